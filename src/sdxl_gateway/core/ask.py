@@ -1,0 +1,66 @@
+"""Ask: what a caller said, well-formed but with nothing looked up; made in api/wire.py, resolved in gate/admit.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Operation(StrEnum):
+    GENERATE = "generate"
+    EDIT = "edit"
+    VARY = "vary"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A picture as it came; `field` is what an error names ("image", "image[1]", "mask")."""
+
+    field: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LoraAsk:
+    """One entry of `loras`; None means the LoRA's own default weight, and the encoders follow `weight`."""
+
+    name: str
+    weight: float | None = None
+    text_encoder_weight: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """None means "not given"; types and static ranges are checked, names and sizes are not yet looked up."""
+
+    operation: Operation
+    prompt: str = ""
+    model: str | None = None
+    n: int = 1
+    size: str | None = None
+    quality: str | None = None
+    background: str | None = None
+    response_format: str | None = None
+    output_format: str = "png"
+    output_compression: int = 100
+    stream: bool = False
+    partial_images: int = 0
+    user: str | None = None
+    seed: int | None = None
+    negative_prompt: str | None = None
+    steps: int | None = None
+    guidance_scale: float | None = None
+    sampler: str | None = None
+    strength: float | None = None
+    loras: tuple[LoraAsk, ...] = ()
+    images: tuple[Upload, ...] = ()
+    mask: Upload | None = None
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks; `tenant` groups keys for fairness, `admin` may change what the server holds."""
+
+    tenant: str = "anonymous"
+    admin: bool = False

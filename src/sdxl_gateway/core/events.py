@@ -1,0 +1,128 @@
+"""What happens to a job and to an engine, told upwards; the stream, the metrics and the log listen to one sequence.
+
+A job's life is `Started? Progressed* Previewed* Painted* (Finished | Failed)`: exactly one last event, whatever
+goes wrong. Measurements of an engine (`StepTaken`, `BlendSwitched`, ...) belong to no job.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sdxl_gateway.core.errors import GatewayError
+from sdxl_gateway.core.picture import Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """An engine took the job's first canvas up; `waited_seconds` since arrival."""
+
+    job_id: str
+    waited_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """Image `index` has taken `step` of `steps`."""
+
+    job_id: str
+    index: int
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Previewed:
+    """A look at image `index` part-way: the predicted clean picture, at paint size."""
+
+    job_id: str
+    index: int
+    partial_index: int
+    picture: Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """Image `index` is done, at paint size."""
+
+    job_id: str
+    index: int
+    seed: int
+    picture: Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The job's last event when all images were painted."""
+
+    job_id: str
+    paint_seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The job's last event when it ended in an error, cancellation and refusal included."""
+
+    job_id: str
+    error: GatewayError
+
+
+JobEvent = Started | Progressed | Previewed | Painted | Finished | Failed
+LastEvent = Finished | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class StepTaken:
+    """One batch of `lanes` canvases advanced one step; `work` is UNet rows times paint megapixels."""
+
+    seconds: float
+    lanes: int
+    work: float
+
+
+@dataclass(frozen=True, slots=True)
+class BlendSwitched:
+    """The weights in place now belong to another blend; `layers` were rewritten."""
+
+    seconds: float
+    layers: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimed:
+    """A stage other than a step took this long: "encode", "prepare" or "decode"."""
+
+    stage: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterLoaded:
+    """An adapter was asked for: `source` is the tier it was found in ("vram", "host", "disk"), or "refused"."""
+
+    digest: str
+    source: str
+    seconds: float
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterEvicted:
+    """An adapter left a tier ("vram" or "host") to make room."""
+
+    digest: str
+    tier: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryHeld:
+    """What the ledger holds now: bytes by tier and kind, and the digests warm in each tier."""
+
+    bytes_by_tier: dict[str, int] = field(default_factory=dict)
+    warm: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    blend: tuple[tuple[str, float], ...] = ()
+    device_used_bytes: int = 0
+
+
+Measurement = StepTaken | BlendSwitched | StageTimed | AdapterLoaded | AdapterEvicted | MemoryHeld

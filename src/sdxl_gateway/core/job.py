@@ -1,0 +1,30 @@
+"""Job: a recipe with everything that is not about pixels: whose it is, how urgent, until when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from sdxl_gateway.core.picture import NO_INPUTS, Inputs
+from sdxl_gateway.core.recipe import Recipe
+
+
+class Priority(IntEnum):
+    """Lower runs first; a higher class waits at most one step for a lower one."""
+
+    HIGH = 0
+    NORMAL = 1
+    LOW = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """`arrived` and `deadline` are `time.monotonic()` seconds, which all processes of one machine share."""
+
+    id: str
+    recipe: Recipe
+    inputs: Inputs = NO_INPUTS
+    tenant: str = "anonymous"
+    priority: Priority = Priority.NORMAL
+    arrived: float = 0.0
+    deadline: float = float("inf")

@@ -1,0 +1,37 @@
+"""Picture: finished pixels on their way out, and the pictures a caller sent in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Mode = Literal["RGB", "L"]
+CHANNELS: dict[Mode, int] = {"RGB": 3, "L": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Rows of 8-bit pixels, top to bottom, no padding: `height * width * channels` bytes."""
+
+    width: int
+    height: int
+    mode: Mode
+    pixels: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.pixels) != self.width * self.height * CHANNELS[self.mode]:
+            raise ValueError(f"{len(self.pixels)} bytes for a {self.width}x{self.height} {self.mode} picture")
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What an edit starts from, already at the recipe's paint size; `mask` is 255 where to repaint, 0 where to keep."""
+
+    image: Picture | None = None
+    mask: Picture | None = None
+
+    def pictures(self) -> list[Picture]:
+        return [p for p in (self.image, self.mask) if p is not None]
+
+
+NO_INPUTS = Inputs()

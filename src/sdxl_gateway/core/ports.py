@@ -1,0 +1,67 @@
+"""The two seams the house turns on: an Engine paints canvases step by step, a Backend takes jobs and tells events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from concurrent.futures import Future
+from typing import Protocol, TypeVar
+
+from sdxl_gateway.core.events import JobEvent, Measurement
+from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.picture import Inputs, Picture
+from sdxl_gateway.core.recipe import Recipe
+
+Measure = Callable[[Measurement], None]
+
+
+class Canvas(Protocol):
+    """One image being painted; owns its latents, its sampler and its place in the step sequence."""
+
+    @property
+    def batch_key(self) -> Hashable:
+        """Canvases of equal key may share a step: checkpoint, UNet blend, latent size, guidance on or off."""
+
+    @property
+    def steps_done(self) -> int: ...
+
+    @property
+    def steps_total(self) -> int: ...
+
+
+CanvasT = TypeVar("CanvasT", bound=Canvas)
+
+
+class Engine(Protocol[CanvasT]):
+    """Paints; every method but `prefetch`'s future runs on the one thread that owns the device."""
+
+    def prefetch(self, recipe: Recipe) -> Future[None]:
+        """Bring the recipe's adapters near, off the step loop; the future raises AdapterRefused for a bad file."""
+
+    def release(self, recipe: Recipe) -> None:
+        """The job of an earlier `prefetch` ended: its adapters may be evicted again."""
+
+    def begin(self, recipe: Recipe, index: int, inputs: Inputs) -> CanvasT:
+        """Encode and prepare image `index`; the canvas is ready for its first step."""
+
+    def step(self, canvases: Sequence[CanvasT]) -> None:
+        """Advance all by one step; they share one batch key. The recipe's blend is put on first if it is not."""
+
+    def preview(self, canvas: CanvasT) -> Picture:
+        """The predicted clean picture at this point, at paint size."""
+
+    def finish(self, canvas: CanvasT) -> Picture:
+        """Decode a canvas that took all its steps. Raises NotFinite rather than give a broken picture."""
+
+
+class Backend(Protocol):
+    """Takes jobs, gives their events; the caller sees no difference between one device, many, or a fake."""
+
+    async def submit(self, job: Job) -> AsyncIterator[JobEvent]:
+        """Enter the line and follow the job to its last event. Raises Busy or Unavailable if it cannot enter."""
+
+    def cancel(self, job_id: str) -> None:
+        """Ask for an early end; the job's last event will be Failed(Cancelled) if it was still going."""
+
+    @property
+    def ready(self) -> bool:
+        """An engine can paint now."""

@@ -1,0 +1,101 @@
+"""Recipe: everything that decides a picture's pixels, frozen; the same recipe paints the same picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Task(StrEnum):
+    """What is painted from what."""
+
+    TEXT_TO_IMAGE = "text_to_image"
+    IMAGE_TO_IMAGE = "image_to_image"
+    INPAINT = "inpaint"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BlendPart:
+    """One adapter at one strength; `digest` (sha256, hex) alone identifies its file."""
+
+    digest: str
+    weight: float
+    text_encoder_weight: float
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """A set of adapters with weights, in digest order, so that equal blends compare equal however they were written."""
+
+    parts: tuple[BlendPart, ...] = ()
+
+    @classmethod
+    def of(cls, parts: list[BlendPart]) -> Blend:
+        """The blend of these parts; weights of one file are added up and parts of weight 0 left out."""
+        summed: dict[str, BlendPart] = {}
+        for part in parts:
+            before = summed.get(part.digest)
+            summed[part.digest] = part if before is None else _add(before, part)
+        kept = [p for p in summed.values() if p.weight != 0 or p.text_encoder_weight != 0]
+        return cls(tuple(sorted(kept)))
+
+    @property
+    def unet_key(self) -> tuple[tuple[str, float], ...]:
+        """What decides the UNet's weights."""
+        return tuple((p.digest, p.weight) for p in self.parts if p.weight != 0)
+
+    @property
+    def text_key(self) -> tuple[tuple[str, float], ...]:
+        """What decides the text encoders' weights."""
+        return tuple((p.digest, p.text_encoder_weight) for p in self.parts if p.text_encoder_weight != 0)
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        return tuple(p.digest for p in self.parts)
+
+
+def _add(a: BlendPart, b: BlendPart) -> BlendPart:
+    return BlendPart(a.digest, a.weight + b.weight, a.text_encoder_weight + b.text_encoder_weight, a.name)
+
+
+NO_BLEND = Blend()
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One request's pictures, everything decided; image *i* of `count` is painted from `seed + i`.
+
+    Sizes are pixels. `paint_width/height` is what the model paints (divisible by 8); `width/height` what the
+    caller gets: they differ when the request is above the checkpoint's native pixel budget.
+    """
+
+    task: Task
+    checkpoint: str
+    checkpoint_digest: str
+    blend: Blend
+    prompt: str
+    negative_prompt: str
+    width: int
+    height: int
+    paint_width: int
+    paint_height: int
+    steps: int
+    guidance_scale: float
+    sampler: str
+    seed: int
+    count: int = 1
+    strength: float = 1.0
+    partial_images: int = 0
+
+    @property
+    def guided(self) -> bool:
+        """Classifier-free guidance is on: two UNet rows for each picture."""
+        return self.guidance_scale > 1.0
+
+    @property
+    def denoise_steps(self) -> int:
+        """Steps truly taken: image-to-image and inpainting start `strength` of the way."""
+        if self.task is Task.TEXT_TO_IMAGE:
+            return self.steps
+        return max(min(int(self.steps * self.strength), self.steps), 1)
