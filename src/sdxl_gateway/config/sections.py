@@ -1,17 +1,33 @@
-"""Takes flags, environment and config.toml, in that order of precedence; gives frozen sections, or refuses naming the key."""
+"""The settings as frozen sections: every key, its type and its default."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-DEMO_MODEL = Path(__file__).parent / "demo_model"
+DEMO_MODEL = Path(__file__).parent.parent / "demo_model"
+ENVIRONMENT_PREFIX = "SDXL_GATEWAY__"
+
+
+def _split_at_commas(value: object) -> object:
+    """An environment variable holds a list as `a,b`."""
+    if isinstance(value, str):
+        return tuple(word.strip() for word in value.split(",") if word.strip())
+    return value
+
 
 Bytes = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_split_at_commas)]
+Key = Annotated[SecretStr, Field(min_length=1)]
+Keys = Annotated[tuple[Key, ...], BeforeValidator(_split_at_commas)]
+Name = Annotated[str, StringConstraints(pattern=r"^[^+\s]+$", max_length=200)]
+Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+BaseUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$")]
+Size = Annotated[str, StringConstraints(pattern=r"^(auto|\d{2,4}x\d{2,4})$")]
 SamplerName = Literal["euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "unipc", "lcm"]
 
 
@@ -24,22 +40,22 @@ class Section(BaseModel):
 class Server(Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    public_base_url: str | None = None
+    public_base_url: BaseUrl | None = None
     strict: bool = False
     max_body_bytes: Bytes = 120 * 2**20
     receive_timeout_seconds: Seconds = 60.0
     shutdown_grace_seconds: Seconds = 20.0
-    cors_origins: tuple[str, ...] = ("*",)
+    cors_origins: Words = ("*",)
 
 
 class Auth(Section):
-    api_keys: tuple[SecretStr, ...] = ()
-    admin_keys: tuple[SecretStr, ...] = ()
+    api_keys: Keys = ()
+    admin_keys: Keys = ()
     protect_metrics: bool = False
 
 
 class Engine(Section):
-    device: str = "auto"
+    device: Device = "auto"
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
     max_lanes: Annotated[int, Field(ge=1, le=16)] = 4
@@ -77,7 +93,7 @@ class HouseStyle(Section):
     steps: Annotated[int, Field(ge=1, le=150)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=50)] | None = None
     sampler: SamplerName | None = None
-    size: str | None = None
+    size: Size | None = None
     negative_prompt: str | None = None
     trigger_words: str | None = None
     add_trigger_words: bool = False
@@ -134,11 +150,15 @@ class EngineProcess(Section):
 
 
 class Settings(BaseSettings):
-    """Everything the operator can decide; see config.toml for each key's reason."""
+    """Everything the operator can decide; see config.toml for each key's reason.
+
+    Made by `load_settings`; made directly, it reads neither the environment nor a file.
+    """
 
     model_config = SettingsConfigDict(
-        env_prefix="SDXL_GATEWAY__",
+        env_prefix=ENVIRONMENT_PREFIX,
         env_nested_delimiter="__",
+        enable_decoding=False,
         extra="forbid",
         frozen=True,
         protected_namespaces=(),
@@ -150,8 +170,8 @@ class Settings(BaseSettings):
     auth: Auth = Auth()
     engine: Engine = Engine()
     memory: Memory = Memory()
-    checkpoints: dict[str, Checkpoint] = Field(default_factory=lambda: {"demo": Checkpoint(path="demo")})
-    models: dict[str, HouseStyle] = {}
+    checkpoints: dict[Name, Checkpoint] = Field(default_factory=lambda: {"demo": Checkpoint(path="demo")})
+    models: dict[Name, HouseStyle] = {}
     aliases: dict[str, str] = {"gpt-image-*": "default", "chatgpt-image-*": "default", "dall-e-*": "default"}
     loras: Loras = Loras()
     limits: Limits = Limits()
@@ -168,3 +188,14 @@ class Settings(BaseSettings):
             checkpoints=self.checkpoints,
             loras=self.loras,
         )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)

@@ -1,0 +1,45 @@
+"""What the operator decides: flags, environment and config.toml become frozen sections."""
+
+from sdxl_gateway.config.sections import (
+    DEMO_MODEL,
+    Auth,
+    Checkpoint,
+    Delivery,
+    Engine,
+    EngineProcess,
+    HouseStyle,
+    Limits,
+    Loras,
+    LoraWeight,
+    Memory,
+    Quality,
+    SamplerName,
+    Section,
+    Server,
+    Settings,
+    Telemetry,
+)
+from sdxl_gateway.config.sources import ConfigProblem, cautions, load_settings
+
+__all__ = [
+    "DEMO_MODEL",
+    "Auth",
+    "Checkpoint",
+    "ConfigProblem",
+    "Delivery",
+    "Engine",
+    "EngineProcess",
+    "HouseStyle",
+    "Limits",
+    "LoraWeight",
+    "Loras",
+    "Memory",
+    "Quality",
+    "SamplerName",
+    "Section",
+    "Server",
+    "Settings",
+    "Telemetry",
+    "cautions",
+    "load_settings",
+]
