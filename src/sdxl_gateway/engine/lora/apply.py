@@ -1,0 +1,192 @@
+"""Takes a blend, makes the weights of the UNet and the text encoders be that blend: exactly, in place, from pristine.
+
+The same blend gives bit-identical weights whatever was on before, and taking it off gives the checkpoint's own bits.
+Parameters keep identity, storage and address, so a compiled or graph-captured module never notices. Runs on the thread
+that owns the device.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from time import perf_counter
+
+import torch
+from torch import nn
+
+from sdxl_gateway.core.errors import AdapterRefused, DoesNotFit
+from sdxl_gateway.core.events import BlendSwitched
+from sdxl_gateway.core.ports import Measure
+from sdxl_gateway.core.recipe import Blend
+from sdxl_gateway.engine.lora.cache import AdapterCache
+from sdxl_gateway.engine.lora.formats import Adapter
+from sdxl_gateway.engine.lora.layers import Layer, Mix, PristineHome, PristineStore, layers_of
+from sdxl_gateway.engine.lora.merge import Change, LayerWriter, Share, write_stack
+from sdxl_gateway.engine.vram import Ledger
+
+UNET = ("unet",)
+TEXT = ("text_encoder", "text_encoder_2")
+STACK_BYTES = 256 * 2**20
+
+
+class BlendSwitcher:
+    """The components of one checkpoint, keyed "unet", "text_encoder", "text_encoder_2", with what is on them.
+
+    `stacked` writes layers of one shape together, which pays where a launch costs more than its arithmetic; None means
+    everywhere but on the CPU. `stack_bytes` bounds the float32 scratch of one such write.
+    """
+
+    def __init__(
+        self,
+        components: Mapping[str, nn.Module],
+        cache: AdapterCache,
+        ledger: Ledger,
+        measure: Measure,
+        *,
+        name: str = "",
+        pristine: PristineHome = "auto",
+        stacked: bool | None = None,
+        stack_bytes: int = STACK_BYTES,
+    ) -> None:
+        self._cache = cache
+        self._measure = measure
+        self._layers = layers_of(components)
+        self._pristine = PristineStore(ledger, pristine, name)
+        self._writer = LayerWriter(cache.dense)
+        self._on: dict[tuple[str, ...], Mix] = {UNET: (), TEXT: ()}
+        self._fitting: set[str] = set()
+        on_cpu = all(layer.parameter.device.type == "cpu" for layer in self._layers.values())
+        self._stacks = (
+            _stacks(self._layers.values(), stack_bytes) if stacked or (stacked is None and not on_cpu) else {}
+        )
+
+    @property
+    def unet_mix(self) -> Mix:
+        """The adapters on the UNet now, as `Blend.unet_key`."""
+        return self._on[UNET]
+
+    @property
+    def text_mix(self) -> Mix:
+        """The adapters on the text encoders now, as `Blend.text_key`."""
+        return self._on[TEXT]
+
+    def put_on(self, blend: Blend) -> None:
+        """Text encoders and UNet; errors as `put_on_unet`."""
+        self.put_on_text(blend)
+        self.put_on_unet(blend)
+
+    def put_on_text(self, blend: Blend) -> None:
+        """The text encoders, with the blend's text encoder weights; errors as `put_on_unet`."""
+        self._put_on(TEXT, blend.text_key)
+
+    def put_on_unet(self, blend: Blend) -> None:
+        """The UNet. Raises AdapterRefused or DoesNotFit with nothing touched.
+
+        An error while writing leaves the components as the checkpoint has them, with no blend on.
+        """
+        self._put_on(UNET, blend.unet_key)
+
+    def close(self) -> None:
+        """Give the memory of the pristine copies back; the weights stay as they are and no blend can follow."""
+        for layer in self._layers.values():
+            self._pristine.forget(layer)
+
+    def _put_on(self, components: tuple[str, ...], mix: Mix) -> None:
+        if self._on[components] == mix:
+            return
+        start = perf_counter()
+        with torch.inference_mode(False), torch.no_grad():
+            layers = self._switch(components, mix)
+        self._measure(BlendSwitched(perf_counter() - start, layers))
+
+    def _switch(self, components: tuple[str, ...], mix: Mix) -> int:
+        """The number of layers rewritten."""
+        changes = self._wanted(components, mix)
+        bare = [layer for layer in self._touched(components) if layer.name not in changes]
+        todo = self._to_write(changes)
+        for change in todo:
+            self._pristine.keep(change.layer)
+        try:
+            for layer in bare:
+                layer.restore()
+            self._write(todo)
+            _wait(change.layer for change in todo)
+        except BaseException as error:
+            self._strip(components, todo)
+            if isinstance(error, torch.OutOfMemoryError):
+                raise DoesNotFit("The device has no room left to put this LoRA blend on.") from error
+            raise
+        self._on[components] = mix
+        return len(bare) + len(todo)
+
+    def _wanted(self, components: tuple[str, ...], mix: Mix) -> dict[str, Change]:
+        """Every layer of these components that the mix changes, by name."""
+        shares: defaultdict[str, list[Share]] = defaultdict(list)
+        for digest, weight in mix:
+            adapter = self._cache.use(digest)
+            self._refuse_misfit(adapter)
+            for name, delta in adapter.deltas.items():
+                if name.partition(".")[0] in components:
+                    shares[name].append(Share(digest, weight, delta))
+        return {name: Change(self._layers[name], tuple(parts)) for name, parts in shares.items()}
+
+    def _refuse_misfit(self, adapter: Adapter) -> None:
+        if adapter.digest in self._fitting:
+            return
+        for name, delta in adapter.deltas.items():
+            layer = self._layers.get(name)
+            if layer is None:
+                raise AdapterRefused(f"The LoRA changes '{name[:200]}', which this checkpoint does not have.")
+            if layer.shape != delta.shape:
+                raise AdapterRefused(f"The LoRA's change to '{name[:200]}' is {delta.shape}, the layer {layer.shape}.")
+        self._fitting.add(adapter.digest)
+
+    def _touched(self, components: tuple[str, ...]) -> list[Layer]:
+        return [layer for layer in self._layers.values() if layer.mix and layer.component in components]
+
+    def _to_write(self, changes: Mapping[str, Change]) -> list[Change]:
+        """The changes that are not on yet, and with them all of a stack one of whose layers changes.
+
+        A stack is written whole so that its arithmetic, and so every bit, follows from the blend alone.
+        """
+        stale = {name for name, change in changes.items() if change.layer.mix != change.mix}
+        stacks = {self._stacks[name] for name in stale if name in self._stacks}
+        return [change for name, change in changes.items() if name in stale or self._stacks.get(name) in stacks]
+
+    def _write(self, changes: Sequence[Change]) -> None:
+        stacks: defaultdict[object, list[Change]] = defaultdict(list)
+        for change in changes:
+            ranks = change.ranks() if change.layer.name in self._stacks else None
+            if ranks is None:
+                self._writer.write(change)
+            else:
+                stacks[self._stacks[change.layer.name], ranks, change.digests].append(change)
+        for stack in stacks.values():
+            write_stack(stack)
+        for change in changes:
+            change.layer.mix = change.mix
+
+    def _strip(self, components: tuple[str, ...], changes: Iterable[Change]) -> None:
+        """Pristine bits for every layer that has, or may have got, something on it."""
+        for layer in {*self._touched(components), *(change.layer for change in changes)}:
+            layer.restore()
+        self._on[components] = ()
+
+
+def _stacks(layers: Iterable[Layer], stack_bytes: int) -> dict[str, tuple[object, ...]]:
+    """Which fixed stack each layer belongs to: one shape, dtype and component, at most `stack_bytes` of float32."""
+    count: defaultdict[tuple[object, ...], int] = defaultdict(int)
+    stacks: dict[str, tuple[object, ...]] = {}
+    for layer in layers:
+        kind = (layer.component, layer.parameter.dtype, layer.parameter.device, *layer.parameter.shape)
+        length = max(1, stack_bytes // (4 * layer.parameter.numel()))
+        stacks[layer.name] = (*kind, count[kind] // length)
+        count[kind] += 1
+    return stacks
+
+
+def _wait(layers: Iterable[Layer]) -> None:
+    """Until the device has written, so that its errors are this switch's errors and its time this switch's time."""
+    for device in {layer.parameter.device for layer in layers}:
+        if device.type == "cuda":
+            torch.cuda.current_stream(device).synchronize()

@@ -1,0 +1,268 @@
+r"""Takes the tensors one adapter holds for one parameter, gives the exact float32 change it makes to that parameter.
+
+Every parameter is seen as a matrix W of `rows` (output features or channels) times `columns` (input features times the
+kernel window, in the order input, height, width); norms and biases are one column. `s` is the adapter's own scale:
+alpha / rank, or alpha / sqrt(rank) for rank-stabilised LoRA; an absent or zero alpha means s = 1. `⊙` is the
+elementwise (Hadamard), `⊗` the Kronecker product. The formulas are those of the libraries the files are trained with.
+
+LoRA (linear, 1x1 and kxk convolution: LoCon). Hu et al. 2021; kohya sd-scripts, PEFT.
+    ΔW = s · up · down,  up (rows, r), down (r, columns)
+LoRA with a core tensor ("mid", CP/Tucker LoCon). LyCORIS, modules/locon.py.
+    ΔW[o, i, k, l] = s · Σ_mn up[o, m] · mid[m, n, k, l] · down[n, i]
+LoHa. Hyeon-Woo et al. 2021 (FedPara); LyCORIS, modules/loha.py.
+    ΔW = s · (w1_a · w1_b) ⊙ (w2_a · w2_b),  r = rows of w1_b
+  with core tensors t1, t2 each half is  Σ_mn t[m, n, k, l] · w_a[m, o] · w_b[n, i]   (w_a is then (r, rows))
+LoKr. Edalati et al. 2022 (KronA); LyCORIS, modules/lokr.py.
+    ΔW = s · w1 ⊗ w2,  w1 or w1_a · w1_b,  w2 or w2_a · w2_b or Σ_mn t2[m, n, k, l] · w2_a[m, o] · w2_b[n, i]
+  r is the rank of the factorised half (w2's when both are); s = 1 when both halves are whole, whatever alpha says.
+DoRA over any of these. Liu et al. 2024; LyCORIS, functional/general.py; PEFT, tuners/lora/dora.py.
+    V = W + ΔW,  W_dora = m · V / (‖V‖ + ε),  change = W_dora - W
+  The norm runs over each output row when the magnitude m has one entry an output row (PEFT always), or over each input
+  channel (all rows and the window) when m is (1, inputs, ...), as older LyCORIS files have it; ε is float32's epsilon,
+  as in LyCORIS. A blend adds weight · change: weight 1 is the trained model, 0 the base, and several adapters on one
+  layer add their changes, each taken from the pristine W. (LyCORIS itself scales only m/‖V‖ - 1, so that its weight 0
+  is not the base; PEFT scales ΔW inside the norm. All three agree at weight 1.)
+Full difference, and the weights and biases of norms.
+    ΔW = diff
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from sdxl_gateway.core.errors import AdapterRefused
+
+
+@dataclass(frozen=True, slots=True)
+class LowRank:
+    """The change `scale · up · down`: up (rows, rank) and down (rank, columns), in the dtype they are kept in."""
+
+    up: Tensor
+    down: Tensor
+    scale: float
+
+
+class Delta(Protocol):
+    """One adapter's change to one parameter."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns) of the parameter it belongs to."""
+
+    def low_rank(self) -> LowRank | None:
+        """The change as a product of two thin matrices, when it is one and does not depend on the weight."""
+
+    def dense(self, pristine: Tensor) -> Tensor:
+        """The change, float32 (rows, columns); `pristine` is the untouched float32 weight in the same shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """up (rows, r[, 1, 1]), down (r, inputs[, kh, kw]), mid (r, r, kh, kw) or None."""
+
+    up: Tensor
+    down: Tensor
+    mid: Tensor | None
+    scale: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        window = 1 if self.mid is None else self.mid[0, 0].numel()
+        return self.up.shape[0], self.down[0].numel() * window
+
+    def low_rank(self) -> LowRank | None:
+        return LowRank(self.up.flatten(1), self.down.flatten(1), self.scale) if self.mid is None else None
+
+    def dense(self, pristine: Tensor) -> Tensor:
+        down = self.down.flatten(1).float()
+        if self.mid is not None:
+            down = torch.einsum("mn...,ni->mi...", self.mid.float(), down).flatten(1)
+        return (self.up.flatten(1).float() * self.scale) @ down
+
+
+@dataclass(frozen=True, slots=True)
+class Loha:
+    """w1_a, w2_a (rows, r), w1_b, w2_b (r, columns); with cores t1, t2 (r, r, kh, kw): (r, rows) and (r, inputs)."""
+
+    w1_a: Tensor
+    w1_b: Tensor
+    w2_a: Tensor
+    w2_b: Tensor
+    t1: Tensor | None
+    t2: Tensor | None
+    scale: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        if self.t1 is None:
+            return self.w1_a.shape[0], self.w1_b[0].numel()
+        return self.w1_a.shape[1], self.w1_b.shape[1] * self.t1[0, 0].numel()
+
+    def low_rank(self) -> None:
+        return None
+
+    def dense(self, pristine: Tensor) -> Tensor:
+        first = _product(self.w1_a, self.w1_b, self.t1)
+        return (first * self.scale).mul_(_product(self.w2_a, self.w2_b, self.t2))
+
+
+@dataclass(frozen=True, slots=True)
+class Lokr:
+    """Either half whole (`a` None) or in factors; `b2` is (outputs, inputs[, kh, kw]) or, factorised, (r, columns)."""
+
+    a1: Tensor | None
+    b1: Tensor
+    a2: Tensor | None
+    b2: Tensor
+    t2: Tensor | None
+    scale: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        outer = self.b1.shape[0] if self.a1 is None else self.a1.shape[0]
+        inner = self.b2.shape[0] if self.a2 is None else self.a2.shape[0 if self.t2 is None else 1]
+        window = 1 if self.t2 is None else self.t2[0, 0].numel()
+        return outer * inner, self.b1.shape[1] * self.b2[0].numel() * window
+
+    def low_rank(self) -> None:
+        return None
+
+    def dense(self, pristine: Tensor) -> Tensor:
+        first = _product(self.a1, self.b1, None) * self.scale
+        return torch.kron(first, _product(self.a2, self.b2, self.t2))
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """`diff` has the parameter's own shape."""
+
+    diff: Tensor
+    scale: float = 1.0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.diff.shape[0], self.diff[0].numel()
+
+    def low_rank(self) -> None:
+        return None
+
+    def dense(self, pristine: Tensor) -> Tensor:
+        return self.diff.float().reshape(self.shape) * self.scale
+
+
+@dataclass(frozen=True, slots=True)
+class Dora:
+    """`inner` with a magnitude: one entry a row when `by_row`, else one an input channel."""
+
+    inner: Delta
+    magnitude: Tensor
+    by_row: bool
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.inner.shape
+
+    def low_rank(self) -> None:
+        return None
+
+    def dense(self, pristine: Tensor) -> Tensor:
+        merged = self.inner.dense(pristine).add_(pristine)
+        channels = 1 if self.by_row else self.magnitude.numel()
+        cube = merged.view(merged.shape[0], channels, -1)
+        norm = torch.linalg.vector_norm(cube, dim=(1, 2) if self.by_row else (0, 2), keepdim=True)
+        norm += torch.finfo(torch.float32).eps
+        return cube.mul_(self.magnitude.float().reshape(norm.shape) / norm).view_as(pristine).sub_(pristine)
+
+
+def _product(a: Tensor | None, b: Tensor, core: Tensor | None) -> Tensor:
+    """`b` alone, `a · b`, or both through a core tensor, as a float32 matrix of rows times columns."""
+    right = b.flatten(1).float()
+    if a is None:
+        return right
+    if core is None:
+        return a.flatten(1).float() @ right
+    return torch.einsum("mn...,mo,ni->oi...", core.float(), a.float(), right).flatten(1)
+
+
+def moved(delta: Delta, device: torch.device | str) -> Delta:
+    """The same delta with its tensors on `device`."""
+    changed = {f.name: _moved(getattr(delta, f.name), device) for f in fields(delta)}  # type: ignore[arg-type]
+    return replace(delta, **changed)  # type: ignore[type-var]
+
+
+def _moved(value: object, device: torch.device | str) -> object:
+    if isinstance(value, Tensor):
+        return value.to(device)
+    return moved(value, device) if isinstance(value, (Lora, Loha, Lokr, Full)) else value
+
+
+def weight_delta(
+    algorithm: str, tensors: Mapping[str, Tensor], *, scale: float | None, alpha: float | None, dora_by_row: bool | None
+) -> Delta:
+    """The weight delta of one module part; `tensors` by role.
+
+    `scale` when known beforehand, else it comes of `alpha` and the rank. `dora_by_row` None lets the magnitude's shape
+    tell. Raises AdapterRefused when a tensor is missing or a magnitude fits nothing.
+    """
+    try:
+        delta = _undecomposed(algorithm, tensors, _Scale(scale, alpha))
+        magnitude = tensors.get("dora_scale")
+        return delta if magnitude is None else _decomposed(delta, magnitude, dora_by_row)
+    except (KeyError, IndexError) as error:
+        raise AdapterRefused("The LoRA file lacks a tensor of one of its layers.") from error
+
+
+def check(delta: Delta) -> None:
+    """Goes through the arithmetic without numbers. Raises AdapterRefused for tensors that do not fit each other."""
+    try:
+        rows, columns = delta.shape
+        moved(delta, "meta").dense(torch.empty(rows, columns, device="meta")).view(rows, columns)
+    except (RuntimeError, IndexError) as error:
+        raise AdapterRefused("The LoRA file holds tensors that do not fit each other.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    known: float | None
+    alpha: float | None
+
+    def at(self, rank: int) -> float:
+        if self.known is not None:
+            return self.known
+        return self.alpha / rank if self.alpha else 1.0
+
+
+def _undecomposed(algorithm: str, t: Mapping[str, Tensor], scale: _Scale) -> Delta:
+    match algorithm:
+        case "lora":
+            return Lora(t["up"], t["down"], t.get("mid"), scale.at(t["down"].shape[0]))
+        case "loha":
+            halves = (t["w1_a"], t["w1_b"], t["w2_a"], t["w2_b"])
+            return Loha(*halves, t.get("t1"), t.get("t2"), scale.at(t["w1_b"].shape[0]))
+        case "lokr":
+            return _lokr(t, scale)
+        case _:
+            return Full(t["diff"])
+
+
+def _lokr(t: Mapping[str, Tensor], scale: _Scale) -> Lokr:
+    a1, b1 = (None, t["w1"]) if "w1" in t else (t["w1_a"], t["w1_b"])
+    a2, b2 = (None, t["w2"]) if "w2" in t else (t["w2_a"], t["w2_b"])
+    if a1 is None and a2 is None:
+        return Lokr(None, b1, None, b2, None, 1.0)
+    rank = b1.shape[0] if a2 is None else b2.shape[0]
+    return Lokr(a1, b1, a2, b2, t.get("t2") if a2 is not None else None, scale.at(rank))
+
+
+def _decomposed(delta: Delta, magnitude: Tensor, by_row: bool | None) -> Dora:
+    rows, columns = delta.shape
+    if by_row is None:
+        by_row = magnitude.dim() < 2 or magnitude.shape[0] == magnitude.numel()
+    if (magnitude.numel() != rows) if by_row else (columns % magnitude.numel() != 0):
+        raise AdapterRefused("The LoRA file holds a DoRA magnitude that fits neither the rows nor the columns.")
+    return Dora(delta, magnitude, by_row)

@@ -1,0 +1,160 @@
+"""Takes claims on memory in bytes, gives leave to hold them and names who must go: the ledger of all that is resident.
+
+Pure bookkeeping: no tensor, no clock. A tier is a pool with a budget ("vram", "host"); an entry is a key with a cost in
+a tier; a pin keeps a key from being evicted wherever it lies, and may be taken before the key is there.
+
+Invariants (held by tests/engine/test_vram.py): a tier never holds more than its budget; a pinned entry is never
+evicted; what a tier holds is the sum of its entries; the least recently used unpinned entries go first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+
+from sdxl_gateway.core.errors import DoesNotFit
+
+VRAM = "vram"
+HOST = "host"
+MEMINFO = Path("/proc/meminfo")
+
+OnEvict = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    cost_bytes: int
+    on_evict: OnEvict | None
+
+
+class Ledger:
+    """Budgets in bytes by tier (None: without limit). Safe to use from several threads.
+
+    `on_evict` callbacks run inside the ledger's lock, after the entry has left it: they drop references and tell of it,
+    and neither wait nor call back.
+    """
+
+    def __init__(self, budgets_bytes: Mapping[str, int | None]) -> None:
+        self._budgets = dict(budgets_bytes)
+        self._entries: dict[str, OrderedDict[Hashable, _Entry]] = {tier: OrderedDict() for tier in self._budgets}
+        self._held = dict.fromkeys(self._budgets, 0)
+        self._pins: Counter[Hashable] = Counter()
+        self._lock = RLock()
+
+    def admit(self, tier: str, key: Hashable, cost_bytes: int, on_evict: OnEvict | None = None) -> tuple[Hashable, ...]:
+        """Hold `key` in `tier`, most recently used; gives the keys evicted for it.
+
+        Raises DoesNotFit, with nothing changed, when evicting every unpinned entry would not make room. A key already
+        held there is touched and keeps its cost.
+        """
+        if cost_bytes < 0:
+            raise ValueError("a cost cannot be negative")
+        with self._lock:
+            if key in self._entries[tier]:
+                self.touch(tier, key)
+                return ()
+            victims = self._victims(tier, cost_bytes)
+            for victim in victims:
+                self._evict(tier, victim)
+            self._entries[tier][key] = _Entry(cost_bytes, on_evict)
+            self._held[tier] += cost_bytes
+            return victims
+
+    def touch(self, tier: str, key: Hashable) -> None:
+        """`key` was used now."""
+        with self._lock:
+            if key in self._entries[tier]:
+                self._entries[tier].move_to_end(key)
+
+    def drop(self, tier: str, key: Hashable) -> None:
+        """The owner gave `key` up, pinned or not; its `on_evict` is not called."""
+        with self._lock:
+            entry = self._entries[tier].pop(key, None)
+            if entry is not None:
+                self._held[tier] -= entry.cost_bytes
+
+    def pin(self, key: Hashable) -> None:
+        """One more user wants `key` kept, in every tier."""
+        with self._lock:
+            self._pins[key] += 1
+
+    def unpin(self, key: Hashable) -> None:
+        """One user less; a key nobody pinned stays unpinned."""
+        with self._lock:
+            if self._pins[key] <= 1:
+                del self._pins[key]
+            else:
+                self._pins[key] -= 1
+
+    def pinned(self, key: Hashable) -> bool:
+        with self._lock:
+            return key in self._pins
+
+    def holds(self, tier: str, key: Hashable) -> bool:
+        with self._lock:
+            return key in self._entries[tier]
+
+    def keys(self, tier: str) -> tuple[Hashable, ...]:
+        """What `tier` holds, least recently used first."""
+        with self._lock:
+            return tuple(self._entries[tier])
+
+    def held_bytes(self, tier: str) -> int:
+        with self._lock:
+            return self._held[tier]
+
+    def budget_bytes(self, tier: str) -> int | None:
+        return self._budgets[tier]
+
+    def free_bytes(self, tier: str) -> int | None:
+        """Room without evicting anybody; None when the tier has no limit."""
+        with self._lock:
+            budget = self._budgets[tier]
+            return None if budget is None else budget - self._held[tier]
+
+    def bytes_by_tier(self) -> dict[str, int]:
+        with self._lock:
+            return dict(self._held)
+
+    def could_ever_fit(self, tier: str, cost_bytes: int) -> bool:
+        """An empty tier would have room."""
+        budget = self._budgets[tier]
+        return budget is None or cost_bytes <= budget
+
+    def _victims(self, tier: str, cost_bytes: int) -> tuple[Hashable, ...]:
+        """The fewest least recently used unpinned keys whose leaving makes room."""
+        budget = self._budgets[tier]
+        if budget is None:
+            return ()
+        missing = self._held[tier] + cost_bytes - budget
+        victims: list[Hashable] = []
+        for key, entry in self._entries[tier].items():
+            if missing <= 0:
+                break
+            if key not in self._pins and entry.cost_bytes > 0:
+                victims.append(key)
+                missing -= entry.cost_bytes
+        if missing > 0:
+            raise DoesNotFit(f"{cost_bytes} bytes do not fit in the {tier} memory budget of {budget} bytes")
+        return tuple(victims)
+
+    def _evict(self, tier: str, key: Hashable) -> None:
+        entry = self._entries[tier].pop(key)
+        self._held[tier] -= entry.cost_bytes
+        if entry.on_evict is not None:
+            entry.on_evict()
+
+
+def available_ram_bytes() -> int:
+    """RAM that can be had now without swapping."""
+    try:
+        for line in MEMINFO.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
