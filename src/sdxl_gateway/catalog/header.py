@@ -1,0 +1,186 @@
+"""Takes a safetensors file, gives its header: every tensor's type, shape and place, checked before a byte of it is used."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from sdxl_gateway.core.errors import AdapterRefused
+
+DTYPE_BYTES = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
+    "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
+}  # fmt: skip
+FLOAT_DTYPES = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
+MAX_NAME_CHARS = 512
+MAX_RANK = 8
+MAX_SIDE = 2**40
+LENGTH_BYTES = 8
+METADATA_KEY = "__metadata__"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One tensor; `start` and `end` count bytes from the end of the header."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says it holds; its data begins `data_start` bytes into the file."""
+
+    tensors: Mapping[str, TensorInfo]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    data_start: int = 0
+
+    @property
+    def data_bytes(self) -> int:
+        return max((tensor.end for tensor in self.tensors.values()), default=0)
+
+
+def read_header(path: Path, *, max_header_bytes: int, max_tensors: int) -> Header:
+    """The header of the regular file `path`. Raises AdapterRefused for anything a careful writer would not write."""
+    with opened(path) as file:
+        return parse_header(file, max_header_bytes=max_header_bytes, max_tensors=max_tensors)
+
+
+@contextmanager
+def opened(path: Path, extra_flags: int = 0) -> Iterator[BinaryIO]:
+    """`path` for reading, only if it is a regular file; never waits. Raises AdapterRefused."""
+    try:
+        # O_NONBLOCK: opening a pipe that nobody writes to must not hang the scan.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | extra_flags)
+    except (OSError, ValueError) as error:
+        raise AdapterRefused("The file cannot be opened.") from error
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise AdapterRefused("This is not a regular file.")
+        yield file
+
+
+def parse_header(file: BinaryIO, *, max_header_bytes: int, max_tensors: int) -> Header:
+    """The header at the start of `file`. Raises AdapterRefused."""
+    try:
+        file_bytes = os.fstat(file.fileno()).st_size
+        text = _header_text(file, file_bytes, max_header_bytes)
+    except OSError as error:
+        raise AdapterRefused("The file cannot be read.") from error
+    entries = _strict_json(text)
+    metadata = _metadata(entries.pop(METADATA_KEY, {}))
+    if len(entries) > max_tensors:
+        raise AdapterRefused(f"The file holds {len(entries)} tensors; at most {max_tensors} are read.")
+    tensors = {name: _tensor(name, entry) for name, entry in entries.items()}
+    data_start = file.tell()
+    _check_cover(tensors.values(), file_bytes - data_start)
+    return Header(tensors, metadata, data_start)
+
+
+def _header_text(file: BinaryIO, file_bytes: int, max_header_bytes: int) -> str:
+    prefix = file.read(LENGTH_BYTES)
+    if len(prefix) < LENGTH_BYTES:
+        raise AdapterRefused("The file is too short to be a safetensors file.")
+    length = int.from_bytes(prefix, "little")
+    if length > file_bytes - LENGTH_BYTES:
+        raise AdapterRefused("This is not a safetensors file, or it is cut short.")
+    if length > max_header_bytes:
+        raise AdapterRefused(f"The file's header has {length} bytes; at most {max_header_bytes} are read.")
+    raw = file.read(length)
+    if len(raw) < length:
+        raise AdapterRefused("This is not a safetensors file, or it is cut short.")
+    if raw[:1] != b"{":
+        raise AdapterRefused("This is not a safetensors file: its header is not a JSON object.")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise AdapterRefused("The file's header is not UTF-8 text.") from error
+
+
+def _strict_json(text: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise AdapterRefused("The file's header is not valid JSON.") from error
+    if not isinstance(parsed, dict):
+        raise AdapterRefused("The file's header is not a JSON object.")
+    return parsed
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise AdapterRefused("The file's header names something twice.")
+    return found
+
+
+def _no_number(text: str) -> NoReturn:
+    raise AdapterRefused("The file's header holds a number that is not a whole one.")
+
+
+def _metadata(entry: Any) -> dict[str, str]:
+    if not isinstance(entry, dict):
+        raise AdapterRefused("The file's metadata is not a JSON object.")
+    for key, value in entry.items():
+        if not isinstance(value, str):
+            raise AdapterRefused("The file's metadata holds something other than text.")
+        if not (_is_text(key) and _is_text(value)):
+            raise AdapterRefused("The file's metadata is not valid Unicode text.")
+    return entry
+
+
+def _is_text(value: str) -> bool:
+    # JSON can spell half of a surrogate pair, which no encoder would write out again.
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _tensor(name: str, entry: Any) -> TensorInfo:
+    if not (0 < len(name) <= MAX_NAME_CHARS and name.isprintable()):
+        raise AdapterRefused(f"A tensor's name is empty, not printable, or longer than {MAX_NAME_CHARS} characters.")
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        raise _bad(name, "is not described by a type, a shape and two offsets")
+    dtype = entry["dtype"]
+    if not isinstance(dtype, str) or dtype not in DTYPE_BYTES:
+        raise _bad(name, "has a type that is not read")
+    shape = _whole_numbers(entry["shape"])
+    if shape is None or len(shape) > MAX_RANK or any(side > MAX_SIDE for side in shape):
+        raise _bad(name, "has an impossible shape")
+    offsets = _whole_numbers(entry["data_offsets"])
+    if offsets is None or len(offsets) != 2:
+        raise _bad(name, "has impossible offsets")
+    if offsets[1] - offsets[0] != prod(shape) * DTYPE_BYTES[dtype]:
+        raise _bad(name, "has a size that does not follow from its type and shape")
+    return TensorInfo(dtype, shape, offsets[0], offsets[1])
+
+
+def _whole_numbers(value: Any) -> tuple[int, ...] | None:
+    if not isinstance(value, list) or any(type(number) is not int or number < 0 for number in value):
+        return None
+    return tuple(value)
+
+
+def _bad(name: str, what: str) -> AdapterRefused:
+    return AdapterRefused(f"The file's tensor '{name[:100]}' {what}.")
+
+
+def _check_cover(tensors: Any, data_bytes: int) -> None:
+    """The tensors lie end to end and fill the file: no gaps, no overlaps, nothing hidden behind them."""
+    places = sorted((tensor.start, tensor.end) for tensor in tensors)
+    if not places:
+        raise AdapterRefused("The file holds no tensors.")
+    if places[0][0] != 0 or any(before[1] != after[0] for before, after in pairwise(places)):
+        raise AdapterRefused("The file's tensors overlap or leave gaps between them.")
+    if places[-1][1] > data_bytes:
+        raise AdapterRefused("The file is cut short: its tensors reach beyond its end.")
+    if places[-1][1] < data_bytes:
+        raise AdapterRefused("The file holds bytes that belong to no tensor.")
