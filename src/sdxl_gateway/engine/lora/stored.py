@@ -1,0 +1,24 @@
+"""Takes a digest, gives the private copy of that file planned against one checkpoint, ready to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sdxl_gateway.catalog.header import read_header
+from sdxl_gateway.catalog.plan import plan_adapter
+from sdxl_gateway.catalog.store import store_path
+from sdxl_gateway.config import Loras
+from sdxl_gateway.engine.lora.cache import OpenAdapter
+from sdxl_gateway.engine.lora.formats import AdapterFile
+
+
+def stored_adapters(data_directory: Path, shapes: Mapping[str, tuple[int, ...]], loras: Loras) -> OpenAdapter:
+    """Opens adapters by digest for the checkpoint of these `shapes`; the opener raises AdapterRefused."""
+
+    def open_adapter(digest: str) -> AdapterFile:
+        path = store_path(data_directory, digest)
+        header = read_header(path, max_header_bytes=loras.max_header_bytes, max_tensors=loras.max_tensors)
+        return AdapterFile(digest, path, header.tensors, plan_adapter(header, shapes).parts)
+
+    return open_adapter

@@ -1,0 +1,179 @@
+"""Tiers: what is warm where, what goes first, and that room decides about time only, never about a weight."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+import pytest
+import torch
+
+from sdxl_gateway.config import Memory
+from sdxl_gateway.core.errors import AdapterRefused, DoesNotFit
+from sdxl_gateway.core.events import AdapterEvicted, AdapterLoaded
+from sdxl_gateway.engine.lora.budgets import PRISTINE_HOST, ledger_budgets
+from sdxl_gateway.engine.lora.cache import AdapterCache
+from sdxl_gateway.engine.lora.formats import AdapterFile, lay_out
+from sdxl_gateway.engine.vram import HOST, VRAM, Ledger
+from tests.engine.lora.kit import CPU, Bench, MakeBench, Shelf, blend, lora, same_bits
+
+Q, TE = "unet.attentions.0.to_q", "text_encoder.text_model.encoder.layers.0"
+
+
+@pytest.fixture
+def three(shelf: Shelf) -> int:
+    """Adapters aa, bb, cc of one size, in bytes."""
+    for digest in ("aa", "bb", "cc"):
+        dora = lora(32, 32) | {"dora_scale": torch.rand(32, 1) + 0.5}
+        shelf.add(digest, [(Q, "lora", lora(32, 32)), (TE, "lora", dora)])
+    return lay_out(shelf.open("aa")).size_bytes
+
+
+def sources(bench: Bench) -> list[tuple[str, str]]:
+    return [(event.digest, event.source) for event in bench.told if isinstance(event, AdapterLoaded)]
+
+
+def evictions(bench: Bench) -> list[tuple[str, str]]:
+    return [(event.digest, event.tier) for event in bench.told if isinstance(event, AdapterEvicted)]
+
+
+def fetch(bench: Bench, *digests: str) -> None:
+    bench.cache.prefetch(digests).result(timeout=30)
+
+
+def test_an_adapter_is_told_by_the_tier_it_was_found_in(three: int, make_bench: MakeBench) -> None:
+    bench = make_bench(vram_bytes=2 * three, host_bytes=3 * three)
+    fetch(bench, "aa", "bb")
+    bench.cache.release(["aa", "bb"])
+    fetch(bench, "cc")
+    fetch(bench, "bb", "aa")
+    assert sources(bench) == [("aa", "disk"), ("bb", "disk"), ("cc", "disk"), ("bb", "vram"), ("aa", "host")]
+    assert evictions(bench) == [("aa", VRAM)]
+    assert bench.cache.warm() == {VRAM: ("bb", "cc"), HOST: ("aa", "bb", "cc")}, "all of VRAM is pinned"
+
+
+def test_the_least_recently_used_goes_first_and_pinned_ones_stay(three: int, make_bench: MakeBench) -> None:
+    bench = make_bench(vram_bytes=2 * three, host_bytes=2 * three)
+    fetch(bench, "aa", "bb")
+    bench.cache.release(["bb"])
+    fetch(bench, "cc")
+    assert bench.cache.warm() == {VRAM: ("aa", "cc"), HOST: ("aa", "cc")}
+    assert sorted(evictions(bench)) == [("bb", HOST), ("bb", VRAM)]
+    bench.cache.release(["aa", "cc"])
+    bench.cache.use("aa")
+    fetch(bench, "bb")
+    assert set(bench.cache.warm()[VRAM]) == {"aa", "bb"}
+
+
+def test_room_decides_about_time_only(three: int, make_bench: MakeBench) -> None:
+    """One byte of VRAM, of host memory; room for one adapter; room for all: the same bits after the same switches."""
+    budgets = [(1, 2**30), (2**30, 1), (three, three), (three, 2**30), (2**30, 2**30)]
+    plan = [(("aa", 0.5),), (("aa", 0.5), ("bb", 1.0)), (("bb", -1.0), ("cc", 0.3)), (("aa", 0.5),), ()]
+    for stacked in (False, True):
+        benches = [make_bench(vram_bytes=v, host_bytes=h, stacked=stacked) for v, h in budgets]
+        for parts in plan:
+            for bench in benches:
+                bench.switcher.put_on(blend(*parts))
+            assert all(same_bits(bench.bits(), benches[0].bits()) for bench in benches)
+
+
+def test_more_pinned_than_fits_is_served_all_the_same(three: int, make_bench: MakeBench) -> None:
+    bench, roomy = make_bench(vram_bytes=three, host_bytes=three), make_bench()
+    fetch(bench, "aa", "bb", "cc")
+    for digest in ("aa", "bb", "cc"):
+        bench.switcher.put_on(blend((digest, 1.0)))
+        roomy.switcher.put_on(blend((digest, 1.0)))
+        assert same_bits(bench.bits(), roomy.bits())
+    assert bench.ledger.held_bytes(VRAM) <= three
+    assert bench.ledger.held_bytes(HOST) <= three
+
+
+def test_what_no_tier_could_ever_hold_does_not_fit(three: int, make_bench: MakeBench) -> None:
+    bench = make_bench(vram_bytes=three - 1, host_bytes=three - 1)
+    with pytest.raises(DoesNotFit):
+        fetch(bench, "aa")
+    before = bench.bits()
+    with pytest.raises(DoesNotFit):
+        bench.switcher.put_on(blend(("aa", 1.0)))
+    assert same_bits(bench.bits(), before)
+    assert sources(bench) == [("aa", "refused"), ("aa", "refused")]
+
+
+def test_a_refused_file_is_told_and_leaves_nothing_behind(shelf: Shelf, three: int, make_bench: MakeBench) -> None:
+    broken = lora(32, 32)
+    broken["up"][3, 1] = float("nan")
+    shelf.add("nan", [(Q, "lora", broken)])
+    bench = make_bench()
+    future = bench.cache.prefetch(["aa", "nan"])
+    with pytest.raises(AdapterRefused, match="not finite"):
+        future.result(timeout=30)
+    bench.cache.release(["aa", "nan"])
+    assert sources(bench) == [("aa", "disk"), ("nan", "refused")]
+    assert bench.cache.warm() == {VRAM: ("aa",), HOST: ("aa",)}
+
+
+def test_an_adapter_wanted_twice_at_once_is_read_once(shelf: Shelf, three: int) -> None:
+    opened: list[str] = []
+    reading, go_on = Event(), Event()
+
+    def slowly(digest: str) -> AdapterFile:
+        opened.append(digest)
+        reading.set()
+        assert go_on.wait(30)
+        return shelf.open(digest)
+
+    cache = AdapterCache(slowly, Ledger({VRAM: 2**20, HOST: 2**20}), CPU, lambda _: None, readers=2)
+    with ThreadPoolExecutor(1) as pool:
+        prefetched = cache.prefetch(["aa"])
+        assert reading.wait(30)
+        used = pool.submit(cache.use, "aa")
+        go_on.set()
+        prefetched.result(timeout=30)
+        assert used.result(timeout=30) is cache.use("aa")
+    assert opened == ["aa"]
+    cache.close()
+    assert cache.warm() == {VRAM: (), HOST: ()}
+
+
+def test_dense_deltas_take_only_room_nobody_else_wants(three: int, make_bench: MakeBench) -> None:
+    bench = make_bench(vram_bytes=three)
+    fetch(bench, "aa")
+    bench.switcher.put_on(blend(("aa", 1.0)))
+    assert bench.ledger.held_bytes(VRAM) == three, "the dense delta of the text encoder's DoRA found no room"
+    bench = make_bench(vram_bytes=three + 3 * 32 * 32 * 4)
+    bench.switcher.put_on(blend(("aa", 1.0)))
+    assert bench.ledger.held_bytes(VRAM) == three + 3 * 32 * 32 * 4, "two pristine copies and one dense delta"
+    bench.switcher.put_on(blend(("bb", 1.0)))
+    assert bench.cache.warm()[VRAM] == ("aa", "bb"), "the dense delta made room, being the longest unused"
+    assert bench.ledger.held_bytes(VRAM) == 2 * three + 2 * 32 * 32 * 4
+
+
+def test_pristine_copies_live_where_there_is_room(three: int, make_bench: MakeBench) -> None:
+    tight, roomy = make_bench(vram_bytes=1), make_bench()
+    for bench in tight, roomy:
+        before = bench.bits()
+        bench.switcher.put_on(blend(("aa", 1.0)))
+        bench.switcher.put_on(blend())
+        assert same_bits(bench.bits(), before)
+    copies = 2 * 32 * 32 * 4
+    assert (tight.ledger.held_bytes(VRAM), tight.ledger.held_bytes(PRISTINE_HOST)) == (0, copies)
+    assert roomy.ledger.held_bytes(PRISTINE_HOST) == 0
+    roomy.switcher.close()
+    roomy.cache.close()
+    tight.switcher.close()
+    assert roomy.ledger.held_bytes(VRAM) == 0
+    assert tight.ledger.held_bytes(PRISTINE_HOST) == 0
+
+
+def test_a_file_that_is_gone_is_refused(shelf: Shelf, three: int, make_bench: MakeBench) -> None:
+    Path(shelf.open("aa").path).unlink()
+    with pytest.raises(AdapterRefused, match="cannot be read"):
+        make_bench().cache.use("aa")
+
+
+def test_budgets_are_the_operators_or_a_share_of_what_is_free() -> None:
+    asked = ledger_budgets(Memory(vram_budget_bytes=5, host_budget_bytes=7), CPU)
+    assert asked == {VRAM: 5, HOST: 7, PRISTINE_HOST: None}
+    shares = ledger_budgets(Memory(), CPU)
+    assert all(0 < (shares[tier] or 0) < 2**50 for tier in (VRAM, HOST))

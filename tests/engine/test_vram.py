@@ -1,0 +1,127 @@
+"""The ledger: never above budget, pinned entries stay, bytes add up, the least recently used go first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from sdxl_gateway.core.errors import DoesNotFit
+from sdxl_gateway.engine import vram
+from sdxl_gateway.engine.vram import HOST, VRAM, Ledger, available_ram_bytes
+
+BUDGETS: dict[str, int | None] = {VRAM: 10, HOST: 25, "unlimited": None}
+KEYS = st.sampled_from("abcdefgh")
+TIERS = st.sampled_from(sorted(BUDGETS))
+
+
+class LedgerAgainstAModel(RuleBasedStateMachine):
+    """Drives a ledger beside a plain list of entries, oldest first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ledger = Ledger(BUDGETS)
+        self.entries: dict[str, list[tuple[str, int]]] = {tier: [] for tier in BUDGETS}
+        self.pins: Counter[str] = Counter()
+        self.evicted: list[tuple[str, str]] = []
+
+    @rule(tier=TIERS, key=KEYS, cost=st.integers(0, 12))
+    def admit(self, tier: str, key: str, cost: int) -> None:
+        before = list(self.entries[tier])
+        self.evicted.clear()
+        try:
+            victims = self.ledger.admit(tier, key, cost, lambda: self.evicted.append((tier, key)))
+        except DoesNotFit:
+            budget, pinned = BUDGETS[tier], sum(c for k, c in before if k in self.pins)
+            assert budget is not None
+            assert pinned + cost > budget
+            assert key not in dict(before)
+            return
+        assert not any(victim in self.pins for victim in victims)
+        self._assert_oldest(before, victims)
+        held = dict(before)
+        left = [(k, c) for k, c in before if k not in victims and k != key]
+        self.entries[tier] = [*left, (key, held.get(key, cost))]
+
+    def _assert_oldest(self, before: list[tuple[str, int]], victims: tuple[object, ...]) -> None:
+        could_go = [k for k, c in before if k not in self.pins and c > 0]
+        assert list(victims) == could_go[: len(victims)]
+
+    @rule(tier=TIERS, key=KEYS)
+    def touch(self, tier: str, key: str) -> None:
+        self.ledger.touch(tier, key)
+        held = dict(self.entries[tier])
+        if key in held:
+            self.entries[tier] = [e for e in self.entries[tier] if e[0] != key] + [(key, held[key])]
+
+    @rule(tier=TIERS, key=KEYS)
+    def drop(self, tier: str, key: str) -> None:
+        self.ledger.drop(tier, key)
+        self.entries[tier] = [e for e in self.entries[tier] if e[0] != key]
+
+    @rule(key=KEYS)
+    def pin(self, key: str) -> None:
+        self.ledger.pin(key)
+        self.pins[key] += 1
+
+    @rule(key=KEYS)
+    def unpin(self, key: str) -> None:
+        self.ledger.unpin(key)
+        self.pins[key] -= 1
+        self.pins = +self.pins
+
+    @invariant()
+    def agrees(self) -> None:
+        for tier, entries in self.entries.items():
+            assert self.ledger.keys(tier) == tuple(key for key, _ in entries)
+            assert self.ledger.held_bytes(tier) == sum(cost for _, cost in entries)
+            budget, free = BUDGETS[tier], self.ledger.free_bytes(tier)
+            assert (budget is None) == (free is None)
+            if budget is not None and free is not None:
+                assert 0 <= free == budget - self.ledger.held_bytes(tier)
+        assert all(self.ledger.pinned(key) == (key in self.pins) for key in "abcdefgh")
+
+
+TestLedger = LedgerAgainstAModel.TestCase
+TestLedger.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+def test_the_owner_of_an_evicted_entry_is_told() -> None:
+    ledger, gone = Ledger({VRAM: 10}), []
+    ledger.admit(VRAM, "old", 6, lambda: gone.append("old"))
+    ledger.admit(VRAM, "new", 4, lambda: gone.append("new"))
+    assert ledger.admit(VRAM, "newest", 5) == ("old",)
+    assert gone == ["old"]
+    ledger.drop(VRAM, "new")
+    assert gone == ["old"], "who gives an entry up knows it already"
+
+
+def test_what_cannot_fit_changes_nothing() -> None:
+    ledger = Ledger({VRAM: 10})
+    ledger.admit(VRAM, "a", 4)
+    ledger.admit(VRAM, "pinned", 4)
+    ledger.pin("pinned")
+    with pytest.raises(DoesNotFit):
+        ledger.admit(VRAM, "b", 7)
+    assert ledger.keys(VRAM) == ("a", "pinned")
+    assert ledger.bytes_by_tier() == {VRAM: 8}
+    assert ledger.could_ever_fit(VRAM, 10)
+    assert not ledger.could_ever_fit(VRAM, 11)
+
+
+def test_a_negative_cost_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="negative"):
+        Ledger({VRAM: 1}).admit(VRAM, "a", -1)
+
+
+def test_available_ram_is_read_from_meminfo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 999 kB\nMemAvailable:     123 kB\n")
+    monkeypatch.setattr(vram, "MEMINFO", meminfo)
+    assert available_ram_bytes() == 123 * 1024
+    meminfo.unlink()
+    assert available_ram_bytes() > 0
