@@ -1,0 +1,59 @@
+# `make serve` and `make test` are all one needs; both make .venv on their first run.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
+
+# Every pytest process and every engine it starts would otherwise take one OpenMP thread per core, and threads that
+# outnumber free cores spin on each other: a step of the demo model then takes ten times as long.
+TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
+
+.PHONY: serve test test-full check format bench bench-gpu constraints
+
+serve: .venv/.installed
+	$(BIN)/sdxl-gateway serve $(if $(MODEL),--model '$(MODEL)') $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) \
+		$(if $(LORAS),--loras '$(LORAS)')
+
+test: .venv/.installed-dev
+	$(TEST_ENV) $(BIN)/python -m pytest
+
+test-full: .venv/.installed-dev
+	$(TEST_ENV) $(BIN)/python -m pytest -m "full or not full"
+
+check: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+
+format: .venv/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.installed-dev
+	$(BIN)/python -m benchmarks.run
+
+bench-gpu: .venv/.installed-dev
+	$(BIN)/python -m benchmarks.gpu
+
+# torch goes first: constraints.txt then holds its version, and what follows finds it in place.
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) torch
+	$(PIP) -e .
+	touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(PIP) -e '.[dev]'
+	touch $@
+
+# Resolves anew in a clean environment, then pins what came out; a local version such as +cpu is left off.
+constraints:
+	rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints
+	.venv-constraints/bin/pip install -q torch==2.13.0
+	.venv-constraints/bin/pip install -q -e '.[dev]'
+	head -2 constraints.txt > constraints.new
+	.venv-constraints/bin/pip list --format=freeze --exclude-editable | grep -v '^pip==' | sed 's/+[a-z0-9.]*$$//' \
+		>> constraints.new
+	mv constraints.new constraints.txt
+	rm -rf .venv-constraints

@@ -1,0 +1,1 @@
+"""Listeners on the events: metrics for Prometheus, lines for the log."""

@@ -1,0 +1,115 @@
+"""Takes a registry, gives every metric of the server declared in it: one place for names, units and buckets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+
+NAMESPACE = "sdxl_gateway"
+
+REQUEST_SECONDS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600)
+"""Ends where the OpenAI SDKs give up."""
+WAIT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
+STEP_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+SWITCH_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+LANES = (1, 2, 3, 4, 6, 8, 12, 16)
+RESPONSE_BYTES = tuple(float(2**power) for power in range(10, 27, 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """The metrics by what they measure."""
+
+    requests: Counter
+    request_duration: Histogram
+    response_size: Histogram
+    client_retries: Counter
+    ignored_fields: Counter
+    rejected: Counter
+    queue_depth: Gauge
+    queue_wait: Histogram
+    requests_in_flight: Gauge
+    ready: Gauge
+    jobs: Counter
+    paint_duration: Histogram
+    cancelled: Counter
+    images_generated: Counter
+    denoise_steps: Counter
+    step_duration: Histogram
+    batch_size: Histogram
+    stage: Histogram
+    lora_requests: Counter
+    lora_loads: Counter
+    lora_load: Histogram
+    lora_switch: Histogram
+    lora_layers_rewritten: Counter
+    lora_evictions: Counter
+    lora_cache_entries: Gauge
+    memory_held: Gauge
+    device_memory_used: Gauge
+    build_info: Info
+
+    @classmethod
+    def in_registry(cls, registry: CollectorRegistry) -> Instruments:
+        _leave_out_created()
+        make = _Maker(registry)
+        return cls(
+            requests=make.counter("requests", "Requests answered, by HTTP status.", ("operation", "model", "status")),
+            request_duration=make.histogram(
+                "request_duration_seconds", "From a request's first byte to its last.", REQUEST_SECONDS, ("operation",)
+            ),
+            response_size=make.histogram("response_size_bytes", "Bytes sent back.", RESPONSE_BYTES, ("operation",)),
+            client_retries=make.counter("client_retries", "Requests that were a client's second try or later."),
+            ignored_fields=make.counter("ignored_fields", "Request fields that mean nothing to the server."),
+            rejected=make.counter("rejected", "Requests turned away before a job began, by error.", ("reason",)),
+            queue_depth=make.gauge("queue_depth", "Jobs waiting for an engine."),
+            queue_wait=make.histogram("queue_wait_seconds", "From a job's arrival to its first canvas.", WAIT_SECONDS),
+            requests_in_flight=make.gauge("requests_in_flight", "Requests not yet answered."),
+            ready=make.gauge("ready", "1 while an engine can paint."),
+            jobs=make.counter("jobs", "Jobs ended: finished, or the error that ended them.", ("outcome",)),
+            paint_duration=make.histogram(
+                "paint_duration_seconds", "From a job's first canvas to its last picture.", REQUEST_SECONDS
+            ),
+            cancelled=make.counter("cancelled", "Jobs whose caller went away, by how far they were.", ("stage",)),
+            images_generated=make.counter("images_generated", "Pictures painted.", ("model",)),
+            denoise_steps=make.counter("denoise_steps", "Denoising steps taken, counted for each picture."),
+            step_duration=make.histogram("step_duration_seconds", "One step of one batch.", STEP_SECONDS),
+            batch_size=make.histogram("batch_size", "Pictures that shared a step.", LANES),
+            stage=make.histogram(
+                "stage_duration_seconds", "Work around the steps: encode, prepare, decode.", STEP_SECONDS, ("stage",)
+            ),
+            lora_requests=make.counter("lora_requests", "Jobs that asked for a LoRA.", ("lora",)),
+            lora_loads=make.counter(
+                "lora_loads", "LoRAs asked for, by where they were found; vram and host are hits.", ("source",)
+            ),
+            lora_load=make.histogram(
+                "lora_load_seconds", "Bringing one LoRA to the device.", SWITCH_SECONDS, ("source",)
+            ),
+            lora_switch=make.histogram("lora_switch_seconds", "Writing another blend into weights.", SWITCH_SECONDS),
+            lora_layers_rewritten=make.counter("lora_layers_rewritten", "Layers written by blend switches."),
+            lora_evictions=make.counter("lora_evictions", "LoRAs that left a tier to make room.", ("tier",)),
+            lora_cache_entries=make.gauge("lora_cache_entries", "LoRAs kept in a tier.", ("tier",)),
+            memory_held=make.gauge("memory_held_bytes", "What the ledger holds, by tier.", ("tier",)),
+            device_memory_used=make.gauge("device_memory_used_bytes", "Device memory the engine has allocated."),
+            build_info=Info("build", "The running version.", namespace=NAMESPACE, registry=registry),
+        )
+
+
+def _leave_out_created() -> None:
+    """A `_created` series beside each counter and bucket would double the number of series."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    registry: CollectorRegistry
+
+    def counter(self, name: str, words: str, labels: tuple[str, ...] = ()) -> Counter:
+        return Counter(name, words, labels, namespace=NAMESPACE, registry=self.registry)
+
+    def gauge(self, name: str, words: str, labels: tuple[str, ...] = ()) -> Gauge:
+        return Gauge(name, words, labels, namespace=NAMESPACE, registry=self.registry)
+
+    def histogram(self, name: str, words: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()) -> Histogram:
+        return Histogram(name, words, labels, namespace=NAMESPACE, registry=self.registry, buckets=buckets)

@@ -1,0 +1,66 @@
+"""Takes the `[telemetry]` section, gives one stream of log lines, for people or as JSON; prompts and keys stay out."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from sdxl_gateway.config import Telemetry
+
+PRIVATE = frozenset(
+    {"prompt", "negative_prompt", "revised_prompt", "api_key", "authorization", "image", "mask", "user"}
+)
+HIDDEN = "[hidden]"
+
+
+def configure_logs(telemetry: Telemetry, stream: TextIO | None = None) -> None:
+    """Send structlog's and the standard library's lines, uvicorn's included, to `stream` (stderr) in one format."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        hide_private,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    _install(_formatter(telemetry, shared), stream or sys.stderr, telemetry.log_level.upper())
+
+
+def hide_private(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Blank out what a caller wrote or proves themselves with, whoever logs it by mistake."""
+    for key in PRIVATE & event.keys():
+        event[key] = HIDDEN
+    return event
+
+
+def _formatter(telemetry: Telemetry, shared: list[Processor]) -> logging.Formatter:
+    last: list[Processor]
+    if telemetry.log_format == "json":
+        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    else:
+        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    processors = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
+    return structlog.stdlib.ProcessorFormatter(processors=processors, foreign_pre_chain=shared)
+
+
+def _install(formatter: logging.Formatter, stream: TextIO, level: str) -> None:
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.propagate = True
+    # One line a request is the gateway's own; httpx would add one for each of ours on loopback.
+    logging.getLogger("httpx").setLevel(logging.WARNING)

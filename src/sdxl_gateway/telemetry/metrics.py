@@ -1,0 +1,160 @@
+"""Takes events, measurements and answered requests, gives Prometheus metrics; no label can be filled by a caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from sdxl_gateway import __version__
+from sdxl_gateway.core import events
+from sdxl_gateway.core.errors import Busy, Cancelled, GatewayError
+from sdxl_gateway.telemetry.gpu_collector import GpuCollector
+from sdxl_gateway.telemetry.instruments import Instruments
+
+OTHER = "other"
+
+
+@dataclass(slots=True)
+class _Course:
+    """What is known of a running job."""
+
+    model: str
+    started: bool = False
+
+
+@dataclass(slots=True)
+class _Names:
+    """The label values allowed so far; what comes after `limit` of them is "other"."""
+
+    limit: int
+    seen: set[str] = field(default_factory=set)
+
+    def label(self, name: str) -> str:
+        if name in self.seen:
+            return name
+        if len(self.seen) >= self.limit:
+            return OTHER
+        self.seen.add(name)
+        return name
+
+
+class Metrics:
+    """One set of metrics with a registry of its own, so that two apps in one process stay apart.
+
+    `models` are the configured names; any other model is counted as "other", so that the number of series is
+    decided by the operator. `lora_label_limit` bounds the LoRA names likewise.
+    """
+
+    def __init__(self, models: Iterable[str], lora_label_limit: int) -> None:
+        self.registry = CollectorRegistry()
+        self._models = frozenset(models)
+        self._loras = _Names(lora_label_limit)
+        self._courses: dict[str, _Course] = {}
+        self._now = Instruments.in_registry(self.registry)
+        self._now.build_info.info({"version": __version__})
+        self.registry.register(GpuCollector())
+
+    def follow_gauges(
+        self, *, queue_depth: Callable[[], float], in_flight: Callable[[], float], ready: Callable[[], bool]
+    ) -> None:
+        """Read these at every scrape."""
+        self._now.queue_depth.set_function(queue_depth)
+        self._now.requests_in_flight.set_function(in_flight)
+        self._now.ready.set_function(lambda: float(ready()))
+
+    def exposition(self, accept: str | None) -> tuple[bytes, str]:
+        """The metrics in the format the `Accept` header asks for, and that format's content type."""
+        encode, content_type = choose_encoder(accept or "")
+        return encode(self.registry), content_type
+
+    def on_request(
+        self,
+        operation: str,
+        model: str,
+        status: int,
+        seconds: float,
+        retry_count: int = 0,
+        response_bytes: int = 0,
+    ) -> None:
+        """A request was answered; `retry_count` is the client's own count, 0 on its first try."""
+        self._now.requests.labels(operation, self._model(model), str(status)).inc()
+        self._now.request_duration.labels(operation).observe(seconds)
+        self._now.response_size.labels(operation).observe(response_bytes)
+        if retry_count > 0:
+            self._now.client_retries.inc()
+
+    def on_ignored(self, fields: int) -> None:
+        """That many request fields meant nothing to the server."""
+        self._now.ignored_fields.inc(fields)
+
+    def on_rejected(self, error: GatewayError) -> None:
+        """A request was turned away before it became a job."""
+        self._now.rejected.labels(type(error).__name__).inc()
+
+    def on_job(self, job_id: str, model: str, loras: Iterable[str] = ()) -> None:
+        """A job is about to enter the line, under this model name, with these LoRAs of the catalog."""
+        self._courses[job_id] = _Course(self._model(model))
+        for lora in loras:
+            self._now.lora_requests.labels(self._loras.label(lora)).inc()
+
+    def on_job_event(self, event: events.JobEvent) -> None:
+        course = self._courses.setdefault(event.job_id, _Course(OTHER))
+        match event:
+            case events.Started():
+                course.started = True
+                self._now.queue_wait.observe(event.waited_seconds)
+            case events.Painted():
+                self._now.images_generated.labels(course.model).inc()
+            case events.Finished():
+                self._end(event.job_id, "finished")
+                self._now.paint_duration.observe(event.paint_seconds)
+            case events.Failed():
+                self._failed(event, course)
+            case events.Progressed() | events.Previewed():
+                pass
+
+    def _failed(self, event: events.Failed, course: _Course) -> None:
+        if isinstance(event.error, Cancelled):
+            self._now.cancelled.labels("painting" if course.started else "waiting").inc()
+        if isinstance(event.error, Busy):
+            self._now.rejected.labels("Busy").inc()
+        self._end(event.job_id, type(event.error).__name__)
+
+    def _end(self, job_id: str, outcome: str) -> None:
+        self._now.jobs.labels(outcome).inc()
+        self._courses.pop(job_id, None)
+
+    def on_measurement(self, measurement: events.Measurement) -> None:
+        match measurement:
+            case events.StepTaken():
+                self._step(measurement)
+            case events.BlendSwitched():
+                self._now.lora_switch.observe(measurement.seconds)
+                self._now.lora_layers_rewritten.inc(measurement.layers)
+            case events.StageTimed():
+                self._now.stage.labels(measurement.stage).observe(measurement.seconds)
+            case events.AdapterLoaded():
+                self._now.lora_loads.labels(measurement.source).inc()
+                self._now.lora_load.labels(measurement.source).observe(measurement.seconds)
+            case events.AdapterEvicted():
+                self._now.lora_evictions.labels(measurement.tier).inc()
+            case events.MemoryHeld():
+                self._memory(measurement)
+
+    def _step(self, step: events.StepTaken) -> None:
+        self._now.denoise_steps.inc(step.lanes)
+        self._now.step_duration.observe(step.seconds)
+        self._now.batch_size.observe(step.lanes)
+
+    def _memory(self, held: events.MemoryHeld) -> None:
+        for tier, size in held.bytes_by_tier.items():
+            self._now.memory_held.labels(tier).set(size)
+        for tier, digests in held.warm.items():
+            self._now.lora_cache_entries.labels(tier).set(len(digests))
+        self._now.device_memory_used.set(held.device_used_bytes)
+
+    def _model(self, name: str) -> str:
+        return name if name in self._models else OTHER
