@@ -52,7 +52,7 @@ class Delta(Protocol):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(rows, columns) of the parameter it belongs to."""
+        """(rows, columns) of the parameter it belongs to. Raises AdapterRefused when its tensors do not fit."""
 
     def low_rank(self) -> LowRank | None:
         """The change as a product of two thin matrices, when it is one and does not depend on the weight."""
@@ -72,7 +72,11 @@ class Lora:
 
     @property
     def shape(self) -> tuple[int, int]:
-        window = 1 if self.mid is None else self.mid[0, 0].numel()
+        rank, window = self.down.shape[0], 1
+        if self.mid is not None:
+            _match(self.mid.shape[1], rank)
+            rank, window = self.mid.shape[0], self.mid[0, 0].numel()
+        _match(self.up[0].numel(), rank)
         return self.up.shape[0], self.down[0].numel() * window
 
     def low_rank(self) -> LowRank | None:
@@ -99,9 +103,10 @@ class Loha:
 
     @property
     def shape(self) -> tuple[int, int]:
-        if self.t1 is None:
-            return self.w1_a.shape[0], self.w1_b[0].numel()
-        return self.w1_a.shape[1], self.w1_b.shape[1] * self.t1[0, 0].numel()
+        rows, columns = _product_shape(self.w1_a, self.w1_b, self.t1)
+        for mine, other in zip((rows, columns), _product_shape(self.w2_a, self.w2_b, self.t2), strict=True):
+            _match(mine, other)
+        return rows, columns
 
     def low_rank(self) -> None:
         return None
@@ -124,10 +129,8 @@ class Lokr:
 
     @property
     def shape(self) -> tuple[int, int]:
-        outer = self.b1.shape[0] if self.a1 is None else self.a1.shape[0]
-        inner = self.b2.shape[0] if self.a2 is None else self.a2.shape[0 if self.t2 is None else 1]
-        window = 1 if self.t2 is None else self.t2[0, 0].numel()
-        return outer * inner, self.b1.shape[1] * self.b2[0].numel() * window
+        outer, inner = _product_shape(self.a1, self.b1, None), _product_shape(self.a2, self.b2, self.t2)
+        return outer[0] * inner[0], outer[1] * inner[1]
 
     def low_rank(self) -> None:
         return None
@@ -189,6 +192,23 @@ def _product(a: Tensor | None, b: Tensor, core: Tensor | None) -> Tensor:
     return torch.einsum("mn...,mo,ni->oi...", core.float(), a.float(), right).flatten(1)
 
 
+def _product_shape(a: Tensor | None, b: Tensor, core: Tensor | None) -> tuple[int, int]:
+    """(rows, columns) of `_product`."""
+    if a is None:
+        return b.shape[0], b[0].numel()
+    if core is None:
+        _match(a[0].numel(), b.shape[0])
+        return a.shape[0], b[0].numel()
+    _match(core.shape[0], a.shape[0])
+    _match(core.shape[1], b.shape[0])
+    return a[0].numel(), b[0].numel() * core[0, 0].numel()
+
+
+def _match(one: int, other: int) -> None:
+    if one != other:
+        raise AdapterRefused("The LoRA file holds tensors that do not fit each other.")
+
+
 def moved(delta: Delta, device: torch.device | str) -> Delta:
     """The same delta with its tensors on `device`."""
     changed = {f.name: _moved(getattr(delta, f.name), device) for f in fields(delta)}  # type: ignore[arg-type]
@@ -207,23 +227,16 @@ def weight_delta(
     """The weight delta of one module part; `tensors` by role.
 
     `scale` when known beforehand, else it comes of `alpha` and the rank. `dora_by_row` None lets the magnitude's shape
-    tell. Raises AdapterRefused when a tensor is missing or a magnitude fits nothing.
+    tell. Raises AdapterRefused when a tensor is missing or they do not fit each other.
     """
     try:
         delta = _undecomposed(algorithm, tensors, _Scale(scale, alpha))
-        magnitude = tensors.get("dora_scale")
-        return delta if magnitude is None else _decomposed(delta, magnitude, dora_by_row)
+        if "dora_scale" in tensors:
+            delta = _decomposed(delta, tensors["dora_scale"], dora_by_row)
+        _ = delta.shape
     except (KeyError, IndexError) as error:
-        raise AdapterRefused("The LoRA file lacks a tensor of one of its layers.") from error
-
-
-def check(delta: Delta) -> None:
-    """Goes through the arithmetic without numbers. Raises AdapterRefused for tensors that do not fit each other."""
-    try:
-        rows, columns = delta.shape
-        moved(delta, "meta").dense(torch.empty(rows, columns, device="meta")).view(rows, columns)
-    except (RuntimeError, IndexError) as error:
-        raise AdapterRefused("The LoRA file holds tensors that do not fit each other.") from error
+        raise AdapterRefused("The LoRA file lacks a tensor, or a dimension of one, in one of its layers.") from error
+    return delta
 
 
 @dataclass(frozen=True, slots=True)
