@@ -13,6 +13,7 @@ from sdxl_gateway.core.errors import AdapterRefused, DoesNotFit
 from sdxl_gateway.core.events import BlendSwitched
 from sdxl_gateway.core.recipe import NO_BLEND
 from sdxl_gateway.engine.lora.layers import Layer
+from sdxl_gateway.engine.lora.merge import Change, LayerWriter
 from tests.engine.lora.kit import Bench, MakeBench, Shelf, blend, lora, same_bits, tiny_components
 
 Q = "unet.attentions.0.to_q"
@@ -233,6 +234,26 @@ def test_a_misfit_is_refused_before_anything_is_touched(
         bench.switcher.put_on_unet(blend(("bb", 1.0), ("ff", 1.0)))
     assert same_bits(bench.bits(), before)
     assert bench.switcher.unet_mix == (("aa", 1.0),)
+
+
+def test_shortcuts_allowed_for_painting_do_not_reach_the_sums(
+    mixed: Shelf, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matmul, seen = torch.backends.mkldnn.matmul, set()  # type: ignore[attr-defined]
+    write = LayerWriter.write
+
+    def watched(writer: LayerWriter, change: Change) -> None:
+        seen.add(matmul.fp32_precision)
+        write(writer, change)
+
+    monkeypatch.setattr(LayerWriter, "write", watched)
+    before, matmul.fp32_precision = matmul.fp32_precision, "bf16"
+    try:
+        make_bench().switcher.put_on(blend(*EVERYTHING))
+        assert seen == {"ieee"}
+        assert matmul.fp32_precision == "bf16"
+    finally:
+        matmul.fp32_precision = before
 
 
 def test_blends_switch_inside_and_outside_of_inference_mode(mixed: Shelf, make_bench: MakeBench) -> None:

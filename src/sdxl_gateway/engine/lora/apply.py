@@ -21,7 +21,7 @@ from sdxl_gateway.core.recipe import Blend
 from sdxl_gateway.engine.lora.cache import AdapterCache
 from sdxl_gateway.engine.lora.formats import Adapter
 from sdxl_gateway.engine.lora.layers import Layer, Mix, PristineHome, PristineStore, layers_of
-from sdxl_gateway.engine.lora.merge import Change, LayerWriter, Share, write_stack
+from sdxl_gateway.engine.lora.merge import Change, LayerWriter, Share, full_precision, write_stack
 from sdxl_gateway.engine.vram import Ledger
 
 UNET = ("unet",)
@@ -95,9 +95,10 @@ class BlendSwitcher:
         if self._on[components] == mix:
             return
         start = perf_counter()
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad(), full_precision():
             layers = self._switch(components, mix)
-        self._measure(BlendSwitched(perf_counter() - start, layers))
+        if layers:
+            self._measure(BlendSwitched(perf_counter() - start, layers))
 
     def _switch(self, components: tuple[str, ...], mix: Mix) -> int:
         """The number of layers rewritten."""

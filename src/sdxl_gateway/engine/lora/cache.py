@@ -217,12 +217,18 @@ class AdapterCache:
             self._put(tier, adapter)
 
     def _make_room(self, tier: str, adapter: Adapter) -> bool:
-        digest, size_bytes = adapter.digest, adapter.size_bytes
+        digest, size_bytes = adapter.digest, self._cost_bytes(tier, adapter)
         try:
             self._ledger.admit(tier, self._key(digest), size_bytes, lambda: self._evicted(tier, digest, size_bytes))
         except DoesNotFit:
             return False
         return True
+
+    def _cost_bytes(self, tier: str, adapter: Adapter) -> int:
+        """What the adapter takes up in `tier`: page-locked memory comes in powers of two."""
+        if tier == HOST and adapter.buffer.is_pinned():
+            return 1 << (adapter.size_bytes - 1).bit_length()
+        return adapter.size_bytes
 
     def _put(self, tier: str, adapter: Adapter) -> None:
         """Unless it was evicted again between the ledger's leave and now."""

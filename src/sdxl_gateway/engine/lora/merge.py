@@ -6,7 +6,8 @@ blend alone: deltas come in digest order, dense ones first, then all low-rank on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from sdxl_gateway.engine.lora.delta import Delta, LowRank, moved
 from sdxl_gateway.engine.lora.layers import Layer, Mix
 
+FULL_PRECISION = "ieee"
 KeepDense = Callable[[tuple[str, str], int, Callable[[], Tensor]], Tensor]
 
 
@@ -46,6 +48,20 @@ class Change:
         """The rank of each share, or None when one of them is no product of thin matrices."""
         factors = [share.delta.low_rank() for share in self.shares]
         return tuple(f.down.shape[0] for f in factors if f is not None) if None not in factors else None
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Float32 products in float32, whatever shortcut (TF32, bfloat16) is allowed for painting."""
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
+    before = [backend.fp32_precision for backend in backends]
+    for backend in backends:
+        backend.fp32_precision = FULL_PRECISION
+    try:
+        yield
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
 
 
 class LayerWriter:
