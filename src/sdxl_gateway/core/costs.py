@@ -1,0 +1,94 @@
+"""Takes an engine's measurements; gives what a step, a stage and a switch will probably cost, in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sdxl_gateway.core.events import BlendSwitched, Measurement, StageTimed, StepTaken
+from sdxl_gateway.core.recipe import Recipe
+
+WEIGHT_OF_NEW = 0.05
+SPREAD_TO_TRUST = 0.02  # squared relative spread of work below which a slope would be guessed from noise
+
+
+def step_work(recipe: Recipe) -> float:
+    """UNet rows times paint megapixels of one step of one image."""
+    return (2 if recipe.guided else 1) * recipe.paint_width * recipe.paint_height / 1e6
+
+
+@dataclass(slots=True)
+class Average:
+    """An exponential moving average that starts at its first value."""
+
+    value: float = 0.0
+    count: int = 0
+
+    def add(self, new: float) -> None:
+        self.count += 1
+        self.value += (new - self.value) * max(WEIGHT_OF_NEW, 1 / self.count)
+
+
+@dataclass(slots=True)
+class StepCost:
+    """A line through (work, seconds): what any step costs, and what each unit of work adds."""
+
+    work: Average = field(default_factory=Average)
+    seconds: Average = field(default_factory=Average)
+    work_squared: Average = field(default_factory=Average)
+    product: Average = field(default_factory=Average)
+
+    def add(self, work: float, seconds: float) -> None:
+        self.work.add(work)
+        self.seconds.add(seconds)
+        self.work_squared.add(work * work)
+        self.product.add(work * seconds)
+
+    def of(self, work: float) -> float:
+        """Seconds of a step of that much work; 0 when nothing was measured."""
+        if not self.work.value:
+            return 0.0
+        variance = self.work_squared.value - self.work.value**2
+        if variance < SPREAD_TO_TRUST * self.work.value**2:
+            return self.seconds.value * work / self.work.value
+        slope = (self.product.value - self.work.value * self.seconds.value) / variance
+        slope = min(max(slope, 0.0), self.seconds.value / self.work.value)
+        return self.seconds.value + slope * (work - self.work.value)
+
+
+class Costs:
+    """What this engine was measured to cost; everything is 0 until measured."""
+
+    def __init__(self) -> None:
+        self._step = StepCost()
+        self._switch = Average()
+        self._stages = {"encode": Average(), "prepare": Average(), "decode": Average()}
+
+    def observe(self, measurement: Measurement) -> None:
+        match measurement:
+            case StepTaken(seconds=seconds, work=work):
+                self._step.add(work, seconds)
+            case BlendSwitched(seconds=seconds):
+                self._switch.add(seconds)
+            case StageTimed(stage=stage, seconds=seconds):
+                self._stages.setdefault(stage, Average()).add(seconds)
+            case _:
+                pass
+
+    @property
+    def known(self) -> bool:
+        return self._step.seconds.count > 0
+
+    @property
+    def switch_seconds(self) -> float:
+        return self._switch.value
+
+    @property
+    def decode_seconds(self) -> float:
+        return self._stages["decode"].value
+
+    @property
+    def begin_seconds(self) -> float:
+        return self._stages["encode"].value + self._stages["prepare"].value
+
+    def step_seconds(self, work: float) -> float:
+        return self._step.of(work)

@@ -1,0 +1,24 @@
+"""Takes who was served how much; gives each tenant's place, least served first, so that none can crowd out another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class Shares:
+    """Work given to each tenant; one that comes back joins at the level of those present, owed nothing."""
+
+    def __init__(self) -> None:
+        self._served: dict[str, float] = {}
+
+    def present(self, tenants: Iterable[str]) -> None:
+        """These tenants, and no others, want something now."""
+        wanting = set(tenants)
+        level = min((served for tenant, served in self._served.items() if tenant in wanting), default=0.0)
+        self._served = {tenant: max(self._served.get(tenant, level), level) for tenant in wanting}
+
+    def charge(self, tenant: str, work: float) -> None:
+        self._served[tenant] = self._served.get(tenant, 0.0) + work
+
+    def served(self, tenant: str) -> float:
+        return self._served.get(tenant, 0.0)

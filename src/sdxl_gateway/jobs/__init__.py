@@ -1,0 +1,1 @@
+"""Whose turn: the bounded, fair line and the engine processes it feeds."""

@@ -1,0 +1,61 @@
+"""Takes a Job; gives its state in the loop: which images wait, which are at work, which previews are due."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Generic
+
+from sdxl_gateway.core.costs import step_work
+from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.ports import Canvas, CanvasT
+from sdxl_gateway.worker.scheduler import BatchKey, Turn
+
+
+@dataclass(slots=True)
+class Held(Generic[CanvasT]):
+    """One job the loop has taken; `canvases` are the images begun and not yet painted."""
+
+    job: Job
+    prefetch: Future[None] | None = None
+    near: bool = False
+    started: bool = False
+    began: float = 0.0
+    canvases: dict[int, CanvasT] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
+
+    @property
+    def all_painted(self) -> bool:
+        return len(self.done) == self.job.recipe.count
+
+    def painted(self, index: int) -> None:
+        del self.canvases[index]
+        self.done.add(index)
+
+    def turns(self) -> Iterator[Turn]:
+        """One for each image that still wants steps."""
+        return (self._turn(index) for index in range(self.job.recipe.count) if index not in self.done)
+
+    def _turn(self, index: int) -> Turn:
+        job, canvas = self.job, self.canvases.get(index)
+        steps_left = job.recipe.denoise_steps if canvas is None else canvas.steps_total - canvas.steps_done
+        return Turn(
+            job_id=job.id,
+            index=index,
+            key=BatchKey.of(job.recipe),
+            tenant=job.tenant,
+            priority=job.priority,
+            arrived=job.arrived,
+            deadline=job.deadline,
+            work=step_work(job.recipe),
+            steps_left=steps_left,
+            begun=canvas is not None,
+            near=self.near,
+        )
+
+    def partial_due(self, canvas: Canvas) -> int | None:
+        """The number of the preview that belongs after the step just taken; they are spread evenly."""
+        asked, total = self.job.recipe.partial_images, canvas.steps_total
+        due = {round(total * (i + 1) / (asked + 1)): i for i in range(asked)}
+        return due.get(canvas.steps_done)

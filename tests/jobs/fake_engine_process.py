@@ -1,0 +1,20 @@
+"""An engine process with the fake engine: `python -m tests.jobs.fake_engine_process [--refuse-to-load] --fd N`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from sdxl_gateway.core.ports import Measure
+from sdxl_gateway.worker.process import Opened, serve
+from tests.jobs.fakes import FakeCanvas, opened
+
+
+def open_fake(settings: dict[str, Any], measure: Measure) -> Opened[FakeCanvas]:
+    if "--refuse-to-load" in sys.argv:
+        raise FileNotFoundError("no such checkpoint")
+    return opened(measure)
+
+
+if __name__ == "__main__":
+    sys.exit(serve(int(sys.argv[sys.argv.index("--fd") + 1]), open_fake))

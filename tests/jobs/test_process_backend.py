@@ -1,0 +1,179 @@
+"""A real engine process with a fake engine: jobs, deaths, restarts, cancels."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from sdxl_gateway.config import Engine, EngineProcess, Loras, Memory
+from sdxl_gateway.core.errors import AdapterRefused, Cancelled, DeadlineExceeded, EngineFault, Unavailable
+from sdxl_gateway.core.events import Failed, Finished, JobEvent, Measurement, Painted, Previewed, Started, StepTaken
+from sdxl_gateway.jobs.backend import ProcessBackend
+from sdxl_gateway.jobs.mailbox import Following
+from tests.jobs.fakes import READY, job
+
+FAKE = (sys.executable, "-m", "tests.jobs.fake_engine_process")
+SLOW = "step-seconds=0.05"
+
+
+def config(**engine: float) -> EngineProcess:
+    settings = Engine.model_validate({"restart_backoff_seconds": 0.01} | engine)
+    return EngineProcess(data_directory=Path("data"), engine=settings, memory=Memory(), checkpoints={}, loras=Loras())
+
+
+@asynccontextmanager
+async def running(
+    *,
+    command: tuple[str, ...] = FAKE,
+    queue_size: int = 64,
+    measure: Callable[[Measurement], None] = lambda _: None,
+    **engine: float,
+) -> AsyncIterator[ProcessBackend]:
+    backend = ProcessBackend(config(**engine), queue_size=queue_size, measure=measure, command=command)
+    await backend.start()
+    try:
+        yield backend
+    finally:
+        await backend.stop()
+    assert not backend.pids
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def to_the_end(following: Following) -> list[JobEvent]:
+    async with asyncio.timeout(30):
+        return [event async for event in following]
+
+
+async def until_started(following: Following) -> None:
+    async with asyncio.timeout(20):
+        assert isinstance(await anext(following), Started)
+
+
+def ended_in(events: list[JobEvent], kind: type[Exception]) -> bool:
+    assert isinstance(events[-1], Failed), events[-1]
+    assert isinstance(events[-1].error, kind), events[-1]
+    return True
+
+
+async def test_a_job_goes_from_submit_to_finished() -> None:
+    measured: list[Measurement] = []
+    async with running(measure=measured.append) as backend:
+        events = await to_the_end(await backend.submit(job(steps=4, count=2, partial_images=1)))
+        assert backend.ready
+        assert backend.engines == [READY]
+    assert isinstance(events[0], Started)
+    assert isinstance(events[-1], Finished)
+    painted = [e for e in events if isinstance(e, Painted)]
+    assert [(e.index, e.seed) for e in painted] == [(0, 7), (1, 8)]
+    assert painted[0].picture.pixels == bytes([4]) * 64
+    assert [(e.index, e.partial_index, e.picture.pixels[0]) for e in events if isinstance(e, Previewed)] == [
+        (0, 0, 2),
+        (1, 0, 2),
+    ]
+    assert any(isinstance(m, StepTaken) and m.lanes == 2 for m in measured)
+
+
+async def test_a_killed_engine_fails_what_runs_and_the_rest_is_painted_after_the_restart() -> None:
+    async with running(max_lanes=1) as backend:
+        begun = await backend.submit(job(SLOW, steps=1000))
+        await until_started(begun)
+        others = [await backend.submit(job(blend=str(i))) for i in range(5)]
+        os.kill(backend.pids[0], signal.SIGKILL)
+        events = await to_the_end(begun)
+        ended_in(events, Unavailable)
+        assert not backend.ready
+        for other in others:
+            assert isinstance((await to_the_end(other))[-1], Finished)
+        assert backend.ready
+
+
+@pytest.mark.parametrize("phase", ["begin", "step", "preview", "finish"])
+async def test_an_engine_that_dies_in_any_phase_is_restarted(phase: str) -> None:
+    async with running() as backend:
+        ended_in(await to_the_end(await backend.submit(job(f"die-in-{phase}", partial_images=1))), Unavailable)
+        assert isinstance((await to_the_end(await backend.submit(job())))[-1], Finished)
+
+
+async def test_a_job_that_kills_every_engine_before_it_starts_is_given_up() -> None:
+    async with running() as backend:
+        ended_in(await to_the_end(await backend.submit(job("die-in-prefetch"))), EngineFault)
+        assert isinstance((await to_the_end(await backend.submit(job())))[-1], Finished)
+
+
+async def test_a_stalled_engine_is_killed_and_replaced() -> None:
+    async with running(stall_seconds=0.5) as backend:
+        await until(lambda: backend.ready)
+        ended_in(await to_the_end(await backend.submit(job("hang-in-step"))), Unavailable)
+        assert isinstance((await to_the_end(await backend.submit(job())))[-1], Finished)
+
+
+async def test_faults_stay_with_their_job() -> None:
+    async with running() as backend:
+        following = [await backend.submit(job(p, blend=str(i))) for i, p in enumerate(["raise-in-step", "refuse", ""])]
+        faulty, refused, good = [await to_the_end(f) for f in following]
+    ended_in(faulty, EngineFault)
+    assert isinstance(faulty[-1], Failed)
+    assert "secret" not in str(faulty[-1].error)
+    ended_in(refused, AdapterRefused)
+    assert isinstance(good[-1], Finished)
+
+
+async def test_cancel_while_painting_and_by_letting_go() -> None:
+    async with running(max_lanes=1) as backend:
+        first = await backend.submit(job(SLOW, steps=1000))
+        await until_started(first)
+        second = await backend.submit(job(SLOW, steps=1000))
+        third = await backend.submit(job())
+        await first.aclose()
+        del second
+        assert isinstance((await to_the_end(third))[-1], Finished)
+
+
+async def test_the_deadline_ends_a_job_wherever_it_is() -> None:
+    async with running(max_lanes=1) as backend:
+        hung = await backend.submit(job("hang-in-step", deadline=time.monotonic() + 3))
+        queued = await backend.submit(job(deadline=time.monotonic() + 3))
+        ended_in(await to_the_end(hung), DeadlineExceeded)
+        ended_in(await to_the_end(queued), DeadlineExceeded)
+
+
+async def test_an_engine_that_never_loads_closes_the_door() -> None:
+    async with running(command=(*FAKE, "--refuse-to-load")) as backend:
+        ended_in(await to_the_end(await backend.submit(job())), Unavailable)
+        with pytest.raises(Unavailable):
+            await backend.submit(job())
+
+
+async def test_stopping_ends_every_job() -> None:
+    backend = ProcessBackend(config(), queue_size=64, command=FAKE)
+    await backend.start()
+    following = [await backend.submit(job(SLOW, steps=1000)) for _ in range(20)]
+    await until_started(following[0])
+    pids = backend.pids
+    await backend.stop()
+    for one in following:
+        ended_in(await to_the_end(one), Unavailable)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+
+
+async def test_cancelled_is_told_to_who_still_follows() -> None:
+    async with running() as backend:
+        the_job = job(SLOW, steps=1000)
+        following = await backend.submit(the_job)
+        await until_started(following)
+        backend.cancel(the_job.id)
+        ended_in(await to_the_end(following), Cancelled)
