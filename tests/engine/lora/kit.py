@@ -18,6 +18,7 @@ from sdxl_gateway.engine.lora.apply import BlendSwitcher
 from sdxl_gateway.engine.lora.budgets import PRISTINE_HOST
 from sdxl_gateway.engine.lora.cache import AdapterCache
 from sdxl_gateway.engine.lora.formats import AdapterFile
+from sdxl_gateway.engine.lora.layers import PristineHome
 from sdxl_gateway.engine.vram import HOST, VRAM, Ledger
 
 CPU = torch.device("cpu")
@@ -155,12 +156,15 @@ def bench(
     stacked: bool = False,
     stack_bytes: int = 2**20,
     components: dict[str, nn.Module] | None = None,
+    pristine: PristineHome = "auto",
 ) -> Bench:
     parts = tiny_components(dtype) if components is None else components
     told: list[Measurement] = []
     ledger = Ledger({VRAM: vram_bytes, HOST: host_bytes, PRISTINE_HOST: None})
     cache = AdapterCache(shelf.open, ledger, CPU, told.append)
-    switcher = BlendSwitcher(parts, cache, ledger, told.append, stacked=stacked, stack_bytes=stack_bytes)
+    switcher = BlendSwitcher(
+        parts, cache, ledger, told.append, pristine=pristine, stacked=stacked, stack_bytes=stack_bytes
+    )
     return Bench(parts, shelf, ledger, cache, switcher, told)
 
 

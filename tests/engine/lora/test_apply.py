@@ -7,6 +7,8 @@ from itertools import permutations
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from sdxl_gateway.core.errors import AdapterRefused, DoesNotFit
@@ -97,6 +99,21 @@ def test_taking_a_blend_off_gives_the_checkpoints_own_bits(
         assert not same_bits(bench.bits(), before)
         bench.switcher.put_on(NO_BLEND)
         assert same_bits(bench.bits(), before)
+
+
+PART = st.tuples(st.sampled_from(["aa", "bb", "cc", "dd"]), st.sampled_from([-0.7, 0.0, 0.5, 1.0]), st.floats(-1, 1))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sequence=st.lists(st.lists(PART, max_size=4), min_size=1, max_size=6), stacked=st.booleans())
+def test_any_sequence_of_blends_leaves_what_the_last_one_alone_gives(
+    mixed: Shelf, make_bench: MakeBench, sequence: list[list[tuple[str, float, float]]], stacked: bool
+) -> None:
+    worn, fresh = make_bench(stacked=stacked), make_bench(stacked=stacked)
+    for parts in sequence:
+        worn.switcher.put_on(blend(*parts))
+    fresh.switcher.put_on(blend(*sequence[-1]))
+    assert same_bits(worn.bits(), fresh.bits())
 
 
 def test_a_b_a_paints_the_same_a(mixed: Shelf, make_bench: MakeBench) -> None:

@@ -166,6 +166,24 @@ def test_pristine_copies_live_where_there_is_room(three: int, make_bench: MakeBe
     assert tight.ledger.held_bytes(PRISTINE_HOST) == 0
 
 
+def test_pristine_copies_asked_for_in_host_memory_go_there(three: int, make_bench: MakeBench) -> None:
+    bench = make_bench(pristine="host")
+    before = bench.bits()
+    bench.switcher.put_on(blend(("aa", 1.0)))
+    assert bench.ledger.held_bytes(PRISTINE_HOST) == 2 * 32 * 32 * 4
+    bench.switcher.put_on(blend())
+    assert same_bits(bench.bits(), before)
+
+
+def test_pristine_copies_asked_for_on_a_full_device_do_not_fit(three: int, make_bench: MakeBench) -> None:
+    bench = make_bench(pristine="device", vram_bytes=1)
+    before = bench.bits()
+    with pytest.raises(DoesNotFit):
+        bench.switcher.put_on(blend(("aa", 1.0)))
+    assert same_bits(bench.bits(), before)
+    assert bench.switcher.text_mix == ()
+
+
 def test_a_file_that_is_gone_is_refused(shelf: Shelf, three: int, make_bench: MakeBench) -> None:
     Path(shelf.open("aa").path).unlink()
     with pytest.raises(AdapterRefused, match="cannot be read"):

@@ -20,7 +20,7 @@ from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.core.recipe import Blend
 from sdxl_gateway.engine.lora.cache import AdapterCache
 from sdxl_gateway.engine.lora.formats import Adapter
-from sdxl_gateway.engine.lora.layers import Layer, Mix, PristineHome, PristineStore, layers_of
+from sdxl_gateway.engine.lora.layers import Layer, Mix, PristineHome, PristineStore, layers_of, restore
 from sdxl_gateway.engine.lora.merge import Change, LayerWriter, Share, full_precision, write_stack
 from sdxl_gateway.engine.vram import Ledger
 
@@ -108,8 +108,7 @@ class BlendSwitcher:
         for change in todo:
             self._pristine.keep(change.layer)
         try:
-            for layer in bare:
-                layer.restore()
+            restore(bare)
             self._write(todo)
             _wait(change.layer for change in todo)
         except BaseException as error:
@@ -169,8 +168,7 @@ class BlendSwitcher:
 
     def _strip(self, components: tuple[str, ...], changes: Iterable[Change]) -> None:
         """Pristine bits for every layer that has, or may have got, something on it."""
-        for layer in {*self._touched(components), *(change.layer for change in changes)}:
-            layer.restore()
+        restore([*{*self._touched(components), *(change.layer for change in changes)}])
         self._on[components] = ()
 
 

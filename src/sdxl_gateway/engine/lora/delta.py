@@ -38,13 +38,15 @@ from torch import Tensor
 from sdxl_gateway.core.errors import AdapterRefused
 
 
-@dataclass(frozen=True, slots=True)
-class LowRank:
+class LowRank(Protocol):
     """The change `scale · up · down`: up (rows, rank) and down (rank, columns), in the dtype they are kept in."""
 
-    up: Tensor
-    down: Tensor
-    scale: float
+    @property
+    def up(self) -> Tensor: ...
+    @property
+    def down(self) -> Tensor: ...
+    @property
+    def scale(self) -> float: ...
 
 
 class Delta(Protocol):
@@ -63,7 +65,7 @@ class Delta(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """up (rows, r[, 1, 1]), down (r, inputs[, kh, kw]), mid (r, r, kh, kw) or None."""
+    """up (rows, r), down (r, columns); with a core tensor mid (r, r, kh, kw), down (r, inputs)."""
 
     up: Tensor
     down: Tensor
@@ -76,17 +78,17 @@ class Lora:
         if self.mid is not None:
             _match(self.mid.shape[1], rank)
             rank, window = self.mid.shape[0], self.mid[0, 0].numel()
-        _match(self.up[0].numel(), rank)
-        return self.up.shape[0], self.down[0].numel() * window
+        _match(self.up.shape[1], rank)
+        return self.up.shape[0], self.down.shape[1] * window
 
     def low_rank(self) -> LowRank | None:
-        return LowRank(self.up.flatten(1), self.down.flatten(1), self.scale) if self.mid is None else None
+        return self if self.mid is None else None
 
     def dense(self, pristine: Tensor) -> Tensor:
-        down = self.down.flatten(1).float()
+        down = self.down.float()
         if self.mid is not None:
             down = torch.einsum("mn...,ni->mi...", self.mid.float(), down).flatten(1)
-        return (self.up.flatten(1).float() * self.scale) @ down
+        return (self.up.float() * self.scale) @ down
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +255,7 @@ class _Scale:
 def _undecomposed(algorithm: str, t: Mapping[str, Tensor], scale: _Scale) -> Delta:
     match algorithm:
         case "lora":
-            return Lora(t["up"], t["down"], t.get("mid"), scale.at(t["down"].shape[0]))
+            return Lora(t["up"].flatten(1), t["down"].flatten(1), t.get("mid"), scale.at(t["down"].shape[0]))
         case "loha":
             halves = (t["w1_a"], t["w1_b"], t["w2_a"], t["w2_b"])
             return Loha(*halves, t.get("t1"), t.get("t2"), scale.at(t["w1_b"].shape[0]))

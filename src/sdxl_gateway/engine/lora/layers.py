@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,10 +50,14 @@ class Layer:
         """Copy (rows, columns) in, rounding once to the storage dtype; any memory format, any device."""
         self.parameter.copy_(matrix.view(self.parameter.shape))
 
-    def restore(self) -> None:
-        """Put the pristine bits back."""
-        self.write(self.untouched)
-        self.mix = ()
+
+def restore(layers: Sequence[Layer]) -> None:
+    """Put the pristine bits back."""
+    if layers:
+        pristine = [layer.untouched.view(layer.parameter.shape) for layer in layers]
+        torch._foreach_copy_([layer.parameter for layer in layers], pristine)
+    for layer in layers:
+        layer.mix = ()
 
 
 def layers_of(components: Mapping[str, nn.Module]) -> dict[str, Layer]:
