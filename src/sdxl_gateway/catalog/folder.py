@@ -34,7 +34,7 @@ class FolderPart:
 
 
 def folder_parts(folder: Path) -> tuple[FolderPart, ...]:
-    """The adapters in `folder`: its own, or those of its sub-folders named like components; none if it is no adapter."""
+    """The adapters in `folder`: its own, or those of sub-folders named like components; none for other folders."""
     places = [FolderPart("", folder), *(FolderPart(name, folder / name) for name in (UNET, TEXT, TEXT_2))]
     found = [place for place in places if all(file.is_file() for file in place.files)]
     return tuple(found[:1] if found and not found[0].component else found)

@@ -1,4 +1,4 @@
-"""Takes a safetensors file, gives its header: every tensor's type, shape and place, checked before a byte of it is used."""
+"""Takes a safetensors file, gives its header: every tensor's type, shape and place, checked before any is used."""
 
 from __future__ import annotations
 
@@ -64,9 +64,10 @@ def opened(path: Path, extra_flags: int = 0) -> Iterator[BinaryIO]:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | extra_flags)
     except (OSError, ValueError) as error:
         raise AdapterRefused("The file cannot be opened.") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise AdapterRefused("This is not a regular file.")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise AdapterRefused("This is not a regular file.")
         yield file
 
 

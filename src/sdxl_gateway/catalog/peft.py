@@ -32,7 +32,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.]+\Z")
 
 @dataclass(frozen=True, slots=True)
 class PeftConfig:
-    """What decides scales: alpha over rank, or over its root; `patterns` are (module suffix, alpha), first match wins."""
+    """What decides scales: alpha over rank, or over its root; in `patterns` (module suffix, alpha) the first wins."""
 
     alpha: float
     root_of_rank: bool = False

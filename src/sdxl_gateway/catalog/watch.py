@@ -1,0 +1,39 @@
+"""Takes a folder, gives a tick whenever something in it changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from watchfiles import awatch
+
+DEBOUNCE_MS = 200
+TICK_MS = 1000
+RETRY_TICKS = 5
+"""After a change, how many seconds a broken file is looked at again: it may be a copy in progress."""
+ROUTINE_TICKS = 60
+"""How often to look without being told: some network drives tell nothing."""
+MISSING_SECONDS = 2.0
+
+
+async def changes(folder: Path, has_problems: Callable[[], bool]) -> AsyncIterator[None]:
+    """Ticks until cancelled; a folder that is not there yet is waited for."""
+    while True:
+        if await asyncio.to_thread(folder.is_dir):
+            yield
+            async for _ in _ticks(folder, has_problems):
+                yield
+        await asyncio.sleep(MISSING_SECONDS)
+
+
+async def _ticks(folder: Path, has_problems: Callable[[], bool]) -> AsyncIterator[None]:
+    quiet = 0
+    async for changed in awatch(
+        folder, debounce=DEBOUNCE_MS, step=50, rust_timeout=TICK_MS, yield_on_timeout=True, watch_filter=None
+    ):
+        quiet = 0 if changed else quiet + 1
+        if changed or quiet % ROUTINE_TICKS == 0 or (quiet <= RETRY_TICKS and has_problems()):
+            yield
+        if not await asyncio.to_thread(folder.is_dir):
+            return

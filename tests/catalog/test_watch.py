@@ -1,0 +1,68 @@
+"""A file dropped into the watched folder is a name a moment later; a copy in progress becomes one when it is whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from sdxl_gateway.catalog.adapters import AdapterCatalog
+from tests.catalog.files import write
+from tests.catalog.test_adapters import GOOD, OTHER, Loras, names
+
+PATIENCE_SECONDS = 30
+
+
+@asynccontextmanager
+async def watching(catalog: AdapterCatalog) -> AsyncIterator[None]:
+    task = asyncio.create_task(catalog.watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not condition():  # noqa: ASYNC110 - the catalogue has nothing to wait on but itself
+            await asyncio.sleep(0.02)
+
+
+async def test_files_come_change_and_go(tmp_path: Path) -> None:
+    root = tmp_path / "loras"
+    write(root / "first.safetensors", GOOD)
+    catalog = AdapterCatalog(Loras(root), tmp_path)
+    async with watching(catalog):
+        await until(lambda: names(catalog) == ["first"])
+        write(root / "sub" / "second.safetensors", GOOD)
+        await until(lambda: names(catalog) == ["first", "sub/second"])
+        write(root / "first.toml", b"weight = 0.5")
+        await until(lambda: catalog.find("first").defaults.weight == 0.5)
+        write(root / "new", OTHER).replace(root / "first.safetensors")
+        await until(lambda: catalog.find("first").size_bytes == len(OTHER))
+        (root / "first.safetensors").unlink()
+        await until(lambda: names(catalog) == ["sub/second"])
+
+
+async def test_a_copy_in_progress_becomes_a_name_when_it_is_whole(tmp_path: Path) -> None:
+    root = tmp_path / "loras"
+    root.mkdir()
+    catalog = AdapterCatalog(Loras(root), tmp_path)
+    async with watching(catalog):
+        path = write(root / "ink.safetensors", GOOD[:100])
+        await until(lambda: len(catalog.problems) == 1)
+        assert names(catalog) == []
+        path.write_bytes(GOOD)
+        await until(lambda: names(catalog) == ["ink"])
+        assert catalog.problems == ()
+
+
+async def test_a_folder_that_comes_later_is_watched(tmp_path: Path) -> None:
+    root = tmp_path / "loras"
+    catalog = AdapterCatalog(Loras(root), tmp_path)
+    async with watching(catalog):
+        write(root / "ink.safetensors", GOOD)
+        await until(lambda: names(catalog) == ["ink"])
