@@ -9,12 +9,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from sdxl_gateway.core.errors import AdapterRefused, DoesNotFit
 from sdxl_gateway.core.events import BlendSwitched
 from sdxl_gateway.core.recipe import NO_BLEND
-from sdxl_gateway.engine.lora.layers import Layer
+from sdxl_gateway.engine.lora.layers import Layer, layers_of
 from sdxl_gateway.engine.lora.merge import Change, LayerWriter
 from tests.engine.lora.kit import Bench, MakeBench, Shelf, blend, lora, same_bits, tiny_components
 
@@ -193,6 +193,7 @@ def test_a_compiled_module_sees_the_blend_without_compiling_again(mixed: Shelf, 
         return graph.forward
 
     compiled = torch.compile(q, backend=backend)
+    assert layers_of({"unet": nn.ModuleDict({"q": compiled})}).keys() == {"unet.q.weight"}  # type: ignore[dict-item]
     x = torch.randn(2, 32)
     with torch.no_grad():
         base = compiled(x)

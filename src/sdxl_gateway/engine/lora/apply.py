@@ -32,6 +32,8 @@ STACK_BYTES = 256 * 2**20
 class BlendSwitcher:
     """The components of one checkpoint, keyed "unet", "text_encoder", "text_encoder_2", with what is on them.
 
+    Made once the components are on their device, in their dtype and memory format, and hold the checkpoint's weights:
+    parameters that move to another storage later are no longer reached.
     `stacked` writes layers of one shape together, which pays where a launch costs more than its arithmetic; None means
     everywhere but on the CPU. `stack_bytes` bounds the float32 scratch of one such write.
     """

@@ -66,7 +66,8 @@ def layers_of(components: Mapping[str, nn.Module]) -> dict[str, Layer]:
 
 
 def _layers(component: str, module: nn.Module) -> Iterator[Layer]:
-    names = dict(module.named_parameters())
+    # torch.compile's wrapper adds a level of its own.
+    names = {name.replace("_orig_mod.", ""): parameter for name, parameter in module.named_parameters()}
     # Newer transformers drop the "text_model." that every published file carries.
     bare = component.startswith("text_encoder") and not any(name.startswith("text_model.") for name in names)
     for name, parameter in names.items():
