@@ -1,0 +1,1 @@
+"""Paints: the only room that knows torch."""

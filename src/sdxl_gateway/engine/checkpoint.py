@@ -1,0 +1,166 @@
+"""Takes a diffusers folder, gives a Checkpoint: its models on the device, nothing held twice on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from sdxl_gateway.catalog.checkpoints import CheckpointProblem, weight_files
+from sdxl_gateway.catalog.header import read_header
+from sdxl_gateway.engine.device import bfloat16_works, choose_vae_dtype
+from sdxl_gateway.engine.samplers import SamplerShop
+
+COMPONENTS = ("unet", "text_encoder", "text_encoder_2", "vae")
+MAX_HEADER_BYTES = 64 * 2**20
+MAX_TENSORS = 100_000
+PLAIN_CHANNELS = 4
+INPAINT_CHANNELS = 9
+"""Latents, the mask, and the latents of what is to be kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a checkpoint lies; `vae` is the folder of another VAE, in place of its own."""
+
+    name: str
+    folder: Path
+    vae: Path | None = None
+
+    def component(self, name: str) -> Path:
+        return self.vae if name == "vae" and self.vae is not None else self.folder / name
+
+    def parameters(self) -> int:
+        """How many numbers all components hold, from the files' headers alone."""
+        return sum(_parameters(self.component(name)) for name in COMPONENTS)
+
+
+def _parameters(folder: Path) -> int:
+    return sum(
+        prod(tensor.shape)
+        for path in weight_files(folder)
+        for tensor in read_header(path, max_header_bytes=MAX_HEADER_BYTES, max_tensors=MAX_TENSORS).tensors.values()
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """The models of one checkpoint on one device. `index` is its model_index.json."""
+
+    name: str
+    index: Mapping[str, Any]
+    unet: Any
+    vae: Any
+    text_encoders: tuple[Any, Any]
+    tokenizers: tuple[Any, Any]
+    samplers: SamplerShop
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.unet.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.unet.dtype  # type: ignore[no-any-return]
+
+    @property
+    def latent_scale(self) -> int:
+        """Pixels to one latent, along a side."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
+    def zeros_for_no_negative(self) -> bool:
+        """Without a negative prompt, guidance leads away from zeros rather than from the empty text."""
+        return bool(self.index.get("force_zeros_for_empty_prompt", True))
+
+    @property
+    def inpaints(self) -> bool:
+        """The UNet itself is told what to keep."""
+        return bool(self.unet.config.in_channels == INPAINT_CHANNELS)
+
+    def blendable(self) -> dict[str, nn.Module]:
+        """The components a LoRA may change."""
+        return {"unet": self.unet, "text_encoder": self.text_encoders[0], "text_encoder_2": self.text_encoders[1]}
+
+    def size_bytes(self) -> int:
+        return sum(t.nbytes for module in (*self.blendable().values(), self.vae) for t in _tensors(module))
+
+
+def _tensors(module: nn.Module) -> Iterator[torch.Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+def load_checkpoint(source: Source, device: torch.device, dtype: torch.dtype) -> Checkpoint:
+    """Weights from safetensors files only, on disk only. Raises CheckpointProblem for what cannot be painted with."""
+    index = _read_json(source.folder / "model_index.json")
+    vae_config = _read_json(source.component("vae") / "config.json")
+    upcast = bool(vae_config.get("force_upcast", True))
+    vae_dtype = choose_vae_dtype(dtype, force_upcast=upcast, bfloat16_works=bfloat16_works(device))
+    encoders = (
+        _load_encoder(CLIPTextModel, source.component("text_encoder"), dtype),
+        _load_encoder(CLIPTextModelWithProjection, source.component("text_encoder_2"), dtype),
+    )
+    unet = _load_model(UNet2DConditionModel, source.component("unet"), dtype)
+    if unet.config.in_channels not in (PLAIN_CHANNELS, INPAINT_CHANNELS):
+        raise CheckpointProblem(f"A UNet of {unet.config.in_channels} input channels is not one of SDXL's.")
+    vae = _load_model(AutoencoderKL, source.component("vae"), vae_dtype)
+    return Checkpoint(
+        source.name,
+        index,
+        _ready(unet, device),
+        _ready(vae, device),
+        (_ready(encoders[0], device), _ready(encoders[1], device)),
+        (_load_tokenizer(source.folder / "tokenizer"), _load_tokenizer(source.folder / "tokenizer_2")),
+        SamplerShop(_read_json(source.folder / "scheduler" / "scheduler_config.json")),
+    )
+
+
+def _ready(model: Any, device: torch.device) -> Any:
+    return model.to(device).eval().requires_grad_(False)
+
+
+def _load_model(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
+    return kind.from_pretrained(
+        folder,
+        torch_dtype=dtype,
+        variant=_variant(folder),
+        use_safetensors=True,
+        local_files_only=True,
+        low_cpu_mem_usage=True,
+    )
+
+
+def _load_encoder(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
+    return kind.from_pretrained(
+        folder,
+        dtype=dtype,
+        variant=_variant(folder),
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+    )
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    return CLIPTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def _variant(folder: Path) -> str | None:
+    """The files' infix, where a folder holds no plain ones."""
+    return "fp16" if all(".fp16." in path.name for path in weight_files(folder)) else None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise CheckpointProblem(f"'{path.parent.name}/{path.name}' is missing or not readable.") from error

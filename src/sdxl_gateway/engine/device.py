@@ -1,0 +1,68 @@
+"""Takes the `[engine]` section and what the machine has, gives the device and the number formats to paint with."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from sdxl_gateway.catalog.checkpoints import CheckpointProblem
+
+DtypeName = Literal["auto", "float32", "float16", "bfloat16"]
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+COPIES = 2
+"""In host memory a checkpoint takes room for its weights and, once a LoRA is on, for their pristine copies."""
+
+
+def choose_device(wanted: str, *, cuda: bool, mps: bool) -> torch.device:
+    """The best there is for "auto". Raises CheckpointProblem for a device the machine has not."""
+    if wanted == "auto":
+        wanted = "cuda" if cuda else "mps" if mps else "cpu"
+    device = torch.device(wanted)
+    if not {"cuda": cuda, "mps": mps, "cpu": True}[device.type]:
+        raise CheckpointProblem(f"engine.device is '{wanted}', but torch finds no such device here.")
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+
+
+def choose_dtype(wanted: DtypeName, device_type: str, *, parameters: int, free_host_bytes: int) -> torch.dtype:
+    """For the UNet and the text encoders.
+
+    float16 on GPUs: bfloat16 would round away a twentieth of a LoRA's effect. float32 on CPUs, whose half-precision
+    arithmetic is mostly slower, unless `parameters` of 4 bytes do not fit.
+    """
+    if wanted != "auto":
+        return DTYPES[wanted]
+    if device_type != "cpu":
+        return torch.float16
+    return torch.float32 if COPIES * 4 * parameters <= free_host_bytes else torch.bfloat16
+
+
+def choose_vae_dtype(dtype: torch.dtype, *, force_upcast: bool, bfloat16_works: bool) -> torch.dtype:
+    """A VAE that says `force_upcast` overflows in float16: bfloat16 has the range, float32 range and precision."""
+    if dtype is torch.float16 and force_upcast:
+        return torch.bfloat16 if bfloat16_works else torch.float32
+    return dtype
+
+
+def bfloat16_works(device: torch.device) -> bool:
+    """The device computes in bfloat16 itself."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu"
+
+
+def open_device(wanted: str, threads: int) -> torch.device:
+    """The device, ready; `threads` of 0 leaves torch's own number."""
+    if threads:
+        torch.set_num_threads(threads)
+    device = choose_device(wanted, cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available())
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device
+
+
+def used_bytes(device: torch.device) -> int:
+    """What this process holds of the device's memory; 0 on a CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.memory_reserved(device))
+    return int(torch.mps.driver_allocated_memory()) if device.type == "mps" else 0

@@ -1,0 +1,42 @@
+"""Takes an engine process's settings, gives an engine ready to paint, its first checkpoint loaded."""
+
+from __future__ import annotations
+
+import diffusers
+import transformers
+
+from sdxl_gateway.catalog.checkpoints import CheckpointProblem, resolve_folder
+from sdxl_gateway.config import DEMO_MODEL, Checkpoint, EngineProcess
+from sdxl_gateway.core.ports import Measure
+from sdxl_gateway.engine.checkpoint import Source
+from sdxl_gateway.engine.device import choose_dtype, open_device
+from sdxl_gateway.engine.painter import DiffusionEngine
+from sdxl_gateway.engine.rack import Rack
+from sdxl_gateway.engine.vram import available_ram_bytes
+
+
+def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
+    """Raises CheckpointProblem, whose text is for the operator, and OSError for weights that cannot be read."""
+    _quiet_libraries()
+    device = open_device(config.engine.device, config.engine.threads)
+    sources = {name: _source(name, section) for name, section in config.checkpoints.items()}
+    if not sources:
+        raise CheckpointProblem("No checkpoint is configured.")
+    largest = max(source.parameters() for source in sources.values())
+    free_bytes = available_ram_bytes()
+    dtype = choose_dtype(config.engine.dtype, device.type, parameters=largest, free_host_bytes=free_bytes)
+    return DiffusionEngine(Rack(config, sources, device, dtype, measure), measure)
+
+
+def _source(name: str, section: Checkpoint) -> Source:
+    vae = None if section.vae is None else resolve_folder(section.vae, DEMO_MODEL)
+    if vae is not None and (vae / "vae").is_dir():
+        vae = vae / "vae"
+    return Source(name, resolve_folder(section.path, DEMO_MODEL), vae)
+
+
+def _quiet_libraries() -> None:
+    """What they have to say of their own is for developers; progress bars are for terminals."""
+    for library in (diffusers, transformers):
+        library.logging.set_verbosity_error()
+        library.logging.disable_progress_bar()

@@ -1,0 +1,145 @@
+"""Takes the configured checkpoints, gives those asked for on the device: loaded when first used, kept on the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import torch
+
+from sdxl_gateway.catalog.checkpoints import module_shapes
+from sdxl_gateway.config import EngineProcess
+from sdxl_gateway.core.errors import ModelNotFound
+from sdxl_gateway.core.ports import Measure
+from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.engine.checkpoint import Checkpoint, Source, load_checkpoint
+from sdxl_gateway.engine.faults import give_memory_back
+from sdxl_gateway.engine.lora.apply import BlendSwitcher
+from sdxl_gateway.engine.lora.budgets import ledger_budgets
+from sdxl_gateway.engine.lora.cache import AdapterCache
+from sdxl_gateway.engine.lora.stored import stored_adapters
+from sdxl_gateway.engine.vram import VRAM, Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """A checkpoint on the device with what puts blends on it."""
+
+    checkpoint: Checkpoint
+    switcher: BlendSwitcher
+
+
+@dataclass(slots=True, eq=False)
+class Rack:
+    """The checkpoints of one device; the first of `sources` is mounted from the start.
+
+    The ledger has room for that first checkpoint on top of what `[memory]` sets aside. A checkpoint nobody pins may
+    have to leave for another one; canvases begun on it keep what they need.
+    """
+
+    config: EngineProcess
+    sources: Mapping[str, Source]
+    device: torch.device
+    dtype: torch.dtype
+    measure: Measure
+    ledger: Ledger = field(init=False)
+    _mounted: dict[str, Mounted] = field(init=False, default_factory=dict)
+    _leaving: list[Mounted] = field(init=False, default_factory=list)
+    _caches: dict[str, AdapterCache] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        name, source = next(iter(self.sources.items()))
+        checkpoint = load_checkpoint(source, self.device, self.dtype)
+        budgets = ledger_budgets(self.config.memory, self.device)
+        beside = budgets[VRAM]
+        self.ledger = Ledger(budgets | {VRAM: None if beside is None else beside + checkpoint.size_bytes()})
+        self._admit(name, checkpoint.size_bytes())
+        self._keep(checkpoint)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.sources)
+
+    def mount(self, name: str) -> Mounted:
+        """Raises ModelNotFound, and DoesNotFit when what is pinned leaves no room."""
+        found = self._mounted.get(name)
+        if found is not None:
+            self.ledger.touch(VRAM, _key(name))
+            return found
+        source = self._source(name)
+        self._admit(name, source.parameters() * self.dtype.itemsize)
+        try:
+            checkpoint = load_checkpoint(source, self.device, self.dtype)
+        except BaseException:
+            self.ledger.drop(VRAM, _key(name))
+            raise
+        return self._keep(checkpoint)
+
+    def pin(self, recipe: Recipe) -> Future[None]:
+        """Keep the recipe's checkpoint and adapters, bringing the adapters near. Raises ModelNotFound."""
+        cache = self._cache(recipe.checkpoint)
+        self.ledger.pin(_key(recipe.checkpoint))
+        if recipe.blend.digests:
+            return cache.prefetch(recipe.blend.digests)
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+    def unpin(self, recipe: Recipe) -> None:
+        cache = self._caches.get(recipe.checkpoint)
+        if cache is not None:
+            self.ledger.unpin(_key(recipe.checkpoint))
+            cache.release(recipe.blend.digests)
+
+    def warm(self) -> dict[str, tuple[str, ...]]:
+        """The digests of adapters warm in each tier, for any checkpoint."""
+        found: dict[str, dict[str, None]] = {}
+        for cache in self._caches.values():
+            for tier, digests in cache.warm().items():
+                found.setdefault(tier, {}).update(dict.fromkeys(digests))
+        return {tier: tuple(digests) for tier, digests in found.items()}
+
+    def close(self) -> None:
+        for cache in self._caches.values():
+            cache.close()
+        for mounted in self._mounted.values():
+            mounted.switcher.close()
+        self._mounted.clear()
+
+    def _keep(self, checkpoint: Checkpoint) -> Mounted:
+        cache = self._cache(checkpoint.name)
+        switcher = BlendSwitcher(
+            checkpoint.blendable(),
+            cache,
+            self.ledger,
+            self.measure,
+            name=checkpoint.name,
+            pristine=self.config.memory.pristine,
+        )
+        mounted = self._mounted[checkpoint.name] = Mounted(checkpoint, switcher)
+        return mounted
+
+    def _admit(self, name: str, size_bytes: int) -> None:
+        self.ledger.admit(VRAM, _key(name), size_bytes, lambda: self._leaving.append(self._mounted.pop(name)))
+        if self._leaving:
+            for mounted in self._leaving:
+                mounted.switcher.close()
+            self._leaving.clear()
+            give_memory_back()
+
+    def _cache(self, name: str) -> AdapterCache:
+        if name not in self._caches:
+            shapes = module_shapes(self._source(name).folder)
+            opener = stored_adapters(self.config.data_directory, shapes, self.config.loras)
+            self._caches[name] = AdapterCache(opener, self.ledger, self.device, self.measure, name=name)
+        return self._caches[name]
+
+    def _source(self, name: str) -> Source:
+        if name not in self.sources:
+            raise ModelNotFound(f"There is no checkpoint '{name[:200]}'.")
+        return self.sources[name]
+
+
+def _key(name: str) -> tuple[str, str]:
+    return ("checkpoint", name)
