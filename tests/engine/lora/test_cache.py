@@ -14,7 +14,7 @@ from sdxl_gateway.core.errors import AdapterRefused, DoesNotFit
 from sdxl_gateway.core.events import AdapterEvicted, AdapterLoaded
 from sdxl_gateway.engine.lora.budgets import PRISTINE_HOST, ledger_budgets
 from sdxl_gateway.engine.lora.cache import AdapterCache
-from sdxl_gateway.engine.lora.formats import AdapterFile, lay_out
+from sdxl_gateway.engine.lora.formats import Adapter, AdapterFile, lay_out
 from sdxl_gateway.engine.vram import HOST, VRAM, Ledger
 from tests.engine.lora.kit import CPU, Bench, MakeBench, Shelf, blend, lora, same_bits
 
@@ -182,6 +182,26 @@ def test_pristine_copies_asked_for_on_a_full_device_do_not_fit(three: int, make_
         bench.switcher.put_on(blend(("aa", 1.0)))
     assert same_bits(bench.bits(), before)
     assert bench.switcher.text_mix == ()
+
+
+@pytest.mark.parametrize("fault", [torch.OutOfMemoryError("full"), RuntimeError("driver")])
+def test_a_copy_to_the_device_that_fails_is_not_on_the_books(
+    three: int, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    """When others hold the device's memory, the host's factors serve."""
+
+    def failing(adapter: Adapter, device: torch.device) -> Adapter:
+        raise fault
+
+    bench = make_bench()
+    with monkeypatch.context() as patch:
+        patch.setattr(Adapter, "to", failing)
+        future = bench.cache.prefetch(["aa"])
+        assert isinstance(future.exception(timeout=30), type(None) if "full" in str(fault) else RuntimeError)
+    assert bench.cache.warm() == {VRAM: (), HOST: ("aa",)}
+    assert bench.ledger.held_bytes(VRAM) == 0
+    bench.switcher.put_on(blend(("aa", 1.0)))
+    assert bench.cache.warm()[VRAM] == ("aa",)
 
 
 def test_a_file_that_is_gone_is_refused(shelf: Shelf, three: int, make_bench: MakeBench) -> None:

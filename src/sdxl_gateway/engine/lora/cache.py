@@ -53,7 +53,7 @@ class AdapterCache:
         self._held: dict[str, dict[str, Adapter]] = {tier: {} for tier in TIERS}
         self._dense: dict[Hashable, Tensor] = {}
         self._flights: dict[str, Future[tuple[Adapter, str]]] = {}
-        self._lock = Lock()
+        self._flights_lock = Lock()
         self._pool = ThreadPoolExecutor(readers, thread_name_prefix="adapter-reader")
 
     def prefetch(self, digests: Iterable[str]) -> Future[None]:
@@ -108,8 +108,7 @@ class AdapterCache:
 
     def warm(self) -> dict[str, tuple[str, ...]]:
         """The digests held in each tier."""
-        with self._lock:
-            return {tier: tuple(held) for tier, held in self._held.items()}
+        return {tier: tuple(held) for tier, held in self._held.items()}
 
     def close(self) -> None:
         """Stop reading and let go of everything."""
@@ -135,8 +134,7 @@ class AdapterCache:
         return ("factors", self._name, digest)
 
     def _near(self, digest: str) -> Adapter | None:
-        with self._lock:
-            adapter = self._held[VRAM].get(digest)
+        adapter = self._held[VRAM].get(digest)
         if adapter is not None:
             self._ledger.touch(VRAM, self._key(digest))
         return adapter
@@ -158,7 +156,7 @@ class AdapterCache:
         return adapter
 
     def _join_flight(self, digest: str) -> tuple[Adapter, str]:
-        with self._lock:
+        with self._flights_lock:
             flight = self._flights.get(digest)
             mine = flight is None
             if flight is None:
@@ -173,7 +171,7 @@ class AdapterCache:
         except BaseException as error:
             flight.set_exception(error)
         finally:
-            with self._lock:
+            with self._flights_lock:
                 del self._flights[digest]
 
     def _load(self, digest: str) -> tuple[Adapter, str]:
@@ -181,8 +179,7 @@ class AdapterCache:
         near = self._near(digest)
         if near is not None:
             return near, VRAM
-        with self._lock:
-            far = self._held[HOST].get(digest)
+        far = self._held[HOST].get(digest)
         if far is not None:
             self._ledger.touch(HOST, self._key(digest))
             return self._promoted(far), HOST
@@ -197,15 +194,23 @@ class AdapterCache:
             raise DoesNotFit(f"A LoRA of {layout.size_bytes} bytes is larger than the memory set aside for LoRAs.")
 
     def _promoted(self, adapter: Adapter) -> Adapter:
-        """On the device if there is room, else as it is."""
+        """On the device if there is room, by the ledger's word and in truth, else as it is."""
         if not self._make_room(VRAM, adapter):
             return adapter
-        near = adapter.to(self._device) if self._device.type != "cuda" else self._copied_to_cuda(adapter)
+        try:
+            near = self._copied(adapter)
+        except BaseException as error:
+            self._ledger.drop(VRAM, self._key(adapter.digest))
+            if isinstance(error, torch.OutOfMemoryError):
+                return adapter
+            raise
         self._put(VRAM, near)
         return near
 
-    def _copied_to_cuda(self, adapter: Adapter) -> Adapter:
-        """The copy runs beside the step loop's own stream and is done when this returns."""
+    def _copied(self, adapter: Adapter) -> Adapter:
+        """On CUDA the copy runs beside the step loop's own stream, and is done when this returns."""
+        if self._device.type != "cuda":
+            return adapter.to(self._device)
         stream: torch.cuda.Stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         with torch.cuda.stream(stream):
             near = adapter.to(self._device)
@@ -231,10 +236,10 @@ class AdapterCache:
         return adapter.size_bytes
 
     def _put(self, tier: str, adapter: Adapter) -> None:
-        """Unless it was evicted again between the ledger's leave and now."""
-        with self._lock:
-            if self._ledger.holds(tier, self._key(adapter.digest)):
-                self._held[tier][adapter.digest] = adapter
+        self._held[tier][adapter.digest] = adapter
+        # Evicted again between the ledger's leave and now: nobody would take it out any more.
+        if not self._ledger.holds(tier, self._key(adapter.digest)):
+            self._held[tier].pop(adapter.digest, None)
 
     def _evicted(self, tier: str, digest: str, size_bytes: int) -> None:
         self._held[tier].pop(digest, None)
