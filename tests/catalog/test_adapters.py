@@ -12,6 +12,7 @@ import pytest
 
 from sdxl_gateway.catalog.adapters import AdapterCatalog
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
+from sdxl_gateway.catalog.scan import AdapterEntry, Problem, ScanLimits, Signature, read_entry
 from sdxl_gateway.catalog.store import keep_copy, store_path
 from sdxl_gateway.core.errors import AdapterRefused, BodyTooLarge, InvalidRequest, ModelNotFound
 from tests.catalog.files import file_bytes, lora_tensors, write
@@ -238,6 +239,49 @@ def test_unchanged_files_are_not_read_again(root: Path, catalog: AdapterCatalog)
     assert same == [True, True, True, False, True]
 
 
+def test_a_restart_reads_no_file_again(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(root / "ink.safetensors", GOOD)
+    write(root / "ink.toml", b"weight = 0.7\nwieght = 1")
+    write(root / "set" / "old.safetensors", GOOD)
+    first = AdapterCatalog(Loras(root), tmp_path / "data")
+    first.scan()
+    write(root / "set" / "old.safetensors", OTHER)
+    read: list[str] = []
+
+    def counted(
+        path: Path, name: str, signature: Signature, limits: ScanLimits
+    ) -> tuple[AdapterEntry, tuple[Problem, ...]]:
+        read.append(name)
+        return read_entry(path, name, signature, limits)
+
+    monkeypatch.setattr("sdxl_gateway.catalog.scan.read_entry", counted)
+    again = AdapterCatalog(Loras(root), tmp_path / "data")
+    again.scan()
+    assert read == ["set/old"]
+    assert again.find("ink") == first.find("ink")
+    assert again.problems == first.problems
+    assert again.find("old").size_bytes == len(OTHER)
+
+
+@pytest.mark.parametrize(
+    "index", [b"", b"{", b"[]", b'{"format": 1}', b'{"format": 1, "root": 3, "rows": [{}]}', b"\xff"]
+)
+def test_a_damaged_index_is_no_index(root: Path, tmp_path: Path, index: bytes) -> None:
+    write(root / "ink.safetensors", GOOD)
+    write(tmp_path / "data" / "adapters-index.json", index)
+    catalog = AdapterCatalog(Loras(root), tmp_path / "data")
+    catalog.scan()
+    assert names(catalog) == ["ink"]
+
+
+def test_an_index_of_another_folder_is_not_used(root: Path, tmp_path: Path) -> None:
+    write(root / "ink.safetensors", GOOD)
+    AdapterCatalog(Loras(root), tmp_path / "data").scan()
+    catalog = AdapterCatalog(Loras(tmp_path / "none"), tmp_path / "data")
+    catalog.scan()
+    assert names(catalog) == []
+
+
 def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
     catalog = AdapterCatalog(Loras(tmp_path / "none"), tmp_path)
     catalog.scan()
@@ -322,7 +366,7 @@ async def test_a_misfit_is_refused_before_it_is_copied(root: Path, catalog: Adap
     for _ in range(2):
         with pytest.raises(AdapterRefused, match="64x16, but in this checkpoint it is 32x16"):
             await catalog.admit("ink", CHECKPOINT)
-    assert not (tmp_path / "data").exists()
+    assert not (tmp_path / "data" / "adapters").exists()
     write(root / "ink.safetensors", GOOD)
     assert (await catalog.admit("ink", CHECKPOINT)).digest
 
@@ -379,7 +423,7 @@ async def test_uploads_have_plain_names(root: Path, catalog: AdapterCatalog, nam
         return
     assert entry.name == name
     assert files_in(root) == [f"{name}.safetensors"]
-    assert files_in(root.parent) == [f"loras/{name}.safetensors"]
+    assert files_in(root.parent) == ["data/adapters-index.json", f"loras/{name}.safetensors"]
 
 
 @pytest.mark.parametrize("name", ["../ink", "/ink", "a\\b", "ink\0", "", "a//b", "..", "a+b"])

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sdxl_gateway.catalog.modules import sgm_names
 from sdxl_gateway.catalog.plan import AdapterPlan, plan_adapter
@@ -454,6 +456,8 @@ def test_the_folder_says_which_encoder_it_is_for() -> None:
         ({"r": 8, "lora_alpha": 0}, "not a positive number"),
         ({"lora_alpha": True}, "not a positive number"),
         ({"lora_alpha": float("inf")}, "not a positive number"),
+        ({"lora_alpha": float("nan")}, "not a positive number"),
+        ({"lora_alpha": 10**400}, "not a positive number"),
         ({"alpha_pattern": {"(a+)+$": 4}}, "plain module names"),
         ({"alpha_pattern": [1]}, "not a JSON object"),
     ],
@@ -477,3 +481,27 @@ def test_a_smaller_model_of_the_kind_is_told_its_own_width() -> None:
     header = make_header({f"{TO_K}.lora_A.weight": (4, 2048), f"{TO_K}.lora_B.weight": (1280, 4)})
     with pytest.raises(AdapterRefused, match=r"made for SDXL, .*2048 wide, the checkpoint's 512"):
         plan_adapter(header, shapes)
+
+
+def test_a_magnitude_lying_down_is_by_input_only() -> None:
+    factors = {f"{TO_K}.lora_A.weight": (8, 2048), f"{TO_K}.lora_B.weight": (1280, 8)}
+    assert "magnitude" in refusal({**factors, f"{TO_K}.dora_scale": (1, 1280)})
+    assert "magnitude" in refusal({**factors, f"{TO_K}.dora_scale": (2048,)})
+    assert "magnitude" in refusal({**factors, f"{TO_K}.dora_scale": ()})
+
+
+LAYER_NAMES = st.sampled_from([TO_Q, TO_K, FF, CONV, NORM, TEXT_Q, "unet.nothing", ""])
+SUFFIXES = st.sampled_from(sorted({suffix for _, shapes, _, _ in LAYERS.values() for suffix in shapes} | {".odd", ""}))
+SIDES = st.lists(st.sampled_from([0, 1, 3, 4, 320, 640, 1280, 2048]), max_size=5).map(tuple)
+SMALL = {name: SHAPES[name] for name in (TO_Q, TO_K, FF, CONV, NORM, TEXT_Q)}
+TENSORS = st.dictionaries(st.builds(str.__add__, LAYER_NAMES, SUFFIXES), SIDES, max_size=8)
+
+
+@settings(deadline=None, max_examples=150)
+@given(tensors=TENSORS, metadata=st.dictionaries(st.sampled_from(["adapter_config", "ss_v2"]), st.text(max_size=20)))
+def test_any_header_is_planned_or_refused_and_nothing_else(tensors: dict[str, Shape], metadata: dict[str, str]) -> None:
+    try:
+        found = plan_adapter(make_header(tensors, metadata), SMALL)
+    except AdapterRefused:
+        return
+    assert found.parts

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.header import read_header
+from sdxl_gateway.catalog.index import load_index, save_index
 from sdxl_gateway.catalog.names import not_found, shown
 from sdxl_gateway.catalog.plan import plan_adapter
 from sdxl_gateway.catalog.report import AdapterReport, make_report
@@ -66,7 +67,7 @@ class AdapterCatalog:
         self._root = settings.directory
         self._data_directory = data_directory
         self._limits = ScanLimits(settings.max_file_bytes, settings.max_header_bytes, settings.max_tensors)
-        self._seen: Mapping[Path, Seen] = {}
+        self._seen: Mapping[Path, Seen] | None = None
         self._table = NameTable(())
         self._scanning = asyncio.Lock()
         self._admissions: OrderedDict[tuple[str, Signature, str], asyncio.Task[AdmittedAdapter]] = OrderedDict()
@@ -78,7 +79,7 @@ class AdapterCatalog:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Everything in the folder that is no model, and why; side-cars with unknown keys too."""
-        return tuple(problem for seen in self._seen.values() for problem in seen.problems)
+        return tuple(problem for seen in (self._seen or {}).values() for problem in seen.problems)
 
     def find(self, name: str) -> AdapterEntry:
         """The LoRA of that name: its path below the folder, or its last part alone where only one has it.
@@ -95,19 +96,26 @@ class AdapterCatalog:
         raise not_found(name, names)
 
     def scan(self) -> None:
-        """Looks at the folder; files that did not change are not read again."""
-        self._publish(scan_folder(self._root, self._seen, self._limits))
+        """Looks at the folder; files that did not change are not read again, not even after a restart."""
+        self._publish(self._scanned())
 
     async def refresh(self) -> None:
         """As `scan`, off the event loop."""
         async with self._scanning:
-            self._publish(await asyncio.to_thread(scan_folder, self._root, self._seen, self._limits))
+            self._publish(await asyncio.to_thread(self._scanned))
 
     async def watch(self) -> None:
         """Refreshes whenever something in the folder changes; runs until cancelled."""
         await self.refresh()
         async for _ in changes(self._root, lambda: bool(self.problems)):
             await self.refresh()
+
+    def _scanned(self) -> Mapping[Path, Seen]:
+        before = self._seen if self._seen is not None else load_index(self._data_directory, self._root)
+        seen = scan_folder(self._root, before, self._limits)
+        if seen != before:
+            save_index(self._data_directory, self._root, seen)
+        return seen
 
     def _publish(self, seen: Mapping[Path, Seen]) -> None:
         self._seen = seen
@@ -186,7 +194,7 @@ class AdapterCatalog:
             taken=None if replace else self._table.find_exact,
         )
         await self.refresh()
-        seen = self._seen.get(path)
+        seen = (self._seen or {}).get(path)
         if seen is None or seen.entry is None:
             await asyncio.to_thread(path.unlink, missing_ok=True)
             raise AdapterRefused(

@@ -77,8 +77,9 @@ def _check_magnitude(module: str, magnitude: Shape | None, weight: Shape) -> Non
     if magnitude is None:
         return
     inputs = weight[1] if len(weight) > 1 else 1
-    by_row = prod(magnitude) == weight[0] and weight[0] in magnitude[:2]
-    if not by_row and not (prod(magnitude) == inputs and inputs in magnitude[:2]):
+    # (rows,), (rows, 1, …) and PEFT's (1, rows, 1, 1) for convolutions; older LyCORIS has (1, inputs, …).
+    by_row = prod(magnitude) == weight[0] == magnitude[1 if len(magnitude) == 4 and magnitude[0] == 1 else 0]
+    if not by_row and not (len(magnitude) > 1 and prod(magnitude) == inputs == magnitude[1]):
         raise AdapterRefused(
             f"The LoRA's DoRA magnitude for the layer '{module}' is {_text(magnitude)}; the layer is {_text(weight)}."
         )

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite, sqrt
+from math import sqrt
 from typing import Any
 
 from sdxl_gateway.catalog.modules import TEXT, TEXT_2, UNET
@@ -20,6 +20,7 @@ FOLDER_CONFIG_KEY = "adapter_config"
 DIFFUSERS_CONFIG_KEY = "lora_adapter_metadata"
 CONFIG_NAME = "adapter_config.json"
 DEFAULT_ALPHA = 8
+MAX_ALPHA = 2**31
 SUPPORTED_TYPES = ("LORA", "LOHA", "LOKR")
 _COMPONENT_BY_CLASS = {
     "UNet2DConditionModel": UNET,
@@ -122,7 +123,7 @@ def _suffix(pattern: str) -> str:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= MAX_ALPHA:
         raise AdapterRefused("The PEFT config holds a rank or alpha that is not a positive number.")
     return float(value)
 
