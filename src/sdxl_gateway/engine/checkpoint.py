@@ -131,7 +131,7 @@ def _ready(model: Any, device: torch.device) -> Any:
 def _load_model(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
     return kind.from_pretrained(
         folder,
-        torch_dtype=dtype,
+        dtype=dtype,
         variant=_variant(folder),
         use_safetensors=True,
         local_files_only=True,

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.engine.kit import Studio, studio
+from tests.engine.reference import Reference
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """An engine on the demo checkpoint, shared by a file's tests."""
+    made = studio(tmp_path_factory.mktemp("data"))
+    yield made
+    made.engine.close()
+
+
+@pytest.fixture(scope="module")
+def reference(demo: Studio) -> Reference:
+    return Reference(demo.folder)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Studio]:
+    """An engine of the test's own, to do harm to."""
+    made = studio(tmp_path)
+    yield made
+    made.engine.close()

@@ -1,0 +1,76 @@
+"""Takes a recipe, gives the picture that diffusers' own pipelines paint from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from PIL import Image
+
+from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
+from sdxl_gateway.core.recipe import Recipe, Task
+
+SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "euler": ("EulerDiscreteScheduler", {}),
+    "euler_a": ("EulerAncestralDiscreteScheduler", {}),
+    "dpmpp_2m": ("DPMSolverMultistepScheduler", {}),
+    "dpmpp_2m_karras": ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
+    "ddim": ("DDIMScheduler", {}),
+    "unipc": ("UniPCMultistepScheduler", {}),
+    "lcm": ("LCMScheduler", {}),
+}
+PIPELINES = {
+    Task.TEXT_TO_IMAGE: "StableDiffusionXLPipeline",
+    Task.IMAGE_TO_IMAGE: "StableDiffusionXLImg2ImgPipeline",
+    Task.INPAINT: "StableDiffusionXLInpaintPipeline",
+}
+
+
+class Reference:
+    """The pipelines of one folder, in float32 on the CPU."""
+
+    def __init__(self, folder: Path) -> None:
+        self.base = diffusers.StableDiffusionXLPipeline.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
+        )
+        self._scheduler_config = self.base.scheduler.config
+
+    def paint(self, recipe: Recipe, inputs: Inputs = NO_INPUTS, index: int = 0) -> Picture:
+        pipeline = self._pipeline(recipe)
+        generator = torch.Generator("cpu").manual_seed(recipe.seed + index)
+        found = pipeline(
+            prompt=recipe.prompt,
+            negative_prompt=recipe.negative_prompt or None,
+            num_inference_steps=recipe.steps,
+            guidance_scale=recipe.guidance_scale,
+            generator=generator,
+            **_inputs(recipe, inputs),
+        ).images[0]
+        return Picture(found.width, found.height, "RGB", found.tobytes())
+
+    def _pipeline(self, recipe: Recipe) -> Any:
+        components = dict(self.base.components)
+        kind, options = SAMPLERS[recipe.sampler]
+        components["scheduler"] = getattr(diffusers, kind).from_config(self._scheduler_config, **options)
+        zeros = self.base.config.force_zeros_for_empty_prompt
+        pipeline = getattr(diffusers, PIPELINES[recipe.task])(**components, force_zeros_for_empty_prompt=zeros)
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+
+def _inputs(recipe: Recipe, inputs: Inputs) -> dict[str, Any]:
+    if recipe.task is Task.TEXT_TO_IMAGE:
+        return {"width": recipe.paint_width, "height": recipe.paint_height}
+    given: dict[str, Any] = {"image": _image(inputs.image), "strength": recipe.strength}
+    if recipe.task is Task.INPAINT:
+        size = {"width": recipe.paint_width, "height": recipe.paint_height}
+        given |= {"mask_image": _image(inputs.mask)} | size
+    return given
+
+
+def _image(picture: Picture | None) -> Image.Image:
+    if picture is None:
+        raise ValueError("a picture is missing")
+    return Image.frombytes(picture.mode, (picture.width, picture.height), picture.pixels)

@@ -1,0 +1,94 @@
+"""Pictures equal those of diffusers' pipelines, of the same folder, within one step of 255 for every channel."""
+
+from __future__ import annotations
+
+import pytest
+
+from sdxl_gateway.core.picture import Inputs
+from sdxl_gateway.core.recipe import Recipe, Task
+from sdxl_gateway.core.samplers import SAMPLERS
+from tests.engine.kit import Studio, contrast, difference, mask, photo, recipe
+from tests.engine.reference import Reference
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+PHOTO = Inputs(image=photo())
+REPAINT = Inputs(image=photo(), mask=mask())
+
+
+def check(demo: Studio, reference: Reference, wanted: Recipe, inputs: Inputs = Inputs(), index: int = 0) -> None:
+    ours, theirs = demo.paint(wanted, inputs, index), reference.paint(wanted, inputs, index)
+    assert contrast(theirs) > 20
+    assert difference(ours, theirs) <= 1
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("steps", [1, 4])
+def test_text_to_image_with_every_sampler(demo: Studio, reference: Reference, sampler: str, steps: int) -> None:
+    check(demo, reference, recipe(sampler=sampler, steps=steps))
+
+
+@pytest.mark.parametrize("guidance_scale", [0.0, 1.0, 1.5, 9.0])
+def test_guidance_on_and_off(demo: Studio, reference: Reference, guidance_scale: float) -> None:
+    check(demo, reference, recipe(guidance_scale=guidance_scale, negative_prompt="a green square"))
+
+
+@pytest.mark.parametrize(("width", "height"), [(96, 64), (64, 104), (72, 56)])
+def test_sizes_that_are_not_square(demo: Studio, reference: Reference, width: int, height: int) -> None:
+    check(demo, reference, recipe(width=width, height=height, negative_prompt="yellow"))
+
+
+def test_a_later_image_of_a_request_has_the_next_seed(demo: Studio, reference: Reference) -> None:
+    check(demo, reference, recipe(sampler="euler_a"), index=2)
+    assert difference(demo.paint(recipe(seed=7), index=2), demo.paint(recipe(seed=9))) == 0
+
+
+def test_a_prompt_longer_than_the_encoders_read(demo: Studio, reference: Reference) -> None:
+    check(demo, reference, recipe("a red circle and a blue square " * 20, steps=2))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "strength"),
+    [("euler", 0.5), ("euler", 1.0), ("euler_a", 0.8), ("ddim", 0.3), ("dpmpp_2m_karras", 0.6), ("lcm", 0.75)],
+)
+def test_image_to_image(demo: Studio, reference: Reference, sampler: str, strength: float) -> None:
+    check(demo, reference, recipe(task=Task.IMAGE_TO_IMAGE, sampler=sampler, strength=strength, steps=5), PHOTO)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "strength"),
+    [("euler", 1.0), ("euler", 0.6), ("euler_a", 0.8), ("lcm", 1.0), ("unipc", 0.7), ("ddim", 0.99)],
+)
+def test_inpainting(demo: Studio, reference: Reference, sampler: str, strength: float) -> None:
+    check(demo, reference, recipe(task=Task.INPAINT, sampler=sampler, strength=strength, steps=5), REPAINT)
+
+
+def test_inpainting_without_guidance_and_not_square(demo: Studio, reference: Reference) -> None:
+    inputs = Inputs(image=photo(96, 64), mask=mask(96, 64))
+    wanted = recipe(task=Task.INPAINT, strength=0.8, guidance_scale=1.0, width=96, height=64, steps=4)
+    check(demo, reference, wanted, inputs)
+
+
+def test_canvases_of_other_lengths_joined_midway(demo: Studio, reference: Reference) -> None:
+    wanted = [
+        recipe("a red circle", steps=5, sampler="euler", seed=1),
+        recipe("a blue square", steps=3, sampler="dpmpp_2m", seed=2, negative_prompt="red", guidance_scale=3.0),
+        recipe("two stars", steps=4, sampler="lcm", seed=3, guidance_scale=8.0),
+    ]
+    first, second, third = [demo.engine.begin(one, 0, Inputs()) for one in wanted]
+    assert first.batch_key == second.batch_key == third.batch_key
+    for batch in ([first], [first, second], [third, first, second], [second, third, first], [third, first], [third]):
+        demo.engine.step(batch)
+    for canvas, one in zip((first, second, third), wanted, strict=True):
+        assert canvas.steps_done == canvas.steps_total == one.steps
+        assert difference(demo.engine.finish(canvas), reference.paint(one)) <= 1
+
+
+def test_tasks_share_a_batch(demo: Studio, reference: Reference) -> None:
+    wanted = [recipe(steps=3), recipe(task=Task.IMAGE_TO_IMAGE, strength=0.5), recipe(task=Task.INPAINT, strength=0.9)]
+    inputs = [Inputs(), PHOTO, REPAINT]
+    canvases = [demo.engine.begin(one, 0, given) for one, given in zip(wanted, inputs, strict=True)]
+    while going := [canvas for canvas in canvases if canvas.steps_done < canvas.steps_total]:
+        demo.engine.step(going)
+    for canvas, one, given in zip(canvases, wanted, inputs, strict=True):
+        assert difference(demo.engine.finish(canvas), reference.paint(one, given)) <= 1
