@@ -7,10 +7,12 @@ GatewayError
 │   ├── ModelNotFound       no checkpoint, alias or LoRA of that name
 │   ├── AdapterRefused      a LoRA file is broken, of another family, or fits nothing
 │   ├── NotFound            no such route or object
+│   ├── Gone                it was there, and its time is over
 │   ├── MethodNotAllowed    the route exists, the verb does not
 │   ├── Unauthenticated     no key, or a wrong one
 │   ├── Forbidden           a key that may not do this
 │   ├── BodyTooLarge        more bytes than the server reads
+│   ├── BodyTooSlow         the request did not arrive in time
 │   └── UnsupportedMedia    a content type the route does not speak
 ├── Busy                    come back later (429); carries retry_after_seconds
 ├── Unavailable             nothing can paint now (503); carries retry_after_seconds
@@ -64,6 +66,10 @@ class NotFound(Refusal):
     pass
 
 
+class Gone(Refusal):
+    code = "expired"
+
+
 class MethodNotAllowed(Refusal):
     pass
 
@@ -78,6 +84,10 @@ class Forbidden(Refusal):
 
 class BodyTooLarge(Refusal):
     code = "request_too_large"
+
+
+class BodyTooSlow(Refusal):
+    code = "request_timeout"
 
 
 class UnsupportedMedia(Refusal):

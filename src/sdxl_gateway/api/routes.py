@@ -1,0 +1,113 @@
+"""Takes the World, gives the HTTP application: its routes, what wraps them, and how errors are answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Lifespan
+
+from sdxl_gateway.api import files, health, loras, metrics, models, openapi
+from sdxl_gateway.api.errors import on_gateway_error, on_http_exception
+from sdxl_gateway.api.images import Endpoint, paint_endpoint
+from sdxl_gateway.api.middleware import BodyGuard, Desk, Door
+from sdxl_gateway.api.world import World
+from sdxl_gateway.config import Settings
+from sdxl_gateway.core.ask import Operation
+from sdxl_gateway.core.errors import GatewayError
+
+PREFIXES = ("/v1", "")
+EXPOSED_HEADERS = (
+    "x-request-id",
+    "openai-processing-ms",
+    "retry-after",
+    "retry-after-ms",
+    "x-should-retry",
+    "x-sdxl-gateway-ignored",
+    "x-sdxl-gateway-warning",
+)
+
+
+def http_app(world: World, lifespan: Lifespan[Starlette] | None = None) -> Starlette:
+    """The whole application."""
+    app = Starlette(
+        routes=routes(world),
+        middleware=middleware(world),
+        exception_handlers={GatewayError: on_gateway_error, HTTPException: on_http_exception},
+        lifespan=lifespan,
+    )
+    # A redirect would be built from the Host header, and POSTs do not survive one.
+    app.router.redirect_slashes = False
+    return app
+
+
+def routes(world: World) -> list[BaseRoute]:
+    """OpenAI's routes with and without /v1, the Azure spelling, and this server's own."""
+    found: list[BaseRoute] = []
+    for prefix in PREFIXES:
+        found += _openai_routes(world, prefix)
+    return [*found, *_azure_routes(world), *_own_routes(world)]
+
+
+def middleware(world: World) -> list[Middleware]:
+    """Outermost first."""
+    return [
+        Middleware(Desk, on_request=world.on_request),
+        Middleware(CORSMiddleware, **_cors(world.settings)),
+        Middleware(Door, settings=world.settings),
+        Middleware(BodyGuard, settings=world.settings),
+    ]
+
+
+def _openai_routes(world: World, prefix: str) -> list[BaseRoute]:
+    return [
+        Route(f"{prefix}/images/generations", paint_endpoint(world, Operation.GENERATE), methods=["POST"]),
+        Route(f"{prefix}/images/edits", paint_endpoint(world, Operation.EDIT), methods=["POST"]),
+        Route(f"{prefix}/images/variations", paint_endpoint(world, Operation.VARY), methods=["POST"]),
+        Route(f"{prefix}/models", models.list_endpoint(world), methods=["GET"]),
+        Route(f"{prefix}/models/{{model:path}}", models.one_endpoint(world), methods=["GET"]),
+        _by_method(f"{prefix}/loras", GET=loras.list_endpoint(world), POST=loras.add_endpoint(world)),
+        _by_method(f"{prefix}/loras/{{name:path}}", GET=loras.one_endpoint(world), DELETE=loras.remove_endpoint(world)),
+    ]
+
+
+def _by_method(path: str, **endpoints: Endpoint) -> Route:
+    """One route for all verbs of a path, so that a wrong verb is told all the right ones."""
+
+    async def chosen(request: Request) -> Response:
+        return await endpoints["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, chosen, methods=list(endpoints))
+
+
+def _azure_routes(world: World) -> list[BaseRoute]:
+    place = "/openai/deployments/{deployment:path}/images"
+    return [
+        Route(f"{place}/generations", paint_endpoint(world, Operation.GENERATE), methods=["POST"]),
+        Route(f"{place}/edits", paint_endpoint(world, Operation.EDIT), methods=["POST"]),
+    ]
+
+
+def _own_routes(world: World) -> list[BaseRoute]:
+    return [
+        Route("/files/{name}", files.file_endpoint(world), methods=["GET"]),
+        Route("/healthz", health.healthz, methods=["GET"]),
+        Route("/readyz", health.readyz_endpoint(world), methods=["GET"]),
+        Route("/metrics", metrics.metrics_endpoint(world), methods=["GET"]),
+        Route("/openapi.json", openapi.document_endpoint(world), methods=["GET"]),
+    ]
+
+
+def _cors(settings: Settings) -> dict[str, Any]:
+    return {
+        "allow_origins": list(settings.server.cors_origins),
+        "allow_methods": ["GET", "HEAD", "POST", "DELETE"],
+        "allow_headers": ["*"],
+        "expose_headers": list(EXPOSED_HEADERS),
+    }

@@ -1,0 +1,41 @@
+"""Takes a size as written, gives `WxH` or None for "auto"; refuses sides, shapes and spellings that no model paints."""
+
+from __future__ import annotations
+
+import re
+
+from sdxl_gateway.catalog.names import shown
+from sdxl_gateway.core.errors import InvalidRequest
+
+SIDE_MULTIPLE = 8
+MIN_SIDE = 64
+MAX_SIDE = 4096
+MAX_ASPECT = 4
+_SIZE = re.compile(r"([0-9]{1,5})\s*[xX×*]\s*([0-9]{1,5})")
+
+
+def read_size(said: str) -> str | None:
+    """`1024x1536`, or None for `auto`. Raises InvalidRequest naming `size`."""
+    word = said.strip()
+    if word.lower() == "auto":
+        return None
+    match = _SIZE.fullmatch(word)
+    if not match:
+        raise _refused(said, "A size is 'auto' or 'WIDTHxHEIGHT', such as '1024x1024'.")
+    return checked_size(int(match[1]), int(match[2]))
+
+
+def checked_size(width: int, height: int) -> str:
+    """The size as `WxH`. Raises InvalidRequest naming `size`."""
+    said = f"{width}x{height}"
+    if not (MIN_SIDE <= width <= MAX_SIDE and MIN_SIDE <= height <= MAX_SIDE):
+        raise _refused(said, f"Each side lies between {MIN_SIDE} and {MAX_SIDE}.")
+    if width % SIDE_MULTIPLE or height % SIDE_MULTIPLE:
+        raise _refused(said, f"Each side must be divisible by {SIDE_MULTIPLE}.")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise _refused(said, f"One side is at most {MAX_ASPECT} times the other.")
+    return said
+
+
+def _refused(said: str, reason: str) -> InvalidRequest:
+    return InvalidRequest(f"Invalid size {shown(said)}. {reason}", param="size")

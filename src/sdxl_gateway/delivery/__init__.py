@@ -1,0 +1,1 @@
+"""Hands pictures out: enlarges, keeps what an inpaint must keep, encodes. No torch."""

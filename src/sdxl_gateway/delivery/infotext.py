@@ -1,0 +1,49 @@
+"""Takes a recipe and a seed, gives the `parameters` text that image browsers and other SDXL tools read."""
+
+from __future__ import annotations
+
+from sdxl_gateway.core.recipe import BlendPart, Recipe
+
+SAMPLER_TITLES = {
+    "euler": "Euler",
+    "euler_a": "Euler a",
+    "dpmpp_2m": "DPM++ 2M",
+    "dpmpp_2m_karras": "DPM++ 2M Karras",
+    "ddim": "DDIM",
+    "unipc": "UniPC",
+    "lcm": "LCM",
+}
+
+
+def infotext(recipe: Recipe, *, seed: int, version: str) -> str:
+    """Prompt with LoRA tags, then the negative prompt, then one line of `name: value` pairs."""
+    tags = "".join(f" {_tag(part)}" for part in recipe.blend.parts)
+    lines = [recipe.prompt + tags]
+    if recipe.negative_prompt:
+        lines.append(f"Negative prompt: {recipe.negative_prompt}")
+    lines.append(", ".join(f"{name}: {value}" for name, value in _pairs(recipe, seed, version)))
+    return "\n".join(lines)
+
+
+def _tag(part: BlendPart) -> str:
+    if part.text_encoder_weight == part.weight:
+        return f"<lora:{part.name}:{part.weight:g}>"
+    return f"<lora:{part.name}:{part.text_encoder_weight:g}:{part.weight:g}>"
+
+
+def _pairs(recipe: Recipe, seed: int, version: str) -> list[tuple[str, object]]:
+    pairs: list[tuple[str, object]] = [
+        ("Steps", recipe.steps),
+        ("Sampler", SAMPLER_TITLES.get(recipe.sampler, recipe.sampler)),
+        ("CFG scale", f"{recipe.guidance_scale:g}"),
+        ("Seed", seed),
+        ("Size", f"{recipe.width}x{recipe.height}"),
+        ("Model hash", recipe.checkpoint_digest[:10]),
+        ("Model", recipe.checkpoint),
+    ]
+    if recipe.strength < 1:
+        pairs.append(("Denoising strength", f"{recipe.strength:g}"))
+    if recipe.blend.parts:
+        hashes = ", ".join(f"{part.name}: {part.digest[:12]}" for part in recipe.blend.parts)
+        pairs.append(("Lora hashes", f'"{hashes}"'))
+    return [*pairs, ("Version", f"sdxl-gateway {version}")]

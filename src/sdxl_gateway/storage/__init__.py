@@ -1,0 +1,1 @@
+"""Remembers finished pictures for as long as their address lives."""
