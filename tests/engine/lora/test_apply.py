@@ -232,6 +232,30 @@ def test_an_error_half_way_leaves_the_checkpoints_bits(
     assert not same_bits(bench.bits(), before)
 
 
+def test_a_switch_that_could_not_even_be_undone_is_mended_by_the_next(
+    mixed: Shelf, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, healthy = make_bench(), make_bench()
+    before = bench.bits()
+    for one in bench, healthy:
+        one.switcher.put_on(blend(("bb", 1.0)))
+
+    def failing(layer: Layer) -> None:
+        layer.parameter.fill_(7.0)
+        raise RuntimeError("driver")
+
+    for target in ((("aa", 1.0), ("bb", 1.0)), (("bb", 1.0),)):
+        with monkeypatch.context() as patch:
+            patch.setattr(Layer, "untouched", property(failing))
+            with pytest.raises(RuntimeError, match="driver"):
+                bench.switcher.put_on(blend(("dd", 1.0), ("aa", -1.0)))
+        bench.switcher.put_on(blend(*target))
+        healthy.switcher.put_on(blend(*target))
+        assert same_bits(bench.bits(), healthy.bits())
+    bench.switcher.put_on(NO_BLEND)
+    assert same_bits(bench.bits(), before)
+
+
 @pytest.mark.parametrize(
     ("module", "tensors"),
     [

@@ -27,6 +27,8 @@ from sdxl_gateway.engine.vram import Ledger
 UNET = ("unet",)
 TEXT = ("text_encoder", "text_encoder_2")
 STACK_BYTES = 256 * 2**20
+HALF_WRITTEN: Mix = (("half written", 0.0),)
+"""On a layer while it is written, so that it counts as touched and as any blend's to write anew."""
 
 
 class BlendSwitcher:
@@ -55,7 +57,7 @@ class BlendSwitcher:
         self._layers = layers_of(components)
         self._pristine = PristineStore(ledger, pristine, name)
         self._writer = LayerWriter(cache.dense)
-        self._on: dict[tuple[str, ...], Mix] = {UNET: (), TEXT: ()}
+        self._on: dict[tuple[str, ...], Mix | None] = {UNET: (), TEXT: ()}
         self._fitting: set[str] = set()
         on_cpu = all(layer.parameter.device.type == "cpu" for layer in self._layers.values())
         self._stacks = (
@@ -65,12 +67,12 @@ class BlendSwitcher:
     @property
     def unet_mix(self) -> Mix:
         """The adapters on the UNet now, as `Blend.unet_key`."""
-        return self._on[UNET]
+        return self._on[UNET] or ()
 
     @property
     def text_mix(self) -> Mix:
         """The adapters on the text encoders now, as `Blend.text_key`."""
-        return self._on[TEXT]
+        return self._on[TEXT] or ()
 
     def put_on(self, blend: Blend) -> None:
         """Text encoders and UNet; errors as `put_on_unet`."""
@@ -109,12 +111,16 @@ class BlendSwitcher:
         todo = self._to_write(changes)
         for change in todo:
             self._pristine.keep(change.layer)
+        self._on[components] = None
+        for layer in (*bare, *(change.layer for change in todo)):
+            layer.mix = HALF_WRITTEN
         try:
             restore(bare)
             self._write(todo)
             _wait(change.layer for change in todo)
         except BaseException as error:
-            self._strip(components, todo)
+            restore(self._touched(components))
+            self._on[components] = ()
             if isinstance(error, torch.OutOfMemoryError):
                 raise DoesNotFit("The device has no room left to put this LoRA blend on.") from error
             raise
@@ -167,11 +173,6 @@ class BlendSwitcher:
             write_stack(stack)
         for change in changes:
             change.layer.mix = change.mix
-
-    def _strip(self, components: tuple[str, ...], changes: Iterable[Change]) -> None:
-        """Pristine bits for every layer that has, or may have got, something on it."""
-        restore([*{*self._touched(components), *(change.layer for change in changes)}])
-        self._on[components] = ()
 
 
 def _stacks(layers: Iterable[Layer], stack_bytes: int) -> dict[str, tuple[object, ...]]:
