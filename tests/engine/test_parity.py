@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sdxl_gateway.core.picture import Inputs
+from sdxl_gateway.core.picture import NO_INPUTS, Inputs
 from sdxl_gateway.core.recipe import Recipe, Task
 from sdxl_gateway.core.samplers import SAMPLERS
 from tests.engine.kit import Studio, contrast, difference, mask, photo, recipe
@@ -16,7 +16,7 @@ PHOTO = Inputs(image=photo())
 REPAINT = Inputs(image=photo(), mask=mask())
 
 
-def check(demo: Studio, reference: Reference, wanted: Recipe, inputs: Inputs = Inputs(), index: int = 0) -> None:
+def check(demo: Studio, reference: Reference, wanted: Recipe, inputs: Inputs = NO_INPUTS, index: int = 0) -> None:
     ours, theirs = demo.paint(wanted, inputs, index), reference.paint(wanted, inputs, index)
     assert contrast(theirs) > 20
     assert difference(ours, theirs) <= 1

@@ -106,8 +106,8 @@ def load_checkpoint(source: Source, device: torch.device, dtype: torch.dtype) ->
     upcast = bool(vae_config.get("force_upcast", True))
     vae_dtype = choose_vae_dtype(dtype, force_upcast=upcast, bfloat16_works=bfloat16_works(device))
     encoders = (
-        _load_encoder(CLIPTextModel, source.component("text_encoder"), dtype),
-        _load_encoder(CLIPTextModelWithProjection, source.component("text_encoder_2"), dtype),
+        _load_model(CLIPTextModel, source.component("text_encoder"), dtype, trust_remote_code=False),
+        _load_model(CLIPTextModelWithProjection, source.component("text_encoder_2"), dtype, trust_remote_code=False),
     )
     unet = _load_model(UNet2DConditionModel, source.component("unet"), dtype)
     if unet.config.in_channels not in (PLAIN_CHANNELS, INPAINT_CHANNELS):
@@ -128,26 +128,21 @@ def _ready(model: Any, device: torch.device) -> Any:
     return model.to(device).eval().requires_grad_(False)
 
 
-def _load_model(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
-    return kind.from_pretrained(
+def _load_model(kind: Any, folder: Path, dtype: torch.dtype, **options: Any) -> Any:
+    """Raises CheckpointProblem rather than paint with weights a file does not hold."""
+    model, found = kind.from_pretrained(
         folder,
         dtype=dtype,
         variant=_variant(folder),
         use_safetensors=True,
         local_files_only=True,
-        low_cpu_mem_usage=True,
+        output_loading_info=True,
+        **options,
     )
-
-
-def _load_encoder(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
-    return kind.from_pretrained(
-        folder,
-        dtype=dtype,
-        variant=_variant(folder),
-        use_safetensors=True,
-        local_files_only=True,
-        trust_remote_code=False,
-    )
+    if found["missing_keys"]:
+        missing = min(found["missing_keys"])
+        raise CheckpointProblem(f"'{folder.name}/' has no weights for '{missing}'.")
+    return model
 
 
 def _load_tokenizer(folder: Path) -> Any:
