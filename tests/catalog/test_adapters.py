@@ -99,6 +99,24 @@ def test_a_whole_name_goes_before_a_last_part(root: Path, catalog: AdapterCatalo
     assert catalog.find("INK").name == "ink"
 
 
+def test_a_file_under_the_name_diffusers_gives_is_called_like_its_folder(root: Path, catalog: AdapterCatalog) -> None:
+    for folder in ("hub/lcm", "hub/ink"):
+        write(root / folder / "pytorch_lora_weights.safetensors", GOOD)
+    catalog.scan()
+    assert catalog.find("LCM").name == "hub/lcm/pytorch_lora_weights"
+
+
+def test_two_of_one_name_are_one_and_a_problem(root: Path, catalog: AdapterCatalog) -> None:
+    path = write(root / "ink.safetensors", GOOD)
+    peft_adapter(root / "ink", "unet.mid_block.q", {"r": 4, "lora_alpha": 2})
+    catalog.scan()
+    assert names(catalog) == ["ink"]
+    assert [problem.name for problem in catalog.problems] == ["ink"]
+    path.unlink()
+    catalog.scan()
+    assert (names(catalog), catalog.problems) == (["ink"], ())
+
+
 def test_an_unknown_name_gets_the_nearest(root: Path, catalog: AdapterCatalog) -> None:
     write(root / "watercolor.safetensors", GOOD)
     catalog.scan()

@@ -52,17 +52,17 @@ def test_kohya_with_dora_becomes_diffusers(tmp_path: Path) -> None:
     assert {name: info.shape for name, info in header.tensors.items()} == {
         f"{FF}.lora_A.weight": (4, 8),
         f"{FF}.lora_B.weight": (24, 4),
-        f"{FF}.lora_magnitude_vector": (24,),
+        f"{FF}.lora_magnitude_vector.weight": (24,),
         f"{CONV}.lora_A.weight": (4, 8, 3, 3),
         f"{CONV}.lora_B.weight": (16, 4, 1, 1),
-        f"{CONV}.lora_magnitude_vector": (1, 16, 1, 1),
+        f"{CONV}.lora_magnitude_vector.weight": (1, 16, 1, 1),
         f"{TEXT}.lora_A.weight": (4, 8),
         f"{TEXT}.lora_B.weight": (32, 4),
-        f"{TEXT}.lora_magnitude_vector": (32,),
+        f"{TEXT}.lora_magnitude_vector.weight": (32,),
     }
     before = make_header(tensors)
     for module in SHAPES:
-        for new, old in (("lora_A.weight", "lora_down.weight"), ("lora_magnitude_vector", "dora_scale")):
+        for new, old in (("lora_A.weight", "lora_down.weight"), ("lora_magnitude_vector.weight", "dora_scale")):
             assert tensor(made, header, f"{module}.{new}") == tensor(source, before, f"{kohya_name(module)}.{old}")
     assert header.metadata["ss_output_name"] == "ink"
     assert "other" not in header.metadata

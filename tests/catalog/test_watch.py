@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from sdxl_gateway.catalog.adapters import AdapterCatalog
 from tests.catalog.files import write
 from tests.catalog.test_adapters import GOOD, OTHER, Loras, names
@@ -58,6 +60,22 @@ async def test_a_copy_in_progress_becomes_a_name_when_it_is_whole(tmp_path: Path
         path.write_bytes(GOOD)
         await until(lambda: names(catalog) == ["ink"])
         assert catalog.problems == ()
+
+
+async def test_where_nothing_can_be_watched_the_folder_is_looked_at_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_watches_left(*_: object, **__: object) -> None:
+        raise OSError("OS file watch limit reached")
+
+    monkeypatch.setattr("sdxl_gateway.catalog.watch.awatch", no_watches_left)
+    monkeypatch.setattr("sdxl_gateway.catalog.watch.UNWATCHED_SECONDS", 0.05)
+    root = tmp_path / "loras"
+    root.mkdir()
+    catalog = AdapterCatalog(Loras(root), tmp_path)
+    async with watching(catalog):
+        write(root / "ink.safetensors", GOOD)
+        await until(lambda: names(catalog) == ["ink"])
 
 
 async def test_a_folder_that_comes_later_is_watched(tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ class AdapterCatalog:
         self._data_directory = data_directory
         self._limits = ScanLimits(settings.max_file_bytes, settings.max_header_bytes, settings.max_tensors)
         self._seen: Mapping[Path, Seen] | None = None
+        self._problems: tuple[Problem, ...] = ()
         self._table = NameTable(())
         self._scanning = asyncio.Lock()
         self._admissions: OrderedDict[tuple[str, Signature, str], asyncio.Task[AdmittedAdapter]] = OrderedDict()
@@ -79,7 +80,7 @@ class AdapterCatalog:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Everything in the folder that is no model, and why; side-cars with unknown keys too."""
-        return tuple(problem for seen in (self._seen or {}).values() for problem in seen.problems)
+        return self._problems
 
     def find(self, name: str) -> AdapterEntry:
         """The LoRA of that name: its path below the folder, or its last part alone where only one has it.
@@ -118,8 +119,13 @@ class AdapterCatalog:
         return seen
 
     def _publish(self, seen: Mapping[Path, Seen]) -> None:
-        self._seen = seen
-        self._table = NameTable(found.entry for found in seen.values() if found.entry is not None)
+        entries: dict[str, AdapterEntry] = {}
+        problems = [problem for found in seen.values() for problem in found.problems]
+        for found in seen.values():
+            if found.entry is not None and entries.setdefault(found.entry.name, found.entry) is not found.entry:
+                problems.append(Problem(found.entry.name, "Another LoRA has the same name; rename one of them."))
+        self._seen, self._problems = seen, tuple(problems)
+        self._table = NameTable(entries.values())
 
     async def admit(self, name: str, checkpoint: CheckpointEntry) -> AdmittedAdapter:
         """The LoRA of that name, checked against the checkpoint and copied into the store.

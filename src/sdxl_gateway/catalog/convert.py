@@ -22,7 +22,7 @@ from sdxl_gateway.catalog.peft import DIFFUSERS_CONFIG_KEY
 from sdxl_gateway.catalog.plan import AdapterPlan, ModulePart, plan_adapter
 from sdxl_gateway.core.errors import AdapterRefused
 
-_NAMES = {"down": "lora_A.weight", "up": "lora_B.weight", "dora_scale": "lora_magnitude_vector"}
+_NAMES = {"down": "lora_A.weight", "up": "lora_B.weight", "dora_scale": "lora_magnitude_vector.weight"}
 _NUMPY_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4"}
 
 
@@ -89,6 +89,8 @@ def _configs(plan: AdapterPlan, header: Header, file: BinaryIO) -> dict[str, Any
     by_component: dict[str, list[tuple[str, int, float, bool]]] = {}
     for part in plan.parts:
         component, _, name = part.module.partition(".")
+        # PEFT compares the ends of names, and newer transformers have no "text_model" level.
+        name = name.removeprefix("text_model.")
         rank = part.rank or 1
         row = (name, rank, _alpha(part, rank, header, file), "dora_scale" in part.tensors)
         by_component.setdefault(component, []).append(row)

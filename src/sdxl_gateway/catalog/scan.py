@@ -121,6 +121,8 @@ def _look(root: Path, path: Path, before: Seen | None, limits: ScanLimits) -> Se
         return _read(root, path, name, signature, limits)
     except AdapterRefused as refused:
         return Seen((), None, (Problem(shown_name(name), refused.message),))
+    except OSError:
+        return Seen((), None, (Problem(shown_name(name), "The file cannot be read."),))
 
 
 def _may_be_unfinished(seen: Seen) -> bool:

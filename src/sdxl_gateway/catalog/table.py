@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from sdxl_gateway.catalog.scan import SUFFIX, AdapterEntry
 
+DIFFUSERS_NAME = "pytorch_lora_weights"
 Rows = dict[str, list[AdapterEntry]]
 
 
@@ -16,7 +17,7 @@ class NameTable:
     def __init__(self, entries: Iterable[AdapterEntry]) -> None:
         self._entries = sorted(entries, key=lambda entry: entry.name)
         self._by_name = _rows((entry.name, entry) for entry in self._entries)
-        self._by_stem = _rows((entry.name.rpartition("/")[2], entry) for entry in self._entries)
+        self._by_stem = _rows((name, entry) for entry in self._entries for name in _last_parts(entry.name))
         self._by_output = _rows((entry.metadata.get("ss_output_name", ""), entry) for entry in self._entries)
 
     def entries(self) -> list[AdapterEntry]:
@@ -36,6 +37,12 @@ class NameTable:
                 exact = [entry for entry in found if plain in {entry.name, entry.name.rpartition("/")[2]}]
                 return exact if len(exact) == 1 else list(found)
         return []
+
+
+def _last_parts(name: str) -> list[str]:
+    """What a LoRA is called without its folders; one under diffusers' file name is called like its folder."""
+    folder, _, last = name.rpartition("/")
+    return [last, folder.rpartition("/")[2]] if folder and last == DIFFUSERS_NAME else [last]
 
 
 def _rows(pairs: Iterable[tuple[str, AdapterEntry]]) -> Rows:

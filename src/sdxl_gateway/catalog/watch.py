@@ -15,6 +15,8 @@ RETRY_TICKS = 5
 ROUTINE_TICKS = 60
 """How often to look without being told: some network drives tell nothing."""
 MISSING_SECONDS = 2.0
+UNWATCHED_SECONDS = 15.0
+"""How often to look where nothing can be watched, as when the system's limit of watches is reached."""
 
 
 async def changes(folder: Path, has_problems: Callable[[], bool]) -> AsyncIterator[None]:
@@ -22,9 +24,13 @@ async def changes(folder: Path, has_problems: Callable[[], bool]) -> AsyncIterat
     while True:
         if await asyncio.to_thread(folder.is_dir):
             yield
-            async for _ in _ticks(folder, has_problems):
-                yield
-        await asyncio.sleep(MISSING_SECONDS)
+            try:
+                async for _ in _ticks(folder, has_problems):
+                    yield
+            except (OSError, RuntimeError):
+                await asyncio.sleep(UNWATCHED_SECONDS)
+        else:
+            await asyncio.sleep(MISSING_SECONDS)
 
 
 async def _ticks(folder: Path, has_problems: Callable[[], bool]) -> AsyncIterator[None]:
