@@ -42,14 +42,8 @@ async def running(
     try:
         yield backend
     finally:
-        await backend.stop()
+        await backend.stop(grace_seconds=1.0)
     assert not backend.pids
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def to_the_end(following: Following) -> list[JobEvent]:
@@ -115,7 +109,6 @@ async def test_a_job_that_kills_every_engine_before_it_starts_is_given_up() -> N
 
 async def test_a_stalled_engine_is_killed_and_replaced() -> None:
     async with running(stall_seconds=0.5) as backend:
-        await until(lambda: backend.ready)
         ended_in(await to_the_end(await backend.submit(job("hang-in-step"))), Unavailable)
         assert isinstance((await to_the_end(await backend.submit(job())))[-1], Finished)
 

@@ -102,7 +102,10 @@ def decode(text: bytes, blobs: Sequence[bytes] = ()) -> Message:
         plain = json.loads(text)
     except (ValueError, RecursionError) as problem:
         raise Malformed("not JSON") from problem
-    if not isinstance(plain, dict) or plain.keys() != {"kind", "body"} or plain["kind"] not in KINDS:
+    if not isinstance(plain, dict) or plain.keys() != {"kind", "body"}:
         raise Malformed("not a message")
-    message: Message = from_plain(KINDS[plain["kind"]], plain["body"], blobs)
+    kind = KINDS.get(str(plain["kind"]))
+    if kind is None:
+        raise Malformed("a message of no known kind")
+    message: Message = from_plain(kind, plain["body"], blobs)
     return message

@@ -24,6 +24,12 @@ class Held(Generic[CanvasT]):
     began: float = 0.0
     canvases: dict[int, CanvasT] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
+    key: BatchKey = field(init=False)
+    work: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.key = BatchKey.of(self.job.recipe)
+        self.work = step_work(self.job.recipe)
 
     @property
     def all_painted(self) -> bool:
@@ -43,12 +49,12 @@ class Held(Generic[CanvasT]):
         return Turn(
             job_id=job.id,
             index=index,
-            key=BatchKey.of(job.recipe),
+            key=self.key,
             tenant=job.tenant,
             priority=job.priority,
             arrived=job.arrived,
             deadline=job.deadline,
-            work=step_work(job.recipe),
+            work=self.work,
             steps_left=steps_left,
             begun=canvas is not None,
             near=self.near,
@@ -57,5 +63,5 @@ class Held(Generic[CanvasT]):
     def partial_due(self, canvas: Canvas) -> int | None:
         """The number of the preview that belongs after the step just taken; they are spread evenly."""
         asked, total = self.job.recipe.partial_images, canvas.steps_total
-        due = {round(total * (i + 1) / (asked + 1)): i for i in range(asked)}
-        return due.get(canvas.steps_done)
+        due = sorted({round(total * (i + 1) / (asked + 1)) for i in range(asked)} - {0, total})
+        return due.index(canvas.steps_done) if canvas.steps_done in due else None

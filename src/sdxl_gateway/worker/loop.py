@@ -65,11 +65,18 @@ class Loop(Generic[CanvasT]):
 
     def run(self) -> None:
         """Returns after Stop. Raises DeviceGone; jobs already begun were told, the others were not."""
-        while self._take_commands():
-            self._look_at_prefetches()
-            self._moved_on = self._clock()
-            self._carry_out(self._plan())
-            self._moved_on = None
+        while self.advance():
+            pass
+
+    def advance(self) -> bool:
+        """One round: commands, a plan, at most one step. False after Stop."""
+        if not self._take_commands():
+            return False
+        self._moved_on = self._clock()
+        self._look_at_prefetches()
+        self._carry_out(self._plan())
+        self._moved_on = None
+        return True
 
     def age_seconds(self) -> float:
         """Since the loop last moved on, read from any thread; 0 while it waits for work."""
@@ -223,14 +230,18 @@ class Loop(Generic[CanvasT]):
         """The only place where a job leaves the loop."""
         del self._held[held.job.id]
         job_id = held.job.id
-        try:
-            self._engine.release(held.job.recipe)
-        except Exception:
-            log.exception("adapters were not released")
+        if held.prefetch is not None:
+            self._release(held)
         if error is None:
             self._tell(Finished(job_id, self._clock() - held.began))
         else:
             self._tell(Failed(job_id, error))
+
+    def _release(self, held: Held[CanvasT]) -> None:
+        try:
+            self._engine.release(held.job.recipe)
+        except Exception:
+            log.exception("adapters were not released")
 
 
 def _as_told(problem: Exception) -> GatewayError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import NamedTuple
 
 from sdxl_gateway.core.costs import Costs
@@ -130,18 +131,23 @@ class Scheduler:
         return hold
 
     def _company(self, leader: Turn, able: list[Turn], hold: Hold, now: float) -> tuple[Turn, ...]:
-        same = [t for t in able if t.key == leader.key and t is not leader]
-        lanes = [leader, *(t for t in same if t.begun)][: self.max_lanes]
+        lanes = [leader, *(t for t in able if t.begun and t.key == leader.key and t is not leader)][: self.max_lanes]
         if now - hold.since < self.hold_seconds:
-            for turn in (t for t in same if not t.begun):
-                if len(lanes) < self.max_lanes and self._affordable(lanes, turn, now):
+            for turn in (t for t in able if not t.begun and t.key == leader.key and t is not leader):
+                if len(lanes) < self.max_lanes and self._affordable(lanes, turn, able, now):
                     lanes.append(turn)
         return tuple(lanes)
 
-    def _affordable(self, lanes: list[Turn], newcomer: Turn, now: float) -> bool:
-        """Taking the newcomer along makes nobody aboard late who would not have been."""
-        work = sum(t.work for t in lanes)
-        fast = self.costs.step_seconds(work)
-        slow = self.costs.step_seconds(work + newcomer.work)
-        spent = now + self.costs.begin_seconds + self.costs.decode_seconds
-        return not any(spent + t.steps_left * fast <= t.deadline < spent + t.steps_left * slow for t in lanes)
+    def _affordable(self, lanes: list[Turn], newcomer: Turn, able: list[Turn], now: float) -> bool:
+        """Taking the newcomer along makes nobody late, aboard or passed by, who would not have been late anyway."""
+        fast = self.costs.step_seconds(sum(t.work for t in lanes))
+        slow = self.costs.step_seconds(sum(t.work for t in lanes) + newcomer.work)
+        apart = self.costs.begin_seconds + self.costs.decode_seconds
+        ends = [(t, now + apart + t.steps_left * fast, t.steps_left * (slow - fast)) for t in lanes]
+        ahead = takewhile(lambda t: t is not newcomer, able)
+        passed_by = [t for t in ahead if not t.begun and t.key != newcomer.key]
+        end, delay = max(at for _, at, _ in ends), newcomer.steps_left * (slow - fast) + apart
+        for turn in passed_by:
+            end += self._alone(turn) + self.costs.switch_seconds
+            ends.append((turn, end, delay))
+        return not any(at <= turn.deadline < at + later for turn, at, later in ends)

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdxl_gateway.core.job import Job, Priority
+from sdxl_gateway.jobs.line import Line, LineFull
+from tests.jobs.fakes import job
+
+
+def order(line: Line) -> list[str]:
+    taken = []
+    while (one := line.take(lambda _: True)) is not None:
+        taken.append(one.id)
+    return taken
+
+
+def named(name: str, **changes: object) -> Job:
+    return replace(job(arrived=float(len(name))), id=name, **changes)  # type: ignore[arg-type]
+
+
+def test_the_line_is_bounded_except_for_those_who_come_back() -> None:
+    line = Line(2)
+    line.put(named("1"))
+    line.put(named("2"))
+    with pytest.raises(LineFull):
+        line.put(named("3"))
+    first = line.take(lambda _: True)
+    assert first is not None
+    line.put(named("3"))
+    line.put_back(first)
+    assert len(line) == 3
+    assert order(line) == ["1", "2", "3"]
+
+
+def test_higher_classes_first() -> None:
+    line = Line(9)
+    for name, priority in (("low", Priority.LOW), ("normal", Priority.NORMAL), ("high", Priority.HIGH)):
+        line.put(named(name, priority=priority))
+    assert order(line) == ["high", "normal", "low"]
+
+
+def test_a_class_that_may_not_go_lets_a_higher_one_pass() -> None:
+    line = Line(9)
+    line.put(named("normal"))
+    assert line.take(lambda priority: priority is Priority.HIGH) is None
+    line.put(named("high", priority=Priority.HIGH))
+    taken = line.take(lambda priority: priority is Priority.HIGH)
+    assert taken is not None
+    assert taken.id == "high"
+
+
+def test_a_thousand_of_one_tenant_and_ten_of_another_alternate() -> None:
+    line = Line(2000)
+    for i in range(1000):
+        line.put(named(f"a{i}"))
+    for i in range(10):
+        line.put(named(f"b{i}", tenant="b"))
+    first = order(line)[:20]
+    assert sum(name.startswith("b") for name in first) == 10
+
+
+def test_who_comes_back_after_a_pause_is_owed_nothing() -> None:
+    line = Line(2000)
+    for i in range(100):
+        line.put(named(f"a{i}"))
+    for _ in range(50):
+        line.take(lambda _: True)
+    for i in range(100):
+        line.put(named(f"b{i}", tenant="b"))
+    assert 9 <= sum(name.startswith("b") for name in order(line)[:20]) <= 11
+
+
+def test_ahead_are_higher_classes_ones_own_and_an_equal_share_of_others() -> None:
+    line = Line(99)
+    for i in range(5):
+        line.put(named(f"other{i}", tenant="b"))
+    line.put(named("mine"))
+    line.put(named("urgent", tenant="c", priority=Priority.HIGH))
+    line.put(named("later", priority=Priority.LOW))
+    assert line.ahead_of(named("new"), lambda _: 1.0) == 1 + 1 + 2
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(Priority), st.integers(1, 4)), max_size=30))
+def test_all_who_enter_leave_once(entries: list[tuple[str, Priority, int]]) -> None:
+    line, jobs = Line(99), [job(tenant=tenant, priority=p, count=n) for tenant, p, n in entries]
+    for one in jobs:
+        line.put(one)
+    gone = [line.remove(one.id) for one in jobs[::3]]
+    assert [g.id for g in gone if g] == [one.id for one in jobs[::3]]
+    assert line.remove("never here") is None
+    left = order(line)
+    assert sorted(left) == sorted({one.id for one in jobs} - {g.id for g in gone if g})
+    assert len(line) == 0

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from sdxl_gateway.core.errors import Unavailable
+from sdxl_gateway.core.events import Failed, Finished, JobEvent
+from sdxl_gateway.jobs.local import LocalBackend
+from sdxl_gateway.jobs.mailbox import Following
+from sdxl_gateway.worker.process import local_work
+from tests.jobs.fakes import job, opened
+
+
+async def to_the_end(following: Following) -> list[JobEvent]:
+    async with asyncio.timeout(10):
+        return [event async for event in following]
+
+
+async def test_jobs_are_painted_on_a_thread() -> None:
+    backend = LocalBackend(local_work(opened))
+    await backend.start()
+    following = [await backend.submit(job(blend=str(i), count=2)) for i in range(5)]
+    assert {type((await to_the_end(one))[-1]) for one in following} == {Finished}
+    assert backend.ready
+    await backend.stop()
+    assert not backend.ready
+
+
+async def test_a_lost_device_ends_everything() -> None:
+    backend = LocalBackend(local_work(opened))
+    await backend.start()
+    following = [await backend.submit(job("lose-in-step", blend=str(i))) for i in range(3)]
+    for one in following:
+        end = (await to_the_end(one))[-1]
+        assert isinstance(end, Failed)
+        assert isinstance(end.error, Unavailable)
+    with pytest.raises(Unavailable):
+        await backend.submit(job())
+    await backend.stop()
+
+
+async def test_stopping_ends_every_job() -> None:
+    backend = LocalBackend(local_work(opened))
+    await backend.start()
+    following = [await backend.submit(job("step-seconds=0.01", steps=1000)) for _ in range(12)]
+    await backend.stop()
+    for one in following:
+        end = (await to_the_end(one))[-1]
+        assert isinstance(end, Failed)
+        assert isinstance(end.error, Unavailable)

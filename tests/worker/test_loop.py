@@ -1,0 +1,204 @@
+"""The loop over a fake engine that refuses, raises and is lost: every job ends in exactly one last event."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from queue import SimpleQueue
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sdxl_gateway.core.costs import Costs
+from sdxl_gateway.core.errors import AdapterRefused, Cancelled, DeadlineExceeded, EngineFault, Unavailable
+from sdxl_gateway.core.events import Failed, Finished, JobEvent, Painted, Previewed, Progressed, Started
+from sdxl_gateway.core.job import Job, Priority
+from sdxl_gateway.core.messages import Cancel, Stop, Submit
+from sdxl_gateway.worker.loop import Commands, DeviceGone, Loop, Nudge
+from tests.jobs.fakes import FakeCanvas, FakeEngine, job
+
+
+class Stage:
+    """A loop with its own clock; commands are given at chosen steps, and Stop when nothing is left."""
+
+    def __init__(self, at_step: dict[int, Callable[[Stage], None]] | None = None, max_lanes: int = 4) -> None:
+        self.now = 0.0
+        self.steps = 0
+        self.at_step = at_step or {}
+        self.told: list[JobEvent] = []
+        self.commands: Commands = SimpleQueue()
+        self.engine = FakeEngine(sleep=self._step_over)
+        self.costs = Costs()
+        self.loop: Loop[FakeCanvas] = Loop(
+            self.engine, self.commands, self.told.append, costs=self.costs, max_lanes=max_lanes, clock=lambda: self.now
+        )
+
+    def _step_over(self, seconds: float) -> None:
+        self.now += seconds
+        self.steps += 1
+        if act := self.at_step.get(self.steps):
+            act(self)
+
+    def run(self, *jobs: Job) -> None:
+        for one in jobs:
+            self.commands.put(Submit(one))
+        while True:
+            self.commands.put(Stop()) if not self._open(jobs) else None
+            if not self.loop.advance():
+                return
+
+    def _open(self, jobs: tuple[Job, ...]) -> set[str]:
+        return {j.id for j in jobs} - set(self.ends())
+
+    def ends(self) -> dict[str, JobEvent]:
+        return {e.job_id: e for e in self.told if isinstance(e, Finished | Failed)}
+
+    def error(self, one: Job) -> Exception:
+        end = self.ends()[one.id]
+        assert isinstance(end, Failed), end
+        return end.error
+
+
+def test_a_job_tells_its_life_in_order() -> None:
+    stage, one = Stage(), job("step-seconds=1", steps=4, partial_images=1, arrived=-2.0)
+    stage.run(one)
+    assert [type(e) for e in stage.told] == [
+        Started, Progressed, Progressed, Previewed, Progressed, Progressed, Painted, Finished,
+    ]  # fmt: skip
+    assert stage.told[0] == Started(one.id, 2.0)
+    assert stage.told[-1] == Finished(one.id, 4.0)
+    assert stage.engine.pinned == 0
+
+
+@pytest.mark.parametrize(
+    ("steps", "asked", "shown"), [(30, 3, [8, 15, 22]), (4, 3, [1, 2, 3]), (2, 3, [1]), (1, 3, [])]
+)
+def test_previews_are_spread_evenly(steps: int, asked: int, shown: list[int]) -> None:
+    stage = Stage()
+    stage.run(job(steps=steps, partial_images=asked))
+    looks = [e for e in stage.told if isinstance(e, Previewed)]
+    assert [e.picture.pixels[0] for e in looks] == shown
+    assert [e.partial_index for e in looks] == list(range(len(shown)))
+
+
+def test_a_job_joins_another_midway_in_one_batch() -> None:
+    late = job("late", steps=3)
+    stage = Stage({2: lambda s: s.commands.put(Submit(late))})
+    stage.run(job("early", steps=5), late)
+    assert ["early", "late"] in stage.engine.batches
+    assert all(isinstance(end, Finished) for end in stage.ends().values())
+
+
+def test_a_higher_class_waits_one_step() -> None:
+    urgent = job("urgent", steps=2, blend="x", priority=Priority.HIGH)
+    stage = Stage({3: lambda s: s.commands.put(Submit(urgent))})
+    slow = job("slow", steps=9)
+    stage.commands.put(Submit(slow))
+    while slow.id not in stage.ends():
+        stage.loop.advance()
+    assert stage.engine.batches[3:5] == [["urgent"]] * 2
+    assert stage.engine.batches[5:] == [["slow"]] * 6
+
+
+def test_cancel_and_deadline_act_between_steps() -> None:
+    one, two = job("step-seconds=1", steps=50), job("step-seconds=1", steps=50, blend="x", deadline=7.0)
+    stage = Stage({3: lambda s: s.commands.put(Cancel(one.id))})
+    stage.run(one, two)
+    assert isinstance(stage.error(one), Cancelled)
+    assert isinstance(stage.error(two), DeadlineExceeded)
+    assert stage.engine.batches == [["step-seconds=1"]] * 7
+
+
+def test_a_job_whose_adapters_never_come_ends_at_its_deadline() -> None:
+    stage, stuck = Stage(), job("never-near", deadline=-1.0)
+    stage.run(stuck)
+    assert isinstance(stage.error(stuck), DeadlineExceeded)
+
+
+@pytest.mark.parametrize("phase", ["prefetch", "begin", "step", "preview", "finish", "release"])
+def test_a_fault_stays_with_its_job(phase: str) -> None:
+    stage, bad, good = Stage(), job(f"raise-in-{phase}", partial_images=1), job(blend="x")
+    stage.run(bad, good)
+    assert isinstance(stage.ends()[good.id], Finished)
+    if phase == "release":
+        assert isinstance(stage.ends()[bad.id], Finished)
+    else:
+        assert isinstance(stage.error(bad), EngineFault)
+        assert "secret" not in str(stage.error(bad))
+
+
+def test_a_refused_adapter_fails_its_job_with_the_reason() -> None:
+    stage, bad = Stage(), job("refuse")
+    stage.run(bad)
+    assert isinstance(stage.error(bad), AdapterRefused)
+
+
+@pytest.mark.parametrize("phase", ["begin", "step", "preview", "finish"])
+def test_a_lost_device_ends_the_loop_after_telling(phase: str) -> None:
+    stage, doomed, waiting = Stage(max_lanes=1), job(f"lose-in-{phase}", partial_images=1), job(blend="x")
+    with pytest.raises(DeviceGone):
+        stage.run(doomed, waiting)
+    assert isinstance(stage.error(doomed), Unavailable)
+    assert waiting.id not in stage.ends()
+
+
+def test_stop_tells_everyone() -> None:
+    stage, jobs = Stage(), [job(blend=str(i)) for i in range(3)]
+    for one in jobs:
+        stage.commands.put(Submit(one))
+    stage.commands.put(Stop())
+    stage.loop.run()
+    assert {type(stage.error(one)) for one in jobs} == {Unavailable}
+
+
+def test_a_thousand_jobs_do_not_crowd_out_ten() -> None:
+    many, few = [job("many", blend="m") for _ in range(200)], [job("few", blend="f", tenant="b") for _ in range(10)]
+    stage = Stage(max_lanes=1)
+    stage.run(*many, *few)
+    order = [batch[0] for batch in stage.engine.batches]
+    last_of_few = max(i for i, who in enumerate(order) if who == "few")
+    assert Counter(order[: last_of_few + 1])["many"] <= 3 * 11
+
+
+MISCHIEF = ["", "", "", "refuse", "never-near", "step-seconds=1"] + [
+    f"raise-in-{phase}" for phase in ("prefetch", "begin", "step", "preview", "finish", "release")
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_every_job_ends_exactly_once_whatever_happens(data: st.DataObject) -> None:
+    jobs = data.draw(
+        st.lists(
+            st.builds(
+                job,
+                st.sampled_from(MISCHIEF),
+                blend=st.sampled_from(["", "x", "y"]),
+                steps=st.integers(1, 5),
+                count=st.integers(1, 5),
+                partial_images=st.integers(0, 2),
+                tenant=st.sampled_from("ab"),
+                priority=st.sampled_from(Priority),
+                deadline=st.sampled_from([3.0, 10.0, 30.0]),
+                arrived=st.just(0.0),
+            ),
+            max_size=12,
+        )
+    )
+    cancels = data.draw(st.lists(st.tuples(st.integers(1, 30), st.sampled_from(jobs)), max_size=5)) if jobs else []
+    stage = Stage({step: lambda s, one=one: s.commands.put(Cancel(one.id)) for step, one in cancels})  # type: ignore[misc]
+    for one in jobs:
+        stage.commands.put(Submit(one))
+    while stage._open(tuple(jobs)):
+        stage.commands.put(Nudge())
+        stage.loop.advance()
+        stage.now += 0.5
+    last = Counter(e.job_id for e in stage.told if isinstance(e, Finished | Failed))
+    assert last == Counter(j.id for j in jobs)
+    for one in jobs:
+        mine = [e for e in stage.told if e.job_id == one.id]
+        assert isinstance(mine[-1], Finished | Failed)
+        if isinstance(mine[-1], Finished):
+            assert sorted(e.index for e in mine if isinstance(e, Painted)) == list(range(one.recipe.count))
+    assert stage.engine.pinned == 0
