@@ -15,9 +15,11 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from sdxl_gateway.catalog.checkpoints import CheckpointProblem, weight_files
-from sdxl_gateway.catalog.header import read_header
-from sdxl_gateway.engine.device import bfloat16_works, choose_vae_dtype
+from sdxl_gateway.catalog.header import Header, read_header
+from sdxl_gateway.core.errors import AdapterRefused
+from sdxl_gateway.engine.device import bfloat16_works, choose_compute_dtype, choose_vae_dtype
 from sdxl_gateway.engine.samplers import SamplerShop
+from sdxl_gateway.engine.widen import widen
 
 COMPONENTS = ("unet", "text_encoder", "text_encoder_2", "vae")
 MAX_HEADER_BYTES = 64 * 2**20
@@ -44,16 +46,23 @@ class Source:
 
 
 def _parameters(folder: Path) -> int:
-    return sum(
-        prod(tensor.shape)
-        for path in weight_files(folder)
-        for tensor in read_header(path, max_header_bytes=MAX_HEADER_BYTES, max_tensors=MAX_TENSORS).tensors.values()
-    )
+    return sum(prod(tensor.shape) for path in weight_files(folder) for tensor in _header(path).tensors.values())
+
+
+def _header(path: Path) -> Header:
+    try:
+        return read_header(path, max_header_bytes=MAX_HEADER_BYTES, max_tensors=MAX_TENSORS)
+    except AdapterRefused as error:
+        raise CheckpointProblem(f"'{path.parent.name}/{path.name}': {error.message}") from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """The models of one checkpoint on one device. `index` is its model_index.json."""
+    """The models of one checkpoint on one device.
+
+    `index` is its model_index.json; `dtype` what the UNet and the text encoders compute in, whatever their weights are
+    kept in.
+    """
 
     name: str
     index: Mapping[str, Any]
@@ -62,14 +71,11 @@ class Checkpoint:
     text_encoders: tuple[Any, Any]
     tokenizers: tuple[Any, Any]
     samplers: SamplerShop
+    dtype: torch.dtype
 
     @property
     def device(self) -> torch.device:
         return torch.device(self.unet.device)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.unet.dtype  # type: ignore[no-any-return]
 
     @property
     def latent_scale(self) -> int:
@@ -104,7 +110,9 @@ def load_checkpoint(source: Source, device: torch.device, dtype: torch.dtype) ->
     index = _read_json(source.folder / "model_index.json")
     vae_config = _read_json(source.component("vae") / "config.json")
     upcast = bool(vae_config.get("force_upcast", True))
-    vae_dtype = choose_vae_dtype(dtype, force_upcast=upcast, bfloat16_works=bfloat16_works(device))
+    works = bfloat16_works(device)
+    vae_dtype = choose_vae_dtype(dtype, device.type, force_upcast=upcast, bfloat16_works=works)
+    compute_dtype = choose_compute_dtype(dtype, device.type, bfloat16_works=works)
     encoders = (
         _load_model(CLIPTextModel, source.component("text_encoder"), dtype, trust_remote_code=False),
         _load_model(CLIPTextModelWithProjection, source.component("text_encoder_2"), dtype, trust_remote_code=False),
@@ -113,6 +121,9 @@ def load_checkpoint(source: Source, device: torch.device, dtype: torch.dtype) ->
     if unet.config.in_channels not in (PLAIN_CHANNELS, INPAINT_CHANNELS):
         raise CheckpointProblem(f"A UNet of {unet.config.in_channels} input channels is not one of SDXL's.")
     vae = _load_model(AutoencoderKL, source.component("vae"), vae_dtype)
+    if compute_dtype is not dtype:
+        for model in (unet, *encoders):
+            widen(model, compute_dtype)
     return Checkpoint(
         source.name,
         index,
@@ -121,6 +132,7 @@ def load_checkpoint(source: Source, device: torch.device, dtype: torch.dtype) ->
         (_ready(encoders[0], device), _ready(encoders[1], device)),
         (_load_tokenizer(source.folder / "tokenizer"), _load_tokenizer(source.folder / "tokenizer_2")),
         SamplerShop(_read_json(source.folder / "scheduler" / "scheduler_config.json")),
+        compute_dtype,
     )
 
 
@@ -129,19 +141,21 @@ def _ready(model: Any, device: torch.device) -> Any:
 
 
 def _load_model(kind: Any, folder: Path, dtype: torch.dtype, **options: Any) -> Any:
-    """Raises CheckpointProblem rather than paint with weights a file does not hold."""
-    model, found = kind.from_pretrained(
-        folder,
-        dtype=dtype,
-        variant=_variant(folder),
-        use_safetensors=True,
-        local_files_only=True,
-        output_loading_info=True,
-        **options,
-    )
+    """Raises CheckpointProblem, also rather than paint with weights that the files do not hold."""
+    try:
+        model, found = kind.from_pretrained(
+            folder,
+            dtype=dtype,
+            variant=_variant(folder),
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            **options,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointProblem(f"'{folder.name}/' cannot be loaded: {error}") from error
     if found["missing_keys"]:
-        missing = min(found["missing_keys"])
-        raise CheckpointProblem(f"'{folder.name}/' has no weights for '{missing}'.")
+        raise CheckpointProblem(f"'{folder.name}/' has no weights for '{min(found['missing_keys'])}'.")
     return model
 
 

@@ -31,10 +31,10 @@ def predict(canvases: Sequence[Canvas]) -> list[Tensor]:
 
 
 def _predict(canvases: Sequence[Canvas]) -> list[Tensor]:
-    unet = canvases[0].checkpoint.unet
+    checkpoint = canvases[0].checkpoint
     conditions = [canvas.condition for canvas in canvases]
-    found = unet(
-        _joined([_unet_input(canvas) for canvas in canvases]).to(unet.dtype),
+    found = checkpoint.unet(
+        _joined([_unet_input(canvas) for canvas in canvases]).to(checkpoint.dtype),
         torch.cat([c.unet_timesteps[c.steps_done].expand(c.condition.rows) for c in canvases]),
         encoder_hidden_states=_joined([c.tokens for c in conditions]),
         timestep_cond=_joined_guidance(canvases),

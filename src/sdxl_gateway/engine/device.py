@@ -37,10 +37,22 @@ def choose_dtype(wanted: DtypeName, device_type: str, *, parameters: int, free_h
     return torch.float32 if COPIES * 4 * parameters <= free_host_bytes else torch.bfloat16
 
 
-def choose_vae_dtype(dtype: torch.dtype, *, force_upcast: bool, bfloat16_works: bool) -> torch.dtype:
-    """A VAE that says `force_upcast` overflows in float16: bfloat16 has the range, float32 range and precision."""
+def choose_vae_dtype(dtype: torch.dtype, device_type: str, *, force_upcast: bool, bfloat16_works: bool) -> torch.dtype:
+    """A VAE that says `force_upcast` overflows in float16: bfloat16 has the range, float32 range and precision.
+
+    On a CPU it is float32: a VAE is small.
+    """
+    if device_type == "cpu":
+        return torch.float32
     if dtype is torch.float16 and force_upcast:
         return torch.bfloat16 if bfloat16_works else torch.float32
+    return dtype
+
+
+def choose_compute_dtype(dtype: torch.dtype, device_type: str, *, bfloat16_works: bool) -> torch.dtype:
+    """What to compute in with weights kept in `dtype`: float32 on a CPU that would only imitate half precision."""
+    if device_type == "cpu" and not (dtype is torch.bfloat16 and bfloat16_works):
+        return torch.float32
     return dtype
 
 
@@ -48,7 +60,7 @@ def bfloat16_works(device: torch.device) -> bool:
     """The device computes in bfloat16 itself."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return device.type == "cpu"
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
 def open_device(wanted: str, threads: int) -> torch.device:

@@ -35,7 +35,7 @@ class Rack:
     """The checkpoints of one device; the first of `sources` is mounted from the start.
 
     The ledger has room for that first checkpoint on top of what `[memory]` sets aside. A checkpoint nobody pins may
-    have to leave for another one; canvases begun on it keep what they need.
+    have to leave for another one.
     """
 
     config: EngineProcess
@@ -44,6 +44,7 @@ class Rack:
     dtype: torch.dtype
     measure: Measure
     ledger: Ledger = field(init=False)
+    _in_hand: str = field(init=False)
     _mounted: dict[str, Mounted] = field(init=False, default_factory=dict)
     _leaving: list[Mounted] = field(init=False, default_factory=list)
     _caches: dict[str, AdapterCache] = field(init=False, default_factory=dict)
@@ -56,6 +57,8 @@ class Rack:
         self.ledger = Ledger(budgets | {VRAM: None if beside is None else beside + checkpoint.size_bytes()})
         self._admit(name, checkpoint.size_bytes())
         self._keep(checkpoint)
+        self._in_hand = name
+        self.ledger.pin(_key(name))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -63,18 +66,30 @@ class Rack:
 
     def mount(self, name: str) -> Mounted:
         """Raises ModelNotFound, and DoesNotFit when what is pinned leaves no room."""
-        found = self._mounted.get(name)
-        if found is not None:
-            self.ledger.touch(VRAM, _key(name))
-            return found
+        self._let_go()
+        if name != self._in_hand:
+            self._take_in_hand(name)
+        return self._mounted[name]
+
+    def _take_in_hand(self, name: str) -> None:
+        """Load it if it is not there; it cannot leave while it is the one in use."""
         source = self._source(name)
-        self._admit(name, source.parameters() * self.dtype.itemsize)
+        self.ledger.unpin(_key(self._in_hand))
         try:
-            checkpoint = load_checkpoint(source, self.device, self.dtype)
+            if name not in self._mounted:
+                self._load(source)
+            self.ledger.touch(VRAM, _key(name))
+            self._in_hand = name
+        finally:
+            self.ledger.pin(_key(self._in_hand))
+
+    def _load(self, source: Source) -> None:
+        self._admit(source.name, source.parameters() * self.dtype.itemsize)
+        try:
+            self._keep(load_checkpoint(source, self.device, self.dtype))
         except BaseException:
-            self.ledger.drop(VRAM, _key(name))
+            self.ledger.drop(VRAM, _key(source.name))
             raise
-        return self._keep(checkpoint)
 
     def pin(self, recipe: Recipe) -> Future[None]:
         """Keep the recipe's checkpoint and adapters, bringing the adapters near. Raises ModelNotFound."""
@@ -107,26 +122,28 @@ class Rack:
             mounted.switcher.close()
         self._mounted.clear()
 
-    def _keep(self, checkpoint: Checkpoint) -> Mounted:
-        cache = self._cache(checkpoint.name)
+    def _keep(self, checkpoint: Checkpoint) -> None:
         switcher = BlendSwitcher(
             checkpoint.blendable(),
-            cache,
+            self._cache(checkpoint.name),
             self.ledger,
             self.measure,
             name=checkpoint.name,
             pristine=self.config.memory.pristine,
         )
-        mounted = self._mounted[checkpoint.name] = Mounted(checkpoint, switcher)
-        return mounted
+        self._mounted[checkpoint.name] = Mounted(checkpoint, switcher)
 
     def _admit(self, name: str, size_bytes: int) -> None:
         self.ledger.admit(VRAM, _key(name), size_bytes, lambda: self._leaving.append(self._mounted.pop(name)))
-        if self._leaving:
-            for mounted in self._leaving:
-                mounted.switcher.close()
-            self._leaving.clear()
-            give_memory_back()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Of checkpoints the ledger evicted, which may have happened while an adapter was read on another thread."""
+        if not self._leaving:
+            return
+        while self._leaving:
+            self._leaving.pop().switcher.close()
+        give_memory_back()
 
     def _cache(self, name: str) -> AdapterCache:
         if name not in self._caches:

@@ -1,0 +1,90 @@
+"""Which device and which number formats."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sdxl_gateway.catalog.checkpoints import CheckpointProblem
+from sdxl_gateway.engine.device import (
+    DtypeName,
+    choose_compute_dtype,
+    choose_device,
+    choose_dtype,
+    choose_vae_dtype,
+)
+
+SDXL_PARAMETERS = 3_470_000_000
+GIB = 2**30
+F32, F16, BF16 = torch.float32, torch.float16, torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cuda", "mps", "chosen"),
+    [
+        ("auto", True, False, "cuda:0"),
+        ("auto", False, True, "mps"),
+        ("auto", False, False, "cpu"),
+        ("cpu", True, True, "cpu"),
+        ("cuda", True, False, "cuda:0"),
+        ("cuda:3", True, False, "cuda:3"),
+    ],
+)
+def test_device(wanted: str, cuda: bool, mps: bool, chosen: str) -> None:
+    assert str(choose_device(wanted, cuda=cuda, mps=mps)) == chosen
+
+
+@pytest.mark.parametrize("wanted", ["cuda", "cuda:1", "mps"])
+def test_a_device_that_is_not_there(wanted: str) -> None:
+    with pytest.raises(CheckpointProblem, match=wanted):
+        choose_device(wanted, cuda=False, mps=False)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "free_gib", "chosen"),
+    [
+        ("auto", "cuda", 8, F16),
+        ("auto", "mps", 8, F16),
+        ("auto", "cpu", 64, F32),
+        ("auto", "cpu", 22, BF16),
+        ("float32", "cuda", 8, F32),
+        ("bfloat16", "cuda", 8, BF16),
+        ("float16", "cpu", 64, F16),
+    ],
+)
+def test_dtype_of_full_size_models(wanted: DtypeName, device: str, free_gib: int, chosen: torch.dtype) -> None:
+    found = choose_dtype(wanted, device, parameters=SDXL_PARAMETERS, free_host_bytes=free_gib * GIB)
+    assert found is chosen
+
+
+@pytest.mark.parametrize(
+    ("dtype", "device", "force_upcast", "bfloat16_works", "chosen"),
+    [
+        (F16, "cuda", True, True, BF16),
+        (F16, "cuda", True, False, F32),
+        (F16, "cuda", False, True, F16),
+        (F16, "mps", True, False, F32),
+        (F32, "cuda", True, True, F32),
+        (BF16, "cuda", True, True, BF16),
+        (BF16, "cpu", True, False, F32),
+    ],
+)
+def test_dtype_of_the_vae(
+    dtype: torch.dtype, device: str, force_upcast: bool, bfloat16_works: bool, chosen: torch.dtype
+) -> None:
+    found = choose_vae_dtype(dtype, device, force_upcast=force_upcast, bfloat16_works=bfloat16_works)
+    assert found is chosen
+
+
+@pytest.mark.parametrize(
+    ("dtype", "device", "bfloat16_works", "chosen"),
+    [
+        (F16, "cuda", True, F16),
+        (BF16, "cpu", True, BF16),
+        (BF16, "cpu", False, F32),
+        (F16, "cpu", True, F32),
+        (F32, "cpu", False, F32),
+    ],
+)
+def test_dtype_of_the_arithmetic(dtype: torch.dtype, device: str, bfloat16_works: bool, chosen: torch.dtype) -> None:
+    assert choose_compute_dtype(dtype, device, bfloat16_works=bfloat16_works) is chosen

@@ -1,0 +1,51 @@
+"""Weights kept in half precision, arithmetic in float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from sdxl_gateway.engine.widen import widen
+from tests.engine.adapters import admitted, blend, write_lora
+from tests.engine.kit import Studio, contrast, difference, recipe, studio
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@pytest.mark.parametrize(
+    ("layer", "x"),
+    [
+        (nn.Linear(8, 4), torch.randn(2, 8)),
+        (nn.Linear(8, 4, bias=False), torch.randn(2, 8)),
+        (nn.Conv2d(4, 6, 3, padding=1, stride=2), torch.randn(1, 4, 8, 8)),
+        (nn.GroupNorm(2, 4), torch.randn(1, 4, 8, 8)),
+        (nn.LayerNorm(8), torch.randn(2, 8)),
+        (nn.LayerNorm(8, elementwise_affine=False), torch.randn(2, 8)),
+        (nn.Embedding(5, 8), torch.tensor([0, 3])),
+    ],
+)
+def test_a_layer_computes_as_if_its_weights_were_wide(layer: nn.Module, x: torch.Tensor) -> None:
+    layer.bfloat16()
+    weights = list(layer.parameters())
+    widen(nn.Sequential(layer), torch.float32)
+    found = layer(x)
+    assert [id(p) for p in layer.parameters()] == [id(p) for p in weights]
+    assert all(p.dtype is torch.bfloat16 for p in weights)
+    assert found.dtype is torch.float32
+    layer.float()
+    assert torch.equal(found, type(layer).forward(layer, x))
+
+
+def test_a_checkpoint_kept_in_half_precision_paints_nearly_the_same(tmp_path: Path, fresh: Studio) -> None:
+    half = studio(tmp_path, dtype="bfloat16")
+    assert half.engine.dtype == "bfloat16"
+    digest = admitted(write_lora(tmp_path / "a.safetensors", half.folder, 1), tmp_path)
+    for wanted in (recipe(), recipe(blend=blend((digest, 0.7)))):
+        ours, theirs = half.paint(wanted), fresh.paint(wanted)
+        assert contrast(ours) > 20
+        assert difference(ours, theirs) < contrast(theirs) / 3
+    assert half.paint(recipe()) == half.paint(recipe())
+    half.engine.close()
