@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from typing import Any
 
 from sdxl_gateway.config import EngineProcess
 from sdxl_gateway.core.messages import Ready
 from sdxl_gateway.core.ports import Measure
+from sdxl_gateway.telemetry.logs import configure_logs
 from sdxl_gateway.worker.process import Opened, serve
 
 
@@ -17,17 +17,17 @@ def main() -> int:
     """The process's exit status."""
     parser = argparse.ArgumentParser(prog="sdxl_gateway.engine_main", description=__doc__)
     parser.add_argument("--fd", type=int, required=True, help="the channel's end, inherited from the server")
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s engine %(levelname)s %(message)s")
     return serve(parser.parse_args().fd, open_for)
 
 
 def open_for(settings: dict[str, Any], measure: Measure) -> Opened[Any]:
     """The engine those settings describe; torch is imported here, once they are known to be sound."""
     config = EngineProcess.model_validate(settings)
+    configure_logs(config.telemetry)
     from sdxl_gateway.engine.load import open_engine
 
     engine = open_engine(config, measure)
-    ready = Ready(str(engine.device), str(engine.dtype).removeprefix("torch."), tuple(config.checkpoints))
+    ready = Ready(engine.device, engine.dtype, engine.checkpoints)
     return Opened(engine, ready, config.engine.max_lanes)
 
 

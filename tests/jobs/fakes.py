@@ -78,6 +78,10 @@ class FakeCanvas:
     steps_done: int = 0
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        return ("cut short",) if "long" in self.recipe.prompt else ()
+
+    @property
     def batch_key(self) -> Hashable:
         return (self.recipe.blend.unet_key, self.recipe.guided)
 

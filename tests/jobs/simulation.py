@@ -96,6 +96,7 @@ class Canvas:
     steps_total: int
     steps_done: int = 0
     batch_key: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 class Device:

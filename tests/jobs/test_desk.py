@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdxl_gateway.core.errors import Busy, Cancelled, DeadlineExceeded, EngineFault, Unavailable
+from sdxl_gateway.core.channel import FrameTooLarge
+from sdxl_gateway.core.errors import Busy, Cancelled, DeadlineExceeded, EngineFault, InvalidRequest, Unavailable
 from sdxl_gateway.core.events import Failed, Finished, JobEvent, MemoryHeld, Painted, Progressed, Started, StepTaken
 from sdxl_gateway.core.job import Job, Priority
 from sdxl_gateway.core.messages import Cancel, Command, Submit
@@ -128,6 +129,7 @@ async def test_letting_go_cancels() -> None:
     room.ready()
     following = room.desk.enter(one)
     del following
+    await asyncio.sleep(0)
     assert room.said[0][-1] == Cancel(one.id)
 
 
@@ -139,6 +141,17 @@ async def test_waiting_for_an_event_can_be_broken_off_and_resumed() -> None:
         await asyncio.wait_for(anext(following), 0.001)
     room.hear(Started(one.id, 0.5))
     assert await anext(following) == Started(one.id, 0.5)
+
+
+async def test_a_job_too_large_to_be_said_ends_at_once_and_takes_no_room() -> None:
+    def refuse(_: Command) -> None:
+        raise FrameTooLarge
+
+    room = Room()
+    room.desk.seats[0].send = refuse
+    room.ready()
+    assert await failed_with(room.desk.enter(job()), InvalidRequest)
+    assert not room.desk.seats[0].given
 
 
 async def test_the_deadline_is_kept_even_without_an_engine() -> None:

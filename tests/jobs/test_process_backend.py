@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,31 @@ async def test_a_killed_engine_fails_what_runs_and_the_rest_is_painted_after_the
         for other in others:
             assert isinstance((await to_the_end(other))[-1], Finished)
         assert backend.ready
+
+
+def painted(tasks: list[asyncio.Task[list[JobEvent]]]) -> int:
+    return sum(task.done() and isinstance(task.result()[-1], Finished) for task in tasks)
+
+
+async def test_engines_killed_again_and_again_lose_no_job_and_end_none_twice() -> None:
+    chance = random.Random(5)
+    async with running(max_lanes=2) as backend:
+        following = [
+            await backend.submit(job("step-seconds=0.01", blend=str(i % 3), tenant="ab"[i % 2])) for i in range(60)
+        ]
+        ends = [asyncio.create_task(to_the_end(one)) for one in following]
+        for _ in range(4):
+            enough = painted(ends) + chance.randint(1, 8)
+            while painted(ends) < enough:
+                await asyncio.wait([t for t in ends if not t.done()], return_when=asyncio.FIRST_COMPLETED)
+            for pid in backend.pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        events = await asyncio.gather(*ends)
+    assert all(sum(isinstance(e, Finished | Failed) for e in one) == 1 for one in events)
+    failed = [one[-1].error for one in events if isinstance(one[-1], Failed)]
+    assert {type(error) for error in failed} <= {Unavailable}
+    assert len(failed) <= 4 * 4
 
 
 @pytest.mark.parametrize("phase", ["begin", "step", "preview", "finish"])

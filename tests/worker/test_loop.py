@@ -71,6 +71,12 @@ def test_a_job_tells_its_life_in_order() -> None:
     assert stage.engine.pinned == 0
 
 
+def test_a_warning_is_told_once() -> None:
+    stage, one = Stage(), job("long", count=3)
+    stage.run(one)
+    assert stage.ends()[one.id] == Finished(one.id, 0.0, ("cut short",))
+
+
 @pytest.mark.parametrize(
     ("steps", "asked", "shown"), [(30, 3, [8, 15, 22]), (4, 3, [1, 2, 3]), (2, 3, [1]), (1, 3, [])]
 )

@@ -147,6 +147,7 @@ class EngineProcess(Section):
     memory: Memory
     checkpoints: dict[str, Checkpoint]
     loras: Loras
+    telemetry: Telemetry = Telemetry()
 
 
 class Settings(BaseSettings):
@@ -187,6 +188,7 @@ class Settings(BaseSettings):
             memory=self.memory,
             checkpoints=self.checkpoints,
             loras=self.loras,
+            telemetry=self.telemetry,
         )
 
     @classmethod

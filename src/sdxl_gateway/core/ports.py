@@ -27,6 +27,10 @@ class Canvas(Protocol):
     @property
     def steps_total(self) -> int: ...
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the caller should know although the picture is fine, such as a prompt cut short."""
+
 
 CanvasT = TypeVar("CanvasT", bound=Canvas)
 

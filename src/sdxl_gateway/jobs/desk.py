@@ -11,8 +11,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sdxl_gateway.core.channel import FrameTooLarge
 from sdxl_gateway.core.costs import Average
-from sdxl_gateway.core.errors import Busy, Cancelled, DeadlineExceeded, EngineFault, GatewayError, Unavailable
+from sdxl_gateway.core.errors import (
+    Busy,
+    Cancelled,
+    DeadlineExceeded,
+    EngineFault,
+    GatewayError,
+    InvalidRequest,
+    Unavailable,
+)
 from sdxl_gateway.core.events import Failed, Finished, JobEvent, Measurement, MemoryHeld, Painted, Progressed, Started
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.messages import Cancel, Ready, Report, Submit
@@ -97,9 +106,9 @@ class Desk:
     def _alarm(self, job: Job) -> asyncio.TimerHandle | None:
         if job.deadline == float("inf"):
             return None
-        loop = asyncio.get_running_loop()
         late = DeadlineExceeded("The picture could not be painted in time.")
-        return loop.call_at(job.deadline, self._end_early, job.id, late)
+        in_seconds = max(job.deadline - time.monotonic(), 0.0)
+        return asyncio.get_running_loop().call_later(in_seconds, self._end_early, job.id, late)
 
     def _end_early(self, job_id: str, error: GatewayError) -> None:
         if job_id not in self._open:
@@ -145,8 +154,15 @@ class Desk:
         """Jobs from the line to engines that have room."""
         while (job := self._line.take(lambda p: bool(with_room(self.seats, p, self._window_images)))) is not None:
             seat = choose(with_room(self.seats, job.priority, self._window_images), job)
-            seat.given[job.id] = Given(job)
+            self._give(seat, job)
+
+    def _give(self, seat: Seat, job: Job) -> None:
+        try:
             seat.send(Submit(job))
+        except FrameTooLarge:
+            self._fail(job.id, InvalidRequest("The request is too large to be painted."))
+        else:
+            seat.given[job.id] = Given(job)
 
     def hear(self, seat: Seat, report: Report) -> None:
         """One report of an engine. Events of jobs that are over, or not this engine's, are not passed on."""

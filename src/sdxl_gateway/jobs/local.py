@@ -46,7 +46,10 @@ class LocalBackend:
         self._desk.close_door("The server is closing.")
         self._commands.put(Stop())
         if self._started:
-            await asyncio.wait_for(self._over.wait(), grace_seconds)
+            try:
+                await asyncio.wait_for(self._over.wait(), grace_seconds)
+            except TimeoutError:
+                log.error("the engine's thread is still at work; it ends with this process")
 
     async def submit(self, job: Job) -> Following:
         """The job's events, to the last. Raises Busy or Unavailable when it cannot enter the line."""

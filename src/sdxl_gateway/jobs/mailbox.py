@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 from sdxl_gateway.core.events import Failed, Finished, JobEvent
 
@@ -15,6 +16,7 @@ class Following(AsyncIterator[JobEvent]):
     """
 
     def __init__(self, abandon: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[JobEvent] = asyncio.Queue()
         self._abandon = abandon
         self._over = False
@@ -40,5 +42,7 @@ class Following(AsyncIterator[JobEvent]):
             self._abandon()
 
     def __del__(self) -> None:
+        """Any thread may collect garbage, so the desk is told through its loop; a closed loop has no desk any more."""
         if not self._over:
-            self._abandon()
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._abandon)

@@ -77,10 +77,10 @@ class Supervisor:
         self.send(Stop())
         if self._process is not None:
             await self._end_process(self._process, grace_seconds)
-        if self._keeper is not None:
+        elif self._keeper is not None:
             self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+        if self._keeper is not None:
+            await asyncio.wait({self._keeper})
 
     def send(self, command: Command) -> None:
         """To the process of now; without one it is dropped, since what was given is rescued by `lost`."""
@@ -95,7 +95,8 @@ class Supervisor:
             unready_lives = unready_lives + 1 if self._ready_since is None else 0
             short_lives = short_lives + 1 if lived < GOOD_LIFE_SECONDS else 0
             self._lost(unready_lives)
-            await asyncio.sleep(self._pause_seconds(short_lives))
+            if not self._stopping:
+                await asyncio.sleep(self._pause_seconds(short_lives))
 
     def _pause_seconds(self, short_lives: int) -> float:
         doubled: float = self._backoff_seconds * 2.0 ** min(max(short_lives - 1, 0), 30)

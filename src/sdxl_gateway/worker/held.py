@@ -24,6 +24,7 @@ class Held(Generic[CanvasT]):
     began: float = 0.0
     canvases: dict[int, CanvasT] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
+    warnings: dict[str, None] = field(default_factory=dict)
     key: BatchKey = field(init=False)
     work: float = field(init=False)
 
@@ -36,7 +37,8 @@ class Held(Generic[CanvasT]):
         return len(self.done) == self.job.recipe.count
 
     def painted(self, index: int) -> None:
-        del self.canvases[index]
+        canvas = self.canvases.pop(index)
+        self.warnings |= dict.fromkeys(canvas.warnings)
         self.done.add(index)
 
     def turns(self) -> Iterator[Turn]:

@@ -233,7 +233,7 @@ class Loop(Generic[CanvasT]):
         if held.prefetch is not None:
             self._release(held)
         if error is None:
-            self._tell(Finished(job_id, self._clock() - held.began))
+            self._tell(Finished(job_id, self._clock() - held.began, tuple(held.warnings)))
         else:
             self._tell(Failed(job_id, error))
 

@@ -1,0 +1,46 @@
+"""The engine process's own composition, as far as it goes without loading a model."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+from sdxl_gateway.core.channel import ThreadEnd, pair
+from sdxl_gateway.core.messages import Hello, LoadFailed
+from sdxl_gateway.worker.process import EXIT_NOT_LOADED, EXIT_ORPHANED
+
+SILENT_IMPORT = "import sys, sdxl_gateway.engine_main; sys.exit('torch' in sys.modules)"
+
+
+def start(*command: str) -> tuple[ThreadEnd, subprocess.Popen[bytes]]:
+    ours, theirs = pair()
+    with theirs:
+        fd = theirs.fileno()
+        process = subprocess.Popen([sys.executable, "-m", *command, "--fd", str(fd)], pass_fds=(fd,))
+    return ThreadEnd(ours), process
+
+
+def test_torch_waits_for_the_settings() -> None:
+    assert subprocess.run([sys.executable, "-c", SILENT_IMPORT], check=False).returncode == 0
+
+
+def test_settings_of_another_version_are_refused_by_name() -> None:
+    end, process = start("sdxl_gateway.engine_main")
+    end.send(Hello({"unheard_of": 1}))
+    said = end.receive()
+    assert isinstance(said, LoadFailed)
+    assert "unheard_of" in said.message
+    assert process.wait(30) == EXIT_NOT_LOADED
+    end.close()
+
+
+def test_an_orphan_ends_and_ctrl_c_is_not_its_business() -> None:
+    end, process = start("tests.jobs.fake_engine_process")
+    end.send(Hello({}))
+    assert end.receive() is not None
+    os.kill(process.pid, signal.SIGINT)
+    assert end.receive() is not None
+    end.close()
+    assert process.wait(30) == EXIT_ORPHANED
