@@ -1,0 +1,42 @@
+"""A checkpoint of SDXL's real size loads and paints on a CPU, in the memory of a small machine."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sdxl_gateway.catalog.checkpoints import module_shapes
+from tests.engine.kit import contrast, recipe, studio
+from tools.full_size_model import write_full_size_model
+
+pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")]
+
+GIB = 2**30
+UNET_LINEARS = 722
+"""Attention, feed-forward and projection layers inside the UNet's transformers."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    made = tmp_path / "sdxl"
+    write_full_size_model(made)
+    yield made
+    shutil.rmtree(made)
+
+
+def test_full_size_checkpoint(folder: Path, tmp_path: Path) -> None:
+    shapes = module_shapes(folder)
+    inside = [name for name, shape in shapes.items() if ".attentions." in name and len(shape) == 2]
+    assert len(inside) == UNET_LINEARS
+    assert 6.5 * GIB < sum(path.stat().st_size for path in folder.rglob("*.safetensors")) < 7 * GIB
+    made = studio(tmp_path, folder, dtype="bfloat16")
+    assert made.engine.dtype == "bfloat16"
+    picture = made.paint(recipe(width=256, height=256, steps=2))
+    assert contrast(picture) > 20
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert peak_bytes < 12 * GIB
+    made.engine.close()
