@@ -90,6 +90,6 @@ def new_scheduler() -> EulerDiscreteScheduler:
 
 def alphas_cumprod() -> torch.Tensor:
     """The training schedule's cumulative signal share, zero at the last step."""
-    values = new_scheduler().alphas_cumprod.clone()
+    values: torch.Tensor = new_scheduler().alphas_cumprod.clone()
     values[-1] = 0.0
     return values

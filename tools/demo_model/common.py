@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import random
 import tempfile
 from collections.abc import Iterable
@@ -71,7 +70,7 @@ def save_atomic(value: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     torch.save(value, partial)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def to_tensor(pictures: np.ndarray) -> torch.Tensor:

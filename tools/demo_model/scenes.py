@@ -236,9 +236,7 @@ def _shrunk(image: Image.Image) -> Mask:
 def shape_mask(shape: str, x: float, y: float, radius: float, size: tuple[int, int], stroke: float = 0.0) -> Mask:
     """The shape's coverage of each pixel; with a stroke only a band inside its edge."""
     image = _canvas(*size)
-    points = [
-        ((x + radius * px) * SUPERSAMPLE, (y + radius * py) * SUPERSAMPLE) for px, py in outline_points(shape)
-    ]
+    points = [((x + radius * px) * SUPERSAMPLE, (y + radius * py) * SUPERSAMPLE) for px, py in outline_points(shape)]
     ImageDraw.Draw(image).polygon(points, fill=255)
     if stroke:
         line = _canvas(*size)
@@ -253,7 +251,8 @@ def stripe_tint(colour: str) -> NDArray[np.float32]:
     base = np.asarray(PALETTE[colour], dtype=np.float32)
     if colour in ("white", "yellow"):
         return base * 0.45
-    return base * 0.35 + np.float32(255 * 0.65)
+    tint: NDArray[np.float32] = base * 0.35 + np.float32(255 * 0.65)
+    return tint
 
 
 def sunset_background(width: int, height: int) -> NDArray[np.float32]:
@@ -269,7 +268,8 @@ def _fill(placed: Placed, style: str, height: int) -> NDArray[np.float32]:
         return colour
     rows = (np.arange(height) + 0.5 - placed.y) / STRIPE_PERIOD
     wave = np.clip(np.sin(2 * np.pi * rows) * 5 + 0.5, 0, 1).astype(np.float32)
-    return colour + (stripe_tint(placed.thing.colour) - colour) * wave[:, None, None]
+    striped: NDArray[np.float32] = colour + (stripe_tint(placed.thing.colour) - colour) * wave[:, None, None]
+    return striped
 
 
 STRIPE_PERIOD = 32.0
@@ -286,7 +286,8 @@ def draw(placed: list[Placed], background: str, size: tuple[int, int], style: st
         stroke = 5.0 + 0.09 * item.radius if style == "outline" else 0.0
         mask = shape_mask(item.thing.shape, item.x, item.y, item.radius, size, stroke)[:, :, None]
         canvas = canvas * (1 - mask) + _fill(item, style, height) * mask
-    return np.clip(canvas + 0.5, 0, 255).astype(np.uint8)
+    picture: Picture = np.clip(canvas + 0.5, 0, 255).astype(np.uint8)
+    return picture
 
 
 def picture_of(rng: random.Random, scene: Scene, size: tuple[int, int], style: str = "flat") -> Picture:

@@ -63,7 +63,8 @@ def loss_of(vae: AutoencoderKL, batch: torch.Tensor) -> torch.Tensor:
     posterior = vae.encode(batch).latent_dist
     back = vae.decode(posterior.sample()).sample
     error = functional.l1_loss(back, batch) + functional.mse_loss(back, batch)
-    return error + KL_WEIGHT * posterior.kl().sum() / batch[:, 0].numel() * 64
+    pull: torch.Tensor = posterior.kl().sum() / batch[:, 0].numel() * 64
+    return error + KL_WEIGHT * pull
 
 
 @torch.no_grad()
@@ -96,7 +97,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rng = common.seed_all(options.seed)
     options.work.mkdir(parents=True, exist_ok=True)
-    vae = arch.new_vae().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    vae = arch.new_vae().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(vae.parameters(), lr=PEAK_RATE, betas=(0.9, 0.99), weight_decay=1e-4)
     ema = common.Ema(vae.parameters(), decay=0.997)
     checkpoint, start = options.work / "vae.pt", 0

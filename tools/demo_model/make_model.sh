@@ -1,0 +1,15 @@
+#!/bin/sh
+# Makes the demo model and its LoRAs from nothing; run it from the top of the repository.
+set -e
+export OMP_NUM_THREADS=1
+python -m tools.demo_model.text --steps 2000 &
+python -m tools.demo_model.vae --steps 2400
+wait
+python -m tools.demo_model.unet --steps "${UNET_STEPS:-2500}"
+python -m tools.demo_model.export
+python -m tools.demo_model.lora outline &
+python -m tools.demo_model.lora sunset
+wait
+python -m tools.demo_model.lora stripes
+python -m tools.demo_model.evaluate
+python -m tools.demo_model.evaluate --lora loras/outline.safetensors loras/sunset.safetensors loras/stripes.safetensors
