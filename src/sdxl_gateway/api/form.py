@@ -20,7 +20,7 @@ _IMAGE = re.compile(r"images?(\[\d{0,3}\])?")
 _MASK = re.compile(r"mask(\[0?\])?")
 _LORA = re.compile(r"loras?\[(\d{0,3})\](?:\[([A-Za-z_]{1,40})\])?")
 _SPOKEN = ("prompt", "negative_prompt")
-# A file under a name that is no picture is read as text only while it can be one.
+# A file under a name that is no picture can only be a long text; more of it than this is never needed.
 MAX_FILE_TEXT_BYTES = 2**20
 
 
@@ -109,8 +109,8 @@ def _picture(part: Part, param: str, max_bytes: int) -> Any:
 
 def _word(part: Part) -> str:
     """A text field's text; "" when it says nothing."""
-    if part.is_file and len(part.data) > MAX_FILE_TEXT_BYTES:
-        return ""
+    if part.is_file:
+        return part.data[:MAX_FILE_TEXT_BYTES].decode("utf-8", "replace")
     said = _text(part, part.name[:100])
     return "" if said.strip() == "null" and part.name not in _SPOKEN else said
 

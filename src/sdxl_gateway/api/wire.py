@@ -87,6 +87,7 @@ class _Reading:
             self._ignored.append(key)
 
     def ask(self, files: Files, model: str | None) -> Ask:
+        prompt = self._text("prompt") or ""
         n, stream = self._integer("n"), self._flag("stream")
         if stream and n is not None and n > 1:
             raise InvalidRequest("Streaming is only supported with n=1.", param="n")
@@ -96,7 +97,7 @@ class _Reading:
         loras = self._loras()
         return Ask(
             operation=self._operation,
-            prompt=self._text("prompt") or "",
+            prompt=prompt,
             model=self._text("model") or model,
             n=1 if n is None else n,
             size=self._size(),

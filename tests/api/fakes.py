@@ -1,0 +1,146 @@
+"""A gateway that paints nothing but answers everything, and the application around it."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+
+from sdxl_gateway.api.routes import http_app
+from sdxl_gateway.api.world import RequestSeen, World
+from sdxl_gateway.config import Settings
+from sdxl_gateway.core.ask import Ask, Caller
+from sdxl_gateway.core.errors import GatewayError, InvalidRequest, ModelNotFound
+from sdxl_gateway.gateway import Accepted, Done, Item, Partial, Presented
+from sdxl_gateway.storage.images import ImageStore
+from tests.api.pictures import PNG
+
+USAGE = {
+    "input_tokens": 3,
+    "input_tokens_details": {"text_tokens": 3, "image_tokens": 0},
+    "output_tokens": 20,
+    "output_tokens_details": {"image_tokens": 20, "text_tokens": 0},
+    "total_tokens": 23,
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    id: str
+    created: int = 1_700_000_000
+    owned_by: str = "you"
+    kind: str = "checkpoint"
+    description: str = ""
+    ready: str = "warm"
+
+
+@dataclass
+class FakeGateway:
+    """Remembers each Ask; `hold` makes it wait after Accepted, `error` makes it raise (`late`: after Accepted)."""
+
+    error: Exception | None = None
+    late: bool = False
+    hold: asyncio.Event | None = None
+    ready: bool = True
+    warnings: tuple[str, ...] = ()
+    asks: list[Ask] = field(default_factory=list)
+    callers: list[Caller] = field(default_factory=list)
+    closed: int = 0
+    began: asyncio.Event = field(default_factory=asyncio.Event)
+    shelf: dict[str, bytes] = field(default_factory=dict)
+
+    async def paint(self, ask: Ask, caller: Caller) -> AsyncIterator[Item]:
+        self.asks.append(ask)
+        self.callers.append(caller)
+        try:
+            async for item in self._items(ask):
+                yield item
+        finally:
+            self.closed += 1
+
+    async def _items(self, ask: Ask) -> AsyncIterator[Item]:
+        if self.error is not None and not self.late:
+            raise self.error
+        size, quality = ask.size or "1024x1024", ask.quality or "medium"
+        url, b64 = ask.response_format in (None, "url"), ask.response_format in (None, "b64_json")
+        yield Accepted("job-1", size, quality, "opaque", ask.output_format, url, b64)
+        self.began.set()
+        if self.hold is not None:
+            await self.hold.wait()
+        for index in range(ask.partial_images):
+            yield Partial(index, PNG)
+        if self.error is not None:
+            raise self.error
+        for index in range(ask.n):
+            name = f"http://gw/files/{index:032x}.png"
+            yield Presented(index, PNG, name if url else None, (ask.seed or 0) + index, {"checkpoint": "demo"})
+        yield Done(USAGE, self.warnings)
+
+    def models(self) -> list[Card]:
+        return [Card("demo"), Card("org/ink", kind="lora", ready="cold")]
+
+    def model(self, name: str) -> Card:
+        for card in self.models():
+            if card.id == name:
+                return card
+        raise ModelNotFound(f"The model '{name}' does not exist.")
+
+    def readiness(self) -> dict[str, Any]:
+        return {"engines": 1}
+
+    def loras(self) -> list[dict[str, Any]]:
+        return [{"name": name, "bytes": len(data)} for name, data in self.shelf.items()]
+
+    def lora(self, name: str) -> dict[str, Any]:
+        if name not in self.shelf:
+            raise ModelNotFound(f"The LoRA '{name}' does not exist.", param="name")
+        return {"name": name, "bytes": len(self.shelf[name])}
+
+    async def add_lora(self, name: str, data: AsyncIterator[bytes], replace: bool) -> dict[str, Any]:
+        if name in self.shelf and not replace:
+            raise InvalidRequest("A LoRA of that name is there already.", param="name")
+        self.shelf[name] = b"".join([chunk async for chunk in data])
+        return self.lora(name)
+
+    def remove_lora(self, name: str) -> None:
+        self.lora(name)
+        del self.shelf[name]
+
+
+@dataclass
+class House:
+    """The application with everything a test wants to look at."""
+
+    gateway: FakeGateway
+    images: ImageStore
+    app: Starlette
+    seen: list[RequestSeen]
+
+
+def house(
+    gateway: FakeGateway | None = None, *, directory: Path | None = None, ping_seconds: float = 10.0, **sections: Any
+) -> House:
+    """The real application around a fake gateway; `sections` are settings, such as `server={"strict": True}`."""
+    painter = gateway or FakeGateway()
+    settings = Settings.model_validate(sections)
+    images = ImageStore(directory or Path(tempfile.mkdtemp()), keep_seconds=3600)
+    seen: list[RequestSeen] = []
+    world = World(
+        gateway=painter,
+        images=images,
+        settings=settings,
+        metrics=lambda accept: (f"# for {accept}\n".encode(), "text/plain; version=0.0.4; charset=utf-8"),
+        version="0.0.0",
+        on_request=seen.append,
+        ping_seconds=ping_seconds,
+    )
+    return House(painter, images, http_app(world), seen)
+
+
+def failing(error: GatewayError, *, late: bool = False) -> FakeGateway:
+    return FakeGateway(error=error, late=late)

@@ -1,0 +1,148 @@
+"""A stream's frames leave as they come, and a client that leaves takes its picture's work with it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from sdxl_gateway.core.errors import Busy, EngineFault, Unavailable
+from tests.api.fakes import FakeGateway, failing, house
+from tests.api.wires import Wire, body_of
+
+GENERATE = "/v1/images/generations"
+STREAMING = b'{"prompt":"a","stream":true,"partial_images":2,"seed":5}'
+
+
+def events(body: bytes) -> list[tuple[str, dict[str, Any]]]:
+    """Each frame's name and payload; comments left out."""
+    frames = [frame for frame in body.decode().split("\n\n") if frame and not frame.startswith(":")]
+    lines = [dict(line.split(": ", 1) for line in frame.split("\n")) for frame in frames]
+    return [(line["event"], json.loads(line["data"])) for line in lines]
+
+
+async def test_frames_are_openais() -> None:
+    served = house()
+    wire = Wire(served.app, GENERATE)
+    wire.push(STREAMING)
+    start, *rest = await wire.rest()
+    headers = dict(start["headers"])
+    assert headers[b"content-type"].startswith(b"text/event-stream")
+    assert headers[b"x-request-id"].startswith(b"req_")
+    body = body_of(rest)
+    assert body.endswith(b"\n\n")
+    told = events(body)
+    assert [name for name, _ in told] == ["image_generation.partial_image"] * 2 + ["image_generation.completed"]
+    assert all(name == payload["type"] for name, payload in told)
+    assert [payload["partial_image_index"] for _, payload in told[:2]] == [0, 1]
+    last = told[-1][1]
+    assert {"b64_json", "created_at", "size", "quality", "background", "output_format", "usage"} <= set(last)
+    assert (last["seed"], last["size"]) == (5, "1024x1024")
+    assert served.gateway.closed == 1
+
+
+async def test_headers_leave_before_the_picture() -> None:
+    gateway = FakeGateway(hold=asyncio.Event())
+    wire = Wire(house(gateway).app, GENERATE)
+    wire.push(STREAMING)
+    assert (await wire.pull())["status"] == 200
+    assert gateway.closed == 0
+    assert gateway.hold is not None
+    gateway.hold.set()
+    assert b"image_generation.completed" in body_of(await wire.rest())
+
+
+async def test_comments_keep_a_waiting_stream_awake() -> None:
+    gateway = FakeGateway(hold=asyncio.Event())
+    wire = Wire(house(gateway, ping_seconds=0.01).app, GENERATE)
+    wire.push(STREAMING)
+    await wire.pull()
+    assert (await wire.pull())["body"] == b": ping\n\n"
+    assert gateway.hold is not None
+    gateway.hold.set()
+    await wire.rest()
+
+
+@pytest.mark.parametrize("body", [STREAMING, b'{"prompt":"a"}'], ids=["stream", "whole"])
+async def test_leaving_closes_the_iterator(body: bytes) -> None:
+    gateway = FakeGateway(hold=asyncio.Event())
+    served = house(gateway)
+    wire = Wire(served.app, GENERATE)
+    wire.push(body)
+    await asyncio.wait_for(gateway.began.wait(), 20)
+    wire.leave()
+    await wire.rest()
+    assert gateway.closed == 1
+    assert len(served.seen) == 1
+
+
+async def test_a_server_that_drops_the_request_closes_the_iterator() -> None:
+    gateway = FakeGateway(hold=asyncio.Event())
+    wire = Wire(house(gateway).app, GENERATE)
+    wire.push(b'{"prompt":"a"}')
+    await asyncio.wait_for(gateway.began.wait(), 20)
+    wire.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await wire.task
+    assert gateway.closed == 1
+
+
+async def test_a_failed_send_closes_the_iterator() -> None:
+    gateway = FakeGateway(hold=asyncio.Event())
+    served = house(gateway)
+    wire = Wire(served.app, GENERATE)
+    wire.task.cancel()
+    messages: list[dict[str, Any]] = [{"type": "http.request", "body": STREAMING, "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        if not messages:
+            await asyncio.Event().wait()
+        return messages.pop()
+
+    async def send(_: Any) -> None:
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        await served.app(wire.scope, receive, send)
+    assert gateway.closed == 1
+
+
+async def test_a_refusal_before_the_stream_is_a_plain_error() -> None:
+    wire = Wire(house(failing(Busy("The line is full.", retry_after_seconds=1.2))).app, GENERATE)
+    wire.push(STREAMING)
+    start, *rest = await wire.rest()
+    assert start["status"] == 429
+    assert json.loads(body_of(rest))["error"]["code"] == "rate_limit_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "code"),
+    [
+        (Unavailable("The engine is being restarted."), "The engine is being restarted.", "server_is_overloaded"),
+        (EngineFault("Painting failed."), "Painting failed.", "engine_error"),
+        (ValueError("/secret/path"), "The server had an error while processing your request.", "server_error"),
+    ],
+    ids=["unavailable", "engine", "unexpected"],
+)
+async def test_an_error_in_the_stream_is_nested(error: Exception, message: str, code: str) -> None:
+    gateway = FakeGateway(error=error, late=True)
+    wire = Wire(house(gateway).app, GENERATE)
+    wire.push(STREAMING)
+    body = body_of(await wire.rest())
+    name, payload = events(body)[-1]
+    assert name == payload["type"] == "error"
+    assert (payload["error"]["message"], payload["error"]["code"]) == (message, code)
+    assert b"secret" not in body
+    assert gateway.closed == 1
+
+
+async def test_a_client_that_leaves_while_sending_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    served = house()
+    wire = Wire(served.app, GENERATE)
+    wire.push(b'{"prompt"', more=True)
+    wire.leave()
+    assert await wire.rest() == []
+    assert not caplog.records
+    assert (served.seen[0].status, served.gateway.asks) == (499, [])

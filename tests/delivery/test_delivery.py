@@ -1,0 +1,124 @@
+"""Pictures leave at the asked size and format, with what an inpaint must keep untouched."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from sdxl_gateway.core.picture import Picture
+from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe, Task
+from sdxl_gateway.delivery.encode import EXIF_IFD, USER_COMMENT, encode
+from sdxl_gateway.delivery.finish import KeptRegion, finish
+from sdxl_gateway.delivery.infotext import infotext
+
+
+def noise(width: int, height: int, seed: int = 0) -> Picture:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Picture(width, height, "RGB", pixels.tobytes())
+
+
+def pixels(picture: Picture) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    shape = (picture.height, picture.width) if picture.mode == "L" else (picture.height, picture.width, 3)
+    return np.frombuffer(picture.pixels, np.uint8).reshape(shape)
+
+
+def test_png_gives_the_same_pixels_back() -> None:
+    picture = noise(40, 24)
+    image = Image.open(io.BytesIO(encode(picture, "png")), formats=["PNG"])
+    assert (image.mode, image.size, image.tobytes()) == ("RGB", (40, 24), picture.pixels)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("jpeg", "JPEG"), ("webp", "WEBP")])
+def test_compression_makes_smaller_files(name: str, kind: str) -> None:
+    picture = noise(64, 64)
+    sizes = [len(encode(picture, name, compression=level)) for level in (0, 50, 100)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[2] / 2
+    assert Image.open(io.BytesIO(encode(picture, name)), formats=[kind]).size == (64, 64)
+
+
+def test_an_unknown_format_is_an_error() -> None:
+    with pytest.raises(ValueError, match="gif"):
+        encode(noise(8, 8), "gif")
+
+
+def recipe(**changes: object) -> Recipe:
+    blend = Blend.of([BlendPart("ab" * 32, 0.8, 0.8, "ink"), BlendPart("cd" * 32, 0.5, 0.0, "wash")])
+    values: dict[str, object] = {
+        "task": Task.TEXT_TO_IMAGE,
+        "checkpoint": "sdxl",
+        "checkpoint_digest": "ef" * 32,
+        "blend": blend,
+        "prompt": "ein Fuchs, größer",
+        "negative_prompt": "blurry",
+        "width": 1024,
+        "height": 768,
+        "paint_width": 1024,
+        "paint_height": 768,
+        "steps": 20,
+        "guidance_scale": 5.0,
+        "sampler": "dpmpp_2m_karras",
+        "seed": 7,
+    }
+    return Recipe(**(values | changes))  # type: ignore[arg-type]
+
+
+def test_the_infotext_tells_how_to_paint_it_again() -> None:
+    first, second, third = infotext(recipe(), seed=8, version="1.0").split("\n")
+    assert first == "ein Fuchs, größer <lora:ink:0.8> <lora:wash:0:0.5>"
+    assert second == "Negative prompt: blurry"
+    assert third == (
+        "Steps: 20, Sampler: DPM++ 2M Karras, CFG scale: 5, Seed: 8, Size: 1024x768, Model hash: efefefefef, "
+        'Model: sdxl, Lora hashes: "ink: abababababab, wash: cdcdcdcdcdcd", Version: sdxl-gateway 1.0'
+    )
+
+
+def test_an_edit_tells_its_strength() -> None:
+    assert "Denoising strength: 0.6" in infotext(recipe(strength=0.6, negative_prompt=""), seed=8, version="1")
+
+
+def test_the_recipe_travels_inside_the_picture() -> None:
+    text = infotext(recipe(), seed=8, version="1.0")
+    png = Image.open(io.BytesIO(encode(noise(16, 16), "png", recipe_text=text)))
+    assert png.info["parameters"] == text
+    for name in ("jpeg", "webp"):
+        image = Image.open(io.BytesIO(encode(noise(16, 16), name, recipe_text=text)))
+        comment = image.getexif().get_ifd(EXIF_IFD)[USER_COMMENT]
+        assert comment.removeprefix(b"UNICODE\0").decode("utf-16-be") == text
+    assert "parameters" not in Image.open(io.BytesIO(encode(noise(16, 16), "png"))).info
+
+
+def test_a_picture_of_the_asked_size_is_untouched() -> None:
+    picture = noise(32, 16)
+    assert finish(picture, width=32, height=16) == picture
+
+
+def test_a_smaller_picture_is_enlarged_smoothly() -> None:
+    flat = Picture(8, 8, "RGB", bytes([10, 200, 30]) * 64)
+    large = finish(flat, width=24, height=16)
+    assert (large.width, large.height) == (24, 16)
+    assert large.pixels == bytes([10, 200, 30]) * (24 * 16)
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_the_kept_region_is_the_upload_bit_for_bit(seed: int, enlarged: bool) -> None:
+    painted, original = noise(16, 16, seed), noise(32 if enlarged else 16, 32 if enlarged else 16, seed + 1)
+    side = original.width
+    levels = np.random.default_rng(seed).choice(np.array([0, 128, 255], np.uint8), (side, side))
+    mask = Picture(side, side, "L", levels.tobytes())
+    bare = finish(painted, width=side, height=side)
+    result = finish(painted, width=side, height=side, keep=KeptRegion(original, mask))
+    assert np.array_equal(pixels(result)[levels == 0], pixels(original)[levels == 0])
+    assert np.array_equal(pixels(result)[levels == 255], pixels(bare)[levels == 255])
+
+
+def test_a_kept_region_of_another_size_is_an_error() -> None:
+    keep = KeptRegion(noise(8, 8), Picture(8, 8, "L", bytes(64)))
+    with pytest.raises(ValueError, match="another size"):
+        finish(noise(16, 16), width=16, height=16, keep=keep)
