@@ -137,7 +137,9 @@ def load_checkpoint(source: Source, device: torch.device, dtype: torch.dtype) ->
 
 
 def _ready(model: Any, device: torch.device) -> Any:
-    return model.to(device).eval().requires_grad_(False)
+    model = model.to(device).eval().requires_grad_(False)
+    # Tensor cores convolve channels-last; on a CPU it makes no difference worth having.
+    return model.to(memory_format=torch.channels_last) if device.type == "cuda" else model
 
 
 def _load_model(kind: Any, folder: Path, dtype: torch.dtype, **options: Any) -> Any:

@@ -21,6 +21,7 @@ from sdxl_gateway.engine.checkpoint import Checkpoint
 from sdxl_gateway.engine.device import used_bytes
 from sdxl_gateway.engine.encode import Embedding, EmbeddingCache, cut_warning, embedding_key, encode_text
 from sdxl_gateway.engine.faults import guarded
+from sdxl_gateway.engine.pace import pace_of
 from sdxl_gateway.engine.prepare import prepare
 from sdxl_gateway.engine.rack import Mounted, Rack
 
@@ -36,6 +37,7 @@ class DiffusionEngine:
     def __init__(self, rack: Rack, measure: Measure) -> None:
         self._rack = rack
         self._measure = measure
+        self._pace = pace_of(rack.device)
         self._embeddings = EmbeddingCache()
         self._blend: tuple[tuple[str, float], ...] = ()
 
@@ -113,6 +115,7 @@ class DiffusionEngine:
         self._put_on(first.checkpoint, first.recipe.blend)
         start = perf_counter()
         _inferred(denoise.step, canvases)
+        self._pace.step_issued()
         rows = sum(canvas.condition.rows for canvas in canvases)
         work = rows * first.recipe.paint_width * first.recipe.paint_height / 1e6
         self._measure(StepTaken(perf_counter() - start, len(canvases), work))
