@@ -52,9 +52,8 @@ def add_endpoint(world: World) -> Endpoint:
     async def add_lora(request: Request) -> Response:
         _require_admin(request)
         name, replace, data = await _upload(request)
-        added = await world.gateway.add_lora(name, _capped(data, max_bytes), replace)
-        await _drain(data)
-        return JSONResponse(added, 201)
+        await world.gateway.add_lora(name, _capped(data, max_bytes), replace)
+        return JSONResponse(world.gateway.lora(name), 201)
 
     return add_lora
 
@@ -109,11 +108,6 @@ async def _capped(data: AsyncIterator[bytes], max_bytes: int) -> AsyncIterator[b
             raise BodyTooLarge(f"A LoRA file has at most {max_bytes} bytes.", param="file")
         if chunk:
             yield chunk
-
-
-async def _drain(data: AsyncIterator[bytes]) -> None:
-    async for _ in data:
-        continue
 
 
 def _checked_name(name: str | None) -> str:
