@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,6 +227,18 @@ def test_broken_files_are_problems_until_they_change(root: Path, catalog: Adapte
     assert (names(catalog), catalog.problems) == (["ink"], ())
 
 
+def test_a_copy_whose_marks_do_not_tell_is_looked_at_again(root: Path, catalog: AdapterCatalog) -> None:
+    """As when a copy sets size and time first and fills in the bytes later."""
+    path = write(root / "ink.safetensors", bytes(len(GOOD)))
+    marks = path.stat()
+    catalog.scan()
+    assert names(catalog) == []
+    path.write_bytes(GOOD)
+    os.utime(path, ns=(marks.st_atime_ns, marks.st_mtime_ns))
+    catalog.scan()
+    assert names(catalog) == ["ink"]
+
+
 def test_a_file_too_large_is_a_problem(root: Path, tmp_path: Path) -> None:
     write(root / "ink.safetensors", GOOD)
     catalog = AdapterCatalog(Loras(root, max_file_bytes=len(GOOD) - 1), tmp_path)
@@ -346,13 +359,26 @@ async def test_asking_again_reads_nothing(root: Path, catalog: AdapterCatalog, m
     assert copies == 1
 
 
-async def test_a_caller_that_leaves_does_not_disturb_the_others(root: Path, catalog: AdapterCatalog) -> None:
+async def test_a_caller_that_leaves_does_not_disturb_the_others(
+    root: Path, catalog: AdapterCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(root / "ink.safetensors", GOOD)
     catalog.scan()
+    copying, go_on = threading.Event(), threading.Event()
+
+    def slow(source: Path, data_directory: Path, **limits: int) -> str:
+        copying.set()
+        assert go_on.wait(30)
+        return keep_copy(source, data_directory, **limits)
+
+    monkeypatch.setattr("sdxl_gateway.catalog.adapters.keep_copy", slow)
     leaving = asyncio.create_task(catalog.admit("ink", CHECKPOINT))
     staying = asyncio.create_task(catalog.admit("ink", CHECKPOINT))
-    await asyncio.sleep(0)
+    assert await asyncio.to_thread(copying.wait, 30)
     leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    go_on.set()
     assert (await staying).digest
 
 

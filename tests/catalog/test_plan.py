@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sdxl_gateway.catalog.header import Header, TensorInfo
 from sdxl_gateway.catalog.modules import sgm_names
 from sdxl_gateway.catalog.plan import AdapterPlan, plan_adapter
 from sdxl_gateway.core.errors import AdapterRefused
@@ -426,6 +427,12 @@ def test_scales_by_pattern_the_first_that_fits_the_end_of_the_name() -> None:
     assert scales(peft(TO_Q, TO_K, FF), folder(config)) == {TO_Q: 1.0, TO_K: 0.25, FF: 0.5}
 
 
+def test_an_anchored_pattern_means_the_whole_name() -> None:
+    inner = TO_Q.removeprefix("unet.")
+    config = {"r": 8, "lora_alpha": 8, "alpha_pattern": {f"^{inner}": 4, "^to_k": 2, "^attn2.to_k": 2}}
+    assert scales(peft(TO_Q, TO_K), folder(config)) == {TO_Q: 0.5, TO_K: 1.0}
+
+
 def test_scales_from_diffusers_metadata_by_component() -> None:
     config = {"unet.r": 8, "unet.lora_alpha": 16, "text_encoder_2.r": 8, "text_encoder_2.lora_alpha": 4}
     found = scales(peft(TO_Q, TEXT_Q), {"lora_adapter_metadata": json.dumps(config)})
@@ -505,3 +512,11 @@ def test_any_header_is_planned_or_refused_and_nothing_else(tensors: dict[str, Sh
     except AdapterRefused:
         return
     assert found.parts
+
+
+def test_an_alpha_may_be_a_whole_number() -> None:
+    """Trainers that register it as an integer and save without a conversion leave it one."""
+    factors = make_header({f"{TO_Q}.lora_down.weight": (4, 1280), f"{TO_Q}.lora_up.weight": (1280, 4)})
+    alpha = TensorInfo("I64", (), factors.data_bytes, factors.data_bytes + 8)
+    found = plan_adapter(Header({**factors.tensors, f"{TO_Q}.alpha": alpha}), SHAPES)
+    assert found.parts[0].tensors["alpha"] == f"{TO_Q}.alpha"
