@@ -1,0 +1,1 @@
+"""What there is to paint with: checkpoints, LoRAs and their names, read without torch."""
