@@ -1,0 +1,137 @@
+"""Takes words from a terminal, gives calls; each command loads what it needs only when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdxl_gateway import __version__
+
+app = typer.Typer(
+    name="sdxl-gateway",
+    help="The OpenAI images API on your own GPU, where a LoRA blend is a model name.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+loras = typer.Typer(help="Look at LoRA files, or write them in another dialect.", no_args_is_help=True)
+app.add_typer(loras, name="loras")
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings file; ./config.toml if there is one.")
+]
+LorasOption = Annotated[Path | None, typer.Option("--loras", metavar="DIR", help="Where the LoRA files lie.")]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME|FOLDER|HUB-ID", help="A model name, a diffusers folder, or a Hub id."),
+]
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A .safetensors file.")]
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sdxl-gateway {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    loras: LorasOption = None,
+    model: ModelOption = None,
+) -> None:
+    """Serve the API until interrupted."""
+    from sdxl_gateway.cli.serving import run
+
+    run(config, host, port, loras, model)
+
+
+@app.command()
+def check(
+    config: ConfigOption = None,
+    loras: LorasOption = None,
+    model: ModelOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Tell what `serve` would serve, and what is wrong; exit 1 if anything is."""
+    from sdxl_gateway.cli.checking import run
+
+    run(config, loras, model, as_json)
+
+
+@app.command()
+def pull(hub_id: Annotated[str, typer.Argument(metavar="HUB-ID", help="Such as org/name.")]) -> None:
+    """Fetch a diffusers folder from the Hugging Face Hub: weights as safetensors, and their configs."""
+    from sdxl_gateway.cli.pulling import run
+
+    run(hub_id)
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What to paint.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write: .png, .webp or .jpg.")] = Path(
+        "picture.png"
+    ),
+    config: ConfigOption = None,
+    loras: LorasOption = None,
+    model: ModelOption = None,
+    seed: Annotated[int | None, typer.Option(help="Repeats a picture.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
+    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels.")] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="What to keep out.")] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="How closely to follow the prompt.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="euler, dpmpp_2m, ...")] = None,
+) -> None:
+    """Paint one picture without a server."""
+    from sdxl_gateway.cli.generating import Wish, run
+
+    wish = Wish(prompt, seed, steps, size, negative_prompt, guidance_scale, sampler)
+    run(wish, output, config, loras, model)
+
+
+@loras.command("list")
+def loras_list(config: ConfigOption = None, loras: LorasOption = None) -> None:
+    """List the LoRA files found, with what their headers tell."""
+    from sdxl_gateway.cli.adapters import show_list
+
+    show_list(config, loras)
+
+
+@loras.command("inspect")
+def loras_inspect(file: FileArgument, config: ConfigOption = None, model: ModelOption = None) -> None:
+    """Tell how a LoRA file would be read and what it would change."""
+    from sdxl_gateway.cli.adapters import show_one
+
+    show_one(file, config, model)
+
+
+@loras.command("convert")
+def loras_convert(
+    file: FileArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    config: ConfigOption = None,
+    model: ModelOption = None,
+) -> None:
+    """Write a LoRA file anew under diffusers' own names."""
+    from sdxl_gateway.cli.adapters import convert
+
+    convert(file, output, config, model)

@@ -1,0 +1,135 @@
+"""Takes LoRA files, gives what their headers tell: a list, a report, or the same LoRA under diffusers' names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sdxl_gateway.catalog.adapters import AdapterCatalog
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
+from sdxl_gateway.catalog.convert import convert_file
+from sdxl_gateway.catalog.folder import CHUNK_BYTES, folder_bytes, folder_parts
+from sdxl_gateway.catalog.plan import plan_adapter
+from sdxl_gateway.catalog.report import AdapterReport, make_report
+from sdxl_gateway.catalog.scan import AdapterEntry, ScanLimits, read_entry, read_source_header, signature_of
+from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
+from sdxl_gateway.config import DEMO_MODEL, Settings
+from sdxl_gateway.core.errors import AdapterRefused
+
+
+def show_list(config: Path | None, loras: Path | None) -> None:
+    with plain_problems():
+        settings = settings_for(config, loras, None)
+    catalog = AdapterCatalog(settings.loras, settings.data_directory)
+    catalog.scan()
+    Console().print(_table(catalog.list()))
+    for problem in catalog.problems:
+        typer.secho(f"{problem.name}: {problem.message}", fg=typer.colors.YELLOW, err=True)
+
+
+def _table(entries: Iterable[AdapterEntry]) -> Table:
+    table = Table("name", "size", "dtype", "made for", "weight", "trigger words")
+    for entry in entries:
+        told = entry.defaults
+        weight = "" if told.weight is None else f"{told.weight:g}"
+        size = f"{entry.size_bytes / 2**20:.1f} MiB"
+        table.add_row(entry.name, size, entry.dtype, entry.base_family or "?", weight, ", ".join(told.trigger_words))
+    return table
+
+
+def show_one(file: Path, config: Path | None, model: str | None) -> None:
+    with plain_problems():
+        settings = settings_for(config, None, model)
+        checkpoint = _default_checkpoint(settings)
+    try:
+        report = report_on(file, checkpoint, limits_of(settings))
+    except AdapterRefused as refused:
+        stop(f"{file.name}: {refused.message}")
+    for words in _report_lines(file, report, checkpoint.name):
+        typer.echo(words)
+
+
+def report_on(file: Path, checkpoint: CheckpointEntry, limits: ScanLimits) -> AdapterReport:
+    """What the file would change in the checkpoint. Raises AdapterRefused."""
+    entry, _ = read_entry(file, file.stem, signature_of(file), limits)
+    header = read_source_header(file, limits)
+    plan = plan_adapter(header, checkpoint.shapes)
+    return make_report(plan, header, trigger_words=entry.defaults.trigger_words)
+
+
+def _report_lines(file: Path, report: AdapterReport, checkpoint: str) -> Iterable[str]:
+    yield f"{file.name} on '{checkpoint}'"
+    yield f"dialect      {report.dialect}"
+    yield f"layers       {', '.join(f'{count} in {part}' for part, count in report.parts.items())}"
+    yield f"algorithm    {', '.join(f'{name} x {count}' for name, count in report.algorithms.items())}"
+    yield f"rank         {', '.join(map(str, report.ranks)) or '-'}"
+    yield f"tensors      {report.matched_count} used, {report.unmatched_count} not"
+    for name in report.unmatched:
+        yield f"  not used   {name}"
+    if report.embeddings:
+        yield f"embeddings   {', '.join(report.embeddings)} (not applied)"
+    if report.trigger_words:
+        yield f"triggers     {', '.join(report.trigger_words)}"
+    yield f"stored as    {report.dtype}, {report.size_bytes} bytes"
+    yield f"made for     {report.base_family or 'unknown'}"
+
+
+def convert(file: Path, output: Path, config: Path | None, model: str | None) -> None:
+    with plain_problems():
+        settings = settings_for(config, None, model)
+        checkpoint = _default_checkpoint(settings)
+    if output.exists():
+        stop(f"{output} is there already.")
+    try:
+        _write(output, file, checkpoint, limits_of(settings))
+    except AdapterRefused as refused:
+        stop(f"{file.name}: {refused.message}")
+    typer.echo(f"Wrote {output}.")
+
+
+def _write(output: Path, file: Path, checkpoint: CheckpointEntry, limits: ScanLimits) -> None:
+    """Whole or not at all."""
+    partial = output.with_name(f".{output.name}.partial")
+    chunks = convert_file(
+        file, checkpoint.shapes, max_header_bytes=limits.max_header_bytes, max_tensors=limits.max_tensors
+    )
+    try:
+        with partial.open("wb") as target:
+            target.writelines(chunks)
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def limits_of(settings: Settings) -> ScanLimits:
+    loras = settings.loras
+    return ScanLimits(loras.max_file_bytes, loras.max_header_bytes, loras.max_tensors)
+
+
+def content_digest(path: Path, limits: ScanLimits) -> str:
+    """The sha256 the store knows the file, or PEFT folder, by."""
+    digest = hashlib.sha256()
+    if path.is_dir():
+        bounds = {"max_header_bytes": limits.max_header_bytes, "max_tensors": limits.max_tensors}
+        for chunk in folder_bytes(folder_parts(path), **bounds):
+            digest.update(chunk)
+        return digest.hexdigest()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _default_checkpoint(settings: Settings) -> CheckpointEntry:
+    """The default model's checkpoint, or the first one."""
+    house = settings.models.get(settings.default_model)
+    wanted = house.checkpoint if house is not None else settings.default_model
+    name = wanted if wanted in settings.checkpoints else next(iter(settings.checkpoints), None)
+    if name is None:
+        stop("No checkpoint is configured.", status=2)
+    return open_checkpoint(name, settings.checkpoints[name], DEMO_MODEL)

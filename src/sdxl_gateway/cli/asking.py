@@ -1,0 +1,68 @@
+"""Takes the flags every command shares, gives Settings with the asked model in place, or ends with a plain sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import typer
+
+from sdxl_gateway.config import Checkpoint, ConfigProblem, Settings, load_settings
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def settings_for(
+    config: Path | None, loras: Path | None, model: str | None, server: dict[str, Any] | None = None
+) -> Settings:
+    """What the flags, the environment and the file say together; None stands for "not given"."""
+    overrides: dict[str, Any] = {"server": {key: value for key, value in (server or {}).items() if value is not None}}
+    if loras is not None:
+        overrides["loras"] = {"directory": loras}
+    settings = load_settings(config, overrides)
+    return settings if model is None else with_model(settings, model)
+
+
+def with_model(settings: Settings, model: str) -> Settings:
+    """`model` as the default one. A folder or a Hub id becomes a checkpoint of its own; a name stays a name."""
+    if model in settings.checkpoints or model in settings.models:
+        return settings.model_copy(update={"default_model": model})
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return _with_checkpoint(settings, _name_of(folder), str(folder.resolve()))
+    if HUB_ID.fullmatch(model):
+        return _with_checkpoint(settings, model, model)
+    return settings.model_copy(update={"default_model": model})
+
+
+def _name_of(folder: Path) -> str:
+    """The folder's own name, as a model name: those hold neither blanks nor plus signs."""
+    return re.sub(r"[+\s]+", "-", folder.resolve().name)
+
+
+def _with_checkpoint(settings: Settings, name: str, path: str) -> Settings:
+    checkpoints = {**settings.checkpoints, name: Checkpoint(path=path)}
+    return settings.model_copy(update={"checkpoints": checkpoints, "default_model": name})
+
+
+@contextmanager
+def plain_problems() -> Iterator[None]:
+    """Settings or checkpoints that cannot be used end the command with their sentences and status 2."""
+    from sdxl_gateway.catalog.checkpoints import CheckpointProblem
+
+    try:
+        yield
+    except ConfigProblem as problem:
+        stop(*problem.problems, status=2)
+    except CheckpointProblem as problem:
+        stop(str(problem), status=2)
+
+
+def stop(*sentences: str, status: int = 1) -> NoReturn:
+    """End the command, saying why."""
+    for sentence in sentences:
+        typer.secho(sentence, fg=typer.colors.RED, err=True)
+    raise typer.Exit(status)

@@ -1,0 +1,111 @@
+"""Takes Settings, gives what a server would serve and everything that is wrong, as text or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import typer
+
+from sdxl_gateway.catalog.adapters import AdapterCatalog
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry, CheckpointProblem, open_checkpoint
+from sdxl_gateway.catalog.scan import ScanLimits
+from sdxl_gateway.cli.adapters import content_digest, limits_of, report_on
+from sdxl_gateway.cli.asking import settings_for
+from sdxl_gateway.config import DEMO_MODEL, ConfigProblem, Settings
+from sdxl_gateway.core.errors import AdapterRefused
+from sdxl_gateway.telemetry.device import describe_device
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointLine:
+    name: str
+    path: str
+    digest: str
+    native_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoraLine:
+    name: str
+    file: str
+    digest: str
+    size_bytes: int
+
+
+@dataclass(slots=True)
+class Found:
+    """The answer of `check`; `problems` are sentences that each name what to change."""
+
+    device: str
+    checkpoints: list[CheckpointLine] = field(default_factory=list)
+    loras: list[LoraLine] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def run(config: Path | None, loras: Path | None, model: str | None, as_json: bool) -> None:
+    try:
+        settings = settings_for(config, loras, model)
+    except ConfigProblem as problem:
+        found = Found(device="", problems=list(problem.problems))
+    else:
+        found = inspect(settings)
+    typer.echo(json.dumps(asdict(found), indent=2) if as_json else "\n".join(_lines(found)))
+    if found.problems:
+        raise typer.Exit(1)
+
+
+def inspect(settings: Settings) -> Found:
+    """Open every checkpoint and LoRA; nothing is loaded onto a device."""
+    found = Found(device=describe_device(settings.engine.device))
+    _look_at_loras(settings, found, _open_checkpoints(settings, found))
+    return found
+
+
+def _open_checkpoints(settings: Settings, found: Found) -> list[CheckpointEntry]:
+    opened = []
+    for name, section in settings.checkpoints.items():
+        try:
+            entry = open_checkpoint(name, section, DEMO_MODEL)
+        except CheckpointProblem as problem:
+            found.problems.append(str(problem))
+        else:
+            opened.append(entry)
+            found.checkpoints.append(CheckpointLine(name, str(entry.folder), entry.digest, entry.native_pixels))
+    return opened
+
+
+def _look_at_loras(settings: Settings, found: Found, checkpoints: list[CheckpointEntry]) -> None:
+    catalog = AdapterCatalog(settings.loras, settings.data_directory)
+    catalog.scan()
+    found.problems.extend(f"LoRA {problem.name}: {problem.message}" for problem in catalog.problems)
+    limits = limits_of(settings)
+    for entry in catalog.list():
+        refusals = [_refusal(entry.path, checkpoint, limits) for checkpoint in checkpoints]
+        if refusals and None not in refusals:
+            found.problems.append(f"LoRA {entry.name}: {refusals[0]}")
+        else:
+            file = str(entry.path)
+            found.loras.append(LoraLine(entry.name, file, content_digest(entry.path, limits), entry.size_bytes))
+
+
+def _refusal(path: Path, checkpoint: CheckpointEntry, limits: ScanLimits) -> str | None:
+    """Why the checkpoint cannot take the LoRA; None when it can."""
+    try:
+        report_on(path, checkpoint, limits)
+    except AdapterRefused as refused:
+        return refused.message
+    return None
+
+
+def _lines(found: Found) -> Iterator[str]:
+    yield f"device       {found.device}"
+    for checkpoint in found.checkpoints:
+        yield f"checkpoint   {checkpoint.name}  {checkpoint.path}  {checkpoint.digest[:12]}"
+    for lora in found.loras:
+        yield f"lora         {lora.name}  {lora.file}  {lora.digest[:12]}"
+    for problem in found.problems:
+        yield f"PROBLEM      {problem}"
+    yield "" if found.problems else "ok"

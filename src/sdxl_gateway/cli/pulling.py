@@ -1,0 +1,51 @@
+"""Takes a Hub id, gives the fetched diffusers folder; weights come as safetensors only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from sdxl_gateway.cli.asking import HUB_ID, stop
+from sdxl_gateway.config import DEMO_MODEL, Settings
+
+PATTERNS = ["*.json", "*.txt", "*.safetensors"]
+"""Never a pickle, never Python code."""
+ALTERNATIVES = ["*.fp16.*", "*.non_ema.*", "sd_xl_*"]
+"""Other forms of the same weights, which would double the download."""
+
+
+def run(hub_id: str) -> None:
+    if not HUB_ID.fullmatch(hub_id):
+        stop(f"'{hub_id}' is not a Hub id; those look like org/name.", status=2)
+    typer.echo(f"{hub_id} lies in {pull(hub_id)}")
+
+
+def pull_if_missing(settings: Settings, model: str) -> None:
+    """Fetch `model` first where it is a Hub id that was not fetched yet."""
+    from sdxl_gateway.catalog.checkpoints import CheckpointProblem, resolve_folder
+
+    section = settings.checkpoints.get(model)
+    if section is None or not HUB_ID.fullmatch(section.path):
+        return
+    try:
+        resolve_folder(section.path, DEMO_MODEL)
+    except CheckpointProblem:
+        pull(section.path)
+
+
+def pull(hub_id: str) -> Path:
+    """Fetch or complete the folder, with a progress bar; ends the command plainly where the Hub cannot be reached."""
+    import httpx
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    typer.echo(f"Fetching {hub_id} from the Hugging Face Hub.")
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=PATTERNS, ignore_patterns=ALTERNATIVES))
+    except RepositoryNotFoundError:
+        stop(f"The Hub has no model '{hub_id}', or it needs a token: set HF_TOKEN.")
+    except LocalEntryNotFoundError:
+        stop(f"The Hugging Face Hub cannot be reached, and '{hub_id}' was not fetched before.")
+    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+        stop(f"Fetching '{hub_id}' failed: {type(error).__name__}. Try again; what has come is kept.")

@@ -1,0 +1,83 @@
+"""Takes flags, starts the server, and says when and where it is ready."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import typer
+
+from sdxl_gateway.cli.asking import plain_problems, settings_for
+from sdxl_gateway.cli.pulling import pull_if_missing
+from sdxl_gateway.config import Settings, cautions
+from sdxl_gateway.telemetry.device import describe_device
+
+_POLL_SECONDS = 0.2
+
+
+def run(config: Path | None, host: str | None, port: int | None, loras: Path | None, model: str | None) -> None:
+    with plain_problems():
+        settings = settings_for(config, loras, model, {"host": host, "port": port})
+    for caution in cautions(settings):
+        typer.secho(f"Warning: {caution}", fg=typer.colors.YELLOW, err=True)
+    if model is not None:
+        pull_if_missing(settings, model)
+    typer.echo(f"Painting on {describe_device(settings.engine.device)}; loading '{settings.default_model}'.")
+    _serve(_with_real_port(settings))
+
+
+def _serve(settings: Settings) -> None:
+    from sdxl_gateway.app import serve
+
+    closing = threading.Event()
+    threading.Thread(target=_announce, args=(settings, closing), daemon=True).start()
+    try:
+        with plain_problems():
+            serve(settings)
+    finally:
+        closing.set()
+
+
+def _with_real_port(settings: Settings) -> Settings:
+    """Port 0 as a port that is free now."""
+    if settings.server.port != 0:
+        return settings
+    family = socket.AF_INET6 if ":" in settings.server.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((settings.server.host, 0))
+        port = probe.getsockname()[1]
+    return settings.model_copy(update={"server": settings.server.model_copy(update={"port": port})})
+
+
+def _announce(settings: Settings, closing: threading.Event) -> None:
+    url = local_url(settings)
+    while not closing.wait(_POLL_SECONDS):
+        if _is_ready(url):
+            typer.echo(ready_words(url, settings.default_model))
+            return
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:  # noqa: S310 (always our own http address)
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def local_url(settings: Settings) -> str:
+    """Where this machine reaches the server."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.server.host, settings.server.host)  # noqa: S104
+    return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.server.port}"
+
+
+def ready_words(url: str, model: str) -> str:
+    """What is printed once a picture can be asked for."""
+    return (
+        f"\nReady at {url}/v1 - try:\n\n"
+        f"  curl {url}/v1/images/generations -H 'content-type: application/json' \\\n"
+        f'    -d \'{{"model": "{model}", "prompt": "a lighthouse at dusk", "response_format": "url"}}\'\n'
+    )
