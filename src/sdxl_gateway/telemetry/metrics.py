@@ -77,12 +77,13 @@ class Metrics:
         status: int,
         seconds: float,
         retry_count: int = 0,
-        response_bytes: int = 0,
+        response_bytes: int | None = None,
     ) -> None:
         """A request was answered; `retry_count` is the client's own count, 0 on its first try."""
         self._now.requests.labels(operation, self._model(model), str(status)).inc()
         self._now.request_duration.labels(operation).observe(seconds)
-        self._now.response_size.labels(operation).observe(response_bytes)
+        if response_bytes is not None:
+            self._now.response_size.labels(operation).observe(response_bytes)
         if retry_count > 0:
             self._now.client_retries.inc()
 

@@ -1,0 +1,71 @@
+"""One format for all lines, and nothing private in any."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from sdxl_gateway.config import Telemetry
+from sdxl_gateway.telemetry.logs import configure_logs
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def _lines(log_format: str = "json", log_level: str = "info") -> io.StringIO:
+    stream = io.StringIO()
+    configure_logs(Telemetry.model_validate({"log_format": log_format, "log_level": log_level}), stream)
+    return stream
+
+
+def test_json_lines_hold_the_event_and_its_values() -> None:
+    stream = _lines()
+    structlog.get_logger("gateway").info("painted", seconds=1.5)
+
+    line = json.loads(stream.getvalue())
+    assert (line["event"], line["seconds"], line["level"], line["logger"]) == ("painted", 1.5, "info", "gateway")
+
+
+def test_the_standard_librarys_lines_look_alike() -> None:
+    stream = _lines()
+    logging.getLogger("uvicorn.error").warning("port %d taken", 80)
+
+    assert json.loads(stream.getvalue())["event"] == "port 80 taken"
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_prompts_and_keys_are_hidden(log_format: str) -> None:
+    stream = _lines(log_format)
+    structlog.get_logger().info("asked", prompt="a private wish", api_key="sk-private", model="demo")
+
+    assert "private" not in stream.getvalue()
+    assert "demo" in stream.getvalue()
+
+
+def test_lines_below_the_level_are_left_out() -> None:
+    stream = _lines(log_level="error")
+    structlog.get_logger().warning("slow")
+
+    assert stream.getvalue() == ""
+
+
+def test_an_exception_is_one_json_line() -> None:
+    stream = _lines()
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        logging.getLogger("jobs").exception("engine ended")
+
+    assert "ValueError: broken" in json.loads(stream.getvalue())["exception"]

@@ -1,0 +1,198 @@
+"""What the listeners count, that callers cannot add series, and that Prometheus' own tool finds nothing to say."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from sdxl_gateway.core import events
+from sdxl_gateway.core.errors import Busy, Cancelled, EngineFault, InvalidRequest
+from sdxl_gateway.telemetry import gpu_collector
+from sdxl_gateway.telemetry.device import Gpu
+from sdxl_gateway.telemetry.metrics import Metrics
+
+DOCS = Path(__file__).parents[2] / "docs" / "METRICS.md"
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(["demo", "storybook"], lora_label_limit=2)
+
+
+def _value(metrics: Metrics, name: str, **labels: str) -> float:
+    return metrics.registry.get_sample_value(f"sdxl_gateway_{name}", labels) or 0.0
+
+
+def _text(metrics: Metrics) -> str:
+    return metrics.exposition(None)[0].decode()
+
+
+def _fill(metrics: Metrics) -> None:
+    """One of everything."""
+    metrics.follow_gauges(queue_depth=lambda: 3, in_flight=lambda: 4, ready=lambda: True)
+    metrics.on_request("generate", "demo", 200, 1.5, retry_count=1, response_bytes=10_000)
+    metrics.on_ignored(2)
+    metrics.on_rejected(InvalidRequest("no"))
+    metrics.on_job("a", "demo", ["ink"])
+    metrics.on_job_event(events.Started("a", 0.1))
+    metrics.on_job_event(events.Finished("a", 2.0))
+    metrics.on_job_event(events.Failed("b", Cancelled("gone")))
+    for measurement in (
+        events.StepTaken(0.02, 2, 1.0),
+        events.BlendSwitched(0.01, 722),
+        events.StageTimed("decode", 0.1),
+        events.AdapterLoaded("d" * 64, "disk", 0.2, 1000),
+        events.AdapterEvicted("d" * 64, "vram", 1000),
+        events.MemoryHeld({"vram": 5}, {"vram": ("d" * 64,)}, (), 7),
+    ):
+        metrics.on_measurement(measurement)
+
+
+def test_a_request_is_counted_by_operation_model_and_status(metrics: Metrics) -> None:
+    metrics.on_request("edit", "storybook", 400, 0.2)
+
+    assert _value(metrics, "requests_total", operation="edit", model="storybook", status="400") == 1
+    assert _value(metrics, "request_duration_seconds_sum", operation="edit") == pytest.approx(0.2)
+    assert _value(metrics, "client_retries_total") == 0
+
+
+def test_a_second_try_of_a_client_is_counted(metrics: Metrics) -> None:
+    metrics.on_request("edit", "demo", 200, 0.2, retry_count=2)
+
+    assert _value(metrics, "client_retries_total") == 1
+
+
+def test_models_nobody_configured_are_one_series(metrics: Metrics) -> None:
+    for i in range(100):
+        metrics.on_request("generate", f"guess-{i}", 404, 0.1)
+
+    assert _value(metrics, "requests_total", operation="generate", model="other", status="404") == 100
+    assert "guess" not in _text(metrics)
+
+
+def test_loras_above_the_limit_are_one_series(metrics: Metrics) -> None:
+    for lora in ("ink", "watercolor", "pastel", "ink", "gouache"):
+        metrics.on_job("j", "demo", [lora])
+
+    counted = {lora: _value(metrics, "lora_requests_total", lora=lora) for lora in ("ink", "watercolor", "other")}
+    assert counted == {"ink": 2, "watercolor": 1, "other": 2}
+
+
+def test_a_limit_of_zero_names_no_lora() -> None:
+    metrics = Metrics(["demo"], lora_label_limit=0)
+    metrics.on_job("j", "demo", ["ink"])
+
+    assert "ink" not in _text(metrics)
+
+
+def test_a_jobs_life_is_counted_once(metrics: Metrics) -> None:
+    metrics.on_job("a", "demo")
+    metrics.on_job_event(events.Started("a", 0.5))
+    metrics.on_job_event(events.Progressed("a", 0, 1, 20))
+    metrics.on_job_event(events.Finished("a", 3.0))
+
+    assert _value(metrics, "jobs_total", outcome="finished") == 1
+    assert _value(metrics, "queue_wait_seconds_count") == 1
+    assert _value(metrics, "paint_duration_seconds_sum") == 3.0
+
+
+def test_a_failure_is_counted_by_its_error(metrics: Metrics) -> None:
+    metrics.on_job_event(events.Failed("a", EngineFault("broken")))
+    metrics.on_job_event(events.Failed("b", Busy("full", retry_after_seconds=1)))
+
+    assert _value(metrics, "jobs_total", outcome="EngineFault") == 1
+    assert _value(metrics, "rejected_total", reason="Busy") == 1
+
+
+def test_a_cancelled_job_tells_how_far_it_was(metrics: Metrics) -> None:
+    metrics.on_job_event(events.Started("a", 0.5))
+    metrics.on_job_event(events.Failed("a", Cancelled("gone")))
+    metrics.on_job_event(events.Failed("b", Cancelled("gone")))
+
+    assert _value(metrics, "cancelled_total", stage="painting") == 1
+    assert _value(metrics, "cancelled_total", stage="waiting") == 1
+
+
+def test_a_step_counts_every_picture_it_advanced(metrics: Metrics) -> None:
+    metrics.on_measurement(events.StepTaken(seconds=0.03, lanes=3, work=2.0))
+
+    assert _value(metrics, "denoise_steps_total") == 3
+    assert _value(metrics, "batch_size_sum") == 3
+
+
+def test_what_the_ledger_holds_is_shown_by_tier(metrics: Metrics) -> None:
+    _fill(metrics)
+
+    assert _value(metrics, "memory_held_bytes", tier="vram") == 5
+    assert _value(metrics, "lora_cache_entries", tier="vram") == 1
+    assert _value(metrics, "lora_loads_total", source="disk") == 1
+    assert _value(metrics, "lora_layers_rewritten_total") == 722
+
+
+def test_gauges_are_read_at_each_scrape(metrics: Metrics) -> None:
+    waiting = [1, 2]
+    metrics.follow_gauges(queue_depth=lambda: len(waiting), in_flight=lambda: 0, ready=lambda: bool(waiting))
+    assert _value(metrics, "queue_depth") == 2
+
+    waiting.clear()
+
+    assert (_value(metrics, "queue_depth"), _value(metrics, "ready")) == (0, 0)
+
+
+def test_the_scraper_chooses_the_format(metrics: Metrics) -> None:
+    plain, plain_type = metrics.exposition(None)
+    modern, modern_type = metrics.exposition("application/openmetrics-text; version=1.0.0")
+
+    assert plain_type.startswith("text/plain")
+    assert modern_type.startswith("application/openmetrics-text")
+    assert modern.endswith(b"# EOF\n")
+    assert not plain.endswith(b"# EOF\n")
+
+
+def test_two_apps_in_one_process_count_apart(metrics: Metrics) -> None:
+    other = Metrics(["demo"], 2)
+    metrics.on_ignored(5)
+
+    assert _value(other, "ignored_fields_total") == 0
+
+
+def test_gpus_are_shown_when_the_driver_tells(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_collector, "read_gpus", lambda: (Gpu(0, "H200", 10, 100, 0.5),))
+
+    assert _value(metrics, "gpu_memory_used_bytes", gpu="0") == 10
+    assert _value(metrics, "gpu_utilization_ratio", gpu="0") == 0.5
+
+
+def _names(metrics: Metrics) -> set[str]:
+    return {family.name for family in metrics.registry.collect()}
+
+
+def test_the_documented_metrics_are_the_ones_there_are(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_collector, "read_gpus", lambda: (Gpu(0, "H200", 10, 100, 0.5),))
+    written = set(re.findall(r"^\| `(sdxl_gateway_\w+?)(?:_total)?`", DOCS.read_text("utf-8"), re.MULTILINE))
+    actual = {name.removesuffix("_total") for name in _names(metrics)}
+
+    assert written == {"sdxl_gateway_build_info" if name == "sdxl_gateway_build" else name for name in actual}
+
+
+def test_the_exposition_can_be_parsed_whole(metrics: Metrics) -> None:
+    _fill(metrics)
+
+    families = {family.name for family in text_string_to_metric_families(_text(metrics))}
+    assert "sdxl_gateway_requests" in families
+    assert not any(name.endswith("_created") for name in families)
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool comes with Debian's package prometheus")
+def test_promtool_finds_nothing_to_say(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_collector, "read_gpus", lambda: (Gpu(0, "H200", 10, 100, 0.5),))
+    _fill(metrics)
+
+    told = subprocess.run(["promtool", "check", "metrics"], input=_text(metrics), capture_output=True, text=True)
+
+    assert (told.returncode, told.stdout + told.stderr) == (0, "")
