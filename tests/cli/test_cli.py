@@ -1,0 +1,276 @@
+"""The words of the command line: what they load, what they print, and how they refuse."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sdxl_gateway.cli import app, asking, pulling, serving
+from sdxl_gateway.cli.generating import Wish, body_for
+from sdxl_gateway.config import Checkpoint, HouseStyle, Loras, Server, Settings
+
+HEAVY = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "peft",
+    "starlette",
+    "uvicorn",
+    "pydantic_settings",
+    "huggingface_hub",
+    "PIL",
+)
+COMMANDS: tuple[list[str], ...] = (
+    [],
+    ["serve"],
+    ["check"],
+    ["pull"],
+    ["generate"],
+    ["loras"],
+    ["loras", "list"],
+    ["loras", "inspect"],
+)
+TINY_SAFETENSORS = b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "
+
+runner = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_loads_nothing_heavy(command: list[str]) -> None:
+    words = [*command, "--help"]
+    code = (
+        "import sys; from sdxl_gateway.cli import app\n"
+        f"try: app({words!r})\nexcept SystemExit as end: assert not end.code\n"
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert "Usage" in told
+    assert told.strip().endswith("HEAVY []")
+
+
+def test_the_console_script_and_the_module_are_one() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "sdxl_gateway", "--version"], capture_output=True, text=True, check=True
+    )
+
+    assert told.stdout.startswith("sdxl-gateway ")
+
+
+def test_check_tells_as_json_what_would_be_served() -> None:
+    result = runner.invoke(app, ["check", "--json"])
+    found = json.loads(result.stdout)
+
+    assert found.keys() == {"device", "checkpoints", "loras", "problems"}
+    assert found["checkpoints"][0]["name"] == "demo"
+    assert Path(found["checkpoints"][0]["path"]).is_dir()
+    assert found["problems"] == []
+    assert result.exit_code == 0
+
+
+def test_check_never_loads_torch() -> None:
+    code = (
+        "import sys; from sdxl_gateway.cli import app\ntry: app(['check'])\nexcept SystemExit: pass\n"
+        "print('TORCH', 'torch' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert told.strip().endswith("TORCH False")
+
+
+def test_check_names_every_problem_and_fails() -> None:
+    Path("loras").mkdir()
+    Path("loras/broken.safetensors").write_bytes(TINY_SAFETENSORS)
+    Path("s.toml").write_text('[checkpoints.lost]\npath = "not/there"\n', "utf-8")
+
+    result = runner.invoke(app, ["check", "--json", "--config", "s.toml"])
+    problems = json.loads(result.stdout)["problems"]
+
+    assert result.exit_code == 1
+    assert any("not/there" in problem for problem in problems)
+    assert any("broken" in problem for problem in problems)
+
+
+def test_check_tells_wrong_settings_as_a_problem() -> None:
+    Path("s.toml").write_text("[server]\nprot = 1\n", "utf-8")
+
+    result = runner.invoke(app, ["check", "--json", "--config", "s.toml"])
+
+    assert result.exit_code == 1
+    assert "did you mean 'port'?" in json.loads(result.stdout)["problems"][0]
+
+
+def test_serve_refuses_wrong_settings_in_a_sentence() -> None:
+    Path("s.toml").write_text("[server]\nport = -1\n", "utf-8")
+
+    result = runner.invoke(app, ["serve", "--config", "s.toml"])
+
+    assert result.exit_code == 2
+    assert "server.port (s.toml)" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_model_may_be_a_name_a_folder_or_a_hub_id(tmp_path: Path) -> None:
+    folder = tmp_path / "my model"
+    folder.mkdir()
+    settings = Settings(models={"storybook": HouseStyle()})
+
+    assert asking.with_model(settings, "demo") == settings
+    assert asking.with_model(settings, "storybook").default_model == "storybook"
+    assert asking.with_model(settings, "demo+ink:0.5").checkpoints == settings.checkpoints
+    by_folder = asking.with_model(settings, str(folder))
+    assert (by_folder.default_model, by_folder.checkpoints["my-model"].path) == ("my-model", str(folder))
+    by_id = asking.with_model(settings, "org/name")
+    assert (by_id.default_model, by_id.checkpoints["org/name"].path) == ("org/name", "org/name")
+    assert "demo" in by_id.checkpoints
+
+
+def test_flags_reach_the_settings() -> None:
+    settings = asking.settings_for(None, Path("elsewhere"), None, {"host": "::1", "port": None})
+
+    assert (settings.loras.directory, settings.server.host, settings.server.port) == (Path("elsewhere"), "::1", 8000)
+
+
+def test_only_a_hub_id_that_is_not_there_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+    monkeypatch.setattr(pulling, "pull", fetched.append)
+    settings = Settings(checkpoints={"demo": Checkpoint(path="demo"), "org/name": Checkpoint(path="org/name")})
+
+    for model in ("demo", "org/name", "a-lora"):
+        pulling.pull_if_missing(settings, model)
+
+    assert fetched == ["org/name"]
+
+
+def test_pull_says_plainly_that_the_hub_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def unreachable(*_: object, **__: object) -> str:
+        raise LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
+    result = runner.invoke(app, ["pull", "org/name"])
+
+    assert result.exit_code == 1
+    assert "cannot be reached" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_pull_asks_for_no_pickles_and_no_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    asked: dict[str, list[str]] = {}
+
+    def download(_: str, **patterns: list[str]) -> str:
+        asked.update(patterns)
+        return "/fetched"
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    result = runner.invoke(app, ["pull", "org/name"])
+
+    assert "org/name lies in /fetched" in result.output
+    assert {Path(pattern).suffix for pattern in asked["allow_patterns"]} == {".json", ".txt", ".safetensors"}
+
+
+def test_pull_refuses_what_is_no_hub_id() -> None:
+    assert runner.invoke(app, ["pull", "just-a-name"]).exit_code == 2
+
+
+def test_loras_list_names_what_cannot_be_used() -> None:
+    Path("loras").mkdir()
+    Path("loras/broken.safetensors").write_bytes(TINY_SAFETENSORS)
+
+    result = runner.invoke(app, ["loras", "list"])
+
+    assert result.exit_code == 0
+    assert "broken: " in result.output
+
+
+def test_loras_inspect_refuses_a_broken_file_in_a_sentence() -> None:
+    Path("broken.safetensors").write_bytes(TINY_SAFETENSORS)
+
+    result = runner.invoke(app, ["loras", "inspect", "broken.safetensors"])
+
+    assert result.exit_code == 1
+    assert result.output.startswith("broken.safetensors: ")
+
+
+def test_convert_leaves_an_existing_file_alone() -> None:
+    Path("a.safetensors").write_bytes(TINY_SAFETENSORS)
+    Path("b.safetensors").write_bytes(b"mine")
+
+    result = runner.invoke(app, ["loras", "convert", "a.safetensors", "-o", "b.safetensors"])
+
+    assert result.exit_code == 1
+    assert Path("b.safetensors").read_bytes() == b"mine"
+
+
+def test_generate_asks_only_for_what_was_wished() -> None:
+    body = body_for(Wish("a cat", seed=7), Path("cat.jpg"), "demo+ink")
+
+    assert body == {
+        "model": "demo+ink",
+        "prompt": "a cat",
+        "seed": 7,
+        "response_format": "b64_json",
+        "output_format": "jpeg",
+    }
+
+
+def test_generate_refuses_a_file_name_it_cannot_write() -> None:
+    assert runner.invoke(app, ["generate", "a cat", "-o", "cat.bmp"]).exit_code == 2
+
+
+def test_port_zero_becomes_a_free_port() -> None:
+    settings = serving._with_real_port(Settings(server=Server(port=0)))
+
+    with socket.socket() as taken:
+        taken.bind((settings.server.host, settings.server.port))
+    assert settings.server.port > 0
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("127.0.0.1", "http://127.0.0.1:8000"), ("0.0.0.0", "http://127.0.0.1:8000"), ("::", "http://[::1]:8000")],
+)
+def test_the_printed_address_can_be_opened_on_this_machine(host: str, url: str) -> None:
+    assert serving.local_url(Settings(server=Server(host=host), loras=Loras())) == url
+
+
+def test_the_ready_line_comes_when_readyz_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([503, 503, 200])
+
+    class Readiness(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(next(answers))
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(serving, "_POLL_SECONDS", 0.001)
+    with HTTPServer(("127.0.0.1", 0), Readiness) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        settings = Settings(server=Server(port=server.server_port))
+        told = io.StringIO()
+        monkeypatch.setattr(sys, "stdout", told)
+        serving._announce(settings, threading.Event())
+        server.shutdown()
+
+    assert next(answers, None) is None
+    assert f"curl http://127.0.0.1:{settings.server.port}/v1/images/generations" in told.getvalue()
