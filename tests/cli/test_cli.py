@@ -18,7 +18,7 @@ from sdxl_gateway.cli import app, asking, pulling, serving
 from sdxl_gateway.cli.generating import Wish, body_for
 from sdxl_gateway.config import Checkpoint, HouseStyle, Loras, Server, Settings
 
-HEAVY = (
+HEAVY = ("torch", "diffusers", "transformers", "peft", "starlette", "uvicorn", "pydantic_settings", "huggingface_hub")
     "torch",
     "diffusers",
     "transformers",
@@ -29,7 +29,7 @@ HEAVY = (
     "huggingface_hub",
     "PIL",
 )
-COMMANDS: tuple[list[str], ...] = (
+COMMANDS = ("", "serve", "check", "pull", "generate", "loras", "loras list", "loras inspect")
     [],
     ["serve"],
     ["check"],
@@ -49,9 +49,9 @@ def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_help_loads_nothing_heavy(command: list[str]) -> None:
-    words = [*command, "--help"]
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_loads_nothing_heavy(command: str) -> None:
+    words = [*command.split(), "--help"]
     code = (
         "import sys; from sdxl_gateway.cli import app\n"
         f"try: app({words!r})\nexcept SystemExit as end: assert not end.code\n"
