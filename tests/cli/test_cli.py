@@ -19,26 +19,7 @@ from sdxl_gateway.cli.generating import Wish, body_for
 from sdxl_gateway.config import Checkpoint, HouseStyle, Loras, Server, Settings
 
 HEAVY = ("torch", "diffusers", "transformers", "peft", "starlette", "uvicorn", "pydantic_settings", "huggingface_hub")
-    "torch",
-    "diffusers",
-    "transformers",
-    "peft",
-    "starlette",
-    "uvicorn",
-    "pydantic_settings",
-    "huggingface_hub",
-    "PIL",
-)
 COMMANDS = ("", "serve", "check", "pull", "generate", "loras", "loras list", "loras inspect")
-    [],
-    ["serve"],
-    ["check"],
-    ["pull"],
-    ["generate"],
-    ["loras"],
-    ["loras", "list"],
-    ["loras", "inspect"],
-)
 TINY_SAFETENSORS = b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "
 
 runner = CliRunner()
