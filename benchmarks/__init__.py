@@ -1,0 +1,1 @@
+"""What the promises cost on this machine."""

@@ -1,0 +1,76 @@
+"""Takes a command line, gives a server on a free loopback port for as long as the context is open."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+
+ROOT = Path(__file__).parents[1]
+START_SECONDS = 120.0
+
+
+@contextmanager
+def gateway(threads: int) -> Iterator[str]:
+    """The address of a gateway painting the demo model with this many torch threads."""
+    with TemporaryDirectory() as data:
+        settings = {
+            "SDXL_GATEWAY__DATA_DIRECTORY": data,
+            "SDXL_GATEWAY__ENGINE__THREADS": str(threads),
+            "SDXL_GATEWAY__ENGINE__DEVICE": "cpu",
+            "SDXL_GATEWAY__TELEMETRY__LOG_LEVEL": "error",
+        }
+        port = free_port()
+        command = [sys.executable, "-m", "sdxl_gateway", "serve", "--host", "127.0.0.1", "--port", str(port)]
+        with _running(command, settings, threads, port) as url:
+            yield url
+
+
+@contextmanager
+def plain_server(threads: int) -> Iterator[str]:
+    """The address of benchmarks.plain_server on the same model."""
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.plain_server", "--port", str(port), "--threads", str(threads)]
+    with _running(command, {}, threads, port) as url:
+        yield url
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _running(command: Sequence[str], settings: dict[str, str], threads: int, port: int) -> Iterator[str]:
+    environment = {**os.environ, **settings, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_until_ready(process, url)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args!r} ended with status {process.returncode}")
+        try:
+            if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise RuntimeError(f"{process.args!r} was not ready within {START_SECONDS:.0f} s")
