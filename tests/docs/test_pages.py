@@ -1,0 +1,70 @@
+"""The pages name rooms, files, commands and links that there are."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from sdxl_gateway.cli import app
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "sdxl_gateway"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md"]
+ARCHITECTURE = (ROOT / "docs" / "ARCHITECTURE.md").read_text("utf-8")
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def _rooms() -> set[str]:
+    """Every module and package right inside the product."""
+    files = {path.stem for path in PACKAGE.glob("*.py")}
+    return (files | {path.parent.name for path in PACKAGE.glob("*/__init__.py")}) - {"__init__", "__main__"}
+
+
+def test_the_map_shows_every_room() -> None:
+    assert set(re.findall(r"^\| `(\w+)` \|", ARCHITECTURE, re.MULTILINE)) == _rooms()
+
+
+def test_the_arrows_are_the_law_that_is_checked() -> None:
+    law = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"][0]["layers"]
+    arrows = re.search(r"```\n(cli -> app.*?)```", ARCHITECTURE, re.DOTALL)
+
+    assert arrows is not None
+    assert re.findall(r"\w+", arrows[1]) == [name for line in law for name in re.findall(r"\w+", line)][1:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_files_named_in_the_map_are_there() -> None:
+    named = set(re.findall(r"\b((?:\w+/)+\w+\.(?:py|md))\b", ARCHITECTURE))
+
+    assert named
+    for name in named:
+        assert (PACKAGE / name).exists() or (ROOT / name).exists(), name
+
+
+def test_make_targets_named_in_the_readme_are_there() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+
+    for target in set(re.findall(r"`?make ([a-z-]+)", README)) - {"it"}:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_commands_of_the_readme_are_the_commands_there_are() -> None:
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    loras = {f"loras {name}" for name in commands["loras"].commands}
+    written = set(re.findall(r"^\| `sdxl-gateway ((?:loras )?\w+)", README, re.MULTILINE))
+
+    assert written == (set(commands) - {"loras"}) | loras
+
+
+def test_python_in_the_readme_is_python() -> None:
+    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        compile(block, "README.md", "exec")
