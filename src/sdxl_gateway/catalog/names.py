@@ -1,0 +1,95 @@
+"""Takes a model name as written, gives its pieces: a base and the LoRAs put on it.
+
+    model name = base { "+" part } | part { "+" part }
+    part       = lora [ ":" weight ]          weight: -4 .. 4
+
+Names are only taken apart here; what they stand for is looked up in tables, never joined to a path.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from sdxl_gateway.core.errors import InvalidRequest, ModelNotFound
+
+WEIGHT_LIMIT = 4.0
+MAX_NAME_CHARS = 512
+_WEIGHT = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)")
+_TAG = re.compile(r"<(?:lora|lyco):([^<>:]+)((?::[^<>:]*)*)>", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A LoRA as named by the caller; None where no weight was given."""
+
+    name: str
+    weight: float | None = None
+    text_encoder_weight: float | None = None
+
+
+def split_model(name: str) -> tuple[Part, ...]:
+    """The `+`-separated parts of a model name, in order; the first may be a checkpoint. Raises InvalidRequest."""
+    if len(name) > MAX_NAME_CHARS:
+        raise InvalidRequest(f"A model name has at most {MAX_NAME_CHARS} characters.", param="model")
+    pieces = [piece.strip() for piece in name.split("+")]
+    if not all(pieces):
+        raise InvalidRequest(f"Invalid model name {shown(name)}: a part between '+' is empty.", param="model")
+    return tuple(split_part(piece, param="model") for piece in pieces)
+
+
+def split_part(text: str, *, param: str) -> Part:
+    """`name` or `name:weight`. A colon not followed by a number belongs to the name. Raises InvalidRequest."""
+    head, colon, tail = text.rpartition(":")
+    if not colon or not head.strip() or not _WEIGHT.fullmatch(tail.strip()):
+        return Part(text.strip())
+    return Part(head.strip(), checked_weight(float(tail), param=param))
+
+
+def checked_weight(weight: float, *, param: str) -> float:
+    """`weight` itself if it lies within the limit. Raises InvalidRequest naming `param`."""
+    if not -WEIGHT_LIMIT <= weight <= WEIGHT_LIMIT:
+        raise InvalidRequest(f"A LoRA weight lies between -{WEIGHT_LIMIT:g} and {WEIGHT_LIMIT:g}.", param=param)
+    return weight
+
+
+def cut_prompt_tags(prompt: str) -> tuple[str, tuple[Part, ...]]:
+    """A1111's `<lora:name:weight>` tags, cut out of the prompt.
+
+    One number is the weight of everything; two are the text encoders' and the UNet's; `te=` and `unet=` name them.
+    Raises InvalidRequest naming `prompt`.
+    """
+    parts = tuple(_tag_part(match) for match in _TAG.finditer(prompt))
+    if not parts:
+        return prompt, ()
+    return re.sub(r"[ \t]{2,}", " ", _TAG.sub("", prompt)).strip(" ,\t"), parts
+
+
+def _tag_part(match: re.Match[str]) -> Part:
+    name, fields = match[1].strip(), [field.strip() for field in match[2].split(":")[1:]]
+    named = dict(field.split("=", 1) for field in fields if "=" in field)
+    numbers = [_tag_number(field, match[0]) for field in fields if "=" not in field and field]
+    text = _tag_number(named["te"], match[0]) if "te" in named else (numbers[0] if numbers else None)
+    unet = _tag_number(named["unet"], match[0]) if "unet" in named else (numbers[1] if len(numbers) > 1 else text)
+    return Part(name, unet, text if text != unet else None)
+
+
+def _tag_number(text: str, tag: str) -> float:
+    if not _WEIGHT.fullmatch(text):
+        raise InvalidRequest(f"Invalid LoRA tag {shown(tag)}: the weight is not a number.", param="prompt")
+    return checked_weight(float(text), param="prompt")
+
+
+def not_found(name: str, known: Iterable[str], *, param: str = "model") -> ModelNotFound:
+    """The error for an unknown name, with the nearest known one."""
+    near = get_close_matches(name, list(known), n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return ModelNotFound(f"The model {shown(name)} does not exist.{hint}", param=param)
+
+
+def shown(text: str) -> str:
+    """User text for an error message: escaped and at most 100 characters."""
+    cut = text if len(text) <= 80 else text[:77] + "..."
+    return repr(cut.encode("utf-8", "backslashreplace").decode("utf-8"))[:100]
