@@ -45,6 +45,7 @@ class Figures:
     shapes: float
     objects: float
     backgrounds: float
+    single_colours: float
 
 
 def cases(singles: int = SINGLES, pairs: int = PAIRS, seed: int = SEED) -> list[Case]:
@@ -107,12 +108,12 @@ def frame(picture: scenes.Picture) -> NDArray[np.uint8]:
 
 
 def foreground(picture: scenes.Picture) -> Bits:
-    """The pixels that clearly differ from the edges of their own row's picture."""
+    """The pixels that clearly differ from the picture's edges in the same row, specks left out."""
     left, right = picture[:, :FRAME].mean(axis=1), picture[:, -FRAME:].mean(axis=1)
     behind = ((left + right) / 2)[:, None, :]
     distance: NDArray[np.float64] = np.sqrt(((picture.astype(np.float32) - behind) ** 2).sum(axis=2))
-    mask: Bits = distance > DIFFERENT
-    return mask
+    image = Image.fromarray((distance > DIFFERENT).astype(np.uint8) * 255).filter(ImageFilter.MedianFilter(5))
+    return np.asarray(image) > 0
 
 
 def filled(mask: Bits) -> Bits:
@@ -182,30 +183,34 @@ def objects_right(picture: scenes.Picture, scene: scenes.Scene) -> bool:
 
 
 def measure(pictures: Sequence[scenes.Picture], wanted: Sequence[Case]) -> Figures:
-    """The shares that came out right; shapes are judged on single things only."""
+    """The shares that came out right; shapes are judged on single things only, colours on both kinds."""
     pairs = list(zip(pictures, wanted, strict=True))
     behind = [background_right(picture, case.scene) for picture, case in pairs]
     things = [objects_right(picture, case.scene) for picture, case in pairs]
     shapes = [best_shape(picture) == case.scene.things[0].shape for picture, case in pairs if not case.scene.relation]
     both = np.logical_and(behind, things)
-    return Figures(*(float(np.mean(values)) for values in (both, shapes, things, behind)))
+    single = [right for right, case in zip(both, wanted, strict=True) if not case.scene.relation]
+    return Figures(*(float(np.mean(values)) for values in (both, shapes, things, behind, single)))
 
 
 def outline_score(picture: scenes.Picture) -> float:
-    """The share of the filled shape that is hollow."""
+    """The share of the middle of the shape that looks like the background."""
     mask = foreground(picture)
-    whole = filled(mask)
-    return float(1 - mask.sum() / max(1, whole.sum()))
+    rows, columns = (np.flatnonzero(mask.sum(axis=axis) > 4) for axis in (1, 0))
+    if not len(rows) or not len(columns):
+        return 0.0
+    (top, bottom), (left, right) = ((line[0], line[-1] + 1) for line in (rows, columns))
+    third, third_across = (bottom - top) // 3, (right - left) // 3
+    middle = mask[top + third : bottom - third, left + third_across : right - third_across]
+    return float(1 - middle.mean())
 
 
 def sunset_score(picture: scenes.Picture) -> float:
-    """How much of the sunset's rise in green from top to bottom the picture's sides show."""
+    """How near the picture's sides are to the sunset's gradient, from 0 to 1."""
     sides = np.concatenate([picture[:, :FRAME], picture[:, -FRAME:]], axis=1).astype(np.float32)
-    green = sides[:, :, 1].mean(axis=1)
-    eighth = len(green) // 8
-    rise = float(green[-eighth:].mean() - green[:eighth].mean())
-    warm = float((sides[:, :, 0] - sides[:, :, 2]).mean()) > 0
-    return rise / (scenes.SUNSET_BOTTOM[1] - scenes.SUNSET_TOP[1]) if warm else 0.0
+    wanted = scenes.sunset_background(2 * FRAME, len(picture))
+    distance = np.sqrt(((sides - wanted) ** 2).sum(axis=2)).mean()
+    return float(max(0.0, 1 - distance / 200))
 
 
 def stripes_score(picture: scenes.Picture) -> float:
@@ -242,7 +247,7 @@ def load_pipeline(folder: Path) -> Any:
     import torch
     from diffusers import StableDiffusionXLPipeline
 
-    pipeline = StableDiffusionXLPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    pipeline = StableDiffusionXLPipeline.from_pretrained(folder, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig
-from peft.utils import get_peft_model_state_dict
-from safetensors.torch import save_file
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from . import arch, common, unet
@@ -24,6 +24,7 @@ POOL = 320
 TARGET = Path(__file__).resolve().parents[2] / "loras"
 ATTENTION = r".*attn[12]\.(to_q|to_k|to_v|to_out\.0)"
 OUTER_CONVS = r"(down_blocks\.0|up_blocks\.2)\.resnets\.\d\.conv[12]"
+KOHYA_SIDES = {"lora_A": "lora_down", "lora_B": "lora_up"}
 TEXT_TARGETS = ["q_proj", "k_proj", "v_proj", "out_proj"]
 
 Weights = dict[str, torch.Tensor]
@@ -73,8 +74,18 @@ def kohya_spelling(parts: dict[str, Weights], alpha: int) -> Weights:
             if prefix.startswith("lora_te") and not module.startswith("text_model."):
                 module = f"text_model.{module}"
             stem = f"{prefix}_{module.replace('.', '_')}"
-            found[f"{stem}.{'lora_down' if side == 'lora_A' else 'lora_up'}.weight"] = value
+            found[f"{stem}.{KOHYA_SIDES[side]}.weight"] = value
             found[f"{stem}.alpha"] = torch.tensor(float(alpha), dtype=torch.float16)
+    return found
+
+
+def read_back(prefix: str, names: Weights, saved: Weights) -> Weights:
+    """The factors of one model from a file in either spelling."""
+    found: Weights = {}
+    for name in names:
+        keys = set(kohya_spelling({prefix: {name: names[name]}}, 0)) | {f"unet.{name}"}
+        (key,) = [key for key in keys if key in saved and not key.endswith(".alpha")]
+        found[name] = saved[key].float()
     return found
 
 
@@ -114,6 +125,19 @@ class Training:
         self.alphas = arch.alphas_cumprod()
         self.rng = random.Random(seed + 1)
 
+    def models(self) -> dict[str, nn.Module]:
+        """The models that the LoRA changes, by kohya's prefix."""
+        found: dict[str, nn.Module] = {"lora_unet": self.unet}
+        if self.recipe.text:
+            found |= {f"lora_te{number}": part for number, part in enumerate(self.frozen.encoders, start=1)}
+        return found
+
+    def resume(self, path: Path) -> None:
+        """Takes up the factors of a file saved before."""
+        saved = load_file(path)
+        for prefix, model in self.models().items():
+            set_peft_model_state_dict(model, read_back(prefix, factors(model), saved))
+
     def word(self, prompt: str) -> str:
         """The prompt, half the time with the LoRA's own word after it."""
         return f"{prompt}, {self.recipe.word}" if self.rng.random() < 0.5 else prompt
@@ -136,14 +160,13 @@ class Training:
         """Writes the file, whole or not at all."""
         weights, metadata = peft_spelling(factors(self.unet)), {"format": "pt"}
         if self.recipe.kohya:
-            parts: dict[str, Weights] = {"lora_unet": factors(self.unet)}
-            for number, encoder in enumerate(self.frozen.encoders if self.recipe.text else [], start=1):
-                parts[f"lora_te{number}"] = factors(encoder)
+            parts = {prefix: factors(model) for prefix, model in self.models().items()}
             weights = kohya_spelling(parts, self.recipe.alpha)
             metadata |= kohya_metadata(self.name, self.recipe, self.steps)
         target.mkdir(parents=True, exist_ok=True)
         partial = target / f".{self.name}.partial"
         save_file(weights, partial, metadata=metadata)
+        partial.chmod(0o644)
         partial.replace(target / f"{self.name}.safetensors")
 
 
@@ -152,10 +175,13 @@ def main() -> None:
     parser = common.arguments(__doc__ or "", steps=400)
     parser.add_argument("name", choices=sorted(RECIPES))
     parser.add_argument("--target", type=Path, default=TARGET)
+    parser.add_argument("--resume", action="store_true", help="go on from the file saved before")
     options = parser.parse_args()
     torch.set_num_threads(1)
     common.seed_all(options.seed)
     training = Training(options.name, options.work, options.steps, options.seed + 7)
+    if options.resume:
+        training.resume(options.target / f"{options.name}.safetensors")
     began, total = time.time(), 0.0
     for step in range(options.steps):
         total += training.step(step)
