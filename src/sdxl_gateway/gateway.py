@@ -1,12 +1,34 @@
-"""The story of a request on one page: resolve, submit, follow, finish each picture, hand it out."""
+"""The story of a request on one page: admit, submit, follow, finish each picture, hand it out."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from sdxl_gateway import __version__
+from sdxl_gateway.config import Settings
+from sdxl_gateway.core import events
 from sdxl_gateway.core.ask import Ask, Caller
+from sdxl_gateway.core.errors import Cancelled, GatewayError
+from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.picture import Picture
+from sdxl_gateway.core.ports import Backend, Events
+from sdxl_gateway.delivery.encode import encode, encode_preview
+from sdxl_gateway.delivery.finish import KeptRegion, finish
+from sdxl_gateway.delivery.infotext import infotext
+from sdxl_gateway.delivery.receipt import receipt, usage
+from sdxl_gateway.gate.admit import Admitted, Gate
+from sdxl_gateway.gate.shelf import Shelf
+from sdxl_gateway.storage.images import ImageStore
+from sdxl_gateway.telemetry.metrics import Metrics
+
+B64_ONLY = ("gpt-image-", "chatgpt-image-")
+"""OpenAI never answers these names with an address, and some clients prefer one they cannot reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +74,142 @@ class Done:
 Item = Accepted | Partial | Presented | Done
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """One request on its way."""
+
+    ask: Ask
+    caller: Caller
+    admitted: Admitted
+    job: Job
+    accepted: Accepted
+
+
 class Gateway:
-    def paint(self, ask: Ask, caller: Caller) -> AsyncIterator[Item]:
+    """Knows the rooms a request passes through, and nothing of HTTP or torch."""
+
+    def __init__(
+        self, settings: Settings, gate: Gate, shelf: Shelf, backend: Backend, images: ImageStore, metrics: Metrics
+    ) -> None:
+        self._settings = settings
+        self._gate = gate
+        self._backend = backend
+        self._images = images
+        self._metrics = metrics
+        self.shelf = shelf
+
+    async def paint(self, ask: Ask, caller: Caller) -> AsyncGenerator[Item, None]:
         """Accepted, then Partial and Presented as they come, then Done; raises a GatewayError at any point.
 
         Closing the iterator early cancels the job within one denoising step.
         """
-        raise NotImplementedError
+        order = await self._order(ask, caller)
+        async with aclosing(await self._submitted(order)) as following, self._counted(order) as count:
+            yield order.accepted
+            async for event in following:
+                count(event)
+                match event:
+                    case events.Previewed():
+                        yield Partial(event.partial_index, await self._preview(order, event.picture))
+                    case events.Painted():
+                        yield await self._presented(order, event)
+                    case events.Finished():
+                        yield Done(usage(order.admitted.recipe, has_input=bool(ask.images)), event.warnings)
+                    case events.Failed():
+                        raise event.error
+
+    async def _order(self, ask: Ask, caller: Caller) -> _Order:
+        now = time.monotonic()
+        admitted = await self._gate.admit(ask)
+        job = Job(
+            id=secrets.token_hex(8),
+            recipe=admitted.recipe,
+            inputs=admitted.inputs,
+            tenant=caller.tenant,
+            arrived=now,
+            deadline=now + self._settings.limits.deadline_seconds,
+        )
+        return _Order(ask, caller, admitted, job, _accepted(ask, admitted, job.id))
+
+    async def _submitted(self, order: _Order) -> Events:
+        self._metrics.on_job(order.job.id, order.admitted.recipe.checkpoint, order.admitted.loras)
+        try:
+            following = await self._backend.submit(order.job)
+        except GatewayError as error:
+            self._metrics.on_job_event(events.Failed(order.job.id, error))
+            raise
+        self.shelf.used(order.admitted.recipe)
+        return following
+
+    @asynccontextmanager
+    async def _counted(self, order: _Order) -> AsyncIterator[Callable[[events.JobEvent], None]]:
+        """Tells the metrics each event, and of a cancellation when the caller leaves before the last."""
+        last: list[events.JobEvent] = []
+
+        def count(event: events.JobEvent) -> None:
+            last[:] = [event]
+            self._metrics.on_job_event(event)
+
+        try:
+            yield count
+        finally:
+            if not (last and isinstance(last[0], events.Finished | events.Failed)):
+                self._metrics.on_job_event(events.Failed(order.job.id, Cancelled("The caller went away.")))
+
+    async def _preview(self, order: _Order, picture: Picture) -> bytes:
+        return await asyncio.to_thread(_encoded_preview, order, picture)
+
+    async def _presented(self, order: _Order, event: events.Painted) -> Presented:
+        recipe = order.admitted.recipe
+        text = infotext(recipe, seed=event.seed, version=__version__) if self._settings.delivery.embed_recipe else None
+        data = await asyncio.to_thread(_encoded, order, event.picture, text)
+        url = await self._address(order, data) if order.accepted.wants_url else None
+        return Presented(event.index, data, url, event.seed, receipt(recipe, seed=event.seed, version=__version__))
+
+    async def _address(self, order: _Order, data: bytes) -> str:
+        stored = await asyncio.to_thread(self._images.put, data, order.ask.output_format)
+        return f"{order.caller.base_url}/files/{stored.id}.{stored.ext}"
+
+    @property
+    def ready(self) -> bool:
+        return self._backend.ready
+
+    def readiness(self) -> dict[str, Any]:
+        """What /readyz adds to yes or no."""
+        return {"default_model": self._settings.default_model}
+
+
+def _accepted(ask: Ask, admitted: Admitted, job_id: str) -> Accepted:
+    recipe = admitted.recipe
+    b64_only = (ask.model or "").lower().startswith(B64_ONLY)
+    return Accepted(
+        job_id=job_id,
+        size=f"{recipe.width}x{recipe.height}",
+        quality=admitted.quality,
+        background="opaque",
+        output_format=ask.output_format,
+        wants_url=ask.response_format == "url" or (ask.response_format is None and not b64_only and not ask.stream),
+        wants_b64=ask.response_format != "url",
+    )
+
+
+def _encoded(order: _Order, picture: Picture, recipe_text: str | None) -> bytes:
+    return encode(
+        _at_asked_size(order, picture),
+        order.ask.output_format,
+        compression=order.ask.output_compression,
+        recipe_text=recipe_text,
+    )
+
+
+def _encoded_preview(order: _Order, picture: Picture) -> bytes:
+    """Previews leave by the same door: what an inpaint keeps is kept in them too."""
+    return encode_preview(
+        _at_asked_size(order, picture), order.ask.output_format, compression=order.ask.output_compression
+    )
+
+
+def _at_asked_size(order: _Order, picture: Picture) -> Picture:
+    recipe, kept = order.admitted.recipe, order.admitted.kept
+    region = None if kept is None else KeptRegion(kept.original, kept.mask)
+    return finish(picture, width=recipe.width, height=recipe.height, keep=region)

@@ -52,7 +52,7 @@ class FakeGateway:
     callers: list[Caller] = field(default_factory=list)
     closed: int = 0
     began: asyncio.Event = field(default_factory=asyncio.Event)
-    shelf: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
 
     async def paint(self, ask: Ask, caller: Caller) -> AsyncIterator[Item]:
         self.asks.append(ask)
@@ -81,6 +81,10 @@ class FakeGateway:
             yield Presented(index, PNG, name if url else None, (ask.seed or 0) + index, {"checkpoint": "demo"})
         yield Done(USAGE, self.warnings)
 
+    @property
+    def shelf(self) -> FakeGateway:
+        return self
+
     def models(self) -> list[Card]:
         return [Card("demo"), Card("org/ink", kind="lora", ready="cold")]
 
@@ -94,22 +98,22 @@ class FakeGateway:
         return {"engines": 1}
 
     def loras(self) -> list[dict[str, Any]]:
-        return [{"name": name, "bytes": len(data)} for name, data in self.shelf.items()]
+        return [{"name": name, "bytes": len(data)} for name, data in self.files.items()]
 
-    def lora(self, name: str) -> dict[str, Any]:
-        if name not in self.shelf:
+    async def lora(self, name: str) -> dict[str, Any]:
+        if name not in self.files:
             raise ModelNotFound(f"The LoRA '{name}' does not exist.", param="name")
-        return {"name": name, "bytes": len(self.shelf[name])}
+        return {"name": name, "bytes": len(self.files[name])}
 
     async def add_lora(self, name: str, data: AsyncIterator[bytes], replace: bool) -> dict[str, Any]:
-        if name in self.shelf and not replace:
+        if name in self.files and not replace:
             raise InvalidRequest("A LoRA of that name is there already.", param="name")
-        self.shelf[name] = b"".join([chunk async for chunk in data])
-        return self.lora(name)
+        self.files[name] = b"".join([chunk async for chunk in data])
+        return await self.lora(name)
 
-    def remove_lora(self, name: str) -> None:
-        self.lora(name)
-        del self.shelf[name]
+    async def remove_lora(self, name: str) -> None:
+        await self.lora(name)
+        del self.files[name]
 
 
 @dataclass

@@ -50,7 +50,7 @@ async def test_a_bare_file_is_taken_too() -> None:
     async with client(served, ADMIN) as http:
         headers = {"content-type": "application/octet-stream"}
         assert (await http.post("/v1/loras?name=x", headers=headers, content=b"abc")).status_code == 201
-    assert served.gateway.shelf == {"x": b"abc"}
+    assert served.gateway.files == {"x": b"abc"}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ async def test_bad_uploads_leave_nothing(body: bytes, status: int, param: str | 
         media = await http.post("/v1/loras", json={})
     assert (answer.status_code, answer.json()["error"]["param"]) == (status, param)
     assert media.status_code == 415
-    assert served.gateway.shelf == {}
+    assert served.gateway.files == {}
 
 
 async def test_a_kept_picture(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -30,12 +31,16 @@ def paint_endpoint(world: World, operation: Operation) -> Endpoint:
         visit = visit_of(request.scope)
         ask = await ask_of(request, operation, rules)
         visit.model, visit.ignored = ask.model or "", ask.ignored
-        items = world.gateway.paint(ask, visit.caller)
+        items = world.gateway.paint(ask, replace(visit.caller, base_url=_base_url(request, world)))
         if ask.stream:
             return await _streamed(world, request, ask, items)
         return await _whole(request, ask, items, visit)
 
     return paint
+
+
+def _base_url(request: Request, world: World) -> str:
+    return (world.settings.server.public_base_url or str(request.base_url)).rstrip("/")
 
 
 async def _whole(request: Request, ask: Ask, items: AsyncIterator[Item], visit: Visit) -> Response:

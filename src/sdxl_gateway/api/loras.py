@@ -23,14 +23,14 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 def list_endpoint(world: World) -> Endpoint:
     async def list_loras(_: Request) -> Response:
-        return JSONResponse({"object": "list", "data": world.gateway.loras(), "has_more": False})
+        return JSONResponse({"object": "list", "data": world.gateway.shelf.loras(), "has_more": False})
 
     return list_loras
 
 
 def one_endpoint(world: World) -> Endpoint:
     async def one_lora(request: Request) -> Response:
-        return JSONResponse(world.gateway.lora(request.path_params["name"]))
+        return JSONResponse(await world.gateway.shelf.lora(request.path_params["name"]))
 
     return one_lora
 
@@ -39,7 +39,7 @@ def remove_endpoint(world: World) -> Endpoint:
     async def remove_lora(request: Request) -> Response:
         _require_admin(request)
         name = request.path_params["name"]
-        world.gateway.remove_lora(name)
+        await world.gateway.shelf.remove_lora(name)
         return JSONResponse({"id": name, "object": "lora", "deleted": True})
 
     return remove_lora
@@ -52,8 +52,8 @@ def add_endpoint(world: World) -> Endpoint:
     async def add_lora(request: Request) -> Response:
         _require_admin(request)
         name, replace, data = await _upload(request)
-        await world.gateway.add_lora(name, _capped(data, max_bytes), replace)
-        return JSONResponse(world.gateway.lora(name), 201)
+        await world.gateway.shelf.add_lora(name, _capped(data, max_bytes), replace)
+        return JSONResponse(await world.gateway.shelf.lora(name), 201)
 
     return add_lora
 

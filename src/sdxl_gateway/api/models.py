@@ -13,7 +13,7 @@ from sdxl_gateway.api.world import ModelCard, World
 
 def list_endpoint(world: World) -> Endpoint:
     async def list_models(_: Request) -> Response:
-        data = [model_object(card) for card in world.gateway.models()]
+        data = [model_object(card) for card in world.gateway.shelf.models()]
         return JSONResponse({"object": "list", "data": data, "has_more": False})
 
     return list_models
@@ -21,7 +21,7 @@ def list_endpoint(world: World) -> Endpoint:
 
 def one_endpoint(world: World) -> Endpoint:
     async def one_model(request: Request) -> Response:
-        return JSONResponse(model_object(world.gateway.model(request.path_params["model"])))
+        return JSONResponse(model_object(world.gateway.shelf.model(request.path_params["model"])))
 
     return one_model
 

@@ -171,7 +171,9 @@ class Settings(BaseSettings):
     auth: Auth = Auth()
     engine: Engine = Engine()
     memory: Memory = Memory()
-    checkpoints: dict[Name, Checkpoint] = Field(default_factory=lambda: {"demo": Checkpoint(path="demo")})
+    checkpoints: dict[Name, Checkpoint] = Field(
+        default_factory=lambda: {"demo": Checkpoint(path="demo", steps=20, guidance_scale=4.5)}
+    )
     models: dict[Name, HouseStyle] = {}
     aliases: dict[str, str] = {"gpt-image-*": "default", "chatgpt-image-*": "default", "dall-e-*": "default"}
     loras: Loras = Loras()

@@ -60,7 +60,11 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks; `tenant` groups keys for fairness, `admin` may change what the server holds."""
+    """Who asks; `tenant` groups keys for fairness, `admin` may change what the server holds.
+
+    `base_url` is where the caller reaches this server; addresses handed out begin with it.
+    """
 
     tenant: str = "anonymous"
     admin: bool = False
+    base_url: str = ""

@@ -57,10 +57,18 @@ class Engine(Protocol[CanvasT]):
         """Decode a canvas that took all its steps. Raises NotFinite rather than give a broken picture."""
 
 
+class Events(Protocol):
+    """One job's events, to the last; closing it before that cancels the job."""
+
+    def __aiter__(self) -> AsyncIterator[JobEvent]: ...
+
+    async def aclose(self) -> None: ...
+
+
 class Backend(Protocol):
     """Takes jobs, gives their events; the caller sees no difference between one device, many, or a fake."""
 
-    async def submit(self, job: Job) -> AsyncIterator[JobEvent]:
+    async def submit(self, job: Job) -> Events:
         """Enter the line and follow the job to its last event. Raises Busy or Unavailable if it cannot enter."""
 
     def cancel(self, job_id: str) -> None:

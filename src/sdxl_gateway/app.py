@@ -1,0 +1,124 @@
+"""Builds the world in order and closes it in reverse; the only file that knows every room."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+
+from sdxl_gateway import __version__
+from sdxl_gateway.api.routes import http_app
+from sdxl_gateway.api.world import RequestSeen, World
+from sdxl_gateway.catalog.adapters import AdapterCatalog
+from sdxl_gateway.catalog.checkpoints import CheckpointProblem, open_checkpoints
+from sdxl_gateway.config import DEMO_MODEL, EngineProcess, Settings
+from sdxl_gateway.core.errors import GatewayError
+from sdxl_gateway.core.events import Measurement
+from sdxl_gateway.gate.admit import Gate
+from sdxl_gateway.gate.shelf import Shelf
+from sdxl_gateway.gateway import Gateway
+from sdxl_gateway.jobs.backend import ProcessBackend
+from sdxl_gateway.storage.images import ImageStore
+from sdxl_gateway.telemetry.logs import configure_logs
+from sdxl_gateway.telemetry.metrics import Metrics
+
+
+def serve(settings: Settings) -> None:
+    """Runs the server until it is told to stop. Raises CheckpointProblem before it listens."""
+    server = settings.server
+    config = uvicorn.Config(
+        build_app(settings),
+        host=server.host,
+        port=server.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(server.shutdown_grace_seconds),
+    )
+    uvicorn.Server(config).run()
+
+
+def build_app(settings: Settings) -> Starlette:
+    """The ASGI application; its lifespan starts and stops the engine. Raises CheckpointProblem."""
+    configure_logs(settings.telemetry)
+    checkpoints = open_checkpoints(settings.checkpoints, DEMO_MODEL)
+    adapters = AdapterCatalog(settings.loras, settings.data_directory)
+    adapters.scan()
+    gate = Gate(settings, checkpoints, adapters)
+    shelf = Shelf(settings, checkpoints, adapters, gate.names)
+    _check_default(settings, gate)
+    metrics = Metrics([*checkpoints, *settings.models], settings.telemetry.lora_label_limit)
+    backend = ProcessBackend(
+        _engine_process(settings, gate),
+        queue_size=settings.limits.queue_size,
+        measure=partial(_measured, metrics, shelf),
+    )
+    metrics.follow_gauges(
+        queue_depth=lambda: backend.waiting, in_flight=lambda: backend.running, ready=lambda: backend.ready
+    )
+    images = ImageStore(settings.data_directory / "images", keep_seconds=settings.delivery.url_seconds)
+    world = World(
+        gateway=Gateway(settings, gate, shelf, backend, images, metrics),
+        images=images,
+        settings=settings,
+        metrics=metrics.exposition,
+        version=__version__,
+        on_request=partial(_seen, metrics),
+    )
+    return http_app(world, _lifespan(settings, backend, adapters, images))
+
+
+def _check_default(settings: Settings, gate: Gate) -> None:
+    try:
+        gate.names.choose(None)
+    except GatewayError as error:
+        raise CheckpointProblem(f"default_model: {error.message}") from error
+
+
+def _engine_process(settings: Settings, gate: Gate) -> EngineProcess:
+    """The engine loads the first checkpoint at its start: the default model's goes there."""
+    first = gate.names.choose(None).checkpoint.name
+    ordered = {first: settings.checkpoints[first], **settings.checkpoints}
+    return settings.engine_process().model_copy(update={"checkpoints": ordered})
+
+
+def _measured(metrics: Metrics, shelf: Shelf, measurement: Measurement) -> None:
+    metrics.on_measurement(measurement)
+    shelf.measured(measurement)
+
+
+def _seen(metrics: Metrics, seen: RequestSeen) -> None:
+    metrics.on_request(seen.operation, seen.model, seen.status, seen.seconds, seen.retry_count)
+    metrics.on_ignored(len(seen.ignored))
+
+
+def _lifespan(
+    settings: Settings, backend: ProcessBackend, adapters: AdapterCatalog, images: ImageStore
+) -> Callable[[Starlette], Any]:
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await backend.start()
+            stack.push_async_callback(backend.stop, settings.server.shutdown_grace_seconds)
+            if settings.loras.watch:
+                await stack.enter_async_context(_in_background(adapters.watch()))
+            await stack.enter_async_context(_in_background(images.sweeping()))
+            yield
+
+    return lifespan
+
+
+@asynccontextmanager
+async def _in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,65 @@
+"""Takes a recipe, gives what the caller is told of it: how to make the picture again, and how much work it was."""
+
+from __future__ import annotations
+
+import re
+from math import ceil
+from typing import Any
+
+from sdxl_gateway.core.recipe import Blend, Recipe
+
+PIXELS_PER_TOKEN = 128 * 128
+_WORDS = re.compile(r"\w+|[^\w\s]")
+
+
+def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
+    """Everything that decides the pixels of the picture painted from `seed`; the same values paint it again."""
+    told: dict[str, Any] = {
+        "task": recipe.task.value,
+        "checkpoint": recipe.checkpoint,
+        "checkpoint_digest": recipe.checkpoint_digest,
+        "loras": _loras(recipe.blend),
+        "prompt": recipe.prompt,
+        "negative_prompt": recipe.negative_prompt,
+        "size": f"{recipe.width}x{recipe.height}",
+        "painted_size": f"{recipe.paint_width}x{recipe.paint_height}",
+        "steps": recipe.steps,
+        "guidance_scale": recipe.guidance_scale,
+        "sampler": recipe.sampler,
+        "strength": recipe.strength,
+        "seed": seed,
+        "version": version,
+    }
+    if (recipe.width, recipe.height) != (recipe.paint_width, recipe.paint_height):
+        told["resized_with"] = "lanczos"
+    return told
+
+
+def _loras(blend: Blend) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": part.name,
+            "digest": part.digest,
+            "weight": part.weight,
+            "text_encoder_weight": part.text_encoder_weight,
+        }
+        for part in blend.parts
+    ]
+
+
+def usage(recipe: Recipe, *, has_input: bool) -> dict[str, Any]:
+    """OpenAI's usage object. One image token is 128 x 128 painted pixels, for output times each denoising step.
+
+    Text tokens count words and punctuation marks of both prompts.
+    """
+    painted = recipe.paint_width * recipe.paint_height / PIXELS_PER_TOKEN
+    text = len(_WORDS.findall(f"{recipe.prompt} {recipe.negative_prompt}"))
+    image = ceil(painted) if has_input else 0
+    output = ceil(painted * recipe.denoise_steps * recipe.count)
+    return {
+        "input_tokens": text + image,
+        "input_tokens_details": {"text_tokens": text, "image_tokens": image},
+        "output_tokens": output,
+        "output_tokens_details": {"image_tokens": output, "text_tokens": 0},
+        "total_tokens": text + image + output,
+    }
