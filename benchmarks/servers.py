@@ -19,14 +19,15 @@ START_SECONDS = 120.0
 
 
 @contextmanager
-def gateway(threads: int) -> Iterator[str]:
-    """The address of a gateway painting the demo model with this many torch threads."""
+def gateway(threads: int, **more: str) -> Iterator[str]:
+    """The address of a gateway painting the demo model with this many torch threads; `more` is environment."""
     with TemporaryDirectory() as data:
         settings = {
             "SDXL_GATEWAY__DATA_DIRECTORY": data,
             "SDXL_GATEWAY__ENGINE__THREADS": str(threads),
             "SDXL_GATEWAY__ENGINE__DEVICE": "cpu",
             "SDXL_GATEWAY__TELEMETRY__LOG_LEVEL": "error",
+            **more,
         }
         port = free_port()
         command = [sys.executable, "-m", "sdxl_gateway", "serve", "--host", "127.0.0.1", "--port", str(port)]

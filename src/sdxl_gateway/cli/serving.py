@@ -79,5 +79,5 @@ def ready_words(url: str, model: str) -> str:
     return (
         f"\nReady at {url}/v1 - try:\n\n"
         f"  curl {url}/v1/images/generations -H 'content-type: application/json' \\\n"
-        f'    -d \'{{"model": "{model}", "prompt": "a lighthouse at dusk", "response_format": "url"}}\'\n'
+        f'    -d \'{{"model": "{model}", "prompt": "a large red circle", "response_format": "url"}}\'\n'
     )

@@ -1,0 +1,54 @@
+"""The README's examples, run as they stand against a server started as it says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmarks.servers import gateway
+
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+ADDRESS = "http://127.0.0.1:8000"
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+CURL = re.findall(r"```sh\n(curl .*?)```", README, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A server whose pictures take four steps: what matters here is that the examples run."""
+    with gateway(1, SDXL_GATEWAY__CHECKPOINTS__DEMO__STEPS="4") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The examples share a folder: the later ones change pictures that the first one painted."""
+    return tmp_path_factory.mktemp("readme")
+
+
+@pytest.mark.parametrize("example", PYTHON, ids=range(len(PYTHON)))
+def test_python_example(example: str, url: str, place: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", example.replace(ADDRESS, url)], cwd=place, capture_output=True, text=True, timeout=300
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    with Image.open(place / "star.png") as star:
+        assert star.size == (256, 256)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.parametrize("example", CURL, ids=range(len(CURL)))
+def test_curl_example(example: str, url: str) -> None:
+    command = example.replace(ADDRESS, url).replace("curl ", "curl --fail --silent ", 1)
+    ran = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=300)
+
+    assert ran.returncode == 0, ran.stderr
+    assert '"url": "' in ran.stdout
