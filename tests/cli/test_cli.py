@@ -86,6 +86,19 @@ def test_check_names_every_problem_and_fails() -> None:
     assert any("broken" in problem for problem in problems)
 
 
+def test_check_names_what_the_settings_name_and_is_not_there() -> None:
+    Path("s.toml").write_text(
+        'default_model = "nobody"\n[models.style]\nloras = [{ name = "lost" }]\n[aliases]\n"x-*" = "neither"\n', "utf-8"
+    )
+
+    result = runner.invoke(app, ["check", "--json", "--config", "s.toml"])
+    problems = json.loads(result.stdout)["problems"]
+
+    assert [problem.partition(":")[0] for problem in problems] == ["default_model", "models.style", "aliases.x-*"]
+    assert "lost" in problems[1]
+    assert result.exit_code == 1
+
+
 def test_check_tells_wrong_settings_as_a_problem() -> None:
     Path("s.toml").write_text("[server]\nprot = 1\n", "utf-8")
 

@@ -15,7 +15,8 @@ from sdxl_gateway.catalog.scan import ScanLimits
 from sdxl_gateway.cli.adapters import content_digest, limits_of, report_on
 from sdxl_gateway.cli.asking import settings_for
 from sdxl_gateway.config import DEMO_MODEL, ConfigProblem, Settings
-from sdxl_gateway.core.errors import AdapterRefused
+from sdxl_gateway.core.errors import AdapterRefused, Refusal
+from sdxl_gateway.gate.models import DEFAULT, ModelNames
 from sdxl_gateway.telemetry.device import describe_device
 
 
@@ -60,7 +61,12 @@ def run(config: Path | None, loras: Path | None, model: str | None, as_json: boo
 def inspect(settings: Settings) -> Found:
     """Open every checkpoint and LoRA; nothing is loaded onto a device."""
     found = Found(device=describe_device(settings.engine.device))
-    _look_at_loras(settings, found, _open_checkpoints(settings, found))
+    checkpoints = _open_checkpoints(settings, found)
+    adapters = AdapterCatalog(settings.loras, settings.data_directory)
+    adapters.scan()
+    _look_at_loras(settings, found, checkpoints, adapters)
+    if checkpoints:
+        _look_at_names(settings, found, checkpoints, adapters)
     return found
 
 
@@ -77,12 +83,12 @@ def _open_checkpoints(settings: Settings, found: Found) -> list[CheckpointEntry]
     return opened
 
 
-def _look_at_loras(settings: Settings, found: Found, checkpoints: list[CheckpointEntry]) -> None:
-    catalog = AdapterCatalog(settings.loras, settings.data_directory)
-    catalog.scan()
-    found.problems.extend(f"LoRA {problem.name}: {problem.message}" for problem in catalog.problems)
+def _look_at_loras(
+    settings: Settings, found: Found, checkpoints: list[CheckpointEntry], adapters: AdapterCatalog
+) -> None:
+    found.problems.extend(f"LoRA {problem.name}: {problem.message}" for problem in adapters.problems)
     limits = limits_of(settings)
-    for entry in catalog.list():
+    for entry in adapters.list():
         refusals = [_refusal(entry.path, checkpoint, limits) for checkpoint in checkpoints]
         if refusals and None not in refusals:
             found.problems.append(f"LoRA {entry.name}: {refusals[0]}")
@@ -98,6 +104,22 @@ def _refusal(path: Path, checkpoint: CheckpointEntry, limits: ScanLimits) -> str
     except AdapterRefused as refused:
         return refused.message
     return None
+
+
+def _look_at_names(
+    settings: Settings, found: Found, checkpoints: list[CheckpointEntry], adapters: AdapterCatalog
+) -> None:
+    """What the settings name must be there: the default model, the parts of house styles, the aliases' targets."""
+    names = ModelNames(settings, {checkpoint.name: checkpoint for checkpoint in checkpoints}, adapters)
+    named = {"default_model": settings.default_model}
+    named |= {f"models.{name}": name for name in settings.models}
+    named |= {f"aliases.{glob}": target for glob, target in settings.aliases.items() if target != DEFAULT}
+    for key, name in named.items():
+        try:
+            for lora in names.choose(name).parts:
+                adapters.find(lora.part.name)
+        except Refusal as refusal:
+            found.problems.append(f"{key}: {refusal.message}")
 
 
 def _lines(found: Found) -> Iterator[str]:
