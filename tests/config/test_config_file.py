@@ -43,7 +43,7 @@ def test_every_value_in_the_file_is_the_default() -> None:
     defaults = _code_defaults()
     for key, value in _leaves(_written()):
         if key == "checkpoints.demo":
-            assert value == {"path": "demo"}
+            assert Checkpoint.model_validate(value) == Settings().checkpoints["demo"]
         else:
             assert value == defaults[key], key
 
