@@ -16,6 +16,7 @@ from sdxl_gateway.api.routes import http_app
 from sdxl_gateway.api.world import RequestSeen, World
 from sdxl_gateway.catalog.adapters import AdapterCatalog
 from sdxl_gateway.catalog.checkpoints import CheckpointProblem, open_checkpoints
+from sdxl_gateway.catalog.store import prune
 from sdxl_gateway.config import DEMO_MODEL, EngineProcess, Settings
 from sdxl_gateway.core.errors import GatewayError
 from sdxl_gateway.core.events import Measurement
@@ -73,6 +74,12 @@ def build_app(settings: Settings) -> Starlette:
     return http_app(world, _lifespan(settings, backend, adapters, images))
 
 
+def _prune(settings: Settings) -> None:
+    """Only before the engine runs: no copy is in use then."""
+    loras = settings.loras
+    prune(settings.data_directory, (), max_age_seconds=loras.store_seconds, max_total_bytes=loras.store_max_bytes)
+
+
 def _check_default(settings: Settings, gate: Gate) -> None:
     try:
         gate.names.choose(None)
@@ -103,6 +110,7 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            await asyncio.to_thread(_prune, settings)
             await backend.start()
             stack.push_async_callback(backend.stop, settings.server.shutdown_grace_seconds)
             if settings.loras.watch:

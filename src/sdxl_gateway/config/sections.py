@@ -107,6 +107,8 @@ class Loras(Section):
     max_file_bytes: Bytes = 2 * 2**30
     max_header_bytes: Bytes = 16 * 2**20
     max_tensors: Annotated[int, Field(ge=1)] = 20_000
+    store_seconds: Seconds = 30 * 86400.0
+    store_max_bytes: Bytes = 64 * 2**30
 
 
 class Limits(Section):
