@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from math import prod
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdxl_gateway.catalog.header import Header, TensorInfo
+from sdxl_gateway.catalog.header import DTYPE_BYTES, Header, TensorInfo
 from sdxl_gateway.catalog.modules import sgm_names
 from sdxl_gateway.catalog.plan import AdapterPlan, plan_adapter
 from sdxl_gateway.core.errors import AdapterRefused
@@ -101,8 +102,27 @@ def test_one_trainer_names_with_embeddings() -> None:
     assert {part.module for part in found.parts} == set(ALL)
     assert found.tokens == {
         "my.token": {"clip_l": "bundle_emb.my.token.clip_l", "clip_g": "bundle_emb.my.token.clip_g"},
-        "other": {"clip_g_out": "bundle_emb.other.clip_g_out"},
     }
+    assert found.unmatched == ("bundle_emb.other.clip_g_out",)
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "dtype", "message"),
+    [
+        ("bundle_emb.<cat>.clip_l", (2, 1280), "F16", "'<cat>' is 2x1280 for clip_l, where words are 768 wide"),
+        ("bundle_emb.<cat>.clip_g", (768,), "F16", "'<cat>' is 768 for clip_g, where words are 1280 wide"),
+        ("bundle_emb.<cat>.clip_g", (1, 2, 1280), "F16", "'<cat>'"),
+        ("bundle_emb.<cat>.clip_g", (0, 1280), "F16", "'<cat>'"),
+        ("bundle_emb.<cat>.clip_l", (2, 768), "I8", "'<cat>' holds I8"),
+        ("bundle_emb. .clip_l", (2, 768), "F16", "without a name"),
+    ],
+)
+def test_embeddings_that_no_encoder_can_read(key: str, shape: Shape, dtype: str, message: str) -> None:
+    factors = make_header(lora_tensors({TO_Q: (1280, 1280)}))
+    end = factors.data_bytes + prod(shape) * DTYPE_BYTES[dtype]
+    header = Header({**factors.tensors, key: TensorInfo(dtype, shape, factors.data_bytes, end)})
+    with pytest.raises(AdapterRefused, match=message):
+        plan_adapter(header, SHAPES)
 
 
 def test_old_text_encoder_names() -> None:
@@ -520,3 +540,10 @@ def test_an_alpha_may_be_a_whole_number() -> None:
     alpha = TensorInfo("I64", (), factors.data_bytes, factors.data_bytes + 8)
     found = plan_adapter(Header({**factors.tensors, f"{TO_Q}.alpha": alpha}), SHAPES)
     assert found.parts[0].tensors["alpha"] == f"{TO_Q}.alpha"
+
+
+def test_an_alpha_is_no_truth_value() -> None:
+    factors = make_header({f"{TO_Q}.lora_down.weight": (4, 1280), f"{TO_Q}.lora_up.weight": (1280, 4)})
+    alpha = TensorInfo("BOOL", (), factors.data_bytes, factors.data_bytes + 1)
+    with pytest.raises(AdapterRefused, match=r"'alpha' for the layer .* holds BOOL"):
+        plan_adapter(Header({**factors.tensors, f"{TO_Q}.alpha": alpha}), SHAPES)

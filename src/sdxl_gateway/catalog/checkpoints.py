@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,15 @@ from sdxl_gateway.core.errors import AdapterRefused
 COMPONENTS = ("unet", "text_encoder", "text_encoder_2")
 PIPELINES = ("StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline", "StableDiffusionXLImg2ImgPipeline")
 DEMO = "demo"
+SDXL_SAMPLE_SIZE = 128
+VAE_FACTOR = 8
 NATIVE_BUDGET = 1.55
 """How far above its training area SDXL still paints well: 1.6 of 1.05 megapixels."""
 _MAX_HEADER_BYTES = 64 * 2**20
 _MAX_TENSORS = 100_000
 _SAMPLE_BYTES = 64 * 2**10
 _SAMPLES = 16
+_VARIANT = re.compile(r"\.(fp16|bf16|non_ema)[.-]")
 
 
 class CheckpointProblem(Exception):
@@ -65,12 +69,18 @@ def open_checkpoint(name: str, section: CheckpointSettings, demo: Path) -> Check
         raise CheckpointProblem(f"Checkpoint '{name}' is a {index.get('_class_name')}, not an SDXL pipeline.")
     if list(folder.rglob("*.py")):
         raise CheckpointProblem(f"Checkpoint '{name}' brings Python code along; such folders are not served.")
-    sample_size = int(_read_json(folder / "unet" / "config.json", name).get("sample_size") or 128)
-    area = (sample_size * 8) ** 2
+    area = _training_area(folder, name)
     budget = section.native_pixels or int(area * NATIVE_BUDGET)
     created = int((folder / "model_index.json").stat().st_mtime)
     shapes = module_shapes(folder)
     return CheckpointEntry(name, folder, fingerprint(folder), created, shapes, min(area, budget), budget)
+
+
+def _training_area(folder: Path, name: str) -> int:
+    latent_side = _read_json(folder / "unet" / "config.json", name).get("sample_size") or SDXL_SAMPLE_SIZE
+    if type(latent_side) is not int or latent_side < 8:
+        raise CheckpointProblem(f"Checkpoint '{name}': 'unet/config.json' has no usable 'sample_size'.")
+    return (latent_side * VAE_FACTOR) ** 2
 
 
 def resolve_folder(path: str, demo: Path) -> Path:
@@ -121,7 +131,7 @@ def _module_name(component: str, module: str) -> str:
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of one component: the plain set where both plain and variant (fp16) ones lie there."""
     found = sorted(folder.glob("*.safetensors"))
-    plain = [path for path in found if ".fp16." not in path.name and ".non_ema." not in path.name]
+    plain = [path for path in found if not _VARIANT.search(path.name)]
     return plain or found
 
 
@@ -141,12 +151,12 @@ def fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.suffix in {".json", ".safetensors", ".txt"} and path.is_file():
-            digest.update(str(path.relative_to(folder)).encode())
+            digest.update(path.relative_to(folder).as_posix().encode())
             _update_with_samples(digest, path)
     return digest.hexdigest()
 
 
-def _update_with_samples(digest: Any, path: Path) -> None:
+def _update_with_samples(digest: hashlib._Hash, path: Path) -> None:
     size = path.stat().st_size
     digest.update(size.to_bytes(8, "little"))
     with path.open("rb") as file:
@@ -160,6 +170,9 @@ def _update_with_samples(digest: Any, path: Path) -> None:
 
 def _read_json(path: Path, name: str) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text("utf-8")))
+        found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointProblem(f"Checkpoint '{name}': '{path.name}' is missing or not readable.") from error
+    if not isinstance(found, dict):
+        raise CheckpointProblem(f"Checkpoint '{name}': '{path.name}' is not a JSON object.")
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from math import prod
 
+from sdxl_gateway.catalog.modules import CLIP_ENCODERS
 from sdxl_gateway.core.errors import AdapterRefused
 
 Shape = tuple[int, ...]
@@ -82,6 +83,17 @@ def _check_magnitude(module: str, magnitude: Shape | None, weight: Shape) -> Non
     if not by_row and not (len(magnitude) > 1 and prod(magnitude) == inputs == magnitude[1]):
         raise AdapterRefused(
             f"The LoRA's DoRA magnitude for the layer '{module}' is {_text(magnitude)}; the layer is {_text(weight)}."
+        )
+
+
+def check_token(token: str, encoder: str, vectors: Shape, shapes: Shapes) -> None:
+    """Raises AdapterRefused unless `vectors` (count, width) can stand for a word of the encoder (clip_l, clip_g)."""
+    if not token.strip():
+        raise AdapterRefused("The LoRA brings an embedding without a name.")
+    width = shapes.get(f"{CLIP_ENCODERS[encoder]}.text_model.embeddings.token_embedding", ())[1:]
+    if len(vectors) not in (1, 2) or vectors[-1:] != width or prod(vectors) == 0:
+        raise AdapterRefused(
+            f"The embedding '{token[:100]}' is {_text(vectors)} for {encoder}, where words are {_text(width)} wide."
         )
 
 

@@ -20,6 +20,7 @@ DTYPE_BYTES = {
     "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
 }  # fmt: skip
 FLOAT_DTYPES = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
+INTEGER_DTYPES = frozenset({"I64", "I32", "I16", "I8", "U8"})
 MAX_NAME_CHARS = 512
 MAX_RANK = 8
 MAX_SIDE = 2**40

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 UNET, TEXT, TEXT_2 = "unet", "text_encoder", "text_encoder_2"
+CLIP_ENCODERS = {"clip_l": TEXT, "clip_g": TEXT_2}
+"""The text encoders by the names bundled embeddings call them."""
 
 DOTTED_PREFIXES = (
     ("base_model.model.", ""),

@@ -12,11 +12,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 
 from sdxl_gateway.core.errors import InvalidRequest, ModelNotFound
 
 WEIGHT_LIMIT = 4.0
 MAX_NAME_CHARS = 512
+MAX_NAMES_COMPARED = 1000
+UNKNOWN = "The model "
 _WEIGHT = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)")
 _TAG = re.compile(r"<(?:lora|lyco):([^<>:]+)((?::[^<>:]*)*)>", re.IGNORECASE)
 
@@ -58,8 +61,8 @@ def checked_weight(weight: float, *, param: str) -> float:
 def cut_prompt_tags(prompt: str) -> tuple[str, tuple[Part, ...]]:
     """A1111's `<lora:name:weight>` tags, cut out of the prompt.
 
-    One number is the weight of everything; two are the text encoders' and the UNet's; `te=` and `unet=` name them.
-    Raises InvalidRequest naming `prompt`.
+    One number is the weight of everything; two are the text encoders' and the UNet's; `te=` and `unet=` name them,
+    and beside `unet=` alone the text encoders' is 1. Raises InvalidRequest naming `prompt`.
     """
     parts = tuple(_tag_part(match) for match in _TAG.finditer(prompt))
     if not parts:
@@ -68,12 +71,22 @@ def cut_prompt_tags(prompt: str) -> tuple[str, tuple[Part, ...]]:
 
 
 def _tag_part(match: re.Match[str]) -> Part:
-    name, fields = match[1].strip(), [field.strip() for field in match[2].split(":")[1:]]
-    named = dict(field.split("=", 1) for field in fields if "=" in field)
-    numbers = [_tag_number(field, match[0]) for field in fields if "=" not in field and field]
-    text = _tag_number(named["te"], match[0]) if "te" in named else (numbers[0] if numbers else None)
-    unet = _tag_number(named["unet"], match[0]) if "unet" in named else (numbers[1] if len(numbers) > 1 else text)
-    return Part(name, unet, text if text != unet else None)
+    weights = _tag_weights(match)
+    if "unet" not in weights:
+        return Part(match[1].strip(), weights.get("te"))
+    unet, text = weights["unet"], weights.get("te", 1.0)
+    return Part(match[1].strip(), unet, text if text != unet else None)
+
+
+def _tag_weights(match: re.Match[str]) -> dict[str, float]:
+    """What a tag says of "te" and "unet"; fields of other names belong to other tools."""
+    fields = [field.strip() for field in match[2].split(":")[1:]]
+    said = dict(zip(("te", "unet"), (field for field in fields if field and "=" not in field), strict=False))
+    for field in fields:
+        key, is_named, value = field.partition("=")
+        if is_named and key.strip().lower() in ("te", "unet"):
+            said[key.strip().lower()] = value.strip()
+    return {key: _tag_number(text, match[0]) for key, text in said.items()}
 
 
 def _tag_number(text: str, tag: str) -> float:
@@ -83,10 +96,16 @@ def _tag_number(text: str, tag: str) -> float:
 
 
 def not_found(name: str, known: Iterable[str], *, param: str = "model") -> ModelNotFound:
-    """The error for an unknown name, with the nearest known one."""
-    near = get_close_matches(name, list(known), n=1)
+    """The error for an unknown name, with the nearest known one (of the first thousand: each costs a comparison)."""
+    near = get_close_matches(name, list(islice(known, MAX_NAMES_COMPARED)), n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return ModelNotFound(f"The model {shown(name)} does not exist.{hint}", param=param)
+    return ModelNotFound(f"{UNKNOWN}{shown(name)} does not exist.{hint}", param=param)
+
+
+def lora_not_found(error: ModelNotFound, *, param: str) -> ModelNotFound:
+    """The same error where only a LoRA could have been meant."""
+    said = error.message
+    return ModelNotFound("The LoRA " + said.removeprefix(UNKNOWN).removeprefix("The LoRA "), param=param)
 
 
 def shown(text: str) -> str:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sdxl_gateway.catalog.families import cross_attention_width, family_by_width, foreign_family, told_family
-from sdxl_gateway.catalog.fit import check_roles, check_shapes, rank_of
-from sdxl_gateway.catalog.header import FLOAT_DTYPES, Header, TensorInfo
+from sdxl_gateway.catalog.fit import check_roles, check_shapes, check_token, rank_of
+from sdxl_gateway.catalog.header import FLOAT_DTYPES, INTEGER_DTYPES, Header, TensorInfo
 from sdxl_gateway.catalog.modules import Found, ModuleNames
 from sdxl_gateway.catalog.peft import PeftScales, read_scales
 from sdxl_gateway.catalog.spellings import OLD_DIFFUSERS, PEFT, Spelled, foreign_algorithm, spelled
@@ -20,8 +20,10 @@ from sdxl_gateway.core.errors import AdapterRefused
 
 SHOWN_NAMES = 3
 ONE_TRAINER = "OneTrainer"
-_TOKEN = re.compile(r"bundle_emb\.(?P<token>.+)\.(?P<encoder>clip_l|clip_g)(?P<output>_out)?\Z")
-_HARMLESS = re.compile(r"(emb_params|string_to_param.*|global_step|epoch|clip_[lg]|.*logit_scale.*|.*position_ids)\Z")
+_TOKEN = re.compile(r"bundle_emb\.(?P<token>.+)\.(?P<encoder>clip_l|clip_g)\Z")
+_HARMLESS = re.compile(
+    r"(bundle_emb\..+_out|emb_params|string_to_param.*|global_step|epoch|clip_[lg]|.*logit_scale.*|.*position_ids)\Z"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class ModulePart:
 class AdapterPlan:
     """Everything a file changes in one checkpoint. `unmatched` are known extras that change nothing.
 
-    `tokens` maps a bundled embedding's trigger token to its tensors ("clip_l", "clip_g").
+    `tokens` maps a bundled embedding's trigger token to its tensors ("clip_l", "clip_g"): vectors that stand for it.
     """
 
     dialect: str
@@ -87,6 +89,8 @@ def plan_adapter(header: Header, shapes: Mapping[str, tuple[int, ...]]) -> Adapt
     if not gathered.layers:
         raise AdapterRefused("Nothing in this file changes a layer of the checkpoint.")
     parts = tuple(_part(module, layer, header, shapes[module], scales) for module, layer in gathered.layers.items())
+    for token, tensors in gathered.tokens.items():
+        _check_token(token, {encoder: header.tensors[key] for encoder, key in tensors.items()}, shapes)
     return AdapterPlan(_dialect(header, gathered), parts, tuple(gathered.extras), gathered.tokens, header.metadata)
 
 
@@ -107,7 +111,7 @@ def _gather(header: Header, names: ModuleNames, component: str | None) -> _Gathe
     found_by_raw: dict[str, Found | None] = {}
     for key in header.tensors:
         if match := _TOKEN.match(key):
-            gathered.tokens.setdefault(match["token"], {})[match["encoder"] + (match["output"] or "")] = key
+            gathered.tokens.setdefault(match["token"], {})[match["encoder"]] = key
             continue
         what = spelled(key)
         if what is None:
@@ -153,8 +157,16 @@ def _part(module: str, layer: _Layer, header: Header, weight: tuple[int, ...], s
 
 def _check_dtypes(module: str, infos: Mapping[str, TensorInfo]) -> None:
     for role, info in infos.items():
-        if info.dtype not in FLOAT_DTYPES and role != "alpha":
+        # Some trainers leave alpha as the whole number it was in their settings.
+        if info.dtype not in (FLOAT_DTYPES | INTEGER_DTYPES if role == "alpha" else FLOAT_DTYPES):
             raise AdapterRefused(f"The LoRA's '{role}' for the layer '{module}' holds {info.dtype}, not real numbers.")
+
+
+def _check_token(token: str, infos: Mapping[str, TensorInfo], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    for encoder, info in infos.items():
+        if info.dtype not in FLOAT_DTYPES:
+            raise AdapterRefused(f"The embedding '{token[:100]}' holds {info.dtype}, not real numbers.")
+        check_token(token, encoder, info.shape, shapes)
 
 
 def _dialect(header: Header, gathered: _Gathered) -> str:

@@ -37,7 +37,8 @@ class AdapterReport:
     """What loading an adapter means for one checkpoint.
 
     `algorithms` and `parts` count modules ("lora": 722; "unet": 722); `unmatched` lists at most 20 of the
-    `unmatched_count` tensors that change nothing; `embeddings` are bundled trigger tokens, which are not applied.
+    `unmatched_count` tensors that change nothing; `embeddings` are bundled trigger tokens, applied where a prompt
+    holds them and the text encoder weight is not 0.
     """
 
     dialect: str

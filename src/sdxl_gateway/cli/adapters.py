@@ -72,7 +72,7 @@ def _report_lines(file: Path, report: AdapterReport, checkpoint: str) -> Iterabl
     for name in report.unmatched:
         yield f"  not used   {name}"
     if report.embeddings:
-        yield f"embeddings   {', '.join(report.embeddings)} (not applied)"
+        yield f"embeddings   {', '.join(report.embeddings)}"
     if report.trigger_words:
         yield f"triggers     {', '.join(report.trigger_words)}"
     yield f"stored as    {report.dtype}, {report.size_bytes} bytes"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from sdxl_gateway.core.recipe import Blend
 from sdxl_gateway.engine.checkpoint import Checkpoint
+from sdxl_gateway.engine.lora.formats import Words
+from sdxl_gateway.engine.tokens import NO_WORDS, readers_of
 
 CACHE_BYTES = 64 * 2**20
 SHOWN_CHARS = 120
@@ -63,30 +64,21 @@ def embedding_key(checkpoint: Checkpoint, blend: Blend, text: str) -> EmbeddingK
     return checkpoint.name, blend.text_key, text
 
 
-def encode_text(checkpoint: Checkpoint, text: str) -> Embedding:
-    """With the text encoders' weights as they are now."""
+def encode_text(checkpoint: Checkpoint, text: str, words: Words = NO_WORDS) -> Embedding:
+    """With the text encoders' weights as they are now, and `words` standing for the vectors given, by component."""
     states: list[Tensor] = []
     pooled: Tensor | None = None
-    for tokenizer, encoder in zip(checkpoint.tokenizers, checkpoint.text_encoders, strict=True):
-        output = encoder(_token_ids(tokenizer, text).to(encoder.device), output_hidden_states=True)
+    readers = readers_of(checkpoint, words)
+    for reader, encoder in zip(readers, checkpoint.text_encoders, strict=True):
+        ids = reader.framed(reader.ids(text))
+        with reader.knowing(ids):
+            output = encoder(ids.to(encoder.device), output_hidden_states=True)
         states.append(output.hidden_states[-2])
         if output[0].ndim == 2:
             pooled = output[0]
     if pooled is None:
         raise RuntimeError("the second text encoder gives no pooled state")
-    return Embedding(torch.cat(states, dim=-1), pooled, _cut(checkpoint.tokenizers[0], text))
-
-
-def _token_ids(tokenizer: Any, text: str) -> Tensor:
-    longest = tokenizer.model_max_length
-    inputs = tokenizer(text, padding="max_length", max_length=longest, truncation=True, return_tensors="pt")
-    return inputs.input_ids  # type: ignore[no-any-return]
-
-
-def _cut(tokenizer: Any, text: str) -> str:
-    ids = tokenizer(text).input_ids
-    longest = tokenizer.model_max_length
-    return str(tokenizer.decode(ids[longest - 1 : -1])).strip() if len(ids) > longest else ""
+    return Embedding(torch.cat(states, dim=-1), pooled, readers[0].cut(readers[0].ids(text)))
 
 
 def cut_warning(field: str, embedding: Embedding) -> tuple[str, ...]:

@@ -99,7 +99,9 @@ class DiffusionEngine:
     def _embedding(self, mounted: Mounted, blend: Blend, text: str) -> Embedding:
         def make() -> Embedding:
             mounted.switcher.put_on_text(blend)
-            return _inferred(lambda checkpoint: encode_text(checkpoint, text), mounted.checkpoint)
+            return _inferred(
+                lambda checkpoint: encode_text(checkpoint, text, mounted.switcher.words), mounted.checkpoint
+            )
 
         return self._embeddings.get(embedding_key(mounted.checkpoint, blend, text), make)
 

@@ -125,6 +125,20 @@ def test_an_absent_or_zero_alpha_leaves_the_factors_alone(shelf: Shelf) -> None:
         assert factors.scale == 1.0
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8])
+def test_alpha_may_be_a_whole_number(shelf: Shelf, dtype: torch.dtype) -> None:
+    shelf.add("aa", [(Q, "lora", lora(32, 32, rank=4) | {"alpha": torch.tensor(3, dtype=dtype)})])
+    factors = read(shelf).deltas[f"{Q}.weight"].low_rank()
+    assert factors is not None
+    assert factors.scale == 0.75
+
+
+def test_alpha_may_not_be_a_truth_value(shelf: Shelf) -> None:
+    shelf.add("aa", [(Q, "lora", lora(32, 32) | {"alpha": torch.tensor(True)})])
+    with pytest.raises(AdapterRefused, match="BOOL"):
+        lay_out(shelf.open("aa"))
+
+
 def test_the_private_store_is_opened_by_digest_and_planned(tmp_path: Path) -> None:
     """kohya's spelling of a real module name, found among the checkpoint's shapes."""
     digest = "ab" * 32

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sdxl_gateway.core.errors import AdapterRefused, DoesNotFit
 from sdxl_gateway.core.events import BlendSwitched
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.core.recipe import Blend
 from sdxl_gateway.engine.lora.cache import AdapterCache
-from sdxl_gateway.engine.lora.formats import Adapter
+from sdxl_gateway.engine.lora.formats import Adapter, Words
 from sdxl_gateway.engine.lora.layers import Layer, Mix, PristineHome, PristineStore, layers_of, restore
 from sdxl_gateway.engine.lora.merge import Change, LayerWriter, Share, full_precision, write_stack
 from sdxl_gateway.engine.vram import Ledger
@@ -58,6 +58,7 @@ class BlendSwitcher:
         self._pristine = PristineStore(ledger, pristine, name)
         self._writer = LayerWriter(cache.dense)
         self._on: dict[tuple[str, ...], Mix | None] = {UNET: (), TEXT: ()}
+        self._words: Words = {}
         self._fitting: set[str] = set()
         on_cpu = all(layer.parameter.device.type == "cpu" for layer in self._layers.values())
         self._stacks = (
@@ -73,6 +74,11 @@ class BlendSwitcher:
     def text_mix(self) -> Mix:
         """The adapters on the text encoders now, as `Blend.text_key`."""
         return self._on[TEXT] or ()
+
+    @property
+    def words(self) -> Words:
+        """What the adapters on the text encoders now teach: lower-case word to component to vectors, float32."""
+        return self._words
 
     def put_on(self, blend: Blend) -> None:
         """Text encoders and UNet; errors as `put_on_unet`."""
@@ -106,7 +112,9 @@ class BlendSwitcher:
 
     def _switch(self, components: tuple[str, ...], mix: Mix) -> int:
         """The number of layers rewritten."""
-        changes = self._wanted(components, mix)
+        adapters = {digest: self._cache.use(digest) for digest, _ in mix}
+        words = _taught(adapters.values()) if components == TEXT else self._words
+        changes = self._wanted(components, mix, adapters)
         bare = [layer for layer in self._touched(components) if layer.name not in changes]
         todo = self._to_write(changes)
         for change in todo:
@@ -121,17 +129,19 @@ class BlendSwitcher:
         except BaseException as error:
             restore(self._touched(components))
             self._on[components] = ()
+            self._words = {} if components == TEXT else self._words
             if isinstance(error, torch.OutOfMemoryError):
                 raise DoesNotFit("The device has no room left to put this LoRA blend on.") from error
             raise
         self._on[components] = mix
+        self._words = words
         return len(bare) + len(todo)
 
-    def _wanted(self, components: tuple[str, ...], mix: Mix) -> dict[str, Change]:
+    def _wanted(self, components: tuple[str, ...], mix: Mix, adapters: Mapping[str, Adapter]) -> dict[str, Change]:
         """Every layer of these components that the mix changes, by name."""
         shares: defaultdict[str, list[Share]] = defaultdict(list)
         for digest, weight in mix:
-            adapter = self._cache.use(digest)
+            adapter = adapters[digest]
             self._refuse_misfit(adapter)
             for name, delta in adapter.deltas.items():
                 if name.partition(".")[0] in components:
@@ -173,6 +183,20 @@ class BlendSwitcher:
             write_stack(stack)
         for change in changes:
             change.layer.mix = change.mix
+
+
+def _taught(adapters: Iterable[Adapter]) -> Words:
+    """Copies, so that no adapter's memory is kept for the sake of its words."""
+    words: dict[str, dict[str, Tensor]] = {}
+    for adapter in adapters:
+        for word, vectors in adapter.words.items():
+            if word.lower() in words:
+                raise AdapterRefused(
+                    f"The word '{word[:100]}' is taught twice in this blend; "
+                    "give all but one of its LoRAs a text encoder weight of 0."
+                )
+            words[word.lower()] = {name: t.to(torch.float32, copy=True) for name, t in vectors.items()}
+    return words
 
 
 def _stacks(layers: Iterable[Layer], stack_bytes: int) -> dict[str, tuple[object, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite, prod
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -24,6 +24,13 @@ FILE_DTYPES = {
     "BF16": torch.bfloat16,
     "F8_E4M3": torch.float8_e4m3fn,
     "F8_E5M2": torch.float8_e5m2,
+}
+ALPHA_DTYPES = FILE_DTYPES | {
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
 }
 # float16 holds every value of both 8-bit kinds exactly, and every device computes with it.
 KEPT_DTYPES = {torch.float64: torch.float32, torch.float8_e4m3fn: torch.float16, torch.float8_e5m2: torch.float16}
@@ -59,12 +66,16 @@ class Part(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AdapterFile:
-    """A file whose header was read and whose parts were planned against the checkpoint."""
+    """A file whose header was read and whose parts were planned against the checkpoint.
+
+    `words` maps a word the file teaches to the tensor that stands for it in each text encoder, by component.
+    """
 
     digest: str
     path: Path
     tensors: Mapping[str, TensorPlace]
     parts: Sequence[Part]
+    words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +100,22 @@ class Layout:
     size_bytes: int
 
 
+Words = Mapping[str, Mapping[str, Tensor]]
+
+
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A file's factors on one device; `deltas` maps "unet.….to_q.weight" or "….bias" to the change it makes there."""
+    """A file's factors on one device; `deltas` maps "unet.….to_q.weight" or "….bias" to the change it makes there.
+
+    `words` maps a word it teaches, by component, to the vectors (count, width) that stand for it.
+    """
 
     digest: str
     deltas: Mapping[str, Delta]
     buffer: Tensor
     layout: Layout
     alpha_values: Mapping[str, float]
+    words: Words
 
     @property
     def size_bytes(self) -> int:
@@ -114,17 +132,18 @@ def lay_out(file: AdapterFile) -> Layout:
     """Raises AdapterRefused for a dtype no factor can have."""
     alphas = {part.tensors["alpha"] for part in file.parts if "alpha" in part.tensors}
     wanted = {key for part in file.parts for key in part.tensors.values()} - alphas
+    wanted |= {key for vectors in file.words.values() for key in vectors.values()}
     slots: dict[str, _Slot] = {}
     size_bytes = 0
     for key in sorted(wanted, key=lambda k: file.tensors[k].start):
-        slot = _slot(file.tensors[key], key, size_bytes)
+        slot = _slot(file.tensors[key], key, size_bytes, FILE_DTYPES)
         slots[key] = slot
         size_bytes = _aligned(slot.offset_bytes + slot.size_bytes)
-    return Layout(file, slots, {key: _slot(file.tensors[key], key, 0) for key in alphas}, size_bytes)
+    return Layout(file, slots, {key: _slot(file.tensors[key], key, 0, ALPHA_DTYPES) for key in alphas}, size_bytes)
 
 
-def _slot(place: TensorPlace, key: str, offset_bytes: int) -> _Slot:
-    dtype = FILE_DTYPES.get(place.dtype)
+def _slot(place: TensorPlace, key: str, offset_bytes: int, dtypes: Mapping[str, torch.dtype]) -> _Slot:
+    dtype = dtypes.get(place.dtype)
     if 0 in place.shape:
         raise AdapterRefused(f"The LoRA file's tensor '{key[:100]}' is empty.")
     if dtype is None:
@@ -204,7 +223,12 @@ def _adapter(layout: Layout, buffer: Tensor, alpha_values: Mapping[str, float]) 
             if name in deltas:
                 raise AdapterRefused(f"The LoRA file changes '{name[:200]}' twice.")
             deltas[name] = delta
-    return Adapter(layout.file.digest, deltas, buffer, layout, alpha_values)
+    words = {word: _vectors(keys, tensors) for word, keys in layout.file.words.items()}
+    return Adapter(layout.file.digest, deltas, buffer, layout, alpha_values, words)
+
+
+def _vectors(keys: Mapping[str, str], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {component: tensors[key].view(-1, tensors[key].shape[-1]) for component, key in keys.items()}
 
 
 def _deltas(

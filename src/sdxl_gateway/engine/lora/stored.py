@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sdxl_gateway.catalog.header import read_header
-from sdxl_gateway.catalog.plan import plan_adapter
+from sdxl_gateway.catalog.modules import CLIP_ENCODERS
+from sdxl_gateway.catalog.plan import AdapterPlan, plan_adapter
 from sdxl_gateway.catalog.store import store_path
 from sdxl_gateway.config import Loras
 from sdxl_gateway.engine.lora.cache import OpenAdapter
@@ -19,6 +20,11 @@ def stored_adapters(data_directory: Path, shapes: Mapping[str, tuple[int, ...]],
     def open_adapter(digest: str) -> AdapterFile:
         path = store_path(data_directory, digest)
         header = read_header(path, max_header_bytes=loras.max_header_bytes, max_tensors=loras.max_tensors)
-        return AdapterFile(digest, path, header.tensors, plan_adapter(header, shapes).parts)
+        plan = plan_adapter(header, shapes)
+        return AdapterFile(digest, path, header.tensors, plan.parts, _words(plan))
 
     return open_adapter
+
+
+def _words(plan: AdapterPlan) -> dict[str, dict[str, str]]:
+    return {word: {CLIP_ENCODERS[name]: key for name, key in keys.items()} for word, keys in plan.tokens.items()}
