@@ -120,15 +120,15 @@ async def _timed_health(client: httpx.AsyncClient) -> float:
     return time.perf_counter() - start
 
 
-def measure(pairs: int, rounds: int, pictures: int, probes: int) -> list[Row]:
-    rows: list[Row] = []
+def measure(pairs: int, rounds: int, pictures: int, probes: int) -> Iterator[Row]:
+    """Each row as soon as it is known."""
+    yield health(os.cpu_count() or 1, probes)
     with gateway(THREADS) as url, httpx.Client(base_url=url, timeout=REQUEST_SECONDS) as client:
         for take in _SEQUENTIAL:
-            rows.append(take(client, pairs))
+            yield take(client, pairs)
         with plain_server(THREADS) as plain_url:
             for steps in (STEPS, FEW_STEPS):
-                rows.append(throughput(url, plain_url, rounds, pictures, steps))
-    return [*rows, health(os.cpu_count() or 1, probes)]
+                yield throughput(url, plain_url, rounds, pictures, steps)
 
 
 _SEQUENTIAL: Sequence[Callable[[httpx.Client, int], Row]] = (overhead, blend_cost, switch_cost)
@@ -138,7 +138,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few samples of each, to see that everything runs")
     quick = parser.parse_args().quick
-    rows = measure(2, 1, 8, 50) if quick else measure(12, 3, 24, HEALTH_PROBES)
+    rows: list[Row] = []
+    for row in measure(2, 1, 8, 50) if quick else measure(12, 3, 24, HEALTH_PROBES):
+        print(f"{row.name}: {row.figure:.3f} ({row.detail})", flush=True)
+        rows.append(row)
     publish(rows, describe_machine(THREADS), "quick.json" if quick else "cpu.json")
 
 
