@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from math import ceil
 from typing import Any
 
 import uvicorn
@@ -28,6 +30,8 @@ from sdxl_gateway.storage.images import ImageStore
 from sdxl_gateway.telemetry.logs import configure_logs
 from sdxl_gateway.telemetry.metrics import Metrics
 
+log = logging.getLogger(__name__)
+
 
 def serve(settings: Settings) -> None:
     """Runs the server until it is told to stop. Raises CheckpointProblem before it listens."""
@@ -39,7 +43,7 @@ def serve(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=int(server.shutdown_grace_seconds),
+        timeout_graceful_shutdown=ceil(server.shutdown_grace_seconds),
     )
     uvicorn.Server(config).run()
 
@@ -124,9 +128,14 @@ def _lifespan(
 @asynccontextmanager
 async def _in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     task = asyncio.create_task(work)
+    task.add_done_callback(_log_if_failed)
     try:
         yield
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait([task])
+
+
+def _log_if_failed(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("work in the background ended; pictures are still painted", exc_info=error)

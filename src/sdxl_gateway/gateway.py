@@ -14,10 +14,10 @@ from sdxl_gateway import __version__
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core import events
 from sdxl_gateway.core.ask import Ask, Caller
-from sdxl_gateway.core.errors import Cancelled, GatewayError
+from sdxl_gateway.core.errors import Cancelled, EngineFault, GatewayError
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.picture import Picture
-from sdxl_gateway.core.ports import Backend, Events
+from sdxl_gateway.core.ports import Backend
 from sdxl_gateway.delivery.encode import encode, encode_preview
 from sdxl_gateway.delivery.finish import KeptRegion, finish
 from sdxl_gateway.delivery.infotext import infotext
@@ -104,7 +104,8 @@ class Gateway:
         Closing the iterator early cancels the job within one denoising step.
         """
         order = await self._order(ask, caller)
-        async with aclosing(await self._submitted(order)) as following, self._counted(order) as count:
+        async with self._counted(order) as count, aclosing(await self._backend.submit(order.job)) as following:
+            self.shelf.used(order.admitted.recipe)
             yield order.accepted
             async for event in following:
                 count(event)
@@ -120,7 +121,7 @@ class Gateway:
 
     async def _order(self, ask: Ask, caller: Caller) -> _Order:
         now = time.monotonic()
-        admitted = await self._gate.admit(ask)
+        admitted = await self._admitted(ask)
         job = Job(
             id=secrets.token_hex(8),
             recipe=admitted.recipe,
@@ -131,30 +132,34 @@ class Gateway:
         )
         return _Order(ask, caller, admitted, job, _accepted(ask, admitted, job.id))
 
-    async def _submitted(self, order: _Order) -> Events:
-        self._metrics.on_job(order.job.id, order.admitted.recipe.checkpoint, order.admitted.loras)
+    async def _admitted(self, ask: Ask) -> Admitted:
         try:
-            following = await self._backend.submit(order.job)
+            return await self._gate.admit(ask)
         except GatewayError as error:
-            self._metrics.on_job_event(events.Failed(order.job.id, error))
+            self._metrics.on_rejected(error)
             raise
-        self.shelf.used(order.admitted.recipe)
-        return following
 
     @asynccontextmanager
     async def _counted(self, order: _Order) -> AsyncIterator[Callable[[events.JobEvent], None]]:
-        """Tells the metrics each event, and of a cancellation when the caller leaves before the last."""
-        last: list[events.JobEvent] = []
+        """Tells the metrics of the job, each event, and one ending: where no last event came, why it did not."""
+        self._metrics.on_job(order.job.id, order.admitted.recipe.checkpoint, order.admitted.loras)
+        ending: GatewayError | None = Cancelled("The caller went away.")
 
         def count(event: events.JobEvent) -> None:
-            last[:] = [event]
+            nonlocal ending
+            if isinstance(event, events.Finished | events.Failed):
+                ending = None
             self._metrics.on_job_event(event)
 
         try:
             yield count
+        except Exception as error:
+            if ending is not None:
+                ending = error if isinstance(error, GatewayError) else EngineFault("The picture was not handed out.")
+            raise
         finally:
-            if not (last and isinstance(last[0], events.Finished | events.Failed)):
-                self._metrics.on_job_event(events.Failed(order.job.id, Cancelled("The caller went away.")))
+            if ending is not None:
+                self._metrics.on_job_event(events.Failed(order.job.id, ending))
 
     async def _preview(self, order: _Order, picture: Picture) -> bytes:
         return await asyncio.to_thread(_encoded_preview, order, picture)

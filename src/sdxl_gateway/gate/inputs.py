@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Upload
 from sdxl_gateway.core.errors import GatewayError, InvalidImage
 from sdxl_gateway.core.picture import Mode, Picture
+from sdxl_gateway.core.recipe import Task
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 OPAQUE = 128
@@ -27,41 +27,54 @@ class Decoded:
     image: Image.Image
     mask: Image.Image | None
 
+    @property
+    def task(self) -> Task:
+        return Task.IMAGE_TO_IMAGE if self.mask is None else Task.INPAINT
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """One upload's pixels; `holes` (255 where transparent) is None for a picture without transparency."""
+
+    rgb: Image.Image
+    holes: Image.Image | None
+
 
 def decode(image: Upload, mask: Upload | None, limits: Limits) -> Decoded:
     """Both decoded and checked against each other. Raises InvalidImage naming the field."""
-    opened = _upright(image, limits)
-    rgb = _rgb(opened)
+    opened = _opened(image, limits)
     if mask is not None:
-        return Decoded(rgb, _mask_of(_upright(mask, limits), rgb.size, mask.field))
-    holes = _holes(opened)
-    return Decoded(rgb, holes if holes is not None and holes.getbbox() else None)
+        return Decoded(opened.rgb, _mask_of(_opened(mask, limits), opened.rgb.size, mask.field))
+    holes = opened.holes
+    return Decoded(opened.rgb, holes if holes is not None and holes.getbbox() else None)
 
 
-def _upright(upload: Upload, limits: Limits) -> Image.Image:
-    with _plain_refusals(upload.field):
+def _opened(upload: Upload, limits: Limits) -> _Opened:
+    with _plain_refusals(upload.field, limits):
         image = Image.open(io.BytesIO(upload.data), formats=FORMATS)
         if image.width * image.height > limits.max_input_pixels:
-            raise InvalidImage(
-                f"Invalid image for '{upload.field}': more than {limits.max_input_pixels} pixels.",
-                param=upload.field,
-                code="image_too_large",
-            )
+            raise _too_large(upload.field, limits)
         image.load()
-        return ImageOps.exif_transpose(image)
+        upright = ImageOps.exif_transpose(image)
+        return _Opened(_rgb(upright), _holes(upright))
 
 
 @contextmanager
-def _plain_refusals(field: str) -> Iterator[None]:
+def _plain_refusals(field: str, limits: Limits) -> Iterator[None]:
     """Whatever a decoder says becomes one plain sentence: its own words carry addresses and paths."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            yield
+        yield
     except GatewayError:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(field, limits) from error
     except Exception as error:
         raise InvalidImage(f"Invalid image file for '{field}': it cannot be decoded.", param=field) from error
+
+
+def _too_large(field: str, limits: Limits) -> InvalidImage:
+    message = f"Invalid image for '{field}': more than {limits.max_input_pixels} pixels."
+    return InvalidImage(message, param=field, code="image_too_large")
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -78,15 +91,14 @@ def _holes(image: Image.Image) -> Image.Image | None:
     return alpha.point([255 if value < OPAQUE else 0 for value in range(256)])
 
 
-def _mask_of(mask: Image.Image, size: tuple[int, int], field: str) -> Image.Image:
-    if mask.size != size:
+def _mask_of(mask: _Opened, size: tuple[int, int], field: str) -> Image.Image:
+    if mask.rgb.size != size:
         raise InvalidImage("Invalid mask image format - mask size does not match image size.", param=field)
-    holes = _holes(mask)
-    if holes is None:
+    if mask.holes is None:
         raise InvalidImage("Invalid mask image format - mask image missing alpha channel.", param=field)
-    if not holes.getbbox():
+    if not mask.holes.getbbox():
         raise InvalidImage("The mask has no transparent pixels, so there is nothing to paint.", param=field)
-    return holes
+    return mask.holes
 
 
 def cover(image: Image.Image, width: int, height: int, resample: Image.Resampling) -> Image.Image:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
 from sdxl_gateway.catalog.adapters import AdapterCatalog
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
-from sdxl_gateway.catalog.names import Part, not_found, split_model
+from sdxl_gateway.catalog.names import UNKNOWN, Part, lora_not_found, not_found, shown, split_model
 from sdxl_gateway.config import HouseStyle, Settings
-from sdxl_gateway.core.errors import InvalidRequest, ModelNotFound
+from sdxl_gateway.core.errors import ModelNotFound
 
 DEFAULT = "default"
 MAX_HOPS = 8
 NO_STYLE = HouseStyle()
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,17 @@ class Chosen:
     style: HouseStyle = NO_STYLE
 
 
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """As Chosen, but LoRAs alone have no checkpoint yet."""
+
+    checkpoint: CheckpointEntry | None = None
+    parts: tuple[Named, ...] = ()
+    style: HouseStyle = NO_STYLE
+
+
 class ModelNames:
-    """Looks names up: aliases, house styles, checkpoints, LoRAs, and blends of these."""
+    """Looks names up: house styles, checkpoints, aliases, LoRAs, and blends of these; case does not matter."""
 
     def __init__(self, settings: Settings, checkpoints: Mapping[str, CheckpointEntry], adapters: AdapterCatalog):
         self._settings = settings
@@ -44,65 +55,60 @@ class ModelNames:
 
     def choose(self, name: str | None) -> Chosen:
         """Raises ModelNotFound, or InvalidRequest for a name that cannot be read."""
-        return self._choose(name or self._settings.default_model, hops=0)
+        asked = (name or "").strip() or self._settings.default_model
+        meaning = self._meaning(asked, hops=0)
+        self._check_known(meaning)
+        return Chosen(meaning.checkpoint or self._default_checkpoint(), meaning.parts, meaning.style)
 
-    def _choose(self, name: str, hops: int) -> Chosen:
+    def _default_checkpoint(self) -> CheckpointEntry:
+        """What LoRAs alone are put on: the default model's checkpoint, the first configured where it has none."""
+        default = self._meaning(self._settings.default_model, hops=0)
+        return default.checkpoint or next(iter(self._checkpoints.values()))
+
+    def _meaning(self, name: str, hops: int) -> _Meaning:
         if hops > MAX_HOPS:
-            raise ModelNotFound(f"The alias '{name[:80]}' leads back to itself.")
+            raise ModelNotFound(f"The model {shown(name)} leads back to itself.")
         for look in (self._style, self._checkpoint, self._alias):
             if (found := look(name, hops)) is not None:
                 return found
         return self._blend(name, hops)
 
-    def _style(self, name: str, hops: int) -> Chosen | None:
-        style = self._settings.models.get(name)
+    def _style(self, name: str, hops: int) -> _Meaning | None:
+        style = _whatever_case(name, self._settings.models)
         if style is None:
             return None
-        base = self._base(style.checkpoint, hops)
+        base = _Meaning() if style.checkpoint is None else self._meaning(style.checkpoint, hops + 1)
         parts = (Named(Part(lora.name, lora.weight, lora.text_encoder_weight)) for lora in style.loras)
         return replace(base, parts=(*base.parts, *parts), style=style)
 
-    def _base(self, name: str | None, hops: int) -> Chosen:
-        return self._default_checkpoint() if name is None else self._choose(name, hops + 1)
+    def _checkpoint(self, name: str, _: int) -> _Meaning | None:
+        entry = _whatever_case(name, self._checkpoints)
+        return None if entry is None else _Meaning(entry)
 
-    def _default_checkpoint(self) -> Chosen:
-        """The default model's checkpoint where it is one, else the first configured."""
-        checkpoints = self._checkpoints
-        return Chosen(checkpoints.get(self._settings.default_model, next(iter(checkpoints.values()))), ())
-
-    def _checkpoint(self, name: str, _: int) -> Chosen | None:
-        entry = self._checkpoints.get(name) or _only_case_differs(name, self._checkpoints)
-        return None if entry is None else Chosen(entry, ())
-
-    def _alias(self, name: str, hops: int) -> Chosen | None:
-        target = next((to for glob, to in self._settings.aliases.items() if fnmatchcase(name.lower(), glob)), None)
+    def _alias(self, name: str, hops: int) -> _Meaning | None:
+        aliases = self._settings.aliases.items()
+        target = next((to for glob, to in aliases if fnmatchcase(name.lower(), glob.lower())), None)
         if target is None:
             return None
-        return self._choose(self._settings.default_model if target == DEFAULT else target, hops + 1)
+        return self._meaning(self._settings.default_model if target == DEFAULT else target, hops + 1)
 
-    def _blend(self, name: str, hops: int) -> Chosen:
+    def _blend(self, name: str, hops: int) -> _Meaning:
         first, *others = split_model(name)
         if first.weight is None and others:
-            base = self._first_found(lambda: self._choose(first.name, hops + 1))
-            if base is not None:
-                return replace(base, parts=(*base.parts, *map(Named, self._known(others, name))))
-        return replace(self._default_checkpoint(), parts=tuple(map(Named, self._known([first, *others], name))))
+            base = self._meaning(first.name, hops + 1)
+            return replace(base, parts=(*base.parts, *map(Named, others)))
+        return _Meaning(parts=tuple(map(Named, (first, *others))))
 
-    def _first_found(self, look: Callable[[], Chosen]) -> Chosen | None:
-        try:
-            return look()
-        except ModelNotFound:
-            return None
-
-    def _known(self, parts: list[Part], whole: str) -> list[Part]:
-        for part in parts:
+    def _check_known(self, meaning: _Meaning) -> None:
+        """The first piece of a name without a base may have been meant as one; all others can only be LoRAs."""
+        for place, named in enumerate(meaning.parts):
             try:
-                self._adapters.find(part.name)
+                self._adapters.find(named.part.name)
             except ModelNotFound as unknown:
-                if len(parts) == 1 and part.weight is None:
-                    raise not_found(whole, self.names()) from unknown
-                raise
-        return parts
+                led = place > 0 or meaning.checkpoint is not None or meaning.style is not NO_STYLE
+                if not led and unknown.message.startswith(UNKNOWN):
+                    raise not_found(named.part.name, self.names()) from unknown
+                raise lora_not_found(unknown, param="model") from unknown
 
     def names(self) -> list[str]:
         """Everything that can be asked for by one word, aliases left out."""
@@ -110,10 +116,8 @@ class ModelNames:
         return [*self._checkpoints, *self._settings.models, *adapters]
 
 
-def _only_case_differs(name: str, checkpoints: Mapping[str, CheckpointEntry]) -> CheckpointEntry | None:
-    return next((entry for known, entry in checkpoints.items() if known.lower() == name.lower()), None)
-
-
-def check_count(parts: tuple[Named, ...], limit: int) -> None:
-    if len(parts) > limit:
-        raise InvalidRequest(f"At most {limit} LoRAs go into one picture; {len(parts)} were asked for.", param="loras")
+def _whatever_case(name: str, named: Mapping[str, T]) -> T | None:
+    """The one spelled so, else one that differs by upper and lower case alone."""
+    if name in named:
+        return named[name]
+    return next((found for known, found in named.items() if known.lower() == name.lower()), None)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sdxl_gateway.catalog.adapters import AdapterCatalog
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
+from sdxl_gateway.catalog.names import lora_not_found
 from sdxl_gateway.catalog.scan import AdapterEntry
 from sdxl_gateway.config import Settings
-from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound
+from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound, Refusal
 from sdxl_gateway.core.events import Measurement, MemoryHeld
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.gate.models import DEFAULT, ModelNames
@@ -70,13 +71,13 @@ class Shelf:
 
     def _styles(self) -> list[ModelCard]:
         return [
-            ModelCard(name, self._created, OWNER, "style", _style_words(style.loras), "warm")
+            ModelCard(name, self._created, OWNER, "style", _words(lora.name for lora in style.loras), self._ready(name))
             for name, style in self._settings.models.items()
         ]
 
     def _aliases(self) -> list[ModelCard]:
         return [
-            ModelCard(name, self._created, OWNER, "alias", self._target(to), "warm")
+            ModelCard(name, self._created, OWNER, "alias", self._target(to), self._ready(name))
             for name, to in self._settings.aliases.items()
             if not set(name) & set("*?[")
         ]
@@ -95,6 +96,15 @@ class Shelf:
     def _warmth(self, name: str) -> str:
         return "warm" if self._digests.get(name, "") in self._tiers else "cold"
 
+    def _ready(self, name: str) -> str:
+        """Warm when all LoRAs that a model name brings along are; cold when one of them is not there."""
+        try:
+            parts = self._names.choose(name).parts
+            entries = [self._adapters.find(named.part.name) for named in parts]
+        except Refusal:
+            return "cold"
+        return "warm" if all(self._warmth(entry.name) == "warm" for entry in entries) else "cold"
+
     def model(self, name: str) -> ModelCard:
         """The card of any name that can be asked for, blends and aliases too. Raises ModelNotFound."""
         for card in self.models():
@@ -102,10 +112,9 @@ class Shelf:
                 return card
         chosen = self._names.choose(name)
         parts = [named.part.name for named in chosen.parts]
-        warm = all(self._warmth(part) == "warm" for part in parts)
         kind = "blend" if parts else "alias"
-        words = " + ".join([chosen.checkpoint.name, *parts])
-        return ModelCard(name, chosen.checkpoint.created, OWNER, kind, words, "warm" if warm else "cold")
+        words = _words([chosen.checkpoint.name, *parts])
+        return ModelCard(name, chosen.checkpoint.created, OWNER, kind, words, self._ready(name))
 
     def loras(self) -> list[dict[str, Any]]:
         return [self._told(entry) for entry in self._adapters.list()]
@@ -125,7 +134,7 @@ class Shelf:
         try:
             return self._adapters.find(name)
         except ModelNotFound as error:
-            raise ModelNotFound(error.message.replace("model", "LoRA"), param="name") from error
+            raise lora_not_found(error, param="name") from error
 
     def _told(self, entry: AdapterEntry) -> dict[str, Any]:
         """What the header and the side-car say; `digest` once the file was read for the first time."""
@@ -157,14 +166,19 @@ class Shelf:
     async def add_lora(self, name: str, data: AsyncIterator[bytes], replace: bool) -> None:
         """Raises InvalidRequest, BodyTooLarge or AdapterRefused; the folder is as before then."""
         checkpoint = self._names.choose(None).checkpoint
-        await self._adapters.add(name, data, checkpoint=checkpoint, replace=replace)
-        self._digests.pop(name, None)
+        entry = await self._adapters.add(name, data, checkpoint=checkpoint, replace=replace)
+        self._forget(entry.name)
 
     async def remove_lora(self, name: str) -> None:
         entry = self._find(name)
         await self._adapters.remove(entry.name)
-        self._digests.pop(entry.name, None)
+        self._forget(entry.name)
+
+    def _forget(self, name: str) -> None:
+        """Another file may come to bear this name."""
+        self._digests.pop(name, None)
+        self._last_used.pop(name, None)
 
 
-def _style_words(loras: tuple[Any, ...]) -> str:
-    return " + ".join(lora.name for lora in loras)
+def _words(names: Iterable[str]) -> str:
+    return " + ".join(names)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from math import sqrt
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
-from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.core.errors import InvalidImage, InvalidRequest
 
 UNIT = 8
 SHORTEST_SIDE = 64
+MAX_ASPECT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +34,42 @@ def asked_size(text: str, max_pixels: int) -> tuple[int, int]:
     return width, height
 
 
-def within(width: int, height: int, max_pixels: int) -> tuple[int, int]:
-    """The size itself, or the largest of its aspect that `max_pixels` allows."""
+def own_size(width: int, height: int, max_pixels: int, *, field: str) -> tuple[int, int]:
+    """The size of an upload, or the largest of its aspect that `max_pixels` allows.
+
+    Raises InvalidImage naming `field` for a shape that no model paints.
+    """
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise InvalidImage(
+            f"Invalid image for '{field}': one side is more than {MAX_ASPECT} times the other; 'size' can cut it.",
+            param=field,
+        )
     if width * height <= max_pixels:
         return width, height
     scale = sqrt(max_pixels / (width * height))
-    return max(int(width * scale), 1), max(int(height * scale), 1)
+    return int(width * scale), int(height * scale)
 
 
-def native_size(checkpoint: CheckpointEntry) -> tuple[int, int]:
-    """The square a checkpoint was trained on."""
-    side = int(sqrt(checkpoint.native_area)) // UNIT * UNIT
+def native_size(checkpoint: CheckpointEntry, max_pixels: int) -> tuple[int, int]:
+    """The square a checkpoint was trained on, or the largest that `max_pixels` allows."""
+    side = int(sqrt(min(checkpoint.native_area, max_pixels))) // UNIT * UNIT
     return side, side
 
 
 def paint_size(width: int, height: int, checkpoint: CheckpointEntry) -> Sizes:
-    """Painted as asked up to the checkpoint's pixel budget, above it at its training area in the asked aspect."""
-    scale = 1.0
-    if width * height > checkpoint.native_pixels:
-        scale = sqrt(checkpoint.native_area / (width * height))
-    return Sizes(width, height, _side(width * scale), _side(height * scale))
+    """Painted as asked up to the checkpoint's pixel budget, above it at its training area in the asked aspect.
+
+    Tiny pictures are painted larger, so that no side falls below 64.
+    """
+    above = width * height > checkpoint.native_pixels
+    scale = sqrt(checkpoint.native_area / (width * height)) if above else 1.0
+    scale = max(scale, SHORTEST_SIDE / min(width, height))
+    return Sizes(width, height, *_in_units(width * scale, height * scale, checkpoint.native_pixels))
 
 
-def _side(pixels: float) -> int:
-    return max(round(pixels / UNIT) * UNIT, SHORTEST_SIDE)
+def _in_units(width: float, height: float, budget: int) -> tuple[int, int]:
+    """The nearest multiples of 8, or the ones below where the nearest would exceed the budget."""
+    near = round(width / UNIT) * UNIT, round(height / UNIT) * UNIT
+    if near[0] * near[1] <= budget:
+        return near
+    return max(int(width) // UNIT * UNIT, SHORTEST_SIDE), max(int(height) // UNIT * UNIT, SHORTEST_SIDE)

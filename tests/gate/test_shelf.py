@@ -1,0 +1,137 @@
+"""What is on offer, and how warm it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from sdxl_gateway.config import HouseStyle, LoraWeight
+from sdxl_gateway.core.errors import AdapterRefused, InvalidRequest, ModelNotFound
+from sdxl_gateway.core.events import MemoryHeld, StepTaken
+from tests.catalog.files import file_bytes, write
+from tests.gate.kit import DEMO, House, house, lora_file
+
+SIDECAR = 'weight = 0.8\ntrigger_words = ["inky"]\nsteps = 12\ndescription = "Black lines."'
+STYLES = {
+    "storybook": HouseStyle(loras=(LoraWeight(name="INK"), LoraWeight(name="watercolor"))),
+    "lost": HouseStyle(loras=(LoraWeight(name="nope"),)),
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> House:
+    aliases = {"gpt-image-*": "default", "pretty": "demo+ink", "usual": "default"}
+    return house(tmp_path, {"ink": SIDECAR, "watercolor": ""}, aliases=aliases, models=STYLES)
+
+
+async def warmed(home: House, model: str, tier: str = "vram") -> None:
+    """As if the model's LoRAs had been painted with and were held now."""
+    recipe = (await home.admit(model=model)).recipe
+    home.shelf.used(recipe)
+    home.shelf.measured(MemoryHeld(warm={tier: recipe.blend.digests}))
+
+
+async def bytes_of(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+def test_everything_by_name(home: House) -> None:
+    cards = {card.id: (card.kind, card.description, card.ready) for card in home.shelf.models()}
+    assert cards == {
+        "demo": ("checkpoint", "", "warm"),
+        "storybook": ("style", "INK + watercolor", "cold"),
+        "lost": ("style", "nope", "cold"),
+        "pretty": ("alias", "demo+ink", "cold"),
+        "usual": ("alias", "demo", "warm"),
+        "ink": ("lora", "Black lines.", "cold"),
+        "watercolor": ("lora", "", "cold"),
+    }
+    assert all(card.created > 0 for card in home.shelf.models())
+
+
+@pytest.mark.parametrize("tier", ["vram", "host"])
+async def test_loras_in_memory_are_warm_under_every_spelling(home: House, tier: str) -> None:
+    await warmed(home, "ink+watercolor", tier)
+    for name in ("ink", "demo+INK:0.3", "storybook", "watercolor+ink", "pretty"):
+        assert home.shelf.model(name).ready == "warm"
+    assert (await home.shelf.lora("ink"))["tier"] == tier
+    home.shelf.measured(MemoryHeld())
+    assert home.shelf.model("storybook").ready == "cold"
+    assert (await home.shelf.lora("ink"))["tier"] == "disk"
+
+
+async def test_other_measurements_change_nothing(home: House) -> None:
+    await warmed(home, "ink")
+    home.shelf.measured(StepTaken(1.0, 1, 1.0))
+    assert home.shelf.model("ink").ready == "warm"
+
+
+async def test_a_blend_is_as_cold_as_its_coldest_part(home: House) -> None:
+    await warmed(home, "ink")
+    card = home.shelf.model("demo+ink:0.5+watercolor")
+    assert (card.kind, card.ready, card.description) == ("blend", "cold", "demo + ink + watercolor")
+
+
+def test_aliases_with_wildcards_can_be_looked_up(home: House) -> None:
+    card = home.shelf.model("gpt-image-1")
+    assert (card.id, card.kind, card.description) == ("gpt-image-1", "alias", "demo")
+
+
+@pytest.mark.parametrize("name", ["nope", "demo+nope", "lost+ink"])
+def test_unknown_models(home: House, name: str) -> None:
+    with pytest.raises(ModelNotFound):
+        home.shelf.model(name)
+
+
+async def test_a_loras_card(home: House) -> None:
+    (ink, watercolor) = home.shelf.loras()
+    assert (ink["id"], ink["weight"], ink["trigger_words"], ink["recommended"]["steps"]) == ("ink", 0.8, ["inky"], 12)
+    assert (watercolor["weight"], watercolor["digest"], watercolor["last_used"]) == (1.0, None, None)
+    full = await home.shelf.lora("INK")
+    assert full["usable"] is True
+    assert full["checkpoint"] == "demo"
+    assert full["digest"] == (await home.admit(model="ink")).recipe.blend.parts[0].digest
+    assert full["report"]["dialect"]
+
+
+async def test_a_lora_that_does_not_fit_says_why(home: House) -> None:
+    write(home.settings.loras.directory / "alien.safetensors", file_bytes({"lora_unet_x.lora_down.weight": (4, 8)}))
+    await home.adapters.refresh()
+    card = await home.shelf.lora("alien")
+    assert card["usable"] is False
+    assert card["problem"]
+
+
+async def test_an_unknown_lora_with_a_telling_name(home: House) -> None:
+    with pytest.raises(ModelNotFound) as refused:
+        await home.shelf.lora("my-model")
+    assert refused.value.message == "The LoRA 'my-model' does not exist."
+    assert refused.value.param == "name"
+
+
+async def test_adding_and_removing(home: House) -> None:
+    await warmed(home, "ink")
+    await home.shelf.remove_lora("Ink")
+    assert "ink" not in {card.id for card in home.shelf.models()}
+    await home.shelf.add_lora("ink", bytes_of(lora_file("another ink")), replace=False)
+    (ink, _) = home.shelf.loras()
+    assert (ink["ready"], ink["digest"], ink["last_used"]) == ("cold", None, None)
+    with pytest.raises(InvalidRequest):
+        await home.shelf.add_lora("ink", bytes_of(lora_file("ink")), replace=False)
+    with pytest.raises(AdapterRefused):
+        await home.shelf.add_lora("broken", bytes_of(b"no LoRA at all"), replace=False)
+    with pytest.raises(ModelNotFound):
+        await home.shelf.remove_lora("broken")
+
+
+async def test_replacing_forgets_the_old_file(home: House) -> None:
+    await warmed(home, "ink")
+    await home.shelf.add_lora("ink", bytes_of(lora_file("new")), replace=True)
+    assert home.shelf.model("ink").ready == "cold"
+
+
+def test_the_default_word_of_an_alias_is_shown_resolved(tmp_path: Path) -> None:
+    shelf = house(tmp_path, aliases={"x": "default"}, default_model="big", checkpoints={"big": DEMO}).shelf
+    assert shelf.model("x").description == "big"
