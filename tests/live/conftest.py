@@ -1,0 +1,51 @@
+"""One server for most of these tests, and clients for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+from openai import OpenAI
+
+from tests.live.servers import Server, server
+
+Paint = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with server(tmp_path_factory.mktemp("live")) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that paints one picture at a time and lets few wait."""
+    with server(tmp_path_factory.mktemp("narrow"), engine__max_lanes="1", limits__queue_size="2") as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def openai(live: Server) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{live.url}/v1", api_key="unused", max_retries=0, timeout=120) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def http(live: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=live.url, timeout=120) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def paint(http: httpx.Client) -> Paint:
+    """The base64 of a picture painted in four steps unless said otherwise."""
+
+    def paint(**said: object) -> str:
+        body = {"prompt": "a red circle", "steps": 4, "seed": 7, "response_format": "b64_json", **said}
+        answer = http.post("/v1/images/generations", json=body)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["data"][0]["b64_json"])
+
+    return paint

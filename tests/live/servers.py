@@ -1,0 +1,130 @@
+"""Takes settings, gives a server started by the command line on a free loopback port, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 120.0
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: its address, its folder (`loras/`, `data/`, `log`), its process."""
+
+    url: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def loras(self) -> Path:
+        return self.folder / "loras"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text("utf-8", "replace")
+
+    def engine_pid(self) -> int:
+        """Of the engine process alive now, as the log tells it and the system confirms."""
+        started = [int(pid) for pid in re.findall(r"engine process (\d+) started", self.log)]
+        living = [pid for pid in started if is_alive(pid)]
+        if len(living) != 1:
+            raise LookupError(f"engine processes alive: {living}")
+        return living[0]
+
+    def metric(self, series: str) -> float:
+        """The value of one series, written as it is exposed; 0 while it is not there."""
+        text = httpx.get(f"{self.url}/metrics").text
+        found = re.search(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    def is_idle(self) -> bool:
+        return self.metric("sdxl_gateway_requests_in_flight") == self.metric("sdxl_gateway_queue_depth") == 0
+
+
+def is_alive(pid: int) -> bool:
+    """Also false for a process that ended and was not yet waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def until(what: Callable[[], T], *, seconds: float = PATIENCE_SECONDS) -> T:
+    """The first true value; asked again until then. Raises TimeoutError."""
+    end = time.monotonic() + seconds
+    while not (value := what()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {seconds:.0f} s")
+        time.sleep(0.02)
+    return value
+
+
+@contextmanager
+def server(folder: Path, **settings: str) -> Iterator[Server]:
+    """A ready server; `settings` are keys such as `limits__queue_size`."""
+    shutil.copytree(ROOT / "loras", folder / "loras")
+    port = free_port()
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sdxl_gateway", "serve", "--port", str(port)],
+            cwd=folder,
+            env=_environment(settings),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        one = Server(f"http://127.0.0.1:{port}", folder, process)
+        try:
+            until(lambda: readiness(one) == 200)
+            yield one
+        finally:
+            _end(process)
+
+
+def _environment(settings: dict[str, str]) -> dict[str, str]:
+    """This one's, without settings that would reach the server from outside."""
+    kept = {key: value for key, value in os.environ.items() if not key.upper().startswith("SDXL_GATEWAY__")}
+    asked = {f"SDXL_GATEWAY__{key.upper()}": value for key, value in settings.items()}
+    fixed = {"SDXL_GATEWAY__ENGINE__DEVICE": "cpu", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    return {**kept, **fixed, **asked}
+
+
+def readiness(one: Server) -> int:
+    """The status of /readyz, 0 while nobody listens. Raises RuntimeError when the server has ended."""
+    if one.process.poll() is not None:
+        raise RuntimeError(f"the server ended with status {one.process.returncode}:\n{one.log}")
+    try:
+        return httpx.get(f"{one.url}/readyz", timeout=10).status_code
+    except httpx.TransportError:
+        return 0
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(timeout=40)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
