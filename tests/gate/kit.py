@@ -30,7 +30,7 @@ def lora_file(salt: str) -> bytes:
     return file_bytes(lora_tensors({module: demo().shapes[module]}), {"salt": salt})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class House:
     settings: Settings
     checkpoints: Mapping[str, CheckpointEntry]
@@ -43,7 +43,7 @@ class House:
         return await self.gate.admit(Ask(operation, prompt, **fields))
 
 
-def house(folder: Path, loras: Mapping[str, str] | None = None, **settings: Any) -> House:
+def house(folder: Path, loras: Mapping[str, str] | None = None, *, prompt_tags: bool = True, **settings: Any) -> House:
     """`loras` maps names to the text of their side-cars ("" for none)."""
     root = folder / "loras"
     root.mkdir(exist_ok=True)
@@ -51,9 +51,9 @@ def house(folder: Path, loras: Mapping[str, str] | None = None, **settings: Any)
         write(root / f"{name}.safetensors", lora_file(name))
         if sidecar:
             write(root / f"{name}.toml", sidecar.encode())
-    section = settings.pop("loras", {})
+    section = Loras(directory=root, prompt_tags=prompt_tags)
     settings.setdefault("checkpoints", {"demo": DEMO})
-    return opened(Settings(data_directory=folder / "data", loras=Loras(directory=root, **section), **settings))
+    return opened(Settings(data_directory=folder / "data", loras=section, **settings))
 
 
 def opened(settings: Settings) -> House:

@@ -30,8 +30,8 @@ ALIASES = {
 
 
 def built(folder: Path, **settings: Any) -> House:
-    settings = {"checkpoints": {"demo": DEMO, "other": DEMO}, "models": STYLES, "aliases": ALIASES} | settings
-    return house(folder, LORAS, **settings)
+    usual: dict[str, Any] = {"checkpoints": {"demo": DEMO, "other": DEMO}, "models": STYLES, "aliases": ALIASES}
+    return house(folder, LORAS, **(usual | settings))
 
 
 @pytest.fixture
