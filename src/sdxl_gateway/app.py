@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from math import ceil
+from socket import socket
 from typing import Any
 
 import uvicorn
@@ -15,6 +16,7 @@ from starlette.applications import Starlette
 
 from sdxl_gateway import __version__
 from sdxl_gateway.api.routes import http_app
+from sdxl_gateway.api.sse import LAST_WORDS_SECONDS
 from sdxl_gateway.api.world import RequestSeen, World
 from sdxl_gateway.catalog.adapters import AdapterCatalog
 from sdxl_gateway.catalog.checkpoints import CheckpointProblem, open_checkpoints
@@ -36,20 +38,41 @@ log = logging.getLogger(__name__)
 def serve(settings: Settings) -> None:
     """Runs the server until it is told to stop. Raises CheckpointProblem before it listens."""
     server = settings.server
+    app, backend = _build(settings)
     config = uvicorn.Config(
-        build_app(settings),
+        app,
         host=server.host,
         port=server.port,
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=ceil(server.shutdown_grace_seconds),
+        timeout_graceful_shutdown=ceil(server.shutdown_grace_seconds + LAST_WORDS_SECONDS),
     )
-    uvicorn.Server(config).run()
+    _Server(config, backend.close_door, server.shutdown_grace_seconds).run()
+
+
+class _Server(uvicorn.Server):
+    """At the end of the grace, tells whoever still waits; uvicorn alone would hang up on them."""
+
+    def __init__(self, config: uvicorn.Config, close_door: Callable[[], None], grace_seconds: float) -> None:
+        super().__init__(config)
+        self._close_door = close_door
+        self._grace_seconds = grace_seconds
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        closing = asyncio.get_running_loop().call_later(self._grace_seconds, self._close_door)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            closing.cancel()
 
 
 def build_app(settings: Settings) -> Starlette:
     """The ASGI application; its lifespan starts and stops the engine. Raises CheckpointProblem."""
+    return _build(settings)[0]
+
+
+def _build(settings: Settings) -> tuple[Starlette, ProcessBackend]:
     configure_logs(settings.telemetry)
     checkpoints = open_checkpoints(settings.checkpoints, DEMO_MODEL)
     adapters = AdapterCatalog(settings.loras, settings.data_directory)
@@ -75,7 +98,7 @@ def build_app(settings: Settings) -> Starlette:
         version=__version__,
         on_request=partial(_seen, metrics),
     )
-    return http_app(world, _lifespan(settings, backend, adapters, images))
+    return http_app(world, _lifespan(settings, backend, adapters, images)), backend
 
 
 def _prune(settings: Settings) -> None:

@@ -18,6 +18,9 @@ from sdxl_gateway.gateway import Accepted, Done, Item, Partial, Presented
 
 log = logging.getLogger(__name__)
 
+LAST_WORDS_SECONDS = 2.0
+"""After a closing server's grace: for what is then said to those who still wait."""
+
 
 class PaintingStream(EventSourceResponse):
     """A stream of one picture's life. Headers leave at once, comments keep proxies awake while it is painted."""
@@ -41,7 +44,7 @@ class PaintingStream(EventSourceResponse):
             ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
             # A closing server lets pictures that are nearly done come out.
             shutdown_event=anyio.Event(),
-            shutdown_grace_period=grace_seconds,
+            shutdown_grace_period=grace_seconds + LAST_WORDS_SECONDS,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

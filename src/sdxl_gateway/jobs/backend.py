@@ -57,9 +57,13 @@ class ProcessBackend:
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
         """Ends every job with Unavailable and every process; safe to call when not started."""
-        self._desk.close_door("The server is closing.")
+        self.close_door()
         for supervisor in self._supervisors:
             await supervisor.stop(grace_seconds)
+
+    def close_door(self) -> None:
+        """Ends every job with Unavailable, at once; the engines stay until `stop`."""
+        self._desk.close_door("The server is closing.")
 
     async def submit(self, job: Job) -> Following:
         """The job's events, to the last. Raises Busy or Unavailable when it cannot enter the line."""
