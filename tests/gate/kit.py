@@ -30,7 +30,7 @@ def lora_file(salt: str) -> bytes:
     return file_bytes(lora_tensors({module: demo().shapes[module]}), {"salt": salt})
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class House:
     settings: Settings
     checkpoints: Mapping[str, CheckpointEntry]

@@ -1,0 +1,66 @@
+"""The world as it is put together: what it imports, what it refuses, whom it loads first."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdxl_gateway.app import _engine_process, build_app
+from sdxl_gateway.catalog.checkpoints import CheckpointProblem
+from sdxl_gateway.config import Checkpoint, HouseStyle, Loras, Settings
+from tests.gate.kit import DEMO, opened
+
+FORBIDDEN = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
+PROGRAM = f"""
+import sys
+from pathlib import Path
+from sdxl_gateway.app import build_app
+from sdxl_gateway.config import Loras, Settings
+
+folder = Path(sys.argv[1])
+build_app(Settings(data_directory=folder, loras=Loras(directory=folder)))
+print([name for name in {FORBIDDEN} if name in sys.modules])
+"""
+
+
+def settings_in(folder: Path, **more: Any) -> Settings:
+    return Settings(data_directory=folder / "data", loras=Loras(directory=folder), **more)
+
+
+def test_the_http_process_never_meets_torch(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert found.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("default", ["nope", "demo+nope", "nope:0.5", "demo+", "ring"])
+def test_a_default_model_that_means_nothing_stops_the_start(tmp_path: Path, default: str) -> None:
+    with pytest.raises(CheckpointProblem, match=r"^default_model: "):
+        build_app(settings_in(tmp_path, default_model=default, aliases={"ring": "ring"}))
+
+
+def test_a_checkpoint_that_is_none_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    checkpoints = {"demo": Checkpoint(path=str(tmp_path / "empty"))}
+    with pytest.raises(CheckpointProblem, match=r"model_index\.json"):
+        build_app(settings_in(tmp_path, checkpoints=checkpoints))
+
+
+@pytest.mark.parametrize(
+    ("default", "order"),
+    [("a", ["a", "b", "c"]), ("b", ["b", "a", "c"]), ("C", ["c", "a", "b"]), ("style", ["b", "a", "c"])],
+)
+def test_the_default_models_checkpoint_is_loaded_first(tmp_path: Path, default: str, order: list[str]) -> None:
+    settings = settings_in(
+        tmp_path,
+        default_model=default,
+        checkpoints=dict.fromkeys("abc", DEMO),
+        models={"style": HouseStyle(checkpoint="b")},
+    )
+    sent = _engine_process(settings, opened(settings).gate)
+    assert list(sent.checkpoints) == order
+    assert sent.loras == settings.loras

@@ -1,0 +1,104 @@
+"""A gateway with a real gate over the demo model's folder, and an engine that paints one colour at once."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from sdxl_gateway.catalog.adapters import AdapterCatalog
+from sdxl_gateway.config import Delivery, Loras, Settings
+from sdxl_gateway.core.ask import Ask, Caller, Operation, Upload
+from sdxl_gateway.core.events import Measurement
+from sdxl_gateway.core.picture import Picture
+from sdxl_gateway.gate.admit import Gate
+from sdxl_gateway.gate.shelf import Shelf
+from sdxl_gateway.gateway import Gateway, Item
+from sdxl_gateway.jobs.local import LocalBackend
+from sdxl_gateway.storage.images import ImageStore
+from sdxl_gateway.telemetry.metrics import Metrics
+from sdxl_gateway.worker.process import Opened, local_work
+from tests.gate.kit import demo
+from tests.jobs.fakes import READY, FakeCanvas, FakeEngine
+
+REPOSITORY = Path(__file__).parents[2]
+PAINTED = (200, 30, 60)
+CALLER = Caller(tenant="me", base_url="http://here:8000")
+
+
+class ColourEngine(FakeEngine):
+    """As the fake it is, but its pictures have the real engine's mode."""
+
+    def _grey(self, canvas: FakeCanvas) -> Picture:
+        width, height = canvas.recipe.paint_width, canvas.recipe.paint_height
+        return Picture(width, height, "RGB", bytes(PAINTED) * (width * height))
+
+
+def opened(measure: Callable[[Measurement], None]) -> Opened[FakeCanvas]:
+    return Opened(ColourEngine(measure), READY, 4)
+
+
+@dataclass(frozen=True)
+class Shop:
+    gateway: Gateway
+    metrics: Metrics
+    images: ImageStore
+
+    async def paint(self, prompt: str = "a cat", **fields: Any) -> list[Item]:
+        """Everything one request gives; the job takes 3 steps unless it says otherwise."""
+        async with asyncio.timeout(20), aclosing(self.gateway.paint(ask(prompt, **fields), CALLER)) as items:
+            return [item async for item in items]
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(f"sdxl_gateway_{name}", labels) or 0.0
+
+
+def ask(prompt: str = "a cat", **fields: Any) -> Ask:
+    return Ask(fields.pop("operation", Operation.GENERATE), prompt, **{"steps": 3, **fields})
+
+
+@asynccontextmanager
+async def shop(folder: Path, *, queue_size: int = 8, embed_recipe: bool = False) -> AsyncIterator[Shop]:
+    settings = Settings(
+        data_directory=folder,
+        loras=Loras(directory=REPOSITORY / "loras"),
+        delivery=Delivery(embed_recipe=embed_recipe),
+    )
+    checkpoints = {"demo": demo()}
+    adapters = AdapterCatalog(settings.loras, folder)
+    adapters.scan()
+    gate = Gate(settings, checkpoints, adapters)
+    shelf = Shelf(settings, checkpoints, adapters, gate.names)
+    metrics, images = Metrics(["demo"], 10), ImageStore(folder / "images", keep_seconds=60)
+    backend = LocalBackend(local_work(opened), queue_size=queue_size)
+    await backend.start()
+    try:
+        yield Shop(Gateway(settings, gate, shelf, backend, images, metrics), metrics, images)
+    finally:
+        await backend.stop()
+
+
+def decoded(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def noise(size: tuple[int, int], hole: tuple[int, int, int, int] | None = None) -> Image.Image:
+    """A picture like no other; transparent inside `hole`."""
+    image = Image.effect_noise(size, 90).convert("RGBA")
+    if hole is not None:
+        image.paste((0, 0, 0, 0), hole)
+    return image
+
+
+def upload(image: Image.Image, field: str = "image") -> Upload:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return Upload(field, buffer.getvalue())

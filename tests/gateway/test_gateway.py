@@ -1,0 +1,256 @@
+"""The whole life of a request, with everything real but the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageChops
+
+from sdxl_gateway import __version__
+from sdxl_gateway.core.ask import LoraAsk, Operation
+from sdxl_gateway.core.errors import Busy, EngineFault, GatewayError, InvalidImage, ModelNotFound
+from sdxl_gateway.gateway import Accepted, Done, Item, Partial, Presented
+from tests.gateway.kit import CALLER, PAINTED, Shop, ask, decoded, noise, shop, upload
+
+SLOW = "step-seconds=0.01"
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Shop]:
+    async with shop(tmp_path) as opened:
+        yield opened
+
+
+def pictures(items: list[Item]) -> list[Presented]:
+    return [item for item in items if isinstance(item, Presented)]
+
+
+def first(items: list[Item]) -> Accepted:
+    accepted = items[0]
+    assert isinstance(accepted, Accepted)
+    return accepted
+
+
+def last(items: list[Item]) -> Done:
+    done = items[-1]
+    assert isinstance(done, Done)
+    return done
+
+
+async def test_accepted_partial_presented_done(store: Shop) -> None:
+    items = await store.paint(stream=True, partial_images=2, steps=6, seed=11, quality="high")
+    assert [type(item) for item in items] == [Accepted, Partial, Partial, Presented, Done]
+    accepted = first(items)
+    assert (accepted.size, accepted.quality, accepted.background) == ("256x256", "high", "opaque")
+    assert [item.partial_index for item in items if isinstance(item, Partial)] == [0, 1]
+    (picture,) = pictures(items)
+    image = decoded(picture.data)
+    assert (image.format, image.size, image.getpixel((0, 0))) == ("PNG", (256, 256), PAINTED)
+    assert (picture.seed, picture.recipe["seed"], picture.recipe["steps"]) == (11, 11, 6)
+    assert last(items).usage["output_tokens"] == 4 * 6
+    assert store.count("jobs_total", outcome="finished") == 1
+
+
+async def test_several_pictures_each_with_its_seed(store: Shop) -> None:
+    items = await store.paint(n=3, seed=7)
+    found = sorted(pictures(items), key=lambda one: one.index)
+    assert [(one.index, one.seed, one.recipe["seed"]) for one in found] == [(0, 7, 7), (1, 8, 8), (2, 9, 9)]
+    assert len({one.url for one in found}) == 3
+    assert store.count("images_generated_total", model="demo") == 3
+
+
+@pytest.mark.parametrize("wanted", ["png", "jpeg", "webp"])
+async def test_formats(store: Shop, wanted: str) -> None:
+    (picture,) = pictures(await store.paint(output_format=wanted))
+    assert decoded(picture.data).format == wanted.upper()
+    assert picture.url is not None
+    assert picture.url.endswith(f".{wanted}")
+
+
+@pytest.mark.parametrize(
+    ("fields", "url", "b64"),
+    [
+        ({}, True, True),
+        ({"model": "demo"}, True, True),
+        ({"model": "dall-e-3"}, True, True),
+        ({"model": "gpt-image-1"}, False, True),
+        ({"model": "ChatGPT-Image-latest"}, False, True),
+        ({"model": "gpt-image-1", "response_format": "url"}, True, False),
+        ({"response_format": "url"}, True, False),
+        ({"response_format": "b64_json"}, False, True),
+        ({"stream": True}, False, True),
+    ],
+)
+async def test_address_or_bytes(store: Shop, fields: dict[str, Any], url: bool, b64: bool) -> None:
+    items = await store.paint(**fields)
+    accepted, (picture,) = first(items), pictures(items)
+    assert (accepted.wants_url, accepted.wants_b64, picture.url is not None) == (url, b64, url)
+    assert len(store.images) == url
+
+
+async def test_behind_the_address_lies_the_picture(store: Shop) -> None:
+    (picture,) = pictures(await store.paint())
+    match = re.fullmatch(r"http://here:8000/files/([0-9a-f]{32})\.png", picture.url or "")
+    assert match
+    assert store.images.read(store.images.find(match[1], "png")) == picture.data
+
+
+async def test_the_receipt_names_all_that_decides_the_picture(store: Shop) -> None:
+    loras = (LoraAsk("stripes", 0.5, 0.25),)
+    (picture,) = pictures(await store.paint("a fox", model="demo+sunset:0.8", loras=loras, size="512x512"))
+    told = picture.recipe
+    named = {lora["name"]: (lora["weight"], lora["text_encoder_weight"]) for lora in told["loras"]}
+    assert named == {"sunset": (0.8, 0.8), "stripes": (0.5, 0.25)}
+    assert all(re.fullmatch("[0-9a-f]{64}", lora["digest"]) for lora in told["loras"])
+    assert (told["size"], told["painted_size"], told["resized_with"]) == ("512x512", "256x256", "lanczos")
+    assert (told["prompt"], told["sampler"], told["version"]) == ("a fox", "euler", __version__)
+    assert decoded(picture.data).size == (512, 512)
+    assert store.count("lora_requests_total", lora="sunset") == 1
+
+
+@pytest.mark.parametrize("embed", [True, False])
+async def test_the_recipe_is_written_inside_only_when_asked(tmp_path: Path, embed: bool) -> None:
+    async with shop(tmp_path, embed_recipe=embed) as store:
+        (picture,) = pictures(await store.paint("a fox", model="demo+sunset:0.8", seed=3))
+    text = decoded(picture.data).info.get("parameters", "")
+    assert (text.startswith("a fox <lora:sunset:0.8>") and "Seed: 3" in text) is embed
+    assert (b"fox" in picture.data) is embed
+
+
+async def test_warnings_reach_the_end(store: Shop) -> None:
+    assert last(await store.paint("a long prompt")).warnings == ("cut short",)
+
+
+async def test_usage_counts_the_input_picture(store: Shop) -> None:
+    plain = last(await store.paint("two words"))
+    edited = last(await store.paint("two words", operation=Operation.EDIT, images=(upload(noise((256, 256))),)))
+    assert plain.usage["input_tokens_details"] == {"text_tokens": 2, "image_tokens": 0}
+    assert edited.usage["input_tokens_details"] == {"text_tokens": 2, "image_tokens": 4}
+
+
+@pytest.mark.parametrize("size", [(256, 256), (200, 100), (500, 300)])
+async def test_an_inpaint_keeps_the_rest_of_the_upload_bit_for_bit(store: Shop, size: tuple[int, int]) -> None:
+    hole = (16, 8, size[0] // 2, size[1] // 2)
+    sent = noise(size, hole)
+    items = await store.paint(operation=Operation.EDIT, images=(upload(sent),), stream=True, partial_images=1, steps=4)
+    looks = [item.data for item in items if isinstance(item, Partial | Presented)]
+    assert len(looks) == 2
+    expected = sent.convert("RGB")
+    expected.paste(PAINTED, hole)
+    for data in looks:
+        image = decoded(data)
+        assert (image.size, image.mode) == (size, "RGB")
+        assert ImageChops.difference(image, expected).getbbox() is None
+
+
+async def test_an_inpaint_at_another_size_has_the_asked_size(store: Shop) -> None:
+    mask = upload(noise((256, 256), (0, 0, 64, 64)), "mask")
+    items = await store.paint(operation=Operation.EDIT, images=(upload(noise((256, 256))),), mask=mask, size="512x384")
+    assert decoded(pictures(items)[0].data).size == (512, 384)
+
+
+async def test_a_variation_is_painted_all_over(store: Shop) -> None:
+    items = await store.paint("", operation=Operation.VARY, images=(upload(noise((256, 256), (0, 0, 9, 9))),))
+    image = decoded(pictures(items)[0].data)
+    assert ImageChops.difference(image, Image.new("RGB", image.size, PAINTED)).getbbox() is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        ({"model": "nope"}, ModelNotFound),
+        ({"operation": Operation.EDIT, "images": (upload(noise((500, 100))),)}, InvalidImage),
+    ],
+)
+async def test_a_refusal_comes_before_anything_is_accepted(
+    store: Shop, fields: dict[str, Any], kind: type[GatewayError]
+) -> None:
+    stream = store.gateway.paint(ask(**fields), CALLER)
+    with pytest.raises(kind):
+        await anext(stream)
+    assert store.count("rejected_total", reason=kind.__name__) == 1
+    assert store.count("jobs_total", outcome=kind.__name__) == 0
+
+
+async def test_a_fault_of_the_engine_is_told_without_its_words(store: Shop) -> None:
+    with pytest.raises(EngineFault) as fault:
+        await store.paint("raise-in-step")
+    assert "secret" not in fault.value.message
+    assert store.count("jobs_total", outcome="EngineFault") == 1
+    assert pictures(await store.paint())
+
+
+async def test_a_full_line_turns_away(tmp_path: Path) -> None:
+    async with shop(tmp_path, queue_size=1) as store:
+        streams = [store.gateway.paint(ask(SLOW, steps=150, n=8), CALLER) for _ in range(3)]
+        for stream in streams[:2]:
+            await anext(stream)
+        with pytest.raises(Busy):
+            await anext(streams[2])
+        assert store.count("jobs_total", outcome="Busy") == 1
+        assert store.count("rejected_total", reason="Busy") == 1
+        for stream in streams:
+            await stream.aclose()
+
+
+@pytest.mark.parametrize("painting", [True, False])
+async def test_leaving_early_cancels_and_is_counted_once(store: Shop, painting: bool) -> None:
+    stream = store.gateway.paint(ask(SLOW, steps=150, partial_images=1), CALLER)
+    assert isinstance(await anext(stream), Accepted)
+    if painting:
+        assert isinstance(await anext(stream), Partial)
+    await stream.aclose()
+    assert store.count("cancelled_total", stage="painting" if painting else "waiting") == 1
+    assert store.count("jobs_total", outcome="Cancelled") == 1
+    # The engine is free again: the next picture is painted, and nobody hears of the first any more.
+    assert pictures(await store.paint())
+    assert store.count("jobs_total", outcome="Cancelled") == 1
+    assert store.count("jobs_total", outcome="finished") == 1
+
+
+async def test_a_cancelled_task_cancels_its_job(store: Shop) -> None:
+    accepted = asyncio.Event()
+
+    async def follow() -> None:
+        async with aclosing(store.gateway.paint(ask(SLOW, steps=150), CALLER)) as items:
+            async for _ in items:
+                accepted.set()
+
+    task = asyncio.create_task(follow())
+    async with asyncio.timeout(10):
+        await accepted.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert store.count("jobs_total", outcome="Cancelled") == 1
+    assert pictures(await store.paint())
+
+
+async def test_a_picture_that_cannot_be_kept_is_our_fault(store: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(data: bytes, ext: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.images, "put", full)
+    with pytest.raises(OSError, match="No space"):
+        await store.paint()
+    assert store.count("jobs_total", outcome="EngineFault") == 1
+    assert store.count("jobs_total", outcome="Cancelled") == 0
+
+
+async def test_readiness(store: Shop) -> None:
+    await store.paint()
+    assert store.gateway.ready
+    assert store.gateway.readiness() == {"default_model": "demo"}
+
+
+async def test_a_lora_painted_with_is_remembered(store: Shop) -> None:
+    await store.paint(model="demo+sunset:0.8")
+    sunset = next(lora for lora in store.gateway.shelf.loras() if lora["id"] == "sunset")
+    assert sunset["last_used"] > 0
+    assert re.fullmatch("[0-9a-f]{64}", sunset["digest"])
