@@ -63,6 +63,27 @@ def ended_in(events: list[JobEvent], kind: type[Exception]) -> bool:
     return True
 
 
+def environment_of(pid: int) -> list[bytes]:
+    return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(("given", "expected"), [(None, "passive"), ("active", "active")])
+async def test_threads_wait_asleep_unless_the_operator_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, expected: str
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if given is not None:
+        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    monkeypatch.setenv("KEPT", "yes")
+    async with running() as backend:
+        await to_the_end(await backend.submit(job()))
+        (pid,) = backend.pids
+        environment = environment_of(pid)
+    assert f"OMP_WAIT_POLICY={expected}".encode() in environment
+    assert b"KEPT=yes" in environment
+
+
 async def test_a_job_goes_from_submit_to_finished() -> None:
     measured: list[Measurement] = []
     async with running(measure=measured.append) as backend:

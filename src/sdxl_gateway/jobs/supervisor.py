@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 GOOD_LIFE_SECONDS = 60.0  # a process that was ready for that long starts the back-off anew
 CHECKS_PER_STALL = 20
 LAST_WORDS_SECONDS = 2.0
+ENVIRONMENT = {"OMP_WAIT_POLICY": "passive"}
+"""Unless the operator says otherwise. Threads of a busy machine that wait by spinning keep each other from working."""
 TERMINATE_SECONDS = 2.0
 
 
@@ -121,7 +124,12 @@ class Supervisor:
         with theirs:
             fd = theirs.fileno()
             self._process = await asyncio.create_subprocess_exec(
-                *self._command, "--fd", str(fd), pass_fds=(fd,), stdin=asyncio.subprocess.DEVNULL
+                *self._command,
+                "--fd",
+                str(fd),
+                pass_fds=(fd,),
+                stdin=asyncio.subprocess.DEVNULL,
+                env=ENVIRONMENT | os.environ,
             )
         self._end = AsyncEnd(ours, self._heard, closed.set)
         self._end.send(Hello(self._settings))
