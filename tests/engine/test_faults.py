@@ -153,6 +153,24 @@ def test_a_vae_that_overflows_in_half_precision_decodes_again_in_float32(fresh: 
     assert vae.dtype is torch.float16
 
 
+def test_a_vae_that_finds_no_room_to_widen_is_whole_again(fresh: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    canvas = painted(fresh)
+    vae = checkpoint_of(fresh).vae.to(torch.float16)
+    narrow = vae.to
+
+    def half_way(dtype: torch.dtype) -> None:
+        if dtype is torch.float32:
+            vae.encoder.to(dtype)
+            raise torch.OutOfMemoryError
+        narrow(dtype)
+
+    monkeypatch.setattr(vae, "to", half_way)
+    monkeypatch.setattr(decode, "_decode", lambda *_: torch.full((1, 3, 8, 8), float("nan")))
+    with pytest.raises(DoesNotFit):
+        fresh.engine.finish(canvas)
+    assert {p.dtype for p in vae.parameters()} == {torch.float16}
+
+
 def painted(studio: Studio) -> Canvas:
     canvas = studio.engine.begin(recipe(), 0, NO_INPUTS)
     while canvas.steps_done < canvas.steps_total:

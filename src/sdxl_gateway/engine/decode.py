@@ -57,9 +57,9 @@ def _decode(vae: Any, latents: Tensor) -> Tensor:
 def _decode_in_float32(vae: Any, latents: Tensor) -> Tensor:
     """Widening and narrowing back leaves every weight as it was."""
     dtype = vae.dtype
-    with torch.inference_mode(False):
-        vae.to(torch.float32)
     try:
+        with torch.inference_mode(False):
+            vae.to(torch.float32)
         return _decode(vae, latents)
     finally:
         with torch.inference_mode(False):

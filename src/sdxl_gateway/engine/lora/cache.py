@@ -86,7 +86,7 @@ class AdapterCache:
             adapter = self._bring(digest, tell=(DISK,))
         if adapter.buffer.is_cuda:
             # The copy was made on a reader's stream: its memory must not be given away while this stream reads it.
-            adapter.buffer.record_stream(torch.cuda.current_stream())
+            adapter.buffer.record_stream(torch.cuda.current_stream(adapter.buffer.device))
         return adapter
 
     def dense(self, key: Hashable, size_bytes: int, make: Callable[[], Tensor]) -> Tensor:
