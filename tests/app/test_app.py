@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sdxl_gateway.app import _engine_process, build_app
+from sdxl_gateway.app import _engine_process, _in_background, build_app
 from sdxl_gateway.catalog.checkpoints import CheckpointProblem
 from sdxl_gateway.config import Checkpoint, HouseStyle, Loras, Settings
 from tests.gate.kit import DEMO, opened
@@ -64,3 +66,32 @@ def test_the_default_models_checkpoint_is_loaded_first(tmp_path: Path, default: 
     sent = _engine_process(settings, opened(settings).gate)
     assert list(sent.checkpoints) == order
     assert sent.loras == settings.loras
+
+
+async def test_background_work_that_breaks_is_logged_and_takes_nothing_with_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broke = asyncio.Event()
+
+    async def breaking() -> None:
+        broke.set()
+        raise OSError("no more watches")
+
+    with caplog.at_level(logging.ERROR, logger="sdxl_gateway.app"):
+        async with _in_background(breaking()):
+            await broke.wait()
+    assert "no more watches" in caplog.text
+
+
+async def test_background_work_ends_with_the_world() -> None:
+    ended = asyncio.Event()
+
+    async def working() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with _in_background(working()):
+        await asyncio.sleep(0)
+    assert ended.is_set()
