@@ -6,10 +6,12 @@ import asyncio
 import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from sdxl_gateway.app import _engine_process, _in_background, build_app
 from sdxl_gateway.catalog.checkpoints import CheckpointProblem
@@ -27,6 +29,17 @@ folder = Path(sys.argv[1])
 build_app(Settings(data_directory=folder, loras=Loras(directory=folder)))
 print([name for name in {FORBIDDEN} if name in sys.modules])
 """
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """Building the world sets up the logs of the whole process, which other tests share."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 def settings_in(folder: Path, **more: Any) -> Settings:
