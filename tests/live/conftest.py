@@ -8,15 +8,17 @@ import httpx
 import pytest
 from openai import OpenAI
 
-from tests.live.servers import Server, server
+from tests.live.servers import TROUBLE, Server, server
 
 Paint = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Whatever it is sent, its log holds no trouble in the end."""
     with server(tmp_path_factory.mktemp("live")) as one:
         yield one
+    assert TROUBLE.findall(one.log) == []
 
 
 @pytest.fixture(scope="session")

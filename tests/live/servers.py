@@ -20,6 +20,8 @@ import httpx
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 120.0
+TROUBLE = re.compile(r"Traceback|\[(?:error|critical)\s*\].*", re.IGNORECASE)
+"""Lines no log should hold while nothing but requests happens."""
 T = TypeVar("T")
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import httpx
 
 from tests.api.bad_requests import BadRequest, catalogue
-from tests.live.servers import Server
-
-TROUBLE = re.compile(r"Traceback|\[(error|critical)\s*\]", re.IGNORECASE)
+from tests.live.servers import TROUBLE, Server
 
 
 def problem(http: httpx.Client, bad: BadRequest) -> str | None:

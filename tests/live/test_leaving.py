@@ -20,9 +20,7 @@ LONG_STEPS = 150
 def test_its_place_is_free_again(live: Server, paint: Paint, stream: bool) -> None:
     golden = paint()
     cancelled, before = live.metric(CANCELLED), live.metric(STEPS)
-    client = HTTPConnection(urlsplit(live.url).netloc)
-    said = {"prompt": "a red circle", "steps": LONG_STEPS, "stream": stream}
-    client.request("POST", "/v1/images/generations", json.dumps(said), {"content-type": "application/json"})
+    client = _asking(live, stream=stream)
     until(lambda: live.metric(STEPS) > before)
     client.close()
 
@@ -30,3 +28,23 @@ def test_its_place_is_free_again(live: Server, paint: Paint, stream: bool) -> No
     until(live.is_idle)
     assert paint() == golden
     assert live.metric(STEPS) - before < LONG_STEPS / 2
+
+
+def test_a_place_in_the_line_is_free_again(narrow: Server) -> None:
+    waiting = 'sdxl_gateway_cancelled_total{stage="waiting"}'
+    cancelled, before = narrow.metric(waiting), narrow.metric(STEPS)
+    first, second = _asking(narrow), _asking(narrow)
+    until(lambda: narrow.metric(STEPS) > before and narrow.metric("sdxl_gateway_queue_depth") == 1)
+    second.close()
+    until(lambda: narrow.metric(waiting) == cancelled + 1)
+    assert narrow.metric("sdxl_gateway_queue_depth") == 0
+    first.close()
+    until(narrow.is_idle)
+
+
+def _asking(one: Server, *, stream: bool = False) -> HTTPConnection:
+    """A client that has asked for a long picture and not looked at the answer."""
+    client = HTTPConnection(urlsplit(one.url).netloc)
+    said = {"prompt": "a red circle", "steps": LONG_STEPS, "stream": stream}
+    client.request("POST", "/v1/images/generations", json.dumps(said), {"content-type": "application/json"})
+    return client
