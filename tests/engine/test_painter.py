@@ -16,6 +16,7 @@ from sdxl_gateway.core.samplers import SAMPLERS
 from sdxl_gateway.engine import decode, encode
 from sdxl_gateway.engine.canvas import Canvas
 from sdxl_gateway.engine.encode import Embedding, EmbeddingCache
+from sdxl_gateway.engine.lora.formats import Words
 from tests.engine.kit import Studio, contrast, difference, mask, photo, pixels, recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -155,9 +156,9 @@ def test_a_prompt_that_is_cut_is_told_of(demo: Studio) -> None:
 def test_texts_are_encoded_once(fresh: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     texts: list[str] = []
 
-    def counting(checkpoint: object, text: str) -> Embedding:
+    def counting(checkpoint: object, text: str, words: Words) -> Embedding:
         texts.append(text)
-        return encode.encode_text(checkpoint, text)  # type: ignore[arg-type]
+        return encode.encode_text(checkpoint, text, words)  # type: ignore[arg-type]
 
     monkeypatch.setattr("sdxl_gateway.engine.painter.encode_text", counting)
     for wanted in (recipe("a", negative_prompt="n"), recipe("b", negative_prompt="n"), recipe("a"), recipe("n")):
