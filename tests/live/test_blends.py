@@ -34,9 +34,9 @@ def test_a_blend_leaves_nothing_behind(paint: Paint, base: str) -> None:
 def test_blends_painted_at_once_are_those_painted_alone(paint: Paint, base: str) -> None:
     asked = [(model, seed) for seed in (1, 2, 3) for model in MIX]
     with ThreadPoolExecutor(len(asked)) as pool:
-        together = list(pool.map(lambda one: paint(model=one[0], seed=one[1]), asked))
+        together = list(pool.map(lambda one: paint(model=one[0], seed=one[1], steps=3), asked))
 
     for (model, seed), picture in zip(asked, together, strict=True):
-        assert farthest(pixels(picture), pixels(paint(model=model, seed=seed))) <= 1, (model, seed)
+        assert farthest(pixels(picture), pixels(paint(model=model, seed=seed, steps=3))) <= 1, (model, seed)
     assert len(set(together)) == len(asked)
     assert paint(model="demo") == base

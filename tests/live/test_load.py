@@ -39,7 +39,7 @@ def test_a_flood_is_turned_away_at_the_door(narrow: Server) -> None:
 def test_health_is_told_while_a_picture_is_painted(narrow: Server) -> None:
     before = narrow.metric("sdxl_gateway_denoise_steps_total")
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(generate, narrow, 40, 1)
+        running = pool.submit(generate, narrow, 20, 1)
         until(lambda: narrow.metric("sdxl_gateway_denoise_steps_total") > before)
         told = [httpx.get(narrow.url + path).status_code for path in ("/healthz", "/readyz", "/v1/models")]
         was_painting = not running.done()

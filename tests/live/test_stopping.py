@@ -24,7 +24,7 @@ def test_running_pictures_are_finished_or_told(tmp_path: Path, grace_seconds: in
     finishes = grace_seconds == 30
     with server(tmp_path, server__shutdown_grace_seconds=str(grace_seconds)) as one, ThreadPoolExecutor(2) as pool:
         engine = one.engine_pid()
-        running = [pool.submit(generate, one, 30 if finishes else 150, stream) for stream in (False, True)]
+        running = [pool.submit(generate, one, 16 if finishes else 150, stream) for stream in (False, True)]
         until(lambda: one.metric("sdxl_gateway_requests_in_flight") == 2 and one.metric(STEPS) > 0)
         one.process.send_signal(signal.SIGTERM)
         whole, stream = (answer.result() for answer in running)
