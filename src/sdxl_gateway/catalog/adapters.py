@@ -85,7 +85,8 @@ class AdapterCatalog:
     def find(self, name: str) -> AdapterEntry:
         """The LoRA of that name: its path below the folder, or its last part alone where only one has it.
 
-        Upper and lower case are one, unless two files differ by nothing else. Raises ModelNotFound.
+        Upper and lower case are one, unless two files differ by nothing else. Raises ModelNotFound, or
+        AdapterRefused for a file that is there and broken.
         """
         found = self._table.find(name)
         if len(found) == 1:
@@ -93,8 +94,15 @@ class AdapterCatalog:
         if found:
             choices = " or ".join(f"'{entry.name}'" for entry in found[:3])
             raise ModelNotFound(f"The LoRA {shown(name)} could be {choices}.")
+        self._refuse_if_broken(name)
         names = [entry.name for entry in self.list()] if len(self.list()) <= MAX_NAMES_COMPARED else []
         raise not_found(name, names)
+
+    def _refuse_if_broken(self, name: str) -> None:
+        """A file that lies there and cannot be used is told apart from one that does not exist."""
+        for problem in self._problems:
+            if problem.name.casefold() == name.casefold():
+                raise AdapterRefused(problem.message)
 
     def scan(self) -> None:
         """Looks at the folder; files that did not change are not read again, not even after a restart."""

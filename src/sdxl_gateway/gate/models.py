@@ -11,7 +11,7 @@ from sdxl_gateway.catalog.adapters import AdapterCatalog
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.names import UNKNOWN, Part, lora_not_found, not_found, shown, split_model
 from sdxl_gateway.config import HouseStyle, Settings
-from sdxl_gateway.core.errors import ModelNotFound
+from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound
 
 DEFAULT = "default"
 MAX_HOPS = 8
@@ -104,6 +104,8 @@ class ModelNames:
         for place, named in enumerate(meaning.parts):
             try:
                 self._adapters.find(named.part.name)
+            except AdapterRefused:
+                continue  # it is there but broken: whoever admits it says why
             except ModelNotFound as unknown:
                 led = place > 0 or meaning.checkpoint is not None or meaning.style is not NO_STYLE
                 if not led and unknown.message.startswith(UNKNOWN):
