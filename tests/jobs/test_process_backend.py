@@ -68,19 +68,19 @@ def environment_of(pid: int) -> list[bytes]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize(("given", "expected"), [(None, "passive"), ("active", "active")])
-async def test_threads_wait_asleep_unless_the_operator_says_otherwise(
+@pytest.mark.parametrize(("given", "expected"), [(None, "1000"), ("7", "7")])
+async def test_threads_spin_briefly_unless_the_operator_says_otherwise(
     monkeypatch: pytest.MonkeyPatch, given: str | None, expected: str
 ) -> None:
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     if given is not None:
-        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+        monkeypatch.setenv("GOMP_SPINCOUNT", given)
     monkeypatch.setenv("KEPT", "yes")
     async with running() as backend:
         await to_the_end(await backend.submit(job()))
         (pid,) = backend.pids
         environment = environment_of(pid)
-    assert f"OMP_WAIT_POLICY={expected}".encode() in environment
+    assert f"GOMP_SPINCOUNT={expected}".encode() in environment
     assert b"KEPT=yes" in environment
 
 
