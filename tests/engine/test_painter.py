@@ -153,6 +153,12 @@ def test_a_prompt_that_is_cut_is_told_of(demo: Studio) -> None:
     assert demo.engine.begin(recipe(), 0, NO_INPUTS).warnings == ()
 
 
+def test_a_negative_prompt_that_cannot_act_is_told_of(demo: Studio) -> None:
+    (told,) = demo.engine.begin(recipe(negative_prompt="blue", guidance_scale=1.0), 0, NO_INPUTS).warnings
+    assert "negative_prompt" in told
+    assert demo.engine.begin(recipe(negative_prompt="blue", guidance_scale=1.1), 0, NO_INPUTS).warnings == ()
+
+
 def test_texts_are_encoded_once(fresh: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     texts: list[str] = []
 

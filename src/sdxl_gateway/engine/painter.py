@@ -26,6 +26,7 @@ from sdxl_gateway.engine.prepare import prepare
 from sdxl_gateway.engine.rack import Mounted, Rack
 
 T = TypeVar("T")
+UNGUIDED = "The negative_prompt changes nothing at a guidance_scale of 1 or less."
 
 
 class DiffusionEngine:
@@ -93,7 +94,7 @@ class DiffusionEngine:
             negative = self._negative(mounted, recipe, positive)
         with self._timed("prepare"), torch.inference_mode():
             canvas = prepare(mounted.checkpoint, recipe, index, inputs, positive, negative)
-        canvas.warnings = cut_warning("prompt", positive) + cut_warning("negative_prompt", negative)
+        canvas.warnings = cut_warning("prompt", positive) + _negative_warning(recipe, negative)
         return canvas
 
     def _embedding(self, mounted: Mounted, blend: Blend, text: str) -> Embedding:
@@ -147,6 +148,12 @@ class DiffusionEngine:
 
 
 A = TypeVar("A")
+
+
+def _negative_warning(recipe: Recipe, negative: Embedding) -> tuple[str, ...]:
+    if recipe.guided:
+        return cut_warning("negative_prompt", negative)
+    return (UNGUIDED,) if recipe.negative_prompt.strip() else ()
 
 
 def _inferred(call: Callable[[A], T], argument: A) -> T:
