@@ -127,8 +127,10 @@ def _measured(metrics: Metrics, shelf: Shelf, measurement: Measurement) -> None:
 
 
 def _seen(metrics: Metrics, seen: RequestSeen) -> None:
-    metrics.on_request(seen.operation, seen.model, seen.status, seen.seconds, seen.retry_count)
+    metrics.on_request(seen.operation, seen.model, seen.status, seen.seconds, seen.retry_count, seen.response_bytes)
     metrics.on_ignored(len(seen.ignored))
+    if seen.refused is not None:
+        metrics.on_refused(seen.refused)
 
 
 def _lifespan(

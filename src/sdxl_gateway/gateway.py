@@ -121,7 +121,7 @@ class Gateway:
 
     async def _order(self, ask: Ask, caller: Caller) -> _Order:
         now = time.monotonic()
-        admitted = await self._admitted(ask)
+        admitted = await self._gate.admit(ask)
         job = Job(
             id=secrets.token_hex(8),
             recipe=admitted.recipe,
@@ -131,13 +131,6 @@ class Gateway:
             deadline=now + self._settings.limits.deadline_seconds,
         )
         return _Order(ask, caller, admitted, job, _accepted(ask, admitted, job.id))
-
-    async def _admitted(self, ask: Ask) -> Admitted:
-        try:
-            return await self._gate.admit(ask)
-        except GatewayError as error:
-            self._metrics.on_rejected(error)
-            raise
 
     @asynccontextmanager
     async def _counted(self, order: _Order) -> AsyncIterator[Callable[[events.JobEvent], None]]:

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sdxl_gateway.core import events
-from sdxl_gateway.core.errors import Busy, Cancelled, EngineFault, InvalidRequest
+from sdxl_gateway.core.errors import Busy, Cancelled, EngineFault
 from sdxl_gateway.telemetry import gpu_collector
 from sdxl_gateway.telemetry.device import Gpu
 from sdxl_gateway.telemetry.metrics import Metrics
@@ -37,7 +37,7 @@ def _fill(metrics: Metrics) -> None:
     metrics.follow_gauges(queue_depth=lambda: 3, in_flight=lambda: 4, ready=lambda: True)
     metrics.on_request("generate", "demo", 200, 1.5, retry_count=1, response_bytes=10_000)
     metrics.on_ignored(2)
-    metrics.on_rejected(InvalidRequest("no"))
+    metrics.on_refused("invalid_value")
     metrics.on_job("a", "demo", ["ink"])
     metrics.on_job_event(events.Started("a", 0.1))
     metrics.on_job_event(events.Finished("a", 2.0))
@@ -106,7 +106,22 @@ def test_a_failure_is_counted_by_its_error(metrics: Metrics) -> None:
     metrics.on_job_event(events.Failed("b", Busy("full", retry_after_seconds=1)))
 
     assert _value(metrics, "jobs_total", outcome="EngineFault") == 1
-    assert _value(metrics, "rejected_total", reason="Busy") == 1
+    assert _value(metrics, "jobs_total", outcome="Busy") == 1
+
+
+def test_a_refused_request_is_counted_by_its_code(metrics: Metrics) -> None:
+    metrics.on_refused("invalid_json")
+    metrics.on_refused("invalid_json")
+
+    assert _value(metrics, "rejected_total", reason="invalid_json") == 2
+
+
+def test_what_was_sent_is_measured(metrics: Metrics) -> None:
+    metrics.on_request("images.generations", "demo", 200, 1.0, response_bytes=70_000)
+
+    assert _value(metrics, "response_size_bytes_sum", operation="images.generations") == 70_000
+    assert _value(metrics, "response_size_bytes_bucket", operation="images.generations", le="65536.0") == 0
+    assert _value(metrics, "response_size_bytes_bucket", operation="images.generations", le="262144.0") == 1
 
 
 def test_a_cancelled_job_tells_how_far_it_was(metrics: Metrics) -> None:

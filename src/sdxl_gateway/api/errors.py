@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
 
+from sdxl_gateway.api.visit import visit_of
 from sdxl_gateway.catalog.names import shown
 from sdxl_gateway.core import errors as e
 
@@ -95,6 +98,19 @@ def error_response(error: e.GatewayError, headers: dict[str, str] | None = None)
     return JSONResponse(_printable(error_body(error)), status, headers=error_headers(error) | (headers or {}))
 
 
+def refusing(scope: Scope, error: e.GatewayError, headers: dict[str, str] | None = None) -> JSONResponse:
+    """The answer to this request, noted in its visit."""
+    visit_of(scope).error = error
+    return error_response(error, headers)
+
+
+def refusal_code(error: e.GatewayError | None) -> str | None:
+    """Why a request was turned away, out of the fixed set of this server's codes; None for whatever else went wrong."""
+    if not isinstance(error, e.Refusal | e.Busy):
+        return None
+    return error.code or re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
+
+
 def _printable(body: dict[str, Any]) -> dict[str, Any]:
     """Lone surrogates cannot be encoded; they are shown escaped."""
     return {
@@ -105,10 +121,10 @@ def _printable(body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def on_gateway_error(_: Request, error: Exception) -> Response:
+async def on_gateway_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, e.GatewayError):
         raise error
-    return error_response(error)
+    return refusing(request.scope, error)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
@@ -118,10 +134,11 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         allow = (error.headers or {}).get("Allow", "")
         known = e.MethodNotAllowed(f"Not allowed to {request.method} on {_place(request)}. Allowed: {allow}.")
-        return error_response(known, {"allow": allow})
+        return refusing(request.scope, known, {"allow": allow})
     if error.status_code == 404:
-        return error_response(e.NotFound(f"Invalid URL ({request.method} {_place(request)}).{_hint(request)}"))
-    return error_response(e.InvalidRequest("The request could not be understood."))
+        lost = e.NotFound(f"Invalid URL ({request.method} {_place(request)}).{_hint(request)}")
+        return refusing(request.scope, lost)
+    return refusing(request.scope, e.InvalidRequest("The request could not be understood."))
 
 
 def unexpected() -> JSONResponse:

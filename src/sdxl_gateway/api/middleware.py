@@ -10,7 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sdxl_gateway.api.errors import error_response, unexpected
+from sdxl_gateway.api.errors import refusal_code, refusing, unexpected
 from sdxl_gateway.api.keyring import Keyring
 from sdxl_gateway.api.visit import Visit, begin_visit, visit_of
 from sdxl_gateway.api.world import RequestSeen
@@ -35,14 +35,15 @@ class Desk:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        visit, status = begin_visit(scope), 499
+        visit, status, sent_bytes = begin_visit(scope), 499, 0
 
         async def signed(message: Message) -> None:
-            nonlocal status
+            nonlocal status, sent_bytes
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)["x-request-id"] = visit.request_id
             await send(message)
+            sent_bytes += len(message.get("body", b""))
 
         try:
             await self._app(scope, receive, signed)
@@ -54,7 +55,7 @@ class Desk:
                 raise
             await unexpected()(scope, receive, signed)
         finally:
-            self._on_request(_seen(scope, visit, status))
+            self._on_request(_seen(scope, visit, status, sent_bytes))
 
 
 class Door:
@@ -73,7 +74,7 @@ class Door:
             try:
                 visit_of(scope).caller = self._keyring.caller(scope)
             except GatewayError as error:
-                await error_response(error)(scope, receive, send)
+                await refusing(scope, error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -99,7 +100,7 @@ class BodyGuard:
         try:
             _check_declared(scope, cap)
         except GatewayError as error:
-            await error_response(error)(scope, receive, send)
+            await refusing(scope, error)(scope, receive, send)
             return
         await self._app(scope, _Guarded(receive, cap, self._seconds, renewing=is_lora), send)
 
@@ -152,7 +153,7 @@ def _too_large(cap: int) -> BodyTooLarge:
     return BodyTooLarge(f"The request body is larger than {cap} bytes.")
 
 
-def _seen(scope: Scope, visit: Visit, status: int) -> RequestSeen:
+def _seen(scope: Scope, visit: Visit, status: int, sent_bytes: int) -> RequestSeen:
     headers = dict(scope["headers"])
     retry = headers.get(b"x-stainless-retry-count", b"0")
     return RequestSeen(
@@ -164,4 +165,6 @@ def _seen(scope: Scope, visit: Visit, status: int) -> RequestSeen:
         request_id=visit.request_id,
         tenant=visit.caller.tenant,
         ignored=visit.ignored,
+        refused=refusal_code(visit.error) if visit.paints else None,
+        response_bytes=sent_bytes,
     )

@@ -9,15 +9,17 @@ from dataclasses import dataclass, field
 from starlette.types import Scope
 
 from sdxl_gateway.core.ask import Caller
+from sdxl_gateway.core.errors import GatewayError
 
 KEY = "sdxl_gateway.visit"
 _OPERATIONS = ("images/generations", "images/edits", "images/variations")
+_PAINTING = frozenset(operation.replace("/", ".") for operation in _OPERATIONS)
 _PLACES = ("models", "loras", "files", "healthz", "readyz", "metrics", "openapi.json")
 
 
 @dataclass(slots=True)
 class Visit:
-    """`started` is `time.monotonic()` seconds."""
+    """`started` is `time.monotonic()` seconds; `error` is what was answered instead of what was asked for."""
 
     operation: str
     request_id: str = field(default_factory=lambda: "req_" + secrets.token_hex(16))
@@ -25,10 +27,16 @@ class Visit:
     caller: Caller = field(default_factory=Caller)
     model: str = ""
     ignored: tuple[str, ...] = ()
+    error: GatewayError | None = None
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.started
+
+    @property
+    def paints(self) -> bool:
+        """It came to one of the routes that paint."""
+        return self.operation in _PAINTING
 
 
 def begin_visit(scope: Scope) -> Visit:

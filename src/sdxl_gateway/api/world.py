@@ -53,7 +53,10 @@ class Offers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RequestSeen:
-    """One answered request, for metrics and the access log; `retry_count` as the client's SDK told it."""
+    """One answered request, for the metrics; `retry_count` as the client's SDK told it.
+
+    `refused` is the error code of a request to paint that was turned away; `response_bytes` are those of its body.
+    """
 
     operation: str
     model: str
@@ -63,6 +66,8 @@ class RequestSeen:
     request_id: str
     tenant: str
     ignored: tuple[str, ...] = ()
+    refused: str | None = None
+    response_bytes: int = 0
 
 
 def unseen(_: RequestSeen) -> None:

@@ -59,10 +59,12 @@ class Instruments:
             request_duration=make.histogram(
                 "request_duration_seconds", "From a request's first byte to its last.", REQUEST_SECONDS, ("operation",)
             ),
-            response_size=make.histogram("response_size_bytes", "Bytes sent back.", RESPONSE_BYTES, ("operation",)),
+            response_size=make.histogram(
+                "response_size_bytes", "Bytes of the answer's body, or of a stream.", RESPONSE_BYTES, ("operation",)
+            ),
             client_retries=make.counter("client_retries", "Requests that were a client's second try or later."),
             ignored_fields=make.counter("ignored_fields", "Request fields that mean nothing to the server."),
-            rejected=make.counter("rejected", "Requests turned away before a job began, by error.", ("reason",)),
+            rejected=make.counter("rejected", "Requests to paint that were turned away, by error code.", ("reason",)),
             queue_depth=make.gauge("queue_depth", "Jobs waiting for an engine."),
             queue_wait=make.histogram("queue_wait_seconds", "From a job's arrival to its first canvas.", WAIT_SECONDS),
             requests_in_flight=make.gauge("requests_in_flight", "Requests not yet answered."),

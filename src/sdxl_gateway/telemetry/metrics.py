@@ -10,7 +10,7 @@ from prometheus_client.exposition import choose_encoder
 
 from sdxl_gateway import __version__
 from sdxl_gateway.core import events
-from sdxl_gateway.core.errors import Busy, Cancelled, GatewayError
+from sdxl_gateway.core.errors import Cancelled
 from sdxl_gateway.telemetry.gpu_collector import GpuCollector
 from sdxl_gateway.telemetry.instruments import Instruments
 
@@ -77,13 +77,15 @@ class Metrics:
         status: int,
         seconds: float,
         retry_count: int = 0,
-        response_bytes: int | None = None,
+        response_bytes: int = 0,
     ) -> None:
-        """A request was answered; `retry_count` is the client's own count, 0 on its first try."""
+        """A request was answered; `retry_count` is the client's own count, 0 on its first try.
+
+        `response_bytes` are those of the body, of a stream's events all together.
+        """
         self._now.requests.labels(operation, self._model(model), str(status)).inc()
         self._now.request_duration.labels(operation).observe(seconds)
-        if response_bytes is not None:
-            self._now.response_size.labels(operation).observe(response_bytes)
+        self._now.response_size.labels(operation).observe(response_bytes)
         if retry_count > 0:
             self._now.client_retries.inc()
 
@@ -91,9 +93,9 @@ class Metrics:
         """That many request fields meant nothing to the server."""
         self._now.ignored_fields.inc(fields)
 
-    def on_rejected(self, error: GatewayError) -> None:
-        """A request was turned away before it became a job."""
-        self._now.rejected.labels(type(error).__name__).inc()
+    def on_refused(self, code: str) -> None:
+        """A request to paint was turned away with this error code, one of the server's own."""
+        self._now.rejected.labels(code).inc()
 
     def on_job(self, job_id: str, model: str, loras: Iterable[str] = ()) -> None:
         """A job is about to enter the line, under this model name, with these LoRAs of the catalog."""
@@ -120,8 +122,6 @@ class Metrics:
     def _failed(self, event: events.Failed, course: _Course) -> None:
         if isinstance(event.error, Cancelled):
             self._now.cancelled.labels("painting" if course.started else "waiting").inc()
-        if isinstance(event.error, Busy):
-            self._now.rejected.labels("Busy").inc()
         self._end(event.job_id, type(event.error).__name__)
 
     def _end(self, job_id: str, outcome: str) -> None:
