@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from socket import socket
@@ -38,9 +39,9 @@ log = logging.getLogger(__name__)
 def serve(settings: Settings) -> None:
     """Runs the server until it is told to stop. Raises CheckpointProblem before it listens."""
     server = settings.server
-    app, backend = _build(settings)
+    house = _build(settings)
     config = uvicorn.Config(
-        app,
+        _application(house),
         host=server.host,
         port=server.port,
         log_config=None,
@@ -48,7 +49,7 @@ def serve(settings: Settings) -> None:
         server_header=False,
         timeout_graceful_shutdown=ceil(server.shutdown_grace_seconds + LAST_WORDS_SECONDS),
     )
-    _Server(config, backend.close_door, server.shutdown_grace_seconds).run()
+    _Server(config, house.backend.close_door, server.shutdown_grace_seconds).run()
 
 
 class _Server(uvicorn.Server):
@@ -69,10 +70,30 @@ class _Server(uvicorn.Server):
 
 def build_app(settings: Settings) -> Starlette:
     """The ASGI application; its lifespan starts and stops the engine. Raises CheckpointProblem."""
-    return _build(settings)[0]
+    return _application(_build(settings))
 
 
-def _build(settings: Settings) -> tuple[Starlette, ProcessBackend]:
+@asynccontextmanager
+async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
+    """The gateway a server would have, without HTTP; its engine runs meanwhile. Raises CheckpointProblem."""
+    house = _build(settings)
+    async with _running(house):
+        yield house.gateway
+
+
+@dataclass(frozen=True, slots=True)
+class _House:
+    """Every room, built and not yet running."""
+
+    settings: Settings
+    adapters: AdapterCatalog
+    images: ImageStore
+    metrics: Metrics
+    backend: ProcessBackend
+    gateway: Gateway
+
+
+def _build(settings: Settings) -> _House:
     configure_logs(settings.telemetry)
     checkpoints = open_checkpoints(settings.checkpoints, DEMO_MODEL)
     adapters = AdapterCatalog(settings.loras, settings.data_directory)
@@ -90,15 +111,20 @@ def _build(settings: Settings) -> tuple[Starlette, ProcessBackend]:
         queue_depth=lambda: backend.waiting, in_flight=lambda: backend.running, ready=lambda: backend.ready
     )
     images = ImageStore(settings.data_directory / "images", keep_seconds=settings.delivery.url_seconds)
+    gateway = Gateway(settings, gate, shelf, backend, images, metrics)
+    return _House(settings, adapters, images, metrics, backend, gateway)
+
+
+def _application(house: _House) -> Starlette:
     world = World(
-        gateway=Gateway(settings, gate, shelf, backend, images, metrics),
-        images=images,
-        settings=settings,
-        metrics=metrics.exposition,
+        gateway=house.gateway,
+        images=house.images,
+        settings=house.settings,
+        metrics=house.metrics.exposition,
         version=__version__,
-        on_request=partial(_seen, metrics),
+        on_request=partial(_seen, house.metrics),
     )
-    return http_app(world, _lifespan(settings, backend, adapters, images)), backend
+    return http_app(world, lambda _: _running(house))
 
 
 def _prune(settings: Settings) -> None:
@@ -133,21 +159,18 @@ def _seen(metrics: Metrics, seen: RequestSeen) -> None:
         metrics.on_refused(seen.refused)
 
 
-def _lifespan(
-    settings: Settings, backend: ProcessBackend, adapters: AdapterCatalog, images: ImageStore
-) -> Callable[[Starlette], Any]:
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            await asyncio.to_thread(_prune, settings)
-            await backend.start()
-            stack.push_async_callback(backend.stop, settings.server.shutdown_grace_seconds)
-            if settings.loras.watch:
-                await stack.enter_async_context(_in_background(adapters.watch()))
-            await stack.enter_async_context(_in_background(images.sweeping()))
-            yield
-
-    return lifespan
+@asynccontextmanager
+async def _running(house: _House) -> AsyncIterator[None]:
+    """The engine and what works in the background run until the context is left."""
+    settings = house.settings
+    async with AsyncExitStack() as stack:
+        await asyncio.to_thread(_prune, settings)
+        await house.backend.start()
+        stack.push_async_callback(house.backend.stop, settings.server.shutdown_grace_seconds)
+        if settings.loras.watch:
+            await stack.enter_async_context(_in_background(house.adapters.watch()))
+        await stack.enter_async_context(_in_background(house.images.sweeping()))
+        yield
 
 
 @asynccontextmanager

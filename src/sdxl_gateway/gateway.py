@@ -71,7 +71,16 @@ class Done:
     warnings: tuple[str, ...] = ()
 
 
-Item = Accepted | Partial | Presented | Done
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """Image `index` has taken `step` of `steps`."""
+
+    index: int
+    step: int
+    steps: int
+
+
+Item = Accepted | Stepped | Partial | Presented | Done
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +108,7 @@ class Gateway:
         self.shelf = shelf
 
     async def paint(self, ask: Ask, caller: Caller) -> AsyncGenerator[Item, None]:
-        """Accepted, then Partial and Presented as they come, then Done; raises a GatewayError at any point.
+        """Accepted, then Stepped, Partial and Presented as they come, then Done; raises a GatewayError at any point.
 
         Closing the iterator early cancels the job within one denoising step.
         """
@@ -110,6 +119,8 @@ class Gateway:
             async for event in following:
                 count(event)
                 match event:
+                    case events.Progressed(index=index, step=step, steps=steps):
+                        yield Stepped(index, step, steps)
                     case events.Previewed():
                         yield Partial(event.partial_index, await self._preview(order, event.picture))
                     case events.Painted():

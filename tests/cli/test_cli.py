@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import socket
 import subprocess
 import sys
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
-from sdxl_gateway.cli import app, asking, pulling, serving
-from sdxl_gateway.cli.generating import Wish, body_for
+from sdxl_gateway.cli import app, asking, generating, pulling, serving
+from sdxl_gateway.cli.generating import Wish, ask_for
 from sdxl_gateway.config import Checkpoint, HouseStyle, Loras, Server, Settings
+from sdxl_gateway.core.ask import Ask, Caller, Operation
+from sdxl_gateway.core.errors import GatewayError, InvalidRequest
+from sdxl_gateway.gateway import Accepted, Done, Item, Presented, Stepped
 
 HEAVY = ("torch", "diffusers", "transformers", "peft", "starlette", "uvicorn", "pydantic_settings", "huggingface_hub")
 COMMANDS = ("", "serve", "check", "pull", "generate", "loras", "loras list", "loras inspect")
@@ -215,15 +222,72 @@ def test_convert_leaves_an_existing_file_alone() -> None:
 
 
 def test_generate_asks_only_for_what_was_wished() -> None:
-    body = body_for(Wish("a cat", seed=7), Path("cat.jpg"), "demo+ink")
+    asked = ask_for(Wish("a cat", seed=7), Path("cat.jpg"), Settings(default_model="demo+ink"))
 
-    assert body == {
-        "model": "demo+ink",
-        "prompt": "a cat",
-        "seed": 7,
-        "response_format": "b64_json",
-        "output_format": "jpeg",
-    }
+    assert asked == Ask(
+        Operation.GENERATE, "a cat", model="demo+ink", seed=7, response_format="b64_json", output_format="jpeg"
+    )
+
+
+class FakeGateway:
+    """Paints in three steps."""
+
+    ready = True
+
+    def __init__(self, error: GatewayError | None = None) -> None:
+        self._error = error
+
+    async def paint(self, ask: Ask, caller: Caller) -> AsyncIterator[Item]:
+        yield Accepted("job-1", "256x256", "medium", "opaque", "png", False, True)
+        if self._error is not None:
+            raise self._error
+        for step in (1, 2, 3):
+            yield Stepped(0, step, 3)
+        yield Presented(0, b"pixels", None, 7, {})
+        yield Done({})
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, gateway: FakeGateway) -> None:
+    @asynccontextmanager
+    async def opened(_: Settings) -> AsyncIterator[FakeGateway]:
+        yield gateway
+
+    monkeypatch.setattr(generating, "open_gateway", opened)
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "level", root.level)
+
+
+@pytest.mark.parametrize("looked_at", [True, False])
+async def test_generate_shows_its_steps_to_whoever_looks_on(monkeypatch: pytest.MonkeyPatch, looked_at: bool) -> None:
+    offer(monkeypatch, FakeGateway())
+    told = io.StringIO()
+    console = Console(file=told, force_terminal=looked_at, width=100)
+
+    data = await generating._paint(Settings(), Ask(Operation.GENERATE, "a cat"), console)
+
+    assert data == b"pixels"
+    assert ("Painting" in told.getvalue() and "3/3" in told.getvalue()) is looked_at
+    assert looked_at or told.getvalue() == ""
+
+
+def test_generate_writes_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, FakeGateway())
+
+    result = runner.invoke(app, ["generate", "a cat"])
+
+    assert (result.exit_code, result.output) == (0, "Wrote picture.png.\n")
+    assert Path("picture.png").read_bytes() == b"pixels"
+
+
+@pytest.mark.parametrize("words", [["--steps", "0"], ["--size", "5x5"], []])
+def test_generate_tells_a_refusal_in_a_sentence(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    offer(monkeypatch, FakeGateway(InvalidRequest("This cannot be painted.")))
+
+    result = runner.invoke(app, ["generate", "a cat", *words])
+
+    assert result.exit_code == 1
+    assert result.output.startswith("Invalid" if words else "This cannot be painted.")
+    assert not Path("picture.png").exists()
 
 
 def test_generate_refuses_a_file_name_it_cannot_write() -> None:

@@ -15,7 +15,7 @@ from PIL import Image, ImageChops
 from sdxl_gateway import __version__
 from sdxl_gateway.core.ask import LoraAsk, Operation
 from sdxl_gateway.core.errors import Busy, EngineFault, GatewayError, InvalidImage, ModelNotFound
-from sdxl_gateway.gateway import Accepted, Done, Item, Partial, Presented
+from sdxl_gateway.gateway import Accepted, Done, Item, Partial, Presented, Stepped
 from tests.gateway.kit import CALLER, PAINTED, Shop, ask, decoded, noise, shop, upload
 
 SLOW = "step-seconds=0.01"
@@ -45,7 +45,13 @@ def last(items: list[Item]) -> Done:
 
 async def test_accepted_partial_presented_done(store: Shop) -> None:
     items = await store.paint(stream=True, partial_images=2, steps=6, seed=11, quality="high")
-    assert [type(item) for item in items] == [Accepted, Partial, Partial, Presented, Done]
+    assert [type(item) for item in items if not isinstance(item, Stepped)] == [
+        Accepted,
+        Partial,
+        Partial,
+        Presented,
+        Done,
+    ]
     accepted = first(items)
     assert (accepted.size, accepted.quality, accepted.background) == ("256x256", "high", "opaque")
     assert [item.partial_index for item in items if isinstance(item, Partial)] == [0, 1]
@@ -55,6 +61,12 @@ async def test_accepted_partial_presented_done(store: Shop) -> None:
     assert (picture.seed, picture.recipe["seed"], picture.recipe["steps"]) == (11, 11, 6)
     assert last(items).usage["output_tokens"] == 4 * 6
     assert store.count("jobs_total", outcome="finished") == 1
+
+
+async def test_every_step_is_told(store: Shop) -> None:
+    items = await store.paint(n=2, steps=3)
+    steps = sorted((item.index, item.step, item.steps) for item in items if isinstance(item, Stepped))
+    assert steps == [(index, step, 3) for index in (0, 1) for step in (1, 2, 3)]
 
 
 async def test_several_pictures_each_with_its_seed(store: Shop) -> None:
@@ -199,10 +211,10 @@ async def test_a_full_line_turns_away(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("painting", [True, False])
 async def test_leaving_early_cancels_and_is_counted_once(store: Shop, painting: bool) -> None:
-    stream = store.gateway.paint(ask(SLOW, steps=150, partial_images=1), CALLER)
+    stream = store.gateway.paint(ask(SLOW, steps=150), CALLER)
     assert isinstance(await anext(stream), Accepted)
     if painting:
-        assert isinstance(await anext(stream), Partial)
+        assert isinstance(await anext(stream), Stepped)
     await stream.aclose()
     assert store.count("cancelled_total", stage="painting" if painting else "waiting") == 1
     assert store.count("jobs_total", outcome="Cancelled") == 1

@@ -1,23 +1,27 @@
-"""Takes a prompt and wishes, gives one picture file, painted by the same application a server would run."""
+"""Takes a prompt and wishes, gives one picture file, painted by the same gateway a server would run."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from sdxl_gateway.api.wire import Rules, read_ask
+from sdxl_gateway.app import open_gateway
 from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
 from sdxl_gateway.cli.pulling import pull_if_missing
 from sdxl_gateway.config import Settings
+from sdxl_gateway.core.ask import Ask, Caller, Operation
+from sdxl_gateway.core.errors import EngineFault, GatewayError
+from sdxl_gateway.gateway import Gateway, Item, Presented, Stepped
 
 FORMATS = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg"}
 _POLL_SECONDS = 0.1
@@ -41,65 +45,64 @@ def run(wish: Wish, output: Path, config: Path | None, loras: Path | None, model
     if output.suffix.lower() not in FORMATS:
         stop(f"'{output.name}' must end in {', '.join(FORMATS)}.", status=2)
     with plain_problems():
-        settings = _private(settings_for(config, loras, model))
+        settings = settings_for(config, loras, model)
         if model is not None:
             pull_if_missing(settings, model)
-        data = asyncio.run(_paint(settings, body_for(wish, output, settings.default_model)))
+        try:
+            data = asyncio.run(_paint(settings, ask_for(wish, output, settings), Console(stderr=True)))
+        except GatewayError as refused:
+            stop(refused.message)
     output.write_bytes(data)
     typer.echo(f"Wrote {output}.")
 
 
-def _private(settings: Settings) -> Settings:
-    """The same settings without keys: the caller and the server are one process."""
-    return settings.model_copy(update={"auth": settings.auth.model_copy(update={"api_keys": ()})})
-
-
-def body_for(wish: Wish, output: Path, model: str) -> dict[str, Any]:
-    """The request body; what was not wished for is left out."""
-    wished = {
+def ask_for(wish: Wish, output: Path, settings: Settings) -> Ask:
+    """The Ask a request to the server would be. Raises InvalidRequest."""
+    body: dict[str, Any] = {
+        "model": settings.default_model,
+        "prompt": wish.prompt,
         "seed": wish.seed,
         "steps": wish.steps,
         "size": wish.size,
         "negative_prompt": wish.negative_prompt,
         "guidance_scale": wish.guidance_scale,
         "sampler": wish.sampler,
+        "response_format": "b64_json",
+        "output_format": FORMATS[output.suffix.lower()],
     }
-    body = {key: value for key, value in wished.items() if value is not None}
-    form = FORMATS[output.suffix.lower()]
-    return {**body, "model": model, "prompt": wish.prompt, "response_format": "b64_json", "output_format": form}
+    return read_ask(Operation.GENERATE, body, Rules(settings.limits))
 
 
-async def _paint(settings: Settings, body: dict[str, Any]) -> bytes:
-    status = Console(stderr=True).status("Loading the model")
-    async with _open_house(settings) as client:
-        # Building the application sets the log up; one picture needs no line for each request.
+async def _paint(settings: Settings, ask: Ask, console: Console) -> bytes:
+    async with open_gateway(settings) as gateway:
+        # Building the gateway sets the log up; one picture needs no line for each event.
         logging.getLogger().setLevel(logging.ERROR)
-        with status:
-            await _until_ready(client)
-            status.update("Painting")
-            answer = await client.post("/v1/images/generations", json=body)
-    if answer.status_code != 200:
-        stop(str(answer.json()["error"]["message"]))
-    return base64.b64decode(answer.json()["data"][0]["b64_json"])
+        with console.status("Loading the model"):
+            await _until_ready(gateway)
+        with _bar(console) as bar:
+            async with aclosing(gateway.paint(ask, Caller())) as items:
+                return await _picture(items, bar)
 
 
-@asynccontextmanager
-async def _open_house(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the application in this very process, whose engine runs while the context is open."""
-    from sdxl_gateway.app import build_app
-
-    app = build_app(settings)
-    transport = httpx.ASGITransport(app=app)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=_GIVE_UP_SECONDS) as client,
-    ):
-        yield client
+def _bar(console: Console) -> Progress:
+    """Steps done and all steps; nothing where nobody looks on."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
-async def _until_ready(client: httpx.AsyncClient) -> None:
+async def _picture(items: AsyncIterator[Item], bar: Progress) -> bytes:
+    task = bar.add_task("Painting", total=None)
+    async for item in items:
+        if isinstance(item, Stepped):
+            bar.update(task, completed=item.step, total=item.steps)
+        elif isinstance(item, Presented):
+            return item.data
+    raise EngineFault("No picture came out.")
+
+
+async def _until_ready(gateway: Gateway) -> None:
     waited = 0.0
-    while (await client.get("/readyz")).status_code != 200:
+    while not gateway.ready:
         if waited > _GIVE_UP_SECONDS:
             stop("The model did not load.")
         await asyncio.sleep(_POLL_SECONDS)

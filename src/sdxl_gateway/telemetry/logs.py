@@ -62,5 +62,3 @@ def _install(formatter: logging.Formatter, stream: TextIO, level: str) -> None:
         library = logging.getLogger(name)
         library.handlers.clear()
         library.propagate = True
-    # One line a request is the gateway's own; httpx would add one for each of ours on loopback.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
