@@ -67,7 +67,7 @@ class AdapterCatalog:
         self._root = settings.directory
         self._data_directory = data_directory
         self._limits = ScanLimits(settings.max_file_bytes, settings.max_header_bytes, settings.max_tensors)
-        self._seen: Mapping[Path, Seen] | None = None
+        self._seen: Mapping[str, Seen] | None = None
         self._problems: tuple[Problem, ...] = ()
         self._table = NameTable(())
         self._scanning = asyncio.Lock()
@@ -119,14 +119,14 @@ class AdapterCatalog:
         async for _ in changes(self._root, lambda: bool(self.problems)):
             await self.refresh()
 
-    def _scanned(self) -> Mapping[Path, Seen]:
+    def _scanned(self) -> Mapping[str, Seen]:
         before = self._seen if self._seen is not None else load_index(self._data_directory, self._root)
         seen = scan_folder(self._root, before, self._limits)
         if seen != before:
             save_index(self._data_directory, self._root, seen)
         return seen
 
-    def _publish(self, seen: Mapping[Path, Seen]) -> None:
+    def _publish(self, seen: Mapping[str, Seen]) -> None:
         entries: dict[str, AdapterEntry] = {}
         problems = [problem for found in seen.values() for problem in found.problems]
         for found in seen.values():
@@ -208,7 +208,7 @@ class AdapterCatalog:
             taken=None if replace else self._table.find_exact,
         )
         await self.refresh()
-        seen = (self._seen or {}).get(path)
+        seen = (self._seen or {}).get(path.relative_to(self._root).as_posix())
         if seen is None or seen.entry is None:
             await asyncio.to_thread(path.unlink, missing_ok=True)
             raise AdapterRefused(

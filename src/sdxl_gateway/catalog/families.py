@@ -59,8 +59,9 @@ def cross_attention_width(header: Header) -> int | None:
 def told_family(metadata: Mapping[str, str]) -> str | None:
     """What the file says of itself; a hint only, since anybody can write anything there."""
     for key in ("modelspec.architecture", "ss_base_model_version"):
-        for name, pattern in _METADATA_FAMILIES:
-            if pattern.search(metadata.get(key, "")[:200]):
+        text = metadata.get(key, "")[:200]
+        for name, pattern in _METADATA_FAMILIES if text else ():
+            if pattern.search(text):
                 return name
     return None
 

@@ -26,6 +26,7 @@ MAX_RANK = 8
 MAX_SIDE = 2**40
 LENGTH_BYTES = 8
 METADATA_KEY = "__metadata__"
+TENSOR_KEYS = frozenset({"dtype", "shape", "data_offsets"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +77,20 @@ def parse_header(file: BinaryIO, *, max_header_bytes: int, max_tensors: int) -> 
     """The header at the start of `file`. Raises AdapterRefused."""
     try:
         file_bytes = os.fstat(file.fileno()).st_size
-        text = _header_text(file, file_bytes, max_header_bytes)
+        raw = _raw_header(file, file_bytes, max_header_bytes)
     except OSError as error:
         raise AdapterRefused("The file cannot be read.") from error
-    entries = _strict_json(text)
+    entries = _strict_json(raw)
     metadata = _metadata(entries.pop(METADATA_KEY, {}))
     if len(entries) > max_tensors:
         raise AdapterRefused(f"The file holds {len(entries)} tensors; at most {max_tensors} are read.")
     tensors = {name: _tensor(name, entry) for name, entry in entries.items()}
-    data_start = file.tell()
+    data_start = LENGTH_BYTES + len(raw)
     _check_cover(tensors.values(), file_bytes - data_start)
     return Header(tensors, metadata, data_start)
 
 
-def _header_text(file: BinaryIO, file_bytes: int, max_header_bytes: int) -> str:
+def _raw_header(file: BinaryIO, file_bytes: int, max_header_bytes: int) -> bytes:
     prefix = file.read(LENGTH_BYTES)
     if len(prefix) < LENGTH_BYTES:
         raise AdapterRefused("The file is too short to be a safetensors file.")
@@ -103,15 +104,14 @@ def _header_text(file: BinaryIO, file_bytes: int, max_header_bytes: int) -> str:
         raise AdapterRefused("This is not a safetensors file, or it is cut short.")
     if raw[:1] != b"{":
         raise AdapterRefused("This is not a safetensors file: its header is not a JSON object.")
+    return raw
+
+
+def _strict_json(raw: bytes) -> dict[str, Any]:
     try:
-        return raw.decode("utf-8")
+        parsed = _STRICT.decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise AdapterRefused("The file's header is not UTF-8 text.") from error
-
-
-def _strict_json(text: str) -> dict[str, Any]:
-    try:
-        parsed = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_no_number)
     except (ValueError, RecursionError) as error:
         raise AdapterRefused("The file's header is not valid JSON.") from error
     if not isinstance(parsed, dict):
@@ -128,6 +128,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(text: str) -> NoReturn:
     raise AdapterRefused("The file's header holds a number that is not a whole one.")
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_no_number)
 
 
 def _metadata(entry: Any) -> dict[str, str]:
@@ -149,13 +152,13 @@ def _is_text(value: str) -> bool:
 def _tensor(name: str, entry: Any) -> TensorInfo:
     if not (0 < len(name) <= MAX_NAME_CHARS and name.isprintable()):
         raise AdapterRefused(f"A tensor's name is empty, not printable, or longer than {MAX_NAME_CHARS} characters.")
-    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+    if not isinstance(entry, dict) or entry.keys() != TENSOR_KEYS:
         raise _bad(name, "is not described by a type, a shape and two offsets")
     dtype = entry["dtype"]
     if not isinstance(dtype, str) or dtype not in DTYPE_BYTES:
         raise _bad(name, "has a type that is not read")
     shape = _whole_numbers(entry["shape"])
-    if shape is None or len(shape) > MAX_RANK or any(side > MAX_SIDE for side in shape):
+    if shape is None or len(shape) > MAX_RANK or max(shape, default=0) > MAX_SIDE:
         raise _bad(name, "has an impossible shape")
     offsets = _whole_numbers(entry["data_offsets"])
     if offsets is None or len(offsets) != 2:
@@ -166,8 +169,11 @@ def _tensor(name: str, entry: Any) -> TensorInfo:
 
 
 def _whole_numbers(value: Any) -> tuple[int, ...] | None:
-    if not isinstance(value, list) or any(type(number) is not int or number < 0 for number in value):
+    if not isinstance(value, list):
         return None
+    for number in value:
+        if type(number) is not int or number < 0:
+            return None
     return tuple(value)
 
 

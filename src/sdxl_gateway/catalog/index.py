@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,24 @@ from sdxl_gateway.catalog.sidecar import Defaults
 FILE_NAME = "adapters-index.json"
 FORMAT = 1
 """Raised whenever an entry means something else than before: an older index is then read as empty."""
+_ENTRY_FIELDS = tuple(field.name for field in fields(AdapterEntry) if field.name not in ("path", "signature"))
+_DEFAULTS_FIELDS = tuple(field.name for field in fields(Defaults))
 
 
-def load_index(data_directory: Path, root: Path) -> dict[Path, Seen]:
+def load_index(data_directory: Path, root: Path) -> dict[str, Seen]:
     """What the last scan of `root` saw; empty when there is no such index, or none that can be read."""
     try:
         index = json.loads((data_directory / FILE_NAME).read_text("utf-8"))
         if (index["format"], index["root"]) != (FORMAT, os.path.realpath(root)):
             return {}
-        return {root / row["path"]: _seen(root, row) for row in index["rows"]}
+        return {row["path"]: _seen(root, row) for row in index["rows"]}
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return {}
 
 
-def save_index(data_directory: Path, root: Path, seen: Mapping[Path, Seen]) -> None:
+def save_index(data_directory: Path, root: Path, seen: Mapping[str, Seen]) -> None:
     """Writes the index whole or not at all; what went wrong is no harm, since the files can be read again."""
-    rows = [_row(root, path, found) for path, found in seen.items() if found.entry is not None]
+    rows = [_row(place, found, found.entry) for place, found in seen.items() if found.entry is not None]
     text = json.dumps({"format": FORMAT, "root": os.path.realpath(root), "rows": rows})
     with suppress(OSError):
         _write(data_directory, text)
@@ -50,11 +52,11 @@ def _write(folder: Path, text: str) -> None:
         incoming.unlink(missing_ok=True)
 
 
-def _row(root: Path, path: Path, seen: Seen) -> dict[str, Any]:
-    entry = asdict(seen.entry) if seen.entry is not None else {}
-    del entry["path"], entry["signature"]
+def _row(place: str, seen: Seen, entry: AdapterEntry) -> dict[str, Any]:
+    told = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
+    told["defaults"] = {name: getattr(entry.defaults, name) for name in _DEFAULTS_FIELDS}
     problems = [asdict(problem) for problem in seen.problems]
-    return {"path": str(path.relative_to(root)), "signature": seen.signature, "entry": entry, "problems": problems}
+    return {"path": place, "signature": seen.signature, "entry": told, "problems": problems}
 
 
 def _seen(root: Path, row: Mapping[str, Any]) -> Seen:

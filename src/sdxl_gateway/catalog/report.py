@@ -81,9 +81,9 @@ def _algorithm(name: str, roles: Mapping[str, str]) -> str:
 
 def main_dtype(header: Header) -> str:
     """The type that holds most of the bytes."""
-    sizes: Counter[str] = Counter()
+    sizes: dict[str, int] = {}
     for tensor in header.tensors.values():
-        sizes[tensor.dtype] += tensor.end - tensor.start
+        sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.end - tensor.start
     return max(sizes, key=lambda dtype: sizes[dtype])
 
 

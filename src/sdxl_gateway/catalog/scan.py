@@ -6,21 +6,18 @@ import os
 import re
 import stat
 import time
-import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sdxl_gateway.catalog.families import base_family
 from sdxl_gateway.catalog.folder import folder_parts, read_folder_header
 from sdxl_gateway.catalog.header import Header, read_header
-from sdxl_gateway.catalog.peft import CONFIG_NAME
 from sdxl_gateway.catalog.report import main_dtype, metadata_summary
 from sdxl_gateway.catalog.sidecar import Defaults, sidecar_path, told_defaults, with_sidecar
+from sdxl_gateway.catalog.walk import Candidate, candidates
 from sdxl_gateway.core.errors import AdapterRefused
 
-SUFFIX = ".safetensors"
-MAX_DEPTH = 16
 UNFINISHED_SECONDS = 10
 MAX_NAME_CHARS = 200
 _ENDS_LIKE_WEIGHT = re.compile(r":\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*\Z")
@@ -68,61 +65,28 @@ class Seen:
     problems: tuple[Problem, ...]
 
 
-def scan_folder(root: Path, before: Mapping[Path, Seen], limits: ScanLimits) -> dict[Path, Seen]:
-    """Everything in `root` and below; what did not change since `before` is taken over."""
-    return {path: _look(root, path, before.get(path), limits) for path in sorted(_candidates(root))}
+def scan_folder(root: Path, before: Mapping[str, Seen], limits: ScanLimits) -> dict[str, Seen]:
+    """Everything in `root` and below, by its place there; what did not change since `before` is taken over."""
+    return {found.place: _look(root, found, before.get(found.place), limits) for found in sorted(candidates(root))}
 
 
-def _candidates(root: Path) -> Iterator[Path]:
-    """Files and PEFT folders that might be LoRAs, each folder entered once even when links make a circle."""
-    entered: set[tuple[int, int]] = set()
-    waiting = [(root, 0)]
-    while waiting:
-        folder, depth = waiting.pop()
-        inside = _listed(folder, entered)
-        if CONFIG_NAME in {item.name for item in inside} and folder != root:
-            yield folder
-            continue
-        for item in inside:
-            if item.name.startswith("."):
-                continue
-            if _is_folder(item):
-                if depth < MAX_DEPTH:
-                    waiting.append((Path(item.path), depth + 1))
-            elif item.name.endswith(SUFFIX):
-                yield Path(item.path)
-
-
-def _listed(folder: Path, entered: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
+def _look(root: Path, found: Candidate, before: Seen | None, limits: ScanLimits) -> Seen:
     try:
-        status = folder.stat()
-        if (status.st_dev, status.st_ino) in entered:
-            return []
-        entered.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as items:
-            return list(items)
-    except OSError:
-        return []
-
-
-def _is_folder(item: os.DirEntry[str]) -> bool:
-    try:
-        return item.is_dir()
-    except OSError:
-        return False
-
-
-def _look(root: Path, path: Path, before: Seen | None, limits: ScanLimits) -> Seen:
-    name = entry_name(root, path)
-    try:
-        signature = signature_of(path)
+        signature = _signature(found)
         if before is not None and before.signature == signature and not _may_be_unfinished(before):
             return before
-        return _read(root, path, name, signature, limits)
+        return _read(root, found, signature, limits)
     except AdapterRefused as refused:
-        return Seen((), None, (Problem(shown_name(name), refused.message),))
+        return Seen((), None, (Problem(shown_name(found.name), refused.message),))
     except OSError:
-        return Seen((), None, (Problem(shown_name(name), "The file cannot be read."),))
+        return Seen((), None, (Problem(shown_name(found.name), "The file cannot be read."),))
+
+
+def _signature(found: Candidate) -> Signature:
+    """As `signature_of`, asking for no side-car that is not there."""
+    if found.is_folder or found.has_sidecar:
+        return signature_of(found.path)
+    return (_mark(found.path),)
 
 
 def _may_be_unfinished(seen: Seen) -> bool:
@@ -131,13 +95,14 @@ def _may_be_unfinished(seen: Seen) -> bool:
     return seen.entry is None and abs(time.time_ns() - newest_ns) < UNFINISHED_SECONDS * 10**9
 
 
-def _read(root: Path, path: Path, name: str, signature: Signature, limits: ScanLimits) -> Seen:
+def _read(root: Path, found: Candidate, signature: Signature, limits: ScanLimits) -> Seen:
     try:
-        check_name(name)
-        check_inside(root, path)
-        entry, problems = read_entry(path, name, signature, limits)
+        check_name(found.name)
+        if found.is_folder or found.linked:
+            check_inside(root, found.path)
+        entry, problems = read_entry(found.path, found.name, signature, limits)
     except AdapterRefused as refused:
-        return Seen(signature, None, (Problem(shown_name(name), refused.message),))
+        return Seen(signature, None, (Problem(shown_name(found.name), refused.message),))
     return Seen(signature, entry, problems)
 
 
@@ -150,9 +115,9 @@ def read_entry(
     if size_bytes > limits.max_file_bytes:
         raise AdapterRefused(f"The file has {size_bytes} bytes; at most {limits.max_file_bytes} are served.")
     defaults = told_defaults(header.metadata)
-    sidecar = sidecar_path(path)
     problems: tuple[str, ...] = ()
-    if sidecar.is_file():
+    # One mark alone is that of a file without a side-car.
+    if len(signature) > 1 and (sidecar := sidecar_path(path)).is_file():
         defaults, problems = with_sidecar(defaults, sidecar)
     entry = AdapterEntry(
         name=name,
@@ -171,8 +136,11 @@ def read_entry(
 def read_source_header(path: Path, limits: ScanLimits) -> Header:
     """The header of a file, or of the one file a PEFT folder amounts to. Raises AdapterRefused."""
     bounds = {"max_header_bytes": limits.max_header_bytes, "max_tensors": limits.max_tensors}
-    if not path.is_dir():
+    try:
         return read_header(path, **bounds)
+    except AdapterRefused:
+        if not path.is_dir():
+            raise
     parts = folder_parts(path)
     if not parts:
         raise AdapterRefused("The folder has an adapter_config.json but no adapter_model.safetensors.")
@@ -197,11 +165,6 @@ def _mark(path: Path) -> tuple[int, int, int]:
     if stat.S_ISDIR(status.st_mode):
         return 0, status.st_mtime_ns, status.st_ino
     return status.st_size, status.st_mtime_ns, status.st_ino
-
-
-def entry_name(root: Path, path: Path) -> str:
-    """The path below the folder, with "/" and without the extension, in one Unicode spelling."""
-    return unicodedata.normalize("NFC", path.relative_to(root).as_posix().removesuffix(SUFFIX))
 
 
 def check_name(name: str) -> None:

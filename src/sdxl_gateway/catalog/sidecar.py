@@ -141,9 +141,11 @@ def _told_words(metadata: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _frequent_tags(text: str) -> tuple[str, ...]:
+    if not text:
+        return ()
     counts: dict[str, int] = {}
     try:
-        folders = json.loads(text) if text else {}
+        folders = json.loads(text)
     except (ValueError, RecursionError):
         return ()
     for tags in folders.values() if isinstance(folders, dict) else ():
@@ -156,5 +158,7 @@ def _frequent_tags(text: str) -> tuple[str, ...]:
 
 def cleaned(text: str, limit: int) -> str:
     """One printable line of at most `limit` characters."""
+    if not text:
+        return ""
     line = " ".join(text[: 4 * limit].split())
     return "".join(character for character in line if character.isprintable())[:limit].strip()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
-from sdxl_gateway.catalog.scan import SUFFIX, AdapterEntry
+from sdxl_gateway.catalog.scan import AdapterEntry
+from sdxl_gateway.catalog.walk import SUFFIX
 
 DIFFUSERS_NAME = "pytorch_lora_weights"
 Rows = dict[str, list[AdapterEntry]]

@@ -12,8 +12,9 @@ from typing import BinaryIO
 from sdxl_gateway.catalog.folder import folder_parts
 from sdxl_gateway.catalog.header import read_header
 from sdxl_gateway.catalog.plan import plan_adapter
-from sdxl_gateway.catalog.scan import MAX_DEPTH, SUFFIX, AdapterEntry, ScanLimits, check_name, entry_name
+from sdxl_gateway.catalog.scan import AdapterEntry, ScanLimits, check_name
 from sdxl_gateway.catalog.sidecar import sidecar_path
+from sdxl_gateway.catalog.walk import MAX_DEPTH, SUFFIX, place_name
 from sdxl_gateway.core.errors import AdapterRefused, BodyTooLarge, InvalidRequest
 
 _INCOMING = ".incoming-"
@@ -33,7 +34,7 @@ async def save_upload(
     """Saves as `root/name.safetensors`; `taken` None allows replacing. Raises InvalidRequest, BodyTooLarge and
     AdapterRefused, and leaves nothing behind then."""
     target = upload_path(root, name)
-    if taken is not None and taken(entry_name(root, target)) is not None:
+    if taken is not None and taken(place_name(target.relative_to(root).as_posix())) is not None:
         raise InvalidRequest("A LoRA of that name exists already.", param="name")
     incoming = await asyncio.to_thread(_make_incoming, root)
     try:
