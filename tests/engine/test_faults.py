@@ -108,6 +108,29 @@ def test_a_batch_too_large_is_taken_in_parts(fresh: Studio, monkeypatch: pytest.
         assert difference(fresh.engine.finish(canvas), picture) <= 1
 
 
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m"])
+def test_a_fault_in_a_shared_step_leaves_the_other_pictures_as_they_are(
+    fresh: Studio, monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    wanted = [recipe(seed=seed, sampler=sampler) for seed in (1, 2, 3)]
+    alone = [fresh.paint(one) for one in wanted]
+    canvases = [fresh.engine.begin(one, 0, NO_INPUTS) for one in wanted]
+    fresh.engine.step(canvases)
+    monkeypatch.setattr(canvases[1].sampler, "step", raising(torch.OutOfMemoryError(SECRET)))
+
+    with pytest.raises(DoesNotFit):
+        fresh.engine.step(canvases)
+
+    monkeypatch.undo()
+    assert [canvas.steps_done for canvas in canvases] == [2, 1, 1]
+    with pytest.raises(EngineFault):
+        fresh.engine.step([canvases[1]])
+    fresh.engine.step([canvases[2]])
+    fresh.engine.step([canvases[0], canvases[2]])
+    assert difference(fresh.engine.finish(canvases[0]), alone[0]) <= 1
+    assert difference(fresh.engine.finish(canvases[2]), alone[2]) <= 1
+
+
 def test_a_single_picture_too_large(fresh: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     canvas = fresh.engine.begin(recipe(), 0, NO_INPUTS)
     monkeypatch.setattr(checkpoint_of(fresh).unet, "forward", raising(torch.OutOfMemoryError(SECRET)))

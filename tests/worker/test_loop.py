@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdxl_gateway.core.costs import Costs
-from sdxl_gateway.core.errors import AdapterRefused, Cancelled, DeadlineExceeded, EngineFault, Unavailable
+from sdxl_gateway.core.errors import AdapterRefused, Cancelled, DeadlineExceeded, DoesNotFit, EngineFault, Unavailable
 from sdxl_gateway.core.events import Failed, Finished, JobEvent, Painted, Previewed, Progressed, Started
 from sdxl_gateway.core.job import Job, Priority
 from sdxl_gateway.core.messages import Cancel, Stop, Submit
@@ -22,13 +22,18 @@ from tests.jobs.fakes import FakeCanvas, FakeEngine, job
 class Stage:
     """A loop with its own clock; commands are given at chosen steps, and Stop when nothing is left."""
 
-    def __init__(self, at_step: dict[int, Callable[[Stage], None]] | None = None, max_lanes: int = 4) -> None:
+    def __init__(
+        self,
+        at_step: dict[int, Callable[[Stage], None]] | None = None,
+        max_lanes: int = 4,
+        engine: type[FakeEngine] = FakeEngine,
+    ) -> None:
         self.now = 0.0
         self.steps = 0
         self.at_step = at_step or {}
         self.told: list[JobEvent] = []
         self.commands: Commands = SimpleQueue()
-        self.engine = FakeEngine(sleep=self._step_over)
+        self.engine = engine(sleep=self._step_over)
         self.costs = Costs()
         self.loop: Loop[FakeCanvas] = Loop(
             self.engine, self.commands, self.told.append, costs=self.costs, max_lanes=max_lanes, clock=lambda: self.now
@@ -132,6 +137,51 @@ def test_a_fault_stays_with_its_job(phase: str) -> None:
     else:
         assert isinstance(stage.error(bad), EngineFault)
         assert "secret" not in str(stage.error(bad))
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_fault_in_a_shared_step_ends_only_whose_it_is(place: int) -> None:
+    prompts = ["good-0", "good-1"]
+    prompts.insert(place, "raise-in-step")
+    stage, jobs = Stage(), [job(prompt, steps=4, arrived=float(i)) for i, prompt in enumerate(prompts)]
+    bad = jobs[place]
+    good = [one for one in jobs if one is not bad]
+    stage.run(*jobs)
+    assert stage.engine.batches[0] == prompts
+    assert isinstance(stage.error(bad), EngineFault)
+    for one in good:
+        assert isinstance(stage.ends()[one.id], Finished)
+        assert [e.step for e in stage.told if isinstance(e, Progressed) and e.job_id == one.id] == [1, 2, 3, 4]
+    assert stage.engine.batches[-1] == ["good-0", "good-1"]
+
+
+def test_a_job_of_several_pictures_ends_with_the_first_that_fails() -> None:
+    stage, bad, good = Stage(), job("raise-in-step", count=3), job("good")
+    stage.run(bad, good)
+    assert isinstance(stage.error(bad), EngineFault)
+    assert isinstance(stage.ends()[good.id], Finished)
+    assert stage.engine.batches.count(["raise-in-step"]) == 1
+
+
+def test_where_a_batch_does_not_fit_each_picture_is_stepped_alone() -> None:
+    class Cramped(FakeEngine):
+        def step(self, canvases: Sequence[FakeCanvas]) -> None:
+            if len(canvases) > 1:
+                raise DoesNotFit("no room")
+            super().step(canvases)
+
+    stage, jobs = Stage(engine=Cramped), [job("a"), job("b"), job("c", count=2)]
+    stage.run(*jobs)
+    assert all(isinstance(end, Finished) for end in stage.ends().values())
+    assert stage.engine.batches == [["a"], ["b"], ["c"], ["c"]] * 3
+
+
+def test_a_device_lost_in_a_shared_step_ends_the_loop() -> None:
+    stage, jobs = Stage(), [job("fine"), job("lose-in-step")]
+    with pytest.raises(DeviceGone):
+        stage.run(*jobs)
+    assert {type(stage.error(one)) for one in jobs} == {Unavailable}
+    assert len(stage.engine.batches) == 1
 
 
 def test_a_refused_adapter_fails_its_job_with_the_reason() -> None:

@@ -48,7 +48,10 @@ class Engine(Protocol[CanvasT]):
         """Encode and prepare image `index`; the canvas is ready for its first step."""
 
     def step(self, canvases: Sequence[CanvasT]) -> None:
-        """Advance all by one step; they share one batch key. The recipe's blend is put on first if it is not."""
+        """Advance all by one step; they share one batch key. The recipe's blend is put on first if it is not.
+
+        When this raises, a canvas whose `steps_done` has not moved may be stepped again, alone.
+        """
 
     def preview(self, canvas: CanvasT) -> Picture:
         """The predicted clean picture at this point, at paint size."""

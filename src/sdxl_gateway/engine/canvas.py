@@ -47,7 +47,8 @@ class Canvas:
     """`latents` (1, 4, h, w) and the predicted `clean` ones are float32 on the device.
 
     `timesteps` belong to the sampler, `unet_timesteps` are the same numbers as float32 on the device; `given` are the
-    further input channels (1, 5, h, w) of an inpainting UNet.
+    further input channels (1, 5, h, w) of an inpainting UNet. A canvas is `torn` when its sampler stopped amid a step:
+    what it remembers of earlier steps cannot be trusted then.
     """
 
     recipe: Recipe
@@ -64,6 +65,7 @@ class Canvas:
     warnings: tuple[str, ...] = ()
     clean: Tensor | None = None
     steps_done: int = 0
+    torn: bool = False
     batch_key: Hashable = field(init=False)
 
     def __post_init__(self) -> None:

@@ -7,12 +7,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from sdxl_gateway.engine.canvas import Canvas
+from sdxl_gateway.core.errors import EngineFault
+from sdxl_gateway.engine.canvas import Canvas, Repaint
 from sdxl_gateway.engine.faults import give_memory_back, out_of_memory
 
 
 def step(canvases: Sequence[Canvas]) -> None:
     """The canvases may be at different steps of sequences of different lengths, with different samplers."""
+    if any(canvas.torn for canvas in canvases):
+        raise EngineFault("A step of this picture failed half-way.")
     predictions = predict(canvases)
     for canvas, prediction in zip(canvases, predictions, strict=True):
         _advance(canvas, prediction)
@@ -73,23 +76,20 @@ def _guided(canvas: Canvas, rows: Tensor) -> Tensor:
 
 
 def _advance(canvas: Canvas, prediction: Tensor) -> None:
-    timestep = canvas.timesteps[canvas.steps_done]
+    timestep, steps_done = canvas.timesteps[canvas.steps_done], canvas.steps_done + 1
+    canvas.torn = True
     found = canvas.sampler.step(prediction, timestep, canvas.latents, **canvas.step_options, return_dict=False)
     canvas.latents = found[0]
     # Multistep samplers keep the predicted clean latents instead of giving them.
     canvas.clean = found[1] if len(found) > 1 else canvas.sampler.model_outputs[-1]
-    canvas.steps_done += 1
     if canvas.repaint is not None:
-        canvas.latents = canvas.repaint.over(_kept(canvas), canvas.latents)
+        canvas.latents = canvas.repaint.over(_kept(canvas, canvas.repaint, steps_done), canvas.latents)
+    canvas.steps_done, canvas.torn = steps_done, False
 
 
-def _kept(canvas: Canvas) -> Tensor:
-    """The kept image at the noise level of the step to come."""
-    if canvas.repaint is None:
-        raise RuntimeError("nothing is to be kept on this canvas")
-    image_latents = canvas.repaint.image_latents
-    if canvas.steps_done == canvas.steps_total:
-        return image_latents
+def _kept(canvas: Canvas, repaint: Repaint, steps_done: int) -> Tensor:
+    """The kept image at the noise level of the step that comes after `steps_done`."""
+    if steps_done == canvas.steps_total:
+        return repaint.image_latents
     add_noise: Callable[..., Tensor] = canvas.sampler.add_noise
-    timestep = canvas.timesteps[canvas.steps_done : canvas.steps_done + 1]
-    return add_noise(image_latents, canvas.repaint.noise, timestep)
+    return add_noise(repaint.image_latents, repaint.noise, canvas.timesteps[steps_done : steps_done + 1])

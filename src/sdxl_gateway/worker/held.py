@@ -1,4 +1,4 @@
-"""Takes a Job; gives its state in the loop: which images wait, which are at work, which previews are due."""
+"""Takes a Job; gives its state in the loop: which images wait, which are at work and move, which previews are due."""
 
 from __future__ import annotations
 
@@ -67,3 +67,21 @@ class Held(Generic[CanvasT]):
         asked, total = self.job.recipe.partial_images, canvas.steps_total
         due = sorted({round(total * (i + 1) / (asked + 1)) for i in range(asked)} - {0, total})
         return due.index(canvas.steps_done) if canvas.steps_done in due else None
+
+
+@dataclass(slots=True)
+class Lane(Generic[CanvasT]):
+    """One canvas about to take a step."""
+
+    held: Held[CanvasT]
+    index: int
+    canvas: CanvasT = field(init=False)
+    steps_before: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.canvas = self.held.canvases[self.index]
+        self.steps_before = self.canvas.steps_done
+
+    @property
+    def moved(self) -> bool:
+        return self.canvas.steps_done > self.steps_before

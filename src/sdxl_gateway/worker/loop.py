@@ -20,7 +20,7 @@ from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.messages import Cancel, Command, Stop, Submit
 from sdxl_gateway.core.ports import CanvasT, Engine
 from sdxl_gateway.core.shares import Shares
-from sdxl_gateway.worker.held import Held
+from sdxl_gateway.worker.held import Held, Lane
 from sdxl_gateway.worker.scheduler import Hold, Plan, Scheduler, Turn
 
 log = logging.getLogger(__name__)
@@ -171,24 +171,28 @@ class Loop(Generic[CanvasT]):
             held.canvases[turn.index] = self._engine.begin(held.job.recipe, turn.index, held.job.inputs)
 
     def _step(self, turns: list[Turn]) -> None:
-        aboard = [(self._held[t.job_id], t.index) for t in turns]
-        aboard = [(held, index) for held, index in aboard if self._same_batch(held, index, aboard[0])]
-        if not aboard:
-            return
-        with self._blaming(*(held for held, _ in aboard)):
-            self._engine.step([held.canvases[index] for held, index in aboard])
-            for held, index in aboard:
-                self._after_step(held, index)
+        """A fault of several together is nobody's yet: whoever it left behind is stepped alone."""
+        aboard = [Lane(self._held[turn.job_id], turn.index) for turn in turns]
+        aboard = [lane for lane in aboard if lane.canvas.batch_key == aboard[0].canvas.batch_key]
+        if len(aboard) > 1:
+            with self._blaming():
+                self._engine.step([lane.canvas for lane in aboard])
+        for lane in aboard:
+            if not lane.moved:
+                self._step_alone(lane)
+        for lane in aboard:
+            self._after_step(lane)
 
-    def _same_batch(self, held: Held[CanvasT], index: int, first: tuple[Held[CanvasT], int]) -> bool:
-        leader = first[0].canvases[first[1]]
-        return held.canvases[index].batch_key == leader.batch_key
+    def _step_alone(self, lane: Lane[CanvasT]) -> None:
+        if lane.held.job.id in self._held:
+            with self._blaming(lane.held):
+                self._engine.step([lane.canvas])
 
-    def _after_step(self, held: Held[CanvasT], index: int) -> None:
+    def _after_step(self, lane: Lane[CanvasT]) -> None:
+        held, index, canvas = lane.held, lane.index, lane.canvas
         if held.job.id not in self._held:
             return
         with self._blaming(held):
-            canvas = held.canvases[index]
             self._tell(Progressed(held.job.id, index, canvas.steps_done, canvas.steps_total))
             if canvas.steps_done >= canvas.steps_total:
                 self._finish(held, index)
