@@ -61,6 +61,7 @@ class Accepted:
     output_format: str
     wants_url: bool
     wants_b64: bool
+    safety_identifier: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +200,7 @@ def _accepted(ask: Ask, admitted: Admitted, job_id: str) -> Accepted:
         output_format=ask.output_format,
         wants_url=ask.response_format == "url" or (ask.response_format is None and not b64_only and not ask.stream),
         wants_b64=ask.response_format != "url",
+        safety_identifier=ask.user or None,
     )
 
 

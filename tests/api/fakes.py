@@ -68,7 +68,7 @@ class FakeGateway:
             raise self.error
         size, quality = ask.size or "1024x1024", ask.quality or "medium"
         url, b64 = ask.response_format in (None, "url"), ask.response_format in (None, "b64_json")
-        yield Accepted("job-1", size, quality, "opaque", ask.output_format, url, b64)
+        yield Accepted("job-1", size, quality, "opaque", ask.output_format, url, b64, ask.user)
         self.began.set()
         if self.hold is not None:
             await self.hold.wait()

@@ -116,6 +116,8 @@ JSON_CLIENTS: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]] 
     ("jpg", {"prompt": PROMPT, "output_format": "JPG"}, {"output_format": "jpeg"}, ()),
     ("partials-without-stream", {"prompt": PROMPT, "partial_images": 3}, {"partial_images": 0, "stream": False}, ()),
     ("both-users", {"prompt": PROMPT, "user": "a", "safety_identifier": "b"}, {"user": "b"}, ()),
+    ("one-user-silent", {"prompt": PROMPT, "safety_identifier": "", "user": "a"}, {"user": "a"}, ()),
+    ("steps-said-once", {"prompt": PROMPT, "steps": "", "num_inference_steps": 9}, {"steps": 9}, ()),
     ("xhigh", {"prompt": PROMPT, "quality": "xhigh"}, {"quality": "max"}, ()),
     ("spoken-null", {"prompt": "null", "negative_prompt": ""}, {"prompt": "null", "negative_prompt": ""}, ()),
 ]
@@ -341,6 +343,14 @@ async def test_the_official_client() -> None:
     assert edit.size == "1024x1024"
     assert gateway.asks[1].loras == (LoraAsk("x", 0.5), LoraAsk("y", 1.0))
     assert (names, one.id) == (["demo", "org/ink"], "org/ink")
+
+
+async def test_a_reply_repeats_the_end_user() -> None:
+    async with client_of(FakeGateway()) as client:
+        one = await client.images.generate(prompt="a", user="old", safety_identifier="u-1")
+        other = await client.images.generate(prompt="a", user="old")
+        nobody = await client.images.generate(prompt="a")
+    assert [one.safety_identifier, other.safety_identifier, nobody.safety_identifier] == ["u-1", "old", None]
 
 
 async def test_the_official_client_streams() -> None:

@@ -43,6 +43,16 @@ async def test_frames_are_openais() -> None:
     assert served.gateway.closed == 1
 
 
+@pytest.mark.parametrize("said", [{"safety_identifier": "u-1"}, {"user": "u-1"}, {}], ids=str)
+async def test_the_last_event_repeats_the_end_user(said: dict[str, str]) -> None:
+    wire = Wire(house().app, GENERATE)
+    wire.push(json.dumps({"prompt": "a", "stream": True, "partial_images": 1, **said}).encode())
+    partial, last = [payload for _, payload in events(body_of(await wire.rest()))]
+    assert last.get("safety_identifier") == ("u-1" if said else None)
+    assert ("safety_identifier" in last) is bool(said)
+    assert "safety_identifier" not in partial
+
+
 async def test_headers_leave_before_the_picture() -> None:
     gateway = FakeGateway(hold=asyncio.Event())
     wire = Wire(house(gateway).app, GENERATE)

@@ -63,6 +63,11 @@ async def test_accepted_partial_presented_done(store: Shop) -> None:
     assert store.count("jobs_total", outcome="finished") == 1
 
 
+@pytest.mark.parametrize(("said", "repeated"), [("u-1", "u-1"), ("", None), (None, None)])
+async def test_the_end_user_is_repeated(store: Shop, said: str | None, repeated: str | None) -> None:
+    assert first(await store.paint(user=said)).safety_identifier == repeated
+
+
 async def test_every_step_is_told(store: Shop) -> None:
     items = await store.paint(n=2, steps=3)
     steps = sorted((item.index, item.step, item.steps) for item in items if isinstance(item, Stepped))

@@ -111,7 +111,7 @@ def _openai_fields(limits: Limits) -> tuple[Field, ...]:
         Field("output_compression", Kind.INTEGER, "Quality of JPEG and WebP.", low=0, high=100),
         Field("stream", Kind.FLAG, "Answer as server-sent events; needs n=1.", PROMPTED),
         Field("partial_images", Kind.INTEGER, "Looks at the running picture, when streaming.", PROMPTED, low=0, high=3),
-        Field("safety_identifier", Kind.TEXT, "Your end user's id.", aliases=("user",)),
+        Field("safety_identifier", Kind.TEXT, "Your end user's id; the reply repeats it.", aliases=("user",)),
     )
 
 

@@ -280,8 +280,10 @@ def _schemas() -> Schema:
                 "output_format": {"enum": ["png", "jpeg", "webp"]},
                 "quality": {"enum": ["low", "medium", "high", "max"]},
                 "size": text,
+                "safety_identifier": text,
                 "usage": _ref("Usage"),
-            }
+            },
+            optional=("safety_identifier",),
         ),
         "Usage": _object(
             {

@@ -36,6 +36,7 @@ def reply(outcome: Outcome) -> bytes:
         "created": int(time.time()),
         "data": [image_entry(one, outcome.accepted) for one in sorted(outcome.presented, key=lambda one: one.index)],
         **_echo(outcome.accepted),
+        **_end_user(outcome.accepted),
         "usage": outcome.done.usage,
     }
     return json.dumps(body, allow_nan=False).encode()
@@ -72,6 +73,7 @@ def completed_event(operation: Operation, outcome: Outcome) -> bytes:
         "b64_json": base64.b64encode(one.data).decode("ascii"),
         "created_at": int(time.time()),
         **_echo(outcome.accepted),
+        **_end_user(outcome.accepted),
         "usage": outcome.done.usage,
         "seed": one.seed,
         "recipe": one.recipe,
@@ -103,6 +105,11 @@ def _echo(accepted: Accepted) -> dict[str, Any]:
         "quality": accepted.quality,
         "size": accepted.size,
     }
+
+
+def _end_user(accepted: Accepted) -> dict[str, Any]:
+    """Whose picture it is, as the caller said it."""
+    return {} if accepted.safety_identifier is None else {"safety_identifier": accepted.safety_identifier}
 
 
 def ignored_header(ask: Ask) -> dict[str, str]:

@@ -122,11 +122,12 @@ class _Reading:
         )
 
     def _find(self, name: str) -> tuple[Field, Any, str] | None:
-        """The field's row, its value and the spelling used; None when the caller did not say it."""
+        """The field's row, its value and the first spelling that says something; None when there is none."""
         field = self._table.get(name)
         if field is None:
             return None
-        spelling = next((word for word in field.spellings if word in self._said), None)
+        said = [word for word in field.spellings if word in self._said]
+        spelling = next((word for word in said if self._said[word] != ""), said[0] if said else None)
         value = self._said[spelling] if spelling is not None else None
         if self._operation in field.required and (value is None or (isinstance(value, str) and not value.strip())):
             raise values.missing(spelling or field.name)
