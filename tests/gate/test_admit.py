@@ -274,18 +274,18 @@ async def test_tags_weights_and_fields_add_up(home: House) -> None:
     [
         ("x", {"model": "nope"}, "model", ModelNotFound),
         ("x", {"model": "demo+nope"}, "model", ModelNotFound),
-        ("x", {"loras": (LoraAsk("ink"), LoraAsk("nope"))}, "loras[1]", InvalidRequest),
+        ("x", {"loras": (LoraAsk("ink"), LoraAsk("nope", param="loras[1]"))}, "loras[1]", InvalidRequest),
         ("x <lora:nope:1>", {}, "prompt", InvalidRequest),
         ("x <lora:ink:much>", {}, "prompt", InvalidRequest),
         ("x <lora:ink:5>", {}, "prompt", InvalidRequest),
         ("x", {"model": "alien"}, "model", AdapterRefused),
-        ("x", {"loras": (LoraAsk("alien"),)}, "loras[0]", AdapterRefused),
+        ("x", {"loras": (LoraAsk("alien", param="loras[0]"),)}, "loras[0]", AdapterRefused),
         ("x <lora:alien:1>", {}, "prompt", AdapterRefused),
-        ("x", {"loras": (LoraAsk("ink", 4.5),)}, "loras[0]", InvalidRequest),
-        ("x", {"loras": (LoraAsk("ink", 1.0, float("nan")),)}, "loras[0]", InvalidRequest),
-        ("x", {"model": "ink:3", "loras": (LoraAsk("watercolor"), LoraAsk("ink", 2.0))}, "loras[1]", InvalidRequest),
+        ("x", {"loras": (LoraAsk("ink", 4.5, param="loras[0]"),)}, "loras[0]", InvalidRequest),
+        ("x", {"loras": (LoraAsk("ink", 1.0, float("nan"), "loras[0]"),)}, "loras[0]", InvalidRequest),
+        ("x", {"model": "ink:3", "loras": (LoraAsk("turbo"), LoraAsk("ink", 2.0, param="loras[1]"))}, "loras[1]", InvalidRequest),
         ("x", {"model": "ink:3+ink:3"}, "model", InvalidRequest),
-        ("x", {"loras": (LoraAsk("ink", 1.0, -3.0), LoraAsk("ink", 1.0, -3.0))}, "loras[1]", InvalidRequest),
+        ("x", {"loras": (LoraAsk("ink", 1.0, -3.0), LoraAsk("ink", 1.0, -3.0, "loras[1]"))}, "loras[1]", InvalidRequest),
         ("x", {"loras": (LoraAsk("ink"),) * 17}, "loras", InvalidRequest),
     ],
 )  # fmt: skip
@@ -329,11 +329,13 @@ async def test_an_upload_above_the_budget_is_painted_smaller_and_kept_whole(home
     assert (found.kept.original.width, found.kept.mask.height) == (512, 512)
 
 
-async def test_nothing_is_kept_at_another_size(home: House) -> None:
+async def test_the_upload_is_kept_at_another_size_too(home: House) -> None:
     found = await home.admit(**edit(png(), png(hole=(0, 0, 9, 9)), size="128x64"))
     assert found.recipe.task is Task.INPAINT
     assert found.inputs.mask is not None
-    assert (found.inputs.mask.width, found.inputs.mask.height, found.kept) == (128, 64, None)
+    assert (found.inputs.mask.width, found.inputs.mask.height) == (128, 64)
+    assert found.kept is not None
+    assert (found.kept.original, found.kept.mask) == (found.inputs.image, found.inputs.mask)
 
 
 async def test_a_variation_is_new_all_over(home: House) -> None:

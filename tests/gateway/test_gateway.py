@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageOps
 
 from sdxl_gateway import __version__
 from sdxl_gateway.core.ask import LoraAsk, Operation
@@ -166,10 +166,21 @@ async def test_an_inpaint_keeps_the_rest_of_the_upload_bit_for_bit(store: Shop, 
         assert ImageChops.difference(image, expected).getbbox() is None
 
 
-async def test_an_inpaint_at_another_size_has_the_asked_size(store: Shop) -> None:
-    mask = upload(noise((256, 256), (0, 0, 64, 64)), "mask")
-    items = await store.paint(operation=Operation.EDIT, images=(upload(noise((256, 256))),), mask=mask, size="512x384")
-    assert decoded(pictures(items)[0].data).size == (512, 384)
+@pytest.mark.parametrize("size", [(512, 512), (128, 128), (512, 384), (192, 256)])
+async def test_an_inpaint_at_another_size_keeps_the_upload_as_it_is_resized(store: Shop, size: tuple[int, int]) -> None:
+    sent, mask = noise((256, 256)), noise((256, 256), (64, 64, 160, 160))
+    items = await store.paint(
+        operation=Operation.EDIT, images=(upload(sent),), mask=upload(mask, "mask"), size="{}x{}".format(*size)
+    )
+    image = decoded(pictures(items)[0].data)
+    kept = ImageOps.fit(sent.convert("RGB"), size, Image.Resampling.LANCZOS)
+    if size[0] == size[1]:
+        assert ImageChops.difference(kept, sent.convert("RGB").resize(size, Image.Resampling.LANCZOS)).getbbox() is None
+    hole = ImageOps.fit(mask.getchannel("A").point(lambda alpha: 255 - alpha), size, Image.Resampling.NEAREST)
+    kept.paste(PAINTED, (0, 0), hole)
+    assert image.size == size
+    assert hole.getbbox()
+    assert ImageChops.difference(image, kept).getbbox() is None
 
 
 async def test_a_variation_is_painted_all_over(store: Shop) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TypeVar
 
 from PIL import Image
@@ -38,7 +37,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The upload and its mask at output size, for the region an inpaint must not change."""
+    """The upload and its mask at output size, for the region an inpaint must not change.
+
+    That is the upload itself where its size is handed out, else resized (Lanczos), cut evenly where its aspect differs.
+    """
 
     original: Picture
     mask: Picture
@@ -46,7 +48,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """`inputs` are at paint size; `kept` only where the upload's own size is handed out."""
+    """`inputs` are at paint size; `kept` only for an inpaint."""
 
     recipe: Recipe
     inputs: Inputs
@@ -209,11 +211,17 @@ def _first(otherwise: T, *said: T | None) -> T:
 def _pixels(decoded: Decoded | None, sizes: Sizes) -> tuple[Inputs, Kept | None]:
     if decoded is None:
         return NO_INPUTS, None
-    fit = partial(cover, width=sizes.paint_width, height=sizes.paint_height)
-    image = as_picture(fit(decoded.image, resample=Image.Resampling.LANCZOS))
+    image = _image_at(sizes.paint_width, sizes.paint_height, decoded.image)
     if decoded.mask is None:
         return Inputs(image), None
-    mask = as_picture(fit(decoded.mask, resample=Image.Resampling.NEAREST))
-    if decoded.image.size != (sizes.width, sizes.height):
-        return Inputs(image, mask), None
-    return Inputs(image, mask), Kept(as_picture(decoded.image), as_picture(decoded.mask))
+    mask = _mask_at(sizes.paint_width, sizes.paint_height, decoded.mask)
+    width, height = sizes.width, sizes.height
+    return Inputs(image, mask), Kept(_image_at(width, height, decoded.image), _mask_at(width, height, decoded.mask))
+
+
+def _image_at(width: int, height: int, image: Image.Image) -> Picture:
+    return as_picture(cover(image, width, height, Image.Resampling.LANCZOS))
+
+
+def _mask_at(width: int, height: int, mask: Image.Image) -> Picture:
+    return as_picture(cover(mask, width, height, Image.Resampling.NEAREST))
