@@ -201,6 +201,22 @@ async def test_loras_in_json(served: House, said: Any, expected: tuple[LoraAsk, 
     assert ask.loras == expected
 
 
+@pytest.mark.parametrize(
+    ("said", "params"),
+    [
+        ({"loras": ["a+b", "c", {"name": "d"}]}, ["loras[0]", "loras[0]", "loras[1]", "loras[2]"]),
+        ({"loras": "a+b", "lora_scale": 0.5}, ["loras[0]", "loras[1]"]),
+        ({"lora": [{"name": "a"}, "b"]}, ["lora[0]", "lora[1]"]),
+    ],
+    ids=str,
+)
+async def test_a_lora_remembers_the_entry_that_asked_for_it(
+    served: House, said: dict[str, Any], params: list[str]
+) -> None:
+    ask, _ = await asked(served, "/v1/images/generations", {}, json.dumps({"prompt": PROMPT, **said}).encode())
+    assert [lora.param for lora in ask.loras] == params
+
+
 @pytest.mark.parametrize(("parts", "expected"), FORM_LORAS, ids=str)
 async def test_loras_in_forms(served: House, parts: list[bytes], expected: tuple[LoraAsk, ...]) -> None:
     ask = await edited(served, part("prompt", PROMPT), *parts, file("image", PNG))

@@ -283,9 +283,9 @@ async def test_tags_weights_and_fields_add_up(home: House) -> None:
         ("x <lora:alien:1>", {}, "prompt", AdapterRefused),
         ("x", {"loras": (LoraAsk("ink", 4.5, param="loras[0]"),)}, "loras[0]", InvalidRequest),
         ("x", {"loras": (LoraAsk("ink", 1.0, float("nan"), "loras[0]"),)}, "loras[0]", InvalidRequest),
-        ("x", {"model": "ink:3", "loras": (LoraAsk("turbo"), LoraAsk("ink", 2.0, param="loras[1]"))}, "loras[1]", InvalidRequest),
+        ("x", {"model": "ink:3", "loras": (LoraAsk("ink", 2.0, param="loras[1]"),)}, "loras[1]", InvalidRequest),
         ("x", {"model": "ink:3+ink:3"}, "model", InvalidRequest),
-        ("x", {"loras": (LoraAsk("ink", 1.0, -3.0), LoraAsk("ink", 1.0, -3.0, "loras[1]"))}, "loras[1]", InvalidRequest),
+        ("x", {"loras": (LoraAsk("ink", 1, -3), LoraAsk("ink", 1, -3, "loras[1]"))}, "loras[1]", InvalidRequest),
         ("x", {"loras": (LoraAsk("ink"),) * 17}, "loras", InvalidRequest),
     ],
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from sdxl_gateway.api.fields import MAX_LORAS, WEIGHT_LIMIT
@@ -30,9 +31,7 @@ def with_default_weight(loras: tuple[LoraAsk, ...], weight: float | None) -> tup
     """The same LoRAs, those without a weight given `weight`."""
     if weight is None:
         return loras
-    return tuple(
-        LoraAsk(lora.name, weight, lora.text_encoder_weight) if lora.weight is None else lora for lora in loras
-    )
+    return tuple(replace(lora, weight=weight) if lora.weight is None else lora for lora in loras)
 
 
 def _entries(said: Any, param: str) -> list[Any]:
@@ -70,7 +69,7 @@ def _asks(entry: Any, param: str, ignored: list[str]) -> list[LoraAsk]:
 
 def _from_word(said: str, param: str) -> LoraAsk:
     part = split_part(_name(said, param), param=param)
-    return LoraAsk(_name(part.name, param), part.weight)
+    return LoraAsk(_name(part.name, param), part.weight, param=param)
 
 
 def _from_object(entry: dict[str, Any], param: str, ignored: list[str]) -> LoraAsk:
@@ -83,7 +82,10 @@ def _from_object(entry: dict[str, Any], param: str, ignored: list[str]) -> LoraA
     if not isinstance(said[key], str):
         raise wrong_type(f"{param}.{key}", "a string", said[key])
     return LoraAsk(
-        _name(said[key], f"{param}.{key}"), _weight(said, WEIGHT_KEYS, param), _weight(said, TEXT_WEIGHT_KEYS, param)
+        _name(said[key], f"{param}.{key}"),
+        _weight(said, WEIGHT_KEYS, param),
+        _weight(said, TEXT_WEIGHT_KEYS, param),
+        param,
     )
 
 

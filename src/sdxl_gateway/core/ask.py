@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -22,11 +22,15 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class LoraAsk:
-    """One entry of `loras`; None means the LoRA's own default weight, and the encoders follow `weight`."""
+    """A LoRA of the request's `loras`; None means its own default weight, and the encoders follow `weight`.
+
+    `param` is the entry an error names ("loras[1]"); "a+b" is one entry that asks for two.
+    """
 
     name: str
     weight: float | None = None
     text_encoder_weight: float | None = None
+    param: str = field(default="loras", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,8 @@ WEIGHT_DECIMALS = 6
 
 
 def asked_loras(loras: Sequence[LoraAsk]) -> tuple[Named, ...]:
-    """The entries of the request's `loras`, each under the field an error names."""
-    return tuple(
-        Named(Part(lora.name, lora.weight, lora.text_encoder_weight), f"loras[{i}]") for i, lora in enumerate(loras)
-    )
+    """The request's `loras`, each under the field an error names."""
+    return tuple(Named(Part(lora.name, lora.weight, lora.text_encoder_weight), lora.param) for lora in loras)
 
 
 def check_count(parts: Sequence[Named], limit: int) -> None:
