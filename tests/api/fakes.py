@@ -100,6 +100,9 @@ class FakeGateway:
     def loras(self) -> list[dict[str, Any]]:
         return [{"name": name, "bytes": len(data)} for name, data in self.files.items()]
 
+    def lora_problems(self) -> list[dict[str, str]]:
+        return [{"file": "cut.safetensors", "code": "invalid_lora", "message": "The file is cut short."}]
+
     async def lora(self, name: str) -> dict[str, Any]:
         if name not in self.files:
             raise ModelNotFound(f"The LoRA '{name}' does not exist.", param="name")

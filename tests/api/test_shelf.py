@@ -45,6 +45,14 @@ async def test_a_lora_comes_is_seen_and_goes() -> None:
     assert missing.status_code == 404
 
 
+async def test_files_that_are_no_loras_are_listed_with_the_reason() -> None:
+    async with client(house()) as http:
+        listed = (await http.get("/v1/loras")).json()
+    assert listed["problems"] == [
+        {"file": "cut.safetensors", "code": "invalid_lora", "message": "The file is cut short."}
+    ]
+
+
 async def test_a_bare_file_is_taken_too() -> None:
     served = house(**KEYS)
     async with client(served, ADMIN) as http:

@@ -96,6 +96,22 @@ async def test_a_loras_card(home: House) -> None:
     assert full["report"]["dialect"]
 
 
+async def test_what_is_no_lora_is_told_by_its_place_and_why(home: House) -> None:
+    root = home.settings.loras.directory
+    write(root / "sets" / "cut.safetensors", lora_file("x")[:-1])
+    write(root / "ink.toml", b"wieght = 1")
+    write(root / "ink" / "adapter_config.json", b"{}")
+    write(root / "ink" / "adapter_model.safetensors", lora_file("y"))
+    await home.adapters.refresh()
+    told = {(problem["file"], problem["code"]): problem["message"] for problem in home.shelf.lora_problems()}
+    assert told == {
+        ("sets/cut.safetensors", "invalid_lora"): "The file is cut short: its tensors reach beyond its end.",
+        ("ink.toml", "invalid_sidecar"): "ink.toml: unknown key 'wieght'.",
+        ("ink.safetensors", "duplicate_name"): "Another LoRA has the same name; rename one of them.",
+    }
+    assert str(root) not in str(home.shelf.lora_problems())
+
+
 async def test_a_lora_that_does_not_fit_says_why(home: House) -> None:
     write(home.settings.loras.directory / "alien.safetensors", file_bytes({"lora_unet_x.lora_down.weight": (4, 8)}))
     await home.adapters.refresh()

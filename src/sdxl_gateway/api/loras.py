@@ -23,7 +23,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 def list_endpoint(world: World) -> Endpoint:
     async def list_loras(_: Request) -> Response:
-        return JSONResponse({"object": "list", "data": world.gateway.shelf.loras(), "has_more": False})
+        shelf = world.gateway.shelf
+        body = {"object": "list", "data": shelf.loras(), "problems": shelf.lora_problems(), "has_more": False}
+        return JSONResponse(body)
 
     return list_loras
 

@@ -156,7 +156,7 @@ def _catalogue_paths() -> Schema:
         "/v1/models": {"get": _get("listModels", "Checkpoints, aliases, styles and LoRAs.", _list_of("Model"))},
         "/v1/models/{model}": {"get": _get("retrieveModel", "One model.", _ref("Model"), "model")},
         "/v1/loras": {
-            "get": _get("listLoras", "The LoRAs on the shelf.", _list_of("Lora")),
+            "get": _get("listLoras", "The LoRAs on the shelf, and files that are none.", _lora_list()),
             "post": _add_lora(),
         },
         "/v1/loras/{name}": {
@@ -239,6 +239,13 @@ def _ref(name: str) -> Schema:
 
 def _list_of(name: str) -> Schema:
     return _object({"object": {"const": "list"}, "data": _array(_ref(name)), "has_more": {"const": False}})
+
+
+def _lora_list() -> Schema:
+    text = {"type": "string"}
+    problem = _object({"file": text, "code": text, "message": text})
+    listed = {"object": {"const": "list"}, "data": _array(_ref("Lora")), "problems": _array(problem)}
+    return _object({**listed, "has_more": {"const": False}})
 
 
 def _array(items: Schema) -> Schema:

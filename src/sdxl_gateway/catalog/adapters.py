@@ -129,9 +129,10 @@ class AdapterCatalog:
     def _publish(self, seen: Mapping[str, Seen]) -> None:
         entries: dict[str, AdapterEntry] = {}
         problems = [problem for found in seen.values() for problem in found.problems]
-        for found in seen.values():
+        for place, found in seen.items():
             if found.entry is not None and entries.setdefault(found.entry.name, found.entry) is not found.entry:
-                problems.append(Problem(found.entry.name, "Another LoRA has the same name; rename one of them."))
+                message = "Another LoRA has the same name; rename one of them."
+                problems.append(Problem(found.entry.name, message, place, "duplicate_name"))
         self._seen, self._problems = seen, tuple(problems)
         self._table = NameTable(entries.values())
 

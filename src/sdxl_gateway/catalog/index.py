@@ -15,7 +15,7 @@ from sdxl_gateway.catalog.scan import AdapterEntry, Problem, Seen
 from sdxl_gateway.catalog.sidecar import Defaults
 
 FILE_NAME = "adapters-index.json"
-FORMAT = 1
+FORMAT = 2
 """Raised whenever an entry means something else than before: an older index is then read as empty."""
 _ENTRY_FIELDS = tuple(field.name for field in fields(AdapterEntry) if field.name not in ("path", "signature"))
 _DEFAULTS_FIELDS = tuple(field.name for field in fields(Defaults))

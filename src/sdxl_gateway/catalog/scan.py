@@ -14,6 +14,7 @@ from sdxl_gateway.catalog.families import base_family
 from sdxl_gateway.catalog.folder import folder_parts, read_folder_header
 from sdxl_gateway.catalog.header import Header, read_header
 from sdxl_gateway.catalog.report import main_dtype, metadata_summary
+from sdxl_gateway.catalog.sidecar import SUFFIX as SIDECAR_SUFFIX
 from sdxl_gateway.catalog.sidecar import Defaults, sidecar_path, told_defaults, with_sidecar
 from sdxl_gateway.catalog.walk import Candidate, candidates
 from sdxl_gateway.core.errors import AdapterRefused
@@ -50,10 +51,15 @@ class AdapterEntry:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why something in the folder is no model, or a side-car not wholly used; `name` as a LoRA would be named."""
+    """Why something in the folder is no model, or a side-car not wholly used; `name` as a LoRA would be named.
+
+    `file` is its place below the LoRA folder; `code` is "invalid_lora", "invalid_sidecar" or "duplicate_name".
+    """
 
     name: str
     message: str
+    file: str
+    code: str = "invalid_lora"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +83,13 @@ def _look(root: Path, found: Candidate, before: Seen | None, limits: ScanLimits)
             return before
         return _read(root, found, signature, limits)
     except AdapterRefused as refused:
-        return Seen((), None, (Problem(shown_name(found.name), refused.message),))
+        return Seen((), None, (_problem(found, refused.message),))
     except OSError:
-        return Seen((), None, (Problem(shown_name(found.name), "The file cannot be read."),))
+        return Seen((), None, (_problem(found, "The file cannot be read."),))
+
+
+def _problem(found: Candidate, message: str) -> Problem:
+    return Problem(shown_name(found.name), message, shown_name(found.place))
 
 
 def _signature(found: Candidate) -> Signature:
@@ -102,7 +112,7 @@ def _read(root: Path, found: Candidate, signature: Signature, limits: ScanLimits
             check_inside(root, found.path)
         entry, problems = read_entry(found.path, found.name, signature, limits)
     except AdapterRefused as refused:
-        return Seen(signature, None, (Problem(shown_name(found.name), refused.message),))
+        return Seen(signature, None, (_problem(found, refused.message),))
     return Seen(signature, entry, problems)
 
 
@@ -130,7 +140,7 @@ def read_entry(
         defaults=defaults,
         metadata=metadata_summary(header.metadata),
     )
-    return entry, tuple(Problem(name, text) for text in problems)
+    return entry, tuple(Problem(name, text, name + SIDECAR_SUFFIX, "invalid_sidecar") for text in problems)
 
 
 def read_source_header(path: Path, limits: ScanLimits) -> Header:

@@ -119,6 +119,10 @@ class Shelf:
     def loras(self) -> list[dict[str, Any]]:
         return [self._told(entry) for entry in self._adapters.list()]
 
+    def lora_problems(self) -> list[dict[str, str]]:
+        """What lies in the LoRA folder and is no model, or a side-car not wholly used, and why."""
+        return [{"file": one.file, "code": one.code, "message": one.message} for one in self._adapters.problems]
+
     async def lora(self, name: str) -> dict[str, Any]:
         """One LoRA with its load report against the default checkpoint. Raises ModelNotFound."""
         entry = self._find(name)
