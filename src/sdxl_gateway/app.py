@@ -16,6 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from sdxl_gateway import __version__
+from sdxl_gateway.api.connection import punctual
 from sdxl_gateway.api.routes import http_app
 from sdxl_gateway.api.sse import LAST_WORDS_SECONDS
 from sdxl_gateway.api.world import RequestSeen, World
@@ -44,6 +45,7 @@ def serve(settings: Settings) -> None:
         _application(house),
         host=server.host,
         port=server.port,
+        http=punctual(server.receive_timeout_seconds),
         log_config=None,
         access_log=False,
         server_header=False,

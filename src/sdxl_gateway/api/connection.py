@@ -1,0 +1,45 @@
+"""Takes the seconds a client may leave a request unfinished, gives the server's HTTP protocol that hangs up after them.
+
+The body guard gives a body its time while a route waits for it; nothing else bounds a request's head, or what a client
+still sends after it was answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+
+def punctual(seconds: float) -> type[H11Protocol]:
+    """The protocol of one server."""
+    return type("Punctual", (_Punctual,), {"seconds": seconds})
+
+
+class _Punctual(H11Protocol):
+    seconds: float
+    _hanging_up: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._rest()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        """The time runs from the first byte after an answer, or from the start, until a request is handed on."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._rest()
+        elif self._hanging_up is None:
+            self._hanging_up = self.loop.call_later(self.seconds, self.transport.close)
+
+    def _rest(self) -> None:
+        if self._hanging_up is not None:
+            self._hanging_up.cancel()
+            self._hanging_up = None

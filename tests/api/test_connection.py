@@ -1,0 +1,110 @@
+"""Clients that leave a request unfinished are hung up on; those that wait for an answer are not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from sdxl_gateway.api.connection import punctual
+
+GET = b"GET / HTTP/1.1\r\nhost: gw\r\n\r\n"
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@dataclass
+class House:
+    """Answers at once, or under `/slow` when `go` is set."""
+
+    port: int = 0
+    began: asyncio.Event = field(default_factory=asyncio.Event)
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/slow":
+            self.began.set()
+            await self.go.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+
+@asynccontextmanager
+async def served(seconds: float) -> AsyncIterator[House]:
+    house = House()
+    protocol = punctual(seconds)
+    config = uvicorn.Config(house, http=protocol, log_config=None, timeout_keep_alive=3600)
+    config.load()
+    state = ServerState()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    async with server:
+        house.port = server.sockets[0].getsockname()[1]
+        yield house
+
+
+@asynccontextmanager
+async def connected(house: House) -> AsyncIterator[Connection]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    try:
+        async with asyncio.timeout(20):
+            yield reader, writer
+    finally:
+        writer.close()
+
+
+async def hung_up(connection: Connection) -> None:
+    assert await connection[0].read() == b""
+
+
+async def answered(connection: Connection) -> None:
+    assert (await connection[0].readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HT", GET[:-2], b"POST / HTTP/1.1\r\ncontent-le"], ids=repr)
+async def test_a_head_that_does_not_come_is_given_up(said: bytes) -> None:
+    async with served(0.05) as house, connected(house) as connection:
+        connection[1].write(said)
+        await hung_up(connection)
+
+
+async def test_a_second_request_that_does_not_come_whole_is_given_up() -> None:
+    async with served(0.05) as house, connected(house) as connection:
+        connection[1].write(GET)
+        await answered(connection)
+        connection[1].write(GET[:9])
+        await hung_up(connection)
+
+
+async def test_a_body_nobody_waits_for_any_more_is_given_up() -> None:
+    async with served(0.05) as house, connected(house) as connection:
+        connection[1].write(b"POST / HTTP/1.1\r\nhost: gw\r\ncontent-length: 1000\r\n\r\n")
+        await answered(connection)
+        connection[1].write(b"drop")
+        await hung_up(connection)
+
+
+async def test_who_waits_for_an_answer_may_wait() -> None:
+    async with served(0.05) as house, connected(house) as patient, connected(house) as stalled:
+        patient[1].write(GET.replace(b"/ ", b"/slow "))
+        await house.began.wait()
+        await hung_up(stalled)
+        house.go.set()
+        await answered(patient)
+
+
+async def test_a_connection_serves_one_request_after_another() -> None:
+    async with served(3600.0) as house, connected(house) as connection:
+        for _ in range(3):
+            connection[1].write(GET[:9])
+            connection[1].write(GET[9:])
+            await answered(connection)
+        connection[1].write(GET + GET)
+        await answered(connection)
+        await answered(connection)
