@@ -11,7 +11,8 @@ import pytest
 from openapi_spec_validator import validate
 
 from sdxl_gateway.api.fields import fields_of, wire_fields
-from sdxl_gateway.api.openapi import body_schema, openapi_document
+from sdxl_gateway.api.openapi import openapi_document
+from sdxl_gateway.api.schemas import body_schema
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation
 from tests.api.fakes import House, house

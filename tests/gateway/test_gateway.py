@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openapi_schema_validator import validate
 from PIL import Image, ImageChops, ImageOps
 
 from sdxl_gateway import __version__
+from sdxl_gateway.api.models import model_object
+from sdxl_gateway.api.schemas import named_schemas
 from sdxl_gateway.core.ask import LoraAsk, Operation
 from sdxl_gateway.core.errors import Busy, EngineFault, GatewayError, InvalidImage, ModelNotFound
 from sdxl_gateway.gateway import Accepted, Done, Item, Partial, Presented, Stepped
@@ -273,6 +276,15 @@ async def test_readiness(store: Shop) -> None:
     await store.paint()
     assert store.gateway.ready
     assert store.gateway.readiness() == {"default_model": "demo"}
+
+
+async def test_the_shelf_is_as_the_openapi_document_says(store: Shop) -> None:
+    schemas, shelf = named_schemas(), store.gateway.shelf
+    for lora in [*shelf.loras(), await shelf.lora("sunset")]:
+        validate(lora, schemas["Lora"])
+        assert lora.keys() <= schemas["Lora"]["properties"].keys()
+    for card in [*shelf.models(), shelf.model("demo+sunset:0.8")]:
+        validate(model_object(card), schemas["Model"])
 
 
 async def test_a_lora_painted_with_is_remembered(store: Shop) -> None:
