@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 from sdxl_gateway.core.errors import AdapterRefused
 
@@ -23,14 +22,14 @@ FLOAT_DTYPES = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
 INTEGER_DTYPES = frozenset({"I64", "I32", "I16", "I8", "U8"})
 MAX_NAME_CHARS = 512
 MAX_RANK = 8
-MAX_SIDE = 2**40
+MAX_NUMBER = 2**40
+"""No side of a tensor and no place in a file is beyond this."""
 LENGTH_BYTES = 8
 METADATA_KEY = "__metadata__"
 TENSOR_KEYS = frozenset({"dtype", "shape", "data_offsets"})
 
 
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
+class TensorInfo(NamedTuple):
     """One tensor; `start` and `end` count bytes from the end of the header."""
 
     dtype: str
@@ -58,8 +57,7 @@ def read_header(path: Path, *, max_header_bytes: int, max_tensors: int) -> Heade
         return parse_header(file, max_header_bytes=max_header_bytes, max_tensors=max_tensors)
 
 
-@contextmanager
-def opened(path: Path, extra_flags: int = 0) -> Iterator[BinaryIO]:
+def opened(path: Path, extra_flags: int = 0) -> BinaryIO:
     """`path` for reading, only if it is a regular file; never waits. Raises AdapterRefused."""
     try:
         # O_NONBLOCK: opening a pipe that nobody writes to must not hang the scan.
@@ -69,8 +67,7 @@ def opened(path: Path, extra_flags: int = 0) -> Iterator[BinaryIO]:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise AdapterRefused("This is not a regular file.")
-    with os.fdopen(descriptor, "rb") as file:
-        yield file
+    return os.fdopen(descriptor, "rb")
 
 
 def parse_header(file: BinaryIO, *, max_header_bytes: int, max_tensors: int) -> Header:
@@ -158,7 +155,7 @@ def _tensor(name: str, entry: Any) -> TensorInfo:
     if not isinstance(dtype, str) or dtype not in DTYPE_BYTES:
         raise _bad(name, "has a type that is not read")
     shape = _whole_numbers(entry["shape"])
-    if shape is None or len(shape) > MAX_RANK or max(shape, default=0) > MAX_SIDE:
+    if shape is None or len(shape) > MAX_RANK:
         raise _bad(name, "has an impossible shape")
     offsets = _whole_numbers(entry["data_offsets"])
     if offsets is None or len(offsets) != 2:
@@ -172,7 +169,7 @@ def _whole_numbers(value: Any) -> tuple[int, ...] | None:
     if not isinstance(value, list):
         return None
     for number in value:
-        if type(number) is not int or number < 0:
+        if type(number) is not int or not 0 <= number <= MAX_NUMBER:
             return None
     return tuple(value)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sdxl_gateway.catalog.scan import AdapterEntry, Problem, Seen
-from sdxl_gateway.catalog.sidecar import Defaults
+from sdxl_gateway.catalog.sidecar import NOTHING_KNOWN, Defaults
 
 FILE_NAME = "adapters-index.json"
 FORMAT = 2
@@ -54,7 +54,8 @@ def _write(folder: Path, text: str) -> None:
 
 def _row(place: str, seen: Seen, entry: AdapterEntry) -> dict[str, Any]:
     told = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
-    told["defaults"] = {name: getattr(entry.defaults, name) for name in _DEFAULTS_FIELDS}
+    known = () if entry.defaults == NOTHING_KNOWN else _DEFAULTS_FIELDS
+    told["defaults"] = {name: getattr(entry.defaults, name) for name in known}
     problems = [asdict(problem) for problem in seen.problems]
     return {"path": place, "signature": seen.signature, "entry": told, "problems": problems}
 
@@ -63,7 +64,7 @@ def _seen(root: Path, row: Mapping[str, Any]) -> Seen:
     signature = tuple((size, mtime_ns, inode) for size, mtime_ns, inode in row["signature"])
     told = dict(row["entry"])
     defaults = told.pop("defaults")
-    words = tuple(defaults.pop("trigger_words"))
+    words = tuple(defaults.pop("trigger_words", ()))
     entry = AdapterEntry(
         path=root / row["path"], signature=signature, defaults=Defaults(trigger_words=words, **defaults), **told
     )
