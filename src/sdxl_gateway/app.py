@@ -31,7 +31,7 @@ from sdxl_gateway.gate.shelf import Shelf
 from sdxl_gateway.gateway import Gateway
 from sdxl_gateway.jobs.backend import ProcessBackend
 from sdxl_gateway.storage.images import ImageStore
-from sdxl_gateway.telemetry.logs import configure_logs
+from sdxl_gateway.telemetry.logs import configure_logs, log_answer
 from sdxl_gateway.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -159,6 +159,15 @@ def _seen(metrics: Metrics, seen: RequestSeen) -> None:
     metrics.on_ignored(len(seen.ignored))
     if seen.refused is not None:
         metrics.on_refused(seen.refused)
+    if seen.painting:
+        log_answer(
+            seen.request_id,
+            operation=seen.operation,
+            status=seen.status,
+            seconds=seen.seconds,
+            tenant=seen.tenant,
+            refused=seen.refused,
+        )
 
 
 @asynccontextmanager

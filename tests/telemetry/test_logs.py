@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from sdxl_gateway.config import Telemetry
-from sdxl_gateway.telemetry.logs import configure_logs
+from sdxl_gateway.telemetry.logs import configure_logs, log_answer
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +69,24 @@ def test_an_exception_is_one_json_line() -> None:
         logging.getLogger("jobs").exception("engine ended")
 
     assert "ValueError: broken" in json.loads(stream.getvalue())["exception"]
+
+
+@pytest.mark.parametrize("refused", [None, "invalid_json"])
+def test_an_answer_is_one_line(refused: str | None) -> None:
+    stream = _lines()
+
+    log_answer("req_1", operation="images.edits", status=400, seconds=0.12345, tenant="key-1", refused=refused)
+
+    line = json.loads(stream.getvalue())
+    assert line.pop("timestamp")
+    assert line == {
+        "event": "answered",
+        "level": "info",
+        "logger": "sdxl_gateway.requests",
+        "request_id": "req_1",
+        "operation": "images.edits",
+        "status": 400,
+        "seconds": 0.123,
+        "tenant": "key-1",
+        **({"refused": refused} if refused else {}),
+    }

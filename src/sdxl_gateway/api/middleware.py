@@ -24,7 +24,7 @@ OPEN_PREFIX = "/files/"
 FORM_OVERHEAD_BYTES = 64 * 1024
 
 
-class Desk:
+class Reception:
     """Names each request, tells how it went, and answers what nothing else answered."""
 
     def __init__(self, app: ASGIApp, on_request: Callable[[RequestSeen], None]) -> None:
@@ -165,6 +165,7 @@ def _seen(scope: Scope, visit: Visit, status: int, sent_bytes: int) -> RequestSe
         request_id=visit.request_id,
         tenant=visit.caller.tenant,
         ignored=visit.ignored,
+        painting=visit.paints,
         refused=refusal_code(visit.error) if visit.paints else None,
         response_bytes=sent_bytes,
     )

@@ -16,7 +16,7 @@ from starlette.types import Lifespan
 from sdxl_gateway.api import files, health, loras, metrics, models, openapi
 from sdxl_gateway.api.errors import on_gateway_error, on_http_exception
 from sdxl_gateway.api.images import Endpoint, paint_endpoint
-from sdxl_gateway.api.middleware import BodyGuard, Desk, Door
+from sdxl_gateway.api.middleware import BodyGuard, Door, Reception
 from sdxl_gateway.api.world import World
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Operation
@@ -58,7 +58,7 @@ def routes(world: World) -> list[BaseRoute]:
 def middleware(world: World) -> list[Middleware]:
     """Outermost first."""
     return [
-        Middleware(Desk, on_request=world.on_request),
+        Middleware(Reception, on_request=world.on_request),
         Middleware(CORSMiddleware, **_cors(world.settings)),
         Middleware(Door, settings=world.settings),
         Middleware(BodyGuard, settings=world.settings),

@@ -54,9 +54,10 @@ class Offers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RequestSeen:
-    """One answered request, for the metrics; `retry_count` as the client's SDK told it.
+    """One answered request, for the metrics and the log; `retry_count` as the client's SDK told it.
 
-    `refused` is the error code of a request to paint that was turned away; `response_bytes` are those of its body.
+    `painting` when it came to a route that paints; `refused` is the error code when such a request was turned away.
+    `response_bytes` are those of the answer's body.
     """
 
     operation: str
@@ -67,6 +68,7 @@ class RequestSeen:
     request_id: str
     tenant: str
     ignored: tuple[str, ...] = ()
+    painting: bool = False
     refused: str | None = None
     response_bytes: int = 0
 

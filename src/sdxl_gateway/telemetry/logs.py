@@ -35,6 +35,16 @@ def configure_logs(telemetry: Telemetry, stream: TextIO | None = None) -> None:
     _install(_formatter(telemetry, shared), stream or sys.stderr, telemetry.log_level.upper())
 
 
+def log_answer(
+    request_id: str, *, operation: str, status: int, seconds: float, tenant: str, refused: str | None
+) -> None:
+    """One line for a request: what came of it, under the name its answer carried."""
+    told = {"operation": operation, "status": status, "seconds": round(seconds, 3), "tenant": tenant}
+    if refused is not None:
+        told["refused"] = refused
+    structlog.get_logger("sdxl_gateway.requests").info("answered", request_id=request_id, **told)
+
+
 def hide_private(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Blank out what a caller wrote or proves themselves with, whoever logs it by mistake."""
     for key in PRIVATE & event.keys():
