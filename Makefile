@@ -7,7 +7,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
 # outnumber free cores spin on each other: a step of the demo model then takes ten times as long.
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: serve test test-full check format bench bench-gpu constraints
+.PHONY: serve test test-full check format bench bench-full bench-gpu constraints
 
 serve: .venv/.installed
 	$(BIN)/sdxl-gateway serve $(if $(MODEL),--model '$(MODEL)') $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) \
@@ -32,6 +32,9 @@ format: .venv/.installed-dev
 
 bench: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.run
+
+bench-full: .venv/.installed-dev
+	$(BIN)/python -m benchmarks.full
 
 bench-gpu: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.gpu

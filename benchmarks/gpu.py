@@ -6,175 +6,125 @@ Times do not depend on what the weights say, so nothing has to be fetched; the 7
 from __future__ import annotations
 
 import argparse
-import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
-from safetensors.torch import save_file
 
-from benchmarks.figures import RESULTS
+from benchmarks.adapter_files import Shapes, kept_adapter, rank_of_bytes
+from benchmarks.diffusers_fusing import FusingPipeline
+from benchmarks.engines import Bench, Look, Place, blend_of
+from benchmarks.figures import Row, publish, ratio_row, seconds_row, taken
+from benchmarks.loras import cold_load_seconds, switch_row
 from benchmarks.machine import describe_machine
-from sdxl_gateway.catalog.checkpoints import fingerprint, module_shapes
-from sdxl_gateway.catalog.store import keep_copy
-from sdxl_gateway.config import Checkpoint, Engine, Settings
-from sdxl_gateway.core.events import AdapterLoaded, BlendSwitched, Measurement
-from sdxl_gateway.core.picture import NO_INPUTS
-from sdxl_gateway.core.recipe import NO_BLEND, Blend, BlendPart, Recipe, Task
-from sdxl_gateway.engine.load import open_engine
-from sdxl_gateway.engine.painter import DiffusionEngine
+from sdxl_gateway.catalog.checkpoints import module_shapes
+from sdxl_gateway.catalog.store import store_path
+from sdxl_gateway.core.events import BlendSwitched
+from sdxl_gateway.core.recipe import NO_BLEND, Blend
+from sdxl_gateway.gate.admit import GUIDANCE_SCALE
 from tools.full_size_model import write_full_size_model
 
-SIDE = 1024
-STEPS = 30
-RANK = 16
-REPEATS = 5
-LORAS = 2
-TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+SWITCH_RANK = 64
+STEP_PROMISE = 1.02
 
 
-class Bench:
-    """One engine in one number format, and what it told about itself."""
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much is painted and how often; `load_bytes` is the size of the LoRA that is loaded cold."""
 
-    def __init__(self, folder: Path, data: Path, dtype: str) -> None:
-        self._told: list[Measurement] = []
-        settings = Settings(
-            data_directory=data,
-            checkpoints={"sdxl": Checkpoint(path=str(folder))},
-            engine=Engine.model_validate({"device": "cuda", "dtype": dtype}),
-        )
-        self._digest = fingerprint(folder)
-        torch.cuda.reset_peak_memory_stats()
-        self._engine: DiffusionEngine = open_engine(settings.engine_process(), self._told.append)
-
-    def recipe(self, blend: Blend = NO_BLEND, steps: int = STEPS) -> Recipe:
-        return Recipe(
-            task=Task.TEXT_TO_IMAGE,
-            checkpoint="sdxl",
-            checkpoint_digest=self._digest,
-            blend=blend,
-            prompt="a lighthouse at dusk",
-            negative_prompt="blurry",
-            width=SIDE,
-            height=SIDE,
-            paint_width=SIDE,
-            paint_height=SIDE,
-            steps=steps,
-            guidance_scale=5.0,
-            sampler="euler",
-            seed=1,
-        )
-
-    def paint(self, recipe: Recipe) -> tuple[float, float]:
-        """Seconds for the whole picture, and for its steps alone."""
-        self._engine.prefetch(recipe).result()
-        whole = _Stopwatch()
-        canvas = self._engine.begin(recipe, 0, NO_INPUTS)
-        steps = _Stopwatch()
-        while canvas.steps_done < canvas.steps_total:
-            self._engine.step([canvas])
-        step_seconds = steps.seconds()
-        self._engine.finish(canvas)
-        self._engine.release(recipe)
-        return whole.seconds(), step_seconds
-
-    def first_step(self, blend: Blend) -> float:
-        """Seconds of the first step of a picture with this blend, the switch included."""
-        recipe = self.recipe(blend, steps=2)
-        self._engine.prefetch(recipe).result()
-        canvas = self._engine.begin(recipe, 0, NO_INPUTS)
-        watch = _Stopwatch()
-        self._engine.step([canvas])
-        seconds = watch.seconds()
-        self._engine.step([canvas])
-        self._engine.release(recipe)
-        return seconds
-
-    def told(self, kind: type[AdapterLoaded] | type[BlendSwitched]) -> list[float]:
-        return [m.seconds for m in self._told if isinstance(m, kind)]
-
-    def close(self) -> None:
-        self._engine.close()
-        torch.cuda.empty_cache()
+    look: Look
+    repeats: int
+    rank: int
+    load_bytes: int
 
 
-class _Stopwatch:
-    """Counts from now until the device has done everything asked of it."""
-
-    def __init__(self) -> None:
-        torch.cuda.synchronize()
-        self._start = time.perf_counter()
-
-    def seconds(self) -> float:
-        torch.cuda.synchronize()
-        return time.perf_counter() - self._start
+WHOLE = Scale(Look(side=1024, steps=30, guidance=GUIDANCE_SCALE), repeats=5, rank=SWITCH_RANK, load_bytes=200_000_000)
 
 
-def write_lora(path: Path, shapes: dict[str, tuple[int, ...]], seed: int) -> Path:
-    """A rank-16 LoRA on every attention layer of the UNet, in diffusers' layout."""
-    save_file(dict(_factors(shapes, torch.Generator().manual_seed(seed))), path)
-    return path
-
-
-def _factors(shapes: dict[str, tuple[int, ...]], generator: torch.Generator) -> Iterator[tuple[str, torch.Tensor]]:
-    for module, shape in shapes.items():
-        if module.startswith("unet.") and module.endswith(TARGETS) and len(shape) == 2:
-            rows, columns = shape
-            yield f"{module}.lora_A.weight", (torch.randn(RANK, columns, generator=generator) / 100).half()
-            yield f"{module}.lora_B.weight", (torch.randn(rows, RANK, generator=generator) / 100).half()
-
-
-def measure(folder: Path, data: Path, dtype: str) -> dict[str, float]:
-    """Medians; seconds and bytes."""
+def measure(folder: Path, data: Path, place: Place, scale: Scale) -> Iterator[Row]:
+    """All rows of one number format; `folder` is any checkpoint's and `place` any device."""
     shapes = module_shapes(folder)
-    digests = [keep_copy(write_lora(data / f"{dtype}-{i}.safetensors", shapes, i), data) for i in range(LORAS)]
-    blends = [Blend.of([BlendPart(digest, 0.8, 0.0)]) for digest in digests]
-    bench = Bench(folder, data, dtype)
-    bench.paint(bench.recipe(steps=2))
-    plain = [bench.paint(bench.recipe()) for _ in range(REPEATS)]
-    for blend in blends:
-        bench.first_step(blend)
-    found = {
-        "picture_seconds": median(whole for whole, _ in plain),
-        "step_seconds": median(steps for _, steps in plain) / STEPS,
-        "adapter_cold_load_seconds": median(bench.told(AdapterLoaded)[:LORAS]),
-        **_switch_figures(bench, blends),
-        "blend_on_picture_seconds": median(bench.paint(bench.recipe(blends[0]))[0] for _ in range(REPEATS)),
-        "peak_memory_bytes": float(torch.cuda.max_memory_allocated()),
-    }
-    bench.close()
-    return found
+    with Bench(folder, data, place, scale.look) as bench:
+        bench.paint()
+        yield seconds_row(f"{place.dtype}: picture, seconds", None, [bench.paint() for _ in range(scale.repeats)])
+        yield from _switch_rows(bench, data, shapes, place.dtype, scale)
+        loads, stalls = _cold_loads(bench, data, shapes, place.dtype, scale)
+        size = f"{scale.load_bytes / 1e6:.3g} MB"
+        yield seconds_row(f"{place.dtype}: cold load of a LoRA of {size}, seconds", None, [load for load, _ in loads])
+        yield stalls
+    fused = _fusings(folder, data, shapes, place, scale)
+    ours = [load + switch for load, switch in loads]
+    yield ratio_row(f"{place.dtype}: that cold LoRA put on / diffusers' load and fuse", None, ours, fused)
+    if place.device != "cpu":
+        peak = torch.cuda.max_memory_allocated() / 2**30
+        yield Row(f"{place.dtype}: peak memory, GiB", peak, None, True, "torch's own count", 1)
 
 
-def _switch_figures(bench: Bench, blends: list[Blend]) -> dict[str, float]:
-    """The first step after a switch less a first step that needs none."""
-    switched, repeated = [], []
-    for turn in range(2 * REPEATS):
-        switched.append(bench.first_step(blends[turn % 2]))
-        repeated.append(bench.first_step(blends[turn % 2]))
-    pairs = zip(switched, repeated, strict=True)
-    return {"blend_switch_seconds": median(a - b for a, b in pairs), "first_step_seconds": median(repeated)}
+def _switch_rows(bench: Bench, data: Path, shapes: Shapes, dtype: str, scale: Scale) -> Iterator[Row]:
+    """One adapter for another, three for another three; then what a blend costs once it is on."""
+    digests = [kept_adapter(data, shapes, scale.rank, seed) for seed in range(6)]
+    for size in (1, 3):
+        blends = blend_of(digests[:size]), blend_of(digests[3 : 3 + size])
+        name = f"{dtype}: switch to a warm blend of {size} of rank {scale.rank}, in denoising steps"
+        yield switch_row(name, bench, blends, 2 * scale.repeats)
+    yield _step_row(bench, blend_of(digests[:3]), dtype, scale)
 
 
-def publish(found: dict[str, dict[str, float]], machine: dict[str, Any]) -> None:
-    table = Table("figure", *found)
-    for name in next(iter(found.values())):
-        table.add_row(name, *(_shown(name, figures[name]) for figures in found.values()))
-    Console(width=120).print(table)
-    RESULTS.mkdir(exist_ok=True)
-    record = {"machine": machine, "side": SIDE, "steps": STEPS, "repeats": REPEATS, "figures": found}
-    (RESULTS / "gpu.json").write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+def _step_row(bench: Bench, blend: Blend, dtype: str, scale: Scale) -> Row:
+    """Medians of the steps of whole pictures; the first step is left out, as the switch is part of it."""
+    on: list[float] = []
+    off: list[float] = []
+    for _ in range(scale.repeats):
+        for seconds, each in ((on, blend), (off, NO_BLEND)):
+            canvas = bench.begun(each)
+            seconds.append(median(bench.steps(canvas)[1:]))
+            bench.left(canvas)
+    return ratio_row(f"{dtype}: step with a blend of 3 on / off", STEP_PROMISE, on, off)
 
 
-def _shown(name: str, figure: float) -> str:
-    show: Callable[[float], str] = (lambda f: f"{f / 2**30:.2f} GiB") if name.endswith("_bytes") else "{:.4f} s".format
-    return show(figure)
+def _cold_loads(
+    bench: Bench, data: Path, shapes: Shapes, dtype: str, scale: Scale
+) -> tuple[list[tuple[float, float]], Row]:
+    """Of each cold LoRA the load and the writing of its weights; and how the steps of a picture beside a load fare."""
+    rank = rank_of_bytes(shapes, scale.load_bytes)
+    loads, longest, usual = [], [], []
+    for seed in range(scale.repeats):
+        alone, beside = (kept_adapter(data, shapes, rank, 100 + 2 * seed + i) for i in range(2))
+        load = cold_load_seconds(bench, alone)
+        bench.start(blend_of([alone]))
+        loads.append((load, sum(told.seconds for told in bench.told(BlendSwitched))))
+        slowest, median_step = _steps_beside_load(bench, blend_of([beside]))
+        longest.append(slowest)
+        usual.append(median_step)
+    name = f"{dtype}: longest step while such a LoRA loads / median step without"
+    return loads, ratio_row(name, None, longest, usual)
+
+
+def _steps_beside_load(bench: Bench, cold: Blend) -> tuple[float, float]:
+    """The longest step while `cold` comes from the disk, and the median step of a picture painted alone before."""
+    alone = bench.begun()
+    usual = median(bench.steps(alone)[1:])
+    bench.left(alone)
+    canvas = bench.begun()
+    bench.step(canvas)
+    coming = bench.prefetch(cold)
+    beside = [bench.step(canvas)]
+    while not coming.done() and canvas.steps_done < canvas.steps_total:
+        beside.append(bench.step(canvas))
+    coming.result()
+    bench.left(canvas)
+    return max(beside), usual
+
+
+def _fusings(folder: Path, data: Path, shapes: Shapes, place: Place, scale: Scale) -> list[float]:
+    """Seconds diffusers takes to read such a LoRA and fuse it into the UNet, the system having the file in memory."""
+    rank = rank_of_bytes(shapes, scale.load_bytes)
+    pipeline = FusingPipeline(folder, place)
+    digests = [kept_adapter(data, shapes, rank, 100 + 2 * seed) for seed in range(scale.repeats)]
+    return [pipeline.put_on(store_path(data, digest)) for digest in digests]
 
 
 def main() -> None:
@@ -182,12 +132,16 @@ def main() -> None:
     if not torch.cuda.is_available():
         print("bench-gpu: torch finds no CUDA device here, so nothing was measured.")
         return
+    rows: list[Row] = []
     with TemporaryDirectory() as temporary:
         folder, data = Path(temporary, "sdxl"), Path(temporary, "data")
         data.mkdir()
         write_full_size_model(folder)
-        found = {dtype: measure(folder, data, dtype) for dtype in ("float16", "bfloat16")}
-    publish(found, describe_machine(torch.get_num_threads(), "cuda"))
+        for dtype in ("float16", "bfloat16"):
+            torch.cuda.reset_peak_memory_stats()
+            rows += taken(measure(folder, data, Place("cuda", dtype), WHOLE))
+            torch.cuda.empty_cache()
+    publish(rows, describe_machine(torch.get_num_threads(), "cuda"), "gpu.json")
 
 
 if __name__ == "__main__":

@@ -5,18 +5,18 @@ from __future__ import annotations
 import base64
 import io
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 from PIL import Image
 
-from sdxl_gateway.config import DEMO_MODEL
+from sdxl_gateway.config import DEMO_MODEL, Settings
 
 PROMPT = "a large red circle left of a small blue square"
 SIDE = 256
 STEPS = 20
-GUIDANCE = 4.5
 REQUEST_SECONDS = 600.0
 
 
@@ -35,10 +35,17 @@ class Order:
             "seed": self.seed,
             "steps": self.steps,
             "size": f"{SIDE}x{SIDE}",
-            "guidance_scale": GUIDANCE,
             "sampler": "euler",
             "response_format": "b64_json",
         }
+
+
+def default_guidance() -> float:
+    """What the gateway paints the demo model with when a request does not say; every side of a comparison does."""
+    told = Settings().checkpoints["demo"].guidance_scale
+    if told is None:
+        raise RuntimeError("the demo checkpoint is configured without a guidance scale")
+    return told
 
 
 def opened(answer: httpx.Response) -> Image.Image:
@@ -72,6 +79,7 @@ class BarePipeline:
             library.logging.disable_progress_bar()
         torch.set_num_threads(threads)
         self._torch = torch
+        self._guidance = default_guidance()
         self._pipeline: Any = diffusers.StableDiffusionXLPipeline.from_pretrained(
             DEMO_MODEL, dtype=torch.float32, use_safetensors=True, local_files_only=True
         )
@@ -87,21 +95,22 @@ class BarePipeline:
         image: Image.Image = self._pipeline(
             prompt=PROMPT,
             num_inference_steps=order.steps,
-            guidance_scale=GUIDANCE,
+            guidance_scale=self._guidance,
             width=SIDE,
             height=SIDE,
             generator=self._torch.Generator("cpu").manual_seed(order.seed),
         ).images[0]
         return image
 
-    def paint_with(self, order: Order, loras: dict[str, float], directory: str) -> Image.Image:
-        """As tutorials do it: the LoRAs are loaded for this picture and thrown away after it."""
-        for name in loras:
+    def load(self, directory: str, names: Iterable[str]) -> None:
+        """Each LoRA as an adapter of its own name."""
+        for name in names:
             self._pipeline.load_lora_weights(directory, weight_name=f"{name}.safetensors", adapter_name=name)
-        try:
-            if loras:
-                self._pipeline.set_adapters(list(loras), list(loras.values()))
-            return self.paint(order)
-        finally:
-            if loras:
-                self._pipeline.unload_lora_weights()
+
+    def unload(self) -> None:
+        self._pipeline.unload_lora_weights()
+
+    def paint_with(self, order: Order, weights: Mapping[str, float]) -> Image.Image:
+        """With these of the loaded LoRAs."""
+        self._pipeline.set_adapters(list(weights), list(weights.values()))
+        return self.paint(order)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.figures import p99_row, ratio_row, speedup_row
+from benchmarks.figures import p99_row, ratio_row, seconds_row, speedup_row
 
 
 def test_a_ratio_is_the_median_of_the_pairs() -> None:
@@ -24,3 +24,9 @@ def test_p99_is_decided_by_the_slowest() -> None:
 
     assert p99_row("health", 0.1, quick).kept
     assert not p99_row("health", 0.1, [*quick, *[0.5] * 5]).kept
+
+
+def test_what_is_not_promised_is_neither_kept_nor_broken() -> None:
+    assert seconds_row("load", None, [1.0, 3.0, 2.0]).kept is None
+    assert seconds_row("load", None, [1.0, 3.0, 2.0]).figure == 2.0
+    assert not seconds_row("load", 1.5, [1.0, 3.0, 2.0]).kept

@@ -1,0 +1,163 @@
+"""Takes a checkpoint's folder and a device, gives an engine in this process and what its work costs in seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import torch
+
+from sdxl_gateway.catalog.checkpoints import fingerprint
+from sdxl_gateway.config import Checkpoint, Engine, Settings
+from sdxl_gateway.core.events import Measurement
+from sdxl_gateway.core.picture import NO_INPUTS
+from sdxl_gateway.core.recipe import NO_BLEND, Blend, BlendPart, Recipe, Task
+from sdxl_gateway.engine.canvas import Canvas
+from sdxl_gateway.engine.load import open_engine
+from sdxl_gateway.engine.painter import DiffusionEngine
+
+M = TypeVar("M", bound=Measurement)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an engine paints; `threads` of 0 leaves torch's own number."""
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    threads: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What every picture of a bench has in common; `side` in pixels."""
+
+    side: int
+    steps: int
+    guidance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """`to_first_step` from a request in hand to the end of its first step, and the step after it."""
+
+    to_first_step: float
+    next_step: float
+
+
+class Bench:
+    """One engine on one checkpoint, and what it told about itself. Seconds end when the device is done."""
+
+    def __init__(self, folder: Path, data: Path, place: Place, look: Look) -> None:
+        self._told: list[Measurement] = []
+        self._look = look
+        self._numbers = count()
+        settings = Settings(
+            data_directory=data,
+            checkpoints={"bench": Checkpoint(path=str(folder))},
+            engine=Engine.model_validate({"device": place.device, "dtype": place.dtype, "threads": place.threads}),
+        )
+        self._digest = fingerprint(folder)
+        self._engine: DiffusionEngine = open_engine(settings.engine_process(), self._told.append)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._engine.close()
+
+    def watch(self) -> Stopwatch:
+        return Stopwatch(torch.device(self._engine.device))
+
+    def recipe(self, blend: Blend = NO_BLEND) -> Recipe:
+        """Each time with a prompt nobody had before, so that no text is encoded already."""
+        look = self._look
+        return Recipe(
+            task=Task.TEXT_TO_IMAGE,
+            checkpoint="bench",
+            checkpoint_digest=self._digest,
+            blend=blend,
+            prompt=f"lighthouse number {next(self._numbers)} at dusk",
+            negative_prompt="",
+            width=look.side,
+            height=look.side,
+            paint_width=look.side,
+            paint_height=look.side,
+            steps=look.steps,
+            guidance_scale=look.guidance,
+            sampler="euler",
+            seed=1,
+        )
+
+    def begun(self, blend: Blend = NO_BLEND) -> Canvas:
+        recipe = self.recipe(blend)
+        self._engine.prefetch(recipe).result()
+        return self._engine.begin(recipe, 0, NO_INPUTS)
+
+    def prefetch(self, blend: Blend) -> Future[None]:
+        """Asks for the blend's adapters off this thread; they stay pinned."""
+        return self._engine.prefetch(self.recipe(blend))
+
+    def step(self, canvas: Canvas) -> float:
+        watch = self.watch()
+        self._engine.step([canvas])
+        return watch.seconds()
+
+    def steps(self, canvas: Canvas) -> list[float]:
+        """The seconds of each step that is left."""
+        return [self.step(canvas) for _ in range(canvas.steps_done, canvas.steps_total)]
+
+    def start(self, blend: Blend) -> Start:
+        """A picture's first two steps, the putting on of its blend included."""
+        watch = self.watch()
+        canvas = self.begun(blend)
+        self._engine.step([canvas])
+        seconds = watch.seconds()
+        following = self.step(canvas)
+        self.left(canvas)
+        return Start(seconds, following)
+
+    def paint(self, blend: Blend = NO_BLEND) -> float:
+        """Seconds of a whole picture."""
+        watch = self.watch()
+        canvas = self.begun(blend)
+        self.steps(canvas)
+        self._engine.finish(canvas)
+        seconds = watch.seconds()
+        self.left(canvas)
+        return seconds
+
+    def left(self, canvas: Canvas) -> None:
+        self._engine.release(canvas.recipe)
+
+    def told(self, kind: type[M]) -> list[M]:
+        """What was measured since this was last asked, of one kind; the rest is forgotten."""
+        found: list[M] = [measurement for measurement in self._told if isinstance(measurement, kind)]
+        self._told.clear()
+        return found
+
+
+class Stopwatch:
+    """Counts from now until the device has done everything asked of it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._start = self._now()
+
+    def seconds(self) -> float:
+        return self._now() - self._start
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+
+def blend_of(digests: Sequence[str], weight: float = 0.8, text_weight: float = 0.0) -> Blend:
+    return Blend.of([BlendPart(digest, weight, text_weight) for digest in digests])
