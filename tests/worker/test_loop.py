@@ -163,17 +163,28 @@ def test_a_job_of_several_pictures_ends_with_the_first_that_fails() -> None:
     assert stage.engine.batches.count(["raise-in-step"]) == 1
 
 
-def test_where_a_batch_does_not_fit_each_picture_is_stepped_alone() -> None:
-    class Cramped(FakeEngine):
-        def step(self, canvases: Sequence[FakeCanvas]) -> None:
-            if len(canvases) > 1:
-                raise DoesNotFit("no room")
-            super().step(canvases)
+class Cramped(FakeEngine):
+    """Has room for one picture at a time."""
 
+    def step(self, canvases: Sequence[FakeCanvas]) -> None:
+        if len(canvases) > 1:
+            raise DoesNotFit("no room")
+        super().step(canvases)
+
+
+def test_where_a_batch_does_not_fit_each_picture_is_stepped_alone() -> None:
     stage, jobs = Stage(engine=Cramped), [job("a"), job("b"), job("c", count=2)]
     stage.run(*jobs)
     assert all(isinstance(end, Finished) for end in stage.ends().values())
     assert stage.engine.batches == [["a"], ["b"], ["c"], ["c"]] * 3
+
+
+def test_the_age_of_the_loop_is_that_of_its_present_piece_of_work() -> None:
+    ages: list[float] = []
+    stage = Stage({step: lambda s: ages.append(s.loop.age_seconds()) for step in range(1, 9)}, engine=Cramped)
+    stage.run(job("step-seconds=1", steps=2, count=4))
+    assert ages == [1.0] * 8
+    assert stage.loop.age_seconds() == 0.0
 
 
 def test_a_device_lost_in_a_shared_step_ends_the_loop() -> None:

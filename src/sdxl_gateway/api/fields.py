@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sdxl_gateway.api.size import MAX_SIDE
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation
+from sdxl_gateway.gate.sizes import MAX_ASPECT, SHORTEST_SIDE, UNIT
 
 PAINT = frozenset(Operation)
 PROMPTED = frozenset({Operation.GENERATE, Operation.EDIT})
@@ -89,7 +91,11 @@ def _openai_fields(limits: Limits) -> tuple[Field, ...]:
         Field("mask", Kind.PICTURE, "Repaint where its alpha is 0; of the first image's size.", EDIT),
         Field("n", Kind.INTEGER, "How many pictures.", low=1, high=10),
         Field(
-            "size", Kind.TEXT, "`auto` or `WxH`: sides divisible by 8, 64 to 4096, aspect at most 4:1.", max_chars=32
+            "size",
+            Kind.TEXT,
+            f"`auto` or `WxH`: sides divisible by {UNIT}, {SHORTEST_SIDE} to {MAX_SIDE}, "
+            f"aspect at most {MAX_ASPECT}:1.",
+            max_chars=32,
         ),
         Field(
             "quality", Kind.CHOICE, "Decides the steps when `steps` is not given.", PROMPTED, choices=tuple(QUALITIES)
@@ -176,8 +182,22 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
             high=WEIGHT_LIMIT,
             extension=True,
         ),
-        Field("width", Kind.INTEGER, "With `height`, another spelling of `size`.", low=64, high=4096, extension=True),
-        Field("height", Kind.INTEGER, "With `width`, another spelling of `size`.", low=64, high=4096, extension=True),
+        Field(
+            "width",
+            Kind.INTEGER,
+            "With `height`, another spelling of `size`.",
+            low=SHORTEST_SIDE,
+            high=MAX_SIDE,
+            extension=True,
+        ),
+        Field(
+            "height",
+            Kind.INTEGER,
+            "With `width`, another spelling of `size`.",
+            low=SHORTEST_SIDE,
+            high=MAX_SIDE,
+            extension=True,
+        ),
     )
 
 

@@ -6,11 +6,9 @@ import re
 
 from sdxl_gateway.catalog.names import shown
 from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.gate.sizes import MAX_ASPECT, SHORTEST_SIDE, UNIT
 
-SIDE_MULTIPLE = 8
-MIN_SIDE = 64
 MAX_SIDE = 4096
-MAX_ASPECT = 4
 _SIZE = re.compile(r"([0-9]{1,5})\s*[xX×*]\s*([0-9]{1,5})")
 
 
@@ -28,10 +26,10 @@ def read_size(said: str) -> str | None:
 def checked_size(width: int, height: int) -> str:
     """The size as `WxH`. Raises InvalidRequest naming `size`."""
     said = f"{width}x{height}"
-    if not (MIN_SIDE <= width <= MAX_SIDE and MIN_SIDE <= height <= MAX_SIDE):
-        raise _refused(said, f"Each side lies between {MIN_SIDE} and {MAX_SIDE}.")
-    if width % SIDE_MULTIPLE or height % SIDE_MULTIPLE:
-        raise _refused(said, f"Each side must be divisible by {SIDE_MULTIPLE}.")
+    if not (SHORTEST_SIDE <= width <= MAX_SIDE and SHORTEST_SIDE <= height <= MAX_SIDE):
+        raise _refused(said, f"Each side lies between {SHORTEST_SIDE} and {MAX_SIDE}.")
+    if width % UNIT or height % UNIT:
+        raise _refused(said, f"Each side must be divisible by {UNIT}.")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise _refused(said, f"One side is at most {MAX_ASPECT} times the other.")
     return said

@@ -12,7 +12,7 @@ from sdxl_gateway.api.lora_asks import read_loras, with_default_weight
 from sdxl_gateway.api.size import checked_size, read_size
 from sdxl_gateway.api.uploads import read_picture, read_pictures
 from sdxl_gateway.config import Limits
-from sdxl_gateway.core.ask import Ask, Operation, Upload
+from sdxl_gateway.core.ask import Ask, LoraAsk, Operation, Upload
 from sdxl_gateway.core.errors import InvalidRequest
 
 MAX_FIELDS = 300
@@ -78,7 +78,7 @@ class _Reading:
         """Note what will have no effect; refuse it when the server is strict."""
         known = {word: field for field in self._table.values() for word in field.spellings}
         for key in self._said:
-            if key in ("markup",) and self._operation is Operation.EDIT:
+            if key == "markup" and self._operation is Operation.EDIT:
                 raise _unsupported(key, "A markup picture cannot steer this model; use 'mask'.")
             if key in known and known[key].kind is not Kind.IGNORED:
                 continue
@@ -183,7 +183,7 @@ class _Reading:
             )
         return FORMATS[self._choice("output_format") or "png"]
 
-    def _loras(self) -> tuple[Any, ...]:
+    def _loras(self) -> tuple[LoraAsk, ...]:
         found, default = self._find("loras"), self._number("lora_scale")
         if found is None or found[1] == "":
             if default is not None:
@@ -202,8 +202,10 @@ class _Reading:
         return read_pictures(found[1], found[2], self._rules.limits.max_image_bytes) if found else ()
 
     def _mask(self, files: Files) -> Upload | None:
-        if files.mask is not None or "mask" not in self._table:
-            return files.mask if "mask" in self._table else None
+        if "mask" not in self._table:
+            return None
+        if files.mask is not None:
+            return files.mask
         found = self._find("mask")
         if not found or found[1] == "":
             return None

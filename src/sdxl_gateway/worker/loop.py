@@ -210,7 +210,8 @@ class Loop(Generic[CanvasT]):
 
     @contextmanager
     def _blaming(self, *helds: Held[CanvasT]) -> Iterator[None]:
-        """A fault inside ends these jobs and nothing else, unless the device itself is gone."""
+        """One piece of work: a fault inside ends these jobs and nothing else, unless the device itself is gone."""
+        self._moved_on = self._clock()
         try:
             yield
         except DeviceGone:
