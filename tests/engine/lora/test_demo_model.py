@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from sdxl_gateway.catalog.checkpoints import module_shapes
 from sdxl_gateway.catalog.store import store_path
@@ -20,6 +18,7 @@ from sdxl_gateway.engine.lora.cache import AdapterCache
 from sdxl_gateway.engine.lora.stored import stored_adapters
 from sdxl_gateway.engine.vram import HOST, VRAM, Ledger
 from tests.engine.lora.kit import CPU, blend, same_bits, snapshot
+from tests.engine.lora.press import demo_components
 
 DIGEST = "0123456789abcdef" * 4
 PREFIXES = {"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"}
@@ -27,12 +26,7 @@ PREFIXES = {"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2":
 
 @pytest.fixture(scope="module")
 def components() -> dict[str, nn.Module]:
-    found: dict[str, nn.Module] = {
-        "unet": UNet2DConditionModel.from_pretrained(DEMO_MODEL, subfolder="unet"),
-        "text_encoder": CLIPTextModel.from_pretrained(DEMO_MODEL, subfolder="text_encoder"),
-        "text_encoder_2": CLIPTextModelWithProjection.from_pretrained(DEMO_MODEL, subfolder="text_encoder_2"),
-    }
-    return found
+    return demo_components()
 
 
 def kohya_file(shapes: dict[str, tuple[int, ...]], rank: int = 2) -> dict[str, Tensor]:
