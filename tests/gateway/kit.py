@@ -20,12 +20,12 @@ from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.gate.admit import Gate
 from sdxl_gateway.gate.shelf import Shelf
 from sdxl_gateway.gateway import Gateway, Item
-from sdxl_gateway.jobs.local import LocalBackend
 from sdxl_gateway.storage.images import ImageStore
 from sdxl_gateway.telemetry.metrics import Metrics
-from sdxl_gateway.worker.process import Opened, local_work
+from sdxl_gateway.worker.process import Opened
 from tests.gate.kit import demo
 from tests.jobs.fakes import READY, FakeCanvas, FakeEngine
+from tests.jobs.local import LocalBackend
 
 REPOSITORY = Path(__file__).parents[2]
 PAINTED = (200, 30, 60)
@@ -76,7 +76,7 @@ async def shop(folder: Path, *, queue_size: int = 8, embed_recipe: bool = False)
     gate = Gate(settings, checkpoints, adapters)
     shelf = Shelf(settings, checkpoints, adapters, gate.names)
     metrics, images = Metrics(["demo"], 10), ImageStore(folder / "images", keep_seconds=60)
-    backend = LocalBackend(local_work(opened), queue_size=queue_size)
+    backend = LocalBackend(opened, queue_size=queue_size)
     await backend.start()
     try:
         yield Shop(Gateway(settings, gate, shelf, backend, images, metrics), metrics, images)

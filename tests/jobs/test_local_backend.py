@@ -1,3 +1,5 @@
+"""The desk and the loop together, without a process between them."""
+
 from __future__ import annotations
 
 import asyncio
@@ -6,10 +8,9 @@ import pytest
 
 from sdxl_gateway.core.errors import Unavailable
 from sdxl_gateway.core.events import Failed, Finished, JobEvent
-from sdxl_gateway.jobs.local import LocalBackend
 from sdxl_gateway.jobs.mailbox import Following
-from sdxl_gateway.worker.process import local_work
 from tests.jobs.fakes import job, opened
+from tests.jobs.local import LocalBackend
 
 
 async def to_the_end(following: Following) -> list[JobEvent]:
@@ -18,7 +19,7 @@ async def to_the_end(following: Following) -> list[JobEvent]:
 
 
 async def test_jobs_are_painted_on_a_thread() -> None:
-    backend = LocalBackend(local_work(opened))
+    backend = LocalBackend(opened)
     await backend.start()
     following = [await backend.submit(job(blend=str(i), count=2)) for i in range(5)]
     assert {type((await to_the_end(one))[-1]) for one in following} == {Finished}
@@ -28,7 +29,7 @@ async def test_jobs_are_painted_on_a_thread() -> None:
 
 
 async def test_a_lost_device_ends_everything() -> None:
-    backend = LocalBackend(local_work(opened))
+    backend = LocalBackend(opened)
     await backend.start()
     following = [await backend.submit(job("lose-in-step", blend=str(i))) for i in range(3)]
     for one in following:
@@ -41,7 +42,7 @@ async def test_a_lost_device_ends_everything() -> None:
 
 
 async def test_stopping_ends_every_job() -> None:
-    backend = LocalBackend(local_work(opened))
+    backend = LocalBackend(opened)
     await backend.start()
     following = [await backend.submit(job("step-seconds=0.01", steps=1000)) for _ in range(12)]
     await backend.stop()

@@ -20,7 +20,7 @@ from sdxl_gateway.core.channel import ThreadEnd
 from sdxl_gateway.core.codec import Malformed
 from sdxl_gateway.core.costs import Costs
 from sdxl_gateway.core.events import Measurement
-from sdxl_gateway.core.messages import Cancel, Heartbeat, Hello, LoadFailed, Message, Ready, Report, Stop, Submit
+from sdxl_gateway.core.messages import Cancel, Heartbeat, Hello, LoadFailed, Message, Ready, Stop, Submit
 from sdxl_gateway.core.ports import Canvas, CanvasT, Engine, Measure
 from sdxl_gateway.worker.loop import Commands, DeviceGone, Loop
 
@@ -62,24 +62,6 @@ def serve(fd: int, open_engine: Open) -> int:
 
     opened = _load(end, hello, measure, open_engine)
     return EXIT_NOT_LOADED if opened is None else _run(end, opened, costs)
-
-
-def local_work(open_engine: Callable[[Measure], Opened[Any]]) -> Callable[[Commands, Callable[[Report], None]], None]:
-    """The same on a thread of this process, for jobs.local: takes the queue of commands and a way to report."""
-
-    def work(commands: Commands, report: Callable[[Report], None]) -> None:
-        costs = Costs()
-
-        def measure(measurement: Measurement) -> None:
-            costs.observe(measurement)
-            report(measurement)
-
-        opened = open_engine(measure)
-        loop = Loop(opened.engine, commands, report, costs=costs, max_lanes=opened.max_lanes)
-        report(opened.ready)
-        loop.run()
-
-    return work
 
 
 def _settle_in(parent: int) -> None:
