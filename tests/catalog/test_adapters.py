@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +26,7 @@ from tests.catalog.test_store import peft_adapter
 MODULES = {"unet.mid_block.q": (32, 16), "text_encoder.text_model.q": (8, 8)}
 GOOD = file_bytes(lora_tensors(MODULES), {"ss_output_name": "trained_ink", "modelspec.trigger_phrase": "ink style"})
 OTHER = file_bytes(lora_tensors(MODULES, rank=2))
+TWIN = GOOD[:-100] + bytes(100)
 MISFIT = file_bytes(lora_tensors({"unet.mid_block.q": (64, 16)}))
 CHECKPOINT = CheckpointEntry("demo", Path("demo"), "d" * 64, 0, MODULES, 4096, 4096)
 
@@ -413,6 +418,52 @@ async def test_a_misfit_is_refused_before_it_is_copied(root: Path, catalog: Adap
     assert not (tmp_path / "data" / "adapters").exists()
     write(root / "ink.safetensors", GOOD)
     assert (await catalog.admit("ink", CHECKPOINT)).digest
+
+
+def _linked(path: Path, target: Path) -> Path:
+    path.symlink_to(target)
+    return path
+
+
+HARMS: dict[str, Callable[[Path], object]] = {
+    "cut short": lambda path: os.truncate(path, len(GOOD) // 2),
+    "emptied": lambda path: os.truncate(path, 0),
+    "overwritten in place": lambda path: path.write_bytes(OTHER),
+    "overwritten by one of its size": lambda path: path.write_bytes(TWIN),
+    "replaced": lambda path: write(path.with_name("new"), OTHER).replace(path),
+    "taken away": lambda path: path.unlink(),
+    "renamed": lambda path: path.rename(path.with_name("other.safetensors")),
+    "made a link outside": lambda path: _linked(path.with_name("link"), Path("/etc/passwd")).replace(path),
+}
+MOMENTS = ("check_inside", "read_source_header", "plan_adapter", "keep_copy", "read_header", "make_report")
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("harm", HARMS)
+async def test_harm_at_any_moment_of_an_admission_gives_one_whole_file_or_a_refusal(
+    root: Path, catalog: AdapterCatalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str, moment: str
+) -> None:
+    path = write(root / "ink.safetensors", GOOD)
+    catalog.scan()
+    place = f"sdxl_gateway.catalog.adapters.{moment}"
+    original = getattr(sys.modules[AdapterCatalog.__module__], moment)
+
+    def harmed(*args: Any, **kwargs: Any) -> Any:
+        if path.exists():
+            HARMS[harm](path)
+        return original(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, harmed)
+        with suppress(AdapterRefused):
+            digest = (await catalog.admit("ink", CHECKPOINT)).digest
+            assert store_path(tmp_path / "data", digest).read_bytes() in (GOOD, OTHER, TWIN)
+    for copy in (tmp_path / "data" / "adapters").glob("*"):
+        assert hashlib.sha256(copy.read_bytes()).hexdigest() == copy.stem
+    path.unlink(missing_ok=True)
+    write(path, OTHER)
+    again = await catalog.admit("ink", CHECKPOINT)
+    assert store_path(tmp_path / "data", again.digest).read_bytes() == OTHER
 
 
 async def test_a_file_taken_away_is_no_model(root: Path, catalog: AdapterCatalog) -> None:

@@ -6,15 +6,24 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from sdxl_gateway.catalog.folder import folder_parts
 from sdxl_gateway.catalog.header import read_header
 from sdxl_gateway.catalog.plan import plan_adapter
 from sdxl_gateway.catalog.scan import ScanLimits, read_source_header
-from sdxl_gateway.catalog.store import _steady_bytes, keep_bytes, keep_copy, prune, store_path
+from sdxl_gateway.catalog.store import (
+    TICK_SECONDS,
+    _steady_bytes,
+    _steady_folder,
+    keep_bytes,
+    keep_copy,
+    prune,
+    store_path,
+)
 from sdxl_gateway.core.errors import AdapterRefused
 from tests.catalog.files import file_bytes, lora_tensors, write
 
@@ -83,6 +92,38 @@ def test_a_source_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AdapterRefused, match="changed"):
         keep_bytes(chunks(), tmp_path / "data")
     assert kept(tmp_path / "data") == []
+
+
+def test_a_folder_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "ink"
+    peft_adapter(folder, "unet.mid_block.q", {"r": 4, "lora_alpha": 2})
+    weights = folder / "adapter_model.safetensors"
+    parts = folder_parts(folder)
+    for harm in (lambda: os.truncate(weights, 4), lambda: os.utime(weights, (1, 1)), weights.unlink):
+
+        def chunks(harm: Callable[[], object] = harm) -> Iterator[bytes]:
+            yield b"half"
+            harm()
+
+        with pytest.raises(AdapterRefused, match="changed while it was being copied"):
+            keep_bytes(_steady_folder(parts, chunks()), tmp_path / "data")
+    assert kept(tmp_path / "data") == []
+
+
+def test_a_change_within_one_tick_of_the_clock_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file written this very moment is looked at again once its time could not stay the same."""
+    source = write(tmp_path / "ink.safetensors", DATA)
+    os.utime(source, (1000, 1000))
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        source.write_bytes(DATA + DATA)
+
+    monkeypatch.setattr("sdxl_gateway.catalog.store.time.time", lambda: 1000.01)
+    monkeypatch.setattr("sdxl_gateway.catalog.store.time.sleep", wait)
+    assert b"".join(_steady_bytes(source)) == DATA + DATA
+    assert waited == [pytest.approx(TICK_SECONDS - 0.01)]
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:

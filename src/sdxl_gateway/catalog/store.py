@@ -11,10 +11,10 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from sdxl_gateway.catalog.folder import CHUNK_BYTES, NO_FOLLOW, folder_bytes, folder_parts
+from sdxl_gateway.catalog.folder import CHUNK_BYTES, NO_FOLLOW, FolderPart, folder_bytes, folder_parts
 from sdxl_gateway.catalog.header import opened
 from sdxl_gateway.core.errors import AdapterRefused
 
@@ -24,7 +24,9 @@ MAX_HEADER_BYTES = 16 * 2**20
 MAX_TENSORS = 20_000
 MAX_FILE_BYTES = 2 * 2**30
 ABANDONED_SECONDS = 3600.0
+TICK_SECONDS = 0.05
 _INCOMING = ".incoming-"
+_CHANGED = "The file changed while it was being copied; try again."
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -49,7 +51,7 @@ def keep_copy(
     """
     if source.is_dir():
         parts = folder_parts(source)
-        chunks = folder_bytes(parts, max_header_bytes=max_header_bytes, max_tensors=max_tensors)
+        chunks = _steady_folder(parts, folder_bytes(parts, max_header_bytes=max_header_bytes, max_tensors=max_tensors))
     else:
         chunks = _steady_bytes(source)
     return keep_bytes(chunks, data_directory, max_bytes=max_bytes)
@@ -73,12 +75,39 @@ def keep_bytes(chunks: Iterable[bytes], data_directory: Path, *, max_bytes: int 
 
 def _steady_bytes(source: Path) -> Iterator[bytes]:
     with opened(source, NO_FOLLOW) as file:
-        before = os.fstat(file.fileno())
+        before = _settled(lambda: os.fstat(file.fileno()))
         while chunk := file.read(CHUNK_BYTES):
             yield chunk
         after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise AdapterRefused("The file changed while it was being copied; try again.")
+        raise AdapterRefused(_CHANGED)
+
+
+def _steady_folder(parts: Sequence[FolderPart], chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The chunks, refused at their end when one of the folder's files is not what it was at their beginning."""
+    files = [file for part in parts for file in part.files]
+    try:
+        before = [_mark(_settled(file.stat)) for file in files]
+        yield from chunks
+        after = [_mark(file.stat()) for file in files]
+    except OSError as error:
+        raise AdapterRefused(_CHANGED) from error
+    if before != after:
+        raise AdapterRefused(_CHANGED)
+
+
+def _mark(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _settled(look: Callable[[], os.stat_result]) -> os.stat_result:
+    """What `look` sees once a later change is sure to show: file systems tell times in ticks of some milliseconds."""
+    status = look()
+    age_seconds = time.time() - status.st_mtime
+    if 0 <= age_seconds < TICK_SECONDS:
+        time.sleep(TICK_SECONDS - age_seconds)
+        return look()
+    return status
 
 
 def _write(descriptor: int, chunks: Iterable[bytes], max_bytes: int) -> str:
