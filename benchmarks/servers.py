@@ -39,7 +39,8 @@ def gateway(threads: int, **more: str) -> Iterator[str]:
 def plain_server(threads: int, *more: str) -> Iterator[str]:
     """The address of benchmarks.plain_server on the same model; `more` is flags."""
     port = free_port()
-    command = [sys.executable, "-m", "benchmarks.plain_server", "--port", str(port), "--threads", str(threads), *more]
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.plain_server", "--port", str(port)]
+    command += ["--threads", str(threads), *more]
     with _running(command, {}, threads, port) as url:
         yield url
 
