@@ -96,13 +96,17 @@ class Bench:
         )
 
     def begun(self, blend: Blend = NO_BLEND) -> Canvas:
+        """A canvas whose adapters are near; its recipe wants a `release`."""
         recipe = self.recipe(blend)
         self._engine.prefetch(recipe).result()
         return self._engine.begin(recipe, 0, NO_INPUTS)
 
-    def prefetch(self, blend: Blend) -> Future[None]:
-        """Asks for the blend's adapters off this thread; they stay pinned."""
-        return self._engine.prefetch(self.recipe(blend))
+    def prefetch(self, recipe: Recipe) -> Future[None]:
+        """Asks for the recipe's adapters off this thread; they stay pinned until `release`."""
+        return self._engine.prefetch(recipe)
+
+    def release(self, recipe: Recipe) -> None:
+        self._engine.release(recipe)
 
     def step(self, canvas: Canvas) -> float:
         watch = self.watch()
@@ -120,7 +124,7 @@ class Bench:
         self._engine.step([canvas])
         seconds = watch.seconds()
         following = self.step(canvas)
-        self.left(canvas)
+        self.release(canvas.recipe)
         return Start(seconds, following)
 
     def paint(self, blend: Blend = NO_BLEND) -> float:
@@ -130,11 +134,8 @@ class Bench:
         self.steps(canvas)
         self._engine.finish(canvas)
         seconds = watch.seconds()
-        self.left(canvas)
+        self.release(canvas.recipe)
         return seconds
-
-    def left(self, canvas: Canvas) -> None:
-        self._engine.release(canvas.recipe)
 
     def told(self, kind: type[M]) -> list[M]:
         """What was measured since this was last asked, of one kind; the rest is forgotten."""

@@ -55,12 +55,12 @@ def measure(folder: Path, data: Path, place: Place, scale: Scale) -> Iterator[Ro
         size = f"{scale.load_bytes / 1e6:.3g} MB"
         yield seconds_row(f"{place.dtype}: cold load of a LoRA of {size}, seconds", None, [load for load, _ in loads])
         yield stalls
-    fused = _fusings(folder, data, shapes, place, scale)
-    ours = [load + switch for load, switch in loads]
-    yield ratio_row(f"{place.dtype}: that cold LoRA put on / diffusers' load and fuse", None, ours, fused)
     if place.device != "cpu":
         peak = torch.cuda.max_memory_allocated() / 2**30
         yield Row(f"{place.dtype}: peak memory, GiB", peak, None, True, "torch's own count", 1)
+    fused = _fusings(folder, data, shapes, place, scale)
+    ours = [load + switch for load, switch in loads]
+    yield ratio_row(f"{place.dtype}: that cold LoRA put on / diffusers' load and fuse", None, ours, fused)
 
 
 def _switch_rows(bench: Bench, data: Path, shapes: Shapes, dtype: str, scale: Scale) -> Iterator[Row]:
@@ -81,7 +81,7 @@ def _step_row(bench: Bench, blend: Blend, dtype: str, scale: Scale) -> Row:
         for seconds, each in ((on, blend), (off, NO_BLEND)):
             canvas = bench.begun(each)
             seconds.append(median(bench.steps(canvas)[1:]))
-            bench.left(canvas)
+            bench.release(canvas.recipe)
     return ratio_row(f"{dtype}: step with a blend of 3 on / off", STEP_PROMISE, on, off)
 
 
@@ -107,15 +107,17 @@ def _steps_beside_load(bench: Bench, cold: Blend) -> tuple[float, float]:
     """The longest step while `cold` comes from the disk, and the median step of a picture painted alone before."""
     alone = bench.begun()
     usual = median(bench.steps(alone)[1:])
-    bench.left(alone)
+    bench.release(alone.recipe)
     canvas = bench.begun()
     bench.step(canvas)
-    coming = bench.prefetch(cold)
+    recipe = bench.recipe(cold)
+    coming = bench.prefetch(recipe)
     beside = [bench.step(canvas)]
     while not coming.done() and canvas.steps_done < canvas.steps_total:
         beside.append(bench.step(canvas))
     coming.result()
-    bench.left(canvas)
+    bench.release(recipe)
+    bench.release(canvas.recipe)
     return max(beside), usual
 
 

@@ -88,7 +88,9 @@ def _reading_seconds(path: Path) -> float:
 def cold_load_seconds(bench: Bench, digest: str) -> float:
     """Raises RuntimeError if the adapter was nearer than the disk."""
     bench.told(AdapterLoaded)
-    bench.prefetch(blend_of([digest])).result()
+    recipe = bench.recipe(blend_of([digest]))
+    bench.prefetch(recipe).result()
+    bench.release(recipe)
     (told,) = bench.told(AdapterLoaded)
     if told.source != DISK:
         raise RuntimeError(f"an adapter to be read from disk was found in {told.source}")

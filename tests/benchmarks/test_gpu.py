@@ -12,7 +12,7 @@ from benchmarks.gpu import Scale, measure
 from sdxl_gateway.config import DEMO_MODEL
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_every_row_is_measured(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     scale = Scale(Look(side=64, steps=3, guidance=1.0), repeats=1, rank=2, load_bytes=100_000)
