@@ -1,0 +1,78 @@
+"""Many clients and blends with room for three adapters: what is evicted costs time, never a pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
+from random import Random
+
+import httpx
+import pytest
+
+from sdxl_gateway.config import DEMO_MODEL
+from tests.engine.adapters import write_lora
+from tests.live.pictures import Pixels, farthest, pixels
+from tests.live.servers import Server, server, until
+
+ADAPTERS, BLENDS, CLIENTS, REQUESTS_EACH, SEEDS = 10, 20, 8, 40, 2
+EVICTIONS = 'sdxl_gateway_lora_evictions_total{tier="%s"}'
+LOADS = 'sdxl_gateway_lora_loads_total{source="%s"}'
+Asked = tuple[str, int]
+
+
+@pytest.fixture(scope="module")
+def adapter_bytes(tmp_path_factory: pytest.TempPathFactory) -> int:
+    return write_lora(tmp_path_factory.mktemp("size") / "one.safetensors", DEMO_MODEL, 0).stat().st_size
+
+
+@pytest.fixture(scope="module")
+def tight(tmp_path_factory: pytest.TempPathFactory, adapter_bytes: int) -> Iterator[Server]:
+    """A server with ten LoRAs of one size, and room for three in each tier."""
+    room = str(int(3.5 * adapter_bytes))
+    folder = tmp_path_factory.mktemp("tight")
+    with server(folder, memory__vram_budget_bytes=room, memory__host_budget_bytes=room, memory__pristine="host") as one:
+        for number in range(ADAPTERS):
+            write_lora(one.loras / f"style{number}.safetensors", DEMO_MODEL, number, size=0.6)
+        until(lambda: httpx.get(f"{one.url}/v1/models/style{ADAPTERS - 1}").status_code == 200, seconds=60)
+        yield one
+
+
+def blends() -> list[str]:
+    """Single adapters, pairs and triples; hardly any adapter twice at one weight."""
+    dice = Random(7)
+    names = [f"style{number}" for number in range(ADAPTERS)]
+    groups: list[tuple[str, ...]] = [(name,) for name in names[:6]]
+    groups += dice.sample(list(combinations(names, 2)), 8)
+    groups += dice.sample(list(combinations(names, 3)), 6)
+    return ["+".join(["demo", *(f"{name}:{dice.uniform(0.3, 1.2):.2f}" for name in group)]) for group in groups]
+
+
+def paint(client: httpx.Client, asked: Asked) -> Pixels:
+    model, seed = asked
+    said = {"prompt": "a red circle", "size": "64x64", "steps": 2, "guidance_scale": 1.0, "response_format": "b64_json"}
+    answer = client.post("/v1/images/generations", json={**said, "model": model, "seed": seed})
+    assert answer.status_code == 200, answer.text
+    return pixels(answer.json()["data"][0]["b64_json"])
+
+
+def test_every_picture_is_the_one_painted_alone(tight: Server) -> None:
+    names, dice = blends(), Random(11)
+    assert len(names) == BLENDS
+    every = [(name, seed) for name in names for seed in range(SEEDS)]
+    with httpx.Client(base_url=tight.url, timeout=240, limits=httpx.Limits(max_connections=CLIENTS)) as client:
+        base = paint(client, ("demo", 0))
+        alone = {asked: paint(client, asked) for asked in every}
+        for one, other in combinations([base, *(alone[name, 0] for name in names)], 2):
+            assert farthest(one, other) > 2, "a mixture of two blends could go unseen"
+        before = {series: tight.metric(series) for series in (EVICTIONS % "vram", EVICTIONS % "host", LOADS % "disk")}
+        asked = [dice.choice(every) for _ in range(CLIENTS * REQUESTS_EACH)]
+
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            together = list(pool.map(lambda one: paint(client, one), asked))
+
+        wrong = [one for one, picture in zip(asked, together, strict=True) if farthest(picture, alone[one]) > 1]
+        assert wrong == []
+        assert farthest(paint(client, ("demo", 0)), base) == 0
+    assert all(tight.metric(series) - was > BLENDS for series, was in before.items()), "nothing had to make room"
+    assert tight.metric('sdxl_gateway_lora_cache_entries{tier="vram"}') <= 3
