@@ -27,7 +27,7 @@ RANKS = (16, 64)
 LARGE_BYTES = 200_000_000
 
 
-def measure(work: Path, pairs: int) -> Iterator[Row]:
+def measure(work: Path, pairs: int, loads: int) -> Iterator[Row]:
     folder, data = work / "sdxl", work / "data"
     data.mkdir()
     write_full_size_model(folder, DTYPE)
@@ -37,7 +37,7 @@ def measure(work: Path, pairs: int) -> Iterator[Row]:
             blends = [blend_of([kept_adapter(data, shapes, rank, seed)]) for seed in range(2)]
             name = f"full-size SDXL: switch to a warm LoRA of rank {rank} on all linear layers, in denoising steps"
             yield switch_row(name, bench, blends, pairs)
-        yield load_row("full-size SDXL", bench, data, folder, LARGE_BYTES, pairs)
+        yield load_row("full-size SDXL", bench, data, folder, LARGE_BYTES, loads)
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one sample of each, to see that everything runs")
     quick = parser.parse_args().quick
     with TemporaryDirectory() as work:
-        rows = taken(measure(Path(work), 1 if quick else 5))
+        rows = taken(measure(Path(work), *((1, 1) if quick else (3, 5))))
     publish(rows, describe_machine(torch.get_num_threads()), "quick.json" if quick else "full.json")
 
 
