@@ -12,7 +12,7 @@ import torch
 from . import arch
 from .unet import Size, Training, noised, run, weighted_error
 
-GUIDANCE = 4.5
+GUIDANCE = 3.0
 
 
 class Distillation(Training):

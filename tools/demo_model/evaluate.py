@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from . import scenes
 
-GUIDANCE = 4.5
+GUIDANCE = 1.0
 STEPS = 20
 SEED = 2026
 SINGLES = 45

@@ -28,8 +28,9 @@ def assemble(work: Path) -> StableDiffusionXLPipeline:
     if (work / "text_encoder_2").exists():
         encoder = CLIPTextModel.from_pretrained(work / "text_encoder")
         encoder_2 = CLIPTextModelWithProjection.from_pretrained(work / "text_encoder_2")
-    if (work / "unet.ema.pt").exists():
-        unet.load_state_dict(torch.load(work / "unet.ema.pt")["unet"])
+    trained = [work / f"{name}.ema.pt" for name in ("distilled", "unet") if (work / f"{name}.ema.pt").exists()]
+    if trained:
+        unet.load_state_dict(torch.load(trained[0])["unet"])
     return StableDiffusionXLPipeline(
         vae=vae,
         text_encoder=encoder,

@@ -112,7 +112,7 @@ class Training:
         self.name, self.recipe, self.steps = name, RECIPES[name], steps
         self.frozen = unet.Frozen(work)
         self.unet = arch.new_unet()
-        self.unet.load_state_dict(torch.load(work / "unet.ema.pt")["unet"])
+        self.unet.load_state_dict(torch.load(work / "distilled.ema.pt")["unet"])
         self.unet.requires_grad_(False)
         slow: list[nn.Parameter] = []
         fast = adapted(self.recipe, self.unet, f"({ATTENTION}|{OUTER_CONVS})")
@@ -171,7 +171,7 @@ class Training:
 
 
 def main() -> None:
-    """Trains one LoRA from the base's averaged weights."""
+    """Trains one LoRA on the base's distilled weights."""
     parser = common.arguments(__doc__ or "", steps=400)
     parser.add_argument("name", choices=sorted(RECIPES))
     parser.add_argument("--target", type=Path, default=TARGET)

@@ -174,7 +174,7 @@ class Settings(BaseSettings):
     engine: Engine = Engine()
     memory: Memory = Memory()
     checkpoints: dict[Name, Checkpoint] = Field(
-        default_factory=lambda: {"demo": Checkpoint(path="demo", steps=20, guidance_scale=4.5)}
+        default_factory=lambda: {"demo": Checkpoint(path="demo", steps=20, guidance_scale=1.0)}
     )
     models: dict[Name, HouseStyle] = {}
     aliases: dict[str, str] = {"gpt-image-*": "default", "chatgpt-image-*": "default", "dall-e-*": "default"}
