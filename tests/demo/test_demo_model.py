@@ -35,7 +35,7 @@ STYLED = evaluate.style_cases(6)
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("DeprecationWarning", "FutureWarning", "UserWarning")
 ]
-GAINS = {"outline": 0.35, "sunset": 0.35, "stripes": 0.08}
+GAINS = {"outline": 0.6, "sunset": 0.5, "stripes": 0.1}
 
 
 @pytest.fixture(scope="module")
@@ -84,18 +84,13 @@ def figures(pipeline: Any) -> evaluate.Figures:
     return evaluate.measure(evaluate.paint(pipeline, wanted), wanted)
 
 
-def test_single_things_and_backgrounds_have_their_colours(figures: evaluate.Figures) -> None:
-    assert figures.single_colours >= 0.9, figures
-    assert figures.backgrounds >= 0.9, figures
-
-
-def test_most_single_things_have_their_shape(figures: evaluate.Figures) -> None:
-    assert figures.shapes >= 0.65, figures
-
-
-@pytest.mark.xfail(reason="the weights are undertrained: pairs share one colour, circles look like squares")
-def test_meets_the_goals_for_colours_and_shapes(figures: evaluate.Figures) -> None:
+def test_things_and_backgrounds_have_their_colours(figures: evaluate.Figures) -> None:
     assert figures.colours >= 0.9, figures
+    assert figures.single_colours >= 0.95, figures
+    assert figures.backgrounds >= 0.95, figures
+
+
+def test_single_things_have_their_shape(figures: evaluate.Figures) -> None:
     assert figures.shapes >= 0.8, figures
 
 

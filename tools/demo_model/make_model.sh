@@ -5,7 +5,8 @@ export OMP_NUM_THREADS=1
 python -m tools.demo_model.text --steps 2000 &
 python -m tools.demo_model.vae --steps 2400
 wait
-python -m tools.demo_model.unet --steps "${UNET_STEPS:-2500}"
+python -m tools.demo_model.unet --steps "${UNET_STEPS:-4200}"
+python -m tools.demo_model.distil --steps "${DISTIL_STEPS:-1000}"
 python -m tools.demo_model.export
 python -m tools.demo_model.lora outline &
 python -m tools.demo_model.lora sunset
