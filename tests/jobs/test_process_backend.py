@@ -68,7 +68,7 @@ def environment_of(pid: int) -> list[bytes]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize(("given", "expected"), [(None, "1000"), ("7", "7")])
+@pytest.mark.parametrize(("given", "expected"), [(None, "5000"), ("7", "7")])
 async def test_threads_spin_briefly_unless_the_operator_says_otherwise(
     monkeypatch: pytest.MonkeyPatch, given: str | None, expected: str
 ) -> None:

@@ -11,6 +11,8 @@ python -m tools.demo_model.export
 python -m tools.demo_model.lora outline &
 python -m tools.demo_model.lora sunset
 wait
+python -m tools.demo_model.lora outline --resume --seed 5 &
 python -m tools.demo_model.lora stripes
+wait
 python -m tools.demo_model.evaluate
 python -m tools.demo_model.evaluate --lora loras/outline.safetensors loras/sunset.safetensors loras/stripes.safetensors

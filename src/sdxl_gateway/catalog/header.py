@@ -67,7 +67,7 @@ def opened(path: Path, extra_flags: int = 0) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise AdapterRefused("This is not a regular file.")
-    return os.fdopen(descriptor, "rb")
+    return os.fdopen(descriptor, "rb", buffering=0)
 
 
 def parse_header(file: BinaryIO, *, max_header_bytes: int, max_tensors: int) -> Header:

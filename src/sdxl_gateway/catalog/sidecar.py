@@ -124,6 +124,8 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
 
 def told_defaults(metadata: Mapping[str, str]) -> Defaults:
     """What the file says of itself. Anybody can write anything there: short, one line, and never an instruction."""
+    if not metadata:
+        return NOTHING_KNOWN
     return Defaults(
         trigger_words=_told_words(metadata),
         description=_told(metadata, "modelspec.description"),

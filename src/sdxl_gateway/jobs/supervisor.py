@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 GOOD_LIFE_SECONDS = 60.0  # a process that was ready for that long starts the back-off anew
 CHECKS_PER_STALL = 20
 LAST_WORDS_SECONDS = 2.0
-ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
+ENVIRONMENT = {"GOMP_SPINCOUNT": "5000"}
 """Unless the operator says otherwise: threads spin briefly, then sleep; long spinning stalls a busy machine."""
 TERMINATE_SECONDS = 2.0
 
