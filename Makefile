@@ -7,7 +7,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
 # outnumber free cores spin on each other: a step of the demo model then takes ten times as long.
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: serve test test-full check format bench bench-full bench-gpu constraints
+.PHONY: serve test test-full check format bench bench-full bench-gpu bench-xinference constraints
 
 serve: .venv/.installed
 	$(BIN)/sdxl-gateway serve $(if $(MODEL),--model '$(MODEL)') $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) \
@@ -38,6 +38,9 @@ bench-full: .venv/.installed-dev
 
 bench-gpu: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.gpu
+
+bench-xinference: .venv/.installed-dev
+	$(BIN)/python -m benchmarks.xinference --python '$(XINFERENCE)'
 
 # torch goes first: constraints.txt then holds its version, and what follows finds it in place.
 .venv/.installed: pyproject.toml constraints.txt

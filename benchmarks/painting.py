@@ -51,7 +51,11 @@ def default_guidance() -> float:
 def opened(answer: httpx.Response) -> Image.Image:
     """The picture of a reply. Raises httpx.HTTPStatusError for any other."""
     answer.raise_for_status()
-    image = Image.open(io.BytesIO(base64.b64decode(answer.json()["data"][0]["b64_json"])))
+    return decoded(answer.json()["data"][0]["b64_json"])
+
+
+def decoded(base64_file: str) -> Image.Image:
+    image = Image.open(io.BytesIO(base64.b64decode(base64_file)))
     image.load()
     return image
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import httpx
 
-from benchmarks.figures import Row, p99_row, publish, ratio_row, taken
+from benchmarks.figures import Row, p99_row, publish, ratio_row, seconds_row, taken
 from benchmarks.loras import demo_rows
 from benchmarks.machine import describe_machine
-from benchmarks.painting import REQUEST_SECONDS, BarePipeline, Order, opened, timed_request
+from benchmarks.painting import REQUEST_SECONDS, SIDE, STEPS, BarePipeline, Order, opened, timed_request
 from benchmarks.servers import gateway, plain_server
 from benchmarks.traffic import FOUR_BLENDS, few_blends_rows, mixed_rows
 
@@ -37,7 +37,7 @@ class Effort:
 
 
 QUICK = Effort(pairs=2, rounds=1, pictures=8, probes=50, files=1000)
-WHOLE = Effort(pairs=12, rounds=3, pictures=32, probes=300, files=10_000)
+WHOLE = Effort(pairs=12, rounds=3, pictures=24, probes=300, files=10_000)
 
 
 def overhead(client: httpx.Client, pairs: int) -> Row:
@@ -77,11 +77,15 @@ def switch_cost(client: httpx.Client, pairs: int) -> Row:
     return ratio_row("alternating two warm blends / repeating one", 1.10, ours, theirs)
 
 
-def health(threads: int, probes: int) -> Row:
-    """(d) /healthz while every core paints."""
-    with gateway(threads) as url:
-        seconds = asyncio.run(_probe_while_painting(url, probes))
-    return p99_row(f"/healthz p99 in seconds while {threads} cores paint", 0.1, seconds)
+def all_cores_rows(cores: int, pictures: int, probes: int) -> Iterator[Row]:
+    """One picture after another, and /healthz while they are painted, with every core at work."""
+    with gateway(cores) as url:
+        with httpx.Client(base_url=url, timeout=REQUEST_SECONDS) as client:
+            timed_request(client, Order())
+            seconds = [timed_request(client, Order(seed=seed)) for seed in range(pictures)]
+        yield seconds_row(f"a {SIDE}x{SIDE} picture of {STEPS} steps on {cores} cores, seconds", 1.0, seconds)
+        probed = asyncio.run(_probe_while_painting(url, probes))
+    yield p99_row(f"/healthz p99 in seconds while {cores} cores paint", 0.1, probed)
 
 
 async def _probe_while_painting(url: str, probes: int) -> list[float]:
@@ -109,7 +113,7 @@ async def _timed_health(client: httpx.AsyncClient) -> float:
 def measure(effort: Effort) -> Iterator[Row]:
     """Each row as soon as it is known."""
     yield from demo_rows(THREADS, effort.pairs, effort.files)
-    yield health(os.cpu_count() or 1, effort.probes)
+    yield from all_cores_rows(os.cpu_count() or 1, effort.pairs, effort.probes)
     with gateway(THREADS) as url:
         with httpx.Client(base_url=url, timeout=REQUEST_SECONDS) as client:
             for take in _SEQUENTIAL:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,7 +31,7 @@ def gateway(threads: int, **more: str) -> Iterator[str]:
         }
         port = free_port()
         command = [sys.executable, "-m", "sdxl_gateway", "serve", "--host", "127.0.0.1", "--port", str(port)]
-        with _running(command, settings, threads, port) as url:
+        with running(command, settings, threads, port) as url:
             yield url
 
 
@@ -41,7 +41,7 @@ def plain_server(threads: int, *more: str) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.plain_server", "--port", str(port)]
     command += ["--threads", str(threads), *more]
-    with _running(command, {}, threads, port) as url:
+    with running(command, {}, threads, port) as url:
         yield url
 
 
@@ -52,12 +52,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def _running(command: Sequence[str], settings: dict[str, str], threads: int, port: int) -> Iterator[str]:
+def running(
+    command: Sequence[str], settings: Mapping[str, str], threads: int, port: int, ready: str = "/readyz"
+) -> Iterator[str]:
+    """The address of what the command serves on the port, once a GET of `ready` is answered with 200."""
     environment = {**os.environ, **settings, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
-        _wait_until_ready(process, url)
+        _wait_until_ready(process, f"{url}{ready}")
         yield url
     finally:
         process.terminate()
@@ -70,7 +73,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
         if process.poll() is not None:
             raise RuntimeError(f"{process.args!r} ended with status {process.returncode}")
         try:
-            if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
+            if httpx.get(url, timeout=5).status_code == 200:
                 return
         except httpx.TransportError:
             pass

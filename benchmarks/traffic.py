@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 
 import httpx
+from PIL import Image
 
 from benchmarks.figures import Row, speedup_row
 from benchmarks.loras import BUNDLED
@@ -25,6 +26,7 @@ TWENTY_BLENDS = (
 )
 """The most asked for first."""
 Orders = Sequence[Order]
+Paint = Callable[[httpx.AsyncClient, Order], Awaitable[Image.Image]]
 
 
 def evenly(steps: int, pictures: int) -> list[Order]:
@@ -85,20 +87,25 @@ def _rates(rounds: Sequence[Mapping[str, tuple[str, Orders]]]) -> dict[str, list
     return rates
 
 
-def crowd(url: str, orders: Orders) -> float:
+async def painted(client: httpx.AsyncClient, order: Order) -> Image.Image:
+    """By a server of the gateway's API."""
+    return opened(await client.post("/v1/images/generations", json=order.body()))
+
+
+def crowd(url: str, orders: Orders, paint: Paint = painted) -> float:
     """Pictures a second when each client asks for its next one as soon as it has the last."""
-    return asyncio.run(_crowd(url, orders))
+    return asyncio.run(_crowd(url, orders, paint))
 
 
-async def _crowd(url: str, orders: Orders) -> float:
+async def _crowd(url: str, orders: Orders, paint: Paint) -> float:
     waiting = iter(orders)
     async with httpx.AsyncClient(base_url=url, timeout=REQUEST_SECONDS) as client:
         start = time.perf_counter()
-        await asyncio.gather(*(_one_after_another(client, waiting) for _ in range(CLIENTS)))
+        await asyncio.gather(*(_one_after_another(client, waiting, paint) for _ in range(CLIENTS)))
         return len(orders) / (time.perf_counter() - start)
 
 
-async def _one_after_another(client: httpx.AsyncClient, orders: Iterator[Order]) -> None:
+async def _one_after_another(client: httpx.AsyncClient, orders: Iterator[Order], paint: Paint) -> None:
     """All clients share `orders`; each takes the next one."""
     for order in orders:
-        opened(await client.post("/v1/images/generations", json=order.body()))
+        await paint(client, order)

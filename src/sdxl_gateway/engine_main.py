@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import sys
 from typing import Any
 
@@ -32,4 +34,8 @@ def open_for(settings: dict[str, Any], measure: Measure) -> Opened[Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    logging.shutdown()
+    sys.stderr.flush()
+    # torch's own threads may abort a process whose interpreter is taken down around them; nothing is left to save.
+    os._exit(status)
