@@ -53,11 +53,17 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    command: Sequence[str], settings: Mapping[str, str], threads: int, port: int, ready: str = "/readyz"
+    command: Sequence[str],
+    settings: Mapping[str, str],
+    threads: int,
+    port: int,
+    ready: str = "/readyz",
+    quiet: bool = False,
 ) -> Iterator[str]:
     """The address of what the command serves on the port, once a GET of `ready` is answered with 200."""
     environment = {**os.environ, **settings, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    stderr = subprocess.DEVNULL if quiet else None
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=stderr)
     url = f"http://127.0.0.1:{port}"
     try:
         _wait_until_ready(process, f"{url}{ready}")

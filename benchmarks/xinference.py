@@ -5,9 +5,9 @@ own: one with the gateway's versions of torch, diffusers, transformers and peft 
 torchvision built for another torch, and then `pip install --no-deps xinference==4.1.0`.
 
 Both sides have the same checkpoint and LoRA files, float32 weights, torch threads, noise, steps and guidance. What is
-not alike: Xinference encodes prompts the web UI's way, which changes a picture a little, and does so for every picture,
-where the gateway keeps the encodings of the one prompt all orders share. Its user accounts, metrics and progress bars
-are off.
+not alike: Xinference encodes prompts the web UI's way, which changes a picture a little (above guidance 1, where empty
+negative prompts count, more than a little), and does so for every picture, where the gateway keeps the encodings of the
+one prompt all orders share. Xinference's user accounts and metrics are off.
 """
 
 from __future__ import annotations
@@ -42,7 +42,6 @@ SETTINGS = {
     "XINFERENCE_ENABLE_VIRTUAL_ENV": "0",
     "XINFERENCE_AUTH_ADVANCED": "0",
     "XINFERENCE_DISABLE_METRICS": "1",
-    "TQDM_DISABLE": "1",
 }
 
 
@@ -60,9 +59,10 @@ def xinference(python: Path, threads: int) -> Iterator[str]:
     """The address of an Xinference with the demo model loaded and the bundled LoRAs registered."""
     with TemporaryDirectory(ignore_cleanup_errors=True) as home:
         port = free_port()
-        command = [str(python.with_name("xinference-local")), "--host", "127.0.0.1", "--port", str(port)]
+        command = [str(python.with_name("xinference-local")), "--host", "127.0.0.1"]
+        command += ["--port", str(port), "--log-level", "error"]
         settings = {**SETTINGS, "XINFERENCE_HOME": home}
-        with running([*command, "--log-level", "error"], settings, threads, port, ready="/status") as url:
+        with running(command, settings, threads, port, ready="/status", quiet=True) as url:
             # It removes empty folders of its cache when it starts, then fails to put a link to the model into this one.
             Path(home, "cache", "v2").mkdir(parents=True, exist_ok=True)
             _launch(url)
@@ -116,21 +116,18 @@ def answered(answer: httpx.Response) -> Image.Image:
 
 def likeness_row(gateway_url: str, xinference_url: str) -> Row:
     """Whether both take the same noise, steps, guidance and LoRAs."""
-    usual = default_guidance()
-    asks = [(Order(), usual), (Order(), STRONG_GUIDANCE), (Order(steps=1), usual), (Order(seed=2), usual)]
-    asks += [(Order(f"demo+{name}:0.8"), usual) for name in BUNDLED]
-    ours, theirs = [], []
+    orders = [Order(), Order(seed=2), Order(steps=1), *(Order(f"demo+{name}:0.8") for name in BUNDLED)]
+    bodies = [order.body() for order in orders] + [{**Order().body(), "guidance_scale": STRONG_GUIDANCE}]
+    words = [asked(order, default_guidance()) for order in orders]
     with httpx.Client(timeout=REQUEST_SECONDS) as client:
-        for order, guidance in asks:
-            body = {**order.body(), "guidance_scale": guidance}
-            ours.append(opened(client.post(f"{gateway_url}/v1/images/generations", json=body)))
-            theirs.append(answered(client.post(f"{xinference_url}/sdapi/v1/txt2img", json=asked(order, guidance))))
-    same = [apart(a, b) for a, b in zip(ours, theirs, strict=True)]
-    other = [min(apart(a, b) for b in ours if b is not its) for a, its in zip(theirs, ours, strict=True)]
+        ours = [opened(client.post(f"{gateway_url}/v1/images/generations", json=body)) for body in bodies]
+        theirs = [answered(client.post(f"{xinference_url}/sdapi/v1/txt2img", json=body)) for body in words]
+    same = [apart(a, b) for a, b in zip(theirs, ours, strict=False)]
+    other = [min(apart(a, b) for b in ours if b is not its) for a, its in zip(theirs, ours, strict=False)]
     figure = max(a / b for a, b in zip(same, other, strict=True))
     detail = f"{min(same):.1f} to {max(same):.1f} of 255 against {min(other):.1f} to {max(other):.1f}"
     name = "Xinference's picture: difference from ours of the same order / from ours most like it of another"
-    return Row(name, figure, 1.0, True, detail, len(asks))
+    return Row(name, figure, 1.0, True, detail, len(orders))
 
 
 def apart(one: Image.Image, other: Image.Image) -> float:
