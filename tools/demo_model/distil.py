@@ -37,7 +37,8 @@ class Distillation(Training):
         conditions = self.frozen.conditions([*prompts, *[""] * len(prompts)], size)
         with torch.no_grad():
             said, unasked = self.teacher(mixed.repeat(2, 1, 1, 1), times.repeat(2), **conditions).sample.chunk(2)
-        return unasked + GUIDANCE * (said - unasked)
+        guided: torch.Tensor = unasked + GUIDANCE * (said - unasked)
+        return guided
 
     def loss(self, prompts: list[str], latents: torch.Tensor, size: Size) -> torch.Tensor:
         """The distance of the student's one pass from the teacher's two."""
