@@ -1,6 +1,6 @@
 """Measures LoRAs on a checkpoint of SDXL's real size, random weights, on the CPU: `make bench-full`.
 
-Takes several minutes and 8 GB of disk. At 256x256, where a step is short and a switch weighs most beside it.
+Takes several minutes and 8 GB of disk. At 256x256 and without guidance, where a step is short and a switch weighs most.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from benchmarks.figures import Row, publish, taken
 from benchmarks.loras import load_row, switch_row
 from benchmarks.machine import describe_machine
 from sdxl_gateway.catalog.checkpoints import module_shapes
-from sdxl_gateway.gate.admit import GUIDANCE_SCALE
 from tools.full_size_model import write_full_size_model
 
 DTYPE = "bfloat16"
-LOOK = Look(side=256, steps=30, guidance=GUIDANCE_SCALE)
-RANKS = (16, 64)
+LOOK = Look(side=256, steps=30, guidance=1.0)
+RANK = 64
 LARGE_BYTES = 200_000_000
 
 
@@ -33,10 +32,9 @@ def measure(work: Path, pairs: int, loads: int) -> Iterator[Row]:
     write_full_size_model(folder, DTYPE)
     shapes = module_shapes(folder)
     with Bench(folder, data, Place(dtype=DTYPE), LOOK) as bench:
-        for rank in RANKS:
-            blends = [blend_of([kept_adapter(data, shapes, rank, seed)]) for seed in range(2)]
-            name = f"full-size SDXL: switch to a warm LoRA of rank {rank} on all linear layers, in denoising steps"
-            yield switch_row(name, bench, blends, pairs)
+        blends = [blend_of([kept_adapter(data, shapes, RANK, seed)]) for seed in range(2)]
+        name = f"full-size SDXL: switch to a warm LoRA of rank {RANK} on all linear layers, in denoising steps"
+        yield switch_row(name, bench, blends, pairs)
         yield load_row("full-size SDXL", bench, data, folder, LARGE_BYTES, loads)
 
 

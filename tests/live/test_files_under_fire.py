@@ -118,6 +118,7 @@ def test_a_file_rewritten_all_the_time_is_one_of_its_versions_or_none(
     refused = [(answer.status_code, answer.json()["error"]["code"]) for answer in answers if answer.status_code != 200]
     assert painted <= versions
     assert set(refused) <= {GONE, BROKEN}
+    until(lambda: ask(http, "demo+fire").status_code == 200, seconds=30)
     assert picture(ask(http, "demo+fire")) in versions
     assert picture(ask(http, "demo")) == base
     assert live.process.poll() is None

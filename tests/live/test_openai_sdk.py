@@ -86,12 +86,17 @@ def test_the_same_seed_gives_the_same_bytes(base: str, paint: Paint) -> None:
 
 
 def test_extra_body_decides_the_picture(openai: OpenAI, base: str) -> None:
-    extra: dict[str, Any]
-    for extra in ({"steps": 5}, {"negative_prompt": "red, a circle"}, {"loras": [{"name": "sunset", "weight": 0.7}]}):
-        reply = openai.images.generate(
-            model="demo", prompt=PROMPT, response_format="b64_json", extra_body={**FEW, **extra}
+    def painted(**extra: Any) -> Any:
+        body = {**FEW, **extra}
+        return pixels(
+            b64(openai.images.generate(model="demo", prompt=PROMPT, response_format="b64_json", extra_body=body))
         )
-        assert farthest(pixels(b64(reply)), pixels(base)) > 2, extra
+
+    guided = painted(guidance_scale=2.0)
+    assert farthest(guided, pixels(base)) > 2
+    assert farthest(painted(guidance_scale=2.0, negative_prompt="red, a circle"), guided) > 2
+    assert farthest(painted(steps=5), pixels(base)) > 2
+    assert farthest(painted(loras=[{"name": "sunset", "weight": 0.7}]), pixels(base)) > 2
 
 
 def test_loras_and_the_name_of_a_blend_say_the_same(paint: Paint) -> None:
