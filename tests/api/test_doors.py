@@ -243,7 +243,10 @@ async def test_a_socket_is_turned_away() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await house().app({"type": "websocket", "path": "/", "headers": []}, asyncio.Event().wait, send)  # type: ignore[arg-type]
+    async def receive() -> Any:
+        return await asyncio.Event().wait()
+
+    await house().app({"type": "websocket", "path": "/", "headers": []}, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1008}]
 
 

@@ -7,12 +7,10 @@ import io
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from sdxl_gateway.api.world import RequestSeen
 from sdxl_gateway.app import _engine_process, _in_background, _seen, build_app
@@ -22,6 +20,8 @@ from sdxl_gateway.telemetry.logs import configure_logs
 from sdxl_gateway.telemetry.metrics import Metrics
 from tests.gate.kit import DEMO, opened
 
+# Building the world sets up the logs of the whole process, which other tests share.
+pytestmark = pytest.mark.usefixtures("logs_as_they_were")
 FORBIDDEN = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
 PROGRAM = f"""
 import sys
@@ -33,17 +33,6 @@ folder = Path(sys.argv[1])
 build_app(Settings(data_directory=folder, loras=Loras(directory=folder)))
 print([name for name in {FORBIDDEN} if name in sys.modules])
 """
-
-
-@pytest.fixture(autouse=True)
-def logs_as_they_were() -> Iterator[None]:
-    """Building the world sets up the logs of the whole process, which other tests share."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def settings_in(folder: Path, **more: Any) -> Settings:

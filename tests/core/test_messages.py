@@ -14,7 +14,7 @@ from sdxl_gateway.core import errors
 from sdxl_gateway.core.codec import Malformed
 from sdxl_gateway.core.errors import GatewayError
 from sdxl_gateway.core.events import Failed
-from sdxl_gateway.core.messages import KINDS, Cancel, Hello, Message, decode, encode
+from sdxl_gateway.core.messages import KINDS, Cancel, Hello, Message, Submit, decode, encode
 from sdxl_gateway.core.picture import CHANNELS, Picture
 
 ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, GatewayError)]
@@ -118,7 +118,7 @@ def test_a_picture_that_does_not_add_up_is_refused(name: str, value: object) -> 
 def test_a_priority_that_does_not_exist_is_refused() -> None:
     from tests.jobs.fakes import job
 
-    text, blobs = encode(KINDS["Submit"](job()))  # type: ignore[call-arg, arg-type]
+    text, blobs = encode(Submit(job()))
     with pytest.raises(Malformed):
         decode(text.replace(b'"priority":1', b'"priority":9'), blobs)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,9 +48,9 @@ def test_an_unknown_format_is_an_error() -> None:
         encode(noise(8, 8), "gif")
 
 
-def recipe(**changes: object) -> Recipe:
+def recipe(**changes: Any) -> Recipe:
     blend = Blend.of([BlendPart("ab" * 32, 0.8, 0.8, "ink"), BlendPart("cd" * 32, 0.5, 0.0, "wash")])
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "task": Task.TEXT_TO_IMAGE,
         "checkpoint": "sdxl",
         "checkpoint_digest": "ef" * 32,
@@ -65,7 +66,7 @@ def recipe(**changes: object) -> Recipe:
         "sampler": "dpmpp_2m_karras",
         "seed": 7,
     }
-    return Recipe(**(values | changes))  # type: ignore[arg-type]
+    return Recipe(**(values | changes))
 
 
 def test_the_infotext_tells_how_to_paint_it_again() -> None:

@@ -53,11 +53,12 @@ class Header:
 
 def read_header(path: Path, *, max_header_bytes: int, max_tensors: int) -> Header:
     """The header of the regular file `path`. Raises AdapterRefused for anything a careful writer would not write."""
-    with opened(path) as file:
+    # Two reads and no more: a buffer would cost a large folder's scan more than it saves.
+    with opened(path, buffering=0) as file:
         return parse_header(file, max_header_bytes=max_header_bytes, max_tensors=max_tensors)
 
 
-def opened(path: Path, extra_flags: int = 0) -> BinaryIO:
+def opened(path: Path, extra_flags: int = 0, *, buffering: int = -1) -> BinaryIO:
     """`path` for reading, only if it is a regular file; never waits. Raises AdapterRefused."""
     try:
         # O_NONBLOCK: opening a pipe that nobody writes to must not hang the scan.
@@ -67,7 +68,7 @@ def opened(path: Path, extra_flags: int = 0) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise AdapterRefused("This is not a regular file.")
-    return os.fdopen(descriptor, "rb", buffering=0)
+    return os.fdopen(descriptor, "rb", buffering)
 
 
 def parse_header(file: BinaryIO, *, max_header_bytes: int, max_tensors: int) -> Header:

@@ -53,10 +53,10 @@ def _predict(canvases: Sequence[Canvas]) -> list[Tensor]:
 
 def _unet_input(canvas: Canvas) -> Tensor:
     """(rows, channels, h, w)."""
-    latents = canvas.sampler.scale_model_input(canvas.latents, canvas.timesteps[canvas.steps_done])
+    latents: Tensor = canvas.sampler.scale_model_input(canvas.latents, canvas.timesteps[canvas.steps_done])
     if canvas.given is not None:
         latents = torch.cat([latents, canvas.given], dim=1)
-    return latents.expand(canvas.condition.rows, -1, -1, -1)  # type: ignore[no-any-return]
+    return latents.expand(canvas.condition.rows, -1, -1, -1)
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

@@ -54,7 +54,8 @@ def _timesteps(sampler: Any, recipe: Recipe) -> Tensor:
     first = skipped * sampler.order
     if hasattr(sampler, "set_begin_index"):
         sampler.set_begin_index(first)
-    return sampler.timesteps[first:]  # type: ignore[no-any-return]
+    left: Tensor = sampler.timesteps[first:]
+    return left
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,8 @@ class _Easel:
         return self._draw().to(self.checkpoint.device)
 
     def _noised(self, latents: Tensor, noise: Tensor) -> Tensor:
-        return self.sampler.add_noise(latents, noise, self.timesteps[:1])  # type: ignore[no-any-return]
+        noised: Tensor = self.sampler.add_noise(latents, noise, self.timesteps[:1])
+        return noised
 
     def _encode(self, pixels: Tensor) -> Tensor:
         """Scaled latents, float32, drawn from the distribution the VAE gives."""

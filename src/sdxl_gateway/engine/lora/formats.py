@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BufferedReader, FileIO
 from math import isfinite, prod
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.engine.lora.delta import Delta, Full, weight_delta
 
 ALIGNMENT_BYTES = 16
+READ_BUFFER_BYTES = 2**20
 FINITE_CHUNK_VALUES = 2**22
 
 FILE_DTYPES = {
@@ -162,7 +164,7 @@ def read_adapter(layout: Layout, *, pin: bool) -> Adapter:
     """
     buffer = torch.zeros(layout.size_bytes, dtype=torch.uint8, pin_memory=pin)
     try:
-        with layout.file.path.open("rb", buffering=2**20) as file:
+        with BufferedReader(FileIO(layout.file.path), READ_BUFFER_BYTES) as file:
             data_start = 8 + int.from_bytes(_read(file, 8), "little")
             for key, slot in layout.slots.items():
                 _fill(file, data_start, slot, buffer)
@@ -173,29 +175,29 @@ def read_adapter(layout: Layout, *, pin: bool) -> Adapter:
     return _adapter(layout, buffer, alpha_values)
 
 
-def _read(file: BinaryIO, count: int) -> bytes:
+def _read(file: BufferedReader[FileIO], count: int) -> bytes:
     data = file.read(count)
     if len(data) != count:
         raise AdapterRefused("The LoRA file is cut short.")
     return data
 
 
-def _fill(file: BinaryIO, data_start: int, slot: _Slot, buffer: Tensor) -> None:
+def _fill(file: BufferedReader[FileIO], data_start: int, slot: _Slot, buffer: Tensor) -> None:
     file.seek(data_start + slot.place.start)
     if slot.file_dtype is not slot.kept_dtype:
         _view(buffer, slot).copy_(_tensor(file, slot))
     elif slot.size_bytes:
         room = memoryview(buffer.numpy().data)[slot.offset_bytes : slot.offset_bytes + slot.size_bytes]
-        if file.readinto(room) != slot.size_bytes:  # type: ignore[attr-defined]
+        if file.readinto(room) != slot.size_bytes:
             raise AdapterRefused("The LoRA file is cut short.")
 
 
-def _tensor(file: BinaryIO, slot: _Slot) -> Tensor:
+def _tensor(file: BufferedReader[FileIO], slot: _Slot) -> Tensor:
     raw = bytearray(_read(file, slot.place.end - slot.place.start))
     return torch.frombuffer(raw, dtype=slot.file_dtype).reshape(slot.place.shape)
 
 
-def _number(file: BinaryIO, data_start: int, slot: _Slot, key: str) -> float:
+def _number(file: BufferedReader[FileIO], data_start: int, slot: _Slot, key: str) -> float:
     file.seek(data_start + slot.place.start)
     tensor = _tensor(file, slot)
     if tensor.numel() != 1 or not isfinite(value := float(tensor.double().item())):
