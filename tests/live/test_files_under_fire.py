@@ -13,6 +13,7 @@ from threading import Event
 import httpx
 import pytest
 
+from tests.live.pictures import farthest, pixels
 from tests.live.servers import Server, until
 
 STEPS = "sdxl_gateway_denoise_steps_total"
@@ -92,7 +93,7 @@ def test_a_file_rewritten_all_the_time_is_one_of_its_versions_or_none(
 ) -> None:
     """Copies in place, cuts and renames follow one another while clients ask for it."""
     base = picture(ask(http, "demo"))
-    versions = {picture(ask(http, f"demo+{name}")) for name in ("sunset", "stripes", "outline")}
+    versions = [pixels(picture(ask(http, f"demo+{name}"))) for name in ("sunset", "stripes", "outline")]
     ended = Event()
 
     def rewrite() -> int:
@@ -116,10 +117,11 @@ def test_a_file_rewritten_all_the_time_is_one_of_its_versions_or_none(
 
     painted = {picture(answer) for answer in answers if answer.status_code == 200}
     refused = [(answer.status_code, answer.json()["error"]["code"]) for answer in answers if answer.status_code != 200]
-    assert painted <= versions
     assert set(refused) <= {GONE, BROKEN}
     until(lambda: ask(http, "demo+fire").status_code == 200, seconds=30)
-    assert picture(ask(http, "demo+fire")) in versions
+    # Those that were painted together may differ by one rounding from those painted alone.
+    for one in {*painted, picture(ask(http, "demo+fire"))}:
+        assert min(farthest(pixels(one), version) for version in versions) <= 1
     assert picture(ask(http, "demo")) == base
     assert live.process.poll() is None
 

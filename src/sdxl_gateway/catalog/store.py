@@ -78,8 +78,8 @@ def _steady_bytes(source: Path) -> Iterator[bytes]:
         before = _settled(lambda: os.fstat(file.fileno()))
         while chunk := file.read(CHUNK_BYTES):
             yield chunk
-        after = os.fstat(file.fileno())
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        after = _mark(os.fstat(file.fileno()))
+    if before != after:
         raise AdapterRefused(_CHANGED)
 
 
@@ -87,7 +87,7 @@ def _steady_folder(parts: Sequence[FolderPart], chunks: Iterator[bytes]) -> Iter
     """The chunks, refused at their end when one of the folder's files is not what it was at their beginning."""
     files = [file for part in parts for file in part.files]
     try:
-        before = [_mark(_settled(file.stat)) for file in files]
+        before = [_settled(file.stat) for file in files]
         yield from chunks
         after = [_mark(file.stat()) for file in files]
     except OSError as error:
@@ -100,14 +100,18 @@ def _mark(status: os.stat_result) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def _settled(look: Callable[[], os.stat_result]) -> os.stat_result:
-    """What `look` sees once a later change is sure to show: file systems tell times in ticks of some milliseconds."""
+def _settled(look: Callable[[], os.stat_result]) -> tuple[int, int, int]:
+    """The file's mark once a later change is sure to show: file systems tell times in ticks of some milliseconds.
+
+    Raises AdapterRefused when the file changes while that is waited for.
+    """
     status = look()
     age_seconds = time.time() - status.st_mtime
     if 0 <= age_seconds < TICK_SECONDS:
         time.sleep(TICK_SECONDS - age_seconds)
-        return look()
-    return status
+        if _mark(look()) != _mark(status):
+            raise AdapterRefused(_CHANGED)
+    return _mark(status)
 
 
 def _write(descriptor: int, chunks: Iterable[bytes], max_bytes: int) -> str:
