@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 DEMO_MODEL = Path(__file__).parent.parent / "demo_model"
@@ -19,6 +19,12 @@ def _split_at_commas(value: object) -> object:
     return value
 
 
+def _paintable(size: str) -> str:
+    if any(int(side) % 8 or not 64 <= int(side) <= 4096 for side in size.split("x")):
+        raise ValueError("both sides are to be divisible by 8, from 64 to 4096")
+    return size
+
+
 Bytes = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_split_at_commas)]
@@ -28,6 +34,8 @@ Name = Annotated[str, StringConstraints(pattern=r"^[^+\s]+$", max_length=200)]
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 BaseUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$")]
 Size = Annotated[str, StringConstraints(pattern=r"^(auto|\d{2,4}x\d{2,4})$")]
+PaintSize = Annotated[str, StringConstraints(pattern=r"^\d{2,4}x\d{2,4}$"), AfterValidator(_paintable)]
+PaintSizes = Annotated[tuple[PaintSize, ...], BeforeValidator(_split_at_commas)]
 SamplerName = Literal["euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "unipc", "lcm"]
 
 
@@ -59,6 +67,7 @@ class Engine(Section):
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
     max_lanes: Annotated[int, Field(ge=1, le=16)] = 4
+    compiled_sizes: PaintSizes = ()
     stall_seconds: Seconds = 300.0
     restart_backoff_seconds: Seconds = 0.5
     restart_backoff_max_seconds: Seconds = 30.0

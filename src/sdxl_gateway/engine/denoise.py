@@ -36,7 +36,7 @@ def predict(canvases: Sequence[Canvas]) -> list[Tensor]:
 def _predict(canvases: Sequence[Canvas]) -> list[Tensor]:
     checkpoint = canvases[0].checkpoint
     conditions = [canvas.condition for canvas in canvases]
-    found = checkpoint.unet(
+    found = checkpoint.denoiser(
         _joined([_unet_input(canvas) for canvas in canvases]).to(checkpoint.dtype),
         torch.cat([c.unet_timesteps[c.steps_done].expand(c.condition.rows) for c in canvases]),
         encoder_hidden_states=_joined([c.tokens for c in conditions]),

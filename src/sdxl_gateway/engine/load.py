@@ -9,6 +9,7 @@ from sdxl_gateway.catalog.checkpoints import CheckpointProblem, resolve_folder
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, EngineProcess
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.engine.checkpoint import Source
+from sdxl_gateway.engine.compiled import keep_compiled_code
 from sdxl_gateway.engine.device import choose_dtype, open_device
 from sdxl_gateway.engine.painter import DiffusionEngine
 from sdxl_gateway.engine.rack import Rack
@@ -19,6 +20,7 @@ def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
     """Raises CheckpointProblem, whose text is for the operator, and OSError for weights that cannot be read."""
     _quiet_libraries()
     device = open_device(config.engine.device, config.engine.threads)
+    keep_compiled_code(config.data_directory)
     sources = {name: _source(name, section) for name, section in config.checkpoints.items()}
     if not sources:
         raise CheckpointProblem("No checkpoint is configured.")

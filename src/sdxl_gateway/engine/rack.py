@@ -14,6 +14,7 @@ from sdxl_gateway.core.errors import ModelNotFound
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.engine.checkpoint import Checkpoint, Source, load_checkpoint
+from sdxl_gateway.engine.compiled import compiled_for
 from sdxl_gateway.engine.faults import give_memory_back
 from sdxl_gateway.engine.lora.apply import BlendSwitcher
 from sdxl_gateway.engine.lora.budgets import ledger_budgets
@@ -51,7 +52,7 @@ class Rack:
 
     def __post_init__(self) -> None:
         name, source = next(iter(self.sources.items()))
-        checkpoint = load_checkpoint(source, self.device, self.dtype)
+        checkpoint = self._opened(source)
         budgets = ledger_budgets(self.config.memory, self.device)
         beside = budgets[VRAM]
         self.ledger = Ledger(budgets | {VRAM: None if beside is None else beside + checkpoint.size_bytes()})
@@ -86,10 +87,17 @@ class Rack:
     def _load(self, source: Source) -> None:
         self._admit(source.name, source.parameters() * self.dtype.itemsize)
         try:
-            self._keep(load_checkpoint(source, self.device, self.dtype))
+            self._keep(self._opened(source))
         except BaseException:
             self.ledger.drop(VRAM, _key(source.name))
             raise
+
+    def _opened(self, source: Source) -> Checkpoint:
+        """The first checkpoint alone is compiled: others are loaded while pictures wait."""
+        checkpoint = load_checkpoint(source, self.device, self.dtype)
+        sizes = self.config.engine.compiled_sizes
+        is_first = source.name == next(iter(self.sources))
+        return compiled_for(checkpoint, sizes) if sizes and is_first else checkpoint
 
     def pin(self, recipe: Recipe) -> Future[None]:
         """Keep the recipe's checkpoint and adapters, bringing the adapters near. Raises ModelNotFound."""

@@ -1,0 +1,138 @@
+"""A compiled UNet: the same pictures, whatever blend is on, and never a compilation while requests are served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sdxl_gateway.catalog.checkpoints import CheckpointProblem
+from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
+from sdxl_gateway.core.recipe import NO_BLEND, Recipe, Task
+from sdxl_gateway.engine import rack
+from sdxl_gateway.engine.compiled import GRAPHS_PER_SIZE, compiled_for
+from tests.engine.adapters import admitted, blend, write_lora
+from tests.engine.kit import Studio, difference, mask, photo, recipe, studio
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+SIZE = "64x64"
+
+
+@dataclass
+class Compiler:
+    """A backend that runs what it is given as it is, and counts."""
+
+    graphs: int = 0
+    calls: int = 0
+
+    def __call__(self, module: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+        self.graphs += 1
+
+        def run(*values: torch.Tensor) -> Any:
+            self.calls += 1
+            return module.forward(*values)
+
+        return run
+
+
+@pytest.fixture(scope="module")
+def compiler() -> Compiler:
+    return Compiler()
+
+
+@pytest.fixture(scope="module")
+def fast(compiler: Compiler, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """An engine that compiles for one size, with a compiler that counts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rack, "compiled_for", partial(compiled_for, backend=compiler))
+        made = studio(tmp_path_factory.mktemp("fast"), compiled_sizes=(SIZE,))
+    yield made
+    made.engine.close()
+
+
+def together(one: Studio, wanted: Recipe, inputs: Inputs = NO_INPUTS) -> list[Picture]:
+    """All images of a recipe, sharing each step."""
+    canvases = [one.engine.begin(wanted, index, inputs) for index in range(wanted.count)]
+    while canvases[0].steps_done < canvases[0].steps_total:
+        one.engine.step(canvases)
+    return one.finish(canvases)
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_any_number_of_rows_is_painted_by_compiled_code(
+    fast: Studio, demo: Studio, compiler: Compiler, guidance_scale: float, count: int
+) -> None:
+    wanted = recipe(guidance_scale=guidance_scale, count=count)
+    calls = compiler.calls
+    ours, theirs = together(fast, wanted), together(demo, wanted)
+    assert compiler.calls == calls + wanted.steps
+    assert compiler.graphs == GRAPHS_PER_SIZE
+    assert max(map(difference, ours, theirs)) <= 1
+
+
+@pytest.mark.parametrize("task", [Task.IMAGE_TO_IMAGE, Task.INPAINT])
+def test_pictures_made_from_pictures_are_painted_by_it_too(
+    fast: Studio, demo: Studio, compiler: Compiler, task: Task
+) -> None:
+    wanted = recipe(task=task, strength=0.7)
+    inputs = Inputs(photo(), mask() if task is Task.INPAINT else None)
+    calls = compiler.calls
+    assert difference(fast.paint(wanted, inputs), demo.paint(wanted, inputs)) <= 1
+    assert compiler.calls == calls + wanted.denoise_steps
+
+
+def test_blends_come_and_go_without_a_compilation(
+    fast: Studio, demo: Studio, compiler: Compiler, tmp_path: Path
+) -> None:
+    files = [write_lora(tmp_path / f"{seed}.safetensors", fast.folder, seed) for seed in (1, 2)]
+    for path in files:
+        admitted(path, demo.data_directory)
+    one, two = (admitted(path, fast.data_directory) for path in files)
+    before = fast.paint(recipe())
+    calls = compiler.calls
+    blends = [blend((one, 0.8)), blend((one, 0.5), (two, -0.4)), NO_BLEND, blend((two, 1.0))]
+    for on in blends:
+        painted = fast.paint(recipe(blend=on))
+        assert difference(painted, demo.paint(recipe(blend=on))) <= 1
+        assert (difference(painted, before) > 2) is (on is not NO_BLEND)
+    assert compiler.calls == calls + len(blends) * recipe().steps
+    assert compiler.graphs == GRAPHS_PER_SIZE
+    assert fast.paint(recipe()).pixels == before.pixels
+
+
+def test_what_was_not_compiled_for_is_painted_without(fast: Studio, demo: Studio, compiler: Compiler) -> None:
+    wanted = recipe(width=96, height=64)
+    calls = compiler.calls
+    assert fast.paint(wanted).pixels == demo.paint(wanted).pixels
+    assert (compiler.calls, compiler.graphs) == (calls, GRAPHS_PER_SIZE)
+
+
+def test_without_a_compiler_the_engine_does_not_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_compiler(*_: object) -> None:
+        raise RuntimeError("No working C++ compiler found in /secret/place")
+
+    monkeypatch.setattr(rack, "compiled_for", partial(compiled_for, backend=no_compiler))
+    with pytest.raises(CheckpointProblem, match="could not be compiled for 64x64") as caught:
+        studio(tmp_path, compiled_sizes=(SIZE,))
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torch_itself_compiles_it(demo: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    made = studio(tmp_path, compiled_sizes=(SIZE,))
+    path = write_lora(tmp_path / "1.safetensors", made.folder, 1)
+    on = blend((admitted(path, made.data_directory), 0.8))
+    admitted(path, demo.data_directory)
+    for wanted in (recipe(), recipe(blend=on, count=3), recipe(count=2, guidance_scale=1.0)):
+        assert max(map(difference, together(made, wanted), together(demo, wanted))) <= 1
+    assert any((tmp_path / "compiled").iterdir())
+    made.engine.close()
