@@ -7,7 +7,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
 # outnumber free cores spin on each other: a step of the demo model then takes ten times as long.
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: serve test test-full check format bench bench-full bench-gpu bench-xinference constraints
+.PHONY: serve test test-full check format bench bench-full bench-compiled bench-gpu bench-xinference constraints
 
 serve: .venv/.installed
 	$(BIN)/sdxl-gateway serve $(if $(MODEL),--model '$(MODEL)') $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) \
@@ -35,6 +35,9 @@ bench: .venv/.installed-dev
 
 bench-full: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.full
+
+bench-compiled: .venv/.installed-dev
+	$(BIN)/python -m benchmarks.compiled
 
 bench-gpu: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.gpu

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -27,11 +27,12 @@ M = TypeVar("M", bound=Measurement)
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an engine paints; `threads` of 0 leaves torch's own number."""
+    """Where an engine paints, and the sizes it is compiled for; `threads` of 0 leaves torch's own number."""
 
     device: str = "cpu"
     dtype: str = "float32"
     threads: int = 0
+    compiled_sizes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Bench:
         settings = Settings(
             data_directory=data,
             checkpoints={"bench": Checkpoint(path=str(folder))},
-            engine=Engine.model_validate({"device": place.device, "dtype": place.dtype, "threads": place.threads}),
+            engine=Engine.model_validate(asdict(place)),
         )
         self._digest = fingerprint(folder)
         self._engine: DiffusionEngine = open_engine(settings.engine_process(), self._told.append)
@@ -108,9 +109,10 @@ class Bench:
     def release(self, recipe: Recipe) -> None:
         self._engine.release(recipe)
 
-    def step(self, canvas: Canvas) -> float:
+    def step(self, *canvases: Canvas) -> float:
+        """Seconds of one step of them all together."""
         watch = self.watch()
-        self._engine.step([canvas])
+        self._engine.step(canvases)
         return watch.seconds()
 
     def steps(self, canvas: Canvas) -> list[float]:

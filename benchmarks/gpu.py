@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from benchmarks.adapter_files import Shapes, kept_adapter, rank_of_bytes
+from benchmarks.compiled import step_rows
 from benchmarks.diffusers_fusing import FusingPipeline
 from benchmarks.engines import Bench, Look, Place, blend_of
 from benchmarks.figures import Row, publish, ratio_row, seconds_row, taken
@@ -135,6 +136,7 @@ def main() -> None:
         print("bench-gpu: torch finds no CUDA device here, so nothing was measured.")
         return
     rows: list[Row] = []
+    machine = describe_machine(torch.get_num_threads(), "cuda")
     with TemporaryDirectory() as temporary:
         folder, data = Path(temporary, "sdxl"), Path(temporary, "data")
         data.mkdir()
@@ -143,7 +145,10 @@ def main() -> None:
             torch.cuda.reset_peak_memory_stats()
             rows += taken(measure(folder, data, Place("cuda", dtype), WHOLE))
             torch.cuda.empty_cache()
-    publish(rows, describe_machine(torch.get_num_threads(), "cuda"), "gpu.json")
+        publish(rows, machine, "gpu.json")
+        # Last, and after the rest is written down: a machine without a compiler ends here.
+        rows += taken(step_rows(folder, data, Place("cuda", "float16"), WHOLE.look, WHOLE.repeats))
+    publish(rows, machine, "gpu.json")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from tempfile import TemporaryDirectory
 import httpx
 
 ROOT = Path(__file__).parents[1]
-START_SECONDS = 120.0
+START_SECONDS = 900.0
+"""Compiling a UNet takes minutes; a server that ends instead is noticed at once."""
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from benchmarks.painting import REQUEST_SECONDS, STEPS, Order, opened
 
 CLIENTS = 8
 FEW_STEPS = 8
+FEWEST_STEPS = 4
 """What distilled checkpoints and few-step LoRAs ask for; the fewer, the more loading costs beside painting."""
 FOUR_BLENDS = ("demo+outline:0.8", "demo+sunset:0.8", "demo+stripes:0.8", "demo+outline:0.5+sunset:0.5")
 TWENTY_BLENDS = (
@@ -55,9 +56,11 @@ def few_blends_rows(gateway_url: str, plain_url: str, rounds: int, pictures: int
         yield speedup_row(name, 2.0, rates["ours"], rates["plain"])
 
 
-def mixed_rows(gateway_url: str, plain_url: str, kept_url: str, rounds: int, pictures: int) -> Iterator[Row]:
+def mixed_rows(
+    gateway_url: str, plain_url: str, kept_url: str, rounds: int, pictures: int, *, title: str = ""
+) -> Iterator[Row]:
     """Twenty blends as they come, against one blend, and against servers that load each time or keep all loaded."""
-    for steps in (STEPS, FEW_STEPS):
+    for steps in (STEPS, FEW_STEPS, FEWEST_STEPS):
         streams = [zipf(steps, pictures, seed) for seed in range(rounds)]
         rates = _rates(
             [
@@ -70,7 +73,7 @@ def mixed_rows(gateway_url: str, plain_url: str, kept_url: str, rounds: int, pic
                 for orders in streams
             ]
         )
-        name = f"{CLIENTS} clients, 20 blends (Zipf), {steps} steps: pictures/s over"
+        name = f"{title}{CLIENTS} clients, 20 blends (Zipf), {steps} steps: pictures/s over"
         yield speedup_row(f"{name} the same on one blend", 0.9, rates["mixed"], rates["one"])
         yield speedup_row(f"{name} a server that loads LoRAs for each", 3.0, rates["mixed"], rates["loading"])
         yield speedup_row(f"{name} a server that keeps LoRAs loaded", 3.0, rates["mixed"], rates["kept"])
