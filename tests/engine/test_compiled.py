@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from sdxl_gateway.catalog.checkpoints import CheckpointProblem
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
 from sdxl_gateway.core.recipe import NO_BLEND, Recipe, Task
 from sdxl_gateway.engine import rack
-from sdxl_gateway.engine.compiled import GRAPHS_PER_SIZE, compiled_for
+from sdxl_gateway.engine.compiled import GRAPHS_PER_SIZE, CompiledUNet, compiled_for
 from tests.engine.adapters import admitted, blend, write_lora
 from tests.engine.kit import Studio, difference, mask, photo, recipe, studio
 
@@ -122,6 +124,34 @@ def test_without_a_compiler_the_engine_does_not_open(tmp_path: Path, monkeypatch
     with pytest.raises(CheckpointProblem, match="could not be compiled for 64x64") as caught:
         studio(tmp_path, compiled_sizes=(SIZE,))
     assert "secret" not in str(caught.value)
+
+
+class Halved(nn.Module):
+    """A UNet as far as the calls go."""
+
+    def forward(self, latents: torch.Tensor, timesteps: torch.Tensor, *, scale: torch.Tensor) -> torch.Tensor:
+        return latents / 2 + (timesteps * scale)[:, None, None, None]
+
+
+def test_each_size_has_code_of_its_own_for_any_number_of_rows() -> None:
+    compiler = Compiler()
+    unet = CompiledUNet(Halved(), max_graphs=4, backend=compiler)
+
+    def call(rows: int, width: int) -> None:
+        latents, times = torch.randn(rows, 4, 8, width), torch.arange(float(rows))
+        assert torch.equal(unet(latents, times, scale=times), Halved()(latents, times, scale=times))
+
+    with unet.learning():
+        for width, rows in product((8, 12), (1, 2)):
+            call(rows, width)
+    assert (compiler.graphs, compiler.calls) == (4, 4)
+
+    for width, rows in product((8, 12), (1, 2, 3, 8)):
+        call(rows, width)
+    assert (compiler.graphs, compiler.calls) == (4, 12)
+
+    call(1, 16)
+    assert (compiler.graphs, compiler.calls) == (4, 12)
 
 
 @pytest.mark.full

@@ -50,6 +50,7 @@ class CompiledUNet:
         self._fast = torch.compile(  # type: ignore[call-overload]
             self.unet,
             fullgraph=True,
+            dynamic=False,
             backend=self.backend,
             recompile_limit=self.max_graphs,
             isolate_recompiles=True,
@@ -57,7 +58,7 @@ class CompiledUNet:
 
     @contextmanager
     def learning(self) -> Iterator[None]:
-        """Calls in this context are compiled for at their size: one of a single row for that, others for any number."""
+        """A call of one row in this context is compiled for as it is, another for its size and any number of rows."""
         self._learning = True
         try:
             yield
@@ -83,6 +84,7 @@ def _tensors(values: dict[str, Any]) -> Iterator[Tensor]:
 
 
 def _let_rows_vary(tensors: Sequence[Tensor]) -> None:
+    """Beside this mark every dimension is fixed: code for one size alone is the fastest."""
     for tensor in tensors:
         if len(tensor) > 1:
             torch._dynamo.maybe_mark_dynamic(tensor, 0)
