@@ -35,7 +35,7 @@ STYLED = evaluate.style_cases(6)
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("DeprecationWarning", "FutureWarning", "UserWarning")
 ]
-GAINS = {"outline": 0.6, "sunset": 0.5, "stripes": 0.1}
+GAINS = {"outline": 0.6, "sunset": 0.5, "stripes": 0.2}
 
 
 @pytest.fixture(scope="module")

@@ -14,5 +14,8 @@ wait
 python -m tools.demo_model.lora outline --resume --seed 5 &
 python -m tools.demo_model.lora stripes
 wait
+python -m tools.demo_model.lora outline --resume --steps 1600 --seed 12 &
+python -m tools.demo_model.lora stripes --resume --steps 1600 --seed 11
+wait
 python -m tools.demo_model.evaluate
 python -m tools.demo_model.evaluate --lora loras/outline.safetensors loras/sunset.safetensors loras/stripes.safetensors
