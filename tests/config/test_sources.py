@@ -46,8 +46,10 @@ def test_config_toml_beside_the_caller_is_read_unasked() -> None:
 
 def test_lists_in_the_environment_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDXL_GATEWAY__AUTH__API_KEYS", "sk-one, sk-two,")
+    monkeypatch.setenv("SDXL_GATEWAY__ENGINE__COMPILED_SIZES", "1024x1024,1536x1024")
 
     assert [key.get_secret_value() for key in load_settings().auth.api_keys] == ["sk-one", "sk-two"]
+    assert load_settings().engine.compiled_sizes == ("1024x1024", "1536x1024")
 
 
 def test_tables_are_filled_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +112,14 @@ def test_secrets_are_not_repeated() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['[checkpoints."a+b"]\npath = "x"', '[engine]\ndevice = "gpu"', '[server]\npublic_base_url = "example.org"']
+    "text",
+    [
+        '[checkpoints."a+b"]\npath = "x"',
+        '[engine]\ndevice = "gpu"',
+        '[engine]\ncompiled_sizes = ["1000x1000", "1020x1024"]',
+        '[engine]\ncompiled_sizes = ["auto"]',
+        '[server]\npublic_base_url = "example.org"',
+    ],
 )
 def test_what_could_never_work_is_refused(text: str) -> None:
     assert _problems(text)
