@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, pairwise
 from pathlib import Path
-from threading import Event
 
 import httpx
 import pytest
@@ -18,6 +18,8 @@ from tests.live.servers import Server, until
 
 STEPS = "sdxl_gateway_denoise_steps_total"
 LONG_STEPS = 60
+VERSIONS = ("sunset", "stripes", "outline")
+REWRITES = 30
 GONE, BROKEN, ANOTHER = (404, "model_not_found"), (400, "invalid_lora"), (200, None)
 
 
@@ -93,27 +95,29 @@ def test_a_file_rewritten_all_the_time_is_one_of_its_versions_or_none(
 ) -> None:
     """Copies in place, cuts and renames follow one another while clients ask for it."""
     base = picture(ask(http, "demo"))
-    versions = [pixels(picture(ask(http, f"demo+{name}"))) for name in ("sunset", "stripes", "outline")]
-    ended = Event()
+    versions = [pixels(picture(ask(http, f"demo+{name}"))) for name in VERSIONS]
 
-    def rewrite() -> int:
-        rounds = 0
-        for name in cycle(("sunset", "stripes", "outline")):
+    def rewrite() -> None:
+        for turn, name in zip(range(REWRITES), cycle(VERSIONS), strict=False):
             shutil.copyfile(live.loras / f"{name}.safetensors", target)
-            if ended.wait(0.03):
-                return rounds
-            if rounds % 4 == 3:
+            time.sleep(0.3 if turn % 5 == 4 else 0.03)
+            if turn % 4 == 3:
                 os.truncate(target, target.stat().st_size - 1000)
-            if rounds % 7 == 6:
+            if turn % 7 == 6:
                 target.rename(target.with_name("fire-later.safetensors"))
-            rounds += 1
-        return rounds
+        overwritten_in_place(target)
+
+    def ask_meanwhile() -> list[httpx.Response]:
+        answers = []
+        while not rewriting.done():
+            answers.append(ask(http, "demo+fire"))
+        return answers
 
     with ThreadPoolExecutor(5) as pool:
         rewriting = pool.submit(rewrite)
-        answers = list(pool.map(lambda _: ask(http, "demo+fire"), range(40)))
-        ended.set()
-        assert rewriting.result() > 5
+        asking = [pool.submit(ask_meanwhile) for _ in range(4)]
+        answers = [answer for asked in asking for answer in asked.result()]
+        rewriting.result()
 
     painted = {picture(answer) for answer in answers if answer.status_code == 200}
     refused = [(answer.status_code, answer.json()["error"]["code"]) for answer in answers if answer.status_code != 200]
