@@ -16,7 +16,7 @@ from torch import nn
 from sdxl_gateway.catalog.checkpoints import CheckpointProblem
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
 from sdxl_gateway.core.recipe import NO_BLEND, Recipe, Task
-from sdxl_gateway.engine import rack
+from sdxl_gateway.engine import denoise, rack
 from sdxl_gateway.engine.compiled import GRAPHS_PER_SIZE, CompiledUNet, compiled_for
 from tests.engine.adapters import admitted, blend, write_lora
 from tests.engine.kit import Studio, difference, mask, photo, recipe, studio
@@ -120,7 +120,7 @@ def test_without_a_compiler_the_engine_does_not_open(tmp_path: Path, monkeypatch
     def no_compiler(*_: object) -> None:
         raise RuntimeError("No working C++ compiler found in /secret/place")
 
-    monkeypatch.setattr(rack, "compiled_for", partial(compiled_for, backend=no_compiler))
+    monkeypatch.setattr(denoise, "predict", no_compiler)
     with pytest.raises(CheckpointProblem, match="could not be compiled for 64x64") as caught:
         studio(tmp_path, compiled_sizes=(SIZE,))
     assert "secret" not in str(caught.value)
