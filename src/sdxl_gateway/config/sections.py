@@ -194,12 +194,15 @@ class Settings(BaseSettings):
     telemetry: Telemetry = Telemetry()
 
     def engine_process(self) -> EngineProcess:
-        """The part an engine process needs; no secrets in it."""
+        """The part an engine process needs, the default model's checkpoint first; no secrets in it."""
+        first = self.default_model.partition("+")[0]
+        if first in self.models:
+            first = self.models[first].checkpoint or first
         return EngineProcess(
             data_directory=self.data_directory,
             engine=self.engine,
             memory=self.memory,
-            checkpoints=self.checkpoints,
+            checkpoints=dict(sorted(self.checkpoints.items(), key=lambda entry: entry[0] != first)),
             loras=self.loras,
             telemetry=self.telemetry,
         )
