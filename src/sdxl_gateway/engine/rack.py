@@ -52,7 +52,9 @@ class Rack:
 
     def __post_init__(self) -> None:
         name, source = next(iter(self.sources.items()))
-        checkpoint = self._opened(source)
+        checkpoint = load_checkpoint(source, self.device, self.dtype)
+        if sizes := self.config.engine.compiled_sizes:
+            checkpoint = compiled_for(checkpoint, sizes)
         budgets = ledger_budgets(self.config.memory, self.device)
         beside = budgets[VRAM]
         self.ledger = Ledger(budgets | {VRAM: None if beside is None else beside + checkpoint.size_bytes()})
@@ -87,17 +89,11 @@ class Rack:
     def _load(self, source: Source) -> None:
         self._admit(source.name, source.parameters() * self.dtype.itemsize)
         try:
-            self._keep(self._opened(source))
+            # Not compiled, even if it once was: pictures wait for it.
+            self._keep(load_checkpoint(source, self.device, self.dtype))
         except BaseException:
             self.ledger.drop(VRAM, _key(source.name))
             raise
-
-    def _opened(self, source: Source) -> Checkpoint:
-        """The first checkpoint alone is compiled: others are loaded while pictures wait."""
-        checkpoint = load_checkpoint(source, self.device, self.dtype)
-        sizes = self.config.engine.compiled_sizes
-        is_first = source.name == next(iter(self.sources))
-        return compiled_for(checkpoint, sizes) if sizes and is_first else checkpoint
 
     def pin(self, recipe: Recipe) -> Future[None]:
         """Keep the recipe's checkpoint and adapters, bringing the adapters near. Raises ModelNotFound."""
