@@ -20,6 +20,7 @@ class _Punctual(H11Protocol):
     seconds: float
     _hanging_up: asyncio.TimerHandle | None = None
 
+    # uvicorn narrows asyncio's BaseTransport itself.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._watch()

@@ -100,6 +100,7 @@ class Instruments:
 
 def _leave_out_created() -> None:
     """A `_created` series beside each counter and bucket would double the number of series."""
+    # prometheus-client leaves it untyped.
     disable_created_metrics()  # type: ignore[no-untyped-call]
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,8 +26,8 @@ def make_bench(shelf: Shelf) -> Iterator[MakeBench]:
     """Benches over one shelf, their reader threads ended with the test."""
     made: list[Bench] = []
 
-    def make(**options: object) -> Bench:
-        made.append(bench(shelf, **options))  # type: ignore[arg-type]
+    def make(**options: Any) -> Bench:
+        made.append(bench(shelf, **options))
         return made[-1]
 
     yield make

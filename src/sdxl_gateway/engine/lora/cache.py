@@ -211,6 +211,7 @@ class AdapterCache:
         """On CUDA the copy runs beside the step loop's own stream, and is done when this returns."""
         if self._device.type != "cuda":
             return adapter.to(self._device)
+        # torch leaves its constructor untyped.
         stream: torch.cuda.Stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         with torch.cuda.stream(stream):
             near = adapter.to(self._device)

@@ -29,8 +29,8 @@ Full difference, and the weights and biases of norms.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Protocol
+from dataclasses import Field, dataclass, fields, replace
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -50,7 +50,9 @@ class LowRank(Protocol):
 
 
 class Delta(Protocol):
-    """One adapter's change to one parameter."""
+    """One adapter's change to one parameter, in a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -213,8 +215,8 @@ def _match(one: int, other: int) -> None:
 
 def moved(delta: Delta, device: torch.device | str) -> Delta:
     """The same delta with its tensors on `device`."""
-    changed = {f.name: _moved(getattr(delta, f.name), device) for f in fields(delta)}  # type: ignore[arg-type]
-    return replace(delta, **changed)  # type: ignore[type-var]
+    changed = {f.name: _moved(getattr(delta, f.name), device) for f in fields(delta)}
+    return replace(delta, **changed)
 
 
 def _moved(value: object, device: torch.device | str) -> object:

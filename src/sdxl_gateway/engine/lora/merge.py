@@ -53,6 +53,7 @@ class Change:
 @contextmanager
 def full_precision() -> Iterator[None]:
     """Float32 products in float32, whatever shortcut (TF32, bfloat16) is allowed for painting."""
+    # torch's stubs know the first of the two alone.
     backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
     before = [backend.fp32_precision for backend in backends]
     for backend in backends:
