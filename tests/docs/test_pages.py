@@ -58,6 +58,7 @@ def test_make_targets_named_in_the_readme_are_there() -> None:
 
 
 def test_commands_of_the_readme_are_the_commands_there_are() -> None:
+    # typer promises a command, and gives a group.
     commands = get_command(app).commands  # type: ignore[attr-defined]
     loras = {f"loras {name}" for name in commands["loras"].commands}
     written = set(re.findall(r"^\| `sdxl-gateway ((?:loras )?\w+)", README, re.MULTILINE))

@@ -283,6 +283,7 @@ def test_a_misfit_is_refused_before_anything_is_touched(
 def test_shortcuts_allowed_for_painting_do_not_reach_the_sums(
     mixed: Shelf, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # torch leaves it out of its stubs.
     matmul, seen = torch.backends.mkldnn.matmul, set()  # type: ignore[attr-defined]
     write = LayerWriter.write
 
