@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from sdxl_gateway.catalog.store import keep_copy
+from sdxl_gateway.catalog.lora_folder.copies import keep_copy
 
 Shapes = Mapping[str, tuple[int, ...]]
 BYTES_PER_NUMBER = 2

@@ -13,14 +13,14 @@ from typing import Self, TypeVar
 
 import torch
 
-from sdxl_gateway.catalog.checkpoints import fingerprint
+from sdxl_gateway.catalog.model_files import fingerprint
 from sdxl_gateway.config import Checkpoint, Engine, Settings
 from sdxl_gateway.core.events import Measurement
 from sdxl_gateway.core.picture import NO_INPUTS
 from sdxl_gateway.core.recipe import NO_BLEND, Blend, BlendPart, Recipe, Task
 from sdxl_gateway.engine.canvas import Canvas
+from sdxl_gateway.engine.engine import DiffusionEngine
 from sdxl_gateway.engine.load import open_engine
-from sdxl_gateway.engine.painter import DiffusionEngine
 
 M = TypeVar("M", bound=Measurement)
 

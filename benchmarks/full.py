@@ -17,7 +17,7 @@ from benchmarks.engines import Bench, Look, Place, blend_of
 from benchmarks.figures import Row, publish, taken
 from benchmarks.loras import load_row, switch_row
 from benchmarks.machine import describe_machine
-from sdxl_gateway.catalog.checkpoints import module_shapes
+from sdxl_gateway.catalog.model_files import module_shapes
 from tools.full_size_model import write_full_size_model
 
 DTYPE = "bfloat16"

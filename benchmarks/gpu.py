@@ -21,11 +21,11 @@ from benchmarks.engines import Bench, Look, Place, blend_of
 from benchmarks.figures import Row, publish, ratio_row, seconds_row, taken
 from benchmarks.loras import cold_load_seconds, switch_row
 from benchmarks.machine import describe_machine
-from sdxl_gateway.catalog.checkpoints import module_shapes
-from sdxl_gateway.catalog.store import store_path
+from sdxl_gateway.admission.resolve import GUIDANCE_SCALE
+from sdxl_gateway.catalog.lora_folder.copies import store_path
+from sdxl_gateway.catalog.model_files import module_shapes
 from sdxl_gateway.core.events import BlendSwitched
 from sdxl_gateway.core.recipe import NO_BLEND, Blend
-from sdxl_gateway.gate.admit import GUIDANCE_SCALE
 from tools.full_size_model import write_full_size_model
 
 SWITCH_RANK = 64

@@ -10,7 +10,7 @@ import json
 import time
 from pathlib import Path
 
-from sdxl_gateway.catalog.adapters import AdapterCatalog
+from sdxl_gateway.catalog.lora_folder.catalog import AdapterCatalog
 from sdxl_gateway.config import Loras
 
 

@@ -16,8 +16,8 @@ from benchmarks.engines import Bench, Look, Place, blend_of
 from benchmarks.figures import Row, ratio_row, seconds_row, seconds_text
 from benchmarks.painting import SIDE, STEPS, default_guidance
 from benchmarks.servers import ROOT
-from sdxl_gateway.catalog.checkpoints import module_shapes
-from sdxl_gateway.catalog.store import keep_copy, store_path
+from sdxl_gateway.catalog.lora_folder.copies import keep_copy, store_path
+from sdxl_gateway.catalog.model_files import module_shapes
 from sdxl_gateway.config import DEMO_MODEL
 from sdxl_gateway.core.events import AdapterLoaded, BlendSwitched
 from sdxl_gateway.core.recipe import Blend

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from benchmarks.painting import BarePipeline, Order
-from sdxl_gateway.catalog.names import split_model
+from sdxl_gateway.catalog.model_grammar import split_model
 
 Paint = Callable[[Order, Mapping[str, float]], Image.Image]
 

@@ -30,7 +30,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.painting import PROMPT, REQUEST_SECONDS, SIDE, STEPS, Order, decoded, default_guidance, opened
 from benchmarks.servers import ROOT, free_port, gateway, running
 from benchmarks.traffic import CLIENTS, FEW_STEPS, FOUR_BLENDS, crowd, evenly, zipf
-from sdxl_gateway.catalog.names import split_model
+from sdxl_gateway.catalog.model_grammar import split_model
 from sdxl_gateway.config import DEMO_MODEL
 
 THREADS = 1

@@ -16,20 +16,21 @@ import uvicorn
 from starlette.applications import Starlette
 
 from sdxl_gateway import __version__
-from sdxl_gateway.api.connection import punctual
+from sdxl_gateway.accounts.static_keys import StaticKeys
+from sdxl_gateway.admission.resolve import Gate
+from sdxl_gateway.api.http.receive_timeout import punctual
+from sdxl_gateway.api.replies.stream import LAST_WORDS_SECONDS
 from sdxl_gateway.api.routes import http_app
-from sdxl_gateway.api.sse import LAST_WORDS_SECONDS
-from sdxl_gateway.api.world import RequestSeen, World
-from sdxl_gateway.catalog.adapters import AdapterCatalog
-from sdxl_gateway.catalog.checkpoints import CheckpointProblem, open_checkpoints
-from sdxl_gateway.catalog.store import prune
+from sdxl_gateway.api.services import World
+from sdxl_gateway.backends.process.backend import ProcessBackend
+from sdxl_gateway.catalog.checkpoints import open_checkpoints
+from sdxl_gateway.catalog.lora_folder.catalog import AdapterCatalog
+from sdxl_gateway.catalog.lora_folder.copies import prune
 from sdxl_gateway.config import DEMO_MODEL, EngineProcess, Settings
-from sdxl_gateway.core.errors import GatewayError
-from sdxl_gateway.core.events import Measurement
-from sdxl_gateway.gate.admit import Gate
-from sdxl_gateway.gate.shelf import Shelf
-from sdxl_gateway.gateway import Gateway
-from sdxl_gateway.jobs.backend import ProcessBackend
+from sdxl_gateway.core.errors import CheckpointProblem, GatewayError
+from sdxl_gateway.core.events import Measurement, RequestAnswered
+from sdxl_gateway.gateway.library import Shelf
+from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.storage.images import ImageStore
 from sdxl_gateway.telemetry.logs import configure_logs, log_answer
 from sdxl_gateway.telemetry.metrics import Metrics
@@ -120,6 +121,7 @@ def _build(settings: Settings) -> _House:
 def _application(house: _House) -> Starlette:
     world = World(
         gateway=house.gateway,
+        authenticator=StaticKeys(house.settings.auth),
         images=house.images,
         settings=house.settings,
         metrics=house.metrics.exposition,
@@ -154,7 +156,7 @@ def _measured(metrics: Metrics, shelf: Shelf, measurement: Measurement) -> None:
     shelf.measured(measurement)
 
 
-def _seen(metrics: Metrics, seen: RequestSeen) -> None:
+def _seen(metrics: Metrics, seen: RequestAnswered) -> None:
     metrics.on_request(seen.operation, seen.model, seen.status, seen.seconds, seen.retry_count, seen.response_bytes)
     metrics.on_ignored(len(seen.ignored))
     if seen.refused is not None:

@@ -9,10 +9,10 @@ import sys
 from typing import Any
 
 from sdxl_gateway.config import EngineProcess
-from sdxl_gateway.core.messages import Ready
 from sdxl_gateway.core.ports import Measure
+from sdxl_gateway.ipc.messages import Ready
 from sdxl_gateway.telemetry.logs import configure_logs
-from sdxl_gateway.worker.process import Opened, serve
+from sdxl_gateway.worker.serve import Opened, serve
 
 
 def main() -> int:

@@ -11,12 +11,15 @@ from typing import Any
 
 from starlette.applications import Starlette
 
+from sdxl_gateway.accounts.static_keys import StaticKeys
 from sdxl_gateway.api.routes import http_app
-from sdxl_gateway.api.world import RequestSeen, World
+from sdxl_gateway.api.services import World
 from sdxl_gateway.config import Settings
-from sdxl_gateway.core.ask import Ask, Caller
+from sdxl_gateway.core.ask import Ask
+from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import GatewayError, InvalidRequest, ModelNotFound
-from sdxl_gateway.gateway import Accepted, Done, Item, Partial, Presented
+from sdxl_gateway.core.events import RequestAnswered
+from sdxl_gateway.gateway.paint import Accepted, Done, Item, Partial, Presented
 from sdxl_gateway.storage.images import ImageStore
 from tests.api.pictures import PNG
 
@@ -126,7 +129,7 @@ class House:
     gateway: FakeGateway
     images: ImageStore
     app: Starlette
-    seen: list[RequestSeen]
+    seen: list[RequestAnswered]
 
 
 def house(
@@ -136,8 +139,9 @@ def house(
     painter = gateway or FakeGateway()
     settings = Settings.model_validate(sections)
     images = ImageStore(directory or Path(tempfile.mkdtemp()), keep_seconds=3600)
-    seen: list[RequestSeen] = []
+    seen: list[RequestAnswered] = []
     world = World(
+        authenticator=StaticKeys(settings.auth),
         gateway=painter,
         images=images,
         settings=settings,

@@ -12,7 +12,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from sdxl_gateway.api.connection import punctual
+from sdxl_gateway.api.http.receive_timeout import punctual
 
 GET = b"GET / HTTP/1.1\r\nhost: gw\r\n\r\n"
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]

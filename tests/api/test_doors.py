@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sdxl_gateway.api.errors import TABLE, answer_for, error_headers
+from sdxl_gateway.api.http.errors import TABLE, answer_for, error_headers
 from sdxl_gateway.core import errors as e
 from tests.api.fakes import FakeGateway, House, failing, house
 from tests.api.forms import FORM, file, form, part

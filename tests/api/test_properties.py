@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdxl_gateway.api.body import parse_json
-from sdxl_gateway.api.form import Part, read_form
-from sdxl_gateway.api.lora_asks import read_loras
-from sdxl_gateway.api.size import read_size
-from sdxl_gateway.api.wire import Rules, read_ask
+from sdxl_gateway.api.asks.forms import Part, read_form
+from sdxl_gateway.api.asks.loras import read_loras
+from sdxl_gateway.api.asks.parse import Rules, read_ask
+from sdxl_gateway.api.asks.sizes import read_size
+from sdxl_gateway.api.http.json_body import parse_json
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import GatewayError

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from openapi_spec_validator import validate
 
-from sdxl_gateway.api.fields import fields_of, wire_fields
-from sdxl_gateway.api.openapi import openapi_document
-from sdxl_gateway.api.schemas import body_schema
+from sdxl_gateway.api.asks.fields import fields_of, wire_fields
+from sdxl_gateway.api.openapi.document import openapi_document
+from sdxl_gateway.api.openapi.schemas import body_schema
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation
 from tests.api.fakes import House, house

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from sdxl_gateway.api.world import RequestSeen
 from sdxl_gateway.app import _engine_process, _in_background, _seen, build_app
-from sdxl_gateway.catalog.checkpoints import CheckpointProblem
 from sdxl_gateway.config import Checkpoint, HouseStyle, Loras, Settings, Telemetry
+from sdxl_gateway.core.errors import CheckpointProblem
+from sdxl_gateway.core.events import RequestAnswered
 from sdxl_gateway.telemetry.logs import configure_logs
 from sdxl_gateway.telemetry.metrics import Metrics
 from tests.gate.kit import DEMO, opened
@@ -78,7 +78,7 @@ def test_the_default_models_checkpoint_is_loaded_first(tmp_path: Path, default: 
 def test_requests_to_paint_are_logged_and_counted(painting: bool) -> None:
     told, metrics = io.StringIO(), Metrics([], 0)
     configure_logs(Telemetry(), told)
-    _seen(metrics, RequestSeen("place", "m", 400, 0.5, 0, "req_7", "key-1", (), painting, "invalid_json", 99))
+    _seen(metrics, RequestAnswered("place", "m", 400, 0.5, 0, "req_7", "key-1", (), painting, "invalid_json", 99))
     assert ("req_7" in told.getvalue() and "invalid_json" in told.getvalue()) is painting
     assert metrics.registry.get_sample_value("sdxl_gateway_rejected_total", {"reason": "invalid_json"}) == 1
     assert metrics.registry.get_sample_value("sdxl_gateway_response_size_bytes_sum", {"operation": "place"}) == 99

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.adapter_files import kept_adapter, rank_of_bytes
 from benchmarks.loras import listing_rows
-from sdxl_gateway.catalog.store import store_path
+from sdxl_gateway.catalog.lora_folder.copies import store_path
 
 SHAPES = {
     "unet.mid_block.q": (320, 640),

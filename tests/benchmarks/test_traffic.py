@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from benchmarks.traffic import TWENTY_BLENDS, alike, zipf
-from sdxl_gateway.catalog.names import split_model
+from sdxl_gateway.catalog.model_grammar import split_model
 
 MANY = 20_000
 

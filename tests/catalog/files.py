@@ -8,8 +8,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from sdxl_gateway.catalog.folder import header_bytes
-from sdxl_gateway.catalog.header import DTYPE_BYTES, Header, TensorInfo
+from sdxl_gateway.catalog.lora_format.peft_folder import header_bytes
+from sdxl_gateway.catalog.safetensors_header import DTYPE_BYTES, Header, TensorInfo
 
 Shape = tuple[int, ...]
 KOHYA_PREFIX = {"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"}

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from sdxl_gateway.catalog.adapters import AdapterCatalog
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
-from sdxl_gateway.catalog.scan import AdapterEntry, Problem, ScanLimits, Signature, read_entry
-from sdxl_gateway.catalog.store import keep_copy, store_path
+from sdxl_gateway.catalog.lora_folder.catalog import AdapterCatalog
+from sdxl_gateway.catalog.lora_folder.copies import keep_copy, store_path
+from sdxl_gateway.catalog.lora_folder.scan import AdapterEntry, Problem, ScanLimits, Signature, read_entry
 from sdxl_gateway.core.errors import AdapterRefused, BodyTooLarge, InvalidRequest, ModelNotFound
 from tests.catalog.files import file_bytes, lora_tensors, write
 from tests.catalog.test_store import peft_adapter
@@ -290,7 +290,7 @@ def test_a_restart_reads_no_file_again(root: Path, tmp_path: Path, monkeypatch: 
         read.append(name)
         return read_entry(path, name, signature, limits)
 
-    monkeypatch.setattr("sdxl_gateway.catalog.scan.read_entry", counted)
+    monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.scan.read_entry", counted)
     again = AdapterCatalog(Loras(root), tmp_path / "data")
     again.scan()
     assert read == ["set/old"]
@@ -358,7 +358,7 @@ async def test_asking_again_reads_nothing(root: Path, catalog: AdapterCatalog, m
         copies += 1
         return keep_copy(source, data_directory, **limits)
 
-    monkeypatch.setattr("sdxl_gateway.catalog.adapters.keep_copy", counted)
+    monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.catalog.keep_copy", counted)
     together = await asyncio.gather(*(catalog.admit("ink", CHECKPOINT) for _ in range(20)))
     assert len({id(admitted) for admitted in together}) == 1
     assert copies == 1
@@ -376,7 +376,7 @@ async def test_a_caller_that_leaves_does_not_disturb_the_others(
         assert go_on.wait(30)
         return keep_copy(source, data_directory, **limits)
 
-    monkeypatch.setattr("sdxl_gateway.catalog.adapters.keep_copy", slow)
+    monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.catalog.keep_copy", slow)
     leaving = asyncio.create_task(catalog.admit("ink", CHECKPOINT))
     staying = asyncio.create_task(catalog.admit("ink", CHECKPOINT))
     assert await asyncio.to_thread(copying.wait, 30)
@@ -445,7 +445,7 @@ async def test_harm_at_any_moment_of_an_admission_gives_one_whole_file_or_a_refu
 ) -> None:
     path = write(root / "ink.safetensors", GOOD)
     catalog.scan()
-    place = f"sdxl_gateway.catalog.adapters.{moment}"
+    place = f"sdxl_gateway.catalog.lora_folder.catalog.{moment}"
     original = getattr(sys.modules[AdapterCatalog.__module__], moment)
 
     def harmed(*args: Any, **kwargs: Any) -> Any:

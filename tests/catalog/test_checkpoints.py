@@ -10,17 +10,10 @@ from typing import Any
 
 import pytest
 
-from sdxl_gateway.catalog.checkpoints import (
-    CheckpointEntry,
-    CheckpointProblem,
-    fingerprint,
-    module_shapes,
-    open_checkpoint,
-    open_checkpoints,
-    resolve_folder,
-    weight_files,
-)
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint, open_checkpoints
+from sdxl_gateway.catalog.model_files import fingerprint, module_shapes, resolve_folder, weight_files
 from sdxl_gateway.config import DEMO_MODEL
+from sdxl_gateway.core.errors import CheckpointProblem
 from tests.catalog.files import file_bytes, write
 
 WEIGHTS = file_bytes({"mid.q.weight": (4, 8), "mid.q.bias": (4,)})

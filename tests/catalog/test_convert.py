@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from sdxl_gateway.catalog.convert import convert_file, read_scalar
-from sdxl_gateway.catalog.header import Header, read_header
-from sdxl_gateway.catalog.plan import plan_adapter
+from sdxl_gateway.catalog.lora_format.convert import convert_file, read_scalar
+from sdxl_gateway.catalog.lora_format.plan import plan_adapter
+from sdxl_gateway.catalog.safetensors_header import Header, read_header
 from sdxl_gateway.core.errors import AdapterRefused
 from tests.catalog.files import file_bytes, kohya_name, lora_tensors, make_header, write
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sdxl_gateway.catalog.checkpoints import module_shapes
-from sdxl_gateway.catalog.convert import convert_file
+from sdxl_gateway.catalog.lora_format.convert import convert_file
+from sdxl_gateway.catalog.model_files import module_shapes
 from sdxl_gateway.config import DEMO_MODEL
 from tests.catalog.files import kohya_name
 

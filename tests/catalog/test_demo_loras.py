@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sdxl_gateway.catalog.checkpoints import module_shapes
-from sdxl_gateway.catalog.header import read_header
-from sdxl_gateway.catalog.plan import plan_adapter
+from sdxl_gateway.catalog.lora_format.plan import plan_adapter
+from sdxl_gateway.catalog.model_files import module_shapes
+from sdxl_gateway.catalog.safetensors_header import read_header
 from sdxl_gateway.config import DEMO_MODEL
 
 FILES = sorted((Path(__file__).parents[2] / "loras").rglob("*.safetensors"))

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sdxl_gateway.catalog.header import DTYPE_BYTES, Header, read_header
+from sdxl_gateway.catalog.safetensors_header import DTYPE_BYTES, Header, read_header
 from sdxl_gateway.core.errors import AdapterRefused
 from tests.catalog.files import file_bytes, make_header, raw_file, write
 

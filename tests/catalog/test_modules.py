@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from sdxl_gateway.catalog.modules import ModuleNames, sgm_names
+from sdxl_gateway.catalog.lora_format.module_names import ModuleNames, sgm_names
 from tests.catalog.files import kohya_name
 from tests.catalog.sdxl_shapes import convs, linears, sdxl_shapes
 

@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdxl_gateway.catalog.names import (
+from sdxl_gateway.admission.prompts.lora_tags import cut_prompt_tags
+from sdxl_gateway.catalog.model_grammar import (
     MAX_NAME_CHARS,
     Part,
     checked_weight,
-    cut_prompt_tags,
     lora_not_found,
     not_found,
-    shown,
     split_model,
     split_part,
 )
 from sdxl_gateway.core.errors import InvalidRequest, ModelNotFound
+from sdxl_gateway.core.text import shown
 
 T = TypeVar("T")
 words = st.text(st.characters(whitelist_categories=("L", "N"), whitelist_characters="-_./ "), min_size=1).filter(

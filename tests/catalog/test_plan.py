@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdxl_gateway.catalog.header import DTYPE_BYTES, Header, TensorInfo
-from sdxl_gateway.catalog.modules import sgm_names
-from sdxl_gateway.catalog.plan import AdapterPlan, plan_adapter
+from sdxl_gateway.catalog.lora_format.module_names import sgm_names
+from sdxl_gateway.catalog.lora_format.plan import AdapterPlan, plan_adapter
+from sdxl_gateway.catalog.safetensors_header import DTYPE_BYTES, Header, TensorInfo
 from sdxl_gateway.core.errors import AdapterRefused
 from tests.catalog.files import kohya_name, lora_tensors, make_header
 from tests.catalog.sdxl_shapes import convs, linears, sdxl_shapes

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sdxl_gateway.catalog.sidecar import NOTHING_KNOWN, Defaults, cleaned, sidecar_path, told_defaults, with_sidecar
+from sdxl_gateway.catalog.lora_folder.sidecar import NOTHING_KNOWN, Defaults, sidecar_path, told_defaults, with_sidecar
+from sdxl_gateway.core.text import cleaned
 from tests.catalog.files import write
 
 WHOLE = """

@@ -11,11 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sdxl_gateway.catalog.folder import folder_parts
-from sdxl_gateway.catalog.header import read_header
-from sdxl_gateway.catalog.plan import plan_adapter
-from sdxl_gateway.catalog.scan import ScanLimits, read_source_header
-from sdxl_gateway.catalog.store import (
+from sdxl_gateway.catalog.lora_folder.copies import (
     TICK_SECONDS,
     _steady_bytes,
     _steady_folder,
@@ -24,6 +20,10 @@ from sdxl_gateway.catalog.store import (
     prune,
     store_path,
 )
+from sdxl_gateway.catalog.lora_folder.scan import ScanLimits, read_source_header
+from sdxl_gateway.catalog.lora_format.peft_folder import folder_parts
+from sdxl_gateway.catalog.lora_format.plan import plan_adapter
+from sdxl_gateway.catalog.safetensors_header import read_header
 from sdxl_gateway.core.errors import AdapterRefused
 from tests.catalog.files import file_bytes, lora_tensors, write
 
@@ -116,8 +116,8 @@ def test_a_file_written_this_very_moment_is_read_once_a_change_is_sure_to_show(
     source = write(tmp_path / "ink.safetensors", DATA)
     os.utime(source, (1000, 1000))
     waited: list[float] = []
-    monkeypatch.setattr("sdxl_gateway.catalog.store.time.time", lambda: 1000.01)
-    monkeypatch.setattr("sdxl_gateway.catalog.store.time.sleep", waited.append)
+    monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.copies.time.time", lambda: 1000.01)
+    monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.copies.time.sleep", waited.append)
     assert b"".join(_steady_bytes(source)) == DATA
     assert waited == [pytest.approx(TICK_SECONDS - 0.01)]
 
@@ -125,8 +125,8 @@ def test_a_file_written_this_very_moment_is_read_once_a_change_is_sure_to_show(
 def test_a_change_within_one_tick_of_the_clock_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write(tmp_path / "ink.safetensors", DATA)
     os.utime(source, (1000, 1000))
-    monkeypatch.setattr("sdxl_gateway.catalog.store.time.time", lambda: 1000.01)
-    monkeypatch.setattr("sdxl_gateway.catalog.store.time.sleep", lambda _: source.write_bytes(DATA + DATA))
+    monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.copies.time.time", lambda: 1000.01)
+    monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.copies.time.sleep", lambda _: source.write_bytes(DATA + DATA))
     with pytest.raises(AdapterRefused, match="changed while it was being copied"):
         b"".join(_steady_bytes(source))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sdxl_gateway.catalog.adapters import AdapterCatalog
+from sdxl_gateway.catalog.lora_folder.catalog import AdapterCatalog
 from tests.catalog.files import write
 from tests.catalog.test_adapters import GOOD, OTHER, Loras, names
 
@@ -68,8 +68,8 @@ async def test_where_nothing_can_be_watched_the_folder_is_looked_at_now_and_then
     def no_watches_left(*_: object, **__: object) -> None:
         raise OSError("OS file watch limit reached")
 
-    monkeypatch.setattr("sdxl_gateway.catalog.watch.awatch", no_watches_left)
-    monkeypatch.setattr("sdxl_gateway.catalog.watch.UNWATCHED_SECONDS", 0.05)
+    monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.watch.awatch", no_watches_left)
+    monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.watch.UNWATCHED_SECONDS", 0.05)
     root = tmp_path / "loras"
     root.mkdir()
     catalog = AdapterCatalog(Loras(root), tmp_path)

@@ -21,9 +21,10 @@ from typer.testing import CliRunner
 from sdxl_gateway.cli import app, asking, generating, pulling, serving
 from sdxl_gateway.cli.generating import Wish, ask_for
 from sdxl_gateway.config import Checkpoint, HouseStyle, Loras, Server, Settings
-from sdxl_gateway.core.ask import Ask, Caller, Operation
+from sdxl_gateway.core.ask import Ask, Operation
+from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import GatewayError, InvalidRequest
-from sdxl_gateway.gateway import Accepted, Done, Item, Presented, Stepped
+from sdxl_gateway.gateway.paint import Accepted, Done, Item, Presented, Stepped
 
 HEAVY = ("torch", "diffusers", "transformers", "peft", "starlette", "uvicorn", "pydantic_settings", "huggingface_hub")
 COMMANDS = ("", "serve", "check", "pull", "generate", "loras", "loras list", "loras inspect")

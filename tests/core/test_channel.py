@@ -11,12 +11,12 @@ from threading import Thread
 
 import pytest
 
-from sdxl_gateway.core import channel
-from sdxl_gateway.core.channel import AsyncEnd, Frames, FrameTooLarge, ThreadEnd, pack, pair
-from sdxl_gateway.core.codec import Malformed
 from sdxl_gateway.core.events import Painted
-from sdxl_gateway.core.messages import Cancel, Message, Stop
 from sdxl_gateway.core.picture import Picture
+from sdxl_gateway.ipc import channel
+from sdxl_gateway.ipc.channel import AsyncEnd, Frames, FrameTooLarge, ThreadEnd, pack, pair
+from sdxl_gateway.ipc.codec import Malformed
+from sdxl_gateway.ipc.messages import Cancel, Message, Stop
 
 FD_FOLDER = Path("/proc/self/fd")
 

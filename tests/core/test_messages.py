@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdxl_gateway.core import errors
-from sdxl_gateway.core.codec import Malformed
 from sdxl_gateway.core.errors import GatewayError
 from sdxl_gateway.core.events import Failed
-from sdxl_gateway.core.messages import KINDS, Cancel, Hello, Message, Submit, decode, encode
 from sdxl_gateway.core.picture import CHANNELS, Picture
+from sdxl_gateway.ipc.codec import Malformed
+from sdxl_gateway.ipc.messages import KINDS, Cancel, Hello, Message, Submit, decode, encode
 
 ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, GatewayError)]
 

@@ -13,9 +13,9 @@ from PIL import Image
 
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe, Task
-from sdxl_gateway.delivery.encode import EXIF_IFD, USER_COMMENT, encode
-from sdxl_gateway.delivery.finish import KeptRegion, finish
-from sdxl_gateway.delivery.infotext import infotext
+from sdxl_gateway.pictures.encode import EXIF_IFD, USER_COMMENT, encode
+from sdxl_gateway.pictures.finish import KeptRegion, finish
+from sdxl_gateway.pictures.infotext import infotext
 
 
 def noise(width: int, height: int, seed: int = 0) -> Picture:

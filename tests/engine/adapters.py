@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sdxl_gateway.catalog.checkpoints import module_shapes
-from sdxl_gateway.catalog.store import keep_copy
+from sdxl_gateway.catalog.lora_folder.copies import keep_copy
+from sdxl_gateway.catalog.model_files import module_shapes
 from sdxl_gateway.core.recipe import Blend, BlendPart
 
 RANK = 4

@@ -16,8 +16,8 @@ from sdxl_gateway.core.events import Measurement
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
 from sdxl_gateway.core.recipe import NO_BLEND, Blend, Recipe, Task
 from sdxl_gateway.engine.canvas import Canvas
+from sdxl_gateway.engine.engine import DiffusionEngine
 from sdxl_gateway.engine.load import open_engine
-from sdxl_gateway.engine.painter import DiffusionEngine
 
 SIDE = 64
 

@@ -10,9 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sdxl_gateway.catalog.checkpoints import CheckpointProblem
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Memory
-from sdxl_gateway.core.errors import DoesNotFit, ModelNotFound
+from sdxl_gateway.core.errors import CheckpointProblem, DoesNotFit, ModelNotFound
 from sdxl_gateway.core.picture import Inputs
 from sdxl_gateway.core.recipe import Task
 from sdxl_gateway.engine.load import open_engine

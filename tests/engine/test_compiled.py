@@ -13,11 +13,12 @@ import pytest
 import torch
 from torch import nn
 
-from sdxl_gateway.catalog.checkpoints import CheckpointProblem
+from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
 from sdxl_gateway.core.recipe import NO_BLEND, Recipe, Task
-from sdxl_gateway.engine import denoise, rack
-from sdxl_gateway.engine.compiled import GRAPHS_PER_SIZE, CompiledUNet, compiled_for
+from sdxl_gateway.engine import load
+from sdxl_gateway.engine.compile import GRAPHS_PER_SIZE, CompiledUNet, compiled_for
+from sdxl_gateway.engine.stages import denoise
 from tests.engine.adapters import admitted, blend, write_lora
 from tests.engine.kit import Studio, difference, mask, photo, recipe, studio
 
@@ -52,7 +53,7 @@ def compiler() -> Compiler:
 def fast(compiler: Compiler, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """An engine that compiles for one size, with a compiler that counts."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rack, "compiled_for", partial(compiled_for, backend=compiler))
+        patch.setattr(load, "compiled_for", partial(compiled_for, backend=compiler))
         made = studio(tmp_path_factory.mktemp("fast"), compiled_sizes=(SIZE,))
     yield made
     made.engine.close()

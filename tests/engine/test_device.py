@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sdxl_gateway.catalog.checkpoints import CheckpointProblem
+from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.engine.device import (
     DtypeName,
     choose_compute_dtype,

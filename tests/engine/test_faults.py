@@ -14,10 +14,10 @@ import torch
 from sdxl_gateway.core.errors import DoesNotFit, EngineFault, GatewayError, InvalidRequest, NotFinite
 from sdxl_gateway.core.picture import NO_INPUTS
 from sdxl_gateway.core.recipe import Task
-from sdxl_gateway.engine import decode, denoise
 from sdxl_gateway.engine.canvas import Canvas
-from sdxl_gateway.engine.checkpoint import Checkpoint
-from sdxl_gateway.engine.faults import DeviceLost, guarded
+from sdxl_gateway.engine.errors import DeviceLost, guarded
+from sdxl_gateway.engine.models.checkpoint import Checkpoint
+from sdxl_gateway.engine.stages import decode, denoise
 from tests.engine.kit import Studio, difference, recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sdxl_gateway.catalog.checkpoints import module_shapes
+from sdxl_gateway.catalog.model_files import module_shapes
 from tests.engine.kit import contrast, recipe, studio
 from tools.full_size_model import write_full_size_model
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sdxl_gateway.engine.pace import Pace, pace_of
+from sdxl_gateway.engine.throttle import Pace, pace_of
 
 
 @dataclass

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from sdxl_gateway.core.errors import DoesNotFit
-from sdxl_gateway.engine import vram
-from sdxl_gateway.engine.vram import HOST, VRAM, Ledger, available_ram_bytes
+from sdxl_gateway.engine.memory import ledger as ledger_module
+from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger, available_ram_bytes
 
 BUDGETS: dict[str, int | None] = {VRAM: 10, HOST: 25, "unlimited": None}
 KEYS = st.sampled_from("abcdefgh")
@@ -121,7 +121,7 @@ def test_a_negative_cost_is_a_mistake() -> None:
 def test_available_ram_is_read_from_meminfo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal: 999 kB\nMemAvailable:     123 kB\n")
-    monkeypatch.setattr(vram, "MEMINFO", meminfo)
+    monkeypatch.setattr(ledger_module, "MEMINFO", meminfo)
     assert available_ram_bytes() == 123 * 1024
     meminfo.unlink()
     assert available_ram_bytes() > 0

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from sdxl_gateway.engine.widen import widen
+from sdxl_gateway.engine.models.upcast import widen
 from tests.engine.adapters import admitted, blend, write_lora
 from tests.engine.kit import Studio, contrast, difference, recipe, studio
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.core.picture import NO_INPUTS
 from sdxl_gateway.core.recipe import NO_BLEND, Blend, BlendPart, Recipe
-from sdxl_gateway.engine.encode import encode_text
-from sdxl_gateway.engine.tokens import readers_of
+from sdxl_gateway.engine.stages.encode import encode_text
+from sdxl_gateway.engine.stages.tokens import readers_of
 from tests.engine.adapters import admitted, blend, write_lora
 from tests.engine.folders import change_json, copy_of_demo
 from tests.engine.kit import Studio, difference, recipe, studio

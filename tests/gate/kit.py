@@ -8,12 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sdxl_gateway.catalog.adapters import AdapterCatalog
+from sdxl_gateway.admission.resolve import Admitted, Gate
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
+from sdxl_gateway.catalog.lora_folder.catalog import AdapterCatalog
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Loras, Settings
 from sdxl_gateway.core.ask import Ask, Operation
-from sdxl_gateway.gate.admit import Admitted, Gate
-from sdxl_gateway.gate.shelf import Shelf
+from sdxl_gateway.gateway.library import Shelf
 from tests.catalog.files import file_bytes, lora_tensors, write
 
 DEMO = Checkpoint(path="demo", steps=20, guidance_scale=4.5)

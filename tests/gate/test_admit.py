@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from sdxl_gateway.admission.resolve import LAST_SEED
 from sdxl_gateway.config import Checkpoint, HouseStyle, Limits, LoraWeight
 from sdxl_gateway.core.ask import LoraAsk, Operation, Upload
 from sdxl_gateway.core.errors import AdapterRefused, InvalidImage, InvalidRequest, ModelNotFound, Refusal
 from sdxl_gateway.core.picture import NO_INPUTS, Picture
 from sdxl_gateway.core.recipe import Recipe, Task
-from sdxl_gateway.gate.admit import LAST_SEED
 from tests.catalog.files import file_bytes, write
 from tests.gate.kit import House, demo, house
 

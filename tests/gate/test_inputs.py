@@ -15,7 +15,7 @@ from sdxl_gateway.core.ask import Upload
 from sdxl_gateway.core.errors import InvalidImage
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.recipe import Task
-from sdxl_gateway.gate.inputs import as_picture, cover, decode
+from sdxl_gateway.pictures.decode import as_picture, cover, decode
 
 LIMITS = Limits(max_input_pixels=100_000)
 ORIENTATION = 0x0112

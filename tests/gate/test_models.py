@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from sdxl_gateway.catalog.names import Part
+from sdxl_gateway.admission.model_names import Chosen
+from sdxl_gateway.catalog.model_grammar import Part
 from sdxl_gateway.config import HouseStyle, LoraWeight
 from sdxl_gateway.core.errors import InvalidRequest, ModelNotFound
-from sdxl_gateway.gate.models import Chosen
 from tests.gate.kit import DEMO, House, house
 
 LORAS = {"watercolor": "", "ink": "", "painters/Monet": "", "a/same": "", "b/same": ""}

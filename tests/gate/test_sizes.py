@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sdxl_gateway.admission.sizes import MAX_ASPECT, Sizes, asked_size, native_size, own_size, paint_size
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.core.errors import InvalidImage, InvalidRequest
-from sdxl_gateway.gate.sizes import MAX_ASPECT, Sizes, asked_size, native_size, own_size, paint_size
 from tests.gate.kit import demo
 
 SMALLEST_OF_ASPECT = 64 * 64 * MAX_ASPECT

@@ -12,17 +12,18 @@ from typing import Any
 
 from PIL import Image
 
-from sdxl_gateway.catalog.adapters import AdapterCatalog
+from sdxl_gateway.admission.resolve import Gate
+from sdxl_gateway.catalog.lora_folder.catalog import AdapterCatalog
 from sdxl_gateway.config import Delivery, Loras, Settings
-from sdxl_gateway.core.ask import Ask, Caller, Operation, Upload
+from sdxl_gateway.core.ask import Ask, Operation, Upload
+from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.events import Measurement
 from sdxl_gateway.core.picture import Picture
-from sdxl_gateway.gate.admit import Gate
-from sdxl_gateway.gate.shelf import Shelf
-from sdxl_gateway.gateway import Gateway, Item
+from sdxl_gateway.gateway.library import Shelf
+from sdxl_gateway.gateway.paint import Gateway, Item
 from sdxl_gateway.storage.images import ImageStore
 from sdxl_gateway.telemetry.metrics import Metrics
-from sdxl_gateway.worker.process import Opened
+from sdxl_gateway.worker.serve import Opened
 from tests.gate.kit import demo
 from tests.jobs.fakes import READY, FakeCanvas, FakeEngine
 from tests.jobs.local import LocalBackend

@@ -14,11 +14,11 @@ from openapi_schema_validator import validate
 from PIL import Image, ImageChops, ImageOps
 
 from sdxl_gateway import __version__
-from sdxl_gateway.api.models import model_object
-from sdxl_gateway.api.schemas import named_schemas
+from sdxl_gateway.api.endpoints.models import model_object
+from sdxl_gateway.api.openapi.schemas import named_schemas
 from sdxl_gateway.core.ask import LoraAsk, Operation
 from sdxl_gateway.core.errors import Busy, EngineFault, GatewayError, InvalidImage, ModelNotFound
-from sdxl_gateway.gateway import Accepted, Done, Item, Partial, Presented, Stepped
+from sdxl_gateway.gateway.paint import Accepted, Done, Item, Partial, Presented, Stepped
 from tests.gateway.kit import CALLER, PAINTED, Shop, ask, decoded, noise, shop, upload
 
 SLOW = "step-seconds=0.01"

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from sdxl_gateway.core.ports import Measure
-from sdxl_gateway.worker.process import Opened, serve
+from sdxl_gateway.worker.serve import Opened, serve
 from tests.jobs.fakes import FakeCanvas, opened
 
 

@@ -12,10 +12,10 @@ from itertools import count
 from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.core.events import BlendSwitched, Measurement, StepTaken
 from sdxl_gateway.core.job import Job, Priority
-from sdxl_gateway.core.messages import Ready
 from sdxl_gateway.core.picture import Inputs, Picture
 from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe, Task
-from sdxl_gateway.worker.process import Opened
+from sdxl_gateway.ipc.messages import Ready
+from sdxl_gateway.worker.serve import Opened
 
 READY = Ready("fake", "float32", ("demo",))
 _numbers = count()

@@ -10,16 +10,16 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-from sdxl_gateway.core.costs import Costs
 from sdxl_gateway.core.events import Measurement
 from sdxl_gateway.core.job import Job
-from sdxl_gateway.core.messages import Report, Stop
 from sdxl_gateway.core.ports import Measure
-from sdxl_gateway.jobs.desk import Desk
-from sdxl_gateway.jobs.mailbox import Following
-from sdxl_gateway.jobs.seat import Seat
+from sdxl_gateway.ipc.messages import Report, Stop
+from sdxl_gateway.jobs.dispatcher import Desk
+from sdxl_gateway.jobs.engine_slot import Seat
+from sdxl_gateway.jobs.subscription import Following
+from sdxl_gateway.scheduling.costs import Costs
 from sdxl_gateway.worker.loop import Commands, Loop
-from sdxl_gateway.worker.process import Opened
+from sdxl_gateway.worker.serve import Opened
 
 log = logging.getLogger(__name__)
 

@@ -12,15 +12,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
-from sdxl_gateway.core.costs import Costs, step_work
 from sdxl_gateway.core.events import BlendSwitched, StageTimed, StepTaken
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe, Task
-from sdxl_gateway.core.shares import Shares
+from sdxl_gateway.jobs.engine_slot import Given
 from sdxl_gateway.jobs.estimate import Estimate
-from sdxl_gateway.jobs.line import Line
-from sdxl_gateway.jobs.seat import Given
-from sdxl_gateway.worker.held import Held
+from sdxl_gateway.jobs.queue import Line
+from sdxl_gateway.scheduling.costs import Costs, step_work
+from sdxl_gateway.scheduling.fair_share import Shares
+from sdxl_gateway.worker.active_job import Held
 from sdxl_gateway.worker.scheduler import Hold, Scheduler
 
 STEP_SECONDS, ENCODE_SECONDS, DECODE_SECONDS = 0.028, 0.010, 0.040

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdxl_gateway.core.channel import FrameTooLarge
 from sdxl_gateway.core.errors import Busy, Cancelled, DeadlineExceeded, EngineFault, InvalidRequest, Unavailable
 from sdxl_gateway.core.events import Failed, Finished, JobEvent, MemoryHeld, Painted, Progressed, Started, StepTaken
 from sdxl_gateway.core.job import Job, Priority
-from sdxl_gateway.core.messages import Cancel, Command, Submit
 from sdxl_gateway.core.picture import Picture
-from sdxl_gateway.jobs.desk import Desk
-from sdxl_gateway.jobs.mailbox import Following
-from sdxl_gateway.jobs.seat import Seat
+from sdxl_gateway.ipc.channel import FrameTooLarge
+from sdxl_gateway.ipc.messages import Cancel, Command, Submit
+from sdxl_gateway.jobs.dispatcher import Desk
+from sdxl_gateway.jobs.engine_slot import Seat
+from sdxl_gateway.jobs.subscription import Following
 from tests.jobs.fakes import READY, job
 
 

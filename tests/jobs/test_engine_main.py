@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 
-from sdxl_gateway.core.channel import ThreadEnd, pair
-from sdxl_gateway.core.messages import Hello, LoadFailed
-from sdxl_gateway.worker.process import EXIT_NOT_LOADED, EXIT_ORPHANED
+from sdxl_gateway.ipc.channel import ThreadEnd, pair
+from sdxl_gateway.ipc.messages import Hello, LoadFailed
+from sdxl_gateway.worker.serve import EXIT_NOT_LOADED, EXIT_ORPHANED
 
 SILENT_IMPORT = "import sys, sdxl_gateway.engine_main; sys.exit('torch' in sys.modules)"
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from sdxl_gateway.core.costs import Costs, step_work
 from sdxl_gateway.core.events import BlendSwitched, StageTimed, StepTaken
 from sdxl_gateway.jobs.estimate import RESTART_GUESS_SECONDS, Estimate, retry_after
+from sdxl_gateway.scheduling.costs import Costs, step_work
 from tests.jobs.fakes import job, recipe
 
 

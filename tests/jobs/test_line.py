@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdxl_gateway.core.job import Job, Priority
-from sdxl_gateway.jobs.line import Line, LineFull
+from sdxl_gateway.jobs.queue import Line, LineFull
 from tests.jobs.fakes import job
 
 

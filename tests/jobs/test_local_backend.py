@@ -8,7 +8,7 @@ import pytest
 
 from sdxl_gateway.core.errors import Unavailable
 from sdxl_gateway.core.events import Failed, Finished, JobEvent
-from sdxl_gateway.jobs.mailbox import Following
+from sdxl_gateway.jobs.subscription import Following
 from tests.jobs.fakes import job, opened
 from tests.jobs.local import LocalBackend
 

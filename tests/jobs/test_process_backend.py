@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from sdxl_gateway.backends.process.backend import ProcessBackend
 from sdxl_gateway.config import Engine, EngineProcess, Loras, Memory
 from sdxl_gateway.core.errors import AdapterRefused, Cancelled, DeadlineExceeded, EngineFault, Unavailable
 from sdxl_gateway.core.events import Failed, Finished, JobEvent, Measurement, Painted, Previewed, Started, StepTaken
-from sdxl_gateway.jobs.backend import ProcessBackend
-from sdxl_gateway.jobs.mailbox import Following
+from sdxl_gateway.jobs.subscription import Following
 from tests.jobs.fakes import READY, job
 
 FAKE = (sys.executable, "-m", "tests.jobs.fake_engine_process")

@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from sdxl_gateway.catalog.checkpoints import module_shapes
-from sdxl_gateway.catalog.modules import sgm_names
+from sdxl_gateway.catalog.lora_format.module_names import sgm_names
+from sdxl_gateway.catalog.model_files import module_shapes
 from sdxl_gateway.config import DEMO_MODEL
 from tests.catalog.files import file_bytes, kohya_name, write
 from tests.catalog.test_header import ATTACKS

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sdxl_gateway.core.costs import Costs
 from sdxl_gateway.core.errors import AdapterRefused, Cancelled, DeadlineExceeded, DoesNotFit, EngineFault, Unavailable
 from sdxl_gateway.core.events import Failed, Finished, JobEvent, Painted, Previewed, Progressed, Started
 from sdxl_gateway.core.job import Job, Priority
-from sdxl_gateway.core.messages import Cancel, Stop, Submit
+from sdxl_gateway.ipc.messages import Cancel, Stop, Submit
+from sdxl_gateway.scheduling.costs import Costs
 from sdxl_gateway.worker.loop import Commands, DeviceGone, Loop, Nudge
 from tests.jobs.fakes import FakeCanvas, FakeEngine, job
 

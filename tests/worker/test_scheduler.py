@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from sdxl_gateway.core.costs import Costs
 from sdxl_gateway.core.events import BlendSwitched, StepTaken
 from sdxl_gateway.core.job import Priority
-from sdxl_gateway.core.shares import Shares
+from sdxl_gateway.scheduling.costs import Costs
+from sdxl_gateway.scheduling.fair_share import Shares
 from sdxl_gateway.worker.scheduler import BatchKey, Hold, Plan, Scheduler, Turn
 
 INFINITE = float("inf")

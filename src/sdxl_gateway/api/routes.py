@@ -13,11 +13,14 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan
 
-from sdxl_gateway.api import files, health, loras, metrics, models, openapi
-from sdxl_gateway.api.errors import on_gateway_error, on_http_exception
-from sdxl_gateway.api.images import Endpoint, paint_endpoint
-from sdxl_gateway.api.middleware import BodyGuard, Door, Reception
-from sdxl_gateway.api.world import World
+from sdxl_gateway.api.endpoints import files, health, loras, metrics, models
+from sdxl_gateway.api.endpoints.images import Endpoint, paint_endpoint
+from sdxl_gateway.api.endpoints.openapi import document_endpoint
+from sdxl_gateway.api.http.authenticate import AuthenticateMiddleware
+from sdxl_gateway.api.http.body_limit import BodyLimitMiddleware
+from sdxl_gateway.api.http.errors import on_gateway_error, on_http_exception
+from sdxl_gateway.api.http.request_log import RequestLogMiddleware
+from sdxl_gateway.api.services import World
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import GatewayError
@@ -58,10 +61,14 @@ def routes(world: World) -> list[BaseRoute]:
 def middleware(world: World) -> list[Middleware]:
     """Outermost first."""
     return [
-        Middleware(Reception, on_request=world.on_request),
+        Middleware(RequestLogMiddleware, on_request=world.on_request),
         Middleware(CORSMiddleware, **_cors(world.settings)),
-        Middleware(Door, settings=world.settings),
-        Middleware(BodyGuard, settings=world.settings),
+        Middleware(
+            AuthenticateMiddleware,
+            authenticator=world.authenticator,
+            protect_metrics=world.settings.auth.protect_metrics,
+        ),
+        Middleware(BodyLimitMiddleware, settings=world.settings),
     ]
 
 
@@ -100,7 +107,7 @@ def _own_routes(world: World) -> list[BaseRoute]:
         Route("/healthz", health.healthz, methods=["GET"]),
         Route("/readyz", health.readyz_endpoint(world), methods=["GET"]),
         Route("/metrics", metrics.metrics_endpoint(world), methods=["GET"]),
-        Route("/openapi.json", openapi.document_endpoint(world), methods=["GET"]),
+        Route("/openapi.json", document_endpoint(world), methods=["GET"]),
     ]
 
 

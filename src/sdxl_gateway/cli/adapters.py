@@ -10,13 +10,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sdxl_gateway.catalog.adapters import AdapterCatalog
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
-from sdxl_gateway.catalog.convert import convert_file
-from sdxl_gateway.catalog.folder import CHUNK_BYTES, folder_bytes, folder_parts
-from sdxl_gateway.catalog.plan import plan_adapter
-from sdxl_gateway.catalog.report import AdapterReport, make_report
-from sdxl_gateway.catalog.scan import AdapterEntry, ScanLimits, read_entry, read_source_header, signature_of
+from sdxl_gateway.catalog.lora_folder.catalog import AdapterCatalog
+from sdxl_gateway.catalog.lora_folder.scan import AdapterEntry, ScanLimits, read_entry, read_source_header, signature_of
+from sdxl_gateway.catalog.lora_format.convert import convert_file
+from sdxl_gateway.catalog.lora_format.peft_folder import CHUNK_BYTES, folder_bytes, folder_parts
+from sdxl_gateway.catalog.lora_format.plan import plan_adapter
+from sdxl_gateway.catalog.lora_format.report import AdapterReport, make_report
 from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
 from sdxl_gateway.config import DEMO_MODEL, Settings
 from sdxl_gateway.core.errors import AdapterRefused

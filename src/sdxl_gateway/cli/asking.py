@@ -51,7 +51,7 @@ def _with_checkpoint(settings: Settings, name: str, path: str) -> Settings:
 @contextmanager
 def plain_problems() -> Iterator[None]:
     """Settings or checkpoints that cannot be used end the command with their sentences and status 2."""
-    from sdxl_gateway.catalog.checkpoints import CheckpointProblem
+    from sdxl_gateway.core.errors import CheckpointProblem
 
     try:
         yield

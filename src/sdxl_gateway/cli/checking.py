@@ -9,14 +9,14 @@ from pathlib import Path
 
 import typer
 
-from sdxl_gateway.catalog.adapters import AdapterCatalog
-from sdxl_gateway.catalog.checkpoints import CheckpointEntry, CheckpointProblem, open_checkpoint
-from sdxl_gateway.catalog.scan import ScanLimits
+from sdxl_gateway.admission.model_names import DEFAULT, ModelNames
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
+from sdxl_gateway.catalog.lora_folder.catalog import AdapterCatalog
+from sdxl_gateway.catalog.lora_folder.scan import ScanLimits
 from sdxl_gateway.cli.adapters import content_digest, limits_of, report_on
 from sdxl_gateway.cli.asking import settings_for
 from sdxl_gateway.config import DEMO_MODEL, ConfigProblem, Settings
-from sdxl_gateway.core.errors import AdapterRefused, Refusal
-from sdxl_gateway.gate.models import DEFAULT, ModelNames
+from sdxl_gateway.core.errors import AdapterRefused, CheckpointProblem, Refusal
 from sdxl_gateway.telemetry.device import describe_device
 
 

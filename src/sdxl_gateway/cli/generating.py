@@ -14,14 +14,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sdxl_gateway.api.wire import Rules, read_ask
+from sdxl_gateway.api.asks.parse import Rules, read_ask
 from sdxl_gateway.app import open_gateway
 from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
 from sdxl_gateway.cli.pulling import pull_if_missing
 from sdxl_gateway.config import Settings
-from sdxl_gateway.core.ask import Ask, Caller, Operation
+from sdxl_gateway.core.ask import Ask, Operation
+from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import EngineFault, GatewayError
-from sdxl_gateway.gateway import Gateway, Item, Presented, Stepped
+from sdxl_gateway.gateway.paint import Gateway, Item, Presented, Stepped
 
 FORMATS = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg"}
 _POLL_SECONDS = 0.1

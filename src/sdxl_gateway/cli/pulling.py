@@ -23,7 +23,8 @@ def run(hub_id: str) -> None:
 
 def pull_if_missing(settings: Settings, model: str) -> None:
     """Fetch `model` first where it is a Hub id that was not fetched yet."""
-    from sdxl_gateway.catalog.checkpoints import CheckpointProblem, resolve_folder
+    from sdxl_gateway.catalog.model_files import resolve_folder
+    from sdxl_gateway.core.errors import CheckpointProblem
 
     section = settings.checkpoints.get(model)
     if section is None or not HUB_ID.fullmatch(section.path):

@@ -1,4 +1,4 @@
-"""Ask: what a caller said, well-formed but with nothing looked up; made in api/wire.py, resolved in gate/admit.py."""
+"""Ask: what a caller said, well-formed but with nothing looked up; made in api/asks, resolved in admission."""
 
 from __future__ import annotations
 
@@ -60,15 +60,3 @@ class Ask:
     images: tuple[Upload, ...] = ()
     mask: Upload | None = None
     ignored: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks; `tenant` groups keys for fairness, `admin` may change what the server holds.
-
-    `base_url` is where the caller reaches this server; addresses handed out begin with it.
-    """
-
-    tenant: str = "anonymous"
-    admin: bool = False
-    base_url: str = ""

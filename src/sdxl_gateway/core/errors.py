@@ -1,4 +1,4 @@
-"""Every way a request can end badly, as one tree; the HTTP status of each is decided in api/errors.py alone.
+"""Every way a request can end badly, as one tree; the HTTP status of each is decided in api/http/errors.py alone.
 
 GatewayError
 ├── Refusal                 the caller can mend it (4xx); always names what to change
@@ -145,3 +145,7 @@ def _by_name(base: type[GatewayError]) -> dict[str, type[GatewayError]]:
     for child in base.__subclasses__():
         found |= _by_name(child)
     return found
+
+
+class CheckpointProblem(Exception):
+    """A checkpoint that cannot be served; the text is for the operator."""

@@ -126,3 +126,24 @@ class MemoryHeld:
 
 
 Measurement = StepTaken | BlendSwitched | StageTimed | AdapterLoaded | AdapterEvicted | MemoryHeld
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAnswered:
+    """One answered request, for the metrics and the log; `retry_count` as the client's SDK told it.
+
+    `painting` when it came to a route that paints; `refused` is the error code when such a request was turned away.
+    `response_bytes` are those of the answer's body.
+    """
+
+    operation: str
+    model: str
+    status: int
+    seconds: float
+    retry_count: int
+    request_id: str
+    tenant: str
+    ignored: tuple[str, ...] = ()
+    painting: bool = False
+    refused: str | None = None
+    response_bytes: int = 0

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from concurrent.futures import Future
 from typing import Protocol, TypeVar
 
+from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.events import JobEvent, Measurement
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.picture import Inputs, Picture
@@ -58,6 +59,13 @@ class Engine(Protocol[CanvasT]):
 
     def finish(self, canvas: CanvasT) -> Picture:
         """Decode a canvas that took all its steps. Raises NotFinite rather than give a broken picture."""
+
+
+class Authenticator(Protocol):
+    """Tells who asks."""
+
+    async def authenticate(self, keys: Sequence[bytes]) -> Caller:
+        """The caller who offers these credentials, of which there may be none. Raises Unauthenticated."""
 
 
 class Events(Protocol):

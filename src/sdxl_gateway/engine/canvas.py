@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from sdxl_gateway.core.recipe import Recipe
-from sdxl_gateway.engine.checkpoint import Checkpoint
+from sdxl_gateway.engine.models.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from sdxl_gateway.catalog.checkpoints import CheckpointProblem
+from sdxl_gateway.core.errors import CheckpointProblem
 
 DtypeName = Literal["auto", "float32", "float16", "bfloat16"]
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

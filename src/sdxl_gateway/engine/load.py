@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import diffusers
 import transformers
 
-from sdxl_gateway.catalog.checkpoints import CheckpointProblem, resolve_folder
+from sdxl_gateway.catalog.model_files import resolve_folder
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, EngineProcess
+from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.ports import Measure
-from sdxl_gateway.engine.checkpoint import Source
-from sdxl_gateway.engine.compiled import keep_compiled_code
+from sdxl_gateway.engine.compile import compiled_for, keep_compiled_code
 from sdxl_gateway.engine.device import choose_dtype, open_device
-from sdxl_gateway.engine.painter import DiffusionEngine
-from sdxl_gateway.engine.rack import Rack
-from sdxl_gateway.engine.vram import available_ram_bytes
+from sdxl_gateway.engine.engine import DiffusionEngine
+from sdxl_gateway.engine.memory.ledger import available_ram_bytes
+from sdxl_gateway.engine.models.checkpoint import Source
+from sdxl_gateway.engine.models.pool import Rack
 
 
 def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
@@ -27,7 +30,8 @@ def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
     largest = max(source.parameters() for source in sources.values())
     free_bytes = available_ram_bytes()
     dtype = choose_dtype(config.engine.dtype, device.type, parameters=largest, free_host_bytes=free_bytes)
-    return DiffusionEngine(Rack(config, sources, device, dtype, measure), measure)
+    rack = Rack(config, sources, device, dtype, measure, partial(compiled_for, sizes=config.engine.compiled_sizes))
+    return DiffusionEngine(rack, measure)
 
 
 def _source(name: str, section: Checkpoint) -> Source:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from sdxl_gateway.core.costs import Average, Costs, step_work
 from sdxl_gateway.core.job import Job
+from sdxl_gateway.scheduling.costs import Average, Costs, step_work
 
 RETRY_MIN_SECONDS = 1.0
 RETRY_MAX_SECONDS = 120.0  # clients give up altogether when told to wait longer

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Generic, NoReturn
 
-from sdxl_gateway.core.costs import Costs
 from sdxl_gateway.core.errors import Cancelled, DeadlineExceeded, EngineFault, GatewayError, Unavailable
 from sdxl_gateway.core.events import Failed, Finished, JobEvent, Painted, Previewed, Progressed, Started
 from sdxl_gateway.core.job import Job
-from sdxl_gateway.core.messages import Cancel, Command, Stop, Submit
 from sdxl_gateway.core.ports import CanvasT, Engine
-from sdxl_gateway.core.shares import Shares
-from sdxl_gateway.worker.held import Held, Lane
+from sdxl_gateway.ipc.messages import Cancel, Command, Stop, Submit
+from sdxl_gateway.scheduling.costs import Costs
+from sdxl_gateway.scheduling.fair_share import Shares
+from sdxl_gateway.worker.active_job import Held, Lane
 from sdxl_gateway.worker.scheduler import Hold, Plan, Scheduler, Turn
 
 log = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import NamedTuple
 
-from sdxl_gateway.core.costs import Costs
 from sdxl_gateway.core.job import Priority
 from sdxl_gateway.core.recipe import Recipe
-from sdxl_gateway.core.shares import Shares
+from sdxl_gateway.scheduling.costs import Costs
+from sdxl_gateway.scheduling.fair_share import Shares
 
 HOLD_SECONDS = 4.0  # how long a batch key takes newcomers along while another one waits
 SWITCHES_WORTH_WAITING = 8  # a blend is kept for the next leader for that many switches' time, within the hold

@@ -10,16 +10,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sdxl_gateway.catalog.header import TensorInfo, read_header
+from sdxl_gateway.catalog.safetensors_header import TensorInfo, read_header
 from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.core.events import Measurement
 from sdxl_gateway.core.recipe import Blend, BlendPart
 from sdxl_gateway.engine.lora.apply import BlendSwitcher
-from sdxl_gateway.engine.lora.budgets import PRISTINE_HOST
 from sdxl_gateway.engine.lora.cache import AdapterCache
 from sdxl_gateway.engine.lora.formats import AdapterFile
 from sdxl_gateway.engine.lora.layers import PristineHome
-from sdxl_gateway.engine.vram import HOST, VRAM, Ledger
+from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST
+from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
 
 CPU = torch.device("cpu")
 ROOMY_BYTES = 2**30

@@ -12,10 +12,10 @@ import torch
 from sdxl_gateway.config import Memory
 from sdxl_gateway.core.errors import AdapterRefused, DoesNotFit
 from sdxl_gateway.core.events import AdapterEvicted, AdapterLoaded
-from sdxl_gateway.engine.lora.budgets import PRISTINE_HOST, ledger_budgets
 from sdxl_gateway.engine.lora.cache import AdapterCache
 from sdxl_gateway.engine.lora.formats import Adapter, AdapterFile, lay_out
-from sdxl_gateway.engine.vram import HOST, VRAM, Ledger
+from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST, ledger_budgets
+from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
 from tests.engine.lora.kit import CPU, Bench, MakeBench, Shelf, blend, lora, same_bits
 
 Q, TE = "unet.attentions.0.to_q", "text_encoder.text_model.encoder.layers.0"

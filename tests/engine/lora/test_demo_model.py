@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sdxl_gateway.catalog.checkpoints import module_shapes
-from sdxl_gateway.catalog.store import store_path
+from sdxl_gateway.catalog.lora_folder.copies import store_path
+from sdxl_gateway.catalog.model_files import module_shapes
 from sdxl_gateway.config import DEMO_MODEL, Loras
 from sdxl_gateway.engine.lora.apply import BlendSwitcher
-from sdxl_gateway.engine.lora.budgets import PRISTINE_HOST
 from sdxl_gateway.engine.lora.cache import AdapterCache
 from sdxl_gateway.engine.lora.stored import stored_adapters
-from sdxl_gateway.engine.vram import HOST, VRAM, Ledger
+from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST
+from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
 from tests.engine.lora.kit import CPU, blend, same_bits, snapshot
 from tests.engine.lora.press import demo_components
 

@@ -13,9 +13,9 @@ from lycoris.modules.locon import LoConModule
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sdxl_gateway.catalog.header import read_header
-from sdxl_gateway.catalog.modules import sgm_names
-from sdxl_gateway.catalog.plan import plan_adapter
+from sdxl_gateway.catalog.lora_format.module_names import sgm_names
+from sdxl_gateway.catalog.lora_format.plan import plan_adapter
+from sdxl_gateway.catalog.safetensors_header import read_header
 from tests.catalog.files import kohya_name
 from tests.engine.lora.oracle import ALPHA, CONV, LINEAR, RANK, Train, Trained, lycoris, norm
 from tests.engine.lora.press import SHAPES, Press, open_press

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sdxl_gateway.engine.lora.formats import Adapter, lay_out
-from sdxl_gateway.engine.vram import HOST, VRAM
+from sdxl_gateway.engine.memory.ledger import HOST, VRAM
 from tests.engine.lora.kit import Bench, MakeBench, Shelf, blend, lora, same_bits
 
 FILES, CYCLES, LOOK_EVERY = 50, 500, 50

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sdxl_gateway.catalog.store import store_path
+from sdxl_gateway.catalog.lora_folder.copies import store_path
 from sdxl_gateway.config import Loras
 from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.engine.lora.formats import ALIGNMENT_BYTES, Adapter, lay_out, read_adapter

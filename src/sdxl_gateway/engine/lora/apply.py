@@ -22,7 +22,7 @@ from sdxl_gateway.engine.lora.cache import AdapterCache
 from sdxl_gateway.engine.lora.formats import Adapter, Words
 from sdxl_gateway.engine.lora.layers import Layer, Mix, PristineHome, PristineStore, layers_of, restore
 from sdxl_gateway.engine.lora.merge import Change, LayerWriter, Share, full_precision, write_stack
-from sdxl_gateway.engine.vram import Ledger
+from sdxl_gateway.engine.memory.ledger import Ledger
 
 UNET = ("unet",)
 TEXT = ("text_encoder", "text_encoder_2")

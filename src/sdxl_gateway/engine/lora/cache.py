@@ -18,7 +18,7 @@ from sdxl_gateway.core.errors import AdapterRefused, DoesNotFit
 from sdxl_gateway.core.events import AdapterEvicted, AdapterLoaded
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.engine.lora.formats import Adapter, AdapterFile, Layout, lay_out, read_adapter
-from sdxl_gateway.engine.vram import HOST, VRAM, Ledger
+from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
 
 DISK = "disk"
 REFUSED = "refused"

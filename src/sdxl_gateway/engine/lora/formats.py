@@ -54,7 +54,7 @@ class TensorPlace(Protocol):
 
 
 class Part(Protocol):
-    """What a file does to one module; see catalog/plan.py."""
+    """What a file does to one module; see catalog/lora_format/plan.py."""
 
     @property
     def module(self) -> str: ...

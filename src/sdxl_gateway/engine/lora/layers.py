@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from sdxl_gateway.core.errors import DoesNotFit
-from sdxl_gateway.engine.lora.budgets import PRISTINE_HOST
-from sdxl_gateway.engine.vram import VRAM, Ledger
+from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST
+from sdxl_gateway.engine.memory.ledger import VRAM, Ledger
 
 PristineHome = Literal["auto", "device", "host"]
 Mix = tuple[tuple[str, float], ...]

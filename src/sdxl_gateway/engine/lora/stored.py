@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from sdxl_gateway.catalog.header import read_header
-from sdxl_gateway.catalog.modules import CLIP_ENCODERS
-from sdxl_gateway.catalog.plan import AdapterPlan, plan_adapter
-from sdxl_gateway.catalog.store import store_path
+from sdxl_gateway.catalog.lora_folder.copies import store_path
+from sdxl_gateway.catalog.lora_format.module_names import CLIP_ENCODERS
+from sdxl_gateway.catalog.lora_format.plan import AdapterPlan, plan_adapter
+from sdxl_gateway.catalog.safetensors_header import read_header
 from sdxl_gateway.config import Loras
 from sdxl_gateway.engine.lora.cache import OpenAdapter
 from sdxl_gateway.engine.lora.formats import AdapterFile

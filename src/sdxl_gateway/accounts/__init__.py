@@ -1,0 +1,1 @@
+"""Who asks: keys become callers."""

@@ -1,0 +1,84 @@
+"""Takes the LoRAs a request names and their files, gives the blend, and what these LoRAs recommend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import fsum
+
+from sdxl_gateway.admission.model_names import Named
+from sdxl_gateway.catalog.lora_folder.catalog import AdmittedAdapter
+from sdxl_gateway.catalog.lora_folder.sidecar import Defaults
+from sdxl_gateway.catalog.model_grammar import WEIGHT_LIMIT, Part, checked_weight
+from sdxl_gateway.config import HouseStyle
+from sdxl_gateway.core.ask import LoraAsk
+from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.core.recipe import Blend, BlendPart
+from sdxl_gateway.core.text import shown
+
+WEIGHT_DECIMALS = 6
+"""Finer weights are one weight: 0.1 + 0.2 is 0.3."""
+
+
+def asked_loras(loras: Sequence[LoraAsk]) -> tuple[Named, ...]:
+    """The request's `loras`, each under the field an error names."""
+    return tuple(Named(Part(lora.name, lora.weight, lora.text_encoder_weight), lora.param) for lora in loras)
+
+
+def check_count(parts: Sequence[Named], limit: int) -> None:
+    """Raises InvalidRequest when more LoRAs were asked for than go into one picture."""
+    if len(parts) > limit:
+        raise InvalidRequest(f"At most {limit} LoRAs go into one picture; {len(parts)} were asked for.", param="loras")
+
+
+def blend_of(parts: Sequence[Named], adapters: Sequence[AdmittedAdapter]) -> Blend:
+    """The blend, the same in whatever order it was written. Raises InvalidRequest for a weight beyond the limit."""
+    by_digest: dict[str, list[tuple[Named, BlendPart]]] = {}
+    for named, adapter in zip(parts, adapters, strict=True):
+        by_digest.setdefault(adapter.digest, []).append((named, _part(named, adapter)))
+    return Blend.of([_sum(same) for same in by_digest.values()])
+
+
+def _part(named: Named, adapter: AdmittedAdapter) -> BlendPart:
+    """The caller's weights, else the LoRA's own; the encoders follow the UNet unless somebody said otherwise."""
+    told, asked = adapter.entry.defaults, named.part
+    weight = _first(asked.weight, told.weight, 1.0)
+    own = told.text_encoder_weight if asked.weight is None else None
+    text = _first(asked.text_encoder_weight, own, weight)
+    checked_weight(weight, param=named.param)
+    checked_weight(text, param=named.param)
+    return BlendPart(adapter.digest, weight, text, adapter.entry.name)
+
+
+def _first(said: float | None, own: float | None, otherwise: float) -> float:
+    if said is not None:
+        return said
+    return own if own is not None else otherwise
+
+
+def _sum(same: Sequence[tuple[Named, BlendPart]]) -> BlendPart:
+    """One part for all that name one file; weights are added exactly, so that the order does not show."""
+    weight = round(fsum(part.weight for _, part in same), WEIGHT_DECIMALS)
+    text = round(fsum(part.text_encoder_weight for _, part in same), WEIGHT_DECIMALS)
+    name = min(part.name for _, part in same)
+    if max(abs(weight), abs(text)) > WEIGHT_LIMIT:
+        raise InvalidRequest(
+            f"The weights given to the LoRA {shown(name)} add up to more than {WEIGHT_LIMIT:g}.",
+            param=same[-1][0].param,
+        )
+    return BlendPart(same[0][1].digest, weight, text, name)
+
+
+def recommendations(blend: Blend, adapters: Sequence[AdmittedAdapter]) -> list[Defaults]:
+    """What the LoRAs in effect ask for, the strongest LoRA's word first, however the blend was written."""
+    parts = sorted(blend.parts, key=lambda part: (-abs(part.weight), part.name))
+    entries = {(adapter.digest, adapter.entry.name): adapter.entry for adapter in adapters}
+    return [entries[part.digest, part.name].defaults for part in parts]
+
+
+def with_triggers(prompt: str, style: HouseStyle, told: Sequence[Defaults]) -> str:
+    """The prompt, led by the trigger words that the operator wants added and that it lacks."""
+    words = [word for one in told if one.add_trigger_words for word in one.trigger_words]
+    if style.add_trigger_words and style.trigger_words:
+        words.append(style.trigger_words)
+    missing = [word for word in dict.fromkeys(words) if word.lower() not in prompt.lower()]
+    return ", ".join([*missing, prompt] if prompt else missing)

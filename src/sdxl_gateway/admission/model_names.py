@@ -1,0 +1,126 @@
+"""Takes a model name with its LoRAs, gives the checkpoint, the parts of the blend and the defaults they bring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import TypeVar
+
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry
+from sdxl_gateway.catalog.lora_folder.catalog import AdapterCatalog
+from sdxl_gateway.catalog.model_grammar import UNKNOWN, Part, lora_not_found, not_found, split_model
+from sdxl_gateway.config import HouseStyle, Settings
+from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound
+from sdxl_gateway.core.text import shown
+
+DEFAULT = "default"
+MAX_HOPS = 8
+NO_STYLE = HouseStyle()
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A LoRA to put on, and the request field that asked for it."""
+
+    part: Part
+    param: str = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a model name stands for."""
+
+    checkpoint: CheckpointEntry
+    parts: tuple[Named, ...]
+    style: HouseStyle = NO_STYLE
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """As Chosen, but LoRAs alone have no checkpoint yet."""
+
+    checkpoint: CheckpointEntry | None = None
+    parts: tuple[Named, ...] = ()
+    style: HouseStyle = NO_STYLE
+
+
+class ModelNames:
+    """Looks names up: house styles, checkpoints, aliases, LoRAs, and blends of these; case does not matter."""
+
+    def __init__(self, settings: Settings, checkpoints: Mapping[str, CheckpointEntry], adapters: AdapterCatalog):
+        self._settings = settings
+        self._checkpoints = checkpoints
+        self._adapters = adapters
+
+    def choose(self, name: str | None) -> Chosen:
+        """Raises ModelNotFound, or InvalidRequest for a name that cannot be read."""
+        asked = (name or "").strip() or self._settings.default_model
+        meaning = self._meaning(asked, hops=0)
+        self._check_known(meaning)
+        return Chosen(meaning.checkpoint or self._default_checkpoint(), meaning.parts, meaning.style)
+
+    def _default_checkpoint(self) -> CheckpointEntry:
+        """What LoRAs alone are put on: the default model's checkpoint, the first configured where it has none."""
+        default = self._meaning(self._settings.default_model, hops=0)
+        return default.checkpoint or next(iter(self._checkpoints.values()))
+
+    def _meaning(self, name: str, hops: int) -> _Meaning:
+        if hops > MAX_HOPS:
+            raise ModelNotFound(f"The model {shown(name)} leads back to itself.")
+        for look in (self._style, self._checkpoint, self._alias):
+            if (found := look(name, hops)) is not None:
+                return found
+        return self._blend(name, hops)
+
+    def _style(self, name: str, hops: int) -> _Meaning | None:
+        style = _whatever_case(name, self._settings.models)
+        if style is None:
+            return None
+        base = _Meaning() if style.checkpoint is None else self._meaning(style.checkpoint, hops + 1)
+        parts = (Named(Part(lora.name, lora.weight, lora.text_encoder_weight)) for lora in style.loras)
+        return replace(base, parts=(*base.parts, *parts), style=style)
+
+    def _checkpoint(self, name: str, _: int) -> _Meaning | None:
+        entry = _whatever_case(name, self._checkpoints)
+        return None if entry is None else _Meaning(entry)
+
+    def _alias(self, name: str, hops: int) -> _Meaning | None:
+        aliases = self._settings.aliases.items()
+        target = next((to for glob, to in aliases if fnmatchcase(name.lower(), glob.lower())), None)
+        if target is None:
+            return None
+        return self._meaning(self._settings.default_model if target == DEFAULT else target, hops + 1)
+
+    def _blend(self, name: str, hops: int) -> _Meaning:
+        first, *others = split_model(name)
+        if first.weight is None and others:
+            base = self._meaning(first.name, hops + 1)
+            return replace(base, parts=(*base.parts, *map(Named, others)))
+        return _Meaning(parts=tuple(map(Named, (first, *others))))
+
+    def _check_known(self, meaning: _Meaning) -> None:
+        """The first piece of a name without a base may have been meant as one; all others can only be LoRAs."""
+        for place, named in enumerate(meaning.parts):
+            try:
+                self._adapters.find(named.part.name)
+            except AdapterRefused:
+                continue  # it is there but broken: whoever admits it says why
+            except ModelNotFound as unknown:
+                led = place > 0 or meaning.checkpoint is not None or meaning.style is not NO_STYLE
+                if not led and unknown.message.startswith(UNKNOWN):
+                    raise not_found(named.part.name, self.names()) from unknown
+                raise lora_not_found(unknown, param="model") from unknown
+
+    def names(self) -> list[str]:
+        """Everything that can be asked for by one word, aliases left out."""
+        adapters = [entry.name for entry in self._adapters.list()]
+        return [*self._checkpoints, *self._settings.models, *adapters]
+
+
+def _whatever_case(name: str, named: Mapping[str, T]) -> T | None:
+    """The one spelled so, else one that differs by upper and lower case alone."""
+    if name in named:
+        return named[name]
+    return next((found for known, found in named.items() if known.lower() == name.lower()), None)

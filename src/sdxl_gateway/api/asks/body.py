@@ -1,0 +1,56 @@
+"""Takes a request to paint in any of its content types, gives the Ask; the byte-heavy part runs in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.requests import Request
+
+from sdxl_gateway.api.asks.forms import Part, collect, parse_urlencoded, read_files, read_form
+from sdxl_gateway.api.asks.parse import Rules, read_ask
+from sdxl_gateway.api.http.json_body import media_type, parse_object, unknown_media, whole_body
+from sdxl_gateway.api.http.multipart import parts
+from sdxl_gateway.core.ask import Ask, Operation
+from sdxl_gateway.core.errors import UnsupportedMedia
+
+# Below this a thread costs more than the parsing.
+INLINE_BYTES = 64 * 1024
+JSON_TYPES = ("application/json", "text/plain", "")
+
+
+async def ask_of(request: Request, operation: Operation, rules: Rules) -> Ask:
+    """Read the body and take it apart. Raises GatewayErrors for whatever cannot be an Ask."""
+    model = request.path_params.get("deployment")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMedia("Compressed request bodies are not read; send the body as it is.")
+    kind = media_type(request)
+    if kind == "multipart/form-data":
+        found = await collect(parts(request.headers["content-type"], request.stream()), _max_part_bytes(rules))
+        size = sum(len(part.data) for part in found)
+        return await _in_thread(size, lambda: _from_form(found, operation, rules, model))
+    body = await whole_body(request)
+    if kind == "application/x-www-form-urlencoded" and not body.lstrip().startswith(b"{"):
+        return _from_form(parse_urlencoded(body), operation, rules, model)
+    if kind not in (*JSON_TYPES, "application/x-www-form-urlencoded") and not kind.endswith("+json"):
+        raise UnsupportedMedia(
+            f"Unsupported content type {unknown_media(request)}. Send application/json or multipart/form-data."
+        )
+    return await _in_thread(len(body), lambda: read_ask(operation, parse_object(body), rules, model=model))
+
+
+def _from_form(found: list[Part], operation: Operation, rules: Rules, model: str | None) -> Ask:
+    form = read_form(found)
+    if operation is Operation.GENERATE:
+        return read_ask(operation, form.texts, rules, model=model)
+    files = read_files(form, rules.limits.max_image_bytes)
+    return read_ask(operation, form.texts, rules, files=files, model=model)
+
+
+def _max_part_bytes(rules: Rules) -> int:
+    """Base64 text is a third longer than the picture it says."""
+    return rules.limits.max_image_bytes * 3 // 2 + 1024
+
+
+async def _in_thread(size: int, work: Callable[[], Ask]) -> Ask:
+    return work() if size < INLINE_BYTES else await asyncio.to_thread(work)

@@ -1,0 +1,214 @@
+"""Every field a request to paint may carry, in one table; the parser and the OpenAPI document both read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sdxl_gateway.admission.sizes import MAX_ASPECT, SHORTEST_SIDE, UNIT
+from sdxl_gateway.api.asks.sizes import MAX_SIDE
+from sdxl_gateway.config import Limits
+from sdxl_gateway.core.ask import Operation
+
+PAINT = frozenset(Operation)
+PROMPTED = frozenset({Operation.GENERATE, Operation.EDIT})
+FROM_IMAGE = frozenset({Operation.EDIT, Operation.VARY})
+EDIT = frozenset({Operation.EDIT})
+GENERATE = frozenset({Operation.GENERATE})
+
+MAX_IMAGES = 16
+MAX_SEED = 2**53 - 1
+MAX_LORAS = 64
+WEIGHT_LIMIT = 4.0
+
+QUALITIES = {
+    "auto": None,
+    "low": "low",
+    "medium": "medium",
+    "standard": "medium",
+    "high": "high",
+    "hd": "high",
+    "xhigh": "max",
+    "max": "max",
+}
+FORMATS = {"png": "png", "jpeg": "jpeg", "jpg": "jpeg", "webp": "webp"}
+
+
+class Kind(StrEnum):
+    TEXT = "text"
+    INTEGER = "integer"
+    NUMBER = "number"
+    FLAG = "flag"
+    CHOICE = "choice"
+    LORAS = "loras"
+    PICTURE = "picture"
+    PICTURES = "pictures"
+    IGNORED = "ignored"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field: bounds are inclusive, `max_chars` counts characters; an IGNORED field is accepted without effect."""
+
+    name: str
+    kind: Kind
+    about: str
+    operations: frozenset[Operation] = PAINT
+    aliases: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    max_chars: int = 512
+    required: frozenset[Operation] = frozenset()
+    extension: bool = False
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        return (self.name, *self.aliases)
+
+
+def wire_fields(limits: Limits) -> tuple[Field, ...]:
+    """The whole table under the operator's limits."""
+    return (*_openai_fields(limits), *_extensions(limits), *_without_effect())
+
+
+def fields_of(fields: tuple[Field, ...], operation: Operation) -> tuple[Field, ...]:
+    return tuple(field for field in fields if operation in field.operations)
+
+
+def _openai_fields(limits: Limits) -> tuple[Field, ...]:
+    return (
+        Field(
+            "prompt",
+            Kind.TEXT,
+            "What to paint.",
+            PROMPTED,
+            max_chars=limits.max_prompt_chars,
+            required=PROMPTED,
+        ),
+        Field("model", Kind.TEXT, "A checkpoint, an alias, a LoRA, or a blend such as `sdxl+watercolor:0.8`."),
+        Field("image", Kind.PICTURES, "The picture to start from.", FROM_IMAGE, ("images",), required=FROM_IMAGE),
+        Field("mask", Kind.PICTURE, "Repaint where its alpha is 0; of the first image's size.", EDIT),
+        Field("n", Kind.INTEGER, "How many pictures.", low=1, high=10),
+        Field(
+            "size",
+            Kind.TEXT,
+            f"`auto` or `WxH`: sides divisible by {UNIT}, {SHORTEST_SIDE} to {MAX_SIDE}, "
+            f"aspect at most {MAX_ASPECT}:1.",
+            max_chars=32,
+        ),
+        Field(
+            "quality", Kind.CHOICE, "Decides the steps when `steps` is not given.", PROMPTED, choices=tuple(QUALITIES)
+        ),
+        Field(
+            "background",
+            Kind.CHOICE,
+            "Pictures are always opaque; `transparent` is refused.",
+            PROMPTED,
+            choices=("auto", "opaque", "transparent"),
+        ),
+        Field(
+            "response_format",
+            Kind.CHOICE,
+            "Where each picture is given; both ways when absent, unless the model name is one of OpenAI's.",
+            choices=("url", "b64_json"),
+        ),
+        Field("output_format", Kind.CHOICE, "The encoding of the pictures.", choices=tuple(FORMATS)),
+        Field("output_compression", Kind.INTEGER, "Quality of JPEG and WebP.", low=0, high=100),
+        Field("stream", Kind.FLAG, "Answer as server-sent events; needs n=1.", PROMPTED),
+        Field("partial_images", Kind.INTEGER, "Looks at the running picture, when streaming.", PROMPTED, low=0, high=3),
+        Field("safety_identifier", Kind.TEXT, "Your end user's id; the reply repeats it.", aliases=("user",)),
+    )
+
+
+def _extensions(limits: Limits) -> tuple[Field, ...]:
+    return (
+        Field(
+            "negative_prompt",
+            Kind.TEXT,
+            "What to keep away from; needs guidance above 1.",
+            max_chars=limits.max_prompt_chars,
+            extension=True,
+        ),
+        Field(
+            "steps",
+            Kind.INTEGER,
+            "Denoising steps.",
+            aliases=("num_inference_steps", "inference_steps"),
+            low=1,
+            high=limits.max_steps,
+            extension=True,
+        ),
+        Field(
+            "guidance_scale",
+            Kind.NUMBER,
+            "Classifier-free guidance; 1 and below turns it off.",
+            aliases=("cfg_scale", "cfg", "guidance"),
+            low=0,
+            high=50,
+            extension=True,
+        ),
+        Field(
+            "seed",
+            Kind.INTEGER,
+            "Image i is painted from seed + i; -1 draws one.",
+            low=-1,
+            high=MAX_SEED,
+            extension=True,
+        ),
+        Field("sampler", Kind.TEXT, "The sampler's name.", aliases=("sampler_name",), max_chars=64, extension=True),
+        Field(
+            "strength",
+            Kind.NUMBER,
+            "How far an edit may leave its picture.",
+            FROM_IMAGE,
+            ("denoising_strength",),
+            low=0,
+            high=1,
+            extension=True,
+        ),
+        Field(
+            "loras",
+            Kind.LORAS,
+            "LoRAs put on top of the model: objects with `name` and `weight`, or strings `name:0.8`.",
+            aliases=("lora",),
+            extension=True,
+        ),
+        Field(
+            "lora_scale",
+            Kind.NUMBER,
+            "The weight of the entries of `loras` that name none.",
+            low=-WEIGHT_LIMIT,
+            high=WEIGHT_LIMIT,
+            extension=True,
+        ),
+        Field(
+            "width",
+            Kind.INTEGER,
+            "With `height`, another spelling of `size`.",
+            low=SHORTEST_SIDE,
+            high=MAX_SIDE,
+            extension=True,
+        ),
+        Field(
+            "height",
+            Kind.INTEGER,
+            "With `width`, another spelling of `size`.",
+            low=SHORTEST_SIDE,
+            high=MAX_SIDE,
+            extension=True,
+        ),
+    )
+
+
+def _without_effect() -> tuple[Field, ...]:
+    """OpenAI's own fields that say nothing to this model; clients send them unasked."""
+    return (
+        Field("style", Kind.IGNORED, "Accepted, without effect.", GENERATE),
+        Field("moderation", Kind.IGNORED, "Accepted, without effect.", PROMPTED),
+        Field("complexity", Kind.IGNORED, "Accepted, without effect.", PROMPTED),
+        Field("input_fidelity", Kind.IGNORED, "Accepted, without effect; see `strength`.", EDIT),
+        Field("frame_count", Kind.IGNORED, "Accepted, without effect.", PROMPTED),
+        Field("frame_duration_ms", Kind.IGNORED, "Accepted, without effect.", PROMPTED),
+        Field("svg", Kind.IGNORED, "Accepted, without effect.", PROMPTED),
+    )

@@ -1,0 +1,72 @@
+"""Takes the request that brings a LoRA, gives its name, whether it replaces one, and its bytes as they come."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+
+from sdxl_gateway.api.asks import values
+from sdxl_gateway.api.http.json_body import media_type
+from sdxl_gateway.api.http.multipart import PartBegin, PartEnd, PartEvent, broken, parts
+from sdxl_gateway.core.errors import InvalidRequest, UnsupportedMedia
+from sdxl_gateway.core.text import shown
+
+FIELD_BYTES = 1024
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+async def read_upload(request: Request) -> tuple[str, bool, AsyncIterator[bytes]]:
+    kind = media_type(request)
+    fields = {key: request.query_params[key] for key in ("name", "replace") if key in request.query_params}
+    if kind == "multipart/form-data":
+        events = parts(request.headers["content-type"], request.stream())
+        fields |= await _fields_before_file(events)
+        data = _file_bytes(events)
+    elif kind == "application/octet-stream":
+        data = request.stream()
+    else:
+        raise UnsupportedMedia("Send the LoRA as multipart/form-data or as application/octet-stream.")
+    return _checked_name(fields.get("name")), values.flag(fields.get("replace", "false"), "replace"), data
+
+
+async def _fields_before_file(events: AsyncIterator[PartEvent]) -> dict[str, str]:
+    """The form's texts up to where its file begins."""
+    fields: dict[str, str] = {}
+    name, text = "", b""
+    async for event in events:
+        if isinstance(event, PartBegin):
+            if event.is_file or event.name == "file":
+                return fields
+            name, text = event.name, b""
+        elif isinstance(event, PartEnd):
+            fields[name] = text.decode("utf-8", "replace").strip()
+        else:
+            text += event
+            if len(text) > FIELD_BYTES:
+                raise broken("a text field is too long")
+    raise values.missing("file")
+
+
+async def _file_bytes(events: AsyncIterator[PartEvent]) -> AsyncIterator[bytes]:
+    """The file's bytes. Runs to the end of the form, so that a body cut short is never taken for a whole file."""
+    inside = True
+    async for event in events:
+        if isinstance(event, PartEnd):
+            inside = False
+        elif inside and isinstance(event, bytes):
+            yield event
+
+
+def _checked_name(name: str | None) -> str:
+    if not name:
+        raise values.missing("name")
+    if not _NAME.fullmatch(name):
+        raise InvalidRequest(
+            f"Invalid LoRA name {shown(name)}: letters, digits, '.', '_' and '-', at most 128, beginning with a letter "
+            "or digit.",
+            param="name",
+        )
+    return name

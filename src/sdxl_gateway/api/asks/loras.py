@@ -1,0 +1,116 @@
+"""Takes `loras` in any of the spellings people use, gives LoraAsks; names are only read here, never looked up."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from sdxl_gateway.api.asks.fields import MAX_LORAS, WEIGHT_LIMIT
+from sdxl_gateway.api.asks.values import clean, finite, missing, wrong_type
+from sdxl_gateway.catalog.model_grammar import MAX_NAME_CHARS, split_part
+from sdxl_gateway.core.ask import LoraAsk
+from sdxl_gateway.core.errors import InvalidRequest
+
+NAME_KEYS = ("name", "lora", "lora_name", "model", "model_name", "path")
+WEIGHT_KEYS = ("weight", "scale", "strength", "strength_model", "lora_scale")
+TEXT_WEIGHT_KEYS = ("text_encoder_weight", "te_weight", "strength_clip")
+
+
+def read_loras(said: Any, param: str, ignored: list[str]) -> tuple[LoraAsk, ...]:
+    """The LoRAs asked for. Unknown keys of an entry go to `ignored`. Raises InvalidRequest naming the entry."""
+    entries = _entries(said, param)
+    if len(entries) > MAX_LORAS:
+        raise InvalidRequest(
+            f"Invalid '{param}': at most {MAX_LORAS} entries.", param=param, code="array_above_max_length"
+        )
+    return tuple(ask for index, entry in enumerate(entries) for ask in _asks(entry, f"{param}[{index}]", ignored))
+
+
+def with_default_weight(loras: tuple[LoraAsk, ...], weight: float | None) -> tuple[LoraAsk, ...]:
+    """The same LoRAs, those without a weight given `weight`."""
+    if weight is None:
+        return loras
+    return tuple(replace(lora, weight=weight) if lora.weight is None else lora for lora in loras)
+
+
+def _entries(said: Any, param: str) -> list[Any]:
+    if isinstance(said, str):
+        said = _from_text(said, param)
+    if isinstance(said, dict):
+        return [said] if any(key in said for key in NAME_KEYS) else _from_mapping(said)
+    if isinstance(said, list):
+        return said
+    raise wrong_type(param, "an array of LoRAs", said)
+
+
+def _from_mapping(said: dict[str, Any]) -> list[Any]:
+    """`{"watercolor": 0.8}`: names with their weights."""
+    return [{"name": name, "weight": weight} for name, weight in said.items()]
+
+
+def _from_text(said: str, param: str) -> Any:
+    """JSON when it looks like JSON, else names joined by `+`."""
+    if said.lstrip()[:1] not in ("[", "{"):
+        return [piece for piece in said.split("+") if piece.strip()]
+    try:
+        return json.loads(said)
+    except (ValueError, RecursionError):
+        raise InvalidRequest(f"Invalid '{param}': not valid JSON.", param=param, code="invalid_json") from None
+
+
+def _asks(entry: Any, param: str, ignored: list[str]) -> list[LoraAsk]:
+    if isinstance(entry, str):
+        return [_from_word(piece, param) for piece in entry.split("+")]
+    if isinstance(entry, dict):
+        return [_from_object(entry, param, ignored)]
+    raise wrong_type(param, "a string or an object", entry)
+
+
+def _from_word(said: str, param: str) -> LoraAsk:
+    part = split_part(_name(said, param), param=param)
+    return LoraAsk(_name(part.name, param), part.weight, param=param)
+
+
+def _from_object(entry: dict[str, Any], param: str, ignored: list[str]) -> LoraAsk:
+    said = {key: value for key, value in entry.items() if value is not None}
+    known = (*NAME_KEYS, *WEIGHT_KEYS, *TEXT_WEIGHT_KEYS)
+    ignored.extend(f"{param}.{key}" for key in said if key not in known)
+    key = next((key for key in NAME_KEYS if key in said), None)
+    if key is None:
+        raise missing(f"{param}.name")
+    if not isinstance(said[key], str):
+        raise wrong_type(f"{param}.{key}", "a string", said[key])
+    return LoraAsk(
+        _name(said[key], f"{param}.{key}"),
+        _weight(said, WEIGHT_KEYS, param),
+        _weight(said, TEXT_WEIGHT_KEYS, param),
+        param,
+    )
+
+
+def _name(said: str, param: str) -> str:
+    name = clean(said.strip(), param)
+    if not name:
+        raise missing(param)
+    if len(name) > MAX_NAME_CHARS:
+        raise InvalidRequest(
+            f"Invalid '{param}': a LoRA name has at most {MAX_NAME_CHARS} characters.",
+            param=param,
+            code="string_above_max_length",
+        )
+    return name
+
+
+def _weight(said: dict[str, Any], keys: tuple[str, ...], param: str) -> float | None:
+    key = next((key for key in keys if key in said), None)
+    if key is None or said[key] == "":
+        return None
+    weight, where = finite(said[key]), f"{param}.{key}"
+    if weight is None:
+        raise wrong_type(where, "a finite number", said[key])
+    if not -WEIGHT_LIMIT <= weight <= WEIGHT_LIMIT:
+        raise InvalidRequest(
+            f"Invalid '{where}': a LoRA weight lies between -{WEIGHT_LIMIT:g} and {WEIGHT_LIMIT:g}.", param=where
+        )
+    return weight

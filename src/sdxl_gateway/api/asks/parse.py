@@ -1,0 +1,221 @@
+"""Takes a body's fields, gives the Ask: types and static ranges are checked here, names are looked up later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sdxl_gateway.api.asks import values
+from sdxl_gateway.api.asks.fields import FORMATS, QUALITIES, Field, Kind, fields_of, wire_fields
+from sdxl_gateway.api.asks.loras import read_loras, with_default_weight
+from sdxl_gateway.api.asks.pictures import read_picture, read_pictures
+from sdxl_gateway.api.asks.sizes import checked_size, read_size
+from sdxl_gateway.config import Limits
+from sdxl_gateway.core.ask import Ask, LoraAsk, Operation, Upload
+from sdxl_gateway.core.errors import InvalidRequest
+
+MAX_FIELDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The operator's part in reading a request; `strict` refuses fields the table does not know."""
+
+    limits: Limits
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Pictures that came as parts of a form, read already."""
+
+    images: tuple[Upload, ...] = ()
+    mask: Upload | None = None
+
+
+NO_FILES = Files()
+
+
+def read_ask(
+    operation: Operation, body: Mapping[str, Any], rules: Rules, *, files: Files = NO_FILES, model: str | None = None
+) -> Ask:
+    """The Ask a body says; `model` is the name the address gave, for bodies that say none.
+
+    `body` holds JSON values or a form's texts; both are read by the same rules. Raises InvalidRequest, InvalidImage
+    or BodyTooLarge with the field's name as the caller wrote it.
+    """
+    said = _merged(body)
+    table = fields_of(wire_fields(rules.limits), operation)
+    reading = _Reading(operation, table, said, rules)
+    reading.find_unknown()
+    return reading.ask(files, model)
+
+
+def _merged(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Nulls dropped, a literal `extra_body` folded in; what is said outside it wins."""
+    said = {key: value for key, value in body.items() if value is not None}
+    extra = said.pop("extra_body", {})
+    if not isinstance(extra, dict):
+        raise values.wrong_type("extra_body", "an object", extra)
+    merged = {key: value for key, value in extra.items() if value is not None} | said
+    if len(merged) > MAX_FIELDS:
+        raise InvalidRequest(f"At most {MAX_FIELDS} fields are read.", code="too_many_fields")
+    return merged
+
+
+class _Reading:
+    """One body being read against the table of its operation."""
+
+    def __init__(self, operation: Operation, table: tuple[Field, ...], said: dict[str, Any], rules: Rules) -> None:
+        self._operation = operation
+        self._table = {field.name: field for field in table}
+        self._said = said
+        self._rules = rules
+        self._ignored: list[str] = []
+
+    def find_unknown(self) -> None:
+        """Note what will have no effect; refuse it when the server is strict."""
+        known = {word: field for field in self._table.values() for word in field.spellings}
+        for key in self._said:
+            if key == "markup" and self._operation is Operation.EDIT:
+                raise _unsupported(key, "A markup picture cannot steer this model; use 'mask'.")
+            if key in known and known[key].kind is not Kind.IGNORED:
+                continue
+            if key not in known and self._rules.strict:
+                raise _unknown(key)
+            self._ignored.append(key)
+
+    def ask(self, files: Files, model: str | None) -> Ask:
+        prompt = self._text("prompt") or ""
+        n, stream = self._integer("n"), self._flag("stream")
+        if stream and n is not None and n > 1:
+            raise InvalidRequest("Streaming is only supported with n=1.", param="n")
+        images, mask = self._images(files), self._mask(files)
+        partial_images, compression = self._integer("partial_images"), self._integer("output_compression")
+        seed = self._integer("seed")
+        loras = self._loras()
+        return Ask(
+            operation=self._operation,
+            prompt=prompt,
+            model=self._text("model") or model,
+            n=1 if n is None else n,
+            size=self._size(),
+            quality=QUALITIES[self._choice("quality") or "auto"],
+            background=self._background(),
+            response_format=self._choice("response_format"),
+            output_format=self._output_format(),
+            output_compression=100 if compression is None else compression,
+            stream=stream,
+            partial_images=(partial_images or 0) if stream else 0,
+            user=self._text("safety_identifier"),
+            seed=None if seed == -1 else seed,
+            negative_prompt=self._text("negative_prompt"),
+            steps=self._integer("steps"),
+            guidance_scale=self._number("guidance_scale"),
+            sampler=self._text("sampler") or None,
+            strength=self._number("strength"),
+            loras=loras,
+            images=images,
+            mask=mask,
+            ignored=tuple(self._ignored),
+        )
+
+    def _find(self, name: str) -> tuple[Field, Any, str] | None:
+        """The field's row, its value and the first spelling that says something; None when there is none."""
+        field = self._table.get(name)
+        if field is None:
+            return None
+        said = [word for word in field.spellings if word in self._said]
+        spelling = next((word for word in said if self._said[word] != ""), said[0] if said else None)
+        value = self._said[spelling] if spelling is not None else None
+        if self._operation in field.required and (value is None or (isinstance(value, str) and not value.strip())):
+            raise values.missing(spelling or field.name)
+        return None if spelling is None else (field, value, spelling)
+
+    def _text(self, name: str) -> str | None:
+        found = self._find(name)
+        return values.text(*found) if found else None
+
+    def _choice(self, name: str) -> str | None:
+        found = self._find(name)
+        if not found or found[1] == "":
+            return None
+        return values.choice(*found)
+
+    def _flag(self, name: str) -> bool:
+        found = self._find(name)
+        return found is not None and found[1] != "" and values.flag(found[1], found[2])
+
+    def _integer(self, name: str) -> int | None:
+        found = self._find(name)
+        return None if not found or found[1] == "" else values.integer(*found)
+
+    def _number(self, name: str) -> float | None:
+        found = self._find(name)
+        return None if not found or found[1] == "" else values.number(*found)
+
+    def _size(self) -> str | None:
+        said, width, height = self._text("size"), self._integer("width"), self._integer("height")
+        if said:
+            return read_size(said)
+        if width is None and height is None:
+            return None
+        if width is None or height is None:
+            raise values.missing("width" if width is None else "height")
+        return checked_size(width, height)
+
+    def _background(self) -> str | None:
+        word = self._choice("background")
+        if word == "transparent":
+            raise InvalidRequest(
+                "Transparent background is not supported: this model paints opaque pictures.", param="background"
+            )
+        return None if word == "auto" else word
+
+    def _output_format(self) -> str:
+        found = self._find("output_format")
+        if found and isinstance(found[1], str) and found[1].strip().lower() in ("gif", "svg"):
+            raise InvalidRequest(
+                f"'{found[1].strip().lower()}' pictures cannot be made here. Supported values are: 'png', 'jpeg', "
+                "'webp'.",
+                param="output_format",
+            )
+        return FORMATS[self._choice("output_format") or "png"]
+
+    def _loras(self) -> tuple[LoraAsk, ...]:
+        found, default = self._find("loras"), self._number("lora_scale")
+        if found is None or found[1] == "":
+            if default is not None:
+                self._ignored.append("lora_scale")
+            return ()
+        before = len(self._ignored)
+        loras = read_loras(found[1], found[2], self._ignored)
+        if self._rules.strict and len(self._ignored) > before:
+            raise _unknown(self._ignored[before])
+        return with_default_weight(loras, default)
+
+    def _images(self, files: Files) -> tuple[Upload, ...]:
+        if files.images or "image" not in self._table:
+            return files.images
+        found = self._find("image")
+        return read_pictures(found[1], found[2], self._rules.limits.max_image_bytes) if found else ()
+
+    def _mask(self, files: Files) -> Upload | None:
+        if "mask" not in self._table:
+            return None
+        if files.mask is not None:
+            return files.mask
+        found = self._find("mask")
+        if not found or found[1] == "":
+            return None
+        return read_picture(found[1], "mask", self._rules.limits.max_image_bytes)
+
+
+def _unsupported(param: str, reason: str) -> InvalidRequest:
+    return InvalidRequest(reason, param=param, code="unsupported_parameter")
+
+
+def _unknown(key: str) -> InvalidRequest:
+    word = key[:100].encode("utf-8", "backslashreplace").decode("utf-8")
+    return InvalidRequest(f"Unknown parameter: '{word}'.", param=word, code="unknown_parameter")

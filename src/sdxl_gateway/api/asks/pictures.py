@@ -1,0 +1,112 @@
+"""Takes pictures in every shape clients send (file, data URL, base64, reference object), gives Uploads of raw bytes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import Any
+
+from sdxl_gateway.api.asks.fields import MAX_IMAGES
+from sdxl_gateway.api.asks.values import missing, wrong_type
+from sdxl_gateway.core.ask import Upload
+from sdxl_gateway.core.errors import BodyTooLarge, InvalidImage, InvalidRequest
+
+_DATA_URL = re.compile(r"data:[^,;]{0,100}(;[^,;]{0,100})*;base64,", re.IGNORECASE)
+_SPACE = re.compile(r"\s+")
+_OBJECT_KEYS = ("image_url", "file_id", "url", "b64_json", "type", "detail")
+
+
+def picture_kind(data: bytes) -> str | None:
+    """ "png", "jpeg" or "webp" by the first bytes; None for anything else."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    return "webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
+
+
+def upload(data: bytes, param: str, max_bytes: int) -> Upload:
+    """The bytes under their field's name. Raises InvalidImage or BodyTooLarge naming that field."""
+    if not data:
+        raise InvalidImage(f"Invalid file '{param}': the file is empty.", param=param, code="empty_image_file")
+    if len(data) > max_bytes:
+        raise too_large(param, max_bytes)
+    if picture_kind(data) is None:
+        raise InvalidImage(f"Invalid image file '{param}'. Supported formats are PNG, JPEG and WebP.", param=param)
+    return Upload(param, data)
+
+
+def too_large(param: str, max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(
+        f"Invalid file '{param}': an image has at most {max_bytes} bytes.", param=param, code="image_file_too_large"
+    )
+
+
+def read_pictures(said: Any, param: str, max_bytes: int) -> tuple[Upload, ...]:
+    """The pictures of a JSON body's `images` or `image`: one reference or up to 16."""
+    if not isinstance(said, list):
+        return (read_picture(said, param, max_bytes),)
+    if not said:
+        raise missing(param)
+    if len(said) > MAX_IMAGES:
+        raise too_many(param)
+    return tuple(read_picture(one, f"{param}[{index}]", max_bytes) for index, one in enumerate(said))
+
+
+def too_many(param: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"Invalid '{param}': at most {MAX_IMAGES} images.", param=param, code="array_above_max_length"
+    )
+
+
+def read_picture(said: Any, param: str, max_bytes: int) -> Upload:
+    """A data URL, base64 text, or an object holding one. Raises InvalidRequest naming where it stood."""
+    if isinstance(said, str):
+        return upload(decoded(said, param, max_bytes), param, max_bytes)
+    if not isinstance(said, dict):
+        raise wrong_type(param, "an image reference", said)
+    given = {key: value for key, value in said.items() if value is not None}
+    _check_keys(given, param)
+    key = next((key for key in ("image_url", "url", "b64_json") if key in given), None)
+    if key is None:
+        raise missing(f"{param}.image_url")
+    inner = given[key]
+    if isinstance(inner, dict):
+        inner = inner.get("url")
+    if not isinstance(inner, str):
+        raise wrong_type(f"{param}.{key}", "a string", inner)
+    where = f"{param}.{key}"
+    return upload(decoded(inner, where, max_bytes), where, max_bytes)
+
+
+def _check_keys(given: dict[str, Any], param: str) -> None:
+    if "file_id" in given:
+        raise InvalidRequest(
+            "This server keeps no files: send the image as a data URL in 'image_url'.",
+            param=f"{param}.file_id",
+            code="unsupported_parameter",
+        )
+    for key in given:
+        if key not in _OBJECT_KEYS:
+            raise InvalidRequest("Unknown key in an image reference.", param=param, code="unknown_parameter")
+
+
+def decoded(said: str, param: str, max_bytes: int) -> bytes:
+    """The bytes of a data URL or of plain base64."""
+    if re.match(r"\s*[a-z][a-z0-9+.-]*://", said[:40], re.IGNORECASE):
+        raise InvalidRequest(
+            "Images are not fetched from addresses here: send the image itself as a data URL.",
+            param=param,
+            code="invalid_image_url",
+        )
+    payload = said[match.end() :] if (match := _DATA_URL.match(said)) else said
+    if len(payload) > max_bytes * 3 // 2 + 1024:
+        raise too_large(param, max_bytes)
+    packed = _SPACE.sub("", payload)
+    try:
+        return base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidImage(
+            f"Invalid '{param}': neither a base64 data URL nor base64.", param=param, code="invalid_base64_image"
+        ) from None

@@ -1,0 +1,131 @@
+"""Takes one value as it came (JSON, or a form's text), gives it typed and within its field's bounds, or refuses it."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from sdxl_gateway.api.asks.fields import Field
+from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.core.text import shown
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,20}(\.0{1,20})?")
+_NUMBER = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+_TYPE_NAMES = {
+    str: "a string",
+    bool: "a boolean",
+    int: "an integer",
+    float: "a number",
+    list: "an array",
+    dict: "an object",
+}
+
+
+def wrong_type(param: str, expected: str, value: Any) -> InvalidRequest:
+    got = _TYPE_NAMES.get(type(value), "another type")
+    return InvalidRequest(
+        f"Invalid type for '{param}': expected {expected}, but got {got} instead.", param=param, code="invalid_type"
+    )
+
+
+def missing(param: str) -> InvalidRequest:
+    return InvalidRequest(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+
+
+def text(field: Field, value: Any, param: str) -> str:
+    """A string that can be shown, encoded and stored: no NUL, no lone surrogates, not too long."""
+    if not isinstance(value, str):
+        raise wrong_type(param, "a string", value)
+    if len(value) > field.max_chars:
+        raise InvalidRequest(
+            f"Invalid '{param}': string too long. Expected a string with maximum length {field.max_chars}, "
+            f"but got a string with length {len(value)} instead.",
+            param=param,
+            code="string_above_max_length",
+        )
+    return clean(value, param)
+
+
+def clean(value: str, param: str) -> str:
+    """The string itself. Raises InvalidRequest when it holds a NUL or half a character."""
+    if "\0" in value or any(0xD800 <= ord(char) <= 0xDFFF for char in value):
+        raise InvalidRequest(f"Invalid '{param}': the text holds characters that are no text.", param=param)
+    return value
+
+
+def choice(field: Field, value: Any, param: str) -> str:
+    if not isinstance(value, str):
+        raise wrong_type(param, "a string", value)
+    word = value.strip().lower()
+    if word not in field.choices:
+        known = ", ".join(f"'{one}'" for one in field.choices)
+        raise InvalidRequest(f"Invalid value: {shown(value)}. Supported values are: {known}.", param=param)
+    return word
+
+
+def flag(value: Any, param: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    found = _FLAGS.get(value.strip().lower()) if isinstance(value, str) else None
+    if isinstance(value, int) and value in (0, 1):
+        return bool(value)
+    if found is None:
+        raise wrong_type(param, "a boolean", value)
+    return found
+
+
+def integer(field: Field, value: Any, param: str) -> int:
+    whole = _whole(value)
+    if whole is None:
+        raise wrong_type(param, "an integer", value)
+    _check_range(field, whole, param, "integer")
+    return whole
+
+
+def number(field: Field, value: Any, param: str) -> float:
+    """A finite float within the field's bounds."""
+    found = finite(value)
+    if found is None:
+        raise wrong_type(param, "a finite number", value)
+    _check_range(field, found, param, "decimal")
+    return found
+
+
+def finite(value: Any) -> float | None:
+    """The number that was said, as a number or as text; None for what is no finite number."""
+    if isinstance(value, str):
+        value = float(value) if _NUMBER.fullmatch(value.strip()) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, str):
+        return int(value.strip().split(".")[0]) if _INTEGER.fullmatch(value.strip()) else None
+    if isinstance(value, float):
+        return int(value) if math.isfinite(value) and value == int(value) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _check_range(field: Field, value: float, param: str, kind: str) -> None:
+    # Written so that whatever does not compare fails.
+    if field.low is not None and not field.low <= value:
+        raise _outside(param, kind, "below_min", f"a value >= {field.low:.17g}", value)
+    if field.high is not None and not value <= field.high:
+        raise _outside(param, kind, "above_max", f"a value <= {field.high:.17g}", value)
+
+
+def _outside(param: str, kind: str, side: str, expected: str, value: float) -> InvalidRequest:
+    got = str(value) if abs(value) < 1e18 else "a far larger one"
+    return InvalidRequest(
+        f"Invalid '{param}': {kind} {side.replace('_', ' ')} value. Expected {expected}, but got {got} instead.",
+        param=param,
+        code=f"{kind}_{side}_value",
+    )

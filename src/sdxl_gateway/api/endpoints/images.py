@@ -1,0 +1,95 @@
+"""The three routes that paint: read the Ask, let the gateway paint it, answer whole or as a stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sdxl_gateway.api.asks.body import ask_of
+from sdxl_gateway.api.asks.parse import Rules
+from sdxl_gateway.api.http.context import Visit, visit_of
+from sdxl_gateway.api.http.disconnect import close, while_connected
+from sdxl_gateway.api.replies.images import Outcome, ignored_header, reply, warning_header
+from sdxl_gateway.api.replies.stream import PaintingStream
+from sdxl_gateway.api.services import World
+from sdxl_gateway.core.ask import Ask, Operation
+from sdxl_gateway.core.errors import EngineFault
+from sdxl_gateway.gateway.paint import Accepted, Done, Item, Presented
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def paint_endpoint(world: World, operation: Operation) -> Endpoint:
+    """The route of one operation."""
+    rules = Rules(world.settings.limits, world.settings.server.strict)
+
+    async def paint(request: Request) -> Response:
+        visit = visit_of(request.scope)
+        ask = await ask_of(request, operation, rules)
+        visit.model, visit.ignored = ask.model or "", ask.ignored
+        items = world.gateway.paint(ask, replace(visit.caller, base_url=_base_url(request, world)))
+        if ask.stream:
+            return await _streamed(world, request, ask, items)
+        return await _whole(request, ask, items, visit)
+
+    return paint
+
+
+def _base_url(request: Request, world: World) -> str:
+    return (world.settings.server.public_base_url or str(request.base_url)).rstrip("/")
+
+
+async def _whole(request: Request, ask: Ask, items: AsyncIterator[Item], visit: Visit) -> Response:
+    outcome = await while_connected(request.receive, _gathered(items))
+    body = await asyncio.to_thread(reply, outcome)
+    headers = ignored_header(ask) | warning_header(outcome.done)
+    headers["openai-processing-ms"] = str(round(visit.seconds * 1000))
+    return Response(body, media_type="application/json", headers=headers)
+
+
+async def _streamed(world: World, request: Request, ask: Ask, items: AsyncIterator[Item]) -> Response:
+    """Refusals come as plain HTTP errors; from the first item on, everything is told in the stream."""
+    accepted = await while_connected(request.receive, _first(items))
+    return PaintingStream(
+        ask.operation,
+        accepted,
+        items,
+        headers=ignored_header(ask),
+        ping_seconds=world.ping_seconds,
+        grace_seconds=world.settings.server.shutdown_grace_seconds,
+    )
+
+
+async def _first(items: AsyncIterator[Item]) -> Accepted:
+    try:
+        first = await anext(items, None)
+        if not isinstance(first, Accepted):
+            raise EngineFault("No picture came out.")
+    except BaseException:
+        await close(items)
+        raise
+    return first
+
+
+async def _gathered(items: AsyncIterator[Item]) -> Outcome:
+    """All items of one request. The iterator is closed however this ends."""
+    accepted: Accepted | None = None
+    done: Done | None = None
+    presented: list[Presented] = []
+    try:
+        async for item in items:
+            if isinstance(item, Accepted):
+                accepted = item
+            elif isinstance(item, Presented):
+                presented.append(item)
+            elif isinstance(item, Done):
+                done = item
+    finally:
+        await close(items)
+    if accepted is None or done is None:
+        raise EngineFault("No picture came out.")
+    return Outcome(accepted, tuple(presented), done)

@@ -1,0 +1,68 @@
+"""The LoRA shelf over HTTP: look at it, put a file on it, take one off; changing it needs an admin key."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from sdxl_gateway.api.asks.lora_upload import read_upload
+from sdxl_gateway.api.endpoints.images import Endpoint
+from sdxl_gateway.api.http.context import visit_of
+from sdxl_gateway.api.services import World
+from sdxl_gateway.core.errors import BodyTooLarge, Forbidden
+
+
+def list_endpoint(world: World) -> Endpoint:
+    async def list_loras(_: Request) -> Response:
+        shelf = world.gateway.shelf
+        body = {"object": "list", "data": shelf.loras(), "problems": shelf.lora_problems(), "has_more": False}
+        return JSONResponse(body)
+
+    return list_loras
+
+
+def one_endpoint(world: World) -> Endpoint:
+    async def one_lora(request: Request) -> Response:
+        return JSONResponse(await world.gateway.shelf.lora(request.path_params["name"]))
+
+    return one_lora
+
+
+def remove_endpoint(world: World) -> Endpoint:
+    async def remove_lora(request: Request) -> Response:
+        _require_admin(request)
+        name = request.path_params["name"]
+        await world.gateway.shelf.remove_lora(name)
+        return JSONResponse({"id": name, "object": "lora", "deleted": True})
+
+    return remove_lora
+
+
+def add_endpoint(world: World) -> Endpoint:
+    """POST of a form (`name`, `replace`, then `file`) or of the bare file with `?name=`; never held whole."""
+    max_bytes = world.settings.loras.max_file_bytes
+
+    async def add_lora(request: Request) -> Response:
+        _require_admin(request)
+        name, replace, data = await read_upload(request)
+        await world.gateway.shelf.add_lora(name, _capped(data, max_bytes), replace)
+        return JSONResponse(await world.gateway.shelf.lora(name), 201)
+
+    return add_lora
+
+
+async def _capped(data: AsyncIterator[bytes], max_bytes: int) -> AsyncIterator[bytes]:
+    seen = 0
+    async for chunk in data:
+        seen += len(chunk)
+        if seen > max_bytes:
+            raise BodyTooLarge(f"A LoRA file has at most {max_bytes} bytes.", param="file")
+        if chunk:
+            yield chunk
+
+
+def _require_admin(request: Request) -> None:
+    if not visit_of(request.scope).caller.admin:
+        raise Forbidden("This needs an admin key; the operator sets auth.admin_keys.")

@@ -1,0 +1,1 @@
+"""What any HTTP server needs: keys, body limits, timeouts, forms, errors."""

@@ -1,0 +1,157 @@
+"""Takes an error of the house, gives its HTTP answer; the one place where classes meet status codes."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
+
+from sdxl_gateway.api.http.context import visit_of
+from sdxl_gateway.core import errors as e
+from sdxl_gateway.core.text import shown
+
+MAX_RETRY_SECONDS = 120.0
+REALM = 'Bearer realm="sdxl-gateway"'
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`retry` False tells clients that repeating cannot help; None leaves the choice to their own rule."""
+
+    status: int
+    type: str
+    retry: bool | None = None
+
+
+TABLE: dict[type[e.GatewayError], Answer] = {
+    e.InvalidRequest: Answer(400, "invalid_request_error"),
+    e.InvalidImage: Answer(400, "image_generation_user_error"),
+    e.AdapterRefused: Answer(400, "invalid_request_error"),
+    e.Unauthenticated: Answer(401, "invalid_request_error"),
+    e.Forbidden: Answer(403, "permission_error"),
+    e.ModelNotFound: Answer(404, "invalid_request_error"),
+    e.NotFound: Answer(404, "invalid_request_error"),
+    e.MethodNotAllowed: Answer(405, "invalid_request_error"),
+    e.BodyTooSlow: Answer(408, "invalid_request_error"),
+    e.Gone: Answer(410, "invalid_request_error"),
+    e.BodyTooLarge: Answer(413, "invalid_request_error"),
+    e.UnsupportedMedia: Answer(415, "invalid_request_error"),
+    e.Refusal: Answer(400, "invalid_request_error"),
+    e.Busy: Answer(429, "rate_limit_error"),
+    e.Cancelled: Answer(499, "invalid_request_error"),
+    e.NotFinite: Answer(500, "server_error", retry=False),
+    e.EngineFault: Answer(500, "server_error"),
+    e.Unavailable: Answer(503, "service_unavailable_error"),
+    e.DeadlineExceeded: Answer(504, "server_error"),
+    e.DoesNotFit: Answer(507, "server_error", retry=False),
+    e.GatewayError: Answer(500, "server_error"),
+}
+# The rest of the body may still be on its way: the connection cannot carry another request.
+CLOSING = (408, 413)
+
+
+def answer_for(error: e.GatewayError) -> Answer:
+    """The row of the nearest class."""
+    return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
+
+
+def error_body(error: e.GatewayError) -> dict[str, Any]:
+    """OpenAI's shape, all four keys present."""
+    inner = {
+        "message": error.message,
+        "type": answer_for(error).type,
+        "param": error.param,
+        "code": error.code,
+    }
+    return {"error": inner}
+
+
+def error_headers(error: e.GatewayError) -> dict[str, str]:
+    """What tells a client whether and when to come back."""
+    answer = answer_for(error)
+    headers: dict[str, str] = {}
+    if error.retry_after_seconds is not None:
+        headers |= retry_headers(error.retry_after_seconds)
+    if answer.retry is not None:
+        headers["x-should-retry"] = "true" if answer.retry else "false"
+    if answer.status == 401:
+        headers["www-authenticate"] = REALM
+    if answer.status in CLOSING:
+        headers["connection"] = "close"
+    return headers
+
+
+def retry_headers(seconds: float) -> dict[str, str]:
+    """`retry-after` in whole seconds and in milliseconds; clients give up entirely above 120 s, so that is the most."""
+    wait = min(max(seconds, 0.001), MAX_RETRY_SECONDS) if math.isfinite(seconds) else MAX_RETRY_SECONDS
+    return {"retry-after": str(math.ceil(wait)), "retry-after-ms": str(math.ceil(wait * 1000))}
+
+
+def error_response(error: e.GatewayError, headers: dict[str, str] | None = None) -> JSONResponse:
+    status = answer_for(error).status
+    return JSONResponse(_printable(error_body(error)), status, headers=error_headers(error) | (headers or {}))
+
+
+def refusing(scope: Scope, error: e.GatewayError, headers: dict[str, str] | None = None) -> JSONResponse:
+    """The answer to this request, noted in its visit."""
+    visit_of(scope).error = error
+    return error_response(error, headers)
+
+
+def refusal_code(error: e.GatewayError | None) -> str | None:
+    """Why a request was turned away, out of the fixed set of this server's codes; None for whatever else went wrong."""
+    if not isinstance(error, e.Refusal | e.Busy):
+        return None
+    return error.code or re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
+
+
+def _printable(body: dict[str, Any]) -> dict[str, Any]:
+    """Lone surrogates cannot be encoded; they are shown escaped."""
+    return {
+        "error": {
+            key: value.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(value, str) else value
+            for key, value in body["error"].items()
+        }
+    }
+
+
+async def on_gateway_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, e.GatewayError):
+        raise error
+    return refusing(request.scope, error)
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """Unknown routes and verbs in OpenAI's words; other statuses of the framework without its text."""
+    if not isinstance(error, HTTPException):
+        raise error
+    if error.status_code == 405:
+        allow = (error.headers or {}).get("Allow", "")
+        known = e.MethodNotAllowed(f"Not allowed to {request.method} on {_place(request)}. Allowed: {allow}.")
+        return refusing(request.scope, known, {"allow": allow})
+    if error.status_code == 404:
+        lost = e.NotFound(f"Invalid URL ({request.method} {_place(request)}).{_hint(request)}")
+        return refusing(request.scope, lost)
+    return refusing(request.scope, e.InvalidRequest("The request could not be understood."))
+
+
+def unexpected() -> JSONResponse:
+    """The last resort: nothing of what went wrong leaves the house."""
+    return error_response(e.EngineFault("The server had an error while processing your request.", code="server_error"))
+
+
+def _place(request: Request) -> str:
+    return shown(str(request.scope.get("path", "")))[1:-1]
+
+
+def _hint(request: Request) -> str:
+    path = str(request.scope.get("path", ""))
+    if "/v1/v1/" in path:
+        return " The path holds /v1 twice; give the client a base URL that ends in one /v1."
+    return " This server offers /v1/images/generations, /v1/images/edits, /v1/models and /v1/loras; see /openapi.json."

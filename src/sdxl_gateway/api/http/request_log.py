@@ -1,0 +1,68 @@
+"""Names every request, tells how it went, and answers what nothing else answered."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sdxl_gateway.api.http.context import Visit, begin_visit
+from sdxl_gateway.api.http.errors import refusal_code, unexpected
+from sdxl_gateway.core.events import RequestAnswered
+
+log = logging.getLogger(__name__)
+
+
+class RequestLogMiddleware:
+    """Names each request, tells how it went, and answers what nothing else answered."""
+
+    def __init__(self, app: ASGIApp, on_request: Callable[[RequestAnswered], None]) -> None:
+        self._app = app
+        self._on_request = on_request
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        visit, status, sent_bytes = begin_visit(scope), 499, 0
+
+        async def signed(message: Message) -> None:
+            nonlocal status, sent_bytes
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = visit.request_id
+            await send(message)
+            sent_bytes += len(message.get("body", b""))
+
+        try:
+            await self._app(scope, receive, signed)
+        except ClientDisconnect:
+            log.debug("the client of %s went away", visit.request_id)
+        except Exception:
+            log.exception("request %s ended in an unexpected error", visit.request_id)
+            if status != 499:
+                raise
+            await unexpected()(scope, receive, signed)
+        finally:
+            self._on_request(_answered(scope, visit, status, sent_bytes))
+
+
+def _answered(scope: Scope, visit: Visit, status: int, sent_bytes: int) -> RequestAnswered:
+    headers = dict(scope["headers"])
+    retry = headers.get(b"x-stainless-retry-count", b"0")
+    return RequestAnswered(
+        operation=visit.operation,
+        model=visit.model,
+        status=status,
+        seconds=visit.seconds,
+        retry_count=int(retry) if retry.isdigit() and len(retry) < 4 else 0,
+        request_id=visit.request_id,
+        tenant=visit.caller.tenant,
+        ignored=visit.ignored,
+        painting=visit.paints,
+        refused=refusal_code(visit.error) if visit.paints else None,
+        response_bytes=sent_bytes,
+    )

@@ -1,0 +1,1 @@
+"""The OpenAPI document, made of what the parser reads and the replies hold."""

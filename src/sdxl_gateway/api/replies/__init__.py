@@ -1,0 +1,1 @@
+"""What the gateway gave becomes JSON, or events of a stream."""

@@ -1,0 +1,74 @@
+"""Takes the gateway's items, gives OpenAI's events as they come; closing the connection closes the iterator."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import anyio
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.types import Receive, Scope, Send
+
+from sdxl_gateway.api.http.disconnect import close
+from sdxl_gateway.api.replies.images import Outcome, completed_event, error_event, partial_event
+from sdxl_gateway.core.ask import Operation
+from sdxl_gateway.core.errors import EngineFault, GatewayError
+from sdxl_gateway.gateway.paint import Accepted, Done, Item, Partial, Presented
+
+log = logging.getLogger(__name__)
+
+LAST_WORDS_SECONDS = 2.0
+"""After a closing server's grace: for what is then said to those who still wait."""
+
+
+class PaintingStream(EventSourceResponse):
+    """A stream of one picture's life. Headers leave at once, comments keep proxies awake while it is painted."""
+
+    def __init__(
+        self,
+        operation: Operation,
+        accepted: Accepted,
+        items: AsyncIterator[Item],
+        *,
+        headers: dict[str, str],
+        ping_seconds: float,
+        grace_seconds: float,
+    ) -> None:
+        self._items = items
+        super().__init__(
+            told(operation, accepted, items),
+            headers=headers,
+            ping=ping_seconds,
+            sep="\n",
+            ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
+            # A closing server lets pictures that are nearly done come out.
+            shutdown_event=anyio.Event(),
+            shutdown_grace_period=grace_seconds + LAST_WORDS_SECONDS,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            # Also when the connection broke before the first event was asked for.
+            await close(self._items)
+
+
+async def told(operation: Operation, accepted: Accepted, items: AsyncIterator[Item]) -> AsyncIterator[bytes]:
+    """Frames: partial images, then `completed` or one `error`."""
+    presented: list[Presented] = []
+    try:
+        async for item in items:
+            if isinstance(item, Partial):
+                yield await asyncio.to_thread(partial_event, operation, item, accepted)
+            elif isinstance(item, Presented):
+                presented.append(item)
+            elif isinstance(item, Done):
+                outcome = Outcome(accepted, tuple(presented), item)
+                yield await asyncio.to_thread(completed_event, operation, outcome)
+    except GatewayError as error:
+        yield error_event(error)
+    except Exception:
+        log.exception("a stream ended in an unexpected error")
+        yield error_event(EngineFault("The server had an error while processing your request.", code="server_error"))

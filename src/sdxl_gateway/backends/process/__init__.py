@@ -1,0 +1,1 @@
+"""Jobs run in supervised engine processes of this machine."""

@@ -1,0 +1,1 @@
+"""What lies in the LoRA folder: listed, watched, named, uploaded, and copied before it is used."""

@@ -1,0 +1,242 @@
+"""Takes the LoRA folder's settings, gives the LoRAs that can be named: list, find, admit, add and remove."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry
+from sdxl_gateway.catalog.lora_folder.copies import keep_copy, store_path
+from sdxl_gateway.catalog.lora_folder.lookup import NameTable
+from sdxl_gateway.catalog.lora_folder.scan import (
+    AdapterEntry,
+    Problem,
+    ScanLimits,
+    Seen,
+    Signature,
+    check_inside,
+    read_entry,
+    read_source_header,
+    scan_folder,
+    signature_of,
+)
+from sdxl_gateway.catalog.lora_folder.scan_cache import load_index, save_index
+from sdxl_gateway.catalog.lora_folder.upload import remove_source, save_upload
+from sdxl_gateway.catalog.lora_folder.watch import changes
+from sdxl_gateway.catalog.lora_format.plan import plan_adapter
+from sdxl_gateway.catalog.lora_format.report import AdapterReport, make_report
+from sdxl_gateway.catalog.model_grammar import not_found
+from sdxl_gateway.catalog.safetensors_header import read_header
+from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound
+from sdxl_gateway.core.text import shown
+
+MAX_REMEMBERED_ADMISSIONS = 4096
+MAX_NAMES_COMPARED = 1000
+"""Finding the nearest name compares each letter by letter: not for whole libraries."""
+
+
+class LoraSettings(Protocol):
+    """What is read of the `[loras]` section."""
+
+    @property
+    def directory(self) -> Path: ...
+    @property
+    def max_file_bytes(self) -> int: ...
+    @property
+    def max_header_bytes(self) -> int: ...
+    @property
+    def max_tensors(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AdmittedAdapter:
+    """A LoRA that fits the checkpoint and whose copy lies in the store under `digest`."""
+
+    digest: str
+    entry: AdapterEntry
+    report: AdapterReport
+
+
+class AdapterCatalog:
+    """The LoRAs in one folder, by name. Names are looked up in a table and never joined to a path."""
+
+    def __init__(self, settings: LoraSettings, data_directory: Path) -> None:
+        self._root = settings.directory
+        self._data_directory = data_directory
+        self._limits = ScanLimits(settings.max_file_bytes, settings.max_header_bytes, settings.max_tensors)
+        self._seen: Mapping[str, Seen] | None = None
+        self._problems: tuple[Problem, ...] = ()
+        self._table = NameTable(())
+        self._scanning = asyncio.Lock()
+        self._admissions: OrderedDict[tuple[str, Signature, str], asyncio.Task[AdmittedAdapter]] = OrderedDict()
+
+    def list(self) -> list[AdapterEntry]:
+        """All usable LoRAs, by name."""
+        return self._table.entries()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Everything in the folder that is no model, and why; side-cars with unknown keys too."""
+        return self._problems
+
+    def find(self, name: str) -> AdapterEntry:
+        """The LoRA of that name: its path below the folder, or its last part alone where only one has it.
+
+        Upper and lower case are one, unless two files differ by nothing else. Raises ModelNotFound, or
+        AdapterRefused for a file that is there and broken.
+        """
+        found = self._table.find(name)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            choices = " or ".join(f"'{entry.name}'" for entry in found[:3])
+            raise ModelNotFound(f"The LoRA {shown(name)} could be {choices}.")
+        self._refuse_if_broken(name)
+        names = [entry.name for entry in self.list()] if len(self.list()) <= MAX_NAMES_COMPARED else []
+        raise not_found(name, names)
+
+    def _refuse_if_broken(self, name: str) -> None:
+        """A file that lies there and cannot be used is told apart from one that does not exist."""
+        for problem in self._problems:
+            if problem.name.casefold() == name.casefold():
+                raise AdapterRefused(problem.message)
+
+    def scan(self) -> None:
+        """Looks at the folder; files that did not change are not read again, not even after a restart."""
+        self._publish(self._scanned())
+
+    async def refresh(self) -> None:
+        """As `scan`, off the event loop."""
+        async with self._scanning:
+            self._publish(await asyncio.to_thread(self._scanned))
+
+    async def watch(self) -> None:
+        """Refreshes whenever something in the folder changes; runs until cancelled."""
+        await self.refresh()
+        async for _ in changes(self._root, lambda: bool(self.problems)):
+            await self.refresh()
+
+    def _scanned(self) -> Mapping[str, Seen]:
+        before = self._seen if self._seen is not None else load_index(self._data_directory, self._root)
+        seen = scan_folder(self._root, before, self._limits)
+        if seen != before:
+            save_index(self._data_directory, self._root, seen)
+        return seen
+
+    def _publish(self, seen: Mapping[str, Seen]) -> None:
+        entries: dict[str, AdapterEntry] = {}
+        problems = [problem for found in seen.values() for problem in found.problems]
+        for place, found in seen.items():
+            if found.entry is not None and entries.setdefault(found.entry.name, found.entry) is not found.entry:
+                message = "Another LoRA has the same name; rename one of them."
+                problems.append(Problem(found.entry.name, message, place, "duplicate_name"))
+        self._seen, self._problems = seen, tuple(problems)
+        self._table = NameTable(entries.values())
+
+    async def admit(self, name: str, checkpoint: CheckpointEntry) -> AdmittedAdapter:
+        """The LoRA of that name, checked against the checkpoint and copied into the store.
+
+        Asking again is cheap until the file changes. Raises ModelNotFound or AdapterRefused.
+        """
+        entry = await asyncio.to_thread(self._current, self.find(name))
+        key = (entry.name, entry.signature, checkpoint.digest)
+        task = self._admissions.get(key)
+        if task is None or _is_stale(task, self._data_directory):
+            task = asyncio.create_task(asyncio.to_thread(self._admit, entry, checkpoint))
+            self._remember(key, task)
+        self._admissions.move_to_end(key)
+        # One caller that goes away must not take the admission from the others who wait for it.
+        return await asyncio.shield(task)
+
+    def _remember(self, key: tuple[str, Signature, str], task: asyncio.Task[AdmittedAdapter]) -> None:
+        task.add_done_callback(_look_at_error)
+        self._admissions[key] = task
+        while len(self._admissions) > MAX_REMEMBERED_ADMISSIONS:
+            self._admissions.popitem(last=False)
+
+    def _current(self, entry: AdapterEntry) -> AdapterEntry:
+        """The entry as the file is now, which may be newer than the last look at the folder."""
+        try:
+            signature = signature_of(entry.path)
+        except AdapterRefused as error:
+            raise ModelNotFound(f"The LoRA {shown(entry.name)} is not there any more.") from error
+        if signature == entry.signature:
+            return entry
+        return read_entry(entry.path, entry.name, signature, self._limits)[0]
+
+    def _admit(self, entry: AdapterEntry, checkpoint: CheckpointEntry) -> AdmittedAdapter:
+        limits = self._limits
+        check_inside(self._root, entry.path)
+        header = read_source_header(entry.path, limits)
+        plan = plan_adapter(header, checkpoint.shapes)
+        digest = keep_copy(
+            entry.path.resolve(),
+            self._data_directory,
+            max_bytes=limits.max_file_bytes,
+            max_header_bytes=limits.max_header_bytes,
+            max_tensors=limits.max_tensors,
+        )
+        copied = read_header(
+            store_path(self._data_directory, digest),
+            max_header_bytes=limits.max_header_bytes,
+            max_tensors=limits.max_tensors,
+        )
+        if copied.tensors != header.tensors:
+            raise AdapterRefused("The file changed while it was being read; try again.")
+        return AdmittedAdapter(digest, entry, make_report(plan, copied, trigger_words=entry.defaults.trigger_words))
+
+    async def add(
+        self,
+        name: str,
+        content: bytes | AsyncIterable[bytes],
+        *,
+        checkpoint: CheckpointEntry | None = None,
+        replace: bool = False,
+    ) -> AdapterEntry:
+        """Puts a new file into the folder, whole and checked, or not at all.
+
+        Raises InvalidRequest for a name that cannot be or is taken, BodyTooLarge, and AdapterRefused.
+        """
+        path = await save_upload(
+            self._root,
+            name,
+            content,
+            limits=self._limits,
+            shapes=checkpoint.shapes if checkpoint else None,
+            taken=None if replace else self._table.find_exact,
+        )
+        await self.refresh()
+        seen = (self._seen or {}).get(path.relative_to(self._root).as_posix())
+        if seen is None or seen.entry is None:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+            raise AdapterRefused(
+                seen.problems[0].message if seen else "The LoRA folder cannot hold a file of that name."
+            )
+        return seen.entry
+
+    async def remove(self, name: str) -> None:
+        """Takes the file and its side-car out of the folder; jobs that use it keep their copy. Raises ModelNotFound."""
+        await asyncio.to_thread(remove_source, self.find(name).path)
+        await self.refresh()
+
+
+def _is_stale(task: asyncio.Task[AdmittedAdapter], data_directory: Path) -> bool:
+    """A finished admission holds while its copy is in the store; refusals hold until the file changes."""
+    if not task.done():
+        return False
+    if task.cancelled():
+        return True
+    error = task.exception()
+    if error is not None:
+        return not isinstance(error, AdapterRefused)
+    return not store_path(data_directory, task.result().digest).exists()
+
+
+def _look_at_error(task: asyncio.Task[AdmittedAdapter]) -> None:
+    """Marks the outcome as seen, so that an admission everybody left is not reported as lost."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,172 @@
+"""Takes a LoRA file, gives its sha256: a private copy lies under that name, which nothing changes any more.
+
+Files in the LoRA folder belong to the operator and may be cut short or overwritten at any time; pictures are painted
+from the copies alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from sdxl_gateway.catalog.lora_format.peft_folder import CHUNK_BYTES, NO_FOLLOW, FolderPart, folder_bytes, folder_parts
+from sdxl_gateway.catalog.safetensors_header import opened
+from sdxl_gateway.core.errors import AdapterRefused
+
+FOLDER_NAME = "adapters"
+SUFFIX = ".safetensors"
+MAX_HEADER_BYTES = 16 * 2**20
+MAX_TENSORS = 20_000
+MAX_FILE_BYTES = 2 * 2**30
+ABANDONED_SECONDS = 3600.0
+TICK_SECONDS = 0.05
+_INCOMING = ".incoming-"
+_CHANGED = "The file changed while it was being copied; try again."
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+
+
+def store_path(data_directory: Path, digest: str) -> Path:
+    """Where the copy with this sha256 lies. Raises AdapterRefused for anything that is not one."""
+    if not _DIGEST.match(digest):
+        raise AdapterRefused("This is not the digest of a LoRA.")
+    return data_directory / FOLDER_NAME / f"{digest}{SUFFIX}"
+
+
+def keep_copy(
+    source: Path,
+    data_directory: Path,
+    *,
+    max_bytes: int = MAX_FILE_BYTES,
+    max_header_bytes: int = MAX_HEADER_BYTES,
+    max_tensors: int = MAX_TENSORS,
+) -> str:
+    """Copies a file, or a PEFT folder as one file, into the store; gives the copy's sha256.
+
+    Raises AdapterRefused when it is larger than `max_bytes`, or changes while it is read.
+    """
+    if source.is_dir():
+        parts = folder_parts(source)
+        chunks = _steady_folder(parts, folder_bytes(parts, max_header_bytes=max_header_bytes, max_tensors=max_tensors))
+    else:
+        chunks = _steady_bytes(source)
+    return keep_bytes(chunks, data_directory, max_bytes=max_bytes)
+
+
+def keep_bytes(chunks: Iterable[bytes], data_directory: Path, *, max_bytes: int = MAX_FILE_BYTES) -> str:
+    """Puts bytes into the store, all or nothing; gives their sha256. Raises AdapterRefused above `max_bytes`."""
+    folder = data_directory / FOLDER_NAME
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, name = tempfile.mkstemp(dir=folder, prefix=_INCOMING)
+    incoming = Path(name)
+    try:
+        digest = _write(descriptor, chunks, max_bytes)
+        kept = store_path(data_directory, digest)
+        incoming.replace(kept)
+        _sync_folder(folder)
+        return digest
+    finally:
+        incoming.unlink(missing_ok=True)
+
+
+def _steady_bytes(source: Path) -> Iterator[bytes]:
+    with opened(source, NO_FOLLOW) as file:
+        before = _settled(lambda: os.fstat(file.fileno()))
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
+        after = _mark(os.fstat(file.fileno()))
+    if before != after:
+        raise AdapterRefused(_CHANGED)
+
+
+def _steady_folder(parts: Sequence[FolderPart], chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The chunks, refused at their end when one of the folder's files is not what it was at their beginning."""
+    files = [file for part in parts for file in part.files]
+    try:
+        before = [_settled(file.stat) for file in files]
+        yield from chunks
+        after = [_mark(file.stat()) for file in files]
+    except OSError as error:
+        raise AdapterRefused(_CHANGED) from error
+    if before != after:
+        raise AdapterRefused(_CHANGED)
+
+
+def _mark(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _settled(look: Callable[[], os.stat_result]) -> tuple[int, int, int]:
+    """The file's mark once a later change is sure to show: file systems tell times in ticks of some milliseconds.
+
+    Raises AdapterRefused when the file changes while that is waited for.
+    """
+    status = look()
+    age_seconds = time.time() - status.st_mtime
+    if 0 <= age_seconds < TICK_SECONDS:
+        time.sleep(TICK_SECONDS - age_seconds)
+        if _mark(look()) != _mark(status):
+            raise AdapterRefused(_CHANGED)
+    return _mark(status)
+
+
+def _write(descriptor: int, chunks: Iterable[bytes], max_bytes: int) -> str:
+    digest, written = hashlib.sha256(), 0
+    with os.fdopen(descriptor, "wb") as file:
+        for chunk in chunks:
+            written += len(chunk)
+            if written > max_bytes:
+                raise AdapterRefused(f"The file is larger than {max_bytes} bytes.")
+            digest.update(chunk)
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the rename survive a power cut, where folders can be synced."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def prune(
+    data_directory: Path,
+    keep: Collection[str],
+    *,
+    max_age_seconds: float,
+    max_total_bytes: int,
+    now: float | None = None,
+) -> list[str]:
+    """Removes copies whose digest is not in `keep`: those older than `max_age_seconds`, then the oldest until the rest
+    fits `max_total_bytes`. Gives the removed digests; what an interrupted copy left behind goes too."""
+    now = time.time() if now is None else now
+    folder = data_directory / FOLDER_NAME
+    copies = sorted(_copies(folder), key=lambda copy: copy[1])
+    total = sum(size for _, _, size in copies)
+    removed = []
+    for path, modified, size in copies:
+        if path.stem not in keep and (now - modified > max_age_seconds or total > max_total_bytes):
+            path.unlink(missing_ok=True)
+            total -= size
+            removed.append(path.stem)
+    for path in folder.glob(f"{_INCOMING}*"):
+        if now - path.stat().st_mtime > ABANDONED_SECONDS:
+            path.unlink(missing_ok=True)
+    return removed
+
+
+def _copies(folder: Path) -> Iterator[tuple[Path, float, int]]:
+    for path in folder.glob(f"*{SUFFIX}"):
+        if _DIGEST.match(path.stem):
+            status = path.stat()
+            yield path, status.st_mtime, status.st_size

@@ -1,0 +1,71 @@
+"""Takes what a scan saw, gives it again after a restart, so that a large folder's headers are read but once."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from sdxl_gateway.catalog.lora_folder.scan import AdapterEntry, Problem, Seen
+from sdxl_gateway.catalog.lora_folder.sidecar import NOTHING_KNOWN, Defaults
+
+FILE_NAME = "adapters-index.json"
+FORMAT = 2
+"""Raised whenever an entry means something else than before: an older index is then read as empty."""
+_ENTRY_FIELDS = tuple(field.name for field in fields(AdapterEntry) if field.name not in ("path", "signature"))
+_DEFAULTS_FIELDS = tuple(field.name for field in fields(Defaults))
+
+
+def load_index(data_directory: Path, root: Path) -> dict[str, Seen]:
+    """What the last scan of `root` saw; empty when there is no such index, or none that can be read."""
+    try:
+        index = json.loads((data_directory / FILE_NAME).read_text("utf-8"))
+        if (index["format"], index["root"]) != (FORMAT, os.path.realpath(root)):
+            return {}
+        return {row["path"]: _seen(root, row) for row in index["rows"]}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return {}
+
+
+def save_index(data_directory: Path, root: Path, seen: Mapping[str, Seen]) -> None:
+    """Writes the index whole or not at all; what went wrong is no harm, since the files can be read again."""
+    rows = [_row(place, found, found.entry) for place, found in seen.items() if found.entry is not None]
+    text = json.dumps({"format": FORMAT, "root": os.path.realpath(root), "rows": rows})
+    with suppress(OSError):
+        _write(data_directory, text)
+
+
+def _write(folder: Path, text: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=folder, prefix=f".{FILE_NAME}-")
+    incoming = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        incoming.replace(folder / FILE_NAME)
+    finally:
+        incoming.unlink(missing_ok=True)
+
+
+def _row(place: str, seen: Seen, entry: AdapterEntry) -> dict[str, Any]:
+    told = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
+    known = () if entry.defaults == NOTHING_KNOWN else _DEFAULTS_FIELDS
+    told["defaults"] = {name: getattr(entry.defaults, name) for name in known}
+    problems = [asdict(problem) for problem in seen.problems]
+    return {"path": place, "signature": seen.signature, "entry": told, "problems": problems}
+
+
+def _seen(root: Path, row: Mapping[str, Any]) -> Seen:
+    signature = tuple((size, mtime_ns, inode) for size, mtime_ns, inode in row["signature"])
+    told = dict(row["entry"])
+    defaults = told.pop("defaults")
+    words = tuple(defaults.pop("trigger_words", ()))
+    entry = AdapterEntry(
+        path=root / row["path"], signature=signature, defaults=Defaults(trigger_words=words, **defaults), **told
+    )
+    return Seen(signature, entry, tuple(Problem(**problem) for problem in row["problems"]))

@@ -1,0 +1,159 @@
+"""Takes what is known about a LoRA beside its weights, `NAME.toml` and the file's own metadata, gives its defaults."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sdxl_gateway.catalog.safetensors_header import opened
+from sdxl_gateway.core.errors import AdapterRefused
+from sdxl_gateway.core.text import cleaned
+
+SUFFIX = ".toml"
+MAX_SIDECAR_BYTES = 64 * 2**10
+MAX_TEXT_CHARS = 500
+MAX_WORD_CHARS = 200
+MAX_WORDS = 20
+GUESSED_WORDS = 5
+NEARLY_ALWAYS = 0.9
+"""A tag is taken for a trigger word when it is nearly as frequent as the most frequent one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a LoRA asks for when the caller does not say; None and empty where nothing is known."""
+
+    weight: float | None = None
+    text_encoder_weight: float | None = None
+    trigger_words: tuple[str, ...] = ()
+    add_trigger_words: bool = False
+    steps: int | None = None
+    guidance_scale: float | None = None
+    sampler: str | None = None
+    description: str | None = None
+    title: str | None = None
+
+
+NOTHING_KNOWN = Defaults()
+
+
+def sidecar_path(adapter: Path) -> Path:
+    """Where the side-car of a file, or of a PEFT folder, lies."""
+    name = adapter.name.removesuffix(".safetensors")
+    return adapter.with_name(name + SUFFIX)
+
+
+def with_sidecar(defaults: Defaults, path: Path) -> tuple[Defaults, tuple[str, ...]]:
+    """`defaults` overridden by the side-car at `path`, and what is wrong with it, each naming the file and the key."""
+    try:
+        with opened(path) as file:
+            raw = file.read(MAX_SIDECAR_BYTES + 1)
+    except AdapterRefused:
+        return defaults, (f"{path.name}: cannot be read.",)
+    if len(raw) > MAX_SIDECAR_BYTES:
+        return defaults, (f"{path.name}: is longer than {MAX_SIDECAR_BYTES} bytes.",)
+    try:
+        table = tomllib.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return defaults, (f"{path.name}: is not valid TOML.",)
+    return _overridden(defaults, table, path.name)
+
+
+def _overridden(defaults: Defaults, table: Mapping[str, Any], name: str) -> tuple[Defaults, tuple[str, ...]]:
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for key, value in table.items():
+        if key not in _READERS:
+            problems.append(f"{name}: unknown key '{key[:60]}'.")
+            continue
+        try:
+            values[key] = _READERS[key](value)
+        except ValueError as error:
+            problems.append(f"{name}: '{key}' {error}.")
+    return replace(defaults, **values), tuple(problems)
+
+
+def _number(low: float, high: float) -> Callable[[Any], float]:
+    def read(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            raise ValueError(f"is not a number between {low:g} and {high:g}")
+        return float(value)
+
+    return read
+
+
+def _steps(value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= 150:
+        raise ValueError("is not a whole number between 1 and 150")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("is neither true nor false")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("is not a text")
+    return cleaned(value, MAX_TEXT_CHARS)
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    words = [value] if isinstance(value, str) else value
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ValueError("is neither a text nor a list of texts")
+    return tuple(cleaned(word, MAX_WORD_CHARS) for word in words[:MAX_WORDS] if word.strip())
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "weight": _number(-4, 4),
+    "text_encoder_weight": _number(-4, 4),
+    "trigger_words": _words,
+    "add_trigger_words": _flag,
+    "steps": _steps,
+    "guidance_scale": _number(0, 50),
+    "sampler": _text,
+    "description": _text,
+}
+
+
+def told_defaults(metadata: Mapping[str, str]) -> Defaults:
+    """What the file says of itself. Anybody can write anything there: short, one line, and never an instruction."""
+    if not metadata:
+        return NOTHING_KNOWN
+    return Defaults(
+        trigger_words=_told_words(metadata),
+        description=_told(metadata, "modelspec.description"),
+        title=_told(metadata, "modelspec.title") or _told(metadata, "ss_output_name"),
+    )
+
+
+def _told(metadata: Mapping[str, str], key: str) -> str | None:
+    return cleaned(metadata.get(key, ""), MAX_TEXT_CHARS) or None
+
+
+def _told_words(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    phrase = cleaned(metadata.get("modelspec.trigger_phrase", ""), MAX_WORD_CHARS)
+    return (phrase,) if phrase else _frequent_tags(metadata.get("ss_tag_frequency", ""))
+
+
+def _frequent_tags(text: str) -> tuple[str, ...]:
+    if not text:
+        return ()
+    counts: dict[str, int] = {}
+    try:
+        folders = json.loads(text)
+    except (ValueError, RecursionError):
+        return ()
+    for tags in folders.values() if isinstance(folders, dict) else ():
+        for tag, count in tags.items() if isinstance(tags, dict) else ():
+            counts[tag] = counts.get(tag, 0) + (count if type(count) is int else 0)
+    top = max(counts.values(), default=0)
+    often = sorted((-count, tag) for tag, count in counts.items() if top and count >= NEARLY_ALWAYS * top)
+    return tuple(word for _, tag in often[:GUESSED_WORDS] if (word := cleaned(tag, MAX_WORD_CHARS)))

@@ -1,0 +1,87 @@
+"""Takes the LoRA folder, gives what lies in it and may be a LoRA; only names are looked at."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from sdxl_gateway.catalog.lora_folder.sidecar import SUFFIX as SIDECAR_SUFFIX
+from sdxl_gateway.catalog.lora_format.peft_config import CONFIG_NAME
+
+SUFFIX = ".safetensors"
+MAX_DEPTH = 16
+
+
+class Candidate(NamedTuple):
+    """A file, or a PEFT folder, at `place` below the LoRA folder, spelled with "/".
+
+    `linked` says that a link leads to it, from the LoRA folder on; `has_sidecar` is only told of files.
+    """
+
+    place: str
+    path: Path
+    is_folder: bool
+    linked: bool
+    has_sidecar: bool
+
+    @property
+    def name(self) -> str:
+        """What it is called as a LoRA."""
+        return place_name(self.place)
+
+
+class _Folder(NamedTuple):
+    path: str
+    place: str
+    depth: int
+    linked: bool
+
+
+def place_name(place: str) -> str:
+    """The place without the extension, in one Unicode spelling."""
+    return unicodedata.normalize("NFC", place.removesuffix(SUFFIX))
+
+
+def candidates(root: Path) -> Iterator[Candidate]:
+    """Each folder is entered once even when links make a circle."""
+    entered: set[tuple[int, int]] = set()
+    waiting = [_Folder(os.fspath(root), "", 0, False)]
+    while waiting:
+        folder = waiting.pop()
+        inside = _listed(folder.path, entered)
+        names = {item.name for item in inside}
+        if CONFIG_NAME in names and folder.place:
+            yield Candidate(folder.place.removesuffix("/"), Path(folder.path), True, folder.linked, False)
+            continue
+        for item in inside:
+            if item.name.startswith("."):
+                continue
+            linked = folder.linked or item.is_symlink()
+            if _is_folder(item):
+                if folder.depth < MAX_DEPTH:
+                    waiting.append(_Folder(item.path, f"{folder.place}{item.name}/", folder.depth + 1, linked))
+            elif item.name.endswith(SUFFIX):
+                has_sidecar = item.name.removesuffix(SUFFIX) + SIDECAR_SUFFIX in names
+                yield Candidate(folder.place + item.name, Path(item.path), False, linked, has_sidecar)
+
+
+def _listed(folder: str, entered: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as items:
+            status = os.stat(folder)  # noqa: PTH116
+            if (status.st_dev, status.st_ino) in entered:
+                return []
+            entered.add((status.st_dev, status.st_ino))
+            return list(items)
+    except OSError:
+        return []
+
+
+def _is_folder(item: os.DirEntry[str]) -> bool:
+    try:
+        return item.is_dir()
+    except OSError:
+        return False

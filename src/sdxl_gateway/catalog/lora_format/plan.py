@@ -1,0 +1,203 @@
+"""Takes a LoRA file's header and a checkpoint's shapes, gives the plan of what changes which layer, or refuses why not.
+
+Everything is decided here, before a weight is read: names are resolved against the real modules, every tensor's shape
+is checked, and a file that fits only in part is refused, because a half-loaded LoRA looks like a bad LoRA.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from sdxl_gateway.catalog.lora_format.base_models import (
+    cross_attention_width,
+    family_by_width,
+    foreign_family,
+    told_family,
+)
+from sdxl_gateway.catalog.lora_format.module_names import Found, ModuleNames
+from sdxl_gateway.catalog.lora_format.peft_config import PeftScales, read_scales
+from sdxl_gateway.catalog.lora_format.shapes import check_roles, check_shapes, check_token, rank_of
+from sdxl_gateway.catalog.lora_format.tensor_names import OLD_DIFFUSERS, PEFT, Spelled, foreign_algorithm, spelled
+from sdxl_gateway.catalog.safetensors_header import FLOAT_DTYPES, INTEGER_DTYPES, Header, TensorInfo
+from sdxl_gateway.core.errors import AdapterRefused
+
+SHOWN_NAMES = 3
+ONE_TRAINER = "OneTrainer"
+_TOKEN = re.compile(r"bundle_emb\.(?P<token>.+)\.(?P<encoder>clip_l|clip_g)\Z")
+_HARMLESS = re.compile(
+    r"(bundle_emb\..+_out|emb_params|string_to_param.*|global_step|epoch|clip_[lg]|.*logit_scale.*|.*position_ids)\Z"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModulePart:
+    """What the file does to one module.
+
+    `module` is component-prefixed ("unet.….to_q"); `tensors` maps roles to tensor names in the file: lora has "down",
+    "up", "mid"; loha "w1_a" … "t2"; lokr "w1" … "t2"; full "diff"; any may have "alpha", "dora_scale" and "diff_b", and
+    lora "bias". `scale` is set when a config gives it; otherwise it is alpha over rank, or 1 without an alpha.
+    """
+
+    module: str
+    algorithm: str
+    tensors: Mapping[str, str]
+    scale: float | None = None
+    rank: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterPlan:
+    """Everything a file changes in one checkpoint. `unmatched` are known extras that change nothing.
+
+    `tokens` maps a bundled embedding's trigger token to its tensors ("clip_l", "clip_g"): vectors that stand for it.
+    """
+
+    dialect: str
+    parts: tuple[ModulePart, ...]
+    unmatched: tuple[str, ...] = ()
+    tokens: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Layer:
+    """The tensors of one module while they are gathered."""
+
+    raw: str
+    tensors: dict[str, str] = field(default_factory=dict)
+    algorithms: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Gathered:
+    layers: dict[str, _Layer] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    extras: list[str] = field(default_factory=list)
+    tokens: dict[str, dict[str, str]] = field(default_factory=dict)
+    spellings: set[str] = field(default_factory=set)
+    styles: set[str] = field(default_factory=set)
+
+
+def plan_adapter(header: Header, shapes: Mapping[str, tuple[int, ...]]) -> AdapterPlan:
+    """The plan of `header` against `shapes` (module name to weight shape).
+
+    Raises AdapterRefused naming the family or dialect that is not spoken, the layers that have no place, or the layer
+    whose shapes do not fit.
+    """
+    _refuse_foreign(header, shapes)
+    scales = read_scales(header.metadata)
+    gathered = _gather(header, ModuleNames(list(shapes)), scales.component)
+    if gathered.lost:
+        raise AdapterRefused(_lost_message(gathered, header))
+    if not gathered.layers:
+        raise AdapterRefused("Nothing in this file changes a layer of the checkpoint.")
+    parts = tuple(_part(module, layer, header, shapes[module], scales) for module, layer in gathered.layers.items())
+    for token, tensors in gathered.tokens.items():
+        _check_token(token, {encoder: header.tensors[key] for encoder, key in tensors.items()}, shapes)
+    return AdapterPlan(_dialect(header, gathered), parts, tuple(gathered.extras), gathered.tokens, header.metadata)
+
+
+def _refuse_foreign(header: Header, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    for key in header.tensors:
+        if algorithm := foreign_algorithm(key):
+            raise AdapterRefused(f"This file is of the kind {algorithm}, which is not supported.")
+    own_width = next((shape[1] for name, shape in shapes.items() if name.endswith("attn2.to_k")), None)
+    family = foreign_family(header.tensors) or family_by_width(header, own_width)
+    if family is not None:
+        width = cross_attention_width(header)
+        wide = f" (its text features are {width} wide, the checkpoint's {own_width})" if width else ""
+        raise AdapterRefused(f"This LoRA was made for {family}, not for this checkpoint{wide}.")
+
+
+def _gather(header: Header, names: ModuleNames, component: str | None) -> _Gathered:
+    gathered = _Gathered()
+    found_by_raw: dict[str, Found | None] = {}
+    for key in header.tensors:
+        if match := _TOKEN.match(key):
+            gathered.tokens.setdefault(match["token"], {})[match["encoder"]] = key
+            continue
+        what = spelled(key)
+        if what is None:
+            (gathered.extras if _HARMLESS.match(key) else gathered.lost).append(key)
+            continue
+        if what.raw not in found_by_raw:
+            found_by_raw[what.raw] = names.find(what.raw, component)
+        _place(gathered, key, what, found_by_raw[what.raw])
+    return gathered
+
+
+def _place(gathered: _Gathered, key: str, what: Spelled, found: Found | None) -> None:
+    if found is None:
+        (gathered.extras if _HARMLESS.match(what.raw) else gathered.lost).append(key)
+        return
+    layer = gathered.layers.setdefault(found.module, _Layer(what.raw))
+    if what.role in layer.tensors:
+        raise AdapterRefused(f"The file holds the layer '{found.module}' twice, under different names.")
+    layer.tensors[what.role] = key
+    gathered.spellings.add(found.spelling)
+    if what.algorithm:
+        layer.algorithms.add(what.algorithm)
+    if what.style:
+        gathered.styles.add(what.style)
+
+
+def _part(module: str, layer: _Layer, header: Header, weight: tuple[int, ...], scales: PeftScales) -> ModulePart:
+    if len(layer.algorithms) > 1:
+        kinds = " and ".join(sorted(layer.algorithms))
+        raise AdapterRefused(f"The file changes the layer '{module}' in two ways at once ({kinds}).")
+    algorithm = next(iter(layer.algorithms), "full")
+    check_roles(module, algorithm, set(layer.tensors))
+    infos = {role: header.tensors[key] for role, key in layer.tensors.items()}
+    _check_dtypes(module, infos)
+    tensor_shapes = {role: info.shape for role, info in infos.items()}
+    check_shapes(module, algorithm, tensor_shapes, weight)
+    rank = rank_of(algorithm, tensor_shapes)
+    scale = scales.scale(module, rank) if rank and "alpha" not in infos else None
+    if algorithm == "lokr" and rank is None and scales.configs:
+        raise AdapterRefused(f"The layer '{module}' is a PEFT LoKr of whole factors, whose scale is not supported.")
+    return ModulePart(module, algorithm, layer.tensors, scale, rank)
+
+
+def _check_dtypes(module: str, infos: Mapping[str, TensorInfo]) -> None:
+    for role, info in infos.items():
+        # Some trainers leave alpha as the whole number it was in their settings.
+        if info.dtype not in (FLOAT_DTYPES | INTEGER_DTYPES if role == "alpha" else FLOAT_DTYPES):
+            raise AdapterRefused(f"The LoRA's '{role}' for the layer '{module}' holds {info.dtype}, not real numbers.")
+
+
+def _check_token(token: str, infos: Mapping[str, TensorInfo], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    for encoder, info in infos.items():
+        if info.dtype not in FLOAT_DTYPES:
+            raise AdapterRefused(f"The embedding '{token[:100]}' holds {info.dtype}, not real numbers.")
+        check_token(token, encoder, info.shape, shapes)
+
+
+def _dialect(header: Header, gathered: _Gathered) -> str:
+    if gathered.tokens or "ot_branch" in header.metadata or any(k.startswith("clip_") for k in header.tensors):
+        return ONE_TRAINER
+    if PEFT in gathered.styles:
+        return PEFT
+    if OLD_DIFFUSERS in gathered.styles:
+        return OLD_DIFFUSERS
+    style = next(iter(sorted(gathered.styles)), "kohya")
+    return f"{style} (SGM names)" if "sgm" in gathered.spellings else style
+
+
+def _lost_message(gathered: _Gathered, header: Header) -> str:
+    lost = sorted({key if (what := spelled(key)) is None else what.raw for key in gathered.lost})
+    told = told_family(header.metadata)
+    family = f" The file says it was made for {told}." if told and told != "SDXL" else ""
+    if not gathered.layers:
+        return f"Nothing in this file fits the checkpoint: {_some(lost)}.{family}"
+    return (
+        f"{len(lost)} of the file's {len(lost) + len(gathered.layers)} layers have no place in this checkpoint: "
+        f"{_some(lost)}.{family}"
+    )
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = [name[:120] for name in names]
+    more = f" and {len(listed) - SHOWN_NAMES} more" if len(listed) > SHOWN_NAMES else ""
+    return ", ".join(f"'{name}'" for name in listed[:SHOWN_NAMES]) + more

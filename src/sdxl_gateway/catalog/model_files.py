@@ -1,0 +1,110 @@
+"""Takes a model's folder, gives its safetensors files, the shapes of its modules and its fingerprint, without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from sdxl_gateway.catalog.safetensors_header import Header, read_header
+from sdxl_gateway.core.errors import AdapterRefused, CheckpointProblem
+
+COMPONENTS = ("unet", "text_encoder", "text_encoder_2")
+
+DEMO = "demo"
+
+_MAX_HEADER_BYTES = 64 * 2**20
+
+_MAX_TENSORS = 100_000
+
+_SAMPLE_BYTES = 64 * 2**10
+
+_SAMPLES = 16
+
+_VARIANT = re.compile(r"\.(fp16|bf16|non_ema)[.-]")
+
+
+def resolve_folder(path: str, demo: Path) -> Path:
+    """The folder of "demo", of a local path, or of a Hub id fetched earlier. Raises CheckpointProblem."""
+    if path == DEMO:
+        return demo
+    local = Path(path).expanduser()
+    if local.is_dir():
+        return local.resolve()
+    fetched = _fetched_snapshot(path)
+    if fetched is None:
+        raise CheckpointProblem(
+            f"'{path}' is neither a folder nor a fetched Hub model; `sdxl-gateway pull {path}` fetches one."
+        )
+    return fetched
+
+
+def _fetched_snapshot(hub_id: str) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(hub_id, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
+
+
+def module_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Weight shape by component-prefixed module name, from the safetensors headers alone."""
+    return dict(_shapes(folder))
+
+
+def _shapes(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+    for component in COMPONENTS:
+        for header in _headers(folder / component):
+            for key, tensor in header.tensors.items():
+                if key.endswith(".weight"):
+                    yield _module_name(component, key.removesuffix(".weight")), tensor.shape
+
+
+def _module_name(component: str, module: str) -> str:
+    # Newer transformers save CLIPTextModel without the "text_model." that every published file carries.
+    if component.startswith("text_encoder") and module.startswith(("encoder.", "embeddings.", "final_layer_norm")):
+        return f"{component}.text_model.{module}"
+    return f"{component}.{module}"
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of one component: the plain set where both plain and variant (fp16) ones lie there."""
+    found = sorted(folder.glob("*.safetensors"))
+    plain = [path for path in found if not _VARIANT.search(path.name)]
+    return plain or found
+
+
+def _headers(folder: Path) -> Iterator[Header]:
+    files = weight_files(folder)
+    if not files:
+        raise CheckpointProblem(f"No .safetensors weights in '{folder.name}/'.")
+    for path in files:
+        try:
+            yield read_header(path, max_header_bytes=_MAX_HEADER_BYTES, max_tensors=_MAX_TENSORS)
+        except AdapterRefused as error:
+            raise CheckpointProblem(f"'{folder.name}/{path.name}': {error.message}") from error
+
+
+def fingerprint(folder: Path) -> str:
+    """A sha256 over the configs and evenly spaced samples of the weights: a few milliseconds for 7 GB."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in {".json", ".safetensors", ".txt"} and path.is_file():
+            digest.update(path.relative_to(folder).as_posix().encode())
+            _update_with_samples(digest, path)
+    return digest.hexdigest()
+
+
+def _update_with_samples(digest: hashlib._Hash, path: Path) -> None:
+    size = path.stat().st_size
+    digest.update(size.to_bytes(8, "little"))
+    with path.open("rb") as file:
+        if size <= _SAMPLES * _SAMPLE_BYTES:
+            digest.update(file.read())
+            return
+        for i in range(_SAMPLES):
+            file.seek((size - _SAMPLE_BYTES) * i // (_SAMPLES - 1))
+            digest.update(file.read(_SAMPLE_BYTES))

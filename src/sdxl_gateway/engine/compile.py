@@ -1,0 +1,146 @@
+"""Takes a checkpoint and sizes to paint at, gives the checkpoint with a UNet that is compiled for those sizes.
+
+Blends are written into the weights in place, which compiled code reads like any other input, so no switch compiles
+anything. Nothing is compiled while requests are served: whatever was not foreseen takes the UNet as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdxl_gateway.core.errors import CheckpointProblem
+from sdxl_gateway.core.picture import NO_INPUTS
+from sdxl_gateway.core.recipe import NO_BLEND, Recipe, Task
+from sdxl_gateway.engine.canvas import Canvas
+from sdxl_gateway.engine.models.checkpoint import Checkpoint
+from sdxl_gateway.engine.stages import denoise
+from sdxl_gateway.engine.stages.encode import encode_text
+from sdxl_gateway.engine.stages.prepare import prepare
+
+log = logging.getLogger(__name__)
+
+Backend = str | Callable[..., Any]
+FOLDER_NAME = "compiled"
+GRAPHS_PER_SIZE = 2
+"""One for a single row, one for any other number of rows: torch compiles a dimension of 1 apart."""
+
+
+@dataclass(slots=True)
+class CompiledUNet:
+    """Called like the UNet it stands for."""
+
+    unet: Any
+    max_graphs: int
+    backend: Backend = "inductor"
+    _fast: Callable[..., Any] = field(init=False)
+    _learning: bool = False
+
+    def __post_init__(self) -> None:
+        # torch's own stubs leave the last two out.
+        self._fast = torch.compile(  # type: ignore[call-overload]
+            self.unet,
+            fullgraph=True,
+            dynamic=False,
+            backend=self.backend,
+            recompile_limit=self.max_graphs,
+            isolate_recompiles=True,
+        )
+
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        """A call of one row in this context is compiled for as it is, another for its size and any number of rows."""
+        self._learning = True
+        try:
+            yield
+        finally:
+            self._learning = False
+
+    def __call__(self, latents: Tensor, timesteps: Tensor, **others: Any) -> Any:
+        # A view of one row as two would have strides of its own, and other strides are other code.
+        latents = latents.contiguous()
+        if self._learning:
+            _let_rows_vary([latents, timesteps, *_tensors(others)])
+            return self._fast(latents, timesteps, **others)
+        with torch.compiler.set_stance("eager_on_recompile"):
+            return self._fast(latents, timesteps, **others)
+
+
+def _tensors(values: dict[str, Any]) -> Iterator[Tensor]:
+    for value in values.values():
+        if isinstance(value, dict):
+            yield from _tensors(value)
+        elif isinstance(value, Tensor):
+            yield value
+
+
+def _let_rows_vary(tensors: Sequence[Tensor]) -> None:
+    """Beside this mark every dimension is fixed: code for one size alone is the fastest."""
+    for tensor in tensors:
+        if len(tensor) > 1:
+            torch._dynamo.maybe_mark_dynamic(tensor, 0)
+
+
+def keep_compiled_code(data_directory: Path) -> None:
+    """Code compiled once is found there at the next start, unless the environment names another place."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str((data_directory / FOLDER_NAME).resolve()))
+
+
+def compiled_for(checkpoint: Checkpoint, sizes: Sequence[str], backend: Backend = "inductor") -> Checkpoint:
+    """`sizes` are painted ones, as "1024x1024"; without any the checkpoint stays as it is.
+
+    Raises CheckpointProblem when there is no compiler.
+    """
+    if not sizes:
+        return checkpoint
+    unet = CompiledUNet(checkpoint.unet, GRAPHS_PER_SIZE * len(sizes), backend)
+    found = replace(checkpoint, denoiser=unet)
+    for size in sizes:
+        canvas, start = _trial(found, *map(int, size.split("x"))), perf_counter()
+        try:
+            _learn(unet, canvas)
+        except Exception as error:
+            raise CheckpointProblem(
+                f"engine.compiled_sizes: the UNet could not be compiled for {size}, for which torch needs a C++"
+                " compiler, or Triton on a GPU. Without compiled_sizes it is not compiled."
+            ) from error
+        log.info("compiled %s for %s in %.0f s", checkpoint.name, size, perf_counter() - start)
+    return found
+
+
+@torch.inference_mode()
+def _learn(unet: CompiledUNet, canvas: Canvas) -> None:
+    with unet.learning():
+        denoise.predict([canvas])
+        denoise.predict([canvas, canvas])
+
+
+@torch.inference_mode()
+def _trial(checkpoint: Checkpoint, width: int, height: int) -> Canvas:
+    recipe = Recipe(
+        task=Task.TEXT_TO_IMAGE,
+        checkpoint=checkpoint.name,
+        checkpoint_digest="",
+        blend=NO_BLEND,
+        prompt="",
+        negative_prompt="",
+        width=width,
+        height=height,
+        paint_width=width,
+        paint_height=height,
+        steps=1,
+        guidance_scale=1.0,
+        sampler="euler",
+        seed=0,
+    )
+    embedding = encode_text(checkpoint, recipe.prompt)
+    return prepare(checkpoint, recipe, 0, NO_INPUTS, embedding, embedding)

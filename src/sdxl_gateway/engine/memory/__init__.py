@@ -1,0 +1,1 @@
+"""One ledger in bytes decides what stays on the device."""

@@ -1,0 +1,1 @@
+"""Models on the device: how they are loaded, and who keeps them."""

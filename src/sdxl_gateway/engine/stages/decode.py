@@ -1,0 +1,76 @@
+"""Takes a canvas's latents, gives a Picture: finished, or a cheap look at what it will be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from sdxl_gateway.core.errors import NotFinite
+from sdxl_gateway.core.picture import Picture
+from sdxl_gateway.engine.canvas import Canvas
+from sdxl_gateway.engine.stages.prepare import unscaled
+
+PREVIEW_LATENTS = 64 * 64
+"""A preview is decoded from at most so many latents: a quarter of the work at SDXL's native size."""
+BROKEN = "The picture came out as numbers that are not finite; another LoRA weight, guidance or seed may help."
+
+
+def finished(canvas: Canvas) -> Picture:
+    """Raises NotFinite for latents, or a decoded picture, that are no numbers."""
+    if not _finite(canvas.latents):
+        raise NotFinite(BROKEN)
+    vae = canvas.checkpoint.vae
+    pixels = _decode(vae, canvas.latents)
+    if not _finite(pixels) and vae.dtype is not torch.float32:
+        pixels = _decode_in_float32(vae, canvas.latents)
+    if not _finite(pixels):
+        raise NotFinite(BROKEN)
+    return _picture(pixels)
+
+
+def preview(canvas: Canvas) -> Picture:
+    """The predicted clean picture at paint size, decoded small and enlarged where it is large."""
+    latents = canvas.latents if canvas.clean is None else canvas.clean
+    if canvas.repaint is not None:
+        latents = canvas.repaint.over(canvas.repaint.image_latents, latents)
+    height, width = latents.shape[-2:]
+    if height * width > PREVIEW_LATENTS:
+        shrink = (PREVIEW_LATENTS / (height * width)) ** 0.5
+        size = (max(round(height * shrink), 1), max(round(width * shrink), 1))
+        latents = interpolate(latents, size=size, mode="area")
+    pixels = _decode(canvas.checkpoint.vae, latents).nan_to_num()
+    full = (canvas.recipe.paint_height, canvas.recipe.paint_width)
+    if pixels.shape[-2:] != full:
+        pixels = interpolate(pixels, size=full, mode="bilinear", align_corners=False)
+    return _picture(pixels)
+
+
+def _decode(vae: Any, latents: Tensor) -> Tensor:
+    """(1, 3, height, width) float32, -1 to 1 and a little beyond."""
+    found: Tensor = vae.decode(unscaled(vae, latents).to(vae.dtype), return_dict=False)[0]
+    return found.float()
+
+
+def _decode_in_float32(vae: Any, latents: Tensor) -> Tensor:
+    """Widening and narrowing back leaves every weight as it was."""
+    dtype = vae.dtype
+    try:
+        with torch.inference_mode(False):
+            vae.to(torch.float32)
+        return _decode(vae, latents)
+    finally:
+        with torch.inference_mode(False):
+            vae.to(dtype)
+
+
+def _finite(tensor: Tensor) -> bool:
+    return bool(torch.isfinite(tensor).all())
+
+
+def _picture(pixels: Tensor) -> Picture:
+    rows = (pixels * 0.5 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
+    height, width = rows.shape[-2:]
+    return Picture(width, height, "RGB", rows[0].permute(1, 2, 0).contiguous().cpu().numpy().tobytes())

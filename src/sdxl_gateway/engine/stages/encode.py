@@ -1,0 +1,90 @@
+"""Takes texts, gives what the UNet reads of them: both CLIP encoders' penultimate states and the pooled projection."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sdxl_gateway.core.recipe import Blend
+from sdxl_gateway.engine.lora.formats import Words
+from sdxl_gateway.engine.models.checkpoint import Checkpoint
+from sdxl_gateway.engine.stages.tokens import NO_WORDS, readers_of
+
+CACHE_BYTES = 64 * 2**20
+SHOWN_CHARS = 120
+
+EmbeddingKey = tuple[str, tuple[tuple[str, float], ...], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """`tokens` is (1, 77, width of both encoders), `pooled` (1, projection); `cut` is the text that did not fit."""
+
+    tokens: Tensor
+    pooled: Tensor
+    cut: str = ""
+
+    @property
+    def size_bytes(self) -> int:
+        return self.tokens.nbytes + self.pooled.nbytes
+
+    def zeros(self) -> Embedding:
+        return Embedding(torch.zeros_like(self.tokens), torch.zeros_like(self.pooled))
+
+
+class EmbeddingCache:
+    """The texts encoded last, by checkpoint, text encoder blend and text, in at most `max_bytes`."""
+
+    def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._held: OrderedDict[EmbeddingKey, Embedding] = OrderedDict()
+        self._held_bytes = 0
+
+    def get(self, key: EmbeddingKey, make: Callable[[], Embedding]) -> Embedding:
+        found = self._held.get(key)
+        if found is None:
+            found = self._held[key] = make()
+            self._held_bytes += found.size_bytes
+            self._shrink()
+        else:
+            self._held.move_to_end(key)
+        return found
+
+    def _shrink(self) -> None:
+        while self._held_bytes > self._max_bytes:
+            _, gone = self._held.popitem(last=False)
+            self._held_bytes -= gone.size_bytes
+
+
+def embedding_key(checkpoint: Checkpoint, blend: Blend, text: str) -> EmbeddingKey:
+    return checkpoint.name, blend.text_key, text
+
+
+def encode_text(checkpoint: Checkpoint, text: str, words: Words = NO_WORDS) -> Embedding:
+    """With the text encoders' weights as they are now, and `words` standing for the vectors given, by component."""
+    states: list[Tensor] = []
+    pooled: Tensor | None = None
+    readers = readers_of(checkpoint, words)
+    for reader, encoder in zip(readers, checkpoint.text_encoders, strict=True):
+        ids = reader.framed(reader.ids(text))
+        with reader.knowing(ids):
+            output = encoder(ids.to(encoder.device), output_hidden_states=True)
+        states.append(output.hidden_states[-2])
+        if output[0].ndim == 2:
+            pooled = output[0]
+    if pooled is None:
+        raise RuntimeError("the second text encoder gives no pooled state")
+    return Embedding(torch.cat(states, dim=-1), pooled, readers[0].cut(readers[0].ids(text)))
+
+
+def cut_warning(field: str, embedding: Embedding) -> tuple[str, ...]:
+    """What to tell about a text that did not fit; nothing if it did."""
+    if not embedding.cut:
+        return ()
+    shown = embedding.cut if len(embedding.cut) <= SHOWN_CHARS else f"{embedding.cut[:SHOWN_CHARS]}…"
+    longest = embedding.tokens.shape[1]
+    return (f"The {field} is longer than {longest} tokens; the model did not read: {shown}",)

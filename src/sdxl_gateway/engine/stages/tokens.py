@@ -1,0 +1,123 @@
+"""Takes a text and the words a blend teaches, gives token ids, and lets a text encoder know the ids of those words.
+
+A learnt word is found in the text as it stands, in any case, and the text around it is tokenised without it. Its
+vectors get ids beyond the encoder's vocabulary, in order, as diffusers gives them to the tokens it adds: encoders that
+pool at the highest id pool alike. Tokenizers and embedding tables are never changed, so nothing can be left behind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdxl_gateway.engine.lora.formats import Words
+from sdxl_gateway.engine.models.checkpoint import Checkpoint
+
+NO_WORDS: Words = MappingProxyType({})
+TEXT_COMPONENTS = ("text_encoder", "text_encoder_2")
+
+
+def readers_of(checkpoint: Checkpoint, words: Words) -> list[Reader]:
+    """One for each text encoder, knowing those of the (lower-case) `words` that have vectors for it."""
+    encoders = zip(TEXT_COMPONENTS, checkpoint.tokenizers, checkpoint.text_encoders, strict=True)
+    return [
+        Reader(tokenizer, encoder, {word: by[name] for word, by in words.items() if name in by})
+        for name, tokenizer, encoder in encoders
+    ]
+
+
+class Reader:
+    """A tokenizer with the token embedding it belongs to; `vectors` (count, width) by word."""
+
+    def __init__(self, tokenizer: Any, encoder: Any, vectors: Mapping[str, Tensor]) -> None:
+        self._tokenizer = tokenizer
+        self._table = encoder.get_input_embeddings()
+        self._first_id = int(self._table.num_embeddings)
+        self._vectors = list(vectors.values())
+        self._word_ids: dict[str, range] = {}
+        following = self._first_id
+        for word, rows in vectors.items():
+            self._word_ids[word] = range(following, following + len(rows))
+            following += len(rows)
+
+    def ids(self, text: str) -> list[int]:
+        """Of the whole text, without the marks of its beginning and end."""
+        found: list[int] = []
+        rest = 0
+        for word, start, end in _occurrences(self._word_ids, text):
+            found += self._plain_ids(text[rest:start])
+            found += self._word_ids[word]
+            rest = end
+        return found + self._plain_ids(text[rest:])
+
+    def framed(self, ids: Sequence[int]) -> Tensor:
+        """(1, 77): as many as fit between the marks of beginning and end, then padding."""
+        tokenizer = self._tokenizer
+        longest = tokenizer.model_max_length
+        row = [tokenizer.bos_token_id, *ids[: longest - 2], tokenizer.eos_token_id]
+        return torch.tensor([row + [tokenizer.pad_token_id] * (longest - len(row))])
+
+    def cut(self, ids: Sequence[int]) -> str:
+        """The text of what does not fit."""
+        names = {own[0]: word for word, own in self._word_ids.items()}
+        pieces: list[str] = []
+        plain: list[int] = []
+        for token in ids[self._tokenizer.model_max_length - 2 :]:
+            if token < self._first_id:
+                plain.append(token)
+            elif token in names:
+                pieces += [self._text(plain), names[token]]
+                plain = []
+        return " ".join(filter(None, [*pieces, self._text(plain)]))
+
+    @contextmanager
+    def knowing(self, ids: Tensor) -> Iterator[None]:
+        """While it lasts, the encoder's token embedding gives the learnt vectors where `ids` (1, 77) has their ids."""
+        places = (ids >= self._first_id).nonzero(as_tuple=True)
+        if not len(places[0]):
+            yield
+            return
+        rows = torch.cat(self._vectors)
+        rows = rows[(ids[places] - self._first_id).to(rows.device)]
+        hooks = (
+            self._table.register_forward_pre_hook(lambda _, given: (given[0].clamp(max=self._first_id - 1),)),
+            self._table.register_forward_hook(lambda _, __, found: _put(found, places, rows)),
+        )
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _plain_ids(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False).input_ids)
+
+    def _text(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(ids)).strip()
+
+
+def _put(found: Tensor, places: tuple[Tensor, ...], rows: Tensor) -> Tensor:
+    indices = tuple(place.to(found.device) for place in places)
+    return found.index_put(indices, rows.to(found.device, found.dtype))
+
+
+def _occurrences(words: Iterable[str], text: str) -> Iterator[tuple[str, int, int]]:
+    """Word, start and end in `text`, the longest that fits; a letter at a word's end is not followed by another."""
+    longest_first = sorted(words, key=len, reverse=True)
+    if not longest_first:
+        return
+    for match in re.finditer("|".join(f"({_bounded(word)})" for word in longest_first), text, re.IGNORECASE):
+        # The words themselves hold no groups: the group that matched tells which one it is.
+        yield longest_first[(match.lastindex or 1) - 1], match.start(), match.end()
+
+
+def _bounded(word: str) -> str:
+    before = r"(?<!\w)" if re.match(r"\w", word) else ""
+    after = r"(?!\w)" if re.search(r"\w\Z", word) else ""
+    return before + re.escape(word) + after

@@ -1,0 +1,188 @@
+"""Takes the catalogues and what engines tell of their memory, gives what callers may ask for and how warm it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sdxl_gateway.admission.model_names import DEFAULT, ModelNames
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry
+from sdxl_gateway.catalog.lora_folder.catalog import AdapterCatalog
+from sdxl_gateway.catalog.lora_folder.scan import AdapterEntry
+from sdxl_gateway.catalog.model_grammar import lora_not_found
+from sdxl_gateway.config import Settings
+from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound, Refusal
+from sdxl_gateway.core.events import Measurement, MemoryHeld
+from sdxl_gateway.core.recipe import Recipe
+
+OWNER = "sdxl-gateway"
+WARM_TIERS = ("vram", "host")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """One name a caller may ask for; `created` is unix seconds, `ready` is "warm" or "cold"."""
+
+    id: str
+    created: int
+    owned_by: str
+    kind: str
+    description: str
+    ready: str
+
+
+class Shelf:
+    """The names on offer: checkpoints, house styles, aliases without wildcards, LoRAs."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        checkpoints: Mapping[str, CheckpointEntry],
+        adapters: AdapterCatalog,
+        names: ModelNames,
+    ) -> None:
+        self._settings = settings
+        self._checkpoints = checkpoints
+        self._adapters = adapters
+        self._names = names
+        self._tiers: dict[str, str] = {}
+        self._digests: dict[str, str] = {}
+        self._last_used: dict[str, int] = {}
+
+    def measured(self, measurement: Measurement) -> None:
+        """Hears which adapters an engine holds, and where."""
+        if isinstance(measurement, MemoryHeld):
+            warm = measurement.warm
+            self._tiers = {digest: tier for tier in reversed(WARM_TIERS) for digest in warm.get(tier, ())}
+
+    def used(self, recipe: Recipe) -> None:
+        for part in recipe.blend.parts:
+            self._digests[part.name] = part.digest
+            self._last_used[part.name] = int(time.time())
+
+    def models(self) -> list[ModelCard]:
+        checkpoints = [
+            ModelCard(entry.name, entry.created, OWNER, "checkpoint", "", "warm")
+            for entry in self._checkpoints.values()
+        ]
+        return [*checkpoints, *self._styles(), *self._aliases(), *map(self._lora_card, self._adapters.list())]
+
+    def _styles(self) -> list[ModelCard]:
+        return [
+            ModelCard(name, self._created, OWNER, "style", _words(lora.name for lora in style.loras), self._ready(name))
+            for name, style in self._settings.models.items()
+        ]
+
+    def _aliases(self) -> list[ModelCard]:
+        return [
+            ModelCard(name, self._created, OWNER, "alias", self._target(to), self._ready(name))
+            for name, to in self._settings.aliases.items()
+            if not set(name) & set("*?[")
+        ]
+
+    def _target(self, name: str) -> str:
+        return self._settings.default_model if name == DEFAULT else name
+
+    @property
+    def _created(self) -> int:
+        return max(entry.created for entry in self._checkpoints.values())
+
+    def _lora_card(self, entry: AdapterEntry) -> ModelCard:
+        told = entry.defaults.description or entry.defaults.title or ""
+        return ModelCard(entry.name, entry.created, OWNER, "lora", told, self._warmth(entry.name))
+
+    def _warmth(self, name: str) -> str:
+        return "warm" if self._digests.get(name, "") in self._tiers else "cold"
+
+    def _ready(self, name: str) -> str:
+        """Warm when all LoRAs that a model name brings along are; cold when one of them is not there."""
+        try:
+            parts = self._names.choose(name).parts
+            entries = [self._adapters.find(named.part.name) for named in parts]
+        except Refusal:
+            return "cold"
+        return "warm" if all(self._warmth(entry.name) == "warm" for entry in entries) else "cold"
+
+    def model(self, name: str) -> ModelCard:
+        """The card of any name that can be asked for, blends and aliases too. Raises ModelNotFound."""
+        for card in self.models():
+            if card.id == name:
+                return card
+        chosen = self._names.choose(name)
+        parts = [named.part.name for named in chosen.parts]
+        kind = "blend" if parts else "alias"
+        words = _words([chosen.checkpoint.name, *parts])
+        return ModelCard(name, chosen.checkpoint.created, OWNER, kind, words, self._ready(name))
+
+    def loras(self) -> list[dict[str, Any]]:
+        return [self._told(entry) for entry in self._adapters.list()]
+
+    def lora_problems(self) -> list[dict[str, str]]:
+        """What lies in the LoRA folder and is no model, or a side-car not wholly used, and why."""
+        return [{"file": one.file, "code": one.code, "message": one.message} for one in self._adapters.problems]
+
+    async def lora(self, name: str) -> dict[str, Any]:
+        """One LoRA with its load report against the default checkpoint. Raises ModelNotFound."""
+        entry = self._find(name)
+        checkpoint = self._names.choose(None).checkpoint
+        try:
+            admitted = await self._adapters.admit(entry.name, checkpoint)
+        except AdapterRefused as refused:
+            return {**self._told(entry), "usable": False, "problem": refused.message}
+        self._digests[entry.name] = admitted.digest
+        return {**self._told(entry), "usable": True, "checkpoint": checkpoint.name, "report": asdict(admitted.report)}
+
+    def _find(self, name: str) -> AdapterEntry:
+        try:
+            return self._adapters.find(name)
+        except ModelNotFound as error:
+            raise lora_not_found(error, param="name") from error
+
+    def _told(self, entry: AdapterEntry) -> dict[str, Any]:
+        """What the header and the side-car say; `digest` once the file was read for the first time."""
+        defaults = entry.defaults
+        digest = self._digests.get(entry.name)
+        return {
+            "id": entry.name,
+            "object": "lora",
+            "name": entry.name,
+            "created": entry.created,
+            "digest": digest,
+            "bytes": entry.size_bytes,
+            "dtype": entry.dtype,
+            "base_family": entry.base_family,
+            "weight": defaults.weight if defaults.weight is not None else 1.0,
+            "trigger_words": list(defaults.trigger_words),
+            "recommended": {
+                "steps": defaults.steps,
+                "guidance_scale": defaults.guidance_scale,
+                "sampler": defaults.sampler,
+            },
+            "description": defaults.description or defaults.title or "",
+            "ready": self._warmth(entry.name),
+            "tier": self._tiers.get(digest or "", "disk"),
+            "last_used": self._last_used.get(entry.name),
+            "metadata": dict(entry.metadata),
+        }
+
+    async def add_lora(self, name: str, data: AsyncIterator[bytes], replace: bool) -> None:
+        """Raises InvalidRequest, BodyTooLarge or AdapterRefused; the folder is as before then."""
+        checkpoint = self._names.choose(None).checkpoint
+        entry = await self._adapters.add(name, data, checkpoint=checkpoint, replace=replace)
+        self._forget(entry.name)
+
+    async def remove_lora(self, name: str) -> None:
+        entry = self._find(name)
+        await self._adapters.remove(entry.name)
+        self._forget(entry.name)
+
+    def _forget(self, name: str) -> None:
+        """Another file may come to bear this name."""
+        self._digests.pop(name, None)
+        self._last_used.pop(name, None)
+
+
+def _words(names: Iterable[str]) -> str:
+    return " + ".join(names)

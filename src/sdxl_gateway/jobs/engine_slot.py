@@ -1,0 +1,66 @@
+"""Takes what one engine was given and said; gives its load: which jobs it holds, which blends it has warm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from sdxl_gateway.core.events import MemoryHeld
+from sdxl_gateway.core.job import Job, Priority
+from sdxl_gateway.ipc.messages import Command, Ready
+
+
+@dataclass(slots=True)
+class Given:
+    """A job an engine holds, and what of it is still to do."""
+
+    job: Job
+    started: bool = False
+    painted: int = 0
+    steps_done: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def images_left(self) -> int:
+        return self.job.recipe.count - self.painted
+
+    @property
+    def share_left(self) -> float:
+        """Between 1 (nothing done) and 0."""
+        recipe = self.job.recipe
+        return 1.0 - sum(self.steps_done.values()) / (recipe.denoise_steps * recipe.count)
+
+
+@dataclass(slots=True)
+class Seat:
+    """One engine as the desk sees it. `ready` is None while it cannot paint."""
+
+    send: Callable[[Command], None]
+    ready: Ready | None = None
+    given: dict[str, Given] = field(default_factory=dict)
+    warm: frozenset[str] = frozenset()
+    lost_at: float | None = None
+
+    def images(self, priority: Priority) -> int:
+        """Still to paint, of that class or a higher one."""
+        return sum(g.images_left for g in self.given.values() if g.job.priority <= priority)
+
+    def note_memory(self, held: MemoryHeld) -> None:
+        self.warm = frozenset(held.warm.get("vram", ()))
+
+    def has_warm(self, job: Job) -> bool:
+        """Its adapters are on the device, or on their way there for another job."""
+        wanted = set(job.recipe.blend.digests)
+        return wanted <= self.warm or any(wanted <= set(g.job.recipe.blend.digests) for g in self.given.values())
+
+
+def with_room(seats: Sequence[Seat], priority: Priority, window_images: int) -> list[Seat]:
+    """Engines that can paint and may be given another job of that class.
+
+    Only images of that class or a higher one fill the window, so a higher class is never kept out by a lower one.
+    """
+    return [seat for seat in seats if seat.ready is not None and seat.images(priority) < window_images]
+
+
+def choose(seats: Sequence[Seat], job: Job) -> Seat:
+    """`seats` is not empty."""
+    return min(seats, key=lambda seat: (not seat.has_warm(job), seat.images(job.priority)))

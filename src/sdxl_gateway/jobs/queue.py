@@ -1,0 +1,86 @@
+"""Takes jobs that cannot start yet; gives them back in a fair order. Bounded, and pure: no clock, no task."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from sdxl_gateway.core.job import Job, Priority
+from sdxl_gateway.scheduling.costs import step_work
+from sdxl_gateway.scheduling.fair_share import Shares
+
+
+class LineFull(Exception):
+    """As many jobs wait as may wait."""
+
+
+class Line:
+    """Priority class first, then the tenant served least, then arrival. `capacity` counts waiting jobs."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._shares = Shares()
+        self._queues: dict[Priority, dict[str, deque[Job]]] = {priority: {} for priority in Priority}
+
+    def __len__(self) -> int:
+        return sum(len(queue) for _, queue in self._all())
+
+    def __iter__(self) -> Iterator[Job]:
+        """All jobs, class by class, in no fair order."""
+        return (job for _, queue in self._all() for job in queue)
+
+    def put(self, job: Job) -> None:
+        if len(self) >= self._capacity:
+            raise LineFull
+        self._queues[job.priority].setdefault(job.tenant, deque()).append(job)
+
+    def put_back(self, job: Job) -> None:
+        """To the front, whatever the capacity: it had a place before and keeps it; its tenant is not charged twice."""
+        self._shares.charge(job.tenant, -job_work(job))
+        self._queues[job.priority].setdefault(job.tenant, deque()).appendleft(job)
+
+    def take(self, may_go: Callable[[Priority], bool]) -> Job | None:
+        """The next job among the classes that may go."""
+        for priority, queues in self._queues.items():
+            if queues and may_go(priority):
+                return self._take_from(queues)
+        return None
+
+    def remove(self, job_id: str) -> Job | None:
+        """Out of the line, wherever it stands; None when it does not."""
+        for queues, queue in self._all():
+            job = next((job for job in queue if job.id == job_id), None)
+            if job is not None:
+                queue.remove(job)
+                _forget_empty(queues, job.tenant)
+                return job
+        return None
+
+    def ahead_of(self, job: Job, cost: Callable[[Job], float]) -> float:
+        """What is served before `job` were it to enter now: higher classes, its tenant's own, others' equal shares."""
+        higher = sum(cost(other) for other in self if other.priority < job.priority)
+        queues = self._queues[job.priority]
+        mine = sum(map(cost, queues.get(job.tenant, ())))
+        others = (sum(map(cost, queue)) for tenant, queue in queues.items() if tenant != job.tenant)
+        return higher + mine + sum(min(theirs, mine + cost(job)) for theirs in others)
+
+    def _take_from(self, queues: dict[str, deque[Job]]) -> Job:
+        self._shares.present(tenant for queues_ in self._queues.values() for tenant in queues_)
+        tenant = min(queues, key=lambda name: (self._shares.served(name), queues[name][0].arrived))
+        job = queues[tenant].popleft()
+        self._shares.charge(tenant, job_work(job))
+        _forget_empty(queues, tenant)
+        return job
+
+    def _all(self) -> Iterator[tuple[dict[str, deque[Job]], deque[Job]]]:
+        return ((queues, queue) for queues in self._queues.values() for queue in queues.values())
+
+
+def job_work(job: Job) -> float:
+    """UNet rows times megapixels times steps, over all images."""
+    return step_work(job.recipe) * job.recipe.denoise_steps * job.recipe.count
+
+
+def _forget_empty(queues: dict[str, deque[Job]], tenant: str) -> None:
+    if not queues[tenant]:
+        del queues[tenant]

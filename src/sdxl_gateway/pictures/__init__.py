@@ -1,0 +1,1 @@
+"""Pillow: uploads decoded, paintings finished and encoded. No torch."""

@@ -1,0 +1,87 @@
+"""Takes a Job; gives its state in the loop: which images wait, which are at work and move, which previews are due."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Generic
+
+from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.ports import Canvas, CanvasT
+from sdxl_gateway.scheduling.costs import step_work
+from sdxl_gateway.worker.scheduler import BatchKey, Turn
+
+
+@dataclass(slots=True)
+class Held(Generic[CanvasT]):
+    """One job the loop has taken; `canvases` are the images begun and not yet painted."""
+
+    job: Job
+    prefetch: Future[None] | None = None
+    near: bool = False
+    started: bool = False
+    began: float = 0.0
+    canvases: dict[int, CanvasT] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
+    warnings: dict[str, None] = field(default_factory=dict)
+    key: BatchKey = field(init=False)
+    work: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.key = BatchKey.of(self.job.recipe)
+        self.work = step_work(self.job.recipe)
+
+    @property
+    def all_painted(self) -> bool:
+        return len(self.done) == self.job.recipe.count
+
+    def painted(self, index: int) -> None:
+        canvas = self.canvases.pop(index)
+        self.warnings |= dict.fromkeys(canvas.warnings)
+        self.done.add(index)
+
+    def turns(self) -> Iterator[Turn]:
+        """One for each image that still wants steps."""
+        return (self._turn(index) for index in range(self.job.recipe.count) if index not in self.done)
+
+    def _turn(self, index: int) -> Turn:
+        job, canvas = self.job, self.canvases.get(index)
+        steps_left = job.recipe.denoise_steps if canvas is None else canvas.steps_total - canvas.steps_done
+        return Turn(
+            job_id=job.id,
+            index=index,
+            key=self.key,
+            tenant=job.tenant,
+            priority=job.priority,
+            arrived=job.arrived,
+            deadline=job.deadline,
+            work=self.work,
+            steps_left=steps_left,
+            begun=canvas is not None,
+            near=self.near,
+        )
+
+    def partial_due(self, canvas: Canvas) -> int | None:
+        """The number of the preview that belongs after the step just taken; they are spread evenly."""
+        asked, total = self.job.recipe.partial_images, canvas.steps_total
+        due = sorted({round(total * (i + 1) / (asked + 1)) for i in range(asked)} - {0, total})
+        return due.index(canvas.steps_done) if canvas.steps_done in due else None
+
+
+@dataclass(slots=True)
+class Lane(Generic[CanvasT]):
+    """One canvas about to take a step."""
+
+    held: Held[CanvasT]
+    index: int
+    canvas: CanvasT = field(init=False)
+    steps_before: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.canvas = self.held.canvases[self.index]
+        self.steps_before = self.canvas.steps_done
+
+    @property
+    def moved(self) -> bool:
+        return self.canvas.steps_done > self.steps_before

@@ -1,0 +1,135 @@
+"""Takes one end of a channel and a way to open an engine; runs the loop between them until stopped or orphaned."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Event, Thread
+from typing import Any, Generic
+
+from sdxl_gateway.core.events import Measurement
+from sdxl_gateway.core.ports import Canvas, CanvasT, Engine, Measure
+from sdxl_gateway.ipc.channel import ThreadEnd
+from sdxl_gateway.ipc.codec import Malformed
+from sdxl_gateway.ipc.messages import Cancel, Heartbeat, Hello, LoadFailed, Message, Ready, Stop, Submit
+from sdxl_gateway.scheduling.costs import Costs
+from sdxl_gateway.worker.loop import Commands, DeviceGone, Loop
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 1.0
+EXIT_ORPHANED = 3
+EXIT_NOT_LOADED = 4
+EXIT_DEVICE_LOST = 5
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Opened(Generic[CanvasT]):
+    """An engine that can paint, and how it introduces itself."""
+
+    engine: Engine[CanvasT]
+    ready: Ready
+    max_lanes: int
+
+
+Open = Callable[[dict[str, Any], Measure], Opened[Any]]
+
+
+def serve(fd: int, open_engine: Open) -> int:
+    """Hello, load, Ready, paint; gives the exit status. `open_engine` gets the settings of the Hello."""
+    parent = os.getppid()
+    _settle_in(parent)
+    os.set_inheritable(fd, False)
+    end = ThreadEnd(socket.socket(fileno=fd))
+    hello = _first_word(end)
+    if hello is None:
+        return EXIT_ORPHANED
+    costs = Costs()
+
+    def measure(measurement: Measurement) -> None:
+        costs.observe(measurement)
+        _tell(end, measurement)
+
+    opened = _load(end, hello, measure, open_engine)
+    return EXIT_NOT_LOADED if opened is None else _run(end, opened, costs)
+
+
+def _settle_in(parent: int) -> None:
+    """Ctrl-C is the parent's to judge; no core files of prompts and pictures; never outlive the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(EXIT_ORPHANED)
+
+
+def _first_word(end: ThreadEnd) -> Hello | None:
+    with suppress(Malformed):
+        message = end.receive()
+        if isinstance(message, Hello):
+            return message
+    return None
+
+
+def _tell(end: ThreadEnd, message: Message) -> None:
+    """A peer that is gone is noticed by the reader, which ends the process."""
+    with suppress(OSError):
+        end.send(message)
+
+
+def _load(end: ThreadEnd, hello: Hello, measure: Measure, open_engine: Open) -> Opened[Any] | None:
+    try:
+        return open_engine(hello.settings, measure)
+    except Exception as problem:
+        log.exception("the engine could not be loaded")
+        _tell(end, LoadFailed(f"{type(problem).__name__}: {problem}"))
+        return None
+
+
+def _run(end: ThreadEnd, opened: Opened[Canvas], costs: Costs) -> int:
+    commands: Commands = SimpleQueue()
+    loop = Loop(opened.engine, commands, lambda event: _tell(end, event), costs=costs, max_lanes=opened.max_lanes)
+    over = Event()
+    Thread(target=_read, args=(end, commands), name="commands", daemon=True).start()
+    _tell(end, opened.ready)
+    Thread(target=_beat, args=(end, loop, over), name="heartbeat", daemon=True).start()
+    try:
+        loop.run()
+    except DeviceGone:
+        log.exception("the device is lost")
+        return EXIT_DEVICE_LOST
+    finally:
+        over.set()
+    return 0
+
+
+def _read(end: ThreadEnd, commands: Commands) -> None:
+    """Until Stop; a parent that is gone or talks nonsense ends the process wherever the loop may be."""
+    while True:
+        try:
+            message = end.receive()
+        except Malformed:
+            log.exception("the server sent something malformed")
+            message = None
+        if not isinstance(message, Submit | Cancel | Stop):
+            os._exit(EXIT_ORPHANED)
+        commands.put(message)
+        if isinstance(message, Stop):
+            return
+
+
+def _beat(end: ThreadEnd, loop: Loop[Canvas], over: Event) -> None:
+    while not over.wait(HEARTBEAT_SECONDS):
+        running, waiting = loop.counts()
+        _tell(end, Heartbeat(loop.age_seconds(), running, waiting))
