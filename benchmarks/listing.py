@@ -10,11 +10,11 @@ import json
 import time
 from pathlib import Path
 
-from sdxl_gateway.catalog.lora_folder.catalog import AdapterCatalog
+from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.config import Loras
 
 
-def timed_scan(catalog: AdapterCatalog) -> float:
+def timed_scan(catalog: LoraCatalog) -> float:
     start = time.perf_counter()
     catalog.scan()
     return time.perf_counter() - start
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("index", type=Path)
     asked = parser.parse_args()
-    catalog = AdapterCatalog(Loras(directory=asked.folder), asked.index)
+    catalog = LoraCatalog(Loras(directory=asked.folder), asked.index)
     print(json.dumps({"first": timed_scan(catalog), "again": timed_scan(catalog), "listed": len(catalog.list())}))
 
 

@@ -17,19 +17,19 @@ from starlette.applications import Starlette
 
 from sdxl_gateway import __version__
 from sdxl_gateway.accounts.static_keys import StaticKeys
-from sdxl_gateway.admission.resolve import Gate
-from sdxl_gateway.api.http.receive_timeout import punctual
+from sdxl_gateway.admission.resolve import Admission
+from sdxl_gateway.api.http.receive_timeout import protocol_with_timeout
 from sdxl_gateway.api.replies.stream import LAST_WORDS_SECONDS
 from sdxl_gateway.api.routes import http_app
-from sdxl_gateway.api.services import World
+from sdxl_gateway.api.services import Services
 from sdxl_gateway.backends.process.backend import ProcessBackend
 from sdxl_gateway.catalog.checkpoints import open_checkpoints
-from sdxl_gateway.catalog.lora_folder.catalog import AdapterCatalog
+from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.copies import prune
 from sdxl_gateway.config import DEMO_MODEL, EngineProcess, Settings
 from sdxl_gateway.core.errors import CheckpointProblem, GatewayError
 from sdxl_gateway.core.events import Measurement, RequestAnswered
-from sdxl_gateway.gateway.library import Shelf
+from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.storage.images import ImageStore
 from sdxl_gateway.telemetry.logs import configure_logs, log_answer
@@ -41,26 +41,26 @@ log = logging.getLogger(__name__)
 def serve(settings: Settings) -> None:
     """Runs the server until it is told to stop. Raises CheckpointProblem before it listens."""
     server = settings.server
-    house = _build(settings)
+    built = _build(settings)
     config = uvicorn.Config(
-        _application(house),
+        _application(built),
         host=server.host,
         port=server.port,
-        http=punctual(server.receive_timeout_seconds),
+        http=protocol_with_timeout(server.receive_timeout_seconds),
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=ceil(server.shutdown_grace_seconds + LAST_WORDS_SECONDS),
     )
-    _Server(config, house.backend.close_door, server.shutdown_grace_seconds).run()
+    _Server(config, built.backend.drain, server.shutdown_grace_seconds).run()
 
 
 class _Server(uvicorn.Server):
     """At the end of the grace, tells whoever still waits; uvicorn alone would hang up on them."""
 
-    def __init__(self, config: uvicorn.Config, close_door: Callable[[], None], grace_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, drain: Callable[[], None], grace_seconds: float) -> None:
         super().__init__(config)
-        self._close_door = close_door
+        self._close_door = drain
         self._grace_seconds = grace_seconds
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
@@ -79,56 +79,56 @@ def build_app(settings: Settings) -> Starlette:
 @asynccontextmanager
 async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """The gateway a server would have, without HTTP; its engine runs meanwhile. Raises CheckpointProblem."""
-    house = _build(settings)
-    async with _running(house):
-        yield house.gateway
+    built = _build(settings)
+    async with _running(built):
+        yield built.gateway
 
 
 @dataclass(frozen=True, slots=True)
-class _House:
+class _Built:
     """Every room, built and not yet running."""
 
     settings: Settings
-    adapters: AdapterCatalog
+    adapters: LoraCatalog
     images: ImageStore
     metrics: Metrics
     backend: ProcessBackend
     gateway: Gateway
 
 
-def _build(settings: Settings) -> _House:
+def _build(settings: Settings) -> _Built:
     configure_logs(settings.telemetry)
     checkpoints = open_checkpoints(settings.checkpoints, DEMO_MODEL)
-    adapters = AdapterCatalog(settings.loras, settings.data_directory)
+    adapters = LoraCatalog(settings.loras, settings.data_directory)
     adapters.scan()
-    gate = Gate(settings, checkpoints, adapters)
-    shelf = Shelf(settings, checkpoints, adapters, gate.names)
-    _check_default(settings, gate)
+    admission = Admission(settings, checkpoints, adapters)
+    library = ModelLibrary(settings, checkpoints, adapters, admission.names)
+    _check_default(settings, admission)
     metrics = Metrics([*checkpoints, *settings.models], settings.telemetry.lora_label_limit)
     backend = ProcessBackend(
-        _engine_process(settings, gate),
+        _engine_process(settings, admission),
         queue_size=settings.limits.queue_size,
-        measure=partial(_measured, metrics, shelf),
+        measure=partial(_measured, metrics, library),
     )
     metrics.follow_gauges(
         queue_depth=lambda: backend.waiting, in_flight=lambda: backend.running, ready=lambda: backend.ready
     )
     images = ImageStore(settings.data_directory / "images", keep_seconds=settings.delivery.url_seconds)
-    gateway = Gateway(settings, gate, shelf, backend, images, metrics)
-    return _House(settings, adapters, images, metrics, backend, gateway)
+    gateway = Gateway(settings, admission, library, backend, images, metrics)
+    return _Built(settings, adapters, images, metrics, backend, gateway)
 
 
-def _application(house: _House) -> Starlette:
-    world = World(
-        gateway=house.gateway,
-        authenticator=StaticKeys(house.settings.auth),
-        images=house.images,
-        settings=house.settings,
-        metrics=house.metrics.exposition,
+def _application(built: _Built) -> Starlette:
+    services = Services(
+        gateway=built.gateway,
+        authenticator=StaticKeys(built.settings.auth),
+        images=built.images,
+        settings=built.settings,
+        metrics=built.metrics.exposition,
         version=__version__,
-        on_request=partial(_seen, house.metrics),
+        on_request=partial(_seen, built.metrics),
     )
-    return http_app(world, lambda _: _running(house))
+    return http_app(services, lambda _: _running(built))
 
 
 def _prune(settings: Settings) -> None:
@@ -137,23 +137,23 @@ def _prune(settings: Settings) -> None:
     prune(settings.data_directory, (), max_age_seconds=loras.store_seconds, max_total_bytes=loras.store_max_bytes)
 
 
-def _check_default(settings: Settings, gate: Gate) -> None:
+def _check_default(settings: Settings, admission: Admission) -> None:
     try:
-        gate.names.choose(None)
+        admission.names.choose(None)
     except GatewayError as error:
         raise CheckpointProblem(f"default_model: {error.message}") from error
 
 
-def _engine_process(settings: Settings, gate: Gate) -> EngineProcess:
+def _engine_process(settings: Settings, admission: Admission) -> EngineProcess:
     """The engine loads the first checkpoint at its start: the default model's goes there."""
-    first = gate.names.choose(None).checkpoint.name
+    first = admission.names.choose(None).checkpoint.name
     ordered = {first: settings.checkpoints[first], **settings.checkpoints}
     return settings.engine_process().model_copy(update={"checkpoints": ordered})
 
 
-def _measured(metrics: Metrics, shelf: Shelf, measurement: Measurement) -> None:
+def _measured(metrics: Metrics, library: ModelLibrary, measurement: Measurement) -> None:
     metrics.on_measurement(measurement)
-    shelf.measured(measurement)
+    library.measured(measurement)
 
 
 def _seen(metrics: Metrics, seen: RequestAnswered) -> None:
@@ -173,16 +173,16 @@ def _seen(metrics: Metrics, seen: RequestAnswered) -> None:
 
 
 @asynccontextmanager
-async def _running(house: _House) -> AsyncIterator[None]:
+async def _running(built: _Built) -> AsyncIterator[None]:
     """The engine and what works in the background run until the context is left."""
-    settings = house.settings
+    settings = built.settings
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(_prune, settings)
-        await house.backend.start()
-        stack.push_async_callback(house.backend.stop, settings.server.shutdown_grace_seconds)
+        await built.backend.start()
+        stack.push_async_callback(built.backend.stop, settings.server.shutdown_grace_seconds)
         if settings.loras.watch:
-            await stack.enter_async_context(_in_background(house.adapters.watch()))
-        await stack.enter_async_context(_in_background(house.images.sweeping()))
+            await stack.enter_async_context(_in_background(built.adapters.watch()))
+        await stack.enter_async_context(_in_background(built.images.sweeping()))
         yield
 
 

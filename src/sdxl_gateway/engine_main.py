@@ -12,7 +12,7 @@ from sdxl_gateway.config import EngineProcess
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.ipc.messages import Ready
 from sdxl_gateway.telemetry.logs import configure_logs
-from sdxl_gateway.worker.serve import Opened, serve
+from sdxl_gateway.worker.serve import LoadedEngine, serve
 
 
 def main() -> int:
@@ -22,7 +22,7 @@ def main() -> int:
     return serve(parser.parse_args().fd, open_for)
 
 
-def open_for(settings: dict[str, Any], measure: Measure) -> Opened[Any]:
+def open_for(settings: dict[str, Any], measure: Measure) -> LoadedEngine[Any]:
     """The engine those settings describe; torch is imported here, once they are known to be sound."""
     config = EngineProcess.model_validate(settings)
     configure_logs(config.telemetry)
@@ -30,7 +30,7 @@ def open_for(settings: dict[str, Any], measure: Measure) -> Opened[Any]:
 
     engine = open_engine(config, measure)
     ready = Ready(engine.device, engine.dtype, engine.checkpoints)
-    return Opened(engine, ready, config.engine.max_lanes)
+    return LoadedEngine(engine, ready, config.engine.max_lanes)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 
 from sdxl_gateway.accounts.static_keys import StaticKeys
 from sdxl_gateway.api.routes import http_app
-from sdxl_gateway.api.services import World
+from sdxl_gateway.api.services import Services
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask
 from sdxl_gateway.core.caller import Caller
@@ -85,7 +85,7 @@ class FakeGateway:
         yield Done(USAGE, self.warnings)
 
     @property
-    def shelf(self) -> FakeGateway:
+    def library(self) -> FakeGateway:
         return self
 
     def models(self) -> list[Card]:
@@ -140,7 +140,7 @@ def house(
     settings = Settings.model_validate(sections)
     images = ImageStore(directory or Path(tempfile.mkdtemp()), keep_seconds=3600)
     seen: list[RequestAnswered] = []
-    world = World(
+    world = Services(
         authenticator=StaticKeys(settings.auth),
         gateway=painter,
         images=images,

@@ -12,7 +12,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from sdxl_gateway.api.http.receive_timeout import punctual
+from sdxl_gateway.api.http.receive_timeout import protocol_with_timeout
 
 GET = b"GET / HTTP/1.1\r\nhost: gw\r\n\r\n"
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -37,7 +37,7 @@ class House:
 @asynccontextmanager
 async def served(seconds: float) -> AsyncIterator[House]:
     house = House()
-    protocol = punctual(seconds)
+    protocol = protocol_with_timeout(seconds)
     config = uvicorn.Config(house, http=protocol, log_config=None, timeout_keep_alive=3600)
     config.load()
     state = ServerState()

@@ -33,11 +33,11 @@ async def test_frames_are_openais() -> None:
     assert headers[b"x-request-id"].startswith(b"req_")
     body = body_of(rest)
     assert body.endswith(b"\n\n")
-    told = events(body)
-    assert [name for name, _ in told] == ["image_generation.partial_image"] * 2 + ["image_generation.completed"]
-    assert all(name == payload["type"] for name, payload in told)
-    assert [payload["partial_image_index"] for _, payload in told[:2]] == [0, 1]
-    last = told[-1][1]
+    event_frames = events(body)
+    assert [name for name, _ in event_frames] == ["image_generation.partial_image"] * 2 + ["image_generation.completed"]
+    assert all(name == payload["type"] for name, payload in event_frames)
+    assert [payload["partial_image_index"] for _, payload in event_frames[:2]] == [0, 1]
+    last = event_frames[-1][1]
     assert {"b64_json", "created_at", "size", "quality", "background", "output_format", "usage"} <= set(last)
     assert (last["seed"], last["size"]) == (5, "1024x1024")
     assert served.gateway.closed == 1

@@ -18,7 +18,7 @@ from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.events import RequestAnswered
 from sdxl_gateway.telemetry.logs import configure_logs
 from sdxl_gateway.telemetry.metrics import Metrics
-from tests.gate.kit import DEMO, opened
+from tests.admission.kit import DEMO, opened
 
 # Building the world sets up the logs of the whole process, which other tests share.
 pytestmark = pytest.mark.usefixtures("logs_as_they_were")
@@ -69,7 +69,7 @@ def test_the_default_models_checkpoint_is_loaded_first(tmp_path: Path, default: 
         checkpoints=dict.fromkeys("abc", DEMO),
         models={"style": HouseStyle(checkpoint="b")},
     )
-    sent = _engine_process(settings, opened(settings).gate)
+    sent = _engine_process(settings, opened(settings).admission)
     assert list(sent.checkpoints) == order
     assert sent.loras == settings.loras
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
-from sdxl_gateway.catalog.lora_folder.catalog import AdapterCatalog
+from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.copies import keep_copy, store_path
-from sdxl_gateway.catalog.lora_folder.scan import AdapterEntry, Problem, ScanLimits, Signature, read_entry
+from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, Problem, ScanLimits, Signature, read_entry
 from sdxl_gateway.core.errors import AdapterRefused, BodyTooLarge, InvalidRequest, ModelNotFound
 from tests.catalog.files import file_bytes, lora_tensors, write
 from tests.catalog.test_store import peft_adapter
@@ -47,19 +47,19 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def catalog(root: Path, tmp_path: Path) -> AdapterCatalog:
-    return AdapterCatalog(Loras(root), tmp_path / "data")
+def catalog(root: Path, tmp_path: Path) -> LoraCatalog:
+    return LoraCatalog(Loras(root), tmp_path / "data")
 
 
 def files_in(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def names(catalog: AdapterCatalog) -> list[str]:
+def names(catalog: LoraCatalog) -> list[str]:
     return [entry.name for entry in catalog.list()]
 
 
-def test_names_are_paths_below_the_folder(root: Path, catalog: AdapterCatalog) -> None:
+def test_names_are_paths_below_the_folder(root: Path, catalog: LoraCatalog) -> None:
     for name in ("ink", "styles/watercolor", "styles/deep/er/oil.v2"):
         write(root / f"{name}.safetensors", GOOD)
     write(root / "notes.txt", b"no LoRA")
@@ -76,20 +76,20 @@ def test_names_are_paths_below_the_folder(root: Path, catalog: AdapterCatalog) -
 @pytest.mark.parametrize(
     "asked", ["styles/Watercolor", "STYLES/WATERCOLOR", "watercolor", "WaterColor.safetensors", "trained_ink"]
 )
-def test_one_lora_by_all_its_names(root: Path, catalog: AdapterCatalog, asked: str) -> None:
+def test_one_lora_by_all_its_names(root: Path, catalog: LoraCatalog, asked: str) -> None:
     write(root / "styles" / "Watercolor.safetensors", GOOD)
     write(root / "ink.safetensors", OTHER)
     catalog.scan()
     assert catalog.find(asked).name == "styles/Watercolor"
 
 
-def test_a_name_in_either_unicode_spelling(root: Path, catalog: AdapterCatalog) -> None:
+def test_a_name_in_either_unicode_spelling(root: Path, catalog: LoraCatalog) -> None:
     write(root / "cafe\u0301.safetensors", GOOD)
     catalog.scan()
     assert catalog.find("CAFÉ").name == "café"
 
 
-def test_an_ambiguous_last_part_names_the_choices(root: Path, catalog: AdapterCatalog) -> None:
+def test_an_ambiguous_last_part_names_the_choices(root: Path, catalog: LoraCatalog) -> None:
     for name in ("a/ink", "b/ink"):
         write(root / f"{name}.safetensors", GOOD)
     catalog.scan()
@@ -98,21 +98,21 @@ def test_an_ambiguous_last_part_names_the_choices(root: Path, catalog: AdapterCa
     assert catalog.find("b/ink").name == "b/ink"
 
 
-def test_a_whole_name_goes_before_a_last_part(root: Path, catalog: AdapterCatalog) -> None:
+def test_a_whole_name_goes_before_a_last_part(root: Path, catalog: LoraCatalog) -> None:
     for name in ("a/ink", "ink"):
         write(root / f"{name}.safetensors", GOOD)
     catalog.scan()
     assert catalog.find("INK").name == "ink"
 
 
-def test_a_file_under_the_name_diffusers_gives_is_called_like_its_folder(root: Path, catalog: AdapterCatalog) -> None:
+def test_a_file_under_the_name_diffusers_gives_is_called_like_its_folder(root: Path, catalog: LoraCatalog) -> None:
     for folder in ("hub/lcm", "hub/ink"):
         write(root / folder / "pytorch_lora_weights.safetensors", GOOD)
     catalog.scan()
     assert catalog.find("LCM").name == "hub/lcm/pytorch_lora_weights"
 
 
-def test_two_of_one_name_are_one_and_a_problem(root: Path, catalog: AdapterCatalog) -> None:
+def test_two_of_one_name_are_one_and_a_problem(root: Path, catalog: LoraCatalog) -> None:
     path = write(root / "ink.safetensors", GOOD)
     peft_adapter(root / "ink", "unet.mid_block.q", {"r": 4, "lora_alpha": 2})
     catalog.scan()
@@ -123,7 +123,7 @@ def test_two_of_one_name_are_one_and_a_problem(root: Path, catalog: AdapterCatal
     assert (names(catalog), catalog.problems) == (["ink"], ())
 
 
-def test_an_unknown_name_gets_the_nearest(root: Path, catalog: AdapterCatalog) -> None:
+def test_an_unknown_name_gets_the_nearest(root: Path, catalog: LoraCatalog) -> None:
     write(root / "watercolor.safetensors", GOOD)
     catalog.scan()
     with pytest.raises(ModelNotFound, match="Did you mean 'watercolor'"):
@@ -159,7 +159,7 @@ STRANGE_NAMES = [
 
 
 @pytest.mark.parametrize("name", STRANGE_NAMES, ids=range(len(STRANGE_NAMES)))
-async def test_names_are_never_paths(root: Path, catalog: AdapterCatalog, name: str) -> None:
+async def test_names_are_never_paths(root: Path, catalog: LoraCatalog, name: str) -> None:
     write(root.parent / "outside.safetensors", GOOD)
     write(root / "ink.safetensors", GOOD)
     catalog.scan()
@@ -175,7 +175,7 @@ async def test_names_are_never_paths(root: Path, catalog: AdapterCatalog, name: 
     assert (root.parent / "outside.safetensors").exists()
 
 
-def test_links_are_followed_only_inside(root: Path, catalog: AdapterCatalog) -> None:
+def test_links_are_followed_only_inside(root: Path, catalog: LoraCatalog) -> None:
     outside = write(root.parent / "loras-evil" / "outside.safetensors", GOOD)
     inside = write(root / "real" / "ink.safetensors", GOOD)
     (root / "file-out.safetensors").symlink_to(outside)
@@ -193,12 +193,12 @@ def test_links_are_followed_only_inside(root: Path, catalog: AdapterCatalog) -> 
 def test_the_folder_itself_may_be_a_link(root: Path, tmp_path: Path) -> None:
     write(root / "ink.safetensors", GOOD)
     (tmp_path / "link").symlink_to(root)
-    catalog = AdapterCatalog(Loras(tmp_path / "link"), tmp_path / "data")
+    catalog = LoraCatalog(Loras(tmp_path / "link"), tmp_path / "data")
     catalog.scan()
     assert names(catalog) == ["ink"]
 
 
-async def test_a_link_turned_outside_after_the_scan_is_refused(root: Path, catalog: AdapterCatalog) -> None:
+async def test_a_link_turned_outside_after_the_scan_is_refused(root: Path, catalog: LoraCatalog) -> None:
     outside = write(root.parent / "outside.safetensors", OTHER)
     path = write(root / "ink.safetensors", GOOD)
     catalog.scan()
@@ -209,7 +209,7 @@ async def test_a_link_turned_outside_after_the_scan_is_refused(root: Path, catal
 
 
 @pytest.mark.parametrize("name", ["a+b", "ink:0.8", "ink: -1", "x" * 201, " ink", "a\tb", os.fsdecode(b"\xff\xfe")])
-def test_a_name_that_could_not_be_asked_for_is_a_problem(root: Path, catalog: AdapterCatalog, name: str) -> None:
+def test_a_name_that_could_not_be_asked_for_is_a_problem(root: Path, catalog: LoraCatalog, name: str) -> None:
     try:
         write(root / f"{name}.safetensors", GOOD)
     except (OSError, UnicodeError):
@@ -221,7 +221,7 @@ def test_a_name_that_could_not_be_asked_for_is_a_problem(root: Path, catalog: Ad
     assert "rename" in catalog.problems[0].message
 
 
-def test_broken_files_are_problems_until_they_change(root: Path, catalog: AdapterCatalog) -> None:
+def test_broken_files_are_problems_until_they_change(root: Path, catalog: LoraCatalog) -> None:
     path = write(root / "ink.safetensors", GOOD[:-1])
     os.utime(path, (1, 1))
     catalog.scan()
@@ -232,7 +232,7 @@ def test_broken_files_are_problems_until_they_change(root: Path, catalog: Adapte
     assert (names(catalog), catalog.problems) == (["ink"], ())
 
 
-def test_a_copy_whose_marks_do_not_tell_is_looked_at_again(root: Path, catalog: AdapterCatalog) -> None:
+def test_a_copy_whose_marks_do_not_tell_is_looked_at_again(root: Path, catalog: LoraCatalog) -> None:
     """As when a copy sets size and time first and fills in the bytes later."""
     path = write(root / "ink.safetensors", bytes(len(GOOD)))
     marks = path.stat()
@@ -246,12 +246,12 @@ def test_a_copy_whose_marks_do_not_tell_is_looked_at_again(root: Path, catalog: 
 
 def test_a_file_too_large_is_a_problem(root: Path, tmp_path: Path) -> None:
     write(root / "ink.safetensors", GOOD)
-    catalog = AdapterCatalog(Loras(root, max_file_bytes=len(GOOD) - 1), tmp_path)
+    catalog = LoraCatalog(Loras(root, max_file_bytes=len(GOOD) - 1), tmp_path)
     catalog.scan()
     assert "at most" in catalog.problems[0].message
 
 
-def test_a_sidecar_gives_defaults_and_its_problems_do_not_hide_the_lora(root: Path, catalog: AdapterCatalog) -> None:
+def test_a_sidecar_gives_defaults_and_its_problems_do_not_hide_the_lora(root: Path, catalog: LoraCatalog) -> None:
     write(root / "ink.safetensors", GOOD)
     catalog.scan()
     assert catalog.find("ink").defaults.weight is None
@@ -264,7 +264,7 @@ def test_a_sidecar_gives_defaults_and_its_problems_do_not_hide_the_lora(root: Pa
     assert catalog.find("ink").defaults.weight is None
 
 
-def test_unchanged_files_are_not_read_again(root: Path, catalog: AdapterCatalog) -> None:
+def test_unchanged_files_are_not_read_again(root: Path, catalog: LoraCatalog) -> None:
     for i in range(5):
         write(root / f"ink{i}.safetensors", GOOD)
     catalog.scan()
@@ -279,19 +279,19 @@ def test_a_restart_reads_no_file_again(root: Path, tmp_path: Path, monkeypatch: 
     write(root / "ink.safetensors", GOOD)
     write(root / "ink.toml", b"weight = 0.7\nwieght = 1")
     write(root / "set" / "old.safetensors", GOOD)
-    first = AdapterCatalog(Loras(root), tmp_path / "data")
+    first = LoraCatalog(Loras(root), tmp_path / "data")
     first.scan()
     write(root / "set" / "old.safetensors", OTHER)
     read: list[str] = []
 
     def counted(
         path: Path, name: str, signature: Signature, limits: ScanLimits
-    ) -> tuple[AdapterEntry, tuple[Problem, ...]]:
+    ) -> tuple[LoraEntry, tuple[Problem, ...]]:
         read.append(name)
         return read_entry(path, name, signature, limits)
 
     monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.scan.read_entry", counted)
-    again = AdapterCatalog(Loras(root), tmp_path / "data")
+    again = LoraCatalog(Loras(root), tmp_path / "data")
     again.scan()
     assert read == ["set/old"]
     assert again.find("ink") == first.find("ink")
@@ -305,26 +305,26 @@ def test_a_restart_reads_no_file_again(root: Path, tmp_path: Path, monkeypatch: 
 def test_a_damaged_index_is_no_index(root: Path, tmp_path: Path, index: bytes) -> None:
     write(root / "ink.safetensors", GOOD)
     write(tmp_path / "data" / "adapters-index.json", index)
-    catalog = AdapterCatalog(Loras(root), tmp_path / "data")
+    catalog = LoraCatalog(Loras(root), tmp_path / "data")
     catalog.scan()
     assert names(catalog) == ["ink"]
 
 
 def test_an_index_of_another_folder_is_not_used(root: Path, tmp_path: Path) -> None:
     write(root / "ink.safetensors", GOOD)
-    AdapterCatalog(Loras(root), tmp_path / "data").scan()
-    catalog = AdapterCatalog(Loras(tmp_path / "none"), tmp_path / "data")
+    LoraCatalog(Loras(root), tmp_path / "data").scan()
+    catalog = LoraCatalog(Loras(tmp_path / "none"), tmp_path / "data")
     catalog.scan()
     assert names(catalog) == []
 
 
 def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
-    catalog = AdapterCatalog(Loras(tmp_path / "none"), tmp_path)
+    catalog = LoraCatalog(Loras(tmp_path / "none"), tmp_path)
     catalog.scan()
     assert (names(catalog), catalog.problems) == ([], ())
 
 
-async def test_a_peft_folder_is_one_lora(root: Path, catalog: AdapterCatalog) -> None:
+async def test_a_peft_folder_is_one_lora(root: Path, catalog: LoraCatalog) -> None:
     peft_adapter(root / "sets" / "ink", "unet.mid_block.q", {"r": 4, "lora_alpha": 2})
     write(root / "half" / "adapter_config.json", b"{}")
     catalog.scan()
@@ -335,7 +335,7 @@ async def test_a_peft_folder_is_one_lora(root: Path, catalog: AdapterCatalog) ->
     assert admitted.report.parts == {"unet": 1}
 
 
-async def test_admission_copies_and_reports(root: Path, catalog: AdapterCatalog, tmp_path: Path) -> None:
+async def test_admission_copies_and_reports(root: Path, catalog: LoraCatalog, tmp_path: Path) -> None:
     write(root / "ink.safetensors", GOOD)
     catalog.scan()
     admitted = await catalog.admit("INK", CHECKPOINT)
@@ -348,7 +348,7 @@ async def test_admission_copies_and_reports(root: Path, catalog: AdapterCatalog,
     assert report.metadata == {"ss_output_name": "trained_ink"}
 
 
-async def test_asking_again_reads_nothing(root: Path, catalog: AdapterCatalog, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_asking_again_reads_nothing(root: Path, catalog: LoraCatalog, monkeypatch: pytest.MonkeyPatch) -> None:
     write(root / "ink.safetensors", GOOD)
     catalog.scan()
     copies = 0
@@ -365,7 +365,7 @@ async def test_asking_again_reads_nothing(root: Path, catalog: AdapterCatalog, m
 
 
 async def test_a_caller_that_leaves_does_not_disturb_the_others(
-    root: Path, catalog: AdapterCatalog, monkeypatch: pytest.MonkeyPatch
+    root: Path, catalog: LoraCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(root / "ink.safetensors", GOOD)
     catalog.scan()
@@ -388,7 +388,7 @@ async def test_a_caller_that_leaves_does_not_disturb_the_others(
 
 
 async def test_replacing_a_file_is_a_new_digest_and_the_old_copy_stays(
-    root: Path, catalog: AdapterCatalog, tmp_path: Path
+    root: Path, catalog: LoraCatalog, tmp_path: Path
 ) -> None:
     write(root / "ink.safetensors", GOOD)
     catalog.scan()
@@ -400,7 +400,7 @@ async def test_replacing_a_file_is_a_new_digest_and_the_old_copy_stays(
     assert store_path(tmp_path / "data", first.digest).read_bytes() == GOOD
 
 
-async def test_a_pruned_copy_is_made_again(root: Path, catalog: AdapterCatalog, tmp_path: Path) -> None:
+async def test_a_pruned_copy_is_made_again(root: Path, catalog: LoraCatalog, tmp_path: Path) -> None:
     write(root / "ink.safetensors", GOOD)
     catalog.scan()
     path = store_path(tmp_path / "data", (await catalog.admit("ink", CHECKPOINT)).digest)
@@ -409,7 +409,7 @@ async def test_a_pruned_copy_is_made_again(root: Path, catalog: AdapterCatalog, 
     assert path.exists()
 
 
-async def test_a_misfit_is_refused_before_it_is_copied(root: Path, catalog: AdapterCatalog, tmp_path: Path) -> None:
+async def test_a_misfit_is_refused_before_it_is_copied(root: Path, catalog: LoraCatalog, tmp_path: Path) -> None:
     write(root / "ink.safetensors", MISFIT)
     catalog.scan()
     for _ in range(2):
@@ -435,18 +435,18 @@ HARMS: dict[str, Callable[[Path], object]] = {
     "renamed": lambda path: path.rename(path.with_name("other.safetensors")),
     "made a link outside": lambda path: _linked(path.with_name("link"), Path("/etc/passwd")).replace(path),
 }
-MOMENTS = ("check_inside", "read_source_header", "plan_adapter", "keep_copy", "read_header", "make_report")
+MOMENTS = ("check_inside", "read_source_header", "plan_lora", "keep_copy", "read_header", "make_report")
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("harm", HARMS)
 async def test_harm_at_any_moment_of_an_admission_gives_one_whole_file_or_a_refusal(
-    root: Path, catalog: AdapterCatalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str, moment: str
+    root: Path, catalog: LoraCatalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str, moment: str
 ) -> None:
     path = write(root / "ink.safetensors", GOOD)
     catalog.scan()
     place = f"sdxl_gateway.catalog.lora_folder.catalog.{moment}"
-    original = getattr(sys.modules[AdapterCatalog.__module__], moment)
+    original = getattr(sys.modules[LoraCatalog.__module__], moment)
 
     def harmed(*args: Any, **kwargs: Any) -> Any:
         if path.exists():
@@ -466,7 +466,7 @@ async def test_harm_at_any_moment_of_an_admission_gives_one_whole_file_or_a_refu
     assert store_path(tmp_path / "data", again.digest).read_bytes() == OTHER
 
 
-async def test_a_file_taken_away_is_no_model(root: Path, catalog: AdapterCatalog) -> None:
+async def test_a_file_taken_away_is_no_model(root: Path, catalog: LoraCatalog) -> None:
     path = write(root / "ink.safetensors", GOOD)
     catalog.scan()
     path.unlink()
@@ -479,7 +479,7 @@ async def in_chunks(data: bytes) -> AsyncIterator[bytes]:
         yield data[i : i + 100]
 
 
-async def test_an_upload_becomes_a_name(root: Path, catalog: AdapterCatalog) -> None:
+async def test_an_upload_becomes_a_name(root: Path, catalog: LoraCatalog) -> None:
     entry = await catalog.add("styles/ink", in_chunks(GOOD), checkpoint=CHECKPOINT)
     assert entry.name == "styles/ink"
     assert (root / "styles" / "ink.safetensors").read_bytes() == GOOD
@@ -487,7 +487,7 @@ async def test_an_upload_becomes_a_name(root: Path, catalog: AdapterCatalog) -> 
     assert files_in(root) == ["styles/ink.safetensors"]
 
 
-async def test_an_upload_overwrites_only_when_told(root: Path, catalog: AdapterCatalog) -> None:
+async def test_an_upload_overwrites_only_when_told(root: Path, catalog: LoraCatalog) -> None:
     await catalog.add("ink", GOOD)
     with pytest.raises(InvalidRequest, match="exists already"):
         await catalog.add("ink", OTHER)
@@ -498,7 +498,7 @@ async def test_an_upload_overwrites_only_when_told(root: Path, catalog: AdapterC
     assert (root / "ink.safetensors").read_bytes() == OTHER
 
 
-async def test_a_file_that_came_meanwhile_is_not_overwritten(root: Path, catalog: AdapterCatalog) -> None:
+async def test_a_file_that_came_meanwhile_is_not_overwritten(root: Path, catalog: LoraCatalog) -> None:
     write(root / "ink.safetensors", GOOD)
     with pytest.raises(InvalidRequest, match="exists already"):
         await catalog.add("ink", OTHER)
@@ -509,7 +509,7 @@ async def test_a_file_that_came_meanwhile_is_not_overwritten(root: Path, catalog
     "name",
     [*STRANGE_NAMES, "a+b", "ink:1", ".hidden", "a/.b", "con", "a/nul.x", "a.", "a*", "a/" * 30 + "b", "x" * 300],
 )
-async def test_uploads_have_plain_names(root: Path, catalog: AdapterCatalog, name: str) -> None:
+async def test_uploads_have_plain_names(root: Path, catalog: LoraCatalog, name: str) -> None:
     before = files_in(root.parent)
     try:
         entry = await catalog.add(name, GOOD)
@@ -522,13 +522,13 @@ async def test_uploads_have_plain_names(root: Path, catalog: AdapterCatalog, nam
 
 
 @pytest.mark.parametrize("name", ["../ink", "/ink", "a\\b", "ink\0", "", "a//b", "..", "a+b"])
-async def test_a_refused_upload_names_the_field(catalog: AdapterCatalog, name: str) -> None:
+async def test_a_refused_upload_names_the_field(catalog: LoraCatalog, name: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         await catalog.add(name, GOOD)
     assert refused.value.param == "name"
 
 
-async def test_an_upload_through_a_link_outside_is_refused(root: Path, catalog: AdapterCatalog) -> None:
+async def test_an_upload_through_a_link_outside_is_refused(root: Path, catalog: LoraCatalog) -> None:
     outside = root.parent / "outside"
     outside.mkdir()
     (root / "styles").symlink_to(outside)
@@ -539,7 +539,7 @@ async def test_an_upload_through_a_link_outside_is_refused(root: Path, catalog: 
 
 
 async def test_a_bad_upload_leaves_nothing(root: Path, tmp_path: Path) -> None:
-    catalog = AdapterCatalog(Loras(root, max_file_bytes=len(GOOD)), tmp_path / "data")
+    catalog = LoraCatalog(Loras(root, max_file_bytes=len(GOOD)), tmp_path / "data")
     with pytest.raises(AdapterRefused, match="cut short"):
         await catalog.add("ink", GOOD[:-1])
     with pytest.raises(AdapterRefused, match="in this checkpoint it is"):
@@ -550,7 +550,7 @@ async def test_a_bad_upload_leaves_nothing(root: Path, tmp_path: Path) -> None:
 
 
 async def test_removing_takes_the_sidecar_along_and_keeps_the_copy(
-    root: Path, catalog: AdapterCatalog, tmp_path: Path
+    root: Path, catalog: LoraCatalog, tmp_path: Path
 ) -> None:
     write(root / "ink.safetensors", GOOD)
     write(root / "ink.toml", b"weight = 1")

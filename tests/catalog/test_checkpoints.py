@@ -42,13 +42,13 @@ def write_json(path: Path, value: Any) -> None:
     write(path, json.dumps(value).encode())
 
 
-def opened(folder: Path, native_pixels: int | None = None) -> CheckpointEntry:
+def open_regular_file(folder: Path, native_pixels: int | None = None) -> CheckpointEntry:
     return open_checkpoint("mine", Section(str(folder), native_pixels), DEMO_MODEL)
 
 
 def problem(folder: Path) -> str:
     with pytest.raises(CheckpointProblem) as raised:
-        opened(folder)
+        open_regular_file(folder)
     return str(raised.value)
 
 
@@ -61,7 +61,7 @@ def test_the_demo_model() -> None:
 
 
 def test_a_folder(folder: Path) -> None:
-    entry = opened(folder)
+    entry = open_regular_file(folder)
     assert (entry.name, entry.folder, entry.native_area) == ("mine", folder.resolve(), 1024 * 1024)
     assert entry.native_pixels == int(1024 * 1024 * 1.55)
     assert entry.created == int((folder / "model_index.json").stat().st_mtime)
@@ -75,7 +75,7 @@ def test_a_folder(folder: Path) -> None:
 
 @pytest.mark.parametrize(("budget", "area"), [(2_000_000, 1024 * 1024), (500_000, 500_000)])
 def test_the_operators_budget(folder: Path, budget: int, area: int) -> None:
-    entry = opened(folder, budget)
+    entry = open_regular_file(folder, budget)
     assert (entry.native_pixels, entry.native_area) == (budget, area)
 
 
@@ -118,7 +118,7 @@ def test_a_sample_size_that_is_none(folder: Path, size: object) -> None:
 @pytest.mark.parametrize("config", [{}, {"sample_size": None}])
 def test_without_a_sample_size_it_is_sdxls(folder: Path, config: dict[str, Any]) -> None:
     write_json(folder / "unet" / "config.json", config)
-    assert opened(folder).native_area == 1024 * 1024
+    assert open_regular_file(folder).native_area == 1024 * 1024
 
 
 def test_another_family(folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sdxl_gateway.catalog.lora_format.convert import convert_file, read_scalar
-from sdxl_gateway.catalog.lora_format.plan import plan_adapter
+from sdxl_gateway.catalog.lora_format.plan import plan_lora
 from sdxl_gateway.catalog.safetensors_header import Header, read_header
 from sdxl_gateway.core.errors import AdapterRefused
 from tests.catalog.files import file_bytes, kohya_name, lora_tensors, make_header, write
@@ -66,7 +66,7 @@ def test_kohya_with_dora_becomes_diffusers(tmp_path: Path) -> None:
             assert tensor(made, header, f"{module}.{new}") == tensor(source, before, f"{kohya_name(module)}.{old}")
     assert header.metadata["ss_output_name"] == "ink"
     assert "other" not in header.metadata
-    scales = {part.module: part.scale for part in plan_adapter(header, SHAPES).parts}
+    scales = {part.module: part.scale for part in plan_lora(header, SHAPES).parts}
     assert scales == {FF: 0.5, CONV: 0.25, TEXT: 0.5}
 
 

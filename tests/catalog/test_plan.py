@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdxl_gateway.catalog.lora_format.module_names import sgm_names
-from sdxl_gateway.catalog.lora_format.plan import AdapterPlan, plan_adapter
+from sdxl_gateway.catalog.lora_format.plan import LoraPlan, plan_lora
 from sdxl_gateway.catalog.safetensors_header import DTYPE_BYTES, Header, TensorInfo
 from sdxl_gateway.core.errors import AdapterRefused
 from tests.catalog.files import kohya_name, lora_tensors, make_header
@@ -31,8 +31,8 @@ NORM = "unet.mid_block.attentions.0.norm"
 TEXT_Q = "text_encoder_2.text_model.encoder.layers.0.self_attn.q_proj"
 
 
-def plan(tensors: Mapping[str, Shape], metadata: Mapping[str, str] | None = None) -> AdapterPlan:
-    return plan_adapter(make_header(tensors, metadata), SHAPES)
+def plan(tensors: Mapping[str, Shape], metadata: Mapping[str, str] | None = None) -> LoraPlan:
+    return plan_lora(make_header(tensors, metadata), SHAPES)
 
 
 def refusal(tensors: Mapping[str, Shape], metadata: Mapping[str, str] | None = None) -> str:
@@ -122,7 +122,7 @@ def test_embeddings_that_no_encoder_can_read(key: str, shape: Shape, dtype: str,
     end = factors.data_bytes + prod(shape) * DTYPE_BYTES[dtype]
     header = Header({**factors.tensors, key: TensorInfo(dtype, shape, factors.data_bytes, end)})
     with pytest.raises(AdapterRefused, match=message):
-        plan_adapter(header, SHAPES)
+        plan_lora(header, SHAPES)
 
 
 def test_old_text_encoder_names() -> None:
@@ -421,7 +421,7 @@ def test_empty_factors_are_refused() -> None:
 def test_whole_numbers_are_no_factors() -> None:
     header = make_header({f"{TO_Q}.lora_A.weight": (4, 1280), f"{TO_Q}.lora_B.weight": (1280, 4)}, dtype="I8")
     with pytest.raises(AdapterRefused, match="not real numbers"):
-        plan_adapter(header, SHAPES)
+        plan_lora(header, SHAPES)
 
 
 def peft(*modules: str, rank: int = 8) -> dict[str, Shape]:
@@ -507,7 +507,7 @@ def test_a_smaller_model_of_the_kind_is_told_its_own_width() -> None:
     shapes = {name: tuple(side // 4 if side > 4 else side for side in shape) for name, shape in SHAPES.items()}
     header = make_header({f"{TO_K}.lora_A.weight": (4, 2048), f"{TO_K}.lora_B.weight": (1280, 4)})
     with pytest.raises(AdapterRefused, match=r"made for SDXL, .*2048 wide, the checkpoint's 512"):
-        plan_adapter(header, shapes)
+        plan_lora(header, shapes)
 
 
 def test_a_magnitude_lying_down_is_by_input_only() -> None:
@@ -528,7 +528,7 @@ TENSORS = st.dictionaries(st.builds(str.__add__, LAYER_NAMES, SUFFIXES), SIDES, 
 @given(tensors=TENSORS, metadata=st.dictionaries(st.sampled_from(["adapter_config", "ss_v2"]), st.text(max_size=20)))
 def test_any_header_is_planned_or_refused_and_nothing_else(tensors: dict[str, Shape], metadata: dict[str, str]) -> None:
     try:
-        found = plan_adapter(make_header(tensors, metadata), SMALL)
+        found = plan_lora(make_header(tensors, metadata), SMALL)
     except AdapterRefused:
         return
     assert found.parts
@@ -538,7 +538,7 @@ def test_an_alpha_may_be_a_whole_number() -> None:
     """Trainers that register it as an integer and save without a conversion leave it one."""
     factors = make_header({f"{TO_Q}.lora_down.weight": (4, 1280), f"{TO_Q}.lora_up.weight": (1280, 4)})
     alpha = TensorInfo("I64", (), factors.data_bytes, factors.data_bytes + 8)
-    found = plan_adapter(Header({**factors.tensors, f"{TO_Q}.alpha": alpha}), SHAPES)
+    found = plan_lora(Header({**factors.tensors, f"{TO_Q}.alpha": alpha}), SHAPES)
     assert found.parts[0].tensors["alpha"] == f"{TO_Q}.alpha"
 
 
@@ -546,4 +546,4 @@ def test_an_alpha_is_no_truth_value() -> None:
     factors = make_header({f"{TO_Q}.lora_down.weight": (4, 1280), f"{TO_Q}.lora_up.weight": (1280, 4)})
     alpha = TensorInfo("BOOL", (), factors.data_bytes, factors.data_bytes + 1)
     with pytest.raises(AdapterRefused, match=r"'alpha' for the layer .* holds BOOL"):
-        plan_adapter(Header({**factors.tensors, f"{TO_Q}.alpha": alpha}), SHAPES)
+        plan_lora(Header({**factors.tensors, f"{TO_Q}.alpha": alpha}), SHAPES)

@@ -22,7 +22,7 @@ from sdxl_gateway.catalog.lora_folder.copies import (
 )
 from sdxl_gateway.catalog.lora_folder.scan import ScanLimits, read_source_header
 from sdxl_gateway.catalog.lora_format.peft_folder import folder_parts
-from sdxl_gateway.catalog.lora_format.plan import plan_adapter
+from sdxl_gateway.catalog.lora_format.plan import plan_lora
 from sdxl_gateway.catalog.safetensors_header import read_header
 from sdxl_gateway.core.errors import AdapterRefused
 from tests.catalog.files import file_bytes, lora_tensors, write
@@ -160,7 +160,7 @@ def test_a_peft_folder_becomes_one_file_with_its_config(tmp_path: Path) -> None:
     digest = keep_copy(folder, tmp_path)
     copied = read_header(store_path(tmp_path, digest), max_header_bytes=2**20, max_tensors=10)
     assert copied.tensors == read_source_header(folder, LIMITS).tensors
-    part = plan_adapter(copied, MODULES).parts[0]
+    part = plan_lora(copied, MODULES).parts[0]
     assert (part.module, part.scale) == ("unet.mid_block.q", 0.5)
     original = (folder / "adapter_model.safetensors").read_bytes()
     assert store_path(tmp_path, digest).read_bytes().endswith(original[-copied.data_bytes :])
@@ -172,7 +172,7 @@ def test_a_folder_of_components_becomes_one_file_too(tmp_path: Path) -> None:
     peft_adapter(folder / "text_encoder", "text_encoder.text_model.q", {"r": 4, "lora_alpha": 8})
     digest = keep_copy(folder, tmp_path)
     copied = read_header(store_path(tmp_path, digest), max_header_bytes=2**20, max_tensors=10)
-    found = {part.module: part.scale for part in plan_adapter(copied, MODULES).parts}
+    found = {part.module: part.scale for part in plan_lora(copied, MODULES).parts}
     assert found == {"unet.mid_block.q": 0.5, "text_encoder.text_model.q": 2.0}
 
 

@@ -37,14 +37,14 @@ def inpainting_demo(folder: Path) -> Path:
     """Its UNet takes the mask and the kept image as five more channels."""
     copy_of_demo(folder)
 
-    def widen(tensors: dict[str, Tensor]) -> None:
+    def upcast(tensors: dict[str, Tensor]) -> None:
         weight = tensors["conv_in.weight"]
         rows, _, height, width = weight.shape
         more = torch.randn(rows, 5, height, width, generator=torch.Generator().manual_seed(5)) * 0.1
         tensors["conv_in.weight"] = torch.cat([weight, more.to(weight.dtype)], dim=1)
 
     change_json(folder / "unet" / "config.json", in_channels=9)
-    change_weights(folder / UNET_FILE, widen)
+    change_weights(folder / UNET_FILE, upcast)
     return folder
 
 

@@ -84,7 +84,7 @@ def test_an_error_holds_no_tensor() -> None:
 
 
 def checkpoint_of(studio: Studio) -> Checkpoint:
-    return studio.engine._rack.mount("demo").checkpoint
+    return studio.engine._pool.load("demo").checkpoint
 
 
 def test_a_batch_too_large_is_taken_in_parts(fresh: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +203,7 @@ def painted(studio: Studio) -> Canvas:
 
 def test_a_preview_of_broken_latents_is_a_picture(fresh: Studio) -> None:
     canvas = painted(fresh)
-    canvas.clean = torch.full_like(canvas.latents, float("nan"))
+    canvas.pred_original = torch.full_like(canvas.latents, float("nan"))
     assert fresh.engine.preview(canvas).width == canvas.recipe.paint_width
 
 

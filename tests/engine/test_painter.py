@@ -14,7 +14,7 @@ from sdxl_gateway.core.ports import Engine
 from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe, Task
 from sdxl_gateway.core.samplers import SAMPLERS
 from sdxl_gateway.engine.canvas import Canvas
-from sdxl_gateway.engine.lora.formats import Words
+from sdxl_gateway.engine.lora.formats import TextualInversions
 from sdxl_gateway.engine.stages import decode, encode
 from sdxl_gateway.engine.stages.encode import Embedding, EmbeddingCache
 from tests.engine.kit import Studio, contrast, difference, mask, photo, pixels, recipe
@@ -162,7 +162,7 @@ def test_a_negative_prompt_that_cannot_act_is_told_of(demo: Studio) -> None:
 def test_texts_are_encoded_once(fresh: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     texts: list[str] = []
 
-    def counting(checkpoint: object, text: str, words: Words) -> Embedding:
+    def counting(checkpoint: object, text: str, words: TextualInversions) -> Embedding:
         texts.append(text)
         return encode.encode_text(checkpoint, text, words)  # type: ignore[arg-type]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from sdxl_gateway.engine.models.upcast import widen
+from sdxl_gateway.engine.models.upcast import upcast
 from tests.engine.adapters import admitted, blend, write_lora
 from tests.engine.kit import Studio, contrast, difference, recipe, studio
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 def test_a_layer_computes_as_if_its_weights_were_wide(layer: nn.Module, x: torch.Tensor) -> None:
     layer.bfloat16()
     weights = list(layer.parameters())
-    widen(nn.Sequential(layer), torch.float32)
+    upcast(nn.Sequential(layer), torch.float32)
     found = layer(x)
     assert [id(p) for p in layer.parameters()] == [id(p) for p in weights]
     assert all(p.dtype is torch.bfloat16 for p in weights)

@@ -12,19 +12,19 @@ from typing import Any
 
 from PIL import Image
 
-from sdxl_gateway.admission.resolve import Gate
-from sdxl_gateway.catalog.lora_folder.catalog import AdapterCatalog
+from sdxl_gateway.admission.resolve import Admission
+from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.config import Delivery, Loras, Settings
 from sdxl_gateway.core.ask import Ask, Operation, Upload
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.events import Measurement
 from sdxl_gateway.core.picture import Picture
-from sdxl_gateway.gateway.library import Shelf
+from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.paint import Gateway, Item
 from sdxl_gateway.storage.images import ImageStore
 from sdxl_gateway.telemetry.metrics import Metrics
-from sdxl_gateway.worker.serve import Opened
-from tests.gate.kit import demo
+from sdxl_gateway.worker.serve import LoadedEngine
+from tests.admission.kit import demo
 from tests.jobs.fakes import READY, FakeCanvas, FakeEngine
 from tests.jobs.local import LocalBackend
 
@@ -41,8 +41,8 @@ class ColourEngine(FakeEngine):
         return Picture(width, height, "RGB", bytes(PAINTED) * (width * height))
 
 
-def opened(measure: Callable[[Measurement], None]) -> Opened[FakeCanvas]:
-    return Opened(ColourEngine(measure), READY, 4)
+def opened(measure: Callable[[Measurement], None]) -> LoadedEngine[FakeCanvas]:
+    return LoadedEngine(ColourEngine(measure), READY, 4)
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,15 @@ async def shop(folder: Path, *, queue_size: int = 8, embed_recipe: bool = False)
         delivery=Delivery(embed_recipe=embed_recipe),
     )
     checkpoints = {"demo": demo()}
-    adapters = AdapterCatalog(settings.loras, folder)
+    adapters = LoraCatalog(settings.loras, folder)
     adapters.scan()
-    gate = Gate(settings, checkpoints, adapters)
-    shelf = Shelf(settings, checkpoints, adapters, gate.names)
+    admission = Admission(settings, checkpoints, adapters)
+    library = ModelLibrary(settings, checkpoints, adapters, admission.names)
     metrics, images = Metrics(["demo"], 10), ImageStore(folder / "images", keep_seconds=60)
     backend = LocalBackend(opened, queue_size=queue_size)
     await backend.start()
     try:
-        yield Shop(Gateway(settings, gate, shelf, backend, images, metrics), metrics, images)
+        yield Shop(Gateway(settings, admission, library, backend, images, metrics), metrics, images)
     finally:
         await backend.stop()
 

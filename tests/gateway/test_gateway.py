@@ -279,16 +279,16 @@ async def test_readiness(store: Shop) -> None:
 
 
 async def test_the_shelf_is_as_the_openapi_document_says(store: Shop) -> None:
-    schemas, shelf = named_schemas(), store.gateway.shelf
-    for lora in [*shelf.loras(), await shelf.lora("sunset")]:
+    schemas, library = named_schemas(), store.gateway.library
+    for lora in [*library.loras(), await library.lora("sunset")]:
         validate(lora, schemas["Lora"])
         assert lora.keys() <= schemas["Lora"]["properties"].keys()
-    for card in [*shelf.models(), shelf.model("demo+sunset:0.8")]:
+    for card in [*library.models(), library.model("demo+sunset:0.8")]:
         validate(model_object(card), schemas["Model"])
 
 
 async def test_a_lora_painted_with_is_remembered(store: Shop) -> None:
     await store.paint(model="demo+sunset:0.8")
-    sunset = next(lora for lora in store.gateway.shelf.loras() if lora["id"] == "sunset")
+    sunset = next(lora for lora in store.gateway.library.loras() if lora["id"] == "sunset")
     assert sunset["last_used"] > 0
     assert re.fullmatch("[0-9a-f]{64}", sunset["digest"])

@@ -6,11 +6,11 @@ import sys
 from typing import Any
 
 from sdxl_gateway.core.ports import Measure
-from sdxl_gateway.worker.serve import Opened, serve
+from sdxl_gateway.worker.serve import LoadedEngine, serve
 from tests.jobs.fakes import FakeCanvas, opened
 
 
-def open_fake(settings: dict[str, Any], measure: Measure) -> Opened[FakeCanvas]:
+def open_fake(settings: dict[str, Any], measure: Measure) -> LoadedEngine[FakeCanvas]:
     if "--refuse-to-load" in sys.argv:
         raise FileNotFoundError("no such checkpoint")
     return opened(measure)

@@ -15,7 +15,7 @@ from sdxl_gateway.core.job import Job, Priority
 from sdxl_gateway.core.picture import Inputs, Picture
 from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe, Task
 from sdxl_gateway.ipc.messages import Ready
-from sdxl_gateway.worker.serve import Opened
+from sdxl_gateway.worker.serve import LoadedEngine
 
 READY = Ready("fake", "float32", ("demo",))
 _numbers = count()
@@ -164,5 +164,5 @@ def _number(prompt: str, name: str) -> float:
     return float(given[0]) if given else 0.0
 
 
-def opened(measure: Callable[[Measurement], None]) -> Opened[FakeCanvas]:
-    return Opened(FakeEngine(measure), READY, 4)
+def opened(measure: Callable[[Measurement], None]) -> LoadedEngine[FakeCanvas]:
+    return LoadedEngine(FakeEngine(measure), READY, 4)

@@ -15,13 +15,13 @@ from functools import cache
 from sdxl_gateway.core.events import BlendSwitched, StageTimed, StepTaken
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe, Task
-from sdxl_gateway.jobs.engine_slot import Given
+from sdxl_gateway.jobs.engine_slot import Assignment
 from sdxl_gateway.jobs.estimate import Estimate
-from sdxl_gateway.jobs.queue import Line
+from sdxl_gateway.jobs.queue import FairQueue
 from sdxl_gateway.scheduling.costs import Costs, step_work
-from sdxl_gateway.scheduling.fair_share import Shares
-from sdxl_gateway.worker.active_job import Held
-from sdxl_gateway.worker.scheduler import Hold, Scheduler
+from sdxl_gateway.scheduling.fair_share import FairShares
+from sdxl_gateway.worker.active_job import ActiveJob
+from sdxl_gateway.worker.scheduler import BatchHold, Scheduler
 
 STEP_SECONDS, ENCODE_SECONDS, DECODE_SECONDS = 0.028, 0.010, 0.040
 CAPACITY_PER_SECOND = 0.97
@@ -108,20 +108,20 @@ class Device:
         self._switch_seconds = switch_seconds
         self._admission = admission
         self._window = window
-        self._line = Line(10**9)
+        self._queue = FairQueue(10**9)
         self._estimate = Estimate(MAX_LANES)
         self._costs: Costs = self._estimate.costs
-        self._shares = Shares()
+        self._shares = FairShares()
         self._scheduler = Scheduler(self._costs, self._shares, MAX_LANES)
-        self._held: dict[str, Held[Canvas]] = {}
-        self._given: dict[str, Given] = {}
-        self._hold: Hold | None = None
+        self._held: dict[str, ActiveJob[Canvas]] = {}
+        self._given: dict[str, Assignment] = {}
+        self._hold: BatchHold | None = None
         self._weights: object = None
         self.now = 0.0
 
     def run(self) -> Outcome:
-        while self._coming or self._held or len(self._line):
-            if not self._held and not len(self._line):
+        while self._coming or self._held or len(self._queue):
+            if not self._held and not len(self._queue):
                 self.now = max(self.now, self._coming[-1].arrived)
             self._arrivals()
             self._advance()
@@ -133,38 +133,38 @@ class Device:
             if self._admission and self._held and self._too_late(job):
                 self.outcome.refused += 1
             else:
-                self._line.put(job)
+                self._queue.put(job)
             self._give_out()
 
     def _too_late(self, job: Job) -> bool:
-        ahead = self._line.ahead_of(job, self._estimate.job_seconds)
+        ahead = self._queue.ahead_of(job, self._estimate.job_seconds)
         ahead += sum(g.share_left * self._estimate.job_seconds(g.job) for g in self._given.values())
         return self.now + ahead + self._estimate.job_seconds(job) > job.deadline
 
     def _give_out(self) -> None:
-        while (job := self._line.take(lambda _: self._images() < self._window)) is not None:
-            self._held[job.id] = Held(job, near=True)
-            self._given[job.id] = Given(job)
+        while (job := self._queue.take(lambda _: self._images() < self._window)) is not None:
+            self._held[job.id] = ActiveJob(job, adapters_ready=True)
+            self._given[job.id] = Assignment(job)
 
     def _images(self) -> int:
         return sum(given.images_left for given in self._given.values())
 
     def _advance(self) -> None:
-        turns = [turn for held in self._held.values() for turn in held.turns()]
-        plan = self._scheduler.plan(turns, self._hold, self.now)
+        candidates = [candidate for held in self._held.values() for candidate in held.candidates()]
+        plan = self._scheduler.plan(candidates, self._hold, self.now)
         self._hold = plan.hold
         for job_id in plan.drop:
             self.outcome.dropped += 1
             self._over(job_id)
-        for turn in plan.advance:
-            if not turn.begun:
-                self._begin(self._held[turn.job_id], turn.index)
-                self._shares.charge(turn.tenant, turn.work * turn.steps_left)
+        for candidate in plan.advance:
+            if not candidate.begun:
+                self._begin(self._held[candidate.job_id], candidate.index)
+                self._shares.charge(candidate.tenant, candidate.work * candidate.steps_left)
         if plan.advance:
             self._step([(self._held[t.job_id], t.index) for t in plan.advance])
         self._give_out()
 
-    def _begin(self, held: Held[Canvas], index: int) -> None:
+    def _begin(self, held: ActiveJob[Canvas], index: int) -> None:
         if not held.started:
             held.started = True
             waited = self.now - held.job.arrived
@@ -172,7 +172,7 @@ class Device:
         held.canvases[index] = Canvas(held.job.recipe.steps)
         self._spend(StageTimed("encode", ENCODE_SECONDS))
 
-    def _step(self, aboard: list[tuple[Held[Canvas], int]]) -> None:
+    def _step(self, aboard: list[tuple[ActiveJob[Canvas], int]]) -> None:
         recipe = aboard[0][0].job.recipe
         if self._weights != recipe.blend.unet_key:
             self._weights = recipe.blend.unet_key
@@ -187,7 +187,7 @@ class Device:
             if canvas.steps_done == canvas.steps_total:
                 self._finish(held, index)
 
-    def _finish(self, held: Held[Canvas], index: int) -> None:
+    def _finish(self, held: ActiveJob[Canvas], index: int) -> None:
         self._spend(StageTimed("decode", DECODE_SECONDS))
         held.painted(index)
         self._given[held.job.id].painted += 1

@@ -16,119 +16,119 @@ from sdxl_gateway.core.job import Job, Priority
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.ipc.channel import FrameTooLarge
 from sdxl_gateway.ipc.messages import Cancel, Command, Submit
-from sdxl_gateway.jobs.dispatcher import Desk
-from sdxl_gateway.jobs.engine_slot import Seat
-from sdxl_gateway.jobs.subscription import Following
+from sdxl_gateway.jobs.dispatcher import Dispatcher
+from sdxl_gateway.jobs.engine_slot import EngineSlot
+from sdxl_gateway.jobs.subscription import Subscription
 from tests.jobs.fakes import READY, job
 
 
 class Room:
     """A desk, its seats, and what was said to each engine."""
 
-    def __init__(self, seats: int = 1, queue_size: int = 64, max_lanes: int = 4) -> None:
-        self.desk = Desk(queue_size=queue_size, max_lanes=max_lanes)
-        self.said: list[list[Command]] = [[] for _ in range(seats)]
+    def __init__(self, slots: int = 1, queue_size: int = 64, max_lanes: int = 4) -> None:
+        self.dispatcher = Dispatcher(queue_size=queue_size, max_lanes=max_lanes)
+        self.said: list[list[Command]] = [[] for _ in range(slots)]
         for said in self.said:
-            self.desk.seats.append(Seat(send=said.append))
+            self.dispatcher.slots.append(EngineSlot(send=said.append))
 
     def ready(self, number: int = 0) -> None:
-        self.desk.hear(self.desk.seats[number], READY)
+        self.dispatcher.on_report(self.dispatcher.slots[number], READY)
 
     def lose(self, number: int = 0) -> None:
-        self.desk.engine_lost(self.desk.seats[number])
+        self.dispatcher.engine_lost(self.dispatcher.slots[number])
 
-    def hear(self, event: JobEvent, number: int = 0) -> None:
-        self.desk.hear(self.desk.seats[number], event)
+    def on_report(self, event: JobEvent, number: int = 0) -> None:
+        self.dispatcher.on_report(self.dispatcher.slots[number], event)
 
     def submitted(self, number: int = 0) -> list[str]:
         return [command.job.id for command in self.said[number] if isinstance(command, Submit)]
 
     def paint(self, one: Job, number: int = 0) -> None:
-        self.hear(Started(one.id, 0.0), number)
+        self.on_report(Started(one.id, 0.0), number)
         for index in range(one.recipe.count):
-            self.hear(Painted(one.id, index, index, Picture(1, 1, "L", b"0")), number)
-        self.hear(Finished(one.id, 2.0), number)
+            self.on_report(Painted(one.id, index, index, Picture(1, 1, "L", b"0")), number)
+        self.on_report(Finished(one.id, 2.0), number)
 
 
-async def last(following: Following) -> JobEvent:
+async def last(subscription: Subscription) -> JobEvent:
     async with asyncio.timeout(10):
-        return [event async for event in following][-1]
+        return [event async for event in subscription][-1]
 
 
-async def failed_with(following: Following, kind: type[Exception]) -> bool:
-    end = await last(following)
+async def failed_with(subscription: Subscription, kind: type[Exception]) -> bool:
+    end = await last(subscription)
     return isinstance(end, Failed) and isinstance(end.error, kind)
 
 
 async def test_jobs_wait_for_an_engine_and_go_out_up_to_the_window() -> None:
     room, jobs = Room(max_lanes=2), [job() for _ in range(6)]
-    following = [room.desk.enter(one) for one in jobs]
+    subscription = [room.dispatcher.submit(one) for one in jobs]
     assert not room.submitted()
     room.ready()
     assert room.submitted() == [one.id for one in jobs[:4]]
     room.paint(jobs[0])
     assert room.submitted() == [one.id for one in jobs[:5]]
-    assert isinstance(await last(following[0]), Finished)
-    assert (room.desk.running, room.desk.waiting) == (0, 5)
+    assert isinstance(await last(subscription[0]), Finished)
+    assert (room.dispatcher.running, room.dispatcher.waiting) == (0, 5)
 
 
 async def test_a_full_window_is_open_to_a_higher_class() -> None:
     room = Room(max_lanes=1)
     room.ready()
-    kept = [room.desk.enter(job()) for _ in range(5)]
+    kept = [room.dispatcher.submit(job()) for _ in range(5)]
     urgent = job(priority=Priority.HIGH)
-    kept.append(room.desk.enter(urgent))
+    kept.append(room.dispatcher.submit(urgent))
     assert room.submitted()[-1] == urgent.id
 
 
 async def test_a_full_line_is_busy_and_says_for_how_long() -> None:
     room, jobs = Room(queue_size=1, max_lanes=1), [job(), job(), job()]
     room.ready()
-    kept = [room.desk.enter(one) for one in jobs]
+    kept = [room.dispatcher.submit(one) for one in jobs]
     with pytest.raises(Busy) as refused:
-        room.desk.enter(job())
+        room.dispatcher.submit(job())
     assert refused.value.retry_after_seconds == 1.0
     room.paint(jobs[0])
-    kept.append(room.desk.enter(job()))
+    kept.append(room.dispatcher.submit(job()))
     with pytest.raises(Busy) as refused:
-        room.desk.enter(job())
+        room.dispatcher.submit(job())
     assert refused.value.retry_after_seconds == 2.0
 
 
 async def test_an_answer_that_would_come_too_late_is_refused_now() -> None:
     room = Room()
     room.ready()
-    first = room.desk.enter(job(steps=10, deadline=time.monotonic() + 100))
-    room.desk.hear(room.desk.seats[0], StepTaken(5.0, 1, 2 * 64 / 1e6))
+    first = room.dispatcher.submit(job(steps=10, deadline=time.monotonic() + 100))
+    room.dispatcher.on_report(room.dispatcher.slots[0], StepTaken(5.0, 1, 2 * 64 / 1e6))
     with pytest.raises(Busy) as refused:
-        room.desk.enter(job(steps=10, deadline=time.monotonic() + 90))
+        room.dispatcher.submit(job(steps=10, deadline=time.monotonic() + 90))
     assert refused.value.retry_after_seconds in (10.0, 11.0)
-    second = room.desk.enter(job(steps=10, deadline=time.monotonic() + 110))
+    second = room.dispatcher.submit(job(steps=10, deadline=time.monotonic() + 110))
     await first.aclose()
     await second.aclose()
-    third = room.desk.enter(job(steps=10, deadline=time.monotonic() + 20))
+    third = room.dispatcher.submit(job(steps=10, deadline=time.monotonic() + 20))
     assert third is not None
 
 
 async def test_cancelled_in_the_line_and_at_the_engine() -> None:
     room, jobs = Room(max_lanes=1), [job() for _ in range(4)]
     room.ready()
-    following = [room.desk.enter(one) for one in jobs]
+    subscription = [room.dispatcher.submit(one) for one in jobs]
     for one in (jobs[0], jobs[3]):
-        room.desk.cancel(one.id)
-        room.desk.cancel(one.id)
-    assert await failed_with(following[0], Cancelled)
-    assert await failed_with(following[3], Cancelled)
+        room.dispatcher.cancel(one.id)
+        room.dispatcher.cancel(one.id)
+    assert await failed_with(subscription[0], Cancelled)
+    assert await failed_with(subscription[3], Cancelled)
     assert [c for c in room.said[0] if isinstance(c, Cancel)] == [Cancel(jobs[0].id)]
-    room.hear(Failed(jobs[0].id, Cancelled("")))
+    room.on_report(Failed(jobs[0].id, Cancelled("")))
     assert room.submitted() == [one.id for one in jobs[:3]]
 
 
 async def test_letting_go_cancels() -> None:
     room, one = Room(), job()
     room.ready()
-    following = room.desk.enter(one)
-    del following
+    subscription = room.dispatcher.submit(one)
+    del subscription
     await asyncio.sleep(0)
     assert room.said[0][-1] == Cancel(one.id)
 
@@ -136,11 +136,11 @@ async def test_letting_go_cancels() -> None:
 async def test_waiting_for_an_event_can_be_broken_off_and_resumed() -> None:
     room, one = Room(), job()
     room.ready()
-    following = room.desk.enter(one)
+    subscription = room.dispatcher.submit(one)
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(anext(following), 0.001)
-    room.hear(Started(one.id, 0.5))
-    assert await anext(following) == Started(one.id, 0.5)
+        await asyncio.wait_for(anext(subscription), 0.001)
+    room.on_report(Started(one.id, 0.5))
+    assert await anext(subscription) == Started(one.id, 0.5)
 
 
 async def test_a_job_too_large_to_be_said_ends_at_once_and_takes_no_room() -> None:
@@ -148,25 +148,25 @@ async def test_a_job_too_large_to_be_said_ends_at_once_and_takes_no_room() -> No
         raise FrameTooLarge
 
     room = Room()
-    room.desk.seats[0].send = refuse
+    room.dispatcher.slots[0].send = refuse
     room.ready()
-    assert await failed_with(room.desk.enter(job()), InvalidRequest)
-    assert not room.desk.seats[0].given
+    assert await failed_with(room.dispatcher.submit(job()), InvalidRequest)
+    assert not room.dispatcher.slots[0].assigned
 
 
 async def test_the_deadline_is_kept_even_without_an_engine() -> None:
-    following = Room().desk.enter(job(deadline=time.monotonic() + 0.01))
-    assert await failed_with(following, DeadlineExceeded)
+    subscription = Room().dispatcher.submit(job(deadline=time.monotonic() + 0.01))
+    assert await failed_with(subscription, DeadlineExceeded)
 
 
 async def test_a_lost_engine_fails_what_it_began_and_gives_back_the_rest_in_order() -> None:
     room, jobs = Room(max_lanes=1), [job() for _ in range(4)]
     room.ready()
-    following = [room.desk.enter(one) for one in jobs]
-    room.hear(Started(jobs[0].id, 0.0))
+    subscription = [room.dispatcher.submit(one) for one in jobs]
+    room.on_report(Started(jobs[0].id, 0.0))
     room.lose()
-    assert not room.desk.ready
-    assert await failed_with(following[0], Unavailable)
+    assert not room.dispatcher.ready
+    assert await failed_with(subscription[0], Unavailable)
     room.said[0].clear()
     room.ready()
     assert room.submitted() == [one.id for one in jobs[1:3]]
@@ -174,33 +174,33 @@ async def test_a_lost_engine_fails_what_it_began_and_gives_back_the_rest_in_orde
 
 async def test_a_job_that_lost_too_many_engines_is_given_up() -> None:
     room = Room()
-    following = room.desk.enter(job())
+    subscription = room.dispatcher.submit(job())
     for _ in range(3):
         room.ready()
         room.lose()
-    assert await failed_with(following, EngineFault)
+    assert await failed_with(subscription, EngineFault)
 
 
 async def test_a_closed_door_opens_when_an_engine_comes_after_all() -> None:
     room = Room()
-    following = room.desk.enter(job())
-    room.desk.close_door("no engine")
-    assert await failed_with(following, Unavailable)
+    subscription = room.dispatcher.submit(job())
+    room.dispatcher.drain("no engine")
+    assert await failed_with(subscription, Unavailable)
     with pytest.raises(Unavailable):
-        room.desk.enter(job())
+        room.dispatcher.submit(job())
     room.ready()
-    kept = room.desk.enter(job())
+    kept = room.dispatcher.submit(job())
     assert len(room.submitted()) == 1
     await kept.aclose()
 
 
 async def test_two_engines_share_and_a_warm_blend_decides() -> None:
-    room = Room(seats=2)
+    room = Room(slots=2)
     room.ready(0)
     room.ready(1)
-    room.desk.hear(room.desk.seats[1], MemoryHeld(warm={"vram": ("ink",)}))
+    room.dispatcher.on_report(room.dispatcher.slots[1], MemoryHeld(warm={"vram": ("ink",)}))
     jobs = [job(blend="ink"), job(blend="oil"), job(blend="oil"), job(blend="ink")]
-    kept = [room.desk.enter(one) for one in jobs]
+    kept = [room.dispatcher.submit(one) for one in jobs]
     assert room.submitted(1) == [jobs[0].id, jobs[3].id]
     assert room.submitted(0) == [jobs[1].id, jobs[2].id]
     assert len(kept) == 4
@@ -210,11 +210,11 @@ Move = Callable[[Room, Job], None]
 MOVES: list[Move] = [
     lambda room, one: room.ready(),
     lambda room, one: room.lose(),
-    lambda room, one: room.desk.cancel(one.id),
-    lambda room, one: room.hear(Started(one.id, 0.0)),
-    lambda room, one: room.hear(Progressed(one.id, 0, 1, 3)),
+    lambda room, one: room.dispatcher.cancel(one.id),
+    lambda room, one: room.on_report(Started(one.id, 0.0)),
+    lambda room, one: room.on_report(Progressed(one.id, 0, 1, 3)),
     lambda room, one: room.paint(one),
-    lambda room, one: room.hear(Failed(one.id, EngineFault("no"))),
+    lambda room, one: room.on_report(Failed(one.id, EngineFault("no"))),
 ]
 
 
@@ -226,14 +226,14 @@ def test_every_job_ends_exactly_once_whatever_the_engine_does(moves: list[tuple[
 
 async def _play(moves: list[tuple[Move, int]]) -> None:
     room, jobs = Room(max_lanes=1), [job(tenant="ab"[i % 2]) for i in range(10)]
-    following = [room.desk.enter(one) for one in jobs]
+    subscription = [room.dispatcher.submit(one) for one in jobs]
     for move, index in moves:
         move(room, jobs[index])
     room.ready()
     for _ in jobs:
-        for held in list(room.desk.seats[0].given.values()):
+        for held in list(room.dispatcher.slots[0].assigned.values()):
             room.paint(held.job)
-    for one in following:
+    for one in subscription:
         events = [event async for event in one]
         assert sum(isinstance(event, Finished | Failed) for event in events) == 1
-    assert (room.desk.running, room.desk.waiting) == (0, 0)
+    assert (room.dispatcher.running, room.dispatcher.waiting) == (0, 0)

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdxl_gateway.core.job import Job, Priority
-from sdxl_gateway.jobs.queue import Line, LineFull
+from sdxl_gateway.jobs.queue import FairQueue, QueueFull
 from tests.jobs.fakes import job
 
 
-def order(line: Line) -> list[str]:
+def order(line: FairQueue) -> list[str]:
     taken = []
     while (one := line.take(lambda _: True)) is not None:
         taken.append(one.id)
@@ -23,10 +23,10 @@ def named(name: str, **changes: object) -> Job:
 
 
 def test_the_line_is_bounded_except_for_those_who_come_back() -> None:
-    line = Line(2)
+    line = FairQueue(2)
     line.put(named("1"))
     line.put(named("2"))
-    with pytest.raises(LineFull):
+    with pytest.raises(QueueFull):
         line.put(named("3"))
     first = line.take(lambda _: True)
     assert first is not None
@@ -37,14 +37,14 @@ def test_the_line_is_bounded_except_for_those_who_come_back() -> None:
 
 
 def test_higher_classes_first() -> None:
-    line = Line(9)
+    line = FairQueue(9)
     for name, priority in (("low", Priority.LOW), ("normal", Priority.NORMAL), ("high", Priority.HIGH)):
         line.put(named(name, priority=priority))
     assert order(line) == ["high", "normal", "low"]
 
 
 def test_a_class_that_may_not_go_lets_a_higher_one_pass() -> None:
-    line = Line(9)
+    line = FairQueue(9)
     line.put(named("normal"))
     assert line.take(lambda priority: priority is Priority.HIGH) is None
     line.put(named("high", priority=Priority.HIGH))
@@ -54,7 +54,7 @@ def test_a_class_that_may_not_go_lets_a_higher_one_pass() -> None:
 
 
 def test_a_thousand_of_one_tenant_and_ten_of_another_alternate() -> None:
-    line = Line(2000)
+    line = FairQueue(2000)
     for i in range(1000):
         line.put(named(f"a{i}"))
     for i in range(10):
@@ -64,7 +64,7 @@ def test_a_thousand_of_one_tenant_and_ten_of_another_alternate() -> None:
 
 
 def test_who_comes_back_after_a_pause_is_owed_nothing() -> None:
-    line = Line(2000)
+    line = FairQueue(2000)
     for i in range(100):
         line.put(named(f"a{i}"))
     for _ in range(50):
@@ -75,7 +75,7 @@ def test_who_comes_back_after_a_pause_is_owed_nothing() -> None:
 
 
 def test_ahead_are_higher_classes_ones_own_and_an_equal_share_of_others() -> None:
-    line = Line(99)
+    line = FairQueue(99)
     for i in range(5):
         line.put(named(f"other{i}", tenant="b"))
     line.put(named("mine"))
@@ -86,7 +86,7 @@ def test_ahead_are_higher_classes_ones_own_and_an_equal_share_of_others() -> Non
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(Priority), st.integers(1, 4)), max_size=30))
 def test_all_who_enter_leave_once(entries: list[tuple[str, Priority, int]]) -> None:
-    line, jobs = Line(99), [job(tenant=tenant, priority=p, count=n) for tenant, p, n in entries]
+    line, jobs = FairQueue(99), [job(tenant=tenant, priority=p, count=n) for tenant, p, n in entries]
     for one in jobs:
         line.put(one)
     gone = [line.remove(one.id) for one in jobs[::3]]

@@ -8,21 +8,21 @@ import pytest
 
 from sdxl_gateway.core.errors import Unavailable
 from sdxl_gateway.core.events import Failed, Finished, JobEvent
-from sdxl_gateway.jobs.subscription import Following
+from sdxl_gateway.jobs.subscription import Subscription
 from tests.jobs.fakes import job, opened
 from tests.jobs.local import LocalBackend
 
 
-async def to_the_end(following: Following) -> list[JobEvent]:
+async def to_the_end(subscription: Subscription) -> list[JobEvent]:
     async with asyncio.timeout(10):
-        return [event async for event in following]
+        return [event async for event in subscription]
 
 
 async def test_jobs_are_painted_on_a_thread() -> None:
     backend = LocalBackend(opened)
     await backend.start()
-    following = [await backend.submit(job(blend=str(i), count=2)) for i in range(5)]
-    assert {type((await to_the_end(one))[-1]) for one in following} == {Finished}
+    subscription = [await backend.submit(job(blend=str(i), count=2)) for i in range(5)]
+    assert {type((await to_the_end(one))[-1]) for one in subscription} == {Finished}
     assert backend.ready
     await backend.stop()
     assert not backend.ready
@@ -31,8 +31,8 @@ async def test_jobs_are_painted_on_a_thread() -> None:
 async def test_a_lost_device_ends_everything() -> None:
     backend = LocalBackend(opened)
     await backend.start()
-    following = [await backend.submit(job("lose-in-step", blend=str(i))) for i in range(3)]
-    for one in following:
+    subscription = [await backend.submit(job("lose-in-step", blend=str(i))) for i in range(3)]
+    for one in subscription:
         end = (await to_the_end(one))[-1]
         assert isinstance(end, Failed)
         assert isinstance(end.error, Unavailable)
@@ -44,9 +44,9 @@ async def test_a_lost_device_ends_everything() -> None:
 async def test_stopping_ends_every_job() -> None:
     backend = LocalBackend(opened)
     await backend.start()
-    following = [await backend.submit(job("step-seconds=0.01", steps=1000)) for _ in range(12)]
+    subscription = [await backend.submit(job("step-seconds=0.01", steps=1000)) for _ in range(12)]
     await backend.stop()
-    for one in following:
+    for one in subscription:
         end = (await to_the_end(one))[-1]
         assert isinstance(end, Failed)
         assert isinstance(end.error, Unavailable)

@@ -18,7 +18,7 @@ from sdxl_gateway.backends.process.backend import ProcessBackend
 from sdxl_gateway.config import Engine, EngineProcess, Loras, Memory
 from sdxl_gateway.core.errors import AdapterRefused, Cancelled, DeadlineExceeded, EngineFault, Unavailable
 from sdxl_gateway.core.events import Failed, Finished, JobEvent, Measurement, Painted, Previewed, Started, StepTaken
-from sdxl_gateway.jobs.subscription import Following
+from sdxl_gateway.jobs.subscription import Subscription
 from tests.jobs.fakes import READY, job
 
 FAKE = (sys.executable, "-m", "tests.jobs.fake_engine_process")
@@ -47,14 +47,14 @@ async def running(
     assert not backend.pids
 
 
-async def to_the_end(following: Following) -> list[JobEvent]:
+async def to_the_end(subscription: Subscription) -> list[JobEvent]:
     async with asyncio.timeout(30):
-        return [event async for event in following]
+        return [event async for event in subscription]
 
 
-async def until_started(following: Following) -> None:
+async def until_started(subscription: Subscription) -> None:
     async with asyncio.timeout(20):
-        assert isinstance(await anext(following), Started)
+        assert isinstance(await anext(subscription), Started)
 
 
 def ended_in(events: list[JobEvent], kind: type[Exception]) -> bool:
@@ -123,10 +123,10 @@ def painted(tasks: list[asyncio.Task[list[JobEvent]]]) -> int:
 async def test_engines_killed_again_and_again_lose_no_job_and_end_none_twice() -> None:
     chance = random.Random(5)
     async with running(max_lanes=2) as backend:
-        following = [
+        subscription = [
             await backend.submit(job("step-seconds=0.01", blend=str(i % 3), tenant="ab"[i % 2])) for i in range(60)
         ]
-        ends = [asyncio.create_task(to_the_end(one)) for one in following]
+        ends = [asyncio.create_task(to_the_end(one)) for one in subscription]
         for _ in range(4):
             enough = painted(ends) + chance.randint(1, 8)
             while painted(ends) < enough:
@@ -162,8 +162,10 @@ async def test_a_stalled_engine_is_killed_and_replaced() -> None:
 
 async def test_faults_stay_with_their_job() -> None:
     async with running() as backend:
-        following = [await backend.submit(job(p, blend=str(i))) for i, p in enumerate(["raise-in-step", "refuse", ""])]
-        faulty, refused, good = [await to_the_end(f) for f in following]
+        subscription = [
+            await backend.submit(job(p, blend=str(i))) for i, p in enumerate(["raise-in-step", "refuse", ""])
+        ]
+        faulty, refused, good = [await to_the_end(f) for f in subscription]
     ended_in(faulty, EngineFault)
     assert isinstance(faulty[-1], Failed)
     assert "secret" not in str(faulty[-1].error)
@@ -200,11 +202,11 @@ async def test_an_engine_that_never_loads_closes_the_door() -> None:
 async def test_stopping_ends_every_job() -> None:
     backend = ProcessBackend(config(), queue_size=64, command=FAKE)
     await backend.start()
-    following = [await backend.submit(job(SLOW, steps=1000)) for _ in range(20)]
-    await until_started(following[0])
+    subscription = [await backend.submit(job(SLOW, steps=1000)) for _ in range(20)]
+    await until_started(subscription[0])
     pids = backend.pids
     await backend.stop()
-    for one in following:
+    for one in subscription:
         ended_in(await to_the_end(one), Unavailable)
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
@@ -213,7 +215,7 @@ async def test_stopping_ends_every_job() -> None:
 async def test_cancelled_is_told_to_who_still_follows() -> None:
     async with running() as backend:
         the_job = job(SLOW, steps=1000)
-        following = await backend.submit(the_job)
-        await until_started(following)
+        subscription = await backend.submit(the_job)
+        await until_started(subscription)
         backend.cancel(the_job.id)
-        ended_in(await to_the_end(following), Cancelled)
+        ended_in(await to_the_end(subscription), Cancelled)

@@ -15,7 +15,7 @@ from sdxl_gateway.core.events import Failed, Finished, JobEvent, Painted, Previe
 from sdxl_gateway.core.job import Job, Priority
 from sdxl_gateway.ipc.messages import Cancel, Stop, Submit
 from sdxl_gateway.scheduling.costs import Costs
-from sdxl_gateway.worker.loop import Commands, DeviceGone, Loop, Nudge
+from sdxl_gateway.worker.loop import Commands, DeviceGone, Loop, WakeUp
 from tests.jobs.fakes import FakeCanvas, FakeEngine, job
 
 
@@ -258,7 +258,7 @@ def test_every_job_ends_exactly_once_whatever_happens(data: st.DataObject) -> No
     for one in jobs:
         stage.commands.put(Submit(one))
     while stage._open(tuple(jobs)):
-        stage.commands.put(Nudge())
+        stage.commands.put(WakeUp())
         stage.loop.advance()
         stage.now += 0.5
     last = Counter(e.job_id for e in stage.told if isinstance(e, Finished | Failed))

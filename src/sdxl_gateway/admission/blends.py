@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import fsum
 
 from sdxl_gateway.admission.model_names import Named
-from sdxl_gateway.catalog.lora_folder.catalog import AdmittedAdapter
+from sdxl_gateway.catalog.lora_folder.catalog import CheckedLora
 from sdxl_gateway.catalog.lora_folder.sidecar import Defaults
 from sdxl_gateway.catalog.model_grammar import WEIGHT_LIMIT, Part, checked_weight
 from sdxl_gateway.config import HouseStyle
@@ -30,7 +30,7 @@ def check_count(parts: Sequence[Named], limit: int) -> None:
         raise InvalidRequest(f"At most {limit} LoRAs go into one picture; {len(parts)} were asked for.", param="loras")
 
 
-def blend_of(parts: Sequence[Named], adapters: Sequence[AdmittedAdapter]) -> Blend:
+def blend_of(parts: Sequence[Named], adapters: Sequence[CheckedLora]) -> Blend:
     """The blend, the same in whatever order it was written. Raises InvalidRequest for a weight beyond the limit."""
     by_digest: dict[str, list[tuple[Named, BlendPart]]] = {}
     for named, adapter in zip(parts, adapters, strict=True):
@@ -38,11 +38,11 @@ def blend_of(parts: Sequence[Named], adapters: Sequence[AdmittedAdapter]) -> Ble
     return Blend.of([_sum(same) for same in by_digest.values()])
 
 
-def _part(named: Named, adapter: AdmittedAdapter) -> BlendPart:
+def _part(named: Named, adapter: CheckedLora) -> BlendPart:
     """The caller's weights, else the LoRA's own; the encoders follow the UNet unless somebody said otherwise."""
-    told, asked = adapter.entry.defaults, named.part
-    weight = _first(asked.weight, told.weight, 1.0)
-    own = told.text_encoder_weight if asked.weight is None else None
+    recommended, asked = adapter.entry.defaults, named.part
+    weight = _first(asked.weight, recommended.weight, 1.0)
+    own = recommended.text_encoder_weight if asked.weight is None else None
     text = _first(asked.text_encoder_weight, own, weight)
     checked_weight(weight, param=named.param)
     checked_weight(text, param=named.param)
@@ -68,16 +68,16 @@ def _sum(same: Sequence[tuple[Named, BlendPart]]) -> BlendPart:
     return BlendPart(same[0][1].digest, weight, text, name)
 
 
-def recommendations(blend: Blend, adapters: Sequence[AdmittedAdapter]) -> list[Defaults]:
+def recommendations(blend: Blend, adapters: Sequence[CheckedLora]) -> list[Defaults]:
     """What the LoRAs in effect ask for, the strongest LoRA's word first, however the blend was written."""
     parts = sorted(blend.parts, key=lambda part: (-abs(part.weight), part.name))
     entries = {(adapter.digest, adapter.entry.name): adapter.entry for adapter in adapters}
     return [entries[part.digest, part.name].defaults for part in parts]
 
 
-def with_triggers(prompt: str, style: HouseStyle, told: Sequence[Defaults]) -> str:
+def with_triggers(prompt: str, style: HouseStyle, recommended: Sequence[Defaults]) -> str:
     """The prompt, led by the trigger words that the operator wants added and that it lacks."""
-    words = [word for one in told if one.add_trigger_words for word in one.trigger_words]
+    words = [word for one in recommended if one.add_trigger_words for word in one.trigger_words]
     if style.add_trigger_words and style.trigger_words:
         words.append(style.trigger_words)
     missing = [word for word in dict.fromkeys(words) if word.lower() not in prompt.lower()]

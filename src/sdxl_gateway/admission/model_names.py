@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TypeVar
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
-from sdxl_gateway.catalog.lora_folder.catalog import AdapterCatalog
+from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.model_grammar import UNKNOWN, Part, lora_not_found, not_found, split_model
 from sdxl_gateway.config import HouseStyle, Settings
 from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound
@@ -29,7 +29,7 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ResolvedModel:
     """What a model name stands for."""
 
     checkpoint: CheckpointEntry
@@ -46,20 +46,20 @@ class _Meaning:
     style: HouseStyle = NO_STYLE
 
 
-class ModelNames:
+class ModelResolver:
     """Looks names up: house styles, checkpoints, aliases, LoRAs, and blends of these; case does not matter."""
 
-    def __init__(self, settings: Settings, checkpoints: Mapping[str, CheckpointEntry], adapters: AdapterCatalog):
+    def __init__(self, settings: Settings, checkpoints: Mapping[str, CheckpointEntry], adapters: LoraCatalog):
         self._settings = settings
         self._checkpoints = checkpoints
         self._adapters = adapters
 
-    def choose(self, name: str | None) -> Chosen:
+    def choose(self, name: str | None) -> ResolvedModel:
         """Raises ModelNotFound, or InvalidRequest for a name that cannot be read."""
         asked = (name or "").strip() or self._settings.default_model
         meaning = self._meaning(asked, hops=0)
         self._check_known(meaning)
-        return Chosen(meaning.checkpoint or self._default_checkpoint(), meaning.parts, meaning.style)
+        return ResolvedModel(meaning.checkpoint or self._default_checkpoint(), meaning.parts, meaning.style)
 
     def _default_checkpoint(self) -> CheckpointEntry:
         """What LoRAs alone are put on: the default model's checkpoint, the first configured where it has none."""

@@ -11,11 +11,11 @@ from typing import TypeVar
 from PIL import Image
 
 from sdxl_gateway.admission.blends import asked_loras, blend_of, check_count, recommendations, with_triggers
-from sdxl_gateway.admission.model_names import Chosen, ModelNames, Named
+from sdxl_gateway.admission.model_names import ModelResolver, Named, ResolvedModel
 from sdxl_gateway.admission.prompts.lora_tags import cut_prompt_tags
 from sdxl_gateway.admission.sizes import Sizes, asked_size, native_size, own_size, paint_size
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
-from sdxl_gateway.catalog.lora_folder.catalog import AdapterCatalog, AdmittedAdapter
+from sdxl_gateway.catalog.lora_folder.catalog import CheckedLora, LoraCatalog
 from sdxl_gateway.catalog.lora_folder.sidecar import Defaults
 from sdxl_gateway.catalog.model_grammar import lora_not_found
 from sdxl_gateway.config import Checkpoint, Settings
@@ -49,7 +49,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
+class ResolvedAsk:
     """`inputs` are at paint size; `kept` only for an inpaint."""
 
     recipe: Recipe
@@ -60,32 +60,32 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True)
-class _Resolved:
+class _LookedUp:
     """An Ask whose names are looked up and whose uploads are decoded."""
 
     ask: Ask
-    chosen: Chosen
+    chosen: ResolvedModel
     prompt: str
     blend: Blend
-    adapters: Sequence[AdmittedAdapter]
+    adapters: Sequence[CheckedLora]
     decoded: Decoded | None
 
     @property
-    def told(self) -> list[Defaults]:
+    def recommended(self) -> list[Defaults]:
         return recommendations(self.blend, self.adapters)
 
 
-class Gate:
+class Admission:
     """Resolves against the catalogues; touches no engine."""
 
-    def __init__(self, settings: Settings, checkpoints: Mapping[str, CheckpointEntry], adapters: AdapterCatalog):
+    def __init__(self, settings: Settings, checkpoints: Mapping[str, CheckpointEntry], adapters: LoraCatalog):
         self._settings = settings
         self._checkpoints = checkpoints
         self._adapters = adapters
         self._decoding = asyncio.Semaphore(2)
-        self.names = ModelNames(settings, checkpoints, adapters)
+        self.names = ModelResolver(settings, checkpoints, adapters)
 
-    async def admit(self, ask: Ask) -> Admitted:
+    async def admit(self, ask: Ask) -> ResolvedAsk:
         """Raises a Refusal; nothing was submitted then."""
         prompt, tagged = self._prompt(ask)
         chosen = self.names.choose(ask.model)
@@ -93,12 +93,12 @@ class Gate:
         check_count(parts, self._settings.loras.max_per_request)
         adapters = [await self._adapter(named, chosen.checkpoint) for named in parts]
         decoded = await self._decoded(ask)
-        resolved = _Resolved(ask, chosen, prompt, blend_of(parts, adapters), adapters, decoded)
+        resolved = _LookedUp(ask, chosen, prompt, blend_of(parts, adapters), adapters, decoded)
         sizes = self._sizes(resolved)
         recipe = self._recipe(resolved, sizes)
         inputs, kept = await asyncio.to_thread(_pixels, decoded, sizes)
         names = tuple(dict.fromkeys(adapter.entry.name for adapter in adapters))
-        return Admitted(recipe, inputs, kept, ask.quality or "medium", names)
+        return ResolvedAsk(recipe, inputs, kept, ask.quality or "medium", names)
 
     def _prompt(self, ask: Ask) -> tuple[str, tuple[Named, ...]]:
         if not self._settings.loras.prompt_tags:
@@ -106,7 +106,7 @@ class Gate:
         prompt, parts = cut_prompt_tags(ask.prompt)
         return prompt, tuple(Named(part, "prompt") for part in parts)
 
-    async def _adapter(self, named: Named, checkpoint: CheckpointEntry) -> AdmittedAdapter:
+    async def _adapter(self, named: Named, checkpoint: CheckpointEntry) -> CheckedLora:
         try:
             return await self._adapters.admit(named.part.name, checkpoint)
         except ModelNotFound as error:
@@ -128,7 +128,7 @@ class Gate:
         # A variation is a new picture all over: holes in its model mean nothing.
         return replace(decoded, mask=None) if ask.operation is Operation.VARY else decoded
 
-    def _sizes(self, resolved: _Resolved) -> Sizes:
+    def _sizes(self, resolved: _LookedUp) -> Sizes:
         ask, checkpoint = resolved.ask, resolved.chosen.checkpoint
         limit, usual = self._settings.limits.max_pixels, resolved.chosen.style.size
         if ask.size is not None:
@@ -141,8 +141,8 @@ class Gate:
             size = native_size(checkpoint, limit)
         return paint_size(*size, checkpoint)
 
-    def _recipe(self, resolved: _Resolved, sizes: Sizes) -> Recipe:
-        ask, chosen, told = resolved.ask, resolved.chosen, resolved.told
+    def _recipe(self, resolved: _LookedUp, sizes: Sizes) -> Recipe:
+        ask, chosen, recommended = resolved.ask, resolved.chosen, resolved.recommended
         section = self._settings.checkpoints[chosen.checkpoint.name]
         task = Task.TEXT_TO_IMAGE if resolved.decoded is None else resolved.decoded.task
         return Recipe(
@@ -150,7 +150,7 @@ class Gate:
             checkpoint=chosen.checkpoint.name,
             checkpoint_digest=chosen.checkpoint.digest,
             blend=resolved.blend,
-            prompt=with_triggers(resolved.prompt, chosen.style, told),
+            prompt=with_triggers(resolved.prompt, chosen.style, recommended),
             negative_prompt=_first("", ask.negative_prompt, chosen.style.negative_prompt),
             width=sizes.width,
             height=sizes.height,
@@ -161,7 +161,7 @@ class Gate:
                 GUIDANCE_SCALE,
                 ask.guidance_scale,
                 chosen.style.guidance_scale,
-                *(one.guidance_scale for one in told),
+                *(one.guidance_scale for one in recommended),
                 section.guidance_scale,
             ),
             sampler=_sampler(resolved, section),
@@ -171,12 +171,12 @@ class Gate:
             partial_images=ask.partial_images,
         )
 
-    def _steps(self, resolved: _Resolved, section: Checkpoint) -> int:
+    def _steps(self, resolved: _LookedUp, section: Checkpoint) -> int:
         """As asked; else what the style, a LoRA or the checkpoint usually takes, scaled by the quality."""
         ask, most = resolved.ask, self._settings.limits.max_steps
         if ask.steps is not None:
             return min(ask.steps, most)
-        usual = _first(STEPS, resolved.chosen.style.steps, *(one.steps for one in resolved.told), section.steps)
+        usual = _first(STEPS, resolved.chosen.style.steps, *(one.steps for one in resolved.recommended), section.steps)
         shares = self._settings.quality
         share = {"low": shares.low, "high": shares.high, "max": shares.max}.get(ask.quality or "", shares.medium)
         return min(max(round(usual * share), 1), most)
@@ -189,12 +189,12 @@ def _strength(ask: Ask, task: Task) -> float:
     return _first(1.0 if task is Task.INPAINT else usual, ask.strength)
 
 
-def _sampler(resolved: _Resolved, section: Checkpoint) -> str:
+def _sampler(resolved: _LookedUp, section: Checkpoint) -> str:
     """A LoRA's side-car may name one that is not served: nobody's request shall fail for it."""
     if resolved.ask.sampler is not None:
         return _asked_sampler(resolved.ask.sampler)
-    told = (sampler_name(one.sampler or "") for one in resolved.told)
-    return _first(SAMPLER, resolved.chosen.style.sampler, *told, section.sampler)
+    recommended = (sampler_name(one.sampler or "") for one in resolved.recommended)
+    return _first(SAMPLER, resolved.chosen.style.sampler, *recommended, section.sampler)
 
 
 def _asked_sampler(text: str) -> str:

@@ -20,7 +20,7 @@ from sdxl_gateway.api.http.authenticate import AuthenticateMiddleware
 from sdxl_gateway.api.http.body_limit import BodyLimitMiddleware
 from sdxl_gateway.api.http.errors import on_gateway_error, on_http_exception
 from sdxl_gateway.api.http.request_log import RequestLogMiddleware
-from sdxl_gateway.api.services import World
+from sdxl_gateway.api.services import Services
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import GatewayError
@@ -37,11 +37,11 @@ EXPOSED_HEADERS = (
 )
 
 
-def http_app(world: World, lifespan: Lifespan[Starlette] | None = None) -> Starlette:
+def http_app(services: Services, lifespan: Lifespan[Starlette] | None = None) -> Starlette:
     """The whole application."""
     app = Starlette(
-        routes=routes(world),
-        middleware=middleware(world),
+        routes=routes(services),
+        middleware=middleware(services),
         exception_handlers={GatewayError: on_gateway_error, HTTPException: on_http_exception},
         lifespan=lifespan,
     )
@@ -50,37 +50,39 @@ def http_app(world: World, lifespan: Lifespan[Starlette] | None = None) -> Starl
     return app
 
 
-def routes(world: World) -> list[BaseRoute]:
+def routes(services: Services) -> list[BaseRoute]:
     """OpenAI's routes with and without /v1, the Azure spelling, and this server's own."""
     found: list[BaseRoute] = []
     for prefix in PREFIXES:
-        found += _openai_routes(world, prefix)
-    return [*found, *_azure_routes(world), *_own_routes(world)]
+        found += _openai_routes(services, prefix)
+    return [*found, *_azure_routes(services), *_own_routes(services)]
 
 
-def middleware(world: World) -> list[Middleware]:
+def middleware(services: Services) -> list[Middleware]:
     """Outermost first."""
     return [
-        Middleware(RequestLogMiddleware, on_request=world.on_request),
-        Middleware(CORSMiddleware, **_cors(world.settings)),
+        Middleware(RequestLogMiddleware, on_request=services.on_request),
+        Middleware(CORSMiddleware, **_cors(services.settings)),
         Middleware(
             AuthenticateMiddleware,
-            authenticator=world.authenticator,
-            protect_metrics=world.settings.auth.protect_metrics,
+            authenticator=services.authenticator,
+            protect_metrics=services.settings.auth.protect_metrics,
         ),
-        Middleware(BodyLimitMiddleware, settings=world.settings),
+        Middleware(BodyLimitMiddleware, settings=services.settings),
     ]
 
 
-def _openai_routes(world: World, prefix: str) -> list[BaseRoute]:
+def _openai_routes(services: Services, prefix: str) -> list[BaseRoute]:
     return [
-        Route(f"{prefix}/images/generations", paint_endpoint(world, Operation.GENERATE), methods=["POST"]),
-        Route(f"{prefix}/images/edits", paint_endpoint(world, Operation.EDIT), methods=["POST"]),
-        Route(f"{prefix}/images/variations", paint_endpoint(world, Operation.VARY), methods=["POST"]),
-        Route(f"{prefix}/models", models.list_endpoint(world), methods=["GET"]),
-        Route(f"{prefix}/models/{{model:path}}", models.one_endpoint(world), methods=["GET"]),
-        _by_method(f"{prefix}/loras", GET=loras.list_endpoint(world), POST=loras.add_endpoint(world)),
-        _by_method(f"{prefix}/loras/{{name:path}}", GET=loras.one_endpoint(world), DELETE=loras.remove_endpoint(world)),
+        Route(f"{prefix}/images/generations", paint_endpoint(services, Operation.GENERATE), methods=["POST"]),
+        Route(f"{prefix}/images/edits", paint_endpoint(services, Operation.EDIT), methods=["POST"]),
+        Route(f"{prefix}/images/variations", paint_endpoint(services, Operation.VARY), methods=["POST"]),
+        Route(f"{prefix}/models", models.list_endpoint(services), methods=["GET"]),
+        Route(f"{prefix}/models/{{model:path}}", models.one_endpoint(services), methods=["GET"]),
+        _by_method(f"{prefix}/loras", GET=loras.list_endpoint(services), POST=loras.add_endpoint(services)),
+        _by_method(
+            f"{prefix}/loras/{{name:path}}", GET=loras.one_endpoint(services), DELETE=loras.remove_endpoint(services)
+        ),
     ]
 
 
@@ -93,21 +95,21 @@ def _by_method(path: str, **endpoints: Endpoint) -> Route:
     return Route(path, chosen, methods=list(endpoints))
 
 
-def _azure_routes(world: World) -> list[BaseRoute]:
+def _azure_routes(services: Services) -> list[BaseRoute]:
     place = "/openai/deployments/{deployment:path}/images"
     return [
-        Route(f"{place}/generations", paint_endpoint(world, Operation.GENERATE), methods=["POST"]),
-        Route(f"{place}/edits", paint_endpoint(world, Operation.EDIT), methods=["POST"]),
+        Route(f"{place}/generations", paint_endpoint(services, Operation.GENERATE), methods=["POST"]),
+        Route(f"{place}/edits", paint_endpoint(services, Operation.EDIT), methods=["POST"]),
     ]
 
 
-def _own_routes(world: World) -> list[BaseRoute]:
+def _own_routes(services: Services) -> list[BaseRoute]:
     return [
-        Route("/files/{name}", files.file_endpoint(world), methods=["GET"]),
+        Route("/files/{name}", files.file_endpoint(services), methods=["GET"]),
         Route("/healthz", health.healthz, methods=["GET"]),
-        Route("/readyz", health.readyz_endpoint(world), methods=["GET"]),
-        Route("/metrics", metrics.metrics_endpoint(world), methods=["GET"]),
-        Route("/openapi.json", document_endpoint(world), methods=["GET"]),
+        Route("/readyz", health.readyz_endpoint(services), methods=["GET"]),
+        Route("/metrics", metrics.metrics_endpoint(services), methods=["GET"]),
+        Route("/openapi.json", document_endpoint(services), methods=["GET"]),
     ]
 
 

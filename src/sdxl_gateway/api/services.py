@@ -40,7 +40,7 @@ class Painter(Protocol):
     def ready(self) -> bool: ...
     def readiness(self) -> dict[str, Any]: ...
     @property
-    def shelf(self) -> Offers: ...
+    def library(self) -> Offers: ...
 
 
 class Offers(Protocol):
@@ -60,7 +60,7 @@ def unseen(_: RequestAnswered) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Services:
     """`metrics` takes an Accept header and gives a body and its content type."""
 
     gateway: Painter

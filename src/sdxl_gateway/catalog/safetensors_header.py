@@ -54,11 +54,11 @@ class Header:
 def read_header(path: Path, *, max_header_bytes: int, max_tensors: int) -> Header:
     """The header of the regular file `path`. Raises AdapterRefused for anything a careful writer would not write."""
     # Two reads and no more: a buffer would cost a large folder's scan more than it saves.
-    with opened(path, buffering=0) as file:
+    with open_regular_file(path, buffering=0) as file:
         return parse_header(file, max_header_bytes=max_header_bytes, max_tensors=max_tensors)
 
 
-def opened(path: Path, extra_flags: int = 0, *, buffering: int = -1) -> BinaryIO:
+def open_regular_file(path: Path, extra_flags: int = 0, *, buffering: int = -1) -> BinaryIO:
     """`path` for reading, only if it is a regular file; never waits. Raises AdapterRefused."""
     try:
         # O_NONBLOCK: opening a pipe that nobody writes to must not hang the scan.

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
-from sdxl_gateway.catalog.lora_folder.catalog import AdapterCatalog
-from sdxl_gateway.catalog.lora_folder.scan import AdapterEntry, ScanLimits, read_entry, read_source_header, signature_of
+from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
+from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, ScanLimits, read_entry, read_source_header, signature_of
 from sdxl_gateway.catalog.lora_format.convert import convert_file
 from sdxl_gateway.catalog.lora_format.peft_folder import CHUNK_BYTES, folder_bytes, folder_parts
-from sdxl_gateway.catalog.lora_format.plan import plan_adapter
-from sdxl_gateway.catalog.lora_format.report import AdapterReport, make_report
+from sdxl_gateway.catalog.lora_format.plan import plan_lora
+from sdxl_gateway.catalog.lora_format.report import LoraReport, make_report
 from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
 from sdxl_gateway.config import DEMO_MODEL, Settings
 from sdxl_gateway.core.errors import AdapterRefused
@@ -25,14 +25,14 @@ from sdxl_gateway.core.errors import AdapterRefused
 def show_list(config: Path | None, loras: Path | None) -> None:
     with plain_problems():
         settings = settings_for(config, loras, None)
-    catalog = AdapterCatalog(settings.loras, settings.data_directory)
+    catalog = LoraCatalog(settings.loras, settings.data_directory)
     catalog.scan()
     Console().print(_table(catalog.list()))
     for problem in catalog.problems:
         typer.secho(f"{problem.name}: {problem.message}", fg=typer.colors.YELLOW, err=True)
 
 
-def _table(entries: Iterable[AdapterEntry]) -> Table:
+def _table(entries: Iterable[LoraEntry]) -> Table:
     table = Table("name", "size", "dtype", "made for", "weight", "trigger words")
     for entry in entries:
         told = entry.defaults
@@ -54,15 +54,15 @@ def show_one(file: Path, config: Path | None, model: str | None) -> None:
         typer.echo(words)
 
 
-def report_on(file: Path, checkpoint: CheckpointEntry, limits: ScanLimits) -> AdapterReport:
+def report_on(file: Path, checkpoint: CheckpointEntry, limits: ScanLimits) -> LoraReport:
     """What the file would change in the checkpoint. Raises AdapterRefused."""
     entry, _ = read_entry(file, file.stem, signature_of(file), limits)
     header = read_source_header(file, limits)
-    plan = plan_adapter(header, checkpoint.shapes)
+    plan = plan_lora(header, checkpoint.shapes)
     return make_report(plan, header, trigger_words=entry.defaults.trigger_words)
 
 
-def _report_lines(file: Path, report: AdapterReport, checkpoint: str) -> Iterable[str]:
+def _report_lines(file: Path, report: LoraReport, checkpoint: str) -> Iterable[str]:
     yield f"{file.name} on '{checkpoint}'"
     yield f"dialect      {report.dialect}"
     yield f"layers       {', '.join(f'{count} in {part}' for part, count in report.parts.items())}"

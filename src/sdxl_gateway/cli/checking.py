@@ -9,9 +9,9 @@ from pathlib import Path
 
 import typer
 
-from sdxl_gateway.admission.model_names import DEFAULT, ModelNames
+from sdxl_gateway.admission.model_names import DEFAULT, ModelResolver
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
-from sdxl_gateway.catalog.lora_folder.catalog import AdapterCatalog
+from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.scan import ScanLimits
 from sdxl_gateway.cli.adapters import content_digest, limits_of, report_on
 from sdxl_gateway.cli.asking import settings_for
@@ -62,7 +62,7 @@ def inspect(settings: Settings) -> Found:
     """Open every checkpoint and LoRA; nothing is loaded onto a device."""
     found = Found(device=describe_device(settings.engine.device))
     checkpoints = _open_checkpoints(settings, found)
-    adapters = AdapterCatalog(settings.loras, settings.data_directory)
+    adapters = LoraCatalog(settings.loras, settings.data_directory)
     adapters.scan()
     _look_at_loras(settings, found, checkpoints, adapters)
     if checkpoints:
@@ -83,9 +83,7 @@ def _open_checkpoints(settings: Settings, found: Found) -> list[CheckpointEntry]
     return opened
 
 
-def _look_at_loras(
-    settings: Settings, found: Found, checkpoints: list[CheckpointEntry], adapters: AdapterCatalog
-) -> None:
+def _look_at_loras(settings: Settings, found: Found, checkpoints: list[CheckpointEntry], adapters: LoraCatalog) -> None:
     found.problems.extend(f"LoRA {problem.name}: {problem.message}" for problem in adapters.problems)
     limits = limits_of(settings)
     for entry in adapters.list():
@@ -106,11 +104,9 @@ def _refusal(path: Path, checkpoint: CheckpointEntry, limits: ScanLimits) -> str
     return None
 
 
-def _look_at_names(
-    settings: Settings, found: Found, checkpoints: list[CheckpointEntry], adapters: AdapterCatalog
-) -> None:
+def _look_at_names(settings: Settings, found: Found, checkpoints: list[CheckpointEntry], adapters: LoraCatalog) -> None:
     """What the settings name must be there: the default model, the parts of house styles, the aliases' targets."""
-    names = ModelNames(settings, {checkpoint.name: checkpoint for checkpoint in checkpoints}, adapters)
+    names = ModelResolver(settings, {checkpoint.name: checkpoint for checkpoint in checkpoints}, adapters)
     named = {"default_model": settings.default_model}
     named |= {f"models.{name}": name for name in settings.models}
     named |= {f"aliases.{glob}": target for glob, target in settings.aliases.items() if target != DEFAULT}

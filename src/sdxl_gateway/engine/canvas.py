@@ -13,7 +13,7 @@ from sdxl_gateway.engine.models.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class Conditioning:
     """What the UNet is told besides the latents, one row for each of the canvas's UNet rows (negative first).
 
     `tokens` is (rows, 77, width), `pooled` (rows, projection), `time_ids` (rows, 6); `guidance` is (1, width) for a
@@ -44,28 +44,28 @@ class Repaint:
 
 @dataclass(slots=True, eq=False)
 class Canvas:
-    """`latents` (1, 4, h, w) and the predicted `clean` ones are float32 on the device.
+    """`latents` (1, 4, h, w) and `pred_original`, the clean ones predicted, are float32 on the device.
 
-    `timesteps` belong to the sampler, `unet_timesteps` are the same numbers as float32 on the device; `given` are the
-    further input channels (1, 5, h, w) of an inpainting UNet. A canvas is `torn` when its sampler stopped amid a step:
-    what it remembers of earlier steps cannot be trusted then.
+    `timesteps` belong to the sampler, `unet_timesteps` are the same numbers as float32 on the device; `extra_channels`
+    (1, 5, h, w) are what an inpainting UNet reads besides. Where `step_failed`, the sampler stopped amid a step: what
+    it remembers of earlier steps cannot be trusted.
     """
 
     recipe: Recipe
     index: int
     checkpoint: Checkpoint
-    condition: Condition
+    conditioning: Conditioning
     sampler: Any
     step_options: dict[str, Any]
     timesteps: Tensor
     unet_timesteps: Tensor
     latents: Tensor
     repaint: Repaint | None = None
-    given: Tensor | None = None
+    extra_channels: Tensor | None = None
     warnings: tuple[str, ...] = ()
-    clean: Tensor | None = None
+    pred_original: Tensor | None = None
     steps_done: int = 0
-    torn: bool = False
+    step_failed: bool = False
     batch_key: Hashable = field(init=False)
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from sdxl_gateway.engine.canvas import Canvas
 from sdxl_gateway.engine.device import used_bytes
 from sdxl_gateway.engine.errors import guarded
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
-from sdxl_gateway.engine.models.pool import Mounted, Rack
+from sdxl_gateway.engine.models.pool import LoadedCheckpoint, ModelPool
 from sdxl_gateway.engine.stages import decode, denoise
 from sdxl_gateway.engine.stages.encode import Embedding, EmbeddingCache, cut_warning, embedding_key, encode_text
 from sdxl_gateway.engine.stages.prepare import prepare
@@ -35,38 +35,38 @@ class DiffusionEngine:
     Whatever goes wrong is raised as a GatewayError, or as DeviceLost when the process has to end.
     """
 
-    def __init__(self, rack: Rack, measure: Measure) -> None:
-        self._rack = rack
+    def __init__(self, pool: ModelPool, measure: Measure) -> None:
+        self._pool = pool
         self._measure = measure
-        self._pace = pace_of(rack.device)
+        self._pace = pace_of(pool.device)
         self._embeddings = EmbeddingCache()
         self._blend: tuple[tuple[str, float], ...] = ()
 
     @property
     def device(self) -> str:
-        return str(self._rack.device)
+        return str(self._pool.device)
 
     @property
     def dtype(self) -> str:
         """The number format of the UNet, as "float16"."""
-        return str(self._rack.dtype).removeprefix("torch.")
+        return str(self._pool.dtype).removeprefix("torch.")
 
     @property
     def checkpoints(self) -> tuple[str, ...]:
         """The names recipes may ask for."""
-        return self._rack.names
+        return self._pool.names
 
     def prefetch(self, recipe: Recipe) -> Future[None]:
         """Bring the adapters near and keep them, and the checkpoint, until `release`."""
         try:
-            return self._rack.pin(recipe)
+            return self._pool.pin(recipe)
         except GatewayError as error:
             refused: Future[None] = Future()
             refused.set_exception(error)
             return refused
 
     def release(self, recipe: Recipe) -> None:
-        self._rack.unpin(recipe)
+        self._pool.unpin(recipe)
 
     def begin(self, recipe: Recipe, index: int, inputs: Inputs) -> Canvas:
         """Raises ModelNotFound, AdapterRefused, DoesNotFit, InvalidRequest, EngineFault."""
@@ -85,33 +85,31 @@ class DiffusionEngine:
 
     def close(self) -> None:
         """Let go of everything; the engine cannot be used any more."""
-        self._rack.close()
+        self._pool.close()
 
     def _begin(self, recipe: Recipe, index: int, inputs: Inputs) -> Canvas:
-        mounted = self._rack.mount(recipe.checkpoint)
+        loaded = self._pool.load(recipe.checkpoint)
         with self._timed("encode"):
-            positive = self._embedding(mounted, recipe.blend, recipe.prompt)
-            negative = self._negative(mounted, recipe, positive)
+            positive = self._embedding(loaded, recipe.blend, recipe.prompt)
+            negative = self._negative(loaded, recipe, positive)
         with self._timed("prepare"), torch.inference_mode():
-            canvas = prepare(mounted.checkpoint, recipe, index, inputs, positive, negative)
+            canvas = prepare(loaded.checkpoint, recipe, index, inputs, positive, negative)
         canvas.warnings = cut_warning("prompt", positive) + _negative_warning(recipe, negative)
         return canvas
 
-    def _embedding(self, mounted: Mounted, blend: Blend, text: str) -> Embedding:
+    def _embedding(self, loaded: LoadedCheckpoint, blend: Blend, text: str) -> Embedding:
         def make() -> Embedding:
-            mounted.switcher.put_on_text(blend)
-            return _inferred(
-                lambda checkpoint: encode_text(checkpoint, text, mounted.switcher.words), mounted.checkpoint
-            )
+            loaded.switcher.put_on_text(blend)
+            return _inferred(lambda checkpoint: encode_text(checkpoint, text, loaded.switcher.words), loaded.checkpoint)
 
-        return self._embeddings.get(embedding_key(mounted.checkpoint, blend, text), make)
+        return self._embeddings.get(embedding_key(loaded.checkpoint, blend, text), make)
 
-    def _negative(self, mounted: Mounted, recipe: Recipe, positive: Embedding) -> Embedding:
+    def _negative(self, loaded: LoadedCheckpoint, recipe: Recipe, positive: Embedding) -> Embedding:
         if not recipe.guided:
             return positive
-        if not recipe.negative_prompt and mounted.checkpoint.zeros_for_no_negative:
+        if not recipe.negative_prompt and loaded.checkpoint.zeros_for_no_negative:
             return positive.zeros()
-        return self._embedding(mounted, recipe.blend, recipe.negative_prompt)
+        return self._embedding(loaded, recipe.blend, recipe.negative_prompt)
 
     def _step(self, canvases: Sequence[Canvas]) -> None:
         first = canvases[0]
@@ -119,13 +117,13 @@ class DiffusionEngine:
         start = perf_counter()
         _inferred(denoise.step, canvases)
         self._pace.step_issued()
-        rows = sum(canvas.condition.rows for canvas in canvases)
+        rows = sum(canvas.conditioning.rows for canvas in canvases)
         work = rows * first.recipe.paint_width * first.recipe.paint_height / 1e6
         self._measure(StepTaken(perf_counter() - start, len(canvases), work))
 
     def _put_on(self, checkpoint: Checkpoint, blend: Blend) -> None:
-        mounted = self._rack.mount(checkpoint.name)
-        mounted.switcher.put_on_unet(blend)
+        loaded = self._pool.load(checkpoint.name)
+        loaded.switcher.put_on_unet(blend)
         if blend.unet_key != self._blend:
             self._blend = blend.unet_key
             self._tell_memory()
@@ -137,8 +135,8 @@ class DiffusionEngine:
         return picture
 
     def _tell_memory(self) -> None:
-        held = self._rack.ledger.bytes_by_tier()
-        self._measure(MemoryHeld(held, self._rack.warm(), self._blend, used_bytes(self._rack.device)))
+        held = self._pool.ledger.bytes_by_tier()
+        self._measure(MemoryHeld(held, self._pool.warm(), self._blend, used_bytes(self._pool.device)))
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

@@ -16,7 +16,7 @@ from sdxl_gateway.engine.device import choose_dtype, open_device
 from sdxl_gateway.engine.engine import DiffusionEngine
 from sdxl_gateway.engine.memory.ledger import available_ram_bytes
 from sdxl_gateway.engine.models.checkpoint import Source
-from sdxl_gateway.engine.models.pool import Rack
+from sdxl_gateway.engine.models.pool import ModelPool
 
 
 def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
@@ -30,8 +30,8 @@ def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
     largest = max(source.parameters() for source in sources.values())
     free_bytes = available_ram_bytes()
     dtype = choose_dtype(config.engine.dtype, device.type, parameters=largest, free_host_bytes=free_bytes)
-    rack = Rack(config, sources, device, dtype, measure, partial(compiled_for, sizes=config.engine.compiled_sizes))
-    return DiffusionEngine(rack, measure)
+    pool = ModelPool(config, sources, device, dtype, measure, partial(compiled_for, sizes=config.engine.compiled_sizes))
+    return DiffusionEngine(pool, measure)
 
 
 def _source(name: str, section: Checkpoint) -> Source:

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sdxl_gateway.admission.model_names import DEFAULT, ModelNames
+from sdxl_gateway.admission.model_names import DEFAULT, ModelResolver
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
-from sdxl_gateway.catalog.lora_folder.catalog import AdapterCatalog
-from sdxl_gateway.catalog.lora_folder.scan import AdapterEntry
+from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
+from sdxl_gateway.catalog.lora_folder.scan import LoraEntry
 from sdxl_gateway.catalog.model_grammar import lora_not_found
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound, Refusal
@@ -33,15 +33,15 @@ class ModelCard:
     ready: str
 
 
-class Shelf:
+class ModelLibrary:
     """The names on offer: checkpoints, house styles, aliases without wildcards, LoRAs."""
 
     def __init__(
         self,
         settings: Settings,
         checkpoints: Mapping[str, CheckpointEntry],
-        adapters: AdapterCatalog,
-        names: ModelNames,
+        adapters: LoraCatalog,
+        names: ModelResolver,
     ) -> None:
         self._settings = settings
         self._checkpoints = checkpoints
@@ -89,7 +89,7 @@ class Shelf:
     def _created(self) -> int:
         return max(entry.created for entry in self._checkpoints.values())
 
-    def _lora_card(self, entry: AdapterEntry) -> ModelCard:
+    def _lora_card(self, entry: LoraEntry) -> ModelCard:
         told = entry.defaults.description or entry.defaults.title or ""
         return ModelCard(entry.name, entry.created, OWNER, "lora", told, self._warmth(entry.name))
 
@@ -134,13 +134,13 @@ class Shelf:
         self._digests[entry.name] = admitted.digest
         return {**self._told(entry), "usable": True, "checkpoint": checkpoint.name, "report": asdict(admitted.report)}
 
-    def _find(self, name: str) -> AdapterEntry:
+    def _find(self, name: str) -> LoraEntry:
         try:
             return self._adapters.find(name)
         except ModelNotFound as error:
             raise lora_not_found(error, param="name") from error
 
-    def _told(self, entry: AdapterEntry) -> dict[str, Any]:
+    def _told(self, entry: LoraEntry) -> dict[str, Any]:
         """What the header and the side-car say; `digest` once the file was read for the first time."""
         defaults = entry.defaults
         digest = self._digests.get(entry.name)

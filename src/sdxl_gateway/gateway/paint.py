@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdxl_gateway import __version__
-from sdxl_gateway.admission.resolve import Admitted, Gate
+from sdxl_gateway.admission.resolve import Admission, ResolvedAsk
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core import events
 from sdxl_gateway.core.ask import Ask
@@ -21,7 +21,7 @@ from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.ports import Backend
 from sdxl_gateway.delivery.receipt import receipt, usage
-from sdxl_gateway.gateway.library import Shelf
+from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.pictures.encode import encode, encode_preview
 from sdxl_gateway.pictures.finish import KeptRegion, finish
 from sdxl_gateway.pictures.infotext import infotext
@@ -91,7 +91,7 @@ class _Order:
 
     ask: Ask
     caller: Caller
-    admitted: Admitted
+    admitted: ResolvedAsk
     job: Job
     accepted: Accepted
 
@@ -100,14 +100,20 @@ class Gateway:
     """Knows the rooms a request passes through, and nothing of HTTP or torch."""
 
     def __init__(
-        self, settings: Settings, gate: Gate, shelf: Shelf, backend: Backend, images: ImageStore, metrics: Metrics
+        self,
+        settings: Settings,
+        admission: Admission,
+        library: ModelLibrary,
+        backend: Backend,
+        images: ImageStore,
+        metrics: Metrics,
     ) -> None:
         self._settings = settings
-        self._gate = gate
+        self._admission = admission
         self._backend = backend
         self._images = images
         self._metrics = metrics
-        self.shelf = shelf
+        self.library = library
 
     async def paint(self, ask: Ask, caller: Caller) -> AsyncGenerator[Item, None]:
         """Accepted, then Stepped, Partial and Presented as they come, then Done; raises a GatewayError at any point.
@@ -116,7 +122,7 @@ class Gateway:
         """
         order = await self._order(ask, caller)
         async with self._counted(order) as count, aclosing(await self._backend.submit(order.job)) as following:
-            self.shelf.used(order.admitted.recipe)
+            self.library.used(order.admitted.recipe)
             yield order.accepted
             async for event in following:
                 count(event)
@@ -134,7 +140,7 @@ class Gateway:
 
     async def _order(self, ask: Ask, caller: Caller) -> _Order:
         now = time.monotonic()
-        admitted = await self._gate.admit(ask)
+        admitted = await self._admission.admit(ask)
         job = Job(
             id=secrets.token_hex(8),
             recipe=admitted.recipe,
@@ -190,7 +196,7 @@ class Gateway:
         return {"default_model": self._settings.default_model}
 
 
-def _accepted(ask: Ask, admitted: Admitted, job_id: str) -> Accepted:
+def _accepted(ask: Ask, admitted: ResolvedAsk, job_id: str) -> Accepted:
     recipe = admitted.recipe
     b64_only = (ask.model or "").lower().startswith(B64_ONLY)
     return Accepted(

@@ -25,10 +25,10 @@ from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.ipc.channel import FrameTooLarge
 from sdxl_gateway.ipc.messages import Cancel, Ready, Report, Submit
-from sdxl_gateway.jobs.engine_slot import Given, Seat, choose, with_room
+from sdxl_gateway.jobs.engine_slot import Assignment, EngineSlot, choose, with_room
 from sdxl_gateway.jobs.estimate import Estimate, retry_after
-from sdxl_gateway.jobs.queue import Line, LineFull
-from sdxl_gateway.jobs.subscription import Following
+from sdxl_gateway.jobs.queue import FairQueue, QueueFull
+from sdxl_gateway.jobs.subscription import Subscription
 from sdxl_gateway.scheduling.costs import Average
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ WINDOW_LANES = 2
 
 
 @dataclass(slots=True)
-class Open:
+class PendingJob:
     """A job that is not over."""
 
     job: Job
@@ -51,7 +51,7 @@ def ignore(_: Measurement) -> None:
     """For those who keep no measurements."""
 
 
-class Desk:
+class Dispatcher:
     """Holds the line, what each engine was given, and where each job's events go.
 
     An engine is given jobs up to a window of twice `max_lanes` images: enough to fill every lane and to bring the next
@@ -59,44 +59,44 @@ class Desk:
     """
 
     def __init__(self, *, queue_size: int, max_lanes: int, measure: Measure = ignore) -> None:
-        self.seats: list[Seat] = []
+        self.slots: list[EngineSlot] = []
         self.estimate = Estimate(max_lanes)
-        self._line = Line(queue_size)
+        self._queue = FairQueue(queue_size)
         self._window_images = WINDOW_LANES * max_lanes
         self._measure = measure
-        self._open: dict[str, Open] = {}
+        self._pending: dict[str, PendingJob] = {}
         self._job_seconds = Average()
-        self._hopeless: str | None = None
+        self._closed_reason: str | None = None
 
     # -- the callers' side
 
     @property
     def ready(self) -> bool:
-        return any(seat.ready is not None for seat in self.seats)
+        return any(slot.ready is not None for slot in self.slots)
 
     @property
     def waiting(self) -> int:
         """Jobs no engine has begun."""
-        return len(self._open) - self.running
+        return len(self._pending) - self.running
 
     @property
     def running(self) -> int:
-        return sum(given.started for seat in self.seats for given in seat.given.values())
+        return sum(assigned.started for slot in self.slots for assigned in slot.assigned.values())
 
-    def enter(self, job: Job) -> Following:
+    def submit(self, job: Job) -> Subscription:
         """Raises Busy when the line is full or the answer would come too late, Unavailable when no engine will come."""
-        if self._hopeless is not None:
-            raise Unavailable(self._hopeless, retry_after_seconds=retry_after(self.estimate.restart_seconds()))
+        if self._closed_reason is not None:
+            raise Unavailable(self._closed_reason, retry_after_seconds=retry_after(self.estimate.restart_seconds()))
         self._refuse_if_too_late(job)
         try:
-            self._line.put(job)
-        except LineFull:
+            self._queue.put(job)
+        except QueueFull:
             wait = retry_after(self._job_seconds.value)
             raise Busy("The line is full; try again later.", retry_after_seconds=wait) from None
-        following = Following(lambda: self.cancel(job.id))
-        self._open[job.id] = Open(job, following.put, self._alarm(job))
-        self.give_out()
-        return following
+        subscription = Subscription(lambda: self.cancel(job.id))
+        self._pending[job.id] = PendingJob(job, subscription.put, self._alarm(job))
+        self.dispatch()
+        return subscription
 
     def cancel(self, job_id: str) -> None:
         """A job that is over, or was never here, is left alone."""
@@ -110,12 +110,12 @@ class Desk:
         return asyncio.get_running_loop().call_later(in_seconds, self._end_early, job.id, late)
 
     def _end_early(self, job_id: str, error: GatewayError) -> None:
-        if job_id not in self._open:
+        if job_id not in self._pending:
             return
-        self._line.remove(job_id)
-        for seat in self.seats:
-            if job_id in seat.given:
-                seat.send(Cancel(job_id))
+        self._queue.remove(job_id)
+        for slot in self.slots:
+            if job_id in slot.assigned:
+                slot.send(Cancel(job_id))
         self._fail(job_id, error)
 
     def _fail(self, job_id: str, error: GatewayError) -> None:
@@ -123,7 +123,7 @@ class Desk:
 
     def _close(self, job_id: str, last: Finished | Failed) -> None:
         """The only place where a job's last event is told."""
-        entry = self._open.pop(job_id, None)
+        entry = self._pending.pop(job_id, None)
         if entry is None:
             return
         if entry.deadline is not None:
@@ -134,14 +134,14 @@ class Desk:
 
     def wait_seconds(self, job: Job) -> float:
         """Until an engine is free for this job, by what is measured; 0 when nothing is."""
-        ahead = self._line.ahead_of(job, self.estimate.job_seconds)
-        given = (g for seat in self.seats for g in seat.given.values() if g.job.priority <= job.priority)
-        ahead += sum(g.share_left * self.estimate.job_seconds(g.job) for g in given)
-        return ahead / max(sum(seat.ready is not None for seat in self.seats), 1)
+        ahead = self._queue.ahead_of(job, self.estimate.job_seconds)
+        assigned = (g for slot in self.slots for g in slot.assigned.values() if g.job.priority <= job.priority)
+        ahead += sum(g.share_left * self.estimate.job_seconds(g.job) for g in assigned)
+        return ahead / max(sum(slot.ready is not None for slot in self.slots), 1)
 
     def _refuse_if_too_late(self, job: Job) -> None:
         """An estimate may be wrong, so somebody must always be let in to correct it: an idle engine takes any job."""
-        if not self._open:
+        if not self._pending:
             return
         late_by = job.arrived + self.wait_seconds(job) + self.estimate.job_seconds(job) - job.deadline
         if late_by > 0:
@@ -149,91 +149,91 @@ class Desk:
 
     # -- the engines' side
 
-    def give_out(self) -> None:
+    def dispatch(self) -> None:
         """Jobs from the line to engines that have room."""
-        while (job := self._line.take(lambda p: bool(with_room(self.seats, p, self._window_images)))) is not None:
-            seat = choose(with_room(self.seats, job.priority, self._window_images), job)
-            self._give(seat, job)
+        while (job := self._queue.take(lambda p: bool(with_room(self.slots, p, self._window_images)))) is not None:
+            slot = choose(with_room(self.slots, job.priority, self._window_images), job)
+            self._give(slot, job)
 
-    def _give(self, seat: Seat, job: Job) -> None:
+    def _give(self, slot: EngineSlot, job: Job) -> None:
         try:
-            seat.send(Submit(job))
+            slot.send(Submit(job))
         except FrameTooLarge:
             self._fail(job.id, InvalidRequest("The request is too large to be painted."))
         else:
-            seat.given[job.id] = Given(job)
+            slot.assigned[job.id] = Assignment(job)
 
-    def hear(self, seat: Seat, report: Report) -> None:
+    def on_report(self, slot: EngineSlot, report: Report) -> None:
         """One report of an engine. Events of jobs that are over, or not this engine's, are not passed on."""
         if isinstance(report, MemoryHeld):
-            seat.note_memory(report)
+            slot.note_memory(report)
         if isinstance(report, Measurement):
             self.estimate.costs.observe(report)
             self._measure(report)
         elif isinstance(report, Ready):
-            self.engine_ready(seat, report)
-        elif isinstance(report, JobEvent) and report.job_id in seat.given:
-            self._follow(seat, report)
+            self.engine_ready(slot, report)
+        elif isinstance(report, JobEvent) and report.job_id in slot.assigned:
+            self._follow(slot, report)
 
-    def _follow(self, seat: Seat, event: JobEvent) -> None:
-        given = seat.given[event.job_id]
+    def _follow(self, slot: EngineSlot, event: JobEvent) -> None:
+        assigned = slot.assigned[event.job_id]
         match event:
             case Started():
-                given.started = True
+                assigned.started = True
             case Progressed(index=index, step=step):
-                given.steps_done[index] = step
+                assigned.steps_done[index] = step
             case Painted():
-                given.painted += 1
+                assigned.painted += 1
             case Finished() | Failed():
-                self._returned(seat, event)
+                self._returned(slot, event)
                 return
             case _:
                 pass
-        if event.job_id in self._open:
-            self._open[event.job_id].tell(event)
+        if event.job_id in self._pending:
+            self._pending[event.job_id].tell(event)
         if isinstance(event, Painted):
-            self.give_out()
+            self.dispatch()
 
-    def _returned(self, seat: Seat, last: Finished | Failed) -> None:
-        del seat.given[last.job_id]
+    def _returned(self, slot: EngineSlot, last: Finished | Failed) -> None:
+        del slot.assigned[last.job_id]
         if isinstance(last, Finished):
             self._job_seconds.add(last.paint_seconds)
         self._close(last.job_id, last)
-        self.give_out()
+        self.dispatch()
 
-    def engine_ready(self, seat: Seat, ready: Ready) -> None:
-        seat.ready = ready
-        if seat.lost_at is not None:
-            self.estimate.restarts.add(time.monotonic() - seat.lost_at)
-        self._hopeless = None
-        self.give_out()
+    def engine_ready(self, slot: EngineSlot, ready: Ready) -> None:
+        slot.ready = ready
+        if slot.lost_at is not None:
+            self.estimate.restarts.add(time.monotonic() - slot.lost_at)
+        self._closed_reason = None
+        self.dispatch()
 
-    def engine_lost(self, seat: Seat) -> None:
+    def engine_lost(self, slot: EngineSlot) -> None:
         """Jobs begun fail; the others go back to where they stood and wait for an engine."""
-        seat.ready, seat.warm, seat.lost_at = None, frozenset(), time.monotonic()
-        given, seat.given = list(seat.given.values()), {}
-        for lost in reversed(given):
-            if lost.job.id in self._open:
+        slot.ready, slot.warm, slot.lost_at = None, frozenset(), time.monotonic()
+        assigned, slot.assigned = list(slot.assigned.values()), {}
+        for lost in reversed(assigned):
+            if lost.job.id in self._pending:
                 self._rescue(lost)
-        self.give_out()
+        self.dispatch()
 
-    def _rescue(self, lost: Given) -> None:
-        entry = self._open[lost.job.id]
+    def _rescue(self, lost: Assignment) -> None:
+        entry = self._pending[lost.job.id]
         entry.engines_lost += 1
         if lost.started:
             self._fail(lost.job.id, self._lost_engine())
         elif entry.engines_lost > ENGINES_A_JOB_MAY_LOSE:
             self._fail(lost.job.id, EngineFault("The engine died each time it held this job."))
         else:
-            self._line.put_back(lost.job)
+            self._queue.put_back(lost.job)
 
     def _lost_engine(self) -> Unavailable:
         wait = retry_after(self.estimate.restart_seconds())
         return Unavailable("The engine was lost while painting and is being restarted.", retry_after_seconds=wait)
 
-    def close_door(self, why: str) -> None:
+    def drain(self, why: str) -> None:
         """No engine is to be expected: whoever is here is told so, and whoever comes, until one is ready after all."""
-        self._hopeless = why
+        self._closed_reason = why
         wait = retry_after(self.estimate.restart_seconds())
-        for job_id in list(self._open):
+        for job_id in list(self._pending):
             self._end_early(job_id, Unavailable(why, retry_after_seconds=wait))

@@ -11,7 +11,7 @@ from sdxl_gateway.ipc.messages import Command, Ready
 
 
 @dataclass(slots=True)
-class Given:
+class Assignment:
     """A job an engine holds, and what of it is still to do."""
 
     job: Job
@@ -31,18 +31,18 @@ class Given:
 
 
 @dataclass(slots=True)
-class Seat:
+class EngineSlot:
     """One engine as the desk sees it. `ready` is None while it cannot paint."""
 
     send: Callable[[Command], None]
     ready: Ready | None = None
-    given: dict[str, Given] = field(default_factory=dict)
+    assigned: dict[str, Assignment] = field(default_factory=dict)
     warm: frozenset[str] = frozenset()
     lost_at: float | None = None
 
     def images(self, priority: Priority) -> int:
         """Still to paint, of that class or a higher one."""
-        return sum(g.images_left for g in self.given.values() if g.job.priority <= priority)
+        return sum(g.images_left for g in self.assigned.values() if g.job.priority <= priority)
 
     def note_memory(self, held: MemoryHeld) -> None:
         self.warm = frozenset(held.warm.get("vram", ()))
@@ -50,17 +50,17 @@ class Seat:
     def has_warm(self, job: Job) -> bool:
         """Its adapters are on the device, or on their way there for another job."""
         wanted = set(job.recipe.blend.digests)
-        return wanted <= self.warm or any(wanted <= set(g.job.recipe.blend.digests) for g in self.given.values())
+        return wanted <= self.warm or any(wanted <= set(g.job.recipe.blend.digests) for g in self.assigned.values())
 
 
-def with_room(seats: Sequence[Seat], priority: Priority, window_images: int) -> list[Seat]:
+def with_room(slots: Sequence[EngineSlot], priority: Priority, window_images: int) -> list[EngineSlot]:
     """Engines that can paint and may be given another job of that class.
 
     Only images of that class or a higher one fill the window, so a higher class is never kept out by a lower one.
     """
-    return [seat for seat in seats if seat.ready is not None and seat.images(priority) < window_images]
+    return [slot for slot in slots if slot.ready is not None and slot.images(priority) < window_images]
 
 
-def choose(seats: Sequence[Seat], job: Job) -> Seat:
-    """`seats` is not empty."""
-    return min(seats, key=lambda seat: (not seat.has_warm(job), seat.images(job.priority)))
+def choose(slots: Sequence[EngineSlot], job: Job) -> EngineSlot:
+    """`slots` is not empty."""
+    return min(slots, key=lambda slot: (not slot.has_warm(job), slot.images(job.priority)))

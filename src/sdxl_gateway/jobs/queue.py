@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator
 
 from sdxl_gateway.core.job import Job, Priority
 from sdxl_gateway.scheduling.costs import step_work
-from sdxl_gateway.scheduling.fair_share import Shares
+from sdxl_gateway.scheduling.fair_share import FairShares
 
 
-class LineFull(Exception):
+class QueueFull(Exception):
     """As many jobs wait as may wait."""
 
 
-class Line:
+class FairQueue:
     """Priority class first, then the tenant served least, then arrival. `capacity` counts waiting jobs."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._shares = Shares()
+        self._shares = FairShares()
         self._queues: dict[Priority, dict[str, deque[Job]]] = {priority: {} for priority in Priority}
 
     def __len__(self) -> int:
@@ -31,7 +31,7 @@ class Line:
 
     def put(self, job: Job) -> None:
         if len(self) >= self._capacity:
-            raise LineFull
+            raise QueueFull
         self._queues[job.priority].setdefault(job.tenant, deque()).append(job)
 
     def put_back(self, job: Job) -> None:

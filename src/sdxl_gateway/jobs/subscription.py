@@ -9,7 +9,7 @@ from contextlib import suppress
 from sdxl_gateway.core.events import Failed, Finished, JobEvent
 
 
-class Following(AsyncIterator[JobEvent]):
+class Subscription(AsyncIterator[JobEvent]):
     """One job's events to the last one. Closing it, or letting go of it, before that cancels the job.
 
     Waiting for the next event may itself be cancelled and tried again: no event is lost by it.
@@ -26,7 +26,7 @@ class Following(AsyncIterator[JobEvent]):
         """Where the events go in; does not keep the follower alive."""
         return self._events.put_nowait
 
-    def __aiter__(self) -> Following:
+    def __aiter__(self) -> Subscription:
         return self
 
     async def __anext__(self) -> JobEvent:

@@ -33,7 +33,7 @@ class Decoded:
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
+class _Pixels:
     """One upload's pixels; `holes` (255 where transparent) is None for a picture without transparency."""
 
     rgb: Image.Image
@@ -42,21 +42,21 @@ class _Opened:
 
 def decode(image: Upload, mask: Upload | None, limits: Limits) -> Decoded:
     """Both decoded and checked against each other. Raises InvalidImage naming the field."""
-    opened = _opened(image, limits)
+    pixels = _pixels(image, limits)
     if mask is not None:
-        return Decoded(opened.rgb, _mask_of(_opened(mask, limits), opened.rgb.size, mask.field))
-    holes = opened.holes
-    return Decoded(opened.rgb, holes if holes is not None and holes.getbbox() else None)
+        return Decoded(pixels.rgb, _mask_of(_pixels(mask, limits), pixels.rgb.size, mask.field))
+    holes = pixels.holes
+    return Decoded(pixels.rgb, holes if holes is not None and holes.getbbox() else None)
 
 
-def _opened(upload: Upload, limits: Limits) -> _Opened:
+def _pixels(upload: Upload, limits: Limits) -> _Pixels:
     with _plain_refusals(upload.field, limits):
         image = Image.open(io.BytesIO(upload.data), formats=FORMATS)
         if image.width * image.height > limits.max_input_pixels:
             raise _too_large(upload.field, limits)
         image.load()
         upright = ImageOps.exif_transpose(image)
-        return _Opened(_rgb(upright), _holes(upright))
+        return _Pixels(_rgb(upright), _holes(upright))
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def _holes(image: Image.Image) -> Image.Image | None:
     return alpha.point([255 if value < OPAQUE else 0 for value in range(256)])
 
 
-def _mask_of(mask: _Opened, size: tuple[int, int], field: str) -> Image.Image:
+def _mask_of(mask: _Pixels, size: tuple[int, int], field: str) -> Image.Image:
     if mask.rgb.size != size:
         raise InvalidImage("Invalid mask image format - mask size does not match image size.", param=field)
     if mask.holes is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-class Shares:
+class FairShares:
     """Work given to each tenant; one that comes back joins at the level of those present, owed nothing."""
 
     def __init__(self) -> None:

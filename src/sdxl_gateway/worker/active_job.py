@@ -10,16 +10,16 @@ from typing import Generic
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.ports import Canvas, CanvasT
 from sdxl_gateway.scheduling.costs import step_work
-from sdxl_gateway.worker.scheduler import BatchKey, Turn
+from sdxl_gateway.worker.scheduler import BatchKey, Candidate
 
 
 @dataclass(slots=True)
-class Held(Generic[CanvasT]):
+class ActiveJob(Generic[CanvasT]):
     """One job the loop has taken; `canvases` are the images begun and not yet painted."""
 
     job: Job
     prefetch: Future[None] | None = None
-    near: bool = False
+    adapters_ready: bool = False
     started: bool = False
     began: float = 0.0
     canvases: dict[int, CanvasT] = field(default_factory=dict)
@@ -41,14 +41,14 @@ class Held(Generic[CanvasT]):
         self.warnings |= dict.fromkeys(canvas.warnings)
         self.done.add(index)
 
-    def turns(self) -> Iterator[Turn]:
+    def candidates(self) -> Iterator[Candidate]:
         """One for each image that still wants steps."""
-        return (self._turn(index) for index in range(self.job.recipe.count) if index not in self.done)
+        return (self._candidate(index) for index in range(self.job.recipe.count) if index not in self.done)
 
-    def _turn(self, index: int) -> Turn:
+    def _candidate(self, index: int) -> Candidate:
         job, canvas = self.job, self.canvases.get(index)
         steps_left = job.recipe.denoise_steps if canvas is None else canvas.steps_total - canvas.steps_done
-        return Turn(
+        return Candidate(
             job_id=job.id,
             index=index,
             key=self.key,
@@ -59,7 +59,7 @@ class Held(Generic[CanvasT]):
             work=self.work,
             steps_left=steps_left,
             begun=canvas is not None,
-            near=self.near,
+            adapters_ready=self.adapters_ready,
         )
 
     def partial_due(self, canvas: Canvas) -> int | None:
@@ -73,13 +73,13 @@ class Held(Generic[CanvasT]):
 class Lane(Generic[CanvasT]):
     """One canvas about to take a step."""
 
-    held: Held[CanvasT]
+    active: ActiveJob[CanvasT]
     index: int
     canvas: CanvasT = field(init=False)
     steps_before: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.canvas = self.held.canvases[self.index]
+        self.canvas = self.active.canvases[self.index]
         self.steps_before = self.canvas.steps_done
 
     @property

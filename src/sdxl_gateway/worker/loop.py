@@ -19,9 +19,9 @@ from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.ports import CanvasT, Engine
 from sdxl_gateway.ipc.messages import Cancel, Command, Stop, Submit
 from sdxl_gateway.scheduling.costs import Costs
-from sdxl_gateway.scheduling.fair_share import Shares
-from sdxl_gateway.worker.active_job import Held, Lane
-from sdxl_gateway.worker.scheduler import Hold, Plan, Scheduler, Turn
+from sdxl_gateway.scheduling.fair_share import FairShares
+from sdxl_gateway.worker.active_job import ActiveJob, Lane
+from sdxl_gateway.worker.scheduler import BatchHold, Candidate, Plan, Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +29,11 @@ Tell = Callable[[JobEvent], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Nudge:
+class WakeUp:
     """Nothing to do but look again: adapters have come near."""
 
 
-Commands = SimpleQueue[Command | Nudge]
+Commands = SimpleQueue[Command | WakeUp]
 
 
 class DeviceGone(Exception):
@@ -57,10 +57,10 @@ class Loop(Generic[CanvasT]):
         self._commands = commands
         self._tell = tell
         self._clock = clock
-        self._shares = Shares()
+        self._shares = FairShares()
         self._scheduler = Scheduler(costs, self._shares, max_lanes)
-        self._held: dict[str, Held[CanvasT]] = {}
-        self._hold: Hold | None = None
+        self._active: dict[str, ActiveJob[CanvasT]] = {}
+        self._hold: BatchHold | None = None
         self._moved_on: float | None = None
 
     def run(self) -> None:
@@ -85,9 +85,9 @@ class Loop(Generic[CanvasT]):
 
     def counts(self) -> tuple[int, int]:
         """Jobs begun and jobs waiting, read from any thread."""
-        held = list(self._held.values())
-        running = sum(h.started for h in held)
-        return running, len(held) - running
+        active = list(self._active.values())
+        running = sum(h.started for h in active)
+        return running, len(active) - running
 
     # -- commands
 
@@ -103,79 +103,79 @@ class Loop(Generic[CanvasT]):
             if isinstance(command, Stop):
                 self._stop()
                 return False
-            self._obey(command)
+            self._handle(command)
 
     def _anything_to_do(self) -> bool:
-        return any(h.near for h in self._held.values())
+        return any(h.adapters_ready for h in self._active.values())
 
     def _patience(self) -> float | None:
         """Until the next deadline among jobs whose adapters are still far."""
-        if not self._held:
+        if not self._active:
             return None
-        until = min(h.job.deadline for h in self._held.values()) - self._clock()
+        until = min(h.job.deadline for h in self._active.values()) - self._clock()
         return min(max(until, 0.0), 3600.0)
 
-    def _obey(self, command: Command | Nudge) -> None:
+    def _handle(self, command: Command | WakeUp) -> None:
         match command:
             case Submit(job=job):
                 self._take(job)
-            case Cancel(job_id=job_id) if job_id in self._held:
-                self._end(self._held[job_id], Cancelled("The request was cancelled."))
+            case Cancel(job_id=job_id) if job_id in self._active:
+                self._end(self._active[job_id], Cancelled("The request was cancelled."))
             case _:
                 pass
 
     def _take(self, job: Job) -> None:
-        held: Held[CanvasT] = Held(job)
-        self._held[job.id] = held
-        with self._blaming(held):
-            held.prefetch = self._engine.prefetch(job.recipe)
-            held.prefetch.add_done_callback(lambda _: self._commands.put(Nudge()))
+        active: ActiveJob[CanvasT] = ActiveJob(job)
+        self._active[job.id] = active
+        with self._fault_scope(active):
+            active.prefetch = self._engine.prefetch(job.recipe)
+            active.prefetch.add_done_callback(lambda _: self._commands.put(WakeUp()))
 
     def _look_at_prefetches(self) -> None:
-        for held in list(self._held.values()):
-            if not held.near and held.prefetch is not None and held.prefetch.done():
-                with self._blaming(held):
-                    held.prefetch.result()
-                    held.near = True
+        for active in list(self._active.values()):
+            if not active.adapters_ready and active.prefetch is not None and active.prefetch.done():
+                with self._fault_scope(active):
+                    active.prefetch.result()
+                    active.adapters_ready = True
 
     def _stop(self) -> None:
-        for held in list(self._held.values()):
-            self._end(held, Unavailable("The server is closing."))
+        for active in list(self._active.values()):
+            self._end(active, Unavailable("The server is closing."))
 
     # -- steps
 
     def _plan(self) -> Plan:
-        turns = [turn for held in self._held.values() for turn in held.turns()]
-        plan = self._scheduler.plan(turns, self._hold, self._clock())
+        candidates = [candidate for active in self._active.values() for candidate in active.candidates()]
+        plan = self._scheduler.plan(candidates, self._hold, self._clock())
         self._hold = plan.hold
         return plan
 
     def _carry_out(self, plan: Plan) -> None:
         for job_id in plan.drop:
-            self._end(self._held[job_id], DeadlineExceeded("The picture could not be painted in time."))
-        for turn in plan.advance:
-            if not turn.begun:
-                self._begin(turn)
-        self._step([turn for turn in plan.advance if turn.job_id in self._held])
+            self._end(self._active[job_id], DeadlineExceeded("The picture could not be painted in time."))
+        for candidate in plan.advance:
+            if not candidate.begun:
+                self._begin(candidate)
+        self._step([candidate for candidate in plan.advance if candidate.job_id in self._active])
 
-    def _begin(self, turn: Turn) -> None:
-        held = self._held.get(turn.job_id)
-        if held is None:
+    def _begin(self, candidate: Candidate) -> None:
+        active = self._active.get(candidate.job_id)
+        if active is None:
             return
-        if not held.started:
-            held.started = True
-            held.began = self._clock()
-            self._tell(Started(held.job.id, max(held.began - held.job.arrived, 0.0)))
-        self._shares.charge(turn.tenant, turn.work * turn.steps_left)
-        with self._blaming(held):
-            held.canvases[turn.index] = self._engine.begin(held.job.recipe, turn.index, held.job.inputs)
+        if not active.started:
+            active.started = True
+            active.began = self._clock()
+            self._tell(Started(active.job.id, max(active.began - active.job.arrived, 0.0)))
+        self._shares.charge(candidate.tenant, candidate.work * candidate.steps_left)
+        with self._fault_scope(active):
+            active.canvases[candidate.index] = self._engine.begin(active.job.recipe, candidate.index, active.job.inputs)
 
-    def _step(self, turns: list[Turn]) -> None:
+    def _step(self, candidates: list[Candidate]) -> None:
         """A fault of several together is nobody's yet: whoever it left behind is stepped alone."""
-        aboard = [Lane(self._held[turn.job_id], turn.index) for turn in turns]
+        aboard = [Lane(self._active[candidate.job_id], candidate.index) for candidate in candidates]
         aboard = [lane for lane in aboard if lane.canvas.batch_key == aboard[0].canvas.batch_key]
         if len(aboard) > 1:
-            with self._blaming():
+            with self._fault_scope():
                 self._engine.step([lane.canvas for lane in aboard])
         for lane in aboard:
             if not lane.moved:
@@ -184,32 +184,32 @@ class Loop(Generic[CanvasT]):
             self._after_step(lane)
 
     def _step_alone(self, lane: Lane[CanvasT]) -> None:
-        if lane.held.job.id in self._held:
-            with self._blaming(lane.held):
+        if lane.active.job.id in self._active:
+            with self._fault_scope(lane.active):
                 self._engine.step([lane.canvas])
 
     def _after_step(self, lane: Lane[CanvasT]) -> None:
-        held, index, canvas = lane.held, lane.index, lane.canvas
-        if held.job.id not in self._held:
+        active, index, canvas = lane.active, lane.index, lane.canvas
+        if active.job.id not in self._active:
             return
-        with self._blaming(held):
-            self._tell(Progressed(held.job.id, index, canvas.steps_done, canvas.steps_total))
+        with self._fault_scope(active):
+            self._tell(Progressed(active.job.id, index, canvas.steps_done, canvas.steps_total))
             if canvas.steps_done >= canvas.steps_total:
-                self._finish(held, index)
-            elif (partial := held.partial_due(canvas)) is not None:
-                self._tell(Previewed(held.job.id, index, partial, self._engine.preview(canvas)))
+                self._finish(active, index)
+            elif (partial := active.partial_due(canvas)) is not None:
+                self._tell(Previewed(active.job.id, index, partial, self._engine.preview(canvas)))
 
-    def _finish(self, held: Held[CanvasT], index: int) -> None:
-        picture = self._engine.finish(held.canvases[index])
-        held.painted(index)
-        self._tell(Painted(held.job.id, index, held.job.recipe.seed + index, picture))
-        if held.all_painted:
-            self._end(held)
+    def _finish(self, active: ActiveJob[CanvasT], index: int) -> None:
+        picture = self._engine.finish(active.canvases[index])
+        active.painted(index)
+        self._tell(Painted(active.job.id, index, active.job.recipe.seed + index, picture))
+        if active.all_painted:
+            self._end(active)
 
     # -- ends
 
     @contextmanager
-    def _blaming(self, *helds: Held[CanvasT]) -> Iterator[None]:
+    def _fault_scope(self, *actives: ActiveJob[CanvasT]) -> Iterator[None]:
         """One piece of work: a fault inside ends these jobs and nothing else, unless the device itself is gone."""
         self._moved_on = self._clock()
         try:
@@ -219,32 +219,32 @@ class Loop(Generic[CanvasT]):
         except Exception as problem:
             if getattr(problem, "fatal", False):
                 self._lose_device(problem)
-            self._end_all(helds, _as_told(problem))
+            self._end_all(actives, _as_told(problem))
 
     def _lose_device(self, problem: Exception) -> NoReturn:
-        begun = tuple(held for held in self._held.values() if held.started)
+        begun = tuple(active for active in self._active.values() if active.started)
         self._end_all(begun, Unavailable("The device was lost; the engine is being restarted."))
         raise DeviceGone(str(problem)) from problem
 
-    def _end_all(self, helds: tuple[Held[CanvasT], ...], error: GatewayError) -> None:
-        for held in helds:
-            if held.job.id in self._held:
-                self._end(held, error)
+    def _end_all(self, actives: tuple[ActiveJob[CanvasT], ...], error: GatewayError) -> None:
+        for active in actives:
+            if active.job.id in self._active:
+                self._end(active, error)
 
-    def _end(self, held: Held[CanvasT], error: GatewayError | None = None) -> None:
+    def _end(self, active: ActiveJob[CanvasT], error: GatewayError | None = None) -> None:
         """The only place where a job leaves the loop."""
-        del self._held[held.job.id]
-        job_id = held.job.id
-        if held.prefetch is not None:
-            self._release(held)
+        del self._active[active.job.id]
+        job_id = active.job.id
+        if active.prefetch is not None:
+            self._release(active)
         if error is None:
-            self._tell(Finished(job_id, self._clock() - held.began, tuple(held.warnings)))
+            self._tell(Finished(job_id, self._clock() - active.began, tuple(active.warnings)))
         else:
             self._tell(Failed(job_id, error))
 
-    def _release(self, held: Held[CanvasT]) -> None:
+    def _release(self, active: ActiveJob[CanvasT]) -> None:
         try:
-            self._engine.release(held.job.recipe)
+            self._engine.release(active.job.recipe)
         except Exception:
             log.exception("adapters were not released")
 

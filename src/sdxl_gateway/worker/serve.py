@@ -34,7 +34,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Opened(Generic[CanvasT]):
+class LoadedEngine(Generic[CanvasT]):
     """An engine that can paint, and how it introduces itself."""
 
     engine: Engine[CanvasT]
@@ -42,16 +42,16 @@ class Opened(Generic[CanvasT]):
     max_lanes: int
 
 
-Open = Callable[[dict[str, Any], Measure], Opened[Any]]
+EngineFactory = Callable[[dict[str, Any], Measure], LoadedEngine[Any]]
 
 
-def serve(fd: int, open_engine: Open) -> int:
+def serve(fd: int, open_engine: EngineFactory) -> int:
     """Hello, load, Ready, paint; gives the exit status. `open_engine` gets the settings of the Hello."""
     parent = os.getppid()
-    _settle_in(parent)
+    _harden_process(parent)
     os.set_inheritable(fd, False)
     end = ThreadEnd(socket.socket(fileno=fd))
-    hello = _first_word(end)
+    hello = _receive_hello(end)
     if hello is None:
         return EXIT_ORPHANED
     costs = Costs()
@@ -64,7 +64,7 @@ def serve(fd: int, open_engine: Open) -> int:
     return EXIT_NOT_LOADED if opened is None else _run(end, opened, costs)
 
 
-def _settle_in(parent: int) -> None:
+def _harden_process(parent: int) -> None:
     """Ctrl-C is the parent's to judge; no core files of prompts and pictures; never outlive the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -74,7 +74,7 @@ def _settle_in(parent: int) -> None:
         os._exit(EXIT_ORPHANED)
 
 
-def _first_word(end: ThreadEnd) -> Hello | None:
+def _receive_hello(end: ThreadEnd) -> Hello | None:
     with suppress(Malformed):
         message = end.receive()
         if isinstance(message, Hello):
@@ -88,7 +88,7 @@ def _tell(end: ThreadEnd, message: Message) -> None:
         end.send(message)
 
 
-def _load(end: ThreadEnd, hello: Hello, measure: Measure, open_engine: Open) -> Opened[Any] | None:
+def _load(end: ThreadEnd, hello: Hello, measure: Measure, open_engine: EngineFactory) -> LoadedEngine[Any] | None:
     try:
         return open_engine(hello.settings, measure)
     except Exception as problem:
@@ -97,7 +97,7 @@ def _load(end: ThreadEnd, hello: Hello, measure: Measure, open_engine: Open) -> 
         return None
 
 
-def _run(end: ThreadEnd, opened: Opened[Canvas], costs: Costs) -> int:
+def _run(end: ThreadEnd, opened: LoadedEngine[Canvas], costs: Costs) -> int:
     commands: Commands = SimpleQueue()
     loop = Loop(opened.engine, commands, lambda event: _tell(end, event), costs=costs, max_lanes=opened.max_lanes)
     over = Event()

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sdxl_gateway.catalog.lora_format.module_names import sgm_names
-from sdxl_gateway.catalog.lora_format.plan import plan_adapter
+from sdxl_gateway.catalog.lora_format.plan import plan_lora
 from sdxl_gateway.catalog.safetensors_header import read_header
 from tests.catalog.files import kohya_name
 from tests.engine.lora.oracle import ALPHA, CONV, LINEAR, RANK, Train, Trained, lycoris, norm
@@ -181,7 +181,7 @@ def test_a_trained_file_makes_its_trainers_weight(press: Press, tmp_path: Path, 
                 bias = press.weight(f"{case.module}.bias")
                 assert_one_rounding(bias, press.base_bias(case.module).double() + strength * trained.bias)
             assert len(press.changed()) == 1 + (trained.bias is not None)
-    plan = plan_adapter(read_header(path, max_header_bytes=2**20, max_tensors=100), SHAPES)
+    plan = plan_lora(read_header(path, max_header_bytes=2**20, max_tensors=100), SHAPES)
     assert spelling.told_as in (None, plan.dialect)
     assert plan.unmatched == ()
 

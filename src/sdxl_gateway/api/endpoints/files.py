@@ -9,20 +9,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sdxl_gateway.api.endpoints.images import Endpoint
-from sdxl_gateway.api.services import World
+from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.errors import NotFound
 
 _NAME = re.compile(r"([0-9a-f]{32})\.(png|jpeg|webp)")
 
 
-def file_endpoint(world: World) -> Endpoint:
+def file_endpoint(services: Services) -> Endpoint:
     async def file(request: Request) -> Response:
         match = _NAME.fullmatch(request.path_params["name"])
         if not match:
             raise NotFound("No such image.")
-        stored = world.images.find(match[1], match[2])
-        data = await asyncio.to_thread(world.images.read, stored)
-        headers = _headers(world.images.remaining_seconds(stored))
+        stored = services.images.find(match[1], match[2])
+        data = await asyncio.to_thread(services.images.read, stored)
+        headers = _headers(services.images.remaining_seconds(stored))
         return Response(data, media_type=f"image/{stored.ext}", headers=headers)
 
     return file

@@ -6,16 +6,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sdxl_gateway.api.endpoints.images import Endpoint
-from sdxl_gateway.api.services import World
+from sdxl_gateway.api.services import Services
 
 
 async def healthz(_: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-def readyz_endpoint(world: World) -> Endpoint:
+def readyz_endpoint(services: Services) -> Endpoint:
     async def readyz(_: Request) -> Response:
-        ready = world.gateway.ready
-        return JSONResponse({**world.gateway.readiness(), "ready": ready}, 200 if ready else 503)
+        ready = services.gateway.ready
+        return JSONResponse({**services.gateway.readiness(), "ready": ready}, 200 if ready else 503)
 
     return readyz

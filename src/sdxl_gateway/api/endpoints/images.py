@@ -11,11 +11,11 @@ from starlette.responses import Response
 
 from sdxl_gateway.api.asks.body import ask_of
 from sdxl_gateway.api.asks.parse import Rules
-from sdxl_gateway.api.http.context import Visit, visit_of
+from sdxl_gateway.api.http.context import RequestContext, context_of
 from sdxl_gateway.api.http.disconnect import close, while_connected
 from sdxl_gateway.api.replies.images import Outcome, ignored_header, reply, warning_header
 from sdxl_gateway.api.replies.stream import PaintingStream
-from sdxl_gateway.api.services import World
+from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.ask import Ask, Operation
 from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.gateway.paint import Accepted, Done, Item, Presented
@@ -23,35 +23,35 @@ from sdxl_gateway.gateway.paint import Accepted, Done, Item, Presented
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def paint_endpoint(world: World, operation: Operation) -> Endpoint:
+def paint_endpoint(services: Services, operation: Operation) -> Endpoint:
     """The route of one operation."""
-    rules = Rules(world.settings.limits, world.settings.server.strict)
+    rules = Rules(services.settings.limits, services.settings.server.strict)
 
     async def paint(request: Request) -> Response:
-        visit = visit_of(request.scope)
+        context = context_of(request.scope)
         ask = await ask_of(request, operation, rules)
-        visit.model, visit.ignored = ask.model or "", ask.ignored
-        items = world.gateway.paint(ask, replace(visit.caller, base_url=_base_url(request, world)))
+        context.model, context.ignored = ask.model or "", ask.ignored
+        items = services.gateway.paint(ask, replace(context.caller, base_url=_base_url(request, services)))
         if ask.stream:
-            return await _streamed(world, request, ask, items)
-        return await _whole(request, ask, items, visit)
+            return await _streamed(services, request, ask, items)
+        return await _whole(request, ask, items, context)
 
     return paint
 
 
-def _base_url(request: Request, world: World) -> str:
-    return (world.settings.server.public_base_url or str(request.base_url)).rstrip("/")
+def _base_url(request: Request, services: Services) -> str:
+    return (services.settings.server.public_base_url or str(request.base_url)).rstrip("/")
 
 
-async def _whole(request: Request, ask: Ask, items: AsyncIterator[Item], visit: Visit) -> Response:
+async def _whole(request: Request, ask: Ask, items: AsyncIterator[Item], context: RequestContext) -> Response:
     outcome = await while_connected(request.receive, _gathered(items))
     body = await asyncio.to_thread(reply, outcome)
     headers = ignored_header(ask) | warning_header(outcome.done)
-    headers["openai-processing-ms"] = str(round(visit.seconds * 1000))
+    headers["openai-processing-ms"] = str(round(context.seconds * 1000))
     return Response(body, media_type="application/json", headers=headers)
 
 
-async def _streamed(world: World, request: Request, ask: Ask, items: AsyncIterator[Item]) -> Response:
+async def _streamed(services: Services, request: Request, ask: Ask, items: AsyncIterator[Item]) -> Response:
     """Refusals come as plain HTTP errors; from the first item on, everything is told in the stream."""
     accepted = await while_connected(request.receive, _first(items))
     return PaintingStream(
@@ -59,8 +59,8 @@ async def _streamed(world: World, request: Request, ask: Ask, items: AsyncIterat
         accepted,
         items,
         headers=ignored_header(ask),
-        ping_seconds=world.ping_seconds,
-        grace_seconds=world.settings.server.shutdown_grace_seconds,
+        ping_seconds=services.ping_seconds,
+        grace_seconds=services.settings.server.shutdown_grace_seconds,
     )
 
 

@@ -9,46 +9,46 @@ from starlette.responses import JSONResponse, Response
 
 from sdxl_gateway.api.asks.lora_upload import read_upload
 from sdxl_gateway.api.endpoints.images import Endpoint
-from sdxl_gateway.api.http.context import visit_of
-from sdxl_gateway.api.services import World
+from sdxl_gateway.api.http.context import context_of
+from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.errors import BodyTooLarge, Forbidden
 
 
-def list_endpoint(world: World) -> Endpoint:
+def list_endpoint(services: Services) -> Endpoint:
     async def list_loras(_: Request) -> Response:
-        shelf = world.gateway.shelf
-        body = {"object": "list", "data": shelf.loras(), "problems": shelf.lora_problems(), "has_more": False}
+        library = services.gateway.library
+        body = {"object": "list", "data": library.loras(), "problems": library.lora_problems(), "has_more": False}
         return JSONResponse(body)
 
     return list_loras
 
 
-def one_endpoint(world: World) -> Endpoint:
+def one_endpoint(services: Services) -> Endpoint:
     async def one_lora(request: Request) -> Response:
-        return JSONResponse(await world.gateway.shelf.lora(request.path_params["name"]))
+        return JSONResponse(await services.gateway.library.lora(request.path_params["name"]))
 
     return one_lora
 
 
-def remove_endpoint(world: World) -> Endpoint:
+def remove_endpoint(services: Services) -> Endpoint:
     async def remove_lora(request: Request) -> Response:
         _require_admin(request)
         name = request.path_params["name"]
-        await world.gateway.shelf.remove_lora(name)
+        await services.gateway.library.remove_lora(name)
         return JSONResponse({"id": name, "object": "lora", "deleted": True})
 
     return remove_lora
 
 
-def add_endpoint(world: World) -> Endpoint:
+def add_endpoint(services: Services) -> Endpoint:
     """POST of a form (`name`, `replace`, then `file`) or of the bare file with `?name=`; never held whole."""
-    max_bytes = world.settings.loras.max_file_bytes
+    max_bytes = services.settings.loras.max_file_bytes
 
     async def add_lora(request: Request) -> Response:
         _require_admin(request)
         name, replace, data = await read_upload(request)
-        await world.gateway.shelf.add_lora(name, _capped(data, max_bytes), replace)
-        return JSONResponse(await world.gateway.shelf.lora(name), 201)
+        await services.gateway.library.add_lora(name, _capped(data, max_bytes), replace)
+        return JSONResponse(await services.gateway.library.lora(name), 201)
 
     return add_lora
 
@@ -64,5 +64,5 @@ async def _capped(data: AsyncIterator[bytes], max_bytes: int) -> AsyncIterator[b
 
 
 def _require_admin(request: Request) -> None:
-    if not visit_of(request.scope).caller.admin:
+    if not context_of(request.scope).caller.admin:
         raise Forbidden("This needs an admin key; the operator sets auth.admin_keys.")

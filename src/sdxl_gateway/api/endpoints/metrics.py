@@ -6,12 +6,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sdxl_gateway.api.endpoints.images import Endpoint
-from sdxl_gateway.api.services import World
+from sdxl_gateway.api.services import Services
 
 
-def metrics_endpoint(world: World) -> Endpoint:
+def metrics_endpoint(services: Services) -> Endpoint:
     async def metrics(request: Request) -> Response:
-        body, content_type = world.metrics(request.headers.get("accept", ""))
+        body, content_type = services.metrics(request.headers.get("accept", ""))
         # Set as a header: as a media type the framework would add a second charset.
         return Response(body, headers={"content-type": content_type})
 

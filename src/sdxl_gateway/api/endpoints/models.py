@@ -8,20 +8,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sdxl_gateway.api.endpoints.images import Endpoint
-from sdxl_gateway.api.services import ModelCard, World
+from sdxl_gateway.api.services import ModelCard, Services
 
 
-def list_endpoint(world: World) -> Endpoint:
+def list_endpoint(services: Services) -> Endpoint:
     async def list_models(_: Request) -> Response:
-        data = [model_object(card) for card in world.gateway.shelf.models()]
+        data = [model_object(card) for card in services.gateway.library.models()]
         return JSONResponse({"object": "list", "data": data, "has_more": False})
 
     return list_models
 
 
-def one_endpoint(world: World) -> Endpoint:
+def one_endpoint(services: Services) -> Endpoint:
     async def one_model(request: Request) -> Response:
-        return JSONResponse(model_object(world.gateway.shelf.model(request.path_params["model"])))
+        return JSONResponse(model_object(services.gateway.library.model(request.path_params["model"])))
 
     return one_model
 

@@ -7,11 +7,11 @@ from starlette.responses import JSONResponse, Response
 
 from sdxl_gateway.api.endpoints.images import Endpoint
 from sdxl_gateway.api.openapi.document import openapi_document
-from sdxl_gateway.api.services import World
+from sdxl_gateway.api.services import Services
 
 
-def document_endpoint(world: World) -> Endpoint:
-    document = openapi_document(world.settings.limits, world.version)
+def document_endpoint(services: Services) -> Endpoint:
+    document = openapi_document(services.settings.limits, services.version)
 
     async def openapi(_: Request) -> Response:
         return JSONResponse(document)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sdxl_gateway.api.http.context import visit_of
+from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.credentials import offered_keys
 from sdxl_gateway.api.http.errors import refusing
 from sdxl_gateway.core.errors import GatewayError
@@ -28,7 +28,7 @@ class AuthenticateMiddleware:
             return
         if scope["type"] == "http" and not self._is_open(scope["path"]):
             try:
-                visit_of(scope).caller = await self._authenticator.authenticate(offered_keys(scope))
+                context_of(scope).caller = await self._authenticator.authenticate(offered_keys(scope))
             except GatewayError as error:
                 await refusing(scope, error)(scope, receive, send)
                 return

@@ -6,7 +6,7 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sdxl_gateway.api.http.context import visit_of
+from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.errors import refusing
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.errors import BodyTooLarge, BodyTooSlow, GatewayError, InvalidRequest
@@ -27,7 +27,7 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        is_lora = visit_of(scope).operation == "loras"
+        is_lora = context_of(scope).operation == "loras"
         cap = self._max_lora_bytes if is_lora else self._max_bytes
         try:
             _check_declared(scope, cap)

@@ -18,7 +18,7 @@ _PLACES = ("models", "loras", "files", "healthz", "readyz", "metrics", "openapi.
 
 
 @dataclass(slots=True)
-class Visit:
+class RequestContext:
     """`started` is `time.monotonic()` seconds; `error` is what was answered instead of what was asked for."""
 
     operation: str
@@ -39,15 +39,15 @@ class Visit:
         return self.operation in _PAINTING
 
 
-def begin_visit(scope: Scope) -> Visit:
-    visit = Visit(operation_of(str(scope.get("path", ""))))
-    scope[KEY] = visit
-    return visit
+def begin_context(scope: Scope) -> RequestContext:
+    context = RequestContext(operation_of(str(scope.get("path", ""))))
+    scope[KEY] = context
+    return context
 
 
-def visit_of(scope: Scope) -> Visit:
+def context_of(scope: Scope) -> RequestContext:
     found = scope.get(KEY)
-    return found if isinstance(found, Visit) else begin_visit(scope)
+    return found if isinstance(found, RequestContext) else begin_context(scope)
 
 
 def operation_of(path: str) -> str:

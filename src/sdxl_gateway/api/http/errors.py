@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
-from sdxl_gateway.api.http.context import visit_of
+from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.core import errors as e
 from sdxl_gateway.core.text import shown
 
@@ -100,7 +100,7 @@ def error_response(error: e.GatewayError, headers: dict[str, str] | None = None)
 
 def refusing(scope: Scope, error: e.GatewayError, headers: dict[str, str] | None = None) -> JSONResponse:
     """The answer to this request, noted in its visit."""
-    visit_of(scope).error = error
+    context_of(scope).error = error
     return error_response(error, headers)
 
 

@@ -11,12 +11,12 @@ import asyncio
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
-def punctual(seconds: float) -> type[H11Protocol]:
+def protocol_with_timeout(seconds: float) -> type[H11Protocol]:
     """The protocol of one server."""
-    return type("Punctual", (_Punctual,), {"seconds": seconds})
+    return type("Punctual", (_TimedProtocol,), {"seconds": seconds})
 
 
-class _Punctual(H11Protocol):
+class _TimedProtocol(H11Protocol):
     seconds: float
     _hanging_up: asyncio.TimerHandle | None = None
 

@@ -9,7 +9,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sdxl_gateway.api.http.context import Visit, begin_visit
+from sdxl_gateway.api.http.context import RequestContext, begin_context
 from sdxl_gateway.api.http.errors import refusal_code, unexpected
 from sdxl_gateway.core.events import RequestAnswered
 
@@ -27,42 +27,42 @@ class RequestLogMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        visit, status, sent_bytes = begin_visit(scope), 499, 0
+        context, status, sent_bytes = begin_context(scope), 499, 0
 
         async def signed(message: Message) -> None:
             nonlocal status, sent_bytes
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = visit.request_id
+                MutableHeaders(scope=message)["x-request-id"] = context.request_id
             await send(message)
             sent_bytes += len(message.get("body", b""))
 
         try:
             await self._app(scope, receive, signed)
         except ClientDisconnect:
-            log.debug("the client of %s went away", visit.request_id)
+            log.debug("the client of %s went away", context.request_id)
         except Exception:
-            log.exception("request %s ended in an unexpected error", visit.request_id)
+            log.exception("request %s ended in an unexpected error", context.request_id)
             if status != 499:
                 raise
             await unexpected()(scope, receive, signed)
         finally:
-            self._on_request(_answered(scope, visit, status, sent_bytes))
+            self._on_request(_answered(scope, context, status, sent_bytes))
 
 
-def _answered(scope: Scope, visit: Visit, status: int, sent_bytes: int) -> RequestAnswered:
+def _answered(scope: Scope, context: RequestContext, status: int, sent_bytes: int) -> RequestAnswered:
     headers = dict(scope["headers"])
     retry = headers.get(b"x-stainless-retry-count", b"0")
     return RequestAnswered(
-        operation=visit.operation,
-        model=visit.model,
+        operation=context.operation,
+        model=context.model,
         status=status,
-        seconds=visit.seconds,
+        seconds=context.seconds,
         retry_count=int(retry) if retry.isdigit() and len(retry) < 4 else 0,
-        request_id=visit.request_id,
-        tenant=visit.caller.tenant,
-        ignored=visit.ignored,
-        painting=visit.paints,
-        refused=refusal_code(visit.error) if visit.paints else None,
+        request_id=context.request_id,
+        tenant=context.caller.tenant,
+        ignored=context.ignored,
+        painting=context.paints,
+        refused=refusal_code(context.error) if context.paints else None,
         response_bytes=sent_bytes,
     )

@@ -37,7 +37,7 @@ class PaintingStream(EventSourceResponse):
     ) -> None:
         self._items = items
         super().__init__(
-            told(operation, accepted, items),
+            event_frames(operation, accepted, items),
             headers=headers,
             ping=ping_seconds,
             sep="\n",
@@ -55,7 +55,7 @@ class PaintingStream(EventSourceResponse):
             await close(self._items)
 
 
-async def told(operation: Operation, accepted: Accepted, items: AsyncIterator[Item]) -> AsyncIterator[bytes]:
+async def event_frames(operation: Operation, accepted: Accepted, items: AsyncIterator[Item]) -> AsyncIterator[bytes]:
     """Frames: partial images, then `completed` or one `error`."""
     presented: list[Presented] = []
     try:

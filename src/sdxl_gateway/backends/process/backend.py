@@ -11,9 +11,9 @@ from sdxl_gateway.config import EngineProcess
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.ipc.messages import Ready
-from sdxl_gateway.jobs.dispatcher import Desk, ignore
-from sdxl_gateway.jobs.engine_slot import Seat
-from sdxl_gateway.jobs.subscription import Following
+from sdxl_gateway.jobs.dispatcher import Dispatcher, ignore
+from sdxl_gateway.jobs.engine_slot import EngineSlot
+from sdxl_gateway.jobs.subscription import Subscription
 
 ENGINE_COMMAND = (sys.executable, "-m", "sdxl_gateway.engine_main")
 LOAD_SECONDS = 1800.0
@@ -32,22 +32,22 @@ class ProcessBackend:
         command: Sequence[str] = ENGINE_COMMAND,
         load_seconds: float = LOAD_SECONDS,
     ) -> None:
-        self._desk = Desk(queue_size=queue_size, max_lanes=config.engine.max_lanes, measure=measure)
-        self._supervisors = [self._seat_one(config, command, load_seconds)]
+        self._dispatcher = Dispatcher(queue_size=queue_size, max_lanes=config.engine.max_lanes, measure=measure)
+        self._supervisors = [self._slot_one(config, command, load_seconds)]
 
-    def _seat_one(self, config: EngineProcess, command: Sequence[str], load_seconds: float) -> Supervisor:
-        seat = Seat(send=lambda said: supervisor.send(said))
+    def _slot_one(self, config: EngineProcess, command: Sequence[str], load_seconds: float) -> Supervisor:
+        slot = EngineSlot(send=lambda said: supervisor.send(said))
         supervisor = Supervisor(
             command,
             config.model_dump(mode="json"),
-            hear=partial(self._desk.hear, seat),
-            lost=partial(self._lost, seat),
+            on_report=partial(self._dispatcher.on_report, slot),
+            lost=partial(self._lost, slot),
             stall_seconds=config.engine.stall_seconds,
             load_seconds=load_seconds,
             backoff_seconds=config.engine.restart_backoff_seconds,
             backoff_max_seconds=config.engine.restart_backoff_max_seconds,
         )
-        self._desk.seats.append(seat)
+        self._dispatcher.slots.append(slot)
         return supervisor
 
     async def start(self) -> None:
@@ -57,45 +57,45 @@ class ProcessBackend:
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
         """Ends every job with Unavailable and every process; safe to call when not started."""
-        self.close_door()
+        self.drain()
         for supervisor in self._supervisors:
             await supervisor.stop(grace_seconds)
 
-    def close_door(self) -> None:
+    def drain(self) -> None:
         """Ends every job with Unavailable, at once; the engines stay until `stop`."""
-        self._desk.close_door("The server is closing.")
+        self._dispatcher.drain("The server is closing.")
 
-    async def submit(self, job: Job) -> Following:
+    async def submit(self, job: Job) -> Subscription:
         """The job's events, to the last. Raises Busy or Unavailable when it cannot enter the line."""
-        return self._desk.enter(job)
+        return self._dispatcher.submit(job)
 
     def cancel(self, job_id: str) -> None:
-        self._desk.cancel(job_id)
+        self._dispatcher.cancel(job_id)
 
     @property
     def ready(self) -> bool:
-        return self._desk.ready
+        return self._dispatcher.ready
 
     @property
     def waiting(self) -> int:
         """Jobs no engine has begun."""
-        return self._desk.waiting
+        return self._dispatcher.waiting
 
     @property
     def running(self) -> int:
-        return self._desk.running
+        return self._dispatcher.running
 
     @property
     def engines(self) -> list[Ready]:
         """How each engine that can paint now introduced itself."""
-        return [seat.ready for seat in self._desk.seats if seat.ready is not None]
+        return [slot.ready for slot in self._dispatcher.slots if slot.ready is not None]
 
     @property
     def pids(self) -> list[int]:
         """Of the engine processes alive now."""
         return [supervisor.pid for supervisor in self._supervisors if supervisor.pid is not None]
 
-    def _lost(self, seat: Seat, failed_starts: int) -> None:
-        self._desk.engine_lost(seat)
-        if failed_starts >= FAILED_STARTS_BEFORE_CLOSING and not self._desk.ready:
-            self._desk.close_door("The engine cannot be started; see the server's log.")
+    def _lost(self, slot: EngineSlot, failed_starts: int) -> None:
+        self._dispatcher.engine_lost(slot)
+        if failed_starts >= FAILED_STARTS_BEFORE_CLOSING and not self._dispatcher.ready:
+            self._dispatcher.drain("The engine cannot be started; see the server's log.")

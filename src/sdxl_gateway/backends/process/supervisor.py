@@ -36,14 +36,14 @@ TERMINATE_SECONDS = 2.0
 
 
 class Supervisor:
-    """One engine process after another. `hear` gets every report; `lost` how many lives in a row never got Ready."""
+    """One engine process after another. `on_report` gets each report; `lost` how many lives in a row got no Ready."""
 
     def __init__(
         self,
         command: Sequence[str],
         settings: dict[str, Any],
         *,
-        hear: Callable[[Report], None],
+        on_report: Callable[[Report], None],
         lost: Callable[[int], None],
         stall_seconds: float,
         load_seconds: float,
@@ -52,7 +52,7 @@ class Supervisor:
     ) -> None:
         self._command = command
         self._settings = settings
-        self._hear = hear
+        self._on_report = on_report
         self._lost = lost
         self._stall_seconds = stall_seconds
         self._load_seconds = load_seconds
@@ -71,7 +71,7 @@ class Supervisor:
         return None if self._process is None else self._process.pid
 
     async def start(self) -> None:
-        """Returns at once; `hear` gets Ready when the engine is loaded."""
+        """Returns at once; `on_report` gets Ready when the engine is loaded."""
         self._keeper = asyncio.create_task(self._keep(), name="engine-supervisor")
 
     async def stop(self, grace_seconds: float) -> None:
@@ -116,7 +116,7 @@ class Supervisor:
         finally:
             for wait in waits:
                 wait.cancel()
-            await self._bury(process, closed, 0.0 if stalled.done() else LAST_WORDS_SECONDS)
+            await self._reap(process, closed, 0.0 if stalled.done() else LAST_WORDS_SECONDS)
 
     async def _spawn(self, closed: asyncio.Event) -> asyncio.subprocess.Process:
         ours, theirs = pair()
@@ -143,13 +143,13 @@ class Supervisor:
                 self._loop_age_seconds = age
             case Ready():
                 self._ready_since = time.monotonic()
-                self._hear(message)
+                self._on_report(message)
             case LoadFailed(message=why):
                 log.error("the engine could not be loaded: %s", why)
             case Hello() | Submit() | Cancel() | Stop():
                 log.error("an engine process sent a command")
             case _:
-                self._hear(message)
+                self._on_report(message)
 
     async def _stall(self) -> None:
         """Returns when the process has been silent, or its loop stuck, for too long by this event loop's own time."""
@@ -162,7 +162,7 @@ class Supervisor:
     def _limit_seconds(self) -> float:
         return self._load_seconds if self._ready_since is None else self._stall_seconds
 
-    async def _bury(self, process: asyncio.subprocess.Process, closed: asyncio.Event, patience_seconds: float) -> None:
+    async def _reap(self, process: asyncio.subprocess.Process, closed: asyncio.Event, patience_seconds: float) -> None:
         """Makes sure it is dead, reads what it still said, and says how it ended."""
         await _within(patience_seconds, process.wait())
         with contextlib.suppress(ProcessLookupError):
@@ -173,7 +173,7 @@ class Supervisor:
             self._end.close()
         self._end = self._process = None
         level = logging.INFO if self._stopping else logging.ERROR
-        log.log(level, "engine process %d ended: %s", process.pid, how(status))
+        log.log(level, "engine process %d ended: %s", process.pid, exit_reason(status))
 
     async def _end_process(self, process: asyncio.subprocess.Process, grace_seconds: float) -> None:
         for seconds, insist in ((grace_seconds, process.terminate), (TERMINATE_SECONDS, process.kill)):
@@ -192,6 +192,6 @@ async def _within(seconds: float, happening: Coroutine[Any, Any, Any]) -> bool:
     return True
 
 
-def how(status: int) -> str:
+def exit_reason(status: int) -> str:
     """An exit status in words."""
     return f"status {status}" if status >= 0 else f"signal {signal.Signals(-status).name}"

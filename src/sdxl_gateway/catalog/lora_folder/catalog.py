@@ -11,9 +11,9 @@ from typing import Protocol
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder.copies import keep_copy, store_path
-from sdxl_gateway.catalog.lora_folder.lookup import NameTable
+from sdxl_gateway.catalog.lora_folder.lookup import LoraLookup
 from sdxl_gateway.catalog.lora_folder.scan import (
-    AdapterEntry,
+    LoraEntry,
     Problem,
     ScanLimits,
     Seen,
@@ -27,8 +27,8 @@ from sdxl_gateway.catalog.lora_folder.scan import (
 from sdxl_gateway.catalog.lora_folder.scan_cache import load_index, save_index
 from sdxl_gateway.catalog.lora_folder.upload import remove_source, save_upload
 from sdxl_gateway.catalog.lora_folder.watch import changes
-from sdxl_gateway.catalog.lora_format.plan import plan_adapter
-from sdxl_gateway.catalog.lora_format.report import AdapterReport, make_report
+from sdxl_gateway.catalog.lora_format.plan import plan_lora
+from sdxl_gateway.catalog.lora_format.report import LoraReport, make_report
 from sdxl_gateway.catalog.model_grammar import not_found
 from sdxl_gateway.catalog.safetensors_header import read_header
 from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound
@@ -53,15 +53,15 @@ class LoraSettings(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class AdmittedAdapter:
+class CheckedLora:
     """A LoRA that fits the checkpoint and whose copy lies in the store under `digest`."""
 
     digest: str
-    entry: AdapterEntry
-    report: AdapterReport
+    entry: LoraEntry
+    report: LoraReport
 
 
-class AdapterCatalog:
+class LoraCatalog:
     """The LoRAs in one folder, by name. Names are looked up in a table and never joined to a path."""
 
     def __init__(self, settings: LoraSettings, data_directory: Path) -> None:
@@ -70,11 +70,11 @@ class AdapterCatalog:
         self._limits = ScanLimits(settings.max_file_bytes, settings.max_header_bytes, settings.max_tensors)
         self._seen: Mapping[str, Seen] | None = None
         self._problems: tuple[Problem, ...] = ()
-        self._table = NameTable(())
+        self._table = LoraLookup(())
         self._scanning = asyncio.Lock()
-        self._admissions: OrderedDict[tuple[str, Signature, str], asyncio.Task[AdmittedAdapter]] = OrderedDict()
+        self._admissions: OrderedDict[tuple[str, Signature, str], asyncio.Task[CheckedLora]] = OrderedDict()
 
-    def list(self) -> list[AdapterEntry]:
+    def list(self) -> list[LoraEntry]:
         """All usable LoRAs, by name."""
         return self._table.entries()
 
@@ -83,7 +83,7 @@ class AdapterCatalog:
         """Everything in the folder that is no model, and why; side-cars with unknown keys too."""
         return self._problems
 
-    def find(self, name: str) -> AdapterEntry:
+    def find(self, name: str) -> LoraEntry:
         """The LoRA of that name: its path below the folder, or its last part alone where only one has it.
 
         Upper and lower case are one, unless two files differ by nothing else. Raises ModelNotFound, or
@@ -128,16 +128,16 @@ class AdapterCatalog:
         return seen
 
     def _publish(self, seen: Mapping[str, Seen]) -> None:
-        entries: dict[str, AdapterEntry] = {}
+        entries: dict[str, LoraEntry] = {}
         problems = [problem for found in seen.values() for problem in found.problems]
         for place, found in seen.items():
             if found.entry is not None and entries.setdefault(found.entry.name, found.entry) is not found.entry:
                 message = "Another LoRA has the same name; rename one of them."
                 problems.append(Problem(found.entry.name, message, place, "duplicate_name"))
         self._seen, self._problems = seen, tuple(problems)
-        self._table = NameTable(entries.values())
+        self._table = LoraLookup(entries.values())
 
-    async def admit(self, name: str, checkpoint: CheckpointEntry) -> AdmittedAdapter:
+    async def admit(self, name: str, checkpoint: CheckpointEntry) -> CheckedLora:
         """The LoRA of that name, checked against the checkpoint and copied into the store.
 
         Asking again is cheap until the file changes. Raises ModelNotFound or AdapterRefused.
@@ -152,13 +152,13 @@ class AdapterCatalog:
         # One caller that goes away must not take the admission from the others who wait for it.
         return await asyncio.shield(task)
 
-    def _remember(self, key: tuple[str, Signature, str], task: asyncio.Task[AdmittedAdapter]) -> None:
+    def _remember(self, key: tuple[str, Signature, str], task: asyncio.Task[CheckedLora]) -> None:
         task.add_done_callback(_look_at_error)
         self._admissions[key] = task
         while len(self._admissions) > MAX_REMEMBERED_ADMISSIONS:
             self._admissions.popitem(last=False)
 
-    def _current(self, entry: AdapterEntry) -> AdapterEntry:
+    def _current(self, entry: LoraEntry) -> LoraEntry:
         """The entry as the file is now, which may be newer than the last look at the folder."""
         try:
             signature = signature_of(entry.path)
@@ -168,11 +168,11 @@ class AdapterCatalog:
             return entry
         return read_entry(entry.path, entry.name, signature, self._limits)[0]
 
-    def _admit(self, entry: AdapterEntry, checkpoint: CheckpointEntry) -> AdmittedAdapter:
+    def _admit(self, entry: LoraEntry, checkpoint: CheckpointEntry) -> CheckedLora:
         limits = self._limits
         check_inside(self._root, entry.path)
         header = read_source_header(entry.path, limits)
-        plan = plan_adapter(header, checkpoint.shapes)
+        plan = plan_lora(header, checkpoint.shapes)
         digest = keep_copy(
             entry.path.resolve(),
             self._data_directory,
@@ -187,7 +187,7 @@ class AdapterCatalog:
         )
         if copied.tensors != header.tensors:
             raise AdapterRefused("The file changed while it was being read; try again.")
-        return AdmittedAdapter(digest, entry, make_report(plan, copied, trigger_words=entry.defaults.trigger_words))
+        return CheckedLora(digest, entry, make_report(plan, copied, trigger_words=entry.defaults.trigger_words))
 
     async def add(
         self,
@@ -196,7 +196,7 @@ class AdapterCatalog:
         *,
         checkpoint: CheckpointEntry | None = None,
         replace: bool = False,
-    ) -> AdapterEntry:
+    ) -> LoraEntry:
         """Puts a new file into the folder, whole and checked, or not at all.
 
         Raises InvalidRequest for a name that cannot be or is taken, BodyTooLarge, and AdapterRefused.
@@ -224,7 +224,7 @@ class AdapterCatalog:
         await self.refresh()
 
 
-def _is_stale(task: asyncio.Task[AdmittedAdapter], data_directory: Path) -> bool:
+def _is_stale(task: asyncio.Task[CheckedLora], data_directory: Path) -> bool:
     """A finished admission holds while its copy is in the store; refusals hold until the file changes."""
     if not task.done():
         return False
@@ -236,7 +236,7 @@ def _is_stale(task: asyncio.Task[AdmittedAdapter], data_directory: Path) -> bool
     return not store_path(data_directory, task.result().digest).exists()
 
 
-def _look_at_error(task: asyncio.Task[AdmittedAdapter]) -> None:
+def _look_at_error(task: asyncio.Task[CheckedLora]) -> None:
     """Marks the outcome as seen, so that an admission everybody left is not reported as lost."""
     if not task.cancelled():
         task.exception()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sdxl_gateway.catalog.lora_format.peft_folder import CHUNK_BYTES, NO_FOLLOW, FolderPart, folder_bytes, folder_parts
-from sdxl_gateway.catalog.safetensors_header import opened
+from sdxl_gateway.catalog.safetensors_header import open_regular_file
 from sdxl_gateway.core.errors import AdapterRefused
 
 FOLDER_NAME = "adapters"
@@ -74,7 +74,7 @@ def keep_bytes(chunks: Iterable[bytes], data_directory: Path, *, max_bytes: int 
 
 
 def _steady_bytes(source: Path) -> Iterator[bytes]:
-    with opened(source, NO_FOLLOW) as file:
+    with open_regular_file(source, NO_FOLLOW) as file:
         before = _settled(lambda: os.fstat(file.fileno()))
         while chunk := file.read(CHUNK_BYTES):
             yield chunk

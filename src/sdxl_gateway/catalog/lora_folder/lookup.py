@@ -5,31 +5,31 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
-from sdxl_gateway.catalog.lora_folder.scan import AdapterEntry
+from sdxl_gateway.catalog.lora_folder.scan import LoraEntry
 from sdxl_gateway.catalog.lora_folder.walk import SUFFIX
 
 DIFFUSERS_NAME = "pytorch_lora_weights"
-Rows = dict[str, list[AdapterEntry]]
+Rows = dict[str, list[LoraEntry]]
 
 
-class NameTable:
+class LoraLookup:
     """Frozen once made. Looked up in turn: the whole name, its last part, the name it was trained under."""
 
-    def __init__(self, entries: Iterable[AdapterEntry]) -> None:
+    def __init__(self, entries: Iterable[LoraEntry]) -> None:
         self._entries = sorted(entries, key=lambda entry: entry.name)
         self._by_name = _rows((entry.name, entry) for entry in self._entries)
         self._by_stem = _rows((name, entry) for entry in self._entries for name in _last_parts(entry.name))
         self._by_output = _rows((entry.metadata.get("ss_output_name", ""), entry) for entry in self._entries)
 
-    def entries(self) -> list[AdapterEntry]:
+    def entries(self) -> list[LoraEntry]:
         return list(self._entries)
 
-    def find_exact(self, name: str) -> AdapterEntry | None:
+    def find_exact(self, name: str) -> LoraEntry | None:
         """The entry with this whole name, whatever its case."""
         found = self._by_name.get(_key(name))
         return found[0] if found else None
 
-    def find(self, name: str) -> list[AdapterEntry]:
+    def find(self, name: str) -> list[LoraEntry]:
         """The entries the name may mean: one, none, or several that are equally near."""
         plain = unicodedata.normalize("NFC", name).removesuffix(SUFFIX)
         key = _key(plain)
@@ -46,7 +46,7 @@ def _last_parts(name: str) -> list[str]:
     return [last, folder.rpartition("/")[2]] if folder and last == DIFFUSERS_NAME else [last]
 
 
-def _rows(pairs: Iterable[tuple[str, AdapterEntry]]) -> Rows:
+def _rows(pairs: Iterable[tuple[str, LoraEntry]]) -> Rows:
     rows: Rows = {}
     for name, entry in pairs:
         rows.setdefault(_key(name), []).append(entry)

@@ -35,7 +35,7 @@ class ScanLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class AdapterEntry:
+class LoraEntry:
     """A usable file, or PEFT folder. `path` never leaves the house; `created` is seconds since the epoch."""
 
     name: str
@@ -67,7 +67,7 @@ class Seen:
     """What one look at a path gave; kept so that an unchanged file is not read again."""
 
     signature: Signature
-    entry: AdapterEntry | None
+    entry: LoraEntry | None
     problems: tuple[Problem, ...]
 
 
@@ -118,7 +118,7 @@ def _read(root: Path, found: Candidate, signature: Signature, limits: ScanLimits
 
 def read_entry(
     path: Path, name: str, signature: Signature, limits: ScanLimits
-) -> tuple[AdapterEntry, tuple[Problem, ...]]:
+) -> tuple[LoraEntry, tuple[Problem, ...]]:
     """The entry of a file or folder, with its side-car's problems. Raises AdapterRefused."""
     header = read_source_header(path, limits)
     size_bytes = header.data_start + header.data_bytes
@@ -129,7 +129,7 @@ def read_entry(
     # One mark alone is that of a file without a side-car.
     if len(signature) > 1 and (sidecar := sidecar_path(path)).is_file():
         defaults, problems = with_sidecar(defaults, sidecar)
-    entry = AdapterEntry(
+    entry = LoraEntry(
         name=name,
         path=path,
         signature=signature,

@@ -11,13 +11,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from sdxl_gateway.catalog.lora_folder.scan import AdapterEntry, Problem, Seen
+from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, Problem, Seen
 from sdxl_gateway.catalog.lora_folder.sidecar import NOTHING_KNOWN, Defaults
 
 FILE_NAME = "adapters-index.json"
 FORMAT = 2
 """Raised whenever an entry means something else than before: an older index is then read as empty."""
-_ENTRY_FIELDS = tuple(field.name for field in fields(AdapterEntry) if field.name not in ("path", "signature"))
+_ENTRY_FIELDS = tuple(field.name for field in fields(LoraEntry) if field.name not in ("path", "signature"))
 _DEFAULTS_FIELDS = tuple(field.name for field in fields(Defaults))
 
 
@@ -52,7 +52,7 @@ def _write(folder: Path, text: str) -> None:
         incoming.unlink(missing_ok=True)
 
 
-def _row(place: str, seen: Seen, entry: AdapterEntry) -> dict[str, Any]:
+def _row(place: str, seen: Seen, entry: LoraEntry) -> dict[str, Any]:
     told = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
     known = () if entry.defaults == NOTHING_KNOWN else _DEFAULTS_FIELDS
     told["defaults"] = {name: getattr(entry.defaults, name) for name in known}
@@ -65,7 +65,7 @@ def _seen(root: Path, row: Mapping[str, Any]) -> Seen:
     told = dict(row["entry"])
     defaults = told.pop("defaults")
     words = tuple(defaults.pop("trigger_words", ()))
-    entry = AdapterEntry(
+    entry = LoraEntry(
         path=root / row["path"], signature=signature, defaults=Defaults(trigger_words=words, **defaults), **told
     )
     return Seen(signature, entry, tuple(Problem(**problem) for problem in row["problems"]))

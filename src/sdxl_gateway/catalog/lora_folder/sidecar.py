@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sdxl_gateway.catalog.safetensors_header import opened
+from sdxl_gateway.catalog.safetensors_header import open_regular_file
 from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.core.text import cleaned
 
@@ -50,7 +50,7 @@ def sidecar_path(adapter: Path) -> Path:
 def with_sidecar(defaults: Defaults, path: Path) -> tuple[Defaults, tuple[str, ...]]:
     """`defaults` overridden by the side-car at `path`, and what is wrong with it, each naming the file and the key."""
     try:
-        with opened(path) as file:
+        with open_regular_file(path) as file:
             raw = file.read(MAX_SIDECAR_BYTES + 1)
     except AdapterRefused:
         return defaults, (f"{path.name}: cannot be read.",)

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from sdxl_gateway.catalog.lora_folder.scan import AdapterEntry, ScanLimits, check_name
+from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, ScanLimits, check_name
 from sdxl_gateway.catalog.lora_folder.sidecar import sidecar_path
 from sdxl_gateway.catalog.lora_folder.walk import MAX_DEPTH, SUFFIX, place_name
 from sdxl_gateway.catalog.lora_format.peft_folder import folder_parts
-from sdxl_gateway.catalog.lora_format.plan import plan_adapter
+from sdxl_gateway.catalog.lora_format.plan import plan_lora
 from sdxl_gateway.catalog.safetensors_header import read_header
 from sdxl_gateway.core.errors import AdapterRefused, BodyTooLarge, InvalidRequest
 
@@ -29,7 +29,7 @@ async def save_upload(
     *,
     limits: ScanLimits,
     shapes: Mapping[str, tuple[int, ...]] | None,
-    taken: Callable[[str], AdapterEntry | None] | None,
+    taken: Callable[[str], LoraEntry | None] | None,
 ) -> Path:
     """Saves as `root/name.safetensors`; `taken` None allows replacing. Raises InvalidRequest, BodyTooLarge and
     AdapterRefused, and leaves nothing behind then."""
@@ -101,7 +101,7 @@ def _settle(file: BinaryIO) -> None:
 def _check(incoming: Path, limits: ScanLimits, shapes: Mapping[str, tuple[int, ...]] | None) -> None:
     header = read_header(incoming, max_header_bytes=limits.max_header_bytes, max_tensors=limits.max_tensors)
     if shapes is not None:
-        plan_adapter(header, shapes)
+        plan_lora(header, shapes)
 
 
 def _put(root: Path, incoming: Path, target: Path, replace: bool) -> None:

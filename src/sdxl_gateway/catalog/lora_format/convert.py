@@ -18,8 +18,8 @@ import numpy as np
 
 from sdxl_gateway.catalog.lora_format.peft_config import DIFFUSERS_CONFIG_KEY
 from sdxl_gateway.catalog.lora_format.peft_folder import CHUNK_BYTES, NO_FOLLOW, header_bytes
-from sdxl_gateway.catalog.lora_format.plan import AdapterPlan, ModulePart, plan_adapter
-from sdxl_gateway.catalog.safetensors_header import Header, TensorInfo, opened, parse_header
+from sdxl_gateway.catalog.lora_format.plan import LoraPlan, ModulePart, plan_lora
+from sdxl_gateway.catalog.safetensors_header import Header, TensorInfo, open_regular_file, parse_header
 from sdxl_gateway.core.errors import AdapterRefused
 
 _NAMES = {"down": "lora_A.weight", "up": "lora_B.weight", "dora_scale": "lora_magnitude_vector.weight"}
@@ -39,9 +39,9 @@ def convert_file(
     source: Path, shapes: Mapping[str, tuple[int, ...]], *, max_header_bytes: int, max_tensors: int
 ) -> Iterator[bytes]:
     """The bytes of the converted file. Raises AdapterRefused, before the first byte, when it would not be exact."""
-    with opened(source, NO_FOLLOW) as file:
+    with open_regular_file(source, NO_FOLLOW) as file:
         header = parse_header(file, max_header_bytes=max_header_bytes, max_tensors=max_tensors)
-        plan = plan_adapter(header, shapes)
+        plan = plan_lora(header, shapes)
         pieces = [piece for part in plan.parts for piece in _pieces(part, header, shapes[part.module])]
         metadata = _kept_metadata(header) | {DIFFUSERS_CONFIG_KEY: json.dumps(_configs(plan, header, file))}
         yield header_bytes(Header(_laid_out(pieces), metadata))
@@ -84,7 +84,7 @@ def _kept_metadata(header: Header) -> dict[str, str]:
     return {key: value for key, value in header.metadata.items() if key.startswith(("ss_", "modelspec."))}
 
 
-def _configs(plan: AdapterPlan, header: Header, file: BinaryIO) -> dict[str, Any]:
+def _configs(plan: LoraPlan, header: Header, file: BinaryIO) -> dict[str, Any]:
     """diffusers' metadata: one LoraConfig for each component, its keys prefixed with the component."""
     by_component: dict[str, list[tuple[str, int, float, bool]]] = {}
     for part in plan.parts:

@@ -11,7 +11,14 @@ from typing import Any
 
 from sdxl_gateway.catalog.lora_format.module_names import TEXT, TEXT_2, UNET
 from sdxl_gateway.catalog.lora_format.peft_config import CONFIG_NAME, FOLDER_CONFIG_KEY
-from sdxl_gateway.catalog.safetensors_header import LENGTH_BYTES, METADATA_KEY, Header, TensorInfo, opened, parse_header
+from sdxl_gateway.catalog.safetensors_header import (
+    LENGTH_BYTES,
+    METADATA_KEY,
+    Header,
+    TensorInfo,
+    open_regular_file,
+    parse_header,
+)
 from sdxl_gateway.core.errors import AdapterRefused
 
 WEIGHTS_NAME = "adapter_model.safetensors"
@@ -58,7 +65,7 @@ def folder_bytes(parts: Sequence[FolderPart], *, max_header_bytes: int, max_tens
     """The folder as the bytes of one safetensors file."""
     yield header_bytes(read_folder_header(parts, max_header_bytes=max_header_bytes, max_tensors=max_tensors))
     for part in parts:
-        with opened(part.files[1], NO_FOLLOW) as file:
+        with open_regular_file(part.files[1], NO_FOLLOW) as file:
             parse_header(file, max_header_bytes=max_header_bytes, max_tensors=max_tensors)
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
@@ -75,7 +82,7 @@ def header_bytes(header: Header) -> bytes:
 
 
 def _part_header(part: FolderPart, max_header_bytes: int, max_tensors: int) -> Header:
-    with opened(part.files[1], NO_FOLLOW) as file:
+    with open_regular_file(part.files[1], NO_FOLLOW) as file:
         return parse_header(file, max_header_bytes=max_header_bytes, max_tensors=max_tensors)
 
 
@@ -89,7 +96,7 @@ def _moved(info: TensorInfo, offset: int) -> TensorInfo:
 
 
 def _config(path: Path) -> Any:
-    with opened(path, NO_FOLLOW) as file:
+    with open_regular_file(path, NO_FOLLOW) as file:
         raw = file.read(MAX_CONFIG_BYTES + 1)
     if len(raw) > MAX_CONFIG_BYTES:
         raise AdapterRefused(f"The folder's {CONFIG_NAME} is longer than {MAX_CONFIG_BYTES} bytes.")

@@ -48,7 +48,7 @@ class ModulePart:
 
 
 @dataclass(frozen=True, slots=True)
-class AdapterPlan:
+class LoraPlan:
     """Everything a file changes in one checkpoint. `unmatched` are known extras that change nothing.
 
     `tokens` maps a bundled embedding's trigger token to its tensors ("clip_l", "clip_g"): vectors that stand for it.
@@ -80,7 +80,7 @@ class _Gathered:
     styles: set[str] = field(default_factory=set)
 
 
-def plan_adapter(header: Header, shapes: Mapping[str, tuple[int, ...]]) -> AdapterPlan:
+def plan_lora(header: Header, shapes: Mapping[str, tuple[int, ...]]) -> LoraPlan:
     """The plan of `header` against `shapes` (module name to weight shape).
 
     Raises AdapterRefused naming the family or dialect that is not spoken, the layers that have no place, or the layer
@@ -96,7 +96,7 @@ def plan_adapter(header: Header, shapes: Mapping[str, tuple[int, ...]]) -> Adapt
     parts = tuple(_part(module, layer, header, shapes[module], scales) for module, layer in gathered.layers.items())
     for token, tensors in gathered.tokens.items():
         _check_token(token, {encoder: header.tensors[key] for encoder, key in tensors.items()}, shapes)
-    return AdapterPlan(_dialect(header, gathered), parts, tuple(gathered.extras), gathered.tokens, header.metadata)
+    return LoraPlan(_dialect(header, gathered), parts, tuple(gathered.extras), gathered.tokens, header.metadata)
 
 
 def _refuse_foreign(header: Header, shapes: Mapping[str, tuple[int, ...]]) -> None:

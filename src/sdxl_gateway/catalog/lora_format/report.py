@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from sdxl_gateway.catalog.lora_format.base_models import base_family
 from sdxl_gateway.catalog.lora_format.module_names import TEXT, TEXT_2, UNET
-from sdxl_gateway.catalog.lora_format.plan import AdapterPlan
+from sdxl_gateway.catalog.lora_format.plan import LoraPlan
 from sdxl_gateway.catalog.safetensors_header import Header
 from sdxl_gateway.core.text import cleaned
 
@@ -33,7 +33,7 @@ SUMMARY_KEYS = (
 
 
 @dataclass(frozen=True, slots=True)
-class AdapterReport:
+class LoraReport:
     """What loading an adapter means for one checkpoint.
 
     `algorithms` and `parts` count modules ("lora": 722; "unet": 722); `unmatched` lists at most 20 of the
@@ -56,9 +56,9 @@ class AdapterReport:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-def make_report(plan: AdapterPlan, header: Header, *, trigger_words: tuple[str, ...]) -> AdapterReport:
+def make_report(plan: LoraPlan, header: Header, *, trigger_words: tuple[str, ...]) -> LoraReport:
     components = Counter(part.module.partition(".")[0] for part in plan.parts)
-    return AdapterReport(
+    return LoraReport(
         dialect=plan.dialect,
         algorithms=dict(Counter(_algorithm(part.algorithm, part.tensors) for part in plan.parts)),
         ranks=tuple(sorted({part.rank for part in plan.parts if part.rank is not None})),

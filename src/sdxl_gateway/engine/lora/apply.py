@@ -19,7 +19,7 @@ from sdxl_gateway.core.events import BlendSwitched
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.core.recipe import Blend
 from sdxl_gateway.engine.lora.cache import AdapterCache
-from sdxl_gateway.engine.lora.formats import Adapter, Words
+from sdxl_gateway.engine.lora.formats import Adapter, TextualInversions
 from sdxl_gateway.engine.lora.layers import Layer, Mix, PristineHome, PristineStore, layers_of, restore
 from sdxl_gateway.engine.lora.merge import Change, LayerWriter, Share, full_precision, write_stack
 from sdxl_gateway.engine.memory.ledger import Ledger
@@ -58,7 +58,7 @@ class BlendSwitcher:
         self._pristine = PristineStore(ledger, pristine, name)
         self._writer = LayerWriter(cache.dense)
         self._on: dict[tuple[str, ...], Mix | None] = {UNET: (), TEXT: ()}
-        self._words: Words = {}
+        self._words: TextualInversions = {}
         self._fitting: set[str] = set()
         on_cpu = all(layer.parameter.device.type == "cpu" for layer in self._layers.values())
         self._stacks = (
@@ -76,7 +76,7 @@ class BlendSwitcher:
         return self._on[TEXT] or ()
 
     @property
-    def words(self) -> Words:
+    def words(self) -> TextualInversions:
         """What the adapters on the text encoders now teach: lower-case word to component to vectors, float32."""
         return self._words
 
@@ -185,7 +185,7 @@ class BlendSwitcher:
             change.layer.mix = change.mix
 
 
-def _taught(adapters: Iterable[Adapter]) -> Words:
+def _taught(adapters: Iterable[Adapter]) -> TextualInversions:
     """Copies, so that no adapter's memory is kept for the sake of its words."""
     words: dict[str, dict[str, Tensor]] = {}
     for adapter in adapters:

@@ -102,7 +102,7 @@ class Layout:
     size_bytes: int
 
 
-Words = Mapping[str, Mapping[str, Tensor]]
+TextualInversions = Mapping[str, Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class Adapter:
     buffer: Tensor
     layout: Layout
     alpha_values: Mapping[str, float]
-    words: Words
+    words: TextualInversions
 
     @property
     def size_bytes(self) -> int:

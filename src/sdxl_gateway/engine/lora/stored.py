@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sdxl_gateway.catalog.lora_folder.copies import store_path
 from sdxl_gateway.catalog.lora_format.module_names import CLIP_ENCODERS
-from sdxl_gateway.catalog.lora_format.plan import AdapterPlan, plan_adapter
+from sdxl_gateway.catalog.lora_format.plan import LoraPlan, plan_lora
 from sdxl_gateway.catalog.safetensors_header import read_header
 from sdxl_gateway.config import Loras
 from sdxl_gateway.engine.lora.cache import OpenAdapter
@@ -20,11 +20,11 @@ def stored_adapters(data_directory: Path, shapes: Mapping[str, tuple[int, ...]],
     def open_adapter(digest: str) -> AdapterFile:
         path = store_path(data_directory, digest)
         header = read_header(path, max_header_bytes=loras.max_header_bytes, max_tensors=loras.max_tensors)
-        plan = plan_adapter(header, shapes)
+        plan = plan_lora(header, shapes)
         return AdapterFile(digest, path, header.tensors, plan.parts, _words(plan))
 
     return open_adapter
 
 
-def _words(plan: AdapterPlan) -> dict[str, dict[str, str]]:
+def _words(plan: LoraPlan) -> dict[str, dict[str, str]]:
     return {word: {CLIP_ENCODERS[name]: key for name, key in keys.items()} for word, keys in plan.tokens.items()}

@@ -18,8 +18,8 @@ from sdxl_gateway.catalog.model_files import weight_files
 from sdxl_gateway.catalog.safetensors_header import Header, read_header
 from sdxl_gateway.core.errors import AdapterRefused, CheckpointProblem
 from sdxl_gateway.engine.device import bfloat16_works, choose_compute_dtype, choose_vae_dtype
-from sdxl_gateway.engine.models.samplers import SamplerShop
-from sdxl_gateway.engine.models.upcast import widen
+from sdxl_gateway.engine.models.samplers import SamplerFactory
+from sdxl_gateway.engine.models.upcast import upcast
 
 COMPONENTS = ("unet", "text_encoder", "text_encoder_2", "vae")
 MAX_HEADER_BYTES = 64 * 2**20
@@ -70,7 +70,7 @@ class Checkpoint:
     vae: Any
     text_encoders: tuple[Any, Any]
     tokenizers: tuple[Any, Any]
-    samplers: SamplerShop
+    samplers: SamplerFactory
     dtype: torch.dtype
     denoiser: Callable[..., Any]
 
@@ -110,9 +110,9 @@ def load_checkpoint(source: Source, device: torch.device, dtype: torch.dtype) ->
     """Weights from safetensors files only, on disk only. Raises CheckpointProblem for what cannot be painted with."""
     index = _read_json(source.folder / "model_index.json")
     vae_config = _read_json(source.component("vae") / "config.json")
-    upcast = bool(vae_config.get("force_upcast", True))
+    force_upcast = bool(vae_config.get("force_upcast", True))
     works = bfloat16_works(device)
-    vae_dtype = choose_vae_dtype(dtype, device.type, force_upcast=upcast, bfloat16_works=works)
+    vae_dtype = choose_vae_dtype(dtype, device.type, force_upcast=force_upcast, bfloat16_works=works)
     compute_dtype = choose_compute_dtype(dtype, device.type, bfloat16_works=works)
     encoders = (
         _load_model(CLIPTextModel, source.component("text_encoder"), dtype, trust_remote_code=False),
@@ -124,7 +124,7 @@ def load_checkpoint(source: Source, device: torch.device, dtype: torch.dtype) ->
     vae = _load_model(AutoencoderKL, source.component("vae"), vae_dtype)
     if compute_dtype is not dtype:
         for model in (unet, *encoders):
-            widen(model, compute_dtype)
+            upcast(model, compute_dtype)
     unet = _ready(unet, device)
     return Checkpoint(
         source.name,
@@ -133,7 +133,7 @@ def load_checkpoint(source: Source, device: torch.device, dtype: torch.dtype) ->
         _ready(vae, device, channels_last_on=("cuda", "cpu")),
         (_ready(encoders[0], device), _ready(encoders[1], device)),
         (_load_tokenizer(source.folder / "tokenizer"), _load_tokenizer(source.folder / "tokenizer_2")),
-        SamplerShop(_read_json(source.folder / "scheduler" / "scheduler_config.json")),
+        SamplerFactory(_read_json(source.folder / "scheduler" / "scheduler_config.json")),
         compute_dtype,
         denoiser=unet,
     )

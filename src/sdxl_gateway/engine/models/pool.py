@@ -23,7 +23,7 @@ from sdxl_gateway.engine.models.checkpoint import Checkpoint, Source, load_check
 
 
 @dataclass(frozen=True, slots=True)
-class Mounted:
+class LoadedCheckpoint:
     """A checkpoint on the device with what puts blends on it."""
 
     checkpoint: Checkpoint
@@ -31,7 +31,7 @@ class Mounted:
 
 
 @dataclass(slots=True, eq=False)
-class Rack:
+class ModelPool:
     """The checkpoints of one device; the first of `sources` is mounted from the start.
 
     `compiled` gives a checkpoint ready to be called fast. The ledger has room for that first checkpoint on top of what
@@ -45,9 +45,9 @@ class Rack:
     measure: Measure
     compiled: Callable[[Checkpoint], Checkpoint]
     ledger: Ledger = field(init=False)
-    _in_hand: str = field(init=False)
-    _mounted: dict[str, Mounted] = field(init=False, default_factory=dict)
-    _leaving: list[Mounted] = field(init=False, default_factory=list)
+    _current: str = field(init=False)
+    _loaded: dict[str, LoadedCheckpoint] = field(init=False, default_factory=dict)
+    _leaving: list[LoadedCheckpoint] = field(init=False, default_factory=list)
     _caches: dict[str, AdapterCache] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -59,31 +59,31 @@ class Rack:
         self.ledger = Ledger(budgets | {VRAM: None if beside is None else beside + checkpoint.size_bytes()})
         self._admit(name, checkpoint.size_bytes())
         self._keep(checkpoint)
-        self._in_hand = name
+        self._current = name
         self.ledger.pin(_key(name))
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self.sources)
 
-    def mount(self, name: str) -> Mounted:
+    def load(self, name: str) -> LoadedCheckpoint:
         """Raises ModelNotFound, and DoesNotFit when what is pinned leaves no room."""
         self._let_go()
-        if name != self._in_hand:
-            self._take_in_hand(name)
-        return self._mounted[name]
+        if name != self._current:
+            self._make_current(name)
+        return self._loaded[name]
 
-    def _take_in_hand(self, name: str) -> None:
+    def _make_current(self, name: str) -> None:
         """Load it if it is not there; it cannot leave while it is the one in use."""
         source = self._source(name)
-        self.ledger.unpin(_key(self._in_hand))
+        self.ledger.unpin(_key(self._current))
         try:
-            if name not in self._mounted:
+            if name not in self._loaded:
                 self._load(source)
             self.ledger.touch(VRAM, _key(name))
-            self._in_hand = name
+            self._current = name
         finally:
-            self.ledger.pin(_key(self._in_hand))
+            self.ledger.pin(_key(self._current))
 
     def _load(self, source: Source) -> None:
         self._admit(source.name, source.parameters() * self.dtype.itemsize)
@@ -121,9 +121,9 @@ class Rack:
     def close(self) -> None:
         for cache in self._caches.values():
             cache.close()
-        for mounted in self._mounted.values():
-            mounted.switcher.close()
-        self._mounted.clear()
+        for loaded in self._loaded.values():
+            loaded.switcher.close()
+        self._loaded.clear()
 
     def _keep(self, checkpoint: Checkpoint) -> None:
         switcher = BlendSwitcher(
@@ -134,10 +134,10 @@ class Rack:
             name=checkpoint.name,
             pristine=self.config.memory.pristine,
         )
-        self._mounted[checkpoint.name] = Mounted(checkpoint, switcher)
+        self._loaded[checkpoint.name] = LoadedCheckpoint(checkpoint, switcher)
 
     def _admit(self, name: str, size_bytes: int) -> None:
-        self.ledger.admit(VRAM, _key(name), size_bytes, lambda: self._leaving.append(self._mounted.pop(name)))
+        self.ledger.admit(VRAM, _key(name), size_bytes, lambda: self._leaving.append(self._loaded.pop(name)))
         self._let_go()
 
     def _let_go(self) -> None:

@@ -24,7 +24,7 @@ _KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-class SamplerShop:
+class SamplerFactory:
     """Samplers of one checkpoint; each canvas gets its own, as a sampler remembers what it did."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:

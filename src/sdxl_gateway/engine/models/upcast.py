@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-def widen(module: nn.Module, dtype: torch.dtype) -> None:
+def upcast(module: nn.Module, dtype: torch.dtype) -> None:
     """Every layer of `module` computes in `dtype` from now on."""
     for part in module.modules():
         forward = _FORWARDS.get(type(part))

@@ -33,7 +33,7 @@ def finished(canvas: Canvas) -> Picture:
 
 def preview(canvas: Canvas) -> Picture:
     """The predicted clean picture at paint size, decoded small and enlarged where it is large."""
-    latents = canvas.latents if canvas.clean is None else canvas.clean
+    latents = canvas.latents if canvas.pred_original is None else canvas.pred_original
     if canvas.repaint is not None:
         latents = canvas.repaint.over(canvas.repaint.image_latents, latents)
     height, width = latents.shape[-2:]

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from sdxl_gateway.core.recipe import Blend
-from sdxl_gateway.engine.lora.formats import Words
+from sdxl_gateway.engine.lora.formats import TextualInversions
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
-from sdxl_gateway.engine.stages.tokens import NO_WORDS, readers_of
+from sdxl_gateway.engine.stages.tokens import NO_INVERSIONS, tokenizers_of
 
 CACHE_BYTES = 64 * 2**20
 SHOWN_CHARS = 120
@@ -64,21 +64,21 @@ def embedding_key(checkpoint: Checkpoint, blend: Blend, text: str) -> EmbeddingK
     return checkpoint.name, blend.text_key, text
 
 
-def encode_text(checkpoint: Checkpoint, text: str, words: Words = NO_WORDS) -> Embedding:
+def encode_text(checkpoint: Checkpoint, text: str, words: TextualInversions = NO_INVERSIONS) -> Embedding:
     """With the text encoders' weights as they are now, and `words` standing for the vectors given, by component."""
     states: list[Tensor] = []
     pooled: Tensor | None = None
-    readers = readers_of(checkpoint, words)
-    for reader, encoder in zip(readers, checkpoint.text_encoders, strict=True):
-        ids = reader.framed(reader.ids(text))
-        with reader.knowing(ids):
+    tokenizers = tokenizers_of(checkpoint, words)
+    for tokenizer, encoder in zip(tokenizers, checkpoint.text_encoders, strict=True):
+        ids = tokenizer.framed(tokenizer.ids(text))
+        with tokenizer.with_embeddings(ids):
             output = encoder(ids.to(encoder.device), output_hidden_states=True)
         states.append(output.hidden_states[-2])
         if output[0].ndim == 2:
             pooled = output[0]
     if pooled is None:
         raise RuntimeError("the second text encoder gives no pooled state")
-    return Embedding(torch.cat(states, dim=-1), pooled, readers[0].cut(readers[0].ids(text)))
+    return Embedding(torch.cat(states, dim=-1), pooled, tokenizers[0].cut(tokenizers[0].ids(text)))
 
 
 def cut_warning(field: str, embedding: Embedding) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.core.picture import CHANNELS, Inputs, Picture
 from sdxl_gateway.core.recipe import Recipe, Task
-from sdxl_gateway.engine.canvas import Canvas, Condition, Repaint
+from sdxl_gateway.engine.canvas import Canvas, Conditioning, Repaint
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
 from sdxl_gateway.engine.models.samplers import step_options
 from sdxl_gateway.engine.stages.encode import Embedding
@@ -31,20 +31,20 @@ def prepare(
     generator = torch.Generator("cpu").manual_seed((recipe.seed + index) % SEEDS)
     sampler = checkpoint.samplers.make(recipe.sampler, recipe.steps)
     timesteps = _timesteps(sampler, recipe)
-    easel = _Easel(checkpoint, recipe, generator, sampler, timesteps)
-    latents, repaint, given = easel.set_up(inputs)
+    init = _LatentInit(checkpoint, recipe, generator, sampler, timesteps)
+    latents, repaint, extra_channels = init.set_up(inputs)
     return Canvas(
         recipe=recipe,
         index=index,
         checkpoint=checkpoint,
-        condition=_condition(checkpoint, recipe, positive, negative),
+        conditioning=_condition(checkpoint, recipe, positive, negative),
         sampler=sampler,
         step_options=step_options(sampler, generator),
         timesteps=timesteps,
         unet_timesteps=timesteps.to(checkpoint.device, torch.float32),
         latents=latents,
         repaint=repaint,
-        given=given,
+        extra_channels=extra_channels,
     )
 
 
@@ -59,7 +59,7 @@ def _timesteps(sampler: Any, recipe: Recipe) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Easel:
+class _LatentInit:
     """Sets up one canvas's latents."""
 
     checkpoint: Checkpoint
@@ -173,16 +173,16 @@ def _shift(vae: Any, like: Tensor) -> tuple[Tensor, Tensor] | None:
     return like.new_tensor(mean).view(1, -1, 1, 1), like.new_tensor(std).view(1, -1, 1, 1)
 
 
-def _condition(checkpoint: Checkpoint, recipe: Recipe, positive: Embedding, negative: Embedding) -> Condition:
+def _condition(checkpoint: Checkpoint, recipe: Recipe, positive: Embedding, negative: Embedding) -> Conditioning:
     size = (recipe.paint_height, recipe.paint_width)
     time_ids = torch.tensor([(*size, 0, 0, *size)], dtype=checkpoint.dtype, device=checkpoint.device)
     width = checkpoint.unet.config.time_cond_proj_dim
     if width is not None:
         guidance = _guidance_embedding(recipe.guidance_scale - 1, width).to(checkpoint.device, checkpoint.dtype)
-        return Condition(positive.tokens, positive.pooled, time_ids, guidance)
+        return Conditioning(positive.tokens, positive.pooled, time_ids, guidance)
     if not recipe.guided:
-        return Condition(positive.tokens, positive.pooled, time_ids)
-    return Condition(
+        return Conditioning(positive.tokens, positive.pooled, time_ids)
+    return Conditioning(
         torch.cat([negative.tokens, positive.tokens]),
         torch.cat([negative.pooled, positive.pooled]),
         torch.cat([time_ids, time_ids]),

@@ -16,23 +16,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdxl_gateway.engine.lora.formats import Words
+from sdxl_gateway.engine.lora.formats import TextualInversions
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
 
-NO_WORDS: Words = MappingProxyType({})
+NO_INVERSIONS: TextualInversions = MappingProxyType({})
 TEXT_COMPONENTS = ("text_encoder", "text_encoder_2")
 
 
-def readers_of(checkpoint: Checkpoint, words: Words) -> list[Reader]:
+def tokenizers_of(checkpoint: Checkpoint, words: TextualInversions) -> list[PromptTokenizer]:
     """One for each text encoder, knowing those of the (lower-case) `words` that have vectors for it."""
     encoders = zip(TEXT_COMPONENTS, checkpoint.tokenizers, checkpoint.text_encoders, strict=True)
     return [
-        Reader(tokenizer, encoder, {word: by[name] for word, by in words.items() if name in by})
+        PromptTokenizer(tokenizer, encoder, {word: by[name] for word, by in words.items() if name in by})
         for name, tokenizer, encoder in encoders
     ]
 
 
-class Reader:
+class PromptTokenizer:
     """A tokenizer with the token embedding it belongs to; `vectors` (count, width) by word."""
 
     def __init__(self, tokenizer: Any, encoder: Any, vectors: Mapping[str, Tensor]) -> None:
@@ -77,7 +77,7 @@ class Reader:
         return " ".join(filter(None, [*pieces, self._text(plain)]))
 
     @contextmanager
-    def knowing(self, ids: Tensor) -> Iterator[None]:
+    def with_embeddings(self, ids: Tensor) -> Iterator[None]:
         """While it lasts, the encoder's token embedding gives the learnt vectors where `ids` (1, 77) has their ids."""
         places = (ids >= self._first_id).nonzero(as_tuple=True)
         if not len(places[0]):
@@ -86,7 +86,7 @@ class Reader:
         rows = torch.cat(self._vectors)
         rows = rows[(ids[places] - self._first_id).to(rows.device)]
         hooks = (
-            self._table.register_forward_pre_hook(lambda _, given: (given[0].clamp(max=self._first_id - 1),)),
+            self._table.register_forward_pre_hook(lambda _, arguments: (arguments[0].clamp(max=self._first_id - 1),)),
             self._table.register_forward_hook(lambda _, __, found: _put(found, places, rows)),
         )
         try:

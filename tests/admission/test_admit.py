@@ -18,8 +18,8 @@ from sdxl_gateway.core.ask import LoraAsk, Operation, Upload
 from sdxl_gateway.core.errors import AdapterRefused, InvalidImage, InvalidRequest, ModelNotFound, Refusal
 from sdxl_gateway.core.picture import NO_INPUTS, Picture
 from sdxl_gateway.core.recipe import Recipe, Task
+from tests.admission.kit import House, demo, house
 from tests.catalog.files import file_bytes, write
-from tests.gate.kit import House, demo, house
 
 TURBO = """
 weight = 0.8

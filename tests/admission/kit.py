@@ -8,12 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sdxl_gateway.admission.resolve import Admitted, Gate
+from sdxl_gateway.admission.resolve import Admission, ResolvedAsk
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
-from sdxl_gateway.catalog.lora_folder.catalog import AdapterCatalog
+from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Loras, Settings
 from sdxl_gateway.core.ask import Ask, Operation
-from sdxl_gateway.gateway.library import Shelf
+from sdxl_gateway.gateway.library import ModelLibrary
 from tests.catalog.files import file_bytes, lora_tensors, write
 
 DEMO = Checkpoint(path="demo", steps=20, guidance_scale=4.5)
@@ -34,13 +34,13 @@ def lora_file(salt: str) -> bytes:
 class House:
     settings: Settings
     checkpoints: Mapping[str, CheckpointEntry]
-    adapters: AdapterCatalog
-    gate: Gate
-    shelf: Shelf
+    adapters: LoraCatalog
+    admission: Admission
+    library: ModelLibrary
 
-    async def admit(self, prompt: str = "a cat", **fields: Any) -> Admitted:
+    async def admit(self, prompt: str = "a cat", **fields: Any) -> ResolvedAsk:
         operation = fields.pop("operation", Operation.GENERATE)
-        return await self.gate.admit(Ask(operation, prompt, **fields))
+        return await self.admission.admit(Ask(operation, prompt, **fields))
 
 
 def house(folder: Path, loras: Mapping[str, str] | None = None, *, prompt_tags: bool = True, **settings: Any) -> House:
@@ -58,10 +58,12 @@ def house(folder: Path, loras: Mapping[str, str] | None = None, *, prompt_tags: 
 
 def opened(settings: Settings) -> House:
     checkpoints = {name: _entry(name, section) for name, section in settings.checkpoints.items()}
-    adapters = AdapterCatalog(settings.loras, settings.data_directory)
+    adapters = LoraCatalog(settings.loras, settings.data_directory)
     adapters.scan()
-    gate = Gate(settings, checkpoints, adapters)
-    return House(settings, checkpoints, adapters, gate, Shelf(settings, checkpoints, adapters, gate.names))
+    admission = Admission(settings, checkpoints, adapters)
+    return House(
+        settings, checkpoints, adapters, admission, ModelLibrary(settings, checkpoints, adapters, admission.names)
+    )
 
 
 def _entry(name: str, section: Checkpoint) -> CheckpointEntry:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from sdxl_gateway.admission.model_names import Chosen
+from sdxl_gateway.admission.model_names import ResolvedModel
 from sdxl_gateway.catalog.model_grammar import Part
 from sdxl_gateway.config import HouseStyle, LoraWeight
 from sdxl_gateway.core.errors import InvalidRequest, ModelNotFound
-from tests.gate.kit import DEMO, House, house
+from tests.admission.kit import DEMO, House, house
 
 LORAS = {"watercolor": "", "ink": "", "painters/Monet": "", "a/same": "", "b/same": ""}
 STYLES = {
@@ -39,7 +39,7 @@ def home(tmp_path: Path) -> House:
     return built(tmp_path)
 
 
-def told(chosen: Chosen) -> tuple[str, list[tuple[str, float | None]]]:
+def told(chosen: ResolvedModel) -> tuple[str, list[tuple[str, float | None]]]:
     return chosen.checkpoint.name, [(named.part.name, named.part.weight) for named in chosen.parts]
 
 
@@ -68,7 +68,7 @@ def told(chosen: Chosen) -> tuple[str, list[tuple[str, float | None]]]:
     ],
 )
 def test_meanings(home: House, name: str | None, meaning: object) -> None:
-    assert told(home.gate.names.choose(name)) == meaning
+    assert told(home.admission.names.choose(name)) == meaning
 
 
 @pytest.mark.parametrize(
@@ -84,23 +84,23 @@ def test_meanings(home: House, name: str | None, meaning: object) -> None:
     ],
 )
 def test_a_lora_alone_goes_on_the_default_models_checkpoint(tmp_path: Path, default: str, checkpoint: str) -> None:
-    names = built(tmp_path, default_model=default).gate.names
+    names = built(tmp_path, default_model=default).admission.names
     assert told(names.choose("watercolor")) == (checkpoint, [("watercolor", None)])
     assert names.choose(None) == names.choose("gpt-image-1") == names.choose(default)
 
 
 def test_a_style_brings_itself_along_into_blends(home: House) -> None:
-    assert home.gate.names.choose("storybook+watercolor").style is STYLES["storybook"]
+    assert home.admission.names.choose("storybook+watercolor").style is STYLES["storybook"]
 
 
 def test_a_style_gives_both_weights(tmp_path: Path) -> None:
     style = HouseStyle(loras=(LoraWeight(name="ink", weight=0.5, text_encoder_weight=0),))
-    chosen = built(tmp_path, models={"quiet": style}).gate.names.choose("quiet")
+    chosen = built(tmp_path, models={"quiet": style}).admission.names.choose("quiet")
     assert [named.part for named in chosen.parts] == [Part("ink", 0.5, 0.0)]
 
 
 def test_a_checkpoint_hides_a_lora_of_its_name_but_not_in_a_blend(tmp_path: Path) -> None:
-    names = house(tmp_path, {"demo": ""}).gate.names
+    names = house(tmp_path, {"demo": ""}).admission.names
     assert told(names.choose("demo")) == ("demo", [])
     assert told(names.choose("demo+demo:0.5")) == ("demo", [("demo", 0.5)])
 
@@ -128,7 +128,7 @@ def test_a_checkpoint_hides_a_lora_of_its_name_but_not_in_a_blend(tmp_path: Path
 )
 def test_unknown_names(home: House, name: str, says: str) -> None:
     with pytest.raises(ModelNotFound) as refused:
-        home.gate.names.choose(name)
+        home.admission.names.choose(name)
     assert says in refused.value.message
     assert (refused.value.param, refused.value.code) == ("model", "model_not_found")
 
@@ -136,10 +136,10 @@ def test_unknown_names(home: House, name: str, says: str) -> None:
 @pytest.mark.parametrize("name", ["+", "demo+", "+ink", "demo++ink", "demo+ink:4.1", "ink:-99", "x" * 513])
 def test_names_that_cannot_be_read(home: House, name: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        home.gate.names.choose(name)
+        home.admission.names.choose(name)
     assert refused.value.param == "model"
 
 
 def test_every_single_name_on_offer(home: House) -> None:
-    names = home.gate.names.names()
+    names = home.admission.names.names()
     assert names == ["demo", "other", *STYLES, "a/same", "b/same", "ink", "painters/Monet", "watercolor"]

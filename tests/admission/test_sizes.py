@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sdxl_gateway.admission.sizes import MAX_ASPECT, Sizes, asked_size, native_size, own_size, paint_size
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.core.errors import InvalidImage, InvalidRequest
-from tests.gate.kit import demo
+from tests.admission.kit import demo
 
 SMALLEST_OF_ASPECT = 64 * 64 * MAX_ASPECT
 sides = st.integers(1, 8000)

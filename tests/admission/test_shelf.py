@@ -10,8 +10,8 @@ import pytest
 from sdxl_gateway.config import HouseStyle, LoraWeight
 from sdxl_gateway.core.errors import AdapterRefused, InvalidRequest, ModelNotFound
 from sdxl_gateway.core.events import MemoryHeld, StepTaken
+from tests.admission.kit import DEMO, House, house, lora_file
 from tests.catalog.files import file_bytes, write
-from tests.gate.kit import DEMO, House, house, lora_file
 
 SIDECAR = 'weight = 0.8\ntrigger_words = ["inky"]\nsteps = 12\ndescription = "Black lines."'
 STYLES = {
@@ -29,8 +29,8 @@ def home(tmp_path: Path) -> House:
 async def warmed(home: House, model: str, tier: str = "vram") -> None:
     """As if the model's LoRAs had been painted with and were held now."""
     recipe = (await home.admit(model=model)).recipe
-    home.shelf.used(recipe)
-    home.shelf.measured(MemoryHeld(warm={tier: recipe.blend.digests}))
+    home.library.used(recipe)
+    home.library.measured(MemoryHeld(warm={tier: recipe.blend.digests}))
 
 
 async def bytes_of(data: bytes) -> AsyncIterator[bytes]:
@@ -38,7 +38,7 @@ async def bytes_of(data: bytes) -> AsyncIterator[bytes]:
 
 
 def test_everything_by_name(home: House) -> None:
-    cards = {card.id: (card.kind, card.description, card.ready) for card in home.shelf.models()}
+    cards = {card.id: (card.kind, card.description, card.ready) for card in home.library.models()}
     assert cards == {
         "demo": ("checkpoint", "", "warm"),
         "storybook": ("style", "INK + watercolor", "cold"),
@@ -48,48 +48,48 @@ def test_everything_by_name(home: House) -> None:
         "ink": ("lora", "Black lines.", "cold"),
         "watercolor": ("lora", "", "cold"),
     }
-    assert all(card.created > 0 for card in home.shelf.models())
+    assert all(card.created > 0 for card in home.library.models())
 
 
 @pytest.mark.parametrize("tier", ["vram", "host"])
 async def test_loras_in_memory_are_warm_under_every_spelling(home: House, tier: str) -> None:
     await warmed(home, "ink+watercolor", tier)
     for name in ("ink", "demo+INK:0.3", "storybook", "watercolor+ink", "pretty"):
-        assert home.shelf.model(name).ready == "warm"
-    assert (await home.shelf.lora("ink"))["tier"] == tier
-    home.shelf.measured(MemoryHeld())
-    assert home.shelf.model("storybook").ready == "cold"
-    assert (await home.shelf.lora("ink"))["tier"] == "disk"
+        assert home.library.model(name).ready == "warm"
+    assert (await home.library.lora("ink"))["tier"] == tier
+    home.library.measured(MemoryHeld())
+    assert home.library.model("storybook").ready == "cold"
+    assert (await home.library.lora("ink"))["tier"] == "disk"
 
 
 async def test_other_measurements_change_nothing(home: House) -> None:
     await warmed(home, "ink")
-    home.shelf.measured(StepTaken(1.0, 1, 1.0))
-    assert home.shelf.model("ink").ready == "warm"
+    home.library.measured(StepTaken(1.0, 1, 1.0))
+    assert home.library.model("ink").ready == "warm"
 
 
 async def test_a_blend_is_as_cold_as_its_coldest_part(home: House) -> None:
     await warmed(home, "ink")
-    card = home.shelf.model("demo+ink:0.5+watercolor")
+    card = home.library.model("demo+ink:0.5+watercolor")
     assert (card.kind, card.ready, card.description) == ("blend", "cold", "demo + ink + watercolor")
 
 
 def test_aliases_with_wildcards_can_be_looked_up(home: House) -> None:
-    card = home.shelf.model("gpt-image-1")
+    card = home.library.model("gpt-image-1")
     assert (card.id, card.kind, card.description) == ("gpt-image-1", "alias", "demo")
 
 
 @pytest.mark.parametrize("name", ["nope", "demo+nope", "lost+ink"])
 def test_unknown_models(home: House, name: str) -> None:
     with pytest.raises(ModelNotFound):
-        home.shelf.model(name)
+        home.library.model(name)
 
 
 async def test_a_loras_card(home: House) -> None:
-    (ink, watercolor) = home.shelf.loras()
+    (ink, watercolor) = home.library.loras()
     assert (ink["id"], ink["weight"], ink["trigger_words"], ink["recommended"]["steps"]) == ("ink", 0.8, ["inky"], 12)
     assert (watercolor["weight"], watercolor["digest"], watercolor["last_used"]) == (1.0, None, None)
-    full = await home.shelf.lora("INK")
+    full = await home.library.lora("INK")
     assert full["usable"] is True
     assert full["checkpoint"] == "demo"
     assert full["digest"] == (await home.admit(model="ink")).recipe.blend.parts[0].digest
@@ -103,51 +103,51 @@ async def test_what_is_no_lora_is_told_by_its_place_and_why(home: House) -> None
     write(root / "ink" / "adapter_config.json", b"{}")
     write(root / "ink" / "adapter_model.safetensors", lora_file("y"))
     await home.adapters.refresh()
-    told = {(problem["file"], problem["code"]): problem["message"] for problem in home.shelf.lora_problems()}
+    told = {(problem["file"], problem["code"]): problem["message"] for problem in home.library.lora_problems()}
     assert told == {
         ("sets/cut.safetensors", "invalid_lora"): "The file is cut short: its tensors reach beyond its end.",
         ("ink.toml", "invalid_sidecar"): "ink.toml: unknown key 'wieght'.",
         ("ink.safetensors", "duplicate_name"): "Another LoRA has the same name; rename one of them.",
     }
-    assert str(root) not in str(home.shelf.lora_problems())
+    assert str(root) not in str(home.library.lora_problems())
 
 
 async def test_a_lora_that_does_not_fit_says_why(home: House) -> None:
     write(home.settings.loras.directory / "alien.safetensors", file_bytes({"lora_unet_x.lora_down.weight": (4, 8)}))
     await home.adapters.refresh()
-    card = await home.shelf.lora("alien")
+    card = await home.library.lora("alien")
     assert card["usable"] is False
     assert card["problem"]
 
 
 async def test_an_unknown_lora_with_a_telling_name(home: House) -> None:
     with pytest.raises(ModelNotFound) as refused:
-        await home.shelf.lora("my-model")
+        await home.library.lora("my-model")
     assert refused.value.message == "The LoRA 'my-model' does not exist."
     assert refused.value.param == "name"
 
 
 async def test_adding_and_removing(home: House) -> None:
     await warmed(home, "ink")
-    await home.shelf.remove_lora("Ink")
-    assert "ink" not in {card.id for card in home.shelf.models()}
-    await home.shelf.add_lora("ink", bytes_of(lora_file("another ink")), replace=False)
-    (ink, _) = home.shelf.loras()
+    await home.library.remove_lora("Ink")
+    assert "ink" not in {card.id for card in home.library.models()}
+    await home.library.add_lora("ink", bytes_of(lora_file("another ink")), replace=False)
+    (ink, _) = home.library.loras()
     assert (ink["ready"], ink["digest"], ink["last_used"]) == ("cold", None, None)
     with pytest.raises(InvalidRequest):
-        await home.shelf.add_lora("ink", bytes_of(lora_file("ink")), replace=False)
+        await home.library.add_lora("ink", bytes_of(lora_file("ink")), replace=False)
     with pytest.raises(AdapterRefused):
-        await home.shelf.add_lora("broken", bytes_of(b"no LoRA at all"), replace=False)
+        await home.library.add_lora("broken", bytes_of(b"no LoRA at all"), replace=False)
     with pytest.raises(ModelNotFound):
-        await home.shelf.remove_lora("broken")
+        await home.library.remove_lora("broken")
 
 
 async def test_replacing_forgets_the_old_file(home: House) -> None:
     await warmed(home, "ink")
-    await home.shelf.add_lora("ink", bytes_of(lora_file("new")), replace=True)
-    assert home.shelf.model("ink").ready == "cold"
+    await home.library.add_lora("ink", bytes_of(lora_file("new")), replace=True)
+    assert home.library.model("ink").ready == "cold"
 
 
 def test_the_default_word_of_an_alias_is_shown_resolved(tmp_path: Path) -> None:
-    shelf = house(tmp_path, aliases={"x": "default"}, default_model="big", checkpoints={"big": DEMO}).shelf
-    assert shelf.model("x").description == "big"
+    library = house(tmp_path, aliases={"x": "default"}, default_model="big", checkpoints={"big": DEMO}).library
+    assert library.model("x").description == "big"
