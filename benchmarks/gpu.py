@@ -21,7 +21,7 @@ from benchmarks.engines import Bench, Look, Place, blend_of
 from benchmarks.figures import Row, publish, ratio_row, seconds_row, taken
 from benchmarks.loras import cold_load_seconds, switch_row
 from benchmarks.machine import describe_machine
-from sdxl_gateway.admission.resolve import GUIDANCE_SCALE
+from sdxl_gateway.admission.defaults import GUIDANCE_SCALE
 from sdxl_gateway.catalog.lora_folder.copies import store_path
 from sdxl_gateway.catalog.model_files import module_shapes
 from sdxl_gateway.core.events import BlendSwitched

@@ -13,6 +13,7 @@ from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Loras, Settings
 from sdxl_gateway.core.ask import Ask, Operation
+from sdxl_gateway.core.picture import Size
 from sdxl_gateway.gateway.library import ModelLibrary
 from tests.catalog.files import file_bytes, lora_tensors, write
 
@@ -40,7 +41,9 @@ class House:
 
     async def admit(self, prompt: str = "a cat", **fields: Any) -> ResolvedAsk:
         operation = fields.pop("operation", Operation.GENERATE)
-        return await self.admission.admit(Ask(operation, prompt, **fields))
+        if "size" in fields:
+            fields["size"] = Size.of(fields["size"])
+        return await self.admission.resolve(Ask(operation, prompt, **fields))
 
 
 def house(folder: Path, loras: Mapping[str, str] | None = None, *, prompt_tags: bool = True, **settings: Any) -> House:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from sdxl_gateway.admission.resolve import LAST_SEED
 from sdxl_gateway.config import Checkpoint, HouseStyle, Limits, LoraWeight
-from sdxl_gateway.core.ask import LoraAsk, Operation, Upload
+from sdxl_gateway.core.ask import LoraRef, Operation, Upload
 from sdxl_gateway.core.errors import AdapterRefused, InvalidImage, InvalidRequest, ModelNotFound, Refusal
 from sdxl_gateway.core.picture import NO_INPUTS, Picture
 from sdxl_gateway.core.recipe import Recipe, Task
@@ -222,14 +222,14 @@ async def test_trigger_words(home: House, model: str, prompt: str, led: str) -> 
         ({"model": "ink:0.5"}, {"ink": (0.5, 0.5)}),
         ({"model": "turbo"}, {"turbo": (0.8, 0.2)}),
         ({"model": "turbo:0.5"}, {"turbo": (0.5, 0.5)}),
-        ({"loras": (LoraAsk("INK", 0.5, 0.1),)}, {"ink": (0.5, 0.1)}),
-        ({"loras": (LoraAsk("turbo", None, 0.0),)}, {"turbo": (0.8, 0.0)}),
-        ({"loras": (LoraAsk("ink", 0.0, 0.5),)}, {"ink": (0.0, 0.5)}),
-        ({"model": "ink:0.5", "loras": (LoraAsk("watercolor"),)}, {"ink": (0.5, 0.5), "watercolor": (1.0, 1.0)}),
+        ({"loras": (LoraRef("INK", 0.5, 0.1),)}, {"ink": (0.5, 0.1)}),
+        ({"loras": (LoraRef("turbo", None, 0.0),)}, {"turbo": (0.8, 0.0)}),
+        ({"loras": (LoraRef("ink", 0.0, 0.5),)}, {"ink": (0.0, 0.5)}),
+        ({"model": "ink:0.5", "loras": (LoraRef("watercolor"),)}, {"ink": (0.5, 0.5), "watercolor": (1.0, 1.0)}),
         ({"model": "ink:0"}, {}),
         ({"model": "ink:0.1+ink:0.2"}, {"ink": (0.3, 0.3)}),
         ({"model": "ink:4+ink:4+ink:-4"}, {"ink": (4.0, 4.0)}),
-        ({"model": "ink:0.5", "loras": (LoraAsk("ink", -0.5),)}, {}),
+        ({"model": "ink:0.5", "loras": (LoraRef("ink", -0.5),)}, {}),
     ],
 )  # fmt: skip
 async def test_weights(home: House, fields: dict[str, Any], meant: dict[str, tuple[float, float]]) -> None:
@@ -264,7 +264,7 @@ async def test_tags_stay_text_where_the_operator_says_so(tmp_path: Path) -> None
 
 
 async def test_tags_weights_and_fields_add_up(home: House) -> None:
-    found = await home.admit("x <lora:ink:0.25>", model="demo+ink:0.5", loras=(LoraAsk("Ink", 0.125),))
+    found = await home.admit("x <lora:ink:0.25>", model="demo+ink:0.5", loras=(LoraRef("Ink", 0.125),))
     assert weights(found.recipe) == {"ink": (0.875, 0.875)}
     assert found.loras == ("ink",)
 
@@ -274,19 +274,19 @@ async def test_tags_weights_and_fields_add_up(home: House) -> None:
     [
         ("x", {"model": "nope"}, "model", ModelNotFound),
         ("x", {"model": "demo+nope"}, "model", ModelNotFound),
-        ("x", {"loras": (LoraAsk("ink"), LoraAsk("nope", param="loras[1]"))}, "loras[1]", InvalidRequest),
+        ("x", {"loras": (LoraRef("ink"), LoraRef("nope", param="loras[1]"))}, "loras[1]", InvalidRequest),
         ("x <lora:nope:1>", {}, "prompt", InvalidRequest),
         ("x <lora:ink:much>", {}, "prompt", InvalidRequest),
         ("x <lora:ink:5>", {}, "prompt", InvalidRequest),
         ("x", {"model": "alien"}, "model", AdapterRefused),
-        ("x", {"loras": (LoraAsk("alien", param="loras[0]"),)}, "loras[0]", AdapterRefused),
+        ("x", {"loras": (LoraRef("alien", param="loras[0]"),)}, "loras[0]", AdapterRefused),
         ("x <lora:alien:1>", {}, "prompt", AdapterRefused),
-        ("x", {"loras": (LoraAsk("ink", 4.5, param="loras[0]"),)}, "loras[0]", InvalidRequest),
-        ("x", {"loras": (LoraAsk("ink", 1.0, float("nan"), "loras[0]"),)}, "loras[0]", InvalidRequest),
-        ("x", {"model": "ink:3", "loras": (LoraAsk("ink", 2.0, param="loras[1]"),)}, "loras[1]", InvalidRequest),
+        ("x", {"loras": (LoraRef("ink", 4.5, param="loras[0]"),)}, "loras[0]", InvalidRequest),
+        ("x", {"loras": (LoraRef("ink", 1.0, float("nan"), "loras[0]"),)}, "loras[0]", InvalidRequest),
+        ("x", {"model": "ink:3", "loras": (LoraRef("ink", 2.0, param="loras[1]"),)}, "loras[1]", InvalidRequest),
         ("x", {"model": "ink:3+ink:3"}, "model", InvalidRequest),
-        ("x", {"loras": (LoraAsk("ink", 1, -3), LoraAsk("ink", 1, -3, "loras[1]"))}, "loras[1]", InvalidRequest),
-        ("x", {"loras": (LoraAsk("ink"),) * 17}, "loras", InvalidRequest),
+        ("x", {"loras": (LoraRef("ink", 1, -3), LoraRef("ink", 1, -3, "loras[1]"))}, "loras[1]", InvalidRequest),
+        ("x", {"loras": (LoraRef("ink"),) * 17}, "loras", InvalidRequest),
     ],
 )  # fmt: skip
 async def test_refused_loras_name_their_field(
@@ -299,7 +299,7 @@ async def test_refused_loras_name_their_field(
 
 
 async def test_an_unknown_lora_gets_a_hint(home: House) -> None:
-    error = await refusal(home, loras=(LoraAsk("watercolour"),))
+    error = await refusal(home, loras=(LoraRef("watercolour"),))
     assert error.message == "The LoRA 'watercolour' does not exist. Did you mean 'watercolor'?"
     assert error.code == "lora_not_found"
 
@@ -368,7 +368,7 @@ async def test_equal_blends_however_written_are_one_recipe(
     written, shuffled = orders
     home = house(tmp_path, LORAS)
     as_name = "+".join(["demo", *(f"{name}:{weight:g}" for name, weight in written)])
-    as_fields = tuple(LoraAsk(name, weight) for name, weight in shuffled[:cut])
+    as_fields = tuple(LoraRef(name, weight) for name, weight in shuffled[:cut])
     as_tags = "".join(f"<lora:{name}:{weight:g}>" for name, weight in shuffled[cut:])
     first = await recipe(home, "a cat", model=as_name, seed=1)
     second = await recipe(home, f"a cat{as_tags}", model="demo", loras=as_fields, seed=1)

@@ -15,7 +15,8 @@ from sdxl_gateway.core.ask import Upload
 from sdxl_gateway.core.errors import InvalidImage
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.recipe import Task
-from sdxl_gateway.pictures.decode import as_picture, cover, decode
+from sdxl_gateway.pictures.decode import cover, decode
+from sdxl_gateway.pictures.pixels import from_image
 
 LIMITS = Limits(max_input_pixels=100_000)
 ORIENTATION = 0x0112
@@ -224,5 +225,5 @@ def test_cover_fills_and_cuts_evenly() -> None:
 
 
 def test_pixels_as_the_engine_wants_them() -> None:
-    assert as_picture(Image.new("RGB", (2, 1), RED)) == Picture(2, 1, "RGB", bytes([*RED, *RED]))
-    assert as_picture(Image.new("L", (2, 1), 7)) == Picture(2, 1, "L", b"\x07\x07")
+    assert from_image(Image.new("RGB", (2, 1), RED)) == Picture(2, 1, "RGB", bytes([*RED, *RED]))
+    assert from_image(Image.new("L", (2, 1), 7)) == Picture(2, 1, "L", b"\x07\x07")

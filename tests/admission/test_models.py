@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sdxl_gateway.admission.model_names import ResolvedModel
-from sdxl_gateway.catalog.model_grammar import Part
 from sdxl_gateway.config import HouseStyle, LoraWeight
+from sdxl_gateway.core.ask import LoraRef
 from sdxl_gateway.core.errors import InvalidRequest, ModelNotFound
 from tests.admission.kit import DEMO, House, house
 
@@ -40,7 +40,7 @@ def home(tmp_path: Path) -> House:
 
 
 def told(chosen: ResolvedModel) -> tuple[str, list[tuple[str, float | None]]]:
-    return chosen.checkpoint.name, [(named.part.name, named.part.weight) for named in chosen.parts]
+    return chosen.checkpoint.name, [(lora.name, lora.weight) for lora in chosen.loras]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_style_brings_itself_along_into_blends(home: House) -> None:
 def test_a_style_gives_both_weights(tmp_path: Path) -> None:
     style = HouseStyle(loras=(LoraWeight(name="ink", weight=0.5, text_encoder_weight=0),))
     chosen = built(tmp_path, models={"quiet": style}).admission.names.choose("quiet")
-    assert [named.part for named in chosen.parts] == [Part("ink", 0.5, 0.0)]
+    assert list(chosen.loras) == [LoraRef("ink", 0.5, 0.0)]
 
 
 def test_a_checkpoint_hides_a_lora_of_its_name_but_not_in_a_blend(tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdxl_gateway.admission.sizes import MAX_ASPECT, Sizes, asked_size, native_size, own_size, paint_size
+from sdxl_gateway.admission.sizes import Sizes, check_area, native_size, own_size, paint_size
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.core.errors import InvalidImage, InvalidRequest
+from sdxl_gateway.core.limits import ASPECT
+from sdxl_gateway.core.picture import Size
 from tests.admission.kit import demo
 
-SMALLEST_OF_ASPECT = 64 * 64 * MAX_ASPECT
+SMALLEST_OF_ASPECT = 64 * 64 * ASPECT
 sides = st.integers(1, 8000)
 
 
@@ -22,12 +24,12 @@ def checkpoint(area: int = 1024 * 1024, budget: int = 1_600_000) -> CheckpointEn
 
 
 def test_a_size_within_the_limit_is_taken_as_it_is() -> None:
-    assert asked_size("1024x1536", 1024 * 1536) == (1024, 1536)
+    assert check_area(Size(1024, 1536), 1024 * 1536) == (1024, 1536)
 
 
 def test_a_size_above_the_limit_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="above this server's limit of 1048576") as refused:
-        asked_size("1032x1024", 1024 * 1024)
+        check_area(Size(1032, 1024), 1024 * 1024)
     assert refused.value.param == "size"
 
 
@@ -44,7 +46,7 @@ def test_a_size_above_the_limit_is_refused() -> None:
     ],
 )
 def test_painted_size(width: int, height: int, paint: tuple[int, int]) -> None:
-    assert paint_size(width, height, checkpoint()) == Sizes(width, height, *paint)
+    assert paint_size(Size(width, height), checkpoint()) == Sizes(width, height, *paint)
 
 
 def test_the_usual_size_is_the_training_square_or_what_the_operator_allows() -> None:
@@ -55,25 +57,25 @@ def test_the_usual_size_is_the_training_square_or_what_the_operator_allows() -> 
 @pytest.mark.parametrize(("width", "height"), [(40_000, 1), (1, 40_000), (401, 100)])
 def test_an_upload_too_long_for_any_model_is_refused(width: int, height: int) -> None:
     with pytest.raises(InvalidImage) as refused:
-        own_size(width, height, 2**22, field="image")
+        own_size(Size(width, height), 2**22, field="image")
     assert refused.value.param == "image"
 
 
 @given(sides, sides, st.integers(64 * 64, 2**22))
 def test_an_upload_keeps_its_aspect_within_the_limit(width: int, height: int, limit: int) -> None:
-    if max(width, height) > MAX_ASPECT * min(width, height):
+    if max(width, height) > ASPECT * min(width, height):
         return
-    wide, high = own_size(width, height, limit, field="image")
+    wide, high = own_size(Size(width, height), limit, field="image")
     assert wide * high <= limit
     assert wide == pytest.approx(high * width / height, abs=1 + width / height)
 
 
 @given(sides, sides, st.integers(64, 1500), st.floats(1, 2))
 def test_what_is_painted_fits_the_model(width: int, height: int, native_side: int, room: float) -> None:
-    if max(width, height) > MAX_ASPECT * min(width, height):
+    if max(width, height) > ASPECT * min(width, height):
         return
     budget = int(native_side**2 * room)
-    sizes = paint_size(width, height, checkpoint(native_side**2, budget))
+    sizes = paint_size(Size(width, height), checkpoint(native_side**2, budget))
     assert (sizes.width, sizes.height) == (width, height)
     assert sizes.paint_width % 8 == sizes.paint_height % 8 == 0
     assert min(sizes.paint_width, sizes.paint_height) >= 64
@@ -86,5 +88,5 @@ def test_what_is_painted_fits_the_model(width: int, height: int, native_side: in
 @given(st.integers(8, 512), st.integers(8, 512))
 def test_sizes_within_the_budget_are_painted_as_asked(width_units: int, height_units: int) -> None:
     width, height = width_units * 8, height_units * 8
-    sizes = paint_size(width, height, checkpoint(budget=4096 * 4096))
+    sizes = paint_size(Size(width, height), checkpoint(budget=4096 * 4096))
     assert (sizes.paint_width, sizes.paint_height) == (width, height)

@@ -19,6 +19,7 @@ from sdxl_gateway.core.ask import Ask
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import GatewayError, InvalidRequest, ModelNotFound
 from sdxl_gateway.core.events import RequestAnswered
+from sdxl_gateway.core.picture import Size
 from sdxl_gateway.gateway.paint import Accepted, Done, Item, Partial, Presented
 from sdxl_gateway.storage.images import ImageStore
 from tests.api.pictures import PNG
@@ -57,21 +58,19 @@ class FakeGateway:
     began: asyncio.Event = field(default_factory=asyncio.Event)
     files: dict[str, bytes] = field(default_factory=dict)
 
-    async def paint(self, ask: Ask, caller: Caller) -> AsyncIterator[Item]:
+    async def paint(self, ask: Ask, caller: Caller, *, keep: bool = False) -> AsyncIterator[Item]:
         self.asks.append(ask)
         self.callers.append(caller)
         try:
-            async for item in self._items(ask):
+            async for item in self._items(ask, keep):
                 yield item
         finally:
             self.closed += 1
 
-    async def _items(self, ask: Ask) -> AsyncIterator[Item]:
+    async def _items(self, ask: Ask, keep: bool) -> AsyncIterator[Item]:
         if self.error is not None and not self.late:
             raise self.error
-        size, quality = ask.size or "1024x1024", ask.quality or "medium"
-        url, b64 = ask.response_format in (None, "url"), ask.response_format in (None, "b64_json")
-        yield Accepted("job-1", size, quality, "opaque", ask.output_format, url, b64, ask.user)
+        yield Accepted("job-1", ask.size or Size(1024, 1024), ask.quality or "medium", ask.output_format)
         self.began.set()
         if self.hold is not None:
             await self.hold.wait()
@@ -80,8 +79,8 @@ class FakeGateway:
         if self.error is not None:
             raise self.error
         for index in range(ask.n):
-            name = f"http://gw/files/{index:032x}.png"
-            yield Presented(index, PNG, name if url else None, (ask.seed or 0) + index, {"checkpoint": "demo"})
+            name = f"{index:032x}.png" if keep else None
+            yield Presented(index, PNG, name, (ask.seed or 0) + index, {"checkpoint": "demo"})
         yield Done(USAGE, self.warnings)
 
     @property

@@ -10,7 +10,8 @@ import httpx2
 import openai
 import pytest
 
-from sdxl_gateway.core.ask import Ask, LoraAsk
+from sdxl_gateway.core.ask import Ask, LoraRef
+from sdxl_gateway.core.picture import Size
 from tests.api.fakes import FakeGateway, House, house
 from tests.api.forms import FORM, file, form, part
 from tests.api.pictures import DATA_URL, JPEG, MASK, PNG, WEBP
@@ -18,7 +19,7 @@ from tests.api.pictures import DATA_URL, JPEG, MASK, PNG, WEBP
 PROMPT = "a cat"
 
 JSON_CLIENTS: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]] = [
-    ("langchain", {"model": "dall-e-2", "prompt": PROMPT, "n": 1, "size": "1024x1024"}, {"size": "1024x1024"}, ()),
+    ("langchain", {"model": "dall-e-2", "prompt": PROMPT, "n": 1, "size": "1024x1024"}, {"size": Size(1024, 1024)}, ()),
     (
         "langchain-js",
         {
@@ -37,13 +38,13 @@ JSON_CLIENTS: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]] 
     (
         "llama-index",
         {"prompt": PROMPT, "model": "dall-e-3", "n": 1, "quality": "hd", "size": "1792x1024", "style": "natural"},
-        {"quality": "high", "size": "1792x1024"},
+        {"quality": "high", "size": Size(1792, 1024)},
         ("style",),
     ),
     (
         "open-webui",
         {"model": "sdxl", "prompt": PROMPT, "n": 1, "size": "512x512", "response_format": "b64_json", "steps": 20},
-        {"size": "512x512", "response_format": "b64_json", "steps": 20},
+        {"size": Size(512, 512), "response_format": "b64_json", "steps": 20},
         (),
     ),
     (
@@ -58,7 +59,7 @@ JSON_CLIENTS: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]] 
             "quality": "auto",
             "size": "auto",
         },
-        {"output_format": "webp", "output_compression": 80, "quality": None, "size": None, "background": None},
+        {"output_format": "webp", "output_compression": 80, "quality": None, "size": None},
         (),
     ),
     (
@@ -79,13 +80,13 @@ JSON_CLIENTS: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]] 
             "safety_identifier": "s1",
             "moderation": "low",
         },
-        {"n": 3, "loras": (LoraAsk("ink", 0.8),), "user": "s1"},
+        {"n": 3, "loras": (LoraRef("ink", 0.8),), "user": "s1"},
         ("complexity", "moderation"),
     ),
     (
         "lobechat",
         {"model": "sdxl", "prompt": PROMPT, "n": 1, "seed": 5, "width": 768, "height": 1024, "steps": 9, "cfg": 4.5},
-        {"seed": 5, "size": "768x1024", "steps": 9, "guidance_scale": 4.5},
+        {"seed": 5, "size": Size(768, 1024), "steps": 9, "guidance_scale": 4.5},
         (),
     ),
     (
@@ -104,7 +105,7 @@ JSON_CLIENTS: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]] 
         {"seed": 1, "steps": 12, "negative_prompt": "dog"},
         ("true_cfg_scale",),
     ),
-    ("pydantic-ai", {"model": "sdxl", "prompt": PROMPT, "size": "672x1456"}, {"size": "672x1456"}, ()),
+    ("pydantic-ai", {"model": "sdxl", "prompt": PROMPT, "size": "672x1456"}, {"size": Size(672, 1456)}, ()),
     (
         "numbers-as-strings",
         {"prompt": PROMPT, "n": "2", "steps": "20", "guidance_scale": "5.5", "seed": "9", "output_compression": "50"},
@@ -122,31 +123,31 @@ JSON_CLIENTS: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]] 
     ("spoken-null", {"prompt": "null", "negative_prompt": ""}, {"prompt": "null", "negative_prompt": ""}, ()),
 ]
 
-LORAS: list[tuple[Any, tuple[LoraAsk, ...]]] = [
-    ([{"name": "a", "weight": 0.8}], (LoraAsk("a", 0.8),)),
-    ([{"name": "a", "scale": 0.8}], (LoraAsk("a", 0.8),)),
-    ([{"name": "a", "strength": "-0.8"}], (LoraAsk("a", -0.8),)),
-    ([{"path": "a", "scale": 1}], (LoraAsk("a", 1.0),)),
-    ([{"model_name": "a", "strength": 1}], (LoraAsk("a", 1.0),)),
-    ([{"model": "a", "weight": None}], (LoraAsk("a"),)),
-    ([{"name": "a", "weight": 1, "text_encoder_weight": 0}], (LoraAsk("a", 1.0, 0.0),)),
-    ([{"name": "a", "strength_model": 1, "strength_clip": 0.5}], (LoraAsk("a", 1.0, 0.5),)),
-    (["a:0.8", "b"], (LoraAsk("a", 0.8), LoraAsk("b"))),
-    ("a:0.8", (LoraAsk("a", 0.8),)),
-    ("a:0.8+b:-.5", (LoraAsk("a", 0.8), LoraAsk("b", -0.5))),
-    ('[{"name":"a","weight":0.8}]', (LoraAsk("a", 0.8),)),
-    ({"name": "a", "weight": 2}, (LoraAsk("a", 2.0),)),
-    ({"a": 0.8, "b": 1}, (LoraAsk("a", 0.8), LoraAsk("b", 1.0))),
-    (["style:v2"], (LoraAsk("style:v2"),)),
+LORAS: list[tuple[Any, tuple[LoraRef, ...]]] = [
+    ([{"name": "a", "weight": 0.8}], (LoraRef("a", 0.8),)),
+    ([{"name": "a", "scale": 0.8}], (LoraRef("a", 0.8),)),
+    ([{"name": "a", "strength": "-0.8"}], (LoraRef("a", -0.8),)),
+    ([{"path": "a", "scale": 1}], (LoraRef("a", 1.0),)),
+    ([{"model_name": "a", "strength": 1}], (LoraRef("a", 1.0),)),
+    ([{"model": "a", "weight": None}], (LoraRef("a"),)),
+    ([{"name": "a", "weight": 1, "text_encoder_weight": 0}], (LoraRef("a", 1.0, 0.0),)),
+    ([{"name": "a", "strength_model": 1, "strength_clip": 0.5}], (LoraRef("a", 1.0, 0.5),)),
+    (["a:0.8", "b"], (LoraRef("a", 0.8), LoraRef("b"))),
+    ("a:0.8", (LoraRef("a", 0.8),)),
+    ("a:0.8+b:-.5", (LoraRef("a", 0.8), LoraRef("b", -0.5))),
+    ('[{"name":"a","weight":0.8}]', (LoraRef("a", 0.8),)),
+    ({"name": "a", "weight": 2}, (LoraRef("a", 2.0),)),
+    ({"a": 0.8, "b": 1}, (LoraRef("a", 0.8), LoraRef("b", 1.0))),
+    (["style:v2"], (LoraRef("style:v2"),)),
     ([], ()),
     ("", ()),
 ]
 
-FORM_LORAS: list[tuple[list[bytes], tuple[LoraAsk, ...]]] = [
-    ([part("loras", '[{"name":"a","weight":0.8},"b"]')], (LoraAsk("a", 0.8), LoraAsk("b"))),
-    ([part("loras", "a:0.8")], (LoraAsk("a", 0.8),)),
-    ([part("loras", "a:0.8"), part("loras", "b")], (LoraAsk("a", 0.8), LoraAsk("b"))),
-    ([part("loras[]", "a:0.8"), part("loras[]", "b:1")], (LoraAsk("a", 0.8), LoraAsk("b", 1.0))),
+FORM_LORAS: list[tuple[list[bytes], tuple[LoraRef, ...]]] = [
+    ([part("loras", '[{"name":"a","weight":0.8},"b"]')], (LoraRef("a", 0.8), LoraRef("b"))),
+    ([part("loras", "a:0.8")], (LoraRef("a", 0.8),)),
+    ([part("loras", "a:0.8"), part("loras", "b")], (LoraRef("a", 0.8), LoraRef("b"))),
+    ([part("loras[]", "a:0.8"), part("loras[]", "b:1")], (LoraRef("a", 0.8), LoraRef("b", 1.0))),
     (
         [
             part("loras[][name]", "a"),
@@ -154,12 +155,12 @@ FORM_LORAS: list[tuple[list[bytes], tuple[LoraAsk, ...]]] = [
             part("loras[][weight]", "1"),
             part("loras[][weight]", ".5"),
         ],
-        (LoraAsk("a", 1.0), LoraAsk("b", 0.5)),
+        (LoraRef("a", 1.0), LoraRef("b", 0.5)),
     ),
-    ([part("loras[][name]", "a"), part("loras[][name]", "b")], (LoraAsk("a"), LoraAsk("b"))),
+    ([part("loras[][name]", "a"), part("loras[][name]", "b")], (LoraRef("a"), LoraRef("b"))),
     (
         [part("loras[1][name]", "b"), part("loras[0][name]", "a"), part("loras[0][weight]", "2")],
-        (LoraAsk("a", 2.0), LoraAsk("b")),
+        (LoraRef("a", 2.0), LoraRef("b")),
     ),
     ([part("loras", "")], ()),
 ]
@@ -189,13 +190,13 @@ async def test_json(
 ) -> None:
     ask, answer = await asked(served, "/v1/images/generations", {}, json.dumps(body).encode())
     assert {key: getattr(ask, key) for key in expected} == expected
-    assert ask.ignored == ignored
+    assert served.seen[-1].ignored == ignored
     assert ask.prompt == body["prompt"]
     assert answer.headers.get("x-sdxl-gateway-ignored", "") == ", ".join(ignored)
 
 
 @pytest.mark.parametrize(("said", "expected"), LORAS, ids=str)
-async def test_loras_in_json(served: House, said: Any, expected: tuple[LoraAsk, ...]) -> None:
+async def test_loras_in_json(served: House, said: Any, expected: tuple[LoraRef, ...]) -> None:
     body = json.dumps({"prompt": PROMPT, "loras": said}).encode()
     ask, _ = await asked(served, "/v1/images/generations", {}, body)
     assert ask.loras == expected
@@ -218,7 +219,7 @@ async def test_a_lora_remembers_the_entry_that_asked_for_it(
 
 
 @pytest.mark.parametrize(("parts", "expected"), FORM_LORAS, ids=str)
-async def test_loras_in_forms(served: House, parts: list[bytes], expected: tuple[LoraAsk, ...]) -> None:
+async def test_loras_in_forms(served: House, parts: list[bytes], expected: tuple[LoraRef, ...]) -> None:
     ask = await edited(served, part("prompt", PROMPT), *parts, file("image", PNG))
     assert ask.loras == expected
 
@@ -226,7 +227,7 @@ async def test_loras_in_forms(served: House, parts: list[bytes], expected: tuple
 async def test_lora_scale_weighs_the_unweighed(served: House) -> None:
     body = json.dumps({"prompt": PROMPT, "lora": ["a", "b:1"], "lora_scale": 0.5}).encode()
     ask, _ = await asked(served, "/v1/images/generations", {}, body)
-    assert ask.loras == (LoraAsk("a", 0.5), LoraAsk("b", 1.0))
+    assert ask.loras == (LoraRef("a", 0.5), LoraRef("b", 1.0))
 
 
 async def test_go_openai_sends_empty_scalars(served: House) -> None:
@@ -289,7 +290,7 @@ async def test_json_edits(served: House, images: dict[str, Any]) -> None:
     ask, _ = await asked(served, "/v1/images/edits", {"content-type": "application/json"}, json.dumps(body).encode())
     assert [image.data for image in ask.images] == [PNG]
     assert ask.mask is not None
-    assert (ask.strength, ask.ignored) == (0.4, ("input_fidelity",))
+    assert (ask.strength, served.seen[-1].ignored) == (0.4, ("input_fidelity",))
 
 
 async def test_a_variation_needs_no_prompt(served: House) -> None:
@@ -327,12 +328,12 @@ async def test_strict_refuses_what_it_does_not_know_but_not_what_openai_does() -
 
 async def test_hostile_field_names_stay_out_of_the_header(served: House) -> None:
     said = {"prompt": "a", "x\r\nset-cookie: a=b": 1, "é" * 100: 2, **{f"f{i}": 1 for i in range(100)}}
-    ask, answer = await asked(served, "/v1/images/generations", {}, json.dumps(said).encode())
+    _, answer = await asked(served, "/v1/images/generations", {}, json.dumps(said).encode())
     named = answer.headers["x-sdxl-gateway-ignored"]
     assert named.isascii()
     assert "\n" not in named
     assert len(named) <= 2000
-    assert len(ask.ignored) == 102
+    assert len(served.seen[-1].ignored) == 102
 
 
 def client_of(gateway: FakeGateway, key: str = "x") -> openai.AsyncOpenAI:
@@ -357,7 +358,7 @@ async def test_the_official_client() -> None:
     assert [image.b64_json is not None and image.url is not None for image in made.data] == [True, True]
     assert made.usage is not None
     assert edit.size == "1024x1024"
-    assert gateway.asks[1].loras == (LoraAsk("x", 0.5), LoraAsk("y", 1.0))
+    assert gateway.asks[1].loras == (LoraRef("x", 0.5), LoraRef("y", 1.0))
     assert (names, one.id) == (["demo", "org/ink"], "org/ink")
 
 

@@ -224,7 +224,7 @@ async def test_errors_of_the_gateway(
 
 async def test_an_iterator_without_pictures_is_our_fault() -> None:
     class Empty(FakeGateway):
-        async def _items(self, ask: Any) -> Any:
+        async def _items(self, ask: Any, keep: bool) -> Any:
             nothing: tuple[Any, ...] = ()
             for item in nothing:
                 yield item

@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from sdxl_gateway.admission.prompts.lora_tags import cut_prompt_tags
 from sdxl_gateway.catalog.model_grammar import (
     MAX_NAME_CHARS,
-    Part,
     checked_weight,
-    lora_not_found,
     not_found,
     split_model,
     split_part,
 )
-from sdxl_gateway.core.errors import InvalidRequest, ModelNotFound
+from sdxl_gateway.core.ask import LoraRef
+from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.text import shown
 
 T = TypeVar("T")
@@ -39,32 +38,32 @@ def read_or_refused(read: Callable[[str], T], text: str) -> tuple[T | None, Inva
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("ink", Part("ink")),
-        (" ink : 0.5 ", Part("ink", 0.5)),
-        ("ink:.5", Part("ink", 0.5)),
-        ("ink:-4", Part("ink", -4.0)),
-        ("ink:+1.", Part("ink", 1.0)),
-        ("styles/ink:1", Part("styles/ink", 1.0)),
-        ("a:b:0.5", Part("a:b", 0.5)),
-        ("ink:strong", Part("ink:strong")),
-        ("ink:1e2", Part("ink:1e2")),
-        ("ink:nan", Part("ink:nan")),
-        (":0.5", Part(":0.5")),
+        ("ink", LoraRef("ink")),
+        (" ink : 0.5 ", LoraRef("ink", 0.5)),
+        ("ink:.5", LoraRef("ink", 0.5)),
+        ("ink:-4", LoraRef("ink", -4.0)),
+        ("ink:+1.", LoraRef("ink", 1.0)),
+        ("styles/ink:1", LoraRef("styles/ink", 1.0)),
+        ("a:b:0.5", LoraRef("a:b", 0.5)),
+        ("ink:strong", LoraRef("ink:strong")),
+        ("ink:1e2", LoraRef("ink:1e2")),
+        ("ink:nan", LoraRef("ink:nan")),
+        (":0.5", LoraRef(":0.5")),
     ],
 )
-def test_a_part(text: str, part: Part) -> None:
+def test_a_part(text: str, part: LoraRef) -> None:
     assert split_part(text, param="model") == part
 
 
 def test_a_model_name_falls_into_parts() -> None:
-    assert split_model("sdxl+ watercolor:0.8 +ink") == (Part("sdxl"), Part("watercolor", 0.8), Part("ink"))
+    assert split_model("sdxl+ watercolor:0.8 +ink") == (LoraRef("sdxl"), LoraRef("watercolor", 0.8), LoraRef("ink"))
 
 
 @given(st.lists(st.tuples(words, weights), min_size=1, max_size=5))
 def test_what_is_joined_falls_apart_again(parts: list[tuple[str, float]]) -> None:
     name = "+".join(f"{word}:{weight:g}" for word, weight in parts)
     if len(name) <= MAX_NAME_CHARS:
-        assert split_model(name) == tuple(Part(word, weight) for word, weight in parts)
+        assert split_model(name) == tuple(LoraRef(word, weight) for word, weight in parts)
 
 
 @given(st.text(max_size=600))
@@ -86,22 +85,22 @@ def test_weights_beyond_the_limit(weight: float) -> None:
     [
         ("a cat", "a cat", ()),
         ("a  cat", "a  cat", ()),
-        ("a <lora:ink> cat", "a cat", (Part("ink"),)),
-        ("a cat, <lora:ink:0.8>", "a cat", (Part("ink", 0.8),)),
-        ("<lora: styles/ink : 0.8 >x", "x", (Part("styles/ink", 0.8),)),
-        ("x<lora:ink:0.3:0.6>", "x", (Part("ink", 0.6, 0.3),)),
-        ("x<lora:ink:0.3:0.3>", "x", (Part("ink", 0.3),)),
-        ("x<lora:ink:te=0.3>", "x", (Part("ink", 0.3),)),
-        ("x<lora:ink:unet=0.6>", "x", (Part("ink", 0.6, 1.0),)),
-        ("x<lora:ink:0.5:unet=0.6>", "x", (Part("ink", 0.6, 0.5),)),
-        ("x<lora:ink:>", "x", (Part("ink"),)),
-        ("x<lora:ink:1:dyn=64>", "x", (Part("ink", 1.0),)),
-        ("x<LyCO:ink:1>", "x", (Part("ink", 1.0),)),
+        ("a <lora:ink> cat", "a cat", (LoraRef("ink"),)),
+        ("a cat, <lora:ink:0.8>", "a cat", (LoraRef("ink", 0.8),)),
+        ("<lora: styles/ink : 0.8 >x", "x", (LoraRef("styles/ink", 0.8),)),
+        ("x<lora:ink:0.3:0.6>", "x", (LoraRef("ink", 0.6, 0.3),)),
+        ("x<lora:ink:0.3:0.3>", "x", (LoraRef("ink", 0.3),)),
+        ("x<lora:ink:te=0.3>", "x", (LoraRef("ink", 0.3),)),
+        ("x<lora:ink:unet=0.6>", "x", (LoraRef("ink", 0.6, 1.0),)),
+        ("x<lora:ink:0.5:unet=0.6>", "x", (LoraRef("ink", 0.6, 0.5),)),
+        ("x<lora:ink:>", "x", (LoraRef("ink"),)),
+        ("x<lora:ink:1:dyn=64>", "x", (LoraRef("ink", 1.0),)),
+        ("x<LyCO:ink:1>", "x", (LoraRef("ink", 1.0),)),
         ("x <lora:> <lora> <loral:ink:1>", "x <lora:> <lora> <loral:ink:1>", ()),
-        ("<lora:a:1><lora:b:-1>", "", (Part("a", 1.0), Part("b", -1.0))),
+        ("<lora:a:1><lora:b:-1>", "", (LoraRef("a", 1.0), LoraRef("b", -1.0))),
     ],
 )
-def test_tags(prompt: str, left: str, parts: tuple[Part, ...]) -> None:
+def test_tags(prompt: str, left: str, parts: tuple[LoraRef, ...]) -> None:
     assert cut_prompt_tags(prompt) == (left, parts)
 
 
@@ -131,10 +130,8 @@ def test_whole_libraries_are_not_compared() -> None:
 
 
 def test_a_model_in_a_loras_name_stays() -> None:
-    error = lora_not_found(not_found("The model x", []), param="name")
-    assert (error.message, error.param) == ("The LoRA 'The model x' does not exist.", "name")
-    several = ModelNotFound("The LoRA 'x' could be 'a/x' or 'b/x'.")
-    assert lora_not_found(several, param="name").message == several.message
+    error = not_found("The model x", [], kind="LoRA")
+    assert error.message == "The LoRA 'The model x' does not exist."
 
 
 @given(st.text(st.characters(), max_size=300))

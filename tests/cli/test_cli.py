@@ -24,6 +24,7 @@ from sdxl_gateway.config import Checkpoint, HouseStyle, Loras, Server, Settings
 from sdxl_gateway.core.ask import Ask, Operation
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import GatewayError, InvalidRequest
+from sdxl_gateway.core.picture import Size
 from sdxl_gateway.gateway.paint import Accepted, Done, Item, Presented, Stepped
 
 HEAVY = ("torch", "diffusers", "transformers", "peft", "starlette", "uvicorn", "pydantic_settings", "huggingface_hub")
@@ -239,7 +240,7 @@ class FakeGateway:
         self._error = error
 
     async def paint(self, ask: Ask, caller: Caller) -> AsyncIterator[Item]:
-        yield Accepted("job-1", "256x256", "medium", "opaque", "png", False, True)
+        yield Accepted("job-1", Size(256, 256), "medium", "png")
         if self._error is not None:
             raise self._error
         for step in (1, 2, 3):

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sdxl_gateway.core.picture import Picture
+from sdxl_gateway.core.picture import KeptRegion, Picture, Size
 from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe, Task
 from sdxl_gateway.pictures.encode import EXIF_IFD, USER_COMMENT, encode
-from sdxl_gateway.pictures.finish import KeptRegion, finish
+from sdxl_gateway.pictures.finish import finish
 from sdxl_gateway.pictures.infotext import infotext
+from sdxl_gateway.pictures.pixels import from_image, to_image
 
 
 def noise(width: int, height: int, seed: int = 0) -> Picture:
@@ -30,22 +31,22 @@ def pixels(picture: Picture) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 
 def test_png_gives_the_same_pixels_back() -> None:
     picture = noise(40, 24)
-    image = Image.open(io.BytesIO(encode(picture, "png")), formats=["PNG"])
+    image = Image.open(io.BytesIO(encode(to_image(picture), "png")), formats=["PNG"])
     assert (image.mode, image.size, image.tobytes()) == ("RGB", (40, 24), picture.pixels)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("jpeg", "JPEG"), ("webp", "WEBP")])
 def test_compression_makes_smaller_files(name: str, kind: str) -> None:
     picture = noise(64, 64)
-    sizes = [len(encode(picture, name, compression=level)) for level in (0, 50, 100)]
+    sizes = [len(encode(to_image(picture), name, compression=level)) for level in (0, 50, 100)]
     assert sizes == sorted(sizes)
     assert sizes[0] < sizes[2] / 2
-    assert Image.open(io.BytesIO(encode(picture, name)), formats=[kind]).size == (64, 64)
+    assert Image.open(io.BytesIO(encode(to_image(picture), name)), formats=[kind]).size == (64, 64)
 
 
 def test_an_unknown_format_is_an_error() -> None:
     with pytest.raises(ValueError, match="gif"):
-        encode(noise(8, 8), "gif")
+        encode(to_image(noise(8, 8)), "gif")
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -85,25 +86,25 @@ def test_an_edit_tells_its_strength() -> None:
 
 def test_the_recipe_travels_inside_the_picture() -> None:
     text = infotext(recipe(), seed=8, version="1.0")
-    png = Image.open(io.BytesIO(encode(noise(16, 16), "png", recipe_text=text)))
+    png = Image.open(io.BytesIO(encode(to_image(noise(16, 16)), "png", recipe_text=text)))
     assert png.info["parameters"] == text
     for name in ("jpeg", "webp"):
-        image = Image.open(io.BytesIO(encode(noise(16, 16), name, recipe_text=text)))
+        image = Image.open(io.BytesIO(encode(to_image(noise(16, 16)), name, recipe_text=text)))
         comment = image.getexif().get_ifd(EXIF_IFD)[USER_COMMENT]
         assert comment.removeprefix(b"UNICODE\0").decode("utf-16-be") == text
-    assert "parameters" not in Image.open(io.BytesIO(encode(noise(16, 16), "png"))).info
+    assert "parameters" not in Image.open(io.BytesIO(encode(to_image(noise(16, 16)), "png"))).info
 
 
 def test_a_picture_of_the_asked_size_is_untouched() -> None:
     picture = noise(32, 16)
-    assert finish(picture, width=32, height=16) == picture
+    assert from_image(finish(picture, Size(32, 16))) == picture
 
 
 def test_a_smaller_picture_is_enlarged_smoothly() -> None:
     flat = Picture(8, 8, "RGB", bytes([10, 200, 30]) * 64)
-    large = finish(flat, width=24, height=16)
+    large = finish(flat, Size(24, 16))
     assert (large.width, large.height) == (24, 16)
-    assert large.pixels == bytes([10, 200, 30]) * (24 * 16)
+    assert large.tobytes() == bytes([10, 200, 30]) * (24 * 16)
 
 
 @given(st.integers(0, 2**32 - 1), st.booleans())
@@ -113,13 +114,13 @@ def test_the_kept_region_is_the_upload_bit_for_bit(seed: int, enlarged: bool) ->
     side = original.width
     levels = np.random.default_rng(seed).choice(np.array([0, 128, 255], np.uint8), (side, side))
     mask = Picture(side, side, "L", levels.tobytes())
-    bare = finish(painted, width=side, height=side)
-    result = finish(painted, width=side, height=side, keep=KeptRegion(original, mask))
-    assert np.array_equal(pixels(result)[levels == 0], pixels(original)[levels == 0])
-    assert np.array_equal(pixels(result)[levels == 255], pixels(bare)[levels == 255])
+    bare = finish(painted, Size(side, side))
+    result = finish(painted, Size(side, side), KeptRegion(original, mask))
+    assert np.array_equal(np.asarray(result)[levels == 0], pixels(original)[levels == 0])
+    assert np.array_equal(np.asarray(result)[levels == 255], np.asarray(bare)[levels == 255])
 
 
 def test_a_kept_region_of_another_size_is_an_error() -> None:
     keep = KeptRegion(noise(8, 8), Picture(8, 8, "L", bytes(64)))
     with pytest.raises(ValueError, match="another size"):
-        finish(noise(16, 16), width=16, height=16, keep=keep)
+        finish(noise(16, 16), Size(16, 16), keep)

@@ -18,7 +18,7 @@ from sdxl_gateway.config import Delivery, Loras, Settings
 from sdxl_gateway.core.ask import Ask, Operation, Upload
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.events import Measurement
-from sdxl_gateway.core.picture import Picture
+from sdxl_gateway.core.picture import Picture, Size
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.paint import Gateway, Item
 from sdxl_gateway.storage.images import ImageStore
@@ -30,7 +30,7 @@ from tests.jobs.local import LocalBackend
 
 REPOSITORY = Path(__file__).parents[2]
 PAINTED = (200, 30, 60)
-CALLER = Caller(tenant="me", base_url="http://here:8000")
+CALLER = Caller(tenant="me")
 
 
 class ColourEngine(FakeEngine):
@@ -52,8 +52,9 @@ class Shop:
     images: ImageStore
 
     async def paint(self, prompt: str = "a cat", **fields: Any) -> list[Item]:
-        """Everything one request gives; the job takes 3 steps unless it says otherwise."""
-        async with asyncio.timeout(20), aclosing(self.gateway.paint(ask(prompt, **fields), CALLER)) as items:
+        """Everything one request gives; the job takes 3 steps and its pictures are kept unless it says otherwise."""
+        keep = fields.pop("keep", True)
+        async with asyncio.timeout(20), aclosing(self.gateway.paint(ask(prompt, **fields), CALLER, keep=keep)) as items:
             return [item async for item in items]
 
     def count(self, name: str, **labels: str) -> float:
@@ -61,6 +62,8 @@ class Shop:
 
 
 def ask(prompt: str = "a cat", **fields: Any) -> Ask:
+    if "size" in fields:
+        fields["size"] = Size.of(fields["size"])
     return Ask(fields.pop("operation", Operation.GENERATE), prompt, **{"steps": 3, **fields})
 
 

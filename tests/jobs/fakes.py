@@ -25,9 +25,7 @@ class Lost(Exception):
     fatal = True
 
 
-def recipe(
-    prompt: str = "", *, blend: str = "", steps: int = 3, count: int = 1, partial_images: int = 0, guided: bool = True
-) -> Recipe:
+def recipe(prompt: str = "", *, blend: str = "", steps: int = 3, count: int = 1, guided: bool = True) -> Recipe:
     parts = [BlendPart(blend, 1.0, 1.0)] if blend else []
     return Recipe(
         task=Task.TEXT_TO_IMAGE,
@@ -45,7 +43,6 @@ def recipe(
         sampler="euler",
         seed=7,
         count=count,
-        partial_images=partial_images,
     )
 
 
@@ -63,7 +60,8 @@ def job(
 ) -> Job:
     return Job(
         id=f"job-{next(_numbers)}",
-        recipe=recipe(prompt, blend=blend, steps=steps, count=count, partial_images=partial_images),
+        recipe=recipe(prompt, blend=blend, steps=steps, count=count),
+        partial_images=partial_images,
         tenant=tenant,
         priority=priority,
         arrived=time.monotonic() if arrived is None else arrived,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import fsum
 
-from sdxl_gateway.admission.model_names import Named
 from sdxl_gateway.catalog.lora_folder.catalog import CheckedLora
 from sdxl_gateway.catalog.lora_folder.sidecar import Defaults
-from sdxl_gateway.catalog.model_grammar import WEIGHT_LIMIT, Part, checked_weight
+from sdxl_gateway.catalog.model_grammar import checked_weight
 from sdxl_gateway.config import HouseStyle
-from sdxl_gateway.core.ask import LoraAsk
+from sdxl_gateway.core.ask import LoraRef
 from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.core.limits import LORA_WEIGHT
 from sdxl_gateway.core.recipe import Blend, BlendPart
 from sdxl_gateway.core.text import shown
 
@@ -19,33 +19,28 @@ WEIGHT_DECIMALS = 6
 """Finer weights are one weight: 0.1 + 0.2 is 0.3."""
 
 
-def asked_loras(loras: Sequence[LoraAsk]) -> tuple[Named, ...]:
-    """The request's `loras`, each under the field an error names."""
-    return tuple(Named(Part(lora.name, lora.weight, lora.text_encoder_weight), lora.param) for lora in loras)
-
-
-def check_count(parts: Sequence[Named], limit: int) -> None:
+def check_count(parts: Sequence[LoraRef], limit: int) -> None:
     """Raises InvalidRequest when more LoRAs were asked for than go into one picture."""
     if len(parts) > limit:
         raise InvalidRequest(f"At most {limit} LoRAs go into one picture; {len(parts)} were asked for.", param="loras")
 
 
-def blend_of(parts: Sequence[Named], adapters: Sequence[CheckedLora]) -> Blend:
+def blend_of(parts: Sequence[LoraRef], adapters: Sequence[CheckedLora]) -> Blend:
     """The blend, the same in whatever order it was written. Raises InvalidRequest for a weight beyond the limit."""
-    by_digest: dict[str, list[tuple[Named, BlendPart]]] = {}
-    for named, adapter in zip(parts, adapters, strict=True):
-        by_digest.setdefault(adapter.digest, []).append((named, _part(named, adapter)))
+    by_digest: dict[str, list[tuple[LoraRef, BlendPart]]] = {}
+    for lora, adapter in zip(parts, adapters, strict=True):
+        by_digest.setdefault(adapter.digest, []).append((lora, _part(lora, adapter)))
     return Blend.of([_sum(same) for same in by_digest.values()])
 
 
-def _part(named: Named, adapter: CheckedLora) -> BlendPart:
+def _part(asked: LoraRef, adapter: CheckedLora) -> BlendPart:
     """The caller's weights, else the LoRA's own; the encoders follow the UNet unless somebody said otherwise."""
-    recommended, asked = adapter.entry.defaults, named.part
+    recommended = adapter.entry.defaults
     weight = _first(asked.weight, recommended.weight, 1.0)
     own = recommended.text_encoder_weight if asked.weight is None else None
     text = _first(asked.text_encoder_weight, own, weight)
-    checked_weight(weight, param=named.param)
-    checked_weight(text, param=named.param)
+    checked_weight(weight, param=asked.param)
+    checked_weight(text, param=asked.param)
     return BlendPart(adapter.digest, weight, text, adapter.entry.name)
 
 
@@ -55,14 +50,14 @@ def _first(said: float | None, own: float | None, otherwise: float) -> float:
     return own if own is not None else otherwise
 
 
-def _sum(same: Sequence[tuple[Named, BlendPart]]) -> BlendPart:
+def _sum(same: Sequence[tuple[LoraRef, BlendPart]]) -> BlendPart:
     """One part for all that name one file; weights are added exactly, so that the order does not show."""
     weight = round(fsum(part.weight for _, part in same), WEIGHT_DECIMALS)
     text = round(fsum(part.text_encoder_weight for _, part in same), WEIGHT_DECIMALS)
     name = min(part.name for _, part in same)
-    if max(abs(weight), abs(text)) > WEIGHT_LIMIT:
+    if max(abs(weight), abs(text)) > LORA_WEIGHT:
         raise InvalidRequest(
-            f"The weights given to the LoRA {shown(name)} add up to more than {WEIGHT_LIMIT:g}.",
+            f"The weights given to the LoRA {shown(name)} add up to more than {LORA_WEIGHT:g}.",
             param=same[-1][0].param,
         )
     return BlendPart(same[0][1].digest, weight, text, name)

@@ -9,8 +9,9 @@ from typing import TypeVar
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
-from sdxl_gateway.catalog.model_grammar import UNKNOWN, Part, lora_not_found, not_found, split_model
+from sdxl_gateway.catalog.model_grammar import not_found, split_model
 from sdxl_gateway.config import HouseStyle, Settings
+from sdxl_gateway.core.ask import LoraRef
 from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound
 from sdxl_gateway.core.text import shown
 
@@ -21,28 +22,20 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """A LoRA to put on, and the request field that asked for it."""
-
-    part: Part
-    param: str = "model"
-
-
-@dataclass(frozen=True, slots=True)
 class ResolvedModel:
     """What a model name stands for."""
 
     checkpoint: CheckpointEntry
-    parts: tuple[Named, ...]
+    loras: tuple[LoraRef, ...]
     style: HouseStyle = NO_STYLE
 
 
 @dataclass(frozen=True, slots=True)
 class _Meaning:
-    """As Chosen, but LoRAs alone have no checkpoint yet."""
+    """As ResolvedModel, but LoRAs alone have no checkpoint yet."""
 
     checkpoint: CheckpointEntry | None = None
-    parts: tuple[Named, ...] = ()
+    parts: tuple[LoraRef, ...] = ()
     style: HouseStyle = NO_STYLE
 
 
@@ -79,7 +72,7 @@ class ModelResolver:
         if style is None:
             return None
         base = _Meaning() if style.checkpoint is None else self._meaning(style.checkpoint, hops + 1)
-        parts = (Named(Part(lora.name, lora.weight, lora.text_encoder_weight)) for lora in style.loras)
+        parts = (LoraRef(lora.name, lora.weight, lora.text_encoder_weight, "model") for lora in style.loras)
         return replace(base, parts=(*base.parts, *parts), style=style)
 
     def _checkpoint(self, name: str, _: int) -> _Meaning | None:
@@ -97,21 +90,21 @@ class ModelResolver:
         first, *others = split_model(name)
         if first.weight is None and others:
             base = self._meaning(first.name, hops + 1)
-            return replace(base, parts=(*base.parts, *map(Named, others)))
-        return _Meaning(parts=tuple(map(Named, (first, *others))))
+            return replace(base, parts=(*base.parts, *others))
+        return _Meaning(parts=(first, *others))
 
     def _check_known(self, meaning: _Meaning) -> None:
         """The first piece of a name without a base may have been meant as one; all others can only be LoRAs."""
-        for place, named in enumerate(meaning.parts):
+        for place, lora in enumerate(meaning.parts):
             try:
-                self._adapters.find(named.part.name)
+                self._adapters.find(lora.name)
             except AdapterRefused:
                 continue  # it is there but broken: whoever admits it says why
             except ModelNotFound as unknown:
                 led = place > 0 or meaning.checkpoint is not None or meaning.style is not NO_STYLE
-                if not led and unknown.message.startswith(UNKNOWN):
-                    raise not_found(named.part.name, self.names()) from unknown
-                raise lora_not_found(unknown, param="model") from unknown
+                if not led and not unknown.ambiguous:
+                    raise not_found(lora.name, self.names()) from unknown
+                raise
 
     def names(self) -> list[str]:
         """Everything that can be asked for by one word, aliases left out."""

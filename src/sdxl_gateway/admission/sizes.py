@@ -7,10 +7,8 @@ from math import sqrt
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.core.errors import InvalidImage, InvalidRequest
-
-UNIT = 8
-SHORTEST_SIDE = 64
-MAX_ASPECT = 4
+from sdxl_gateway.core.limits import ASPECT, SHORTEST_SIDE, SIDE_UNIT
+from sdxl_gateway.core.picture import Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,44 +21,45 @@ class Sizes:
     paint_height: int
 
 
-def asked_size(text: str, max_pixels: int) -> tuple[int, int]:
-    """`WxH` as numbers. Raises InvalidRequest above `max_pixels`; the form itself was checked when it was read."""
-    width, height = (int(side) for side in text.split("x"))
-    if width * height > max_pixels:
+def check_area(size: Size, max_pixels: int) -> Size:
+    """`size` itself. Raises InvalidRequest above `max_pixels`; its sides were checked when it was read."""
+    area = size.width * size.height
+    if area > max_pixels:
         raise InvalidRequest(
-            f"Invalid size '{text}': {width * height} pixels are above this server's limit of {max_pixels}.",
-            param="size",
+            f"Invalid size '{size}': {area} pixels are above this server's limit of {max_pixels}.", param="size"
         )
-    return width, height
+    return size
 
 
-def own_size(width: int, height: int, max_pixels: int, *, field: str) -> tuple[int, int]:
+def own_size(size: Size, max_pixels: int, *, field: str) -> Size:
     """The size of an upload, or the largest of its aspect that `max_pixels` allows.
 
     Raises InvalidImage naming `field` for a shape that no model paints.
     """
-    if max(width, height) > MAX_ASPECT * min(width, height):
+    width, height = size
+    if max(size) > ASPECT * min(size):
         raise InvalidImage(
-            f"Invalid image for '{field}': one side is more than {MAX_ASPECT} times the other; 'size' can cut it.",
+            f"Invalid image for '{field}': one side is more than {ASPECT} times the other; 'size' can cut it.",
             param=field,
         )
     if width * height <= max_pixels:
-        return width, height
+        return size
     scale = sqrt(max_pixels / (width * height))
-    return int(width * scale), int(height * scale)
+    return Size(int(width * scale), int(height * scale))
 
 
-def native_size(checkpoint: CheckpointEntry, max_pixels: int) -> tuple[int, int]:
+def native_size(checkpoint: CheckpointEntry, max_pixels: int) -> Size:
     """The square a checkpoint was trained on, or the largest that `max_pixels` allows."""
-    side = int(sqrt(min(checkpoint.native_area, max_pixels))) // UNIT * UNIT
-    return side, side
+    side = int(sqrt(min(checkpoint.native_area, max_pixels))) // SIDE_UNIT * SIDE_UNIT
+    return Size(side, side)
 
 
-def paint_size(width: int, height: int, checkpoint: CheckpointEntry) -> Sizes:
+def paint_size(size: Size, checkpoint: CheckpointEntry) -> Sizes:
     """Painted as asked up to the checkpoint's pixel budget, above it at its training area in the asked aspect.
 
     Tiny pictures are painted larger, so that no side falls below 64.
     """
+    width, height = size
     above = width * height > checkpoint.native_pixels
     scale = sqrt(checkpoint.native_area / (width * height)) if above else 1.0
     scale = max(scale, SHORTEST_SIDE / min(width, height))
@@ -69,7 +68,11 @@ def paint_size(width: int, height: int, checkpoint: CheckpointEntry) -> Sizes:
 
 def _in_units(width: float, height: float, budget: int) -> tuple[int, int]:
     """The nearest multiples of 8, or the ones below where the nearest would exceed the budget."""
-    near = round(width / UNIT) * UNIT, round(height / UNIT) * UNIT
+    near = round(width / SIDE_UNIT) * SIDE_UNIT, round(height / SIDE_UNIT) * SIDE_UNIT
     if near[0] * near[1] <= budget:
         return near
-    return max(int(width) // UNIT * UNIT, SHORTEST_SIDE), max(int(height) // UNIT * UNIT, SHORTEST_SIDE)
+    return _unit_below(width), _unit_below(height)
+
+
+def _unit_below(side: float) -> int:
+    return max(int(side) // SIDE_UNIT * SIDE_UNIT, SHORTEST_SIDE)

@@ -10,30 +10,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
 
+from sdxl_gateway.core.ask import LoraRef
 from sdxl_gateway.core.errors import InvalidRequest, ModelNotFound
+from sdxl_gateway.core.limits import LORA_WEIGHT
 from sdxl_gateway.core.text import shown
 
-WEIGHT_LIMIT = 4.0
 MAX_NAME_CHARS = 512
 MAX_NAMES_COMPARED = 1000
-UNKNOWN = "The model "
 WEIGHT = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A LoRA as named by the caller; None where no weight was given."""
-
-    name: str
-    weight: float | None = None
-    text_encoder_weight: float | None = None
-
-
-def split_model(name: str) -> tuple[Part, ...]:
+def split_model(name: str) -> tuple[LoraRef, ...]:
     """The `+`-separated parts of a model name, in order; the first may be a checkpoint. Raises InvalidRequest."""
     if len(name) > MAX_NAME_CHARS:
         raise InvalidRequest(f"A model name has at most {MAX_NAME_CHARS} characters.", param="model")
@@ -43,29 +33,23 @@ def split_model(name: str) -> tuple[Part, ...]:
     return tuple(split_part(piece, param="model") for piece in pieces)
 
 
-def split_part(text: str, *, param: str) -> Part:
+def split_part(text: str, *, param: str) -> LoraRef:
     """`name` or `name:weight`. A colon not followed by a number belongs to the name. Raises InvalidRequest."""
     head, colon, tail = text.rpartition(":")
     if not colon or not head.strip() or not WEIGHT.fullmatch(tail.strip()):
-        return Part(text.strip())
-    return Part(head.strip(), checked_weight(float(tail), param=param))
+        return LoraRef(text.strip(), param=param)
+    return LoraRef(head.strip(), checked_weight(float(tail), param=param), param=param)
 
 
 def checked_weight(weight: float, *, param: str) -> float:
     """`weight` itself if it lies within the limit. Raises InvalidRequest naming `param`."""
-    if not -WEIGHT_LIMIT <= weight <= WEIGHT_LIMIT:
-        raise InvalidRequest(f"A LoRA weight lies between -{WEIGHT_LIMIT:g} and {WEIGHT_LIMIT:g}.", param=param)
+    if not -LORA_WEIGHT <= weight <= LORA_WEIGHT:
+        raise InvalidRequest(f"A LoRA weight lies between -{LORA_WEIGHT:g} and {LORA_WEIGHT:g}.", param=param)
     return weight
 
 
-def not_found(name: str, known: Iterable[str], *, param: str = "model") -> ModelNotFound:
+def not_found(name: str, known: Iterable[str], *, kind: str = "model") -> ModelNotFound:
     """The error for an unknown name, with the nearest known one (of the first thousand: each costs a comparison)."""
     near = get_close_matches(name, list(islice(known, MAX_NAMES_COMPARED)), n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return ModelNotFound(f"{UNKNOWN}{shown(name)} does not exist.{hint}", param=param)
-
-
-def lora_not_found(error: ModelNotFound, *, param: str) -> ModelNotFound:
-    """The same error where only a LoRA could have been meant."""
-    said = error.message
-    return ModelNotFound("The LoRA " + said.removeprefix(UNKNOWN).removeprefix("The LoRA "), param=param)
+    return ModelNotFound(f"The {kind} {shown(name)} does not exist.{hint}")

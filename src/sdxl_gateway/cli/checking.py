@@ -112,8 +112,8 @@ def _look_at_names(settings: Settings, found: Found, checkpoints: list[Checkpoin
     named |= {f"aliases.{glob}": target for glob, target in settings.aliases.items() if target != DEFAULT}
     for key, name in named.items():
         try:
-            for lora in names.choose(name).parts:
-                adapters.find(lora.part.name)
+            for lora in names.choose(name).loras:
+                adapters.find(lora.name)
         except Refusal as refusal:
             found.problems.append(f"{key}: {refusal.message}")
 

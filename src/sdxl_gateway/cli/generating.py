@@ -71,7 +71,7 @@ def ask_for(wish: Wish, output: Path, settings: Settings) -> Ask:
         "response_format": "b64_json",
         "output_format": FORMATS[output.suffix.lower()],
     }
-    return read_ask(Operation.GENERATE, body, Rules(settings.limits))
+    return read_ask(Operation.GENERATE, body, Rules(settings.limits)).ask
 
 
 async def _paint(settings: Settings, ask: Ask, console: Console) -> bytes:

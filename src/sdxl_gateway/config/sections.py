@@ -8,6 +8,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from sdxl_gateway.core.limits import GUIDANCE_SCALE, LONGEST_SIDE, LORA_WEIGHT, SHORTEST_SIDE, SIDE_UNIT, STEPS
+from sdxl_gateway.core.picture import Size as PixelSize
+from sdxl_gateway.core.samplers import SAMPLERS
+
 DEMO_MODEL = Path(__file__).parent.parent / "demo_model"
 ENVIRONMENT_PREFIX = "SDXL_GATEWAY__"
 
@@ -20,9 +24,15 @@ def _split_at_commas(value: object) -> object:
 
 
 def _paintable(size: str) -> str:
-    if any(int(side) % 8 or not 64 <= int(side) <= 4096 for side in size.split("x")):
-        raise ValueError("both sides are to be divisible by 8, from 64 to 4096")
+    if any(side % SIDE_UNIT or not SHORTEST_SIDE <= side <= LONGEST_SIDE for side in PixelSize.of(size)):
+        raise ValueError(f"both sides are to be divisible by {SIDE_UNIT}, from {SHORTEST_SIDE} to {LONGEST_SIDE}")
     return size
+
+
+def _served(sampler: str) -> str:
+    if sampler not in SAMPLERS:
+        raise ValueError(f"should be one of {', '.join(map(repr, SAMPLERS))}")
+    return sampler
 
 
 Bytes = Annotated[int, Field(ge=0)]
@@ -35,8 +45,11 @@ Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$
 BaseUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$")]
 Size = Annotated[str, StringConstraints(pattern=r"^(auto|\d{2,4}x\d{2,4})$")]
 PaintSize = Annotated[str, StringConstraints(pattern=r"^\d{2,4}x\d{2,4}$"), AfterValidator(_paintable)]
+SamplerName = Annotated[str, AfterValidator(_served)]
+Steps = Annotated[int, Field(ge=1, le=STEPS)]
+GuidanceScale = Annotated[float, Field(ge=0, le=GUIDANCE_SCALE)]
+Weight = Annotated[float, Field(ge=-LORA_WEIGHT, le=LORA_WEIGHT)]
 PaintSizes = Annotated[tuple[PaintSize, ...], BeforeValidator(_split_at_commas)]
-SamplerName = Literal["euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "unipc", "lcm"]
 
 
 class Section(BaseModel):
@@ -82,16 +95,16 @@ class Memory(Section):
 class Checkpoint(Section):
     path: str
     native_pixels: Annotated[int, Field(ge=64 * 64)] | None = None
-    steps: Annotated[int, Field(ge=1, le=150)] | None = None
-    guidance_scale: Annotated[float, Field(ge=0, le=50)] | None = None
+    steps: Steps | None = None
+    guidance_scale: GuidanceScale | None = None
     sampler: SamplerName | None = None
     vae: str | None = None
 
 
 class LoraWeight(Section):
     name: str
-    weight: Annotated[float, Field(ge=-4, le=4)] | None = None
-    text_encoder_weight: Annotated[float, Field(ge=-4, le=4)] | None = None
+    weight: Weight | None = None
+    text_encoder_weight: Weight | None = None
 
 
 class HouseStyle(Section):
@@ -99,8 +112,8 @@ class HouseStyle(Section):
 
     checkpoint: str | None = None
     loras: tuple[LoraWeight, ...] = ()
-    steps: Annotated[int, Field(ge=1, le=150)] | None = None
-    guidance_scale: Annotated[float, Field(ge=0, le=50)] | None = None
+    steps: Steps | None = None
+    guidance_scale: GuidanceScale | None = None
     sampler: SamplerName | None = None
     size: Size | None = None
     negative_prompt: str | None = None

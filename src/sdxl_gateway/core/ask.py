@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sdxl_gateway.core.picture import Size
+
 
 class Operation(StrEnum):
     GENERATE = "generate"
@@ -21,10 +23,10 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class LoraAsk:
-    """A LoRA of the request's `loras`; None means its own default weight, and the encoders follow `weight`.
+class LoraRef:
+    """A LoRA as it was named; None means its own default weight, and the encoders follow `weight`.
 
-    `param` is the entry an error names ("loras[1]"); "a+b" is one entry that asks for two.
+    `param` is the field an error names: "model", "prompt", or an entry of `loras` ("loras[1]").
     """
 
     name: str
@@ -41,9 +43,8 @@ class Ask:
     prompt: str = ""
     model: str | None = None
     n: int = 1
-    size: str | None = None
+    size: Size | None = None
     quality: str | None = None
-    background: str | None = None
     response_format: str | None = None
     output_format: str = "png"
     output_compression: int = 100
@@ -56,7 +57,6 @@ class Ask:
     guidance_scale: float | None = None
     sampler: str | None = None
     strength: float | None = None
-    loras: tuple[LoraAsk, ...] = ()
+    loras: tuple[LoraRef, ...] = ()
     images: tuple[Upload, ...] = ()
     mask: Upload | None = None
-    ignored: tuple[str, ...] = ()

@@ -7,11 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks; `tenant` groups keys for fairness, `admin` may change what the server holds.
-
-    `base_url` is where the caller reaches this server; addresses handed out begin with it.
-    """
+    """Who asks; `tenant` groups keys for fairness, `admin` may change what the server holds."""
 
     tenant: str = "anonymous"
     admin: bool = False
-    base_url: str = ""

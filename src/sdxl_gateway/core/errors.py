@@ -53,8 +53,16 @@ class InvalidImage(Refusal):
 
 
 class ModelNotFound(Refusal):
+    """`ambiguous` where the name fits several models rather than none."""
+
     code = "model_not_found"
     param = "model"
+
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None, ambiguous: bool = False
+    ) -> None:
+        super().__init__(message, param=param, code=code)
+        self.ambiguous = ambiguous
 
 
 class AdapterRefused(Refusal):

@@ -19,11 +19,15 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`arrived` and `deadline` are `time.monotonic()` seconds, which all processes of one machine share."""
+    """`partial_images` looks at each running picture are wanted.
+
+    `arrived` and `deadline` are `time.monotonic()` seconds, which all processes of one machine share.
+    """
 
     id: str
     recipe: Recipe
     inputs: Inputs = NO_INPUTS
+    partial_images: int = 0
     tenant: str = "anonymous"
     priority: Priority = Priority.NORMAL
     arrived: float = 0.0

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Mode = Literal["RGB", "L"]
 CHANNELS: dict[Mode, int] = {"RGB": 3, "L": 1}
+
+
+class Size(NamedTuple):
+    """Pixels."""
+
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, text: str) -> Size:
+        """What "1024x1536" says. Raises ValueError for anything that is no such text."""
+        width, height = text.split("x")
+        return cls(int(width), int(height))
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +37,18 @@ class Picture:
     def __post_init__(self) -> None:
         if len(self.pixels) != self.width * self.height * CHANNELS[self.mode]:
             raise ValueError(f"{len(self.pixels)} bytes for a {self.width}x{self.height} {self.mode} picture")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRegion:
+    """What an inpaint must not change: the upload as RGB and its mask as L, both at output size.
+
+    Mask 0 keeps the upload, 255 takes the painting. The upload stands as it is where its size is handed out, else
+    resized (Lanczos) and cut evenly where its aspect differs.
+    """
+
+    original: Picture
+    mask: Picture
 
 
 @dataclass(frozen=True, slots=True)

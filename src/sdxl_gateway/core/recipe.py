@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -21,7 +21,7 @@ class BlendPart:
     digest: str
     weight: float
     text_encoder_weight: float
-    name: str = ""
+    name: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,6 @@ class Recipe:
     seed: int
     count: int = 1
     strength: float = 1.0
-    partial_images: int = 0
 
     @property
     def guided(self) -> bool:

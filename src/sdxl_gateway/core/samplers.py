@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import re
 
-SAMPLERS = ("euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras", "ddim", "unipc", "lcm")
+SAMPLERS = {
+    "euler": "Euler",
+    "euler_a": "Euler a",
+    "dpmpp_2m": "DPM++ 2M",
+    "dpmpp_2m_karras": "DPM++ 2M Karras",
+    "ddim": "DDIM",
+    "unipc": "UniPC",
+    "lcm": "LCM",
+}
+"""The names samplers are served under, with the titles that image browsers know."""
 
 _SPELLINGS = {
     "euler": ("k_euler", "euler_discrete", "EulerDiscreteScheduler", "Euler normal", "Euler simple"),

@@ -11,7 +11,6 @@ from sdxl_gateway.admission.model_names import DEFAULT, ModelResolver
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.scan import LoraEntry
-from sdxl_gateway.catalog.model_grammar import lora_not_found
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound, Refusal
 from sdxl_gateway.core.events import Measurement, MemoryHeld
@@ -99,8 +98,8 @@ class ModelLibrary:
     def _ready(self, name: str) -> str:
         """Warm when all LoRAs that a model name brings along are; cold when one of them is not there."""
         try:
-            parts = self._names.choose(name).parts
-            entries = [self._adapters.find(named.part.name) for named in parts]
+            loras = self._names.choose(name).loras
+            entries = [self._adapters.find(lora.name) for lora in loras]
         except Refusal:
             return "cold"
         return "warm" if all(self._warmth(entry.name) == "warm" for entry in entries) else "cold"
@@ -111,9 +110,9 @@ class ModelLibrary:
             if card.id == name:
                 return card
         chosen = self._names.choose(name)
-        parts = [named.part.name for named in chosen.parts]
-        kind = "blend" if parts else "alias"
-        words = _words([chosen.checkpoint.name, *parts])
+        loras = [lora.name for lora in chosen.loras]
+        kind = "blend" if loras else "alias"
+        words = _words([chosen.checkpoint.name, *loras])
         return ModelCard(name, chosen.checkpoint.created, OWNER, kind, words, self._ready(name))
 
     def loras(self) -> list[dict[str, Any]]:
@@ -138,7 +137,7 @@ class ModelLibrary:
         try:
             return self._adapters.find(name)
         except ModelNotFound as error:
-            raise lora_not_found(error, param="name") from error
+            raise ModelNotFound(error.message, param="name") from error
 
     def _told(self, entry: LoraEntry) -> dict[str, Any]:
         """What the header and the side-car say; `digest` once the file was read for the first time."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.limits import RETRY_AFTER_SECONDS
 from sdxl_gateway.scheduling.costs import Average, Costs, step_work
 
 RETRY_MIN_SECONDS = 1.0
-RETRY_MAX_SECONDS = 120.0  # clients give up altogether when told to wait longer
 RESTART_GUESS_SECONDS = 10.0
 
 
@@ -38,4 +38,4 @@ class Estimate:
 
 def retry_after(seconds: float) -> float:
     """A whole number of seconds that clients accept."""
-    return float(math.ceil(min(max(seconds, RETRY_MIN_SECONDS), RETRY_MAX_SECONDS)))
+    return float(math.ceil(min(max(seconds, RETRY_MIN_SECONDS), RETRY_AFTER_SECONDS)))

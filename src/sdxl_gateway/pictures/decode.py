@@ -12,7 +12,6 @@ from PIL import Image, ImageOps
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Upload
 from sdxl_gateway.core.errors import GatewayError, InvalidImage
-from sdxl_gateway.core.picture import Mode, Picture
 from sdxl_gateway.core.recipe import Task
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -106,8 +105,3 @@ def cover(image: Image.Image, width: int, height: int, resample: Image.Resamplin
     if image.size == (width, height):
         return image
     return ImageOps.fit(image, (width, height), method=resample)
-
-
-def as_picture(image: Image.Image) -> Picture:
-    mode: Mode = "L" if image.mode == "L" else "RGB"
-    return Picture(image.width, image.height, mode, image.tobytes())

@@ -1,4 +1,4 @@
-"""Takes a picture, gives PNG, JPEG or WebP bytes, with the recipe written inside when asked."""
+"""Takes an image, gives PNG, JPEG or WebP bytes, with the recipe written inside when asked."""
 
 from __future__ import annotations
 
@@ -6,26 +6,18 @@ import io
 
 from PIL import Image, PngImagePlugin
 
-from sdxl_gateway.core.picture import Picture
-from sdxl_gateway.pictures.finish import to_image
-
 # Level 1 writes a 1024x1024 painting several times faster than Pillow's default 6 for a few per cent more bytes.
 PNG_LEVEL = 1
 USER_COMMENT = 0x9286
 EXIF_IFD = 0x8769
 
 
-def encode(picture: Picture, output_format: str, *, compression: int = 100, recipe_text: str | None = None) -> bytes:
+def encode(image: Image.Image, output_format: str, *, compression: int = 100, recipe_text: str | None = None) -> bytes:
     """The encoded bytes; `compression` (0..100) is the quality of JPEG and WebP. Raises ValueError for others."""
     writers = {"png": _png, "jpeg": _jpeg, "webp": _webp}
     if output_format not in writers:
         raise ValueError(f"no encoder for {output_format!r}")
-    return writers[output_format](to_image(picture), compression, recipe_text)
-
-
-def encode_preview(picture: Picture, output_format: str, *, compression: int = 100) -> bytes:
-    """A running picture's look; carries no recipe."""
-    return encode(picture, output_format, compression=compression)
+    return writers[output_format](image, compression, recipe_text)
 
 
 def _png(image: Image.Image, _: int, recipe_text: str | None) -> bytes:

@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from PIL import Image
 
-from sdxl_gateway.core.picture import Picture
+from sdxl_gateway.core.picture import KeptRegion, Picture, Size
+from sdxl_gateway.pictures.pixels import to_image
 
 
-@dataclass(frozen=True, slots=True)
-class KeptRegion:
-    """The upload as RGB and its mask as L, both at output size; mask 0 keeps the upload, 255 takes the painting."""
-
-    original: Picture
-    mask: Picture
-
-
-def finish(picture: Picture, *, width: int, height: int, keep: KeptRegion | None = None) -> Picture:
-    """The picture at `width` x `height`. Where `keep.mask` is 0 the result equals `keep.original` exactly.
+def finish(picture: Picture, size: Size, keep: KeptRegion | None = None) -> Image.Image:
+    """The picture at `size`. Where `keep.mask` is 0 the result equals `keep.original` exactly.
 
     Raises ValueError when the kept region is of another size.
     """
-    image = _enlarged(to_image(picture), width, height)
-    if keep is not None:
-        image = _with_kept(image, keep)
-    return from_image(image)
-
-
-def to_image(picture: Picture) -> Image.Image:
-    return Image.frombytes(picture.mode, (picture.width, picture.height), picture.pixels)
-
-
-def from_image(image: Image.Image) -> Picture:
-    if image.mode not in ("RGB", "L"):
-        image = image.convert("RGB")
-    return Picture(image.width, image.height, "L" if image.mode == "L" else "RGB", image.tobytes())
-
-
-def _enlarged(image: Image.Image, width: int, height: int) -> Image.Image:
-    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.LANCZOS)
+    image = to_image(picture)
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    return image if keep is None else _with_kept(image, keep)
 
 
 def _with_kept(image: Image.Image, keep: KeptRegion) -> Image.Image:

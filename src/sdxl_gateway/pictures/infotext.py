@@ -3,16 +3,7 @@
 from __future__ import annotations
 
 from sdxl_gateway.core.recipe import BlendPart, Recipe
-
-SAMPLER_TITLES = {
-    "euler": "Euler",
-    "euler_a": "Euler a",
-    "dpmpp_2m": "DPM++ 2M",
-    "dpmpp_2m_karras": "DPM++ 2M Karras",
-    "ddim": "DDIM",
-    "unipc": "UniPC",
-    "lcm": "LCM",
-}
+from sdxl_gateway.core.samplers import SAMPLERS
 
 
 def infotext(recipe: Recipe, *, seed: int, version: str) -> str:
@@ -34,7 +25,7 @@ def _tag(part: BlendPart) -> str:
 def _pairs(recipe: Recipe, seed: int, version: str) -> list[tuple[str, object]]:
     pairs: list[tuple[str, object]] = [
         ("Steps", recipe.steps),
-        ("Sampler", SAMPLER_TITLES.get(recipe.sampler, recipe.sampler)),
+        ("Sampler", SAMPLERS.get(recipe.sampler, recipe.sampler)),
         ("CFG scale", f"{recipe.guidance_scale:g}"),
         ("Seed", seed),
         ("Size", f"{recipe.width}x{recipe.height}"),

@@ -64,7 +64,7 @@ class ActiveJob(Generic[CanvasT]):
 
     def partial_due(self, canvas: Canvas) -> int | None:
         """The number of the preview that belongs after the step just taken; they are spread evenly."""
-        asked, total = self.job.recipe.partial_images, canvas.steps_total
+        asked, total = self.job.partial_images, canvas.steps_total
         due = sorted({round(total * (i + 1) / (asked + 1)) for i in range(asked)} - {0, total})
         return due.index(canvas.steps_done) if canvas.steps_done in due else None
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 
-from sdxl_gateway.catalog.model_grammar import WEIGHT, Part, checked_weight
+from sdxl_gateway.catalog.model_grammar import WEIGHT, checked_weight
+from sdxl_gateway.core.ask import LoraRef
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.text import shown
 
 _TAG = re.compile(r"<(?:lora|lyco):([^<>:]+)((?::[^<>:]*)*)>", re.IGNORECASE)
 
 
-def cut_prompt_tags(prompt: str) -> tuple[str, tuple[Part, ...]]:
+def cut_prompt_tags(prompt: str) -> tuple[str, tuple[LoraRef, ...]]:
     """A1111's `<lora:name:weight>` tags, cut out of the prompt.
 
     One number is the weight of everything; two are the text encoders' and the UNet's; `te=` and `unet=` name them,
@@ -23,12 +24,12 @@ def cut_prompt_tags(prompt: str) -> tuple[str, tuple[Part, ...]]:
     return re.sub(r"[ \t]{2,}", " ", _TAG.sub("", prompt)).strip(" ,\t"), parts
 
 
-def _tag_part(match: re.Match[str]) -> Part:
+def _tag_part(match: re.Match[str]) -> LoraRef:
     weights = _tag_weights(match)
     if "unet" not in weights:
-        return Part(match[1].strip(), weights.get("te"))
+        return LoraRef(match[1].strip(), weights.get("te"), param="prompt")
     unet, text = weights["unet"], weights.get("te", 1.0)
-    return Part(match[1].strip(), unet, text if text != unet else None)
+    return LoraRef(match[1].strip(), unet, text if text != unet else None, param="prompt")
 
 
 def _tag_weights(match: re.Match[str]) -> dict[str, float]:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from starlette.requests import Request
 
 from sdxl_gateway.api.asks.forms import Part, collect, parse_urlencoded, read_files, read_form
-from sdxl_gateway.api.asks.parse import Rules, read_ask
+from sdxl_gateway.api.asks.parse import ReadAsk, Rules, read_ask
 from sdxl_gateway.api.http.json_body import media_type, parse_object, unknown_media, whole_body
 from sdxl_gateway.api.http.multipart import parts
-from sdxl_gateway.core.ask import Ask, Operation
+from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import UnsupportedMedia
 
 # Below this a thread costs more than the parsing.
@@ -19,7 +19,7 @@ INLINE_BYTES = 64 * 1024
 JSON_TYPES = ("application/json", "text/plain", "")
 
 
-async def ask_of(request: Request, operation: Operation, rules: Rules) -> Ask:
+async def ask_of(request: Request, operation: Operation, rules: Rules) -> ReadAsk:
     """Read the body and take it apart. Raises GatewayErrors for whatever cannot be an Ask."""
     model = request.path_params.get("deployment")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
@@ -39,7 +39,7 @@ async def ask_of(request: Request, operation: Operation, rules: Rules) -> Ask:
     return await _in_thread(len(body), lambda: read_ask(operation, parse_object(body), rules, model=model))
 
 
-def _from_form(found: list[Part], operation: Operation, rules: Rules, model: str | None) -> Ask:
+def _from_form(found: list[Part], operation: Operation, rules: Rules, model: str | None) -> ReadAsk:
     form = read_form(found)
     if operation is Operation.GENERATE:
         return read_ask(operation, form.texts, rules, model=model)
@@ -52,5 +52,5 @@ def _max_part_bytes(rules: Rules) -> int:
     return rules.limits.max_image_bytes * 3 // 2 + 1024
 
 
-async def _in_thread(size: int, work: Callable[[], Ask]) -> Ask:
+async def _in_thread(size: int, work: Callable[[], ReadAsk]) -> ReadAsk:
     return work() if size < INLINE_BYTES else await asyncio.to_thread(work)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sdxl_gateway.admission.sizes import MAX_ASPECT, SHORTEST_SIDE, UNIT
-from sdxl_gateway.api.asks.sizes import MAX_SIDE
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation
+from sdxl_gateway.core.limits import ASPECT, GUIDANCE_SCALE, LONGEST_SIDE, LORA_WEIGHT, SHORTEST_SIDE, SIDE_UNIT
 
 PAINT = frozenset(Operation)
 PROMPTED = frozenset({Operation.GENERATE, Operation.EDIT})
@@ -19,7 +18,6 @@ GENERATE = frozenset({Operation.GENERATE})
 MAX_IMAGES = 16
 MAX_SEED = 2**53 - 1
 MAX_LORAS = 64
-WEIGHT_LIMIT = 4.0
 
 QUALITIES = {
     "auto": None,
@@ -93,8 +91,8 @@ def _openai_fields(limits: Limits) -> tuple[Field, ...]:
         Field(
             "size",
             Kind.TEXT,
-            f"`auto` or `WxH`: sides divisible by {UNIT}, {SHORTEST_SIDE} to {MAX_SIDE}, "
-            f"aspect at most {MAX_ASPECT}:1.",
+            f"`auto` or `WxH`: sides divisible by {SIDE_UNIT}, {SHORTEST_SIDE} to {LONGEST_SIDE}, "
+            f"aspect at most {ASPECT}:1.",
             max_chars=32,
         ),
         Field(
@@ -145,7 +143,7 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
             "Classifier-free guidance; 1 and below turns it off.",
             aliases=("cfg_scale", "cfg", "guidance"),
             low=0,
-            high=50,
+            high=GUIDANCE_SCALE,
             extension=True,
         ),
         Field(
@@ -178,8 +176,8 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
             "lora_scale",
             Kind.NUMBER,
             "The weight of the entries of `loras` that name none.",
-            low=-WEIGHT_LIMIT,
-            high=WEIGHT_LIMIT,
+            low=-LORA_WEIGHT,
+            high=LORA_WEIGHT,
             extension=True,
         ),
         Field(
@@ -187,7 +185,7 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
             Kind.INTEGER,
             "With `height`, another spelling of `size`.",
             low=SHORTEST_SIDE,
-            high=MAX_SIDE,
+            high=LONGEST_SIDE,
             extension=True,
         ),
         Field(
@@ -195,7 +193,7 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
             Kind.INTEGER,
             "With `width`, another spelling of `size`.",
             low=SHORTEST_SIDE,
-            high=MAX_SIDE,
+            high=LONGEST_SIDE,
             extension=True,
         ),
     )

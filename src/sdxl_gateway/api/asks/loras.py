@@ -6,18 +6,19 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from sdxl_gateway.api.asks.fields import MAX_LORAS, WEIGHT_LIMIT
+from sdxl_gateway.api.asks.fields import MAX_LORAS
 from sdxl_gateway.api.asks.values import clean, finite, missing, wrong_type
 from sdxl_gateway.catalog.model_grammar import MAX_NAME_CHARS, split_part
-from sdxl_gateway.core.ask import LoraAsk
+from sdxl_gateway.core.ask import LoraRef
 from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.core.limits import LORA_WEIGHT
 
 NAME_KEYS = ("name", "lora", "lora_name", "model", "model_name", "path")
 WEIGHT_KEYS = ("weight", "scale", "strength", "strength_model", "lora_scale")
 TEXT_WEIGHT_KEYS = ("text_encoder_weight", "te_weight", "strength_clip")
 
 
-def read_loras(said: Any, param: str, ignored: list[str]) -> tuple[LoraAsk, ...]:
+def read_loras(said: Any, param: str, ignored: list[str]) -> tuple[LoraRef, ...]:
     """The LoRAs asked for. Unknown keys of an entry go to `ignored`. Raises InvalidRequest naming the entry."""
     entries = _entries(said, param)
     if len(entries) > MAX_LORAS:
@@ -27,7 +28,7 @@ def read_loras(said: Any, param: str, ignored: list[str]) -> tuple[LoraAsk, ...]
     return tuple(ask for index, entry in enumerate(entries) for ask in _asks(entry, f"{param}[{index}]", ignored))
 
 
-def with_default_weight(loras: tuple[LoraAsk, ...], weight: float | None) -> tuple[LoraAsk, ...]:
+def with_default_weight(loras: tuple[LoraRef, ...], weight: float | None) -> tuple[LoraRef, ...]:
     """The same LoRAs, those without a weight given `weight`."""
     if weight is None:
         return loras
@@ -59,7 +60,7 @@ def _from_text(said: str, param: str) -> Any:
         raise InvalidRequest(f"Invalid '{param}': not valid JSON.", param=param, code="invalid_json") from None
 
 
-def _asks(entry: Any, param: str, ignored: list[str]) -> list[LoraAsk]:
+def _asks(entry: Any, param: str, ignored: list[str]) -> list[LoraRef]:
     if isinstance(entry, str):
         return [_from_word(piece, param) for piece in entry.split("+")]
     if isinstance(entry, dict):
@@ -67,12 +68,12 @@ def _asks(entry: Any, param: str, ignored: list[str]) -> list[LoraAsk]:
     raise wrong_type(param, "a string or an object", entry)
 
 
-def _from_word(said: str, param: str) -> LoraAsk:
+def _from_word(said: str, param: str) -> LoraRef:
     part = split_part(_name(said, param), param=param)
-    return LoraAsk(_name(part.name, param), part.weight, param=param)
+    return LoraRef(_name(part.name, param), part.weight, param=param)
 
 
-def _from_object(entry: dict[str, Any], param: str, ignored: list[str]) -> LoraAsk:
+def _from_object(entry: dict[str, Any], param: str, ignored: list[str]) -> LoraRef:
     said = {key: value for key, value in entry.items() if value is not None}
     known = (*NAME_KEYS, *WEIGHT_KEYS, *TEXT_WEIGHT_KEYS)
     ignored.extend(f"{param}.{key}" for key in said if key not in known)
@@ -81,7 +82,7 @@ def _from_object(entry: dict[str, Any], param: str, ignored: list[str]) -> LoraA
         raise missing(f"{param}.name")
     if not isinstance(said[key], str):
         raise wrong_type(f"{param}.{key}", "a string", said[key])
-    return LoraAsk(
+    return LoraRef(
         _name(said[key], f"{param}.{key}"),
         _weight(said, WEIGHT_KEYS, param),
         _weight(said, TEXT_WEIGHT_KEYS, param),
@@ -109,8 +110,8 @@ def _weight(said: dict[str, Any], keys: tuple[str, ...], param: str) -> float | 
     weight, where = finite(said[key]), f"{param}.{key}"
     if weight is None:
         raise wrong_type(where, "a finite number", said[key])
-    if not -WEIGHT_LIMIT <= weight <= WEIGHT_LIMIT:
+    if not -LORA_WEIGHT <= weight <= LORA_WEIGHT:
         raise InvalidRequest(
-            f"Invalid '{where}': a LoRA weight lies between -{WEIGHT_LIMIT:g} and {WEIGHT_LIMIT:g}.", param=where
+            f"Invalid '{where}': a LoRA weight lies between -{LORA_WEIGHT:g} and {LORA_WEIGHT:g}.", param=where
         )
     return weight

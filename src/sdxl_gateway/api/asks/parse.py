@@ -12,8 +12,9 @@ from sdxl_gateway.api.asks.loras import read_loras, with_default_weight
 from sdxl_gateway.api.asks.pictures import read_picture, read_pictures
 from sdxl_gateway.api.asks.sizes import checked_size, read_size
 from sdxl_gateway.config import Limits
-from sdxl_gateway.core.ask import Ask, LoraAsk, Operation, Upload
+from sdxl_gateway.core.ask import Ask, LoraRef, Operation, Upload
 from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.core.picture import Size
 
 MAX_FIELDS = 300
 
@@ -37,9 +38,17 @@ class Files:
 NO_FILES = Files()
 
 
+@dataclass(frozen=True, slots=True)
+class ReadAsk:
+    """What a body says; `ignored` are the names in it that have no effect."""
+
+    ask: Ask
+    ignored: tuple[str, ...] = ()
+
+
 def read_ask(
     operation: Operation, body: Mapping[str, Any], rules: Rules, *, files: Files = NO_FILES, model: str | None = None
-) -> Ask:
+) -> ReadAsk:
     """The Ask a body says; `model` is the name the address gave, for bodies that say none.
 
     `body` holds JSON values or a form's texts; both are read by the same rules. Raises InvalidRequest, InvalidImage
@@ -49,7 +58,7 @@ def read_ask(
     table = fields_of(wire_fields(rules.limits), operation)
     reading = _Reading(operation, table, said, rules)
     reading.find_unknown()
-    return reading.ask(files, model)
+    return ReadAsk(reading.ask(files, model), tuple(reading.ignored))
 
 
 def _merged(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,7 +81,7 @@ class _Reading:
         self._table = {field.name: field for field in table}
         self._said = said
         self._rules = rules
-        self._ignored: list[str] = []
+        self.ignored: list[str] = []
 
     def find_unknown(self) -> None:
         """Note what will have no effect; refuse it when the server is strict."""
@@ -84,10 +93,11 @@ class _Reading:
                 continue
             if key not in known and self._rules.strict:
                 raise _unknown(key)
-            self._ignored.append(key)
+            self.ignored.append(key)
 
     def ask(self, files: Files, model: str | None) -> Ask:
         prompt = self._text("prompt") or ""
+        self._check_background()
         n, stream = self._integer("n"), self._flag("stream")
         if stream and n is not None and n > 1:
             raise InvalidRequest("Streaming is only supported with n=1.", param="n")
@@ -102,7 +112,6 @@ class _Reading:
             n=1 if n is None else n,
             size=self._size(),
             quality=QUALITIES[self._choice("quality") or "auto"],
-            background=self._background(),
             response_format=self._choice("response_format"),
             output_format=self._output_format(),
             output_compression=100 if compression is None else compression,
@@ -118,7 +127,6 @@ class _Reading:
             loras=loras,
             images=images,
             mask=mask,
-            ignored=tuple(self._ignored),
         )
 
     def _find(self, name: str) -> tuple[Field, Any, str] | None:
@@ -155,7 +163,7 @@ class _Reading:
         found = self._find(name)
         return None if not found or found[1] == "" else values.number(*found)
 
-    def _size(self) -> str | None:
+    def _size(self) -> Size | None:
         said, width, height = self._text("size"), self._integer("width"), self._integer("height")
         if said:
             return read_size(said)
@@ -163,15 +171,13 @@ class _Reading:
             return None
         if width is None or height is None:
             raise values.missing("width" if width is None else "height")
-        return checked_size(width, height)
+        return checked_size(Size(width, height))
 
-    def _background(self) -> str | None:
-        word = self._choice("background")
-        if word == "transparent":
+    def _check_background(self) -> None:
+        if self._choice("background") == "transparent":
             raise InvalidRequest(
                 "Transparent background is not supported: this model paints opaque pictures.", param="background"
             )
-        return None if word == "auto" else word
 
     def _output_format(self) -> str:
         found = self._find("output_format")
@@ -183,16 +189,16 @@ class _Reading:
             )
         return FORMATS[self._choice("output_format") or "png"]
 
-    def _loras(self) -> tuple[LoraAsk, ...]:
+    def _loras(self) -> tuple[LoraRef, ...]:
         found, default = self._find("loras"), self._number("lora_scale")
         if found is None or found[1] == "":
             if default is not None:
-                self._ignored.append("lora_scale")
+                self.ignored.append("lora_scale")
             return ()
-        before = len(self._ignored)
-        loras = read_loras(found[1], found[2], self._ignored)
-        if self._rules.strict and len(self._ignored) > before:
-            raise _unknown(self._ignored[before])
+        before = len(self.ignored)
+        loras = read_loras(found[1], found[2], self.ignored)
+        if self._rules.strict and len(self.ignored) > before:
+            raise _unknown(self.ignored[before])
         return with_default_weight(loras, default)
 
     def _images(self, files: Files) -> tuple[Upload, ...]:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from sdxl_gateway.api.asks.body import ask_of
-from sdxl_gateway.api.asks.parse import Rules
+from sdxl_gateway.api.asks.parse import ReadAsk, Rules
 from sdxl_gateway.api.http.context import RequestContext, context_of
 from sdxl_gateway.api.http.disconnect import close, while_connected
-from sdxl_gateway.api.replies.images import Outcome, ignored_header, reply, warning_header
+from sdxl_gateway.api.replies.images import Outcome, ReplyStyle, ignored_header, reply, warning_header
 from sdxl_gateway.api.replies.stream import PaintingStream
 from sdxl_gateway.api.services import Services
-from sdxl_gateway.core.ask import Ask, Operation
+from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.gateway.paint import Accepted, Done, Item, Presented
 
@@ -29,36 +28,43 @@ def paint_endpoint(services: Services, operation: Operation) -> Endpoint:
 
     async def paint(request: Request) -> Response:
         context = context_of(request.scope)
-        ask = await ask_of(request, operation, rules)
-        context.model, context.ignored = ask.model or "", ask.ignored
-        items = services.gateway.paint(ask, replace(context.caller, base_url=_base_url(request, services)))
-        if ask.stream:
-            return await _streamed(services, request, ask, items)
-        return await _whole(request, ask, items, context)
+        read = await ask_of(request, operation, rules)
+        context.model, context.ignored = read.ask.model or "", read.ignored
+        style = ReplyStyle.of(read.ask, _files_url(request, services))
+        items = services.gateway.paint(read.ask, context.caller, keep=style.url)
+        if read.ask.stream:
+            return await _streamed(services, request, read, style, items)
+        return await _whole(request, read, style, items, context)
 
     return paint
 
 
-def _base_url(request: Request, services: Services) -> str:
-    return (services.settings.server.public_base_url or str(request.base_url)).rstrip("/")
+def _files_url(request: Request, services: Services) -> str:
+    base_url = services.settings.server.public_base_url or str(request.base_url)
+    return base_url.rstrip("/") + "/files"
 
 
-async def _whole(request: Request, ask: Ask, items: AsyncIterator[Item], context: RequestContext) -> Response:
-    outcome = await while_connected(request.receive, _gathered(items))
+async def _whole(
+    request: Request, read: ReadAsk, style: ReplyStyle, items: AsyncIterator[Item], context: RequestContext
+) -> Response:
+    outcome = await while_connected(request.receive, _gathered(style, items))
     body = await asyncio.to_thread(reply, outcome)
-    headers = ignored_header(ask) | warning_header(outcome.done)
+    headers = ignored_header(read.ignored) | warning_header(outcome.done)
     headers["openai-processing-ms"] = str(round(context.seconds * 1000))
     return Response(body, media_type="application/json", headers=headers)
 
 
-async def _streamed(services: Services, request: Request, ask: Ask, items: AsyncIterator[Item]) -> Response:
+async def _streamed(
+    services: Services, request: Request, read: ReadAsk, style: ReplyStyle, items: AsyncIterator[Item]
+) -> Response:
     """Refusals come as plain HTTP errors; from the first item on, everything is told in the stream."""
     accepted = await while_connected(request.receive, _first(items))
     return PaintingStream(
-        ask.operation,
+        read.ask.operation,
+        style,
         accepted,
         items,
-        headers=ignored_header(ask),
+        headers=ignored_header(read.ignored),
         ping_seconds=services.ping_seconds,
         grace_seconds=services.settings.server.shutdown_grace_seconds,
     )
@@ -75,7 +81,7 @@ async def _first(items: AsyncIterator[Item]) -> Accepted:
     return first
 
 
-async def _gathered(items: AsyncIterator[Item]) -> Outcome:
+async def _gathered(style: ReplyStyle, items: AsyncIterator[Item]) -> Outcome:
     """All items of one request. The iterator is closed however this ends."""
     accepted: Accepted | None = None
     done: Done | None = None
@@ -92,4 +98,4 @@ async def _gathered(items: AsyncIterator[Item]) -> Outcome:
         await close(items)
     if accepted is None or done is None:
         raise EngineFault("No picture came out.")
-    return Outcome(accepted, tuple(presented), done)
+    return Outcome(style, accepted, tuple(presented), done)

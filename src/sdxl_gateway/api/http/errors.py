@@ -14,9 +14,9 @@ from starlette.types import Scope
 
 from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.core import errors as e
+from sdxl_gateway.core.limits import RETRY_AFTER_SECONDS
 from sdxl_gateway.core.text import shown
 
-MAX_RETRY_SECONDS = 120.0
 REALM = 'Bearer realm="sdxl-gateway"'
 
 
@@ -89,7 +89,7 @@ def error_headers(error: e.GatewayError) -> dict[str, str]:
 
 def retry_headers(seconds: float) -> dict[str, str]:
     """`retry-after` in whole seconds and in milliseconds; clients give up entirely above 120 s, so that is the most."""
-    wait = min(max(seconds, 0.001), MAX_RETRY_SECONDS) if math.isfinite(seconds) else MAX_RETRY_SECONDS
+    wait = min(max(seconds, 0.001), RETRY_AFTER_SECONDS) if math.isfinite(seconds) else RETRY_AFTER_SECONDS
     return {"retry-after": str(math.ceil(wait)), "retry-after-ms": str(math.ceil(wait * 1000))}
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sdxl_gateway.api.asks.fields import MAX_IMAGES, MAX_LORAS, WEIGHT_LIMIT, Field, Kind, fields_of, wire_fields
+from sdxl_gateway.api.asks.fields import MAX_IMAGES, MAX_LORAS, Field, Kind, fields_of, wire_fields
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation
+from sdxl_gateway.core.limits import LORA_WEIGHT
 
 Schema = dict[str, Any]
 TEXT: Schema = {"type": "string"}
@@ -88,7 +89,7 @@ def named_schemas() -> Schema:
 
 
 def _lora_entry() -> Schema:
-    weight = {"type": "number", "minimum": -WEIGHT_LIMIT, "maximum": WEIGHT_LIMIT}
+    weight = {"type": "number", "minimum": -LORA_WEIGHT, "maximum": LORA_WEIGHT}
     entry = _object(
         {"name": TEXT, "weight": weight, "text_encoder_weight": weight}, optional=("weight", "text_encoder_weight")
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -16,13 +17,41 @@ from sdxl_gateway.gateway.paint import Accepted, Done, Partial, Presented
 
 MAX_NAMED = 30
 MAX_HEADER_CHARS = 2000
+B64_ONLY = ("gpt-image-", "chatgpt-image-")
+"""OpenAI never answers these names with an address, and some clients prefer one they cannot reach."""
 STREAM_NAMES = {Operation.GENERATE: "image_generation", Operation.EDIT: "image_edit"}
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyStyle:
+    """How pictures are handed out: as data, by address (below `files_url`), or both; `end_user` is repeated."""
+
+    b64: bool
+    url: bool
+    files_url: str
+    end_user: str | None = None
+
+    @classmethod
+    def of(cls, ask: Ask, files_url: str) -> ReplyStyle:
+        """One way where one was asked for, else both; but data alone in streams and under OpenAI's own names."""
+        b64_only = ask.stream or (ask.model or "").lower().startswith(B64_ONLY)
+        return cls(
+            b64=ask.response_format != "url",
+            url=ask.response_format == "url" or (ask.response_format is None and not b64_only),
+            files_url=files_url,
+            end_user=ask.user or None,
+        )
+
+    def address(self, one: Presented) -> str | None:
+        """Where the picture can be fetched."""
+        return f"{self.files_url}/{one.file_name}" if self.url and one.file_name is not None else None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """Everything a finished request gave."""
 
+    style: ReplyStyle
     accepted: Accepted
     presented: tuple[Presented, ...]
     done: Done
@@ -34,21 +63,21 @@ def reply(outcome: Outcome) -> bytes:
         raise EngineFault("No picture came out.")
     body = {
         "created": int(time.time()),
-        "data": [image_entry(one, outcome.accepted) for one in sorted(outcome.presented, key=lambda one: one.index)],
+        "data": [image_entry(one, outcome.style) for one in sorted(outcome.presented, key=lambda one: one.index)],
         **_echo(outcome.accepted),
-        **_end_user(outcome.accepted),
+        **_end_user(outcome.style),
         "usage": outcome.done.usage,
     }
     return json.dumps(body, allow_nan=False).encode()
 
 
-def image_entry(one: Presented, accepted: Accepted) -> dict[str, Any]:
-    """One picture; `url` and `b64_json` as the gateway decided, the fields not given left out."""
+def image_entry(one: Presented, style: ReplyStyle) -> dict[str, Any]:
+    """One picture; `url` and `b64_json` as the style says, the fields not given left out."""
     entry: dict[str, Any] = {}
-    if accepted.wants_b64:
+    if style.b64:
         entry["b64_json"] = base64.b64encode(one.data).decode("ascii")
-    if accepted.wants_url and one.url is not None:
-        entry["url"] = one.url
+    if (url := style.address(one)) is not None:
+        entry["url"] = url
     return {**entry, "seed": one.seed, "recipe": one.recipe}
 
 
@@ -73,13 +102,13 @@ def completed_event(operation: Operation, outcome: Outcome) -> bytes:
         "b64_json": base64.b64encode(one.data).decode("ascii"),
         "created_at": int(time.time()),
         **_echo(outcome.accepted),
-        **_end_user(outcome.accepted),
+        **_end_user(outcome.style),
         "usage": outcome.done.usage,
         "seed": one.seed,
         "recipe": one.recipe,
     }
-    if outcome.accepted.wants_url and one.url is not None:
-        payload["url"] = one.url
+    if (url := outcome.style.address(one)) is not None:
+        payload["url"] = url
     if outcome.done.warnings:
         payload["warnings"] = list(outcome.done.warnings)
     return _event(f"{STREAM_NAMES[operation]}.completed", payload)
@@ -100,23 +129,23 @@ def _frame(name: str, payload: dict[str, Any]) -> bytes:
 
 def _echo(accepted: Accepted) -> dict[str, Any]:
     return {
-        "background": accepted.background,
+        "background": "opaque",
         "output_format": accepted.output_format,
         "quality": accepted.quality,
-        "size": accepted.size,
+        "size": str(accepted.size),
     }
 
 
-def _end_user(accepted: Accepted) -> dict[str, Any]:
+def _end_user(style: ReplyStyle) -> dict[str, Any]:
     """Whose picture it is, as the caller said it."""
-    return {} if accepted.safety_identifier is None else {"safety_identifier": accepted.safety_identifier}
+    return {} if style.end_user is None else {"safety_identifier": style.end_user}
 
 
-def ignored_header(ask: Ask) -> dict[str, str]:
+def ignored_header(ignored: Sequence[str]) -> dict[str, str]:
     """Names of what had no effect; anything unusual in a caller's names is percent-encoded."""
-    if not ask.ignored:
+    if not ignored:
         return {}
-    named = [quote(name[:64].encode("utf-8", "replace"), safe="[]._-") for name in ask.ignored[:MAX_NAMED]]
+    named = [quote(name[:64].encode("utf-8", "replace"), safe="[]._-") for name in ignored[:MAX_NAMED]]
     return {"x-sdxl-gateway-ignored": ", ".join(named)[:MAX_HEADER_CHARS]}
 
 

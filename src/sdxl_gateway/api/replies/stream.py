@@ -11,7 +11,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
 from sdxl_gateway.api.http.disconnect import close
-from sdxl_gateway.api.replies.images import Outcome, completed_event, error_event, partial_event
+from sdxl_gateway.api.replies.images import Outcome, ReplyStyle, completed_event, error_event, partial_event
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import EngineFault, GatewayError
 from sdxl_gateway.gateway.paint import Accepted, Done, Item, Partial, Presented
@@ -28,6 +28,7 @@ class PaintingStream(EventSourceResponse):
     def __init__(
         self,
         operation: Operation,
+        style: ReplyStyle,
         accepted: Accepted,
         items: AsyncIterator[Item],
         *,
@@ -37,7 +38,7 @@ class PaintingStream(EventSourceResponse):
     ) -> None:
         self._items = items
         super().__init__(
-            event_frames(operation, accepted, items),
+            event_frames(operation, style, accepted, items),
             headers=headers,
             ping=ping_seconds,
             sep="\n",
@@ -55,7 +56,9 @@ class PaintingStream(EventSourceResponse):
             await close(self._items)
 
 
-async def event_frames(operation: Operation, accepted: Accepted, items: AsyncIterator[Item]) -> AsyncIterator[bytes]:
+async def event_frames(
+    operation: Operation, style: ReplyStyle, accepted: Accepted, items: AsyncIterator[Item]
+) -> AsyncIterator[bytes]:
     """Frames: partial images, then `completed` or one `error`."""
     presented: list[Presented] = []
     try:
@@ -65,7 +68,7 @@ async def event_frames(operation: Operation, accepted: Accepted, items: AsyncIte
             elif isinstance(item, Presented):
                 presented.append(item)
             elif isinstance(item, Done):
-                outcome = Outcome(accepted, tuple(presented), item)
+                outcome = Outcome(style, accepted, tuple(presented), item)
                 yield await asyncio.to_thread(completed_event, operation, outcome)
     except GatewayError as error:
         yield error_event(error)

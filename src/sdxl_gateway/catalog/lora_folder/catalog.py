@@ -94,10 +94,10 @@ class LoraCatalog:
             return found[0]
         if found:
             choices = " or ".join(f"'{entry.name}'" for entry in found[:3])
-            raise ModelNotFound(f"The LoRA {shown(name)} could be {choices}.")
+            raise ModelNotFound(f"The LoRA {shown(name)} could be {choices}.", ambiguous=True)
         self._refuse_if_broken(name)
         names = [entry.name for entry in self.list()] if len(self.list()) <= MAX_NAMES_COMPARED else []
-        raise not_found(name, names)
+        raise not_found(name, names, kind="LoRA")
 
     def _refuse_if_broken(self, name: str) -> None:
         """A file that lies there and cannot be used is told apart from one that does not exist."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from sdxl_gateway.catalog.safetensors_header import open_regular_file
 from sdxl_gateway.core.errors import AdapterRefused
+from sdxl_gateway.core.limits import GUIDANCE_SCALE, LORA_WEIGHT, STEPS
 from sdxl_gateway.core.text import cleaned
 
 SUFFIX = ".toml"
@@ -87,8 +88,8 @@ def _number(low: float, high: float) -> Callable[[Any], float]:
 
 
 def _steps(value: Any) -> int:
-    if type(value) is not int or not 1 <= value <= 150:
-        raise ValueError("is not a whole number between 1 and 150")
+    if type(value) is not int or not 1 <= value <= STEPS:
+        raise ValueError(f"is not a whole number between 1 and {STEPS}")
     return value
 
 
@@ -112,12 +113,12 @@ def _words(value: Any) -> tuple[str, ...]:
 
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {
-    "weight": _number(-4, 4),
-    "text_encoder_weight": _number(-4, 4),
+    "weight": _number(-LORA_WEIGHT, LORA_WEIGHT),
+    "text_encoder_weight": _number(-LORA_WEIGHT, LORA_WEIGHT),
     "trigger_words": _words,
     "add_trigger_words": _flag,
     "steps": _steps,
-    "guidance_scale": _number(0, 50),
+    "guidance_scale": _number(0, GUIDANCE_SCALE),
     "sampler": _text,
     "description": _text,
 }

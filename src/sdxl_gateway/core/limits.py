@@ -1,0 +1,17 @@
+"""Bounds that several rooms hold a request to, and none of them decides alone."""
+
+from __future__ import annotations
+
+LORA_WEIGHT = 4.0
+"""A LoRA's weight lies between this and its negative."""
+STEPS = 150
+"""The most denoising steps a checkpoint, a house style or a LoRA may recommend."""
+GUIDANCE_SCALE = 50.0
+SHORTEST_SIDE = 64
+LONGEST_SIDE = 4096
+SIDE_UNIT = 8
+"""Sides are multiples of it: pixels to one latent."""
+ASPECT = 4
+"""How many times longer than the other a side may be."""
+RETRY_AFTER_SECONDS = 120.0
+"""Clients give up altogether when told to stay away for longer."""
