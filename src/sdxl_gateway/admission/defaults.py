@@ -31,10 +31,12 @@ class Usual:
 
     @property
     def steps(self) -> int:
+        """Denoising steps at medium quality."""
         return _first(STEPS, self.style.steps, *(one.steps for one in self.recommended), self.section.steps)
 
     @property
     def guidance_scale(self) -> float:
+        """Classifier-free guidance; 1 and below is none."""
         told = (one.guidance_scale for one in self.recommended)
         return _first(GUIDANCE_SCALE, self.style.guidance_scale, *told, self.section.guidance_scale)
 
@@ -46,6 +48,7 @@ class Usual:
 
     @property
     def negative_prompt(self) -> str:
+        """What the style keeps away from."""
         return self.style.negative_prompt or ""
 
 

@@ -42,7 +42,7 @@ class _Meaning:
 class ModelResolver:
     """Looks names up: house styles, checkpoints, aliases, LoRAs, and blends of these; case does not matter."""
 
-    def __init__(self, settings: Settings, checkpoints: Mapping[str, CheckpointEntry], adapters: LoraCatalog):
+    def __init__(self, settings: Settings, checkpoints: Mapping[str, CheckpointEntry], adapters: LoraCatalog) -> None:
         self._settings = settings
         self._checkpoints = checkpoints
         self._adapters = adapters

@@ -59,7 +59,7 @@ class _LookedUp:
 class Admission:
     """Resolves against the catalogues; touches no engine."""
 
-    def __init__(self, settings: Settings, checkpoints: Mapping[str, CheckpointEntry], loras: LoraCatalog):
+    def __init__(self, settings: Settings, checkpoints: Mapping[str, CheckpointEntry], loras: LoraCatalog) -> None:
         self._settings = settings
         self._loras = loras
         self._decoding = asyncio.Semaphore(2)

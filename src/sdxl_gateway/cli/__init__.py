@@ -47,7 +47,7 @@ def root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    pass
+    """Options that stand before any command."""
 
 
 @app.command()

@@ -22,6 +22,8 @@ from sdxl_gateway.telemetry.device import describe_device
 
 @dataclass(frozen=True, slots=True)
 class CheckpointLine:
+    """A checkpoint that would be served."""
+
     name: str
     path: str
     digest: str
@@ -30,6 +32,8 @@ class CheckpointLine:
 
 @dataclass(frozen=True, slots=True)
 class LoraLine:
+    """A LoRA that fits a checkpoint; `digest` is its content's sha256."""
+
     name: str
     file: str
     digest: str
@@ -47,6 +51,7 @@ class Found:
 
 
 def run(config: Path | None, loras: Path | None, model: str | None, as_json: bool) -> None:
+    """Prints what was found. Exits with 1 when there are problems."""
     try:
         settings = settings_for(config, loras, model)
     except ConfigProblem as problem:

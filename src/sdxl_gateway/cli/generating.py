@@ -43,6 +43,7 @@ class Wish:
 
 
 def run(wish: Wish, output: Path, config: Path | None, loras: Path | None, model: str | None) -> None:
+    """Writes the picture to `output`. Exits with a sentence on stderr when there is none."""
     if output.suffix.lower() not in FORMATS:
         stop(f"'{output.name}' must end in {', '.join(FORMATS)}.", status=2)
     with plain_problems():

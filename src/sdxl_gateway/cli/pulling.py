@@ -16,6 +16,7 @@ ALTERNATIVES = ["*.fp16.*", "*.non_ema.*", "sd_xl_*"]
 
 
 def run(hub_id: str) -> None:
+    """Fetches the checkpoint into the Hub's cache. Exits with a sentence on stderr when it cannot."""
     if not HUB_ID.fullmatch(hub_id):
         stop(f"'{hub_id}' is not a Hub id; those look like org/name.", status=2)
     typer.echo(f"{hub_id} lies in {pull(hub_id)}")

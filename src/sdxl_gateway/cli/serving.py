@@ -19,6 +19,7 @@ _POLL_SECONDS = 0.2
 
 
 def run(config: Path | None, host: str | None, port: int | None, loras: Path | None, model: str | None) -> None:
+    """Serves until interrupted. Exits with a sentence on stderr when it cannot start."""
     with plain_problems():
         settings = settings_for(config, loras, model, {"host": host, "port": port})
     for caution in cautions(settings):

@@ -59,6 +59,8 @@ class Section(BaseModel):
 
 
 class Server(Section):
+    """Where the server listens, and how much and how long it reads."""
+
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     public_base_url: BaseUrl | None = None
@@ -70,12 +72,16 @@ class Server(Section):
 
 
 class Auth(Section):
+    """Who may come in; keys are never printed."""
+
     api_keys: Keys = ()
     admin_keys: Keys = ()
     protect_metrics: bool = False
 
 
 class Engine(Section):
+    """The device, its number format, and how an engine process is watched."""
+
     device: Device = "auto"
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
@@ -87,12 +93,16 @@ class Engine(Section):
 
 
 class Memory(Section):
+    """What stays on the device and in host memory, in bytes."""
+
     vram_budget_bytes: Bytes | Literal["auto"] = "auto"
     host_budget_bytes: Bytes | Literal["auto"] = "auto"
     pristine: Literal["auto", "device", "host"] = "auto"
 
 
 class Checkpoint(Section):
+    """A diffusers folder or a fetched Hub model, with the defaults of its pictures."""
+
     path: str
     native_pixels: Annotated[int, Field(ge=64 * 64)] | None = None
     steps: Steps | None = None
@@ -102,6 +112,8 @@ class Checkpoint(Section):
 
 
 class LoraWeight(Section):
+    """A LoRA of a house style; without a weight it has the LoRA's own."""
+
     name: str
     weight: Weight | None = None
     text_encoder_weight: Weight | None = None
@@ -122,6 +134,8 @@ class HouseStyle(Section):
 
 
 class Loras(Section):
+    """The LoRA folder, what is read of it, and the copies that are painted from."""
+
     directory: Path = Path("loras")
     watch: bool = True
     prompt_tags: bool = True
@@ -134,6 +148,8 @@ class Loras(Section):
 
 
 class Limits(Section):
+    """What one request may ask for, and how many may wait."""
+
     max_pixels: Annotated[int, Field(ge=64 * 64)] = 2048 * 2048
     max_input_pixels: Annotated[int, Field(ge=64 * 64)] = 40_000_000
     max_image_bytes: Bytes = 50 * 2**20
@@ -153,11 +169,15 @@ class Quality(Section):
 
 
 class Delivery(Section):
+    """How long pictures stay at their address, and what is written inside them."""
+
     url_seconds: Seconds = 3600.0
     embed_recipe: bool = False
 
 
 class Telemetry(Section):
+    """The log and the metrics."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
     lora_label_limit: Annotated[int, Field(ge=0)] = 50
@@ -229,4 +249,5 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """No source but the values given; `load_settings` reads the others."""
         return (init_settings,)

@@ -9,6 +9,8 @@ from sdxl_gateway.core.picture import Size
 
 
 class Operation(StrEnum):
+    """The three things OpenAI's API does with pictures."""
+
     GENERATE = "generate"
     EDIT = "edit"
     VARY = "vary"

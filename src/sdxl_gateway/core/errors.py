@@ -1,26 +1,15 @@
-"""Every way a request can end badly, as one tree; the HTTP status of each is decided in api/http/errors.py alone.
+"""Every way a request can end badly, as one tree; api/http/errors.py holds the table of HTTP statuses.
 
 GatewayError
-├── Refusal                 the caller can mend it (4xx); always names what to change
-│   ├── InvalidRequest      a field is missing, mistyped, out of range or contradicts another
-│   ├── InvalidImage        an uploaded picture or mask cannot be used
-│   ├── ModelNotFound       no checkpoint, alias or LoRA of that name
-│   ├── AdapterRefused      a LoRA file is broken, of another family, or fits nothing
-│   ├── NotFound            no such route or object
-│   ├── Gone                it was there, and its time is over
-│   ├── MethodNotAllowed    the route exists, the verb does not
-│   ├── Unauthenticated     no key, or a wrong one
-│   ├── Forbidden           a key that may not do this
-│   ├── BodyTooLarge        more bytes than the server reads
-│   ├── BodyTooSlow         the request did not arrive in time
-│   └── UnsupportedMedia    a content type the route does not speak
-├── Busy                    come back later (429); carries retry_after_seconds
-├── Unavailable             nothing can paint now (503); carries retry_after_seconds
-├── DoesNotFit              the device cannot hold what was asked (507); repeating cannot help
-├── DeadlineExceeded        the answer would come, or came, too late (504)
-├── Cancelled               the caller went away
-└── EngineFault             our fault (500)
-    └── NotFinite           the picture came out as NaN; repeating cannot help
+├── Refusal: the caller can mend it (4xx)
+│   ├── InvalidRequest, InvalidImage, AdapterRefused
+│   ├── ModelNotFound, NotFound, Gone, MethodNotAllowed
+│   ├── Unauthenticated, Forbidden
+│   └── BodyTooLarge, BodyTooSlow, UnsupportedMedia
+├── Busy, Unavailable: come back later
+├── DoesNotFit, DeadlineExceeded, Cancelled
+└── EngineFault: the server is at fault
+    └── NotFinite
 """
 
 from __future__ import annotations
@@ -45,15 +34,19 @@ class Refusal(GatewayError):
 
 
 class InvalidRequest(Refusal):
+    """400 `invalid_value`, or a code of its own: a field is missing, mistyped, out of range or contradicts another."""
+
     code = "invalid_value"
 
 
 class InvalidImage(Refusal):
+    """400 `invalid_image_file`: an uploaded picture or mask cannot be used."""
+
     code = "invalid_image_file"
 
 
 class ModelNotFound(Refusal):
-    """`ambiguous` where the name fits several models rather than none."""
+    """404 `model_not_found`: no checkpoint, alias or LoRA of that name; `ambiguous` where several are meant by it."""
 
     code = "model_not_found"
     param = "model"
@@ -66,44 +59,58 @@ class ModelNotFound(Refusal):
 
 
 class AdapterRefused(Refusal):
+    """400 `invalid_lora`: a LoRA file is broken, of another family, or fits nothing."""
+
     code = "invalid_lora"
     param = "model"
 
 
 class NotFound(Refusal):
-    pass
+    """404: no such route or object."""
 
 
 class Gone(Refusal):
+    """410 `expired`: it was there, and its time is over."""
+
     code = "expired"
 
 
 class MethodNotAllowed(Refusal):
-    pass
+    """405: the route exists, the verb does not."""
 
 
 class Unauthenticated(Refusal):
+    """401 `invalid_api_key`: no key, or a wrong one."""
+
     code = "invalid_api_key"
 
 
 class Forbidden(Refusal):
+    """403 `permission_denied`: a key that may not do this."""
+
     code = "permission_denied"
 
 
 class BodyTooLarge(Refusal):
+    """413 `request_too_large`: more bytes than the server reads."""
+
     code = "request_too_large"
 
 
 class BodyTooSlow(Refusal):
+    """408 `request_timeout`: the request did not arrive in time."""
+
     code = "request_timeout"
 
 
 class UnsupportedMedia(Refusal):
+    """415 `unsupported_media_type`: a content type that the route does not read."""
+
     code = "unsupported_media_type"
 
 
 class Busy(GatewayError):
-    """The line is full, or the answer would come too late."""
+    """429 `rate_limit_exceeded`: the queue is full, or the answer would come too late."""
 
     code = "rate_limit_exceeded"
 
@@ -113,7 +120,7 @@ class Busy(GatewayError):
 
 
 class Unavailable(GatewayError):
-    """No engine can paint now; it is being restarted or the server is closing."""
+    """503 `server_is_overloaded`: no engine can paint now; it is being restarted, or the server is closing."""
 
     code = "server_is_overloaded"
 
@@ -123,22 +130,32 @@ class Unavailable(GatewayError):
 
 
 class DoesNotFit(GatewayError):
+    """507 `out_of_memory`: the device cannot hold what was asked for; repeating cannot help."""
+
     code = "out_of_memory"
 
 
 class DeadlineExceeded(GatewayError):
+    """504 `deadline_exceeded`: the answer would come, or came, too late."""
+
     code = "deadline_exceeded"
 
 
 class Cancelled(GatewayError):
+    """499 `cancelled`: the caller went away."""
+
     code = "cancelled"
 
 
 class EngineFault(GatewayError):
+    """500 `engine_error`: the server is at fault; what went wrong stands in its log."""
+
     code = "engine_error"
 
 
 class NotFinite(EngineFault):
+    """500 `not_finite`: the picture came out as numbers that are none; repeating cannot help."""
+
     code = "not_finite"
 
 

@@ -102,6 +102,7 @@ class Frames:
             yield message
 
     def close(self) -> None:
+        """Closes the descriptors nobody read."""
         while self._fds:
             os.close(self._fds.popleft())
 

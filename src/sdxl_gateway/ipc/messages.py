@@ -21,11 +21,15 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Submit:
+    """Paint this job."""
+
     job: Job
 
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
+    """End that job early."""
+
     job_id: str
 
 

@@ -28,6 +28,7 @@ class Decoded:
 
     @property
     def task(self) -> Task:
+        """What an edit of this upload amounts to."""
         return Task.IMAGE_TO_IMAGE if self.mask is None else Task.INPAINT
 
 
