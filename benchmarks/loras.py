@@ -18,7 +18,7 @@ from benchmarks.painting import SIDE, STEPS, default_guidance
 from benchmarks.servers import ROOT
 from sdxl_gateway.catalog.lora_folder.copies import keep_copy, store_path
 from sdxl_gateway.catalog.model_files import module_shapes
-from sdxl_gateway.config import DEMO_MODEL
+from sdxl_gateway.config import DEMO_LORAS, DEMO_MODEL
 from sdxl_gateway.core.events import AdapterLoaded, BlendSwitched
 from sdxl_gateway.core.recipe import Blend
 from sdxl_gateway.engine.lora.cache import DISK
@@ -35,7 +35,7 @@ def demo_rows(threads: int, pairs: int, files: int) -> Iterator[Row]:
     with TemporaryDirectory() as temporary:
         data = Path(temporary, "data")
         data.mkdir()
-        outline, sunset, stripes = (keep_copy(ROOT / "loras" / f"{name}.safetensors", data) for name in BUNDLED)
+        outline, sunset, stripes = (keep_copy(DEMO_LORAS / f"{name}.safetensors", data) for name in BUNDLED)
         blends = blend_of([stripes], text_weight=0.8), blend_of([outline, sunset], 0.5, text_weight=0.5)
         with Bench(DEMO_MODEL, data, Place(threads=threads), look) as bench:
             yield switch_row("demo model: switch to a warm blend, in denoising steps", bench, blends, pairs)

@@ -28,10 +28,10 @@ from benchmarks.figures import Row, publish, speedup_row, taken
 from benchmarks.loras import BUNDLED
 from benchmarks.machine import describe_machine
 from benchmarks.painting import PROMPT, REQUEST_SECONDS, SIDE, STEPS, Order, decoded, default_guidance, opened
-from benchmarks.servers import ROOT, free_port, gateway, running
+from benchmarks.servers import free_port, gateway, running
 from benchmarks.traffic import CLIENTS, FEW_STEPS, FOUR_BLENDS, crowd, evenly, zipf
 from sdxl_gateway.catalog.model_grammar import split_model
-from sdxl_gateway.config import DEMO_MODEL
+from sdxl_gateway.config import DEMO_LORAS, DEMO_MODEL
 
 THREADS = 1
 PROMISE = 3.0
@@ -75,7 +75,7 @@ def _launch(url: str) -> None:
     with httpx.Client(base_url=url, timeout=REQUEST_SECONDS) as client:
         _register(client, "demo", "stable_diffusion", DEMO_MODEL, model_ability=["text2image"], **config)
         for name in BUNDLED:
-            _register(client, name, "lora", ROOT / "loras" / f"{name}.safetensors")
+            _register(client, name, "lora", DEMO_LORAS / f"{name}.safetensors")
         client.post("/v1/models", json=loads).raise_for_status()
 
 

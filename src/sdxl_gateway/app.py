@@ -99,7 +99,7 @@ class _Built:
 def _build(settings: Settings) -> _Built:
     configure_logs(settings.telemetry)
     checkpoints = open_checkpoints(settings.checkpoints, DEMO_MODEL)
-    adapters = LoraCatalog(settings.loras, settings.data_directory)
+    adapters = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras)
     adapters.scan()
     admission = Admission(settings, checkpoints, adapters)
     library = ModelLibrary(settings, checkpoints, adapters, admission.names)

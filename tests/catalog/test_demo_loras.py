@@ -9,9 +9,13 @@ import pytest
 from sdxl_gateway.catalog.lora_format.plan import plan_lora
 from sdxl_gateway.catalog.model_files import module_shapes
 from sdxl_gateway.catalog.safetensors_header import read_header
-from sdxl_gateway.config import DEMO_MODEL
+from sdxl_gateway.config import DEMO_LORAS, DEMO_MODEL
 
-FILES = sorted((Path(__file__).parents[2] / "loras").rglob("*.safetensors"))
+FILES = sorted(DEMO_LORAS.iterdir())
+
+
+def test_there_are_three() -> None:
+    assert [path.name for path in FILES] == ["outline.safetensors", "stripes.safetensors", "sunset.safetensors"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])

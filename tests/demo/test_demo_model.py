@@ -19,7 +19,7 @@ from tools.demo_model import evaluate  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "src" / "sdxl_gateway" / "demo_model"
-LORAS = ROOT / "loras"
+LORAS = ROOT / "src" / "sdxl_gateway" / "demo_loras"
 COMPONENTS = (
     "model_index.json",
     "scheduler/scheduler_config.json",

@@ -14,7 +14,7 @@ from PIL import Image
 
 from sdxl_gateway.admission.resolve import Admission
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
-from sdxl_gateway.config import Delivery, Loras, Settings
+from sdxl_gateway.config import DEMO_LORAS, Delivery, Loras, Settings
 from sdxl_gateway.core.ask import Ask, Operation, Upload
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.events import Measurement
@@ -28,7 +28,6 @@ from tests.admission.kit import demo
 from tests.jobs.fakes import READY, FakeCanvas, FakeEngine
 from tests.jobs.local import LocalBackend
 
-REPOSITORY = Path(__file__).parents[2]
 PAINTED = (200, 30, 60)
 CALLER = Caller(tenant="me")
 
@@ -71,7 +70,7 @@ def ask(prompt: str = "a cat", **fields: Any) -> Ask:
 async def shop(folder: Path, *, queue_size: int = 8, embed_recipe: bool = False) -> AsyncIterator[Shop]:
     settings = Settings(
         data_directory=folder,
-        loras=Loras(directory=REPOSITORY / "loras"),
+        loras=Loras(directory=DEMO_LORAS),
         delivery=Delivery(embed_recipe=embed_recipe),
     )
     checkpoints = {"demo": demo()}

@@ -18,7 +18,8 @@ from typing import TypeVar
 
 import httpx
 
-ROOT = Path(__file__).parents[2]
+from sdxl_gateway.config import DEMO_LORAS
+
 PATIENCE_SECONDS = 120.0
 TROUBLE = re.compile(r"Traceback|\[(?:error|critical)\s*\].*", re.IGNORECASE)
 """Lines no log should hold while nothing but requests happens."""
@@ -80,7 +81,7 @@ def until(what: Callable[[], T], *, seconds: float = PATIENCE_SECONDS) -> T:
 @contextmanager
 def server(folder: Path, **settings: str) -> Iterator[Server]:
     """A ready server; `settings` are keys such as `limits__queue_size`."""
-    shutil.copytree(ROOT / "loras", folder / "loras")
+    shutil.copytree(DEMO_LORAS, folder / "loras")
     port = free_port()
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(

@@ -8,11 +8,12 @@ import httpx
 import pytest
 from openai import AuthenticationError, OpenAI
 
-from tests.live.servers import ROOT, Server, server
+from sdxl_gateway.config import DEMO_LORAS
+from tests.live.servers import Server, server
 
 KEY, ADMIN = "sk-user-of-the-house", "sk-admin-of-the-house"
 BARE = {"content-type": "application/octet-stream"}
-SUNSET = (ROOT / "loras" / "sunset.safetensors").read_bytes()
+SUNSET = (DEMO_LORAS / "sunset.safetensors").read_bytes()
 
 
 @pytest.fixture(scope="module")

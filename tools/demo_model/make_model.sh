@@ -18,4 +18,4 @@ python -m tools.demo_model.lora outline --resume --steps 1600 --seed 12 &
 python -m tools.demo_model.lora stripes --resume --steps 1600 --seed 11
 wait
 python -m tools.demo_model.evaluate
-python -m tools.demo_model.evaluate --lora loras/outline.safetensors loras/sunset.safetensors loras/stripes.safetensors
+python -m tools.demo_model.evaluate --lora src/sdxl_gateway/demo_loras/*.safetensors

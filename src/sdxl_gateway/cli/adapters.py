@@ -25,7 +25,7 @@ from sdxl_gateway.core.errors import AdapterRefused
 def show_list(config: Path | None, loras: Path | None) -> None:
     with plain_problems():
         settings = settings_for(config, loras, None)
-    catalog = LoraCatalog(settings.loras, settings.data_directory)
+    catalog = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras)
     catalog.scan()
     Console().print(_table(catalog.list()))
     for problem in catalog.problems:

@@ -67,7 +67,7 @@ def inspect(settings: Settings) -> Found:
     """Open every checkpoint and LoRA; nothing is loaded onto a device."""
     found = Found(device=describe_device(settings.engine.device))
     checkpoints = _open_checkpoints(settings, found)
-    adapters = LoraCatalog(settings.loras, settings.data_directory)
+    adapters = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras)
     adapters.scan()
     _look_at_loras(settings, found, checkpoints, adapters)
     if checkpoints:

@@ -1,6 +1,7 @@
 """What the operator decides: flags, environment and config.toml become frozen sections."""
 
 from sdxl_gateway.config.sections import (
+    DEMO_LORAS,
     DEMO_MODEL,
     Auth,
     Checkpoint,
@@ -22,6 +23,7 @@ from sdxl_gateway.config.sections import (
 from sdxl_gateway.config.sources import ConfigProblem, cautions, load_settings
 
 __all__ = [
+    "DEMO_LORAS",
     "DEMO_MODEL",
     "Auth",
     "Checkpoint",

@@ -13,6 +13,7 @@ from sdxl_gateway.core.picture import Size as PixelSize
 from sdxl_gateway.core.samplers import SAMPLERS
 
 DEMO_MODEL = Path(__file__).parent.parent / "demo_model"
+DEMO_LORAS = Path(__file__).parent.parent / "demo_loras"
 ENVIRONMENT_PREFIX = "SDXL_GATEWAY__"
 
 
@@ -225,6 +226,11 @@ class Settings(BaseSettings):
     quality: Quality = Quality()
     delivery: Delivery = Delivery()
     telemetry: Telemetry = Telemetry()
+
+    @property
+    def demo_loras(self) -> Path | None:
+        """The folder of the LoRAs made for the demo model; None where it is not served, for they fit nothing else."""
+        return DEMO_LORAS if any(checkpoint.path == "demo" for checkpoint in self.checkpoints.values()) else None
 
     def engine_process(self) -> EngineProcess:
         """The part an engine process needs, the default model's checkpoint first; no secrets in it."""

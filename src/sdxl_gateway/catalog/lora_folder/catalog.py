@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -31,7 +31,7 @@ from sdxl_gateway.catalog.lora_format.plan import plan_lora
 from sdxl_gateway.catalog.lora_format.report import LoraReport, make_report
 from sdxl_gateway.catalog.model_grammar import not_found
 from sdxl_gateway.catalog.safetensors_header import read_header
-from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound
+from sdxl_gateway.core.errors import AdapterRefused, InvalidRequest, ModelNotFound
 from sdxl_gateway.core.text import shown
 
 MAX_REMEMBERED_ADMISSIONS = 4096
@@ -62,21 +62,29 @@ class CheckedLora:
 
 
 class LoraCatalog:
-    """The LoRAs in one folder, by name. Names are looked up in a table and never joined to a path."""
+    """The LoRAs in one folder, by name. Names are looked up in a table and never joined to a path.
 
-    def __init__(self, settings: LoraSettings, data_directory: Path) -> None:
+    `bundled` is a folder that came with the package: nothing is put there or removed, and each LoRA in it gives way to
+    whatever the first folder has under its name.
+    """
+
+    def __init__(self, settings: LoraSettings, data_directory: Path, bundled: Path | None = None) -> None:
         self._root = settings.directory
+        self._bundled_root = bundled
         self._data_directory = data_directory
         self._limits = ScanLimits(settings.max_file_bytes, settings.max_header_bytes, settings.max_tensors)
         self._seen: Mapping[str, Seen] | None = None
+        self._bundled_seen: Mapping[str, Seen] = {}
         self._problems: tuple[Problem, ...] = ()
         self._table = LoraLookup(())
+        self._bundled = LoraLookup(())
+        self._listed: Sequence[LoraEntry] = ()
         self._scanning = asyncio.Lock()
         self._admissions: OrderedDict[tuple[str, Signature, str], asyncio.Task[CheckedLora]] = OrderedDict()
 
     def list(self) -> list[LoraEntry]:
         """All usable LoRAs, by name."""
-        return self._table.entries()
+        return [*self._listed]
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -90,29 +98,29 @@ class LoraCatalog:
         AdapterRefused for a file that is there and broken.
         """
         found = self._table.find(name)
+        if not found and (problem := self._problem_of(name)) is not None:
+            raise AdapterRefused(problem.message)
+        found = found or self._bundled.find(name)
         if len(found) == 1:
             return found[0]
         if found:
             choices = " or ".join(f"'{entry.name}'" for entry in found[:3])
             raise ModelNotFound(f"The LoRA {shown(name)} could be {choices}.", ambiguous=True)
-        self._refuse_if_broken(name)
         names = [entry.name for entry in self.list()] if len(self.list()) <= MAX_NAMES_COMPARED else []
         raise not_found(name, names, kind="LoRA")
 
-    def _refuse_if_broken(self, name: str) -> None:
+    def _problem_of(self, name: str) -> Problem | None:
         """A file that lies there and cannot be used is told apart from one that does not exist."""
-        for problem in self._problems:
-            if problem.name.casefold() == name.casefold():
-                raise AdapterRefused(problem.message)
+        return next((problem for problem in self._problems if problem.name.casefold() == name.casefold()), None)
 
     def scan(self) -> None:
         """Looks at the folder; files that did not change are not read again, not even after a restart."""
-        self._publish(self._scanned())
+        self._publish(*self._scanned())
 
     async def refresh(self) -> None:
         """As `scan`, off the event loop."""
         async with self._scanning:
-            self._publish(await asyncio.to_thread(self._scanned))
+            self._publish(*await asyncio.to_thread(self._scanned))
 
     async def watch(self) -> None:
         """Refreshes whenever something in the folder changes; runs until cancelled."""
@@ -120,22 +128,36 @@ class LoraCatalog:
         async for _ in changes(self._root, lambda: bool(self.problems)):
             await self.refresh()
 
-    def _scanned(self) -> Mapping[str, Seen]:
+    def _scanned(self) -> tuple[Mapping[str, Seen], Mapping[str, Seen]]:
+        """What lies in the folder, and what came with the package."""
         before = self._seen if self._seen is not None else load_index(self._data_directory, self._root)
         seen = scan_folder(self._root, before, self._limits)
         if seen != before:
             save_index(self._data_directory, self._root, seen)
-        return seen
+        bundled = self._bundled_root
+        return seen, {} if bundled is None else scan_folder(bundled, self._bundled_seen, self._limits)
 
-    def _publish(self, seen: Mapping[str, Seen]) -> None:
+    def _publish(self, seen: Mapping[str, Seen], bundled: Mapping[str, Seen]) -> None:
         entries: dict[str, LoraEntry] = {}
         problems = [problem for found in seen.values() for problem in found.problems]
         for place, found in seen.items():
             if found.entry is not None and entries.setdefault(found.entry.name, found.entry) is not found.entry:
                 message = "Another LoRA has the same name; rename one of them."
                 problems.append(Problem(found.entry.name, message, place, "duplicate_name"))
-        self._seen, self._problems = seen, tuple(problems)
+        self._seen, self._bundled_seen, self._problems = seen, bundled, tuple(problems)
         self._table = LoraLookup(entries.values())
+        free = (found.entry for found in bundled.values() if found.entry and self._is_free(found.entry))
+        self._bundled = LoraLookup(free)
+        self._listed = sorted([*self._table.entries(), *self._bundled.entries()], key=lambda entry: entry.name)
+
+    def _is_free(self, bundled: LoraEntry) -> bool:
+        """Nothing in the first folder is meant by the bundled LoRA's name, not even a broken file."""
+        return not self._table.find(bundled.name) and self._problem_of(bundled.name) is None
+
+    def _root_of(self, entry: LoraEntry) -> Path:
+        """The one of the two folders that the LoRA lies in."""
+        bundled = self._bundled_root
+        return bundled if bundled is not None and entry.path.is_relative_to(bundled) else self._root
 
     async def admit(self, name: str, checkpoint: CheckpointEntry) -> CheckedLora:
         """The LoRA of that name, checked against the checkpoint and copied into the store.
@@ -170,7 +192,7 @@ class LoraCatalog:
 
     def _admit(self, entry: LoraEntry, checkpoint: CheckpointEntry) -> CheckedLora:
         limits = self._limits
-        check_inside(self._root, entry.path)
+        check_inside(self._root_of(entry), entry.path)
         header = read_source_header(entry.path, limits)
         plan = plan_lora(header, checkpoint.shapes)
         digest = keep_copy(
@@ -207,7 +229,7 @@ class LoraCatalog:
             content,
             limits=self._limits,
             shapes=checkpoint.shapes if checkpoint else None,
-            taken=None if replace else self._table.find_exact,
+            taken=None if replace else self._named,
         )
         await self.refresh()
         seen = (self._seen or {}).get(path.relative_to(self._root).as_posix())
@@ -218,9 +240,18 @@ class LoraCatalog:
             )
         return seen.entry
 
+    def _named(self, name: str) -> LoraEntry | None:
+        return self._table.find_exact(name) or self._bundled.find_exact(name)
+
     async def remove(self, name: str) -> None:
-        """Takes the file and its side-car out of the folder; jobs that use it keep their copy. Raises ModelNotFound."""
-        await asyncio.to_thread(remove_source, self.find(name).path)
+        """Takes the file and its side-car out of the folder; jobs that use it keep their copy.
+
+        Raises ModelNotFound, and InvalidRequest for a LoRA that came with the package.
+        """
+        entry = self.find(name)
+        if self._root_of(entry) != self._root:
+            raise InvalidRequest(f"The LoRA {shown(entry.name)} came with the server and stays.", param="name")
+        await asyncio.to_thread(remove_source, entry.path)
         await self.refresh()
 
 
