@@ -18,17 +18,18 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from sdxl_gateway.cli import app, asking, generating, pulling, serving
+from sdxl_gateway.cli import app, asking, generating, manual, pulling, serving
 from sdxl_gateway.cli.generating import Wish, ask_for
-from sdxl_gateway.config import Checkpoint, HouseStyle, Loras, Server, Settings
+from sdxl_gateway.config import DEMO_LORAS, Checkpoint, HouseStyle, Loras, Server, Settings
 from sdxl_gateway.core.ask import Ask, Operation
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import GatewayError, InvalidRequest
 from sdxl_gateway.core.picture import Size
 from sdxl_gateway.gateway.paint import Accepted, Done, Item, Presented, Stepped
 
+MANUAL = Path(__file__).parents[2] / "config.toml"
 HEAVY = ("torch", "diffusers", "transformers", "peft", "starlette", "uvicorn", "pydantic_settings", "huggingface_hub")
-COMMANDS = ("", "serve", "check", "pull", "generate", "loras", "loras list", "loras inspect")
+COMMANDS = ("", "serve", "check", "config", "pull", "generate", "loras", "loras list", "loras inspect")
 TINY_SAFETENSORS = b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "
 
 runner = CliRunner()
@@ -65,11 +66,38 @@ def test_check_tells_as_json_what_would_be_served() -> None:
     result = runner.invoke(app, ["check", "--json"])
     found = json.loads(result.stdout)
 
-    assert found.keys() == {"device", "checkpoints", "loras", "problems"}
+    assert found.keys() == {"device", "data_directory", "lora_directory", "checkpoints", "loras", "problems"}
     assert found["checkpoints"][0]["name"] == "demo"
     assert Path(found["checkpoints"][0]["path"]).is_dir()
     assert found["problems"] == []
     assert result.exit_code == 0
+
+
+def test_check_names_the_folders_used(tmp_path: Path) -> None:
+    told = runner.invoke(app, ["check"]).stdout.splitlines()
+    found = json.loads(runner.invoke(app, ["check", "--json", "--loras", "styles"]).stdout)
+
+    assert told[1:3] == [f"data folder  {tmp_path / 'data'}", f"lora folder  {tmp_path / 'loras'}"]
+    assert (found["data_directory"], found["lora_directory"]) == (str(tmp_path / "data"), str(tmp_path / "styles"))
+
+
+def test_the_demo_models_loras_are_there_in_an_empty_folder() -> None:
+    Path("s.toml").write_text('default_model = "demo+sunset"\n', "utf-8")
+    found = json.loads(runner.invoke(app, ["check", "--json", "--config", "s.toml"]).stdout)
+    listed = runner.invoke(app, ["loras", "list"]).stdout
+
+    assert [Path(lora["file"]) for lora in found["loras"]] == sorted(DEMO_LORAS.iterdir())
+    assert found["problems"] == []
+    assert all(name in listed for name in ("outline", "stripes", "sunset"))
+
+
+def test_config_prints_the_manual() -> None:
+    told = runner.invoke(app, ["config"])
+
+    assert told.stdout_bytes == MANUAL.read_bytes()
+    assert manual.manual((Path("packed.toml"), MANUAL)) == MANUAL.read_bytes()
+    Path("packed.toml").write_bytes(b"packed")
+    assert manual.manual((Path("packed.toml"), MANUAL)) == b"packed"
 
 
 def test_check_never_loads_torch() -> None:
@@ -334,3 +362,4 @@ def test_the_ready_line_comes_when_readyz_says_so(monkeypatch: pytest.MonkeyPatc
 
     assert next(answers, None) is None
     assert f"curl http://127.0.0.1:{settings.server.port}/v1/images/generations" in told.getvalue()
+    assert f"LoRAs in {Path('loras').absolute()} and data in {Path('data').absolute()}" in told.getvalue()

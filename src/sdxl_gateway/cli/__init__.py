@@ -77,6 +77,14 @@ def check(
     run(config, loras, model, as_json)
 
 
+@app.command("config")
+def print_manual() -> None:
+    """Print every setting at its default, with the reason for it: a config.toml to start from."""
+    from sdxl_gateway.cli.manual import run
+
+    run()
+
+
 @app.command()
 def pull(hub_id: Annotated[str, typer.Argument(metavar="HUB-ID", help="Such as org/name.")]) -> None:
     """Fetch a diffusers folder from the Hugging Face Hub: weights as safetensors, and their configs."""

@@ -44,7 +44,9 @@ class LoraLine:
 class Found:
     """The answer of `check`; `problems` are sentences that each name what to change."""
 
-    device: str
+    device: str = ""
+    data_directory: str = ""
+    lora_directory: str = ""
     checkpoints: list[CheckpointLine] = field(default_factory=list)
     loras: list[LoraLine] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -55,7 +57,7 @@ def run(config: Path | None, loras: Path | None, model: str | None, as_json: boo
     try:
         settings = settings_for(config, loras, model)
     except ConfigProblem as problem:
-        found = Found(device="", problems=list(problem.problems))
+        found = Found(problems=list(problem.problems))
     else:
         found = inspect(settings)
     typer.echo(json.dumps(asdict(found), indent=2) if as_json else "\n".join(_lines(found)))
@@ -65,7 +67,11 @@ def run(config: Path | None, loras: Path | None, model: str | None, as_json: boo
 
 def inspect(settings: Settings) -> Found:
     """Open every checkpoint and LoRA; nothing is loaded onto a device."""
-    found = Found(device=describe_device(settings.engine.device))
+    found = Found(
+        describe_device(settings.engine.device),
+        str(settings.data_directory.absolute()),
+        str(settings.loras.directory.absolute()),
+    )
     checkpoints = _open_checkpoints(settings, found)
     adapters = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras)
     adapters.scan()
@@ -125,6 +131,8 @@ def _look_at_names(settings: Settings, found: Found, checkpoints: list[Checkpoin
 
 def _lines(found: Found) -> Iterator[str]:
     yield f"device       {found.device}"
+    yield f"data folder  {found.data_directory}"
+    yield f"lora folder  {found.lora_directory}"
     for checkpoint in found.checkpoints:
         yield f"checkpoint   {checkpoint.name}  {checkpoint.path}  {checkpoint.digest[:12]}"
     for lora in found.loras:

@@ -57,7 +57,7 @@ def _announce(settings: Settings, closing: threading.Event) -> None:
     url = local_url(settings)
     while not closing.wait(_POLL_SECONDS):
         if _is_ready(url):
-            typer.echo(ready_words(url, settings.default_model))
+            typer.echo(ready_words(url, settings))
             return
 
 
@@ -75,10 +75,12 @@ def local_url(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.server.port}"
 
 
-def ready_words(url: str, model: str) -> str:
-    """What is printed once a picture can be asked for."""
+def ready_words(url: str, settings: Settings) -> str:
+    """What is printed once a picture can be asked for: where, which folders are used, and how."""
+    loras, data = settings.loras.directory.absolute(), settings.data_directory.absolute()
     return (
-        f"\nReady at {url}/v1 - try:\n\n"
+        f"\nReady at {url}/v1, with LoRAs in {loras} and data in {data} - try:\n\n"
         f"  curl {url}/v1/images/generations -H 'content-type: application/json' \\\n"
-        f'    -d \'{{"model": "{model}", "prompt": "a large red circle", "response_format": "url"}}\'\n'
+        f'    -d \'{{"model": "{settings.default_model}", "prompt": "a large red circle", '
+        f'"response_format": "url"}}\'\n'
     )
