@@ -8,7 +8,7 @@ RUN python -m venv /opt/venv
 COPY constraints.txt ./
 # A layer of its own: torch is by far the largest part and changes least.
 RUN /opt/venv/bin/pip install -c constraints.txt torch
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE config.toml ./
 COPY src ./src
 RUN /opt/venv/bin/pip install -c constraints.txt '.[nvidia]'
 

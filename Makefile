@@ -7,7 +7,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
 # outnumber free cores spin on each other: a step of the demo model then takes ten times as long.
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: serve test test-full check format bench bench-full bench-compiled bench-gpu bench-xinference constraints
+.PHONY: serve test test-full check format wheel bench bench-full bench-compiled bench-gpu bench-xinference constraints
 
 serve: .venv/.installed
 	$(BIN)/sdxl-gateway serve $(if $(MODEL),--model '$(MODEL)') $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) \
@@ -29,6 +29,12 @@ check: .venv/.installed-dev
 format: .venv/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Builds the wheel into dist/, then installs it into an empty environment and paints with it in an empty folder.
+wheel: .venv/.installed
+	rm -rf dist
+	$(BIN)/pip --disable-pip-version-check wheel -q --no-deps -w dist .
+	$(BIN)/python -m tools.try_wheel dist/*.whl
 
 bench: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.run

@@ -18,6 +18,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from sdxl_gateway import __version__
 from sdxl_gateway.cli import app, asking, generating, manual, pulling, serving
 from sdxl_gateway.cli.generating import Wish, ask_for
 from sdxl_gateway.config import DEMO_LORAS, Checkpoint, HouseStyle, Loras, Server, Settings
@@ -59,7 +60,7 @@ def test_the_console_script_and_the_module_are_one() -> None:
         [sys.executable, "-m", "sdxl_gateway", "--version"], capture_output=True, text=True, check=True
     )
 
-    assert told.stdout.startswith("sdxl-gateway ")
+    assert told.stdout == f"sdxl-gateway {__version__}\n"
 
 
 def test_check_tells_as_json_what_would_be_served() -> None:
