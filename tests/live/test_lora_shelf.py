@@ -121,3 +121,15 @@ def test_a_bad_upload_leaves_the_folder_as_it_was(admin: httpx.Client, guarded: 
         assert answer.status_code == 400, answer.text
         assert str(guarded.folder) not in answer.text
     assert sorted(guarded.loras.iterdir()) == before
+
+
+def test_what_came_with_the_server_is_served_and_stays(admin: httpx.Client, user: httpx.Client) -> None:
+    assert admin.delete("/v1/loras/outline").status_code == 200  # the folder's own, which went before it
+    again = admin.delete("/v1/loras/outline")
+    error = again.json()["error"]
+    assert (again.status_code, error["param"]) == (400, "name")
+    assert "'outline'" in error["message"]
+
+    said = {"prompt": "a red circle", "steps": 2, "model": "demo+outline", "response_format": "b64_json"}
+    assert user.post("/v1/images/generations", json=said).status_code == 200
+    assert user.get("/v1/loras/outline").json()["usable"]
