@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,11 +14,10 @@ pytest.importorskip("peft")
 
 from safetensors import safe_open  # noqa: E402
 
-from tools.demo_model import evaluate  # noqa: E402
+from tools.demo_model import evaluate, record  # noqa: E402
+from tools.demo_model.shipped import Shipped, measure_shipped  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[2]
-MODEL = ROOT / "src" / "sdxl_gateway" / "demo_model"
-LORAS = ROOT / "src" / "sdxl_gateway" / "demo_loras"
+MODEL, LORAS = record.MODEL, record.LORAS
 COMPONENTS = (
     "model_index.json",
     "scheduler/scheduler_config.json",
@@ -31,36 +29,57 @@ COMPONENTS = (
     "vae/diffusion_pytorch_model.safetensors",
 )
 LIMIT = 16 * 1024 * 1024
-STYLED = evaluate.style_cases(6)
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("DeprecationWarning", "FutureWarning", "UserWarning")
 ]
 GAINS = {"outline": 0.6, "sunset": 0.5, "stripes": 0.2}
+SHARE_TOLERANCE = 1 / evaluate.SINGLES
+SCORE_TOLERANCE = 0.02
+"""What another processor's arithmetic may move: one picture of the 45 or 60, and a style's mean score a little."""
 
 
 @pytest.fixture(scope="module")
-def pipeline() -> Iterator[Any]:
-    """The plain pipeline on two threads, or as many as OMP_NUM_THREADS says."""
+def measured() -> Iterator[Shipped]:
+    """Measured now, in two threads or as many as OMP_NUM_THREADS says."""
     threads = torch.get_num_threads()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
-    yield evaluate.load_pipeline(MODEL)
+    yield measure_shipped(MODEL, record.shipped_loras())
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="module")
-def plain(pipeline: Any) -> list[Any]:
-    """The base model's pictures for the style prompts."""
-    return evaluate.paint(pipeline, STYLED, batch=6)
+@pytest.fixture(params=["recorded", pytest.param("measured", marks=pytest.mark.full)])
+def shipped(request: pytest.FixtureRequest) -> Shipped:
+    """The figures on record, and, where there is time for it, those of today."""
+    if request.param == "recorded":
+        return record.recorded()[0]
+    found: Shipped = request.getfixturevalue("measured")
+    return found
 
 
-def styled(pipeline: Any, name: str, weight: float) -> list[Any]:
-    """The same pictures with a LoRA put on, which is taken off again."""
-    pipeline.load_lora_weights(LORAS, weight_name=f"{name}.safetensors", adapter_name=name, local_files_only=True)
-    try:
-        pipeline.set_adapters(name, weight)
-        return evaluate.paint(pipeline, STYLED, batch=6)
-    finally:
-        pipeline.unload_lora_weights()
+def test_the_figures_on_record_are_of_these_files() -> None:
+    complaint = record.complaint(record.recorded()[1], record.digests())
+    assert not complaint, complaint
+
+
+def test_a_changed_file_is_named_with_the_command_that_measures_anew() -> None:
+    now = record.digests()
+    assert record.complaint(now, now) == ""
+    for name in ("model/unet/diffusion_pytorch_model.safetensors", "loras/sunset.safetensors", "code/evaluate.py"):
+        for other in ({**now, name: "0" * 64}, {key: value for key, value in now.items() if key != name}):
+            said = record.complaint(other, now)
+            assert name in said
+            assert "python -m tools.demo_model.record" in said
+
+
+@pytest.mark.full
+def test_the_figures_on_record_are_reproduced(measured: Shipped) -> None:
+    kept, _ = record.recorded()
+    assert dataclasses.asdict(measured.base) == pytest.approx(
+        dataclasses.asdict(kept.base), abs=SHARE_TOLERANCE + 1e-9, rel=0
+    )
+    assert measured.styles.keys() == kept.styles.keys()
+    for name, scores in kept.styles.items():
+        assert measured.styles[name] == pytest.approx(scores, abs=SCORE_TOLERANCE, rel=0), name
 
 
 def test_every_component_is_there_and_small() -> None:
@@ -76,28 +95,24 @@ def test_every_weight_is_float16() -> None:
         assert kinds == {"F16"}, path
 
 
-@pytest.fixture(scope="module")
-def figures(pipeline: Any) -> evaluate.Figures:
-    """What the 60 prompts that training never saw came to."""
-    wanted = evaluate.cases()
-    assert len(wanted) == 60
-    return evaluate.measure(evaluate.paint(pipeline, wanted), wanted)
+def test_sixty_prompts_are_measured() -> None:
+    assert len(evaluate.cases()) == 60
 
 
-def test_things_and_backgrounds_have_their_colours(figures: evaluate.Figures) -> None:
+def test_things_and_backgrounds_have_their_colours(shipped: Shipped) -> None:
+    figures = shipped.base
     assert figures.colours >= 0.9, figures
     assert figures.single_colours >= 0.95, figures
     assert figures.backgrounds >= 0.95, figures
 
 
-def test_single_things_have_their_shape(figures: evaluate.Figures) -> None:
-    assert figures.shapes >= 0.8, figures
+def test_single_things_have_their_shape(shipped: Shipped) -> None:
+    assert shipped.base.shapes >= 0.8, shipped.base
 
 
 @pytest.mark.parametrize("name", sorted(GAINS))
-def test_lora_changes_the_style(pipeline: Any, plain: list[Any], name: str) -> None:
-    before = evaluate.style_mean(name, plain)
-    half, after = (evaluate.style_mean(name, styled(pipeline, name, weight)) for weight in (0.5, 1.0))
+def test_lora_changes_the_style(shipped: Shipped, name: str) -> None:
+    before, half, after = shipped.styles[name]
     assert after - before >= GAINS[name], (before, after)
     assert before < half < after
 

@@ -19,3 +19,4 @@ python -m tools.demo_model.lora stripes --resume --steps 1600 --seed 11
 wait
 python -m tools.demo_model.evaluate
 python -m tools.demo_model.evaluate --lora src/sdxl_gateway/demo_loras/*.safetensors
+python -m tools.demo_model.record
