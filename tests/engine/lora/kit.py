@@ -22,6 +22,7 @@ from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST
 from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
 
 CPU = torch.device("cpu")
+WEIGHTS = (0.5, 1.0, -0.7)
 ROOMY_BYTES = 2**30
 Tensors = dict[str, Tensor]
 
@@ -189,6 +190,16 @@ def snapshot(components: Mapping[str, nn.Module]) -> dict[str, Tensor]:
 
 def same_bits(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def assert_one_rounding(actual: Tensor, expected: Tensor) -> None:
+    """Within half a unit in the last place of the storage dtype, plus what float32 arithmetic may lose before it."""
+    finfo = torch.finfo(actual.dtype)
+    exponent = torch.floor(torch.log2(expected.abs().clamp_min(finfo.smallest_normal)))
+    unit = finfo.eps * torch.exp2(exponent)
+    allowed = 0.5 * unit + 1e-6 * expected.abs().max()
+    excess = ((actual.double() - expected).abs() - allowed).max()
+    assert excess <= 0, f"{float(excess)} beyond one rounding"
 
 
 MakeBench = Callable[..., Bench]

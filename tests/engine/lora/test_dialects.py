@@ -1,4 +1,7 @@
-"""Every dialect as its trainer spells it, on every kind of layer: from the file to the exact weight, never a no-op."""
+"""Every dialect as its trainer spells it, on every kind of layer: from the file to the exact change, never a no-op.
+
+From changes to weights, at every weight and in every dtype, is test_golden.py's.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ from sdxl_gateway.catalog.lora_format.module_names import sgm_names
 from sdxl_gateway.catalog.lora_format.plan import plan_lora
 from sdxl_gateway.catalog.safetensors_header import read_header
 from tests.catalog.files import kohya_name
+from tests.engine.lora.kit import WEIGHTS, assert_one_rounding
 from tests.engine.lora.oracle import ALPHA, CONV, LINEAR, RANK, Train, Trained, lycoris, norm
-from tests.engine.lora.press import SHAPES, Press, open_press
-from tests.engine.lora.test_golden import WEIGHTS, assert_one_rounding
+from tests.engine.lora.press import SHAPES, Press, demo_components, open_press, shapes_of
 
 UNET, TEXT_1, TEXT_2, CONVOLUTION = PLACES = (
     "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_out.0",
@@ -162,28 +165,42 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def press(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Press]:
-    with open_press(tmp_path_factory.mktemp("data")) as one:
+    with open_press(tmp_path_factory.mktemp("data"), demo_components()) as one:
         yield one
 
 
+def assert_changes(press: Press, source: Path, expected: Mapping[str, Tensor]) -> None:
+    """The file changes these parameters alone, at any weight to these values at weight 1 (float64)."""
+    found = press.changes(source)
+    assert found.keys() == expected.keys()
+    for name, wanted in expected.items():
+        layer, before = press.layers[name], press.layers[name].parameter.double()
+        assert found[name].shape == layer.shape
+        change = found[name].dense(layer.parameter.reshape(layer.shape))
+        if factors := found[name].low_rank():
+            assert torch.equal((factors.up.float() * factors.scale) @ factors.down.float(), change)
+        for strength in WEIGHTS:
+            shift = strength * change.double().view(before.shape)
+            assert_one_rounding(before + shift, before + strength * (wanted - before))
+            assert name.endswith(".bias") or float(shift.abs().max()) > 1e-3
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_trained_file_makes_its_trainers_weight(press: Press, tmp_path: Path, case: Case) -> None:
-    spelling, weight = SPELLINGS[case.spelling], press.weight(f"{case.module}.weight")
-    before = weight.double()
-    trained = case.train(weight)
+def test_a_trained_file_makes_its_trainers_change(press: Press, tmp_path: Path, case: Case) -> None:
+    spelling, trained = SPELLINGS[case.spelling], case.train(press.weight(f"{case.module}.weight"))
     path = tmp_path / "one.safetensors"
     save_file(spelling.tensors(case.module, trained), path, spelling.metadata(case.module, trained))
-    for strength in WEIGHTS:
-        with press.printed(path, strength):
-            assert_one_rounding(weight, before + strength * (trained.weight - before))
-            assert float((weight - before).abs().max()) > 1e-3
-            if trained.bias is not None:
-                bias = press.weight(f"{case.module}.bias")
-                assert_one_rounding(bias, press.base_bias(case.module).double() + strength * trained.bias)
-            assert len(press.changed()) == 1 + (trained.bias is not None)
+    expected = {f"{case.module}.weight": trained.weight}
+    if trained.bias is not None:
+        expected[f"{case.module}.bias"] = press.base_bias(case.module).double() + trained.bias
+    assert_changes(press, path, expected)
     plan = plan_lora(read_header(path, max_header_bytes=2**20, max_tensors=100), SHAPES)
     assert spelling.told_as in (None, plan.dialect)
     assert plan.unmatched == ()
+
+
+def test_the_press_knows_the_shapes_that_the_checkpoints_headers_tell(press: Press) -> None:
+    assert shapes_of(press.components) == SHAPES
 
 
 def test_the_table_is_whole() -> None:
@@ -197,23 +214,17 @@ def test_the_table_is_whole() -> None:
 FILE_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
 
 
-@pytest.mark.parametrize("strength", WEIGHTS)
 @pytest.mark.parametrize("module", PLACES, ids=["unet", "te1", "te2", "conv"])
 @pytest.mark.parametrize("dtype", FILE_DTYPES, ids=lambda dtype: str(dtype).removeprefix("torch."))
-def test_each_type_a_file_may_hold(
-    press: Press, tmp_path: Path, dtype: torch.dtype, module: str, strength: float
-) -> None:
+def test_each_type_a_file_may_hold(press: Press, tmp_path: Path, dtype: torch.dtype, module: str) -> None:
     rows, columns, *window = SHAPES[module]
     up, down = torch.randn(rows, RANK, *[1] * len(window)).to(dtype), torch.randn(RANK, columns, *window).to(dtype)
     name = kohya_name(module)
     tensors = {f"{name}.lora_up.weight": up, f"{name}.lora_down.weight": down, f"{name}.alpha": torch.tensor(ALPHA)}
     save_file(tensors, tmp_path / "one.safetensors")
-    weight = press.weight(f"{module}.weight")
+    weight = press.base_weight(module)
     change = (up.double().flatten(1) @ down.double().flatten(1)).view(weight.shape) * (ALPHA / RANK)
-    expected = weight.double() + strength * change
-    with press.printed(tmp_path / "one.safetensors", strength):
-        assert_one_rounding(weight, expected)
-        assert float((weight - press.base_weight(module)).abs().max()) > 1e-3
+    assert_changes(press, tmp_path / "one.safetensors", {f"{module}.weight": weight.double() + change})
 
 
 @pytest.mark.parametrize("components", [("unet",), ("text_encoder",), ("text_encoder_2",), ("unet", "text_encoder_2")])

@@ -6,11 +6,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.engine.lora.kit import Bench, MakeBench, PlannedPart, Shelf, blend, parameter, tiny_components
-from tests.engine.lora.oracle import CONV, LINEAR, Train, Trained, norm
+from tests.engine.lora.kit import (
+    WEIGHTS,
+    Bench,
+    MakeBench,
+    PlannedPart,
+    Shelf,
+    assert_one_rounding,
+    blend,
+    parameter,
+    tiny_components,
+)
+from tests.engine.lora.oracle import ALPHA, CONV, LINEAR, RANK, Train, Trained, norm
 
-WEIGHTS = (0.5, 1.0, -0.7)
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+FILE_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
 LAYERS: dict[str, dict[str, Train]] = {
     "unet.attentions.0.to_k": LINEAR,
     "text_encoder.text_model.encoder.layers.0": LINEAR,
@@ -35,16 +45,6 @@ def add(shelf: Shelf, module: str, trained: Trained) -> None:
     shelf.add_file("one", tensors, [PlannedPart(module, trained.algorithm, keys, trained.scale)])
 
 
-def assert_one_rounding(actual: Tensor, expected: Tensor) -> None:
-    """Within half a unit in the last place of the storage dtype, plus what float32 arithmetic may lose before it."""
-    finfo = torch.finfo(actual.dtype)
-    exponent = torch.floor(torch.log2(expected.abs().clamp_min(finfo.smallest_normal)))
-    unit = finfo.eps * torch.exp2(exponent)
-    allowed = 0.5 * unit + 1e-6 * expected.abs().max()
-    excess = ((actual.double() - expected).abs() - allowed).max()
-    assert excess <= 0, f"{float(excess)} beyond one rounding"
-
-
 @pytest.mark.parametrize(("module", "train"), TABLE)
 def test_weights_are_what_the_trainer_means(shelf: Shelf, make_bench: MakeBench, module: str, train: Train) -> None:
     for dtype in DTYPES:
@@ -67,3 +67,19 @@ def test_weights_are_what_the_trainer_means(shelf: Shelf, make_bench: MakeBench,
 def bias_before(bench: Bench, module: str) -> Tensor:
     name = f"{module}.bias"
     return parameter(tiny_components(bench.weight(name).dtype), name).double()
+
+
+@pytest.mark.parametrize("module", ["unet.attentions.0.to_q", "unet.conv1", "text_encoder.text_model.encoder.layers.0"])
+@pytest.mark.parametrize("kept", FILE_DTYPES, ids=lambda dtype: str(dtype).removeprefix("torch."))
+def test_each_type_a_file_may_hold(shelf: Shelf, make_bench: MakeBench, kept: torch.dtype, module: str) -> None:
+    for dtype in DTYPES:
+        bench = make_bench(dtype=dtype)
+        weight = bench.weight(f"{module}.weight")
+        before = weight.double()
+        rows, columns, *window = weight.shape
+        up, down = torch.randn(rows, RANK, *[1] * len(window)).to(kept), torch.randn(RANK, columns, *window).to(kept)
+        shelf.add("one", [(module, "lora", {"up": up, "down": down, "alpha": torch.tensor(ALPHA)})])
+        change = (up.double().flatten(1) @ down.double().flatten(1)).view(weight.shape) * (ALPHA / RANK)
+        for strength in WEIGHTS:
+            bench.switcher.put_on(blend(("one", strength)))
+            assert_one_rounding(weight, before + strength * change)

@@ -12,8 +12,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
-from tests.engine.lora.press import Press, open_press
-from tests.engine.lora.test_golden import WEIGHTS, assert_one_rounding
+from tests.engine.lora.kit import WEIGHTS, assert_one_rounding
+from tests.engine.lora.press import Press, open_press, small_components
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
@@ -43,7 +43,7 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.fixture(scope="module")
 def press(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Press]:
-    with open_press(tmp_path_factory.mktemp("data")) as one:
+    with open_press(tmp_path_factory.mktemp("data"), small_components()) as one:
         yield one
 
 
