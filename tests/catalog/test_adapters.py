@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +20,11 @@ from sdxl_gateway.catalog.lora_folder.copies import keep_copy, store_path
 from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, Problem, ScanLimits, Signature, read_entry
 from sdxl_gateway.core.errors import AdapterRefused, BodyTooLarge, InvalidRequest, ModelNotFound
 from tests.catalog.files import file_bytes, lora_tensors, write
-from tests.catalog.test_store import peft_adapter
+from tests.catalog.kit import GOOD, MODULES, OTHER, Loras, names, peft_adapter
 
-MODULES = {"unet.mid_block.q": (32, 16), "text_encoder.text_model.q": (8, 8)}
-GOOD = file_bytes(lora_tensors(MODULES), {"ss_output_name": "trained_ink", "modelspec.trigger_phrase": "ink style"})
-OTHER = file_bytes(lora_tensors(MODULES, rank=2))
 TWIN = GOOD[:-100] + bytes(100)
 MISFIT = file_bytes(lora_tensors({"unet.mid_block.q": (64, 16)}))
 CHECKPOINT = CheckpointEntry("demo", Path("demo"), "d" * 64, 0, MODULES, 4096, 4096)
-
-
-@dataclass(frozen=True)
-class Loras:
-    directory: Path
-    max_file_bytes: int = 2**20
-    max_header_bytes: int = 2**20
-    max_tensors: int = 1000
 
 
 @pytest.fixture
@@ -53,10 +41,6 @@ def catalog(root: Path, tmp_path: Path) -> LoraCatalog:
 
 def files_in(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-
-def names(catalog: LoraCatalog) -> list[str]:
-    return [entry.name for entry in catalog.list()]
 
 
 def test_names_are_paths_below_the_folder(root: Path, catalog: LoraCatalog) -> None:

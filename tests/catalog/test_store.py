@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -25,7 +24,8 @@ from sdxl_gateway.catalog.lora_format.peft_folder import folder_parts
 from sdxl_gateway.catalog.lora_format.plan import plan_lora
 from sdxl_gateway.catalog.safetensors_header import read_header
 from sdxl_gateway.core.errors import AdapterRefused
-from tests.catalog.files import file_bytes, lora_tensors, write
+from tests.catalog.files import file_bytes, write
+from tests.catalog.kit import MODULES, peft_adapter
 
 DATA = file_bytes({"a": (4, 4)})
 LIMITS = ScanLimits(2**30, 2**20, 1000)
@@ -137,21 +137,6 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     link.symlink_to(source)
     with pytest.raises(AdapterRefused, match="cannot be opened"):
         keep_copy(link, tmp_path / "data")
-
-
-MODULES = {"unet.mid_block.q": (32, 16), "text_encoder.text_model.q": (8, 8)}
-
-
-def peft_adapter(folder: Path, module: str, config: dict[str, object]) -> None:
-    tensors = lora_tensors(
-        {module: MODULES[module]},
-        lambda name: f"base_model.model.{name.partition('.')[2]}",
-        down=".lora_A.weight",
-        up=".lora_B.weight",
-        alpha=None,
-    )
-    write(folder / "adapter_model.safetensors", file_bytes(tensors))
-    write(folder / "adapter_config.json", json.dumps(config).encode())
 
 
 def test_a_peft_folder_becomes_one_file_with_its_config(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from tests.catalog.files import write
-from tests.catalog.test_adapters import GOOD, OTHER, Loras, names
+from tests.catalog.kit import GOOD, OTHER, Loras, names
 
 PATIENCE_SECONDS = 30
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from sdxl_gateway.catalog.lora_format.module_names import sgm_names
 from sdxl_gateway.catalog.model_files import module_shapes
 from sdxl_gateway.config import DEMO_MODEL
+from tests.catalog.attacks import ATTACKS
 from tests.catalog.files import file_bytes, kohya_name, write
-from tests.catalog.test_header import ATTACKS
 
 Shape = tuple[int, ...]
 SHAPES = module_shapes(DEMO_MODEL)
