@@ -50,6 +50,11 @@ class BadLora:
     status: int = 400
     code: str = "invalid_lora"
 
+    @property
+    def family(self) -> str:
+        """What is wrong with it, in one word; `numbers` are seen by the engine alone, which reads them."""
+        return self.name.partition("-")[0]
+
 
 def catalogue() -> list[BadLora]:
     """All of them, names unique and fit for a model name."""
