@@ -13,16 +13,14 @@ from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.core.events import BlendSwitched, Measurement, StepTaken
 from sdxl_gateway.core.job import Job, Priority
 from sdxl_gateway.core.picture import Inputs, Picture
-from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe, Task
+from sdxl_gateway.core.ports import DeviceLost
+from sdxl_gateway.core.recipe import Blend, BlendPart, Phase, Recipe, Task
 from sdxl_gateway.ipc.messages import Ready
+from sdxl_gateway.scheduling.batch_key import BatchKey
 from sdxl_gateway.worker.serve import LoadedEngine
 
 READY = Ready("fake", "float32", ("demo",))
 _numbers = count()
-
-
-class Lost(Exception):
-    fatal = True
 
 
 def recipe(prompt: str = "", *, blend: str = "", steps: int = 3, count: int = 1, guided: bool = True) -> Recipe:
@@ -80,8 +78,12 @@ class FakeCanvas:
         return ("cut short",) if "long" in self.recipe.prompt else ()
 
     @property
+    def phase(self) -> Phase:
+        return self.recipe.phase_at(self.steps_done)
+
+    @property
     def batch_key(self) -> Hashable:
-        return (self.recipe.blend.unet_key, self.recipe.guided)
+        return BatchKey.of(self.recipe, self.steps_done)
 
     @property
     def steps_total(self) -> int:
@@ -121,7 +123,7 @@ class FakeEngine:
     def step(self, canvases: Sequence[FakeCanvas]) -> None:
         assert len({canvas.batch_key for canvas in canvases}) == 1
         self.batches.append([canvas.recipe.prompt for canvas in canvases])
-        if self.blend != (blend := canvases[0].recipe.blend.unet_key):
+        if self.blend != (blend := canvases[0].phase.blend.unet_key):
             self.blend = blend
             self.measure(BlendSwitched(0.0, 1))
         for canvas in canvases:
@@ -152,7 +154,7 @@ class FakeEngine:
         if f"hang-in-{phase}" in words:
             self.sleep(60)
         if f"lose-in-{phase}" in words:
-            raise Lost("bus error")
+            raise DeviceLost("bus error")
         if f"raise-in-{phase}" in words:
             raise RuntimeError("secret path /etc")
 

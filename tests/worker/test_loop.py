@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from queue import SimpleQueue
 
 import pytest
@@ -13,9 +14,12 @@ from hypothesis import strategies as st
 from sdxl_gateway.core.errors import AdapterRefused, Cancelled, DeadlineExceeded, DoesNotFit, EngineFault, Unavailable
 from sdxl_gateway.core.events import Failed, Finished, JobEvent, Painted, Previewed, Progressed, Started
 from sdxl_gateway.core.job import Job, Priority
+from sdxl_gateway.core.picture import Inputs
+from sdxl_gateway.core.ports import DeviceLost
+from sdxl_gateway.core.recipe import Blend, BlendPart, Phase, Recipe
 from sdxl_gateway.ipc.messages import Cancel, Stop, Submit
 from sdxl_gateway.scheduling.costs import Costs
-from sdxl_gateway.worker.loop import Commands, DeviceGone, Loop, WakeUp
+from sdxl_gateway.worker.loop import Commands, Loop, WakeUp
 from tests.jobs.fakes import FakeCanvas, FakeEngine, job
 
 
@@ -99,6 +103,40 @@ def test_a_job_joins_another_midway_in_one_batch() -> None:
     stage.run(job("early", steps=5), late)
     assert ["early", "late"] in stage.engine.batches
     assert all(isinstance(end, Finished) for end in stage.ends().values())
+
+
+def test_a_picture_moves_to_the_batch_of_its_second_model_half_way() -> None:
+    plain, refining = job("plain", steps=4), job("refining", steps=4)
+    refiner = Phase("refiner", "1", Blend.of([BlendPart("fine", 1.0, 0.0)]), from_step=2)
+    refining = replace(refining, recipe=replace(refining.recipe, later_phases=(refiner,)))
+    stage = Stage()
+    blends: list[object] = []
+    stage.at_step = {step: lambda s: blends.append(s.engine.blend) for step in range(1, 9)}
+    stage.run(plain, refining)
+    assert stage.engine.batches == [["plain", "refining"]] * 2 + [["plain"]] * 2 + [["refining"]] * 2
+    assert blends == [()] * 4 + [(("fine", 1.0),)] * 2
+    assert all(isinstance(end, Finished) for end in stage.ends().values())
+
+
+class Choosy(FakeCanvas):
+    """Knows of its own prompt what its recipe's key does not tell."""
+
+    @property
+    def batch_key(self) -> Hashable:
+        return super().batch_key, self.recipe.prompt
+
+
+class ChoosyEngine(FakeEngine):
+    def begin(self, recipe: Recipe, index: int, inputs: Inputs) -> FakeCanvas:
+        return Choosy(recipe, index)
+
+
+def test_canvases_that_will_not_share_a_step_take_it_one_after_another() -> None:
+    stage = Stage(engine=ChoosyEngine)
+    stage.run(job("a", count=2, steps=2), job("b", steps=2), job("raise-in-step", steps=2))
+    assert stage.engine.batches[:3] == [["a", "a"], ["b"], ["raise-in-step"]]
+    assert stage.engine.batches[3:] == [["a", "a"], ["b"]]
+    assert [type(end) for end in stage.ends().values()] == [Failed, Finished, Finished]
 
 
 def test_a_higher_class_waits_one_step() -> None:
@@ -189,7 +227,7 @@ def test_the_age_of_the_loop_is_that_of_its_present_piece_of_work() -> None:
 
 def test_a_device_lost_in_a_shared_step_ends_the_loop() -> None:
     stage, jobs = Stage(), [job("fine"), job("lose-in-step")]
-    with pytest.raises(DeviceGone):
+    with pytest.raises(DeviceLost):
         stage.run(*jobs)
     assert {type(stage.error(one)) for one in jobs} == {Unavailable}
     assert len(stage.engine.batches) == 1
@@ -204,7 +242,7 @@ def test_a_refused_adapter_fails_its_job_with_the_reason() -> None:
 @pytest.mark.parametrize("phase", ["begin", "step", "preview", "finish"])
 def test_a_lost_device_ends_the_loop_after_telling(phase: str) -> None:
     stage, doomed, waiting = Stage(max_lanes=1), job(f"lose-in-{phase}", partial_images=1), job(blend="x")
-    with pytest.raises(DeviceGone):
+    with pytest.raises(DeviceLost):
         stage.run(doomed, waiting)
     assert isinstance(stage.error(doomed), Unavailable)
     assert waiting.id not in stage.ends()

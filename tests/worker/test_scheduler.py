@@ -6,9 +6,10 @@ import pytest
 
 from sdxl_gateway.core.events import BlendSwitched, StepTaken
 from sdxl_gateway.core.job import Priority
+from sdxl_gateway.scheduling.batch_key import BatchKey
 from sdxl_gateway.scheduling.costs import Costs
 from sdxl_gateway.scheduling.fair_share import FairShares
-from sdxl_gateway.worker.scheduler import BatchHold, BatchKey, Candidate, Plan, Scheduler
+from sdxl_gateway.worker.scheduler import BatchHold, Candidate, Plan, Scheduler
 
 INFINITE = float("inf")
 

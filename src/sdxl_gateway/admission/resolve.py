@@ -146,6 +146,7 @@ class Admission:
             seed=ask.seed if ask.seed is not None else secrets.randbelow(LAST_SEED - ask.n),
             count=ask.n,
             strength=strength(ask, looked_up.task),
+            embeds_guidance=model.checkpoint.embeds_guidance,
         )
 
     def _steps(self, ask: Ask, usual: Usual) -> int:

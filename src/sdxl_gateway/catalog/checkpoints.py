@@ -32,7 +32,8 @@ class CheckpointEntry:
     """A diffusers folder of the SDXL family.
 
     `shapes` maps component-prefixed module names ("unet.conv_in", "text_encoder.text_model.…") to the shape of
-    their weight; `native_area` is the training area in pixels, `native_pixels` the largest area painted directly.
+    their weight; `native_area` is the training area in pixels, `native_pixels` the largest area painted directly;
+    `embeds_guidance` says that the UNet was distilled to read the guidance scale as an input.
     """
 
     name: str
@@ -42,6 +43,7 @@ class CheckpointEntry:
     shapes: Mapping[str, tuple[int, ...]]
     native_area: int
     native_pixels: int
+    embeds_guidance: bool = False
 
 
 def open_checkpoints(checkpoints: Mapping[str, CheckpointSettings], demo: Path) -> dict[str, CheckpointEntry]:
@@ -50,21 +52,26 @@ def open_checkpoints(checkpoints: Mapping[str, CheckpointSettings], demo: Path) 
 
 
 def open_checkpoint(name: str, section: CheckpointSettings, demo: Path) -> CheckpointEntry:
+    """The folder's entry. Raises CheckpointProblem where it cannot be served."""
     folder = resolve_folder(section.path, demo)
     index = _read_json(folder / "model_index.json", name)
     if index.get("_class_name") not in PIPELINES:
         raise CheckpointProblem(f"Checkpoint '{name}' is a {index.get('_class_name')}, not an SDXL pipeline.")
     if list(folder.rglob("*.py")):
         raise CheckpointProblem(f"Checkpoint '{name}' brings Python code along; such folders are not served.")
-    area = _training_area(folder, name)
+    unet = _read_json(folder / "unet" / "config.json", name)
+    area = _training_area(unet, name)
     budget = section.native_pixels or int(area * NATIVE_BUDGET)
     created = int((folder / "model_index.json").stat().st_mtime)
     shapes = module_shapes(folder)
-    return CheckpointEntry(name, folder, fingerprint(folder), created, shapes, min(area, budget), budget)
+    embeds_guidance = unet.get("time_cond_proj_dim") is not None
+    return CheckpointEntry(
+        name, folder, fingerprint(folder), created, shapes, min(area, budget), budget, embeds_guidance
+    )
 
 
-def _training_area(folder: Path, name: str) -> int:
-    latent_side = _read_json(folder / "unet" / "config.json", name).get("sample_size") or SDXL_SAMPLE_SIZE
+def _training_area(unet: Mapping[str, Any], name: str) -> int:
+    latent_side = unet.get("sample_size") or SDXL_SAMPLE_SIZE
     if type(latent_side) is not int or latent_side < 8:
         raise CheckpointProblem(f"Checkpoint '{name}': 'unet/config.json' has no usable 'sample_size'.")
     return (latent_side * VAE_FACTOR) ** 2

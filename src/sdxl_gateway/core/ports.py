@@ -20,7 +20,7 @@ class Canvas(Protocol):
 
     @property
     def batch_key(self) -> Hashable:
-        """Canvases of equal key may share a step: checkpoint, UNet blend, latent size, guidance on or off."""
+        """Canvases of equal key may share the next step; it may change as steps are done."""
 
     @property
     def steps_done(self) -> int: ...
@@ -36,6 +36,10 @@ class Canvas(Protocol):
 CanvasT = TypeVar("CanvasT", bound=Canvas)
 
 
+class DeviceLost(Exception):
+    """An engine's device answers nothing any more until its process ends; any of its methods may raise it."""
+
+
 class Engine(Protocol[CanvasT]):
     """Paints; every method but `prefetch`'s future runs on the one thread that owns the device."""
 
@@ -49,7 +53,7 @@ class Engine(Protocol[CanvasT]):
         """Encode and prepare image `index`; the canvas is ready for its first step."""
 
     def step(self, canvases: Sequence[CanvasT]) -> None:
-        """Advance all by one step; they share one batch key. The recipe's blend is put on first if it is not.
+        """Advance all by one step; they share one batch key. The phase's model and blend are put on first.
 
         When this raises, a canvas whose `steps_done` has not moved may be stepped again, alone.
         """

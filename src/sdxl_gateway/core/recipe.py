@@ -63,11 +63,23 @@ NO_BLEND = Blend()
 
 
 @dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of the steps and the model that takes them: in force once `from_step` steps are done."""
+
+    checkpoint: str
+    checkpoint_digest: str
+    blend: Blend
+    from_step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """One request's pictures, everything decided; image *i* of `count` is painted from `seed + i`.
 
     Sizes are pixels. `paint_width/height` is what the model paints (divisible by 8); `width/height` what the
-    caller gets: they differ when the request is above the checkpoint's native pixel budget.
+    caller gets: they differ when the request is above the checkpoint's native pixel budget. `embeds_guidance` says
+    that the UNet reads the guidance scale itself. `later_phases` are models that take over half-way, in the order of
+    their steps.
     """
 
     task: Task
@@ -86,11 +98,27 @@ class Recipe:
     seed: int
     count: int = 1
     strength: float = 1.0
+    embeds_guidance: bool = False
+    later_phases: tuple[Phase, ...] = ()
 
     @property
     def guided(self) -> bool:
-        """Classifier-free guidance is on: two UNet rows for each picture."""
+        """Guidance is on, by rows of its own or as an input of the UNet."""
         return self.guidance_scale > 1.0
+
+    @property
+    def unet_rows(self) -> int:
+        """Rows of a UNet call for each picture: two where classifier-free guidance compares both prompts."""
+        return 2 if self.guided and not self.embeds_guidance else 1
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """All models that take steps, in order; the first from the first step on."""
+        return (Phase(self.checkpoint, self.checkpoint_digest, self.blend), *self.later_phases)
+
+    def phase_at(self, steps_done: int) -> Phase:
+        """The phase that takes the step after `steps_done`."""
+        return [phase for phase in self.phases if phase.from_step <= steps_done][-1]
 
     @property
     def denoise_steps(self) -> int:

@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 
 from sdxl_gateway.core.errors import DoesNotFit, EngineFault, GatewayError
+from sdxl_gateway.core.ports import DeviceLost
 
 log = logging.getLogger(__name__)
 
@@ -19,12 +20,6 @@ NO_ROOM = "The device has not enough memory for this picture."
 FAILED = "The engine failed while painting this picture."
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "alloc_failed")
 _LOST = ("cuda error", "execution_failed", "internal_error", "illegal memory access", "device-side assert")
-
-
-class DeviceLost(Exception):
-    """The device answers nothing any more until its process ends; no other error may be told in its stead."""
-
-    fatal = True
 
 
 def guarded(call: Callable[[], T]) -> T:
@@ -54,6 +49,7 @@ def translated(error: Exception) -> Exception:
 
 
 def out_of_memory(error: Exception) -> bool:
+    """Torch, or Python, found no room; other libraries than torch's own allocator say so in words alone."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and _mentions(error, _OUT_OF_MEMORY)

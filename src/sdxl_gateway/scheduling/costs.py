@@ -13,7 +13,7 @@ SPREAD_TO_TRUST = 0.02  # squared relative spread of work below which a slope wo
 
 def step_work(recipe: Recipe) -> float:
     """UNet rows times paint megapixels of one step of one image."""
-    return (2 if recipe.guided else 1) * recipe.paint_width * recipe.paint_height / 1e6
+    return recipe.unet_rows * recipe.paint_width * recipe.paint_height / 1e6
 
 
 @dataclass(slots=True)

@@ -9,8 +9,9 @@ from typing import Generic
 
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.ports import Canvas, CanvasT
+from sdxl_gateway.scheduling.batch_key import BatchKey
 from sdxl_gateway.scheduling.costs import step_work
-from sdxl_gateway.worker.scheduler import BatchKey, Candidate
+from sdxl_gateway.worker.scheduler import Candidate
 
 
 @dataclass(slots=True)
@@ -25,18 +26,14 @@ class ActiveJob(Generic[CanvasT]):
     canvases: dict[int, CanvasT] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
     warnings: dict[str, None] = field(default_factory=dict)
-    key: BatchKey = field(init=False)
-    work: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.key = BatchKey.of(self.job.recipe)
-        self.work = step_work(self.job.recipe)
 
     @property
     def all_painted(self) -> bool:
+        """No image of the job is left to paint."""
         return len(self.done) == self.job.recipe.count
 
     def painted(self, index: int) -> None:
+        """Image `index` is done: its canvas is let go of, what it warned of is kept."""
         canvas = self.canvases.pop(index)
         self.warnings |= dict.fromkeys(canvas.warnings)
         self.done.add(index)
@@ -47,17 +44,18 @@ class ActiveJob(Generic[CanvasT]):
 
     def _candidate(self, index: int) -> Candidate:
         job, canvas = self.job, self.canvases.get(index)
-        steps_left = job.recipe.denoise_steps if canvas is None else canvas.steps_total - canvas.steps_done
+        steps_done = 0 if canvas is None else canvas.steps_done
+        steps_total = job.recipe.denoise_steps if canvas is None else canvas.steps_total
         return Candidate(
             job_id=job.id,
             index=index,
-            key=self.key,
+            key=BatchKey.of(job.recipe, steps_done),
             tenant=job.tenant,
             priority=job.priority,
             arrived=job.arrived,
             deadline=job.deadline,
-            work=self.work,
-            steps_left=steps_left,
+            work=step_work(job.recipe),
+            steps_left=steps_total - steps_done,
             begun=canvas is not None,
             adapters_ready=self.adapters_ready,
         )
@@ -84,4 +82,5 @@ class Lane(Generic[CanvasT]):
 
     @property
     def moved(self) -> bool:
+        """The step was taken."""
         return self.canvas.steps_done > self.steps_before

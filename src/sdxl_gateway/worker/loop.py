@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Generic, NoReturn
+from typing import Generic
 
 from sdxl_gateway.core.errors import Cancelled, DeadlineExceeded, EngineFault, GatewayError, Unavailable
 from sdxl_gateway.core.events import Failed, Finished, JobEvent, Painted, Previewed, Progressed, Started
 from sdxl_gateway.core.job import Job
-from sdxl_gateway.core.ports import CanvasT, Engine
+from sdxl_gateway.core.ports import CanvasT, DeviceLost, Engine
 from sdxl_gateway.ipc.messages import Cancel, Command, Stop, Submit
 from sdxl_gateway.scheduling.costs import Costs
 from sdxl_gateway.scheduling.fair_share import FairShares
@@ -34,10 +34,6 @@ class WakeUp:
 
 
 Commands = SimpleQueue[Command | WakeUp]
-
-
-class DeviceGone(Exception):
-    """The engine said its device is lost; the process has to end."""
 
 
 class Loop(Generic[CanvasT]):
@@ -64,7 +60,7 @@ class Loop(Generic[CanvasT]):
         self._moved_on: float | None = None
 
     def run(self) -> None:
-        """Returns after Stop. Raises DeviceGone; jobs already begun were told, the others were not."""
+        """Returns after Stop. Raises DeviceLost; jobs already begun were told, the others were not."""
         while self.advance():
             pass
 
@@ -171,17 +167,24 @@ class Loop(Generic[CanvasT]):
             active.canvases[candidate.index] = self._engine.begin(active.job.recipe, candidate.index, active.job.inputs)
 
     def _step(self, candidates: list[Candidate]) -> None:
+        """A canvas knows more than its recipe: those whose own keys differ take their steps one batch after another."""
+        lanes = [Lane(self._active[candidate.job_id], candidate.index) for candidate in candidates]
+        batches: dict[Hashable, list[Lane[CanvasT]]] = {}
+        for lane in lanes:
+            batches.setdefault(lane.canvas.batch_key, []).append(lane)
+        for batch in batches.values():
+            self._step_batch([lane for lane in batch if lane.active.job.id in self._active])
+        for lane in lanes:
+            self._after_step(lane)
+
+    def _step_batch(self, lanes: list[Lane[CanvasT]]) -> None:
         """A fault of several together is nobody's yet: whoever it left behind is stepped alone."""
-        aboard = [Lane(self._active[candidate.job_id], candidate.index) for candidate in candidates]
-        aboard = [lane for lane in aboard if lane.canvas.batch_key == aboard[0].canvas.batch_key]
-        if len(aboard) > 1:
+        if len(lanes) > 1:
             with self._fault_scope():
-                self._engine.step([lane.canvas for lane in aboard])
-        for lane in aboard:
+                self._engine.step([lane.canvas for lane in lanes])
+        for lane in lanes:
             if not lane.moved:
                 self._step_alone(lane)
-        for lane in aboard:
-            self._after_step(lane)
 
     def _step_alone(self, lane: Lane[CanvasT]) -> None:
         if lane.active.job.id in self._active:
@@ -214,17 +217,12 @@ class Loop(Generic[CanvasT]):
         self._moved_on = self._clock()
         try:
             yield
-        except DeviceGone:
+        except DeviceLost:
+            begun = tuple(active for active in self._active.values() if active.started)
+            self._end_all(begun, Unavailable("The device was lost; the engine is being restarted."))
             raise
         except Exception as problem:
-            if getattr(problem, "fatal", False):
-                self._lose_device(problem)
             self._end_all(actives, _as_told(problem))
-
-    def _lose_device(self, problem: Exception) -> NoReturn:
-        begun = tuple(active for active in self._active.values() if active.started)
-        self._end_all(begun, Unavailable("The device was lost; the engine is being restarted."))
-        raise DeviceGone(str(problem)) from problem
 
     def _end_all(self, actives: tuple[ActiveJob[CanvasT], ...], error: GatewayError) -> None:
         for active in actives:

@@ -10,36 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import NamedTuple
 
 from sdxl_gateway.core.job import Priority
-from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.scheduling.batch_key import BatchKey
 from sdxl_gateway.scheduling.costs import Costs
 from sdxl_gateway.scheduling.fair_share import FairShares
 
 HOLD_SECONDS = 4.0  # how long a batch key takes newcomers along while another one waits
 SWITCHES_WORTH_WAITING = 8  # a blend is kept for the next leader for that many switches' time, within the hold
-
-
-class BatchKey(NamedTuple):
-    """Images of equal key may share a step."""
-
-    checkpoint: str
-    blend: tuple[tuple[str, float], ...]
-    width: int
-    height: int
-    guided: bool
-
-    @classmethod
-    def of(cls, recipe: Recipe) -> BatchKey:
-        return cls(
-            recipe.checkpoint_digest, recipe.blend.unet_key, recipe.paint_width, recipe.paint_height, recipe.guided
-        )
-
-    @property
-    def weights(self) -> tuple[object, ...]:
-        """What has to be in place in the UNet."""
-        return self[:2]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,12 @@ from threading import Event, Thread
 from typing import Any, Generic
 
 from sdxl_gateway.core.events import Measurement
-from sdxl_gateway.core.ports import Canvas, CanvasT, Engine, Measure
+from sdxl_gateway.core.ports import Canvas, CanvasT, DeviceLost, Engine, Measure
 from sdxl_gateway.ipc.channel import ThreadEnd
 from sdxl_gateway.ipc.codec import Malformed
 from sdxl_gateway.ipc.messages import Cancel, Heartbeat, Hello, LoadFailed, Message, Ready, Stop, Submit
 from sdxl_gateway.scheduling.costs import Costs
-from sdxl_gateway.worker.loop import Commands, DeviceGone, Loop
+from sdxl_gateway.worker.loop import Commands, Loop
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ def _run(end: ThreadEnd, opened: LoadedEngine[Canvas], costs: Costs) -> int:
     Thread(target=_beat, args=(end, loop, over), name="heartbeat", daemon=True).start()
     try:
         loop.run()
-    except DeviceGone:
+    except DeviceLost:
         log.exception("the device is lost")
         return EXIT_DEVICE_LOST
     finally:
