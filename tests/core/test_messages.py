@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, is_dataclass
+import re
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from sdxl_gateway.core import errors
 from sdxl_gateway.core.errors import GatewayError
 from sdxl_gateway.core.events import Failed
-from sdxl_gateway.core.picture import CHANNELS, Picture
+from sdxl_gateway.core.picture import CHANNELS, Inputs, Picture
 from sdxl_gateway.ipc.codec import Malformed
 from sdxl_gateway.ipc.messages import KINDS, Cancel, Hello, Message, Submit, decode, encode
 
@@ -39,6 +40,7 @@ def gateway_errors(draw: st.DrawFn) -> GatewayError:
 
 
 st.register_type_strategy(Picture, pictures())
+st.register_type_strategy(Inputs, st.builds(Inputs, st.dictionaries(st.text(), pictures(), max_size=2)))
 st.register_type_strategy(GatewayError, gateway_errors())
 st.register_type_strategy(float, st.floats(allow_nan=False))
 st.register_type_strategy(str, st.text(st.characters(), max_size=20))
@@ -125,3 +127,17 @@ def test_a_priority_that_does_not_exist_is_refused() -> None:
 
 def test_a_cancel_is_small() -> None:
     assert encode(Cancel("1")) == (b'{"kind":"Cancel","body":{"job_id":"1"}}', ())
+
+
+def test_pictures_arrive_by_their_roles() -> None:
+    from tests.jobs.fakes import job
+
+    roles = {"image": Picture(1, 2, "L", b"ab"), "control:0": Picture(1, 1, "RGB", b"rgb")}
+    text, blobs = encode(Submit(replace(job(), inputs=Inputs(roles))))
+    assert blobs == (b"ab", b"rgb")
+    heard = decode(text, blobs)
+    assert isinstance(heard, Submit)
+    assert heard.job.inputs == Inputs(roles)
+    for wrong in (b'"pictures":[]', b'"pictures":{"image":null}', b'"pictures":{"image":{"pixels":0}}'):
+        with pytest.raises(Malformed):
+            decode(re.sub(rb'"pictures":\{.*?\}\}', wrong, text), blobs)

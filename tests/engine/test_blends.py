@@ -107,11 +107,11 @@ def test_jobs_of_many_blends_step_by_turns(room: Studio, loras: tuple[Lora, Lora
         (recipe("a tree", blend=blend((digests[0], 0.7)), seed=3, steps=2), NO_INPUTS),
         (
             recipe(blend=blend((digests[1], 1.0), (digests[2], 0.5)), task=Task.IMAGE_TO_IMAGE, strength=0.9),
-            Inputs(image=photo()),
+            Inputs({"image": photo()}),
         ),
         (
             recipe(blend=blend((digests[2], -0.6)), task=Task.INPAINT, sampler="dpmpp_2m"),
-            Inputs(image=photo(), mask=mask()),
+            Inputs({"image": photo(), "mask": mask()}),
         ),
     ]
     alone = [room.paint(one, inputs) for one, inputs in wanted]

@@ -30,8 +30,8 @@ from tests.engine.reference import Reference
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-PHOTO = Inputs(image=photo())
-REPAINT = Inputs(image=photo(), mask=mask())
+PHOTO = Inputs({"image": photo()})
+REPAINT = Inputs({"image": photo(), "mask": mask()})
 
 
 @pytest.mark.parametrize(("sampler", "strength"), [("euler", 1.0), ("euler_a", 0.7), ("lcm", 0.9)])

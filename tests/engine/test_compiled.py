@@ -85,7 +85,7 @@ def test_pictures_made_from_pictures_are_painted_by_it_too(
     fast: Studio, demo: Studio, compiler: Compiler, task: Task
 ) -> None:
     wanted = recipe(task=task, strength=0.7)
-    inputs = Inputs(photo(), mask() if task is Task.INPAINT else None)
+    inputs = Inputs({"image": photo()} | ({"mask": mask()} if task is Task.INPAINT else {}))
     calls = compiler.calls
     assert difference(fast.paint(wanted, inputs), demo.paint(wanted, inputs)) <= 1
     assert compiler.calls == calls + wanted.denoise_steps

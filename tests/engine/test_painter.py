@@ -75,14 +75,14 @@ def test_it_is_an_engine(demo: Studio) -> None:
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_an_edit_takes_the_steps_its_recipe_says(demo: Studio, sampler: str, strength: float) -> None:
     wanted = recipe(task=Task.IMAGE_TO_IMAGE, sampler=sampler, strength=strength, steps=6)
-    canvas = demo.engine.begin(wanted, 0, Inputs(image=photo()))
+    canvas = demo.engine.begin(wanted, 0, Inputs({"image": photo()}))
     assert canvas.steps_total == wanted.denoise_steps
 
 
 def test_a_weak_edit_still_paints(demo: Studio) -> None:
     start = photo()
     weak, strong = [
-        demo.paint(recipe(task=Task.IMAGE_TO_IMAGE, strength=strength, steps=6), Inputs(image=start))
+        demo.paint(recipe(task=Task.IMAGE_TO_IMAGE, strength=strength, steps=6), Inputs({"image": start}))
         for strength in (0.01, 1.0)
     ]
     assert difference(weak, strong) > 20
@@ -94,7 +94,7 @@ def test_a_grey_picture_to_start_from(demo: Studio) -> None:
     as_grey = Picture(grey.width, grey.height, "L", level.tobytes())
     as_rgb = Picture(grey.width, grey.height, "RGB", level.repeat(3, axis=2).tobytes())
     wanted = recipe(task=Task.IMAGE_TO_IMAGE, strength=0.5, steps=4)
-    assert demo.paint(wanted, Inputs(image=as_grey)) == demo.paint(wanted, Inputs(image=as_rgb))
+    assert demo.paint(wanted, Inputs({"image": as_grey})) == demo.paint(wanted, Inputs({"image": as_rgb}))
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -112,7 +112,7 @@ def test_the_last_preview_is_nearly_the_picture(demo: Studio, sampler: str) -> N
 
 
 def test_a_preview_keeps_what_an_inpainting_keeps(demo: Studio) -> None:
-    inputs = Inputs(image=photo(), mask=mask())
+    inputs = Inputs({"image": photo(), "mask": mask()})
     canvas = demo.engine.begin(recipe(task=Task.INPAINT, steps=4), 0, inputs)
     demo.engine.step([canvas])
     look, kept = pixels(demo.engine.preview(canvas)).astype(int), pixels(photo()).astype(int)

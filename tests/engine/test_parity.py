@@ -12,8 +12,8 @@ from tests.engine.reference import Reference
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-PHOTO = Inputs(image=photo())
-REPAINT = Inputs(image=photo(), mask=mask())
+PHOTO = Inputs({"image": photo()})
+REPAINT = Inputs({"image": photo(), "mask": mask()})
 
 
 def check(demo: Studio, reference: Reference, wanted: Recipe, inputs: Inputs = NO_INPUTS, index: int = 0) -> None:
@@ -64,7 +64,7 @@ def test_inpainting(demo: Studio, reference: Reference, sampler: str, strength: 
 
 
 def test_inpainting_without_guidance_and_not_square(demo: Studio, reference: Reference) -> None:
-    inputs = Inputs(image=photo(96, 64), mask=mask(96, 64))
+    inputs = Inputs({"image": photo(96, 64), "mask": mask(96, 64)})
     wanted = recipe(task=Task.INPAINT, strength=0.8, guidance_scale=1.0, width=96, height=64, steps=4)
     check(demo, reference, wanted, inputs)
 

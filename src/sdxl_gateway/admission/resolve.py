@@ -164,10 +164,11 @@ def _pixels(decoded: Decoded | None, sizes: Sizes) -> tuple[Inputs, KeptRegion |
         return NO_INPUTS, None
     image = _image_at(sizes.paint_width, sizes.paint_height, decoded.image)
     if decoded.mask is None:
-        return Inputs(image), None
+        return Inputs({"image": image}), None
     mask = _mask_at(sizes.paint_width, sizes.paint_height, decoded.mask)
     original = _image_at(sizes.width, sizes.height, decoded.image)
-    return Inputs(image, mask), KeptRegion(original, _mask_at(sizes.width, sizes.height, decoded.mask))
+    kept = KeptRegion(original, _mask_at(sizes.width, sizes.height, decoded.mask))
+    return Inputs({"image": image, "mask": mask}), kept
 
 
 def _image_at(width: int, height: int, image: Image.Image) -> Picture:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 Mode = Literal["RGB", "L"]
@@ -53,13 +54,19 @@ class KeptRegion:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What an edit starts from, already at the recipe's paint size; `mask` is 255 where to repaint, 0 where to keep."""
+    """The pictures a recipe is painted from, by role, already at its paint size."""
 
-    image: Picture | None = None
-    mask: Picture | None = None
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
 
-    def pictures(self) -> list[Picture]:
-        return [p for p in (self.image, self.mask) if p is not None]
+    @property
+    def image(self) -> Picture | None:
+        """What an edit starts from: role "image"."""
+        return self.pictures.get("image")
+
+    @property
+    def mask(self) -> Picture | None:
+        """Role "mask": 255 where to repaint, 0 where to keep."""
+        return self.pictures.get("mask")
 
 
 NO_INPUTS = Inputs()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -29,7 +29,7 @@ def to_plain(value: Any, blobs: list[bytes]) -> Any:
         return value.value
     if is_dataclass(value):
         return {f.name: to_plain(getattr(value, f.name), blobs) for f in fields(value)}
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: to_plain(item, blobs) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_plain(item, blobs) for item in value]
@@ -51,7 +51,7 @@ def from_plain(hint: Any, plain: Any, blobs: Sequence[bytes]) -> Any:
         return _one_of(get_args(hint), plain)
     if origin is tuple:
         return _tuple(get_args(hint), plain, blobs)
-    if origin is dict:
+    if origin in (dict, Mapping):
         return _dict(get_args(hint)[1], plain, blobs)
     return _object(hint, plain, blobs)
 
