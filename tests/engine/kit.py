@@ -66,6 +66,7 @@ def recipe(
     seed: int = 7,
     count: int = 1,
     strength: float = 1.0,
+    embeds_guidance: bool = False,
 ) -> Recipe:
     return Recipe(
         task=task,
@@ -84,6 +85,7 @@ def recipe(
         seed=seed,
         count=count,
         strength=strength,
+        embeds_guidance=embeds_guidance,
     )
 
 

@@ -52,7 +52,7 @@ def test_an_inpainting_unet_paints_whole_pictures_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("guidance_scale", [1.0, 7.0])
 def test_a_unet_distilled_to_take_the_guidance_scale(tmp_path: Path, guidance_scale: float) -> None:
     folder = distilled_demo(tmp_path / "distilled")
-    wanted = recipe(sampler="lcm", guidance_scale=guidance_scale, steps=4)
+    wanted = recipe(sampler="lcm", guidance_scale=guidance_scale, steps=4, embeds_guidance=True)
     assert difference(studio(tmp_path, folder).paint(wanted), Reference(folder).paint(wanted)) <= 1
 
 

@@ -13,10 +13,10 @@ from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
 from sdxl_gateway.core.ports import Engine
 from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe, Task
 from sdxl_gateway.core.samplers import SAMPLERS
-from sdxl_gateway.engine.canvas import Canvas
+from sdxl_gateway.engine.canvas import Canvas, Embedding
 from sdxl_gateway.engine.lora.formats import TextualInversions
 from sdxl_gateway.engine.stages import decode, encode
-from sdxl_gateway.engine.stages.encode import Embedding, EmbeddingCache
+from sdxl_gateway.engine.stages.encode import EmbeddingCache, encode_text
 from tests.engine.kit import Studio, contrast, difference, mask, photo, pixels, recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -33,7 +33,6 @@ def key(demo: Studio, wanted: Recipe) -> object:
 
 def replace_recipe(canvas: Canvas, wanted: Recipe) -> Canvas:
     canvas.recipe = wanted
-    canvas.__post_init__()
     return canvas
 
 
@@ -164,9 +163,9 @@ def test_texts_are_encoded_once(fresh: Studio, monkeypatch: pytest.MonkeyPatch) 
 
     def counting(checkpoint: object, text: str, words: TextualInversions) -> Embedding:
         texts.append(text)
-        return encode.encode_text(checkpoint, text, words)  # type: ignore[arg-type]
+        return encode_text(checkpoint, text, words)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("sdxl_gateway.engine.engine.encode_text", counting)
+    monkeypatch.setattr(encode, "encode_text", counting)
     for wanted in (recipe("a", negative_prompt="n"), recipe("b", negative_prompt="n"), recipe("a"), recipe("n")):
         fresh.engine.begin(wanted, 0, NO_INPUTS)
     assert texts == ["a", "n", "b", ""]

@@ -15,7 +15,7 @@ from torch import Tensor
 from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.core.picture import NO_INPUTS
 from sdxl_gateway.core.recipe import NO_BLEND, Blend, BlendPart, Recipe
-from sdxl_gateway.engine.stages.encode import encode_text
+from sdxl_gateway.engine.stages.encode import EmbeddingCache, encode_text
 from sdxl_gateway.engine.stages.tokens import tokenizers_of
 from tests.engine.adapters import admitted, blend, write_lora
 from tests.engine.folders import change_json, copy_of_demo
@@ -134,8 +134,9 @@ def test_a_word_means_nothing_outside_its_blend(demo: Studio, lora: Bundle, tmp_
 
 def made_anew(demo: Studio, wanted: Recipe) -> bytes:
     """The picture's pixels, with no text remembered."""
-    demo.engine._embeddings._held.clear()
-    return demo.paint(wanted).pixels
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EmbeddingCache, "get", lambda _, __, make: make())
+        return demo.paint(wanted).pixels
 
 
 def test_remembered_texts_are_those_of_their_blend(demo: Studio, lora: Bundle) -> None:

@@ -1,83 +1,145 @@
-"""Canvas: one image being painted, with its own latents, sampler, noise and place in the step sequence."""
+"""Canvas: one image being painted, with its own latents, sampler, noise and place in the step sequence.
+
+StepPart: what an option adds to a canvas's steps. StepPart and Canvas are all that a file of parts/ has to know.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
+import torch
 from torch import Tensor
 
-from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.core.picture import Inputs, Picture
+from sdxl_gateway.core.recipe import Phase, Recipe
+from sdxl_gateway.engine.latents import LatentSource
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
+from sdxl_gateway.scheduling.batch_key import BatchKey
 
 
-@dataclass(frozen=True, slots=True)
-class Conditioning:
-    """What the UNet is told besides the latents, one row for each of the canvas's UNet rows (negative first).
-
-    `tokens` is (rows, 77, width), `pooled` (rows, projection), `time_ids` (rows, 6); `guidance` is (1, width) for a
-    UNet that was distilled to take the guidance scale as an input, else None.
-    """
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """`tokens` is (1, 77, width of both encoders), `pooled` (1, projection); `cut` is the text that did not fit."""
 
     tokens: Tensor
     pooled: Tensor
-    time_ids: Tensor
-    guidance: Tensor | None = None
+    cut: str = ""
 
     @property
-    def rows(self) -> int:
-        return self.tokens.shape[0]
+    def size_bytes(self) -> int:
+        return self.tokens.nbytes + self.pooled.nbytes
+
+    def zeros(self) -> Embedding:
+        """Of the same shapes, and of no text."""
+        return Embedding(torch.zeros_like(self.tokens), torch.zeros_like(self.pooled))
 
 
-@dataclass(frozen=True, slots=True)
-class Repaint:
-    """What an inpainting without an inpainting UNet keeps: `mask` (1, 1, h, w) is 1 where to repaint."""
+@dataclass(slots=True)
+class UNetCall:
+    """One UNet call for all canvases of a batch; a canvas has `recipe.unet_rows` rows, next to each other.
 
-    mask: Tensor
-    image_latents: Tensor
-    noise: Tensor
+    `sample` (rows, channels, h, w) and `timesteps` (rows,) begin as the scaled latents and what the samplers say;
+    `arguments` are the others of UNet2DConditionModel, by name.
+    """
 
-    def over(self, kept: Tensor, painted: Tensor) -> Tensor:
-        return (1 - self.mask) * kept + self.mask * painted
+    sample: Tensor
+    timesteps: Tensor
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(slots=True, eq=False)
+class StepPart:
+    """One option's part in one canvas's steps. All methods do nothing unless a subclass has them.
+
+    No method reads anything back from the device: the host runs ahead of it.
+    """
+
+    @property
+    def key(self) -> Hashable:
+        """None: the part is its canvas's own affair, and does not join.
+
+        Otherwise canvases share a step only where all have a part of this class, with an equal key.
+        """
+        return None
+
+    @classmethod
+    def join(cls, parts: Sequence[Self], call: UNetCall) -> None:
+        """Change what the UNet is called with, once for a batch: `parts` has one of each canvas, in the rows' order.
+
+        The call already holds what the parts before it on the list have put in.
+        """
+
+    def combined(self, prediction: Tensor) -> Tensor:
+        """The canvas's share of what the UNet predicts, (rows, 4, h, w) float32, or fewer rows of it."""
+        return prediction
+
+    def after_step(self, canvas: Canvas) -> None:
+        """The sampler has moved `canvas.latents`; `canvas.steps_done` does not count this step yet."""
+
+    def previewed(self, latents: Tensor) -> Tensor:
+        """The predicted clean latents (1, 4, h, w) as a preview shows them."""
+        return latents
+
+
+PartFactory = Callable[["Canvas"], StepPart | None]
+"""Gives a canvas its part, or None where the option is not for it; called once its latents and noise are there."""
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class Canvas:
-    """`latents` (1, 4, h, w) and `pred_original`, the clean ones predicted, are float32 on the device.
+    """Begins with what it is to be; the stages fill in the rest.
 
-    `timesteps` belong to the sampler, `unet_timesteps` are the same numbers as float32 on the device; `extra_channels`
-    (1, 5, h, w) are what an inpainting UNet reads besides. Where `step_failed`, the sampler stopped amid a step: what
-    it remembers of earlier steps cannot be trusted.
+    `positive` and `negative` are the texts' embeddings. `timesteps` belong to the sampler, `unet_timesteps` are the
+    same numbers as float32 on the device. `latents` (1, 4, h, w), the `noise` they began from, the `image_latents` of
+    a picture to start from and `pred_original`, the clean latents predicted, are float32 on the device. Where
+    `step_failed`, the sampler stopped amid a step: what it remembers of earlier steps cannot be trusted. `picture` is
+    there when the picture is finished.
     """
 
     recipe: Recipe
     index: int
+    inputs: Inputs
     checkpoint: Checkpoint
-    conditioning: Conditioning
-    sampler: Any
-    step_options: dict[str, Any]
-    timesteps: Tensor
-    unet_timesteps: Tensor
-    latents: Tensor
-    repaint: Repaint | None = None
-    extra_channels: Tensor | None = None
+    positive: Embedding = field(init=False)
+    negative: Embedding = field(init=False)
+    source: LatentSource = field(init=False)
+    sampler: Any = field(init=False)
+    step_options: dict[str, Any] = field(init=False)
+    timesteps: Tensor = field(init=False)
+    unet_timesteps: Tensor = field(init=False)
+    latents: Tensor = field(init=False)
+    noise: Tensor = field(init=False)
+    image_latents: Tensor | None = None
+    parts: tuple[StepPart, ...] = ()
     warnings: tuple[str, ...] = ()
     pred_original: Tensor | None = None
     steps_done: int = 0
     step_failed: bool = False
-    batch_key: Hashable = field(init=False)
+    picture: Picture | None = None
 
-    def __post_init__(self) -> None:
-        recipe = self.recipe
-        self.batch_key = (
-            recipe.checkpoint_digest or recipe.checkpoint,
-            recipe.blend.unet_key,
-            recipe.paint_width,
-            recipe.paint_height,
-            recipe.guided,
-        )
+    @property
+    def batch_key(self) -> Hashable:
+        """That of the recipe's present phase, and the parts' own."""
+        keys = [(type(part), part.key) for part in self.joining]
+        return BatchKey.of(self.recipe, self.steps_done), *keys
+
+    @property
+    def joining(self) -> list[StepPart]:
+        """The parts that join a UNet call; canvases of one batch key have them alike."""
+        return [part for part in self.parts if part.key is not None]
+
+    @property
+    def phase(self) -> Phase:
+        """The model and the blend of the next step."""
+        return self.recipe.phase_at(self.steps_done)
 
     @property
     def steps_total(self) -> int:
+        """Steps from the first to the finished picture."""
         return len(self.timesteps)
+
+
+def joined(tensors: Sequence[Tensor]) -> Tensor:
+    """All their rows, one after another; a single tensor as it is, uncopied."""
+    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))

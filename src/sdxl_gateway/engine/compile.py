@@ -21,11 +21,11 @@ from torch import Tensor
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.picture import NO_INPUTS
 from sdxl_gateway.core.recipe import NO_BLEND, Recipe, Task
-from sdxl_gateway.engine.canvas import Canvas
+from sdxl_gateway.engine.canvas import Canvas, PartFactory
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
 from sdxl_gateway.engine.stages import denoise
 from sdxl_gateway.engine.stages.encode import encode_text
-from sdxl_gateway.engine.stages.prepare import prepare
+from sdxl_gateway.engine.stages.prepare import Prepare
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +95,10 @@ def keep_compiled_code(data_directory: Path) -> None:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str((data_directory / FOLDER_NAME).resolve()))
 
 
-def compiled_for(checkpoint: Checkpoint, sizes: Sequence[str], backend: Backend = "inductor") -> Checkpoint:
-    """`sizes` are painted ones, as "1024x1024"; without any the checkpoint stays as it is.
+def compiled_for(
+    checkpoint: Checkpoint, parts: Sequence[PartFactory], sizes: Sequence[str], backend: Backend = "inductor"
+) -> Checkpoint:
+    """`sizes` are painted ones, as "1024x1024"; without any the checkpoint stays as it is. `parts` join its calls.
 
     Raises CheckpointProblem when there is no compiler.
     """
@@ -105,7 +107,7 @@ def compiled_for(checkpoint: Checkpoint, sizes: Sequence[str], backend: Backend 
     unet = CompiledUNet(checkpoint.unet, GRAPHS_PER_SIZE * len(sizes), backend)
     found = replace(checkpoint, denoiser=unet)
     for size in sizes:
-        canvas, start = _trial(found, *map(int, size.split("x"))), perf_counter()
+        canvas, start = _trial(found, parts, *map(int, size.split("x"))), perf_counter()
         try:
             _learn(unet, canvas)
         except Exception as error:
@@ -125,7 +127,7 @@ def _learn(unet: CompiledUNet, canvas: Canvas) -> None:
 
 
 @torch.inference_mode()
-def _trial(checkpoint: Checkpoint, width: int, height: int) -> Canvas:
+def _trial(checkpoint: Checkpoint, parts: Sequence[PartFactory], width: int, height: int) -> Canvas:
     recipe = Recipe(
         task=Task.TEXT_TO_IMAGE,
         checkpoint=checkpoint.name,
@@ -141,6 +143,9 @@ def _trial(checkpoint: Checkpoint, width: int, height: int) -> Canvas:
         guidance_scale=1.0,
         sampler="euler",
         seed=0,
+        embeds_guidance=checkpoint.embeds_guidance,
     )
-    embedding = encode_text(checkpoint, recipe.prompt)
-    return prepare(checkpoint, recipe, 0, NO_INPUTS, embedding, embedding)
+    canvas = Canvas(recipe, 0, NO_INPUTS, checkpoint)
+    canvas.positive = canvas.negative = encode_text(checkpoint, recipe.prompt)
+    Prepare(parts).begin(canvas)
+    return canvas

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from time import perf_counter
-from typing import TypeVar
 
-import torch
-
-from sdxl_gateway.core.errors import GatewayError
+from sdxl_gateway.core.errors import EngineFault, GatewayError
 from sdxl_gateway.core.events import MemoryHeld, StageTimed, StepTaken
 from sdxl_gateway.core.picture import Inputs, Picture
 from sdxl_gateway.core.ports import Measure
-from sdxl_gateway.core.recipe import Blend, Recipe
+from sdxl_gateway.core.recipe import Phase, Recipe
 from sdxl_gateway.engine.canvas import Canvas
 from sdxl_gateway.engine.device import used_bytes
 from sdxl_gateway.engine.errors import guarded
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
-from sdxl_gateway.engine.models.pool import LoadedCheckpoint, ModelPool
-from sdxl_gateway.engine.stages import decode, denoise
-from sdxl_gateway.engine.stages.encode import Embedding, EmbeddingCache, cut_warning, embedding_key, encode_text
-from sdxl_gateway.engine.stages.prepare import prepare
+from sdxl_gateway.engine.models.pool import ModelPool
+from sdxl_gateway.engine.stages.stage import Stage, having
 from sdxl_gateway.engine.throttle import pace_of
-
-T = TypeVar("T")
-UNGUIDED = "The negative_prompt changes nothing at a guidance_scale of 1 or less."
+from sdxl_gateway.scheduling.costs import step_work
 
 
 class DiffusionEngine:
@@ -35,11 +28,13 @@ class DiffusionEngine:
     Whatever goes wrong is raised as a GatewayError, or as DeviceLost when the process has to end.
     """
 
-    def __init__(self, pool: ModelPool, measure: Measure) -> None:
+    def __init__(self, pool: ModelPool, stages: Sequence[Stage], measure: Measure) -> None:
         self._pool = pool
         self._measure = measure
         self._pace = pace_of(pool.device)
-        self._embeddings = EmbeddingCache()
+        self._beginning, self._stepping, self._previewing, self._finishing = (
+            having(stages, method) for method in ("begin", "step", "preview", "finish")
+        )
         self._blend: tuple[tuple[str, float], ...] = ()
 
     @property
@@ -66,6 +61,7 @@ class DiffusionEngine:
             return refused
 
     def release(self, recipe: Recipe) -> None:
+        """The job of an earlier `prefetch` ended."""
         self._pool.unpin(recipe)
 
     def begin(self, recipe: Recipe, index: int, inputs: Inputs) -> Canvas:
@@ -77,7 +73,8 @@ class DiffusionEngine:
         guarded(lambda: self._step(canvases))
 
     def preview(self, canvas: Canvas) -> Picture:
-        return guarded(lambda: _inferred(decode.preview, canvas))
+        """Raises DoesNotFit, EngineFault."""
+        return guarded(lambda: self._preview(canvas))
 
     def finish(self, canvas: Canvas) -> Picture:
         """Raises NotFinite, DoesNotFit, EngineFault."""
@@ -88,72 +85,54 @@ class DiffusionEngine:
         self._pool.close()
 
     def _begin(self, recipe: Recipe, index: int, inputs: Inputs) -> Canvas:
-        loaded = self._pool.load(recipe.checkpoint)
-        with self._timed("encode"):
-            positive = self._embedding(loaded, recipe.blend, recipe.prompt)
-            negative = self._negative(loaded, recipe, positive)
-        with self._timed("prepare"), torch.inference_mode():
-            canvas = prepare(loaded.checkpoint, recipe, index, inputs, positive, negative)
-        canvas.warnings = cut_warning("prompt", positive) + _negative_warning(recipe, negative)
+        canvas = Canvas(recipe, index, inputs, self._pool.load(recipe.checkpoint).checkpoint)
+        for stage in self._beginning:
+            with self._timed(stage):
+                stage.begin(canvas)
         return canvas
 
-    def _embedding(self, loaded: LoadedCheckpoint, blend: Blend, text: str) -> Embedding:
-        def make() -> Embedding:
-            loaded.switcher.put_on_text(blend)
-            return _inferred(lambda checkpoint: encode_text(checkpoint, text, loaded.switcher.words), loaded.checkpoint)
-
-        return self._embeddings.get(embedding_key(loaded.checkpoint, blend, text), make)
-
-    def _negative(self, loaded: LoadedCheckpoint, recipe: Recipe, positive: Embedding) -> Embedding:
-        if not recipe.guided:
-            return positive
-        if not recipe.negative_prompt and loaded.checkpoint.zeros_for_no_negative:
-            return positive.zeros()
-        return self._embedding(loaded, recipe.blend, recipe.negative_prompt)
-
     def _step(self, canvases: Sequence[Canvas]) -> None:
-        first = canvases[0]
-        self._put_on(first.checkpoint, first.recipe.blend)
+        checkpoint = self._put_on(canvases[0].phase)
+        for canvas in canvases:
+            canvas.checkpoint = checkpoint
         start = perf_counter()
-        _inferred(denoise.step, canvases)
+        for stage in self._stepping:
+            stage.step(canvases)
         self._pace.step_issued()
-        rows = sum(canvas.conditioning.rows for canvas in canvases)
-        work = rows * first.recipe.paint_width * first.recipe.paint_height / 1e6
+        work = sum(step_work(canvas.recipe) for canvas in canvases)
         self._measure(StepTaken(perf_counter() - start, len(canvases), work))
 
-    def _put_on(self, checkpoint: Checkpoint, blend: Blend) -> None:
-        loaded = self._pool.load(checkpoint.name)
-        loaded.switcher.put_on_unet(blend)
-        if blend.unet_key != self._blend:
-            self._blend = blend.unet_key
+    def _put_on(self, phase: Phase) -> Checkpoint:
+        loaded = self._pool.load(phase.checkpoint)
+        loaded.switcher.put_on_unet(phase.blend)
+        if phase.blend.unet_key != self._blend:
+            self._blend = phase.blend.unet_key
             self._tell_memory()
+        return loaded.checkpoint
+
+    def _preview(self, canvas: Canvas) -> Picture:
+        found = (stage.preview(canvas) for stage in self._previewing)
+        return _made(next((picture for picture in found if picture is not None), None))
 
     def _finish(self, canvas: Canvas) -> Picture:
-        with self._timed("decode"):
-            picture = _inferred(decode.finished, canvas)
+        for stage in self._finishing:
+            with self._timed(stage):
+                stage.finish(canvas)
         self._tell_memory()
-        return picture
+        return _made(canvas.picture)
 
     def _tell_memory(self) -> None:
         held = self._pool.ledger.bytes_by_tier()
         self._measure(MemoryHeld(held, self._pool.warm(), self._blend, used_bytes(self._pool.device)))
 
     @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
+    def _timed(self, stage: Stage) -> Iterator[None]:
         start = perf_counter()
         yield
-        self._measure(StageTimed(stage, perf_counter() - start))
+        self._measure(StageTimed(stage.name, perf_counter() - start))
 
 
-A = TypeVar("A")
-
-
-def _negative_warning(recipe: Recipe, negative: Embedding) -> tuple[str, ...]:
-    if recipe.guided:
-        return cut_warning("negative_prompt", negative)
-    return (UNGUIDED,) if recipe.negative_prompt.strip() else ()
-
-
-def _inferred(call: Callable[[A], T], argument: A) -> T:
-    with torch.inference_mode():
-        return call(argument)
+def _made(picture: Picture | None) -> Picture:
+    if picture is None:
+        raise EngineFault("No stage made the picture.")
+    return picture

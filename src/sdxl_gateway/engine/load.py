@@ -11,12 +11,29 @@ from sdxl_gateway.catalog.model_files import resolve_folder
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, EngineProcess
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.ports import Measure
+from sdxl_gateway.engine.canvas import PartFactory
 from sdxl_gateway.engine.compile import compiled_for, keep_compiled_code
 from sdxl_gateway.engine.device import choose_dtype, open_device
 from sdxl_gateway.engine.engine import DiffusionEngine
 from sdxl_gateway.engine.memory.ledger import available_ram_bytes
 from sdxl_gateway.engine.models.checkpoint import Source
 from sdxl_gateway.engine.models.pool import ModelPool
+from sdxl_gateway.engine.parts.guidance import Guidance
+from sdxl_gateway.engine.parts.inpainting_channels import InpaintingChannels
+from sdxl_gateway.engine.parts.repaint import Repaint
+from sdxl_gateway.engine.stages.decode import Decode
+from sdxl_gateway.engine.stages.denoise import Denoise
+from sdxl_gateway.engine.stages.encode import Encode
+from sdxl_gateway.engine.stages.prepare import Prepare
+from sdxl_gateway.engine.stages.stage import Stage
+
+PARTS: tuple[PartFactory, ...] = (Guidance.begin, InpaintingChannels.begin, Repaint.begin)
+"""In the order in which they draw random numbers and join a UNet call."""
+
+
+def stages_of(pool: ModelPool) -> tuple[Stage, ...]:
+    """What an image passes, from its first stage to its last."""
+    return Encode(pool), Prepare(PARTS), Denoise(), Decode()
 
 
 def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
@@ -30,8 +47,9 @@ def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
     largest = max(source.parameters() for source in sources.values())
     free_bytes = available_ram_bytes()
     dtype = choose_dtype(config.engine.dtype, device.type, parameters=largest, free_host_bytes=free_bytes)
-    pool = ModelPool(config, sources, device, dtype, measure, partial(compiled_for, sizes=config.engine.compiled_sizes))
-    return DiffusionEngine(pool, measure)
+    compiled = partial(compiled_for, parts=PARTS, sizes=config.engine.compiled_sizes)
+    pool = ModelPool(config, sources, device, dtype, measure, compiled)
+    return DiffusionEngine(pool, stages_of(pool), measure)
 
 
 def _source(name: str, section: Checkpoint) -> Source:

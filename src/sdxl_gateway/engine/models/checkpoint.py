@@ -93,6 +93,11 @@ class Checkpoint:
         """The UNet itself is told what to keep."""
         return bool(self.unet.config.in_channels == INPAINT_CHANNELS)
 
+    @property
+    def embeds_guidance(self) -> bool:
+        """The UNet was distilled to take the guidance scale as an input."""
+        return self.unet.config.time_cond_proj_dim is not None
+
     def blendable(self) -> dict[str, nn.Module]:
         """The components a LoRA may change."""
         return {"unet": self.unet, "text_encoder": self.text_encoders[0], "text_encoder_2": self.text_encoders[1]}

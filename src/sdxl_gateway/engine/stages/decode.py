@@ -1,4 +1,4 @@
-"""Takes a canvas's latents, gives a Picture: finished, or a cheap look at what it will be."""
+"""Takes a canvas's latents, gives a Picture: the finished one, or a cheap preview of it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,31 @@ from torch.nn.functional import interpolate
 from sdxl_gateway.core.errors import NotFinite
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.engine.canvas import Canvas
-from sdxl_gateway.engine.stages.prepare import unscaled
+from sdxl_gateway.engine.latents import unscaled
+from sdxl_gateway.engine.stages.stage import Stage
 
 PREVIEW_LATENTS = 64 * 64
 """A preview is decoded from at most so many latents: a quarter of the work at SDXL's native size."""
 BROKEN = "The picture came out as numbers that are not finite; another LoRA weight, guidance or seed may help."
 
 
-def finished(canvas: Canvas) -> Picture:
-    """Raises NotFinite for latents, or a decoded picture, that are no numbers."""
+class Decode(Stage):
+    """The VAE's work."""
+
+    name = "decode"
+
+    @torch.inference_mode()
+    def preview(self, canvas: Canvas) -> Picture:
+        """The predicted clean picture at paint size, decoded small and enlarged where it is large."""
+        return _preview(canvas)
+
+    @torch.inference_mode()
+    def finish(self, canvas: Canvas) -> None:
+        """Raises NotFinite for latents, or a decoded picture, that are no numbers."""
+        canvas.picture = _finished(canvas)
+
+
+def _finished(canvas: Canvas) -> Picture:
     if not _finite(canvas.latents):
         raise NotFinite(BROKEN)
     vae = canvas.checkpoint.vae
@@ -31,11 +47,10 @@ def finished(canvas: Canvas) -> Picture:
     return _picture(pixels)
 
 
-def preview(canvas: Canvas) -> Picture:
-    """The predicted clean picture at paint size, decoded small and enlarged where it is large."""
+def _preview(canvas: Canvas) -> Picture:
     latents = canvas.latents if canvas.pred_original is None else canvas.pred_original
-    if canvas.repaint is not None:
-        latents = canvas.repaint.over(canvas.repaint.image_latents, latents)
+    for part in canvas.parts:
+        latents = part.previewed(latents)
     height, width = latents.shape[-2:]
     if height * width > PREVIEW_LATENTS:
         shrink = (PREVIEW_LATENTS / (height * width)) ** 0.5

@@ -1,39 +1,68 @@
-"""Takes texts, gives what the UNet reads of them: both CLIP encoders' penultimate states and the pooled projection."""
+"""Takes a canvas's texts, gives what the UNet reads of them: both encoders' penultimate states, one's pooled one."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sdxl_gateway.core.recipe import Blend
+from sdxl_gateway.engine.canvas import Canvas, Embedding
 from sdxl_gateway.engine.lora.formats import TextualInversions
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
+from sdxl_gateway.engine.models.pool import ModelPool
+from sdxl_gateway.engine.stages.stage import Stage
 from sdxl_gateway.engine.stages.tokens import NO_INVERSIONS, tokenizers_of
 
 CACHE_BYTES = 64 * 2**20
 SHOWN_CHARS = 120
 
+UNGUIDED = "The negative_prompt changes nothing at a guidance_scale of 1 or less."
+
 EmbeddingKey = tuple[str, tuple[tuple[str, float], ...], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Embedding:
-    """`tokens` is (1, 77, width of both encoders), `pooled` (1, projection); `cut` is the text that did not fit."""
+class Encode(Stage):
+    """The texts of a canvas, with the text encoders' weights as its blend has them."""
 
-    tokens: Tensor
-    pooled: Tensor
-    cut: str = ""
+    name = "encode"
 
-    @property
-    def size_bytes(self) -> int:
-        return self.tokens.nbytes + self.pooled.nbytes
+    def __init__(self, pool: ModelPool) -> None:
+        self._pool = pool
+        self._embeddings = EmbeddingCache()
 
-    def zeros(self) -> Embedding:
-        return Embedding(torch.zeros_like(self.tokens), torch.zeros_like(self.pooled))
+    def begin(self, canvas: Canvas) -> None:
+        """Raises AdapterRefused or DoesNotFit where the blend cannot be put on."""
+        canvas.positive = self._embedding(canvas, canvas.recipe.prompt)
+        canvas.negative = self._negative(canvas)
+        canvas.warnings = cut_warning("prompt", canvas.positive) + _negative_warning(canvas)
+
+    def _negative(self, canvas: Canvas) -> Embedding:
+        recipe = canvas.recipe
+        if not recipe.guided:
+            return canvas.positive
+        if not recipe.negative_prompt and canvas.checkpoint.zeros_for_no_negative:
+            return canvas.positive.zeros()
+        return self._embedding(canvas, recipe.negative_prompt)
+
+    def _embedding(self, canvas: Canvas, text: str) -> Embedding:
+        checkpoint, blend = canvas.checkpoint, canvas.recipe.blend
+
+        def make() -> Embedding:
+            switcher = self._pool.load(checkpoint.name).switcher
+            switcher.put_on_text(blend)
+            with torch.inference_mode():
+                return encode_text(checkpoint, text, switcher.words)
+
+        return self._embeddings.get(embedding_key(checkpoint, blend, text), make)
+
+
+def _negative_warning(canvas: Canvas) -> tuple[str, ...]:
+    if canvas.recipe.guided:
+        return cut_warning("negative_prompt", canvas.negative)
+    return (UNGUIDED,) if canvas.recipe.negative_prompt.strip() else ()
 
 
 class EmbeddingCache:
@@ -45,6 +74,7 @@ class EmbeddingCache:
         self._held_bytes = 0
 
     def get(self, key: EmbeddingKey, make: Callable[[], Embedding]) -> Embedding:
+        """The embedding held under `key`, else what `make` gives, held from now on."""
         found = self._held.get(key)
         if found is None:
             found = self._held[key] = make()
@@ -61,6 +91,7 @@ class EmbeddingCache:
 
 
 def embedding_key(checkpoint: Checkpoint, blend: Blend, text: str) -> EmbeddingKey:
+    """What decides an embedding."""
     return checkpoint.name, blend.text_key, text
 
 

@@ -1,0 +1,102 @@
+"""Takes pictures and a seed, gives latents: drawn as noise, or encoded by the VAE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdxl_gateway.core.errors import EngineFault
+from sdxl_gateway.core.picture import CHANNELS, Picture
+from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.engine.models.checkpoint import Checkpoint
+
+SEEDS = 2**64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LatentSource:
+    """One canvas's random numbers and its VAE; `height` and `width` are in latents.
+
+    Numbers are drawn on the CPU, in float32, from the image's own seed: a picture depends neither on the device nor on
+    its neighbours. Whoever draws does so in diffusers' order: encoded image, noise, encoded masked image, and then the
+    sampler's own.
+    """
+
+    checkpoint: Checkpoint
+    generator: torch.Generator
+    height: int
+    width: int
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, recipe: Recipe, index: int) -> LatentSource:
+        """The source of image `index`, whose seed is the recipe's plus `index`."""
+        generator = torch.Generator("cpu").manual_seed((recipe.seed + index) % SEEDS)
+        scale = checkpoint.latent_scale
+        return cls(checkpoint, generator, recipe.paint_height // scale, recipe.paint_width // scale)
+
+    def draw(self) -> Tensor:
+        """(1, 4, height, width) normal numbers, float32 on the CPU."""
+        channels = self.checkpoint.vae.config.latent_channels
+        return torch.randn(1, channels, self.height, self.width, generator=self.generator, dtype=torch.float32)
+
+    def noise(self) -> Tensor:
+        """The same on the device."""
+        return self.draw().to(self.checkpoint.device)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Scaled latents of (1, 3, h, w) pixels, float32 on the device, drawn from the distribution the VAE gives."""
+        vae = self.checkpoint.vae
+        found = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
+        return scaled(vae, found.mean.float() + found.std.float() * self.noise())
+
+
+def needed(picture: Picture | None) -> Picture:
+    """The picture. Raises EngineFault where there is none: admission lets no such job through."""
+    if picture is None:
+        raise EngineFault("A picture to start from is missing.")
+    return picture
+
+
+def pixels_of(picture: Picture) -> Tensor:
+    """(1, 3, height, width) float32, -1 to 1."""
+    return (2.0 * _array(picture) - 1.0).expand(1, CHANNELS["RGB"], -1, -1)
+
+
+def mask_of(picture: Picture) -> Tensor:
+    """(1, 1, height, width) float32, 0 or 1."""
+    return (_array(picture)[:, :1] >= 0.5).float()
+
+
+def _array(picture: Picture) -> Tensor:
+    """(1, channels, height, width), 0 to 1."""
+    rows = np.frombuffer(picture.pixels, np.uint8).reshape(picture.height, picture.width, CHANNELS[picture.mode])
+    return torch.from_numpy(rows.astype(np.float32) / 255.0).permute(2, 0, 1)[None].contiguous()
+
+
+def scaled(vae: Any, latents: Tensor) -> Tensor:
+    """From the VAE's range to the UNet's."""
+    shift = _shift(vae, latents)
+    if shift is None:
+        return latents * float(vae.config.scaling_factor)
+    mean, std = shift
+    return (latents - mean) * float(vae.config.scaling_factor) / std
+
+
+def unscaled(vae: Any, latents: Tensor) -> Tensor:
+    """From the UNet's range to the VAE's."""
+    shift = _shift(vae, latents)
+    if shift is None:
+        return latents / float(vae.config.scaling_factor)
+    mean, std = shift
+    return latents * std / float(vae.config.scaling_factor) + mean
+
+
+def _shift(vae: Any, like: Tensor) -> tuple[Tensor, Tensor] | None:
+    mean, std = vae.config.latents_mean, vae.config.latents_std
+    if mean is None or std is None:
+        return None
+    return like.new_tensor(mean).view(1, -1, 1, 1), like.new_tensor(std).view(1, -1, 1, 1)

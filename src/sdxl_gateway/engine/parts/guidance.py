@@ -1,0 +1,83 @@
+"""Guidance: what the UNet is told by the texts, and how far its answers are led towards the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from sdxl_gateway.core.errors import EngineFault
+from sdxl_gateway.engine.canvas import Canvas, StepPart, UNetCall, joined
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Guidance(StepPart):
+    """One row for each of the canvas's UNet rows, the negative prompt's first where there are two.
+
+    `tokens` is (rows, 77, width), `pooled` (rows, projection), `time_ids` (rows, 6); `scale_embedding` is (1, width)
+    for a UNet that was distilled to take the guidance scale as an input, else None.
+    """
+
+    scale: float
+    tokens: Tensor
+    pooled: Tensor
+    time_ids: Tensor
+    scale_embedding: Tensor | None = None
+
+    @classmethod
+    def begin(cls, canvas: Canvas) -> Self:
+        """Every canvas has one. Raises EngineFault for a recipe that is mistaken about the checkpoint's UNet."""
+        recipe, checkpoint = canvas.recipe, canvas.checkpoint
+        if recipe.embeds_guidance != checkpoint.embeds_guidance:
+            raise EngineFault("The recipe was made for a checkpoint with another kind of guidance.")
+        size = (recipe.paint_height, recipe.paint_width)
+        time_ids = torch.tensor([(*size, 0, 0, *size)], dtype=checkpoint.dtype, device=checkpoint.device)
+        positive, negative = canvas.positive, canvas.negative
+        if recipe.unet_rows == 1:
+            return cls(recipe.guidance_scale, positive.tokens, positive.pooled, time_ids, _scale_embedding(canvas))
+        return cls(
+            recipe.guidance_scale,
+            torch.cat([negative.tokens, positive.tokens]),
+            torch.cat([negative.pooled, positive.pooled]),
+            torch.cat([time_ids, time_ids]),
+        )
+
+    @property
+    def key(self) -> int:
+        """The number of rows."""
+        return len(self.tokens)
+
+    @classmethod
+    def join(cls, parts: Sequence[Self], call: UNetCall) -> None:
+        """The texts, the size, and the scale where the UNet reads it."""
+        embeddings = [part.scale_embedding for part in parts if part.scale_embedding is not None]
+        call.arguments["encoder_hidden_states"] = joined([part.tokens for part in parts])
+        call.arguments["timestep_cond"] = joined(embeddings) if embeddings else None
+        call.arguments["added_cond_kwargs"] = {
+            "text_embeds": joined([part.pooled for part in parts]),
+            "time_ids": joined([part.time_ids for part in parts]),
+        }
+
+    def combined(self, prediction: Tensor) -> Tensor:
+        """Classifier-free guidance: away from the negative prompt's row, (1, 4, h, w)."""
+        if self.key == 1:
+            return prediction
+        negative, positive = prediction.chunk(2)
+        return negative + self.scale * (positive - negative)
+
+
+def _scale_embedding(canvas: Canvas) -> Tensor | None:
+    """(1, width): the sines and cosines a distilled UNet was taught its guidance scale with."""
+    checkpoint, width = canvas.checkpoint, canvas.checkpoint.unet.config.time_cond_proj_dim
+    if width is None:
+        return None
+    half = width // 2
+    places = torch.exp(torch.arange(half, dtype=torch.float32) * -(log(10000.0) / (half - 1)))
+    scale = canvas.recipe.guidance_scale - 1
+    angles = torch.tensor([scale * 1000.0], dtype=torch.float32)[:, None] * places[None]
+    found = torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
+    return torch.nn.functional.pad(found, (0, width - found.shape[1])).to(checkpoint.device, checkpoint.dtype)

@@ -1,0 +1,54 @@
+"""InpaintingChannels: tells an inpainting UNet, in input channels of their own, what to keep and where to repaint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from sdxl_gateway.core.picture import CHANNELS
+from sdxl_gateway.core.recipe import Task
+from sdxl_gateway.engine.canvas import Canvas, StepPart, UNetCall, joined
+from sdxl_gateway.engine.latents import mask_of, needed, pixels_of
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InpaintingChannels(StepPart):
+    """`channels` (rows, 5, h, w), in the UNet's dtype: the mask, 1 where to repaint, and latents of what is kept."""
+
+    channels: Tensor
+
+    @classmethod
+    def begin(cls, canvas: Canvas) -> Self | None:
+        """For every canvas of a checkpoint with an inpainting UNet; what is no inpainting has everything painted."""
+        checkpoint = canvas.checkpoint
+        if not checkpoint.inpaints:
+            return None
+        found = _asked(canvas) if canvas.recipe.task is Task.INPAINT else _nothing_kept(canvas)
+        return cls(found.to(checkpoint.dtype).expand(canvas.recipe.unet_rows, -1, -1, -1))
+
+    @property
+    def key(self) -> int:
+        """The number of channels."""
+        return self.channels.shape[1]
+
+    @classmethod
+    def join(cls, parts: Sequence[Self], call: UNetCall) -> None:
+        """They follow those of the latents."""
+        call.sample = torch.cat([call.sample, joined([part.channels for part in parts])], dim=1)
+
+
+def _asked(canvas: Canvas) -> Tensor:
+    pixels, repainted = pixels_of(needed(canvas.inputs.image)), mask_of(needed(canvas.inputs.mask))
+    mask = interpolate(repainted, size=canvas.latents.shape[-2:]).to(canvas.checkpoint.device)
+    return torch.cat([mask, canvas.source.encode(pixels * (repainted < 0.5))], dim=1)
+
+
+def _nothing_kept(canvas: Canvas) -> Tensor:
+    blank = torch.zeros(1, CHANNELS["RGB"], canvas.recipe.paint_height, canvas.recipe.paint_width)
+    kept = canvas.source.encode(blank)
+    return torch.cat([torch.ones_like(kept[:, :1]), kept], dim=1)

@@ -1,0 +1,51 @@
+"""Repaint: an inpainting without an inpainting UNet; what is to be kept is put back after each step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from sdxl_gateway.core.recipe import Task
+from sdxl_gateway.engine.canvas import Canvas, StepPart
+from sdxl_gateway.engine.latents import mask_of, needed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Repaint(StepPart):
+    """`mask` (1, 1, h, w) is 1 where to repaint; `image_latents` are of the picture, `noise` is what covers them."""
+
+    mask: Tensor
+    image_latents: Tensor
+    noise: Tensor
+
+    @classmethod
+    def begin(cls, canvas: Canvas) -> Self | None:
+        """For an inpainting with a UNet that is told nothing of it."""
+        if canvas.recipe.task is not Task.INPAINT or canvas.image_latents is None or canvas.checkpoint.inpaints:
+            return None
+        repainted = mask_of(needed(canvas.inputs.mask))
+        mask = interpolate(repainted, size=canvas.latents.shape[-2:]).to(canvas.checkpoint.device)
+        canvas.source.draw()  # diffusers encodes the masked image here too: later draws are to be the same
+        return cls(mask, canvas.image_latents, canvas.noise)
+
+    def after_step(self, canvas: Canvas) -> None:
+        """What is kept comes back as it is, at the noise level of the step to come."""
+        canvas.latents = self._over(self._kept(canvas), canvas.latents)
+
+    def previewed(self, latents: Tensor) -> Tensor:
+        """With what is kept, without noise."""
+        return self._over(self.image_latents, latents)
+
+    def _kept(self, canvas: Canvas) -> Tensor:
+        following = canvas.steps_done + 1
+        if following == canvas.steps_total:
+            return self.image_latents
+        timestep = canvas.timesteps[following : following + 1]
+        noised: Tensor = canvas.sampler.add_noise(self.image_latents, self.noise, timestep)
+        return noised
+
+    def _over(self, kept: Tensor, painted: Tensor) -> Tensor:
+        return (1 - self.mask) * kept + self.mask * painted

@@ -1,0 +1,35 @@
+"""Stage: one thing that happens to every canvas, at its beginning, at each step, or at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from sdxl_gateway.core.picture import Picture
+from sdxl_gateway.engine.canvas import Canvas
+
+
+class Stage:
+    """All methods do nothing unless a subclass has them; `begin` and `finish` are then timed under `name`.
+
+    A stage computes under `torch.inference_mode`, and enters it itself, as it may load or write weights outside it.
+    """
+
+    name: ClassVar[str]
+
+    def begin(self, canvas: Canvas) -> None:
+        """Fill in of a new canvas what the stages after this one, or its steps, need."""
+
+    def step(self, canvases: Sequence[Canvas]) -> None:
+        """Advance canvases of one batch key by one step; the model and the blend of their phase are in place."""
+
+    def preview(self, canvas: Canvas) -> Picture | None:
+        """What the picture will be, at paint size; None from a stage that makes no previews."""
+
+    def finish(self, canvas: Canvas) -> None:
+        """Bring a canvas that has taken all its steps nearer to its `picture`, or change that."""
+
+
+def having(stages: Iterable[Stage], method: str) -> tuple[Stage, ...]:
+    """The stages that have a `method` of their own."""
+    return tuple(stage for stage in stages if getattr(type(stage), method) is not getattr(Stage, method))
