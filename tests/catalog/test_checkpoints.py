@@ -73,6 +73,13 @@ def test_a_folder(folder: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(("width", "embeds"), [(None, False), (256, True)])
+def test_a_unet_that_reads_the_guidance_scale(folder: Path, width: int | None, embeds: bool) -> None:
+    assert open_regular_file(folder).embeds_guidance is False
+    write_json(folder / "unet" / "config.json", {"sample_size": 128, "time_cond_proj_dim": width})
+    assert open_regular_file(folder).embeds_guidance is embeds
+
+
 @pytest.mark.parametrize(("budget", "area"), [(2_000_000, 1024 * 1024), (500_000, 500_000)])
 def test_the_operators_budget(folder: Path, budget: int, area: int) -> None:
     entry = open_regular_file(folder, budget)
