@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,23 @@ def test_another_vae_in_place_of_its_own(tmp_path: Path) -> None:
 
 def _darken(tensors: dict[str, Tensor]) -> None:
     tensors["decoder.conv_out.bias"] -= 0.5
+
+
+def test_two_names_of_one_folder_share_steps_and_keep_their_vaes(tmp_path: Path) -> None:
+    other = copy_of_demo(tmp_path / "other")
+    change_weights(other / VAE_FILE, _darken)
+    checkpoints = {"demo": Checkpoint(path="demo"), "dark": Checkpoint(path="demo", vae=str(other))}
+    made = Studio(open_engine(process_settings(tmp_path, checkpoints), lambda _: None), other, tmp_path)
+    wanted = [replace(recipe(checkpoint=name), checkpoint_digest="one") for name in checkpoints]
+    alone = [made.paint(one) for one in wanted]
+    assert difference(*alone) > 5
+    canvases = [made.engine.begin(one, 0, Inputs()) for one in wanted]
+    assert len({canvas.batch_key for canvas in canvases}) == 1
+    while canvases[0].steps_done < canvases[0].steps_total:
+        made.engine.step(canvases)
+    for picture, again in zip(alone, made.finish(canvases), strict=True):
+        assert difference(picture, again) <= 1
+    made.engine.close()
 
 
 def test_two_checkpoints_loaded_as_they_are_asked_for(tmp_path: Path) -> None:

@@ -15,10 +15,9 @@ from sdxl_gateway.core.recipe import Phase, Recipe
 from sdxl_gateway.engine.canvas import Canvas
 from sdxl_gateway.engine.device import used_bytes
 from sdxl_gateway.engine.errors import guarded
-from sdxl_gateway.engine.models.checkpoint import Checkpoint
 from sdxl_gateway.engine.models.pool import ModelPool
 from sdxl_gateway.engine.stages.stage import Stage, having
-from sdxl_gateway.engine.throttle import pace_of
+from sdxl_gateway.engine.throttle import throttle_of
 from sdxl_gateway.scheduling.costs import step_work
 
 
@@ -31,7 +30,7 @@ class DiffusionEngine:
     def __init__(self, pool: ModelPool, stages: Sequence[Stage], measure: Measure) -> None:
         self._pool = pool
         self._measure = measure
-        self._pace = pace_of(pool.device)
+        self._throttle = throttle_of(pool.device)
         self._beginning, self._stepping, self._previewing, self._finishing = (
             having(stages, method) for method in ("begin", "step", "preview", "finish")
         )
@@ -92,23 +91,26 @@ class DiffusionEngine:
         return canvas
 
     def _step(self, canvases: Sequence[Canvas]) -> None:
-        checkpoint = self._put_on(canvases[0].phase)
         for canvas in canvases:
-            canvas.checkpoint = checkpoint
+            self._enter_phase(canvas)
+        self._put_on(canvases[0].phase)
         start = perf_counter()
         for stage in self._stepping:
             stage.step(canvases)
-        self._pace.step_issued()
+        self._throttle.step_issued()
         work = sum(step_work(canvas.recipe) for canvas in canvases)
         self._measure(StepTaken(perf_counter() - start, len(canvases), work))
 
-    def _put_on(self, phase: Phase) -> Checkpoint:
-        loaded = self._pool.load(phase.checkpoint)
-        loaded.switcher.put_on_unet(phase.blend)
+    def _enter_phase(self, canvas: Canvas) -> None:
+        """Where another model takes over. Names may share a digest, and so a step, and yet have VAEs of their own."""
+        if canvas.checkpoint.name != canvas.phase.checkpoint:
+            canvas.checkpoint = self._pool.load(canvas.phase.checkpoint).checkpoint
+
+    def _put_on(self, phase: Phase) -> None:
+        self._pool.load(phase.checkpoint).switcher.put_on_unet(phase.blend)
         if phase.blend.unet_key != self._blend:
             self._blend = phase.blend.unet_key
             self._tell_memory()
-        return loaded.checkpoint
 
     def _preview(self, canvas: Canvas) -> Picture:
         found = (stage.preview(canvas) for stage in self._previewing)

@@ -15,7 +15,7 @@ class Event(Protocol):
     def synchronize(self) -> None: ...
 
 
-class Pace:
+class Throttle:
     """`step_issued` after each step returns once the step before is done.
 
     So a step's measured time is the device's, a cancelled picture costs two steps at most, and there is always work in
@@ -36,7 +36,7 @@ class Pace:
         self._before = event
 
 
-def pace_of(device: torch.device) -> Pace:
+def throttle_of(device: torch.device) -> Throttle:
     if device.type == "cuda":
-        return Pace(torch.cuda.Event)
-    return Pace(torch.mps.Event if device.type == "mps" else None)
+        return Throttle(torch.cuda.Event)
+    return Throttle(torch.mps.Event if device.type == "mps" else None)

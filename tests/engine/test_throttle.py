@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sdxl_gateway.engine.throttle import Pace, pace_of
+from sdxl_gateway.engine.throttle import Throttle, throttle_of
 
 
 @dataclass
@@ -24,14 +24,14 @@ class Mark:
 def test_each_step_waits_for_the_one_before() -> None:
     said: list[str] = []
     names = iter(range(3))
-    pace = Pace(lambda: Mark(next(names), said))
+    throttle = Throttle(lambda: Mark(next(names), said))
     for _ in range(3):
-        pace.step_issued()
+        throttle.step_issued()
     assert said == ["issued 0", "issued 1", "done 0", "issued 2", "done 1"]
 
 
 def test_a_cpu_is_not_waited_for() -> None:
-    pace = pace_of(torch.device("cpu"))
-    pace.step_issued()
-    pace.step_issued()
-    assert pace._before is None
+    throttle = throttle_of(torch.device("cpu"))
+    throttle.step_issued()
+    throttle.step_issued()
+    assert throttle._before is None
