@@ -23,10 +23,12 @@ class Canvas(Protocol):
         """Canvases of equal key may share the next step; it may change as steps are done."""
 
     @property
-    def steps_done(self) -> int: ...
+    def steps_done(self) -> int:
+        """Steps taken so far."""
 
     @property
-    def steps_total(self) -> int: ...
+    def steps_total(self) -> int:
+        """Steps from the first to the finished picture."""
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -52,6 +52,7 @@ class Blend:
 
     @property
     def digests(self) -> tuple[str, ...]:
+        """The files it is made of."""
         return tuple(p.digest for p in self.parts)
 
 

@@ -29,6 +29,7 @@ class Embedding:
 
     @property
     def size_bytes(self) -> int:
+        """What both tensors take."""
         return self.tokens.nbytes + self.pooled.nbytes
 
     def zeros(self) -> Embedding:

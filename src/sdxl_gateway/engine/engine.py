@@ -38,6 +38,7 @@ class DiffusionEngine:
 
     @property
     def device(self) -> str:
+        """As torch writes it: "cuda:0", "cpu"."""
         return str(self._pool.device)
 
     @property

@@ -11,8 +11,11 @@ import torch
 class Event(Protocol):
     """A mark in the device's line of work."""
 
-    def record(self) -> None: ...
-    def synchronize(self) -> None: ...
+    def record(self) -> None:
+        """Put the mark behind all work issued so far."""
+
+    def synchronize(self) -> None:
+        """Wait until the device has come to the mark."""
 
 
 class Throttle:
@@ -27,6 +30,7 @@ class Throttle:
         self._before: Event | None = None
 
     def step_issued(self) -> None:
+        """Called when a step's work is issued; returns when the step before is done."""
         if self._make_event is None:
             return
         event = self._make_event()
@@ -37,6 +41,7 @@ class Throttle:
 
 
 def throttle_of(device: torch.device) -> Throttle:
+    """With the device's own kind of event."""
     if device.type == "cuda":
         return Throttle(torch.cuda.Event)
     return Throttle(torch.mps.Event if device.type == "mps" else None)

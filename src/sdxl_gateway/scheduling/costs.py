@@ -24,6 +24,7 @@ class Average:
     count: int = 0
 
     def add(self, new: float) -> None:
+        """One more measurement; the newest counts for `WEIGHT_OF_NEW`, or more while there are few."""
         self.count += 1
         self.value += (new - self.value) * max(WEIGHT_OF_NEW, 1 / self.count)
 
@@ -38,6 +39,7 @@ class StepCost:
     product: Average = field(default_factory=Average)
 
     def add(self, work: float, seconds: float) -> None:
+        """One step of that much work took so long."""
         self.work.add(work)
         self.seconds.add(seconds)
         self.work_squared.add(work * work)
@@ -64,6 +66,7 @@ class Costs:
         self._stages = {"encode": Average(), "prepare": Average(), "decode": Average()}
 
     def observe(self, measurement: Measurement) -> None:
+        """Learn from it, if it says what something took."""
         match measurement:
             case StepTaken(seconds=seconds, work=work):
                 self._step.add(work, seconds)
@@ -76,19 +79,24 @@ class Costs:
 
     @property
     def known(self) -> bool:
+        """A step was measured."""
         return self._step.seconds.count > 0
 
     @property
     def switch_seconds(self) -> float:
+        """Of putting another blend on."""
         return self._switch.value
 
     @property
     def decode_seconds(self) -> float:
+        """Of one image, after its last step."""
         return self._stages["decode"].value
 
     @property
     def begin_seconds(self) -> float:
+        """Of one image, before its first step."""
         return self._stages["encode"].value + self._stages["prepare"].value
 
     def step_seconds(self, work: float) -> float:
+        """Of one step of a batch of that much work altogether."""
         return self._step.of(work)

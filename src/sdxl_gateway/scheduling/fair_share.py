@@ -18,7 +18,9 @@ class FairShares:
         self._served = {tenant: max(self._served.get(tenant, level), level) for tenant in wanting}
 
     def charge(self, tenant: str, work: float) -> None:
+        """The tenant is given that much work."""
         self._served[tenant] = self._served.get(tenant, 0.0) + work
 
     def served(self, tenant: str) -> float:
+        """Work given so far, on top of the level the tenant joined at."""
         return self._served.get(tenant, 0.0)

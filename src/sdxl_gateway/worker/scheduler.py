@@ -64,6 +64,7 @@ class Scheduler:
     hold_seconds: float = HOLD_SECONDS
 
     def plan(self, candidates: Sequence[Candidate], hold: BatchHold | None, now: float) -> Plan:
+        """What to drop and who takes the next step, given the `hold` of the plan before; `now` in seconds."""
         self.shares.present(candidate.tenant for candidate in candidates)
         drop = self._late(candidates, now)
         able = sorted((t for t in candidates if t.adapters_ready and t.job_id not in drop), key=self._order)
