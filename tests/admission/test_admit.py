@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sdxl_gateway.admission.resolve import LAST_SEED
+from sdxl_gateway.admission.resolve import LAST_SEED, Admission
 from sdxl_gateway.config import Checkpoint, HouseStyle, Limits, LoraWeight
-from sdxl_gateway.core.ask import LoraRef, Operation, Upload
+from sdxl_gateway.core.ask import Ask, LoraRef, Operation, Upload
 from sdxl_gateway.core.errors import AdapterRefused, InvalidImage, InvalidRequest, ModelNotFound, Refusal
 from sdxl_gateway.core.picture import NO_INPUTS, Picture
 from sdxl_gateway.core.recipe import Recipe, Task
@@ -89,6 +90,13 @@ async def test_with_nothing_said_the_checkpoints_defaults_count(home: House) -> 
     assert (plain.width, plain.height, plain.paint_width, plain.paint_height) == (256, 256, 256, 256)
     assert (plain.prompt, plain.negative_prompt, plain.count, plain.blend.parts) == ("a cat", "", 1, ())
     assert (found.inputs, found.kept, found.quality, found.loras) == (NO_INPUTS, None, "medium", ())
+
+
+@pytest.mark.parametrize("embeds", [False, True])
+async def test_the_recipe_knows_whether_the_unet_reads_the_guidance_scale(home: House, embeds: bool) -> None:
+    checkpoints = {"demo": replace(demo(), embeds_guidance=embeds)}
+    found = await Admission(home.settings, checkpoints, home.adapters).resolve(Ask(Operation.GENERATE, "a cat"))
+    assert (found.recipe.embeds_guidance, found.recipe.unet_rows) == (embeds, 1 if embeds else 2)
 
 
 async def test_a_checkpoint_without_defaults(tmp_path: Path) -> None:

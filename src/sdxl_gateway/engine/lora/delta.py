@@ -76,6 +76,7 @@ class Lora:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(rows, columns); raises AdapterRefused where its tensors do not fit each other."""
         rank, window = self.down.shape[0], 1
         if self.mid is not None:
             _match(self.mid.shape[1], rank)
@@ -84,9 +85,11 @@ class Lora:
         return self.up.shape[0], self.down.shape[1] * window
 
     def low_rank(self) -> LowRank | None:
+        """Itself, unless a core tensor stands between its factors."""
         return self if self.mid is None else None
 
     def dense(self, pristine: Tensor) -> Tensor:
+        """scale · up · down; with a core, the core is contracted with `down` first."""
         down = self.down.float()
         if self.mid is not None:
             down = torch.einsum("mn...,ni->mi...", self.mid.float(), down).flatten(1)
@@ -107,15 +110,18 @@ class Loha:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(rows, columns); raises AdapterRefused where its tensors do not fit each other."""
         rows, columns = _product_shape(self.w1_a, self.w1_b, self.t1)
         for mine, other in zip((rows, columns), _product_shape(self.w2_a, self.w2_b, self.t2), strict=True):
             _match(mine, other)
         return rows, columns
 
     def low_rank(self) -> None:
-        return None
+        """None: a product by elements is of no low rank."""
+        return
 
     def dense(self, pristine: Tensor) -> Tensor:
+        """scale · (w1_a · w1_b) ∘ (w2_a · w2_b), by elements."""
         first = _product(self.w1_a, self.w1_b, self.t1)
         return (first * self.scale).mul_(_product(self.w2_a, self.w2_b, self.t2))
 
@@ -133,13 +139,16 @@ class Lokr:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(rows, columns); raises AdapterRefused where its tensors do not fit each other."""
         outer, inner = _product_shape(self.a1, self.b1, None), _product_shape(self.a2, self.b2, self.t2)
         return outer[0] * inner[0], outer[1] * inner[1]
 
     def low_rank(self) -> None:
-        return None
+        """None: a Kronecker product is of no low rank."""
+        return
 
     def dense(self, pristine: Tensor) -> Tensor:
+        """scale · (first half ⊗ second half), of Kronecker."""
         first = _product(self.a1, self.b1, None) * self.scale
         return torch.kron(first, _product(self.a2, self.b2, self.t2))
 
@@ -153,12 +162,15 @@ class Full:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(rows, columns), all others flattened into the columns."""
         return self.diff.shape[0], self.diff[0].numel()
 
     def low_rank(self) -> None:
-        return None
+        """None: it is the whole change."""
+        return
 
     def dense(self, pristine: Tensor) -> Tensor:
+        """scale · diff."""
         return self.diff.float().reshape(self.shape) * self.scale
 
 
@@ -172,12 +184,15 @@ class Dora:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """The inner change's."""
         return self.inner.shape
 
     def low_rank(self) -> None:
-        return None
+        """None: how it scales a row or a channel depends on the weight there."""
+        return
 
     def dense(self, pristine: Tensor) -> Tensor:
+        """What brings the pristine weight, with the inner change on, to the magnitude."""
         merged = self.inner.dense(pristine).add_(pristine)
         channels = 1 if self.by_row else self.magnitude.numel()
         cube = merged.view(merged.shape[0], channels, -1)

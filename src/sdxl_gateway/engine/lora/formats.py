@@ -121,6 +121,7 @@ class Adapter:
 
     @property
     def size_bytes(self) -> int:
+        """What its buffer takes."""
         return self.layout.size_bytes
 
     def to(self, device: torch.device) -> Adapter:

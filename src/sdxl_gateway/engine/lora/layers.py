@@ -32,10 +32,12 @@ class Layer:
 
     @property
     def component(self) -> str:
+        """The model it belongs to, as "unet"."""
         return self.name.partition(".")[0]
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(rows, columns), all dimensions but the first in the columns."""
         rows = self.parameter.shape[0]
         return rows, self.parameter.numel() // rows
 
@@ -91,6 +93,7 @@ class PristineStore:
         layer.pristine = place(layer.parameter.reshape(layer.shape))
 
     def forget(self, layer: Layer) -> None:
+        """Give up the layer's copy, whose weights can then not be put back."""
         key = self._key(layer)
         self._ledger.unpin(key)
         for tier in (VRAM, PRISTINE_HOST):

@@ -38,10 +38,12 @@ class Change:
 
     @property
     def mix(self) -> Mix:
+        """What is on the layer once it is written."""
         return tuple((share.digest, share.weight) for share in self.shares)
 
     @property
     def digests(self) -> tuple[str, ...]:
+        """Of the adapters that share in it."""
         return tuple(share.digest for share in self.shares)
 
     def ranks(self) -> tuple[int, ...] | None:
@@ -73,6 +75,7 @@ class LayerWriter:
         self._scratch = torch.empty(0)
 
     def write(self, change: Change) -> None:
+        """The layer's pristine weight plus its shares, rounded once. The caller sees to a layer left half-written."""
         layer = change.layer
         target = self._target(layer)
         target.copy_(layer.untouched)
