@@ -20,6 +20,7 @@ from sdxl_gateway.catalog.lora_format.report import LoraReport, make_report
 from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
 from sdxl_gateway.config import DEMO_MODEL, Settings
 from sdxl_gateway.core.errors import AdapterRefused
+from sdxl_gateway.core.files import write_whole
 
 
 def show_list(config: Path | None, loras: Path | None) -> None:
@@ -86,24 +87,12 @@ def convert(file: Path, output: Path, config: Path | None, model: str | None) ->
     if output.exists():
         stop(f"{output} is there already.")
     try:
-        _write(output, file, checkpoint, limits_of(settings))
+        limits = limits_of(settings)
+        caps = {"max_header_bytes": limits.max_header_bytes, "max_tensors": limits.max_tensors}
+        write_whole(output, convert_file(file, checkpoint.shapes, **caps))
     except AdapterRefused as refused:
         stop(f"{file.name}: {refused.message}")
     typer.echo(f"Wrote {output}.")
-
-
-def _write(output: Path, file: Path, checkpoint: CheckpointEntry, limits: ScanLimits) -> None:
-    """Whole or not at all."""
-    partial = output.with_name(f".{output.name}.partial")
-    chunks = convert_file(
-        file, checkpoint.shapes, max_header_bytes=limits.max_header_bytes, max_tensors=limits.max_tensors
-    )
-    try:
-        with partial.open("wb") as target:
-            target.writelines(chunks)
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def limits_of(settings: Settings) -> ScanLimits:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_gateway.core.errors import Gone, NotFound
+from sdxl_gateway.core.files import INCOMING_SUFFIX, write_whole
 
 ID_BYTES = 16
 REMEMBERED_EXPIRED = 10_000
@@ -57,7 +58,7 @@ class ImageStore:
         path = self._directory / f"{image_id}.{expires_at}.{ext}"
         if not _NAME.fullmatch(path.name):
             raise ValueError(f"no picture is kept as {ext!r}")
-        self._write(path, data)
+        write_whole(path, [data])
         stored = Stored(image_id, ext, path, expires_at, len(data))
         with self._lock:
             self._remember(stored)
@@ -109,16 +110,6 @@ class ImageStore:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def _write(self, path: Path, data: bytes) -> None:
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            partial.write_bytes(data)
-            partial.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
-            raise
-
     def _rebuild(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
         found = []
@@ -126,7 +117,7 @@ class ImageStore:
             match = _NAME.fullmatch(path.name)
             if match:
                 found.append(Stored(match[1], match[3], path, int(match[2]), path.stat().st_size))
-            elif path.name.endswith(".partial"):
+            elif path.name.endswith(INCOMING_SUFFIX):
                 path.unlink(missing_ok=True)
         for stored in sorted(found, key=lambda one: one.expires_at):
             self._remember(stored)

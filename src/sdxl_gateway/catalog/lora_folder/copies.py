@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from sdxl_gateway.catalog.lora_format.peft_folder import CHUNK_BYTES, NO_FOLLOW, FolderPart, folder_bytes, folder_parts
 from sdxl_gateway.catalog.safetensors_header import open_regular_file
 from sdxl_gateway.core.errors import AdapterRefused
+from sdxl_gateway.core.files import INCOMING_PREFIX, IncomingFile
 
 FOLDER_NAME = "adapters"
 SUFFIX = ".safetensors"
@@ -25,7 +25,6 @@ MAX_TENSORS = 20_000
 MAX_FILE_BYTES = 2 * 2**30
 ABANDONED_SECONDS = 3600.0
 TICK_SECONDS = 0.05
-_INCOMING = ".incoming-"
 _CHANGED = "The file changed while it was being copied; try again."
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -35,6 +34,29 @@ def store_path(data_directory: Path, digest: str) -> Path:
     if not _DIGEST.match(digest):
         raise AdapterRefused("This is not the digest of a LoRA.")
     return data_directory / FOLDER_NAME / f"{digest}{SUFFIX}"
+
+
+class IncomingCopy(IncomingFile):
+    """A copy being written into the store, hashed as it comes; `size_bytes` is what came so far."""
+
+    def __init__(self, data_directory: Path) -> None:
+        folder = data_directory / FOLDER_NAME
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        super().__init__(folder)
+        self._data_directory = data_directory
+        self._sha256 = hashlib.sha256()
+        self.size_bytes = 0
+
+    def write(self, chunk: bytes) -> None:
+        super().write(chunk)
+        self._sha256.update(chunk)
+        self.size_bytes += len(chunk)
+
+    def keep(self) -> str:
+        """Puts what was written into the store, and gives its sha256."""
+        digest = self._sha256.hexdigest()
+        self.becomes(store_path(self._data_directory, digest))
+        return digest
 
 
 def keep_copy(
@@ -59,18 +81,12 @@ def keep_copy(
 
 def keep_bytes(chunks: Iterable[bytes], data_directory: Path, *, max_bytes: int = MAX_FILE_BYTES) -> str:
     """Puts bytes into the store, all or nothing; gives their sha256. Raises AdapterRefused above `max_bytes`."""
-    folder = data_directory / FOLDER_NAME
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor, name = tempfile.mkstemp(dir=folder, prefix=_INCOMING)
-    incoming = Path(name)
-    try:
-        digest = _write(descriptor, chunks, max_bytes)
-        kept = store_path(data_directory, digest)
-        incoming.replace(kept)
-        _sync_folder(folder)
-        return digest
-    finally:
-        incoming.unlink(missing_ok=True)
+    with IncomingCopy(data_directory) as copy:
+        for chunk in chunks:
+            copy.write(chunk)
+            if copy.size_bytes > max_bytes:
+                raise AdapterRefused(f"The file is larger than {max_bytes} bytes.")
+        return copy.keep()
 
 
 def _steady_bytes(source: Path) -> Iterator[bytes]:
@@ -114,31 +130,6 @@ def _settled(look: Callable[[], os.stat_result]) -> tuple[int, int, int]:
     return _mark(status)
 
 
-def _write(descriptor: int, chunks: Iterable[bytes], max_bytes: int) -> str:
-    digest, written = hashlib.sha256(), 0
-    with os.fdopen(descriptor, "wb") as file:
-        for chunk in chunks:
-            written += len(chunk)
-            if written > max_bytes:
-                raise AdapterRefused(f"The file is larger than {max_bytes} bytes.")
-            digest.update(chunk)
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-    return digest.hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes the rename survive a power cut, where folders can be synced."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def prune(
     data_directory: Path,
     keep: Collection[str],
@@ -159,7 +150,7 @@ def prune(
             path.unlink(missing_ok=True)
             total -= size
             removed.append(path.stem)
-    for path in folder.glob(f"{_INCOMING}*"):
+    for path in folder.glob(f"{INCOMING_PREFIX}*"):
         if now - path.stat().st_mtime > ABANDONED_SECONDS:
             path.unlink(missing_ok=True)
     return removed

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, fields
@@ -13,6 +12,7 @@ from typing import Any
 
 from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, Problem, Seen
 from sdxl_gateway.catalog.lora_folder.sidecar import NOTHING_KNOWN, Defaults
+from sdxl_gateway.core.files import write_whole
 
 FILE_NAME = "adapters-index.json"
 FORMAT = 2
@@ -37,19 +37,8 @@ def save_index(data_directory: Path, root: Path, seen: Mapping[str, Seen]) -> No
     rows = [_row(place, found, found.entry) for place, found in seen.items() if found.entry is not None]
     text = json.dumps({"format": FORMAT, "root": os.path.realpath(root), "rows": rows})
     with suppress(OSError):
-        _write(data_directory, text)
-
-
-def _write(folder: Path, text: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=folder, prefix=f".{FILE_NAME}-")
-    incoming = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        incoming.replace(folder / FILE_NAME)
-    finally:
-        incoming.unlink(missing_ok=True)
+        data_directory.mkdir(parents=True, exist_ok=True)
+        write_whole(data_directory / FILE_NAME, [text.encode()], mode=0o600)
 
 
 def _row(place: str, seen: Seen, entry: LoraEntry) -> dict[str, Any]:

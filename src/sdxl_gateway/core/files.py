@@ -1,0 +1,71 @@
+"""Takes a path and bytes, gives the file: whole and on the disk, or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+INCOMING_PREFIX = ".incoming-"
+INCOMING_SUFFIX = ".partial"
+"""What a file is called between these while it is written; one that is found later was left by a killed process."""
+
+
+class IncomingFile:
+    """A file being written in `folder` under a hidden name, which it loses when it `becomes` another file.
+
+    A context: at its end nothing is left of a file that became none. Of permissions it has what the umask leaves of
+    `mode`. Raises OSError where the disk does.
+    """
+
+    def __init__(self, folder: Path, mode: int = 0o600) -> None:
+        self.path = folder / f"{INCOMING_PREFIX}{secrets.token_hex(8)}{INCOMING_SUFFIX}"
+        self._file = os.fdopen(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
+
+    def write(self, chunk: bytes) -> None:
+        """Appends the bytes."""
+        self._file.write(chunk)
+
+    def settle(self) -> None:
+        """What was written is on the disk, and can be read at `path`, when this returns."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def becomes(self, path: Path) -> None:
+        """Renames the file to `path`, on the same file system, over whatever lies there; survives a power cut."""
+        self.settle()
+        self.path.replace(path)
+        _sync_folder(path.parent)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._file.close()
+        finally:
+            self.path.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, chunks: Iterable[bytes], mode: int = 0o666) -> None:
+    """Writes `path` anew, or leaves it as it was when the chunks or the disk raise; its folder must be there."""
+    with IncomingFile(path.parent, mode) as file:
+        for chunk in chunks:
+            file.write(chunk)
+        file.becomes(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename survive a power cut, where folders can be synced."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
