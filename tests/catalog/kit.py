@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
@@ -12,14 +11,6 @@ from tests.catalog.files import file_bytes, lora_tensors, write
 MODULES = {"unet.mid_block.q": (32, 16), "text_encoder.text_model.q": (8, 8)}
 GOOD = file_bytes(lora_tensors(MODULES), {"ss_output_name": "trained_ink", "modelspec.trigger_phrase": "ink style"})
 OTHER = file_bytes(lora_tensors(MODULES, rank=2))
-
-
-@dataclass(frozen=True)
-class Loras:
-    directory: Path
-    max_file_bytes: int = 2**20
-    max_header_bytes: int = 2**20
-    max_tensors: int = 1000
 
 
 def names(catalog: LoraCatalog) -> list[str]:

@@ -17,10 +17,11 @@ import pytest
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.copies import keep_copy, store_path
-from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, Problem, ScanLimits, Signature, read_entry
+from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, Problem, Signature, read_entry
+from sdxl_gateway.config import Loras
 from sdxl_gateway.core.errors import AdapterRefused, BodyTooLarge, InvalidRequest, ModelNotFound
 from tests.catalog.files import file_bytes, lora_tensors, write
-from tests.catalog.kit import GOOD, MODULES, OTHER, Loras, names, peft_adapter
+from tests.catalog.kit import GOOD, MODULES, OTHER, names, peft_adapter
 
 TWIN = GOOD[:-100] + bytes(100)
 MISFIT = file_bytes(lora_tensors({"unet.mid_block.q": (64, 16)}))
@@ -36,7 +37,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def catalog(root: Path, tmp_path: Path) -> LoraCatalog:
-    return LoraCatalog(Loras(root), tmp_path / "data")
+    return LoraCatalog(Loras(directory=root), tmp_path / "data")
 
 
 def files_in(folder: Path) -> list[str]:
@@ -177,7 +178,7 @@ def test_links_are_followed_only_inside(root: Path, catalog: LoraCatalog) -> Non
 def test_the_folder_itself_may_be_a_link(root: Path, tmp_path: Path) -> None:
     write(root / "ink.safetensors", GOOD)
     (tmp_path / "link").symlink_to(root)
-    catalog = LoraCatalog(Loras(tmp_path / "link"), tmp_path / "data")
+    catalog = LoraCatalog(Loras(directory=tmp_path / "link"), tmp_path / "data")
     catalog.scan()
     assert names(catalog) == ["ink"]
 
@@ -230,7 +231,7 @@ def test_a_copy_whose_marks_do_not_tell_is_looked_at_again(root: Path, catalog: 
 
 def test_a_file_too_large_is_a_problem(root: Path, tmp_path: Path) -> None:
     write(root / "ink.safetensors", GOOD)
-    catalog = LoraCatalog(Loras(root, max_file_bytes=len(GOOD) - 1), tmp_path)
+    catalog = LoraCatalog(Loras(directory=root, max_file_bytes=len(GOOD) - 1), tmp_path)
     catalog.scan()
     assert "at most" in catalog.problems[0].message
 
@@ -263,19 +264,17 @@ def test_a_restart_reads_no_file_again(root: Path, tmp_path: Path, monkeypatch: 
     write(root / "ink.safetensors", GOOD)
     write(root / "ink.toml", b"weight = 0.7\nwieght = 1")
     write(root / "set" / "old.safetensors", GOOD)
-    first = LoraCatalog(Loras(root), tmp_path / "data")
+    first = LoraCatalog(Loras(directory=root), tmp_path / "data")
     first.scan()
     write(root / "set" / "old.safetensors", OTHER)
     read: list[str] = []
 
-    def counted(
-        path: Path, name: str, signature: Signature, limits: ScanLimits
-    ) -> tuple[LoraEntry, tuple[Problem, ...]]:
+    def counted(path: Path, name: str, signature: Signature, limits: Loras) -> tuple[LoraEntry, tuple[Problem, ...]]:
         read.append(name)
         return read_entry(path, name, signature, limits)
 
     monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.scan.read_entry", counted)
-    again = LoraCatalog(Loras(root), tmp_path / "data")
+    again = LoraCatalog(Loras(directory=root), tmp_path / "data")
     again.scan()
     assert read == ["set/old"]
     assert again.find("ink") == first.find("ink")
@@ -289,21 +288,21 @@ def test_a_restart_reads_no_file_again(root: Path, tmp_path: Path, monkeypatch: 
 def test_a_damaged_index_is_no_index(root: Path, tmp_path: Path, index: bytes) -> None:
     write(root / "ink.safetensors", GOOD)
     write(tmp_path / "data" / "adapters-index.json", index)
-    catalog = LoraCatalog(Loras(root), tmp_path / "data")
+    catalog = LoraCatalog(Loras(directory=root), tmp_path / "data")
     catalog.scan()
     assert names(catalog) == ["ink"]
 
 
 def test_an_index_of_another_folder_is_not_used(root: Path, tmp_path: Path) -> None:
     write(root / "ink.safetensors", GOOD)
-    LoraCatalog(Loras(root), tmp_path / "data").scan()
-    catalog = LoraCatalog(Loras(tmp_path / "none"), tmp_path / "data")
+    LoraCatalog(Loras(directory=root), tmp_path / "data").scan()
+    catalog = LoraCatalog(Loras(directory=tmp_path / "none"), tmp_path / "data")
     catalog.scan()
     assert names(catalog) == []
 
 
 def test_a_folder_that_is_not_there_is_empty(tmp_path: Path) -> None:
-    catalog = LoraCatalog(Loras(tmp_path / "none"), tmp_path)
+    catalog = LoraCatalog(Loras(directory=tmp_path / "none"), tmp_path)
     catalog.scan()
     assert (names(catalog), catalog.problems) == ([], ())
 
@@ -337,10 +336,10 @@ async def test_asking_again_reads_nothing(root: Path, catalog: LoraCatalog, monk
     catalog.scan()
     copies = 0
 
-    def counted(source: Path, data_directory: Path, **limits: int) -> str:
+    def counted(source: Path, data_directory: Path, limits: Loras) -> str:
         nonlocal copies
         copies += 1
-        return keep_copy(source, data_directory, **limits)
+        return keep_copy(source, data_directory, limits)
 
     monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.catalog.keep_copy", counted)
     together = await asyncio.gather(*(catalog.admit("ink", CHECKPOINT) for _ in range(20)))
@@ -355,10 +354,10 @@ async def test_a_caller_that_leaves_does_not_disturb_the_others(
     catalog.scan()
     copying, go_on = threading.Event(), threading.Event()
 
-    def slow(source: Path, data_directory: Path, **limits: int) -> str:
+    def slow(source: Path, data_directory: Path, limits: Loras) -> str:
         copying.set()
         assert go_on.wait(30)
-        return keep_copy(source, data_directory, **limits)
+        return keep_copy(source, data_directory, limits)
 
     monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.catalog.keep_copy", slow)
     leaving = asyncio.create_task(catalog.admit("ink", CHECKPOINT))
@@ -523,7 +522,7 @@ async def test_an_upload_through_a_link_outside_is_refused(root: Path, catalog: 
 
 
 async def test_a_bad_upload_leaves_nothing(root: Path, tmp_path: Path) -> None:
-    catalog = LoraCatalog(Loras(root, max_file_bytes=len(GOOD)), tmp_path / "data")
+    catalog = LoraCatalog(Loras(directory=root, max_file_bytes=len(GOOD)), tmp_path / "data")
     with pytest.raises(AdapterRefused, match="cut short"):
         await catalog.add("ink", GOOD[:-1])
     with pytest.raises(AdapterRefused, match="in this checkpoint it is"):

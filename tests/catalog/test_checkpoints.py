@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,13 @@ import pytest
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint, open_checkpoints
 from sdxl_gateway.catalog.model_files import fingerprint, module_shapes, resolve_folder, weight_files
-from sdxl_gateway.config import DEMO_MODEL
+from sdxl_gateway.config import DEMO_MODEL, Checkpoint
 from sdxl_gateway.core.errors import CheckpointProblem
 from tests.catalog.files import file_bytes, write
 
 WEIGHTS = file_bytes({"mid.q.weight": (4, 8), "mid.q.bias": (4,)})
 TEXT = file_bytes({"encoder.layers.0.q.weight": (6, 6), "text_projection.weight": (6, 6)})
 NAMED_TEXT = file_bytes({"text_model.encoder.layers.0.q.weight": (2, 2)})
-
-
-@dataclass(frozen=True)
-class Section:
-    path: str
-    native_pixels: int | None = None
 
 
 @pytest.fixture
@@ -43,7 +36,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def open_regular_file(folder: Path, native_pixels: int | None = None) -> CheckpointEntry:
-    return open_checkpoint("mine", Section(str(folder), native_pixels), DEMO_MODEL)
+    return open_checkpoint("mine", Checkpoint(path=str(folder), native_pixels=native_pixels), DEMO_MODEL)
 
 
 def problem(folder: Path) -> str:
@@ -53,7 +46,7 @@ def problem(folder: Path) -> str:
 
 
 def test_the_demo_model() -> None:
-    demo = open_checkpoints({"demo": Section("demo")}, DEMO_MODEL)["demo"]
+    demo = open_checkpoints({"demo": Checkpoint(path="demo")}, DEMO_MODEL)["demo"]
     assert (demo.folder, demo.native_area) == (DEMO_MODEL, 256 * 256)
     assert demo.native_area < demo.native_pixels < 2 * demo.native_area
     assert demo.shapes["unet.conv_in"] == (32, 4, 3, 3)

@@ -13,6 +13,7 @@ import pytest
 from sdxl_gateway.catalog.lora_format.convert import convert_file, read_scalar
 from sdxl_gateway.catalog.lora_format.plan import plan_lora
 from sdxl_gateway.catalog.safetensors_header import Header, read_header
+from sdxl_gateway.config import HeaderCaps
 from sdxl_gateway.core.errors import AdapterRefused
 from tests.catalog.files import file_bytes, kohya_name, lora_tensors, make_header, write
 
@@ -22,9 +23,9 @@ SHAPES = {FF: (24, 8), CONV: (16, 8, 3, 3), TEXT: (32, 8)}
 
 def convert(tmp_path: Path, data: bytes) -> tuple[Header, bytes]:
     source = write(tmp_path / "in.safetensors", data)
-    made = b"".join(convert_file(source, SHAPES, max_header_bytes=2**20, max_tensors=100))
+    made = b"".join(convert_file(source, SHAPES, HeaderCaps()))
     path = write(tmp_path / "out.safetensors", made)
-    return read_header(path, max_header_bytes=2**20, max_tensors=100), made
+    return read_header(path, HeaderCaps()), made
 
 
 def tensor(data: bytes, header: Header, name: str) -> bytes:
@@ -125,5 +126,5 @@ def test_nothing_is_written_before_the_checks(tmp_path: Path) -> None:
     source = write(tmp_path / "in.safetensors", file_bytes({f"{kohya_name(FF)}.diff": (24, 8)}))
     out = io.BytesIO()
     with pytest.raises(AdapterRefused):
-        out.writelines(convert_file(source, SHAPES, max_header_bytes=2**20, max_tensors=10))
+        out.writelines(convert_file(source, SHAPES, HeaderCaps()))
     assert out.getvalue() == b""

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from sdxl_gateway.catalog.lora_format.convert import convert_file
 from sdxl_gateway.catalog.model_files import module_shapes
-from sdxl_gateway.config import DEMO_MODEL
+from sdxl_gateway.config import DEMO_MODEL, HeaderCaps
 from tests.catalog.files import kohya_name
 
 SHAPES = module_shapes(DEMO_MODEL)
@@ -49,7 +49,7 @@ def test_diffusers_merges_what_the_kohya_file_says(tmp_path: Path, dora: bool) -
 
     tensors = kohya_tensors(dora)
     save_file(tensors, tmp_path / "kohya.safetensors")
-    made = convert_file(tmp_path / "kohya.safetensors", SHAPES, max_header_bytes=2**24, max_tensors=10_000)
+    made = convert_file(tmp_path / "kohya.safetensors", SHAPES, HeaderCaps())
     (tmp_path / "peft.safetensors").write_bytes(b"".join(made))
     state, metadata = StableDiffusionXLPipeline.lora_state_dict(
         tmp_path, weight_name="peft.safetensors", local_files_only=True, use_safetensors=True, return_lora_metadata=True

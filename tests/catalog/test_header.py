@@ -13,13 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sdxl_gateway.catalog.safetensors_header import DTYPE_BYTES, Header, read_header
+from sdxl_gateway.config import HeaderCaps
 from sdxl_gateway.core.errors import AdapterRefused
 from tests.catalog.attacks import ATTACKS, ONE
 from tests.catalog.files import file_bytes, make_header, raw_file, write
 
 
 def read(path: Path, max_header_bytes: int = 2**20, max_tensors: int = 100) -> Header:
-    return read_header(path, max_header_bytes=max_header_bytes, max_tensors=max_tensors)
+    return read_header(path, HeaderCaps(max_header_bytes=max_header_bytes, max_tensors=max_tensors))
 
 
 def test_reads_names_types_shapes_places_and_metadata(tmp_path: Path) -> None:

@@ -19,16 +19,16 @@ from sdxl_gateway.catalog.lora_folder.copies import (
     prune,
     store_path,
 )
-from sdxl_gateway.catalog.lora_folder.scan import ScanLimits, read_source_header
+from sdxl_gateway.catalog.lora_folder.scan import read_source_header
 from sdxl_gateway.catalog.lora_format.peft_folder import folder_parts
 from sdxl_gateway.catalog.lora_format.plan import plan_lora
 from sdxl_gateway.catalog.safetensors_header import read_header
+from sdxl_gateway.config import HeaderCaps, Loras
 from sdxl_gateway.core.errors import AdapterRefused
 from tests.catalog.files import file_bytes, write
 from tests.catalog.kit import MODULES, peft_adapter
 
 DATA = file_bytes({"a": (4, 4)})
-LIMITS = ScanLimits(2**30, 2**20, 1000)
 
 
 def kept(folder: Path) -> list[str]:
@@ -64,9 +64,9 @@ def test_what_is_no_digest_is_no_path(digest: str) -> None:
 
 def test_a_file_too_large_leaves_nothing(tmp_path: Path) -> None:
     source = write(tmp_path / "ink.safetensors", DATA)
-    assert keep_copy(source, tmp_path / "data", max_bytes=len(DATA))
+    assert keep_copy(source, tmp_path / "data", Loras(max_file_bytes=len(DATA)))
     with pytest.raises(AdapterRefused, match="larger than"):
-        keep_copy(source, tmp_path / "other", max_bytes=len(DATA) - 1)
+        keep_copy(source, tmp_path / "other", Loras(max_file_bytes=len(DATA) - 1))
     assert kept(tmp_path / "other") == []
 
 
@@ -143,8 +143,8 @@ def test_a_peft_folder_becomes_one_file_with_its_config(tmp_path: Path) -> None:
     folder = tmp_path / "ink"
     peft_adapter(folder, "unet.mid_block.q", {"r": 4, "lora_alpha": 2})
     digest = keep_copy(folder, tmp_path)
-    copied = read_header(store_path(tmp_path, digest), max_header_bytes=2**20, max_tensors=10)
-    assert copied.tensors == read_source_header(folder, LIMITS).tensors
+    copied = read_header(store_path(tmp_path, digest), HeaderCaps())
+    assert copied.tensors == read_source_header(folder, HeaderCaps()).tensors
     part = plan_lora(copied, MODULES).parts[0]
     assert (part.module, part.scale) == ("unet.mid_block.q", 0.5)
     original = (folder / "adapter_model.safetensors").read_bytes()
@@ -156,7 +156,7 @@ def test_a_folder_of_components_becomes_one_file_too(tmp_path: Path) -> None:
     peft_adapter(folder / "unet", "unet.mid_block.q", {"r": 4, "lora_alpha": 2})
     peft_adapter(folder / "text_encoder", "text_encoder.text_model.q", {"r": 4, "lora_alpha": 8})
     digest = keep_copy(folder, tmp_path)
-    copied = read_header(store_path(tmp_path, digest), max_header_bytes=2**20, max_tensors=10)
+    copied = read_header(store_path(tmp_path, digest), HeaderCaps())
     found = {part.module: part.scale for part in plan_lora(copied, MODULES).parts}
     assert found == {"unet.mid_block.q": 0.5, "text_encoder.text_model.q": 2.0}
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
+from sdxl_gateway.config import Loras
 from tests.catalog.files import write
-from tests.catalog.kit import GOOD, OTHER, Loras, names
+from tests.catalog.kit import GOOD, OTHER, names
 
 PATIENCE_SECONDS = 30
 
@@ -36,7 +37,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_files_come_change_and_go(tmp_path: Path) -> None:
     root = tmp_path / "loras"
     write(root / "first.safetensors", GOOD)
-    catalog = LoraCatalog(Loras(root), tmp_path)
+    catalog = LoraCatalog(Loras(directory=root), tmp_path)
     async with watching(catalog):
         await until(lambda: names(catalog) == ["first"])
         write(root / "sub" / "second.safetensors", GOOD)
@@ -52,7 +53,7 @@ async def test_files_come_change_and_go(tmp_path: Path) -> None:
 async def test_a_copy_in_progress_becomes_a_name_when_it_is_whole(tmp_path: Path) -> None:
     root = tmp_path / "loras"
     root.mkdir()
-    catalog = LoraCatalog(Loras(root), tmp_path)
+    catalog = LoraCatalog(Loras(directory=root), tmp_path)
     async with watching(catalog):
         path = write(root / "ink.safetensors", GOOD[:100])
         await until(lambda: len(catalog.problems) == 1)
@@ -72,7 +73,7 @@ async def test_where_nothing_can_be_watched_the_folder_is_looked_at_now_and_then
     monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.watch.UNWATCHED_SECONDS", 0.05)
     root = tmp_path / "loras"
     root.mkdir()
-    catalog = LoraCatalog(Loras(root), tmp_path)
+    catalog = LoraCatalog(Loras(directory=root), tmp_path)
     async with watching(catalog):
         write(root / "ink.safetensors", GOOD)
         await until(lambda: names(catalog) == ["ink"])
@@ -80,7 +81,7 @@ async def test_where_nothing_can_be_watched_the_folder_is_looked_at_now_and_then
 
 async def test_a_folder_that_comes_later_is_watched(tmp_path: Path) -> None:
     root = tmp_path / "loras"
-    catalog = LoraCatalog(Loras(root), tmp_path)
+    catalog = LoraCatalog(Loras(directory=root), tmp_path)
     async with watching(catalog):
         write(root / "ink.safetensors", GOOD)
         await until(lambda: names(catalog) == ["ink"])

@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from sdxl_gateway.catalog.model_files import fingerprint, module_shapes, resolve_folder
+from sdxl_gateway.config import Checkpoint
 from sdxl_gateway.core.errors import CheckpointProblem
 
 PIPELINES = ("StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline", "StableDiffusionXLImg2ImgPipeline")
@@ -16,15 +17,6 @@ SDXL_SAMPLE_SIZE = 128
 VAE_FACTOR = 8
 NATIVE_BUDGET = 1.55
 """How far above its training area SDXL still paints well: 1.6 of 1.05 megapixels."""
-
-
-class CheckpointSettings(Protocol):
-    """What is read of a `[checkpoints.*]` section."""
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def native_pixels(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +38,16 @@ class CheckpointEntry:
     embeds_guidance: bool = False
 
 
-def open_checkpoints(checkpoints: Mapping[str, CheckpointSettings], demo: Path) -> dict[str, CheckpointEntry]:
+def open_checkpoints(checkpoints: Mapping[str, Checkpoint], demo: Path) -> dict[str, CheckpointEntry]:
     """All of them, by name. Raises CheckpointProblem for the first that cannot be served."""
     return {name: open_checkpoint(name, section, demo) for name, section in checkpoints.items()}
 
 
-def open_checkpoint(name: str, section: CheckpointSettings, demo: Path) -> CheckpointEntry:
-    """The folder's entry. Raises CheckpointProblem where it cannot be served."""
+def open_checkpoint(name: str, section: Checkpoint, demo: Path) -> CheckpointEntry:
+    """The checkpoint of one `[checkpoints.*]` section; `demo` is where the demo model lies.
+
+    Raises CheckpointProblem for a folder that is not there, not of the SDXL family, or brings Python code.
+    """
     folder = resolve_folder(section.path, demo)
     index = _read_json(folder / "model_index.json", name)
     if index.get("_class_name") not in PIPELINES:

@@ -8,15 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sdxl_gateway.catalog.safetensors_header import Header, read_header
+from sdxl_gateway.config import HeaderCaps
 from sdxl_gateway.core.errors import AdapterRefused, CheckpointProblem
 
-COMPONENTS = ("unet", "text_encoder", "text_encoder_2")
+UNET, TEXT, TEXT_2 = "unet", "text_encoder", "text_encoder_2"
+TEXT_ENCODERS = (TEXT, TEXT_2)
+COMPONENTS = (UNET, *TEXT_ENCODERS)
+"""The parts of a checkpoint that a LoRA may change, as their folders are called."""
+
+TEXT_LEVEL = "text_model"
+"""A level in the names of a text encoder's modules: published files have it, newer transformers leave it out."""
 
 DEMO = "demo"
 
-_MAX_HEADER_BYTES = 64 * 2**20
-
-_MAX_TENSORS = 100_000
+CHECKPOINT_CAPS = HeaderCaps(max_header_bytes=64 * 2**20, max_tensors=100_000)
 
 _SAMPLE_BYTES = 64 * 2**10
 
@@ -57,16 +62,16 @@ def module_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 def _shapes(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
     for component in COMPONENTS:
-        for header in _headers(folder / component):
+        for header in headers(folder / component):
             for key, tensor in header.tensors.items():
                 if key.endswith(".weight"):
-                    yield _module_name(component, key.removesuffix(".weight")), tensor.shape
+                    yield published_name(component, key.removesuffix(".weight")), tensor.shape
 
 
-def _module_name(component: str, module: str) -> str:
-    # Newer transformers save CLIPTextModel without the "text_model." that every published file carries.
-    if component.startswith("text_encoder") and module.startswith(("encoder.", "embeddings.", "final_layer_norm")):
-        return f"{component}.text_model.{module}"
+def published_name(component: str, module: str) -> str:
+    """The component-prefixed name that published files give a module, or a parameter, whoever saved or holds it."""
+    if component != UNET and module.startswith(("encoder.", "embeddings.", "final_layer_norm")):
+        return f"{component}.{TEXT_LEVEL}.{module}"
     return f"{component}.{module}"
 
 
@@ -77,13 +82,14 @@ def weight_files(folder: Path) -> list[Path]:
     return plain or found
 
 
-def _headers(folder: Path) -> Iterator[Header]:
+def headers(folder: Path) -> Iterator[Header]:
+    """The headers of one component's weight files. Raises CheckpointProblem for none, and for a broken one."""
     files = weight_files(folder)
     if not files:
         raise CheckpointProblem(f"No .safetensors weights in '{folder.name}/'.")
     for path in files:
         try:
-            yield read_header(path, max_header_bytes=_MAX_HEADER_BYTES, max_tensors=_MAX_TENSORS)
+            yield read_header(path, CHECKPOINT_CAPS)
         except AdapterRefused as error:
             raise CheckpointProblem(f"'{folder.name}/{path.name}': {error.message}") from error
 

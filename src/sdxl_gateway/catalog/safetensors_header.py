@@ -12,6 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
+from sdxl_gateway.config import HeaderCaps
 from sdxl_gateway.core.errors import AdapterRefused
 
 DTYPE_BYTES = {
@@ -48,14 +49,15 @@ class Header:
 
     @property
     def data_bytes(self) -> int:
+        """How many bytes follow the header."""
         return max((tensor.end for tensor in self.tensors.values()), default=0)
 
 
-def read_header(path: Path, *, max_header_bytes: int, max_tensors: int) -> Header:
+def read_header(path: Path, caps: HeaderCaps) -> Header:
     """The header of the regular file `path`. Raises AdapterRefused for anything a careful writer would not write."""
     # Two reads and no more: a buffer would cost a large folder's scan more than it saves.
     with open_regular_file(path, buffering=0) as file:
-        return parse_header(file, max_header_bytes=max_header_bytes, max_tensors=max_tensors)
+        return parse_header(file, caps)
 
 
 def open_regular_file(path: Path, extra_flags: int = 0, *, buffering: int = -1) -> BinaryIO:
@@ -71,17 +73,17 @@ def open_regular_file(path: Path, extra_flags: int = 0, *, buffering: int = -1) 
     return os.fdopen(descriptor, "rb", buffering)
 
 
-def parse_header(file: BinaryIO, *, max_header_bytes: int, max_tensors: int) -> Header:
+def parse_header(file: BinaryIO, caps: HeaderCaps) -> Header:
     """The header at the start of `file`. Raises AdapterRefused."""
     try:
         file_bytes = os.fstat(file.fileno()).st_size
-        raw = _raw_header(file, file_bytes, max_header_bytes)
+        raw = _raw_header(file, file_bytes, caps.max_header_bytes)
     except OSError as error:
         raise AdapterRefused("The file cannot be read.") from error
     entries = _strict_json(raw)
     metadata = _metadata(entries.pop(METADATA_KEY, {}))
-    if len(entries) > max_tensors:
-        raise AdapterRefused(f"The file holds {len(entries)} tensors; at most {max_tensors} are read.")
+    if len(entries) > caps.max_tensors:
+        raise AdapterRefused(f"The file holds {len(entries)} tensors; at most {caps.max_tensors} are read.")
     tensors = {name: _tensor(name, entry) for name, entry in entries.items()}
     data_start = LENGTH_BYTES + len(raw)
     _check_cover(tensors.values(), file_bytes - data_start)

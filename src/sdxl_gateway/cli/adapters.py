@@ -12,13 +12,13 @@ from rich.table import Table
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
-from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, ScanLimits, read_entry, read_source_header, signature_of
+from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, read_entry, read_source_header, signature_of
 from sdxl_gateway.catalog.lora_format.convert import convert_file
 from sdxl_gateway.catalog.lora_format.peft_folder import CHUNK_BYTES, folder_bytes, folder_parts
 from sdxl_gateway.catalog.lora_format.plan import plan_lora
 from sdxl_gateway.catalog.lora_format.report import LoraReport, make_report
 from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
-from sdxl_gateway.config import DEMO_MODEL, Settings
+from sdxl_gateway.config import DEMO_MODEL, Loras, Settings
 from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.core.files import write_whole
 
@@ -48,14 +48,14 @@ def show_one(file: Path, config: Path | None, model: str | None) -> None:
         settings = settings_for(config, None, model)
         checkpoint = _default_checkpoint(settings)
     try:
-        report = report_on(file, checkpoint, limits_of(settings))
+        report = report_on(file, checkpoint, settings.loras)
     except AdapterRefused as refused:
         stop(f"{file.name}: {refused.message}")
     for words in _report_lines(file, report, checkpoint.name):
         typer.echo(words)
 
 
-def report_on(file: Path, checkpoint: CheckpointEntry, limits: ScanLimits) -> LoraReport:
+def report_on(file: Path, checkpoint: CheckpointEntry, limits: Loras) -> LoraReport:
     """What the file would change in the checkpoint. Raises AdapterRefused."""
     entry, _ = read_entry(file, file.stem, signature_of(file), limits)
     header = read_source_header(file, limits)
@@ -87,25 +87,17 @@ def convert(file: Path, output: Path, config: Path | None, model: str | None) ->
     if output.exists():
         stop(f"{output} is there already.")
     try:
-        limits = limits_of(settings)
-        caps = {"max_header_bytes": limits.max_header_bytes, "max_tensors": limits.max_tensors}
-        write_whole(output, convert_file(file, checkpoint.shapes, **caps))
+        write_whole(output, convert_file(file, checkpoint.shapes, settings.loras))
     except AdapterRefused as refused:
         stop(f"{file.name}: {refused.message}")
     typer.echo(f"Wrote {output}.")
 
 
-def limits_of(settings: Settings) -> ScanLimits:
-    loras = settings.loras
-    return ScanLimits(loras.max_file_bytes, loras.max_header_bytes, loras.max_tensors)
-
-
-def content_digest(path: Path, limits: ScanLimits) -> str:
+def content_digest(path: Path, limits: Loras) -> str:
     """The sha256 the store knows the file, or PEFT folder, by."""
     digest = hashlib.sha256()
     if path.is_dir():
-        bounds = {"max_header_bytes": limits.max_header_bytes, "max_tensors": limits.max_tensors}
-        for chunk in folder_bytes(folder_parts(path), **bounds):
+        for chunk in folder_bytes(folder_parts(path), limits):
             digest.update(chunk)
         return digest.hexdigest()
     with path.open("rb") as file:

@@ -12,10 +12,9 @@ import typer
 from sdxl_gateway.admission.model_names import DEFAULT, ModelResolver
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
-from sdxl_gateway.catalog.lora_folder.scan import ScanLimits
-from sdxl_gateway.cli.adapters import content_digest, limits_of, report_on
+from sdxl_gateway.cli.adapters import content_digest, report_on
 from sdxl_gateway.cli.asking import settings_for
-from sdxl_gateway.config import DEMO_MODEL, ConfigProblem, Settings
+from sdxl_gateway.config import DEMO_MODEL, ConfigProblem, Loras, Settings
 from sdxl_gateway.core.errors import AdapterRefused, CheckpointProblem, Refusal
 from sdxl_gateway.telemetry.device import describe_device
 
@@ -96,7 +95,7 @@ def _open_checkpoints(settings: Settings, found: Found) -> list[CheckpointEntry]
 
 def _look_at_loras(settings: Settings, found: Found, checkpoints: list[CheckpointEntry], adapters: LoraCatalog) -> None:
     found.problems.extend(f"LoRA {problem.name}: {problem.message}" for problem in adapters.problems)
-    limits = limits_of(settings)
+    limits = settings.loras
     for entry in adapters.list():
         refusals = [_refusal(entry.path, checkpoint, limits) for checkpoint in checkpoints]
         if refusals and None not in refusals:
@@ -106,7 +105,7 @@ def _look_at_loras(settings: Settings, found: Found, checkpoints: list[Checkpoin
             found.loras.append(LoraLine(entry.name, file, content_digest(entry.path, limits), entry.size_bytes))
 
 
-def _refusal(path: Path, checkpoint: CheckpointEntry, limits: ScanLimits) -> str | None:
+def _refusal(path: Path, checkpoint: CheckpointEntry, limits: Loras) -> str | None:
     """Why the checkpoint cannot take the LoRA; None when it can."""
     try:
         report_on(path, checkpoint, limits)

@@ -134,7 +134,14 @@ class HouseStyle(Section):
     add_trigger_words: bool = False
 
 
-class Loras(Section):
+class HeaderCaps(Section):
+    """How much of a safetensors file's header is read."""
+
+    max_header_bytes: Bytes = 16 * 2**20
+    max_tensors: Annotated[int, Field(ge=1)] = 20_000
+
+
+class Loras(HeaderCaps):
     """The LoRA folder, what is read of it, and the copies that are painted from."""
 
     directory: Path = Path("loras")
@@ -142,8 +149,6 @@ class Loras(Section):
     prompt_tags: bool = True
     max_per_request: Annotated[int, Field(ge=1, le=64)] = 16
     max_file_bytes: Bytes = 2 * 2**30
-    max_header_bytes: Bytes = 16 * 2**20
-    max_tensors: Annotated[int, Field(ge=1)] = 20_000
     store_seconds: Seconds = 30 * 86400.0
     store_max_bytes: Bytes = 64 * 2**30
 

@@ -10,7 +10,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sdxl_gateway.catalog.safetensors_header import TensorInfo, read_header
+from sdxl_gateway.catalog.lora_format.plan import ModulePart
+from sdxl_gateway.catalog.safetensors_header import read_header
+from sdxl_gateway.config import HeaderCaps
 from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.core.events import Measurement
 from sdxl_gateway.core.recipe import Blend, BlendPart
@@ -81,19 +83,9 @@ def tiny_components(dtype: torch.dtype = torch.float32, seed: int = 0) -> dict[s
     return components
 
 
-@dataclass(frozen=True)
-class PlannedPart:
-    """A part planned by hand, in the shape of catalog.plan.ModulePart."""
-
-    module: str
-    algorithm: str
-    tensors: Mapping[str, str]
-    scale: float | None = None
-
-
-def part(module: str, algorithm: str, tensors: Mapping[str, Tensor], scale: float | None = None) -> PlannedPart:
+def part(module: str, algorithm: str, tensors: Mapping[str, Tensor], scale: float | None = None) -> ModulePart:
     """`tensors` by role; each lies in the file under "<module>.<role>"."""
-    return PlannedPart(module, algorithm, {role: f"{module}.{role}" for role in tensors}, scale)
+    return ModulePart(module, algorithm, {role: f"{module}.{role}" for role in tensors}, scale)
 
 
 def lora(rows: int, columns: int, rank: int = 4, alpha: float = 2.0, size: float = 0.1) -> Tensors:
@@ -118,10 +110,10 @@ class Shelf:
         parts = [part(module, algorithm, roles, scale) for module, algorithm, roles in listed]
         return self.add_file(digest, tensors, parts)
 
-    def add_file(self, digest: str, tensors: Tensors, parts: Sequence[PlannedPart]) -> str:
+    def add_file(self, digest: str, tensors: Tensors, parts: Sequence[ModulePart]) -> str:
         path = self.folder / f"{digest}.safetensors"
         save_file(tensors, path)
-        places: Mapping[str, TensorInfo] = read_header(path, max_header_bytes=2**20, max_tensors=10_000).tensors
+        places = read_header(path, HeaderCaps()).tensors
         self.files[digest] = AdapterFile(digest, path, places, parts)
         return digest
 

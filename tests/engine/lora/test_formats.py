@@ -10,11 +10,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sdxl_gateway.catalog.lora_folder.copies import store_path
+from sdxl_gateway.catalog.lora_format.plan import ModulePart
 from sdxl_gateway.config import Loras
 from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.engine.lora.formats import ALIGNMENT_BYTES, Adapter, lay_out, read_adapter
 from sdxl_gateway.engine.lora.stored import stored_adapters
-from tests.engine.lora.kit import CPU, PlannedPart, Shelf, Tensors, lora
+from tests.engine.lora.kit import CPU, Shelf, Tensors, lora
 
 Q = "unet.attentions.0.to_q"
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
@@ -101,7 +102,7 @@ def test_tensors_that_make_no_change_of_a_weight_are_refused(shelf: Shelf, algor
 
 def test_a_layer_changed_twice_is_refused(shelf: Shelf) -> None:
     tensors = {"one": torch.ones(32, 32), "two": torch.ones(32, 32)}
-    shelf.add_file("aa", tensors, [PlannedPart(Q, "full", {"diff": "one"}), PlannedPart(Q, "full", {"diff": "two"})])
+    shelf.add_file("aa", tensors, [ModulePart(Q, "full", {"diff": "one"}), ModulePart(Q, "full", {"diff": "two"})])
     with pytest.raises(AdapterRefused, match="twice"):
         read(shelf)
 

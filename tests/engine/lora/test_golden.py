@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from sdxl_gateway.catalog.lora_format.plan import ModulePart
 from tests.engine.lora.kit import (
     WEIGHTS,
     Bench,
     MakeBench,
-    PlannedPart,
     Shelf,
     assert_one_rounding,
     blend,
@@ -42,7 +42,7 @@ def add(shelf: Shelf, module: str, trained: Trained) -> None:
     """A file with the one layer, keys spelled so that a PEFT magnitude is known as one."""
     keys = {role: f"{module}.{trained.magnitude_key if role == 'dora_scale' else role}" for role in trained.tensors}
     tensors = {keys[role]: tensor.contiguous() for role, tensor in trained.tensors.items()}
-    shelf.add_file("one", tensors, [PlannedPart(module, trained.algorithm, keys, trained.scale)])
+    shelf.add_file("one", tensors, [ModulePart(module, trained.algorithm, keys, trained.scale)])
 
 
 @pytest.mark.parametrize(("module", "train"), TABLE)

@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import AsyncIterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder.copies import keep_copy, store_path
@@ -15,7 +14,6 @@ from sdxl_gateway.catalog.lora_folder.lookup import LoraLookup
 from sdxl_gateway.catalog.lora_folder.scan import (
     LoraEntry,
     Problem,
-    ScanLimits,
     Seen,
     Signature,
     check_inside,
@@ -31,25 +29,13 @@ from sdxl_gateway.catalog.lora_format.plan import plan_lora
 from sdxl_gateway.catalog.lora_format.report import LoraReport, make_report
 from sdxl_gateway.catalog.model_grammar import not_found
 from sdxl_gateway.catalog.safetensors_header import read_header
+from sdxl_gateway.config import Loras
 from sdxl_gateway.core.errors import AdapterRefused, InvalidRequest, ModelNotFound
 from sdxl_gateway.core.text import shown
 
 MAX_REMEMBERED_ADMISSIONS = 4096
 MAX_NAMES_COMPARED = 1000
 """Finding the nearest name compares each letter by letter: not for whole libraries."""
-
-
-class LoraSettings(Protocol):
-    """What is read of the `[loras]` section."""
-
-    @property
-    def directory(self) -> Path: ...
-    @property
-    def max_file_bytes(self) -> int: ...
-    @property
-    def max_header_bytes(self) -> int: ...
-    @property
-    def max_tensors(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +54,11 @@ class LoraCatalog:
     whatever the first folder has under its name.
     """
 
-    def __init__(self, settings: LoraSettings, data_directory: Path, bundled: Path | None = None) -> None:
+    def __init__(self, settings: Loras, data_directory: Path, bundled: Path | None = None) -> None:
         self._root = settings.directory
         self._bundled_root = bundled
         self._data_directory = data_directory
-        self._limits = ScanLimits(settings.max_file_bytes, settings.max_header_bytes, settings.max_tensors)
+        self._limits = settings
         self._seen: Mapping[str, Seen] | None = None
         self._bundled_seen: Mapping[str, Seen] = {}
         self._problems: tuple[Problem, ...] = ()
@@ -191,22 +177,11 @@ class LoraCatalog:
         return read_entry(entry.path, entry.name, signature, self._limits)[0]
 
     def _admit(self, entry: LoraEntry, checkpoint: CheckpointEntry) -> CheckedLora:
-        limits = self._limits
         check_inside(self._root_of(entry), entry.path)
-        header = read_source_header(entry.path, limits)
+        header = read_source_header(entry.path, self._limits)
         plan = plan_lora(header, checkpoint.shapes)
-        digest = keep_copy(
-            entry.path.resolve(),
-            self._data_directory,
-            max_bytes=limits.max_file_bytes,
-            max_header_bytes=limits.max_header_bytes,
-            max_tensors=limits.max_tensors,
-        )
-        copied = read_header(
-            store_path(self._data_directory, digest),
-            max_header_bytes=limits.max_header_bytes,
-            max_tensors=limits.max_tensors,
-        )
+        digest = keep_copy(entry.path.resolve(), self._data_directory, self._limits)
+        copied = read_header(store_path(self._data_directory, digest), self._limits)
         if copied.tensors != header.tensors:
             raise AdapterRefused("The file changed while it was being read; try again.")
         return CheckedLora(digest, entry, make_report(plan, copied, trigger_words=entry.defaults.trigger_words))

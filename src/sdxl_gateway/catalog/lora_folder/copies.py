@@ -15,14 +15,13 @@ from pathlib import Path
 
 from sdxl_gateway.catalog.lora_format.peft_folder import CHUNK_BYTES, NO_FOLLOW, FolderPart, folder_bytes, folder_parts
 from sdxl_gateway.catalog.safetensors_header import open_regular_file
+from sdxl_gateway.config import Loras
 from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.core.files import INCOMING_PREFIX, IncomingFile
 
 FOLDER_NAME = "adapters"
 SUFFIX = ".safetensors"
-MAX_HEADER_BYTES = 16 * 2**20
-MAX_TENSORS = 20_000
-MAX_FILE_BYTES = 2 * 2**30
+DEFAULT_LIMITS = Loras()
 ABANDONED_SECONDS = 3600.0
 TICK_SECONDS = 0.05
 _CHANGED = "The file changed while it was being copied; try again."
@@ -59,33 +58,26 @@ class IncomingCopy(IncomingFile):
         return digest
 
 
-def keep_copy(
-    source: Path,
-    data_directory: Path,
-    *,
-    max_bytes: int = MAX_FILE_BYTES,
-    max_header_bytes: int = MAX_HEADER_BYTES,
-    max_tensors: int = MAX_TENSORS,
-) -> str:
+def keep_copy(source: Path, data_directory: Path, limits: Loras = DEFAULT_LIMITS) -> str:
     """Copies a file, or a PEFT folder as one file, into the store; gives the copy's sha256.
 
-    Raises AdapterRefused when it is larger than `max_bytes`, or changes while it is read.
+    Raises AdapterRefused when it is larger than a LoRA file may be, or changes while it is read.
     """
     if source.is_dir():
         parts = folder_parts(source)
-        chunks = _steady_folder(parts, folder_bytes(parts, max_header_bytes=max_header_bytes, max_tensors=max_tensors))
+        chunks = _steady_folder(parts, folder_bytes(parts, limits))
     else:
         chunks = _steady_bytes(source)
-    return keep_bytes(chunks, data_directory, max_bytes=max_bytes)
+    return keep_bytes(chunks, data_directory, limits)
 
 
-def keep_bytes(chunks: Iterable[bytes], data_directory: Path, *, max_bytes: int = MAX_FILE_BYTES) -> str:
-    """Puts bytes into the store, all or nothing; gives their sha256. Raises AdapterRefused above `max_bytes`."""
+def keep_bytes(chunks: Iterable[bytes], data_directory: Path, limits: Loras = DEFAULT_LIMITS) -> str:
+    """Puts bytes into the store, all or nothing; gives their sha256. Raises AdapterRefused when they are too many."""
     with IncomingCopy(data_directory) as copy:
         for chunk in chunks:
             copy.write(chunk)
-            if copy.size_bytes > max_bytes:
-                raise AdapterRefused(f"The file is larger than {max_bytes} bytes.")
+            if copy.size_bytes > limits.max_file_bytes:
+                raise AdapterRefused(f"The file is larger than {limits.max_file_bytes} bytes.")
         return copy.keep()
 
 

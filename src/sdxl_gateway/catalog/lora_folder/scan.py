@@ -17,6 +17,7 @@ from sdxl_gateway.catalog.lora_format.base_models import base_family
 from sdxl_gateway.catalog.lora_format.peft_folder import folder_parts, read_folder_header
 from sdxl_gateway.catalog.lora_format.report import main_dtype, metadata_summary
 from sdxl_gateway.catalog.safetensors_header import Header, read_header
+from sdxl_gateway.config import HeaderCaps, Loras
 from sdxl_gateway.core.errors import AdapterRefused
 
 UNFINISHED_SECONDS = 10
@@ -25,13 +26,6 @@ _ENDS_LIKE_WEIGHT = re.compile(r":\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*\Z")
 
 Signature = tuple[tuple[int, int, int], ...]
 """(size, mtime_ns, inode) of each file an entry is made of, its side-car last: equal while nothing changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScanLimits:
-    max_file_bytes: int
-    max_header_bytes: int
-    max_tensors: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +65,12 @@ class Seen:
     problems: tuple[Problem, ...]
 
 
-def scan_folder(root: Path, before: Mapping[str, Seen], limits: ScanLimits) -> dict[str, Seen]:
+def scan_folder(root: Path, before: Mapping[str, Seen], limits: Loras) -> dict[str, Seen]:
     """Everything in `root` and below, by its place there; what did not change since `before` is taken over."""
     return {found.place: _look(root, found, before.get(found.place), limits) for found in sorted(candidates(root))}
 
 
-def _look(root: Path, found: Candidate, before: Seen | None, limits: ScanLimits) -> Seen:
+def _look(root: Path, found: Candidate, before: Seen | None, limits: Loras) -> Seen:
     try:
         signature = _signature(found)
         if before is not None and before.signature == signature and not _may_be_unfinished(before):
@@ -105,7 +99,7 @@ def _may_be_unfinished(seen: Seen) -> bool:
     return seen.entry is None and abs(time.time_ns() - newest_ns) < UNFINISHED_SECONDS * 10**9
 
 
-def _read(root: Path, found: Candidate, signature: Signature, limits: ScanLimits) -> Seen:
+def _read(root: Path, found: Candidate, signature: Signature, limits: Loras) -> Seen:
     try:
         check_name(found.name)
         if found.is_folder or found.linked:
@@ -116,9 +110,7 @@ def _read(root: Path, found: Candidate, signature: Signature, limits: ScanLimits
     return Seen(signature, entry, problems)
 
 
-def read_entry(
-    path: Path, name: str, signature: Signature, limits: ScanLimits
-) -> tuple[LoraEntry, tuple[Problem, ...]]:
+def read_entry(path: Path, name: str, signature: Signature, limits: Loras) -> tuple[LoraEntry, tuple[Problem, ...]]:
     """The entry of a file or folder, with its side-car's problems. Raises AdapterRefused."""
     header = read_source_header(path, limits)
     size_bytes = header.data_start + header.data_bytes
@@ -143,18 +135,17 @@ def read_entry(
     return entry, tuple(Problem(name, text, name + SIDECAR_SUFFIX, "invalid_sidecar") for text in problems)
 
 
-def read_source_header(path: Path, limits: ScanLimits) -> Header:
+def read_source_header(path: Path, caps: HeaderCaps) -> Header:
     """The header of a file, or of the one file a PEFT folder amounts to. Raises AdapterRefused."""
-    bounds = {"max_header_bytes": limits.max_header_bytes, "max_tensors": limits.max_tensors}
     try:
-        return read_header(path, **bounds)
+        return read_header(path, caps)
     except AdapterRefused:
         if not path.is_dir():
             raise
     parts = folder_parts(path)
     if not parts:
         raise AdapterRefused("The folder has an adapter_config.json but no adapter_model.safetensors.")
-    return read_folder_header(parts, **bounds)
+    return read_folder_header(parts, caps)
 
 
 def signature_of(path: Path) -> Signature:

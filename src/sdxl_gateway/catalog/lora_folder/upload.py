@@ -9,12 +9,13 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, ScanLimits, check_name
+from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, check_name
 from sdxl_gateway.catalog.lora_folder.sidecar import sidecar_path
 from sdxl_gateway.catalog.lora_folder.walk import MAX_DEPTH, SUFFIX, place_name
 from sdxl_gateway.catalog.lora_format.peft_folder import folder_parts
 from sdxl_gateway.catalog.lora_format.plan import plan_lora
 from sdxl_gateway.catalog.safetensors_header import read_header
+from sdxl_gateway.config import Loras
 from sdxl_gateway.core.errors import AdapterRefused, BodyTooLarge, InvalidRequest
 
 _INCOMING = ".incoming-"
@@ -27,7 +28,7 @@ async def save_upload(
     name: str,
     content: bytes | AsyncIterable[bytes],
     *,
-    limits: ScanLimits,
+    limits: Loras,
     shapes: Mapping[str, tuple[int, ...]] | None,
     taken: Callable[[str], LoraEntry | None] | None,
 ) -> Path:
@@ -98,8 +99,8 @@ def _settle(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def _check(incoming: Path, limits: ScanLimits, shapes: Mapping[str, tuple[int, ...]] | None) -> None:
-    header = read_header(incoming, max_header_bytes=limits.max_header_bytes, max_tensors=limits.max_tensors)
+def _check(incoming: Path, limits: Loras, shapes: Mapping[str, tuple[int, ...]] | None) -> None:
+    header = read_header(incoming, limits)
     if shapes is not None:
         plan_lora(header, shapes)
 

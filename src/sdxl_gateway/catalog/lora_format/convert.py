@@ -19,7 +19,9 @@ import numpy as np
 from sdxl_gateway.catalog.lora_format.peft_config import DIFFUSERS_CONFIG_KEY
 from sdxl_gateway.catalog.lora_format.peft_folder import CHUNK_BYTES, NO_FOLLOW, header_bytes
 from sdxl_gateway.catalog.lora_format.plan import LoraPlan, ModulePart, plan_lora
+from sdxl_gateway.catalog.model_files import TEXT_LEVEL
 from sdxl_gateway.catalog.safetensors_header import Header, TensorInfo, open_regular_file, parse_header
+from sdxl_gateway.config import HeaderCaps
 from sdxl_gateway.core.errors import AdapterRefused
 
 _NAMES = {"down": "lora_A.weight", "up": "lora_B.weight", "dora_scale": "lora_magnitude_vector.weight"}
@@ -35,12 +37,10 @@ class _Piece:
     info: TensorInfo
 
 
-def convert_file(
-    source: Path, shapes: Mapping[str, tuple[int, ...]], *, max_header_bytes: int, max_tensors: int
-) -> Iterator[bytes]:
+def convert_file(source: Path, shapes: Mapping[str, tuple[int, ...]], caps: HeaderCaps) -> Iterator[bytes]:
     """The bytes of the converted file. Raises AdapterRefused, before the first byte, when it would not be exact."""
     with open_regular_file(source, NO_FOLLOW) as file:
-        header = parse_header(file, max_header_bytes=max_header_bytes, max_tensors=max_tensors)
+        header = parse_header(file, caps)
         plan = plan_lora(header, shapes)
         pieces = [piece for part in plan.parts for piece in _pieces(part, header, shapes[part.module])]
         metadata = _kept_metadata(header) | {DIFFUSERS_CONFIG_KEY: json.dumps(_configs(plan, header, file))}
@@ -89,8 +89,8 @@ def _configs(plan: LoraPlan, header: Header, file: BinaryIO) -> dict[str, Any]:
     by_component: dict[str, list[tuple[str, int, float, bool]]] = {}
     for part in plan.parts:
         component, _, name = part.module.partition(".")
-        # PEFT compares the ends of names, and newer transformers have no "text_model" level.
-        name = name.removeprefix("text_model.")
+        # PEFT compares the ends of names, and newer transformers have no such level.
+        name = name.removeprefix(f"{TEXT_LEVEL}.")
         rank = part.rank or 1
         row = (name, rank, _alpha(part, rank, header, file), "dora_scale" in part.tensors)
         by_component.setdefault(component, []).append(row)

@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-UNET, TEXT, TEXT_2 = "unet", "text_encoder", "text_encoder_2"
+from sdxl_gateway.catalog.model_files import TEXT, TEXT_2, TEXT_LEVEL, UNET
+
 CLIP_ENCODERS = {"clip_l": TEXT, "clip_g": TEXT_2}
 """The text encoders by the names bundled embeddings call them."""
 
@@ -115,9 +116,9 @@ def _split(raw: str, prefixes: Sequence[tuple[str, str]]) -> tuple[str, str]:
 
 
 def _text_model_added(component: str, rest: str, separator: str) -> tuple[str, ...]:
-    # Newer transformers leave out the "text_model" level that every checkpoint here is listed with.
+    # A file may leave out the level that every checkpoint here is listed with.
     plain = f"{component}.{rest}"
-    return (plain,) if component == UNET else (plain, f"{component}.text_model{separator}{rest}")
+    return (plain,) if component == UNET else (plain, f"{component}.{TEXT_LEVEL}{separator}{rest}")
 
 
 def _underscored(name: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any
 
-from sdxl_gateway.catalog.lora_format.module_names import TEXT, TEXT_2, UNET
+from sdxl_gateway.catalog.model_files import TEXT, TEXT_2, UNET
 from sdxl_gateway.core.errors import AdapterRefused
 
 FOLDER_CONFIG_KEY = "adapter_config"

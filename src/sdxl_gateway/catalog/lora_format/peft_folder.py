@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdxl_gateway.catalog.lora_format.module_names import TEXT, TEXT_2, UNET
 from sdxl_gateway.catalog.lora_format.peft_config import CONFIG_NAME, FOLDER_CONFIG_KEY
+from sdxl_gateway.catalog.model_files import COMPONENTS
 from sdxl_gateway.catalog.safetensors_header import (
     LENGTH_BYTES,
     METADATA_KEY,
@@ -19,6 +19,7 @@ from sdxl_gateway.catalog.safetensors_header import (
     open_regular_file,
     parse_header,
 )
+from sdxl_gateway.config import HeaderCaps
 from sdxl_gateway.core.errors import AdapterRefused
 
 WEIGHTS_NAME = "adapter_model.safetensors"
@@ -42,18 +43,18 @@ class FolderPart:
 
 def folder_parts(folder: Path) -> tuple[FolderPart, ...]:
     """The adapters in `folder`: its own, or those of sub-folders named like components; none for other folders."""
-    places = [FolderPart("", folder), *(FolderPart(name, folder / name) for name in (UNET, TEXT, TEXT_2))]
+    places = [FolderPart("", folder), *(FolderPart(name, folder / name) for name in COMPONENTS)]
     found = [place for place in places if all(file.is_file() for file in place.files)]
     return tuple(found[:1] if found and not found[0].component else found)
 
 
-def read_folder_header(parts: Sequence[FolderPart], *, max_header_bytes: int, max_tensors: int) -> Header:
+def read_folder_header(parts: Sequence[FolderPart], caps: HeaderCaps) -> Header:
     """The header of the one file the folder amounts to. Raises AdapterRefused."""
     tensors: dict[str, TensorInfo] = {}
     configs: dict[str, Any] = {}
     offset = 0
     for part in parts:
-        header = _part_header(part, max_header_bytes, max_tensors)
+        header = _part_header(part, caps)
         for name, info in header.tensors.items():
             tensors[_prefixed(part.component, name)] = _moved(info, offset)
         configs[part.component] = _config(part.files[0])
@@ -61,12 +62,12 @@ def read_folder_header(parts: Sequence[FolderPart], *, max_header_bytes: int, ma
     return Header(tensors, {FOLDER_CONFIG_KEY: json.dumps(configs)})
 
 
-def folder_bytes(parts: Sequence[FolderPart], *, max_header_bytes: int, max_tensors: int) -> Iterator[bytes]:
+def folder_bytes(parts: Sequence[FolderPart], caps: HeaderCaps) -> Iterator[bytes]:
     """The folder as the bytes of one safetensors file."""
-    yield header_bytes(read_folder_header(parts, max_header_bytes=max_header_bytes, max_tensors=max_tensors))
+    yield header_bytes(read_folder_header(parts, caps))
     for part in parts:
         with open_regular_file(part.files[1], NO_FOLLOW) as file:
-            parse_header(file, max_header_bytes=max_header_bytes, max_tensors=max_tensors)
+            parse_header(file, caps)
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
@@ -81,9 +82,9 @@ def header_bytes(header: Header) -> bytes:
     return len(text).to_bytes(LENGTH_BYTES, "little") + text
 
 
-def _part_header(part: FolderPart, max_header_bytes: int, max_tensors: int) -> Header:
+def _part_header(part: FolderPart, caps: HeaderCaps) -> Header:
     with open_regular_file(part.files[1], NO_FOLLOW) as file:
-        return parse_header(file, max_header_bytes=max_header_bytes, max_tensors=max_tensors)
+        return parse_header(file, caps)
 
 
 def _prefixed(component: str, name: str) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sdxl_gateway.catalog.lora_format.base_models import base_family
-from sdxl_gateway.catalog.lora_format.module_names import TEXT, TEXT_2, UNET
 from sdxl_gateway.catalog.lora_format.plan import LoraPlan
+from sdxl_gateway.catalog.model_files import COMPONENTS
 from sdxl_gateway.catalog.safetensors_header import Header
 from sdxl_gateway.core.text import cleaned
 
@@ -62,7 +62,7 @@ def make_report(plan: LoraPlan, header: Header, *, trigger_words: tuple[str, ...
         dialect=plan.dialect,
         algorithms=dict(Counter(_algorithm(part.algorithm, part.tensors) for part in plan.parts)),
         ranks=tuple(sorted({part.rank for part in plan.parts if part.rank is not None})),
-        parts={name: components[name] for name in (UNET, TEXT, TEXT_2) if components[name]},
+        parts={name: components[name] for name in COMPONENTS if components[name]},
         matched_count=sum(len(part.tensors) for part in plan.parts),
         unmatched_count=len(plan.unmatched),
         unmatched=tuple(name[:MAX_NAME_CHARS] for name in plan.unmatched[:MAX_LISTED_NAMES]),

@@ -1,4 +1,4 @@
-"""Takes the shapes a LoRA holds for one layer, gives nothing, or refuses naming the layer and both shapes."""
+"""Takes the shapes a LoRA holds for one layer, checks that they fit; refuses naming the layer and both shapes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from math import prod
 
 from sdxl_gateway.catalog.lora_format.module_names import CLIP_ENCODERS
+from sdxl_gateway.catalog.model_files import published_name
 from sdxl_gateway.core.errors import AdapterRefused
 
 Shape = tuple[int, ...]
@@ -90,7 +91,7 @@ def check_token(token: str, encoder: str, vectors: Shape, shapes: Shapes) -> Non
     """Raises AdapterRefused unless `vectors` (count, width) can stand for a word of the encoder (clip_l, clip_g)."""
     if not token.strip():
         raise AdapterRefused("The LoRA brings an embedding without a name.")
-    width = shapes.get(f"{CLIP_ENCODERS[encoder]}.text_model.embeddings.token_embedding", ())[1:]
+    width = shapes.get(published_name(CLIP_ENCODERS[encoder], "embeddings.token_embedding"), ())[1:]
     if len(vectors) not in (1, 2) or vectors[-1:] != width or prod(vectors) == 0:
         raise AdapterRefused(
             f"The embedding '{token[:100]}' is {_text(vectors)} for {encoder}, where words are {_text(width)} wide."

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from sdxl_gateway.catalog.model_files import TEXT, TEXT_LEVEL
+
 PLAIN_LORA = "kohya"
 PEFT = "PEFT"
 OLD_DIFFUSERS = "diffusers (old)"
@@ -70,7 +72,7 @@ def spelled(key: str) -> Spelled | None:
 
 
 def _projection(key: str, letter: str) -> str:
-    if key.startswith(("text_encoder", "text_model")):
+    if key.startswith((TEXT, TEXT_LEVEL)):
         return f"{letter}_proj"
     return "to_out.0" if letter == "out" else f"to_{letter}"
 

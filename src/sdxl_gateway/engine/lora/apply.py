@@ -14,6 +14,7 @@ from time import perf_counter
 import torch
 from torch import Tensor, nn
 
+from sdxl_gateway.catalog.model_files import TEXT_ENCODERS, UNET
 from sdxl_gateway.core.errors import AdapterRefused, DoesNotFit
 from sdxl_gateway.core.events import BlendSwitched
 from sdxl_gateway.core.ports import Measure
@@ -24,8 +25,6 @@ from sdxl_gateway.engine.lora.layers import Layer, Mix, PristineHome, PristineSt
 from sdxl_gateway.engine.lora.merge import Change, LayerWriter, Share, full_precision, write_stack
 from sdxl_gateway.engine.memory.ledger import Ledger
 
-UNET = ("unet",)
-TEXT = ("text_encoder", "text_encoder_2")
 STACK_BYTES = 256 * 2**20
 HALF_WRITTEN: Mix = (("half written", 0.0),)
 """On a layer while it is written, so that it counts as touched and as any blend's to write anew."""
@@ -57,7 +56,7 @@ class BlendSwitcher:
         self._layers = layers_of(components)
         self._pristine = PristineStore(ledger, pristine, name)
         self._writer = LayerWriter(cache.dense)
-        self._on: dict[tuple[str, ...], Mix | None] = {UNET: (), TEXT: ()}
+        self._on: dict[tuple[str, ...], Mix | None] = {(UNET,): (), TEXT_ENCODERS: ()}
         self._words: TextualInversions = {}
         self._fitting: set[str] = set()
         on_cpu = all(layer.parameter.device.type == "cpu" for layer in self._layers.values())
@@ -68,12 +67,12 @@ class BlendSwitcher:
     @property
     def unet_mix(self) -> Mix:
         """The adapters on the UNet now, as `Blend.unet_key`."""
-        return self._on[UNET] or ()
+        return self._on[(UNET,)] or ()
 
     @property
     def text_mix(self) -> Mix:
         """The adapters on the text encoders now, as `Blend.text_key`."""
-        return self._on[TEXT] or ()
+        return self._on[TEXT_ENCODERS] or ()
 
     @property
     def words(self) -> TextualInversions:
@@ -87,14 +86,14 @@ class BlendSwitcher:
 
     def put_on_text(self, blend: Blend) -> None:
         """The text encoders, with the blend's text encoder weights; errors as `put_on_unet`."""
-        self._put_on(TEXT, blend.text_key)
+        self._put_on(TEXT_ENCODERS, blend.text_key)
 
     def put_on_unet(self, blend: Blend) -> None:
         """The UNet. Raises AdapterRefused or DoesNotFit with nothing touched.
 
         An error while writing leaves the components as the checkpoint has them, with no blend on.
         """
-        self._put_on(UNET, blend.unet_key)
+        self._put_on((UNET,), blend.unet_key)
 
     def close(self) -> None:
         """Give the memory of the pristine copies back; the weights stay as they are and no blend can follow."""
@@ -113,7 +112,7 @@ class BlendSwitcher:
     def _switch(self, components: tuple[str, ...], mix: Mix) -> int:
         """The number of layers rewritten."""
         adapters = {digest: self._cache.use(digest) for digest, _ in mix}
-        words = _taught(adapters.values()) if components == TEXT else self._words
+        words = _taught(adapters.values()) if components == TEXT_ENCODERS else self._words
         changes = self._wanted(components, mix, adapters)
         bare = [layer for layer in self._touched(components) if layer.name not in changes]
         todo = self._to_write(changes)
@@ -129,7 +128,7 @@ class BlendSwitcher:
         except BaseException as error:
             restore(self._touched(components))
             self._on[components] = ()
-            self._words = {} if components == TEXT else self._words
+            self._words = {} if components == TEXT_ENCODERS else self._words
             if isinstance(error, torch.OutOfMemoryError):
                 raise DoesNotFit("The device has no room left to put this LoRA blend on.") from error
             raise

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from io import BufferedReader, FileIO
 from math import isfinite, prod
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from sdxl_gateway.catalog.lora_format.plan import ModulePart
+from sdxl_gateway.catalog.safetensors_header import TensorInfo
 from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.engine.lora.delta import Delta, Full, weight_delta
 
@@ -40,32 +41,6 @@ KEPT_DTYPES = {torch.float64: torch.float32, torch.float8_e4m3fn: torch.float16,
 BIAS_ROLES = ("bias", "diff_b")
 
 
-class TensorPlace(Protocol):
-    """One tensor of a safetensors file; `start` and `end` count bytes from the end of the header."""
-
-    @property
-    def dtype(self) -> str: ...
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def start(self) -> int: ...
-    @property
-    def end(self) -> int: ...
-
-
-class Part(Protocol):
-    """What a file does to one module; see catalog/lora_format/plan.py."""
-
-    @property
-    def module(self) -> str: ...
-    @property
-    def algorithm(self) -> str: ...
-    @property
-    def tensors(self) -> Mapping[str, str]: ...
-    @property
-    def scale(self) -> float | None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class AdapterFile:
     """A file whose header was read and whose parts were planned against the checkpoint.
@@ -75,14 +50,14 @@ class AdapterFile:
 
     digest: str
     path: Path
-    tensors: Mapping[str, TensorPlace]
-    parts: Sequence[Part]
+    tensors: Mapping[str, TensorInfo]
+    parts: Sequence[ModulePart]
     words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    place: TensorPlace
+    place: TensorInfo
     file_dtype: torch.dtype
     kept_dtype: torch.dtype
     offset_bytes: int
@@ -145,7 +120,7 @@ def lay_out(file: AdapterFile) -> Layout:
     return Layout(file, slots, {key: _slot(file.tensors[key], key, 0, ALPHA_DTYPES) for key in alphas}, size_bytes)
 
 
-def _slot(place: TensorPlace, key: str, offset_bytes: int, dtypes: Mapping[str, torch.dtype]) -> _Slot:
+def _slot(place: TensorInfo, key: str, offset_bytes: int, dtypes: Mapping[str, torch.dtype]) -> _Slot:
     dtype = dtypes.get(place.dtype)
     if 0 in place.shape:
         raise AdapterRefused(f"The LoRA file's tensor '{key[:100]}' is empty.")
@@ -235,7 +210,7 @@ def _vectors(keys: Mapping[str, str], tensors: Mapping[str, Tensor]) -> dict[str
 
 
 def _deltas(
-    part: Part, tensors: Mapping[str, Tensor], alpha_values: Mapping[str, float]
+    part: ModulePart, tensors: Mapping[str, Tensor], alpha_values: Mapping[str, float]
 ) -> Iterator[tuple[str, Delta]]:
     keys = part.tensors
     alpha = alpha_values[keys["alpha"]] if "alpha" in keys else None
@@ -251,7 +226,7 @@ def _deltas(
         yield f"{part.module}.bias", Full(biases["bias"], _bias_scale(part, roles, alpha))
 
 
-def _bias_scale(part: Part, roles: Mapping[str, Tensor], alpha: float | None) -> float:
+def _bias_scale(part: ModulePart, roles: Mapping[str, Tensor], alpha: float | None) -> float:
     """PEFT's `lora_B.bias` passes through the adapter's scale like the rest of its output."""
     if part.scale is not None:
         return part.scale

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from sdxl_gateway.catalog.model_files import published_name
 from sdxl_gateway.core.errors import DoesNotFit
 from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST
 from sdxl_gateway.engine.memory.ledger import VRAM, Ledger
@@ -70,11 +71,9 @@ def layers_of(components: Mapping[str, nn.Module]) -> dict[str, Layer]:
 def _layers(component: str, module: nn.Module) -> Iterator[Layer]:
     # torch.compile's wrapper adds a level of its own.
     names = {name.replace("_orig_mod.", ""): parameter for name, parameter in module.named_parameters()}
-    # Newer transformers drop the "text_model." that every published file carries.
-    bare = component.startswith("text_encoder") and not any(name.startswith("text_model.") for name in names)
     for name, parameter in names.items():
         if parameter.is_floating_point() and parameter.dim() > 0:
-            yield Layer(f"{component}.text_model.{name}" if bare else f"{component}.{name}", parameter.detach())
+            yield Layer(published_name(component, name), parameter.detach())
 
 
 class PristineStore:

@@ -19,7 +19,7 @@ def stored_adapters(data_directory: Path, shapes: Mapping[str, tuple[int, ...]],
 
     def open_adapter(digest: str) -> AdapterFile:
         path = store_path(data_directory, digest)
-        header = read_header(path, max_header_bytes=loras.max_header_bytes, max_tensors=loras.max_tensors)
+        header = read_header(path, loras)
         plan = plan_lora(header, shapes)
         return AdapterFile(digest, path, header.tensors, plan.parts, _words(plan))
 

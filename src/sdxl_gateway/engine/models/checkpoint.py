@@ -14,16 +14,12 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from sdxl_gateway.catalog.model_files import weight_files
-from sdxl_gateway.catalog.safetensors_header import Header, read_header
-from sdxl_gateway.core.errors import AdapterRefused, CheckpointProblem
+from sdxl_gateway.catalog.model_files import COMPONENTS, headers, weight_files
+from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.engine.device import bfloat16_works, choose_compute_dtype, choose_vae_dtype
 from sdxl_gateway.engine.models.samplers import SamplerFactory
 from sdxl_gateway.engine.models.upcast import upcast
 
-COMPONENTS = ("unet", "text_encoder", "text_encoder_2", "vae")
-MAX_HEADER_BYTES = 64 * 2**20
-MAX_TENSORS = 100_000
 PLAIN_CHANNELS = 4
 INPAINT_CHANNELS = 9
 """Latents, the mask, and the latents of what is to be kept."""
@@ -42,18 +38,11 @@ class Source:
 
     def parameters(self) -> int:
         """How many numbers all components hold, from the files' headers alone."""
-        return sum(_parameters(self.component(name)) for name in COMPONENTS)
+        return sum(_parameters(self.component(name)) for name in (*COMPONENTS, "vae"))
 
 
 def _parameters(folder: Path) -> int:
-    return sum(prod(tensor.shape) for path in weight_files(folder) for tensor in _header(path).tensors.values())
-
-
-def _header(path: Path) -> Header:
-    try:
-        return read_header(path, max_header_bytes=MAX_HEADER_BYTES, max_tensors=MAX_TENSORS)
-    except AdapterRefused as error:
-        raise CheckpointProblem(f"'{path.parent.name}/{path.name}': {error.message}") from error
+    return sum(prod(tensor.shape) for header in headers(folder) for tensor in header.tensors.values())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

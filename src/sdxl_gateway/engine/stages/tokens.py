@@ -16,16 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sdxl_gateway.catalog.model_files import TEXT_ENCODERS
 from sdxl_gateway.engine.lora.formats import TextualInversions
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
 
 NO_INVERSIONS: TextualInversions = MappingProxyType({})
-TEXT_COMPONENTS = ("text_encoder", "text_encoder_2")
 
 
 def tokenizers_of(checkpoint: Checkpoint, words: TextualInversions) -> list[PromptTokenizer]:
     """One for each text encoder, knowing those of the (lower-case) `words` that have vectors for it."""
-    encoders = zip(TEXT_COMPONENTS, checkpoint.tokenizers, checkpoint.text_encoders, strict=True)
+    encoders = zip(TEXT_ENCODERS, checkpoint.tokenizers, checkpoint.text_encoders, strict=True)
     return [
         PromptTokenizer(tokenizer, encoder, {word: by[name] for word, by in words.items() if name in by})
         for name, tokenizer, encoder in encoders
