@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("index", type=Path)
     asked = parser.parse_args()
     catalog = LoraCatalog(Loras(directory=asked.folder), asked.index)
-    print(json.dumps({"first": timed_scan(catalog), "again": timed_scan(catalog), "listed": len(catalog.list())}))
+    print(json.dumps({"first": timed_scan(catalog), "again": timed_scan(catalog), "listed": len(catalog.entries())}))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from sdxl_gateway.api.services import Services
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask
 from sdxl_gateway.core.caller import Caller
-from sdxl_gateway.core.errors import GatewayError, InvalidRequest, ModelNotFound
+from sdxl_gateway.core.errors import BodyTooLarge, GatewayError, InvalidRequest, ModelNotFound
 from sdxl_gateway.core.events import RequestAnswered
 from sdxl_gateway.core.picture import Size
 from sdxl_gateway.gateway.paint import Accepted, Done, Item, Partial, Presented
@@ -57,6 +57,7 @@ class FakeGateway:
     closed: int = 0
     began: asyncio.Event = field(default_factory=asyncio.Event)
     files: dict[str, bytes] = field(default_factory=dict)
+    max_file_bytes: int = 2**20
 
     async def paint(self, ask: Ask, caller: Caller, *, keep: bool = False) -> AsyncIterator[Item]:
         self.asks.append(ask)
@@ -113,8 +114,16 @@ class FakeGateway:
     async def add_lora(self, name: str, data: AsyncIterator[bytes], replace: bool) -> dict[str, Any]:
         if name in self.files and not replace:
             raise InvalidRequest("A LoRA of that name is there already.", param="name")
-        self.files[name] = b"".join([chunk async for chunk in data])
+        self.files[name] = await self._whole(data)
         return await self.lora(name)
+
+    async def _whole(self, data: AsyncIterator[bytes]) -> bytes:
+        whole = b""
+        async for chunk in data:
+            whole += chunk
+            if len(whole) > self.max_file_bytes:
+                raise BodyTooLarge("That is too much.", param="file")
+        return whole
 
     async def remove_lora(self, name: str) -> None:
         await self.lora(name)
@@ -137,6 +146,7 @@ def house(
     """The real application around a fake gateway; `sections` are settings, such as `server={"strict": True}`."""
     painter = gateway or FakeGateway()
     settings = Settings.model_validate(sections)
+    painter.max_file_bytes = settings.loras.max_file_bytes
     images = ImageStore(directory or Path(tempfile.mkdtemp()), keep_seconds=3600)
     seen: list[RequestAnswered] = []
     world = Services(

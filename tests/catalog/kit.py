@@ -14,7 +14,7 @@ OTHER = file_bytes(lora_tensors(MODULES, rank=2))
 
 
 def names(catalog: LoraCatalog) -> list[str]:
-    return [entry.name for entry in catalog.list()]
+    return [entry.name for entry in catalog.entries()]
 
 
 def peft_adapter(folder: Path, module: str, config: dict[str, object]) -> None:

@@ -154,7 +154,7 @@ async def test_names_are_never_paths(root: Path, catalog: LoraCatalog, name: str
     assert len(missing.value.message) < 300
     missing.value.message.encode()
     with pytest.raises(ModelNotFound):
-        await catalog.admit(name, CHECKPOINT)
+        await catalog.check_in(name, CHECKPOINT)
     with pytest.raises(ModelNotFound):
         await catalog.remove(name)
     assert (root.parent / "outside.safetensors").exists()
@@ -190,7 +190,7 @@ async def test_a_link_turned_outside_after_the_scan_is_refused(root: Path, catal
     path.unlink()
     path.symlink_to(outside)
     with pytest.raises(AdapterRefused, match="leads out"):
-        await catalog.admit("ink", CHECKPOINT)
+        await catalog.check_in("ink", CHECKPOINT)
 
 
 @pytest.mark.parametrize("name", ["a+b", "ink:0.8", "ink: -1", "x" * 201, " ink", "a\tb", os.fsdecode(b"\xff\xfe")])
@@ -253,10 +253,10 @@ def test_unchanged_files_are_not_read_again(root: Path, catalog: LoraCatalog) ->
     for i in range(5):
         write(root / f"ink{i}.safetensors", GOOD)
     catalog.scan()
-    before = catalog.list()
+    before = catalog.entries()
     write(root / "ink3.safetensors", OTHER)
     catalog.scan()
-    same = [old is new for old, new in zip(before, catalog.list(), strict=True)]
+    same = [old is new for old, new in zip(before, catalog.entries(), strict=True)]
     assert same == [True, True, True, False, True]
 
 
@@ -313,7 +313,7 @@ async def test_a_peft_folder_is_one_lora(root: Path, catalog: LoraCatalog) -> No
     catalog.scan()
     assert names(catalog) == ["sets/ink"]
     assert [problem.name for problem in catalog.problems] == ["half"]
-    admitted = await catalog.admit("ink", CHECKPOINT)
+    admitted = await catalog.check_in("ink", CHECKPOINT)
     assert admitted.report.dialect == "PEFT"
     assert admitted.report.parts == {"unet": 1}
 
@@ -321,7 +321,7 @@ async def test_a_peft_folder_is_one_lora(root: Path, catalog: LoraCatalog) -> No
 async def test_admission_copies_and_reports(root: Path, catalog: LoraCatalog, tmp_path: Path) -> None:
     write(root / "ink.safetensors", GOOD)
     catalog.scan()
-    admitted = await catalog.admit("INK", CHECKPOINT)
+    admitted = await catalog.check_in("INK", CHECKPOINT)
     assert store_path(tmp_path / "data", admitted.digest).read_bytes() == GOOD
     report = admitted.report
     assert (report.dialect, report.algorithms, report.ranks) == ("kohya", {"lora": 2}, (4,))
@@ -342,7 +342,7 @@ async def test_asking_again_reads_nothing(root: Path, catalog: LoraCatalog, monk
         return keep_copy(source, data_directory, limits)
 
     monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.catalog.keep_copy", counted)
-    together = await asyncio.gather(*(catalog.admit("ink", CHECKPOINT) for _ in range(20)))
+    together = await asyncio.gather(*(catalog.check_in("ink", CHECKPOINT) for _ in range(20)))
     assert len({id(admitted) for admitted in together}) == 1
     assert copies == 1
 
@@ -360,8 +360,8 @@ async def test_a_caller_that_leaves_does_not_disturb_the_others(
         return keep_copy(source, data_directory, limits)
 
     monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.catalog.keep_copy", slow)
-    leaving = asyncio.create_task(catalog.admit("ink", CHECKPOINT))
-    staying = asyncio.create_task(catalog.admit("ink", CHECKPOINT))
+    leaving = asyncio.create_task(catalog.check_in("ink", CHECKPOINT))
+    staying = asyncio.create_task(catalog.check_in("ink", CHECKPOINT))
     assert await asyncio.to_thread(copying.wait, 30)
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -375,9 +375,9 @@ async def test_replacing_a_file_is_a_new_digest_and_the_old_copy_stays(
 ) -> None:
     write(root / "ink.safetensors", GOOD)
     catalog.scan()
-    first = await catalog.admit("ink", CHECKPOINT)
+    first = await catalog.check_in("ink", CHECKPOINT)
     write(root / "new", OTHER).replace(root / "ink.safetensors")
-    second = await catalog.admit("ink", CHECKPOINT)
+    second = await catalog.check_in("ink", CHECKPOINT)
     assert first.digest != second.digest
     assert second.report.ranks == (2,)
     assert store_path(tmp_path / "data", first.digest).read_bytes() == GOOD
@@ -386,9 +386,9 @@ async def test_replacing_a_file_is_a_new_digest_and_the_old_copy_stays(
 async def test_a_pruned_copy_is_made_again(root: Path, catalog: LoraCatalog, tmp_path: Path) -> None:
     write(root / "ink.safetensors", GOOD)
     catalog.scan()
-    path = store_path(tmp_path / "data", (await catalog.admit("ink", CHECKPOINT)).digest)
+    path = store_path(tmp_path / "data", (await catalog.check_in("ink", CHECKPOINT)).digest)
     path.unlink()
-    await catalog.admit("ink", CHECKPOINT)
+    await catalog.check_in("ink", CHECKPOINT)
     assert path.exists()
 
 
@@ -397,10 +397,10 @@ async def test_a_misfit_is_refused_before_it_is_copied(root: Path, catalog: Lora
     catalog.scan()
     for _ in range(2):
         with pytest.raises(AdapterRefused, match="64x16, but in this checkpoint it is 32x16"):
-            await catalog.admit("ink", CHECKPOINT)
+            await catalog.check_in("ink", CHECKPOINT)
     assert not (tmp_path / "data" / "adapters").exists()
     write(root / "ink.safetensors", GOOD)
-    assert (await catalog.admit("ink", CHECKPOINT)).digest
+    assert (await catalog.check_in("ink", CHECKPOINT)).digest
 
 
 def _linked(path: Path, target: Path) -> Path:
@@ -439,13 +439,13 @@ async def test_harm_at_any_moment_of_an_admission_gives_one_whole_file_or_a_refu
     with monkeypatch.context() as patch:
         patch.setattr(place, harmed)
         with suppress(AdapterRefused):
-            digest = (await catalog.admit("ink", CHECKPOINT)).digest
+            digest = (await catalog.check_in("ink", CHECKPOINT)).digest
             assert store_path(tmp_path / "data", digest).read_bytes() in (GOOD, OTHER, TWIN)
     for copy in (tmp_path / "data" / "adapters").glob("*"):
         assert hashlib.sha256(copy.read_bytes()).hexdigest() == copy.stem
     path.unlink(missing_ok=True)
     write(path, OTHER)
-    again = await catalog.admit("ink", CHECKPOINT)
+    again = await catalog.check_in("ink", CHECKPOINT)
     assert store_path(tmp_path / "data", again.digest).read_bytes() == OTHER
 
 
@@ -454,7 +454,7 @@ async def test_a_file_taken_away_is_no_model(root: Path, catalog: LoraCatalog) -
     catalog.scan()
     path.unlink()
     with pytest.raises(ModelNotFound, match="not there any more"):
-        await catalog.admit("ink", CHECKPOINT)
+        await catalog.check_in("ink", CHECKPOINT)
 
 
 async def in_chunks(data: bytes) -> AsyncIterator[bytes]:
@@ -539,7 +539,7 @@ async def test_removing_takes_the_sidecar_along_and_keeps_the_copy(
     write(root / "ink.toml", b"weight = 1")
     peft_adapter(root / "set", "unet.mid_block.q", {"r": 4, "lora_alpha": 2})
     catalog.scan()
-    digest = (await catalog.admit("ink", CHECKPOINT)).digest
+    digest = (await catalog.check_in("ink", CHECKPOINT)).digest
     await catalog.remove("ink")
     await catalog.remove("set")
     assert names(catalog) == []

@@ -39,10 +39,10 @@ async def test_it_is_refused_before_it_is_copied(root: Path, tmp_path: Path, bad
     assert [(problem.name, problem.code) for problem in catalog.problems] == ([(name, bad.code)] if broken else [])
     assert all(problem.message for problem in catalog.problems)
     if bad.family == "numbers":
-        assert (await catalog.admit(name, CHECKPOINT)).digest
+        assert (await catalog.check_in(name, CHECKPOINT)).digest
         return
     with pytest.raises(Refusal) as refused:
-        await catalog.admit(name, CHECKPOINT)
+        await catalog.check_in(name, CHECKPOINT)
     assert type(refused.value) is (ModelNotFound if bad.status == 404 else AdapterRefused)
     assert refused.value.code == bad.code
     assert str(tmp_path) not in refused.value.message

@@ -41,7 +41,7 @@ def catalog(root: Path, bundled: Path, tmp_path: Path) -> LoraCatalog:
 
 
 def names(catalog: LoraCatalog) -> list[str]:
-    return [entry.name for entry in catalog.list()]
+    return [entry.name for entry in catalog.entries()]
 
 
 def is_bundled(entry: LoraEntry, bundled: Path) -> bool:
@@ -52,7 +52,7 @@ async def test_they_are_named_where_there_is_no_folder(catalog: LoraCatalog, bun
     assert names(catalog) == ["ink", "sunset"]
     assert is_bundled(catalog.find("SUNSET.safetensors"), bundled)
     assert catalog.problems == ()
-    admitted = await catalog.admit("sunset", CHECKPOINT)
+    admitted = await catalog.check_in("sunset", CHECKPOINT)
     assert admitted.report.matched_count == 3
     with pytest.raises(ModelNotFound, match="Did you mean 'sunset'"):
         catalog.find("sunsett")

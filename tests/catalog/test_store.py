@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from sdxl_gateway.catalog.lora_folder.copies import (
-    TICK_SECONDS,
     _steady_bytes,
     _steady_folder,
     keep_bytes,
@@ -19,6 +18,7 @@ from sdxl_gateway.catalog.lora_folder.copies import (
     prune,
     store_path,
 )
+from sdxl_gateway.catalog.lora_folder.marks import TICK_SECONDS
 from sdxl_gateway.catalog.lora_folder.scan import read_source_header
 from sdxl_gateway.catalog.lora_format.peft_folder import folder_parts
 from sdxl_gateway.catalog.lora_format.plan import plan_lora

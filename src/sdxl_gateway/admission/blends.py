@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import fsum
 
-from sdxl_gateway.catalog.lora_folder.catalog import CheckedLora
+from sdxl_gateway.catalog.lora_folder.checks import CheckedLora
 from sdxl_gateway.catalog.lora_folder.sidecar import Defaults
 from sdxl_gateway.catalog.model_grammar import checked_weight
 from sdxl_gateway.config import HouseStyle

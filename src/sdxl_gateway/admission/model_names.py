@@ -108,7 +108,7 @@ class ModelResolver:
 
     def names(self) -> list[str]:
         """Everything that can be asked for by one word, aliases left out."""
-        adapters = [entry.name for entry in self._adapters.list()]
+        adapters = [entry.name for entry in self._adapters.entries()]
         return [*self._checkpoints, *self._settings.models, *adapters]
 
 

@@ -15,7 +15,8 @@ from sdxl_gateway.admission.model_names import ModelResolver, ResolvedModel
 from sdxl_gateway.admission.prompts.lora_tags import cut_prompt_tags
 from sdxl_gateway.admission.sizes import Sizes, check_area, native_size, own_size, paint_size
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
-from sdxl_gateway.catalog.lora_folder.catalog import CheckedLora, LoraCatalog
+from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
+from sdxl_gateway.catalog.lora_folder.checks import CheckedLora
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask, LoraRef, Operation
 from sdxl_gateway.core.errors import AdapterRefused, InvalidImage, InvalidRequest, ModelNotFound
@@ -95,7 +96,7 @@ class Admission:
 
     async def _checked(self, ref: LoraRef, checkpoint: CheckpointEntry) -> CheckedLora:
         try:
-            return await self._loras.admit(ref.name, checkpoint)
+            return await self._loras.check_in(ref.name, checkpoint)
         except ModelNotFound as error:
             if ref.param == "model":
                 raise

@@ -28,7 +28,7 @@ def show_list(config: Path | None, loras: Path | None) -> None:
         settings = settings_for(config, loras, None)
     catalog = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras)
     catalog.scan()
-    Console().print(_table(catalog.list()))
+    Console().print(_table(catalog.entries()))
     for problem in catalog.problems:
         typer.secho(f"{problem.name}: {problem.message}", fg=typer.colors.YELLOW, err=True)
 

@@ -96,7 +96,7 @@ def _open_checkpoints(settings: Settings, found: Found) -> list[CheckpointEntry]
 def _look_at_loras(settings: Settings, found: Found, checkpoints: list[CheckpointEntry], adapters: LoraCatalog) -> None:
     found.problems.extend(f"LoRA {problem.name}: {problem.message}" for problem in adapters.problems)
     limits = settings.loras
-    for entry in adapters.list():
+    for entry in adapters.entries():
         refusals = [_refusal(entry.path, checkpoint, limits) for checkpoint in checkpoints]
         if refusals and None not in refusals:
             found.problems.append(f"LoRA {entry.name}: {refusals[0]}")

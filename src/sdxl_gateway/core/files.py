@@ -34,10 +34,17 @@ class IncomingFile:
         self._file.flush()
         os.fsync(self._file.fileno())
 
-    def becomes(self, path: Path) -> None:
-        """Renames the file to `path`, on the same file system, over whatever lies there; survives a power cut."""
+    def becomes(self, path: Path, *, replace: bool = True) -> None:
+        """Gives the file the name `path`, on the same file system; survives a power cut.
+
+        What lies there is replaced, or, where that is not wanted, FileExistsError is raised.
+        """
         self.settle()
-        self.path.replace(path)
+        if replace:
+            self.path.replace(path)
+        else:
+            # A rename would silently overwrite a file that came a moment ago.
+            os.link(self.path, path)
         _sync_folder(path.parent)
 
     def __enter__(self) -> Self:

@@ -66,7 +66,7 @@ class ModelLibrary:
             ModelCard(entry.name, entry.created, OWNER, "checkpoint", "", "warm")
             for entry in self._checkpoints.values()
         ]
-        return [*checkpoints, *self._styles(), *self._aliases(), *map(self._lora_card, self._adapters.list())]
+        return [*checkpoints, *self._styles(), *self._aliases(), *map(self._lora_card, self._adapters.entries())]
 
     def _styles(self) -> list[ModelCard]:
         return [
@@ -116,7 +116,7 @@ class ModelLibrary:
         return ModelCard(name, chosen.checkpoint.created, OWNER, kind, words, self._ready(name))
 
     def loras(self) -> list[dict[str, Any]]:
-        return [self._told(entry) for entry in self._adapters.list()]
+        return [self._told(entry) for entry in self._adapters.entries()]
 
     def lora_problems(self) -> list[dict[str, str]]:
         """What lies in the LoRA folder and is no model, or a side-car not wholly used, and why."""
@@ -127,11 +127,11 @@ class ModelLibrary:
         entry = self._find(name)
         checkpoint = self._names.choose(None).checkpoint
         try:
-            admitted = await self._adapters.admit(entry.name, checkpoint)
+            checked = await self._adapters.check_in(entry.name, checkpoint)
         except AdapterRefused as refused:
             return {**self._told(entry), "usable": False, "problem": refused.message}
-        self._digests[entry.name] = admitted.digest
-        return {**self._told(entry), "usable": True, "checkpoint": checkpoint.name, "report": asdict(admitted.report)}
+        self._digests[entry.name] = checked.digest
+        return {**self._told(entry), "usable": True, "checkpoint": checkpoint.name, "report": asdict(checked.report)}
 
     def _find(self, name: str) -> LoraEntry:
         try:
@@ -167,12 +167,16 @@ class ModelLibrary:
         }
 
     async def add_lora(self, name: str, data: AsyncIterator[bytes], replace: bool) -> None:
-        """Raises InvalidRequest, BodyTooLarge or AdapterRefused; the folder is as before then."""
+        """Puts a LoRA into the folder that fits the default checkpoint; it can be painted with at once.
+
+        Raises InvalidRequest, BodyTooLarge or AdapterRefused; the folder is as before then.
+        """
         checkpoint = self._names.choose(None).checkpoint
         entry = await self._adapters.add(name, data, checkpoint=checkpoint, replace=replace)
         self._forget(entry.name)
 
     async def remove_lora(self, name: str) -> None:
+        """Takes the LoRA out of the folder. Raises ModelNotFound."""
         entry = self._find(name)
         await self._adapters.remove(entry.name)
         self._forget(entry.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 
 from starlette.requests import Request
@@ -10,15 +9,17 @@ from starlette.requests import Request
 from sdxl_gateway.api.asks import values
 from sdxl_gateway.api.http.json_body import media_type
 from sdxl_gateway.api.http.multipart import PartBegin, PartEnd, PartEvent, broken, parts
-from sdxl_gateway.core.errors import InvalidRequest, UnsupportedMedia
-from sdxl_gateway.core.text import shown
+from sdxl_gateway.catalog.lora_folder.names import check_new_name
+from sdxl_gateway.core.errors import UnsupportedMedia
 
 FIELD_BYTES = 1024
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-
 
 async def read_upload(request: Request) -> tuple[str, bool, AsyncIterator[bytes]]:
+    """(name, replace, data); the name can be a LoRA's, and `data` is read as it comes.
+
+    Raises InvalidRequest for the name and the fields, UnsupportedMedia for any other kind of body.
+    """
     kind = media_type(request)
     fields = {key: request.query_params[key] for key in ("name", "replace") if key in request.query_params}
     if kind == "multipart/form-data":
@@ -63,10 +64,5 @@ async def _file_bytes(events: AsyncIterator[PartEvent]) -> AsyncIterator[bytes]:
 def _checked_name(name: str | None) -> str:
     if not name:
         raise values.missing("name")
-    if not _NAME.fullmatch(name):
-        raise InvalidRequest(
-            f"Invalid LoRA name {shown(name)}: letters, digits, '.', '_' and '-', at most 128, beginning with a letter "
-            "or digit.",
-            param="name",
-        )
+    check_new_name(name)
     return name

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -11,7 +9,7 @@ from sdxl_gateway.api.asks.lora_upload import read_upload
 from sdxl_gateway.api.endpoints.images import Endpoint
 from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.services import Services
-from sdxl_gateway.core.errors import BodyTooLarge, Forbidden
+from sdxl_gateway.core.errors import Forbidden
 
 
 def list_endpoint(services: Services) -> Endpoint:
@@ -42,25 +40,14 @@ def remove_endpoint(services: Services) -> Endpoint:
 
 def add_endpoint(services: Services) -> Endpoint:
     """POST of a form (`name`, `replace`, then `file`) or of the bare file with `?name=`; never held whole."""
-    max_bytes = services.settings.loras.max_file_bytes
 
     async def add_lora(request: Request) -> Response:
         _require_admin(request)
         name, replace, data = await read_upload(request)
-        await services.gateway.library.add_lora(name, _capped(data, max_bytes), replace)
+        await services.gateway.library.add_lora(name, data, replace)
         return JSONResponse(await services.gateway.library.lora(name), 201)
 
     return add_lora
-
-
-async def _capped(data: AsyncIterator[bytes], max_bytes: int) -> AsyncIterator[bytes]:
-    seen = 0
-    async for chunk in data:
-        seen += len(chunk)
-        if seen > max_bytes:
-            raise BodyTooLarge(f"A LoRA file has at most {max_bytes} bytes.", param="file")
-        if chunk:
-            yield chunk
 
 
 def _require_admin(request: Request) -> None:

@@ -1,50 +1,41 @@
-"""Takes the LoRA folder's settings, gives the LoRAs that can be named: list, find, admit, add and remove."""
+"""Takes the LoRA folder's settings, gives the LoRAs that can be named: find, check in, add and remove them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncIterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
+from sdxl_gateway.catalog.lora_folder.checks import CheckedLora, Checks
 from sdxl_gateway.catalog.lora_folder.copies import keep_copy, store_path
 from sdxl_gateway.catalog.lora_folder.lookup import LoraLookup
+from sdxl_gateway.catalog.lora_folder.names import place_name
 from sdxl_gateway.catalog.lora_folder.scan import (
     LoraEntry,
     Problem,
     Seen,
-    Signature,
     check_inside,
+    entry_of,
     read_entry,
     read_source_header,
     scan_folder,
     signature_of,
+    with_sidecar_mark,
 )
 from sdxl_gateway.catalog.lora_folder.scan_cache import load_index, save_index
-from sdxl_gateway.catalog.lora_folder.upload import remove_source, save_upload
+from sdxl_gateway.catalog.lora_folder.upload import name_taken, put_file, received, remove_source, upload_path
 from sdxl_gateway.catalog.lora_folder.watch import changes
-from sdxl_gateway.catalog.lora_format.plan import plan_lora
-from sdxl_gateway.catalog.lora_format.report import LoraReport, make_report
+from sdxl_gateway.catalog.lora_format.plan import LoraPlan, plan_lora
+from sdxl_gateway.catalog.lora_format.report import make_report
 from sdxl_gateway.catalog.model_grammar import not_found
-from sdxl_gateway.catalog.safetensors_header import read_header
+from sdxl_gateway.catalog.safetensors_header import Header, read_header
 from sdxl_gateway.config import Loras
 from sdxl_gateway.core.errors import AdapterRefused, InvalidRequest, ModelNotFound
 from sdxl_gateway.core.text import shown
 
-MAX_REMEMBERED_ADMISSIONS = 4096
 MAX_NAMES_COMPARED = 1000
 """Finding the nearest name compares each letter by letter: not for whole libraries."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedLora:
-    """A LoRA that fits the checkpoint and whose copy lies in the store under `digest`."""
-
-    digest: str
-    entry: LoraEntry
-    report: LoraReport
 
 
 class LoraCatalog:
@@ -60,15 +51,16 @@ class LoraCatalog:
         self._data_directory = data_directory
         self._limits = settings
         self._seen: Mapping[str, Seen] | None = None
+        self._saved: Mapping[str, Seen] = {}
         self._bundled_seen: Mapping[str, Seen] = {}
         self._problems: tuple[Problem, ...] = ()
         self._table = LoraLookup(())
         self._bundled = LoraLookup(())
         self._listed: Sequence[LoraEntry] = ()
         self._scanning = asyncio.Lock()
-        self._admissions: OrderedDict[tuple[str, Signature, str], asyncio.Task[CheckedLora]] = OrderedDict()
+        self._checks = Checks(data_directory)
 
-    def list(self) -> list[LoraEntry]:
+    def entries(self) -> list[LoraEntry]:
         """All usable LoRAs, by name."""
         return [*self._listed]
 
@@ -92,7 +84,7 @@ class LoraCatalog:
         if found:
             choices = " or ".join(f"'{entry.name}'" for entry in found[:3])
             raise ModelNotFound(f"The LoRA {shown(name)} could be {choices}.", ambiguous=True)
-        names = [entry.name for entry in self.list()] if len(self.list()) <= MAX_NAMES_COMPARED else []
+        names = [entry.name for entry in self.entries()] if len(self.entries()) <= MAX_NAMES_COMPARED else []
         raise not_found(name, names, kind="LoRA")
 
     def _problem_of(self, name: str) -> Problem | None:
@@ -106,7 +98,10 @@ class LoraCatalog:
     async def refresh(self) -> None:
         """As `scan`, off the event loop."""
         async with self._scanning:
-            self._publish(*await asyncio.to_thread(self._scanned))
+            await self._rescan()
+
+    async def _rescan(self) -> None:
+        self._publish(*await asyncio.to_thread(self._scanned))
 
     async def watch(self) -> None:
         """Refreshes whenever something in the folder changes; runs until cancelled."""
@@ -116,12 +111,18 @@ class LoraCatalog:
 
     def _scanned(self) -> tuple[Mapping[str, Seen], Mapping[str, Seen]]:
         """What lies in the folder, and what came with the package."""
-        before = self._seen if self._seen is not None else load_index(self._data_directory, self._root)
-        seen = scan_folder(self._root, before, self._limits)
-        if seen != before:
+        seen = scan_folder(self._root, self._known(), self._limits)
+        if seen != self._saved:
             save_index(self._data_directory, self._root, seen)
+            self._saved = seen
         bundled = self._bundled_root
         return seen, {} if bundled is None else scan_folder(bundled, self._bundled_seen, self._limits)
+
+    def _known(self) -> Mapping[str, Seen]:
+        """What the last look at the folder saw, be it before a restart."""
+        if self._seen is None:
+            self._seen = self._saved = load_index(self._data_directory, self._root)
+        return self._seen
 
     def _publish(self, seen: Mapping[str, Seen], bundled: Mapping[str, Seen]) -> None:
         entries: dict[str, LoraEntry] = {}
@@ -145,26 +146,13 @@ class LoraCatalog:
         bundled = self._bundled_root
         return bundled if bundled is not None and entry.path.is_relative_to(bundled) else self._root
 
-    async def admit(self, name: str, checkpoint: CheckpointEntry) -> CheckedLora:
+    async def check_in(self, name: str, checkpoint: CheckpointEntry) -> CheckedLora:
         """The LoRA of that name, checked against the checkpoint and copied into the store.
 
         Asking again is cheap until the file changes. Raises ModelNotFound or AdapterRefused.
         """
         entry = await asyncio.to_thread(self._current, self.find(name))
-        key = (entry.name, entry.signature, checkpoint.digest)
-        task = self._admissions.get(key)
-        if task is None or _is_stale(task, self._data_directory):
-            task = asyncio.create_task(asyncio.to_thread(self._admit, entry, checkpoint))
-            self._remember(key, task)
-        self._admissions.move_to_end(key)
-        # One caller that goes away must not take the admission from the others who wait for it.
-        return await asyncio.shield(task)
-
-    def _remember(self, key: tuple[str, Signature, str], task: asyncio.Task[CheckedLora]) -> None:
-        task.add_done_callback(_look_at_error)
-        self._admissions[key] = task
-        while len(self._admissions) > MAX_REMEMBERED_ADMISSIONS:
-            self._admissions.popitem(last=False)
+        return await self._checks.of(entry, checkpoint, self._check)
 
     def _current(self, entry: LoraEntry) -> LoraEntry:
         """The entry as the file is now, which may be newer than the last look at the folder."""
@@ -176,7 +164,7 @@ class LoraCatalog:
             return entry
         return read_entry(entry.path, entry.name, signature, self._limits)[0]
 
-    def _admit(self, entry: LoraEntry, checkpoint: CheckpointEntry) -> CheckedLora:
+    def _check(self, entry: LoraEntry, checkpoint: CheckpointEntry) -> CheckedLora:
         check_inside(self._root_of(entry), entry.path)
         header = read_source_header(entry.path, self._limits)
         plan = plan_lora(header, checkpoint.shapes)
@@ -198,18 +186,39 @@ class LoraCatalog:
 
         Raises InvalidRequest for a name that cannot be or is taken, BodyTooLarge, and AdapterRefused.
         """
-        path = await save_upload(
-            self._root,
-            name,
-            content,
-            limits=self._limits,
-            shapes=checkpoint.shapes if checkpoint else None,
-            taken=None if replace else self._named,
-        )
-        await self.refresh()
-        seen = (self._seen or {}).get(path.relative_to(self._root).as_posix())
+        target = upload_path(self._root, name)
+        if not replace and self._named(place_name(self._place(target))) is not None:
+            raise name_taken()
+        async with received(self._data_directory, content, self._limits.max_file_bytes) as copy:
+            header, plan = await asyncio.to_thread(self._planned, copy.path, checkpoint)
+            async with self._scanning:
+                ours = await asyncio.to_thread(self._put, copy.path, target, header, replace=replace)
+                await self._rescan()
+            entry = await asyncio.to_thread(self._found, target)
+            if checkpoint is not None and plan is not None and entry is ours:
+                report = make_report(plan, header, trigger_words=entry.defaults.trigger_words)
+                checked = CheckedLora(await asyncio.to_thread(copy.keep), entry, report)
+                self._checks.add(checked, checkpoint)
+        return entry
+
+    def _planned(self, path: Path, checkpoint: CheckpointEntry | None) -> tuple[Header, LoraPlan | None]:
+        header = read_header(path, self._limits)
+        return header, plan_lora(header, checkpoint.shapes) if checkpoint is not None else None
+
+    def _put(self, copy: Path, target: Path, header: Header, *, replace: bool) -> LoraEntry:
+        """Puts the file into the folder, and its entry where the next look at the folder will take it over unread."""
+        mark = put_file(self._root, copy, target, replace=replace)
+        signature = with_sidecar_mark([mark], target)
+        place = self._place(target)
+        entry, problems = entry_of(header, target, place_name(place), signature, self._limits)
+        self._seen = {**self._known(), place: Seen(signature, entry, problems)}
+        return entry
+
+    def _found(self, target: Path) -> LoraEntry:
+        """What the folder has there now. Raises AdapterRefused, and removes the file, if it cannot be a LoRA."""
+        seen = self._known().get(self._place(target))
         if seen is None or seen.entry is None:
-            await asyncio.to_thread(path.unlink, missing_ok=True)
+            target.unlink(missing_ok=True)
             raise AdapterRefused(
                 seen.problems[0].message if seen else "The LoRA folder cannot hold a file of that name."
             )
@@ -217,6 +226,9 @@ class LoraCatalog:
 
     def _named(self, name: str) -> LoraEntry | None:
         return self._table.find_exact(name) or self._bundled.find_exact(name)
+
+    def _place(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix()
 
     async def remove(self, name: str) -> None:
         """Takes the file and its side-car out of the folder; jobs that use it keep their copy.
@@ -228,21 +240,3 @@ class LoraCatalog:
             raise InvalidRequest(f"The LoRA {shown(entry.name)} came with the server and stays.", param="name")
         await asyncio.to_thread(remove_source, entry.path)
         await self.refresh()
-
-
-def _is_stale(task: asyncio.Task[CheckedLora], data_directory: Path) -> bool:
-    """A finished admission holds while its copy is in the store; refusals hold until the file changes."""
-    if not task.done():
-        return False
-    if task.cancelled():
-        return True
-    error = task.exception()
-    if error is not None:
-        return not isinstance(error, AdapterRefused)
-    return not store_path(data_directory, task.result().digest).exists()
-
-
-def _look_at_error(task: asyncio.Task[CheckedLora]) -> None:
-    """Marks the outcome as seen, so that an admission everybody left is not reported as lost."""
-    if not task.cancelled():
-        task.exception()

@@ -10,9 +10,11 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from sdxl_gateway.catalog.lora_folder.marks import CHANGED, mark_of, settled_mark
+from sdxl_gateway.catalog.lora_folder.names import SUFFIX
 from sdxl_gateway.catalog.lora_format.peft_folder import CHUNK_BYTES, NO_FOLLOW, FolderPart, folder_bytes, folder_parts
 from sdxl_gateway.catalog.safetensors_header import open_regular_file
 from sdxl_gateway.config import Loras
@@ -20,11 +22,8 @@ from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.core.files import INCOMING_PREFIX, IncomingFile
 
 FOLDER_NAME = "adapters"
-SUFFIX = ".safetensors"
 DEFAULT_LIMITS = Loras()
 ABANDONED_SECONDS = 3600.0
-TICK_SECONDS = 0.05
-_CHANGED = "The file changed while it was being copied; try again."
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -83,43 +82,25 @@ def keep_bytes(chunks: Iterable[bytes], data_directory: Path, limits: Loras = DE
 
 def _steady_bytes(source: Path) -> Iterator[bytes]:
     with open_regular_file(source, NO_FOLLOW) as file:
-        before = _settled(lambda: os.fstat(file.fileno()))
+        before = settled_mark(lambda: os.fstat(file.fileno()))
         while chunk := file.read(CHUNK_BYTES):
             yield chunk
-        after = _mark(os.fstat(file.fileno()))
+        after = mark_of(os.fstat(file.fileno()))
     if before != after:
-        raise AdapterRefused(_CHANGED)
+        raise AdapterRefused(CHANGED)
 
 
 def _steady_folder(parts: Sequence[FolderPart], chunks: Iterator[bytes]) -> Iterator[bytes]:
     """The chunks, refused at their end when one of the folder's files is not what it was at their beginning."""
     files = [file for part in parts for file in part.files]
     try:
-        before = [_settled(file.stat) for file in files]
+        before = [settled_mark(file.stat) for file in files]
         yield from chunks
-        after = [_mark(file.stat()) for file in files]
+        after = [mark_of(file.stat()) for file in files]
     except OSError as error:
-        raise AdapterRefused(_CHANGED) from error
+        raise AdapterRefused(CHANGED) from error
     if before != after:
-        raise AdapterRefused(_CHANGED)
-
-
-def _mark(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_size, status.st_mtime_ns, status.st_ino
-
-
-def _settled(look: Callable[[], os.stat_result]) -> tuple[int, int, int]:
-    """The file's mark once a later change is sure to show: file systems tell times in ticks of some milliseconds.
-
-    Raises AdapterRefused when the file changes while that is waited for.
-    """
-    status = look()
-    age_seconds = time.time() - status.st_mtime
-    if 0 <= age_seconds < TICK_SECONDS:
-        time.sleep(TICK_SECONDS - age_seconds)
-        if _mark(look()) != _mark(status):
-            raise AdapterRefused(_CHANGED)
-    return _mark(status)
+        raise AdapterRefused(CHANGED)
 
 
 def prune(

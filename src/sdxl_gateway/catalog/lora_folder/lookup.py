@@ -5,8 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
+from sdxl_gateway.catalog.lora_folder.names import SUFFIX
 from sdxl_gateway.catalog.lora_folder.scan import LoraEntry
-from sdxl_gateway.catalog.lora_folder.walk import SUFFIX
 
 DIFFUSERS_NAME = "pytorch_lora_weights"
 Rows = dict[str, list[LoraEntry]]

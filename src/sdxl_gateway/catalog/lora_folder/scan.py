@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
-import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sdxl_gateway.catalog.lora_folder.marks import Mark, mark_of
+from sdxl_gateway.catalog.lora_folder.names import check_name, shown_name
 from sdxl_gateway.catalog.lora_folder.sidecar import SUFFIX as SIDECAR_SUFFIX
 from sdxl_gateway.catalog.lora_folder.sidecar import Defaults, sidecar_path, told_defaults, with_sidecar
 from sdxl_gateway.catalog.lora_folder.walk import Candidate, candidates
@@ -18,19 +18,17 @@ from sdxl_gateway.catalog.lora_format.peft_folder import folder_parts, read_fold
 from sdxl_gateway.catalog.lora_format.report import main_dtype, metadata_summary
 from sdxl_gateway.catalog.safetensors_header import Header, read_header
 from sdxl_gateway.config import HeaderCaps, Loras
-from sdxl_gateway.core.errors import AdapterRefused
+from sdxl_gateway.core.errors import AdapterRefused, Refusal
 
 UNFINISHED_SECONDS = 10
-MAX_NAME_CHARS = 200
-_ENDS_LIKE_WEIGHT = re.compile(r":\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*\Z")
 
-Signature = tuple[tuple[int, int, int], ...]
-"""(size, mtime_ns, inode) of each file an entry is made of, its side-car last: equal while nothing changed."""
+Signature = tuple[Mark, ...]
+"""The marks of each file an entry is made of, its side-car last: equal while nothing changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoraEntry:
-    """A usable file, or PEFT folder. `path` never leaves the house; `created` is seconds since the epoch."""
+    """A usable file, or PEFT folder. `path` is never told to callers; `created` is seconds since the epoch."""
 
     name: str
     path: Path
@@ -90,7 +88,7 @@ def _signature(found: Candidate) -> Signature:
     """As `signature_of`, asking for no side-car that is not there."""
     if found.is_folder or found.has_sidecar:
         return signature_of(found.path)
-    return (_mark(found.path),)
+    return (mark_of(found.path.stat()),)
 
 
 def _may_be_unfinished(seen: Seen) -> bool:
@@ -105,14 +103,20 @@ def _read(root: Path, found: Candidate, signature: Signature, limits: Loras) -> 
         if found.is_folder or found.linked:
             check_inside(root, found.path)
         entry, problems = read_entry(found.path, found.name, signature, limits)
-    except AdapterRefused as refused:
+    except Refusal as refused:
         return Seen(signature, None, (_problem(found, refused.message),))
     return Seen(signature, entry, problems)
 
 
 def read_entry(path: Path, name: str, signature: Signature, limits: Loras) -> tuple[LoraEntry, tuple[Problem, ...]]:
     """The entry of a file or folder, with its side-car's problems. Raises AdapterRefused."""
-    header = read_source_header(path, limits)
+    return entry_of(read_source_header(path, limits), path, name, signature, limits)
+
+
+def entry_of(
+    header: Header, path: Path, name: str, signature: Signature, limits: Loras
+) -> tuple[LoraEntry, tuple[Problem, ...]]:
+    """As `read_entry`, where the header was read before."""
     size_bytes = header.data_start + header.data_bytes
     if size_bytes > limits.max_file_bytes:
         raise AdapterRefused(f"The file has {size_bytes} bytes; at most {limits.max_file_bytes} are served.")
@@ -152,30 +156,18 @@ def signature_of(path: Path) -> Signature:
     """Raises AdapterRefused when the file is gone."""
     try:
         sources = [file for part in folder_parts(path) for file in part.files] if path.is_dir() else [path]
-        marks = [_mark(file) for file in sources or [path]]
+        marks = [mark_of(file.stat()) for file in sources or [path]]
     except OSError as error:
         raise AdapterRefused("The file cannot be read.") from error
+    return with_sidecar_mark(marks, path)
+
+
+def with_sidecar_mark(marks: Sequence[Mark], path: Path) -> Signature:
+    """The signature of what lies at `path` and has these marks, with its side-car as it is now."""
     try:
-        return (*marks, _mark(sidecar_path(path)))
+        return (*marks, mark_of(sidecar_path(path).stat()))
     except OSError:
         return tuple(marks)
-
-
-def _mark(path: Path) -> tuple[int, int, int]:
-    status = path.stat()
-    if stat.S_ISDIR(status.st_mode):
-        return 0, status.st_mtime_ns, status.st_ino
-    return status.st_size, status.st_mtime_ns, status.st_ino
-
-
-def check_name(name: str) -> None:
-    """Raises AdapterRefused for a name that could not be asked for, or would mean something else."""
-    if len(name) > MAX_NAME_CHARS:
-        raise AdapterRefused(f"The name is longer than {MAX_NAME_CHARS} characters; rename the file.")
-    if not name.isprintable() or not name.strip() or name != name.strip():
-        raise AdapterRefused("The name has characters that cannot be shown, or begins or ends with a space; rename it.")
-    if "+" in name or _ENDS_LIKE_WEIGHT.search(name):
-        raise AdapterRefused("The name holds a '+' or ends like a weight (':0.8'), which mean something; rename it.")
 
 
 def check_inside(root: Path, path: Path) -> None:
@@ -185,9 +177,3 @@ def check_inside(root: Path, path: Path) -> None:
     for each in paths:
         if not os.path.realpath(each).startswith(real_root + os.sep):
             raise AdapterRefused("The file is a link that leads out of the LoRA folder.")
-
-
-def shown_name(name: str) -> str:
-    """A name fit for a log or an answer."""
-    escaped = name.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in escaped)[:MAX_NAME_CHARS]

@@ -1,89 +1,45 @@
-"""Takes the bytes of a new LoRA, gives the path it was saved at, once every check has passed."""
+"""Takes the bytes of a new LoRA and its name, gives the file in the folder; and takes one out of it again."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+import shutil
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import BinaryIO
 
-from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, check_name
+from sdxl_gateway.catalog.lora_folder.copies import IncomingCopy
+from sdxl_gateway.catalog.lora_folder.marks import Mark, settled_mark
+from sdxl_gateway.catalog.lora_folder.names import SUFFIX, check_new_name
 from sdxl_gateway.catalog.lora_folder.sidecar import sidecar_path
-from sdxl_gateway.catalog.lora_folder.walk import MAX_DEPTH, SUFFIX, place_name
 from sdxl_gateway.catalog.lora_format.peft_folder import folder_parts
-from sdxl_gateway.catalog.lora_format.plan import plan_lora
-from sdxl_gateway.catalog.safetensors_header import read_header
-from sdxl_gateway.config import Loras
-from sdxl_gateway.core.errors import AdapterRefused, BodyTooLarge, InvalidRequest
-
-_INCOMING = ".incoming-"
-_FORBIDDEN = frozenset('\\:*?"<>|')
-_DEVICE_NAMES = frozenset({"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))})
-
-
-async def save_upload(
-    root: Path,
-    name: str,
-    content: bytes | AsyncIterable[bytes],
-    *,
-    limits: Loras,
-    shapes: Mapping[str, tuple[int, ...]] | None,
-    taken: Callable[[str], LoraEntry | None] | None,
-) -> Path:
-    """Saves as `root/name.safetensors`; `taken` None allows replacing. Raises InvalidRequest, BodyTooLarge and
-    AdapterRefused, and leaves nothing behind then."""
-    target = upload_path(root, name)
-    if taken is not None and taken(place_name(target.relative_to(root).as_posix())) is not None:
-        raise InvalidRequest("A LoRA of that name exists already.", param="name")
-    incoming = await asyncio.to_thread(_make_incoming, root)
-    try:
-        await _receive(incoming, content, limits.max_file_bytes)
-        await asyncio.to_thread(_check, incoming, limits, shapes)
-        await asyncio.to_thread(_put, root, incoming, target, taken is None)
-    finally:
-        incoming.unlink(missing_ok=True)
-    return target
+from sdxl_gateway.core.errors import BodyTooLarge, InvalidRequest
+from sdxl_gateway.core.files import IncomingFile
 
 
 def upload_path(root: Path, name: str) -> Path:
-    """Where a new LoRA of that name goes. Raises InvalidRequest unless every part is a plain file name."""
-    plain = name.removesuffix(SUFFIX)
-    if plain.count("/") >= MAX_DEPTH:
-        raise InvalidRequest(f"A LoRA's name has at most {MAX_DEPTH} parts.", param="name")
-    for part in plain.split("/"):
-        stem = part.partition(".")[0].casefold()
-        if not part or part.startswith(".") or part.endswith((".", " ")) or _FORBIDDEN & set(part):
-            raise InvalidRequest("A LoRA's name is made of plain file names, separated by '/'.", param="name")
-        if stem in _DEVICE_NAMES:
-            raise InvalidRequest("A LoRA cannot have the name of a device.", param="name")
-    try:
-        check_name(plain)
-    except AdapterRefused as refused:
-        raise InvalidRequest(refused.message, param="name") from refused
-    return root.joinpath(*plain.split("/")).with_name(plain.rpartition("/")[2] + SUFFIX)
+    """Where a new LoRA of that name goes. Raises InvalidRequest for a name that cannot be."""
+    check_new_name(name)
+    folder, _, last = name.removesuffix(SUFFIX).rpartition("/")
+    return root.joinpath(*folder.split("/"), last + SUFFIX)
 
 
-def _make_incoming(root: Path) -> Path:
-    root.mkdir(parents=True, exist_ok=True)
-    descriptor, path = tempfile.mkstemp(dir=root, prefix=_INCOMING)
-    os.close(descriptor)
-    return Path(path)
+@asynccontextmanager
+async def received(
+    data_directory: Path, content: bytes | AsyncIterable[bytes], max_bytes: int
+) -> AsyncIterator[IncomingCopy]:
+    """The whole content as a copy that is not in the store yet, and is gone at the end unless it was put there.
 
-
-async def _receive(incoming: Path, content: bytes | AsyncIterable[bytes], max_bytes: int) -> None:
-    file = await asyncio.to_thread(incoming.open, "wb")
-    try:
-        written = 0
+    Raises BodyTooLarge above `max_bytes`, and whatever `content` raises.
+    """
+    with await asyncio.to_thread(IncomingCopy, data_directory) as copy:
         async for chunk in _chunks(content):
-            written += len(chunk)
-            if written > max_bytes:
-                raise BodyTooLarge(f"A LoRA file has at most {max_bytes} bytes.")
-            await asyncio.to_thread(file.write, chunk)
-        await asyncio.to_thread(_settle, file)
-    finally:
-        file.close()
+            if copy.size_bytes + len(chunk) > max_bytes:
+                raise BodyTooLarge(f"A LoRA file has at most {max_bytes} bytes.", param="file")
+            await asyncio.to_thread(copy.write, chunk)
+        await asyncio.to_thread(copy.settle)
+        yield copy
 
 
 async def _chunks(content: bytes | AsyncIterable[bytes]) -> AsyncIterator[bytes]:
@@ -94,34 +50,38 @@ async def _chunks(content: bytes | AsyncIterable[bytes]) -> AsyncIterator[bytes]
             yield chunk
 
 
-def _settle(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+def put_file(root: Path, source: Path, target: Path, *, replace: bool) -> Mark:
+    """Copies `source` to `target` in the folder `root`, whole or not at all; gives the mark of the file as written.
+
+    Raises InvalidRequest for a target outside the folder, or one that is taken and not to be replaced.
+    """
+    _check_target(root, target)
+    with IncomingFile(target.parent) as file:
+        shutil.copyfile(source, file.path)
+        file.settle()
+        file.path.chmod(0o644)
+        mark = settled_mark(file.path.stat)
+        try:
+            file.becomes(target, replace=replace)
+        except FileExistsError as error:
+            raise name_taken() from error
+    return mark
 
 
-def _check(incoming: Path, limits: Loras, shapes: Mapping[str, tuple[int, ...]] | None) -> None:
-    header = read_header(incoming, limits)
-    if shapes is not None:
-        plan_lora(header, shapes)
-
-
-def _put(root: Path, incoming: Path, target: Path, replace: bool) -> None:
+def _check_target(root: Path, target: Path) -> None:
     real_root, real_parent = os.path.realpath(root), os.path.realpath(target.parent)
     if real_parent != real_root and not real_parent.startswith(real_root + os.sep):
         raise InvalidRequest("That name leads out of the LoRA folder.", param="name")
+    root.mkdir(parents=True, exist_ok=True)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidRequest("A folder of that name cannot be made.", param="name") from error
-    incoming.chmod(0o644)
-    if replace:
-        incoming.replace(target)
-        return
-    try:
-        # A link fails where a rename would silently overwrite a file that came a moment ago.
-        os.link(incoming, target)
-    except FileExistsError as error:
-        raise InvalidRequest("A LoRA of that name exists already.", param="name") from error
+
+
+def name_taken() -> InvalidRequest:
+    """The refusal of a name that a LoRA has already."""
+    return InvalidRequest("A LoRA of that name exists already.", param="name")
 
 
 def remove_source(path: Path) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from sdxl_gateway.catalog.lora_folder.names import MAX_DEPTH, SUFFIX, place_name
 from sdxl_gateway.catalog.lora_folder.sidecar import SUFFIX as SIDECAR_SUFFIX
 from sdxl_gateway.catalog.lora_format.peft_config import CONFIG_NAME
-
-SUFFIX = ".safetensors"
-MAX_DEPTH = 16
 
 
 class Candidate(NamedTuple):
@@ -38,11 +35,6 @@ class _Folder(NamedTuple):
     place: str
     depth: int
     linked: bool
-
-
-def place_name(place: str) -> str:
-    """The place without the extension, in one Unicode spelling."""
-    return unicodedata.normalize("NFC", place.removesuffix(SUFFIX))
 
 
 def candidates(root: Path) -> Iterator[Candidate]:

@@ -1,0 +1,90 @@
+"""Takes what checking a LoRA against a checkpoint found, gives it again to whoever asks, while the file is the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry
+from sdxl_gateway.catalog.lora_folder.copies import store_path
+from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, Signature
+from sdxl_gateway.catalog.lora_format.report import LoraReport
+from sdxl_gateway.core.errors import AdapterRefused
+
+MAX_REMEMBERED = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedLora:
+    """A LoRA that fits the checkpoint and whose copy lies in the store under `digest`."""
+
+    digest: str
+    entry: LoraEntry
+    report: LoraReport
+
+
+Key = tuple[str, Signature, str]
+"""A LoRA's name and signature, and the digest of the checkpoint it was checked against."""
+
+
+class Checks:
+    """The latest checks, refusals too; each is made once, however many ask for it at a time."""
+
+    def __init__(self, data_directory: Path) -> None:
+        self._data_directory = data_directory
+        self._checks: OrderedDict[Key, asyncio.Future[CheckedLora]] = OrderedDict()
+
+    async def of(
+        self,
+        entry: LoraEntry,
+        checkpoint: CheckpointEntry,
+        check: Callable[[LoraEntry, CheckpointEntry], CheckedLora],
+    ) -> CheckedLora:
+        """What is known of the entry on the checkpoint; `check` finds it out, in a thread, where nothing is.
+
+        Raises what `check` raises.
+        """
+        key = _key(entry, checkpoint)
+        known = self._checks.get(key)
+        if known is None or self._is_stale(known):
+            known = asyncio.create_task(asyncio.to_thread(check, entry, checkpoint))
+            self._remember(key, known)
+        self._checks.move_to_end(key)
+        # One caller that goes away must not take the check from the others who wait for it.
+        return await asyncio.shield(known)
+
+    def add(self, checked: CheckedLora, checkpoint: CheckpointEntry) -> None:
+        """Remembers what was found out elsewhere."""
+        known: asyncio.Future[CheckedLora] = asyncio.get_running_loop().create_future()
+        known.set_result(checked)
+        self._remember(_key(checked.entry, checkpoint), known)
+
+    def _remember(self, key: Key, check: asyncio.Future[CheckedLora]) -> None:
+        check.add_done_callback(_look_at_error)
+        self._checks[key] = check
+        while len(self._checks) > MAX_REMEMBERED:
+            self._checks.popitem(last=False)
+
+    def _is_stale(self, check: asyncio.Future[CheckedLora]) -> bool:
+        """A finished check holds while its copy is in the store; refusals hold until the file changes."""
+        if not check.done():
+            return False
+        if check.cancelled():
+            return True
+        error = check.exception()
+        if error is not None:
+            return not isinstance(error, AdapterRefused)
+        return not store_path(self._data_directory, check.result().digest).exists()
+
+
+def _key(entry: LoraEntry, checkpoint: CheckpointEntry) -> Key:
+    return entry.name, entry.signature, checkpoint.digest
+
+
+def _look_at_error(check: asyncio.Future[CheckedLora]) -> None:
+    """Marks the outcome as seen, so that a check everybody left is not reported as lost."""
+    if not check.cancelled():
+        check.exception()

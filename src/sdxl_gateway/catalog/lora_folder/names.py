@@ -1,0 +1,70 @@
+"""Takes the name of a LoRA, tells whether one can be called so: its file's place in the folder, without the extension.
+
+A name that can be asked for holds no '+' and does not end like a weight, which mean something in a model name. New
+files must moreover have names that every file system and every link to the folder can bear. GET and DELETE look names
+up among those that are there, so for them a name that cannot be is one that does not exist.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from sdxl_gateway.core.errors import InvalidRequest
+
+SUFFIX = ".safetensors"
+MAX_NAME_CHARS = 200
+MAX_DEPTH = 16
+"""How many folders deep a LoRA may lie."""
+MAX_PART_BYTES = 128
+"""With the extension this fits the file systems that allow the fewest bytes in a file's name (eCryptfs: 143)."""
+_ENDS_LIKE_WEIGHT = re.compile(r":\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*\Z")
+_FORBIDDEN = frozenset('\\:*?"<>|')
+_DEVICE_NAMES = frozenset({"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))})
+
+
+def place_name(place: str) -> str:
+    """The name of what lies at `place` below the folder: no extension, one Unicode spelling."""
+    return unicodedata.normalize("NFC", place.removesuffix(SUFFIX))
+
+
+def check_name(name: str) -> None:
+    """Raises InvalidRequest for a name that could not be asked for, or would mean something else."""
+    if len(name) > MAX_NAME_CHARS:
+        raise _refused(f"The name is longer than {MAX_NAME_CHARS} characters; rename the file.")
+    if not name.isprintable() or not name.strip() or name != name.strip():
+        raise _refused("The name has characters that cannot be shown, or begins or ends with a space; rename it.")
+    if "+" in name or _ENDS_LIKE_WEIGHT.search(name):
+        raise _refused("The name holds a '+' or ends like a weight (':0.8'), which mean something; rename it.")
+
+
+def check_new_name(name: str) -> None:
+    """As `check_name`, for a file to be made: plain file names separated by "/"; the extension may be left out.
+
+    Raises InvalidRequest naming "name".
+    """
+    plain = name.removesuffix(SUFFIX)
+    if plain.count("/") >= MAX_DEPTH:
+        raise _refused(f"A LoRA's name has at most {MAX_DEPTH} parts.")
+    for part in plain.split("/"):
+        _check_part(part)
+    check_name(plain)
+    if any(len(part.encode()) > MAX_PART_BYTES for part in plain.split("/")):
+        raise _refused(f"Each part of a LoRA's name has at most {MAX_PART_BYTES} bytes.")
+
+
+def _check_part(part: str) -> None:
+    if not part or part.startswith(".") or part.endswith((".", " ")) or _FORBIDDEN & set(part):
+        raise _refused("A LoRA's name is made of plain file names, separated by '/'.")
+    if part.partition(".")[0].casefold() in _DEVICE_NAMES:
+        raise _refused("A LoRA cannot have the name of a device.")
+
+
+def _refused(message: str) -> InvalidRequest:
+    return InvalidRequest(message, param="name")
+
+
+def shown_name(name: str) -> str:
+    """A name fit for a log or an answer."""
+    escaped = name.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in escaped)[:MAX_NAME_CHARS]
