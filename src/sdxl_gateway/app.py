@@ -113,7 +113,11 @@ def _build(settings: Settings) -> _Built:
     metrics.follow_gauges(
         queue_depth=lambda: backend.waiting, in_flight=lambda: backend.running, ready=lambda: backend.ready
     )
-    images = ImageStore(settings.data_directory / "images", keep_seconds=settings.delivery.url_seconds)
+    images = ImageStore(
+        settings.data_directory / "images",
+        keep_seconds=settings.delivery.url_seconds,
+        cap_bytes=settings.delivery.max_stored_bytes,
+    )
     gateway = Gateway(settings, admission, library, backend, images, metrics)
     return _Built(settings, adapters, images, metrics, backend, gateway)
 

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from sdxl_gateway.app import _engine_process, _in_background, _seen, build_app
+from sdxl_gateway.app import _build, _engine_process, _in_background, _seen, build_app
 from sdxl_gateway.config import Checkpoint, HouseStyle, Loras, Settings, Telemetry
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.events import RequestAnswered
 from sdxl_gateway.telemetry.logs import configure_logs
 from sdxl_gateway.telemetry.metrics import Metrics
-from tests.admission.kit import DEMO, opened
+from tests.admission.kit import DEMO, lora_file, opened
+from tests.catalog.files import write
 
 # Building the world sets up the logs of the whole process, which other tests share.
 pytestmark = pytest.mark.usefixtures("logs_as_they_were")
@@ -60,9 +61,17 @@ def test_a_checkpoint_that_is_none_stops_the_start(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("default", "order"),
-    [("a", ["a", "b", "c"]), ("b", ["b", "a", "c"]), ("C", ["c", "a", "b"]), ("style", ["b", "a", "c"])],
+    [
+        ("a", ["a", "b", "c"]),
+        ("b", ["b", "a", "c"]),
+        ("C", ["c", "a", "b"]),
+        ("style", ["b", "a", "c"]),
+        ("b+ink:0.5", ["b", "a", "c"]),
+        ("ink", ["a", "b", "c"]),
+    ],
 )
 def test_the_default_models_checkpoint_is_loaded_first(tmp_path: Path, default: str, order: list[str]) -> None:
+    write(tmp_path / "ink.safetensors", lora_file("ink"))
     settings = settings_in(
         tmp_path,
         default_model=default,
@@ -71,7 +80,16 @@ def test_the_default_models_checkpoint_is_loaded_first(tmp_path: Path, default: 
     )
     sent = _engine_process(settings, opened(settings).admission)
     assert list(sent.checkpoints) == order
+    assert sent.checkpoints == settings.checkpoints
     assert sent.loras == settings.loras
+
+
+@pytest.mark.parametrize(("cap_bytes", "left"), [(0, [0, 1, 2, 3]), (25, [2, 3]), (4 * 2**30, [0, 1, 2, 3])])
+def test_above_the_cap_the_oldest_pictures_go(tmp_path: Path, cap_bytes: int, left: list[int]) -> None:
+    images = _build(settings_in(tmp_path, delivery={"max_stored_bytes": cap_bytes})).images
+    for i in range(4):
+        images.put(bytes([i] * 10), "png")
+    assert sorted(path.read_bytes()[0] for path in (tmp_path / "data" / "images").iterdir()) == left
 
 
 @pytest.mark.parametrize("painting", [True, False])

@@ -27,6 +27,8 @@ from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import GatewayError, InvalidRequest
 from sdxl_gateway.core.picture import Size
 from sdxl_gateway.gateway.paint import Accepted, Done, Item, Presented, Stepped
+from tests.admission.kit import lora_file
+from tests.catalog.files import write
 
 MANUAL = Path(__file__).parents[2] / "config.toml"
 HEAVY = ("torch", "diffusers", "transformers", "peft", "starlette", "uvicorn", "pydantic_settings", "huggingface_hub")
@@ -240,6 +242,43 @@ def test_loras_inspect_refuses_a_broken_file_in_a_sentence() -> None:
 
     assert result.exit_code == 1
     assert result.output.startswith("broken.safetensors: ")
+
+
+@pytest.mark.parametrize("default", ["b", "B", "b+sunset", "nick", "NICK+sunset:0.5", "style", "sunset", "a"])
+def test_loras_inspect_means_the_default_models_checkpoint(default: str) -> None:
+    write(Path("loras/sunset.safetensors"), lora_file("sunset"))
+    Path("s.toml").write_text(
+        f'default_model = "{default}"\n'
+        '[checkpoints.a]\npath = "demo"\n[checkpoints.b]\npath = "demo"\n'
+        '[aliases]\nnick = "b"\n[models.style]\ncheckpoint = "nick"\n',
+        "utf-8",
+    )
+
+    told = runner.invoke(app, ["loras", "inspect", "loras/sunset.safetensors", "--config", "s.toml"])
+
+    assert told.exit_code == 0, told.output
+    assert told.output.startswith(f"sunset.safetensors on '{'a' if default in ('a', 'sunset') else 'b'}'\n")
+
+
+@pytest.mark.parametrize("default", ["nope", "demo+nope"])
+def test_loras_inspect_tells_of_a_default_model_that_means_nothing(default: str) -> None:
+    write(Path("ink.safetensors"), lora_file("ink"))
+    Path("s.toml").write_text(f'default_model = "{default}"\n', "utf-8")
+
+    told = runner.invoke(app, ["loras", "inspect", "ink.safetensors", "--config", "s.toml"])
+
+    assert told.exit_code == 2
+    assert told.output.startswith("default_model: ")
+
+
+def test_convert_writes_the_file_whole() -> None:
+    write(Path("ink.safetensors"), lora_file("ink"))
+
+    told = runner.invoke(app, ["loras", "convert", "ink.safetensors", "-o", "new.safetensors"])
+
+    assert told.exit_code == 0, told.output
+    assert "lora_A" in Path("new.safetensors").read_bytes().decode("latin-1")
+    assert sorted(path.name for path in Path().iterdir()) == ["ink.safetensors", "new.safetensors"]
 
 
 def test_convert_leaves_an_existing_file_alone() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from sdxl_gateway.config import Auth, Checkpoint, ConfigProblem, HouseStyle, Server, Settings, cautions, load_settings
+from sdxl_gateway.config import Auth, ConfigProblem, Server, Settings, cautions, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -131,19 +131,6 @@ def test_an_open_server_without_keys_is_cautioned_against() -> None:
     assert "auth.api_keys is empty" in cautions(public)[0]
     assert not cautions(public.model_copy(update={"auth": Auth(api_keys=(SecretStr("sk-x"),))}))
     assert not cautions(Settings())
-
-
-@pytest.mark.parametrize(
-    ("default_model", "first"),
-    [("demo", "demo"), ("base", "base"), ("base+ink:0.5", "base"), ("house", "base"), ("ink", "demo")],
-)
-def test_an_engine_process_opens_the_default_models_checkpoint_first(default_model: str, first: str) -> None:
-    checkpoints = {name: Checkpoint(path=name) for name in ("demo", "base", "third")}
-    styles = {"house": HouseStyle(checkpoint="base")}
-    settings = Settings(default_model=default_model, checkpoints=checkpoints, models=styles)
-
-    assert next(iter(settings.engine_process().checkpoints)) == first
-    assert settings.engine_process().checkpoints == checkpoints
 
 
 def test_what_crosses_to_an_engine_process_holds_no_keys() -> None:

@@ -10,20 +10,22 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
+from sdxl_gateway.admission.model_names import ModelResolver
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoints
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
-from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, read_entry, read_source_header, signature_of
+from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, entry_of, read_source_header, signature_of
 from sdxl_gateway.catalog.lora_format.convert import convert_file
 from sdxl_gateway.catalog.lora_format.peft_folder import CHUNK_BYTES, folder_bytes, folder_parts
 from sdxl_gateway.catalog.lora_format.plan import plan_lora
 from sdxl_gateway.catalog.lora_format.report import LoraReport, make_report
 from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
 from sdxl_gateway.config import DEMO_MODEL, Loras, Settings
-from sdxl_gateway.core.errors import AdapterRefused
+from sdxl_gateway.core.errors import AdapterRefused, Refusal
 from sdxl_gateway.core.files import write_whole
 
 
 def show_list(config: Path | None, loras: Path | None) -> None:
+    """Prints a table of the LoRAs in the folder, and what else lies there on stderr."""
     with plain_problems():
         settings = settings_for(config, loras, None)
     catalog = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras)
@@ -44,6 +46,7 @@ def _table(entries: Iterable[LoraEntry]) -> Table:
 
 
 def show_one(file: Path, config: Path | None, model: str | None) -> None:
+    """Prints how the file would be read for the default model's checkpoint; ends the command if it cannot be used."""
     with plain_problems():
         settings = settings_for(config, None, model)
         checkpoint = _default_checkpoint(settings)
@@ -57,8 +60,8 @@ def show_one(file: Path, config: Path | None, model: str | None) -> None:
 
 def report_on(file: Path, checkpoint: CheckpointEntry, limits: Loras) -> LoraReport:
     """What the file would change in the checkpoint. Raises AdapterRefused."""
-    entry, _ = read_entry(file, file.stem, signature_of(file), limits)
     header = read_source_header(file, limits)
+    entry, _ = entry_of(header, file, file.stem, signature_of(file), limits)
     plan = plan_lora(header, checkpoint.shapes)
     return make_report(plan, header, trigger_words=entry.defaults.trigger_words)
 
@@ -81,6 +84,7 @@ def _report_lines(file: Path, report: LoraReport, checkpoint: str) -> Iterable[s
 
 
 def convert(file: Path, output: Path, config: Path | None, model: str | None) -> None:
+    """Writes the LoRA anew under diffusers' names, whole or not at all; never over another file."""
     with plain_problems():
         settings = settings_for(config, None, model)
         checkpoint = _default_checkpoint(settings)
@@ -107,10 +111,13 @@ def content_digest(path: Path, limits: Loras) -> str:
 
 
 def _default_checkpoint(settings: Settings) -> CheckpointEntry:
-    """The default model's checkpoint, or the first one."""
-    house = settings.models.get(settings.default_model)
-    wanted = house.checkpoint if house is not None else settings.default_model
-    name = wanted if wanted in settings.checkpoints else next(iter(settings.checkpoints), None)
-    if name is None:
+    """The checkpoint a request without a model would get. Raises CheckpointProblem."""
+    if not settings.checkpoints:
         stop("No checkpoint is configured.", status=2)
-    return open_checkpoint(name, settings.checkpoints[name], DEMO_MODEL)
+    checkpoints = open_checkpoints(settings.checkpoints, DEMO_MODEL)
+    catalog = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras)
+    catalog.scan()
+    try:
+        return ModelResolver(settings, checkpoints, catalog).choose(None).checkpoint
+    except Refusal as refusal:
+        stop(f"default_model: {refusal.message}", status=2)

@@ -178,6 +178,7 @@ class Delivery(Section):
     """How long pictures stay at their address, and what is written inside them."""
 
     url_seconds: Seconds = 3600.0
+    max_stored_bytes: Bytes = 4 * 2**30
     embed_recipe: bool = False
 
 
@@ -238,15 +239,12 @@ class Settings(BaseSettings):
         return DEMO_LORAS if any(checkpoint.path == "demo" for checkpoint in self.checkpoints.values()) else None
 
     def engine_process(self) -> EngineProcess:
-        """The part an engine process needs, the default model's checkpoint first; no secrets in it."""
-        first = self.default_model.partition("+")[0]
-        if first in self.models:
-            first = self.models[first].checkpoint or first
+        """The part an engine process needs; no secrets in it."""
         return EngineProcess(
             data_directory=self.data_directory,
             engine=self.engine,
             memory=self.memory,
-            checkpoints=dict(sorted(self.checkpoints.items(), key=lambda entry: entry[0] != first)),
+            checkpoints=self.checkpoints,
             loras=self.loras,
             telemetry=self.telemetry,
         )
