@@ -114,6 +114,15 @@ def test_an_admin_adds_uses_and_removes_a_lora(admin: httpx.Client, user: httpx.
     assert not (guarded.loras / "mine.safetensors").exists()
 
 
+def test_a_name_may_lead_through_folders(admin: httpx.Client, guarded: Server) -> None:
+    added = admin.post("/v1/loras", params={"name": "styles/warm.v2"}, content=SUNSET, headers=BARE)
+    assert (added.status_code, added.json()["usable"]) == (201, True), added.text
+    assert (guarded.loras / "styles" / "warm.v2.safetensors").read_bytes() == SUNSET
+    assert admin.get("/v1/loras/styles/warm.v2").json()["digest"] == added.json()["digest"]
+    assert admin.delete("/v1/loras/styles/warm.v2").status_code == 200
+    assert not (guarded.loras / "styles" / "warm.v2.safetensors").exists()
+
+
 def test_a_bad_upload_leaves_the_folder_as_it_was(admin: httpx.Client, guarded: Server) -> None:
     before = sorted(guarded.loras.iterdir())
     for name, data in (("rubbish", b"no LoRA"), ("cut", SUNSET[:-100]), ("../outside", SUNSET)):

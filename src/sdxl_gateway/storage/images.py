@@ -86,6 +86,7 @@ class ImageStore:
             raise Gone("This image has expired.") from None
 
     def remaining_seconds(self, stored: Stored) -> int:
+        """How long the picture can still be fetched; 0 once its time is over."""
         return max(0, int(stored.expires_at - self._clock()))
 
     def sweep(self) -> int:
@@ -105,6 +106,7 @@ class ImageStore:
 
     @property
     def total_bytes(self) -> int:
+        """What the kept pictures take together."""
         return self._total_bytes
 
     def __len__(self) -> int:

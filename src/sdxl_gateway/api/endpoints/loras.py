@@ -13,6 +13,8 @@ from sdxl_gateway.core.errors import Forbidden
 
 
 def list_endpoint(services: Services) -> Endpoint:
+    """GET of all LoRAs, and of the files in the folder that cannot be used."""
+
     async def list_loras(_: Request) -> Response:
         library = services.gateway.library
         body = {"object": "list", "data": library.loras(), "problems": library.lora_problems(), "has_more": False}
@@ -22,6 +24,8 @@ def list_endpoint(services: Services) -> Endpoint:
 
 
 def one_endpoint(services: Services) -> Endpoint:
+    """GET of one LoRA with its load report; 404 for an unknown one."""
+
     async def one_lora(request: Request) -> Response:
         return JSONResponse(await services.gateway.library.lora(request.path_params["name"]))
 
@@ -29,6 +33,8 @@ def one_endpoint(services: Services) -> Endpoint:
 
 
 def remove_endpoint(services: Services) -> Endpoint:
+    """DELETE of one LoRA; 403 without an admin key, 404 for an unknown one."""
+
     async def remove_lora(request: Request) -> Response:
         _require_admin(request)
         name = request.path_params["name"]

@@ -46,6 +46,7 @@ class IncomingCopy(IncomingFile):
         self.size_bytes = 0
 
     def write(self, chunk: bytes) -> None:
+        """Appends the bytes, and counts them in."""
         super().write(chunk)
         self._sha256.update(chunk)
         self.size_bytes += len(chunk)

@@ -22,6 +22,7 @@ class LoraLookup:
         self._by_output = _rows((entry.metadata.get("ss_output_name", ""), entry) for entry in self._entries)
 
     def entries(self) -> list[LoraEntry]:
+        """All of them, by name."""
         return list(self._entries)
 
     def find_exact(self, name: str) -> LoraEntry | None:

@@ -42,10 +42,10 @@ class Defaults:
 NOTHING_KNOWN = Defaults()
 
 
-def sidecar_path(adapter: Path) -> Path:
+def sidecar_path(lora: Path) -> Path:
     """Where the side-car of a file, or of a PEFT folder, lies."""
-    name = adapter.name.removesuffix(".safetensors")
-    return adapter.with_name(name + SUFFIX)
+    name = lora.name.removesuffix(".safetensors")
+    return lora.with_name(name + SUFFIX)
 
 
 def with_sidecar(defaults: Defaults, path: Path) -> tuple[Defaults, tuple[str, ...]]:

@@ -40,6 +40,7 @@ class PeftConfig:
     patterns: tuple[tuple[str, float], ...] = ()
 
     def scale(self, module: str, rank: int) -> float:
+        """What the product of the module's factors, of this rank, is multiplied by."""
         alpha = next((a for suffix, a in self.patterns if _ends_with(module, suffix)), self.alpha)
         return alpha / (sqrt(rank) if self.root_of_rank else rank)
 

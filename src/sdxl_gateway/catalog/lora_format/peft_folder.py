@@ -38,6 +38,7 @@ class FolderPart:
 
     @property
     def files(self) -> tuple[Path, Path]:
+        """Its config and its weights."""
         return self.folder / CONFIG_NAME, self.folder / WEIGHTS_NAME
 
 

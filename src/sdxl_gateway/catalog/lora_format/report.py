@@ -1,4 +1,4 @@
-"""Takes an adapter's plan and header, gives the report a caller may see: what matched, how large, what for."""
+"""Takes a LoRA's plan and header, gives the report a caller may see: what matched, how large, what for."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SUMMARY_KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class LoraReport:
-    """What loading an adapter means for one checkpoint.
+    """What loading a LoRA means for one checkpoint.
 
     `algorithms` and `parts` count modules ("lora": 722; "unet": 722); `unmatched` lists at most 20 of the
     `unmatched_count` tensors that change nothing; `embeddings` are bundled trigger tokens, applied where a prompt
@@ -57,6 +57,7 @@ class LoraReport:
 
 
 def make_report(plan: LoraPlan, header: Header, *, trigger_words: tuple[str, ...]) -> LoraReport:
+    """The report of a file with this header; `trigger_words` are those that its side-car or its metadata name."""
     components = Counter(part.module.partition(".")[0] for part in plan.parts)
     return LoraReport(
         dialect=plan.dialect,
