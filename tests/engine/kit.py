@@ -18,6 +18,7 @@ from sdxl_gateway.core.recipe import NO_BLEND, Blend, Recipe, Task
 from sdxl_gateway.engine.canvas import Canvas
 from sdxl_gateway.engine.engine import DiffusionEngine
 from sdxl_gateway.engine.load import open_engine
+from sdxl_gateway.engine.models.loaders import LoadedCheckpoint
 
 SIDE = 64
 
@@ -34,6 +35,10 @@ class Studio:
         while canvas.steps_done < canvas.steps_total:
             self.engine.step([canvas])
         return self.engine.finish(canvas)
+
+    def loaded(self) -> LoadedCheckpoint:
+        """The demo checkpoint as the engine has it now."""
+        return self.engine._pool.checkpoint("demo")
 
     def finish(self, canvases: Sequence[Canvas]) -> list[Picture]:
         return [self.engine.finish(canvas) for canvas in canvases]

@@ -84,7 +84,7 @@ def test_a_blend_leaves_nothing_behind(room: Studio, loras: tuple[Lora, Lora, Lo
 
 
 def test_weights_return_bit_for_bit(fresh: Studio, loras: tuple[Lora, Lora, Lora]) -> None:
-    components = fresh.engine._pool.load("demo").checkpoint.blendable()
+    components = fresh.loaded().checkpoint.blendable()
     before = {name: {key: t.clone() for key, t in part.state_dict().items()} for name, part in components.items()}
     digests = [admitted(lora.path, fresh.data_directory) for lora in loras]
     for wanted in (blend(*((digest, 0.9) for digest in digests)), blend((digests[1], -2.0))):

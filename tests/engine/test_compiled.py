@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -13,18 +13,24 @@ import pytest
 import torch
 from torch import nn
 
+from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Memory
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
 from sdxl_gateway.core.recipe import NO_BLEND, Recipe, Task
 from sdxl_gateway.engine import load
-from sdxl_gateway.engine.compile import GRAPHS_PER_SIZE, CompiledUNet, compiled_for
+from sdxl_gateway.engine.compile import GRAPHS_PER_SIZE, CompiledCode, compiled_for
+from sdxl_gateway.engine.load import open_engine
 from sdxl_gateway.engine.stages import denoise
 from tests.engine.adapters import admitted, blend, write_lora
-from tests.engine.kit import Studio, difference, mask, photo, recipe, studio
+from tests.engine.folders import distilled_demo
+from tests.engine.kit import Studio, difference, mask, photo, process_settings, recipe, studio
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 SIZE = "64x64"
+PLAIN = Checkpoint(path="demo")
+ROOM_BYTES = 16 * 2**20
+"""For adapters, and not for another checkpoint."""
 
 
 @dataclass
@@ -51,10 +57,13 @@ def compiler() -> Compiler:
 
 @pytest.fixture(scope="module")
 def fast(compiler: Compiler, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """An engine that compiles for one size, with a compiler that counts."""
+    """An engine that compiles for one size, with a compiler that counts and room for one checkpoint of two."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(load, "compiled_for", partial(compiled_for, backend=compiler))
-        made = studio(tmp_path_factory.mktemp("fast"), compiled_sizes=(SIZE,))
+        data = tmp_path_factory.mktemp("fast")
+        config = process_settings(data, {"demo": PLAIN, "other": PLAIN}, compiled_sizes=(SIZE,))
+        config = config.model_copy(update={"memory": Memory(vram_budget_bytes=ROOM_BYTES)})
+        made = Studio(open_engine(config, lambda _: None), DEMO_MODEL, data)
     yield made
     made.engine.close()
 
@@ -117,6 +126,34 @@ def test_what_was_not_compiled_for_is_painted_without(fast: Studio, demo: Studio
     assert (compiler.calls, compiler.graphs) == (calls, GRAPHS_PER_SIZE)
 
 
+def test_a_checkpoint_that_leaves_comes_back_compiled(fast: Studio, demo: Studio, compiler: Compiler) -> None:
+    plain, calls = demo.paint(recipe()), compiler.calls
+    loaded = fast.loaded()
+    names = ["other", "demo"]
+    for name in names:
+        wanted = recipe(checkpoint=name)
+        fast.engine.prefetch(wanted).result(timeout=60)
+        assert difference(fast.paint(wanted), plain) <= 1
+        fast.engine.release(wanted)
+    assert fast.loaded().checkpoint.unet is not loaded.checkpoint.unet
+    assert compiler.calls == calls + len(names) * recipe().steps
+    assert compiler.graphs == GRAPHS_PER_SIZE
+
+
+def test_a_checkpoint_of_another_make_is_painted_without(
+    fast: Studio, demo: Studio, compiler: Compiler, tmp_path: Path
+) -> None:
+    made = studio(tmp_path, distilled_demo(tmp_path / "distilled"))
+    wanted = recipe(sampler="lcm", embeds_guidance=True)
+    expected, calls = made.paint(wanted), compiler.calls
+    ours: Any = fast.engine._pool.loaders["checkpoint"]
+    theirs: Any = made.engine._pool.loaders["checkpoint"]
+    made.engine._pool.keep("checkpoint", "demo", replace(theirs, compiled=ours.compiled).load("demo"), 0)
+    assert made.paint(wanted) == expected
+    assert (compiler.calls, compiler.graphs) == (calls, GRAPHS_PER_SIZE)
+    made.engine.close()
+
+
 def test_without_a_compiler_the_engine_does_not_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_compiler(*_: object) -> None:
         raise RuntimeError("No working C++ compiler found in /secret/place")
@@ -136,13 +173,14 @@ class Halved(nn.Module):
 
 def test_each_size_has_code_of_its_own_for_any_number_of_rows() -> None:
     compiler = Compiler()
-    unet = CompiledUNet(Halved(), max_graphs=4, backend=compiler)
+    code = CompiledCode(max_graphs=4, backend=compiler)
+    unet = partial(code, Halved())
 
     def call(rows: int, width: int) -> None:
         latents, times = torch.randn(rows, 4, 8, width), torch.arange(float(rows))
         assert torch.equal(unet(latents, times, scale=times), Halved()(latents, times, scale=times))
 
-    with unet.learning():
+    with code.learning():
         for width, rows in product((8, 12), (1, 2)):
             call(rows, width)
     assert (compiler.graphs, compiler.calls) == (4, 4)

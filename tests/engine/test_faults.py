@@ -84,7 +84,7 @@ def test_an_error_holds_no_tensor() -> None:
 
 
 def checkpoint_of(studio: Studio) -> Checkpoint:
-    return studio.engine._pool.load("demo").checkpoint
+    return studio.loaded().checkpoint
 
 
 def test_a_batch_too_large_is_taken_in_parts(fresh: Studio, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def test_each_step_is_taken_by_the_model_and_the_blend_of_its_phase(tmp_path: Pa
     on = blend((admitted(write_lora(tmp_path / "a.safetensors", other, 1), tmp_path), 0.8))
     calls: list[str] = []
     for name in ("other", "demo"):
-        unet = engine._pool.load(name).checkpoint.unet
+        unet = engine._pool.checkpoint(name).checkpoint.unet
         unet.register_forward_hook(lambda *_, name=name: calls.append(name))
 
     plain = recipe(steps=4)
@@ -63,7 +63,7 @@ def test_the_work_estimated_is_the_work_done(tmp_path: Path, distilled: bool, gu
     def count(_: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
         rows.append(len(given[0]))
 
-    made.engine._pool.load("demo").checkpoint.unet.register_forward_pre_hook(count)
+    made.engine._pool.checkpoint("demo").checkpoint.unet.register_forward_pre_hook(count)
     wanted = recipe(guidance_scale=guidance_scale, steps=1, embeds_guidance=entry.embeds_guidance)
     made.engine.step([made.engine.begin(wanted, index, NO_INPUTS) for index in range(3)])
     (step,) = [m for m in made.told if isinstance(m, StepTaken)]

@@ -30,11 +30,11 @@ class LedgerAgainstAModel(RuleBasedStateMachine):
         self.evicted: list[tuple[str, str]] = []
 
     @rule(tier=TIERS, key=KEYS, cost=st.integers(0, 12))
-    def admit(self, tier: str, key: str, cost: int) -> None:
+    def hold(self, tier: str, key: str, cost: int) -> None:
         before = list(self.entries[tier])
         self.evicted.clear()
         try:
-            victims = self.ledger.admit(tier, key, cost, lambda: self.evicted.append((tier, key)))
+            victims = self.ledger.hold(tier, key, cost, lambda: self.evicted.append((tier, key)))
         except DoesNotFit:
             budget, pinned = BUDGETS[tier], sum(c for k, c in before if k in self.pins)
             assert budget is not None
@@ -92,9 +92,9 @@ TestLedger.settings = settings(max_examples=150, stateful_step_count=40, deadlin
 
 def test_the_owner_of_an_evicted_entry_is_told() -> None:
     ledger, gone = Ledger({VRAM: 10}), []
-    ledger.admit(VRAM, "old", 6, lambda: gone.append("old"))
-    ledger.admit(VRAM, "new", 4, lambda: gone.append("new"))
-    assert ledger.admit(VRAM, "newest", 5) == ("old",)
+    ledger.hold(VRAM, "old", 6, lambda: gone.append("old"))
+    ledger.hold(VRAM, "new", 4, lambda: gone.append("new"))
+    assert ledger.hold(VRAM, "newest", 5) == ("old",)
     assert gone == ["old"]
     ledger.drop(VRAM, "new")
     assert gone == ["old"], "who gives an entry up knows it already"
@@ -102,11 +102,11 @@ def test_the_owner_of_an_evicted_entry_is_told() -> None:
 
 def test_what_cannot_fit_changes_nothing() -> None:
     ledger = Ledger({VRAM: 10})
-    ledger.admit(VRAM, "a", 4)
-    ledger.admit(VRAM, "pinned", 4)
+    ledger.hold(VRAM, "a", 4)
+    ledger.hold(VRAM, "pinned", 4)
     ledger.pin("pinned")
     with pytest.raises(DoesNotFit):
-        ledger.admit(VRAM, "b", 7)
+        ledger.hold(VRAM, "b", 7)
     assert ledger.keys(VRAM) == ("a", "pinned")
     assert ledger.bytes_by_tier() == {VRAM: 8}
     assert ledger.could_ever_fit(VRAM, 10)
@@ -115,7 +115,7 @@ def test_what_cannot_fit_changes_nothing() -> None:
 
 def test_a_negative_cost_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="negative"):
-        Ledger({VRAM: 1}).admit(VRAM, "a", -1)
+        Ledger({VRAM: 1}).hold(VRAM, "a", -1)
 
 
 def test_available_ram_is_read_from_meminfo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from sdxl_gateway.engine.compile import CompiledCode
 from sdxl_gateway.engine.models.upcast import upcast
 from tests.engine.adapters import admitted, blend, write_lora
 from tests.engine.kit import Studio, contrast, difference, recipe, studio
@@ -49,3 +52,35 @@ def test_a_checkpoint_kept_in_half_precision_paints_nearly_the_same(tmp_path: Pa
         assert difference(ours, theirs) < contrast(theirs) / 3
     assert half.paint(recipe()) == half.paint(recipe())
     half.engine.close()
+
+
+class Scaled(nn.Module):
+    """A UNet as far as the calls go, with a layer kept in half precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 8).half().requires_grad_(False)
+
+    def forward(self, latents: torch.Tensor, timesteps: torch.Tensor) -> Any:
+        return self.layer(latents) * timesteps
+
+
+def test_code_compiled_for_one_module_fits_another() -> None:
+    calls: list[int] = []
+
+    def backend(module: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
+        def run(*values: torch.Tensor) -> Any:
+            calls.append(1)
+            return module.forward(*values)
+
+        return run
+
+    code = CompiledCode(max_graphs=1, backend=backend)
+    modules, inputs = [Scaled(), Scaled()], (torch.randn(1, 8), torch.ones(1))
+    for module in modules:
+        upcast(module, torch.float32)
+    with code.learning():
+        code(modules[0], *inputs)
+    for module in modules:
+        assert torch.equal(code(module, *inputs), module(*inputs))
+    assert len(calls) == 3

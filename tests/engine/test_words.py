@@ -103,7 +103,7 @@ def test_the_pooled_state_is_that_of_diffusers(tmp_path: Path, demo: Studio, lor
     for word, by in lora.words.items():
         _load_word(reference.base, word, by)
     words = {word: {ENCODERS[name]: t for name, t in by.items()} for word, by in lora.words.items()}
-    checkpoint = made.engine._pool.load("demo").checkpoint
+    checkpoint = made.loaded().checkpoint
     with torch.inference_mode():
         for prompt in PROMPTS:
             ours = encode_text(checkpoint, prompt, words)
@@ -148,7 +148,7 @@ def test_remembered_texts_are_those_of_their_blend(demo: Studio, lora: Bundle) -
 
 
 def test_tokenizers_and_tables_stay_as_they_were(demo: Studio, lora: Bundle) -> None:
-    checkpoint = demo.engine._pool.load("demo").checkpoint
+    checkpoint = demo.loaded().checkpoint
     before = [len(tokenizer) for tokenizer in checkpoint.tokenizers]
     tables = [encoder.get_input_embeddings() for encoder in checkpoint.text_encoders]
     bits = [table.weight.clone() for table in tables]
@@ -190,12 +190,12 @@ def test_two_meanings_of_a_word_are_refused(demo: Studio, lora: Bundle, tmp_path
 )
 def test_where_a_word_is_found(demo: Studio, text: str, count: int) -> None:
     words = {"<cat>": {"text_encoder": torch.zeros(3, 64)}, "sks": {"text_encoder": torch.zeros(1, 64)}}
-    first, second = tokenizers_of(demo.engine._pool.load("demo").checkpoint, words)
+    first, second = tokenizers_of(demo.loaded().checkpoint, words)
     assert sum(i >= VOCABULARY for i in first.ids(text)) == count
     assert not any(i >= VOCABULARY for i in second.ids(text))
 
 
 def test_the_longest_word_wins(demo: Studio) -> None:
     words = {"a cat": {"text_encoder": torch.zeros(1, 64)}, "a cat b": {"text_encoder": torch.zeros(2, 64)}}
-    first, _ = tokenizers_of(demo.engine._pool.load("demo").checkpoint, words)
+    first, _ = tokenizers_of(demo.loaded().checkpoint, words)
     assert first.ids("a cat b") == [VOCABULARY + 1, VOCABULARY + 2]

@@ -83,7 +83,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def headers(folder: Path) -> Iterator[Header]:
-    """The headers of one component's weight files. Raises CheckpointProblem for none, and for a broken one."""
+    """The headers of one component's weight files. Raises CheckpointProblem for broken ones, or when there are none."""
     files = weight_files(folder)
     if not files:
         raise CheckpointProblem(f"No .safetensors weights in '{folder.name}/'.")

@@ -46,10 +46,10 @@ class Engine(Protocol[CanvasT]):
     """Paints; every method but `prefetch`'s future runs on the one thread that owns the device."""
 
     def prefetch(self, recipe: Recipe) -> Future[None]:
-        """Bring the recipe's adapters near, off the step loop; the future raises AdapterRefused for a bad file."""
+        """Bring the recipe's models and adapters near, off the step loop; the future raises what is wrong with them."""
 
     def release(self, recipe: Recipe) -> None:
-        """The job of an earlier `prefetch` ended: its adapters may be evicted again."""
+        """The job of an earlier `prefetch` ended: its models and adapters may be evicted again."""
 
     def begin(self, recipe: Recipe, index: int, inputs: Inputs) -> CanvasT:
         """Encode and prepare image `index`; the canvas is ready for its first step."""

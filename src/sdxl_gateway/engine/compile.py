@@ -1,4 +1,4 @@
-"""Takes a checkpoint and sizes to paint at, gives the checkpoint with a UNet that is compiled for those sizes.
+"""Takes a checkpoint and sizes to paint at, gives code compiled for those sizes, for all checkpoints of its make.
 
 Blends are written into the weights in place, which compiled code reads like any other input, so no switch compiles
 anything. Nothing is compiled while requests are served: whatever was not foreseen takes the UNet as it is.
@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -36,10 +37,13 @@ GRAPHS_PER_SIZE = 2
 
 
 @dataclass(slots=True)
-class CompiledUNet:
-    """Called like the UNet it stands for."""
+class CompiledCode:
+    """A UNet's forward pass, compiled; called with the UNet and what the UNet is called with.
 
-    unet: Any
+    The weights are inputs, so one code serves every UNet of the same architecture, whichever it was compiled with: a
+    checkpoint that leaves and returns as other objects, and others of its make. torch's guards tell them apart.
+    """
+
     max_graphs: int
     backend: Backend = "inductor"
     _fast: Callable[..., Any] = field(init=False)
@@ -48,7 +52,7 @@ class CompiledUNet:
     def __post_init__(self) -> None:
         # torch's own stubs leave the last two out.
         self._fast = torch.compile(  # type: ignore[call-overload]
-            self.unet,
+            _forward,
             fullgraph=True,
             dynamic=False,
             backend=self.backend,
@@ -65,14 +69,22 @@ class CompiledUNet:
         finally:
             self._learning = False
 
-    def __call__(self, latents: Tensor, timesteps: Tensor, **others: Any) -> Any:
+    def __call__(self, unet: Any, latents: Tensor, timesteps: Tensor, **others: Any) -> Any:
         # A view of one row as two would have strides of its own, and other strides are other code.
         latents = latents.contiguous()
         if self._learning:
             _let_rows_vary([latents, timesteps, *_tensors(others)])
-            return self._fast(latents, timesteps, **others)
+            return self._fast(unet, latents, timesteps, **others)
         with torch.compiler.set_stance("eager_on_recompile"):
-            return self._fast(latents, timesteps, **others)
+            return self._fast(unet, latents, timesteps, **others)
+
+    def under(self, checkpoint: Checkpoint) -> Checkpoint:
+        """The checkpoint, its steps taken by this code where it fits."""
+        return replace(checkpoint, denoiser=partial(self, checkpoint.unet))
+
+
+def _forward(unet: Any, *inputs: Any, **others: Any) -> Any:
+    return unet(*inputs, **others)
 
 
 def _tensors(values: dict[str, Any]) -> Iterator[Tensor]:
@@ -97,31 +109,35 @@ def keep_compiled_code(data_directory: Path) -> None:
 
 def compiled_for(
     checkpoint: Checkpoint, parts: Sequence[PartFactory], sizes: Sequence[str], backend: Backend = "inductor"
-) -> Checkpoint:
-    """`sizes` are painted ones, as "1024x1024"; without any the checkpoint stays as it is. `parts` join its calls.
+) -> Callable[[Checkpoint], Checkpoint]:
+    """Compiles with this checkpoint; what it gives puts the code under this or any other checkpoint.
 
-    Raises CheckpointProblem when there is no compiler.
+    `sizes` are painted ones, as "1024x1024"; without any, checkpoints stay as they are. `parts` join its calls. Raises
+    CheckpointProblem when there is no compiler.
     """
     if not sizes:
-        return checkpoint
-    unet = CompiledUNet(checkpoint.unet, GRAPHS_PER_SIZE * len(sizes), backend)
-    found = replace(checkpoint, denoiser=unet)
+        return _as_it_is
+    code = CompiledCode(GRAPHS_PER_SIZE * len(sizes), backend)
     for size in sizes:
-        canvas, start = _trial(found, parts, *map(int, size.split("x"))), perf_counter()
+        canvas, start = _trial(code.under(checkpoint), parts, *map(int, size.split("x"))), perf_counter()
         try:
-            _learn(unet, canvas)
+            _learn(code, canvas)
         except Exception as error:
             raise CheckpointProblem(
                 f"engine.compiled_sizes: the UNet could not be compiled for {size}, for which torch needs a C++"
                 " compiler, or Triton on a GPU. Without compiled_sizes it is not compiled."
             ) from error
         log.info("compiled %s for %s in %.0f s", checkpoint.name, size, perf_counter() - start)
-    return found
+    return code.under
+
+
+def _as_it_is(checkpoint: Checkpoint) -> Checkpoint:
+    return checkpoint
 
 
 @torch.inference_mode()
-def _learn(unet: CompiledUNet, canvas: Canvas) -> None:
-    with unet.learning():
+def _learn(code: CompiledCode, canvas: Canvas) -> None:
+    with code.learning():
         denoise.predict([canvas])
         denoise.predict([canvas, canvas])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -71,6 +73,25 @@ def open_device(wanted: str, threads: int) -> torch.device:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     return device
+
+
+@contextmanager
+def side_stream(device: torch.device) -> Iterator[None]:
+    """On CUDA, what is copied in this context runs beside the step loop's own stream, and is done when it ends."""
+    if device.type != "cuda":
+        yield
+        return
+    # torch leaves its constructor untyped.
+    stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    with torch.cuda.stream(stream):
+        yield
+    stream.synchronize()
+
+
+def finish_steps(device: torch.device) -> None:
+    """On CUDA, wait until what was issued so far has run: memory it reads may be given away after that."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def used_bytes(device: torch.device) -> int:

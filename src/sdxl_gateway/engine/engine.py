@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from time import perf_counter
 
-from sdxl_gateway.core.errors import EngineFault, GatewayError
+from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.core.events import MemoryHeld, StageTimed, StepTaken
 from sdxl_gateway.core.picture import Inputs, Picture
 from sdxl_gateway.core.ports import Measure
@@ -15,6 +15,7 @@ from sdxl_gateway.core.recipe import Phase, Recipe
 from sdxl_gateway.engine.canvas import Canvas
 from sdxl_gateway.engine.device import used_bytes
 from sdxl_gateway.engine.errors import guarded
+from sdxl_gateway.engine.models.loaders import CHECKPOINT
 from sdxl_gateway.engine.models.pool import ModelPool
 from sdxl_gateway.engine.stages.stage import Stage, having
 from sdxl_gateway.engine.throttle import throttle_of
@@ -49,16 +50,11 @@ class DiffusionEngine:
     @property
     def checkpoints(self) -> tuple[str, ...]:
         """The names recipes may ask for."""
-        return self._pool.names
+        return self._pool.names(CHECKPOINT)
 
     def prefetch(self, recipe: Recipe) -> Future[None]:
-        """Bring the adapters near and keep them, and the checkpoint, until `release`."""
-        try:
-            return self._pool.pin(recipe)
-        except GatewayError as error:
-            refused: Future[None] = Future()
-            refused.set_exception(error)
-            return refused
+        """Bring models and adapters near and keep them until `release`; the future raises what went wrong."""
+        return self._pool.pin(recipe)
 
     def release(self, recipe: Recipe) -> None:
         """The job of an earlier `prefetch` ended."""
@@ -85,7 +81,7 @@ class DiffusionEngine:
         self._pool.close()
 
     def _begin(self, recipe: Recipe, index: int, inputs: Inputs) -> Canvas:
-        canvas = Canvas(recipe, index, inputs, self._pool.load(recipe.checkpoint).checkpoint)
+        canvas = Canvas(recipe, index, inputs, self._pool.checkpoint(recipe.checkpoint).checkpoint)
         for stage in self._beginning:
             with self._timed(stage):
                 stage.begin(canvas)
@@ -105,10 +101,10 @@ class DiffusionEngine:
     def _enter_phase(self, canvas: Canvas) -> None:
         """Where another model takes over. Names may share a digest, and so a step, and yet have VAEs of their own."""
         if canvas.checkpoint.name != canvas.phase.checkpoint:
-            canvas.checkpoint = self._pool.load(canvas.phase.checkpoint).checkpoint
+            canvas.checkpoint = self._pool.checkpoint(canvas.phase.checkpoint).checkpoint
 
     def _put_on(self, phase: Phase) -> None:
-        self._pool.load(phase.checkpoint).switcher.put_on_unet(phase.blend)
+        self._pool.checkpoint(phase.checkpoint).switcher.put_on_unet(phase.blend)
         if phase.blend.unet_key != self._blend:
             self._blend = phase.blend.unet_key
             self._tell_memory()

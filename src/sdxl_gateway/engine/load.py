@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Mapping
 
 import diffusers
+import torch
 import transformers
 
 from sdxl_gateway.catalog.model_files import resolve_folder
@@ -15,8 +16,11 @@ from sdxl_gateway.engine.canvas import PartFactory
 from sdxl_gateway.engine.compile import compiled_for, keep_compiled_code
 from sdxl_gateway.engine.device import choose_dtype, open_device
 from sdxl_gateway.engine.engine import DiffusionEngine
-from sdxl_gateway.engine.memory.ledger import available_ram_bytes
-from sdxl_gateway.engine.models.checkpoint import Source
+from sdxl_gateway.engine.memory.budgets import ledger_budgets, with_room_for
+from sdxl_gateway.engine.memory.ledger import Ledger, available_ram_bytes
+from sdxl_gateway.engine.models.adapters import AdapterCaches
+from sdxl_gateway.engine.models.checkpoint import Source, load_checkpoint
+from sdxl_gateway.engine.models.loaders import CHECKPOINT, CheckpointLoader
 from sdxl_gateway.engine.models.pool import ModelPool
 from sdxl_gateway.engine.parts.guidance import Guidance
 from sdxl_gateway.engine.parts.inpainting_channels import InpaintingChannels
@@ -41,15 +45,32 @@ def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
     _quiet_libraries()
     device = open_device(config.engine.device, config.engine.threads)
     keep_compiled_code(config.data_directory)
+    pool = open_pool(config, device, measure)
+    return DiffusionEngine(pool, stages_of(pool), measure)
+
+
+def open_pool(config: EngineProcess, device: torch.device, measure: Measure) -> ModelPool:
+    """The pool with a loader for each kind of model, the first checkpoint in it; errors as `open_engine`."""
     sources = {name: _source(name, section) for name, section in config.checkpoints.items()}
     if not sources:
         raise CheckpointProblem("No checkpoint is configured.")
+    dtype = _dtype(config, sources, device)
+    first = load_checkpoint(next(iter(sources.values())), device, dtype)
+    compiled = compiled_for(first, PARTS, sizes=config.engine.compiled_sizes)
+    ledger = Ledger(with_room_for(first.size_bytes(), ledger_budgets(config.memory, device)))
+    adapters = AdapterCaches(sources, config, ledger, device, measure)
+    checkpoints = CheckpointLoader(
+        sources, device, dtype, adapters, ledger, measure, pristine=config.memory.pristine, compiled=compiled
+    )
+    pool = ModelPool({CHECKPOINT: checkpoints}, adapters, ledger, device, dtype)
+    pool.keep(CHECKPOINT, first.name, checkpoints.blendable(first), first.size_bytes())
+    return pool
+
+
+def _dtype(config: EngineProcess, sources: Mapping[str, Source], device: torch.device) -> torch.dtype:
     largest = max(source.parameters() for source in sources.values())
     free_bytes = available_ram_bytes()
-    dtype = choose_dtype(config.engine.dtype, device.type, parameters=largest, free_host_bytes=free_bytes)
-    compiled = partial(compiled_for, parts=PARTS, sizes=config.engine.compiled_sizes)
-    pool = ModelPool(config, sources, device, dtype, measure, compiled)
-    return DiffusionEngine(pool, stages_of(pool), measure)
+    return choose_dtype(config.engine.dtype, device.type, parameters=largest, free_host_bytes=free_bytes)
 
 
 def _source(name: str, section: Checkpoint) -> Source:

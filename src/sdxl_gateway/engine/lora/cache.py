@@ -17,6 +17,7 @@ from torch import Tensor
 from sdxl_gateway.core.errors import AdapterRefused, DoesNotFit
 from sdxl_gateway.core.events import AdapterEvicted, AdapterLoaded
 from sdxl_gateway.core.ports import Measure
+from sdxl_gateway.engine.device import side_stream
 from sdxl_gateway.engine.lora.formats import Adapter, AdapterFile, Layout, lay_out, read_adapter
 from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
 
@@ -103,7 +104,7 @@ class AdapterCache:
         free_bytes = self._ledger.free_bytes(VRAM)
         if free_bytes is None or size_bytes <= free_bytes:
             self._dense[entry] = tensor
-            self._admit_dense(entry, size_bytes)
+            self._hold_dense(entry, size_bytes)
         return tensor
 
     def warm(self) -> dict[str, tuple[str, ...]]:
@@ -121,9 +122,9 @@ class AdapterCache:
             self._ledger.drop(VRAM, entry)
         self._dense.clear()
 
-    def _admit_dense(self, entry: Hashable, size_bytes: int) -> None:
+    def _hold_dense(self, entry: Hashable, size_bytes: int) -> None:
         try:
-            self._ledger.admit(VRAM, entry, size_bytes, lambda: self._forget_dense(entry))
+            self._ledger.hold(VRAM, entry, size_bytes, lambda: self._forget_dense(entry))
         except DoesNotFit:
             del self._dense[entry]
 
@@ -208,15 +209,8 @@ class AdapterCache:
         return near
 
     def _copied(self, adapter: Adapter) -> Adapter:
-        """On CUDA the copy runs beside the step loop's own stream, and is done when this returns."""
-        if self._device.type != "cuda":
+        with side_stream(self._device):
             return adapter.to(self._device)
-        # torch leaves its constructor untyped.
-        stream: torch.cuda.Stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        with torch.cuda.stream(stream):
-            near = adapter.to(self._device)
-        stream.synchronize()
-        return near
 
     def _hold(self, tier: str, adapter: Adapter) -> None:
         if self._make_room(tier, adapter):
@@ -225,7 +219,7 @@ class AdapterCache:
     def _make_room(self, tier: str, adapter: Adapter) -> bool:
         digest, size_bytes = adapter.digest, self._cost_bytes(tier, adapter)
         try:
-            self._ledger.admit(tier, self._key(digest), size_bytes, lambda: self._evicted(tier, digest, size_bytes))
+            self._ledger.hold(tier, self._key(digest), size_bytes, lambda: self._evicted(tier, digest, size_bytes))
         except DoesNotFit:
             return False
         return True

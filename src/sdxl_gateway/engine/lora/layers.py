@@ -104,13 +104,13 @@ class PristineStore:
         self._ledger.pin(key)
         if self._home != "host":
             try:
-                self._ledger.admit(VRAM, key, size_bytes)
+                self._ledger.hold(VRAM, key, size_bytes)
                 return _on_device
             except DoesNotFit:
                 if self._home == "device":
                     self._ledger.unpin(key)
                     raise
-        self._ledger.admit(PRISTINE_HOST, key, size_bytes)
+        self._ledger.hold(PRISTINE_HOST, key, size_bytes)
         return _in_host
 
     def _key(self, layer: Layer) -> tuple[str, str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from sdxl_gateway.config import Memory
@@ -15,13 +17,19 @@ PRISTINE_HOST = "pristine_host"
 
 
 def ledger_budgets(memory: Memory, device: torch.device) -> dict[str, int | None]:
-    """Bytes by tier for what joins the checkpoint; ask once the checkpoint is on the device."""
+    """Bytes by tier for what joins the first checkpoint; ask once that is on the device: "auto" is by what is left."""
     vram, host = memory.vram_budget_bytes, memory.host_budget_bytes
     return {
         VRAM: _free_device_bytes(device) if vram == "auto" else vram,
         HOST: int(available_ram_bytes() * FREE_RAM_SHARE) if host == "auto" else host,
         PRISTINE_HOST: None,
     }
+
+
+def with_room_for(size_bytes: int, budgets: Mapping[str, int | None]) -> dict[str, int | None]:
+    """The budgets, the device's raised by `size_bytes`: for what is there whatever `[memory]` says."""
+    beside = budgets[VRAM]
+    return {**budgets, VRAM: None if beside is None else beside + size_bytes}
 
 
 def _free_device_bytes(device: torch.device) -> int:

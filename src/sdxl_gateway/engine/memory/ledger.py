@@ -45,7 +45,7 @@ class Ledger:
         self._pins: Counter[Hashable] = Counter()
         self._lock = RLock()
 
-    def admit(self, tier: str, key: Hashable, cost_bytes: int, on_evict: OnEvict | None = None) -> tuple[Hashable, ...]:
+    def hold(self, tier: str, key: Hashable, cost_bytes: int, on_evict: OnEvict | None = None) -> tuple[Hashable, ...]:
         """Hold `key` in `tier`, most recently used; gives the keys evicted for it.
 
         Raises DoesNotFit, with nothing changed, when evicting every unpinned entry would not make room. A key already
@@ -91,10 +91,12 @@ class Ledger:
                 self._pins[key] -= 1
 
     def pinned(self, key: Hashable) -> bool:
+        """Somebody wants `key` kept, whether it is held or not."""
         with self._lock:
             return key in self._pins
 
     def holds(self, tier: str, key: Hashable) -> bool:
+        """`key` is among what `tier` holds."""
         with self._lock:
             return key in self._entries[tier]
 
@@ -104,10 +106,12 @@ class Ledger:
             return tuple(self._entries[tier])
 
     def held_bytes(self, tier: str) -> int:
+        """The sum of what `tier` holds."""
         with self._lock:
             return self._held[tier]
 
     def budget_bytes(self, tier: str) -> int | None:
+        """The most `tier` may hold; None when it has no limit."""
         return self._budgets[tier]
 
     def free_bytes(self, tier: str) -> int | None:
@@ -117,6 +121,7 @@ class Ledger:
             return None if budget is None else budget - self._held[tier]
 
     def bytes_by_tier(self) -> dict[str, int]:
+        """The sum of what each tier holds."""
         with self._lock:
             return dict(self._held)
 

@@ -14,12 +14,14 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from sdxl_gateway.catalog.model_files import COMPONENTS, headers, weight_files
+from sdxl_gateway.catalog.model_files import COMPONENTS, headers
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.engine.device import bfloat16_works, choose_compute_dtype, choose_vae_dtype
+from sdxl_gateway.engine.models.pretrained import load_pretrained
 from sdxl_gateway.engine.models.samplers import SamplerFactory
 from sdxl_gateway.engine.models.upcast import upcast
 
+VAE = "vae"
 PLAIN_CHANNELS = 4
 INPAINT_CHANNELS = 9
 """Latents, the mask, and the latents of what is to be kept."""
@@ -34,15 +36,13 @@ class Source:
     vae: Path | None = None
 
     def component(self, name: str) -> Path:
-        return self.vae if name == "vae" and self.vae is not None else self.folder / name
+        """The folder of one of COMPONENTS, or of the VAE."""
+        return self.vae if name == VAE and self.vae is not None else self.folder / name
 
     def parameters(self) -> int:
-        """How many numbers all components hold, from the files' headers alone."""
-        return sum(_parameters(self.component(name)) for name in (*COMPONENTS, "vae"))
-
-
-def _parameters(folder: Path) -> int:
-    return sum(prod(tensor.shape) for header in headers(folder) for tensor in header.tensors.values())
+        """How many numbers all components hold, from the files' headers alone. Raises CheckpointProblem."""
+        found = (header for name in (*COMPONENTS, VAE) for header in headers(self.component(name)))
+        return sum(prod(tensor.shape) for header in found for tensor in header.tensors.values())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,10 +88,11 @@ class Checkpoint:
         return self.unet.config.time_cond_proj_dim is not None
 
     def blendable(self) -> dict[str, nn.Module]:
-        """The components a LoRA may change."""
-        return {"unet": self.unet, "text_encoder": self.text_encoders[0], "text_encoder_2": self.text_encoders[1]}
+        """The components a LoRA may change, by their names in COMPONENTS."""
+        return dict(zip(COMPONENTS, (self.unet, *self.text_encoders), strict=True))
 
     def size_bytes(self) -> int:
+        """What all weights take up on the device."""
         return sum(t.nbytes for module in (*self.blendable().values(), self.vae) for t in _tensors(module))
 
 
@@ -103,19 +104,20 @@ def _tensors(module: nn.Module) -> Iterator[torch.Tensor]:
 def load_checkpoint(source: Source, device: torch.device, dtype: torch.dtype) -> Checkpoint:
     """Weights from safetensors files only, on disk only. Raises CheckpointProblem for what cannot be painted with."""
     index = _read_json(source.folder / "model_index.json")
-    vae_config = _read_json(source.component("vae") / "config.json")
+    vae_config = _read_json(source.component(VAE) / "config.json")
     force_upcast = bool(vae_config.get("force_upcast", True))
     works = bfloat16_works(device)
     vae_dtype = choose_vae_dtype(dtype, device.type, force_upcast=force_upcast, bfloat16_works=works)
     compute_dtype = choose_compute_dtype(dtype, device.type, bfloat16_works=works)
+    unet_folder, text_folder, text_2_folder = map(source.component, COMPONENTS)
     encoders = (
-        _load_model(CLIPTextModel, source.component("text_encoder"), dtype, trust_remote_code=False),
-        _load_model(CLIPTextModelWithProjection, source.component("text_encoder_2"), dtype, trust_remote_code=False),
+        load_pretrained(CLIPTextModel, text_folder, dtype, trust_remote_code=False),
+        load_pretrained(CLIPTextModelWithProjection, text_2_folder, dtype, trust_remote_code=False),
     )
-    unet = _load_model(UNet2DConditionModel, source.component("unet"), dtype)
+    unet = load_pretrained(UNet2DConditionModel, unet_folder, dtype)
     if unet.config.in_channels not in (PLAIN_CHANNELS, INPAINT_CHANNELS):
         raise CheckpointProblem(f"A UNet of {unet.config.in_channels} input channels is not one of SDXL's.")
-    vae = _load_model(AutoencoderKL, source.component("vae"), vae_dtype)
+    vae = load_pretrained(AutoencoderKL, source.component(VAE), vae_dtype)
     if compute_dtype is not dtype:
         for model in (unet, *encoders):
             upcast(model, compute_dtype)
@@ -139,32 +141,8 @@ def _ready(model: Any, device: torch.device, *, channels_last_on: Collection[str
     return model.to(memory_format=torch.channels_last) if device.type in channels_last_on else model
 
 
-def _load_model(kind: Any, folder: Path, dtype: torch.dtype, **options: Any) -> Any:
-    """Raises CheckpointProblem, also rather than paint with weights that the files do not hold."""
-    try:
-        model, found = kind.from_pretrained(
-            folder,
-            dtype=dtype,
-            variant=_variant(folder),
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-            **options,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise CheckpointProblem(f"'{folder.name}/' cannot be loaded: {error}") from error
-    if found["missing_keys"]:
-        raise CheckpointProblem(f"'{folder.name}/' has no weights for '{min(found['missing_keys'])}'.")
-    return model
-
-
 def _load_tokenizer(folder: Path) -> Any:
     return CLIPTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-
-
-def _variant(folder: Path) -> str | None:
-    """The files' infix, where a folder holds no plain ones."""
-    return "fp16" if all(".fp16." in path.name for path in weight_files(folder)) else None
 
 
 def _read_json(path: Path) -> dict[str, Any]:

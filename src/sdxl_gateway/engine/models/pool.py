@@ -1,165 +1,207 @@
-"""Takes the configured checkpoints, gives those asked for on the device: loaded when first used, kept on the ledger."""
+"""Takes recipes, keeps the models they are painted with on the device: loaded beside the step loop, as the ledger says.
+
+A model is known by its kind and its name. Models are loaded one after the other on a thread of the pool's own, and
+leave when others need their room and nobody wants them kept.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Lock
+from typing import Any
 
 import torch
 
-from sdxl_gateway.catalog.model_files import module_shapes
-from sdxl_gateway.config import EngineProcess
-from sdxl_gateway.core.errors import ModelNotFound
-from sdxl_gateway.core.ports import Measure
+from sdxl_gateway.core.errors import DoesNotFit
 from sdxl_gateway.core.recipe import Recipe
-from sdxl_gateway.engine.errors import give_memory_back
-from sdxl_gateway.engine.lora.apply import BlendSwitcher
-from sdxl_gateway.engine.lora.cache import AdapterCache
-from sdxl_gateway.engine.lora.stored import stored_adapters
-from sdxl_gateway.engine.memory.budgets import ledger_budgets
+from sdxl_gateway.engine.device import finish_steps, side_stream
+from sdxl_gateway.engine.errors import give_memory_back, guarded
 from sdxl_gateway.engine.memory.ledger import VRAM, Ledger
-from sdxl_gateway.engine.models.checkpoint import Checkpoint, Source, load_checkpoint
+from sdxl_gateway.engine.models.adapters import AdapterCaches
+from sdxl_gateway.engine.models.loaders import CHECKPOINT, LoadedCheckpoint, Loader
+
+Key = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedCheckpoint:
-    """A checkpoint on the device with what puts blends on it."""
-
-    checkpoint: Checkpoint
-    switcher: BlendSwitcher
-
-
-@dataclass(slots=True, eq=False)
 class ModelPool:
-    """The checkpoints of one device; the first of `sources` is mounted from the start.
+    """The models of one device; `loaders` has one for each kind.
 
-    `compiled` gives a checkpoint ready to be called fast. The ledger has room for that first checkpoint on top of what
-    `[memory]` sets aside. A checkpoint nobody pins may have to leave for another one.
+    Every model is an entry of the ledger under (kind, name). `pin`, `unpin` and `get` belong to the engine's thread.
+    Of each kind the model used last stays when adapters need room, though not when another model does.
     """
 
-    config: EngineProcess
-    sources: Mapping[str, Source]
-    device: torch.device
-    dtype: torch.dtype
-    measure: Measure
-    compiled: Callable[[Checkpoint], Checkpoint]
-    ledger: Ledger = field(init=False)
-    _current: str = field(init=False)
-    _loaded: dict[str, LoadedCheckpoint] = field(init=False, default_factory=dict)
-    _leaving: list[LoadedCheckpoint] = field(init=False, default_factory=list)
-    _caches: dict[str, AdapterCache] = field(init=False, default_factory=dict)
+    def __init__(
+        self,
+        loaders: dict[str, Loader[Any]],
+        adapters: AdapterCaches,
+        ledger: Ledger,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.loaders = loaders
+        self.adapters = adapters
+        self.ledger = ledger
+        self.device = device
+        self.dtype = dtype
+        self._models: dict[Key, Any] = {}
+        self._leaving: SimpleQueue[tuple[str, Any]] = SimpleQueue()
+        self._in_use: dict[str, Key] = {}
+        self._in_use_lock = Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model-loader", initializer=self._stay_modest)
 
-    def __post_init__(self) -> None:
-        name, source = next(iter(self.sources.items()))
-        checkpoint = load_checkpoint(source, self.device, self.dtype)
-        checkpoint = self.compiled(checkpoint)
-        budgets = ledger_budgets(self.config.memory, self.device)
-        beside = budgets[VRAM]
-        self.ledger = Ledger(budgets | {VRAM: None if beside is None else beside + checkpoint.size_bytes()})
-        self._admit(name, checkpoint.size_bytes())
-        self._keep(checkpoint)
-        self._current = name
-        self.ledger.pin(_key(name))
+    def names(self, kind: str) -> tuple[str, ...]:
+        """The models of a kind, loaded or not."""
+        return self.loaders[kind].names
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self.sources)
+    def keep(self, kind: str, name: str, model: Any, size_bytes: int) -> None:
+        """Take in a model that is on the device already, as the one in use."""
+        key = (kind, name)
+        self._hold(key, size_bytes)
+        self._models[key] = model
+        self._use(key)
 
-    def load(self, name: str) -> LoadedCheckpoint:
-        """Raises ModelNotFound, and DoesNotFit when what is pinned leaves no room."""
+    def get(self, kind: str, name: str) -> Any:
+        """The model, as its loader gave it; loaded now, waiting, where no `pin` has brought it near.
+
+        Raises ModelNotFound, DoesNotFit when what is pinned leaves no room, EngineFault for one that cannot be loaded.
+        """
         self._let_go()
-        if name != self._current:
-            self._make_current(name)
-        return self._loaded[name]
+        key = (kind, name)
+        if self._in_use.get(kind) != key or key not in self._models:
+            self._use(key)
+        return self._models[key]
 
-    def _make_current(self, name: str) -> None:
-        """Load it if it is not there; it cannot leave while it is the one in use."""
-        source = self._source(name)
-        self.ledger.unpin(_key(self._current))
-        try:
-            if name not in self._loaded:
-                self._load(source)
-            self.ledger.touch(VRAM, _key(name))
-            self._current = name
-        finally:
-            self.ledger.pin(_key(self._current))
-
-    def _load(self, source: Source) -> None:
-        self._admit(source.name, source.parameters() * self.dtype.itemsize)
-        try:
-            # Not compiled, even if it once was: pictures wait for it.
-            self._keep(load_checkpoint(source, self.device, self.dtype))
-        except BaseException:
-            self.ledger.drop(VRAM, _key(source.name))
-            raise
+    def checkpoint(self, name: str) -> LoadedCheckpoint:
+        """`get` of a checkpoint, with its type."""
+        found: LoadedCheckpoint = self.get(CHECKPOINT, name)
+        return found
 
     def pin(self, recipe: Recipe) -> Future[None]:
-        """Keep the recipe's checkpoint and adapters, bringing the adapters near. Raises ModelNotFound."""
-        cache = self._cache(recipe.checkpoint)
-        self.ledger.pin(_key(recipe.checkpoint))
-        if recipe.blend.digests:
-            return cache.prefetch(recipe.blend.digests)
-        done: Future[None] = Future()
-        done.set_result(None)
-        return done
+        """Keep the recipe's models and adapters until `unpin`, and bring them near.
+
+        The future is done when they are, and raises what went wrong, as `get` does. A model that finds no room beside
+        what is pinned now is left to `get`, when other recipes may have been unpinned.
+        """
+        keys = self._wanted_by(recipe)
+        for key in keys:
+            self.ledger.pin(key)
+        adapters = self.adapters.prefetch(recipe)
+        far = [key for key in keys if key not in self._models]
+        return self._thread.submit(self._prefetch, far, adapters) if far else adapters
 
     def unpin(self, recipe: Recipe) -> None:
-        cache = self._caches.get(recipe.checkpoint)
-        if cache is not None:
-            self.ledger.unpin(_key(recipe.checkpoint))
-            cache.release(recipe.blend.digests)
+        """Undoes one `pin`, whatever became of its future."""
+        for key in self._wanted_by(recipe):
+            self.ledger.unpin(key)
+        self.adapters.release(recipe)
 
     def warm(self) -> dict[str, tuple[str, ...]]:
-        """The digests of adapters warm in each tier, for any checkpoint."""
-        found: dict[str, dict[str, None]] = {}
-        for cache in self._caches.values():
-            for tier, digests in cache.warm().items():
-                found.setdefault(tier, {}).update(dict.fromkeys(digests))
-        return {tier: tuple(digests) for tier, digests in found.items()}
+        """The digests of adapters warm in each tier."""
+        return self.adapters.warm()
 
     def close(self) -> None:
-        for cache in self._caches.values():
-            cache.close()
-        for loaded in self._loaded.values():
-            loaded.switcher.close()
-        self._loaded.clear()
-
-    def _keep(self, checkpoint: Checkpoint) -> None:
-        switcher = BlendSwitcher(
-            checkpoint.blendable(),
-            self._cache(checkpoint.name),
-            self.ledger,
-            self.measure,
-            name=checkpoint.name,
-            pristine=self.config.memory.pristine,
-        )
-        self._loaded[checkpoint.name] = LoadedCheckpoint(checkpoint, switcher)
-
-    def _admit(self, name: str, size_bytes: int) -> None:
-        self.ledger.admit(VRAM, _key(name), size_bytes, lambda: self._leaving.append(self._loaded.pop(name)))
+        """Let go of everything, once a model that is being loaded is there; those that wait are not loaded."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        self.adapters.close()
+        for key in list(self._models):
+            self.ledger.drop(VRAM, key)
+            self._evicted(key)
         self._let_go()
 
-    def _let_go(self) -> None:
-        """Of checkpoints the ledger evicted, which may have happened while an adapter was read on another thread."""
-        if not self._leaving:
+    def _wanted_by(self, recipe: Recipe) -> list[Key]:
+        return [(kind, name) for kind, loader in self.loaders.items() for name in loader.wanted_by(recipe)]
+
+    def _use(self, key: Key) -> None:
+        kind, _ = key
+        self.ledger.pin(key)
+        try:
+            if key not in self._models:
+                self._thread.submit(guarded, partial(self._bring, key)).result()
+        except BaseException:
+            self.ledger.unpin(key)
+            raise
+        self.ledger.touch(VRAM, key)
+        with self._in_use_lock:
+            before, self._in_use[kind] = self._in_use.get(kind), key
+        if before is not None:
+            self.ledger.unpin(before)
+
+    # -- on the loading thread
+
+    def _stay_modest(self) -> None:
+        """Torch keeps a number of threads for each thread that calls it: on a CPU the step loop needs the others."""
+        if self.device.type == "cpu":
+            torch.set_num_threads(1)
+
+    def _prefetch(self, keys: Sequence[Key], adapters: Future[None]) -> None:
+        """The adapters first: for a file that is refused no model is loaded."""
+        adapters.result()
+        for key in keys:
+            guarded(partial(self._bring, key, wait_for_room=True))
+
+    def _bring(self, key: Key, *, wait_for_room: bool = False) -> None:
+        """Load it unless it is there, or nobody wants it any more."""
+        if key in self._models or not self.ledger.pinned(key):
             return
-        while self._leaving:
-            self._leaving.pop().switcher.close()
+        kind, name = key
+        with self._pinned(key):
+            try:
+                self._hold(key, self.loaders[kind].cost_bytes(name))
+            except DoesNotFit:
+                if wait_for_room:
+                    return
+                raise
+            self._load(key)
+
+    def _load(self, key: Key) -> None:
+        kind, name = key
+        try:
+            with side_stream(self.device):
+                model = self.loaders[kind].load(name)
+        except BaseException:
+            self.ledger.drop(VRAM, key)
+            raise
+        self._models[key] = model
+
+    # -- on any thread
+
+    def _hold(self, key: Key, cost_bytes: int) -> None:
+        with self._in_use_lock:
+            in_use = tuple(self._in_use.values())
+            for one in in_use:
+                self.ledger.unpin(one)
+            try:
+                self.ledger.hold(VRAM, key, cost_bytes, lambda: self._evicted(key))
+            finally:
+                for one in in_use:
+                    self.ledger.pin(one)
+        self._let_go()
+
+    @contextmanager
+    def _pinned(self, key: Key) -> Iterator[None]:
+        self.ledger.pin(key)
+        try:
+            yield
+        finally:
+            self.ledger.unpin(key)
+
+    def _evicted(self, key: Key) -> None:
+        kind, _ = key
+        self._leaving.put((kind, self._models.pop(key)))
+
+    def _let_go(self) -> None:
+        """Of models that were evicted, on whatever thread."""
+        if self._leaving.empty():
+            return
+        finish_steps(self.device)
+        with suppress(Empty):
+            while True:
+                self._unload(*self._leaving.get_nowait())
         give_memory_back()
 
-    def _cache(self, name: str) -> AdapterCache:
-        if name not in self._caches:
-            shapes = module_shapes(self._source(name).folder)
-            opener = stored_adapters(self.config.data_directory, shapes, self.config.loras)
-            self._caches[name] = AdapterCache(opener, self.ledger, self.device, self.measure, name=name)
-        return self._caches[name]
-
-    def _source(self, name: str) -> Source:
-        if name not in self.sources:
-            raise ModelNotFound(f"There is no checkpoint '{name[:200]}'.")
-        return self.sources[name]
-
-
-def _key(name: str) -> tuple[str, str]:
-    return ("checkpoint", name)
+    def _unload(self, kind: str, model: Any) -> None:
+        self.loaders[kind].unload(model)

@@ -7,8 +7,8 @@ costs the memory of one layer. Parameters stay the same objects, so that what wr
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from functools import cache
+from types import MethodType
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,17 @@ def upcast(module: nn.Module, dtype: torch.dtype) -> None:
     for part in module.modules():
         forward = _FORWARDS.get(type(part))
         if forward is not None:
-            # An attribute of the instance, as `forward` is what both hooks and callers go through.
-            setattr(part, "forward", partial(forward, part, dtype))  # noqa: B010
+            # An attribute of the instance, as `forward` is what both hooks and callers go through; a method of one
+            # function for all modules, so that code compiled for one of them fits the others.
+            setattr(part, "forward", MethodType(_computing_in(dtype, forward), part))  # noqa: B010
+
+
+@cache
+def _computing_in(dtype: torch.dtype, forward: Callable[..., Tensor]) -> Callable[[nn.Module, Tensor], Tensor]:
+    def forward_in_dtype(layer: nn.Module, x: Tensor) -> Tensor:
+        return forward(layer, dtype, x)
+
+    return forward_in_dtype
 
 
 def _wide(tensor: Tensor | None, dtype: torch.dtype) -> Tensor | None:
@@ -51,7 +60,7 @@ def _embedding(layer: nn.Embedding, dtype: torch.dtype, ids: Tensor) -> Tensor:
     return functional.embedding(ids, layer.weight).to(dtype)
 
 
-_FORWARDS: dict[type[nn.Module], Callable[..., Any]] = {
+_FORWARDS: dict[type[nn.Module], Callable[..., Tensor]] = {
     nn.Linear: _linear,
     nn.Conv2d: _conv,
     nn.GroupNorm: _group_norm,

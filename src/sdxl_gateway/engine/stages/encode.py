@@ -51,7 +51,7 @@ class Encode(Stage):
         checkpoint, blend = canvas.checkpoint, canvas.recipe.blend
 
         def make() -> Embedding:
-            switcher = self._pool.load(checkpoint.name).switcher
+            switcher = self._pool.checkpoint(checkpoint.name).switcher
             switcher.put_on_text(blend)
             with torch.inference_mode():
                 return encode_text(checkpoint, text, switcher.words)
