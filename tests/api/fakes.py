@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 from starlette.applications import Starlette
 
 from sdxl_gateway.accounts.static_keys import StaticKeys
-from sdxl_gateway.api.routes import http_app
+from sdxl_gateway.api.http.route import Route
+from sdxl_gateway.api.routes import http_app, table
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask
@@ -20,11 +21,14 @@ from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import BodyTooLarge, GatewayError, InvalidRequest, ModelNotFound
 from sdxl_gateway.core.events import RequestAnswered
 from sdxl_gateway.core.picture import Size
+from sdxl_gateway.delivery.receipt import Usage
+from sdxl_gateway.gateway.library import ModelCard, ModelKind
+from sdxl_gateway.gateway.lora_card import LoraProblem, Warmth
 from sdxl_gateway.gateway.paint import Accepted, Done, Item, Partial, Presented
 from sdxl_gateway.storage.images import ImageStore
 from tests.api.pictures import PNG
 
-USAGE = {
+USAGE: Usage = {
     "input_tokens": 3,
     "input_tokens_details": {"text_tokens": 3, "image_tokens": 0},
     "output_tokens": 20,
@@ -33,14 +37,9 @@ USAGE = {
 }
 
 
-@dataclass(frozen=True)
-class Card:
-    id: str
-    created: int = 1_700_000_000
-    owned_by: str = "you"
-    kind: str = "checkpoint"
-    description: str = ""
-    ready: str = "warm"
+def card(name: str, kind: ModelKind = "checkpoint", ready: Warmth = "warm") -> ModelCard:
+    """A model card of that name."""
+    return ModelCard(name, 1_700_000_000, "you", kind, "", ready)
 
 
 @dataclass
@@ -88,30 +87,30 @@ class FakeGateway:
     def library(self) -> FakeGateway:
         return self
 
-    def models(self) -> list[Card]:
-        return [Card("demo"), Card("org/ink", kind="lora", ready="cold")]
+    def models(self) -> list[ModelCard]:
+        return [card("demo"), card("org/ink", "lora", "cold")]
 
-    def model(self, name: str) -> Card:
-        for card in self.models():
-            if card.id == name:
-                return card
+    def model(self, name: str) -> ModelCard:
+        for one in self.models():
+            if one.id == name:
+                return one
         raise ModelNotFound(f"The model '{name}' does not exist.")
 
     def readiness(self) -> dict[str, Any]:
         return {"engines": 1}
 
-    def loras(self) -> list[dict[str, Any]]:
+    def loras(self) -> list[Any]:
         return [{"name": name, "bytes": len(data)} for name, data in self.files.items()]
 
-    def lora_problems(self) -> list[dict[str, str]]:
+    def lora_problems(self) -> list[LoraProblem]:
         return [{"file": "cut.safetensors", "code": "invalid_lora", "message": "The file is cut short."}]
 
-    async def lora(self, name: str) -> dict[str, Any]:
+    async def lora(self, name: str) -> Any:
         if name not in self.files:
             raise ModelNotFound(f"The LoRA '{name}' does not exist.", param="name")
         return {"name": name, "bytes": len(self.files[name])}
 
-    async def add_lora(self, name: str, data: AsyncIterator[bytes], replace: bool) -> dict[str, Any]:
+    async def add_lora(self, name: str, data: AsyncIterator[bytes], replace: bool) -> Any:
         if name in self.files and not replace:
             raise InvalidRequest("A LoRA of that name is there already.", param="name")
         self.files[name] = await self._whole(data)
@@ -137,19 +136,28 @@ class House:
     gateway: FakeGateway
     images: ImageStore
     app: Starlette
+    rows: tuple[Route, ...]
     seen: list[RequestAnswered]
 
 
 def house(
-    gateway: FakeGateway | None = None, *, directory: Path | None = None, ping_seconds: float = 10.0, **sections: Any
+    gateway: FakeGateway | None = None,
+    *,
+    directory: Path | None = None,
+    ping_seconds: float = 10.0,
+    more: Sequence[Route] = (),
+    **sections: Any,
 ) -> House:
-    """The real application around a fake gateway; `sections` are settings, such as `server={"strict": True}`."""
+    """The real application around a fake gateway; `sections` are settings, such as `server={"strict": True}`.
+
+    `more` are routes beside the table's.
+    """
     painter = gateway or FakeGateway()
     settings = Settings.model_validate(sections)
     painter.max_file_bytes = settings.loras.max_file_bytes
     images = ImageStore(directory or Path(tempfile.mkdtemp()), keep_seconds=3600)
     seen: list[RequestAnswered] = []
-    world = Services(
+    services = Services(
         authenticator=StaticKeys(settings.auth),
         gateway=painter,
         images=images,
@@ -159,7 +167,8 @@ def house(
         on_request=seen.append,
         ping_seconds=ping_seconds,
     )
-    return House(painter, images, http_app(world), seen)
+    rows = (*table(services), *more)
+    return House(painter, images, http_app(services, rows=rows), rows, seen)
 
 
 def failing(error: GatewayError, *, late: bool = False) -> FakeGateway:

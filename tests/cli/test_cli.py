@@ -29,6 +29,7 @@ from sdxl_gateway.core.picture import Size
 from sdxl_gateway.gateway.paint import Accepted, Done, Item, Presented, Stepped
 from tests.admission.kit import lora_file
 from tests.catalog.files import write
+from tests.api.fakes import USAGE
 
 MANUAL = Path(__file__).parents[2] / "config.toml"
 HEAVY = ("torch", "diffusers", "transformers", "peft", "starlette", "uvicorn", "pydantic_settings", "huggingface_hub")
@@ -314,7 +315,7 @@ class FakeGateway:
         for step in (1, 2, 3):
             yield Stepped(0, step, 3)
         yield Presented(0, b"pixels", None, 7, {})
-        yield Done({})
+        yield Done(USAGE)
 
 
 def offer(monkeypatch: pytest.MonkeyPatch, gateway: FakeGateway) -> None:

@@ -14,10 +14,11 @@ from openapi_schema_validator import validate
 from PIL import Image, ImageChops, ImageOps
 
 from sdxl_gateway import __version__
-from sdxl_gateway.api.endpoints.models import model_object
-from sdxl_gateway.api.openapi.schemas import named_schemas
+from sdxl_gateway.api.openapi.types import schemas_of
+from sdxl_gateway.api.replies.models import Model, model_object
 from sdxl_gateway.core.ask import LoraRef, Operation
 from sdxl_gateway.core.errors import Busy, EngineFault, GatewayError, InvalidImage, ModelNotFound
+from sdxl_gateway.gateway.lora_card import Lora
 from sdxl_gateway.gateway.paint import Accepted, Done, Item, Partial, Presented, Stepped
 from tests.gateway.kit import CALLER, PAINTED, Shop, ask, decoded, noise, shop, upload
 
@@ -260,16 +261,17 @@ async def test_readiness(store: Shop) -> None:
 
 
 async def test_the_shelf_is_as_the_openapi_document_says(store: Shop) -> None:
-    schemas, library = named_schemas(), store.gateway.library
+    (refs, schemas), library = schemas_of([Lora, Model]), store.gateway.library
+    named = {"components": {"schemas": schemas}}
     for lora in [*library.loras(), await library.lora("sunset")]:
-        validate(lora, schemas["Lora"])
+        validate(lora, refs[Lora] | named)
         assert lora.keys() <= schemas["Lora"]["properties"].keys()
     for card in [*library.models(), library.model("demo+sunset:0.8")]:
-        validate(model_object(card), schemas["Model"])
+        validate(model_object(card), refs[Model] | named)
 
 
 async def test_a_lora_painted_with_is_remembered(store: Shop) -> None:
     await store.paint(model="demo+sunset:0.8")
     sunset = next(lora for lora in store.gateway.library.loras() if lora["id"] == "sunset")
-    assert sunset["last_used"] > 0
-    assert re.fullmatch("[0-9a-f]{64}", sunset["digest"])
+    assert (sunset["last_used"] or 0) > 0
+    assert re.fullmatch("[0-9a-f]{64}", sunset["digest"] or "")

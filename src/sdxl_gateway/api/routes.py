@@ -1,122 +1,220 @@
-"""Takes the World, gives the HTTP application: its routes, what wraps them, and how errors are answered."""
+"""THE TABLE of all routes, and the HTTP application made of it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan
 
-from sdxl_gateway.api.endpoints import files, health, loras, metrics, models
-from sdxl_gateway.api.endpoints.images import Endpoint, paint_endpoint
-from sdxl_gateway.api.endpoints.openapi import document_endpoint
-from sdxl_gateway.api.http.authenticate import AuthenticateMiddleware
-from sdxl_gateway.api.http.body_limit import BodyLimitMiddleware
-from sdxl_gateway.api.http.errors import on_gateway_error, on_http_exception
-from sdxl_gateway.api.http.request_log import RequestLogMiddleware
+from sdxl_gateway.api.endpoints import files, health, images, loras, metrics, models, openapi
+from sdxl_gateway.api.http import router
+from sdxl_gateway.api.http.errors import RETRY_HEADERS, on_gateway_error
+from sdxl_gateway.api.http.request_log import ID_HEADERS, RequestLogMiddleware
+from sdxl_gateway.api.http.route import Access, BodyLimit, Route
+from sdxl_gateway.api.openapi.document import openapi_document
+from sdxl_gateway.api.replies.images import REPLY_HEADERS
 from sdxl_gateway.api.services import Services
-from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import GatewayError
 
-PREFIXES = ("/v1", "")
-EXPOSED_HEADERS = (
-    "x-request-id",
-    "openai-processing-ms",
-    "retry-after",
-    "retry-after-ms",
-    "x-should-retry",
-    "x-sdxl-gateway-ignored",
-    "x-sdxl-gateway-warning",
-)
+OPENAI_PREFIXES = ("/v1", "")
+AZURE_PREFIX = "/openai/deployments/{deployment:path}"
 
 
-def http_app(services: Services, lifespan: Lifespan[Starlette] | None = None) -> Starlette:
-    """The whole application."""
+def table(services: Services) -> tuple[Route, ...]:
+    """One row a route."""
+    return (*_image_rows(services), *_model_rows(services), *_lora_rows(services), *_own_rows(services))
+
+
+def _image_rows(services: Services) -> tuple[Route, ...]:
+    limits = services.settings.limits
+    return (
+        Route(
+            "POST",
+            (*_openai("/images/generations"), AZURE_PREFIX + "/images/generations"),
+            images.paint_endpoint(services, Operation.GENERATE),
+            label="images.generations",
+            summary="Paint pictures from a prompt.",
+            description=images.description(limits, Operation.GENERATE),
+            paints=True,
+            headers=REPLY_HEADERS,
+        ),
+        Route(
+            "POST",
+            (*_openai("/images/edits"), AZURE_PREFIX + "/images/edits"),
+            images.paint_endpoint(services, Operation.EDIT),
+            label="images.edits",
+            summary="Paint pictures from a picture and a prompt.",
+            description=images.description(limits, Operation.EDIT),
+            paints=True,
+            headers=REPLY_HEADERS,
+        ),
+        Route(
+            "POST",
+            _openai("/images/variations"),
+            images.paint_endpoint(services, Operation.VARY),
+            label="images.variations",
+            summary="Paint variations of a picture.",
+            description=images.description(limits, Operation.VARY),
+            paints=True,
+            headers=REPLY_HEADERS,
+        ),
+    )
+
+
+def _model_rows(services: Services) -> tuple[Route, ...]:
+    return (
+        Route(
+            "GET",
+            _openai("/models"),
+            models.list_endpoint(services),
+            label="models",
+            summary="Checkpoints, aliases, styles and LoRAs.",
+            description=models.LIST_MODELS,
+        ),
+        Route(
+            "GET",
+            _openai("/models/{model:path}"),
+            models.one_endpoint(services),
+            label="models",
+            summary="One model.",
+            description=models.RETRIEVE_MODEL,
+        ),
+    )
+
+
+def _lora_rows(services: Services) -> tuple[Route, ...]:
+    settings = services.settings
+    return (
+        Route(
+            "GET",
+            _openai("/loras"),
+            loras.list_endpoint(services),
+            label="loras",
+            summary="The LoRAs in the LoRA folder, and the files there that cannot be used.",
+            description=loras.LIST_LORAS,
+        ),
+        Route(
+            "POST",
+            _openai("/loras"),
+            loras.add_endpoint(services),
+            label="loras",
+            summary="Add a LoRA, a safetensors file; needs an admin key. A form's fields come before its file.",
+            description=loras.CREATE_LORA,
+            access=Access.ADMIN,
+            body=BodyLimit(
+                settings.loras.max_file_bytes + loras.FORM_OVERHEAD_BYTES,
+                settings.server.receive_timeout_seconds,
+                each_piece=True,
+            ),
+        ),
+        Route(
+            "GET",
+            _openai("/loras/{name:path}"),
+            loras.one_endpoint(services),
+            label="loras",
+            summary="One LoRA with its load report.",
+            description=loras.RETRIEVE_LORA,
+        ),
+        Route(
+            "DELETE",
+            _openai("/loras/{name:path}"),
+            loras.remove_endpoint(services),
+            label="loras",
+            summary="Remove a LoRA and its file; needs an admin key.",
+            description=loras.DELETE_LORA,
+            access=Access.ADMIN,
+        ),
+    )
+
+
+def _own_rows(services: Services) -> tuple[Route, ...]:
+    return (
+        Route(
+            "GET",
+            ("/files/{name}",),
+            files.file_endpoint(services),
+            label="files",
+            summary="A finished picture, by the address a reply gave.",
+            description=files.RETRIEVE_FILE,
+            access=Access.OPEN,
+        ),
+        Route(
+            "GET",
+            ("/healthz",),
+            health.healthz,
+            label="healthz",
+            summary="Whether the process runs.",
+            description=health.HEALTHZ,
+            access=Access.OPEN,
+        ),
+        Route(
+            "GET",
+            ("/readyz",),
+            health.readyz_endpoint(services),
+            label="readyz",
+            summary="Whether the server can paint.",
+            description=health.READYZ,
+            access=Access.OPEN,
+        ),
+        Route(
+            "GET",
+            ("/metrics",),
+            metrics.metrics_endpoint(services),
+            label="metrics",
+            summary="Metrics for Prometheus.",
+            description=metrics.METRICS,
+            access=Access.KEY if services.settings.auth.protect_metrics else Access.OPEN,
+        ),
+        Route(
+            "GET",
+            ("/openapi.json",),
+            openapi.document,
+            label="openapi.json",
+            summary="This document.",
+            description=openapi.DOCUMENT,
+            access=Access.OPEN,
+        ),
+    )
+
+
+def _openai(path: str) -> tuple[str, ...]:
+    return tuple(prefix + path for prefix in OPENAI_PREFIXES)
+
+
+def http_app(
+    services: Services, lifespan: Lifespan[Starlette] | None = None, rows: Sequence[Route] | None = None
+) -> Starlette:
+    """The whole application; `rows` replace the table's."""
+    rows = table(services) if rows is None else rows
+    server = services.settings.server
+    limit = BodyLimit(server.max_body_bytes, server.receive_timeout_seconds)
     app = Starlette(
-        routes=routes(services),
-        middleware=middleware(services),
-        exception_handlers={GatewayError: on_gateway_error, HTTPException: on_http_exception},
+        routes=router.routes(rows, services.authenticator, limit),
+        middleware=[
+            Middleware(RequestLogMiddleware, on_request=services.on_request),
+            Middleware(CORSMiddleware, **_cors(rows, server.cors_origins)),
+        ],
+        exception_handlers={GatewayError: on_gateway_error},
         lifespan=lifespan,
     )
     # A redirect would be built from the Host header, and POSTs do not survive one.
     app.router.redirect_slashes = False
+    app.router.default = router.UnknownPath(rows, services.authenticator)
+    app.state.document = openapi_document(rows, services.version)
     return app
 
 
-def routes(services: Services) -> list[BaseRoute]:
-    """OpenAI's routes with and without /v1, the Azure spelling, and this server's own."""
-    found: list[BaseRoute] = []
-    for prefix in PREFIXES:
-        found += _openai_routes(services, prefix)
-    return [*found, *_azure_routes(services), *_own_routes(services)]
-
-
-def middleware(services: Services) -> list[Middleware]:
-    """Outermost first."""
-    return [
-        Middleware(RequestLogMiddleware, on_request=services.on_request),
-        Middleware(CORSMiddleware, **_cors(services.settings)),
-        Middleware(
-            AuthenticateMiddleware,
-            authenticator=services.authenticator,
-            protect_metrics=services.settings.auth.protect_metrics,
-        ),
-        Middleware(BodyLimitMiddleware, settings=services.settings),
-    ]
-
-
-def _openai_routes(services: Services, prefix: str) -> list[BaseRoute]:
-    return [
-        Route(f"{prefix}/images/generations", paint_endpoint(services, Operation.GENERATE), methods=["POST"]),
-        Route(f"{prefix}/images/edits", paint_endpoint(services, Operation.EDIT), methods=["POST"]),
-        Route(f"{prefix}/images/variations", paint_endpoint(services, Operation.VARY), methods=["POST"]),
-        Route(f"{prefix}/models", models.list_endpoint(services), methods=["GET"]),
-        Route(f"{prefix}/models/{{model:path}}", models.one_endpoint(services), methods=["GET"]),
-        _by_method(f"{prefix}/loras", GET=loras.list_endpoint(services), POST=loras.add_endpoint(services)),
-        _by_method(
-            f"{prefix}/loras/{{name:path}}", GET=loras.one_endpoint(services), DELETE=loras.remove_endpoint(services)
-        ),
-    ]
-
-
-def _by_method(path: str, **endpoints: Endpoint) -> Route:
-    """One route for all verbs of a path, so that a wrong verb is told all the right ones."""
-
-    async def chosen(request: Request) -> Response:
-        return await endpoints["GET" if request.method == "HEAD" else request.method](request)
-
-    return Route(path, chosen, methods=list(endpoints))
-
-
-def _azure_routes(services: Services) -> list[BaseRoute]:
-    place = "/openai/deployments/{deployment:path}/images"
-    return [
-        Route(f"{place}/generations", paint_endpoint(services, Operation.GENERATE), methods=["POST"]),
-        Route(f"{place}/edits", paint_endpoint(services, Operation.EDIT), methods=["POST"]),
-    ]
-
-
-def _own_routes(services: Services) -> list[BaseRoute]:
-    return [
-        Route("/files/{name}", files.file_endpoint(services), methods=["GET"]),
-        Route("/healthz", health.healthz, methods=["GET"]),
-        Route("/readyz", health.readyz_endpoint(services), methods=["GET"]),
-        Route("/metrics", metrics.metrics_endpoint(services), methods=["GET"]),
-        Route("/openapi.json", document_endpoint(services), methods=["GET"]),
-    ]
-
-
-def _cors(settings: Settings) -> dict[str, Any]:
+def _cors(rows: Sequence[Route], origins: Sequence[str]) -> dict[str, Any]:
+    """What pages of other origins may send and read."""
+    headers = (*ID_HEADERS, *RETRY_HEADERS, *(name for row in rows for name in row.headers))
     return {
-        "allow_origins": list(settings.server.cors_origins),
-        "allow_methods": ["GET", "HEAD", "POST", "DELETE"],
+        "allow_origins": list(origins),
+        "allow_methods": sorted({"HEAD", *(row.verb for row in rows)}),
         "allow_headers": ["*"],
-        "expose_headers": list(EXPOSED_HEADERS),
+        "expose_headers": list(dict.fromkeys(headers)),
     }

@@ -6,10 +6,29 @@ import re
 from math import ceil
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from sdxl_gateway.core.recipe import Blend, Recipe
 
 PIXELS_PER_TOKEN = 128 * 128
 _WORDS = re.compile(r"\w+|[^\w\s]")
+
+
+class TokenDetails(TypedDict):
+    """Tokens by what they stand for."""
+
+    text_tokens: int
+    image_tokens: int
+
+
+class Usage(TypedDict):
+    """OpenAI's usage object, which here measures work."""
+
+    input_tokens: int
+    input_tokens_details: TokenDetails
+    output_tokens: int
+    output_tokens_details: TokenDetails
+    total_tokens: int
 
 
 def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
@@ -47,7 +66,7 @@ def _loras(blend: Blend) -> list[dict[str, Any]]:
     ]
 
 
-def usage(recipe: Recipe, *, has_input: bool) -> dict[str, Any]:
+def usage(recipe: Recipe, *, has_input: bool) -> Usage:
     """OpenAI's usage object. One image token is 128 x 128 painted pixels, for output times each denoising step.
 
     Text tokens count words and punctuation marks of both prompts.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Literal
 
 from sdxl_gateway.admission.model_names import DEFAULT, ModelResolver
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
@@ -15,21 +15,23 @@ from sdxl_gateway.config import Settings
 from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound, Refusal
 from sdxl_gateway.core.events import Measurement, MemoryHeld
 from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.gateway.lora_card import Lora, LoraProblem, Warmth
 
 OWNER = "sdxl-gateway"
 WARM_TIERS = ("vram", "host")
+ModelKind = Literal["checkpoint", "alias", "style", "lora", "blend"]
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """One name a caller may ask for; `created` is unix seconds, `ready` is "warm" or "cold"."""
+    """One name a caller may ask for; `created` is unix seconds."""
 
     id: str
     created: int
     owned_by: str
-    kind: str
+    kind: ModelKind
     description: str
-    ready: str
+    ready: Warmth
 
 
 class ModelLibrary:
@@ -92,10 +94,10 @@ class ModelLibrary:
         told = entry.defaults.description or entry.defaults.title or ""
         return ModelCard(entry.name, entry.created, OWNER, "lora", told, self._warmth(entry.name))
 
-    def _warmth(self, name: str) -> str:
+    def _warmth(self, name: str) -> Warmth:
         return "warm" if self._digests.get(name, "") in self._tiers else "cold"
 
-    def _ready(self, name: str) -> str:
+    def _ready(self, name: str) -> Warmth:
         """Warm when all LoRAs that a model name brings along are; cold when one of them is not there."""
         try:
             loras = self._names.choose(name).loras
@@ -111,18 +113,18 @@ class ModelLibrary:
                 return card
         chosen = self._names.choose(name)
         loras = [lora.name for lora in chosen.loras]
-        kind = "blend" if loras else "alias"
+        kind: ModelKind = "blend" if loras else "alias"
         words = _words([chosen.checkpoint.name, *loras])
         return ModelCard(name, chosen.checkpoint.created, OWNER, kind, words, self._ready(name))
 
-    def loras(self) -> list[dict[str, Any]]:
+    def loras(self) -> list[Lora]:
         return [self._told(entry) for entry in self._adapters.entries()]
 
-    def lora_problems(self) -> list[dict[str, str]]:
+    def lora_problems(self) -> list[LoraProblem]:
         """What lies in the LoRA folder and is no model, or a side-car not wholly used, and why."""
         return [{"file": one.file, "code": one.code, "message": one.message} for one in self._adapters.problems]
 
-    async def lora(self, name: str) -> dict[str, Any]:
+    async def lora(self, name: str) -> Lora:
         """One LoRA with its load report against the default checkpoint. Raises ModelNotFound."""
         entry = self._find(name)
         checkpoint = self._names.choose(None).checkpoint
@@ -139,7 +141,7 @@ class ModelLibrary:
         except ModelNotFound as error:
             raise ModelNotFound(error.message, param="name") from error
 
-    def _told(self, entry: LoraEntry) -> dict[str, Any]:
+    def _told(self, entry: LoraEntry) -> Lora:
         """What the header and the side-car say; `digest` once the file was read for the first time."""
         defaults = entry.defaults
         digest = self._digests.get(entry.name)

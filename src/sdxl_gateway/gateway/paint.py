@@ -20,7 +20,7 @@ from sdxl_gateway.core.errors import Cancelled, EngineFault, GatewayError
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.picture import Picture, Size
 from sdxl_gateway.core.ports import Backend
-from sdxl_gateway.delivery.receipt import receipt, usage
+from sdxl_gateway.delivery.receipt import Usage, receipt, usage
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.pictures.encode import encode
 from sdxl_gateway.pictures.finish import finish
@@ -62,7 +62,7 @@ class Accepted:
 class Done:
     """Last item of every stream that did not raise."""
 
-    usage: dict[str, Any]
+    usage: Usage
     warnings: tuple[str, ...] = ()
 
 

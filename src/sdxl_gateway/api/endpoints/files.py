@@ -8,14 +8,22 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sdxl_gateway.api.endpoints.images import Endpoint
+from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.errors import NotFound
+
+RETRIEVE_FILE = Description(
+    "retrieveFile",
+    {200: Reply("The picture.", content={f"image/{kind}": {} for kind in ("png", "jpeg", "webp")})},
+    errors=(404, 410),
+)
 
 _NAME = re.compile(r"([0-9a-f]{32})\.(png|jpeg|webp)")
 
 
 def file_endpoint(services: Services) -> Endpoint:
+    """GET: the picture; its name is the secret that opens it."""
+
     async def file(request: Request) -> Response:
         match = _NAME.fullmatch(request.path_params["name"])
         if not match:

@@ -1,19 +1,30 @@
-"""Says whether the process lives, and whether it can paint."""
+"""Says whether the process runs, and whether it can paint."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sdxl_gateway.api.endpoints.images import Endpoint
+from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.services import Services
+
+HEALTHZ = Description("healthz", {200: Reply("The process runs.", dict[str, Any])})
+READYZ = Description(
+    "readyz",
+    {200: Reply("It can paint.", dict[str, Any]), 503: Reply("It cannot paint now.", dict[str, Any])},
+)
 
 
 async def healthz(_: Request) -> Response:
+    """GET: always 200."""
     return JSONResponse({"status": "ok"})
 
 
 def readyz_endpoint(services: Services) -> Endpoint:
+    """GET: 200 when the backend is ready, else 503."""
+
     async def readyz(_: Request) -> Response:
         ready = services.gateway.ready
         return JSONResponse({**services.gateway.readiness(), "ready": ready}, 200 if ready else 503)

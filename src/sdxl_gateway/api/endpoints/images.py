@@ -1,9 +1,9 @@
-"""The three routes that paint: read the Ask, let the gateway paint it, answer whole or as a stream."""
+"""The three endpoints that paint: read the Ask, let the gateway paint it, answer whole or as a stream."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,18 +12,49 @@ from sdxl_gateway.api.asks.body import ask_of
 from sdxl_gateway.api.asks.parse import ReadAsk, Rules
 from sdxl_gateway.api.http.context import RequestContext, context_of
 from sdxl_gateway.api.http.disconnect import close, while_connected
-from sdxl_gateway.api.replies.images import Outcome, ReplyStyle, ignored_header, reply, warning_header
+from sdxl_gateway.api.http.route import Description, Endpoint, Reply
+from sdxl_gateway.api.openapi.schemas import body_schema
+from sdxl_gateway.api.replies.events import event_names
+from sdxl_gateway.api.replies.images import (
+    ImagesResponse,
+    Outcome,
+    ReplyStyle,
+    ignored_header,
+    reply,
+    warning_header,
+)
 from sdxl_gateway.api.replies.stream import PaintingStream
 from sdxl_gateway.api.services import Services
+from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.gateway.paint import Accepted, Done, Item, Presented
 
-Endpoint = Callable[[Request], Awaitable[Response]]
+ERRORS = (400, 404, 408, 413, 415, 429, 500, 503, 504, 507)
+_NAMES = {
+    Operation.GENERATE: "createImage",
+    Operation.EDIT: "createImageEdit",
+    Operation.VARY: "createImageVariation",
+}
+
+
+def description(limits: Limits, operation: Operation) -> Description:
+    """What one operation reads and gives, under the operator's limits."""
+    events = event_names(operation)
+    stream = {"text/event-stream": {"schema": {"type": "string"}, "x-events": events}} if events else {}
+    return Description(
+        _NAMES[operation],
+        {200: Reply("The pictures.", ImagesResponse, content=stream)},
+        errors=ERRORS,
+        reads={
+            "application/json": {"schema": body_schema(limits, operation, form=False)},
+            "multipart/form-data": {"schema": body_schema(limits, operation, form=True)},
+        },
+    )
 
 
 def paint_endpoint(services: Services, operation: Operation) -> Endpoint:
-    """The route of one operation."""
+    """POST: paints as one operation does."""
     rules = Rules(services.settings.limits, services.settings.server.strict)
 
     async def paint(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""The LoRA shelf over HTTP: look at it, put a file on it, take one off; changing it needs an admin key."""
+"""Lists the LoRAs, shows one with its load report, adds a file, and removes one."""
 
 from __future__ import annotations
 
@@ -6,25 +6,42 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sdxl_gateway.api.asks.lora_upload import read_upload
-from sdxl_gateway.api.endpoints.images import Endpoint
-from sdxl_gateway.api.http.context import context_of
+from sdxl_gateway.api.http.route import Description, Endpoint, Reply
+from sdxl_gateway.api.openapi.schemas import file
+from sdxl_gateway.api.replies.loras import DeletedLora, LoraList, deleted_lora, lora_list
 from sdxl_gateway.api.services import Services
-from sdxl_gateway.core.errors import Forbidden
+from sdxl_gateway.gateway.lora_card import Lora
+
+FORM_OVERHEAD_BYTES = 64 * 1024
+"""What a form may be larger than the file in it."""
+
+_FIELDS = {"name": {"type": "string"}, "replace": {"type": "boolean"}}
+_FORM = {"type": "object", "properties": {**_FIELDS, "file": file()}, "required": ["name", "file"]}
+
+LIST_LORAS = Description("listLoras", {200: Reply("The LoRAs, and the files that cannot be used.", LoraList)})
+RETRIEVE_LORA = Description("retrieveLora", {200: Reply("The LoRA with its load report.", Lora)}, errors=(404,))
+DELETE_LORA = Description("deleteLora", {200: Reply("The LoRA was removed.", DeletedLora)}, errors=(404,))
+CREATE_LORA = Description(
+    "createLora",
+    {201: Reply("The LoRA as it was added.", Lora)},
+    errors=(400, 413, 415),
+    reads={"multipart/form-data": {"schema": _FORM}, "application/octet-stream": {}},
+    query=_FIELDS,
+)
 
 
 def list_endpoint(services: Services) -> Endpoint:
-    """GET of all LoRAs, and of the files in the folder that cannot be used."""
+    """GET: all LoRAs."""
 
     async def list_loras(_: Request) -> Response:
         library = services.gateway.library
-        body = {"object": "list", "data": library.loras(), "problems": library.lora_problems(), "has_more": False}
-        return JSONResponse(body)
+        return JSONResponse(lora_list(library.loras(), library.lora_problems()))
 
     return list_loras
 
 
 def one_endpoint(services: Services) -> Endpoint:
-    """GET of one LoRA with its load report; 404 for an unknown one."""
+    """GET: one LoRA, checked against the default checkpoint."""
 
     async def one_lora(request: Request) -> Response:
         return JSONResponse(await services.gateway.library.lora(request.path_params["name"]))
@@ -33,13 +50,12 @@ def one_endpoint(services: Services) -> Endpoint:
 
 
 def remove_endpoint(services: Services) -> Endpoint:
-    """DELETE of one LoRA; 403 without an admin key, 404 for an unknown one."""
+    """DELETE: the LoRA's file goes."""
 
     async def remove_lora(request: Request) -> Response:
-        _require_admin(request)
         name = request.path_params["name"]
         await services.gateway.library.remove_lora(name)
-        return JSONResponse({"id": name, "object": "lora", "deleted": True})
+        return JSONResponse(deleted_lora(name))
 
     return remove_lora
 
@@ -48,14 +64,8 @@ def add_endpoint(services: Services) -> Endpoint:
     """POST of a form (`name`, `replace`, then `file`) or of the bare file with `?name=`; never held whole."""
 
     async def add_lora(request: Request) -> Response:
-        _require_admin(request)
         name, replace, data = await read_upload(request)
         await services.gateway.library.add_lora(name, data, replace)
         return JSONResponse(await services.gateway.library.lora(name), 201)
 
     return add_lora
-
-
-def _require_admin(request: Request) -> None:
-    if not context_of(request.scope).caller.admin:
-        raise Forbidden("This needs an admin key; the operator sets auth.admin_keys.")

@@ -1,38 +1,31 @@
-"""Takes the gateway's model cards, gives OpenAI's model objects."""
+"""Lists the models a request may name, and shows one."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sdxl_gateway.api.endpoints.images import Endpoint
-from sdxl_gateway.api.services import ModelCard, Services
+from sdxl_gateway.api.http.route import Description, Endpoint, Reply
+from sdxl_gateway.api.replies.models import Model, ModelList, model_list, model_object
+from sdxl_gateway.api.services import Services
+
+LIST_MODELS = Description("listModels", {200: Reply("The models.", ModelList)})
+RETRIEVE_MODEL = Description("retrieveModel", {200: Reply("The model.", Model)}, errors=(404,))
 
 
 def list_endpoint(services: Services) -> Endpoint:
+    """GET: all models."""
+
     async def list_models(_: Request) -> Response:
-        data = [model_object(card) for card in services.gateway.library.models()]
-        return JSONResponse({"object": "list", "data": data, "has_more": False})
+        return JSONResponse(model_list(services.gateway.library.models()))
 
     return list_models
 
 
 def one_endpoint(services: Services) -> Endpoint:
+    """GET: one model; any name that can be asked for has one, blends too."""
+
     async def one_model(request: Request) -> Response:
         return JSONResponse(model_object(services.gateway.library.model(request.path_params["model"])))
 
     return one_model
-
-
-def model_object(card: ModelCard) -> dict[str, Any]:
-    return {
-        "id": card.id,
-        "object": "model",
-        "created": card.created,
-        "owned_by": card.owned_by,
-        "kind": card.kind,
-        "description": card.description,
-        "ready": card.ready,
-    }

@@ -1,19 +1,17 @@
-"""Gives the OpenAPI document, made once."""
+"""Gives the OpenAPI document, which the application makes once of all its routes."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sdxl_gateway.api.endpoints.images import Endpoint
-from sdxl_gateway.api.openapi.document import openapi_document
-from sdxl_gateway.api.services import Services
+from sdxl_gateway.api.http.route import Description, Reply
+
+DOCUMENT = Description("openapi", {200: Reply("The OpenAPI document.", dict[str, Any])})
 
 
-def document_endpoint(services: Services) -> Endpoint:
-    document = openapi_document(services.settings.limits, services.version)
-
-    async def openapi(_: Request) -> Response:
-        return JSONResponse(document)
-
-    return openapi
+async def document(request: Request) -> Response:
+    """GET: the document."""
+    return JSONResponse(request.app.state.document)

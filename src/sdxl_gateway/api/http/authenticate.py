@@ -1,4 +1,4 @@
-"""Takes the credentials of every request, lets in who an Authenticator knows; routes named open need none."""
+"""Takes the credentials of a request, lets in who an Authenticator knows and who may do what the route does."""
 
 from __future__ import annotations
 
@@ -6,33 +6,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.credentials import offered_keys
-from sdxl_gateway.api.http.errors import refusing
-from sdxl_gateway.core.errors import GatewayError
+from sdxl_gateway.core.errors import Forbidden
 from sdxl_gateway.core.ports import Authenticator
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json"})
-OPEN_PREFIX = "/files/"
 
+class Authenticate:
+    """Stands before an application that needs a key, or an admin key, and notes the caller in the context."""
 
-class AuthenticateMiddleware:
-    """Lets in who is known; every route is behind it unless it is named open."""
-
-    def __init__(self, app: ASGIApp, authenticator: Authenticator, *, protect_metrics: bool) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator, *, admin: bool = False) -> None:
         self._app = app
         self._authenticator = authenticator
-        self._open = OPEN_PATHS if protect_metrics else OPEN_PATHS | {"/metrics"}
+        self._admin = admin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        if scope["type"] == "http" and not self._is_open(scope["path"]):
-            try:
-                context_of(scope).caller = await self._authenticator.authenticate(offered_keys(scope))
-            except GatewayError as error:
-                await refusing(scope, error)(scope, receive, send)
-                return
+        """Raises Unauthenticated, or Forbidden where an admin key is needed."""
+        caller = await self._authenticator.authenticate(offered_keys(scope))
+        context_of(scope).caller = caller
+        if self._admin and not caller.admin:
+            raise Forbidden("This needs an admin key; the operator sets auth.admin_keys.")
         await self._app(scope, receive, send)
-
-    def _is_open(self, path: str) -> bool:
-        return path in self._open or path.startswith(OPEN_PREFIX)

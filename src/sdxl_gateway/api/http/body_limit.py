@@ -1,4 +1,4 @@
-"""Counts a body's bytes as they come, and gives them a time to come in."""
+"""Takes a body's bytes as they come, counts them, and gives them a time to come in."""
 
 from __future__ import annotations
 
@@ -6,48 +6,32 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sdxl_gateway.api.http.context import context_of
-from sdxl_gateway.api.http.errors import refusing
-from sdxl_gateway.config import Settings
-from sdxl_gateway.core.errors import BodyTooLarge, BodyTooSlow, GatewayError, InvalidRequest
-
-FORM_OVERHEAD_BYTES = 64 * 1024
+from sdxl_gateway.api.http.route import BodyLimit
+from sdxl_gateway.core.errors import BodyTooLarge, BodyTooSlow, InvalidRequest
 
 
-class BodyLimitMiddleware:
-    """Counts a body's bytes as they come and gives them a time to come in; a LoRA file has a cap of its own."""
+class LimitBody:
+    """Stands before an application and limits the bodies it reads."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, limit: BodyLimit) -> None:
         self._app = app
-        self._max_bytes = settings.server.max_body_bytes
-        self._max_lora_bytes = settings.loras.max_file_bytes + FORM_OVERHEAD_BYTES
-        self._seconds = settings.server.receive_timeout_seconds
+        self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        is_lora = context_of(scope).operation == "loras"
-        cap = self._max_lora_bytes if is_lora else self._max_bytes
-        try:
-            _check_declared(scope, cap)
-        except GatewayError as error:
-            await refusing(scope, error)(scope, receive, send)
-            return
-        await self._app(scope, LimitedReceive(receive, cap, self._seconds, renewing=is_lora), send)
+        """Raises BodyTooLarge, BodyTooSlow, or InvalidRequest for a length that is not a number."""
+        _check_declared(scope, self._limit.max_bytes)
+        await self._app(scope, LimitedReceive(receive, self._limit), send)
 
 
 class LimitedReceive:
-    """`receive` with a byte cap and a deadline: for the whole body, or for each piece of a large file (`renewing`)."""
+    """`receive` with a byte cap and a deadline: for the whole body, or for each piece of it."""
 
-    def __init__(self, receive: Receive, cap: int, seconds: float, *, renewing: bool) -> None:
+    def __init__(self, receive: Receive, limit: BodyLimit) -> None:
         self._receive = receive
-        self._cap = cap
-        self._seconds = seconds
-        self._renewing = renewing
-        self._answered = 0
+        self._limit = limit
+        self._received_bytes = 0
         self._whole = False
-        self._deadline = asyncio.get_running_loop().time() + seconds
+        self._deadline = self._next_deadline()
 
     async def __call__(self) -> Message:
         if self._whole:
@@ -57,29 +41,32 @@ class LimitedReceive:
                 message = await self._receive()
         except TimeoutError:
             raise BodyTooSlow("The request body did not arrive in time.") from None
-        if self._renewing:
-            self._deadline = asyncio.get_running_loop().time() + self._seconds
+        if self._limit.each_piece:
+            self._deadline = self._next_deadline()
         self._count(message)
         return message
+
+    def _next_deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._limit.seconds
 
     def _count(self, message: Message) -> None:
         if message["type"] != "http.request":
             self._whole = True
             return
-        self._answered += len(message.get("body", b""))
+        self._received_bytes += len(message.get("body", b""))
         self._whole = not message.get("more_body", False)
-        if self._answered > self._cap:
-            raise _too_large(self._cap)
+        if self._received_bytes > self._limit.max_bytes:
+            raise _too_large(self._limit.max_bytes)
 
 
-def _check_declared(scope: Scope, cap: int) -> None:
+def _check_declared(scope: Scope, max_bytes: int) -> None:
     for name, value in scope["headers"]:
         if name == b"content-length":
             if not value.isdigit() or len(value) > 18:
                 raise InvalidRequest("The content-length header is not a number.")
-            if int(value) > cap:
-                raise _too_large(cap)
+            if int(value) > max_bytes:
+                raise _too_large(max_bytes)
 
 
-def _too_large(cap: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The request body is larger than {cap} bytes.")
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The request body is larger than {max_bytes} bytes.")

@@ -5,19 +5,34 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
+from typing_extensions import TypedDict
 
 from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.core import errors as e
 from sdxl_gateway.core.limits import RETRY_AFTER_SECONDS
-from sdxl_gateway.core.text import shown
 
 REALM = 'Bearer realm="sdxl-gateway"'
+
+RETRY_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
+
+
+class ErrorDetail(TypedDict):
+    """What went wrong; `param` names the field it is about."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Error(TypedDict):
+    """OpenAI's error shape, all keys present."""
+
+    error: ErrorDetail
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +76,16 @@ def answer_for(error: e.GatewayError) -> Answer:
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
 
 
-def error_body(error: e.GatewayError) -> dict[str, Any]:
+def error_body(error: e.GatewayError) -> Error:
     """OpenAI's shape, all four keys present."""
-    inner = {
-        "message": error.message,
-        "type": answer_for(error).type,
-        "param": error.param,
-        "code": error.code,
+    return {
+        "error": {
+            "message": _printable(error.message),
+            "type": answer_for(error).type,
+            "param": None if error.param is None else _printable(error.param),
+            "code": error.code,
+        }
     }
-    return {"error": inner}
 
 
 def error_headers(error: e.GatewayError) -> dict[str, str]:
@@ -94,12 +110,13 @@ def retry_headers(seconds: float) -> dict[str, str]:
 
 
 def error_response(error: e.GatewayError, headers: dict[str, str] | None = None) -> JSONResponse:
+    """The answer, with `headers` beside those of its class."""
     status = answer_for(error).status
-    return JSONResponse(_printable(error_body(error)), status, headers=error_headers(error) | (headers or {}))
+    return JSONResponse(error_body(error), status, headers=error_headers(error) | (headers or {}))
 
 
 def refusing(scope: Scope, error: e.GatewayError, headers: dict[str, str] | None = None) -> JSONResponse:
-    """The answer to this request, noted in its visit."""
+    """The answer to this request, noted in its context."""
     context_of(scope).error = error
     return error_response(error, headers)
 
@@ -111,47 +128,18 @@ def refusal_code(error: e.GatewayError | None) -> str | None:
     return error.code or re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
 
 
-def _printable(body: dict[str, Any]) -> dict[str, Any]:
+def _printable(text: str) -> str:
     """Lone surrogates cannot be encoded; they are shown escaped."""
-    return {
-        "error": {
-            key: value.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(value, str) else value
-            for key, value in body["error"].items()
-        }
-    }
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 async def on_gateway_error(request: Request, error: Exception) -> Response:
+    """Starlette's handler for errors of the house."""
     if not isinstance(error, e.GatewayError):
         raise error
     return refusing(request.scope, error)
 
 
-async def on_http_exception(request: Request, error: Exception) -> Response:
-    """Unknown routes and verbs in OpenAI's words; other statuses of the framework without its text."""
-    if not isinstance(error, HTTPException):
-        raise error
-    if error.status_code == 405:
-        allow = (error.headers or {}).get("Allow", "")
-        known = e.MethodNotAllowed(f"Not allowed to {request.method} on {_place(request)}. Allowed: {allow}.")
-        return refusing(request.scope, known, {"allow": allow})
-    if error.status_code == 404:
-        lost = e.NotFound(f"Invalid URL ({request.method} {_place(request)}).{_hint(request)}")
-        return refusing(request.scope, lost)
-    return refusing(request.scope, e.InvalidRequest("The request could not be understood."))
-
-
 def unexpected() -> JSONResponse:
     """The last resort: nothing of what went wrong leaves the house."""
     return error_response(e.EngineFault("The server had an error while processing your request.", code="server_error"))
-
-
-def _place(request: Request) -> str:
-    return shown(str(request.scope.get("path", "")))[1:-1]
-
-
-def _hint(request: Request) -> str:
-    path = str(request.scope.get("path", ""))
-    if "/v1/v1/" in path:
-        return " The path holds /v1 twice; give the client a base URL that ends in one /v1."
-    return " This server offers /v1/images/generations, /v1/images/edits, /v1/models and /v1/loras; see /openapi.json."

@@ -15,6 +15,8 @@ from sdxl_gateway.core.events import RequestAnswered
 
 log = logging.getLogger(__name__)
 
+ID_HEADERS = {"x-request-id": "The request's name in the server's log."}
+
 
 class RequestLogMiddleware:
     """Names each request, tells how it went, and answers what nothing else answered."""

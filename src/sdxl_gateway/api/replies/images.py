@@ -1,4 +1,4 @@
-"""Takes what the gateway gave for one Ask, gives OpenAI's JSON: the whole reply, or one event of a stream."""
+"""Takes what the gateway gave for one Ask, gives OpenAI's JSON, and the headers that go with it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,63 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from sdxl_gateway.api.http.errors import error_body
-from sdxl_gateway.core.ask import Ask, Operation
-from sdxl_gateway.core.errors import EngineFault, GatewayError
-from sdxl_gateway.gateway.paint import Accepted, Done, Partial, Presented
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from sdxl_gateway.core.ask import Ask
+from sdxl_gateway.core.errors import EngineFault
+from sdxl_gateway.delivery.receipt import Usage
+from sdxl_gateway.gateway.paint import Accepted, Done, Presented
 
 MAX_NAMED = 30
 MAX_HEADER_CHARS = 2000
 B64_ONLY = ("gpt-image-", "chatgpt-image-")
 """OpenAI never answers these names with an address, and some clients prefer one they cannot reach."""
-STREAM_NAMES = {Operation.GENERATE: "image_generation", Operation.EDIT: "image_edit"}
+REPLY_HEADERS = {
+    "openai-processing-ms": "How long the server took.",
+    "x-sdxl-gateway-ignored": "Fields of the request that had no effect.",
+    "x-sdxl-gateway-warning": "What the picture does not show as it was asked.",
+}
+
+
+class _Handed(TypedDict, total=False):
+    """A picture as data, by address, or both."""
+
+    b64_json: str
+    url: str
+
+
+class ImageEntry(_Handed):
+    """One picture; `recipe` holds everything that decides its pixels."""
+
+    seed: int
+    recipe: dict[str, Any]
+
+
+class Echo(TypedDict):
+    """What the request resolved to, as OpenAI repeats it."""
+
+    background: Literal["opaque"]
+    output_format: Annotated[str, Field(json_schema_extra={"enum": ["png", "jpeg", "webp"]})]
+    quality: Annotated[str, Field(json_schema_extra={"enum": ["low", "medium", "high", "max"]})]
+    size: str
+
+
+class EndUser(TypedDict, total=False):
+    """Whose picture it is, as the caller named them."""
+
+    safety_identifier: str
+
+
+class ImagesResponse(Echo, EndUser):
+    """A whole reply; `created` is unix seconds."""
+
+    created: int
+    data: list[ImageEntry]
+    usage: Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,73 +105,33 @@ def reply(outcome: Outcome) -> bytes:
     """The body of a reply without streaming. Raises EngineFault rather than answer with no picture."""
     if not outcome.presented:
         raise EngineFault("No picture came out.")
-    body = {
+    body: ImagesResponse = {
         "created": int(time.time()),
         "data": [image_entry(one, outcome.style) for one in sorted(outcome.presented, key=lambda one: one.index)],
-        **_echo(outcome.accepted),
-        **_end_user(outcome.style),
+        **echo(outcome.accepted),
+        **end_user(outcome.style),
         "usage": outcome.done.usage,
     }
     return json.dumps(body, allow_nan=False).encode()
 
 
-def image_entry(one: Presented, style: ReplyStyle) -> dict[str, Any]:
+def image_entry(one: Presented, style: ReplyStyle) -> ImageEntry:
     """One picture; `url` and `b64_json` as the style says, the fields not given left out."""
-    entry: dict[str, Any] = {}
+    handed: _Handed = {}
     if style.b64:
-        entry["b64_json"] = base64.b64encode(one.data).decode("ascii")
+        handed["b64_json"] = as_base64(one.data)
     if (url := style.address(one)) is not None:
-        entry["url"] = url
-    return {**entry, "seed": one.seed, "recipe": one.recipe}
+        handed["url"] = url
+    return {**handed, "seed": one.seed, "recipe": one.recipe}
 
 
-def partial_event(operation: Operation, partial: Partial, accepted: Accepted) -> bytes:
-    return _event(
-        f"{STREAM_NAMES[operation]}.partial_image",
-        {
-            "b64_json": base64.b64encode(partial.data).decode("ascii"),
-            "partial_image_index": partial.partial_index,
-            "created_at": int(time.time()),
-            **_echo(accepted),
-        },
-    )
+def as_base64(data: bytes) -> str:
+    """Picture bytes as JSON holds them."""
+    return base64.b64encode(data).decode("ascii")
 
 
-def completed_event(operation: Operation, outcome: Outcome) -> bytes:
-    """The stream's last event; it always carries the picture itself, as OpenAI's does."""
-    if not outcome.presented:
-        raise EngineFault("No picture came out.")
-    one = outcome.presented[0]
-    payload = {
-        "b64_json": base64.b64encode(one.data).decode("ascii"),
-        "created_at": int(time.time()),
-        **_echo(outcome.accepted),
-        **_end_user(outcome.style),
-        "usage": outcome.done.usage,
-        "seed": one.seed,
-        "recipe": one.recipe,
-    }
-    if (url := outcome.style.address(one)) is not None:
-        payload["url"] = url
-    if outcome.done.warnings:
-        payload["warnings"] = list(outcome.done.warnings)
-    return _event(f"{STREAM_NAMES[operation]}.completed", payload)
-
-
-def error_event(error: GatewayError) -> bytes:
-    """An error inside a stream: nested, so that both SDKs raise it."""
-    return _frame("error", {"type": "error", **error_body(error)})
-
-
-def _event(name: str, payload: dict[str, Any]) -> bytes:
-    return _frame(name, {"type": name, **payload})
-
-
-def _frame(name: str, payload: dict[str, Any]) -> bytes:
-    return f"event: {name}\ndata: {json.dumps(payload, allow_nan=False)}\n\n".encode()
-
-
-def _echo(accepted: Accepted) -> dict[str, Any]:
+def echo(accepted: Accepted) -> Echo:
+    """What every reply and event repeats of the request."""
     return {
         "background": "opaque",
         "output_format": accepted.output_format,
@@ -136,8 +140,8 @@ def _echo(accepted: Accepted) -> dict[str, Any]:
     }
 
 
-def _end_user(style: ReplyStyle) -> dict[str, Any]:
-    """Whose picture it is, as the caller said it."""
+def end_user(style: ReplyStyle) -> EndUser:
+    """Empty when the caller named nobody."""
     return {} if style.end_user is None else {"safety_identifier": style.end_user}
 
 
@@ -150,6 +154,7 @@ def ignored_header(ignored: Sequence[str]) -> dict[str, str]:
 
 
 def warning_header(done: Done) -> dict[str, str]:
+    """What the gateway warns of, as printable ASCII."""
     if not done.warnings:
         return {}
     words = " | ".join(done.warnings).encode("ascii", "replace").decode("ascii")

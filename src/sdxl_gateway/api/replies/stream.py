@@ -6,12 +6,12 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 
-import anyio
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
 from sdxl_gateway.api.http.disconnect import close
-from sdxl_gateway.api.replies.images import Outcome, ReplyStyle, completed_event, error_event, partial_event
+from sdxl_gateway.api.replies.events import LINE_END, completed_event, error_event, partial_event
+from sdxl_gateway.api.replies.images import Outcome, ReplyStyle
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import EngineFault, GatewayError
 from sdxl_gateway.gateway.paint import Accepted, Done, Item, Partial, Presented
@@ -41,10 +41,9 @@ class PaintingStream(EventSourceResponse):
             event_frames(operation, style, accepted, items),
             headers=headers,
             ping=ping_seconds,
-            sep="\n",
-            ping_message_factory=lambda: ServerSentEvent(comment="ping", sep="\n"),
+            sep=LINE_END,
+            ping_message_factory=lambda: ServerSentEvent(comment="ping", sep=LINE_END),
             # A closing server lets pictures that are nearly done come out.
-            shutdown_event=anyio.Event(),
             shutdown_grace_period=grace_seconds + LAST_WORDS_SECONDS,
         )
 

@@ -1,0 +1,83 @@
+"""The type of a row of the route table: one verb of one address, and all that the house knows of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+Schema = dict[str, Any]
+
+_CONVERTOR = re.compile(r":[a-z]+(?=})")
+
+
+class Access(Enum):
+    """Who may use a route: anybody, holders of a key, or holders of an admin key."""
+
+    OPEN = "open"
+    KEY = "key"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimit:
+    """How much a request may send, and how long the whole of it, or (`each_piece`) each piece of it, may take."""
+
+    max_bytes: int
+    seconds: float
+    each_piece: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer as the OpenAPI document describes it: of JSON by its type, of anything else by its media types."""
+
+    about: str
+    json: Any = None
+    content: Schema = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What the OpenAPI document says of a route beyond its row.
+
+    `name` is the operation's id, `replies` and `errors` go by status, `reads` is the body by media type and `query`
+    holds a schema for each parameter. Refusals of a missing key or admin key are added by the row's access.
+    """
+
+    name: str
+    replies: Mapping[int, Reply]
+    errors: tuple[int, ...] = ()
+    reads: Schema | None = None
+    query: Schema = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row: `paths` are spellings of one address, of which the first is documented.
+
+    `label` is the request's name in metrics and logs, a `paints` route is one whose refusals are counted as such,
+    `body` replaces the server's own limit, and `headers` are the answer's own, each with what it says.
+    """
+
+    verb: str
+    paths: tuple[str, ...]
+    endpoint: Endpoint
+    label: str
+    summary: str
+    description: Description
+    access: Access = Access.KEY
+    body: BodyLimit | None = None
+    paints: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def documented_path(self) -> str:
+        """The address as people read it: `/v1/models/{model}`."""
+        return _CONVERTOR.sub("", self.paths[0])

@@ -1,0 +1,94 @@
+"""Takes the rows of the route table, gives the framework's routes, each behind the key and the limits of its row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette import routing
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sdxl_gateway.api.http.authenticate import Authenticate
+from sdxl_gateway.api.http.body_limit import LimitBody
+from sdxl_gateway.api.http.context import context_of
+from sdxl_gateway.api.http.errors import refusing
+from sdxl_gateway.api.http.route import Access, BodyLimit, Route
+from sdxl_gateway.core.errors import MethodNotAllowed, NotFound
+from sdxl_gateway.core.ports import Authenticator
+from sdxl_gateway.core.text import shown
+
+
+def routes(rows: Sequence[Route], authenticator: Authenticator, limit: BodyLimit) -> list[routing.BaseRoute]:
+    """One route a path, for all its verbs; `limit` is for the rows that name none."""
+    by_path: dict[str, list[Route]] = {}
+    for row in rows:
+        for path in row.paths:
+            by_path.setdefault(path, []).append(row)
+    return [routing.Route(path, Resource(found, authenticator, limit)) for path, found in by_path.items()]
+
+
+class Resource:
+    """The rows of one path as an ASGI application; a wrong verb is told all the right ones."""
+
+    def __init__(self, rows: Sequence[Route], authenticator: Authenticator, limit: BodyLimit) -> None:
+        self._rows = {row.verb: row for row in rows}
+        if "GET" in self._rows:
+            self._rows.setdefault("HEAD", self._rows["GET"])
+        self._first = rows[0]
+        self._apps = {verb: _guarded(row, authenticator, limit) for verb, row in self._rows.items()}
+        is_open = all(row.access is Access.OPEN for row in rows)
+        self._wrong_verb = self._refuse_verb if is_open else Authenticate(self._refuse_verb, authenticator)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers by the row of the request's verb, which is noted first, so that a refusal has its label too."""
+        verb = scope["method"]
+        context_of(scope).route = self._rows.get(verb, self._first)
+        await self._apps.get(verb, self._wrong_verb)(scope, receive, send)
+
+    async def _refuse_verb(self, scope: Scope, receive: Receive, send: Send) -> None:
+        allow = ", ".join(sorted(self._rows))
+        error = MethodNotAllowed(f"Not allowed to {scope['method']} on {_path(scope)}. Allowed: {allow}.")
+        await refusing(scope, error, {"allow": allow})(scope, receive, send)
+
+
+def _guarded(row: Route, authenticator: Authenticator, limit: BodyLimit) -> ASGIApp:
+    """The row's endpoint behind what its row demands: a key first, then a body within its limit."""
+    app: ASGIApp = LimitBody(routing.request_response(row.endpoint), row.body or limit)
+    if row.access is Access.OPEN:
+        return app
+    return Authenticate(app, authenticator, admin=row.access is Access.ADMIN)
+
+
+class UnknownPath:
+    """Answers every address that is not in the table; like all that is not said to be open it needs a key."""
+
+    def __init__(self, rows: Sequence[Route], authenticator: Authenticator) -> None:
+        self._painting = [row for row in rows if row.paints]
+        self._offers = _offers(rows)
+        self._known = Authenticate(self._refuse, authenticator)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises NotFound, which names what is offered; a websocket is closed."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        context_of(scope).route = self._meant(scope["path"])
+        await self._known(scope, receive, send)
+
+    def _meant(self, path: str) -> Route | None:
+        """A wrong base URL before a painting route's own path: still a request to paint that was turned away."""
+        return next((row for row in self._painting if path.endswith(row.paths)), None)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        twice = " The path holds /v1 twice; give the client a base URL that ends in one /v1."
+        hint = twice if "/v1/v1/" in scope["path"] else self._offers
+        raise NotFound(f"Invalid URL ({scope['method']} {_path(scope)}).{hint}")
+
+
+def _offers(rows: Sequence[Route]) -> str:
+    """The addresses a client can start from: no parameters in them, and not among those open to anybody."""
+    found = dict.fromkeys(row.documented_path for row in rows if row.access is not Access.OPEN)
+    return f" This server offers {', '.join(path for path in found if '{' not in path)}; see /openapi.json."
+
+
+def _path(scope: Scope) -> str:
+    return shown(scope["path"])[1:-1]

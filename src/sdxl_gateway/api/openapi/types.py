@@ -1,0 +1,28 @@
+"""Takes the Python types of replies, gives their JSON Schemas, so that a reply is described by what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+
+from sdxl_gateway.api.http.route import Schema
+
+PLACE = "#/components/schemas/{model}"
+
+
+class _Untitled(GenerateJsonSchema):
+    """A property's name says all that its title would."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def schemas_of(types: Iterable[Any]) -> tuple[Mapping[Any, Schema], Schema]:
+    """For each type the schema to use where it stands, and the named schemas these point at."""
+    found, whole = TypeAdapter.json_schemas(
+        [(one, "serialization", TypeAdapter(one)) for one in types], ref_template=PLACE, schema_generator=_Untitled
+    )
+    return {one: schema for (one, _), schema in found.items()}, whole.get("$defs", {})

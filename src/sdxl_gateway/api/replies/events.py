@@ -1,0 +1,71 @@
+"""Takes what the gateway gave for one Ask, gives the encoded events of a stream, named and shaped as OpenAI's."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sse_starlette import ServerSentEvent
+
+from sdxl_gateway.api.http.errors import error_body
+from sdxl_gateway.api.replies.images import Outcome, as_base64, echo, end_user
+from sdxl_gateway.core.ask import Operation
+from sdxl_gateway.core.errors import EngineFault, GatewayError
+from sdxl_gateway.gateway.paint import Accepted, Partial
+
+STREAM_NAMES = {Operation.GENERATE: "image_generation", Operation.EDIT: "image_edit"}
+LINE_END = "\n"
+
+
+def event_names(operation: Operation) -> list[str]:
+    """The events a stream of this operation may hold; none for an operation that does not stream."""
+    if operation not in STREAM_NAMES:
+        return []
+    return [f"{STREAM_NAMES[operation]}.partial_image", f"{STREAM_NAMES[operation]}.completed", "error"]
+
+
+def partial_event(operation: Operation, partial: Partial, accepted: Accepted) -> bytes:
+    """A look at the running picture."""
+    return _event(
+        f"{STREAM_NAMES[operation]}.partial_image",
+        {
+            "b64_json": as_base64(partial.data),
+            "partial_image_index": partial.partial_index,
+            "created_at": int(time.time()),
+            **echo(accepted),
+        },
+    )
+
+
+def completed_event(operation: Operation, outcome: Outcome) -> bytes:
+    """The stream's last event; it always carries the picture itself, as OpenAI's does."""
+    if not outcome.presented:
+        raise EngineFault("No picture came out.")
+    one = outcome.presented[0]
+    payload: dict[str, Any] = {
+        "b64_json": as_base64(one.data),
+        "created_at": int(time.time()),
+        **echo(outcome.accepted),
+        **end_user(outcome.style),
+        "usage": outcome.done.usage,
+        "seed": one.seed,
+        "recipe": one.recipe,
+    }
+    if (url := outcome.style.address(one)) is not None:
+        payload["url"] = url
+    if outcome.done.warnings:
+        payload["warnings"] = list(outcome.done.warnings)
+    return _event(f"{STREAM_NAMES[operation]}.completed", payload)
+
+
+def error_event(error: GatewayError) -> bytes:
+    """An error inside a stream: nested, so that both SDKs raise it."""
+    return _event("error", error_body(error))
+
+
+def _event(name: str, payload: Mapping[str, Any]) -> bytes:
+    """Encoded here, where a thread may do it: a picture is megabytes of text."""
+    data = json.dumps({"type": name, **payload}, allow_nan=False)
+    return ServerSentEvent(data, event=name, sep=LINE_END).encode()
