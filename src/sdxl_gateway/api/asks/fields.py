@@ -44,6 +44,9 @@ class Kind(StrEnum):
     IGNORED = "ignored"
 
 
+PICTURE_KINDS = frozenset({Kind.PICTURE, Kind.PICTURES})
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One field: bounds are inclusive, `max_chars` counts characters; an IGNORED field is accepted without effect."""

@@ -1,25 +1,25 @@
-"""Takes the parts of a form, gives the fields and pictures they say, by the habits of the clients that send forms."""
+"""Takes the parts of a form, gives the fields and pictures in them, by the habits of the clients that send forms."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
-from sdxl_gateway.api.asks.fields import MAX_IMAGES
+from sdxl_gateway.api.asks.fields import MAX_IMAGES, PICTURE_KINDS, Field, Kind
 from sdxl_gateway.api.asks.loras import NAME_KEYS
-from sdxl_gateway.api.asks.parse import Files
 from sdxl_gateway.api.asks.pictures import decoded, picture_kind, too_large, too_many, upload
 from sdxl_gateway.api.http.json_body import parse_json
 from sdxl_gateway.api.http.multipart import MAX_PARTS, PartBegin, PartEnd, PartEvent
+from sdxl_gateway.core.ask import Upload
 from sdxl_gateway.core.errors import InvalidRequest
 
-_IMAGE = re.compile(r"images?(\[\d{0,3}\])?")
-_MASK = re.compile(r"mask(\[0?\])?")
+# What clients put after a field's name: nothing, or the index of one picture, or of one among several.
+_INDEX = {Kind.PICTURE: r"(\[0?\])?", Kind.PICTURES: r"(\[\d{0,3}\])?"}
 _LORA = re.compile(r"loras?\[(\d{0,3})\](?:\[([A-Za-z_]{1,40})\])?")
-_SPOKEN = ("prompt", "negative_prompt")
+_MAY_BE_NULL = ("prompt", "negative_prompt")
 # A file under a name that is no picture can only be a long text; more of it than this is never needed.
 MAX_FILE_TEXT_BYTES = 2**20
 
@@ -35,11 +35,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Texts by name, in the order they came, and the parts that may be pictures."""
+    """Texts by name, in the order they came, and by picture field the parts that may be its pictures."""
 
     texts: dict[str, Any] = field(default_factory=dict)
-    image_parts: tuple[Part, ...] = ()
-    mask_parts: tuple[Part, ...] = ()
+    pictures: Mapping[str, tuple[Part, ...]] = field(default_factory=dict)
 
 
 async def collect(events: AsyncIterator[PartEvent], max_part_bytes: int) -> list[Part]:
@@ -59,6 +58,7 @@ async def collect(events: AsyncIterator[PartEvent], max_part_bytes: int) -> list
 
 
 def parse_urlencoded(body: bytes) -> list[Part]:
+    """The fields of an urlencoded body as parts. Raises InvalidRequest when there are too many."""
     try:
         pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MAX_PARTS)
     except ValueError:
@@ -66,13 +66,18 @@ def parse_urlencoded(body: bytes) -> list[Part]:
     return [Part(name, value.encode("utf-8", "replace")) for name, value in pairs]
 
 
-def read_form(parts: list[Part]) -> Form:
-    """Empty texts are absent, of repeated fields the last that says something counts, `n=0` means nothing was said."""
-    images = tuple(part for part in parts if _IMAGE.fullmatch(part.name))
-    masks = tuple(part for part in parts if _MASK.fullmatch(part.name))
-    rest = [part for part in parts if part not in images and part not in masks]
+def read_form(parts: list[Part], fields: Iterable[Field]) -> Form:
+    """The form by the rows of `fields`. Raises InvalidRequest naming the field.
+
+    Empty texts are absent, of repeated fields the last one that is not empty counts, and `n=0` is absent too.
+    """
+    named = {row.name: _spelling_of(row) for row in fields if row.kind in PICTURE_KINDS}
+    pictures = {
+        name: tuple(part for part in parts if spelling.fullmatch(part.name)) for name, spelling in named.items()
+    }
+    rest = [part for part in parts if not any(spelling.fullmatch(part.name) for spelling in named.values())]
     texts: dict[str, Any] = {
-        part.name: word for part in rest if not _LORA.fullmatch(part.name) and (word := _word(part))
+        part.name: value for part in rest if not _LORA.fullmatch(part.name) and (value := _value(part))
     }
     loras = _loras(rest)
     if loras:
@@ -81,38 +86,52 @@ def read_form(parts: list[Part]) -> Form:
         del texts["n"]
     if "extra_body" in texts:
         texts["extra_body"] = parse_json(texts["extra_body"].encode("utf-8", "surrogatepass"), param="extra_body")
-    return Form(texts, images, masks)
+    return Form(texts, pictures)
 
 
-def read_files(form: Form, max_bytes: int) -> Files:
-    """The pictures of a form; texts beside real files are ignored, texts alone are data URLs or base64."""
-    images = _pictures(form.image_parts)
-    if len(images) > MAX_IMAGES:
-        raise too_many("image")
-    several = len(images) > 1
-    read = [_picture(part, f"image[{i}]" if several else "image", max_bytes) for i, part in enumerate(images)]
-    masks = _pictures(form.mask_parts)
-    return Files(tuple(read), _picture(masks[-1], "mask", max_bytes) if masks else None)
+def _spelling_of(row: Field) -> re.Pattern[str]:
+    names = "|".join(map(re.escape, row.spellings))
+    return re.compile(f"({names}){_INDEX[row.kind]}")
 
 
-def _pictures(parts: tuple[Part, ...]) -> list[Part]:
+def read_files(form: Form, fields: Iterable[Field], max_bytes: int) -> dict[str, tuple[Upload, ...]]:
+    """The pictures of a form by field; texts beside real files are ignored, texts alone are data URLs or base64.
+
+    Raises InvalidImage, InvalidRequest or BodyTooLarge naming the field.
+    """
+    return {row.name: _uploads(row, form.pictures[row.name], max_bytes) for row in fields if row.kind in PICTURE_KINDS}
+
+
+def _uploads(row: Field, parts: tuple[Part, ...], max_bytes: int) -> tuple[Upload, ...]:
+    found = _given(parts)
+    if row.kind is Kind.PICTURE:
+        found = found[-1:]
+    if len(found) > MAX_IMAGES:
+        raise too_many(row.name)
+    several = len(found) > 1
+    return tuple(
+        _upload(part, f"{row.name}[{index}]" if several else row.name, max_bytes) for index, part in enumerate(found)
+    )
+
+
+def _given(parts: tuple[Part, ...]) -> list[Part]:
     """Without what only stands there empty."""
     files = [part for part in parts if part.is_file or picture_kind(part.data)]
     return files or [part for part in parts if part.data.strip() not in (b"", b"null")]
 
 
-def _picture(part: Part, param: str, max_bytes: int) -> Any:
+def _upload(part: Part, param: str, max_bytes: int) -> Upload:
     if part.is_file or picture_kind(part.data):
         return upload(part.data, param, max_bytes)
     return upload(decoded(_text(part, param), param, max_bytes), param, max_bytes)
 
 
-def _word(part: Part) -> str:
-    """A text field's text; "" when it says nothing."""
+def _value(part: Part) -> str:
+    """A text field's text; "" when it is as good as absent."""
     if part.is_file:
         return part.data[:MAX_FILE_TEXT_BYTES].decode("utf-8", "replace")
-    said = _text(part, part.name[:100])
-    return "" if said.strip() == "null" and part.name not in _SPOKEN else said
+    text = _text(part, part.name[:100])
+    return "" if text.strip() == "null" and part.name not in _MAY_BE_NULL else text
 
 
 def _text(part: Part, param: str) -> str:
@@ -130,14 +149,14 @@ def _loras(parts: list[Part]) -> list[Any]:
     numbered: dict[int, dict[str, str]] = {}
     for part in parts:
         match = _LORA.fullmatch(part.name)
-        if not match or not (said := _text(part, "loras")):
+        if not match or not (text := _text(part, "loras")):
             continue
         if match[2] is None:
-            words.append(said)
+            words.append(text)
         elif match[1]:
-            numbered.setdefault(int(match[1]), {})[match[2]] = said
+            numbered.setdefault(int(match[1]), {})[match[2]] = text
         else:
-            columns.setdefault(match[2], []).append(said)
+            columns.setdefault(match[2], []).append(text)
     return [*words, *(numbered[index] for index in sorted(numbered)), *_rows(columns)]
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sdxl_gateway.api.asks import values
-from sdxl_gateway.api.asks.fields import FORMATS, QUALITIES, Field, Kind, fields_of, wire_fields
+from sdxl_gateway.api.asks.fields import FORMATS, PICTURE_KINDS, QUALITIES, Field, Kind, fields_of, wire_fields
 from sdxl_gateway.api.asks.loras import read_loras, with_default_weight
 from sdxl_gateway.api.asks.pictures import read_picture, read_pictures
 from sdxl_gateway.api.asks.sizes import checked_size, read_size
@@ -17,52 +17,57 @@ from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.picture import Size
 
 MAX_FIELDS = 300
+Files = Mapping[str, tuple[Upload, ...]]
+"""Pictures by the name of their field."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The operator's part in reading a request; `strict` refuses fields the table does not know."""
+    """The operator's part in reading a request; `strict` refuses fields the table does not know.
+
+    `fields` is the table to read by; left empty it is the whole one under `limits`.
+    """
 
     limits: Limits
     strict: bool = False
+    fields: tuple[Field, ...] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """Pictures that came as parts of a form, read already."""
-
-    images: tuple[Upload, ...] = ()
-    mask: Upload | None = None
-
-
-NO_FILES = Files()
+    @property
+    def table(self) -> tuple[Field, ...]:
+        """Every field that is known."""
+        return self.fields or wire_fields(self.limits)
 
 
 @dataclass(frozen=True, slots=True)
 class ReadAsk:
-    """What a body says; `ignored` are the names in it that have no effect."""
+    """What a body asks for; `ignored` are the names in it that have no effect.
+
+    `pictures` are the uploads of every picture field, by its name; empty where none came.
+    """
 
     ask: Ask
     ignored: tuple[str, ...] = ()
+    pictures: Files = field(default_factory=dict)
 
 
 def read_ask(
-    operation: Operation, body: Mapping[str, Any], rules: Rules, *, files: Files = NO_FILES, model: str | None = None
+    operation: Operation, body: Mapping[str, Any], rules: Rules, *, files: Files | None = None, model: str | None = None
 ) -> ReadAsk:
-    """The Ask a body says; `model` is the name the address gave, for bodies that say none.
+    """The Ask in a body; `model` is the name the address gave, for bodies that name none.
 
-    `body` holds JSON values or a form's texts; both are read by the same rules. Raises InvalidRequest, InvalidImage
+    `body` holds JSON values or a form's texts; both are read by the same rules. `files` came as parts of the form and
+    win over a picture in `body`. Raises InvalidRequest, InvalidImage
     or BodyTooLarge with the field's name as the caller wrote it.
     """
     said = _merged(body)
-    table = fields_of(wire_fields(rules.limits), operation)
-    reading = _Reading(operation, table, said, rules)
+    reading = _Reading(operation, said, rules, files or {})
     reading.find_unknown()
-    return ReadAsk(reading.ask(files, model), tuple(reading.ignored))
+    ask = reading.ask(model)
+    return ReadAsk(ask, tuple(reading.ignored), reading.pictures)
 
 
 def _merged(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Nulls dropped, a literal `extra_body` folded in; what is said outside it wins."""
+    """Nulls dropped, a literal `extra_body` folded in; what stands outside it wins."""
     said = {key: value for key, value in body.items() if value is not None}
     extra = said.pop("extra_body", {})
     if not isinstance(extra, dict):
@@ -76,16 +81,18 @@ def _merged(body: Mapping[str, Any]) -> dict[str, Any]:
 class _Reading:
     """One body being read against the table of its operation."""
 
-    def __init__(self, operation: Operation, table: tuple[Field, ...], said: dict[str, Any], rules: Rules) -> None:
+    def __init__(self, operation: Operation, said: dict[str, Any], rules: Rules, files: Files) -> None:
         self._operation = operation
-        self._table = {field.name: field for field in table}
+        self._table = {row.name: row for row in fields_of(rules.table, operation)}
         self._said = said
         self._rules = rules
+        self._files = files
         self.ignored: list[str] = []
+        self.pictures: dict[str, tuple[Upload, ...]] = {}
 
     def find_unknown(self) -> None:
         """Note what will have no effect; refuse it when the server is strict."""
-        known = {word: field for field in self._table.values() for word in field.spellings}
+        known = {word: row for row in self._table.values() for word in row.spellings}
         for key in self._said:
             if key == "markup" and self._operation is Operation.EDIT:
                 raise _unsupported(key, "A markup picture cannot steer this model; use 'mask'.")
@@ -95,13 +102,14 @@ class _Reading:
                 raise _unknown(key)
             self.ignored.append(key)
 
-    def ask(self, files: Files, model: str | None) -> Ask:
+    def ask(self, model: str | None) -> Ask:
+        """All fields, read in an order that decides which of several mistakes is named."""
         prompt = self._text("prompt") or ""
         self._check_background()
         n, stream = self._integer("n"), self._flag("stream")
         if stream and n is not None and n > 1:
             raise InvalidRequest("Streaming is only supported with n=1.", param="n")
-        images, mask = self._images(files), self._mask(files)
+        self.pictures = {name: self._pictures(row) for name, row in self._table.items() if row.kind in PICTURE_KINDS}
         partial_images, compression = self._integer("partial_images"), self._integer("output_compression")
         seed = self._integer("seed")
         loras = self._loras()
@@ -125,21 +133,21 @@ class _Reading:
             sampler=self._text("sampler") or None,
             strength=self._number("strength"),
             loras=loras,
-            images=images,
-            mask=mask,
+            images=self.pictures.get("image", ()),
+            mask=next(iter(self.pictures.get("mask", ())), None),
         )
 
     def _find(self, name: str) -> tuple[Field, Any, str] | None:
-        """The field's row, its value and the first spelling that says something; None when there is none."""
-        field = self._table.get(name)
-        if field is None:
+        """The field's row, its value and the first spelling that is not empty; None when the field is absent."""
+        row = self._table.get(name)
+        if row is None:
             return None
-        said = [word for word in field.spellings if word in self._said]
+        said = [word for word in row.spellings if word in self._said]
         spelling = next((word for word in said if self._said[word] != ""), said[0] if said else None)
         value = self._said[spelling] if spelling is not None else None
-        if self._operation in field.required and (value is None or (isinstance(value, str) and not value.strip())):
-            raise values.missing(spelling or field.name)
-        return None if spelling is None else (field, value, spelling)
+        if self._operation in row.required and (value is None or (isinstance(value, str) and not value.strip())):
+            raise values.missing(spelling or row.name)
+        return None if spelling is None else (row, value, spelling)
 
     def _text(self, name: str) -> str | None:
         found = self._find(name)
@@ -201,21 +209,15 @@ class _Reading:
             raise _unknown(self.ignored[before])
         return with_default_weight(loras, default)
 
-    def _images(self, files: Files) -> tuple[Upload, ...]:
-        if files.images or "image" not in self._table:
-            return files.images
-        found = self._find("image")
-        return read_pictures(found[1], found[2], self._rules.limits.max_image_bytes) if found else ()
-
-    def _mask(self, files: Files) -> Upload | None:
-        if "mask" not in self._table:
-            return None
-        if files.mask is not None:
-            return files.mask
-        found = self._find("mask")
+    def _pictures(self, row: Field) -> tuple[Upload, ...]:
+        if files := self._files.get(row.name):
+            return files
+        found, max_bytes = self._find(row.name), self._rules.limits.max_image_bytes
         if not found or found[1] == "":
-            return None
-        return read_picture(found[1], "mask", self._rules.limits.max_image_bytes)
+            return ()
+        if row.kind is Kind.PICTURE:
+            return (read_picture(found[1], found[2], max_bytes),)
+        return read_pictures(found[1], found[2], max_bytes)
 
 
 def _unsupported(param: str, reason: str) -> InvalidRequest:

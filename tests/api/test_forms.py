@@ -1,0 +1,93 @@
+"""Tests api/asks/forms.py and api/asks/parse.py: a picture field is a row of the table, in JSON and in forms."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+
+from sdxl_gateway.api.asks.body import ask_of
+from sdxl_gateway.api.asks.fields import EDIT, MAX_IMAGES, Field, Kind, wire_fields
+from sdxl_gateway.api.asks.parse import ReadAsk, Rules
+from sdxl_gateway.config import Limits
+from sdxl_gateway.core.ask import Operation
+from sdxl_gateway.core.errors import GatewayError
+from tests.api.forms import FORM, file, form, part
+from tests.api.pictures import DATA_URL, JPEG, PNG
+
+# Two picture fields that no other line of the house knows.
+ADDED = (
+    Field("control_image", Kind.PICTURE, "Guides the painting.", EDIT, ("control",), extension=True),
+    Field("references", Kind.PICTURES, "Look like these.", EDIT, extension=True),
+)
+RULES = Rules(Limits(), fields=(*wire_fields(Limits()), *ADDED))
+BASE = (part("prompt", "a cat"), file("image", PNG))
+
+
+async def read(headers: dict[str, str], body: bytes) -> ReadAsk:
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    request = Request({"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": raw}, receive)
+    return await ask_of(request, Operation.EDIT, RULES)
+
+
+async def read_json(**fields: Any) -> ReadAsk:
+    body = {"prompt": "a cat", "image": DATA_URL, **fields}
+    return await read({"content-type": "application/json"}, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("name", ["control_image", "control_image[]", "control_image[0]", "control", "control[]"])
+async def test_an_added_picture_comes_in_a_form(name: str) -> None:
+    found = await read(FORM, form(*BASE, part(name, "<file>"), file(name, JPEG)))
+    assert [(one.field, one.data) for one in found.pictures["control_image"]] == [("control_image", JPEG)]
+    assert [one.data for one in found.ask.images] == [PNG]
+    assert (found.ask.mask, found.ignored) == (None, ())
+
+
+@pytest.mark.parametrize(
+    "names", [("references", "references"), ("references[]",) * 2, ("references[0]", "references[1]")]
+)
+async def test_added_pictures_come_in_a_form(names: tuple[str, str]) -> None:
+    found = await read(FORM, form(*BASE, file(names[0], JPEG), file(names[1], PNG)))
+    assert [(one.field, one.data) for one in found.pictures["references"]] == [
+        ("references[0]", JPEG),
+        ("references[1]", PNG),
+    ]
+
+
+@pytest.mark.parametrize("name", ["control_image", "control"])
+async def test_an_added_picture_comes_in_json(name: str) -> None:
+    found = await read_json(**{name: {"image_url": DATA_URL}}, references=[DATA_URL, DATA_URL])
+    assert [one.data for one in found.pictures["control_image"]] == [PNG]
+    assert [one.field for one in found.pictures["references"]] == ["references[0]", "references[1]"]
+    assert found.ignored == ()
+
+
+async def test_absent_pictures_are_none() -> None:
+    for found in (await read(FORM, form(*BASE, part("control_image", ""))), await read_json(control_image="")):
+        assert {name: len(pictures) for name, pictures in found.pictures.items()} == {
+            "image": 1,
+            "mask": 0,
+            "control_image": 0,
+            "references": 0,
+        }
+
+
+@pytest.mark.parametrize(
+    ("parts", "param", "code"),
+    [
+        ([file("control_image", b"x")], "control_image", "invalid_image_file"),
+        ([file("control", b"", "a.png")], "control_image", "empty_image_file"),
+        ([file("references", PNG), file("references", b"x")], "references[1]", "invalid_image_file"),
+        ([file("references[]", PNG)] * (MAX_IMAGES + 1), "references", "array_above_max_length"),
+    ],
+    ids=["no-picture", "empty", "second", "too-many"],
+)
+async def test_a_bad_added_picture_is_named(parts: list[bytes], param: str, code: str) -> None:
+    with pytest.raises(GatewayError) as refused:
+        await read(FORM, form(*BASE, *parts))
+    assert (refused.value.param, refused.value.code) == (param, code)
