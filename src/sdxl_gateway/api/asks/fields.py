@@ -33,6 +33,8 @@ FORMATS = {"png": "png", "jpeg": "jpeg", "jpg": "jpeg", "webp": "webp"}
 
 
 class Kind(StrEnum):
+    """How a field's value is read."""
+
     TEXT = "text"
     INTEGER = "integer"
     NUMBER = "number"
@@ -65,6 +67,7 @@ class Field:
 
     @property
     def spellings(self) -> tuple[str, ...]:
+        """Its name first, then the others clients use."""
         return (self.name, *self.aliases)
 
 
@@ -74,6 +77,7 @@ def wire_fields(limits: Limits) -> tuple[Field, ...]:
 
 
 def fields_of(fields: tuple[Field, ...], operation: Operation) -> tuple[Field, ...]:
+    """The rows that one operation reads."""
     return tuple(field for field in fields if operation in field.operations)
 
 
@@ -203,7 +207,7 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
 
 
 def _without_effect() -> tuple[Field, ...]:
-    """OpenAI's own fields that say nothing to this model; clients send them unasked."""
+    """OpenAI's own fields that this model has no use for; clients send them unasked."""
     return (
         Field("style", Kind.IGNORED, "Accepted, without effect.", GENERATE),
         Field("moderation", Kind.IGNORED, "Accepted, without effect.", PROMPTED),

@@ -161,7 +161,7 @@ def _loras(parts: list[Part]) -> list[Any]:
 
 
 def _rows(columns: dict[str, list[str]]) -> list[dict[str, str]]:
-    """One entry for each name; a form that gives fewer weights than names does not say whose they are."""
+    """One entry for each name; in a form with fewer weights than names it is unclear whose they are."""
     if not columns:
         return []
     count = next((len(columns[key]) for key in NAME_KEYS if key in columns), 0)

@@ -16,9 +16,9 @@ FIELD_BYTES = 1024
 
 
 async def read_upload(request: Request) -> tuple[str, bool, AsyncIterator[bytes]]:
-    """(name, replace, data); the name can be a LoRA's, and `data` is read as it comes.
+    """Name, whether it may replace one of that name, and the file's bytes, unread.
 
-    Raises InvalidRequest for the name and the fields, UnsupportedMedia for any other kind of body.
+    Raises UnsupportedMedia, or InvalidRequest naming `name`, `replace` or `file`; reading the bytes may raise more.
     """
     kind = media_type(request)
     fields = {key: request.query_params[key] for key in ("name", "replace") if key in request.query_params}

@@ -1,4 +1,4 @@
-"""Takes `loras` in any of the spellings people use, gives LoraAsks; names are only read here, never looked up."""
+"""Takes `loras` in any of the spellings people use, gives LoraRefs; names are only read here, never looked up."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ WEIGHT_KEYS = ("weight", "scale", "strength", "strength_model", "lora_scale")
 TEXT_WEIGHT_KEYS = ("text_encoder_weight", "te_weight", "strength_clip")
 
 
-def read_loras(said: Any, param: str, ignored: list[str]) -> tuple[LoraRef, ...]:
+def read_loras(given: Any, param: str, ignored: list[str]) -> tuple[LoraRef, ...]:
     """The LoRAs asked for. Unknown keys of an entry go to `ignored`. Raises InvalidRequest naming the entry."""
-    entries = _entries(said, param)
+    entries = _entries(given, param)
     if len(entries) > MAX_LORAS:
         raise InvalidRequest(
             f"Invalid '{param}': at most {MAX_LORAS} entries.", param=param, code="array_above_max_length"
@@ -35,27 +35,27 @@ def with_default_weight(loras: tuple[LoraRef, ...], weight: float | None) -> tup
     return tuple(replace(lora, weight=weight) if lora.weight is None else lora for lora in loras)
 
 
-def _entries(said: Any, param: str) -> list[Any]:
-    if isinstance(said, str):
-        said = _from_text(said, param)
-    if isinstance(said, dict):
-        return [said] if any(key in said for key in NAME_KEYS) else _from_mapping(said)
-    if isinstance(said, list):
-        return said
-    raise wrong_type(param, "an array of LoRAs", said)
+def _entries(given: Any, param: str) -> list[Any]:
+    if isinstance(given, str):
+        given = _from_text(given, param)
+    if isinstance(given, dict):
+        return [given] if any(key in given for key in NAME_KEYS) else _from_mapping(given)
+    if isinstance(given, list):
+        return given
+    raise wrong_type(param, "an array of LoRAs", given)
 
 
-def _from_mapping(said: dict[str, Any]) -> list[Any]:
+def _from_mapping(given: dict[str, Any]) -> list[Any]:
     """`{"watercolor": 0.8}`: names with their weights."""
-    return [{"name": name, "weight": weight} for name, weight in said.items()]
+    return [{"name": name, "weight": weight} for name, weight in given.items()]
 
 
-def _from_text(said: str, param: str) -> Any:
+def _from_text(given: str, param: str) -> Any:
     """JSON when it looks like JSON, else names joined by `+`."""
-    if said.lstrip()[:1] not in ("[", "{"):
-        return [piece for piece in said.split("+") if piece.strip()]
+    if given.lstrip()[:1] not in ("[", "{"):
+        return [piece for piece in given.split("+") if piece.strip()]
     try:
-        return json.loads(said)
+        return json.loads(given)
     except (ValueError, RecursionError):
         raise InvalidRequest(f"Invalid '{param}': not valid JSON.", param=param, code="invalid_json") from None
 
@@ -68,30 +68,30 @@ def _asks(entry: Any, param: str, ignored: list[str]) -> list[LoraRef]:
     raise wrong_type(param, "a string or an object", entry)
 
 
-def _from_word(said: str, param: str) -> LoraRef:
-    part = split_part(_name(said, param), param=param)
+def _from_word(given: str, param: str) -> LoraRef:
+    part = split_part(_name(given, param), param=param)
     return LoraRef(_name(part.name, param), part.weight, param=param)
 
 
 def _from_object(entry: dict[str, Any], param: str, ignored: list[str]) -> LoraRef:
-    said = {key: value for key, value in entry.items() if value is not None}
+    given = {key: value for key, value in entry.items() if value is not None}
     known = (*NAME_KEYS, *WEIGHT_KEYS, *TEXT_WEIGHT_KEYS)
-    ignored.extend(f"{param}.{key}" for key in said if key not in known)
-    key = next((key for key in NAME_KEYS if key in said), None)
+    ignored.extend(f"{param}.{key}" for key in given if key not in known)
+    key = next((key for key in NAME_KEYS if key in given), None)
     if key is None:
         raise missing(f"{param}.name")
-    if not isinstance(said[key], str):
-        raise wrong_type(f"{param}.{key}", "a string", said[key])
+    if not isinstance(given[key], str):
+        raise wrong_type(f"{param}.{key}", "a string", given[key])
     return LoraRef(
-        _name(said[key], f"{param}.{key}"),
-        _weight(said, WEIGHT_KEYS, param),
-        _weight(said, TEXT_WEIGHT_KEYS, param),
+        _name(given[key], f"{param}.{key}"),
+        _weight(given, WEIGHT_KEYS, param),
+        _weight(given, TEXT_WEIGHT_KEYS, param),
         param,
     )
 
 
-def _name(said: str, param: str) -> str:
-    name = clean(said.strip(), param)
+def _name(given: str, param: str) -> str:
+    name = clean(given.strip(), param)
     if not name:
         raise missing(param)
     if len(name) > MAX_NAME_CHARS:
@@ -103,13 +103,13 @@ def _name(said: str, param: str) -> str:
     return name
 
 
-def _weight(said: dict[str, Any], keys: tuple[str, ...], param: str) -> float | None:
-    key = next((key for key in keys if key in said), None)
-    if key is None or said[key] == "":
+def _weight(given: dict[str, Any], keys: tuple[str, ...], param: str) -> float | None:
+    key = next((key for key in keys if key in given), None)
+    if key is None or given[key] == "":
         return None
-    weight, where = finite(said[key]), f"{param}.{key}"
+    weight, where = finite(given[key]), f"{param}.{key}"
     if weight is None:
-        raise wrong_type(where, "a finite number", said[key])
+        raise wrong_type(where, "a finite number", given[key])
     if not -LORA_WEIGHT <= weight <= LORA_WEIGHT:
         raise InvalidRequest(
             f"Invalid '{where}': a LoRA weight lies between -{LORA_WEIGHT:g} and {LORA_WEIGHT:g}.", param=where

@@ -59,8 +59,8 @@ def read_ask(
     win over a picture in `body`. Raises InvalidRequest, InvalidImage
     or BodyTooLarge with the field's name as the caller wrote it.
     """
-    said = _merged(body)
-    reading = _Reading(operation, said, rules, files or {})
+    given = _merged(body)
+    reading = _Reading(operation, given, rules, files or {})
     reading.find_unknown()
     ask = reading.ask(model)
     return ReadAsk(ask, tuple(reading.ignored), reading.pictures)
@@ -68,11 +68,11 @@ def read_ask(
 
 def _merged(body: Mapping[str, Any]) -> dict[str, Any]:
     """Nulls dropped, a literal `extra_body` folded in; what stands outside it wins."""
-    said = {key: value for key, value in body.items() if value is not None}
-    extra = said.pop("extra_body", {})
+    given = {key: value for key, value in body.items() if value is not None}
+    extra = given.pop("extra_body", {})
     if not isinstance(extra, dict):
         raise values.wrong_type("extra_body", "an object", extra)
-    merged = {key: value for key, value in extra.items() if value is not None} | said
+    merged = {key: value for key, value in extra.items() if value is not None} | given
     if len(merged) > MAX_FIELDS:
         raise InvalidRequest(f"At most {MAX_FIELDS} fields are read.", code="too_many_fields")
     return merged
@@ -81,10 +81,10 @@ def _merged(body: Mapping[str, Any]) -> dict[str, Any]:
 class _Reading:
     """One body being read against the table of its operation."""
 
-    def __init__(self, operation: Operation, said: dict[str, Any], rules: Rules, files: Files) -> None:
+    def __init__(self, operation: Operation, given: dict[str, Any], rules: Rules, files: Files) -> None:
         self._operation = operation
         self._table = {row.name: row for row in fields_of(rules.table, operation)}
-        self._said = said
+        self._given = given
         self._rules = rules
         self._files = files
         self.ignored: list[str] = []
@@ -93,7 +93,7 @@ class _Reading:
     def find_unknown(self) -> None:
         """Note what will have no effect; refuse it when the server is strict."""
         known = {word: row for row in self._table.values() for word in row.spellings}
-        for key in self._said:
+        for key in self._given:
             if key == "markup" and self._operation is Operation.EDIT:
                 raise _unsupported(key, "A markup picture cannot steer this model; use 'mask'.")
             if key in known and known[key].kind is not Kind.IGNORED:
@@ -142,9 +142,9 @@ class _Reading:
         row = self._table.get(name)
         if row is None:
             return None
-        said = [word for word in row.spellings if word in self._said]
-        spelling = next((word for word in said if self._said[word] != ""), said[0] if said else None)
-        value = self._said[spelling] if spelling is not None else None
+        given = [word for word in row.spellings if word in self._given]
+        spelling = next((word for word in given if self._given[word] != ""), given[0] if given else None)
+        value = self._given[spelling] if spelling is not None else None
         if self._operation in row.required and (value is None or (isinstance(value, str) and not value.strip())):
             raise values.missing(spelling or row.name)
         return None if spelling is None else (row, value, spelling)
@@ -172,9 +172,9 @@ class _Reading:
         return None if not found or found[1] == "" else values.number(*found)
 
     def _size(self) -> Size | None:
-        said, width, height = self._text("size"), self._integer("width"), self._integer("height")
-        if said:
-            return read_size(said)
+        given, width, height = self._text("size"), self._integer("width"), self._integer("height")
+        if given:
+            return read_size(given)
         if width is None and height is None:
             return None
         if width is None or height is None:

@@ -38,40 +38,42 @@ def upload(data: bytes, param: str, max_bytes: int) -> Upload:
 
 
 def too_large(param: str, max_bytes: int) -> BodyTooLarge:
+    """The refusal of a picture file above the limit."""
     return BodyTooLarge(
         f"Invalid file '{param}': an image has at most {max_bytes} bytes.", param=param, code="image_file_too_large"
     )
 
 
-def read_pictures(said: Any, param: str, max_bytes: int) -> tuple[Upload, ...]:
+def read_pictures(given: Any, param: str, max_bytes: int) -> tuple[Upload, ...]:
     """The pictures of a JSON body's `images` or `image`: one reference or up to 16."""
-    if not isinstance(said, list):
-        return (read_picture(said, param, max_bytes),)
-    if not said:
+    if not isinstance(given, list):
+        return (read_picture(given, param, max_bytes),)
+    if not given:
         raise missing(param)
-    if len(said) > MAX_IMAGES:
+    if len(given) > MAX_IMAGES:
         raise too_many(param)
-    return tuple(read_picture(one, f"{param}[{index}]", max_bytes) for index, one in enumerate(said))
+    return tuple(read_picture(one, f"{param}[{index}]", max_bytes) for index, one in enumerate(given))
 
 
 def too_many(param: str) -> InvalidRequest:
+    """The refusal of more pictures than a field holds."""
     return InvalidRequest(
         f"Invalid '{param}': at most {MAX_IMAGES} images.", param=param, code="array_above_max_length"
     )
 
 
-def read_picture(said: Any, param: str, max_bytes: int) -> Upload:
+def read_picture(given: Any, param: str, max_bytes: int) -> Upload:
     """A data URL, base64 text, or an object holding one. Raises InvalidRequest naming where it stood."""
-    if isinstance(said, str):
-        return upload(decoded(said, param, max_bytes), param, max_bytes)
-    if not isinstance(said, dict):
-        raise wrong_type(param, "an image reference", said)
-    given = {key: value for key, value in said.items() if value is not None}
-    _check_keys(given, param)
-    key = next((key for key in ("image_url", "url", "b64_json") if key in given), None)
+    if isinstance(given, str):
+        return upload(decoded(given, param, max_bytes), param, max_bytes)
+    if not isinstance(given, dict):
+        raise wrong_type(param, "an image reference", given)
+    reference = {key: value for key, value in given.items() if value is not None}
+    _check_keys(reference, param)
+    key = next((key for key in ("image_url", "url", "b64_json") if key in reference), None)
     if key is None:
         raise missing(f"{param}.image_url")
-    inner = given[key]
+    inner = reference[key]
     if isinstance(inner, dict):
         inner = inner.get("url")
     if not isinstance(inner, str):
@@ -80,27 +82,27 @@ def read_picture(said: Any, param: str, max_bytes: int) -> Upload:
     return upload(decoded(inner, where, max_bytes), where, max_bytes)
 
 
-def _check_keys(given: dict[str, Any], param: str) -> None:
-    if "file_id" in given:
+def _check_keys(reference: dict[str, Any], param: str) -> None:
+    if "file_id" in reference:
         raise InvalidRequest(
             "This server keeps no files: send the image as a data URL in 'image_url'.",
             param=f"{param}.file_id",
             code="unsupported_parameter",
         )
-    for key in given:
+    for key in reference:
         if key not in _OBJECT_KEYS:
             raise InvalidRequest("Unknown key in an image reference.", param=param, code="unknown_parameter")
 
 
-def decoded(said: str, param: str, max_bytes: int) -> bytes:
-    """The bytes of a data URL or of plain base64."""
-    if re.match(r"\s*[a-z][a-z0-9+.-]*://", said[:40], re.IGNORECASE):
+def decoded(given: str, param: str, max_bytes: int) -> bytes:
+    """The bytes of a data URL or of plain base64. Raises InvalidRequest, InvalidImage or BodyTooLarge."""
+    if re.match(r"\s*[a-z][a-z0-9+.-]*://", given[:40], re.IGNORECASE):
         raise InvalidRequest(
             "Images are not fetched from addresses here: send the image itself as a data URL.",
             param=param,
             code="invalid_image_url",
         )
-    payload = said[match.end() :] if (match := _DATA_URL.match(said)) else said
+    payload = given[match.end() :] if (match := _DATA_URL.match(given)) else given
     if len(payload) > max_bytes * 3 // 2 + 1024:
         raise too_large(param, max_bytes)
     packed = _SPACE.sub("", payload)

@@ -12,14 +12,14 @@ from sdxl_gateway.core.text import shown
 _SIZE = re.compile(r"([0-9]{1,5})\s*[xX×*]\s*([0-9]{1,5})")
 
 
-def read_size(said: str) -> Size | None:
-    """What `1024x1536` says, or None for `auto`. Raises InvalidRequest naming `size`."""
-    word = said.strip()
+def read_size(text: str) -> Size | None:
+    """`1024x1536` as a Size in pixels, or None for `auto`. Raises InvalidRequest naming `size`."""
+    word = text.strip()
     if word.lower() == "auto":
         return None
     match = _SIZE.fullmatch(word)
     if not match:
-        raise _refused(said, "A size is 'auto' or 'WIDTHxHEIGHT', such as '1024x1024'.")
+        raise _refused(text, "A size is 'auto' or 'WIDTHxHEIGHT', such as '1024x1024'.")
     return checked_size(Size(int(match[1]), int(match[2])))
 
 
@@ -34,5 +34,5 @@ def checked_size(size: Size) -> Size:
     return size
 
 
-def _refused(said: str, reason: str) -> InvalidRequest:
-    return InvalidRequest(f"Invalid size {shown(said)}. {reason}", param="size")
+def _refused(text: str, reason: str) -> InvalidRequest:
+    return InvalidRequest(f"Invalid size {shown(text)}. {reason}", param="size")

@@ -24,6 +24,7 @@ _TYPE_NAMES = {
 
 
 def wrong_type(param: str, expected: str, value: Any) -> InvalidRequest:
+    """The refusal of a value of another type, named as JSON names it."""
     got = _TYPE_NAMES.get(type(value), "another type")
     return InvalidRequest(
         f"Invalid type for '{param}': expected {expected}, but got {got} instead.", param=param, code="invalid_type"
@@ -31,11 +32,12 @@ def wrong_type(param: str, expected: str, value: Any) -> InvalidRequest:
 
 
 def missing(param: str) -> InvalidRequest:
+    """The refusal of a request without a field it needs."""
     return InvalidRequest(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
 
 
 def text(field: Field, value: Any, param: str) -> str:
-    """A string that can be shown, encoded and stored: no NUL, no lone surrogates, not too long."""
+    """A string that can be encoded and stored: no NUL, no lone surrogates, not too long. Raises InvalidRequest."""
     if not isinstance(value, str):
         raise wrong_type(param, "a string", value)
     if len(value) > field.max_chars:
@@ -49,13 +51,14 @@ def text(field: Field, value: Any, param: str) -> str:
 
 
 def clean(value: str, param: str) -> str:
-    """The string itself. Raises InvalidRequest when it holds a NUL or half a character."""
+    """The string itself. Raises InvalidRequest when it holds a NUL or a lone surrogate."""
     if "\0" in value or any(0xD800 <= ord(char) <= 0xDFFF for char in value):
-        raise InvalidRequest(f"Invalid '{param}': the text holds characters that are no text.", param=param)
+        raise InvalidRequest(f"Invalid '{param}': the text holds a NUL or a lone surrogate.", param=param)
     return value
 
 
 def choice(field: Field, value: Any, param: str) -> str:
+    """One of the field's choices, in lower case. Raises InvalidRequest that names them."""
     if not isinstance(value, str):
         raise wrong_type(param, "a string", value)
     word = value.strip().lower()
@@ -66,6 +69,7 @@ def choice(field: Field, value: Any, param: str) -> str:
 
 
 def flag(value: Any, param: str) -> bool:
+    """A boolean: true, false, 0 or 1, as JSON or as text. Raises InvalidRequest."""
     if isinstance(value, bool):
         return value
     found = _FLAGS.get(value.strip().lower()) if isinstance(value, str) else None
@@ -77,6 +81,7 @@ def flag(value: Any, param: str) -> bool:
 
 
 def integer(field: Field, value: Any, param: str) -> int:
+    """A whole number within the field's bounds; `2.0` and "2" are whole. Raises InvalidRequest."""
     whole = _whole(value)
     if whole is None:
         raise wrong_type(param, "an integer", value)
@@ -85,7 +90,7 @@ def integer(field: Field, value: Any, param: str) -> int:
 
 
 def number(field: Field, value: Any, param: str) -> float:
-    """A finite float within the field's bounds."""
+    """A finite float within the field's bounds. Raises InvalidRequest."""
     found = finite(value)
     if found is None:
         raise wrong_type(param, "a finite number", value)
@@ -94,7 +99,7 @@ def number(field: Field, value: Any, param: str) -> float:
 
 
 def finite(value: Any) -> float | None:
-    """The number that was said, as a number or as text; None for what is no finite number."""
+    """A number that came as a number or as text; None for anything but a finite number."""
     if isinstance(value, str):
         value = float(value) if _NUMBER.fullmatch(value.strip()) else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):

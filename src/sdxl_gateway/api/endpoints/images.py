@@ -88,7 +88,7 @@ async def _whole(
 async def _streamed(
     services: Services, request: Request, read: ReadAsk, style: ReplyStyle, items: AsyncIterator[Item]
 ) -> Response:
-    """Refusals come as plain HTTP errors; from the first item on, everything is told in the stream."""
+    """Refusals come as plain HTTP errors; from the first item on, everything comes in the stream."""
     accepted = await while_connected(request.receive, _first(items))
     return PaintingStream(
         read.ask.operation,

@@ -34,6 +34,7 @@ class LimitedReceive:
         self._deadline = self._next_deadline()
 
     async def __call__(self) -> Message:
+        """The next message. Raises BodyTooLarge or BodyTooSlow."""
         if self._whole:
             return await self._receive()
         try:

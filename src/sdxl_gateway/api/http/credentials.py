@@ -10,7 +10,7 @@ _HEADERS = (b"authorization", b"api-key", b"x-api-key")
 
 
 def offered_keys(scope: Scope) -> list[bytes]:
-    """The keys of the request's headers, as bytes: a header may hold what is no text."""
+    """The keys of the request's headers, at most four, as bytes: a header need not be text."""
     keys = []
     for name, value in scope["headers"]:
         if name not in _HEADERS:

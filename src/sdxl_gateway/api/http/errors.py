@@ -1,4 +1,4 @@
-"""Takes an error of the house, gives its HTTP answer; the one place where classes meet status codes."""
+"""Takes a GatewayError, gives its HTTP answer; the one place where classes meet status codes."""
 
 from __future__ import annotations
 
@@ -134,12 +134,12 @@ def _printable(text: str) -> str:
 
 
 async def on_gateway_error(request: Request, error: Exception) -> Response:
-    """Starlette's handler for errors of the house."""
+    """Starlette's handler for GatewayErrors."""
     if not isinstance(error, e.GatewayError):
         raise error
     return refusing(request.scope, error)
 
 
 def unexpected() -> JSONResponse:
-    """The last resort: nothing of what went wrong leaves the house."""
+    """The last resort: nothing of what went wrong leaves the server."""
     return error_response(e.EngineFault("The server had an error while processing your request.", code="server_error"))

@@ -1,4 +1,4 @@
-"""Takes the bytes of a body, gives the JSON value they say; a hostile body is refused, nothing more."""
+"""Takes the bytes of a body, gives the JSON value they hold; a hostile body is refused, nothing more."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def parse_json(body: bytes, *, param: str | None = None) -> Any:
     except json.JSONDecodeError as error:
         raise _invalid(f"see line {error.lineno}, column {error.colno}", param) from None
     except ValueError:
-        raise _invalid("it holds a number that is none", param) from None
+        raise _invalid("a number in it is not valid JSON", param) from None
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """The JSON object a request's body holds."""
+    """The JSON object a request's body holds. Raises InvalidRequest."""
     if not body.strip():
         raise InvalidRequest("The request has no body; a JSON object is expected.", code="invalid_json")
-    said = parse_json(body)
-    if not isinstance(said, dict):
+    value = parse_json(body)
+    if not isinstance(value, dict):
         raise InvalidRequest("The body must be a JSON object.", code="invalid_type")
-    return said
+    return value
 
 
 async def whole_body(request: Request) -> bytes:
-    """All bytes of the body; the body guard counts them."""
+    """All bytes of the body; its limit counts them meanwhile."""
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
@@ -44,10 +44,12 @@ async def whole_body(request: Request) -> bytes:
 
 
 def media_type(request: Request) -> str:
+    """The content type without its parameters, in lower case; "" when there is none."""
     return request.headers.get("content-type", "").split(";")[0].strip().lower()
 
 
 def unknown_media(request: Request) -> str:
+    """The content type as an error message may show it."""
     return shown(media_type(request))
 
 

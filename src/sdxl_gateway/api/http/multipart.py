@@ -44,6 +44,7 @@ def boundary_of(content_type: str) -> bytes:
 
 
 def broken(reason: str) -> InvalidRequest:
+    """The refusal of a multipart body, with what is wrong with it."""
     return InvalidRequest(f"The multipart body could not be read: {reason}.", code="invalid_multipart")
 
 

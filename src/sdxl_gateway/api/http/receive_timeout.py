@@ -1,6 +1,6 @@
 """Takes the seconds a client may leave a request unfinished, gives the server's HTTP protocol that hangs up after them.
 
-The body guard gives a body its time while a route waits for it; nothing else bounds a request's head, or what a client
+A body has its time while a route waits for it (body_limit.py); nothing else bounds a request's head, or what a client
 still sends after it was answered.
 """
 

@@ -19,13 +19,14 @@ ID_HEADERS = {"x-request-id": "The request's name in the server's log."}
 
 
 class RequestLogMiddleware:
-    """Names each request, tells how it went, and answers what nothing else answered."""
+    """The outermost of all: `on_request` hears of each request once, when its answer has ended."""
 
     def __init__(self, app: ASGIApp, on_request: Callable[[RequestAnswered], None]) -> None:
         self._app = app
         self._on_request = on_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Adds `x-request-id`; an unexpected error is logged and, where no answer began, answered without its text."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

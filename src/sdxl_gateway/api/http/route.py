@@ -1,4 +1,4 @@
-"""The type of a row of the route table: one verb of one address, and all that the house knows of it."""
+"""The type of a row of the route table: one verb of one address, and all that the server knows of it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What the OpenAPI document says of a route beyond its row.
+    """What the OpenAPI document holds of a route beyond its row.
 
     `name` is the operation's id, `replies` and `errors` go by status, `reads` is the body by media type and `query`
     holds a schema for each parameter. Refusals of a missing key or admin key are added by the row's access.
@@ -63,7 +63,7 @@ class Route:
     """One row: `paths` are spellings of one address, of which the first is documented.
 
     `label` is the request's name in metrics and logs, a `paints` route is one whose refusals are counted as such,
-    `body` replaces the server's own limit, and `headers` are the answer's own, each with what it says.
+    `body` replaces the server's own limit, and `headers` are the answer's own, each with its meaning.
     """
 
     verb: str

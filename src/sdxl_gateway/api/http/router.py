@@ -27,7 +27,7 @@ def routes(rows: Sequence[Route], authenticator: Authenticator, limit: BodyLimit
 
 
 class Resource:
-    """The rows of one path as an ASGI application; a wrong verb is told all the right ones."""
+    """The rows of one path as an ASGI application; a wrong verb is answered with all the right ones."""
 
     def __init__(self, rows: Sequence[Route], authenticator: Authenticator, limit: BodyLimit) -> None:
         self._rows = {row.verb: row for row in rows}
@@ -59,7 +59,7 @@ def _guarded(row: Route, authenticator: Authenticator, limit: BodyLimit) -> ASGI
 
 
 class UnknownPath:
-    """Answers every address that is not in the table; like all that is not said to be open it needs a key."""
+    """Answers every address that is not in the table; like every route that is not marked open it needs a key."""
 
     def __init__(self, rows: Sequence[Route], authenticator: Authenticator) -> None:
         self._painting = [row for row in rows if row.paints]

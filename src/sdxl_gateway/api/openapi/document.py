@@ -51,16 +51,16 @@ def _reply_types(rows: Sequence[Route]) -> list[Any]:
 
 
 def _operation(row: Route, schemas: Mapping[Any, Schema]) -> Schema:
-    told = row.description
+    described = row.description
     parameters = _parameters(row)
-    replies = {str(status): _reply(reply, row, schemas) for status, reply in told.replies.items()}
-    errors = sorted({*told.errors, *_ACCESS_ERRORS[row.access]})
+    replies = {str(status): _reply(reply, row, schemas) for status, reply in described.replies.items()}
+    errors = sorted({*described.errors, *_ACCESS_ERRORS[row.access]})
     return {
-        "operationId": told.name,
+        "operationId": described.name,
         "summary": row.summary,
         **({"security": []} if row.access is Access.OPEN else {}),
         **({"parameters": parameters} if parameters else {}),
-        **({"requestBody": {"required": True, "content": told.reads}} if told.reads is not None else {}),
+        **({"requestBody": {"required": True, "content": described.reads}} if described.reads is not None else {}),
         "responses": replies | {str(status): {"$ref": "#/components/responses/Error"} for status in errors},
     }
 

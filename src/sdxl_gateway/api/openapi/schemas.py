@@ -1,4 +1,4 @@
-"""Takes the table of fields, gives the JSON Schemas of what requests say."""
+"""Takes the table of fields, gives the JSON Schemas of requests."""
 
 from __future__ import annotations
 

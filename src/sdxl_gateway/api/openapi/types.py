@@ -14,7 +14,7 @@ PLACE = "#/components/schemas/{model}"
 
 
 class _Untitled(GenerateJsonSchema):
-    """A property's name says all that its title would."""
+    """Without titles of properties, which only repeat their names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""Takes what the library says of its LoRAs, gives the replies around it."""
+"""Takes the library's LoRAs, gives the replies around them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from sdxl_gateway.gateway.paint import Accepted, Done, Item, Partial, Presented
 log = logging.getLogger(__name__)
 
 LAST_WORDS_SECONDS = 2.0
-"""After a closing server's grace: for what is then said to those who still wait."""
+"""After a closing server's grace: for the last events to those who still wait."""
 
 
 class PaintingStream(EventSourceResponse):
@@ -48,6 +48,7 @@ class PaintingStream(EventSourceResponse):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the events; however this ends, the items are closed."""
         try:
             await super().__call__(scope, receive, send)
         finally:
