@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 from starlette.applications import Starlette
 
 from sdxl_gateway.accounts.static_keys import StaticKeys
@@ -28,6 +29,8 @@ from sdxl_gateway.gateway.paint import Accepted, Done, Item, Partial, Presented
 from sdxl_gateway.storage.images import ImageStore
 from tests.api.pictures import PNG
 
+GENERATE = "/v1/images/generations"
+KEYED: dict[str, Any] = {"auth": {"api_keys": ["alpha", "béta"], "admin_keys": ["root"]}}
 USAGE: Usage = {
     "input_tokens": 3,
     "input_tokens_details": {"text_tokens": 3, "image_tokens": 0},
@@ -173,3 +176,8 @@ def house(
 
 def failing(error: GatewayError, *, late: bool = False) -> FakeGateway:
     return FakeGateway(error=error, late=late)
+
+
+def client(served: House, headers: dict[str, str] | None = None) -> httpx.AsyncClient:
+    """A client of that application, with `headers` in each of its requests."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=served.app), base_url="http://gw", headers=headers)

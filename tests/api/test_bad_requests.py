@@ -1,4 +1,4 @@
-"""Every bad request is refused in OpenAI's shape, names its field, paints nothing and leaves no trace."""
+"""Tests api/: every bad request is refused in OpenAI's shape, names its field, paints nothing and leaves no trace."""
 
 from __future__ import annotations
 

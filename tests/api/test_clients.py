@@ -1,4 +1,4 @@
-"""What real clients send, written out as they send it, becomes the Ask they meant."""
+"""Tests api/asks/: what real clients send, written out as they send it, becomes the Ask they meant."""
 
 from __future__ import annotations
 

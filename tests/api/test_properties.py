@@ -1,4 +1,4 @@
-"""Whatever is thrown at the parsers comes back as an Ask or as a refusal that names a field."""
+"""Tests api/asks/ and api/http/json_body.py: whatever comes in becomes an Ask, or a refusal that names a field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How pictures are handed out: as data, by address, or both."""
+"""Tests api/replies/images.py: how pictures are handed out: as data, by address, or both."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from sdxl_gateway.api.replies.images import ReplyStyle, image_entry
 from sdxl_gateway.core.ask import Ask, Operation
 from sdxl_gateway.gateway.paint import Presented
+from tests.api.fakes import GENERATE, FakeGateway, client, house
 
 FILES_URL = "http://here:8000/files"
 
@@ -40,3 +41,10 @@ def test_address_or_bytes(fields: dict[str, Any], url: bool, b64: bool) -> None:
 @pytest.mark.parametrize(("said", "repeated"), [("u-1", "u-1"), ("", None), (None, None)])
 def test_the_end_user_is_repeated(said: str | None, repeated: str | None) -> None:
     assert style(user=said).end_user == repeated
+
+
+async def test_warnings_travel_in_a_header() -> None:
+    async with client(house(FakeGateway(warnings=("The prompt was cut\r\nafter 77 tokens — sorry.",)))) as http:
+        answer = await http.post(GENERATE, json={"prompt": "a"})
+    assert answer.headers["x-sdxl-gateway-warning"] == "The prompt was cut  after 77 tokens ? sorry."
+    assert int(answer.headers["openai-processing-ms"]) >= 0

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
-import httpx
 import pytest
 from openapi_spec_validator import validate
 from starlette.requests import Request
@@ -15,17 +13,12 @@ from typing_extensions import TypedDict
 
 from sdxl_gateway.api.http.route import Access, BodyLimit, Description, Reply, Route
 from sdxl_gateway.core.errors import InvalidRequest
-from tests.api.fakes import House, house
+from tests.api.fakes import GENERATE, KEYED, client, house
 from tests.api.wires import Wire
 
-KEYED: dict[str, Any] = {"auth": {"api_keys": ["alpha"], "admin_keys": ["root"]}}
 ALPHA, ROOT = {"api-key": "alpha"}, {"api-key": "root"}
 VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 PARAMETER = re.compile(r"{\w+(:\w+)?}")
-
-
-def client(served: House) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app=served.app), base_url="http://gw")
 
 
 def address(path: str) -> str:
@@ -117,6 +110,17 @@ def test_a_row_is_in_the_document(row: Route) -> None:
     assert (operation.get("security") == []) is (row.access is Access.OPEN)
     assert ("401" in operation["responses"]) is (row.access is not Access.OPEN)
     assert ("403" in operation["responses"]) is (row.access is Access.ADMIN)
+
+
+async def test_cross_origin_pages_can_read_answers_and_errors() -> None:
+    async with client(house(**KEYED)) as http:
+        headers = {"origin": "http://page", "access-control-request-method": "POST"}
+        preflight = await http.options(GENERATE, headers=headers | {"access-control-request-headers": "authorization"})
+        refused = await http.get("/v1/models", headers={"origin": "http://page"})
+    assert preflight.status_code == 200
+    assert refused.status_code == 401
+    assert refused.headers["access-control-allow-origin"] == "*"
+    assert "x-request-id" in refused.headers["access-control-expose-headers"]
 
 
 # A route added here alone, without a line of the house: it gets all that a row says.

@@ -1,4 +1,7 @@
-"""A stream's frames leave as they come, and a client that leaves takes its picture's work with it."""
+"""Tests api/replies/stream.py, events.py and api/http/disconnect.py.
+
+A stream's frames leave as they come, and a client that leaves takes its picture's work with it.
+"""
 
 from __future__ import annotations
 

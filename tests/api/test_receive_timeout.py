@@ -1,4 +1,4 @@
-"""Clients that leave a request unfinished are hung up on; those that wait for an answer are not."""
+"""Tests api/http/receive_timeout.py: clients that leave a request unfinished are hung up on, others not."""
 
 from __future__ import annotations
 

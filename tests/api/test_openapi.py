@@ -1,0 +1,37 @@
+"""Tests api/openapi/: the document is valid and names all that is served and read."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from openapi_spec_validator import validate
+
+from sdxl_gateway.api.asks.fields import fields_of, wire_fields
+from sdxl_gateway.api.openapi.schemas import body_schema
+from sdxl_gateway.config import Limits
+from sdxl_gateway.core.ask import Operation
+from tests.api.fakes import client, house
+
+
+async def test_the_document_is_valid_openapi() -> None:
+    async with client(house()) as http:
+        document = (await http.get("/openapi.json")).json()
+    validate(document)
+    assert document == json.loads(json.dumps(house().app.state.document))
+
+
+def test_the_document_names_every_route() -> None:
+    documented = set(house().app.state.document["paths"])
+    served = {getattr(route, "path", "") for route in house().app.routes}
+    own = {path.replace(":path", "") for path in served if path.startswith(("/v1/", "/files", "/healthz", "/readyz"))}
+    assert own | {"/metrics", "/openapi.json"} == documented
+
+
+@pytest.mark.parametrize("operation", list(Operation))
+def test_the_document_names_every_field(operation: Operation) -> None:
+    limits = Limits(max_steps=77)
+    schema = body_schema(limits, operation, form=False)
+    spelled = {word for field in fields_of(wire_fields(limits), operation) for word in field.spellings}
+    assert set(schema["properties"]) == spelled
+    assert schema["properties"]["num_inference_steps"]["maximum"] == 77
