@@ -28,8 +28,8 @@ from sdxl_gateway.core.errors import GatewayError, InvalidRequest
 from sdxl_gateway.core.picture import Size
 from sdxl_gateway.gateway.paint import Accepted, Done, Item, Presented, Stepped
 from tests.admission.kit import lora_file
-from tests.catalog.files import write
 from tests.api.fakes import USAGE
+from tests.catalog.files import write
 
 MANUAL = Path(__file__).parents[2] / "config.toml"
 HEAVY = ("torch", "diffusers", "transformers", "peft", "starlette", "uvicorn", "pydantic_settings", "huggingface_hub")
