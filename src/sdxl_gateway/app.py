@@ -1,15 +1,17 @@
-"""Builds the world in order and closes it in reverse; the only file that knows every room."""
+"""Builds the rooms in order and closes them in reverse; the only file that knows every room."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
+from pathlib import Path
 from socket import socket
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvicorn
@@ -26,33 +28,48 @@ from sdxl_gateway.backends.process.backend import ProcessBackend
 from sdxl_gateway.catalog.checkpoints import open_checkpoints
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.copies import prune
-from sdxl_gateway.config import DEMO_MODEL, EngineProcess, Settings
-from sdxl_gateway.core.errors import CheckpointProblem, GatewayError
-from sdxl_gateway.core.events import Measurement, RequestAnswered
+from sdxl_gateway.config import DEMO_MODEL, EngineProcess, Limits, Settings
+from sdxl_gateway.core.errors import CLOSING, CheckpointProblem, GatewayError
+from sdxl_gateway.core.events import EngineEvent
+from sdxl_gateway.core.listeners import Listeners
+from sdxl_gateway.core.ports import Backend
+from sdxl_gateway.delivery.deliver import Deliverer
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.paint import Gateway
-from sdxl_gateway.storage.images import ImageStore
+from sdxl_gateway.storage.directory import DirectoryInUse, sole_server
+from sdxl_gateway.storage.images import ImageFolder
 from sdxl_gateway.telemetry.logs import configure_logs, log_answer
 from sdxl_gateway.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 
+BackendFactory = Callable[[EngineProcess, Limits, Callable[[EngineEvent], None]], Backend]
+"""From what an engine has to know, how long the queue may be, and where its events go."""
+
+
+def process_backend(engine: EngineProcess, limits: Limits, listener: Callable[[EngineEvent], None]) -> Backend:
+    """The one a server has where nothing else is asked for: a supervised engine process."""
+    return ProcessBackend([engine], queue_size=limits.queue_size, listener=listener)
+
+
 def serve(settings: Settings) -> None:
-    """Runs the server until it is told to stop. Raises CheckpointProblem before it listens."""
+    """Runs the server until it is told to stop. Raises StartProblem before it listens."""
     server = settings.server
-    built = _build(settings)
-    config = uvicorn.Config(
-        _application(built),
-        host=server.host,
-        port=server.port,
-        http=protocol_with_timeout(server.receive_timeout_seconds),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=ceil(server.shutdown_grace_seconds + LAST_WORDS_SECONDS),
-    )
-    _Server(config, built.backend.drain, server.shutdown_grace_seconds).run()
+    with sole_server(settings.data_directory):
+        built = _build(settings)
+        _prune(settings)
+        config = uvicorn.Config(
+            _application(built, partial(_running, built)),
+            host=server.host,
+            port=server.port,
+            http=protocol_with_timeout(server.receive_timeout_seconds),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=ceil(server.shutdown_grace_seconds + LAST_WORDS_SECONDS),
+        )
+        _Server(config, partial(built.backend.drain, CLOSING), server.shutdown_grace_seconds).run()
 
 
 class _Server(uvicorn.Server):
@@ -60,28 +77,38 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, drain: Callable[[], None], grace_seconds: float) -> None:
         super().__init__(config)
-        self._close_door = drain
+        self._drain = drain
         self._grace_seconds = grace_seconds
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        closing = asyncio.get_running_loop().call_later(self._grace_seconds, self._close_door)
+        closing = asyncio.get_running_loop().call_later(self._grace_seconds, self._drain)
         try:
             await super().shutdown(sockets)
         finally:
             closing.cancel()
 
 
-def build_app(settings: Settings) -> Starlette:
-    """The ASGI application; its lifespan starts and stops the engine. Raises CheckpointProblem."""
-    return _application(_build(settings))
+def build_app(settings: Settings, backend: BackendFactory = process_backend) -> Starlette:
+    """The ASGI application; its lifespan takes the data directory, starts and stops the engine.
+
+    Raises StartProblem, and its lifespan too where another server has the directory.
+    """
+    built = _build(settings, backend)
+    return _application(built, partial(_running_alone, built))
 
 
 @asynccontextmanager
-async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
-    """The gateway a server would have, without HTTP; its engine runs meanwhile. Raises CheckpointProblem."""
-    built = _build(settings)
-    async with _running(built):
-        yield built.gateway
+async def open_gateway(settings: Settings, backend: BackendFactory = process_backend) -> AsyncIterator[Gateway]:
+    """The gateway a server would have, without HTTP; its engine runs meanwhile. Raises StartProblem.
+
+    It leaves alone what a server on the same data directory may be using, and keeps no picture beyond the context.
+    """
+    with TemporaryDirectory(prefix="sdxl-gateway-") as images:
+        built = _build(settings, backend, Path(images))
+        with suppress(DirectoryInUse), sole_server(settings.data_directory):
+            await asyncio.to_thread(_prune, settings)
+        async with _running(built):
+            yield built.gateway
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +117,18 @@ class _Built:
 
     settings: Settings
     adapters: LoraCatalog
-    images: ImageStore
+    library: ModelLibrary
+    images: ImageFolder
     metrics: Metrics
-    backend: ProcessBackend
+    listeners: Listeners
+    backend: Backend
     gateway: Gateway
 
 
-def _build(settings: Settings) -> _Built:
+def _build(
+    settings: Settings, open_backend: BackendFactory = process_backend, images_folder: Path | None = None
+) -> _Built:
+    """Pictures are kept in the data directory unless another folder is given."""
     configure_logs(settings.telemetry)
     checkpoints = open_checkpoints(settings.checkpoints, DEMO_MODEL)
     adapters = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras)
@@ -105,38 +137,37 @@ def _build(settings: Settings) -> _Built:
     library = ModelLibrary(settings, checkpoints, adapters, admission.names)
     _check_default(settings, admission)
     metrics = Metrics([*checkpoints, *settings.models], settings.telemetry.lora_label_limit)
-    backend = ProcessBackend(
-        _engine_process(settings, admission),
-        queue_size=settings.limits.queue_size,
-        measure=partial(_measured, metrics, library),
-    )
+    listeners = Listeners(metrics.on_event, library.on_event, log_answer)
+    backend = open_backend(_engine_process(settings, admission), settings.limits, listeners)
     metrics.follow_gauges(
         queue_depth=lambda: backend.waiting, in_flight=lambda: backend.running, ready=lambda: backend.ready
     )
-    images = ImageStore(
-        settings.data_directory / "images",
+    images = ImageFolder(
+        images_folder or settings.data_directory / "images",
         keep_seconds=settings.delivery.url_seconds,
         cap_bytes=settings.delivery.max_stored_bytes,
     )
-    gateway = Gateway(settings, admission, library, backend, images, metrics)
-    return _Built(settings, adapters, images, metrics, backend, gateway)
+    deliverer = Deliverer(images, embed_recipe=settings.delivery.embed_recipe)
+    gateway = Gateway(settings, admission, backend, deliverer, listeners)
+    return _Built(settings, adapters, library, images, metrics, listeners, backend, gateway)
 
 
-def _application(built: _Built) -> Starlette:
+def _application(built: _Built, lifespan: Callable[[], AbstractAsyncContextManager[None]]) -> Starlette:
     services = Services(
         gateway=built.gateway,
+        library=built.library,
         authenticator=StaticKeys(built.settings.auth),
         images=built.images,
         settings=built.settings,
         metrics=built.metrics.exposition,
         version=__version__,
-        on_request=partial(_seen, built.metrics),
+        on_request=built.listeners,
     )
-    return http_app(services, lambda _: _running(built))
+    return http_app(services, lambda _: lifespan())
 
 
 def _prune(settings: Settings) -> None:
-    """Only before the engine runs: no copy is in use then."""
+    """Only by whoever has the data directory alone, before the engine runs: no copy is in use then."""
     loras = settings.loras
     prune(settings.data_directory, (), max_age_seconds=loras.store_seconds, max_total_bytes=loras.store_max_bytes)
 
@@ -155,25 +186,13 @@ def _engine_process(settings: Settings, admission: Admission) -> EngineProcess:
     return settings.engine_process().model_copy(update={"checkpoints": ordered})
 
 
-def _measured(metrics: Metrics, library: ModelLibrary, measurement: Measurement) -> None:
-    metrics.on_measurement(measurement)
-    library.measured(measurement)
-
-
-def _seen(metrics: Metrics, seen: RequestAnswered) -> None:
-    metrics.on_request(seen.operation, seen.model, seen.status, seen.seconds, seen.retry_count, seen.response_bytes)
-    metrics.on_ignored(len(seen.ignored))
-    if seen.refused is not None:
-        metrics.on_refused(seen.refused)
-    if seen.painting:
-        log_answer(
-            seen.request_id,
-            operation=seen.operation,
-            status=seen.status,
-            seconds=seen.seconds,
-            tenant=seen.tenant,
-            refused=seen.refused,
-        )
+@asynccontextmanager
+async def _running_alone(built: _Built) -> AsyncIterator[None]:
+    """As `_running`, with the data directory held meanwhile. Raises DirectoryInUse."""
+    with sole_server(built.settings.data_directory):
+        await asyncio.to_thread(_prune, built.settings)
+        async with _running(built):
+            yield
 
 
 @asynccontextmanager
@@ -181,7 +200,6 @@ async def _running(built: _Built) -> AsyncIterator[None]:
     """The engine and what works in the background run until the context is left."""
     settings = built.settings
     async with AsyncExitStack() as stack:
-        await asyncio.to_thread(_prune, settings)
         await built.backend.start()
         stack.push_async_callback(built.backend.stop, settings.server.shutdown_grace_seconds)
         if settings.loras.watch:

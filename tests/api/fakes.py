@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ from sdxl_gateway.core.errors import BodyTooLarge, GatewayError, InvalidRequest,
 from sdxl_gateway.core.events import RequestAnswered
 from sdxl_gateway.core.picture import Size
 from sdxl_gateway.delivery.receipt import Usage
-from sdxl_gateway.gateway.library import ModelCard, ModelKind
+from sdxl_gateway.gateway.events import Accepted, Done, Item, Partial, Presented
+from sdxl_gateway.gateway.library import ModelCard, ModelKind, ModelLibrary
 from sdxl_gateway.gateway.lora_card import LoraProblem, Warmth
-from sdxl_gateway.gateway.paint import Accepted, Done, Item, Partial, Presented
-from sdxl_gateway.storage.images import ImageStore
+from sdxl_gateway.gateway.paint import Gateway
+from sdxl_gateway.storage.images import ImageFolder
 from tests.api.pictures import PNG
 
 GENERATE = "/v1/images/generations"
@@ -45,8 +46,53 @@ def card(name: str, kind: ModelKind = "checkpoint", ready: Warmth = "warm") -> M
     return ModelCard(name, 1_700_000_000, "you", kind, "", ready)
 
 
+class FakeLibrary(ModelLibrary):
+    """Two models, and the LoRA files that were put in."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.max_file_bytes = 2**20
+
+    def models(self) -> list[ModelCard]:
+        return [card("demo"), card("org/ink", "lora", "cold")]
+
+    def model(self, name: str) -> ModelCard:
+        for one in self.models():
+            if one.id == name:
+                return one
+        raise ModelNotFound(f"The model '{name}' does not exist.")
+
+    def loras(self) -> list[Any]:
+        return [{"name": name, "bytes": len(data)} for name, data in self.files.items()]
+
+    def lora_problems(self) -> list[LoraProblem]:
+        return [{"file": "cut.safetensors", "code": "invalid_lora", "message": "The file is cut short."}]
+
+    async def lora(self, name: str) -> Any:
+        if name not in self.files:
+            raise ModelNotFound(f"The LoRA '{name}' does not exist.", param="name")
+        return {"name": name, "bytes": len(self.files[name])}
+
+    async def add_lora(self, name: str, data: AsyncIterator[bytes], replace: bool) -> None:
+        if name in self.files and not replace:
+            raise InvalidRequest("A LoRA of that name is there already.", param="name")
+        self.files[name] = await self._whole(data)
+
+    async def _whole(self, data: AsyncIterator[bytes]) -> bytes:
+        whole = b""
+        async for chunk in data:
+            whole += chunk
+            if len(whole) > self.max_file_bytes:
+                raise BodyTooLarge("That is too much.", param="file")
+        return whole
+
+    async def remove_lora(self, name: str) -> None:
+        await self.lora(name)
+        del self.files[name]
+
+
 @dataclass
-class FakeGateway:
+class FakeGateway(Gateway):
     """Remembers each Ask; `hold` makes it wait after Accepted, `error` makes it raise (`late`: after Accepted)."""
 
     error: Exception | None = None
@@ -58,10 +104,8 @@ class FakeGateway:
     callers: list[Caller] = field(default_factory=list)
     closed: int = 0
     began: asyncio.Event = field(default_factory=asyncio.Event)
-    files: dict[str, bytes] = field(default_factory=dict)
-    max_file_bytes: int = 2**20
 
-    async def paint(self, ask: Ask, caller: Caller, *, keep: bool = False) -> AsyncIterator[Item]:
+    async def paint(self, ask: Ask, caller: Caller, *, keep: bool = False) -> AsyncGenerator[Item, None]:
         self.asks.append(ask)
         self.callers.append(caller)
         try:
@@ -86,50 +130,8 @@ class FakeGateway:
             yield Presented(index, PNG, name, (ask.seed or 0) + index, {"checkpoint": "demo"})
         yield Done(USAGE, self.warnings)
 
-    @property
-    def library(self) -> FakeGateway:
-        return self
-
-    def models(self) -> list[ModelCard]:
-        return [card("demo"), card("org/ink", "lora", "cold")]
-
-    def model(self, name: str) -> ModelCard:
-        for one in self.models():
-            if one.id == name:
-                return one
-        raise ModelNotFound(f"The model '{name}' does not exist.")
-
     def readiness(self) -> dict[str, Any]:
         return {"engines": 1}
-
-    def loras(self) -> list[Any]:
-        return [{"name": name, "bytes": len(data)} for name, data in self.files.items()]
-
-    def lora_problems(self) -> list[LoraProblem]:
-        return [{"file": "cut.safetensors", "code": "invalid_lora", "message": "The file is cut short."}]
-
-    async def lora(self, name: str) -> Any:
-        if name not in self.files:
-            raise ModelNotFound(f"The LoRA '{name}' does not exist.", param="name")
-        return {"name": name, "bytes": len(self.files[name])}
-
-    async def add_lora(self, name: str, data: AsyncIterator[bytes], replace: bool) -> Any:
-        if name in self.files and not replace:
-            raise InvalidRequest("A LoRA of that name is there already.", param="name")
-        self.files[name] = await self._whole(data)
-        return await self.lora(name)
-
-    async def _whole(self, data: AsyncIterator[bytes]) -> bytes:
-        whole = b""
-        async for chunk in data:
-            whole += chunk
-            if len(whole) > self.max_file_bytes:
-                raise BodyTooLarge("That is too much.", param="file")
-        return whole
-
-    async def remove_lora(self, name: str) -> None:
-        await self.lora(name)
-        del self.files[name]
 
 
 @dataclass
@@ -137,7 +139,8 @@ class House:
     """The application with everything a test wants to look at."""
 
     gateway: FakeGateway
-    images: ImageStore
+    library: FakeLibrary
+    images: ImageFolder
     app: Starlette
     rows: tuple[Route, ...]
     seen: list[RequestAnswered]
@@ -155,14 +158,15 @@ def house(
 
     `more` are routes beside the table's.
     """
-    painter = gateway or FakeGateway()
+    painter, library = gateway or FakeGateway(), FakeLibrary()
     settings = Settings.model_validate(sections)
-    painter.max_file_bytes = settings.loras.max_file_bytes
-    images = ImageStore(directory or Path(tempfile.mkdtemp()), keep_seconds=3600)
+    library.max_file_bytes = settings.loras.max_file_bytes
+    images = ImageFolder(directory or Path(tempfile.mkdtemp()), keep_seconds=3600)
     seen: list[RequestAnswered] = []
     services = Services(
         authenticator=StaticKeys(settings.auth),
         gateway=painter,
+        library=library,
         images=images,
         settings=settings,
         metrics=lambda accept: (f"# for {accept}\n".encode(), "text/plain; version=0.0.4; charset=utf-8"),
@@ -171,7 +175,7 @@ def house(
         ping_seconds=ping_seconds,
     )
     rows = (*table(services), *more)
-    return House(painter, images, http_app(services, rows=rows), rows, seen)
+    return House(painter, library, images, http_app(services, rows=rows), rows, seen)
 
 
 def failing(error: GatewayError, *, late: bool = False) -> FakeGateway:

@@ -15,7 +15,7 @@ async def test_a_kept_picture(tmp_path: Path) -> None:
         got = await http.get(f"/files/{stored.id}.png")
         head = await http.head(f"/files/{stored.id}.png")
         wrong = await http.get(f"/files/{stored.id}.webp")
-        stored.path.unlink()
+        served.images.path_of(stored).unlink()
         gone = await http.get(f"/files/{stored.id}.png")
     assert (got.content, got.headers["content-type"]) == (PNG, "image/png")
     assert got.headers["x-content-type-options"] == "nosniff"

@@ -44,7 +44,7 @@ async def test_a_bare_file_is_taken_too() -> None:
     async with client(served, ADMIN) as http:
         headers = {"content-type": "application/octet-stream"}
         assert (await http.post("/v1/loras?name=x", headers=headers, content=b"abc")).status_code == 201
-    assert served.gateway.files == {"x": b"abc"}
+    assert served.library.files == {"x": b"abc"}
 
 
 async def test_a_name_may_lead_through_folders() -> None:
@@ -80,4 +80,4 @@ async def test_bad_uploads_leave_nothing(body: bytes, status: int, param: str | 
         media = await http.post("/v1/loras", json={})
     assert (answer.status_code, answer.json()["error"]["param"]) == (status, param)
     assert media.status_code == 415
-    assert served.gateway.files == {}
+    assert served.library.files == {}

@@ -8,7 +8,7 @@ import pytest
 
 from sdxl_gateway.api.replies.images import ReplyStyle, image_entry
 from sdxl_gateway.core.ask import Ask, Operation
-from sdxl_gateway.gateway.paint import Presented
+from sdxl_gateway.gateway.events import Presented
 from tests.api.fakes import GENERATE, FakeGateway, client, house
 
 FILES_URL = "http://here:8000/files"

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from sdxl_gateway.app import _build, _engine_process, _in_background, _seen, build_app
+from sdxl_gateway.app import _build, _engine_process, _in_background, build_app
 from sdxl_gateway.config import Checkpoint, HouseStyle, Loras, Settings, Telemetry
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.events import RequestAnswered
-from sdxl_gateway.telemetry.logs import configure_logs
+from sdxl_gateway.core.listeners import Listeners
+from sdxl_gateway.telemetry.logs import configure_logs, log_answer
 from sdxl_gateway.telemetry.metrics import Metrics
 from tests.admission.kit import DEMO, lora_file, opened
 from tests.catalog.files import write
@@ -96,7 +97,8 @@ def test_above_the_cap_the_oldest_pictures_go(tmp_path: Path, cap_bytes: int, le
 def test_requests_to_paint_are_logged_and_counted(painting: bool) -> None:
     told, metrics = io.StringIO(), Metrics([], 0)
     configure_logs(Telemetry(), told)
-    _seen(metrics, RequestAnswered("place", "m", 400, 0.5, 0, "req_7", "key-1", (), painting, "invalid_json", 99))
+    announce = Listeners(metrics.on_event, log_answer)
+    announce(RequestAnswered("place", "m", 400, 0.5, 0, "req_7", "key-1", (), painting, "invalid_json", 99))
     assert ("req_7" in told.getvalue() and "invalid_json" in told.getvalue()) is painting
     assert metrics.registry.get_sample_value("sdxl_gateway_rejected_total", {"reason": "invalid_json"}) == 1
     assert metrics.registry.get_sample_value("sdxl_gateway_response_size_bytes_sum", {"operation": "place"}) == 99

@@ -26,7 +26,7 @@ from sdxl_gateway.core.ask import Ask, Operation
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import GatewayError, InvalidRequest
 from sdxl_gateway.core.picture import Size
-from sdxl_gateway.gateway.paint import Accepted, Done, Item, Presented, Stepped
+from sdxl_gateway.gateway.events import Accepted, Done, Item, Presented, Progressed
 from tests.admission.kit import lora_file
 from tests.api.fakes import USAGE
 from tests.catalog.files import write
@@ -313,7 +313,7 @@ class FakeGateway:
         if self._error is not None:
             raise self._error
         for step in (1, 2, 3):
-            yield Stepped(0, step, 3)
+            yield Progressed("job-1", 0, step, 3)
         yield Presented(0, b"pixels", None, 7, {})
         yield Done(USAGE)
 

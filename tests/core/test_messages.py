@@ -118,7 +118,7 @@ def test_a_picture_that_does_not_add_up_is_refused(name: str, value: object) -> 
 
 
 def test_a_priority_that_does_not_exist_is_refused() -> None:
-    from tests.jobs.fakes import job
+    from tests.jobs.kit import job
 
     text, blobs = encode(Submit(job()))
     with pytest.raises(Malformed):
@@ -130,7 +130,7 @@ def test_a_cancel_is_small() -> None:
 
 
 def test_pictures_arrive_by_their_roles() -> None:
-    from tests.jobs.fakes import job
+    from tests.jobs.kit import job
 
     roles = {"image": Picture(1, 2, "L", b"ab"), "control:0": Picture(1, 1, "RGB", b"rgb")}
     text, blobs = encode(Submit(replace(job(), inputs=Inputs(roles))))

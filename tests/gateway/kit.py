@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +13,23 @@ from typing import Any
 from PIL import Image
 
 from sdxl_gateway.admission.resolve import Admission
+from sdxl_gateway.backends.fake_engine import READY, FakeCanvas, FakeEngine
+from sdxl_gateway.backends.local import LocalBackend
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.config import DEMO_LORAS, Delivery, Loras, Settings
 from sdxl_gateway.core.ask import Ask, Operation, Upload
 from sdxl_gateway.core.caller import Caller
-from sdxl_gateway.core.events import Measurement
+from sdxl_gateway.core.listeners import Listener, Listeners
 from sdxl_gateway.core.picture import Picture, Size
+from sdxl_gateway.core.ports import Measure
+from sdxl_gateway.delivery.deliver import Deliverer
+from sdxl_gateway.gateway.events import Item
 from sdxl_gateway.gateway.library import ModelLibrary
-from sdxl_gateway.gateway.paint import Gateway, Item
-from sdxl_gateway.storage.images import ImageStore
+from sdxl_gateway.gateway.paint import Gateway
+from sdxl_gateway.storage.images import ImageFolder
 from sdxl_gateway.telemetry.metrics import Metrics
 from sdxl_gateway.worker.serve import LoadedEngine
 from tests.admission.kit import demo
-from tests.jobs.fakes import READY, FakeCanvas, FakeEngine
-from tests.jobs.local import LocalBackend
 
 PAINTED = (200, 30, 60)
 CALLER = Caller(tenant="me")
@@ -35,20 +38,21 @@ CALLER = Caller(tenant="me")
 class ColourEngine(FakeEngine):
     """As the fake it is, but its pictures have the real engine's mode."""
 
-    def _grey(self, canvas: FakeCanvas) -> Picture:
+    def picture_of(self, canvas: FakeCanvas) -> Picture:
         width, height = canvas.recipe.paint_width, canvas.recipe.paint_height
         return Picture(width, height, "RGB", bytes(PAINTED) * (width * height))
 
 
-def opened(measure: Callable[[Measurement], None]) -> LoadedEngine[FakeCanvas]:
+def opened(measure: Measure) -> LoadedEngine[FakeCanvas]:
     return LoadedEngine(ColourEngine(measure), READY, 4)
 
 
 @dataclass(frozen=True)
 class Shop:
     gateway: Gateway
+    library: ModelLibrary
     metrics: Metrics
-    images: ImageStore
+    images: ImageFolder
 
     async def paint(self, prompt: str = "a cat", **fields: Any) -> list[Item]:
         """Everything one request gives; the job takes 3 steps and its pictures are kept unless it says otherwise."""
@@ -67,7 +71,10 @@ def ask(prompt: str = "a cat", **fields: Any) -> Ask:
 
 
 @asynccontextmanager
-async def shop(folder: Path, *, queue_size: int = 8, embed_recipe: bool = False) -> AsyncIterator[Shop]:
+async def shop(
+    folder: Path, *, queue_size: int = 8, embed_recipe: bool = False, listeners: Sequence[Listener] = ()
+) -> AsyncIterator[Shop]:
+    """`listeners` are told of everything beside metrics and library."""
     settings = Settings(
         data_directory=folder,
         loras=Loras(directory=DEMO_LORAS),
@@ -78,11 +85,13 @@ async def shop(folder: Path, *, queue_size: int = 8, embed_recipe: bool = False)
     adapters.scan()
     admission = Admission(settings, checkpoints, adapters)
     library = ModelLibrary(settings, checkpoints, adapters, admission.names)
-    metrics, images = Metrics(["demo"], 10), ImageStore(folder / "images", keep_seconds=60)
-    backend = LocalBackend(opened, queue_size=queue_size)
+    metrics, images = Metrics(["demo"], 10), ImageFolder(folder / "images", keep_seconds=60)
+    announce = Listeners(metrics.on_event, library.on_event, *listeners)
+    backend = LocalBackend(opened, queue_size=queue_size, listener=announce)
+    deliverer = Deliverer(images, embed_recipe=embed_recipe)
     await backend.start()
     try:
-        yield Shop(Gateway(settings, admission, library, backend, images, metrics), metrics, images)
+        yield Shop(Gateway(settings, admission, backend, deliverer, announce), library, metrics, images)
     finally:
         await backend.stop()
 

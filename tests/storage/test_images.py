@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sdxl_gateway.core.errors import Gone, NotFound
-from sdxl_gateway.storage.images import ImageStore
+from sdxl_gateway.storage.images import ImageFolder
 
 
 class Clock:
@@ -25,8 +25,8 @@ def clock() -> Clock:
     return Clock()
 
 
-def store_at(path: Path, clock: Clock, cap_bytes: int = 0) -> ImageStore:
-    return ImageStore(path / "images", keep_seconds=60, cap_bytes=cap_bytes, clock=clock)
+def store_at(path: Path, clock: Clock, cap_bytes: int = 0) -> ImageFolder:
+    return ImageFolder(path / "images", keep_seconds=60, cap_bytes=cap_bytes, clock=clock)
 
 
 def test_what_is_put_is_found(tmp_path: Path, clock: Clock) -> None:
@@ -59,7 +59,7 @@ def test_unknown_and_expired_are_told_apart(tmp_path: Path, clock: Clock) -> Non
 def test_a_picture_swept_while_it_is_fetched_is_gone(tmp_path: Path, clock: Clock) -> None:
     store = store_at(tmp_path, clock)
     stored = store.put(b"x", "png")
-    stored.path.unlink()
+    store.path_of(stored).unlink()
     with pytest.raises(Gone):
         store.read(stored)
 
@@ -121,7 +121,7 @@ async def test_the_sweeper_sweeps_again_and_again(tmp_path: Path, clock: Clock) 
     swept = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    class Watched(ImageStore):
+    class Watched(ImageFolder):
         def sweep(self) -> int:
             count = super().sweep()
             if count:

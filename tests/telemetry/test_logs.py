@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from sdxl_gateway.config import Telemetry
+from sdxl_gateway.core.events import RequestAnswered
 from sdxl_gateway.telemetry.logs import configure_logs, log_answer
 
 pytestmark = pytest.mark.usefixtures("logs_as_they_were")
@@ -66,7 +67,7 @@ def test_an_exception_is_one_json_line() -> None:
 def test_an_answer_is_one_line(refused: str | None) -> None:
     stream = _lines()
 
-    log_answer("req_1", operation="images.edits", status=400, seconds=0.12345, tenant="key-1", refused=refused)
+    log_answer(RequestAnswered("images.edits", "m", 400, 0.12345, 0, "req_1", "key-1", painting=True, refused=refused))
 
     line = json.loads(stream.getvalue())
     assert line.pop("timestamp")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,6 +18,7 @@ from sdxl_gateway.core.errors import Busy, Cancelled, EngineFault
 from sdxl_gateway.telemetry import gpu_collector
 from sdxl_gateway.telemetry.device import Gpu
 from sdxl_gateway.telemetry.metrics import Metrics
+from tests.jobs.kit import recipe
 
 DOCS = Path(__file__).parents[2] / "docs" / "METRICS.md"
 
@@ -32,16 +36,27 @@ def _text(metrics: Metrics) -> str:
     return metrics.exposition(None)[0].decode()
 
 
+def _answered(
+    operation: str = "generate", model: str = "demo", status: int = 200, seconds: float = 0.1, **more: Any
+) -> events.RequestAnswered:
+    fields: dict[str, Any] = {"retry_count": 0, "request_id": "req_1", "tenant": "a"} | more
+    return events.RequestAnswered(operation, model, status, seconds, **fields)
+
+
+def _accepted(job_id: str, model: str, loras: Sequence[str] = ()) -> events.JobAccepted:
+    return events.JobAccepted(job_id, "a", replace(recipe(), checkpoint=model), tuple(loras), arrived=0.0)
+
+
 def _fill(metrics: Metrics) -> None:
     """One of everything."""
     metrics.follow_gauges(queue_depth=lambda: 3, in_flight=lambda: 4, ready=lambda: True)
-    metrics.on_request("generate", "demo", 200, 1.5, retry_count=1, response_bytes=10_000)
-    metrics.on_ignored(2)
-    metrics.on_refused("invalid_value")
-    metrics.on_job("a", "demo", ["ink"])
-    metrics.on_job_event(events.Started("a", 0.1))
-    metrics.on_job_event(events.Finished("a", 2.0))
-    metrics.on_job_event(events.Failed("b", Cancelled("gone")))
+    metrics.on_event(_answered("generate", "demo", 200, 1.5, retry_count=1, response_bytes=10_000))
+    metrics.on_event(_answered(ignored=("a", "b")))
+    metrics.on_event(_answered(refused="invalid_value"))
+    metrics.on_event(_accepted("a", "demo", ["ink"]))
+    metrics.on_event(events.Started("a", 0.1))
+    metrics.on_event(events.Finished("a", 2.0))
+    metrics.on_event(events.Failed("b", Cancelled("gone")))
     for measurement in (
         events.StepTaken(0.02, 2, 1.0),
         events.BlendSwitched(0.01, 722),
@@ -50,11 +65,11 @@ def _fill(metrics: Metrics) -> None:
         events.AdapterEvicted("d" * 64, "vram", 1000),
         events.MemoryHeld({"vram": 5}, {"vram": ("d" * 64,)}, (), 7),
     ):
-        metrics.on_measurement(measurement)
+        metrics.on_event(events.Measured("0", measurement))
 
 
 def test_a_request_is_counted_by_operation_model_and_status(metrics: Metrics) -> None:
-    metrics.on_request("edit", "storybook", 400, 0.2)
+    metrics.on_event(_answered("edit", "storybook", 400, 0.2))
 
     assert _value(metrics, "requests_total", operation="edit", model="storybook", status="400") == 1
     assert _value(metrics, "request_duration_seconds_sum", operation="edit") == pytest.approx(0.2)
@@ -62,14 +77,14 @@ def test_a_request_is_counted_by_operation_model_and_status(metrics: Metrics) ->
 
 
 def test_a_second_try_of_a_client_is_counted(metrics: Metrics) -> None:
-    metrics.on_request("edit", "demo", 200, 0.2, retry_count=2)
+    metrics.on_event(_answered("edit", "demo", 200, 0.2, retry_count=2))
 
     assert _value(metrics, "client_retries_total") == 1
 
 
 def test_models_nobody_configured_are_one_series(metrics: Metrics) -> None:
     for i in range(100):
-        metrics.on_request("generate", f"guess-{i}", 404, 0.1)
+        metrics.on_event(_answered("generate", f"guess-{i}", 404, 0.1))
 
     assert _value(metrics, "requests_total", operation="generate", model="other", status="404") == 100
     assert "guess" not in _text(metrics)
@@ -77,7 +92,7 @@ def test_models_nobody_configured_are_one_series(metrics: Metrics) -> None:
 
 def test_loras_above_the_limit_are_one_series(metrics: Metrics) -> None:
     for lora in ("ink", "watercolor", "pastel", "ink", "gouache"):
-        metrics.on_job("j", "demo", [lora])
+        metrics.on_event(_accepted("j", "demo", [lora]))
 
     counted = {lora: _value(metrics, "lora_requests_total", lora=lora) for lora in ("ink", "watercolor", "other")}
     assert counted == {"ink": 2, "watercolor": 1, "other": 2}
@@ -85,16 +100,16 @@ def test_loras_above_the_limit_are_one_series(metrics: Metrics) -> None:
 
 def test_a_limit_of_zero_names_no_lora() -> None:
     metrics = Metrics(["demo"], lora_label_limit=0)
-    metrics.on_job("j", "demo", ["ink"])
+    metrics.on_event(_accepted("j", "demo", ["ink"]))
 
     assert "ink" not in _text(metrics)
 
 
 def test_a_jobs_life_is_counted_once(metrics: Metrics) -> None:
-    metrics.on_job("a", "demo")
-    metrics.on_job_event(events.Started("a", 0.5))
-    metrics.on_job_event(events.Progressed("a", 0, 1, 20))
-    metrics.on_job_event(events.Finished("a", 3.0))
+    metrics.on_event(_accepted("a", "demo"))
+    metrics.on_event(events.Started("a", 0.5))
+    metrics.on_event(events.Progressed("a", 0, 1, 20))
+    metrics.on_event(events.Finished("a", 3.0))
 
     assert _value(metrics, "jobs_total", outcome="finished") == 1
     assert _value(metrics, "queue_wait_seconds_count") == 1
@@ -102,22 +117,22 @@ def test_a_jobs_life_is_counted_once(metrics: Metrics) -> None:
 
 
 def test_a_failure_is_counted_by_its_error(metrics: Metrics) -> None:
-    metrics.on_job_event(events.Failed("a", EngineFault("broken")))
-    metrics.on_job_event(events.Failed("b", Busy("full", retry_after_seconds=1)))
+    metrics.on_event(events.Failed("a", EngineFault("broken")))
+    metrics.on_event(events.Failed("b", Busy("full", retry_after_seconds=1)))
 
     assert _value(metrics, "jobs_total", outcome="EngineFault") == 1
     assert _value(metrics, "jobs_total", outcome="Busy") == 1
 
 
 def test_a_refused_request_is_counted_by_its_code(metrics: Metrics) -> None:
-    metrics.on_refused("invalid_json")
-    metrics.on_refused("invalid_json")
+    metrics.on_event(_answered(refused="invalid_json"))
+    metrics.on_event(_answered(refused="invalid_json"))
 
     assert _value(metrics, "rejected_total", reason="invalid_json") == 2
 
 
 def test_what_was_sent_is_measured(metrics: Metrics) -> None:
-    metrics.on_request("images.generations", "demo", 200, 1.0, response_bytes=70_000)
+    metrics.on_event(_answered("images.generations", "demo", 200, 1.0, response_bytes=70_000))
 
     assert _value(metrics, "response_size_bytes_sum", operation="images.generations") == 70_000
     assert _value(metrics, "response_size_bytes_bucket", operation="images.generations", le="65536.0") == 0
@@ -125,16 +140,16 @@ def test_what_was_sent_is_measured(metrics: Metrics) -> None:
 
 
 def test_a_cancelled_job_tells_how_far_it_was(metrics: Metrics) -> None:
-    metrics.on_job_event(events.Started("a", 0.5))
-    metrics.on_job_event(events.Failed("a", Cancelled("gone")))
-    metrics.on_job_event(events.Failed("b", Cancelled("gone")))
+    metrics.on_event(events.Started("a", 0.5))
+    metrics.on_event(events.Failed("a", Cancelled("gone")))
+    metrics.on_event(events.Failed("b", Cancelled("gone")))
 
     assert _value(metrics, "cancelled_total", stage="painting") == 1
     assert _value(metrics, "cancelled_total", stage="waiting") == 1
 
 
 def test_a_step_counts_every_picture_it_advanced(metrics: Metrics) -> None:
-    metrics.on_measurement(events.StepTaken(seconds=0.03, lanes=3, work=2.0))
+    metrics.on_event(events.Measured("0", events.StepTaken(seconds=0.03, lanes=3, work=2.0)))
 
     assert _value(metrics, "denoise_steps_total") == 3
     assert _value(metrics, "batch_size_sum") == 3
@@ -147,6 +162,20 @@ def test_what_the_ledger_holds_is_shown_by_tier(metrics: Metrics) -> None:
     assert _value(metrics, "lora_cache_entries", tier="vram") == 1
     assert _value(metrics, "lora_loads_total", source="disk") == 1
     assert _value(metrics, "lora_layers_rewritten_total") == 722
+
+
+def test_what_several_engines_hold_is_added_up_from_the_last_report_of_each(metrics: Metrics) -> None:
+    for engine_id, held in (
+        ("0", events.MemoryHeld({"vram": 5, "host": 9}, {"vram": ("a", "b")}, (), 7)),
+        ("1", events.MemoryHeld({"vram": 20}, {"vram": ("a",)}, (), 30)),
+        ("0", events.MemoryHeld({"vram": 6, "host": 0}, {"vram": ("b",)}, (), 8)),
+    ):
+        metrics.on_event(events.Measured(engine_id, held))
+
+    assert _value(metrics, "memory_held_bytes", tier="vram") == 26
+    assert _value(metrics, "memory_held_bytes", tier="host") == 0
+    assert _value(metrics, "lora_cache_entries", tier="vram") == 2
+    assert _value(metrics, "device_memory_used_bytes") == 38
 
 
 def test_gauges_are_read_at_each_scrape(metrics: Metrics) -> None:
@@ -171,7 +200,7 @@ def test_the_scraper_chooses_the_format(metrics: Metrics) -> None:
 
 def test_two_apps_in_one_process_count_apart(metrics: Metrics) -> None:
     other = Metrics(["demo"], 2)
-    metrics.on_ignored(5)
+    metrics.on_event(_answered(ignored=tuple("abcde")))
 
     assert _value(other, "ignored_fields_total") == 0
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sdxl_gateway.backends.fake_engine import FakeCanvas, FakeEngine
 from sdxl_gateway.core.errors import AdapterRefused, Cancelled, DeadlineExceeded, DoesNotFit, EngineFault, Unavailable
 from sdxl_gateway.core.events import Failed, Finished, JobEvent, Painted, Previewed, Progressed, Started
 from sdxl_gateway.core.job import Job, Priority
@@ -20,7 +21,7 @@ from sdxl_gateway.core.recipe import Blend, BlendPart, Phase, Recipe
 from sdxl_gateway.ipc.messages import Cancel, Stop, Submit
 from sdxl_gateway.scheduling.costs import Costs
 from sdxl_gateway.worker.loop import Commands, Loop, WakeUp
-from tests.jobs.fakes import FakeCanvas, FakeEngine, job
+from tests.jobs.kit import job
 
 
 class Stage:

@@ -1,43 +1,15 @@
-"""What the endpoints are given: the gateway, and the few things around it."""
+"""What the endpoints are given: the gateway, the library, and the few things around them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from sdxl_gateway.config import Settings
-from sdxl_gateway.core.ask import Ask
-from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.events import RequestAnswered
-from sdxl_gateway.core.ports import Authenticator
-from sdxl_gateway.gateway.library import ModelCard
-from sdxl_gateway.gateway.lora_card import Lora, LoraProblem
-from sdxl_gateway.gateway.paint import Item
-from sdxl_gateway.storage.images import ImageStore
-
-
-class PaintGateway(Protocol):
-    """What the endpoints need of the gateway; every method may raise a GatewayError."""
-
-    def paint(self, ask: Ask, caller: Caller, *, keep: bool = False) -> AsyncIterator[Item]: ...
-    @property
-    def ready(self) -> bool: ...
-    def readiness(self) -> dict[str, Any]: ...
-    @property
-    def library(self) -> Library: ...
-
-
-class Library(Protocol):
-    """What the endpoints need of the model library; every method may raise a GatewayError."""
-
-    def models(self) -> Sequence[ModelCard]: ...
-    def model(self, name: str) -> ModelCard: ...
-    def loras(self) -> list[Lora]: ...
-    def lora_problems(self) -> list[LoraProblem]: ...
-    async def lora(self, name: str) -> Lora: ...
-    async def add_lora(self, name: str, data: AsyncIterator[bytes], replace: bool) -> object: ...
-    async def remove_lora(self, name: str) -> None: ...
+from sdxl_gateway.core.ports import Authenticator, ImageStore
+from sdxl_gateway.gateway.library import ModelLibrary
+from sdxl_gateway.gateway.paint import Gateway
 
 
 def unheard(_: RequestAnswered) -> None:
@@ -48,7 +20,8 @@ def unheard(_: RequestAnswered) -> None:
 class Services:
     """`metrics` takes an Accept header and gives a body and its content type."""
 
-    gateway: PaintGateway
+    gateway: Gateway
+    library: ModelLibrary
     authenticator: Authenticator
     images: ImageStore
     settings: Settings

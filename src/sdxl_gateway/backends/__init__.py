@@ -1,1 +1,1 @@
-"""Where jobs run."""
+"""Where jobs run: supervised engine processes of this machine, or a thread of this one."""

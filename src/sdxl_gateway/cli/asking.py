@@ -50,14 +50,14 @@ def _with_checkpoint(settings: Settings, name: str, path: str) -> Settings:
 
 @contextmanager
 def plain_problems() -> Iterator[None]:
-    """Settings or checkpoints that cannot be used end the command with their sentences and status 2."""
-    from sdxl_gateway.core.errors import CheckpointProblem
+    """What cannot be used of settings, checkpoints and folders ends the command with its sentences and status 2."""
+    from sdxl_gateway.core.errors import StartProblem
 
     try:
         yield
     except ConfigProblem as problem:
         stop(*problem.problems, status=2)
-    except CheckpointProblem as problem:
+    except StartProblem as problem:
         stop(str(problem), status=2)
 
 

@@ -22,7 +22,8 @@ from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask, Operation
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import EngineFault, GatewayError
-from sdxl_gateway.gateway.paint import Gateway, Item, Presented, Stepped
+from sdxl_gateway.gateway.events import Item, Presented, Progressed
+from sdxl_gateway.gateway.paint import Gateway
 
 FORMATS = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg"}
 _POLL_SECONDS = 0.1
@@ -95,7 +96,7 @@ def _bar(console: Console) -> Progress:
 async def _picture(items: AsyncIterator[Item], bar: Progress) -> bytes:
     task = bar.add_task("Painting", total=None)
     async for item in items:
-        if isinstance(item, Stepped):
+        if isinstance(item, Progressed):
             bar.update(task, completed=item.step, total=item.steps)
         elif isinstance(item, Presented):
             return item.data

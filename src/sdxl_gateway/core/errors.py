@@ -129,6 +129,10 @@ class Unavailable(GatewayError):
         self.retry_after_seconds = retry_after_seconds
 
 
+CLOSING = "The server is closing."
+"""What Unavailable says to those whom the end of the server leaves without a picture."""
+
+
 class DoesNotFit(GatewayError):
     """507 `out_of_memory`: the device cannot hold what was asked for; repeating cannot help."""
 
@@ -172,5 +176,9 @@ def _by_name(base: type[GatewayError]) -> dict[str, type[GatewayError]]:
     return found
 
 
-class CheckpointProblem(Exception):
+class StartProblem(Exception):
+    """Why a server does not start; the text is for the operator."""
+
+
+class CheckpointProblem(StartProblem):
     """A checkpoint that cannot be served; the text is for the operator."""

@@ -1,7 +1,7 @@
-"""What happens to a job and to an engine, told upwards; the stream, the metrics and the log listen to one sequence.
+"""What happens to requests, jobs and engines, as one kind of thing: an Event, announced to every listener.
 
-A job's life is `Started? Progressed* Previewed* Painted* (Finished | Failed)`: exactly one last event, whatever
-goes wrong. Measurements of an engine (`StepTaken`, `BlendSwitched`, ...) belong to no job.
+A job's life is `JobAccepted Started? Progressed* Previewed* Painted* (Finished | Failed)`: exactly one last event,
+whatever goes wrong. Measurements of an engine (`StepTaken`, `BlendSwitched`, ...) belong to no job.
 """
 
 from __future__ import annotations
@@ -10,6 +10,23 @@ from dataclasses import dataclass, field
 
 from sdxl_gateway.core.errors import GatewayError
 from sdxl_gateway.core.picture import Picture
+from sdxl_gateway.core.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class JobAccepted:
+    """A request was resolved and its job is about to enter the queue; one last event follows, whatever happens.
+
+    `loras` are the names of the catalogue's LoRAs in it, `arrived` is unix seconds, and `end_user` is whom the caller
+    said it paints for.
+    """
+
+    job_id: str
+    tenant: str
+    recipe: Recipe
+    loras: tuple[str, ...]
+    arrived: float
+    end_user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +85,6 @@ class Failed:
 
 
 JobEvent = Started | Progressed | Previewed | Painted | Finished | Failed
-LastEvent = Finished | Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +145,24 @@ Measurement = StepTaken | BlendSwitched | StageTimed | AdapterLoaded | AdapterEv
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """One engine of a backend measured this; its id stays the same when its process is started again."""
+
+    engine_id: str
+    measurement: Measurement
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLost:
+    """The engine of that id holds nothing any more; it says what it holds when it is there again."""
+
+    engine_id: str
+
+
+EngineEvent = Measured | EngineLost
+
+
+@dataclass(frozen=True, slots=True)
 class RequestAnswered:
     """One answered request, for the metrics and the log; `retry_count` as the client's SDK told it.
 
@@ -147,3 +181,6 @@ class RequestAnswered:
     painting: bool = False
     refused: str | None = None
     response_bytes: int = 0
+
+
+Event = RequestAnswered | JobAccepted | JobEvent | EngineEvent

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs
@@ -21,7 +22,7 @@ class Priority(IntEnum):
 class Job:
     """`partial_images` looks at each running picture are wanted.
 
-    `arrived` and `deadline` are `time.monotonic()` seconds, which all processes of one machine share.
+    `arrived` and `deadline` are unix seconds, so that they mean the same in a store and on another machine.
     """
 
     id: str
@@ -32,3 +33,11 @@ class Job:
     priority: Priority = Priority.NORMAL
     arrived: float = 0.0
     deadline: float = float("inf")
+
+    def on_steady_clock(self) -> Job:
+        """The job as the thread that paints it counts: in `time.monotonic()` seconds of this process.
+
+        From here on a wall clock that is set moves neither the deadline nor any interval.
+        """
+        shift = time.monotonic() - time.time()
+        return replace(self, arrived=self.arrived + shift, deadline=self.deadline + shift)

@@ -1,9 +1,10 @@
-"""The two seams the house turns on: an Engine paints canvases step by step, a Backend takes jobs and tells events."""
+"""The seams the house turns on: what an Engine, a Backend, an Authenticator and an ImageStore are asked to do."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from sdxl_gateway.core.caller import Caller
@@ -74,19 +75,67 @@ class Authenticator(Protocol):
         """The caller who offers these credentials, of which there may be none. Raises Unauthenticated."""
 
 
-class Events(Protocol):
-    """One job's events, to the last; closing it before that cancels the job."""
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """One encoded picture a store keeps; `expires_at` is unix seconds, `ext` is "png", "jpeg" or "webp"."""
 
-    def __aiter__(self) -> AsyncIterator[JobEvent]: ...
+    id: str
+    ext: str
+    expires_at: int
+    size_bytes: int
 
-    async def aclose(self) -> None: ...
+    @property
+    def file_name(self) -> str:
+        """What its address ends in."""
+        return f"{self.id}.{self.ext}"
+
+
+class ImageStore(Protocol):
+    """Keeps encoded pictures until their time is over. `put` and `read` may block: call them from a thread."""
+
+    def put(self, data: bytes, ext: str) -> StoredImage:
+        """Keep these bytes under a new id that nobody can guess. Raises OSError, ValueError for another `ext`."""
+
+    def find(self, image_id: str, ext: str) -> StoredImage:
+        """The kept picture of that id. Raises NotFound for an unknown id, Gone for one whose time is over."""
+
+    def read(self, stored: StoredImage) -> bytes:
+        """The picture's bytes. Raises Gone when its time ended meanwhile."""
+
+    def remaining_seconds(self, stored: StoredImage) -> int:
+        """How much longer it is kept; 0 when its time is over."""
+
+
+class JobEvents(Protocol):
+    """One job's events, to the last. Closing it, or letting go of it, before that cancels the job unless detached."""
+
+    def __aiter__(self) -> AsyncIterator[JobEvent]:
+        """Each event once; ends after Finished or Failed."""
+
+    async def aclose(self) -> None:
+        """Stop listening. The job is cancelled, unless it is over or `detach` was called."""
+
+    def detach(self) -> None:
+        """From now on the job goes on to its end, whether anybody follows or not."""
 
 
 class Backend(Protocol):
-    """Takes jobs, gives their events; the caller sees no difference between one device, many, or a fake."""
+    """Takes jobs, gives their events; the caller sees no difference between one device, many, or a fake.
 
-    async def submit(self, job: Job) -> Events:
-        """Enter the line and follow the job to its last event. Raises Busy or Unavailable if it cannot enter."""
+    What its engines measure and when they are lost it announces as EngineEvents to the listener it was made with.
+    """
+
+    async def start(self) -> None:
+        """Returns at once; `ready` turns true when an engine can paint. Jobs may be submitted before."""
+
+    async def stop(self, grace_seconds: float) -> None:
+        """End every job with Unavailable and every engine, those that linger by force; safe when not started."""
+
+    def drain(self, reason: str) -> None:
+        """End every job with Unavailable(reason), at once, and turn away who comes; the engines stay until `stop`."""
+
+    async def submit(self, job: Job) -> JobEvents:
+        """Enter the queue and follow the job to its last event. Raises Busy or Unavailable if it cannot enter."""
 
     def cancel(self, job_id: str) -> None:
         """Ask for an early end; the job's last event will be Failed(Cancelled) if it was still going."""
@@ -94,3 +143,11 @@ class Backend(Protocol):
     @property
     def ready(self) -> bool:
         """An engine can paint now."""
+
+    @property
+    def waiting(self) -> int:
+        """Jobs no engine has begun."""
+
+    @property
+    def running(self) -> int:
+        """Jobs an engine has begun."""

@@ -1,1 +1,1 @@
-"""Hands pictures out: enlarges, keeps what an inpaint must keep, encodes. No torch."""
+"""Hands pictures out, and tells how each was made. No torch."""

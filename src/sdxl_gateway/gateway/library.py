@@ -1,8 +1,7 @@
-"""Takes the catalogues and what engines tell of their memory, gives what callers may ask for and how warm it is."""
+"""Takes the catalogues and what engines say they hold, gives what callers may ask for and how warm it is."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -13,7 +12,7 @@ from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.scan import LoraEntry
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound, Refusal
-from sdxl_gateway.core.events import Measurement, MemoryHeld
+from sdxl_gateway.core.events import EngineLost, Event, JobAccepted, Measured, MemoryHeld
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.gateway.lora_card import Lora, LoraProblem, Warmth
 
@@ -48,22 +47,30 @@ class ModelLibrary:
         self._checkpoints = checkpoints
         self._adapters = adapters
         self._names = names
-        self._tiers: dict[str, str] = {}
+        self._tiers: dict[str, dict[str, str]] = {}
         self._digests: dict[str, str] = {}
         self._last_used: dict[str, int] = {}
 
-    def measured(self, measurement: Measurement) -> None:
-        """Hears which adapters an engine holds, and where."""
-        if isinstance(measurement, MemoryHeld):
-            warm = measurement.warm
-            self._tiers = {digest: tier for tier in reversed(WARM_TIERS) for digest in warm.get(tier, ())}
+    def on_event(self, event: Event) -> None:
+        """Hear which LoRAs are asked for, and which adapters each engine holds (a Listener)."""
+        match event:
+            case JobAccepted():
+                self._used(event.recipe, int(event.arrived))
+            case Measured(engine_id=engine_id, measurement=MemoryHeld(warm=warm)):
+                held = {digest: tier for tier in reversed(WARM_TIERS) for digest in warm.get(tier, ())}
+                self._tiers[engine_id] = held
+            case EngineLost(engine_id=engine_id):
+                self._tiers.pop(engine_id, None)
+            case _:
+                pass
 
-    def used(self, recipe: Recipe) -> None:
+    def _used(self, recipe: Recipe, at: int) -> None:
         for part in recipe.blend.parts:
             self._digests[part.name] = part.digest
-            self._last_used[part.name] = int(time.time())
+            self._last_used[part.name] = at
 
     def models(self) -> list[ModelCard]:
+        """Every name that can be asked for as it is: checkpoints, house styles, aliases without wildcards, LoRAs."""
         checkpoints = [
             ModelCard(entry.name, entry.created, OWNER, "checkpoint", "", "warm")
             for entry in self._checkpoints.values()
@@ -95,7 +102,12 @@ class ModelLibrary:
         return ModelCard(entry.name, entry.created, OWNER, "lora", told, self._warmth(entry.name))
 
     def _warmth(self, name: str) -> Warmth:
-        return "warm" if self._digests.get(name, "") in self._tiers else "cold"
+        return "warm" if self._tier(self._digests.get(name)) in WARM_TIERS else "cold"
+
+    def _tier(self, digest: str | None) -> str:
+        """The nearest one in which some engine holds the adapter."""
+        held = {tiers.get(digest or "") for tiers in self._tiers.values()}
+        return next((tier for tier in WARM_TIERS if tier in held), "disk")
 
     def _ready(self, name: str) -> Warmth:
         """Warm when all LoRAs that a model name brings along are; cold when one of them is not there."""
@@ -118,6 +130,7 @@ class ModelLibrary:
         return ModelCard(name, chosen.checkpoint.created, OWNER, kind, words, self._ready(name))
 
     def loras(self) -> list[Lora]:
+        """Each LoRA as the API shows it, without its load report."""
         return [self._told(entry) for entry in self._adapters.entries()]
 
     def lora_problems(self) -> list[LoraProblem]:
@@ -163,7 +176,7 @@ class ModelLibrary:
             },
             "description": defaults.description or defaults.title or "",
             "ready": self._warmth(entry.name),
-            "tier": self._tiers.get(digest or "", "disk"),
+            "tier": self._tier(digest),
             "last_used": self._last_used.get(entry.name),
             "metadata": dict(entry.metadata),
         }

@@ -1,1 +1,1 @@
-"""Whose turn: the bounded, fair line and the engine processes it feeds."""
+"""Whose turn: the bounded, fair queue and the engines it feeds."""

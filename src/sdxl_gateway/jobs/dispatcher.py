@@ -1,15 +1,13 @@
 """Takes jobs in at one side and engines' reports at the other; sees to it that each job gets exactly one last event.
 
-A job is in the line, or given to an engine, or over. The desk never waits: it runs on the event loop, between awaits.
+A job is in the queue, or assigned to an engine, or over. The dispatcher never waits: it runs on the event loop, between
+awaits.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from sdxl_gateway.core.errors import (
     Busy,
@@ -20,51 +18,52 @@ from sdxl_gateway.core.errors import (
     InvalidRequest,
     Unavailable,
 )
-from sdxl_gateway.core.events import Failed, Finished, JobEvent, Measurement, MemoryHeld, Painted, Progressed, Started
+from sdxl_gateway.core.events import (
+    EngineEvent,
+    EngineLost,
+    Failed,
+    Finished,
+    JobEvent,
+    Measured,
+    Measurement,
+    MemoryHeld,
+    Painted,
+    Progressed,
+    Started,
+)
 from sdxl_gateway.core.job import Job
-from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.ipc.channel import FrameTooLarge
 from sdxl_gateway.ipc.messages import Cancel, Ready, Report, Submit
 from sdxl_gateway.jobs.engine_slot import Assignment, EngineSlot, choose, with_room
 from sdxl_gateway.jobs.estimate import Estimate, retry_after
+from sdxl_gateway.jobs.pending import PendingJobs
 from sdxl_gateway.jobs.queue import FairQueue, QueueFull
 from sdxl_gateway.jobs.subscription import Subscription
 from sdxl_gateway.scheduling.costs import Average
-
-log = logging.getLogger(__name__)
 
 ENGINES_A_JOB_MAY_LOSE = 2
 WINDOW_LANES = 2
 
 
-@dataclass(slots=True)
-class PendingJob:
-    """A job that is not over."""
-
-    job: Job
-    tell: Callable[[JobEvent], None]
-    deadline: asyncio.TimerHandle | None = None
-    engines_lost: int = 0
-
-
-def ignore(_: Measurement) -> None:
-    """For those who keep no measurements."""
+def ignore(_: EngineEvent) -> None:
+    """For those who do not ask what engines measure."""
 
 
 class Dispatcher:
-    """Holds the line, what each engine was given, and where each job's events go.
+    """Holds the queue, what each engine was assigned, and where each job's events go.
 
-    An engine is given jobs up to a window of twice `max_lanes` images: enough to fill every lane and to bring the next
-    blends near meanwhile, and little enough that the order of the line, not of arrival at an engine, decides.
+    An engine is assigned jobs up to a window of twice `max_lanes` images: enough to fill every lane and to bring the
+    next blends near meanwhile, and little enough that the order of the queue, not of arrival at an engine, decides.
+    `listener` hears what engines measure and when one is lost.
     """
 
-    def __init__(self, *, queue_size: int, max_lanes: int, measure: Measure = ignore) -> None:
+    def __init__(self, *, queue_size: int, max_lanes: int, listener: Callable[[EngineEvent], None] = ignore) -> None:
         self.slots: list[EngineSlot] = []
         self.estimate = Estimate(max_lanes)
         self._queue = FairQueue(queue_size)
         self._window_images = WINDOW_LANES * max_lanes
-        self._measure = measure
-        self._pending: dict[str, PendingJob] = {}
+        self._listener = listener
+        self._pending = PendingJobs(self._too_late)
         self._job_seconds = Average()
         self._closed_reason: str | None = None
 
@@ -72,6 +71,7 @@ class Dispatcher:
 
     @property
     def ready(self) -> bool:
+        """Some engine can paint now."""
         return any(slot.ready is not None for slot in self.slots)
 
     @property
@@ -81,10 +81,11 @@ class Dispatcher:
 
     @property
     def running(self) -> int:
+        """Jobs an engine has begun."""
         return sum(assigned.started for slot in self.slots for assigned in slot.assigned.values())
 
     def submit(self, job: Job) -> Subscription:
-        """Raises Busy when the line is full or the answer would come too late, Unavailable when no engine will come."""
+        """The job's events. Raises Busy where the queue is full or the answer would be late, Unavailable if none comes."""
         if self._closed_reason is not None:
             raise Unavailable(self._closed_reason, retry_after_seconds=retry_after(self.estimate.restart_seconds()))
         self._refuse_if_too_late(job)
@@ -94,7 +95,7 @@ class Dispatcher:
             wait = retry_after(self._job_seconds.value)
             raise Busy("The line is full; try again later.", retry_after_seconds=wait) from None
         subscription = Subscription(lambda: self.cancel(job.id))
-        self._pending[job.id] = PendingJob(job, subscription.put, self._alarm(job))
+        self._pending.add(job, subscription.put)
         self.dispatch()
         return subscription
 
@@ -102,12 +103,15 @@ class Dispatcher:
         """A job that is over, or was never here, is left alone."""
         self._end_early(job_id, Cancelled("The request was cancelled."))
 
-    def _alarm(self, job: Job) -> asyncio.TimerHandle | None:
-        if job.deadline == float("inf"):
-            return None
-        late = DeadlineExceeded("The picture could not be painted in time.")
-        in_seconds = max(job.deadline - time.monotonic(), 0.0)
-        return asyncio.get_running_loop().call_later(in_seconds, self._end_early, job.id, late)
+    def drain(self, reason: str) -> None:
+        """No engine is to be expected: whoever is here is told so, and whoever comes, until one is ready after all."""
+        self._closed_reason = reason
+        wait = retry_after(self.estimate.restart_seconds())
+        for job_id in self._pending:
+            self._end_early(job_id, Unavailable(reason, retry_after_seconds=wait))
+
+    def _too_late(self, job_id: str) -> None:
+        self._end_early(job_id, DeadlineExceeded("The picture could not be painted in time."))
 
     def _end_early(self, job_id: str, error: GatewayError) -> None:
         if job_id not in self._pending:
@@ -119,16 +123,7 @@ class Dispatcher:
         self._fail(job_id, error)
 
     def _fail(self, job_id: str, error: GatewayError) -> None:
-        self._close(job_id, Failed(job_id, error))
-
-    def _close(self, job_id: str, last: Finished | Failed) -> None:
-        """The only place where a job's last event is told."""
-        entry = self._pending.pop(job_id, None)
-        if entry is None:
-            return
-        if entry.deadline is not None:
-            entry.deadline.cancel()
-        entry.tell(last)
+        self._pending.end(Failed(job_id, error))
 
     # -- admission
 
@@ -150,12 +145,12 @@ class Dispatcher:
     # -- the engines' side
 
     def dispatch(self) -> None:
-        """Jobs from the line to engines that have room."""
+        """Jobs from the queue to engines that have room."""
         while (job := self._queue.take(lambda p: bool(with_room(self.slots, p, self._window_images)))) is not None:
             slot = choose(with_room(self.slots, job.priority, self._window_images), job)
-            self._give(slot, job)
+            self._assign(slot, job)
 
-    def _give(self, slot: EngineSlot, job: Job) -> None:
+    def _assign(self, slot: EngineSlot, job: Job) -> None:
         try:
             slot.send(Submit(job))
         except FrameTooLarge:
@@ -169,7 +164,7 @@ class Dispatcher:
             slot.note_memory(report)
         if isinstance(report, Measurement):
             self.estimate.costs.observe(report)
-            self._measure(report)
+            self._listener(Measured(slot.engine_id, report))
         elif isinstance(report, Ready):
             self.engine_ready(slot, report)
         elif isinstance(report, JobEvent) and report.job_id in slot.assigned:
@@ -189,8 +184,7 @@ class Dispatcher:
                 return
             case _:
                 pass
-        if event.job_id in self._pending:
-            self._pending[event.job_id].tell(event)
+        self._pending.tell(event)
         if isinstance(event, Painted):
             self.dispatch()
 
@@ -198,10 +192,11 @@ class Dispatcher:
         del slot.assigned[last.job_id]
         if isinstance(last, Finished):
             self._job_seconds.add(last.paint_seconds)
-        self._close(last.job_id, last)
+        self._pending.end(last)
         self.dispatch()
 
     def engine_ready(self, slot: EngineSlot, ready: Ready) -> None:
+        """The slot's engine can paint from now on; whoever was turned away before is let in again."""
         slot.ready = ready
         if slot.lost_at is not None:
             self.estimate.restarts.add(time.monotonic() - slot.lost_at)
@@ -214,26 +209,17 @@ class Dispatcher:
         assigned, slot.assigned = list(slot.assigned.values()), {}
         for lost in reversed(assigned):
             if lost.job.id in self._pending:
-                self._rescue(lost)
+                self._requeue_or_fail(lost)
         self.dispatch()
+        self._listener(EngineLost(slot.engine_id))
 
-    def _rescue(self, lost: Assignment) -> None:
-        entry = self._pending[lost.job.id]
-        entry.engines_lost += 1
+    def _requeue_or_fail(self, lost: Assignment) -> None:
+        engines_lost = self._pending.lose_engine(lost.job.id)
         if lost.started:
-            self._fail(lost.job.id, self._lost_engine())
-        elif entry.engines_lost > ENGINES_A_JOB_MAY_LOSE:
+            wait = retry_after(self.estimate.restart_seconds())
+            told = "The engine was lost while painting and is being restarted."
+            self._fail(lost.job.id, Unavailable(told, retry_after_seconds=wait))
+        elif engines_lost > ENGINES_A_JOB_MAY_LOSE:
             self._fail(lost.job.id, EngineFault("The engine died each time it held this job."))
         else:
             self._queue.put_back(lost.job)
-
-    def _lost_engine(self) -> Unavailable:
-        wait = retry_after(self.estimate.restart_seconds())
-        return Unavailable("The engine was lost while painting and is being restarted.", retry_after_seconds=wait)
-
-    def drain(self, why: str) -> None:
-        """No engine is to be expected: whoever is here is told so, and whoever comes, until one is ready after all."""
-        self._closed_reason = why
-        wait = retry_after(self.estimate.restart_seconds())
-        for job_id in list(self._pending):
-            self._end_early(job_id, Unavailable(why, retry_after_seconds=wait))

@@ -21,6 +21,7 @@ class Assignment:
 
     @property
     def images_left(self) -> int:
+        """Images of the job that are not painted yet."""
         return self.job.recipe.count - self.painted
 
     @property
@@ -32,8 +33,9 @@ class Assignment:
 
 @dataclass(slots=True)
 class EngineSlot:
-    """One engine as the desk sees it. `ready` is None while it cannot paint."""
+    """One engine as the dispatcher sees it, under an id of its own. `ready` is None while it cannot paint."""
 
+    engine_id: str
     send: Callable[[Command], None]
     ready: Ready | None = None
     assigned: dict[str, Assignment] = field(default_factory=dict)
@@ -41,10 +43,11 @@ class EngineSlot:
     lost_at: float | None = None
 
     def images(self, priority: Priority) -> int:
-        """Still to paint, of that class or a higher one."""
+        """Images still to paint, of that class or a higher one."""
         return sum(g.images_left for g in self.assigned.values() if g.job.priority <= priority)
 
     def note_memory(self, held: MemoryHeld) -> None:
+        """Which adapters are on the device from now on."""
         self.warm = frozenset(held.warm.get("vram", ()))
 
     def has_warm(self, job: Job) -> bool:
@@ -62,5 +65,5 @@ def with_room(slots: Sequence[EngineSlot], priority: Priority, window_images: in
 
 
 def choose(slots: Sequence[EngineSlot], job: Job) -> EngineSlot:
-    """`slots` is not empty."""
+    """One that has the job's adapters near, and among those the least to do. `slots` is not empty."""
     return min(slots, key=lambda slot: (not slot.has_warm(job), slot.images(job.priority)))

@@ -30,6 +30,7 @@ class FairQueue:
         return (job for _, queue in self._all() for job in queue)
 
     def put(self, job: Job) -> None:
+        """To the end of its tenant's jobs. Raises QueueFull."""
         if len(self) >= self._capacity:
             raise QueueFull
         self._queues[job.priority].setdefault(job.tenant, deque()).append(job)
@@ -47,7 +48,7 @@ class FairQueue:
         return None
 
     def remove(self, job_id: str) -> Job | None:
-        """Out of the line, wherever it stands; None when it does not."""
+        """Out of the queue, wherever it stands; None when it does not."""
         for queues, queue in self._all():
             job = next((job for job in queue if job.id == job_id), None)
             if job is not None:

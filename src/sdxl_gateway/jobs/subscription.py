@@ -1,4 +1,4 @@
-"""Takes a job's events from the desk; gives them to whoever follows the job, and cancels when nobody does any more."""
+"""Takes a job's events from the dispatcher, gives them to whoever follows the job; cancels it when nobody does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from sdxl_gateway.core.events import Failed, Finished, JobEvent
 
 
 class Subscription(AsyncIterator[JobEvent]):
-    """One job's events to the last one. Closing it, or letting go of it, before that cancels the job.
+    """One job's events to the last one (a core JobEvents). Closing it, or letting go of it, before that cancels the
+    job, unless it was detached.
 
     Waiting for the next event may itself be cancelled and tried again: no event is lost by it.
     """
@@ -20,6 +21,7 @@ class Subscription(AsyncIterator[JobEvent]):
         self._events: asyncio.Queue[JobEvent] = asyncio.Queue()
         self._abandon = abandon
         self._over = False
+        self._detached = False
 
     @property
     def put(self) -> Callable[[JobEvent], None]:
@@ -36,13 +38,19 @@ class Subscription(AsyncIterator[JobEvent]):
         self._over = isinstance(event, Finished | Failed)
         return event
 
+    def detach(self) -> None:
+        """From now on neither closing nor letting go cancels the job; following it goes on as before."""
+        self._detached = True
+
     async def aclose(self) -> None:
+        """Stop following; cancels the job unless it is over or detached."""
         if not self._over:
             self._over = True
-            self._abandon()
+            if not self._detached:
+                self._abandon()
 
     def __del__(self) -> None:
-        """Any thread may collect garbage, so the desk is told through its loop; a closed loop has no desk any more."""
-        if not self._over:
+        """Any thread may collect garbage, so the dispatcher is told through its loop; a closed loop has none left."""
+        if not self._over and not self._detached:
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._abandon)

@@ -10,30 +10,19 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_gateway.core.errors import Gone, NotFound
 from sdxl_gateway.core.files import INCOMING_SUFFIX, write_whole
+from sdxl_gateway.core.ports import StoredImage
 
 ID_BYTES = 16
 REMEMBERED_EXPIRED = 10_000
 _NAME = re.compile(r"([0-9a-f]{32})\.([0-9]{1,12})\.(png|jpeg|webp)")
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """One kept picture; `expires_at` is unix seconds."""
-
-    id: str
-    ext: str
-    path: Path
-    expires_at: int
-    size_bytes: int
-
-
-class ImageStore:
-    """Files named `<id>.<expiry>.<ext>`; the index is in memory and rebuilt from those names at the start.
+class ImageFolder:
+    """A core ImageStore in one folder: files named `<id>.<expiry>.<ext>`, indexed anew from their names at the start.
 
     `put`, `read` and `sweep` touch the disk: call them from a thread. `cap_bytes` 0 means no cap.
     """
@@ -46,26 +35,26 @@ class ImageStore:
         self._cap_bytes = cap_bytes
         self._clock = clock
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, Stored] = OrderedDict()
+        self._kept: OrderedDict[str, StoredImage] = OrderedDict()
         self._expired: OrderedDict[str, None] = OrderedDict()
         self._total_bytes = 0
         self._rebuild()
 
-    def put(self, data: bytes, ext: str) -> Stored:
+    def put(self, data: bytes, ext: str) -> StoredImage:
         """Keep these bytes ("png", "jpeg" or "webp"); the file appears whole or not at all."""
         expires_at = int(self._clock() + self._keep_seconds)
         image_id = secrets.token_hex(ID_BYTES)
-        path = self._directory / f"{image_id}.{expires_at}.{ext}"
+        stored = StoredImage(image_id, ext, expires_at, len(data))
+        path = self.path_of(stored)
         if not _NAME.fullmatch(path.name):
             raise ValueError(f"no picture is kept as {ext!r}")
         write_whole(path, [data])
-        stored = Stored(image_id, ext, path, expires_at, len(data))
         with self._lock:
             self._remember(stored)
         self._make_room(spare=image_id)
         return stored
 
-    def find(self, image_id: str, ext: str) -> Stored:
+    def find(self, image_id: str, ext: str) -> StoredImage:
         """The kept picture of that id. Raises NotFound for an unknown id, Gone for one whose time is over."""
         with self._lock:
             stored = self._kept.get(image_id)
@@ -78,14 +67,18 @@ class ImageStore:
             raise NotFound("No such image.")
         return stored
 
-    def read(self, stored: Stored) -> bytes:
+    def read(self, stored: StoredImage) -> bytes:
         """The picture's bytes. Raises Gone when it was swept meanwhile."""
         try:
-            return stored.path.read_bytes()
+            return self.path_of(stored).read_bytes()
         except FileNotFoundError:
             raise Gone("This image has expired.") from None
 
-    def remaining_seconds(self, stored: Stored) -> int:
+    def path_of(self, stored: StoredImage) -> Path:
+        """The file it lies in."""
+        return self._directory / f"{stored.id}.{stored.expires_at}.{stored.ext}"
+
+    def remaining_seconds(self, stored: StoredImage) -> int:
         """How long the picture can still be fetched; 0 once its time is over."""
         return max(0, int(stored.expires_at - self._clock()))
 
@@ -118,14 +111,14 @@ class ImageStore:
         for path in self._directory.iterdir():
             match = _NAME.fullmatch(path.name)
             if match:
-                found.append(Stored(match[1], match[3], path, int(match[2]), path.stat().st_size))
+                found.append(StoredImage(match[1], match[3], int(match[2]), path.stat().st_size))
             elif path.name.endswith(INCOMING_SUFFIX):
                 path.unlink(missing_ok=True)
         for stored in sorted(found, key=lambda one: one.expires_at):
             self._remember(stored)
         self._make_room(spare="")
 
-    def _remember(self, stored: Stored) -> None:
+    def _remember(self, stored: StoredImage) -> None:
         self._kept[stored.id] = stored
         self._total_bytes += stored.size_bytes
 
@@ -137,7 +130,7 @@ class ImageStore:
                 return
             self._forget(oldest)
 
-    def _forget(self, stored: Stored) -> None:
+    def _forget(self, stored: StoredImage) -> None:
         with self._lock:
             if self._kept.pop(stored.id, None) is None:
                 return
@@ -146,4 +139,4 @@ class ImageStore:
             while len(self._expired) > REMEMBERED_EXPIRED:
                 self._expired.popitem(last=False)
         with contextlib.suppress(OSError):
-            stored.path.unlink(missing_ok=True)
+            self.path_of(stored).unlink(missing_ok=True)

@@ -52,6 +52,7 @@ class Instruments:
 
     @classmethod
     def in_registry(cls, registry: CollectorRegistry) -> Instruments:
+        """All of them, declared there; a registry takes them once."""
         _leave_out_created()
         make = _Maker(registry)
         return cls(

@@ -10,6 +10,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from sdxl_gateway.config import Telemetry
+from sdxl_gateway.core.events import Event, RequestAnswered
 
 PRIVATE = frozenset(
     {"prompt", "negative_prompt", "revised_prompt", "api_key", "authorization", "image", "mask", "user"}
@@ -35,14 +36,19 @@ def configure_logs(telemetry: Telemetry, stream: TextIO | None = None) -> None:
     _install(_formatter(telemetry, shared), stream or sys.stderr, telemetry.log_level.upper())
 
 
-def log_answer(
-    request_id: str, *, operation: str, status: int, seconds: float, tenant: str, refused: str | None
-) -> None:
-    """One line for a request: what came of it, under the name its answer carried."""
-    told = {"operation": operation, "status": status, "seconds": round(seconds, 3), "tenant": tenant}
-    if refused is not None:
-        told["refused"] = refused
-    structlog.get_logger("sdxl_gateway.requests").info("answered", request_id=request_id, **told)
+def log_answer(event: Event) -> None:
+    """One line for a request to paint: what came of it, under the name its answer carried (a Listener)."""
+    if not isinstance(event, RequestAnswered) or not event.painting:
+        return
+    fields = {
+        "operation": event.operation,
+        "status": event.status,
+        "seconds": round(event.seconds, 3),
+        "tenant": event.tenant,
+    }
+    if event.refused is not None:
+        fields["refused"] = event.refused
+    structlog.get_logger("sdxl_gateway.requests").info("answered", request_id=event.request_id, **fields)
 
 
 def hide_private(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -1,4 +1,4 @@
-"""Takes events, measurements and answered requests, gives Prometheus metrics; no label can be filled by a caller."""
+"""Takes events of requests, jobs and engines, gives Prometheus metrics; no label can be filled by a caller."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ class Metrics:
         self._models = frozenset(models)
         self._loras = _Names(lora_label_limit)
         self._courses: dict[str, _Course] = {}
+        self._held: dict[str, events.MemoryHeld] = {}
         self._now = Instruments.in_registry(self.registry)
         self._now.build_info.info({"version": __version__})
         self.registry.register(GpuCollector())
@@ -70,40 +71,36 @@ class Metrics:
         encode, content_type = choose_encoder(accept or "")
         return encode(self.registry), content_type
 
-    def on_request(
-        self,
-        operation: str,
-        model: str,
-        status: int,
-        seconds: float,
-        retry_count: int = 0,
-        response_bytes: int = 0,
-    ) -> None:
-        """A request was answered; `retry_count` is the client's own count, 0 on its first try.
+    def on_event(self, event: events.Event) -> None:
+        """Count what happened (a Listener)."""
+        match event:
+            case events.RequestAnswered():
+                self._answered(event)
+            case events.JobAccepted():
+                self._accepted(event)
+            case events.Measured():
+                self._measured(event)
+            case events.EngineLost():
+                pass
+            case _:
+                self._job(event)
 
-        `response_bytes` are those of the body, of a stream's events all together.
-        """
-        self._now.requests.labels(operation, self._model(model), str(status)).inc()
-        self._now.request_duration.labels(operation).observe(seconds)
-        self._now.response_size.labels(operation).observe(response_bytes)
-        if retry_count > 0:
+    def _answered(self, event: events.RequestAnswered) -> None:
+        self._now.requests.labels(event.operation, self._model(event.model), str(event.status)).inc()
+        self._now.request_duration.labels(event.operation).observe(event.seconds)
+        self._now.response_size.labels(event.operation).observe(event.response_bytes)
+        if event.retry_count > 0:
             self._now.client_retries.inc()
+        self._now.ignored_fields.inc(len(event.ignored))
+        if event.refused is not None:
+            self._now.rejected.labels(event.refused).inc()
 
-    def on_ignored(self, fields: int) -> None:
-        """That many request fields meant nothing to the server."""
-        self._now.ignored_fields.inc(fields)
-
-    def on_refused(self, code: str) -> None:
-        """A request to paint was turned away with this error code, one of the server's own."""
-        self._now.rejected.labels(code).inc()
-
-    def on_job(self, job_id: str, model: str, loras: Iterable[str] = ()) -> None:
-        """A job is about to enter the line, under this model name, with these LoRAs of the catalog."""
-        self._courses[job_id] = _Course(self._model(model))
-        for lora in loras:
+    def _accepted(self, event: events.JobAccepted) -> None:
+        self._courses[event.job_id] = _Course(self._model(event.recipe.checkpoint))
+        for lora in event.loras:
             self._now.lora_requests.labels(self._loras.label(lora)).inc()
 
-    def on_job_event(self, event: events.JobEvent) -> None:
+    def _job(self, event: events.JobEvent) -> None:
         course = self._courses.setdefault(event.job_id, _Course(OTHER))
         match event:
             case events.Started():
@@ -128,8 +125,8 @@ class Metrics:
         self._now.jobs.labels(outcome).inc()
         self._courses.pop(job_id, None)
 
-    def on_measurement(self, measurement: events.Measurement) -> None:
-        match measurement:
+    def _measured(self, event: events.Measured) -> None:
+        match measurement := event.measurement:
             case events.StepTaken():
                 self._step(measurement)
             case events.BlendSwitched():
@@ -143,19 +140,22 @@ class Metrics:
             case events.AdapterEvicted():
                 self._now.lora_evictions.labels(measurement.tier).inc()
             case events.MemoryHeld():
-                self._memory(measurement)
+                self._memory(event.engine_id, measurement)
 
     def _step(self, step: events.StepTaken) -> None:
         self._now.denoise_steps.inc(step.lanes)
         self._now.step_duration.observe(step.seconds)
         self._now.batch_size.observe(step.lanes)
 
-    def _memory(self, held: events.MemoryHeld) -> None:
-        for tier, size in held.bytes_by_tier.items():
-            self._now.memory_held.labels(tier).set(size)
-        for tier, digests in held.warm.items():
-            self._now.lora_cache_entries.labels(tier).set(len(digests))
-        self._now.device_memory_used.set(held.device_used_bytes)
+    def _memory(self, engine_id: str, held: events.MemoryHeld) -> None:
+        """Summed over engines, from the last report of each."""
+        self._held[engine_id] = held
+        engines = self._held.values()
+        for tier in held.bytes_by_tier:
+            self._now.memory_held.labels(tier).set(sum(one.bytes_by_tier.get(tier, 0) for one in engines))
+        for tier in held.warm:
+            self._now.lora_cache_entries.labels(tier).set(sum(len(one.warm.get(tier, ())) for one in engines))
+        self._now.device_memory_used.set(sum(one.device_used_bytes for one in engines))
 
     def _model(self, name: str) -> str:
         return name if name in self._models else OTHER

@@ -20,7 +20,7 @@ from sdxl_gateway.core.events import Measurement
 from sdxl_gateway.core.ports import Canvas, CanvasT, DeviceLost, Engine, Measure
 from sdxl_gateway.ipc.channel import ThreadEnd
 from sdxl_gateway.ipc.codec import Malformed
-from sdxl_gateway.ipc.messages import Cancel, Heartbeat, Hello, LoadFailed, Message, Ready, Stop, Submit
+from sdxl_gateway.ipc.messages import Cancel, Command, Heartbeat, Hello, LoadFailed, Message, Ready, Stop, Submit
 from sdxl_gateway.scheduling.costs import Costs
 from sdxl_gateway.worker.loop import Commands, Loop
 
@@ -124,9 +124,14 @@ def _read(end: ThreadEnd, commands: Commands) -> None:
             message = None
         if not isinstance(message, Submit | Cancel | Stop):
             os._exit(EXIT_ORPHANED)
-        commands.put(message)
+        commands.put(by_own_clock(message))
         if isinstance(message, Stop):
             return
+
+
+def by_own_clock(command: Command) -> Command:
+    """As the loop takes it: a job's unix times become seconds of this process's steady clock."""
+    return Submit(command.job.on_steady_clock()) if isinstance(command, Submit) else command
 
 
 def _beat(end: ThreadEnd, loop: Loop[Canvas], over: Event) -> None:

@@ -28,7 +28,7 @@ from sdxl_gateway.api.services import Services
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import EngineFault
-from sdxl_gateway.gateway.paint import Accepted, Done, Item, Presented
+from sdxl_gateway.gateway.events import Accepted, Done, Item, Presented
 
 ERRORS = (400, 404, 408, 413, 415, 429, 500, 503, 504, 507)
 _NAMES = {

@@ -34,7 +34,7 @@ def list_endpoint(services: Services) -> Endpoint:
     """GET: all LoRAs."""
 
     async def list_loras(_: Request) -> Response:
-        library = services.gateway.library
+        library = services.library
         return JSONResponse(lora_list(library.loras(), library.lora_problems()))
 
     return list_loras
@@ -44,7 +44,7 @@ def one_endpoint(services: Services) -> Endpoint:
     """GET: one LoRA, checked against the default checkpoint."""
 
     async def one_lora(request: Request) -> Response:
-        return JSONResponse(await services.gateway.library.lora(request.path_params["name"]))
+        return JSONResponse(await services.library.lora(request.path_params["name"]))
 
     return one_lora
 
@@ -54,7 +54,7 @@ def remove_endpoint(services: Services) -> Endpoint:
 
     async def remove_lora(request: Request) -> Response:
         name = request.path_params["name"]
-        await services.gateway.library.remove_lora(name)
+        await services.library.remove_lora(name)
         return JSONResponse(deleted_lora(name))
 
     return remove_lora
@@ -65,7 +65,7 @@ def add_endpoint(services: Services) -> Endpoint:
 
     async def add_lora(request: Request) -> Response:
         name, replace, data = await read_upload(request)
-        await services.gateway.library.add_lora(name, data, replace)
-        return JSONResponse(await services.gateway.library.lora(name), 201)
+        await services.library.add_lora(name, data, replace)
+        return JSONResponse(await services.library.lora(name), 201)
 
     return add_lora

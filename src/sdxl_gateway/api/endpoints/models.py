@@ -17,7 +17,7 @@ def list_endpoint(services: Services) -> Endpoint:
     """GET: all models."""
 
     async def list_models(_: Request) -> Response:
-        return JSONResponse(model_list(services.gateway.library.models()))
+        return JSONResponse(model_list(services.library.models()))
 
     return list_models
 
@@ -26,6 +26,6 @@ def one_endpoint(services: Services) -> Endpoint:
     """GET: one model; any name that can be asked for has one, blends too."""
 
     async def one_model(request: Request) -> Response:
-        return JSONResponse(model_object(services.gateway.library.model(request.path_params["model"])))
+        return JSONResponse(model_object(services.library.model(request.path_params["model"])))
 
     return one_model

@@ -11,7 +11,7 @@ from sdxl_gateway.api.http.errors import error_body
 from sdxl_gateway.api.replies.images import Outcome, as_base64, echo, end_user
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import EngineFault, GatewayError
-from sdxl_gateway.gateway.paint import Accepted, Partial
+from sdxl_gateway.gateway.events import Accepted, Partial
 
 STREAM_NAMES = {Operation.GENERATE: "image_generation", Operation.EDIT: "image_edit"}
 LINE_END = "\n"

@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 from sdxl_gateway.core.ask import Ask
 from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.delivery.receipt import Usage
-from sdxl_gateway.gateway.paint import Accepted, Done, Presented
+from sdxl_gateway.gateway.events import Accepted, Done, Presented
 
 MAX_NAMED = 30
 MAX_HEADER_CHARS = 2000

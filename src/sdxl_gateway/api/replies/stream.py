@@ -14,7 +14,7 @@ from sdxl_gateway.api.replies.events import LINE_END, completed_event, error_eve
 from sdxl_gateway.api.replies.images import Outcome, ReplyStyle
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import EngineFault, GatewayError
-from sdxl_gateway.gateway.paint import Accepted, Done, Item, Partial, Presented
+from sdxl_gateway.gateway.events import Accepted, Done, Item, Partial, Presented
 
 log = logging.getLogger(__name__)
 

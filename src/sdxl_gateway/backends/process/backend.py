@@ -1,15 +1,17 @@
-"""Takes jobs; has them painted by a supervised engine process and gives their events (a core Backend)."""
+"""Takes jobs; has them painted by supervised engine processes and gives their events (a core Backend)."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from sdxl_gateway.backends.process.supervisor import Supervisor
 from sdxl_gateway.config import EngineProcess
+from sdxl_gateway.core.errors import CLOSING
+from sdxl_gateway.core.events import EngineEvent
 from sdxl_gateway.core.job import Job
-from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.ipc.messages import Ready
 from sdxl_gateway.jobs.dispatcher import Dispatcher, ignore
 from sdxl_gateway.jobs.engine_slot import EngineSlot
@@ -21,27 +23,36 @@ FAILED_STARTS_BEFORE_CLOSING = 3
 
 
 class ProcessBackend:
-    """A desk with one supervised process for each engine; `command` gets `--fd N` appended."""
+    """A dispatcher with one supervised process for each of `engines`, whose ids are "0", "1", ... in that order.
+
+    The engines have `max_lanes` in common, that of the first; `command` gets `--fd N` appended; `listener` hears what
+    the engines measure and when one is lost.
+    """
 
     def __init__(
         self,
-        config: EngineProcess,
+        engines: Sequence[EngineProcess],
         *,
         queue_size: int,
-        measure: Measure = ignore,
+        listener: Callable[[EngineEvent], None] = ignore,
         command: Sequence[str] = ENGINE_COMMAND,
         load_seconds: float = LOAD_SECONDS,
     ) -> None:
-        self._dispatcher = Dispatcher(queue_size=queue_size, max_lanes=config.engine.max_lanes, measure=measure)
-        self._supervisors = [self._slot_one(config, command, load_seconds)]
+        max_lanes = engines[0].engine.max_lanes
+        self._dispatcher = Dispatcher(queue_size=queue_size, max_lanes=max_lanes, listener=listener)
+        self._supervisors = [
+            self._supervised(str(number), config, command, load_seconds) for number, config in enumerate(engines)
+        ]
 
-    def _slot_one(self, config: EngineProcess, command: Sequence[str], load_seconds: float) -> Supervisor:
-        slot = EngineSlot(send=lambda said: supervisor.send(said))
+    def _supervised(
+        self, engine_id: str, config: EngineProcess, command: Sequence[str], load_seconds: float
+    ) -> Supervisor:
+        slot = EngineSlot(engine_id, send=lambda command: supervisor.send(command))
         supervisor = Supervisor(
             command,
             config.model_dump(mode="json"),
             on_report=partial(self._dispatcher.on_report, slot),
-            lost=partial(self._lost, slot),
+            on_lost=partial(self._on_lost, slot),
             stall_seconds=config.engine.stall_seconds,
             load_seconds=load_seconds,
             backoff_seconds=config.engine.restart_backoff_seconds,
@@ -57,23 +68,24 @@ class ProcessBackend:
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
         """Ends every job with Unavailable and every process; safe to call when not started."""
-        self.drain()
-        for supervisor in self._supervisors:
-            await supervisor.stop(grace_seconds)
+        self.drain(CLOSING)
+        await asyncio.gather(*(supervisor.stop(grace_seconds) for supervisor in self._supervisors))
 
-    def drain(self) -> None:
+    def drain(self, reason: str) -> None:
         """Ends every job with Unavailable, at once; the engines stay until `stop`."""
-        self._dispatcher.drain("The server is closing.")
+        self._dispatcher.drain(reason)
 
     async def submit(self, job: Job) -> Subscription:
-        """The job's events, to the last. Raises Busy or Unavailable when it cannot enter the line."""
+        """The job's events, to the last. Raises Busy or Unavailable when it cannot enter the queue."""
         return self._dispatcher.submit(job)
 
     def cancel(self, job_id: str) -> None:
+        """The job's last event will be Failed(Cancelled) if it is still going."""
         self._dispatcher.cancel(job_id)
 
     @property
     def ready(self) -> bool:
+        """Some engine can paint now."""
         return self._dispatcher.ready
 
     @property
@@ -83,6 +95,7 @@ class ProcessBackend:
 
     @property
     def running(self) -> int:
+        """Jobs an engine has begun."""
         return self._dispatcher.running
 
     @property
@@ -95,7 +108,7 @@ class ProcessBackend:
         """Of the engine processes alive now."""
         return [supervisor.pid for supervisor in self._supervisors if supervisor.pid is not None]
 
-    def _lost(self, slot: EngineSlot, failed_starts: int) -> None:
+    def _on_lost(self, slot: EngineSlot, failed_starts: int) -> None:
         self._dispatcher.engine_lost(slot)
         if failed_starts >= FAILED_STARTS_BEFORE_CLOSING and not self._dispatcher.ready:
             self._dispatcher.drain("The engine cannot be started; see the server's log.")

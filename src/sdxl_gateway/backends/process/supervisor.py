@@ -36,7 +36,10 @@ TERMINATE_SECONDS = 2.0
 
 
 class Supervisor:
-    """One engine process after another. `on_report` gets each report; `lost` how many lives in a row got no Ready."""
+    """One engine process after another.
+
+    `on_report` gets each report; `on_lost`, at the end of each process, how many in a row never were ready.
+    """
 
     def __init__(
         self,
@@ -44,7 +47,7 @@ class Supervisor:
         settings: dict[str, Any],
         *,
         on_report: Callable[[Report], None],
-        lost: Callable[[int], None],
+        on_lost: Callable[[int], None],
         stall_seconds: float,
         load_seconds: float,
         backoff_seconds: float,
@@ -53,7 +56,7 @@ class Supervisor:
         self._command = command
         self._settings = settings
         self._on_report = on_report
-        self._lost = lost
+        self._on_lost = on_lost
         self._stall_seconds = stall_seconds
         self._load_seconds = load_seconds
         self._backoff_seconds = backoff_seconds
@@ -68,6 +71,7 @@ class Supervisor:
 
     @property
     def pid(self) -> int | None:
+        """Of the process alive now."""
         return None if self._process is None else self._process.pid
 
     async def start(self) -> None:
@@ -86,7 +90,7 @@ class Supervisor:
             await asyncio.wait({self._keeper})
 
     def send(self, command: Command) -> None:
-        """To the process of now; without one it is dropped, since what was given is rescued by `lost`."""
+        """To the process alive now; without one it is dropped, since `on_lost` sees to what it was given."""
         if self._end is not None:
             self._end.send(command)
 
@@ -97,7 +101,7 @@ class Supervisor:
             lived = 0.0 if self._ready_since is None else time.monotonic() - self._ready_since
             unready_lives = unready_lives + 1 if self._ready_since is None else 0
             short_lives = short_lives + 1 if lived < GOOD_LIFE_SECONDS else 0
-            self._lost(unready_lives)
+            self._on_lost(unready_lives)
             if not self._stopping:
                 await asyncio.sleep(self._pause_seconds(short_lives))
 
@@ -131,12 +135,12 @@ class Supervisor:
                 stdin=asyncio.subprocess.DEVNULL,
                 env=ENVIRONMENT | os.environ,
             )
-        self._end = AsyncEnd(ours, self._heard, closed.set)
+        self._end = AsyncEnd(ours, self._on_message, closed.set)
         self._end.send(Hello(self._settings))
         log.info("engine process %d started", self._process.pid)
         return self._process
 
-    def _heard(self, message: Message) -> None:
+    def _on_message(self, message: Message) -> None:
         self._quiet_seconds = 0.0
         match message:
             case Heartbeat(loop_age_seconds=age):

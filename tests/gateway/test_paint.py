@@ -18,8 +18,8 @@ from sdxl_gateway.api.openapi.types import schemas_of
 from sdxl_gateway.api.replies.models import Model, model_object
 from sdxl_gateway.core.ask import LoraRef, Operation
 from sdxl_gateway.core.errors import Busy, EngineFault, GatewayError, InvalidImage, ModelNotFound
+from sdxl_gateway.gateway.events import Accepted, Done, Item, Partial, Presented, Progressed
 from sdxl_gateway.gateway.lora_card import Lora
-from sdxl_gateway.gateway.paint import Accepted, Done, Item, Partial, Presented, Stepped
 from tests.gateway.kit import CALLER, PAINTED, Shop, ask, decoded, noise, shop, upload
 
 SLOW = "step-seconds=0.01"
@@ -49,7 +49,7 @@ def last(items: list[Item]) -> Done:
 
 async def test_accepted_partial_presented_done(store: Shop) -> None:
     items = await store.paint(stream=True, partial_images=2, steps=6, seed=11, quality="high")
-    assert [type(item) for item in items if not isinstance(item, Stepped)] == [
+    assert [type(item) for item in items if not isinstance(item, Progressed)] == [
         Accepted,
         Partial,
         Partial,
@@ -69,7 +69,7 @@ async def test_accepted_partial_presented_done(store: Shop) -> None:
 
 async def test_every_step_is_told(store: Shop) -> None:
     items = await store.paint(n=2, steps=3)
-    steps = sorted((item.index, item.step, item.steps) for item in items if isinstance(item, Stepped))
+    steps = sorted((item.index, item.step, item.steps) for item in items if isinstance(item, Progressed))
     assert steps == [(index, step, 3) for index in (0, 1) for step in (1, 2, 3)]
 
 
@@ -215,7 +215,7 @@ async def test_leaving_early_cancels_and_is_counted_once(store: Shop, painting: 
     stream = store.gateway.paint(ask(SLOW, steps=150), CALLER)
     assert isinstance(await anext(stream), Accepted)
     if painting:
-        assert isinstance(await anext(stream), Stepped)
+        assert isinstance(await anext(stream), Progressed)
     await stream.aclose()
     assert store.count("cancelled_total", stage="painting" if painting else "waiting") == 1
     assert store.count("jobs_total", outcome="Cancelled") == 1
@@ -261,7 +261,7 @@ async def test_readiness(store: Shop) -> None:
 
 
 async def test_the_shelf_is_as_the_openapi_document_says(store: Shop) -> None:
-    (refs, schemas), library = schemas_of([Lora, Model]), store.gateway.library
+    (refs, schemas), library = schemas_of([Lora, Model]), store.library
     named = {"components": {"schemas": schemas}}
     for lora in [*library.loras(), await library.lora("sunset")]:
         validate(lora, refs[Lora] | named)
@@ -272,6 +272,6 @@ async def test_the_shelf_is_as_the_openapi_document_says(store: Shop) -> None:
 
 async def test_a_lora_painted_with_is_remembered(store: Shop) -> None:
     await store.paint(model="demo+sunset:0.8")
-    sunset = next(lora for lora in store.gateway.library.loras() if lora["id"] == "sunset")
+    sunset = next(lora for lora in store.library.loras() if lora["id"] == "sunset")
     assert (sunset["last_used"] or 0) > 0
     assert re.fullmatch("[0-9a-f]{64}", sunset["digest"] or "")

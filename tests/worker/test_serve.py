@@ -37,7 +37,7 @@ def test_settings_of_another_version_are_refused_by_name() -> None:
 
 
 def test_an_orphan_ends_and_ctrl_c_is_not_its_business() -> None:
-    end, process = start("tests.jobs.fake_engine_process")
+    end, process = start("tests.backends.fake_engine_process")
     end.send(Hello({}))
     assert end.receive() is not None
     os.kill(process.pid, signal.SIGINT)

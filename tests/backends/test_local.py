@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 
+from sdxl_gateway.backends.fake_engine import open_fake_engine
+from sdxl_gateway.backends.local import LocalBackend
 from sdxl_gateway.core.errors import Unavailable
 from sdxl_gateway.core.events import Failed, Finished, JobEvent
 from sdxl_gateway.jobs.subscription import Subscription
-from tests.jobs.fakes import job, opened
-from tests.jobs.local import LocalBackend
+from tests.jobs.kit import job
 
 
 async def to_the_end(subscription: Subscription) -> list[JobEvent]:
@@ -19,7 +20,7 @@ async def to_the_end(subscription: Subscription) -> list[JobEvent]:
 
 
 async def test_jobs_are_painted_on_a_thread() -> None:
-    backend = LocalBackend(opened)
+    backend = LocalBackend(open_fake_engine)
     await backend.start()
     subscription = [await backend.submit(job(blend=str(i), count=2)) for i in range(5)]
     assert {type((await to_the_end(one))[-1]) for one in subscription} == {Finished}
@@ -29,7 +30,7 @@ async def test_jobs_are_painted_on_a_thread() -> None:
 
 
 async def test_a_lost_device_ends_everything() -> None:
-    backend = LocalBackend(opened)
+    backend = LocalBackend(open_fake_engine)
     await backend.start()
     subscription = [await backend.submit(job("lose-in-step", blend=str(i))) for i in range(3)]
     for one in subscription:
@@ -42,7 +43,7 @@ async def test_a_lost_device_ends_everything() -> None:
 
 
 async def test_stopping_ends_every_job() -> None:
-    backend = LocalBackend(opened)
+    backend = LocalBackend(open_fake_engine)
     await backend.start()
     subscription = [await backend.submit(job("step-seconds=0.01", steps=1000)) for _ in range(12)]
     await backend.stop()

@@ -14,14 +14,26 @@ from pathlib import Path
 
 import pytest
 
+from sdxl_gateway.backends.fake_engine import READY
 from sdxl_gateway.backends.process.backend import ProcessBackend
 from sdxl_gateway.config import Engine, EngineProcess, Loras, Memory
 from sdxl_gateway.core.errors import AdapterRefused, Cancelled, DeadlineExceeded, EngineFault, Unavailable
-from sdxl_gateway.core.events import Failed, Finished, JobEvent, Measurement, Painted, Previewed, Started, StepTaken
+from sdxl_gateway.core.events import (
+    EngineEvent,
+    Failed,
+    Finished,
+    JobEvent,
+    Measured,
+    Measurement,
+    Painted,
+    Previewed,
+    Started,
+    StepTaken,
+)
 from sdxl_gateway.jobs.subscription import Subscription
-from tests.jobs.fakes import READY, job
+from tests.jobs.kit import job
 
-FAKE = (sys.executable, "-m", "tests.jobs.fake_engine_process")
+FAKE = (sys.executable, "-m", "tests.backends.fake_engine_process")
 SLOW = "step-seconds=0.05"
 
 
@@ -35,10 +47,12 @@ async def running(
     *,
     command: tuple[str, ...] = FAKE,
     queue_size: int = 64,
-    measure: Callable[[Measurement], None] = lambda _: None,
+    listener: Callable[[EngineEvent], None] = lambda _: None,
+    engines: int = 1,
     **engine: float,
 ) -> AsyncIterator[ProcessBackend]:
-    backend = ProcessBackend(config(**engine), queue_size=queue_size, measure=measure, command=command)
+    configs = [config(**engine)] * engines
+    backend = ProcessBackend(configs, queue_size=queue_size, listener=listener, command=command)
     await backend.start()
     try:
         yield backend
@@ -86,7 +100,12 @@ async def test_threads_spin_briefly_unless_the_operator_says_otherwise(
 
 async def test_a_job_goes_from_submit_to_finished() -> None:
     measured: list[Measurement] = []
-    async with running(measure=measured.append) as backend:
+
+    def listen(event: EngineEvent) -> None:
+        if isinstance(event, Measured):
+            measured.append(event.measurement)
+
+    async with running(listener=listen) as backend:
         events = await to_the_end(await backend.submit(job(steps=4, count=2, partial_images=1)))
         assert backend.ready
         assert backend.engines == [READY]
@@ -186,8 +205,8 @@ async def test_cancel_while_painting_and_by_letting_go() -> None:
 
 async def test_the_deadline_ends_a_job_wherever_it_is() -> None:
     async with running(max_lanes=1) as backend:
-        hung = await backend.submit(job("hang-in-step", deadline=time.monotonic() + 3))
-        queued = await backend.submit(job(deadline=time.monotonic() + 3))
+        hung = await backend.submit(job("hang-in-step", deadline=time.time() + 3))
+        queued = await backend.submit(job(deadline=time.time() + 3))
         ended_in(await to_the_end(hung), DeadlineExceeded)
         ended_in(await to_the_end(queued), DeadlineExceeded)
 
@@ -200,7 +219,7 @@ async def test_an_engine_that_never_loads_closes_the_door() -> None:
 
 
 async def test_stopping_ends_every_job() -> None:
-    backend = ProcessBackend(config(), queue_size=64, command=FAKE)
+    backend = ProcessBackend([config()], queue_size=64, command=FAKE)
     await backend.start()
     subscription = [await backend.submit(job(SLOW, steps=1000)) for _ in range(20)]
     await until_started(subscription[0])

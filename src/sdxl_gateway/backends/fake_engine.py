@@ -1,4 +1,8 @@
-"""An engine that paints grey in no time and can be told, through a prompt, to misbehave; and jobs to give it."""
+"""An engine that paints grey in no time and misbehaves where a prompt says so; for tests and for looking at a server.
+
+With it a program that talks to the API can be tested in milliseconds, without weights and without torch:
+`LocalBackend(open_fake_engine)` is a whole backend around it.
+"""
 
 from __future__ import annotations
 
@@ -7,95 +11,62 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from itertools import count
 
 from sdxl_gateway.core.errors import AdapterRefused
-from sdxl_gateway.core.events import BlendSwitched, Measurement, StepTaken
-from sdxl_gateway.core.job import Job, Priority
+from sdxl_gateway.core.events import BlendSwitched, StepTaken
 from sdxl_gateway.core.picture import Inputs, Picture
-from sdxl_gateway.core.ports import DeviceLost
-from sdxl_gateway.core.recipe import Blend, BlendPart, Phase, Recipe, Task
+from sdxl_gateway.core.ports import DeviceLost, Measure
+from sdxl_gateway.core.recipe import Phase, Recipe
 from sdxl_gateway.ipc.messages import Ready
 from sdxl_gateway.scheduling.batch_key import BatchKey
 from sdxl_gateway.worker.serve import LoadedEngine
 
 READY = Ready("fake", "float32", ("demo",))
-_numbers = count()
-
-
-def recipe(prompt: str = "", *, blend: str = "", steps: int = 3, count: int = 1, guided: bool = True) -> Recipe:
-    parts = [BlendPart(blend, 1.0, 1.0)] if blend else []
-    return Recipe(
-        task=Task.TEXT_TO_IMAGE,
-        checkpoint="demo",
-        checkpoint_digest="0",
-        blend=Blend.of(parts),
-        prompt=prompt,
-        negative_prompt="",
-        width=8,
-        height=8,
-        paint_width=8,
-        paint_height=8,
-        steps=steps,
-        guidance_scale=5.0 if guided else 1.0,
-        sampler="euler",
-        seed=7,
-        count=count,
-    )
-
-
-def job(
-    prompt: str = "",
-    *,
-    blend: str = "",
-    steps: int = 3,
-    count: int = 1,
-    partial_images: int = 0,
-    tenant: str = "a",
-    priority: Priority = Priority.NORMAL,
-    deadline: float = float("inf"),
-    arrived: float | None = None,
-) -> Job:
-    return Job(
-        id=f"job-{next(_numbers)}",
-        recipe=recipe(prompt, blend=blend, steps=steps, count=count),
-        partial_images=partial_images,
-        tenant=tenant,
-        priority=priority,
-        arrived=time.monotonic() if arrived is None else arrived,
-        deadline=deadline,
-    )
+MAX_LANES = 4
+EXIT_STATUS = 17
+HANG_SECONDS = 60.0
 
 
 @dataclass
 class FakeCanvas:
+    """An image that is nothing but its recipe and the number of its steps; "long" in the prompt makes it warn."""
+
     recipe: Recipe
     index: int
     steps_done: int = 0
 
     @property
     def warnings(self) -> tuple[str, ...]:
+        """One where the prompt has the word "long"."""
         return ("cut short",) if "long" in self.recipe.prompt else ()
 
     @property
     def phase(self) -> Phase:
+        """The one that takes its next step."""
         return self.recipe.phase_at(self.steps_done)
 
     @property
     def batch_key(self) -> Hashable:
+        """What the scheduler takes it for."""
         return BatchKey.of(self.recipe, self.steps_done)
 
     @property
     def steps_total(self) -> int:
+        """As the recipe has them."""
         return self.recipe.denoise_steps
 
 
 class FakeEngine:
-    """Words in a prompt: `die-in-PHASE`, `raise-in-PHASE`, `lose-in-PHASE`, `refuse`; `step-seconds=X` takes time."""
+    """A core Engine. Words of a prompt decide what it does wrong, and how long a step takes.
 
-    def __init__(
-        self, measure: Callable[[Measurement], None] = lambda _: None, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    `die-in-PHASE` ends the process, `hang-in-PHASE` stays away for a minute, `lose-in-PHASE` loses the device and
+    `raise-in-PHASE` raises, PHASE being prefetch, release, begin, step, preview or finish; `refuse` refuses the
+    adapters, `never-near` never has them; `step-seconds=X` makes each step take that long.
+
+    `batches` holds the prompts that shared each step so far, `pinned` the jobs whose adapters are held now.
+    """
+
+    def __init__(self, measure: Measure = lambda _: None, sleep: Callable[[float], None] = time.sleep) -> None:
         self.measure = measure
         self.sleep = sleep
         self.blend: Hashable = ()
@@ -103,6 +74,7 @@ class FakeEngine:
         self.batches: list[list[str]] = []
 
     def prefetch(self, recipe: Recipe) -> Future[None]:
+        """Done at once, unless the prompt says otherwise."""
         self._misbehave(recipe, "prefetch")
         self.pinned += 1
         future: Future[None] = Future()
@@ -113,46 +85,58 @@ class FakeEngine:
         return future
 
     def release(self, recipe: Recipe) -> None:
+        """One job less is pinned."""
         self.pinned -= 1
         self._misbehave(recipe, "release")
 
     def begin(self, recipe: Recipe, index: int, inputs: Inputs) -> FakeCanvas:
+        """A canvas without a step; what an edit starts from is not looked at."""
         self._misbehave(recipe, "begin")
         return FakeCanvas(recipe, index)
 
     def step(self, canvases: Sequence[FakeCanvas]) -> None:
-        assert len({canvas.batch_key for canvas in canvases}) == 1
+        """Counts, and takes as long as the slowest prompt says. Raises ValueError for a step that cannot be taken."""
+        if len({canvas.batch_key for canvas in canvases}) != 1:
+            raise ValueError("canvases of several batch keys")
+        if any(canvas.steps_done >= canvas.steps_total for canvas in canvases):
+            raise ValueError("a canvas that has taken all its steps")
         self.batches.append([canvas.recipe.prompt for canvas in canvases])
-        if self.blend != (blend := canvases[0].phase.blend.unet_key):
-            self.blend = blend
-            self.measure(BlendSwitched(0.0, 1))
+        self._switch_blend(canvases[0].phase.blend.unet_key)
         for canvas in canvases:
-            assert canvas.steps_done < canvas.steps_total
             self._misbehave(canvas.recipe, "step")
             canvas.steps_done += 1
         seconds = max(_number(canvas.recipe.prompt, "step-seconds") for canvas in canvases)
         self.sleep(seconds)
         self.measure(StepTaken(seconds, len(canvases), float(len(canvases))))
 
+    def _switch_blend(self, blend: Hashable) -> None:
+        if self.blend != blend:
+            self.blend = blend
+            self.measure(BlendSwitched(0.0, 1))
+
     def preview(self, canvas: FakeCanvas) -> Picture:
+        """As the picture would be now."""
         self._misbehave(canvas.recipe, "preview")
-        return self._grey(canvas)
+        return self.picture_of(canvas)
 
     def finish(self, canvas: FakeCanvas) -> Picture:
-        assert canvas.steps_done == canvas.steps_total
+        """The picture. Raises ValueError for a canvas with steps left."""
+        if canvas.steps_done != canvas.steps_total:
+            raise ValueError("a canvas with steps left")
         self._misbehave(canvas.recipe, "finish")
-        return self._grey(canvas)
+        return self.picture_of(canvas)
 
-    def _grey(self, canvas: FakeCanvas) -> Picture:
+    def picture_of(self, canvas: FakeCanvas) -> Picture:
+        """One grey at paint size: its level is the number of steps done."""
         width, height = canvas.recipe.paint_width, canvas.recipe.paint_height
         return Picture(width, height, "L", bytes([canvas.steps_done]) * (width * height))
 
     def _misbehave(self, recipe: Recipe, phase: str) -> None:
         words = recipe.prompt.split()
         if f"die-in-{phase}" in words:
-            os._exit(17)
+            os._exit(EXIT_STATUS)
         if f"hang-in-{phase}" in words:
-            self.sleep(60)
+            self.sleep(HANG_SECONDS)
         if f"lose-in-{phase}" in words:
             raise DeviceLost("bus error")
         if f"raise-in-{phase}" in words:
@@ -164,5 +148,6 @@ def _number(prompt: str, name: str) -> float:
     return float(given[0]) if given else 0.0
 
 
-def opened(measure: Callable[[Measurement], None]) -> LoadedEngine[FakeCanvas]:
-    return LoadedEngine(FakeEngine(measure), READY, 4)
+def open_fake_engine(measure: Measure) -> LoadedEngine[FakeCanvas]:
+    """A fake engine that is ready, of four lanes."""
+    return LoadedEngine(FakeEngine(measure), READY, MAX_LANES)

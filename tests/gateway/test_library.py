@@ -9,7 +9,7 @@ import pytest
 
 from sdxl_gateway.config import HouseStyle, LoraWeight
 from sdxl_gateway.core.errors import AdapterRefused, InvalidRequest, ModelNotFound
-from sdxl_gateway.core.events import MemoryHeld, StepTaken
+from sdxl_gateway.core.events import EngineLost, JobAccepted, Measured, MemoryHeld, StepTaken
 from tests.admission.kit import DEMO, House, house, lora_file
 from tests.catalog.files import file_bytes, write
 
@@ -26,11 +26,11 @@ def home(tmp_path: Path) -> House:
     return house(tmp_path, {"ink": SIDECAR, "watercolor": ""}, aliases=aliases, models=STYLES)
 
 
-async def warmed(home: House, model: str, tier: str = "vram") -> None:
-    """As if the model's LoRAs had been painted with and were held now."""
+async def warmed(home: House, model: str, tier: str = "vram", engine: str = "0") -> None:
+    """As if the model's LoRAs had been painted with and that engine held them now."""
     recipe = (await home.admit(model=model)).recipe
-    home.library.used(recipe)
-    home.library.measured(MemoryHeld(warm={tier: recipe.blend.digests}))
+    home.library.on_event(JobAccepted("job-1", "a", recipe, (), arrived=1_700_000_000.0))
+    home.library.on_event(Measured(engine, MemoryHeld(warm={tier: recipe.blend.digests})))
 
 
 async def bytes_of(data: bytes) -> AsyncIterator[bytes]:
@@ -57,14 +57,14 @@ async def test_loras_in_memory_are_warm_under_every_spelling(home: House, tier: 
     for name in ("ink", "demo+INK:0.3", "storybook", "watercolor+ink", "pretty"):
         assert home.library.model(name).ready == "warm"
     assert (await home.library.lora("ink"))["tier"] == tier
-    home.library.measured(MemoryHeld())
+    home.library.on_event(Measured("0", MemoryHeld()))
     assert home.library.model("storybook").ready == "cold"
     assert (await home.library.lora("ink"))["tier"] == "disk"
 
 
 async def test_other_measurements_change_nothing(home: House) -> None:
     await warmed(home, "ink")
-    home.library.measured(StepTaken(1.0, 1, 1.0))
+    home.library.on_event(Measured("0", StepTaken(1.0, 1, 1.0)))
     assert home.library.model("ink").ready == "warm"
 
 
@@ -151,3 +151,24 @@ async def test_replacing_forgets_the_old_file(home: House) -> None:
 def test_the_default_word_of_an_alias_is_shown_resolved(tmp_path: Path) -> None:
     library = house(tmp_path, aliases={"x": "default"}, default_model="big", checkpoints={"big": DEMO}).library
     assert library.model("x").description == "big"
+
+
+async def test_each_engine_is_warm_of_its_own(home: House) -> None:
+    await warmed(home, "ink", "host", engine="0")
+    await warmed(home, "watercolor", "vram", engine="1")
+    assert {name: home.library.model(name).ready for name in ("ink", "watercolor")} == dict.fromkeys(
+        ("ink", "watercolor"), "warm"
+    )
+    await warmed(home, "ink", "vram", engine="1")
+    assert (await home.library.lora("ink"))["tier"] == "vram"
+    assert home.library.model("watercolor").ready == "cold"
+
+
+async def test_an_engine_that_is_lost_loses_its_warmth(home: House) -> None:
+    await warmed(home, "ink", "host", engine="0")
+    await warmed(home, "ink", "vram", engine="1")
+    home.library.on_event(EngineLost("1"))
+    assert (await home.library.lora("ink"))["tier"] == "host"
+    home.library.on_event(EngineLost("0"))
+    home.library.on_event(EngineLost("2"))
+    assert home.library.model("ink").ready == "cold"

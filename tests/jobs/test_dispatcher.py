@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sdxl_gateway.backends.fake_engine import READY
 from sdxl_gateway.core.errors import Busy, Cancelled, DeadlineExceeded, EngineFault, InvalidRequest, Unavailable
 from sdxl_gateway.core.events import Failed, Finished, JobEvent, MemoryHeld, Painted, Progressed, Started, StepTaken
 from sdxl_gateway.core.job import Job, Priority
@@ -19,7 +20,7 @@ from sdxl_gateway.ipc.messages import Cancel, Command, Submit
 from sdxl_gateway.jobs.dispatcher import Dispatcher
 from sdxl_gateway.jobs.engine_slot import EngineSlot
 from sdxl_gateway.jobs.subscription import Subscription
-from tests.jobs.fakes import READY, job
+from tests.jobs.kit import job
 
 
 class Room:
@@ -28,8 +29,8 @@ class Room:
     def __init__(self, slots: int = 1, queue_size: int = 64, max_lanes: int = 4) -> None:
         self.dispatcher = Dispatcher(queue_size=queue_size, max_lanes=max_lanes)
         self.said: list[list[Command]] = [[] for _ in range(slots)]
-        for said in self.said:
-            self.dispatcher.slots.append(EngineSlot(send=said.append))
+        for number, said in enumerate(self.said):
+            self.dispatcher.slots.append(EngineSlot(str(number), send=said.append))
 
     def ready(self, number: int = 0) -> None:
         self.dispatcher.on_report(self.dispatcher.slots[number], READY)
@@ -98,15 +99,15 @@ async def test_a_full_line_is_busy_and_says_for_how_long() -> None:
 async def test_an_answer_that_would_come_too_late_is_refused_now() -> None:
     room = Room()
     room.ready()
-    first = room.dispatcher.submit(job(steps=10, deadline=time.monotonic() + 100))
+    first = room.dispatcher.submit(job(steps=10, deadline=time.time() + 100))
     room.dispatcher.on_report(room.dispatcher.slots[0], StepTaken(5.0, 1, 2 * 64 / 1e6))
     with pytest.raises(Busy) as refused:
-        room.dispatcher.submit(job(steps=10, deadline=time.monotonic() + 90))
+        room.dispatcher.submit(job(steps=10, deadline=time.time() + 90))
     assert refused.value.retry_after_seconds in (10.0, 11.0)
-    second = room.dispatcher.submit(job(steps=10, deadline=time.monotonic() + 110))
+    second = room.dispatcher.submit(job(steps=10, deadline=time.time() + 110))
     await first.aclose()
     await second.aclose()
-    third = room.dispatcher.submit(job(steps=10, deadline=time.monotonic() + 20))
+    third = room.dispatcher.submit(job(steps=10, deadline=time.time() + 20))
     assert third is not None
 
 
@@ -155,7 +156,7 @@ async def test_a_job_too_large_to_be_said_ends_at_once_and_takes_no_room() -> No
 
 
 async def test_the_deadline_is_kept_even_without_an_engine() -> None:
-    subscription = Room().dispatcher.submit(job(deadline=time.monotonic() + 0.01))
+    subscription = Room().dispatcher.submit(job(deadline=time.time() + 0.01))
     assert await failed_with(subscription, DeadlineExceeded)
 
 

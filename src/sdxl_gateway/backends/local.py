@@ -1,0 +1,131 @@
+"""Takes a way to open an engine; has jobs painted by it on a thread of this process (a core Backend).
+
+For tests and for debugging: queue, dispatcher and loop are the ones a server has, only the process between them is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+from sdxl_gateway.core.errors import CLOSING
+from sdxl_gateway.core.events import EngineEvent, Measurement
+from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.ports import Measure
+from sdxl_gateway.ipc.messages import Command, Report, Stop
+from sdxl_gateway.jobs.dispatcher import Dispatcher, ignore
+from sdxl_gateway.jobs.engine_slot import EngineSlot
+from sdxl_gateway.jobs.subscription import Subscription
+from sdxl_gateway.scheduling.costs import Costs
+from sdxl_gateway.worker.loop import Commands, Loop
+from sdxl_gateway.worker.serve import LoadedEngine, by_own_clock
+
+log = logging.getLogger(__name__)
+
+ENGINE_ID = "0"
+
+
+class LocalBackend:
+    """A dispatcher with one engine on a thread; when the thread ends, every job ends with Unavailable.
+
+    `open_engine` is called on that thread, with where its measurements go; `listener` hears them as EngineEvents, on
+    the event loop. A backend is started once; a thread cannot be killed, so an engine that hangs is left behind.
+    """
+
+    def __init__(
+        self,
+        open_engine: Callable[[Measure], LoadedEngine[Any]],
+        *,
+        queue_size: int = 64,
+        max_lanes: int = 4,
+        listener: Callable[[EngineEvent], None] = ignore,
+    ) -> None:
+        self._open_engine = open_engine
+        self._dispatcher = Dispatcher(queue_size=queue_size, max_lanes=max_lanes, listener=listener)
+        self._commands: Commands = SimpleQueue()
+        self._slot = EngineSlot(ENGINE_ID, send=self._send)
+        self._dispatcher.slots.append(self._slot)
+        self._thread: Thread | None = None
+        self._over = asyncio.Event()
+
+    async def start(self) -> None:
+        """Returns at once; `ready` turns true when the engine is open. Jobs may be submitted before."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    async def stop(self, grace_seconds: float = 5.0) -> None:
+        """Ends every job with Unavailable, and the thread unless its engine hangs; safe to call when not started."""
+        self.drain(CLOSING)
+        self._commands.put(Stop())
+        if self._thread is not None:
+            try:
+                await asyncio.wait_for(self._over.wait(), grace_seconds)
+            except TimeoutError:
+                log.warning("the engine's thread has not ended; it is left behind")
+
+    def drain(self, reason: str) -> None:
+        """Ends every job with Unavailable, at once; the engine stays until `stop`."""
+        self._dispatcher.drain(reason)
+
+    async def submit(self, job: Job) -> Subscription:
+        """The job's events, to the last. Raises Busy or Unavailable when it cannot enter the queue."""
+        return self._dispatcher.submit(job)
+
+    def cancel(self, job_id: str) -> None:
+        """The job's last event will be Failed(Cancelled) if it is still going."""
+        self._dispatcher.cancel(job_id)
+
+    @property
+    def ready(self) -> bool:
+        """The engine can paint now."""
+        return self._dispatcher.ready
+
+    @property
+    def waiting(self) -> int:
+        """Jobs the engine has not begun."""
+        return self._dispatcher.waiting
+
+    @property
+    def running(self) -> int:
+        """Jobs the engine has begun."""
+        return self._dispatcher.running
+
+    def _send(self, command: Command) -> None:
+        self._commands.put(by_own_clock(command))
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except Exception:
+            log.exception("the engine's thread ended")
+        self._on_loop(self._ended)
+
+    def _work(self) -> None:
+        costs = Costs()
+
+        def measure(measurement: Measurement) -> None:
+            costs.observe(measurement)
+            self._report(measurement)
+
+        opened = self._open_engine(measure)
+        self._report(opened.ready)
+        Loop(opened.engine, self._commands, self._report, costs=costs, max_lanes=opened.max_lanes).run()
+
+    def _report(self, report: Report) -> None:
+        self._on_loop(self._dispatcher.on_report, self._slot, report)
+
+    def _on_loop(self, what: Callable[..., None], *args: object) -> None:
+        # The loop may have been closed first: nobody is left to tell.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(what, *args)
+
+    def _ended(self) -> None:
+        self._dispatcher.engine_lost(self._slot)
+        self._dispatcher.drain("The engine has ended.")
+        self._over.set()

@@ -1,0 +1,70 @@
+"""Takes jobs and their events, gives each follower its own; the one place where a job's last event is told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from sdxl_gateway.core.events import Failed, Finished, JobEvent
+from sdxl_gateway.core.job import Job
+
+
+@dataclass(slots=True)
+class PendingJob:
+    """A job that is not over."""
+
+    job: Job
+    tell: Callable[[JobEvent], None]
+    alarm: asyncio.TimerHandle | None
+    engines_lost: int = 0
+
+
+class PendingJobs:
+    """All jobs that are not over. `on_deadline` gets the id of one whose time is up and which is still here."""
+
+    def __init__(self, on_deadline: Callable[[str], None]) -> None:
+        self._on_deadline = on_deadline
+        self._jobs: dict[str, PendingJob] = {}
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __contains__(self, job_id: str) -> bool:
+        return job_id in self._jobs
+
+    def __iter__(self) -> Iterator[str]:
+        """The ids of now, so that jobs may end meanwhile."""
+        return iter(list(self._jobs))
+
+    def add(self, job: Job, tell: Callable[[JobEvent], None]) -> None:
+        """From now on `tell` gets the job's events."""
+        self._jobs[job.id] = PendingJob(job, tell, self._alarm(job))
+
+    def _alarm(self, job: Job) -> asyncio.TimerHandle | None:
+        """Set once by the wall clock and kept by the event loop's steady one."""
+        if job.deadline == float("inf"):
+            return None
+        in_seconds = max(job.deadline - time.time(), 0.0)
+        return asyncio.get_running_loop().call_later(in_seconds, self._on_deadline, job.id)
+
+    def lose_engine(self, job_id: str) -> int:
+        """How many engines the job has now lost."""
+        entry = self._jobs[job_id]
+        entry.engines_lost += 1
+        return entry.engines_lost
+
+    def tell(self, event: JobEvent) -> None:
+        """Pass on an event that is not the last. A job that is over, or was never here, has no follower any more."""
+        if event.job_id in self._jobs:
+            self._jobs[event.job_id].tell(event)
+
+    def end(self, last: Finished | Failed) -> None:
+        """Tell the last event; a job that is over hears of no second one."""
+        entry = self._jobs.pop(last.job_id, None)
+        if entry is None:
+            return
+        if entry.alarm is not None:
+            entry.alarm.cancel()
+        entry.tell(last)
