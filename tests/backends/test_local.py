@@ -1,16 +1,18 @@
-"""The desk and the loop together, without a process between them."""
+"""The dispatcher and the loop together, without a process between them."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from sdxl_gateway.backends.fake_engine import open_fake_engine
 from sdxl_gateway.backends.local import LocalBackend
-from sdxl_gateway.core.errors import Unavailable
-from sdxl_gateway.core.events import Failed, Finished, JobEvent
+from sdxl_gateway.core.errors import Cancelled, DeadlineExceeded, Unavailable
+from sdxl_gateway.core.events import EngineEvent, EngineLost, Failed, Finished, JobEvent, Measured, Started, StepTaken
 from sdxl_gateway.jobs.subscription import Subscription
+from tests.backends.kit import StepsTaken
 from tests.jobs.kit import job
 
 
@@ -51,3 +53,61 @@ async def test_stopping_ends_every_job() -> None:
         end = (await to_the_end(one))[-1]
         assert isinstance(end, Failed)
         assert isinstance(end.error, Unavailable)
+
+
+@pytest.mark.parametrize("collected", [False, True])
+async def test_a_detached_job_outlives_its_listener(collected: bool) -> None:
+    taken = StepsTaken(20)
+    backend = LocalBackend(open_fake_engine, listener=taken)
+    await backend.start()
+    events = await backend.submit(job("step-seconds=0.001", steps=20))
+    events.detach()
+    if collected:
+        del events
+    else:
+        await events.aclose()
+        assert [event async for event in events] == []
+    await taken.all()
+    assert isinstance((await to_the_end(await backend.submit(job())))[-1], Finished)
+    assert (backend.waiting, backend.running) == (0, 0)
+    await backend.stop()
+
+
+async def test_who_is_detached_may_go_on_listening_and_cancel_by_name() -> None:
+    backend = LocalBackend(open_fake_engine)
+    await backend.start()
+    one = job("step-seconds=0.01", steps=1000)
+    events = await backend.submit(one)
+    events.detach()
+    assert isinstance(await anext(events), Started)
+    backend.cancel(one.id)
+    end = (await to_the_end(events))[-1]
+    assert isinstance(end, Failed)
+    assert isinstance(end.error, Cancelled)
+    await backend.stop()
+
+
+async def test_times_are_those_of_the_wall_clock() -> None:
+    backend = LocalBackend(open_fake_engine)
+    await backend.start()
+    late = await backend.submit(job("step-seconds=0.01", steps=1000, deadline=time.time() + 0.2))
+    events = await to_the_end(late)
+    started, end = events[0], events[-1]
+    assert isinstance(started, Started)
+    assert 0 <= started.waited_seconds < 10
+    assert isinstance(end, Failed)
+    assert isinstance(end.error, DeadlineExceeded)
+    await backend.stop()
+
+
+async def test_measurements_bear_the_engine_and_its_loss_is_told() -> None:
+    heard: list[EngineEvent] = []
+    backend = LocalBackend(open_fake_engine, listener=heard.append)
+    await backend.start()
+    await to_the_end(await backend.submit(job(steps=2)))
+    await backend.stop()
+    assert heard == [Measured("0", StepTaken(0.0, 1, 1.0))] * 2 + [EngineLost("0")]
+
+
+async def test_stopping_one_that_was_not_started() -> None:
+    await LocalBackend(open_fake_engine).stop()

@@ -20,6 +20,7 @@ from sdxl_gateway.config import Engine, EngineProcess, Loras, Memory
 from sdxl_gateway.core.errors import AdapterRefused, Cancelled, DeadlineExceeded, EngineFault, Unavailable
 from sdxl_gateway.core.events import (
     EngineEvent,
+    EngineLost,
     Failed,
     Finished,
     JobEvent,
@@ -31,6 +32,7 @@ from sdxl_gateway.core.events import (
     StepTaken,
 )
 from sdxl_gateway.jobs.subscription import Subscription
+from tests.backends.kit import StepsTaken
 from tests.jobs.kit import job
 
 FAKE = (sys.executable, "-m", "tests.backends.fake_engine_process")
@@ -238,3 +240,35 @@ async def test_cancelled_is_told_to_who_still_follows() -> None:
         await until_started(subscription)
         backend.cancel(the_job.id)
         ended_in(await to_the_end(subscription), Cancelled)
+
+
+@pytest.mark.parametrize("collected", [False, True])
+async def test_a_detached_job_outlives_its_listener(collected: bool) -> None:
+    taken = StepsTaken(12)
+    async with running(listener=taken) as backend:
+        subscription = await backend.submit(job("step-seconds=0.01", steps=12))
+        subscription.detach()
+        if collected:
+            del subscription
+        else:
+            await subscription.aclose()
+        await taken.all()
+        assert isinstance((await to_the_end(await backend.submit(job())))[-1], Finished)
+        assert (backend.waiting, backend.running) == (0, 0)
+
+
+async def test_each_of_several_engines_has_an_id_and_keeps_it() -> None:
+    heard: list[EngineEvent] = []
+    async with running(listener=heard.append, engines=2, max_lanes=1) as backend:
+        jobs = [await backend.submit(job("step-seconds=0.01", blend=str(number), steps=20)) for number in range(8)]
+        ends = await asyncio.gather(*map(to_the_end, jobs))
+        assert {type(events[-1]) for events in ends} == {Finished}
+        assert len(backend.pids) == 2
+        assert {event.engine_id for event in heard if isinstance(event, Measured)} == {"0", "1"}
+        ended_in(await to_the_end(await backend.submit(job("die-in-begin"))), Unavailable)
+        (lost,) = heard[-1:]
+        assert isinstance(lost, EngineLost)
+        assert backend.ready
+        heard.clear()
+        while not any(isinstance(event, Measured) and event.engine_id == lost.engine_id for event in heard):
+            await asyncio.gather(*[to_the_end(await backend.submit(job(blend=str(n)))) for n in range(8)])

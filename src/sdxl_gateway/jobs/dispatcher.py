@@ -85,7 +85,7 @@ class Dispatcher:
         return sum(assigned.started for slot in self.slots for assigned in slot.assigned.values())
 
     def submit(self, job: Job) -> Subscription:
-        """The job's events. Raises Busy where the queue is full or the answer would be late, Unavailable if none comes."""
+        """Raises Busy where the queue is full or the answer would come too late, Unavailable where none will come."""
         if self._closed_reason is not None:
             raise Unavailable(self._closed_reason, retry_after_seconds=retry_after(self.estimate.restart_seconds()))
         self._refuse_if_too_late(job)
