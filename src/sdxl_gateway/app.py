@@ -30,8 +30,7 @@ from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.copies import prune
 from sdxl_gateway.config import DEMO_MODEL, EngineProcess, Limits, Settings
 from sdxl_gateway.core.errors import CLOSING, CheckpointProblem, GatewayError
-from sdxl_gateway.core.events import EngineEvent
-from sdxl_gateway.core.listeners import Listeners
+from sdxl_gateway.core.listeners import EngineListener, Listeners
 from sdxl_gateway.core.ports import Backend
 from sdxl_gateway.delivery.deliver import Deliverer
 from sdxl_gateway.gateway.library import ModelLibrary
@@ -44,11 +43,11 @@ from sdxl_gateway.telemetry.metrics import Metrics
 log = logging.getLogger(__name__)
 
 
-BackendFactory = Callable[[EngineProcess, Limits, Callable[[EngineEvent], None]], Backend]
+BackendFactory = Callable[[EngineProcess, Limits, EngineListener], Backend]
 """From what an engine has to know, how long the queue may be, and where its events go."""
 
 
-def process_backend(engine: EngineProcess, limits: Limits, listener: Callable[[EngineEvent], None]) -> Backend:
+def process_backend(engine: EngineProcess, limits: Limits, listener: EngineListener) -> Backend:
     """The one a server has where nothing else is asked for: a supervised engine process."""
     return ProcessBackend([engine], queue_size=limits.queue_size, listener=listener)
 

@@ -8,7 +8,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from sdxl_gateway.core.events import (
     Started,
     StepTaken,
 )
+from sdxl_gateway.core.listeners import EngineListener
 from sdxl_gateway.jobs.subscription import Subscription
 from tests.backends.kit import StepsTaken
 from tests.jobs.kit import job
@@ -49,7 +50,7 @@ async def running(
     *,
     command: tuple[str, ...] = FAKE,
     queue_size: int = 64,
-    listener: Callable[[EngineEvent], None] = lambda _: None,
+    listener: EngineListener = lambda _: None,
     engines: int = 1,
     **engine: float,
 ) -> AsyncIterator[ProcessBackend]:

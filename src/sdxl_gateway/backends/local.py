@@ -14,8 +14,9 @@ from threading import Thread
 from typing import Any
 
 from sdxl_gateway.core.errors import CLOSING
-from sdxl_gateway.core.events import EngineEvent, Measurement
+from sdxl_gateway.core.events import Measurement
 from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.listeners import EngineListener
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.ipc.messages import Command, Report, Stop
 from sdxl_gateway.jobs.dispatcher import Dispatcher, ignore
@@ -43,7 +44,7 @@ class LocalBackend:
         *,
         queue_size: int = 64,
         max_lanes: int = 4,
-        listener: Callable[[EngineEvent], None] = ignore,
+        listener: EngineListener = ignore,
     ) -> None:
         self._open_engine = open_engine
         self._dispatcher = Dispatcher(queue_size=queue_size, max_lanes=max_lanes, listener=listener)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from sdxl_gateway.core.events import Event
+from sdxl_gateway.core.events import EngineEvent, Event
 
 log = logging.getLogger(__name__)
 
 Listener = Callable[[Event], None]
+EngineListener = Callable[[EngineEvent], None]
+"""Hears what a backend has to say of its engines; every Listener is one."""
 
 
 class Listeners:

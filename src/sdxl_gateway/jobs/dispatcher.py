@@ -7,7 +7,6 @@ awaits.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from sdxl_gateway.core.errors import (
     Busy,
@@ -32,6 +31,7 @@ from sdxl_gateway.core.events import (
     Started,
 )
 from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.listeners import EngineListener
 from sdxl_gateway.ipc.channel import FrameTooLarge
 from sdxl_gateway.ipc.messages import Cancel, Ready, Report, Submit
 from sdxl_gateway.jobs.engine_slot import Assignment, EngineSlot, choose, with_room
@@ -57,7 +57,7 @@ class Dispatcher:
     `listener` hears what engines measure and when one is lost.
     """
 
-    def __init__(self, *, queue_size: int, max_lanes: int, listener: Callable[[EngineEvent], None] = ignore) -> None:
+    def __init__(self, *, queue_size: int, max_lanes: int, listener: EngineListener = ignore) -> None:
         self.slots: list[EngineSlot] = []
         self.estimate = Estimate(max_lanes)
         self._queue = FairQueue(queue_size)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from sdxl_gateway.backends.process.supervisor import Supervisor
 from sdxl_gateway.config import EngineProcess
 from sdxl_gateway.core.errors import CLOSING
-from sdxl_gateway.core.events import EngineEvent
 from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.listeners import EngineListener
 from sdxl_gateway.ipc.messages import Ready
 from sdxl_gateway.jobs.dispatcher import Dispatcher, ignore
 from sdxl_gateway.jobs.engine_slot import EngineSlot
@@ -34,7 +34,7 @@ class ProcessBackend:
         engines: Sequence[EngineProcess],
         *,
         queue_size: int,
-        listener: Callable[[EngineEvent], None] = ignore,
+        listener: EngineListener = ignore,
         command: Sequence[str] = ENGINE_COMMAND,
         load_seconds: float = LOAD_SECONDS,
     ) -> None:
