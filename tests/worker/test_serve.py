@@ -6,10 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
+
+import pytest
 
 from sdxl_gateway.ipc.channel import ThreadEnd, pair
-from sdxl_gateway.ipc.messages import Hello, LoadFailed
-from sdxl_gateway.worker.serve import EXIT_NOT_LOADED, EXIT_ORPHANED
+from sdxl_gateway.ipc.messages import Cancel, Hello, LoadFailed, Submit
+from sdxl_gateway.worker.serve import EXIT_NOT_LOADED, EXIT_ORPHANED, by_own_clock
+from tests.jobs.kit import job
 
 SILENT_IMPORT = "import sys, sdxl_gateway.engine_main; sys.exit('torch' in sys.modules)"
 
@@ -44,3 +48,23 @@ def test_an_orphan_ends_and_ctrl_c_is_not_its_business() -> None:
     assert end.receive() is not None
     end.close()
     assert process.wait(30) == EXIT_ORPHANED
+
+
+@pytest.mark.parametrize("set_forward_by_seconds", [0.0, 3600.0, -3600.0])
+def test_a_job_is_timed_by_the_steady_clock_from_when_it_comes(
+    monkeypatch: pytest.MonkeyPatch, set_forward_by_seconds: float
+) -> None:
+    sent = job(arrived=time.time() - 2, deadline=time.time() + 30)
+    taken = by_own_clock(Submit(sent))
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + set_forward_by_seconds)
+    assert isinstance(taken, Submit)
+    assert taken.job.deadline - time.monotonic() == pytest.approx(30, abs=5)
+    assert time.monotonic() - taken.job.arrived == pytest.approx(2, abs=5)
+    assert by_own_clock(Cancel("job-1")) == Cancel("job-1")
+
+
+def test_no_deadline_stays_none() -> None:
+    taken = by_own_clock(Submit(job()))
+    assert isinstance(taken, Submit)
+    assert taken.job.deadline == float("inf")

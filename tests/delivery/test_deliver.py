@@ -1,0 +1,98 @@
+"""Every pixel leaves by one door: finished, encoded, and kept where that is asked for."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field, replace
+
+import pytest
+from PIL import Image
+
+from sdxl_gateway.core.errors import NotFound
+from sdxl_gateway.core.events import Painted, Previewed
+from sdxl_gateway.core.picture import KeptRegion, Picture
+from sdxl_gateway.core.ports import StoredImage
+from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.delivery.deliver import Deliverer, Output
+from tests.jobs.kit import recipe
+
+RED, BLUE = (200, 10, 10), (10, 10, 200)
+
+
+@dataclass
+class MemoryImages:
+    """A core ImageStore in memory; `error` is what keeping a picture raises."""
+
+    error: OSError | None = None
+    kept: dict[str, bytes] = field(default_factory=dict)
+
+    def put(self, data: bytes, ext: str) -> StoredImage:
+        if self.error is not None:
+            raise self.error
+        stored = StoredImage(f"{len(self.kept):032x}", ext, 2_000_000_000, len(data))
+        self.kept[stored.file_name] = data
+        return stored
+
+    def find(self, image_id: str, ext: str) -> StoredImage:
+        if f"{image_id}.{ext}" not in self.kept:
+            raise NotFound("No such image.")
+        return StoredImage(image_id, ext, 2_000_000_000, 0)
+
+    def read(self, stored: StoredImage) -> bytes:
+        return self.kept[stored.file_name]
+
+    def remaining_seconds(self, stored: StoredImage) -> int:
+        return 60
+
+
+def flat(colour: tuple[int, int, int], side: int = 8) -> Picture:
+    return Picture(side, side, "RGB", bytes(colour) * (side * side))
+
+
+def output(made: Recipe | None = None, *, kept: KeptRegion | None = None, keep: bool = True) -> Output:
+    return Output(made or recipe(), kept, "png", 100, keep)
+
+
+def opened(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+@pytest.mark.parametrize("keep", [True, False])
+async def test_a_picture_leaves_with_its_receipt_and_under_its_name(keep: bool) -> None:
+    images = MemoryImages()
+    presented = await Deliverer(images, embed_recipe=False).deliver(
+        Painted("a", 2, 9, flat(RED)), output(recipe("a fox"), keep=keep)
+    )
+    assert (presented.index, presented.seed, presented.recipe["seed"]) == (2, 9, 9)
+    assert presented.recipe["prompt"] == "a fox"
+    assert opened(presented.data).getpixel((0, 0)) == RED
+    assert images.kept == ({presented.file_name: presented.data} if keep else {})
+    assert (presented.file_name is not None) is keep
+
+
+async def test_a_look_is_neither_kept_nor_written_in() -> None:
+    images = MemoryImages()
+    look = await Deliverer(images, embed_recipe=True).preview(Previewed("a", 0, 1, flat(RED)), output(recipe("a fox")))
+    assert (look.partial_index, opened(look.data).getpixel((0, 0))) == (1, RED)
+    assert not images.kept
+    assert b"fox" not in look.data
+
+
+async def test_what_must_be_kept_is_kept_in_looks_too_and_both_have_the_asked_size() -> None:
+    larger = replace(recipe(), width=16, height=16)
+    mask = Picture(16, 16, "L", bytes(128) + bytes([255]) * 128)
+    leaving = output(larger, kept=KeptRegion(flat(BLUE, 16), mask))
+    deliverer = Deliverer(MemoryImages(), embed_recipe=False)
+    look = await deliverer.preview(Previewed("a", 0, 0, flat(RED)), leaving)
+    picture = await deliverer.deliver(Painted("a", 0, 7, flat(RED)), leaving)
+    for data in (look.data, picture.data):
+        image = opened(data)
+        assert (image.size, image.getpixel((0, 0)), image.getpixel((0, 15))) == ((16, 16), BLUE, RED)
+
+
+async def test_a_picture_that_cannot_be_kept_does_not_leave() -> None:
+    deliverer = Deliverer(MemoryImages(OSError(28, "No space left")), embed_recipe=False)
+    with pytest.raises(OSError, match="No space"):
+        await deliverer.deliver(Painted("a", 0, 7, flat(RED)), output())
