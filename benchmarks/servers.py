@@ -20,19 +20,23 @@ START_SECONDS = 900.0
 
 
 @contextmanager
-def gateway(threads: int, **more: str) -> Iterator[str]:
-    """The address of a gateway painting the demo model with this many torch threads; `more` is environment."""
+def gateway(threads: int, root: Path = ROOT, **more: str) -> Iterator[str]:
+    """The address of a gateway painting the demo model with this many torch threads; `more` is environment.
+
+    `root` is the checkout whose code serves.
+    """
     with TemporaryDirectory() as data:
         settings = {
             "SDXL_GATEWAY__DATA_DIRECTORY": data,
             "SDXL_GATEWAY__ENGINE__THREADS": str(threads),
             "SDXL_GATEWAY__ENGINE__DEVICE": "cpu",
             "SDXL_GATEWAY__TELEMETRY__LOG_LEVEL": "error",
+            "PYTHONPATH": str(root / "src"),
             **more,
         }
         port = free_port()
         command = [sys.executable, "-m", "sdxl_gateway", "serve", "--host", "127.0.0.1", "--port", str(port)]
-        with running(command, settings, threads, port) as url:
+        with running(command, settings, threads, port, root=root) as url:
             yield url
 
 
@@ -60,11 +64,12 @@ def running(
     port: int,
     ready: str = "/readyz",
     quiet: bool = False,
+    root: Path = ROOT,
 ) -> Iterator[str]:
     """The address of what the command serves on the port, once a GET of `ready` is answered with 200."""
     environment = {**os.environ, **settings, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
     stderr = subprocess.DEVNULL if quiet else None
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=stderr)
+    process = subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=stderr)
     url = f"http://127.0.0.1:{port}"
     try:
         _wait_until_ready(process, f"{url}{ready}")
