@@ -7,17 +7,34 @@ PIP := $(BIN)/pip --disable-pip-version-check install -q -c constraints.txt
 # outnumber free cores spin on each other: a step of the demo model then takes ten times as long.
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 
-.PHONY: serve test test-full check format wheel bench bench-full bench-compiled bench-gpu bench-xinference constraints
+PYTEST := $(TEST_ENV) $(BIN)/python -m pytest
+# A process a core, each with whole files of tests, so that what a file's tests share is made once.
+ALONGSIDE := -n auto --maxprocesses=8 --dist loadfile
+# Servers and engines as they are run: tests of these take their turns.
+LIVE := tests/live tests/docs/test_readme_runs.py
+LIVE_LAST := $(ALONGSIDE) $(LIVE:%=--ignore=%)
+
+.PHONY: serve quick test test-full coverage check format wheel constraints
+.PHONY: bench bench-full bench-compiled bench-gpu bench-xinference bench-against
 
 serve: .venv/.installed
 	$(BIN)/sdxl-gateway serve $(if $(MODEL),--model '$(MODEL)') $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) \
 		$(if $(LORAS),--loras '$(LORAS)')
 
+# The loop one works in: all but what paints with real models.
+quick: .venv/.installed-dev
+	$(PYTEST) $(LIVE_LAST) --ignore=tests/engine --ignore=tests/demo
+
 test: .venv/.installed-dev
-	$(TEST_ENV) $(BIN)/python -m pytest
+	$(PYTEST) $(LIVE_LAST)
+	$(PYTEST) $(LIVE)
 
 test-full: .venv/.installed-dev
-	$(TEST_ENV) $(BIN)/python -m pytest -m "full or not full"
+	$(PYTEST) -m "full or not full"
+
+# Lines and branches that no test in this process runs; engines and servers of their own are not looked into.
+coverage: .venv/.installed-dev
+	$(PYTEST) $(LIVE_LAST) --cov --cov-report=term-missing:skip-covered
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -50,6 +67,10 @@ bench-gpu: .venv/.installed-dev
 
 bench-xinference: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.xinference --python '$(XINFERENCE)'
+
+# This checkout against another one, such as a worktree of an older commit.
+bench-against: .venv/.installed-dev
+	$(BIN)/python -m benchmarks.against '$(OTHER)'
 
 # torch goes first: constraints.txt then holds its version, and what follows finds it in place.
 .venv/.installed: pyproject.toml constraints.txt

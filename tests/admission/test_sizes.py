@@ -13,7 +13,7 @@ from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.core.errors import InvalidImage, InvalidRequest
 from sdxl_gateway.core.limits import ASPECT
 from sdxl_gateway.core.picture import Size
-from tests.admission.kit import demo
+from tests.kit.admission import demo
 
 SMALLEST_OF_ASPECT = 64 * 64 * ASPECT
 sides = st.integers(1, 8000)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.fakes import GENERATE, KEYED, client, house
+from tests.kit.api import GENERATE, KEYED, client, served_api
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from tests.api.fakes import GENERATE, KEYED, client, house
     ids=str,
 )
 async def test_a_key_opens(headers: dict[str, str], tenant: bool, admin: bool) -> None:
-    served = house(**KEYED)
+    served = served_api(**KEYED)
     async with client(served) as http:
         answer = await http.post(GENERATE, json={"prompt": "a"}, headers=headers)
     assert answer.status_code == 200
@@ -47,7 +47,7 @@ async def test_a_key_opens(headers: dict[str, str], tenant: bool, admin: bool) -
 )
 @pytest.mark.parametrize("path", [GENERATE, "/v1/models", "/models/x", "/v1/loras", "/nowhere", "/v1/files/x"])
 async def test_without_one_every_route_is_shut(headers: dict[str, Any], path: str) -> None:
-    served = house(**KEYED)
+    served = served_api(**KEYED)
     async with client(served) as http:
         answer = await http.get(path, headers=headers)
     assert answer.status_code == 401
@@ -58,11 +58,11 @@ async def test_without_one_every_route_is_shut(headers: dict[str, Any], path: st
 
 
 async def test_health_openapi_files_and_metrics_need_no_key() -> None:
-    async with client(house(**KEYED)) as http:
+    async with client(served_api(**KEYED)) as http:
         statuses = [(await http.get(path)).status_code for path in ("/healthz", "/readyz", "/openapi.json", "/metrics")]
         assert statuses == [200] * 4
         assert (await http.get("/files/x.png")).status_code == 404
-    protected = house(auth=KEYED["auth"] | {"protect_metrics": True})
+    protected = served_api(auth=KEYED["auth"] | {"protect_metrics": True})
     async with client(protected) as http:
         assert (await http.get("/metrics")).status_code == 401
         answer = await http.get("/metrics", headers={"api-key": "alpha", "accept": "text/x"})
@@ -81,5 +81,5 @@ async def test_a_socket_is_turned_away() -> None:
     async def receive() -> Any:
         return await asyncio.Event().wait()
 
-    await house().app({"type": "websocket", "path": "/", "headers": []}, receive, send)
+    await served_api().app({"type": "websocket", "path": "/", "headers": []}, receive, send)
     assert sent == [{"type": "websocket.close", "code": 1008}]

@@ -8,20 +8,20 @@ import re
 import httpx
 import pytest
 
-from tests.api.bad_requests import BadRequest, catalogue
-from tests.api.fakes import House, house
-from tests.api.pictures import PNG
+from tests.kit.api import ServedApi, served_api
+from tests.kit.bad_requests import BadRequest, catalogue
+from tests.kit.pictures import PNG
 
 BAD = catalogue()
 LEAKS = re.compile(r"Traceback|0x[0-9a-f]{6}|/site-packages|\.py\b|starlette|multipart\.|PIL|pydantic|JSONDecode", re.I)
 
 
 @pytest.fixture(scope="module")
-def served() -> House:
-    return house()
+def served() -> ServedApi:
+    return served_api()
 
 
-async def send(served: House, bad: BadRequest) -> httpx.Response:
+async def send(served: ServedApi, bad: BadRequest) -> httpx.Response:
     transport = httpx.ASGITransport(app=served.app)
     async with httpx.AsyncClient(transport=transport, base_url="http://gw") as client:
         return await client.request(bad.method, bad.path, headers=bad.headers, content=bad.body)
@@ -33,7 +33,7 @@ def test_the_catalogue_is_wide() -> None:
 
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.name[:60])
-async def test_is_refused(served: House, bad: BadRequest) -> None:
+async def test_is_refused(served: ServedApi, bad: BadRequest) -> None:
     before = len(served.gateway.asks)
     answer = await send(served, bad)
     assert answer.status_code == bad.status, answer.text
@@ -48,7 +48,7 @@ async def test_is_refused(served: House, bad: BadRequest) -> None:
     assert len(served.gateway.asks) == before
 
 
-async def test_the_next_good_request_is_answered_as_the_first(served: House) -> None:
+async def test_the_next_good_request_is_answered_as_the_first(served: ServedApi) -> None:
     good = BadRequest("good", "POST", "/v1/images/generations", {}, b'{"prompt":"a cat","seed":7}', 200, None, None)
     golden = await send(served, good)
     for bad in BAD[::25]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.api.fakes import GENERATE, client, house
-from tests.api.forms import FORM, file, form, part
-from tests.api.pictures import PNG
-from tests.api.wires import Wire, body_of
+from tests.kit.api import GENERATE, client, served_api
+from tests.kit.forms import FORM, file, form, part
+from tests.kit.pictures import PNG
+from tests.kit.wires import Wire, body_of
 
 
 async def test_a_declared_large_body_is_refused_unread() -> None:
-    wire = Wire(house(server={"max_body_bytes": 100}).app, GENERATE, headers={"content-length": "101"})
+    wire = Wire(served_api(server={"max_body_bytes": 100}).app, GENERATE, headers={"content-length": "101"})
     start, *rest = await wire.rest()
     assert start["status"] == 413
     assert dict(start["headers"])[b"connection"] == b"close"
@@ -20,13 +20,13 @@ async def test_a_declared_large_body_is_refused_unread() -> None:
 
 @pytest.mark.parametrize("length", ["-1", "1.5", "ten", "9" * 30])
 async def test_a_length_that_is_none_is_refused(length: str) -> None:
-    start, *_ = await Wire(house().app, GENERATE, headers={"content-length": length}).rest()
+    start, *_ = await Wire(served_api().app, GENERATE, headers={"content-length": length}).rest()
     assert start["status"] == 400
 
 
 @pytest.mark.parametrize(("size", "status"), [(100, 200), (101, 413)])
 async def test_an_undeclared_large_body_is_refused_while_read(size: int, status: int) -> None:
-    wire = Wire(house(server={"max_body_bytes": 100}).app, GENERATE)
+    wire = Wire(served_api(server={"max_body_bytes": 100}).app, GENERATE)
     body = b'{"prompt":"' + b"a" * (size - 13) + b'"}'
     wire.push(body[:60], more=True)
     wire.push(body[60:])
@@ -35,7 +35,7 @@ async def test_an_undeclared_large_body_is_refused_while_read(size: int, status:
 
 
 async def test_a_slow_body_is_given_up() -> None:
-    wire = Wire(house(server={"receive_timeout_seconds": 0.05}).app, GENERATE)
+    wire = Wire(served_api(server={"receive_timeout_seconds": 0.05}).app, GENERATE)
     wire.push(b'{"prompt":', more=True)
     start, *rest = await wire.rest()
     assert start["status"] == 408
@@ -43,7 +43,7 @@ async def test_a_slow_body_is_given_up() -> None:
 
 
 async def test_a_large_file_is_named() -> None:
-    served = house(limits={"max_image_bytes": len(PNG)})
+    served = served_api(limits={"max_image_bytes": len(PNG)})
     async with client(served) as http:
         body = form(part("prompt", "a"), file("image", PNG), file("image", PNG + b"x"))
         over = await http.post("/v1/images/edits", headers=FORM, content=body)

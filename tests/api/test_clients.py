@@ -12,9 +12,9 @@ import pytest
 
 from sdxl_gateway.core.ask import Ask, LoraRef
 from sdxl_gateway.core.picture import Size
-from tests.api.fakes import FakeGateway, House, house
-from tests.api.forms import FORM, file, form, part
-from tests.api.pictures import DATA_URL, JPEG, MASK, PNG, WEBP
+from tests.kit.api import FakeGateway, ServedApi, served_api
+from tests.kit.forms import FORM, file, form, part
+from tests.kit.pictures import DATA_URL, JPEG, MASK, PNG, WEBP
 
 PROMPT = "a cat"
 
@@ -167,11 +167,11 @@ FORM_LORAS: list[tuple[list[bytes], tuple[LoraRef, ...]]] = [
 
 
 @pytest.fixture
-def served() -> House:
-    return house()
+def served() -> ServedApi:
+    return served_api()
 
 
-async def asked(served: House, path: str, headers: dict[str, str], body: bytes) -> tuple[Ask, httpx.Response]:
+async def asked(served: ServedApi, path: str, headers: dict[str, str], body: bytes) -> tuple[Ask, httpx.Response]:
     transport = httpx.ASGITransport(app=served.app)
     async with httpx.AsyncClient(transport=transport, base_url="http://gw") as client:
         answer = await client.post(path, headers=headers, content=body)
@@ -179,14 +179,14 @@ async def asked(served: House, path: str, headers: dict[str, str], body: bytes) 
     return served.gateway.asks[-1], answer
 
 
-async def edited(served: House, *parts: bytes) -> Ask:
+async def edited(served: ServedApi, *parts: bytes) -> Ask:
     ask, _ = await asked(served, "/v1/images/edits", FORM, form(*parts))
     return ask
 
 
 @pytest.mark.parametrize(("name", "body", "expected", "ignored"), JSON_CLIENTS, ids=[row[0] for row in JSON_CLIENTS])
 async def test_json(
-    served: House, name: str, body: dict[str, Any], expected: dict[str, Any], ignored: tuple[str, ...]
+    served: ServedApi, name: str, body: dict[str, Any], expected: dict[str, Any], ignored: tuple[str, ...]
 ) -> None:
     ask, answer = await asked(served, "/v1/images/generations", {}, json.dumps(body).encode())
     assert {key: getattr(ask, key) for key in expected} == expected
@@ -196,7 +196,7 @@ async def test_json(
 
 
 @pytest.mark.parametrize(("said", "expected"), LORAS, ids=str)
-async def test_loras_in_json(served: House, said: Any, expected: tuple[LoraRef, ...]) -> None:
+async def test_loras_in_json(served: ServedApi, said: Any, expected: tuple[LoraRef, ...]) -> None:
     body = json.dumps({"prompt": PROMPT, "loras": said}).encode()
     ask, _ = await asked(served, "/v1/images/generations", {}, body)
     assert ask.loras == expected
@@ -212,25 +212,25 @@ async def test_loras_in_json(served: House, said: Any, expected: tuple[LoraRef, 
     ids=str,
 )
 async def test_a_lora_remembers_the_entry_that_asked_for_it(
-    served: House, said: dict[str, Any], params: list[str]
+    served: ServedApi, said: dict[str, Any], params: list[str]
 ) -> None:
     ask, _ = await asked(served, "/v1/images/generations", {}, json.dumps({"prompt": PROMPT, **said}).encode())
     assert [lora.param for lora in ask.loras] == params
 
 
 @pytest.mark.parametrize(("parts", "expected"), FORM_LORAS, ids=str)
-async def test_loras_in_forms(served: House, parts: list[bytes], expected: tuple[LoraRef, ...]) -> None:
+async def test_loras_in_forms(served: ServedApi, parts: list[bytes], expected: tuple[LoraRef, ...]) -> None:
     ask = await edited(served, part("prompt", PROMPT), *parts, file("image", PNG))
     assert ask.loras == expected
 
 
-async def test_lora_scale_weighs_the_unweighed(served: House) -> None:
+async def test_lora_scale_weighs_the_unweighed(served: ServedApi) -> None:
     body = json.dumps({"prompt": PROMPT, "lora": ["a", "b:1"], "lora_scale": 0.5}).encode()
     ask, _ = await asked(served, "/v1/images/generations", {}, body)
     assert ask.loras == (LoraRef("a", 0.5), LoraRef("b", 1.0))
 
 
-async def test_go_openai_sends_empty_scalars(served: House) -> None:
+async def test_go_openai_sends_empty_scalars(served: ServedApi) -> None:
     ask = await edited(
         served,
         part("image", PNG, filename=""),
@@ -244,13 +244,13 @@ async def test_go_openai_sends_empty_scalars(served: House) -> None:
     assert [image.data for image in ask.images] == [PNG]
 
 
-async def test_async_openai_repeats_a_scalar(served: House) -> None:
+async def test_async_openai_repeats_a_scalar(served: ServedApi) -> None:
     twice = [part("output_compression", "80"), part("output_compression", "90"), part("output_compression", "")]
     ask = await edited(served, part("prompt", PROMPT), file("image", PNG), *twice)
     assert ask.output_compression == 90
 
 
-async def test_litellm_repeats_file_fields_as_text(served: House) -> None:
+async def test_litellm_repeats_file_fields_as_text(served: ServedApi) -> None:
     texts = [part("image[]", "<file>"), part("mask[]", "None")]
     ask = await edited(served, part("prompt", PROMPT), *texts, file("image[]", PNG), file("mask[]", MASK))
     assert [image.field for image in ask.images] == ["image"]
@@ -261,14 +261,14 @@ async def test_litellm_repeats_file_fields_as_text(served: House) -> None:
 @pytest.mark.parametrize(
     "names", [("image", "image"), ("image[]", "image[]"), ("image[0]", "image[1]"), ("images", "images")]
 )
-async def test_images_in_every_spelling(served: House, names: tuple[str, str]) -> None:
+async def test_images_in_every_spelling(served: ServedApi, names: tuple[str, str]) -> None:
     ask = await edited(served, file(names[0], PNG), part("prompt", PROMPT), file(names[1], JPEG), file("mask[]", MASK))
     assert [(image.field, image.data) for image in ask.images] == [("image[0]", PNG), ("image[1]", JPEG)]
     assert ask.mask is not None
     assert ask.mask.data == MASK
 
 
-async def test_nameless_bytes_and_texts_are_pictures_too(served: House) -> None:
+async def test_nameless_bytes_and_texts_are_pictures_too(served: ServedApi) -> None:
     assert (await edited(served, part("prompt", PROMPT), part("image", WEBP))).images[0].data == WEBP
     assert (await edited(served, part("prompt", PROMPT), part("image", DATA_URL))).images[0].data == PNG
 
@@ -285,7 +285,7 @@ async def test_nameless_bytes_and_texts_are_pictures_too(served: House) -> None:
     ],
     ids=str,
 )
-async def test_json_edits(served: House, images: dict[str, Any]) -> None:
+async def test_json_edits(served: ServedApi, images: dict[str, Any]) -> None:
     body = {"prompt": PROMPT, "mask": {"image_url": DATA_URL}, "input_fidelity": "high", "strength": 0.4, **images}
     ask, _ = await asked(served, "/v1/images/edits", {"content-type": "application/json"}, json.dumps(body).encode())
     assert [image.data for image in ask.images] == [PNG]
@@ -293,12 +293,12 @@ async def test_json_edits(served: House, images: dict[str, Any]) -> None:
     assert (ask.strength, served.seen[-1].ignored) == (0.4, ("input_fidelity",))
 
 
-async def test_a_variation_needs_no_prompt(served: House) -> None:
+async def test_a_variation_needs_no_prompt(served: ServedApi) -> None:
     ask, _ = await asked(served, "/v1/images/variations", FORM, form(file("image", PNG), part("n", "2")))
     assert (ask.operation.value, ask.n, ask.prompt) == ("vary", 2, "")
 
 
-async def test_curl_without_a_content_type(served: House) -> None:
+async def test_curl_without_a_content_type(served: ServedApi) -> None:
     headers = {"content-type": "application/x-www-form-urlencoded"}
     ask, _ = await asked(served, "/images/generations", headers, b'{"prompt":"a cat"}')
     assert ask.prompt == PROMPT
@@ -306,7 +306,7 @@ async def test_curl_without_a_content_type(served: House) -> None:
     assert (ask.prompt, ask.n) == ("a cät", 2)
 
 
-async def test_azure_names_the_model_in_the_address(served: House) -> None:
+async def test_azure_names_the_model_in_the_address(served: ServedApi) -> None:
     path = "/openai/deployments/sdxl+org%2Fink:0.8/images/generations?api-version=2026-01-01"
     ask, _ = await asked(served, path, {"api-key": "x"}, b'{"prompt":"a"}')
     assert ask.model == "sdxl+org/ink:0.8"
@@ -315,7 +315,7 @@ async def test_azure_names_the_model_in_the_address(served: House) -> None:
 
 
 async def test_strict_refuses_what_it_does_not_know_but_not_what_openai_does() -> None:
-    strict = house(server={"strict": True})
+    strict = served_api(server={"strict": True})
     transport = httpx.ASGITransport(app=strict.app)
     async with httpx.AsyncClient(transport=transport, base_url="http://gw") as client:
         refused = await client.post("/v1/images/generations", json={"prompt": "a", "foo": 1})
@@ -326,7 +326,7 @@ async def test_strict_refuses_what_it_does_not_know_but_not_what_openai_does() -
     assert taken.status_code == 200
 
 
-async def test_hostile_field_names_stay_out_of_the_header(served: House) -> None:
+async def test_hostile_field_names_stay_out_of_the_header(served: ServedApi) -> None:
     said = {"prompt": "a", "x\r\nset-cookie: a=b": 1, "é" * 100: 2, **{f"f{i}": 1 for i in range(100)}}
     _, answer = await asked(served, "/v1/images/generations", {}, json.dumps(said).encode())
     named = answer.headers["x-sdxl-gateway-ignored"]
@@ -337,7 +337,7 @@ async def test_hostile_field_names_stay_out_of_the_header(served: House) -> None
 
 
 def client_of(gateway: FakeGateway, key: str = "x") -> openai.AsyncOpenAI:
-    transport = httpx2.ASGITransport(app=house(gateway).app)
+    transport = httpx2.ASGITransport(app=served_api(gateway).app)
     http = httpx2.AsyncClient(transport=transport)
     return openai.AsyncOpenAI(base_url="http://gw/v1", api_key=key, http_client=http, _strict_response_validation=True)
 
@@ -381,7 +381,7 @@ async def test_the_official_client_streams() -> None:
 
 
 @pytest.mark.parametrize("response_format", ["url", "b64_json"])
-async def test_a_response_format_gives_that_field_alone(served: House, response_format: str) -> None:
+async def test_a_response_format_gives_that_field_alone(served: ServedApi, response_format: str) -> None:
     body = json.dumps({"prompt": PROMPT, "response_format": response_format}).encode()
     _, answer = await asked(served, "/v1/images/generations", {}, body)
     entry = answer.json()["data"][0]

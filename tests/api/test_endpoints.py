@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.api.fakes import FakeGateway, client, house
-from tests.api.pictures import PNG
+from tests.kit.api import FakeGateway, client, served_api
+from tests.kit.pictures import PNG
 
 
 async def test_a_kept_picture(tmp_path: Path) -> None:
-    served = house(directory=tmp_path)
+    served = served_api(directory=tmp_path)
     stored = served.images.put(PNG, "png")
     async with client(served) as http:
         got = await http.get(f"/files/{stored.id}.png")
@@ -27,7 +27,7 @@ async def test_a_kept_picture(tmp_path: Path) -> None:
 
 
 async def test_models_with_and_without_the_prefix() -> None:
-    async with client(house()) as http:
+    async with client(served_api()) as http:
         listed = (await http.get("/models")).json()
         one = (await http.get("/v1/models/org%2Fink")).json()
     assert (listed["object"], listed["has_more"]) == ("list", False)
@@ -36,7 +36,7 @@ async def test_models_with_and_without_the_prefix() -> None:
 
 
 async def test_not_ready_is_503() -> None:
-    async with client(house(FakeGateway(ready=False))) as http:
+    async with client(served_api(FakeGateway(ready=False))) as http:
         answer = await http.get("/readyz")
         assert (answer.status_code, answer.json()) == (503, {"engines": 1, "ready": False})
         assert (await http.get("/healthz")).status_code == 200

@@ -8,7 +8,7 @@ import pytest
 
 from sdxl_gateway.api.http.errors import TABLE, answer_for, error_headers
 from sdxl_gateway.core import errors as e
-from tests.api.fakes import GENERATE, FakeGateway, client, failing, house
+from tests.kit.api import GENERATE, FakeGateway, client, failing, served_api
 
 
 def classes(base: type[e.GatewayError]) -> list[type[e.GatewayError]]:
@@ -40,7 +40,7 @@ async def test_errors_of_the_gateway(
 ) -> None:
     assert answer_for(error).status == status
     assert error_headers(error).get("x-should-retry") == should_retry
-    async with client(house(failing(error, late=True))) as http:
+    async with client(served_api(failing(error, late=True))) as http:
         answer = await http.post(GENERATE, json={"prompt": "a"})
     assert answer.status_code == status
     given = (answer.headers.get("retry-after"), answer.headers.get("retry-after-ms"))
@@ -54,7 +54,7 @@ async def test_an_iterator_without_pictures_is_our_fault() -> None:
             for item in nothing:
                 yield item
 
-    served = house(Empty())
+    served = served_api(Empty())
     async with client(served) as http:
         whole = await http.post(GENERATE, json={"prompt": "a"})
         stream = await http.post(GENERATE, json={"prompt": "a", "stream": True})
@@ -63,7 +63,7 @@ async def test_an_iterator_without_pictures_is_our_fault() -> None:
 
 
 async def test_the_last_resort_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    served = house(FakeGateway(error=RuntimeError("/root/secret 0xdeadbeef")))
+    served = served_api(FakeGateway(error=RuntimeError("/root/secret 0xdeadbeef")))
     async with client(served) as http:
         answer = await http.post(GENERATE, json={"prompt": "a"})
     assert answer.status_code == 500

@@ -14,8 +14,8 @@ from sdxl_gateway.api.asks.parse import ReadAsk, Rules
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import GatewayError
-from tests.api.forms import FORM, file, form, part
-from tests.api.pictures import DATA_URL, JPEG, PNG
+from tests.kit.forms import FORM, file, form, part
+from tests.kit.pictures import DATA_URL, JPEG, PNG
 
 # Two picture fields that no other line of the house knows.
 ADDED = (

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from tests.api.fakes import client, house
-from tests.api.forms import FORM, file, form, part
+from tests.kit.api import client, served_api
+from tests.kit.forms import FORM, file, form, part
 
 ADMIN = {"authorization": "Bearer root"}
 KEYS: dict[str, Any] = {"auth": {"admin_keys": ["root"]}}
 
 
 async def test_a_lora_comes_is_seen_and_goes() -> None:
-    served = house(**KEYS)
+    served = served_api(**KEYS)
     body = form(part("name", "ink"), file("file", b"tensors" * 1000, "ignored/../name.safetensors"))
     async with client(served, ADMIN) as http:
         added = await http.post("/v1/loras", headers=FORM, content=body)
@@ -32,7 +32,7 @@ async def test_a_lora_comes_is_seen_and_goes() -> None:
 
 
 async def test_files_that_are_no_loras_are_listed_with_the_reason() -> None:
-    async with client(house()) as http:
+    async with client(served_api()) as http:
         listed = (await http.get("/v1/loras")).json()
     assert listed["problems"] == [
         {"file": "cut.safetensors", "code": "invalid_lora", "message": "The file is cut short."}
@@ -40,7 +40,7 @@ async def test_files_that_are_no_loras_are_listed_with_the_reason() -> None:
 
 
 async def test_a_bare_file_is_taken_too() -> None:
-    served = house(**KEYS)
+    served = served_api(**KEYS)
     async with client(served, ADMIN) as http:
         headers = {"content-type": "application/octet-stream"}
         assert (await http.post("/v1/loras?name=x", headers=headers, content=b"abc")).status_code == 201
@@ -48,7 +48,7 @@ async def test_a_bare_file_is_taken_too() -> None:
 
 
 async def test_a_name_may_lead_through_folders() -> None:
-    served = house(**KEYS)
+    served = served_api(**KEYS)
     async with client(served, ADMIN) as http:
         added = await http.post("/v1/loras", headers=FORM, content=form(part("name", "a/b c"), file("file", b"abc")))
         one = await http.get("/v1/loras/a/b%20c")
@@ -74,7 +74,7 @@ async def test_a_name_may_lead_through_folders() -> None:
     ids=["no-name", "no-file", "dots", "slash", "hidden", "long", "replace", "large", "cut", "long-field"],
 )
 async def test_bad_uploads_leave_nothing(body: bytes, status: int, param: str | None) -> None:
-    served = house(loras={"max_file_bytes": 1000}, **KEYS)
+    served = served_api(loras={"max_file_bytes": 1000}, **KEYS)
     async with client(served, ADMIN) as http:
         answer = await http.post("/v1/loras", headers=FORM, content=body)
         media = await http.post("/v1/loras", json={})

@@ -11,19 +11,19 @@ from sdxl_gateway.api.asks.fields import fields_of, wire_fields
 from sdxl_gateway.api.openapi.schemas import body_schema
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation
-from tests.api.fakes import client, house
+from tests.kit.api import client, served_api
 
 
 async def test_the_document_is_valid_openapi() -> None:
-    async with client(house()) as http:
+    async with client(served_api()) as http:
         document = (await http.get("/openapi.json")).json()
     validate(document)
-    assert document == json.loads(json.dumps(house().app.state.document))
+    assert document == json.loads(json.dumps(served_api().app.state.document))
 
 
 def test_the_document_names_every_route() -> None:
-    documented = set(house().app.state.document["paths"])
-    served = {getattr(route, "path", "") for route in house().app.routes}
+    documented = set(served_api().app.state.document["paths"])
+    served = {getattr(route, "path", "") for route in served_api().app.routes}
     own = {path.replace(":path", "") for path in served if path.startswith(("/v1/", "/files", "/healthz", "/readyz"))}
     assert own | {"/metrics", "/openapi.json"} == documented
 

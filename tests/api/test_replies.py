@@ -9,7 +9,7 @@ import pytest
 from sdxl_gateway.api.replies.images import ReplyStyle, image_entry
 from sdxl_gateway.core.ask import Ask, Operation
 from sdxl_gateway.gateway.events import Presented
-from tests.api.fakes import GENERATE, FakeGateway, client, house
+from tests.kit.api import GENERATE, FakeGateway, client, served_api
 
 FILES_URL = "http://here:8000/files"
 
@@ -44,7 +44,7 @@ def test_the_end_user_is_repeated(said: str | None, repeated: str | None) -> Non
 
 
 async def test_warnings_travel_in_a_header() -> None:
-    async with client(house(FakeGateway(warnings=("The prompt was cut\r\nafter 77 tokens — sorry.",)))) as http:
+    async with client(served_api(FakeGateway(warnings=("The prompt was cut\r\nafter 77 tokens — sorry.",)))) as http:
         answer = await http.post(GENERATE, json={"prompt": "a"})
     assert answer.headers["x-sdxl-gateway-warning"] == "The prompt was cut  after 77 tokens ? sorry."
     assert int(answer.headers["openai-processing-ms"]) >= 0

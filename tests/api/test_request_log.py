@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from sdxl_gateway.core import errors as e
-from tests.api.fakes import GENERATE, KEYED, FakeGateway, client, failing, house
-from tests.api.forms import FORM
-from tests.api.pictures import PNG
-from tests.api.wires import Wire
+from tests.kit.api import GENERATE, KEYED, FakeGateway, client, failing, served_api
+from tests.kit.forms import FORM
+from tests.kit.pictures import PNG
+from tests.kit.wires import Wire
 
 
 async def test_what_was_seen() -> None:
-    served = house()
+    served = served_api()
     async with client(served) as http:
         await http.post(
             GENERATE, json={"prompt": "a", "model": "demo", "foo": 1}, headers={"x-stainless-retry-count": "2"}
@@ -49,7 +49,7 @@ async def test_what_was_seen() -> None:
     ids=str,
 )
 async def test_a_refused_request_to_paint_is_seen_by_its_code(asked: dict[str, Any], code: str) -> None:
-    served = house(server={"max_body_bytes": 400})
+    served = served_api(server={"max_body_bytes": 400})
     async with client(served) as http:
         answer = await http.request(**({"method": "POST", "url": asked.pop("path", GENERATE)} | asked))
     assert answer.status_code >= 400
@@ -58,8 +58,8 @@ async def test_a_refused_request_to_paint_is_seen_by_its_code(asked: dict[str, A
 
 
 async def test_no_key_a_full_line_and_a_slow_body_are_seen_as_refusals() -> None:
-    keyed, busy = house(**KEYED), house(failing(e.Busy("full", retry_after_seconds=1)))
-    slow = house(server={"receive_timeout_seconds": 0.05})
+    keyed, busy = served_api(**KEYED), served_api(failing(e.Busy("full", retry_after_seconds=1)))
+    slow = served_api(server={"receive_timeout_seconds": 0.05})
     async with client(keyed) as http:
         await http.post(GENERATE, json={"prompt": "a"})
     async with client(busy) as http:
@@ -75,7 +75,7 @@ async def test_no_key_a_full_line_and_a_slow_body_are_seen_as_refusals() -> None
     "error", [e.EngineFault("x"), e.Unavailable("x"), e.DoesNotFit("x"), RuntimeError("x")], ids=repr
 )
 async def test_what_the_server_could_not_do_is_no_refusal(error: Exception) -> None:
-    served = house(FakeGateway(error=error))
+    served = served_api(FakeGateway(error=error))
     async with client(served) as http:
         await http.post(GENERATE, json={"prompt": "a"})
         await http.get("/nowhere")
@@ -83,7 +83,7 @@ async def test_what_the_server_could_not_do_is_no_refusal(error: Exception) -> N
 
 
 async def test_the_bytes_of_a_stream_are_counted() -> None:
-    served = house()
+    served = served_api()
     async with client(served) as http:
         answer = await http.post(GENERATE, json={"prompt": "a", "stream": True, "partial_images": 2})
     assert served.seen[0].response_bytes == len(answer.content) > 3 * len(PNG)

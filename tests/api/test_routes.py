@@ -13,8 +13,8 @@ from typing_extensions import TypedDict
 
 from sdxl_gateway.api.http.route import Access, BodyLimit, Description, Reply, Route
 from sdxl_gateway.core.errors import InvalidRequest
-from tests.api.fakes import GENERATE, KEYED, client, house
-from tests.api.wires import Wire
+from tests.kit.api import GENERATE, KEYED, client, served_api
+from tests.kit.wires import Wire
 
 ALPHA, ROOT = {"api-key": "alpha"}, {"api-key": "root"}
 VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -25,7 +25,7 @@ def address(path: str) -> str:
     return PARAMETER.sub("x", path)
 
 
-ROWS = house(**KEYED).rows
+ROWS = served_api(**KEYED).rows
 ADDRESSES = [(row, address(path)) for row in ROWS for path in row.paths]
 IDS = [f"{row.verb} {path}" for row, path in ADDRESSES]
 
@@ -39,14 +39,14 @@ def test_no_two_rows_say_the_same() -> None:
 
 def test_the_application_serves_the_table_and_nothing_else() -> None:
     paths = {path for row in ROWS for path in row.paths}
-    served = house(**KEYED).app.routes
+    served = served_api(**KEYED).app.routes
     assert {route.path for route in served if isinstance(route, FrameworkRoute)} == paths
     assert len(served) == len(paths)
 
 
 @pytest.mark.parametrize(("row", "path"), ADDRESSES, ids=IDS)
 async def test_a_route_that_is_not_open_needs_a_key_whatever_the_verb(row: Route, path: str) -> None:
-    served = house(**KEYED)
+    served = served_api(**KEYED)
     async with client(served) as http:
         statuses = {verb: (await http.request(verb, path)).status_code for verb in VERBS}
         wrong_key = await http.request(row.verb, path, headers={"api-key": "wrong"})
@@ -61,14 +61,14 @@ async def test_a_route_that_is_not_open_needs_a_key_whatever_the_verb(row: Route
 def test_what_is_open_is_named_here_and_nowhere_by_default() -> None:
     opened = [path for row in ROWS if row.access is Access.OPEN for path in row.paths]
     assert opened == ["/files/{name}", "/healthz", "/readyz", "/metrics", "/openapi.json"]
-    protected = house(auth=KEYED["auth"] | {"protect_metrics": True}).rows
+    protected = served_api(auth=KEYED["auth"] | {"protect_metrics": True}).rows
     assert next(row for row in protected if row.label == "metrics").access is Access.KEY
     assert Route("GET", ("/x",), hello, "x", "X.", Description("x", {})).access is Access.KEY
 
 
 @pytest.mark.parametrize(("row", "path"), ADDRESSES, ids=IDS)
 async def test_an_admin_route_needs_an_admin_key(row: Route, path: str) -> None:
-    async with client(house(**KEYED)) as http:
+    async with client(served_api(**KEYED)) as http:
         keyed = await http.request(row.verb, path, headers=ALPHA)
         root = await http.request(row.verb, path, headers=ROOT)
     assert (keyed.status_code == 403) is (row.access is Access.ADMIN)
@@ -79,7 +79,7 @@ async def test_an_admin_route_needs_an_admin_key(row: Route, path: str) -> None:
 async def test_a_wrong_verb_is_told_all_the_right_ones(row: Route, path: str) -> None:
     verbs = {other.verb for other in ROWS if set(other.paths) & set(row.paths)}
     right = sorted(verbs | {"HEAD"}) if "GET" in verbs else sorted(verbs)
-    async with client(house(**KEYED)) as http:
+    async with client(served_api(**KEYED)) as http:
         answer = await http.request("PATCH", path, headers=ROOT)
     assert answer.status_code == 405
     assert answer.headers["allow"] == ", ".join(right)
@@ -87,7 +87,7 @@ async def test_a_wrong_verb_is_told_all_the_right_ones(row: Route, path: str) ->
 
 
 async def test_an_unknown_address_needs_a_key_then_is_told_what_there_is() -> None:
-    served = house(**KEYED)
+    served = served_api(**KEYED)
     async with client(served) as http:
         for path in ("/nowhere", "/v1/files/x", "/files/x/y", "/healthz/x", "/v1/healthz", "/V1/models"):
             assert (await http.get(path)).status_code == 401
@@ -104,7 +104,7 @@ async def test_an_unknown_address_needs_a_key_then_is_told_what_there_is() -> No
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.verb} {row.paths[0]}")
 def test_a_row_is_in_the_document(row: Route) -> None:
-    document = house(**KEYED).app.state.document
+    document = served_api(**KEYED).app.state.document
     operation = document["paths"][row.documented_path][row.verb.lower()]
     assert operation["summary"] == row.summary
     assert (operation.get("security") == []) is (row.access is Access.OPEN)
@@ -113,7 +113,7 @@ def test_a_row_is_in_the_document(row: Route) -> None:
 
 
 async def test_cross_origin_pages_can_read_answers_and_errors() -> None:
-    async with client(house(**KEYED)) as http:
+    async with client(served_api(**KEYED)) as http:
         headers = {"origin": "http://page", "access-control-request-method": "POST"}
         preflight = await http.options(GENERATE, headers=headers | {"access-control-request-headers": "authorization"})
         refused = await http.get("/v1/models", headers={"origin": "http://page"})
@@ -156,7 +156,7 @@ GREETINGS = (
 
 
 async def test_an_added_route_has_its_key_and_its_label() -> None:
-    served = house(more=GREETINGS, **KEYED)
+    served = served_api(more=GREETINGS, **KEYED)
     async with client(served) as http:
         answers = [
             await http.put("/greetings/ann", content=b"x", headers=headers) for headers in ({}, ALPHA, ROOT, ROOT)
@@ -169,11 +169,11 @@ async def test_an_added_route_has_its_key_and_its_label() -> None:
 
 
 async def test_an_added_route_has_its_body_limit() -> None:
-    served = house(more=GREETINGS)
-    async with client(house(more=GREETINGS, **KEYED)) as http:
+    served = served_api(more=GREETINGS)
+    async with client(served_api(more=GREETINGS, **KEYED)) as http:
         assert (await http.put("/greetings/ann", content=b"x" * 10, headers=ROOT)).status_code == 200
         assert (await http.put("/greetings/ann", content=b"x" * 11, headers=ROOT)).status_code == 413
-    slow = Wire(house(more=GREETINGS, **KEYED).app, "/greetings/ann", method="PUT", headers=ROOT)
+    slow = Wire(served_api(more=GREETINGS, **KEYED).app, "/greetings/ann", method="PUT", headers=ROOT)
     slow.push(b"x", more=True)
     start, *_ = await slow.rest()
     assert start["status"] == 408
@@ -182,7 +182,7 @@ async def test_an_added_route_has_its_body_limit() -> None:
 
 
 async def test_an_added_route_is_in_the_document_and_in_the_hint() -> None:
-    served = house(more=GREETINGS)
+    served = served_api(more=GREETINGS)
     async with client(served) as http:
         document = (await http.get("/openapi.json")).json()
         lost = (await http.get("/nowhere")).json()["error"]["message"]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from sdxl_gateway.core.errors import Busy, EngineFault, Unavailable
-from tests.api.fakes import FakeGateway, failing, house
-from tests.api.wires import Wire, body_of
+from tests.kit.api import FakeGateway, failing, served_api
+from tests.kit.wires import Wire, body_of
 
 GENERATE = "/v1/images/generations"
 STREAMING = b'{"prompt":"a","stream":true,"partial_images":2,"seed":5}'
@@ -27,7 +27,7 @@ def events(body: bytes) -> list[tuple[str, dict[str, Any]]]:
 
 
 async def test_frames_are_openais() -> None:
-    served = house()
+    served = served_api()
     wire = Wire(served.app, GENERATE)
     wire.push(STREAMING)
     start, *rest = await wire.rest()
@@ -48,7 +48,7 @@ async def test_frames_are_openais() -> None:
 
 @pytest.mark.parametrize("said", [{"safety_identifier": "u-1"}, {"user": "u-1"}, {}], ids=str)
 async def test_the_last_event_repeats_the_end_user(said: dict[str, str]) -> None:
-    wire = Wire(house().app, GENERATE)
+    wire = Wire(served_api().app, GENERATE)
     wire.push(json.dumps({"prompt": "a", "stream": True, "partial_images": 1, **said}).encode())
     partial, last = [payload for _, payload in events(body_of(await wire.rest()))]
     assert last.get("safety_identifier") == ("u-1" if said else None)
@@ -58,7 +58,7 @@ async def test_the_last_event_repeats_the_end_user(said: dict[str, str]) -> None
 
 async def test_headers_leave_before_the_picture() -> None:
     gateway = FakeGateway(hold=asyncio.Event())
-    wire = Wire(house(gateway).app, GENERATE)
+    wire = Wire(served_api(gateway).app, GENERATE)
     wire.push(STREAMING)
     assert (await wire.pull())["status"] == 200
     assert gateway.closed == 0
@@ -69,7 +69,7 @@ async def test_headers_leave_before_the_picture() -> None:
 
 async def test_comments_keep_a_waiting_stream_awake() -> None:
     gateway = FakeGateway(hold=asyncio.Event())
-    wire = Wire(house(gateway, ping_seconds=0.01).app, GENERATE)
+    wire = Wire(served_api(gateway, ping_seconds=0.01).app, GENERATE)
     wire.push(STREAMING)
     await wire.pull()
     assert (await wire.pull())["body"] == b": ping\n\n"
@@ -81,7 +81,7 @@ async def test_comments_keep_a_waiting_stream_awake() -> None:
 @pytest.mark.parametrize("body", [STREAMING, b'{"prompt":"a"}'], ids=["stream", "whole"])
 async def test_leaving_closes_the_iterator(body: bytes) -> None:
     gateway = FakeGateway(hold=asyncio.Event())
-    served = house(gateway)
+    served = served_api(gateway)
     wire = Wire(served.app, GENERATE)
     wire.push(body)
     await asyncio.wait_for(gateway.began.wait(), 20)
@@ -93,7 +93,7 @@ async def test_leaving_closes_the_iterator(body: bytes) -> None:
 
 async def test_a_server_that_drops_the_request_closes_the_iterator() -> None:
     gateway = FakeGateway(hold=asyncio.Event())
-    wire = Wire(house(gateway).app, GENERATE)
+    wire = Wire(served_api(gateway).app, GENERATE)
     wire.push(b'{"prompt":"a"}')
     await asyncio.wait_for(gateway.began.wait(), 20)
     wire.task.cancel()
@@ -104,7 +104,7 @@ async def test_a_server_that_drops_the_request_closes_the_iterator() -> None:
 
 async def test_a_failed_send_closes_the_iterator() -> None:
     gateway = FakeGateway(hold=asyncio.Event())
-    served = house(gateway)
+    served = served_api(gateway)
     wire = Wire(served.app, GENERATE)
     wire.task.cancel()
     messages: list[dict[str, Any]] = [{"type": "http.request", "body": STREAMING, "more_body": False}]
@@ -123,7 +123,7 @@ async def test_a_failed_send_closes_the_iterator() -> None:
 
 
 async def test_a_refusal_before_the_stream_is_a_plain_error() -> None:
-    wire = Wire(house(failing(Busy("The line is full.", retry_after_seconds=1.2))).app, GENERATE)
+    wire = Wire(served_api(failing(Busy("The line is full.", retry_after_seconds=1.2))).app, GENERATE)
     wire.push(STREAMING)
     start, *rest = await wire.rest()
     assert start["status"] == 429
@@ -141,7 +141,7 @@ async def test_a_refusal_before_the_stream_is_a_plain_error() -> None:
 )
 async def test_an_error_in_the_stream_is_nested(error: Exception, message: str, code: str) -> None:
     gateway = FakeGateway(error=error, late=True)
-    wire = Wire(house(gateway).app, GENERATE)
+    wire = Wire(served_api(gateway).app, GENERATE)
     wire.push(STREAMING)
     body = body_of(await wire.rest())
     name, payload = events(body)[-1]
@@ -152,7 +152,7 @@ async def test_an_error_in_the_stream_is_nested(error: Exception, message: str, 
 
 
 async def test_a_client_that_leaves_while_sending_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
-    served = house()
+    served = served_api()
     wire = Wire(served.app, GENERATE)
     wire.push(b'{"prompt"', more=True)
     wire.leave()

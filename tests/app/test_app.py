@@ -19,8 +19,8 @@ from sdxl_gateway.core.events import RequestAnswered
 from sdxl_gateway.core.listeners import Listeners
 from sdxl_gateway.telemetry.logs import configure_logs, log_answer
 from sdxl_gateway.telemetry.metrics import Metrics
-from tests.admission.kit import DEMO, lora_file, opened
-from tests.catalog.files import write
+from tests.kit.admission import DEMO, lora_file, opened
+from tests.kit.lora_files import write
 
 # Building the world sets up the logs of the whole process, which other tests share.
 pytestmark = pytest.mark.usefixtures("logs_as_they_were")

@@ -12,8 +12,8 @@ from sdxl_gateway.backends.local import LocalBackend
 from sdxl_gateway.core.errors import Cancelled, DeadlineExceeded, Unavailable
 from sdxl_gateway.core.events import EngineEvent, EngineLost, Failed, Finished, JobEvent, Measured, Started, StepTaken
 from sdxl_gateway.jobs.subscription import Subscription
-from tests.backends.kit import StepsTaken
-from tests.jobs.kit import job
+from tests.kit.backends import StepsTaken
+from tests.kit.jobs import job
 
 
 async def to_the_end(subscription: Subscription) -> list[JobEvent]:

@@ -33,8 +33,8 @@ from sdxl_gateway.core.events import (
 )
 from sdxl_gateway.core.listeners import EngineListener
 from sdxl_gateway.jobs.subscription import Subscription
-from tests.backends.kit import StepsTaken
-from tests.jobs.kit import job
+from tests.kit.backends import StepsTaken
+from tests.kit.jobs import job
 
 FAKE = (sys.executable, "-m", "tests.backends.fake_engine_process")
 SLOW = "step-seconds=0.05"

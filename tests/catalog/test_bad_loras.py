@@ -10,9 +10,9 @@ from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.config import DEMO_MODEL, Loras
 from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound, Refusal
-from tests.catalog.bad_loras import SHAPES, BadLora, catalogue
-from tests.catalog.files import write
-from tests.catalog.kit import names
+from tests.kit.bad_loras import SHAPES, BadLora, catalogue
+from tests.kit.lora_files import write
+from tests.kit.peft_files import names
 
 BAD = catalogue()
 CHECKPOINT = CheckpointEntry("demo", DEMO_MODEL, "d" * 64, 0, SHAPES, 4096, 4096)

@@ -13,7 +13,7 @@ from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint, o
 from sdxl_gateway.catalog.model_files import fingerprint, module_shapes, resolve_folder, weight_files
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint
 from sdxl_gateway.core.errors import CheckpointProblem
-from tests.catalog.files import file_bytes, write
+from tests.kit.lora_files import file_bytes, write
 
 WEIGHTS = file_bytes({"mid.q.weight": (4, 8), "mid.q.bias": (4,)})
 TEXT = file_bytes({"encoder.layers.0.q.weight": (6, 6), "text_projection.weight": (6, 6)})

@@ -27,9 +27,9 @@ from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import GatewayError, InvalidRequest
 from sdxl_gateway.core.picture import Size
 from sdxl_gateway.gateway.events import Accepted, Done, Item, Presented, Progressed
-from tests.admission.kit import lora_file
-from tests.api.fakes import USAGE
-from tests.catalog.files import write
+from tests.kit.admission import lora_file
+from tests.kit.api import USAGE
+from tests.kit.lora_files import write
 
 MANUAL = Path(__file__).parents[2] / "config.toml"
 HEAVY = ("torch", "diffusers", "transformers", "peft", "starlette", "uvicorn", "pydantic_settings", "huggingface_hub")

@@ -14,7 +14,7 @@ from sdxl_gateway.core.picture import KeptRegion, Picture
 from sdxl_gateway.core.ports import StoredImage
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.delivery.deliver import Deliverer, Output
-from tests.jobs.kit import recipe
+from tests.kit.jobs import recipe
 
 RED, BLUE = (200, 10, 10), (10, 10, 200)
 

@@ -34,9 +34,9 @@ def test_no_file_imports_from_a_test_module() -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "from tests.catalog.test_header import ATTACKS",
+        "from tests.catalog.test_safetensors_header import ATTACKS",
         "from tests.catalog import test_header",
-        "import tests.catalog.test_header as header",
+        "import tests.catalog.test_safetensors_header as header",
         "from . import test_header",
         "def later():\n    from .test_header import ATTACKS",
     ],

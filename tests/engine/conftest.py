@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.engine.kit import Studio, studio
-from tests.engine.reference import Reference
+from tests.kit.engine import Studio, studio
+from tests.kit.reference import Reference
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,9 @@ from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.core.events import AdapterLoaded, BlendSwitched, MemoryHeld
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs
 from sdxl_gateway.core.recipe import NO_BLEND, Blend, BlendPart, Recipe, Task
-from tests.engine.adapters import admitted, blend, write_lora
-from tests.engine.kit import Studio, difference, mask, photo, recipe, studio
-from tests.engine.reference import Reference
+from tests.kit.engine import Studio, difference, mask, photo, recipe, studio
+from tests.kit.engine_loras import admitted, blend, write_lora
+from tests.kit.reference import Reference
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sdxl_gateway.catalog.model_files import module_shapes
-from tests.engine.kit import contrast, recipe, studio
+from tests.kit.engine import contrast, recipe, studio
 from tools.full_size_model import write_full_size_model
 
 pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")]

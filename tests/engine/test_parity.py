@@ -7,8 +7,8 @@ import pytest
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs
 from sdxl_gateway.core.recipe import Recipe, Task
 from sdxl_gateway.core.samplers import SAMPLERS
-from tests.engine.kit import Studio, contrast, difference, mask, photo, recipe
-from tests.engine.reference import Reference
+from tests.kit.engine import Studio, contrast, difference, mask, photo, recipe
+from tests.kit.reference import Reference
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

@@ -15,9 +15,9 @@ from sdxl_gateway.core.picture import NO_INPUTS
 from sdxl_gateway.core.recipe import Phase
 from sdxl_gateway.engine.load import open_engine
 from sdxl_gateway.scheduling.costs import step_work
-from tests.engine.adapters import admitted, blend, write_lora
-from tests.engine.folders import UNET_FILE, change_weights, copy_of_demo, distilled_demo
-from tests.engine.kit import Studio, difference, process_settings, recipe, studio
+from tests.kit.engine import Studio, difference, process_settings, recipe, studio
+from tests.kit.engine_loras import admitted, blend, write_lora
+from tests.kit.model_folders import UNET_FILE, change_weights, copy_of_demo, distilled_demo
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

@@ -14,7 +14,7 @@ from sdxl_gateway.core.picture import NO_INPUTS, Picture
 from sdxl_gateway.engine import load
 from sdxl_gateway.engine.canvas import Canvas
 from sdxl_gateway.engine.stages.stage import Stage, having
-from tests.engine.kit import Studio, pixels, recipe, studio
+from tests.kit.engine import Studio, pixels, recipe, studio
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

@@ -22,7 +22,7 @@ from sdxl_gateway.engine.canvas import Canvas, PartFactory, StepPart, UNetCall, 
 from sdxl_gateway.ipc.messages import Submit
 from sdxl_gateway.scheduling.costs import Costs
 from sdxl_gateway.worker.loop import Commands, Loop
-from tests.engine.kit import Studio, difference, mask, photo, pixels, recipe, studio
+from tests.kit.engine import Studio, difference, mask, photo, pixels, recipe, studio
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

@@ -10,8 +10,8 @@ import pytest
 from sdxl_gateway.config import HouseStyle, LoraWeight
 from sdxl_gateway.core.errors import AdapterRefused, InvalidRequest, ModelNotFound
 from sdxl_gateway.core.events import EngineLost, JobAccepted, Measured, MemoryHeld, StepTaken
-from tests.admission.kit import DEMO, House, house, lora_file
-from tests.catalog.files import file_bytes, write
+from tests.kit.admission import DEMO, AdmissionKit, admission_kit, lora_file
+from tests.kit.lora_files import file_bytes, write
 
 SIDECAR = 'weight = 0.8\ntrigger_words = ["inky"]\nsteps = 12\ndescription = "Black lines."'
 STYLES = {
@@ -21,12 +21,12 @@ STYLES = {
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> House:
+def home(tmp_path: Path) -> AdmissionKit:
     aliases = {"gpt-image-*": "default", "pretty": "demo+ink", "usual": "default"}
-    return house(tmp_path, {"ink": SIDECAR, "watercolor": ""}, aliases=aliases, models=STYLES)
+    return admission_kit(tmp_path, {"ink": SIDECAR, "watercolor": ""}, aliases=aliases, models=STYLES)
 
 
-async def warmed(home: House, model: str, tier: str = "vram", engine: str = "0") -> None:
+async def warmed(home: AdmissionKit, model: str, tier: str = "vram", engine: str = "0") -> None:
     """As if the model's LoRAs had been painted with and that engine held them now."""
     recipe = (await home.admit(model=model)).recipe
     home.library.on_event(JobAccepted("job-1", "a", recipe, (), arrived=1_700_000_000.0))
@@ -37,7 +37,7 @@ async def bytes_of(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
-def test_everything_by_name(home: House) -> None:
+def test_everything_by_name(home: AdmissionKit) -> None:
     cards = {card.id: (card.kind, card.description, card.ready) for card in home.library.models()}
     assert cards == {
         "demo": ("checkpoint", "", "warm"),
@@ -52,7 +52,7 @@ def test_everything_by_name(home: House) -> None:
 
 
 @pytest.mark.parametrize("tier", ["vram", "host"])
-async def test_loras_in_memory_are_warm_under_every_spelling(home: House, tier: str) -> None:
+async def test_loras_in_memory_are_warm_under_every_spelling(home: AdmissionKit, tier: str) -> None:
     await warmed(home, "ink+watercolor", tier)
     for name in ("ink", "demo+INK:0.3", "storybook", "watercolor+ink", "pretty"):
         assert home.library.model(name).ready == "warm"
@@ -62,30 +62,30 @@ async def test_loras_in_memory_are_warm_under_every_spelling(home: House, tier: 
     assert (await home.library.lora("ink"))["tier"] == "disk"
 
 
-async def test_other_measurements_change_nothing(home: House) -> None:
+async def test_other_measurements_change_nothing(home: AdmissionKit) -> None:
     await warmed(home, "ink")
     home.library.on_event(Measured("0", StepTaken(1.0, 1, 1.0)))
     assert home.library.model("ink").ready == "warm"
 
 
-async def test_a_blend_is_as_cold_as_its_coldest_part(home: House) -> None:
+async def test_a_blend_is_as_cold_as_its_coldest_part(home: AdmissionKit) -> None:
     await warmed(home, "ink")
     card = home.library.model("demo+ink:0.5+watercolor")
     assert (card.kind, card.ready, card.description) == ("blend", "cold", "demo + ink + watercolor")
 
 
-def test_aliases_with_wildcards_can_be_looked_up(home: House) -> None:
+def test_aliases_with_wildcards_can_be_looked_up(home: AdmissionKit) -> None:
     card = home.library.model("gpt-image-1")
     assert (card.id, card.kind, card.description) == ("gpt-image-1", "alias", "demo")
 
 
 @pytest.mark.parametrize("name", ["nope", "demo+nope", "lost+ink"])
-def test_unknown_models(home: House, name: str) -> None:
+def test_unknown_models(home: AdmissionKit, name: str) -> None:
     with pytest.raises(ModelNotFound):
         home.library.model(name)
 
 
-async def test_a_loras_card(home: House) -> None:
+async def test_a_loras_card(home: AdmissionKit) -> None:
     (ink, watercolor) = home.library.loras()
     assert (ink["id"], ink["weight"], ink["trigger_words"], ink["recommended"]["steps"]) == ("ink", 0.8, ["inky"], 12)
     assert (watercolor["weight"], watercolor["digest"], watercolor["last_used"]) == (1.0, None, None)
@@ -96,7 +96,7 @@ async def test_a_loras_card(home: House) -> None:
     assert full["report"]["dialect"]
 
 
-async def test_what_is_no_lora_is_told_by_its_place_and_why(home: House) -> None:
+async def test_what_is_no_lora_is_told_by_its_place_and_why(home: AdmissionKit) -> None:
     root = home.settings.loras.directory
     write(root / "sets" / "cut.safetensors", lora_file("x")[:-1])
     write(root / "ink.toml", b"wieght = 1")
@@ -112,7 +112,7 @@ async def test_what_is_no_lora_is_told_by_its_place_and_why(home: House) -> None
     assert str(root) not in str(home.library.lora_problems())
 
 
-async def test_a_lora_that_does_not_fit_says_why(home: House) -> None:
+async def test_a_lora_that_does_not_fit_says_why(home: AdmissionKit) -> None:
     write(home.settings.loras.directory / "alien.safetensors", file_bytes({"lora_unet_x.lora_down.weight": (4, 8)}))
     await home.adapters.refresh()
     card = await home.library.lora("alien")
@@ -120,14 +120,14 @@ async def test_a_lora_that_does_not_fit_says_why(home: House) -> None:
     assert card["problem"]
 
 
-async def test_an_unknown_lora_with_a_telling_name(home: House) -> None:
+async def test_an_unknown_lora_with_a_telling_name(home: AdmissionKit) -> None:
     with pytest.raises(ModelNotFound) as refused:
         await home.library.lora("my-model")
     assert refused.value.message == "The LoRA 'my-model' does not exist."
     assert refused.value.param == "name"
 
 
-async def test_adding_and_removing(home: House) -> None:
+async def test_adding_and_removing(home: AdmissionKit) -> None:
     await warmed(home, "ink")
     await home.library.remove_lora("Ink")
     assert "ink" not in {card.id for card in home.library.models()}
@@ -142,18 +142,18 @@ async def test_adding_and_removing(home: House) -> None:
         await home.library.remove_lora("broken")
 
 
-async def test_replacing_forgets_the_old_file(home: House) -> None:
+async def test_replacing_forgets_the_old_file(home: AdmissionKit) -> None:
     await warmed(home, "ink")
     await home.library.add_lora("ink", bytes_of(lora_file("new")), replace=True)
     assert home.library.model("ink").ready == "cold"
 
 
 def test_the_default_word_of_an_alias_is_shown_resolved(tmp_path: Path) -> None:
-    library = house(tmp_path, aliases={"x": "default"}, default_model="big", checkpoints={"big": DEMO}).library
+    library = admission_kit(tmp_path, aliases={"x": "default"}, default_model="big", checkpoints={"big": DEMO}).library
     assert library.model("x").description == "big"
 
 
-async def test_each_engine_is_warm_of_its_own(home: House) -> None:
+async def test_each_engine_is_warm_of_its_own(home: AdmissionKit) -> None:
     await warmed(home, "ink", "host", engine="0")
     await warmed(home, "watercolor", "vram", engine="1")
     assert {name: home.library.model(name).ready for name in ("ink", "watercolor")} == dict.fromkeys(
@@ -164,7 +164,7 @@ async def test_each_engine_is_warm_of_its_own(home: House) -> None:
     assert home.library.model("watercolor").ready == "cold"
 
 
-async def test_an_engine_that_is_lost_loses_its_warmth(home: House) -> None:
+async def test_an_engine_that_is_lost_loses_its_warmth(home: AdmissionKit) -> None:
     await warmed(home, "ink", "host", engine="0")
     await warmed(home, "ink", "vram", engine="1")
     home.library.on_event(EngineLost("1"))

@@ -22,7 +22,7 @@ from sdxl_gateway.core.events import (
     Started,
 )
 from sdxl_gateway.gateway.events import Accepted, Done, Presented
-from tests.gateway.kit import CALLER, ask, shop
+from tests.kit.gateway import CALLER, ask, gateway_kit
 
 
 @dataclass
@@ -59,7 +59,7 @@ class AuditTrail:
 
 async def test_the_whole_life_of_a_job_in_order(tmp_path: Path) -> None:
     trail, before = AuditTrail(), time.time()
-    async with shop(tmp_path, listeners=[trail.on_event]) as store:
+    async with gateway_kit(tmp_path, listeners=[trail.on_event]) as store:
         items = await store.paint("a fox", model="demo+sunset", user="ann", partial_images=1, steps=2)
     assert [type(event) for event in trail.events] == [
         JobAccepted, Started, Progressed, Previewed, Progressed, Painted, Finished,
@@ -75,7 +75,7 @@ async def test_the_whole_life_of_a_job_in_order(tmp_path: Path) -> None:
 
 async def test_each_way_to_end_is_told_once(tmp_path: Path) -> None:
     trail = AuditTrail()
-    async with shop(tmp_path, listeners=[trail.on_event]) as store:
+    async with gateway_kit(tmp_path, listeners=[trail.on_event]) as store:
         await store.paint("good")
         with pytest.raises(EngineFault):
             await store.paint("raise-in-step")
@@ -94,7 +94,7 @@ async def test_a_listener_that_breaks_harms_no_request(tmp_path: Path) -> None:
         raise RuntimeError("no")
 
     trail = AuditTrail()
-    async with shop(tmp_path, listeners=[broken, trail.on_event]) as store:
+    async with gateway_kit(tmp_path, listeners=[broken, trail.on_event]) as store:
         items = await store.paint()
     assert isinstance(items[-1], Done)
     assert sum(isinstance(item, Presented) for item in items) == 1

@@ -20,14 +20,14 @@ from sdxl_gateway.core.ask import LoraRef, Operation
 from sdxl_gateway.core.errors import Busy, EngineFault, GatewayError, InvalidImage, ModelNotFound
 from sdxl_gateway.gateway.events import Accepted, Done, Item, Partial, Presented, Progressed
 from sdxl_gateway.gateway.lora_card import Lora
-from tests.gateway.kit import CALLER, PAINTED, Shop, ask, decoded, noise, shop, upload
+from tests.kit.gateway import CALLER, PAINTED, GatewayKit, ask, decoded, gateway_kit, noise, upload
 
 SLOW = "step-seconds=0.01"
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Shop]:
-    async with shop(tmp_path) as opened:
+async def store(tmp_path: Path) -> AsyncIterator[GatewayKit]:
+    async with gateway_kit(tmp_path) as opened:
         yield opened
 
 
@@ -47,7 +47,7 @@ def last(items: list[Item]) -> Done:
     return done
 
 
-async def test_accepted_partial_presented_done(store: Shop) -> None:
+async def test_accepted_partial_presented_done(store: GatewayKit) -> None:
     items = await store.paint(stream=True, partial_images=2, steps=6, seed=11, quality="high")
     assert [type(item) for item in items if not isinstance(item, Progressed)] == [
         Accepted,
@@ -67,13 +67,13 @@ async def test_accepted_partial_presented_done(store: Shop) -> None:
     assert store.count("jobs_total", outcome="finished") == 1
 
 
-async def test_every_step_is_told(store: Shop) -> None:
+async def test_every_step_is_told(store: GatewayKit) -> None:
     items = await store.paint(n=2, steps=3)
     steps = sorted((item.index, item.step, item.steps) for item in items if isinstance(item, Progressed))
     assert steps == [(index, step, 3) for index in (0, 1) for step in (1, 2, 3)]
 
 
-async def test_several_pictures_each_with_its_seed(store: Shop) -> None:
+async def test_several_pictures_each_with_its_seed(store: GatewayKit) -> None:
     items = await store.paint(n=3, seed=7)
     found = sorted(pictures(items), key=lambda one: one.index)
     assert [(one.index, one.seed, one.recipe["seed"]) for one in found] == [(0, 7, 7), (1, 8, 8), (2, 9, 9)]
@@ -82,7 +82,7 @@ async def test_several_pictures_each_with_its_seed(store: Shop) -> None:
 
 
 @pytest.mark.parametrize("wanted", ["png", "jpeg", "webp"])
-async def test_formats(store: Shop, wanted: str) -> None:
+async def test_formats(store: GatewayKit, wanted: str) -> None:
     (picture,) = pictures(await store.paint(output_format=wanted))
     assert decoded(picture.data).format == wanted.upper()
     assert picture.file_name is not None
@@ -90,20 +90,20 @@ async def test_formats(store: Shop, wanted: str) -> None:
 
 
 @pytest.mark.parametrize("keep", [True, False])
-async def test_a_picture_is_kept_where_that_is_asked_for(store: Shop, keep: bool) -> None:
+async def test_a_picture_is_kept_where_that_is_asked_for(store: GatewayKit, keep: bool) -> None:
     (picture,) = pictures(await store.paint(keep=keep))
     assert (picture.file_name is not None) is keep
     assert len(store.images) == keep
 
 
-async def test_under_its_name_lies_the_picture(store: Shop) -> None:
+async def test_under_its_name_lies_the_picture(store: GatewayKit) -> None:
     (picture,) = pictures(await store.paint())
     match = re.fullmatch(r"([0-9a-f]{32})\.png", picture.file_name or "")
     assert match
     assert store.images.read(store.images.find(match[1], "png")) == picture.data
 
 
-async def test_the_receipt_names_all_that_decides_the_picture(store: Shop) -> None:
+async def test_the_receipt_names_all_that_decides_the_picture(store: GatewayKit) -> None:
     loras = (LoraRef("stripes", 0.5, 0.25),)
     (picture,) = pictures(await store.paint("a fox", model="demo+sunset:0.8", loras=loras, size="512x512"))
     told = picture.recipe
@@ -118,18 +118,18 @@ async def test_the_receipt_names_all_that_decides_the_picture(store: Shop) -> No
 
 @pytest.mark.parametrize("embed", [True, False])
 async def test_the_recipe_is_written_inside_only_when_asked(tmp_path: Path, embed: bool) -> None:
-    async with shop(tmp_path, embed_recipe=embed) as store:
+    async with gateway_kit(tmp_path, embed_recipe=embed) as store:
         (picture,) = pictures(await store.paint("a fox", model="demo+sunset:0.8", seed=3))
     text = decoded(picture.data).info.get("parameters", "")
     assert (text.startswith("a fox <lora:sunset:0.8>") and "Seed: 3" in text) is embed
     assert (b"fox" in picture.data) is embed
 
 
-async def test_warnings_reach_the_end(store: Shop) -> None:
+async def test_warnings_reach_the_end(store: GatewayKit) -> None:
     assert last(await store.paint("a long prompt")).warnings == ("cut short",)
 
 
-async def test_usage_counts_the_input_picture(store: Shop) -> None:
+async def test_usage_counts_the_input_picture(store: GatewayKit) -> None:
     plain = last(await store.paint("two words"))
     edited = last(await store.paint("two words", operation=Operation.EDIT, images=(upload(noise((256, 256))),)))
     assert plain.usage["input_tokens_details"] == {"text_tokens": 2, "image_tokens": 0}
@@ -137,7 +137,7 @@ async def test_usage_counts_the_input_picture(store: Shop) -> None:
 
 
 @pytest.mark.parametrize("size", [(256, 256), (200, 100), (500, 300)])
-async def test_an_inpaint_keeps_the_rest_of_the_upload_bit_for_bit(store: Shop, size: tuple[int, int]) -> None:
+async def test_an_inpaint_keeps_the_rest_of_the_upload_bit_for_bit(store: GatewayKit, size: tuple[int, int]) -> None:
     hole = (16, 8, size[0] // 2, size[1] // 2)
     sent = noise(size, hole)
     items = await store.paint(operation=Operation.EDIT, images=(upload(sent),), stream=True, partial_images=1, steps=4)
@@ -152,7 +152,9 @@ async def test_an_inpaint_keeps_the_rest_of_the_upload_bit_for_bit(store: Shop, 
 
 
 @pytest.mark.parametrize("size", [(512, 512), (128, 128), (512, 384), (192, 256)])
-async def test_an_inpaint_at_another_size_keeps_the_upload_as_it_is_resized(store: Shop, size: tuple[int, int]) -> None:
+async def test_an_inpaint_at_another_size_keeps_the_upload_as_it_is_resized(
+    store: GatewayKit, size: tuple[int, int]
+) -> None:
     sent, mask = noise((256, 256)), noise((256, 256), (64, 64, 160, 160))
     items = await store.paint(
         operation=Operation.EDIT, images=(upload(sent),), mask=upload(mask, "mask"), size="{}x{}".format(*size)
@@ -168,7 +170,7 @@ async def test_an_inpaint_at_another_size_keeps_the_upload_as_it_is_resized(stor
     assert ImageChops.difference(image, kept).getbbox() is None
 
 
-async def test_a_variation_is_painted_all_over(store: Shop) -> None:
+async def test_a_variation_is_painted_all_over(store: GatewayKit) -> None:
     items = await store.paint("", operation=Operation.VARY, images=(upload(noise((256, 256), (0, 0, 9, 9))),))
     image = decoded(pictures(items)[0].data)
     assert ImageChops.difference(image, Image.new("RGB", image.size, PAINTED)).getbbox() is None
@@ -182,7 +184,7 @@ async def test_a_variation_is_painted_all_over(store: Shop) -> None:
     ],
 )
 async def test_a_refusal_comes_before_anything_is_accepted(
-    store: Shop, fields: dict[str, Any], kind: type[GatewayError]
+    store: GatewayKit, fields: dict[str, Any], kind: type[GatewayError]
 ) -> None:
     stream = store.gateway.paint(ask(**fields), CALLER)
     with pytest.raises(kind):
@@ -190,7 +192,7 @@ async def test_a_refusal_comes_before_anything_is_accepted(
     assert store.count("jobs_total", outcome=kind.__name__) == 0
 
 
-async def test_a_fault_of_the_engine_is_told_without_its_words(store: Shop) -> None:
+async def test_a_fault_of_the_engine_is_told_without_its_words(store: GatewayKit) -> None:
     with pytest.raises(EngineFault) as fault:
         await store.paint("raise-in-step")
     assert "secret" not in fault.value.message
@@ -199,7 +201,7 @@ async def test_a_fault_of_the_engine_is_told_without_its_words(store: Shop) -> N
 
 
 async def test_a_full_line_turns_away(tmp_path: Path) -> None:
-    async with shop(tmp_path, queue_size=1) as store:
+    async with gateway_kit(tmp_path, queue_size=1) as store:
         streams = [store.gateway.paint(ask(SLOW, steps=150, n=8), CALLER) for _ in range(3)]
         for stream in streams[:2]:
             await anext(stream)
@@ -211,7 +213,7 @@ async def test_a_full_line_turns_away(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("painting", [True, False])
-async def test_leaving_early_cancels_and_is_counted_once(store: Shop, painting: bool) -> None:
+async def test_leaving_early_cancels_and_is_counted_once(store: GatewayKit, painting: bool) -> None:
     stream = store.gateway.paint(ask(SLOW, steps=150), CALLER)
     assert isinstance(await anext(stream), Accepted)
     if painting:
@@ -225,7 +227,7 @@ async def test_leaving_early_cancels_and_is_counted_once(store: Shop, painting: 
     assert store.count("jobs_total", outcome="finished") == 1
 
 
-async def test_a_cancelled_task_cancels_its_job(store: Shop) -> None:
+async def test_a_cancelled_task_cancels_its_job(store: GatewayKit) -> None:
     accepted = asyncio.Event()
 
     async def follow() -> None:
@@ -243,7 +245,7 @@ async def test_a_cancelled_task_cancels_its_job(store: Shop) -> None:
     assert pictures(await store.paint())
 
 
-async def test_a_picture_that_cannot_be_kept_is_our_fault(store: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_picture_that_cannot_be_kept_is_our_fault(store: GatewayKit, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(data: bytes, ext: str) -> None:
         raise OSError(28, "No space left on device")
 
@@ -254,13 +256,13 @@ async def test_a_picture_that_cannot_be_kept_is_our_fault(store: Shop, monkeypat
     assert store.count("jobs_total", outcome="Cancelled") == 0
 
 
-async def test_readiness(store: Shop) -> None:
+async def test_readiness(store: GatewayKit) -> None:
     await store.paint()
     assert store.gateway.ready
     assert store.gateway.readiness() == {"default_model": "demo"}
 
 
-async def test_the_shelf_is_as_the_openapi_document_says(store: Shop) -> None:
+async def test_the_shelf_is_as_the_openapi_document_says(store: GatewayKit) -> None:
     (refs, schemas), library = schemas_of([Lora, Model]), store.library
     named = {"components": {"schemas": schemas}}
     for lora in [*library.loras(), await library.lora("sunset")]:
@@ -270,7 +272,7 @@ async def test_the_shelf_is_as_the_openapi_document_says(store: Shop) -> None:
         validate(model_object(card), refs[Model] | named)
 
 
-async def test_a_lora_painted_with_is_remembered(store: Shop) -> None:
+async def test_a_lora_painted_with_is_remembered(store: GatewayKit) -> None:
     await store.paint(model="demo+sunset:0.8")
     sunset = next(lora for lora in store.library.loras() if lora["id"] == "sunset")
     assert (sunset["last_used"] or 0) > 0

@@ -14,7 +14,7 @@ from functools import cache
 
 from sdxl_gateway.core.events import BlendSwitched, StageTimed, StepTaken
 from sdxl_gateway.core.job import Job
-from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe, Task
+from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe
 from sdxl_gateway.jobs.engine_slot import Assignment
 from sdxl_gateway.jobs.estimate import Estimate
 from sdxl_gateway.jobs.queue import FairQueue
@@ -22,6 +22,7 @@ from sdxl_gateway.scheduling.costs import Costs, step_work
 from sdxl_gateway.scheduling.fair_share import FairShares
 from sdxl_gateway.worker.active_job import ActiveJob
 from sdxl_gateway.worker.scheduler import BatchHold, Scheduler
+from tests.kit import recipes
 
 STEP_SECONDS, ENCODE_SECONDS, DECODE_SECONDS = 0.028, 0.010, 0.040
 CAPACITY_PER_SECOND = 0.97
@@ -37,21 +38,13 @@ def step_seconds(work: float) -> float:
 
 @cache
 def _recipe(blend: int, steps: int, count: int, guided: bool) -> Recipe:
-    return Recipe(
-        task=Task.TEXT_TO_IMAGE,
+    return recipes.recipe(
         checkpoint="sdxl",
-        checkpoint_digest="0",
         blend=Blend.of([BlendPart(f"{blend:03}", 1.0, 1.0)]),
-        prompt="",
-        negative_prompt="",
         width=1024,
         height=1024,
-        paint_width=1024,
-        paint_height=1024,
         steps=steps,
         guidance_scale=5.0 if guided else 1.0,
-        sampler="euler",
-        seed=0,
         count=count,
     )
 

@@ -20,7 +20,7 @@ from sdxl_gateway.ipc.messages import Cancel, Command, Submit
 from sdxl_gateway.jobs.dispatcher import Dispatcher
 from sdxl_gateway.jobs.engine_slot import EngineSlot
 from sdxl_gateway.jobs.subscription import Subscription
-from tests.jobs.kit import job
+from tests.kit.jobs import job
 
 
 class Room:

@@ -5,7 +5,7 @@ import pytest
 from sdxl_gateway.core.events import BlendSwitched, StageTimed, StepTaken
 from sdxl_gateway.jobs.estimate import RESTART_GUESS_SECONDS, Estimate, retry_after
 from sdxl_gateway.scheduling.costs import Costs, step_work
-from tests.jobs.kit import job, recipe
+from tests.kit.jobs import job, recipe
 
 
 def test_nothing_measured_costs_nothing() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sdxl_gateway.core.job import Job, Priority
 from sdxl_gateway.jobs.queue import FairQueue, QueueFull
-from tests.jobs.kit import job
+from tests.kit.jobs import job
 
 
 def order(line: FairQueue) -> list[str]:

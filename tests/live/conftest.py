@@ -8,7 +8,7 @@ import httpx
 import pytest
 from openai import OpenAI
 
-from tests.live.servers import TROUBLE, Server, server
+from tests.kit.servers import TROUBLE, Server, server
 
 Paint = Callable[..., str]
 

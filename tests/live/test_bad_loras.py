@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.catalog.bad_loras import BadLora, catalogue
-from tests.live.servers import TROUBLE, Server, until
+from tests.kit.bad_loras import BadLora, catalogue
+from tests.kit.servers import TROUBLE, Server, until
 
 GENERATE = "/v1/images/generations"
 BAD = catalogue()

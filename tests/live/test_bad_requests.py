@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 
-from tests.api.bad_requests import BadRequest, catalogue
-from tests.live.servers import TROUBLE, Server
+from tests.kit.bad_requests import BadRequest, catalogue
+from tests.kit.servers import TROUBLE, Server
 
 
 def problem(http: httpx.Client, bad: BadRequest) -> str | None:

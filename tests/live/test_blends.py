@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.kit.live_pictures import distance, farthest, pixels
 from tests.live.conftest import Paint
-from tests.live.pictures import distance, farthest, pixels
 
 A = "demo+outline:0.8+sunset:0.5"
 B = "demo+stripes"

@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from sdxl_gateway.config import DEMO_MODEL
-from tests.engine.adapters import write_lora
-from tests.live.pictures import Pixels, farthest, pixels
-from tests.live.servers import Server, server, until
+from tests.kit.engine_loras import write_lora
+from tests.kit.live_pictures import Pixels, farthest, pixels
+from tests.kit.servers import Server, server, until
 
 ADAPTERS = 10
 EVICTIONS = 'sdxl_gateway_lora_evictions_total{tier="%s"}'

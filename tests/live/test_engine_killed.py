@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
-from tests.live.servers import Server, is_alive, readiness, until
+from tests.kit.servers import Server, is_alive, readiness, until
 
 STEPS = "sdxl_gateway_denoise_steps_total"
 

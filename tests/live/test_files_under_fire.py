@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.live.pictures import farthest, pixels
-from tests.live.servers import Server, until
+from tests.kit.live_pictures import farthest, pixels
+from tests.kit.servers import Server, until
 
 STEPS = "sdxl_gateway_denoise_steps_total"
 LONG_STEPS = 60

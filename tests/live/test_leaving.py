@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.kit.servers import Server, until
 from tests.live.conftest import Paint
-from tests.live.servers import Server, until
 
 STEPS = "sdxl_gateway_denoise_steps_total"
 CANCELLED = 'sdxl_gateway_cancelled_total{stage="painting"}'

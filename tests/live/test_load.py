@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
-from tests.live.pictures import pixels
-from tests.live.servers import Server, until
+from tests.kit.live_pictures import pixels
+from tests.kit.servers import Server, until
 
 GENERATE = "/v1/images/generations"
 

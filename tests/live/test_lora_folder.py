@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.kit.servers import Server, until
 from tests.live.conftest import Paint
-from tests.live.servers import Server, until
 
 GENERATE = "/v1/images/generations"
 

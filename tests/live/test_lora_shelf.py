@@ -9,7 +9,7 @@ import pytest
 from openai import AuthenticationError, OpenAI
 
 from sdxl_gateway.config import DEMO_LORAS
-from tests.live.servers import Server, server
+from tests.kit.servers import Server, server
 
 KEY, ADMIN = "sk-user-of-the-house", "sk-admin-of-the-house"
 BARE = {"content-type": "application/octet-stream"}

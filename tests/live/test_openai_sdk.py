@@ -13,9 +13,9 @@ from openai import BadRequestError, NotFoundError, OpenAI
 from PIL import Image
 from pydantic import SecretStr
 
+from tests.kit.live_pictures import b64, distance, farthest, pixels, png
+from tests.kit.servers import Server
 from tests.live.conftest import Paint
-from tests.live.pictures import b64, distance, farthest, pixels, png
-from tests.live.servers import Server
 
 FEW = {"steps": 4, "seed": 7}
 PROMPT = "a red circle"

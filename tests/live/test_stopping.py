@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.live.servers import Server, is_alive, server, until
+from tests.kit.servers import Server, is_alive, server, until
 
 STEPS = "sdxl_gateway_denoise_steps_total"
 

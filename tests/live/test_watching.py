@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.kit.servers import Server, free_port, until
 from tests.live.conftest import Paint
-from tests.live.servers import Server, free_port, until
 
 needs_prometheus = pytest.mark.skipif(
     shutil.which("prometheus") is None or shutil.which("promtool") is None,

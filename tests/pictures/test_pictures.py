@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sdxl_gateway.core.picture import KeptRegion, Picture, Size
-from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe, Task
+from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe
 from sdxl_gateway.pictures.encode import EXIF_IFD, USER_COMMENT, encode
 from sdxl_gateway.pictures.finish import finish
 from sdxl_gateway.pictures.infotext import infotext
 from sdxl_gateway.pictures.pixels import from_image, to_image
+from tests.kit import recipes
 
 
 def noise(width: int, height: int, seed: int = 0) -> Picture:
@@ -52,7 +53,6 @@ def test_an_unknown_format_is_an_error() -> None:
 def recipe(**changes: Any) -> Recipe:
     blend = Blend.of([BlendPart("ab" * 32, 0.8, 0.8, "ink"), BlendPart("cd" * 32, 0.5, 0.0, "wash")])
     values: dict[str, Any] = {
-        "task": Task.TEXT_TO_IMAGE,
         "checkpoint": "sdxl",
         "checkpoint_digest": "ef" * 32,
         "blend": blend,
@@ -60,14 +60,10 @@ def recipe(**changes: Any) -> Recipe:
         "negative_prompt": "blurry",
         "width": 1024,
         "height": 768,
-        "paint_width": 1024,
-        "paint_height": 768,
         "steps": 20,
-        "guidance_scale": 5.0,
         "sampler": "dpmpp_2m_karras",
-        "seed": 7,
     }
-    return Recipe(**(values | changes))
+    return recipes.recipe(**(values | changes))
 
 
 def test_the_infotext_tells_how_to_paint_it_again() -> None:

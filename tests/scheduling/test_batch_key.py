@@ -9,7 +9,7 @@ import pytest
 from sdxl_gateway.core.recipe import NO_BLEND, Blend, BlendPart, Phase, Recipe
 from sdxl_gateway.scheduling.batch_key import BatchKey
 from sdxl_gateway.scheduling.costs import step_work
-from tests.jobs.kit import recipe
+from tests.kit.jobs import recipe
 
 REFINED = replace(recipe(steps=5), later_phases=(Phase("refiner", "1", NO_BLEND, from_step=3),))
 

@@ -18,7 +18,7 @@ from sdxl_gateway.core.errors import Busy, Cancelled, EngineFault
 from sdxl_gateway.telemetry import gpu_collector
 from sdxl_gateway.telemetry.device import Gpu
 from sdxl_gateway.telemetry.metrics import Metrics
-from tests.jobs.kit import recipe
+from tests.kit.jobs import recipe
 
 DOCS = Path(__file__).parents[2] / "docs" / "METRICS.md"
 

@@ -21,7 +21,7 @@ from sdxl_gateway.core.recipe import Blend, BlendPart, Phase, Recipe
 from sdxl_gateway.ipc.messages import Cancel, Stop, Submit
 from sdxl_gateway.scheduling.costs import Costs
 from sdxl_gateway.worker.loop import Commands, Loop, WakeUp
-from tests.jobs.kit import job
+from tests.kit.jobs import job
 
 
 class Stage:

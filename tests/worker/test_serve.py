@@ -13,7 +13,7 @@ import pytest
 from sdxl_gateway.ipc.channel import ThreadEnd, pair
 from sdxl_gateway.ipc.messages import Cancel, Hello, LoadFailed, Submit
 from sdxl_gateway.worker.serve import EXIT_NOT_LOADED, EXIT_ORPHANED, by_own_clock
-from tests.jobs.kit import job
+from tests.kit.jobs import job
 
 SILENT_IMPORT = "import sys, sdxl_gateway.engine_main; sys.exit('torch' in sys.modules)"
 

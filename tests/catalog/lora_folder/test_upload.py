@@ -21,8 +21,8 @@ from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.copies import IncomingCopy, store_path
 from sdxl_gateway.config import Loras
 from sdxl_gateway.core.errors import AdapterRefused, BodyTooLarge, InvalidRequest
-from tests.catalog.files import file_bytes, lora_tensors, write
-from tests.catalog.kit import GOOD, MODULES, OTHER
+from tests.kit.lora_files import file_bytes, lora_tensors, write
+from tests.kit.peft_files import GOOD, MODULES, OTHER
 
 TWIN = GOOD[:-100] + bytes(100)
 MISFIT = file_bytes(lora_tensors({"unet.mid_block.q": (64, 16)}))

@@ -11,7 +11,7 @@ from sdxl_gateway.config import Loras
 from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.engine.lora.formats import lay_out, read_adapter
 from sdxl_gateway.engine.lora.stored import stored_adapters
-from tests.catalog.bad_loras import SHAPES, BadLora, catalogue
+from tests.kit.bad_loras import SHAPES, BadLora, catalogue
 
 
 @pytest.mark.parametrize("bad", [bad for bad in catalogue() if bad.family == "numbers"], ids=lambda bad: bad.name)

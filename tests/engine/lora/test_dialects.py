@@ -20,10 +20,10 @@ from sdxl_gateway.catalog.lora_format.module_names import sgm_names
 from sdxl_gateway.catalog.lora_format.plan import plan_lora
 from sdxl_gateway.catalog.safetensors_header import read_header
 from sdxl_gateway.config import HeaderCaps
-from tests.catalog.files import kohya_name
 from tests.engine.lora.kit import WEIGHTS, assert_one_rounding
 from tests.engine.lora.oracle import ALPHA, CONV, LINEAR, RANK, Train, Trained, lycoris, norm
 from tests.engine.lora.press import SHAPES, Press, demo_components, open_press, shapes_of
+from tests.kit.lora_files import kohya_name
 
 UNET, TEXT_1, TEXT_2, CONVOLUTION = PLACES = (
     "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_out.0",

@@ -3,8 +3,8 @@
 Pure bookkeeping: no tensor, no clock. A tier is a pool with a budget ("vram", "host"); an entry is a key with a cost in
 a tier; a pin keeps a key from being evicted wherever it lies, and may be taken before the key is there.
 
-Invariants (held by tests/engine/test_vram.py): a tier never holds more than its budget; a pinned entry is never
-evicted; what a tier holds is the sum of its entries; the least recently used unpinned entries go first.
+Invariants (held by tests/engine/memory/test_ledger.py): a tier never holds more than its budget; a pinned entry is
+never evicted; what a tier holds is the sum of its entries; the least recently used unpinned entries go first.
 """
 
 from __future__ import annotations

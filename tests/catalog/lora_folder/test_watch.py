@@ -1,0 +1,87 @@
+"""A file dropped into the watched folder is a name a moment later; a copy in progress becomes one when it is whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
+from sdxl_gateway.config import Loras
+from tests.kit.lora_files import write
+from tests.kit.peft_files import GOOD, OTHER, names
+
+PATIENCE_SECONDS = 30
+
+
+@asynccontextmanager
+async def watching(catalog: LoraCatalog) -> AsyncIterator[None]:
+    task = asyncio.create_task(catalog.watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not condition():  # noqa: ASYNC110 - the catalogue has nothing to wait on but itself
+            await asyncio.sleep(0.02)
+
+
+async def test_files_come_change_and_go(tmp_path: Path) -> None:
+    root = tmp_path / "loras"
+    write(root / "first.safetensors", GOOD)
+    catalog = LoraCatalog(Loras(directory=root), tmp_path)
+    async with watching(catalog):
+        await until(lambda: names(catalog) == ["first"])
+        write(root / "sub" / "second.safetensors", GOOD)
+        await until(lambda: names(catalog) == ["first", "sub/second"])
+        write(root / "first.toml", b"weight = 0.5")
+        await until(lambda: catalog.find("first").defaults.weight == 0.5)
+        write(root / "new", OTHER).replace(root / "first.safetensors")
+        await until(lambda: catalog.find("first").size_bytes == len(OTHER))
+        (root / "first.safetensors").unlink()
+        await until(lambda: names(catalog) == ["sub/second"])
+
+
+async def test_a_copy_in_progress_becomes_a_name_when_it_is_whole(tmp_path: Path) -> None:
+    root = tmp_path / "loras"
+    root.mkdir()
+    catalog = LoraCatalog(Loras(directory=root), tmp_path)
+    async with watching(catalog):
+        path = write(root / "ink.safetensors", GOOD[:100])
+        await until(lambda: len(catalog.problems) == 1)
+        assert names(catalog) == []
+        path.write_bytes(GOOD)
+        await until(lambda: names(catalog) == ["ink"])
+        assert catalog.problems == ()
+
+
+async def test_where_nothing_can_be_watched_the_folder_is_looked_at_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_watches_left(*_: object, **__: object) -> None:
+        raise OSError("OS file watch limit reached")
+
+    monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.watch.awatch", no_watches_left)
+    monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.watch.UNWATCHED_SECONDS", 0.05)
+    root = tmp_path / "loras"
+    root.mkdir()
+    catalog = LoraCatalog(Loras(directory=root), tmp_path)
+    async with watching(catalog):
+        write(root / "ink.safetensors", GOOD)
+        await until(lambda: names(catalog) == ["ink"])
+
+
+async def test_a_folder_that_comes_later_is_watched(tmp_path: Path) -> None:
+    root = tmp_path / "loras"
+    catalog = LoraCatalog(Loras(directory=root), tmp_path)
+    async with watching(catalog):
+        write(root / "ink.safetensors", GOOD)
+        await until(lambda: names(catalog) == ["ink"])

@@ -1,0 +1,207 @@
+"""A compiled UNet: the same pictures, whatever blend is on, and never a compilation while requests are served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Memory
+from sdxl_gateway.core.errors import CheckpointProblem
+from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
+from sdxl_gateway.core.recipe import NO_BLEND, Recipe, Task
+from sdxl_gateway.engine import load
+from sdxl_gateway.engine.compile import GRAPHS_PER_SIZE, CompiledCode, compiled_for
+from sdxl_gateway.engine.load import open_engine
+from sdxl_gateway.engine.stages import denoise
+from tests.kit.engine import Studio, difference, mask, photo, process_settings, recipe, studio
+from tests.kit.engine_loras import admitted, blend, write_lora
+from tests.kit.model_folders import distilled_demo
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+SIZE = "64x64"
+PLAIN = Checkpoint(path="demo")
+ROOM_BYTES = 16 * 2**20
+"""For adapters, and not for another checkpoint."""
+
+
+@dataclass
+class Compiler:
+    """A backend that runs what it is given as it is, and counts."""
+
+    graphs: int = 0
+    calls: int = 0
+
+    def __call__(self, module: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+        self.graphs += 1
+
+        def run(*values: torch.Tensor) -> Any:
+            self.calls += 1
+            return module.forward(*values)
+
+        return run
+
+
+@pytest.fixture(scope="module")
+def compiler() -> Compiler:
+    return Compiler()
+
+
+@pytest.fixture(scope="module")
+def fast(compiler: Compiler, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """An engine that compiles for one size, with a compiler that counts and room for one checkpoint of two."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(load, "compiled_for", partial(compiled_for, backend=compiler))
+        data = tmp_path_factory.mktemp("fast")
+        config = process_settings(data, {"demo": PLAIN, "other": PLAIN}, compiled_sizes=(SIZE,))
+        config = config.model_copy(update={"memory": Memory(vram_budget_bytes=ROOM_BYTES)})
+        made = Studio(open_engine(config, lambda _: None), DEMO_MODEL, data)
+    yield made
+    made.engine.close()
+
+
+def together(one: Studio, wanted: Recipe, inputs: Inputs = NO_INPUTS) -> list[Picture]:
+    """All images of a recipe, sharing each step."""
+    canvases = [one.engine.begin(wanted, index, inputs) for index in range(wanted.count)]
+    while canvases[0].steps_done < canvases[0].steps_total:
+        one.engine.step(canvases)
+    return one.finish(canvases)
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_any_number_of_rows_is_painted_by_compiled_code(
+    fast: Studio, demo: Studio, compiler: Compiler, guidance_scale: float, count: int
+) -> None:
+    wanted = recipe(guidance_scale=guidance_scale, count=count)
+    calls = compiler.calls
+    ours, theirs = together(fast, wanted), together(demo, wanted)
+    assert compiler.calls == calls + wanted.steps
+    assert compiler.graphs == GRAPHS_PER_SIZE
+    assert max(map(difference, ours, theirs)) <= 1
+
+
+@pytest.mark.parametrize("task", [Task.IMAGE_TO_IMAGE, Task.INPAINT])
+def test_pictures_made_from_pictures_are_painted_by_it_too(
+    fast: Studio, demo: Studio, compiler: Compiler, task: Task
+) -> None:
+    wanted = recipe(task=task, strength=0.7)
+    inputs = Inputs({"image": photo()} | ({"mask": mask()} if task is Task.INPAINT else {}))
+    calls = compiler.calls
+    assert difference(fast.paint(wanted, inputs), demo.paint(wanted, inputs)) <= 1
+    assert compiler.calls == calls + wanted.denoise_steps
+
+
+def test_blends_come_and_go_without_a_compilation(
+    fast: Studio, demo: Studio, compiler: Compiler, tmp_path: Path
+) -> None:
+    files = [write_lora(tmp_path / f"{seed}.safetensors", fast.folder, seed) for seed in (1, 2)]
+    for path in files:
+        admitted(path, demo.data_directory)
+    one, two = (admitted(path, fast.data_directory) for path in files)
+    before = fast.paint(recipe())
+    calls = compiler.calls
+    blends = [blend((one, 0.8)), blend((one, 0.5), (two, -0.4)), NO_BLEND, blend((two, 1.0))]
+    for on in blends:
+        painted = fast.paint(recipe(blend=on))
+        assert difference(painted, demo.paint(recipe(blend=on))) <= 1
+        assert (difference(painted, before) > 2) is (on is not NO_BLEND)
+    assert compiler.calls == calls + len(blends) * recipe().steps
+    assert compiler.graphs == GRAPHS_PER_SIZE
+    assert fast.paint(recipe()).pixels == before.pixels
+
+
+def test_what_was_not_compiled_for_is_painted_without(fast: Studio, demo: Studio, compiler: Compiler) -> None:
+    wanted = recipe(width=96, height=64)
+    calls = compiler.calls
+    assert fast.paint(wanted).pixels == demo.paint(wanted).pixels
+    assert (compiler.calls, compiler.graphs) == (calls, GRAPHS_PER_SIZE)
+
+
+def test_a_checkpoint_that_leaves_comes_back_compiled(fast: Studio, demo: Studio, compiler: Compiler) -> None:
+    plain, calls = demo.paint(recipe()), compiler.calls
+    loaded = fast.loaded()
+    names = ["other", "demo"]
+    for name in names:
+        wanted = recipe(checkpoint=name)
+        fast.engine.prefetch(wanted).result(timeout=60)
+        assert difference(fast.paint(wanted), plain) <= 1
+        fast.engine.release(wanted)
+    assert fast.loaded().checkpoint.unet is not loaded.checkpoint.unet
+    assert compiler.calls == calls + len(names) * recipe().steps
+    assert compiler.graphs == GRAPHS_PER_SIZE
+
+
+def test_a_checkpoint_of_another_make_is_painted_without(
+    fast: Studio, demo: Studio, compiler: Compiler, tmp_path: Path
+) -> None:
+    made = studio(tmp_path, distilled_demo(tmp_path / "distilled"))
+    wanted = recipe(sampler="lcm", embeds_guidance=True)
+    expected, calls = made.paint(wanted), compiler.calls
+    ours: Any = fast.engine._pool.loaders["checkpoint"]
+    theirs: Any = made.engine._pool.loaders["checkpoint"]
+    made.engine._pool.keep("checkpoint", "demo", replace(theirs, compiled=ours.compiled).load("demo"), 0)
+    assert made.paint(wanted) == expected
+    assert (compiler.calls, compiler.graphs) == (calls, GRAPHS_PER_SIZE)
+    made.engine.close()
+
+
+def test_without_a_compiler_the_engine_does_not_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_compiler(*_: object) -> None:
+        raise RuntimeError("No working C++ compiler found in /secret/place")
+
+    monkeypatch.setattr(denoise, "predict", no_compiler)
+    with pytest.raises(CheckpointProblem, match="could not be compiled for 64x64") as caught:
+        studio(tmp_path, compiled_sizes=(SIZE,))
+    assert "secret" not in str(caught.value)
+
+
+class Halved(nn.Module):
+    """A UNet as far as the calls go."""
+
+    def forward(self, latents: torch.Tensor, timesteps: torch.Tensor, *, scale: torch.Tensor) -> torch.Tensor:
+        return latents / 2 + (timesteps * scale)[:, None, None, None]
+
+
+def test_each_size_has_code_of_its_own_for_any_number_of_rows() -> None:
+    compiler = Compiler()
+    code = CompiledCode(max_graphs=4, backend=compiler)
+    unet = partial(code, Halved())
+
+    def call(rows: int, width: int) -> None:
+        latents, times = torch.randn(rows, 4, 8, width), torch.arange(float(rows))
+        assert torch.equal(unet(latents, times, scale=times), Halved()(latents, times, scale=times))
+
+    with code.learning():
+        for width, rows in product((8, 12), (1, 2)):
+            call(rows, width)
+    assert (compiler.graphs, compiler.calls) == (4, 4)
+
+    for width, rows in product((8, 12), (1, 2, 3, 8)):
+        call(rows, width)
+    assert (compiler.graphs, compiler.calls) == (4, 12)
+
+    call(1, 16)
+    assert (compiler.graphs, compiler.calls) == (4, 12)
+
+
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torch_itself_compiles_it(demo: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    made = studio(tmp_path, compiled_sizes=(SIZE,))
+    path = write_lora(tmp_path / "1.safetensors", made.folder, 1)
+    on = blend((admitted(path, made.data_directory), 0.8))
+    admitted(path, demo.data_directory)
+    for wanted in (recipe(), recipe(blend=on, count=3), recipe(count=2, guidance_scale=1.0)):
+        assert max(map(difference, together(made, wanted), together(demo, wanted))) <= 1
+    assert any((tmp_path / "compiled").iterdir())
+    made.engine.close()

@@ -1,0 +1,234 @@
+"""What goes wrong inside torch becomes errors fit for clients, and lets go of the memory it held."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from sdxl_gateway.core.errors import DoesNotFit, EngineFault, GatewayError, InvalidRequest, NotFinite
+from sdxl_gateway.core.picture import NO_INPUTS
+from sdxl_gateway.core.ports import DeviceLost
+from sdxl_gateway.core.recipe import Task
+from sdxl_gateway.engine.canvas import Canvas
+from sdxl_gateway.engine.errors import guarded
+from sdxl_gateway.engine.models.checkpoint import Checkpoint
+from sdxl_gateway.engine.stages import decode, denoise
+from tests.kit.engine import Studio, difference, recipe
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+SECRET = "CUDA allocator at /home/somebody, 12.00 GiB"
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def fail(*args: object, **kwargs: object) -> Any:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (torch.OutOfMemoryError(SECRET), DoesNotFit),
+        (MemoryError(SECRET), DoesNotFit),
+        (RuntimeError(f"MPS backend out of memory {SECRET}"), DoesNotFit),
+        (RuntimeError(f"DefaultCPUAllocator: can't allocate memory: {SECRET}"), DoesNotFit),
+        (RuntimeError(f"cuBLAS: CUBLAS_STATUS_ALLOC_FAILED {SECRET}"), DoesNotFit),
+        (torch.AcceleratorError(SECRET), DeviceLost),
+        (RuntimeError(f"CUDA error: an illegal memory access was encountered {SECRET}"), DeviceLost),
+        (RuntimeError(f"shapes do not match {SECRET}"), EngineFault),
+        (KeyError(SECRET), EngineFault),
+    ],
+)
+def test_errors_of_the_library(error: Exception, kind: type[Exception]) -> None:
+    with pytest.raises(kind) as caught:
+        guarded(raising(error))
+    assert type(caught.value) is kind
+    assert "somebody" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+def test_errors_of_the_house_pass() -> None:
+    error = InvalidRequest("no", param="steps")
+    with pytest.raises(InvalidRequest) as caught:
+        guarded(raising(error))
+    assert caught.value is error
+
+
+def test_only_a_lost_device_is_fatal() -> None:
+    assert not issubclass(EngineFault, DeviceLost)
+    assert not issubclass(DeviceLost, GatewayError)
+
+
+def test_an_error_holds_no_tensor() -> None:
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def fail() -> None:
+        big = torch.zeros(10)
+        held.append(weakref.ref(big))
+        raise torch.OutOfMemoryError(str(big.shape))
+
+    with pytest.raises(DoesNotFit) as caught:
+        guarded(fail)
+    gc.collect()
+    assert held[0]() is None
+    assert caught.value.message
+
+
+def checkpoint_of(studio: Studio) -> Checkpoint:
+    return studio.loaded().checkpoint
+
+
+def test_a_batch_too_large_is_taken_in_parts(fresh: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [recipe(seed=seed) for seed in (1, 2, 3)]
+    alone = [fresh.paint(one) for one in wanted]
+    unet = checkpoint_of(fresh).unet
+    forward, rows_seen = unet.forward, []
+
+    def cramped(sample: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        rows_seen.append(len(sample))
+        if len(sample) > 2:
+            raise torch.OutOfMemoryError(SECRET)
+        return forward(sample, *args, **kwargs)
+
+    monkeypatch.setattr(unet, "forward", cramped)
+    canvases = [fresh.engine.begin(one, 0, NO_INPUTS) for one in wanted]
+    while canvases[0].steps_done < canvases[0].steps_total:
+        fresh.engine.step(canvases)
+    assert set(rows_seen) == {6, 4, 2}
+    for canvas, picture in zip(canvases, alone, strict=True):
+        assert difference(fresh.engine.finish(canvas), picture) <= 1
+
+
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m"])
+def test_a_fault_in_a_shared_step_leaves_the_other_pictures_as_they_are(
+    fresh: Studio, monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    wanted = [recipe(seed=seed, sampler=sampler) for seed in (1, 2, 3)]
+    alone = [fresh.paint(one) for one in wanted]
+    canvases = [fresh.engine.begin(one, 0, NO_INPUTS) for one in wanted]
+    fresh.engine.step(canvases)
+    monkeypatch.setattr(canvases[1].sampler, "step", raising(torch.OutOfMemoryError(SECRET)))
+
+    with pytest.raises(DoesNotFit):
+        fresh.engine.step(canvases)
+
+    monkeypatch.undo()
+    assert [canvas.steps_done for canvas in canvases] == [2, 1, 1]
+    with pytest.raises(EngineFault):
+        fresh.engine.step([canvases[1]])
+    fresh.engine.step([canvases[2]])
+    fresh.engine.step([canvases[0], canvases[2]])
+    assert difference(fresh.engine.finish(canvases[0]), alone[0]) <= 1
+    assert difference(fresh.engine.finish(canvases[2]), alone[2]) <= 1
+
+
+def test_a_single_picture_too_large(fresh: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    canvas = fresh.engine.begin(recipe(), 0, NO_INPUTS)
+    monkeypatch.setattr(checkpoint_of(fresh).unet, "forward", raising(torch.OutOfMemoryError(SECRET)))
+    with pytest.raises(DoesNotFit):
+        fresh.engine.step([canvas])
+    monkeypatch.undo()
+    fresh.engine.step([canvas])
+    assert canvas.steps_done == 1
+
+
+def test_a_unet_that_gives_nan(fresh: Studio) -> None:
+    good = fresh.paint(recipe())
+    weight = checkpoint_of(fresh).unet.conv_in.weight
+    before = weight.detach().clone()
+    with torch.no_grad():
+        weight[0, 0, 0, 0] = float("inf")
+    with pytest.raises(NotFinite):
+        fresh.paint(recipe())
+    with torch.no_grad():
+        weight.copy_(before)
+    assert fresh.paint(recipe()) == good
+
+
+def test_a_vae_that_gives_nan(fresh: Studio) -> None:
+    with torch.no_grad():
+        checkpoint_of(fresh).vae.decoder.conv_out.bias[0] = float("nan")
+    with pytest.raises(NotFinite):
+        fresh.paint(recipe())
+
+
+def test_a_vae_that_overflows_in_half_precision_decodes_again_in_float32(fresh: Studio) -> None:
+    good = fresh.paint(recipe())
+    canvas = painted(fresh)
+    vae = checkpoint_of(fresh).vae.to(torch.float16)
+    with torch.no_grad():
+        vae.decoder.conv_in.weight *= 3000
+        vae.decoder.conv_in.bias *= 3000
+        vae.decoder.mid_block.resnets[0].conv1.weight /= 3000
+    overflowed = decode._decode(vae, canvas.latents * 100)
+    assert not torch.isfinite(overflowed).all()
+    canvas.latents = canvas.latents * 100
+    assert fresh.engine.finish(canvas).width == good.width
+    assert vae.dtype is torch.float16
+
+
+def test_a_vae_that_finds_no_room_to_widen_is_whole_again(fresh: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    canvas = painted(fresh)
+    vae = checkpoint_of(fresh).vae.to(torch.float16)
+    narrow = vae.to
+
+    def half_way(dtype: torch.dtype) -> None:
+        if dtype is torch.float32:
+            vae.encoder.to(dtype)
+            raise torch.OutOfMemoryError
+        narrow(dtype)
+
+    monkeypatch.setattr(vae, "to", half_way)
+    monkeypatch.setattr(decode, "_decode", lambda *_: torch.full((1, 3, 8, 8), float("nan")))
+    with pytest.raises(DoesNotFit):
+        fresh.engine.finish(canvas)
+    assert {p.dtype for p in vae.parameters()} == {torch.float16}
+
+
+def painted(studio: Studio) -> Canvas:
+    canvas = studio.engine.begin(recipe(), 0, NO_INPUTS)
+    while canvas.steps_done < canvas.steps_total:
+        studio.engine.step([canvas])
+    return canvas
+
+
+def test_a_preview_of_broken_latents_is_a_picture(fresh: Studio) -> None:
+    canvas = painted(fresh)
+    canvas.pred_original = torch.full_like(canvas.latents, float("nan"))
+    assert fresh.engine.preview(canvas).width == canvas.recipe.paint_width
+
+
+@pytest.mark.parametrize("task", [Task.IMAGE_TO_IMAGE, Task.INPAINT])
+def test_an_edit_without_its_picture(demo: Studio, task: Task) -> None:
+    with pytest.raises(EngineFault, match="missing"):
+        demo.paint(recipe(task=task))
+
+
+def test_more_steps_than_the_sampler_knows(demo: Studio) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        demo.engine.begin(recipe(sampler="lcm", steps=60), 0, NO_INPUTS)
+    assert caught.value.param == "steps"
+
+
+def test_a_sampler_nobody_knows(demo: Studio) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        demo.engine.begin(replace(recipe(), sampler="plms"), 0, NO_INPUTS)
+    assert caught.value.param == "sampler"
+
+
+def test_predictions_do_not_move_the_canvas(demo: Studio) -> None:
+    canvas = demo.engine.begin(recipe(), 0, NO_INPUTS)
+    before = canvas.latents.clone()
+    with torch.inference_mode():
+        denoise.predict([canvas])
+    assert torch.equal(canvas.latents, before)
+    assert canvas.steps_done == 0

@@ -1,0 +1,187 @@
+"""A gateway that paints nothing but answers everything, and the application around it."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+
+from sdxl_gateway.accounts.static_keys import StaticKeys
+from sdxl_gateway.api.http.route import Route
+from sdxl_gateway.api.routes import http_app, table
+from sdxl_gateway.api.services import Services
+from sdxl_gateway.config import Settings
+from sdxl_gateway.core.ask import Ask
+from sdxl_gateway.core.caller import Caller
+from sdxl_gateway.core.errors import BodyTooLarge, GatewayError, InvalidRequest, ModelNotFound
+from sdxl_gateway.core.events import RequestAnswered
+from sdxl_gateway.core.picture import Size
+from sdxl_gateway.delivery.receipt import Usage
+from sdxl_gateway.gateway.events import Accepted, Done, Item, Partial, Presented
+from sdxl_gateway.gateway.library import ModelCard, ModelKind, ModelLibrary
+from sdxl_gateway.gateway.lora_card import LoraProblem, Warmth
+from sdxl_gateway.gateway.paint import Gateway
+from sdxl_gateway.storage.images import ImageFolder
+from tests.kit.pictures import PNG
+
+GENERATE = "/v1/images/generations"
+KEYED: dict[str, Any] = {"auth": {"api_keys": ["alpha", "béta"], "admin_keys": ["root"]}}
+USAGE: Usage = {
+    "input_tokens": 3,
+    "input_tokens_details": {"text_tokens": 3, "image_tokens": 0},
+    "output_tokens": 20,
+    "output_tokens_details": {"image_tokens": 20, "text_tokens": 0},
+    "total_tokens": 23,
+}
+
+
+def card(name: str, kind: ModelKind = "checkpoint", ready: Warmth = "warm") -> ModelCard:
+    """A model card of that name."""
+    return ModelCard(name, 1_700_000_000, "you", kind, "", ready)
+
+
+class FakeLibrary(ModelLibrary):
+    """Two models, and the LoRA files that were put in."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.max_file_bytes = 2**20
+
+    def models(self) -> list[ModelCard]:
+        return [card("demo"), card("org/ink", "lora", "cold")]
+
+    def model(self, name: str) -> ModelCard:
+        for one in self.models():
+            if one.id == name:
+                return one
+        raise ModelNotFound(f"The model '{name}' does not exist.")
+
+    def loras(self) -> list[Any]:
+        return [{"name": name, "bytes": len(data)} for name, data in self.files.items()]
+
+    def lora_problems(self) -> list[LoraProblem]:
+        return [{"file": "cut.safetensors", "code": "invalid_lora", "message": "The file is cut short."}]
+
+    async def lora(self, name: str) -> Any:
+        if name not in self.files:
+            raise ModelNotFound(f"The LoRA '{name}' does not exist.", param="name")
+        return {"name": name, "bytes": len(self.files[name])}
+
+    async def add_lora(self, name: str, data: AsyncIterator[bytes], replace: bool) -> None:
+        if name in self.files and not replace:
+            raise InvalidRequest("A LoRA of that name is there already.", param="name")
+        self.files[name] = await self._whole(data)
+
+    async def _whole(self, data: AsyncIterator[bytes]) -> bytes:
+        whole = b""
+        async for chunk in data:
+            whole += chunk
+            if len(whole) > self.max_file_bytes:
+                raise BodyTooLarge("That is too much.", param="file")
+        return whole
+
+    async def remove_lora(self, name: str) -> None:
+        await self.lora(name)
+        del self.files[name]
+
+
+@dataclass
+class FakeGateway(Gateway):
+    """Remembers each Ask; `hold` makes it wait after Accepted, `error` makes it raise (`late`: after Accepted)."""
+
+    error: Exception | None = None
+    late: bool = False
+    hold: asyncio.Event | None = None
+    ready: bool = True
+    warnings: tuple[str, ...] = ()
+    asks: list[Ask] = field(default_factory=list)
+    callers: list[Caller] = field(default_factory=list)
+    closed: int = 0
+    began: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def paint(self, ask: Ask, caller: Caller, *, keep: bool = False) -> AsyncGenerator[Item, None]:
+        self.asks.append(ask)
+        self.callers.append(caller)
+        try:
+            async for item in self._items(ask, keep):
+                yield item
+        finally:
+            self.closed += 1
+
+    async def _items(self, ask: Ask, keep: bool) -> AsyncIterator[Item]:
+        if self.error is not None and not self.late:
+            raise self.error
+        yield Accepted("job-1", ask.size or Size(1024, 1024), ask.quality or "medium", ask.output_format)
+        self.began.set()
+        if self.hold is not None:
+            await self.hold.wait()
+        for index in range(ask.partial_images):
+            yield Partial(index, PNG)
+        if self.error is not None:
+            raise self.error
+        for index in range(ask.n):
+            name = f"{index:032x}.png" if keep else None
+            yield Presented(index, PNG, name, (ask.seed or 0) + index, {"checkpoint": "demo"})
+        yield Done(USAGE, self.warnings)
+
+    def readiness(self) -> dict[str, Any]:
+        return {"engines": 1}
+
+
+@dataclass
+class ServedApi:
+    """The application with everything a test wants to look at."""
+
+    gateway: FakeGateway
+    library: FakeLibrary
+    images: ImageFolder
+    app: Starlette
+    rows: tuple[Route, ...]
+    seen: list[RequestAnswered]
+
+
+def served_api(
+    gateway: FakeGateway | None = None,
+    *,
+    directory: Path | None = None,
+    ping_seconds: float = 10.0,
+    more: Sequence[Route] = (),
+    **sections: Any,
+) -> ServedApi:
+    """The real application around a fake gateway; `sections` are settings, such as `server={"strict": True}`.
+
+    `more` are routes beside the table's.
+    """
+    painter, library = gateway or FakeGateway(), FakeLibrary()
+    settings = Settings.model_validate(sections)
+    library.max_file_bytes = settings.loras.max_file_bytes
+    images = ImageFolder(directory or Path(tempfile.mkdtemp()), keep_seconds=3600)
+    seen: list[RequestAnswered] = []
+    services = Services(
+        authenticator=StaticKeys(settings.auth),
+        gateway=painter,
+        library=library,
+        images=images,
+        settings=settings,
+        metrics=lambda accept: (f"# for {accept}\n".encode(), "text/plain; version=0.0.4; charset=utf-8"),
+        version="0.0.0",
+        on_request=seen.append,
+        ping_seconds=ping_seconds,
+    )
+    rows = (*table(services), *more)
+    return ServedApi(painter, library, images, http_app(services, rows=rows), rows, seen)
+
+
+def failing(error: GatewayError, *, late: bool = False) -> FakeGateway:
+    return FakeGateway(error=error, late=late)
+
+
+def client(served: ServedApi, headers: dict[str, str] | None = None) -> httpx.AsyncClient:
+    """A client of that application, with `headers` in each of its requests."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=served.app), base_url="http://gw", headers=headers)

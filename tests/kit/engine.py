@@ -1,0 +1,90 @@
+"""Takes a few words, gives recipes, pictures and an engine that paints them on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdxl_gateway.config import DEMO_MODEL, Checkpoint, EngineProcess, Settings
+from sdxl_gateway.config import Engine as EngineSection
+from sdxl_gateway.core.events import Measurement
+from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
+from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.engine.canvas import Canvas
+from sdxl_gateway.engine.engine import DiffusionEngine
+from sdxl_gateway.engine.load import open_engine
+from sdxl_gateway.engine.models.loaders import LoadedCheckpoint
+from tests.kit import recipes
+
+SIDE = 64
+
+
+@dataclass
+class Studio:
+    engine: DiffusionEngine
+    folder: Path
+    data_directory: Path
+    told: list[Measurement] = field(default_factory=list)
+
+    def paint(self, recipe: Recipe, inputs: Inputs = NO_INPUTS, index: int = 0) -> Picture:
+        canvas = self.engine.begin(recipe, index, inputs)
+        while canvas.steps_done < canvas.steps_total:
+            self.engine.step([canvas])
+        return self.engine.finish(canvas)
+
+    def loaded(self) -> LoadedCheckpoint:
+        """The demo checkpoint as the engine has it now."""
+        return self.engine._pool.checkpoint("demo")
+
+    def finish(self, canvases: Sequence[Canvas]) -> list[Picture]:
+        return [self.engine.finish(canvas) for canvas in canvases]
+
+
+def process_settings(data_directory: Path, checkpoints: dict[str, Checkpoint], **engine: Any) -> EngineProcess:
+    section = EngineSection(**{"device": "cpu", "dtype": "float32", "threads": 1, **engine})
+    settings = Settings(data_directory=data_directory, checkpoints=checkpoints, engine=section)
+    return settings.engine_process()
+
+
+def studio(data_directory: Path, folder: Path = DEMO_MODEL, **engine: Any) -> Studio:
+    told: list[Measurement] = []
+    config = process_settings(data_directory, {"demo": Checkpoint(path=str(folder))}, **engine)
+    return Studio(open_engine(config, told.append), folder, data_directory, told)
+
+
+def recipe(prompt: str = "a red circle on a blue ground", **changes: Any) -> Recipe:
+    return recipes.recipe(prompt=prompt, **changes)
+
+
+def pixels(picture: Picture) -> NDArray[np.uint8]:
+    channels = 3 if picture.mode == "RGB" else 1
+    return np.frombuffer(picture.pixels, np.uint8).reshape(picture.height, picture.width, channels)
+
+
+def difference(a: Picture, b: Picture) -> int:
+    """The largest distance of any two channels, of 255."""
+    return int(np.abs(pixels(a).astype(int) - pixels(b).astype(int)).max())
+
+
+def contrast(picture: Picture) -> int:
+    return int(np.ptp(pixels(picture)))
+
+
+def photo(width: int = SIDE, height: int = SIDE) -> Picture:
+    """Soft colours with an edge."""
+    y, x = np.mgrid[0:height, 0:width]
+    rows = np.stack([255 * x / width, 255 * y / height, 180.0 * (x > width / 2)], axis=-1).astype(np.uint8)
+    return Picture(width, height, "RGB", rows.tobytes())
+
+
+def mask(width: int = SIDE, height: int = SIDE) -> Picture:
+    """Repaint a rectangle right of the middle; its edge is soft."""
+    rows = np.zeros((height, width), np.uint8)
+    rows[height // 4 : height * 3 // 4, width // 2 : width * 7 // 8] = 255
+    rows[height // 4, :] = 100
+    return Picture(width, height, "L", rows.tobytes())

@@ -1,0 +1,116 @@
+"""A gateway with a real gate over the demo model's folder, and an engine that paints one colour at once."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from sdxl_gateway.admission.resolve import Admission
+from sdxl_gateway.backends.fake_engine import READY, FakeCanvas, FakeEngine
+from sdxl_gateway.backends.local import LocalBackend
+from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
+from sdxl_gateway.config import DEMO_LORAS, Delivery, Loras, Settings
+from sdxl_gateway.core.ask import Ask, Operation, Upload
+from sdxl_gateway.core.caller import Caller
+from sdxl_gateway.core.listeners import Listener, Listeners
+from sdxl_gateway.core.picture import Picture, Size
+from sdxl_gateway.core.ports import Measure
+from sdxl_gateway.delivery.deliver import Deliverer
+from sdxl_gateway.gateway.events import Item
+from sdxl_gateway.gateway.library import ModelLibrary
+from sdxl_gateway.gateway.paint import Gateway
+from sdxl_gateway.storage.images import ImageFolder
+from sdxl_gateway.telemetry.metrics import Metrics
+from sdxl_gateway.worker.serve import LoadedEngine
+from tests.kit.admission import demo
+
+PAINTED = (200, 30, 60)
+CALLER = Caller(tenant="me")
+
+
+class ColourEngine(FakeEngine):
+    """As the fake it is, but its pictures have the real engine's mode."""
+
+    def picture_of(self, canvas: FakeCanvas) -> Picture:
+        width, height = canvas.recipe.paint_width, canvas.recipe.paint_height
+        return Picture(width, height, "RGB", bytes(PAINTED) * (width * height))
+
+
+def opened(measure: Measure) -> LoadedEngine[FakeCanvas]:
+    return LoadedEngine(ColourEngine(measure), READY, 4)
+
+
+@dataclass(frozen=True)
+class GatewayKit:
+    gateway: Gateway
+    library: ModelLibrary
+    metrics: Metrics
+    images: ImageFolder
+
+    async def paint(self, prompt: str = "a cat", **fields: Any) -> list[Item]:
+        """Everything one request gives; the job takes 3 steps and its pictures are kept unless it says otherwise."""
+        keep = fields.pop("keep", True)
+        async with asyncio.timeout(20), aclosing(self.gateway.paint(ask(prompt, **fields), CALLER, keep=keep)) as items:
+            return [item async for item in items]
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(f"sdxl_gateway_{name}", labels) or 0.0
+
+
+def ask(prompt: str = "a cat", **fields: Any) -> Ask:
+    if "size" in fields:
+        fields["size"] = Size.of(fields["size"])
+    return Ask(fields.pop("operation", Operation.GENERATE), prompt, **{"steps": 3, **fields})
+
+
+@asynccontextmanager
+async def gateway_kit(
+    folder: Path, *, queue_size: int = 8, embed_recipe: bool = False, listeners: Sequence[Listener] = ()
+) -> AsyncIterator[GatewayKit]:
+    """`listeners` are told of everything beside metrics and library."""
+    settings = Settings(
+        data_directory=folder,
+        loras=Loras(directory=DEMO_LORAS),
+        delivery=Delivery(embed_recipe=embed_recipe),
+    )
+    checkpoints = {"demo": demo()}
+    adapters = LoraCatalog(settings.loras, folder)
+    adapters.scan()
+    admission = Admission(settings, checkpoints, adapters)
+    library = ModelLibrary(settings, checkpoints, adapters, admission.names)
+    metrics, images = Metrics(["demo"], 10), ImageFolder(folder / "images", keep_seconds=60)
+    announce = Listeners(metrics.on_event, library.on_event, *listeners)
+    backend = LocalBackend(opened, queue_size=queue_size, listener=announce)
+    deliverer = Deliverer(images, embed_recipe=embed_recipe)
+    await backend.start()
+    try:
+        yield GatewayKit(Gateway(settings, admission, backend, deliverer, announce), library, metrics, images)
+    finally:
+        await backend.stop()
+
+
+def decoded(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def noise(size: tuple[int, int], hole: tuple[int, int, int, int] | None = None) -> Image.Image:
+    """A picture like no other; transparent inside `hole`."""
+    image = Image.effect_noise(size, 90).convert("RGBA")
+    if hole is not None:
+        image.paste((0, 0, 0, 0), hole)
+    return image
+
+
+def upload(image: Image.Image, field: str = "image") -> Upload:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return Upload(field, buffer.getvalue())
