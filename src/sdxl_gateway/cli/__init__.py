@@ -119,7 +119,7 @@ def generate(
 @loras.command("list")
 def loras_list(config: ConfigOption = None, loras: LorasOption = None) -> None:
     """List the LoRA files found, with what their headers tell."""
-    from sdxl_gateway.cli.adapters import show_list
+    from sdxl_gateway.cli.lora_files import show_list
 
     show_list(config, loras)
 
@@ -127,7 +127,7 @@ def loras_list(config: ConfigOption = None, loras: LorasOption = None) -> None:
 @loras.command("inspect")
 def loras_inspect(file: FileArgument, config: ConfigOption = None, model: ModelOption = None) -> None:
     """Tell how a LoRA file would be read and what it would change."""
-    from sdxl_gateway.cli.adapters import show_one
+    from sdxl_gateway.cli.lora_files import show_one
 
     show_one(file, config, model)
 
@@ -140,6 +140,6 @@ def loras_convert(
     model: ModelOption = None,
 ) -> None:
     """Write a LoRA file anew under diffusers' own names."""
-    from sdxl_gateway.cli.adapters import convert
+    from sdxl_gateway.cli.lora_files import convert
 
     convert(file, output, config, model)

@@ -12,8 +12,8 @@ import typer
 from sdxl_gateway.admission.model_names import DEFAULT, ModelResolver
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
-from sdxl_gateway.cli.adapters import content_digest, report_on
 from sdxl_gateway.cli.asking import settings_for
+from sdxl_gateway.cli.lora_files import content_digest, report_on
 from sdxl_gateway.config import DEMO_MODEL, ConfigProblem, Loras, Settings
 from sdxl_gateway.core.errors import AdapterRefused, CheckpointProblem, Refusal
 from sdxl_gateway.telemetry.device import describe_device
