@@ -10,7 +10,7 @@ TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest
 # A process a core, each with whole files of tests, so that what a file's tests share is made once.
 ALONGSIDE := -n auto --maxprocesses=8 --dist loadfile
-# Servers and engines as they are run: tests of these take their turns.
+# Servers and engines as they are run: tests of these take their turns, in their order here and in any in test-full.
 LIVE := tests/live tests/docs/test_readme_runs.py
 LIVE_LAST := $(ALONGSIDE) $(LIVE:%=--ignore=%)
 
@@ -27,7 +27,7 @@ quick: .venv/.installed-dev
 
 test: .venv/.installed-dev
 	$(PYTEST) $(LIVE_LAST)
-	$(PYTEST) $(LIVE)
+	$(PYTEST) -p no:randomly $(LIVE)
 
 test-full: .venv/.installed-dev
 	$(PYTEST) -m "full or not full"

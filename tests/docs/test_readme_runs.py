@@ -27,20 +27,18 @@ def url() -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The examples share a folder: the later ones change pictures that the first one painted."""
-    return tmp_path_factory.mktemp("readme")
-
-
 @pytest.mark.parametrize("example", PYTHON, ids=range(len(PYTHON)))
-def test_python_example(example: str, url: str, place: Path) -> None:
+def test_python_example(example: str, url: str, tmp_path: Path) -> None:
+    """The first one paints star.png, and the others find one there."""
+    if example != PYTHON[0]:
+        Image.new("RGB", (256, 256), "yellow").save(tmp_path / "star.png")
+
     ran = subprocess.run(
-        [sys.executable, "-c", example.replace(ADDRESS, url)], cwd=place, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", example.replace(ADDRESS, url)], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
 
     assert ran.returncode == 0, ran.stderr
-    with Image.open(place / "star.png") as star:
+    with Image.open(tmp_path / "star.png") as star:
         assert star.size == (256, 256)
 
 

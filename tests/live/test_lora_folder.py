@@ -15,16 +15,17 @@ from tests.live.conftest import Paint
 GENERATE = "/v1/images/generations"
 
 
+def status(http: httpx.Client, name: str) -> int:
+    return http.get(f"/v1/models/{name}").status_code
+
+
 @pytest.fixture
-def dropped(live: Server) -> Iterator[Path]:
-    """Where a file can be dropped; it is gone afterwards."""
+def dropped(live: Server, http: httpx.Client) -> Iterator[Path]:
+    """Where a file can be dropped; it is gone afterwards, and the server knows."""
     path = live.loras / "dropped.safetensors"
     yield path
     path.unlink(missing_ok=True)
-
-
-def status(http: httpx.Client, name: str) -> int:
-    return http.get(f"/v1/models/{name}").status_code
+    until(lambda: status(http, "dropped") == 404, seconds=30)
 
 
 def test_a_dropped_file_is_a_model_name_until_it_goes(
