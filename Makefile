@@ -14,7 +14,7 @@ ALONGSIDE := -n auto --maxprocesses=8 --dist loadfile
 LIVE := tests/live tests/docs/test_readme_runs.py
 LIVE_LAST := $(ALONGSIDE) $(LIVE:%=--ignore=%)
 
-.PHONY: serve quick test test-full coverage check format wheel constraints
+.PHONY: serve quick test test-full coverage fuzz check format wheel constraints
 .PHONY: bench bench-full bench-compiled bench-gpu bench-xinference bench-against
 
 serve: .venv/.installed
@@ -35,6 +35,16 @@ test-full: .venv/.installed-dev
 # Lines and branches that no test in this process runs; engines and servers of their own are not looked into.
 coverage: .venv/.installed-dev
 	$(PYTEST) $(LIVE_LAST) --cov --cov-report=term-missing:skip-covered
+
+# Ten minutes for each parser that meets what strangers send; a crash leaves its input in fuzz/.
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?= json_body form_body data_url model_name lora_header
+fuzz: .venv/.installed-dev
+	$(PIP) -e '.[fuzz]'
+	for target in $(FUZZ_TARGETS); do \
+		$(TEST_ENV) $(BIN)/python -m tests.fuzz.run $$target -artifact_prefix=fuzz/ -max_total_time=$(FUZZ_SECONDS) \
+			-timeout=20 -rss_limit_mb=3000 -max_len=65536 -print_final_stats=1 || exit 1; \
+	done
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .

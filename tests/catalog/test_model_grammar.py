@@ -41,6 +41,7 @@ def read_or_refused(read: Callable[[str], T], text: str) -> tuple[T | None, Inva
         ("ink", LoraRef("ink")),
         (" ink : 0.5 ", LoraRef("ink", 0.5)),
         ("ink:.5", LoraRef("ink", 0.5)),
+        ("ink:\x1e.5\x1f", LoraRef("ink", 0.5)),
         ("ink:-4", LoraRef("ink", -4.0)),
         ("ink:+1.", LoraRef("ink", 1.0)),
         ("styles/ink:1", LoraRef("styles/ink", 1.0)),

@@ -36,9 +36,10 @@ def split_model(name: str) -> tuple[LoraRef, ...]:
 def split_part(text: str, *, param: str) -> LoraRef:
     """`name` or `name:weight`. A colon not followed by a number belongs to the name. Raises InvalidRequest."""
     head, colon, tail = text.rpartition(":")
-    if not colon or not head.strip() or not WEIGHT.fullmatch(tail.strip()):
+    weight = tail.strip()
+    if not colon or not head.strip() or not WEIGHT.fullmatch(weight):
         return LoraRef(text.strip(), param=param)
-    return LoraRef(head.strip(), checked_weight(float(tail), param=param), param=param)
+    return LoraRef(head.strip(), checked_weight(float(weight), param=param), param=param)
 
 
 def checked_weight(weight: float, *, param: str) -> float:
