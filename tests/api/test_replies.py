@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from sdxl_gateway.api.replies.images import ReplyStyle, image_entry
+from sdxl_gateway.api.replies.images import ReplyStyle, ignored_header, image_entry, warning_header
 from sdxl_gateway.core.ask import Ask, Operation
-from sdxl_gateway.gateway.events import Presented
-from tests.kit.api import GENERATE, FakeGateway, client, served_api
+from sdxl_gateway.gateway.events import Done, Presented
+from tests.kit.api import GENERATE, USAGE, FakeGateway, client, served_api
 
 FILES_URL = "http://here:8000/files"
 
@@ -48,3 +48,20 @@ async def test_warnings_travel_in_a_header() -> None:
         answer = await http.post(GENERATE, json={"prompt": "a"})
     assert answer.headers["x-sdxl-gateway-warning"] == "The prompt was cut  after 77 tokens ? sorry."
     assert int(answer.headers["openai-processing-ms"]) >= 0
+
+
+@pytest.mark.parametrize(
+    ("ignored", "shown"),
+    [((), None), (("foo", ""), "foo, ''"), (("",), "''"), ((" ",), "%20"), (("x" * 64,) * 40, None)],
+)
+def test_ignored_names_make_a_header_that_can_be_sent(ignored: tuple[str, ...], shown: str | None) -> None:
+    """h11 refuses a value with a space at either end, and the connection would end without an answer."""
+    value = ignored_header(ignored).get("x-sdxl-gateway-ignored")
+    assert value is None or value == value.strip()
+    assert shown is None or value == shown
+
+
+@pytest.mark.parametrize("warnings", [(" cut: \n",), ("\t",), ("a" * 1999 + " b",)])
+def test_warnings_make_a_header_that_can_be_sent(warnings: tuple[str, ...]) -> None:
+    value = warning_header(Done(USAGE, warnings))["x-sdxl-gateway-warning"]
+    assert value == value.strip()

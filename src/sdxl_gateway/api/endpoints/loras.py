@@ -20,7 +20,7 @@ _FORM = {"type": "object", "properties": {**_FIELDS, "file": file()}, "required"
 
 LIST_LORAS = Description("listLoras", {200: Reply("The LoRAs, and the files that cannot be used.", LoraList)})
 RETRIEVE_LORA = Description("retrieveLora", {200: Reply("The LoRA with its load report.", Lora)}, errors=(404,))
-DELETE_LORA = Description("deleteLora", {200: Reply("The LoRA was removed.", DeletedLora)}, errors=(404,))
+DELETE_LORA = Description("deleteLora", {200: Reply("The LoRA was removed.", DeletedLora)}, errors=(400, 404))
 CREATE_LORA = Description(
     "createLora",
     {201: Reply("The LoRA as it was added.", Lora)},

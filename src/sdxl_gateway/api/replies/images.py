@@ -146,11 +146,11 @@ def end_user(style: ReplyStyle) -> EndUser:
 
 
 def ignored_header(ignored: Sequence[str]) -> dict[str, str]:
-    """Names of what had no effect; anything unusual in a caller's names is percent-encoded."""
+    """Names of what had no effect; anything unusual in a caller's names is percent-encoded, and none is shown as ''."""
     if not ignored:
         return {}
-    named = [quote(name[:64].encode("utf-8", "replace"), safe="[]._-") for name in ignored[:MAX_NAMED]]
-    return {"x-sdxl-gateway-ignored": ", ".join(named)[:MAX_HEADER_CHARS]}
+    named = [quote(name[:64].encode("utf-8", "replace"), safe="[]._-") or "''" for name in ignored[:MAX_NAMED]]
+    return {"x-sdxl-gateway-ignored": _header_value(", ".join(named))}
 
 
 def warning_header(done: Done) -> dict[str, str]:
@@ -159,4 +159,9 @@ def warning_header(done: Done) -> dict[str, str]:
         return {}
     words = " | ".join(done.warnings).encode("ascii", "replace").decode("ascii")
     printable = "".join(char if char.isprintable() else " " for char in words)
-    return {"x-sdxl-gateway-warning": printable[:MAX_HEADER_CHARS]}
+    return {"x-sdxl-gateway-warning": _header_value(printable)}
+
+
+def _header_value(text: str) -> str:
+    """Not too long, and without spaces at its ends, with which the server could not send it."""
+    return text[:MAX_HEADER_CHARS].strip()
