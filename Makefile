@@ -14,7 +14,7 @@ ALONGSIDE := -n auto --maxprocesses=8 --dist loadfile
 LIVE := tests/live tests/docs/test_readme_runs.py
 LIVE_LAST := $(ALONGSIDE) $(LIVE:%=--ignore=%)
 
-.PHONY: serve quick test test-full coverage fuzz check format wheel constraints
+.PHONY: serve quick test test-full coverage fuzz fuzz-api check format wheel constraints
 .PHONY: bench bench-full bench-compiled bench-gpu bench-xinference bench-against
 
 serve: .venv/.installed
@@ -45,6 +45,11 @@ fuzz: .venv/.installed-dev
 		$(TEST_ENV) $(BIN)/python -m tests.fuzz.run $$target -artifact_prefix=fuzz/ -max_total_time=$(FUZZ_SECONDS) \
 			-timeout=20 -rss_limit_mb=3000 -max_len=65536 -print_final_stats=1 || exit 1; \
 	done
+
+# The server held to its own /openapi.json.
+fuzz-api: .venv/.installed-dev
+	$(PIP) -e '.[fuzz]'
+	$(TEST_ENV) $(BIN)/python -m tests.fuzz.api --max-examples 100
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .
