@@ -22,6 +22,8 @@ STYLES = {
 }
 ALIASES = {
     "gpt-image-*": "default",
+    "sd:1.5": "other",
+    "exact": "other",
     "Fancy-?": "other+ink:0.3",
     "ring": "gnir",
     "gnir": "ring",
@@ -54,6 +56,10 @@ def told(chosen: ResolvedModel) -> tuple[str, list[tuple[str, float | None]]]:
         ("GPT-Image-1", ("demo", [])),
         ("fancy-7", ("other", [("ink", 0.3)])),
         ("fancy-7+watercolor", ("other", [("ink", 0.3), ("watercolor", None)])),
+        ("gpt-image-1+ink:0.8", ("demo", [("ink", 0.8)])),
+        ("GPT-Image-1.5 + ink + watercolor:.5", ("demo", [("ink", None), ("watercolor", 0.5)])),
+        ("gpt-image-1:latest+ink", ("demo", [("ink", None)])),
+        ("sd:1.5+ink", ("other", [("ink", None)])),
         ("watercolor", ("demo", [("watercolor", None)])),
         ("watercolor:0.8", ("demo", [("watercolor", 0.8)])),
         ("Watercolor : -0.5", ("demo", [("Watercolor", -0.5)])),
@@ -69,6 +75,43 @@ def told(chosen: ResolvedModel) -> tuple[str, list[tuple[str, float | None]]]:
 )
 def test_meanings(home: AdmissionKit, name: str | None, meaning: object) -> None:
     assert told(home.admission.names.choose(name)) == meaning
+
+
+@pytest.mark.parametrize(
+    ("name", "meaning"),
+    [
+        ("any", ("demo", [])),
+        ("sdxl-turbo", ("demo", [("ink", 0.1)])),
+        ("sdxl-7", ("demo", [("ink", 0.2)])),
+        ("sdxl-77", ("demo", [("ink", 0.3)])),
+        ("SDXL-Base", ("other", [])),
+        ("sdxl-base+watercolor", ("other", [("watercolor", None)])),
+        ("other", ("other", [])),
+        ("watercolor", ("demo", [("watercolor", None)])),
+        ("monet", ("demo", [("monet", None)])),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_most_particular_alias_counts_wherever_it_stands(
+    tmp_path: Path, name: str, meaning: object, turned: bool
+) -> None:
+    written = [
+        ("*", "default"),
+        ("sdxl-*", "demo+ink:0.1"),
+        ("sdxl-?", "demo+ink:0.2"),
+        ("sdxl-7*", "demo+ink:0.3"),
+        ("sdxl-7", "demo+ink:0.2"),
+        ("sdxl-base", "other"),
+    ]
+    aliases = dict(reversed(written)) if turned else dict(written)
+    assert told(built(tmp_path, aliases=aliases).admission.names.choose(name)) == meaning
+
+
+def test_a_pattern_swallows_no_lora(tmp_path: Path) -> None:
+    names = built(tmp_path, aliases={"*": "default"}).admission.names
+    for name in ("same", "ink+same", "nope:0.5", "nope+nope"):
+        with pytest.raises(ModelNotFound):
+            names.choose(name)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +157,16 @@ def test_a_checkpoint_hides_a_lora_of_its_name_but_not_in_a_blend(tmp_path: Path
         ("otherr+ink", "The model 'otherr' does not exist. Did you mean 'other'?"),
         ("demo+watercolour:0.8", "The LoRA 'watercolour' does not exist. Did you mean 'watercolor'?"),
         ("ink+demo", "The LoRA 'demo' does not exist."),
-        ("demo:0.5+ink", "The model 'demo' does not exist. Did you mean 'demo'?"),
+        (
+            "demo:0.5+ink",
+            "The LoRA 'demo' does not exist. A model of that name stands first in a blend",
+        ),
+        ("gpt-image-1:0.5", "A model of that name stands first in a blend, without a weight."),
+        ("gpt-image-1+no-such-lora", "The LoRA 'no-such-lora' does not exist."),
+        ("gpt-image-1+watercolour:0.8", "The LoRA 'watercolour' does not exist. Did you mean 'watercolor'?"),
+        ("fancy-7+ink+otherr", "The LoRA 'otherr' does not exist."),
+        ("exact+nope", "The LoRA 'nope' does not exist."),
+        ("nope+gpt-image-1", "The model 'nope' does not exist."),
         ("zzz", "The model 'zzz' does not exist."),
         ("same", "The LoRA 'same' could be 'a/same' or 'b/same'."),
         ("lost", "The LoRA 'watercolr' does not exist. Did you mean 'watercolor'?"),

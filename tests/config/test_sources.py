@@ -115,6 +115,7 @@ def test_secrets_are_not_repeated() -> None:
     "text",
     [
         '[checkpoints."a+b"]\npath = "x"',
+        '[aliases]\n"gpt-*+ink" = "default"',
         '[engine]\ndevice = "gpu"',
         '[engine]\ncompiled_sizes = ["1000x1000", "1020x1024"]',
         '[engine]\ncompiled_sizes = ["auto"]',

@@ -180,11 +180,19 @@ def test_models(openai: OpenAI, live: Server) -> None:
     names = {model.id for model in openai.models.list()}
 
     assert {"demo"} | {path.stem for path in live.loras.glob("*.safetensors")} <= names
-    for name in ("demo", "outline", "demo+outline:0.8+sunset:0.5", "sunset:0.3", "gpt-image-1"):
+    blends = ("demo+outline:0.8+sunset:0.5", "gpt-image-1+outline:0.8")
+    for name in ("demo", "outline", "sunset:0.3", "gpt-image-1", *blends):
         assert openai.models.retrieve(name).id == name
-    with pytest.raises(NotFoundError) as refused:
-        openai.models.retrieve("demo+no-such-lora")
-    assert (refused.value.param, refused.value.code) == ("model", "model_not_found")
+    for base in ("demo", "gpt-image-1"):
+        with pytest.raises(NotFoundError, match="'no-such-lora'") as refused:
+            openai.models.retrieve(f"{base}+no-such-lora")
+        assert (refused.value.param, refused.value.code) == ("model", "model_not_found")
+
+
+def test_loras_go_on_openais_own_names(openai: OpenAI, paint: Paint) -> None:
+    assert paint(model="gpt-image-1+outline:0.8") == paint(model="demo+outline:0.8")
+    with pytest.raises(NotFoundError, match="'no-such-lora'"):
+        openai.images.generate(model="gpt-image-1+no-such-lora", prompt=PROMPT)
 
 
 def test_refusals_are_the_sdks_own_errors(openai: OpenAI) -> None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
-from sdxl_gateway.catalog.model_grammar import not_found, split_model
+from sdxl_gateway.catalog.model_grammar import not_found, split_model, split_part
 from sdxl_gateway.config import HouseStyle, Settings
 from sdxl_gateway.core.ask import LoraRef
 from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound
@@ -46,6 +46,7 @@ class ModelResolver:
         self._settings = settings
         self._checkpoints = checkpoints
         self._adapters = adapters
+        self._patterns = sorted(settings.aliases.items(), key=lambda alias: _particular(alias[0]), reverse=True)
 
     def choose(self, name: str | None) -> ResolvedModel:
         """Raises ModelNotFound, or InvalidRequest for a name that cannot be read."""
@@ -60,12 +61,22 @@ class ModelResolver:
         return default.checkpoint or next(iter(self._checkpoints.values()))
 
     def _meaning(self, name: str, hops: int) -> _Meaning:
+        """What one word stands for, else what the first part of a blend does, with the LoRAs after it on top."""
         if hops > MAX_HOPS:
             raise ModelNotFound(f"The model {shown(name)} leads back to itself.")
+        if (base := self._base(name, hops)) is not None:
+            return base
+        first, *others = split_model(name)
+        if not others:
+            return _Meaning(parts=(first,))
+        base = self._meaning(name.split("+")[0].strip(), hops + 1)
+        return replace(base, parts=(*base.parts, *others))
+
+    def _base(self, name: str, hops: int) -> _Meaning | None:
         for look in (self._style, self._checkpoint, self._alias):
             if (found := look(name, hops)) is not None:
                 return found
-        return self._blend(name, hops)
+        return None
 
     def _style(self, name: str, hops: int) -> _Meaning | None:
         style = _whatever_case(name, self._settings.models)
@@ -80,21 +91,28 @@ class ModelResolver:
         return None if entry is None else _Meaning(entry)
 
     def _alias(self, name: str, hops: int) -> _Meaning | None:
-        aliases = self._settings.aliases.items()
-        target = next((to for glob, to in aliases if fnmatchcase(name.lower(), glob.lower())), None)
+        target = _whatever_case(name, self._settings.aliases) or self._matched(name)
         if target is None:
             return None
         return self._meaning(self._settings.default_model if target == DEFAULT else target, hops + 1)
 
-    def _blend(self, name: str, hops: int) -> _Meaning:
-        first, *others = split_model(name)
-        if first.weight is None and others:
-            base = self._meaning(first.name, hops + 1)
-            return replace(base, parts=(*base.parts, *others))
-        return _Meaning(parts=(first, *others))
+    def _matched(self, name: str) -> str | None:
+        """Where the most particular pattern leads; what comes after a name, a part or a weight, no pattern swallows."""
+        if "+" in name or split_part(name, param="model").weight is not None or self._is_lora(name):
+            return None
+        return next((to for glob, to in self._patterns if fnmatchcase(name.lower(), glob.lower())), None)
+
+    def _is_lora(self, name: str) -> bool:
+        """There is such a file, usable or not, or several are meant by it."""
+        try:
+            self._adapters.find(name)
+        except ModelNotFound as unknown:
+            return unknown.ambiguous
+        except AdapterRefused:
+            return True
+        return True
 
     def _check_known(self, meaning: _Meaning) -> None:
-        """The first piece of a name without a base may have been meant as one; all others can only be LoRAs."""
         for place, lora in enumerate(meaning.parts):
             try:
                 self._adapters.find(lora.name)
@@ -102,14 +120,25 @@ class ModelResolver:
                 continue  # it is there but broken: whoever admits it says why
             except ModelNotFound as unknown:
                 led = place > 0 or meaning.checkpoint is not None or meaning.style is not NO_STYLE
-                if not led and not unknown.ambiguous:
-                    raise not_found(lora.name, self.names()) from unknown
-                raise
+                raise self._unknown(lora, unknown, led=led) from unknown
+
+    def _unknown(self, lora: LoraRef, unknown: ModelNotFound, *, led: bool) -> ModelNotFound:
+        """A name that leads and has no weight may have been meant as any model; all others can only be LoRAs."""
+        if not (led or unknown.ambiguous) and lora.weight is None:
+            return not_found(lora.name, self.names())
+        if self._base(lora.name, hops=0) is None:
+            return unknown
+        return ModelNotFound(f"{unknown.message} A model of that name stands first in a blend, without a weight.")
 
     def names(self) -> list[str]:
         """Everything that can be asked for by one word, aliases left out."""
         adapters = [entry.name for entry in self._adapters.entries()]
         return [*self._checkpoints, *self._settings.models, *adapters]
+
+
+def _particular(glob: str) -> tuple[int, int]:
+    """More for what fits fewer names: patterns with more letters of their own, then the longer ones."""
+    return len(glob) - glob.count("*") - glob.count("?"), len(glob)
 
 
 def _whatever_case(name: str, named: Mapping[str, T]) -> T | None:

@@ -36,12 +36,19 @@ def _served(sampler: str) -> str:
     return sampler
 
 
+def _of_one_part(alias: str) -> str:
+    if "+" in alias and set(alias) & set("*?["):
+        raise ValueError("a pattern stands for the first part of a model name and holds no '+'")
+    return alias
+
+
 Bytes = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_split_at_commas)]
 Key = Annotated[SecretStr, Field(min_length=1)]
 Keys = Annotated[tuple[Key, ...], BeforeValidator(_split_at_commas)]
 Name = Annotated[str, StringConstraints(pattern=r"^[^+\s]+$", max_length=200)]
+AliasName = Annotated[str, AfterValidator(_of_one_part)]
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 BaseUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$")]
 Size = Annotated[str, StringConstraints(pattern=r"^(auto|\d{2,4}x\d{2,4})$")]
@@ -226,7 +233,7 @@ class Settings(BaseSettings):
         default_factory=lambda: {"demo": Checkpoint(path="demo", steps=20, guidance_scale=1.0)}
     )
     models: dict[Name, HouseStyle] = {}
-    aliases: dict[str, str] = {"gpt-image-*": "default", "chatgpt-image-*": "default", "dall-e-*": "default"}
+    aliases: dict[AliasName, str] = {"gpt-image-*": "default", "chatgpt-image-*": "default", "dall-e-*": "default"}
     loras: Loras = Loras()
     limits: Limits = Limits()
     quality: Quality = Quality()
