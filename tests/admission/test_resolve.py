@@ -357,11 +357,32 @@ async def test_a_variation_is_new_all_over(home: AdmissionKit) -> None:
 
 
 async def test_uploads_that_cannot_be_edited(home: AdmissionKit) -> None:
-    two = (Upload("image[0]", png()), Upload("image[1]", png()))
-    assert (await refusal(home, operation=Operation.EDIT, images=two)).param == "image[1]"
     long = await refusal(home, **edit(png((500, 100))))
     assert (type(long), long.param) == (InvalidImage, "image")
     assert (await recipe(home, **edit(png((500, 100)), size="256x64"))).paint_width == 256
+
+
+def several(*fields: str) -> tuple[Upload, ...]:
+    """A picture and, after it, one for each further field, of which nothing is read."""
+    return (Upload(fields[0], png()), *(Upload(field, b"") for field in fields[1:]))
+
+
+@pytest.mark.parametrize("operation", [Operation.EDIT, Operation.VARY])
+async def test_of_several_images_the_first_is_painted_and_the_others_are_named(
+    home: AdmissionKit, operation: Operation
+) -> None:
+    one = await home.admit(operation=operation, images=(Upload("image", png()),), seed=1)
+    more = await home.admit(operation=operation, images=several("image[0]", "image[1]", "image[2]"), seed=1)
+    assert (more.recipe, more.inputs) == (one.recipe, one.inputs)
+    assert more.warnings == ("Not used: image[1], image[2]. A picture is painted from the first image alone.",)
+    assert one.warnings == ()
+
+
+async def test_several_images_are_refused_where_the_operator_says_so(tmp_path: Path) -> None:
+    home = admission_kit(tmp_path, server={"refuse_extra_images": True})
+    error = await refusal(home, operation=Operation.EDIT, images=several("image[0]", "image[1]", "image[2]"))
+    assert (type(error), error.param) == (InvalidImage, "image[1]")
+    assert (await home.admit(**edit(png()))).warnings == ()
 
 
 pieces = st.lists(

@@ -362,6 +362,20 @@ async def test_the_official_client() -> None:
     assert (names, one.id) == (["demo", "org/ink"], "org/ink")
 
 
+async def test_the_official_clients_list_of_images() -> None:
+    gateway = FakeGateway(warnings=("Not used: image[1], image[2].",))
+    images = [("a.png", PNG, "image/png"), ("b.jpg", JPEG, "image/jpeg"), ("c.webp", WEBP, "image/webp")]
+    async with client_of(gateway) as client:
+        whole = await client.images.with_raw_response.edit(image=images, prompt=PROMPT)
+        stream = await client.images.edit(image=images, prompt=PROMPT, stream=True)
+        (completed,) = [event async for event in stream]
+    for ask in gateway.asks:
+        assert [image.field for image in ask.images] == ["image[0]", "image[1]", "image[2]"]
+        assert [image.data for image in ask.images] == [PNG, JPEG, WEBP]
+    assert whole.headers["x-sdxl-gateway-warning"] == "Not used: image[1], image[2]."
+    assert (completed.model_extra or {})["warnings"] == ["Not used: image[1], image[2]."]
+
+
 async def test_a_reply_repeats_the_end_user() -> None:
     async with client_of(FakeGateway()) as client:
         one = await client.images.generate(prompt="a", user="old", safety_identifier="u-1")

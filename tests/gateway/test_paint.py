@@ -176,6 +176,12 @@ async def test_a_variation_is_painted_all_over(store: GatewayKit) -> None:
     assert ImageChops.difference(image, Image.new("RGB", image.size, PAINTED)).getbbox() is None
 
 
+async def test_what_admission_warns_of_is_told_at_the_end(store: GatewayKit) -> None:
+    first, second = (upload(noise((64, 64)), f"image[{index}]") for index in (0, 1))
+    (warning,) = last(await store.paint(operation=Operation.EDIT, images=(first, second))).warnings
+    assert "image[1]" in warning
+
+
 @pytest.mark.parametrize(
     ("fields", "kind"),
     [

@@ -162,6 +162,30 @@ def test_edit_as_json_with_data_urls_is_the_same(openai: OpenAI, upload: bytes) 
     assert reply["data"][0]["recipe"]["task"] == "inpaint"
 
 
+def test_an_edit_of_a_list_paints_its_first_and_names_the_others(openai: OpenAI, upload: bytes) -> None:
+    said: dict[str, Any] = {"model": "demo", "prompt": "a blue square", "extra_body": FEW}
+    alone = openai.images.edit(image=upload, **said)
+    several = openai.images.with_raw_response.edit(image=[upload, png(Image.new("RGB", (64, 64)))], **said)
+    with openai.images.edit(image=[upload, upload], stream=True, **said) as stream:
+        (completed,) = list(stream)
+
+    assert b64(several.parse()) == b64(alone)
+    assert "image[1]" in several.headers["x-sdxl-gateway-warning"]
+    (warning,) = (completed.model_extra or {})["warnings"]
+    assert "image[1]" in warning
+
+
+def test_an_edit_of_a_list_in_json_is_the_same(http: httpx.Client, upload: bytes) -> None:
+    url = "data:image/png;base64," + base64.b64encode(upload).decode()
+    said = {"prompt": "a blue square", "images": [{"image_url": url}, url], "response_format": "b64_json", **FEW}
+    several = http.post("/v1/images/edits", json=said)
+    alone = http.post("/v1/images/edits", json=said | {"images": [url]})
+
+    assert several.json()["data"] == alone.json()["data"]
+    assert "images[1]" in several.headers["x-sdxl-gateway-warning"]
+    assert "x-sdxl-gateway-warning" not in alone.headers
+
+
 def test_streamed_edit(openai: OpenAI, upload: bytes) -> None:
     with openai.images.edit(
         model="demo", image=upload, prompt="a blue square", stream=True, partial_images=1, extra_body=FEW

@@ -32,13 +32,17 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True)
 class ResolvedAsk:
-    """`inputs` are at paint size; `kept` only for an inpaint; `loras` are the names of those put on."""
+    """`inputs` are at paint size; `kept` only for an inpaint; `loras` are the names of those put on.
+
+    `warnings` say what the picture will not show as it was asked.
+    """
 
     recipe: Recipe
     inputs: Inputs
     kept: KeptRegion | None
     quality: str
     loras: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class Admission:
 
     async def resolve(self, ask: Ask) -> ResolvedAsk:
         """Raises a Refusal; nothing was submitted then."""
+        extra = self._extra_images(ask)
         prompt, tagged = cut_prompt_tags(ask.prompt) if self._settings.loras.prompt_tags else (ask.prompt, ())
         model = self.names.choose(ask.model)
         refs = (*model.loras, *ask.loras, *tagged)
@@ -78,7 +83,7 @@ class Admission:
         recipe = self._recipe(looked_up, sizes)
         inputs, kept = await asyncio.to_thread(_pixels, looked_up.decoded, sizes)
         names = tuple(dict.fromkeys(lora.entry.name for lora in checked))
-        return ResolvedAsk(recipe, inputs, kept, ask.quality or "medium", names)
+        return ResolvedAsk(recipe, inputs, kept, ask.quality or "medium", names, extra)
 
     def _looked_up(
         self,
@@ -105,11 +110,16 @@ class Admission:
             message = f"The LoRA {shown(ref.name)} cannot be used: {error.message}"
             raise AdapterRefused(message, param=ref.param, code=error.code) from error
 
+    def _extra_images(self, ask: Ask) -> tuple[str, ...]:
+        """A word for the pictures beyond the first, which nothing is painted from. Raises InvalidImage if so set."""
+        extra = [image.field for image in ask.images[1:]]
+        if extra and self._settings.server.refuse_extra_images:
+            raise InvalidImage("This server paints from one image a request.", param=extra[0])
+        return (f"Not used: {', '.join(extra)}. A picture is painted from the first image alone.",) if extra else ()
+
     async def _decoded(self, ask: Ask) -> Decoded | None:
         if not ask.images:
             return None
-        if len(ask.images) > 1:
-            raise InvalidImage("This server edits one image a request.", param=ask.images[1].field)
         async with self._decoding:
             decoded = await asyncio.to_thread(decode, ask.images[0], ask.mask, self._settings.limits)
         # A variation is a new picture all over: holes in its model mean nothing.

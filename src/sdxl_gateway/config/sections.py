@@ -73,6 +73,7 @@ class Server(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     public_base_url: BaseUrl | None = None
     strict: bool = False
+    refuse_extra_images: bool = False
     max_body_bytes: Bytes = 120 * 2**20
     receive_timeout_seconds: Seconds = 60.0
     shutdown_grace_seconds: Seconds = 20.0

@@ -59,7 +59,8 @@ class Gateway:
                     case Painted():
                         yield await self._deliverer.deliver(event, output)
                     case Finished():
-                        yield Done(usage(job.recipe, has_input=bool(ask.images)), event.warnings)
+                        warnings = (*resolved.warnings, *event.warnings)
+                        yield Done(usage(job.recipe, has_input=bool(ask.images)), warnings)
                     case Failed():
                         raise event.error
 
