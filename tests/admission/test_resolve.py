@@ -256,7 +256,6 @@ async def test_weights(home: AdmissionKit, fields: dict[str, Any], meant: dict[s
         ("a cat <lora:ink:te=0.3:unet=0.6>", "a cat", {"ink": (0.6, 0.3)}),
         ("a cat <lora:ink: TE = 0.3 >", "a cat", {"ink": (0.3, 0.3)}),
         ("a cat <lora:ink:unet=0.5>", "a cat", {"ink": (0.5, 1.0)}),
-        ("a cat <lora:ink:1:lbw=OUTALL>", "a cat", {"ink": (1.0, 1.0)}),
         ("<lora:ink:0.5><lyco:watercolor:0.4>", "", {"ink": (0.5, 0.5), "watercolor": (0.4, 0.4)}),
         ("a cat <lora:ink:0>", "a cat", {}),
     ],
@@ -273,6 +272,28 @@ async def test_tags_stay_text_where_the_operator_says_so(tmp_path: Path) -> None
     plain = admission_kit(tmp_path, LORAS, prompt_tags=False)
     found = await recipe(plain, "a cat <lora:ink:0.8>")
     assert (found.prompt, found.blend.parts) == ("a cat <lora:ink:0.8>", ())
+
+
+async def test_a_tag_in_the_negative_prompt_is_refused(tmp_path: Path, home: AdmissionKit) -> None:
+    error = await refusal(home, negative_prompt="blurry <lora:ink:0.8>")
+    assert (type(error), error.param) == (InvalidRequest, "negative_prompt")
+    plain = admission_kit(tmp_path, LORAS, prompt_tags=False)
+    assert (await recipe(plain, negative_prompt="<lora:ink:0.8>")).negative_prompt == "<lora:ink:0.8>"
+
+
+@pytest.mark.parametrize("words", ["a (red:1.3) cat", "a [cat:dog:0.5]", "((blue sky): .8 ) (x: -1.)"])
+async def test_weights_of_words_stay_words_and_are_warned_of(home: AdmissionKit, words: str) -> None:
+    found = await home.admit(words)
+    assert found.recipe.prompt == words
+    (warning,) = found.warnings
+    assert "in the prompt" in warning
+    (warning,) = (await home.admit(negative_prompt=words)).warnings
+    assert "in the negative_prompt" in warning
+
+
+@pytest.mark.parametrize("words", ["a (red) cat", "at 10:30", "(see: below)", "(1:x)", "a [b", "(:1.3", "(a:1.3.1)"])
+async def test_other_brackets_are_words_without_a_warning(home: AdmissionKit, words: str) -> None:
+    assert (await home.admit(words, negative_prompt=words)).warnings == ()
 
 
 async def test_tags_weights_and_fields_add_up(home: AdmissionKit) -> None:

@@ -116,6 +116,23 @@ JSON_CLIENTS: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]] 
     ("random-seed", {"prompt": PROMPT, "seed": -1}, {"seed": None}, ()),
     ("jpg", {"prompt": PROMPT, "output_format": "JPG"}, {"output_format": "jpeg"}, ()),
     ("partials-without-stream", {"prompt": PROMPT, "partial_images": 3}, {"partial_images": 0, "stream": False}, ()),
+    ("empty-image", {"prompt": PROMPT, "image": "", "images": [], "mask": None}, {"images": (), "mask": None}, ()),
+    ("size-said-twice", {"prompt": PROMPT, "size": "64x64", "width": 64, "height": 64}, {"size": Size(64, 64)}, ()),
+    (
+        "sizes-that-differ",
+        {"prompt": PROMPT, "size": "64x64", "width": 64, "height": 128},
+        {"size": Size(64, 64)},
+        ("height",),
+    ),
+    ("auto-size", {"prompt": PROMPT, "size": "auto", "width": 64, "height": 128}, {"size": Size(64, 128)}, ()),
+    (
+        "steps-that-differ",
+        {"prompt": PROMPT, "num_inference_steps": 30, "steps": 20},
+        {"steps": 20},
+        ("num_inference_steps",),
+    ),
+    ("steps-said-twice", {"prompt": PROMPT, "num_inference_steps": 20, "steps": 20}, {"steps": 20}, ()),
+    ("strength-without-an-image", {"prompt": PROMPT, "strength": 0.5}, {"strength": None}, ("strength",)),
     ("both-users", {"prompt": PROMPT, "user": "a", "safety_identifier": "b"}, {"user": "b"}, ()),
     ("one-user-silent", {"prompt": PROMPT, "safety_identifier": "", "user": "a"}, {"user": "a"}, ()),
     ("steps-said-once", {"prompt": PROMPT, "steps": "", "num_inference_steps": 9}, {"steps": 9}, ()),
@@ -132,6 +149,7 @@ LORAS: list[tuple[Any, tuple[LoraRef, ...]]] = [
     ([{"model": "a", "weight": None}], (LoraRef("a"),)),
     ([{"name": "a", "weight": 1, "text_encoder_weight": 0}], (LoraRef("a", 1.0, 0.0),)),
     ([{"name": "a", "strength_model": 1, "strength_clip": 0.5}], (LoraRef("a", 1.0, 0.5),)),
+    ([{"name": "a", "weight": "", "scale": 0.5, "strength": "0.5"}], (LoraRef("a", 0.5),)),
     (["a:0.8", "b"], (LoraRef("a", 0.8), LoraRef("b"))),
     ("a:0.8", (LoraRef("a", 0.8),)),
     ("a:0.8+b:-.5", (LoraRef("a", 0.8), LoraRef("b", -0.5))),
@@ -256,6 +274,20 @@ async def test_litellm_repeats_file_fields_as_text(served: ServedApi) -> None:
     assert [image.field for image in ask.images] == ["image"]
     assert ask.mask is not None
     assert ask.mask.data == MASK
+
+
+async def test_browsers_send_a_file_field_left_open_as_an_empty_part(served: ServedApi) -> None:
+    left_open = [file(name, b"", filename="") for name in ("mask", "image[]", "control", "markup")]
+    ask = await edited(served, part("prompt", PROMPT), *left_open[:2], file("image[]", PNG), *left_open[2:])
+    assert ([image.field for image in ask.images], ask.mask, served.seen[-1].ignored) == (["image"], None, ())
+    ask, _ = await asked(served, "/v1/images/generations", FORM, form(part("prompt", PROMPT), *left_open))
+    assert (ask.images, ask.mask) == ((), None)
+
+
+async def test_images_said_in_two_words_are_named(served: ServedApi) -> None:
+    body = json.dumps({"prompt": PROMPT, "image": DATA_URL, "images": [DATA_URL, DATA_URL]}).encode()
+    ask, answer = await asked(served, "/v1/images/edits", {}, body)
+    assert ([image.field for image in ask.images], answer.headers["x-sdxl-gateway-ignored"]) == (["image"], "images")
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,6 @@ def test_weights_beyond_the_limit(weight: float) -> None:
         ("x<lora:ink:unet=0.6>", "x", (LoraRef("ink", 0.6, 1.0),)),
         ("x<lora:ink:0.5:unet=0.6>", "x", (LoraRef("ink", 0.6, 0.5),)),
         ("x<lora:ink:>", "x", (LoraRef("ink"),)),
-        ("x<lora:ink:1:dyn=64>", "x", (LoraRef("ink", 1.0),)),
         ("x<LyCO:ink:1>", "x", (LoraRef("ink", 1.0),)),
         ("x <lora:> <lora> <loral:ink:1>", "x <lora:> <lora> <loral:ink:1>", ()),
         ("<lora:a:1><lora:b:-1>", "", (LoraRef("a", 1.0), LoraRef("b", -1.0))),
@@ -108,6 +107,22 @@ def test_tags(prompt: str, left: str, parts: tuple[LoraRef, ...]) -> None:
 @pytest.mark.parametrize("tag", ["<lora:ink:much>", "<lora:ink:te=>", "<lora:ink:1e3>", "<lora:ink:unet=9>"])
 def test_tags_with_weights_that_are_none(tag: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
+        cut_prompt_tags(f"a cat {tag}")
+    assert refused.value.param == "prompt"
+
+
+@pytest.mark.parametrize(
+    ("tag", "says"),
+    [
+        ("<lora:ink:1:dyn=64>", "'dyn' is not read here"),
+        ("<lora:ink:1:lbw=1,0,0,0>", "'lbw' is not read here"),
+        ("<lora:ink:0.5: step = 0-10>", "'step' is not read here"),
+        ("<lora:ink:0.5:0.6:64>", "after two weights nothing more is read"),
+        ("<lora:ink:0.5:OUTALL>", "the weight 'OUTALL' is not a number"),
+    ],
+)
+def test_a_tag_that_says_more_than_is_read_is_refused(tag: str, says: str) -> None:
+    with pytest.raises(InvalidRequest, match=says) as refused:
         cut_prompt_tags(f"a cat {tag}")
     assert refused.value.param == "prompt"
 

@@ -70,6 +70,7 @@ def catalogue() -> list[BadRequest]:
         *_texts(),
         *_sizes(),
         *_loras(),
+        *_foreign_pictures(),
         *_json_images(),
         *_forms(),
         *_truncated(),
@@ -241,6 +242,22 @@ def _sizes() -> Iterator[BadRequest]:
     yield _json("width-and-height", {"prompt": "a", "width": 513, "height": 512}, "size", "invalid_value")
 
 
+def _foreign_pictures() -> Iterator[BadRequest]:
+    """Pictures sent to an operation that would paint as if they had not come."""
+    code = "unsupported_parameter"
+    for field in ("image", "images", "mask"):
+        for value in (DATA_URL, [DATA_URL], [{"image_url": DATA_URL}], "https://x/a.png"):
+            yield _field(f"foreign-picture/{field}/{str(value)[:20]}", value, code, field=field)
+    yield _field("foreign-picture/extra", {"image": DATA_URL}, code, field="extra_body", param="image")
+    yield _json("foreign-picture/vary", {"image": DATA_URL, "mask": DATA_URL}, "mask", code, path=VARY)
+    prompt = part("prompt", "a cat")
+    for field, name in (("image", "image"), ("image", "image[]"), ("image", "images[0]"), ("mask", "mask")):
+        sent = form(prompt, file(name, PNG))
+        yield _form(f"foreign-picture/form/{name}", sent, field, code, path=GENERATE)
+    masked = form(file("image", PNG), file("mask", PNG))
+    yield _form("foreign-picture/form/vary", masked, "mask", code, path=VARY)
+
+
 def _loras() -> Iterator[BadRequest]:
     value: Any
     weight: Any
@@ -267,6 +284,9 @@ def _loras() -> Iterator[BadRequest]:
         for weight in ("heavy", True, [], "nan"):
             entry = [{"name": "a", key: weight}]
             yield _field(f"loras-{key}-type/{weight!r}", entry, "invalid_type", field="loras", param=f"loras[0].{key}")
+    for key, other in (("weight", "scale"), ("strength", "lora_scale"), ("text_encoder_weight", "strength_clip")):
+        entry = [{"name": "a", key: 1, other: 0.5}]
+        yield _field(f"loras-two-weights/{key}", entry, "invalid_value", field="loras", param=f"loras[0].{other}")
     yield _field("loras-word-weight", ["a:9"], "invalid_value", field="loras", param="loras[0]")
     yield _field("loras-mapping-weight", {"ink": "much"}, "invalid_type", field="loras", param="loras[0].weight")
     yield _field("loras-bad-json", "[{", "invalid_json", field="loras")
@@ -341,6 +361,10 @@ def _forms() -> Iterator[BadRequest]:
     yield _form("form-not-an-image/list", form(prompt, file("image[]", b"x")), "image", "invalid_image_file")
     yield _form("form-bad-mask", form(prompt, image, file("mask", b"x")), "mask", "invalid_image_file")
     yield _form("form-empty-mask", form(prompt, image, file("mask", b"", "m.png")), "mask", "empty_image_file")
+    yield _form("form-nameless-file", form(prompt, file("image", b"", "")), "image", missing)
+    yield _form(
+        "form-two-masks", form(prompt, image, file("mask", PNG), file("mask", PNG)), "mask", "array_above_max_length"
+    )
     yield _form("form-image-text", form(prompt, part("image", "hello, there!")), "image", "invalid_base64_image")
     yield _form("form-image-remote", form(prompt, part("image", "https://x/a.png")), "image", "invalid_image_url")
     yield _form("form-too-many-images", form(prompt, *[file("image[]", PNG)] * 17), "image", "array_above_max_length")

@@ -12,7 +12,8 @@ from PIL import Image
 from sdxl_gateway.admission.blends import blend_of, check_count, recommendations, with_triggers
 from sdxl_gateway.admission.defaults import Usual, asked_sampler, strength
 from sdxl_gateway.admission.model_names import ModelResolver, ResolvedModel
-from sdxl_gateway.admission.prompts.lora_tags import cut_prompt_tags
+from sdxl_gateway.admission.prompts.lora_tags import cut_prompt_tags, refuse_tags
+from sdxl_gateway.admission.prompts.weights import weight_warning
 from sdxl_gateway.admission.sizes import Sizes, check_area, native_size, own_size, paint_size
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
@@ -72,8 +73,8 @@ class Admission:
 
     async def resolve(self, ask: Ask) -> ResolvedAsk:
         """Raises a Refusal; nothing was submitted then."""
-        extra = self._extra_images(ask)
-        prompt, tagged = cut_prompt_tags(ask.prompt) if self._settings.loras.prompt_tags else (ask.prompt, ())
+        warnings = self._extra_images(ask)
+        prompt, tagged = self._without_tags(ask)
         model = self.names.choose(ask.model)
         refs = (*model.loras, *ask.loras, *tagged)
         check_count(refs, self._settings.loras.max_per_request)
@@ -83,7 +84,7 @@ class Admission:
         recipe = self._recipe(looked_up, sizes)
         inputs, kept = await asyncio.to_thread(_pixels, looked_up.decoded, sizes)
         names = tuple(dict.fromkeys(lora.entry.name for lora in checked))
-        return ResolvedAsk(recipe, inputs, kept, ask.quality or "medium", names, extra)
+        return ResolvedAsk(recipe, inputs, kept, ask.quality or "medium", names, (*warnings, *_weights_warned_of(ask)))
 
     def _looked_up(
         self,
@@ -109,6 +110,12 @@ class Admission:
         except AdapterRefused as error:
             message = f"The LoRA {shown(ref.name)} cannot be used: {error.message}"
             raise AdapterRefused(message, param=ref.param, code=error.code) from error
+
+    def _without_tags(self, ask: Ask) -> tuple[str, tuple[LoraRef, ...]]:
+        if not self._settings.loras.prompt_tags:
+            return ask.prompt, ()
+        refuse_tags(ask.negative_prompt or "", param="negative_prompt")
+        return cut_prompt_tags(ask.prompt)
 
     def _extra_images(self, ask: Ask) -> tuple[str, ...]:
         """A word for the pictures beyond the first, which nothing is painted from. Raises InvalidImage if so set."""
@@ -168,6 +175,13 @@ class Admission:
         shares = self._settings.quality
         share = {"low": shares.low, "high": shares.high, "max": shares.max}.get(ask.quality or "", shares.medium)
         return min(max(round(usual.steps * share), 1), most)
+
+
+def _weights_warned_of(ask: Ask) -> tuple[str, ...]:
+    return (
+        *weight_warning(ask.prompt, "prompt"),
+        *weight_warning(ask.negative_prompt or "", "negative_prompt"),
+    )
 
 
 def _pixels(decoded: Decoded | None, sizes: Sizes) -> tuple[Inputs, KeptRegion | None]:

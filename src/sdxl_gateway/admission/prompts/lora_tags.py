@@ -10,18 +10,30 @@ from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.text import shown
 
 _TAG = re.compile(r"<(?:lora|lyco):([^<>:]+)((?::[^<>:]*)*)>", re.IGNORECASE)
+_WEIGHTS = ("te", "unet")
 
 
 def cut_prompt_tags(prompt: str) -> tuple[str, tuple[LoraRef, ...]]:
     """A1111's `<lora:name:weight>` tags, cut out of the prompt.
 
     One number is the weight of everything; two are the text encoders' and the UNet's; `te=` and `unet=` name them,
-    and beside `unet=` alone the text encoders' is 1. Raises InvalidRequest naming `prompt`.
+    and beside `unet=` alone the text encoders' is 1. Raises InvalidRequest naming `prompt`, also for whatever else a
+    tag holds.
     """
     parts = tuple(_tag_part(match) for match in _TAG.finditer(prompt))
     if not parts:
         return prompt, ()
     return re.sub(r"[ \t]{2,}", " ", _TAG.sub("", prompt)).strip(" ,\t"), parts
+
+
+def refuse_tags(text: str, *, param: str) -> None:
+    """Raises InvalidRequest naming `param`, whose tags put nothing on, when `text` holds one."""
+    if (found := _TAG.search(text)) is not None:
+        raise InvalidRequest(
+            f"The LoRA tag {shown(found[0])} has no effect in '{param}'; in 'prompt' a negative weight turns a LoRA "
+            "around.",
+            param=param,
+        )
 
 
 def _tag_part(match: re.Match[str]) -> LoraRef:
@@ -33,17 +45,31 @@ def _tag_part(match: re.Match[str]) -> LoraRef:
 
 
 def _tag_weights(match: re.Match[str]) -> dict[str, float]:
-    """What a tag says of "te" and "unet"; fields of other names belong to other tools."""
-    fields = [field.strip() for field in match[2].split(":")[1:]]
-    said = dict(zip(("te", "unet"), (field for field in fields if field and "=" not in field), strict=False))
+    """What a tag says of "te" and "unet"."""
+    fields = [field.strip() for field in match[2].split(":") if field.strip()]
+    plain = [field for field in fields if "=" not in field]
+    if len(plain) > len(_WEIGHTS):
+        raise _refused(match[0], "after two weights nothing more is read")
+    said = dict(zip(_WEIGHTS, plain, strict=False))
     for field in fields:
         key, is_named, value = field.partition("=")
-        if is_named and key.strip().lower() in ("te", "unet"):
-            said[key.strip().lower()] = value.strip()
+        if is_named:
+            said[_known_weight(key, match[0])] = value.strip()
     return {key: _tag_number(text, match[0]) for key, text in said.items()}
+
+
+def _known_weight(key: str, tag: str) -> str:
+    word = key.strip().lower()
+    if word not in _WEIGHTS:
+        raise _refused(tag, f"{shown(word)} is not read here, only 'te' and 'unet' are")
+    return word
 
 
 def _tag_number(text: str, tag: str) -> float:
     if not WEIGHT.fullmatch(text):
-        raise InvalidRequest(f"Invalid LoRA tag {shown(tag)}: the weight is not a number.", param="prompt")
+        raise _refused(tag, f"the weight {shown(text)} is not a number")
     return checked_weight(float(text), param="prompt")
+
+
+def _refused(tag: str, reason: str) -> InvalidRequest:
+    return InvalidRequest(f"Invalid LoRA tag {shown(tag)}: {reason}.", param="prompt")

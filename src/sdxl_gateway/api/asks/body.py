@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from starlette.requests import Request
 
-from sdxl_gateway.api.asks.fields import fields_of
 from sdxl_gateway.api.asks.forms import Part, collect, parse_urlencoded, read_files, read_form
 from sdxl_gateway.api.asks.parse import ReadAsk, Rules, read_ask
 from sdxl_gateway.api.http.json_body import media_type, parse_object, unknown_media, whole_body
@@ -42,7 +41,7 @@ async def ask_of(request: Request, operation: Operation, rules: Rules) -> ReadAs
 
 def _from_form(found: list[Part], operation: Operation, rules: Rules, model: str | None) -> ReadAsk:
     form = read_form(found, rules.table)
-    files = read_files(form, fields_of(rules.table, operation), rules.limits.max_image_bytes)
+    files = read_files(form, rules.table, rules.limits.max_image_bytes)
     return read_ask(operation, form.texts, rules, files=files, model=model)
 
 

@@ -104,10 +104,8 @@ def read_files(form: Form, fields: Iterable[Field], max_bytes: int) -> dict[str,
 
 def _uploads(row: Field, parts: tuple[Part, ...], max_bytes: int) -> tuple[Upload, ...]:
     found = _given(parts)
-    if row.kind is Kind.PICTURE:
-        found = found[-1:]
-    if len(found) > MAX_IMAGES:
-        raise too_many(row.name)
+    if len(found) > (most := 1 if row.kind is Kind.PICTURE else MAX_IMAGES):
+        raise too_many(row.name, most)
     several = len(found) > 1
     return tuple(
         _upload(part, f"{row.name}[{index}]" if several else row.name, max_bytes) for index, part in enumerate(found)

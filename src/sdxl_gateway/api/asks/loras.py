@@ -104,14 +104,20 @@ def _name(given: str, param: str) -> str:
 
 
 def _weight(given: dict[str, Any], keys: tuple[str, ...], param: str) -> float | None:
-    key = next((key for key in keys if key in given), None)
-    if key is None or given[key] == "":
-        return None
-    weight, where = finite(given[key]), f"{param}.{key}"
+    """The one weight an entry gives; in other words it may say the same again, and nothing else."""
+    said = {f"{param}.{key}": _checked(given[key], f"{param}.{key}") for key in keys if given.get(key, "") != ""}
+    if len(set(said.values())) > 1:
+        first, *_, last = said
+        raise InvalidRequest(f"Invalid '{last}': it contradicts '{first}'; an entry has one weight.", param=last)
+    return next(iter(said.values()), None)
+
+
+def _checked(given: Any, param: str) -> float:
+    weight = finite(given)
     if weight is None:
-        raise wrong_type(where, "a finite number", given[key])
+        raise wrong_type(param, "a finite number", given)
     if not -LORA_WEIGHT <= weight <= LORA_WEIGHT:
         raise InvalidRequest(
-            f"Invalid '{where}': a LoRA weight lies between -{LORA_WEIGHT:g} and {LORA_WEIGHT:g}.", param=where
+            f"Invalid '{param}': a LoRA weight lies between -{LORA_WEIGHT:g} and {LORA_WEIGHT:g}.", param=param
         )
     return weight

@@ -17,6 +17,7 @@ from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.picture import Size
 
 MAX_FIELDS = 300
+_WHAT = {Operation.GENERATE: "A generation", Operation.EDIT: "An edit", Operation.VARY: "A variation"}
 Files = Mapping[str, tuple[Upload, ...]]
 """Pictures by the name of their field."""
 
@@ -61,6 +62,7 @@ def read_ask(
     """
     given = _merged(body)
     reading = _Reading(operation, given, rules, files or {})
+    reading.refuse_foreign_pictures()
     reading.find_unknown()
     ask = reading.ask(model)
     return ReadAsk(ask, tuple(reading.ignored), reading.pictures)
@@ -84,11 +86,20 @@ class _Reading:
     def __init__(self, operation: Operation, given: dict[str, Any], rules: Rules, files: Files) -> None:
         self._operation = operation
         self._table = {row.name: row for row in fields_of(rules.table, operation)}
+        self._foreign = [row for row in rules.table if row.kind in PICTURE_KINDS and row.name not in self._table]
         self._given = given
         self._rules = rules
         self._files = files
         self.ignored: list[str] = []
         self.pictures: dict[str, tuple[Upload, ...]] = {}
+
+    def refuse_foreign_pictures(self) -> None:
+        """A picture that only another operation reads would leave no trace in what is painted."""
+        for row in self._foreign:
+            given = [word for word in row.spellings if self._given.pop(word, None)]
+            if given or self._files.get(row.name):
+                word = given[0] if given else row.name
+                raise _unsupported(word, f"{_WHAT[self._operation]} reads no '{word}': send it to /v1/images/edits.")
 
     def find_unknown(self) -> None:
         """Note what will have no effect; refuse it when the server is strict."""
@@ -101,6 +112,20 @@ class _Reading:
             if key not in known and self._rules.strict:
                 raise _unknown(key)
             self.ignored.append(key)
+        for row in self._table.values():
+            self.ignored.extend(self._outspoken(row))
+
+    def _outspoken(self, row: Field) -> list[str]:
+        """The spellings of a field that say something else than the one that counts, where pixels depend on it."""
+        used = self._spelling(row)
+        if used is None or not (row.extension or row.kind in PICTURE_KINDS):
+            return []
+        return [word for word in row.spellings if self._given.get(word, "") not in ("", self._given[used])]
+
+    def _spelling(self, row: Field) -> str | None:
+        """The first spelling that is not empty, else one that is; None when the field is absent."""
+        given = [word for word in row.spellings if word in self._given]
+        return next((word for word in given if self._given[word] != ""), given[0] if given else None)
 
     def ask(self, model: str | None) -> Ask:
         """All fields, read in an order that decides which of several mistakes is named."""
@@ -142,8 +167,7 @@ class _Reading:
         row = self._table.get(name)
         if row is None:
             return None
-        given = [word for word in row.spellings if word in self._given]
-        spelling = next((word for word in given if self._given[word] != ""), given[0] if given else None)
+        spelling = self._spelling(row)
         value = self._given[spelling] if spelling is not None else None
         if self._operation in row.required and (value is None or (isinstance(value, str) and not value.strip())):
             raise values.missing(spelling or row.name)
@@ -172,9 +196,12 @@ class _Reading:
         return None if not found or found[1] == "" else values.number(*found)
 
     def _size(self) -> Size | None:
+        """`size`, else `width` and `height`; beside a size that says otherwise these two have no effect."""
         given, width, height = self._text("size"), self._integer("width"), self._integer("height")
-        if given:
-            return read_size(given)
+        if given and (size := read_size(given)) is not None:
+            sides = {"width": (width, size.width), "height": (height, size.height)}
+            self.ignored.extend(name for name, (side, used) in sides.items() if side not in (None, used))
+            return size
         if width is None and height is None:
             return None
         if width is None or height is None:

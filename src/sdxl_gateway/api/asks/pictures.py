@@ -51,15 +51,14 @@ def read_pictures(given: Any, param: str, max_bytes: int) -> tuple[Upload, ...]:
     if not given:
         raise missing(param)
     if len(given) > MAX_IMAGES:
-        raise too_many(param)
+        raise too_many(param, MAX_IMAGES)
     return tuple(read_picture(one, f"{param}[{index}]", max_bytes) for index, one in enumerate(given))
 
 
-def too_many(param: str) -> InvalidRequest:
+def too_many(param: str, most: int) -> InvalidRequest:
     """The refusal of more pictures than a field holds."""
-    return InvalidRequest(
-        f"Invalid '{param}': at most {MAX_IMAGES} images.", param=param, code="array_above_max_length"
-    )
+    images = "image" if most == 1 else "images"
+    return InvalidRequest(f"Invalid '{param}': at most {most} {images}.", param=param, code="array_above_max_length")
 
 
 def read_picture(given: Any, param: str, max_bytes: int) -> Upload:

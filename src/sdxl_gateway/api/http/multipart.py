@@ -20,7 +20,10 @@ MAX_HEADER_BYTES = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class PartBegin:
-    """A part's headers were read; `is_file` when it came with a file name (the name itself is of no use here)."""
+    """A part's headers were read; `is_file` when it came with a file name (the name itself is of no use here).
+
+    Browsers send a file field left open as a part with an empty name.
+    """
 
     name: str
     is_file: bool
@@ -119,5 +122,5 @@ class _Collector:
         name = options.get(b"name")
         if name is None:
             raise broken("a part has no name")
-        is_file = b"filename" in options or b"filename*" in options
+        is_file = bool(options.get(b"filename") or options.get(b"filename*"))
         self._events.append(PartBegin(name.decode("utf-8", "replace"), is_file))
