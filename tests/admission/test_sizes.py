@@ -28,7 +28,9 @@ def test_a_size_within_the_limit_is_taken_as_it_is() -> None:
 
 
 def test_a_size_above_the_limit_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match="above this server's limit of 1048576") as refused:
+    with pytest.raises(
+        InvalidRequest, match=r"above this server's limit of 1048576\. '1024x1024' would do\."
+    ) as refused:
         check_area(Size(1032, 1024), 1024 * 1024)
     assert refused.value.param == "size"
 

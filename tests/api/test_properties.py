@@ -78,12 +78,15 @@ def test_any_bytes_are_json_or_refused(body: bytes) -> None:
     assert json.loads(json.dumps(parsed)) == parsed
 
 
+MAX_PIXELS = 2048 * 2048
+
+
 @given(st.integers(1, 600), st.integers(1, 600))
 @settings(deadline=None)
 def test_sizes_within_the_rules_come_back_as_they_were(columns: int, rows: int) -> None:
     width, height = columns * 8, rows * 8
     allowed = min(width, height) >= 64 and max(width, height) <= 4096 and max(width, height) <= 4 * min(width, height)
-    size, error = tried(lambda: read_size(f" {width}X{height} "))
+    size, error = tried(lambda: read_size(f" {width}X{height} ", MAX_PIXELS))
     assert allowed is (error is None)
     assert size == ((width, height) if allowed else None)
     assert error is None or error.param == "size"
@@ -92,9 +95,18 @@ def test_sizes_within_the_rules_come_back_as_they_were(columns: int, rows: int) 
 @given(st.text(max_size=40))
 @settings(deadline=None)
 def test_any_size_text_is_read_or_refused(said: str) -> None:
-    size, error = tried(lambda: read_size(said))
+    size, error = tried(lambda: read_size(said, MAX_PIXELS))
     assert error is None or error.param == "size"
     assert size is None or all(64 <= side <= 4096 for side in size)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.sampled_from(["x", "X", "×", " * "]))
+@settings(deadline=None)
+def test_the_size_that_a_refusal_proposes_is_taken(width: int, height: int, times: str) -> None:
+    _, error = tried(lambda: read_size(f"{width}{times}{height}", MAX_PIXELS))
+    if error is not None:
+        proposed = error.message.split("'")[-2]
+        assert str(read_size(proposed, MAX_PIXELS)) == proposed
 
 
 NAMES = st.text(st.characters(whitelist_categories=("Ll", "Lu", "Nd")), min_size=1, max_size=12)

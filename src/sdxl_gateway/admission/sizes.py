@@ -9,6 +9,7 @@ from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.core.errors import InvalidImage, InvalidRequest
 from sdxl_gateway.core.limits import ASPECT, SHORTEST_SIDE, SIDE_UNIT
 from sdxl_gateway.core.picture import Size
+from sdxl_gateway.core.sizes import nearest_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,9 @@ def check_area(size: Size, max_pixels: int) -> Size:
     area = size.width * size.height
     if area > max_pixels:
         raise InvalidRequest(
-            f"Invalid size '{size}': {area} pixels are above this server's limit of {max_pixels}.", param="size"
+            f"Invalid size '{size}': {area} pixels are above this server's limit of {max_pixels}. "
+            f"'{nearest_size(size, max_pixels)}' would do.",
+            param="size",
         )
     return size
 

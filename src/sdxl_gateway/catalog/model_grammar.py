@@ -45,7 +45,9 @@ def split_part(text: str, *, param: str) -> LoraRef:
 def checked_weight(weight: float, *, param: str) -> float:
     """`weight` itself if it lies within the limit. Raises InvalidRequest naming `param`."""
     if not -LORA_WEIGHT <= weight <= LORA_WEIGHT:
-        raise InvalidRequest(f"A LoRA weight lies between -{LORA_WEIGHT:g} and {LORA_WEIGHT:g}.", param=param)
+        raise InvalidRequest(
+            f"A LoRA weight lies between -{LORA_WEIGHT:g} and {LORA_WEIGHT:g}; {weight:g} does not.", param=param
+        )
     return weight
 
 

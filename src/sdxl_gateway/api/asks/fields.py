@@ -110,7 +110,7 @@ def _openai_fields(limits: Limits) -> tuple[Field, ...]:
             Kind.CHOICE,
             "Pictures are always opaque; `transparent` is refused.",
             PROMPTED,
-            choices=("auto", "opaque", "transparent"),
+            choices=("auto", "opaque"),
         ),
         Field(
             "response_format",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from sdxl_gateway.api.asks.fields import MAX_LORAS
-from sdxl_gateway.api.asks.values import clean, finite, missing, wrong_type
+from sdxl_gateway.api.asks.values import clean, finite, missing, unreadable, wrong_type
 from sdxl_gateway.catalog.model_grammar import MAX_NAME_CHARS, split_part
 from sdxl_gateway.core.ask import LoraRef
 from sdxl_gateway.core.errors import InvalidRequest
@@ -23,7 +23,9 @@ def read_loras(given: Any, param: str, ignored: list[str]) -> tuple[LoraRef, ...
     entries = _entries(given, param)
     if len(entries) > MAX_LORAS:
         raise InvalidRequest(
-            f"Invalid '{param}': at most {MAX_LORAS} entries.", param=param, code="array_above_max_length"
+            f"Invalid '{param}': at most {MAX_LORAS} entries, but got {len(entries)} instead.",
+            param=param,
+            code="array_above_max_length",
         )
     return tuple(ask for index, entry in enumerate(entries) for ask in _asks(entry, f"{param}[{index}]", ignored))
 
@@ -93,7 +95,7 @@ def _from_object(entry: dict[str, Any], param: str, ignored: list[str]) -> LoraR
 def _name(given: str, param: str) -> str:
     name = clean(given.strip(), param)
     if not name:
-        raise missing(param)
+        raise missing(param, given=True)
     if len(name) > MAX_NAME_CHARS:
         raise InvalidRequest(
             f"Invalid '{param}': a LoRA name has at most {MAX_NAME_CHARS} characters.",
@@ -115,9 +117,10 @@ def _weight(given: dict[str, Any], keys: tuple[str, ...], param: str) -> float |
 def _checked(given: Any, param: str) -> float:
     weight = finite(given)
     if weight is None:
-        raise wrong_type(param, "a finite number", given)
+        raise unreadable(param, "a finite number", given)
     if not -LORA_WEIGHT <= weight <= LORA_WEIGHT:
         raise InvalidRequest(
-            f"Invalid '{param}': a LoRA weight lies between -{LORA_WEIGHT:g} and {LORA_WEIGHT:g}.", param=param
+            f"Invalid '{param}': a LoRA weight lies between -{LORA_WEIGHT:g} and {LORA_WEIGHT:g}; {weight:g} does not.",
+            param=param,
         )
     return weight

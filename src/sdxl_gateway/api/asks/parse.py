@@ -76,7 +76,9 @@ def _merged(body: Mapping[str, Any]) -> dict[str, Any]:
         raise values.wrong_type("extra_body", "an object", extra)
     merged = {key: value for key, value in extra.items() if value is not None} | given
     if len(merged) > MAX_FIELDS:
-        raise InvalidRequest(f"At most {MAX_FIELDS} fields are read.", code="too_many_fields")
+        raise InvalidRequest(
+            f"At most {MAX_FIELDS} fields are read; this request has {len(merged)}.", code="too_many_fields"
+        )
     return merged
 
 
@@ -170,7 +172,7 @@ class _Reading:
         spelling = self._spelling(row)
         value = self._given[spelling] if spelling is not None else None
         if self._operation in row.required and (value is None or (isinstance(value, str) and not value.strip())):
-            raise values.missing(spelling or row.name)
+            raise values.missing(spelling or row.name, given=spelling is not None)
         return None if spelling is None else (row, value, spelling)
 
     def _text(self, name: str) -> str | None:
@@ -198,7 +200,7 @@ class _Reading:
     def _size(self) -> Size | None:
         """`size`, else `width` and `height`; beside a size that says otherwise these two have no effect."""
         given, width, height = self._text("size"), self._integer("width"), self._integer("height")
-        if given and (size := read_size(given)) is not None:
+        if given and (size := read_size(given, self._rules.limits.max_pixels)) is not None:
             sides = {"width": (width, size.width), "height": (height, size.height)}
             self.ignored.extend(name for name, (side, used) in sides.items() if side not in (None, used))
             return size
@@ -206,13 +208,15 @@ class _Reading:
             return None
         if width is None or height is None:
             raise values.missing("width" if width is None else "height")
-        return checked_size(Size(width, height))
+        return checked_size(Size(width, height), self._rules.limits.max_pixels)
 
     def _check_background(self) -> None:
-        if self._choice("background") == "transparent":
+        found = self._find("background")
+        if found and isinstance(found[1], str) and found[1].strip().lower() == "transparent":
             raise InvalidRequest(
                 "Transparent background is not supported: this model paints opaque pictures.", param="background"
             )
+        self._choice("background")
 
     def _output_format(self) -> str:
         found = self._find("output_format")

@@ -11,6 +11,7 @@ from sdxl_gateway.api.asks.fields import MAX_IMAGES
 from sdxl_gateway.api.asks.values import missing, wrong_type
 from sdxl_gateway.core.ask import Upload
 from sdxl_gateway.core.errors import BodyTooLarge, InvalidImage, InvalidRequest
+from sdxl_gateway.core.text import shown
 
 _DATA_URL = re.compile(r"data:[^,;]{0,100}(;[^,;]{0,100})*;base64,", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
@@ -49,7 +50,7 @@ def read_pictures(given: Any, param: str, max_bytes: int) -> tuple[Upload, ...]:
     if not isinstance(given, list):
         return (read_picture(given, param, max_bytes),)
     if not given:
-        raise missing(param)
+        raise missing(param, given=True)
     if len(given) > MAX_IMAGES:
         raise too_many(param, MAX_IMAGES)
     return tuple(read_picture(one, f"{param}[{index}]", max_bytes) for index, one in enumerate(given))
@@ -84,13 +85,15 @@ def read_picture(given: Any, param: str, max_bytes: int) -> Upload:
 def _check_keys(reference: dict[str, Any], param: str) -> None:
     if "file_id" in reference:
         raise InvalidRequest(
-            "This server keeps no files: send the image as a data URL in 'image_url'.",
+            "This server keeps no files: send the image as a data URL in 'image_url', without a 'file_id'.",
             param=f"{param}.file_id",
             code="unsupported_parameter",
         )
     for key in reference:
         if key not in _OBJECT_KEYS:
-            raise InvalidRequest("Unknown key in an image reference.", param=param, code="unknown_parameter")
+            raise InvalidRequest(
+                f"Unknown key in an image reference: {shown(key)}.", param=param, code="unknown_parameter"
+            )
 
 
 def decoded(given: str, param: str, max_bytes: int) -> bytes:

@@ -12,6 +12,7 @@ from sdxl_gateway.core.text import shown
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}(\.0{1,20})?")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
+MOST_SHOWN = 1e18
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _TYPE_NAMES = {
     str: "a string",
@@ -31,9 +32,23 @@ def wrong_type(param: str, expected: str, value: Any) -> InvalidRequest:
     )
 
 
-def missing(param: str) -> InvalidRequest:
-    """The refusal of a request without a field it needs."""
-    return InvalidRequest(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+def unreadable(param: str, expected: str, value: Any) -> InvalidRequest:
+    """The refusal of a value that came in a type that may be right; it is shown itself."""
+    if isinstance(value, str):
+        got = shown(value)
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        return wrong_type(param, expected, value)
+    else:
+        got = str(value) if abs(value) < MOST_SHOWN else "a number too large"
+    return InvalidRequest(
+        f"Invalid type for '{param}': expected {expected}, but got {got} instead.", param=param, code="invalid_type"
+    )
+
+
+def missing(param: str, *, given: bool = False) -> InvalidRequest:
+    """The refusal of a request without a field it needs; `given` where the field is there but holds nothing."""
+    what = f"'{param}' is empty" if given else f"'{param}'"
+    return InvalidRequest(f"Missing required parameter: {what}.", param=param, code="missing_required_parameter")
 
 
 def text(field: Field, value: Any, param: str) -> str:
@@ -76,7 +91,7 @@ def flag(value: Any, param: str) -> bool:
     if isinstance(value, int) and value in (0, 1):
         return bool(value)
     if found is None:
-        raise wrong_type(param, "a boolean", value)
+        raise unreadable(param, "a boolean", value)
     return found
 
 
@@ -84,7 +99,7 @@ def integer(field: Field, value: Any, param: str) -> int:
     """A whole number within the field's bounds; `2.0` and "2" are whole. Raises InvalidRequest."""
     whole = _whole(value)
     if whole is None:
-        raise wrong_type(param, "an integer", value)
+        raise unreadable(param, "an integer", value)
     _check_range(field, whole, param, "integer")
     return whole
 
@@ -93,7 +108,7 @@ def number(field: Field, value: Any, param: str) -> float:
     """A finite float within the field's bounds. Raises InvalidRequest."""
     found = finite(value)
     if found is None:
-        raise wrong_type(param, "a finite number", value)
+        raise unreadable(param, "a finite number", value)
     _check_range(field, found, param, "decimal")
     return found
 
@@ -128,7 +143,8 @@ def _check_range(field: Field, value: float, param: str, kind: str) -> None:
 
 
 def _outside(param: str, kind: str, side: str, expected: str, value: float) -> InvalidRequest:
-    got = str(value) if abs(value) < 1e18 else "a far larger one"
+    far = "a far larger one" if value > 0 else "a far smaller one"
+    got = str(value) if abs(value) < MOST_SHOWN else far
     return InvalidRequest(
         f"Invalid '{param}': {kind} {side.replace('_', ' ')} value. Expected {expected}, but got {got} instead.",
         param=param,
