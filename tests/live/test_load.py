@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
-from tests.kit.live_pictures import pixels
+from tests.kit.live_pictures import farthest, pixels
 from tests.kit.servers import Server, until
 
 GENERATE = "/v1/images/generations"
 
 
-def generate(one: Server, steps: int, seed: int) -> httpx.Response:
-    said = {"prompt": "a red circle", "steps": steps, "seed": seed, "response_format": "b64_json"}
+def generate(one: Server, steps: int, seed: int, **more: str) -> httpx.Response:
+    said = {"prompt": "a red circle", "steps": steps, "seed": seed, "response_format": "b64_json", **more}
     return httpx.post(one.url + GENERATE, json=said, timeout=120)
 
 
@@ -34,6 +34,24 @@ def test_a_flood_is_turned_away_at_the_door(narrow: Server) -> None:
     assert all(pixels(picture).shape == (256, 256, 3) for picture in pictures)
     until(narrow.is_idle)
     assert generate(narrow, 2, 1).status_code == 200
+
+
+def burst(one: Server, requests: int, at_once: int) -> list[str]:
+    """The pictures that equal requests of one seed got."""
+    with ThreadPoolExecutor(at_once) as pool:
+        answers = list(pool.map(lambda _: generate(one, 2, 7, size="64x64"), range(requests)))
+    assert [answer.status_code for answer in answers] == [200] * requests
+    return [answer.json()["data"][0]["b64_json"] for answer in answers]
+
+
+def test_equal_seeded_requests_in_one_burst_are_a_rounding_apart_at_most(live: Server) -> None:
+    (alone,) = burst(live, 1, 1)
+    for picture in set(burst(live, 64, 64)):
+        assert farthest(pixels(picture), pixels(alone)) <= 1
+
+
+def test_equal_seeded_requests_in_batches_of_one_size_get_equal_bytes(narrow: Server) -> None:
+    assert len(set(burst(narrow, 12, 2))) == 1
 
 
 def test_health_is_told_while_a_picture_is_painted(narrow: Server) -> None:
