@@ -268,6 +268,36 @@ async def test_tags_in_the_prompt(
     assert found.prompt == left if "turbo" not in meant else found.prompt.endswith(left)
 
 
+HALVES = (0.5,) * 20
+
+
+async def test_block_weights(home: AdmissionKit) -> None:
+    tag = ",".join(["0.5"] * 20)
+    by_tag = await recipe(home, f"a cat <lora:ink:0.8:lbw={tag}>", seed=1)
+    by_field = await recipe(home, loras=(LoraRef("ink", 0.8, blocks=HALVES),), seed=1)
+    (part,) = by_tag.blend.parts
+    assert by_tag == by_field
+    assert (part.weight, part.text_encoder_weight, part.blocks) == (0.8, 0.4, HALVES[1:])
+    assert by_tag.blend.unet_key == ((part.digest, (0.8, *[0.4] * 19)),)
+
+
+async def test_block_weights_that_are_all_1_are_none(home: AdmissionKit) -> None:
+    even = await recipe(home, loras=(LoraRef("ink", 0.8, blocks=(1.0,) * 20),), seed=1)
+    assert even == await recipe(home, loras=(LoraRef("ink", 0.8),), seed=1)
+
+
+@pytest.mark.parametrize(
+    "loras",
+    [
+        (LoraRef("ink", 3.0, blocks=(1.0, 2.0, *[1.0] * 18)),),
+        (LoraRef("ink", 3.0, blocks=(2.0, *[1.0] * 19)),),
+        (LoraRef("ink", 0.1, blocks=HALVES), LoraRef("ink", 0.1)),
+    ],
+)
+async def test_block_weights_that_cannot_be(home: AdmissionKit, loras: tuple[LoraRef, ...]) -> None:
+    assert (await refusal(home, loras=loras)).param == "loras"
+
+
 async def test_tags_stay_text_where_the_operator_says_so(tmp_path: Path) -> None:
     plain = admission_kit(tmp_path, LORAS, prompt_tags=False)
     found = await recipe(plain, "a cat <lora:ink:0.8>")

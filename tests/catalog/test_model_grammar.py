@@ -95,6 +95,16 @@ def test_weights_beyond_the_limit(weight: float) -> None:
         ("x<lora:ink:unet=0.6>", "x", (LoraRef("ink", 0.6, 1.0),)),
         ("x<lora:ink:0.5:unet=0.6>", "x", (LoraRef("ink", 0.6, 0.5),)),
         ("x<lora:ink:>", "x", (LoraRef("ink"),)),
+        (
+            "x<lora:ink:1:lbw=1,0,0,0,0,0,0,0,0,0,0,.5>",
+            "x",
+            (LoraRef("ink", 1.0, blocks=(1.0, *[0.0] * 15, 0.5, *[0.0] * 3)),),
+        ),
+        (
+            "x<lora:ink:LBW = 1, 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,-1 :unet=2>",
+            "x",
+            (LoraRef("ink", 2.0, 1.0, blocks=(*[1.0] * 19, -1.0)),),
+        ),
         ("x<LyCO:ink:1>", "x", (LoraRef("ink", 1.0),)),
         ("x <lora:> <lora> <loral:ink:1>", "x <lora:> <lora> <loral:ink:1>", ()),
         ("<lora:a:1><lora:b:-1>", "", (LoraRef("a", 1.0), LoraRef("b", -1.0))),
@@ -115,7 +125,10 @@ def test_tags_with_weights_that_are_none(tag: str) -> None:
     ("tag", "says"),
     [
         ("<lora:ink:1:dyn=64>", "'dyn' is not read here"),
-        ("<lora:ink:1:lbw=1,0,0,0>", "'lbw' is not read here"),
+        ("<lora:ink:1:lbw=1,0,0,0>", "Block weights are 12 or 20 numbers, as for SDXL in other tools; 4 were given"),
+        ("<lora:ink:1:lbw=OUTALL>", "the weight 'OUTALL' is not a number"),
+        ("<lora:ink:1:lbw=>", "the weight '' is not a number"),
+        ("<lora:ink:1:lbw=9,0,0,0,0,0,0,0,0,0,0,0>", "9 does not"),
         ("<lora:ink:0.5: step = 0-10>", "'step' is not read here"),
         ("<lora:ink:0.5:0.6:64>", "after two weights nothing more is read"),
         ("<lora:ink:0.5:OUTALL>", "the weight 'OUTALL' is not a number"),

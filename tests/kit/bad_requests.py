@@ -287,6 +287,15 @@ def _loras() -> Iterator[BadRequest]:
     for key, other in (("weight", "scale"), ("strength", "lora_scale"), ("text_encoder_weight", "strength_clip")):
         entry = [{"name": "a", key: 1, other: 0.5}]
         yield _field(f"loras-two-weights/{key}", entry, "invalid_value", field="loras", param=f"loras[0].{other}")
+    for name, given, code, at in (
+        ("count", [1, 1], "invalid_value", "blocks"),
+        ("empty", [], "invalid_value", "blocks"),
+        ("type", 7, "invalid_type", "blocks"),
+        ("words", "OUTALL", "invalid_type", "blocks[0]"),
+        ("range", [1] * 11 + [5], "invalid_value", "blocks[11]"),
+    ):
+        blocked = [{"name": "a", "blocks": given}]
+        yield _field(f"loras-blocks/{name}", blocked, code, field="loras", param=f"loras[0].{at}")
     yield _field("loras-word-weight", ["a:9"], "invalid_value", field="loras", param="loras[0]")
     yield _field("loras-mapping-weight", {"ink": "much"}, "invalid_type", field="loras", param="loras[0].weight")
     yield _field("loras-bad-json", "[{", "invalid_json", field="loras")

@@ -104,6 +104,24 @@ def test_loras_and_the_name_of_a_blend_say_the_same(paint: Paint) -> None:
     assert said == paint(model="demo+outline:0.8+sunset:0.5")
 
 
+def test_block_weights_act_block_by_block(http: httpx.Client, paint: Paint, base: str) -> None:
+    def painted(**said: object) -> dict[str, Any]:
+        body = {"prompt": PROMPT, "response_format": "b64_json", **FEW, **said}
+        one: dict[str, Any] = http.post("/v1/images/generations", json=body).json()["data"][0]
+        return one
+
+    ups = [0.5] + [0] * 10 + [1] * 9
+    by_field = painted(loras=[{"name": "outline", "weight": 0.8, "blocks": ups}])
+    by_tag = painted(prompt=f"{PROMPT} <lora:outline:0.8:lbw={','.join(map(str, ups))}>")
+    by_recipe = painted(loras=by_field["recipe"]["loras"])
+    whole = paint(loras=["outline:0.8"])
+    assert by_field["b64_json"] == by_tag["b64_json"] == by_recipe["b64_json"]
+    assert by_field["recipe"]["loras"] == by_recipe["recipe"]["loras"]
+    assert len({by_field["b64_json"], whole, base}) == 3
+    assert paint(loras=[{"name": "outline", "weight": 0.8, "blocks": [1] * 20}]) == whole
+    assert paint() == base
+
+
 def test_stream_sends_openais_events(openai: OpenAI, base: str) -> None:
     with openai.images.generate(
         model="demo", prompt=PROMPT, stream=True, partial_images=2, extra_body=FEW | {"steps": 6}

@@ -76,6 +76,14 @@ def test_the_infotext_tells_how_to_paint_it_again() -> None:
     )
 
 
+def test_the_infotext_tells_block_weights() -> None:
+    factors = tuple(place / 8 for place in range(19))
+    blend = Blend.of([BlendPart("ab" * 32, 0.8, 0.8, "ink", factors), BlendPart("cd" * 32, 0.5, 0.0, "wash", factors)])
+    first, *_ = infotext(recipe(blend=blend), seed=8, version="1.0").split("\n")
+    told = ",".join(f"{factor:g}" for factor in factors)
+    assert first.endswith(f"<lora:ink:0.8:lbw=1,{told}> <lora:wash:0:0.5:lbw=1,{told}>")
+
+
 def test_an_edit_tells_its_strength() -> None:
     assert "Denoising strength: 0.6" in infotext(recipe(strength=0.6, negative_prompt=""), seed=8, version="1")
 

@@ -40,6 +40,14 @@ def test_what_does(unlike: Recipe) -> None:
     assert BatchKey.of(unlike, 0) != BatchKey.of(recipe(), 0)
 
 
+def test_block_weights_are_a_blend_of_their_own() -> None:
+    even, uneven, other = (
+        replace(recipe(), blend=Blend.of([BlendPart("a", 1.0, 1.0, "", blocks)]))
+        for blocks in ((), (*[1.0] * 18, 0.5), (*[1.0] * 18, 0.25))
+    )
+    assert len({BatchKey.of(one, 0) for one in (even, uneven, other)}) == 3
+
+
 def test_a_checkpoint_without_a_digest_is_known_by_its_name() -> None:
     nameless = replace(recipe(), checkpoint_digest="")
     assert BatchKey.of(nameless, 0).checkpoint == "demo"

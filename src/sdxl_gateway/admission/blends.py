@@ -39,9 +39,11 @@ def _part(asked: LoraRef, adapter: CheckedLora) -> BlendPart:
     weight = _first(asked.weight, recommended.weight, 1.0)
     own = recommended.text_encoder_weight if asked.weight is None else None
     text = _first(asked.text_encoder_weight, own, weight)
-    checked_weight(weight, param=asked.param)
-    checked_weight(text, param=asked.param)
-    return BlendPart(adapter.digest, weight, text, adapter.entry.name)
+    base, blocks = (asked.blocks[0], asked.blocks[1:]) if asked.blocks else (1.0, ())
+    for one in (weight, text, text * base, *(weight * factor for factor in blocks)):
+        checked_weight(one, param=asked.param)
+    even = all(factor == 1 for factor in blocks)
+    return BlendPart(adapter.digest, weight, text * base, adapter.entry.name, () if even else blocks)
 
 
 def _first(said: float | None, own: float | None, otherwise: float) -> float:
@@ -52,6 +54,9 @@ def _first(said: float | None, own: float | None, otherwise: float) -> float:
 
 def _sum(same: Sequence[tuple[LoraRef, BlendPart]]) -> BlendPart:
     """One part for all that name one file; weights are added exactly, so that the order does not show."""
+    if len(same) > 1 and any(part.blocks for _, part in same):
+        name = shown(same[0][1].name)
+        raise InvalidRequest(f"The LoRA {name} has block weights and is asked for twice.", param=same[-1][0].param)
     weight = round(fsum(part.weight for _, part in same), WEIGHT_DECIMALS)
     text = round(fsum(part.text_encoder_weight for _, part in same), WEIGHT_DECIMALS)
     name = min(part.name for _, part in same)
@@ -60,7 +65,7 @@ def _sum(same: Sequence[tuple[LoraRef, BlendPart]]) -> BlendPart:
             f"The weights given to the LoRA {shown(name)} add up to more than {LORA_WEIGHT:g}.",
             param=same[-1][0].param,
         )
-    return BlendPart(same[0][1].digest, weight, text, name)
+    return BlendPart(same[0][1].digest, weight, text, name, same[0][1].blocks)
 
 
 def recommendations(blend: Blend, adapters: Sequence[CheckedLora]) -> list[Defaults]:

@@ -9,11 +9,12 @@ Names are only taken apart here; what they stand for is looked up in tables, nev
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from itertools import islice
 
 from sdxl_gateway.core.ask import LoraRef
+from sdxl_gateway.core.blocks import every_block
 from sdxl_gateway.core.errors import InvalidRequest, ModelNotFound
 from sdxl_gateway.core.limits import LORA_WEIGHT
 from sdxl_gateway.core.text import shown
@@ -49,6 +50,18 @@ def checked_weight(weight: float, *, param: str) -> float:
             f"A LoRA weight lies between -{LORA_WEIGHT:g} and {LORA_WEIGHT:g}; {weight:g} does not.", param=param
         )
     return weight
+
+
+def checked_blocks(values: Sequence[float], *, param: str) -> tuple[float, ...]:
+    """The factors of the text encoders and of every block. Raises InvalidRequest naming `param`."""
+    for value in values:
+        checked_weight(value, param=param)
+    blocks = every_block(values)
+    if blocks is None:
+        raise InvalidRequest(
+            f"Block weights are 12 or 20 numbers, as for SDXL in other tools; {len(values)} were given.", param=param
+        )
+    return blocks
 
 
 def not_found(name: str, known: Iterable[str], *, kind: str = "model") -> ModelNotFound:

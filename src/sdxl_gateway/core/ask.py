@@ -28,6 +28,8 @@ class Upload:
 class LoraRef:
     """A LoRA as it was named; None means its own default weight, and the encoders follow `weight`.
 
+    `blocks` are factors of these for the text encoders and each of `blocks.BLOCKS`; empty where all are 1.
+
     `param` is the field an error names: "model", "prompt", or an entry of `loras` ("loras[1]").
     """
 
@@ -35,6 +37,7 @@ class LoraRef:
     weight: float | None = None
     text_encoder_weight: float | None = None
     param: str = field(default="loras", compare=False)
+    blocks: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

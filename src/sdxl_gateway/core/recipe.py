@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+BlendKey = tuple[tuple[str, float | tuple[float, ...]], ...]
+"""Digests, each with its weight, or with its weight outside the blocks and then those of `blocks.BLOCKS`."""
+
 
 class Task(StrEnum):
     """What is painted from what."""
@@ -16,12 +19,21 @@ class Task(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class BlendPart:
-    """One adapter at one strength; `digest` (sha256, hex) alone identifies its file."""
+    """One adapter at one strength; `digest` (sha256, hex) alone identifies its file.
+
+    `blocks` are factors of `weight` for each of `blocks.BLOCKS`; empty where all are 1.
+    """
 
     digest: str
     weight: float
     text_encoder_weight: float
     name: str = field(default="", compare=False)
+    blocks: tuple[float, ...] = ()
+
+    @property
+    def unet_weight(self) -> float | tuple[float, ...]:
+        """`weight`, or with `blocks` the tuple that `BlendKey` holds."""
+        return (self.weight, *(self.weight * factor for factor in self.blocks)) if self.blocks else self.weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +53,9 @@ class Blend:
         return cls(tuple(sorted(kept)))
 
     @property
-    def unet_key(self) -> tuple[tuple[str, float], ...]:
+    def unet_key(self) -> BlendKey:
         """What decides the UNet's weights."""
-        return tuple((p.digest, p.weight) for p in self.parts if p.weight != 0)
+        return tuple((p.digest, p.unet_weight) for p in self.parts if p.weight != 0)
 
     @property
     def text_key(self) -> tuple[tuple[str, float], ...]:
@@ -57,6 +69,8 @@ class Blend:
 
 
 def _add(a: BlendPart, b: BlendPart) -> BlendPart:
+    if a.blocks or b.blocks:
+        raise ValueError("block weights of one file are not added up")
     return BlendPart(a.digest, a.weight + b.weight, a.text_encoder_weight + b.text_encoder_weight, a.name)
 
 

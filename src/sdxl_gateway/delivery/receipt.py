@@ -8,7 +8,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from sdxl_gateway.core.recipe import Blend, Recipe
+from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe
 
 PIXELS_PER_TOKEN = 128 * 128
 _WORDS = re.compile(r"\w+|[^\w\s]")
@@ -55,15 +55,19 @@ def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
 
 
 def _loras(blend: Blend) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": part.name,
-            "digest": part.digest,
-            "weight": part.weight,
-            "text_encoder_weight": part.text_encoder_weight,
-        }
-        for part in blend.parts
-    ]
+    return [_lora(part) for part in blend.parts]
+
+
+def _lora(part: BlendPart) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "name": part.name,
+        "digest": part.digest,
+        "weight": part.weight,
+        "text_encoder_weight": part.text_encoder_weight,
+    }
+    if part.blocks:
+        told["blocks"] = [1.0, *part.blocks]
+    return told
 
 
 def usage(recipe: Recipe, *, has_input: bool) -> Usage:

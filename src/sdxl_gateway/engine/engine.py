@@ -11,7 +11,7 @@ from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.core.events import MemoryHeld, StageTimed, StepTaken
 from sdxl_gateway.core.picture import Inputs, Picture
 from sdxl_gateway.core.ports import Measure
-from sdxl_gateway.core.recipe import Phase, Recipe
+from sdxl_gateway.core.recipe import BlendKey, Phase, Recipe
 from sdxl_gateway.engine.canvas import Canvas
 from sdxl_gateway.engine.device import used_bytes
 from sdxl_gateway.engine.errors import guarded
@@ -35,7 +35,7 @@ class DiffusionEngine:
         self._beginning, self._stepping, self._previewing, self._finishing = (
             having(stages, method) for method in ("begin", "step", "preview", "finish")
         )
-        self._blend: tuple[tuple[str, float], ...] = ()
+        self._blend: BlendKey = ()
 
     @property
     def device(self) -> str:
@@ -122,7 +122,7 @@ class DiffusionEngine:
 
     def _tell_memory(self) -> None:
         held = self._pool.ledger.bytes_by_tier()
-        self._measure(MemoryHeld(held, self._pool.warm(), self._blend, used_bytes(self._pool.device)))
+        self._measure(MemoryHeld(held, self._pool.warm(), _weights(self._blend), used_bytes(self._pool.device)))
 
     @contextmanager
     def _timed(self, stage: Stage) -> Iterator[None]:
@@ -135,3 +135,8 @@ def _made(picture: Picture | None) -> Picture:
     if picture is None:
         raise EngineFault("No stage made the picture.")
     return picture
+
+
+def _weights(key: BlendKey) -> tuple[tuple[str, float], ...]:
+    """One number for each adapter, that outside the blocks."""
+    return tuple((digest, weight[0] if isinstance(weight, tuple) else weight) for digest, weight in key)

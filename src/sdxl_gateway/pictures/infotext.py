@@ -17,9 +17,12 @@ def infotext(recipe: Recipe, *, seed: int, version: str) -> str:
 
 
 def _tag(part: BlendPart) -> str:
-    if part.text_encoder_weight == part.weight:
-        return f"<lora:{part.name}:{part.weight:g}>"
-    return f"<lora:{part.name}:{part.text_encoder_weight:g}:{part.weight:g}>"
+    weights = f"{part.weight:g}"
+    if part.text_encoder_weight != part.weight:
+        weights = f"{part.text_encoder_weight:g}:{weights}"
+    if part.blocks:
+        weights += ":lbw=1," + ",".join(f"{factor:g}" for factor in part.blocks)
+    return f"<lora:{part.name}:{weights}>"
 
 
 def _pairs(recipe: Recipe, seed: int, version: str) -> list[tuple[str, object]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.core.recipe import BlendKey, Recipe
 
 
 class BatchKey(NamedTuple):
@@ -14,7 +14,7 @@ class BatchKey(NamedTuple):
     """
 
     checkpoint: str
-    blend: tuple[tuple[str, float], ...]
+    blend: BlendKey
     width: int
     height: int
     guided: bool

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 
-from sdxl_gateway.catalog.model_grammar import WEIGHT, checked_weight
+from sdxl_gateway.catalog.model_grammar import WEIGHT, checked_blocks, checked_weight
 from sdxl_gateway.core.ask import LoraRef
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.text import shown
 
 _TAG = re.compile(r"<(?:lora|lyco):([^<>:]+)((?::[^<>:]*)*)>", re.IGNORECASE)
 _WEIGHTS = ("te", "unet")
+_BLOCKS = "lbw"
 
 
 def cut_prompt_tags(prompt: str) -> tuple[str, tuple[LoraRef, ...]]:
     """A1111's `<lora:name:weight>` tags, cut out of the prompt.
 
     One number is the weight of everything; two are the text encoders' and the UNet's; `te=` and `unet=` name them,
-    and beside `unet=` alone the text encoders' is 1. Raises InvalidRequest naming `prompt`, also for whatever else a
-    tag holds.
+    and beside `unet=` alone the text encoders' is 1. `lbw=` gives block weights. Raises InvalidRequest naming
+    `prompt`, also for whatever else a tag holds.
     """
     parts = tuple(_tag_part(match) for match in _TAG.finditer(prompt))
     if not parts:
@@ -37,15 +38,17 @@ def refuse_tags(text: str, *, param: str) -> None:
 
 
 def _tag_part(match: re.Match[str]) -> LoraRef:
-    weights = _tag_weights(match)
+    said = _said(match)
+    blocks = _blocks(said.pop(_BLOCKS), match[0]) if _BLOCKS in said else ()
+    weights = {key: checked_weight(_number(text, match[0]), param="prompt") for key, text in said.items()}
     if "unet" not in weights:
-        return LoraRef(match[1].strip(), weights.get("te"), param="prompt")
+        return LoraRef(match[1].strip(), weights.get("te"), param="prompt", blocks=blocks)
     unet, text = weights["unet"], weights.get("te", 1.0)
-    return LoraRef(match[1].strip(), unet, text if text != unet else None, param="prompt")
+    return LoraRef(match[1].strip(), unet, text if text != unet else None, param="prompt", blocks=blocks)
 
 
-def _tag_weights(match: re.Match[str]) -> dict[str, float]:
-    """What a tag says of "te" and "unet"."""
+def _said(match: re.Match[str]) -> dict[str, str]:
+    """What a tag says of "te", "unet" and "lbw"."""
     fields = [field.strip() for field in match[2].split(":") if field.strip()]
     plain = [field for field in fields if "=" not in field]
     if len(plain) > len(_WEIGHTS):
@@ -54,21 +57,25 @@ def _tag_weights(match: re.Match[str]) -> dict[str, float]:
     for field in fields:
         key, is_named, value = field.partition("=")
         if is_named:
-            said[_known_weight(key, match[0])] = value.strip()
-    return {key: _tag_number(text, match[0]) for key, text in said.items()}
+            said[_known(key, match[0])] = value.strip()
+    return said
 
 
-def _known_weight(key: str, tag: str) -> str:
+def _known(key: str, tag: str) -> str:
     word = key.strip().lower()
-    if word not in _WEIGHTS:
-        raise _refused(tag, f"{shown(word)} is not read here, only 'te' and 'unet' are")
+    if word not in (*_WEIGHTS, _BLOCKS):
+        raise _refused(tag, f"{shown(word)} is not read here, only 'te', 'unet' and 'lbw' are")
     return word
 
 
-def _tag_number(text: str, tag: str) -> float:
+def _blocks(text: str, tag: str) -> tuple[float, ...]:
+    return checked_blocks([_number(one.strip(), tag) for one in text.split(",")], param="prompt")
+
+
+def _number(text: str, tag: str) -> float:
     if not WEIGHT.fullmatch(text):
         raise _refused(tag, f"the weight {shown(text)} is not a number")
-    return checked_weight(float(text), param="prompt")
+    return float(text)
 
 
 def _refused(tag: str, reason: str) -> InvalidRequest:

@@ -8,13 +8,14 @@ from typing import Any
 
 from sdxl_gateway.api.asks.fields import MAX_LORAS
 from sdxl_gateway.api.asks.values import clean, finite, missing, unreadable, wrong_type
-from sdxl_gateway.catalog.model_grammar import MAX_NAME_CHARS, split_part
+from sdxl_gateway.catalog.model_grammar import MAX_NAME_CHARS, checked_blocks, split_part
 from sdxl_gateway.core.ask import LoraRef
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.limits import LORA_WEIGHT
 
 NAME_KEYS = ("name", "lora", "lora_name", "model", "model_name", "path")
 WEIGHT_KEYS = ("weight", "scale", "strength", "strength_model", "lora_scale")
+BLOCK_KEYS = ("blocks", "lbw", "block_weights")
 TEXT_WEIGHT_KEYS = ("text_encoder_weight", "te_weight", "strength_clip")
 
 
@@ -77,7 +78,7 @@ def _from_word(given: str, param: str) -> LoraRef:
 
 def _from_object(entry: dict[str, Any], param: str, ignored: list[str]) -> LoraRef:
     given = {key: value for key, value in entry.items() if value is not None}
-    known = (*NAME_KEYS, *WEIGHT_KEYS, *TEXT_WEIGHT_KEYS)
+    known = (*NAME_KEYS, *WEIGHT_KEYS, *TEXT_WEIGHT_KEYS, *BLOCK_KEYS)
     ignored.extend(f"{param}.{key}" for key in given if key not in known)
     key = next((key for key in NAME_KEYS if key in given), None)
     if key is None:
@@ -89,7 +90,20 @@ def _from_object(entry: dict[str, Any], param: str, ignored: list[str]) -> LoraR
         _weight(given, WEIGHT_KEYS, param),
         _weight(given, TEXT_WEIGHT_KEYS, param),
         param,
+        _blocks(given, param),
     )
+
+
+def _blocks(given: dict[str, Any], param: str) -> tuple[float, ...]:
+    """12 or 20 numbers, as a list or as text with commas between; empty when none are given."""
+    key = next((key for key in BLOCK_KEYS if given.get(key, "") != ""), None)
+    if key is None:
+        return ()
+    where, value = f"{param}.{key}", given[key]
+    values = value.split(",") if isinstance(value, str) else value
+    if not isinstance(values, list):
+        raise wrong_type(where, "an array of numbers", value)
+    return checked_blocks([_checked(one, f"{where}[{index}]") for index, one in enumerate(values)], param=where)
 
 
 def _name(given: str, param: str) -> str:

@@ -73,9 +73,11 @@ def named_schemas() -> Schema:
 
 def _lora_entry() -> Schema:
     weight = {"type": "number", "minimum": -LORA_WEIGHT, "maximum": LORA_WEIGHT}
+    about = "Factors for the text encoders and each block of the UNet: 12 (those with attention) or 20 (all)."
+    blocks = {"type": "array", "items": weight, "minItems": 12, "maxItems": 20, "description": about}
     entry = {
         "type": "object",
-        "properties": {"name": {"type": "string"}, "weight": weight, "text_encoder_weight": weight},
+        "properties": {"name": {"type": "string"}, "weight": weight, "text_encoder_weight": weight, "blocks": blocks},
         "required": ["name"],
     }
     return {"anyOf": [entry, {"type": "string", "description": "`name` or `name:0.8`"}]}

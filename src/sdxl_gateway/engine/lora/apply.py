@@ -18,10 +18,10 @@ from sdxl_gateway.catalog.model_files import TEXT_ENCODERS, UNET
 from sdxl_gateway.core.errors import AdapterRefused, DoesNotFit
 from sdxl_gateway.core.events import BlendSwitched
 from sdxl_gateway.core.ports import Measure
-from sdxl_gateway.core.recipe import Blend
+from sdxl_gateway.core.recipe import Blend, BlendKey
 from sdxl_gateway.engine.lora.cache import AdapterCache
 from sdxl_gateway.engine.lora.formats import Adapter, TextualInversions
-from sdxl_gateway.engine.lora.layers import Layer, Mix, PristineHome, PristineStore, layers_of, restore
+from sdxl_gateway.engine.lora.layers import Layer, Mix, PristineHome, PristineStore, layers_of, restore, weight_on
 from sdxl_gateway.engine.lora.merge import Change, LayerWriter, Share, full_precision, write_stack
 from sdxl_gateway.engine.memory.ledger import Ledger
 
@@ -56,7 +56,7 @@ class BlendSwitcher:
         self._layers = layers_of(components)
         self._pristine = PristineStore(ledger, pristine, name)
         self._writer = LayerWriter(cache.dense)
-        self._on: dict[tuple[str, ...], Mix | None] = {(UNET,): (), TEXT_ENCODERS: ()}
+        self._on: dict[tuple[str, ...], BlendKey | None] = {(UNET,): (), TEXT_ENCODERS: ()}
         self._words: TextualInversions = {}
         self._fitting: set[str] = set()
         on_cpu = all(layer.parameter.device.type == "cpu" for layer in self._layers.values())
@@ -65,12 +65,12 @@ class BlendSwitcher:
         )
 
     @property
-    def unet_mix(self) -> Mix:
+    def unet_mix(self) -> BlendKey:
         """The adapters on the UNet now, as `Blend.unet_key`."""
         return self._on[(UNET,)] or ()
 
     @property
-    def text_mix(self) -> Mix:
+    def text_mix(self) -> BlendKey:
         """The adapters on the text encoders now, as `Blend.text_key`."""
         return self._on[TEXT_ENCODERS] or ()
 
@@ -100,7 +100,7 @@ class BlendSwitcher:
         for layer in self._layers.values():
             self._pristine.forget(layer)
 
-    def _put_on(self, components: tuple[str, ...], mix: Mix) -> None:
+    def _put_on(self, components: tuple[str, ...], mix: BlendKey) -> None:
         if self._on[components] == mix:
             return
         start = perf_counter()
@@ -109,7 +109,7 @@ class BlendSwitcher:
         if layers:
             self._measure(BlendSwitched(perf_counter() - start, layers))
 
-    def _switch(self, components: tuple[str, ...], mix: Mix) -> int:
+    def _switch(self, components: tuple[str, ...], mix: BlendKey) -> int:
         """The number of layers rewritten."""
         adapters = {digest: self._cache.use(digest) for digest, _ in mix}
         words = _taught(adapters.values()) if components == TEXT_ENCODERS else self._words
@@ -136,15 +136,15 @@ class BlendSwitcher:
         self._words = words
         return len(bare) + len(todo)
 
-    def _wanted(self, components: tuple[str, ...], mix: Mix, adapters: Mapping[str, Adapter]) -> dict[str, Change]:
+    def _wanted(self, components: tuple[str, ...], mix: BlendKey, adapters: Mapping[str, Adapter]) -> dict[str, Change]:
         """Every layer of these components that the mix changes, by name."""
         shares: defaultdict[str, list[Share]] = defaultdict(list)
         for digest, weight in mix:
             adapter = adapters[digest]
             self._refuse_misfit(adapter)
             for name, delta in adapter.deltas.items():
-                if name.partition(".")[0] in components:
-                    shares[name].append(Share(digest, weight, delta))
+                if name.partition(".")[0] in components and (here := weight_on(name, weight)):
+                    shares[name].append(Share(digest, here, delta))
         return {name: Change(self._layers[name], tuple(parts)) for name, parts in shares.items()}
 
     def _refuse_misfit(self, adapter: Adapter) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sdxl_gateway.catalog.model_files import published_name
+from sdxl_gateway.core.blocks import block_of
 from sdxl_gateway.core.errors import DoesNotFit
 from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST
 from sdxl_gateway.engine.memory.ledger import VRAM, Ledger
@@ -61,6 +62,14 @@ def restore(layers: Sequence[Layer]) -> None:
         torch._foreach_copy_([layer.parameter for layer in layers], pristine)
     for layer in layers:
         layer.mix = ()
+
+
+def weight_on(layer: str, weight: float | tuple[float, ...]) -> float:
+    """What a weight of a `BlendKey` is on the layer of that name."""
+    if not isinstance(weight, tuple):
+        return weight
+    block = block_of(layer)
+    return weight[0 if block is None else block + 1]
 
 
 def layers_of(components: Mapping[str, nn.Module]) -> dict[str, Layer]:
