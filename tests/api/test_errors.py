@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ def test_every_error_has_its_row() -> None:
         (e.Busy("x", retry_after_seconds=-1), 429, ("1", "1"), None),
         (e.Unavailable("x"), 503, ("2", "2000"), None),
         (e.DoesNotFit("x"), 507, None, "false"),
+        (e.StorageFull("x"), 507, None, "false"),
         (e.NotFinite("x"), 500, None, "false"),
         (e.DeadlineExceeded("x"), 504, None, None),
         (e.Cancelled("x"), 499, None, None),
@@ -60,6 +62,17 @@ async def test_an_iterator_without_pictures_is_our_fault() -> None:
         stream = await http.post(GENERATE, json={"prompt": "a", "stream": True})
     assert (whole.status_code, stream.status_code) == (500, 500)
     assert served.gateway.closed == 2
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG])
+async def test_a_full_disk_is_told_wherever_it_is_met(number: int) -> None:
+    served = served_api(FakeGateway(error=OSError(number, "No space", "/root/secret")))
+    async with client(served) as http:
+        answer = await http.post(GENERATE, json={"prompt": "a"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["type"]) == (507, "storage_full", "server_error")
+    assert answer.headers["x-should-retry"] == "false"
+    assert "secret" not in answer.text
 
 
 async def test_the_last_resort_says_nothing(caplog: pytest.LogCaptureFixture) -> None:

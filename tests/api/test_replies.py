@@ -38,6 +38,24 @@ def test_address_or_bytes(fields: dict[str, Any], url: bool, b64: bool) -> None:
     assert not url or entry["url"] == "http://here:8000/files/1f.png"
 
 
+def test_a_picture_without_a_name_has_no_address() -> None:
+    assert image_entry(Presented(0, b"png", None, 7, {}), style()) == {"b64_json": "cG5n", "seed": 7, "recipe": {}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "alone"),
+    [
+        ({}, False),
+        ({"response_format": "url"}, True),
+        ({"response_format": "b64_json"}, False),
+        ({"response_format": "url", "stream": True}, False),
+        ({"stream": True}, False),
+    ],
+)
+def test_only_an_address_asked_for_is_all_there_is(fields: dict[str, Any], alone: bool) -> None:
+    assert style(**fields).by_address_alone is alone
+
+
 @pytest.mark.parametrize(("said", "repeated"), [("u-1", "u-1"), ("", None), (None, None)])
 def test_the_end_user_is_repeated(said: str | None, repeated: str | None) -> None:
     assert style(user=said).end_user == repeated

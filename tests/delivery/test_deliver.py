@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 import pytest
 from PIL import Image
 
-from sdxl_gateway.core.errors import NotFound
+from sdxl_gateway.core.errors import NotFound, StorageFull
 from sdxl_gateway.core.events import Painted, Previewed
 from sdxl_gateway.core.picture import KeptRegion, Picture
 from sdxl_gateway.core.ports import StoredImage
 from sdxl_gateway.core.recipe import Recipe
-from sdxl_gateway.delivery.deliver import Deliverer, Output
+from sdxl_gateway.delivery.deliver import NOT_KEPT, Deliverer, Output
 from tests.kit.jobs import recipe
 
 RED, BLUE = (200, 10, 10), (10, 10, 200)
@@ -49,8 +49,10 @@ def flat(colour: tuple[int, int, int], side: int = 8) -> Picture:
     return Picture(side, side, "RGB", bytes(colour) * (side * side))
 
 
-def output(made: Recipe | None = None, *, kept: KeptRegion | None = None, keep: bool = True) -> Output:
-    return Output(made or recipe(), kept, "png", 100, keep)
+def output(
+    made: Recipe | None = None, *, kept: KeptRegion | None = None, keep: bool = True, must_keep: bool = False
+) -> Output:
+    return Output(made or recipe(), kept, "png", 100, keep, must_keep)
 
 
 def opened(data: bytes) -> Image.Image:
@@ -70,6 +72,7 @@ async def test_a_picture_leaves_with_its_receipt_and_under_its_name(keep: bool) 
     assert opened(presented.data).getpixel((0, 0)) == RED
     assert images.kept == ({presented.file_name: presented.data} if keep else {})
     assert (presented.file_name is not None) is keep
+    assert presented.warnings == ()
 
 
 async def test_a_look_is_neither_kept_nor_written_in() -> None:
@@ -92,7 +95,17 @@ async def test_what_must_be_kept_is_kept_in_looks_too_and_both_have_the_asked_si
         assert (image.size, image.getpixel((0, 0)), image.getpixel((0, 15))) == ((16, 16), BLUE, RED)
 
 
-async def test_a_picture_that_cannot_be_kept_does_not_leave() -> None:
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), FileNotFoundError(2, "no folder"), OSError("broken")])
+async def test_a_picture_that_cannot_but_must_be_kept_does_not_leave(error: OSError) -> None:
+    deliverer = Deliverer(MemoryImages(error), embed_recipe=False)
+    with pytest.raises(StorageFull, match="b64_json") as refused:
+        await deliverer.deliver(Painted("a", 0, 7, flat(RED)), output(must_keep=True))
+    assert refused.value.param == "response_format"
+    assert refused.value.__cause__ is error
+
+
+async def test_a_picture_that_cannot_be_kept_and_need_not_be_leaves_with_a_warning() -> None:
     deliverer = Deliverer(MemoryImages(OSError(28, "No space left")), embed_recipe=False)
-    with pytest.raises(OSError, match="No space"):
-        await deliverer.deliver(Painted("a", 0, 7, flat(RED)), output())
+    presented = await deliverer.deliver(Painted("a", 0, 7, flat(RED)), output())
+    assert (presented.file_name, presented.warnings) == (None, (NOT_KEPT,))
+    assert opened(presented.data).getpixel((0, 0)) == RED

@@ -17,7 +17,8 @@ from sdxl_gateway import __version__
 from sdxl_gateway.api.openapi.types import schemas_of
 from sdxl_gateway.api.replies.models import Model, model_object
 from sdxl_gateway.core.ask import LoraRef, Operation
-from sdxl_gateway.core.errors import Busy, EngineFault, GatewayError, InvalidImage, ModelNotFound
+from sdxl_gateway.core.errors import Busy, EngineFault, GatewayError, InvalidImage, ModelNotFound, StorageFull
+from sdxl_gateway.delivery.deliver import NOT_KEPT
 from sdxl_gateway.gateway.events import Accepted, Done, Item, Partial, Presented, Progressed
 from sdxl_gateway.gateway.lora_card import Lora
 from tests.kit.gateway import CALLER, PAINTED, GatewayKit, ask, decoded, gateway_kit, noise, upload
@@ -251,15 +252,28 @@ async def test_a_cancelled_task_cancels_its_job(store: GatewayKit) -> None:
     assert pictures(await store.paint())
 
 
-async def test_a_picture_that_cannot_be_kept_is_our_fault(store: GatewayKit, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(data: bytes, ext: str) -> None:
+@pytest.fixture
+def full(store: GatewayKit, monkeypatch: pytest.MonkeyPatch) -> None:
+    def put(data: bytes, ext: str) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.images, "put", full)
-    with pytest.raises(OSError, match="No space"):
-        await store.paint()
-    assert store.count("jobs_total", outcome="EngineFault") == 1
+    monkeypatch.setattr(store.images, "put", put)
+
+
+@pytest.mark.usefixtures("full")
+async def test_a_picture_that_must_be_kept_and_cannot_is_our_fault(store: GatewayKit) -> None:
+    with pytest.raises(StorageFull):
+        await store.paint(must_keep=True)
+    assert store.count("jobs_total", outcome="StorageFull") == 1
     assert store.count("jobs_total", outcome="Cancelled") == 0
+
+
+@pytest.mark.usefixtures("full")
+async def test_pictures_that_cannot_be_kept_come_with_one_warning(store: GatewayKit) -> None:
+    items = await store.paint(n=2)
+    assert [one.file_name for one in pictures(items)] == [None, None]
+    assert last(items).warnings == (NOT_KEPT,)
+    assert store.count("jobs_total", outcome="finished") == 1
 
 
 async def test_readiness(store: GatewayKit) -> None:

@@ -105,7 +105,9 @@ class FakeGateway(Gateway):
     closed: int = 0
     began: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def paint(self, ask: Ask, caller: Caller, *, keep: bool = False) -> AsyncGenerator[Item, None]:
+    async def paint(
+        self, ask: Ask, caller: Caller, *, keep: bool = False, must_keep: bool = False
+    ) -> AsyncGenerator[Item, None]:
         self.asks.append(ask)
         self.callers.append(caller)
         try:

@@ -56,8 +56,9 @@ class GatewayKit:
 
     async def paint(self, prompt: str = "a cat", **fields: Any) -> list[Item]:
         """Everything one request gives; the job takes 3 steps and its pictures are kept unless it says otherwise."""
-        keep = fields.pop("keep", True)
-        async with asyncio.timeout(20), aclosing(self.gateway.paint(ask(prompt, **fields), CALLER, keep=keep)) as items:
+        keeping = {"keep": fields.pop("keep", True), "must_keep": fields.pop("must_keep", False)}
+        painted = self.gateway.paint(ask(prompt, **fields), CALLER, **keeping)
+        async with asyncio.timeout(20), aclosing(painted) as items:
             return [item async for item in items]
 
     def count(self, name: str, **labels: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import threading
 from pathlib import Path
 
@@ -98,6 +99,19 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, clock: Clock, monkeypatch
     with pytest.raises(OSError, match="disk full"):
         store.put(b"x", "png")
     assert (len(store), list((tmp_path / "images").iterdir())) == (0, [])
+
+
+def test_a_disk_that_takes_half_a_picture_keeps_none_of_it(tmp_path: Path, clock: Clock) -> None:
+    store = store_at(tmp_path, clock)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            store.put(bytes(2000), "png")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (len(store), store.total_bytes, list((tmp_path / "images").iterdir())) == (0, 0, [])
+    assert store.read(store.put(bytes(2000), "png")) == bytes(2000)
 
 
 @pytest.mark.parametrize("ext", ["gif", "../x", "", "png/../../x"])

@@ -7,7 +7,7 @@ GatewayError
 │   ├── Unauthenticated, Forbidden
 │   └── BodyTooLarge, BodyTooSlow, UnsupportedMedia
 ├── Busy, Unavailable: come back later
-├── DoesNotFit, DeadlineExceeded, Cancelled
+├── DoesNotFit, StorageFull, DeadlineExceeded, Cancelled
 └── EngineFault: the server is at fault
     └── NotFinite
 """
@@ -137,6 +137,12 @@ class DoesNotFit(GatewayError):
     """507 `out_of_memory`: the device cannot hold what was asked for; repeating cannot help."""
 
     code = "out_of_memory"
+
+
+class StorageFull(GatewayError):
+    """507 `storage_full`: what was asked for cannot be written to the server's disk; repeating cannot help."""
+
+    code = "storage_full"
 
 
 class DeadlineExceeded(GatewayError):

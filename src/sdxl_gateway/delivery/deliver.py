@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 from sdxl_gateway import __version__
+from sdxl_gateway.core.errors import StorageFull
 from sdxl_gateway.core.events import Painted, Previewed
 from sdxl_gateway.core.picture import KeptRegion, Picture, Size
 from sdxl_gateway.core.ports import ImageStore
@@ -16,16 +18,28 @@ from sdxl_gateway.pictures.encode import encode
 from sdxl_gateway.pictures.finish import finish
 from sdxl_gateway.pictures.infotext import infotext
 
+log = logging.getLogger(__name__)
+
+NOT_KEPT = "The picture could not be stored on the server's disk, so it has no address; it is sent as data alone."
+NO_ADDRESS = (
+    "The picture cannot be stored on the server's disk, so it has no address; "
+    "with response_format 'b64_json' it is sent as data."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """A picture ready to leave: encoded bytes, the name it is kept under if it is, and how to make it again."""
+    """A picture ready to leave: encoded bytes, the name it is kept under if it is, and how to make it again.
+
+    `warnings` are what its caller should know although the picture is fine.
+    """
 
     index: int
     data: bytes
     file_name: str | None
     seed: int
     recipe: dict[str, Any]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +55,7 @@ class Output:
     """How the pictures of one request leave; `kept` is what an inpaint must not change, `keep` stores each picture.
 
     `output_format` is "png", "jpeg" or "webp"; `compression` (0..100) is the quality of the latter two.
+    With `must_keep` a picture that cannot be stored does not leave.
     """
 
     recipe: Recipe
@@ -48,6 +63,7 @@ class Output:
     output_format: str
     compression: int
     keep: bool
+    must_keep: bool = False
 
     @property
     def size(self) -> Size:
@@ -67,16 +83,22 @@ class Deliverer:
         return Partial(event.partial_index, await asyncio.to_thread(_encoded, event.picture, output))
 
     async def deliver(self, event: Painted, output: Output) -> Presented:
-        """The picture as it leaves, kept if that is asked for. Raises what the store raises when it cannot keep it."""
+        """The picture as it leaves, kept if that is asked for. Raises StorageFull when it must be kept and cannot."""
         text = infotext(output.recipe, seed=event.seed, version=__version__) if self._embed_recipe else None
         data = await asyncio.to_thread(_encoded, event.picture, output, text)
-        name = await self._kept(data, output.output_format) if output.keep else None
-        return Presented(
-            event.index, data, name, event.seed, receipt(output.recipe, seed=event.seed, version=__version__)
-        )
+        name = await self._kept(data, output) if output.keep else None
+        warnings = (NOT_KEPT,) if output.keep and name is None else ()
+        told = receipt(output.recipe, seed=event.seed, version=__version__)
+        return Presented(event.index, data, name, event.seed, told, warnings)
 
-    async def _kept(self, data: bytes, output_format: str) -> str:
-        stored = await asyncio.to_thread(self._images.put, data, output_format)
+    async def _kept(self, data: bytes, output: Output) -> str | None:
+        try:
+            stored = await asyncio.to_thread(self._images.put, data, output.output_format)
+        except OSError as error:
+            log.error("a picture cannot be stored: %s", error)
+            if output.must_keep:
+                raise StorageFull(NO_ADDRESS, param="response_format") from error
+            return None
         return stored.file_name
 
 

@@ -34,16 +34,19 @@ class Gateway:
         self._deliverer = deliverer
         self._listener = listener
 
-    async def paint(self, ask: Ask, caller: Caller, *, keep: bool = False) -> AsyncGenerator[Item, None]:
+    async def paint(
+        self, ask: Ask, caller: Caller, *, keep: bool = False, must_keep: bool = False
+    ) -> AsyncGenerator[Item, None]:
         """Accepted, then Progressed, Partial and Presented as they come, then Done; may raise a GatewayError anywhere.
 
-        With `keep` each picture is also stored and has a name. Closing the iterator early cancels the job within one
-        denoising step.
+        With `keep` each picture is also stored and has a name; one that cannot be stored comes without, with a warning,
+        or with `must_keep` StorageFull is raised. Closing the iterator early cancels the job within one denoising step.
         """
         arrived = time.time()
         resolved = await self._admission.resolve(ask)
         job = self._job(ask, caller, resolved, arrived)
-        output = Output(resolved.recipe, resolved.kept, ask.output_format, ask.output_compression, keep)
+        output = Output(resolved.recipe, resolved.kept, ask.output_format, ask.output_compression, keep, must_keep)
+        warnings: dict[str, None] = {}
         async with (
             announced(_accepted(job, ask, resolved), self._listener) as tell,
             aclosing(await self._backend.submit(job)) as following,
@@ -57,10 +60,12 @@ class Gateway:
                     case Previewed():
                         yield await self._deliverer.preview(event, output)
                     case Painted():
-                        yield await self._deliverer.deliver(event, output)
+                        presented = await self._deliverer.deliver(event, output)
+                        warnings |= dict.fromkeys(presented.warnings)
+                        yield presented
                     case Finished():
-                        warnings = (*resolved.warnings, *event.warnings)
-                        yield Done(usage(job.recipe, has_input=bool(ask.images)), warnings)
+                        told = (*resolved.warnings, *event.warnings, *warnings)
+                        yield Done(usage(job.recipe, has_input=bool(ask.images)), told)
                     case Failed():
                         raise event.error
 

@@ -62,7 +62,7 @@ def paint_endpoint(services: Services, operation: Operation) -> Endpoint:
         read = await ask_of(request, operation, rules)
         context.model, context.ignored = read.ask.model or "", read.ignored
         style = ReplyStyle.of(read.ask, _files_url(request, services))
-        items = services.gateway.paint(read.ask, context.caller, keep=style.url)
+        items = services.gateway.paint(read.ask, context.caller, keep=style.url, must_keep=style.by_address_alone)
         if read.ask.stream:
             return await _streamed(services, request, read, style, items)
         return await _whole(request, read, style, items, context)

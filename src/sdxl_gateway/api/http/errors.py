@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import re
 from dataclasses import dataclass
@@ -65,8 +66,10 @@ TABLE: dict[type[e.GatewayError], Answer] = {
     e.Unavailable: Answer(503, "service_unavailable_error"),
     e.DeadlineExceeded: Answer(504, "server_error"),
     e.DoesNotFit: Answer(507, "server_error", retry=False),
+    e.StorageFull: Answer(507, "server_error", retry=False),
     e.GatewayError: Answer(500, "server_error"),
 }
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 # The rest of the body may still be on its way: the connection cannot carry another request.
 CLOSING = (408, 413)
 
@@ -140,6 +143,8 @@ async def on_gateway_error(request: Request, error: Exception) -> Response:
     return refusing(request.scope, error)
 
 
-def unexpected() -> JSONResponse:
-    """The last resort: nothing of what went wrong leaves the server."""
+def unexpected(error: Exception) -> JSONResponse:
+    """The last resort: nothing of what went wrong leaves the server, but that its disk takes nothing more."""
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return error_response(e.StorageFull("The server's disk is full or cannot be written to."))
     return error_response(e.EngineFault("The server had an error while processing your request.", code="server_error"))

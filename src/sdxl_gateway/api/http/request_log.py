@@ -44,11 +44,11 @@ class RequestLogMiddleware:
             await self._app(scope, receive, signed)
         except ClientDisconnect:
             log.debug("the client of %s went away", context.request_id)
-        except Exception:
+        except Exception as error:
             log.exception("request %s ended in an unexpected error", context.request_id)
             if status != 499:
                 raise
-            await unexpected()(scope, receive, signed)
+            await unexpected(error)(scope, receive, signed)
         finally:
             self._on_request(_answered(scope, context, status, sent_bytes))
 

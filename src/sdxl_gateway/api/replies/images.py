@@ -74,6 +74,7 @@ class ReplyStyle:
     url: bool
     files_url: str
     end_user: str | None = None
+    stream: bool = False
 
     @classmethod
     def of(cls, ask: Ask, files_url: str) -> ReplyStyle:
@@ -84,7 +85,13 @@ class ReplyStyle:
             url=ask.response_format == "url" or (ask.response_format is None and not b64_only),
             files_url=files_url,
             end_user=ask.user or None,
+            stream=ask.stream,
         )
+
+    @property
+    def by_address_alone(self) -> bool:
+        """The reply holds the picture in no other way; a stream always carries it."""
+        return self.url and not self.b64 and not self.stream
 
     def address(self, one: Presented) -> str | None:
         """Where the picture can be fetched."""
