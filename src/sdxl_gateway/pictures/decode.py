@@ -1,4 +1,4 @@
-"""Takes uploaded pictures, gives pixels: decoded under strict limits, turned upright, cut to the asked size."""
+"""Takes uploaded pictures, gives sRGB pixels: decoded under strict limits, turned upright, cut to the asked size."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Upload
 from sdxl_gateway.core.errors import GatewayError, InvalidImage
 from sdxl_gateway.core.recipe import Task
+from sdxl_gateway.pictures.colour import in_srgb
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 OPAQUE = 128
@@ -32,31 +33,22 @@ class Decoded:
         return Task.IMAGE_TO_IMAGE if self.mask is None else Task.INPAINT
 
 
-@dataclass(frozen=True, slots=True)
-class _Pixels:
-    """One upload's pixels; `holes` (255 where transparent) is None for a picture without transparency."""
-
-    rgb: Image.Image
-    holes: Image.Image | None
-
-
 def decode(image: Upload, mask: Upload | None, limits: Limits) -> Decoded:
     """Both decoded and checked against each other. Raises InvalidImage naming the field."""
-    pixels = _pixels(image, limits)
+    with _plain_refusals(image.field, limits):
+        upright = _upright(image, limits)
+        rgb, holes = _rgb(upright), _holes(upright)
     if mask is not None:
-        return Decoded(pixels.rgb, _mask_of(_pixels(mask, limits), pixels.rgb.size, mask.field))
-    holes = pixels.holes
-    return Decoded(pixels.rgb, holes if holes is not None and holes.getbbox() else None)
+        return Decoded(rgb, _mask_of(mask, rgb.size, limits))
+    return Decoded(rgb, holes if holes is not None and holes.getbbox() else None)
 
 
-def _pixels(upload: Upload, limits: Limits) -> _Pixels:
-    with _plain_refusals(upload.field, limits):
-        image = Image.open(io.BytesIO(upload.data), formats=FORMATS)
-        if image.width * image.height > limits.max_input_pixels:
-            raise _too_large(upload.field, limits)
-        image.load()
-        upright = ImageOps.exif_transpose(image)
-        return _Pixels(_rgb(upright), _holes(upright))
+def _upright(upload: Upload, limits: Limits) -> Image.Image:
+    image = Image.open(io.BytesIO(upload.data), formats=FORMATS)
+    if image.width * image.height > limits.max_input_pixels:
+        raise _too_large(upload.field, limits)
+    image.load()
+    return ImageOps.exif_transpose(image)
 
 
 @contextmanager
@@ -79,8 +71,8 @@ def _too_large(field: str, limits: Limits) -> InvalidImage:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
-        image = image.point(lambda value: value / 256).convert("L")
-    return image.convert("RGB")
+        return image.point(lambda value: value / 256).convert("L").convert("RGB")
+    return in_srgb(image)
 
 
 def _holes(image: Image.Image) -> Image.Image | None:
@@ -91,14 +83,18 @@ def _holes(image: Image.Image) -> Image.Image | None:
     return alpha.point([255 if value < OPAQUE else 0 for value in range(256)])
 
 
-def _mask_of(mask: _Pixels, size: tuple[int, int], field: str) -> Image.Image:
-    if mask.rgb.size != size:
-        raise InvalidImage("Invalid mask image format - mask size does not match image size.", param=field)
-    if mask.holes is None:
-        raise InvalidImage("Invalid mask image format - mask image missing alpha channel.", param=field)
-    if not mask.holes.getbbox():
-        raise InvalidImage("The mask has no transparent pixels, so there is nothing to paint.", param=field)
-    return mask.holes
+def _mask_of(mask: Upload, size: tuple[int, int], limits: Limits) -> Image.Image:
+    """Only its holes matter: its colours are looked at by nobody."""
+    with _plain_refusals(mask.field, limits):
+        upright = _upright(mask, limits)
+        holes = _holes(upright)
+    if upright.size != size:
+        raise InvalidImage("Invalid mask image format - mask size does not match image size.", param=mask.field)
+    if holes is None:
+        raise InvalidImage("Invalid mask image format - mask image missing alpha channel.", param=mask.field)
+    if not holes.getbbox():
+        raise InvalidImage("The mask has no transparent pixels, so there is nothing to paint.", param=mask.field)
+    return holes
 
 
 def cover(image: Image.Image, width: int, height: int, resample: Image.Resampling) -> Image.Image:

@@ -1,0 +1,55 @@
+"""Takes an image with the colour profile it came with, gives it as sRGB: what the model knows and what leaves again."""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+from itertools import product
+
+from PIL import Image, ImageCms
+
+MAX_PROFILE_BYTES = 4 * 2**20
+"""Printers' profiles take one or two megabytes; a larger one is ignored."""
+NEARLY = 1
+"""A profile that moves no colour further than this is sRGB under another name; such pixels stay as they are."""
+_SPACES = {"RGB ": "RGB", "CMYK": "CMYK", "GRAY": "L"}
+_MODES = {"RGBA": "RGB", "RGBX": "RGB", "P": "RGB", "PA": "RGB", "LA": "L"}
+
+
+def in_srgb(image: Image.Image) -> Image.Image:
+    """The image as "RGB", alpha left out; a profile that is broken, too large or of another kind means nothing."""
+    profile = image.info.get("icc_profile")
+    if not isinstance(profile, bytes) or len(profile) > MAX_PROFILE_BYTES:
+        return image.convert("RGB")
+    mode = _MODES.get(image.mode, image.mode)
+    try:
+        transform = _to_srgb(profile, mode)
+        return image.convert("RGB") if transform is None else transform.apply(image.convert(mode))
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return image.convert("RGB")
+
+
+def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """None when the profile is for images of another mode, or changes nothing. Raises for a broken one."""
+    opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    if _SPACES.get(opened.profile.xcolor_space) != mode:
+        return None
+    transform = ImageCms.ImageCmsTransform(opened, _srgb(), mode, "RGB")
+    return None if mode == "RGB" and _changes_nothing(transform) else transform
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
+    before = _colours()
+    pairs = zip(before.tobytes(), transform.apply(before).tobytes(), strict=True)
+    return all(abs(one - other) <= NEARLY for one, other in pairs)
+
+
+@cache
+def _srgb() -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+def _colours() -> Image.Image:
+    """729 pixels all over the cube."""
+    levels = (0, 16, 48, 80, 112, 144, 176, 216, 255)
+    return Image.frombytes("RGB", (27, 27), bytes(value for colour in product(levels, repeat=3) for value in colour))
