@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
@@ -37,6 +37,7 @@ from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.storage.directory import DirectoryInUse, sole_server
 from sdxl_gateway.storage.images import ImageFolder
+from sdxl_gateway.telemetry.log_writer import flush_logs
 from sdxl_gateway.telemetry.logs import configure_logs, log_answer
 from sdxl_gateway.telemetry.metrics import Metrics
 
@@ -78,6 +79,13 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._drain = drain
         self._grace_seconds = grace_seconds
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """At its end the signal that stopped the server ends the process too, at once."""
+        with super().capture_signals():
+            yield
+            flush_logs()
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         closing = asyncio.get_running_loop().call_later(self._grace_seconds, self._drain)

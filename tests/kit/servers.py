@@ -79,8 +79,11 @@ def until(what: Callable[[], T], *, seconds: float = PATIENCE_SECONDS) -> T:
 
 
 @contextmanager
-def server(folder: Path, **settings: str) -> Iterator[Server]:
-    """A ready server; `settings` are keys such as `limits__queue_size`."""
+def server(folder: Path, output: int | None = None, **settings: str) -> Iterator[Server]:
+    """A ready server; `settings` are keys such as `limits__queue_size`.
+
+    What it prints goes to its log, or to the file descriptor `output`.
+    """
     shutil.copytree(DEMO_LORAS, folder / "loras")
     port = free_port()
     with (folder / "log").open("wb") as log:
@@ -88,7 +91,7 @@ def server(folder: Path, **settings: str) -> Iterator[Server]:
             [sys.executable, "-m", "sdxl_gateway", "serve", "--port", str(port)],
             cwd=folder,
             env=_environment(settings),
-            stdout=log,
+            stdout=log if output is None else output,
             stderr=subprocess.STDOUT,
         )
         one = Server(f"http://127.0.0.1:{port}", folder, process)

@@ -11,6 +11,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from sdxl_gateway.config import Telemetry
 from sdxl_gateway.core.events import Event, RequestAnswered
+from sdxl_gateway.telemetry.log_writer import LogWriter
 
 PRIVATE = frozenset(
     {"prompt", "negative_prompt", "revised_prompt", "api_key", "authorization", "image", "mask", "user"}
@@ -19,7 +20,10 @@ HIDDEN = "[hidden]"
 
 
 def configure_logs(telemetry: Telemetry, stream: TextIO | None = None) -> None:
-    """Send structlog's and the standard library's lines, uvicorn's included, to `stream` (stderr) in one format."""
+    """Send structlog's and the standard library's lines, uvicorn's included, to `stream` in one format.
+
+    Where none is given they go to stderr, from a thread of their own: a reader that stops reading stops nothing else.
+    """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -33,7 +37,8 @@ def configure_logs(telemetry: Telemetry, stream: TextIO | None = None) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    _install(_formatter(telemetry, shared), stream or sys.stderr, telemetry.log_level.upper())
+    handler = LogWriter(sys.stderr.fileno()) if stream is None else logging.StreamHandler(stream)
+    _install(_formatter(telemetry, shared), handler, telemetry.log_level.upper())
 
 
 def log_answer(event: Event) -> None:
@@ -68,10 +73,12 @@ def _formatter(telemetry: Telemetry, shared: list[Processor]) -> logging.Formatt
     return structlog.stdlib.ProcessorFormatter(processors=processors, foreign_pre_chain=shared)
 
 
-def _install(formatter: logging.Formatter, stream: TextIO, level: str) -> None:
-    handler = logging.StreamHandler(stream)
+def _install(formatter: logging.Formatter, handler: logging.Handler, level: str) -> None:
     handler.setFormatter(formatter)
     root = logging.getLogger()
+    for former in root.handlers:
+        if isinstance(former, LogWriter):
+            former.close()
     root.handlers[:] = [handler]
     root.setLevel(level)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):

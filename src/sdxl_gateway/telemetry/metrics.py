@@ -13,6 +13,7 @@ from sdxl_gateway.core import events
 from sdxl_gateway.core.errors import Cancelled
 from sdxl_gateway.telemetry.gpu_collector import GpuCollector
 from sdxl_gateway.telemetry.instruments import Instruments
+from sdxl_gateway.telemetry.log_writer import DroppedLines
 
 OTHER = "other"
 
@@ -57,6 +58,7 @@ class Metrics:
         self._now = Instruments.in_registry(self.registry)
         self._now.build_info.info({"version": __version__})
         self.registry.register(GpuCollector())
+        self.registry.register(DroppedLines())
 
     def follow_gauges(
         self, *, queue_depth: Callable[[], float], in_flight: Callable[[], float], ready: Callable[[], bool]
