@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
 from pathlib import Path
 from socket import socket
 from tempfile import TemporaryDirectory
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -20,6 +21,7 @@ from starlette.applications import Starlette
 from sdxl_gateway import __version__
 from sdxl_gateway.accounts.static_keys import StaticKeys
 from sdxl_gateway.admission.resolve import Admission
+from sdxl_gateway.api.http.closing import Closing
 from sdxl_gateway.api.http.receive_timeout import protocol_with_timeout
 from sdxl_gateway.api.replies.stream import LAST_WORDS_SECONDS
 from sdxl_gateway.api.routes import http_app
@@ -69,16 +71,27 @@ def serve(settings: Settings) -> None:
             server_header=False,
             timeout_graceful_shutdown=ceil(server.shutdown_grace_seconds + LAST_WORDS_SECONDS),
         )
-        _Server(config, partial(built.backend.drain, CLOSING), server.shutdown_grace_seconds).run()
+        _Server(config, built).run()
 
 
 class _Server(uvicorn.Server):
-    """At the end of the grace, tells whoever still waits; uvicorn alone would hang up on them."""
+    """At the end of the grace, or at a second signal, tells whoever still waits; uvicorn alone would hang up."""
 
-    def __init__(self, config: uvicorn.Config, drain: Callable[[], None], grace_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, built: _Built) -> None:
         super().__init__(config)
-        self._drain = drain
-        self._grace_seconds = grace_seconds
+        self._built = built
+        self._hurry = asyncio.Event()
+
+    async def serve(self, sockets: list[socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal asks for the end, the second for it now; it runs between any two lines of the server."""
+        if self.should_exit:
+            self._loop.call_soon_threadsafe(self._hurry.set)
+        else:
+            super().handle_exit(sig, frame)
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -88,11 +101,26 @@ class _Server(uvicorn.Server):
             flush_logs()
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        closing = asyncio.get_running_loop().call_later(self._grace_seconds, self._drain)
+        ending = asyncio.create_task(self._end_waiting())
         try:
             await super().shutdown(sockets)
         finally:
-            closing.cancel()
+            ending.cancel()
+
+    async def _end_waiting(self) -> None:
+        """Lives until the server has ended, so that a second signal hurries the engine too."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), self._built.settings.server.shutdown_grace_seconds)
+        self._built.closing.begin()
+        self._built.backend.drain(CLOSING)
+        await self._hurry.wait()
+        log.warning("told to end at once")
+        await asyncio.gather(self._built.backend.stop(LAST_WORDS_SECONDS), self._hang_up())
+
+    async def _hang_up(self) -> None:
+        await asyncio.sleep(LAST_WORDS_SECONDS)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
 
 def build_app(settings: Settings, backend: BackendFactory = process_backend) -> Starlette:
@@ -130,6 +158,7 @@ class _Built:
     listeners: Listeners
     backend: Backend
     gateway: Gateway
+    closing: Closing = field(default_factory=Closing)
 
 
 def _build(
@@ -170,7 +199,7 @@ def _application(built: _Built, lifespan: Callable[[], AbstractAsyncContextManag
         version=__version__,
         on_request=built.listeners,
     )
-    return http_app(services, lambda _: lifespan())
+    return http_app(services, lambda _: lifespan(), closing=built.closing)
 
 
 def _prune(settings: Settings) -> None:

@@ -38,6 +38,19 @@ def outdated_copy(folder: Path) -> Path:
     return copy
 
 
+@pytest.mark.parametrize("in_the_way", ["data", "data/images"])
+def test_serve_says_what_is_in_the_way_of_its_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_the_way: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(in_the_way).parent.mkdir(exist_ok=True)
+    Path(in_the_way).write_bytes(b"")
+    refused = CliRunner().invoke(cli.app, ["serve", "--port", "0"])
+    assert refused.exit_code == 2
+    assert f"{tmp_path / in_the_way} cannot be used: a file of that name is in the way." in refused.output
+    assert "Traceback" not in refused.output
+
+
 async def test_a_second_server_does_not_start_and_the_first_goes_on(tmp_path: Path) -> None:
     first, second = (build_app(settings_in(tmp_path), local) for _ in range(2))
     async with first.router.lifespan_context(first):

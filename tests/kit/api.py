@@ -13,6 +13,7 @@ import httpx
 from starlette.applications import Starlette
 
 from sdxl_gateway.accounts.static_keys import StaticKeys
+from sdxl_gateway.api.http.closing import Closing
 from sdxl_gateway.api.http.route import Route
 from sdxl_gateway.api.routes import http_app, table
 from sdxl_gateway.api.services import Services
@@ -146,6 +147,7 @@ class ServedApi:
     app: Starlette
     rows: tuple[Route, ...]
     seen: list[RequestAnswered]
+    closing: Closing
 
 
 def served_api(
@@ -176,8 +178,8 @@ def served_api(
         on_request=seen.append,
         ping_seconds=ping_seconds,
     )
-    rows = (*table(services), *more)
-    return ServedApi(painter, library, images, http_app(services, rows=rows), rows, seen)
+    rows, closing = (*table(services), *more), Closing()
+    return ServedApi(painter, library, images, http_app(services, rows=rows, closing=closing), rows, seen, closing)
 
 
 def failing(error: GatewayError, *, late: bool = False) -> FakeGateway:

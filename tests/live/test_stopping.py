@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,4 +40,47 @@ def test_running_pictures_are_finished_or_told(tmp_path: Path, grace_seconds: in
         assert "event: error" in stream.text
     assert one.process.returncode in (0, -signal.SIGTERM)
     assert not is_alive(engine)
+    assert "Traceback" not in one.log
+
+
+@pytest.mark.parametrize("insists", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_now_and_tells(tmp_path: Path, insists: int) -> None:
+    """Asked for more steps than the grace has time for, so that only the second signal can have ended them."""
+    with server(tmp_path, server__shutdown_grace_seconds="600") as one, ThreadPoolExecutor(2) as pool:
+        engine = one.engine_pid()
+        running = [pool.submit(generate, one, 150, stream) for stream in (False, True)]
+        until(lambda: one.metric("sdxl_gateway_requests_in_flight") == 2 and one.metric(STEPS) > 0)
+        one.process.send_signal(signal.SIGTERM)
+        until(lambda: "Shutting down" in one.log)
+        one.process.send_signal(insists)
+        whole, stream = (answer.result() for answer in running)
+        one.process.wait(timeout=60)
+
+    assert (whole.status_code, whole.json()["error"]["message"]) == (503, "The server is closing.")
+    assert "event: error" in stream.text
+    assert one.process.returncode in (0, -signal.SIGTERM)
+    assert not is_alive(engine)
+    assert "Traceback" not in one.log
+
+
+@pytest.mark.parametrize(
+    ("kind", "begun"),
+    [
+        ("application/json", b'{"prompt"'),
+        ("multipart/form-data; boundary=x", b"--x\r\ncontent-disposition: form-data;"),
+    ],
+)
+def test_an_upload_half_sent_is_told(tmp_path: Path, kind: str, begun: bytes) -> None:
+    head = f"POST /v1/images/edits HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: 9999\r\n\r\n"
+    with server(tmp_path, server__shutdown_grace_seconds="1") as one:
+        host, port = one.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=60) as sending:
+            sending.sendall(head.encode() + begun)
+            until(lambda: httpx.get(f"{one.url}/readyz").status_code == 200)
+            one.process.send_signal(signal.SIGTERM)
+            answer = b"".join(iter(lambda: sending.recv(65536), b""))
+        one.process.wait(timeout=60)
+
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"service_unavailable_error" in answer
     assert "Traceback" not in one.log

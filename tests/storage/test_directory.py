@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sdxl_gateway.storage.directory import DirectoryInUse, sole_server
+from sdxl_gateway.storage.directory import DirectoryInUse, DirectoryUnusable, sole_server
 
 HOLDER = """
 import sys, time
@@ -30,6 +31,23 @@ def test_a_second_is_told_who_has_it(tmp_path: Path) -> None:
             pytest.fail("two hold it")
         with sole_server(tmp_path / "other"):
             pass
+
+
+@pytest.mark.parametrize("directory", ["data", "data/below"])
+def test_a_file_in_the_way_is_told(tmp_path: Path, directory: str) -> None:
+    (tmp_path / "data").write_bytes(b"")
+    said = rf"^data_directory: {tmp_path / directory} cannot be used: a file of that name is in the way\."
+    with pytest.raises(DirectoryUnusable, match=said), sole_server(tmp_path / directory):
+        pytest.fail("a file was held as a directory")
+
+
+def test_a_disk_that_takes_no_lock_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(path: Path, flags: int, mode: int) -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "open", read_only)
+    with pytest.raises(DirectoryUnusable, match="Read-only file system"), sole_server(tmp_path):
+        pytest.fail("held without a lock")
 
 
 def test_it_is_free_again_afterwards(tmp_path: Path) -> None:

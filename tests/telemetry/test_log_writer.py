@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import logging
 import os
 import re
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -176,6 +178,15 @@ def test_closed_it_writes_what_it_has_and_takes_no_more(pipe: Pipe) -> None:
     logger.info("after")
     assert all_read(writer, pipe) == ["before"]
     assert writer.dropped_lines == 1
+
+
+@pytest.mark.usefixtures("logs_as_they_were")
+def test_what_stands_in_the_place_of_stderr_gets_the_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", told)
+    configure_logs(Telemetry())
+    logging.getLogger("house").info("told")
+    assert "told" in told.getvalue()
 
 
 @pytest.mark.usefixtures("logs_as_they_were")

@@ -12,6 +12,7 @@ from starlette.types import Lifespan
 
 from sdxl_gateway.api.endpoints import files, health, images, loras, metrics, models, openapi
 from sdxl_gateway.api.http import router
+from sdxl_gateway.api.http.closing import Closing, TurnAwayUnfinished
 from sdxl_gateway.api.http.errors import RETRY_HEADERS, on_gateway_error
 from sdxl_gateway.api.http.request_log import ID_HEADERS, RequestLogMiddleware
 from sdxl_gateway.api.http.route import Access, BodyLimit, Route
@@ -187,9 +188,12 @@ def _openai(path: str) -> tuple[str, ...]:
 
 
 def http_app(
-    services: Services, lifespan: Lifespan[Starlette] | None = None, rows: Sequence[Route] | None = None
+    services: Services,
+    lifespan: Lifespan[Starlette] | None = None,
+    rows: Sequence[Route] | None = None,
+    closing: Closing | None = None,
 ) -> Starlette:
-    """The whole application; `rows` replace the table's."""
+    """The whole application; `rows` replace the table's, `closing` is begun by whoever ends the server."""
     rows = table(services) if rows is None else rows
     server = services.settings.server
     limit = BodyLimit(server.max_body_bytes, server.receive_timeout_seconds)
@@ -198,6 +202,7 @@ def http_app(
         middleware=[
             Middleware(RequestLogMiddleware, on_request=services.on_request),
             Middleware(CORSMiddleware, **_cors(rows, server.cors_origins)),
+            Middleware(TurnAwayUnfinished, closing=closing or Closing()),
         ],
         exception_handlers={GatewayError: on_gateway_error},
         lifespan=lifespan,

@@ -14,30 +14,50 @@ from sdxl_gateway.core.errors import StartProblem
 log = logging.getLogger(__name__)
 
 LOCK_NAME = "lock"
+FILE_IN_THE_WAY = (FileExistsError, NotADirectoryError)
 
 
 class DirectoryInUse(StartProblem):
     """Another server has the data directory."""
 
 
+class DirectoryUnusable(StartProblem):
+    """The data directory cannot be made or written to."""
+
+
+@contextmanager
+def usable(directory: Path) -> Iterator[None]:
+    """What the disk says to whoever opens `directory` becomes DirectoryUnusable."""
+    try:
+        yield
+    except OSError as error:
+        reason = "a file of that name is in the way" if isinstance(error, FILE_IN_THE_WAY) else error.strerror
+        place = f"data_directory: {directory.absolute()} cannot be used: {reason}."
+        raise DirectoryUnusable(f"{place} Free that place, or choose another data_directory.") from error
+
+
 @contextmanager
 def sole_server(directory: Path) -> Iterator[None]:
     """Hold `directory`, made if it is not there, until the context is left or the process ends, however it ends.
 
-    Raises DirectoryInUse where another holds it. A file system that knows no locks is used without, with a warning.
+    Raises DirectoryInUse where another holds it, DirectoryUnusable where it cannot be made or written to. A file system
+    that knows no locks is used without, with a warning.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    # Never removed: whoever had opened the file before that would hold a lock nobody else sees.
-    with os.fdopen(os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644), "r+") as file:
+    with usable(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        # Never removed: whoever had opened the file before that would hold a lock nobody else sees.
+        descriptor = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+    with os.fdopen(descriptor, "r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DirectoryInUse(_whose(directory, file.read(32).strip())) from None
         except OSError as error:
             log.warning("the data directory is not locked: %s", error)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        with usable(directory):
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
         yield
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from sdxl_gateway.core.errors import Gone, NotFound
 from sdxl_gateway.core.files import INCOMING_SUFFIX, write_whole
 from sdxl_gateway.core.ports import StoredImage
+from sdxl_gateway.storage.directory import usable
 
 ID_BYTES = 16
 REMEMBERED_EXPIRED = 10_000
@@ -106,7 +107,8 @@ class ImageFolder:
         return len(self._kept)
 
     def _rebuild(self) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True)
+        with usable(self._directory):
+            self._directory.mkdir(parents=True, exist_ok=True)
         found = []
         for path in self._directory.iterdir():
             match = _NAME.fullmatch(path.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from typing import TextIO
 
 import structlog
@@ -37,8 +38,7 @@ def configure_logs(telemetry: Telemetry, stream: TextIO | None = None) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    handler = LogWriter(sys.stderr.fileno()) if stream is None else logging.StreamHandler(stream)
-    _install(_formatter(telemetry, shared), handler, telemetry.log_level.upper())
+    _install(_formatter(telemetry, shared), _handler(stream), telemetry.log_level.upper())
 
 
 def log_answer(event: Event) -> None:
@@ -71,6 +71,14 @@ def _formatter(telemetry: Telemetry, shared: list[Processor]) -> logging.Formatt
         last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     processors = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
     return structlog.stdlib.ProcessorFormatter(processors=processors, foreign_pre_chain=shared)
+
+
+def _handler(stream: TextIO | None) -> logging.Handler:
+    """A program that put something else in the place of stderr gets the lines there, as they come."""
+    if stream is None:
+        with suppress(OSError, AttributeError):
+            return LogWriter(sys.stderr.fileno())
+    return logging.StreamHandler(stream)
 
 
 def _install(formatter: logging.Formatter, handler: logging.Handler, level: str) -> None:
