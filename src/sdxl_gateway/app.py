@@ -33,6 +33,7 @@ from sdxl_gateway.catalog.lora_folder.copies import prune
 from sdxl_gateway.config import DEMO_MODEL, EngineProcess, Limits, Settings
 from sdxl_gateway.core.errors import CLOSING, CheckpointProblem, GatewayError
 from sdxl_gateway.core.listeners import EngineListener, Listeners
+from sdxl_gateway.core.memory import return_large_blocks
 from sdxl_gateway.core.ports import Backend
 from sdxl_gateway.delivery.deliver import Deliverer
 from sdxl_gateway.gateway.library import ModelLibrary
@@ -58,6 +59,7 @@ def process_backend(engine: EngineProcess, limits: Limits, listener: EngineListe
 def serve(settings: Settings) -> None:
     """Runs the server until it is told to stop. Raises StartProblem before it listens."""
     server = settings.server
+    return_large_blocks()
     with sole_server(settings.data_directory):
         built = _build(settings)
         _prune(settings)

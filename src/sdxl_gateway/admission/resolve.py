@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from PIL import Image
 
@@ -29,6 +33,9 @@ from sdxl_gateway.pictures.pixels import from_image
 
 LAST_SEED = 2**32 - 1
 AUTO = "auto"
+DECODING_AT_ONCE = 2
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,9 @@ class Admission:
     def __init__(self, settings: Settings, checkpoints: Mapping[str, CheckpointEntry], loras: LoraCatalog) -> None:
         self._settings = settings
         self._loras = loras
-        self._decoding = asyncio.Semaphore(2)
+        self._decoding = asyncio.Semaphore(DECODING_AT_ONCE)
+        # Of its own: a caller who leaves takes the permit along, but not the thread that is decoding.
+        self._threads = ThreadPoolExecutor(DECODING_AT_ONCE, "decoding")
         self.names = ModelResolver(settings, checkpoints, loras)
 
     async def resolve(self, ask: Ask) -> ResolvedAsk:
@@ -79,10 +88,12 @@ class Admission:
         refs = (*model.loras, *ask.loras, *tagged)
         check_count(refs, self._settings.loras.max_per_request)
         checked = [await self._checked(ref, model.checkpoint) for ref in refs]
-        looked_up = self._looked_up(ask, model, prompt, refs, checked, await self._decoded(ask))
-        sizes = self._sizes(looked_up)
-        recipe = self._recipe(looked_up, sizes)
-        inputs, kept = await asyncio.to_thread(_pixels, looked_up.decoded, sizes)
+        # Until it has its painting's size an upload may be hundreds of megabytes: few are held at once.
+        async with self._decoding if ask.images else nullcontext():
+            looked_up = self._looked_up(ask, model, prompt, refs, checked, await self._decoded(ask))
+            sizes = self._sizes(looked_up)
+            recipe = self._recipe(looked_up, sizes)
+            inputs, kept = await self._in_thread(_pixels, looked_up.decoded, sizes)
         names = tuple(dict.fromkeys(lora.entry.name for lora in checked))
         return ResolvedAsk(recipe, inputs, kept, ask.quality or "medium", names, (*warnings, *_weights_warned_of(ask)))
 
@@ -127,10 +138,12 @@ class Admission:
     async def _decoded(self, ask: Ask) -> Decoded | None:
         if not ask.images:
             return None
-        async with self._decoding:
-            decoded = await asyncio.to_thread(decode, ask.images[0], ask.mask, self._settings.limits)
+        decoded = await self._in_thread(decode, ask.images[0], ask.mask, self._settings.limits)
         # A variation is a new picture all over: holes in its model mean nothing.
         return replace(decoded, mask=None) if ask.operation is Operation.VARY else decoded
+
+    async def _in_thread(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **named))
 
     def _sizes(self, looked_up: _LookedUp) -> Sizes:
         ask, checkpoint = looked_up.ask, looked_up.model.checkpoint

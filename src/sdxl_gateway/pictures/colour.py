@@ -20,13 +20,18 @@ def in_srgb(image: Image.Image) -> Image.Image:
     """The image as "RGB", alpha left out; a profile that is broken, too large or of another kind means nothing."""
     profile = image.info.get("icc_profile")
     if not isinstance(profile, bytes) or len(profile) > MAX_PROFILE_BYTES:
-        return image.convert("RGB")
+        return _rgb(image)
     mode = _MODES.get(image.mode, image.mode)
     try:
         transform = _to_srgb(profile, mode)
-        return image.convert("RGB") if transform is None else transform.apply(image.convert(mode))
+        return _rgb(image) if transform is None else transform.apply(image.convert(mode))
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return image.convert("RGB")
+        return _rgb(image)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """The same image where that is enough: a conversion copies."""
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:

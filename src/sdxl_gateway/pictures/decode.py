@@ -14,8 +14,11 @@ from sdxl_gateway.core.ask import Upload
 from sdxl_gateway.core.errors import GatewayError, InvalidImage
 from sdxl_gateway.core.recipe import Task
 from sdxl_gateway.pictures.colour import in_srgb
+from sdxl_gateway.pictures.jpeg_scans import scan_count
 
 FORMATS = ("PNG", "JPEG", "WEBP")
+MAX_SCANS = 64
+"""Encoders write up to a dozen; each costs a pass over all pixels, even one of 60 bytes."""
 OPAQUE = 128
 """Alpha below this is repainted: OpenAI promises only the two ends."""
 
@@ -47,8 +50,13 @@ def _upright(upload: Upload, limits: Limits) -> Image.Image:
     image = Image.open(io.BytesIO(upload.data), formats=FORMATS)
     if image.width * image.height > limits.max_input_pixels:
         raise _too_large(upload.field, limits)
+    if scan_count(upload.data) > MAX_SCANS:
+        message = f"Invalid image file for '{upload.field}': a JPEG of more than {MAX_SCANS} scans."
+        raise InvalidImage(message, param=upload.field)
     image.load()
-    return ImageOps.exif_transpose(image)
+    # In place: the other way copies every picture, and all but few are upright already.
+    ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 @contextmanager

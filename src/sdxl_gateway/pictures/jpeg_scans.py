@@ -1,0 +1,23 @@
+"""Takes a JPEG's bytes, gives how often its decoder will pass over the whole picture."""
+
+from __future__ import annotations
+
+import re
+
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
+"""What begins a segment with a length, or ends the picture; fill bytes, restarts and stuffed zeros do not."""
+_END, _SCAN = 0xD9, 0xDA
+
+
+def scan_count(data: bytes) -> int:
+    """The scans up to the picture's end; 0 for what is no JPEG. A scan of a few bytes still costs a whole pass."""
+    if not data.startswith(b"\xff\xd8"):
+        return 0
+    scans, position = 0, 2
+    while (found := _MARKER.search(data, position)) is not None:
+        marker, start = data[found.start() + 1], found.end()
+        if marker == _END:
+            break
+        scans += marker == _SCAN
+        position = start + max(2, int.from_bytes(data[start : start + 2], "big"))
+    return scans
