@@ -169,7 +169,7 @@ def _build(
     """Pictures are kept in the data directory unless another folder is given."""
     configure_logs(settings.telemetry)
     checkpoints = open_checkpoints(settings.checkpoints, DEMO_MODEL)
-    adapters = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras)
+    adapters = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, checkpoints.values())
     adapters.scan()
     admission = Admission(settings, checkpoints, adapters)
     library = ModelLibrary(settings, checkpoints, adapters, admission.names)

@@ -10,8 +10,9 @@ import pytest
 from sdxl_gateway.admission.model_names import ResolvedModel
 from sdxl_gateway.config import HouseStyle, LoraWeight
 from sdxl_gateway.core.ask import LoraRef
-from sdxl_gateway.core.errors import InvalidRequest, ModelNotFound
-from tests.kit.admission import DEMO, AdmissionKit, admission_kit
+from sdxl_gateway.core.errors import AdapterRefused, InvalidRequest, ModelNotFound
+from tests.kit.admission import DEMO, AdmissionKit, admission_kit, lora_file
+from tests.kit.lora_files import write
 
 LORAS = {"watercolor": "", "ink": "", "painters/Monet": "", "a/same": "", "b/same": ""}
 STYLES = {
@@ -195,3 +196,12 @@ def test_names_that_cannot_be_read(home: AdmissionKit, name: str) -> None:
 def test_every_single_name_on_offer(home: AdmissionKit) -> None:
     names = home.admission.names.names()
     assert names == ["demo", "other", *STYLES, "a/same", "b/same", "ink", "painters/Monet", "watercolor"]
+
+
+@pytest.mark.parametrize("name", ["a+b", "a+b:0.5", "demo+a+b", "ink+A+B:0.5+watercolor", "sets/c:1", "demo+c:1", "c"])
+def test_a_file_that_cannot_be_asked_for_by_its_name_says_so(home: AdmissionKit, name: str) -> None:
+    for file in ("a+b", "sets/c:1"):
+        write(home.settings.loras.directory / f"{file}.safetensors", lora_file(file))
+    home.adapters.scan()
+    with pytest.raises(AdapterRefused, match="rename it"):
+        home.library.model(name)

@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.name)
 async def test_it_is_refused_before_it_is_copied(root: Path, tmp_path: Path, bad: BadLora) -> None:
     bad.lay(root / "bad")
-    catalog, name = LoraCatalog(Loras(directory=root), tmp_path / "data"), f"bad/{bad.name}"
+    catalog, name = LoraCatalog(Loras(directory=root), tmp_path / "data", checkpoints=[CHECKPOINT]), f"bad/{bad.name}"
 
     catalog.scan()
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.config import HouseStyle, LoraWeight
 from sdxl_gateway.core.errors import AdapterRefused, InvalidRequest, ModelNotFound
 from sdxl_gateway.core.events import EngineLost, JobAccepted, Measured, MemoryHeld, StepTaken
-from tests.kit.admission import DEMO, AdmissionKit, admission_kit, lora_file
-from tests.kit.lora_files import file_bytes, write
+from sdxl_gateway.gateway.library import ModelLibrary
+from tests.kit.admission import DEMO, AdmissionKit, admission_kit, demo, lora_file
+from tests.kit.lora_files import file_bytes, lora_tensors, write
 
 SIDECAR = 'weight = 0.8\ntrigger_words = ["inky"]\nsteps = 12\ndescription = "Black lines."'
 STYLES = {
@@ -115,7 +118,25 @@ async def test_what_is_no_lora_is_told_by_its_place_and_why(home: AdmissionKit) 
 async def test_a_lora_that_does_not_fit_says_why(home: AdmissionKit) -> None:
     write(home.settings.loras.directory / "alien.safetensors", file_bytes({"lora_unet_x.lora_down.weight": (4, 8)}))
     await home.adapters.refresh()
-    card = await home.library.lora("alien")
+    assert "alien" not in {card.id for card in home.library.models()}
+    (problem,) = home.library.lora_problems()
+    assert (problem["file"], problem["code"]) == ("alien.safetensors", "invalid_lora")
+    with pytest.raises(AdapterRefused) as refused:
+        await home.library.lora("alien")
+    assert (refused.value.message, refused.value.param) == (problem["message"], "name")
+    for name in ("alien", "demo+alien:0.5"):
+        with pytest.raises(AdapterRefused, match="Nothing in this file fits"):
+            home.library.model(name)
+
+
+async def test_a_lora_for_another_checkpoint_is_listed_and_says_why_this_one_cannot_take_it(tmp_path: Path) -> None:
+    home = admission_kit(tmp_path, {"ink": ""})
+    other = replace(demo(), name="other", digest="e" * 64, shapes={"unet.x": (4, 8)})
+    write(tmp_path / "loras" / "alien.safetensors", file_bytes(lora_tensors(other.shapes)))
+    adapters = LoraCatalog(home.settings.loras, tmp_path / "data", checkpoints=[demo(), other])
+    adapters.scan()
+    library = ModelLibrary(home.settings, home.checkpoints, adapters, home.admission.names)
+    card = await library.lora("alien")
     assert card["usable"] is False
     assert card["problem"]
 

@@ -63,7 +63,7 @@ def admission_kit(
 
 def opened(settings: Settings) -> AdmissionKit:
     checkpoints = {name: _entry(name, section) for name, section in settings.checkpoints.items()}
-    adapters = LoraCatalog(settings.loras, settings.data_directory)
+    adapters = LoraCatalog(settings.loras, settings.data_directory, checkpoints=checkpoints.values())
     adapters.scan()
     admission = Admission(settings, checkpoints, adapters)
     return AdmissionKit(

@@ -41,7 +41,7 @@ RANK = 4
 class BadLora:
     """What lies under `name`, and the answer to who asks for it; `lay` puts it below the LoRA folder.
 
-    `listed` tells files whose header is sound: LoRAs, but not for this checkpoint, or with numbers that are none.
+    `listed` tells files whose header is that of a LoRA for this checkpoint, and whose numbers are none.
     """
 
     name: str
@@ -105,7 +105,7 @@ def _places() -> Iterator[BadLora]:
     yield _link("place-link-to-the-folder-above", "../../log")
     yield BadLora("place-pipe", lambda root: os.mkfifo(root / "place-pipe.safetensors"))
     yield _absent("place-folder", lambda root: (root / "place-folder.safetensors").mkdir())
-    yield _absent("place-other-suffix", lambda root: write(root / "place-other-suffix.pt", good))
+    yield BadLora("place-other-suffix", lambda root: write(root / "place-other-suffix.pt", good))
     yield _absent("place-hidden", lambda root: write(root / ".place-hidden.safetensors", good))
     yield _absent("place-still-coming", lambda root: write(root / "place-still-coming.safetensors.part", good))
 
@@ -123,19 +123,19 @@ def _folders() -> Iterator[BadLora]:
         "alpha-pattern": {"alpha_pattern": {"(a+)+$": 1}},
     }
     for name, changed in changes.items():
-        yield _peft(f"folder-{name}", json.dumps(config | changed).encode(), weights, listed=True)
+        yield _peft(f"folder-{name}", json.dumps(config | changed).encode(), weights)
     yield _peft("folder-config-cut", json.dumps(config).encode()[:-5], weights)
     yield _peft("folder-weights-cut", json.dumps(config).encode(), weights[:-1])
     yield _peft("folder-without-weights", json.dumps(config).encode(), None)
 
 
-def _peft(name: str, config: bytes, weights: bytes | None, *, listed: bool = False) -> BadLora:
+def _peft(name: str, config: bytes, weights: bytes | None) -> BadLora:
     def lay(root: Path) -> None:
         if weights is not None:
             write(root / name / "adapter_model.safetensors", weights)
         write(root / name / "adapter_config.json", config)
 
-    return BadLora(name, lay, listed)
+    return BadLora(name, lay)
 
 
 def peft_name(module: str) -> str:
@@ -195,7 +195,7 @@ def _misfits() -> Iterator[BadLora]:
         "embedding-alone": {"bundle_emb.<cat>.clip_l": torch.rand(2, WIDTH)},
     }  # fmt: skip
     for name, tensors in files.items():
-        yield _file(f"misfit-{name}", save({key: tensor.clone() for key, tensor in tensors.items()}), listed=True)
+        yield _file(f"misfit-{name}", save({key: tensor.clone() for key, tensor in tensors.items()}))
 
 
 def _families() -> Iterator[BadLora]:
@@ -214,10 +214,10 @@ def _families() -> Iterator[BadLora]:
     }
     for name, (layer, columns) in names.items():
         tensors: dict[str, Shape] = {f"{layer}.lora_down.weight": (4, columns), f"{layer}.lora_up.weight": (320, 4)}
-        yield _file(f"family-{name}", file_bytes(tensors), listed=True)
-    yield _file("family-checkpoint", file_bytes({"model.diffusion_model.out.2.weight": (4, 320, 3, 3)}), listed=True)
-    yield _file("family-embedding", file_bytes({"clip_l": (2, 768), "clip_g": (2, 1280)}), listed=True)
-    yield _file("family-vae", file_bytes({"decoder.conv_in.weight": (8, 4, 3, 3)}), listed=True)
+        yield _file(f"family-{name}", file_bytes(tensors))
+    yield _file("family-checkpoint", file_bytes({"model.diffusion_model.out.2.weight": (4, 320, 3, 3)}))
+    yield _file("family-embedding", file_bytes({"clip_l": (2, 768), "clip_g": (2, 1280)}))
+    yield _file("family-vae", file_bytes({"decoder.conv_in.weight": (8, 4, 3, 3)}))
 
 
 def _kinds() -> Iterator[BadLora]:
@@ -234,7 +234,7 @@ def _kinds() -> Iterator[BadLora]:
     )
     for kind in kinds:
         name = f"kind-{kind.replace('.', '-').replace('_', '-')}"
-        yield _file(name, file_bytes({f"{kohya_name(Q)}.{kind}": (4, 8)}), listed=True)
+        yield _file(name, file_bytes({f"{kohya_name(Q)}.{kind}": (4, 8)}))
 
 
 def _numbers() -> Iterator[BadLora]:

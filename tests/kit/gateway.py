@@ -82,7 +82,7 @@ async def gateway_kit(
         delivery=Delivery(embed_recipe=embed_recipe),
     )
     checkpoints = {"demo": demo()}
-    adapters = LoraCatalog(settings.loras, folder)
+    adapters = LoraCatalog(settings.loras, folder, checkpoints=checkpoints.values())
     adapters.scan()
     admission = Admission(settings, checkpoints, adapters)
     library = ModelLibrary(settings, checkpoints, adapters, admission.names)

@@ -65,7 +65,7 @@ def seen(http: httpx.Client) -> set[str]:
     """The names of everything in the folder that is a LoRA, or none."""
     listed = http.get("/v1/loras").json()
     return {lora["id"] for lora in listed["data"]} | {
-        problem["file"].removesuffix(".safetensors") for problem in listed["problems"]
+        problem["file"].removesuffix(".safetensors").removesuffix(".pt") for problem in listed["problems"]
     }
 
 
@@ -91,7 +91,9 @@ def test_it_is_refused_before_the_model_is_touched(littered: Server, http: httpx
 def test_the_list_tells_broken_files_from_loras(littered: Server, http: httpx.Client) -> None:
     listed = http.get("/v1/loras").json()
     loras = {lora["id"] for lora in listed["data"]}
-    problems = {problem["file"].removesuffix(".safetensors"): problem for problem in listed["problems"]}
+    problems = {
+        problem["file"].removesuffix(".safetensors").removesuffix(".pt"): problem for problem in listed["problems"]
+    }
 
     for bad in BAD:
         name = f"bad/{bad.name}"

@@ -49,10 +49,17 @@ class ModelResolver:
         self._patterns = sorted(settings.aliases.items(), key=lambda alias: _particular(alias[0]), reverse=True)
 
     def choose(self, name: str | None) -> ResolvedModel:
-        """Raises ModelNotFound, or InvalidRequest for a name that cannot be read."""
+        """Raises ModelNotFound, or InvalidRequest for a name that cannot be read.
+
+        Raises AdapterRefused where a file has the name, or a part of it, and can be no part of a model.
+        """
         asked = (name or "").strip() or self._settings.default_model
         meaning = self._meaning(asked, hops=0)
-        self._check_known(meaning)
+        try:
+            self._check_known(meaning)
+        except ModelNotFound:
+            self._adapters.explain(asked)
+            raise
         return ResolvedModel(meaning.checkpoint or self._default_checkpoint(), meaning.parts, meaning.style)
 
     def _default_checkpoint(self) -> CheckpointEntry:

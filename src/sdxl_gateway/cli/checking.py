@@ -13,9 +13,9 @@ from sdxl_gateway.admission.model_names import DEFAULT, ModelResolver
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.cli.asking import settings_for
-from sdxl_gateway.cli.lora_files import content_digest, report_on
-from sdxl_gateway.config import DEMO_MODEL, ConfigProblem, Loras, Settings
-from sdxl_gateway.core.errors import AdapterRefused, CheckpointProblem, Refusal
+from sdxl_gateway.cli.lora_files import content_digest
+from sdxl_gateway.config import DEMO_MODEL, ConfigProblem, Settings
+from sdxl_gateway.core.errors import CheckpointProblem, Refusal
 from sdxl_gateway.telemetry.device import describe_device
 
 
@@ -72,9 +72,9 @@ def inspect(settings: Settings) -> Found:
         str(settings.loras.directory.absolute()),
     )
     checkpoints = _open_checkpoints(settings, found)
-    adapters = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras)
+    adapters = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, checkpoints)
     adapters.scan()
-    _look_at_loras(settings, found, checkpoints, adapters)
+    _look_at_loras(settings, found, adapters)
     if checkpoints:
         _look_at_names(settings, found, checkpoints, adapters)
     return found
@@ -93,25 +93,11 @@ def _open_checkpoints(settings: Settings, found: Found) -> list[CheckpointEntry]
     return opened
 
 
-def _look_at_loras(settings: Settings, found: Found, checkpoints: list[CheckpointEntry], adapters: LoraCatalog) -> None:
+def _look_at_loras(settings: Settings, found: Found, adapters: LoraCatalog) -> None:
     found.problems.extend(f"LoRA {problem.name}: {problem.message}" for problem in adapters.problems)
-    limits = settings.loras
     for entry in adapters.entries():
-        refusals = [_refusal(entry.path, checkpoint, limits) for checkpoint in checkpoints]
-        if refusals and None not in refusals:
-            found.problems.append(f"LoRA {entry.name}: {refusals[0]}")
-        else:
-            file = str(entry.path)
-            found.loras.append(LoraLine(entry.name, file, content_digest(entry.path, limits), entry.size_bytes))
-
-
-def _refusal(path: Path, checkpoint: CheckpointEntry, limits: Loras) -> str | None:
-    """Why the checkpoint cannot take the LoRA; None when it can."""
-    try:
-        report_on(path, checkpoint, limits)
-    except AdapterRefused as refused:
-        return refused.message
-    return None
+        digest = content_digest(entry.path, settings.loras)
+        found.loras.append(LoraLine(entry.name, str(entry.path), digest, entry.size_bytes))
 
 
 def _look_at_names(settings: Settings, found: Found, checkpoints: list[CheckpointEntry], adapters: LoraCatalog) -> None:

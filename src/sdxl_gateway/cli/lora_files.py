@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import typer
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sdxl_gateway.admission.model_names import ModelResolver
-from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoints
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint, open_checkpoints
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, entry_of, read_source_header, signature_of
 from sdxl_gateway.catalog.lora_format.convert import convert_file
@@ -20,7 +21,7 @@ from sdxl_gateway.catalog.lora_format.plan import plan_lora
 from sdxl_gateway.catalog.lora_format.report import LoraReport, make_report
 from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
 from sdxl_gateway.config import DEMO_MODEL, Loras, Settings
-from sdxl_gateway.core.errors import AdapterRefused, Refusal
+from sdxl_gateway.core.errors import AdapterRefused, CheckpointProblem, Refusal
 from sdxl_gateway.core.files import write_whole
 
 
@@ -28,11 +29,18 @@ def show_list(config: Path | None, loras: Path | None) -> None:
     """Prints a table of the LoRAs in the folder, and what else lies there on stderr."""
     with plain_problems():
         settings = settings_for(config, loras, None)
-    catalog = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras)
+    catalog = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, _openable(settings))
     catalog.scan()
     Console().print(_table(catalog.entries()))
     for problem in catalog.problems:
         typer.secho(f"{problem.name}: {problem.message}", fg=typer.colors.YELLOW, err=True)
+
+
+def _openable(settings: Settings) -> Iterable[CheckpointEntry]:
+    """The checkpoints that can be opened; the list is worth having without the others."""
+    for name, section in settings.checkpoints.items():
+        with suppress(CheckpointProblem):
+            yield open_checkpoint(name, section, DEMO_MODEL)
 
 
 def _table(entries: Iterable[LoraEntry]) -> Table:
@@ -115,7 +123,7 @@ def _default_checkpoint(settings: Settings) -> CheckpointEntry:
     if not settings.checkpoints:
         stop("No checkpoint is configured.", status=2)
     checkpoints = open_checkpoints(settings.checkpoints, DEMO_MODEL)
-    catalog = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras)
+    catalog = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, checkpoints.values())
     catalog.scan()
     try:
         return ModelResolver(settings, checkpoints, catalog).choose(None).checkpoint

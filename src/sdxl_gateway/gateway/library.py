@@ -119,12 +119,15 @@ class ModelLibrary:
         return "warm" if all(self._warmth(entry.name) == "warm" for entry in entries) else "cold"
 
     def model(self, name: str) -> ModelCard:
-        """The card of any name that can be asked for, blends and aliases too. Raises ModelNotFound."""
+        """The card of any name that can be asked for, blends and aliases too.
+
+        Raises ModelNotFound, and AdapterRefused for a LoRA that is there and cannot be used.
+        """
         for card in self.models():
             if card.id == name:
                 return card
         chosen = self._names.choose(name)
-        loras = [lora.name for lora in chosen.loras]
+        loras = [self._adapters.find(lora.name).name for lora in chosen.loras]
         kind: ModelKind = "blend" if loras else "alias"
         words = _words([chosen.checkpoint.name, *loras])
         return ModelCard(name, chosen.checkpoint.created, OWNER, kind, words, self._ready(name))
@@ -151,8 +154,8 @@ class ModelLibrary:
     def _find(self, name: str) -> LoraEntry:
         try:
             return self._adapters.find(name)
-        except ModelNotFound as error:
-            raise ModelNotFound(error.message, param="name") from error
+        except (ModelNotFound, AdapterRefused) as error:
+            raise type(error)(error.message, param="name") from error
 
     def _told(self, entry: LoraEntry) -> Lora:
         """What the header and the side-car say; `digest` once the file was read for the first time."""

@@ -17,6 +17,7 @@ import pytest
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.copies import keep_copy, store_path
+from sdxl_gateway.catalog.lora_folder.fit import Fit
 from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, Problem, Signature, read_entry
 from sdxl_gateway.config import Loras
 from sdxl_gateway.core.errors import AdapterRefused, BodyTooLarge, InvalidRequest, ModelNotFound
@@ -269,9 +270,11 @@ def test_a_restart_reads_no_file_again(root: Path, tmp_path: Path, monkeypatch: 
     write(root / "set" / "old.safetensors", OTHER)
     read: list[str] = []
 
-    def counted(path: Path, name: str, signature: Signature, limits: Loras) -> tuple[LoraEntry, tuple[Problem, ...]]:
+    def counted(
+        path: Path, name: str, signature: Signature, limits: Loras, fit: Fit
+    ) -> tuple[LoraEntry, tuple[Problem, ...]]:
         read.append(name)
-        return read_entry(path, name, signature, limits)
+        return read_entry(path, name, signature, limits, fit)
 
     monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.scan.read_entry", counted)
     again = LoraCatalog(Loras(directory=root), tmp_path / "data")

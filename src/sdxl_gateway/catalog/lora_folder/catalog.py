@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from sdxl_gateway import __version__
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder.checks import CheckedLora, Checks
 from sdxl_gateway.catalog.lora_folder.copies import keep_copy, store_path
-from sdxl_gateway.catalog.lora_folder.lookup import LoraLookup
+from sdxl_gateway.catalog.lora_folder.fit import Fit
+from sdxl_gateway.catalog.lora_folder.lookup import LoraLookup, ProblemLookup
 from sdxl_gateway.catalog.lora_folder.names import place_name
 from sdxl_gateway.catalog.lora_folder.scan import (
     LoraEntry,
@@ -38,22 +40,35 @@ MAX_NAMES_COMPARED = 1000
 """Finding the nearest name compares each letter by letter: not for whole libraries."""
 
 
+JUDGED_BY = {"max_file_bytes", "max_header_bytes", "max_tensors"}
+"""The settings that decide whether a file is a LoRA; verdicts are kept while these, and all else they hang on, hold."""
+
+
 class LoraCatalog:
     """The LoRAs in one folder, by name. Names are looked up in a table and never joined to a path.
 
     `bundled` is a folder that came with the package: nothing is put there or removed, and each LoRA in it gives way to
-    whatever the first folder has under its name.
+    whatever the first folder has under its name. A file that fits none of `checkpoints` is a problem and no LoRA.
     """
 
-    def __init__(self, settings: Loras, data_directory: Path, bundled: Path | None = None) -> None:
+    def __init__(
+        self,
+        settings: Loras,
+        data_directory: Path,
+        bundled: Path | None = None,
+        checkpoints: Iterable[CheckpointEntry] = (),
+    ) -> None:
         self._root = settings.directory
         self._bundled_root = bundled
         self._data_directory = data_directory
         self._limits = settings
+        self._fit = Fit(checkpoints)
+        self._rules = f"{__version__} {settings.model_dump_json(include=JUDGED_BY)} {self._fit.key}"
         self._seen: Mapping[str, Seen] | None = None
         self._saved: Mapping[str, Seen] = {}
         self._bundled_seen: Mapping[str, Seen] = {}
         self._problems: tuple[Problem, ...] = ()
+        self._unusable = ProblemLookup(())
         self._table = LoraLookup(())
         self._bundled = LoraLookup(())
         self._listed: Sequence[LoraEntry] = ()
@@ -76,20 +91,23 @@ class LoraCatalog:
         AdapterRefused for a file that is there and broken.
         """
         found = self._table.find(name)
-        if not found and (problem := self._problem_of(name)) is not None:
+        if not found and (problem := self._unusable.whole(name)) is not None:
             raise AdapterRefused(problem.message)
         found = found or self._bundled.find(name)
         if len(found) == 1:
             return found[0]
+        if not found and (problem := self._unusable.part(name)) is not None:
+            raise AdapterRefused(problem.message)
         if found:
             choices = " or ".join(f"'{entry.name}'" for entry in found[:3])
             raise ModelNotFound(f"The LoRA {shown(name)} could be {choices}.", ambiguous=True)
         names = [entry.name for entry in self.entries()] if len(self.entries()) <= MAX_NAMES_COMPARED else []
         raise not_found(name, names, kind="LoRA")
 
-    def _problem_of(self, name: str) -> Problem | None:
-        """A file that lies there and cannot be used is told apart from one that does not exist."""
-        return next((problem for problem in self._problems if problem.name.casefold() == name.casefold()), None)
+    def explain(self, model: str) -> None:
+        """Raises AdapterRefused where the name of a model holds that of a file which cannot be part of one."""
+        if (problem := self._unusable.within(model)) is not None:
+            raise AdapterRefused(f"The LoRA {shown(problem.name)} cannot be used: {problem.message}")
 
     def scan(self) -> None:
         """Looks at the folder; files that did not change are not read again, not even after a restart."""
@@ -111,17 +129,17 @@ class LoraCatalog:
 
     def _scanned(self) -> tuple[Mapping[str, Seen], Mapping[str, Seen]]:
         """What lies in the folder, and what came with the package."""
-        seen = scan_folder(self._root, self._known(), self._limits)
+        seen = scan_folder(self._root, self._known(), self._limits, self._fit)
         if seen != self._saved:
-            save_index(self._data_directory, self._root, seen)
+            save_index(self._data_directory, self._root, self._rules, seen)
             self._saved = seen
         bundled = self._bundled_root
-        return seen, {} if bundled is None else scan_folder(bundled, self._bundled_seen, self._limits)
+        return seen, {} if bundled is None else scan_folder(bundled, self._bundled_seen, self._limits, self._fit)
 
     def _known(self) -> Mapping[str, Seen]:
         """What the last look at the folder saw, be it before a restart."""
         if self._seen is None:
-            self._seen = self._saved = load_index(self._data_directory, self._root)
+            self._seen = self._saved = load_index(self._data_directory, self._root, self._rules)
         return self._seen
 
     def _publish(self, seen: Mapping[str, Seen], bundled: Mapping[str, Seen]) -> None:
@@ -132,6 +150,7 @@ class LoraCatalog:
                 message = "Another LoRA has the same name; rename one of them."
                 problems.append(Problem(found.entry.name, message, place, "duplicate_name"))
         self._seen, self._bundled_seen, self._problems = seen, bundled, tuple(problems)
+        self._unusable = ProblemLookup(problems)
         self._table = LoraLookup(entries.values())
         free = (found.entry for found in bundled.values() if found.entry and self._is_free(found.entry))
         self._bundled = LoraLookup(free)
@@ -139,7 +158,7 @@ class LoraCatalog:
 
     def _is_free(self, bundled: LoraEntry) -> bool:
         """Nothing in the first folder is meant by the bundled LoRA's name, not even a broken file."""
-        return not self._table.find(bundled.name) and self._problem_of(bundled.name) is None
+        return not self._table.find(bundled.name) and self._unusable.whole(bundled.name) is None
 
     def _root_of(self, entry: LoraEntry) -> Path:
         """The one of the two folders that the LoRA lies in."""
@@ -162,7 +181,7 @@ class LoraCatalog:
             raise ModelNotFound(f"The LoRA {shown(entry.name)} is not there any more.") from error
         if signature == entry.signature:
             return entry
-        return read_entry(entry.path, entry.name, signature, self._limits)[0]
+        return read_entry(entry.path, entry.name, signature, self._limits, self._fit)[0]
 
     def _check(self, entry: LoraEntry, checkpoint: CheckpointEntry) -> CheckedLora:
         check_inside(self._root_of(entry), entry.path)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
-from sdxl_gateway.catalog.lora_folder.names import SUFFIX
-from sdxl_gateway.catalog.lora_folder.scan import LoraEntry
+from sdxl_gateway.catalog.lora_folder.names import without_suffix, without_weight
+from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, Problem
 
 DIFFUSERS_NAME = "pytorch_lora_weights"
+UNUSABLE = "invalid_lora"
 Rows = dict[str, list[LoraEntry]]
 
 
@@ -32,13 +33,50 @@ class LoraLookup:
 
     def find(self, name: str) -> list[LoraEntry]:
         """The entries the name may mean: one, none, or several that are equally near."""
-        plain = unicodedata.normalize("NFC", name).removesuffix(SUFFIX)
+        plain = without_suffix(unicodedata.normalize("NFC", name))
         key = _key(plain)
         for rows in (self._by_name, self._by_stem, self._by_output):
             if found := rows.get(key) if key else None:
                 exact = [entry for entry in found if plain in {entry.name, entry.name.rpartition("/")[2]}]
                 return exact if len(exact) == 1 else list(found)
         return []
+
+
+class ProblemLookup:
+    """Why a file cannot be used, by what its LoRA would be called: to who asks for one it is there, and no model."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self._whole: dict[str, Problem] = {}
+        self._parts: dict[str, Problem] = {}
+        self._unspeakable: dict[str, Problem] = {}
+        for problem in problems:
+            if problem.code == UNUSABLE:
+                self._add(problem)
+
+    def _add(self, problem: Problem) -> None:
+        plain = without_weight(problem.name)
+        for name in (problem.name, problem.file):
+            self._whole.setdefault(_key(name), problem)
+        for name in (problem.name, problem.file, plain):
+            self._parts.setdefault(_key(name.rpartition("/")[2]), problem)
+        self._parts.setdefault(_key(plain), problem)
+        if "+" in problem.name:
+            self._unspeakable.setdefault(_key(problem.name), problem)
+            self._unspeakable.setdefault(_key(problem.name.rpartition("/")[2]), problem)
+
+    def whole(self, name: str) -> Problem | None:
+        """The file that would have this whole name."""
+        return self._whole.get(_key(name))
+
+    def part(self, name: str) -> Problem | None:
+        """The file whose last part this is, or whose name goes on with what reads as a weight."""
+        return self._parts.get(_key(without_suffix(name)))
+
+    def within(self, model: str) -> Problem | None:
+        """The file whose name, which holds a "+", stands in the name of a model."""
+        asked = f"+{_key(model)}+"
+        found = self._unspeakable.items()
+        return next((problem for name, problem in found if f"+{name}+" in asked or f"+{name}:" in asked), None)
 
 
 def _last_parts(name: str) -> list[str]:

@@ -13,6 +13,8 @@ import unicodedata
 from sdxl_gateway.core.errors import InvalidRequest
 
 SUFFIX = ".safetensors"
+OTHER_WEIGHTS = (".pt", ".pth", ".bin", ".ckpt")
+"""What else weights are saved as: pickles, which may run code when they are opened."""
 MAX_NAME_CHARS = 200
 MAX_DEPTH = 16
 """How many folders deep a LoRA may lie."""
@@ -23,9 +25,24 @@ _FORBIDDEN = frozenset('\\:*?"<>|')
 _DEVICE_NAMES = frozenset({"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))})
 
 
+def has_suffix(name: str) -> bool:
+    """The file is a LoRA by its name, in capitals too."""
+    return name[-len(SUFFIX) :].lower() == SUFFIX
+
+
+def without_suffix(name: str) -> str:
+    """The name without the extension of a LoRA file, if it has it."""
+    return name[: -len(SUFFIX)] if has_suffix(name) else name
+
+
+def without_weight(name: str) -> str:
+    """The name without an ending that reads as a weight."""
+    return _ENDS_LIKE_WEIGHT.sub("", name)
+
+
 def place_name(place: str) -> str:
     """The name of what lies at `place` below the folder: no extension, one Unicode spelling."""
-    return unicodedata.normalize("NFC", place.removesuffix(SUFFIX))
+    return unicodedata.normalize("NFC", without_suffix(place))
 
 
 def check_name(name: str) -> None:
@@ -43,7 +60,7 @@ def check_new_name(name: str) -> None:
 
     Raises InvalidRequest naming "name".
     """
-    plain = name.removesuffix(SUFFIX)
+    plain = without_suffix(name)
     if plain.count("/") >= MAX_DEPTH:
         raise _refused(f"A LoRA's name has at most {MAX_DEPTH} parts.")
     for part in plain.split("/"):

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sdxl_gateway.catalog.lora_folder.fit import Fit
 from sdxl_gateway.catalog.lora_folder.marks import Mark, mark_of
 from sdxl_gateway.catalog.lora_folder.names import check_name, shown_name
 from sdxl_gateway.catalog.lora_folder.sidecar import SUFFIX as SIDECAR_SUFFIX
@@ -21,6 +22,7 @@ from sdxl_gateway.config import HeaderCaps, Loras
 from sdxl_gateway.core.errors import AdapterRefused, Refusal
 
 UNFINISHED_SECONDS = 10
+NEVER_OPENED = "Files that end in {} are never opened, as they may run code; save the LoRA as .safetensors."
 
 Signature = tuple[Mark, ...]
 """The marks of each file an entry is made of, its side-car last: equal while nothing changed."""
@@ -63,17 +65,19 @@ class Seen:
     problems: tuple[Problem, ...]
 
 
-def scan_folder(root: Path, before: Mapping[str, Seen], limits: Loras) -> dict[str, Seen]:
+def scan_folder(root: Path, before: Mapping[str, Seen], limits: Loras, fit: Fit) -> dict[str, Seen]:
     """Everything in `root` and below, by its place there; what did not change since `before` is taken over."""
-    return {found.place: _look(root, found, before.get(found.place), limits) for found in sorted(candidates(root))}
+    return {found.place: _look(root, found, before.get(found.place), limits, fit) for found in sorted(candidates(root))}
 
 
-def _look(root: Path, found: Candidate, before: Seen | None, limits: Loras) -> Seen:
+def _look(root: Path, found: Candidate, before: Seen | None, limits: Loras, fit: Fit) -> Seen:
+    if not found.is_lora:
+        return Seen((), None, (_problem(found, NEVER_OPENED.format(found.path.suffix)),))
     try:
         signature = _signature(found)
         if before is not None and before.signature == signature and not _may_be_unfinished(before):
             return before
-        return _read(root, found, signature, limits)
+        return _read(root, found, signature, limits, fit)
     except AdapterRefused as refused:
         return Seen((), None, (_problem(found, refused.message),))
     except OSError:
@@ -97,26 +101,30 @@ def _may_be_unfinished(seen: Seen) -> bool:
     return seen.entry is None and abs(time.time_ns() - newest_ns) < UNFINISHED_SECONDS * 10**9
 
 
-def _read(root: Path, found: Candidate, signature: Signature, limits: Loras) -> Seen:
+def _read(root: Path, found: Candidate, signature: Signature, limits: Loras, fit: Fit) -> Seen:
     try:
         check_name(found.name)
         if found.is_folder or found.linked:
             check_inside(root, found.path)
-        entry, problems = read_entry(found.path, found.name, signature, limits)
+        entry, problems = read_entry(found.path, found.name, signature, limits, fit)
     except Refusal as refused:
         return Seen(signature, None, (_problem(found, refused.message),))
     return Seen(signature, entry, problems)
 
 
-def read_entry(path: Path, name: str, signature: Signature, limits: Loras) -> tuple[LoraEntry, tuple[Problem, ...]]:
-    """The entry of a file or folder, with its side-car's problems. Raises AdapterRefused."""
-    return entry_of(read_source_header(path, limits), path, name, signature, limits)
+def read_entry(
+    path: Path, name: str, signature: Signature, limits: Loras, fit: Fit
+) -> tuple[LoraEntry, tuple[Problem, ...]]:
+    """The entry of a file or folder, with its side-car's problems. Raises AdapterRefused for one that fits nothing."""
+    header = read_source_header(path, limits)
+    fit.check(header)
+    return entry_of(header, path, name, signature, limits)
 
 
 def entry_of(
     header: Header, path: Path, name: str, signature: Signature, limits: Loras
 ) -> tuple[LoraEntry, tuple[Problem, ...]]:
-    """As `read_entry`, where the header was read before."""
+    """As `read_entry`, where the header was read and checked before."""
     size_bytes = header.data_start + header.data_bytes
     if size_bytes > limits.max_file_bytes:
         raise AdapterRefused(f"The file has {size_bytes} bytes; at most {limits.max_file_bytes} are served.")

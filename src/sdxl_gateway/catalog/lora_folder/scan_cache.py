@@ -10,51 +10,56 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, Problem, Seen
+from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, Problem, Seen, Signature
 from sdxl_gateway.catalog.lora_folder.sidecar import NOTHING_KNOWN, Defaults
 from sdxl_gateway.core.files import write_whole
 
 FILE_NAME = "adapters-index.json"
-FORMAT = 2
+FORMAT = 3
 """Raised whenever an entry means something else than before: an older index is then read as empty."""
 _ENTRY_FIELDS = tuple(field.name for field in fields(LoraEntry) if field.name not in ("path", "signature"))
 _DEFAULTS_FIELDS = tuple(field.name for field in fields(Defaults))
 
 
-def load_index(data_directory: Path, root: Path) -> dict[str, Seen]:
-    """What the last scan of `root` saw; empty when there is no such index, or none that can be read."""
+def load_index(data_directory: Path, root: Path, rules: str) -> dict[str, Seen]:
+    """What the last scan of `root` saw, if it judged by the same rules; empty when there is no such index."""
     try:
         index = json.loads((data_directory / FILE_NAME).read_text("utf-8"))
-        if (index["format"], index["root"]) != (FORMAT, os.path.realpath(root)):
+        if (index["format"], index["root"], index["rules"]) != (FORMAT, os.path.realpath(root), rules):
             return {}
         return {row["path"]: _seen(root, row) for row in index["rows"]}
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return {}
 
 
-def save_index(data_directory: Path, root: Path, seen: Mapping[str, Seen]) -> None:
+def save_index(data_directory: Path, root: Path, rules: str, seen: Mapping[str, Seen]) -> None:
     """Writes the index whole or not at all; what went wrong is no harm, since the files can be read again."""
-    rows = [_row(place, found, found.entry) for place, found in seen.items() if found.entry is not None]
-    text = json.dumps({"format": FORMAT, "root": os.path.realpath(root), "rows": rows})
+    rows = [_row(place, found) for place, found in seen.items() if found.signature]
+    text = json.dumps({"format": FORMAT, "root": os.path.realpath(root), "rules": rules, "rows": rows})
     with suppress(OSError):
         data_directory.mkdir(parents=True, exist_ok=True)
         write_whole(data_directory / FILE_NAME, [text.encode()], mode=0o600)
 
 
-def _row(place: str, seen: Seen, entry: LoraEntry) -> dict[str, Any]:
-    told = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
-    known = () if entry.defaults == NOTHING_KNOWN else _DEFAULTS_FIELDS
-    told["defaults"] = {name: getattr(entry.defaults, name) for name in known}
+def _row(place: str, seen: Seen) -> dict[str, Any]:
+    told = None if seen.entry is None else _told(seen.entry)
     problems = [asdict(problem) for problem in seen.problems]
     return {"path": place, "signature": seen.signature, "entry": told, "problems": problems}
 
 
+def _told(entry: LoraEntry) -> dict[str, Any]:
+    told = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
+    known = () if entry.defaults == NOTHING_KNOWN else _DEFAULTS_FIELDS
+    return told | {"defaults": {name: getattr(entry.defaults, name) for name in known}}
+
+
 def _seen(root: Path, row: Mapping[str, Any]) -> Seen:
     signature = tuple((size, mtime_ns, inode) for size, mtime_ns, inode in row["signature"])
-    told = dict(row["entry"])
+    entry = None if row["entry"] is None else _entry(root / row["path"], signature, dict(row["entry"]))
+    return Seen(signature, entry, tuple(Problem(**problem) for problem in row["problems"]))
+
+
+def _entry(path: Path, signature: Signature, told: dict[str, Any]) -> LoraEntry:
     defaults = told.pop("defaults")
     words = tuple(defaults.pop("trigger_words", ()))
-    entry = LoraEntry(
-        path=root / row["path"], signature=signature, defaults=Defaults(trigger_words=words, **defaults), **told
-    )
-    return Seen(signature, entry, tuple(Problem(**problem) for problem in row["problems"]))
+    return LoraEntry(path=path, signature=signature, defaults=Defaults(trigger_words=words, **defaults), **told)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sdxl_gateway.catalog.lora_folder.names import without_suffix
 from sdxl_gateway.catalog.safetensors_header import open_regular_file
 from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.core.limits import GUIDANCE_SCALE, LORA_WEIGHT, STEPS
@@ -44,8 +45,7 @@ NOTHING_KNOWN = Defaults()
 
 def sidecar_path(lora: Path) -> Path:
     """Where the side-car of a file, or of a PEFT folder, lies."""
-    name = lora.name.removesuffix(".safetensors")
-    return lora.with_name(name + SUFFIX)
+    return lora.with_name(without_suffix(lora.name) + SUFFIX)
 
 
 def with_sidecar(defaults: Defaults, path: Path) -> tuple[Defaults, tuple[str, ...]]:

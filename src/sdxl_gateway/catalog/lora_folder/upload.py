@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sdxl_gateway.catalog.lora_folder.copies import IncomingCopy
 from sdxl_gateway.catalog.lora_folder.marks import Mark, settled_mark
-from sdxl_gateway.catalog.lora_folder.names import SUFFIX, check_new_name
+from sdxl_gateway.catalog.lora_folder.names import SUFFIX, check_new_name, without_suffix
 from sdxl_gateway.catalog.lora_folder.sidecar import sidecar_path
 from sdxl_gateway.catalog.lora_format.peft_folder import folder_parts
 from sdxl_gateway.core.errors import BodyTooLarge, InvalidRequest
@@ -21,7 +21,7 @@ from sdxl_gateway.core.files import IncomingFile
 def upload_path(root: Path, name: str) -> Path:
     """Where a new LoRA of that name goes. Raises InvalidRequest for a name that cannot be."""
     check_new_name(name)
-    folder, _, last = name.removesuffix(SUFFIX).rpartition("/")
+    folder, _, last = without_suffix(name).rpartition("/")
     return root.joinpath(*folder.split("/"), last + SUFFIX)
 
 

@@ -1,4 +1,4 @@
-"""Takes the LoRA folder, gives what lies in it and may be a LoRA; only names are looked at."""
+"""Takes the LoRA folder, gives what lies in it and may be a LoRA, or looks like one; only names are looked at."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from sdxl_gateway.catalog.lora_folder.names import MAX_DEPTH, SUFFIX, place_name
+from sdxl_gateway.catalog.lora_folder.names import MAX_DEPTH, OTHER_WEIGHTS, has_suffix, place_name, without_suffix
 from sdxl_gateway.catalog.lora_folder.sidecar import SUFFIX as SIDECAR_SUFFIX
 from sdxl_gateway.catalog.lora_format.peft_config import CONFIG_NAME
 
@@ -27,7 +27,12 @@ class Candidate(NamedTuple):
     @property
     def name(self) -> str:
         """What it is called as a LoRA."""
-        return place_name(self.place)
+        return place_name(self.place if self.is_lora else self.place.rpartition(".")[0])
+
+    @property
+    def is_lora(self) -> bool:
+        """Its name says so; otherwise it holds weights of a kind that is never opened."""
+        return self.is_folder or has_suffix(self.place)
 
 
 class _Folder(NamedTuple):
@@ -55,8 +60,8 @@ def candidates(root: Path) -> Iterator[Candidate]:
             if _is_folder(item):
                 if folder.depth < MAX_DEPTH:
                     waiting.append(_Folder(item.path, f"{folder.place}{item.name}/", folder.depth + 1, linked))
-            elif item.name.endswith(SUFFIX):
-                has_sidecar = item.name.removesuffix(SUFFIX) + SIDECAR_SUFFIX in names
+            elif has_suffix(item.name) or item.name.lower().endswith(OTHER_WEIGHTS):
+                has_sidecar = without_suffix(item.name) + SIDECAR_SUFFIX in names
                 yield Candidate(folder.place + item.name, Path(item.path), False, linked, has_sidecar)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from sdxl_gateway.catalog.lora_format.base_models import (
     cross_attention_width,
@@ -86,9 +87,17 @@ def plan_lora(header: Header, shapes: Mapping[str, tuple[int, ...]]) -> LoraPlan
     Raises AdapterRefused naming the family or dialect that is not spoken, the layers that have no place, or the layer
     whose shapes do not fit.
     """
-    _refuse_foreign(header, shapes)
+    try:
+        return _plan(header, shapes)
+    except AdapterRefused:
+        # Looked for only now, since it takes as long as the plan of a file that fits.
+        _refuse_foreign(header, shapes)
+        raise
+
+
+def _plan(header: Header, shapes: Mapping[str, tuple[int, ...]]) -> LoraPlan:
     scales = read_scales(header.metadata)
-    gathered = _gather(header, ModuleNames(list(shapes)), scales.component)
+    gathered = _gather(header, _names(tuple(shapes)), scales.component)
     if gathered.lost:
         raise AdapterRefused(_lost_message(gathered, header))
     if not gathered.layers:
@@ -97,6 +106,12 @@ def plan_lora(header: Header, shapes: Mapping[str, tuple[int, ...]]) -> LoraPlan
     for token, tensors in gathered.tokens.items():
         _check_token(token, {encoder: header.tensors[key] for encoder, key in tensors.items()}, shapes)
     return LoraPlan(_dialect(header, gathered), parts, tuple(gathered.extras), gathered.tokens, header.metadata)
+
+
+@lru_cache(maxsize=8)
+def _names(modules: tuple[str, ...]) -> ModuleNames:
+    """Made once for a checkpoint: a folder's files are planned one after another."""
+    return ModuleNames(modules)
 
 
 def _refuse_foreign(header: Header, shapes: Mapping[str, tuple[int, ...]]) -> None:

@@ -1,0 +1,38 @@
+"""Takes the configured checkpoints, gives why a file fits none of them; decided from the header alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry
+from sdxl_gateway.catalog.lora_format.plan import plan_lora
+from sdxl_gateway.catalog.safetensors_header import Header
+from sdxl_gateway.core.errors import AdapterRefused
+
+
+class Fit:
+    """Tells the LoRAs of any checkpoint here from files that nothing can be done with.
+
+    `key` is equal while verdicts hold. Without checkpoints nothing is known, and every file passes.
+    """
+
+    def __init__(self, checkpoints: Iterable[CheckpointEntry]) -> None:
+        opened = list(checkpoints)
+        self.key = " ".join(checkpoint.digest for checkpoint in opened)
+        self._shapes: list[Mapping[str, tuple[int, ...]]] = []
+        for checkpoint in opened:
+            if checkpoint.shapes not in self._shapes:
+                self._shapes.append(checkpoint.shapes)
+
+    def check(self, header: Header) -> None:
+        """Raises AdapterRefused, with the first checkpoint's reason, where none can take the file."""
+        refusals: list[AdapterRefused] = []
+        for shapes in self._shapes:
+            try:
+                plan_lora(header, shapes)
+            except AdapterRefused as refused:
+                refusals.append(refused)
+            else:
+                return
+        if refusals:
+            raise refusals[0]
