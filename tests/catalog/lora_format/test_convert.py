@@ -105,6 +105,14 @@ def test_what_is_not_exact_is_refused(tmp_path: Path, suffixes: dict[str, tuple[
         convert(tmp_path, file_bytes({kohya_name(FF) + suffix: shape for suffix, shape in suffixes.items()}))
 
 
+def test_bundled_embeddings_are_refused_since_they_would_be_lost(tmp_path: Path) -> None:
+    shapes = SHAPES | {"text_encoder.text_model.embeddings.token_embedding": (100, 8)}
+    tensors = lora_tensors({FF: (24, 8)}) | {"bundle_emb.inky.clip_l": (2, 8)}
+    source = write(tmp_path / "in.safetensors", file_bytes(tensors))
+    with pytest.raises(AdapterRefused, match="teaches the word 'inky' \\(a bundled embedding\\)"):
+        list(convert_file(source, shapes, HeaderCaps()))
+
+
 def test_a_magnitude_on_some_layers_only_is_refused(tmp_path: Path) -> None:
     tensors = lora_tensors({FF: (24, 8), CONV: (16, 8, 3, 3)}) | {f"{kohya_name(FF)}.dora_scale": (24, 1)}
     with pytest.raises(AdapterRefused, match="Only some"):

@@ -1,7 +1,8 @@
 """Takes a LoRA file of any dialect, gives it in diffusers' spelling where that says exactly the same.
 
 Tensors are renamed and their bytes kept; alphas go into `lora_adapter_metadata`. What would need arithmetic (LoHa,
-LoKr, full differences, core tensors) is refused, because a rounded copy is another LoRA.
+LoKr, full differences, core tensors) is refused, because a rounded copy is another LoRA; so are bundled embeddings,
+which would be lost.
 """
 
 from __future__ import annotations
@@ -42,11 +43,20 @@ def convert_file(source: Path, shapes: Mapping[str, tuple[int, ...]], caps: Head
     with open_regular_file(source, NO_FOLLOW) as file:
         header = parse_header(file, caps)
         plan = plan_lora(header, shapes)
+        _refuse_embeddings(plan)
         pieces = [piece for part in plan.parts for piece in _pieces(part, header, shapes[part.module])]
         metadata = _kept_metadata(header) | {DIFFUSERS_CONFIG_KEY: json.dumps(_configs(plan, header, file))}
         yield header_bytes(Header(_laid_out(pieces), metadata))
         for piece in pieces:
             yield from _data(file, header.data_start + piece.info.start, piece.info.end - piece.info.start)
+
+
+def _refuse_embeddings(plan: LoraPlan) -> None:
+    if plan.tokens:
+        token = min(plan.tokens)[:100]
+        raise AdapterRefused(
+            f"The file teaches the word '{token}' (a bundled embedding), which a LoRA under diffusers' names cannot hold."
+        )
 
 
 def _pieces(part: ModulePart, header: Header, weight: tuple[int, ...]) -> Iterator[_Piece]:
