@@ -19,7 +19,7 @@ from sdxl_gateway.core.ask import Ask, LoraRef, Operation, Upload
 from sdxl_gateway.core.errors import AdapterRefused, InvalidImage, InvalidRequest, ModelNotFound, Refusal
 from sdxl_gateway.core.picture import NO_INPUTS, Picture
 from sdxl_gateway.core.recipe import Recipe, Task
-from tests.kit.admission import AdmissionKit, admission_kit, demo
+from tests.kit.admission import DEMO, AdmissionKit, admission_kit, demo
 from tests.kit.lora_files import file_bytes, write
 
 TURBO = """
@@ -123,6 +123,27 @@ async def test_request_before_style_before_lora_before_checkpoint(
 ) -> None:
     found = await recipe(home, **fields)
     assert (found.steps, found.guidance_scale, found.sampler) == meant
+
+
+async def test_the_schedule_of_request_style_lora_and_checkpoint(tmp_path: Path) -> None:
+    home = admission_kit(
+        tmp_path,
+        {"sdxl_lightning_4step_lora": "", "told": 'schedule = "leading"', "ink": ""},
+        checkpoints={"demo": DEMO, "fast": Checkpoint(path="demo", schedule="trailing")},
+        models={"slow": HouseStyle(schedule="normal", loras=(LoraWeight(name="sdxl_lightning_4step_lora"),))},
+    )
+
+    async def of(model: str, **fields: Any) -> str:
+        return (await recipe(home, model=model, **fields)).schedule
+
+    lightning = "sdxl_lightning_4step_lora"
+    assert [await of(name) for name in ("demo", "ink", "fast", lightning, "told", "slow")] == [
+        "normal", "normal", "trailing", "trailing", "leading", "normal",
+    ]  # fmt: skip
+    assert await of(f"told:0.5+{lightning}") == "trailing"
+    assert await of(f"{lightning}:0") == "normal"
+    assert await of(lightning, schedule="normal") == await of("fast", schedule="normal") == "normal"
+    assert await of("slow", schedule="leading") == "leading"
 
 
 @pytest.mark.parametrize(

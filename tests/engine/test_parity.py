@@ -28,6 +28,17 @@ def test_text_to_image_with_every_sampler(demo: Studio, reference: Reference, sa
     check(demo, reference, recipe(sampler=sampler, steps=steps))
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("schedule", ["trailing", "leading"])
+def test_schedules_with_every_sampler(demo: Studio, reference: Reference, sampler: str, schedule: str) -> None:
+    check(demo, reference, recipe(sampler=sampler, steps=4, schedule=schedule))
+
+
+@pytest.mark.parametrize("schedule", ["trailing", "leading"])
+def test_schedules_of_an_image_to_image(demo: Studio, reference: Reference, schedule: str) -> None:
+    check(demo, reference, recipe(task=Task.IMAGE_TO_IMAGE, strength=0.6, steps=5, schedule=schedule), PHOTO)
+
+
 @pytest.mark.parametrize("guidance_scale", [0.0, 1.0, 1.5, 9.0])
 def test_guidance_on_and_off(demo: Studio, reference: Reference, guidance_scale: float) -> None:
     check(demo, reference, recipe(guidance_scale=guidance_scale, negative_prompt="a green square"))

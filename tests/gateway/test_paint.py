@@ -117,6 +117,11 @@ async def test_the_receipt_names_all_that_decides_the_picture(store: GatewayKit)
     assert store.count("lora_requests_total", lora="sunset") == 1
 
 
+async def test_the_receipt_tells_the_schedule(store: GatewayKit) -> None:
+    told = [pictures(await store.paint(**asked))[0].recipe for asked in ({}, {"schedule": "trailing"})]
+    assert [recipe["schedule"] for recipe in told] == ["normal", "trailing"]
+
+
 @pytest.mark.parametrize("embed", [True, False])
 async def test_the_recipe_is_written_inside_only_when_asked(tmp_path: Path, embed: bool) -> None:
     async with gateway_kit(tmp_path, embed_recipe=embed) as store:

@@ -53,7 +53,8 @@ class Reference:
     def _pipeline(self, recipe: Recipe) -> Any:
         components = dict(self.base.components)
         kind, options = SAMPLERS[recipe.sampler]
-        components["scheduler"] = getattr(diffusers, kind).from_config(self._scheduler_config, **options)
+        spacing = {} if recipe.schedule == "normal" else {"timestep_spacing": recipe.schedule}
+        components["scheduler"] = getattr(diffusers, kind).from_config(self._scheduler_config, **options, **spacing)
         zeros = self.base.config.force_zeros_for_empty_prompt
         pipeline = getattr(diffusers, PIPELINES[recipe.task])(**components, force_zeros_for_empty_prompt=zeros)
         pipeline.set_progress_bar_config(disable=True)

@@ -84,6 +84,11 @@ def test_the_infotext_tells_block_weights() -> None:
     assert first.endswith(f"<lora:ink:0.8:lbw=1,{told}> <lora:wash:0:0.5:lbw=1,{told}>")
 
 
+def test_a_schedule_other_than_the_models_own_is_told() -> None:
+    assert ", Timestep spacing: trailing, " in infotext(recipe(schedule="trailing"), seed=8, version="1")
+    assert "Timestep" not in infotext(recipe(), seed=8, version="1")
+
+
 def test_an_edit_tells_its_strength() -> None:
     assert "Denoising strength: 0.6" in infotext(recipe(strength=0.6, negative_prompt=""), seed=8, version="1")
 

@@ -10,7 +10,7 @@ from sdxl_gateway.config import Checkpoint, HouseStyle
 from sdxl_gateway.core.ask import Ask, Operation
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.recipe import Task
-from sdxl_gateway.core.samplers import SAMPLERS, sampler_name
+from sdxl_gateway.core.samplers import NORMAL, SAMPLERS, sampler_name
 from sdxl_gateway.core.text import shown
 
 STEPS = 30
@@ -45,6 +45,11 @@ class Usual:
         """A LoRA's side-car may name one that is not served: nobody's request shall fail for it."""
         told = (sampler_name(one.sampler or "") for one in self.recommended)
         return _first(SAMPLER, self.style.sampler, *told, self.section.sampler)
+
+    @property
+    def schedule(self) -> str:
+        """Where the steps lie; a few-step LoRA asks to begin at full noise."""
+        return _first(NORMAL, self.style.schedule, *(one.schedule for one in self.recommended), self.section.schedule)
 
     @property
     def negative_prompt(self) -> str:

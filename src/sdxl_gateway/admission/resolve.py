@@ -174,6 +174,7 @@ class Admission:
             steps=self._steps(ask, usual),
             guidance_scale=usual.guidance_scale if ask.guidance_scale is None else ask.guidance_scale,
             sampler=usual.sampler if ask.sampler is None else asked_sampler(ask.sampler),
+            schedule=usual.schedule if ask.schedule is None else ask.schedule,
             seed=ask.seed if ask.seed is not None else secrets.randbelow(LAST_SEED - ask.n),
             count=ask.n,
             strength=strength(ask, looked_up.task),

@@ -54,6 +54,7 @@ BaseUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$")
 Size = Annotated[str, StringConstraints(pattern=r"^(auto|\d{2,4}x\d{2,4})$")]
 PaintSize = Annotated[str, StringConstraints(pattern=r"^\d{2,4}x\d{2,4}$"), AfterValidator(_paintable)]
 SamplerName = Annotated[str, AfterValidator(_served)]
+Schedule = Literal["trailing", "leading", "normal"]
 Steps = Annotated[int, Field(ge=1, le=STEPS)]
 GuidanceScale = Annotated[float, Field(ge=0, le=GUIDANCE_SCALE)]
 Weight = Annotated[float, Field(ge=-LORA_WEIGHT, le=LORA_WEIGHT)]
@@ -117,6 +118,7 @@ class Checkpoint(Section):
     steps: Steps | None = None
     guidance_scale: GuidanceScale | None = None
     sampler: SamplerName | None = None
+    schedule: Schedule | None = None
     vae: str | None = None
 
 
@@ -136,6 +138,7 @@ class HouseStyle(Section):
     steps: Steps | None = None
     guidance_scale: GuidanceScale | None = None
     sampler: SamplerName | None = None
+    schedule: Schedule | None = None
     size: Size | None = None
     negative_prompt: str | None = None
     trigger_words: str | None = None

@@ -61,6 +61,7 @@ class Ask:
     steps: int | None = None
     guidance_scale: float | None = None
     sampler: str | None = None
+    schedule: str | None = None
     strength: float | None = None
     loras: tuple[LoraRef, ...] = ()
     images: tuple[Upload, ...] = ()

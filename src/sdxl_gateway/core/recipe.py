@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sdxl_gateway.core.samplers import NORMAL
+
 BlendKey = tuple[tuple[str, float | tuple[float, ...]], ...]
 """Digests, each with its weight, or with its weight outside the blocks and then those of `blocks.BLOCKS`."""
 
@@ -93,8 +95,8 @@ class Recipe:
 
     Sizes are pixels. `paint_width/height` is what the model paints (divisible by 8); `width/height` what the
     caller gets: they differ when the request is above the checkpoint's native pixel budget. `embeds_guidance` says
-    that the UNet reads the guidance scale itself. `later_phases` are models that take over half-way, in the order of
-    their steps.
+    that the UNet reads the guidance scale itself. `schedule` is one of core.samplers.SCHEDULES. `later_phases` are
+    models that take over half-way, in the order of their steps.
     """
 
     task: Task
@@ -114,6 +116,7 @@ class Recipe:
     count: int = 1
     strength: float = 1.0
     embeds_guidance: bool = False
+    schedule: str = NORMAL
     later_phases: tuple[Phase, ...] = ()
 
     @property

@@ -1,4 +1,4 @@
-"""Takes a sampler's name as people write it, gives the one it is served under."""
+"""Takes a sampler's name as people write it, gives the one it is served under; knows the schedules too."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ SAMPLERS = {
     "lcm": "LCM",
 }
 """The names samplers are served under, with the titles that image browsers know."""
+
+NORMAL = "normal"
+SCHEDULES = ("trailing", "leading", NORMAL)
+"""Which training steps are taken: counted from the noisy end as few-step LoRAs are trained (999, 749, 499, 249), from
+the clean end (751, 501, 251, 1), or as the checkpoint's own config says."""
 
 _SPELLINGS = {
     "euler": ("k_euler", "euler_discrete", "EulerDiscreteScheduler", "Euler normal", "Euler simple"),

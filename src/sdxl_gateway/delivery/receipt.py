@@ -45,6 +45,7 @@ def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
         "steps": recipe.steps,
         "guidance_scale": recipe.guidance_scale,
         "sampler": recipe.sampler,
+        "schedule": recipe.schedule,
         "strength": recipe.strength,
         "seed": seed,
         "version": version,

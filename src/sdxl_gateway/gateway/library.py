@@ -176,6 +176,7 @@ class ModelLibrary:
                 "steps": defaults.steps,
                 "guidance_scale": defaults.guidance_scale,
                 "sampler": defaults.sampler,
+                "schedule": defaults.schedule,
             },
             "description": defaults.description or defaults.title or "",
             "ready": self._warmth(entry.name),

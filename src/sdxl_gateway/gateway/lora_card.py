@@ -15,6 +15,7 @@ class Recommended(TypedDict):
     steps: int | None
     guidance_scale: float | None
     sampler: str | None
+    schedule: str | None
 
 
 class Lora(TypedDict):

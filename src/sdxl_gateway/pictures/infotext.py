@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sdxl_gateway.core.recipe import BlendPart, Recipe
-from sdxl_gateway.core.samplers import SAMPLERS
+from sdxl_gateway.core.samplers import NORMAL, SAMPLERS
 
 
 def infotext(recipe: Recipe, *, seed: int, version: str) -> str:
@@ -35,6 +35,8 @@ def _pairs(recipe: Recipe, seed: int, version: str) -> list[tuple[str, object]]:
         ("Model hash", recipe.checkpoint_digest[:10]),
         ("Model", recipe.checkpoint),
     ]
+    if recipe.schedule != NORMAL:
+        pairs.append(("Timestep spacing", recipe.schedule))
     if recipe.strength < 1:
         pairs.append(("Denoising strength", f"{recipe.strength:g}"))
     if recipe.blend.parts:

@@ -53,6 +53,8 @@ def test_what_the_sidecar_does_not_say_is_kept(tmp_path: Path) -> None:
         ("trigger_words = 3", "'trigger_words' is neither a text nor a list"),
         ("trigger_words = [1]", "'trigger_words' is neither a text nor a list"),
         ("sampler = 1", "'sampler' is not a text"),
+        ('schedule = "karras"', "'schedule' is none of trailing, leading, normal"),
+        ("schedule = [1]", "'schedule' is none of"),
         ('description = " "', "'description' is not a text"),
     ],
 )
@@ -115,3 +117,10 @@ def test_told_texts_are_short_single_printable_lines() -> None:
     assert len(told.title) == 500
     assert [len(word) for word in told.trigger_words] == [200]
     assert cleaned(" \n\t ", 10) == ""
+
+
+def test_a_known_few_step_lora_asks_for_its_schedule_and_the_sidecar_goes_before(tmp_path: Path) -> None:
+    told = told_defaults({}, "fast/sdxl_lightning_4step_lora")
+    assert told == Defaults(schedule="trailing")
+    path = write(tmp_path / "ink.toml", b'schedule = "normal"')
+    assert with_sidecar(told, path) == (Defaults(schedule="normal"), ())

@@ -8,6 +8,7 @@ from enum import StrEnum
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.limits import ASPECT, GUIDANCE_SCALE, LONGEST_SIDE, LORA_WEIGHT, SHORTEST_SIDE, SIDE_UNIT
+from sdxl_gateway.core.samplers import SCHEDULES
 
 PAINT = frozenset(Operation)
 PROMPTED = frozenset({Operation.GENERATE, Operation.EDIT})
@@ -162,6 +163,14 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
             extension=True,
         ),
         Field("sampler", Kind.TEXT, "The sampler's name.", aliases=("sampler_name",), max_chars=64, extension=True),
+        Field(
+            "schedule",
+            Kind.CHOICE,
+            "Where the steps lie: `trailing` begins at full noise, for few-step LoRAs; `normal` is the model's own.",
+            aliases=("timestep_spacing",),
+            choices=SCHEDULES,
+            extension=True,
+        ),
         Field(
             "strength",
             Kind.NUMBER,

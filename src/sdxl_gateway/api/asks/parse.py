@@ -158,6 +158,7 @@ class _Reading:
             steps=self._integer("steps"),
             guidance_scale=self._number("guidance_scale"),
             sampler=self._text("sampler") or None,
+            schedule=self._choice("schedule"),
             strength=self._number("strength"),
             loras=loras,
             images=self.pictures.get("image", ()),

@@ -128,7 +128,7 @@ def entry_of(
     size_bytes = header.data_start + header.data_bytes
     if size_bytes > limits.max_file_bytes:
         raise AdapterRefused(f"The file has {size_bytes} bytes; at most {limits.max_file_bytes} are served.")
-    defaults = told_defaults(header.metadata)
+    defaults = told_defaults(header.metadata, name)
     problems: tuple[str, ...] = ()
     # One mark alone is that of a file without a side-car.
     if len(signature) > 1 and (sidecar := sidecar_path(path)).is_file():

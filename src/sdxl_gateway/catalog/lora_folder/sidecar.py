@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from sdxl_gateway.catalog.lora_folder.names import without_suffix
+from sdxl_gateway.catalog.lora_format.few_steps import schedule_of
 from sdxl_gateway.catalog.safetensors_header import open_regular_file
 from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.core.limits import GUIDANCE_SCALE, LORA_WEIGHT, STEPS
+from sdxl_gateway.core.samplers import SCHEDULES
 from sdxl_gateway.core.text import cleaned
 
 SUFFIX = ".toml"
@@ -38,6 +40,7 @@ class Defaults:
     sampler: str | None = None
     description: str | None = None
     title: str | None = None
+    schedule: str | None = None
 
 
 NOTHING_KNOWN = Defaults()
@@ -105,6 +108,12 @@ def _text(value: Any) -> str:
     return cleaned(value, MAX_TEXT_CHARS)
 
 
+def _schedule(value: Any) -> str:
+    if value not in SCHEDULES:
+        raise ValueError(f"is none of {', '.join(SCHEDULES)}")
+    return str(value)
+
+
 def _words(value: Any) -> tuple[str, ...]:
     words = [value] if isinstance(value, str) else value
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
@@ -120,15 +129,18 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "steps": _steps,
     "guidance_scale": _number(0, GUIDANCE_SCALE),
     "sampler": _text,
+    "schedule": _schedule,
     "description": _text,
 }
 
 
-def told_defaults(metadata: Mapping[str, str]) -> Defaults:
-    """What the file says of itself. Anybody can write anything there: short, one line, and never an instruction."""
+def told_defaults(metadata: Mapping[str, str], name: str = "") -> Defaults:
+    """What the file and its name say of it. Anybody can write anything there: short, one line, never an instruction."""
+    schedule = schedule_of(name, metadata)
     if not metadata:
-        return NOTHING_KNOWN
+        return NOTHING_KNOWN if schedule is None else Defaults(schedule=schedule)
     return Defaults(
+        schedule=schedule,
         trigger_words=_told_words(metadata),
         description=_told(metadata, "modelspec.description"),
         title=_told(metadata, "modelspec.title") or _told(metadata, "ss_output_name"),

@@ -54,9 +54,7 @@ def convert_file(source: Path, shapes: Mapping[str, tuple[int, ...]], caps: Head
 def _refuse_embeddings(plan: LoraPlan) -> None:
     if plan.tokens:
         token = min(plan.tokens)[:100]
-        raise AdapterRefused(
-            f"The file teaches the word '{token}' (a bundled embedding), which a LoRA under diffusers' names cannot hold."
-        )
+        raise AdapterRefused(f"The file teaches the word '{token}' (a bundled embedding), which diffusers cannot hold.")
 
 
 def _pieces(part: ModulePart, header: Header, weight: tuple[int, ...]) -> Iterator[_Piece]:

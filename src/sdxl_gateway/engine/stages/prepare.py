@@ -28,7 +28,7 @@ class Prepare(Stage):
         """Raises InvalidRequest for steps the sampler cannot take, EngineFault where a picture to start from lacks."""
         recipe, checkpoint = canvas.recipe, canvas.checkpoint
         canvas.source = LatentSource.of(checkpoint, recipe, canvas.index)
-        canvas.sampler = checkpoint.samplers.make(recipe.sampler, recipe.steps)
+        canvas.sampler = checkpoint.samplers.make(recipe.sampler, recipe.steps, recipe.schedule)
         canvas.step_options = step_options(canvas.sampler, canvas.source.generator)
         canvas.timesteps = _timesteps(canvas.sampler, recipe)
         canvas.unet_timesteps = canvas.timesteps.to(checkpoint.device, torch.float32)
