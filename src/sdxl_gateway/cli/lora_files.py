@@ -15,6 +15,7 @@ from sdxl_gateway.admission.model_names import ModelResolver
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint, open_checkpoints
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, entry_of, read_source_header, signature_of
+from sdxl_gateway.catalog.lora_format.alphas import count_zeros
 from sdxl_gateway.catalog.lora_format.convert import convert_file
 from sdxl_gateway.catalog.lora_format.peft_folder import CHUNK_BYTES, folder_bytes, folder_parts
 from sdxl_gateway.catalog.lora_format.plan import plan_lora
@@ -71,7 +72,9 @@ def report_on(file: Path, checkpoint: CheckpointEntry, limits: Loras) -> LoraRep
     header = read_source_header(file, limits)
     entry, _ = entry_of(header, file, file.stem, signature_of(file), limits)
     plan = plan_lora(header, checkpoint.shapes)
-    return make_report(plan, header, trigger_words=entry.defaults.trigger_words)
+    # A PEFT folder's alphas stand in its config, which allows no 0.
+    zeros = 0 if file.is_dir() else count_zeros(file, header, plan.alpha_keys)
+    return make_report(plan, header, trigger_words=entry.defaults.trigger_words, zero_alphas=zeros)
 
 
 def _report_lines(file: Path, report: LoraReport, checkpoint: str) -> Iterable[str]:
@@ -83,6 +86,8 @@ def _report_lines(file: Path, report: LoraReport, checkpoint: str) -> Iterable[s
     yield f"tensors      {report.matched_count} used, {report.unmatched_count} not"
     for name in report.unmatched:
         yield f"  not used   {name}"
+    for note in report.notes:
+        yield f"note         {note}"
     if report.embeddings:
         yield f"embeddings   {', '.join(report.embeddings)}"
     if report.trigger_words:

@@ -212,6 +212,24 @@ def test_the_table_is_whole() -> None:
     assert {name for case in CASES if case.spelling == "kohya" for name in [case.trained]} == set(LYCORIS)
 
 
+@pytest.mark.parametrize("module", PLACES, ids=["unet", "te1", "te2", "conv"])
+@pytest.mark.parametrize("told", ["ss_network_alpha", "lora_alpha"])
+@pytest.mark.parametrize("alpha", [ALPHA, 0.0])
+def test_an_alpha_in_the_metadata_alone(press: Press, tmp_path: Path, told: str, alpha: float, module: str) -> None:
+    rows, columns, *window = SHAPES[module]
+    up, down = torch.randn(rows, RANK, *[1] * len(window)), torch.randn(RANK, columns, *window)
+    name = kohya_name(module)
+    factors = {f"{name}.lora_up.weight": up, f"{name}.lora_down.weight": down}
+    save_file(factors, tmp_path / "told.safetensors", {told: str(alpha)})
+    save_file(factors | {f"{name}.alpha": torch.tensor(alpha)}, tmp_path / "held.safetensors")
+    layer = press.layers[f"{module}.weight"]
+    changes = [press.changes(tmp_path / f"{kind}.safetensors")[f"{module}.weight"] for kind in ("told", "held")]
+    dense = [change.dense(layer.parameter.reshape(layer.shape)) for change in changes]
+    assert torch.equal(dense[0], dense[1])
+    scale = (alpha or RANK) / RANK
+    assert torch.allclose(dense[0], scale * (up.flatten(1) @ down.flatten(1)), rtol=1e-5, atol=1e-5)
+
+
 FILE_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
 
 

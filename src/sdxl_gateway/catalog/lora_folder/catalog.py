@@ -28,6 +28,7 @@ from sdxl_gateway.catalog.lora_folder.scan import (
 from sdxl_gateway.catalog.lora_folder.scan_cache import load_index, save_index
 from sdxl_gateway.catalog.lora_folder.upload import name_taken, put_file, received, remove_source, upload_path
 from sdxl_gateway.catalog.lora_folder.watch import changes
+from sdxl_gateway.catalog.lora_format.alphas import count_zeros
 from sdxl_gateway.catalog.lora_format.plan import LoraPlan, plan_lora
 from sdxl_gateway.catalog.lora_format.report import make_report
 from sdxl_gateway.catalog.model_grammar import not_found
@@ -191,7 +192,9 @@ class LoraCatalog:
         copied = read_header(store_path(self._data_directory, digest), self._limits)
         if copied.tensors != header.tensors:
             raise AdapterRefused("The file changed while it was being read; try again.")
-        return CheckedLora(digest, entry, make_report(plan, copied, trigger_words=entry.defaults.trigger_words))
+        zeros = count_zeros(store_path(self._data_directory, digest), copied, plan.alpha_keys)
+        words = entry.defaults.trigger_words
+        return CheckedLora(digest, entry, make_report(plan, copied, trigger_words=words, zero_alphas=zeros))
 
     async def add(
         self,
@@ -215,7 +218,9 @@ class LoraCatalog:
                 await self._rescan()
             entry = await asyncio.to_thread(self._found, target)
             if checkpoint is not None and plan is not None and entry is ours:
-                report = make_report(plan, header, trigger_words=entry.defaults.trigger_words)
+                zeros = await asyncio.to_thread(count_zeros, copy.path, header, plan.alpha_keys)
+                words = entry.defaults.trigger_words
+                report = make_report(plan, header, trigger_words=words, zero_alphas=zeros)
                 checked = CheckedLora(await asyncio.to_thread(copy.keep), entry, report)
                 self._checks.add(checked, checkpoint)
         return entry

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from sdxl_gateway.catalog.lora_format.alphas import ToldAlpha, told_alpha
 from sdxl_gateway.catalog.lora_format.base_models import (
     cross_attention_width,
     family_by_width,
@@ -38,7 +39,8 @@ class ModulePart:
 
     `module` is component-prefixed ("unet.….to_q"); `tensors` maps roles to tensor names in the file: lora has "down",
     "up", "mid"; loha "w1_a" … "t2"; lokr "w1" … "t2"; full "diff"; any may have "alpha", "dora_scale" and "diff_b", and
-    lora "bias". `scale` is set when a config gives it; otherwise it is alpha over rank, or 1 without an alpha.
+    lora "bias". `scale` is set when a config or the metadata give it; otherwise it is alpha over rank, or 1 where there
+    is no alpha, or one of 0.
     """
 
     module: str
@@ -53,6 +55,7 @@ class LoraPlan:
     """Everything a file changes in one checkpoint. `unmatched` are known extras that change nothing.
 
     `tokens` maps a bundled embedding's trigger token to its tensors ("clip_l", "clip_g"): vectors that stand for it.
+    `told_alpha` is there when the scales come of the metadata alone.
     """
 
     dialect: str
@@ -60,6 +63,12 @@ class LoraPlan:
     unmatched: tuple[str, ...] = ()
     tokens: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    told_alpha: ToldAlpha | None = None
+
+    @property
+    def alpha_keys(self) -> tuple[str, ...]:
+        """The tensors that hold an alpha."""
+        return tuple(part.tensors["alpha"] for part in self.parts if "alpha" in part.tensors)
 
 
 @dataclass(slots=True)
@@ -102,10 +111,17 @@ def _plan(header: Header, shapes: Mapping[str, tuple[int, ...]]) -> LoraPlan:
         raise AdapterRefused(_lost_message(gathered, header))
     if not gathered.layers:
         raise AdapterRefused("Nothing in this file changes a layer of the checkpoint.")
-    parts = tuple(_part(module, layer, header, shapes[module], scales) for module, layer in gathered.layers.items())
+    told = _told_alpha(header, gathered, scales)
+    parts = tuple(_part(name, layer, header, shapes[name], scales, told) for name, layer in gathered.layers.items())
     for token, tensors in gathered.tokens.items():
         _check_token(token, {encoder: header.tensors[key] for encoder, key in tensors.items()}, shapes)
-    return LoraPlan(_dialect(header, gathered), parts, tuple(gathered.extras), gathered.tokens, header.metadata)
+    return LoraPlan(_dialect(header, gathered), parts, tuple(gathered.extras), gathered.tokens, header.metadata, told)
+
+
+def _told_alpha(header: Header, gathered: _Gathered, scales: PeftScales) -> ToldAlpha | None:
+    """The metadata's word counts only where neither a tensor nor a PEFT config gives any alpha."""
+    said = scales.configs or any("alpha" in layer.tensors for layer in gathered.layers.values())
+    return None if said else told_alpha(header.metadata)
 
 
 @lru_cache(maxsize=8)
@@ -158,7 +174,14 @@ def _place(gathered: _Gathered, key: str, what: Spelled, found: Found | None) ->
         gathered.styles.add(what.style)
 
 
-def _part(module: str, layer: _Layer, header: Header, weight: tuple[int, ...], scales: PeftScales) -> ModulePart:
+def _part(
+    module: str,
+    layer: _Layer,
+    header: Header,
+    weight: tuple[int, ...],
+    scales: PeftScales,
+    told: ToldAlpha | None,
+) -> ModulePart:
     if len(layer.algorithms) > 1:
         kinds = " and ".join(sorted(layer.algorithms))
         raise AdapterRefused(f"The file changes the layer '{module}' in two ways at once ({kinds}).")
@@ -170,6 +193,8 @@ def _part(module: str, layer: _Layer, header: Header, weight: tuple[int, ...], s
     check_shapes(module, algorithm, tensor_shapes, weight)
     rank = rank_of(algorithm, tensor_shapes)
     scale = scales.scale(module, rank) if rank and "alpha" not in infos else None
+    if rank and told is not None:
+        scale = told.scale(weight, rank)
     if algorithm == "lokr" and rank is None and scales.configs:
         raise AdapterRefused(f"The layer '{module}' is a PEFT LoKr of whole factors, whose scale is not supported.")
     return ModulePart(module, algorithm, layer.tensors, scale, rank)

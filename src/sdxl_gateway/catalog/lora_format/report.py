@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sdxl_gateway.catalog.lora_format.base_models import base_family
@@ -38,7 +38,8 @@ class LoraReport:
 
     `algorithms` and `parts` count modules ("lora": 722; "unet": 722); `unmatched` lists at most 20 of the
     `unmatched_count` tensors that change nothing; `embeddings` are bundled trigger tokens, applied where a prompt
-    holds them and the text encoder weight is not 0.
+    holds them and the text encoder weight is not 0. `notes` say in sentences what was
+    decided where the file leaves doubt.
     """
 
     dialect: str
@@ -53,11 +54,15 @@ class LoraReport:
     base_family: str | None
     dtype: str
     size_bytes: int
+    notes: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-def make_report(plan: LoraPlan, header: Header, *, trigger_words: tuple[str, ...]) -> LoraReport:
-    """The report of a file with this header; `trigger_words` are those that its side-car or its metadata name."""
+def make_report(plan: LoraPlan, header: Header, *, trigger_words: tuple[str, ...], zero_alphas: int = 0) -> LoraReport:
+    """The report of a file with this header.
+
+    `trigger_words` are those that its side-car or its metadata name; `zero_alphas` counts its alphas that are 0.
+    """
     components = Counter(part.module.partition(".")[0] for part in plan.parts)
     return LoraReport(
         dialect=plan.dialect,
@@ -72,8 +77,17 @@ def make_report(plan: LoraPlan, header: Header, *, trigger_words: tuple[str, ...
         base_family=base_family(header),
         dtype=main_dtype(header),
         size_bytes=header.data_start + header.data_bytes,
+        notes=tuple(_notes(plan, zero_alphas)),
         metadata=metadata_summary(header.metadata),
     )
+
+
+def _notes(plan: LoraPlan, zero_alphas: int) -> Iterator[str]:
+    if plan.told_alpha is not None:
+        yield f"No tensor holds an alpha; the one in the metadata is used ({plan.told_alpha.words})."
+        zero_alphas = 0 if plan.told_alpha.alpha else 1
+    if zero_alphas:
+        yield f"{zero_alphas} of {max(len(plan.alpha_keys), 1)} alphas are 0, which counts as none: their scale is 1."
 
 
 def _algorithm(name: str, roles: Mapping[str, str]) -> str:
