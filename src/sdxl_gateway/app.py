@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,7 +12,6 @@ from pathlib import Path
 from socket import socket
 from tempfile import TemporaryDirectory
 from types import FrameType
-from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -31,6 +29,7 @@ from sdxl_gateway.catalog.checkpoints import open_checkpoints
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.copies import prune
 from sdxl_gateway.config import DEMO_MODEL, EngineProcess, Limits, Settings
+from sdxl_gateway.core.background import Background
 from sdxl_gateway.core.errors import CLOSING, CheckpointProblem, GatewayError
 from sdxl_gateway.core.listeners import EngineListener, Listeners
 from sdxl_gateway.core.memory import return_large_blocks
@@ -43,9 +42,6 @@ from sdxl_gateway.storage.images import ImageFolder
 from sdxl_gateway.telemetry.log_writer import flush_logs
 from sdxl_gateway.telemetry.logs import configure_logs, log_answer
 from sdxl_gateway.telemetry.metrics import Metrics
-
-log = logging.getLogger(__name__)
-
 
 BackendFactory = Callable[[EngineProcess, Limits, EngineListener], Backend]
 """From what an engine has to know, how long the queue may be, and where its events go."""
@@ -160,6 +156,7 @@ class _Built:
     listeners: Listeners
     backend: Backend
     gateway: Gateway
+    background: Background
     closing: Closing = field(default_factory=Closing)
 
 
@@ -187,7 +184,7 @@ def _build(
     )
     deliverer = Deliverer(images, embed_recipe=settings.delivery.embed_recipe)
     gateway = Gateway(settings, admission, backend, deliverer, listeners)
-    return _Built(settings, adapters, library, images, metrics, listeners, backend, gateway)
+    return _Built(settings, adapters, library, images, metrics, listeners, backend, gateway, Background(listeners))
 
 
 def _application(built: _Built, lifespan: Callable[[], AbstractAsyncContextManager[None]]) -> Starlette:
@@ -199,6 +196,7 @@ def _application(built: _Built, lifespan: Callable[[], AbstractAsyncContextManag
         settings=built.settings,
         metrics=built.metrics.exposition,
         version=__version__,
+        ailing=lambda: built.background.ailing,
         on_request=built.listeners,
     )
     return http_app(services, lambda _: lifespan(), closing=built.closing)
@@ -240,23 +238,8 @@ async def _running(built: _Built) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         await built.backend.start()
         stack.push_async_callback(built.backend.stop, settings.server.shutdown_grace_seconds)
+        doing = built.background.doing
         if settings.loras.watch:
-            await stack.enter_async_context(_in_background(built.adapters.watch()))
-        await stack.enter_async_context(_in_background(built.images.sweeping()))
+            await stack.enter_async_context(doing("lora_folder", built.adapters.watch))
+        await stack.enter_async_context(doing("pictures", built.images.sweeping))
         yield
-
-
-@asynccontextmanager
-async def _in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    task.add_done_callback(_log_if_failed)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
-def _log_if_failed(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("work in the background ended; pictures are still painted", exc_info=error)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import io
-import logging
+import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from sdxl_gateway.app import _build, _engine_process, _in_background, build_app
-from sdxl_gateway.config import Checkpoint, HouseStyle, Loras, Settings, Telemetry
+from sdxl_gateway.app import _application, _build, _engine_process, _running_alone, build_app
+from sdxl_gateway.backends.fake_engine import open_fake_engine
+from sdxl_gateway.backends.local import LocalBackend
+from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
+from sdxl_gateway.config import Checkpoint, EngineProcess, HouseStyle, Limits, Loras, Settings, Telemetry
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.events import RequestAnswered
-from sdxl_gateway.core.listeners import Listeners
+from sdxl_gateway.core.listeners import EngineListener, Listeners
 from sdxl_gateway.telemetry.logs import configure_logs, log_answer
 from sdxl_gateway.telemetry.metrics import Metrics
 from tests.kit.admission import DEMO, lora_file, opened
@@ -93,6 +98,38 @@ def test_above_the_cap_the_oldest_pictures_go(tmp_path: Path, cap_bytes: int, le
     assert sorted(path.read_bytes()[0] for path in (tmp_path / "data" / "images").iterdir()) == left
 
 
+def fake_backend(_: EngineProcess, limits: Limits, listener: EngineListener) -> LocalBackend:
+    return LocalBackend(open_fake_engine, queue_size=limits.queue_size, listener=listener)
+
+
+async def test_work_that_breaks_while_the_server_runs_is_begun_again_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    enough = asyncio.Event()
+
+    async def breaking(_: LoraCatalog) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            enough.set()
+        raise OSError("no more watches")
+
+    monkeypatch.setattr(LoraCatalog, "watch", breaking)
+    monkeypatch.setattr("sdxl_gateway.core.background.FIRST_PAUSE_SECONDS", 0.01)
+    built = _build(settings_in(tmp_path), fake_backend)
+    async with _running_alone(built), asyncio.timeout(30):
+        await enough.wait()
+        application = _application(built, partial(_running_alone, built))
+        transport = httpx.ASGITransport(app=application)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gw") as http:
+            ready, metrics = await http.get("/readyz"), await http.get("/metrics")
+    assert (ready.status_code, ready.json()["degraded"]) == (200, ["lora_folder"])
+    counted = re.search(r'background_failures_total\{work="lora_folder"\} (\d+)', metrics.text)
+    assert counted
+    assert int(counted[1]) >= 3
+
+
 @pytest.mark.parametrize("painting", [True, False])
 def test_requests_to_paint_are_logged_and_counted(painting: bool) -> None:
     told, metrics = io.StringIO(), Metrics([], 0)
@@ -102,32 +139,3 @@ def test_requests_to_paint_are_logged_and_counted(painting: bool) -> None:
     assert ("req_7" in told.getvalue() and "invalid_json" in told.getvalue()) is painting
     assert metrics.registry.get_sample_value("sdxl_gateway_rejected_total", {"reason": "invalid_json"}) == 1
     assert metrics.registry.get_sample_value("sdxl_gateway_response_size_bytes_sum", {"operation": "place"}) == 99
-
-
-async def test_background_work_that_breaks_is_logged_and_takes_nothing_with_it(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    broke = asyncio.Event()
-
-    async def breaking() -> None:
-        broke.set()
-        raise OSError("no more watches")
-
-    with caplog.at_level(logging.ERROR, logger="sdxl_gateway.app"):
-        async with _in_background(breaking()):
-            await broke.wait()
-    assert "no more watches" in caplog.text
-
-
-async def test_background_work_ends_with_the_world() -> None:
-    ended = asyncio.Event()
-
-    async def working() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-
-    async with _in_background(working()):
-        await asyncio.sleep(0)
-    assert ended.is_set()

@@ -57,6 +57,7 @@ def _fill(metrics: Metrics) -> None:
     metrics.on_event(events.Started("a", 0.1))
     metrics.on_event(events.Finished("a", 2.0))
     metrics.on_event(events.Failed("b", Cancelled("gone")))
+    metrics.on_event(events.WorkFailed("lora_folder"))
     for measurement in (
         events.StepTaken(0.02, 2, 1.0),
         events.BlendSwitched(0.01, 722),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sdxl_gateway.config import Settings
@@ -18,7 +18,10 @@ def unheard(_: RequestAnswered) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`metrics` takes an Accept header and gives a body and its content type."""
+    """`metrics` takes an Accept header and gives a body and its content type.
+
+    `ailing` names the background work that failed lately.
+    """
 
     gateway: Gateway
     library: ModelLibrary
@@ -27,5 +30,6 @@ class Services:
     settings: Settings
     metrics: Callable[[str], tuple[bytes, str]]
     version: str
+    ailing: Callable[[], Sequence[str]] = tuple
     on_request: Callable[[RequestAnswered], None] = unheard
     ping_seconds: float = 10.0

@@ -163,6 +163,13 @@ EngineEvent = Measured | EngineLost
 
 
 @dataclass(frozen=True, slots=True)
+class WorkFailed:
+    """Work in the background broke off, by its name ("lora_folder", ...); it is begun again."""
+
+    work: str
+
+
+@dataclass(frozen=True, slots=True)
 class RequestAnswered:
     """One answered request, for the metrics and the log; `retry_count` as the client's SDK told it.
 
@@ -183,4 +190,4 @@ class RequestAnswered:
     response_bytes: int = 0
 
 
-Event = RequestAnswered | JobAccepted | JobEvent | EngineEvent
+Event = RequestAnswered | JobAccepted | JobEvent | EngineEvent | WorkFailed

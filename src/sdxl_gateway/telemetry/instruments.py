@@ -48,6 +48,7 @@ class Instruments:
     lora_cache_entries: Gauge
     memory_held: Gauge
     device_memory_used: Gauge
+    background_failures: Counter
     build_info: Info
 
     @classmethod
@@ -95,6 +96,9 @@ class Instruments:
             lora_cache_entries=make.gauge("lora_cache_entries", "LoRAs kept in a tier.", ("tier",)),
             memory_held=make.gauge("memory_held_bytes", "What the ledger holds, by tier.", ("tier",)),
             device_memory_used=make.gauge("device_memory_used_bytes", "Device memory the engine has allocated."),
+            background_failures=make.counter(
+                "background_failures", "Work in the background that broke off and was begun again.", ("work",)
+            ),
             build_info=Info("build", "The running version.", namespace=NAMESPACE, registry=registry),
         )
 

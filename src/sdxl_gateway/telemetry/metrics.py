@@ -82,6 +82,8 @@ class Metrics:
                 self._accepted(event)
             case events.Measured():
                 self._measured(event)
+            case events.WorkFailed():
+                self._now.background_failures.labels(event.work).inc()
             case events.EngineLost():
                 pass
             case _:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
+from sdxl_gateway.catalog.lora_folder.watch import changes
 from sdxl_gateway.config import Loras
 from tests.kit.lora_files import write
 from tests.kit.peft_files import GOOD, OTHER, names
@@ -85,3 +87,43 @@ async def test_a_folder_that_comes_later_is_watched(tmp_path: Path) -> None:
     async with watching(catalog):
         write(root / "ink.safetensors", GOOD)
         await until(lambda: names(catalog) == ["ink"])
+
+
+async def test_a_name_that_cannot_be_decoded_ends_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "loras"
+    root.mkdir()
+    catalog = LoraCatalog(Loras(directory=root), tmp_path)
+    async with watching(catalog):
+        write(root / "first.safetensors", GOOD)
+        await until(lambda: names(catalog) == ["first"])
+        try:
+            write(root / os.fsdecode(b"\xff\xfe.safetensors"), GOOD)
+        except (OSError, UnicodeError):
+            pytest.skip("this file system has no such names")
+        await until(lambda: len(catalog.problems) == 1)
+        write(root / "ink.safetensors", GOOD)
+        await until(lambda: names(catalog) == ["first", "ink"])
+        write(root / os.fsdecode(b"sub-\xff") / "second.safetensors", GOOD)
+        (root / "first.safetensors").unlink()
+        await until(lambda: names(catalog) == ["ink"])
+
+
+async def test_a_watcher_that_keeps_breaking_is_tried_ever_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    def breaks(*_: object, **__: object) -> None:
+        raise ExceptionGroup("several", [ValueError("of a kind to come")])
+
+    async def paused(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.watch.awatch", breaks)
+    monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.watch.asyncio.sleep", paused)
+    looks = 0
+    async for _ in changes(tmp_path, lambda: False):
+        looks += 1
+        if looks == 8:
+            break
+    assert pauses == [0.5, 1, 2, 4, 8, 15, 15]

@@ -23,10 +23,11 @@ async def healthz(_: Request) -> Response:
 
 
 def readyz_endpoint(services: Services) -> Endpoint:
-    """GET: 200 when the backend is ready, else 503."""
+    """GET: 200 when the backend is ready, else 503; "degraded" then names background work that failed lately."""
 
     async def readyz(_: Request) -> Response:
-        ready = services.gateway.ready
-        return JSONResponse({**services.gateway.readiness(), "ready": ready}, 200 if ready else 503)
+        ready, ailing = services.gateway.ready, services.ailing()
+        degraded = {"degraded": list(ailing)} if ailing else {}
+        return JSONResponse({**services.gateway.readiness(), "ready": ready, **degraded}, 200 if ready else 503)
 
     return readyz

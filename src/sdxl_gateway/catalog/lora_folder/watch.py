@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from watchfiles import awatch
+
+log = logging.getLogger(__name__)
 
 DEBOUNCE_MS = 200
 TICK_MS = 1000
@@ -15,20 +19,29 @@ RETRY_TICKS = 5
 ROUTINE_TICKS = 60
 """How often to look without being told: some network drives tell nothing."""
 MISSING_SECONDS = 2.0
+FIRST_PAUSE_SECONDS = 0.5
+"""Watching that broke off is tried again so soon, then ever later, up to UNWATCHED_SECONDS."""
 UNWATCHED_SECONDS = 15.0
 """How often to look where nothing can be watched, as when the system's limit of watches is reached."""
 
 
 async def changes(folder: Path, has_problems: Callable[[], bool]) -> AsyncIterator[None]:
-    """Ticks until cancelled; a folder that is not there yet is waited for."""
+    """Ticks until cancelled; a folder that is not there yet is waited for, one that cannot be watched is looked at."""
+    pause_seconds = min(FIRST_PAUSE_SECONDS, UNWATCHED_SECONDS)
     while True:
         if await asyncio.to_thread(folder.is_dir):
             yield
+            began = time.monotonic()
             try:
                 async for _ in _ticks(folder, has_problems):
                     yield
-            except (OSError, RuntimeError):
-                await asyncio.sleep(UNWATCHED_SECONDS)
+            except Exception as error:
+                # Any at all: watchfiles wraps some of its errors into groups, such as that of a name it cannot decode.
+                if time.monotonic() - began > UNWATCHED_SECONDS:
+                    pause_seconds = FIRST_PAUSE_SECONDS
+                log.warning("the LoRA folder is not watched, and looked at in %g s: %r", pause_seconds, error)
+                await asyncio.sleep(pause_seconds)
+                pause_seconds = min(2 * pause_seconds, UNWATCHED_SECONDS)
         else:
             await asyncio.sleep(MISSING_SECONDS)
 

@@ -1,0 +1,58 @@
+"""Takes work that goes on beside the requests, keeps it going: what fails is told, and begun again ever later."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from sdxl_gateway.core.events import WorkFailed
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 60.0
+STEADY_SECONDS = 30.0
+"""Work that has run for so long since it failed is well again."""
+
+
+class Background:
+    """Names of work, each done by a coroutine that ends when it is cancelled; `tell` hears of every failure."""
+
+    def __init__(self, tell: Callable[[WorkFailed], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._tell = tell
+        self._clock = clock
+        self._ailing_until: dict[str, float] = {}
+
+    @property
+    def ailing(self) -> tuple[str, ...]:
+        """The work that failed lately, by name: pictures are painted meanwhile, and something else is not done."""
+        now = self._clock()
+        return tuple(sorted(name for name, until in self._ailing_until.items() if now < until))
+
+    @asynccontextmanager
+    async def doing(self, name: str, work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+        """`work` goes on until the context is left, whatever it raises."""
+        task = asyncio.create_task(self._keep_going(name, work))
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _keep_going(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        pause_seconds = FIRST_PAUSE_SECONDS
+        while True:
+            began = self._clock()
+            try:
+                return await work()
+            except Exception:
+                if self._clock() - began > STEADY_SECONDS:
+                    pause_seconds = FIRST_PAUSE_SECONDS
+                log.exception("%s failed and begins again in %g s; pictures are still painted", name, pause_seconds)
+            self._ailing_until[name] = self._clock() + pause_seconds + STEADY_SECONDS
+            self._tell(WorkFailed(name))
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
