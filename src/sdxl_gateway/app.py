@@ -28,6 +28,7 @@ from sdxl_gateway.backends.process.backend import ProcessBackend
 from sdxl_gateway.catalog.checkpoints import open_checkpoints
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.copies import prune
+from sdxl_gateway.catalog.lora_folder.sweep import CopySweeper
 from sdxl_gateway.config import DEMO_MODEL, EngineProcess, Limits, Settings
 from sdxl_gateway.core.background import Background
 from sdxl_gateway.core.errors import CLOSING, CheckpointProblem, GatewayError
@@ -140,7 +141,7 @@ async def open_gateway(settings: Settings, backend: BackendFactory = process_bac
         built = _build(settings, backend, Path(images))
         with suppress(DirectoryInUse), sole_server(settings.data_directory):
             await asyncio.to_thread(_prune, settings)
-        async with _running(built):
+        async with _running(built, alone=False):
             yield built.gateway
 
 
@@ -232,8 +233,11 @@ async def _running_alone(built: _Built) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _running(built: _Built) -> AsyncIterator[None]:
-    """The engine and what works in the background run until the context is left."""
+async def _running(built: _Built, *, alone: bool = True) -> AsyncIterator[None]:
+    """The engine and what works in the background run until the context is left.
+
+    Only whoever has the data directory `alone` sweeps the copies of LoRAs in it.
+    """
     settings = built.settings
     async with AsyncExitStack() as stack:
         await built.backend.start()
@@ -242,4 +246,7 @@ async def _running(built: _Built) -> AsyncIterator[None]:
         if settings.loras.watch:
             await stack.enter_async_context(doing("lora_folder", built.adapters.watch))
         await stack.enter_async_context(doing("pictures", built.images.sweeping))
+        if alone:
+            sweeper = CopySweeper(settings.data_directory, settings.loras, lambda: built.library.digests_in_use)
+            await stack.enter_async_context(doing("lora_copies", sweeper.sweeping))
         yield

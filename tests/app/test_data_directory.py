@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sdxl_gateway import cli
 from sdxl_gateway.app import build_app, open_gateway
 from sdxl_gateway.backends.fake_engine import open_fake_engine
 from sdxl_gateway.backends.local import LocalBackend
+from sdxl_gateway.catalog.lora_folder.sweep import CopySweeper
 from sdxl_gateway.config import EngineProcess, Limits, Loras, Settings
 from sdxl_gateway.core.listeners import EngineListener
 from sdxl_gateway.core.ports import Backend
@@ -93,3 +95,21 @@ def test_serve_says_whose_the_directory_is_before_it_loads_anything(
     assert refused.exit_code == 2
     assert f"in use by the server of process {os.getpid()}." in refused.output
     assert checked.exit_code == 0
+
+
+async def test_only_who_has_the_directory_alone_sweeps_its_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept: list[str] = []
+
+    async def sweeping(_: CopySweeper) -> None:
+        swept.append("copies")
+
+    monkeypatch.setattr(CopySweeper, "sweeping", sweeping)
+    async with open_gateway(settings_in(tmp_path), local):
+        await asyncio.sleep(0)
+    assert swept == []
+    app = build_app(settings_in(tmp_path), local)
+    async with app.router.lifespan_context(app):
+        await asyncio.sleep(0)
+    assert swept == ["copies"]

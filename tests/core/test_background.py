@@ -91,9 +91,9 @@ async def test_work_that_runs_steadily_again_is_well(monkeypatch: pytest.MonkeyP
     doing = Background(unheard, lambda: now[0])
     async with asyncio.timeout(30), doing.doing(NAME, once_broken):
         await running.wait()
-        assert doing.ailing == (NAME,)
+        assert list(doing.ailing) == [NAME]
         now[0] += background.STEADY_SECONDS + 1
-        assert doing.ailing == ()
+        assert list(doing.ailing) == []
 
 
 async def test_a_failure_after_long_steady_work_is_the_first_again(monkeypatch: pytest.MonkeyPatch) -> None:

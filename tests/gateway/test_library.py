@@ -10,8 +10,8 @@ import pytest
 
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.config import HouseStyle, LoraWeight
-from sdxl_gateway.core.errors import AdapterRefused, InvalidRequest, ModelNotFound
-from sdxl_gateway.core.events import EngineLost, JobAccepted, Measured, MemoryHeld, StepTaken
+from sdxl_gateway.core.errors import AdapterRefused, Cancelled, InvalidRequest, ModelNotFound
+from sdxl_gateway.core.events import EngineLost, Event, Failed, Finished, JobAccepted, Measured, MemoryHeld, StepTaken
 from sdxl_gateway.gateway.library import ModelLibrary
 from tests.kit.admission import DEMO, AdmissionKit, admission_kit, demo, lora_file
 from tests.kit.lora_files import file_bytes, lora_tensors, write
@@ -193,3 +193,18 @@ async def test_an_engine_that_is_lost_loses_its_warmth(home: AdmissionKit) -> No
     home.library.on_event(EngineLost("0"))
     home.library.on_event(EngineLost("2"))
     assert home.library.model("ink").ready == "cold"
+
+
+@pytest.mark.parametrize("end", [Finished("job-1"), Failed("job-1", Cancelled("The caller went away."))])
+async def test_a_jobs_loras_are_in_use_from_its_acceptance_to_its_end(
+    home: AdmissionKit, monkeypatch: pytest.MonkeyPatch, end: Event
+) -> None:
+    recipe = (await home.admit(model="ink+watercolor:0.5")).recipe
+    digests = frozenset(recipe.blend.digests)
+    assert home.library.digests_in_use == digests
+    monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.checks.LATELY_SECONDS", 0.0)
+    assert home.library.digests_in_use == frozenset()
+    home.library.on_event(JobAccepted("job-1", "a", recipe, (), arrived=0.0))
+    assert home.library.digests_in_use == digests
+    home.library.on_event(end)
+    assert home.library.digests_in_use == frozenset()

@@ -12,7 +12,7 @@ from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.scan import LoraEntry
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound, Refusal
-from sdxl_gateway.core.events import EngineLost, Event, JobAccepted, Measured, MemoryHeld
+from sdxl_gateway.core.events import EngineLost, Event, Failed, Finished, JobAccepted, Measured, MemoryHeld
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.gateway.lora_card import Lora, LoraProblem, Warmth
 
@@ -50,12 +50,17 @@ class ModelLibrary:
         self._tiers: dict[str, dict[str, str]] = {}
         self._digests: dict[str, str] = {}
         self._last_used: dict[str, int] = {}
+        self._jobs: dict[str, frozenset[str]] = {}
 
     def on_event(self, event: Event) -> None:
         """Hear which LoRAs are asked for, and which adapters each engine holds (a Listener)."""
         match event:
             case JobAccepted():
                 self._used(event.recipe, int(event.arrived))
+                digests = (digest for phase in event.recipe.phases for digest in phase.blend.digests)
+                self._jobs[event.job_id] = frozenset(digests)
+            case Finished() | Failed():
+                self._jobs.pop(event.job_id, None)
             case Measured(engine_id=engine_id, measurement=MemoryHeld(warm=warm)):
                 held = {digest: tier for tier in reversed(WARM_TIERS) for digest in warm.get(tier, ())}
                 self._tiers[engine_id] = held
@@ -63,6 +68,11 @@ class ModelLibrary:
                 self._tiers.pop(engine_id, None)
             case _:
                 pass
+
+    @property
+    def digests_in_use(self) -> frozenset[str]:
+        """The LoRAs whose copies are needed: of jobs that run or wait, and of those about to be accepted."""
+        return self._adapters.lately_checked_in.union(*self._jobs.values())
 
     def _used(self, recipe: Recipe, at: int) -> None:
         for part in recipe.blend.parts:

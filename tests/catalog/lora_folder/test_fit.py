@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def scanned(root: Path, *checkpoints: CheckpointEntry, **limits: int) -> LoraCatalog:
+def scanned(root: Path, *checkpoints: CheckpointEntry, **limits: Any) -> LoraCatalog:
     catalog = LoraCatalog(Loras(directory=root, **limits), root.parent / "data", checkpoints=checkpoints)
     catalog.scan()
     return catalog

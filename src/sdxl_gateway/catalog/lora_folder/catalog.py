@@ -174,6 +174,11 @@ class LoraCatalog:
         entry = await asyncio.to_thread(self._current, self.find(name))
         return await self._checks.of(entry, checkpoint, self._check)
 
+    @property
+    def lately_checked_in(self) -> frozenset[str]:
+        """The digests of LoRAs that were checked in lately, and may be about to be painted with."""
+        return self._checks.lately_given
+
     def _current(self, entry: LoraEntry) -> LoraEntry:
         """The entry as the file is now, which may be newer than the last look at the folder."""
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from sdxl_gateway.catalog.lora_format.report import LoraReport
 from sdxl_gateway.core.errors import AdapterRefused
 
 MAX_REMEMBERED = 4096
+LATELY_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Checks:
     def __init__(self, data_directory: Path) -> None:
         self._data_directory = data_directory
         self._checks: OrderedDict[Key, asyncio.Future[CheckedLora]] = OrderedDict()
+        self._given: dict[str, float] = {}
 
     async def of(
         self,
@@ -54,7 +57,16 @@ class Checks:
             self._remember(key, known)
         self._checks.move_to_end(key)
         # One caller that goes away must not take the check from the others who wait for it.
-        return await asyncio.shield(known)
+        checked = await asyncio.shield(known)
+        self._given[checked.digest] = time.monotonic()
+        return checked
+
+    @property
+    def lately_given(self) -> frozenset[str]:
+        """The digests of what was asked for in the last minutes: a job that needs them may be about to be accepted."""
+        now = time.monotonic()
+        self._given = {digest: at for digest, at in self._given.items() if now - at < LATELY_SECONDS}
+        return frozenset(self._given)
 
     def add(self, checked: CheckedLora, checkpoint: CheckpointEntry) -> None:
         """Remembers what was found out elsewhere."""

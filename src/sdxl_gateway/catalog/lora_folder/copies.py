@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sdxl_gateway.catalog.lora_folder.marks import CHANGED, mark_of, settled_mark
@@ -114,24 +115,48 @@ def prune(
 ) -> list[str]:
     """Removes copies whose digest is not in `keep`: those older than `max_age_seconds`, then the oldest until the rest
     fits `max_total_bytes`. Gives the removed digests; what an interrupted copy left behind goes too."""
+    removed = surplus(data_directory, keep, max_age_seconds=max_age_seconds, max_total_bytes=max_total_bytes, now=now)
+    for path in removed:
+        path.unlink(missing_ok=True)
+    remove_abandoned(data_directory, now=now)
+    return [path.stem for path in removed]
+
+
+def surplus(
+    data_directory: Path,
+    keep: Collection[str],
+    *,
+    max_age_seconds: float,
+    max_total_bytes: int,
+    fresh_seconds: float = 0.0,
+    now: float | None = None,
+) -> list[Path]:
+    """The copies that `prune` would remove; none younger than `fresh_seconds`."""
     now = time.time() if now is None else now
-    folder = data_directory / FOLDER_NAME
-    copies = sorted(_copies(folder), key=lambda copy: copy[1])
+    copies = sorted(_copies(data_directory / FOLDER_NAME), key=lambda copy: copy[1])
     total = sum(size for _, _, size in copies)
-    removed = []
+    found = []
     for path, modified, size in copies:
-        if path.stem not in keep and (now - modified > max_age_seconds or total > max_total_bytes):
-            path.unlink(missing_ok=True)
+        age = now - modified
+        is_needed = path.stem in keep or age < fresh_seconds
+        if not is_needed and (age > max_age_seconds or total > max_total_bytes):
             total -= size
-            removed.append(path.stem)
-    for path in folder.glob(f"{INCOMING_PREFIX}*"):
-        if now - path.stat().st_mtime > ABANDONED_SECONDS:
-            path.unlink(missing_ok=True)
-    return removed
+            found.append(path)
+    return found
+
+
+def remove_abandoned(data_directory: Path, now: float | None = None) -> None:
+    """Removes what interrupted copies left behind long ago."""
+    now = time.time() if now is None else now
+    for path in (data_directory / FOLDER_NAME).glob(f"{INCOMING_PREFIX}*"):
+        with suppress(FileNotFoundError):
+            if now - path.stat().st_mtime > ABANDONED_SECONDS:
+                path.unlink(missing_ok=True)
 
 
 def _copies(folder: Path) -> Iterator[tuple[Path, float, int]]:
     for path in folder.glob(f"*{SUFFIX}"):
         if _DIGEST.match(path.stem):
-            status = path.stat()
-            yield path, status.st_mtime, status.st_size
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                yield path, status.st_mtime, status.st_size
