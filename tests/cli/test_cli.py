@@ -29,7 +29,7 @@ from sdxl_gateway.core.picture import Size
 from sdxl_gateway.gateway.events import Accepted, Done, Item, Presented, Progressed
 from tests.kit.admission import lora_file
 from tests.kit.api import USAGE
-from tests.kit.lora_files import write
+from tests.kit.lora_files import file_bytes, write
 
 MANUAL = Path(__file__).parents[2] / "config.toml"
 HEAVY = ("torch", "diffusers", "transformers", "peft", "starlette", "uvicorn", "pydantic_settings", "huggingface_hub")
@@ -224,6 +224,18 @@ def test_pull_asks_for_no_pickles_and_no_code(monkeypatch: pytest.MonkeyPatch) -
 
 def test_pull_refuses_what_is_no_hub_id() -> None:
     assert runner.invoke(app, ["pull", "just-a-name"]).exit_code == 2
+
+
+@pytest.mark.parametrize("command", [["check"], ["loras", "list"]])
+def test_what_fits_no_checkpoint_and_what_is_never_opened_are_told(command: list[str]) -> None:
+    write(Path("loras/odd.safetensors"), file_bytes({"lora_unet_x.a1.weight": (4, 4)}))
+    write(Path("loras/old.pt"), b"a pickle")
+    write(Path("loras/ink.SAFETENSORS"), lora_file("ink"))
+    told = " ".join(runner.invoke(app, command).output.split())
+    assert "odd: This file is of the kind GLoRA, which is not supported." in told
+    assert "old: Files that end in .pt are never opened" in told
+    assert "ink: " not in told
+    assert "ink" in told
 
 
 def test_loras_list_names_what_cannot_be_used() -> None:
