@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ from sdxl_gateway.storage.images import ImageFolder
 from sdxl_gateway.telemetry.log_writer import flush_logs
 from sdxl_gateway.telemetry.logs import configure_logs, log_answer
 from sdxl_gateway.telemetry.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 BackendFactory = Callable[[EngineProcess, Limits, EngineListener], Backend]
 """From what an engine has to know, how long the queue may be, and where its events go."""
