@@ -7,15 +7,13 @@ from collections.abc import Callable
 
 from starlette.requests import Request
 
-from sdxl_gateway.api.asks.forms import Part, collect, parse_urlencoded, read_files, read_form
+from sdxl_gateway.api.asks.forms import MAX_TEXTS_BYTES, Part, collect, parse_urlencoded, read_files, read_form
 from sdxl_gateway.api.asks.parse import ReadAsk, Rules, read_ask
-from sdxl_gateway.api.http.json_body import media_type, parse_object, unknown_media, whole_body
+from sdxl_gateway.api.http.json_body import SMALL_BYTES, media_type, parse_object, unknown_media, whole_body
 from sdxl_gateway.api.http.multipart import parts
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import UnsupportedMedia
 
-# Below this a thread costs more than the parsing.
-INLINE_BYTES = 64 * 1024
 JSON_TYPES = ("application/json", "text/plain", "")
 
 
@@ -29,9 +27,9 @@ async def ask_of(request: Request, operation: Operation, rules: Rules) -> ReadAs
         found = await collect(parts(request.headers["content-type"], request.stream()), _max_part_bytes(rules))
         size = sum(len(part.data) for part in found)
         return await _in_thread(size, lambda: _from_form(found, operation, rules, model))
-    body = await whole_body(request)
-    if kind == "application/x-www-form-urlencoded" and not body.lstrip().startswith(b"{"):
-        return _from_form(parse_urlencoded(body), operation, rules, model)
+    body = await whole_body(request.stream(), _max_part_bytes(rules) + MAX_TEXTS_BYTES)
+    if kind == "application/x-www-form-urlencoded" and not body[:1024].lstrip().startswith(b"{"):
+        return await _in_thread(len(body), lambda: _from_form(parse_urlencoded(body), operation, rules, model))
     if kind not in (*JSON_TYPES, "application/x-www-form-urlencoded") and not kind.endswith("+json"):
         raise UnsupportedMedia(
             f"Unsupported content type {unknown_media(request)}. Send application/json or multipart/form-data."
@@ -51,4 +49,4 @@ def _max_part_bytes(rules: Rules) -> int:
 
 
 async def _in_thread(size: int, work: Callable[[], ReadAsk]) -> ReadAsk:
-    return work() if size < INLINE_BYTES else await asyncio.to_thread(work)
+    return work() if size < SMALL_BYTES else await asyncio.to_thread(work)

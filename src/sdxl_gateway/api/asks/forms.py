@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_to_bytes
 
 from sdxl_gateway.api.asks.fields import MAX_IMAGES, PICTURE_KINDS, Field, Kind
 from sdxl_gateway.api.asks.loras import NAME_KEYS
@@ -14,7 +14,7 @@ from sdxl_gateway.api.asks.pictures import decoded, picture_kind, too_large, too
 from sdxl_gateway.api.http.json_body import parse_json
 from sdxl_gateway.api.http.multipart import MAX_PARTS, PartBegin, PartEnd, PartEvent
 from sdxl_gateway.core.ask import Upload
-from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.core.errors import BodyTooLarge, InvalidRequest
 
 # What clients put after a field's name: nothing, or the index of one picture, or of one among several.
 _INDEX = {Kind.PICTURE: r"(\[0?\])?", Kind.PICTURES: r"(\[\d{0,3}\])?"}
@@ -22,6 +22,9 @@ _LORA = re.compile(r"loras?\[(\d{0,3})\](?:\[([A-Za-z_]{1,40})\])?")
 _MAY_BE_NULL = ("prompt", "negative_prompt")
 # A file under a name that is no picture can only be a long text; more of it than this is never needed.
 MAX_FILE_TEXT_BYTES = 2**20
+MAX_TEXTS_BYTES = 4 * 2**20
+# Unquoting makes an object of every escape.
+_PIECE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +60,24 @@ async def collect(events: AsyncIterator[PartEvent], max_part_bytes: int) -> list
     return found
 
 
-def parse_urlencoded(body: bytes) -> list[Part]:
+def parse_urlencoded(body: bytes | bytearray) -> list[Part]:
     """The fields of an urlencoded body as parts. Raises InvalidRequest when there are too many."""
-    try:
-        pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MAX_PARTS)
-    except ValueError:
-        raise InvalidRequest("The form could not be read.", code="invalid_form") from None
-    return [Part(name, value.encode("utf-8", "replace")) for name, value in pairs]
+    if body.count(b"&") >= MAX_PARTS:
+        raise InvalidRequest("The form could not be read.", code="invalid_form")
+    pairs = (pair.partition(b"=") for pair in body.split(b"&") if pair)
+    return [Part(_unquoted(name).decode("utf-8", "replace"), _unquoted(value)) for name, _, value in pairs]
+
+
+def _unquoted(text: bytes | bytearray) -> bytes:
+    found, at = bytearray(), 0
+    while at < len(text):
+        piece = text[at : at + _PIECE_BYTES]
+        cut = piece.rfind(b"%", len(piece) - 2)
+        if cut > 0 and at + len(piece) < len(text):
+            piece = piece[:cut]
+        found += unquote_to_bytes(bytes(piece.replace(b"+", b" ")))
+        at += len(piece)
+    return bytes(found)
 
 
 def read_form(parts: list[Part], fields: Iterable[Field]) -> Form:
@@ -76,6 +90,7 @@ def read_form(parts: list[Part], fields: Iterable[Field]) -> Form:
         name: tuple(part for part in parts if spelling.fullmatch(part.name)) for name, spelling in named.items()
     }
     rest = [part for part in parts if not any(spelling.fullmatch(part.name) for spelling in named.values())]
+    _check_texts(rest)
     texts: dict[str, Any] = {
         part.name: value for part in rest if not _LORA.fullmatch(part.name) and (value := _value(part))
     }
@@ -87,6 +102,12 @@ def read_form(parts: list[Part], fields: Iterable[Field]) -> Form:
     if "extra_body" in texts:
         texts["extra_body"] = parse_json(texts["extra_body"].encode("utf-8", "surrogatepass"), param="extra_body")
     return Form(texts, pictures)
+
+
+def _check_texts(parts: list[Part]) -> None:
+    sizes = [min(len(part.data), MAX_FILE_TEXT_BYTES) if part.is_file else len(part.data) for part in parts]
+    if sum(sizes) > MAX_TEXTS_BYTES:
+        raise BodyTooLarge(f"The fields of a form beside its pictures have at most {MAX_TEXTS_BYTES} bytes together.")
 
 
 def _spelling_of(row: Field) -> re.Pattern[str]:
@@ -121,7 +142,9 @@ def _given(parts: tuple[Part, ...]) -> list[Part]:
 def _upload(part: Part, param: str, max_bytes: int) -> Upload:
     if part.is_file or picture_kind(part.data):
         return upload(part.data, param, max_bytes)
-    return upload(decoded(_text(part, param), param, max_bytes), param, max_bytes)
+    # A large text can only be base64; in any other encoding one letter may make four bytes of each.
+    text = _text(part, param) if len(part.data) < MAX_TEXTS_BYTES else part.data.decode("latin-1")
+    return upload(decoded(text, param, max_bytes), param, max_bytes)
 
 
 def _value(part: Part) -> str:

@@ -17,6 +17,7 @@ NAME_KEYS = ("name", "lora", "lora_name", "model", "model_name", "path")
 WEIGHT_KEYS = ("weight", "scale", "strength", "strength_model", "lora_scale")
 BLOCK_KEYS = ("blocks", "lbw", "block_weights")
 TEXT_WEIGHT_KEYS = ("text_encoder_weight", "te_weight", "strength_clip")
+MAX_TEXT_CHARS = 128 * 1024
 
 
 def read_loras(given: Any, param: str, ignored: list[str]) -> tuple[LoraRef, ...]:
@@ -55,6 +56,7 @@ def _from_mapping(given: dict[str, Any]) -> list[Any]:
 
 def _from_text(given: str, param: str) -> Any:
     """JSON when it looks like JSON, else names joined by `+`."""
+    _check_length(given, param)
     if given.lstrip()[:1] not in ("[", "{"):
         return [piece for piece in given.split("+") if piece.strip()]
     try:
@@ -63,8 +65,16 @@ def _from_text(given: str, param: str) -> Any:
         raise InvalidRequest(f"Invalid '{param}': not valid JSON.", param=param, code="invalid_json") from None
 
 
+def _check_length(given: str, param: str) -> None:
+    """Sixteen names of the greatest length are far shorter; each piece of a text costs more than it is long."""
+    if len(given) > MAX_TEXT_CHARS:
+        message = f"Invalid '{param}': a text has at most {MAX_TEXT_CHARS} characters here."
+        raise InvalidRequest(message, param=param, code="string_above_max_length")
+
+
 def _asks(entry: Any, param: str, ignored: list[str]) -> list[LoraRef]:
     if isinstance(entry, str):
+        _check_length(entry, param)
         return [_from_word(piece, param) for piece in entry.split("+")]
     if isinstance(entry, dict):
         return [_from_object(entry, param, ignored)]

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
 
-from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.api.http.large_json import TooMuch, parse_large
+from sdxl_gateway.core.errors import BodyTooLarge, InvalidRequest
 from sdxl_gateway.core.text import shown
 
+# Below this a thread costs more than the parsing, and whatever the body holds is soon made.
+SMALL_BYTES = 64 * 1024
 
-def parse_json(body: bytes, *, param: str | None = None) -> Any:
-    """The value. Raises InvalidRequest for what is not JSON: NaN, Infinity and foreign encodings included."""
+
+def parse_json(body: bytes | bytearray, *, param: str | None = None) -> Any:
+    """The value; a large bytearray is used up. Raises InvalidRequest for what is not JSON: NaN, Infinity and foreign
+    encodings included, and for more values than any request needs.
+    """
     try:
-        return json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
+        if len(body) > SMALL_BYTES:
+            return parse_large(body if isinstance(body, bytearray) else bytearray(body), _loads)
+        return _loads(body.decode("utf-8-sig"))
+    except TooMuch as error:
+        raise _invalid(str(error), param) from None
     except UnicodeDecodeError:
         raise _invalid("it is not UTF-8", param) from None
     except RecursionError:
@@ -25,9 +37,9 @@ def parse_json(body: bytes, *, param: str | None = None) -> Any:
         raise _invalid("a number in it is not valid JSON", param) from None
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
-    """The JSON object a request's body holds. Raises InvalidRequest."""
-    if not body.strip():
+def parse_object(body: bytes | bytearray) -> dict[str, Any]:
+    """The JSON object a request's body holds; a large bytearray is used up. Raises InvalidRequest."""
+    if not body or body.isspace():
         raise InvalidRequest("The request has no body; a JSON object is expected.", code="invalid_json")
     value = parse_json(body)
     if not isinstance(value, dict):
@@ -35,12 +47,14 @@ def parse_object(body: bytes) -> dict[str, Any]:
     return value
 
 
-async def whole_body(request: Request) -> bytes:
-    """All bytes of the body; its limit counts them meanwhile."""
+async def whole_body(chunks: AsyncIterator[bytes], max_bytes: int) -> bytearray:
+    """All bytes of the body. Raises BodyTooLarge above `max_bytes`."""
     data = bytearray()
-    async for chunk in request.stream():
+    async for chunk in chunks:
         data += chunk
-    return bytes(data)
+        if len(data) > max_bytes:
+            raise BodyTooLarge(f"A request body that is no multipart form has at most {max_bytes} bytes.")
+    return data
 
 
 def media_type(request: Request) -> str:
@@ -55,6 +69,9 @@ def unknown_media(request: Request) -> str:
 
 def _refuse_constant(_: str) -> Any:
     raise ValueError("no JSON number")
+
+
+_loads = partial(json.loads, parse_constant=_refuse_constant)
 
 
 def _invalid(reason: str, param: str | None) -> InvalidRequest:
