@@ -2,61 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-
 import pytest
-import uvicorn
-from starlette.types import Receive, Scope, Send
-from uvicorn.server import ServerState
 
-from sdxl_gateway.api.http.receive_timeout import protocol_with_timeout
-
-GET = b"GET / HTTP/1.1\r\nhost: gw\r\n\r\n"
-Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-@dataclass
-class House:
-    """Answers at once, or under `/slow` when `go` is set."""
-
-    port: int = 0
-    began: asyncio.Event = field(default_factory=asyncio.Event)
-    go: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] == "/slow":
-            self.began.set()
-            await self.go.wait()
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"ok"})
-
-
-@asynccontextmanager
-async def served(seconds: float) -> AsyncIterator[House]:
-    house = House()
-    protocol = protocol_with_timeout(seconds)
-    config = uvicorn.Config(house, http=protocol, log_config=None, timeout_keep_alive=3600)
-    config.load()
-    state = ServerState()
-    server = await asyncio.get_running_loop().create_server(
-        lambda: protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
-    )
-    async with server:
-        house.port = server.sockets[0].getsockname()[1]
-        yield house
-
-
-@asynccontextmanager
-async def connected(house: House) -> AsyncIterator[Connection]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
-    try:
-        async with asyncio.timeout(20):
-            yield reader, writer
-    finally:
-        writer.close()
+from tests.kit.raw_http import GET, Connection, connected, served
 
 
 async def hung_up(connection: Connection) -> None:

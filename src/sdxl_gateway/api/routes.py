@@ -14,6 +14,7 @@ from sdxl_gateway.api.endpoints import files, health, images, loras, metrics, mo
 from sdxl_gateway.api.http import router
 from sdxl_gateway.api.http.closing import Closing, TurnAwayUnfinished
 from sdxl_gateway.api.http.errors import RETRY_HEADERS, on_gateway_error
+from sdxl_gateway.api.http.paths import TidyPaths
 from sdxl_gateway.api.http.request_log import ID_HEADERS, RequestLogMiddleware
 from sdxl_gateway.api.http.route import Access, BodyLimit, Route
 from sdxl_gateway.api.openapi.document import openapi_document
@@ -22,7 +23,8 @@ from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import GatewayError
 
-OPENAI_PREFIXES = ("/v1", "")
+# The first is documented. Azure's clients, and what stands before several vendors, put their own before it.
+OPENAI_PREFIXES = ("/v1", "", "/openai/v1", "/openai")
 AZURE_PREFIX = "/openai/deployments/{deployment:path}"
 
 
@@ -203,6 +205,7 @@ def http_app(
             Middleware(RequestLogMiddleware, on_request=services.on_request),
             Middleware(CORSMiddleware, **_cors(rows, server.cors_origins)),
             Middleware(TurnAwayUnfinished, closing=closing or Closing()),
+            Middleware(TidyPaths),
         ],
         exception_handlers={GatewayError: on_gateway_error},
         lifespan=lifespan,

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import asyncio
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from sdxl_gateway.api.http.strict_protocol import StrictProtocol
 
 
-def protocol_with_timeout(seconds: float) -> type[H11Protocol]:
+def protocol_with_timeout(seconds: float) -> type[StrictProtocol]:
     """The protocol of one server."""
     return type("Punctual", (_TimedProtocol,), {"seconds": seconds})
 
 
-class _TimedProtocol(H11Protocol):
+class _TimedProtocol(StrictProtocol):
     seconds: float
     _hanging_up: asyncio.TimerHandle | None = None
 
-    # uvicorn narrows asyncio's BaseTransport itself.
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._watch()
 

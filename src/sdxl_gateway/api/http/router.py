@@ -11,6 +11,7 @@ from sdxl_gateway.api.http.authenticate import Authenticate
 from sdxl_gateway.api.http.body_limit import LimitBody
 from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.errors import refusing
+from sdxl_gateway.api.http.paths import ENCODED_SLASH, with_slashes
 from sdxl_gateway.api.http.route import Access, BodyLimit, Route
 from sdxl_gateway.core.errors import MethodNotAllowed, NotFound
 from sdxl_gateway.core.ports import Authenticator
@@ -41,6 +42,7 @@ class Resource:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers by the row of the request's verb, which is noted first, so that a refusal has its label too."""
         verb = scope["method"]
+        scope["path_params"] = {name: with_slashes(value) for name, value in scope["path_params"].items()}
         context_of(scope).route = self._rows.get(verb, self._first)
         await self._apps.get(verb, self._wrong_verb)(scope, receive, send)
 
@@ -91,4 +93,4 @@ def _offers(rows: Sequence[Route]) -> str:
 
 
 def _path(scope: Scope) -> str:
-    return shown(scope["path"])[1:-1]
+    return shown(scope["path"].replace(ENCODED_SLASH, "%2F"))[1:-1]

@@ -1,0 +1,37 @@
+"""Takes a request's path as it came, gives the one its route is found by: slashes tidied, encoded ones kept apart."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+# Stands for an encoded slash, which is part of a name, until the route is found; no decoded path holds it.
+ENCODED_SLASH = "\udc2f"
+_ENCODED = re.compile("%2f", re.IGNORECASE)
+_SLASHES = re.compile("/{2,}")
+
+
+class TidyPaths:
+    """Stands before the router: `//v1/models/` is `/v1/models`, and `/v1%2fmodels` is nothing."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application is given the tidy path."""
+        if scope["type"] == "http":
+            scope["path"] = tidy_path(scope.get("raw_path") or scope["path"].encode())
+        await self._app(scope, receive, send)
+
+
+def tidy_path(raw_path: bytes) -> str:
+    """The decoded path, with ENCODED_SLASH for slashes that were encoded."""
+    path = unquote(_ENCODED.sub(ENCODED_SLASH, raw_path.decode("latin-1")))
+    return _SLASHES.sub("/", path).rstrip("/") or "/"
+
+
+def with_slashes(text: str) -> str:
+    """A name out of a tidy path, its encoded slashes decoded."""
+    return text.replace(ENCODED_SLASH, "/")
