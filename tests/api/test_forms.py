@@ -32,7 +32,7 @@ async def read(headers: dict[str, str], body: bytes) -> ReadAsk:
 
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     request = Request({"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": raw}, receive)
-    return await ask_of(request, Operation.EDIT, RULES)
+    return await ask_of(request, Operation.EDIT, RULES, 2**20)
 
 
 async def read_json(**fields: Any) -> ReadAsk:

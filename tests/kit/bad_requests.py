@@ -118,7 +118,10 @@ def _bodies() -> Iterator[BadRequest]:
             None,
             "unsupported_media_type",
         )
-    for encoding in ("gzip", "br", "deflate"):
+    for encoding in ("gzip", "deflate"):
+        headers = JSON | {"content-encoding": encoding}
+        yield BadRequest(f"compressed/{encoding}", "POST", GENERATE, headers, b"x", 400, None, "invalid_encoding")
+    for encoding in ("br", "zstd", "gzip, gzip"):
         headers = JSON | {"content-encoding": encoding}
         yield BadRequest(f"compressed/{encoding}", "POST", GENERATE, headers, b"x", 415, None, "unsupported_media_type")
 
@@ -443,7 +446,7 @@ def _routes() -> Iterator[BadRequest]:
         "/v2/images/generations",
     ):
         yield BadRequest(f"no-such-route{path}", "POST", path, JSON, b"{}", 404, None, None)
-    yield BadRequest("no-such-route/trailing-slash", "POST", GENERATE + "/", JSON, b"{}", 404, None, None)
+    yield BadRequest("no-such-route/encoded-slash", "POST", "/v1%2Fimages/generations", JSON, b"{}", 404, None, None)
     for path in (GENERATE, EDIT, VARY):
         for method in ("GET", "PUT", "DELETE", "PATCH"):
             yield BadRequest(f"wrong-verb/{method}{path}", method, path, {}, b"", 405, None, None)

@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from sdxl_gateway.api.asks.forms import MAX_TEXTS_BYTES, Part, collect, parse_urlencoded, read_files, read_form
 from sdxl_gateway.api.asks.parse import ReadAsk, Rules, read_ask
+from sdxl_gateway.api.http.content_encoding import expanded
 from sdxl_gateway.api.http.json_body import SMALL_BYTES, media_type, parse_object, unknown_media, whole_body
 from sdxl_gateway.api.http.multipart import parts
 from sdxl_gateway.core.ask import Operation
@@ -17,17 +18,20 @@ from sdxl_gateway.core.errors import UnsupportedMedia
 JSON_TYPES = ("application/json", "text/plain", "")
 
 
-async def ask_of(request: Request, operation: Operation, rules: Rules) -> ReadAsk:
-    """Read the body and take it apart. Raises GatewayErrors for whatever cannot be an Ask."""
+async def ask_of(request: Request, operation: Operation, rules: Rules, max_body_bytes: int) -> ReadAsk:
+    """Read the body, which may be compressed, and take it apart; `max_body_bytes` is for what it expands to.
+
+    Raises GatewayErrors for whatever cannot be an Ask.
+    """
     model = request.path_params.get("deployment")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedMedia("Compressed request bodies are not read; send the body as it is.")
+    encoding = request.headers.get("content-encoding", "")
+    chunks = expanded(request.stream(), encoding, max_body_bytes)
     kind = media_type(request)
     if kind == "multipart/form-data":
-        found = await collect(parts(request.headers["content-type"], request.stream()), _max_part_bytes(rules))
+        found = await collect(parts(request.headers["content-type"], chunks), _max_part_bytes(rules))
         size = sum(len(part.data) for part in found)
         return await _in_thread(size, lambda: _from_form(found, operation, rules, model))
-    body = await whole_body(request.stream(), _max_part_bytes(rules) + MAX_TEXTS_BYTES)
+    body = await whole_body(chunks, _max_part_bytes(rules) + MAX_TEXTS_BYTES)
     if kind == "application/x-www-form-urlencoded" and not body[:1024].lstrip().startswith(b"{"):
         return await _in_thread(len(body), lambda: _from_form(parse_urlencoded(body), operation, rules, model))
     if kind not in (*JSON_TYPES, "application/x-www-form-urlencoded") and not kind.endswith("+json"):

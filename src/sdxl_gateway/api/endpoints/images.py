@@ -55,11 +55,12 @@ def description(limits: Limits, operation: Operation) -> Description:
 
 def paint_endpoint(services: Services, operation: Operation) -> Endpoint:
     """POST: paints as one operation does."""
-    rules = Rules(services.settings.limits, services.settings.server.strict)
+    server = services.settings.server
+    rules = Rules(services.settings.limits, server.strict)
 
     async def paint(request: Request) -> Response:
         context = context_of(request.scope)
-        read = await ask_of(request, operation, rules)
+        read = await ask_of(request, operation, rules, server.max_body_bytes)
         context.model, context.ignored = read.ask.model or "", read.ignored
         style = ReplyStyle.of(read.ask, _files_url(request, services))
         items = services.gateway.paint(read.ask, context.caller, keep=style.url, must_keep=style.by_address_alone)
