@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
 from pathlib import Path
+from resource import RLIMIT_NOFILE, getrlimit
 from socket import socket
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -21,6 +22,8 @@ from sdxl_gateway import __version__
 from sdxl_gateway.accounts.static_keys import StaticKeys
 from sdxl_gateway.admission.resolve import Admission
 from sdxl_gateway.api.http.closing import Closing
+from sdxl_gateway.api.http.door import Door
+from sdxl_gateway.api.http.listening import bound, connections_for, on_loop_problem
 from sdxl_gateway.api.http.receive_timeout import protocol_with_timeout
 from sdxl_gateway.api.replies.stream import LAST_WORDS_SECONDS
 from sdxl_gateway.api.routes import http_app
@@ -30,7 +33,7 @@ from sdxl_gateway.catalog.checkpoints import open_checkpoints
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.copies import prune
 from sdxl_gateway.catalog.lora_folder.sweep import CopySweeper
-from sdxl_gateway.config import DEMO_MODEL, EngineProcess, Limits, Settings
+from sdxl_gateway.config import DEMO_MODEL, EngineProcess, Limits, Server, Settings
 from sdxl_gateway.core.background import Background
 from sdxl_gateway.core.errors import CLOSING, CheckpointProblem, GatewayError
 from sdxl_gateway.core.listeners import EngineListener, Listeners
@@ -63,17 +66,29 @@ def serve(settings: Settings) -> None:
     with sole_server(settings.data_directory):
         built = _build(settings)
         _prune(settings)
-        config = uvicorn.Config(
-            _application(built, partial(_running, built)),
-            host=server.host,
-            port=server.port,
-            http=protocol_with_timeout(server.receive_timeout_seconds),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=ceil(server.shutdown_grace_seconds + LAST_WORDS_SECONDS),
-        )
-        _Server(config, built).run()
+        sockets = bound(server.host, server.port)
+        config = _http_config(server, _application(built, partial(_running, built)))
+        _Server(config, built).run(sockets)
+
+
+def _http_config(server: Server, application: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        host=server.host,
+        port=server.port,
+        http=protocol_with_timeout(server.receive_timeout_seconds, _door(server)),
+        timeout_keep_alive=ceil(server.keep_alive_seconds),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=ceil(server.shutdown_grace_seconds + LAST_WORDS_SECONDS),
+    )
+
+
+def _door(server: Server) -> Door:
+    asked = server.max_connections
+    most = connections_for(getrlimit(RLIMIT_NOFILE)[0]) if asked == "auto" else asked
+    return Door(most, server.max_connections_per_address)
 
 
 class _Server(uvicorn.Server):
@@ -101,6 +116,11 @@ class _Server(uvicorn.Server):
         with super().capture_signals():
             yield
             flush_logs()
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(on_loop_problem)
+        await super().startup(sockets)
+        self._log_started_message(sockets or ())
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         ending = asyncio.create_task(self._end_waiting())

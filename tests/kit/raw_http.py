@@ -11,6 +11,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from sdxl_gateway.api.http.door import Door
 from sdxl_gateway.api.http.receive_timeout import protocol_with_timeout
 
 GET = b"GET / HTTP/1.1\r\nhost: gw\r\n\r\n"
@@ -19,7 +20,10 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @dataclass
 class House:
-    """Answers at once, under `/slow` when `go` is set, under `/read` when it has read the body."""
+    """Answers at once, under `/slow` when `go` is set, under `/read` when it has read the body.
+
+    Under `/wait` it never does, and ends when the client leaves.
+    """
 
     port: int = 0
     began: asyncio.Event = field(default_factory=asyncio.Event)
@@ -39,10 +43,18 @@ class House:
         if scope["path"] == "/slow":
             self.began.set()
             await self.go.wait()
+        if scope["path"] == "/wait":
+            self.began.set()
+            await self._left(receive)
+            return
         if scope["path"] == "/read" and not await self._read(receive):
             return
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
+
+    async def _left(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            continue
 
     async def _read(self, receive: Receive) -> bool:
         """Whether the body came whole."""
@@ -57,9 +69,9 @@ class House:
 
 
 @asynccontextmanager
-async def served(seconds: float) -> AsyncIterator[House]:
+async def served(seconds: float = 3600.0, door: Door | None = None) -> AsyncIterator[House]:
     house = House()
-    protocol = protocol_with_timeout(seconds)
+    protocol = protocol_with_timeout(seconds, door)
     config = uvicorn.Config(house, http=protocol, log_config=None, timeout_keep_alive=3600)
     config.load()
     state = ServerState()

@@ -77,6 +77,9 @@ class Server(Section):
     refuse_extra_images: bool = False
     max_body_bytes: Bytes = 120 * 2**20
     receive_timeout_seconds: Seconds = 60.0
+    keep_alive_seconds: Annotated[float, Field(ge=1)] = 75.0
+    max_connections: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    max_connections_per_address: Annotated[int, Field(ge=0)] = 256
     shutdown_grace_seconds: Seconds = 20.0
     cors_origins: Words = ("*",)
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 
+from sdxl_gateway.api.http.door import Door
 from sdxl_gateway.api.http.strict_protocol import StrictProtocol
 
 
-def protocol_with_timeout(seconds: float) -> type[StrictProtocol]:
-    """The protocol of one server."""
-    return type("Punctual", (_TimedProtocol,), {"seconds": seconds})
+def protocol_with_timeout(seconds: float, door: Door | None = None) -> type[StrictProtocol]:
+    """The protocol of one server, which has one door."""
+    return type("Punctual", (_TimedProtocol,), {"seconds": seconds, "door": door or Door()})
 
 
 class _TimedProtocol(StrictProtocol):

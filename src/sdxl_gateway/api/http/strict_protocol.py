@@ -9,8 +9,9 @@ from typing import cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from sdxl_gateway.api.http.door import Door
 from sdxl_gateway.api.http.errors import error_response
-from sdxl_gateway.core.errors import GatewayError, InvalidRequest
+from sdxl_gateway.core.errors import GatewayError, InvalidRequest, Unavailable
 
 MAX_HEADERS = 100
 MAX_HEAD_BYTES = 32 * 1024
@@ -21,6 +22,10 @@ MIN_MEAN_CHUNK_BYTES = 64
 # What is read, and worked on, in one turn of the loop.
 MAX_READ_BYTES = 64 * 1024
 LINGER_SECONDS = 2.0
+# Any number of these may come before an answer.
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+FIRST_PROBE_SECONDS = 0.05
+LAST_PROBE_SECONDS = 5.0
 
 _HOST = re.compile(rb"([A-Za-z0-9._~%-]+|\[[A-Za-z0-9:.%_~-]+\])?(:[0-9]{0,5})?")
 
@@ -78,7 +83,11 @@ class StrictProtocol(H11Protocol):
     """uvicorn's protocol on a StrictConnection; what it refuses is told so in OpenAI's shape, and hung up on."""
 
     conn: StrictConnection
+    door = Door()
+    _address = ""
+    _inside = False
     _leaving = False
+    _probing: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """As in asyncio; less is read at once."""
@@ -87,6 +96,46 @@ class StrictProtocol(H11Protocol):
         self.conn = StrictConnection(h11.SERVER, limit)
         if hasattr(transport, "max_size"):
             transport.max_size = MAX_READ_BYTES
+        self._address = self.client[0] if self.client else ""
+        self._inside = self.door.enter(self._address)
+        if not self._inside:
+            self._turn_away()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As in asyncio."""
+        if self._inside:
+            self.door.leave(self._address)
+        elif self._leaving:
+            self.door.end_lingering()
+        if self._probing is not None:
+            self._probing.cancel()
+        super().connection_lost(exc)
+
+    def _turn_away(self) -> None:
+        if self.door.begin_lingering():
+            self.refuse(Unavailable("The server has as many connections open as it may have."))
+        else:
+            self.transport.abort()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Who says no more may still wait for an answer: the connection stays open, and is tried now and then."""
+        if self._leaving or not self._is_awaited():
+            return None
+        self.cycle.keep_alive = False
+        self._probe(FIRST_PROBE_SECONDS)
+        return True
+
+    def _is_awaited(self) -> bool:
+        """A whole request was read and nothing said of it."""
+        cycle = self.cycle
+        return cycle is not None and not (cycle.more_body or cycle.response_started or cycle.response_complete)
+
+    def _probe(self, seconds: float) -> None:
+        """A client that is gone, and not only silent, resets the connection: the next of these words finds out."""
+        if self._is_awaited() and not self.transport.is_closing():
+            if self.scope["http_version"] == "1.1":
+                self.transport.write(CONTINUE)
+            self._probing = self.loop.call_later(seconds, self._probe, min(2 * seconds, LAST_PROBE_SECONDS))
 
     def data_received(self, data: bytes) -> None:
         """As in asyncio; nothing more is read of who was refused."""
