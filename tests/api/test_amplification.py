@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.kit.api import GENERATE, client, served_api
-from tests.kit.forms import FORM, form, part
+from tests.kit.forms import BOUNDARY, FORM, form, part
 from tests.kit.pictures import PNG
 from tests.kit.wires import Wire, body_of
 
@@ -58,6 +58,10 @@ BODIES: dict[str, tuple[str, dict[str, str], Made]] = {
     "ampersands": (GENERATE, {"content-type": "application/x-www-form-urlencoded"}, lambda: b"&" * SIZE),
     "a form's text": (GENERATE, FORM, lambda: form(part("prompt", "a"), part("x", "a" * SIZE + "😀"))),
     "a form's picture": (EDIT, FORM, lambda: form(part("prompt", "a"), part("image", "A" * SIZE + "😀"))),
+    "a form's header": (EDIT, FORM, lambda: form(part("a" * SIZE, "a"))),
+    "a form's headers": (EDIT, FORM, lambda: f"--{BOUNDARY}\r\n".encode() + b"a: b\r\n" * (SIZE // 6)),
+    "a form's near ends": (EDIT, FORM, lambda: form(part("image", b"\r\n--fronti" * (SIZE // 10)))),
+    "a form's line ends": (EDIT, FORM, lambda: form(part("image", b"\r\n" * (SIZE // 2)))),
     "a form's json": (GENERATE, FORM, lambda: form(part("prompt", "a"), part("extra_body", "[" + "[]," * (SIZE // 3)))),
 }
 

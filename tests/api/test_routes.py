@@ -192,7 +192,7 @@ async def test_an_added_route_is_in_the_document_and_in_the_hint() -> None:
     operation = document["paths"]["/v1/greetings/{name}"]["put"]
     assert (operation["operationId"], operation["summary"]) == ("greet", "Greet somebody.")
     assert operation["parameters"] == [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]
-    assert set(operation["responses"]) == {"200", "400", "401", "403"}
+    assert set(operation["responses"]) == {"200", "400", "401", "403", "429"}
     assert document["components"]["schemas"]["Greeting"]["required"] == ["hello"]
     assert "/v1/loras, /v1/greetings; see" in lost
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "PUT")

@@ -17,11 +17,12 @@ from sdxl_gateway.api.http.errors import RETRY_HEADERS, on_gateway_error
 from sdxl_gateway.api.http.paths import TidyPaths
 from sdxl_gateway.api.http.request_log import ID_HEADERS, RequestLogMiddleware
 from sdxl_gateway.api.http.route import Access, BodyLimit, Route
+from sdxl_gateway.api.http.wrong_keys import WrongKeys
 from sdxl_gateway.api.openapi.document import openapi_document
 from sdxl_gateway.api.replies.images import REPLY_HEADERS
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.ask import Operation
-from sdxl_gateway.core.errors import GatewayError
+from sdxl_gateway.core.errors import GatewayError, Unauthenticated
 
 # The first is documented. Azure's clients, and what stands before several vendors, put their own before it.
 OPENAI_PREFIXES = ("/v1", "", "/openai/v1", "/openai")
@@ -207,7 +208,10 @@ def http_app(
             Middleware(TurnAwayUnfinished, closing=closing or Closing()),
             Middleware(TidyPaths),
         ],
-        exception_handlers={GatewayError: on_gateway_error},
+        exception_handlers={
+            GatewayError: on_gateway_error,
+            Unauthenticated: WrongKeys(services.settings.auth.wrong_keys_per_minute).on_unauthenticated,
+        },
         lifespan=lifespan,
     )
     # A redirect would be built from the Host header, and POSTs do not survive one.

@@ -90,6 +90,7 @@ class Auth(Section):
     api_keys: Keys = ()
     admin_keys: Keys = ()
     protect_metrics: bool = False
+    wrong_keys_per_minute: Annotated[int, Field(ge=0)] = 30
 
 
 class Engine(Section):

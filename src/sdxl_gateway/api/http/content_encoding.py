@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from sdxl_gateway.core.errors import BodyTooLarge, InvalidRequest, UnsupportedMedia
 from sdxl_gateway.core.text import shown
 
-PIECE_BYTES = 256 * 1024
+PIECE_BYTES = 64 * 1024
 _GZIP_BITS = 16 + zlib.MAX_WBITS
 
 

@@ -9,6 +9,7 @@ from typing import cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from sdxl_gateway.api.http.addresses import counted_as
 from sdxl_gateway.api.http.door import Door
 from sdxl_gateway.api.http.errors import error_response
 from sdxl_gateway.core.errors import GatewayError, InvalidRequest, Unavailable
@@ -96,7 +97,7 @@ class StrictProtocol(H11Protocol):
         self.conn = StrictConnection(h11.SERVER, limit)
         if hasattr(transport, "max_size"):
             transport.max_size = MAX_READ_BYTES
-        self._address = self.client[0] if self.client else ""
+        self._address = counted_as(self.client[0]) if self.client else ""
         self._inside = self.door.enter(self._address)
         if not self._inside:
             self._turn_away()

@@ -13,7 +13,7 @@ from sdxl_gateway.api.openapi.schemas import named_schemas, ref
 from sdxl_gateway.api.openapi.types import schemas_of
 
 _PARAMETER = re.compile(r"{(\w+)}")
-_ACCESS_ERRORS = {Access.OPEN: (), Access.KEY: (401,), Access.ADMIN: (401, 403)}
+_ACCESS_ERRORS = {Access.OPEN: (), Access.KEY: (401, 429), Access.ADMIN: (401, 403, 429)}
 
 
 def openapi_document(rows: Sequence[Route], version: str) -> Schema:
