@@ -53,6 +53,13 @@ def test_lines_below_the_level_are_left_out() -> None:
     assert stream.getvalue() == ""
 
 
+def test_a_librarys_line_for_each_odd_byte_is_left_out() -> None:
+    stream = io.StringIO()
+    configure_logs(Telemetry(log_format="json"), stream)
+    logging.getLogger("python_multipart.multipart").warning("Found invalid character 13 in header at 77")
+    assert stream.getvalue() == ""
+
+
 def test_an_exception_is_one_json_line() -> None:
     stream = _lines()
     try:

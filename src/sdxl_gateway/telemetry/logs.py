@@ -93,3 +93,5 @@ def _install(formatter: logging.Formatter, handler: logging.Handler, level: str)
         library = logging.getLogger(name)
         library.handlers.clear()
         library.propagate = True
+    # It has a line for each odd byte of a form, and anybody may send forms: the refusal is logged by us.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
