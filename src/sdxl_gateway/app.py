@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from math import ceil
 from pathlib import Path
-from resource import RLIMIT_NOFILE, getrlimit
-from socket import socket
 from tempfile import TemporaryDirectory
-from types import FrameType
 
-import uvicorn
 from starlette.applications import Starlette
 
 from sdxl_gateway import __version__
 from sdxl_gateway.accounts.static_keys import StaticKeys
 from sdxl_gateway.admission.resolve import Admission
 from sdxl_gateway.api.http.closing import Closing
-from sdxl_gateway.api.http.door import Door
-from sdxl_gateway.api.http.listening import bound, connections_for, on_loop_problem
-from sdxl_gateway.api.http.receive_timeout import protocol_with_timeout
-from sdxl_gateway.api.replies.stream import LAST_WORDS_SECONDS
+from sdxl_gateway.api.http.listening import bound
+from sdxl_gateway.api.http.server import HttpServer, http_config
 from sdxl_gateway.api.routes import http_app
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.backends.process.backend import ProcessBackend
@@ -33,9 +25,9 @@ from sdxl_gateway.catalog.checkpoints import open_checkpoints
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.copies import prune
 from sdxl_gateway.catalog.lora_folder.sweep import CopySweeper
-from sdxl_gateway.config import DEMO_MODEL, EngineProcess, Limits, Server, Settings
+from sdxl_gateway.config import DEMO_MODEL, EngineProcess, Limits, Settings
 from sdxl_gateway.core.background import Background
-from sdxl_gateway.core.errors import CLOSING, CheckpointProblem, GatewayError
+from sdxl_gateway.core.errors import CheckpointProblem, GatewayError
 from sdxl_gateway.core.listeners import EngineListener, Listeners
 from sdxl_gateway.core.memory import return_large_blocks
 from sdxl_gateway.core.ports import Backend
@@ -44,11 +36,8 @@ from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.storage.directory import DirectoryInUse, sole_server
 from sdxl_gateway.storage.images import ImageFolder
-from sdxl_gateway.telemetry.log_writer import flush_logs
 from sdxl_gateway.telemetry.logs import configure_logs, log_answer
 from sdxl_gateway.telemetry.metrics import Metrics
-
-log = logging.getLogger(__name__)
 
 BackendFactory = Callable[[EngineProcess, Limits, EngineListener], Backend]
 """From what an engine has to know, how long the queue may be, and where its events go."""
@@ -67,82 +56,10 @@ def serve(settings: Settings) -> None:
         built = _build(settings)
         _prune(settings)
         sockets = bound(server.host, server.port)
-        config = _http_config(server, _application(built, partial(_running, built)))
-        _Server(config, built).run(sockets)
-
-
-def _http_config(server: Server, application: Starlette) -> uvicorn.Config:
-    return uvicorn.Config(
-        application,
-        host=server.host,
-        port=server.port,
-        http=protocol_with_timeout(server.receive_timeout_seconds, _door(server)),
-        timeout_keep_alive=ceil(server.keep_alive_seconds),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=ceil(server.shutdown_grace_seconds + LAST_WORDS_SECONDS),
-    )
-
-
-def _door(server: Server) -> Door:
-    asked = server.max_connections
-    most = connections_for(getrlimit(RLIMIT_NOFILE)[0]) if asked == "auto" else asked
-    return Door(most, server.max_connections_per_address)
-
-
-class _Server(uvicorn.Server):
-    """At the end of the grace, or at a second signal, tells whoever still waits; uvicorn alone would hang up."""
-
-    def __init__(self, config: uvicorn.Config, built: _Built) -> None:
-        super().__init__(config)
-        self._built = built
-        self._hurry = asyncio.Event()
-
-    async def serve(self, sockets: list[socket] | None = None) -> None:
-        self._loop = asyncio.get_running_loop()
-        await super().serve(sockets)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal asks for the end, the second for it now; it runs between any two lines of the server."""
-        if self.should_exit:
-            self._loop.call_soon_threadsafe(self._hurry.set)
-        else:
-            super().handle_exit(sig, frame)
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """At its end the signal that stopped the server ends the process too, at once."""
-        with super().capture_signals():
-            yield
-            flush_logs()
-
-    async def startup(self, sockets: list[socket] | None = None) -> None:
-        asyncio.get_running_loop().set_exception_handler(on_loop_problem)
-        await super().startup(sockets)
-        self._log_started_message(sockets or ())
-
-    async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        ending = asyncio.create_task(self._end_waiting())
-        try:
-            await super().shutdown(sockets)
-        finally:
-            ending.cancel()
-
-    async def _end_waiting(self) -> None:
-        """Lives until the server has ended, so that a second signal hurries the engine too."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._hurry.wait(), self._built.settings.server.shutdown_grace_seconds)
-        self._built.closing.begin()
-        self._built.backend.drain(CLOSING)
-        await self._hurry.wait()
-        log.warning("told to end at once")
-        await asyncio.gather(self._built.backend.stop(LAST_WORDS_SECONDS), self._hang_up())
-
-    async def _hang_up(self) -> None:
-        await asyncio.sleep(LAST_WORDS_SECONDS)
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
+        application = _application(built, partial(_running, built))
+        HttpServer(http_config(server, application), built.closing, built.backend, server.shutdown_grace_seconds).run(
+            sockets
+        )
 
 
 def build_app(settings: Settings, backend: BackendFactory = process_backend) -> Starlette:

@@ -13,13 +13,12 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.applications import Starlette
 
-from sdxl_gateway.app import _application, _build, _engine_process, _http_config, _running_alone, build_app
+from sdxl_gateway.app import _application, _build, _engine_process, _running_alone, build_app
 from sdxl_gateway.backends.fake_engine import open_fake_engine
 from sdxl_gateway.backends.local import LocalBackend
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
-from sdxl_gateway.config import Checkpoint, EngineProcess, HouseStyle, Limits, Loras, Server, Settings, Telemetry
+from sdxl_gateway.config import Checkpoint, EngineProcess, HouseStyle, Limits, Loras, Settings, Telemetry
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.events import RequestAnswered
 from sdxl_gateway.core.listeners import EngineListener, Listeners
@@ -140,13 +139,3 @@ def test_requests_to_paint_are_logged_and_counted(painting: bool) -> None:
     assert ("req_7" in told.getvalue() and "invalid_json" in told.getvalue()) is painting
     assert metrics.registry.get_sample_value("sdxl_gateway_rejected_total", {"reason": "invalid_json"}) == 1
     assert metrics.registry.get_sample_value("sdxl_gateway_response_size_bytes_sum", {"operation": "place"}) == 99
-
-
-CLIENTS_KEEP_SECONDS = 60
-"""httpx and openai keep an idle connection for 5 s, Node for 4 s, nginx and the load balancers of clouds for 60 s."""
-
-
-def test_idle_connections_outlive_those_of_clients() -> None:
-    config = _http_config(Server(), Starlette())
-    assert config.timeout_keep_alive > CLIENTS_KEEP_SECONDS
-    assert _http_config(Server(keep_alive_seconds=7), Starlette()).timeout_keep_alive == 7

@@ -8,6 +8,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdxl_gateway.core.errors import CLOSING, Unavailable
 
+LAST_WORDS_SECONDS = 2.0
+"""After a closing server's grace: for what is then said to those who still wait."""
+
 
 class Closing:
     """Whether a server is ending; `begin` it once, in the event loop."""

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
+from sdxl_gateway.api.http.closing import LAST_WORDS_SECONDS
 from sdxl_gateway.api.http.disconnect import close
 from sdxl_gateway.api.replies.events import LINE_END, completed_event, error_event, partial_event
 from sdxl_gateway.api.replies.images import Outcome, ReplyStyle
@@ -17,9 +18,6 @@ from sdxl_gateway.core.errors import EngineFault, GatewayError
 from sdxl_gateway.gateway.events import Accepted, Done, Item, Partial, Presented
 
 log = logging.getLogger(__name__)
-
-LAST_WORDS_SECONDS = 2.0
-"""After a closing server's grace: for the last events to those who still wait."""
 
 
 class PaintingStream(EventSourceResponse):
