@@ -41,16 +41,16 @@ def _factors(shapes: Shapes, rank: int, generator: torch.Generator) -> Iterator[
 
 
 def write_small_files(folder: Path, count: int) -> None:
-    """`count` valid files of one layer each."""
+    """`count` files of one layer each, which the demo model can take."""
     name = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
     text = json.dumps(
         {
             "__metadata__": {"format": "pt"},
-            f"{name}.lora_A.weight": {"dtype": "F16", "shape": [1, 64], "data_offsets": [0, 128]},
-            f"{name}.lora_B.weight": {"dtype": "F16", "shape": [64, 1], "data_offsets": [128, 256]},
+            f"{name}.lora_A.weight": {"dtype": "F16", "shape": [1, 160], "data_offsets": [0, 320]},
+            f"{name}.lora_B.weight": {"dtype": "F16", "shape": [64, 1], "data_offsets": [320, 448]},
         }
     )
-    content = len(text).to_bytes(8, "little") + text.encode() + bytes(256)
+    content = len(text).to_bytes(8, "little") + text.encode() + bytes(448)
     folder.mkdir()
     for number in range(count):
         (folder / f"style-{number:05}.safetensors").write_bytes(content)
