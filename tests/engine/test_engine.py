@@ -15,6 +15,7 @@ from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe, Task
 from sdxl_gateway.core.samplers import SAMPLERS
 from sdxl_gateway.engine.canvas import Canvas, Embedding
 from sdxl_gateway.engine.lora.formats import TextualInversions
+from sdxl_gateway.engine.models.checkpoint import Checkpoint
 from sdxl_gateway.engine.stages import decode, encode
 from sdxl_gateway.engine.stages.encode import EmbeddingCache, encode_text
 from tests.kit.engine import Studio, contrast, difference, mask, photo, pixels, recipe
@@ -161,9 +162,9 @@ def test_a_negative_prompt_that_cannot_act_is_told_of(demo: Studio) -> None:
 def test_texts_are_encoded_once(fresh: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     texts: list[str] = []
 
-    def counting(checkpoint: object, text: str, words: TextualInversions) -> Embedding:
+    def counting(checkpoint: Checkpoint, text: str, words: TextualInversions) -> Embedding:
         texts.append(text)
-        return encode_text(checkpoint, text, words)  # type: ignore[arg-type]
+        return encode_text(checkpoint, text, words)
 
     monkeypatch.setattr(encode, "encode_text", counting)
     for wanted in (recipe("a", negative_prompt="n"), recipe("b", negative_prompt="n"), recipe("a"), recipe("n")):

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,8 +67,8 @@ async def test_a_copy_taken_up_while_the_sweep_looks_around_stays(
     digest, in_use = put(tmp_path, b"x"), set[str]()
     looking, go_on = threading.Event(), threading.Event()
 
-    def slow(*said: object, **more: object) -> list[Path]:
-        found = surplus(*said, **more)  # type: ignore[arg-type]
+    def slow(*said: Any, **more: Any) -> list[Path]:
+        found = surplus(*said, **more)
         looking.set()
         assert go_on.wait(30)
         return found

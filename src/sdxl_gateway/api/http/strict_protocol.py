@@ -118,6 +118,7 @@ class StrictProtocol(H11Protocol):
         else:
             self.transport.abort()
 
+    # uvicorn says that its own gives None; asyncio keeps the connection open for True.
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Who says no more may still wait for an answer: the connection stays open, and is tried now and then."""
         if self._leaving or not self._is_awaited():
