@@ -12,6 +12,7 @@ from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.config import HouseStyle, LoraWeight
 from sdxl_gateway.core.errors import AdapterRefused, Cancelled, InvalidRequest, ModelNotFound
 from sdxl_gateway.core.events import EngineLost, Event, Failed, Finished, JobAccepted, Measured, MemoryHeld, StepTaken
+from sdxl_gateway.core.samplers import SAMPLERS, SCHEDULES
 from sdxl_gateway.gateway.library import ModelLibrary
 from tests.kit.admission import DEMO, AdmissionKit, admission_kit, demo, lora_file
 from tests.kit.lora_files import file_bytes, lora_tensors, write
@@ -80,6 +81,15 @@ async def test_a_blend_is_as_cold_as_its_coldest_part(home: AdmissionKit) -> Non
 def test_aliases_with_wildcards_can_be_looked_up(home: AdmissionKit) -> None:
     card = home.library.model("gpt-image-1")
     assert (card.id, card.kind, card.description) == ("gpt-image-1", "alias", "demo")
+
+
+def test_one_model_says_what_may_be_asked_of_it(home: AdmissionKit) -> None:
+    told = home.library.model("demo").capabilities
+    assert told is not None
+    assert told["operations"] == ["generate", "edit", "vary"]
+    assert (told["samplers"], told["schedules"]) == (list(SAMPLERS), list(SCHEDULES))
+    assert told["native_pixels"] == home.checkpoints["demo"].native_pixels
+    assert all(card.capabilities is None for card in home.library.models())
 
 
 @pytest.mark.parametrize("name", ["nope", "demo+nope", "lost+ink"])

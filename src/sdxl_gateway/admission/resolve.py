@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import ParamSpec, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from PIL import Image
 
@@ -19,23 +14,21 @@ from sdxl_gateway.admission.model_names import ModelResolver, ResolvedModel
 from sdxl_gateway.admission.prompts.lora_tags import cut_prompt_tags, refuse_tags
 from sdxl_gateway.admission.prompts.weights import weight_warning
 from sdxl_gateway.admission.sizes import Sizes, check_area, native_size, own_size, paint_size
+from sdxl_gateway.admission.uploads import Uploads
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.checks import CheckedLora
 from sdxl_gateway.config import Settings
-from sdxl_gateway.core.ask import Ask, LoraRef, Operation
+from sdxl_gateway.core.ask import Ask, LoraRef
 from sdxl_gateway.core.errors import AdapterRefused, InvalidImage, InvalidRequest, ModelNotFound
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, KeptRegion, Picture, Size
 from sdxl_gateway.core.recipe import Blend, Recipe, Task
 from sdxl_gateway.core.text import shown
-from sdxl_gateway.pictures.decode import Decoded, cover, decode
+from sdxl_gateway.pictures.decode import Decoded, cover
 from sdxl_gateway.pictures.pixels import from_image
 
 LAST_SEED = 2**32 - 1
 AUTO = "auto"
-DECODING_AT_ONCE = 2
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +68,7 @@ class Admission:
     def __init__(self, settings: Settings, checkpoints: Mapping[str, CheckpointEntry], loras: LoraCatalog) -> None:
         self._settings = settings
         self._loras = loras
-        self._decoding = asyncio.Semaphore(DECODING_AT_ONCE)
-        # Of its own: a caller who leaves takes the permit along, but not the thread that is decoding.
-        self._threads = ThreadPoolExecutor(DECODING_AT_ONCE, "decoding")
+        self._uploads = Uploads(settings.limits)
         self.names = ModelResolver(settings, checkpoints, loras)
 
     async def resolve(self, ask: Ask) -> ResolvedAsk:
@@ -88,12 +79,11 @@ class Admission:
         refs = (*model.loras, *ask.loras, *tagged)
         check_count(refs, self._settings.loras.max_per_request)
         checked = [await self._checked(ref, model.checkpoint) for ref in refs]
-        # Until it has its painting's size an upload may be hundreds of megabytes: few are held at once.
-        async with self._decoding if ask.images else nullcontext():
-            looked_up = self._looked_up(ask, model, prompt, refs, checked, await self._decoded(ask))
+        async with self._uploads.turn(ask):
+            looked_up = self._looked_up(ask, model, prompt, refs, checked, await self._uploads.edited(ask))
             sizes = self._sizes(looked_up)
             recipe = self._recipe(looked_up, sizes)
-            inputs, kept = await self._in_thread(_pixels, looked_up.decoded, sizes)
+            inputs, kept = await self._uploads.off_the_loop(_pixels, looked_up.decoded, sizes)
         names = tuple(dict.fromkeys(lora.entry.name for lora in checked))
         return ResolvedAsk(recipe, inputs, kept, ask.quality or "medium", names, (*warnings, *_weights_warned_of(ask)))
 
@@ -134,16 +124,6 @@ class Admission:
         if extra and self._settings.server.refuse_extra_images:
             raise InvalidImage("This server paints from one image a request.", param=extra[0])
         return (f"Not used: {', '.join(extra)}. A picture is painted from the first image alone.",) if extra else ()
-
-    async def _decoded(self, ask: Ask) -> Decoded | None:
-        if not ask.images:
-            return None
-        decoded = await self._in_thread(decode, ask.images[0], ask.mask, self._settings.limits)
-        # A variation is a new picture all over: holes in its model mean nothing.
-        return replace(decoded, mask=None) if ask.operation is Operation.VARY else decoded
-
-    async def _in_thread(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **named))
 
     def _sizes(self, looked_up: _LookedUp) -> Sizes:
         ask, checkpoint = looked_up.ask, looked_up.model.checkpoint

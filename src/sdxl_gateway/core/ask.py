@@ -66,3 +66,8 @@ class Ask:
     loras: tuple[LoraRef, ...] = ()
     images: tuple[Upload, ...] = ()
     mask: Upload | None = None
+
+    @property
+    def uploads(self) -> tuple[Upload, ...]:
+        """Every picture that came along."""
+        return self.images if self.mask is None else (*self.images, self.mask)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from sdxl_gateway.admission.model_names import DEFAULT, ModelResolver
@@ -14,6 +14,7 @@ from sdxl_gateway.config import Settings
 from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound, Refusal
 from sdxl_gateway.core.events import EngineLost, Event, Failed, Finished, JobAccepted, Measured, MemoryHeld
 from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.gateway.capabilities import Capabilities, capabilities
 from sdxl_gateway.gateway.lora_card import Lora, LoraProblem, Warmth
 
 OWNER = "sdxl-gateway"
@@ -23,7 +24,7 @@ ModelKind = Literal["checkpoint", "alias", "style", "lora", "blend"]
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """One name a caller may ask for; `created` is unix seconds."""
+    """One name a caller may ask for; `created` is unix seconds; a list leaves the capabilities out."""
 
     id: str
     created: int
@@ -31,6 +32,7 @@ class ModelCard:
     kind: ModelKind
     description: str
     ready: Warmth
+    capabilities: Capabilities | None = None
 
 
 class ModelLibrary:
@@ -133,9 +135,17 @@ class ModelLibrary:
 
         Raises ModelNotFound, and AdapterRefused for a LoRA that is there and cannot be used.
         """
-        for card in self.models():
-            if card.id == name:
-                return card
+        card = next((card for card in self.models() if card.id == name), None)
+        return replace(card or self._blend_card(name), capabilities=self._capabilities(name))
+
+    def _capabilities(self, name: str) -> Capabilities | None:
+        """None for a house style with a LoRA that is not there."""
+        try:
+            return capabilities(self._names.choose(name).checkpoint, self._settings)
+        except Refusal:
+            return None
+
+    def _blend_card(self, name: str) -> ModelCard:
         chosen = self._names.choose(name)
         loras = [self._adapters.find(lora.name).name for lora in chosen.loras]
         kind: ModelKind = "blend" if loras else "alias"

@@ -46,6 +46,12 @@ def decode(image: Upload, mask: Upload | None, limits: Limits) -> Decoded:
     return Decoded(rgb, holes if holes is not None and holes.getbbox() else None)
 
 
+def decode_picture(upload: Upload, limits: Limits) -> Image.Image:
+    """A picture that is looked at and not painted over, RGB. Raises InvalidImage naming the field."""
+    with _plain_refusals(upload.field, limits):
+        return _rgb(_upright(upload, limits))
+
+
 def _upright(upload: Upload, limits: Limits) -> Image.Image:
     image = Image.open(io.BytesIO(upload.data), formats=FORMATS)
     if image.width * image.height > limits.max_input_pixels:

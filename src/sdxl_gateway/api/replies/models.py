@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from sdxl_gateway.gateway.capabilities import Capabilities
 from sdxl_gateway.gateway.library import ModelCard, ModelKind
 from sdxl_gateway.gateway.lora_card import Warmth
 
 
 class Model(TypedDict):
-    """One name a request may use as its model; `created` is unix seconds."""
+    """One name a request may use as its model; `created` is unix seconds; a list leaves the capabilities out."""
 
     id: str
     object: Literal["model"]
@@ -21,6 +22,7 @@ class Model(TypedDict):
     kind: ModelKind
     description: str
     ready: Warmth
+    capabilities: NotRequired[Capabilities]
 
 
 class ModelList(TypedDict):
@@ -38,7 +40,7 @@ def model_list(cards: Iterable[ModelCard]) -> ModelList:
 
 def model_object(card: ModelCard) -> Model:
     """One card in OpenAI's words."""
-    return {
+    told: Model = {
         "id": card.id,
         "object": "model",
         "created": card.created,
@@ -47,3 +49,6 @@ def model_object(card: ModelCard) -> Model:
         "description": card.description,
         "ready": card.ready,
     }
+    if card.capabilities is not None:
+        told["capabilities"] = card.capabilities
+    return told

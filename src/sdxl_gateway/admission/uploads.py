@@ -1,0 +1,56 @@
+"""Takes uploads, gives their pixels: decoded off the event loop, a few at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from PIL import Image
+
+from sdxl_gateway.config import Limits
+from sdxl_gateway.core.ask import Ask, Operation, Upload
+from sdxl_gateway.pictures.decode import Decoded, decode, decode_picture
+
+AT_ONCE = 2
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Uploads:
+    """Decoded within a `turn`: until it has its painting's size an upload may be hundreds of megabytes."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        # Of its own: a caller who leaves takes the permit along, but not the thread that is decoding.
+        self._threads = ThreadPoolExecutor(AT_ONCE, "decoding")
+
+    @asynccontextmanager
+    async def turn(self, ask: Ask) -> AsyncIterator[None]:
+        """Waits until few others hold decoded uploads; at once for an ask without any."""
+        if not ask.uploads:
+            yield
+            return
+        async with self._turns:
+            yield
+
+    async def edited(self, ask: Ask) -> Decoded | None:
+        """What an edit or a variation starts from. Raises InvalidImage naming the field."""
+        if not ask.images:
+            return None
+        decoded = await self.off_the_loop(decode, ask.images[0], ask.mask, self._limits)
+        # A variation is a new picture all over: holes in its model mean nothing.
+        return replace(decoded, mask=None) if ask.operation is Operation.VARY else decoded
+
+    async def picture(self, upload: Upload) -> Image.Image:
+        """Any other picture of a request, RGB. Raises InvalidImage naming the field."""
+        return await self.off_the_loop(decode_picture, upload, self._limits)
+
+    async def off_the_loop(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """What `work` gives, from a thread that does nothing but work on uploads."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **named))

@@ -1,0 +1,34 @@
+"""Takes a checkpoint and the settings, gives what a request to it may ask for."""
+
+from __future__ import annotations
+
+from typing_extensions import TypedDict
+
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry
+from sdxl_gateway.config import Settings
+from sdxl_gateway.core.ask import Operation
+from sdxl_gateway.core.samplers import SAMPLERS, SCHEDULES
+
+
+class Capabilities(TypedDict):
+    """What a client can know before it sends; a feature that is not there has no value here.
+
+    `native_pixels` is the largest area painted directly, `max_pixels` the largest handed out.
+    """
+
+    operations: list[str]
+    samplers: list[str]
+    schedules: list[str]
+    native_pixels: int
+    max_pixels: int
+
+
+def capabilities(checkpoint: CheckpointEntry, settings: Settings) -> Capabilities:
+    """Of any model name that resolves to `checkpoint`."""
+    return {
+        "operations": [operation.value for operation in Operation],
+        "samplers": list(SAMPLERS),
+        "schedules": list(SCHEDULES),
+        "native_pixels": checkpoint.native_pixels,
+        "max_pixels": settings.limits.max_pixels,
+    }
