@@ -13,7 +13,7 @@ from sdxl_gateway.core.events import Painted, Previewed
 from sdxl_gateway.core.picture import KeptRegion, Picture
 from sdxl_gateway.core.ports import StoredImage
 from sdxl_gateway.core.recipe import Recipe
-from sdxl_gateway.delivery.deliver import NOT_KEPT, Deliverer, Output
+from sdxl_gateway.delivery.deliver import NOT_KEPT, NOT_WRITTEN, Deliverer, Output
 from tests.kit.jobs import recipe
 
 RED, BLUE = (200, 10, 10), (10, 10, 200)
@@ -93,6 +93,14 @@ async def test_what_must_be_kept_is_kept_in_looks_too_and_both_have_the_asked_si
     for data in (look.data, picture.data):
         image = opened(data)
         assert (image.size, image.getpixel((0, 0)), image.getpixel((0, 15))) == ((16, 16), BLUE, RED)
+
+
+@pytest.mark.parametrize(("output_format", "warned"), [("png", ()), ("jpeg", (NOT_WRITTEN,)), ("webp", ())])
+async def test_a_recipe_too_long_for_its_file_is_told(output_format: str, warned: tuple[str, ...]) -> None:
+    leaving = replace(output(recipe("ö" * 32000)), output_format=output_format, embed_recipe=True)
+    presented = await Deliverer(MemoryImages(), embed_recipe=False).deliver(Painted("a", 0, 7, flat(RED)), leaving)
+    assert presented.warnings == warned
+    assert opened(presented.data).size == (8, 8)
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left"), FileNotFoundError(2, "no folder"), OSError("broken")])

@@ -122,10 +122,11 @@ async def test_the_receipt_tells_the_schedule(store: GatewayKit) -> None:
     assert [recipe["schedule"] for recipe in told] == ["normal", "trailing"]
 
 
-@pytest.mark.parametrize("embed", [True, False])
-async def test_the_recipe_is_written_inside_only_when_asked(tmp_path: Path, embed: bool) -> None:
-    async with gateway_kit(tmp_path, embed_recipe=embed) as store:
-        (picture,) = pictures(await store.paint("a fox", model="demo+sunset:0.8", seed=3))
+@pytest.mark.parametrize(("setting", "asked"), [(True, None), (False, None), (True, False), (False, True)])
+async def test_the_recipe_is_written_inside_only_when_asked(tmp_path: Path, setting: bool, asked: bool | None) -> None:
+    async with gateway_kit(tmp_path, embed_recipe=setting) as store:
+        (picture,) = pictures(await store.paint("a fox", model="demo+sunset:0.8", seed=3, embed_recipe=asked))
+    embed = setting if asked is None else asked
     text = decoded(picture.data).info.get("parameters", "")
     assert (text.startswith("a fox <lora:sunset:0.8>") and "Seed: 3" in text) is embed
     assert (b"fox" in picture.data) is embed

@@ -13,7 +13,7 @@ from PIL import Image
 
 from sdxl_gateway.core.picture import KeptRegion, Picture, Size
 from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe
-from sdxl_gateway.pictures.encode import EXIF_IFD, USER_COMMENT, encode
+from sdxl_gateway.pictures.encode import encode
 from sdxl_gateway.pictures.finish import finish
 from sdxl_gateway.pictures.infotext import infotext
 from sdxl_gateway.pictures.pixels import from_image, to_image
@@ -91,17 +91,6 @@ def test_a_schedule_other_than_the_models_own_is_told() -> None:
 
 def test_an_edit_tells_its_strength() -> None:
     assert "Denoising strength: 0.6" in infotext(recipe(strength=0.6, negative_prompt=""), seed=8, version="1")
-
-
-def test_the_recipe_travels_inside_the_picture() -> None:
-    text = infotext(recipe(), seed=8, version="1.0")
-    png = Image.open(io.BytesIO(encode(to_image(noise(16, 16)), "png", recipe_text=text)))
-    assert png.info["parameters"] == text
-    for name in ("jpeg", "webp"):
-        image = Image.open(io.BytesIO(encode(to_image(noise(16, 16)), name, recipe_text=text)))
-        comment = image.getexif().get_ifd(EXIF_IFD)[USER_COMMENT]
-        assert comment.removeprefix(b"UNICODE\0").decode("utf-16-be") == text
-    assert "parameters" not in Image.open(io.BytesIO(encode(to_image(noise(16, 16)), "png"))).info
 
 
 def test_a_picture_of_the_asked_size_is_untouched() -> None:

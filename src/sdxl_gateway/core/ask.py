@@ -66,6 +66,7 @@ class Ask:
     loras: tuple[LoraRef, ...] = ()
     images: tuple[Upload, ...] = ()
     mask: Upload | None = None
+    embed_recipe: bool | None = None
 
     @property
     def uploads(self) -> tuple[Upload, ...]:

@@ -17,10 +17,12 @@ from sdxl_gateway.delivery.receipt import receipt
 from sdxl_gateway.pictures.encode import encode
 from sdxl_gateway.pictures.finish import finish
 from sdxl_gateway.pictures.infotext import infotext
+from sdxl_gateway.pictures.written import Written, fits
 
 log = logging.getLogger(__name__)
 
 NOT_KEPT = "The picture could not be stored on the server's disk, so it has no address; it is sent as data alone."
+NOT_WRITTEN = "The recipe is too long to be written into a file of this format; the reply holds it."
 NO_ADDRESS = (
     "The picture cannot be stored on the server's disk, so it has no address; "
     "with response_format 'b64_json' it is sent as data."
@@ -55,7 +57,8 @@ class Output:
     """How the pictures of one request leave; `kept` is what an inpaint must not change, `keep` stores each picture.
 
     `output_format` is "png", "jpeg" or "webp"; `compression` (0..100) is the quality of the latter two.
-    With `must_keep` a picture that cannot be stored does not leave.
+    With `must_keep` a picture that cannot be stored does not leave. `embed_recipe` is the caller's word on what is
+    written into the file, None where they said nothing.
     """
 
     recipe: Recipe
@@ -64,6 +67,7 @@ class Output:
     compression: int
     keep: bool
     must_keep: bool = False
+    embed_recipe: bool | None = None
 
     @property
     def size(self) -> Size:
@@ -72,7 +76,7 @@ class Output:
 
 
 class Deliverer:
-    """Finishes, encodes and keeps pictures; with `embed_recipe` each says inside how it was made."""
+    """Finishes, encodes and keeps pictures; with `embed_recipe` each says inside how it was made, if nobody objects."""
 
     def __init__(self, images: ImageStore, *, embed_recipe: bool) -> None:
         self._images = images
@@ -84,12 +88,22 @@ class Deliverer:
 
     async def deliver(self, event: Painted, output: Output) -> Presented:
         """The picture as it leaves, kept if that is asked for. Raises StorageFull when it must be kept and cannot."""
-        text = infotext(output.recipe, seed=event.seed, version=__version__) if self._embed_recipe else None
-        data = await asyncio.to_thread(_encoded, event.picture, output, text)
-        name = await self._kept(data, output) if output.keep else None
-        warnings = (NOT_KEPT,) if output.keep and name is None else ()
         told = receipt(output.recipe, seed=event.seed, version=__version__)
+        written = self._written(event, output, told)
+        data = await asyncio.to_thread(_encoded, event.picture, output, written)
+        name = await self._kept(data, output) if output.keep else None
+        warned = {
+            NOT_KEPT: output.keep and name is None,
+            NOT_WRITTEN: written is not None and not fits(written, output.output_format),
+        }
+        warnings = tuple(text for text, so in warned.items() if so)
         return Presented(event.index, data, name, event.seed, told, warnings)
+
+    def _written(self, event: Painted, output: Output, told: dict[str, Any]) -> Written | None:
+        embed = self._embed_recipe if output.embed_recipe is None else output.embed_recipe
+        if not embed:
+            return None
+        return Written(infotext(output.recipe, seed=event.seed, version=__version__), told)
 
     async def _kept(self, data: bytes, output: Output) -> str | None:
         try:
@@ -102,7 +116,7 @@ class Deliverer:
         return stored.file_name
 
 
-def _encoded(picture: Picture, output: Output, recipe_text: str | None = None) -> bytes:
+def _encoded(picture: Picture, output: Output, written: Written | None = None) -> bytes:
     """The door itself: what an inpaint keeps is kept in previews too."""
     image = finish(picture, output.size, output.kept)
-    return encode(image, output.output_format, compression=output.compression, recipe_text=recipe_text)
+    return encode(image, output.output_format, compression=output.compression, written=written)

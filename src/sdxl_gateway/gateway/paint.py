@@ -45,7 +45,15 @@ class Gateway:
         arrived = time.time()
         resolved = await self._admission.resolve(ask)
         job = self._job(ask, caller, resolved, arrived)
-        output = Output(resolved.recipe, resolved.kept, ask.output_format, ask.output_compression, keep, must_keep)
+        output = Output(
+            resolved.recipe,
+            resolved.kept,
+            ask.output_format,
+            ask.output_compression,
+            keep,
+            must_keep,
+            ask.embed_recipe,
+        )
         warnings: dict[str, None] = {}
         async with (
             announced(_accepted(job, ask, resolved), self._listener) as tell,

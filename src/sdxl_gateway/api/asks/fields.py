@@ -197,6 +197,12 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
             extension=True,
         ),
         Field(
+            "embed_recipe",
+            Kind.FLAG,
+            "Write prompt and settings into the file, as other tools read them; when absent, as the server is set.",
+            extension=True,
+        ),
+        Field(
             "width",
             Kind.INTEGER,
             "With `height`, another spelling of `size`.",

@@ -133,7 +133,7 @@ class _Reading:
         """All fields, read in an order that decides which of several mistakes is named."""
         prompt = self._text("prompt") or ""
         self._check_background()
-        n, stream = self._integer("n"), self._flag("stream")
+        n, stream = self._integer("n"), bool(self._flag("stream"))
         if stream and n is not None and n > 1:
             raise InvalidRequest("Streaming is only supported with n=1.", param="n")
         self.pictures = {name: self._pictures(row) for name, row in self._table.items() if row.kind in PICTURE_KINDS}
@@ -163,6 +163,7 @@ class _Reading:
             loras=loras,
             images=self.pictures.get("image", ()),
             mask=next(iter(self.pictures.get("mask", ())), None),
+            embed_recipe=self._flag("embed_recipe"),
         )
 
     def _find(self, name: str) -> tuple[Field, Any, str] | None:
@@ -186,9 +187,9 @@ class _Reading:
             return None
         return values.choice(*found)
 
-    def _flag(self, name: str) -> bool:
+    def _flag(self, name: str) -> bool | None:
         found = self._find(name)
-        return found is not None and found[1] != "" and values.flag(found[1], found[2])
+        return None if not found or found[1] == "" else values.flag(found[1], found[2])
 
     def _integer(self, name: str) -> int | None:
         found = self._find(name)
