@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image
 
@@ -13,6 +13,7 @@ from sdxl_gateway.admission.defaults import Usual, asked_sampler, strength
 from sdxl_gateway.admission.model_names import ModelResolver, ResolvedModel
 from sdxl_gateway.admission.prompts.lora_tags import cut_prompt_tags, refuse_tags
 from sdxl_gateway.admission.prompts.weights import weight_warning
+from sdxl_gateway.admission.replay import check_lora, check_replay, checkpoint_gone
 from sdxl_gateway.admission.sizes import Sizes, check_area, native_size, own_size, paint_size
 from sdxl_gateway.admission.uploads import Uploads
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
@@ -20,7 +21,7 @@ from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.checks import CheckedLora
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask, LoraRef
-from sdxl_gateway.core.errors import AdapterRefused, InvalidImage, InvalidRequest, ModelNotFound
+from sdxl_gateway.core.errors import AdapterRefused, InvalidImage, InvalidRequest, ModelNotFound, RecipeChanged
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, KeptRegion, Picture, Size
 from sdxl_gateway.core.recipe import Blend, Recipe, Task
 from sdxl_gateway.core.text import shown
@@ -75,15 +76,17 @@ class Admission:
         """Raises a Refusal; nothing was submitted then."""
         warnings = self._extra_images(ask)
         prompt, tagged = self._without_tags(ask)
-        model = self.names.choose(ask.model)
+        with checkpoint_gone(ask):
+            model = self.names.choose(ask.model)
         refs = (*model.loras, *ask.loras, *tagged)
         check_count(refs, self._settings.loras.max_per_request)
         checked = [await self._checked(ref, model.checkpoint) for ref in refs]
         async with self._uploads.turn(ask):
             looked_up = self._looked_up(ask, model, prompt, refs, checked, await self._uploads.edited(ask))
             sizes = self._sizes(looked_up)
-            recipe = self._recipe(looked_up, sizes)
             inputs, kept = await self._uploads.off_the_loop(_pixels, looked_up.decoded, sizes)
+            recipe = replace(self._recipe(looked_up, sizes), inputs=inputs.digests)
+        check_replay(ask.replay, recipe)
         names = tuple(dict.fromkeys(lora.entry.name for lora in checked))
         return ResolvedAsk(recipe, inputs, kept, ask.quality or "medium", names, (*warnings, *_weights_warned_of(ask)))
 
@@ -103,14 +106,18 @@ class Admission:
 
     async def _checked(self, ref: LoraRef, checkpoint: CheckpointEntry) -> CheckedLora:
         try:
-            return await self._loras.check_in(ref.name, checkpoint)
+            found = await self._loras.check_in(ref.name, checkpoint)
         except ModelNotFound as error:
             if ref.param == "model":
                 raise
+            if ref.digest is not None:
+                raise RecipeChanged(error.message, param=ref.param) from error
             raise InvalidRequest(error.message, param=ref.param, code="lora_not_found") from error
         except AdapterRefused as error:
             message = f"The LoRA {shown(ref.name)} cannot be used: {error.message}"
             raise AdapterRefused(message, param=ref.param, code=error.code) from error
+        check_lora(ref, found.digest)
+        return found
 
     def _without_tags(self, ask: Ask) -> tuple[str, tuple[LoraRef, ...]]:
         if not self._settings.loras.prompt_tags:
@@ -145,7 +152,7 @@ class Admission:
             checkpoint=model.checkpoint.name,
             checkpoint_digest=model.checkpoint.digest,
             blend=looked_up.blend,
-            prompt=with_triggers(looked_up.prompt, model.style, usual.recommended),
+            prompt=_final_prompt(looked_up),
             negative_prompt=usual.negative_prompt if ask.negative_prompt is None else ask.negative_prompt,
             width=sizes.width,
             height=sizes.height,
@@ -169,6 +176,13 @@ class Admission:
         shares = self._settings.quality
         share = {"low": shares.low, "high": shares.high, "max": shares.max}.get(ask.quality or "", shares.medium)
         return min(max(round(usual.steps * share), 1), most)
+
+
+def _final_prompt(looked_up: _LookedUp) -> str:
+    replay = looked_up.ask.replay
+    if replay is not None and replay.final_prompt:
+        return looked_up.prompt
+    return with_triggers(looked_up.prompt, looked_up.model.style, looked_up.usual.recommended)
 
 
 def _weights_warned_of(ask: Ask) -> tuple[str, ...]:

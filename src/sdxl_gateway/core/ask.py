@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sdxl_gateway.core.picture import Size
+from sdxl_gateway.core.recipe import Task
 
 
 class Operation(StrEnum):
@@ -30,7 +31,8 @@ class LoraRef:
 
     `blocks` are factors of these for the text encoders and each of `blocks.BLOCKS`; empty where all are 1.
 
-    `param` is the field an error names: "model", "prompt", or an entry of `loras` ("loras[1]").
+    `param` is the field an error names: "model", "prompt", or an entry of `loras` ("loras[1]"). `digest` (sha256, hex)
+    is the file it has to be, where that was said.
     """
 
     name: str
@@ -38,6 +40,20 @@ class LoraRef:
     text_encoder_weight: float | None = None
     param: str = field(default="loras", compare=False)
     blocks: tuple[float, ...] = ()
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a recipe that is to be painted again was made from; None where it does not say, or the caller says else.
+
+    `inputs` are digests of pictures by role; `final_prompt` is said of a prompt that has all its trigger words.
+    """
+
+    task: Task
+    checkpoint_digest: str | None = None
+    inputs: tuple[tuple[str, str], ...] | None = None
+    final_prompt: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +83,7 @@ class Ask:
     images: tuple[Upload, ...] = ()
     mask: Upload | None = None
     embed_recipe: bool | None = None
+    replay: Replay | None = None
 
     @property
     def uploads(self) -> tuple[Upload, ...]:

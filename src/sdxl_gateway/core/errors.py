@@ -2,7 +2,7 @@
 
 GatewayError
 ├── Refusal: the caller can mend it (4xx)
-│   ├── InvalidRequest, InvalidImage, AdapterRefused
+│   ├── InvalidRequest, InvalidImage, AdapterRefused, RecipeChanged
 │   ├── ModelNotFound, NotFound, Gone, MethodNotAllowed
 │   ├── Unauthenticated, Forbidden
 │   └── BodyTooLarge, BodyTooSlow, UnsupportedMedia
@@ -77,6 +77,13 @@ class Gone(Refusal):
 
 class MethodNotAllowed(Refusal):
     """405: the route exists, the verb does not."""
+
+
+class RecipeChanged(Refusal):
+    """409 `recipe_changed`: something a recipe was painted from is gone, or is another file now."""
+
+    code = "recipe_changed"
+    param = "recipe"
 
 
 class Unauthenticated(Refusal):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Literal, NamedTuple
 
 Mode = Literal["RGB", "L"]
@@ -39,6 +40,11 @@ class Picture:
         if len(self.pixels) != self.width * self.height * CHANNELS[self.mode]:
             raise ValueError(f"{len(self.pixels)} bytes for a {self.width}x{self.height} {self.mode} picture")
 
+    @property
+    def digest(self) -> str:
+        """sha256, hex, of its size, mode and pixels."""
+        return sha256(f"{self.width}x{self.height} {self.mode} ".encode() + self.pixels).hexdigest()
+
 
 @dataclass(frozen=True, slots=True)
 class KeptRegion:
@@ -57,6 +63,11 @@ class Inputs:
     """The pictures a recipe is painted from, by role, already at its paint size."""
 
     pictures: Mapping[str, Picture] = field(default_factory=dict)
+
+    @property
+    def digests(self) -> tuple[tuple[str, str], ...]:
+        """Each role with its picture's digest, by the roles' names."""
+        return tuple((role, self.pictures[role].digest) for role in sorted(self.pictures))
 
     @property
     def image(self) -> Picture | None:

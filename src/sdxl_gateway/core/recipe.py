@@ -96,7 +96,8 @@ class Recipe:
     Sizes are pixels. `paint_width/height` is what the model paints (divisible by 8); `width/height` what the
     caller gets: they differ when the request is above the checkpoint's native pixel budget. `embeds_guidance` says
     that the UNet reads the guidance scale itself. `schedule` is one of core.samplers.SCHEDULES. `later_phases` are
-    models that take over half-way, in the order of their steps.
+    models that take over half-way, in the order of their steps. `inputs` are the digests, by role, of the pictures it
+    is painted from.
     """
 
     task: Task
@@ -118,6 +119,7 @@ class Recipe:
     embeds_guidance: bool = False
     schedule: str = NORMAL
     later_phases: tuple[Phase, ...] = ()
+    inputs: tuple[tuple[str, str], ...] = ()
 
     @property
     def guided(self) -> bool:

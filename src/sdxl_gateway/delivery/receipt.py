@@ -50,6 +50,8 @@ def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
         "seed": seed,
         "version": version,
     }
+    if recipe.inputs:
+        told["inputs"] = dict(recipe.inputs)
     if (recipe.width, recipe.height) != (recipe.paint_width, recipe.paint_height):
         told["resized_with"] = "lanczos"
     return told

@@ -64,7 +64,7 @@ def read_written(data: bytes) -> Written | None:
     Raises whatever Pillow raises for a file that is no picture.
     """
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        texts = {key: text for key, text in image.info.items() if isinstance(text, str)}
+        texts = {str(key): text for key, text in image.info.items() if isinstance(text, str)}
         found = _from_texts(texts) if PARAMETERS in texts or RECIPE in texts else _from_exif(image.getexif())
     return found if found.parameters or found.recipe else None
 

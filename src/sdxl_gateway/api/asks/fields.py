@@ -42,6 +42,7 @@ class Kind(StrEnum):
     FLAG = "flag"
     CHOICE = "choice"
     LORAS = "loras"
+    RECIPE = "recipe"
     PICTURE = "picture"
     PICTURES = "pictures"
     IGNORED = "ignored"
@@ -88,7 +89,6 @@ def _openai_fields(limits: Limits) -> tuple[Field, ...]:
             "prompt",
             Kind.TEXT,
             "What to paint.",
-            PROMPTED,
             max_chars=limits.max_prompt_chars,
             required=PROMPTED,
         ),
@@ -194,6 +194,12 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
             "The weight of the entries of `loras` that name none.",
             low=-LORA_WEIGHT,
             high=LORA_WEIGHT,
+            extension=True,
+        ),
+        Field(
+            "recipe",
+            Kind.RECIPE,
+            "A `recipe` of an earlier reply, to be painted again; fields beside it go before what it says.",
             extension=True,
         ),
         Field(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from sdxl_gateway.api.asks.fields import MAX_LORAS
-from sdxl_gateway.api.asks.values import clean, finite, missing, unreadable, wrong_type
+from sdxl_gateway.api.asks.values import checked_digest, clean, finite, missing, unreadable, wrong_type
 from sdxl_gateway.catalog.model_grammar import MAX_NAME_CHARS, checked_blocks, split_part
 from sdxl_gateway.core.ask import LoraRef
 from sdxl_gateway.core.errors import InvalidRequest
@@ -17,6 +17,7 @@ NAME_KEYS = ("name", "lora", "lora_name", "model", "model_name", "path")
 WEIGHT_KEYS = ("weight", "scale", "strength", "strength_model", "lora_scale")
 BLOCK_KEYS = ("blocks", "lbw", "block_weights")
 TEXT_WEIGHT_KEYS = ("text_encoder_weight", "te_weight", "strength_clip")
+DIGEST = "digest"
 MAX_TEXT_CHARS = 128 * 1024
 
 
@@ -88,7 +89,7 @@ def _from_word(given: str, param: str) -> LoraRef:
 
 def _from_object(entry: dict[str, Any], param: str, ignored: list[str]) -> LoraRef:
     given = {key: value for key, value in entry.items() if value is not None}
-    known = (*NAME_KEYS, *WEIGHT_KEYS, *TEXT_WEIGHT_KEYS, *BLOCK_KEYS)
+    known = (*NAME_KEYS, *WEIGHT_KEYS, *TEXT_WEIGHT_KEYS, *BLOCK_KEYS, DIGEST)
     ignored.extend(f"{param}.{key}" for key in given if key not in known)
     key = next((key for key in NAME_KEYS if key in given), None)
     if key is None:
@@ -101,6 +102,7 @@ def _from_object(entry: dict[str, Any], param: str, ignored: list[str]) -> LoraR
         _weight(given, TEXT_WEIGHT_KEYS, param),
         param,
         _blocks(given, param),
+        checked_digest(given[DIGEST], f"{param}.{DIGEST}") if DIGEST in given else None,
     )
 
 

@@ -10,6 +10,7 @@ from sdxl_gateway.api.asks import values
 from sdxl_gateway.api.asks.fields import FORMATS, PICTURE_KINDS, QUALITIES, Field, Kind, fields_of, wire_fields
 from sdxl_gateway.api.asks.loras import read_loras, with_default_weight
 from sdxl_gateway.api.asks.pictures import read_picture, read_pictures
+from sdxl_gateway.api.asks.recipe import recipe_in
 from sdxl_gateway.api.asks.sizes import checked_size, read_size
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Ask, LoraRef, Operation, Upload
@@ -89,11 +90,15 @@ class _Reading:
         self._operation = operation
         self._table = {row.name: row for row in fields_of(rules.table, operation)}
         self._foreign = [row for row in rules.table if row.kind in PICTURE_KINDS and row.name not in self._table]
-        self._given = given
+        self._recipe = recipe_in(given, self._table.values(), operation)
+        self._given = given | self._recipe.fields
         self._rules = rules
         self._files = files
         self.ignored: list[str] = []
         self.pictures: dict[str, tuple[Upload, ...]] = {}
+
+    def _named(self, word: str) -> str:
+        return f"recipe.{word}" if word in self._recipe.fields else word
 
     def refuse_foreign_pictures(self) -> None:
         """A picture that only another operation reads would leave no trace in what is painted."""
@@ -112,8 +117,8 @@ class _Reading:
             if key in known and known[key].kind is not Kind.IGNORED:
                 continue
             if key not in known and self._rules.strict:
-                raise _unknown(key)
-            self.ignored.append(key)
+                raise _unknown(self._named(key))
+            self.ignored.append(self._named(key))
         for row in self._table.values():
             self.ignored.extend(self._outspoken(row))
 
@@ -164,6 +169,7 @@ class _Reading:
             images=self.pictures.get("image", ()),
             mask=next(iter(self.pictures.get("mask", ())), None),
             embed_recipe=self._flag("embed_recipe"),
+            replay=self._recipe.replay,
         )
 
     def _find(self, name: str) -> tuple[Field, Any, str] | None:
@@ -175,7 +181,7 @@ class _Reading:
         value = self._given[spelling] if spelling is not None else None
         if self._operation in row.required and (value is None or (isinstance(value, str) and not value.strip())):
             raise values.missing(spelling or row.name, given=spelling is not None)
-        return None if spelling is None else (row, value, spelling)
+        return None if spelling is None else (row, value, self._named(spelling))
 
     def _text(self, name: str) -> str | None:
         found = self._find(name)

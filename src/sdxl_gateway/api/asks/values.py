@@ -12,6 +12,7 @@ from sdxl_gateway.core.text import shown
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}(\.0{1,20})?")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,40}(\.[0-9]{0,40})?|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 MOST_SHOWN = 1e18
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _TYPE_NAMES = {
@@ -69,6 +70,15 @@ def clean(value: str, param: str) -> str:
     """The string itself. Raises InvalidRequest when it holds a NUL or a lone surrogate."""
     if "\0" in value or any(0xD800 <= ord(char) <= 0xDFFF for char in value):
         raise InvalidRequest(f"Invalid '{param}': the text holds a NUL or a lone surrogate.", param=param)
+    return value
+
+
+def checked_digest(value: Any, param: str) -> str:
+    """A sha256 in hexadecimal digits. Raises InvalidRequest."""
+    if not isinstance(value, str):
+        raise wrong_type(param, "a string", value)
+    if not _DIGEST.fullmatch(value):
+        raise InvalidRequest(f"Invalid '{param}': not a sha256 in 64 hexadecimal digits.", param=param)
     return value
 
 

@@ -54,6 +54,7 @@ TABLE: dict[type[e.GatewayError], Answer] = {
     e.ModelNotFound: Answer(404, "invalid_request_error"),
     e.NotFound: Answer(404, "invalid_request_error"),
     e.MethodNotAllowed: Answer(405, "invalid_request_error"),
+    e.RecipeChanged: Answer(409, "invalid_request_error", retry=False),
     e.BodyTooSlow: Answer(408, "invalid_request_error"),
     e.Gone: Answer(410, "invalid_request_error"),
     e.BodyTooLarge: Answer(413, "invalid_request_error"),

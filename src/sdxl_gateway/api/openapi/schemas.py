@@ -20,7 +20,9 @@ def body_schema(limits: Limits, operation: Operation, *, form: bool) -> Schema:
         # An image may come under another spelling, so only the prompt can be demanded by name.
         if operation in field.required and field.kind is Kind.TEXT:
             required.append(field.name)
-    return {"type": "object", "properties": properties, **({"required": required} if required else {})}
+    # A recipe brings a prompt along.
+    demanded = {"anyOf": [{"required": required}, {"required": ["recipe"]}]} if required else {}
+    return {"type": "object", "properties": properties, **demanded}
 
 
 def _field_schema(field: Field, *, form: bool) -> Schema:
@@ -50,6 +52,8 @@ def _value_schema(field: Field, *, form: bool) -> Schema:
             return {"type": "string", "enum": list(field.choices)}
         case Kind.LORAS:
             return {"anyOf": [{"type": "array", "items": ref("LoraEntry"), "maxItems": MAX_LORAS}, {"type": "string"}]}
+        case Kind.RECIPE:
+            return {"anyOf": [{"type": "object"}, {"type": "string", "contentMediaType": "application/json"}]}
         case Kind.PICTURE:
             return file() if form else ref("ImageReference")
         case _:

@@ -1,0 +1,45 @@
+"""Takes a recipe to be painted again and what it resolved to, refuses where the picture would be another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sdxl_gateway.core.ask import Ask, LoraRef, Replay
+from sdxl_gateway.core.errors import ModelNotFound, RecipeChanged
+from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.core.text import shown
+
+
+def check_lora(asked: LoraRef, digest: str) -> None:
+    """Raises RecipeChanged when the LoRA of that name is another file than the one asked for."""
+    if asked.digest not in (None, digest):
+        message = f"The LoRA {shown(asked.name)} is another file now: its digest is {digest}."
+        raise RecipeChanged(message, param=f"{asked.param}.digest")
+
+
+@contextmanager
+def checkpoint_gone(ask: Ask) -> Iterator[None]:
+    """A recipe's checkpoint that is not there any more has changed; nobody mistyped a name."""
+    try:
+        yield
+    except ModelNotFound as error:
+        if ask.replay is None or ask.replay.checkpoint_digest is None:
+            raise
+        raise RecipeChanged(f"The recipe's checkpoint is gone. {error.message}", param="recipe.checkpoint") from error
+
+
+def check_replay(replay: Replay | None, recipe: Recipe) -> None:
+    """Raises RecipeChanged naming what differs from what the picture was painted from."""
+    if replay is None:
+        return
+    if replay.checkpoint_digest not in (None, recipe.checkpoint_digest):
+        message = (
+            f"The checkpoint {shown(recipe.checkpoint)} is another one now: its digest is {recipe.checkpoint_digest}."
+        )
+        raise RecipeChanged(message, param="recipe.checkpoint_digest")
+    if replay.inputs is not None and replay.inputs != recipe.inputs:
+        differing = sorted({role for role, _ in set(replay.inputs) ^ set(recipe.inputs)})
+        named = ", ".join(map(shown, differing))
+        message = f"The recipe was painted from another {named}. Leave 'inputs' out of it to paint from this one."
+        raise RecipeChanged(message, param="recipe.inputs")

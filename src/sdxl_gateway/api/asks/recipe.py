@@ -1,0 +1,106 @@
+"""Takes the recipe of an earlier reply, gives the fields that say the same, and what it was painted from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sdxl_gateway.api.asks.fields import Field
+from sdxl_gateway.api.asks.values import checked_digest, missing, wrong_type
+from sdxl_gateway.core.ask import Operation, Replay
+from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.core.recipe import Task
+from sdxl_gateway.core.text import shown
+
+RECIPE = "recipe"
+_SIDES = ("width", "height")
+MAX_CHARS = 256 * 1024
+_FOLLOWS_FROM_THE_REST = (
+    "task",
+    "checkpoint",
+    "checkpoint_digest",
+    "painted_size",
+    "resized_with",
+    "version",
+    "inputs",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedIn:
+    """What a recipe adds to a request: `fields` by their names, and what it was painted from."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    replay: Replay | None = None
+
+
+def recipe_in(given: Mapping[str, Any], table: Iterable[Field], operation: Operation) -> FoldedIn:
+    """An object, or its JSON as a form holds it; whatever the request says itself is left out.
+
+    Raises InvalidRequest naming what is wrong in it.
+    """
+    if given.get(RECIPE, "") == "":
+        return FoldedIn()
+    recipe = _object(given[RECIPE])
+    task = _task(recipe, operation)
+    fields = _fields(recipe, task)
+    for row in table:
+        if any(given.get(word, "") != "" for word in row.spellings):
+            fields.pop("size" if row.name in _SIDES else row.name, None)
+    digest = recipe.get("checkpoint_digest") if "model" in fields else None
+    checked = None if digest is None else checked_digest(digest, f"{RECIPE}.checkpoint_digest")
+    return FoldedIn(fields, Replay(task, checked, _inputs(recipe), final_prompt="prompt" in fields))
+
+
+def _fields(recipe: Mapping[str, Any], task: Task) -> dict[str, Any]:
+    fields = {key: value for key, value in recipe.items() if key not in _FOLLOWS_FROM_THE_REST}
+    if "checkpoint" in recipe:
+        fields["model"] = recipe["checkpoint"]
+    if task is Task.TEXT_TO_IMAGE:
+        fields.pop("strength", None)
+    return fields
+
+
+def _object(given: Any) -> dict[str, Any]:
+    if isinstance(given, str):
+        given = _from_text(given)
+    if not isinstance(given, dict):
+        raise wrong_type(RECIPE, "an object", given)
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _from_text(given: str) -> Any:
+    if len(given) > MAX_CHARS:
+        message = f"Invalid '{RECIPE}': a recipe has at most {MAX_CHARS} characters."
+        raise InvalidRequest(message, param=RECIPE, code="string_above_max_length")
+    try:
+        return json.loads(given)
+    except (ValueError, RecursionError):
+        raise InvalidRequest(f"Invalid '{RECIPE}': not valid JSON.", param=RECIPE, code="invalid_json") from None
+
+
+def _task(recipe: Mapping[str, Any], operation: Operation) -> Task:
+    """The recipe's task, which the operation can take. A generation is the one that has no picture to start from."""
+    said = recipe.get("task")
+    if said is None:
+        raise missing(f"{RECIPE}.task")
+    if said not in list(Task):
+        known = ", ".join(f"'{task}'" for task in Task)
+        message = f"Invalid value: {shown(str(said))}. Supported values are: {known}."
+        raise InvalidRequest(message, param=f"{RECIPE}.task")
+    task = Task(said)
+    if (task is Task.TEXT_TO_IMAGE) is not (operation is Operation.GENERATE):
+        route = "generations" if task is Task.TEXT_TO_IMAGE else "edits"
+        raise InvalidRequest(f"A recipe of the task '{task}' is painted by /v1/images/{route}.", param=f"{RECIPE}.task")
+    return task
+
+
+def _inputs(recipe: Mapping[str, Any]) -> tuple[tuple[str, str], ...] | None:
+    given, param = recipe.get("inputs"), f"{RECIPE}.inputs"
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        raise wrong_type(param, "an object", given)
+    return tuple((role, checked_digest(given[role], f"{param}.{role}")) for role in sorted(given))
