@@ -18,9 +18,9 @@ from sdxl_gateway.api.http.route import Route
 from sdxl_gateway.api.routes import http_app, table
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.config import Settings
-from sdxl_gateway.core.ask import Ask
+from sdxl_gateway.core.ask import Ask, Upload
 from sdxl_gateway.core.caller import Caller
-from sdxl_gateway.core.errors import BodyTooLarge, GatewayError, InvalidRequest, ModelNotFound
+from sdxl_gateway.core.errors import BodyTooLarge, GatewayError, InvalidRequest, ModelNotFound, NotFound
 from sdxl_gateway.core.events import RequestAnswered
 from sdxl_gateway.core.picture import Size
 from sdxl_gateway.delivery.receipt import Usage
@@ -28,6 +28,7 @@ from sdxl_gateway.gateway.events import Accepted, Done, Item, Partial, Presented
 from sdxl_gateway.gateway.library import ModelCard, ModelKind, ModelLibrary
 from sdxl_gateway.gateway.lora_card import LoraProblem, Warmth
 from sdxl_gateway.gateway.paint import Gateway
+from sdxl_gateway.pictures.written import Written, read_written
 from sdxl_gateway.storage.images import ImageFolder
 from tests.kit.pictures import PNG
 
@@ -132,6 +133,12 @@ class FakeGateway(Gateway):
             name = f"{index:032x}.png" if keep else None
             yield Presented(index, PNG, name, (ask.seed or 0) + index, {"checkpoint": "demo"})
         yield Done(USAGE, self.warnings)
+
+    async def written(self, upload: Upload) -> Written:
+        found = read_written(upload)
+        if found is None:
+            raise NotFound("It says nothing.", param=upload.field, code="no_recipe")
+        return found
 
     def readiness(self) -> dict[str, Any]:
         return {"engines": 1}

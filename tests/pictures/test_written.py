@@ -9,6 +9,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 from sd_parsers import ParserManager
 
+from sdxl_gateway.core.ask import Upload
+from sdxl_gateway.core.errors import InvalidImage
 from sdxl_gateway.core.recipe import Blend, BlendPart
 from sdxl_gateway.pictures.encode import encode
 from sdxl_gateway.pictures.infotext import infotext
@@ -25,6 +27,10 @@ def written(prompt: str = "ein Fuchs, größer 🦊") -> Written:
     return Written(infotext(made, seed=8, version="1.0"), TOLD | {"prompt": prompt})
 
 
+def read(data: bytes) -> Written | None:
+    return read_written(Upload("image", data))
+
+
 def image() -> Image.Image:
     return Image.new("RGB", (16, 16), (200, 30, 60))
 
@@ -37,12 +43,12 @@ def saved(kind: str, **options: Any) -> bytes:
 
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_it_comes_back_whole(output_format: str) -> None:
-    assert read_written(encode(image(), output_format, written=written())) == written()
+    assert read(encode(image(), output_format, written=written())) == written()
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_nothing_is_written_unasked(output_format: str) -> None:
-    assert read_written(encode(image(), output_format)) is None
+    assert read(encode(image(), output_format)) is None
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
@@ -58,13 +64,13 @@ def test_other_tools_read_it(output_format: str) -> None:
 def test_a_prompt_of_the_greatest_length_leaves_a_jpeg_without_it() -> None:
     longest = written("ö" * 32000)
     assert [fits(longest, name) for name in FORMATS] == [True, False, True]
-    assert [read_written(encode(image(), name, written=longest)) for name in FORMATS] == [longest, None, longest]
+    assert [read(encode(image(), name, written=longest)) for name in FORMATS] == [longest, None, longest]
 
 
 def test_what_another_tool_wrote_is_read_as_its_text() -> None:
     info = PngImagePlugin.PngInfo()
     info.add_text("parameters", "a fox\nSteps: 20, Seed: 1")
-    assert read_written(saved("PNG", pnginfo=info)) == Written("a fox\nSteps: 20, Seed: 1")
+    assert read(saved("PNG", pnginfo=info)) == Written("a fox\nSteps: 20, Seed: 1")
 
 
 @pytest.mark.parametrize("note", ["", "[]", "{", "[" * 100_000, '{"a": NaN}', "7"])
@@ -72,7 +78,7 @@ def test_a_recipe_that_is_none_is_none(note: str) -> None:
     info = PngImagePlugin.PngInfo()
     info.add_itxt("sdxl-gateway", note)
     info.add_itxt("parameters", "a fox")
-    found = read_written(saved("PNG", pnginfo=info))
+    found = read(saved("PNG", pnginfo=info))
     assert found == Written("a fox")
 
 
@@ -80,5 +86,22 @@ def test_a_recipe_that_is_none_is_none(note: str) -> None:
 def test_a_comment_in_no_known_encoding_says_nothing(comment: bytes) -> None:
     exif = Image.Exif()
     exif.get_ifd(EXIF_IFD).update({USER_COMMENT: comment, MAKER_NOTE: b"Canon\0\x01\x02"})
-    found = read_written(saved("JPEG", exif=exif.tobytes()))
+    found = read(saved("JPEG", exif=exif.tobytes()))
     assert found is None or found.recipe is None
+
+
+def bomb() -> bytes:
+    """A megabyte for each kilobyte of text."""
+    info = PngImagePlugin.PngInfo()
+    for place in range(80):
+        info.add_text(f"text {place}", "a" * 2**20, zip=True)
+    return saved("PNG", pnginfo=info)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"GIF89a", encode(image(), "png")[:20], bomb()], ids=["empty", "gif", "cut", "bomb"]
+)
+def test_what_is_no_picture_is_refused(data: bytes) -> None:
+    with pytest.raises(InvalidImage, match="'image': it cannot be read") as refused:
+        read(data)
+    assert refused.value.param == "image"

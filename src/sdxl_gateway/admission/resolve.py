@@ -69,7 +69,7 @@ class Admission:
     def __init__(self, settings: Settings, checkpoints: Mapping[str, CheckpointEntry], loras: LoraCatalog) -> None:
         self._settings = settings
         self._loras = loras
-        self._uploads = Uploads(settings.limits)
+        self.uploads = Uploads(settings.limits)
         self.names = ModelResolver(settings, checkpoints, loras)
 
     async def resolve(self, ask: Ask) -> ResolvedAsk:
@@ -81,10 +81,10 @@ class Admission:
         refs = (*model.loras, *ask.loras, *tagged)
         check_count(refs, self._settings.loras.max_per_request)
         checked = [await self._checked(ref, model.checkpoint) for ref in refs]
-        async with self._uploads.turn(ask):
-            looked_up = self._looked_up(ask, model, prompt, refs, checked, await self._uploads.edited(ask))
+        async with self.uploads.turn(ask):
+            looked_up = self._looked_up(ask, model, prompt, refs, checked, await self.uploads.edited(ask))
             sizes = self._sizes(looked_up)
-            inputs, kept = await self._uploads.off_the_loop(_pixels, looked_up.decoded, sizes)
+            inputs, kept = await self.uploads.off_the_loop(_pixels, looked_up.decoded, sizes)
             recipe = replace(self._recipe(looked_up, sizes), inputs=inputs.digests)
         check_replay(ask.replay, recipe)
         names = tuple(dict.fromkeys(lora.entry.name for lora in checked))

@@ -15,6 +15,7 @@ from PIL import Image
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Ask, Operation, Upload
 from sdxl_gateway.pictures.decode import Decoded, decode, decode_picture
+from sdxl_gateway.pictures.written import Written, read_written
 
 AT_ONCE = 2
 P = ParamSpec("P")
@@ -50,6 +51,10 @@ class Uploads:
     async def picture(self, upload: Upload) -> Image.Image:
         """Any other picture of a request, RGB. Raises InvalidImage naming the field."""
         return await self.off_the_loop(decode_picture, upload, self._limits)
+
+    async def written(self, upload: Upload) -> Written | None:
+        """What its file says of how the picture was made. Raises InvalidImage naming the field."""
+        return await self.off_the_loop(read_written, upload)
 
     async def off_the_loop(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         """What `work` gives, from a thread that does nothing but work on uploads."""

@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Lifespan
 
-from sdxl_gateway.api.endpoints import files, health, images, loras, metrics, models, openapi
+from sdxl_gateway.api.endpoints import files, health, images, loras, metrics, models, openapi, recipes
 from sdxl_gateway.api.http import router
 from sdxl_gateway.api.http.closing import Closing, TurnAwayUnfinished
 from sdxl_gateway.api.http.errors import RETRY_HEADERS, on_gateway_error
@@ -66,6 +66,14 @@ def _image_rows(services: Services) -> tuple[Route, ...]:
             description=images.description(limits, Operation.VARY),
             paints=True,
             headers=REPLY_HEADERS,
+        ),
+        Route(
+            "POST",
+            _openai("/images/recipe"),
+            recipes.read_endpoint(services),
+            label="images.recipe",
+            summary="Read out of a picture's file how it was made.",
+            description=recipes.READ_RECIPE,
         ),
     )
 

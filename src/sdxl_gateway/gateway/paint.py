@@ -10,8 +10,9 @@ from typing import Any
 
 from sdxl_gateway.admission.resolve import Admission, ResolvedAsk
 from sdxl_gateway.config import Settings
-from sdxl_gateway.core.ask import Ask
+from sdxl_gateway.core.ask import Ask, Upload
 from sdxl_gateway.core.caller import Caller
+from sdxl_gateway.core.errors import NotFound
 from sdxl_gateway.core.events import Failed, Finished, JobAccepted, Painted, Previewed, Progressed
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.listeners import Listener
@@ -20,6 +21,7 @@ from sdxl_gateway.delivery.deliver import Deliverer, Output
 from sdxl_gateway.delivery.receipt import usage
 from sdxl_gateway.gateway.announce import announced
 from sdxl_gateway.gateway.events import Accepted, Done, Item
+from sdxl_gateway.pictures.written import Written
 
 
 class Gateway:
@@ -76,6 +78,13 @@ class Gateway:
                         yield Done(usage(job.recipe, has_input=bool(ask.images)), told)
                     case Failed():
                         raise event.error
+
+    async def written(self, upload: Upload) -> Written:
+        """How a picture was made, as its file says. Raises InvalidImage, or NotFound where it says nothing."""
+        found = await self._admission.uploads.written(upload)
+        if found is None:
+            raise NotFound("This picture's file does not say how it was made.", param=upload.field, code="no_recipe")
+        return found
 
     def _job(self, ask: Ask, caller: Caller, resolved: ResolvedAsk, arrived: float) -> Job:
         return Job(

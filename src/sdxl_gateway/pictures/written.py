@@ -9,6 +9,9 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
+from sdxl_gateway.core.ask import Upload
+from sdxl_gateway.core.errors import InvalidImage
+
 PARAMETERS = "parameters"
 """The text that image browsers and other SDXL tools look for; in JPEG and WebP the EXIF UserComment."""
 RECIPE = "sdxl-gateway"
@@ -58,15 +61,20 @@ def fits(written: Written, output_format: str) -> bool:
     return output_format != "jpeg" or len(exif_bytes(written)) <= MAX_JPEG_EXIF_BYTES
 
 
-def read_written(data: bytes) -> Written | None:
-    """What the file of a picture says, None when it says nothing; no pixel is decoded.
-
-    Raises whatever Pillow raises for a file that is no picture.
-    """
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        texts = {str(key): text for key, text in image.info.items() if isinstance(text, str)}
-        found = _from_texts(texts) if PARAMETERS in texts or RECIPE in texts else _from_exif(image.getexif())
+def read_written(upload: Upload) -> Written | None:
+    """What the file of a picture says, None when it says nothing; no pixel is decoded. Raises InvalidImage."""
+    try:
+        with Image.open(io.BytesIO(upload.data), formats=FORMATS) as image:
+            found = _read(image)
+    except Exception as error:  # Pillow's own words carry addresses and paths
+        message = f"Invalid image file for '{upload.field}': it cannot be read."
+        raise InvalidImage(message, param=upload.field) from error
     return found if found.parameters or found.recipe else None
+
+
+def _read(image: Image.Image) -> Written:
+    texts = {str(key): text for key, text in image.info.items() if isinstance(text, str)}
+    return _from_texts(texts) if PARAMETERS in texts or RECIPE in texts else _from_exif(image.getexif())
 
 
 def _from_texts(texts: dict[str, str]) -> Written:
