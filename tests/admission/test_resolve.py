@@ -17,8 +17,9 @@ from sdxl_gateway.admission.resolve import LAST_SEED, Admission
 from sdxl_gateway.config import Checkpoint, HouseStyle, Limits, LoraWeight
 from sdxl_gateway.core.ask import Ask, LoraRef, Operation, Upload
 from sdxl_gateway.core.errors import AdapterRefused, InvalidImage, InvalidRequest, ModelNotFound, Refusal
-from sdxl_gateway.core.picture import NO_INPUTS, Picture
+from sdxl_gateway.core.picture import NO_INPUTS, Padding, Picture
 from sdxl_gateway.core.recipe import Recipe, Task
+from sdxl_gateway.pictures.pixels import to_image
 from tests.kit.admission import DEMO, AdmissionKit, admission_kit, demo
 from tests.kit.lora_files import file_bytes, write
 
@@ -386,6 +387,37 @@ async def test_an_unknown_lora_gets_a_hint(home: AdmissionKit) -> None:
     error = await refusal(home, loras=(LoraRef("watercolour"),))
     assert error.message == "The LoRA 'watercolour' does not exist. Did you mean 'watercolor'?"
     assert error.code == "lora_not_found"
+
+
+async def test_an_edit_beyond_the_pictures_edges(home: AdmissionKit) -> None:
+    found = await home.admit(**edit(png((200, 100))), padding=Padding(left=24, bottom=12))
+    assert (found.recipe.task, found.recipe.width, found.recipe.height) == (Task.INPAINT, 224, 112)
+    assert found.kept is not None
+    assert to_image(found.kept.mask).crop((24, 0, 224, 100)).getbbox() is None
+    assert found.warnings == ()
+
+
+async def test_too_much_room_is_refused_before_it_is_made(home: AdmissionKit) -> None:
+    with pytest.raises(InvalidRequest, match="a picture of 4256x4256 is above") as refused:
+        await home.admit(**edit(png()), padding=Padding(2000, 2000, 2000, 2000))
+    assert refused.value.param == "padding"
+
+
+@pytest.mark.parametrize(
+    ("hole", "size", "warned"),
+    [
+        (None, (200, 327), ("Handed out as 200x327: 220x360 is above this server's limit.",)),
+        ((9, 9, 90, 90), (220, 360), ()),
+    ],
+)
+async def test_a_photo_above_the_limit(
+    tmp_path: Path, hole: tuple[int, int, int, int] | None, size: tuple[int, int], warned: tuple[str, ...]
+) -> None:
+    small = admission_kit(tmp_path, limits=Limits(max_pixels=256 * 256, max_inpaint_pixels=300 * 300))
+    found = await small.admit(**edit(png((220, 360), hole)))
+    assert ((found.recipe.width, found.recipe.height), found.warnings) == (size, warned)
+    asked = await small.admit(**edit(png((220, 360), hole)), size="64x128")
+    assert asked.warnings == ()
 
 
 async def test_an_edit_without_a_mask(home: AdmissionKit) -> None:

@@ -147,7 +147,9 @@ async def test_usage_counts_the_input_picture(store: GatewayKit) -> None:
 async def test_an_inpaint_keeps_the_rest_of_the_upload_bit_for_bit(store: GatewayKit, size: tuple[int, int]) -> None:
     hole = (16, 8, size[0] // 2, size[1] // 2)
     sent = noise(size, hole)
-    items = await store.paint(operation=Operation.EDIT, images=(upload(sent),), stream=True, partial_images=1, steps=4)
+    items = await store.paint(
+        operation=Operation.EDIT, images=(upload(sent),), stream=True, partial_images=1, steps=4, seam=0
+    )
     looks = [item.data for item in items if isinstance(item, Partial | Presented)]
     assert len(looks) == 2
     expected = sent.convert("RGB")
@@ -164,7 +166,11 @@ async def test_an_inpaint_at_another_size_keeps_the_upload_as_it_is_resized(
 ) -> None:
     sent, mask = noise((256, 256)), noise((256, 256), (64, 64, 160, 160))
     items = await store.paint(
-        operation=Operation.EDIT, images=(upload(sent),), mask=upload(mask, "mask"), size="{}x{}".format(*size)
+        operation=Operation.EDIT,
+        images=(upload(sent),),
+        mask=upload(mask, "mask"),
+        size="{}x{}".format(*size),
+        seam=0,
     )
     image = decoded(pictures(items)[0].data)
     kept = ImageOps.fit(sent.convert("RGB"), size, Image.Resampling.LANCZOS)

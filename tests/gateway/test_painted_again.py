@@ -28,6 +28,8 @@ SIDECARS = {
 STYLES = {"storybook": HouseStyle(loras=(LoraWeight(name="ink"),), size="512x128", negative_prompt="blurry", steps=24)}
 HOLED = upload(noise((128, 128), hole=(0, 0, 64, 64)))
 WHOLE = upload(noise((192, 128)))
+ODD = upload(noise((201, 103)))
+LARGE = upload(noise((2300, 2001), hole=(300, 300, 340, 350)))
 OTHER = upload(noise((192, 128)))
 ASKS: list[tuple[Operation, dict[str, Any]]] = [
     (Operation.GENERATE, {}),
@@ -38,6 +40,9 @@ ASKS: list[tuple[Operation, dict[str, Any]]] = [
     (Operation.EDIT, {"image": HOLED.data, "strength": 0.5}),
     (Operation.EDIT, {"image": WHOLE.data, "model": "ink:2"}),
     (Operation.VARY, {"image": WHOLE.data, "model": "ink"}),
+    (Operation.VARY, {"image": ODD.data}),
+    (Operation.EDIT, {"image": ODD.data, "padding": {"left": 64, "bottom": 7}, "seam": 3, "inpaint_padding": 32}),
+    (Operation.EDIT, {"image": LARGE.data}),
 ]
 
 

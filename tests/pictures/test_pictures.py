@@ -122,3 +122,36 @@ def test_a_kept_region_of_another_size_is_an_error() -> None:
     keep = KeptRegion(noise(8, 8), Picture(8, 8, "L", bytes(64)))
     with pytest.raises(ValueError, match="another size"):
         finish(noise(16, 16), Size(16, 16), keep)
+
+
+def seam_step(seam: int, hole: tuple[int, int, int, int]) -> tuple[float, float]:
+    """How far colours jump at the left edge of a hole in a smooth picture, painted a little too light, and inside."""
+    y, x = np.mgrid[0:64, 0:64]
+    smooth = np.stack([x * 2, y * 2, x + y], axis=-1).astype(np.uint8)
+    lighter = Picture(64, 64, "RGB", (smooth + 12).tobytes())
+    mask = np.zeros((64, 64), np.uint8)
+    left, top, right, bottom = hole
+    mask[top:bottom, left:right] = 255
+    keep = KeptRegion(Picture(64, 64, "RGB", smooth.tobytes()), Picture(64, 64, "L", mask.tobytes()), seam=seam)
+    result = np.asarray(finish(lighter, Size(64, 64), keep)).astype(int)
+    assert np.array_equal(result[mask == 0], smooth[mask == 0])
+    off = result - smooth
+    return float(off[top:bottom, left].mean()), float(off[(top + bottom) // 2, (left + right) // 2].mean())
+
+
+def test_a_seam_leads_over_into_what_is_kept() -> None:
+    assert seam_step(0, (16, 16, 48, 48)) == (12, 12)
+    edge, middle = seam_step(6, (16, 16, 48, 48))
+    assert edge < 4
+    assert middle == 12
+
+
+def test_a_mask_thinner_than_its_seam_is_painted_all_the_same() -> None:
+    """Painted something quite different, a thin stroke shows it."""
+    original, painted = noise(64, 64, 1), noise(64, 64, 2)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:, 30:33] = 255
+    keep = KeptRegion(original, Picture(64, 64, "L", mask.tobytes()), seam=16)
+    stroke = np.asarray(finish(painted, Size(64, 64), keep))[mask == 255].astype(float)
+    wanted = pixels(painted)[mask == 255].astype(float)
+    assert np.corrcoef(stroke.ravel(), wanted.ravel())[0, 1] > 0.9

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-
-from PIL import Image
+from dataclasses import dataclass
 
 from sdxl_gateway.admission.blends import blend_of, check_count, recommendations, with_triggers
 from sdxl_gateway.admission.defaults import Usual, asked_sampler, strength
+from sdxl_gateway.admission.framing import Framed, Framing, framed
 from sdxl_gateway.admission.model_names import ModelResolver, ResolvedModel
 from sdxl_gateway.admission.prompts.lora_tags import cut_prompt_tags, refuse_tags
 from sdxl_gateway.admission.prompts.weights import weight_warning
@@ -22,11 +21,10 @@ from sdxl_gateway.catalog.lora_folder.checks import CheckedLora
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask, LoraRef
 from sdxl_gateway.core.errors import AdapterRefused, InvalidImage, InvalidRequest, ModelNotFound, RecipeChanged
-from sdxl_gateway.core.picture import NO_INPUTS, Inputs, KeptRegion, Picture, Size
+from sdxl_gateway.core.picture import Inputs, KeptRegion, Size
 from sdxl_gateway.core.recipe import Blend, Recipe, Task
 from sdxl_gateway.core.text import shown
-from sdxl_gateway.pictures.decode import Decoded, cover
-from sdxl_gateway.pictures.pixels import from_image
+from sdxl_gateway.pictures.decode import Decoded
 
 LAST_SEED = 2**32 - 1
 AUTO = "auto"
@@ -83,12 +81,12 @@ class Admission:
         checked = [await self._checked(ref, model.checkpoint) for ref in refs]
         async with self.uploads.turn(ask):
             looked_up = self._looked_up(ask, model, prompt, refs, checked, await self.uploads.edited(ask))
-            sizes = self._sizes(looked_up)
-            inputs, kept = await self.uploads.off_the_loop(_pixels, looked_up.decoded, sizes)
-            recipe = replace(self._recipe(looked_up, sizes), inputs=inputs.digests)
+            frame = await self._framed(looked_up)
+            recipe = self._recipe(looked_up, frame)
         check_replay(ask.replay, recipe)
         names = tuple(dict.fromkeys(lora.entry.name for lora in checked))
-        return ResolvedAsk(recipe, inputs, kept, ask.quality or "medium", names, (*warnings, *_weights_warned_of(ask)))
+        warnings = (*warnings, *_weights_warned_of(ask), *_shrunk(looked_up, frame.sizes))
+        return ResolvedAsk(recipe, frame.inputs, frame.kept, ask.quality or "medium", names, warnings)
 
     def _looked_up(
         self,
@@ -138,15 +136,21 @@ class Admission:
         if ask.size is not None:
             size = check_area(ask.size, limit)
         elif looked_up.decoded is not None:
-            size = own_size(Size(*looked_up.decoded.image.size), limit, field=ask.images[0].field)
+            most = limit if looked_up.task is not Task.INPAINT else max(limit, self._settings.limits.max_inpaint_pixels)
+            size = own_size(Size(*looked_up.decoded.image.size), most, field=ask.images[0].field)
         elif usual is not None and usual != AUTO:
             size = check_area(Size.of(usual), limit)
         else:
             size = native_size(checkpoint, limit)
         return paint_size(size, checkpoint)
 
-    def _recipe(self, looked_up: _LookedUp, sizes: Sizes) -> Recipe:
-        ask, model, usual = looked_up.ask, looked_up.model, looked_up.usual
+    async def _framed(self, looked_up: _LookedUp) -> Framed:
+        asked = Framing(looked_up.ask.inpaint_padding, looked_up.ask.seam)
+        sizes, checkpoint = self._sizes(looked_up), looked_up.model.checkpoint
+        return await self.uploads.off_the_loop(framed, looked_up.decoded, sizes, checkpoint, asked)
+
+    def _recipe(self, looked_up: _LookedUp, frame: Framed) -> Recipe:
+        ask, model, usual, sizes = looked_up.ask, looked_up.model, looked_up.usual, frame.sizes
         return Recipe(
             task=looked_up.task,
             checkpoint=model.checkpoint.name,
@@ -166,6 +170,10 @@ class Admission:
             count=ask.n,
             strength=strength(ask, looked_up.task),
             embeds_guidance=model.checkpoint.embeds_guidance,
+            inputs=frame.inputs.digests,
+            padding=ask.padding,
+            inpaint_padding=frame.padding,
+            seam=0 if frame.kept is None else frame.kept.seam,
         )
 
     def _steps(self, ask: Ask, usual: Usual) -> int:
@@ -185,28 +193,16 @@ def _final_prompt(looked_up: _LookedUp) -> str:
     return with_triggers(looked_up.prompt, looked_up.model.style, looked_up.usual.recommended)
 
 
+def _shrunk(looked_up: _LookedUp, sizes: Sizes) -> tuple[str, ...]:
+    """A word for an upload that is handed out smaller than it came, without having been asked to be."""
+    if looked_up.ask.size is not None or looked_up.decoded is None:
+        return ()
+    own, handed = Size(*looked_up.decoded.image.size), Size(sizes.width, sizes.height)
+    return () if own == handed else (f"Handed out as {handed}: {own} is above this server's limit.",)
+
+
 def _weights_warned_of(ask: Ask) -> tuple[str, ...]:
     return (
         *weight_warning(ask.prompt, "prompt"),
         *weight_warning(ask.negative_prompt or "", "negative_prompt"),
     )
-
-
-def _pixels(decoded: Decoded | None, sizes: Sizes) -> tuple[Inputs, KeptRegion | None]:
-    if decoded is None:
-        return NO_INPUTS, None
-    image = _image_at(sizes.paint_width, sizes.paint_height, decoded.image)
-    if decoded.mask is None:
-        return Inputs({"image": image}), None
-    mask = _mask_at(sizes.paint_width, sizes.paint_height, decoded.mask)
-    original = _image_at(sizes.width, sizes.height, decoded.image)
-    kept = KeptRegion(original, _mask_at(sizes.width, sizes.height, decoded.mask))
-    return Inputs({"image": image, "mask": mask}), kept
-
-
-def _image_at(width: int, height: int, image: Image.Image) -> Picture:
-    return from_image(cover(image, width, height, Image.Resampling.LANCZOS))
-
-
-def _mask_at(width: int, height: int, mask: Image.Image) -> Picture:
-    return from_image(cover(mask, width, height, Image.Resampling.NEAREST))

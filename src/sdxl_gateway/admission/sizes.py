@@ -21,6 +21,15 @@ class Sizes:
     paint_width: int
     paint_height: int
 
+    @property
+    def painted(self) -> Size:
+        """What the model paints."""
+        return Size(self.paint_width, self.paint_height)
+
+    def painted_at(self, size: Size) -> Sizes:
+        """The same to hand out, painted at another size."""
+        return Sizes(self.width, self.height, *size)
+
 
 def check_area(size: Size, max_pixels: int) -> Size:
     """`size` itself. Raises InvalidRequest above `max_pixels`; its sides were checked when it was read."""
@@ -67,6 +76,15 @@ def paint_size(size: Size, checkpoint: CheckpointEntry) -> Sizes:
     scale = sqrt(checkpoint.native_area / (width * height)) if above else 1.0
     scale = max(scale, SHORTEST_SIDE / min(width, height))
     return Sizes(width, height, *_in_units(width * scale, height * scale, checkpoint.native_pixels))
+
+
+def fill_size(size: Size, checkpoint: CheckpointEntry) -> Size:
+    """The size of that aspect at which a checkpoint paints best, whether `size` is larger or smaller."""
+    width, height = size
+    long = min(max(width, height), ASPECT * min(width, height))
+    width, height = min(width, long), min(height, long)
+    scale = sqrt(checkpoint.native_area / (width * height))
+    return Size(*_in_units(width * scale, height * scale, checkpoint.native_pixels))
 
 
 def _in_units(width: float, height: float, budget: int) -> tuple[int, int]:

@@ -14,7 +14,10 @@ from PIL import Image
 
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Ask, Operation, Upload
+from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.core.picture import NO_PADDING, Padding, Size
 from sdxl_gateway.pictures.decode import Decoded, decode, decode_picture
+from sdxl_gateway.pictures.outpaint import padded
 from sdxl_gateway.pictures.written import Written, read_written
 
 AT_ONCE = 2
@@ -45,8 +48,17 @@ class Uploads:
         if not ask.images:
             return None
         decoded = await self.off_the_loop(decode, ask.images[0], ask.mask, self._limits)
+        if ask.padding != NO_PADDING:
+            self._check_room(decoded, ask.padding)
+            decoded = await self.off_the_loop(padded, decoded, ask.padding)
         # A variation is a new picture all over: holes in its model mean nothing.
         return replace(decoded, mask=None) if ask.operation is Operation.VARY else decoded
+
+    def _check_room(self, decoded: Decoded, padding: Padding) -> None:
+        size, most = padding.around(Size(*decoded.image.size)), self._limits.max_pixels
+        if size.width * size.height > most:
+            message = f"Invalid 'padding': a picture of {size} is above this server's limit of {most} pixels."
+            raise InvalidRequest(message, param="padding")
 
     async def picture(self, upload: Upload) -> Image.Image:
         """Any other picture of a request, RGB. Raises InvalidImage naming the field."""

@@ -172,6 +172,7 @@ class Limits(Section):
     """What one request may ask for, and how many may wait."""
 
     max_pixels: Annotated[int, Field(ge=64 * 64)] = 2048 * 2048
+    max_inpaint_pixels: Annotated[int, Field(ge=64 * 64)] = 12_582_912
     max_input_pixels: Annotated[int, Field(ge=64 * 64)] = 40_000_000
     max_image_bytes: Bytes = 50 * 2**20
     max_prompt_chars: Annotated[int, Field(ge=1)] = 32_000

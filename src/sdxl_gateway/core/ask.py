@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from sdxl_gateway.core.picture import Size
+from sdxl_gateway.core.picture import NO_PADDING, Padding, Size
 from sdxl_gateway.core.recipe import Task
 
 
@@ -82,6 +82,9 @@ class Ask:
     loras: tuple[LoraRef, ...] = ()
     images: tuple[Upload, ...] = ()
     mask: Upload | None = None
+    padding: Padding = NO_PADDING
+    inpaint_padding: int | None = None
+    seam: int | None = None
     embed_recipe: bool | None = None
     replay: Replay | None = None
 

@@ -47,15 +47,60 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Padding:
+    """Pixels beyond each edge of a picture."""
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+
+    def around(self, size: Size) -> Size:
+        """The size of a picture of `size` with it."""
+        return Size(self.left + size.width + self.right, self.top + size.height + self.bottom)
+
+
+NO_PADDING = Padding()
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A part of a picture in pixels; `right` and `bottom` are the first ones outside."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @classmethod
+    def of(cls, edges: tuple[int, int, int, int]) -> Box:
+        """As Pillow writes it."""
+        return cls(*edges)
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self.bottom - self.top
+
+
+@dataclass(frozen=True, slots=True)
 class KeptRegion:
     """What an inpaint must not change: the upload as RGB and its mask as L, both at output size.
 
     Mask 0 keeps the upload, 255 takes the painting. The upload stands as it is where its size is handed out, else
-    resized (Lanczos) and cut evenly where its aspect differs.
+    resized (Lanczos) and cut evenly where its aspect differs. Within `seam` pixels of what is kept the painting's
+    colours are led over into it. `box` is the part of the picture that was painted, None for all of it.
     """
 
     original: Picture
     mask: Picture
+    seam: int = 0
+    box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)

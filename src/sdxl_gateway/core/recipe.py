@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sdxl_gateway.core.picture import NO_PADDING, Padding
 from sdxl_gateway.core.samplers import NORMAL
 
 BlendKey = tuple[tuple[str, float | tuple[float, ...]], ...]
@@ -97,7 +98,8 @@ class Recipe:
     caller gets: they differ when the request is above the checkpoint's native pixel budget. `embeds_guidance` says
     that the UNet reads the guidance scale itself. `schedule` is one of core.samplers.SCHEDULES. `later_phases` are
     models that take over half-way, in the order of their steps. `inputs` are the digests, by role, of the pictures it
-    is painted from.
+    is painted from; `padding` was added to the first. `inpaint_padding` are pixels around a mask that is painted with
+    its surroundings alone, None where the whole picture is; within `seam` pixels of what it keeps colours are matched.
     """
 
     task: Task
@@ -120,6 +122,9 @@ class Recipe:
     schedule: str = NORMAL
     later_phases: tuple[Phase, ...] = ()
     inputs: tuple[tuple[str, str], ...] = ()
+    padding: Padding = NO_PADDING
+    inpaint_padding: int | None = None
+    seam: int = 0
 
     @property
     def guided(self) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from math import ceil
 from typing import Any
 
 from typing_extensions import TypedDict
 
-from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe
+from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe, Task
 
 PIXELS_PER_TOKEN = 128 * 128
 _WORDS = re.compile(r"\w+|[^\w\s]")
@@ -50,6 +51,8 @@ def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
         "seed": seed,
         "version": version,
     }
+    if recipe.task is Task.INPAINT:
+        told |= {"seam": recipe.seam, "inpaint_padding": recipe.inpaint_padding, "padding": asdict(recipe.padding)}
     if recipe.inputs:
         told["inputs"] = dict(recipe.inputs)
     if (recipe.width, recipe.height) != (recipe.paint_width, recipe.paint_height):

@@ -43,6 +43,7 @@ class Kind(StrEnum):
     CHOICE = "choice"
     LORAS = "loras"
     RECIPE = "recipe"
+    PADDING = "padding"
     PICTURE = "picture"
     PICTURES = "pictures"
     IGNORED = "ignored"
@@ -179,6 +180,35 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
             ("denoising_strength",),
             low=0,
             high=1,
+            extension=True,
+        ),
+        Field(
+            "padding",
+            Kind.PADDING,
+            "Pixels to paint beyond the picture's edges: one number, or `left`, `top`, `right` and `bottom`.",
+            EDIT,
+            ("outpaint",),
+            extension=True,
+        ),
+        Field(
+            "inpaint_padding",
+            Kind.INTEGER,
+            "Paint a mask with that many pixels around it alone, at the model's own size; larger pictures are painted "
+            "so unasked.",
+            EDIT,
+            ("padding_mask_crop",),
+            low=0,
+            high=LONGEST_SIDE,
+            extension=True,
+        ),
+        Field(
+            "seam",
+            Kind.INTEGER,
+            "Pixels inside a mask over which the painting's colours are led over into what is kept; 0 for a hard edge.",
+            EDIT,
+            ("mask_blur",),
+            low=0,
+            high=64,
             extension=True,
         ),
         Field(

@@ -9,13 +9,14 @@ from typing import Any
 from sdxl_gateway.api.asks import values
 from sdxl_gateway.api.asks.fields import FORMATS, PICTURE_KINDS, QUALITIES, Field, Kind, fields_of, wire_fields
 from sdxl_gateway.api.asks.loras import read_loras, with_default_weight
+from sdxl_gateway.api.asks.padding import read_padding
 from sdxl_gateway.api.asks.pictures import read_picture, read_pictures
 from sdxl_gateway.api.asks.recipe import recipe_in
 from sdxl_gateway.api.asks.sizes import checked_size, read_size
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Ask, LoraRef, Operation, Upload
 from sdxl_gateway.core.errors import InvalidRequest
-from sdxl_gateway.core.picture import Size
+from sdxl_gateway.core.picture import NO_PADDING, Padding, Size
 
 MAX_FIELDS = 300
 _WHAT = {Operation.GENERATE: "A generation", Operation.EDIT: "An edit", Operation.VARY: "A variation"}
@@ -90,7 +91,7 @@ class _Reading:
         self._operation = operation
         self._table = {row.name: row for row in fields_of(rules.table, operation)}
         self._foreign = [row for row in rules.table if row.kind in PICTURE_KINDS and row.name not in self._table]
-        self._recipe = recipe_in(given, self._table.values(), operation)
+        self._recipe = recipe_in(given, self._table.values(), operation, rules.limits.max_pixels)
         self._given = given | self._recipe.fields
         self._rules = rules
         self._files = files
@@ -168,6 +169,9 @@ class _Reading:
             loras=loras,
             images=self.pictures.get("image", ()),
             mask=next(iter(self.pictures.get("mask", ())), None),
+            padding=self._padding(),
+            inpaint_padding=self._integer("inpaint_padding"),
+            seam=self._integer("seam"),
             embed_recipe=self._flag("embed_recipe"),
             replay=self._recipe.replay,
         )
@@ -247,6 +251,10 @@ class _Reading:
         if self._rules.strict and len(self.ignored) > before:
             raise _unknown(self.ignored[before])
         return with_default_weight(loras, default)
+
+    def _padding(self) -> Padding:
+        found = self._find("padding")
+        return NO_PADDING if not found or found[1] == "" else read_padding(found[1], found[2])
 
     def _pictures(self, row: Field) -> tuple[Upload, ...]:
         if files := self._files.get(row.name):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sdxl_gateway.api.asks.fields import Field
+from sdxl_gateway.api.asks.sizes import read_size
 from sdxl_gateway.api.asks.values import checked_digest, missing, wrong_type
 from sdxl_gateway.core.ask import Operation, Replay
 from sdxl_gateway.core.errors import InvalidRequest
@@ -36,8 +37,9 @@ class FoldedIn:
     replay: Replay | None = None
 
 
-def recipe_in(given: Mapping[str, Any], table: Iterable[Field], operation: Operation) -> FoldedIn:
-    """An object, or its JSON as a form holds it; whatever the request says itself is left out.
+def recipe_in(given: Mapping[str, Any], table: Iterable[Field], operation: Operation, max_pixels: int) -> FoldedIn:
+    """An object, or its JSON as a form holds it; whatever the request says itself is left out. A size of which nobody
+    can ask is an upload's own, and left to be found there again.
 
     Raises InvalidRequest naming what is wrong in it.
     """
@@ -46,6 +48,8 @@ def recipe_in(given: Mapping[str, Any], table: Iterable[Field], operation: Opera
     recipe = _object(given[RECIPE])
     task = _task(recipe, operation)
     fields = _fields(recipe, task)
+    if task is not Task.TEXT_TO_IMAGE and not _can_be_asked_for(fields.get("size"), max_pixels):
+        fields.pop("size", None)
     for row in table:
         if any(given.get(word, "") != "" for word in row.spellings):
             fields.pop("size" if row.name in _SIDES else row.name, None)
@@ -61,6 +65,14 @@ def _fields(recipe: Mapping[str, Any], task: Task) -> dict[str, Any]:
     if task is Task.TEXT_TO_IMAGE:
         fields.pop("strength", None)
     return fields
+
+
+def _can_be_asked_for(size: Any, max_pixels: int) -> bool:
+    try:
+        found = read_size(size, max_pixels) if isinstance(size, str) else None
+    except InvalidRequest:
+        return False
+    return found is None or found.width * found.height <= max_pixels
 
 
 def _object(given: Any) -> dict[str, Any]:

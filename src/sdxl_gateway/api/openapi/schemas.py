@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from sdxl_gateway.api.asks.fields import MAX_IMAGES, MAX_LORAS, Field, Kind, fields_of, wire_fields
+from sdxl_gateway.api.asks.padding import EDGES
 from sdxl_gateway.api.http.route import Schema
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation
-from sdxl_gateway.core.limits import LORA_WEIGHT
+from sdxl_gateway.core.limits import LONGEST_SIDE, LORA_WEIGHT
 
 
 def body_schema(limits: Limits, operation: Operation, *, form: bool) -> Schema:
@@ -52,6 +53,8 @@ def _value_schema(field: Field, *, form: bool) -> Schema:
             return {"type": "string", "enum": list(field.choices)}
         case Kind.LORAS:
             return {"anyOf": [{"type": "array", "items": ref("LoraEntry"), "maxItems": MAX_LORAS}, {"type": "string"}]}
+        case Kind.PADDING:
+            return {"anyOf": [side(), {"type": "object", "properties": dict.fromkeys(EDGES, side())}]}
         case Kind.RECIPE:
             return {"anyOf": [{"type": "object"}, {"type": "string", "contentMediaType": "application/json"}]}
         case Kind.PICTURE:
@@ -63,6 +66,11 @@ def _value_schema(field: Field, *, form: bool) -> Schema:
 
 def _bound(value: float) -> float:
     return int(value) if value == int(value) else value
+
+
+def side() -> Schema:
+    """A number of pixels."""
+    return {"type": "integer", "minimum": 0, "maximum": LONGEST_SIDE}
 
 
 def file() -> Schema:
