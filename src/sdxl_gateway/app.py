@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,18 +14,22 @@ from starlette.applications import Starlette
 
 from sdxl_gateway import __version__
 from sdxl_gateway.accounts.static_keys import StaticKeys
+from sdxl_gateway.admission.configured_names import problems
+from sdxl_gateway.admission.model_names import ModelResolver
 from sdxl_gateway.admission.resolve import Admission
 from sdxl_gateway.api.http.closing import Closing
+from sdxl_gateway.api.http.hangup import on_hangup
 from sdxl_gateway.api.http.listening import bound
+from sdxl_gateway.api.http.replaceable import Replaceable
 from sdxl_gateway.api.http.server import HttpServer, http_config
 from sdxl_gateway.api.routes import http_app
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.backends.process.backend import ProcessBackend
-from sdxl_gateway.catalog.checkpoints import open_checkpoints
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoints
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.copies import prune
 from sdxl_gateway.catalog.lora_folder.sweep import CopySweeper
-from sdxl_gateway.config import DEMO_MODEL, EngineProcess, Limits, Settings
+from sdxl_gateway.config import DEMO_MODEL, EngineProcess, Limits, PutInForce, Reloading, Settings
 from sdxl_gateway.core.background import Background
 from sdxl_gateway.core.errors import CheckpointProblem, GatewayError
 from sdxl_gateway.core.listeners import EngineListener, Listeners
@@ -36,7 +40,7 @@ from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.storage.directory import DirectoryInUse, sole_server
 from sdxl_gateway.storage.images import ImageFolder
-from sdxl_gateway.telemetry.logs import configure_logs, log_answer
+from sdxl_gateway.telemetry.logs import configure_logs, log_answer, set_log_level
 from sdxl_gateway.telemetry.metrics import Metrics
 
 BackendFactory = Callable[[EngineProcess, Limits, EngineListener], Backend]
@@ -48,16 +52,19 @@ def process_backend(engine: EngineProcess, limits: Limits, listener: EngineListe
     return ProcessBackend([engine], queue_size=limits.queue_size, listener=listener)
 
 
-def serve(settings: Settings) -> None:
-    """Runs the server until it is told to stop. Raises StartProblem before it listens."""
+def serve(settings: Settings, read_again: Callable[[], Settings]) -> None:
+    """Runs the server until it is told to stop; at each SIGHUP it runs on by the settings `read_again` gives.
+
+    Raises StartProblem before it listens.
+    """
     server = settings.server
     return_large_blocks()
     with sole_server(settings.data_directory):
         built = _build(settings)
         _prune(settings)
         sockets = bound(server.host, server.port)
-        application = _application(built, partial(_running, built))
-        HttpServer(http_config(server, application), built.closing, built.backend, server.shutdown_grace_seconds).run(
+        built.front.current = _application(built, partial(_serving, built, read_again))
+        HttpServer(http_config(server, built.front), built.closing, built.backend, server.shutdown_grace_seconds).run(
             sockets
         )
 
@@ -90,7 +97,9 @@ class _Built:
     """Every room, built and not yet running."""
 
     settings: Settings
+    checkpoints: Mapping[str, CheckpointEntry]
     adapters: LoraCatalog
+    admission: Admission
     library: ModelLibrary
     images: ImageFolder
     metrics: Metrics
@@ -99,6 +108,7 @@ class _Built:
     gateway: Gateway
     background: Background
     closing: Closing = field(default_factory=Closing)
+    front: Replaceable = field(default_factory=Replaceable)
 
 
 def _build(
@@ -112,7 +122,7 @@ def _build(
     admission = Admission(settings, checkpoints, adapters)
     library = ModelLibrary(settings, checkpoints, adapters, admission.names)
     _check_default(settings, admission)
-    metrics = Metrics([*checkpoints, *settings.models], settings.telemetry.lora_label_limit)
+    metrics = Metrics(_models(settings), settings.telemetry.lora_label_limit)
     listeners = Listeners(metrics.on_event, library.on_event, log_answer)
     backend = open_backend(_engine_process(settings, admission), settings.limits, listeners)
     metrics.follow_gauges(
@@ -125,10 +135,63 @@ def _build(
     )
     deliverer = Deliverer(images, embed_recipe=settings.delivery.embed_recipe)
     gateway = Gateway(settings, admission, backend, deliverer, listeners)
-    return _Built(settings, adapters, library, images, metrics, listeners, backend, gateway, Background(listeners))
+    return _Built(
+        settings,
+        checkpoints,
+        adapters,
+        admission,
+        library,
+        images,
+        metrics,
+        listeners,
+        backend,
+        gateway,
+        Background(listeners),
+    )
 
 
-def _application(built: _Built, lifespan: Callable[[], AbstractAsyncContextManager[None]]) -> Starlette:
+def _models(settings: Settings) -> tuple[str, ...]:
+    """The names that metrics may tell apart."""
+    return (*settings.checkpoints, *settings.models)
+
+
+def _prepared(built: _Built, settings: Settings) -> PutInForce:
+    """An application by other settings beside the one that runs. Raises CheckpointProblem where they name nothing."""
+    _refuse_gaps(built, settings)
+    application = _application(_under(built, settings))
+
+    def put_in_force() -> None:
+        set_log_level(settings.telemetry)
+        built.metrics.know_models(_models(settings))
+        built.images.limit(keep_seconds=settings.delivery.url_seconds, cap_bytes=settings.delivery.max_stored_bytes)
+        built.front.current = application
+
+    return put_in_force
+
+
+def _under(built: _Built, settings: Settings) -> _Built:
+    """The rooms that follow settings built anew; what holds sockets, engines, folders or memories stays as it is."""
+    names = ModelResolver(settings, built.checkpoints, built.adapters)
+    admission = built.admission.under(settings, names)
+    deliverer = Deliverer(built.images, embed_recipe=settings.delivery.embed_recipe)
+    return replace(
+        built,
+        settings=settings,
+        admission=admission,
+        library=built.library.under(settings, names),
+        gateway=Gateway(settings, admission, built.backend, deliverer, built.listeners),
+    )
+
+
+def _refuse_gaps(built: _Built, settings: Settings) -> None:
+    """Raises CheckpointProblem for names that mean nothing, but not for those that mean nothing already."""
+    known = set(problems(built.settings, built.checkpoints, built.adapters))
+    new = [found for found in problems(settings, built.checkpoints, built.adapters) if found not in known]
+    if new:
+        raise CheckpointProblem(" ".join(f"{key}: {reason}" for key, reason in new))
+
+
+def _application(built: _Built, lifespan: Callable[[], AbstractAsyncContextManager[None]] = nullcontext) -> Starlette:
     services = Services(
         gateway=built.gateway,
         library=built.library,
@@ -170,6 +233,15 @@ async def _running_alone(built: _Built) -> AsyncIterator[None]:
         await asyncio.to_thread(_prune, built.settings)
         async with _running(built):
             yield
+
+
+@asynccontextmanager
+async def _serving(built: _Built, read_again: Callable[[], Settings]) -> AsyncIterator[None]:
+    """As `_running`; from before the engine is there SIGHUP reads the settings again."""
+    reloading = Reloading(built.settings, read_again, partial(_prepared, built), built.listeners)
+    on_hangup(reloading.ask)
+    async with built.background.doing("settings", reloading.following), _running(built):
+        yield
 
 
 @asynccontextmanager

@@ -378,11 +378,13 @@ def test_generate_refuses_a_file_name_it_cannot_write() -> None:
 
 
 def test_port_zero_becomes_a_free_port() -> None:
-    settings = serving._with_real_port(Settings(server=Server(port=0)))
+    asked = Settings(server=Server(port=0))
+    settings = serving._listening_at(serving._free_port(asked), asked)
 
     with socket.socket() as taken:
         taken.bind((settings.server.host, settings.server.port))
     assert settings.server.port > 0
+    assert serving._listening_at(1, Settings(server=Server(port=2))).server.port == 2
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ def _fill(metrics: Metrics) -> None:
     metrics.on_event(events.Finished("a", 2.0))
     metrics.on_event(events.Failed("b", Cancelled("gone")))
     metrics.on_event(events.WorkFailed("lora_folder"))
+    metrics.on_event(events.SettingsRead(in_force=True, at=1.0))
     for measurement in (
         events.StepTaken(0.02, 2, 1.0),
         events.BlendSwitched(0.01, 722),
@@ -89,6 +90,31 @@ def test_models_nobody_configured_are_one_series(metrics: Metrics) -> None:
 
     assert _value(metrics, "requests_total", operation="generate", model="other", status="404") == 100
     assert "guess" not in _text(metrics)
+
+
+def test_a_model_is_named_from_when_it_is_configured(metrics: Metrics) -> None:
+    metrics.on_event(_answered("generate", "late"))
+    metrics.know_models(["demo", "late"])
+    metrics.on_event(_answered("generate", "late"))
+
+    counted = {
+        name: _value(metrics, "requests_total", operation="generate", model=name, status="200")
+        for name in ("late", "other")
+    }
+    assert counted == {"late": 1, "other": 1}
+
+
+def test_settings_read_again_are_counted_and_dated(metrics: Metrics) -> None:
+    started = _value(metrics, "config_last_reload_success_timestamp_seconds")
+    assert (_value(metrics, "config_last_reload_successful"), started > 0) == (1, True)
+    metrics.on_event(events.SettingsRead(in_force=False, at=started + 1))
+    assert _value(metrics, "config_last_reload_successful") == 0
+    assert _value(metrics, "config_last_reload_success_timestamp_seconds") == started
+    metrics.on_event(events.SettingsRead(in_force=True, at=started + 2))
+
+    assert [_value(metrics, "config_reloads_total", outcome=one) for one in ("success", "failure")] == [1, 1]
+    assert _value(metrics, "config_last_reload_successful") == 1
+    assert _value(metrics, "config_last_reload_success_timestamp_seconds") == started + 2
 
 
 def test_loras_above_the_limit_are_one_series(metrics: Metrics) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 from sdxl_gateway.admission.blends import blend_of, check_count, recommendations, with_triggers
@@ -69,6 +70,13 @@ class Admission:
         self._loras = loras
         self.uploads = Uploads(settings.limits)
         self.names = ModelResolver(settings, checkpoints, loras)
+
+    def under(self, settings: Settings, names: ModelResolver) -> Admission:
+        """Admission by other settings; the uploads of both wait for the same turns."""
+        other = copy(self)
+        other._settings, other.names = settings, names
+        other.uploads = self.uploads.under(settings.limits)
+        return other
 
     async def resolve(self, ask: Ask) -> ResolvedAsk:
         """Raises a Refusal; nothing was submitted then."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -33,6 +34,12 @@ class Uploads:
         self._turns = asyncio.Semaphore(AT_ONCE)
         # Of its own: a caller who leaves takes the permit along, but not the thread that is decoding.
         self._threads = ThreadPoolExecutor(AT_ONCE, "decoding")
+
+    def under(self, limits: Limits) -> Uploads:
+        """Uploads of at most so much, decoded by the same threads and in the same turns."""
+        other = copy(self)
+        other._limits = limits
+        return other
 
     @asynccontextmanager
     async def turn(self, ask: Ask) -> AsyncIterator[None]:

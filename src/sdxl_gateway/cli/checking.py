@@ -9,13 +9,13 @@ from pathlib import Path
 
 import typer
 
-from sdxl_gateway.admission.model_names import DEFAULT, ModelResolver
+from sdxl_gateway.admission.configured_names import problems
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.cli.asking import settings_for
 from sdxl_gateway.cli.lora_files import content_digest
 from sdxl_gateway.config import DEMO_MODEL, ConfigProblem, Settings
-from sdxl_gateway.core.errors import CheckpointProblem, Refusal
+from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.telemetry.device import describe_device
 
 
@@ -76,7 +76,8 @@ def inspect(settings: Settings) -> Found:
     adapters.scan()
     _look_at_loras(settings, found, adapters)
     if checkpoints:
-        _look_at_names(settings, found, checkpoints, adapters)
+        there = {checkpoint.name: checkpoint for checkpoint in checkpoints}
+        found.problems.extend(f"{key}: {reason}" for key, reason in problems(settings, there, adapters))
     return found
 
 
@@ -98,20 +99,6 @@ def _look_at_loras(settings: Settings, found: Found, adapters: LoraCatalog) -> N
     for entry in adapters.entries():
         digest = content_digest(entry.path, settings.loras)
         found.loras.append(LoraLine(entry.name, str(entry.path), digest, entry.size_bytes))
-
-
-def _look_at_names(settings: Settings, found: Found, checkpoints: list[CheckpointEntry], adapters: LoraCatalog) -> None:
-    """What the settings name must be there: the default model, the parts of house styles, the aliases' targets."""
-    names = ModelResolver(settings, {checkpoint.name: checkpoint for checkpoint in checkpoints}, adapters)
-    named = {"default_model": settings.default_model}
-    named |= {f"models.{name}": name for name in settings.models}
-    named |= {f"aliases.{glob}": target for glob, target in settings.aliases.items() if target != DEFAULT}
-    for key, name in named.items():
-        try:
-            for lora in names.choose(name).loras:
-                adapters.find(lora.name)
-        except Refusal as refusal:
-            found.problems.append(f"{key}: {refusal.message}")
 
 
 def _lines(found: Found) -> Iterator[str]:

@@ -6,6 +6,7 @@ import socket
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import typer
@@ -13,6 +14,7 @@ import typer
 from sdxl_gateway.cli.asking import plain_problems, settings_for
 from sdxl_gateway.cli.pulling import pull_if_missing
 from sdxl_gateway.config import Settings, cautions
+from sdxl_gateway.config.sources import DEFAULT_FILE
 from sdxl_gateway.telemetry.device import describe_device
 
 _POLL_SECONDS = 0.2
@@ -20,36 +22,47 @@ _POLL_SECONDS = 0.2
 
 def run(config: Path | None, host: str | None, port: int | None, loras: Path | None, model: str | None) -> None:
     """Serves until interrupted. Exits with a sentence on stderr when it cannot start."""
+    # Once there is a file it is this one: read again while an editor replaces it, its absence is a problem.
+    file = config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+
+    def read() -> Settings:
+        return settings_for(file, loras, model, {"host": host, "port": port})
+
     with plain_problems():
-        settings = settings_for(config, loras, model, {"host": host, "port": port})
+        settings = read()
     for caution in cautions(settings):
         typer.secho(f"Warning: {caution}", fg=typer.colors.YELLOW, err=True)
     if model is not None:
         pull_if_missing(settings, model)
     typer.echo(f"Painting on {describe_device(settings.engine.device)}; loading '{settings.default_model}'.")
-    _serve(_with_real_port(settings))
+    real_port = _free_port(settings) if settings.server.port == 0 else settings.server.port
+    _serve(_listening_at(real_port, settings), lambda: _listening_at(real_port, read()))
 
 
-def _serve(settings: Settings) -> None:
+def _serve(settings: Settings, read_again: Callable[[], Settings]) -> None:
     from sdxl_gateway.app import serve
 
     closing = threading.Event()
     threading.Thread(target=_announce, args=(settings, closing), daemon=True).start()
     try:
         with plain_problems():
-            serve(settings)
+            serve(settings, read_again)
     finally:
         closing.set()
 
 
-def _with_real_port(settings: Settings) -> Settings:
-    """Port 0 as a port that is free now."""
-    if settings.server.port != 0:
-        return settings
+def _free_port(settings: Settings) -> int:
+    """A port that is free now."""
     family = socket.AF_INET6 if ":" in settings.server.host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.bind((settings.server.host, 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+def _listening_at(port: int, settings: Settings) -> Settings:
+    """With this port in place of 0, which asks for any."""
+    if settings.server.port != 0:
+        return settings
     return settings.model_copy(update={"server": settings.server.model_copy(update={"port": port})})
 
 

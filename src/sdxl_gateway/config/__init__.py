@@ -1,5 +1,6 @@
 """What the operator decides: flags, environment and config.toml become frozen sections."""
 
+from sdxl_gateway.config.reload import PutInForce, Reloading
 from sdxl_gateway.config.sections import (
     DEMO_LORAS,
     DEMO_MODEL,
@@ -38,7 +39,9 @@ __all__ = [
     "LoraWeight",
     "Loras",
     "Memory",
+    "PutInForce",
     "Quality",
+    "Reloading",
     "SamplerName",
     "Section",
     "Server",

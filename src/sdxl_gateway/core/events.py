@@ -170,6 +170,14 @@ class WorkFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class SettingsRead:
+    """The settings were read again, `at` unix seconds; `in_force` unless they could not be used."""
+
+    in_force: bool
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class RequestAnswered:
     """One answered request, for the metrics and the log; `retry_count` as the client's SDK told it.
 
@@ -190,4 +198,4 @@ class RequestAnswered:
     response_bytes: int = 0
 
 
-Event = RequestAnswered | JobAccepted | JobEvent | EngineEvent | WorkFailed
+Event = RequestAnswered | JobAccepted | JobEvent | EngineEvent | WorkFailed | SettingsRead

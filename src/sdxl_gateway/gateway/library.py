@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
+from copy import copy
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -53,6 +54,12 @@ class ModelLibrary:
         self._digests: dict[str, str] = {}
         self._last_used: dict[str, int] = {}
         self._jobs: dict[str, frozenset[str]] = {}
+
+    def under(self, settings: Settings, names: ModelResolver) -> ModelLibrary:
+        """The names on offer by other settings; what is heard of engines and jobs is known to both."""
+        other = copy(self)
+        other._settings, other._names = settings, names
+        return other
 
     def on_event(self, event: Event) -> None:
         """Hear which LoRAs are asked for, and which adapters each engine holds (a Listener)."""

@@ -32,14 +32,18 @@ class ImageFolder:
         self, directory: Path, *, keep_seconds: float, cap_bytes: int = 0, clock: Callable[[], float] = time.time
     ) -> None:
         self._directory = directory
-        self._keep_seconds = keep_seconds
-        self._cap_bytes = cap_bytes
+        self.limit(keep_seconds=keep_seconds, cap_bytes=cap_bytes)
         self._clock = clock
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, StoredImage] = OrderedDict()
         self._expired: OrderedDict[str, None] = OrderedDict()
         self._total_bytes = 0
         self._rebuild()
+
+    def limit(self, *, keep_seconds: float, cap_bytes: int) -> None:
+        """How long pictures put here from now on are kept, and how much all of them may take from the next on."""
+        self._keep_seconds = keep_seconds
+        self._cap_bytes = cap_bytes
 
     def put(self, data: bytes, ext: str) -> StoredImage:
         """Keep these bytes ("png", "jpeg" or "webp"); the file appears whole or not at all."""

@@ -49,6 +49,9 @@ class Instruments:
     memory_held: Gauge
     device_memory_used: Gauge
     background_failures: Counter
+    config_reloads: Counter
+    config_last_reload_successful: Gauge
+    config_last_reload_success: Gauge
     build_info: Info
 
     @classmethod
@@ -98,6 +101,15 @@ class Instruments:
             device_memory_used=make.gauge("device_memory_used_bytes", "Device memory the engine has allocated."),
             background_failures=make.counter(
                 "background_failures", "Work in the background that broke off and was begun again.", ("work",)
+            ),
+            config_reloads=make.counter(
+                "config_reloads", "Times the settings were read again, by whether they could be used.", ("outcome",)
+            ),
+            config_last_reload_successful=make.gauge(
+                "config_last_reload_successful", "1 unless the settings read last could not be used."
+            ),
+            config_last_reload_success=make.gauge(
+                "config_last_reload_success_timestamp_seconds", "When settings that could be used were read last."
             ),
             build_info=Info("build", "The running version.", namespace=NAMESPACE, registry=registry),
         )

@@ -38,7 +38,13 @@ def configure_logs(telemetry: Telemetry, stream: TextIO | None = None) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    _install(_formatter(telemetry, shared), _handler(stream), telemetry.log_level.upper())
+    _install(_formatter(telemetry, shared), _handler(stream))
+    set_log_level(telemetry)
+
+
+def set_log_level(telemetry: Telemetry) -> None:
+    """Lines below that level are left out from now on."""
+    logging.getLogger().setLevel(telemetry.log_level.upper())
 
 
 def log_answer(event: Event) -> None:
@@ -81,14 +87,13 @@ def _handler(stream: TextIO | None) -> logging.Handler:
     return logging.StreamHandler(stream)
 
 
-def _install(formatter: logging.Formatter, handler: logging.Handler, level: str) -> None:
+def _install(formatter: logging.Formatter, handler: logging.Handler) -> None:
     handler.setFormatter(formatter)
     root = logging.getLogger()
     for former in root.handlers:
         if isinstance(former, LogWriter):
             former.close()
     root.handlers[:] = [handler]
-    root.setLevel(level)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         library = logging.getLogger(name)
         library.handlers.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -51,14 +52,19 @@ class Metrics:
 
     def __init__(self, models: Iterable[str], lora_label_limit: int) -> None:
         self.registry = CollectorRegistry()
-        self._models = frozenset(models)
+        self.know_models(models)
         self._loras = _Names(lora_label_limit)
         self._courses: dict[str, _Course] = {}
         self._held: dict[str, events.MemoryHeld] = {}
         self._now = Instruments.in_registry(self.registry)
         self._now.build_info.info({"version": __version__})
+        self._settings_in_force(time.time())
         self.registry.register(GpuCollector())
         self.registry.register(DroppedLines())
+
+    def know_models(self, models: Iterable[str]) -> None:
+        """These are the configured names from now on."""
+        self._models = frozenset(models)
 
     def follow_gauges(
         self, *, queue_depth: Callable[[], float], in_flight: Callable[[], float], ready: Callable[[], bool]
@@ -84,10 +90,23 @@ class Metrics:
                 self._measured(event)
             case events.WorkFailed():
                 self._now.background_failures.labels(event.work).inc()
+            case events.SettingsRead():
+                self._settings(event)
             case events.EngineLost():
                 pass
             case _:
                 self._job(event)
+
+    def _settings(self, event: events.SettingsRead) -> None:
+        self._now.config_reloads.labels("success" if event.in_force else "failure").inc()
+        if event.in_force:
+            self._settings_in_force(event.at)
+        else:
+            self._now.config_last_reload_successful.set(0)
+
+    def _settings_in_force(self, since: float) -> None:
+        self._now.config_last_reload_successful.set(1)
+        self._now.config_last_reload_success.set(since)
 
     def _answered(self, event: events.RequestAnswered) -> None:
         self._now.requests.labels(event.operation, self._model(event.model), str(event.status)).inc()

@@ -65,8 +65,9 @@ def serve(fd: int, open_engine: EngineFactory) -> int:
 
 
 def _harden_process(parent: int) -> None:
-    """Ctrl-C is the parent's to judge; no core files of prompts and pictures; never outlive the parent."""
+    """Ctrl-C and SIGHUP are the parent's to judge; no core files of prompts and pictures; never outlive the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

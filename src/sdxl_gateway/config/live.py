@@ -1,0 +1,117 @@
+"""THE TABLE of what a running server takes over from settings read again, and what has to wait for a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from sdxl_gateway.config.sections import Settings
+
+LIVE = (
+    "default_model",
+    "server.public_base_url",
+    "server.strict",
+    "server.refuse_extra_images",
+    "server.max_body_bytes",
+    "server.cors_origins",
+    "auth",
+    "checkpoints.*.steps",
+    "checkpoints.*.guidance_scale",
+    "checkpoints.*.sampler",
+    "checkpoints.*.schedule",
+    "models",
+    "aliases",
+    "loras.prompt_tags",
+    "loras.max_per_request",
+    "limits.max_pixels",
+    "limits.max_inpaint_pixels",
+    "limits.max_input_pixels",
+    "limits.max_image_bytes",
+    "limits.max_prompt_chars",
+    "limits.max_steps",
+    "limits.deadline_seconds",
+    "quality",
+    "delivery",
+    "telemetry.log_level",
+)
+"""Keys and whole sections that hold for every request after they were read; `*` is a name the operator gave."""
+
+RESTART = (
+    "data_directory",
+    "server.host",
+    "server.port",
+    "server.receive_timeout_seconds",
+    "server.keep_alive_seconds",
+    "server.max_connections",
+    "server.max_connections_per_address",
+    "server.shutdown_grace_seconds",
+    "engine",
+    "memory",
+    "checkpoints.*.path",
+    "checkpoints.*.native_pixels",
+    "checkpoints.*.vae",
+    "loras.directory",
+    "loras.watch",
+    "loras.max_file_bytes",
+    "loras.max_header_bytes",
+    "loras.max_tensors",
+    "loras.store_seconds",
+    "loras.store_max_bytes",
+    "limits.queue_size",
+    "telemetry.log_format",
+    "telemetry.lora_label_limit",
+)
+"""What sockets, engines and folders were opened with. Which checkpoints there are belongs here too."""
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAgain:
+    """`settings` are to be in force now, `changed` their keys that are new, `waiting` the keys that need a restart."""
+
+    settings: Settings
+    changed: tuple[str, ...]
+    waiting: tuple[str, ...]
+
+
+def read_again(running: Settings, read: Settings) -> ReadAgain:
+    """What of `read` a server may take over that runs by `running`."""
+    settings = Settings(**_taken(dict(running), dict(read), ()))
+    return ReadAgain(settings, _differing(running, settings), _differing(settings, read))
+
+
+def _taken(running: Mapping[str, Any], read: Mapping[str, Any], at: Path) -> dict[str, Any]:
+    return {key: _value(value, read.get(key, value), (*at, key)) for key, value in running.items()}
+
+
+def _value(running: Any, read: Any, path: Path) -> Any:
+    """Where the table has no word for the whole of it, each part is decided for itself."""
+    if _listed(path, LIVE):
+        return read
+    return running if _listed(path, RESTART) else _taken(dict(running), dict(read), path)
+
+
+def _listed(path: Path, table: tuple[str, ...]) -> bool:
+    return any(_fits(path, tuple(row.split("."))) for row in table)
+
+
+def _fits(path: Path, row: Path) -> bool:
+    return len(path) == len(row) and all(there in ("*", here) for here, there in zip(path, row, strict=True))
+
+
+def _differing(one: Settings, other: Settings) -> tuple[str, ...]:
+    """The keys whose values differ, or that only one of them has."""
+    left, right = dict(_leaves(one)), dict(_leaves(other))
+    return tuple(".".join(path) for path in {**left, **right} if left.get(path) != right.get(path))
+
+
+def _leaves(node: object, at: Path = ()) -> Iterator[tuple[Path, Any]]:
+    if isinstance(node, BaseModel | Mapping):
+        for key, value in dict(node).items():
+            yield from _leaves(value, (*at, key))
+    else:
+        yield at, node
