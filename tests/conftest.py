@@ -13,7 +13,10 @@ import structlog
 def logs_as_they_were() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    library = logging.getLogger("uvicorn.error")
+    filters = library.filters[:]
     yield
+    library.filters[:] = filters
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()

@@ -13,6 +13,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from sdxl_gateway.config import Telemetry
 from sdxl_gateway.core.events import Event, RequestAnswered
 from sdxl_gateway.telemetry.log_writer import LogWriter
+from sdxl_gateway.telemetry.seldom import Seldom
 
 PRIVATE = frozenset(
     {"prompt", "negative_prompt", "revised_prompt", "api_key", "authorization", "image", "mask", "user"}
@@ -98,5 +99,7 @@ def _install(formatter: logging.Formatter, handler: logging.Handler) -> None:
         library = logging.getLogger(name)
         library.handlers.clear()
         library.propagate = True
+    # A line for each head that is none, and for each protocol asked for that it does not speak.
+    logging.getLogger("uvicorn.error").filters[:] = [Seldom()]
     # It has a line for each odd byte of a form, and anybody may send forms: the refusal is logged by us.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
