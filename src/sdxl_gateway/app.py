@@ -35,6 +35,7 @@ from sdxl_gateway.core.errors import CheckpointProblem, GatewayError
 from sdxl_gateway.core.listeners import EngineListener, Listeners
 from sdxl_gateway.core.memory import return_large_blocks
 from sdxl_gateway.core.ports import Backend
+from sdxl_gateway.decoding.pool import Decoders
 from sdxl_gateway.delivery.deliver import Deliverer
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.paint import Gateway
@@ -105,6 +106,7 @@ class _Built:
     metrics: Metrics
     listeners: Listeners
     backend: Backend
+    decoders: Decoders
     gateway: Gateway
     background: Background
     closing: Closing = field(default_factory=Closing)
@@ -119,10 +121,11 @@ def _build(
     checkpoints = open_checkpoints(settings.checkpoints, DEMO_MODEL)
     adapters = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, checkpoints.values())
     adapters.scan()
-    admission = Admission(settings, checkpoints, adapters)
+    metrics = Metrics(_models(settings), settings.telemetry.lora_label_limit)
+    decoders = Decoders(settings.limits, metrics.on_event)
+    admission = Admission(settings, checkpoints, adapters, decoders)
     library = ModelLibrary(settings, checkpoints, adapters, admission.names)
     _check_default(settings, admission)
-    metrics = Metrics(_models(settings), settings.telemetry.lora_label_limit)
     listeners = Listeners(metrics.on_event, library.on_event, log_answer)
     backend = open_backend(_engine_process(settings, admission), settings.limits, listeners)
     metrics.follow_gauges(
@@ -145,6 +148,7 @@ def _build(
         metrics,
         listeners,
         backend,
+        decoders,
         gateway,
         Background(listeners),
     )
@@ -252,6 +256,7 @@ async def _running(built: _Built, *, alone: bool = True) -> AsyncIterator[None]:
     """
     settings = built.settings
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(asyncio.to_thread, built.decoders.close)
         await built.backend.start()
         stack.push_async_callback(built.backend.stop, settings.server.shutdown_grace_seconds)
         doing = built.background.doing

@@ -21,6 +21,7 @@ from sdxl_gateway.core.picture import NO_INPUTS, Padding, Picture
 from sdxl_gateway.core.recipe import Recipe, Task
 from sdxl_gateway.pictures.pixels import to_image
 from tests.kit.admission import DEMO, AdmissionKit, admission_kit, demo
+from tests.kit.decoders import decoders
 from tests.kit.lora_files import file_bytes, write
 
 TURBO = """
@@ -96,7 +97,9 @@ async def test_with_nothing_said_the_checkpoints_defaults_count(home: AdmissionK
 @pytest.mark.parametrize("embeds", [False, True])
 async def test_the_recipe_knows_whether_the_unet_reads_the_guidance_scale(home: AdmissionKit, embeds: bool) -> None:
     checkpoints = {"demo": replace(demo(), embeds_guidance=embeds)}
-    found = await Admission(home.settings, checkpoints, home.adapters).resolve(Ask(Operation.GENERATE, "a cat"))
+    found = await Admission(home.settings, checkpoints, home.adapters, decoders()).resolve(
+        Ask(Operation.GENERATE, "a cat")
+    )
     assert (found.recipe.embeds_guidance, found.recipe.unet_rows) == (embeds, 1 if embeds else 2)
 
 

@@ -15,6 +15,7 @@ from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Loras, Settings
 from sdxl_gateway.core.ask import Ask, Operation
 from sdxl_gateway.core.picture import Size
 from sdxl_gateway.gateway.library import ModelLibrary
+from tests.kit.decoders import decoders
 from tests.kit.lora_files import file_bytes, lora_tensors, write
 
 DEMO = Checkpoint(path="demo", steps=20, guidance_scale=4.5)
@@ -65,7 +66,7 @@ def opened(settings: Settings) -> AdmissionKit:
     checkpoints = {name: _entry(name, section) for name, section in settings.checkpoints.items()}
     adapters = LoraCatalog(settings.loras, settings.data_directory, checkpoints=checkpoints.values())
     adapters.scan()
-    admission = Admission(settings, checkpoints, adapters)
+    admission = Admission(settings, checkpoints, adapters, decoders(settings.limits))
     return AdmissionKit(
         settings, checkpoints, adapters, admission, ModelLibrary(settings, checkpoints, adapters, admission.names)
     )

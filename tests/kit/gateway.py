@@ -30,6 +30,7 @@ from sdxl_gateway.storage.images import ImageFolder
 from sdxl_gateway.telemetry.metrics import Metrics
 from sdxl_gateway.worker.serve import LoadedEngine
 from tests.kit.admission import demo
+from tests.kit.decoders import decoders
 
 PAINTED = (200, 30, 60)
 CALLER = Caller(tenant="me")
@@ -84,7 +85,7 @@ async def gateway_kit(
     checkpoints = {"demo": demo()}
     adapters = LoraCatalog(settings.loras, folder, checkpoints=checkpoints.values())
     adapters.scan()
-    admission = Admission(settings, checkpoints, adapters)
+    admission = Admission(settings, checkpoints, adapters, decoders())
     library = ModelLibrary(settings, checkpoints, adapters, admission.names)
     metrics, images = Metrics(["demo"], 10), ImageFolder(folder / "images", keep_seconds=60)
     announce = Listeners(metrics.on_event, library.on_event, *listeners)

@@ -11,8 +11,9 @@ from PIL import Image
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Upload
 from sdxl_gateway.core.errors import InvalidImage
-from sdxl_gateway.pictures.decode import MAX_SCANS, decode
+from sdxl_gateway.pictures.decode import MAX_SCANS
 from sdxl_gateway.pictures.jpeg_scans import scan_count
+from tests.kit.decoders import decode
 
 
 def jpeg(**options: object) -> bytes:

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Upload
 from sdxl_gateway.pictures.colour import MAX_PROFILE_BYTES
-from sdxl_gateway.pictures.decode import Decoded, decode
+from sdxl_gateway.pictures.decode import Decoded
 from tests.kit.colour_profiles import (
     ADOBE_CURVE,
     ADOBE_RGB,
@@ -23,6 +23,7 @@ from tests.kit.colour_profiles import (
     grey_profile,
     printer_profile,
 )
+from tests.kit.decoders import decode
 
 Colour = tuple[int, int, int]
 P3 = display_profile(DISPLAY_P3, SRGB_CURVE)

@@ -15,8 +15,9 @@ from sdxl_gateway.core.ask import Upload
 from sdxl_gateway.core.errors import InvalidImage
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.recipe import Task
-from sdxl_gateway.pictures.decode import cover, decode
+from sdxl_gateway.pictures.decode import cover
 from sdxl_gateway.pictures.pixels import from_image
+from tests.kit.decoders import decode
 
 LIMITS = Limits(max_input_pixels=100_000)
 ORIENTATION = 0x0112

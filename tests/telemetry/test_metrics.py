@@ -59,6 +59,7 @@ def _fill(metrics: Metrics) -> None:
     metrics.on_event(events.Failed("b", Cancelled("gone")))
     metrics.on_event(events.WorkFailed("lora_folder"))
     metrics.on_event(events.SettingsRead(in_force=True, at=1.0))
+    metrics.on_event(events.DecoderLost("late"))
     for measurement in (
         events.StepTaken(0.02, 2, 1.0),
         events.BlendSwitched(0.01, 722),

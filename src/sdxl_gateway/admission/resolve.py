@@ -25,6 +25,7 @@ from sdxl_gateway.core.errors import AdapterRefused, InvalidImage, InvalidReques
 from sdxl_gateway.core.picture import Inputs, KeptRegion, Size
 from sdxl_gateway.core.recipe import Blend, Recipe, Task
 from sdxl_gateway.core.text import shown
+from sdxl_gateway.decoding.pool import Decoders
 from sdxl_gateway.pictures.decode import Decoded
 
 LAST_SEED = 2**32 - 1
@@ -65,10 +66,16 @@ class _LookedUp:
 class Admission:
     """Resolves against the catalogues; touches no engine."""
 
-    def __init__(self, settings: Settings, checkpoints: Mapping[str, CheckpointEntry], loras: LoraCatalog) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        checkpoints: Mapping[str, CheckpointEntry],
+        loras: LoraCatalog,
+        decoders: Decoders,
+    ) -> None:
         self._settings = settings
         self._loras = loras
-        self.uploads = Uploads(settings.limits)
+        self.uploads = Uploads(settings.limits, decoders)
         self.names = ModelResolver(settings, checkpoints, loras)
 
     def under(self, settings: Settings, names: ModelResolver) -> Admission:

@@ -1,13 +1,11 @@
-"""Takes uploads, gives their pixels: decoded off the event loop, a few at a time."""
+"""Takes uploads, gives their pixels: decoded in processes of their own, so many pixels at a time."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from copy import copy
-from dataclasses import replace
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -17,11 +15,15 @@ from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Ask, Operation, Upload
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.picture import NO_PADDING, Padding, Size
-from sdxl_gateway.pictures.decode import Decoded, decode, decode_picture
+from sdxl_gateway.core.threads import finished
+from sdxl_gateway.decoding.budget import PixelBudget
+from sdxl_gateway.decoding.pool import Decoders
+from sdxl_gateway.pictures.decode import Decoded
 from sdxl_gateway.pictures.outpaint import padded
-from sdxl_gateway.pictures.written import Written, read_written
+from sdxl_gateway.pictures.written import Written
 
-AT_ONCE = 2
+LARGEST_AT_ONCE = 2
+THREADS = 2
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -29,37 +31,45 @@ T = TypeVar("T")
 class Uploads:
     """Decoded within a `turn`: until it has its painting's size an upload may be hundreds of megabytes."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, decoders: Decoders) -> None:
         self._limits = limits
-        self._turns = asyncio.Semaphore(AT_ONCE)
-        # Of its own: a caller who leaves takes the permit along, but not the thread that is decoding.
-        self._threads = ThreadPoolExecutor(AT_ONCE, "decoding")
+        self._decoders = decoders
+        self._budget = PixelBudget(LARGEST_AT_ONCE * limits.max_input_pixels)
+        self._threads = ThreadPoolExecutor(THREADS, "uploads")
 
     def under(self, limits: Limits) -> Uploads:
-        """Uploads of at most so much, decoded by the same threads and in the same turns."""
+        """Uploads by other limits, decoded by the same processes and counted together."""
         other = copy(self)
         other._limits = limits
         return other
 
     @asynccontextmanager
     async def turn(self, ask: Ask) -> AsyncIterator[None]:
-        """Waits until few others hold decoded uploads; at once for an ask without any."""
-        if not ask.uploads:
-            yield
-            return
-        async with self._turns:
+        """Waits until all its uploads have room among the pixels in flight; at once for an ask without any.
+
+        For all at once: two asks that each held one picture and waited for room for another would wait for ever.
+        Raises InvalidImage for an upload that cannot even be measured.
+        """
+        pixels = sum([await self._decoders.measure(upload) for upload in ask.uploads])
+        async with self._budget.taken(pixels):
             yield
 
     async def edited(self, ask: Ask) -> Decoded | None:
         """What an edit or a variation starts from. Raises InvalidImage naming the field."""
         if not ask.images:
             return None
-        decoded = await self.off_the_loop(decode, ask.images[0], ask.mask, self._limits)
-        if ask.padding != NO_PADDING:
-            self._check_room(decoded, ask.padding)
-            decoded = await self.off_the_loop(padded, decoded, ask.padding)
-        # A variation is a new picture all over: holes in its model mean nothing.
-        return replace(decoded, mask=None) if ask.operation is Operation.VARY else decoded
+        decoded = await self._decoded(ask.images[0], ask.mask, holes=ask.operation is not Operation.VARY)
+        if ask.padding == NO_PADDING:
+            return decoded
+        self._check_room(decoded, ask.padding)
+        return await self.off_the_loop(padded, decoded, ask.padding)
+
+    async def _decoded(self, image: Upload, mask: Upload | None, *, holes: bool) -> Decoded:
+        """A variation is a new picture all over, and beside a mask the picture's own holes mean nothing."""
+        if mask is None and holes:
+            return await self._decoders.with_holes(image)
+        picture = await self.picture(image)
+        return Decoded(picture, None if mask is None else await self._decoders.mask(mask, Size(*picture.size)))
 
     def _check_room(self, decoded: Decoded, padding: Padding) -> None:
         size, most = padding.around(Size(*decoded.image.size)), self._limits.max_pixels
@@ -69,12 +79,12 @@ class Uploads:
 
     async def picture(self, upload: Upload) -> Image.Image:
         """Any other picture of a request, RGB. Raises InvalidImage naming the field."""
-        return await self.off_the_loop(decode_picture, upload, self._limits)
+        return await self._decoders.picture(upload)
 
     async def written(self, upload: Upload) -> Written | None:
         """What its file says of how the picture was made. Raises InvalidImage naming the field."""
-        return await self.off_the_loop(read_written, upload)
+        return await self._decoders.written(upload)
 
     async def off_the_loop(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
-        """What `work` gives, from a thread that does nothing but work on uploads."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **named))
+        """What `work` gives, from a thread that does nothing but work on decoded uploads."""
+        return await finished(self._threads.submit(partial(work, *args, **named)))

@@ -28,7 +28,6 @@ LIVE = (
     "loras.max_per_request",
     "limits.max_pixels",
     "limits.max_inpaint_pixels",
-    "limits.max_input_pixels",
     "limits.max_image_bytes",
     "limits.max_prompt_chars",
     "limits.max_steps",
@@ -60,11 +59,13 @@ RESTART = (
     "loras.max_tensors",
     "loras.store_seconds",
     "loras.store_max_bytes",
+    "limits.max_input_pixels",
+    "limits.decode_seconds",
     "limits.queue_size",
     "telemetry.log_format",
     "telemetry.lora_label_limit",
 )
-"""What sockets, engines and folders were opened with. Which checkpoints there are belongs here too."""
+"""What sockets, processes and folders were opened with. Which checkpoints there are belongs here too."""
 
 Path = tuple[str, ...]
 

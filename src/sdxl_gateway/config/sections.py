@@ -175,6 +175,7 @@ class Limits(Section):
     max_inpaint_pixels: Annotated[int, Field(ge=64 * 64)] = 12_582_912
     max_input_pixels: Annotated[int, Field(ge=64 * 64)] = 40_000_000
     max_image_bytes: Bytes = 50 * 2**20
+    decode_seconds: Seconds = 10.0
     max_prompt_chars: Annotated[int, Field(ge=1)] = 32_000
     max_steps: Annotated[int, Field(ge=1, le=1000)] = 150
     queue_size: Annotated[int, Field(ge=1)] = 64

@@ -7,6 +7,7 @@ whatever goes wrong. Measurements of an engine (`StepTaken`, `BlendSwitched`, ..
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from sdxl_gateway.core.errors import GatewayError
 from sdxl_gateway.core.picture import Picture
@@ -178,6 +179,13 @@ class SettingsRead:
 
 
 @dataclass(frozen=True, slots=True)
+class DecoderLost:
+    """A process that decodes uploads was killed for taking too long ("late"), or ended by itself ("died")."""
+
+    reason: Literal["late", "died"]
+
+
+@dataclass(frozen=True, slots=True)
 class RequestAnswered:
     """One answered request, for the metrics and the log; `retry_count` as the client's SDK told it.
 
@@ -198,4 +206,4 @@ class RequestAnswered:
     response_bytes: int = 0
 
 
-Event = RequestAnswered | JobAccepted | JobEvent | EngineEvent | WorkFailed | SettingsRead
+Event = RequestAnswered | JobAccepted | JobEvent | EngineEvent | WorkFailed | SettingsRead | DecoderLost

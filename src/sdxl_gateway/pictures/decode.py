@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageOps
 
-from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Upload
 from sdxl_gateway.core.errors import GatewayError, InvalidImage
+from sdxl_gateway.core.picture import Size
 from sdxl_gateway.core.recipe import Task
 from sdxl_gateway.pictures.colour import in_srgb
 from sdxl_gateway.pictures.jpeg_scans import scan_count
@@ -36,29 +36,54 @@ class Decoded:
         return Task.IMAGE_TO_IMAGE if self.mask is None else Task.INPAINT
 
 
-def decode(image: Upload, mask: Upload | None, limits: Limits) -> Decoded:
-    """Both decoded and checked against each other. Raises InvalidImage naming the field."""
-    with _plain_refusals(image.field, limits):
-        upright = _upright(image, limits)
+def measure(upload: Upload, max_pixels: int) -> int:
+    """How many pixels there are to decode, as its header says. Raises InvalidImage naming the field."""
+    with _plain_refusals(upload.field, max_pixels):
+        image = _opened(upload, max_pixels)
+        return image.width * image.height
+
+
+def decode_picture(upload: Upload, max_pixels: int) -> Image.Image:
+    """Its colours, RGB. Raises InvalidImage naming the field."""
+    with _plain_refusals(upload.field, max_pixels):
+        return _rgb(_upright(upload, max_pixels))
+
+
+def decode_with_holes(upload: Upload, max_pixels: int) -> Decoded:
+    """Its colours, and its holes where it has any. Raises InvalidImage naming the field."""
+    with _plain_refusals(upload.field, max_pixels):
+        upright = _upright(upload, max_pixels)
         rgb, holes = _rgb(upright), _holes(upright)
-    if mask is not None:
-        return Decoded(rgb, _mask_of(mask, rgb.size, limits))
     return Decoded(rgb, holes if holes is not None and holes.getbbox() else None)
 
 
-def decode_picture(upload: Upload, limits: Limits) -> Image.Image:
-    """A picture that is looked at and not painted over, RGB. Raises InvalidImage naming the field."""
-    with _plain_refusals(upload.field, limits):
-        return _rgb(_upright(upload, limits))
+def decode_mask(upload: Upload, size: Size, max_pixels: int) -> Image.Image:
+    """Its holes: its colours are looked at by nobody. Raises InvalidImage naming the field, also for another `size`."""
+    with _plain_refusals(upload.field, max_pixels):
+        upright = _upright(upload, max_pixels)
+        holes = _holes(upright)
+    if upright.size != size:
+        raise InvalidImage("Invalid mask image format - mask size does not match image size.", param=upload.field)
+    if holes is None:
+        raise InvalidImage("Invalid mask image format - mask image missing alpha channel.", param=upload.field)
+    if not holes.getbbox():
+        raise InvalidImage("The mask has no transparent pixels, so there is nothing to paint.", param=upload.field)
+    return holes
 
 
-def _upright(upload: Upload, limits: Limits) -> Image.Image:
+def _opened(upload: Upload, max_pixels: int) -> Image.Image:
+    """With nothing decoded but its header."""
     image = Image.open(io.BytesIO(upload.data), formats=FORMATS)
-    if image.width * image.height > limits.max_input_pixels:
-        raise _too_large(upload.field, limits)
+    if image.width * image.height > max_pixels:
+        raise _too_large(upload.field, max_pixels)
     if scan_count(upload.data) > MAX_SCANS:
         message = f"Invalid image file for '{upload.field}': a JPEG of more than {MAX_SCANS} scans."
         raise InvalidImage(message, param=upload.field)
+    return image
+
+
+def _upright(upload: Upload, max_pixels: int) -> Image.Image:
+    image = _opened(upload, max_pixels)
     image.load()
     # In place: the other way copies every picture, and all but few are upright already.
     ImageOps.exif_transpose(image, in_place=True)
@@ -66,20 +91,20 @@ def _upright(upload: Upload, limits: Limits) -> Image.Image:
 
 
 @contextmanager
-def _plain_refusals(field: str, limits: Limits) -> Iterator[None]:
+def _plain_refusals(field: str, max_pixels: int) -> Iterator[None]:
     """Whatever a decoder says becomes one plain sentence: its own words carry addresses and paths."""
     try:
         yield
     except GatewayError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(field, limits) from error
+        raise _too_large(field, max_pixels) from error
     except Exception as error:
         raise InvalidImage(f"Invalid image file for '{field}': it cannot be decoded.", param=field) from error
 
 
-def _too_large(field: str, limits: Limits) -> InvalidImage:
-    message = f"Invalid image for '{field}': more than {limits.max_input_pixels} pixels."
+def _too_large(field: str, max_pixels: int) -> InvalidImage:
+    message = f"Invalid image for '{field}': more than {max_pixels} pixels."
     return InvalidImage(message, param=field, code="image_too_large")
 
 
@@ -95,20 +120,6 @@ def _holes(image: Image.Image) -> Image.Image | None:
         return None
     alpha = image.convert("RGBA").getchannel("A")
     return alpha.point([255 if value < OPAQUE else 0 for value in range(256)])
-
-
-def _mask_of(mask: Upload, size: tuple[int, int], limits: Limits) -> Image.Image:
-    """Only its holes matter: its colours are looked at by nobody."""
-    with _plain_refusals(mask.field, limits):
-        upright = _upright(mask, limits)
-        holes = _holes(upright)
-    if upright.size != size:
-        raise InvalidImage("Invalid mask image format - mask size does not match image size.", param=mask.field)
-    if holes is None:
-        raise InvalidImage("Invalid mask image format - mask image missing alpha channel.", param=mask.field)
-    if not holes.getbbox():
-        raise InvalidImage("The mask has no transparent pixels, so there is nothing to paint.", param=mask.field)
-    return holes
 
 
 def cover(image: Image.Image, width: int, height: int, resample: Image.Resampling) -> Image.Image:

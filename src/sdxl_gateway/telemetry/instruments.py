@@ -52,6 +52,7 @@ class Instruments:
     config_reloads: Counter
     config_last_reload_successful: Gauge
     config_last_reload_success: Gauge
+    decoders_lost: Counter
     build_info: Info
 
     @classmethod
@@ -110,6 +111,9 @@ class Instruments:
             ),
             config_last_reload_success=make.gauge(
                 "config_last_reload_success_timestamp_seconds", "When settings that could be used were read last."
+            ),
+            decoders_lost=make.counter(
+                "decoders_lost", "Processes that were lost over an upload, by how: late or died.", ("reason",)
             ),
             build_info=Info("build", "The running version.", namespace=NAMESPACE, registry=registry),
         )

@@ -92,6 +92,8 @@ class Metrics:
                 self._now.background_failures.labels(event.work).inc()
             case events.SettingsRead():
                 self._settings(event)
+            case events.DecoderLost():
+                self._now.decoders_lost.labels(event.reason).inc()
             case events.EngineLost():
                 pass
             case _:

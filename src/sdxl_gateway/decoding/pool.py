@@ -1,0 +1,197 @@
+"""Takes uploads, gives their pixels: decoded in a few processes, killed and replaced where a picture is too much."""
+
+from __future__ import annotations
+
+import logging
+import os
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+
+from PIL import Image
+
+from sdxl_gateway.config import Limits
+from sdxl_gateway.core.ask import Upload
+from sdxl_gateway.core.errors import InvalidImage, Unavailable
+from sdxl_gateway.core.events import DecoderLost
+from sdxl_gateway.core.picture import Size
+from sdxl_gateway.core.threads import finished
+from sdxl_gateway.decoding.memory import images
+from sdxl_gateway.decoding.messages import (
+    Answer,
+    DecodeMask,
+    DecodePicture,
+    Measure,
+    Measured,
+    Message,
+    Planes,
+    Question,
+    Refused,
+)
+from sdxl_gateway.decoding.process import DecoderProcess, Lost
+from sdxl_gateway.ipc.codec import Malformed
+from sdxl_gateway.pictures.decode import Decoded
+
+log = logging.getLogger(__name__)
+
+PROCESSES = 3
+"""Two of the largest pictures may be in flight at once; the third is there for small ones."""
+WORDS = {"late": "it takes too long to decode", "died": "it cannot be decoded"}
+
+
+class Decoders:
+    """Each process is started when it is first needed, from a thread of its own; `tell` hears of those lost."""
+
+    def __init__(self, limits: Limits, tell: Callable[[DecoderLost], None] = lambda lost: None) -> None:
+        self._limits = limits
+        self._tell = tell
+        # The system kills a process whose starting thread ends: these live as long as the pool.
+        self._threads = ThreadPoolExecutor(PROCESSES, "decoding")
+        self._idle: list[DecoderProcess] = []
+        self._living: set[DecoderProcess] = set()
+        weakref.finalize(self, _end_all, self._living)
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the processes there are now."""
+        return [process.pid for process in tuple(self._living)]
+
+    def close(self) -> None:
+        """No process is left; those who wait for one hear that it died. The next upload would start one again."""
+        for process in tuple(self._living):
+            process.kill()
+        while self._idle:
+            self._discard(self._idle.pop())
+
+    async def measure(self, upload: Upload) -> int:
+        """The pixels there are to decode, 0 for what will be refused. Raises InvalidImage where that is too much."""
+        answer, _ = await self._asked(Measure(upload.field), upload)
+        return answer.pixels if isinstance(answer, Measured) else 0
+
+    async def picture(self, upload: Upload) -> Image.Image:
+        """Its colours, RGB. Raises InvalidImage naming the field."""
+        return (await self._planes(DecodePicture(upload.field, holes=False), upload))[0]
+
+    async def with_holes(self, upload: Upload) -> Decoded:
+        """Its colours, and its holes where it has any. Raises InvalidImage naming the field."""
+        image, *holes = await self._planes(DecodePicture(upload.field, holes=True), upload)
+        return Decoded(image, holes[0] if holes else None)
+
+    async def mask(self, upload: Upload, size: Size) -> Image.Image:
+        """Its holes, L. Raises InvalidImage naming the field, also for another `size`."""
+        return (await self._planes(DecodeMask(upload.field, *size), upload))[0]
+
+    async def _planes(self, question: Question, upload: Upload) -> list[Image.Image]:
+        answer, planes = await self._asked(question, upload)
+        if isinstance(answer, Refused):
+            raise answer.error
+        return planes
+
+    async def _asked(self, question: Question, upload: Upload) -> tuple[Answer, list[Image.Image]]:
+        hold = _Hold()
+        try:
+            return await finished(self._threads.submit(self._answer, hold, question, upload.data), hold.abandon)
+        except Lost as lost:
+            log.warning("a decoding process was lost (%s) over a picture in '%s'", lost.reason, upload.field)
+            self._tell(DecoderLost(lost.reason))
+            message = f"Invalid image file for '{upload.field}': {WORDS[lost.reason]}."
+            raise InvalidImage(message, param=upload.field) from lost
+
+    def _answer(self, hold: _Hold, question: Question, data: bytes) -> tuple[Answer, list[Image.Image]]:
+        """On a thread. Raises Lost, Unavailable."""
+        process = self._ready_process()
+        hold.begin(process)
+        try:
+            answer = _unpacked(*process.ask(question, data), self._limits.max_input_pixels)
+        except BaseException:
+            hold.end()
+            self._discard(process)
+            raise
+        if hold.end() and not process.worn:
+            self._idle.append(process)
+        else:
+            self._discard(process)
+        return answer
+
+    def _ready_process(self) -> DecoderProcess:
+        """One that was used last, whose memory is near; those that ended while nobody asked them are forgotten."""
+        while self._idle:
+            process = self._idle.pop()
+            if process.alive:
+                return process
+            self._discard(process)
+        return self._started()
+
+    def _started(self) -> DecoderProcess:
+        try:
+            process = DecoderProcess(self._limits)
+        except OSError as problem:
+            raise _unavailable(problem) from problem
+        self._living.add(process)
+        try:
+            process.wait()
+        except Lost as problem:
+            self._discard(process)
+            raise _unavailable(problem) from problem
+        log.info("decoding process %d started", process.pid)
+        return process
+
+    def _discard(self, process: DecoderProcess) -> None:
+        self._living.discard(process)
+        log.info("decoding process %d ended: status %d", process.pid, process.end())
+
+
+class _Hold:
+    """A caller's hold on the process that works for it: begun and ended on a thread, abandoned on the loop."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._process: DecoderProcess | None = None
+        self._abandoned = False
+
+    def begin(self, process: DecoderProcess) -> None:
+        with self._lock:
+            self._process = process
+            if self._abandoned:
+                process.kill()
+
+    def abandon(self) -> None:
+        """Kills the process while it is held, and never one that works for somebody else by now."""
+        with self._lock:
+            self._abandoned = True
+            if self._process is not None:
+                self._process.kill()
+
+    def end(self) -> bool:
+        """Whether the process is as it was."""
+        with self._lock:
+            self._process = None
+            return not self._abandoned
+
+
+def _unpacked(answer: Message, memory: int | None, max_pixels: int) -> tuple[Answer, list[Image.Image]]:
+    """Raises Lost for an answer that no sound process gives."""
+    try:
+        match answer:
+            case Measured() | Refused():
+                return answer, []
+            case Planes(width, height) if memory is not None and 0 < width * height <= max_pixels:
+                return answer, images(memory, answer)
+            case _:
+                raise Malformed("not an answer")
+    except Malformed as problem:
+        raise Lost("died") from problem
+    finally:
+        if memory is not None:
+            os.close(memory)
+
+
+def _unavailable(problem: Exception) -> Unavailable:
+    log.error("no decoding process can be started: %s", problem)
+    return Unavailable("Pictures cannot be read now.")
+
+
+def _end_all(living: set[DecoderProcess]) -> None:
+    for process in living:
+        process.end()

@@ -1,0 +1,115 @@
+"""Takes the limits of a picture, gives a decoding process: asked by one thread at a time, killed by any."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+from sdxl_gateway.config import Limits
+from sdxl_gateway.decoding.memory import passed
+from sdxl_gateway.decoding.messages import Message, Question, Ready
+from sdxl_gateway.decoding.wire import receive, send
+from sdxl_gateway.ipc.codec import Malformed
+
+COMMAND = (sys.executable, "-m", "sdxl_gateway.decoding.child")
+START_SECONDS = 60.0
+LIFE_PICTURES = 1000
+"""Then another takes over: what a library leaks, or was made to keep, is gone."""
+RESIDENT_BYTES = 96 * 2**20
+"""Five times what a fresh one has; whoever keeps more between two pictures is ended."""
+ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL")
+"""All it gets of the server's own, which may hold keys."""
+
+
+class Lost(Exception):
+    """The process was killed because it took too long ("late"), or ended by itself ("died")."""
+
+    def __init__(self, reason: Literal["late", "died"]) -> None:
+        super().__init__(reason)
+        self.reason: Literal["late", "died"] = reason
+
+
+class DecoderProcess:
+    """Not ready yet: `wait` for that first."""
+
+    def __init__(self, limits: Limits) -> None:
+        """Raises OSError when no process can be started."""
+        self._pictures = 0
+        self._seconds = limits.decode_seconds
+        self._end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 -- a program of ours
+                [*COMMAND, *_arguments(theirs.fileno(), limits)],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                # Nobody is to wait for a reader, and what codecs say of hostile pictures belongs in no log.
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+            )
+
+    @property
+    def pid(self) -> int:
+        """Also of one that has ended."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """It has not ended by itself."""
+        return self._process.poll() is None
+
+    @property
+    def worn(self) -> bool:
+        """Enough pictures, or too much memory kept between two of them."""
+        return self._pictures >= LIFE_PICTURES or _resident_bytes(self.pid) > RESIDENT_BYTES
+
+    def wait(self) -> None:
+        """Until it is ready. Raises Lost."""
+        if not isinstance(self._received(START_SECONDS)[0], Ready):
+            raise Lost("died")
+
+    def ask(self, question: Question, data: bytes) -> tuple[Message, int | None]:
+        """The answer, and the descriptor of the memory that belongs to it. Raises Lost."""
+        self._pictures += 1
+        with passed(data) as memory:
+            try:
+                send(self._end, question, memory)
+            except OSError as problem:
+                raise Lost("died") from problem
+        return self._received(self._seconds)
+
+    def _received(self, seconds: float) -> tuple[Message, int | None]:
+        try:
+            return receive(self._end, seconds)
+        except TimeoutError as problem:
+            raise Lost("late") from problem
+        except (EOFError, Malformed) as problem:
+            raise Lost("died") from problem
+
+    def kill(self) -> None:
+        """Returns at once; whoever asks it hears that it died."""
+        self._process.kill()
+
+    def end(self) -> int:
+        """Its status, once nothing of it is left."""
+        self._process.kill()
+        status = self._process.wait()
+        self._end.close()
+        return status
+
+
+def _arguments(fd: int, limits: Limits) -> list[str]:
+    return [f"--fd={fd}", f"--max-pixels={limits.max_input_pixels}", f"--seconds={limits.decode_seconds}"]
+
+
+def _resident_bytes(pid: int) -> int:
+    """0 where the system does not tell."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
