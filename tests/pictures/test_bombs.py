@@ -1,4 +1,4 @@
-"""Small uploads that would cost much: refused for the work they ask for, and what large ones took is given back."""
+"""Small uploads that would cost much: refused for the work they ask for, before it is done."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sdxl_gateway.core.ask import Upload
 from sdxl_gateway.core.errors import InvalidImage
 from sdxl_gateway.pictures.decode import MAX_SCANS
 from sdxl_gateway.pictures.jpeg_scans import scan_count
+from tests.kit.bombs import with_scans
 from tests.kit.decoders import decode
 
 
@@ -22,11 +23,7 @@ def jpeg(**options: object) -> bytes:
     return buffer.getvalue()
 
 
-def with_scans(scans: int, between: bytes = b"") -> bytes:
-    """A progressive JPEG whose last, refining scan is repeated until there are so many."""
-    data = jpeg(progressive=True, quality=50)
-    last = data[data.rindex(b"\xff\xda") : -2]
-    return data[:-2] + (between + last) * (scans - scan_count(data)) + b"\xff\xd9"
+PROGRESSIVE = jpeg(progressive=True, quality=50)
 
 
 def segment(marker: int, payload: bytes) -> bytes:
@@ -55,9 +52,9 @@ def test_what_looks_like_a_scan_inside_a_segment_or_after_the_end_is_none() -> N
     "between", [b"", b"\xff\xff\xff", b"garbage", b"\xff\xd3", b"\xff\x01", segment(0xFE, b"\xff\xd9 a word")]
 )
 def test_no_scan_hides_behind_what_a_decoder_skips(between: bytes) -> None:
-    data = with_scans(MAX_SCANS + 1, between)
+    data = with_scans(PROGRESSIVE, MAX_SCANS + 1, between)
     assert scan_count(data) == MAX_SCANS + 1
     with pytest.raises(InvalidImage, match="more than 64 scans") as refused:
         decode(Upload("image", data), None, Limits())
     assert (refused.value.param, refused.value.code) == ("image", "invalid_image_file")
-    assert decode(Upload("image", with_scans(MAX_SCANS, between)), None, Limits()).image.size == (64, 64)
+    assert decode(Upload("image", with_scans(PROGRESSIVE, MAX_SCANS, between)), None, Limits()).image.size == (64, 64)

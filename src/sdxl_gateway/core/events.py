@@ -180,7 +180,7 @@ class SettingsRead:
 
 @dataclass(frozen=True, slots=True)
 class DecoderLost:
-    """A process that decodes uploads was killed for taking too long ("late"), or ended by itself ("died")."""
+    """A process that decodes uploads took too long and was killed ("late"), or ended by itself ("died")."""
 
     reason: Literal["late", "died"]
 

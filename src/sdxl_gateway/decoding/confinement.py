@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 BYTES_PER_PIXEL = 32
-"""Twice what the costliest way takes, a WebP with holes."""
+"""Half as much again as the costliest picture takes, a WebP with holes."""
 BASE_BYTES = 256 * 2**20
 """The interpreter and Pillow, an upload and its profile."""
 OPEN_FILES = 16
@@ -34,9 +34,9 @@ def confine(max_pixels: int) -> None:
 
 
 def allow_cpu(seconds: float) -> None:
-    """From now on the process may compute that long, rounded up; then the system kills it."""
+    """From now on the process may compute that long, rounded up to a whole second of its life; then SIGXCPU ends it."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    limit = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
+    limit = math.ceil(used.ru_utime + used.ru_stime + seconds)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (_least(limit, hard), hard))
 

@@ -16,8 +16,8 @@ from sdxl_gateway.core.picture import CHANNELS, Mode
 from sdxl_gateway.decoding.messages import Planes
 from sdxl_gateway.ipc.codec import Malformed
 
-STRIP_PIXELS = 2**18
-"""Written at a time, so that no second copy of a whole picture is made."""
+STRIP_PIXELS = 2**16
+"""Written at a time: a second copy of the whole picture would take memory, and several times as long."""
 
 
 @contextmanager
@@ -51,8 +51,11 @@ def filled(images: Sequence[Image.Image]) -> int:
 
 
 def images(fd: int, planes: Planes) -> list[Image.Image]:
-    """What `filled` was given; images in one channel use the memory itself. Raises Malformed when it is too short."""
-    seal(fd)
+    """What `filled` was given; images of one channel use the memory itself. Raises Malformed for any other memory."""
+    try:
+        seal(fd)
+    except OSError as problem:
+        raise Malformed("memory that somebody else writes") from problem
     counts = [planes.width * planes.height * CHANNELS[mode] for mode in planes.modes]
     if os.fstat(fd).st_size != sum(counts):
         raise Malformed("memory of another size")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from sdxl_gateway.ipc.codec import Malformed
 
 COMMAND = (sys.executable, "-m", "sdxl_gateway.decoding.child")
 START_SECONDS = 60.0
+PATIENCE = 3.0
+"""So many times the seconds a picture may compute are waited for its answer: the machine may be busy with others."""
 LIFE_PICTURES = 1000
 """Then another takes over: what a library leaks, or was made to keep, is gone."""
 RESIDENT_BYTES = 96 * 2**20
@@ -26,7 +29,7 @@ ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBR
 
 
 class Lost(Exception):
-    """The process was killed because it took too long ("late"), or ended by itself ("died")."""
+    """The process computed or was waited for too long ("late"), or ended otherwise ("died")."""
 
     def __init__(self, reason: Literal["late", "died"]) -> None:
         super().__init__(reason)
@@ -39,18 +42,14 @@ class DecoderProcess:
     def __init__(self, limits: Limits) -> None:
         """Raises OSError when no process can be started."""
         self._pictures = 0
-        self._seconds = limits.decode_seconds
+        self._seconds = PATIENCE * limits.decode_seconds
         self._end, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 -- a program of ours
-                [*COMMAND, *_arguments(theirs.fileno(), limits)],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                # Nobody is to wait for a reader, and what codecs say of hostile pictures belongs in no log.
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
-            )
+            try:
+                self._process = _started(theirs.fileno(), limits)
+            except OSError:
+                self._end.close()
+                raise
 
     @property
     def pid(self) -> int:
@@ -87,7 +86,9 @@ class DecoderProcess:
             return receive(self._end, seconds)
         except TimeoutError as problem:
             raise Lost("late") from problem
-        except (EOFError, Malformed) as problem:
+        except EOFError as problem:
+            raise Lost("late" if self.end() == -signal.SIGXCPU else "died") from problem
+        except Malformed as problem:
             raise Lost("died") from problem
 
     def kill(self) -> None:
@@ -95,15 +96,25 @@ class DecoderProcess:
         self._process.kill()
 
     def end(self) -> int:
-        """Its status, once nothing of it is left."""
+        """Its status, once nothing of it is left; safe to repeat."""
         self._process.kill()
         status = self._process.wait()
         self._end.close()
         return status
 
 
-def _arguments(fd: int, limits: Limits) -> list[str]:
-    return [f"--fd={fd}", f"--max-pixels={limits.max_input_pixels}", f"--seconds={limits.decode_seconds}"]
+def _started(fd: int, limits: Limits) -> subprocess.Popen[bytes]:
+    """With that descriptor and no other."""
+    said = [f"--fd={fd}", f"--max-pixels={limits.max_input_pixels}", f"--seconds={limits.decode_seconds}"]
+    return subprocess.Popen(  # noqa: S603 (a program of our own)
+        [*COMMAND, *said],
+        pass_fds=(fd,),
+        stdin=subprocess.DEVNULL,
+        # Nobody is to wait for a reader, and what codecs say of hostile pictures belongs in no log.
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+    )
 
 
 def _resident_bytes(pid: int) -> int:

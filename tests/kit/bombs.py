@@ -1,0 +1,49 @@
+"""Small pictures that cost much to decode, and where a process stands meanwhile."""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+from pathlib import Path
+
+from PIL import Image
+
+from sdxl_gateway.pictures.decode import MAX_SCANS
+from sdxl_gateway.pictures.jpeg_scans import scan_count
+
+END = b"\xff\xd9"
+
+
+def with_scans(data: bytes, scans: int, between: bytes = b"") -> bytes:
+    """A progressive JPEG whose last, refining scan is repeated until there are so many."""
+    last = data[data.rindex(b"\xff\xda") : -len(END)]
+    return data[: -len(END)] + (between + last) * (scans - scan_count(data)) + END
+
+
+@cache
+def slow_jpeg() -> bytes:
+    """Within every bound but that of time: 240 KB that take two seconds of computing."""
+    return with_scans(flat("JPEG", progressive=True, quality=50), MAX_SCANS)
+
+
+@cache
+def large_png() -> bytes:
+    """40 megapixels."""
+    return flat("PNG")
+
+
+def flat(kind: str, **options: object) -> bytes:
+    """8000x5000 in one colour."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (8000, 5000), (200, 30, 60)).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def memory_bytes(pid: int, line: str = "VmRSS") -> int:
+    """What that process holds, as a line of its status says; 0 where it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    found = [text.split()[1] for text in status.splitlines() if text.startswith(f"{line}:")]
+    return int(found[0]) * 1024 if found else 0
