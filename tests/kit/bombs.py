@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from PIL import Image
 
 from sdxl_gateway.pictures.decode import MAX_SCANS
 from sdxl_gateway.pictures.jpeg_scans import scan_count
+from tests.kit.pictures import PNG
 
 END = b"\xff\xd9"
 
@@ -39,7 +42,7 @@ def flat(kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def memory_bytes(pid: int, line: str = "VmRSS") -> int:
+def memory_bytes(pid: int | str, line: str = "VmRSS") -> int:
     """What that process holds, as a line of its status says; 0 where it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
@@ -47,3 +50,23 @@ def memory_bytes(pid: int, line: str = "VmRSS") -> int:
         return 0
     found = [text.split()[1] for text in status.splitlines() if text.startswith(f"{line}:")]
     return int(found[0]) * 1024 if found else 0
+
+
+def png_with(kind: bytes, data: bytes) -> bytes:
+    """A small picture with a chunk in front of its pixels."""
+    whole = PNG
+    chunk = struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return whole[:33] + chunk + whole[33:]
+
+
+def text_bomb(kind: bytes) -> bytes:
+    """A zTXt or iCCP chunk of 100 KB that expands to a thousand times as much."""
+    return png_with(kind, b"name\0\0" + zlib.compress(bytes(10**8), 9))
+
+
+@cache
+def largest_webp() -> bytes:
+    """As large as the format can be, in 40 bytes."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (16383, 16383), (1, 2, 3)).save(buffer, "WEBP", lossless=True, method=0)
+    return buffer.getvalue()

@@ -50,6 +50,10 @@ class Server:
             raise LookupError(f"engine processes alive: {living}")
         return living[0]
 
+    def decoder_pids(self) -> list[int]:
+        """Of the decoding processes alive now, likewise."""
+        return [pid for pid in map(int, re.findall(r"decoding process (\d+) started", self.log)) if is_alive(pid)]
+
     def metric(self, series: str) -> float:
         """The value of one series, written as it is exposed; 0 while it is not there."""
         text = httpx.get(f"{self.url}/metrics").text
