@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL.PngImagePlugin import PngInfo
 
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Upload
@@ -20,6 +22,8 @@ from sdxl_gateway.core.picture import Size
 from sdxl_gateway.decoding import process
 from sdxl_gateway.decoding.pool import PROCESSES, Decoders
 from sdxl_gateway.decoding.process import COMMAND
+from sdxl_gateway.pictures.encode import encode
+from sdxl_gateway.pictures.written import Written
 from tests.kit.bombs import large_png, memory_bytes, slow_jpeg
 from tests.kit.gateway import noise, upload
 from tests.kit.servers import is_alive, until
@@ -68,6 +72,31 @@ async def test_pixels_come_as_they_were_sent(pool: Pool) -> None:
     assert (await pool.picture(upload(image))).tobytes() == found.image.tobytes()
     assert (await pool.mask(upload(image, "mask"), Size(301, 77))).tobytes() == found.mask.tobytes()
     assert await pool.measure(upload(image)) == 301 * 77
+
+
+async def test_what_a_file_says_of_its_picture_comes_as_it_was_written(pool: Pool) -> None:
+    written = Written("a fox 🦊\nSteps: 20", {"seed": 7, "prompt": "a fox 🦊"})
+    for kind in ("png", "jpeg", "webp"):
+        assert (
+            await pool.written(Upload("image", encode(noise((64, 48)).convert("RGB"), kind, written=written)))
+            == written
+        )
+    assert await pool.written(SMALL) is None
+    with pytest.raises(InvalidImage, match="it tells too much"):
+        await pool.written(Upload("image", encode(noise((64, 48)), "png", written=Written("a" * 2**19, {}))))
+    assert pool.lost == []
+
+
+@pytest.mark.parametrize("depth", range(100, 1100, 100))
+async def test_a_recipe_that_is_deeply_nested_is_one_or_none(pool: Pool, depth: int) -> None:
+    info = PngInfo()
+    info.add_itxt("parameters", "a fox")
+    info.add_itxt("sdxl-gateway", '{"a":' + "[" * depth + "]" * depth + "}")
+    file = io.BytesIO()
+    noise((8, 8)).save(file, "PNG", pnginfo=info)
+    found = await pool.written(Upload("image", file.getvalue()))
+    assert found is not None
+    assert (found.parameters, pool.lost) == ("a fox", [])
 
 
 async def test_a_refusal_comes_as_it_was_meant_and_harms_no_process(pool: Pool) -> None:

@@ -15,7 +15,18 @@ from PIL import Image
 
 from sdxl_gateway.core.errors import GatewayError, InvalidImage
 from sdxl_gateway.decoding.memory import contents, filled, images, passed
-from sdxl_gateway.decoding.messages import DecodeMask, DecodePicture, Measure, Measured, Message, Planes, Ready, Refused
+from sdxl_gateway.decoding.messages import (
+    DecodeMask,
+    DecodePicture,
+    Measure,
+    Measured,
+    Message,
+    Planes,
+    ReadWritten,
+    Ready,
+    Refused,
+    Told,
+)
 from sdxl_gateway.decoding.wire import MAX_TEXT_BYTES, receive, send
 from sdxl_gateway.ipc.codec import Malformed
 
@@ -42,6 +53,8 @@ def open_descriptors() -> int:
         Ready(),
         Measured(40_000_000),
         Planes(3, 2, ("RGB", "L")),
+        ReadWritten("image"),
+        Told("a fox 🦊\n", "{}"),
     ],
 )
 def test_messages_arrive_as_they_were(ends: Ends, message: Message) -> None:

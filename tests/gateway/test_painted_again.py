@@ -18,6 +18,7 @@ from sdxl_gateway.core.errors import InvalidRequest, RecipeChanged
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.delivery.receipt import receipt
 from tests.kit.admission import AdmissionKit, admission_kit, demo, lora_file
+from tests.kit.decoders import decoders
 from tests.kit.gateway import noise, upload
 from tests.kit.lora_files import write
 
@@ -133,7 +134,7 @@ async def test_a_lora_that_is_gone(home: AdmissionKit, tmp_path: Path) -> None:
 
 async def test_a_checkpoint_that_is_another_one_now(home: AdmissionKit) -> None:
     first = told(await resolved(home, Operation.GENERATE, model="ink"))
-    changed = Admission(home.settings, {"demo": replace(demo(), digest="0" * 64)}, home.adapters)
+    changed = Admission(home.settings, {"demo": replace(demo(), digest="0" * 64)}, home.adapters, decoders())
     with pytest.raises(RecipeChanged, match="'demo' is another one now") as refused:
         await changed.resolve(read(Operation.GENERATE, recipe=first).ask)
     assert refused.value.param == "recipe.checkpoint_digest"

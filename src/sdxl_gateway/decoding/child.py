@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import socket
+from typing import Any
 
 from PIL import Image, WebPImagePlugin
 
 from sdxl_gateway.core.ask import Upload
-from sdxl_gateway.core.errors import GatewayError
+from sdxl_gateway.core.errors import GatewayError, InvalidImage
 from sdxl_gateway.core.memory import return_large_blocks
 from sdxl_gateway.core.picture import Size
 from sdxl_gateway.decoding.confinement import allow_cpu, confine
@@ -22,13 +24,18 @@ from sdxl_gateway.decoding.messages import (
     Measured,
     Message,
     Planes,
+    ReadWritten,
     Ready,
     Refused,
+    Told,
 )
 from sdxl_gateway.decoding.wire import receive, send
 from sdxl_gateway.ipc.codec import Malformed
 from sdxl_gateway.pictures.decode import decode_mask, decode_picture, decode_with_holes, measure
+from sdxl_gateway.pictures.written import Written, read_written
 
+MAX_TOLD_CHARS = 2**19
+"""The longest prompts there may be, several times; each character takes at most six bytes on the way."""
 PLUGINS = (WebPImagePlugin,)
 """Pillow finds the others by itself, and looks through all it has for one that is not there yet."""
 
@@ -75,6 +82,8 @@ def _answer(message: Message, memory: int, max_pixels: int) -> tuple[Answer, int
                 return _with_pixels(_picture(Upload(field, data), holes, max_pixels))
             case DecodeMask(field, width, height):
                 return _with_pixels([decode_mask(Upload(field, data), Size(width, height), max_pixels)])
+            case ReadWritten(field):
+                return _told(read_written(Upload(field, data)), field), None
             case _:
                 raise Malformed("not a question")
     except GatewayError as error:
@@ -86,6 +95,23 @@ def _picture(upload: Upload, holes: bool, max_pixels: int) -> list[Image.Image]:
         return [decode_picture(upload, max_pixels)]
     found = decode_with_holes(upload, max_pixels)
     return [found.image] if found.mask is None else [found.image, found.mask]
+
+
+def _told(found: Written | None, field: str) -> Told:
+    if found is None:
+        return Told("", "")
+    recipe = _json(found.recipe)
+    if len(found.parameters) + len(recipe) > MAX_TOLD_CHARS:
+        raise InvalidImage(f"Invalid image file for '{field}': it tells too much.", param=field)
+    return Told(found.parameters, recipe)
+
+
+def _json(recipe: dict[str, Any] | None) -> str:
+    """Empty for none, and for one that is nested so deeply that nobody meant it."""
+    try:
+        return "" if recipe is None else json.dumps(recipe)
+    except RecursionError:
+        return ""
 
 
 def _with_pixels(images: list[Image.Image]) -> tuple[Planes, int]:

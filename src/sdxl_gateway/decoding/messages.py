@@ -35,6 +35,13 @@ class DecodeMask:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadWritten:
+    """What does the file say of how it was made? No pixel is decoded."""
+
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """First word of a process: it is confined, and has loaded what it needs."""
 
@@ -56,18 +63,27 @@ class Planes:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What ReadWritten asked for; `recipe` is JSON. Both are empty where the file says nothing."""
+
+    parameters: str
+    recipe: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """The upload cannot be used."""
 
     error: GatewayError
 
 
-Question = Measure | DecodePicture | DecodeMask
-Answer = Measured | Planes | Refused
+Question = Measure | DecodePicture | DecodeMask | ReadWritten
+Answer = Measured | Planes | Told | Refused
 Message = Question | Ready | Answer
 
 KINDS: dict[str, type[Message]] = {
-    kind.__name__: kind for kind in (Measure, DecodePicture, DecodeMask, Ready, Measured, Planes, Refused)
+    kind.__name__: kind
+    for kind in (Measure, DecodePicture, DecodeMask, ReadWritten, Ready, Measured, Planes, Told, Refused)
 }
 
 

@@ -27,11 +27,14 @@ from sdxl_gateway.decoding.messages import (
     Message,
     Planes,
     Question,
+    ReadWritten,
     Refused,
+    Told,
 )
 from sdxl_gateway.decoding.process import DecoderProcess, Lost
 from sdxl_gateway.ipc.codec import Malformed
 from sdxl_gateway.pictures.decode import Decoded
+from sdxl_gateway.pictures.written import Written, recipe_in
 
 log = logging.getLogger(__name__)
 
@@ -82,11 +85,21 @@ class Decoders:
         """Its holes, L. Raises InvalidImage naming the field, also for another `size`."""
         return (await self._planes(DecodeMask(upload.field, *size), upload))[0]
 
+    async def written(self, upload: Upload) -> Written | None:
+        """What its file says of how the picture was made, None for nothing. Raises InvalidImage naming the field."""
+        answer, _ = await self._accepted(ReadWritten(upload.field), upload)
+        if not isinstance(answer, Told) or answer == Told("", ""):
+            return None
+        return Written(answer.parameters, recipe_in(answer.recipe))
+
     async def _planes(self, question: Question, upload: Upload) -> list[Image.Image]:
+        return (await self._accepted(question, upload))[1]
+
+    async def _accepted(self, question: Question, upload: Upload) -> tuple[Answer, list[Image.Image]]:
         answer, planes = await self._asked(question, upload)
         if isinstance(answer, Refused):
             raise answer.error
-        return planes
+        return answer, planes
 
     async def _asked(self, question: Question, upload: Upload) -> tuple[Answer, list[Image.Image]]:
         hold = _Hold()
@@ -174,7 +187,7 @@ def _unpacked(answer: Message, memory: int | None, max_pixels: int) -> tuple[Ans
     """Raises Lost for an answer that no sound process gives."""
     try:
         match answer:
-            case Measured() | Refused():
+            case Measured() | Told() | Refused():
                 return answer, []
             case Planes(width, height) if memory is not None and 0 < width * height <= max_pixels:
                 return answer, images(memory, answer)

@@ -10,7 +10,7 @@ import time
 from sdxl_gateway.decoding.messages import Message, decode, encode
 from sdxl_gateway.ipc.codec import Malformed
 
-MAX_TEXT_BYTES = 64 * 2**10
+MAX_TEXT_BYTES = 4 * 2**20
 _LENGTH = struct.Struct(">I")
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 

@@ -78,7 +78,7 @@ def _read(image: Image.Image) -> Written:
 
 
 def _from_texts(texts: dict[str, str]) -> Written:
-    return Written(texts.get(PARAMETERS, ""), _recipe(texts.get(RECIPE, "")))
+    return Written(texts.get(PARAMETERS, ""), recipe_in(texts.get(RECIPE, "")))
 
 
 def _from_exif(exif: Image.Exif) -> Written:
@@ -86,7 +86,7 @@ def _from_exif(exif: Image.Exif) -> Written:
     note = _bytes(values.get(MAKER_NOTE))
     head = RECIPE.encode() + b"\0"
     told = note.removeprefix(head).decode("utf-8", "replace") if note.startswith(head) else ""
-    return Written(_comment(_bytes(values.get(USER_COMMENT))), _recipe(told))
+    return Written(_comment(_bytes(values.get(USER_COMMENT))), recipe_in(told))
 
 
 def _bytes(value: object) -> bytes:
@@ -104,7 +104,8 @@ def _refuse_constant(_: str) -> Any:
     raise ValueError("no JSON number")
 
 
-def _recipe(text: str) -> dict[str, Any] | None:
+def recipe_in(text: str) -> dict[str, Any] | None:
+    """The recipe that JSON text is; None where it is none."""
     try:
         found = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
