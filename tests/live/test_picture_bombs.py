@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.kit.bombs import large_png, largest_webp, memory_bytes, slow_jpeg, text_bomb
-from tests.kit.forms import FORM, form, part
+from tests.kit.forms import FORM, file, form, part
 from tests.kit.gateway import noise, upload
 from tests.kit.servers import Server, is_alive, server, until
 
@@ -98,7 +98,7 @@ def test_a_bomb_costs_no_process(live: Server, data: bytes) -> None:
 def test_who_leaves_frees_the_decoder(live: Server) -> None:
     before = live.metric(LOST % "died")
     client = HTTPConnection(urlsplit(live.url).netloc)
-    client.request("POST", EDITS, form(part("prompt", "a"), part("image", slow_jpeg(), "a.jpg")), FORM)
+    client.request("POST", EDITS, form(part("prompt", "a"), file("image", slow_jpeg())), FORM)
     pid = busy(live)
     client.close()
     until(lambda: not is_alive(pid))
