@@ -13,6 +13,7 @@ from sdxl_gateway.core.ask import Ask, Operation, Upload
 from sdxl_gateway.core.errors import InvalidImage
 from tests.kit.decoders import decoders
 from tests.kit.gateway import noise, upload
+from tests.kit.servers import until
 
 SIDE = 64
 LIMITS = Limits(max_input_pixels=SIDE * SIDE)
@@ -54,9 +55,7 @@ class Visitor:
 
 async def entered(visitors: Sequence[Visitor], count: int = 1) -> list[Visitor]:
     """Those who are in, once there are so many of them and nobody follows."""
-    async with asyncio.timeout(20):
-        while len(_inside(visitors)) < count:
-            await asyncio.sleep(0.01)
+    await asyncio.to_thread(until, lambda: len(_inside(visitors)) >= count, seconds=20)
     await asyncio.sleep(0.2)
     return _inside(visitors)
 
