@@ -34,6 +34,8 @@ from sdxl_gateway.ipc.codec import Malformed
 from sdxl_gateway.pictures.decode import decode_mask, decode_picture, decode_with_holes, measure
 from sdxl_gateway.pictures.written import Written, read_written
 
+BLOCK_BYTES = 8 * 2**20
+"""Pictures of up to two megapixels find the memory of the one before; mapped anew it costs as much as the passing on."""
 MAX_TOLD_CHARS = 2**19
 """The longest prompts there may be, several times; each character takes at most six bytes on the way."""
 PLUGINS = (WebPImagePlugin,)
@@ -48,7 +50,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, required=True, help="of computing for a picture")
     said = parser.parse_args()
     confine(said.max_pixels)
-    return_large_blocks()
+    return_large_blocks(BLOCK_BYTES, 2 * BLOCK_BYTES)
     Image.preinit()
     with socket.socket(fileno=said.fd) as end:
         serve(end, said.max_pixels, said.seconds)
