@@ -35,7 +35,7 @@ from sdxl_gateway.pictures.decode import decode_mask, decode_picture, decode_wit
 from sdxl_gateway.pictures.written import Written, read_written
 
 BLOCK_BYTES = 8 * 2**20
-"""Pictures of up to two megapixels find the memory of the one before; mapped anew it costs as much as the passing on."""
+"""Up to two megapixels, pictures find the memory of the one before; mapped anew it costs as much as passing them."""
 MAX_TOLD_CHARS = 2**19
 """The longest prompts there may be, several times; each character takes at most six bytes on the way."""
 PLUGINS = (WebPImagePlugin,)
