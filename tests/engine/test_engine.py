@@ -11,6 +11,7 @@ import torch
 from sdxl_gateway.core.events import MemoryHeld, StageTimed, StepTaken
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
 from sdxl_gateway.core.ports import Engine
+from sdxl_gateway.core.prompt import PLAIN_READING, TextReading
 from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe, Task
 from sdxl_gateway.core.samplers import SAMPLERS
 from sdxl_gateway.engine.canvas import Canvas, Embedding
@@ -162,9 +163,9 @@ def test_a_negative_prompt_that_cannot_act_is_told_of(demo: Studio) -> None:
 def test_texts_are_encoded_once(fresh: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     texts: list[str] = []
 
-    def counting(checkpoint: Checkpoint, text: str, words: TextualInversions) -> Embedding:
+    def counting(checkpoint: Checkpoint, text: str, words: TextualInversions, reading: TextReading) -> Embedding:
         texts.append(text)
-        return encode_text(checkpoint, text, words)
+        return encode_text(checkpoint, text, words, reading)
 
     monkeypatch.setattr(encode, "encode_text", counting)
     for wanted in (recipe("a", negative_prompt="n"), recipe("b", negative_prompt="n"), recipe("a"), recipe("n")):
@@ -185,7 +186,7 @@ def test_the_embeddings_used_least_lately_go_first() -> None:
             made.append(text)
             return embedding(numbers)
 
-        cache.get(("demo", (), text), make)
+        cache.get(("demo", (), PLAIN_READING, text), make)
 
     for text, numbers in (("a", 4), ("b", 4), ("a", 4), ("c", 4), ("a", 4), ("b", 4), ("huge", 20), ("huge", 20)):
         get(text, numbers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs
+from sdxl_gateway.core.prompt import TextReading
 from sdxl_gateway.core.recipe import Recipe, Task
 from sdxl_gateway.core.samplers import SAMPLERS
 from tests.kit.engine import Studio, contrast, difference, mask, photo, recipe
@@ -42,6 +43,16 @@ def test_schedules_of_an_image_to_image(demo: Studio, reference: Reference, sche
 @pytest.mark.parametrize("guidance_scale", [0.0, 1.0, 1.5, 9.0])
 def test_guidance_on_and_off(demo: Studio, reference: Reference, guidance_scale: float) -> None:
     check(demo, reference, recipe(guidance_scale=guidance_scale, negative_prompt="a green square"))
+
+
+@pytest.mark.parametrize("clip_skip", [1, 3])
+@pytest.mark.parametrize("negative_prompt", ["", "a green square"])
+def test_another_layer_of_the_text_encoders(
+    demo: Studio, reference: Reference, clip_skip: int, negative_prompt: str
+) -> None:
+    wanted = recipe(negative_prompt=negative_prompt, reading=TextReading(clip_skip))
+    check(demo, reference, wanted)
+    assert difference(demo.paint(wanted), demo.paint(recipe(negative_prompt=negative_prompt))) > 1
 
 
 @pytest.mark.parametrize(("width", "height"), [(96, 64), (64, 104), (72, 56)])

@@ -158,6 +158,7 @@ def _integers() -> Iterator[BadRequest]:
         "output_compression": (-1, 101),
         "seed": (-2, 2**53),
         "partial_images": (-1, 4),
+        "clip_skip": (0, 13),
     }
     for field, (low, high) in fields.items():
         for value in (low, str(low), -10, -(10**15)):

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
+from sdxl_gateway.core.prompt import CLIP_SKIP
 from sdxl_gateway.core.recipe import Recipe, Task
 
 SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -46,6 +47,7 @@ class Reference:
             num_inference_steps=recipe.steps,
             guidance_scale=recipe.guidance_scale,
             generator=generator,
+            clip_skip=recipe.reading.clip_skip - CLIP_SKIP,
             **_inputs(recipe, inputs),
         ).images[0]
         return Picture(found.width, found.height, "RGB", found.tobytes())

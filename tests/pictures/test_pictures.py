@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sdxl_gateway.core.picture import KeptRegion, Picture, Size
+from sdxl_gateway.core.prompt import TextReading
 from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe
 from sdxl_gateway.pictures.encode import encode
 from sdxl_gateway.pictures.finish import finish
@@ -87,6 +88,11 @@ def test_the_infotext_tells_block_weights() -> None:
 def test_a_schedule_other_than_the_models_own_is_told() -> None:
     assert ", Timestep spacing: trailing, " in infotext(recipe(schedule="trailing"), seed=8, version="1")
     assert "Timestep" not in infotext(recipe(), seed=8, version="1")
+
+
+def test_a_layer_other_than_the_usual_is_told() -> None:
+    assert ", Clip skip: 3, " in infotext(recipe(reading=TextReading(3)), seed=8, version="1")
+    assert "Clip skip" not in infotext(recipe(), seed=8, version="1")
 
 
 def test_an_edit_tells_its_strength() -> None:

@@ -9,6 +9,7 @@ from sdxl_gateway.catalog.lora_folder.sidecar import Defaults
 from sdxl_gateway.config import Checkpoint, HouseStyle
 from sdxl_gateway.core.ask import Ask, Operation
 from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.core.prompt import CLIP_SKIP
 from sdxl_gateway.core.recipe import Task
 from sdxl_gateway.core.samplers import NORMAL, SAMPLERS, sampler_name
 from sdxl_gateway.core.text import shown
@@ -50,6 +51,13 @@ class Usual:
     def schedule(self) -> str:
         """Where the steps lie; a few-step LoRA asks to begin at full noise."""
         return _first(NORMAL, self.style.schedule, *(one.schedule for one in self.recommended), self.section.schedule)
+
+    @property
+    def clip_skip(self) -> int:
+        """The layer of the text encoders that is read, counted from the end."""
+        return _first(
+            CLIP_SKIP, self.style.clip_skip, *(one.clip_skip for one in self.recommended), self.section.clip_skip
+        )
 
     @property
     def negative_prompt(self) -> str:

@@ -11,6 +11,7 @@ from sdxl_gateway.admission.blends import blend_of, check_count, recommendations
 from sdxl_gateway.admission.defaults import Usual, asked_sampler, strength
 from sdxl_gateway.admission.framing import Framed, Framing, framed
 from sdxl_gateway.admission.model_names import ModelResolver, ResolvedModel
+from sdxl_gateway.admission.prompts.clip_skip import clip_skip
 from sdxl_gateway.admission.prompts.lora_tags import cut_prompt_tags, refuse_tags
 from sdxl_gateway.admission.prompts.weights import weight_warning
 from sdxl_gateway.admission.replay import check_lora, check_replay, checkpoint_gone
@@ -23,6 +24,7 @@ from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask, LoraRef
 from sdxl_gateway.core.errors import AdapterRefused, InvalidImage, InvalidRequest, ModelNotFound, RecipeChanged
 from sdxl_gateway.core.picture import Inputs, KeptRegion, Size
+from sdxl_gateway.core.prompt import TextReading
 from sdxl_gateway.core.recipe import Blend, Recipe, Task
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.decoding.pool import Decoders
@@ -189,6 +191,7 @@ class Admission:
             padding=ask.padding,
             inpaint_padding=frame.padding,
             seam=0 if frame.kept is None else frame.kept.seam,
+            reading=TextReading(clip_skip(ask.clip_skip, usual.clip_skip, model.checkpoint)),
         )
 
     def _steps(self, ask: Ask, usual: Usual) -> int:

@@ -8,7 +8,15 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from sdxl_gateway.core.limits import GUIDANCE_SCALE, LONGEST_SIDE, LORA_WEIGHT, SHORTEST_SIDE, SIDE_UNIT, STEPS
+from sdxl_gateway.core.limits import (
+    CLIP_SKIP,
+    GUIDANCE_SCALE,
+    LONGEST_SIDE,
+    LORA_WEIGHT,
+    SHORTEST_SIDE,
+    SIDE_UNIT,
+    STEPS,
+)
 from sdxl_gateway.core.picture import Size as PixelSize
 from sdxl_gateway.core.samplers import SAMPLERS
 
@@ -57,6 +65,7 @@ SamplerName = Annotated[str, AfterValidator(_served)]
 Schedule = Literal["trailing", "leading", "normal"]
 Steps = Annotated[int, Field(ge=1, le=STEPS)]
 GuidanceScale = Annotated[float, Field(ge=0, le=GUIDANCE_SCALE)]
+ClipSkip = Annotated[int, Field(ge=1, le=CLIP_SKIP)]
 Weight = Annotated[float, Field(ge=-LORA_WEIGHT, le=LORA_WEIGHT)]
 PaintSizes = Annotated[tuple[PaintSize, ...], BeforeValidator(_split_at_commas)]
 
@@ -123,6 +132,7 @@ class Checkpoint(Section):
     guidance_scale: GuidanceScale | None = None
     sampler: SamplerName | None = None
     schedule: Schedule | None = None
+    clip_skip: ClipSkip | None = None
     vae: str | None = None
 
 
@@ -143,6 +153,7 @@ class HouseStyle(Section):
     guidance_scale: GuidanceScale | None = None
     sampler: SamplerName | None = None
     schedule: Schedule | None = None
+    clip_skip: ClipSkip | None = None
     size: Size | None = None
     negative_prompt: str | None = None
     trigger_words: str | None = None

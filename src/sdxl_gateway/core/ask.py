@@ -79,6 +79,7 @@ class Ask:
     sampler: str | None = None
     schedule: str | None = None
     strength: float | None = None
+    clip_skip: int | None = None
     loras: tuple[LoraRef, ...] = ()
     images: tuple[Upload, ...] = ()
     mask: Upload | None = None

@@ -7,6 +7,8 @@ LORA_WEIGHT = 4.0
 STEPS = 150
 """The most denoising steps a checkpoint, a house style or a LoRA may recommend."""
 GUIDANCE_SCALE = 50.0
+CLIP_SKIP = 12
+"""As many layers as the smaller of SDXL's text encoders has."""
 SHORTEST_SIDE = 64
 LONGEST_SIDE = 4096
 SIDE_UNIT = 8

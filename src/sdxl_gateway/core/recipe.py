@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sdxl_gateway.core.picture import NO_PADDING, Padding
+from sdxl_gateway.core.prompt import PLAIN_READING, TextReading
 from sdxl_gateway.core.samplers import NORMAL
 
 BlendKey = tuple[tuple[str, float | tuple[float, ...]], ...]
@@ -100,6 +101,7 @@ class Recipe:
     models that take over half-way, in the order of their steps. `inputs` are the digests, by role, of the pictures it
     is painted from; `padding` was added to the first. `inpaint_padding` are pixels around a mask that is painted with
     its surroundings alone, None where the whole picture is; within `seam` pixels of what it keeps colours are matched.
+    `reading` is how both prompts are read.
     """
 
     task: Task
@@ -125,6 +127,7 @@ class Recipe:
     padding: Padding = NO_PADDING
     inpaint_padding: int | None = None
     seam: int = 0
+    reading: TextReading = PLAIN_READING
 
     @property
     def guided(self) -> bool:

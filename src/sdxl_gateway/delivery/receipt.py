@@ -48,6 +48,7 @@ def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
         "sampler": recipe.sampler,
         "schedule": recipe.schedule,
         "strength": recipe.strength,
+        "clip_skip": recipe.reading.clip_skip,
         "seed": seed,
         "version": version,
     }

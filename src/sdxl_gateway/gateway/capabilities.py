@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing_extensions import TypedDict
 
+from sdxl_gateway.admission.prompts.clip_skip import text_layers
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Operation
@@ -13,12 +14,14 @@ from sdxl_gateway.core.samplers import SAMPLERS, SCHEDULES
 class Capabilities(TypedDict):
     """What a client can know before it sends; a feature that is not there has no value here.
 
-    `native_pixels` is the largest area painted directly, `max_pixels` the largest handed out.
+    `clip_skip` is how far it goes: the text encoders' layers. `native_pixels` is the largest area painted directly,
+    `max_pixels` the largest handed out.
     """
 
     operations: list[str]
     samplers: list[str]
     schedules: list[str]
+    clip_skip: int
     native_pixels: int
     max_pixels: int
 
@@ -29,6 +32,7 @@ def capabilities(checkpoint: CheckpointEntry, settings: Settings) -> Capabilitie
         "operations": [operation.value for operation in Operation],
         "samplers": list(SAMPLERS),
         "schedules": list(SCHEDULES),
+        "clip_skip": text_layers(checkpoint.shapes),
         "native_pixels": checkpoint.native_pixels,
         "max_pixels": settings.limits.max_pixels,
     }

@@ -204,6 +204,7 @@ class ModelLibrary:
                 "guidance_scale": defaults.guidance_scale,
                 "sampler": defaults.sampler,
                 "schedule": defaults.schedule,
+                "clip_skip": defaults.clip_skip,
             },
             "description": defaults.description or defaults.title or "",
             "ready": self._warmth(entry.name),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sdxl_gateway.core.prompt import CLIP_SKIP
 from sdxl_gateway.core.recipe import BlendPart, Recipe
 from sdxl_gateway.core.samplers import NORMAL, SAMPLERS
 
@@ -37,6 +38,8 @@ def _pairs(recipe: Recipe, seed: int, version: str) -> list[tuple[str, object]]:
     ]
     if recipe.schedule != NORMAL:
         pairs.append(("Timestep spacing", recipe.schedule))
+    if recipe.reading.clip_skip != CLIP_SKIP:
+        pairs.append(("Clip skip", recipe.reading.clip_skip))
     if recipe.strength < 1:
         pairs.append(("Denoising strength", f"{recipe.strength:g}"))
     if recipe.blend.parts:

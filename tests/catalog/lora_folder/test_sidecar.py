@@ -48,6 +48,7 @@ def test_what_the_sidecar_does_not_say_is_kept(tmp_path: Path) -> None:
         ('weight = "1"', "'weight' is not a number"),
         ("steps = 4.5", "'steps' is not a whole number"),
         ("steps = 0", "'steps' is not a whole number"),
+        ("clip_skip = 13", "'clip_skip' is not a whole number between 1 and 12"),
         ("guidance_scale = 51", "'guidance_scale' is not a number between 0 and 50"),
         ("add_trigger_words = 1", "'add_trigger_words' is neither true nor false"),
         ("trigger_words = 3", "'trigger_words' is neither a text nor a list"),

@@ -7,7 +7,15 @@ from enum import StrEnum
 
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation
-from sdxl_gateway.core.limits import ASPECT, GUIDANCE_SCALE, LONGEST_SIDE, LORA_WEIGHT, SHORTEST_SIDE, SIDE_UNIT
+from sdxl_gateway.core.limits import (
+    ASPECT,
+    CLIP_SKIP,
+    GUIDANCE_SCALE,
+    LONGEST_SIDE,
+    LORA_WEIGHT,
+    SHORTEST_SIDE,
+    SIDE_UNIT,
+)
 from sdxl_gateway.core.samplers import SCHEDULES
 
 PAINT = frozenset(Operation)
@@ -209,6 +217,14 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
             ("mask_blur",),
             low=0,
             high=64,
+            extension=True,
+        ),
+        Field(
+            "clip_skip",
+            Kind.INTEGER,
+            "The text encoders' layer that is read, from the end: 1 is the last; 2, the usual one, the last but one.",
+            low=1,
+            high=CLIP_SKIP,
             extension=True,
         ),
         Field(

@@ -166,6 +166,7 @@ class _Reading:
             sampler=self._text("sampler") or None,
             schedule=self._choice("schedule"),
             strength=self._number("strength"),
+            clip_skip=self._integer("clip_skip"),
             loras=loras,
             images=self.pictures.get("image", ()),
             mask=next(iter(self.pictures.get("mask", ())), None),

@@ -15,7 +15,7 @@ from sdxl_gateway.catalog.lora_folder.sidecar import NOTHING_KNOWN, Defaults
 from sdxl_gateway.core.files import write_whole
 
 FILE_NAME = "adapters-index.json"
-FORMAT = 3
+FORMAT = 4
 """Raised whenever an entry means something else than before: an older index is then read as empty."""
 _ENTRY_FIELDS = tuple(field.name for field in fields(LoraEntry) if field.name not in ("path", "signature"))
 _DEFAULTS_FIELDS = tuple(field.name for field in fields(Defaults))

@@ -13,7 +13,7 @@ from sdxl_gateway.catalog.lora_folder.names import without_suffix
 from sdxl_gateway.catalog.lora_format.few_steps import schedule_of
 from sdxl_gateway.catalog.safetensors_header import open_regular_file
 from sdxl_gateway.core.errors import AdapterRefused
-from sdxl_gateway.core.limits import GUIDANCE_SCALE, LORA_WEIGHT, STEPS
+from sdxl_gateway.core.limits import CLIP_SKIP, GUIDANCE_SCALE, LORA_WEIGHT, STEPS
 from sdxl_gateway.core.samplers import SCHEDULES
 from sdxl_gateway.core.text import cleaned
 
@@ -41,6 +41,7 @@ class Defaults:
     description: str | None = None
     title: str | None = None
     schedule: str | None = None
+    clip_skip: int | None = None
 
 
 NOTHING_KNOWN = Defaults()
@@ -90,10 +91,13 @@ def _number(low: float, high: float) -> Callable[[Any], float]:
     return read
 
 
-def _steps(value: Any) -> int:
-    if type(value) is not int or not 1 <= value <= STEPS:
-        raise ValueError(f"is not a whole number between 1 and {STEPS}")
-    return value
+def _whole_number(high: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        if type(value) is not int or not 1 <= value <= high:
+            raise ValueError(f"is not a whole number between 1 and {high}")
+        return value
+
+    return read
 
 
 def _flag(value: Any) -> bool:
@@ -126,10 +130,11 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "text_encoder_weight": _number(-LORA_WEIGHT, LORA_WEIGHT),
     "trigger_words": _words,
     "add_trigger_words": _flag,
-    "steps": _steps,
+    "steps": _whole_number(STEPS),
     "guidance_scale": _number(0, GUIDANCE_SCALE),
     "sampler": _text,
     "schedule": _schedule,
+    "clip_skip": _whole_number(CLIP_SKIP),
     "description": _text,
 }
 

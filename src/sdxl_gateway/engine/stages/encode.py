@@ -1,4 +1,4 @@
-"""Takes a canvas's texts, gives what the UNet reads of them: both encoders' penultimate states, one's pooled one."""
+"""Takes a canvas's texts, gives what the UNet reads of them: one layer's states of both encoders, one's pooled one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sdxl_gateway.core.prompt import PLAIN_READING, TextReading
 from sdxl_gateway.core.recipe import Blend
 from sdxl_gateway.engine.canvas import Canvas, Embedding
 from sdxl_gateway.engine.lora.formats import TextualInversions
@@ -21,7 +22,7 @@ SHOWN_CHARS = 120
 
 UNGUIDED = "The negative_prompt changes nothing at a guidance_scale of 1 or less."
 
-EmbeddingKey = tuple[str, tuple[tuple[str, float], ...], str]
+EmbeddingKey = tuple[str, tuple[tuple[str, float], ...], TextReading, str]
 
 
 class Encode(Stage):
@@ -35,7 +36,7 @@ class Encode(Stage):
 
     def begin(self, canvas: Canvas) -> None:
         """Raises AdapterRefused or DoesNotFit where the blend cannot be put on."""
-        canvas.positive = self._embedding(canvas, canvas.recipe.prompt)
+        canvas.positive = self._embedding(canvas, canvas.recipe.prompt, canvas.recipe.reading)
         canvas.negative = self._negative(canvas)
         canvas.warnings = cut_warning("prompt", canvas.positive) + _negative_warning(canvas)
 
@@ -45,18 +46,18 @@ class Encode(Stage):
             return canvas.positive
         if not recipe.negative_prompt and canvas.checkpoint.zeros_for_no_negative:
             return canvas.positive.zeros()
-        return self._embedding(canvas, recipe.negative_prompt)
+        return self._embedding(canvas, recipe.negative_prompt, recipe.reading.of_negative)
 
-    def _embedding(self, canvas: Canvas, text: str) -> Embedding:
+    def _embedding(self, canvas: Canvas, text: str, reading: TextReading) -> Embedding:
         checkpoint, blend = canvas.checkpoint, canvas.recipe.blend
 
         def make() -> Embedding:
             switcher = self._pool.checkpoint(checkpoint.name).switcher
             switcher.put_on_text(blend)
             with torch.inference_mode():
-                return encode_text(checkpoint, text, switcher.words)
+                return encode_text(checkpoint, text, switcher.words, reading)
 
-        return self._embeddings.get(embedding_key(checkpoint, blend, text), make)
+        return self._embeddings.get(embedding_key(checkpoint, blend, reading, text), make)
 
 
 def _negative_warning(canvas: Canvas) -> tuple[str, ...]:
@@ -66,7 +67,7 @@ def _negative_warning(canvas: Canvas) -> tuple[str, ...]:
 
 
 class EmbeddingCache:
-    """The texts encoded last, by checkpoint, text encoder blend and text, in at most `max_bytes`."""
+    """The texts encoded last, by checkpoint, text encoder blend, reading and text, in at most `max_bytes`."""
 
     def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -90,12 +91,17 @@ class EmbeddingCache:
             self._held_bytes -= gone.size_bytes
 
 
-def embedding_key(checkpoint: Checkpoint, blend: Blend, text: str) -> EmbeddingKey:
+def embedding_key(checkpoint: Checkpoint, blend: Blend, reading: TextReading, text: str) -> EmbeddingKey:
     """What decides an embedding."""
-    return checkpoint.name, blend.text_key, text
+    return checkpoint.name, blend.text_key, reading, text
 
 
-def encode_text(checkpoint: Checkpoint, text: str, words: TextualInversions = NO_INVERSIONS) -> Embedding:
+def encode_text(
+    checkpoint: Checkpoint,
+    text: str,
+    words: TextualInversions = NO_INVERSIONS,
+    reading: TextReading = PLAIN_READING,
+) -> Embedding:
     """With the text encoders' weights as they are now, and `words` standing for the vectors given, by component."""
     states: list[Tensor] = []
     pooled: Tensor | None = None
@@ -104,7 +110,7 @@ def encode_text(checkpoint: Checkpoint, text: str, words: TextualInversions = NO
         ids = tokenizer.framed(tokenizer.ids(text))
         with tokenizer.with_embeddings(ids):
             output = encoder(ids.to(encoder.device), output_hidden_states=True)
-        states.append(output.hidden_states[-2])
+        states.append(output.hidden_states[-reading.clip_skip])
         if output[0].ndim == 2:
             pooled = output[0]
     if pooled is None:
