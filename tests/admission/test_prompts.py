@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sdxl_gateway.config import Checkpoint, HouseStyle, LoraWeight
+from sdxl_gateway.config import Checkpoint, HouseStyle, Limits, LoraWeight, Prompts
 from sdxl_gateway.core.errors import InvalidRequest
 from tests.kit.admission import DEMO, admission_kit
 
@@ -30,3 +30,12 @@ async def test_the_clip_skip_of_request_style_lora_and_checkpoint(tmp_path: Path
     with pytest.raises(InvalidRequest, match="have 3 layers") as refused:
         await of("demo", clip_skip=4)
     assert refused.value.param == "clip_skip"
+
+
+async def test_long_prompts_are_read_unless_they_are_to_be_cut(tmp_path: Path) -> None:
+    async def chunks(**settings: Any) -> int:
+        return (await admission_kit(tmp_path, **settings).admit()).recipe.reading.max_chunks
+
+    assert await chunks() == 32
+    assert await chunks(limits=Limits(max_prompt_chunks=5)) == 5
+    assert await chunks(prompts=Prompts(long_prompts=False)) == 1

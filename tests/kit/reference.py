@@ -12,6 +12,7 @@ from PIL import Image
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
 from sdxl_gateway.core.prompt import CLIP_SKIP
 from sdxl_gateway.core.recipe import Recipe, Task
+from tests.kit.spelt_chunks import Told
 
 SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
     "euler": ("EulerDiscreteScheduler", {}),
@@ -39,15 +40,29 @@ class Reference:
         self._scheduler_config = self.base.scheduler.config
 
     def paint(self, recipe: Recipe, inputs: Inputs = NO_INPUTS, index: int = 0) -> Picture:
+        texts = {"prompt": recipe.prompt, "negative_prompt": recipe.negative_prompt or None}
+        return self._paint(recipe, inputs, index, clip_skip=recipe.reading.clip_skip - CLIP_SKIP, **texts)
+
+    def paint_told(self, recipe: Recipe, positive: Told, negative: Told) -> Picture:
+        """The same, told this in place of the recipe's prompts."""
+        return self._paint(
+            recipe,
+            NO_INPUTS,
+            0,
+            prompt_embeds=positive.tokens,
+            pooled_prompt_embeds=positive.pooled,
+            negative_prompt_embeds=negative.tokens,
+            negative_pooled_prompt_embeds=negative.pooled,
+        )
+
+    def _paint(self, recipe: Recipe, inputs: Inputs, index: int, **texts: Any) -> Picture:
         pipeline = self._pipeline(recipe)
         generator = torch.Generator("cpu").manual_seed(recipe.seed + index)
         found = pipeline(
-            prompt=recipe.prompt,
-            negative_prompt=recipe.negative_prompt or None,
             num_inference_steps=recipe.steps,
             guidance_scale=recipe.guidance_scale,
             generator=generator,
-            clip_skip=recipe.reading.clip_skip - CLIP_SKIP,
+            **texts,
             **_inputs(recipe, inputs),
         ).images[0]
         return Picture(found.width, found.height, "RGB", found.tobytes())

@@ -191,7 +191,14 @@ class Admission:
             padding=ask.padding,
             inpaint_padding=frame.padding,
             seam=0 if frame.kept is None else frame.kept.seam,
-            reading=TextReading(clip_skip(ask.clip_skip, usual.clip_skip, model.checkpoint)),
+            reading=self._reading(looked_up),
+        )
+
+    def _reading(self, looked_up: _LookedUp) -> TextReading:
+        ask, usual, checkpoint = looked_up.ask, looked_up.usual, looked_up.model.checkpoint
+        return TextReading(
+            clip_skip=clip_skip(ask.clip_skip, usual.clip_skip, checkpoint),
+            max_chunks=self._settings.limits.max_prompt_chunks if self._settings.prompts.long_prompts else 1,
         )
 
     def _steps(self, ask: Ask, usual: Usual) -> int:

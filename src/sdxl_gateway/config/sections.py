@@ -102,6 +102,12 @@ class Auth(Section):
     wrong_keys_per_minute: Annotated[int, Field(ge=0)] = 30
 
 
+class Prompts(Section):
+    """How prompts are read where nobody says otherwise."""
+
+    long_prompts: bool = True
+
+
 class Engine(Section):
     """The device, its number format, and how an engine process is watched."""
 
@@ -188,6 +194,7 @@ class Limits(Section):
     max_image_bytes: Bytes = 50 * 2**20
     decode_seconds: Seconds = 10.0
     max_prompt_chars: Annotated[int, Field(ge=1)] = 32_000
+    max_prompt_chunks: Annotated[int, Field(ge=1)] = 32
     max_steps: Annotated[int, Field(ge=1, le=1000)] = 150
     queue_size: Annotated[int, Field(ge=1)] = 64
     deadline_seconds: Seconds = 300.0
@@ -256,6 +263,7 @@ class Settings(BaseSettings):
     models: dict[Name, HouseStyle] = {}
     aliases: dict[AliasName, str] = {"gpt-image-*": "default", "chatgpt-image-*": "default", "dall-e-*": "default"}
     loras: Loras = Loras()
+    prompts: Prompts = Prompts()
     limits: Limits = Limits()
     quality: Quality = Quality()
     delivery: Delivery = Delivery()

@@ -49,6 +49,7 @@ def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
         "schedule": recipe.schedule,
         "strength": recipe.strength,
         "clip_skip": recipe.reading.clip_skip,
+        "max_chunks": recipe.reading.max_chunks,
         "seed": seed,
         "version": version,
     }

@@ -6,7 +6,7 @@ StepPart: what an option adds to a canvas's steps. StepPart and Canvas are all t
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import torch
@@ -21,11 +21,15 @@ from sdxl_gateway.scheduling.batch_key import BatchKey
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedding:
-    """`tokens` is (1, 77, width of both encoders), `pooled` (1, projection); `cut` is the text that did not fit."""
+    """`tokens` is (1, 77 for each chunk, width of both encoders), `pooled` (1, projection) of the first chunk.
+
+    `later` is how each chunk after the first begins; `cut` is the text that did not fit into them.
+    """
 
     tokens: Tensor
     pooled: Tensor
     cut: str = ""
+    later: tuple[str, ...] = ()
 
     @property
     def size_bytes(self) -> int:
@@ -35,6 +39,11 @@ class Embedding:
     def zeros(self) -> Embedding:
         """Of the same shapes, and of no text."""
         return Embedding(torch.zeros_like(self.tokens), torch.zeros_like(self.pooled))
+
+    def padded(self, empty: Tensor, length: int) -> Embedding:
+        """With as many times the `empty` text's tokens (1, 77, width) after its own as give `length` tokens."""
+        missing = (length - self.tokens.shape[1]) // empty.shape[1]
+        return replace(self, tokens=torch.cat([self.tokens, *[empty] * missing], dim=1))
 
 
 @dataclass(slots=True)

@@ -8,13 +8,15 @@ from sdxl_gateway.admission.prompts.clip_skip import text_layers
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Operation
+from sdxl_gateway.core.prompt import CHUNK_TOKENS
 from sdxl_gateway.core.samplers import SAMPLERS, SCHEDULES
 
 
 class Capabilities(TypedDict):
     """What a client can know before it sends; a feature that is not there has no value here.
 
-    `clip_skip` is how far it goes: the text encoders' layers. `native_pixels` is the largest area painted directly,
+    `clip_skip` is how far it goes: the text encoders' layers. `prompt_tokens` are read of a prompt, those beyond are
+    cut. `native_pixels` is the largest area painted directly,
     `max_pixels` the largest handed out.
     """
 
@@ -22,6 +24,7 @@ class Capabilities(TypedDict):
     samplers: list[str]
     schedules: list[str]
     clip_skip: int
+    prompt_tokens: int
     native_pixels: int
     max_pixels: int
 
@@ -33,6 +36,7 @@ def capabilities(checkpoint: CheckpointEntry, settings: Settings) -> Capabilitie
         "samplers": list(SAMPLERS),
         "schedules": list(SCHEDULES),
         "clip_skip": text_layers(checkpoint.shapes),
+        "prompt_tokens": CHUNK_TOKENS * (settings.limits.max_prompt_chunks if settings.prompts.long_prompts else 1),
         "native_pixels": checkpoint.native_pixels,
         "max_pixels": settings.limits.max_pixels,
     }

@@ -18,8 +18,8 @@ from sdxl_gateway.engine.canvas import Canvas, StepPart, UNetCall, joined
 class Guidance(StepPart):
     """One row for each of the canvas's UNet rows, the negative prompt's first where there are two.
 
-    `tokens` is (rows, 77, width), `pooled` (rows, projection), `time_ids` (rows, 6); `scale_embedding` is (1, width)
-    for a UNet that was distilled to take the guidance scale as an input, else None.
+    `tokens` is (rows, 77 for each chunk, width), `pooled` (rows, projection), `time_ids` (rows, 6);
+    `scale_embedding` is (1, width) for a UNet that was distilled to take the guidance scale as an input, else None.
     """
 
     scale: float
@@ -47,9 +47,9 @@ class Guidance(StepPart):
         )
 
     @property
-    def key(self) -> int:
-        """The number of rows."""
-        return len(self.tokens)
+    def key(self) -> tuple[int, int]:
+        """The number of rows, and of tokens: texts of other lengths are no rows of one tensor."""
+        return self.tokens.shape[0], self.tokens.shape[1]
 
     @classmethod
     def join(cls, parts: Sequence[Self], call: UNetCall) -> None:
@@ -64,7 +64,7 @@ class Guidance(StepPart):
 
     def combined(self, prediction: Tensor) -> Tensor:
         """Classifier-free guidance: away from the negative prompt's row, (1, 4, h, w)."""
-        if self.key == 1:
+        if len(self.tokens) == 1:
             return prediction
         negative, positive = prediction.chunk(2)
         return negative + self.scale * (positive - negative)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from sdxl_gateway.core.prompt import PLAIN_READING, TextReading
-from sdxl_gateway.core.recipe import Blend
+from sdxl_gateway.core.recipe import Blend, Recipe
 from sdxl_gateway.engine.canvas import Canvas, Embedding
 from sdxl_gateway.engine.lora.formats import TextualInversions
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
@@ -19,6 +19,9 @@ from sdxl_gateway.engine.stages.tokens import NO_INVERSIONS, tokenizers_of
 
 CACHE_BYTES = 64 * 2**20
 SHOWN_CHARS = 120
+SHOWN_CHUNKS = 8
+BEGINNING_TOKENS = 8
+BEGINNING_CHARS = 30
 
 UNGUIDED = "The negative_prompt changes nothing at a guidance_scale of 1 or less."
 
@@ -36,17 +39,27 @@ class Encode(Stage):
 
     def begin(self, canvas: Canvas) -> None:
         """Raises AdapterRefused or DoesNotFit where the blend cannot be put on."""
-        canvas.positive = self._embedding(canvas, canvas.recipe.prompt, canvas.recipe.reading)
-        canvas.negative = self._negative(canvas)
-        canvas.warnings = cut_warning("prompt", canvas.positive) + _negative_warning(canvas)
+        positive = self._embedding(canvas, canvas.recipe.prompt, canvas.recipe.reading)
+        negative = self._negative(canvas, positive)
+        canvas.warnings = text_warnings("prompt", positive) + _negative_warnings(canvas.recipe, negative)
+        canvas.positive, canvas.negative = self._of_one_length(canvas, positive, negative)
 
-    def _negative(self, canvas: Canvas) -> Embedding:
+    def _negative(self, canvas: Canvas, positive: Embedding) -> Embedding:
         recipe = canvas.recipe
         if not recipe.guided:
-            return canvas.positive
+            return positive
         if not recipe.negative_prompt and canvas.checkpoint.zeros_for_no_negative:
-            return canvas.positive.zeros()
+            return positive.zeros()
         return self._embedding(canvas, recipe.negative_prompt, recipe.reading.of_negative)
+
+    def _of_one_length(self, canvas: Canvas, positive: Embedding, negative: Embedding) -> tuple[Embedding, Embedding]:
+        """The shorter padded with chunks of no text, each read as its own prompt is."""
+        lengths = [one.tokens.shape[1] for one in (positive, negative)]
+        if lengths[0] == lengths[1]:
+            return positive, negative
+        reading = canvas.recipe.reading
+        empty, other = (self._embedding(canvas, "", one).tokens for one in (reading, reading.of_negative))
+        return positive.padded(empty, max(lengths)), negative.padded(other, max(lengths))
 
     def _embedding(self, canvas: Canvas, text: str, reading: TextReading) -> Embedding:
         checkpoint, blend = canvas.checkpoint, canvas.recipe.blend
@@ -60,10 +73,10 @@ class Encode(Stage):
         return self._embeddings.get(embedding_key(checkpoint, blend, reading, text), make)
 
 
-def _negative_warning(canvas: Canvas) -> tuple[str, ...]:
-    if canvas.recipe.guided:
-        return cut_warning("negative_prompt", canvas.negative)
-    return (UNGUIDED,) if canvas.recipe.negative_prompt.strip() else ()
+def _negative_warnings(recipe: Recipe, negative: Embedding) -> tuple[str, ...]:
+    if recipe.guided:
+        return text_warnings("negative_prompt", negative)
+    return (UNGUIDED,) if recipe.negative_prompt.strip() else ()
 
 
 class EmbeddingCache:
@@ -103,25 +116,49 @@ def encode_text(
     reading: TextReading = PLAIN_READING,
 ) -> Embedding:
     """With the text encoders' weights as they are now, and `words` standing for the vectors given, by component."""
+    tokenizers = tokenizers_of(checkpoint, words)
+    texts = [tokenizer.parted(text, reading.max_chunks) for tokenizer in tokenizers]
+    count = max(len(chunks) for chunks, _ in texts)
     states: list[Tensor] = []
     pooled: Tensor | None = None
-    tokenizers = tokenizers_of(checkpoint, words)
-    for tokenizer, encoder in zip(tokenizers, checkpoint.text_encoders, strict=True):
-        ids = tokenizer.framed(tokenizer.ids(text))
+    for tokenizer, encoder, (chunks, _) in zip(tokenizers, checkpoint.text_encoders, texts, strict=True):
+        ids = tokenizer.framed([*chunks, *[[]] * (count - len(chunks))])
         with tokenizer.with_embeddings(ids):
             output = encoder(ids.to(encoder.device), output_hidden_states=True)
         states.append(output.hidden_states[-reading.clip_skip])
         if output[0].ndim == 2:
-            pooled = output[0]
+            pooled = output[0][:1]
     if pooled is None:
         raise RuntimeError("the second text encoder gives no pooled state")
-    return Embedding(torch.cat(states, dim=-1), pooled, tokenizers[0].cut(tokenizers[0].ids(text)))
+    (_, *later), rest = texts[0]
+    beginnings = tuple(tokenizers[0].text(ids[:BEGINNING_TOKENS]) for ids in later)
+    return Embedding(_in_a_row(torch.cat(states, dim=-1)), pooled, tokenizers[0].text(rest), beginnings)
 
 
-def cut_warning(field: str, embedding: Embedding) -> tuple[str, ...]:
-    """What to tell about a text that did not fit; nothing if it did."""
+def _in_a_row(chunks: Tensor) -> Tensor:
+    """(1, chunks * 77, width) of (chunks, 77, width)."""
+    return chunks.flatten(0, 1).unsqueeze(0)
+
+
+def text_warnings(field: str, embedding: Embedding) -> tuple[str, ...]:
+    """What to tell about a text that is longer than the encoders read at once; nothing of one that is not."""
+    return _parted_warning(field, embedding.later) + _cut_warning(field, embedding)
+
+
+def _parted_warning(field: str, later: Sequence[str]) -> tuple[str, ...]:
+    if not later:
+        return ()
+    shown = "; ".join(_shortened(text, BEGINNING_CHARS) for text in later[:SHOWN_CHUNKS])
+    more = "; ..." if len(later) > SHOWN_CHUNKS else ""
+    return (f"The {field} is read in {len(later) + 1} parts; the later ones begin with: {shown}{more}",)
+
+
+def _cut_warning(field: str, embedding: Embedding) -> tuple[str, ...]:
     if not embedding.cut:
         return ()
-    shown = embedding.cut if len(embedding.cut) <= SHOWN_CHARS else f"{embedding.cut[:SHOWN_CHARS]}…"
-    longest = embedding.tokens.shape[1]
-    return (f"The {field} is longer than {longest} tokens; the model did not read: {shown}",)
+    longest, cut = embedding.tokens.shape[1], _shortened(embedding.cut, SHOWN_CHARS)
+    return (f"The {field} is longer than {longest} tokens; the model did not read: {cut}",)
+
+
+def _shortened(text: str, chars: int) -> str:
+    return text if len(text) <= chars else f"{text[:chars]}..."

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +20,10 @@ from torch import Tensor
 from sdxl_gateway.catalog.model_files import TEXT_ENCODERS
 from sdxl_gateway.engine.lora.formats import TextualInversions
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
+from sdxl_gateway.engine.stages.chunks import Piece, parted
+
+COMMA = ",</w>"
+"""As CLIP's vocabulary spells it."""
 
 NO_INVERSIONS: TextualInversions = MappingProxyType({})
 
@@ -48,37 +53,47 @@ class PromptTokenizer:
 
     def ids(self, text: str) -> list[int]:
         """Of the whole text, without the marks of its beginning and end."""
-        found: list[int] = []
+        return [*chain.from_iterable(self.pieces(text))]
+
+    def pieces(self, text: str) -> list[Piece]:
+        """The same ids, those of a learnt word together."""
+        found: list[Piece] = []
         rest = 0
         for word, start, end in _occurrences(self._word_ids, text):
-            found += self._plain_ids(text[rest:start])
-            found += self._word_ids[word]
+            found += self._plain(text[rest:start])
+            found.append(tuple(self._word_ids[word]))
             rest = end
-        return found + self._plain_ids(text[rest:])
+        return found + self._plain(text[rest:])
 
-    def framed(self, ids: Sequence[int]) -> Tensor:
-        """(1, 77): as many as fit between the marks of beginning and end, then padding."""
+    def parted(self, text: str, most: int) -> tuple[list[list[int]], list[int]]:
+        """The text's ids in at most `most` chunks, and what does not fit into them."""
+        comma = self._tokenizer.convert_tokens_to_ids(COMMA)
+        return parted(self.pieces(text), length=self._tokenizer.model_max_length - 2, comma=comma, most=most)
+
+    def framed(self, chunks: Sequence[Sequence[int]]) -> Tensor:
+        """(chunks, 77): each between the marks of beginning and end, then padding."""
         tokenizer = self._tokenizer
+        rows = [[tokenizer.bos_token_id, *ids, tokenizer.eos_token_id] for ids in chunks]
         longest = tokenizer.model_max_length
-        row = [tokenizer.bos_token_id, *ids[: longest - 2], tokenizer.eos_token_id]
-        return torch.tensor([row + [tokenizer.pad_token_id] * (longest - len(row))])
+        return torch.tensor([row + [tokenizer.pad_token_id] * (longest - len(row)) for row in rows])
 
-    def cut(self, ids: Sequence[int]) -> str:
-        """The text of what does not fit."""
+    def text(self, ids: Sequence[int]) -> str:
+        """What they stand for, learnt words by their names."""
         names = {own[0]: word for word, own in self._word_ids.items()}
         pieces: list[str] = []
         plain: list[int] = []
-        for token in ids[self._tokenizer.model_max_length - 2 :]:
+        for token in ids:
             if token < self._first_id:
                 plain.append(token)
             elif token in names:
-                pieces += [self._text(plain), names[token]]
+                pieces += [self._plain_text(plain), names[token]]
                 plain = []
-        return " ".join(filter(None, [*pieces, self._text(plain)]))
+        return " ".join(filter(None, [*pieces, self._plain_text(plain)]))
 
     @contextmanager
     def with_embeddings(self, ids: Tensor) -> Iterator[None]:
-        """While it lasts, the encoder's token embedding gives the learnt vectors where `ids` (1, 77) has their ids."""
+        """While it lasts, the encoder's token embedding gives the learnt vectors where `ids` (chunks, 77) has
+        their ids."""
         places = (ids >= self._first_id).nonzero(as_tuple=True)
         if not len(places[0]):
             yield
@@ -95,10 +110,10 @@ class PromptTokenizer:
             for hook in hooks:
                 hook.remove()
 
-    def _plain_ids(self, text: str) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=False).input_ids)
+    def _plain(self, text: str) -> list[Piece]:
+        return [(token,) for token in self._tokenizer(text, add_special_tokens=False).input_ids]
 
-    def _text(self, ids: Sequence[int]) -> str:
+    def _plain_text(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(ids)).strip()
 
 

@@ -1,0 +1,53 @@
+"""Takes the chunks of a prompt, spelt out by hand with their weights, gives what A1111's formula makes of them.
+
+Each chunk is read alone by each encoder. Its states are multiplied by their tokens' weights, and all of them then by
+one number that gives them the mean they had. The pooled state is the first chunk's. Written from the formula, with
+diffusers' pipeline for the encoders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Chunk = Sequence[tuple[str, float]]
+"""Texts, each with its weight, in their order."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a pipeline takes in place of a prompt: (1, tokens, width) and (1, projection)."""
+
+    tokens: Tensor
+    pooled: Tensor
+
+
+def told(pipeline: Any, chunks: Sequence[Chunk], *, clip_skip: int = 2) -> Told:
+    encoders = ((pipeline.tokenizer, pipeline.text_encoder), (pipeline.tokenizer_2, pipeline.text_encoder_2))
+    sides = [[_read(tokenizer, encoder, chunk, clip_skip) for chunk in chunks] for tokenizer, encoder in encoders]
+    tokens = torch.cat([torch.cat([states for states, _ in side], dim=1) for side in sides], dim=-1)
+    return Told(tokens, sides[1][0][1])
+
+
+@torch.inference_mode()
+def _read(tokenizer: Any, encoder: Any, chunk: Chunk, clip_skip: int) -> tuple[Tensor, Tensor]:
+    ids, weights = [tokenizer.bos_token_id], [1.0]
+    for text, weight in chunk:
+        own = tokenizer(text, add_special_tokens=False).input_ids
+        ids += own
+        weights += [weight] * len(own)
+    ids.append(tokenizer.eos_token_id)
+    assert len(ids) <= 77
+    missing = 77 - len(ids)
+    row = torch.tensor([ids + [tokenizer.pad_token_id] * missing])
+    output = encoder(row, output_hidden_states=True)
+    states = output.hidden_states[-clip_skip]
+    if all(weight == 1 for weight in weights):
+        return states, output[0]
+    factors = torch.tensor([*weights, *[1.0] * (77 - len(weights))])[None, :, None]
+    weighted = states * factors
+    return weighted * (states.mean() / weighted.mean()), output[0]
