@@ -9,7 +9,7 @@ import pytest
 
 from sdxl_gateway.config import Checkpoint, HouseStyle, Limits, LoraWeight, Prompts
 from sdxl_gateway.core.errors import InvalidRequest
-from tests.kit.admission import DEMO, admission_kit
+from tests.kit.admission import DEMO, AdmissionKit, admission_kit
 
 
 async def test_the_clip_skip_of_request_style_lora_and_checkpoint(tmp_path: Path) -> None:
@@ -39,3 +39,52 @@ async def test_long_prompts_are_read_unless_they_are_to_be_cut(tmp_path: Path) -
     assert await chunks() == 32
     assert await chunks(limits=Limits(max_prompt_chunks=5)) == 5
     assert await chunks(prompts=Prompts(long_prompts=False)) == 1
+
+
+async def test_the_syntax_of_request_style_checkpoint_and_server(tmp_path: Path) -> None:
+    home = admission_kit(
+        tmp_path,
+        checkpoints={"demo": DEMO, "pony": Checkpoint(path="demo", prompt_syntax="a1111")},
+        models={"words": HouseStyle(checkpoint="pony", prompt_syntax="plain")},
+    )
+
+    async def of(home: AdmissionKit, **fields: Any) -> str:
+        return (await home.admit(**fields)).recipe.reading.syntax
+
+    assert [await of(home, model=name) for name in ("demo", "pony", "words")] == ["plain", "a1111", "plain"]
+    assert await of(home, model="words", prompt_syntax="a1111") == "a1111"
+    weighing = admission_kit(tmp_path, prompts=Prompts(prompt_syntax="a1111"))
+    assert (await of(weighing), await of(weighing, prompt_syntax="plain")) == ("a1111", "plain")
+
+
+@pytest.mark.parametrize("text", ["[red:blue:0.5]", "[red|blue]", "a cat AND a dog", "(red:11)"])
+async def test_what_cannot_be_read_is_refused_under_its_field(tmp_path: Path, text: str) -> None:
+    home = admission_kit(tmp_path, models={"odd": HouseStyle(negative_prompt=text)})
+    for param, fields in {
+        "prompt": {"prompt": text},
+        "negative_prompt": {"negative_prompt": text},
+        "model": {"model": "odd"},
+    }.items():
+        with pytest.raises(InvalidRequest, match="'plain' reads it as words") as refused:
+            await home.admit(**fields, prompt_syntax="a1111")
+        assert refused.value.param == param
+    assert (await home.admit(text, negative_prompt=text)).recipe.prompt == text
+
+
+async def test_marks_have_a_meaning_or_a_warning(tmp_path: Path) -> None:
+    home = admission_kit(tmp_path)
+    (warning,) = (await home.admit("a (red:1.3) cat")).warnings
+    assert "have no effect" in warning
+    assert (await home.admit("a (red:1.3) cat", prompt_syntax="a1111")).warnings == ()
+
+
+async def test_lora_tags_and_trigger_words_go_with_weights(tmp_path: Path) -> None:
+    told = 'trigger_words = ["ink (wash)", "sharp"]\nadd_trigger_words = true'
+    home = admission_kit(tmp_path, {"ink": told})
+    weighed = await home.admit("a (red <lora:ink:0.5> cat:1.3)", prompt_syntax="a1111")
+    assert weighed.recipe.prompt == r"ink \(wash\), sharp, a (red cat:1.3)"
+    assert [part.weight for part in weighed.recipe.blend.parts] == [0.5]
+    said = await home.admit(r"(ink \(wash\):1.2) <lora:ink>", prompt_syntax="a1111")
+    assert said.recipe.prompt == r"sharp, (ink \(wash\):1.2)"
+    plain = await home.admit("ink (wash) cat <lora:ink>")
+    assert plain.recipe.prompt == "sharp, ink (wash) cat"

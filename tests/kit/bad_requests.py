@@ -196,7 +196,7 @@ def _numbers() -> Iterator[BadRequest]:
 
 def _choices() -> Iterator[BadRequest]:
     value: Any
-    for field in ("quality", "background", "response_format", "output_format"):
+    for field in ("quality", "background", "response_format", "output_format", "prompt_syntax"):
         yield _field(f"{field}-unknown", "purple", "invalid_value", field=field)
         yield _field(f"{field}-unknown/long", "x" * 5000, "invalid_value", field=field)
         yield _field(f"{field}-unknown/markup", "<script>alert(1)</script>", "invalid_value", field=field)

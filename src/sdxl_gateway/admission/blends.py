@@ -12,6 +12,7 @@ from sdxl_gateway.config import HouseStyle
 from sdxl_gateway.core.ask import LoraRef
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.limits import LORA_WEIGHT
+from sdxl_gateway.core.prompt_syntax import A1111, PLAIN, escaped
 from sdxl_gateway.core.recipe import Blend, BlendPart
 from sdxl_gateway.core.text import shown
 
@@ -75,10 +76,11 @@ def recommendations(blend: Blend, adapters: Sequence[CheckedLora]) -> list[Defau
     return [entries[part.digest, part.name].defaults for part in parts]
 
 
-def with_triggers(prompt: str, style: HouseStyle, recommended: Sequence[Defaults]) -> str:
-    """The prompt, led by the trigger words that the operator wants added and that it lacks."""
+def with_triggers(prompt: str, style: HouseStyle, recommended: Sequence[Defaults], syntax: str = PLAIN) -> str:
+    """The prompt, led by the trigger words that the operator wants added and that it lacks; words in any syntax."""
     words = [word for one in recommended if one.add_trigger_words for word in one.trigger_words]
     if style.add_trigger_words and style.trigger_words:
         words.append(style.trigger_words)
+    words = [escaped(word) for word in words] if syntax == A1111 else words
     missing = [word for word in dict.fromkeys(words) if word.lower() not in prompt.lower()]
     return ", ".join([*missing, prompt] if prompt else missing)

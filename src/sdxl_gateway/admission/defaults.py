@@ -60,6 +60,11 @@ class Usual:
         )
 
     @property
+    def prompt_syntax(self) -> str | None:
+        """How prompts to this model are read; None where nobody says."""
+        return self.style.prompt_syntax or self.section.prompt_syntax
+
+    @property
     def negative_prompt(self) -> str:
         """What the style keeps away from."""
         return self.style.negative_prompt or ""

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 
-from sdxl_gateway.admission.blends import blend_of, check_count, recommendations, with_triggers
+from sdxl_gateway.admission.blends import blend_of, check_count, recommendations
 from sdxl_gateway.admission.defaults import Usual, asked_sampler, strength
 from sdxl_gateway.admission.framing import Framed, Framing, framed
 from sdxl_gateway.admission.model_names import ModelResolver, ResolvedModel
-from sdxl_gateway.admission.prompts.clip_skip import clip_skip
 from sdxl_gateway.admission.prompts.lora_tags import cut_prompt_tags, refuse_tags
-from sdxl_gateway.admission.prompts.weights import weight_warning
+from sdxl_gateway.admission.prompts.texts import Texts, texts_of
 from sdxl_gateway.admission.replay import check_lora, check_replay, checkpoint_gone
 from sdxl_gateway.admission.sizes import Sizes, check_area, native_size, own_size, paint_size
 from sdxl_gateway.admission.uploads import Uploads
@@ -24,7 +23,6 @@ from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask, LoraRef
 from sdxl_gateway.core.errors import AdapterRefused, InvalidImage, InvalidRequest, ModelNotFound, RecipeChanged
 from sdxl_gateway.core.picture import Inputs, KeptRegion, Size
-from sdxl_gateway.core.prompt import TextReading
 from sdxl_gateway.core.recipe import Blend, Recipe, Task
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.decoding.pool import Decoders
@@ -55,7 +53,7 @@ class _LookedUp:
 
     ask: Ask
     model: ResolvedModel
-    prompt: str
+    texts: Texts
     blend: Blend
     usual: Usual
     decoded: Decoded | None
@@ -102,7 +100,7 @@ class Admission:
             recipe = self._recipe(looked_up, frame)
         check_replay(ask.replay, recipe)
         names = tuple(dict.fromkeys(lora.entry.name for lora in checked))
-        warnings = (*warnings, *_weights_warned_of(ask), *_shrunk(looked_up, frame.sizes))
+        warnings = (*warnings, *looked_up.texts.warnings, *_shrunk(looked_up, frame.sizes))
         return ResolvedAsk(recipe, frame.inputs, frame.kept, ask.quality or "medium", names, warnings)
 
     def _looked_up(
@@ -117,7 +115,8 @@ class Admission:
         blend = blend_of(refs, checked)
         section = self._settings.checkpoints[model.checkpoint.name]
         usual = Usual(model.style, tuple(recommendations(blend, checked)), section)
-        return _LookedUp(ask, model, prompt, blend, usual, decoded)
+        texts = texts_of(ask, prompt, usual, model.checkpoint, self._settings)
+        return _LookedUp(ask, model, texts, blend, usual, decoded)
 
     async def _checked(self, ref: LoraRef, checkpoint: CheckpointEntry) -> CheckedLora:
         try:
@@ -173,8 +172,8 @@ class Admission:
             checkpoint=model.checkpoint.name,
             checkpoint_digest=model.checkpoint.digest,
             blend=looked_up.blend,
-            prompt=_final_prompt(looked_up),
-            negative_prompt=usual.negative_prompt if ask.negative_prompt is None else ask.negative_prompt,
+            prompt=looked_up.texts.prompt,
+            negative_prompt=looked_up.texts.negative_prompt,
             width=sizes.width,
             height=sizes.height,
             paint_width=sizes.paint_width,
@@ -191,14 +190,7 @@ class Admission:
             padding=ask.padding,
             inpaint_padding=frame.padding,
             seam=0 if frame.kept is None else frame.kept.seam,
-            reading=self._reading(looked_up),
-        )
-
-    def _reading(self, looked_up: _LookedUp) -> TextReading:
-        ask, usual, checkpoint = looked_up.ask, looked_up.usual, looked_up.model.checkpoint
-        return TextReading(
-            clip_skip=clip_skip(ask.clip_skip, usual.clip_skip, checkpoint),
-            max_chunks=self._settings.limits.max_prompt_chunks if self._settings.prompts.long_prompts else 1,
+            reading=looked_up.texts.reading,
         )
 
     def _steps(self, ask: Ask, usual: Usual) -> int:
@@ -211,23 +203,9 @@ class Admission:
         return min(max(round(usual.steps * share), 1), most)
 
 
-def _final_prompt(looked_up: _LookedUp) -> str:
-    replay = looked_up.ask.replay
-    if replay is not None and replay.final_prompt:
-        return looked_up.prompt
-    return with_triggers(looked_up.prompt, looked_up.model.style, looked_up.usual.recommended)
-
-
 def _shrunk(looked_up: _LookedUp, sizes: Sizes) -> tuple[str, ...]:
     """A word for an upload that is handed out smaller than it came, without having been asked to be."""
     if looked_up.ask.size is not None or looked_up.decoded is None:
         return ()
     own, handed = Size(*looked_up.decoded.image.size), Size(sizes.width, sizes.height)
     return () if own == handed else (f"Handed out as {handed}: {own} is above this server's limit.",)
-
-
-def _weights_warned_of(ask: Ask) -> tuple[str, ...]:
-    return (
-        *weight_warning(ask.prompt, "prompt"),
-        *weight_warning(ask.negative_prompt or "", "negative_prompt"),
-    )

@@ -63,6 +63,7 @@ Size = Annotated[str, StringConstraints(pattern=r"^(auto|\d{2,4}x\d{2,4})$")]
 PaintSize = Annotated[str, StringConstraints(pattern=r"^\d{2,4}x\d{2,4}$"), AfterValidator(_paintable)]
 SamplerName = Annotated[str, AfterValidator(_served)]
 Schedule = Literal["trailing", "leading", "normal"]
+PromptSyntax = Literal["plain", "a1111"]
 Steps = Annotated[int, Field(ge=1, le=STEPS)]
 GuidanceScale = Annotated[float, Field(ge=0, le=GUIDANCE_SCALE)]
 ClipSkip = Annotated[int, Field(ge=1, le=CLIP_SKIP)]
@@ -105,6 +106,7 @@ class Auth(Section):
 class Prompts(Section):
     """How prompts are read where nobody says otherwise."""
 
+    prompt_syntax: PromptSyntax = "plain"
     long_prompts: bool = True
 
 
@@ -139,6 +141,7 @@ class Checkpoint(Section):
     sampler: SamplerName | None = None
     schedule: Schedule | None = None
     clip_skip: ClipSkip | None = None
+    prompt_syntax: PromptSyntax | None = None
     vae: str | None = None
 
 
@@ -160,6 +163,7 @@ class HouseStyle(Section):
     sampler: SamplerName | None = None
     schedule: Schedule | None = None
     clip_skip: ClipSkip | None = None
+    prompt_syntax: PromptSyntax | None = None
     size: Size | None = None
     negative_prompt: str | None = None
     trigger_words: str | None = None

@@ -80,6 +80,7 @@ class Ask:
     schedule: str | None = None
     strength: float | None = None
     clip_skip: int | None = None
+    prompt_syntax: str | None = None
     loras: tuple[LoraRef, ...] = ()
     images: tuple[Upload, ...] = ()
     mask: Upload | None = None

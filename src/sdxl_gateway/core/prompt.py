@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from sdxl_gateway.core.prompt_syntax import PLAIN
+
 CLIP_SKIP = 2
 """SDXL was trained on the last layer but one of both text encoders."""
-
 
 CHUNK_TOKENS = 75
 """What CLIP reads at once, between the marks of beginning and end."""
@@ -17,11 +18,13 @@ class TextReading:
     """Beside the text and the text encoders' weights, all that decides what the UNet is told.
 
     `max_chunks` of 75 tokens each are read, parted after commas; with one, a longer text is cut as diffusers cuts it.
+    `syntax` is one of prompt_syntax.SYNTAXES.
     `clip_skip` is the layer whose states are taken, counted from the end: 1 is the last one, as A1111 counts.
     """
 
     clip_skip: int = CLIP_SKIP
     max_chunks: int = 1
+    syntax: str = PLAIN
 
     @property
     def of_negative(self) -> TextReading:

@@ -48,6 +48,7 @@ def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
         "sampler": recipe.sampler,
         "schedule": recipe.schedule,
         "strength": recipe.strength,
+        "prompt_syntax": recipe.reading.syntax,
         "clip_skip": recipe.reading.clip_skip,
         "max_chunks": recipe.reading.max_chunks,
         "seed": seed,

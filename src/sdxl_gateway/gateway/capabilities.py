@@ -9,6 +9,7 @@ from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.prompt import CHUNK_TOKENS
+from sdxl_gateway.core.prompt_syntax import SYNTAXES
 from sdxl_gateway.core.samplers import SAMPLERS, SCHEDULES
 
 
@@ -23,6 +24,7 @@ class Capabilities(TypedDict):
     operations: list[str]
     samplers: list[str]
     schedules: list[str]
+    prompt_syntaxes: list[str]
     clip_skip: int
     prompt_tokens: int
     native_pixels: int
@@ -35,6 +37,7 @@ def capabilities(checkpoint: CheckpointEntry, settings: Settings) -> Capabilitie
         "operations": [operation.value for operation in Operation],
         "samplers": list(SAMPLERS),
         "schedules": list(SCHEDULES),
+        "prompt_syntaxes": list(SYNTAXES),
         "clip_skip": text_layers(checkpoint.shapes),
         "prompt_tokens": CHUNK_TOKENS * (settings.limits.max_prompt_chunks if settings.prompts.long_prompts else 1),
         "native_pixels": checkpoint.native_pixels,

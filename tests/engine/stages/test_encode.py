@@ -135,3 +135,53 @@ def test_many_parts_are_told_in_a_few_words(demo: Studio) -> None:
     (warning,) = demo.engine.begin(recipe("red " * 75 * 20), 0, NO_INPUTS).warnings
     assert warning.endswith("red red red re...; ...")
     assert len(warning) < 400
+
+
+WEIGHED = replace(LONG, syntax="a1111")
+WRITTEN: list[tuple[str, list[Chunk]]] = [
+    ("a (red:1.4) circle", [[("a", 1.0), ("red", 1.4), ("circle", 1.0)]]),
+    ("((red)) [circle]", [[("red", 1.21), ("circle", 1 / 1.1)]]),
+    ("(a red:0.3) circle (on blue:-0.5)", [[("a red", 0.3), ("circle", 1.0), ("on blue", -0.5)]]),
+    ("(everything:1.5)", [[("everything", 1.5)]]),
+    (r"a \(red\) circle", [[("a (red) circle", 1.0)]]),
+    ("red circle BREAK (blue square:1.3)", [[("red circle", 1.0)], [("blue square", 1.3)]]),
+    ("red BREAK", [[("red", 1.0)]]),
+    ("BREAK red", [[], [("red", 1.0)]]),
+    (
+        "red circle " * 33 + "(and, two blue:1.2) squares and a star, " + "green " * 50,
+        [
+            [("red circle " * 33, 1.0), ("and,", 1.2)],
+            [("two blue", 1.2), ("squares and a star, " + "green " * 50, 1.0)],
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "chunks"), WRITTEN, ids=[text[:20] for text, _ in WRITTEN])
+@pytest.mark.parametrize("negative", [None, "(green:1.5) star"])
+def test_weights_are_those_of_a1111(
+    demo: Studio, reference: Reference, text: str, chunks: list[Chunk], negative: str | None
+) -> None:
+    away: list[Chunk] = [[("green", 1.5), ("star", 1.0)]] if negative else [[]]
+    away += [[]] * (len(chunks) - 1)
+    wanted = recipe(text, negative_prompt=negative or "", reading=WEIGHED)
+    meant = reference.paint_told(wanted, told(reference.base, chunks), told(reference.base, away))
+    assert difference(demo.paint(wanted), meant) <= 1
+
+
+def test_text_without_marks_is_read_as_ever(demo: Studio) -> None:
+    for text in ("a red circle", "", COMMAS):
+        assert demo.paint(recipe(text, reading=WEIGHED)) == demo.paint(recipe(text))
+
+
+def test_plain_text_has_no_weights(demo: Studio) -> None:
+    plain, weighed, without = (
+        demo.paint(recipe(text, reading=reading))
+        for text, reading in (("a (red:1.4) circle", LONG), ("a (red:1.4) circle", WEIGHED), ("a red circle", LONG))
+    )
+    assert len({plain.pixels, weighed.pixels, without.pixels}) == 3
+
+
+def test_all_weights_of_nothing_paint_a_picture(demo: Studio) -> None:
+    """The states of the marks of beginning and end remain, and whatever their mean is, it is finite."""
+    assert demo.paint(recipe("(red:0)", reading=WEIGHED)).pixels

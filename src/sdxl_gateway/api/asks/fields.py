@@ -16,6 +16,7 @@ from sdxl_gateway.core.limits import (
     SHORTEST_SIDE,
     SIDE_UNIT,
 )
+from sdxl_gateway.core.prompt_syntax import SYNTAXES
 from sdxl_gateway.core.samplers import SCHEDULES
 
 PAINT = frozenset(Operation)
@@ -217,6 +218,13 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
             ("mask_blur",),
             low=0,
             high=64,
+            extension=True,
+        ),
+        Field(
+            "prompt_syntax",
+            Kind.CHOICE,
+            "How both prompts are read: `a1111` weighs words, `(red:1.3)`; `plain` has no marks.",
+            choices=SYNTAXES,
             extension=True,
         ),
         Field(

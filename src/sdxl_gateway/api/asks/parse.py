@@ -167,6 +167,7 @@ class _Reading:
             schedule=self._choice("schedule"),
             strength=self._number("strength"),
             clip_skip=self._integer("clip_skip"),
+            prompt_syntax=self._choice("prompt_syntax"),
             loras=loras,
             images=self.pictures.get("image", ()),
             mask=next(iter(self.pictures.get("mask", ())), None),

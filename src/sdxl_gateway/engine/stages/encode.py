@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sdxl_gateway.core.prompt import PLAIN_READING, TextReading
+from sdxl_gateway.core.prompt_syntax import read_prompt
 from sdxl_gateway.core.recipe import Blend, Recipe
 from sdxl_gateway.engine.canvas import Canvas, Embedding
 from sdxl_gateway.engine.lora.formats import TextualInversions
@@ -117,22 +118,38 @@ def encode_text(
 ) -> Embedding:
     """With the text encoders' weights as they are now, and `words` standing for the vectors given, by component."""
     tokenizers = tokenizers_of(checkpoint, words)
-    texts = [tokenizer.parted(text, reading.max_chunks) for tokenizer in tokenizers]
+    parts = read_prompt(text, reading.syntax)
+    texts = [tokenizer.parted(parts, reading.max_chunks) for tokenizer in tokenizers]
     count = max(len(chunks) for chunks, _ in texts)
     states: list[Tensor] = []
     pooled: Tensor | None = None
     for tokenizer, encoder, (chunks, _) in zip(tokenizers, checkpoint.text_encoders, texts, strict=True):
-        ids = tokenizer.framed([*chunks, *[[]] * (count - len(chunks))])
+        filled = [*chunks, *[[]] * (count - len(chunks))]
+        ids = tokenizer.framed(filled)
         with tokenizer.with_embeddings(ids):
             output = encoder(ids.to(encoder.device), output_hidden_states=True)
-        states.append(output.hidden_states[-reading.clip_skip])
+        states.append(weighted(output.hidden_states[-reading.clip_skip], tokenizer.weights(filled)))
         if output[0].ndim == 2:
             pooled = output[0][:1]
     if pooled is None:
         raise RuntimeError("the second text encoder gives no pooled state")
     (_, *later), rest = texts[0]
-    beginnings = tuple(tokenizers[0].text(ids[:BEGINNING_TOKENS]) for ids in later)
+    beginnings = tuple(tokenizers[0].text(chunk[:BEGINNING_TOKENS]) for chunk in later)
     return Embedding(_in_a_row(torch.cat(states, dim=-1)), pooled, tokenizers[0].text(rest), beginnings)
+
+
+def weighted(states: Tensor, weights: Tensor) -> Tensor:
+    """(chunks, 77, width) states, each times its weight of (chunks, 77); a chunk's mean stays what it was, as at A1111.
+
+    Where all weights are 1 these are the states themselves, bit for bit.
+    """
+    if bool((weights == 1).all()):
+        return states
+    before = states.float()
+    after = before * weights.to(states.device).unsqueeze(-1)
+    mean_before, mean_after = (one.mean(dim=(1, 2), keepdim=True) for one in (before, after))
+    factor = torch.where(mean_after == 0, 1.0, mean_before / mean_after)
+    return (after * factor).to(states.dtype)
 
 
 def _in_a_row(chunks: Tensor) -> Tensor:

@@ -12,19 +12,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from sdxl_gateway.catalog.model_files import TEXT_ENCODERS
+from sdxl_gateway.core.prompt_syntax import Part, Segment
 from sdxl_gateway.engine.lora.formats import TextualInversions
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
-from sdxl_gateway.engine.stages.chunks import Piece, parted
+from sdxl_gateway.engine.stages.chunks import Chunk, Piece, Token, parted
 
 COMMA = ",</w>"
 """As CLIP's vocabulary spells it."""
 
+T = TypeVar("T")
 NO_INVERSIONS: TextualInversions = MappingProxyType({})
 
 
@@ -53,36 +55,45 @@ class PromptTokenizer:
 
     def ids(self, text: str) -> list[int]:
         """Of the whole text, without the marks of its beginning and end."""
-        return [*chain.from_iterable(self.pieces(text))]
+        return [token.id for token in chain.from_iterable(self._pieces(Segment(text)))]
 
-    def pieces(self, text: str) -> list[Piece]:
-        """The same ids, those of a learnt word together."""
+    def parted(self, parts: Sequence[Part], most: int) -> tuple[list[Chunk], list[Token]]:
+        """The tokens in at most `most` chunks, and what does not fit into them."""
+        pieces = [[*chain.from_iterable(map(self._pieces, part))] for part in parts]
+        comma = self._tokenizer.convert_tokens_to_ids(COMMA)
+        return parted(pieces, length=self._tokenizer.model_max_length - 2, comma=comma, most=most)
+
+    def framed(self, chunks: Sequence[Chunk]) -> Tensor:
+        """The ids, (chunks, 77): each between the marks of beginning and end, then padding."""
+        tokenizer = self._tokenizer
+        begin, end, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
+        return torch.tensor([[begin, *(token.id for token in chunk), end, *self._rest(chunk, pad)] for chunk in chunks])
+
+    def weights(self, chunks: Sequence[Chunk]) -> Tensor:
+        """How much each of the ids counts, (chunks, 77), float32."""
+        return torch.tensor(
+            [[1.0, *(token.weight for token in chunk), 1.0, *self._rest(chunk, 1.0)] for chunk in chunks]
+        )
+
+    def _rest(self, chunk: Chunk, filling: T) -> list[T]:
+        return [filling] * (self._tokenizer.model_max_length - 2 - len(chunk))
+
+    def _pieces(self, segment: Segment) -> list[Piece]:
+        text, weight = segment
         found: list[Piece] = []
         rest = 0
         for word, start, end in _occurrences(self._word_ids, text):
-            found += self._plain(text[rest:start])
-            found.append(tuple(self._word_ids[word]))
+            found += self._plain(text[rest:start], weight)
+            found.append(tuple(Token(one, weight) for one in self._word_ids[word]))
             rest = end
-        return found + self._plain(text[rest:])
+        return found + self._plain(text[rest:], weight)
 
-    def parted(self, text: str, most: int) -> tuple[list[list[int]], list[int]]:
-        """The text's ids in at most `most` chunks, and what does not fit into them."""
-        comma = self._tokenizer.convert_tokens_to_ids(COMMA)
-        return parted(self.pieces(text), length=self._tokenizer.model_max_length - 2, comma=comma, most=most)
-
-    def framed(self, chunks: Sequence[Sequence[int]]) -> Tensor:
-        """(chunks, 77): each between the marks of beginning and end, then padding."""
-        tokenizer = self._tokenizer
-        rows = [[tokenizer.bos_token_id, *ids, tokenizer.eos_token_id] for ids in chunks]
-        longest = tokenizer.model_max_length
-        return torch.tensor([row + [tokenizer.pad_token_id] * (longest - len(row)) for row in rows])
-
-    def text(self, ids: Sequence[int]) -> str:
+    def text(self, tokens: Sequence[Token]) -> str:
         """What they stand for, learnt words by their names."""
         names = {own[0]: word for word, own in self._word_ids.items()}
         pieces: list[str] = []
         plain: list[int] = []
-        for token in ids:
+        for token, _ in tokens:
             if token < self._first_id:
                 plain.append(token)
             elif token in names:
@@ -110,8 +121,8 @@ class PromptTokenizer:
             for hook in hooks:
                 hook.remove()
 
-    def _plain(self, text: str) -> list[Piece]:
-        return [(token,) for token in self._tokenizer(text, add_special_tokens=False).input_ids]
+    def _plain(self, text: str, weight: float) -> list[Piece]:
+        return [(Token(one, weight),) for one in self._tokenizer(text, add_special_tokens=False).input_ids]
 
     def _plain_text(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(ids)).strip()
