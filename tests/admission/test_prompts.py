@@ -33,12 +33,15 @@ async def test_the_clip_skip_of_request_style_lora_and_checkpoint(tmp_path: Path
 
 
 async def test_long_prompts_are_read_unless_they_are_to_be_cut(tmp_path: Path) -> None:
-    async def chunks(**settings: Any) -> int:
-        return (await admission_kit(tmp_path, **settings).admit()).recipe.reading.max_chunks
+    async def chunks(long_prompts: bool | None = None, **settings: Any) -> int:
+        home = admission_kit(tmp_path, **settings)
+        return (await home.admit(long_prompts=long_prompts)).recipe.reading.max_chunks
 
     assert await chunks() == 32
     assert await chunks(limits=Limits(max_prompt_chunks=5)) == 5
     assert await chunks(prompts=Prompts(long_prompts=False)) == 1
+    assert await chunks(True, prompts=Prompts(long_prompts=False)) == 32
+    assert await chunks(False) == 1
 
 
 async def test_the_syntax_of_request_style_checkpoint_and_server(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ ASKS: list[tuple[Operation, dict[str, Any]]] = [
     (Operation.GENERATE, {"model": "ink", "size": "2048x1024", "sampler": "Euler a", "schedule": "trailing"}),
     (Operation.GENERATE, {"prompt": "a fox <lora:ink:-0.3:lbw=1,1,0,0,0,1,1,0.5,1,1,1,1>", "negative_prompt": "grey"}),
     (Operation.GENERATE, {"loras": [{"name": "watercolor", "weight": 0.1, "text_encoder_weight": 0}], "cfg_scale": 1}),
+    (Operation.GENERATE, {"prompt": "a (fox:1.2)", "prompt_syntax": "a1111", "clip_skip": 3, "long_prompts": False}),
+    (Operation.GENERATE, {"model": "ink", "negative_prompt": "(grey)", "prompt_syntax": "a1111"}),
     (Operation.EDIT, {"image": HOLED.data, "strength": 0.5}),
     (Operation.EDIT, {"image": WHOLE.data, "model": "ink:2"}),
     (Operation.VARY, {"image": WHOLE.data, "model": "ink"}),

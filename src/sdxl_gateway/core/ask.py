@@ -81,6 +81,7 @@ class Ask:
     strength: float | None = None
     clip_skip: int | None = None
     prompt_syntax: str | None = None
+    long_prompts: bool | None = None
     loras: tuple[LoraRef, ...] = ()
     images: tuple[Upload, ...] = ()
     mask: Upload | None = None

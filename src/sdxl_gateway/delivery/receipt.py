@@ -50,7 +50,7 @@ def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
         "strength": recipe.strength,
         "prompt_syntax": recipe.reading.syntax,
         "clip_skip": recipe.reading.clip_skip,
-        "max_chunks": recipe.reading.max_chunks,
+        "long_prompts": recipe.reading.max_chunks > 1,
         "seed": seed,
         "version": version,
     }

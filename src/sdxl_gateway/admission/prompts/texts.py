@@ -40,9 +40,10 @@ def texts_of(ask: Ask, prompt: str, usual: Usual, checkpoint: CheckpointEntry, s
 
 def _reading(ask: Ask, usual: Usual, checkpoint: CheckpointEntry, settings: Settings) -> TextReading:
     prompts = settings.prompts
+    long_prompts = prompts.long_prompts if ask.long_prompts is None else ask.long_prompts
     return TextReading(
         clip_skip=clip_skip(ask.clip_skip, usual.clip_skip, checkpoint),
-        max_chunks=settings.limits.max_prompt_chunks if prompts.long_prompts else 1,
+        max_chunks=settings.limits.max_prompt_chunks if long_prompts else 1,
         syntax=ask.prompt_syntax or usual.prompt_syntax or prompts.prompt_syntax,
     )
 

@@ -228,6 +228,12 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
             extension=True,
         ),
         Field(
+            "long_prompts",
+            Kind.FLAG,
+            "Read prompts above 75 tokens in parts; else they are cut. When absent, as the server is set.",
+            extension=True,
+        ),
+        Field(
             "clip_skip",
             Kind.INTEGER,
             "The text encoders' layer that is read, from the end: 1 is the last; 2, the usual one, the last but one.",

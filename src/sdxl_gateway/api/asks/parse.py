@@ -168,6 +168,7 @@ class _Reading:
             strength=self._number("strength"),
             clip_skip=self._integer("clip_skip"),
             prompt_syntax=self._choice("prompt_syntax"),
+            long_prompts=self._flag("long_prompts"),
             loras=loras,
             images=self.pictures.get("image", ()),
             mask=next(iter(self.pictures.get("mask", ())), None),
