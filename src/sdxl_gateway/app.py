@@ -26,6 +26,7 @@ from sdxl_gateway.api.routes import http_app
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.backends.process.backend import ProcessBackend
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoints
+from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.copies import prune
 from sdxl_gateway.catalog.lora_folder.sweep import CopySweeper
@@ -100,6 +101,7 @@ class _Built:
     settings: Settings
     checkpoints: Mapping[str, CheckpointEntry]
     adapters: LoraCatalog
+    embeddings: EmbeddingCatalog
     admission: Admission
     library: ModelLibrary
     images: ImageFolder
@@ -121,10 +123,12 @@ def _build(
     checkpoints = open_checkpoints(settings.checkpoints, DEMO_MODEL)
     adapters = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, checkpoints.values())
     adapters.scan()
+    embeddings = EmbeddingCatalog(settings.embeddings, settings.data_directory, checkpoints.values())
+    embeddings.scan()
     metrics = Metrics(_models(settings), settings.telemetry.lora_label_limit)
     decoders = Decoders(settings.limits, metrics.on_event)
-    admission = Admission(settings, checkpoints, adapters, decoders)
-    library = ModelLibrary(settings, checkpoints, adapters, admission.names)
+    admission = Admission(settings, checkpoints, adapters, decoders, embeddings)
+    library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings)
     _check_default(settings, admission)
     listeners = Listeners(metrics.on_event, library.on_event, log_answer)
     backend = open_backend(_engine_process(settings, admission), settings.limits, listeners)
@@ -142,6 +146,7 @@ def _build(
         settings,
         checkpoints,
         adapters,
+        embeddings,
         admission,
         library,
         images,
@@ -262,6 +267,8 @@ async def _running(built: _Built, *, alone: bool = True) -> AsyncIterator[None]:
         doing = built.background.doing
         if settings.loras.watch:
             await stack.enter_async_context(doing("lora_folder", built.adapters.watch))
+        if settings.embeddings.watch:
+            await stack.enter_async_context(doing("embedding_folder", built.embeddings.watch))
         await stack.enter_async_context(doing("pictures", built.images.sweeping))
         if alone:
             sweeper = CopySweeper(settings.data_directory, settings.loras, lambda: built.library.digests_in_use)

@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from sdxl_gateway.catalog.lora_folder.copies import store_path
 from sdxl_gateway.config import Checkpoint, HouseStyle, Limits, LoraWeight, Prompts
 from sdxl_gateway.core.errors import InvalidRequest
 from tests.kit.admission import DEMO, AdmissionKit, admission_kit
+from tests.kit.embedding_files import write_embedding
 
 
 async def test_the_clip_skip_of_request_style_lora_and_checkpoint(tmp_path: Path) -> None:
@@ -91,3 +95,29 @@ async def test_lora_tags_and_trigger_words_go_with_weights(tmp_path: Path) -> No
     assert said.recipe.prompt == r"sharp, (ink \(wash\):1.2)"
     plain = await home.admit("ink (wash) cat <lora:ink>")
     assert plain.recipe.prompt == "sharp, ink (wash) cat"
+
+
+async def test_words_that_files_teach_are_in_the_recipe(tmp_path: Path) -> None:
+    write_embedding(tmp_path / "embeddings" / "Sks.safetensors")
+    write_embedding(tmp_path / "embeddings" / "grim.safetensors", 2)
+    save_file({"clip_l": torch.zeros(1, 768)}, tmp_path / "embeddings" / "wide.safetensors")
+    of = admission_kit(tmp_path).admit
+    found = await of("a sks cat", negative_prompt="grim, sksk")
+    (grim, first), (sks, second) = found.recipe.reading.embeddings
+    assert (grim, sks, found.warnings) == ("grim", "sks", ())
+    assert first != second
+    assert found.recipe.digests == {first, second}
+    assert (await of("a cat")).recipe.reading.embeddings == ()
+    assert len((await of("a (s\\ks:1.2) cat", prompt_syntax="a1111")).recipe.reading.embeddings) == 1
+
+    wide = await of("a wide cat")
+    assert wide.recipe.reading.embeddings == ()
+    assert "'wide' is read as plain text" in wide.warnings[0]
+    assert "64 wide" in wide.warnings[0]
+
+    (tmp_path / "embeddings" / "grim.safetensors").unlink()
+    assert (await of("a grim wonder")).recipe.reading.embeddings == (("grim", first),)
+    store_path(tmp_path / "data", first).unlink()
+    gone = await of("a grim wonder")
+    assert gone.recipe.reading.embeddings == ()
+    assert "'grim' is read as plain text" in gone.warnings[0]

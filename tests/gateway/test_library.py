@@ -15,6 +15,7 @@ from sdxl_gateway.core.events import EngineLost, Event, Failed, Finished, JobAcc
 from sdxl_gateway.core.samplers import SAMPLERS, SCHEDULES
 from sdxl_gateway.gateway.library import ModelLibrary
 from tests.kit.admission import DEMO, AdmissionKit, admission_kit, demo, lora_file
+from tests.kit.embedding_files import write_embedding
 from tests.kit.lora_files import file_bytes, lora_tensors, write
 
 SIDECAR = 'weight = 0.8\ntrigger_words = ["inky"]\nsteps = 12\ndescription = "Black lines."'
@@ -88,8 +89,21 @@ def test_one_model_says_what_may_be_asked_of_it(home: AdmissionKit) -> None:
     assert told is not None
     assert told["operations"] == ["generate", "edit", "vary"]
     assert (told["samplers"], told["schedules"]) == (list(SAMPLERS), list(SCHEDULES))
+    assert (told["prompt_syntaxes"], told["prompt_tokens"], told["clip_skip"]) == (["plain", "a1111"], 2400, 3)
     assert told["native_pixels"] == home.checkpoints["demo"].native_pixels
     assert all(card.capabilities is None for card in home.library.models())
+
+
+def test_a_model_tells_the_words_that_files_teach_it(home: AdmissionKit) -> None:
+    folder = home.settings.embeddings.directory
+    write_embedding(folder / "sks.safetensors")
+    (folder / "odd.pt").write_bytes(b"")
+    home.embeddings.scan()
+    told = home.library.model("demo+ink").capabilities
+    assert told is not None
+    assert told["embeddings"] == ["sks"]
+    (problem,) = home.library.lora_problems()
+    assert (problem["file"], problem["code"]) == ("odd.pt", "invalid_embedding")
 
 
 @pytest.mark.parametrize("name", ["nope", "demo+nope", "lost+ink"])

@@ -19,6 +19,7 @@ from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.delivery.receipt import receipt
 from tests.kit.admission import AdmissionKit, admission_kit, demo, lora_file
 from tests.kit.decoders import decoders
+from tests.kit.embedding_files import write_embedding
 from tests.kit.gateway import noise, upload
 from tests.kit.lora_files import write
 
@@ -147,6 +148,23 @@ async def test_a_checkpoint_that_is_gone(home: AdmissionKit) -> None:
     with pytest.raises(RecipeChanged, match="is gone") as refused:
         await home.admission.resolve(read(Operation.GENERATE, recipe=first).ask)
     assert refused.value.param == "recipe.checkpoint"
+
+
+async def test_an_embedding_that_is_another_file_now(home: AdmissionKit) -> None:
+    folder = home.settings.embeddings.directory
+    write_embedding(folder / "sks.safetensors")
+    home.embeddings.scan()
+    wanted = {"prompt": "a sks cat", "negative_prompt": "grey"}
+    first = await resolved(home, Operation.GENERATE, **wanted)
+    again = await resolved(home, Operation.GENERATE, recipe=told(first))
+    assert again.reading == first.reading != (await resolved(home, Operation.GENERATE)).reading
+    for change in (lambda: write_embedding(folder / "sks.safetensors", 2), (folder / "sks.safetensors").unlink):
+        change()
+        home.embeddings.scan()
+        with pytest.raises(RecipeChanged, match="'sks'") as refused:
+            await resolved(home, Operation.GENERATE, recipe=told(first))
+        assert refused.value.param == "recipe.embeddings"
+    assert (await resolved(home, Operation.GENERATE, recipe=told(first), prompt="a sks dog")).reading.embeddings == ()
 
 
 async def test_another_picture_to_start_from(home: AdmissionKit) -> None:

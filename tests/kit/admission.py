@@ -10,8 +10,9 @@ from typing import Any
 
 from sdxl_gateway.admission.resolve import Admission, ResolvedAsk
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
+from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
-from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Loras, Settings
+from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Embeddings, Loras, Settings
 from sdxl_gateway.core.ask import Ask, Operation
 from sdxl_gateway.core.picture import Size
 from sdxl_gateway.gateway.library import ModelLibrary
@@ -37,6 +38,7 @@ class AdmissionKit:
     settings: Settings
     checkpoints: Mapping[str, CheckpointEntry]
     adapters: LoraCatalog
+    embeddings: EmbeddingCatalog
     admission: Admission
     library: ModelLibrary
 
@@ -59,6 +61,7 @@ def admission_kit(
             write(root / f"{name}.toml", sidecar.encode())
     section = Loras(directory=root, prompt_tags=prompt_tags)
     settings.setdefault("checkpoints", {"demo": DEMO})
+    settings.setdefault("embeddings", Embeddings(directory=folder / "embeddings"))
     return opened(Settings(data_directory=folder / "data", loras=section, **settings))
 
 
@@ -66,10 +69,11 @@ def opened(settings: Settings) -> AdmissionKit:
     checkpoints = {name: _entry(name, section) for name, section in settings.checkpoints.items()}
     adapters = LoraCatalog(settings.loras, settings.data_directory, checkpoints=checkpoints.values())
     adapters.scan()
-    admission = Admission(settings, checkpoints, adapters, decoders(settings.limits))
-    return AdmissionKit(
-        settings, checkpoints, adapters, admission, ModelLibrary(settings, checkpoints, adapters, admission.names)
-    )
+    embeddings = EmbeddingCatalog(settings.embeddings, settings.data_directory, checkpoints.values())
+    embeddings.scan()
+    admission = Admission(settings, checkpoints, adapters, decoders(settings.limits), embeddings)
+    library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings)
+    return AdmissionKit(settings, checkpoints, adapters, embeddings, admission, library)
 
 
 def _entry(name: str, section: Checkpoint) -> CheckpointEntry:

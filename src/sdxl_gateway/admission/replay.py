@@ -38,8 +38,15 @@ def check_replay(replay: Replay | None, recipe: Recipe) -> None:
             f"The checkpoint {shown(recipe.checkpoint)} is another one now: its digest is {recipe.checkpoint_digest}."
         )
         raise RecipeChanged(message, param="recipe.checkpoint_digest")
+    if replay.embeddings is not None and replay.embeddings != recipe.reading.embeddings:
+        differing = {word for word, _ in set(replay.embeddings) ^ set(recipe.reading.embeddings)}
+        message = f"The embeddings that the prompts name are other files now: {_listed(differing)}."
+        raise RecipeChanged(message, param="recipe.embeddings")
     if replay.inputs is not None and replay.inputs != recipe.inputs:
-        differing = sorted({role for role, _ in set(replay.inputs) ^ set(recipe.inputs)})
-        named = ", ".join(map(shown, differing))
+        named = _listed({role for role, _ in set(replay.inputs) ^ set(recipe.inputs)})
         message = f"The recipe was painted from another {named}. Leave 'inputs' out of it to paint from this one."
         raise RecipeChanged(message, param="recipe.inputs")
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(map(shown, sorted(names)))

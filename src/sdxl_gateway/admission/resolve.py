@@ -12,11 +12,12 @@ from sdxl_gateway.admission.defaults import Usual, asked_sampler, strength
 from sdxl_gateway.admission.framing import Framed, Framing, framed
 from sdxl_gateway.admission.model_names import ModelResolver, ResolvedModel
 from sdxl_gateway.admission.prompts.lora_tags import cut_prompt_tags, refuse_tags
-from sdxl_gateway.admission.prompts.texts import Texts, texts_of
+from sdxl_gateway.admission.prompts.texts import TextReader, Texts
 from sdxl_gateway.admission.replay import check_lora, check_replay, checkpoint_gone
 from sdxl_gateway.admission.sizes import Sizes, check_area, native_size, own_size, paint_size
 from sdxl_gateway.admission.uploads import Uploads
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
+from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.checks import CheckedLora
 from sdxl_gateway.config import Settings
@@ -72,9 +73,11 @@ class Admission:
         checkpoints: Mapping[str, CheckpointEntry],
         loras: LoraCatalog,
         decoders: Decoders,
+        embeddings: EmbeddingCatalog | None = None,
     ) -> None:
         self._settings = settings
         self._loras = loras
+        self._texts = TextReader(settings, embeddings)
         self.uploads = Uploads(settings.limits, decoders)
         self.names = ModelResolver(settings, checkpoints, loras)
 
@@ -83,6 +86,7 @@ class Admission:
         other = copy(self)
         other._settings, other.names = settings, names
         other.uploads = self.uploads.under(settings.limits)
+        other._texts = self._texts.under(settings)
         return other
 
     async def resolve(self, ask: Ask) -> ResolvedAsk:
@@ -95,7 +99,7 @@ class Admission:
         check_count(refs, self._settings.loras.max_per_request)
         checked = [await self._checked(ref, model.checkpoint) for ref in refs]
         async with self.uploads.turn(ask):
-            looked_up = self._looked_up(ask, model, prompt, refs, checked, await self.uploads.edited(ask))
+            looked_up = await self._looked_up(ask, model, prompt, refs, checked, await self.uploads.edited(ask))
             frame = await self._framed(looked_up)
             recipe = self._recipe(looked_up, frame)
         check_replay(ask.replay, recipe)
@@ -103,7 +107,7 @@ class Admission:
         warnings = (*warnings, *looked_up.texts.warnings, *_shrunk(looked_up, frame.sizes))
         return ResolvedAsk(recipe, frame.inputs, frame.kept, ask.quality or "medium", names, warnings)
 
-    def _looked_up(
+    async def _looked_up(
         self,
         ask: Ask,
         model: ResolvedModel,
@@ -115,7 +119,7 @@ class Admission:
         blend = blend_of(refs, checked)
         section = self._settings.checkpoints[model.checkpoint.name]
         usual = Usual(model.style, tuple(recommendations(blend, checked)), section)
-        texts = texts_of(ask, prompt, usual, model.checkpoint, self._settings)
+        texts = await self._texts.read(ask, prompt, usual, model.checkpoint)
         return _LookedUp(ask, model, texts, blend, usual, decoded)
 
     async def _checked(self, ref: LoraRef, checkpoint: CheckpointEntry) -> CheckedLora:

@@ -1,6 +1,8 @@
 """What the operator decides: flags, environment and config.toml become frozen sections."""
 
+from sdxl_gateway.config.prompting import Embeddings, Prompts
 from sdxl_gateway.config.reload import PutInForce, Reloading
+from sdxl_gateway.config.section import Section
 from sdxl_gateway.config.sections import (
     DEMO_LORAS,
     DEMO_MODEL,
@@ -9,16 +11,15 @@ from sdxl_gateway.config.sections import (
     Delivery,
     Engine,
     EngineProcess,
+    FileCaps,
     HeaderCaps,
     HouseStyle,
     Limits,
     Loras,
     LoraWeight,
     Memory,
-    Prompts,
     Quality,
     SamplerName,
-    Section,
     Server,
     Settings,
     Telemetry,
@@ -32,8 +33,10 @@ __all__ = [
     "Checkpoint",
     "ConfigProblem",
     "Delivery",
+    "Embeddings",
     "Engine",
     "EngineProcess",
+    "FileCaps",
     "HeaderCaps",
     "HouseStyle",
     "Limits",

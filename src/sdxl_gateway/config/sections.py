@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from sdxl_gateway.config.prompting import Embeddings, Prompts, PromptSyntax
+from sdxl_gateway.config.section import BaseUrl, Bytes, Key, Seconds, Section
 from sdxl_gateway.core.limits import (
     CLIP_SKIP,
     GUIDANCE_SCALE,
@@ -50,31 +52,20 @@ def _of_one_part(alias: str) -> str:
     return alias
 
 
-Bytes = Annotated[int, Field(ge=0)]
-Seconds = Annotated[float, Field(gt=0)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_split_at_commas)]
-Key = Annotated[SecretStr, Field(min_length=1)]
 Keys = Annotated[tuple[Key, ...], BeforeValidator(_split_at_commas)]
 Name = Annotated[str, StringConstraints(pattern=r"^[^+\s]+$", max_length=200)]
 AliasName = Annotated[str, AfterValidator(_of_one_part)]
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
-BaseUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$")]
 Size = Annotated[str, StringConstraints(pattern=r"^(auto|\d{2,4}x\d{2,4})$")]
 PaintSize = Annotated[str, StringConstraints(pattern=r"^\d{2,4}x\d{2,4}$"), AfterValidator(_paintable)]
 SamplerName = Annotated[str, AfterValidator(_served)]
 Schedule = Literal["trailing", "leading", "normal"]
-PromptSyntax = Literal["plain", "a1111"]
 Steps = Annotated[int, Field(ge=1, le=STEPS)]
 GuidanceScale = Annotated[float, Field(ge=0, le=GUIDANCE_SCALE)]
 ClipSkip = Annotated[int, Field(ge=1, le=CLIP_SKIP)]
 Weight = Annotated[float, Field(ge=-LORA_WEIGHT, le=LORA_WEIGHT)]
 PaintSizes = Annotated[tuple[PaintSize, ...], BeforeValidator(_split_at_commas)]
-
-
-class Section(BaseModel):
-    """A frozen group of settings that knows no other keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 class Server(Section):
@@ -101,13 +92,6 @@ class Auth(Section):
     admin_keys: Keys = ()
     protect_metrics: bool = False
     wrong_keys_per_minute: Annotated[int, Field(ge=0)] = 30
-
-
-class Prompts(Section):
-    """How prompts are read where nobody says otherwise."""
-
-    prompt_syntax: PromptSyntax = "plain"
-    long_prompts: bool = True
 
 
 class Engine(Section):
@@ -177,7 +161,13 @@ class HeaderCaps(Section):
     max_tensors: Annotated[int, Field(ge=1)] = 20_000
 
 
-class Loras(HeaderCaps):
+class FileCaps(HeaderCaps):
+    """How large a file may be, its header included."""
+
+    max_file_bytes: Bytes
+
+
+class Loras(FileCaps):
     """The LoRA folder, what is read of it, and the copies that are painted from."""
 
     directory: Path = Path("loras")
@@ -268,6 +258,7 @@ class Settings(BaseSettings):
     aliases: dict[AliasName, str] = {"gpt-image-*": "default", "chatgpt-image-*": "default", "dall-e-*": "default"}
     loras: Loras = Loras()
     prompts: Prompts = Prompts()
+    embeddings: Embeddings = Embeddings()
     limits: Limits = Limits()
     quality: Quality = Quality()
     delivery: Delivery = Delivery()

@@ -47,13 +47,15 @@ class LoraRef:
 class Replay:
     """What a recipe that is to be painted again was made from; None where it does not say, or the caller says else.
 
-    `inputs` are digests of pictures by role; `final_prompt` is said of a prompt that has all its trigger words.
+    `inputs` are digests of pictures by role, `embeddings` those of files by the word they teach; `final_prompt` is said
+    of a prompt that has all its trigger words.
     """
 
     task: Task
     checkpoint_digest: str | None = None
     inputs: tuple[tuple[str, str], ...] | None = None
     final_prompt: bool = True
+    embeddings: tuple[tuple[str, str], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

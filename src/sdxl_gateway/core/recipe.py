@@ -130,6 +130,12 @@ class Recipe:
     reading: TextReading = PLAIN_READING
 
     @property
+    def digests(self) -> frozenset[str]:
+        """The files it is painted from beside its checkpoints: LoRAs and embeddings."""
+        taught = (digest for _, digest in self.reading.embeddings)
+        return frozenset(taught).union(*(phase.blend.digests for phase in self.phases))
+
+    @property
     def guided(self) -> bool:
         """Guidance is on, by rows of its own or as an input of the UNet."""
         return self.guidance_scale > 1.0

@@ -48,6 +48,7 @@ def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
         "sampler": recipe.sampler,
         "schedule": recipe.schedule,
         "strength": recipe.strength,
+        "embeddings": dict(recipe.reading.embeddings),
         "prompt_syntax": recipe.reading.syntax,
         "clip_skip": recipe.reading.clip_skip,
         "long_prompts": recipe.reading.max_chunks > 1,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from typing_extensions import TypedDict
 
 from sdxl_gateway.admission.prompts.clip_skip import text_layers
@@ -25,19 +27,21 @@ class Capabilities(TypedDict):
     samplers: list[str]
     schedules: list[str]
     prompt_syntaxes: list[str]
+    embeddings: list[str]
     clip_skip: int
     prompt_tokens: int
     native_pixels: int
     max_pixels: int
 
 
-def capabilities(checkpoint: CheckpointEntry, settings: Settings) -> Capabilities:
-    """Of any model name that resolves to `checkpoint`."""
+def capabilities(checkpoint: CheckpointEntry, settings: Settings, embeddings: Sequence[str] = ()) -> Capabilities:
+    """Of any model name that resolves to `checkpoint`, to which a prompt may say the words of these `embeddings`."""
     return {
         "operations": [operation.value for operation in Operation],
         "samplers": list(SAMPLERS),
         "schedules": list(SCHEDULES),
         "prompt_syntaxes": list(SYNTAXES),
+        "embeddings": [*embeddings],
         "clip_skip": text_layers(checkpoint.shapes),
         "prompt_tokens": CHUNK_TOKENS * (settings.limits.max_prompt_chunks if settings.prompts.long_prompts else 1),
         "native_pixels": checkpoint.native_pixels,

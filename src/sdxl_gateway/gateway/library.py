@@ -9,6 +9,7 @@ from typing import Literal
 
 from sdxl_gateway.admission.model_names import DEFAULT, ModelResolver
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
+from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.scan import LoraEntry
 from sdxl_gateway.config import Settings
@@ -45,11 +46,13 @@ class ModelLibrary:
         checkpoints: Mapping[str, CheckpointEntry],
         adapters: LoraCatalog,
         names: ModelResolver,
+        embeddings: EmbeddingCatalog | None = None,
     ) -> None:
         self._settings = settings
         self._checkpoints = checkpoints
         self._adapters = adapters
         self._names = names
+        self._embeddings = embeddings or EmbeddingCatalog(settings.embeddings, settings.data_directory)
         self._tiers: dict[str, dict[str, str]] = {}
         self._digests: dict[str, str] = {}
         self._last_used: dict[str, int] = {}
@@ -66,8 +69,7 @@ class ModelLibrary:
         match event:
             case JobAccepted():
                 self._used(event.recipe, int(event.arrived))
-                digests = (digest for phase in event.recipe.phases for digest in phase.blend.digests)
-                self._jobs[event.job_id] = frozenset(digests)
+                self._jobs[event.job_id] = event.recipe.digests
             case Finished() | Failed():
                 self._jobs.pop(event.job_id, None)
             case Measured(engine_id=engine_id, measurement=MemoryHeld(warm=warm)):
@@ -80,8 +82,9 @@ class ModelLibrary:
 
     @property
     def digests_in_use(self) -> frozenset[str]:
-        """The LoRAs whose copies are needed: of jobs that run or wait, and of those about to be accepted."""
-        return self._adapters.lately_checked_in.union(*self._jobs.values())
+        """The LoRAs and embeddings whose copies are needed: of jobs that run or wait, or are about to be accepted."""
+        lately = self._adapters.lately_checked_in | self._embeddings.lately_checked_in
+        return lately.union(*self._jobs.values())
 
     def _used(self, recipe: Recipe, at: int) -> None:
         for part in recipe.blend.parts:
@@ -148,7 +151,8 @@ class ModelLibrary:
     def _capabilities(self, name: str) -> Capabilities | None:
         """None for a house style with a LoRA that is not there."""
         try:
-            return capabilities(self._names.choose(name).checkpoint, self._settings)
+            checkpoint = self._names.choose(name).checkpoint
+            return capabilities(checkpoint, self._settings, self._embeddings.words(checkpoint))
         except Refusal:
             return None
 
@@ -164,8 +168,9 @@ class ModelLibrary:
         return [self._told(entry) for entry in self._adapters.entries()]
 
     def lora_problems(self) -> list[LoraProblem]:
-        """What lies in the LoRA folder and is no model, or a side-car not wholly used, and why."""
-        return [{"file": one.file, "code": one.code, "message": one.message} for one in self._adapters.problems]
+        """What lies in the folders of LoRAs and embeddings and cannot be used, or not wholly, and why."""
+        problems = (*self._adapters.problems, *self._embeddings.problems)
+        return [{"file": one.file, "code": one.code, "message": one.message} for one in problems]
 
     async def lora(self, name: str) -> Lora:
         """One LoRA with its load report against the default checkpoint. Raises ModelNotFound."""

@@ -48,7 +48,7 @@ class Lora(TypedDict):
 
 
 class LoraProblem(TypedDict):
-    """A file in the LoRA folder that cannot be used, or not wholly, and why."""
+    """A file in the folder of LoRAs or of embeddings that cannot be used, or not wholly, and why."""
 
     file: str
     code: str

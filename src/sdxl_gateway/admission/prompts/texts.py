@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sdxl_gateway.admission.blends import with_triggers
 from sdxl_gateway.admission.defaults import Usual
 from sdxl_gateway.admission.prompts.clip_skip import clip_skip
+from sdxl_gateway.admission.prompts.embeddings import embeddings_in
 from sdxl_gateway.admission.prompts.syntax import check_prompt
 from sdxl_gateway.admission.prompts.weights import weight_warning
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
+from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask
 from sdxl_gateway.core.prompt import TextReading
@@ -26,26 +28,35 @@ class Texts:
     warnings: tuple[str, ...] = ()
 
 
-def texts_of(ask: Ask, prompt: str, usual: Usual, checkpoint: CheckpointEntry, settings: Settings) -> Texts:
-    """Raises InvalidRequest for a text that cannot be read in the syntax in force, naming where it came from."""
-    reading = _reading(ask, usual, checkpoint, settings)
-    check_prompt(prompt, reading.syntax, param="prompt")
-    return Texts(
-        _prompt(ask, prompt, usual, reading),
-        _negative_prompt(ask, usual, reading),
-        reading,
-        _weights_warned_of(ask) if reading.syntax == PLAIN else (),
-    )
+class TextReader:
+    """Reads prompts as the settings say where neither the request nor its model does."""
 
+    def __init__(self, settings: Settings, embeddings: EmbeddingCatalog | None = None) -> None:
+        self._settings = settings
+        self._embeddings = embeddings or EmbeddingCatalog(settings.embeddings, settings.data_directory)
 
-def _reading(ask: Ask, usual: Usual, checkpoint: CheckpointEntry, settings: Settings) -> TextReading:
-    prompts = settings.prompts
-    long_prompts = prompts.long_prompts if ask.long_prompts is None else ask.long_prompts
-    return TextReading(
-        clip_skip=clip_skip(ask.clip_skip, usual.clip_skip, checkpoint),
-        max_chunks=settings.limits.max_prompt_chunks if long_prompts else 1,
-        syntax=ask.prompt_syntax or usual.prompt_syntax or prompts.prompt_syntax,
-    )
+    def under(self, settings: Settings) -> TextReader:
+        """By other settings, with the same embeddings."""
+        return TextReader(settings, self._embeddings)
+
+    async def read(self, ask: Ask, prompt: str, usual: Usual, checkpoint: CheckpointEntry) -> Texts:
+        """Raises InvalidRequest for a text that cannot be read in the syntax in force, naming where it came from."""
+        reading = self._reading(ask, usual, checkpoint)
+        check_prompt(prompt, reading.syntax, param="prompt")
+        texts = _prompt(ask, prompt, usual, reading), _negative_prompt(ask, usual, reading)
+        taught, warnings = await embeddings_in(texts, reading.syntax, self._embeddings, checkpoint)
+        if reading.syntax == PLAIN:
+            warnings += _weights_warned_of(ask)
+        return Texts(*texts, replace(reading, embeddings=taught), warnings)
+
+    def _reading(self, ask: Ask, usual: Usual, checkpoint: CheckpointEntry) -> TextReading:
+        prompts = self._settings.prompts
+        long_prompts = prompts.long_prompts if ask.long_prompts is None else ask.long_prompts
+        return TextReading(
+            clip_skip=clip_skip(ask.clip_skip, usual.clip_skip, checkpoint),
+            max_chunks=self._settings.limits.max_prompt_chunks if long_prompts else 1,
+            syntax=ask.prompt_syntax or usual.prompt_syntax or prompts.prompt_syntax,
+        )
 
 
 def _prompt(ask: Ask, prompt: str, usual: Usual, reading: TextReading) -> str:

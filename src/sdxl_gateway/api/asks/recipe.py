@@ -26,6 +26,7 @@ _FOLLOWS_FROM_THE_REST = (
     "resized_with",
     "version",
     "inputs",
+    "embeddings",
 )
 
 
@@ -55,7 +56,10 @@ def recipe_in(given: Mapping[str, Any], table: Iterable[Field], operation: Opera
             fields.pop("size" if row.name in _SIDES else row.name, None)
     digest = recipe.get("checkpoint_digest") if "model" in fields else None
     checked = None if digest is None else checked_digest(digest, f"{RECIPE}.checkpoint_digest")
-    return FoldedIn(fields, Replay(task, checked, _inputs(recipe), final_prompt="prompt" in fields))
+    same_texts = fields.keys() >= {"prompt", "negative_prompt"}
+    embeddings = _digests(recipe, "embeddings") if same_texts else None
+    inputs = _digests(recipe, "inputs")
+    return FoldedIn(fields, Replay(task, checked, inputs, final_prompt="prompt" in fields, embeddings=embeddings))
 
 
 def _fields(recipe: Mapping[str, Any], task: Task) -> dict[str, Any]:
@@ -109,8 +113,8 @@ def _task(recipe: Mapping[str, Any], operation: Operation) -> Task:
     return task
 
 
-def _inputs(recipe: Mapping[str, Any]) -> tuple[tuple[str, str], ...] | None:
-    given, param = recipe.get("inputs"), f"{RECIPE}.inputs"
+def _digests(recipe: Mapping[str, Any], key: str) -> tuple[tuple[str, str], ...] | None:
+    given, param = recipe.get(key), f"{RECIPE}.{key}"
     if given is None:
         return None
     if not isinstance(given, dict):

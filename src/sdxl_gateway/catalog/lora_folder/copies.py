@@ -18,7 +18,7 @@ from sdxl_gateway.catalog.lora_folder.marks import CHANGED, mark_of, settled_mar
 from sdxl_gateway.catalog.lora_folder.names import SUFFIX
 from sdxl_gateway.catalog.lora_format.peft_folder import CHUNK_BYTES, NO_FOLLOW, FolderPart, folder_bytes, folder_parts
 from sdxl_gateway.catalog.safetensors_header import open_regular_file
-from sdxl_gateway.config import Loras
+from sdxl_gateway.config import FileCaps, Loras
 from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.core.files import INCOMING_PREFIX, IncomingFile
 
@@ -59,7 +59,7 @@ class IncomingCopy(IncomingFile):
         return digest
 
 
-def keep_copy(source: Path, data_directory: Path, limits: Loras = DEFAULT_LIMITS) -> str:
+def keep_copy(source: Path, data_directory: Path, limits: FileCaps = DEFAULT_LIMITS) -> str:
     """Copies a file, or a PEFT folder as one file, into the store; gives the copy's sha256.
 
     Raises AdapterRefused when it is larger than a LoRA file may be, or changes while it is read.
@@ -72,7 +72,7 @@ def keep_copy(source: Path, data_directory: Path, limits: Loras = DEFAULT_LIMITS
     return keep_bytes(chunks, data_directory, limits)
 
 
-def keep_bytes(chunks: Iterable[bytes], data_directory: Path, limits: Loras = DEFAULT_LIMITS) -> str:
+def keep_bytes(chunks: Iterable[bytes], data_directory: Path, limits: FileCaps = DEFAULT_LIMITS) -> str:
     """Puts bytes into the store, all or nothing; gives their sha256. Raises AdapterRefused when they are too many."""
     with IncomingCopy(data_directory) as copy:
         for chunk in chunks:

@@ -39,7 +39,7 @@ async def changes(folder: Path, has_problems: Callable[[], bool]) -> AsyncIterat
                 # Any at all: watchfiles wraps some of its errors into groups, such as that of a name it cannot decode.
                 if time.monotonic() - began > UNWATCHED_SECONDS:
                     pause_seconds = FIRST_PAUSE_SECONDS
-                log.warning("the LoRA folder is not watched, and looked at in %g s: %r", pause_seconds, error)
+                log.warning("%r is not watched, and looked at in %g s: %r", folder.name, pause_seconds, error)
                 await asyncio.sleep(pause_seconds)
                 pause_seconds = min(2 * pause_seconds, UNWATCHED_SECONDS)
         else:

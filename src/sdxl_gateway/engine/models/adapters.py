@@ -15,6 +15,7 @@ from sdxl_gateway.core.errors import ModelNotFound
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.core.recipe import Phase, Recipe
 from sdxl_gateway.engine.lora.cache import AdapterCache, OpenAdapter
+from sdxl_gateway.engine.lora.embeddings import EmbeddingFiles
 from sdxl_gateway.engine.lora.formats import AdapterFile
 from sdxl_gateway.engine.lora.stored import stored_adapters
 from sdxl_gateway.engine.memory.ledger import Ledger
@@ -22,7 +23,10 @@ from sdxl_gateway.engine.models.checkpoint import Source
 
 
 class AdapterCaches:
-    """One cache for each checkpoint of `sources`, all on one ledger; a cache outlives its checkpoint's stay."""
+    """One cache for each checkpoint of `sources`, all on one ledger; a cache outlives its checkpoint's stay.
+
+    `embeddings` are small, belong to no checkpoint and are on no ledger.
+    """
 
     def __init__(
         self,
@@ -32,6 +36,7 @@ class AdapterCaches:
         device: torch.device,
         measure: Measure,
     ) -> None:
+        self.embeddings = EmbeddingFiles(config.data_directory)
         self._caches = {
             name: AdapterCache(_opener(source.folder, config), ledger, device, measure, name=name)
             for name, source in sources.items()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from sdxl_gateway.catalog.model_files import TEXT_ENCODERS, published_name
 from sdxl_gateway.core.prompt import PLAIN_READING, TextReading
 from sdxl_gateway.core.prompt_syntax import read_prompt
 from sdxl_gateway.core.recipe import Blend, Recipe
@@ -68,10 +69,23 @@ class Encode(Stage):
         def make() -> Embedding:
             switcher = self._pool.checkpoint(checkpoint.name).switcher
             switcher.put_on_text(blend)
+            words = {**self._taught(checkpoint, reading), **switcher.words}
             with torch.inference_mode():
-                return encode_text(checkpoint, text, switcher.words, reading)
+                return encode_text(checkpoint, text, words, reading)
 
         return self._embeddings.get(embedding_key(checkpoint, blend, reading, text), make)
+
+    def _taught(self, checkpoint: Checkpoint, reading: TextReading) -> TextualInversions:
+        """By files of their own; what a LoRA of the blend teaches goes before it."""
+        shapes = {
+            published_name(component, "embeddings.token_embedding"): tuple(encoder.get_input_embeddings().weight.shape)
+            for component, encoder in zip(TEXT_ENCODERS, checkpoint.text_encoders, strict=True)
+        }
+        files = self._pool.adapters.embeddings
+        return {
+            word: {name: rows.to(checkpoint.device) for name, rows in files.vectors(word, digest, shapes).items()}
+            for word, digest in reading.embeddings
+        }
 
 
 def _negative_warnings(recipe: Recipe, negative: Embedding) -> tuple[str, ...]:

@@ -7,8 +7,7 @@ pool at the highest id pool alike. Tokenizers and embedding tables are never cha
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from types import MappingProxyType
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from sdxl_gateway.catalog.model_files import TEXT_ENCODERS
 from sdxl_gateway.core.prompt_syntax import Part, Segment
+from sdxl_gateway.core.words import occurrences
 from sdxl_gateway.engine.lora.formats import TextualInversions
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
 from sdxl_gateway.engine.stages.chunks import Chunk, Piece, Token, parted
@@ -82,7 +82,7 @@ class PromptTokenizer:
         text, weight = segment
         found: list[Piece] = []
         rest = 0
-        for word, start, end in _occurrences(self._word_ids, text):
+        for word, start, end in occurrences(self._word_ids, text):
             found += self._plain(text[rest:start], weight)
             found.append(tuple(Token(one, weight) for one in self._word_ids[word]))
             rest = end
@@ -131,19 +131,3 @@ class PromptTokenizer:
 def _put(found: Tensor, places: tuple[Tensor, ...], rows: Tensor) -> Tensor:
     indices = tuple(place.to(found.device) for place in places)
     return found.index_put(indices, rows.to(found.device, found.dtype))
-
-
-def _occurrences(words: Iterable[str], text: str) -> Iterator[tuple[str, int, int]]:
-    """Word, start and end in `text`, the longest that fits; a letter at a word's end is not followed by another."""
-    longest_first = sorted(words, key=len, reverse=True)
-    if not longest_first:
-        return
-    for match in re.finditer("|".join(f"({_bounded(word)})" for word in longest_first), text, re.IGNORECASE):
-        # The words themselves hold no groups: the group that matched tells which one it is.
-        yield longest_first[(match.lastindex or 1) - 1], match.start(), match.end()
-
-
-def _bounded(word: str) -> str:
-    before = r"(?<!\w)" if re.match(r"\w", word) else ""
-    after = r"(?!\w)" if re.search(r"\w\Z", word) else ""
-    return before + re.escape(word) + after

@@ -1,0 +1,65 @@
+"""Takes the header of an embedding's file, gives the tensor that stands for its word in each text encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from sdxl_gateway.catalog.lora_format.module_names import CLIP_ENCODERS
+from sdxl_gateway.catalog.lora_format.shapes import check_token
+from sdxl_gateway.catalog.safetensors_header import FLOAT_DTYPES, Header
+from sdxl_gateway.config import FileCaps
+from sdxl_gateway.core.errors import AdapterRefused
+from sdxl_gateway.core.prompt import CHUNK_TOKENS
+
+CAPS = FileCaps(max_header_bytes=2**20, max_tensors=64, max_file_bytes=16 * 2**20)
+"""Far above the largest that can be read: 75 vectors for each text encoder."""
+
+SPELLINGS = {"clip_l": "clip_l", "clip_g": "clip_g", "text_encoders_0": "clip_l", "text_encoders_1": "clip_g"}
+"""As kohya, A1111 and OneTrainer name the tensors, and as diffusers' training scripts do."""
+ONE_ENCODER_ALONE = ("emb_params", "string_to_param")
+
+
+def tensors_by_encoder(header: Header) -> dict[str, str]:
+    """Tensor by "clip_l" and "clip_g", one of them at least. Raises AdapterRefused for any other tensor."""
+    found: dict[str, str] = {}
+    for name in header.tensors:
+        encoder = SPELLINGS.get(name)
+        if encoder is None:
+            raise AdapterRefused(_unread(name))
+        if encoder in found:
+            raise AdapterRefused(f"The tensors '{found[encoder]}' and '{name}' are both for {encoder}.")
+        found[encoder] = name
+    return found
+
+
+def _unread(name: str) -> str:
+    if name.startswith(ONE_ENCODER_ALONE):
+        return "This is an embedding of Stable Diffusion 1.5 or 2, which have one text encoder; SDXL has two."
+    return f"The tensor '{name[:100]}' is not read; an embedding for SDXL holds 'clip_l' and 'clip_g' alone."
+
+
+def check_embedding(word: str, header: Header, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+    """Tensor by text encoder's component. Raises AdapterRefused where it fits no checkpoint of these `shapes`."""
+    tensors = tensors_by_encoder(header)
+    for encoder, name in tensors.items():
+        vectors = header.tensors[name]
+        check_token(word, encoder, vectors.shape, shapes)
+        if len(vectors.shape) == 2 and vectors.shape[0] > CHUNK_TOKENS:
+            raise AdapterRefused(f"The embedding has {vectors.shape[0]} vectors; {CHUNK_TOKENS} can be read at once.")
+        if vectors.dtype not in FLOAT_DTYPES:
+            raise AdapterRefused(f"The tensor '{name}' has the unsupported type {vectors.dtype}.")
+    return {CLIP_ENCODERS[encoder]: name for encoder, name in tensors.items()}
+
+
+def check_fits_any(word: str, header: Header, models: Iterable[Mapping[str, tuple[int, ...]]]) -> None:
+    """Raises AdapterRefused, for the first model's reason, where it fits none of them."""
+    problem: AdapterRefused | None = None
+    for shapes in models:
+        try:
+            check_embedding(word, header, shapes)
+        except AdapterRefused as refused:
+            problem = problem or refused
+        else:
+            return
+    if problem is not None:
+        raise problem

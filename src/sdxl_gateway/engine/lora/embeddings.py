@@ -1,0 +1,49 @@
+"""Takes the digest of an embedding's private copy, gives the vectors that stand for its word in each text encoder."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from sdxl_gateway.catalog.embedding_folder.embedding_file import CAPS, check_embedding
+from sdxl_gateway.catalog.lora_folder.copies import store_path
+from sdxl_gateway.catalog.safetensors_header import read_header
+from sdxl_gateway.core.errors import AdapterRefused
+from sdxl_gateway.core.text import shown
+from sdxl_gateway.engine.lora.formats import AdapterFile, lay_out, read_adapter
+
+KEPT = 64
+Vectors = Mapping[str, Tensor]
+"""(count, width) float32 in host memory, by component."""
+
+
+class EmbeddingFiles:
+    """Reads copies; those used last are kept."""
+
+    def __init__(self, data_directory: Path) -> None:
+        self._data_directory = data_directory
+        self._kept: OrderedDict[tuple[object, ...], Vectors] = OrderedDict()
+
+    def vectors(self, word: str, digest: str, shapes: Mapping[str, tuple[int, ...]]) -> Vectors:
+        """Raises AdapterRefused for a file that is gone, broken, or made for encoders of other `shapes`."""
+        key = (word, digest, *sorted(shapes.items()))
+        try:
+            found = self._kept.pop(key, None) or self._read(word, digest, shapes)
+        except AdapterRefused as refused:
+            message = f"The embedding {shown(word)} cannot be used: {refused.message}"
+            raise AdapterRefused(message, param="prompt") from refused
+        self._kept[key] = found
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return found
+
+    def _read(self, word: str, digest: str, shapes: Mapping[str, tuple[int, ...]]) -> Vectors:
+        path = store_path(self._data_directory, digest)
+        header = read_header(path, CAPS)
+        keys = check_embedding(word, header, shapes)
+        file = AdapterFile(digest, path, header.tensors, (), {word: keys})
+        adapter = read_adapter(lay_out(file), pin=False)
+        return {component: tensor.float() for component, tensor in adapter.words[word].items()}
