@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import save_file
 
 from sdxl_gateway.catalog.lora_folder.copies import store_path
-from sdxl_gateway.config import Checkpoint, HouseStyle, Limits, LoraWeight, Prompts
+from sdxl_gateway.config import Checkpoint, HouseStyle, Limits, LoraWeight, Prompts, Style
 from sdxl_gateway.core.errors import InvalidRequest
 from tests.kit.admission import DEMO, AdmissionKit, admission_kit
 from tests.kit.embedding_files import write_embedding
@@ -121,3 +122,58 @@ async def test_words_that_files_teach_are_in_the_recipe(tmp_path: Path) -> None:
     gone = await of("a grim wonder")
     assert gone.recipe.reading.embeddings == ()
     assert "'grim' is read as plain text" in gone.warnings[0]
+
+
+STYLES = {"Noir": Style(prompt="film still of {prompt}, (noir)", negative_prompt="color"), "bare": Style()}
+
+
+@pytest.mark.parametrize(
+    ("style", "prompt", "negative"),
+    [
+        (None, "inky, a fox", "grey"),
+        ("noir", "inky, film still of a fox, (noir)", "grey, color"),
+        ("NOIR ", "inky, film still of a fox, (noir)", "grey, color"),
+        ("bare", "inky, a fox", "grey"),
+        ("vivid", "inky, a fox, vivid colors, dramatic light", "grey, dull, flat"),
+    ],
+)
+async def test_a_style_is_written_around_the_prompt(
+    tmp_path: Path, style: str | None, prompt: str, negative: str
+) -> None:
+    told = 'trigger_words = ["inky"]\nadd_trigger_words = true'
+    home = admission_kit(tmp_path, {"ink": told}, styles=STYLES)
+    found = (await home.admit("a fox <lora:ink>", style=style, negative_prompt="grey")).recipe
+    assert (found.prompt, found.negative_prompt) == (prompt, negative)
+
+
+async def test_a_style_alone_keeps_away_from_what_it_says(tmp_path: Path) -> None:
+    home = admission_kit(tmp_path, styles=STYLES, models={"house": HouseStyle(negative_prompt="blurry")})
+    assert (await home.admit(style="noir")).recipe.negative_prompt == "color"
+    assert (await home.admit(style="noir", model="house")).recipe.negative_prompt == "blurry, color"
+    assert (await home.admit(style="noir", negative_prompt="")).recipe.negative_prompt == "color"
+
+
+async def test_an_unknown_style_names_those_there_are(tmp_path: Path) -> None:
+    home = admission_kit(tmp_path, styles=STYLES)
+    with pytest.raises(InvalidRequest, match="'vivid', 'natural', 'Noir', 'bare'") as refused:
+        await home.admit(style="cubist")
+    assert refused.value.param == "style"
+
+
+async def test_a_style_that_cannot_be_read_in_the_syntax_in_force(tmp_path: Path) -> None:
+    home = admission_kit(tmp_path, styles={"odd": Style(prompt="{prompt} AND a dog")})
+    assert (await home.admit("a cat", style="odd")).recipe.prompt == "a cat AND a dog"
+    with pytest.raises(InvalidRequest) as refused:
+        await home.admit("a cat", style="odd", prompt_syntax="a1111")
+    assert refused.value.param == "style"
+
+
+@pytest.mark.parametrize("template", ["", "no place", "{prompt} {prompt}"])
+def test_a_template_has_one_place_for_the_prompt(template: str) -> None:
+    with pytest.raises(ValidationError, match="once, where the request's prompt goes"):
+        Style(prompt=template)
+
+
+async def test_a_prompt_that_looks_like_a_place_is_a_prompt(tmp_path: Path) -> None:
+    found = await admission_kit(tmp_path, styles=STYLES).admit("a {prompt} {0}", style="noir")
+    assert found.recipe.prompt == "film still of a {prompt} {0}, (noir)"

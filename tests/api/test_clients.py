@@ -32,14 +32,14 @@ JSON_CLIENTS: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]] 
             "quality": "standard",
             "user": "u1",
         },
-        {"response_format": "url", "quality": "medium", "user": "u1"},
-        ("style",),
+        {"response_format": "url", "quality": "medium", "user": "u1", "style": "vivid"},
+        (),
     ),
     (
         "llama-index",
         {"prompt": PROMPT, "model": "dall-e-3", "n": 1, "quality": "hd", "size": "1792x1024", "style": "natural"},
-        {"quality": "high", "size": Size(1792, 1024)},
-        ("style",),
+        {"quality": "high", "size": Size(1792, 1024), "style": "natural"},
+        (),
     ),
     (
         "open-webui",

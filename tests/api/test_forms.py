@@ -9,7 +9,8 @@ import pytest
 from starlette.requests import Request
 
 from sdxl_gateway.api.asks.body import ask_of
-from sdxl_gateway.api.asks.fields import EDIT, MAX_IMAGES, Field, Kind, wire_fields
+from sdxl_gateway.api.asks.field import EDIT, Field, Kind
+from sdxl_gateway.api.asks.fields import MAX_IMAGES, wire_fields
 from sdxl_gateway.api.asks.parse import ReadAsk, Rules
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from sdxl_gateway.api.replies.images import ReplyStyle, ignored_header, image_entry, warning_header
+from sdxl_gateway.api.replies.events import completed_event
+from sdxl_gateway.api.replies.images import Outcome, ReplyStyle, ignored_header, image_entry, warning_header
 from sdxl_gateway.core.ask import Ask, Operation
-from sdxl_gateway.gateway.events import Done, Presented
+from sdxl_gateway.core.picture import Size
+from sdxl_gateway.gateway.events import Accepted, Done, Presented
 from tests.kit.api import GENERATE, USAGE, FakeGateway, client, served_api
 
 FILES_URL = "http://here:8000/files"
@@ -40,6 +43,15 @@ def test_address_or_bytes(fields: dict[str, Any], url: bool, b64: bool) -> None:
 
 def test_a_picture_without_a_name_has_no_address() -> None:
     assert image_entry(Presented(0, b"png", None, 7, {}), style()) == {"b64_json": "cG5n", "seed": 7, "recipe": {}}
+
+
+@pytest.mark.parametrize(("painted", "told"), [("a cat, vivid", "a cat, vivid"), ("a cat", None)])
+def test_a_prompt_that_was_painted_otherwise_is_told(painted: str, told: str | None) -> None:
+    one = Presented(0, b"png", None, 7, {"prompt": painted})
+    assert image_entry(one, style()).get("revised_prompt") == told
+    outcome = Outcome(style(), Accepted("1", Size(64, 64), "high", "png"), (one,), Done(USAGE))
+    event = json.loads(completed_event(Operation.GENERATE, outcome).decode().partition("data: ")[2])
+    assert event.get("revised_prompt") == told
 
 
 @pytest.mark.parametrize(

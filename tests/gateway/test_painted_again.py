@@ -41,6 +41,7 @@ ASKS: list[tuple[Operation, dict[str, Any]]] = [
     (Operation.GENERATE, {"loras": [{"name": "watercolor", "weight": 0.1, "text_encoder_weight": 0}], "cfg_scale": 1}),
     (Operation.GENERATE, {"prompt": "a (fox:1.2)", "prompt_syntax": "a1111", "clip_skip": 3, "long_prompts": False}),
     (Operation.GENERATE, {"model": "ink", "negative_prompt": "(grey)", "prompt_syntax": "a1111"}),
+    (Operation.GENERATE, {"model": "ink", "style": "vivid", "negative_prompt": "grey"}),
     (Operation.EDIT, {"image": HOLED.data, "strength": 0.5}),
     (Operation.EDIT, {"image": WHOLE.data, "model": "ink:2"}),
     (Operation.VARY, {"image": WHOLE.data, "model": "ink"}),

@@ -1,6 +1,6 @@
 """What the operator decides: flags, environment and config.toml become frozen sections."""
 
-from sdxl_gateway.config.prompting import Embeddings, Prompts
+from sdxl_gateway.config.prompting import Embeddings, Prompts, Style
 from sdxl_gateway.config.reload import PutInForce, Reloading
 from sdxl_gateway.config.section import Section
 from sdxl_gateway.config.sections import (
@@ -51,6 +51,7 @@ __all__ = [
     "Section",
     "Server",
     "Settings",
+    "Style",
     "Telemetry",
     "cautions",
     "load_settings",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
 
 from sdxl_gateway.config.section import Section
 
@@ -15,6 +19,39 @@ class Prompts(Section):
 
     prompt_syntax: PromptSyntax = "plain"
     long_prompts: bool = True
+
+
+PLACE = "{prompt}"
+
+
+def _with_one_place(template: str) -> str:
+    if template.count(PLACE) != 1:
+        raise ValueError(f"should hold {PLACE} once, where the request's prompt goes")
+    return template
+
+
+class Style(Section):
+    """What is written around a prompt, by a name that requests give as `style`."""
+
+    prompt: Annotated[str, AfterValidator(_with_one_place)] = PLACE
+    negative_prompt: str = ""
+
+    def around(self, prompt: str) -> str:
+        """The prompt in its place."""
+        return self.prompt.replace(PLACE, prompt)
+
+
+OPENAI_STYLES: Mapping[str, Style] = MappingProxyType(
+    {
+        "vivid": Style(prompt=f"{PLACE}, vivid colors, dramatic light", negative_prompt="dull, flat"),
+        "natural": Style(prompt=f"{PLACE}, natural colors, soft light", negative_prompt="oversaturated, artificial"),
+    }
+)
+
+
+def with_openai_styles(styles: dict[str, Style]) -> dict[str, Style]:
+    """SDKs send these two, whatever else an operator has configured."""
+    return {**OPENAI_STYLES, **styles}
 
 
 class Embeddings(Section):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from sdxl_gateway.config.prompting import Embeddings, Prompts, PromptSyntax
+from sdxl_gateway.config.prompting import OPENAI_STYLES, Embeddings, Prompts, PromptSyntax, Style, with_openai_styles
 from sdxl_gateway.config.section import BaseUrl, Bytes, Key, Seconds, Section
 from sdxl_gateway.core.limits import (
     CLIP_SKIP,
@@ -259,6 +259,7 @@ class Settings(BaseSettings):
     loras: Loras = Loras()
     prompts: Prompts = Prompts()
     embeddings: Embeddings = Embeddings()
+    styles: Annotated[dict[Name, Style], AfterValidator(with_openai_styles)] = dict(OPENAI_STYLES)
     limits: Limits = Limits()
     quality: Quality = Quality()
     delivery: Delivery = Delivery()

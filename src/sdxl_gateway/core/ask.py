@@ -83,6 +83,7 @@ class Ask:
     strength: float | None = None
     clip_skip: int | None = None
     prompt_syntax: str | None = None
+    style: str | None = None
     long_prompts: bool | None = None
     loras: tuple[LoraRef, ...] = ()
     images: tuple[Upload, ...] = ()

@@ -27,6 +27,7 @@ class Capabilities(TypedDict):
     samplers: list[str]
     schedules: list[str]
     prompt_syntaxes: list[str]
+    styles: list[str]
     embeddings: list[str]
     clip_skip: int
     prompt_tokens: int
@@ -41,6 +42,7 @@ def capabilities(checkpoint: CheckpointEntry, settings: Settings, embeddings: Se
         "samplers": list(SAMPLERS),
         "schedules": list(SCHEDULES),
         "prompt_syntaxes": list(SYNTAXES),
+        "styles": list(settings.styles),
         "embeddings": [*embeddings],
         "clip_skip": text_layers(checkpoint.shapes),
         "prompt_tokens": CHUNK_TOKENS * (settings.limits.max_prompt_chunks if settings.prompts.long_prompts else 1),

@@ -8,11 +8,12 @@ from sdxl_gateway.admission.blends import with_triggers
 from sdxl_gateway.admission.defaults import Usual
 from sdxl_gateway.admission.prompts.clip_skip import clip_skip
 from sdxl_gateway.admission.prompts.embeddings import embeddings_in
+from sdxl_gateway.admission.prompts.styles import style_of
 from sdxl_gateway.admission.prompts.syntax import check_prompt
 from sdxl_gateway.admission.prompts.weights import weight_warning
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
-from sdxl_gateway.config import Settings
+from sdxl_gateway.config import Settings, Style
 from sdxl_gateway.core.ask import Ask
 from sdxl_gateway.core.prompt import TextReading
 from sdxl_gateway.core.prompt_syntax import PLAIN
@@ -42,8 +43,11 @@ class TextReader:
     async def read(self, ask: Ask, prompt: str, usual: Usual, checkpoint: CheckpointEntry) -> Texts:
         """Raises InvalidRequest for a text that cannot be read in the syntax in force, naming where it came from."""
         reading = self._reading(ask, usual, checkpoint)
+        style = style_of(ask.style, self._settings.styles)
         check_prompt(prompt, reading.syntax, param="prompt")
-        texts = _prompt(ask, prompt, usual, reading), _negative_prompt(ask, usual, reading)
+        texts = _prompt(ask, style.around(prompt), usual, reading), _negative_prompt(ask, style, usual, reading)
+        for text in texts:
+            check_prompt(text, reading.syntax, param="style")
         taught, warnings = await embeddings_in(texts, reading.syntax, self._embeddings, checkpoint)
         if reading.syntax == PLAIN:
             warnings += _weights_warned_of(ask)
@@ -65,12 +69,12 @@ def _prompt(ask: Ask, prompt: str, usual: Usual, reading: TextReading) -> str:
     return with_triggers(prompt, usual.style, usual.recommended, reading.syntax)
 
 
-def _negative_prompt(ask: Ask, usual: Usual, reading: TextReading) -> str:
-    if ask.negative_prompt is None:
-        check_prompt(usual.negative_prompt, reading.syntax, param="model")
-        return usual.negative_prompt
-    check_prompt(ask.negative_prompt, reading.syntax, param="negative_prompt")
-    return ask.negative_prompt
+def _negative_prompt(ask: Ask, style: Style, usual: Usual, reading: TextReading) -> str:
+    own, param = usual.negative_prompt, "model"
+    if ask.negative_prompt is not None:
+        own, param = ask.negative_prompt, "negative_prompt"
+    check_prompt(own, reading.syntax, param=param)
+    return ", ".join([own, style.negative_prompt] if own and style.negative_prompt else [own or style.negative_prompt])
 
 
 def _weights_warned_of(ask: Ask) -> tuple[str, ...]:

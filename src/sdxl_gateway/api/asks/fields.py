@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-
+from sdxl_gateway.api.asks.field import EDIT, FROM_IMAGE, PROMPTED, Field, Kind
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.limits import (
@@ -18,12 +16,6 @@ from sdxl_gateway.core.limits import (
 )
 from sdxl_gateway.core.prompt_syntax import SYNTAXES
 from sdxl_gateway.core.samplers import SCHEDULES
-
-PAINT = frozenset(Operation)
-PROMPTED = frozenset({Operation.GENERATE, Operation.EDIT})
-FROM_IMAGE = frozenset({Operation.EDIT, Operation.VARY})
-EDIT = frozenset({Operation.EDIT})
-GENERATE = frozenset({Operation.GENERATE})
 
 MAX_IMAGES = 16
 MAX_SEED = 2**53 - 1
@@ -40,47 +32,6 @@ QUALITIES = {
     "max": "max",
 }
 FORMATS = {"png": "png", "jpeg": "jpeg", "jpg": "jpeg", "webp": "webp"}
-
-
-class Kind(StrEnum):
-    """How a field's value is read."""
-
-    TEXT = "text"
-    INTEGER = "integer"
-    NUMBER = "number"
-    FLAG = "flag"
-    CHOICE = "choice"
-    LORAS = "loras"
-    RECIPE = "recipe"
-    PADDING = "padding"
-    PICTURE = "picture"
-    PICTURES = "pictures"
-    IGNORED = "ignored"
-
-
-PICTURE_KINDS = frozenset({Kind.PICTURE, Kind.PICTURES})
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field: bounds are inclusive, `max_chars` counts characters; an IGNORED field is accepted without effect."""
-
-    name: str
-    kind: Kind
-    about: str
-    operations: frozenset[Operation] = PAINT
-    aliases: tuple[str, ...] = ()
-    choices: tuple[str, ...] = ()
-    low: float | None = None
-    high: float | None = None
-    max_chars: int = 512
-    required: frozenset[Operation] = frozenset()
-    extension: bool = False
-
-    @property
-    def spellings(self) -> tuple[str, ...]:
-        """Its name first, then the others clients use."""
-        return (self.name, *self.aliases)
 
 
 def wire_fields(limits: Limits) -> tuple[Field, ...]:
@@ -131,6 +82,12 @@ def _openai_fields(limits: Limits) -> tuple[Field, ...]:
         ),
         Field("output_format", Kind.CHOICE, "The encoding of the pictures.", choices=tuple(FORMATS)),
         Field("output_compression", Kind.INTEGER, "Quality of JPEG and WebP.", low=0, high=100),
+        Field(
+            "style",
+            Kind.TEXT,
+            "What is written around the prompt: `vivid`, `natural`, or a style of the server's.",
+            PROMPTED,
+        ),
         Field("stream", Kind.FLAG, "Answer as server-sent events; needs n=1.", PROMPTED),
         Field("partial_images", Kind.INTEGER, "Looks at the running picture, when streaming.", PROMPTED, low=0, high=3),
         Field("safety_identifier", Kind.TEXT, "Your end user's id; the reply repeats it.", aliases=("user",)),
@@ -290,7 +247,6 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
 def _without_effect() -> tuple[Field, ...]:
     """OpenAI's own fields that this model has no use for; clients send them unasked."""
     return (
-        Field("style", Kind.IGNORED, "Accepted, without effect.", GENERATE),
         Field("moderation", Kind.IGNORED, "Accepted, without effect.", PROMPTED),
         Field("complexity", Kind.IGNORED, "Accepted, without effect.", PROMPTED),
         Field("input_fidelity", Kind.IGNORED, "Accepted, without effect; see `strength`.", EDIT),

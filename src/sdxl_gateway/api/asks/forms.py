@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from sdxl_gateway.api.asks.fields import MAX_IMAGES, PICTURE_KINDS, Field, Kind
+from sdxl_gateway.api.asks.field import PICTURE_KINDS, Field, Kind
+from sdxl_gateway.api.asks.fields import MAX_IMAGES
 from sdxl_gateway.api.asks.loras import NAME_KEYS
 from sdxl_gateway.api.asks.pictures import decoded, picture_kind, too_large, too_many, upload
 from sdxl_gateway.api.http.json_body import parse_json

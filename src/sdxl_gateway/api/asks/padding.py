@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sdxl_gateway.api.asks.fields import Field, Kind
+from sdxl_gateway.api.asks.field import Field, Kind
 from sdxl_gateway.api.asks.values import integer, wrong_type
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.limits import LONGEST_SIDE

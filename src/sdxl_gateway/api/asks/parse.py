@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sdxl_gateway.api.asks import values
-from sdxl_gateway.api.asks.fields import FORMATS, PICTURE_KINDS, QUALITIES, Field, Kind, fields_of, wire_fields
+from sdxl_gateway.api.asks.field import PICTURE_KINDS, Field, Kind
+from sdxl_gateway.api.asks.fields import FORMATS, QUALITIES, fields_of, wire_fields
 from sdxl_gateway.api.asks.loras import read_loras, with_default_weight
 from sdxl_gateway.api.asks.padding import read_padding
 from sdxl_gateway.api.asks.pictures import read_picture, read_pictures
@@ -168,6 +169,7 @@ class _Reading:
             strength=self._number("strength"),
             clip_skip=self._integer("clip_skip"),
             prompt_syntax=self._choice("prompt_syntax"),
+            style=self._text("style") or None,
             long_prompts=self._flag("long_prompts"),
             loras=loras,
             images=self.pictures.get("image", ()),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sdxl_gateway.api.asks.fields import Field
+from sdxl_gateway.api.asks.field import Field
 from sdxl_gateway.api.asks.sizes import read_size
 from sdxl_gateway.api.asks.values import checked_digest, missing, wrong_type
 from sdxl_gateway.core.ask import Operation, Replay

@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any
 
-from sdxl_gateway.api.asks.fields import Field
+from sdxl_gateway.api.asks.field import Field
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.text import shown
 

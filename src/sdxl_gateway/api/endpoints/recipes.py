@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sdxl_gateway.api.asks.body import ask_of
-from sdxl_gateway.api.asks.fields import Field, Kind
+from sdxl_gateway.api.asks.field import Field, Kind
 from sdxl_gateway.api.asks.parse import Rules
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.openapi.schemas import file, ref

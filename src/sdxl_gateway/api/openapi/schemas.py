@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sdxl_gateway.api.asks.fields import MAX_IMAGES, MAX_LORAS, Field, Kind, fields_of, wire_fields
+from sdxl_gateway.api.asks.field import Field, Kind
+from sdxl_gateway.api.asks.fields import MAX_IMAGES, MAX_LORAS, fields_of, wire_fields
 from sdxl_gateway.api.asks.padding import EDGES
 from sdxl_gateway.api.http.route import Schema
 from sdxl_gateway.config import Limits

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 from urllib.parse import quote
 
 from pydantic import Field
@@ -37,8 +37,12 @@ class _Handed(TypedDict, total=False):
 
 
 class ImageEntry(_Handed):
-    """One picture; `recipe` holds everything that decides its pixels."""
+    """One picture; `recipe` holds everything that decides its pixels.
 
+    `revised_prompt` is what was painted, where that is not what was sent.
+    """
+
+    revised_prompt: NotRequired[str]
     seed: int
     recipe: dict[str, Any]
 
@@ -68,13 +72,17 @@ class ImagesResponse(Echo, EndUser):
 
 @dataclass(frozen=True, slots=True)
 class ReplyStyle:
-    """How pictures are handed out: as data, by address (below `files_url`), or both; `end_user` is repeated."""
+    """How pictures are handed out: as data, by address (below `files_url`), or both; `end_user` is repeated.
+
+    `prompt` is what was sent.
+    """
 
     b64: bool
     url: bool
     files_url: str
     end_user: str | None = None
     stream: bool = False
+    prompt: str = ""
 
     @classmethod
     def of(cls, ask: Ask, files_url: str) -> ReplyStyle:
@@ -86,6 +94,7 @@ class ReplyStyle:
             files_url=files_url,
             end_user=ask.user or None,
             stream=ask.stream,
+            prompt=ask.prompt,
         )
 
     @property
@@ -129,7 +138,19 @@ def image_entry(one: Presented, style: ReplyStyle) -> ImageEntry:
         handed["b64_json"] = as_base64(one.data)
     if (url := style.address(one)) is not None:
         handed["url"] = url
-    return {**handed, "seed": one.seed, "recipe": one.recipe}
+    return {**handed, **revised(one, style), "seed": one.seed, "recipe": one.recipe}
+
+
+class Revised(TypedDict, total=False):
+    """What was painted, where that is not what was sent."""
+
+    revised_prompt: str
+
+
+def revised(one: Presented, style: ReplyStyle) -> Revised:
+    """Empty when the prompt was painted as it came: no tag cut out, no style around it, nothing added."""
+    painted = one.recipe.get("prompt", style.prompt)
+    return {} if painted == style.prompt else {"revised_prompt": painted}
 
 
 def as_base64(data: bytes) -> str:
