@@ -74,13 +74,19 @@ def ask(prompt: str = "a cat", **fields: Any) -> Ask:
 
 @asynccontextmanager
 async def gateway_kit(
-    folder: Path, *, queue_size: int = 8, embed_recipe: bool = False, listeners: Sequence[Listener] = ()
+    folder: Path,
+    *,
+    queue_size: int = 8,
+    embed_recipe: bool = False,
+    listeners: Sequence[Listener] = (),
+    **sections: Any,
 ) -> AsyncIterator[GatewayKit]:
-    """`listeners` are told of everything beside metrics and library."""
+    """`listeners` are told of everything beside metrics and library; `sections` are further ones of the settings."""
     settings = Settings(
         data_directory=folder,
         loras=Loras(directory=DEMO_LORAS),
         delivery=Delivery(embed_recipe=embed_recipe),
+        **sections,
     )
     checkpoints = {"demo": demo()}
     adapters = LoraCatalog(settings.loras, folder, checkpoints=checkpoints.values())

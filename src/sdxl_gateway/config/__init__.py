@@ -1,8 +1,8 @@
 """What the operator decides: flags, environment and config.toml become frozen sections."""
 
-from sdxl_gateway.config.prompting import Embeddings, Prompts, Style
+from sdxl_gateway.config.prompting import Embeddings, Enhancer, Prompts, Style
 from sdxl_gateway.config.reload import PutInForce, Reloading
-from sdxl_gateway.config.section import Section
+from sdxl_gateway.config.section import FileCaps, HeaderCaps, Section
 from sdxl_gateway.config.sections import (
     DEMO_LORAS,
     DEMO_MODEL,
@@ -11,8 +11,6 @@ from sdxl_gateway.config.sections import (
     Delivery,
     Engine,
     EngineProcess,
-    FileCaps,
-    HeaderCaps,
     HouseStyle,
     Limits,
     Loras,
@@ -36,6 +34,7 @@ __all__ = [
     "Embeddings",
     "Engine",
     "EngineProcess",
+    "Enhancer",
     "FileCaps",
     "HeaderCaps",
     "HouseStyle",

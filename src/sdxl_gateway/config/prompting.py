@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from sdxl_gateway.config.section import Section
+from sdxl_gateway.config.section import BaseUrl, Key, Seconds, Section
 
 PromptSyntax = Literal["plain", "a1111"]
 
@@ -59,3 +59,12 @@ class Embeddings(Section):
 
     directory: Path = Path("embeddings")
     watch: bool = True
+
+
+class Enhancer(Section):
+    """A chat model that makes prompts richer for requests that ask for it; off without an address."""
+
+    base_url: BaseUrl | None = None
+    model: str = ""
+    key: Key | None = None
+    timeout_seconds: Seconds = 20.0

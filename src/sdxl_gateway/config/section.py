@@ -16,3 +16,16 @@ class Section(BaseModel):
     """A frozen group of settings that knows no other keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class HeaderCaps(Section):
+    """How much of a safetensors file's header is read."""
+
+    max_header_bytes: Bytes = 16 * 2**20
+    max_tensors: Annotated[int, Field(ge=1)] = 20_000
+
+
+class FileCaps(HeaderCaps):
+    """How large a file may be, its header included."""
+
+    max_file_bytes: Bytes

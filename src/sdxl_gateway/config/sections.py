@@ -8,8 +8,16 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from sdxl_gateway.config.prompting import OPENAI_STYLES, Embeddings, Prompts, PromptSyntax, Style, with_openai_styles
-from sdxl_gateway.config.section import BaseUrl, Bytes, Key, Seconds, Section
+from sdxl_gateway.config.prompting import (
+    OPENAI_STYLES,
+    Embeddings,
+    Enhancer,
+    Prompts,
+    PromptSyntax,
+    Style,
+    with_openai_styles,
+)
+from sdxl_gateway.config.section import BaseUrl, Bytes, FileCaps, Key, Seconds, Section
 from sdxl_gateway.core.limits import (
     CLIP_SKIP,
     GUIDANCE_SCALE,
@@ -154,19 +162,6 @@ class HouseStyle(Section):
     add_trigger_words: bool = False
 
 
-class HeaderCaps(Section):
-    """How much of a safetensors file's header is read."""
-
-    max_header_bytes: Bytes = 16 * 2**20
-    max_tensors: Annotated[int, Field(ge=1)] = 20_000
-
-
-class FileCaps(HeaderCaps):
-    """How large a file may be, its header included."""
-
-    max_file_bytes: Bytes
-
-
 class Loras(FileCaps):
     """The LoRA folder, what is read of it, and the copies that are painted from."""
 
@@ -259,6 +254,7 @@ class Settings(BaseSettings):
     loras: Loras = Loras()
     prompts: Prompts = Prompts()
     embeddings: Embeddings = Embeddings()
+    enhancer: Enhancer = Enhancer()
     styles: Annotated[dict[Name, Style], AfterValidator(with_openai_styles)] = dict(OPENAI_STYLES)
     limits: Limits = Limits()
     quality: Quality = Quality()

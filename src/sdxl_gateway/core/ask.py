@@ -84,6 +84,7 @@ class Ask:
     clip_skip: int | None = None
     prompt_syntax: str | None = None
     style: str | None = None
+    enhance: bool = False
     long_prompts: bool | None = None
     loras: tuple[LoraRef, ...] = ()
     images: tuple[Upload, ...] = ()

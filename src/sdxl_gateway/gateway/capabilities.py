@@ -27,6 +27,7 @@ class Capabilities(TypedDict):
     samplers: list[str]
     schedules: list[str]
     prompt_syntaxes: list[str]
+    enhance: bool
     styles: list[str]
     embeddings: list[str]
     clip_skip: int
@@ -42,6 +43,7 @@ def capabilities(checkpoint: CheckpointEntry, settings: Settings, embeddings: Se
         "samplers": list(SAMPLERS),
         "schedules": list(SCHEDULES),
         "prompt_syntaxes": list(SYNTAXES),
+        "enhance": settings.enhancer.base_url is not None,
         "styles": list(settings.styles),
         "embeddings": [*embeddings],
         "clip_skip": text_layers(checkpoint.shapes),

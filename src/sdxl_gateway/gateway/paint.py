@@ -6,13 +6,14 @@ import secrets
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from sdxl_gateway.admission.resolve import Admission, ResolvedAsk
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask, Upload
 from sdxl_gateway.core.caller import Caller
-from sdxl_gateway.core.errors import NotFound
+from sdxl_gateway.core.errors import InvalidRequest, NotFound
 from sdxl_gateway.core.events import Failed, Finished, JobAccepted, Painted, Previewed, Progressed
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.listeners import Listener
@@ -20,6 +21,7 @@ from sdxl_gateway.core.ports import Backend
 from sdxl_gateway.delivery.deliver import Deliverer, Output
 from sdxl_gateway.delivery.receipt import usage
 from sdxl_gateway.gateway.announce import announced
+from sdxl_gateway.gateway.enhancer import ChatEnhancer, NotEnhanced
 from sdxl_gateway.gateway.events import Accepted, Done, Item
 from sdxl_gateway.pictures.written import Written
 
@@ -28,13 +30,20 @@ class Gateway:
     """Knows the rooms a request passes through, and nothing of HTTP or torch. `listener` hears of every job."""
 
     def __init__(
-        self, settings: Settings, admission: Admission, backend: Backend, deliverer: Deliverer, listener: Listener
+        self,
+        settings: Settings,
+        admission: Admission,
+        backend: Backend,
+        deliverer: Deliverer,
+        listener: Listener,
     ) -> None:
         self._settings = settings
         self._admission = admission
         self._backend = backend
         self._deliverer = deliverer
         self._listener = listener
+        off = settings.enhancer.base_url is None
+        self._enhancer = None if off else ChatEnhancer(settings.enhancer, max_chars=settings.limits.max_prompt_chars)
 
     async def paint(
         self, ask: Ask, caller: Caller, *, keep: bool = False, must_keep: bool = False
@@ -45,7 +54,7 @@ class Gateway:
         or with `must_keep` StorageFull is raised. Closing the iterator early cancels the job within one denoising step.
         """
         arrived = time.time()
-        resolved = await self._admission.resolve(ask)
+        resolved = await self._resolved(ask)
         job = self._job(ask, caller, resolved, arrived)
         output = Output(
             resolved.recipe,
@@ -85,6 +94,23 @@ class Gateway:
         if found is None:
             raise NotFound("This picture's file does not say how it was made.", param=upload.field, code="no_recipe")
         return found
+
+    async def _resolved(self, ask: Ask) -> ResolvedAsk:
+        """With a richer prompt where that is asked for; where none comes, or none that can be painted, with its own."""
+        if not ask.enhance:
+            return await self._admission.resolve(ask)
+        if self._enhancer is None:
+            raise InvalidRequest("This server has no model to rewrite prompts.", param="enhance")
+        try:
+            return await self._admission.resolve(replace(ask, prompt=await self._enhancer.enhance(ask.prompt)))
+        except NotEnhanced as problem:
+            reason = str(problem)
+        except InvalidRequest as refused:
+            if refused.param != "prompt":
+                raise
+            reason = "what the model wrote cannot be painted"
+        resolved = await self._admission.resolve(ask)
+        return replace(resolved, warnings=(*resolved.warnings, f"The prompt is not enhanced: {reason}."))
 
     def _job(self, ask: Ask, caller: Caller, resolved: ResolvedAsk, arrived: float) -> Job:
         return Job(

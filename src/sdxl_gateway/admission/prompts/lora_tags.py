@@ -27,6 +27,11 @@ def cut_prompt_tags(prompt: str) -> tuple[str, tuple[LoraRef, ...]]:
     return re.sub(r"[ \t]{2,}", " ", _TAG.sub("", prompt)).strip(" ,\t"), parts
 
 
+def parted_from_tags(prompt: str) -> tuple[str, str]:
+    """The prompt's words, and its tags as they were written, whatever they mean."""
+    return _TAG.sub("", prompt).strip(), "".join(f" {match[0]}" for match in _TAG.finditer(prompt))
+
+
 def refuse_tags(text: str, *, param: str) -> None:
     """Raises InvalidRequest naming `param`, whose tags put nothing on, when `text` holds one."""
     if (found := _TAG.search(text)) is not None:

@@ -177,6 +177,7 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
             high=64,
             extension=True,
         ),
+        Field("enhance", Kind.FLAG, "Let a chat model rewrite the prompt first.", PROMPTED, extension=True),
         Field(
             "prompt_syntax",
             Kind.CHOICE,

@@ -170,6 +170,7 @@ class _Reading:
             clip_skip=self._integer("clip_skip"),
             prompt_syntax=self._choice("prompt_syntax"),
             style=self._text("style") or None,
+            enhance=bool(self._flag("enhance")),
             long_prompts=self._flag("long_prompts"),
             loras=loras,
             images=self.pictures.get("image", ()),

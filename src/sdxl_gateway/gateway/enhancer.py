@@ -1,0 +1,90 @@
+"""Takes a prompt, gives a richer one that a chat model wrote; any endpoint that speaks OpenAI's chat completions."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+
+from sdxl_gateway.admission.prompts.lora_tags import parted_from_tags
+from sdxl_gateway.config import Enhancer
+from sdxl_gateway.core.text import cleaned
+
+MAX_ANSWER_BYTES = 256 * 2**10
+INSTRUCTIONS = (
+    "You write prompts for an image model. Rewrite the user's prompt so that it says more of subject, composition, "
+    "light and style, in one paragraph of at most 80 words. Keep what it asks for, and its language. Answer with the "
+    "prompt alone."
+)
+
+
+class NotEnhanced(Exception):
+    """Why there is no richer prompt; the text is for the caller."""
+
+
+class ChatEnhancer:
+    """Asks the operator's endpoint, once for each prompt; `max_chars` is the longest prompt that is taken."""
+
+    def __init__(self, settings: Enhancer, *, max_chars: int) -> None:
+        self._settings = settings
+        self._max_chars = max_chars
+        self._url = f"{(settings.base_url or '').rstrip('/')}/chat/completions"
+        key = settings.key
+        # Nothing is decompressed, so that no answer is larger than what came over the wire.
+        self._headers = {"accept-encoding": "identity"}
+        if key is not None:
+            self._headers["authorization"] = f"Bearer {key.get_secret_value()}"
+
+    async def enhance(self, prompt: str) -> str:
+        """The richer prompt, with the LoRA tags of the one given. Raises NotEnhanced, within the timeout."""
+        words, tags = parted_from_tags(prompt)
+        try:
+            async with asyncio.timeout(self._settings.timeout_seconds):
+                written = _written(await self._answer(words))
+        except TimeoutError:
+            raise NotEnhanced(f"the model took longer than {self._settings.timeout_seconds:g} s") from None
+        except (httpx.HTTPError, httpx.InvalidURL):
+            raise NotEnhanced("the model could not be asked") from None
+        return self._checked(written) + tags
+
+    async def _answer(self, words: str) -> bytes:
+        """Neither proxies of the environment nor redirects: the operator named one address."""
+        client = httpx.AsyncClient(trust_env=False, timeout=None)  # noqa: S113 - the caller holds the clock
+        async with client, client.stream("POST", self._url, headers=self._headers, json=self._body(words)) as answer:
+            if answer.status_code != httpx.codes.OK:
+                raise NotEnhanced(f"the model's server answered {answer.status_code}")
+            found = bytearray()
+            async for chunk in answer.aiter_raw():
+                found += chunk
+                if len(found) > MAX_ANSWER_BYTES:
+                    raise NotEnhanced("the model's answer is too long")
+            return bytes(found)
+
+    def _body(self, words: str) -> dict[str, Any]:
+        roles = (("system", INSTRUCTIONS), ("user", words))
+        messages = [{"role": role, "content": content} for role, content in roles]
+        return {"model": self._settings.model, "messages": messages}
+
+    def _checked(self, written: str) -> str:
+        """What a model writes is one line of words, and puts no LoRA on."""
+        line = cleaned(written, self._max_chars + 1)
+        if not line:
+            raise NotEnhanced("the model wrote nothing")
+        if len(line) > self._max_chars:
+            raise NotEnhanced("the model's answer is too long")
+        if parted_from_tags(line)[1]:
+            raise NotEnhanced("the model wrote a LoRA tag")
+        return line
+
+
+def _written(answer: bytes) -> str:
+    """The text in a chat completion. Raises NotEnhanced for anything else."""
+    try:
+        text = json.loads(answer)["choices"][0]["message"]["content"]
+        if isinstance(text, str) and text.encode("utf-8"):
+            return text
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        pass
+    raise NotEnhanced("the model's answer cannot be read")
