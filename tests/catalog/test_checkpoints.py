@@ -47,7 +47,7 @@ def problem(folder: Path) -> str:
 
 def test_the_demo_model() -> None:
     demo = open_checkpoints({"demo": Checkpoint(path="demo")}, DEMO_MODEL)["demo"]
-    assert (demo.folder, demo.native_area) == (DEMO_MODEL, 256 * 256)
+    assert (demo.path, demo.native_area) == (DEMO_MODEL, 256 * 256)
     assert demo.native_area < demo.native_pixels < 2 * demo.native_area
     assert demo.shapes["unet.conv_in"] == (32, 4, 3, 3)
     assert any(name.startswith("text_encoder_2.text_model.encoder.") for name in demo.shapes)
@@ -55,7 +55,7 @@ def test_the_demo_model() -> None:
 
 def test_a_folder(folder: Path) -> None:
     entry = open_regular_file(folder)
-    assert (entry.name, entry.folder, entry.native_area) == ("mine", folder.resolve(), 1024 * 1024)
+    assert (entry.name, entry.path, entry.native_area) == ("mine", folder.resolve(), 1024 * 1024)
     assert entry.native_pixels == int(1024 * 1024 * 1.55)
     assert entry.created == int((folder / "model_index.json").stat().st_mtime)
     assert entry.shapes == {

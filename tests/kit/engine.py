@@ -52,9 +52,14 @@ def process_settings(data_directory: Path, checkpoints: dict[str, Checkpoint], *
 
 
 def studio(data_directory: Path, folder: Path = DEMO_MODEL, **engine: Any) -> Studio:
+    return studio_of(Checkpoint(path=str(folder)), data_directory, **engine)
+
+
+def studio_of(section: Checkpoint, data_directory: Path, **engine: Any) -> Studio:
+    """With the checkpoint of a section of its own, under the name of the demo."""
     told: list[Measurement] = []
-    config = process_settings(data_directory, {"demo": Checkpoint(path=str(folder))}, **engine)
-    return Studio(open_engine(config, told.append), folder, data_directory, told)
+    config = process_settings(data_directory, {"demo": section}, **engine)
+    return Studio(open_engine(config, told.append), Path(section.path), data_directory, told)
 
 
 def recipe(prompt: str = "a red circle on a blue ground", **changes: Any) -> Recipe:

@@ -34,10 +34,22 @@ class Reference:
     """The pipelines of one folder, in float32 on the CPU."""
 
     def __init__(self, folder: Path) -> None:
-        self.base = diffusers.StableDiffusionXLPipeline.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
+        self._take(
+            diffusers.StableDiffusionXLPipeline.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
+            )
         )
-        self._scheduler_config = self.base.scheduler.config
+
+    @classmethod
+    def of(cls, pipeline: Any) -> Reference:
+        """Of a pipeline loaded already."""
+        made = cls.__new__(cls)
+        made._take(pipeline)
+        return made
+
+    def _take(self, pipeline: Any) -> None:
+        self.base = pipeline
+        self._scheduler_config = pipeline.scheduler.config
 
     def paint(self, recipe: Recipe, inputs: Inputs = NO_INPUTS, index: int = 0) -> Picture:
         texts = {"prompt": recipe.prompt, "negative_prompt": recipe.negative_prompt or None}

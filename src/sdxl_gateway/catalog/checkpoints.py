@@ -1,4 +1,4 @@
-"""Takes the configured checkpoints, gives their folders, fingerprints and module shapes, read without torch."""
+"""Takes the configured checkpoints, gives their places, fingerprints and module shapes, read without torch."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdxl_gateway.catalog.model_files import fingerprint, module_shapes, resolve_folder
-from sdxl_gateway.config import Checkpoint
+from sdxl_gateway.catalog.model_files import file_fingerprint, fingerprint, module_shapes, resolve_folder, resolve_model
+from sdxl_gateway.catalog.single_file.layout import check_sdxl
+from sdxl_gateway.catalog.single_file.names import file_shapes
+from sdxl_gateway.catalog.single_file.read import read_single_file
+from sdxl_gateway.config import SDXL_CONFIGS, Checkpoint
 from sdxl_gateway.core.errors import CheckpointProblem
 
 PIPELINES = ("StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline", "StableDiffusionXLImg2ImgPipeline")
@@ -21,7 +24,7 @@ NATIVE_BUDGET = 1.55
 
 @dataclass(frozen=True, slots=True)
 class CheckpointEntry:
-    """A diffusers folder of the SDXL family.
+    """A diffusers folder of the SDXL family, or a single file: `path` is the one or the other.
 
     `shapes` maps component-prefixed module names ("unet.conv_in", "text_encoder.text_model.…") to the shape of
     their weight; `native_area` is the training area in pixels, `native_pixels` the largest area painted directly;
@@ -29,7 +32,7 @@ class CheckpointEntry:
     """
 
     name: str
-    folder: Path
+    path: Path
     digest: str
     created: int
     shapes: Mapping[str, tuple[int, ...]]
@@ -46,23 +49,59 @@ def open_checkpoints(checkpoints: Mapping[str, Checkpoint], demo: Path) -> dict[
 def open_checkpoint(name: str, section: Checkpoint, demo: Path) -> CheckpointEntry:
     """The checkpoint of one `[checkpoints.*]` section; `demo` is where the demo model lies.
 
-    Raises CheckpointProblem for a folder that is not there, not of the SDXL family, or brings Python code.
+    Raises CheckpointProblem for what is not there or not of the SDXL family, a folder that brings Python code, and a
+    file that is cut short, a pickle, or without a VAE where `section` names none.
     """
-    folder = resolve_folder(section.path, demo)
+    path = resolve_model(section.path, demo)
+    return _open_folder(name, section, path) if path.is_dir() else _open_file(name, section, path, demo)
+
+
+def checkpoint_shapes(path: Path) -> Mapping[str, tuple[int, ...]]:
+    """The modules of a checkpoint's folder or single file. Raises CheckpointProblem."""
+    return module_shapes(path) if path.is_dir() else file_shapes(read_single_file(path).header)
+
+
+def config_folder(section: Checkpoint, demo: Path) -> Path:
+    """Where a single file's configs lie: the folder its section names, or SDXL's own. Raises CheckpointProblem."""
+    return SDXL_CONFIGS if section.config is None else resolve_folder(section.config, demo)
+
+
+def _open_file(name: str, section: Checkpoint, path: Path, demo: Path) -> CheckpointEntry:
+    file = read_single_file(path)
+    check_sdxl(file, own_config=section.config is not None)
+    if not file.has_vae and section.vae is None:
+        raise CheckpointProblem(
+            f"Checkpoint '{name}': '{path.name}' holds no VAE; set `checkpoints.{name}.vae` to a VAE's folder or file."
+        )
+    unet = _read_json(config_folder(section, demo) / "unet" / "config.json", name)
+    shapes = file_shapes(file.header)
+    return _entry(name, section, path, unet, file_fingerprint(path), shapes)
+
+
+def _open_folder(name: str, section: Checkpoint, folder: Path) -> CheckpointEntry:
     index = _read_json(folder / "model_index.json", name)
     if index.get("_class_name") not in PIPELINES:
         raise CheckpointProblem(f"Checkpoint '{name}' is a {index.get('_class_name')}, not an SDXL pipeline.")
     if list(folder.rglob("*.py")):
         raise CheckpointProblem(f"Checkpoint '{name}' brings Python code along; such folders are not served.")
     unet = _read_json(folder / "unet" / "config.json", name)
+    return _entry(name, section, folder, unet, fingerprint(folder), module_shapes(folder))
+
+
+def _entry(
+    name: str,
+    section: Checkpoint,
+    path: Path,
+    unet: Mapping[str, Any],
+    digest: str,
+    shapes: Mapping[str, tuple[int, ...]],
+) -> CheckpointEntry:
+    """`unet` is its config."""
     area = _training_area(unet, name)
     budget = section.native_pixels or int(area * NATIVE_BUDGET)
-    created = int((folder / "model_index.json").stat().st_mtime)
-    shapes = module_shapes(folder)
+    created = int((path / "model_index.json" if path.is_dir() else path).stat().st_mtime)
     embeds_guidance = unet.get("time_cond_proj_dim") is not None
-    return CheckpointEntry(
-        name, folder, fingerprint(folder), created, shapes, min(area, budget), budget, embeds_guidance
-    )
+    return CheckpointEntry(name, path, digest, created, shapes, min(area, budget), budget, embeds_guidance)
 
 
 def _training_area(unet: Mapping[str, Any], name: str) -> int:

@@ -11,7 +11,7 @@ from sdxl_gateway.catalog.safetensors_header import Header, read_header
 from sdxl_gateway.config import HeaderCaps
 from sdxl_gateway.core.errors import AdapterRefused, CheckpointProblem
 
-UNET, TEXT, TEXT_2 = "unet", "text_encoder", "text_encoder_2"
+UNET, TEXT, TEXT_2, VAE = "unet", "text_encoder", "text_encoder_2", "vae"
 TEXT_ENCODERS = (TEXT, TEXT_2)
 COMPONENTS = (UNET, *TEXT_ENCODERS)
 """The parts of a checkpoint that a LoRA may change, as their folders are called."""
@@ -30,19 +30,44 @@ _SAMPLES = 16
 _VARIANT = re.compile(r"\.(fp16|bf16|non_ema)[.-]")
 
 
-def resolve_folder(path: str, demo: Path) -> Path:
-    """The folder of "demo", of a local path, or of a Hub id fetched earlier. Raises CheckpointProblem."""
+def resolve_model(path: str, demo: Path) -> Path:
+    """The folder or single file of "demo", of a local path, or of what was fetched from the Hub earlier.
+
+    On the Hub "org/name" is a folder and "org/name:file.safetensors" one of its files. Raises CheckpointProblem.
+    """
     if path == DEMO:
         return demo
     local = Path(path).expanduser()
     if local.is_dir():
         return local.resolve()
-    fetched = _fetched_snapshot(path)
+    if local.is_file():
+        # Not resolved: a file fetched from the Hub is a link to a name that does not tell what it is.
+        return local.absolute()
+    fetched = _fetched_file(*path.split(":", 1)) if ":" in path else _fetched_snapshot(path)
     if fetched is None:
         raise CheckpointProblem(
-            f"'{path}' is neither a folder nor a fetched Hub model; `sdxl-gateway pull {path}` fetches one."
+            f"'{path}' is neither a folder nor a file nor a fetched Hub model; `sdxl-gateway pull {path}` fetches one."
         )
     return fetched
+
+
+def resolve_folder(path: str, demo: Path) -> Path:
+    """As `resolve_model`, where a folder is needed. Raises CheckpointProblem."""
+    found = resolve_model(path, demo)
+    if not found.is_dir():
+        raise CheckpointProblem(f"'{path}' is not a folder.")
+    return found
+
+
+def _fetched_file(hub_id: str, name: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(hub_id, name)
+    except HFValidationError:
+        return None
+    return Path(found) if isinstance(found, str) else None
 
 
 def _fetched_snapshot(hub_id: str) -> Path | None:
@@ -101,6 +126,13 @@ def fingerprint(folder: Path) -> str:
         if path.suffix in {".json", ".safetensors", ".txt"} and path.is_file():
             digest.update(path.relative_to(folder).as_posix().encode())
             _update_with_samples(digest, path)
+    return digest.hexdigest()
+
+
+def file_fingerprint(path: Path) -> str:
+    """The same for a single file, whatever it is called."""
+    digest = hashlib.sha256()
+    _update_with_samples(digest, path)
     return digest.hexdigest()
 
 

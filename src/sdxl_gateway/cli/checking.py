@@ -90,7 +90,7 @@ def _open_checkpoints(settings: Settings, found: Found) -> list[CheckpointEntry]
             found.problems.append(str(problem))
         else:
             opened.append(entry)
-            found.checkpoints.append(CheckpointLine(name, str(entry.folder), entry.digest, entry.native_pixels))
+            found.checkpoints.append(CheckpointLine(name, str(entry.path), entry.digest, entry.native_pixels))
     return opened
 
 

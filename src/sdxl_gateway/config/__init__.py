@@ -6,6 +6,7 @@ from sdxl_gateway.config.section import FileCaps, HeaderCaps, Section
 from sdxl_gateway.config.sections import (
     DEMO_LORAS,
     DEMO_MODEL,
+    SDXL_CONFIGS,
     Auth,
     Checkpoint,
     Delivery,
@@ -27,6 +28,7 @@ from sdxl_gateway.config.sources import ConfigProblem, cautions, load_settings
 __all__ = [
     "DEMO_LORAS",
     "DEMO_MODEL",
+    "SDXL_CONFIGS",
     "Auth",
     "Checkpoint",
     "ConfigProblem",

@@ -32,6 +32,7 @@ from sdxl_gateway.core.samplers import SAMPLERS
 
 DEMO_MODEL = Path(__file__).parent.parent / "demo_model"
 DEMO_LORAS = Path(__file__).parent.parent / "demo_loras"
+SDXL_CONFIGS = Path(__file__).parent.parent / "sdxl_configs"
 ENVIRONMENT_PREFIX = "SDXL_GATEWAY__"
 
 
@@ -124,9 +125,10 @@ class Memory(Section):
 
 
 class Checkpoint(Section):
-    """A diffusers folder or a fetched Hub model, with the defaults of its pictures."""
+    """A diffusers folder, a single file or a fetched Hub model, with the defaults of its pictures."""
 
     path: str
+    config: str | None = None
     native_pixels: Annotated[int, Field(ge=64 * 64)] | None = None
     steps: Steps | None = None
     guidance_scale: GuidanceScale | None = None

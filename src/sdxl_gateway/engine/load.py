@@ -8,7 +8,8 @@ import diffusers
 import torch
 import transformers
 
-from sdxl_gateway.catalog.model_files import resolve_folder
+from sdxl_gateway.catalog.checkpoints import config_folder
+from sdxl_gateway.catalog.model_files import resolve_model
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, EngineProcess
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.ports import Measure
@@ -74,10 +75,10 @@ def _dtype(config: EngineProcess, sources: Mapping[str, Source], device: torch.d
 
 
 def _source(name: str, section: Checkpoint) -> Source:
-    vae = None if section.vae is None else resolve_folder(section.vae, DEMO_MODEL)
+    vae = None if section.vae is None else resolve_model(section.vae, DEMO_MODEL)
     if vae is not None and (vae / "vae").is_dir():
         vae = vae / "vae"
-    return Source(name, resolve_folder(section.path, DEMO_MODEL), vae)
+    return Source(name, resolve_model(section.path, DEMO_MODEL), vae, config_folder(section, DEMO_MODEL))
 
 
 def _quiet_libraries() -> None:

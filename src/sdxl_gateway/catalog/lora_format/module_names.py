@@ -44,7 +44,7 @@ UNDERSCORED_PREFIXES = (
     ("lycoris_", UNET),
 )
 
-_RESNET_LAYERS = {
+RESNET_LAYERS = {
     "norm1": "in_layers.0",
     "conv1": "in_layers.2",
     "time_emb_proj": "emb_layers.1",
@@ -52,7 +52,7 @@ _RESNET_LAYERS = {
     "conv2": "out_layers.3",
     "conv_shortcut": "skip_connection",
 }
-_TOP_LAYERS = {
+TOP_LAYERS = {
     "conv_in": "input_blocks.0.0",
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
@@ -130,7 +130,7 @@ def sgm_names(modules: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Pairs of (diffusers name, original name) for UNet modules, from the block layout the names themselves show."""
     blocks = _block_starts(modules)
     for name in modules:
-        if sgm := _TOP_LAYERS.get(name) or _block_layer(name.split("."), blocks):
+        if sgm := TOP_LAYERS.get(name) or _block_layer(name.split("."), blocks):
             yield name, sgm
 
 
@@ -189,5 +189,5 @@ def _side_layer(prefix: str, place: _Block, kind: str, number: int, rest: list[s
 
 
 def _resnet(prefix: str, rest: list[str]) -> str | None:
-    layer = _RESNET_LAYERS.get(".".join(rest))
+    layer = RESNET_LAYERS.get(".".join(rest))
     return f"{prefix}.{layer}" if layer else None

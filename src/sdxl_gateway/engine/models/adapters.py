@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from sdxl_gateway.catalog.model_files import module_shapes
+from sdxl_gateway.catalog.checkpoints import checkpoint_shapes
 from sdxl_gateway.config import EngineProcess
 from sdxl_gateway.core.errors import ModelNotFound
 from sdxl_gateway.core.ports import Measure
@@ -38,7 +38,7 @@ class AdapterCaches:
     ) -> None:
         self.embeddings = EmbeddingFiles(config.data_directory)
         self._caches = {
-            name: AdapterCache(_opener(source.folder, config), ledger, device, measure, name=name)
+            name: AdapterCache(_opener(source.path, config), ledger, device, measure, name=name)
             for name, source in sources.items()
         }
 
@@ -102,12 +102,12 @@ def _end_after(parts: Sequence[Future[None]], done: Future[None]) -> None:
         done.set_result(None)
 
 
-def _opener(folder: Path, config: EngineProcess) -> OpenAdapter:
+def _opener(path: Path, config: EngineProcess) -> OpenAdapter:
     """Reads the checkpoint's shapes with the first file that is planned against them."""
 
     @cache
     def opener() -> OpenAdapter:
-        return stored_adapters(config.data_directory, module_shapes(folder), config.loras)
+        return stored_adapters(config.data_directory, checkpoint_shapes(path), config.loras)
 
     def open_adapter(digest: str) -> AdapterFile:
         return opener()(digest)

@@ -1,27 +1,29 @@
-"""Takes a diffusers folder, gives a Checkpoint: its models on the device, nothing held twice on the way."""
+"""Takes a diffusers folder or a single file, gives a Checkpoint: its models on the device, nothing held twice."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-from sdxl_gateway.catalog.model_files import COMPONENTS, headers
+from sdxl_gateway.catalog.model_files import COMPONENTS, VAE
+from sdxl_gateway.catalog.single_file.read import read_single_file
+from sdxl_gateway.config import SDXL_CONFIGS
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.engine.device import bfloat16_works, choose_compute_dtype, choose_vae_dtype
-from sdxl_gateway.engine.models.pretrained import load_pretrained
+from sdxl_gateway.engine.models.clip_tokenizers import load_tokenizer
+from sdxl_gateway.engine.models.component import Component, FolderComponent, read_json
 from sdxl_gateway.engine.models.samplers import SamplerFactory
+from sdxl_gateway.engine.models.single_file import FileComponent
 from sdxl_gateway.engine.models.upcast import upcast
 
-VAE = "vae"
+TEXT_KINDS = (CLIPTextModel, CLIPTextModelWithProjection)
 PLAIN_CHANNELS = 4
 INPAINT_CHANNELS = 9
 """Latents, the mask, and the latents of what is to be kept."""
@@ -29,20 +31,37 @@ INPAINT_CHANNELS = 9
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a checkpoint lies; `vae` is the folder of another VAE, in place of its own."""
+    """Where a checkpoint lies: a diffusers folder, or a single file whose configs lie in `config`.
+
+    `vae` is another VAE's folder or single file, in place of its own.
+    """
 
     name: str
-    folder: Path
+    path: Path
     vae: Path | None = None
+    config: Path = SDXL_CONFIGS
 
-    def component(self, name: str) -> Path:
-        """The folder of one of COMPONENTS, or of the VAE."""
-        return self.vae if name == VAE and self.vae is not None else self.folder / name
+    @property
+    def configs(self) -> Path:
+        """The folder of model_index.json and of all that describes the models."""
+        return self.path if self.path.is_dir() else self.config
+
+    def component(self, name: str) -> Component:
+        """One of COMPONENTS, or the VAE."""
+        if name == VAE and self.vae is not None:
+            return FolderComponent(self.vae) if self.vae.is_dir() else FileComponent(self.vae, VAE, self.configs)
+        if self.path.is_dir():
+            return FolderComponent(self.path / name)
+        return FileComponent(self.path, name, self.config)
+
+    def scheduler_config(self) -> dict[str, Any]:
+        """What the file tells of itself goes before its configs. Raises CheckpointProblem."""
+        found = read_json(self.configs / "scheduler" / "scheduler_config.json")
+        return found if self.path.is_dir() else found | read_single_file(self.path).scheduler_config
 
     def parameters(self) -> int:
         """How many numbers all components hold, from the files' headers alone. Raises CheckpointProblem."""
-        found = (header for name in (*COMPONENTS, VAE) for header in headers(self.component(name)))
-        return sum(prod(tensor.shape) for header in found for tensor in header.tensors.values())
+        return sum(self.component(name).parameters() for name in (*COMPONENTS, VAE))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,21 +122,17 @@ def _tensors(module: nn.Module) -> Iterator[torch.Tensor]:
 
 def load_checkpoint(source: Source, device: torch.device, dtype: torch.dtype) -> Checkpoint:
     """Weights from safetensors files only, on disk only. Raises CheckpointProblem for what cannot be painted with."""
-    index = _read_json(source.folder / "model_index.json")
-    vae_config = _read_json(source.component(VAE) / "config.json")
-    force_upcast = bool(vae_config.get("force_upcast", True))
+    index = read_json(source.configs / "model_index.json")
+    unet_part, *text_parts, vae_part = map(source.component, (*COMPONENTS, VAE))
+    force_upcast = bool(vae_part.config().get("force_upcast", True))
     works = bfloat16_works(device)
     vae_dtype = choose_vae_dtype(dtype, device.type, force_upcast=force_upcast, bfloat16_works=works)
     compute_dtype = choose_compute_dtype(dtype, device.type, bfloat16_works=works)
-    unet_folder, text_folder, text_2_folder = map(source.component, COMPONENTS)
-    encoders = (
-        load_pretrained(CLIPTextModel, text_folder, dtype, trust_remote_code=False),
-        load_pretrained(CLIPTextModelWithProjection, text_2_folder, dtype, trust_remote_code=False),
-    )
-    unet = load_pretrained(UNet2DConditionModel, unet_folder, dtype)
+    encoders = [part.load(kind, dtype) for part, kind in zip(text_parts, TEXT_KINDS, strict=True)]
+    unet = unet_part.load(UNet2DConditionModel, dtype)
     if unet.config.in_channels not in (PLAIN_CHANNELS, INPAINT_CHANNELS):
         raise CheckpointProblem(f"A UNet of {unet.config.in_channels} input channels is not one of SDXL's.")
-    vae = load_pretrained(AutoencoderKL, source.component(VAE), vae_dtype)
+    vae = vae_part.load(AutoencoderKL, vae_dtype)
     if compute_dtype is not dtype:
         for model in (unet, *encoders):
             upcast(model, compute_dtype)
@@ -128,8 +143,8 @@ def load_checkpoint(source: Source, device: torch.device, dtype: torch.dtype) ->
         unet,
         _ready(vae, device, channels_last_on=("cuda", "cpu")),
         (_ready(encoders[0], device), _ready(encoders[1], device)),
-        (_load_tokenizer(source.folder / "tokenizer"), _load_tokenizer(source.folder / "tokenizer_2")),
-        SamplerFactory(_read_json(source.folder / "scheduler" / "scheduler_config.json")),
+        (load_tokenizer(source.configs, "tokenizer"), load_tokenizer(source.configs, "tokenizer_2")),
+        SamplerFactory(source.scheduler_config()),
         compute_dtype,
         denoiser=unet,
     )
@@ -139,14 +154,3 @@ def _ready(model: Any, device: torch.device, *, channels_last_on: Collection[str
     """Tensor cores convolve channels-last. On a CPU it takes a fifth off a VAE's decode, and nothing off a UNet."""
     model = model.to(device).eval().requires_grad_(False)
     return model.to(memory_format=torch.channels_last) if device.type in channels_last_on else model
-
-
-def _load_tokenizer(folder: Path) -> Any:
-    return CLIPTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError) as error:
-        raise CheckpointProblem(f"'{path.parent.name}/{path.name}' is missing or not readable.") from error

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from transformers import PreTrainedModel
 
-from sdxl_gateway.catalog.model_files import weight_files
+from sdxl_gateway.catalog.model_files import TEXT_LEVEL, weight_files
 from sdxl_gateway.core.errors import CheckpointProblem
 
 
-def load_pretrained(kind: Any, folder: Path, dtype: torch.dtype, **options: Any) -> Any:
+def load_pretrained(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
     """A diffusers or transformers model of class `kind`, on the CPU; safetensors files only, on disk only.
 
     May run while another thread paints. Raises CheckpointProblem, also rather than give a model some of whose weights
     the files do not hold.
     """
+    options = {"trust_remote_code": False} if issubclass(kind, PreTrainedModel) else {}
     try:
         with _default_dtype_kept():
             model, found = kind.from_pretrained(
@@ -36,6 +39,48 @@ def load_pretrained(kind: Any, folder: Path, dtype: torch.dtype, **options: Any)
         raise CheckpointProblem(f"'{folder.name}/' has no weights for '{min(found['missing_keys'])}'.")
     # diffusers gives the format asked for; transformers goes by the one it built the model in.
     return model if model.dtype is dtype else model.to(dtype)
+
+
+def build_pretrained(
+    kind: Any, config: Mapping[str, Any], tensors: Mapping[str, Tensor], dtype: torch.dtype, *, told_as: str
+) -> Any:
+    """The same from a config and tensors of `dtype`, which become the model's own.
+
+    Raises CheckpointProblem, beginning with `told_as`, for tensors that are not exactly those of the config.
+    """
+    with torch.device("meta"):
+        empty = _empty(kind, config)
+    _check_tensors(empty.state_dict(), _named_as(empty, tensors), told_as)
+    if not issubclass(kind, PreTrainedModel):
+        empty.load_state_dict(tensors, strict=True, assign=True)
+        return empty
+    with _default_dtype_kept():
+        model = kind.from_pretrained(None, config=empty.config, state_dict=dict(tensors), dtype=dtype)
+    return model if model.dtype is dtype else model.to(dtype)
+
+
+def _empty(kind: Any, config: Mapping[str, Any]) -> Any:
+    if issubclass(kind, PreTrainedModel):
+        return kind(kind.config_class.from_dict(dict(config)))
+    return kind.from_config(dict(config))
+
+
+def _named_as(model: Any, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Published text encoders have a level that newer transformers leaves out of some."""
+    if hasattr(model, TEXT_LEVEL):
+        return tensors
+    return {name.removeprefix(f"{TEXT_LEVEL}."): tensor for name, tensor in tensors.items()}
+
+
+def _check_tensors(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], told_as: str) -> None:
+    for name, tensor in wanted.items():
+        if name not in given:
+            raise CheckpointProblem(f"{told_as} has no '{name}', which its config asks for.")
+        if given[name].shape != tensor.shape:
+            shape, expected = tuple(given[name].shape), tuple(tensor.shape)
+            raise CheckpointProblem(f"{told_as} has '{name}' of shape {shape}; by its config it is {expected}.")
+    for name in given.keys() - wanted.keys():
+        raise CheckpointProblem(f"{told_as} has '{name}', which its config knows nothing of.")
 
 
 @contextmanager

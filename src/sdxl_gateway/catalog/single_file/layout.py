@@ -1,0 +1,77 @@
+"""Takes a single file's header, says whether it is a whole SDXL checkpoint: each tensor there, of the right shape."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from types import MappingProxyType
+
+from sdxl_gateway.catalog.safetensors_header import FLOAT_DTYPES, Header
+from sdxl_gateway.catalog.single_file.families import CLIP_G_PREFIX, CLIP_L_PREFIX, UNET_PREFIX, VAE_PREFIX, Family
+from sdxl_gateway.catalog.single_file.read import FIRST_LAYER, SingleFile
+from sdxl_gateway.config import SDXL_CONFIGS
+from sdxl_gateway.core.errors import CheckpointProblem
+
+Shape = tuple[int, ...]
+IN_CHANNELS = (4, 9)
+"""The latents; with them the mask, and the latents of what is to be kept."""
+IGNORED = ("conditioner.embedders.0.transformer.text_model.embeddings.position_ids", f"{CLIP_G_PREFIX}logit_scale")
+"""Written by some tools; nothing that is computed needs them."""
+_PREFIXES = (UNET_PREFIX, CLIP_L_PREFIX, CLIP_G_PREFIX, VAE_PREFIX)
+
+
+@cache
+def sdxl_tensors() -> Mapping[str, Shape]:
+    """Every tensor of SDXL's single-file layout with its shape, from the package's own list."""
+    with gzip.open(SDXL_CONFIGS / "sdxl_tensors.json.gz", "rt", encoding="utf-8") as file:
+        return MappingProxyType({name: tuple(shape) for name, shape in json.load(file).items()})
+
+
+def model_tensors(header: Header) -> Iterator[str]:
+    """The names of the tensors that a picture is computed with."""
+    return (name for name in header.tensors if name.startswith(_PREFIXES) and name not in IGNORED)
+
+
+def check_sdxl(file: SingleFile, *, own_config: bool) -> None:
+    """Raises CheckpointProblem unless the file can be painted with.
+
+    With `own_config` its sizes are those of a folder of configs, and are checked against those when it is loaded.
+    """
+    if file.family is not Family.SDXL:
+        raise CheckpointProblem(f"'{file.path.name}' is not an SDXL checkpoint: this is {file.family}.")
+    problem = _unreadable(file) or (None if own_config else _deviation(file))
+    if problem is not None:
+        raise CheckpointProblem(f"'{file.path.name}': {problem}")
+
+
+def _unreadable(file: SingleFile) -> str | None:
+    for name in model_tensors(file.header):
+        dtype = file.header.tensors[name].dtype
+        if dtype not in FLOAT_DTYPES or name.endswith((".scale_weight", ".scale_input")):
+            return f"its weights are quantised ('{name}' is {dtype}), which is not read; take a float16 or fp8 version."
+    if file.in_channels not in IN_CHANNELS:
+        return f"its UNet takes {file.in_channels} channels, where SDXL's takes 4, or 9 for inpainting."
+    return None
+
+
+def _deviation(file: SingleFile) -> str | None:
+    tensors, expected = file.header.tensors, dict(sdxl_tensors())
+    if not file.has_vae:
+        expected = {name: shape for name, shape in expected.items() if not name.startswith(VAE_PREFIX)}
+    expected[FIRST_LAYER] = tensors[FIRST_LAYER].shape[:2] + expected[FIRST_LAYER][2:]
+    advice = "A model of another make needs `config`, a folder with its configs."
+    for name in expected.keys() - tensors.keys():
+        return f"it lacks '{name}', which SDXL has. {advice}"
+    for name, shape in expected.items():
+        if _flat(name, tensors[name].shape) != _flat(name, shape):
+            return f"'{name}' has the shape {tensors[name].shape}, in SDXL it is {shape}. {advice}"
+    for name in set(model_tensors(file.header)) - expected.keys():
+        return f"it has '{name}', which SDXL lacks. {advice}"
+    return None
+
+
+def _flat(name: str, shape: Shape) -> Shape:
+    """A VAE's attention is kept as 1x1 convolutions by some tools, as matrices by others."""
+    return shape[:2] if name.startswith(VAE_PREFIX) and shape[2:] == (1, 1) else shape

@@ -1,0 +1,89 @@
+"""Takes the path of one file, gives what its header tells: family, number format, VAE, prediction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from sdxl_gateway.catalog.model_files import CHECKPOINT_CAPS
+from sdxl_gateway.catalog.safetensors_header import Header, read_header
+from sdxl_gateway.catalog.single_file.families import UNET_PREFIX, VAE_PREFIX, Family, family_of
+from sdxl_gateway.core.errors import AdapterRefused, CheckpointProblem
+
+SUFFIX = ".safetensors"
+PICKLES = frozenset({".ckpt", ".pt", ".pth", ".bin", ".pkl"})
+FIRST_LAYER = f"{UNET_PREFIX}input_blocks.0.0.weight"
+V_PREDICTION = "v_prediction"
+_PREDICTIONS = {"v": V_PREDICTION, "v_prediction": V_PREDICTION, "v-prediction": V_PREDICTION, "epsilon": "epsilon"}
+_PREDICTION_KEYS = ("modelspec.prediction_type", "modelspec.predict_key")
+
+
+@dataclass(frozen=True, slots=True)
+class SingleFile:
+    """One file as its header describes it."""
+
+    path: Path
+    header: Header
+    family: Family
+
+    @property
+    def dtype(self) -> str:
+        """The format most of its bytes are in, as safetensors writes it: "F16"."""
+        sizes = Counter[str]()
+        for tensor in self.header.tensors.values():
+            sizes[tensor.dtype] += tensor.end - tensor.start
+        return sizes.most_common(1)[0][0]
+
+    @property
+    def has_vae(self) -> bool:
+        """It brings a VAE along."""
+        return any(name.startswith(VAE_PREFIX) for name in self.header.tensors)
+
+    @property
+    def in_channels(self) -> int:
+        """What its UNet reads: 4, or 9 where it was taught to inpaint; 0 without a UNet."""
+        first = self.header.tensors.get(FIRST_LAYER)
+        return first.shape[1] if first is not None and len(first.shape) == 4 else 0
+
+    @property
+    def prediction(self) -> str | None:
+        """What its UNet was taught to tell, "epsilon" or "v_prediction"; None where the file is silent."""
+        if "v_pred" in self.header.tensors:
+            return V_PREDICTION
+        told = (self.header.metadata.get(key, "") for key in _PREDICTION_KEYS)
+        return next((_PREDICTIONS[word.lower()] for word in told if word.lower() in _PREDICTIONS), None)
+
+    @property
+    def zero_snr(self) -> bool:
+        """It was taught to begin at pure noise, which only v-prediction can."""
+        return self.prediction == V_PREDICTION and "ztsnr" in self.header.tensors
+
+    @property
+    def scheduler_config(self) -> dict[str, Any]:
+        """What the file itself says that its sampler needs, as keys of diffusers' scheduler configs."""
+        told: dict[str, Any] = {} if self.prediction is None else {"prediction_type": self.prediction}
+        return told | ({"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if self.zero_snr else {})
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it holds."""
+        return sum(prod(tensor.shape) for tensor in self.header.tensors.values())
+
+
+def read_single_file(path: Path) -> SingleFile:
+    """Raises CheckpointProblem for a pickle, which is never opened, and for a file whose header cannot be trusted."""
+    if path.suffix.lower() in PICKLES:
+        raise CheckpointProblem(
+            f"'{path.name}' is a pickle, which runs code when it is opened, so it never is. Take the {SUFFIX} file"
+            f" of the same model, or convert it: most tools save checkpoints as {SUFFIX}."
+        )
+    if path.suffix.lower() != SUFFIX:
+        raise CheckpointProblem(f"'{path.name}' is no checkpoint: those are folders, or files that end in {SUFFIX}.")
+    try:
+        header = read_header(path, CHECKPOINT_CAPS)
+    except AdapterRefused as error:
+        raise CheckpointProblem(f"'{path.name}': {error.message}") from error
+    return SingleFile(path, header, family_of(header.tensors))

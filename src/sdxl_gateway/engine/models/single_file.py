@@ -1,0 +1,95 @@
+"""Takes a checkpoint that is one file, gives its components under diffusers' names, by diffusers' own conversions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.loaders.single_file_utils import (
+    convert_ldm_clip_checkpoint,
+    convert_ldm_unet_checkpoint,
+    convert_ldm_vae_checkpoint,
+    convert_open_clip_checkpoint,
+)
+from torch import Tensor
+
+from sdxl_gateway.catalog.model_files import TEXT, TEXT_2, UNET, VAE
+from sdxl_gateway.catalog.safetensors_header import TensorInfo
+from sdxl_gateway.catalog.single_file.families import CLIP_G_PREFIX, CLIP_L_PREFIX, UNET_PREFIX, VAE_PREFIX
+from sdxl_gateway.catalog.single_file.layout import IGNORED
+from sdxl_gateway.catalog.single_file.read import SingleFile, read_single_file
+from sdxl_gateway.core.errors import CheckpointProblem
+from sdxl_gateway.engine.models.component import read_json
+from sdxl_gateway.engine.models.lazy_tensors import LazyTensors
+from sdxl_gateway.engine.models.pretrained import build_pretrained
+
+Tensors = Mapping[str, Tensor]
+_PREFIXES = {UNET: UNET_PREFIX, TEXT: CLIP_L_PREFIX, TEXT_2: CLIP_G_PREFIX, VAE: VAE_PREFIX}
+_DIFFUSERS_VAE = "decoder.mid_block."
+
+
+@dataclass(frozen=True, slots=True)
+class FileComponent:
+    """The component `name` of a single file; its config lies in the folder of that name in `configs`.
+
+    A VAE may also be all there is in its file, in the original layout or in diffusers'.
+    """
+
+    path: Path
+    name: str
+    configs: Path
+
+    def config(self) -> dict[str, Any]:
+        """What the file's own shapes say goes before the config. Raises CheckpointProblem."""
+        found = read_json(self.configs / self.name / "config.json")
+        return found | {"in_channels": read_single_file(self.path).in_channels} if self.name == UNET else found
+
+    def parameters(self) -> int:
+        """Raises CheckpointProblem."""
+        return sum(prod(tensor.shape) for tensor in self._places(read_single_file(self.path)).values())
+
+    def load(self, kind: Any, dtype: torch.dtype) -> Any:
+        """Raises CheckpointProblem, also where the file's tensors are not those of the config."""
+        file, config = read_single_file(self.path), self.config()
+        tensors = LazyTensors(self.path, file.header.data_start, self._places(file), dtype)
+        try:
+            converted = _CONVERSIONS[self.name](tensors, config)
+        except (KeyError, AttributeError, IndexError, ValueError) as error:
+            raise CheckpointProblem(f"'{self.path.name}' holds no whole {self.name}.") from error
+        return build_pretrained(kind, config, converted, dtype, told_as=f"The {self.name} in '{self.path.name}'")
+
+    def _places(self, file: SingleFile) -> dict[str, TensorInfo]:
+        prefix, tensors = _PREFIXES[self.name], file.header.tensors
+        own = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix) and name not in IGNORED}
+        return own or (dict(tensors) if self.name == VAE else {})
+
+
+def _unet(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
+    return dict(convert_ldm_unet_checkpoint(tensors, config))
+
+
+def _text_encoder(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
+    return dict(convert_ldm_clip_checkpoint(tensors))
+
+
+def _text_encoder_2(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
+    # The model is only asked for its width, and only where the projection is missing.
+    return dict(convert_open_clip_checkpoint(None, tensors, prefix=CLIP_G_PREFIX))
+
+
+def _vae(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
+    if any(name.startswith(_DIFFUSERS_VAE) for name in tensors):
+        return dict(tensors)
+    return dict(convert_ldm_vae_checkpoint(tensors, config))
+
+
+_CONVERSIONS: dict[str, Callable[[Tensors, Mapping[str, Any]], Tensors]] = {
+    UNET: _unet,
+    TEXT: _text_encoder,
+    TEXT_2: _text_encoder_2,
+    VAE: _vae,
+}
