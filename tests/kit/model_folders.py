@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,22 @@ def inpainting_demo(folder: Path) -> Path:
     change_json(folder / "unet" / "config.json", in_channels=9)
     change_weights(folder / UNET_FILE, upcast)
     return folder
+
+
+def full_vocabulary_demo(folder: Path) -> Path:
+    """Its text encoders know all of CLIP's tokens, as SDXL's do, and are told as little of them; no tokenizers."""
+    copy_of_demo(folder)
+    for seed, name in enumerate(("text_encoder", "text_encoder_2")):
+        change_json(folder / name / "config.json", vocab_size=49408, bos_token_id=0, eos_token_id=2, pad_token_id=1)
+        change_weights(folder / name / "model.safetensors", partial(_more_tokens, seed=seed))
+        shutil.rmtree(folder / name.replace("text_encoder", "tokenizer"))
+    return folder
+
+
+def _more_tokens(tensors: dict[str, Tensor], seed: int) -> None:
+    name = next(name for name in tensors if name.endswith("token_embedding.weight"))
+    width = tensors[name].shape[1]
+    tensors[name] = torch.randn(49408, width, generator=torch.Generator().manual_seed(seed)).to(tensors[name].dtype)
 
 
 def distilled_demo(folder: Path) -> Path:

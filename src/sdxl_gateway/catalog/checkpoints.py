@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sdxl_gateway.catalog.model_files import file_fingerprint, fingerprint, module_shapes, resolve_folder, resolve_model
-from sdxl_gateway.catalog.single_file.layout import check_sdxl
+from sdxl_gateway.catalog.single_file.layout import check_sdxl, check_vae
 from sdxl_gateway.catalog.single_file.names import file_shapes
 from sdxl_gateway.catalog.single_file.read import read_single_file
 from sdxl_gateway.config import SDXL_CONFIGS, Checkpoint
@@ -53,6 +53,7 @@ def open_checkpoint(name: str, section: Checkpoint, demo: Path) -> CheckpointEnt
     file that is cut short, a pickle, or without a VAE where `section` names none.
     """
     path = resolve_model(section.path, demo)
+    _check_vae_file(section, demo)
     return _open_folder(name, section, path) if path.is_dir() else _open_file(name, section, path, demo)
 
 
@@ -76,6 +77,11 @@ def _open_file(name: str, section: Checkpoint, path: Path, demo: Path) -> Checkp
     unet = _read_json(config_folder(section, demo) / "unet" / "config.json", name)
     shapes = file_shapes(file.header)
     return _entry(name, section, path, unet, file_fingerprint(path), shapes)
+
+
+def _check_vae_file(section: Checkpoint, demo: Path) -> None:
+    if section.vae is not None and (vae := resolve_model(section.vae, demo)).is_file():
+        check_vae(vae)
 
 
 def _open_folder(name: str, section: Checkpoint, folder: Path) -> CheckpointEntry:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,15 +11,21 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from sdxl_gateway.catalog.checkpoints import checkpoint_shapes, open_checkpoint
 from sdxl_gateway.catalog.model_files import module_shapes
+from sdxl_gateway.catalog.single_file.families import CLIP_G_PREFIX, CLIP_L_PREFIX, UNET_PREFIX, VAE_PREFIX
+from sdxl_gateway.catalog.single_file.layout import sdxl_tensors
 from sdxl_gateway.config import DEMO_MODEL, SDXL_CONFIGS, Checkpoint
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.picture import Inputs
 from sdxl_gateway.core.recipe import Task
 from sdxl_gateway.engine.models.checkpoint import Source
+from sdxl_gateway.engine.models.pretrained import check_tensors, empty_model
+from sdxl_gateway.engine.models.single_file import to_diffusers
 from tests.kit.engine import Studio, contrast, difference, mask, photo, recipe, studio_of
 from tests.kit.engine_loras import admitted, blend, write_lora
 from tests.kit.model_folders import inpainting_demo
@@ -190,3 +198,34 @@ def test_a_file_cut_short_since_it_was_looked_at(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(CheckpointProblem, match=r"one\.safetensors"):
         studio_of(section(path), tmp_path)
+
+
+KINDS = {
+    "unet": UNet2DConditionModel,
+    "text_encoder": CLIPTextModel,
+    "text_encoder_2": CLIPTextModelWithProjection,
+    "vae": AutoencoderKL,
+}
+PREFIXES = {
+    "unet": UNET_PREFIX,
+    "text_encoder": CLIP_L_PREFIX,
+    "text_encoder_2": CLIP_G_PREFIX,
+    "vae": VAE_PREFIX,
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_tensor_of_the_full_size_has_its_place(name: str) -> None:
+    shapes = {key: shape for key, shape in sdxl_tensors().items() if key.startswith(PREFIXES[name])}
+    tensors = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+    config = json.loads((SDXL_CONFIGS / name / "config.json").read_text("utf-8"))
+    model = empty_model(KINDS[name], config)
+    check_tensors(model, to_diffusers(name, tensors, config), "it")
+    assert sum(t.numel() for t in model.parameters()) == sum(map(math.prod, shapes.values()))
+
+
+def test_a_config_of_other_sizes(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointProblem, match=r"by its config it is|which its config asks for"):
+        Source("one", file).component("unet").load(UNet2DConditionModel, torch.float32)
+    with pytest.raises(CheckpointProblem, match=r"The vae in 'one\.safetensors'"):
+        Source("one", file).component("vae").load(AutoencoderKL, torch.float32)

@@ -6,19 +6,23 @@ import gzip
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 
 from sdxl_gateway.catalog.safetensors_header import FLOAT_DTYPES, Header
 from sdxl_gateway.catalog.single_file.families import CLIP_G_PREFIX, CLIP_L_PREFIX, UNET_PREFIX, VAE_PREFIX, Family
-from sdxl_gateway.catalog.single_file.read import FIRST_LAYER, SingleFile
+from sdxl_gateway.catalog.single_file.read import FIRST_LAYER, SingleFile, read_single_file
 from sdxl_gateway.config import SDXL_CONFIGS
 from sdxl_gateway.core.errors import CheckpointProblem
 
 Shape = tuple[int, ...]
 IN_CHANNELS = (4, 9)
 """The latents; with them the mask, and the latents of what is to be kept."""
+LATENT_CHANNELS = 4
 IGNORED = ("conditioner.embedders.0.transformer.text_model.embeddings.position_ids", f"{CLIP_G_PREFIX}logit_scale")
 """Written by some tools; nothing that is computed needs them."""
+ADVICE = "A model of another make needs `config`, a folder with its configs."
+_VAE_FIRST_LAYER = "decoder.conv_in.weight"
 _PREFIXES = (UNET_PREFIX, CLIP_L_PREFIX, CLIP_G_PREFIX, VAE_PREFIX)
 
 
@@ -46,6 +50,16 @@ def check_sdxl(file: SingleFile, *, own_config: bool) -> None:
         raise CheckpointProblem(f"'{file.path.name}': {problem}")
 
 
+def check_vae(path: Path) -> None:
+    """Raises CheckpointProblem unless the file holds a VAE of SDXL's kind, alone or inside a checkpoint."""
+    file = read_single_file(path)
+    if file.family is not Family.VAE and not file.has_vae:
+        raise CheckpointProblem(f"'{path.name}' is not a VAE: this is {file.family}.")
+    first = [tensor.shape for name, tensor in file.header.tensors.items() if name.endswith(_VAE_FIRST_LAYER)]
+    if [shape[1:2] for shape in first] != [(LATENT_CHANNELS,)]:
+        raise CheckpointProblem(f"'{path.name}' is not a VAE of SDXL's kind, which has {LATENT_CHANNELS} channels.")
+
+
 def _unreadable(file: SingleFile) -> str | None:
     for name in model_tensors(file.header):
         dtype = file.header.tensors[name].dtype
@@ -57,19 +71,22 @@ def _unreadable(file: SingleFile) -> str | None:
 
 
 def _deviation(file: SingleFile) -> str | None:
-    tensors, expected = file.header.tensors, dict(sdxl_tensors())
-    if not file.has_vae:
-        expected = {name: shape for name, shape in expected.items() if not name.startswith(VAE_PREFIX)}
-    expected[FIRST_LAYER] = tensors[FIRST_LAYER].shape[:2] + expected[FIRST_LAYER][2:]
-    advice = "A model of another make needs `config`, a folder with its configs."
-    for name in expected.keys() - tensors.keys():
-        return f"it lacks '{name}', which SDXL has. {advice}"
+    tensors, expected = file.header.tensors, _expected(file)
+    for name in sorted(expected.keys() - tensors.keys()):
+        return f"it lacks '{name}', which SDXL has. {ADVICE}"
     for name, shape in expected.items():
         if _flat(name, tensors[name].shape) != _flat(name, shape):
-            return f"'{name}' has the shape {tensors[name].shape}, in SDXL it is {shape}. {advice}"
-    for name in set(model_tensors(file.header)) - expected.keys():
-        return f"it has '{name}', which SDXL lacks. {advice}"
+            return f"'{name}' has the shape {tensors[name].shape}, in SDXL it is {shape}. {ADVICE}"
+    for name in sorted(set(model_tensors(file.header)) - expected.keys()):
+        return f"it has '{name}', which SDXL lacks. {ADVICE}"
     return None
+
+
+def _expected(file: SingleFile) -> dict[str, Shape]:
+    left_out = () if file.has_vae else (VAE_PREFIX,)
+    expected = {name: shape for name, shape in sdxl_tensors().items() if not name.startswith(left_out)}
+    rows, _, *kernel = expected[FIRST_LAYER]
+    return expected | {FIRST_LAYER: (rows, file.in_channels, *kernel)}
 
 
 def _flat(name: str, shape: Shape) -> Shape:

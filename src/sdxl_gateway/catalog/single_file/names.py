@@ -56,16 +56,16 @@ def unet_modules(names: Iterable[str]) -> Iterator[tuple[str, str]]:
 def _layers_to_a_block(modules: Iterable[str]) -> int:
     """Resnets and the downsampler after them; one block without a downsampler has all layers there are."""
     layers = [module.split(".") for module in modules if module.startswith("input_blocks.")]
-    downsamplers = [int(words[1]) for words in layers if words[2:] == ["0", "op"] and words[1].isdigit()]
-    return min(downsamplers, default=len(layers) + 1)
+    downsamplers = [int(words[1]) for words in layers if words[2:] == ["0", "op"] and words[1].isdecimal()]
+    return max(1, min(downsamplers, default=len(layers) + 1))
 
 
 def _block_module(words: list[str], per_block: int) -> str | None:
     match words:
-        case ["input_blocks", number, inner, *rest] if number.isdigit():
+        case ["input_blocks", number, inner, *rest] if number.isdecimal():
             block, layer = divmod(int(number) - 1, per_block)
             return _side_module(f"down_blocks.{block}", layer, inner, rest)
-        case ["output_blocks", number, inner, *rest] if number.isdigit():
+        case ["output_blocks", number, inner, *rest] if number.isdecimal():
             block, layer = divmod(int(number), per_block)
             return _side_module(f"up_blocks.{block}", layer, inner, rest)
         case ["middle_block", "0" | "2" as number, *rest]:

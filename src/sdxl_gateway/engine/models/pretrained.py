@@ -48,9 +48,8 @@ def build_pretrained(
 
     Raises CheckpointProblem, beginning with `told_as`, for tensors that are not exactly those of the config.
     """
-    with torch.device("meta"):
-        empty = _empty(kind, config)
-    _check_tensors(empty.state_dict(), _named_as(empty, tensors), told_as)
+    empty = empty_model(kind, config)
+    check_tensors(empty, tensors, told_as)
     if not issubclass(kind, PreTrainedModel):
         empty.load_state_dict(tensors, strict=True, assign=True)
         return empty
@@ -59,10 +58,12 @@ def build_pretrained(
     return model if model.dtype is dtype else model.to(dtype)
 
 
-def _empty(kind: Any, config: Mapping[str, Any]) -> Any:
-    if issubclass(kind, PreTrainedModel):
-        return kind(kind.config_class.from_dict(dict(config)))
-    return kind.from_config(dict(config))
+def empty_model(kind: Any, config: Mapping[str, Any]) -> Any:
+    """A model of class `kind` without values."""
+    with torch.device("meta"):
+        if issubclass(kind, PreTrainedModel):
+            return kind(kind.config_class.from_dict(dict(config)))
+        return kind.from_config(dict(config))
 
 
 def _named_as(model: Any, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -72,7 +73,9 @@ def _named_as(model: Any, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]
     return {name.removeprefix(f"{TEXT_LEVEL}."): tensor for name, tensor in tensors.items()}
 
 
-def _check_tensors(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], told_as: str) -> None:
+def check_tensors(model: Any, tensors: Mapping[str, Tensor], told_as: str) -> None:
+    """Raises CheckpointProblem unless `tensors` are exactly those the model has, in name and shape."""
+    wanted, given = model.state_dict(), _named_as(model, tensors)
     for name, tensor in wanted.items():
         if name not in given:
             raise CheckpointProblem(f"{told_as} has no '{name}', which its config asks for.")

@@ -57,7 +57,7 @@ class FileComponent:
         file, config = read_single_file(self.path), self.config()
         tensors = LazyTensors(self.path, file.header.data_start, self._places(file), dtype)
         try:
-            converted = _CONVERSIONS[self.name](tensors, config)
+            converted = to_diffusers(self.name, tensors, config)
         except (KeyError, AttributeError, IndexError, ValueError) as error:
             raise CheckpointProblem(f"'{self.path.name}' holds no whole {self.name}.") from error
         return build_pretrained(kind, config, converted, dtype, told_as=f"The {self.name} in '{self.path.name}'")
@@ -66,6 +66,11 @@ class FileComponent:
         prefix, tensors = _PREFIXES[self.name], file.header.tensors
         own = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix) and name not in IGNORED}
         return own or (dict(tensors) if self.name == VAE else {})
+
+
+def to_diffusers(name: str, tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
+    """The `tensors` of the component `name` in the original layout, under the names diffusers' model of them has."""
+    return _CONVERSIONS[name](tensors, config)
 
 
 def _unet(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
