@@ -33,7 +33,10 @@ from tests.kit.lora_files import file_bytes, write
 
 MANUAL = Path(__file__).parents[2] / "config.toml"
 HEAVY = ("torch", "diffusers", "transformers", "peft", "starlette", "uvicorn", "pydantic_settings", "huggingface_hub")
-COMMANDS = ("", "serve", "check", "config", "pull", "generate", "loras", "loras list", "loras inspect")
+COMMANDS = (
+    *("", "serve", "check", "config", "pull", "generate", "loras", "loras list", "loras inspect"),
+    *("checkpoints", "checkpoints list", "checkpoints inspect"),
+)
 TINY_SAFETENSORS = b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "
 
 runner = CliRunner()

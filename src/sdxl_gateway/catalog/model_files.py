@@ -43,7 +43,7 @@ def resolve_model(path: str, demo: Path) -> Path:
     if local.is_file():
         # Not resolved: a file fetched from the Hub is a link to a name that does not tell what it is.
         return local.absolute()
-    fetched = _fetched_file(*path.split(":", 1)) if ":" in path else _fetched_snapshot(path)
+    fetched = fetched_file(*path.split(":", 1)) if ":" in path else _fetched_snapshot(path)
     if fetched is None:
         raise CheckpointProblem(
             f"'{path}' is neither a folder nor a file nor a fetched Hub model; `sdxl-gateway pull {path}` fetches one."
@@ -59,7 +59,8 @@ def resolve_folder(path: str, demo: Path) -> Path:
     return found
 
 
-def _fetched_file(hub_id: str, name: str) -> Path | None:
+def fetched_file(hub_id: str, name: str) -> Path | None:
+    """One file of a Hub repository, where it was fetched earlier."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 

@@ -18,6 +18,8 @@ app = typer.Typer(
 )
 loras = typer.Typer(help="Look at LoRA files, or write them in another dialect.", no_args_is_help=True)
 app.add_typer(loras, name="loras")
+checkpoints = typer.Typer(help="Look at checkpoints: diffusers folders and single files.", no_args_is_help=True)
+app.add_typer(checkpoints, name="checkpoints")
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings file; ./config.toml if there is one.")
@@ -25,7 +27,9 @@ ConfigOption = Annotated[
 LorasOption = Annotated[Path | None, typer.Option("--loras", metavar="DIR", help="Where the LoRA files lie.")]
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", metavar="NAME|FOLDER|HUB-ID", help="A model name, a diffusers folder, or a Hub id."),
+    typer.Option(
+        "--model", metavar="NAME|PATH|HUB-ID", help="A model name, a diffusers folder or single file, or a Hub id."
+    ),
 ]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A .safetensors file.")]
 
@@ -86,8 +90,10 @@ def print_manual() -> None:
 
 
 @app.command()
-def pull(hub_id: Annotated[str, typer.Argument(metavar="HUB-ID", help="Such as org/name.")]) -> None:
-    """Fetch a diffusers folder from the Hugging Face Hub: weights as safetensors, and their configs."""
+def pull(
+    hub_id: Annotated[str, typer.Argument(metavar="HUB-ID", help="Such as org/name, or org/name:file.safetensors.")],
+) -> None:
+    """Fetch a diffusers folder or one file from the Hugging Face Hub: weights as safetensors, and their configs."""
     from sdxl_gateway.cli.pulling import run
 
     run(hub_id)
@@ -143,3 +149,19 @@ def loras_convert(
     from sdxl_gateway.cli.lora_files import convert
 
     convert(file, output, config, model)
+
+
+@checkpoints.command("list")
+def checkpoints_list(config: ConfigOption = None, model: ModelOption = None) -> None:
+    """List the configured checkpoints, with what their files tell."""
+    from sdxl_gateway.cli.checkpoint_files import show_list
+
+    show_list(config, model)
+
+
+@checkpoints.command("inspect")
+def checkpoints_inspect(file: FileArgument) -> None:
+    """Tell what a single file holds, and whether it can be served."""
+    from sdxl_gateway.cli.checkpoint_files import show_one
+
+    show_one(file)

@@ -13,6 +13,7 @@ import typer
 from sdxl_gateway.config import Checkpoint, ConfigProblem, Settings, load_settings
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_FILE = re.compile(r"([\w.-]+/[\w.-]+):([\w./ -]+\.safetensors)")
 
 
 def settings_for(
@@ -27,20 +28,24 @@ def settings_for(
 
 
 def with_model(settings: Settings, model: str) -> Settings:
-    """`model` as the default one. A folder or a Hub id becomes a checkpoint of its own; a name stays a name."""
+    """`model` as the default one. A folder, a file or a Hub id becomes a checkpoint of its own; a name stays a name."""
     if model in settings.checkpoints or model in settings.models:
         return settings.model_copy(update={"default_model": model})
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return _with_checkpoint(settings, _name_of(folder), str(folder.resolve()))
+    local = Path(model).expanduser()
+    if local.is_dir():
+        return _with_checkpoint(settings, _word(local.resolve().name), str(local.resolve()))
+    if local.is_file():
+        return _with_checkpoint(settings, _word(local.stem), str(local.absolute()))
     if HUB_ID.fullmatch(model):
         return _with_checkpoint(settings, model, model)
+    if found := HUB_FILE.fullmatch(model):
+        return _with_checkpoint(settings, _word(Path(found[2]).stem), model)
     return settings.model_copy(update={"default_model": model})
 
 
-def _name_of(folder: Path) -> str:
-    """The folder's own name, as a model name: those hold neither blanks nor plus signs."""
-    return re.sub(r"[+\s]+", "-", folder.resolve().name)
+def _word(name: str) -> str:
+    """The name of a folder or file as a model name: those hold neither blanks nor plus signs."""
+    return re.sub(r"[+\s]+", "-", name)
 
 
 def _with_checkpoint(settings: Settings, name: str, path: str) -> Settings:

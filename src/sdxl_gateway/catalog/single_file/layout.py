@@ -16,7 +16,8 @@ from sdxl_gateway.config import SDXL_CONFIGS
 from sdxl_gateway.core.errors import CheckpointProblem
 
 Shape = tuple[int, ...]
-IN_CHANNELS = (4, 9)
+INPAINT_CHANNELS = 9
+IN_CHANNELS = (4, INPAINT_CHANNELS)
 """The latents; with them the mask, and the latents of what is to be kept."""
 LATENT_CHANNELS = 4
 IGNORED = ("conditioner.embedders.0.transformer.text_model.embeddings.position_ids", f"{CLIP_G_PREFIX}logit_scale")
