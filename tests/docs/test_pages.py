@@ -62,10 +62,11 @@ def test_make_targets_named_in_the_readme_are_there() -> None:
 def test_commands_of_the_readme_are_the_commands_there_are() -> None:
     # typer promises a command, and gives a group.
     commands = get_command(app).commands  # type: ignore[attr-defined]
-    loras = {f"loras {name}" for name in commands["loras"].commands}
-    written = set(re.findall(r"^\| `sdxl-gateway ((?:loras )?\w+)", README, re.MULTILINE))
+    groups = ("loras", "checkpoints")
+    inner = {f"{group} {name}" for group in groups for name in commands[group].commands}
+    written = set(re.findall(rf"^\| `sdxl-gateway ((?:(?:{'|'.join(groups)}) )?\w+)", README, re.MULTILINE))
 
-    assert written == (set(commands) - {"loras"}) | loras
+    assert written == (set(commands) - set(groups)) | inner
 
 
 def test_python_in_the_readme_is_python() -> None:

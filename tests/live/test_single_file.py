@@ -18,12 +18,7 @@ ASK = {"prompt": "a red circle on a blue ground", "size": "256x256", "steps": 6,
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("served")
     path = write_single_file(tmp_path_factory.mktemp("files") / "one.safetensors")
-    settings = {
-        "checkpoints__one__path": str(path),
-        "checkpoints__one__config": "demo",
-        "checkpoints__one__steps": "20",
-    }
-    with server(folder, default_model="one", **settings) as one:
+    with server(folder, default_model="one", checkpoints__one__path=str(path), checkpoints__one__config="demo") as one:
         yield one
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from sdxl_gateway.catalog.model_files import file_fingerprint, fingerprint, module_shapes, resolve_folder, resolve_model
 from sdxl_gateway.catalog.single_file.layout import check_sdxl, check_vae
 from sdxl_gateway.catalog.single_file.names import file_shapes
-from sdxl_gateway.catalog.single_file.read import read_single_file
+from sdxl_gateway.catalog.single_file.read import V_PREDICTION, read_single_file
 from sdxl_gateway.config import SDXL_CONFIGS, Checkpoint
 from sdxl_gateway.core.errors import CheckpointProblem
 
@@ -67,12 +67,27 @@ def config_folder(section: Checkpoint, demo: Path) -> Path:
     return SDXL_CONFIGS if section.config is None else resolve_folder(section.config, demo)
 
 
+def scheduler_changes(section: Checkpoint, path: Path) -> dict[str, Any]:
+    """What goes before a checkpoint's scheduler config, as keys of it: the section's word, then the file's own.
+
+    Zero terminal SNR begins at the last timestep: https://arxiv.org/abs/2305.08891. Raises CheckpointProblem.
+    """
+    file = None if path.is_dir() else read_single_file(path)
+    prediction = section.prediction_type or (file and file.prediction)
+    zero_snr = section.zero_snr
+    if zero_snr is None and file is not None and file.zero_snr and prediction == V_PREDICTION:
+        zero_snr = True
+    found: dict[str, Any] = {} if prediction is None else {"prediction_type": prediction}
+    found |= {} if zero_snr is None else {"rescale_betas_zero_snr": zero_snr}
+    return found | ({"timestep_spacing": "trailing"} if zero_snr else {})
+
+
 def _open_file(name: str, section: Checkpoint, path: Path, demo: Path) -> CheckpointEntry:
     file = read_single_file(path)
     check_sdxl(file, own_config=section.config is not None)
     if not file.has_vae and section.vae is None:
         raise CheckpointProblem(
-            f"Checkpoint '{name}': '{path.name}' holds no VAE; set `checkpoints.{name}.vae` to a VAE's folder or file."
+            f"Checkpoint '{name}': '{path.name}' holds no VAE; set its `vae` to the folder or file of one."
         )
     unet = _read_json(config_folder(section, demo) / "unet" / "config.json", name)
     shapes = file_shapes(file.header)

@@ -12,7 +12,7 @@ from rich.table import Table
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
 from sdxl_gateway.catalog.model_files import file_fingerprint
 from sdxl_gateway.catalog.single_file.layout import INPAINT_CHANNELS, check_sdxl
-from sdxl_gateway.catalog.single_file.read import SingleFile, read_single_file
+from sdxl_gateway.catalog.single_file.read import V_PREDICTION, SingleFile, read_single_file
 from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
 from sdxl_gateway.config import DEMO_MODEL
 from sdxl_gateway.core.errors import CheckpointProblem
@@ -70,4 +70,5 @@ def _report_lines(file: SingleFile) -> Iterator[str]:
 def _prediction(file: SingleFile) -> str:
     if file.prediction is None:
         return "not told: as its configs say"
-    return f"{file.prediction}, zero terminal SNR" if file.zero_snr else file.prediction
+    zero_snr = file.zero_snr and file.prediction == V_PREDICTION
+    return f"{file.prediction}, zero terminal SNR" if zero_snr else file.prediction

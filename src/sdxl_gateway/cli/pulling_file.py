@@ -11,10 +11,9 @@ import re
 from pathlib import Path
 
 import typer
-from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
+from huggingface_hub import constants, get_hf_file_metadata, get_token, hf_hub_download, hf_hub_url
 from huggingface_hub.errors import OfflineModeIsEnabled
 from huggingface_hub.file_download import http_get, repo_folder_name
-from huggingface_hub.utils import build_hf_headers
 
 from sdxl_gateway.catalog.model_files import fetched_file
 from sdxl_gateway.cli.asking import stop
@@ -53,9 +52,14 @@ def _fill(blob: Path, url: str, size_bytes: int | None) -> None:
     with partial.open("r+b") as file:
         file.seek(come_bytes)
         # By the Hub's own address: a redirect to another host takes no token along.
-        http_get(url, file, resume_size=come_bytes, headers=build_hf_headers(), expected_size=size_bytes)
+        http_get(url, file, resume_size=come_bytes, headers=_headers(), expected_size=size_bytes)
     _check_digest(partial, blob.name)
     partial.rename(blob)
+
+
+def _headers() -> dict[str, str]:
+    token = get_token()
+    return {} if token is None else {"authorization": f"Bearer {token}"}
 
 
 def _check_digest(partial: Path, expected: str) -> None:

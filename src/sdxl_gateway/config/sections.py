@@ -129,6 +129,8 @@ class Checkpoint(Section):
 
     path: str
     config: str | None = None
+    prediction_type: Literal["epsilon", "v_prediction"] | None = None
+    zero_snr: bool | None = None
     native_pixels: Annotated[int, Field(ge=64 * 64)] | None = None
     steps: Steps | None = None
     guidance_scale: GuidanceScale | None = None

@@ -8,7 +8,7 @@ import diffusers
 import torch
 import transformers
 
-from sdxl_gateway.catalog.checkpoints import config_folder
+from sdxl_gateway.catalog.checkpoints import config_folder, scheduler_changes
 from sdxl_gateway.catalog.model_files import resolve_model
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, EngineProcess
 from sdxl_gateway.core.errors import CheckpointProblem
@@ -78,7 +78,8 @@ def _source(name: str, section: Checkpoint) -> Source:
     vae = None if section.vae is None else resolve_model(section.vae, DEMO_MODEL)
     if vae is not None and (vae / "vae").is_dir():
         vae = vae / "vae"
-    return Source(name, resolve_model(section.path, DEMO_MODEL), vae, config_folder(section, DEMO_MODEL))
+    path = resolve_model(section.path, DEMO_MODEL)
+    return Source(name, path, vae, config_folder(section, DEMO_MODEL), scheduler_changes(section, path))
 
 
 def _quiet_libraries() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sdxl_gateway.catalog.checkpoints import open_checkpoint
+from sdxl_gateway.catalog.checkpoints import open_checkpoint, scheduler_changes
 from sdxl_gateway.catalog.single_file.families import Family
 from sdxl_gateway.catalog.single_file.layout import sdxl_tensors
 from sdxl_gateway.catalog.single_file.read import read_single_file
@@ -17,8 +17,8 @@ from tests.kit.lora_files import raw_file, write
 from tests.kit.single_file_headers import write_holes
 
 PICKLE = b"\x80\x02cos\nsystem\nq\x00X\x04\x00\x00\x00true"
-V = {"prediction_type": "v_prediction"}
-ZERO_SNR = V | {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+V: dict[str, object] = {"prediction_type": "v_prediction"}
+ZERO_SNR: dict[str, object] = V | {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,28 @@ def test_what_its_sampler_needs(
 ) -> None:
     shapes = dict(sdxl_tensors()) | dict.fromkeys(more, (0,))
     file = read_single_file(write_holes(tmp_path / "a.safetensors", shapes, metadata=metadata))
-    assert file.scheduler_config == config
+    assert scheduler_changes(Checkpoint(path="unused"), file.path) == config
+
+
+@pytest.mark.parametrize(
+    ("section", "config"),
+    [
+        ({"prediction_type": "epsilon"}, {"prediction_type": "epsilon"}),
+        ({"zero_snr": False}, V | {"rescale_betas_zero_snr": False}),
+        ({"prediction_type": "v_prediction"}, ZERO_SNR),
+    ],
+)
+def test_the_section_goes_before_the_file(
+    tmp_path: Path, section: dict[str, object], config: dict[str, object]
+) -> None:
+    path = write_holes(tmp_path / "a.safetensors", made.V1 | {"v_pred": (0,), "ztsnr": (0,)})
+    assert scheduler_changes(Checkpoint.model_validate({"path": str(path), **section}), path) == config
+
+
+def test_the_section_speaks_for_a_folder() -> None:
+    section = Checkpoint(path="demo", prediction_type="v_prediction", zero_snr=True)
+    assert scheduler_changes(section, DEMO_MODEL) == ZERO_SNR
+    assert scheduler_changes(Checkpoint(path="demo"), DEMO_MODEL) == {}
 
 
 def test_what_is_told_of_it(tmp_path: Path) -> None:

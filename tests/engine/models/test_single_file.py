@@ -192,6 +192,16 @@ def test_the_file_tells_what_its_sampler_needs(
     made.engine.close()
 
 
+@pytest.mark.parametrize("sampler", ["euler", "unipc", "lcm"])
+def test_the_section_tells_what_its_sampler_needs(tmp_path: Path, epsilon_configs: Path, sampler: str) -> None:
+    path = write_single_file(tmp_path / "v.safetensors")
+    told = Checkpoint(path=str(path), config=str(epsilon_configs), prediction_type="v_prediction", zero_snr=True)
+    made = studio_of(told, tmp_path)
+    wanted = recipe(steps=4, sampler=sampler)
+    assert difference(made.paint(wanted), reference(path, epsilon_configs, **ZERO_SNR_CONFIG).paint(wanted)) <= 1
+    made.engine.close()
+
+
 def test_a_file_cut_short_since_it_was_looked_at(tmp_path: Path) -> None:
     path = write_single_file(tmp_path / "one.safetensors")
     open_checkpoint("one", section(path), DEMO_MODEL)

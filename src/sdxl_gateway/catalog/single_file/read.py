@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
 
 from sdxl_gateway.catalog.model_files import CHECKPOINT_CAPS
 from sdxl_gateway.catalog.safetensors_header import Header, read_header
@@ -58,14 +57,8 @@ class SingleFile:
 
     @property
     def zero_snr(self) -> bool:
-        """It was taught to begin at pure noise, which only v-prediction can."""
-        return self.prediction == V_PREDICTION and "ztsnr" in self.header.tensors
-
-    @property
-    def scheduler_config(self) -> dict[str, Any]:
-        """What the file itself says that its sampler needs, as keys of diffusers' scheduler configs."""
-        told: dict[str, Any] = {} if self.prediction is None else {"prediction_type": self.prediction}
-        return told | ({"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if self.zero_snr else {})
+        """It was taught to begin at pure noise, which counts with v-prediction only: nothing else can."""
+        return "ztsnr" in self.header.tensors
 
     @property
     def parameters(self) -> int:

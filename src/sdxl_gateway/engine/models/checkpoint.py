@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from sdxl_gateway.catalog.model_files import COMPONENTS, VAE
-from sdxl_gateway.catalog.single_file.read import read_single_file
 from sdxl_gateway.config import SDXL_CONFIGS
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.engine.device import bfloat16_works, choose_compute_dtype, choose_vae_dtype
@@ -33,13 +32,14 @@ INPAINT_CHANNELS = 9
 class Source:
     """Where a checkpoint lies: a diffusers folder, or a single file whose configs lie in `config`.
 
-    `vae` is another VAE's folder or single file, in place of its own.
+    `vae` is another VAE's folder or single file, in place of its own; `scheduler` goes before its scheduler config.
     """
 
     name: str
     path: Path
     vae: Path | None = None
     config: Path = SDXL_CONFIGS
+    scheduler: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def configs(self) -> Path:
@@ -55,9 +55,8 @@ class Source:
         return FileComponent(self.path, name, self.config)
 
     def scheduler_config(self) -> dict[str, Any]:
-        """What the file tells of itself goes before its configs. Raises CheckpointProblem."""
-        found = read_json(self.configs / "scheduler" / "scheduler_config.json")
-        return found if self.path.is_dir() else found | read_single_file(self.path).scheduler_config
+        """What its samplers are made by. Raises CheckpointProblem."""
+        return read_json(self.configs / "scheduler" / "scheduler_config.json") | dict(self.scheduler)
 
     def parameters(self) -> int:
         """How many numbers all components hold, from the files' headers alone. Raises CheckpointProblem."""
