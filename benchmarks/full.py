@@ -1,4 +1,4 @@
-"""Measures LoRAs on a checkpoint of SDXL's real size, random weights, on the CPU: `make bench-full`.
+"""Measures LoRAs and single files on a checkpoint of SDXL's real size, random weights, on the CPU: `make bench-full`.
 
 Takes several minutes and 8 GB of disk. At 256x256 and without guidance, where a step is short and a switch weighs most.
 """
@@ -17,8 +17,10 @@ from benchmarks.engines import Bench, Look, Place, blend_of
 from benchmarks.figures import Row, publish, taken
 from benchmarks.loras import load_row, switch_row
 from benchmarks.machine import describe_machine
+from benchmarks.single_file import single_file_row
 from sdxl_gateway.catalog.model_files import module_shapes
-from tools.full_size_model import write_full_size_model
+from sdxl_gateway.engine.models.checkpoint import Source
+from tools.full_size_model import write_full_size_file, write_full_size_model
 
 DTYPE = "bfloat16"
 LOOK = Look(side=256, steps=30, guidance=1.0)
@@ -27,6 +29,10 @@ LARGE_BYTES = 200_000_000
 
 
 def measure(work: Path, pairs: int, loads: int) -> Iterator[Row]:
+    file = work / "sdxl.safetensors"
+    write_full_size_file(file, DTYPE)
+    yield single_file_row(Source("sdxl", file), torch.bfloat16, loads)
+    file.unlink()
     folder, data = work / "sdxl", work / "data"
     data.mkdir()
     write_full_size_model(folder, DTYPE)

@@ -1,6 +1,7 @@
 """Takes an empty folder, fills it with an SDXL checkpoint of the real size and random weights, about 7 GB in bfloat16.
 
     python -m tools.full_size_model FOLDER [--dtype float16]
+    python -m tools.full_size_model FILE.safetensors [--dtype float16]     as one file, in the original layout
 
 Weights go to disk a few megabytes at a time, so that writing takes next to no memory.
 """
@@ -20,6 +21,7 @@ from diffusers import AutoencoderKL, EulerDiscreteScheduler, UNet2DConditionMode
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from sdxl_gateway.catalog.single_file.layout import sdxl_tensors
 from sdxl_gateway.config import DEMO_MODEL
 
 POOL_NUMBERS = 2**22
@@ -93,7 +95,7 @@ INDEX = {
 def write_full_size_model(folder: Path, dtype: str = "bfloat16", seed: int = 0) -> None:
     """A diffusers folder with the layout of the published SDXL base model; its tokenizers are the demo model's."""
     folder.mkdir(parents=True, exist_ok=True)
-    pool = torch.randn(POOL_NUMBERS, generator=torch.Generator().manual_seed(seed))
+    pool = _pool(seed)
     with torch.device("meta"):
         unet, vae = UNet2DConditionModel.from_config(UNET), AutoencoderKL.from_config(VAE)
         encoders = {
@@ -112,6 +114,15 @@ def write_full_size_model(folder: Path, dtype: str = "bfloat16", seed: int = 0) 
     (folder / "model_index.json").write_text(json.dumps(INDEX, indent=2), "utf-8")
 
 
+def write_full_size_file(path: Path, dtype: str = "bfloat16", seed: int = 0) -> None:
+    """One file with the layout of the published SDXL base model."""
+    _write_tensors(sdxl_tensors(), path, dtype, _pool(seed))
+
+
+def _pool(seed: int) -> Tensor:
+    return torch.randn(POOL_NUMBERS, generator=torch.Generator().manual_seed(seed))
+
+
 def _clip_config(name: str, size: Mapping[str, Any]) -> Any:
     """The token ids are the demo tokenizer's."""
     demo = json.loads((DEMO_MODEL / name / "config.json").read_text("utf-8"))
@@ -121,8 +132,12 @@ def _clip_config(name: str, size: Mapping[str, Any]) -> Any:
 
 
 def _write_weights(model: nn.Module, path: Path, dtype: str, pool: Tensor) -> None:
-    code, torch_dtype = DTYPES[dtype]
     shapes = {_published(name, model): tuple(t.shape) for name, t in model.named_parameters()}
+    _write_tensors(shapes, path, dtype, pool)
+
+
+def _write_tensors(shapes: Mapping[str, tuple[int, ...]], path: Path, dtype: str, pool: Tensor) -> None:
+    code, torch_dtype = DTYPES[dtype]
     with path.open("wb") as file:
         _write_header(file, shapes, code, torch_dtype.itemsize)
         for place, (name, shape) in enumerate(shapes.items()):
@@ -150,7 +165,7 @@ def _write_header(file: BinaryIO, shapes: Mapping[str, tuple[int, ...]], code: s
 def _values(name: str, shape: tuple[int, ...], pool: Tensor) -> Iterator[Tensor]:
     """Norms do nothing, biases are 0, and everything else keeps the size of what passes through it."""
     if len(shape) == 1:
-        yield torch.full(shape, 1.0 if "norm" in name and name.endswith("weight") else 0.0)
+        yield torch.full(shape, 1.0 if name.endswith("weight") else 0.0)
         return
     scale = 0.02 if "embedding" in name else 0.5 / sqrt(prod(shape[1:]))
     scaled, left = pool * scale, prod(shape)
@@ -164,7 +179,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--dtype", choices=sorted(DTYPES), default="bfloat16")
     arguments = parser.parse_args()
-    write_full_size_model(arguments.folder, arguments.dtype)
+    write = write_full_size_file if arguments.folder.suffix == ".safetensors" else write_full_size_model
+    write(arguments.folder, arguments.dtype)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 
 from sdxl_gateway.catalog.model_files import module_shapes
 from tests.kit.engine import contrast, recipe, studio
-from tools.full_size_model import write_full_size_model
+from tools.full_size_model import write_full_size_file, write_full_size_model
 
 pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")]
 
@@ -36,6 +36,23 @@ def test_full_size_checkpoint(folder: Path, tmp_path: Path) -> None:
     made = studio(tmp_path, folder, dtype="bfloat16")
     assert made.engine.dtype == "bfloat16"
     picture = made.paint(recipe(width=256, height=256, steps=2))
+    assert contrast(picture) > 20
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert peak_bytes < 12 * GIB
+    made.engine.close()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[Path]:
+    made = tmp_path / "sdxl.safetensors"
+    write_full_size_file(made)
+    yield made
+    made.unlink()
+
+
+def test_full_size_single_file_with_nothing_configured(file: Path, tmp_path: Path) -> None:
+    made = studio(tmp_path, file, dtype="bfloat16")
+    picture = made.paint(recipe("a photo of a cat", width=256, height=256, steps=2))
     assert contrast(picture) > 20
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert peak_bytes < 12 * GIB
