@@ -13,7 +13,7 @@ import typer
 from sdxl_gateway.config import Checkpoint, ConfigProblem, Settings, load_settings
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-HUB_FILE = re.compile(r"([\w.-]+/[\w.-]+):([\w./ -]+\.safetensors)")
+HUB_FILE = re.compile(r"([\w.-]+/[\w.-]+):(?!.*\.\.)([^:\\]+\.safetensors)")
 
 
 def settings_for(

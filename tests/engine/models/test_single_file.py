@@ -23,12 +23,13 @@ from sdxl_gateway.config import DEMO_MODEL, SDXL_CONFIGS, Checkpoint
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.picture import Inputs
 from sdxl_gateway.core.recipe import Task
-from sdxl_gateway.engine.models.checkpoint import Source
+from sdxl_gateway.engine.models.checkpoint import Source, load_checkpoint
+from sdxl_gateway.engine.models.lazy_tensors import LazyTensors
 from sdxl_gateway.engine.models.pretrained import check_tensors, empty_model
 from sdxl_gateway.engine.models.single_file import to_diffusers
 from tests.kit.engine import Studio, contrast, difference, mask, photo, recipe, studio_of
 from tests.kit.engine_loras import admitted, blend, write_lora
-from tests.kit.model_folders import inpainting_demo
+from tests.kit.model_folders import change_json, inpainting_demo
 from tests.kit.reference import Reference
 from tests.kit.single_files import reference, section, write_single_file, write_vae
 
@@ -234,8 +235,44 @@ def test_every_tensor_of_the_full_size_has_its_place(name: str) -> None:
     assert sum(t.numel() for t in model.parameters()) == sum(map(math.prod, shapes.values()))
 
 
-def test_a_config_of_other_sizes(file: Path, tmp_path: Path) -> None:
+def test_a_config_of_other_sizes(file: Path) -> None:
     with pytest.raises(CheckpointProblem, match=r"by its config it is|which its config asks for"):
         Source("one", file).component("unet").load(UNet2DConditionModel, torch.float32)
     with pytest.raises(CheckpointProblem, match=r"The vae in 'one\.safetensors'"):
         Source("one", file).component("vae").load(AutoencoderKL, torch.float32)
+
+
+LIES: list[tuple[str, tuple[int, ...], str]] = [
+    (f"{UNET_PREFIX}out.2.weight", (4, 16, 3, 3), "has 'conv_out.weight' of shape"),
+    (f"{UNET_PREFIX}middle_block.1.new.weight", (4,), "which its config knows nothing of"),
+    (f"{CLIP_G_PREFIX}text_projection", (96, 32), "The text_encoder_2"),
+    (f"{CLIP_G_PREFIX}text_projection", (), "holds no whole text_encoder_2"),
+    (f"{CLIP_L_PREFIX}text_model.final_layer_norm.weight", (1,), "final_layer_norm.weight' of shape (1,)"),
+    (f"{VAE_PREFIX}decoder.mid.attn_1.q.weight", (8,), "The vae"),
+    (f"{VAE_PREFIX}decoder.conv_out.bias", (1,), "'decoder.conv_out.bias' of shape (1,)"),
+]
+
+
+@pytest.mark.parametrize(("name", "shape", "told"), LIES)
+def test_shapes_that_are_not_the_configs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, shape: tuple[int, ...], told: str
+) -> None:
+    path = write_single_file(tmp_path / "lie.safetensors", more={name: torch.zeros(shape)})
+    source = Source("lie", path, config=DEMO_MODEL)
+    part = next(part for part, prefix in PREFIXES.items() if name.startswith(prefix))
+    monkeypatch.setattr(LazyTensors, "__getitem__", None)
+    with pytest.raises(CheckpointProblem) as raised:
+        source.component(part).load(KINDS[part], torch.float32)
+    assert told in str(raised.value)
+
+
+def test_a_config_that_describes_nothing(file: Path, epsilon_configs: Path) -> None:
+    change_json(epsilon_configs / "unet" / "config.json", down_block_types=["Nonsense"])
+    with pytest.raises(CheckpointProblem, match="No UNet2DConditionModel can be made of its config"):
+        Source("one", file, config=epsilon_configs).component("unet").load(UNet2DConditionModel, torch.float32)
+
+
+def test_a_tokenizer_of_more_tokens_than_the_encoder_knows(file: Path, epsilon_configs: Path) -> None:
+    shutil.rmtree(epsilon_configs / "tokenizer")
+    with pytest.raises(CheckpointProblem, match="49408 tokens, more than its text encoder knows"):
+        load_checkpoint(Source("one", file, config=epsilon_configs), torch.device("cpu"), torch.float32)

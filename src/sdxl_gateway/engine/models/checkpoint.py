@@ -22,6 +22,7 @@ from sdxl_gateway.engine.models.samplers import SamplerFactory
 from sdxl_gateway.engine.models.single_file import FileComponent
 from sdxl_gateway.engine.models.upcast import upcast
 
+TOKENIZERS = ("tokenizer", "tokenizer_2")
 TEXT_KINDS = (CLIPTextModel, CLIPTextModelWithProjection)
 PLAIN_CHANNELS = 4
 INPAINT_CHANNELS = 9
@@ -128,6 +129,10 @@ def load_checkpoint(source: Source, device: torch.device, dtype: torch.dtype) ->
     vae_dtype = choose_vae_dtype(dtype, device.type, force_upcast=force_upcast, bfloat16_works=works)
     compute_dtype = choose_compute_dtype(dtype, device.type, bfloat16_works=works)
     encoders = [part.load(kind, dtype) for part, kind in zip(text_parts, TEXT_KINDS, strict=True)]
+    tokenizers = [load_tokenizer(source.configs, name) for name in TOKENIZERS]
+    for tokenizer, encoder in zip(tokenizers, encoders, strict=True):
+        if len(tokenizer) > encoder.get_input_embeddings().num_embeddings:
+            raise CheckpointProblem(f"A tokenizer has {len(tokenizer)} tokens, more than its text encoder knows.")
     unet = unet_part.load(UNet2DConditionModel, dtype)
     if unet.config.in_channels not in (PLAIN_CHANNELS, INPAINT_CHANNELS):
         raise CheckpointProblem(f"A UNet of {unet.config.in_channels} input channels is not one of SDXL's.")
@@ -142,7 +147,7 @@ def load_checkpoint(source: Source, device: torch.device, dtype: torch.dtype) ->
         unet,
         _ready(vae, device, channels_last_on=("cuda", "cpu")),
         (_ready(encoders[0], device), _ready(encoders[1], device)),
-        (load_tokenizer(source.configs, "tokenizer"), load_tokenizer(source.configs, "tokenizer_2")),
+        (tokenizers[0], tokenizers[1]),
         SamplerFactory(source.scheduler_config()),
         compute_dtype,
         denoiser=unet,

@@ -41,29 +41,25 @@ def load_pretrained(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
     return model if model.dtype is dtype else model.to(dtype)
 
 
-def build_pretrained(
-    kind: Any, config: Mapping[str, Any], tensors: Mapping[str, Tensor], dtype: torch.dtype, *, told_as: str
-) -> Any:
-    """The same from a config and tensors of `dtype`, which become the model's own.
+def empty_model(kind: Any, config: Mapping[str, Any]) -> Any:
+    """A model of class `kind` without values. Raises CheckpointProblem for a config that describes none."""
+    try:
+        with torch.device("meta"):
+            if issubclass(kind, PreTrainedModel):
+                return kind(kind.config_class.from_dict(dict(config)))
+            return kind.from_config(dict(config))
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointProblem(f"No {kind.__name__} can be made of its config: {error}") from error
 
-    Raises CheckpointProblem, beginning with `told_as`, for tensors that are not exactly those of the config.
-    """
-    empty = empty_model(kind, config)
-    check_tensors(empty, tensors, told_as)
-    if not issubclass(kind, PreTrainedModel):
+
+def filled(empty: Any, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> Any:
+    """An empty model with the values it asks for (see `check_tensors`), of `dtype`; on the CPU."""
+    if not isinstance(empty, PreTrainedModel):
         empty.load_state_dict(tensors, strict=True, assign=True)
         return empty
     with _default_dtype_kept():
-        model = kind.from_pretrained(None, config=empty.config, state_dict=dict(tensors), dtype=dtype)
+        model = type(empty).from_pretrained(None, config=empty.config, state_dict=dict(tensors), dtype=dtype)
     return model if model.dtype is dtype else model.to(dtype)
-
-
-def empty_model(kind: Any, config: Mapping[str, Any]) -> Any:
-    """A model of class `kind` without values."""
-    with torch.device("meta"):
-        if issubclass(kind, PreTrainedModel):
-            return kind(kind.config_class.from_dict(dict(config)))
-        return kind.from_config(dict(config))
 
 
 def _named_as(model: Any, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -25,7 +25,7 @@ from sdxl_gateway.catalog.single_file.read import SingleFile, read_single_file
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.engine.models.component import read_json
 from sdxl_gateway.engine.models.lazy_tensors import LazyTensors
-from sdxl_gateway.engine.models.pretrained import build_pretrained
+from sdxl_gateway.engine.models.pretrained import check_tensors, empty_model, filled
 
 Tensors = Mapping[str, Tensor]
 _PREFIXES = {UNET: UNET_PREFIX, TEXT: CLIP_L_PREFIX, TEXT_2: CLIP_G_PREFIX, VAE: VAE_PREFIX}
@@ -53,14 +53,20 @@ class FileComponent:
         return sum(prod(tensor.shape) for tensor in self._places(read_single_file(self.path)).values())
 
     def load(self, kind: Any, dtype: torch.dtype) -> Any:
-        """Raises CheckpointProblem, also where the file's tensors are not those of the config."""
+        """Raises CheckpointProblem, for tensors that are not those of the config before any is read."""
         file, config = read_single_file(self.path), self.config()
-        tensors = LazyTensors(self.path, file.header.data_start, self._places(file), dtype)
+        places = self._places(file)
+        shapes = {name: torch.empty(place.shape, device="meta") for name, place in places.items()}
+        empty = empty_model(kind, config)
+        check_tensors(empty, self._converted(shapes, config), f"The {self.name} in '{self.path.name}'")
+        tensors = LazyTensors(self.path, file.header.data_start, places, dtype)
+        return filled(empty, self._converted(tensors, config), dtype)
+
+    def _converted(self, tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
         try:
-            converted = to_diffusers(self.name, tensors, config)
-        except (KeyError, AttributeError, IndexError, ValueError) as error:
+            return to_diffusers(self.name, tensors, config)
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointProblem(f"'{self.path.name}' holds no whole {self.name}.") from error
-        return build_pretrained(kind, config, converted, dtype, told_as=f"The {self.name} in '{self.path.name}'")
 
     def _places(self, file: SingleFile) -> dict[str, TensorInfo]:
         prefix, tensors = _PREFIXES[self.name], file.header.tensors
