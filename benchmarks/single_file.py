@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from pathlib import Path
 
@@ -19,6 +20,8 @@ def single_file_row(source: Source, dtype: torch.dtype, repeats: int) -> Row:
     loads, readings = [], []
     for _ in range(repeats):
         readings.append(_reading_seconds(source.path))
+        # Models that compute in another format than they are kept in go round in circles.
+        gc.collect()
         start = time.perf_counter()
         load_checkpoint(source, CPU, dtype)
         loads.append(time.perf_counter() - start)
