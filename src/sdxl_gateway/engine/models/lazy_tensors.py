@@ -31,7 +31,7 @@ class LazyTensors(Mapping[str, Tensor]):
         place = self._places[name]
         if place.start == place.end:
             return torch.empty(place.shape, dtype=self._dtype)
-        values = torch.frombuffer(self._read(place), dtype=FILE_DTYPES[place.dtype])
+        values = self._read(place).view(FILE_DTYPES[place.dtype])
         return values.reshape(place.shape).to(self._dtype)
 
     def __iter__(self) -> Iterator[str]:
@@ -44,12 +44,12 @@ class LazyTensors(Mapping[str, Tensor]):
         """Without reading it."""
         return name in self._places
 
-    def _read(self, place: TensorInfo) -> bytearray:
-        data = bytearray(place.end - place.start)
+    def _read(self, place: TensorInfo) -> Tensor:
+        data = torch.empty(place.end - place.start, dtype=torch.uint8)
         try:
             with self._path.open("rb") as file:
                 file.seek(self._data_start + place.start)
-                read = file.readinto(data)
+                read = file.readinto(data.numpy().data)
         except OSError as error:
             raise CheckpointProblem(f"'{self._path.name}' cannot be read.") from error
         if read != len(data):

@@ -52,14 +52,14 @@ def empty_model(kind: Any, config: Mapping[str, Any]) -> Any:
         raise CheckpointProblem(f"No {kind.__name__} can be made of its config: {error}") from error
 
 
-def filled(empty: Any, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> Any:
-    """An empty model with the values it asks for (see `check_tensors`), of `dtype`; on the CPU."""
-    if not isinstance(empty, PreTrainedModel):
-        empty.load_state_dict(tensors, strict=True, assign=True)
-        return empty
-    with _default_dtype_kept():
-        model = type(empty).from_pretrained(None, config=empty.config, state_dict=dict(tensors), dtype=dtype)
-    return model if model.dtype is dtype else model.to(dtype)
+def filled(empty: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """An empty model whose parameters are the `tensors` themselves, those it asks for (see `check_tensors`)."""
+    empty.load_state_dict(_named_as(empty, tensors), strict=True, assign=True)
+    if isinstance(empty, PreTrainedModel):
+        # The one thing a text encoder holds that no file does: the numbers of its places.
+        embeddings = getattr(empty, TEXT_LEVEL, empty).embeddings
+        embeddings.position_ids = torch.arange(embeddings.position_embedding.num_embeddings)[None]
+    return empty
 
 
 def _named_as(model: Any, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

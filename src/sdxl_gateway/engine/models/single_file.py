@@ -60,7 +60,7 @@ class FileComponent:
         empty = empty_model(kind, config)
         check_tensors(empty, self._converted(shapes, config), f"The {self.name} in '{self.path.name}'")
         tensors = LazyTensors(self.path, file.header.data_start, places, dtype)
-        return filled(empty, self._converted(tensors, config), dtype)
+        return filled(empty, self._converted(tensors, config))
 
     def _converted(self, tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
         try:
