@@ -151,7 +151,7 @@ def test_quantised_weights_are_not_read(tmp_path: Path, name: str) -> None:
 def test_without_a_vae_it_says_what_to_set(tmp_path: Path) -> None:
     shapes = {name: shape for name, shape in sdxl_tensors().items() if not name.startswith(VAE_PREFIX)}
     path = write_holes(tmp_path / "bare.safetensors", shapes)
-    assert "holds no VAE; set `checkpoints.mine.vae`" in problem(path)
+    assert "holds no VAE; set its `vae`" in problem(path)
     vae = write_holes(tmp_path / "vae.safetensors", made.VAE)
     assert opened(path, vae=str(vae)).shapes["unet.conv_in"] == (320, 4, 3, 3)
 
