@@ -18,7 +18,7 @@ FROM python:3.11-slim-bookworm
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends g++ && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 10001 gateway \
-    && install -d -o gateway -g gateway /srv/gateway/data /srv/gateway/loras
+    && install -d -o gateway -g gateway /srv/gateway/data /srv/gateway/loras /srv/gateway/checkpoints
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /srv/gateway
 COPY config.toml ./
@@ -27,7 +27,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     SDXL_GATEWAY__SERVER__HOST=0.0.0.0 \
     SDXL_GATEWAY__TELEMETRY__LOG_FORMAT=json
-VOLUME ["/srv/gateway/data", "/srv/gateway/loras"]
+VOLUME ["/srv/gateway/data", "/srv/gateway/loras", "/srv/gateway/checkpoints"]
 EXPOSE 8000
 # Alive is enough here: /readyz is for a load balancer, and a model may load for minutes.
 HEALTHCHECK --interval=15s --timeout=3s --start-period=30s --retries=4 \

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from benchmarks.adapter_files import Shapes, kept_adapter, rank_of_bytes
+from benchmarks.checkpoints import checkpoint_rows
 from benchmarks.compiled import step_rows
 from benchmarks.diffusers_fusing import FusingPipeline
 from benchmarks.engines import Bench, Look, Place, blend_of
@@ -145,9 +146,11 @@ def main() -> None:
             torch.cuda.reset_peak_memory_stats()
             rows += taken(measure(folder, data, Place("cuda", dtype), WHOLE))
             torch.cuda.empty_cache()
+        place = Place("cuda", "float16")
+        rows += taken(checkpoint_rows("SDXL's real size, float16", folder, data, place, WHOLE.repeats))
         publish(rows, machine, "gpu.json")
         # Last, and after the rest is written down: a machine without a compiler ends here.
-        rows += taken(step_rows(folder, data, Place("cuda", "float16"), WHOLE.look, WHOLE.repeats))
+        rows += taken(step_rows(folder, data, place, WHOLE.look, WHOLE.repeats))
     publish(rows, machine, "gpu.json")
 
 

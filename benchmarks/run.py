@@ -11,15 +11,20 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 
+from benchmarks.checkpoints import checkpoint_rows
+from benchmarks.engines import Place
 from benchmarks.figures import Row, p99_row, publish, ratio_row, seconds_row, taken
 from benchmarks.loras import demo_rows
 from benchmarks.machine import describe_machine
 from benchmarks.painting import REQUEST_SECONDS, SIDE, STEPS, BarePipeline, Order, opened, timed_request
 from benchmarks.servers import gateway, plain_server
 from benchmarks.traffic import FOUR_BLENDS, few_blends_rows, mixed_rows
+from sdxl_gateway.config import DEMO_MODEL
 
 THREADS = 1
 HEALTH_PAUSE_SECONDS = 0.02
@@ -113,6 +118,8 @@ async def _timed_health(client: httpx.AsyncClient) -> float:
 def measure(effort: Effort) -> Iterator[Row]:
     """Each row as soon as it is known."""
     yield from demo_rows(THREADS, effort.pairs, effort.files)
+    with TemporaryDirectory() as data:
+        yield from checkpoint_rows("demo model", DEMO_MODEL, Path(data), Place(threads=THREADS), effort.pairs)
     yield from all_cores_rows(os.cpu_count() or 1, effort.pairs, effort.probes)
     with gateway(THREADS) as url:
         with httpx.Client(base_url=url, timeout=REQUEST_SECONDS) as client:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -25,7 +25,8 @@ from sdxl_gateway.api.http.server import HttpServer, http_config
 from sdxl_gateway.api.routes import http_app
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.backends.process.backend import ProcessBackend
-from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoints
+from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
+from sdxl_gateway.catalog.checkpoints import open_checkpoints
 from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.copies import prune
@@ -99,7 +100,7 @@ class _Built:
     """Every room, built and not yet running."""
 
     settings: Settings
-    checkpoints: Mapping[str, CheckpointEntry]
+    checkpoints: CheckpointCatalog
     adapters: LoraCatalog
     embeddings: EmbeddingCatalog
     admission: Admission
@@ -120,12 +121,14 @@ def _build(
 ) -> _Built:
     """Pictures are kept in the data directory unless another folder is given."""
     configure_logs(settings.telemetry)
-    checkpoints = open_checkpoints(settings.checkpoints, DEMO_MODEL)
+    checkpoints = CheckpointCatalog(open_checkpoints(settings.checkpoints, DEMO_MODEL), settings.checkpoint_folder)
+    checkpoints.scan()
     adapters = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, checkpoints.values())
     adapters.scan()
     embeddings = EmbeddingCatalog(settings.embeddings, settings.data_directory, checkpoints.values())
     embeddings.scan()
-    metrics = Metrics(_models(settings), settings.telemetry.lora_label_limit)
+    told = settings.telemetry
+    metrics = Metrics(_models(settings), told.lora_label_limit, checkpoints, told.checkpoint_label_limit)
     decoders = Decoders(settings.limits, metrics.on_event)
     admission = Admission(settings, checkpoints, adapters, decoders, embeddings)
     library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings)
@@ -230,9 +233,11 @@ def _check_default(settings: Settings, admission: Admission) -> None:
 
 def _engine_process(settings: Settings, admission: Admission) -> EngineProcess:
     """The engine loads the first checkpoint at its start: the default model's goes there."""
-    first = admission.names.choose(None).checkpoint.name
+    first, process = admission.names.choose(None).checkpoint.name, settings.engine_process()
+    if first not in settings.checkpoints:
+        return process.model_copy(update={"first_in_folder": first})
     ordered = {first: settings.checkpoints[first], **settings.checkpoints}
-    return settings.engine_process().model_copy(update={"checkpoints": ordered})
+    return process.model_copy(update={"checkpoints": ordered})
 
 
 @asynccontextmanager
@@ -265,6 +270,9 @@ async def _running(built: _Built, *, alone: bool = True) -> AsyncIterator[None]:
         await built.backend.start()
         stack.push_async_callback(built.backend.stop, settings.server.shutdown_grace_seconds)
         doing = built.background.doing
+        if settings.checkpoint_folder.watch:
+            watch = partial(built.checkpoints.watch, built.adapters.refresh)
+            await stack.enter_async_context(doing("checkpoint_folder", watch))
         if settings.loras.watch:
             await stack.enter_async_context(doing("lora_folder", built.adapters.watch))
         if settings.embeddings.watch:

@@ -28,6 +28,8 @@ def test_every_error_has_its_row() -> None:
         (e.Busy("x", retry_after_seconds=float("nan")), 429, ("120", "120000"), None),
         (e.Busy("x", retry_after_seconds=-1), 429, ("1", "1"), None),
         (e.Unavailable("x"), 503, ("2", "2000"), None),
+        (e.StillLoading(waited_seconds=2.5), 503, ("3", "2500"), None),
+        (e.StillLoading(waited_seconds=60.0), 503, ("15", "15000"), None),
         (e.DoesNotFit("x"), 507, None, "false"),
         (e.StorageFull("x"), 507, None, "false"),
         (e.NotFinite("x"), 500, None, "false"),

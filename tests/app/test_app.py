@@ -18,7 +18,16 @@ from sdxl_gateway.app import _application, _build, _engine_process, _running_alo
 from sdxl_gateway.backends.fake_engine import open_fake_engine
 from sdxl_gateway.backends.local import LocalBackend
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
-from sdxl_gateway.config import Checkpoint, EngineProcess, HouseStyle, Limits, Loras, Settings, Telemetry
+from sdxl_gateway.config import (
+    Checkpoint,
+    CheckpointFolder,
+    EngineProcess,
+    HouseStyle,
+    Limits,
+    Loras,
+    Settings,
+    Telemetry,
+)
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.events import RequestAnswered
 from sdxl_gateway.core.listeners import EngineListener, Listeners
@@ -26,6 +35,7 @@ from sdxl_gateway.telemetry.logs import configure_logs, log_answer
 from sdxl_gateway.telemetry.metrics import Metrics
 from tests.kit.admission import DEMO, lora_file, opened
 from tests.kit.lora_files import write
+from tests.kit.model_folders import copy_of_demo
 
 # Building the world sets up the logs of the whole process, which other tests share.
 pytestmark = pytest.mark.usefixtures("logs_as_they_were")
@@ -88,6 +98,17 @@ def test_the_default_models_checkpoint_is_loaded_first(tmp_path: Path, default: 
     assert list(sent.checkpoints) == order
     assert sent.checkpoints == settings.checkpoints
     assert sent.loras == settings.loras
+
+
+def test_the_default_model_may_lie_in_the_folder(tmp_path: Path) -> None:
+    copy_of_demo(tmp_path / "checkpoints" / "mine")
+    folder = CheckpointFolder(directory=tmp_path / "checkpoints")
+    settings = settings_in(tmp_path, default_model="MINE", checkpoint_folder=folder)
+    built = _build(settings)
+    assert [card.id for card in built.library.models() if card.kind == "checkpoint"] == ["demo", "mine"]
+    sent = _engine_process(settings, opened(settings).admission)
+    assert (sent.first_in_folder, list(sent.checkpoints)) == ("mine", ["demo"])
+    assert sent.checkpoint_folder == folder
 
 
 @pytest.mark.parametrize(("cap_bytes", "left"), [(0, [0, 1, 2, 3]), (25, [2, 3]), (4 * 2**30, [0, 1, 2, 3])])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import shutil
 import socket
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 from sdxl_gateway import __version__
 from sdxl_gateway.cli import app, asking, generating, manual, pulling, serving
 from sdxl_gateway.cli.generating import Wish, ask_for
-from sdxl_gateway.config import DEMO_LORAS, Checkpoint, HouseStyle, Loras, Server, Settings
+from sdxl_gateway.config import DEMO_LORAS, DEMO_MODEL, Checkpoint, HouseStyle, Loras, Server, Settings
 from sdxl_gateway.core.ask import Ask, Operation
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import GatewayError, InvalidRequest
@@ -73,7 +74,8 @@ def test_check_tells_as_json_what_would_be_served() -> None:
     result = runner.invoke(app, ["check", "--json"])
     found = json.loads(result.stdout)
 
-    assert found.keys() == {"device", "data_directory", "lora_directory", "checkpoints", "loras", "problems"}
+    folders = {"data_directory", "checkpoint_directory", "lora_directory"}
+    assert found.keys() == folders | {"device", "checkpoints", "loras", "problems"}
     assert found["checkpoints"][0]["name"] == "demo"
     assert Path(found["checkpoints"][0]["path"]).is_dir()
     assert found["problems"] == []
@@ -84,8 +86,26 @@ def test_check_names_the_folders_used(tmp_path: Path) -> None:
     told = runner.invoke(app, ["check"]).stdout.splitlines()
     found = json.loads(runner.invoke(app, ["check", "--json", "--loras", "styles"]).stdout)
 
-    assert told[1:3] == [f"data folder  {tmp_path / 'data'}", f"lora folder  {tmp_path / 'loras'}"]
+    assert told[1:4] == [
+        f"data folder  {tmp_path / 'data'}",
+        f"checkpoints  {tmp_path / 'checkpoints'}",
+        f"lora folder  {tmp_path / 'loras'}",
+    ]
     assert (found["data_directory"], found["lora_directory"]) == (str(tmp_path / "data"), str(tmp_path / "styles"))
+
+
+def test_check_tells_what_lies_in_the_checkpoint_folder() -> None:
+    shutil.copytree(DEMO_MODEL, "checkpoints/mine")
+    Path("checkpoints/mine.toml").write_text("steps = 0")
+    Path("checkpoints/old.ckpt").write_bytes(b"pickled")
+    result = runner.invoke(app, ["check", "--json", "--model", "mine"])
+    found = json.loads(result.stdout)
+
+    assert [one["name"] for one in found["checkpoints"]] == ["demo", "mine"]
+    assert any(told.startswith("Checkpoint mine: mine.toml: 'steps'") for told in found["problems"])
+    assert any(told.startswith("Checkpoint old: ") and "never opened" in told for told in found["problems"])
+    assert len(found["problems"]) == 2
+    assert result.exit_code == 1
 
 
 def test_the_demo_models_loras_are_there_in_an_empty_folder() -> None:

@@ -35,6 +35,7 @@ def test_each_step_is_taken_by_the_model_and_the_blend_of_its_phase(tmp_path: Pa
         unet = engine._pool.checkpoint(name).checkpoint.unet
         unet.register_forward_hook(lambda *_, name=name: calls.append(name))
 
+    told.clear()
     plain = recipe(steps=4)
     refined = replace(plain, later_phases=(Phase("other", "other", on, from_step=3),))
     canvas, beside = (engine.begin(one, 0, NO_INPUTS) for one in (refined, plain))

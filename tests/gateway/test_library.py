@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
-from sdxl_gateway.config import HouseStyle, LoraWeight
+from sdxl_gateway.config import CheckpointFolder, HouseStyle, LoraWeight
 from sdxl_gateway.core.errors import AdapterRefused, Cancelled, InvalidRequest, ModelNotFound
 from sdxl_gateway.core.events import EngineLost, Event, Failed, Finished, JobAccepted, Measured, MemoryHeld, StepTaken
 from sdxl_gateway.core.samplers import SAMPLERS, SCHEDULES
@@ -17,6 +17,7 @@ from sdxl_gateway.gateway.library import ModelLibrary
 from tests.kit.admission import DEMO, AdmissionKit, admission_kit, demo, lora_file
 from tests.kit.embedding_files import write_embedding
 from tests.kit.lora_files import file_bytes, lora_tensors, write
+from tests.kit.model_folders import change_json, copy_of_demo
 
 SIDECAR = 'weight = 0.8\ntrigger_words = ["inky"]\nsteps = 12\ndescription = "Black lines."'
 STYLES = {
@@ -35,7 +36,8 @@ async def warmed(home: AdmissionKit, model: str, tier: str = "vram", engine: str
     """As if the model's LoRAs had been painted with and that engine held them now."""
     recipe = (await home.admit(model=model)).recipe
     home.library.on_event(JobAccepted("job-1", "a", recipe, (), arrived=1_700_000_000.0))
-    home.library.on_event(Measured(engine, MemoryHeld(warm={tier: recipe.blend.digests})))
+    held = MemoryHeld(warm={tier: recipe.blend.digests}, checkpoints={tier: (recipe.checkpoint,)})
+    home.library.on_event(Measured(engine, held))
 
 
 async def bytes_of(data: bytes) -> AsyncIterator[bytes]:
@@ -43,6 +45,7 @@ async def bytes_of(data: bytes) -> AsyncIterator[bytes]:
 
 
 def test_everything_by_name(home: AdmissionKit) -> None:
+    home.library.on_event(Measured("0", MemoryHeld(checkpoints={"vram": ("demo",)})))
     cards = {card.id: (card.kind, card.description, card.ready) for card in home.library.models()}
     assert cards == {
         "demo": ("checkpoint", "", "warm"),
@@ -54,6 +57,37 @@ def test_everything_by_name(home: AdmissionKit) -> None:
         "watercolor": ("lora", "", "cold"),
     }
     assert all(card.created > 0 for card in home.library.models())
+
+
+def test_a_checkpoint_is_as_warm_as_an_engine_has_it(home: AdmissionKit) -> None:
+    told = home.library.on_event
+    assert home.library.model("demo").ready == "cold"
+    told(Measured("0", MemoryHeld(checkpoints={"host": ("demo",)})))
+    told(Measured("1", MemoryHeld(checkpoints={"vram": ("demo@another",)})))
+    assert (home.library.model("demo").ready, home.library.checkpoints.cards()[0]["tier"]) == ("warm", "host")
+    told(EngineLost("0"))
+    assert home.library.model("demo").ready == home.library.model("usual").ready == "cold"
+
+
+async def test_a_checkpoint_of_the_folder_is_warm_in_the_version_that_lies_there(tmp_path: Path) -> None:
+    folder = copy_of_demo(tmp_path / "checkpoints" / "other")
+    (tmp_path / "checkpoints" / "other.toml").write_text('steps = 7\ndescription = "Rounder."')
+    (tmp_path / "checkpoints" / "old.ckpt").write_bytes(b"pickled")
+    home = admission_kit(tmp_path, checkpoint_folder=CheckpointFolder(directory=tmp_path / "checkpoints"))
+    recipe = (await home.admit(model="OTHER")).recipe
+    assert (recipe.checkpoint, recipe.steps, recipe.checkpoint_digest) == ("other", 7, home.checkpoints["other"].digest)
+    held = MemoryHeld(checkpoints={"vram": (f"other@{recipe.checkpoint_digest}",)})
+    home.library.on_event(Measured("0", held))
+    card = home.library.model("other")
+    assert (card.kind, card.description, card.ready) == ("checkpoint", "Rounder.", "warm")
+    assert [(one["id"], one["configured"], one["tier"]) for one in home.library.checkpoints.cards()] == [
+        ("demo", True, "disk"),
+        ("other", False, "vram"),
+    ]
+    assert [one["file"] for one in home.library.checkpoints.problems()] == ["old.ckpt"]
+    change_json(folder / "scheduler" / "scheduler_config.json", timestep_spacing="trailing")
+    home.checkpoints.scan()
+    assert home.library.model("other").ready == "cold", "another content, not loaded yet"
 
 
 @pytest.mark.parametrize("tier", ["vram", "host"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sdxl_gateway.admission.resolve import Admission, ResolvedAsk
+from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
 from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
@@ -36,7 +37,7 @@ def lora_file(salt: str) -> bytes:
 @dataclass(frozen=True)
 class AdmissionKit:
     settings: Settings
-    checkpoints: Mapping[str, CheckpointEntry]
+    checkpoints: CheckpointCatalog
     adapters: LoraCatalog
     embeddings: EmbeddingCatalog
     admission: Admission
@@ -66,7 +67,9 @@ def admission_kit(
 
 
 def opened(settings: Settings) -> AdmissionKit:
-    checkpoints = {name: _entry(name, section) for name, section in settings.checkpoints.items()}
+    configured = {name: _entry(name, section) for name, section in settings.checkpoints.items()}
+    checkpoints = CheckpointCatalog(configured, settings.checkpoint_folder)
+    checkpoints.scan()
     adapters = LoraCatalog(settings.loras, settings.data_directory, checkpoints=checkpoints.values())
     adapters.scan()
     embeddings = EmbeddingCatalog(settings.embeddings, settings.data_directory, checkpoints.values())
@@ -78,4 +81,5 @@ def opened(settings: Settings) -> AdmissionKit:
 
 def _entry(name: str, section: Checkpoint) -> CheckpointEntry:
     budget = section.native_pixels or demo().native_pixels
-    return replace(demo(), name=name, native_pixels=budget, native_area=min(demo().native_area, budget))
+    area = min(demo().native_area, budget)
+    return replace(demo(), name=name, native_pixels=budget, native_area=area, section=section)

@@ -17,13 +17,15 @@ from sdxl_gateway.api.http.closing import Closing
 from sdxl_gateway.api.http.route import Route
 from sdxl_gateway.api.routes import http_app, table
 from sdxl_gateway.api.services import Services
-from sdxl_gateway.config import Settings
+from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
+from sdxl_gateway.config import CheckpointFolder, Settings
 from sdxl_gateway.core.ask import Ask, Upload
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import BodyTooLarge, GatewayError, InvalidRequest, ModelNotFound, NotFound
 from sdxl_gateway.core.events import RequestAnswered
 from sdxl_gateway.core.picture import Size
 from sdxl_gateway.delivery.receipt import Usage
+from sdxl_gateway.gateway.checkpoint_card import CheckpointCards, CheckpointProblem
 from sdxl_gateway.gateway.events import Accepted, Done, Item, Partial, Presented
 from sdxl_gateway.gateway.library import ModelCard, ModelKind, ModelLibrary
 from sdxl_gateway.gateway.lora_card import LoraProblem, Warmth
@@ -48,12 +50,23 @@ def card(name: str, kind: ModelKind = "checkpoint", ready: Warmth = "warm") -> M
     return ModelCard(name, 1_700_000_000, "you", kind, "", ready)
 
 
+class FakeCheckpoints(CheckpointCards):
+    """One checkpoint, and a file that is none."""
+
+    def cards(self) -> list[Any]:
+        return [{"id": "demo", "object": "checkpoint", "ready": "warm"}]
+
+    def problems(self) -> list[CheckpointProblem]:
+        return [{"file": "old.ckpt", "code": "invalid_checkpoint", "message": "It is never opened."}]
+
+
 class FakeLibrary(ModelLibrary):
     """Two models, and the LoRA files that were put in."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.max_file_bytes = 2**20
+        self.checkpoints = FakeCheckpoints(CheckpointCatalog({}, CheckpointFolder()))
 
     def models(self) -> list[ModelCard]:
         return [card("demo"), card("org/ink", "lora", "cold")]

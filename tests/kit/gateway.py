@@ -15,6 +15,7 @@ from PIL import Image
 from sdxl_gateway.admission.resolve import Admission
 from sdxl_gateway.backends.fake_engine import READY, FakeCanvas, FakeEngine
 from sdxl_gateway.backends.local import LocalBackend
+from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.config import DEMO_LORAS, Delivery, Loras, Settings
 from sdxl_gateway.core.ask import Ask, Operation, Upload
@@ -88,7 +89,7 @@ async def gateway_kit(
         delivery=Delivery(embed_recipe=embed_recipe),
         **sections,
     )
-    checkpoints = {"demo": demo()}
+    checkpoints = CheckpointCatalog({"demo": demo()}, settings.checkpoint_folder)
     adapters = LoraCatalog(settings.loras, folder, checkpoints=checkpoints.values())
     adapters.scan()
     admission = Admission(settings, checkpoints, adapters, decoders())

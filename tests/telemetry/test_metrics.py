@@ -64,6 +64,7 @@ def _fill(metrics: Metrics) -> None:
         events.StepTaken(0.02, 2, 1.0),
         events.BlendSwitched(0.01, 722),
         events.StageTimed("decode", 0.1),
+        events.ModelLoaded("checkpoint", "host", 0.4, 5000),
         events.AdapterLoaded("d" * 64, "disk", 0.2, 1000),
         events.AdapterEvicted("d" * 64, "vram", 1000),
         events.MemoryHeld({"vram": 5}, {"vram": ("d" * 64,)}, (), 7),
@@ -116,6 +117,21 @@ def test_settings_read_again_are_counted_and_dated(metrics: Metrics) -> None:
     assert [_value(metrics, "config_reloads_total", outcome=one) for one in ("success", "failure")] == [1, 1]
     assert _value(metrics, "config_last_reload_successful") == 1
     assert _value(metrics, "config_last_reload_success_timestamp_seconds") == started + 2
+
+
+def test_checkpoints_that_were_found_count_by_name_up_to_a_limit() -> None:
+    found = {"a", "b"}
+    metrics = Metrics(["demo"], 0, found, model_label_limit=2)
+    for name in ("a", "nobody", "a", "b", "demo"):
+        metrics.on_event(_answered("generate", name, 200, 0.1))
+    found.add("c")
+    metrics.on_event(_answered("generate", "c", 200, 0.1))
+
+    counted = {
+        model: _value(metrics, "requests_total", operation="generate", model=model, status="200")
+        for model in ("demo", "a", "b", "other")
+    }
+    assert counted == {"demo": 1, "a": 2, "b": 1, "other": 2}
 
 
 def test_loras_above_the_limit_are_one_series(metrics: Metrics) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
@@ -12,7 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdxl_gateway.backends.fake_engine import FakeCanvas, FakeEngine
-from sdxl_gateway.core.errors import AdapterRefused, Cancelled, DeadlineExceeded, DoesNotFit, EngineFault, Unavailable
+from sdxl_gateway.core.errors import (
+    AdapterRefused,
+    Cancelled,
+    DeadlineExceeded,
+    DoesNotFit,
+    EngineFault,
+    StillLoading,
+    Unavailable,
+)
 from sdxl_gateway.core.events import Failed, Finished, JobEvent, Painted, Previewed, Progressed, Started
 from sdxl_gateway.core.job import Job, Priority
 from sdxl_gateway.core.picture import Inputs
@@ -32,6 +41,7 @@ class Stage:
         at_step: dict[int, Callable[[Stage], None]] | None = None,
         max_lanes: int = 4,
         engine: type[FakeEngine] = FakeEngine,
+        load_wait_seconds: float = math.inf,
     ) -> None:
         self.now = 0.0
         self.steps = 0
@@ -41,7 +51,13 @@ class Stage:
         self.engine = engine(sleep=self._step_over)
         self.costs = Costs()
         self.loop: Loop[FakeCanvas] = Loop(
-            self.engine, self.commands, self.told.append, costs=self.costs, max_lanes=max_lanes, clock=lambda: self.now
+            self.engine,
+            self.commands,
+            self.told.append,
+            costs=self.costs,
+            max_lanes=max_lanes,
+            load_wait_seconds=load_wait_seconds,
+            clock=lambda: self.now,
         )
 
     def _step_over(self, seconds: float) -> None:
@@ -158,6 +174,30 @@ def test_cancel_and_deadline_act_between_steps() -> None:
     assert isinstance(stage.error(one), Cancelled)
     assert isinstance(stage.error(two), DeadlineExceeded)
     assert stage.engine.batches == [["step-seconds=1"]] * 7
+
+
+def test_a_job_waits_for_its_model_so_long_and_others_go_on() -> None:
+    stage = Stage(load_wait_seconds=3.0)
+    stuck, other = job("never-near"), job("step-seconds=1", steps=6)
+    stage.run(stuck, other)
+    error = stage.error(stuck)
+    assert isinstance(error, StillLoading)
+    assert error.retry_after_seconds == 3.0
+    assert isinstance(stage.ends()[other.id], Finished)
+    ended_at = stage.told.index(stage.ends()[stuck.id])
+    assert sum(isinstance(event, Progressed) for event in stage.told[:ended_at]) == 3
+    assert stage.engine.pinned == 0
+
+
+def test_a_loop_with_nothing_else_to_do_wakes_up_for_it() -> None:
+    told: list[JobEvent] = []
+    commands: Commands = SimpleQueue()
+    loop: Loop[FakeCanvas] = Loop(FakeEngine(), commands, told.append, costs=Costs(), load_wait_seconds=0.05)
+    commands.put(Submit(job("never-near")))
+    while not told:
+        assert loop.advance()
+    assert isinstance(told[0], Failed)
+    assert isinstance(told[0].error, StillLoading)
 
 
 def test_a_job_whose_adapters_never_come_ends_at_its_deadline() -> None:

@@ -40,7 +40,10 @@ class _Meaning:
 
 
 class ModelResolver:
-    """Looks names up: house styles, checkpoints, aliases, LoRAs, and blends of these; case does not matter."""
+    """Looks names up: house styles, checkpoints, aliases, LoRAs, and blends of these; case does not matter.
+
+    `checkpoints` may change between two calls.
+    """
 
     def __init__(self, settings: Settings, checkpoints: Mapping[str, CheckpointEntry], adapters: LoraCatalog) -> None:
         self._settings = settings
@@ -63,9 +66,12 @@ class ModelResolver:
         return ResolvedModel(meaning.checkpoint or self._default_checkpoint(), meaning.parts, meaning.style)
 
     def _default_checkpoint(self) -> CheckpointEntry:
-        """What LoRAs alone are put on: the default model's checkpoint, the first configured where it has none."""
+        """What LoRAs alone are put on: the default model's checkpoint, the first of all where it has none."""
         default = self._meaning(self._settings.default_model, hops=0)
-        return default.checkpoint or next(iter(self._checkpoints.values()))
+        found = default.checkpoint or next(iter(self._checkpoints.values()), None)
+        if found is None:
+            raise ModelNotFound("There is no checkpoint to put LoRAs on.")
+        return found
 
     def _meaning(self, name: str, hops: int) -> _Meaning:
         """What one word stands for, else what the first part of a blend does, with the LoRAs after it on top."""

@@ -117,7 +117,7 @@ class Admission:
         decoded: Decoded | None,
     ) -> _LookedUp:
         blend = blend_of(refs, checked)
-        section = self._settings.checkpoints[model.checkpoint.name]
+        section = self._settings.checkpoints.get(model.checkpoint.name, model.checkpoint.section)
         usual = Usual(model.style, tuple(recommendations(blend, checked)), section)
         texts = await self._texts.read(ask, prompt, usual, model.checkpoint)
         return _LookedUp(ask, model, texts, blend, usual, decoded)

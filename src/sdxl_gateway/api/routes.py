@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Lifespan
 
-from sdxl_gateway.api.endpoints import files, health, images, loras, metrics, models, openapi, recipes
+from sdxl_gateway.api.endpoints import checkpoints, files, health, images, loras, metrics, models, openapi, recipes
 from sdxl_gateway.api.http import router
 from sdxl_gateway.api.http.closing import Closing, TurnAwayUnfinished
 from sdxl_gateway.api.http.errors import RETRY_HEADERS, on_gateway_error
@@ -95,6 +95,14 @@ def _model_rows(services: Services) -> tuple[Route, ...]:
             label="models",
             summary="One model.",
             description=models.RETRIEVE_MODEL,
+        ),
+        Route(
+            "GET",
+            _openai("/checkpoints"),
+            checkpoints.list_endpoint(services),
+            label="checkpoints",
+            summary="The checkpoints, and what in their folder cannot be used.",
+            description=checkpoints.LIST_CHECKPOINTS,
         ),
     )
 

@@ -116,7 +116,15 @@ class LocalBackend:
 
         opened = self._open_engine(measure)
         self._report(opened.ready)
-        Loop(opened.engine, self._commands, self._report, costs=costs, max_lanes=opened.max_lanes).run()
+        lanes, patience_seconds = opened.max_lanes, opened.load_wait_seconds
+        Loop(
+            opened.engine,
+            self._commands,
+            self._report,
+            costs=costs,
+            max_lanes=lanes,
+            load_wait_seconds=patience_seconds,
+        ).run()
 
     def _report(self, report: Report) -> None:
         self._on_loop(self._dispatcher.on_report, self._slot, report)

@@ -21,6 +21,8 @@ VAE_FACTOR = 8
 NATIVE_BUDGET = 1.55
 """How far above its training area SDXL still paints well: 1.6 of 1.05 megapixels."""
 
+NOTHING_SAID = Checkpoint(path="")
+
 
 @dataclass(frozen=True, slots=True)
 class CheckpointEntry:
@@ -28,7 +30,8 @@ class CheckpointEntry:
 
     `shapes` maps component-prefixed module names ("unet.conv_in", "text_encoder.text_model.…") to the shape of
     their weight; `native_area` is the training area in pixels, `native_pixels` the largest area painted directly;
-    `embeds_guidance` says that the UNet was distilled to read the guidance scale as an input.
+    `embeds_guidance` says that the UNet was distilled to read the guidance scale as an input; `section` is what
+    the operator says of it.
     """
 
     name: str
@@ -39,6 +42,7 @@ class CheckpointEntry:
     native_area: int
     native_pixels: int
     embeds_guidance: bool = False
+    section: Checkpoint = NOTHING_SAID
 
 
 def open_checkpoints(checkpoints: Mapping[str, Checkpoint], demo: Path) -> dict[str, CheckpointEntry]:
@@ -122,7 +126,9 @@ def _entry(
     budget = section.native_pixels or int(area * NATIVE_BUDGET)
     created = int((path / "model_index.json" if path.is_dir() else path).stat().st_mtime)
     embeds_guidance = unet.get("time_cond_proj_dim") is not None
-    return CheckpointEntry(name, path, digest, created, shapes, min(area, budget), budget, embeds_guidance)
+    return CheckpointEntry(
+        name, path, digest, created, shapes, min(area, budget), budget, embeds_guidance, section=section
+    )
 
 
 def _training_area(unet: Mapping[str, Any], name: str) -> int:

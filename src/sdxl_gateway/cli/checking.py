@@ -10,7 +10,8 @@ from pathlib import Path
 import typer
 
 from sdxl_gateway.admission.configured_names import problems
-from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
+from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
+from sdxl_gateway.catalog.checkpoints import open_checkpoint
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.cli.asking import settings_for
 from sdxl_gateway.cli.lora_files import content_digest
@@ -45,6 +46,7 @@ class Found:
 
     device: str = ""
     data_directory: str = ""
+    checkpoint_directory: str = ""
     lora_directory: str = ""
     checkpoints: list[CheckpointLine] = field(default_factory=list)
     loras: list[LoraLine] = field(default_factory=list)
@@ -69,29 +71,34 @@ def inspect(settings: Settings) -> Found:
     found = Found(
         describe_device(settings.engine.device),
         str(settings.data_directory.absolute()),
+        str(settings.checkpoint_folder.directory.absolute()),
         str(settings.loras.directory.absolute()),
     )
     checkpoints = _open_checkpoints(settings, found)
-    adapters = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, checkpoints)
+    adapters = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, checkpoints.values())
     adapters.scan()
     _look_at_loras(settings, found, adapters)
     if checkpoints:
-        there = {checkpoint.name: checkpoint for checkpoint in checkpoints}
-        found.problems.extend(f"{key}: {reason}" for key, reason in problems(settings, there, adapters))
+        found.problems.extend(f"{key}: {reason}" for key, reason in problems(settings, checkpoints, adapters))
     return found
 
 
-def _open_checkpoints(settings: Settings, found: Found) -> list[CheckpointEntry]:
-    opened = []
+def _open_checkpoints(settings: Settings, found: Found) -> CheckpointCatalog:
+    opened = {}
     for name, section in settings.checkpoints.items():
         try:
             entry = open_checkpoint(name, section, DEMO_MODEL)
         except CheckpointProblem as problem:
             found.problems.append(str(problem))
         else:
-            opened.append(entry)
-            found.checkpoints.append(CheckpointLine(name, str(entry.path), entry.digest, entry.native_pixels))
-    return opened
+            opened[name] = entry
+    catalog = CheckpointCatalog(opened, settings.checkpoint_folder)
+    catalog.scan()
+    found.problems.extend(f"Checkpoint {problem.name}: {problem.message}" for problem in catalog.problems)
+    found.checkpoints.extend(
+        CheckpointLine(entry.name, str(entry.path), entry.digest, entry.native_pixels) for entry in catalog.values()
+    )
+    return catalog
 
 
 def _look_at_loras(settings: Settings, found: Found, adapters: LoraCatalog) -> None:
@@ -104,6 +111,7 @@ def _look_at_loras(settings: Settings, found: Found, adapters: LoraCatalog) -> N
 def _lines(found: Found) -> Iterator[str]:
     yield f"device       {found.device}"
     yield f"data folder  {found.data_directory}"
+    yield f"checkpoints  {found.checkpoint_directory}"
     yield f"lora folder  {found.lora_directory}"
     for checkpoint in found.checkpoints:
         yield f"checkpoint   {checkpoint.name}  {checkpoint.path}  {checkpoint.digest[:12]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sdxl_gateway.admission.model_names import ModelResolver
+from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint, open_checkpoints
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, entry_of, read_source_header, signature_of
@@ -30,18 +31,26 @@ def show_list(config: Path | None, loras: Path | None) -> None:
     """Prints a table of the LoRAs in the folder, and what else lies there on stderr."""
     with plain_problems():
         settings = settings_for(config, loras, None)
-    catalog = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, _openable(settings))
+    catalog = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, _openable(settings).values())
     catalog.scan()
     Console().print(_table(catalog.entries()))
     for problem in catalog.problems:
         typer.secho(f"{problem.name}: {problem.message}", fg=typer.colors.YELLOW, err=True)
 
 
-def _openable(settings: Settings) -> Iterable[CheckpointEntry]:
+def _openable(settings: Settings) -> CheckpointCatalog:
     """The checkpoints that can be opened; the list is worth having without the others."""
+    opened = {}
     for name, section in settings.checkpoints.items():
         with suppress(CheckpointProblem):
-            yield open_checkpoint(name, section, DEMO_MODEL)
+            opened[name] = open_checkpoint(name, section, DEMO_MODEL)
+    return _with_folder(opened, settings)
+
+
+def _with_folder(opened: Mapping[str, CheckpointEntry], settings: Settings) -> CheckpointCatalog:
+    checkpoints = CheckpointCatalog(opened, settings.checkpoint_folder)
+    checkpoints.scan()
+    return checkpoints
 
 
 def _table(entries: Iterable[LoraEntry]) -> Table:
@@ -125,9 +134,9 @@ def content_digest(path: Path, limits: Loras) -> str:
 
 def _default_checkpoint(settings: Settings) -> CheckpointEntry:
     """The checkpoint a request without a model would get. Raises CheckpointProblem."""
-    if not settings.checkpoints:
+    checkpoints = _with_folder(open_checkpoints(settings.checkpoints, DEMO_MODEL), settings)
+    if not checkpoints:
         stop("No checkpoint is configured.", status=2)
-    checkpoints = open_checkpoints(settings.checkpoints, DEMO_MODEL)
     catalog = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, checkpoints.values())
     catalog.scan()
     try:

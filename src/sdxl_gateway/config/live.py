@@ -62,6 +62,8 @@ RESTART = (
     "checkpoints.*.config",
     "checkpoints.*.prediction_type",
     "checkpoints.*.zero_snr",
+    "checkpoints.*.description",
+    "checkpoint_folder",
     "loras.directory",
     "loras.watch",
     "loras.max_file_bytes",
@@ -74,6 +76,7 @@ RESTART = (
     "limits.queue_size",
     "telemetry.log_format",
     "telemetry.lora_label_limit",
+    "telemetry.checkpoint_label_limit",
 )
 """What sockets, processes and folders were opened with. Which checkpoints there are belongs here too."""
 

@@ -114,6 +114,7 @@ class Engine(Section):
     stall_seconds: Seconds = 300.0
     restart_backoff_seconds: Seconds = 0.5
     restart_backoff_max_seconds: Seconds = 30.0
+    load_wait_seconds: Seconds = 60.0
 
 
 class Memory(Section):
@@ -139,6 +140,14 @@ class Checkpoint(Section):
     clip_skip: ClipSkip | None = None
     prompt_syntax: PromptSyntax | None = None
     vae: str | None = None
+    description: Annotated[str, Field(max_length=500)] | None = None
+
+
+class CheckpointFolder(Section):
+    """The folder in which a checkpoint is a model name as soon as it lies there."""
+
+    directory: Path = Path("checkpoints")
+    watch: bool = True
 
 
 class LoraWeight(Section):
@@ -216,15 +225,21 @@ class Telemetry(Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
     lora_label_limit: Annotated[int, Field(ge=0)] = 50
+    checkpoint_label_limit: Annotated[int, Field(ge=0)] = 50
 
 
 class EngineProcess(Section):
-    """What crosses to an engine process at its start."""
+    """What crosses to an engine process at its start.
+
+    `first_in_folder` is the checkpoint of the folder to begin with, where it is not the first of `checkpoints`.
+    """
 
     data_directory: Path
     engine: Engine
     memory: Memory
     checkpoints: dict[str, Checkpoint]
+    checkpoint_folder: CheckpointFolder = CheckpointFolder()
+    first_in_folder: str | None = None
     loras: Loras
     telemetry: Telemetry = Telemetry()
 
@@ -253,6 +268,7 @@ class Settings(BaseSettings):
     checkpoints: dict[Name, Checkpoint] = Field(
         default_factory=lambda: {"demo": Checkpoint(path="demo", steps=20, guidance_scale=1.0)}
     )
+    checkpoint_folder: CheckpointFolder = CheckpointFolder()
     models: dict[Name, HouseStyle] = {}
     aliases: dict[AliasName, str] = {"gpt-image-*": "default", "chatgpt-image-*": "default", "dall-e-*": "default"}
     loras: Loras = Loras()
@@ -277,6 +293,7 @@ class Settings(BaseSettings):
             engine=self.engine,
             memory=self.memory,
             checkpoints=self.checkpoints,
+            checkpoint_folder=self.checkpoint_folder,
             loras=self.loras,
             telemetry=self.telemetry,
         )

@@ -7,6 +7,7 @@ GatewayError
 │   ├── Unauthenticated, Forbidden
 │   └── BodyTooLarge, BodyTooSlow, UnsupportedMedia
 ├── Busy, Unavailable: come back later
+│   └── StillLoading
 ├── DoesNotFit, StorageFull, DeadlineExceeded, Cancelled
 └── EngineFault: the server is at fault
     └── NotFinite
@@ -135,6 +136,21 @@ class Unavailable(GatewayError):
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
 
+
+class StillLoading(Unavailable):
+    """503 `model_loading`: the model is being brought onto the device, which goes on whoever waits for it."""
+
+    code = "model_loading"
+
+    param = "model"
+
+    def __init__(self, *, waited_seconds: float) -> None:
+        pause_seconds = min(max(waited_seconds, 1.0), LONGEST_PAUSE_SECONDS)
+        super().__init__("The model is still being loaded; ask again.", retry_after_seconds=pause_seconds)
+
+
+LONGEST_PAUSE_SECONDS = 15.0
+"""What is being loaded may be there any moment: whoever asks is to come back sooner than it took so far."""
 
 CLOSING = "The server is closing."
 """What Unavailable says to those whom the end of the server leaves without a picture."""

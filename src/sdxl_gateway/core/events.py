@@ -114,6 +114,16 @@ class StageTimed:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelLoaded:
+    """A model was brought onto the device: `source` is where it was found, "host" or "disk"; `kind` as "checkpoint"."""
+
+    kind: str
+    source: str
+    seconds: float
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class AdapterLoaded:
     """An adapter was asked for: `source` is the tier it was found in ("vram", "host", "disk"), or "refused"."""
 
@@ -134,15 +144,19 @@ class AdapterEvicted:
 
 @dataclass(frozen=True, slots=True)
 class MemoryHeld:
-    """What the ledger holds now: bytes by tier and kind, and the digests warm in each tier."""
+    """What the ledger holds now: bytes by tier and kind, and the digests warm in each tier.
+
+    `checkpoints` are those in each tier, as the engine calls them: by name, and one of the folder by its version.
+    """
 
     bytes_by_tier: dict[str, int] = field(default_factory=dict)
     warm: dict[str, tuple[str, ...]] = field(default_factory=dict)
     blend: tuple[tuple[str, float], ...] = ()
     device_used_bytes: int = 0
+    checkpoints: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-Measurement = StepTaken | BlendSwitched | StageTimed | AdapterLoaded | AdapterEvicted | MemoryHeld
+Measurement = StepTaken | BlendSwitched | StageTimed | ModelLoaded | AdapterLoaded | AdapterEvicted | MemoryHeld
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ class DiffusionEngine:
             having(stages, method) for method in ("begin", "step", "preview", "finish")
         )
         self._blend: BlendKey = ()
+        pool.on_load = self.tell_memory
 
     @property
     def device(self) -> str:
@@ -81,7 +82,8 @@ class DiffusionEngine:
         self._pool.close()
 
     def _begin(self, recipe: Recipe, index: int, inputs: Inputs) -> Canvas:
-        canvas = Canvas(recipe, index, inputs, self._pool.checkpoint(recipe.checkpoint).checkpoint)
+        self._pool.begin(recipe)
+        canvas = Canvas(recipe, index, inputs, self._pool.checkpoint_of(recipe.phases[0]).checkpoint)
         for stage in self._beginning:
             with self._timed(stage):
                 stage.begin(canvas)
@@ -100,14 +102,14 @@ class DiffusionEngine:
 
     def _enter_phase(self, canvas: Canvas) -> None:
         """Where another model takes over. Names may share a digest, and so a step, and yet have VAEs of their own."""
-        if canvas.checkpoint.name != canvas.phase.checkpoint:
-            canvas.checkpoint = self._pool.checkpoint(canvas.phase.checkpoint).checkpoint
+        if canvas.checkpoint.name != self._pool.sources.name_of(canvas.phase):
+            canvas.checkpoint = self._pool.checkpoint_of(canvas.phase).checkpoint
 
     def _put_on(self, phase: Phase) -> None:
-        self._pool.checkpoint(phase.checkpoint).switcher.put_on_unet(phase.blend)
+        self._pool.checkpoint_of(phase).switcher.put_on_unet(phase.blend)
         if phase.blend.unet_key != self._blend:
             self._blend = phase.blend.unet_key
-            self._tell_memory()
+            self.tell_memory()
 
     def _preview(self, canvas: Canvas) -> Picture:
         found = (stage.preview(canvas) for stage in self._previewing)
@@ -117,12 +119,14 @@ class DiffusionEngine:
         for stage in self._finishing:
             with self._timed(stage):
                 stage.finish(canvas)
-        self._tell_memory()
+        self.tell_memory()
         return _made(canvas.picture)
 
-    def _tell_memory(self) -> None:
-        held = self._pool.ledger.bytes_by_tier()
-        self._measure(MemoryHeld(held, self._pool.warm(), _weights(self._blend), used_bytes(self._pool.device)))
+    def tell_memory(self) -> None:
+        """Measures what is held now; from any thread."""
+        pool = self._pool
+        held, used = pool.ledger.bytes_by_tier(), used_bytes(pool.device)
+        self._measure(MemoryHeld(held, pool.warm(), _weights(self._blend), used, pool.tiers(CHECKPOINT)))
 
     @contextmanager
     def _timed(self, stage: Stage) -> Iterator[None]:

@@ -64,9 +64,10 @@ def _mentions(error: Exception, words: tuple[str, ...]) -> bool:
     return any(word in text for word in words)
 
 
-def give_memory_back() -> None:
-    """Freed blocks of torch's allocator become free memory of the device."""
-    gc.collect()
+def give_memory_back(*, collect: bool = True) -> None:
+    """Freed blocks of torch's allocator become free memory of the device, those of objects in circles if `collect`."""
+    if collect:
+        gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import diffusers
 import torch
@@ -11,7 +11,6 @@ import transformers
 from sdxl_gateway.catalog.checkpoints import config_folder, scheduler_changes
 from sdxl_gateway.catalog.model_files import resolve_model
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, EngineProcess
-from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.engine.canvas import PartFactory
 from sdxl_gateway.engine.compile import compiled_for, keep_compiled_code
@@ -21,8 +20,10 @@ from sdxl_gateway.engine.memory.budgets import ledger_budgets, with_room_for
 from sdxl_gateway.engine.memory.ledger import Ledger, available_ram_bytes
 from sdxl_gateway.engine.models.adapters import AdapterCaches
 from sdxl_gateway.engine.models.checkpoint import Source, load_checkpoint
+from sdxl_gateway.engine.models.host_copies import HostCopies
 from sdxl_gateway.engine.models.loaders import CHECKPOINT, CheckpointLoader
 from sdxl_gateway.engine.models.pool import ModelPool
+from sdxl_gateway.engine.models.sources import Sources
 from sdxl_gateway.engine.parts.guidance import Guidance
 from sdxl_gateway.engine.parts.inpainting_channels import InpaintingChannels
 from sdxl_gateway.engine.parts.repaint import Repaint
@@ -47,29 +48,46 @@ def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
     device = open_device(config.engine.device, config.engine.threads)
     keep_compiled_code(config.data_directory)
     pool = open_pool(config, device, measure)
-    return DiffusionEngine(pool, stages_of(pool), measure)
+    engine = DiffusionEngine(pool, stages_of(pool), measure)
+    engine.tell_memory()
+    return engine
 
 
 def open_pool(config: EngineProcess, device: torch.device, measure: Measure) -> ModelPool:
     """The pool with a loader for each kind of model, the first checkpoint in it; errors as `open_engine`."""
-    sources = {name: _source(name, section) for name, section in config.checkpoints.items()}
-    if not sources:
-        raise CheckpointProblem("No checkpoint is configured.")
-    dtype = _dtype(config, sources, device)
-    first = load_checkpoint(next(iter(sources.values())), device, dtype)
+    sources = Sources(config, _source)
+    beginning = sources.first(config.first_in_folder)
+    dtype = _dtype(config, [beginning, *sources.all_configured()], device)
+    first = load_checkpoint(beginning, device, dtype)
     compiled = compiled_for(first, PARTS, sizes=config.engine.compiled_sizes)
     ledger = Ledger(with_room_for(first.size_bytes(), ledger_budgets(config.memory, device)))
     adapters = AdapterCaches(sources, config, ledger, device, measure)
     checkpoints = CheckpointLoader(
-        sources, device, dtype, adapters, ledger, measure, pristine=config.memory.pristine, compiled=compiled
+        sources,
+        device,
+        dtype,
+        adapters,
+        ledger,
+        measure,
+        pristine=config.memory.pristine,
+        compiled=compiled,
+        copies=HostCopies(CHECKPOINT, ledger, device),
     )
-    pool = ModelPool({CHECKPOINT: checkpoints}, adapters, ledger, device, dtype)
+    pool = ModelPool(
+        {CHECKPOINT: checkpoints},
+        sources,
+        adapters,
+        ledger,
+        device,
+        dtype,
+        patience_seconds=config.engine.load_wait_seconds,
+    )
     pool.keep(CHECKPOINT, first.name, checkpoints.blendable(first), first.size_bytes())
     return pool
 
 
-def _dtype(config: EngineProcess, sources: Mapping[str, Source], device: torch.device) -> torch.dtype:
-    largest = max(source.parameters() for source in sources.values())
+def _dtype(config: EngineProcess, sources: Iterable[Source], device: torch.device) -> torch.dtype:
+    largest = max(source.parameters() for source in sources)
     free_bytes = available_ram_bytes()
     return choose_dtype(config.engine.dtype, device.type, parameters=largest, free_host_bytes=free_bytes)
 

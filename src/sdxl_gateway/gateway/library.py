@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from sdxl_gateway.admission.model_names import DEFAULT, ModelResolver
-from sdxl_gateway.catalog.checkpoints import CheckpointEntry
+from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.scan import LoraEntry
@@ -17,10 +17,10 @@ from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound, Refusal
 from sdxl_gateway.core.events import EngineLost, Event, Failed, Finished, JobAccepted, Measured, MemoryHeld
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.gateway.capabilities import Capabilities, capabilities
+from sdxl_gateway.gateway.checkpoint_card import WARM_TIERS, CheckpointCards
 from sdxl_gateway.gateway.lora_card import Lora, LoraProblem, Warmth
 
 OWNER = "sdxl-gateway"
-WARM_TIERS = ("vram", "host")
 ModelKind = Literal["checkpoint", "alias", "style", "lora", "blend"]
 
 
@@ -43,13 +43,14 @@ class ModelLibrary:
     def __init__(
         self,
         settings: Settings,
-        checkpoints: Mapping[str, CheckpointEntry],
+        checkpoints: CheckpointCatalog,
         adapters: LoraCatalog,
         names: ModelResolver,
         embeddings: EmbeddingCatalog | None = None,
     ) -> None:
         self._settings = settings
         self._checkpoints = checkpoints
+        self.checkpoints = CheckpointCards(checkpoints)
         self._adapters = adapters
         self._names = names
         self._embeddings = embeddings or EmbeddingCatalog(settings.embeddings, settings.data_directory)
@@ -65,7 +66,8 @@ class ModelLibrary:
         return other
 
     def on_event(self, event: Event) -> None:
-        """Hear which LoRAs are asked for, and which adapters each engine holds (a Listener)."""
+        """Hear which LoRAs are asked for, and what each engine holds (a Listener)."""
+        self.checkpoints.on_event(event)
         match event:
             case JobAccepted():
                 self._used(event.recipe, int(event.arrived))
@@ -94,7 +96,14 @@ class ModelLibrary:
     def models(self) -> list[ModelCard]:
         """Every name that can be asked for as it is: checkpoints, house styles, aliases without wildcards, LoRAs."""
         checkpoints = [
-            ModelCard(entry.name, entry.created, OWNER, "checkpoint", "", "warm")
+            ModelCard(
+                entry.name,
+                entry.created,
+                OWNER,
+                "checkpoint",
+                entry.section.description or "",
+                self.checkpoints.warmth(entry),
+            )
             for entry in self._checkpoints.values()
         ]
         return [*checkpoints, *self._styles(), *self._aliases(), *map(self._lora_card, self._adapters.entries())]
@@ -117,7 +126,7 @@ class ModelLibrary:
 
     @property
     def _created(self) -> int:
-        return max(entry.created for entry in self._checkpoints.values())
+        return max((entry.created for entry in self._checkpoints.values()), default=0)
 
     def _lora_card(self, entry: LoraEntry) -> ModelCard:
         told = entry.defaults.description or entry.defaults.title or ""
@@ -132,13 +141,14 @@ class ModelLibrary:
         return next((tier for tier in WARM_TIERS if tier in held), "disk")
 
     def _ready(self, name: str) -> Warmth:
-        """Warm when all LoRAs that a model name brings along are; cold when one of them is not there."""
+        """Warm when the checkpoint and all LoRAs of a model name are; cold when one of them is not there."""
         try:
-            loras = self._names.choose(name).loras
-            entries = [self._adapters.find(lora.name) for lora in loras]
+            chosen = self._names.choose(name)
+            entries = [self._adapters.find(lora.name) for lora in chosen.loras]
         except Refusal:
             return "cold"
-        return "warm" if all(self._warmth(entry.name) == "warm" for entry in entries) else "cold"
+        warmth = {self.checkpoints.warmth(chosen.checkpoint), *(self._warmth(entry.name) for entry in entries)}
+        return "warm" if warmth == {"warm"} else "cold"
 
     def model(self, name: str) -> ModelCard:
         """The card of any name that can be asked for, blends and aliases too.

@@ -10,7 +10,7 @@ Warmth = Literal["warm", "cold"]
 
 
 class Recommended(TypedDict):
-    """What the LoRA's author advises; null where nothing is advised."""
+    """What the author of a LoRA or a checkpoint advises; null where nothing is advised."""
 
     steps: int | None
     guidance_scale: float | None

@@ -86,6 +86,7 @@ KINDS: dict[str, type[Message]] = {
         events.StepTaken,
         events.BlendSwitched,
         events.StageTimed,
+        events.ModelLoaded,
         events.AdapterLoaded,
         events.AdapterEvicted,
         events.MemoryHeld,

@@ -13,6 +13,7 @@ REQUEST_SECONDS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 90, 
 WAIT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
 STEP_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 SWITCH_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+LOAD_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120, 300)
 LANES = (1, 2, 3, 4, 6, 8, 12, 16)
 RESPONSE_BYTES = tuple(float(2**power) for power in range(10, 27, 2))
 
@@ -39,6 +40,7 @@ class Instruments:
     step_duration: Histogram
     batch_size: Histogram
     stage: Histogram
+    model_load: Histogram
     lora_requests: Counter
     lora_loads: Counter
     lora_load: Histogram
@@ -86,6 +88,9 @@ class Instruments:
             batch_size=make.histogram("batch_size", "Pictures that shared a step.", LANES),
             stage=make.histogram(
                 "stage_duration_seconds", "Work around the steps: encode, prepare, decode.", STEP_SECONDS, ("stage",)
+            ),
+            model_load=make.histogram(
+                "model_load_seconds", "Bringing one model to the device.", LOAD_SECONDS, ("kind", "source")
             ),
             lora_requests=make.counter("lora_requests", "Jobs that asked for a LoRA.", ("lora",)),
             lora_loads=make.counter(

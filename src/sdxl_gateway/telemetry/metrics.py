@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
@@ -47,12 +47,21 @@ class Metrics:
     """One set of metrics with a registry of its own, so that two apps in one process stay apart.
 
     `models` are the configured names; any other model is counted as "other", so that the number of series is
-    decided by the operator. `lora_label_limit` bounds the LoRA names likewise.
+    decided by the operator. `found_models` may change, and so many of them as `model_label_limit` count by name too.
+    `lora_label_limit` bounds the LoRA names likewise.
     """
 
-    def __init__(self, models: Iterable[str], lora_label_limit: int) -> None:
+    def __init__(
+        self,
+        models: Iterable[str],
+        lora_label_limit: int,
+        found_models: Container[str] = (),
+        model_label_limit: int = 0,
+    ) -> None:
         self.registry = CollectorRegistry()
         self.know_models(models)
+        self._found_models = found_models
+        self._found_names = _Names(model_label_limit)
         self._loras = _Names(lora_label_limit)
         self._courses: dict[str, _Course] = {}
         self._held: dict[str, events.MemoryHeld] = {}
@@ -159,6 +168,8 @@ class Metrics:
                 self._now.lora_layers_rewritten.inc(measurement.layers)
             case events.StageTimed():
                 self._now.stage.labels(measurement.stage).observe(measurement.seconds)
+            case events.ModelLoaded():
+                self._now.model_load.labels(measurement.kind, measurement.source).observe(measurement.seconds)
             case events.AdapterLoaded():
                 self._now.lora_loads.labels(measurement.source).inc()
                 self._now.lora_load.labels(measurement.source).observe(measurement.seconds)
@@ -183,4 +194,6 @@ class Metrics:
         self._now.device_memory_used.set(sum(one.device_used_bytes for one in engines))
 
     def _model(self, name: str) -> str:
-        return name if name in self._models else OTHER
+        if name in self._models:
+            return name
+        return self._found_names.label(name) if name in self._found_models else OTHER

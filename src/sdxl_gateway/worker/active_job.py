@@ -16,9 +16,10 @@ from sdxl_gateway.worker.scheduler import Candidate
 
 @dataclass(slots=True)
 class ActiveJob(Generic[CanvasT]):
-    """One job the loop has taken; `canvases` are the images begun and not yet painted."""
+    """One job the loop took at `taken` of its clock; `canvases` are the images begun and not yet painted."""
 
     job: Job
+    taken: float = 0.0
     prefetch: Future[None] | None = None
     adapters_ready: bool = False
     started: bool = False

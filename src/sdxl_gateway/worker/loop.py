@@ -6,6 +6,7 @@ Whatever an engine does, each job taken ends in exactly one last event, and the 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Generic
 
-from sdxl_gateway.core.errors import Cancelled, DeadlineExceeded, EngineFault, GatewayError, Unavailable
+from sdxl_gateway.core.errors import Cancelled, DeadlineExceeded, EngineFault, GatewayError, StillLoading, Unavailable
 from sdxl_gateway.core.events import Failed, Finished, JobEvent, Painted, Previewed, Progressed, Started
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.ports import CanvasT, DeviceLost, Engine
@@ -37,7 +38,10 @@ Commands = SimpleQueue[Command | WakeUp]
 
 
 class Loop(Generic[CanvasT]):
-    """Owns the engine's thread. `costs` is fed by the same measurements the engine gives to the outside."""
+    """Owns the engine's thread. `costs` is fed by the same measurements the engine gives to the outside.
+
+    A job whose models and adapters are not near after `load_wait_seconds` ends with StillLoading.
+    """
 
     def __init__(
         self,
@@ -47,11 +51,13 @@ class Loop(Generic[CanvasT]):
         *,
         costs: Costs,
         max_lanes: int = 4,
+        load_wait_seconds: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._commands = commands
         self._tell = tell
+        self._load_wait_seconds = load_wait_seconds
         self._clock = clock
         self._shares = FairShares()
         self._scheduler = Scheduler(costs, self._shares, max_lanes)
@@ -105,10 +111,11 @@ class Loop(Generic[CanvasT]):
         return any(h.adapters_ready for h in self._active.values())
 
     def _patience(self) -> float | None:
-        """Until the next deadline among jobs whose adapters are still far."""
+        """Until one of the jobs, whose models or adapters are all still far, is to wait no longer."""
         if not self._active:
             return None
-        until = min(h.job.deadline for h in self._active.values()) - self._clock()
+        until = min(min(h.job.deadline, h.taken + self._load_wait_seconds) for h in self._active.values())
+        until -= self._clock()
         return min(max(until, 0.0), 3600.0)
 
     def _handle(self, command: Command | WakeUp) -> None:
@@ -121,7 +128,7 @@ class Loop(Generic[CanvasT]):
                 pass
 
     def _take(self, job: Job) -> None:
-        active: ActiveJob[CanvasT] = ActiveJob(job)
+        active: ActiveJob[CanvasT] = ActiveJob(job, taken=self._clock())
         self._active[job.id] = active
         with self._fault_scope(active):
             active.prefetch = self._engine.prefetch(job.recipe)
@@ -133,6 +140,8 @@ class Loop(Generic[CanvasT]):
                 with self._fault_scope(active):
                     active.prefetch.result()
                     active.adapters_ready = True
+            elif not active.adapters_ready and self._clock() >= active.taken + self._load_wait_seconds:
+                self._end(active, StillLoading(waited_seconds=self._load_wait_seconds))
 
     def _stop(self) -> None:
         for active in list(self._active.values()):

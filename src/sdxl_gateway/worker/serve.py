@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import math
 import os
 import resource
 import signal
@@ -35,11 +36,12 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class LoadedEngine(Generic[CanvasT]):
-    """An engine that can paint, and how it introduces itself."""
+    """An engine that can paint, how it introduces itself, and how long a job waits for its models."""
 
     engine: Engine[CanvasT]
     ready: Ready
     max_lanes: int
+    load_wait_seconds: float = math.inf
 
 
 EngineFactory = Callable[[dict[str, Any], Measure], LoadedEngine[Any]]
@@ -100,7 +102,14 @@ def _load(end: ThreadEnd, hello: Hello, measure: Measure, open_engine: EngineFac
 
 def _run(end: ThreadEnd, opened: LoadedEngine[Canvas], costs: Costs) -> int:
     commands: Commands = SimpleQueue()
-    loop = Loop(opened.engine, commands, lambda event: _tell(end, event), costs=costs, max_lanes=opened.max_lanes)
+    loop = Loop(
+        opened.engine,
+        commands,
+        lambda event: _tell(end, event),
+        costs=costs,
+        max_lanes=opened.max_lanes,
+        load_wait_seconds=opened.load_wait_seconds,
+    )
     over = Event()
     Thread(target=_read, args=(end, commands), name="commands", daemon=True).start()
     _tell(end, opened.ready)

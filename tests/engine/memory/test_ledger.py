@@ -113,6 +113,18 @@ def test_what_cannot_fit_changes_nothing() -> None:
     assert not ledger.could_ever_fit(VRAM, 11)
 
 
+def test_pins_that_do_not_count() -> None:
+    ledger = Ledger({VRAM: 10})
+    for key, pins in (("painted", 2), ("awaited", 1)):
+        ledger.hold(VRAM, key, 5)
+        for _ in range(pins):
+            ledger.pin(key)
+    with pytest.raises(DoesNotFit):
+        ledger.hold(VRAM, "new", 5, over={"painted": 1})
+    assert ledger.hold(VRAM, "new", 5, over={"painted": 1, "awaited": 1}) == ("awaited",)
+    assert ledger.pinned("awaited"), "it was evicted, and is wanted all the same"
+
+
 def test_a_negative_cost_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="negative"):
         Ledger({VRAM: 1}).hold(VRAM, "a", -1)

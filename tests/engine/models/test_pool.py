@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -14,22 +15,33 @@ import pytest
 import torch
 from torch import nn
 
-from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Memory
-from sdxl_gateway.core.errors import Cancelled, CheckpointProblem, DoesNotFit, EngineFault, GatewayError, ModelNotFound
-from sdxl_gateway.core.events import Failed, Finished, JobEvent, Painted, Progressed
+from sdxl_gateway.catalog.checkpoint_folder.scan import open_named
+from sdxl_gateway.config import DEMO_MODEL, Checkpoint, CheckpointFolder, Memory
+from sdxl_gateway.core.errors import (
+    Cancelled,
+    CheckpointProblem,
+    DoesNotFit,
+    EngineFault,
+    GatewayError,
+    ModelNotFound,
+    StillLoading,
+)
+from sdxl_gateway.core.events import Failed, Finished, JobEvent, Measurement, ModelLoaded, Painted, Progressed
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.picture import Picture
+from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.core.recipe import Phase, Recipe
 from sdxl_gateway.engine.canvas import Canvas
 from sdxl_gateway.engine.engine import DiffusionEngine
 from sdxl_gateway.engine.load import open_pool, stages_of
-from sdxl_gateway.engine.memory.ledger import VRAM
+from sdxl_gateway.engine.memory.ledger import HOST, VRAM
 from sdxl_gateway.engine.models.loaders import CHECKPOINT, LoadedCheckpoint, Loader
 from sdxl_gateway.ipc.messages import Cancel, Submit
 from sdxl_gateway.scheduling.costs import Costs
 from sdxl_gateway.worker.loop import Commands, Loop
 from tests.kit.engine import Studio, difference, process_settings, recipe
 from tests.kit.engine_loras import admitted, blend, write_lora
+from tests.kit.model_folders import UNET_FILE, change_weights, copy_of_demo
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -74,17 +86,28 @@ class GatedLoader:
 class Works:
     """A loop over an engine whose checkpoints, but for the first, are loaded through a gate."""
 
-    def __init__(self, data_directory: Path, memory: Memory) -> None:
+    def __init__(
+        self,
+        data_directory: Path,
+        memory: Memory,
+        measure: Measure = lambda _: None,
+        *,
+        load_wait_seconds: float = SECONDS,
+        folder: Path = Path("checkpoints"),
+    ) -> None:
         self.data_directory = data_directory
         sections = {name: Checkpoint(path="demo") for name in ("demo", "other", "third")}
-        config = process_settings(data_directory, sections).model_copy(update={"memory": memory})
-        self.pool = open_pool(config, torch.device("cpu"), lambda _: None)
+        config = process_settings(data_directory, sections, load_wait_seconds=load_wait_seconds)
+        changed = {"memory": memory, "checkpoint_folder": CheckpointFolder(directory=folder)}
+        self.pool = open_pool(config.model_copy(update=changed), torch.device("cpu"), measure)
         self.loader = GatedLoader(self.pool.loaders[CHECKPOINT])
         self.pool.loaders[CHECKPOINT] = self.loader
         self.engine = DiffusionEngine(self.pool, stages_of(self.pool), lambda _: None)
         self.events: list[JobEvent] = []
         self.commands: Commands = SimpleQueue()
-        self.loop: Loop[Canvas] = Loop(self.engine, self.commands, self.events.append, costs=Costs())
+        self.loop: Loop[Canvas] = Loop(
+            self.engine, self.commands, self.events.append, costs=Costs(), load_wait_seconds=load_wait_seconds
+        )
 
     def submit(self, wanted: Recipe) -> str:
         one = Job(f"job-{next(_numbers)}", wanted, arrived=float(next(_numbers)))
@@ -97,14 +120,20 @@ class Works:
 
     def finish(self, job_id: str) -> Picture:
         """Run until that job is painted."""
+        assert isinstance(self.end(job_id), Finished), self.ends()[job_id]
+        return self.picture(job_id)
+
+    def end(self, job_id: str) -> JobEvent:
+        """Run until that job is over."""
         self.run_until(lambda: job_id in self.ends())
-        assert isinstance(self.ends()[job_id], Finished), self.ends()[job_id]
+        return self.ends()[job_id]
+
+    def picture(self, job_id: str) -> Picture:
         return next(event.picture for event in self.events if isinstance(event, Painted) and event.job_id == job_id)
 
     def error(self, job_id: str) -> Exception:
         """Run until that job has failed."""
-        self.run_until(lambda: job_id in self.ends())
-        end = self.ends()[job_id]
+        end = self.end(job_id)
         assert isinstance(end, Failed)
         return end.error
 
@@ -288,6 +317,96 @@ def test_closing_waits_for_the_load_at_work_and_starts_no_other(works: Works) ->
     assert works.pool.ledger.keys(VRAM) == ()
 
 
+def test_what_is_painted_next_has_room_before_what_only_waits(tight: Works, demo: Studio) -> None:
+    """Recipes that wait keep their models near while nobody else has need of the room."""
+    tight.loader.gate.set()
+    names = ("demo", "other", "demo", "third", "other")
+    jobs = [tight.submit(recipe(checkpoint=name, seed=seed)) for seed, name in enumerate(names)]
+    for seed, one in enumerate(jobs):
+        assert difference(tight.finish(one), demo.paint(recipe(seed=seed))) <= 1
+    assert not any(tight.pool.ledger.pinned((CHECKPOINT, name)) for name in {*names} - {*tight.held()})
+
+
+def test_what_is_being_painted_stays(tight: Works) -> None:
+    tight.loader.gate.set()
+    running = tight.submit(recipe(steps=8))
+    tight.run_until(lambda: tight.steps(running) == 1)
+    with pytest.raises(DoesNotFit):
+        tight.pool.get(CHECKPOINT, "other")
+    tight.finish(running)
+    assert tight.pool.get(CHECKPOINT, "other").checkpoint.name == "other"
+
+
+def test_a_checkpoint_is_read_from_disk_once_and_then_copied(tmp_path: Path, demo: Studio) -> None:
+    told: list[Measurement] = []
+    made = Works(tmp_path, Memory(vram_budget_bytes=2**20, host_budget_bytes=2**30), told.append)
+    made.loader.gate.set()
+    path = write_lora(tmp_path / "a.safetensors", DEMO_MODEL, 1)
+    on = blend((admitted(path, tmp_path), 0.8))
+    admitted(path, demo.data_directory)
+    plain, blended = demo.paint(recipe()), demo.paint(recipe(blend=on))
+    for name in ("other", "third", "other", "demo", "third", "demo"):
+        assert made.finish(made.submit(recipe(checkpoint=name, blend=on))) == blended
+        assert made.finish(made.submit(recipe(checkpoint=name))) == plain
+    loads = [(one.kind, one.source) for one in told if isinstance(one, ModelLoaded)]
+    assert loads == [(CHECKPOINT, source) for source in ("disk", "disk", "host", "disk", "host", "host")]
+    assert made.pool.tiers(CHECKPOINT) == {VRAM: ("demo",), HOST: ("other", "third", "demo")}
+    made.engine.close()
+
+
+def test_without_host_memory_it_is_read_each_time(tmp_path: Path) -> None:
+    told: list[Measurement] = []
+    made = Works(tmp_path, Memory(vram_budget_bytes=2**20, host_budget_bytes=0), told.append)
+    made.loader.gate.set()
+    for name in ("other", "demo", "other"):
+        made.finish(made.submit(recipe(checkpoint=name, steps=1)))
+    assert {one.source for one in told if isinstance(one, ModelLoaded)} == {"disk"}
+    assert made.pool.tiers(CHECKPOINT) == {VRAM: ("other",), HOST: ()}
+    made.engine.close()
+
+
+def test_memory_is_told_when_a_model_is_there(works: Works) -> None:
+    told: list[tuple[str, ...]] = []
+    works.pool.on_load = lambda: told.append(works.pool.tiers(CHECKPOINT)[VRAM])
+    works.loader.gate.set()
+    works.engine.prefetch(recipe(checkpoint="other")).result(SECONDS)
+    assert told == [("demo", "other")]
+
+
+def test_a_load_takes_longer_than_one_waits_and_goes_on(tmp_path: Path, demo: Studio) -> None:
+    """Where there is room the loop stops waiting, else the pool does; both times the next who asks has the model."""
+    for memory in (Memory(vram_budget_bytes=2**30), TIGHT):
+        made = Works(tmp_path, memory, load_wait_seconds=0.2)
+        early = made.submit(recipe(checkpoint="other"))
+        assert isinstance(made.error(early), StillLoading)
+        assert made.loader.asked.wait(SECONDS)
+        made.loader.gate.set()
+        while isinstance(end := made.end(made.submit(recipe(checkpoint="other"))), Failed):
+            assert isinstance(end.error, StillLoading)
+        assert made.picture(end.job_id) == demo.paint(recipe())
+        assert made.loader.loads == ["other"]
+        made.engine.close()
+
+
+def test_a_checkpoint_of_the_folder_is_painted_with_as_it_was_meant(tmp_path: Path, demo: Studio) -> None:
+    root = tmp_path / "checkpoints"
+    made = Works(tmp_path / "data", Memory(vram_budget_bytes=2**30), folder=root)
+    made.loader.gate.set()
+    copy_of_demo(root / "mine")
+    first = recipe(checkpoint="mine", checkpoint_digest=open_named(root, "mine").digest)
+    assert made.finish(made.submit(first)) == demo.paint(recipe())
+    change_weights(root / "mine" / UNET_FILE, lambda tensors: tensors.update({k: v * 1.1 for k, v in tensors.items()}))
+    second = replace(first, checkpoint_digest=open_named(root, "mine").digest)
+    assert difference(made.finish(made.submit(second)), demo.paint(recipe())) > 5
+    assert made.finish(made.submit(first)) == demo.paint(recipe()), "still there, and a model of its own"
+    shutil.rmtree(root / "mine")
+    assert made.finish(made.submit(second)) != demo.paint(recipe())
+    gone = replace(first, checkpoint_digest="0" * 64)
+    assert isinstance(made.error(made.submit(gone)), ModelNotFound)
+    assert made.finish(made.submit(recipe())) == demo.paint(recipe())
+    made.engine.close()
+
+
 @dataclass
 class ScaleLoader:
     """A kind of model of its own: one number that is wanted by recipes whose prompt has its name."""
@@ -316,6 +435,7 @@ def test_another_kind_of_model_is_one_loader(tight: Works) -> None:
     tight.pool.loaders["scale"] = scales
     half, double = recipe("at half the size"), recipe("double it")
     tight.engine.prefetch(half).result(SECONDS)
+    tight.pool.begin(half)
     kept = tight.pool.get("scale", "half")
     assert kept(torch.ones(1)).item() == 0.5
     assert set(tight.pool.ledger.keys(VRAM)) == {(CHECKPOINT, "demo"), ("scale", "half")}

@@ -65,6 +65,7 @@ TABLE: dict[type[e.GatewayError], Answer] = {
     e.NotFinite: Answer(500, "server_error", retry=False),
     e.EngineFault: Answer(500, "server_error"),
     e.Unavailable: Answer(503, "service_unavailable_error"),
+    e.StillLoading: Answer(503, "service_unavailable_error"),
     e.DeadlineExceeded: Answer(504, "server_error"),
     e.DoesNotFit: Answer(507, "server_error", retry=False),
     e.StorageFull: Answer(507, "server_error", retry=False),

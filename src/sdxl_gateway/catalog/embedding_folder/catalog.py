@@ -79,7 +79,7 @@ class EmbeddingCatalog:
     async def watch(self) -> None:
         """Looks whenever something in the folder changes; runs until cancelled."""
         self._publish(await asyncio.to_thread(self._scanned))
-        async for _ in changes(self._root, lambda: bool(self.problems)):
+        async for _ in changes(self._root, lambda: bool(self.problems), "embedding folder"):
             self._publish(await asyncio.to_thread(self._scanned))
 
     def _scanned(self) -> dict[str, Embedding]:

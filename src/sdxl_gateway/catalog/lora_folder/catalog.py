@@ -49,7 +49,8 @@ class LoraCatalog:
     """The LoRAs in one folder, by name. Names are looked up in a table and never joined to a path.
 
     `bundled` is a folder that came with the package: nothing is put there or removed, and each LoRA in it gives way to
-    whatever the first folder has under its name. A file that fits none of `checkpoints` is a problem and no LoRA.
+    whatever the first folder has under its name. A file that fits none of `checkpoints` is a problem and no LoRA; they
+    may change between two looks at the folder.
     """
 
     def __init__(
@@ -63,11 +64,8 @@ class LoraCatalog:
         self._bundled_root = bundled
         self._data_directory = data_directory
         self._limits = settings
-        self._fit = Fit(checkpoints)
-        self._rules = f"{__version__} {settings.model_dump_json(include=JUDGED_BY)} {self._fit.key}"
-        self._seen: Mapping[str, Seen] | None = None
-        self._saved: Mapping[str, Seen] = {}
-        self._bundled_seen: Mapping[str, Seen] = {}
+        self._checkpoints = checkpoints
+        self._judge_by(Fit(checkpoints))
         self._problems: tuple[Problem, ...] = ()
         self._unusable = ProblemLookup(())
         self._table = LoraLookup(())
@@ -75,6 +73,14 @@ class LoraCatalog:
         self._listed: Sequence[LoraEntry] = ()
         self._scanning = asyncio.Lock()
         self._checks = Checks(data_directory)
+
+    def _judge_by(self, fit: Fit) -> None:
+        """Forgets the verdicts of another one."""
+        self._fit = fit
+        self._rules = f"{__version__} {self._limits.model_dump_json(include=JUDGED_BY)} {fit.key}"
+        self._seen: Mapping[str, Seen] | None = None
+        self._saved: Mapping[str, Seen] = {}
+        self._bundled_seen: Mapping[str, Seen] = {}
 
     def entries(self) -> list[LoraEntry]:
         """All usable LoRAs, by name."""
@@ -112,6 +118,7 @@ class LoraCatalog:
 
     def scan(self) -> None:
         """Looks at the folder; files that did not change are not read again, not even after a restart."""
+        self._look_for_checkpoints()
         self._publish(*self._scanned())
 
     async def refresh(self) -> None:
@@ -120,7 +127,14 @@ class LoraCatalog:
             await self._rescan()
 
     async def _rescan(self) -> None:
+        self._look_for_checkpoints()
         self._publish(*await asyncio.to_thread(self._scanned))
+
+    def _look_for_checkpoints(self) -> None:
+        """A file is judged by the checkpoints there are now."""
+        fit = Fit(self._checkpoints)
+        if fit.key != self._fit.key:
+            self._judge_by(fit)
 
     async def watch(self) -> None:
         """Refreshes whenever something in the folder changes; runs until cancelled."""

@@ -1,7 +1,8 @@
-"""Takes the configured checkpoints, gives why a file fits none of them; decided from the header alone."""
+"""Takes the checkpoints that are there, gives why a file fits none of them; decided from the header alone."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
@@ -17,12 +18,11 @@ class Fit:
     """
 
     def __init__(self, checkpoints: Iterable[CheckpointEntry]) -> None:
-        opened = list(checkpoints)
-        self.key = " ".join(checkpoint.digest for checkpoint in opened)
         self._shapes: list[Mapping[str, tuple[int, ...]]] = []
-        for checkpoint in opened:
+        for checkpoint in checkpoints:
             if checkpoint.shapes not in self._shapes:
                 self._shapes.append(checkpoint.shapes)
+        self.key = hashlib.sha256(repr([sorted(shapes.items()) for shapes in self._shapes]).encode()).hexdigest()
 
     def check(self, header: Header) -> None:
         """Raises AdapterRefused, with the first checkpoint's reason, where none can take the file."""

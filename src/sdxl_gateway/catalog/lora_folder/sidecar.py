@@ -55,17 +55,25 @@ def sidecar_path(lora: Path) -> Path:
 def with_sidecar(defaults: Defaults, path: Path) -> tuple[Defaults, tuple[str, ...]]:
     """`defaults` overridden by the side-car at `path`, and what is wrong with it, each naming the file and the key."""
     try:
+        table = read_table(path)
+    except ValueError as problem:
+        return defaults, (f"{path.name}: {problem}.",)
+    return _overridden(defaults, table, path.name)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """What a side-car says. Raises ValueError with what is wrong with the file, not naming it."""
+    try:
         with open_regular_file(path) as file:
             raw = file.read(MAX_SIDECAR_BYTES + 1)
     except AdapterRefused:
-        return defaults, (f"{path.name}: cannot be read.",)
+        raise ValueError("cannot be read") from None
     if len(raw) > MAX_SIDECAR_BYTES:
-        return defaults, (f"{path.name}: is longer than {MAX_SIDECAR_BYTES} bytes.",)
+        raise ValueError(f"is longer than {MAX_SIDECAR_BYTES} bytes")
     try:
-        table = tomllib.loads(raw.decode("utf-8"))
+        return tomllib.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError):
-        return defaults, (f"{path.name}: is not valid TOML.",)
-    return _overridden(defaults, table, path.name)
+        raise ValueError("is not valid TOML") from None
 
 
 def _overridden(defaults: Defaults, table: Mapping[str, Any], name: str) -> tuple[Defaults, tuple[str, ...]]:

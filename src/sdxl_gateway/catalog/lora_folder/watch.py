@@ -25,8 +25,11 @@ UNWATCHED_SECONDS = 15.0
 """How often to look where nothing can be watched, as when the system's limit of watches is reached."""
 
 
-async def changes(folder: Path, has_problems: Callable[[], bool]) -> AsyncIterator[None]:
-    """Ticks until cancelled; a folder that is not there yet is waited for, one that cannot be watched is looked at."""
+async def changes(folder: Path, has_problems: Callable[[], bool], called: str = "LoRA folder") -> AsyncIterator[None]:
+    """Ticks until cancelled; a folder that is not there yet is waited for, one that cannot be watched is looked at.
+
+    `called` is what the log calls it.
+    """
     pause_seconds = min(FIRST_PAUSE_SECONDS, UNWATCHED_SECONDS)
     while True:
         if await asyncio.to_thread(folder.is_dir):
@@ -39,7 +42,7 @@ async def changes(folder: Path, has_problems: Callable[[], bool]) -> AsyncIterat
                 # Any at all: watchfiles wraps some of its errors into groups, such as that of a name it cannot decode.
                 if time.monotonic() - began > UNWATCHED_SECONDS:
                     pause_seconds = FIRST_PAUSE_SECONDS
-                log.warning("%r is not watched, and looked at in %g s: %r", folder.name, pause_seconds, error)
+                log.warning("the %s is not watched, and looked at in %g s: %r", called, pause_seconds, error)
                 await asyncio.sleep(pause_seconds)
                 pause_seconds = min(2 * pause_seconds, UNWATCHED_SECONDS)
         else:

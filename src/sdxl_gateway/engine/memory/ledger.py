@@ -23,6 +23,7 @@ HOST = "host"
 MEMINFO = Path("/proc/meminfo")
 
 OnEvict = Callable[[], None]
+NO_PINS: Mapping[Hashable, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,18 @@ class Ledger:
         self._pins: Counter[Hashable] = Counter()
         self._lock = RLock()
 
-    def hold(self, tier: str, key: Hashable, cost_bytes: int, on_evict: OnEvict | None = None) -> tuple[Hashable, ...]:
+    def hold(
+        self,
+        tier: str,
+        key: Hashable,
+        cost_bytes: int,
+        on_evict: OnEvict | None = None,
+        over: Mapping[Hashable, int] = NO_PINS,
+    ) -> tuple[Hashable, ...]:
         """Hold `key` in `tier`, most recently used; gives the keys evicted for it.
 
         Raises DoesNotFit, with nothing changed, when evicting every unpinned entry would not make room. A key already
-        held there is touched and keeps its cost.
+        held there is touched and keeps its cost. So many pins of a key as `over` says do not count.
         """
         if cost_bytes < 0:
             raise ValueError("a cost cannot be negative")
@@ -57,7 +65,7 @@ class Ledger:
             if key in self._entries[tier]:
                 self.touch(tier, key)
                 return ()
-            victims = self._victims(tier, cost_bytes)
+            victims = self._victims(tier, cost_bytes, over)
             for victim in victims:
                 self._evict(tier, victim)
             self._entries[tier][key] = _Entry(cost_bytes, on_evict)
@@ -130,7 +138,7 @@ class Ledger:
         budget = self._budgets[tier]
         return budget is None or cost_bytes <= budget
 
-    def _victims(self, tier: str, cost_bytes: int) -> tuple[Hashable, ...]:
+    def _victims(self, tier: str, cost_bytes: int, over: Mapping[Hashable, int]) -> tuple[Hashable, ...]:
         """The fewest least recently used unpinned keys whose leaving makes room."""
         budget = self._budgets[tier]
         if budget is None:
@@ -140,7 +148,7 @@ class Ledger:
         for key, entry in self._entries[tier].items():
             if missing <= 0:
                 break
-            if key not in self._pins and entry.cost_bytes > 0:
+            if self._pins.get(key, 0) <= over.get(key, 0) and entry.cost_bytes > 0:
                 victims.append(key)
                 missing -= entry.cost_bytes
         if missing > 0:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
 from functools import cache
-from pathlib import Path
+from threading import Lock
 
 import torch
 
 from sdxl_gateway.catalog.checkpoints import checkpoint_shapes
 from sdxl_gateway.config import EngineProcess
-from sdxl_gateway.core.errors import ModelNotFound
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.core.recipe import Phase, Recipe
 from sdxl_gateway.engine.lora.cache import AdapterCache, OpenAdapter
@@ -19,7 +18,7 @@ from sdxl_gateway.engine.lora.embeddings import EmbeddingFiles
 from sdxl_gateway.engine.lora.formats import AdapterFile
 from sdxl_gateway.engine.lora.stored import stored_adapters
 from sdxl_gateway.engine.memory.ledger import Ledger
-from sdxl_gateway.engine.models.checkpoint import Source
+from sdxl_gateway.engine.models.sources import Sources
 
 
 class AdapterCaches:
@@ -30,23 +29,31 @@ class AdapterCaches:
 
     def __init__(
         self,
-        sources: Mapping[str, Source],
+        sources: Sources,
         config: EngineProcess,
         ledger: Ledger,
         device: torch.device,
         measure: Measure,
     ) -> None:
         self.embeddings = EmbeddingFiles(config.data_directory)
-        self._caches = {
-            name: AdapterCache(_opener(source.path, config), ledger, device, measure, name=name)
-            for name, source in sources.items()
-        }
+        self._sources = sources
+        self._config = config
+        self._ledger = ledger
+        self._device = device
+        self._measure = measure
+        self._caches: dict[str, AdapterCache] = {}
+        self._lock = Lock()
 
     def of(self, checkpoint: str) -> AdapterCache:
-        """Raises ModelNotFound."""
-        if checkpoint not in self._caches:
-            raise ModelNotFound(f"There is no checkpoint '{checkpoint[:200]}'.")
-        return self._caches[checkpoint]
+        """That of a checkpoint as the engine calls it; made when it is first asked for, be it there or not."""
+        with self._lock:
+            if checkpoint not in self._caches:
+                self._caches[checkpoint] = self._made(checkpoint)
+            return self._caches[checkpoint]
+
+    def _made(self, checkpoint: str) -> AdapterCache:
+        opener = _opener(self._sources, checkpoint, self._config)
+        return AdapterCache(opener, self._ledger, self._device, self._measure, name=checkpoint)
 
     def prefetch(self, recipe: Recipe) -> Future[None]:
         """Keep the adapters of all phases until `release`, and bring them near; the future raises what went wrong."""
@@ -57,33 +64,32 @@ class AdapterCaches:
     def release(self, recipe: Recipe) -> None:
         """Undoes one `prefetch`."""
         for phase in recipe.phases:
-            if phase.checkpoint in self._caches:
-                self.of(phase.checkpoint).release(phase.blend.digests)
+            if phase.blend.digests:
+                self.of(self._sources.name_of(phase)).release(phase.blend.digests)
 
     def _prefetch(self, phase: Phase) -> Future[None]:
-        done: Future[None] = Future()
-        try:
-            found = self.of(phase.checkpoint)
-        except ModelNotFound as error:
-            done.set_exception(error)
-            return done
         if phase.blend.digests:
-            return found.prefetch(phase.blend.digests)
+            return self.of(self._sources.name_of(phase)).prefetch(phase.blend.digests)
+        done: Future[None] = Future()
         done.set_result(None)
         return done
 
     def warm(self) -> dict[str, tuple[str, ...]]:
         """The digests of adapters warm in each tier, for any checkpoint."""
         found: dict[str, dict[str, None]] = {}
-        for one in self._caches.values():
+        for one in self._made_so_far():
             for tier, digests in one.warm().items():
                 found.setdefault(tier, {}).update(dict.fromkeys(digests))
         return {tier: tuple(digests) for tier, digests in found.items()}
 
     def close(self) -> None:
         """Stop reading and let go of everything."""
-        for one in self._caches.values():
+        for one in self._made_so_far():
             one.close()
+
+    def _made_so_far(self) -> list[AdapterCache]:
+        with self._lock:
+            return list(self._caches.values())
 
 
 def _end_after(parts: Sequence[Future[None]], done: Future[None]) -> None:
@@ -102,12 +108,12 @@ def _end_after(parts: Sequence[Future[None]], done: Future[None]) -> None:
         done.set_result(None)
 
 
-def _opener(path: Path, config: EngineProcess) -> OpenAdapter:
+def _opener(sources: Sources, checkpoint: str, config: EngineProcess) -> OpenAdapter:
     """Reads the checkpoint's shapes with the first file that is planned against them."""
 
     @cache
     def opener() -> OpenAdapter:
-        return stored_adapters(config.data_directory, checkpoint_shapes(path), config.loras)
+        return stored_adapters(config.data_directory, checkpoint_shapes(sources.of(checkpoint).path), config.loras)
 
     def open_adapter(digest: str) -> AdapterFile:
         return opener()(digest)

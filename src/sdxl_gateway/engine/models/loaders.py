@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Protocol, TypeVar
 
 import torch
 
-from sdxl_gateway.core.errors import ModelNotFound
+from sdxl_gateway.core.errors import CheckpointProblem
+from sdxl_gateway.core.events import ModelLoaded
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.engine.lora.apply import BlendSwitcher
+from sdxl_gateway.engine.lora.cache import DISK
 from sdxl_gateway.engine.lora.layers import PristineHome
-from sdxl_gateway.engine.memory.ledger import Ledger
+from sdxl_gateway.engine.memory.ledger import HOST, Ledger
 from sdxl_gateway.engine.models.adapters import AdapterCaches
 from sdxl_gateway.engine.models.checkpoint import Checkpoint, Source, load_checkpoint
+from sdxl_gateway.engine.models.host_copies import HostCopies
+from sdxl_gateway.engine.models.sources import Sources
 
 ModelT = TypeVar("ModelT")
+T = TypeVar("T")
 
 CHECKPOINT = "checkpoint"
 
@@ -52,9 +58,9 @@ class LoadedCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointLoader:
-    """Loads checkpoints in `dtype`; `compiled` gives a checkpoint ready to be called fast."""
+    """Loads checkpoints in `dtype`, from `copies` where they are; `compiled` gives one ready to be called fast."""
 
-    sources: Mapping[str, Source]
+    sources: Sources
     device: torch.device
     dtype: torch.dtype
     adapters: AdapterCaches
@@ -62,22 +68,45 @@ class CheckpointLoader:
     measure: Measure
     pristine: PristineHome
     compiled: Callable[[Checkpoint], Checkpoint]
+    copies: HostCopies
+    _costs_bytes: dict[str, int] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self.sources)
+        """Those configured; the folder's have names as recipes name them."""
+        return self.sources.configured
 
     def wanted_by(self, recipe: Recipe) -> list[str]:
         """Those of its phases."""
-        return list(dict.fromkeys(phase.checkpoint for phase in recipe.phases))
+        return self.sources.names_of(recipe.phases)
 
     def cost_bytes(self, name: str) -> int:
-        """By the headers of its files. Raises ModelNotFound, CheckpointProblem."""
-        return self._source(name).parameters() * self.dtype.itemsize
+        """By the headers of its files. Raises ModelNotFound, Unavailable, CheckpointProblem."""
+        if name not in self._costs_bytes or not self.copies.has(name):
+            self._costs_bytes[name] = self._by_files(name, Source.parameters) * self.dtype.itemsize
+        return self._costs_bytes[name]
 
     def load(self, name: str) -> LoadedCheckpoint:
-        """Raises ModelNotFound, CheckpointProblem."""
-        return self.blendable(load_checkpoint(self._source(name), self.device, self.dtype))
+        """From host memory, else from disk, and then a copy is kept. Raises as `cost_bytes`."""
+        start, kept = perf_counter(), self.copies.get(name)
+        checkpoint = self._read(name) if kept is None else kept
+        source, seconds = DISK if kept is None else HOST, perf_counter() - start
+        self.measure(ModelLoaded(CHECKPOINT, source, seconds, checkpoint.size_bytes()))
+        return self.blendable(checkpoint)
+
+    def _by_files(self, name: str, work: Callable[[Source], T]) -> T:
+        """What `work` makes of the files; a folder that went or changed meanwhile is no fault of the engine's."""
+        try:
+            return work(self.sources.of(name))
+        except (CheckpointProblem, OSError):
+            self.sources.of(name)
+            raise
+
+    def _read(self, name: str) -> Checkpoint:
+        checkpoint = self._by_files(name, lambda source: load_checkpoint(source, self.device, self.dtype))
+        self.sources.of(name)  # raises where the files changed while they were read
+        self.copies.keep(checkpoint)
+        return checkpoint
 
     def blendable(self, checkpoint: Checkpoint) -> LoadedCheckpoint:
         """The checkpoint, loaded already, as the engine paints with it."""
@@ -92,10 +121,6 @@ class CheckpointLoader:
         return LoadedCheckpoint(self.compiled(checkpoint), switcher)
 
     def unload(self, model: LoadedCheckpoint) -> None:
-        """Gives the room of its pristine copies back."""
+        """Gives the room of its pristine copies back, and that of its weights."""
         model.switcher.close()
-
-    def _source(self, name: str) -> Source:
-        if name not in self.sources:
-            raise ModelNotFound(f"There is no checkpoint '{name[:200]}'.")
-        return self.sources[name]
+        self.copies.leave(model.checkpoint)

@@ -6,8 +6,10 @@ leave when others need their room and nobody wants them kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -16,13 +18,15 @@ from typing import Any
 
 import torch
 
-from sdxl_gateway.core.errors import DoesNotFit
-from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.core.errors import DoesNotFit, StillLoading
+from sdxl_gateway.core.recipe import Phase, Recipe
 from sdxl_gateway.engine.device import finish_steps, side_stream
 from sdxl_gateway.engine.errors import give_memory_back, guarded
-from sdxl_gateway.engine.memory.ledger import VRAM, Ledger
+from sdxl_gateway.engine.memory.ledger import HOST, NO_PINS, VRAM, Ledger
 from sdxl_gateway.engine.models.adapters import AdapterCaches
+from sdxl_gateway.engine.models.host_copies import CopyKey
 from sdxl_gateway.engine.models.loaders import CHECKPOINT, LoadedCheckpoint, Loader
+from sdxl_gateway.engine.models.sources import Sources
 
 Key = tuple[str, str]
 
@@ -30,23 +34,33 @@ Key = tuple[str, str]
 class ModelPool:
     """The models of one device; `loaders` has one for each kind.
 
-    Every model is an entry of the ledger under (kind, name). `pin`, `unpin` and `get` belong to the engine's thread.
-    Of each kind the model used last stays when adapters need room, though not when another model does.
+    Every model is an entry of the ledger under (kind, name). `pin`, `begin`, `unpin` and `get` belong to the engine's
+    thread. Of each kind the model used last stays when adapters need room, though not when another model does. What
+    only waiting recipes want gives way to what is painted next, for somebody has to be first. `on_load` is called
+    whenever a model was loaded, on the loading thread; `get` waits for one at most `patience_seconds`.
     """
 
     def __init__(
         self,
         loaders: dict[str, Loader[Any]],
+        sources: Sources,
         adapters: AdapterCaches,
         ledger: Ledger,
         device: torch.device,
         dtype: torch.dtype,
+        *,
+        patience_seconds: float | None = None,
     ) -> None:
         self.loaders = loaders
+        self.sources = sources
         self.adapters = adapters
         self.ledger = ledger
         self.device = device
         self.dtype = dtype
+        self.on_load: Callable[[], None] = _nobody_asks
+        self._patience_seconds = patience_seconds
+        self._pinned: Counter[Recipe] = Counter()
+        self._begun: set[Recipe] = set()
         self._models: dict[Key, Any] = {}
         self._leaving: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         self._in_use: dict[str, Key] = {}
@@ -67,7 +81,8 @@ class ModelPool:
     def get(self, kind: str, name: str) -> Any:
         """The model, as its loader gave it; loaded now, waiting, where no `pin` has brought it near.
 
-        Raises ModelNotFound, DoesNotFit when what is pinned leaves no room, EngineFault for one that cannot be loaded.
+        Raises ModelNotFound, DoesNotFit when what is painted with leaves no room, EngineFault for one that cannot be
+        loaded, StillLoading when that takes long: it goes on.
         """
         self._let_go()
         key = (kind, name)
@@ -80,6 +95,10 @@ class ModelPool:
         found: LoadedCheckpoint = self.get(CHECKPOINT, name)
         return found
 
+    def checkpoint_of(self, phase: Phase) -> LoadedCheckpoint:
+        """The one that takes these steps."""
+        return self.checkpoint(self.sources.name_of(phase))
+
     def pin(self, recipe: Recipe) -> Future[None]:
         """Keep the recipe's models and adapters until `unpin`, and bring them near.
 
@@ -87,14 +106,24 @@ class ModelPool:
         what is pinned now is left to `get`, when other recipes may have been unpinned.
         """
         keys = self._wanted_by(recipe)
+        self._pinned[recipe] += 1
         for key in keys:
             self.ledger.pin(key)
         adapters = self.adapters.prefetch(recipe)
         far = [key for key in keys if key not in self._models]
         return self._thread.submit(self._prefetch, far, adapters) if far else adapters
 
+    def begin(self, recipe: Recipe) -> None:
+        """The recipe is painted from now on, until `unpin`: nobody gets room at its models' cost."""
+        if recipe in self._pinned:
+            self._begun.add(recipe)
+
     def unpin(self, recipe: Recipe) -> None:
         """Undoes one `pin`, whatever became of its future."""
+        self._begun.discard(recipe)
+        self._pinned[recipe] -= 1
+        if self._pinned[recipe] <= 0:
+            del self._pinned[recipe]
         for key in self._wanted_by(recipe):
             self.ledger.unpin(key)
         self.adapters.release(recipe)
@@ -102,6 +131,12 @@ class ModelPool:
     def warm(self) -> dict[str, tuple[str, ...]]:
         """The digests of adapters warm in each tier."""
         return self.adapters.warm()
+
+    def tiers(self, kind: str) -> dict[str, tuple[str, ...]]:
+        """The models of a kind that are on the device, and those copied to host memory; from any thread."""
+        near = tuple(name for one, name in list(self._models) if one == kind)
+        copies = (key for key in self.ledger.keys(HOST) if isinstance(key, CopyKey) and key.kind == kind)
+        return {VRAM: near, HOST: tuple(key.name for key in copies)}
 
     def close(self) -> None:
         """Let go of everything, once a model that is being loaded is there; those that wait are not loaded."""
@@ -120,7 +155,7 @@ class ModelPool:
         self.ledger.pin(key)
         try:
             if key not in self._models:
-                self._thread.submit(guarded, partial(self._bring, key)).result()
+                self._wait_for(key)
         except BaseException:
             self.ledger.unpin(key)
             raise
@@ -129,6 +164,20 @@ class ModelPool:
             before, self._in_use[kind] = self._in_use.get(kind), key
         if before is not None:
             self.ledger.unpin(before)
+
+    def _wait_for(self, key: Key) -> None:
+        loading = self._thread.submit(guarded, partial(self._bring, key, over=self._waiting()))
+        try:
+            loading.result(self._patience_seconds)
+        except FutureTimeout:
+            raise StillLoading(waited_seconds=self._patience_seconds or 0.0) from None
+
+    def _waiting(self) -> Counter[Hashable]:
+        """How many of each model's pins are those of recipes that nobody paints yet."""
+        pins: Counter[Hashable] = Counter()
+        for recipe, times in self._pinned.items():
+            pins.update(dict.fromkeys(self._wanted_by(recipe), times - (recipe in self._begun)))
+        return pins
 
     # -- on the loading thread
 
@@ -141,20 +190,24 @@ class ModelPool:
         """The adapters first: for a file that is refused no model is loaded."""
         adapters.result()
         for key in keys:
-            guarded(partial(self._bring, key, wait_for_room=True))
+            guarded(partial(self._bring, key))
 
-    def _bring(self, key: Key, *, wait_for_room: bool = False) -> None:
-        """Load it unless it is there, or nobody wants it any more."""
+    def _bring(self, key: Key, *, over: Counter[Hashable] | None = None) -> None:
+        """Load it unless it is there, or nobody wants it any more.
+
+        Without `over`, pins that give way when there is no room otherwise, one that finds no room is left alone.
+        """
         if key in self._models or not self.ledger.pinned(key):
             return
         kind, name = key
-        with self._pinned(key):
+        with self._pinned_key(key):
+            cost_bytes = self.loaders[kind].cost_bytes(name)
             try:
-                self._hold(key, self.loaders[kind].cost_bytes(name))
+                self._hold(key, cost_bytes)
             except DoesNotFit:
-                if wait_for_room:
+                if over is None:
                     return
-                raise
+                self._hold(key, cost_bytes, over)
             self._load(key)
 
     def _load(self, key: Key) -> None:
@@ -166,23 +219,20 @@ class ModelPool:
             self.ledger.drop(VRAM, key)
             raise
         self._models[key] = model
+        self.on_load()
 
     # -- on any thread
 
-    def _hold(self, key: Key, cost_bytes: int) -> None:
+    def _hold(self, key: Key, cost_bytes: int, over: Mapping[Hashable, int] = NO_PINS) -> None:
+        """Also at the cost of the models used last, and of those with no more pins than `over` has of them."""
         with self._in_use_lock:
-            in_use = tuple(self._in_use.values())
-            for one in in_use:
-                self.ledger.unpin(one)
-            try:
-                self.ledger.hold(VRAM, key, cost_bytes, lambda: self._evicted(key))
-            finally:
-                for one in in_use:
-                    self.ledger.pin(one)
+            yielding = Counter[Hashable](self._in_use.values())
+        yielding.update(over)
+        self.ledger.hold(VRAM, key, cost_bytes, lambda: self._evicted(key), yielding)
         self._let_go()
 
     @contextmanager
-    def _pinned(self, key: Key) -> Iterator[None]:
+    def _pinned_key(self, key: Key) -> Iterator[None]:
         self.ledger.pin(key)
         try:
             yield
@@ -198,10 +248,15 @@ class ModelPool:
         if self._leaving.empty():
             return
         finish_steps(self.device)
+        others = False
         with suppress(Empty):
             while True:
-                self._unload(*self._leaving.get_nowait())
-        give_memory_back()
+                kind, model = self._leaving.get_nowait()
+                self.loaders[kind].unload(model)
+                others = others or kind != CHECKPOINT
+        # A checkpoint's weights went with it; the collector, which stops every thread, is for what others leave behind.
+        give_memory_back(collect=others)
 
-    def _unload(self, kind: str, model: Any) -> None:
-        self.loaders[kind].unload(model)
+
+def _nobody_asks() -> None:
+    pass

@@ -1,0 +1,1 @@
+"""What lies in the checkpoint folder, by name: found, read and watched."""

@@ -1,0 +1,17 @@
+"""Takes the name and digest of a checkpoint in the folder, gives what an engine calls it, and back.
+
+A file may be replaced under its name while pictures are painted with what was there before: to an engine those are two.
+"""
+
+from __future__ import annotations
+
+
+def versioned(name: str, digest: str) -> str:
+    """The name of this very content."""
+    return f"{name}@{digest}"
+
+
+def name_and_digest(version: str) -> tuple[str, str]:
+    """What `versioned` was given."""
+    name, _, digest = version.rpartition("@")
+    return name, digest

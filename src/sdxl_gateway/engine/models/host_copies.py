@@ -1,0 +1,110 @@
+"""Takes checkpoints as they were read, keeps their weights in host memory: one copy away from the device.
+
+What is kept are the files' own weights: no blend is ever put on them. On a CPU both tiers are the same memory, where a
+copy still saves the reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sdxl_gateway.core.errors import DoesNotFit
+from sdxl_gateway.engine.memory.ledger import HOST, Ledger
+from sdxl_gateway.engine.models.checkpoint import Checkpoint
+
+
+class CopyKey(NamedTuple):
+    """What the ledger calls a copy; the model itself, which others pin, is another entry."""
+
+    kind: str
+    name: str
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A checkpoint's weights, in the order of its tensors, and its modules while they are off the device."""
+
+    weights: list[Tensor]
+    resting: Checkpoint | None = None
+
+
+class HostCopies:
+    """Entries of the ledger's host tier, which leave as others need room. `get` and `keep` are for one thread.
+
+    A checkpoint that leaves the device rests here as modules without a device's memory, so that nothing has to be built
+    when it returns.
+    """
+
+    def __init__(self, kind: str, ledger: Ledger, device: torch.device) -> None:
+        self._kind = kind
+        self._ledger = ledger
+        self._device = device
+        self._kept: dict[str, _Kept] = {}
+
+    def has(self, name: str) -> bool:
+        """`get` would have it."""
+        kept = self._kept.get(name)
+        return kept is not None and kept.resting is not None
+
+    def get(self, name: str) -> Checkpoint | None:
+        """The checkpoint that rests here, on the device again; None where there is none."""
+        kept = self._kept.get(name)
+        if kept is None or kept.resting is None:
+            return None
+        checkpoint, kept.resting = kept.resting, None
+        self._ledger.touch(HOST, CopyKey(self._kind, name))
+        for tensor, weight in zip(_tensors(checkpoint), kept.weights, strict=True):
+            tensor.data = torch.empty_like(weight, device=self._device).copy_(weight, non_blocking=True)
+        return checkpoint
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Copy its weights as they are now, where the budget lets it."""
+        if self._device.type == "mps":
+            return  # its memory is the host's, and its tensors cannot take the place of the CPU's
+        name, tensors = checkpoint.name, list(_tensors(checkpoint))
+        key = CopyKey(self._kind, name)
+        try:
+            self._ledger.hold(HOST, key, sum(map(self._cost_bytes, tensors)), lambda: self._evicted(name))
+        except DoesNotFit:
+            return
+        try:
+            self._kept[name] = _Kept([self._copied(tensor) for tensor in tensors])
+        except BaseException:
+            self._ledger.drop(HOST, key)
+            raise
+        # Evicted again between the ledger's leave and now: nobody would take it out any more.
+        if not self._ledger.holds(HOST, key):
+            self._kept.pop(name, None)
+
+    def leave(self, checkpoint: Checkpoint) -> None:
+        """The checkpoint's memory is free at once, whoever still holds its modules; they rest where it is kept."""
+        for tensor in _tensors(checkpoint):
+            tensor.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+        kept = self._kept.get(checkpoint.name)
+        if kept is not None:
+            kept.resting = replace(checkpoint, denoiser=checkpoint.unet)
+
+    @property
+    def _page_locked(self) -> bool:
+        return self._device.type == "cuda"
+
+    def _copied(self, tensor: Tensor) -> Tensor:
+        return torch.empty_like(tensor, device="cpu", pin_memory=self._page_locked, requires_grad=False).copy_(tensor)
+
+    def _cost_bytes(self, tensor: Tensor) -> int:
+        """Page-locked memory comes in powers of two."""
+        return 1 << (tensor.nbytes - 1).bit_length() if self._page_locked and tensor.nbytes else tensor.nbytes
+
+    def _evicted(self, name: str) -> None:
+        self._kept.pop(name, None)
+
+
+def _tensors(checkpoint: Checkpoint) -> Iterator[Tensor]:
+    modules = (*checkpoint.blendable().values(), checkpoint.vae)
+    return chain.from_iterable(chain(module.parameters(), module.buffers()) for module in modules)

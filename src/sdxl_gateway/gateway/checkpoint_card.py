@@ -1,0 +1,96 @@
+"""Takes checkpoints and what engines say they hold, gives what callers are told: the API's own schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from typing_extensions import TypedDict
+
+from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
+from sdxl_gateway.catalog.checkpoint_folder.versions import versioned
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry
+from sdxl_gateway.core.events import EngineLost, Event, Measured, MemoryHeld
+from sdxl_gateway.gateway.lora_card import Recommended, Warmth
+
+WARM_TIERS = ("vram", "host")
+
+
+class Checkpoint(TypedDict):
+    """A checkpoint; `created` is unix seconds, `tier` the nearest place an engine has it: vram, host or disk."""
+
+    id: str
+    object: Literal["checkpoint"]
+    created: int
+    digest: str
+    configured: bool
+    native_pixels: int
+    recommended: Recommended
+    description: str
+    ready: Warmth
+    tier: str
+
+
+class CheckpointProblem(TypedDict):
+    """Something in the checkpoint folder that cannot be used, or not wholly, and why."""
+
+    file: str
+    code: str
+    message: str
+
+
+class CheckpointCards:
+    """Every checkpoint as the API shows it; `on_event` hears which of them each engine holds (a Listener)."""
+
+    def __init__(self, checkpoints: CheckpointCatalog) -> None:
+        self._checkpoints = checkpoints
+        self._held: dict[str, Mapping[str, tuple[str, ...]]] = {}
+
+    def on_event(self, event: Event) -> None:
+        """An engine that was lost holds nothing."""
+        match event:
+            case Measured(engine_id=engine_id, measurement=MemoryHeld(checkpoints=held)):
+                self._held[engine_id] = held
+            case EngineLost(engine_id=engine_id):
+                self._held.pop(engine_id, None)
+            case _:
+                pass
+
+    def tier(self, entry: CheckpointEntry) -> str:
+        """The nearest one in which some engine has it as it is now."""
+        configured = self._checkpoints.is_configured(entry.name)
+        name = entry.name if configured else versioned(entry.name, entry.digest)
+        held = {tier for one in self._held.values() for tier, names in one.items() if name in names}
+        return next((tier for tier in WARM_TIERS if tier in held), "disk")
+
+    def warmth(self, entry: CheckpointEntry) -> Warmth:
+        """Warm where no disk stands between it and a picture."""
+        return "warm" if self.tier(entry) in WARM_TIERS else "cold"
+
+    def cards(self) -> list[Checkpoint]:
+        """All of them: those configured, then those of the folder by name."""
+        return [self._card(entry) for entry in self._checkpoints.values()]
+
+    def problems(self) -> list[CheckpointProblem]:
+        """What lies in the checkpoint folder and is no model, or a side-car not wholly used, and why."""
+        return [{"file": one.file, "code": one.code, "message": one.message} for one in self._checkpoints.problems]
+
+    def _card(self, entry: CheckpointEntry) -> Checkpoint:
+        said = entry.section
+        return {
+            "id": entry.name,
+            "object": "checkpoint",
+            "created": entry.created,
+            "digest": entry.digest,
+            "configured": self._checkpoints.is_configured(entry.name),
+            "native_pixels": entry.native_pixels,
+            "recommended": {
+                "steps": said.steps,
+                "guidance_scale": said.guidance_scale,
+                "sampler": said.sampler,
+                "schedule": said.schedule,
+            },
+            "description": said.description or "",
+            "ready": self.warmth(entry),
+            "tier": self.tier(entry),
+        }
