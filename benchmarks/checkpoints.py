@@ -12,11 +12,10 @@ import torch
 
 from benchmarks.engines import Place
 from benchmarks.figures import Row, ratio_row
-from sdxl_gateway.catalog.model_files import COMPONENTS, weight_files
+from sdxl_gateway.catalog.model_files import COMPONENTS, VAE, weight_files
 from sdxl_gateway.config import Checkpoint, Engine, Memory, Settings
 from sdxl_gateway.engine.device import finish_steps
 from sdxl_gateway.engine.load import open_pool
-from sdxl_gateway.engine.models.checkpoint import VAE
 from sdxl_gateway.engine.models.loaders import CHECKPOINT
 from sdxl_gateway.engine.models.pool import ModelPool
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 
 from tests.kit.live_pictures import Pixels, farthest, pixels
 from tests.kit.model_folders import UNET_FILE, change_weights, copy_of_demo
 from tests.kit.servers import Server, server, until
+from tests.kit.single_files import write_single_file
 
 GENERATE = "/v1/images/generations"
 LOADS = 'sdxl_gateway_model_load_seconds_count{kind="checkpoint",source="%s"}'
@@ -63,6 +65,17 @@ def listed(one: Server) -> dict[str, str]:
     """Whether each checkpoint is warm."""
     found = httpx.get(f"{one.url}/v1/models").json()["data"]
     return {card["id"]: card["ready"] for card in found if card["kind"] == "checkpoint"}
+
+
+def test_a_single_file_laid_there_paints(tight: Server) -> None:
+    file = tight.folder / "checkpoints" / "single.safetensors"
+    file.with_suffix(".toml").write_text('config = "demo"\nguidance_scale = 1.0')
+    write_single_file(tight.folder / "single", dtype=torch.float32).rename(file)
+    until(lambda: "single" in listed(tight), seconds=60)
+    assert farthest(painted(asked(tight, "single")), painted(asked(tight, "demo"))) <= 1
+    file.unlink()
+    until(lambda: "single" not in listed(tight), seconds=60)
+    assert asked(tight, "single").status_code == 404
 
 
 @pytest.fixture

@@ -89,6 +89,7 @@ class CheckpointCards:
                 "guidance_scale": said.guidance_scale,
                 "sampler": said.sampler,
                 "schedule": said.schedule,
+                "clip_skip": said.clip_skip,
             },
             "description": said.description or "",
             "ready": self.warmth(entry),

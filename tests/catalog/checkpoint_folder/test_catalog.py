@@ -18,6 +18,7 @@ from sdxl_gateway.core.errors import ModelNotFound
 from tests.kit.admission import demo
 from tests.kit.lora_files import file_bytes, lora_tensors, write
 from tests.kit.model_folders import change_json, copy_of_demo
+from tests.kit.single_files import write_single_file
 
 PATIENCE_SECONDS = 30
 
@@ -41,6 +42,21 @@ def test_folders_are_named_by_their_place_behind_the_configured(tmp_path: Path) 
     assert catalog["zebra"].digest == catalog["demo"].digest
     assert catalog["zebra"].shapes == catalog["demo"].shapes
     assert (len(catalog), catalog.problems) == (3, ())
+
+
+def test_a_single_file_is_named_by_its_stem_and_told_by_its_header(tmp_path: Path) -> None:
+    write_single_file(tmp_path / "Pony v6.safetensors")
+    (tmp_path / "Pony v6.toml").write_text('config = "demo"\nsteps = 9\ndescription = "Ponies."')
+    write_single_file(tmp_path / "bare.safetensors", vae=False)
+    (tmp_path / "bare.toml").write_text('config = "demo"')
+    write(tmp_path / "lora.safetensors", file_bytes(lora_tensors({"unet.conv_in": demo().shapes["unet.conv_in"]})))
+    catalog = opened(tmp_path)
+    assert list(catalog) == ["demo", "Pony v6"]
+    assert (catalog["Pony v6"].section.steps, catalog["Pony v6"].shapes) == (9, catalog["demo"].shapes)
+    told = {file: message for file, (_, message) in problems(catalog).items()}
+    assert told.keys() == {"bare.safetensors", "lora.safetensors"}
+    assert "holds no VAE" in told["bare.safetensors"]
+    assert "LoRA" in told["lora.safetensors"]
 
 
 def test_no_folder_at_all(tmp_path: Path) -> None:
