@@ -147,12 +147,10 @@ def test_what_needs_a_restart_is_named_and_the_rest_holds(one: Configured) -> No
 def test_limits_hold_wherever_they_are_looked_at(one: Configured) -> None:
     upload = {"image": png(Image.new("RGB", (256, 256)))}
     said = {"model": "demo", "prompt": "a red circle", "steps": 1}
-    for limits, status in (("max_input_pixels = 4096", 400), ("max_image_bytes = 99", 413)):
-        edit = httpx.post(f"{one.server.url}/v1/images/edits", data=said, files=upload, timeout=120)
-        one.reload(f"[limits]\n{limits}\n")
-        refused = httpx.post(f"{one.server.url}/v1/images/edits", data=said, files=upload, timeout=120)
-        one.reload(GOOD)
-        assert (limits, edit.status_code, refused.status_code) == (limits, 200, status), refused.text
+    edit = httpx.post(f"{one.server.url}/v1/images/edits", data=said, files=upload, timeout=120)
+    one.reload("[limits]\nmax_image_bytes = 99\n")
+    refused = httpx.post(f"{one.server.url}/v1/images/edits", data=said, files=upload, timeout=120)
+    assert (edit.status_code, refused.status_code) == (200, 413)
     one.reload("[limits]\nmax_pixels = 4096\n[server]\nmax_body_bytes = 200\n")
     assert one.paint(size="256x256").status_code == 400
     assert one.paint(user="x" * 200).status_code == 413
