@@ -1,5 +1,6 @@
 """What the operator decides: flags, environment and config.toml become frozen sections."""
 
+from sdxl_gateway.config.models import Checkpoint, CheckpointFolder, HouseStyle, LoraWeight, SamplerName
 from sdxl_gateway.config.prompting import Embeddings, Enhancer, Prompts, Style
 from sdxl_gateway.config.reload import PutInForce, Reloading
 from sdxl_gateway.config.section import FileCaps, HeaderCaps, Section
@@ -8,18 +9,13 @@ from sdxl_gateway.config.sections import (
     DEMO_MODEL,
     SDXL_CONFIGS,
     Auth,
-    Checkpoint,
-    CheckpointFolder,
     Delivery,
     Engine,
     EngineProcess,
-    HouseStyle,
     Limits,
     Loras,
-    LoraWeight,
     Memory,
     Quality,
-    SamplerName,
     Server,
     Settings,
     Telemetry,

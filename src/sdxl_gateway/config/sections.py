@@ -8,27 +8,18 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from sdxl_gateway.config.models import Checkpoint, CheckpointFolder, HouseStyle, Name
 from sdxl_gateway.config.prompting import (
     OPENAI_STYLES,
     Embeddings,
     Enhancer,
     Prompts,
-    PromptSyntax,
     Style,
     with_openai_styles,
 )
 from sdxl_gateway.config.section import BaseUrl, Bytes, FileCaps, Key, Seconds, Section
-from sdxl_gateway.core.limits import (
-    CLIP_SKIP,
-    GUIDANCE_SCALE,
-    LONGEST_SIDE,
-    LORA_WEIGHT,
-    SHORTEST_SIDE,
-    SIDE_UNIT,
-    STEPS,
-)
+from sdxl_gateway.core.limits import LONGEST_SIDE, SHORTEST_SIDE, SIDE_UNIT
 from sdxl_gateway.core.picture import Size as PixelSize
-from sdxl_gateway.core.samplers import SAMPLERS
 
 DEMO_MODEL = Path(__file__).parent.parent / "demo_model"
 DEMO_LORAS = Path(__file__).parent.parent / "demo_loras"
@@ -49,12 +40,6 @@ def _paintable(size: str) -> str:
     return size
 
 
-def _served(sampler: str) -> str:
-    if sampler not in SAMPLERS:
-        raise ValueError(f"should be one of {', '.join(map(repr, SAMPLERS))}")
-    return sampler
-
-
 def _of_one_part(alias: str) -> str:
     if "+" in alias and set(alias) & set("*?["):
         raise ValueError("a pattern stands for the first part of a model name and holds no '+'")
@@ -63,17 +48,9 @@ def _of_one_part(alias: str) -> str:
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_split_at_commas)]
 Keys = Annotated[tuple[Key, ...], BeforeValidator(_split_at_commas)]
-Name = Annotated[str, StringConstraints(pattern=r"^[^+\s]+$", max_length=200)]
 AliasName = Annotated[str, AfterValidator(_of_one_part)]
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
-Size = Annotated[str, StringConstraints(pattern=r"^(auto|\d{2,4}x\d{2,4})$")]
 PaintSize = Annotated[str, StringConstraints(pattern=r"^\d{2,4}x\d{2,4}$"), AfterValidator(_paintable)]
-SamplerName = Annotated[str, AfterValidator(_served)]
-Schedule = Literal["trailing", "leading", "normal"]
-Steps = Annotated[int, Field(ge=1, le=STEPS)]
-GuidanceScale = Annotated[float, Field(ge=0, le=GUIDANCE_SCALE)]
-ClipSkip = Annotated[int, Field(ge=1, le=CLIP_SKIP)]
-Weight = Annotated[float, Field(ge=-LORA_WEIGHT, le=LORA_WEIGHT)]
 PaintSizes = Annotated[tuple[PaintSize, ...], BeforeValidator(_split_at_commas)]
 
 
@@ -123,56 +100,6 @@ class Memory(Section):
     vram_budget_bytes: Bytes | Literal["auto"] = "auto"
     host_budget_bytes: Bytes | Literal["auto"] = "auto"
     pristine: Literal["auto", "device", "host"] = "auto"
-
-
-class Checkpoint(Section):
-    """A diffusers folder, a single file or a fetched Hub model, with the defaults of its pictures."""
-
-    path: str
-    config: str | None = None
-    prediction_type: Literal["epsilon", "v_prediction"] | None = None
-    zero_snr: bool | None = None
-    native_pixels: Annotated[int, Field(ge=64 * 64)] | None = None
-    steps: Steps | None = None
-    guidance_scale: GuidanceScale | None = None
-    sampler: SamplerName | None = None
-    schedule: Schedule | None = None
-    clip_skip: ClipSkip | None = None
-    prompt_syntax: PromptSyntax | None = None
-    vae: str | None = None
-    description: Annotated[str, Field(max_length=500)] | None = None
-
-
-class CheckpointFolder(Section):
-    """The folder in which a checkpoint is a model name as soon as it lies there."""
-
-    directory: Path = Path("checkpoints")
-    watch: bool = True
-
-
-class LoraWeight(Section):
-    """A LoRA of a house style; without a weight it has the LoRA's own."""
-
-    name: str
-    weight: Weight | None = None
-    text_encoder_weight: Weight | None = None
-
-
-class HouseStyle(Section):
-    """A model name made of a checkpoint, LoRAs and defaults."""
-
-    checkpoint: str | None = None
-    loras: tuple[LoraWeight, ...] = ()
-    steps: Steps | None = None
-    guidance_scale: GuidanceScale | None = None
-    sampler: SamplerName | None = None
-    schedule: Schedule | None = None
-    clip_skip: ClipSkip | None = None
-    prompt_syntax: PromptSyntax | None = None
-    size: Size | None = None
-    negative_prompt: str | None = None
-    trigger_words: str | None = None
-    add_trigger_words: bool = False
 
 
 class Loras(FileCaps):
