@@ -15,7 +15,7 @@ LIVE := tests/live tests/docs/test_readme_runs.py
 LIVE_LAST := $(ALONGSIDE) $(LIVE:%=--ignore=%)
 
 .PHONY: serve quick test test-full coverage fuzz fuzz-api check format wheel constraints
-.PHONY: bench bench-full bench-compiled bench-gpu bench-xinference bench-against
+.PHONY: bench bench-full bench-compiled bench-controls bench-gpu bench-xinference bench-against
 
 serve: .venv/.installed
 	$(BIN)/sdxl-gateway serve $(if $(MODEL),--model '$(MODEL)') $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) \
@@ -76,6 +76,9 @@ bench-full: .venv/.installed-dev
 
 bench-compiled: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.compiled
+
+bench-controls: .venv/.installed-dev
+	$(BIN)/python -m benchmarks.controls
 
 bench-gpu: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.gpu

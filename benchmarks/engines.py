@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +15,10 @@ import torch
 
 from sdxl_gateway.catalog.model_files import fingerprint
 from sdxl_gateway.config import Checkpoint, Engine, Settings
+from sdxl_gateway.config import Control as ControlSection
 from sdxl_gateway.core.events import Measurement
-from sdxl_gateway.core.picture import NO_INPUTS
-from sdxl_gateway.core.recipe import NO_BLEND, Blend, BlendPart, Recipe, Task
+from sdxl_gateway.core.picture import NO_INPUTS, Inputs
+from sdxl_gateway.core.recipe import NO_BLEND, Blend, BlendPart, Control, Recipe, Task
 from sdxl_gateway.engine.canvas import Canvas
 from sdxl_gateway.engine.engine import DiffusionEngine
 from sdxl_gateway.engine.load import open_engine
@@ -55,7 +56,9 @@ class Start:
 class Bench:
     """One engine on one checkpoint, and what it told about itself. Seconds end when the device is done."""
 
-    def __init__(self, folder: Path, data: Path, place: Place, look: Look) -> None:
+    def __init__(
+        self, folder: Path, data: Path, place: Place, look: Look, controls: Mapping[str, ControlSection] | None = None
+    ) -> None:
         self._told: list[Measurement] = []
         self._look = look
         self._numbers = count()
@@ -63,6 +66,7 @@ class Bench:
             data_directory=data,
             checkpoints={"bench": Checkpoint(path=str(folder))},
             engine=Engine.model_validate(asdict(place)),
+            controls=dict(controls or {}),
         )
         self._digest = fingerprint(folder)
         self._engine: DiffusionEngine = open_engine(settings.engine_process(), self._told.append)
@@ -96,11 +100,11 @@ class Bench:
             seed=1,
         )
 
-    def begun(self, blend: Blend = NO_BLEND) -> Canvas:
-        """A canvas whose adapters are near; its recipe wants a `release`."""
-        recipe = self.recipe(blend)
+    def begun(self, blend: Blend = NO_BLEND, controls: tuple[Control, ...] = (), inputs: Inputs = NO_INPUTS) -> Canvas:
+        """A canvas whose models and adapters are near; its recipe wants a `release`."""
+        recipe = replace(self.recipe(blend), controls=controls)
         self._engine.prefetch(recipe).result()
-        return self._engine.begin(recipe, 0, NO_INPUTS)
+        return self._engine.begin(recipe, 0, inputs)
 
     def prefetch(self, recipe: Recipe) -> Future[None]:
         """Asks for the recipe's adapters off this thread; they stay pinned until `release`."""
@@ -129,10 +133,10 @@ class Bench:
         self.release(canvas.recipe)
         return Start(seconds, following)
 
-    def paint(self, blend: Blend = NO_BLEND) -> float:
+    def paint(self, blend: Blend = NO_BLEND, controls: tuple[Control, ...] = (), inputs: Inputs = NO_INPUTS) -> float:
         """Seconds of a whole picture."""
         watch = self.watch()
-        canvas = self.begun(blend)
+        canvas = self.begun(blend, controls, inputs)
         self.steps(canvas)
         self._engine.finish(canvas)
         seconds = watch.seconds()

@@ -27,6 +27,7 @@ from sdxl_gateway.api.services import Services
 from sdxl_gateway.backends.process.backend import ProcessBackend
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.catalog.checkpoints import open_checkpoints
+from sdxl_gateway.catalog.controls import open_controls
 from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.copies import prune
@@ -130,8 +131,9 @@ def _build(
     told = settings.telemetry
     metrics = Metrics(_models(settings), told.lora_label_limit, checkpoints, told.checkpoint_label_limit)
     decoders = Decoders(settings.limits, metrics.on_event)
-    admission = Admission(settings, checkpoints, adapters, decoders, embeddings)
-    library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings)
+    controls = open_controls(settings.controls)
+    admission = Admission(settings, checkpoints, adapters, decoders, embeddings, controls)
+    library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings, controls)
     _check_default(settings, admission)
     listeners = Listeners(metrics.on_event, library.on_event, log_answer)
     backend = open_backend(_engine_process(settings, admission), settings.limits, listeners)

@@ -20,7 +20,7 @@ from tests.kit.pictures import DATA_URL, JPEG, PNG
 
 # Two picture fields that no other line of the house knows.
 ADDED = (
-    Field("control_image", Kind.PICTURE, "Guides the painting.", EDIT, ("control",), extension=True),
+    Field("pose_image", Kind.PICTURE, "Guides the painting.", EDIT, ("pose",), extension=True),
     Field("references", Kind.PICTURES, "Look like these.", EDIT, extension=True),
 )
 RULES = Rules(Limits(), fields=(*wire_fields(Limits()), *ADDED))
@@ -41,10 +41,10 @@ async def read_json(**fields: Any) -> ReadAsk:
     return await read({"content-type": "application/json"}, json.dumps(body).encode())
 
 
-@pytest.mark.parametrize("name", ["control_image", "control_image[]", "control_image[0]", "control", "control[]"])
+@pytest.mark.parametrize("name", ["pose_image", "pose_image[]", "pose_image[0]", "pose", "pose[]"])
 async def test_an_added_picture_comes_in_a_form(name: str) -> None:
     found = await read(FORM, form(*BASE, part(name, "<file>"), file(name, JPEG)))
-    assert [(one.field, one.data) for one in found.pictures["control_image"]] == [("control_image", JPEG)]
+    assert [(one.field, one.data) for one in found.pictures["pose_image"]] == [("pose_image", JPEG)]
     assert [one.data for one in found.ask.images] == [PNG]
     assert (found.ask.mask, found.ignored) == (None, ())
 
@@ -60,20 +60,21 @@ async def test_added_pictures_come_in_a_form(names: tuple[str, str]) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["control_image", "control"])
+@pytest.mark.parametrize("name", ["pose_image", "pose"])
 async def test_an_added_picture_comes_in_json(name: str) -> None:
     found = await read_json(**{name: {"image_url": DATA_URL}}, references=[DATA_URL, DATA_URL])
-    assert [one.data for one in found.pictures["control_image"]] == [PNG]
+    assert [one.data for one in found.pictures["pose_image"]] == [PNG]
     assert [one.field for one in found.pictures["references"]] == ["references[0]", "references[1]"]
     assert found.ignored == ()
 
 
 async def test_absent_pictures_are_none() -> None:
-    for found in (await read(FORM, form(*BASE, part("control_image", ""))), await read_json(control_image="")):
+    for found in (await read(FORM, form(*BASE, part("pose_image", ""))), await read_json(control_image="")):
         assert {name: len(pictures) for name, pictures in found.pictures.items()} == {
             "image": 1,
             "mask": 0,
             "control_image": 0,
+            "pose_image": 0,
             "references": 0,
         }
 
@@ -81,8 +82,8 @@ async def test_absent_pictures_are_none() -> None:
 @pytest.mark.parametrize(
     ("parts", "param", "code"),
     [
-        ([file("control_image", b"x")], "control_image", "invalid_image_file"),
-        ([file("control", b"", "a.png")], "control_image", "empty_image_file"),
+        ([file("pose_image", b"x")], "pose_image", "invalid_image_file"),
+        ([file("pose", b"", "a.png")], "pose_image", "empty_image_file"),
         ([file("references", PNG), file("references", b"x")], "references[1]", "invalid_image_file"),
         ([file("references[]", PNG)] * (MAX_IMAGES + 1), "references", "array_above_max_length"),
     ],

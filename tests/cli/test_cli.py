@@ -16,6 +16,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import torch
+from diffusers import ControlNetModel
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -30,7 +32,9 @@ from sdxl_gateway.core.picture import Size
 from sdxl_gateway.gateway.events import Accepted, Done, Item, Presented, Progressed
 from tests.kit.admission import lora_file
 from tests.kit.api import USAGE
+from tests.kit.control_folders import control_folder
 from tests.kit.lora_files import file_bytes, write
+from tests.kit.sdxl_controls import hollow_file, sdxl_unet, shapes_of
 
 MANUAL = Path(__file__).parents[2] / "config.toml"
 HEAVY = ("torch", "diffusers", "transformers", "peft", "starlette", "uvicorn", "pydantic_settings", "huggingface_hub")
@@ -75,7 +79,7 @@ def test_check_tells_as_json_what_would_be_served() -> None:
     found = json.loads(result.stdout)
 
     folders = {"data_directory", "checkpoint_directory", "lora_directory"}
-    assert found.keys() == folders | {"device", "checkpoints", "loras", "problems"}
+    assert found.keys() == folders | {"device", "checkpoints", "controls", "loras", "problems"}
     assert found["checkpoints"][0]["name"] == "demo"
     assert Path(found["checkpoints"][0]["path"]).is_dir()
     assert found["problems"] == []
@@ -125,6 +129,27 @@ def test_config_prints_the_manual() -> None:
     assert manual.manual((Path("packed.toml"), MANUAL)) == MANUAL.read_bytes()
     Path("packed.toml").write_bytes(b"packed")
     assert manual.manual((Path("packed.toml"), MANUAL)) == b"packed"
+
+
+def test_check_tells_which_checkpoints_a_control_fits(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        large = ControlNetModel.from_unet(sdxl_unet(), load_weights_from_unet=False)
+    Path("config.toml").write_text(
+        f"""
+        [controls.canny]
+        path = '{control_folder(tmp_path / "canny")}'
+        [controls.large]
+        path = '{hollow_file(tmp_path / "large.safetensors", shapes_of(large))}'
+        [controls.broken]
+        path = "none"
+        """
+    )
+    told = runner.invoke(app, ["check", "--json"])
+    found = json.loads(told.stdout)
+    assert {one["name"]: one["fits"] for one in found["controls"]} == {"canny": ["demo"], "large": []}
+    assert found["problems"][0] == "controls.large: it fits none of the checkpoints."
+    assert found["problems"][1].startswith("controls.broken: 'none' is neither a folder")
+    assert "control      canny  " in runner.invoke(app, ["check"]).stdout
 
 
 def test_check_never_loads_torch() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from sdxl_gateway.config import Checkpoint, HouseStyle, Settings, load_settings
+from sdxl_gateway.config import Checkpoint, Control, HouseStyle, Settings, load_settings
 
 FILE = Path(__file__).parents[2] / "config.toml"
 TEXT = FILE.read_text("utf-8")
@@ -55,7 +55,7 @@ def test_every_key_of_the_code_is_in_the_file() -> None:
     assert re.search(r"^# public_base_url = ", TEXT, re.MULTILINE)
 
 
-@pytest.mark.parametrize("section", [Checkpoint, HouseStyle])
+@pytest.mark.parametrize("section", [Checkpoint, Control, HouseStyle])
 def test_optional_keys_are_shown_in_comments(section: type[BaseModel]) -> None:
     for key in section.model_fields:
         assert re.search(rf"^(# )?{key} = ", TEXT, re.MULTILINE), f"{section.__name__}.{key}"

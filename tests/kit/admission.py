@@ -11,6 +11,7 @@ from typing import Any
 from sdxl_gateway.admission.resolve import Admission, ResolvedAsk
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
+from sdxl_gateway.catalog.controls import open_controls
 from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Embeddings, Loras, Settings
@@ -74,8 +75,9 @@ def opened(settings: Settings) -> AdmissionKit:
     adapters.scan()
     embeddings = EmbeddingCatalog(settings.embeddings, settings.data_directory, checkpoints.values())
     embeddings.scan()
-    admission = Admission(settings, checkpoints, adapters, decoders(settings.limits), embeddings)
-    library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings)
+    controls = open_controls(settings.controls)
+    admission = Admission(settings, checkpoints, adapters, decoders(settings.limits), embeddings, controls)
+    library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings, controls)
     return AdmissionKit(settings, checkpoints, adapters, embeddings, admission, library)
 
 

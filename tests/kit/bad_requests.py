@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tests.kit.bad_controls import bad_controls
 from tests.kit.forms import FORM, file, form, part
 from tests.kit.pictures import DATA_URL, JPEG, PNG
 
@@ -70,6 +71,7 @@ def catalogue() -> list[BadRequest]:
         *_texts(),
         *_sizes(),
         *_loras(),
+        *_controls(),
         *_foreign_pictures(),
         *_json_images(),
         *_forms(),
@@ -305,6 +307,23 @@ def _loras() -> Iterator[BadRequest]:
     yield _field("loras-bad-json", "[{", "invalid_json", field="loras")
     yield _field("loras-deep-json", "[" * 100_000, "invalid_json", field="loras")
     yield _field("loras-too-many", ["a"] * 65, "array_above_max_length", field="loras")
+
+
+def _controls() -> Iterator[BadRequest]:
+    for name, value, param, code in bad_controls():
+        yield _field(f"controls-{name}", value, code, field="controls", param=param)
+    spare = {"prompt": "a cat", "control_image": DATA_URL}
+    yield _json("controls-spare-picture", spare, "control_image", "invalid_value")
+    two = spare | {"control_image": [DATA_URL, DATA_URL], "controls": "canny"}
+    yield _json("controls-spare-picture/second", two, "control_image[1]", "invalid_value")
+    entry = part("controls", '[{"type": "canny"}]')
+    base = (part("prompt", "a cat"), file("image", PNG))
+    missing = "missing_required_parameter"
+    yield _form("controls-form-no-picture", form(*base, entry), "controls[0].image", missing)
+    bad = file("control_image[]", b"no picture")
+    yield _form("controls-form-picture", form(*base, entry, bad), "control_image", "invalid_image_file")
+    odd = (part("controls[][type]", "canny"), part("controls[][type]", "depth"), part("controls[][weight]", "1"))
+    yield _form("controls-form-columns", form(*base, *odd), "controls", "invalid_value")
 
 
 def _json_images() -> Iterator[BadRequest]:

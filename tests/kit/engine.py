@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdxl_gateway.config import DEMO_MODEL, Checkpoint, EngineProcess, Settings
+from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Control, EngineProcess, Settings
 from sdxl_gateway.config import Engine as EngineSection
 from sdxl_gateway.core.events import Measurement
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
@@ -45,20 +45,34 @@ class Studio:
         return [self.engine.finish(canvas) for canvas in canvases]
 
 
-def process_settings(data_directory: Path, checkpoints: dict[str, Checkpoint], **engine: Any) -> EngineProcess:
+def process_settings(
+    data_directory: Path,
+    checkpoints: dict[str, Checkpoint],
+    controls: Mapping[str, Control] | None = None,
+    **engine: Any,
+) -> EngineProcess:
     section = EngineSection(**{"device": "cpu", "dtype": "float32", "threads": 1, **engine})
-    settings = Settings(data_directory=data_directory, checkpoints=checkpoints, engine=section)
+    settings = Settings(
+        data_directory=data_directory, checkpoints=checkpoints, engine=section, controls=dict(controls or {})
+    )
     return settings.engine_process()
 
 
-def studio(data_directory: Path, folder: Path = DEMO_MODEL, **engine: Any) -> Studio:
-    return studio_of(Checkpoint(path=str(folder)), data_directory, **engine)
+def studio(
+    data_directory: Path,
+    folder: Path = DEMO_MODEL,
+    controls: Mapping[str, Control] | None = None,
+    **engine: Any,
+) -> Studio:
+    return studio_of(Checkpoint(path=str(folder)), data_directory, controls, **engine)
 
 
-def studio_of(section: Checkpoint, data_directory: Path, **engine: Any) -> Studio:
+def studio_of(
+    section: Checkpoint, data_directory: Path, controls: Mapping[str, Control] | None = None, **engine: Any
+) -> Studio:
     """With the checkpoint of a section of its own, under the name of the demo."""
     told: list[Measurement] = []
-    config = process_settings(data_directory, {"demo": section}, **engine)
+    config = process_settings(data_directory, {"demo": section}, controls, **engine)
     return Studio(open_engine(config, told.append), Path(section.path), data_directory, told)
 
 

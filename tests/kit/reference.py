@@ -93,14 +93,14 @@ class Reference:
 def _inputs(recipe: Recipe, inputs: Inputs) -> dict[str, Any]:
     if recipe.task is Task.TEXT_TO_IMAGE:
         return {"width": recipe.paint_width, "height": recipe.paint_height}
-    given: dict[str, Any] = {"image": _image(inputs.image), "strength": recipe.strength}
+    given: dict[str, Any] = {"image": image_of(inputs.image), "strength": recipe.strength}
     if recipe.task is Task.INPAINT:
         size = {"width": recipe.paint_width, "height": recipe.paint_height}
-        given |= {"mask_image": _image(inputs.mask)} | size
+        given |= {"mask_image": image_of(inputs.mask)} | size
     return given
 
 
-def _image(picture: Picture | None) -> Image.Image:
+def image_of(picture: Picture | None) -> Image.Image:
     if picture is None:
         raise ValueError("a picture is missing")
     return Image.frombytes(picture.mode, (picture.width, picture.height), picture.pixels)

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sdxl_gateway.core import events
 from sdxl_gateway.core.errors import Busy, Cancelled, EngineFault
+from sdxl_gateway.core.recipe import Control
 from sdxl_gateway.telemetry import gpu_collector
 from sdxl_gateway.telemetry.device import Gpu
 from sdxl_gateway.telemetry.metrics import Metrics
@@ -47,6 +48,11 @@ def _accepted(job_id: str, model: str, loras: Sequence[str] = ()) -> events.JobA
     return events.JobAccepted(job_id, "a", replace(recipe(), checkpoint=model), tuple(loras), arrived=0.0)
 
 
+def _following(*names: str) -> events.JobAccepted:
+    controls = tuple(Control(name, "d" * 64, 1.0) for name in names)
+    return replace(_accepted("c", "demo"), recipe=replace(recipe(), controls=controls))
+
+
 def _fill(metrics: Metrics) -> None:
     """One of everything."""
     metrics.follow_gauges(queue_depth=lambda: 3, in_flight=lambda: 4, ready=lambda: True)
@@ -54,6 +60,7 @@ def _fill(metrics: Metrics) -> None:
     metrics.on_event(_answered(ignored=("a", "b")))
     metrics.on_event(_answered(refused="invalid_value"))
     metrics.on_event(_accepted("a", "demo", ["ink"]))
+    metrics.on_event(_following("canny"))
     metrics.on_event(events.Started("a", 0.1))
     metrics.on_event(events.Finished("a", 2.0))
     metrics.on_event(events.Failed("b", Cancelled("gone")))
@@ -117,6 +124,12 @@ def test_settings_read_again_are_counted_and_dated(metrics: Metrics) -> None:
     assert [_value(metrics, "config_reloads_total", outcome=one) for one in ("success", "failure")] == [1, 1]
     assert _value(metrics, "config_last_reload_successful") == 1
     assert _value(metrics, "config_last_reload_success_timestamp_seconds") == started + 2
+
+
+def test_a_job_counts_once_for_each_control_it_follows(metrics: Metrics) -> None:
+    metrics.on_event(_following("canny", "depth", "canny"))
+
+    assert [_value(metrics, "control_requests_total", control=name) for name in ("canny", "depth")] == [1, 1]
 
 
 def test_checkpoints_that_were_found_count_by_name_up_to_a_limit() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sdxl_gateway.admission.blends import blend_of, check_count, recommendations
+from sdxl_gateway.admission.controls import ControlResolver, maps_of
 from sdxl_gateway.admission.defaults import Usual, asked_sampler, strength
 from sdxl_gateway.admission.framing import Framed, Framing, framed
 from sdxl_gateway.admission.model_names import ModelResolver, ResolvedModel
@@ -17,6 +18,7 @@ from sdxl_gateway.admission.replay import check_lora, check_replay, checkpoint_g
 from sdxl_gateway.admission.sizes import Sizes, check_area, native_size, own_size, paint_size
 from sdxl_gateway.admission.uploads import Uploads
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
+from sdxl_gateway.catalog.controls import ControlEntry
 from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.checks import CheckedLora
@@ -74,10 +76,12 @@ class Admission:
         loras: LoraCatalog,
         decoders: Decoders,
         embeddings: EmbeddingCatalog | None = None,
+        controls: Mapping[str, ControlEntry] | None = None,
     ) -> None:
         self._settings = settings
         self._loras = loras
         self._texts = TextReader(settings, embeddings)
+        self._controls = ControlResolver(controls or {})
         self.uploads = Uploads(settings.limits, decoders)
         self.names = ModelResolver(settings, checkpoints, loras)
 
@@ -98,13 +102,16 @@ class Admission:
         refs = (*model.loras, *ask.loras, *tagged)
         check_count(refs, self._settings.loras.max_per_request)
         checked = [await self._checked(ref, model.checkpoint) for ref in refs]
+        controls = self._controls.resolve(ask.controls, model.checkpoint)
         async with self.uploads.turn(ask):
             looked_up = await self._looked_up(ask, model, prompt, refs, checked, await self.uploads.edited(ask))
             frame = await self._framed(looked_up)
-            recipe = self._recipe(looked_up, frame)
+            maps = await maps_of(ask.controls, controls, self.uploads, frame)
+            frame = replace(frame, inputs=Inputs({**frame.inputs.pictures, **maps.pictures}))
+            recipe = replace(self._recipe(looked_up, frame), controls=controls)
         check_replay(ask.replay, recipe)
         names = tuple(dict.fromkeys(lora.entry.name for lora in checked))
-        warnings = (*warnings, *looked_up.texts.warnings, *_shrunk(looked_up, frame.sizes))
+        warnings = (*warnings, *maps.warnings, *looked_up.texts.warnings, *_shrunk(looked_up, frame.sizes))
         return ResolvedAsk(recipe, frame.inputs, frame.kept, ask.quality or "medium", names, warnings)
 
     async def _looked_up(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sdxl_gateway.catalog.safetensors_header import Header, read_header
@@ -113,20 +113,30 @@ def headers(folder: Path) -> Iterator[Header]:
     files = weight_files(folder)
     if not files:
         raise CheckpointProblem(f"No .safetensors weights in '{folder.name}/'.")
+    yield from headers_of(files)
+
+
+def headers_of(files: Iterable[Path]) -> Iterator[Header]:
+    """The headers of a component's files. Raises CheckpointProblem for broken ones."""
     for path in files:
         try:
             yield read_header(path, CHECKPOINT_CAPS)
         except AdapterRefused as error:
-            raise CheckpointProblem(f"'{folder.name}/{path.name}': {error.message}") from error
+            raise CheckpointProblem(f"'{path.parent.name}/{path.name}': {error.message}") from error
 
 
 def fingerprint(folder: Path) -> str:
     """A sha256 over the configs and evenly spaced samples of the weights: a few milliseconds for 7 GB."""
+    kinds = {".json", ".safetensors", ".txt"}
+    return files_fingerprint((path for path in folder.rglob("*") if path.suffix in kinds and path.is_file()), folder)
+
+
+def files_fingerprint(files: Iterable[Path], folder: Path) -> str:
+    """The same over some of the files of a folder."""
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in {".json", ".safetensors", ".txt"} and path.is_file():
-            digest.update(path.relative_to(folder).as_posix().encode())
-            _update_with_samples(digest, path)
+    for path in sorted(files):
+        digest.update(path.relative_to(folder).as_posix().encode())
+        _update_with_samples(digest, path)
     return digest.hexdigest()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import typer
 
 from sdxl_gateway.admission.configured_names import problems
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
-from sdxl_gateway.catalog.checkpoints import open_checkpoint
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
+from sdxl_gateway.catalog.controls import open_control
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.cli.asking import settings_for
 from sdxl_gateway.cli.lora_files import content_digest
@@ -28,6 +29,16 @@ class CheckpointLine:
     path: str
     digest: str
     native_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class ControlLine:
+    """A ControlNet; `fits` are the checkpoints it can be asked with."""
+
+    name: str
+    files: list[str]
+    digest: str
+    fits: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,7 @@ class Found:
     checkpoint_directory: str = ""
     lora_directory: str = ""
     checkpoints: list[CheckpointLine] = field(default_factory=list)
+    controls: list[ControlLine] = field(default_factory=list)
     loras: list[LoraLine] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -75,6 +87,7 @@ def inspect(settings: Settings) -> Found:
         str(settings.loras.directory.absolute()),
     )
     checkpoints = _open_checkpoints(settings, found)
+    _look_at_controls(settings, found, checkpoints.values())
     adapters = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, checkpoints.values())
     adapters.scan()
     _look_at_loras(settings, found, adapters)
@@ -101,6 +114,19 @@ def _open_checkpoints(settings: Settings, found: Found) -> CheckpointCatalog:
     return catalog
 
 
+def _look_at_controls(settings: Settings, found: Found, checkpoints: Collection[CheckpointEntry]) -> None:
+    for name, section in settings.controls.items():
+        try:
+            entry = open_control(name, section)
+        except CheckpointProblem as problem:
+            found.problems.append(str(problem))
+            continue
+        fits = [checkpoint.name for checkpoint in checkpoints if entry.fits(checkpoint.shapes)]
+        found.controls.append(ControlLine(name, list(map(str, entry.files)), entry.digest, fits))
+        if not fits:
+            found.problems.append(f"controls.{name}: it fits none of the checkpoints.")
+
+
 def _look_at_loras(settings: Settings, found: Found, adapters: LoraCatalog) -> None:
     found.problems.extend(f"LoRA {problem.name}: {problem.message}" for problem in adapters.problems)
     for entry in adapters.entries():
@@ -115,6 +141,8 @@ def _lines(found: Found) -> Iterator[str]:
     yield f"lora folder  {found.lora_directory}"
     for checkpoint in found.checkpoints:
         yield f"checkpoint   {checkpoint.name}  {checkpoint.path}  {checkpoint.digest[:12]}"
+    for control in found.controls:
+        yield f"control      {control.name}  {control.files[0]}  {control.digest[:12]}"
     for lora in found.loras:
         yield f"lora         {lora.name}  {lora.file}  {lora.digest[:12]}"
     for problem in found.problems:

@@ -1,5 +1,6 @@
 """What the operator decides: flags, environment and config.toml become frozen sections."""
 
+from sdxl_gateway.config.controls import Control
 from sdxl_gateway.config.models import Checkpoint, CheckpointFolder, HouseStyle, LoraWeight, SamplerName
 from sdxl_gateway.config.prompting import Embeddings, Enhancer, Prompts, Style
 from sdxl_gateway.config.reload import PutInForce, Reloading
@@ -30,6 +31,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointFolder",
     "ConfigProblem",
+    "Control",
     "Delivery",
     "Embeddings",
     "Engine",

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from sdxl_gateway.config.controls import Control
 from sdxl_gateway.config.models import Checkpoint, CheckpointFolder, HouseStyle, Name
 from sdxl_gateway.config.prompting import (
     OPENAI_STYLES,
@@ -125,6 +126,7 @@ class Limits(Section):
     max_prompt_chars: Annotated[int, Field(ge=1)] = 32_000
     max_prompt_chunks: Annotated[int, Field(ge=1)] = 32
     max_steps: Annotated[int, Field(ge=1, le=1000)] = 150
+    max_controls: Annotated[int, Field(ge=1, le=16)] = 4
     queue_size: Annotated[int, Field(ge=1)] = 64
     deadline_seconds: Seconds = 300.0
 
@@ -168,6 +170,7 @@ class EngineProcess(Section):
     checkpoint_folder: CheckpointFolder = CheckpointFolder()
     first_in_folder: str | None = None
     loras: Loras
+    controls: dict[str, Control] = Field(default_factory=dict)
     telemetry: Telemetry = Telemetry()
 
 
@@ -199,6 +202,7 @@ class Settings(BaseSettings):
     models: dict[Name, HouseStyle] = {}
     aliases: dict[AliasName, str] = {"gpt-image-*": "default", "chatgpt-image-*": "default", "dall-e-*": "default"}
     loras: Loras = Loras()
+    controls: dict[Name, Control] = {}
     prompts: Prompts = Prompts()
     embeddings: Embeddings = Embeddings()
     enhancer: Enhancer = Enhancer()
@@ -222,6 +226,7 @@ class Settings(BaseSettings):
             checkpoints=self.checkpoints,
             checkpoint_folder=self.checkpoint_folder,
             loras=self.loras,
+            controls=self.controls,
             telemetry=self.telemetry,
         )
 

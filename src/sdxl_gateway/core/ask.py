@@ -59,6 +59,28 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlRef:
+    """A picture to follow, and the kind of control it was named under; `start` and `end` are shares of the steps.
+
+    `mode` is what the picture shows, for a control that reads several kinds: a name or a number, as written.
+    `preprocess` names what makes a map of it; True leaves that to the control, False says that it is one, and None
+    lets the control's own preprocessor do it where there is one.
+
+    `param` is the entry an error names ("controls[1]"). `digest` is the ControlNet it has to be, where that was said.
+    """
+
+    type: str
+    image: Upload
+    weight: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+    mode: str | None = None
+    preprocess: bool | str | None = None
+    param: str = field(default="controls", compare=False)
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """None means "not given"; types and static ranges are checked, names and sizes are not yet looked up."""
 
@@ -94,8 +116,10 @@ class Ask:
     seam: int | None = None
     embed_recipe: bool | None = None
     replay: Replay | None = None
+    controls: tuple[ControlRef, ...] = ()
 
     @property
     def uploads(self) -> tuple[Upload, ...]:
         """Every picture that came along."""
-        return self.images if self.mask is None else (*self.images, self.mask)
+        masks = () if self.mask is None else (self.mask,)
+        return (*self.images, *masks, *(control.image for control in self.controls))

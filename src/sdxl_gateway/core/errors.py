@@ -210,4 +210,4 @@ class StartProblem(Exception):
 
 
 class CheckpointProblem(StartProblem):
-    """A checkpoint that cannot be served; the text is for the operator."""
+    """A checkpoint, or another model beside it, that cannot be served; the text is for the operator."""

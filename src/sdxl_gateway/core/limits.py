@@ -4,6 +4,8 @@ from __future__ import annotations
 
 LORA_WEIGHT = 4.0
 """A LoRA's weight lies between this and its negative."""
+CONTROL_WEIGHT = 2.0
+"""The most a ControlNet's word may count."""
 STEPS = 150
 """The most denoising steps a checkpoint, a house style or a LoRA may recommend."""
 GUIDANCE_SCALE = 50.0

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from sdxl_gateway.core.picture import NO_PADDING, Padding
 from sdxl_gateway.core.prompt import PLAIN_READING, TextReading
 from sdxl_gateway.core.samplers import NORMAL
+
+Preprocessor = Literal["canny", "line", "gray", "blur", "tile"]
+"""What makes the map that a ControlNet follows; pictures/preprocess.py has them."""
 
 BlendKey = tuple[tuple[str, float | tuple[float, ...]], ...]
 """Digests, each with its weight, or with its weight outside the blocks and then those of `blocks.BLOCKS`."""
@@ -92,16 +96,42 @@ class Phase:
 
 
 @dataclass(frozen=True, slots=True)
+class Control:
+    """One ControlNet and how far it is followed; its picture is the input of role `control_role(i)`.
+
+    It takes part in the steps that lie within `start` and `end`, shares of those that are controlled at all. `mode` is
+    what the picture shows, by number, for a union of controls. `preprocessor` made the picture; None where it came so.
+    """
+
+    name: str
+    digest: str
+    weight: float
+    start: float = 0.0
+    end: float = 1.0
+    mode: int | None = None
+    preprocessor: Preprocessor | None = None
+
+    def takes_part(self, step: int, steps: int) -> bool:
+        """In step number `step` (from 0) of `steps`, by diffusers' own arithmetic."""
+        return not (step / steps < self.start or (step + 1) / steps > self.end)
+
+
+def control_role(index: int) -> str:
+    """The role of the picture that belongs to a recipe's control number `index`."""
+    return f"control:{index}"
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """One request's pictures, everything decided; image *i* of `count` is painted from `seed + i`.
 
     Sizes are pixels. `paint_width/height` is what the model paints (divisible by 8); `width/height` what the
     caller gets: they differ when the request is above the checkpoint's native pixel budget. `embeds_guidance` says
     that the UNet reads the guidance scale itself. `schedule` is one of core.samplers.SCHEDULES. `later_phases` are
-    models that take over half-way, in the order of their steps. `inputs` are the digests, by role, of the pictures it
-    is painted from; `padding` was added to the first. `inpaint_padding` are pixels around a mask that is painted with
-    its surroundings alone, None where the whole picture is; within `seam` pixels of what it keeps colours are matched.
-    `reading` is how both prompts are read.
+    models that take over half-way, in the order of their steps; the first one's steps alone have `controls`. `inputs`
+    are the digests, by role, of the pictures it is painted from; `padding` was added to the first. `inpaint_padding`
+    are pixels around a mask that is painted with its surroundings alone, None where the whole picture is; within `seam`
+    pixels of what it keeps colours are matched. `reading` is how both prompts are read.
     """
 
     task: Task
@@ -127,6 +157,7 @@ class Recipe:
     padding: Padding = NO_PADDING
     inpaint_padding: int | None = None
     seam: int = 0
+    controls: tuple[Control, ...] = ()
     reading: TextReading = PLAIN_READING
 
     @property
@@ -160,3 +191,11 @@ class Recipe:
         if self.task is Task.TEXT_TO_IMAGE:
             return self.steps
         return max(min(int(self.steps * self.strength), self.steps), 1)
+
+    def controls_at(self, step: int, steps: int | None = None) -> tuple[int, ...]:
+        """The numbers of the controls that take part in step `step`; `steps` is how many there are, if known better."""
+        total = self.denoise_steps if steps is None else steps
+        controlled = min(total, *(phase.from_step for phase in self.later_phases)) if self.later_phases else total
+        if step >= controlled:
+            return ()
+        return tuple(i for i, control in enumerate(self.controls) if control.takes_part(step, controlled))

@@ -9,7 +9,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe, Task
+from sdxl_gateway.core.recipe import Blend, BlendPart, Control, Recipe, Task
 
 PIXELS_PER_TOKEN = 128 * 128
 _WORDS = re.compile(r"\w+|[^\w\s]")
@@ -57,6 +57,8 @@ def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
     }
     if recipe.task is Task.INPAINT:
         told |= {"seam": recipe.seam, "inpaint_padding": recipe.inpaint_padding, "padding": asdict(recipe.padding)}
+    if recipe.controls:
+        told["controls"] = [_control(control) for control in recipe.controls]
     if recipe.inputs:
         told["inputs"] = dict(recipe.inputs)
     if (recipe.width, recipe.height) != (recipe.paint_width, recipe.paint_height):
@@ -80,6 +82,19 @@ def _lora(part: BlendPart) -> dict[str, Any]:
     return told
 
 
+def _control(control: Control) -> dict[str, Any]:
+    """As a request says it; `preprocess` is what made the map of the picture that came."""
+    told: dict[str, Any] = {
+        "type": control.name,
+        "digest": control.digest,
+        "weight": control.weight,
+        "start": control.start,
+        "end": control.end,
+        "preprocess": control.preprocessor or False,
+    }
+    return told if control.mode is None else told | {"mode": control.mode}
+
+
 def usage(recipe: Recipe, *, has_input: bool) -> Usage:
     """OpenAI's usage object. One image token is 128 x 128 painted pixels, for output times each denoising step.
 
@@ -87,7 +102,7 @@ def usage(recipe: Recipe, *, has_input: bool) -> Usage:
     """
     painted = recipe.paint_width * recipe.paint_height / PIXELS_PER_TOKEN
     text = len(_WORDS.findall(f"{recipe.prompt} {recipe.negative_prompt}"))
-    image = ceil(painted) if has_input else 0
+    image = ceil(painted) * (has_input + len(recipe.controls))
     output = ceil(painted * recipe.denoise_steps * recipe.count)
     return {
         "input_tokens": text + image,

@@ -63,16 +63,16 @@ def needed(picture: Picture | None) -> Picture:
 
 def pixels_of(picture: Picture) -> Tensor:
     """(1, 3, height, width) float32, -1 to 1."""
-    return (2.0 * _array(picture) - 1.0).expand(1, CHANNELS["RGB"], -1, -1)
+    return (2.0 * zero_to_one(picture) - 1.0).expand(1, CHANNELS["RGB"], -1, -1)
 
 
 def mask_of(picture: Picture) -> Tensor:
     """(1, 1, height, width) float32, 0 or 1."""
-    return (_array(picture)[:, :1] >= 0.5).float()
+    return (zero_to_one(picture)[:, :1] >= 0.5).float()
 
 
-def _array(picture: Picture) -> Tensor:
-    """(1, channels, height, width), 0 to 1."""
+def zero_to_one(picture: Picture) -> Tensor:
+    """(1, channels, height, width) float32, 0 to 1."""
     rows = np.frombuffer(picture.pixels, np.uint8).reshape(picture.height, picture.width, CHANNELS[picture.mode])
     return torch.from_numpy(rows.astype(np.float32) / 255.0).permute(2, 0, 1)[None].contiguous()
 

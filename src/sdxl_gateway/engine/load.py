@@ -9,6 +9,7 @@ import torch
 import transformers
 
 from sdxl_gateway.catalog.checkpoints import config_folder, scheduler_changes
+from sdxl_gateway.catalog.controls import ControlEntry, open_controls
 from sdxl_gateway.catalog.model_files import resolve_model
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, EngineProcess
 from sdxl_gateway.core.ports import Measure
@@ -20,10 +21,12 @@ from sdxl_gateway.engine.memory.budgets import ledger_budgets, with_room_for
 from sdxl_gateway.engine.memory.ledger import Ledger, available_ram_bytes
 from sdxl_gateway.engine.models.adapters import AdapterCaches
 from sdxl_gateway.engine.models.checkpoint import Source, load_checkpoint
+from sdxl_gateway.engine.models.controls import CONTROL, ControlLoader
 from sdxl_gateway.engine.models.host_copies import HostCopies
 from sdxl_gateway.engine.models.loaders import CHECKPOINT, CheckpointLoader
 from sdxl_gateway.engine.models.pool import ModelPool
 from sdxl_gateway.engine.models.sources import Sources
+from sdxl_gateway.engine.parts.control import control_from
 from sdxl_gateway.engine.parts.guidance import Guidance
 from sdxl_gateway.engine.parts.inpainting_channels import InpaintingChannels
 from sdxl_gateway.engine.parts.repaint import Repaint
@@ -34,12 +37,12 @@ from sdxl_gateway.engine.stages.prepare import Prepare
 from sdxl_gateway.engine.stages.stage import Stage
 
 PARTS: tuple[PartFactory, ...] = (Guidance.begin, InpaintingChannels.begin, Repaint.begin)
-"""In the order in which they draw random numbers and join a UNet call."""
+"""In the order in which they draw random numbers and join a UNet call; those that need a model come after them."""
 
 
 def stages_of(pool: ModelPool) -> tuple[Stage, ...]:
     """What an image passes, from its first stage to its last."""
-    return Encode(pool), Prepare(PARTS), Denoise(), Decode()
+    return Encode(pool), Prepare((*PARTS, control_from(pool))), Denoise(), Decode()
 
 
 def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
@@ -74,7 +77,7 @@ def open_pool(config: EngineProcess, device: torch.device, measure: Measure) -> 
         copies=HostCopies(CHECKPOINT, ledger, device),
     )
     pool = ModelPool(
-        {CHECKPOINT: checkpoints},
+        {CHECKPOINT: checkpoints, CONTROL: ControlLoader(_controls(config), device, first.dtype)},
         sources,
         adapters,
         ledger,
@@ -84,6 +87,10 @@ def open_pool(config: EngineProcess, device: torch.device, measure: Measure) -> 
     )
     pool.keep(CHECKPOINT, first.name, checkpoints.blendable(first), first.size_bytes())
     return pool
+
+
+def _controls(config: EngineProcess) -> dict[str, ControlEntry]:
+    return {entry.digest: entry for entry in open_controls(config.controls).values()}
 
 
 def _dtype(config: EngineProcess, sources: Iterable[Source], device: torch.device) -> torch.dtype:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NotRequired
 
 from typing_extensions import TypedDict
 
 from sdxl_gateway.admission.prompts.clip_skip import text_layers
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
+from sdxl_gateway.catalog.controls import ControlEntry
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.prompt import CHUNK_TOKENS
 from sdxl_gateway.core.prompt_syntax import SYNTAXES
+from sdxl_gateway.core.recipe import Preprocessor
 from sdxl_gateway.core.samplers import SAMPLERS, SCHEDULES
+from sdxl_gateway.pictures.preprocess import PREPROCESSORS
+
+
+class ControlType(TypedDict):
+    """What one type of `controls` reads: `modes` of a union, and what makes its map where a request does not say."""
+
+    modes: list[str]
+    preprocessor: Preprocessor | None
 
 
 class Capabilities(TypedDict):
@@ -34,11 +45,22 @@ class Capabilities(TypedDict):
     prompt_tokens: int
     native_pixels: int
     max_pixels: int
+    controls: NotRequired[dict[str, ControlType]]
+    preprocessors: NotRequired[list[Preprocessor]]
+    max_controls: NotRequired[int]
 
 
-def capabilities(checkpoint: CheckpointEntry, settings: Settings, embeddings: Sequence[str] = ()) -> Capabilities:
-    """Of any model name that resolves to `checkpoint`, to which a prompt may say the words of these `embeddings`."""
-    return {
+def capabilities(
+    checkpoint: CheckpointEntry,
+    settings: Settings,
+    embeddings: Sequence[str] = (),
+    controls: Iterable[ControlEntry] = (),
+) -> Capabilities:
+    """Of any model name that resolves to `checkpoint`, to which a prompt may say the words of these `embeddings`.
+
+    `controls` are all that are configured.
+    """
+    told: Capabilities = {
         "operations": [operation.value for operation in Operation],
         "samplers": list(SAMPLERS),
         "schedules": list(SCHEDULES),
@@ -51,3 +73,12 @@ def capabilities(checkpoint: CheckpointEntry, settings: Settings, embeddings: Se
         "native_pixels": checkpoint.native_pixels,
         "max_pixels": settings.limits.max_pixels,
     }
+    if fitting := [entry for entry in controls if entry.fits(checkpoint.shapes)]:
+        told["controls"] = {entry.name: _control_type(entry) for entry in fitting}
+        told["preprocessors"] = list(PREPROCESSORS)
+        told["max_controls"] = settings.limits.max_controls
+    return told
+
+
+def _control_type(entry: ControlEntry) -> ControlType:
+    return {"modes": [names[0] for names in entry.modes], "preprocessor": entry.preprocessor}

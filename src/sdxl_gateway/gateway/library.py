@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from sdxl_gateway.admission.model_names import DEFAULT, ModelResolver
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
+from sdxl_gateway.catalog.controls import ControlEntry
 from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.scan import LoraEntry
@@ -47,12 +48,14 @@ class ModelLibrary:
         adapters: LoraCatalog,
         names: ModelResolver,
         embeddings: EmbeddingCatalog | None = None,
+        controls: Mapping[str, ControlEntry] | None = None,
     ) -> None:
         self._settings = settings
         self._checkpoints = checkpoints
         self.checkpoints = CheckpointCards(checkpoints)
         self._adapters = adapters
         self._names = names
+        self._controls = tuple((controls or {}).values())
         self._embeddings = embeddings or EmbeddingCatalog(settings.embeddings, settings.data_directory)
         self._tiers: dict[str, dict[str, str]] = {}
         self._digests: dict[str, str] = {}
@@ -162,7 +165,7 @@ class ModelLibrary:
         """None for a house style with a LoRA that is not there."""
         try:
             checkpoint = self._names.choose(name).checkpoint
-            return capabilities(checkpoint, self._settings, self._embeddings.words(checkpoint))
+            return capabilities(checkpoint, self._settings, self._embeddings.words(checkpoint), self._controls)
         except Refusal:
             return None
 

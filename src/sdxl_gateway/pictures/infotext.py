@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sdxl_gateway.core.prompt import CLIP_SKIP
-from sdxl_gateway.core.recipe import BlendPart, Recipe
+from sdxl_gateway.core.recipe import BlendPart, Control, Recipe
 from sdxl_gateway.core.samplers import NORMAL, SAMPLERS
 
 
@@ -45,4 +45,12 @@ def _pairs(recipe: Recipe, seed: int, version: str) -> list[tuple[str, object]]:
     if recipe.blend.parts:
         hashes = ", ".join(f"{part.name}: {part.digest[:12]}" for part in recipe.blend.parts)
         pairs.append(("Lora hashes", f'"{hashes}"'))
+    pairs.extend((f"ControlNet {i}", _followed(control)) for i, control in enumerate(recipe.controls))
     return [*pairs, ("Version", f"sdxl-gateway {version}")]
+
+
+def _followed(control: Control) -> str:
+    """As the ControlNet extension of the web UI writes it."""
+    named = f"Module: {control.preprocessor or 'none'}, Model: {control.name} [{control.digest[:8]}]"
+    share = f"Guidance Start: {control.start:g}, Guidance End: {control.end:g}"
+    return f'"{named}, Weight: {control.weight:g}, {share}"'

@@ -8,9 +8,9 @@ from sdxl_gateway.core.recipe import BlendKey, Recipe
 
 
 class BatchKey(NamedTuple):
-    """Images of equal key may share a step: one model, one blend, one size, as many rows each.
+    """Images of equal key may share a step: one model, one blend, one size, as many rows each, the same ControlNets.
 
-    Whatever else of a recipe decides who may share a UNet call (a ControlNet, say) becomes one more word here.
+    Whatever else of a recipe decides who may share a UNet call becomes one more word here.
     """
 
     checkpoint: str
@@ -18,6 +18,7 @@ class BatchKey(NamedTuple):
     width: int
     height: int
     guided: bool
+    controls: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, recipe: Recipe, steps_done: int) -> BatchKey:
@@ -29,6 +30,7 @@ class BatchKey(NamedTuple):
             recipe.paint_width,
             recipe.paint_height,
             recipe.guided,
+            tuple(recipe.controls[i].digest for i in recipe.controls_at(steps_done)),
         )
 
     @property

@@ -42,6 +42,7 @@ class Instruments:
     stage: Histogram
     model_load: Histogram
     lora_requests: Counter
+    control_requests: Counter
     lora_loads: Counter
     lora_load: Histogram
     lora_switch: Histogram
@@ -93,6 +94,7 @@ class Instruments:
                 "model_load_seconds", "Bringing one model to the device.", LOAD_SECONDS, ("kind", "source")
             ),
             lora_requests=make.counter("lora_requests", "Jobs that asked for a LoRA.", ("lora",)),
+            control_requests=make.counter("control_requests", "Jobs that follow a ControlNet.", ("control",)),
             lora_loads=make.counter(
                 "lora_loads", "LoRAs asked for, by where they were found; vram and host are hits.", ("source",)
             ),

@@ -133,6 +133,8 @@ class Metrics:
         self._courses[event.job_id] = _Course(self._model(event.recipe.checkpoint))
         for lora in event.loras:
             self._now.lora_requests.labels(self._loras.label(lora)).inc()
+        for control in dict.fromkeys(control.name for control in event.recipe.controls):
+            self._now.control_requests.labels(control).inc()
 
     def _job(self, event: events.JobEvent) -> None:
         course = self._courses.setdefault(event.job_id, _Course(OTHER))

@@ -22,6 +22,7 @@ class Kind(StrEnum):
     FLAG = "flag"
     CHOICE = "choice"
     LORAS = "loras"
+    CONTROLS = "controls"
     RECIPE = "recipe"
     PADDING = "padding"
     PICTURE = "picture"

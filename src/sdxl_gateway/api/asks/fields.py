@@ -215,6 +215,21 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
             extension=True,
         ),
         Field(
+            "controls",
+            Kind.CONTROLS,
+            "ControlNets to follow: objects with `type`, `image` and, if wanted, `weight`, `start`, `end`, `mode`, "
+            "`preprocess`. In a form a JSON string.",
+            high=limits.max_controls,
+            extension=True,
+        ),
+        Field(
+            "control_image",
+            Kind.PICTURES,
+            "Pictures for the entries of `controls` that have none, in their order.",
+            aliases=("control_images",),
+            extension=True,
+        ),
+        Field(
             "recipe",
             Kind.RECIPE,
             "A `recipe` of an earlier reply, to be painted again; fields beside it go before what it says.",

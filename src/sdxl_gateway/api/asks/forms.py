@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from sdxl_gateway.api.asks.controls import TYPE_KEYS
 from sdxl_gateway.api.asks.field import PICTURE_KINDS, Field, Kind
 from sdxl_gateway.api.asks.fields import MAX_IMAGES
 from sdxl_gateway.api.asks.loras import NAME_KEYS
@@ -19,7 +20,9 @@ from sdxl_gateway.core.errors import BodyTooLarge, InvalidRequest
 
 # What clients put after a field's name: nothing, or the index of one picture, or of one among several.
 _INDEX = {Kind.PICTURE: r"(\[0?\])?", Kind.PICTURES: r"(\[\d{0,3}\])?"}
-_LORA = re.compile(r"loras?\[(\d{0,3})\](?:\[([A-Za-z_]{1,40})\])?")
+_ENTRY_KEYS = {"loras": NAME_KEYS, "controls": TYPE_KEYS}
+"""Fields of several entries, and the keys that each entry has one of."""
+_ENTRY = re.compile(r"(loras?|controls)\[(\d{0,3})\](?:\[([A-Za-z_]{1,40})\])?")
 _MAY_BE_NULL = ("prompt", "negative_prompt")
 # A file under a name that is no picture can only be a long text; more of it than this is never needed.
 MAX_FILE_TEXT_BYTES = 2**20
@@ -93,11 +96,9 @@ def read_form(parts: list[Part], fields: Iterable[Field]) -> Form:
     rest = [part for part in parts if not any(spelling.fullmatch(part.name) for spelling in named.values())]
     _check_texts(rest)
     texts: dict[str, Any] = {
-        part.name: value for part in rest if not _LORA.fullmatch(part.name) and (value := _value(part))
+        part.name: value for part in rest if not _ENTRY.fullmatch(part.name) and (value := _value(part))
     }
-    loras = _loras(rest)
-    if loras:
-        texts["loras"] = loras
+    texts |= {name: entries for name in _ENTRY_KEYS if (entries := _entries(rest, name))}
     if texts.get("n", "").strip() == "0":
         del texts["n"]
     if "extra_body" in texts:
@@ -163,34 +164,40 @@ def _text(part: Part, param: str) -> str:
         raise InvalidRequest(f"Invalid '{param}': the text is not UTF-8.", param=param) from None
 
 
-def _loras(parts: list[Part]) -> list[Any]:
+def _entries(parts: list[Part], field: str) -> list[Any]:
     """`loras[0][name]` by index, `loras[][name]` and `loras[][weight]` by order, `loras[]` and repeats as words."""
-    plain = [part for part in parts if part.name in ("loras", "lora") and part.data.strip() not in (b"", b"null")]
-    words: list[Any] = [_text(part, "loras") for part in plain] if len(plain) > 1 else []
+    words: list[Any] = _repeats(parts, field)
     columns: dict[str, list[str]] = {}
     numbered: dict[int, dict[str, str]] = {}
     for part in parts:
-        match = _LORA.fullmatch(part.name)
-        if not match or not (text := _text(part, "loras")):
+        match = _ENTRY.fullmatch(part.name)
+        if not match or match[1].rstrip("s") != field.rstrip("s") or not (text := _text(part, field)):
             continue
-        if match[2] is None:
+        if match[3] is None:
             words.append(text)
-        elif match[1]:
-            numbered.setdefault(int(match[1]), {})[match[2]] = text
+        elif match[2]:
+            numbered.setdefault(int(match[2]), {})[match[3]] = text
         else:
-            columns.setdefault(match[2], []).append(text)
-    return [*words, *(numbered[index] for index in sorted(numbered)), *_rows(columns)]
+            columns.setdefault(match[3], []).append(text)
+    return [*words, *(numbered[index] for index in sorted(numbered)), *_rows(columns, field)]
 
 
-def _rows(columns: dict[str, list[str]]) -> list[dict[str, str]]:
+def _repeats(parts: list[Part], field: str) -> list[str]:
+    """The texts of a field that came more than once under its plain name."""
+    plain = [part for part in parts if part.name in (field, "lora") and part.data.strip() not in (b"", b"null")]
+    same = [part for part in plain if part.name == field or field == "loras"]
+    return [_text(part, field) for part in same] if len(same) > 1 else []
+
+
+def _rows(columns: dict[str, list[str]], field: str) -> list[dict[str, str]]:
     """One entry for each name; in a form with fewer weights than names it is unclear whose they are."""
     if not columns:
         return []
-    count = next((len(columns[key]) for key in NAME_KEYS if key in columns), 0)
+    count = next((len(columns[key]) for key in _ENTRY_KEYS[field] if key in columns), 0)
     if any(len(column) != count for column in columns.values()):
         raise InvalidRequest(
-            "Invalid 'loras': the form does not say which weight belongs to which LoRA. Give every entry the same "
-            "keys, or send 'loras' as one JSON string.",
-            param="loras",
+            f"Invalid '{field}': the form does not say which value belongs to which entry. Give every entry the same "
+            f"keys, or send '{field}' as one JSON string.",
+            param=field,
         )
     return [{key: column[row] for key, column in columns.items()} for row in range(count)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sdxl_gateway.api.asks import values
+from sdxl_gateway.api.asks.controls import PICTURES, check_all_used, read_controls
 from sdxl_gateway.api.asks.field import PICTURE_KINDS, Field, Kind
 from sdxl_gateway.api.asks.fields import FORMATS, QUALITIES, fields_of, wire_fields
 from sdxl_gateway.api.asks.loras import read_loras, with_default_weight
@@ -15,7 +16,7 @@ from sdxl_gateway.api.asks.pictures import read_picture, read_pictures
 from sdxl_gateway.api.asks.recipe import recipe_in
 from sdxl_gateway.api.asks.sizes import checked_size, read_size
 from sdxl_gateway.config import Limits
-from sdxl_gateway.core.ask import Ask, LoraRef, Operation, Upload
+from sdxl_gateway.core.ask import Ask, ControlRef, LoraRef, Operation, Upload
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.picture import NO_PADDING, Padding, Size
 
@@ -180,6 +181,7 @@ class _Reading:
             seam=self._integer("seam"),
             embed_recipe=self._flag("embed_recipe"),
             replay=self._recipe.replay,
+            controls=self._controls(),
         )
 
     def _find(self, name: str) -> tuple[Field, Any, str] | None:
@@ -254,9 +256,23 @@ class _Reading:
             return ()
         before = len(self.ignored)
         loras = read_loras(found[1], found[2], self.ignored)
+        self._refuse_unknown(before)
+        return with_default_weight(loras, default)
+
+    def _controls(self) -> tuple[ControlRef, ...]:
+        found, beside = self._find("controls"), self.pictures.get(PICTURES, ())
+        if found is None or found[1] == "":
+            check_all_used(beside)
+            return ()
+        before = len(self.ignored)
+        controls = read_controls(found[1], found[2], beside, self._rules.limits, self.ignored)
+        self._refuse_unknown(before)
+        return controls
+
+    def _refuse_unknown(self, before: int) -> None:
+        """Where the server is strict, keys of entries that came to the ignored since there were `before` of them."""
         if self._rules.strict and len(self.ignored) > before:
             raise _unknown(self.ignored[before])
-        return with_default_weight(loras, default)
 
     def _padding(self) -> Padding:
         found = self._find("padding")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from sdxl_gateway.api.asks.field import Field, Kind
 from sdxl_gateway.api.asks.fields import MAX_IMAGES, MAX_LORAS, fields_of, wire_fields
 from sdxl_gateway.api.asks.padding import EDGES
 from sdxl_gateway.api.http.route import Schema
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation
-from sdxl_gateway.core.limits import LONGEST_SIDE, LORA_WEIGHT
+from sdxl_gateway.core.limits import CONTROL_WEIGHT, LONGEST_SIDE, LORA_WEIGHT
+from sdxl_gateway.core.recipe import Preprocessor
 
 
 def body_schema(limits: Limits, operation: Operation, *, form: bool) -> Schema:
@@ -56,6 +59,9 @@ def _value_schema(field: Field, *, form: bool) -> Schema:
             return {"anyOf": [{"type": "array", "items": ref("LoraEntry"), "maxItems": MAX_LORAS}, {"type": "string"}]}
         case Kind.PADDING:
             return {"anyOf": [side(), {"type": "object", "properties": dict.fromkeys(EDGES, side())}]}
+        case Kind.CONTROLS:
+            entries = {"type": "array", "items": ref("ControlEntry"), "maxItems": int(field.high or 0)}
+            return {"anyOf": [entries, {"type": "string", "description": "The same as JSON, or one type."}]}
         case Kind.RECIPE:
             return {"anyOf": [{"type": "object"}, {"type": "string", "contentMediaType": "application/json"}]}
         case Kind.PICTURE:
@@ -81,7 +87,7 @@ def file() -> Schema:
 
 def named_schemas() -> Schema:
     """What `ref` points at in requests."""
-    return {"LoraEntry": _lora_entry(), "ImageReference": _image_reference()}
+    return {"LoraEntry": _lora_entry(), "ControlEntry": _control_entry(), "ImageReference": _image_reference()}
 
 
 def _lora_entry() -> Schema:
@@ -94,6 +100,24 @@ def _lora_entry() -> Schema:
         "required": ["name"],
     }
     return {"anyOf": [entry, {"type": "string", "description": "`name` or `name:0.8`"}]}
+
+
+def _control_entry() -> Schema:
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    return {
+        "type": "object",
+        "properties": {
+            "type": {"type": "string", "description": "A type among the model's capabilities."},
+            "image": ref("ImageReference") | {"description": "The picture to follow, unless `control_image` has it."},
+            "weight": {"type": "number", "minimum": 0, "maximum": CONTROL_WEIGHT},
+            "start": share | {"description": "The share of the steps before which it takes no part."},
+            "end": share | {"description": "The share of the steps after which it takes no part."},
+            "mode": {"type": ["string", "integer"], "description": "What the picture shows; for unions."},
+            "preprocess": {"anyOf": [{"type": "boolean"}, {"type": "string", "enum": list(get_args(Preprocessor))}]},
+            "digest": {"type": "string", "description": "Refused with 409 where the ControlNet is another file."},
+        },
+        "required": ["type"],
+    }
 
 
 def _image_reference() -> Schema:

@@ -1,0 +1,124 @@
+"""Control: ControlNets read the latents beside the UNet, with a picture to follow, and add to what it makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from diffusers import ControlNetUnionModel
+from torch import Tensor
+
+from sdxl_gateway.core.picture import Picture
+from sdxl_gateway.core.recipe import control_role
+from sdxl_gateway.engine.canvas import Canvas, PartFactory, StepPart, UNetCall, joined
+from sdxl_gateway.engine.latents import needed, zero_to_one
+from sdxl_gateway.engine.models.controls import CONTROL
+from sdxl_gateway.engine.models.pool import ModelPool
+
+GetControl = Callable[[str], Any]
+"""The ControlNet of a digest, on the device."""
+Residuals = tuple[Sequence[Tensor], Tensor]
+"""What is added to the UNet's skip connections, in their order, and to its middle."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Following:
+    """One control of one canvas, in the UNet's dtype: `image` (rows, 3, height, width) from 0 to 1.
+
+    `weight` is (rows, 1, 1, 1); `mode` (rows,) counts what a union may be shown, else None.
+    """
+
+    digest: str
+    image: Tensor
+    weight: Tensor
+    mode: Tensor | None
+
+
+@dataclass(slots=True, eq=False)
+class Control(StepPart):
+    """The controls of a canvas; `active` are the numbers of those that take part in its next step."""
+
+    get: GetControl
+    following: tuple[Following, ...]
+    active: tuple[int, ...]
+
+    @property
+    def key(self) -> tuple[str, ...] | None:
+        """The ControlNets of the next step, in their order; a canvas that none takes part in goes without."""
+        return tuple(self.following[i].digest for i in self.active) or None
+
+    @classmethod
+    def join(cls, parts: Sequence[Self], call: UNetCall) -> None:
+        """One pass of each ControlNet for all canvases; their residuals are summed."""
+        get = parts[0].get
+        columns = zip(*([part.following[i] for i in part.active] for part in parts), strict=True)
+        found = [_residuals(get(column[0].digest), column, call) for column in columns]
+        call.arguments["down_block_additional_residuals"] = tuple(
+            sum(one, start=first) for first, *one in zip(*(skips for skips, _ in found), strict=True)
+        )
+        first, *others = (middle for _, middle in found)
+        call.arguments["mid_block_additional_residual"] = sum(others, start=first)
+
+    def after_step(self, canvas: Canvas) -> None:
+        """Controls come and go between steps."""
+        self.active = canvas.recipe.controls_at(canvas.steps_done + 1, canvas.steps_total)
+
+
+def control_from(pool: ModelPool) -> PartFactory:
+    """The part's factory, its ControlNets those of `pool`."""
+
+    def get(digest: str) -> Any:
+        return pool.get(CONTROL, digest)
+
+    def begin(canvas: Canvas) -> Control | None:
+        if not canvas.recipe.controls:
+            return None
+        following = tuple(_following(canvas, i) for i in range(len(canvas.recipe.controls)))
+        return Control(get, following, canvas.recipe.controls_at(0, canvas.steps_total))
+
+    return begin
+
+
+def _following(canvas: Canvas, index: int) -> Following:
+    checkpoint, control, rows = canvas.checkpoint, canvas.recipe.controls[index], canvas.recipe.unet_rows
+    picture = needed(canvas.inputs.pictures.get(control_role(index)))
+    image = _shown(picture).to(checkpoint.device, checkpoint.dtype).expand(rows, -1, -1, -1)
+    weight = torch.full((rows, 1, 1, 1), control.weight, dtype=checkpoint.dtype, device=checkpoint.device)
+    mode = None if control.mode is None else torch.full((rows,), control.mode, device=checkpoint.device)
+    return Following(control.digest, image, weight, mode)
+
+
+def _shown(picture: Picture) -> Tensor:
+    """A ControlNet reads colours, a map of one channel as grey."""
+    return zero_to_one(picture).expand(1, 3, -1, -1)
+
+
+def _residuals(model: Any, column: Sequence[Following], call: UNetCall) -> Residuals:
+    """`column` has one control of each canvas; the latents are the first channels of an inpainting UNet's input."""
+    arguments: dict[str, Any] = {
+        "encoder_hidden_states": call.arguments["encoder_hidden_states"],
+        "added_cond_kwargs": call.arguments["added_cond_kwargs"],
+        "controlnet_cond": joined([one.image for one in column]),
+        "conditioning_scale": joined([one.weight for one in column]),
+    }
+    if isinstance(model, ControlNetUnionModel):
+        arguments = _for_union(model, column, arguments)
+    sample = call.sample[:, : model.config.in_channels]
+    found: Residuals = model(sample, call.timesteps, **arguments, return_dict=False)
+    return found
+
+
+def _for_union(model: Any, column: Sequence[Following], arguments: dict[str, Any]) -> dict[str, Any]:
+    """It takes several pictures, of which this is one; each canvas may show it another kind of map."""
+    modes = joined([one.mode for one in column if one.mode is not None])
+    for layer in model.transformer_layes:
+        layer.rows = len(column[0].image)
+    kinds = torch.arange(model.config.num_control_type, device=modes.device)
+    return arguments | {
+        "controlnet_cond": [arguments["controlnet_cond"]],
+        "conditioning_scale": [arguments["conditioning_scale"]],
+        "control_type": (modes[:, None] == kinds).to(arguments["controlnet_cond"].dtype),
+        "control_type_idx": [modes],
+    }

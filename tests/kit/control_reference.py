@@ -1,0 +1,77 @@
+"""Takes a recipe with controls, gives the picture that diffusers' own ControlNet pipelines paint from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import diffusers
+import torch
+
+from sdxl_gateway.core.picture import Inputs, Picture
+from sdxl_gateway.core.recipe import Control, Recipe, Task, control_role
+from tests.kit.reference import SAMPLERS, Reference, image_of
+
+PIPELINES = {
+    Task.TEXT_TO_IMAGE: "StableDiffusionXLControlNet{}Pipeline",
+    Task.IMAGE_TO_IMAGE: "StableDiffusionXLControlNet{}Img2ImgPipeline",
+    Task.INPAINT: "StableDiffusionXLControlNet{}InpaintPipeline",
+}
+
+
+class ControlReference:
+    """`models` are diffusers' ControlNets by digest; a recipe asks for unions alone or for none."""
+
+    def __init__(self, plain: Reference, models: Mapping[str, Any]) -> None:
+        self._plain = plain
+        self._models = models
+
+    def paint(self, recipe: Recipe, inputs: Inputs, index: int = 0) -> Picture:
+        controls = recipe.controls
+        union = controls[0].mode is not None
+        pipeline = self._pipeline(recipe, [self._models[control.digest] for control in controls], union=union)
+        found = pipeline(
+            prompt=recipe.prompt,
+            negative_prompt=recipe.negative_prompt or None,
+            num_inference_steps=recipe.steps,
+            guidance_scale=recipe.guidance_scale,
+            generator=torch.Generator("cpu").manual_seed(recipe.seed + index),
+            controlnet_conditioning_scale=_one_or_all([float(control.weight) for control in controls]),
+            control_guidance_start=_one_or_all([control.start for control in controls]),
+            control_guidance_end=_one_or_all([control.end for control in controls]),
+            **_pictures(recipe, inputs, union=union),
+            **_modes(controls, union=union),
+        ).images[0]
+        return Picture(found.width, found.height, "RGB", found.tobytes())
+
+    def _pipeline(self, recipe: Recipe, models: list[Any], *, union: bool) -> Any:
+        base = self._plain.base
+        kind, options = SAMPLERS[recipe.sampler]
+        components = {
+            **base.components,
+            "scheduler": getattr(diffusers, kind).from_config(base.scheduler.config, **options),
+            "controlnet": _one_or_all(models),
+        }
+        name = PIPELINES[recipe.task].format("Union" if union else "")
+        zeros = base.config.force_zeros_for_empty_prompt
+        pipeline = getattr(diffusers, name)(**components, force_zeros_for_empty_prompt=zeros)
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+
+def _one_or_all(values: list[Any]) -> Any:
+    return values[0] if len(values) == 1 else values
+
+
+def _modes(controls: Sequence[Control], *, union: bool) -> dict[str, Any]:
+    return {"control_mode": _one_or_all([control.mode for control in controls])} if union else {}
+
+
+def _pictures(recipe: Recipe, inputs: Inputs, *, union: bool) -> dict[str, Any]:
+    roles = [control_role(i) for i in range(len(recipe.controls))]
+    shown = _one_or_all([image_of(inputs.pictures[role]) for role in roles])
+    size = {"width": recipe.paint_width, "height": recipe.paint_height}
+    if recipe.task is Task.TEXT_TO_IMAGE:
+        return {"control_image" if union else "image": shown, **size}
+    given = {"image": image_of(inputs.image), "control_image": shown, "strength": recipe.strength, **size}
+    return given | ({"mask_image": image_of(inputs.mask)} if recipe.task is Task.INPAINT else {})
