@@ -26,7 +26,7 @@ from sdxl_gateway.api.routes import http_app
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.backends.process.backend import ProcessBackend
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
-from sdxl_gateway.catalog.checkpoints import open_checkpoints
+from sdxl_gateway.catalog.checkpoints import open_checkpoints, with_ip_adapter
 from sdxl_gateway.catalog.controls import open_controls
 from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
@@ -122,7 +122,8 @@ def _build(
 ) -> _Built:
     """Pictures are kept in the data directory unless another folder is given."""
     configure_logs(settings.telemetry)
-    checkpoints = CheckpointCatalog(open_checkpoints(settings.checkpoints, DEMO_MODEL), settings.checkpoint_folder)
+    configured = with_ip_adapter(open_checkpoints(settings.checkpoints, DEMO_MODEL), settings.ip_adapter)
+    checkpoints = CheckpointCatalog(configured, settings.checkpoint_folder)
     checkpoints.scan()
     adapters = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, checkpoints.values())
     adapters.scan()

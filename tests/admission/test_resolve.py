@@ -481,12 +481,12 @@ async def test_of_several_images_the_first_is_painted_and_the_others_are_named(
     one = await home.admit(operation=operation, images=(Upload("image", png()),), seed=1)
     more = await home.admit(operation=operation, images=several("image[0]", "image[1]", "image[2]"), seed=1)
     assert (more.recipe, more.inputs) == (one.recipe, one.inputs)
-    assert more.warnings == ("Not used: image[1], image[2]. A picture is painted from the first image alone.",)
+    assert more.warnings == ("Not used: image[1], image[2]. This model has no IP-Adapter to be guided by.",)
     assert one.warnings == ()
 
 
 async def test_several_images_are_refused_where_the_operator_says_so(tmp_path: Path) -> None:
-    home = admission_kit(tmp_path, server={"refuse_extra_images": True})
+    home = admission_kit(tmp_path, edits={"unused_images": "refuse"})
     error = await refusal(home, operation=Operation.EDIT, images=several("image[0]", "image[1]", "image[2]"))
     assert (type(error), error.param) == (InvalidImage, "image[1]")
     assert (await home.admit(**edit(png()))).warnings == ()

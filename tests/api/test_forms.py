@@ -11,7 +11,8 @@ from starlette.requests import Request
 from sdxl_gateway.api.asks.body import ask_of
 from sdxl_gateway.api.asks.field import EDIT, Field, Kind
 from sdxl_gateway.api.asks.fields import MAX_IMAGES, wire_fields
-from sdxl_gateway.api.asks.parse import ReadAsk, Rules
+from sdxl_gateway.api.asks.given import Rules
+from sdxl_gateway.api.asks.parse import ReadAsk
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import GatewayError
@@ -21,7 +22,7 @@ from tests.kit.pictures import DATA_URL, JPEG, PNG
 # Two picture fields that no other line of the house knows.
 ADDED = (
     Field("pose_image", Kind.PICTURE, "Guides the painting.", EDIT, ("pose",), extension=True),
-    Field("references", Kind.PICTURES, "Look like these.", EDIT, extension=True),
+    Field("swatches", Kind.PICTURES, "Look like these.", EDIT, extension=True),
 )
 RULES = Rules(Limits(), fields=(*wire_fields(Limits()), *ADDED))
 BASE = (part("prompt", "a cat"), file("image", PNG))
@@ -49,34 +50,28 @@ async def test_an_added_picture_comes_in_a_form(name: str) -> None:
     assert (found.ask.mask, found.ignored) == (None, ())
 
 
-@pytest.mark.parametrize(
-    "names", [("references", "references"), ("references[]",) * 2, ("references[0]", "references[1]")]
-)
+@pytest.mark.parametrize("names", [("swatches", "swatches"), ("swatches[]",) * 2, ("swatches[0]", "swatches[1]")])
 async def test_added_pictures_come_in_a_form(names: tuple[str, str]) -> None:
     found = await read(FORM, form(*BASE, file(names[0], JPEG), file(names[1], PNG)))
-    assert [(one.field, one.data) for one in found.pictures["references"]] == [
-        ("references[0]", JPEG),
-        ("references[1]", PNG),
+    assert [(one.field, one.data) for one in found.pictures["swatches"]] == [
+        ("swatches[0]", JPEG),
+        ("swatches[1]", PNG),
     ]
 
 
 @pytest.mark.parametrize("name", ["pose_image", "pose"])
 async def test_an_added_picture_comes_in_json(name: str) -> None:
-    found = await read_json(**{name: {"image_url": DATA_URL}}, references=[DATA_URL, DATA_URL])
+    found = await read_json(**{name: {"image_url": DATA_URL}}, swatches=[DATA_URL, DATA_URL])
     assert [one.data for one in found.pictures["pose_image"]] == [PNG]
-    assert [one.field for one in found.pictures["references"]] == ["references[0]", "references[1]"]
+    assert [one.field for one in found.pictures["swatches"]] == ["swatches[0]", "swatches[1]"]
     assert found.ignored == ()
 
 
 async def test_absent_pictures_are_none() -> None:
     for found in (await read(FORM, form(*BASE, part("pose_image", ""))), await read_json(control_image="")):
-        assert {name: len(pictures) for name, pictures in found.pictures.items()} == {
-            "image": 1,
-            "mask": 0,
-            "control_image": 0,
-            "pose_image": 0,
-            "references": 0,
-        }
+        there = {name: len(pictures) for name, pictures in found.pictures.items()}
+        assert there == dict.fromkeys(there, 0) | {"image": 1}
+        assert {"mask", "control_image", "pose_image", "swatches"} <= there.keys()
 
 
 @pytest.mark.parametrize(
@@ -84,8 +79,8 @@ async def test_absent_pictures_are_none() -> None:
     [
         ([file("pose_image", b"x")], "pose_image", "invalid_image_file"),
         ([file("pose", b"", "a.png")], "pose_image", "empty_image_file"),
-        ([file("references", PNG), file("references", b"x")], "references[1]", "invalid_image_file"),
-        ([file("references[]", PNG)] * (MAX_IMAGES + 1), "references", "array_above_max_length"),
+        ([file("swatches", PNG), file("swatches", b"x")], "swatches[1]", "invalid_image_file"),
+        ([file("swatches[]", PNG)] * (MAX_IMAGES + 1), "swatches", "array_above_max_length"),
     ],
     ids=["no-picture", "empty", "second", "too-many"],
 )

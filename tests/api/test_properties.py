@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdxl_gateway.api.asks.forms import Part, read_form
+from sdxl_gateway.api.asks.given import Rules
 from sdxl_gateway.api.asks.loras import read_loras
-from sdxl_gateway.api.asks.parse import Rules, read_ask
+from sdxl_gateway.api.asks.parse import read_ask
 from sdxl_gateway.api.asks.sizes import read_size
 from sdxl_gateway.api.http.json_body import parse_json
 from sdxl_gateway.config import Limits

@@ -30,6 +30,7 @@ from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import GatewayError, InvalidRequest
 from sdxl_gateway.core.picture import Size
 from sdxl_gateway.gateway.events import Accepted, Done, Item, Presented, Progressed
+from tests.kit import ip_adapters
 from tests.kit.admission import lora_file
 from tests.kit.api import USAGE
 from tests.kit.control_folders import control_folder
@@ -79,7 +80,8 @@ def test_check_tells_as_json_what_would_be_served() -> None:
     found = json.loads(result.stdout)
 
     folders = {"data_directory", "checkpoint_directory", "lora_directory"}
-    assert found.keys() == folders | {"device", "checkpoints", "controls", "loras", "problems"}
+    listed = {"checkpoints", "controls", "ip_adapters", "loras", "problems"}
+    assert found.keys() == {"device"} | folders | listed
     assert found["checkpoints"][0]["name"] == "demo"
     assert Path(found["checkpoints"][0]["path"]).is_dir()
     assert found["problems"] == []
@@ -173,6 +175,21 @@ def test_check_names_every_problem_and_fails() -> None:
     assert result.exit_code == 1
     assert any("not/there" in problem for problem in problems)
     assert any("broken" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("encoder", ["", "/image_encoder"])
+def test_check_tells_of_the_ip_adapter(tmp_path: Path, encoder: str) -> None:
+    files = ip_adapters.section(tmp_path / "ip", plus=True)
+    given = f'[ip_adapter]\npath = "{files.path}"\nimage_encoder = "{tmp_path}/ip{encoder}"\n'
+    Path("s.toml").write_text(given, "utf-8")
+    found = json.loads(runner.invoke(app, ["check", "--json", "--config", "s.toml"]).stdout)
+    told = runner.invoke(app, ["check", "--config", "s.toml"]).stdout
+
+    assert [(one["name"], one["plus"]) for one in found["ip_adapters"]] == ([("adapter", True)] if encoder else [])
+    assert [problem.partition(":")[0] for problem in found["problems"]] == (
+        [] if encoder else ["ip_adapter.image_encoder"]
+    )
+    assert ("IP-Adapter   adapter" in told) is bool(encoder)
 
 
 def test_check_names_what_the_settings_name_and_is_not_there() -> None:

@@ -23,12 +23,14 @@ from sdxl_gateway.engine.load import open_engine
 from sdxl_gateway.engine.stages import denoise
 from tests.kit.engine import Studio, difference, mask, photo, process_settings, recipe, studio
 from tests.kit.engine_loras import admitted, blend, write_lora
+from tests.kit.ip_adapters import SIDE, image_prompt, referenced, section
 from tests.kit.model_folders import distilled_demo
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 SIZE = "64x64"
 PLAIN = Checkpoint(path="demo")
+TWO: dict[str, tuple[str, ...]] = {"quick": (SIZE,), "slow": ()}
 ROOM_BYTES = 16 * 2**20
 """For adapters, and not for another checkpoint."""
 
@@ -117,6 +119,27 @@ def test_blends_come_and_go_without_a_compilation(
     assert compiler.calls == calls + len(blends) * recipe().steps
     assert compiler.graphs == GRAPHS_PER_SIZE
     assert fast.paint(recipe()).pixels == before.pixels
+
+
+def test_pictures_with_references_take_the_unet_as_it_is(
+    demo: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = Compiler()
+    monkeypatch.setattr(load, "compiled_for", partial(compiled_for, backend=compiler))
+    files = section(tmp_path / "ip", plus=True)
+    quick, slow = (studio(tmp_path / name, ip_adapter=files, compiled_sizes=sizes) for name, sizes in TWO.items())
+    graphs, calls = compiler.graphs, compiler.calls
+    guided = recipe(image_prompt=image_prompt(0.6), count=2)
+    given = referenced(photo(SIDE, SIDE))
+    before = quick.paint(recipe())
+    assert compiler.calls == calls + recipe().steps
+    assert max(map(difference, together(quick, guided, given), together(slow, guided, given))) <= 1
+    assert compiler.calls == calls + recipe().steps
+    assert quick.paint(recipe()) == before
+    assert difference(before, demo.paint(recipe())) <= 1
+    assert (compiler.calls, compiler.graphs) == (calls + 2 * recipe().steps, graphs)
+    quick.engine.close()
+    slow.engine.close()
 
 
 def test_what_was_not_compiled_for_is_painted_without(fast: Studio, demo: Studio, compiler: Compiler) -> None:

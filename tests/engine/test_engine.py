@@ -18,7 +18,7 @@ from sdxl_gateway.engine.canvas import Canvas, Embedding
 from sdxl_gateway.engine.lora.formats import TextualInversions
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
 from sdxl_gateway.engine.stages import decode, encode
-from sdxl_gateway.engine.stages.encode import EmbeddingCache, encode_text
+from sdxl_gateway.engine.stages.encode import EmbeddingCache, EmbeddingKey, encode_text
 from tests.kit.engine import Studio, contrast, difference, mask, photo, pixels, recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -178,7 +178,7 @@ def embedding(numbers: int) -> Embedding:
 
 
 def test_the_embeddings_used_least_lately_go_first() -> None:
-    cache = EmbeddingCache(max_bytes=4 * 10)
+    cache: EmbeddingCache[EmbeddingKey, Embedding] = EmbeddingCache(max_bytes=4 * 10)
     made: list[str] = []
 
     def get(text: str, numbers: int) -> None:

@@ -10,7 +10,8 @@ from contextlib import suppress
 from sdxl_gateway.admission.prompts.lora_tags import cut_prompt_tags
 from sdxl_gateway.api.asks.fields import fields_of, wire_fields
 from sdxl_gateway.api.asks.forms import collect, read_form
-from sdxl_gateway.api.asks.parse import Rules, read_ask
+from sdxl_gateway.api.asks.given import Rules
+from sdxl_gateway.api.asks.parse import read_ask
 from sdxl_gateway.api.http.json_body import parse_object
 from sdxl_gateway.api.http.multipart import parts
 from sdxl_gateway.catalog.lora_format.plan import plan_lora

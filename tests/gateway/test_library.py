@@ -16,6 +16,7 @@ from sdxl_gateway.core.samplers import SAMPLERS, SCHEDULES
 from sdxl_gateway.gateway.library import ModelLibrary
 from tests.kit.admission import DEMO, AdmissionKit, admission_kit, demo, lora_file
 from tests.kit.embedding_files import write_embedding
+from tests.kit.ip_adapters import section
 from tests.kit.lora_files import file_bytes, lora_tensors, write
 from tests.kit.model_folders import change_json, copy_of_demo
 
@@ -138,6 +139,23 @@ def test_a_model_tells_the_words_that_files_teach_it(home: AdmissionKit) -> None
     assert told["embeddings"] == ["sks"]
     (problem,) = home.library.lora_problems()
     assert (problem["file"], problem["code"]) == ("odd.pt", "invalid_embedding")
+
+
+@pytest.mark.parametrize("plus", [False, True])
+def test_one_model_says_what_guides_it(tmp_path: Path, plus: bool) -> None:
+    files = section(tmp_path / "ip", plus=plus, weight=0.7)
+    told = admission_kit(tmp_path, ip_adapter=files).library.model("demo").capabilities
+    bare = admission_kit(tmp_path).library.model("demo").capabilities
+    assert told is not None
+    assert told["references"] == {
+        "ip_adapter": "adapter",
+        "kind": "plus" if plus else "plain",
+        "max_pictures": 16,
+        "default_weight": 0.7,
+        "max_weight": 2.0,
+    }
+    assert bare is not None
+    assert "references" not in bare
 
 
 @pytest.mark.parametrize("name", ["nope", "demo+nope", "lost+ink"])

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from sdxl_gateway.admission.resolve import Admission
-from sdxl_gateway.api.asks.parse import ReadAsk, Rules, read_ask
+from sdxl_gateway.api.asks.given import Rules
+from sdxl_gateway.api.asks.parse import ReadAsk, read_ask
 from sdxl_gateway.config import HouseStyle, Limits, LoraWeight
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import InvalidRequest, RecipeChanged

@@ -10,7 +10,7 @@ from typing import Any
 
 from sdxl_gateway.admission.resolve import Admission, ResolvedAsk
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
-from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint, with_ip_adapter
 from sdxl_gateway.catalog.controls import open_controls
 from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
@@ -68,8 +68,8 @@ def admission_kit(
 
 
 def opened(settings: Settings) -> AdmissionKit:
-    configured = {name: _entry(name, section) for name, section in settings.checkpoints.items()}
-    checkpoints = CheckpointCatalog(configured, settings.checkpoint_folder)
+    demos = {name: _entry(name, section) for name, section in settings.checkpoints.items()}
+    checkpoints = CheckpointCatalog(with_ip_adapter(demos, settings.ip_adapter), settings.checkpoint_folder)
     checkpoints.scan()
     adapters = LoraCatalog(settings.loras, settings.data_directory, checkpoints=checkpoints.values())
     adapters.scan()

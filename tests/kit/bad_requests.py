@@ -72,6 +72,7 @@ def catalogue() -> list[BadRequest]:
         *_sizes(),
         *_loras(),
         *_controls(),
+        *_references(),
         *_foreign_pictures(),
         *_json_images(),
         *_forms(),
@@ -248,6 +249,60 @@ def _sizes() -> Iterator[BadRequest]:
     yield _json("width-and-height", {"prompt": "a", "width": 513, "height": 512}, "size", "invalid_value")
 
 
+def _references() -> Iterator[BadRequest]:
+    value: Any
+
+    def refused(name: str, given: Any, param: str, code: str) -> BadRequest:
+        return _field(f"reference-{name}", given, code, field="references", param=param)
+
+    missing = "missing_required_parameter"
+    picture = {"image": DATA_URL}
+    for value in (1, True, 0.5):
+        yield refused(f"type/{value}", value, "references", "invalid_type")
+        yield refused(f"entry-type/{value}", [value], "references[0]", "invalid_type")
+        yield refused(f"image-type/{value}", [{"image": value}], "references[0].image", "invalid_type")
+    for value in (-0.1, -1e300, "-1"):
+        yield refused(
+            f"weight-small/{value}", [picture | {"weight": value}], "references[0].weight", "decimal_below_min_value"
+        )
+    for value in (2.1, "3", 1e300):
+        yield refused(
+            f"weight-large/{value}", [picture | {"weight": value}], "references[0].weight", "decimal_above_max_value"
+        )
+    for value in ("much", "nan", [1], True, {}):
+        yield refused(f"weight-type/{value}", [picture | {"weight": value}], "references[0].weight", "invalid_type")
+    yield refused("none", [], "references", missing)
+    yield refused("no-image", [{"weight": 1}], "references[0].image", missing)
+    yield refused("no-image/none", [{"image": None}], "references[0].image", missing)
+    yield refused("too-many", [picture] * 17, "references", "array_above_max_length")
+    yield refused("rubbish", [picture, {"image": "aGVsbG8="}], "references[1].image", "invalid_image_file")
+    yield refused("text", ["hello, there!"], "references[0]", "invalid_base64_image")
+    yield refused("remote", [{"image": "https://x/a.png"}], "references[0].image", "invalid_image_url")
+    yield refused("remote/url", [{"image_url": "https://x/"}], "references[0].image_url", "invalid_image_url")
+    yield refused("json", "[1,", "references", "invalid_json")
+    yield _field("reference-bare", [DATA_URL] * 17, "array_above_max_length", field="reference_image")
+    for value in ("medium", " ", [1], True):
+        code = "invalid_value" if isinstance(value, str) else "invalid_type"
+        yield _field(f"fidelity/{value!r}", value, code, field="input_fidelity", path=EDIT)
+    yield _field("fidelity-large", 2.5, "decimal_above_max_value", field="input_fidelity", path=EDIT)
+    yield _field("fidelity-small", "-1", "decimal_below_min_value", field="input_fidelity")
+    form_of = form(part("prompt", "a"), file("reference_image[]", PNG), file("reference_image[]", b"x"))
+    yield _form("form-reference", form_of, "reference_image[1]", "invalid_image_file", path=GENERATE)
+    rubbish = {"prompt": "a", "image": DATA_URL, "markup": "aGVsbG8="}
+    yield _json("markup-rubbish", rubbish, "markup", "invalid_image_file", path=EDIT)
+    yield _json("markup-foreign", {"prompt": "a", "markup": DATA_URL}, "markup", "unsupported_parameter")
+    for name, guide in (
+        ("type", "all"),
+        ("weights", {"weights": 1}),
+        ("weights/long", {"weights": [1] * 17}),
+        ("weight", {"weights": [True]}),
+        ("digest", {"digest": 1}),
+    ):
+        recipe = {"task": "text_to_image", "prompt": "a", "ip_adapter": guide}
+        where = "recipe.ip_adapter" + {"type": "", "weight": ".weights[0]", "digest": ".digest"}.get(name, ".weights")
+        yield _json(f"recipe-guide/{name}", {"recipe": recipe}, where, "invalid_type")
+
+
 def _foreign_pictures() -> Iterator[BadRequest]:
     """Pictures sent to an operation that would paint as if they had not come."""
     code = "unsupported_parameter"
@@ -376,7 +431,6 @@ def _json_images() -> Iterator[BadRequest]:
     )
     yield _json("mask-type", mask | {"mask": 4}, "mask", "invalid_type", path=EDIT)
     yield _json("mask-rubbish", mask | {"mask": "aGVsbG8="}, "mask", "invalid_image_file", path=EDIT)
-    yield _json("markup", mask | {"markup": DATA_URL}, "markup", "unsupported_parameter", path=EDIT)
 
 
 def _forms() -> Iterator[BadRequest]:
@@ -400,7 +454,6 @@ def _forms() -> Iterator[BadRequest]:
     yield _form("form-image-text", form(prompt, part("image", "hello, there!")), "image", "invalid_base64_image")
     yield _form("form-image-remote", form(prompt, part("image", "https://x/a.png")), "image", "invalid_image_url")
     yield _form("form-too-many-images", form(prompt, *[file("image[]", PNG)] * 17), "image", "array_above_max_length")
-    yield _form("form-markup", form(prompt, image, file("markup", PNG)), "markup", "unsupported_parameter")
     for field, value, code in (
         ("n", "11", "integer_above_max_value"),
         ("n", "two", "invalid_type"),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Control, EngineProcess, Settings
+from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Control, EngineProcess, IpAdapter, Settings
 from sdxl_gateway.config import Engine as EngineSection
 from sdxl_gateway.core.events import Measurement
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
@@ -62,17 +62,25 @@ def studio(
     data_directory: Path,
     folder: Path = DEMO_MODEL,
     controls: Mapping[str, Control] | None = None,
+    ip_adapter: IpAdapter | None = None,
     **engine: Any,
 ) -> Studio:
-    return studio_of(Checkpoint(path=str(folder)), data_directory, controls, **engine)
+    section = Checkpoint(path=str(folder))
+    return studio_of(section, data_directory, controls, ip_adapter, **engine)
 
 
 def studio_of(
-    section: Checkpoint, data_directory: Path, controls: Mapping[str, Control] | None = None, **engine: Any
+    section: Checkpoint,
+    data_directory: Path,
+    controls: Mapping[str, Control] | None = None,
+    ip_adapter: IpAdapter | None = None,
+    **engine: Any,
 ) -> Studio:
     """With the checkpoint of a section of its own, under the name of the demo."""
     told: list[Measurement] = []
     config = process_settings(data_directory, {"demo": section}, controls, **engine)
+    if ip_adapter is not None:
+        config = config.model_copy(update={"ip_adapter": ip_adapter})
     return Studio(open_engine(config, told.append), Path(section.path), data_directory, told)
 
 

@@ -9,6 +9,7 @@ import diffusers
 import torch
 from PIL import Image
 
+from sdxl_gateway.config import IpAdapter
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
 from sdxl_gateway.core.prompt import CLIP_SKIP
 from sdxl_gateway.core.recipe import Recipe, Task
@@ -51,6 +52,11 @@ class Reference:
         self.base = pipeline
         self._scheduler_config = pipeline.scheduler.config
 
+    def load_ip_adapter(self, section: IpAdapter) -> None:
+        """References of a recipe guide its pictures from now on; diffusers has one weight for all of them."""
+        folder, name = str(Path(section.path).parent), Path(section.path).name
+        self.base.load_ip_adapter(folder, subfolder="", weight_name=name, image_encoder_folder="image_encoder")
+
     def paint(self, recipe: Recipe, inputs: Inputs = NO_INPUTS, index: int = 0) -> Picture:
         texts = {"prompt": recipe.prompt, "negative_prompt": recipe.negative_prompt or None}
         return self._paint(recipe, inputs, index, clip_skip=recipe.reading.clip_skip - CLIP_SKIP, **texts)
@@ -76,8 +82,16 @@ class Reference:
             generator=generator,
             **texts,
             **_inputs(recipe, inputs),
+            **self._references(recipe, inputs),
         ).images[0]
         return Picture(found.width, found.height, "RGB", found.tobytes())
+
+    def _references(self, recipe: Recipe, inputs: Inputs) -> dict[str, Any]:
+        if recipe.image_prompt is None:
+            return {}
+        weights = recipe.image_prompt.weights
+        self.base.set_ip_adapter_scale(weights[0])
+        return {"ip_adapter_image": [[image_of(inputs.reference(index)) for index in range(len(weights))]]}
 
     def _pipeline(self, recipe: Recipe) -> Any:
         components = dict(self.base.components)

@@ -193,6 +193,14 @@ def test_an_edit_of_a_list_paints_its_first_and_names_the_others(openai: OpenAI,
     assert "image[1]" in warning
 
 
+def test_a_markup_is_named_where_nothing_can_use_it(openai: OpenAI, upload: bytes) -> None:
+    said: dict[str, Any] = {"model": "demo", "prompt": "a blue square", "image": upload, "extra_body": FEW}
+    marked = openai.images.with_raw_response.edit(markup=mask_of((0, 0, 9, 9)), **said)
+
+    assert b64(marked.parse()) == b64(openai.images.edit(**said))
+    assert "markup" in marked.headers["x-sdxl-gateway-warning"]
+
+
 def test_an_edit_of_a_list_in_json_is_the_same(http: httpx.Client, upload: bytes) -> None:
     url = "data:image/png;base64," + base64.b64encode(upload).decode()
     said = {"prompt": "a blue square", "images": [{"image_url": url}, url], "response_format": "b64_json", **FEW}

@@ -19,6 +19,8 @@ GUIDANCE_SCALE = 5.0
 SAMPLER = "euler"
 EDIT_STRENGTH = 0.8
 VARIATION_STRENGTH = 0.6
+GUIDED_VARIATION_STRENGTH = 1.0
+"""Where an IP-Adapter tells the model what to paint, nothing of the old layout need stand."""
 T = TypeVar("T")
 
 
@@ -79,11 +81,12 @@ def asked_sampler(text: str) -> str:
     return name
 
 
-def strength(ask: Ask, task: Task) -> float:
-    """How far the picture may leave what it starts from, 0 to 1."""
+def strength(ask: Ask, task: Task, *, guided: bool = False) -> float:
+    """How far the picture may leave what it starts from, 0 to 1; `guided` where pictures tell what to paint."""
     if task is Task.TEXT_TO_IMAGE:
         return 1.0
-    usual = VARIATION_STRENGTH if ask.operation is Operation.VARY else EDIT_STRENGTH
+    variation = GUIDED_VARIATION_STRENGTH if guided else VARIATION_STRENGTH
+    usual = variation if ask.operation is Operation.VARY else EDIT_STRENGTH
     return _first(1.0 if task is Task.INPAINT else usual, ask.strength)
 
 

@@ -42,6 +42,10 @@ def check_replay(replay: Replay | None, recipe: Recipe) -> None:
         differing = {word for word, _ in set(replay.embeddings) ^ set(recipe.reading.embeddings)}
         message = f"The embeddings that the prompts name are other files now: {_listed(differing)}."
         raise RecipeChanged(message, param="recipe.embeddings")
+    adapter = None if recipe.image_prompt is None else recipe.image_prompt.digest
+    if replay.ip_adapter_digest not in (None, adapter):
+        message = f"The recipe's IP-Adapter is {'gone' if adapter is None else 'another one now'}, or guides nothing."
+        raise RecipeChanged(message, param="recipe.ip_adapter.digest")
     if replay.inputs is not None and replay.inputs != recipe.inputs:
         named = _listed({role for role, _ in set(replay.inputs) ^ set(recipe.inputs)})
         message = f"The recipe was painted from another {named}. Leave 'inputs' out of it to paint from this one."

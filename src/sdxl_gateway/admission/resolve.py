@@ -14,6 +14,7 @@ from sdxl_gateway.admission.framing import Framed, Framing, framed
 from sdxl_gateway.admission.model_names import ModelResolver, ResolvedModel
 from sdxl_gateway.admission.prompts.lora_tags import cut_prompt_tags, refuse_tags
 from sdxl_gateway.admission.prompts.texts import TextReader, Texts
+from sdxl_gateway.admission.references import Guide, References
 from sdxl_gateway.admission.replay import check_lora, check_replay, checkpoint_gone
 from sdxl_gateway.admission.sizes import Sizes, check_area, native_size, own_size, paint_size
 from sdxl_gateway.admission.uploads import Uploads
@@ -24,7 +25,7 @@ from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.checks import CheckedLora
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask, LoraRef
-from sdxl_gateway.core.errors import AdapterRefused, InvalidImage, InvalidRequest, ModelNotFound, RecipeChanged
+from sdxl_gateway.core.errors import AdapterRefused, InvalidRequest, ModelNotFound, RecipeChanged
 from sdxl_gateway.core.picture import Inputs, KeptRegion, Size
 from sdxl_gateway.core.recipe import Blend, Recipe, Task
 from sdxl_gateway.core.text import shown
@@ -60,6 +61,7 @@ class _LookedUp:
     blend: Blend
     usual: Usual
     decoded: Decoded | None
+    guide: Guide
 
     @property
     def task(self) -> Task:
@@ -83,6 +85,7 @@ class Admission:
         self._texts = TextReader(settings, embeddings)
         self._controls = ControlResolver(controls or {})
         self.uploads = Uploads(settings.limits, decoders)
+        self._references = References(settings, self.uploads)
         self.names = ModelResolver(settings, checkpoints, loras)
 
     def under(self, settings: Settings, names: ModelResolver) -> Admission:
@@ -91,28 +94,31 @@ class Admission:
         other._settings, other.names = settings, names
         other.uploads = self.uploads.under(settings.limits)
         other._texts = self._texts.under(settings)
+        other._references = References(settings, other.uploads)
         return other
 
     async def resolve(self, ask: Ask) -> ResolvedAsk:
         """Raises a Refusal; nothing was submitted then."""
-        warnings = self._extra_images(ask)
         prompt, tagged = self._without_tags(ask)
         with checkpoint_gone(ask):
             model = self.names.choose(ask.model)
+        ask, warnings = self._references.usable(ask, model.checkpoint.ip_adapter)
         refs = (*model.loras, *ask.loras, *tagged)
         check_count(refs, self._settings.loras.max_per_request)
         checked = [await self._checked(ref, model.checkpoint) for ref in refs]
         controls = self._controls.resolve(ask.controls, model.checkpoint)
         async with self.uploads.turn(ask):
-            looked_up = await self._looked_up(ask, model, prompt, refs, checked, await self.uploads.edited(ask))
+            decoded = await self.uploads.edited(ask)
+            guide = await self._references.guide(ask, model.checkpoint.ip_adapter)
+            looked_up = await self._looked_up(ask, model, prompt, refs, checked, decoded, guide)
             frame = await self._framed(looked_up)
             maps = await maps_of(ask.controls, controls, self.uploads, frame)
-            frame = replace(frame, inputs=Inputs({**frame.inputs.pictures, **maps.pictures}))
-            recipe = replace(self._recipe(looked_up, frame), controls=controls)
+            inputs = Inputs({**frame.inputs.pictures, **guide.pictures, **maps.pictures})
+            recipe = replace(self._recipe(looked_up, frame), controls=controls, inputs=inputs.digests)
         check_replay(ask.replay, recipe)
         names = tuple(dict.fromkeys(lora.entry.name for lora in checked))
         warnings = (*warnings, *maps.warnings, *looked_up.texts.warnings, *_shrunk(looked_up, frame.sizes))
-        return ResolvedAsk(recipe, frame.inputs, frame.kept, ask.quality or "medium", names, warnings)
+        return ResolvedAsk(recipe, inputs, frame.kept, ask.quality or "medium", names, warnings)
 
     async def _looked_up(
         self,
@@ -122,12 +128,13 @@ class Admission:
         refs: Sequence[LoraRef],
         checked: Sequence[CheckedLora],
         decoded: Decoded | None,
+        guide: Guide,
     ) -> _LookedUp:
         blend = blend_of(refs, checked)
         section = self._settings.checkpoints.get(model.checkpoint.name, model.checkpoint.section)
         usual = Usual(model.style, tuple(recommendations(blend, checked)), section)
         texts = await self._texts.read(ask, prompt, usual, model.checkpoint)
-        return _LookedUp(ask, model, texts, blend, usual, decoded)
+        return _LookedUp(ask, model, texts, blend, usual, decoded, guide)
 
     async def _checked(self, ref: LoraRef, checkpoint: CheckpointEntry) -> CheckedLora:
         try:
@@ -149,13 +156,6 @@ class Admission:
             return ask.prompt, ()
         refuse_tags(ask.negative_prompt or "", param="negative_prompt")
         return cut_prompt_tags(ask.prompt)
-
-    def _extra_images(self, ask: Ask) -> tuple[str, ...]:
-        """A word for the pictures beyond the first, which nothing is painted from. Raises InvalidImage if so set."""
-        extra = [image.field for image in ask.images[1:]]
-        if extra and self._settings.server.refuse_extra_images:
-            raise InvalidImage("This server paints from one image a request.", param=extra[0])
-        return (f"Not used: {', '.join(extra)}. A picture is painted from the first image alone.",) if extra else ()
 
     def _sizes(self, looked_up: _LookedUp) -> Sizes:
         ask, checkpoint = looked_up.ask, looked_up.model.checkpoint
@@ -195,13 +195,13 @@ class Admission:
             schedule=usual.schedule if ask.schedule is None else ask.schedule,
             seed=ask.seed if ask.seed is not None else secrets.randbelow(LAST_SEED - ask.n),
             count=ask.n,
-            strength=strength(ask, looked_up.task),
+            strength=strength(ask, looked_up.task, guided=looked_up.guide.image_prompt is not None),
             embeds_guidance=model.checkpoint.embeds_guidance,
-            inputs=frame.inputs.digests,
             padding=ask.padding,
             inpaint_padding=frame.padding,
             seam=0 if frame.kept is None else frame.kept.seam,
             reading=looked_up.texts.reading,
+            image_prompt=looked_up.guide.image_prompt,
         )
 
     def _steps(self, ask: Ask, usual: Usual) -> int:

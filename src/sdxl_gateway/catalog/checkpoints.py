@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sdxl_gateway.catalog.ip_adapters import IpAdapterFile, open_ip_adapter
 from sdxl_gateway.catalog.model_files import file_fingerprint, fingerprint, module_shapes, resolve_folder, resolve_model
 from sdxl_gateway.catalog.single_file.layout import check_sdxl, check_vae
 from sdxl_gateway.catalog.single_file.names import file_shapes
 from sdxl_gateway.catalog.single_file.read import V_PREDICTION, read_single_file
-from sdxl_gateway.config import SDXL_CONFIGS, Checkpoint
+from sdxl_gateway.config import SDXL_CONFIGS, Checkpoint, IpAdapter
 from sdxl_gateway.core.errors import CheckpointProblem
 
 PIPELINES = ("StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline", "StableDiffusionXLImg2ImgPipeline")
@@ -31,7 +32,7 @@ class CheckpointEntry:
     `shapes` maps component-prefixed module names ("unet.conv_in", "text_encoder.text_model.…") to the shape of
     their weight; `native_area` is the training area in pixels, `native_pixels` the largest area painted directly;
     `embeds_guidance` says that the UNet was distilled to read the guidance scale as an input; `section` is what
-    the operator says of it.
+    the operator says of it; `ip_adapter` is what pictures guide it with.
     """
 
     name: str
@@ -43,11 +44,31 @@ class CheckpointEntry:
     native_pixels: int
     embeds_guidance: bool = False
     section: Checkpoint = NOTHING_SAID
+    ip_adapter: IpAdapterFile | None = None
 
 
 def open_checkpoints(checkpoints: Mapping[str, Checkpoint], demo: Path) -> dict[str, CheckpointEntry]:
     """All of them, by name. Raises CheckpointProblem for the first that cannot be served."""
     return {name: open_checkpoint(name, section, demo) for name, section in checkpoints.items()}
+
+
+def with_ip_adapter(checkpoints: Mapping[str, CheckpointEntry], section: IpAdapter) -> dict[str, CheckpointEntry]:
+    """The same, those that the configured IP-Adapter fits with it.
+
+    Raises CheckpointProblem for an adapter that fits none, or cannot be served.
+    """
+    if not section.path:
+        return dict(checkpoints)
+    adapter = open_ip_adapter(section)
+    misfits = {name: adapter.misfit(entry.shapes) for name, entry in checkpoints.items()}
+    if all(misfits.values()):
+        raise CheckpointProblem(f"ip_adapter.path: {next(iter(misfits.values()))}")
+    return {name: fitted(entry, adapter) for name, entry in checkpoints.items()}
+
+
+def fitted(entry: CheckpointEntry, adapter: IpAdapterFile | None) -> CheckpointEntry:
+    """The same, with the adapter if there is one and it fits."""
+    return entry if adapter is None or adapter.misfit(entry.shapes) else replace(entry, ip_adapter=adapter)
 
 
 def open_checkpoint(name: str, section: Checkpoint, demo: Path) -> CheckpointEntry:

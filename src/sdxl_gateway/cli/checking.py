@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import typer
 
 from sdxl_gateway.admission.configured_names import problems
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
-from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint, with_ip_adapter
 from sdxl_gateway.catalog.controls import open_control
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.cli.asking import settings_for
@@ -51,6 +51,16 @@ class LoraLine:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class IpAdapterLine:
+    """The IP-Adapter that pictures would guide with; it is plain or `plus`."""
+
+    name: str
+    file: str
+    digest: str
+    plus: bool
+
+
 @dataclass(slots=True)
 class Found:
     """The answer of `check`; `problems` are sentences that each name what to change."""
@@ -61,6 +71,7 @@ class Found:
     lora_directory: str = ""
     checkpoints: list[CheckpointLine] = field(default_factory=list)
     controls: list[ControlLine] = field(default_factory=list)
+    ip_adapters: list[IpAdapterLine] = field(default_factory=list)
     loras: list[LoraLine] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -92,6 +103,7 @@ def inspect(settings: Settings) -> Found:
     adapters.scan()
     _look_at_loras(settings, found, adapters)
     if checkpoints:
+        _look_at_ip_adapter(settings, found, checkpoints)
         found.problems.extend(f"{key}: {reason}" for key, reason in problems(settings, checkpoints, adapters))
     return found
 
@@ -127,6 +139,17 @@ def _look_at_controls(settings: Settings, found: Found, checkpoints: Collection[
             found.problems.append(f"controls.{name}: it fits none of the checkpoints.")
 
 
+def _look_at_ip_adapter(settings: Settings, found: Found, checkpoints: Mapping[str, CheckpointEntry]) -> None:
+    """It must fit one of the checkpoints."""
+    try:
+        entries = with_ip_adapter(checkpoints, settings.ip_adapter)
+    except CheckpointProblem as problem:
+        found.problems.append(str(problem))
+    else:
+        adapters = {entry.ip_adapter for entry in entries.values() if entry.ip_adapter is not None}
+        found.ip_adapters.extend(IpAdapterLine(one.name, str(one.path), one.digest, one.plus) for one in adapters)
+
+
 def _look_at_loras(settings: Settings, found: Found, adapters: LoraCatalog) -> None:
     found.problems.extend(f"LoRA {problem.name}: {problem.message}" for problem in adapters.problems)
     for entry in adapters.entries():
@@ -143,6 +166,8 @@ def _lines(found: Found) -> Iterator[str]:
         yield f"checkpoint   {checkpoint.name}  {checkpoint.path}  {checkpoint.digest[:12]}"
     for control in found.controls:
         yield f"control      {control.name}  {control.files[0]}  {control.digest[:12]}"
+    for adapter in found.ip_adapters:
+        yield f"IP-Adapter   {adapter.name}  {adapter.file}  {adapter.digest[:12]}"
     for lora in found.loras:
         yield f"lora         {lora.name}  {lora.file}  {lora.digest[:12]}"
     for problem in found.problems:

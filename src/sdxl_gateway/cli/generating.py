@@ -14,7 +14,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from sdxl_gateway.api.asks.parse import Rules, read_ask
+from sdxl_gateway.api.asks.given import Rules
+from sdxl_gateway.api.asks.parse import read_ask
 from sdxl_gateway.app import open_gateway
 from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
 from sdxl_gateway.cli.pulling import pull_if_missing

@@ -1,6 +1,7 @@
 """What the operator decides: flags, environment and config.toml become frozen sections."""
 
 from sdxl_gateway.config.controls import Control
+from sdxl_gateway.config.guiding import Edits, IpAdapter
 from sdxl_gateway.config.models import Checkpoint, CheckpointFolder, HouseStyle, LoraWeight, SamplerName
 from sdxl_gateway.config.prompting import Embeddings, Enhancer, Prompts, Style
 from sdxl_gateway.config.reload import PutInForce, Reloading
@@ -33,6 +34,7 @@ __all__ = [
     "ConfigProblem",
     "Control",
     "Delivery",
+    "Edits",
     "Embeddings",
     "Engine",
     "EngineProcess",
@@ -40,6 +42,7 @@ __all__ = [
     "FileCaps",
     "HeaderCaps",
     "HouseStyle",
+    "IpAdapter",
     "Limits",
     "LoraWeight",
     "Loras",

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sdxl_gateway.config.controls import Control
+from sdxl_gateway.config.guiding import Edits, IpAdapter
 from sdxl_gateway.config.models import Checkpoint, CheckpointFolder, HouseStyle, Name
 from sdxl_gateway.config.prompting import (
     OPENAI_STYLES,
@@ -62,7 +63,6 @@ class Server(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     public_base_url: BaseUrl | None = None
     strict: bool = False
-    refuse_extra_images: bool = False
     max_body_bytes: Bytes = 120 * 2**20
     receive_timeout_seconds: Seconds = 60.0
     keep_alive_seconds: Annotated[float, Field(ge=1)] = 75.0
@@ -171,6 +171,7 @@ class EngineProcess(Section):
     first_in_folder: str | None = None
     loras: Loras
     controls: dict[str, Control] = Field(default_factory=dict)
+    ip_adapter: IpAdapter = IpAdapter()
     telemetry: Telemetry = Telemetry()
 
 
@@ -203,6 +204,8 @@ class Settings(BaseSettings):
     aliases: dict[AliasName, str] = {"gpt-image-*": "default", "chatgpt-image-*": "default", "dall-e-*": "default"}
     loras: Loras = Loras()
     controls: dict[Name, Control] = {}
+    ip_adapter: IpAdapter = IpAdapter()
+    edits: Edits = Edits()
     prompts: Prompts = Prompts()
     embeddings: Embeddings = Embeddings()
     enhancer: Enhancer = Enhancer()
@@ -227,6 +230,7 @@ class Settings(BaseSettings):
             checkpoint_folder=self.checkpoint_folder,
             loras=self.loras,
             controls=self.controls,
+            ip_adapter=self.ip_adapter,
             telemetry=self.telemetry,
         )
 

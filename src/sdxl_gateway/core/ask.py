@@ -26,6 +26,14 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """A picture to be guided by; without a weight it has what `input_fidelity` says, else the server's."""
+
+    upload: Upload
+    weight: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LoraRef:
     """A LoRA as it was named; None means its own default weight, and the encoders follow `weight`.
 
@@ -48,7 +56,7 @@ class Replay:
     """What a recipe that is to be painted again was made from; None where it does not say, or the caller says else.
 
     `inputs` are digests of pictures by role, `embeddings` those of files by the word they teach; `final_prompt` is said
-    of a prompt that has all its trigger words.
+    of a prompt that has all its trigger words. `reference_weights` are of the pictures that guided it, in their order.
     """
 
     task: Task
@@ -56,6 +64,8 @@ class Replay:
     inputs: tuple[tuple[str, str], ...] | None = None
     final_prompt: bool = True
     embeddings: tuple[tuple[str, str], ...] | None = None
+    ip_adapter_digest: str | None = None
+    reference_weights: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +92,10 @@ class ControlRef:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """None means "not given"; types and static ranges are checked, names and sizes are not yet looked up."""
+    """None means "not given"; types and static ranges are checked, names and sizes are not yet looked up.
+
+    `input_fidelity` is "low", "high" or a weight.
+    """
 
     operation: Operation
     prompt: str = ""
@@ -117,9 +130,13 @@ class Ask:
     embed_recipe: bool | None = None
     replay: Replay | None = None
     controls: tuple[ControlRef, ...] = ()
+    markup: Upload | None = None
+    references: tuple[Reference, ...] = ()
+    input_fidelity: str | float | None = None
 
     @property
     def uploads(self) -> tuple[Upload, ...]:
         """Every picture that came along."""
-        masks = () if self.mask is None else (self.mask,)
-        return (*self.images, *masks, *(control.image for control in self.controls))
+        single = (one for one in (self.mask, self.markup) if one is not None)
+        of_controls = (control.image for control in self.controls)
+        return *self.images, *single, *of_controls, *(one.upload for one in self.references)

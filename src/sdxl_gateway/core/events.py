@@ -107,7 +107,7 @@ class BlendSwitched:
 
 @dataclass(frozen=True, slots=True)
 class StageTimed:
-    """A stage other than a step took this long: "encode", "prepare" or "decode"."""
+    """A stage other than a step took this long: "encode", "references", "prepare" or "decode"."""
 
     stage: str
     seconds: float

@@ -11,6 +11,10 @@ STEPS = 150
 GUIDANCE_SCALE = 50.0
 CLIP_SKIP = 12
 """As many layers as the smaller of SDXL's text encoders has."""
+REFERENCE_WEIGHT = 2.0
+"""The most a picture to be guided by may weigh; 1 is what an IP-Adapter was trained with."""
+REFERENCES = 16
+"""How many pictures may guide one painting."""
 SHORTEST_SIDE = 64
 LONGEST_SIDE = 4096
 SIDE_UNIT = 8

@@ -105,7 +105,7 @@ class KeptRegion:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The pictures a recipe is painted from, by role, already at its paint size."""
+    """The pictures a recipe is painted from, by role; "image" and "mask" are already at its paint size."""
 
     pictures: Mapping[str, Picture] = field(default_factory=dict)
 
@@ -123,6 +123,15 @@ class Inputs:
     def mask(self) -> Picture | None:
         """Role "mask": 255 where to repaint, 0 where to keep."""
         return self.pictures.get("mask")
+
+    def reference(self, index: int) -> Picture | None:
+        """Role "reference:index": a picture to be guided by, as the image encoder sees it."""
+        return self.pictures.get(reference_role(index))
+
+
+def reference_role(index: int) -> str:
+    """The role of the picture that a recipe's image prompt names at `index`."""
+    return f"reference:{index}"
 
 
 NO_INPUTS = Inputs()

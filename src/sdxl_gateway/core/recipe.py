@@ -86,6 +86,18 @@ NO_BLEND = Blend()
 
 
 @dataclass(frozen=True, slots=True)
+class ImagePrompt:
+    """Pictures guide a painting through one IP-Adapter; `weights` are in the order of their roles, "reference:0", ...
+
+    `adapter` is its name; `digest` is of its file and of its image encoder.
+    """
+
+    adapter: str
+    digest: str
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Phase:
     """A stretch of the steps and the model that takes them: in force once `from_step` steps are done."""
 
@@ -131,7 +143,8 @@ class Recipe:
     models that take over half-way, in the order of their steps; the first one's steps alone have `controls`. `inputs`
     are the digests, by role, of the pictures it is painted from; `padding` was added to the first. `inpaint_padding`
     are pixels around a mask that is painted with its surroundings alone, None where the whole picture is; within `seam`
-    pixels of what it keeps colours are matched. `reading` is how both prompts are read.
+    pixels of what it keeps colours are matched. `reading` is how both prompts are read; `image_prompt` guides beside
+    them.
     """
 
     task: Task
@@ -159,6 +172,7 @@ class Recipe:
     seam: int = 0
     controls: tuple[Control, ...] = ()
     reading: TextReading = PLAIN_READING
+    image_prompt: ImagePrompt | None = None
 
     @property
     def digests(self) -> frozenset[str]:

@@ -63,6 +63,9 @@ def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
         told["inputs"] = dict(recipe.inputs)
     if (recipe.width, recipe.height) != (recipe.paint_width, recipe.paint_height):
         told["resized_with"] = "lanczos"
+    if recipe.image_prompt is not None:
+        prompt = recipe.image_prompt
+        told["ip_adapter"] = {"name": prompt.adapter, "digest": prompt.digest, "weights": list(prompt.weights)}
     return told
 
 

@@ -16,6 +16,7 @@ from sdxl_gateway.core.picture import Inputs, Picture
 from sdxl_gateway.core.recipe import Phase, Recipe
 from sdxl_gateway.engine.latents import LatentSource
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
+from sdxl_gateway.engine.models.image_prompts import IPAdapter
 from sdxl_gateway.scheduling.batch_key import BatchKey
 
 
@@ -46,16 +47,31 @@ class Embedding:
         return replace(self, tokens=torch.cat([self.tokens, *[empty] * missing], dim=1))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageTokens:
+    """What pictures say through an IP-Adapter: `tokens` (rows, tokens, text width), with `weights` (rows, tokens, 1).
+
+    There is one row for each of the canvas's UNet rows; that of the negative prompt says nothing.
+    """
+
+    adapter: IPAdapter
+    tokens: Tensor
+    weights: Tensor
+
+
 @dataclass(slots=True)
 class UNetCall:
     """One UNet call for all canvases of a batch; a canvas has `recipe.unet_rows` rows, next to each other.
 
     `sample` (rows, channels, h, w) and `timesteps` (rows,) begin as the scaled latents and what the samplers say;
-    `arguments` are the others of UNet2DConditionModel, by name.
+    `arguments` are the others of UNet2DConditionModel, by name. `denoiser` is what is called: the checkpoint's own, or
+    what a part for which that was not made has put in its place, around `unet`.
     """
 
     sample: Tensor
     timesteps: Tensor
+    unet: Any
+    denoiser: Callable[..., Any]
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
@@ -100,11 +116,11 @@ PartFactory = Callable[["Canvas"], StepPart | None]
 class Canvas:
     """Begins with what it is to be; the stages fill in the rest.
 
-    `positive` and `negative` are the texts' embeddings. `timesteps` belong to the sampler, `unet_timesteps` are the
-    same numbers as float32 on the device. `latents` (1, 4, h, w), the `noise` they began from, the `image_latents` of
-    a picture to start from and `pred_original`, the clean latents predicted, are float32 on the device. Where
-    `step_failed`, the sampler stopped amid a step: what it remembers of earlier steps cannot be trusted. `picture` is
-    there when the picture is finished.
+    `positive` and `negative` are the texts' embeddings, `image_tokens` what pictures say that guide it. `timesteps`
+    belong to the sampler, `unet_timesteps` are the same numbers as float32 on the device. `latents` (1, 4, h, w), the
+    `noise` they began from, the `image_latents` of a picture to start from and `pred_original`, the clean latents
+    predicted, are float32 on the device. Where `step_failed`, the sampler stopped amid a step: what it remembers of
+    earlier steps cannot be trusted. `picture` is there when the picture is finished.
     """
 
     recipe: Recipe
@@ -121,6 +137,7 @@ class Canvas:
     latents: Tensor = field(init=False)
     noise: Tensor = field(init=False)
     image_latents: Tensor | None = None
+    image_tokens: ImageTokens | None = None
     parts: tuple[StepPart, ...] = ()
     warnings: tuple[str, ...] = ()
     pred_original: Tensor | None = None

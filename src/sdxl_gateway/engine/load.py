@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import diffusers
 import torch
@@ -10,6 +11,7 @@ import transformers
 
 from sdxl_gateway.catalog.checkpoints import config_folder, scheduler_changes
 from sdxl_gateway.catalog.controls import ControlEntry, open_controls
+from sdxl_gateway.catalog.ip_adapters import open_ip_adapter
 from sdxl_gateway.catalog.model_files import resolve_model
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, EngineProcess
 from sdxl_gateway.core.ports import Measure
@@ -23,26 +25,30 @@ from sdxl_gateway.engine.models.adapters import AdapterCaches
 from sdxl_gateway.engine.models.checkpoint import Source, load_checkpoint
 from sdxl_gateway.engine.models.controls import CONTROL, ControlLoader
 from sdxl_gateway.engine.models.host_copies import HostCopies
-from sdxl_gateway.engine.models.loaders import CHECKPOINT, CheckpointLoader
+from sdxl_gateway.engine.models.image_prompts import IMAGE_ENCODER, IP_ADAPTER, ImageEncoderLoader, IpAdapterLoader
+from sdxl_gateway.engine.models.loaders import CHECKPOINT, CheckpointLoader, Loader
 from sdxl_gateway.engine.models.pool import ModelPool
 from sdxl_gateway.engine.models.sources import Sources
 from sdxl_gateway.engine.parts.control import control_from
 from sdxl_gateway.engine.parts.guidance import Guidance
+from sdxl_gateway.engine.parts.image_prompt import ImagePrompt
 from sdxl_gateway.engine.parts.inpainting_channels import InpaintingChannels
 from sdxl_gateway.engine.parts.repaint import Repaint
 from sdxl_gateway.engine.stages.decode import Decode
 from sdxl_gateway.engine.stages.denoise import Denoise
 from sdxl_gateway.engine.stages.encode import Encode
 from sdxl_gateway.engine.stages.prepare import Prepare
+from sdxl_gateway.engine.stages.references import EncodeReferences
 from sdxl_gateway.engine.stages.stage import Stage
 
-PARTS: tuple[PartFactory, ...] = (Guidance.begin, InpaintingChannels.begin, Repaint.begin)
+PARTS: tuple[PartFactory, ...] = (Guidance.begin, InpaintingChannels.begin, Repaint.begin, ImagePrompt.begin)
 """In the order in which they draw random numbers and join a UNet call; those that need a model come after them."""
 
 
 def stages_of(pool: ModelPool) -> tuple[Stage, ...]:
     """What an image passes, from its first stage to its last."""
-    return Encode(pool), Prepare((*PARTS, control_from(pool))), Denoise(), Decode()
+    references = [EncodeReferences(pool)] if IP_ADAPTER in pool.loaders else []
+    return Encode(pool), *references, Prepare((*PARTS, control_from(pool))), Denoise(), Decode()
 
 
 def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
@@ -77,7 +83,11 @@ def open_pool(config: EngineProcess, device: torch.device, measure: Measure) -> 
         copies=HostCopies(CHECKPOINT, ledger, device),
     )
     pool = ModelPool(
-        {CHECKPOINT: checkpoints, CONTROL: ControlLoader(_controls(config), device, first.dtype)},
+        {
+            CHECKPOINT: checkpoints,
+            CONTROL: ControlLoader(_controls(config), device, first.dtype),
+            **_image_prompt_loaders(config, device, first.dtype),
+        },
         sources,
         adapters,
         ledger,
@@ -91,6 +101,17 @@ def open_pool(config: EngineProcess, device: torch.device, measure: Measure) -> 
 
 def _controls(config: EngineProcess) -> dict[str, ControlEntry]:
     return {entry.digest: entry for entry in open_controls(config.controls).values()}
+
+
+def _image_prompt_loaders(config: EngineProcess, device: torch.device, dtype: torch.dtype) -> dict[str, Loader[Any]]:
+    """Of the configured IP-Adapter; none where none is."""
+    if not config.ip_adapter.path:
+        return {}
+    file = open_ip_adapter(config.ip_adapter)
+    return {
+        IP_ADAPTER: IpAdapterLoader(file, device, dtype),
+        IMAGE_ENCODER: ImageEncoderLoader(file, device, dtype),
+    }
 
 
 def _dtype(config: EngineProcess, sources: Iterable[Source], device: torch.device) -> torch.dtype:

@@ -10,8 +10,10 @@ from typing_extensions import TypedDict
 from sdxl_gateway.admission.prompts.clip_skip import text_layers
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.controls import ControlEntry
+from sdxl_gateway.catalog.ip_adapters import IpAdapterFile
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Operation
+from sdxl_gateway.core.limits import REFERENCE_WEIGHT, REFERENCES
 from sdxl_gateway.core.prompt import CHUNK_TOKENS
 from sdxl_gateway.core.prompt_syntax import SYNTAXES
 from sdxl_gateway.core.recipe import Preprocessor
@@ -24,6 +26,16 @@ class ControlType(TypedDict):
 
     modes: list[str]
     preprocessor: Preprocessor | None
+
+
+class ReferenceCapability(TypedDict):
+    """The IP-Adapter that pictures guide this model with; `kind` is "plain" or "plus"."""
+
+    ip_adapter: str
+    kind: str
+    max_pictures: int
+    default_weight: float
+    max_weight: float
 
 
 class Capabilities(TypedDict):
@@ -48,6 +60,7 @@ class Capabilities(TypedDict):
     controls: NotRequired[dict[str, ControlType]]
     preprocessors: NotRequired[list[Preprocessor]]
     max_controls: NotRequired[int]
+    references: NotRequired[ReferenceCapability]
 
 
 def capabilities(
@@ -77,8 +90,20 @@ def capabilities(
         told["controls"] = {entry.name: _control_type(entry) for entry in fitting}
         told["preprocessors"] = list(PREPROCESSORS)
         told["max_controls"] = settings.limits.max_controls
+    if checkpoint.ip_adapter is not None:
+        told["references"] = _references(checkpoint.ip_adapter, settings)
     return told
 
 
 def _control_type(entry: ControlEntry) -> ControlType:
     return {"modes": [names[0] for names in entry.modes], "preprocessor": entry.preprocessor}
+
+
+def _references(adapter: IpAdapterFile, settings: Settings) -> ReferenceCapability:
+    return {
+        "ip_adapter": adapter.name,
+        "kind": "plus" if adapter.plus else "plain",
+        "max_pictures": REFERENCES,
+        "default_weight": settings.ip_adapter.weight,
+        "max_weight": REFERENCE_WEIGHT,
+    }

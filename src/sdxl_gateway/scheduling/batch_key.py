@@ -8,9 +8,11 @@ from sdxl_gateway.core.recipe import BlendKey, Recipe
 
 
 class BatchKey(NamedTuple):
-    """Images of equal key may share a step: one model, one blend, one size, as many rows each, the same ControlNets.
+    """Images of equal key may share a step: one model, one blend, one size, as many rows each, the same ControlNets, as
+    many references.
 
-    Whatever else of a recipe decides who may share a UNet call becomes one more word here.
+    Whatever else of a recipe decides who may share a UNet call becomes one more word here. `image_prompt` is an
+    adapter's digest and a number of pictures.
     """
 
     checkpoint: str
@@ -19,6 +21,7 @@ class BatchKey(NamedTuple):
     height: int
     guided: bool
     controls: tuple[str, ...] = ()
+    image_prompt: tuple[str, int] | None = None
 
     @classmethod
     def of(cls, recipe: Recipe, steps_done: int) -> BatchKey:
@@ -31,9 +34,16 @@ class BatchKey(NamedTuple):
             recipe.paint_height,
             recipe.guided,
             tuple(recipe.controls[i].digest for i in recipe.controls_at(steps_done)),
+            _image_prompt(recipe),
         )
 
     @property
     def weights(self) -> tuple[object, ...]:
         """What has to be in place in the UNet."""
         return self[:2]
+
+
+def _image_prompt(recipe: Recipe) -> tuple[str, int] | None:
+    """The adapter and the number of its pictures, whatever their weights are."""
+    prompt = recipe.image_prompt
+    return None if prompt is None else (prompt.digest, len(prompt.weights))

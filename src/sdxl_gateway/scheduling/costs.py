@@ -8,6 +8,8 @@ from sdxl_gateway.core.events import BlendSwitched, Measurement, StageTimed, Ste
 from sdxl_gateway.core.recipe import Recipe
 
 WEIGHT_OF_NEW = 0.05
+BEGINNING = ("encode", "references", "prepare")
+"""The stages before an image's first step."""
 SPREAD_TO_TRUST = 0.02  # squared relative spread of work below which a slope would be guessed from noise
 
 
@@ -69,7 +71,7 @@ class Costs:
     def __init__(self) -> None:
         self._step = StepCost()
         self._switch = Average()
-        self._stages = {"encode": Average(), "prepare": Average(), "decode": Average()}
+        self._stages = {name: Average() for name in (*BEGINNING, "decode")}
 
     def observe(self, measurement: Measurement) -> None:
         """Learn from it, if it says what something took."""
@@ -101,7 +103,7 @@ class Costs:
     @property
     def begin_seconds(self) -> float:
         """Of one image, before its first step."""
-        return self._stages["encode"].value + self._stages["prepare"].value
+        return sum(self._stages[name].value for name in BEGINNING)
 
     def step_seconds(self, work: float) -> float:
         """Of one step of a batch of that much work altogether."""

@@ -41,6 +41,7 @@ class Instruments:
     batch_size: Histogram
     stage: Histogram
     model_load: Histogram
+    references: Counter
     lora_requests: Counter
     control_requests: Counter
     lora_loads: Counter
@@ -93,6 +94,7 @@ class Instruments:
             model_load=make.histogram(
                 "model_load_seconds", "Bringing one model to the device.", LOAD_SECONDS, ("kind", "source")
             ),
+            references=make.counter("references", "Pictures that guided a painting."),
             lora_requests=make.counter("lora_requests", "Jobs that asked for a LoRA.", ("lora",)),
             control_requests=make.counter("control_requests", "Jobs that follow a ControlNet.", ("control",)),
             lora_loads=make.counter(

@@ -131,6 +131,8 @@ class Metrics:
 
     def _accepted(self, event: events.JobAccepted) -> None:
         self._courses[event.job_id] = _Course(self._model(event.recipe.checkpoint))
+        if event.recipe.image_prompt is not None:
+            self._now.references.inc(len(event.recipe.image_prompt.weights))
         for lora in event.loras:
             self._now.lora_requests.labels(self._loras.label(lora)).inc()
         for control in dict.fromkeys(control.name for control in event.recipe.controls):

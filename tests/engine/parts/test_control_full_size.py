@@ -22,12 +22,16 @@ from tests.kit.sdxl_controls import SIDE, hollow_file, sdxl_unet, shapes_of
 CANVASES, ROWS = 2, 2
 
 
+def nobody_asks(*_: Any, **__: Any) -> Any:
+    raise AssertionError
+
+
 def call(channels: int = 4) -> UNetCall:
     rows = CANVASES * ROWS
     with torch.device("meta"):
         added = {"text_embeds": torch.empty(rows, 1280), "time_ids": torch.empty(rows, 6)}
         told = {"encoder_hidden_states": torch.empty(rows, 77, 2048), "added_cond_kwargs": added}
-        return UNetCall(torch.empty(rows, channels, SIDE // 8, SIDE // 8), torch.empty(rows), told)
+        return UNetCall(torch.empty(rows, channels, SIDE // 8, SIDE // 8), torch.empty(rows), None, nobody_asks, told)
 
 
 def part(model: Any, *, union: bool) -> Control:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from starlette.requests import Request
 
 from sdxl_gateway.api.asks.forms import MAX_TEXTS_BYTES, Part, collect, parse_urlencoded, read_files, read_form
-from sdxl_gateway.api.asks.parse import ReadAsk, Rules, read_ask
+from sdxl_gateway.api.asks.given import Rules
+from sdxl_gateway.api.asks.parse import ReadAsk, read_ask
 from sdxl_gateway.api.http.content_encoding import expanded
 from sdxl_gateway.api.http.json_body import SMALL_BYTES, media_type, parse_object, unknown_media, whole_body
 from sdxl_gateway.api.http.multipart import parts

@@ -25,6 +25,8 @@ class Kind(StrEnum):
     CONTROLS = "controls"
     RECIPE = "recipe"
     PADDING = "padding"
+    REFERENCES = "references"
+    LEVEL = "level"
     PICTURE = "picture"
     PICTURES = "pictures"
     IGNORED = "ignored"
@@ -35,7 +37,10 @@ PICTURE_KINDS = frozenset({Kind.PICTURE, Kind.PICTURES})
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: bounds are inclusive, `max_chars` counts characters; an IGNORED field is accepted without effect."""
+    """One field: bounds are inclusive, `max_chars` counts characters; an IGNORED field is accepted without effect.
+
+    A LEVEL is one of the choices or a number.
+    """
 
     name: str
     kind: Kind

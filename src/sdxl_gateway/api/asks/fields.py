@@ -11,6 +11,8 @@ from sdxl_gateway.core.limits import (
     GUIDANCE_SCALE,
     LONGEST_SIDE,
     LORA_WEIGHT,
+    REFERENCE_WEIGHT,
+    REFERENCES,
     SHORTEST_SIDE,
     SIDE_UNIT,
 )
@@ -56,6 +58,15 @@ def _openai_fields(limits: Limits) -> tuple[Field, ...]:
         Field("model", Kind.TEXT, "A checkpoint, an alias, a LoRA, or a blend such as `sdxl+watercolor:0.8`."),
         Field("image", Kind.PICTURES, "The picture to start from.", FROM_IMAGE, ("images",), required=FROM_IMAGE),
         Field("mask", Kind.PICTURE, "Repaint where its alpha is 0; of the first image's size.", EDIT),
+        Field("markup", Kind.PICTURE, "A picture to be guided by, as one of `references`.", EDIT),
+        Field(
+            "input_fidelity",
+            Kind.LEVEL,
+            "The weight of references that name none: `low` is the server's default, `high` is 1; see also `strength`.",
+            choices=("low", "high"),
+            low=0,
+            high=REFERENCE_WEIGHT,
+        ),
         Field("n", Kind.INTEGER, "How many pictures.", low=1, high=10),
         Field(
             "size",
@@ -242,6 +253,19 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
             extension=True,
         ),
         Field(
+            "references",
+            Kind.REFERENCES,
+            f"Up to {REFERENCES} pictures to be guided by, each with a `weight`; so are an edit's further images.",
+            extension=True,
+        ),
+        Field(
+            "reference_image",
+            Kind.PICTURES,
+            "References without a weight, as parts `reference_image[]` of a form.",
+            aliases=("reference_images",),
+            extension=True,
+        ),
+        Field(
             "width",
             Kind.INTEGER,
             "With `height`, another spelling of `size`.",
@@ -265,7 +289,6 @@ def _without_effect() -> tuple[Field, ...]:
     return (
         Field("moderation", Kind.IGNORED, "Accepted, without effect.", PROMPTED),
         Field("complexity", Kind.IGNORED, "Accepted, without effect.", PROMPTED),
-        Field("input_fidelity", Kind.IGNORED, "Accepted, without effect; see `strength`.", EDIT),
         Field("frame_count", Kind.IGNORED, "Accepted, without effect.", PROMPTED),
         Field("frame_duration_ms", Kind.IGNORED, "Accepted, without effect.", PROMPTED),
         Field("svg", Kind.IGNORED, "Accepted, without effect.", PROMPTED),

@@ -8,39 +8,18 @@ from typing import Any
 
 from sdxl_gateway.api.asks import values
 from sdxl_gateway.api.asks.controls import PICTURES, check_all_used, read_controls
-from sdxl_gateway.api.asks.field import PICTURE_KINDS, Field, Kind
-from sdxl_gateway.api.asks.fields import FORMATS, QUALITIES, fields_of, wire_fields
+from sdxl_gateway.api.asks.field import PICTURE_KINDS
+from sdxl_gateway.api.asks.fields import FORMATS, QUALITIES
+from sdxl_gateway.api.asks.given import Files, Given, Rules
 from sdxl_gateway.api.asks.loras import read_loras, with_default_weight
 from sdxl_gateway.api.asks.padding import read_padding
-from sdxl_gateway.api.asks.pictures import read_picture, read_pictures
-from sdxl_gateway.api.asks.recipe import recipe_in
+from sdxl_gateway.api.asks.references import read_references
 from sdxl_gateway.api.asks.sizes import checked_size, read_size
-from sdxl_gateway.config import Limits
-from sdxl_gateway.core.ask import Ask, ControlRef, LoraRef, Operation, Upload
+from sdxl_gateway.core.ask import Ask, ControlRef, LoraRef, Operation, Reference
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.picture import NO_PADDING, Padding, Size
 
 MAX_FIELDS = 300
-_WHAT = {Operation.GENERATE: "A generation", Operation.EDIT: "An edit", Operation.VARY: "A variation"}
-Files = Mapping[str, tuple[Upload, ...]]
-"""Pictures by the name of their field."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The operator's part in reading a request; `strict` refuses fields the table does not know.
-
-    `fields` is the table to read by; left empty it is the whole one under `limits`.
-    """
-
-    limits: Limits
-    strict: bool = False
-    fields: tuple[Field, ...] = ()
-
-    @property
-    def table(self) -> tuple[Field, ...]:
-        """Every field that is known."""
-        return self.fields or wire_fields(self.limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +40,10 @@ def read_ask(
     """The Ask in a body; `model` is the name the address gave, for bodies that name none.
 
     `body` holds JSON values or a form's texts; both are read by the same rules. `files` came as parts of the form and
-    win over a picture in `body`. Raises InvalidRequest, InvalidImage
-    or BodyTooLarge with the field's name as the caller wrote it.
+    win over a picture in `body`. Raises InvalidRequest, InvalidImage or BodyTooLarge with the field's name as written.
     """
     given = _merged(body)
-    reading = _Reading(operation, given, rules, files or {})
+    reading = _AskReader(operation, given, rules, files or {})
     reading.refuse_foreign_pictures()
     reading.find_unknown()
     ask = reading.ask(model)
@@ -86,141 +64,63 @@ def _merged(body: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-class _Reading:
-    """One body being read against the table of its operation."""
-
-    def __init__(self, operation: Operation, given: dict[str, Any], rules: Rules, files: Files) -> None:
-        self._operation = operation
-        self._table = {row.name: row for row in fields_of(rules.table, operation)}
-        self._foreign = [row for row in rules.table if row.kind in PICTURE_KINDS and row.name not in self._table]
-        self._recipe = recipe_in(given, self._table.values(), operation, rules.limits.max_pixels)
-        self._given = given | self._recipe.fields
-        self._rules = rules
-        self._files = files
-        self.ignored: list[str] = []
-        self.pictures: dict[str, tuple[Upload, ...]] = {}
-
-    def _named(self, word: str) -> str:
-        return f"recipe.{word}" if word in self._recipe.fields else word
-
-    def refuse_foreign_pictures(self) -> None:
-        """A picture that only another operation reads would leave no trace in what is painted."""
-        for row in self._foreign:
-            given = [word for word in row.spellings if self._given.pop(word, None)]
-            if given or self._files.get(row.name):
-                word = given[0] if given else row.name
-                raise _unsupported(word, f"{_WHAT[self._operation]} reads no '{word}': send it to /v1/images/edits.")
-
-    def find_unknown(self) -> None:
-        """Note what will have no effect; refuse it when the server is strict."""
-        known = {word: row for row in self._table.values() for word in row.spellings}
-        for key in self._given:
-            if key == "markup" and self._operation is Operation.EDIT:
-                raise _unsupported(key, "A markup picture cannot steer this model; use 'mask'.")
-            if key in known and known[key].kind is not Kind.IGNORED:
-                continue
-            if key not in known and self._rules.strict:
-                raise _unknown(self._named(key))
-            self.ignored.append(self._named(key))
-        for row in self._table.values():
-            self.ignored.extend(self._outspoken(row))
-
-    def _outspoken(self, row: Field) -> list[str]:
-        """The spellings of a field that say something else than the one that counts, where pixels depend on it."""
-        used = self._spelling(row)
-        if used is None or not (row.extension or row.kind in PICTURE_KINDS):
-            return []
-        return [word for word in row.spellings if self._given.get(word, "") not in ("", self._given[used])]
-
-    def _spelling(self, row: Field) -> str | None:
-        """The first spelling that is not empty, else one that is; None when the field is absent."""
-        given = [word for word in row.spellings if word in self._given]
-        return next((word for word in given if self._given[word] != ""), given[0] if given else None)
+class _AskReader(Given):
+    """Whoever asks for a field decides what it means."""
 
     def ask(self, model: str | None) -> Ask:
         """All fields, read in an order that decides which of several mistakes is named."""
-        prompt = self._text("prompt") or ""
+        prompt = self.text("prompt") or ""
         self._check_background()
-        n, stream = self._integer("n"), bool(self._flag("stream"))
+        n, stream = self.integer("n"), bool(self.flag("stream"))
         if stream and n is not None and n > 1:
             raise InvalidRequest("Streaming is only supported with n=1.", param="n")
-        self.pictures = {name: self._pictures(row) for name, row in self._table.items() if row.kind in PICTURE_KINDS}
-        partial_images, compression = self._integer("partial_images"), self._integer("output_compression")
-        seed = self._integer("seed")
-        loras = self._loras()
+        self.pictures = {name: self.uploads(row) for name, row in self.table.items() if row.kind in PICTURE_KINDS}
+        partial_images, compression = self.integer("partial_images"), self.integer("output_compression")
+        seed = self.integer("seed")
+        loras, references = self._loras(), self._references()
         return Ask(
-            operation=self._operation,
+            operation=self.operation,
             prompt=prompt,
-            model=self._text("model") or model,
+            model=self.text("model") or model,
             n=1 if n is None else n,
             size=self._size(),
-            quality=QUALITIES[self._choice("quality") or "auto"],
-            response_format=self._choice("response_format"),
+            quality=QUALITIES[self.choice("quality") or "auto"],
+            response_format=self.choice("response_format"),
             output_format=self._output_format(),
             output_compression=100 if compression is None else compression,
             stream=stream,
             partial_images=(partial_images or 0) if stream else 0,
-            user=self._text("safety_identifier"),
+            user=self.text("safety_identifier"),
             seed=None if seed == -1 else seed,
-            negative_prompt=self._text("negative_prompt"),
-            steps=self._integer("steps"),
-            guidance_scale=self._number("guidance_scale"),
-            sampler=self._text("sampler") or None,
-            schedule=self._choice("schedule"),
-            strength=self._number("strength"),
-            clip_skip=self._integer("clip_skip"),
-            prompt_syntax=self._choice("prompt_syntax"),
-            style=self._text("style") or None,
-            enhance=bool(self._flag("enhance")),
-            long_prompts=self._flag("long_prompts"),
+            negative_prompt=self.text("negative_prompt"),
+            steps=self.integer("steps"),
+            guidance_scale=self.number("guidance_scale"),
+            sampler=self.text("sampler") or None,
+            schedule=self.choice("schedule"),
+            strength=self.number("strength"),
+            clip_skip=self.integer("clip_skip"),
+            prompt_syntax=self.choice("prompt_syntax"),
+            style=self.text("style") or None,
+            enhance=bool(self.flag("enhance")),
+            long_prompts=self.flag("long_prompts"),
             loras=loras,
             images=self.pictures.get("image", ()),
             mask=next(iter(self.pictures.get("mask", ())), None),
             padding=self._padding(),
-            inpaint_padding=self._integer("inpaint_padding"),
-            seam=self._integer("seam"),
-            embed_recipe=self._flag("embed_recipe"),
-            replay=self._recipe.replay,
+            inpaint_padding=self.integer("inpaint_padding"),
+            seam=self.integer("seam"),
+            embed_recipe=self.flag("embed_recipe"),
+            replay=self.recipe.replay,
             controls=self._controls(),
+            markup=next(iter(self.pictures.get("markup", ())), None),
+            references=references,
+            input_fidelity=self._fidelity(references),
         )
-
-    def _find(self, name: str) -> tuple[Field, Any, str] | None:
-        """The field's row, its value and the first spelling that is not empty; None when the field is absent."""
-        row = self._table.get(name)
-        if row is None:
-            return None
-        spelling = self._spelling(row)
-        value = self._given[spelling] if spelling is not None else None
-        if self._operation in row.required and (value is None or (isinstance(value, str) and not value.strip())):
-            raise values.missing(spelling or row.name, given=spelling is not None)
-        return None if spelling is None else (row, value, self._named(spelling))
-
-    def _text(self, name: str) -> str | None:
-        found = self._find(name)
-        return values.text(*found) if found else None
-
-    def _choice(self, name: str) -> str | None:
-        found = self._find(name)
-        if not found or found[1] == "":
-            return None
-        return values.choice(*found)
-
-    def _flag(self, name: str) -> bool | None:
-        found = self._find(name)
-        return None if not found or found[1] == "" else values.flag(found[1], found[2])
-
-    def _integer(self, name: str) -> int | None:
-        found = self._find(name)
-        return None if not found or found[1] == "" else values.integer(*found)
-
-    def _number(self, name: str) -> float | None:
-        found = self._find(name)
-        return None if not found or found[1] == "" else values.number(*found)
 
     def _size(self) -> Size | None:
         """`size`, else `width` and `height`; beside a size that says otherwise these two have no effect."""
-        given, width, height = self._text("size"), self._integer("width"), self._integer("height")
-        if given and (size := read_size(given, self._rules.limits.max_pixels)) is not None:
+        given, width, height = self.text("size"), self.integer("width"), self.integer("height")
+        if given and (size := read_size(given, self.rules.limits.max_pixels)) is not None:
             sides = {"width": (width, size.width), "height": (height, size.height)}
             self.ignored.extend(name for name, (side, used) in sides.items() if side not in (None, used))
             return size
@@ -228,71 +128,63 @@ class _Reading:
             return None
         if width is None or height is None:
             raise values.missing("width" if width is None else "height")
-        return checked_size(Size(width, height), self._rules.limits.max_pixels)
+        return checked_size(Size(width, height), self.rules.limits.max_pixels)
 
     def _check_background(self) -> None:
-        found = self._find("background")
+        found = self.find("background")
         if found and isinstance(found[1], str) and found[1].strip().lower() == "transparent":
             raise InvalidRequest(
                 "Transparent background is not supported: this model paints opaque pictures.", param="background"
             )
-        self._choice("background")
+        self.choice("background")
 
     def _output_format(self) -> str:
-        found = self._find("output_format")
+        found = self.find("output_format")
         if found and isinstance(found[1], str) and found[1].strip().lower() in ("gif", "svg"):
             raise InvalidRequest(
                 f"'{found[1].strip().lower()}' pictures cannot be made here. Supported values are: 'png', 'jpeg', "
                 "'webp'.",
                 param="output_format",
             )
-        return FORMATS[self._choice("output_format") or "png"]
+        return FORMATS[self.choice("output_format") or "png"]
 
     def _loras(self) -> tuple[LoraRef, ...]:
-        found, default = self._find("loras"), self._number("lora_scale")
+        found, default = self.find("loras"), self.number("lora_scale")
         if found is None or found[1] == "":
             if default is not None:
                 self.ignored.append("lora_scale")
             return ()
         before = len(self.ignored)
         loras = read_loras(found[1], found[2], self.ignored)
-        self._refuse_unknown(before)
+        self.refuse_unknown(before)
         return with_default_weight(loras, default)
 
     def _controls(self) -> tuple[ControlRef, ...]:
-        found, beside = self._find("controls"), self.pictures.get(PICTURES, ())
+        found, beside = self.find("controls"), self.pictures.get(PICTURES, ())
         if found is None or found[1] == "":
             check_all_used(beside)
             return ()
         before = len(self.ignored)
-        controls = read_controls(found[1], found[2], beside, self._rules.limits, self.ignored)
-        self._refuse_unknown(before)
+        controls = read_controls(found[1], found[2], beside, self.rules.limits, self.ignored)
+        self.refuse_unknown(before)
         return controls
 
-    def _refuse_unknown(self, before: int) -> None:
-        """Where the server is strict, keys of entries that came to the ignored since there were `before` of them."""
-        if self._rules.strict and len(self.ignored) > before:
-            raise _unknown(self.ignored[before])
-
     def _padding(self) -> Padding:
-        found = self._find("padding")
+        found = self.find("padding")
         return NO_PADDING if not found or found[1] == "" else read_padding(found[1], found[2])
 
-    def _pictures(self, row: Field) -> tuple[Upload, ...]:
-        if files := self._files.get(row.name):
-            return files
-        found, max_bytes = self._find(row.name), self._rules.limits.max_image_bytes
-        if not found or found[1] == "":
-            return ()
-        if row.kind is Kind.PICTURE:
-            return (read_picture(found[1], found[2], max_bytes),)
-        return read_pictures(found[1], found[2], max_bytes)
+    def _references(self) -> tuple[Reference, ...]:
+        found, before = self.find("references"), len(self.ignored)
+        told = () if found is None else read_references(*found[1:], self.rules.limits.max_image_bytes, self.ignored)
+        self.refuse_unknown(before)
+        return (*told, *map(Reference, self.pictures.get("reference_image", ())))
 
-
-def _unsupported(param: str, reason: str) -> InvalidRequest:
-    return InvalidRequest(reason, param=param, code="unsupported_parameter")
-
-
-def _unknown(key: str) -> InvalidRequest:
-    word = key[:100].encode("utf-8", "backslashreplace").decode("utf-8")
-    return InvalidRequest(f"Unknown parameter: '{word}'.", param=word, code="unknown_parameter")
+    def _fidelity(self, references: tuple[Reference, ...]) -> str | float | None:
+        """Nothing is weighed by it where one picture is edited, as many clients send it for."""
+        found = self.find("input_fidelity")
+        if found is None or found[1] == "":
+            return None
+        guiding = references or self.pictures.get("image", ())[1:] or self.pictures.get("markup")
+        if not (guiding or self.operation is Operation.VARY):
+            self.ignored.append("input_fidelity")
+        return values.level(*found)

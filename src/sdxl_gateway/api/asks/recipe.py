@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sdxl_gateway.api.asks.field import Field
+from sdxl_gateway.api.asks.references import guide_of
 from sdxl_gateway.api.asks.sizes import read_size
 from sdxl_gateway.api.asks.values import checked_digest, missing, wrong_type
 from sdxl_gateway.core.ask import Operation, Replay
@@ -27,6 +28,7 @@ _FOLLOWS_FROM_THE_REST = (
     "version",
     "inputs",
     "embeddings",
+    "ip_adapter",
 )
 
 
@@ -58,8 +60,9 @@ def recipe_in(given: Mapping[str, Any], table: Iterable[Field], operation: Opera
     checked = None if digest is None else checked_digest(digest, f"{RECIPE}.checkpoint_digest")
     same_texts = fields.keys() >= {"prompt", "negative_prompt"}
     embeddings = _digests(recipe, "embeddings") if same_texts else None
+    adapter, weights = guide_of(recipe, f"{RECIPE}.ip_adapter")
     inputs = _digests(recipe, "inputs")
-    return FoldedIn(fields, Replay(task, checked, inputs, final_prompt="prompt" in fields, embeddings=embeddings))
+    return FoldedIn(fields, Replay(task, checked, inputs, "prompt" in fields, embeddings, adapter, weights))
 
 
 def _fields(recipe: Mapping[str, Any], task: Task) -> dict[str, Any]:

@@ -123,6 +123,13 @@ def number(field: Field, value: Any, param: str) -> float:
     return found
 
 
+def level(field: Field, value: Any, param: str) -> str | float:
+    """One of the field's choices, in lower case, or a number within its bounds. Raises InvalidRequest."""
+    if isinstance(value, str) and finite(value) is None:
+        return choice(field, value, param)
+    return number(field, value, param)
+
+
 def finite(value: Any) -> float | None:
     """A number that came as a number or as text; None for anything but a finite number."""
     if isinstance(value, str):

@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sdxl_gateway.api.asks.body import ask_of
-from sdxl_gateway.api.asks.parse import ReadAsk, Rules
+from sdxl_gateway.api.asks.given import Rules
+from sdxl_gateway.api.asks.parse import ReadAsk
 from sdxl_gateway.api.http.context import RequestContext, context_of
 from sdxl_gateway.api.http.disconnect import close, while_connected
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply

@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, Response
 
 from sdxl_gateway.api.asks.body import ask_of
 from sdxl_gateway.api.asks.field import Field, Kind
-from sdxl_gateway.api.asks.parse import Rules
+from sdxl_gateway.api.asks.given import Rules
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.openapi.schemas import file, ref
 from sdxl_gateway.api.replies.recipes import WrittenRecipe, written_recipe

@@ -10,7 +10,7 @@ from sdxl_gateway.api.asks.padding import EDGES
 from sdxl_gateway.api.http.route import Schema
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation
-from sdxl_gateway.core.limits import CONTROL_WEIGHT, LONGEST_SIDE, LORA_WEIGHT
+from sdxl_gateway.core.limits import CONTROL_WEIGHT, LONGEST_SIDE, LORA_WEIGHT, REFERENCE_WEIGHT, REFERENCES
 from sdxl_gateway.core.recipe import Preprocessor
 
 
@@ -64,6 +64,11 @@ def _value_schema(field: Field, *, form: bool) -> Schema:
             return {"anyOf": [entries, {"type": "string", "description": "The same as JSON, or one type."}]}
         case Kind.RECIPE:
             return {"anyOf": [{"type": "object"}, {"type": "string", "contentMediaType": "application/json"}]}
+        case Kind.LEVEL:
+            return {"anyOf": [{"type": "string", "enum": list(field.choices)}, {"type": "number", **bounds}]}
+        case Kind.REFERENCES:
+            one = ref("ReferenceEntry")
+            return {"anyOf": [{"type": "array", "items": one, "maxItems": REFERENCES}, {"type": "string"}]}
         case Kind.PICTURE:
             return file() if form else ref("ImageReference")
         case _:
@@ -87,7 +92,12 @@ def file() -> Schema:
 
 def named_schemas() -> Schema:
     """What `ref` points at in requests."""
-    return {"LoraEntry": _lora_entry(), "ControlEntry": _control_entry(), "ImageReference": _image_reference()}
+    return {
+        "LoraEntry": _lora_entry(),
+        "ControlEntry": _control_entry(),
+        "ReferenceEntry": _reference_entry(),
+        "ImageReference": _image_reference(),
+    }
 
 
 def _lora_entry() -> Schema:
@@ -118,6 +128,12 @@ def _control_entry() -> Schema:
         },
         "required": ["type"],
     }
+
+
+def _reference_entry() -> Schema:
+    weight = {"type": "number", "minimum": 0, "maximum": REFERENCE_WEIGHT}
+    properties = {"image": ref("ImageReference"), "weight": weight}
+    return {"anyOf": [{"type": "object", "properties": properties, "required": ["image"]}, ref("ImageReference")]}
 
 
 def _image_reference() -> Schema:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from sdxl_gateway.catalog.checkpoint_folder.scan import Problem, Seen, scan_folder
-from sdxl_gateway.catalog.checkpoints import CheckpointEntry
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry, fitted
 from sdxl_gateway.catalog.lora_folder.names import shown_name
 from sdxl_gateway.catalog.lora_folder.watch import changes
 from sdxl_gateway.config import CheckpointFolder
@@ -18,11 +18,13 @@ TWICE = "Another checkpoint has the same name; rename one of them."
 class CheckpointCatalog(Mapping[str, CheckpointEntry]):
     """Checkpoints by name: those configured, which stay, then those of the folder, by name.
 
+    A server's one IP-Adapter, which those configured have, goes with all that it fits.
     A mapping that changes between two looks, whole each time; names are looked up and never joined to a path.
     """
 
     def __init__(self, configured: Mapping[str, CheckpointEntry], settings: CheckpointFolder) -> None:
         self._configured = dict(configured)
+        self._ip_adapter = next((entry.ip_adapter for entry in configured.values() if entry.ip_adapter), None)
         self._root = settings.directory
         self._seen: Mapping[str, Seen] = {}
         self._entries: Mapping[str, CheckpointEntry] = self._configured
@@ -69,7 +71,7 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
             if one.entry is not None and (taken := self._taken(one.entry.name, found)):
                 problems.append(Problem(one.entry.name, taken, shown_name(place), "duplicate_name"))
             elif one.entry is not None:
-                found[one.entry.name] = one.entry
+                found[one.entry.name] = fitted(one.entry, self._ip_adapter)
         self._seen, self._problems = seen, tuple(problems)
         self._entries = {**self._configured, **dict(sorted(found.items()))}
 

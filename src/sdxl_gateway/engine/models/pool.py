@@ -99,6 +99,13 @@ class ModelPool:
         """The one that takes these steps."""
         return self.checkpoint(self.sources.name_of(phase))
 
+    def need_not_stay(self, kind: str) -> None:
+        """The model of the kind used last may leave when adapters need room, unless a recipe has it pinned."""
+        with self._in_use_lock:
+            before = self._in_use.pop(kind, None)
+        if before is not None:
+            self.ledger.unpin(before)
+
     def pin(self, recipe: Recipe) -> Future[None]:
         """Keep the recipe's models and adapters until `unpin`, and bring them near.
 

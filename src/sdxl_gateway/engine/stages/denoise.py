@@ -42,15 +42,18 @@ def predict(canvases: Sequence[Canvas]) -> list[Tensor]:
 
 def _predict(canvases: Sequence[Canvas]) -> list[Tensor]:
     call = _call(canvases)
-    found = canvases[0].checkpoint.denoiser(call.sample, call.timesteps, **call.arguments, return_dict=False)[0]
+    found = call.denoiser(call.sample, call.timesteps, **call.arguments, return_dict=False)[0]
     rows = found.float().split([canvas.recipe.unet_rows for canvas in canvases])
     return [_combined(canvas, own) for canvas, own in zip(canvases, rows, strict=True)]
 
 
 def _call(canvases: Sequence[Canvas]) -> UNetCall:
+    checkpoint = canvases[0].checkpoint
     call = UNetCall(
-        joined([_scaled_latents(canvas) for canvas in canvases]).to(canvases[0].checkpoint.dtype),
+        joined([_scaled_latents(canvas) for canvas in canvases]).to(checkpoint.dtype),
         torch.cat([canvas.unet_timesteps[canvas.steps_done].expand(canvas.recipe.unet_rows) for canvas in canvases]),
+        checkpoint.unet,
+        checkpoint.denoiser,
     )
     for parts in zip(*(canvas.joining for canvas in canvases), strict=True):
         parts[0].join(parts, call)

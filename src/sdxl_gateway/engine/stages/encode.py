@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -28,6 +29,8 @@ BEGINNING_CHARS = 30
 UNGUIDED = "The negative_prompt changes nothing at a guidance_scale of 1 or less."
 
 EmbeddingKey = tuple[str, tuple[tuple[str, float], ...], TextReading, str]
+KeyT = TypeVar("KeyT")
+HeldT = TypeVar("HeldT", bound="Held")
 
 
 class Encode(Stage):
@@ -37,7 +40,7 @@ class Encode(Stage):
 
     def __init__(self, pool: ModelPool) -> None:
         self._pool = pool
-        self._embeddings = EmbeddingCache()
+        self._embeddings: EmbeddingCache[EmbeddingKey, Embedding] = EmbeddingCache()
 
     def begin(self, canvas: Canvas) -> None:
         """Raises AdapterRefused or DoesNotFit where the blend cannot be put on."""
@@ -94,16 +97,24 @@ def _negative_warnings(recipe: Recipe, negative: Embedding) -> tuple[str, ...]:
     return (UNGUIDED,) if recipe.negative_prompt.strip() else ()
 
 
-class EmbeddingCache:
-    """The texts encoded last, by checkpoint, text encoder blend, reading and text, in at most `max_bytes`."""
+class Held(Protocol):
+    """What a cache may hold."""
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes."""
+
+
+class EmbeddingCache(Generic[KeyT, HeldT]):
+    """What was encoded last, by all that decides it, in at most `max_bytes`."""
 
     def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
         self._max_bytes = max_bytes
-        self._held: OrderedDict[EmbeddingKey, Embedding] = OrderedDict()
+        self._held: OrderedDict[KeyT, HeldT] = OrderedDict()
         self._held_bytes = 0
 
-    def get(self, key: EmbeddingKey, make: Callable[[], Embedding]) -> Embedding:
-        """The embedding held under `key`, else what `make` gives, held from now on."""
+    def get(self, key: KeyT, make: Callable[[], HeldT]) -> HeldT:
+        """What is held under `key`, else what `make` gives, held from now on."""
         found = self._held.get(key)
         if found is None:
             found = self._held[key] = make()

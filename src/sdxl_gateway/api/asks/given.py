@@ -1,0 +1,151 @@
+"""Takes a body's fields and the table to read them by, gives each by its name; refuses or notes what is no field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sdxl_gateway.api.asks import values
+from sdxl_gateway.api.asks.field import PICTURE_KINDS, Field, Kind
+from sdxl_gateway.api.asks.fields import fields_of, wire_fields
+from sdxl_gateway.api.asks.pictures import read_picture, read_pictures
+from sdxl_gateway.api.asks.recipe import recipe_in
+from sdxl_gateway.config import Limits
+from sdxl_gateway.core.ask import Operation, Upload
+from sdxl_gateway.core.errors import InvalidRequest
+
+_WHAT = {Operation.GENERATE: "A generation", Operation.EDIT: "An edit", Operation.VARY: "A variation"}
+Files = Mapping[str, tuple[Upload, ...]]
+"""Pictures by the name of their field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The operator's part in reading a request; `strict` refuses fields the table does not know.
+
+    `fields` is the table to read by; left empty it is the whole one under `limits`.
+    """
+
+    limits: Limits
+    strict: bool = False
+    fields: tuple[Field, ...] = ()
+
+    @property
+    def table(self) -> tuple[Field, ...]:
+        """Every field that is known."""
+        return self.fields or wire_fields(self.limits)
+
+
+class Given:
+    """One body, read against the table of its operation; `ignored` are the names in it that have no effect."""
+
+    def __init__(self, operation: Operation, given: dict[str, Any], rules: Rules, files: Files) -> None:
+        self.operation = operation
+        self.table = {row.name: row for row in fields_of(rules.table, operation)}
+        self._foreign = [row for row in rules.table if row.kind in PICTURE_KINDS and row.name not in self.table]
+        self.recipe = recipe_in(given, self.table.values(), operation, rules.limits.max_pixels)
+        self._given = given | self.recipe.fields
+        self.rules = rules
+        self._files = files
+        self.ignored: list[str] = []
+        self.pictures: dict[str, tuple[Upload, ...]] = {}
+
+    def named(self, word: str) -> str:
+        """A field as the caller wrote it: those that a recipe brought stand inside it."""
+        return f"recipe.{word}" if word in self.recipe.fields else word
+
+    def refuse_foreign_pictures(self) -> None:
+        """A picture that only another operation reads would leave no trace in what is painted."""
+        for row in self._foreign:
+            given = [word for word in row.spellings if self._given.pop(word, None)]
+            if given or self._files.get(row.name):
+                word = given[0] if given else row.name
+                raise _unsupported(word, f"{_WHAT[self.operation]} reads no '{word}': send it to /v1/images/edits.")
+
+    def find_unknown(self) -> None:
+        """Note what will have no effect; refuse it when the server is strict."""
+        known = {word: row for row in self.table.values() for word in row.spellings}
+        for key in self._given:
+            if key in known and known[key].kind is not Kind.IGNORED:
+                continue
+            if key not in known and self.rules.strict:
+                raise _unknown(self.named(key))
+            self.ignored.append(self.named(key))
+        for row in self.table.values():
+            self.ignored.extend(self._outspoken(row))
+
+    def _outspoken(self, row: Field) -> list[str]:
+        """The spellings of a field that say something else than the one that counts, where pixels depend on it."""
+        used = self._spelling(row)
+        if used is None or not (row.extension or row.kind in PICTURE_KINDS):
+            return []
+        return [word for word in row.spellings if self._given.get(word, "") not in ("", self._given[used])]
+
+    def _spelling(self, row: Field) -> str | None:
+        """The first spelling that is not empty, else one that is; None when the field is absent."""
+        given = [word for word in row.spellings if word in self._given]
+        return next((word for word in given if self._given[word] != ""), given[0] if given else None)
+
+    def find(self, name: str) -> tuple[Field, Any, str] | None:
+        """The field's row, its value and the first spelling that is not empty; None when the field is absent."""
+        row = self.table.get(name)
+        if row is None:
+            return None
+        spelling = self._spelling(row)
+        value = self._given[spelling] if spelling is not None else None
+        if self.operation in row.required and (value is None or (isinstance(value, str) and not value.strip())):
+            raise values.missing(spelling or row.name, given=spelling is not None)
+        return None if spelling is None else (row, value, self.named(spelling))
+
+    def text(self, name: str) -> str | None:
+        """As it stands; None when the field is absent."""
+        found = self.find(name)
+        return values.text(*found) if found else None
+
+    def choice(self, name: str) -> str | None:
+        """One of the field's choices; None when the field is absent or empty."""
+        found = self.find(name)
+        if not found or found[1] == "":
+            return None
+        return values.choice(*found)
+
+    def flag(self, name: str) -> bool | None:
+        """None when the field is absent or empty."""
+        found = self.find(name)
+        return None if not found or found[1] == "" else values.flag(found[1], found[2])
+
+    def integer(self, name: str) -> int | None:
+        """Within the field's bounds; None when the field is absent or empty."""
+        found = self.find(name)
+        return None if not found or found[1] == "" else values.integer(*found)
+
+    def number(self, name: str) -> float | None:
+        """Within the field's bounds; None when the field is absent or empty."""
+        found = self.find(name)
+        return None if not found or found[1] == "" else values.number(*found)
+
+    def refuse_unknown(self, before: int) -> None:
+        """Where the server is strict, keys of entries that came to the ignored since there were `before` of them."""
+        if self.rules.strict and len(self.ignored) > before:
+            raise _unknown(self.ignored[before])
+
+    def uploads(self, row: Field) -> tuple[Upload, ...]:
+        """The pictures of a field: parts of the form, else what stands in the body."""
+        if files := self._files.get(row.name):
+            return files
+        found, max_bytes = self.find(row.name), self.rules.limits.max_image_bytes
+        if not found or found[1] == "":
+            return ()
+        if row.kind is Kind.PICTURE:
+            return (read_picture(found[1], found[2], max_bytes),)
+        return read_pictures(found[1], found[2], max_bytes)
+
+
+def _unsupported(param: str, reason: str) -> InvalidRequest:
+    return InvalidRequest(reason, param=param, code="unsupported_parameter")
+
+
+def _unknown(key: str) -> InvalidRequest:
+    word = key[:100].encode("utf-8", "backslashreplace").decode("utf-8")
+    return InvalidRequest(f"Unknown parameter: '{word}'.", param=word, code="unknown_parameter")

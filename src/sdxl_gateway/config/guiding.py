@@ -1,0 +1,24 @@
+"""The sections of pictures that guide a painting, and of those that cannot."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sdxl_gateway.config.section import Section
+from sdxl_gateway.core.limits import REFERENCE_WEIGHT
+
+
+class IpAdapter(Section):
+    """What lets pictures guide a painting: an adapter's file and the folder of the image encoder it was made for."""
+
+    path: str = ""
+    image_encoder: str = ""
+    weight: Annotated[float, Field(ge=0, le=REFERENCE_WEIGHT)] = 0.6
+
+
+class Edits(Section):
+    """What becomes of pictures that nothing can be painted from."""
+
+    unused_images: Literal["warn", "refuse"] = "warn"
