@@ -10,9 +10,10 @@ import torch
 
 from benchmarks.figures import Row, ratio_row
 from sdxl_gateway.engine.models.checkpoint import Source, load_checkpoint
+from sdxl_gateway.engine.models.placement import Placement
 
 CHUNK_BYTES = 64 * 2**20
-CPU = torch.device("cpu")
+CPU = Placement.everything_on(torch.device("cpu"))
 
 
 def single_file_row(source: Source, dtype: torch.dtype, repeats: int) -> Row:

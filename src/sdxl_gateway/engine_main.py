@@ -30,7 +30,7 @@ def open_for(settings: dict[str, Any], measure: Measure) -> LoadedEngine[Any]:
 
     engine = open_engine(config, measure)
     ready = Ready(engine.device, engine.dtype, engine.checkpoints)
-    return LoadedEngine(engine, ready, config.engine.max_lanes, config.engine.load_wait_seconds)
+    return LoadedEngine(engine, ready, engine.lanes, config.engine.load_wait_seconds)
 
 
 if __name__ == "__main__":

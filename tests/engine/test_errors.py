@@ -169,7 +169,7 @@ def test_a_vae_that_overflows_in_half_precision_decodes_again_in_float32(fresh: 
         vae.decoder.conv_in.weight *= 3000
         vae.decoder.conv_in.bias *= 3000
         vae.decoder.mid_block.resnets[0].conv1.weight /= 3000
-    overflowed = decode._decode(vae, canvas.latents * 100)
+    overflowed = decode._decode(canvas.checkpoint, canvas.latents * 100)
     assert not torch.isfinite(overflowed).all()
     canvas.latents = canvas.latents * 100
     assert fresh.engine.finish(canvas).width == good.width

@@ -96,8 +96,10 @@ class Engine(Section):
 
 
 class Memory(Section):
-    """What stays on the device and in host memory, in bytes."""
+    """What stays on the device and in host memory, in which format, in bytes."""
 
+    mode: Literal["auto", "fast", "balanced", "low"] = "auto"
+    weights: Literal["native", "fp8", "int8"] = "native"
     vram_budget_bytes: Bytes | Literal["auto"] = "auto"
     host_budget_bytes: Bytes | Literal["auto"] = "auto"
     pristine: Literal["auto", "device", "host"] = "auto"

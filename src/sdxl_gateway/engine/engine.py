@@ -49,6 +49,11 @@ class DiffusionEngine:
         return str(self._pool.dtype).removeprefix("torch.")
 
     @property
+    def lanes(self) -> int:
+        """How many pictures may share a step: as many as wanted, where they find room."""
+        return self._pool.lanes
+
+    @property
     def checkpoints(self) -> tuple[str, ...]:
         """The names recipes may ask for."""
         return self._pool.names(CHECKPOINT)

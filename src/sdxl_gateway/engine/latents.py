@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,7 +13,10 @@ from torch import Tensor
 from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.core.picture import CHANNELS, Picture
 from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.engine.errors import give_memory_back, out_of_memory
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
+
+T = TypeVar("T")
 
 SEEDS = 2**64
 
@@ -50,8 +54,29 @@ class LatentSource:
     def encode(self, pixels: Tensor) -> Tensor:
         """Scaled latents of (1, 3, h, w) pixels, float32 on the device, drawn from the distribution the VAE gives."""
         vae = self.checkpoint.vae
-        found = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
+        height, width = pixels.shape[-2:]
+        given = pixels.to(self.checkpoint.device, vae.dtype)
+        found = in_pieces_that_fit(self.checkpoint, height * width, lambda: vae.encode(given)).latent_dist
         return scaled(vae, found.mean.float() + found.std.float() * self.noise())
+
+
+def in_pieces_that_fit(checkpoint: Checkpoint, pixels: int, call: Callable[[], T]) -> T:
+    """What `call` of the VAE gives; in tiles for an area that is too large, or where the device has no room after all.
+
+    Tiles are diffusers' own, overlapping and blended: a picture in tiles differs a little from one in a single piece.
+    """
+    if pixels <= checkpoint.placement.whole_pixels:
+        try:
+            return call()
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+        give_memory_back()
+    checkpoint.vae.enable_tiling()
+    try:
+        return call()
+    finally:
+        checkpoint.vae.disable_tiling()
 
 
 def needed(picture: Picture | None) -> Picture:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
 from typing import Any
 
 import diffusers
@@ -14,12 +14,13 @@ from sdxl_gateway.catalog.controls import ControlEntry, open_controls
 from sdxl_gateway.catalog.ip_adapters import open_ip_adapter
 from sdxl_gateway.catalog.model_files import resolve_model
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, EngineProcess
+from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.engine.canvas import PartFactory
 from sdxl_gateway.engine.compile import compiled_for, keep_compiled_code
-from sdxl_gateway.engine.device import choose_dtype, open_device
+from sdxl_gateway.engine.device import bfloat16_works, choose_dtype, choose_vae_dtype, open_device
 from sdxl_gateway.engine.engine import DiffusionEngine
-from sdxl_gateway.engine.memory.budgets import ledger_budgets, with_room_for
+from sdxl_gateway.engine.memory.budgets import ledger_budgets, usable_now, with_room_for
 from sdxl_gateway.engine.memory.ledger import Ledger, available_ram_bytes
 from sdxl_gateway.engine.models.adapters import AdapterCaches
 from sdxl_gateway.engine.models.checkpoint import Source, load_checkpoint
@@ -27,6 +28,7 @@ from sdxl_gateway.engine.models.controls import CONTROL, ControlLoader
 from sdxl_gateway.engine.models.host_copies import HostCopies
 from sdxl_gateway.engine.models.image_prompts import IMAGE_ENCODER, IP_ADAPTER, ImageEncoderLoader, IpAdapterLoader
 from sdxl_gateway.engine.models.loaders import CHECKPOINT, CheckpointLoader, Loader
+from sdxl_gateway.engine.models.placement import Placement
 from sdxl_gateway.engine.models.pool import ModelPool
 from sdxl_gateway.engine.models.sources import Sources
 from sdxl_gateway.engine.parts.control import control_from
@@ -40,6 +42,9 @@ from sdxl_gateway.engine.stages.encode import Encode
 from sdxl_gateway.engine.stages.prepare import Prepare
 from sdxl_gateway.engine.stages.references import EncodeReferences
 from sdxl_gateway.engine.stages.stage import Stage
+from sdxl_gateway.scheduling.memory_plan import MemoryPlan, Wanted, plan_memory
+
+log = logging.getLogger(__name__)
 
 PARTS: tuple[PartFactory, ...] = (Guidance.begin, InpaintingChannels.begin, Repaint.begin, ImagePrompt.begin)
 """In the order in which they draw random numbers and join a UNet call; those that need a model come after them."""
@@ -66,19 +71,22 @@ def open_pool(config: EngineProcess, device: torch.device, measure: Measure) -> 
     """The pool with a loader for each kind of model, the first checkpoint in it; errors as `open_engine`."""
     sources = Sources(config, _source)
     beginning = sources.first(config.first_in_folder)
-    dtype = _dtype(config, [beginning, *sources.all_configured()], device)
-    first = load_checkpoint(beginning, device, dtype)
+    largest = max([beginning, *sources.all_configured()], key=Source.parameters)
+    dtype = _dtype(config, largest, device)
+    plan = _plan(config, largest, device, dtype)
+    placement = Placement.of(plan, device)
+    first = load_checkpoint(beginning, placement, dtype)
     compiled = compiled_for(first, PARTS, sizes=config.engine.compiled_sizes)
-    ledger = Ledger(with_room_for(first.size_bytes(), ledger_budgets(config.memory, device)))
+    ledger = Ledger(with_room_for(first.size_bytes(), ledger_budgets(config.memory, device, plan)))
     adapters = AdapterCaches(sources, config, ledger, device, measure)
     checkpoints = CheckpointLoader(
         sources,
-        device,
+        placement,
         dtype,
         adapters,
         ledger,
         measure,
-        pristine=config.memory.pristine,
+        pristine=config.memory.pristine if plan.pristine_on_device else "host",
         compiled=compiled,
         copies=HostCopies(CHECKPOINT, ledger, device),
     )
@@ -93,6 +101,7 @@ def open_pool(config: EngineProcess, device: torch.device, measure: Measure) -> 
         ledger,
         device,
         dtype,
+        lanes=plan.lanes,
         patience_seconds=config.engine.load_wait_seconds,
     )
     pool.keep(CHECKPOINT, first.name, checkpoints.blendable(first), first.size_bytes())
@@ -114,10 +123,27 @@ def _image_prompt_loaders(config: EngineProcess, device: torch.device, dtype: to
     }
 
 
-def _dtype(config: EngineProcess, sources: Iterable[Source], device: torch.device) -> torch.dtype:
-    largest = max(source.parameters() for source in sources)
-    free_bytes = available_ram_bytes()
-    return choose_dtype(config.engine.dtype, device.type, parameters=largest, free_host_bytes=free_bytes)
+def _dtype(config: EngineProcess, largest: Source, device: torch.device) -> torch.dtype:
+    parameters, free_bytes = largest.parameters(), available_ram_bytes()
+    return choose_dtype(config.engine.dtype, device.type, parameters=parameters, free_host_bytes=free_bytes)
+
+
+def _plan(config: EngineProcess, largest: Source, device: torch.device, dtype: torch.dtype) -> MemoryPlan:
+    works = bfloat16_works(device)
+    vae_dtype = choose_vae_dtype(dtype, device.type, force_upcast=True, bfloat16_works=works)
+    wanted = Wanted.of(config.memory, config.engine.max_lanes, dtype.itemsize, vae_dtype.itemsize)
+    plan = plan_memory(largest.sizes(), usable_now(device), wanted)
+    _refuse_what_cannot_be(config, device, plan)
+    if not plan.fits:
+        log.warning("the device has little room for this checkpoint; `sdxl-gateway check` says what would fit")
+    return plan
+
+
+def _refuse_what_cannot_be(config: EngineProcess, device: torch.device, plan: MemoryPlan) -> None:
+    if config.engine.compiled_sizes and plan.mode == "low":
+        raise CheckpointProblem("engine.compiled_sizes: a UNet that memory.mode low streams cannot be compiled.")
+    if plan.weights == "fp8" and device.type == "mps":
+        raise CheckpointProblem("memory.weights is 'fp8', which this device does not have; 'int8' is as small.")
 
 
 def _source(name: str, section: Checkpoint) -> Source:

@@ -14,8 +14,9 @@ from sdxl_gateway.core.errors import AdapterRefused, DoesNotFit
 from sdxl_gateway.core.events import AdapterEvicted, AdapterLoaded
 from sdxl_gateway.engine.lora.cache import AdapterCache
 from sdxl_gateway.engine.lora.formats import Adapter, AdapterFile, lay_out
-from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST, ledger_budgets
+from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST, WEIGHTS_HOST, ledger_budgets
 from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
+from sdxl_gateway.scheduling.memory_plan import UNLIMITED_BYTES, Sizes, Wanted, plan_memory
 from tests.engine.lora.kit import CPU, Bench, MakeBench, Shelf, blend, lora, same_bits
 
 Q, TE = "unet.attentions.0.to_q", "text_encoder.text_model.encoder.layers.0"
@@ -211,7 +212,8 @@ def test_a_file_that_is_gone_is_refused(shelf: Shelf, three: int, make_bench: Ma
 
 
 def test_budgets_are_the_operators_or_a_share_of_what_is_free() -> None:
-    asked = ledger_budgets(Memory(vram_budget_bytes=5, host_budget_bytes=7), CPU)
-    assert asked == {VRAM: 5, HOST: 7, PRISTINE_HOST: None}
-    shares = ledger_budgets(Memory(), CPU)
+    plan = plan_memory(Sizes(0, 0, 0, 0, 0, 0), UNLIMITED_BYTES, Wanted())
+    asked = ledger_budgets(Memory(vram_budget_bytes=5, host_budget_bytes=7), CPU, plan)
+    assert asked == {VRAM: 5, HOST: 7, PRISTINE_HOST: None, WEIGHTS_HOST: None}
+    shares = ledger_budgets(Memory(), CPU, plan)
     assert all(0 < (shares[tier] or 0) < 2**50 for tier in (VRAM, HOST))

@@ -13,6 +13,7 @@ from sdxl_gateway.engine.memory.ledger import HOST, Ledger
 from sdxl_gateway.engine.models.checkpoint import Checkpoint, load_checkpoint
 from sdxl_gateway.engine.models.host_copies import CopyKey, HostCopies
 from sdxl_gateway.engine.models.loaders import CHECKPOINT
+from sdxl_gateway.engine.models.placement import Placement
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 CPU = torch.device("cpu")
@@ -23,7 +24,7 @@ ROOM = 2**40
 
 @pytest.fixture
 def loaded() -> Checkpoint:
-    return load_checkpoint(_source("demo", config.Checkpoint(path="demo")), CPU, torch.float32)
+    return load_checkpoint(_source("demo", config.Checkpoint(path="demo")), Placement.everything_on(CPU), torch.float32)
 
 
 def weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:

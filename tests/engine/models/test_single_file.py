@@ -25,6 +25,7 @@ from sdxl_gateway.core.picture import Inputs
 from sdxl_gateway.core.recipe import Task
 from sdxl_gateway.engine.models.checkpoint import Source, load_checkpoint
 from sdxl_gateway.engine.models.lazy_tensors import LazyTensors
+from sdxl_gateway.engine.models.placement import Placement
 from sdxl_gateway.engine.models.pretrained import check_tensors, empty_model
 from sdxl_gateway.engine.models.single_file import to_diffusers
 from tests.kit.engine import Studio, contrast, difference, mask, photo, recipe, studio_of
@@ -275,5 +276,6 @@ def test_a_config_that_describes_nothing(file: Path, epsilon_configs: Path) -> N
 
 def test_a_tokenizer_of_more_tokens_than_the_encoder_knows(file: Path, epsilon_configs: Path) -> None:
     shutil.rmtree(epsilon_configs / "tokenizer")
+    source = Source("one", file, config=epsilon_configs)
     with pytest.raises(CheckpointProblem, match="49408 tokens, more than its text encoder knows"):
-        load_checkpoint(Source("one", file, config=epsilon_configs), torch.device("cpu"), torch.float32)
+        load_checkpoint(source, Placement.everything_on(torch.device("cpu")), torch.float32)

@@ -19,6 +19,7 @@ from sdxl_gateway.core.errors import AdapterRefused, DoesNotFit
 from sdxl_gateway.core.events import BlendSwitched
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.core.recipe import Blend, BlendKey
+from sdxl_gateway.engine.device import finish_steps
 from sdxl_gateway.engine.lora.cache import AdapterCache
 from sdxl_gateway.engine.lora.formats import Adapter, TextualInversions
 from sdxl_gateway.engine.lora.layers import Layer, Mix, PristineHome, PristineStore, layers_of, restore, weight_on
@@ -35,6 +36,7 @@ class BlendSwitcher:
 
     Made once the components are on their device, in their dtype and memory format, and hold the checkpoint's weights:
     parameters that move to another storage later are no longer reached.
+    `device` computes blends, where it is not where the weights are kept.
     `stacked` writes layers of one shape together, which pays where a launch costs more than its arithmetic; None means
     everywhere but on the CPU. `stack_bytes` bounds the float32 scratch of one such write.
     """
@@ -48,18 +50,20 @@ class BlendSwitcher:
         *,
         name: str = "",
         pristine: PristineHome = "auto",
+        device: torch.device | None = None,
         stacked: bool | None = None,
         stack_bytes: int = STACK_BYTES,
     ) -> None:
         self._cache = cache
         self._measure = measure
-        self._layers = layers_of(components)
+        self._layers = layers_of(components, device)
         self._pristine = PristineStore(ledger, pristine, name)
+        self._pristine.count(self._layers.values())
         self._writer = LayerWriter(cache.dense)
         self._on: dict[tuple[str, ...], BlendKey | None] = {(UNET,): (), TEXT_ENCODERS: ()}
         self._words: TextualInversions = {}
         self._fitting: set[str] = set()
-        on_cpu = all(layer.parameter.device.type == "cpu" for layer in self._layers.values())
+        on_cpu = all(layer.device.type == "cpu" for layer in self._layers.values())
         self._stacks = (
             _stacks(self._layers.values(), stack_bytes) if stacked or (stacked is None and not on_cpu) else {}
         )
@@ -122,6 +126,7 @@ class BlendSwitcher:
         for layer in (*bare, *(change.layer for change in todo)):
             layer.mix = HALF_WRITTEN
         try:
+            _let_copies_end((*bare, *(change.layer for change in todo)))
             restore(bare)
             self._write(todo)
             _wait(change.layer for change in todo)
@@ -210,8 +215,14 @@ def _stacks(layers: Iterable[Layer], stack_bytes: int) -> dict[str, tuple[object
     return stacks
 
 
+def _let_copies_end(layers: Iterable[Layer]) -> None:
+    """The host may write to weights in its own memory once no step still copies them from there."""
+    for device in {layer.device for layer in layers if layer.parameter.device != layer.device}:
+        finish_steps(device)
+
+
 def _wait(layers: Iterable[Layer]) -> None:
     """Until the device has written, so that its errors are this switch's errors and its time this switch's time."""
-    for device in {layer.parameter.device for layer in layers}:
+    for device in {layer.device for layer in layers}:
         if device.type == "cuda":
             torch.cuda.current_stream(device).synchronize()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -14,6 +15,7 @@ from sdxl_gateway.core.blocks import block_of
 from sdxl_gateway.core.errors import DoesNotFit
 from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST
 from sdxl_gateway.engine.memory.ledger import VRAM, Ledger
+from sdxl_gateway.engine.memory.quantised import quantised_weight, rounded
 
 PristineHome = Literal["auto", "device", "host"]
 Mix = tuple[tuple[str, float], ...]
@@ -24,11 +26,15 @@ Mix = tuple[tuple[str, float], ...]
 class Layer:
     """One parameter that blends may change, seen as a matrix of rows times columns.
 
-    Its storage, and so its address, is the same for ever: values are only ever copied into it.
+    Its storage, and so its address, is the same for ever: values are only ever copied into it. Blends are computed on
+    `device`, which differs from the storage's own where weights live in host memory. A parameter of one-byte numbers
+    has a `scale` for each row, and its pristine copy is of the weights before they were rounded to those.
     """
 
     name: str
     parameter: Tensor
+    device: torch.device
+    scale: Tensor | None = None
     pristine: Tensor | None = None
     mix: Mix = ()
 
@@ -45,21 +51,33 @@ class Layer:
 
     @property
     def untouched(self) -> Tensor:
-        """The pristine matrix, contiguous, in the storage dtype, on the device or in host memory."""
+        """The pristine matrix, contiguous, in the checkpoint's dtype, on the device or in host memory."""
         if self.pristine is None:
             raise RuntimeError(f"{self.name} was to be changed before its pristine copy was taken")
         return self.pristine
 
     def write(self, matrix: Tensor) -> None:
         """Copy (rows, columns) in, rounding once to the storage dtype; any memory format, any device."""
+        if self.scale is not None:
+            matrix, scale = rounded(matrix, self.parameter.dtype, self.scale.dtype)
+            self.scale.copy_(scale.view(self.scale.shape))
         self.parameter.copy_(matrix.view(self.parameter.shape))
+
+    @property
+    def is_plain(self) -> bool:
+        """The parameter holds the weights themselves, on the device that computes blends."""
+        return self.scale is None and self.parameter.device == self.device
 
 
 def restore(layers: Sequence[Layer]) -> None:
-    """Put the pristine bits back."""
-    if layers:
-        pristine = [layer.untouched.view(layer.parameter.shape) for layer in layers]
-        torch._foreach_copy_([layer.parameter for layer in layers], pristine)
+    """Put the pristine bits back: those the storage had before, and so rounded anew where they are rounded."""
+    whole = [layer for layer in layers if layer.scale is None]
+    if whole:
+        pristine = [layer.untouched.view(layer.parameter.shape) for layer in whole]
+        torch._foreach_copy_([layer.parameter for layer in whole], pristine)
+    for layer in layers:
+        if layer.scale is not None:
+            layer.write(layer.untouched.to(layer.device, torch.float32))
     for layer in layers:
         layer.mix = ()
 
@@ -72,17 +90,24 @@ def weight_on(layer: str, weight: float | tuple[float, ...]) -> float:
     return weight[0 if block is None else block + 1]
 
 
-def layers_of(components: Mapping[str, nn.Module]) -> dict[str, Layer]:
-    """Every floating-point parameter by its component-prefixed name, as checkpoint files spell it."""
-    return {layer.name: layer for component, module in components.items() for layer in _layers(component, module)}
+def layers_of(components: Mapping[str, nn.Module], device: torch.device | None = None) -> dict[str, Layer]:
+    """Every weight by its component-prefixed name, as checkpoint files spell it; `device` computes, else their own."""
+    return {
+        layer.name: layer for component, module in components.items() for layer in _layers(component, module, device)
+    }
 
 
-def _layers(component: str, module: nn.Module) -> Iterator[Layer]:
-    # torch.compile's wrapper adds a level of its own.
-    names = {name.replace("_orig_mod.", ""): parameter for name, parameter in module.named_parameters()}
-    for name, parameter in names.items():
-        if parameter.is_floating_point() and parameter.dim() > 0:
-            yield Layer(published_name(component, name), parameter.detach())
+def _layers(component: str, module: nn.Module, device: torch.device | None) -> Iterator[Layer]:
+    for at, owner in module.named_modules():
+        for path, parameter in owner.named_parameters(at, recurse=False):
+            # torch.compile's wrapper adds a level of its own.
+            name = published_name(component, path.replace("_orig_mod.", ""))
+            quantised = quantised_weight(owner, parameter)
+            computed_on = device or parameter.device
+            if quantised is not None:
+                yield Layer(name, parameter.detach(), computed_on, quantised.scale, quantised.original)
+            elif parameter.is_floating_point() and parameter.dim() > 0:
+                yield Layer(name, parameter.detach(), computed_on)
 
 
 class PristineStore:
@@ -100,6 +125,12 @@ class PristineStore:
         place = self._place(layer)
         layer.pristine = place(layer.parameter.reshape(layer.shape))
 
+    def count(self, layers: Iterable[Layer]) -> None:
+        """Those that have their copy in host memory from the start."""
+        for layer in layers:
+            if layer.pristine is not None:
+                self._ledger.hold(PRISTINE_HOST, self._key(layer), layer.pristine.nbytes)
+
     def forget(self, layer: Layer) -> None:
         """Give up the layer's copy, whose weights can then not be put back."""
         key = self._key(layer)
@@ -111,7 +142,7 @@ class PristineStore:
     def _place(self, layer: Layer) -> Callable[[Tensor], Tensor]:
         key, size_bytes = self._key(layer), layer.parameter.nbytes
         self._ledger.pin(key)
-        if self._home != "host":
+        if self._home != "host" and layer.is_plain:
             try:
                 self._ledger.hold(VRAM, key, size_bytes)
                 return _on_device
@@ -120,7 +151,7 @@ class PristineStore:
                     self._ledger.unpin(key)
                     raise
         self._ledger.hold(PRISTINE_HOST, key, size_bytes)
-        return _in_host
+        return partial(_in_host, pin=layer.device.type == "cuda")
 
     def _key(self, layer: Layer) -> tuple[str, str, str]:
         return ("pristine", self._name, layer.name)
@@ -130,6 +161,6 @@ def _on_device(matrix: Tensor) -> Tensor:
     return matrix.clone(memory_format=torch.contiguous_format)
 
 
-def _in_host(matrix: Tensor) -> Tensor:
-    copy = torch.empty(matrix.shape, dtype=matrix.dtype, pin_memory=matrix.is_cuda)
+def _in_host(matrix: Tensor, *, pin: bool) -> Tensor:
+    copy = torch.empty(matrix.shape, dtype=matrix.dtype, pin_memory=pin)
     return copy.copy_(matrix)

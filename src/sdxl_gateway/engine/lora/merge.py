@@ -87,24 +87,23 @@ class LayerWriter:
             else:
                 factors.append((low_rank, share.weight))
         if factors:
-            target.addmm_(*_side_by_side(factors, layer.parameter.device))
+            target.addmm_(*_side_by_side(factors, layer.device))
         if target.data_ptr() != layer.parameter.data_ptr():
             layer.write(target)
 
     def _target(self, layer: Layer) -> Tensor:
         """The parameter itself when it can take float32 sums in place, else scratch."""
         parameter = layer.parameter
-        if parameter.dtype is torch.float32 and parameter.is_contiguous():
+        if layer.is_plain and parameter.dtype is torch.float32 and parameter.is_contiguous():
             return parameter.view(layer.shape)
-        if self._scratch.numel() < parameter.numel() or self._scratch.device != parameter.device:
-            self._scratch = torch.empty(parameter.numel(), dtype=torch.float32, device=parameter.device)
+        if self._scratch.numel() < parameter.numel() or self._scratch.device != layer.device:
+            self._scratch = torch.empty(parameter.numel(), dtype=torch.float32, device=layer.device)
         return self._scratch[: parameter.numel()].view(layer.shape)
 
     def _dense(self, layer: Layer, share: Share) -> Tensor:
         def make() -> Tensor:
-            device = layer.parameter.device
-            pristine = layer.untouched.to(device, torch.float32)
-            return moved(share.delta, device).dense(pristine)
+            pristine = layer.untouched.to(layer.device, torch.float32)
+            return moved(share.delta, layer.device).dense(pristine)
 
         return self._keep_dense((share.digest, layer.name), 4 * layer.parameter.numel(), make)
 
@@ -118,16 +117,20 @@ def _side_by_side(factors: Sequence[tuple[LowRank, float]], device: torch.device
 
 
 def write_stack(changes: Sequence[Change]) -> None:
-    """Layers of one shape, storage dtype, device, `ranks()` and `digests` in a handful of launches, however many."""
+    """Layers of one shape, storage, device, `ranks()` and `digests` in a handful of launches, however many."""
     first = changes[0].layer
-    device = first.parameter.device
+    device = first.device
     stack = torch.empty((len(changes), *first.shape), dtype=torch.float32, device=device)
     matrices = list(stack.unbind(0))
     torch._foreach_copy_(matrices, [change.layer.untouched for change in changes], non_blocking=True)
     ups, downs = zip(*(_stacked(changes, i, device) for i in range(len(changes[0].shares))), strict=True)
     stack.baddbmm_(torch.cat(ups, dim=2), torch.cat(downs, dim=1))
-    parameters = [change.layer.parameter for change in changes]
-    torch._foreach_copy_(parameters, [m.view(p.shape) for m, p in zip(matrices, parameters, strict=True)])
+    if first.is_plain:
+        parameters = [change.layer.parameter for change in changes]
+        torch._foreach_copy_(parameters, [m.view(p.shape) for m, p in zip(matrices, parameters, strict=True)])
+        return
+    for change, matrix in zip(changes, matrices, strict=True):
+        change.layer.write(matrix)
 
 
 def _stacked(changes: Sequence[Change], index: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Takes the `[memory]` section and a device, gives the ledger's budgets in bytes."""
+"""Takes the `[memory]` section and a device, gives what may be planned with, and the ledger's budgets, in bytes."""
 
 from __future__ import annotations
 
@@ -8,21 +8,28 @@ import torch
 
 from sdxl_gateway.config import Memory
 from sdxl_gateway.engine.memory.ledger import HOST, VRAM, available_ram_bytes
+from sdxl_gateway.scheduling.memory_plan import PAINT_SHARE, UNLIMITED_BYTES, MemoryPlan, left_for_ledger
 
-FREE_VRAM_SHARE = 0.6
-"""The rest stays for activations and the VAE's peak."""
 FREE_RAM_SHARE = 0.25
 PRISTINE_HOST = "pristine_host"
 """Pristine copies in host memory: counted, never limited, as no weight could be put back without them."""
+WEIGHTS_HOST = "weights_host"
+"""Weights that come to the device when they compute: counted, never limited, as they are nowhere else."""
 
 
-def ledger_budgets(memory: Memory, device: torch.device) -> dict[str, int | None]:
+def usable_now(device: torch.device) -> int:
+    """Bytes to plan with before anything is loaded. A device that shares the host's memory has no limit of its own."""
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else UNLIMITED_BYTES
+
+
+def ledger_budgets(memory: Memory, device: torch.device, plan: MemoryPlan) -> dict[str, int | None]:
     """Bytes by tier for what joins the first checkpoint; ask once that is on the device: "auto" is by what is left."""
     vram, host = memory.vram_budget_bytes, memory.host_budget_bytes
     return {
-        VRAM: _free_device_bytes(device) if vram == "auto" else vram,
+        VRAM: _free_device_bytes(device, plan) if vram == "auto" else vram,
         HOST: int(available_ram_bytes() * FREE_RAM_SHARE) if host == "auto" else host,
         PRISTINE_HOST: None,
+        WEIGHTS_HOST: None,
     }
 
 
@@ -32,11 +39,11 @@ def with_room_for(size_bytes: int, budgets: Mapping[str, int | None]) -> dict[st
     return {**budgets, VRAM: None if beside is None else beside + size_bytes}
 
 
-def _free_device_bytes(device: torch.device) -> int:
+def _free_device_bytes(device: torch.device, plan: MemoryPlan) -> int:
     if device.type == "cuda":
         free_bytes, _ = torch.cuda.mem_get_info(device)
-        return int(free_bytes * FREE_VRAM_SHARE)
+        return left_for_ledger(free_bytes - plan.staging_bytes, plan.paint_bytes)
     if device.type == "mps":
         unused_bytes = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-        return int(max(unused_bytes, 0) * FREE_VRAM_SHARE)
+        return int(max(unused_bytes, 0) * (1 - PAINT_SHARE))
     return int(available_ram_bytes() * FREE_RAM_SHARE)

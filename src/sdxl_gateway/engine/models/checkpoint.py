@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,19 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-from sdxl_gateway.catalog.model_files import COMPONENTS, VAE
+from sdxl_gateway.catalog.checkpoints import checkpoint_shapes
+from sdxl_gateway.catalog.model_files import COMPONENTS, TEXT_ENCODERS, UNET, VAE
 from sdxl_gateway.config import SDXL_CONFIGS
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.engine.device import bfloat16_works, choose_compute_dtype, choose_vae_dtype
+from sdxl_gateway.engine.memory.offload import HostMemory
 from sdxl_gateway.engine.models.clip_tokenizers import load_tokenizer
 from sdxl_gateway.engine.models.component import Component, FolderComponent, read_json
+from sdxl_gateway.engine.models.placement import Placement, module_bytes, set_tiles
 from sdxl_gateway.engine.models.samplers import SamplerFactory
 from sdxl_gateway.engine.models.single_file import FileComponent
 from sdxl_gateway.engine.models.upcast import upcast
+from sdxl_gateway.scheduling.memory_plan import Sizes, sizes_of
 
 TOKENIZERS = ("tokenizer", "tokenizer_2")
 TEXT_KINDS = (CLIPTextModel, CLIPTextModelWithProjection)
@@ -61,7 +65,17 @@ class Source:
 
     def parameters(self) -> int:
         """How many numbers all components hold, from the files' headers alone. Raises CheckpointProblem."""
-        return sum(self.component(name).parameters() for name in (*COMPONENTS, VAE))
+        return sum(self._numbers(name) for name in (*COMPONENTS, VAE))
+
+    def sizes(self) -> Sizes:
+        """The same by component."""
+        text = sum(map(self._numbers, TEXT_ENCODERS))
+        return replace(
+            sizes_of(checkpoint_shapes(self.path)), unet=self._numbers(UNET), text=text, vae=self._numbers(VAE)
+        )
+
+    def _numbers(self, name: str) -> int:
+        return self.component(name).parameters()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +83,8 @@ class Checkpoint:
     """The models of one checkpoint on one device.
 
     `index` is its model_index.json; `dtype` what the UNet and the text encoders compute in, whatever their weights are
-    kept in; `denoiser` is what a step calls: the UNet, or a faster one that reads the UNet's own weights.
+    kept in; `denoiser` is what a step calls: the UNet, or a faster one that reads the UNet's own weights. `placement`
+    says on which device they compute, and which components' weights are in host memory while they do not.
     """
 
     name: str
@@ -81,10 +96,11 @@ class Checkpoint:
     samplers: SamplerFactory
     dtype: torch.dtype
     denoiser: Callable[..., Any]
+    placement: Placement
 
     @property
     def device(self) -> torch.device:
-        return torch.device(self.unet.device)
+        return self.placement.device
 
     @property
     def latent_scale(self) -> int:
@@ -111,17 +127,22 @@ class Checkpoint:
         return dict(zip(COMPONENTS, (self.unet, *self.text_encoders), strict=True))
 
     def size_bytes(self) -> int:
-        """What all weights take up on the device."""
-        return sum(t.nbytes for module in (*self.blendable().values(), self.vae) for t in _tensors(module))
+        """What weights take up on the device; where none stay there, in host memory, as the ledger counts it."""
+        on_device = (module_bytes(module) for name, module in self._components() if not self.placement.offloads(name))
+        return sum(on_device) or self.host_bytes()
+
+    def host_bytes(self) -> int:
+        """What weights take up in host memory, to be copied from there."""
+        return sum(module_bytes(module) for name, module in self._components() if self.placement.offloads(name))
+
+    def _components(self) -> Iterator[tuple[str, nn.Module]]:
+        yield from self.blendable().items()
+        yield VAE, self.vae
 
 
-def _tensors(module: nn.Module) -> Iterator[torch.Tensor]:
-    yield from module.parameters()
-    yield from module.buffers()
-
-
-def load_checkpoint(source: Source, device: torch.device, dtype: torch.dtype) -> Checkpoint:
+def load_checkpoint(source: Source, placement: Placement, dtype: torch.dtype) -> Checkpoint:
     """Weights from safetensors files only, on disk only. Raises CheckpointProblem for what cannot be painted with."""
+    device = placement.device
     index = read_json(source.configs / "model_index.json")
     unet_part, *text_parts, vae_part = map(source.component, (*COMPONENTS, VAE))
     force_upcast = bool(vae_part.config().get("force_upcast", True))
@@ -140,21 +161,28 @@ def load_checkpoint(source: Source, device: torch.device, dtype: torch.dtype) ->
     if compute_dtype is not dtype:
         for model in (unet, *encoders):
             upcast(model, compute_dtype)
-    unet = _ready(unet, device)
+    for name, model in zip(COMPONENTS, (unet, *encoders), strict=True):
+        placement.round(name, model, compute_dtype)
+    _settle(placement, unet, vae, encoders)
     return Checkpoint(
         source.name,
         index,
         unet,
-        _ready(vae, device, channels_last_on=("cuda", "cpu")),
-        (_ready(encoders[0], device), _ready(encoders[1], device)),
+        vae,
+        (encoders[0], encoders[1]),
         (tokenizers[0], tokenizers[1]),
         SamplerFactory(source.scheduler_config()),
         compute_dtype,
         denoiser=unet,
+        placement=placement,
     )
 
 
-def _ready(model: Any, device: torch.device, *, channels_last_on: Collection[str] = ("cuda",)) -> Any:
+def _settle(placement: Placement, unet: Any, vae: Any, encoders: Sequence[Any]) -> None:
     """Tensor cores convolve channels-last. On a CPU it takes a fifth off a VAE's decode, and nothing off a UNet."""
-    model = model.to(device).eval().requires_grad_(False)
-    return model.to(memory_format=torch.channels_last) if device.type in channels_last_on else model
+    memory, device_type = HostMemory(placement.device), placement.device.type
+    set_tiles(vae)
+    placement.settle(UNET, unet, memory, channels_last=device_type == "cuda")
+    placement.settle(VAE, vae, memory, channels_last=device_type in ("cuda", "cpu"))
+    for name, encoder in zip(TEXT_ENCODERS, encoders, strict=True):
+        placement.settle(name, encoder, memory)

@@ -65,8 +65,9 @@ class HostCopies:
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Copy its weights as they are now, where the budget lets it."""
-        if self._device.type == "mps":
-            return  # its memory is the host's, and its tensors cannot take the place of the CPU's
+        if self._device.type == "mps" or not checkpoint.placement.is_plain:
+            # Its memory is the host's, and its tensors cannot take the place of the CPU's; or host memory has them now.
+            return
         name, tensors = checkpoint.name, list(_tensors(checkpoint))
         key = CopyKey(self._kind, name)
         try:

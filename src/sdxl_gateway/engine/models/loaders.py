@@ -16,11 +16,14 @@ from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.engine.lora.apply import BlendSwitcher
 from sdxl_gateway.engine.lora.cache import DISK
 from sdxl_gateway.engine.lora.layers import PristineHome
+from sdxl_gateway.engine.memory.budgets import WEIGHTS_HOST
 from sdxl_gateway.engine.memory.ledger import HOST, Ledger
 from sdxl_gateway.engine.models.adapters import AdapterCaches
 from sdxl_gateway.engine.models.checkpoint import Checkpoint, Source, load_checkpoint
 from sdxl_gateway.engine.models.host_copies import HostCopies
+from sdxl_gateway.engine.models.placement import Placement
 from sdxl_gateway.engine.models.sources import Sources
+from sdxl_gateway.scheduling.memory_plan import counted_bytes
 
 ModelT = TypeVar("ModelT")
 T = TypeVar("T")
@@ -61,7 +64,7 @@ class CheckpointLoader:
     """Loads checkpoints in `dtype`, from `copies` where they are; `compiled` gives one ready to be called fast."""
 
     sources: Sources
-    device: torch.device
+    placement: Placement
     dtype: torch.dtype
     adapters: AdapterCaches
     ledger: Ledger
@@ -83,8 +86,12 @@ class CheckpointLoader:
     def cost_bytes(self, name: str) -> int:
         """By the headers of its files. Raises ModelNotFound, Unavailable, CheckpointProblem."""
         if name not in self._costs_bytes or not self.copies.has(name):
-            self._costs_bytes[name] = self._by_files(name, Source.parameters) * self.dtype.itemsize
+            self._costs_bytes[name] = self._by_files(name, self._counted_bytes)
         return self._costs_bytes[name]
+
+    def _counted_bytes(self, source: Source) -> int:
+        sizes, number_bytes = source.sizes(), self.dtype.itemsize
+        return counted_bytes(sizes, self.placement.mode, self.placement.weights, number_bytes)
 
     def load(self, name: str) -> LoadedCheckpoint:
         """From host memory, else from disk, and then a copy is kept. Raises as `cost_bytes`."""
@@ -103,7 +110,7 @@ class CheckpointLoader:
             raise
 
     def _read(self, name: str) -> Checkpoint:
-        checkpoint = self._by_files(name, lambda source: load_checkpoint(source, self.device, self.dtype))
+        checkpoint = self._by_files(name, lambda source: load_checkpoint(source, self.placement, self.dtype))
         self.sources.of(name)  # raises where the files changed while they were read
         self.copies.keep(checkpoint)
         return checkpoint
@@ -117,10 +124,13 @@ class CheckpointLoader:
             self.measure,
             name=checkpoint.name,
             pristine=self.pristine,
+            device=self.placement.device,
         )
+        self.ledger.hold(WEIGHTS_HOST, (CHECKPOINT, checkpoint.name), checkpoint.host_bytes())
         return LoadedCheckpoint(self.compiled(checkpoint), switcher)
 
     def unload(self, model: LoadedCheckpoint) -> None:
         """Gives the room of its pristine copies back, and that of its weights."""
         model.switcher.close()
+        self.ledger.drop(WEIGHTS_HOST, (CHECKPOINT, model.checkpoint.name))
         self.copies.leave(model.checkpoint)

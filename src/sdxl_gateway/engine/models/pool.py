@@ -32,7 +32,7 @@ Key = tuple[str, str]
 
 
 class ModelPool:
-    """The models of one device; `loaders` has one for each kind.
+    """The models of one device; `loaders` has one for each kind, `lanes` pictures find room in one step.
 
     Every model is an entry of the ledger under (kind, name). `pin`, `begin`, `unpin` and `get` belong to the engine's
     thread. Of each kind the model used last stays when adapters need room, though not when another model does. What
@@ -50,6 +50,7 @@ class ModelPool:
         dtype: torch.dtype,
         *,
         patience_seconds: float | None = None,
+        lanes: int,
     ) -> None:
         self.loaders = loaders
         self.sources = sources
@@ -61,6 +62,7 @@ class ModelPool:
         self._patience_seconds = patience_seconds
         self._pinned: Counter[Recipe] = Counter()
         self._begun: set[Recipe] = set()
+        self.lanes = lanes
         self._models: dict[Key, Any] = {}
         self._leaving: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         self._in_use: dict[str, Key] = {}

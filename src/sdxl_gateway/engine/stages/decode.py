@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -11,7 +9,8 @@ from torch.nn.functional import interpolate
 from sdxl_gateway.core.errors import NotFinite
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.engine.canvas import Canvas
-from sdxl_gateway.engine.latents import unscaled
+from sdxl_gateway.engine.latents import in_pieces_that_fit, unscaled
+from sdxl_gateway.engine.models.checkpoint import Checkpoint
 from sdxl_gateway.engine.stages.stage import Stage
 
 PREVIEW_LATENTS = 64 * 64
@@ -38,10 +37,10 @@ class Decode(Stage):
 def _finished(canvas: Canvas) -> Picture:
     if not _finite(canvas.latents):
         raise NotFinite(BROKEN)
-    vae = canvas.checkpoint.vae
-    pixels = _decode(vae, canvas.latents)
-    if not _finite(pixels) and vae.dtype is not torch.float32:
-        pixels = _decode_in_float32(vae, canvas.latents)
+    checkpoint = canvas.checkpoint
+    pixels = _decode(checkpoint, canvas.latents)
+    if not _finite(pixels) and checkpoint.vae.dtype is not torch.float32:
+        pixels = _decode_in_float32(checkpoint, canvas.latents)
     if not _finite(pixels):
         raise NotFinite(BROKEN)
     return _picture(pixels)
@@ -56,26 +55,28 @@ def _preview(canvas: Canvas) -> Picture:
         shrink = (PREVIEW_LATENTS / (height * width)) ** 0.5
         size = (max(round(height * shrink), 1), max(round(width * shrink), 1))
         latents = interpolate(latents, size=size, mode="area")
-    pixels = _decode(canvas.checkpoint.vae, latents).nan_to_num()
+    pixels = _decode(canvas.checkpoint, latents).nan_to_num()
     full = (canvas.recipe.paint_height, canvas.recipe.paint_width)
     if pixels.shape[-2:] != full:
         pixels = interpolate(pixels, size=full, mode="bilinear", align_corners=False)
     return _picture(pixels)
 
 
-def _decode(vae: Any, latents: Tensor) -> Tensor:
+def _decode(checkpoint: Checkpoint, latents: Tensor) -> Tensor:
     """(1, 3, height, width) float32, -1 to 1 and a little beyond."""
-    found: Tensor = vae.decode(unscaled(vae, latents).to(vae.dtype), return_dict=False)[0]
+    vae, area = checkpoint.vae, checkpoint.latent_scale**2 * latents.shape[-2] * latents.shape[-1]
+    given = unscaled(vae, latents).to(vae.dtype)
+    found: Tensor = in_pieces_that_fit(checkpoint, area, lambda: vae.decode(given, return_dict=False)[0])
     return found.float()
 
 
-def _decode_in_float32(vae: Any, latents: Tensor) -> Tensor:
+def _decode_in_float32(checkpoint: Checkpoint, latents: Tensor) -> Tensor:
     """Widening and narrowing back leaves every weight as it was."""
-    dtype = vae.dtype
+    vae, dtype = checkpoint.vae, checkpoint.vae.dtype
     try:
         with torch.inference_mode(False):
             vae.to(torch.float32)
-        return _decode(vae, latents)
+        return _decode(checkpoint, latents)
     finally:
         with torch.inference_mode(False):
             vae.to(dtype)

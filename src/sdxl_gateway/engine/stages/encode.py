@@ -152,7 +152,7 @@ def encode_text(
         filled = [*chunks, *[[]] * (count - len(chunks))]
         ids = tokenizer.framed(filled)
         with tokenizer.with_embeddings(ids):
-            output = encoder(ids.to(encoder.device), output_hidden_states=True)
+            output = encoder(ids.to(checkpoint.device), output_hidden_states=True)
         states.append(weighted(output.hidden_states[-reading.clip_skip], tokenizer.weights(filled)))
         if output[0].ndim == 2:
             pooled = output[0][:1]

@@ -1,0 +1,80 @@
+"""Takes a memory plan, gives each component of a checkpoint its place: the device, or host memory between uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from sdxl_gateway.catalog.model_files import COMPONENTS, TEXT_ENCODERS, VAE
+from sdxl_gateway.engine.memory.offload import HostMemory, WeightStream, keep_in_host_memory
+from sdxl_gateway.engine.memory.quantised import quantise
+from sdxl_gateway.scheduling.memory_plan import TILE_SIDE, UNLIMITED_BYTES, MemoryPlan, Mode, WeightFormat
+
+IN_HOST_MEMORY: dict[Mode, tuple[str, ...]] = {
+    "fast": (),
+    "balanced": (*TEXT_ENCODERS, VAE),
+    "low": (*COMPONENTS, VAE),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where weights are and in which format; the same for all checkpoints of a device, which share `stream`.
+
+    Areas of more than `whole_pixels` find no room in the VAE in one piece.
+    """
+
+    device: torch.device
+    mode: Mode
+    weights: WeightFormat
+    whole_pixels: int
+    stream: WeightStream
+
+    @classmethod
+    def of(cls, plan: MemoryPlan, device: torch.device) -> Placement:
+        """As planned."""
+        return cls(device, plan.mode, plan.weights, plan.whole_pixels, WeightStream(device))
+
+    @classmethod
+    def everything_on(cls, device: torch.device) -> Placement:
+        """As the checkpoint has it, without a plan."""
+        return cls(device, "fast", "native", UNLIMITED_BYTES, WeightStream(device))
+
+    @property
+    def is_plain(self) -> bool:
+        """All on the device, as the checkpoint has it."""
+        return self.mode == "fast" and self.weights == "native"
+
+    def offloads(self, component: str) -> bool:
+        """The component's weights are in host memory while it does not compute."""
+        return component in IN_HOST_MEMORY[self.mode]
+
+    def round(self, component: str, model: nn.Module, dtype: torch.dtype) -> None:
+        """Bring the weights of a freshly loaded UNet or text encoder into their format; they compute in `dtype`."""
+        if self.weights != "native":
+            home = torch.device("cpu") if self.offloads(component) else self.device
+            quantise(model, self.weights, self.device, home, dtype)
+
+    def settle(self, component: str, model: nn.Module, memory: HostMemory, *, channels_last: bool = False) -> None:
+        """Ready to compute on the device."""
+        model.eval().requires_grad_(False)
+        if not self.offloads(component):
+            model.to(self.device)
+        if channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.offloads(component):
+            keep_in_host_memory(model, self.stream, memory)
+
+
+def set_tiles(vae: Any) -> None:
+    """Whatever the VAE was trained at: SDXL's own tile is a whole picture."""
+    scale = 2 ** (len(vae.config.block_out_channels) - 1)
+    vae.tile_sample_min_size, vae.tile_latent_min_size = TILE_SIDE, TILE_SIDE // scale
+
+
+def module_bytes(model: nn.Module) -> int:
+    """What its weights take, wherever they are."""
+    return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
