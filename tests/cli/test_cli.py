@@ -80,7 +80,7 @@ def test_check_tells_as_json_what_would_be_served() -> None:
     found = json.loads(result.stdout)
 
     folders = {"data_directory", "checkpoint_directory", "lora_directory"}
-    listed = {"checkpoints", "controls", "ip_adapters", "loras", "problems"}
+    listed = {"checkpoints", "controls", "ip_adapters", "loras", "memory", "problems"}
     assert found.keys() == {"device"} | folders | listed
     assert found["checkpoints"][0]["name"] == "demo"
     assert Path(found["checkpoints"][0]["path"]).is_dir()
@@ -152,6 +152,32 @@ def test_check_tells_which_checkpoints_a_control_fits(tmp_path: Path) -> None:
     assert found["problems"][0] == "controls.large: it fits none of the checkpoints."
     assert found["problems"][1].startswith("controls.broken: 'none' is neither a folder")
     assert "control      canny  " in runner.invoke(app, ["check"]).stdout
+
+
+def test_check_tells_what_fits_a_device_and_why() -> None:
+    lines = runner.invoke(app, ["check", "--vram", "8GiB"]).stdout.splitlines()
+    found = json.loads(runner.invoke(app, ["check", "--json", "--vram", "8192 MiB"]).stdout)["memory"]
+
+    assert "memory       fast, native weights, for demo on 8.00 GiB" in lines
+    assert any(line.endswith("weights that stay on the device") for line in lines)
+    assert (found["total_bytes"], found["mode"], found["fits"]) == (8 * 2**30, "fast", True)
+    assert found["warm_loras"] > 0
+
+
+def test_check_says_what_does_not_fit_and_what_would() -> None:
+    Path("s.toml").write_text('[memory]\nmode = "fast"\n[engine]\ndtype = "float32"\n', "utf-8")
+    result = runner.invoke(app, ["check", "--config", "s.toml", "--vram", "4"])
+    none = runner.invoke(app, ["check", "--json", "--vram", "600MB"])
+
+    assert result.exit_code == none.exit_code == 1
+    assert "memory.mode: 'demo' does not fit in 4.00 GiB as 'fast'; 'balanced' would." in result.stdout
+    assert json.loads(none.stdout)["problems"] == [
+        "memory.mode: 'demo' does not fit in 0.56 GiB as 'low', nor in any other mode."
+    ]
+
+
+def test_check_refuses_a_size_that_is_none() -> None:
+    assert runner.invoke(app, ["check", "--vram", "much"]).exit_code == 2
 
 
 def test_check_never_loads_torch() -> None:

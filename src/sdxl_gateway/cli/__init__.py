@@ -74,11 +74,14 @@ def check(
     loras: LorasOption = None,
     model: ModelOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    vram: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Plan for a device of such memory, as 8GiB, not the one here.")
+    ] = None,
 ) -> None:
-    """Tell what `serve` would serve, and what is wrong; exit 1 if anything is."""
+    """Tell what `serve` would serve, what lies where in memory, and what is wrong; exit 1 if anything is."""
     from sdxl_gateway.cli.checking import run
 
-    run(config, loras, model, as_json)
+    run(config, loras, model, as_json, vram)
 
 
 @app.command("config")

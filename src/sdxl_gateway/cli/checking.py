@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -16,9 +17,10 @@ from sdxl_gateway.catalog.controls import open_control
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.cli.asking import settings_for
 from sdxl_gateway.cli.lora_files import content_digest
+from sdxl_gateway.cli.memory_report import MemoryReport, bytes_of, report_memory
 from sdxl_gateway.config import DEMO_MODEL, ConfigProblem, Settings
 from sdxl_gateway.core.errors import CheckpointProblem
-from sdxl_gateway.telemetry.device import describe_device
+from sdxl_gateway.telemetry.device import describe_device, memory_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,10 @@ class IpAdapterLine:
 
 @dataclass(slots=True)
 class Found:
-    """The answer of `check`; `problems` are sentences that each name what to change."""
+    """The answer of `check`; `problems` are sentences that each name what to change.
+
+    `memory` is None for a device that shares the host's memory.
+    """
 
     device: str = ""
     data_directory: str = ""
@@ -73,23 +78,25 @@ class Found:
     controls: list[ControlLine] = field(default_factory=list)
     ip_adapters: list[IpAdapterLine] = field(default_factory=list)
     loras: list[LoraLine] = field(default_factory=list)
+    memory: MemoryReport | None = None
     problems: list[str] = field(default_factory=list)
 
 
-def run(config: Path | None, loras: Path | None, model: str | None, as_json: bool) -> None:
-    """Prints what was found. Exits with 1 when there are problems."""
+def run(config: Path | None, loras: Path | None, model: str | None, as_json: bool, vram: str | None = None) -> None:
+    """Prints what was found; `vram` is the memory of a device to plan for. Exits with 1 when there are problems."""
+    asked_bytes = None if vram is None else bytes_of(vram)
     try:
         settings = settings_for(config, loras, model)
     except ConfigProblem as problem:
         found = Found(problems=list(problem.problems))
     else:
-        found = inspect(settings)
-    typer.echo(json.dumps(asdict(found), indent=2) if as_json else "\n".join(_lines(found)))
+        found = inspect(settings, asked_bytes)
+    typer.echo(json.dumps(_as_json(found), indent=2) if as_json else "\n".join(_lines(found)))
     if found.problems:
         raise typer.Exit(1)
 
 
-def inspect(settings: Settings) -> Found:
+def inspect(settings: Settings, vram_bytes: int | None = None) -> Found:
     """Open every checkpoint and LoRA; nothing is loaded onto a device."""
     found = Found(
         describe_device(settings.engine.device),
@@ -102,6 +109,10 @@ def inspect(settings: Settings) -> Found:
     adapters = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, checkpoints.values())
     adapters.scan()
     _look_at_loras(settings, found, adapters)
+    total_bytes = vram_bytes or memory_bytes(settings.engine.device)
+    if checkpoints and total_bytes is not None:
+        found.memory = report_memory(settings, checkpoints.values(), total_bytes)
+        found.problems.extend(found.memory.problems)
     if checkpoints:
         _look_at_ip_adapter(settings, found, checkpoints)
         found.problems.extend(f"{key}: {reason}" for key, reason in problems(settings, checkpoints, adapters))
@@ -157,6 +168,11 @@ def _look_at_loras(settings: Settings, found: Found, adapters: LoraCatalog) -> N
         found.loras.append(LoraLine(entry.name, str(entry.path), digest, entry.size_bytes))
 
 
+def _as_json(found: Found) -> dict[str, Any]:
+    memory = None if found.memory is None else found.memory.as_json()
+    return asdict(replace(found, memory=None)) | {"memory": memory}
+
+
 def _lines(found: Found) -> Iterator[str]:
     yield f"device       {found.device}"
     yield f"data folder  {found.data_directory}"
@@ -170,6 +186,8 @@ def _lines(found: Found) -> Iterator[str]:
         yield f"IP-Adapter   {adapter.name}  {adapter.file}  {adapter.digest[:12]}"
     for lora in found.loras:
         yield f"lora         {lora.name}  {lora.file}  {lora.digest[:12]}"
+    if found.memory is not None:
+        yield from found.memory.lines()
     for problem in found.problems:
         yield f"PROBLEM      {problem}"
     yield "" if found.problems else "ok"

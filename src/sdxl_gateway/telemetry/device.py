@@ -61,6 +61,14 @@ def describe_device(wanted: str) -> str:
     return f"cpu ({_cpu()})"
 
 
+def memory_bytes(wanted: str) -> int | None:
+    """All memory of the GPU an engine would take for `engine.device`; None where it has none of its own, or unknown."""
+    if wanted in ("cpu", "mps"):
+        return None
+    index = int(wanted.partition(":")[2] or 0)
+    return next((gpu.memory_total_bytes for gpu in read_gpus() if gpu.index == index), None)
+
+
 def _cpu() -> str:
     names = list(_cpu_names())
     return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
