@@ -17,11 +17,12 @@ from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Memory
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
 from sdxl_gateway.core.recipe import Recipe, Task
-from sdxl_gateway.engine.load import open_engine
+from sdxl_gateway.engine.load import _refuse_what_cannot_be, open_engine
 from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST, WEIGHTS_HOST
 from sdxl_gateway.engine.memory.ledger import VRAM
 from sdxl_gateway.engine.models.checkpoint import Checkpoint as Loaded
 from sdxl_gateway.engine.models.loaders import LoadedCheckpoint
+from sdxl_gateway.scheduling.memory_plan import UNLIMITED_BYTES, Sizes, Wanted, plan_memory
 from tests.kit.engine import Studio, contrast, difference, mask, photo, pixels, process_settings, recipe
 from tests.kit.engine_loras import admitted, blend, write_lora
 from tests.kit.model_folders import copy_of_demo
@@ -207,6 +208,14 @@ def test_what_the_settings_cannot_have_together_is_said(tmp_path: Path) -> None:
     config = process_settings(tmp_path, {"demo": Checkpoint(path="demo")}, compiled_sizes=("64x64",))
     with pytest.raises(CheckpointProblem, match=r"memory\.mode"):
         open_engine(config.model_copy(update={"memory": Memory(mode="low")}), lambda _: None)
+
+
+@pytest.mark.parametrize("memory", [Memory(mode="balanced"), Memory(mode="low"), Memory(weights="fp8")])
+def test_what_a_device_that_shares_the_hosts_memory_cannot_have_is_said(tmp_path: Path, memory: Memory) -> None:
+    config = process_settings(tmp_path, {"demo": Checkpoint(path="demo")}).model_copy(update={"memory": memory})
+    plan = plan_memory(Sizes(0, 0, 0, 0, 0, 0), UNLIMITED_BYTES, Wanted.of(memory, 4, 2, 2))
+    with pytest.raises(CheckpointProblem, match=r"memory\."):
+        _refuse_what_cannot_be(config, torch.device("mps"), plan)
 
 
 @pytest.mark.parametrize("mode", ["balanced", "low"])

@@ -142,6 +142,8 @@ def _plan(config: EngineProcess, largest: Source, device: torch.device, dtype: t
 def _refuse_what_cannot_be(config: EngineProcess, device: torch.device, plan: MemoryPlan) -> None:
     if config.engine.compiled_sizes and plan.mode == "low":
         raise CheckpointProblem("engine.compiled_sizes: a UNet that memory.mode low streams cannot be compiled.")
+    if plan.mode != "fast" and device.type == "mps":
+        raise CheckpointProblem(f"memory.mode is '{plan.mode}', but this device's memory is the host's: take 'fast'.")
     if plan.weights == "fp8" and device.type == "mps":
         raise CheckpointProblem("memory.weights is 'fp8', which this device does not have; 'int8' is as small.")
 
