@@ -32,16 +32,17 @@ from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.copies import prune
 from sdxl_gateway.catalog.lora_folder.sweep import CopySweeper
-from sdxl_gateway.config import DEMO_MODEL, EngineProcess, Limits, PutInForce, Reloading, Settings
+from sdxl_gateway.config import DEMO_MATTE, DEMO_MODEL, EngineProcess, Limits, PutInForce, Reloading, Settings
 from sdxl_gateway.core.background import Background
 from sdxl_gateway.core.errors import CheckpointProblem, GatewayError
 from sdxl_gateway.core.listeners import EngineListener, Listeners
 from sdxl_gateway.core.memory import return_large_blocks
-from sdxl_gateway.core.ports import Backend
+from sdxl_gateway.core.ports import Backend, Matte
 from sdxl_gateway.decoding.pool import Decoders
 from sdxl_gateway.delivery.deliver import Deliverer
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.paint import Gateway
+from sdxl_gateway.matting.open import open_matte
 from sdxl_gateway.storage.directory import DirectoryInUse, sole_server
 from sdxl_gateway.storage.images import ImageFolder
 from sdxl_gateway.telemetry.logs import configure_logs, log_answer, set_log_level
@@ -111,6 +112,7 @@ class _Built:
     listeners: Listeners
     backend: Backend
     decoders: Decoders
+    matte: Matte | None
     gateway: Gateway
     background: Background
     closing: Closing = field(default_factory=Closing)
@@ -133,7 +135,8 @@ def _build(
     metrics = Metrics(_models(settings), told.lora_label_limit, checkpoints, told.checkpoint_label_limit)
     decoders = Decoders(settings.limits, metrics.on_event)
     controls = open_controls(settings.controls)
-    admission = Admission(settings, checkpoints, adapters, decoders, embeddings, controls)
+    matte = open_matte(settings.matting, DEMO_MATTE, metrics.on_event)
+    admission = Admission(settings, checkpoints, adapters, decoders, embeddings, controls, matte)
     library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings, controls)
     _check_default(settings, admission)
     listeners = Listeners(metrics.on_event, library.on_event, log_answer)
@@ -146,7 +149,7 @@ def _build(
         keep_seconds=settings.delivery.url_seconds,
         cap_bytes=settings.delivery.max_stored_bytes,
     )
-    deliverer = Deliverer(images, embed_recipe=settings.delivery.embed_recipe)
+    deliverer = Deliverer(images, embed_recipe=settings.delivery.embed_recipe, matte=matte)
     gateway = Gateway(settings, admission, backend, deliverer, listeners)
     return _Built(
         settings,
@@ -160,6 +163,7 @@ def _build(
         listeners,
         backend,
         decoders,
+        matte,
         gateway,
         Background(listeners),
     )
@@ -188,7 +192,7 @@ def _under(built: _Built, settings: Settings) -> _Built:
     """The rooms that follow settings built anew; what holds sockets, engines, folders or memories stays as it is."""
     names = ModelResolver(settings, built.checkpoints, built.adapters)
     admission = built.admission.under(settings, names)
-    deliverer = Deliverer(built.images, embed_recipe=settings.delivery.embed_recipe)
+    deliverer = Deliverer(built.images, embed_recipe=settings.delivery.embed_recipe, matte=built.matte)
     return replace(
         built,
         settings=settings,

@@ -63,7 +63,7 @@ async def test_is_refused(served: ServedApi, bad: BadRequest) -> None:
         ({"size": "64x4096"}, "one side is more than 4 times the other. '64x256' would do."),
         ({"size": "5000x5000"}, "the width is above 4096 and the height is above 4096. '2048x2048' would do."),
         ({"width": 513, "height": 512}, "the width is not divisible by 8. '512x512' would do."),
-        ({"background": "clear"}, "Supported values are: 'auto', 'opaque'."),
+        ({"background": "clear"}, "Supported values are: 'auto', 'opaque', 'transparent'."),
         ({"n": 1.5}, "expected an integer, but got 1.5 instead."),
         ({"n": "two"}, "expected an integer, but got 'two' instead."),
         ({"n": True}, "expected an integer, but got a boolean instead."),

@@ -80,7 +80,7 @@ def test_check_tells_as_json_what_would_be_served() -> None:
     found = json.loads(result.stdout)
 
     folders = {"data_directory", "checkpoint_directory", "lora_directory"}
-    listed = {"checkpoints", "controls", "ip_adapters", "loras", "memory", "problems"}
+    listed = {"checkpoints", "controls", "ip_adapters", "loras", "matte", "memory", "problems"}
     assert found.keys() == {"device"} | folders | listed
     assert found["checkpoints"][0]["name"] == "demo"
     assert Path(found["checkpoints"][0]["path"]).is_dir()
@@ -216,6 +216,18 @@ def test_check_tells_of_the_ip_adapter(tmp_path: Path, encoder: str) -> None:
         [] if encoder else ["ip_adapter.image_encoder"]
     )
     assert ("IP-Adapter   adapter" in told) is bool(encoder)
+
+
+def test_check_tells_the_matte_model_or_what_is_wrong_with_it() -> None:
+    Path("s.toml").write_text('[matting]\npath = "demo"\n', "utf-8")
+    found = json.loads(runner.invoke(app, ["check", "--json", "--config", "s.toml"]).stdout)
+    assert (found["matte"]["path"], found["matte"]["kind"], found["problems"]) == ("demo", "u2net", [])
+    assert "matte        demo  u2net" in runner.invoke(app, ["check", "--config", "s.toml"]).stdout
+    Path("words.onnx").write_text("no model", "utf-8")
+    Path("s.toml").write_text('[matting]\npath = "words.onnx"\n', "utf-8")
+    result = runner.invoke(app, ["check", "--config", "s.toml"])
+    assert result.exit_code == 1
+    assert "PROBLEM      matting.path: words.onnx cannot be used as a matte model" in result.stdout
 
 
 def test_check_names_what_the_settings_name_and_is_not_there() -> None:

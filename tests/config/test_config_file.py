@@ -51,8 +51,9 @@ def test_every_value_in_the_file_is_the_default() -> None:
 def test_every_key_of_the_code_is_in_the_file() -> None:
     absent = {key for key in _code_defaults() if key not in dict(_leaves(_written()))}
 
-    assert absent == {"server.public_base_url", "enhancer.base_url", "enhancer.key"}
-    assert re.search(r"^# public_base_url = ", TEXT, re.MULTILINE)
+    assert absent == {"server.public_base_url", "enhancer.base_url", "enhancer.key", "matting.path"}
+    for key in ("public_base_url", "path"):
+        assert re.search(rf"^# {key} = ", TEXT, re.MULTILINE)
 
 
 @pytest.mark.parametrize("section", [Checkpoint, Control, HouseStyle])

@@ -15,7 +15,9 @@ from sdxl_gateway.core.ports import StoredImage
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.delivery.deliver import NOT_KEPT, NOT_WRITTEN, Deliverer, Output
 from tests.kit.jobs import recipe
+from tests.kit.mattes import PartMatte
 
+LEFT = PartMatte(share=0.5)
 RED, BLUE = (200, 10, 10), (10, 10, 200)
 
 
@@ -81,6 +83,21 @@ async def test_a_look_is_neither_kept_nor_written_in() -> None:
     assert (look.partial_index, opened(look.data).getpixel((0, 0))) == (1, RED)
     assert not images.kept
     assert b"fox" not in look.data
+
+
+@pytest.mark.parametrize("output_format", ["png", "webp"])
+async def test_a_subject_stands_alone_where_the_recipe_says_so(output_format: str) -> None:
+    deliverer = Deliverer(MemoryImages(), embed_recipe=True, matte=LEFT)
+    larger = replace(recipe(), width=16, height=16)
+    for made, mode in ((larger, "RGB"), (replace(larger, matte=LEFT.digest), "RGBA")):
+        leaving = replace(output(made), output_format=output_format)
+        look = await deliverer.preview(Previewed("a", 0, 0, flat(RED)), leaving)
+        picture = await deliverer.deliver(Painted("a", 0, 7, flat(RED)), leaving)
+        assert (opened(look.data).mode, opened(picture.data).mode) == ("RGB", mode)
+        assert picture.recipe["background"] == made.background
+        assert ("matte_digest" in picture.recipe) is (made.matte is not None)
+    image = opened(picture.data)
+    assert (image.size, image.getchannel("A").tobytes()) == ((16, 16), (b"\xff" * 8 + bytes(8)) * 16)
 
 
 async def test_what_must_be_kept_is_kept_in_looks_too_and_both_have_the_asked_size() -> None:

@@ -125,6 +125,7 @@ def test_one_model_says_what_may_be_asked_of_it(home: AdmissionKit) -> None:
     assert told["operations"] == ["generate", "edit", "vary"]
     assert (told["samplers"], told["schedules"]) == (list(SAMPLERS), list(SCHEDULES))
     assert (told["prompt_syntaxes"], told["prompt_tokens"], told["clip_skip"]) == (["plain", "a1111"], 2400, 3)
+    assert told["background"] == ["auto", "opaque"]
     assert told["native_pixels"] == home.checkpoints["demo"].native_pixels
     assert all(card.capabilities is None for card in home.library.models())
 

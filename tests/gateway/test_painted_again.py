@@ -23,6 +23,7 @@ from tests.kit.decoders import decoders
 from tests.kit.embedding_files import write_embedding
 from tests.kit.gateway import noise, upload
 from tests.kit.lora_files import write
+from tests.kit.mattes import PartMatte
 
 SIDECARS = {
     "ink": 'weight = 0.7\nsteps = 9\ntrigger_words = ["inky"]\nadd_trigger_words = true',
@@ -150,6 +151,29 @@ async def test_a_checkpoint_that_is_gone(home: AdmissionKit) -> None:
     with pytest.raises(RecipeChanged, match="is gone") as refused:
         await home.admission.resolve(read(Operation.GENERATE, recipe=first).ask)
     assert refused.value.param == "recipe.checkpoint"
+
+
+async def test_a_matte_model_that_is_another_one_now(home: AdmissionKit) -> None:
+    def with_matte(digest: str) -> Admission:
+        matte = PartMatte(digest * 64)
+        return Admission(home.settings, home.checkpoints, home.adapters, decoders(), matte=matte)
+
+    asked = read(Operation.GENERATE, background="transparent", output_format="webp").ask
+    first = (await with_matte("a").resolve(asked)).recipe
+    again = read(Operation.GENERATE, recipe=told(first)).ask
+    assert (await with_matte("a").resolve(again)).recipe == replace(first, seed=first.seed + 1)
+    with pytest.raises(RecipeChanged, match="matte model is another one now") as refused:
+        await with_matte("b").resolve(again)
+    assert refused.value.param == "recipe.matte_digest"
+    opaque = read(Operation.GENERATE, recipe=told(first), background="opaque").ask
+    assert (await with_matte("b").resolve(opaque)).recipe.background == "opaque"
+
+
+def test_a_recipe_of_a_transparent_picture_makes_no_jpeg() -> None:
+    recipe = {"task": "text_to_image", "prompt": "a", "background": "transparent"}
+    with pytest.raises(InvalidRequest, match="JPEG holds no transparency") as refused:
+        read(Operation.GENERATE, recipe=recipe, output_format="jpeg")
+    assert refused.value.param == "recipe.background"
 
 
 async def test_an_embedding_that_is_another_file_now(home: AdmissionKit) -> None:

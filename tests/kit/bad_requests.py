@@ -208,7 +208,14 @@ def _choices() -> Iterator[BadRequest]:
     for value in ("gif", "svg", "GIF"):
         yield _field(f"output-format-impossible/{value}", value, "invalid_value", field="output_format")
     for path in (GENERATE, EDIT):
-        yield _field(f"transparent{path}", "transparent", "invalid_value", field="background", path=path)
+        yield _transparent_jpeg(path)
+
+
+def _transparent_jpeg(path: str) -> BadRequest:
+    said: dict[str, Any] = {"prompt": "a cat", "background": "transparent", "output_format": "jpeg"}
+    if path == EDIT:
+        said["images"] = [{"image_url": DATA_URL}]
+    return _json(f"transparent-jpeg{path}", said, "background", "invalid_value", path=path)
 
 
 def _flags() -> Iterator[BadRequest]:
@@ -464,7 +471,7 @@ def _forms() -> Iterator[BadRequest]:
         ("seed", "1.5", "invalid_type"),
         ("strength", "nan", "invalid_type"),
         ("strength", "2", "decimal_above_max_value"),
-        ("background", "transparent", "invalid_value"),
+        ("background", "clear", "invalid_value"),
         ("output_format", "gif", "invalid_value"),
         ("loras", "[{", "invalid_json"),
         ("loras", '[{"name":"a","weight":9}]', "invalid_value"),

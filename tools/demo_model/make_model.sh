@@ -20,3 +20,5 @@ wait
 python -m tools.demo_model.evaluate
 python -m tools.demo_model.evaluate --lora src/sdxl_gateway/demo_loras/*.safetensors
 python -m tools.demo_model.record
+python -m tools.demo_model.matte
+python -m tools.demo_model.matte_figures

@@ -1,4 +1,4 @@
-"""Takes settings and what there is, gives the keys that name a model or a LoRA which is not there."""
+"""Takes settings and what there is, gives the keys that name a model, a LoRA or a matte which is not there."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ def problems(
                 adapters.find(lora.name)
         except Refusal as refusal:
             yield key, refusal.message
+    for name, style in settings.models.items():
+        if style.background == "transparent" and settings.matting.path is None:
+            yield f"models.{name}.background", "A transparent background needs a matte model: set matting.path."
 
 
 def _named(settings: Settings) -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 
+from sdxl_gateway.admission.backgrounds import matte_digest
 from sdxl_gateway.admission.blends import blend_of, check_count, recommendations
 from sdxl_gateway.admission.controls import ControlResolver, maps_of
 from sdxl_gateway.admission.defaults import Usual, asked_sampler, strength
@@ -27,6 +28,7 @@ from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask, LoraRef
 from sdxl_gateway.core.errors import AdapterRefused, InvalidRequest, ModelNotFound, RecipeChanged
 from sdxl_gateway.core.picture import Inputs, KeptRegion, Size
+from sdxl_gateway.core.ports import Matte
 from sdxl_gateway.core.recipe import Blend, Recipe, Task
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.decoding.pool import Decoders
@@ -79,11 +81,13 @@ class Admission:
         decoders: Decoders,
         embeddings: EmbeddingCatalog | None = None,
         controls: Mapping[str, ControlEntry] | None = None,
+        matte: Matte | None = None,
     ) -> None:
         self._settings = settings
         self._loras = loras
         self._texts = TextReader(settings, embeddings)
         self._controls = ControlResolver(controls or {})
+        self._matte = matte
         self.uploads = Uploads(settings.limits, decoders)
         self._references = References(settings, self.uploads)
         self.names = ModelResolver(settings, checkpoints, loras)
@@ -202,6 +206,7 @@ class Admission:
             seam=0 if frame.kept is None else frame.kept.seam,
             reading=looked_up.texts.reading,
             image_prompt=looked_up.guide.image_prompt,
+            matte=matte_digest(ask, model.style, self._matte),
         )
 
     def _steps(self, ask: Ask, usual: Usual) -> int:

@@ -18,8 +18,9 @@ from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.cli.asking import settings_for
 from sdxl_gateway.cli.lora_files import content_digest
 from sdxl_gateway.cli.memory_report import MemoryReport, bytes_of, report_memory
-from sdxl_gateway.config import DEMO_MODEL, ConfigProblem, Settings
-from sdxl_gateway.core.errors import CheckpointProblem
+from sdxl_gateway.config import DEMO_MATTE, DEMO_MODEL, ConfigProblem, Settings
+from sdxl_gateway.core.errors import CheckpointProblem, MatteProblem
+from sdxl_gateway.matting.open import open_matte
 from sdxl_gateway.telemetry.device import describe_device, memory_bytes
 
 
@@ -63,6 +64,15 @@ class IpAdapterLine:
     plus: bool
 
 
+@dataclass(frozen=True, slots=True)
+class MatteLine:
+    """The matte model that would be used; `digest` is its file's sha256."""
+
+    path: str
+    kind: str
+    digest: str
+
+
 @dataclass(slots=True)
 class Found:
     """The answer of `check`; `problems` are sentences that each name what to change.
@@ -79,6 +89,7 @@ class Found:
     ip_adapters: list[IpAdapterLine] = field(default_factory=list)
     loras: list[LoraLine] = field(default_factory=list)
     memory: MemoryReport | None = None
+    matte: MatteLine | None = None
     problems: list[str] = field(default_factory=list)
 
 
@@ -113,6 +124,7 @@ def inspect(settings: Settings, vram_bytes: int | None = None) -> Found:
     if checkpoints and total_bytes is not None:
         found.memory = report_memory(settings, checkpoints.values(), total_bytes)
         found.problems.extend(found.memory.problems)
+    _look_at_matte(settings, found)
     if checkpoints:
         _look_at_ip_adapter(settings, found, checkpoints)
         found.problems.extend(f"{key}: {reason}" for key, reason in problems(settings, checkpoints, adapters))
@@ -173,6 +185,16 @@ def _as_json(found: Found) -> dict[str, Any]:
     return asdict(replace(found, memory=None)) | {"memory": memory}
 
 
+def _look_at_matte(settings: Settings, found: Found) -> None:
+    try:
+        matte = open_matte(settings.matting, DEMO_MATTE)
+    except MatteProblem as problem:
+        found.problems.append(str(problem))
+    else:
+        if matte is not None:
+            found.matte = MatteLine(str(settings.matting.path), settings.matting.kind, matte.digest)
+
+
 def _lines(found: Found) -> Iterator[str]:
     yield f"device       {found.device}"
     yield f"data folder  {found.data_directory}"
@@ -188,6 +210,8 @@ def _lines(found: Found) -> Iterator[str]:
         yield f"lora         {lora.name}  {lora.file}  {lora.digest[:12]}"
     if found.memory is not None:
         yield from found.memory.lines()
+    if found.matte is not None:
+        yield f"matte        {found.matte.path}  {found.matte.kind}  {found.matte.digest[:12]}"
     for problem in found.problems:
         yield f"PROBLEM      {problem}"
     yield "" if found.problems else "ok"

@@ -2,6 +2,7 @@
 
 from sdxl_gateway.config.controls import Control
 from sdxl_gateway.config.guiding import Edits, IpAdapter
+from sdxl_gateway.config.matting import DEMO_MATTE, Matting
 from sdxl_gateway.config.models import Checkpoint, CheckpointFolder, HouseStyle, LoraWeight, SamplerName
 from sdxl_gateway.config.prompting import Embeddings, Enhancer, Prompts, Style
 from sdxl_gateway.config.reload import PutInForce, Reloading
@@ -26,6 +27,7 @@ from sdxl_gateway.config.sources import ConfigProblem, cautions, load_settings
 
 __all__ = [
     "DEMO_LORAS",
+    "DEMO_MATTE",
     "DEMO_MODEL",
     "SDXL_CONFIGS",
     "Auth",
@@ -46,6 +48,7 @@ __all__ = [
     "Limits",
     "LoraWeight",
     "Loras",
+    "Matting",
     "Memory",
     "Prompts",
     "PutInForce",

@@ -75,6 +75,7 @@ RESTART = (
     "loras.store_max_bytes",
     "ip_adapter.path",
     "ip_adapter.image_encoder",
+    "matting",
     "limits.max_input_pixels",
     "limits.decode_seconds",
     "controls",

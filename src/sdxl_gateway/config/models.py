@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from sdxl_gateway.config.prompting import PromptSyntax
 from sdxl_gateway.config.section import Section
 from sdxl_gateway.core.limits import CLIP_SKIP, GUIDANCE_SCALE, LORA_WEIGHT, STEPS
+from sdxl_gateway.core.recipe import Background
 from sdxl_gateway.core.samplers import SAMPLERS
 
 
@@ -77,3 +78,4 @@ class HouseStyle(Section):
     negative_prompt: str | None = None
     trigger_words: str | None = None
     add_trigger_words: bool = False
+    background: Background | None = None

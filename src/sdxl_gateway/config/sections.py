@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from sdxl_gateway.config.controls import Control
 from sdxl_gateway.config.guiding import Edits, IpAdapter
+from sdxl_gateway.config.matting import Matting
 from sdxl_gateway.config.models import Checkpoint, CheckpointFolder, HouseStyle, Name
 from sdxl_gateway.config.prompting import (
     OPENAI_STYLES,
@@ -215,6 +216,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     quality: Quality = Quality()
     delivery: Delivery = Delivery()
+    matting: Matting = Matting()
     telemetry: Telemetry = Telemetry()
 
     @property

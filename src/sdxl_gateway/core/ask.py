@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sdxl_gateway.core.picture import NO_PADDING, Padding, Size
-from sdxl_gateway.core.recipe import Task
+from sdxl_gateway.core.recipe import Background, Task
 
 
 class Operation(StrEnum):
@@ -55,8 +55,9 @@ class LoraRef:
 class Replay:
     """What a recipe that is to be painted again was made from; None where it does not say, or the caller says else.
 
-    `inputs` are digests of pictures by role, `embeddings` those of files by the word they teach; `final_prompt` is said
-    of a prompt that has all its trigger words. `reference_weights` are of the pictures that guided it, in their order.
+    `inputs` are digests of pictures by role, `embeddings` those of files by the word they teach, `matte_digest` that of
+    a matte model; `final_prompt` is said of a prompt that has all its trigger words. `reference_weights` are of the
+    pictures that guided it, in their order.
     """
 
     task: Task
@@ -66,6 +67,7 @@ class Replay:
     embeddings: tuple[tuple[str, str], ...] | None = None
     ip_adapter_digest: str | None = None
     reference_weights: tuple[float, ...] = ()
+    matte_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ class Ask:
     inpaint_padding: int | None = None
     seam: int | None = None
     embed_recipe: bool | None = None
+    background: Background | None = None
     replay: Replay | None = None
     controls: tuple[ControlRef, ...] = ()
     markup: Upload | None = None

@@ -211,3 +211,7 @@ class StartProblem(Exception):
 
 class CheckpointProblem(StartProblem):
     """A checkpoint, or another model beside it, that cannot be served; the text is for the operator."""
+
+
+class MatteProblem(StartProblem):
+    """A matte model that cannot be used; the text is for the operator."""

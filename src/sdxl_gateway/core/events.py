@@ -199,6 +199,20 @@ class DecoderLost:
     reason: Literal["late", "died"]
 
 
+MatteOutcome = Literal["made", "late", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class MatteEnded:
+    """A matte was made, took too long and was stopped, or its model failed; or its caller went away.
+
+    `seconds` is what its turn took.
+    """
+
+    outcome: MatteOutcome
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True)
 class RequestAnswered:
     """One answered request, for the metrics and the log; `retry_count` as the client's SDK told it.
@@ -220,4 +234,4 @@ class RequestAnswered:
     response_bytes: int = 0
 
 
-Event = RequestAnswered | JobAccepted | JobEvent | EngineEvent | WorkFailed | SettingsRead | DecoderLost
+Event = RequestAnswered | JobAccepted | JobEvent | EngineEvent | WorkFailed | SettingsRead | DecoderLost | MatteEnded

@@ -106,6 +106,19 @@ class ImageStore(Protocol):
         """How much longer it is kept; 0 when its time is over."""
 
 
+class Matte(Protocol):
+    """Tells a picture's subject from what is behind it."""
+
+    digest: str
+    """sha256, hex, of the file it was read from."""
+
+    async def alpha(self, picture: Picture) -> Picture:
+        """Mode L, of the picture's size: 255 where the subject covers a pixel, 0 where it does not.
+
+        Raises DeadlineExceeded, EngineFault.
+        """
+
+
 class JobEvents(Protocol):
     """One job's events, to the last. Closing it, or letting go of it, before that cancels the job unless detached."""
 

@@ -17,6 +17,9 @@ BlendKey = tuple[tuple[str, float | tuple[float, ...]], ...]
 """Digests, each with its weight, or with its weight outside the blocks and then those of `blocks.BLOCKS`."""
 
 
+Background = Literal["opaque", "transparent"]
+
+
 class Task(StrEnum):
     """What is painted from what."""
 
@@ -144,7 +147,7 @@ class Recipe:
     are the digests, by role, of the pictures it is painted from; `padding` was added to the first. `inpaint_padding`
     are pixels around a mask that is painted with its surroundings alone, None where the whole picture is; within `seam`
     pixels of what it keeps colours are matched. `reading` is how both prompts are read; `image_prompt` guides beside
-    them.
+    them. `matte` is the digest of the model that makes what is behind the subject transparent, None where it stays.
     """
 
     task: Task
@@ -173,12 +176,18 @@ class Recipe:
     controls: tuple[Control, ...] = ()
     reading: TextReading = PLAIN_READING
     image_prompt: ImagePrompt | None = None
+    matte: str | None = None
 
     @property
     def digests(self) -> frozenset[str]:
         """The files it is painted from beside its checkpoints: LoRAs and embeddings."""
         taught = (digest for _, digest in self.reading.embeddings)
         return frozenset(taught).union(*(phase.blend.digests for phase in self.phases))
+
+    @property
+    def background(self) -> Background:
+        """What is behind the subject, in OpenAI's words."""
+        return "opaque" if self.matte is None else "transparent"
 
     @property
     def guided(self) -> bool:

@@ -7,16 +7,19 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from PIL import Image
+
 from sdxl_gateway import __version__
 from sdxl_gateway.core.errors import StorageFull
 from sdxl_gateway.core.events import Painted, Previewed
 from sdxl_gateway.core.picture import KeptRegion, Picture, Size
-from sdxl_gateway.core.ports import ImageStore
+from sdxl_gateway.core.ports import ImageStore, Matte
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.delivery.receipt import receipt
 from sdxl_gateway.pictures.encode import encode
 from sdxl_gateway.pictures.finish import finish
 from sdxl_gateway.pictures.infotext import infotext
+from sdxl_gateway.pictures.pixels import from_image, to_image
 from sdxl_gateway.pictures.written import Written, fits
 
 log = logging.getLogger(__name__)
@@ -76,21 +79,29 @@ class Output:
 
 
 class Deliverer:
-    """Finishes, encodes and keeps pictures; with `embed_recipe` each says inside how it was made, if nobody objects."""
+    """Finishes, encodes and keeps pictures; with `embed_recipe` each says inside how it was made, if nobody objects.
 
-    def __init__(self, images: ImageStore, *, embed_recipe: bool) -> None:
+    `matte` tells the subjects of those whose recipes ask for a transparent background.
+    """
+
+    def __init__(self, images: ImageStore, *, embed_recipe: bool, matte: Matte | None = None) -> None:
         self._images = images
         self._embed_recipe = embed_recipe
+        self._matte = matte
 
     async def preview(self, event: Previewed, output: Output) -> Partial:
-        """The look as it leaves: nothing is kept of it and nothing written inside."""
-        return Partial(event.partial_index, await asyncio.to_thread(_encoded, event.picture, output))
+        """The look as it leaves: nothing is kept of it, nothing written inside, and its background is there."""
+        return Partial(event.partial_index, await asyncio.to_thread(_look, event.picture, output))
 
     async def deliver(self, event: Painted, output: Output) -> Presented:
-        """The picture as it leaves, kept if that is asked for. Raises StorageFull when it must be kept and cannot."""
+        """The picture as it leaves, kept if that is asked for.
+
+        Raises StorageFull when it must be kept and cannot, and what a matte raises.
+        """
         told = receipt(output.recipe, seed=event.seed, version=__version__)
         written = self._written(event, output, told)
-        data = await asyncio.to_thread(_encoded, event.picture, output, written)
+        image = await self._cut_out(await asyncio.to_thread(_finished, event.picture, output), output)
+        data = await asyncio.to_thread(_encoded, image, output, written)
         name = await self._kept(data, output) if output.keep else None
         warned = {
             NOT_KEPT: output.keep and name is None,
@@ -98,6 +109,13 @@ class Deliverer:
         }
         warnings = tuple(text for text, so in warned.items() if so)
         return Presented(event.index, data, name, event.seed, told, warnings)
+
+    async def _cut_out(self, image: Image.Image, output: Output) -> Image.Image:
+        """With what is behind the subject transparent, where the recipe says so; the colours stay below it."""
+        if self._matte is None or output.recipe.matte is None:
+            return image
+        alpha = await self._matte.alpha(await asyncio.to_thread(from_image, image))
+        return await asyncio.to_thread(_with_alpha, image, alpha)
 
     def _written(self, event: Painted, output: Output, told: dict[str, Any]) -> Written | None:
         embed = self._embed_recipe if output.embed_recipe is None else output.embed_recipe
@@ -116,7 +134,19 @@ class Deliverer:
         return stored.file_name
 
 
-def _encoded(picture: Picture, output: Output, written: Written | None = None) -> bytes:
+def _look(picture: Picture, output: Output) -> bytes:
+    return _encoded(_finished(picture, output), output)
+
+
+def _finished(picture: Picture, output: Output) -> Image.Image:
     """The door itself: what an inpaint keeps is kept in previews too."""
-    image = finish(picture, output.size, output.kept)
+    return finish(picture, output.size, output.kept)
+
+
+def _with_alpha(image: Image.Image, alpha: Picture) -> Image.Image:
+    image.putalpha(to_image(alpha))
+    return image
+
+
+def _encoded(image: Image.Image, output: Output, written: Written | None = None) -> bytes:
     return encode(image, output.output_format, compression=output.compression, written=written)

@@ -52,6 +52,7 @@ def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
         "prompt_syntax": recipe.reading.syntax,
         "clip_skip": recipe.reading.clip_skip,
         "long_prompts": recipe.reading.max_chunks > 1,
+        "background": recipe.background,
         "seed": seed,
         "version": version,
     }
@@ -59,6 +60,8 @@ def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
         told |= {"seam": recipe.seam, "inpaint_padding": recipe.inpaint_padding, "padding": asdict(recipe.padding)}
     if recipe.controls:
         told["controls"] = [_control(control) for control in recipe.controls]
+    if recipe.matte is not None:
+        told["matte_digest"] = recipe.matte
     if recipe.inputs:
         told["inputs"] = dict(recipe.inputs)
     if (recipe.width, recipe.height) != (recipe.paint_width, recipe.paint_height):

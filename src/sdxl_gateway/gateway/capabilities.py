@@ -55,6 +55,7 @@ class Capabilities(TypedDict):
     embeddings: list[str]
     clip_skip: int
     prompt_tokens: int
+    background: list[str]
     native_pixels: int
     max_pixels: int
     controls: NotRequired[dict[str, ControlType]]
@@ -83,6 +84,7 @@ def capabilities(
         "embeddings": [*embeddings],
         "clip_skip": text_layers(checkpoint.shapes),
         "prompt_tokens": CHUNK_TOKENS * (settings.limits.max_prompt_chunks if settings.prompts.long_prompts else 1),
+        "background": ["auto", "opaque", *(["transparent"] if settings.matting.path else [])],
         "native_pixels": checkpoint.native_pixels,
         "max_pixels": settings.limits.max_pixels,
     }

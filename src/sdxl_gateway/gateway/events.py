@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sdxl_gateway.core.events import Progressed
 from sdxl_gateway.core.picture import Size
+from sdxl_gateway.core.recipe import Background
 from sdxl_gateway.delivery.deliver import Partial, Presented
 from sdxl_gateway.delivery.receipt import Usage
 
@@ -20,6 +21,7 @@ class Accepted:
     size: Size
     quality: str
     output_format: str
+    background: Background = "opaque"
 
 
 @dataclass(frozen=True, slots=True)

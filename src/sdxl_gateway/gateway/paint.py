@@ -70,7 +70,8 @@ class Gateway:
             announced(_accepted(job, ask, resolved), self._listener) as tell,
             aclosing(await self._backend.submit(job)) as following,
         ):
-            yield Accepted(job.id, output.size, resolved.quality, ask.output_format)
+            background = resolved.recipe.background
+            yield Accepted(job.id, output.size, resolved.quality, ask.output_format, background)
             async for event in following:
                 tell(event)
                 match event:

@@ -57,6 +57,7 @@ class Instruments:
     config_last_reload_successful: Gauge
     config_last_reload_success: Gauge
     decoders_lost: Counter
+    matte_duration: Histogram
     build_info: Info
 
     @classmethod
@@ -123,6 +124,12 @@ class Instruments:
             ),
             decoders_lost=make.counter(
                 "decoders_lost", "Processes that were lost over an upload, by how: late or died.", ("reason",)
+            ),
+            matte_duration=make.histogram(
+                "matte_duration_seconds",
+                "Telling one picture's subject from its background.",
+                STEP_SECONDS,
+                ("outcome",),
             ),
             build_info=Info("build", "The running version.", namespace=NAMESPACE, registry=registry),
         )

@@ -103,6 +103,8 @@ class Metrics:
                 self._settings(event)
             case events.DecoderLost():
                 self._now.decoders_lost.labels(event.reason).inc()
+            case events.MatteEnded():
+                self._now.matte_duration.labels(event.outcome).observe(event.seconds)
             case events.EngineLost():
                 pass
             case _:

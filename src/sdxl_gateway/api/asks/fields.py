@@ -17,6 +17,7 @@ from sdxl_gateway.core.limits import (
     SIDE_UNIT,
 )
 from sdxl_gateway.core.prompt_syntax import SYNTAXES
+from sdxl_gateway.core.recipe import Background
 from sdxl_gateway.core.samplers import SCHEDULES
 
 MAX_IMAGES = 16
@@ -33,6 +34,7 @@ QUALITIES = {
     "xhigh": "max",
     "max": "max",
 }
+BACKGROUNDS: dict[str, Background | None] = {"auto": None, "opaque": "opaque", "transparent": "transparent"}
 FORMATS = {"png": "png", "jpeg": "jpeg", "jpg": "jpeg", "webp": "webp"}
 
 
@@ -81,9 +83,9 @@ def _openai_fields(limits: Limits) -> tuple[Field, ...]:
         Field(
             "background",
             Kind.CHOICE,
-            "Pictures are always opaque; `transparent` is refused.",
-            PROMPTED,
-            choices=("auto", "opaque"),
+            "What is behind the subject; `transparent` needs a matte model on the server, and PNG or WebP. `auto` is "
+            "opaque, unless the house style says otherwise.",
+            choices=tuple(BACKGROUNDS),
         ),
         Field(
             "response_format",

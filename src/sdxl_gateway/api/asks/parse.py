@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sdxl_gateway.api.asks import values
+from sdxl_gateway.api.asks.background import read_background
 from sdxl_gateway.api.asks.controls import PICTURES, check_all_used, read_controls
 from sdxl_gateway.api.asks.field import PICTURE_KINDS
 from sdxl_gateway.api.asks.fields import FORMATS, QUALITIES
@@ -18,6 +19,7 @@ from sdxl_gateway.api.asks.sizes import checked_size, read_size
 from sdxl_gateway.core.ask import Ask, ControlRef, LoraRef, Operation, Reference
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.picture import NO_PADDING, Padding, Size
+from sdxl_gateway.core.recipe import Background
 
 MAX_FIELDS = 300
 
@@ -70,7 +72,7 @@ class _AskReader(Given):
     def ask(self, model: str | None) -> Ask:
         """All fields, read in an order that decides which of several mistakes is named."""
         prompt = self.text("prompt") or ""
-        self._check_background()
+        background = self._background()
         n, stream = self.integer("n"), bool(self.flag("stream"))
         if stream and n is not None and n > 1:
             raise InvalidRequest("Streaming is only supported with n=1.", param="n")
@@ -110,6 +112,7 @@ class _AskReader(Given):
             inpaint_padding=self.integer("inpaint_padding"),
             seam=self.integer("seam"),
             embed_recipe=self.flag("embed_recipe"),
+            background=background,
             replay=self.recipe.replay,
             controls=self._controls(),
             markup=next(iter(self.pictures.get("markup", ())), None),
@@ -130,13 +133,9 @@ class _AskReader(Given):
             raise values.missing("width" if width is None else "height")
         return checked_size(Size(width, height), self.rules.limits.max_pixels)
 
-    def _check_background(self) -> None:
-        found = self.find("background")
-        if found and isinstance(found[1], str) and found[1].strip().lower() == "transparent":
-            raise InvalidRequest(
-                "Transparent background is not supported: this model paints opaque pictures.", param="background"
-            )
-        self.choice("background")
+    def _background(self) -> Background | None:
+        found, word = self.find("background"), self.choice("background")
+        return read_background(word, found[2], self._output_format()) if found and word else None
 
     def _output_format(self) -> str:
         found = self.find("output_format")

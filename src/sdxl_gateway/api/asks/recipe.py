@@ -24,6 +24,7 @@ _FOLLOWS_FROM_THE_REST = (
     "checkpoint",
     "checkpoint_digest",
     "painted_size",
+    "matte_digest",
     "resized_with",
     "version",
     "inputs",
@@ -56,13 +57,18 @@ def recipe_in(given: Mapping[str, Any], table: Iterable[Field], operation: Opera
     for row in table:
         if any(given.get(word, "") != "" for word in row.spellings):
             fields.pop("size" if row.name in _SIDES else row.name, None)
-    digest = recipe.get("checkpoint_digest") if "model" in fields else None
-    checked = None if digest is None else checked_digest(digest, f"{RECIPE}.checkpoint_digest")
+    checkpoint = _digest(recipe, "checkpoint_digest") if "model" in fields else None
+    matte = _digest(recipe, "matte_digest") if "background" in fields else None
     same_texts = fields.keys() >= {"prompt", "negative_prompt"}
     embeddings = _digests(recipe, "embeddings") if same_texts else None
     adapter, weights = guide_of(recipe, f"{RECIPE}.ip_adapter")
     inputs = _digests(recipe, "inputs")
-    return FoldedIn(fields, Replay(task, checked, inputs, "prompt" in fields, embeddings, adapter, weights))
+    replay = Replay(task, checkpoint, inputs, "prompt" in fields, embeddings, adapter, weights, matte)
+    return FoldedIn(fields, replay)
+
+
+def _digest(recipe: Mapping[str, Any], key: str) -> str | None:
+    return None if key not in recipe else checked_digest(recipe[key], f"{RECIPE}.{key}")
 
 
 def _fields(recipe: Mapping[str, Any], task: Task) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def event_names(operation: Operation) -> list[str]:
 
 
 def partial_event(operation: Operation, partial: Partial, accepted: Accepted) -> bytes:
-    """A look at the running picture."""
+    """A look at the running picture; it is opaque, whatever the picture will be."""
     return _event(
         f"{STREAM_NAMES[operation]}.partial_image",
         {
@@ -33,6 +33,7 @@ def partial_event(operation: Operation, partial: Partial, accepted: Accepted) ->
             "partial_image_index": partial.partial_index,
             "created_at": int(time.time()),
             **echo(accepted),
+            "background": "opaque",
         },
     )
 

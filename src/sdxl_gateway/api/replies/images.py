@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, NotRequired
 from urllib.parse import quote
 
 from pydantic import Field
@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 
 from sdxl_gateway.core.ask import Ask
 from sdxl_gateway.core.errors import EngineFault
+from sdxl_gateway.core.recipe import Background
 from sdxl_gateway.delivery.receipt import Usage
 from sdxl_gateway.gateway.events import Accepted, Done, Presented
 
@@ -50,7 +51,7 @@ class ImageEntry(_Handed):
 class Echo(TypedDict):
     """What the request resolved to, as OpenAI repeats it."""
 
-    background: Literal["opaque"]
+    background: Background
     output_format: Annotated[str, Field(json_schema_extra={"enum": ["png", "jpeg", "webp"]})]
     quality: Annotated[str, Field(json_schema_extra={"enum": ["low", "medium", "high", "max"]})]
     size: str
@@ -161,7 +162,7 @@ def as_base64(data: bytes) -> str:
 def echo(accepted: Accepted) -> Echo:
     """What every reply and event repeats of the request."""
     return {
-        "background": "opaque",
+        "background": accepted.background,
         "output_format": accepted.output_format,
         "quality": accepted.quality,
         "size": str(accepted.size),

@@ -1,0 +1,30 @@
+"""Takes what a caller and a house style say of the background, gives the matte model it takes, or refuses."""
+
+from __future__ import annotations
+
+from sdxl_gateway.config import HouseStyle
+from sdxl_gateway.core.ask import Ask
+from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.core.ports import Matte
+from sdxl_gateway.core.recipe import Background
+
+NO_MATTE = (
+    "A transparent background needs a matte model, and this server has none. "
+    "Its operator can set [matting] path to an ONNX file."
+)
+
+
+def matte_digest(ask: Ask, style: HouseStyle, matte: Matte | None) -> str | None:
+    """The digest of the matte model the picture takes, None for an opaque one. Raises InvalidRequest."""
+    if _background(ask, style) == "opaque":
+        return None
+    if matte is None:
+        raise InvalidRequest(NO_MATTE, param="background")
+    return matte.digest
+
+
+def _background(ask: Ask, style: HouseStyle) -> Background:
+    """ "auto" is what the style says, where the format can hold it, and else opaque."""
+    if ask.background is not None:
+        return ask.background
+    return "opaque" if ask.output_format == "jpeg" else style.background or "opaque"

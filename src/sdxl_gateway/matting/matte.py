@@ -1,0 +1,74 @@
+"""Takes a finished picture, gives its alpha: one at a time, on a thread of its own, and not for longer than it may."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from sdxl_gateway.core.errors import DeadlineExceeded, EngineFault
+from sdxl_gateway.core.events import MatteEnded, MatteOutcome
+from sdxl_gateway.core.picture import Picture
+from sdxl_gateway.core.threads import finished
+from sdxl_gateway.matting.net import MatteNet, Stop
+from sdxl_gateway.pictures.pixels import from_image, to_image
+
+log = logging.getLogger(__name__)
+
+TOO_LONG = "The picture was painted, but telling its subject from its background took too long."
+FAILED = "The picture was painted, but its subject could not be told from its background."
+
+
+class OnnxMatte:
+    """A core Matte; `digest` is its file's sha256, `seconds` what one picture may take once it is its turn.
+
+    `tell` hears how each turn ended.
+    """
+
+    def __init__(
+        self, net: MatteNet, digest: str, seconds: float, tell: Callable[[MatteEnded], None] = lambda ended: None
+    ) -> None:
+        self.digest = digest
+        self._net = net
+        self._seconds = seconds
+        self._tell = tell
+        self._turn = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, "matting")
+
+    async def alpha(self, picture: Picture) -> Picture:
+        """Mode L, of the picture's size. Raises DeadlineExceeded, EngineFault."""
+        async with self._turn:
+            with self._told():
+                async with asyncio.timeout(self._seconds):
+                    return await self._run(picture)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        began = time.monotonic()
+        outcome: MatteOutcome = "cancelled"
+        try:
+            yield
+            outcome = "made"
+        except TimeoutError as error:
+            outcome = "late"
+            raise DeadlineExceeded(TOO_LONG) from error
+        except EngineFault:
+            outcome = "failed"
+            raise
+        finally:
+            self._tell(MatteEnded(outcome, time.monotonic() - began))
+
+    async def _run(self, picture: Picture) -> Picture:
+        """Who goes away meanwhile stops the model, and waits for it."""
+        stop = Stop()
+        try:
+            return await finished(self._thread.submit(self._alpha, picture, stop), stop.now)
+        except Exception as error:
+            log.exception("the matte model failed")
+            raise EngineFault(FAILED, code="matte_failed") from error
+
+    def _alpha(self, picture: Picture, stop: Stop) -> Picture:
+        return from_image(self._net.alpha(to_image(picture), stop))

@@ -1,0 +1,104 @@
+"""Takes an image, gives its alpha as a matte model in an ONNX file sees it; the only file that knows onnxruntime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from PIL import Image
+
+from sdxl_gateway.matting.kinds import Kind
+
+Values = npt.NDArray[np.float32]
+ERRORS_ONLY = 3
+NUMBERS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+# As the authors resize; sharper filters would leave a faint rim around the subject.
+BETWEEN = Image.Resampling.BILINEAR
+STEADY = 1e-6
+"""Below this the difference between the largest and the smallest answer is noise, and is not stretched."""
+
+
+class Unfit(Exception):
+    """The file holds a model that is no matte model; the text is for the operator."""
+
+
+class Stop:
+    """Ends a running model early, from any thread."""
+
+    def __init__(self) -> None:
+        self.options = onnxruntime.RunOptions()
+
+    def now(self) -> None:
+        """The model raises as soon as its current operator is done."""
+        self.options.terminate = True
+
+
+class MatteNet:
+    """Runs on the CPU, in `threads` threads and the caller's."""
+
+    def __init__(self, path: Path, kind: Kind, threads: int) -> None:
+        """Raises Unfit, and onnxruntime's own errors for a file that is no model."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        # Threads that spin for the next operator would take the cores of whoever paints.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = ERRORS_ONLY
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._kind = kind
+        self._name, self._type, self._size = _input(self._session, kind)
+        self._output = _output(self._session)
+
+    def alpha(self, image: Image.Image, stop: Stop) -> Image.Image:
+        """An L image of the image's size. Raises ValueError for an answer that is none, and onnxruntime's errors."""
+        read = _normalised(image.convert("RGB").resize(self._size, BETWEEN), self._kind)
+        given = {self._name: read.astype(NUMBERS[self._type])}
+        (answer,) = self._session.run([self._output], given, stop.options)
+        matte = Image.fromarray(_bytes(np.asarray(answer, dtype=np.float32), self._kind))
+        return matte.resize(image.size, BETWEEN)
+
+
+def _input(session: Any, kind: Kind) -> tuple[str, str, tuple[int, int]]:
+    """Its one input's name and type, and the width and height it reads."""
+    first, *others = session.get_inputs()
+    if others or len(first.shape) != 4 or not _may_be(first.shape[1], 3) or first.type not in NUMBERS:
+        raise Unfit("it does not read one picture of three channels")
+    height, width = (side if isinstance(side, int) else kind.side for side in first.shape[2:])
+    return first.name, first.type, (width, height)
+
+
+def _may_be(side: int | str | None, wanted: int) -> bool:
+    """A file may leave a side open, under a name or without one."""
+    return not isinstance(side, int) or side == wanted
+
+
+def _output(session: Any) -> str:
+    """The first output is the finest matte; others are what the model came to it by."""
+    first = session.get_outputs()[0]
+    if len(first.shape) < 2 or not all(_may_be(side, 1) for side in first.shape[:-2]):
+        raise Unfit("its first output is not one matte")
+    return str(first.name)
+
+
+def _normalised(image: Image.Image, kind: Kind) -> Values:
+    """Shape (1, 3, height, width)."""
+    values = np.asarray(image, dtype=np.float32)
+    brightest = max(float(values.max()), 1.0) if kind.by_brightest else 255.0
+    mean, std = np.asarray(kind.mean, np.float32), np.asarray(kind.std, np.float32)
+    normal: Values = (values / np.float32(brightest) - mean) / std
+    return normal.transpose(2, 0, 1)[None]
+
+
+def _bytes(answer: Values, kind: Kind) -> npt.NDArray[np.uint8]:
+    """Shape (height, width), 0 to 255."""
+    if not np.isfinite(answer).all():
+        raise ValueError("the matte model's answer holds numbers that are none")
+    matte: Values = answer.reshape(answer.shape[-2:])
+    if kind.logits:
+        matte = np.float32(0.5) * (1 + np.tanh(matte / 2))  # the logistic function, without its overflow
+    lowest, highest = float(matte.min()), float(matte.max())
+    if kind.stretched and highest - lowest > STEADY:
+        matte = (matte - lowest) / (highest - lowest)
+    return (matte.clip(0, 1) * 255 + 0.5).astype(np.uint8)
