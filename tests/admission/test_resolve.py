@@ -158,7 +158,7 @@ async def test_the_schedule_of_request_style_lora_and_checkpoint(tmp_path: Path)
         ("demo", "medium", 20),
         ("demo", "high", 30),
         ("demo", "max", 40),
-        ("turbo", "low", 5),
+        ("turbo", "low", 8),
         ("full", "high", 36),
         ("heavy", "max", 150),
     ],
@@ -227,7 +227,7 @@ async def test_an_unknown_sampler_is_refused_with_the_choices(home: AdmissionKit
     error = await refusal(home, sampler="magic")
     assert error.param == "sampler"
     assert "'magic'" in error.message
-    assert "dpmpp_2m_karras" in error.message
+    assert "dpmpp_2m, dpmpp_2m_sde" in error.message
 
 
 async def test_negative_prompts(home: AdmissionKit) -> None:

@@ -21,7 +21,7 @@ from sdxl_gateway.engine.stages import decode, encode
 from sdxl_gateway.engine.stages.encode import EmbeddingCache, EmbeddingKey, encode_text
 from tests.kit.engine import Studio, contrast, difference, mask, photo, pixels, recipe
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
 OTHER = Blend.of([BlendPart("f" * 64, 1.0, 0.0)])
 TEXT_ONLY = Blend.of([BlendPart("f" * 64, 0.0, 1.0)])
@@ -110,6 +110,16 @@ def test_the_last_preview_is_nearly_the_picture(demo: Studio, sampler: str) -> N
     assert (before.width, before.height) == (picture.width, picture.height)
     assert difference(looks[-1], picture) <= 2
     assert difference(looks[0], picture) > 2
+
+
+@pytest.mark.parametrize("sampler", ["pndm", "deis", "tcd"])
+def test_samplers_that_keep_the_clean_latents_to_themselves_are_previewed_alike(demo: Studio, sampler: str) -> None:
+    wanted = [recipe(sampler=name, steps=4, schedule="trailing") for name in (sampler, "dpmpp_2m")]
+    canvases = [demo.engine.begin(one, 0, NO_INPUTS) for one in wanted]
+    demo.engine.step(canvases)
+    first, second = [demo.engine.preview(canvas) for canvas in canvases]
+    assert contrast(first) > 20
+    assert difference(first, second) <= 4
 
 
 def test_a_preview_keeps_what_an_inpainting_keeps(demo: Studio) -> None:

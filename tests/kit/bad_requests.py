@@ -184,6 +184,8 @@ def _numbers() -> Iterator[BadRequest]:
         (EDIT, "strength", -0.01, 1.01),
         (EDIT, "denoising_strength", -1, 2),
         (GENERATE, "lora_scale", -4.1, 4.1),
+        (GENERATE, "eta", -0.1, 1.1),
+        (GENERATE, "guidance_rescale", -0.1, 1.1),
     ):
         for value in (low, str(low), -1e300):
             yield _field(f"{field}-too-small/{value!r}", value, "decimal_below_min_value", field=field, path=path)
@@ -229,7 +231,7 @@ def _flags() -> Iterator[BadRequest]:
 
 
 def _texts() -> Iterator[BadRequest]:
-    for field in ("prompt", "negative_prompt", "model", "sampler", "user", "safety_identifier", "size"):
+    for field in ("prompt", "negative_prompt", "model", "sampler", "schedule", "user", "safety_identifier", "size"):
         yield _json(f"text-nul/{field}", {"prompt": "a", field: "a\0b"}, field, "invalid_value")
         raw = f'{{"prompt":"a","{field}":"\\ud800"}}'.encode()
         yield _json(f"text-half-character/{field}", raw, field, "invalid_value")
@@ -237,6 +239,7 @@ def _texts() -> Iterator[BadRequest]:
             yield _field(f"text-type/{field}", 5, "invalid_type", field=field)
     yield _field("model-too-long", "m" * 513, "string_above_max_length", field="model")
     yield _field("sampler-too-long", "m" * 65, "string_above_max_length", field="sampler")
+    yield _field("schedule-too-long", "m" * 65, "string_above_max_length", field="schedule")
     yield _field("user-too-long", "m" * 513, "string_above_max_length", field="user")
 
 

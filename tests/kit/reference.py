@@ -18,11 +18,34 @@ from tests.kit.spelt_chunks import Told
 SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
     "euler": ("EulerDiscreteScheduler", {}),
     "euler_a": ("EulerAncestralDiscreteScheduler", {}),
+    "heun": ("HeunDiscreteScheduler", {}),
+    "dpm_2": ("KDPM2DiscreteScheduler", {}),
+    "dpm_2_a": ("KDPM2AncestralDiscreteScheduler", {}),
+    "lms": ("LMSDiscreteScheduler", {}),
     "dpmpp_2m": ("DPMSolverMultistepScheduler", {}),
-    "dpmpp_2m_karras": ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
+    "dpmpp_2m_sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    "dpmpp_2m_sde_heun": (
+        "DPMSolverMultistepScheduler",
+        {"algorithm_type": "sde-dpmsolver++", "solver_type": "heun"},
+    ),
+    "dpmpp_3m_sde": ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++", "solver_order": 3}),
+    "dpmpp_2s": ("DPMSolverSinglestepScheduler", {}),
+    "dpmpp_sde": ("DPMSolverSinglestepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
     "ddim": ("DDIMScheduler", {}),
+    "ddpm": ("DDPMScheduler", {}),
+    "pndm": ("PNDMScheduler", {"skip_prk_steps": True}),
     "unipc": ("UniPCMultistepScheduler", {}),
+    "deis": ("DEISMultistepScheduler", {}),
     "lcm": ("LCMScheduler", {}),
+    "tcd": ("TCDScheduler", {}),
+}
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "normal": {},
+    "karras": {"use_karras_sigmas": True},
+    "exponential": {"use_exponential_sigmas": True},
+    "beta": {"use_beta_sigmas": True},
+    "trailing": {"timestep_spacing": "trailing"},
+    "leading": {"timestep_spacing": "leading"},
 }
 PIPELINES = {
     Task.TEXT_TO_IMAGE: "StableDiffusionXLPipeline",
@@ -77,8 +100,10 @@ class Reference:
         pipeline = self._pipeline(recipe)
         generator = torch.Generator("cpu").manual_seed(recipe.seed + index)
         found = pipeline(
-            num_inference_steps=recipe.steps,
+            **_steps(recipe),
             guidance_scale=recipe.guidance_scale,
+            guidance_rescale=recipe.guidance_rescale,
+            eta=recipe.eta,
             generator=generator,
             **texts,
             **_inputs(recipe, inputs),
@@ -96,12 +121,21 @@ class Reference:
     def _pipeline(self, recipe: Recipe) -> Any:
         components = dict(self.base.components)
         kind, options = SAMPLERS[recipe.sampler]
-        spacing = {} if recipe.schedule == "normal" else {"timestep_spacing": recipe.schedule}
+        spacing = SCHEDULES[recipe.schedule]
         components["scheduler"] = getattr(diffusers, kind).from_config(self._scheduler_config, **options, **spacing)
         zeros = self.base.config.force_zeros_for_empty_prompt
         pipeline = getattr(diffusers, PIPELINES[recipe.task])(**components, force_zeros_for_empty_prompt=zeros)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
+
+
+def _steps(recipe: Recipe) -> dict[str, Any]:
+    """Samplers with a schedule of their own are told another one step by step."""
+    if recipe.sampler in ("lcm", "tcd") and recipe.schedule == "trailing":
+        spacing = diffusers.DDIMScheduler(timestep_spacing="trailing")
+        spacing.set_timesteps(recipe.steps)
+        return {"timesteps": spacing.timesteps.tolist()}
+    return {"num_inference_steps": recipe.steps}
 
 
 def _inputs(recipe: Recipe, inputs: Inputs) -> dict[str, Any]:

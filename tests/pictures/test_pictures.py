@@ -62,7 +62,8 @@ def recipe(**changes: Any) -> Recipe:
         "width": 1024,
         "height": 768,
         "steps": 20,
-        "sampler": "dpmpp_2m_karras",
+        "sampler": "dpmpp_2m",
+        "schedule": "karras",
     }
     return recipes.recipe(**(values | changes))
 
@@ -72,8 +73,9 @@ def test_the_infotext_tells_how_to_paint_it_again() -> None:
     assert first == "ein Fuchs, größer <lora:ink:0.8> <lora:wash:0:0.5>"
     assert second == "Negative prompt: blurry"
     assert third == (
-        "Steps: 20, Sampler: DPM++ 2M Karras, CFG scale: 5, Seed: 8, Size: 1024x768, Model hash: efefefefef, "
-        'Model: sdxl, Lora hashes: "ink: abababababab, wash: cdcdcdcdcdcd", Version: sdxl-gateway 1.0'
+        "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5, Seed: 8, Size: 1024x768, "
+        'Model hash: efefefefef, Model: sdxl, Lora hashes: "ink: abababababab, wash: cdcdcdcdcdcd", '
+        "Version: sdxl-gateway 1.0"
     )
 
 
@@ -86,8 +88,13 @@ def test_the_infotext_tells_block_weights() -> None:
 
 
 def test_a_schedule_other_than_the_models_own_is_told() -> None:
-    assert ", Timestep spacing: trailing, " in infotext(recipe(schedule="trailing"), seed=8, version="1")
-    assert "Timestep" not in infotext(recipe(), seed=8, version="1")
+    assert ", Schedule type: SGM Uniform, " in infotext(recipe(schedule="trailing"), seed=8, version="1")
+    assert "Schedule" not in infotext(recipe(schedule="normal"), seed=8, version="1")
+
+
+def test_fresh_noise_and_rescaled_guidance_are_told() -> None:
+    text = infotext(recipe(sampler="tcd", schedule="normal", eta=0.3, guidance_rescale=0.7), seed=8, version="1")
+    assert ", Eta: 0.3, CFG rescale: 0.7, " in text
 
 
 def test_a_layer_other_than_the_usual_is_told() -> None:

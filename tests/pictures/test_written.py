@@ -23,7 +23,8 @@ TOLD: dict[str, Any] = {"prompt": "ein Fuchs, größer 🦊", "steps": 20, "lora
 
 def written(prompt: str = "ein Fuchs, größer 🦊") -> Written:
     blend = Blend.of([BlendPart("ab" * 32, 0.8, 0.8, "ink")])
-    made = recipe(prompt=prompt, negative_prompt="blurry, grey", steps=20, sampler="dpmpp_2m_karras", blend=blend)
+    sampling = {"steps": 20, "sampler": "dpmpp_2m", "schedule": "karras"}
+    made = recipe(prompt=prompt, negative_prompt="blurry, grey", blend=blend, **sampling)
     return Written(infotext(made, seed=8, version="1.0"), TOLD | {"prompt": prompt})
 
 
@@ -58,7 +59,9 @@ def test_other_tools_read_it(output_format: str) -> None:
     assert found.generator.name == "AUTOMATIC1111"
     assert "ein Fuchs, größer 🦊" in found.full_prompt
     assert "blurry, grey" in found.full_negative_prompt
-    assert [(one.name, int(one.parameters["steps"])) for one in found.samplers] == [("DPM++ 2M Karras", 20)]
+    (sampler,) = found.samplers
+    assert (sampler.name, int(sampler.parameters["steps"])) == ("DPM++ 2M", 20)
+    assert sampler.parameters["scheduler"] == "Karras"
 
 
 def test_a_prompt_of_the_greatest_length_leaves_a_jpeg_without_it() -> None:

@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 from sdxl_gateway.admission.backgrounds import matte_digest
 from sdxl_gateway.admission.blends import blend_of, check_count, recommendations
 from sdxl_gateway.admission.controls import ControlResolver, maps_of
-from sdxl_gateway.admission.defaults import Usual, asked_sampler, strength
+from sdxl_gateway.admission.defaults import Usual, known_of, strength
+from sdxl_gateway.admission.few_steps import few_steps_warnings
 from sdxl_gateway.admission.framing import Framed, Framing, framed
 from sdxl_gateway.admission.model_names import ModelResolver, ResolvedModel
 from sdxl_gateway.admission.prompts.lora_tags import cut_prompt_tags, refuse_tags
 from sdxl_gateway.admission.prompts.texts import TextReader, Texts
 from sdxl_gateway.admission.references import Guide, References
 from sdxl_gateway.admission.replay import check_lora, check_replay, checkpoint_gone
+from sdxl_gateway.admission.sampling import chosen_eta, chosen_sampling, without_effect
 from sdxl_gateway.admission.sizes import Sizes, check_area, native_size, own_size, paint_size
 from sdxl_gateway.admission.uploads import Uploads
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
@@ -122,6 +124,7 @@ class Admission:
         check_replay(ask.replay, recipe)
         names = tuple(dict.fromkeys(lora.entry.name for lora in checked))
         warnings = (*warnings, *maps.warnings, *looked_up.texts.warnings, *_shrunk(looked_up, frame.sizes))
+        warnings += (*few_steps_warnings(ask, looked_up.usual, recipe), *without_effect(ask, recipe))
         return ResolvedAsk(recipe, inputs, frame.kept, ask.quality or "medium", names, warnings)
 
     async def _looked_up(
@@ -136,7 +139,8 @@ class Admission:
     ) -> _LookedUp:
         blend = blend_of(refs, checked)
         section = self._settings.checkpoints.get(model.checkpoint.name, model.checkpoint.section)
-        usual = Usual(model.style, tuple(recommendations(blend, checked)), section)
+        known = known_of(model.checkpoint.name, section)
+        usual = Usual(model.style, tuple(recommendations(blend, checked)), section, known)
         texts = await self._texts.read(ask, prompt, usual, model.checkpoint)
         return _LookedUp(ask, model, texts, blend, usual, decoded, guide)
 
@@ -182,6 +186,7 @@ class Admission:
 
     def _recipe(self, looked_up: _LookedUp, frame: Framed) -> Recipe:
         ask, model, usual, sizes = looked_up.ask, looked_up.model, looked_up.usual, frame.sizes
+        sampler, schedule = chosen_sampling(ask, usual)
         return Recipe(
             task=looked_up.task,
             checkpoint=model.checkpoint.name,
@@ -195,8 +200,10 @@ class Admission:
             paint_height=sizes.paint_height,
             steps=self._steps(ask, usual),
             guidance_scale=usual.guidance_scale if ask.guidance_scale is None else ask.guidance_scale,
-            sampler=usual.sampler if ask.sampler is None else asked_sampler(ask.sampler),
-            schedule=usual.schedule if ask.schedule is None else ask.schedule,
+            sampler=sampler,
+            schedule=schedule,
+            eta=chosen_eta(ask, usual, sampler),
+            guidance_rescale=ask.guidance_rescale or 0.0,
             seed=ask.seed if ask.seed is not None else secrets.randbelow(LAST_SEED - ask.n),
             count=ask.n,
             strength=strength(ask, looked_up.task, guided=looked_up.guide.image_prompt is not None),
@@ -210,11 +217,13 @@ class Admission:
         )
 
     def _steps(self, ask: Ask, usual: Usual) -> int:
-        """As asked; else what is usual, scaled by the quality."""
+        """As asked; else what is usual, scaled by the quality where the model was not distilled for its steps."""
         most = self._settings.limits.max_steps
         if ask.steps is not None:
             return min(ask.steps, most)
         shares = self._settings.quality
+        if usual.few_steps is not None and usual.few_steps.steps == usual.steps:
+            return min(usual.steps, most)
         share = {"low": shares.low, "high": shares.high, "max": shares.max}.get(ask.quality or "", shares.medium)
         return min(max(round(usual.steps * share), 1), most)
 

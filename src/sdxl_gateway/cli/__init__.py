@@ -116,7 +116,7 @@ def generate(
     size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels.")] = None,
     negative_prompt: Annotated[str | None, typer.Option(help="What to keep out.")] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="How closely to follow the prompt.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="euler, dpmpp_2m, ...")] = None,
+    sampler: Annotated[str | None, typer.Option(help="euler, DPM++ 2M Karras, ...")] = None,
 ) -> None:
     """Paint one picture without a server."""
     from sdxl_gateway.cli.generating import Wish, run

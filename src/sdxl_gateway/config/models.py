@@ -11,19 +11,26 @@ from sdxl_gateway.config.prompting import PromptSyntax
 from sdxl_gateway.config.section import Section
 from sdxl_gateway.core.limits import CLIP_SKIP, GUIDANCE_SCALE, LORA_WEIGHT, STEPS
 from sdxl_gateway.core.recipe import Background
-from sdxl_gateway.core.samplers import SAMPLERS
+from sdxl_gateway.core.samplers import SAMPLERS, SCHEDULES, read_sampler, read_schedule
 
 
 def _served(sampler: str) -> str:
-    if sampler not in SAMPLERS:
+    if read_sampler(sampler) is None:
         raise ValueError(f"should be one of {', '.join(map(repr, SAMPLERS))}")
     return sampler
+
+
+def _schedule(text: str) -> str:
+    schedule = read_schedule(text)
+    if schedule is None:
+        raise ValueError(f"should be one of {', '.join(map(repr, SCHEDULES))}")
+    return schedule
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[^+\s]+$", max_length=200)]
 Size = Annotated[str, StringConstraints(pattern=r"^(auto|\d{2,4}x\d{2,4})$")]
 SamplerName = Annotated[str, AfterValidator(_served)]
-Schedule = Literal["trailing", "leading", "normal"]
+Schedule = Annotated[str, AfterValidator(_schedule)]
 Steps = Annotated[int, Field(ge=1, le=STEPS)]
 GuidanceScale = Annotated[float, Field(ge=0, le=GUIDANCE_SCALE)]
 ClipSkip = Annotated[int, Field(ge=1, le=CLIP_SKIP)]

@@ -117,6 +117,8 @@ class Ask:
     guidance_scale: float | None = None
     sampler: str | None = None
     schedule: str | None = None
+    eta: float | None = None
+    guidance_rescale: float | None = None
     strength: float | None = None
     clip_skip: int | None = None
     prompt_syntax: str | None = None

@@ -8,7 +8,7 @@ from typing import Literal
 
 from sdxl_gateway.core.picture import NO_PADDING, Padding
 from sdxl_gateway.core.prompt import PLAIN_READING, TextReading
-from sdxl_gateway.core.samplers import NORMAL
+from sdxl_gateway.core.samplers import NORMAL, SAMPLERS
 
 Preprocessor = Literal["canny", "line", "gray", "blur", "tile"]
 """What makes the map that a ControlNet follows; pictures/preprocess.py has them."""
@@ -142,12 +142,14 @@ class Recipe:
 
     Sizes are pixels. `paint_width/height` is what the model paints (divisible by 8); `width/height` what the
     caller gets: they differ when the request is above the checkpoint's native pixel budget. `embeds_guidance` says
-    that the UNet reads the guidance scale itself. `schedule` is one of core.samplers.SCHEDULES. `later_phases` are
-    models that take over half-way, in the order of their steps; the first one's steps alone have `controls`. `inputs`
-    are the digests, by role, of the pictures it is painted from; `padding` was added to the first. `inpaint_padding`
-    are pixels around a mask that is painted with its surroundings alone, None where the whole picture is; within `seam`
-    pixels of what it keeps colours are matched. `reading` is how both prompts are read; `image_prompt` guides beside
-    them. `matte` is the digest of the model that makes what is behind the subject transparent, None where it stays.
+    that the UNet reads the guidance scale itself. `sampler` and `schedule` are of core.samplers.SAMPLERS and SCHEDULES;
+    `eta` (0..1) is the share of fresh noise, for samplers that take it. `guidance_rescale` (0..1) is how far guidance
+    keeps the contrast of the prompt's own prediction. `later_phases` are models that take over half-way, in the order
+    of their steps; the first one's steps alone have `controls`. `inputs` are the digests, by role, of the pictures it
+    is painted from; `padding` was added to the first. `inpaint_padding` are pixels around a mask that is painted with
+    its surroundings alone, None where the whole picture is; within `seam` pixels of what it keeps colours are matched.
+    `reading` is how both prompts are read; `image_prompt` guides beside them. `matte` is the digest of the model that
+    makes what is behind the subject transparent, None where it stays.
     """
 
     task: Task
@@ -168,6 +170,8 @@ class Recipe:
     strength: float = 1.0
     embeds_guidance: bool = False
     schedule: str = NORMAL
+    eta: float = 0.0
+    guidance_rescale: float = 0.0
     later_phases: tuple[Phase, ...] = ()
     inputs: tuple[tuple[str, str], ...] = ()
     padding: Padding = NO_PADDING
@@ -210,7 +214,12 @@ class Recipe:
 
     @property
     def denoise_steps(self) -> int:
-        """Steps truly taken: image-to-image and inpainting start `strength` of the way."""
+        """UNet calls for each picture; samplers of second order make two a step."""
+        return SAMPLERS[self.sampler].unet_calls(self.steps, self.steps_taken)
+
+    @property
+    def steps_taken(self) -> int:
+        """Of `steps`, those truly taken: image-to-image and inpainting start `strength` of the way."""
         if self.task is Task.TEXT_TO_IMAGE:
             return self.steps
         return max(min(int(self.steps * self.strength), self.steps), 1)

@@ -1,68 +1,125 @@
-"""Takes a sampler's name as people write it, gives the one it is served under; knows the schedules too."""
+"""Takes the names of samplers and schedules as people write them, gives those they are served under."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
 
-SAMPLERS = {
-    "euler": "Euler",
-    "euler_a": "Euler a",
-    "dpmpp_2m": "DPM++ 2M",
-    "dpmpp_2m_karras": "DPM++ 2M Karras",
-    "ddim": "DDIM",
-    "unipc": "UniPC",
-    "lcm": "LCM",
+NORMAL, KARRAS, EXPONENTIAL, BETA = "normal", "karras", "exponential", "beta"
+TRAILING, LEADING = "trailing", "leading"
+NEAR = 3
+"""So many names are offered in place of one that is not served."""
+_NEAR_ENOUGH = 0.4
+
+SCHEDULES: Mapping[str, tuple[str, ...]] = {
+    NORMAL: ("automatic", "default", "uniform"),
+    KARRAS: ("ka",),
+    EXPONENTIAL: ("exp",),
+    BETA: (),
+    TRAILING: ("sgm_uniform", "simple"),
+    LEADING: ("ddim_uniform",),
 }
-"""The names samplers are served under, with the titles that image browsers know."""
+"""Where the steps lie, with other spellings: as the checkpoint's own config says; by noise levels spaced in one of
+three ways; counted in training steps from the noisy end, as few-step models are trained (999, 749, 499, 249), or from
+the clean end (751, 501, 251, 1)."""
 
-NORMAL = "normal"
-SCHEDULES = ("trailing", "leading", NORMAL)
-"""Which training steps are taken: counted from the noisy end as few-step LoRAs are trained (999, 749, 499, 249), from
-the clean end (751, 501, 251, 1), or as the checkpoint's own config says."""
+_SPACED = (NORMAL, TRAILING, LEADING)
+_BY_NOISE = (NORMAL, KARRAS, EXPONENTIAL, BETA)
+_ALL = tuple(SCHEDULES)
 
-_SPELLINGS = {
-    "euler": ("k_euler", "euler_discrete", "EulerDiscreteScheduler", "Euler normal", "Euler simple"),
-    "euler_a": (
-        "k_euler_a",
-        "euler_ancestral",
-        "k_euler_ancestral",
-        "sample_euler_ancestral",
-        "EulerAncestralDiscreteScheduler",
-        "Euler A normal",
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """`title` is what image browsers know it by, `schedules` are those that diffusers has for it.
+
+    `order` is the UNet's calls for a step, the last of which takes one; `repeats` adds one to a run of several steps.
+    `takes_eta` says that the share of fresh noise can be chosen.
+    """
+
+    title: str
+    schedules: tuple[str, ...]
+    spellings: tuple[str, ...] = ()
+    order: int = 1
+    repeats: bool = False
+    takes_eta: bool = False
+
+    def unet_calls(self, steps: int, taken: int) -> int:
+        """Of the last `taken` of a run of `steps`."""
+        repeated = 1 if self.repeats and steps > 1 else 0
+        return taken * self.order - (self.order - 1) + repeated
+
+
+SAMPLERS: Mapping[str, Sampler] = {
+    "euler": Sampler("Euler", _ALL, ("euler_discrete",)),
+    "euler_a": Sampler("Euler a", _SPACED, ("euler_ancestral", "euler_ancestral_discrete")),
+    "heun": Sampler("Heun", _ALL, ("heun_discrete",), order=2),
+    "dpm_2": Sampler("DPM2", _ALL, ("kdpm_2", "kdpm_2_discrete"), order=2),
+    "dpm_2_a": Sampler(
+        "DPM2 a", _ALL, ("dpm_2_ancestral", "kdpm_2_a", "kdpm_2_ancestral", "kdpm_2_ancestral_discrete"), order=2
     ),
-    "dpmpp_2m": (
-        "DPM++ 2M",
-        "k_dpmpp_2m",
-        "dpm_2m",
-        "dpmpp",
-        "DPM++",
-        "dpmsolver++",
-        "dpmsolver_multistep",
-        "DPMSolverMultistepScheduler",
-    ),
-    "dpmpp_2m_karras": (
-        "DPM++ 2M Karras",
-        "k_dpmpp_2m_karras",
-        "k_dpmpp_2m_ka",
-        "dpmpp_2m_ka",
-        "DPM++ Karras",
-        "dpm_2m_karras",
-        "DPMSolverMultistepScheduler Karras",
-    ),
-    "ddim": ("DDIMScheduler", "ddim_normal", "ddim_uniform"),
-    "unipc": ("uni_pc", "uni_pc_bh2", "UniPCMultistepScheduler", "unipc_multistep"),
-    "lcm": ("LCMScheduler", "k_lcm", "sample_lcm", "lcm_normal"),
+    "lms": Sampler("LMS", _ALL, ("lms_discrete",)),
+    "dpmpp_2m": Sampler("DPM++ 2M", _ALL, ("dpm_2m", "dpmpp", "dpmsolver++", "dpmsolver_multistep")),
+    "dpmpp_2m_sde": Sampler("DPM++ 2M SDE", _ALL, ("dpmpp_2m_sde_gpu", "sde-dpmsolver++")),
+    "dpmpp_2m_sde_heun": Sampler("DPM++ 2M SDE Heun", _ALL, ("dpmpp_2m_sde_heun_gpu",)),
+    "dpmpp_3m_sde": Sampler("DPM++ 3M SDE", _ALL, ("dpmpp_3m_sde_gpu",)),
+    "dpmpp_2s": Sampler("DPM++ 2S", _BY_NOISE, ("dpmsolver_singlestep",)),
+    "dpmpp_sde": Sampler("DPM++ SDE", _BY_NOISE, ("dpmpp_sde_gpu",)),
+    "ddim": Sampler("DDIM", _SPACED, takes_eta=True),
+    "ddpm": Sampler("DDPM", _SPACED),
+    "pndm": Sampler("PLMS", _SPACED, repeats=True),
+    "unipc": Sampler("UniPC", _ALL, ("uni_pc", "uni_pc_bh2", "unipc_multistep")),
+    "deis": Sampler("DEIS", _ALL, ("deis_multistep",)),
+    "lcm": Sampler("LCM", (NORMAL, TRAILING)),
+    "tcd": Sampler("TCD", (NORMAL, TRAILING), takes_eta=True),
 }
+"""What is served, by name; behind each is a class of diffusers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """A sampler, one of SAMPLERS, and the schedule its name was joined with, if it was."""
+
+    sampler: str
+    schedule: str | None = None
 
 
 def _plain(text: str) -> str:
-    """Letters and digits alone: "DPM++ 2M Karras", "dpmpp_2m-karras" and "Dpmpp2mKarras" are one spelling."""
-    return re.sub(r"[^a-z0-9]", "", text.lower().replace("++", "pp"))
+    """Letters and digits alone: "DPM++ 2M Karras", "k_dpmpp_2m-karras" and "Dpmpp2mKarras" are one spelling."""
+    named = re.sub(r"^(sample|k)[\s_-]+", "", text.strip().lower().replace("++", "pp"))
+    return re.sub(r"[^a-z0-9]", "", named).replace("scheduler", "")
 
 
-_CANONICAL = {_plain(spelling): name for name in SAMPLERS for spelling in (name, *_SPELLINGS[name])}
+def _by_spelling(named: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    return {_plain(spelling): name for name, spellings in named.items() for spelling in (name, *spellings)}
 
 
-def sampler_name(text: str) -> str | None:
-    """One of `SAMPLERS`, or None for a sampler that is not served. Case, spaces and punctuation do not matter."""
-    return _CANONICAL.get(_plain(text))
+_SAMPLERS = _by_spelling({name: (one.title, *one.spellings) for name, one in SAMPLERS.items()})
+_SCHEDULES = _by_spelling(SCHEDULES)
+
+
+def read_sampler(text: str) -> Sampling | None:
+    """What is meant by "DPM++ 2M", "dpmpp_2m_karras", "EulerDiscreteScheduler"; None for what is not served.
+
+    Case, spaces and punctuation do not matter. A schedule may follow the sampler.
+    """
+    plain = _plain(text)
+    if plain in _SAMPLERS:
+        return Sampling(_SAMPLERS[plain])
+    for spelling, schedule in _SCHEDULES.items():
+        name = _SAMPLERS.get(plain.removesuffix(spelling))
+        if name is not None:
+            return Sampling(name, schedule)
+    return None
+
+
+def read_schedule(text: str) -> str | None:
+    """One of `SCHEDULES`, or None."""
+    return _SCHEDULES.get(_plain(text))
+
+
+def near_samplers(text: str) -> list[str]:
+    """Those served whose names look most like it, the nearest first; as many as look like it at all."""
+    found = get_close_matches(_plain(text), _SAMPLERS, len(_SAMPLERS), _NEAR_ENOUGH)
+    return list(dict.fromkeys(_SAMPLERS[spelling] for spelling in found))[:NEAR]

@@ -47,6 +47,8 @@ def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
         "guidance_scale": recipe.guidance_scale,
         "sampler": recipe.sampler,
         "schedule": recipe.schedule,
+        "eta": recipe.eta,
+        "guidance_rescale": recipe.guidance_rescale,
         "strength": recipe.strength,
         "embeddings": dict(recipe.reading.embeddings),
         "prompt_syntax": recipe.reading.syntax,

@@ -7,6 +7,7 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
+from sdxl_gateway.admission.defaults import first_said, known_of
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.catalog.checkpoint_folder.versions import versioned
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
@@ -76,7 +77,7 @@ class CheckpointCards:
         return [{"file": one.file, "code": one.code, "message": one.message} for one in self._checkpoints.problems]
 
     def _card(self, entry: CheckpointEntry) -> Checkpoint:
-        said = entry.section
+        said, known = entry.section, known_of(entry.name, entry.section)
         return {
             "id": entry.name,
             "object": "checkpoint",
@@ -85,10 +86,11 @@ class CheckpointCards:
             "configured": self._checkpoints.is_configured(entry.name),
             "native_pixels": entry.native_pixels,
             "recommended": {
-                "steps": said.steps,
-                "guidance_scale": said.guidance_scale,
-                "sampler": said.sampler,
-                "schedule": said.schedule,
+                "steps": first_said(said.steps, known.steps),
+                "guidance_scale": first_said(said.guidance_scale, known.guidance_scale),
+                "sampler": first_said(said.sampler, known.sampler),
+                "schedule": first_said(said.schedule, known.schedule),
+                "eta": known.eta,
                 "clip_skip": said.clip_skip,
             },
             "description": said.description or "",

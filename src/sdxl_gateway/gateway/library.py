@@ -222,6 +222,7 @@ class ModelLibrary:
                 "guidance_scale": defaults.guidance_scale,
                 "sampler": defaults.sampler,
                 "schedule": defaults.schedule,
+                "eta": defaults.eta,
                 "clip_skip": defaults.clip_skip,
             },
             "description": defaults.description or defaults.title or "",

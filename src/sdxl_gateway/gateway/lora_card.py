@@ -16,6 +16,7 @@ class Recommended(TypedDict):
     guidance_scale: float | None
     sampler: str | None
     schedule: str | None
+    eta: float | None
     clip_skip: int | None
 
 

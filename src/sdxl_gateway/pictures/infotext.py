@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from sdxl_gateway.core.prompt import CLIP_SKIP
 from sdxl_gateway.core.recipe import BlendPart, Control, Recipe
-from sdxl_gateway.core.samplers import NORMAL, SAMPLERS
+from sdxl_gateway.core.samplers import BETA, EXPONENTIAL, KARRAS, LEADING, NORMAL, SAMPLERS, TRAILING
+
+SCHEDULE_TITLES = {
+    KARRAS: "Karras",
+    EXPONENTIAL: "Exponential",
+    BETA: "Beta",
+    TRAILING: "SGM Uniform",
+    LEADING: "DDIM",
+}
+"""As AUTOMATIC1111 calls them."""
 
 
 def infotext(recipe: Recipe, *, seed: int, version: str) -> str:
@@ -29,7 +38,7 @@ def _tag(part: BlendPart) -> str:
 def _pairs(recipe: Recipe, seed: int, version: str) -> list[tuple[str, object]]:
     pairs: list[tuple[str, object]] = [
         ("Steps", recipe.steps),
-        ("Sampler", SAMPLERS.get(recipe.sampler, recipe.sampler)),
+        ("Sampler", SAMPLERS[recipe.sampler].title),
         ("CFG scale", f"{recipe.guidance_scale:g}"),
         ("Seed", seed),
         ("Size", f"{recipe.width}x{recipe.height}"),
@@ -37,9 +46,13 @@ def _pairs(recipe: Recipe, seed: int, version: str) -> list[tuple[str, object]]:
         ("Model", recipe.checkpoint),
     ]
     if recipe.schedule != NORMAL:
-        pairs.append(("Timestep spacing", recipe.schedule))
+        pairs.insert(2, ("Schedule type", SCHEDULE_TITLES[recipe.schedule]))
     if recipe.reading.clip_skip != CLIP_SKIP:
         pairs.append(("Clip skip", recipe.reading.clip_skip))
+    if recipe.eta:
+        pairs.append(("Eta", f"{recipe.eta:g}"))
+    if recipe.guidance_rescale:
+        pairs.append(("CFG rescale", f"{recipe.guidance_rescale:g}"))
     if recipe.strength < 1:
         pairs.append(("Denoising strength", f"{recipe.strength:g}"))
     if recipe.blend.parts:

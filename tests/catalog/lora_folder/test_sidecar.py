@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,8 @@ def test_what_the_sidecar_does_not_say_is_kept(tmp_path: Path) -> None:
         ("trigger_words = 3", "'trigger_words' is neither a text nor a list"),
         ("trigger_words = [1]", "'trigger_words' is neither a text nor a list"),
         ("sampler = 1", "'sampler' is not a text"),
-        ('schedule = "karras"', "'schedule' is none of trailing, leading, normal"),
+        ('schedule = "zigzag"', "'schedule' is none of normal, karras"),
+        ("eta = 2", "'eta' is not a number between 0 and 1"),
         ("schedule = [1]", "'schedule' is none of"),
         ('description = " "', "'description' is not a text"),
     ],
@@ -120,8 +122,8 @@ def test_told_texts_are_short_single_printable_lines() -> None:
     assert cleaned(" \n\t ", 10) == ""
 
 
-def test_a_known_few_step_lora_asks_for_its_schedule_and_the_sidecar_goes_before(tmp_path: Path) -> None:
+def test_a_known_few_step_lora_asks_for_its_settings_and_the_sidecar_goes_before(tmp_path: Path) -> None:
     told = told_defaults({}, "fast/sdxl_lightning_4step_lora")
-    assert told == Defaults(schedule="trailing")
-    path = write(tmp_path / "ink.toml", b'schedule = "normal"')
-    assert with_sidecar(told, path) == (Defaults(schedule="normal"), ())
+    assert told == Defaults(steps=4, guidance_scale=1.0, sampler="euler", schedule="trailing")
+    path = write(tmp_path / "ink.toml", b'schedule = "SGM Uniform"\nsteps = 6\neta = 0.5')
+    assert with_sidecar(told, path) == (replace(told, steps=6, eta=0.5), ())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+
 import diffusers
 import pytest
 
+from sdxl_gateway.core.samplers import SAMPLERS
 from sdxl_gateway.engine.models.samplers import SamplerFactory
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
 SDXL = {
     "beta_end": 0.012,
@@ -47,3 +50,36 @@ def test_a_checkpoint_that_says_trailing_itself() -> None:
     factory = SamplerFactory(SDXL | {"timestep_spacing": "trailing"})
     assert factory.make("euler", 4).timesteps.tolist() == TRAILING
     assert factory.make("euler", 4, "leading").timesteps.tolist() == LEADING
+
+
+@pytest.mark.parametrize("name", ["euler", "euler_a", "ddim", "unipc", "lcm", "tcd", "dpmpp_2m", "deis"])
+def test_four_trailing_steps_of_a_few_step_lora(name: str) -> None:
+    assert SamplerFactory(SDXL).make(name, 4, "trailing").timesteps.tolist() == TRAILING
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 25, 30, 50])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_sampler_calls_the_unet_as_often_as_its_row_says(name: str, steps: int) -> None:
+    for schedule in SAMPLERS[name].schedules:
+        made = SamplerFactory(SDXL).make(name, steps, schedule)
+        assert len(made.timesteps) == SAMPLERS[name].unet_calls(steps, steps)
+        assert made.order == SAMPLERS[name].order
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_schedules_are_those_that_diffusers_has(name: str) -> None:
+    made = SamplerFactory(SDXL).make(name, 2)
+    options = set(inspect.signature(type(made).__init__).parameters)
+    by_noise = [one for one in ("karras", "exponential", "beta") if f"use_{one}_sigmas" in options]
+    spaced = ["trailing", "leading"] if "timestep_spacing" in options else []
+    if name in ("lcm", "tcd"):  # the option is there, and they do not read it
+        spaced = ["trailing"]
+    assert list(SAMPLERS[name].schedules) == ["normal", *by_noise, *spaced]
+
+
+def test_a_checkpoint_that_asks_for_karras_itself() -> None:
+    factory = SamplerFactory(SDXL | {"use_karras_sigmas": True})
+    plain = SamplerFactory(SDXL)
+    for schedule, like in (("normal", "karras"), ("beta", "beta"), ("trailing", "trailing")):
+        ours, theirs = factory.make("euler", 4, schedule), plain.make("euler", 4, like)
+        assert ours.sigmas.tolist() == theirs.sigmas.tolist()

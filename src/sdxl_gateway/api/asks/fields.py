@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from sdxl_gateway.api.asks.field import EDIT, FROM_IMAGE, PROMPTED, Field, Kind
+from sdxl_gateway.api.asks.picture_fields import picture_fields
+from sdxl_gateway.api.asks.prompt_fields import prompt_fields
+from sdxl_gateway.api.asks.sampling_fields import sampling_fields
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.limits import (
     ASPECT,
-    CLIP_SKIP,
-    GUIDANCE_SCALE,
     LONGEST_SIDE,
     LORA_WEIGHT,
     REFERENCE_WEIGHT,
@@ -16,12 +17,9 @@ from sdxl_gateway.core.limits import (
     SHORTEST_SIDE,
     SIDE_UNIT,
 )
-from sdxl_gateway.core.prompt_syntax import SYNTAXES
 from sdxl_gateway.core.recipe import Background
-from sdxl_gateway.core.samplers import SCHEDULES
 
 MAX_IMAGES = 16
-MAX_SEED = 2**53 - 1
 MAX_LORAS = 64
 
 QUALITIES = {
@@ -109,109 +107,9 @@ def _openai_fields(limits: Limits) -> tuple[Field, ...]:
 
 def _extensions(limits: Limits) -> tuple[Field, ...]:
     return (
-        Field(
-            "negative_prompt",
-            Kind.TEXT,
-            "What to keep away from; needs guidance above 1.",
-            max_chars=limits.max_prompt_chars,
-            extension=True,
-        ),
-        Field(
-            "steps",
-            Kind.INTEGER,
-            "Denoising steps.",
-            aliases=("num_inference_steps", "inference_steps"),
-            low=1,
-            high=limits.max_steps,
-            extension=True,
-        ),
-        Field(
-            "guidance_scale",
-            Kind.NUMBER,
-            "Classifier-free guidance; 1 and below turns it off.",
-            aliases=("cfg_scale", "cfg", "guidance"),
-            low=0,
-            high=GUIDANCE_SCALE,
-            extension=True,
-        ),
-        Field(
-            "seed",
-            Kind.INTEGER,
-            "Image i is painted from seed + i; -1 draws one.",
-            low=-1,
-            high=MAX_SEED,
-            extension=True,
-        ),
-        Field("sampler", Kind.TEXT, "The sampler's name.", aliases=("sampler_name",), max_chars=64, extension=True),
-        Field(
-            "schedule",
-            Kind.CHOICE,
-            "Where the steps lie: `trailing` begins at full noise, for few-step LoRAs; `normal` is the model's own.",
-            aliases=("timestep_spacing",),
-            choices=SCHEDULES,
-            extension=True,
-        ),
-        Field(
-            "strength",
-            Kind.NUMBER,
-            "How far an edit may leave its picture.",
-            FROM_IMAGE,
-            ("denoising_strength",),
-            low=0,
-            high=1,
-            extension=True,
-        ),
-        Field(
-            "padding",
-            Kind.PADDING,
-            "Pixels to paint beyond the picture's edges: one number, or `left`, `top`, `right` and `bottom`.",
-            EDIT,
-            ("outpaint",),
-            extension=True,
-        ),
-        Field(
-            "inpaint_padding",
-            Kind.INTEGER,
-            "Paint a mask with that many pixels around it alone, at the model's own size; larger pictures are painted "
-            "so unasked.",
-            EDIT,
-            ("padding_mask_crop",),
-            low=0,
-            high=LONGEST_SIDE,
-            extension=True,
-        ),
-        Field(
-            "seam",
-            Kind.INTEGER,
-            "Pixels inside a mask over which the painting's colours are led over into what is kept; 0 for a hard edge.",
-            EDIT,
-            ("mask_blur",),
-            low=0,
-            high=64,
-            extension=True,
-        ),
-        Field("enhance", Kind.FLAG, "Let a chat model rewrite the prompt first.", PROMPTED, extension=True),
-        Field(
-            "prompt_syntax",
-            Kind.CHOICE,
-            "How both prompts are read: `a1111` weighs words, `(red:1.3)`; `plain` has no marks.",
-            choices=SYNTAXES,
-            extension=True,
-        ),
-        Field(
-            "long_prompts",
-            Kind.FLAG,
-            "Read prompts above 75 tokens in parts; else they are cut. When absent, as the server is set.",
-            extension=True,
-        ),
-        Field(
-            "clip_skip",
-            Kind.INTEGER,
-            "The text encoders' layer that is read, from the end: 1 is the last; 2, the usual one, the last but one.",
-            low=1,
-            high=CLIP_SKIP,
-            extension=True,
-        ),
+        *prompt_fields(limits),
+        *sampling_fields(limits),
+        *picture_fields(),
         Field(
             "loras",
             Kind.LORAS,

@@ -24,7 +24,10 @@ NEVER_OPENED = (
     " diffusers folder of such files."
 )
 FURTHER_PARTS = ("tokenizer", "tokenizer_2", "scheduler")
-NOT_OF_PIXELS = {"path", "native_pixels", "steps", "guidance_scale", "sampler", "schedule", "description"}
+NOT_OF_PIXELS = {
+    *("path", "native_pixels", "description"),
+    *("steps", "guidance_scale", "sampler", "schedule", "clip_skip", "prompt_syntax"),
+}
 """Keys of a section that are decided in the recipe, or in no picture: the models are the same whatever they say."""
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from sdxl_gateway.catalog.lora_folder.names import without_suffix
-from sdxl_gateway.catalog.lora_format.few_steps import schedule_of
+from sdxl_gateway.catalog.lora_format.few_steps import FewSteps, few_steps
 from sdxl_gateway.catalog.safetensors_header import open_regular_file
 from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.core.limits import CLIP_SKIP, GUIDANCE_SCALE, LORA_WEIGHT, STEPS
-from sdxl_gateway.core.samplers import SCHEDULES
+from sdxl_gateway.core.samplers import SCHEDULES, read_schedule
 from sdxl_gateway.core.text import cleaned
 
 SUFFIX = ".toml"
@@ -41,6 +41,7 @@ class Defaults:
     description: str | None = None
     title: str | None = None
     schedule: str | None = None
+    eta: float | None = None
     clip_skip: int | None = None
 
 
@@ -121,9 +122,10 @@ def _text(value: Any) -> str:
 
 
 def _schedule(value: Any) -> str:
-    if value not in SCHEDULES:
+    schedule = read_schedule(value) if isinstance(value, str) else None
+    if schedule is None:
         raise ValueError(f"is none of {', '.join(SCHEDULES)}")
-    return str(value)
+    return schedule
 
 
 def _words(value: Any) -> tuple[str, ...]:
@@ -142,6 +144,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "guidance_scale": _number(0, GUIDANCE_SCALE),
     "sampler": _text,
     "schedule": _schedule,
+    "eta": _number(0, 1),
     "clip_skip": _whole_number(CLIP_SKIP),
     "description": _text,
 }
@@ -149,14 +152,27 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
 
 def told_defaults(metadata: Mapping[str, str], name: str = "") -> Defaults:
     """What the file and its name say of it. Anybody can write anything there: short, one line, never an instruction."""
-    schedule = schedule_of(name, metadata)
+    known = distilled(few_steps(name, metadata))
     if not metadata:
-        return NOTHING_KNOWN if schedule is None else Defaults(schedule=schedule)
-    return Defaults(
-        schedule=schedule,
+        return known
+    return replace(
+        known,
         trigger_words=_told_words(metadata),
         description=_told(metadata, "modelspec.description"),
         title=_told(metadata, "modelspec.title") or _told(metadata, "ss_output_name"),
+    )
+
+
+def distilled(found: FewSteps | None) -> Defaults:
+    """The defaults of a model that was distilled to take few steps; none of one that was not."""
+    if found is None:
+        return NOTHING_KNOWN
+    return Defaults(
+        steps=found.steps,
+        guidance_scale=found.guidance_scale,
+        sampler=found.sampler,
+        schedule=found.schedule,
+        eta=found.eta,
     )
 
 

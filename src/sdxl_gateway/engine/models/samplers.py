@@ -9,20 +9,38 @@ from typing import Any
 
 import diffusers
 import torch
+from torch import Tensor
 
 from sdxl_gateway.core.errors import InvalidRequest
-from sdxl_gateway.core.samplers import NORMAL
+from sdxl_gateway.core.samplers import BETA, EXPONENTIAL, KARRAS, NORMAL, TRAILING
 
-_DPMPP_2M = {"algorithm_type": "dpmsolver++", "solver_order": 2}
+_DPMPP = {"algorithm_type": "dpmsolver++", "solver_order": 2, "solver_type": "midpoint"}
+_SDE = _DPMPP | {"algorithm_type": "sde-dpmsolver++"}
 _KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "euler": ("EulerDiscreteScheduler", {}),
     "euler_a": ("EulerAncestralDiscreteScheduler", {}),
-    "dpmpp_2m": ("DPMSolverMultistepScheduler", _DPMPP_2M | {"use_karras_sigmas": False}),
-    "dpmpp_2m_karras": ("DPMSolverMultistepScheduler", _DPMPP_2M | {"use_karras_sigmas": True}),
+    "heun": ("HeunDiscreteScheduler", {}),
+    "dpm_2": ("KDPM2DiscreteScheduler", {}),
+    "dpm_2_a": ("KDPM2AncestralDiscreteScheduler", {}),
+    "lms": ("LMSDiscreteScheduler", {}),
+    "dpmpp_2m": ("DPMSolverMultistepScheduler", _DPMPP),
+    "dpmpp_2m_sde": ("DPMSolverMultistepScheduler", _SDE),
+    "dpmpp_2m_sde_heun": ("DPMSolverMultistepScheduler", _SDE | {"solver_type": "heun"}),
+    "dpmpp_3m_sde": ("DPMSolverMultistepScheduler", _SDE | {"solver_order": 3}),
+    "dpmpp_2s": ("DPMSolverSinglestepScheduler", _DPMPP),
+    "dpmpp_sde": ("DPMSolverSinglestepScheduler", _SDE),
     "ddim": ("DDIMScheduler", {}),
-    "unipc": ("UniPCMultistepScheduler", {}),
+    "ddpm": ("DDPMScheduler", {}),
+    "pndm": ("PNDMScheduler", {"skip_prk_steps": True}),
+    "unipc": ("UniPCMultistepScheduler", {"solver_type": "bh2"}),
+    "deis": ("DEISMultistepScheduler", {"algorithm_type": "deis", "solver_type": "logrho"}),
     "lcm": ("LCMScheduler", {}),
+    "tcd": ("TCDScheduler", {}),
 }
+_BY_NOISE = {KARRAS: "use_karras_sigmas", EXPONENTIAL: "use_exponential_sigmas", BETA: "use_beta_sigmas"}
+_OWN_SPACING = (diffusers.LCMScheduler, diffusers.TCDScheduler)
+"""They take steps of the schedule they were distilled with; another spacing is a list of steps."""
+_TELL_NO_CLEAN_LATENTS = (diffusers.PNDMScheduler, diffusers.DEISMultistepScheduler, diffusers.TCDScheduler)
 
 
 class SamplerFactory:
@@ -35,13 +53,16 @@ class SamplerFactory:
     def make(self, name: str, steps: int, schedule: str = NORMAL) -> Any:
         """With its timesteps set, on the CPU, where reading them waits for nobody.
 
-        `schedule` is one of core.samplers.SCHEDULES; NORMAL leaves the spacing as the checkpoint's config has it.
+        `schedule` is one of core.samplers.SCHEDULES; NORMAL leaves everything as the checkpoint's config has it.
 
         Raises InvalidRequest for an unknown name and for more steps than the sampler can take.
         """
         sampler = copy.deepcopy(self._model(name, schedule))
         try:
-            sampler.set_timesteps(steps, device="cpu")
+            if schedule == TRAILING and isinstance(sampler, _OWN_SPACING):
+                sampler.set_timesteps(timesteps=_trailing(sampler.config.num_train_timesteps, steps), device="cpu")
+            else:
+                sampler.set_timesteps(steps, device="cpu")
         except ValueError as error:
             raise InvalidRequest(f"The sampler '{name}' cannot take {steps} steps.", param="steps") from error
         return sampler
@@ -51,12 +72,42 @@ class SamplerFactory:
             if name not in _KINDS:
                 raise InvalidRequest(f"There is no sampler '{name}'.", param="sampler")
             kind, options = _KINDS[name]
-            spacing = {} if schedule == NORMAL else {"timestep_spacing": schedule}
-            self._models[name, schedule] = getattr(diffusers, kind).from_config(self._config, **options, **spacing)
+            made = getattr(diffusers, kind).from_config(self._config, **options, **_schedule_options(schedule))
+            self._models[name, schedule] = made
         return self._models[name, schedule]
 
 
-def step_options(sampler: Any, generator: torch.Generator) -> dict[str, Any]:
+def _schedule_options(schedule: str) -> dict[str, Any]:
+    """In the words of diffusers' configs, over whatever the checkpoint's own config says."""
+    if schedule == NORMAL:
+        return {}
+    by_noise = {option: schedule == name for name, option in _BY_NOISE.items()}
+    return by_noise if schedule in _BY_NOISE else by_noise | {"timestep_spacing": schedule}
+
+
+def _trailing(train_steps: int, steps: int) -> list[int]:
+    """999, 749, 499, 249 for four of a thousand."""
+    return [round(train_steps - place * train_steps / steps) - 1 for place in range(steps)]
+
+
+def step_options(sampler: Any, generator: torch.Generator, eta: float) -> dict[str, Any]:
     """What `sampler.step` wants besides the numbers; samplers that draw noise draw it from `generator`."""
-    wants_generator = "generator" in inspect.signature(sampler.step).parameters
-    return {"generator": generator} if wants_generator else {}
+    wanted = inspect.signature(sampler.step).parameters
+    return {name: value for name, value in {"generator": generator, "eta": eta}.items() if name in wanted}
+
+
+def clean_latents(sampler: Any, stepped: tuple[Any, ...], prediction: Tensor, timestep: Tensor, latents: Tensor) -> Any:
+    """What the latents will be without noise, by the `prediction` that `sampler.step` was given; `stepped` it gave."""
+    if isinstance(sampler, _TELL_NO_CLEAN_LATENTS):
+        return _by_definition(sampler, prediction, timestep, latents)
+    # Multistep samplers keep the predicted clean latents instead of giving them.
+    return stepped[1] if len(stepped) > 1 else sampler.model_outputs[-1]
+
+
+def _by_definition(sampler: Any, prediction: Tensor, timestep: Tensor, latents: Tensor) -> Tensor:
+    """Of latents that were mixed with noise so that their variance stays."""
+    kept: Tensor = sampler.alphas_cumprod[timestep.long()]
+    signal, noise = kept**0.5, (1 - kept) ** 0.5
+    if sampler.config.prediction_type == "v_prediction":
+        return signal * latents - noise * prediction
+    return (latents - noise * prediction) / signal

@@ -20,9 +20,11 @@ class Guidance(StepPart):
 
     `tokens` is (rows, 77 for each chunk, width), `pooled` (rows, projection), `time_ids` (rows, 6);
     `scale_embedding` is (1, width) for a UNet that was distilled to take the guidance scale as an input, else None.
+    `rescale` (0..1) is how far the spread of the prompt's own prediction is kept.
     """
 
     scale: float
+    rescale: float
     tokens: Tensor
     pooled: Tensor
     time_ids: Tensor
@@ -38,9 +40,10 @@ class Guidance(StepPart):
         time_ids = torch.tensor([(*size, 0, 0, *size)], dtype=checkpoint.dtype, device=checkpoint.device)
         positive, negative = canvas.positive, canvas.negative
         if recipe.unet_rows == 1:
-            return cls(recipe.guidance_scale, positive.tokens, positive.pooled, time_ids, _scale_embedding(canvas))
+            return cls(recipe.guidance_scale, 0.0, positive.tokens, positive.pooled, time_ids, _scale_embedding(canvas))
         return cls(
             recipe.guidance_scale,
+            recipe.guidance_rescale,
             torch.cat([negative.tokens, positive.tokens]),
             torch.cat([negative.pooled, positive.pooled]),
             torch.cat([time_ids, time_ids]),
@@ -67,7 +70,15 @@ class Guidance(StepPart):
         if len(self.tokens) == 1:
             return prediction
         negative, positive = prediction.chunk(2)
-        return negative + self.scale * (positive - negative)
+        guided = negative + self.scale * (positive - negative)
+        return _rescaled(guided, positive, self.rescale) if self.rescale else guided
+
+
+def _rescaled(guided: Tensor, positive: Tensor, share: float) -> Tensor:
+    """With `share` of the spread of what the prompt alone predicts: section 3.4 of arXiv:2305.08891."""
+    dims = list(range(1, guided.ndim))
+    own = guided * (positive.std(dim=dims, keepdim=True) / guided.std(dim=dims, keepdim=True))
+    return share * own + (1 - share) * guided
 
 
 def _scale_embedding(canvas: Canvas) -> Tensor | None:

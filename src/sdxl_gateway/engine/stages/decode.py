@@ -47,7 +47,7 @@ def _finished(canvas: Canvas) -> Picture:
 
 
 def _preview(canvas: Canvas) -> Picture:
-    latents = canvas.latents if canvas.pred_original is None else canvas.pred_original
+    latents = _predicted(canvas)
     for part in canvas.parts:
         latents = part.previewed(latents)
     height, width = latents.shape[-2:]
@@ -60,6 +60,13 @@ def _preview(canvas: Canvas) -> Picture:
     if pixels.shape[-2:] != full:
         pixels = interpolate(pixels, size=full, mode="bilinear", align_corners=False)
     return _picture(pixels)
+
+
+def _predicted(canvas: Canvas) -> Tensor:
+    """The clean latents as far as they are known; after the last step they are there."""
+    if canvas.pred_original is None or canvas.steps_done == canvas.steps_total:
+        return canvas.latents
+    return canvas.pred_original
 
 
 def _decode(checkpoint: Checkpoint, latents: Tensor) -> Tensor:

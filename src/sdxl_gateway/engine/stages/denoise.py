@@ -10,6 +10,7 @@ from torch import Tensor
 from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.engine.canvas import Canvas, UNetCall, joined
 from sdxl_gateway.engine.errors import give_memory_back, out_of_memory
+from sdxl_gateway.engine.models.samplers import clean_latents
 from sdxl_gateway.engine.stages.stage import Stage
 
 
@@ -76,9 +77,8 @@ def _advance(canvas: Canvas, prediction: Tensor) -> None:
     timestep = canvas.timesteps[canvas.steps_done]
     canvas.step_failed = True
     found = canvas.sampler.step(prediction, timestep, canvas.latents, **canvas.step_options, return_dict=False)
+    canvas.pred_original = clean_latents(canvas.sampler, found, prediction, timestep, canvas.latents)
     canvas.latents = found[0]
-    # Multistep samplers keep the predicted clean latents instead of giving them.
-    canvas.pred_original = found[1] if len(found) > 1 else canvas.sampler.model_outputs[-1]
     for part in canvas.parts:
         part.after_step(canvas)
     canvas.steps_done, canvas.step_failed = canvas.steps_done + 1, False

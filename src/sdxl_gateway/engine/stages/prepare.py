@@ -29,7 +29,7 @@ class Prepare(Stage):
         recipe, checkpoint = canvas.recipe, canvas.checkpoint
         canvas.source = LatentSource.of(checkpoint, recipe, canvas.index)
         canvas.sampler = checkpoint.samplers.make(recipe.sampler, recipe.steps, recipe.schedule)
-        canvas.step_options = step_options(canvas.sampler, canvas.source.generator)
+        canvas.step_options = step_options(canvas.sampler, canvas.source.generator, recipe.eta)
         canvas.timesteps = _timesteps(canvas.sampler, recipe)
         canvas.unet_timesteps = canvas.timesteps.to(checkpoint.device, torch.float32)
         if _starts_from_a_picture(canvas):
@@ -41,8 +41,7 @@ class Prepare(Stage):
 
 def _timesteps(sampler: Any, recipe: Recipe) -> Tensor:
     """Those still to be taken; the sampler is told where it starts."""
-    skipped = 0 if recipe.task is Task.TEXT_TO_IMAGE else recipe.steps - recipe.denoise_steps
-    first = skipped * sampler.order
+    first = (recipe.steps - recipe.steps_taken) * sampler.order
     if hasattr(sampler, "set_begin_index"):
         sampler.set_begin_index(first)
     left: Tensor = sampler.timesteps[first:]

@@ -1,0 +1,51 @@
+"""The fields that say what becomes of the picture an edit starts from."""
+
+from __future__ import annotations
+
+from sdxl_gateway.api.asks.field import EDIT, FROM_IMAGE, Field, Kind
+from sdxl_gateway.core.limits import LONGEST_SIDE
+
+
+def picture_fields() -> tuple[Field, ...]:
+    """Rows of the table in fields.py."""
+    return (
+        Field(
+            "strength",
+            Kind.NUMBER,
+            "How far an edit may leave its picture.",
+            FROM_IMAGE,
+            ("denoising_strength",),
+            low=0,
+            high=1,
+            extension=True,
+        ),
+        Field(
+            "padding",
+            Kind.PADDING,
+            "Pixels to paint beyond the picture's edges: one number, or `left`, `top`, `right` and `bottom`.",
+            EDIT,
+            ("outpaint",),
+            extension=True,
+        ),
+        Field(
+            "inpaint_padding",
+            Kind.INTEGER,
+            "Paint a mask with that many pixels around it alone, at the model's own size; larger pictures are painted "
+            "so unasked.",
+            EDIT,
+            ("padding_mask_crop",),
+            low=0,
+            high=LONGEST_SIDE,
+            extension=True,
+        ),
+        Field(
+            "seam",
+            Kind.INTEGER,
+            "Pixels inside a mask over which the painting's colours are led over into what is kept; 0 for a hard edge.",
+            EDIT,
+            ("mask_blur",),
+            low=0,
+            high=64,
+            extension=True,
+        ),
+    )

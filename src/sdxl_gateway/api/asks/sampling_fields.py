@@ -1,0 +1,75 @@
+"""The fields that say how noise becomes a picture: steps, guidance, sampler."""
+
+from __future__ import annotations
+
+from sdxl_gateway.api.asks.field import Field, Kind
+from sdxl_gateway.config import Limits
+from sdxl_gateway.core.limits import GUIDANCE_SCALE
+from sdxl_gateway.core.samplers import SAMPLERS, SCHEDULES
+
+MAX_SEED = 2**53 - 1
+
+
+def sampling_fields(limits: Limits) -> tuple[Field, ...]:
+    """Rows of the table in fields.py."""
+    return (
+        Field(
+            "steps",
+            Kind.INTEGER,
+            "Denoising steps.",
+            aliases=("num_inference_steps", "inference_steps"),
+            low=1,
+            high=limits.max_steps,
+            extension=True,
+        ),
+        Field(
+            "guidance_scale",
+            Kind.NUMBER,
+            "Classifier-free guidance; 1 and below turns it off.",
+            aliases=("cfg_scale", "cfg", "guidance"),
+            low=0,
+            high=GUIDANCE_SCALE,
+            extension=True,
+        ),
+        Field(
+            "seed",
+            Kind.INTEGER,
+            "Image i is painted from seed + i; -1 draws one.",
+            low=-1,
+            high=MAX_SEED,
+            extension=True,
+        ),
+        Field(
+            "sampler",
+            Kind.TEXT,
+            f"One of {', '.join(SAMPLERS)}, as other tools spell it too; a schedule may follow: `DPM++ 2M Karras`.",
+            aliases=("sampler_name",),
+            max_chars=64,
+            extension=True,
+        ),
+        Field(
+            "schedule",
+            Kind.TEXT,
+            f"Where the steps lie: one of {', '.join(SCHEDULES)}. `trailing` (`sgm_uniform`) begins at full noise, for "
+            "few-step LoRAs; `normal` is the model's own.",
+            aliases=("schedule_type", "timestep_spacing"),
+            max_chars=64,
+            extension=True,
+        ),
+        Field(
+            "eta",
+            Kind.NUMBER,
+            "The share of fresh noise in each step of ddim and tcd.",
+            low=0,
+            high=1,
+            extension=True,
+        ),
+        Field(
+            "guidance_rescale",
+            Kind.NUMBER,
+            "How far guidance keeps the contrast of the prompt's own prediction; for models that predict velocity.",
+            low=0,
+            high=1,
+            extension=True,
+        ),
+    )
