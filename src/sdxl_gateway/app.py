@@ -233,9 +233,11 @@ def _prune(settings: Settings) -> None:
 
 def _check_default(settings: Settings, admission: Admission) -> None:
     try:
-        admission.names.choose(None)
+        default = admission.names.choose(None).checkpoint
     except GatewayError as error:
         raise CheckpointProblem(f"default_model: {error.message}") from error
+    if default.refines:
+        raise CheckpointProblem(f"default_model: '{default.name}' is a refiner, which paints from pictures alone.")
 
 
 def _engine_process(settings: Settings, admission: Admission) -> EngineProcess:

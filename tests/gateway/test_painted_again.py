@@ -13,7 +13,7 @@ import pytest
 from sdxl_gateway.admission.resolve import Admission
 from sdxl_gateway.api.asks.given import Rules
 from sdxl_gateway.api.asks.parse import ReadAsk, read_ask
-from sdxl_gateway.config import HouseStyle, Limits, LoraWeight
+from sdxl_gateway.config import Checkpoint, HouseStyle, Limits, LoraWeight
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import InvalidRequest, RecipeChanged
 from sdxl_gateway.core.recipe import Recipe
@@ -147,6 +147,40 @@ async def test_a_checkpoint_that_is_another_one_now(home: AdmissionKit) -> None:
     with pytest.raises(RecipeChanged, match="'demo' is another one now") as refused:
         await changed.resolve(read(Operation.GENERATE, recipe=first).ask)
     assert refused.value.param == "recipe.checkpoint_digest"
+
+
+@pytest.fixture
+def refining(home: AdmissionKit) -> AdmissionKit:
+    """With a refiner of the demo."""
+    return with_refiner(home, "f1" * 32)
+
+
+def with_refiner(home: AdmissionKit, digest: str) -> AdmissionKit:
+    checkpoints = {"demo": demo(), "fine": replace(demo(), name="fine", digest=digest, refines=True)}
+    sections = {"demo": replaced(home, refiner="fine"), "fine": replaced(home)}
+    settings = home.settings.model_copy(update={"checkpoints": sections})
+    return replace(home, admission=Admission(settings, checkpoints, home.adapters, decoders()))
+
+
+def replaced(home: AdmissionKit, **changes: Any) -> Checkpoint:
+    return home.settings.checkpoints["demo"].model_copy(update=changes)
+
+
+@pytest.mark.parametrize("fields", [{"refiner": True}, {"refiner": "Fine", "refiner_at": 0.35, "model": "ink"}])
+async def test_a_refiner_takes_the_same_steps(refining: AdmissionKit, fields: dict[str, Any]) -> None:
+    first = await resolved(refining, Operation.GENERATE, **fields)
+    assert first.later_phases
+    assert await resolved(refining, Operation.GENERATE, recipe=told(first)) == replace(first, seed=first.seed + 1)
+    assert (await resolved(refining, Operation.GENERATE, recipe=told(first), refiner=False)).later_phases == ()
+
+
+async def test_a_refiner_that_is_another_one_now(refining: AdmissionKit) -> None:
+    first = told(await resolved(refining, Operation.GENERATE, refiner=True))
+    changed = with_refiner(refining, "f2" * 32)
+    with pytest.raises(RecipeChanged, match="refiner is another one now") as refused:
+        await resolved(changed, Operation.GENERATE, recipe=first)
+    assert refused.value.param == "recipe.refiner_digest"
+    assert (await resolved(changed, Operation.GENERATE, recipe=first, refiner=True)).later_phases
 
 
 async def test_a_checkpoint_that_is_gone(home: AdmissionKit) -> None:

@@ -186,6 +186,7 @@ def _numbers() -> Iterator[BadRequest]:
         (GENERATE, "lora_scale", -4.1, 4.1),
         (GENERATE, "eta", -0.1, 1.1),
         (GENERATE, "guidance_rescale", -0.1, 1.1),
+        (GENERATE, "refiner_at", -0.1, 1.1),
     ):
         for value in (low, str(low), -1e300):
             yield _field(f"{field}-too-small/{value!r}", value, "decimal_below_min_value", field=field, path=path)
@@ -231,6 +232,7 @@ def _flags() -> Iterator[BadRequest]:
 
 
 def _texts() -> Iterator[BadRequest]:
+    value: Any
     for field in ("prompt", "negative_prompt", "model", "sampler", "schedule", "user", "safety_identifier", "size"):
         yield _json(f"text-nul/{field}", {"prompt": "a", field: "a\0b"}, field, "invalid_value")
         raw = f'{{"prompt":"a","{field}":"\\ud800"}}'.encode()
@@ -238,6 +240,9 @@ def _texts() -> Iterator[BadRequest]:
         if field != "prompt":
             yield _field(f"text-type/{field}", 5, "invalid_type", field=field)
     yield _field("model-too-long", "m" * 513, "string_above_max_length", field="model")
+    for value in ([], {}, 1.5, 2):
+        yield _field(f"refiner-type/{value}", value, "invalid_type", field="refiner")
+    yield _field("refiner-too-long", "m" * 513, "string_above_max_length", field="refiner")
     yield _field("sampler-too-long", "m" * 65, "string_above_max_length", field="sampler")
     yield _field("schedule-too-long", "m" * 65, "string_above_max_length", field="schedule")
     yield _field("user-too-long", "m" * 513, "string_above_max_length", field="user")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,8 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "trailing": {"timestep_spacing": "trailing"},
     "leading": {"timestep_spacing": "leading"},
 }
+Texts = Mapping[str, Any]
+"""What a pipeline is told to paint, by its arguments' names."""
 PIPELINES = {
     Task.TEXT_TO_IMAGE: "StableDiffusionXLPipeline",
     Task.IMAGE_TO_IMAGE: "StableDiffusionXLImg2ImgPipeline",
@@ -59,7 +63,7 @@ class Reference:
 
     def __init__(self, folder: Path) -> None:
         self._take(
-            diffusers.StableDiffusionXLPipeline.from_pretrained(
+            diffusers.DiffusionPipeline.from_pretrained(
                 folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
             )
         )
@@ -81,20 +85,11 @@ class Reference:
         self.base.load_ip_adapter(folder, subfolder="", weight_name=name, image_encoder_folder="image_encoder")
 
     def paint(self, recipe: Recipe, inputs: Inputs = NO_INPUTS, index: int = 0) -> Picture:
-        texts = {"prompt": recipe.prompt, "negative_prompt": recipe.negative_prompt or None}
-        return self._paint(recipe, inputs, index, clip_skip=recipe.reading.clip_skip - CLIP_SKIP, **texts)
+        return self._paint(recipe, inputs, index, **_texts(recipe))
 
     def paint_told(self, recipe: Recipe, positive: Told, negative: Told) -> Picture:
         """The same, told this in place of the recipe's prompts."""
-        return self._paint(
-            recipe,
-            NO_INPUTS,
-            0,
-            prompt_embeds=positive.tokens,
-            pooled_prompt_embeds=positive.pooled,
-            negative_prompt_embeds=negative.tokens,
-            negative_pooled_prompt_embeds=negative.pooled,
-        )
+        return self._paint(recipe, NO_INPUTS, 0, **_told(positive, negative))
 
     def _paint(self, recipe: Recipe, inputs: Inputs, index: int, **texts: Any) -> Picture:
         pipeline = self._pipeline(recipe)
@@ -118,15 +113,55 @@ class Reference:
         self.base.set_ip_adapter_scale(weights[0])
         return {"ip_adapter_image": [[image_of(inputs.reference(index)) for index in range(len(weights))]]}
 
+    def refined(self, recipe: Recipe, refiner: Reference, inputs: Inputs = NO_INPUTS, share: float = 0.8) -> Picture:
+        """Two pipelines: this one to `share` of the way, the refiner's from there, one generator for both."""
+        return self._refined(recipe, refiner, inputs, share, (_texts(recipe), _texts(recipe)))
+
+    def refined_told(
+        self, recipe: Recipe, refiner: Reference, own: tuple[Told, Told], its: tuple[Told, Told], share: float = 0.8
+    ) -> Picture:
+        """The same, each of the two told this in place of the recipe's prompts, the positive one first."""
+        return self._refined(recipe, refiner, NO_INPUTS, share, (_told(*own), _told(*its)))
+
+    def _refined(
+        self, recipe: Recipe, refiner: Reference, inputs: Inputs, share: float, texts: tuple[Texts, Texts]
+    ) -> Picture:
+        generator = torch.Generator("cpu").manual_seed(recipe.seed)
+        set_to = {"guidance_scale": recipe.guidance_scale, "generator": generator, **_steps(recipe)}
+        first = self._pipeline(recipe)
+        given = _inputs(recipe, inputs)
+        latents = first(**texts[0], **set_to, **given, denoising_end=share, output_type="latent").images
+        second = refiner._pipeline(replace(recipe, task=Task.IMAGE_TO_IMAGE))
+        found = second(**texts[1], **set_to, image=latents, denoising_start=share).images[0]
+        return Picture(found.width, found.height, "RGB", found.tobytes())
+
     def _pipeline(self, recipe: Recipe) -> Any:
         components = dict(self.base.components)
         kind, options = SAMPLERS[recipe.sampler]
         spacing = SCHEDULES[recipe.schedule]
         components["scheduler"] = getattr(diffusers, kind).from_config(self._scheduler_config, **options, **spacing)
         zeros = self.base.config.force_zeros_for_empty_prompt
-        pipeline = getattr(diffusers, PIPELINES[recipe.task])(**components, force_zeros_for_empty_prompt=zeros)
+        score = {"requires_aesthetics_score": True} if self.base.config.get("requires_aesthetics_score") else {}
+        pipeline = getattr(diffusers, PIPELINES[recipe.task])(**components, force_zeros_for_empty_prompt=zeros, **score)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
+
+
+def _texts(recipe: Recipe) -> Texts:
+    return {
+        "prompt": recipe.prompt,
+        "negative_prompt": recipe.negative_prompt or None,
+        "clip_skip": recipe.reading.clip_skip - CLIP_SKIP,
+    }
+
+
+def _told(positive: Told, negative: Told) -> Texts:
+    return {
+        "prompt_embeds": positive.tokens,
+        "pooled_prompt_embeds": positive.pooled,
+        "negative_prompt_embeds": negative.tokens,
+        "negative_pooled_prompt_embeds": negative.pooled,
+    }
 
 
 def _steps(recipe: Recipe) -> dict[str, Any]:

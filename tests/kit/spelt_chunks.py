@@ -28,9 +28,10 @@ class Told:
 
 def told(pipeline: Any, chunks: Sequence[Chunk], *, clip_skip: int = 2) -> Told:
     encoders = ((pipeline.tokenizer, pipeline.text_encoder), (pipeline.tokenizer_2, pipeline.text_encoder_2))
-    sides = [[_read(tokenizer, encoder, chunk, clip_skip) for chunk in chunks] for tokenizer, encoder in encoders]
+    there = [(tokenizer, encoder) for tokenizer, encoder in encoders if encoder is not None]
+    sides = [[_read(tokenizer, encoder, chunk, clip_skip) for chunk in chunks] for tokenizer, encoder in there]
     tokens = torch.cat([torch.cat([states for states, _ in side], dim=1) for side in sides], dim=-1)
-    return Told(tokens, sides[1][0][1])
+    return Told(tokens, sides[-1][0][1])
 
 
 @torch.inference_mode()

@@ -38,6 +38,9 @@ def check_replay(replay: Replay | None, recipe: Recipe) -> None:
             f"The checkpoint {shown(recipe.checkpoint)} is another one now: its digest is {recipe.checkpoint_digest}."
         )
         raise RecipeChanged(message, param="recipe.checkpoint_digest")
+    refiners = [phase.checkpoint_digest for phase in recipe.later_phases]
+    if replay.refiner_digest is not None and refiners != [replay.refiner_digest]:
+        raise RecipeChanged("The recipe's refiner is another one now.", param="recipe.refiner_digest")
     if replay.embeddings is not None and replay.embeddings != recipe.reading.embeddings:
         differing = {word for word, _ in set(replay.embeddings) ^ set(recipe.reading.embeddings)}
         message = f"The embeddings that the prompts name are other files now: {_listed(differing)}."

@@ -17,6 +17,7 @@ from sdxl_gateway.admission.model_names import ModelResolver, ResolvedModel
 from sdxl_gateway.admission.prompts.lora_tags import cut_prompt_tags, refuse_tags
 from sdxl_gateway.admission.prompts.texts import TextReader, Texts
 from sdxl_gateway.admission.references import Guide, References
+from sdxl_gateway.admission.refiner import Refiners, refiner_warnings
 from sdxl_gateway.admission.replay import check_lora, check_replay, checkpoint_gone
 from sdxl_gateway.admission.sampling import chosen_eta, chosen_sampling, without_effect
 from sdxl_gateway.admission.sizes import Sizes, check_area, native_size, own_size, paint_size
@@ -92,6 +93,7 @@ class Admission:
         self._matte = matte
         self.uploads = Uploads(settings.limits, decoders)
         self._references = References(settings, self.uploads)
+        self.refiners = Refiners(checkpoints, settings.checkpoints)
         self.names = ModelResolver(settings, checkpoints, loras)
 
     def under(self, settings: Settings, names: ModelResolver) -> Admission:
@@ -121,10 +123,12 @@ class Admission:
             maps = await maps_of(ask.controls, controls, self.uploads, frame)
             inputs = Inputs({**frame.inputs.pictures, **guide.pictures, **maps.pictures})
             recipe = replace(self._recipe(looked_up, frame), controls=controls, inputs=inputs.digests)
+        recipe = replace(recipe, later_phases=self.refiners.phases(ask, recipe))
         check_replay(ask.replay, recipe)
         names = tuple(dict.fromkeys(lora.entry.name for lora in checked))
         warnings = (*warnings, *maps.warnings, *looked_up.texts.warnings, *_shrunk(looked_up, frame.sizes))
         warnings += (*few_steps_warnings(ask, looked_up.usual, recipe), *without_effect(ask, recipe))
+        warnings += refiner_warnings(ask, recipe)
         return ResolvedAsk(recipe, inputs, frame.kept, ask.quality or "medium", names, warnings)
 
     async def _looked_up(

@@ -31,7 +31,8 @@ class CheckpointEntry:
 
     `shapes` maps component-prefixed module names ("unet.conv_in", "text_encoder.text_model.…") to the shape of
     their weight; `native_area` is the training area in pixels, `native_pixels` the largest area painted directly;
-    `embeds_guidance` says that the UNet was distilled to read the guidance scale as an input; `section` is what
+    `embeds_guidance` says that the UNet was distilled to read the guidance scale as an input, `refines` that it was
+    taught the last steps alone: it paints from pictures, or takes over from another checkpoint. `section` is what
     the operator says of it; `ip_adapter` is what pictures guide it with.
     """
 
@@ -43,13 +44,19 @@ class CheckpointEntry:
     native_area: int
     native_pixels: int
     embeds_guidance: bool = False
+    refines: bool = False
     section: Checkpoint = NOTHING_SAID
     ip_adapter: IpAdapterFile | None = None
 
 
 def open_checkpoints(checkpoints: Mapping[str, Checkpoint], demo: Path) -> dict[str, CheckpointEntry]:
     """All of them, by name. Raises CheckpointProblem for the first that cannot be served."""
-    return {name: open_checkpoint(name, section, demo) for name, section in checkpoints.items()}
+    opened = {name: open_checkpoint(name, section, demo) for name, section in checkpoints.items()}
+    for name, section in checkpoints.items():
+        refiner = opened.get(section.refiner or name)
+        if section.refiner is not None and (refiner is None or not refiner.refines):
+            raise CheckpointProblem(f"Checkpoint '{name}': '{section.refiner}' is none of the refiners here.")
+    return opened
 
 
 def with_ip_adapter(checkpoints: Mapping[str, CheckpointEntry], section: IpAdapter) -> dict[str, CheckpointEntry]:
@@ -131,7 +138,8 @@ def _open_folder(name: str, section: Checkpoint, folder: Path) -> CheckpointEntr
     if list(folder.rglob("*.py")):
         raise CheckpointProblem(f"Checkpoint '{name}' brings Python code along; such folders are not served.")
     unet = _read_json(folder / "unet" / "config.json", name)
-    return _entry(name, section, folder, unet, fingerprint(folder), module_shapes(folder))
+    refines = bool(index.get("requires_aesthetics_score"))
+    return _entry(name, section, folder, unet, fingerprint(folder), module_shapes(folder), refines=refines)
 
 
 def _entry(
@@ -141,6 +149,8 @@ def _entry(
     unet: Mapping[str, Any],
     digest: str,
     shapes: Mapping[str, tuple[int, ...]],
+    *,
+    refines: bool = False,
 ) -> CheckpointEntry:
     """`unet` is its config."""
     area = _training_area(unet, name)
@@ -148,7 +158,7 @@ def _entry(
     created = int((path / "model_index.json" if path.is_dir() else path).stat().st_mtime)
     embeds_guidance = unet.get("time_cond_proj_dim") is not None
     return CheckpointEntry(
-        name, path, digest, created, shapes, min(area, budget), budget, embeds_guidance, section=section
+        name, path, digest, created, shapes, min(area, budget), budget, embeds_guidance, refines, section
     )
 
 

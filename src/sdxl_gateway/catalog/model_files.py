@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,8 +14,11 @@ from sdxl_gateway.core.errors import AdapterRefused, CheckpointProblem
 
 UNET, TEXT, TEXT_2, VAE = "unet", "text_encoder", "text_encoder_2", "vae"
 TEXT_ENCODERS = (TEXT, TEXT_2)
+TOKENIZERS = {TEXT: "tokenizer", TEXT_2: "tokenizer_2"}
 COMPONENTS = (UNET, *TEXT_ENCODERS)
 """The parts of a checkpoint that a LoRA may change, as their folders are called."""
+
+MODEL_INDEX = "model_index.json"
 
 TEXT_LEVEL = "text_model"
 """A level in the names of a text encoder's modules: published files have it, newer transformers leave it out."""
@@ -81,13 +85,22 @@ def _fetched_snapshot(hub_id: str) -> Path | None:
         return None
 
 
+def components_of(folder: Path) -> tuple[str, ...]:
+    """Those of COMPONENTS that the folder's index has: a refiner has one text encoder, the second."""
+    try:
+        index = json.loads((folder / MODEL_INDEX).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointProblem(f"'{MODEL_INDEX}' is missing or not readable.") from error
+    return tuple(name for name in COMPONENTS if index.get(name) != [None, None])
+
+
 def module_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """Weight shape by component-prefixed module name, from the safetensors headers alone."""
     return dict(_shapes(folder))
 
 
 def _shapes(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-    for component in COMPONENTS:
+    for component in components_of(folder):
         for header in headers(folder / component):
             for key, tensor in header.tensors.items():
                 if key.endswith(".weight"):

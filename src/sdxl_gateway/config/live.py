@@ -59,6 +59,7 @@ RESTART = (
     "memory",
     "checkpoints.*.path",
     "checkpoints.*.native_pixels",
+    "checkpoints.*.refiner",
     "checkpoints.*.vae",
     "embeddings",
     "checkpoints.*.config",

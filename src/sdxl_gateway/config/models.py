@@ -52,6 +52,7 @@ class Checkpoint(Section):
     clip_skip: ClipSkip | None = None
     prompt_syntax: PromptSyntax | None = None
     vae: str | None = None
+    refiner: Name | None = None
     description: Annotated[str, Field(max_length=500)] | None = None
 
 

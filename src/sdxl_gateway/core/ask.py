@@ -68,6 +68,7 @@ class Replay:
     ip_adapter_digest: str | None = None
     reference_weights: tuple[float, ...] = ()
     matte_digest: str | None = None
+    refiner_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,8 @@ class Ask:
     schedule: str | None = None
     eta: float | None = None
     guidance_rescale: float | None = None
+    refiner: str | bool | None = None
+    refiner_at: float | None = None
     strength: float | None = None
     clip_skip: int | None = None
     prompt_syntax: str | None = None

@@ -102,12 +102,17 @@ class ImagePrompt:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of the steps and the model that takes them: in force once `from_step` steps are done."""
+    """A stretch of the steps and the model that takes them: in force once `from_step` steps are done.
+
+    Where `from_share` (0..1) is given it takes over at that share of the way from noise to picture, as counted in
+    training steps; `from_step` is then a guess until the sampler says which step that is.
+    """
 
     checkpoint: str
     checkpoint_digest: str
     blend: Blend
     from_step: int = 0
+    from_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

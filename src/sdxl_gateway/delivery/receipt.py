@@ -64,6 +64,8 @@ def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
         told["controls"] = [_control(control) for control in recipe.controls]
     if recipe.matte is not None:
         told["matte_digest"] = recipe.matte
+    for phase in recipe.later_phases:
+        told |= {"refiner": phase.checkpoint, "refiner_digest": phase.checkpoint_digest, "refiner_at": phase.from_share}
     if recipe.inputs:
         told["inputs"] = dict(recipe.inputs)
     if (recipe.width, recipe.height) != (recipe.paint_width, recipe.paint_height):

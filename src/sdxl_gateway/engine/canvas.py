@@ -103,6 +103,10 @@ class StepPart:
     def after_step(self, canvas: Canvas) -> None:
         """The sampler has moved `canvas.latents`; `canvas.steps_done` does not count this step yet."""
 
+    def handed_over(self, canvas: Canvas) -> StepPart | None:
+        """The part in the phase that begins, once its model's texts are there; None where that has none."""
+        return self
+
     def previewed(self, latents: Tensor) -> Tensor:
         """The predicted clean latents (1, 4, h, w) as a preview shows them."""
         return latents

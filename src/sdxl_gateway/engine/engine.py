@@ -32,8 +32,8 @@ class DiffusionEngine:
         self._pool = pool
         self._measure = measure
         self._throttle = throttle_of(pool.device)
-        self._beginning, self._stepping, self._previewing, self._finishing = (
-            having(stages, method) for method in ("begin", "step", "preview", "finish")
+        self._beginning, self._handing_over, self._stepping, self._previewing, self._finishing = (
+            having(stages, method) for method in ("begin", "hand_over", "step", "preview", "finish")
         )
         self._blend: BlendKey = ()
         pool.on_load = self.tell_memory
@@ -107,8 +107,21 @@ class DiffusionEngine:
 
     def _enter_phase(self, canvas: Canvas) -> None:
         """Where another model takes over. Names may share a digest, and so a step, and yet have VAEs of their own."""
-        if canvas.checkpoint.name != self._pool.sources.name_of(canvas.phase):
-            canvas.checkpoint = self._pool.checkpoint_of(canvas.phase).checkpoint
+        before = canvas.checkpoint
+        if before.name == self._pool.sources.name_of(canvas.phase):
+            return
+        canvas.checkpoint = self._pool.checkpoint_of(canvas.phase).checkpoint
+        if canvas.phase.from_share is not None:
+            try:
+                self._hand_over(canvas)
+            except BaseException:
+                canvas.checkpoint = before  # whoever steps it again begins the hand-over anew
+                raise
+
+    def _hand_over(self, canvas: Canvas) -> None:
+        for stage in self._handing_over:
+            with self._timed(stage):
+                stage.hand_over(canvas)
 
     def _put_on(self, phase: Phase) -> None:
         self._pool.checkpoint_of(phase).switcher.put_on_unet(phase.blend)

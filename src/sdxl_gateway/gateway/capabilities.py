@@ -49,6 +49,7 @@ class Capabilities(TypedDict):
     operations: list[str]
     samplers: list[str]
     schedules: list[str]
+    refiners: list[str]
     prompt_syntaxes: list[str]
     enhance: bool
     styles: list[str]
@@ -67,17 +68,22 @@ class Capabilities(TypedDict):
 def capabilities(
     checkpoint: CheckpointEntry,
     settings: Settings,
+    *,
     embeddings: Sequence[str] = (),
+    refiners: Iterable[str] = (),
     controls: Iterable[ControlEntry] = (),
 ) -> Capabilities:
     """Of any model name that resolves to `checkpoint`, to which a prompt may say the words of these `embeddings`.
 
-    `controls` are all that are configured.
+    A refiner paints from pictures alone, and is not refined by one of the `refiners`. `controls` are all that are
+    configured.
     """
+    operations = [one for one in Operation if not (checkpoint.refines and one is Operation.GENERATE)]
     told: Capabilities = {
-        "operations": [operation.value for operation in Operation],
+        "operations": [operation.value for operation in operations],
         "samplers": list(SAMPLERS),
         "schedules": list(SCHEDULES),
+        "refiners": [] if checkpoint.refines else list(refiners),
         "prompt_syntaxes": list(SYNTAXES),
         "enhance": settings.enhancer.base_url is not None,
         "styles": list(settings.styles),

@@ -165,7 +165,11 @@ class ModelLibrary:
         """None for a house style with a LoRA that is not there."""
         try:
             checkpoint = self._names.choose(name).checkpoint
-            return capabilities(checkpoint, self._settings, self._embeddings.words(checkpoint), self._controls)
+            words = self._embeddings.words(checkpoint)
+            refiners = (entry.name for entry in self._checkpoints.values() if entry.refines)
+            return capabilities(
+                checkpoint, self._settings, embeddings=words, refiners=refiners, controls=self._controls
+            )
         except Refusal:
             return None
 

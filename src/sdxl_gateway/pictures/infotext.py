@@ -49,6 +49,8 @@ def _pairs(recipe: Recipe, seed: int, version: str) -> list[tuple[str, object]]:
         pairs.insert(2, ("Schedule type", SCHEDULE_TITLES[recipe.schedule]))
     if recipe.reading.clip_skip != CLIP_SKIP:
         pairs.append(("Clip skip", recipe.reading.clip_skip))
+    for phase in recipe.later_phases:
+        pairs += [("Refiner", phase.checkpoint), ("Refiner switch at", f"{phase.from_share:g}")]
     if recipe.eta:
         pairs.append(("Eta", f"{recipe.eta:g}"))
     if recipe.guidance_rescale:

@@ -19,6 +19,7 @@ from tests.kit.admission import demo
 from tests.kit.lora_files import file_bytes, lora_tensors, write
 from tests.kit.model_folders import change_json, copy_of_demo
 from tests.kit.single_files import write_single_file
+from tools.demo_refiner import write_demo_refiner
 
 PATIENCE_SECONDS = 30
 
@@ -57,6 +58,19 @@ def test_a_single_file_is_named_by_its_stem_and_told_by_its_header(tmp_path: Pat
     assert told.keys() == {"bare.safetensors", "lora.safetensors"}
     assert "holds no VAE" in told["bare.safetensors"]
     assert "LoRA" in told["lora.safetensors"]
+
+
+def test_a_refiner_is_told_by_its_index_and_needs_no_first_tokenizer(tmp_path: Path) -> None:
+    write_demo_refiner(tmp_path / "fine")
+    copy_of_demo(tmp_path / "base")
+    (tmp_path / "base.toml").write_text('refiner = "fine"')
+    catalog = opened(tmp_path)
+    assert {name: entry.refines for name, entry in catalog.items()} == {"demo": False, "base": False, "fine": True}
+    assert (catalog["base"].section.refiner, catalog.problems) == ("fine", ())
+    assert catalog["base"].digest == demo().digest
+    shutil.rmtree(tmp_path / "fine" / "tokenizer_2")
+    catalog.scan()
+    assert "'tokenizer_2/' is missing" in problems(catalog)["fine"][1]
 
 
 def test_no_folder_at_all(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
-from sdxl_gateway.catalog.model_files import TEXT_ENCODERS
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.prompt import CLIP_SKIP
 
@@ -28,8 +27,8 @@ def clip_skip(asked: int | None, usual: int, checkpoint: CheckpointEntry) -> int
 
 def text_layers(shapes: Mapping[str, tuple[int, ...]]) -> int:
     """How many layers the smaller of a checkpoint's text encoders has."""
-    last = dict.fromkeys(TEXT_ENCODERS, -1)
+    last: dict[str, int] = {}
     for name in shapes:
         if (found := _LAYER.match(name)) is not None:
-            last[found[1]] = max(last[found[1]], int(found[2]))
-    return min(last.values()) + 1
+            last[found[1]] = max(last.get(found[1], 0), int(found[2]))
+    return min(last.values(), default=-1) + 1

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     NUMBER = "number"
     FLAG = "flag"
     CHOICE = "choice"
+    SWITCH = "switch"
     LORAS = "loras"
     CONTROLS = "controls"
     RECIPE = "recipe"

@@ -115,6 +115,16 @@ class Given:
         found = self.find(name)
         return None if not found or found[1] == "" else values.flag(found[1], found[2])
 
+    def switch(self, name: str) -> str | bool | None:
+        """A name, or whether there is to be one at all; None when the field is absent or empty."""
+        found = self.find(name)
+        if not found or found[1] == "":
+            return None
+        try:
+            return values.flag(found[1], found[2])
+        except InvalidRequest:
+            return values.text(*found)
+
     def integer(self, name: str) -> int | None:
         """Within the field's bounds; None when the field is absent or empty."""
         found = self.find(name)

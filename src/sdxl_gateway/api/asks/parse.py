@@ -101,6 +101,8 @@ class _AskReader(Given):
             schedule=self.text("schedule") or None,
             eta=self.number("eta"),
             guidance_rescale=self.number("guidance_rescale"),
+            refiner=self.switch("refiner"),
+            refiner_at=self.number("refiner_at"),
             strength=self.number("strength"),
             clip_skip=self.integer("clip_skip"),
             prompt_syntax=self.choice("prompt_syntax"),

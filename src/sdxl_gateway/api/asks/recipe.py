@@ -26,6 +26,7 @@ _FOLLOWS_FROM_THE_REST = (
     "painted_size",
     "matte_digest",
     "resized_with",
+    "refiner_digest",
     "version",
     "inputs",
     "embeddings",
@@ -60,10 +61,18 @@ def recipe_in(given: Mapping[str, Any], table: Iterable[Field], operation: Opera
     checkpoint = _digest(recipe, "checkpoint_digest") if "model" in fields else None
     matte = _digest(recipe, "matte_digest") if "background" in fields else None
     same_texts = fields.keys() >= {"prompt", "negative_prompt"}
-    embeddings = _digests(recipe, "embeddings") if same_texts else None
     adapter, weights = guide_of(recipe, f"{RECIPE}.ip_adapter")
-    inputs = _digests(recipe, "inputs")
-    replay = Replay(task, checkpoint, inputs, "prompt" in fields, embeddings, adapter, weights, matte)
+    replay = Replay(
+        task,
+        checkpoint,
+        _digests(recipe, "inputs"),
+        "prompt" in fields,
+        _digests(recipe, "embeddings") if same_texts else None,
+        adapter,
+        weights,
+        matte,
+        _digest(recipe, "refiner_digest") if "refiner" in fields else None,
+    )
     return FoldedIn(fields, replay)
 
 

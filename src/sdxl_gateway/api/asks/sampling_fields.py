@@ -1,4 +1,4 @@
-"""The fields that say how noise becomes a picture: steps, guidance, sampler."""
+"""The fields that say how noise becomes a picture: steps, guidance, sampler, refiner."""
 
 from __future__ import annotations
 
@@ -68,6 +68,20 @@ def sampling_fields(limits: Limits) -> tuple[Field, ...]:
             "guidance_rescale",
             Kind.NUMBER,
             "How far guidance keeps the contrast of the prompt's own prediction; for models that predict velocity.",
+            low=0,
+            high=1,
+            extension=True,
+        ),
+        Field(
+            "refiner",
+            Kind.SWITCH,
+            "Who takes the last steps: a refiner's name, or true for the model's own.",
+            extension=True,
+        ),
+        Field(
+            "refiner_at",
+            Kind.NUMBER,
+            "How far along from noise to picture the refiner takes over; 0.8 when absent.",
             low=0,
             high=1,
             extension=True,

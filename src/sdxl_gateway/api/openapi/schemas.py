@@ -53,6 +53,8 @@ def _value_schema(field: Field, *, form: bool) -> Schema:
             return {"type": str(field.kind), **bounds}
         case Kind.FLAG:
             return {"type": "boolean"}
+        case Kind.SWITCH:
+            return {"anyOf": [{"type": "boolean"}, {"type": "string", "maxLength": field.max_chars}]}
         case Kind.CHOICE:
             return {"type": "string", "enum": list(field.choices)}
         case Kind.LORAS:

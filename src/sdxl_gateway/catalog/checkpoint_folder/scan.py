@@ -13,7 +13,7 @@ from sdxl_gateway.catalog.checkpoint_folder.walk import Candidate, candidates
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
 from sdxl_gateway.catalog.lora_folder.marks import Mark, mark_of
 from sdxl_gateway.catalog.lora_folder.names import check_name, shown_name
-from sdxl_gateway.catalog.model_files import headers
+from sdxl_gateway.catalog.model_files import TOKENIZERS, components_of, headers
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint
 from sdxl_gateway.core.errors import CheckpointProblem, ModelNotFound, Refusal
 from sdxl_gateway.core.text import shown
@@ -23,9 +23,8 @@ NEVER_OPENED = (
     "Files that end in {} are never opened, as they may run code: save the checkpoint as .safetensors, or as a"
     " diffusers folder of such files."
 )
-FURTHER_PARTS = ("tokenizer", "tokenizer_2", "scheduler")
 NOT_OF_PIXELS = {
-    *("path", "native_pixels", "description"),
+    *("path", "native_pixels", "description", "refiner"),
     *("steps", "guidance_scale", "sampler", "schedule", "clip_skip", "prompt_syntax"),
 }
 """Keys of a section that are decided in the recipe, or in no picture: the models are the same whatever they say."""
@@ -101,7 +100,8 @@ def _opened(found: Candidate) -> tuple[CheckpointEntry, tuple[str, ...]]:
 
 def _check_whole(folder: Path, section: Checkpoint) -> None:
     """What a checkpoint of the folder lacks is told before anybody asks for it. Raises CheckpointProblem."""
-    missing = [part for part in FURTHER_PARTS if not (folder / part).is_dir()]
+    tokenizers = [TOKENIZERS[part] for part in components_of(folder) if part in TOKENIZERS]
+    missing = [part for part in (*tokenizers, "scheduler") if not (folder / part).is_dir()]
     if missing:
         raise CheckpointProblem(f"The folder '{missing[0]}/' is missing.")
     if section.vae is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
-from sdxl_gateway.catalog.embedding_folder.embedding_file import CAPS, check_embedding, check_fits_any
+from sdxl_gateway.catalog.embedding_folder.embedding_file import CAPS, check_fits, check_fits_any
 from sdxl_gateway.catalog.lora_folder.checks import LATELY_SECONDS
 from sdxl_gateway.catalog.lora_folder.copies import keep_copy, store_path
 from sdxl_gateway.catalog.lora_folder.marks import Mark, mark_of
@@ -153,7 +153,7 @@ def why_not(embedding: Embedding, checkpoint: CheckpointEntry) -> str | None:
     if embedding.header is None:
         return embedding.problem
     try:
-        check_embedding(embedding.word, embedding.header, checkpoint.shapes)
+        check_fits(embedding.word, embedding.header, checkpoint.shapes)
     except AdapterRefused as refused:
         return refused.message
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from sdxl_gateway.catalog.lora_format.module_names import CLIP_ENCODERS
-from sdxl_gateway.catalog.lora_format.shapes import check_token
+from sdxl_gateway.catalog.lora_format.shapes import check_token, word_shape
 from sdxl_gateway.catalog.safetensors_header import FLOAT_DTYPES, Header
 from sdxl_gateway.config import FileCaps
 from sdxl_gateway.core.errors import AdapterRefused
@@ -39,8 +39,12 @@ def _unread(name: str) -> str:
 
 
 def check_embedding(word: str, header: Header, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
-    """Tensor by text encoder's component. Raises AdapterRefused where it fits no checkpoint of these `shapes`."""
-    tensors = tensors_by_encoder(header)
+    """Tensor by text encoder's component, of the encoders that a checkpoint of these `shapes` has: a refiner has one.
+
+    Raises AdapterRefused where it does not fit them.
+    """
+    every = tensors_by_encoder(header)
+    tensors = {encoder: name for encoder, name in every.items() if word_shape(encoder, shapes)}
     for encoder, name in tensors.items():
         vectors = header.tensors[name]
         check_token(word, encoder, vectors.shape, shapes)
@@ -51,12 +55,18 @@ def check_embedding(word: str, header: Header, shapes: Mapping[str, tuple[int, .
     return {CLIP_ENCODERS[encoder]: name for encoder, name in tensors.items()}
 
 
+def check_fits(word: str, header: Header, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises AdapterRefused where it teaches a checkpoint of these `shapes` nothing."""
+    if not check_embedding(word, header, shapes):
+        raise AdapterRefused("The embedding teaches no text encoder of this model.")
+
+
 def check_fits_any(word: str, header: Header, models: Iterable[Mapping[str, tuple[int, ...]]]) -> None:
     """Raises AdapterRefused, for the first model's reason, where it fits none of them."""
     problem: AdapterRefused | None = None
     for shapes in models:
         try:
-            check_embedding(word, header, shapes)
+            check_fits(word, header, shapes)
         except AdapterRefused as refused:
             problem = problem or refused
         else:

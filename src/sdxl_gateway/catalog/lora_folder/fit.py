@@ -14,13 +14,14 @@ from sdxl_gateway.core.errors import AdapterRefused
 class Fit:
     """Tells the LoRAs of any checkpoint here from files that nothing can be done with.
 
-    `key` is equal while verdicts hold. Without checkpoints nothing is known, and every file passes.
+    Refiners count for nothing: LoRAs are made for what paints alone. `key` is equal while verdicts hold. Without
+    checkpoints nothing is known, and every file passes.
     """
 
     def __init__(self, checkpoints: Iterable[CheckpointEntry]) -> None:
         self._shapes: list[Mapping[str, tuple[int, ...]]] = []
         for checkpoint in checkpoints:
-            if checkpoint.shapes not in self._shapes:
+            if not checkpoint.refines and checkpoint.shapes not in self._shapes:
                 self._shapes.append(checkpoint.shapes)
         self.key = hashlib.sha256(repr([sorted(shapes.items()) for shapes in self._shapes]).encode()).hexdigest()
 

@@ -91,11 +91,16 @@ def check_token(token: str, encoder: str, vectors: Shape, shapes: Shapes) -> Non
     """Raises AdapterRefused unless `vectors` (count, width) can stand for a word of the encoder (clip_l, clip_g)."""
     if not token.strip():
         raise AdapterRefused("The LoRA brings an embedding without a name.")
-    width = shapes.get(published_name(CLIP_ENCODERS[encoder], "embeddings.token_embedding"), ())[1:]
+    width = word_shape(encoder, shapes)
     if len(vectors) not in (1, 2) or vectors[-1:] != width or prod(vectors) == 0:
         raise AdapterRefused(
             f"The embedding '{token[:100]}' is {_text(vectors)} for {encoder}, where words are {_text(width)} wide."
         )
+
+
+def word_shape(encoder: str, shapes: Shapes) -> Shape:
+    """(width,) of a word of the encoder (clip_l, clip_g); empty where a model of these `shapes` lacks the encoder."""
+    return shapes.get(published_name(CLIP_ENCODERS[encoder], "embeddings.token_embedding"), ())[1:]
 
 
 def _lora(t: Shapes) -> Shape | None:

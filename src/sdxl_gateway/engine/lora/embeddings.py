@@ -28,10 +28,13 @@ class EmbeddingFiles:
         self._kept: OrderedDict[tuple[object, ...], Vectors] = OrderedDict()
 
     def vectors(self, word: str, digest: str, shapes: Mapping[str, tuple[int, ...]]) -> Vectors:
-        """Raises AdapterRefused for a file that is gone, broken, or made for encoders of other `shapes`."""
+        """Of the encoders in `shapes`, of those the file has vectors for.
+
+        Raises AdapterRefused for a file that is gone, broken, or made for encoders of other `shapes`.
+        """
         key = (word, digest, *sorted(shapes.items()))
         try:
-            found = self._kept.pop(key, None) or self._read(word, digest, shapes)
+            found = self._kept.pop(key) if key in self._kept else self._read(word, digest, shapes)
         except AdapterRefused as refused:
             message = f"The embedding {shown(word)} cannot be used: {refused.message}"
             raise AdapterRefused(message, param="prompt") from refused
@@ -44,6 +47,8 @@ class EmbeddingFiles:
         path = store_path(self._data_directory, digest)
         header = read_header(path, CAPS)
         keys = check_embedding(word, header, shapes)
+        if not keys:
+            return {}
         file = AdapterFile(digest, path, header.tensors, (), {word: keys})
         adapter = read_adapter(lay_out(file), pin=False)
         return {component: tensor.float() for component, tensor in adapter.words[word].items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,16 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from sdxl_gateway.catalog.checkpoints import checkpoint_shapes
-from sdxl_gateway.catalog.model_files import COMPONENTS, TEXT_ENCODERS, UNET, VAE
+from sdxl_gateway.catalog.model_files import (
+    COMPONENTS,
+    TEXT,
+    TEXT_2,
+    TEXT_ENCODERS,
+    TOKENIZERS,
+    UNET,
+    VAE,
+    components_of,
+)
 from sdxl_gateway.config import SDXL_CONFIGS
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.engine.device import bfloat16_works, choose_compute_dtype, choose_vae_dtype
@@ -26,8 +35,7 @@ from sdxl_gateway.engine.models.single_file import FileComponent
 from sdxl_gateway.engine.models.upcast import upcast
 from sdxl_gateway.scheduling.memory_plan import Sizes, sizes_of
 
-TOKENIZERS = ("tokenizer", "tokenizer_2")
-TEXT_KINDS = (CLIPTextModel, CLIPTextModelWithProjection)
+TEXT_KINDS = {TEXT: CLIPTextModel, TEXT_2: CLIPTextModelWithProjection}
 PLAIN_CHANNELS = 4
 INPAINT_CHANNELS = 9
 """Latents, the mask, and the latents of what is to be kept."""
@@ -45,6 +53,16 @@ class Source:
     vae: Path | None = None
     config: Path = SDXL_CONFIGS
     scheduler: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Those of COMPONENTS that it has. Raises CheckpointProblem."""
+        return components_of(self.path) if self.path.is_dir() else COMPONENTS
+
+    @property
+    def text_encoders(self) -> tuple[str, ...]:
+        """Those of TEXT_ENCODERS that it has. Raises CheckpointProblem."""
+        return tuple(name for name in TEXT_ENCODERS if name in self.components)
 
     @property
     def configs(self) -> Path:
@@ -65,11 +83,11 @@ class Source:
 
     def parameters(self) -> int:
         """How many numbers all components hold, from the files' headers alone. Raises CheckpointProblem."""
-        return sum(self._numbers(name) for name in (*COMPONENTS, VAE))
+        return sum(self._numbers(name) for name in (*self.components, VAE))
 
     def sizes(self) -> Sizes:
         """The same by component."""
-        text = sum(map(self._numbers, TEXT_ENCODERS))
+        text = sum(map(self._numbers, self.text_encoders))
         return replace(
             sizes_of(checkpoint_shapes(self.path)), unet=self._numbers(UNET), text=text, vae=self._numbers(VAE)
         )
@@ -83,16 +101,17 @@ class Checkpoint:
     """The models of one checkpoint on one device.
 
     `index` is its model_index.json; `dtype` what the UNet and the text encoders compute in, whatever their weights are
-    kept in; `denoiser` is what a step calls: the UNet, or a faster one that reads the UNet's own weights. `placement`
-    says on which device they compute, and which components' weights are in host memory while they do not.
+    kept in; a refiner has the second text encoder and tokenizer alone. `denoiser` is what a step calls: the UNet, or a
+    faster one that reads the UNet's own weights. `placement` says on which device they compute, and which components'
+    weights are in host memory while they do not.
     """
 
     name: str
     index: Mapping[str, Any]
     unet: Any
     vae: Any
-    text_encoders: tuple[Any, Any]
-    tokenizers: tuple[Any, Any]
+    text_encoders: tuple[Any, ...]
+    tokenizers: tuple[Any, ...]
     samplers: SamplerFactory
     dtype: torch.dtype
     denoiser: Callable[..., Any]
@@ -118,13 +137,23 @@ class Checkpoint:
         return bool(self.unet.config.in_channels == INPAINT_CHANNELS)
 
     @property
+    def refines(self) -> bool:
+        """The UNet was taught the last steps, and is told an aesthetic score."""
+        return bool(self.index.get("requires_aesthetics_score"))
+
+    @property
+    def encoder_names(self) -> tuple[str, ...]:
+        """Those of TEXT_ENCODERS that it has, in the order of `text_encoders`."""
+        return TEXT_ENCODERS[-len(self.text_encoders) :]
+
+    @property
     def embeds_guidance(self) -> bool:
         """The UNet was distilled to take the guidance scale as an input."""
         return self.unet.config.time_cond_proj_dim is not None
 
     def blendable(self) -> dict[str, nn.Module]:
         """The components a LoRA may change, by their names in COMPONENTS."""
-        return dict(zip(COMPONENTS, (self.unet, *self.text_encoders), strict=True))
+        return dict(zip((UNET, *self.encoder_names), (self.unet, *self.text_encoders), strict=True))
 
     def size_bytes(self) -> int:
         """What weights take up on the device; where none stay there, in host memory, as the ledger counts it."""
@@ -144,33 +173,29 @@ def load_checkpoint(source: Source, placement: Placement, dtype: torch.dtype) ->
     """Weights from safetensors files only, on disk only. Raises CheckpointProblem for what cannot be painted with."""
     device = placement.device
     index = read_json(source.configs / "model_index.json")
-    unet_part, *text_parts, vae_part = map(source.component, (*COMPONENTS, VAE))
+    vae_part = source.component(VAE)
     force_upcast = bool(vae_part.config().get("force_upcast", True))
     works = bfloat16_works(device)
     vae_dtype = choose_vae_dtype(dtype, device.type, force_upcast=force_upcast, bfloat16_works=works)
     compute_dtype = choose_compute_dtype(dtype, device.type, bfloat16_works=works)
-    encoders = [part.load(kind, dtype) for part, kind in zip(text_parts, TEXT_KINDS, strict=True)]
-    tokenizers = [load_tokenizer(source.configs, name) for name in TOKENIZERS]
-    for tokenizer, encoder in zip(tokenizers, encoders, strict=True):
-        if len(tokenizer) > encoder.get_input_embeddings().num_embeddings:
-            raise CheckpointProblem(f"A tokenizer has {len(tokenizer)} tokens, more than its text encoder knows.")
-    unet = unet_part.load(UNet2DConditionModel, dtype)
+    encoders, tokenizers = _load_text(source, dtype)
+    unet = source.component(UNET).load(UNet2DConditionModel, dtype)
     if unet.config.in_channels not in (PLAIN_CHANNELS, INPAINT_CHANNELS):
         raise CheckpointProblem(f"A UNet of {unet.config.in_channels} input channels is not one of SDXL's.")
     vae = vae_part.load(AutoencoderKL, vae_dtype)
     if compute_dtype is not dtype:
         for model in (unet, *encoders):
             upcast(model, compute_dtype)
-    for name, model in zip(COMPONENTS, (unet, *encoders), strict=True):
+    for name, model in zip(source.components, (unet, *encoders), strict=True):
         placement.round(name, model, compute_dtype)
-    _settle(placement, unet, vae, encoders)
+    _settle(placement, unet, vae, dict(zip(source.text_encoders, encoders, strict=True)))
     return Checkpoint(
         source.name,
         index,
         unet,
         vae,
-        (encoders[0], encoders[1]),
-        (tokenizers[0], tokenizers[1]),
+        tuple(encoders),
+        tuple(tokenizers),
         SamplerFactory(source.scheduler_config()),
         compute_dtype,
         denoiser=unet,
@@ -178,11 +203,21 @@ def load_checkpoint(source: Source, placement: Placement, dtype: torch.dtype) ->
     )
 
 
-def _settle(placement: Placement, unet: Any, vae: Any, encoders: Sequence[Any]) -> None:
+def _load_text(source: Source, dtype: torch.dtype) -> tuple[list[Any], list[Any]]:
+    """Text encoders, and a tokenizer for each."""
+    encoders = [source.component(name).load(TEXT_KINDS[name], dtype) for name in source.text_encoders]
+    tokenizers = [load_tokenizer(source.configs, TOKENIZERS[name]) for name in source.text_encoders]
+    for tokenizer, encoder in zip(tokenizers, encoders, strict=True):
+        if len(tokenizer) > encoder.get_input_embeddings().num_embeddings:
+            raise CheckpointProblem(f"A tokenizer has {len(tokenizer)} tokens, more than its text encoder knows.")
+    return encoders, tokenizers
+
+
+def _settle(placement: Placement, unet: Any, vae: Any, encoders: Mapping[str, Any]) -> None:
     """Tensor cores convolve channels-last. On a CPU it takes a fifth off a VAE's decode, and nothing off a UNet."""
     memory, device_type = HostMemory(placement.device), placement.device.type
     set_tiles(vae)
     placement.settle(UNET, unet, memory, channels_last=device_type == "cuda")
     placement.settle(VAE, vae, memory, channels_last=device_type in ("cuda", "cpu"))
-    for name, encoder in zip(TEXT_ENCODERS, encoders, strict=True):
+    for name, encoder in encoders.items():
         placement.settle(name, encoder, memory)

@@ -13,14 +13,17 @@ from torch import Tensor
 from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.engine.canvas import Canvas, StepPart, UNetCall, joined
 
+AESTHETIC_SCORE, NEGATIVE_AESTHETIC_SCORE = 6.0, 2.5
+"""What a refiner is told of the picture and of what to keep away from, as diffusers does."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Guidance(StepPart):
     """One row for each of the canvas's UNet rows, the negative prompt's first where there are two.
 
-    `tokens` is (rows, 77 for each chunk, width), `pooled` (rows, projection), `time_ids` (rows, 6);
-    `scale_embedding` is (1, width) for a UNet that was distilled to take the guidance scale as an input, else None.
-    `rescale` (0..1) is how far the spread of the prompt's own prediction is kept.
+    `tokens` is (rows, 77 for each chunk, width), `pooled` (rows, projection), `time_ids` (rows, 6), or (rows, 5) for a
+    refiner; `scale_embedding` is (1, width) for a UNet that was distilled to take the guidance scale as an input, else
+    None. `rescale` (0..1) is how far the spread of the prompt's own prediction is kept.
     """
 
     scale: float
@@ -37,7 +40,10 @@ class Guidance(StepPart):
         if recipe.embeds_guidance != checkpoint.embeds_guidance:
             raise EngineFault("The recipe was made for a checkpoint with another kind of guidance.")
         size = (recipe.paint_height, recipe.paint_width)
-        time_ids = torch.tensor([(*size, 0, 0, *size)], dtype=checkpoint.dtype, device=checkpoint.device)
+        last = ((AESTHETIC_SCORE,), (NEGATIVE_AESTHETIC_SCORE,)) if checkpoint.refines else (size, size)
+        time_ids, negative_ids = (
+            torch.tensor([(*size, 0, 0, *rest)], dtype=checkpoint.dtype, device=checkpoint.device) for rest in last
+        )
         positive, negative = canvas.positive, canvas.negative
         if recipe.unet_rows == 1:
             return cls(recipe.guidance_scale, 0.0, positive.tokens, positive.pooled, time_ids, _scale_embedding(canvas))
@@ -46,8 +52,12 @@ class Guidance(StepPart):
             recipe.guidance_rescale,
             torch.cat([negative.tokens, positive.tokens]),
             torch.cat([negative.pooled, positive.pooled]),
-            torch.cat([time_ids, time_ids]),
+            torch.cat([negative_ids, time_ids]),
         )
+
+    def handed_over(self, canvas: Canvas) -> Self:
+        """By what the next model reads of the texts."""
+        return self.begin(canvas)
 
     @property
     def key(self) -> tuple[int, int]:

@@ -33,6 +33,10 @@ class ImagePrompt(StepPart):
         unet = canvas.checkpoint.unet
         return cls(canvas.image_tokens, unet, cross_attentions(unet))
 
+    def handed_over(self, canvas: Canvas) -> Self | None:
+        """The adapter is not made for a refiner's layers."""
+        return None if canvas.checkpoint.refines else self
+
     @property
     def key(self) -> int:
         """The number of tokens; of which adapter they are stands in the recipe's own key."""
@@ -43,7 +47,7 @@ class ImagePrompt(StepPart):
         """The UNet itself is called, with other attention processors as long as that lasts.
 
         Compiled code knows the processors it was compiled with. A model that takes over half-way and was not made for
-        the adapter, a refiner, paints without it.
+        the adapter paints without it.
         """
         first = parts[0]
         attentions = first.attentions if first.unet is call.unet else cross_attentions(call.unet)

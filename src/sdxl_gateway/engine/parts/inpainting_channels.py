@@ -31,6 +31,10 @@ class InpaintingChannels(StepPart):
         found = _asked(canvas) if canvas.recipe.task is Task.INPAINT else _nothing_kept(canvas)
         return cls(found.to(checkpoint.dtype).expand(canvas.recipe.unet_rows, -1, -1, -1))
 
+    def handed_over(self, canvas: Canvas) -> Self | None:
+        """A model without such channels is told nothing; what is kept is put back into the picture at its end."""
+        return self if canvas.checkpoint.inpaints else None
+
     @property
     def key(self) -> int:
         """The number of channels."""

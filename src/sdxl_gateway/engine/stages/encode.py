@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from sdxl_gateway.catalog.model_files import TEXT_ENCODERS, published_name
+from sdxl_gateway.catalog.model_files import published_name
 from sdxl_gateway.core.prompt import PLAIN_READING, TextReading
 from sdxl_gateway.core.prompt_syntax import read_prompt
 from sdxl_gateway.core.recipe import Blend, Recipe
@@ -34,7 +34,7 @@ HeldT = TypeVar("HeldT", bound="Held")
 
 
 class Encode(Stage):
-    """The texts of a canvas, with the text encoders' weights as its blend has them."""
+    """The texts of a canvas, with the text encoders' weights as its phase's blend has them."""
 
     name = "encode"
 
@@ -44,9 +44,14 @@ class Encode(Stage):
 
     def begin(self, canvas: Canvas) -> None:
         """Raises AdapterRefused or DoesNotFit where the blend cannot be put on."""
+        self.hand_over(canvas)
+        canvas.warnings = text_warnings("prompt", canvas.positive)
+        canvas.warnings += _negative_warnings(canvas.recipe, canvas.negative)
+
+    def hand_over(self, canvas: Canvas) -> None:
+        """Errors as `begin`."""
         positive = self._embedding(canvas, canvas.recipe.prompt, canvas.recipe.reading)
         negative = self._negative(canvas, positive)
-        canvas.warnings = text_warnings("prompt", positive) + _negative_warnings(canvas.recipe, negative)
         canvas.positive, canvas.negative = self._of_one_length(canvas, positive, negative)
 
     def _negative(self, canvas: Canvas, positive: Embedding) -> Embedding:
@@ -67,7 +72,7 @@ class Encode(Stage):
         return positive.padded(empty, max(lengths)), negative.padded(other, max(lengths))
 
     def _embedding(self, canvas: Canvas, text: str, reading: TextReading) -> Embedding:
-        checkpoint, blend = canvas.checkpoint, canvas.recipe.blend
+        checkpoint, blend = canvas.checkpoint, canvas.phase.blend
 
         def make() -> Embedding:
             switcher = self._pool.checkpoint(checkpoint.name).switcher
@@ -82,7 +87,7 @@ class Encode(Stage):
         """By files of their own; what a LoRA of the blend teaches goes before it."""
         shapes = {
             published_name(component, "embeddings.token_embedding"): tuple(encoder.get_input_embeddings().weight.shape)
-            for component, encoder in zip(TEXT_ENCODERS, checkpoint.text_encoders, strict=True)
+            for component, encoder in zip(checkpoint.encoder_names, checkpoint.text_encoders, strict=True)
         }
         files = self._pool.adapters.embeddings
         return {

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sdxl_gateway.core.recipe import Recipe, Task
+from sdxl_gateway.core.recipe import Phase, Recipe, Task
 from sdxl_gateway.engine.canvas import Canvas, PartFactory
 from sdxl_gateway.engine.latents import LatentSource, needed, pixels_of
 from sdxl_gateway.engine.models.samplers import step_options
@@ -31,12 +32,54 @@ class Prepare(Stage):
         canvas.sampler = checkpoint.samplers.make(recipe.sampler, recipe.steps, recipe.schedule)
         canvas.step_options = step_options(canvas.sampler, canvas.source.generator, recipe.eta)
         canvas.timesteps = _timesteps(canvas.sampler, recipe)
+        canvas.recipe = _with_exact_phases(recipe, canvas.sampler, canvas.timesteps)
         canvas.unet_timesteps = canvas.timesteps.to(checkpoint.device, torch.float32)
         if _starts_from_a_picture(canvas):
             canvas.image_latents = canvas.source.encode(pixels_of(needed(canvas.inputs.image)))
         canvas.noise = canvas.source.noise()
         canvas.latents = _first_latents(canvas)
         canvas.parts = tuple(part for begin in self._parts if (part := begin(canvas)) is not None)
+
+    @torch.inference_mode()
+    def hand_over(self, canvas: Canvas) -> None:
+        """A sampler of the next model's begins where the one before was to end; the latents stay as they are."""
+        recipe, checkpoint = canvas.recipe, canvas.checkpoint
+        canvas.source = replace(canvas.source, checkpoint=checkpoint)
+        canvas.sampler = checkpoint.samplers.make(recipe.sampler, recipe.steps, recipe.schedule)
+        canvas.step_options = step_options(canvas.sampler, canvas.source.generator, recipe.eta)
+        left = _steps_left(canvas.sampler, canvas.phase)
+        canvas.timesteps = torch.cat([canvas.timesteps[: canvas.steps_done], left])
+        canvas.unet_timesteps = canvas.timesteps.to(checkpoint.device, torch.float32)
+        following = (part.handed_over(canvas) for part in canvas.parts)
+        canvas.parts = tuple(part for part in following if part is not None)
+
+
+def _with_exact_phases(recipe: Recipe, sampler: Any, timesteps: Tensor) -> Recipe:
+    """Phases by shares begin after the last step that is above their share; each model takes a step at least."""
+    exact = []
+    for phase in recipe.later_phases:
+        if phase.from_share is not None:
+            above = int((timesteps >= _cutoff(sampler, phase.from_share)).sum())
+            phase = replace(phase, from_step=max(min(above, len(timesteps) - 1), 1))
+        exact.append(phase)
+    return replace(recipe, later_phases=tuple(exact))
+
+
+def _cutoff(sampler: Any, share: float) -> int:
+    """The training step at that share of the way from noise to picture; diffusers' `denoising_end`."""
+    train_steps = int(sampler.config.num_train_timesteps)
+    return round(train_steps - share * train_steps)
+
+
+def _steps_left(sampler: Any, phase: Phase) -> Tensor:
+    """As diffusers' `denoising_start` counts: of second-order samplers no step is taken by half."""
+    timesteps: Tensor = sampler.timesteps
+    below = int((timesteps < _cutoff(sampler, phase.from_share or 0.0)).sum())
+    below += 1 if sampler.order == 2 and below % 2 == 0 else 0
+    first = len(timesteps) - min(max(below, 1), len(timesteps))
+    if hasattr(sampler, "set_begin_index"):
+        sampler.set_begin_index(first)
+    return timesteps[first:]
 
 
 def _timesteps(sampler: Any, recipe: Recipe) -> Tensor:

@@ -23,6 +23,9 @@ class Stage:
     def step(self, canvases: Sequence[Canvas]) -> None:
         """Advance canvases of one batch key by one step; the model and the blend of their phase are in place."""
 
+    def hand_over(self, canvas: Canvas) -> None:
+        """Another model takes the next steps: `canvas.checkpoint` is that one already."""
+
     def preview(self, canvas: Canvas) -> Picture | None:
         """What the picture will be, at paint size; None from a stage that makes no previews."""
 

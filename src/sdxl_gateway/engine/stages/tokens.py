@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from sdxl_gateway.catalog.model_files import TEXT_ENCODERS
 from sdxl_gateway.core.prompt_syntax import Part, Segment
 from sdxl_gateway.core.words import occurrences
 from sdxl_gateway.engine.lora.formats import TextualInversions
@@ -32,7 +31,7 @@ NO_INVERSIONS: TextualInversions = MappingProxyType({})
 
 def tokenizers_of(checkpoint: Checkpoint, words: TextualInversions) -> list[PromptTokenizer]:
     """One for each text encoder, knowing those of the (lower-case) `words` that have vectors for it."""
-    encoders = zip(TEXT_ENCODERS, checkpoint.tokenizers, checkpoint.text_encoders, strict=True)
+    encoders = zip(checkpoint.encoder_names, checkpoint.tokenizers, checkpoint.text_encoders, strict=True)
     return [
         PromptTokenizer(tokenizer, encoder, {word: by[name] for word, by in words.items() if name in by})
         for name, tokenizer, encoder in encoders
