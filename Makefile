@@ -15,7 +15,7 @@ LIVE := tests/live tests/docs/test_readme_runs.py
 LIVE_LAST := $(ALONGSIDE) $(LIVE:%=--ignore=%)
 
 .PHONY: serve quick test test-full coverage fuzz fuzz-api check format wheel constraints
-.PHONY: bench bench-full bench-compiled bench-controls bench-gpu bench-xinference bench-against
+.PHONY: bench bench-full bench-refiner bench-compiled bench-controls bench-gpu bench-xinference bench-against
 
 serve: .venv/.installed
 	$(BIN)/sdxl-gateway serve $(if $(MODEL),--model '$(MODEL)') $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) \
@@ -73,6 +73,9 @@ bench: .venv/.installed-dev
 
 bench-full: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.full
+
+bench-refiner: .venv/.installed-dev
+	$(BIN)/python -m benchmarks.refiner
 
 bench-compiled: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.compiled
