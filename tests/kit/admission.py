@@ -14,6 +14,7 @@ from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint, w
 from sdxl_gateway.catalog.controls import open_controls
 from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
+from sdxl_gateway.catalog.upscalers import open_upscalers
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Embeddings, Loras, Settings
 from sdxl_gateway.core.ask import Ask, Operation
 from sdxl_gateway.core.picture import Size
@@ -76,7 +77,15 @@ def opened(settings: Settings) -> AdmissionKit:
     embeddings = EmbeddingCatalog(settings.embeddings, settings.data_directory, checkpoints.values())
     embeddings.scan()
     controls = open_controls(settings.controls)
-    admission = Admission(settings, checkpoints, adapters, decoders(settings.limits), embeddings, controls)
+    admission = Admission(
+        settings,
+        checkpoints,
+        adapters,
+        decoders(settings.limits),
+        embeddings,
+        controls,
+        upscalers=open_upscalers(settings.upscalers),
+    )
     library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings, controls)
     return AdmissionKit(settings, checkpoints, adapters, embeddings, admission, library)
 

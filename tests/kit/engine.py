@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Control, EngineProcess, IpAdapter, Settings
+from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Control, EngineProcess, IpAdapter, Settings, Upscaler
 from sdxl_gateway.config import Engine as EngineSection
 from sdxl_gateway.core.events import Measurement
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
@@ -63,10 +63,11 @@ def studio(
     folder: Path = DEMO_MODEL,
     controls: Mapping[str, Control] | None = None,
     ip_adapter: IpAdapter | None = None,
+    upscalers: Mapping[str, Upscaler] | None = None,
     **engine: Any,
 ) -> Studio:
     section = Checkpoint(path=str(folder))
-    return studio_of(section, data_directory, controls, ip_adapter, **engine)
+    return studio_of(section, data_directory, controls, ip_adapter, upscalers, **engine)
 
 
 def studio_of(
@@ -74,6 +75,7 @@ def studio_of(
     data_directory: Path,
     controls: Mapping[str, Control] | None = None,
     ip_adapter: IpAdapter | None = None,
+    upscalers: Mapping[str, Upscaler] | None = None,
     **engine: Any,
 ) -> Studio:
     """With the checkpoint of a section of its own, under the name of the demo."""
@@ -81,6 +83,7 @@ def studio_of(
     config = process_settings(data_directory, {"demo": section}, controls, **engine)
     if ip_adapter is not None:
         config = config.model_copy(update={"ip_adapter": ip_adapter})
+    config = config.model_copy(update={"upscalers": dict(upscalers or {})})
     return Studio(open_engine(config, told.append), Path(section.path), data_directory, told)
 
 

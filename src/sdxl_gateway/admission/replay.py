@@ -52,6 +52,9 @@ def check_replay(replay: Replay | None, recipe: Recipe) -> None:
     if replay.matte_digest not in (None, recipe.matte):
         message = f"The matte model is another one now: its digest is {recipe.matte}."
         raise RecipeChanged(message, param="recipe.matte_digest")
+    if replay.upscaler_digest not in (None, recipe.upscaler_digest):
+        message = f"The upscaler {shown(recipe.upscaler)} is another file now, or enlarges nothing."
+        raise RecipeChanged(message, param="recipe.upscaler_digest")
     if replay.inputs is not None and replay.inputs != recipe.inputs:
         named = _listed({role for role, _ in set(replay.inputs) ^ set(recipe.inputs)})
         message = f"The recipe was painted from another {named}. Leave 'inputs' out of it to paint from this one."

@@ -22,11 +22,13 @@ from sdxl_gateway.admission.replay import check_lora, check_replay, checkpoint_g
 from sdxl_gateway.admission.sampling import chosen_eta, chosen_sampling, without_effect
 from sdxl_gateway.admission.sizes import Sizes, check_area, native_size, own_size, paint_size
 from sdxl_gateway.admission.uploads import Uploads
+from sdxl_gateway.admission.upscaling import Upscaling
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.controls import ControlEntry
 from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.checks import CheckedLora
+from sdxl_gateway.catalog.upscalers import UpscalerEntry
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask, LoraRef
 from sdxl_gateway.core.errors import AdapterRefused, InvalidRequest, ModelNotFound, RecipeChanged
@@ -85,12 +87,14 @@ class Admission:
         embeddings: EmbeddingCatalog | None = None,
         controls: Mapping[str, ControlEntry] | None = None,
         matte: Matte | None = None,
+        upscalers: Mapping[str, UpscalerEntry] | None = None,
     ) -> None:
         self._settings = settings
         self._loras = loras
         self._texts = TextReader(settings, embeddings)
         self._controls = ControlResolver(controls or {})
         self._matte = matte
+        self._upscaling = Upscaling(upscalers or {}, settings.limits.max_upscaled_pixels)
         self.uploads = Uploads(settings.limits, decoders)
         self._references = References(settings, self.uploads)
         self.refiners = Refiners(checkpoints, settings.checkpoints)
@@ -102,6 +106,7 @@ class Admission:
         other._settings, other.names = settings, names
         other.uploads = self.uploads.under(settings.limits)
         other._texts = self._texts.under(settings)
+        other._upscaling = self._upscaling.under(settings.limits.max_upscaled_pixels)
         other._references = References(settings, other.uploads)
         return other
 
@@ -181,7 +186,7 @@ class Admission:
             size = check_area(Size.of(usual), limit)
         else:
             size = native_size(checkpoint, limit)
-        return paint_size(size, checkpoint)
+        return self._upscaling.sizes(ask, paint_size(size, checkpoint), looked_up.task)
 
     async def _framed(self, looked_up: _LookedUp) -> Framed:
         asked = Framing(looked_up.ask.inpaint_padding, looked_up.ask.seam)
@@ -191,6 +196,7 @@ class Admission:
     def _recipe(self, looked_up: _LookedUp, frame: Framed) -> Recipe:
         ask, model, usual, sizes = looked_up.ask, looked_up.model, looked_up.usual, frame.sizes
         sampler, schedule = chosen_sampling(ask, usual)
+        upscaler = self._upscaling.chosen(ask, frame)
         return Recipe(
             task=looked_up.task,
             checkpoint=model.checkpoint.name,
@@ -218,6 +224,9 @@ class Admission:
             reading=looked_up.texts.reading,
             image_prompt=looked_up.guide.image_prompt,
             matte=matte_digest(ask, model.style, self._matte),
+            upscale=ask.upscale,
+            upscaler="" if upscaler is None else upscaler.name,
+            upscaler_digest="" if upscaler is None else upscaler.digest,
         )
 
     def _steps(self, ask: Ask, usual: Usual) -> int:
@@ -236,5 +245,6 @@ def _shrunk(looked_up: _LookedUp, sizes: Sizes) -> tuple[str, ...]:
     """A word for an upload that is handed out smaller than it came, without having been asked to be."""
     if looked_up.ask.size is not None or looked_up.decoded is None:
         return ()
-    own, handed = Size(*looked_up.decoded.image.size), Size(sizes.width, sizes.height)
+    times = looked_up.ask.upscale
+    own, handed = Size(*looked_up.decoded.image.size), Size(sizes.width // times, sizes.height // times)
     return () if own == handed else (f"Handed out as {handed}: {own} is above this server's limit.",)

@@ -24,6 +24,7 @@ from sdxl_gateway.config.sections import (
     Telemetry,
 )
 from sdxl_gateway.config.sources import ConfigProblem, cautions, load_settings
+from sdxl_gateway.config.upscaling import Upscaler
 
 __all__ = [
     "DEMO_LORAS",
@@ -60,6 +61,7 @@ __all__ = [
     "Settings",
     "Style",
     "Telemetry",
+    "Upscaler",
     "cautions",
     "load_settings",
 ]

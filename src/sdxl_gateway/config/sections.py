@@ -21,6 +21,7 @@ from sdxl_gateway.config.prompting import (
     with_openai_styles,
 )
 from sdxl_gateway.config.section import BaseUrl, Bytes, FileCaps, Key, Seconds, Section
+from sdxl_gateway.config.upscaling import Upscaler
 from sdxl_gateway.core.limits import LONGEST_SIDE, SHORTEST_SIDE, SIDE_UNIT
 from sdxl_gateway.core.picture import Size as PixelSize
 
@@ -122,6 +123,7 @@ class Limits(Section):
     """What one request may ask for, and how many may wait."""
 
     max_pixels: Annotated[int, Field(ge=64 * 64)] = 2048 * 2048
+    max_upscaled_pixels: Annotated[int, Field(ge=64 * 64)] = 4096 * 4096
     max_inpaint_pixels: Annotated[int, Field(ge=64 * 64)] = 12_582_912
     max_input_pixels: Annotated[int, Field(ge=64 * 64)] = 40_000_000
     max_image_bytes: Bytes = 50 * 2**20
@@ -175,6 +177,7 @@ class EngineProcess(Section):
     loras: Loras
     controls: dict[str, Control] = Field(default_factory=dict)
     ip_adapter: IpAdapter = IpAdapter()
+    upscalers: dict[str, Upscaler] = Field(default_factory=dict)
     telemetry: Telemetry = Telemetry()
 
 
@@ -213,6 +216,7 @@ class Settings(BaseSettings):
     embeddings: Embeddings = Embeddings()
     enhancer: Enhancer = Enhancer()
     styles: Annotated[dict[Name, Style], AfterValidator(with_openai_styles)] = dict(OPENAI_STYLES)
+    upscalers: dict[Name, Upscaler] = {}
     limits: Limits = Limits()
     quality: Quality = Quality()
     delivery: Delivery = Delivery()
@@ -235,6 +239,7 @@ class Settings(BaseSettings):
             loras=self.loras,
             controls=self.controls,
             ip_adapter=self.ip_adapter,
+            upscalers=self.upscalers,
             telemetry=self.telemetry,
         )
 

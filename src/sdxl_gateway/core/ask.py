@@ -69,6 +69,7 @@ class Replay:
     reference_weights: tuple[float, ...] = ()
     matte_digest: str | None = None
     refiner_digest: str | None = None
+    upscaler_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,8 @@ class Ask:
     padding: Padding = NO_PADDING
     inpaint_padding: int | None = None
     seam: int | None = None
+    upscale: int = 1
+    upscaler: str | None = None
     embed_recipe: bool | None = None
     background: Background | None = None
     replay: Replay | None = None

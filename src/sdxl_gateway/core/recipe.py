@@ -13,6 +13,9 @@ from sdxl_gateway.core.samplers import NORMAL, SAMPLERS
 Preprocessor = Literal["canny", "line", "gray", "blur", "tile"]
 """What makes the map that a ControlNet follows; pictures/preprocess.py has them."""
 
+LANCZOS = "lanczos"
+"""What enlarges a picture where no net does."""
+
 BlendKey = tuple[tuple[str, float | tuple[float, ...]], ...]
 """Digests, each with its weight, or with its weight outside the blocks and then those of `blocks.BLOCKS`."""
 
@@ -154,7 +157,8 @@ class Recipe:
     is painted from; `padding` was added to the first. `inpaint_padding` are pixels around a mask that is painted with
     its surroundings alone, None where the whole picture is; within `seam` pixels of what it keeps colours are matched.
     `reading` is how both prompts are read; `image_prompt` guides beside them. `matte` is the digest of the model that
-    makes what is behind the subject transparent, None where it stays.
+    makes what is behind the subject transparent, None where it stays. `upscaler` is the net that enlarges what was
+    painted, "" for none; `upscale` is how much larger than its size a picture was asked for.
     """
 
     task: Task
@@ -186,6 +190,9 @@ class Recipe:
     reading: TextReading = PLAIN_READING
     image_prompt: ImagePrompt | None = None
     matte: str | None = None
+    upscale: int = 1
+    upscaler: str = ""
+    upscaler_digest: str = ""
 
     @property
     def digests(self) -> frozenset[str]:

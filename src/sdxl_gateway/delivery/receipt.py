@@ -9,7 +9,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from sdxl_gateway.core.recipe import Blend, BlendPart, Control, Recipe, Task
+from sdxl_gateway.core.recipe import LANCZOS, Blend, BlendPart, Control, Recipe, Task
 
 PIXELS_PER_TOKEN = 128 * 128
 _WORDS = re.compile(r"\w+|[^\w\s]")
@@ -41,7 +41,7 @@ def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
         "loras": _loras(recipe.blend),
         "prompt": recipe.prompt,
         "negative_prompt": recipe.negative_prompt,
-        "size": f"{recipe.width}x{recipe.height}",
+        "size": f"{recipe.width // recipe.upscale}x{recipe.height // recipe.upscale}",
         "painted_size": f"{recipe.paint_width}x{recipe.paint_height}",
         "steps": recipe.steps,
         "guidance_scale": recipe.guidance_scale,
@@ -68,8 +68,12 @@ def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
         told |= {"refiner": phase.checkpoint, "refiner_digest": phase.checkpoint_digest, "refiner_at": phase.from_share}
     if recipe.inputs:
         told["inputs"] = dict(recipe.inputs)
-    if (recipe.width, recipe.height) != (recipe.paint_width, recipe.paint_height):
-        told["resized_with"] = "lanczos"
+    if recipe.upscale > 1:
+        told["upscale"] = recipe.upscale
+    if recipe.upscaler:
+        told |= {"upscaler": recipe.upscaler, "upscaler_digest": recipe.upscaler_digest}
+    elif (recipe.width, recipe.height) != (recipe.paint_width, recipe.paint_height):
+        told["resized_with"] = LANCZOS
     if recipe.image_prompt is not None:
         prompt = recipe.image_prompt
         told["ip_adapter"] = {"name": prompt.adapter, "digest": prompt.digest, "weights": list(prompt.weights)}

@@ -18,6 +18,7 @@ from sdxl_gateway.engine.latents import LatentSource
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
 from sdxl_gateway.engine.models.image_prompts import IPAdapter
 from sdxl_gateway.scheduling.batch_key import BatchKey
+from sdxl_gateway.scheduling.tiles import tile_count
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +125,8 @@ class Canvas:
     belong to the sampler, `unet_timesteps` are the same numbers as float32 on the device. `latents` (1, 4, h, w), the
     `noise` they began from, the `image_latents` of a picture to start from and `pred_original`, the clean latents
     predicted, are float32 on the device. Where `step_failed`, the sampler stopped amid a step: what it remembers of
-    earlier steps cannot be trusted. `picture` is there when the picture is finished.
+    earlier steps cannot be trusted. `picture` is there once it is decoded; each
+    closing step adds a tile to `enlarged` (height, width, 3), the picture enlarged, 8-bit, on the CPU.
     """
 
     recipe: Recipe
@@ -148,10 +150,13 @@ class Canvas:
     steps_done: int = 0
     step_failed: bool = False
     picture: Picture | None = None
+    enlarged: Tensor | None = None
 
     @property
     def batch_key(self) -> Hashable:
-        """That of the recipe's present phase, and the parts' own."""
+        """That of the recipe's present phase, and the parts' own; a canvas that is denoised is alone."""
+        if self.denoised:
+            return id(self)
         keys = [(type(part), part.key) for part in self.joining]
         return BatchKey.of(self.recipe, self.steps_done), *keys
 
@@ -168,7 +173,22 @@ class Canvas:
     @property
     def steps_total(self) -> int:
         """Steps from the first to the finished picture."""
+        return self.sampler_steps + self.closing_steps
+
+    @property
+    def sampler_steps(self) -> int:
+        """Those that remove noise."""
         return len(self.timesteps)
+
+    @property
+    def closing_steps(self) -> int:
+        """Steps that follow those of the sampler: one for each tile in which the picture is enlarged."""
+        return tile_count(self.recipe)
+
+    @property
+    def denoised(self) -> bool:
+        """No step of the sampler is left."""
+        return self.steps_done >= self.sampler_steps
 
 
 def joined(tensors: Sequence[Tensor]) -> Tensor:

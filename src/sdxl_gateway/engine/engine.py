@@ -32,8 +32,8 @@ class DiffusionEngine:
         self._pool = pool
         self._measure = measure
         self._throttle = throttle_of(pool.device)
-        self._beginning, self._handing_over, self._stepping, self._previewing, self._finishing = (
-            having(stages, method) for method in ("begin", "hand_over", "step", "preview", "finish")
+        self._beginning, self._handing_over, self._stepping, self._closing, self._previewing, self._finishing = (
+            having(stages, method) for method in ("begin", "hand_over", "step", "close", "preview", "finish")
         )
         self._blend: BlendKey = ()
         pool.on_load = self.tell_memory
@@ -95,6 +95,19 @@ class DiffusionEngine:
         return canvas
 
     def _step(self, canvases: Sequence[Canvas]) -> None:
+        if canvases[0].denoised:
+            self._close(canvases[0])
+            canvases[0].steps_done += 1
+        else:
+            self._denoise(canvases)
+
+    def _close(self, canvas: Canvas) -> None:
+        for stage in self._closing:
+            start = perf_counter()
+            if stage.close(canvas):
+                self._measure(StageTimed(stage.name, perf_counter() - start))
+
+    def _denoise(self, canvases: Sequence[Canvas]) -> None:
         for canvas in canvases:
             self._enter_phase(canvas)
         self._put_on(canvases[0].phase)
@@ -134,6 +147,8 @@ class DiffusionEngine:
         return _made(next((picture for picture in found if picture is not None), None))
 
     def _finish(self, canvas: Canvas) -> Picture:
+        if not canvas.closing_steps:
+            self._close(canvas)
         for stage in self._finishing:
             with self._timed(stage):
                 stage.finish(canvas)

@@ -13,6 +13,7 @@ from sdxl_gateway.catalog.checkpoints import config_folder, scheduler_changes
 from sdxl_gateway.catalog.controls import ControlEntry, open_controls
 from sdxl_gateway.catalog.ip_adapters import open_ip_adapter
 from sdxl_gateway.catalog.model_files import resolve_model
+from sdxl_gateway.catalog.upscalers import open_upscalers
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, EngineProcess
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.ports import Measure
@@ -31,6 +32,7 @@ from sdxl_gateway.engine.models.loaders import CHECKPOINT, CheckpointLoader, Loa
 from sdxl_gateway.engine.models.placement import Placement
 from sdxl_gateway.engine.models.pool import ModelPool
 from sdxl_gateway.engine.models.sources import Sources
+from sdxl_gateway.engine.models.upscalers import UPSCALER, UpscalerLoader
 from sdxl_gateway.engine.parts.control import control_from
 from sdxl_gateway.engine.parts.guidance import Guidance
 from sdxl_gateway.engine.parts.image_prompt import ImagePrompt
@@ -42,6 +44,7 @@ from sdxl_gateway.engine.stages.encode import Encode
 from sdxl_gateway.engine.stages.prepare import Prepare
 from sdxl_gateway.engine.stages.references import EncodeReferences
 from sdxl_gateway.engine.stages.stage import Stage
+from sdxl_gateway.engine.stages.upscale import Upscale
 from sdxl_gateway.scheduling.memory_plan import MemoryPlan, Wanted, plan_memory
 
 log = logging.getLogger(__name__)
@@ -53,7 +56,7 @@ PARTS: tuple[PartFactory, ...] = (Guidance.begin, InpaintingChannels.begin, Repa
 def stages_of(pool: ModelPool) -> tuple[Stage, ...]:
     """What an image passes, from its first stage to its last."""
     references = [EncodeReferences(pool)] if IP_ADAPTER in pool.loaders else []
-    return Encode(pool), *references, Prepare((*PARTS, control_from(pool))), Denoise(), Decode()
+    return Encode(pool), *references, Prepare((*PARTS, control_from(pool))), Denoise(), Decode(), Upscale(pool)
 
 
 def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
@@ -94,6 +97,7 @@ def open_pool(config: EngineProcess, device: torch.device, measure: Measure) -> 
         {
             CHECKPOINT: checkpoints,
             CONTROL: ControlLoader(_controls(config), device, first.dtype),
+            UPSCALER: UpscalerLoader(open_upscalers(config.upscalers), device, first.dtype),
             **_image_prompt_loaders(config, device, first.dtype),
         },
         sources,

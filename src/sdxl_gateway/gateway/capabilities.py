@@ -16,7 +16,7 @@ from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.limits import REFERENCE_WEIGHT, REFERENCES
 from sdxl_gateway.core.prompt import CHUNK_TOKENS
 from sdxl_gateway.core.prompt_syntax import SYNTAXES
-from sdxl_gateway.core.recipe import Preprocessor
+from sdxl_gateway.core.recipe import LANCZOS, Preprocessor
 from sdxl_gateway.core.samplers import SAMPLERS, SCHEDULES
 from sdxl_gateway.pictures.preprocess import PREPROCESSORS
 
@@ -63,6 +63,7 @@ class Capabilities(TypedDict):
     preprocessors: NotRequired[list[Preprocessor]]
     max_controls: NotRequired[int]
     references: NotRequired[ReferenceCapability]
+    upscalers: NotRequired[list[str]]
 
 
 def capabilities(
@@ -100,6 +101,8 @@ def capabilities(
         told["max_controls"] = settings.limits.max_controls
     if checkpoint.ip_adapter is not None:
         told["references"] = _references(checkpoint.ip_adapter, settings)
+    if settings.upscalers:
+        told["upscalers"] = [*settings.upscalers, LANCZOS]
     return told
 
 

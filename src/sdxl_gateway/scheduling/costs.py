@@ -71,7 +71,7 @@ class Costs:
     def __init__(self) -> None:
         self._step = StepCost()
         self._switch = Average()
-        self._stages = {name: Average() for name in (*BEGINNING, "decode")}
+        self._stages = {name: Average() for name in (*BEGINNING, "decode", "upscale")}
 
     def observe(self, measurement: Measurement) -> None:
         """Learn from it, if it says what something took."""
@@ -99,6 +99,11 @@ class Costs:
     def decode_seconds(self) -> float:
         """Of one image, after its last step."""
         return self._stages["decode"].value
+
+    @property
+    def tile_seconds(self) -> float:
+        """Of enlarging one tile of a finished image."""
+        return self._stages["upscale"].value
 
     @property
     def begin_seconds(self) -> float:

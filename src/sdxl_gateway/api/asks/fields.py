@@ -141,6 +141,21 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
             extension=True,
         ),
         Field(
+            "upscale",
+            Kind.INTEGER,
+            "How many times larger along a side, 2 or 4, a picture leaves than `size` says, enlarged by a net.",
+            low=1,
+            high=4,
+            extension=True,
+        ),
+        Field(
+            "upscaler",
+            Kind.TEXT,
+            "The net that enlarges what is asked for larger than it is painted, or `lanczos` for none.",
+            max_chars=200,
+            extension=True,
+        ),
+        Field(
             "recipe",
             Kind.RECIPE,
             "A `recipe` of an earlier reply, to be painted again; fields beside it go before what it says.",

@@ -115,6 +115,8 @@ class _AskReader(Given):
             padding=self._padding(),
             inpaint_padding=self.integer("inpaint_padding"),
             seam=self.integer("seam"),
+            upscale=self._upscale(),
+            upscaler=self.text("upscaler") or None,
             embed_recipe=self.flag("embed_recipe"),
             background=background,
             replay=self.recipe.replay,
@@ -171,6 +173,12 @@ class _AskReader(Given):
         controls = read_controls(found[1], found[2], beside, self.rules.limits, self.ignored)
         self.refuse_unknown(before)
         return controls
+
+    def _upscale(self) -> int:
+        found = self.integer("upscale")
+        if found == 3:
+            raise InvalidRequest("Invalid 'upscale': pictures are enlarged 2 or 4 times.", param="upscale")
+        return 1 if found is None else found
 
     def _padding(self) -> Padding:
         found = self.find("padding")

@@ -13,7 +13,7 @@ from sdxl_gateway.api.asks.sizes import read_size
 from sdxl_gateway.api.asks.values import checked_digest, missing, wrong_type
 from sdxl_gateway.core.ask import Operation, Replay
 from sdxl_gateway.core.errors import InvalidRequest
-from sdxl_gateway.core.recipe import Task
+from sdxl_gateway.core.recipe import LANCZOS, Task
 from sdxl_gateway.core.text import shown
 
 RECIPE = "recipe"
@@ -27,6 +27,7 @@ _FOLLOWS_FROM_THE_REST = (
     "matte_digest",
     "resized_with",
     "refiner_digest",
+    "upscaler_digest",
     "version",
     "inputs",
     "embeddings",
@@ -72,6 +73,7 @@ def recipe_in(given: Mapping[str, Any], table: Iterable[Field], operation: Opera
         weights,
         matte,
         _digest(recipe, "refiner_digest") if "refiner" in fields else None,
+        _digest(recipe, "upscaler_digest") if "upscaler" in fields else None,
     )
     return FoldedIn(fields, replay)
 
@@ -84,6 +86,8 @@ def _fields(recipe: Mapping[str, Any], task: Task) -> dict[str, Any]:
     fields = {key: value for key, value in recipe.items() if key not in _FOLLOWS_FROM_THE_REST}
     if "checkpoint" in recipe:
         fields["model"] = recipe["checkpoint"]
+    if recipe.get("resized_with") == LANCZOS:
+        fields["upscaler"] = LANCZOS
     if task is Task.TEXT_TO_IMAGE:
         fields.pop("strength", None)
     return fields

@@ -63,7 +63,7 @@ class Control(StepPart):
 
     def after_step(self, canvas: Canvas) -> None:
         """Controls come and go between steps."""
-        self.active = canvas.recipe.controls_at(canvas.steps_done + 1, canvas.steps_total)
+        self.active = canvas.recipe.controls_at(canvas.steps_done + 1, canvas.sampler_steps)
 
 
 def control_from(pool: ModelPool) -> PartFactory:
@@ -76,7 +76,7 @@ def control_from(pool: ModelPool) -> PartFactory:
         if not canvas.recipe.controls:
             return None
         following = tuple(_following(canvas, i) for i in range(len(canvas.recipe.controls)))
-        return Control(get, following, canvas.recipe.controls_at(0, canvas.steps_total))
+        return Control(get, following, canvas.recipe.controls_at(0, canvas.sampler_steps))
 
     return begin
 

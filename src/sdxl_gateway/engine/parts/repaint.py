@@ -41,7 +41,7 @@ class Repaint(StepPart):
 
     def _kept(self, canvas: Canvas) -> Tensor:
         following = canvas.steps_done + 1
-        if following == canvas.steps_total:
+        if following == canvas.sampler_steps:
             return self.image_latents
         timestep = canvas.timesteps[following : following + 1]
         noised: Tensor = canvas.sampler.add_noise(self.image_latents, self.noise, timestep)

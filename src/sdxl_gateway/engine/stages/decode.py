@@ -29,9 +29,12 @@ class Decode(Stage):
         return _preview(canvas)
 
     @torch.inference_mode()
-    def finish(self, canvas: Canvas) -> None:
-        """Raises NotFinite for latents, or a decoded picture, that are no numbers."""
+    def close(self, canvas: Canvas) -> bool:
+        """The first time. Raises NotFinite for latents, or a decoded picture, that are no numbers."""
+        if canvas.picture is not None:
+            return False
         canvas.picture = _finished(canvas)
+        return True
 
 
 def _finished(canvas: Canvas) -> Picture:
@@ -64,7 +67,7 @@ def _preview(canvas: Canvas) -> Picture:
 
 def _predicted(canvas: Canvas) -> Tensor:
     """The clean latents as far as they are known; after the last step they are there."""
-    if canvas.pred_original is None or canvas.steps_done == canvas.steps_total:
+    if canvas.pred_original is None or canvas.denoised:
         return canvas.latents
     return canvas.pred_original
 

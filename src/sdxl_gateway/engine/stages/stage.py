@@ -26,6 +26,13 @@ class Stage:
     def hand_over(self, canvas: Canvas) -> None:
         """Another model takes the next steps: `canvas.checkpoint` is that one already."""
 
+    def close(self, canvas: Canvas) -> bool:
+        """Do this stage's part in a closing step of a canvas that is denoised; whether it had any.
+
+        A canvas without closing steps is closed once, before it is finished.
+        """
+        return False
+
     def preview(self, canvas: Canvas) -> Picture | None:
         """What the picture will be, at paint size; None from a stage that makes no previews."""
 

@@ -1,0 +1,175 @@
+"""Takes an upscaler's file, gives the net: the ESRGAN family, from safetensors alone.
+
+Enhanced SRGAN's RRDBNet (Wang et al., 2018), with Real-ESRGAN's folded input for the smaller scales, and its compact
+SRVGGNet (Wang et al., 2021). Names of modules are those of the published files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, leaky_relu, pixel_shuffle, pixel_unshuffle
+
+from sdxl_gateway.catalog.upscalers import RGB, Architecture, UpscalerEntry, unwrapped
+from sdxl_gateway.core.errors import CheckpointProblem, ModelNotFound
+from sdxl_gateway.core.recipe import Recipe
+
+UPSCALER = "upscaler"
+SLOPE = 0.2
+"""Of the leaky rectifiers; residuals are added at the same factor."""
+
+
+class DenseBlock(nn.Module):
+    """Five convolutions, each of which sees all before it."""
+
+    def __init__(self, features: int, growth: int) -> None:
+        super().__init__()
+        for place in range(4):
+            setattr(self, f"conv{place + 1}", _convolution(features + place * growth, growth))
+        self.conv5 = _convolution(features + 4 * growth, features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, features, h, w) both ways."""
+        seen = [x]
+        for place in range(4):
+            seen.append(leaky_relu(getattr(self, f"conv{place + 1}")(torch.cat(seen, 1)), SLOPE))
+        found: Tensor = self.conv5(torch.cat(seen, 1)) * SLOPE + x
+        return found
+
+
+class ResidualDenseBlocks(nn.Module):
+    """Three dense blocks and a way around them."""
+
+    def __init__(self, features: int, growth: int) -> None:
+        super().__init__()
+        self.rdb1, self.rdb2, self.rdb3 = (DenseBlock(features, growth) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, features, h, w) both ways."""
+        found: Tensor = self.rdb3(self.rdb2(self.rdb1(x))) * SLOPE + x
+        return found
+
+
+class RRDBNet(nn.Module):
+    """ESRGAN's generator: `doublings` times twice as large along each side, after `folds` halvings into channels."""
+
+    def __init__(self, features: int, growth: int, blocks: int, doublings: int = 2, folds: int = 0) -> None:
+        super().__init__()
+        self._fold = 2**folds
+        self.conv_first = _convolution(RGB * self._fold**2, features)
+        self.body = nn.Sequential(*(ResidualDenseBlocks(features, growth) for _ in range(blocks)))
+        self.conv_body = _convolution(features, features)
+        self._ups = [f"conv_up{place + 1}" for place in range(doublings)]
+        for name in self._ups:
+            setattr(self, name, _convolution(features, features))
+        self.conv_hr, self.conv_last = _convolution(features, features), _convolution(features, RGB)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, 3, h, w), 0 to 1, gives the enlarged picture, a little beyond 0 and 1."""
+        first = self.conv_first(pixel_unshuffle(x, self._fold))
+        x = first + self.conv_body(self.body(first))
+        for name in self._ups:
+            x = leaky_relu(getattr(self, name)(interpolate(x, scale_factor=2, mode="nearest")), SLOPE)
+        found: Tensor = self.conv_last(leaky_relu(self.conv_hr(x), SLOPE))
+        return found
+
+
+class CompactNet(nn.Module):
+    """Real-ESRGAN's compact net: convolutions, whose answer is added to the picture enlarged without smoothing."""
+
+    def __init__(self, features: int, blocks: int, scale: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [_convolution(RGB, features), nn.PReLU(features)]
+        for _ in range(blocks):
+            layers += [_convolution(features, features), nn.PReLU(features)]
+        self.body = nn.Sequential(*layers, _convolution(features, RGB * scale**2))
+        self._scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, 3, h, w), 0 to 1, gives (n, 3, h * scale, w * scale), a little beyond 0 and 1."""
+        return pixel_shuffle(self.body(x), self._scale) + interpolate(x, scale_factor=self._scale, mode="nearest")
+
+
+def _convolution(before: int, after: int) -> nn.Conv2d:
+    return nn.Conv2d(before, after, 3, padding=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Upscaler:
+    """A net on the device that enlarges `scale` times along each side."""
+
+    net: nn.Module
+    scale: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpscalerLoader:
+    """Loads upscalers in `dtype`, for those recipes that are enlarged by one."""
+
+    entries: Mapping[str, UpscalerEntry]
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.entries)
+
+    def wanted_by(self, recipe: Recipe) -> Iterable[str]:
+        """The one it names."""
+        return (recipe.upscaler,) if recipe.upscaler else ()
+
+    def cost_bytes(self, name: str) -> int:
+        """As the file is large. Raises ModelNotFound."""
+        return self._entry(name).path.stat().st_size
+
+    def load(self, name: str) -> Upscaler:
+        """Raises ModelNotFound, CheckpointProblem."""
+        return load_upscaler(self._entry(name), self.device, self.dtype)
+
+    def unload(self, model: Upscaler) -> None:
+        """It holds nothing else."""
+
+    def _entry(self, name: str) -> UpscalerEntry:
+        if name not in self.entries:
+            raise ModelNotFound(f"There is no upscaler '{name[:200]}'.", param="upscaler")
+        return self.entries[name]
+
+
+def load_upscaler(entry: UpscalerEntry, device: torch.device, dtype: torch.dtype) -> Upscaler:
+    """Raises CheckpointProblem for a file that has changed, or whose tensors are not those of its architecture."""
+    try:
+        weights = {unwrapped(name): tensor for name, tensor in load_file(entry.path).items()}
+        if entry.architecture is Architecture.RRDB_OLD:
+            weights = {_present_name(name, entry): tensor for name, tensor in weights.items()}
+        with torch.device("meta"):
+            net = _net(entry, weights)
+        net.load_state_dict(weights, assign=True)
+    except (OSError, RuntimeError, KeyError) as error:
+        raise CheckpointProblem(f"Upscaler '{entry.name}' cannot be loaded: {error}") from error
+    return Upscaler(net.to(device, dtype).eval().requires_grad_(False), entry.scale)
+
+
+def _net(entry: UpscalerEntry, weights: Mapping[str, Tensor]) -> nn.Module:
+    if entry.architecture is Architecture.COMPACT:
+        return CompactNet(entry.features, entry.blocks, entry.scale)
+    growth = len(weights["body.0.rdb1.conv1.weight"])
+    if entry.architecture is Architecture.RRDB_OLD:
+        return RRDBNet(entry.features, growth, entry.blocks, doublings=entry.scale.bit_length() - 1)
+    return RRDBNet(entry.features, growth, entry.blocks, folds={4: 0, 2: 1, 1: 2}[entry.scale])
+
+
+def _present_name(name: str, entry: UpscalerEntry) -> str:
+    """What a tensor of the first ESRGAN files is called today."""
+    doublings = entry.scale.bit_length() - 1
+    places = {"0": "conv_first", f"1.sub.{entry.blocks}": "conv_body"}
+    places |= {str(3 * (place + 1)): f"conv_up{place + 1}" for place in range(doublings)}
+    places |= {str(3 * doublings + 2): "conv_hr", str(3 * doublings + 4): "conv_last"}
+    place, what = name.removeprefix("model.").rsplit(".", 1)
+    if place in places:
+        return f"{places[place]}.{what}"
+    block, dense, convolution = place.removeprefix("1.sub.").split(".")[:3]
+    return f"body.{block}.{dense.lower()}.{convolution}.{what}"
