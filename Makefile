@@ -14,7 +14,7 @@ ALONGSIDE := -n auto --maxprocesses=8 --dist loadfile
 LIVE := tests/live tests/docs/test_readme_runs.py
 LIVE_LAST := $(ALONGSIDE) $(LIVE:%=--ignore=%)
 
-.PHONY: serve quick test test-full coverage fuzz fuzz-api check format wheel constraints
+.PHONY: serve quick test test-full coverage fuzz fuzz-api gallery check format wheel constraints
 .PHONY: bench bench-full bench-refiner bench-compiled bench-controls bench-gpu bench-xinference bench-against
 
 serve: .venv/.installed
@@ -50,6 +50,10 @@ fuzz: .venv/.installed-dev
 fuzz-api: .venv/.installed-dev
 	$(PIP) -e '.[fuzz]'
 	$(TEST_ENV) $(BIN)/python -m tests.fuzz.api --max-examples 100
+
+# A picture for each feature, asked of a server on the demo model; look at them.
+gallery: .venv/.installed-dev
+	$(TEST_ENV) $(BIN)/python -m tools.gallery
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .

@@ -72,3 +72,11 @@ def test_commands_of_the_readme_are_the_commands_there_are() -> None:
 def test_python_in_the_readme_is_python() -> None:
     for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
         compile(block, "README.md", "exec")
+
+
+def test_every_parity_has_its_test() -> None:
+    rows = re.findall(r"(tests/[\w/]+\.py)(?:::(\w+))?", (ROOT / "docs" / "PARITY.md").read_text("utf-8"))
+
+    assert len(rows) > 40
+    for file, test in rows:
+        assert f"def {test or 'test_'}" in (ROOT / file).read_text("utf-8"), f"{file}::{test}"
