@@ -32,6 +32,7 @@ from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.copies import prune
 from sdxl_gateway.catalog.lora_folder.sweep import CopySweeper
+from sdxl_gateway.catalog.preview_vae import preview_vae_folder
 from sdxl_gateway.catalog.upscalers import open_upscalers
 from sdxl_gateway.config import DEMO_MATTE, DEMO_MODEL, EngineProcess, Limits, PutInForce, Reloading, Settings
 from sdxl_gateway.core.background import Background
@@ -135,6 +136,7 @@ def _build(
     told = settings.telemetry
     metrics = Metrics(_models(settings), told.lora_label_limit, checkpoints, told.checkpoint_label_limit)
     decoders = Decoders(settings.limits, metrics.on_event)
+    preview_vae_folder(settings.engine.preview_vae)  # what the engine could not load stops the start
     controls, upscalers = open_controls(settings.controls), open_upscalers(settings.upscalers)
     matte = open_matte(settings.matting, DEMO_MATTE, metrics.on_event)
     admission = Admission(settings, checkpoints, adapters, decoders, embeddings, controls, matte, upscalers)

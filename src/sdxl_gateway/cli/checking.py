@@ -15,6 +15,7 @@ from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint, with_ip_adapter
 from sdxl_gateway.catalog.controls import open_control
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
+from sdxl_gateway.catalog.preview_vae import preview_vae_folder
 from sdxl_gateway.cli.asking import settings_for
 from sdxl_gateway.cli.lora_files import content_digest
 from sdxl_gateway.cli.memory_report import MemoryReport, bytes_of, report_memory
@@ -125,6 +126,7 @@ def inspect(settings: Settings, vram_bytes: int | None = None) -> Found:
         found.memory = report_memory(settings, checkpoints.values(), total_bytes)
         found.problems.extend(found.memory.problems)
     _look_at_matte(settings, found)
+    _look_at_preview_vae(settings, found)
     if checkpoints:
         _look_at_ip_adapter(settings, found, checkpoints)
         found.problems.extend(f"{key}: {reason}" for key, reason in problems(settings, checkpoints, adapters))
@@ -183,6 +185,13 @@ def _look_at_loras(settings: Settings, found: Found, adapters: LoraCatalog) -> N
 def _as_json(found: Found) -> dict[str, Any]:
     memory = None if found.memory is None else found.memory.as_json()
     return asdict(replace(found, memory=None)) | {"memory": memory}
+
+
+def _look_at_preview_vae(settings: Settings, found: Found) -> None:
+    try:
+        preview_vae_folder(settings.engine.preview_vae)
+    except CheckpointProblem as problem:
+        found.problems.append(str(problem))
 
 
 def _look_at_matte(settings: Settings, found: Found) -> None:

@@ -91,6 +91,7 @@ class Engine(Section):
     threads: Annotated[int, Field(ge=0)] = 0
     max_lanes: Annotated[int, Field(ge=1, le=16)] = 4
     compiled_sizes: PaintSizes = ()
+    preview_vae: str | None = None
     stall_seconds: Seconds = 300.0
     restart_backoff_seconds: Seconds = 0.5
     restart_backoff_max_seconds: Seconds = 30.0

@@ -13,6 +13,7 @@ from sdxl_gateway.catalog.checkpoints import config_folder, scheduler_changes
 from sdxl_gateway.catalog.controls import ControlEntry, open_controls
 from sdxl_gateway.catalog.ip_adapters import open_ip_adapter
 from sdxl_gateway.catalog.model_files import resolve_model
+from sdxl_gateway.catalog.preview_vae import preview_vae_folder
 from sdxl_gateway.catalog.upscalers import open_upscalers
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, EngineProcess
 from sdxl_gateway.core.errors import CheckpointProblem
@@ -31,6 +32,7 @@ from sdxl_gateway.engine.models.image_prompts import IMAGE_ENCODER, IP_ADAPTER, 
 from sdxl_gateway.engine.models.loaders import CHECKPOINT, CheckpointLoader, Loader
 from sdxl_gateway.engine.models.placement import Placement
 from sdxl_gateway.engine.models.pool import ModelPool
+from sdxl_gateway.engine.models.preview_vae import PREVIEW_VAE, PreviewVaeLoader
 from sdxl_gateway.engine.models.sources import Sources
 from sdxl_gateway.engine.models.upscalers import UPSCALER, UpscalerLoader
 from sdxl_gateway.engine.parts.control import control_from
@@ -56,7 +58,7 @@ PARTS: tuple[PartFactory, ...] = (Guidance.begin, InpaintingChannels.begin, Repa
 def stages_of(pool: ModelPool) -> tuple[Stage, ...]:
     """What an image passes, from its first stage to its last."""
     references = [EncodeReferences(pool)] if IP_ADAPTER in pool.loaders else []
-    return Encode(pool), *references, Prepare((*PARTS, control_from(pool))), Denoise(), Decode(), Upscale(pool)
+    return Encode(pool), *references, Prepare((*PARTS, control_from(pool))), Denoise(), Decode(pool), Upscale(pool)
 
 
 def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
@@ -99,6 +101,7 @@ def open_pool(config: EngineProcess, device: torch.device, measure: Measure) -> 
             CONTROL: ControlLoader(_controls(config), device, first.dtype),
             UPSCALER: UpscalerLoader(open_upscalers(config.upscalers), device, first.dtype),
             **_image_prompt_loaders(config, device, first.dtype),
+            **_preview_loaders(config, device, first.dtype),
         },
         sources,
         adapters,
@@ -125,6 +128,12 @@ def _image_prompt_loaders(config: EngineProcess, device: torch.device, dtype: to
         IP_ADAPTER: IpAdapterLoader(file, device, dtype),
         IMAGE_ENCODER: ImageEncoderLoader(file, device, dtype),
     }
+
+
+def _preview_loaders(config: EngineProcess, device: torch.device, dtype: torch.dtype) -> dict[str, Loader[Any]]:
+    """Of the configured VAE for previews; none where none is."""
+    folder = preview_vae_folder(config.engine.preview_vae)
+    return {} if folder is None else {PREVIEW_VAE: PreviewVaeLoader(folder, device, dtype)}
 
 
 def _dtype(config: EngineProcess, largest: Source, device: torch.device) -> torch.dtype:

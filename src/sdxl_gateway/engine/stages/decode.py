@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -11,6 +13,8 @@ from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.engine.canvas import Canvas
 from sdxl_gateway.engine.latents import in_pieces_that_fit, unscaled
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
+from sdxl_gateway.engine.models.pool import ModelPool
+from sdxl_gateway.engine.models.preview_vae import PREVIEW_VAE
 from sdxl_gateway.engine.stages.stage import Stage
 
 PREVIEW_LATENTS = 64 * 64
@@ -23,10 +27,18 @@ class Decode(Stage):
 
     name = "decode"
 
+    def __init__(self, pool: ModelPool) -> None:
+        self._pool = pool
+
     @torch.inference_mode()
     def preview(self, canvas: Canvas) -> Picture:
-        """The predicted clean picture at paint size, decoded small and enlarged where it is large."""
-        return _preview(canvas)
+        """The predicted clean picture at paint size: by a tiny VAE where there is one, else decoded small."""
+        latents = _predicted(canvas)
+        for part in canvas.parts:
+            latents = part.previewed(latents)
+        if PREVIEW_VAE in self._pool.loaders:
+            return _picture(_decode_by(self._pool.get(PREVIEW_VAE, PREVIEW_VAE), latents).nan_to_num())
+        return _decoded_small(canvas, latents)
 
     @torch.inference_mode()
     def close(self, canvas: Canvas) -> bool:
@@ -49,10 +61,8 @@ def _finished(canvas: Canvas) -> Picture:
     return _picture(pixels)
 
 
-def _preview(canvas: Canvas) -> Picture:
-    latents = _predicted(canvas)
-    for part in canvas.parts:
-        latents = part.previewed(latents)
+def _decoded_small(canvas: Canvas, latents: Tensor) -> Picture:
+    """Enlarged where the picture is large."""
     height, width = latents.shape[-2:]
     if height * width > PREVIEW_LATENTS:
         shrink = (PREVIEW_LATENTS / (height * width)) ** 0.5
@@ -63,6 +73,11 @@ def _preview(canvas: Canvas) -> Picture:
     if pixels.shape[-2:] != full:
         pixels = interpolate(pixels, size=full, mode="bilinear", align_corners=False)
     return _picture(pixels)
+
+
+def _decode_by(tiny: Any, latents: Tensor) -> Tensor:
+    found: Tensor = tiny.decode((latents / float(tiny.config.scaling_factor)).to(tiny.dtype), return_dict=False)[0]
+    return found.float()
 
 
 def _predicted(canvas: Canvas) -> Tensor:

@@ -1,0 +1,33 @@
+"""Takes the configured VAE for previews, gives its folder, or nothing where none is configured."""
+
+from __future__ import annotations
+
+import json
+from math import prod
+from pathlib import Path
+
+from sdxl_gateway.catalog.model_files import headers, resolve_folder
+from sdxl_gateway.config import DEMO_MODEL
+from sdxl_gateway.core.errors import CheckpointProblem
+
+CLASS = "AutoencoderTiny"
+
+
+def preview_vae_folder(path: str | None) -> Path | None:
+    """A folder, or a fetched Hub model, that holds a tiny VAE. Raises CheckpointProblem for anything else."""
+    if path is None:
+        return None
+    folder = resolve_folder(path, DEMO_MODEL)
+    try:
+        kind = json.loads((folder / "config.json").read_text("utf-8")).get("_class_name")
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointProblem("engine.preview_vae: 'config.json' is missing or not readable.") from error
+    if kind != CLASS:
+        raise CheckpointProblem(f"engine.preview_vae: this is a {kind}, and not an {CLASS}.")
+    parameters(folder)
+    return folder
+
+
+def parameters(folder: Path) -> int:
+    """How many numbers it holds. Raises CheckpointProblem for files that cannot be used."""
+    return sum(prod(tensor.shape) for header in headers(folder) for tensor in header.tensors.values())
