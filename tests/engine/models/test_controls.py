@@ -94,6 +94,7 @@ def test_it_leaves_when_another_needs_its_room_and_no_recipe_wants_it(tmp_path: 
         room.paint(second, maps())
         assert held(room) == {depth}
         room.engine.release(second)
+        room.engine.prefetch(first).result(timeout=60)
         assert room.paint(first, maps()) == picture
 
 
