@@ -21,9 +21,11 @@ serve: .venv/.installed
 	$(BIN)/sdxl-gateway serve $(if $(MODEL),--model '$(MODEL)') $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) \
 		$(if $(LORAS),--loras '$(LORAS)')
 
-# The loop one works in: all but what paints with real models.
+# The loop one works in: all but what paints with real models, and what takes its time.
+SLOW := tests/engine tests/demo tests/benchmarks tests/decoding tests/backends/test_process.py tests/jobs/test_simulation.py \
+	tests/admission/test_many_large_uploads.py tests/cli/test_pulling_file.py
 quick: .venv/.installed-dev
-	$(PYTEST) $(LIVE_LAST) --ignore=tests/engine --ignore=tests/demo
+	$(PYTEST) $(LIVE_LAST) $(SLOW:%=--ignore=%)
 
 test: .venv/.installed-dev
 	$(PYTEST) $(LIVE_LAST)
