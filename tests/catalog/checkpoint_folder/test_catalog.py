@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,9 +17,8 @@ from tests.kit.admission import demo
 from tests.kit.lora_files import file_bytes, lora_tensors, write
 from tests.kit.model_folders import change_json, copy_of_demo
 from tests.kit.single_files import write_single_file
+from tests.kit.watching import until, watching
 from tools.demo_refiner import write_demo_refiner
-
-PATIENCE_SECONDS = 30
 
 
 def opened(root: Path) -> CheckpointCatalog:
@@ -177,23 +174,6 @@ def test_an_engine_finds_the_same_one(tmp_path: Path) -> None:
             open_named(tmp_path, name)
 
 
-@asynccontextmanager
-async def watching(catalog: CheckpointCatalog, loras: LoraCatalog) -> AsyncIterator[None]:
-    task = asyncio.create_task(catalog.watch(loras.refresh))
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not condition():  # noqa: ASYNC110 - the catalogue has nothing to wait on but itself
-            await asyncio.sleep(0.02)
-
-
 async def test_a_dropped_folder_is_a_name_until_it_goes_and_its_loras_are_judged_by_it(tmp_path: Path) -> None:
     root, away = tmp_path / "checkpoints", copy_of_demo(tmp_path / "away")
     root.mkdir()
@@ -201,7 +181,7 @@ async def test_a_dropped_folder_is_a_name_until_it_goes_and_its_loras_are_judged
     write(tmp_path / "loras" / "fits.safetensors", file_bytes(lora_tensors({module: demo().shapes[module]})))
     catalog = CheckpointCatalog({}, CheckpointFolder(directory=root))
     loras = LoraCatalog(Loras(directory=tmp_path / "loras"), tmp_path / "data", checkpoints=catalog.values())
-    async with watching(catalog, loras):
+    async with watching(catalog.watch(loras.refresh)):
         away.rename(root / "dropped")
         await until(lambda: list(catalog) == ["dropped"])
         await until(lambda: [entry.name for entry in loras.entries()] == ["fits"])
@@ -215,7 +195,7 @@ async def test_a_copy_in_progress_becomes_a_name_when_it_is_whole(tmp_path: Path
     root = tmp_path / "checkpoints"
     catalog = CheckpointCatalog({}, CheckpointFolder(directory=root))
     loras = LoraCatalog(Loras(directory=tmp_path / "loras"), tmp_path / "data", checkpoints=catalog.values())
-    async with watching(catalog, loras):
+    async with watching(catalog.watch(loras.refresh)):
         for part in ("unet", "text_encoder", "text_encoder_2", "vae", "tokenizer", "tokenizer_2"):
             shutil.copytree(DEMO_MODEL / part, root / "slow" / part)
         await until(lambda: bool(catalog.problems))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from sdxl_gateway.core.errors import AdapterRefused
 from tests.kit.admission import demo
 from tests.kit.embedding_files import vectors, write_embedding
 from tests.kit.lora_files import raw_file, write
+from tests.kit.watching import until, watching
 
 
 @pytest.fixture
@@ -148,16 +148,10 @@ async def test_a_file_that_changed_since_is_refused(root: Path) -> None:
 
 async def test_files_come_change_and_go(root: Path) -> None:
     found = EmbeddingCatalog(Embeddings(directory=root), root.parent / "data", [demo()])
-    watching = asyncio.create_task(found.watch())
-    try:
-        async with asyncio.timeout(20):
-            for change, meant in (
-                (lambda: write_embedding(root / "cat.safetensors"), ["cat"]),
-                (lambda: write_embedding(root / "dog.safetensors"), ["cat", "dog"]),
-                ((root / "cat.safetensors").unlink, ["dog"]),
-            ):
-                change()
-                while found.words(demo()) != meant:  # noqa: ASYNC110 - it has nothing to wait on but itself
-                    await asyncio.sleep(0.02)
-    finally:
-        watching.cancel()
+    async with watching(found.watch()):
+        write_embedding(root / "cat.safetensors")
+        await until(lambda: found.words(demo()) == ["cat"])
+        write_embedding(root / "dog.safetensors")
+        await until(lambda: found.words(demo()) == ["cat", "dog"])
+        (root / "cat.safetensors").unlink()
+        await until(lambda: found.words(demo()) == ["dog"])

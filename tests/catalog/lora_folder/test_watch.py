@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -15,32 +12,16 @@ from sdxl_gateway.catalog.lora_folder.watch import changes
 from sdxl_gateway.config import Loras
 from tests.kit.lora_files import write
 from tests.kit.peft_files import GOOD, OTHER, names
+from tests.kit.watching import until, watching
 
 PATIENCE_SECONDS = 30
-
-
-@asynccontextmanager
-async def watching(catalog: LoraCatalog) -> AsyncIterator[None]:
-    task = asyncio.create_task(catalog.watch())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not condition():  # noqa: ASYNC110 - the catalogue has nothing to wait on but itself
-            await asyncio.sleep(0.02)
 
 
 async def test_files_come_change_and_go(tmp_path: Path) -> None:
     root = tmp_path / "loras"
     write(root / "first.safetensors", GOOD)
     catalog = LoraCatalog(Loras(directory=root), tmp_path)
-    async with watching(catalog):
+    async with watching(catalog.watch()):
         await until(lambda: names(catalog) == ["first"])
         write(root / "sub" / "second.safetensors", GOOD)
         await until(lambda: names(catalog) == ["first", "sub/second"])
@@ -56,7 +37,7 @@ async def test_a_copy_in_progress_becomes_a_name_when_it_is_whole(tmp_path: Path
     root = tmp_path / "loras"
     root.mkdir()
     catalog = LoraCatalog(Loras(directory=root), tmp_path)
-    async with watching(catalog):
+    async with watching(catalog.watch()):
         path = write(root / "ink.safetensors", GOOD[:100])
         await until(lambda: len(catalog.problems) == 1)
         assert names(catalog) == []
@@ -76,7 +57,7 @@ async def test_where_nothing_can_be_watched_the_folder_is_looked_at_now_and_then
     root = tmp_path / "loras"
     root.mkdir()
     catalog = LoraCatalog(Loras(directory=root), tmp_path)
-    async with watching(catalog):
+    async with watching(catalog.watch()):
         write(root / "ink.safetensors", GOOD)
         await until(lambda: names(catalog) == ["ink"])
 
@@ -84,7 +65,7 @@ async def test_where_nothing_can_be_watched_the_folder_is_looked_at_now_and_then
 async def test_a_folder_that_comes_later_is_watched(tmp_path: Path) -> None:
     root = tmp_path / "loras"
     catalog = LoraCatalog(Loras(directory=root), tmp_path)
-    async with watching(catalog):
+    async with watching(catalog.watch()):
         write(root / "ink.safetensors", GOOD)
         await until(lambda: names(catalog) == ["ink"])
 
@@ -93,7 +74,7 @@ async def test_a_name_that_cannot_be_decoded_ends_nothing(tmp_path: Path) -> Non
     root = tmp_path / "loras"
     root.mkdir()
     catalog = LoraCatalog(Loras(directory=root), tmp_path)
-    async with watching(catalog):
+    async with watching(catalog.watch()):
         write(root / "first.safetensors", GOOD)
         await until(lambda: names(catalog) == ["first"])
         try:
