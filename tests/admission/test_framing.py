@@ -90,8 +90,8 @@ def test_a_mask_over_everything_is_painted_whole_all_the_same() -> None:
 def test_what_is_kept_comes_back_bit_for_bit(
     hole: tuple[int, int, int, int], padding: int | None, seam: int | None, scale: int
 ) -> None:
-    edges = (hole[0], hole[1], min(hole[0] + hole[2], 100), min(hole[1] + hole[3], 80))
-    decoded = upload((100 * scale, 80 * scale), tuple(edge * scale for edge in edges))  # type: ignore[arg-type]
+    left, top, right, bottom = hole[0], hole[1], min(hole[0] + hole[2], 100), min(hole[1] + hole[3], 80)
+    decoded = upload((100 * scale, 80 * scale), (left * scale, top * scale, right * scale, bottom * scale))
     size = Size(*decoded.image.size)
     found = framed(decoded, paint_size(size, CHECKPOINT), CHECKPOINT, Framing(padding, seam))
     assert found.inputs.image is not None
