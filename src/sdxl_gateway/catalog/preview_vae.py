@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from math import prod
 from pathlib import Path
 
 from sdxl_gateway.catalog.model_files import headers, resolve_folder
@@ -30,4 +29,4 @@ def preview_vae_folder(path: str | None) -> Path | None:
 
 def parameters(folder: Path) -> int:
     """How many numbers it holds. Raises CheckpointProblem for files that cannot be used."""
-    return sum(prod(tensor.shape) for header in headers(folder) for tensor in header.tensors.values())
+    return sum(header.parameters for header in headers(folder))

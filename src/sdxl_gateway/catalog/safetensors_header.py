@@ -52,6 +52,11 @@ class Header:
         """How many bytes follow the header."""
         return max((tensor.end for tensor in self.tensors.values()), default=0)
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers its tensors have."""
+        return sum(prod(tensor.shape) for tensor in self.tensors.values())
+
 
 def read_header(path: Path, caps: HeaderCaps) -> Header:
     """The header of the regular file `path`. Raises AdapterRefused for anything a careful writer would not write."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
 from sdxl_gateway.catalog.model_files import CHECKPOINT_CAPS
@@ -63,7 +62,7 @@ class SingleFile:
     @property
     def parameters(self) -> int:
         """How many numbers it holds."""
-        return sum(prod(tensor.shape) for tensor in self.header.tensors.values())
+        return self.header.parameters
 
 
 def read_single_file(path: Path) -> SingleFile:

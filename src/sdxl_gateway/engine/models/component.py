@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,7 +39,7 @@ class FolderComponent:
 
     def parameters(self) -> int:
         """Raises CheckpointProblem."""
-        return sum(prod(tensor.shape) for header in headers(self.folder) for tensor in header.tensors.values())
+        return sum(header.parameters for header in headers(self.folder))
 
     def load(self, kind: Any, dtype: torch.dtype) -> Any:
         """Raises CheckpointProblem."""

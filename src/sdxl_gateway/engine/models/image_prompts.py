@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from transformers import CLIPVisionModelWithProjection
 
 from sdxl_gateway.catalog.ip_adapters import IpAdapterFile
 from sdxl_gateway.catalog.model_files import CHECKPOINT_CAPS, headers
-from sdxl_gateway.catalog.safetensors_header import Header, read_header
+from sdxl_gateway.catalog.safetensors_header import read_header
 from sdxl_gateway.core.errors import ModelNotFound
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.engine.models.pretrained import load_pretrained
@@ -72,8 +71,8 @@ def ip_adapter_of(tensors: Mapping[str, Tensor]) -> IPAdapter:
 
 
 @dataclass(frozen=True, slots=True)
-class IpAdapterLoader:
-    """Loads the one adapter there is."""
+class _OfTheAdapter:
+    """What a recipe with an image prompt needs of the one adapter there is, under that one's name."""
 
     file: IpAdapterFile
     device: torch.device
@@ -87,10 +86,18 @@ class IpAdapterLoader:
         """That of its image prompt."""
         return () if recipe.image_prompt is None else (recipe.image_prompt.adapter,)
 
+    def unload(self, model: Any) -> None:
+        """It holds nothing besides itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class IpAdapterLoader(_OfTheAdapter):
+    """Loads the adapter."""
+
     def cost_bytes(self, name: str) -> int:
         """By the header of its file. Raises ModelNotFound."""
         self._check(name)
-        return _parameters([read_header(self.file.path, CHECKPOINT_CAPS)]) * self.dtype.itemsize
+        return read_header(self.file.path, CHECKPOINT_CAPS).parameters * self.dtype.itemsize
 
     def load(self, name: str) -> IPAdapter:
         """Raises ModelNotFound."""
@@ -100,42 +107,21 @@ class IpAdapterLoader:
         adapter.projection.to(self.device, self.dtype)
         return adapter
 
-    def unload(self, model: IPAdapter) -> None:
-        """It holds nothing besides itself."""
-
     def _check(self, name: str) -> None:
         if name != self.file.name:
             raise ModelNotFound(f"There is no IP-Adapter '{name[:200]}'.")
 
 
 @dataclass(frozen=True, slots=True)
-class ImageEncoderLoader:
-    """Loads the image encoder of the one adapter there is; it is called as that is."""
-
-    file: IpAdapterFile
-    device: torch.device
-    dtype: torch.dtype
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return (self.file.name,)
-
-    def wanted_by(self, recipe: Recipe) -> tuple[str, ...]:
-        """That of its image prompt."""
-        return () if recipe.image_prompt is None else (recipe.image_prompt.adapter,)
+class ImageEncoderLoader(_OfTheAdapter):
+    """Loads its image encoder."""
 
     def cost_bytes(self, name: str) -> int:
         """By the headers of its files."""
-        return _parameters(headers(self.file.image_encoder)) * self.dtype.itemsize
+        parameters = sum(header.parameters for header in headers(self.file.image_encoder))
+        return parameters * self.dtype.itemsize
 
     def load(self, name: str) -> Any:
         """Raises CheckpointProblem."""
         encoder = load_pretrained(CLIPVisionModelWithProjection, self.file.image_encoder, self.dtype)
         return encoder.to(self.device).eval().requires_grad_(False)
-
-    def unload(self, model: Any) -> None:
-        """It holds nothing besides itself."""
-
-
-def _parameters(found: Iterable[Header]) -> int:
-    return sum(prod(tensor.shape) for header in found for tensor in header.tensors.values())

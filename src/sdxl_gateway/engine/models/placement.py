@@ -64,6 +64,7 @@ class Placement:
         if not self.offloads(component):
             model.to(self.device)
         if channels_last:
+            # torch types this use of `to` for tensors alone.
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.offloads(component):
             keep_in_host_memory(model, self.stream, memory)
