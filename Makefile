@@ -14,7 +14,7 @@ ALONGSIDE := -n auto --maxprocesses=8 --dist loadfile
 LIVE := tests/live tests/docs/test_readme_runs.py
 LIVE_LAST := $(ALONGSIDE) $(LIVE:%=--ignore=%)
 
-.PHONY: serve quick test test-full coverage fuzz fuzz-api gallery check format wheel constraints
+.PHONY: serve quick test test-full test-gpu coverage fuzz fuzz-api gallery check format wheel constraints
 .PHONY: bench bench-full bench-refiner bench-compiled bench-controls bench-gpu bench-xinference bench-against
 
 serve: .venv/.installed
@@ -33,6 +33,15 @@ test: .venv/.installed-dev
 
 test-full: .venv/.installed-dev
 	$(PYTEST) -m "full or not full"
+
+# What paints, on a GPU: the tests of the engine that say what a picture is.
+GPU_TESTS := tests/engine/test_parity.py tests/engine/test_blends.py tests/engine/test_engine.py tests/engine/test_few_steps.py \
+	tests/engine/test_image_prompt.py tests/engine/test_inpaint_crop.py tests/engine/test_memory_modes.py \
+	tests/engine/test_phases.py tests/engine/test_refiner.py tests/engine/parts tests/engine/stages tests/engine/models
+GPU_LIVE := tests/live/test_engine_killed.py tests/live/test_budgets.py
+test-gpu: .venv/.installed-dev
+	TEST_DEVICE=cuda $(PYTEST) $(ALONGSIDE) $(GPU_TESTS)
+	TEST_DEVICE=cuda $(PYTEST) -p no:randomly $(GPU_LIVE)
 
 # Lines and branches that no test in this process runs; engines and servers of their own are not looked into.
 coverage: .venv/.installed-dev

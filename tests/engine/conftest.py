@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.kit.device import paint_exactly
 from tests.kit.engine import Studio, studio
 from tests.kit.reference import Reference
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
+def _one_thread_and_exact() -> None:
     torch.set_num_threads(1)
+    paint_exactly()
 
 
 @pytest.fixture(scope="module")

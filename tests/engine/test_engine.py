@@ -19,6 +19,7 @@ from sdxl_gateway.engine.lora.formats import TextualInversions
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
 from sdxl_gateway.engine.stages import decode, encode
 from sdxl_gateway.engine.stages.encode import EmbeddingCache, EmbeddingKey, encode_text
+from tests.kit.device import DEVICE
 from tests.kit.engine import Studio, contrast, difference, mask, photo, pixels, recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -69,7 +70,11 @@ def test_it_is_an_engine(demo: Studio) -> None:
     assert (canvas.steps_done, canvas.steps_total) == (0, 2)
     engine.step([canvas])
     assert (canvas.steps_done, canvas.steps_total) == (1, 2)
-    assert (demo.engine.device, demo.engine.dtype, demo.engine.checkpoints) == ("cpu", "float32", ("demo",))
+    assert (demo.engine.device.partition(":")[0], demo.engine.dtype, demo.engine.checkpoints) == (
+        DEVICE,
+        "float32",
+        ("demo",),
+    )
 
 
 @pytest.mark.parametrize("strength", [0.01, 0.34, 0.5, 0.99, 1.0])

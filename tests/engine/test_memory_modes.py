@@ -129,7 +129,10 @@ def exact(tmp_path: Path) -> Callable[[], list[Picture]]:
 
 def _bits(loaded: LoadedCheckpoint) -> list[torch.Tensor]:
     unet = loaded.checkpoint.unet
-    return [tensor.detach().clone().view(torch.uint8) for tensor in (*unet.parameters(), *unet.buffers())]
+    return [
+        tensor.detach().clone(memory_format=torch.contiguous_format).view(torch.uint8)
+        for tensor in (*unet.parameters(), *unet.buffers())
+    ]
 
 
 def test_one_byte_weights_take_less_of_the_device_and_keep_the_checkpoints_own_on_the_host(tmp_path: Path) -> None:

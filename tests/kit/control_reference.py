@@ -10,6 +10,7 @@ import torch
 
 from sdxl_gateway.core.picture import Inputs, Picture
 from sdxl_gateway.core.recipe import Control, Recipe, Task, control_role
+from tests.kit.device import DEVICE
 from tests.kit.reference import SAMPLERS, Reference, image_of
 
 PIPELINES = {
@@ -54,7 +55,7 @@ class ControlReference:
         }
         name = PIPELINES[recipe.task].format("Union" if union else "")
         zeros = base.config.force_zeros_for_empty_prompt
-        pipeline = getattr(diffusers, name)(**components, force_zeros_for_empty_prompt=zeros)
+        pipeline = getattr(diffusers, name)(**components, force_zeros_for_empty_prompt=zeros).to(DEVICE)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 

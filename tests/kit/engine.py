@@ -1,4 +1,4 @@
-"""Takes a few words, gives recipes, pictures and an engine that paints them on the CPU."""
+"""Takes a few words, gives recipes, pictures and an engine that paints them on the device under test."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from sdxl_gateway.engine.engine import DiffusionEngine
 from sdxl_gateway.engine.load import open_engine
 from sdxl_gateway.engine.models.loaders import LoadedCheckpoint
 from tests.kit import recipes
+from tests.kit.device import DEVICE
 
 SIDE = 64
 
@@ -51,7 +52,7 @@ def process_settings(
     controls: Mapping[str, Control] | None = None,
     **engine: Any,
 ) -> EngineProcess:
-    section = EngineSection(**{"device": "cpu", "dtype": "float32", "threads": 1, **engine})
+    section = EngineSection(**{"device": DEVICE, "dtype": "float32", "threads": 1, **engine})
     settings = Settings(
         data_directory=data_directory, checkpoints=checkpoints, engine=section, controls=dict(controls or {})
     )

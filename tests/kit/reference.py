@@ -15,6 +15,7 @@ from sdxl_gateway.config import IpAdapter
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
 from sdxl_gateway.core.prompt import CLIP_SKIP
 from sdxl_gateway.core.recipe import Recipe, Task
+from tests.kit.device import DEVICE
 from tests.kit.spelt_chunks import Told
 
 SAMPLERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -59,7 +60,7 @@ PIPELINES = {
 
 
 class Reference:
-    """The pipelines of one folder, in float32 on the CPU."""
+    """The pipelines of one folder, in float32 on the device under test."""
 
     def __init__(self, folder: Path) -> None:
         self._take(
@@ -76,7 +77,7 @@ class Reference:
         return made
 
     def _take(self, pipeline: Any) -> None:
-        self.base = pipeline
+        self.base = pipeline.to(DEVICE)
         self._scheduler_config = pipeline.scheduler.config
 
     def load_ip_adapter(self, section: IpAdapter) -> None:

@@ -19,6 +19,7 @@ from typing import TypeVar
 import httpx
 
 from sdxl_gateway.config import DEMO_LORAS
+from tests.kit.device import DEVICE
 
 PATIENCE_SECONDS = 120.0
 TROUBLE = re.compile(r"Traceback|\[(?:error|critical)\s*\].*", re.IGNORECASE)
@@ -110,7 +111,7 @@ def _environment(settings: dict[str, str]) -> dict[str, str]:
     """This one's, without settings that would reach the server from outside."""
     kept = {key: value for key, value in os.environ.items() if not key.upper().startswith("SDXL_GATEWAY__")}
     asked = {f"SDXL_GATEWAY__{key.upper()}": value for key, value in settings.items()}
-    fixed = {"SDXL_GATEWAY__ENGINE__DEVICE": "cpu", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    fixed = {"SDXL_GATEWAY__ENGINE__DEVICE": DEVICE, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     return {**kept, **fixed, **asked}
 
 

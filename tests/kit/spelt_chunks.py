@@ -44,11 +44,11 @@ def _read(tokenizer: Any, encoder: Any, chunk: Chunk, clip_skip: int) -> tuple[T
     ids.append(tokenizer.eos_token_id)
     assert len(ids) <= 77
     missing = 77 - len(ids)
-    row = torch.tensor([ids + [tokenizer.pad_token_id] * missing])
+    row = torch.tensor([ids + [tokenizer.pad_token_id] * missing], device=encoder.device)
     output = encoder(row, output_hidden_states=True)
     states = output.hidden_states[-clip_skip]
     if all(weight == 1 for weight in weights):
         return states, output[0]
-    factors = torch.tensor([*weights, *[1.0] * (77 - len(weights))])[None, :, None]
+    factors = torch.tensor([*weights, *[1.0] * (77 - len(weights))], device=encoder.device)[None, :, None]
     weighted = states * factors
     return weighted * (states.mean() / weighted.mean()), output[0]
