@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sdxl_gateway.app import _application, _build, _engine_process, _running_alone, build_app
+from sdxl_gateway.app import _application, _running_alone, build_app
 from sdxl_gateway.backends.fake_engine import open_fake_engine
 from sdxl_gateway.backends.local import LocalBackend
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
@@ -31,6 +31,7 @@ from sdxl_gateway.config import (
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.events import RequestAnswered
 from sdxl_gateway.core.listeners import EngineListener, Listeners
+from sdxl_gateway.rooms import build_rooms, engine_process
 from sdxl_gateway.telemetry.logs import configure_logs, log_answer
 from sdxl_gateway.telemetry.metrics import Metrics
 from tests.kit.admission import DEMO, lora_file, opened
@@ -94,7 +95,7 @@ def test_the_default_models_checkpoint_is_loaded_first(tmp_path: Path, default: 
         checkpoints=dict.fromkeys("abc", DEMO),
         models={"style": HouseStyle(checkpoint="b")},
     )
-    sent = _engine_process(settings, opened(settings).admission)
+    sent = engine_process(settings, opened(settings).admission)
     assert list(sent.checkpoints) == order
     assert sent.checkpoints == settings.checkpoints
     assert sent.loras == settings.loras
@@ -104,16 +105,16 @@ def test_the_default_model_may_lie_in_the_folder(tmp_path: Path) -> None:
     copy_of_demo(tmp_path / "checkpoints" / "mine")
     folder = CheckpointFolder(directory=tmp_path / "checkpoints")
     settings = settings_in(tmp_path, default_model="MINE", checkpoint_folder=folder)
-    built = _build(settings)
+    built = build_rooms(settings)
     assert [card.id for card in built.library.models() if card.kind == "checkpoint"] == ["demo", "mine"]
-    sent = _engine_process(settings, opened(settings).admission)
+    sent = engine_process(settings, opened(settings).admission)
     assert (sent.first_in_folder, list(sent.checkpoints)) == ("mine", ["demo"])
     assert sent.checkpoint_folder == folder
 
 
 @pytest.mark.parametrize(("cap_bytes", "left"), [(0, [0, 1, 2, 3]), (25, [2, 3]), (4 * 2**30, [0, 1, 2, 3])])
 def test_above_the_cap_the_oldest_pictures_go(tmp_path: Path, cap_bytes: int, left: list[int]) -> None:
-    images = _build(settings_in(tmp_path, delivery={"max_stored_bytes": cap_bytes})).images
+    images = build_rooms(settings_in(tmp_path, delivery={"max_stored_bytes": cap_bytes})).images
     for i in range(4):
         images.put(bytes([i] * 10), "png")
     assert sorted(path.read_bytes()[0] for path in (tmp_path / "data" / "images").iterdir()) == left
@@ -138,7 +139,7 @@ async def test_work_that_breaks_while_the_server_runs_is_begun_again_and_told(
 
     monkeypatch.setattr(LoraCatalog, "watch", breaking)
     monkeypatch.setattr("sdxl_gateway.core.background.FIRST_PAUSE_SECONDS", 0.01)
-    built = _build(settings_in(tmp_path), fake_backend)
+    built = build_rooms(settings_in(tmp_path), fake_backend)
     async with _running_alone(built), asyncio.timeout(30):
         await enough.wait()
         application = _application(built, partial(_running_alone, built))

@@ -51,7 +51,14 @@ def test_every_value_in_the_file_is_the_default() -> None:
 def test_every_key_of_the_code_is_in_the_file() -> None:
     absent = {key for key in _code_defaults() if key not in dict(_leaves(_written()))}
 
-    unset = {"server.public_base_url", "engine.preview_vae", "enhancer.base_url", "enhancer.key", "matting.path"}
+    unset = {
+        "server.public_base_url",
+        "engine.preview_vae",
+        "enhancer.base_url",
+        "enhancer.key",
+        "matting.path",
+        "auth.pepper",
+    }
     assert absent == unset
     for key in ("public_base_url", "path"):
         assert re.search(rf"^# {key} = ", TEXT, re.MULTILINE)

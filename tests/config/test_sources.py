@@ -127,9 +127,9 @@ def test_what_could_never_work_is_refused(text: str) -> None:
 
 
 def test_an_open_server_without_keys_is_cautioned_against() -> None:
-    public = Settings(server=Server(host="0.0.0.0"))
+    public = Settings(server=Server(host="0.0.0.0"), auth=Auth(allow_anonymous=True))
 
-    assert "auth.api_keys is empty" in cautions(public)[0]
+    assert "auth.allow_anonymous is true" in cautions(public)[0]
     assert not cautions(public.model_copy(update={"auth": Auth(api_keys=(SecretStr("sk-x"),))}))
     assert not cautions(Settings())
 

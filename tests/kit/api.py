@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 from starlette.applications import Starlette
 
+from sdxl_gateway.accounts.authenticator import KnownKeys
+from sdxl_gateway.accounts.key_store import KeyStore
 from sdxl_gateway.accounts.static_keys import StaticKeys
 from sdxl_gateway.api.http.closing import Closing
 from sdxl_gateway.api.http.route import Route
@@ -20,7 +22,7 @@ from sdxl_gateway.api.services import Services
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.config import CheckpointFolder, Settings
 from sdxl_gateway.core.ask import Ask, Upload
-from sdxl_gateway.core.caller import Caller
+from sdxl_gateway.core.caller import ANYBODY, Caller
 from sdxl_gateway.core.errors import BodyTooLarge, GatewayError, InvalidRequest, ModelNotFound, NotFound
 from sdxl_gateway.core.events import RequestAnswered
 from sdxl_gateway.core.picture import Size
@@ -53,10 +55,10 @@ def card(name: str, kind: ModelKind = "checkpoint", ready: Warmth = "warm") -> M
 class FakeCheckpoints(CheckpointCards):
     """One checkpoint, and a file that is none."""
 
-    def cards(self) -> list[Any]:
+    def cards(self, caller: Caller = ANYBODY) -> list[Any]:
         return [{"id": "demo", "object": "checkpoint", "ready": "warm"}]
 
-    def problems(self) -> list[CheckpointProblem]:
+    def problems(self, caller: Caller = ANYBODY) -> list[CheckpointProblem]:
         return [{"file": "old.ckpt", "code": "invalid_checkpoint", "message": "It is never opened."}]
 
 
@@ -67,6 +69,9 @@ class FakeLibrary(ModelLibrary):
         self.files: dict[str, bytes] = {}
         self.max_file_bytes = 2**20
         self.checkpoints = FakeCheckpoints(CheckpointCatalog({}, CheckpointFolder()))
+
+    def seen_by(self, caller: Caller) -> FakeLibrary:
+        return self
 
     def models(self) -> list[ModelCard]:
         return [card("demo"), card("org/ink", "lora", "cold")]
@@ -176,11 +181,12 @@ def served_api(
     directory: Path | None = None,
     ping_seconds: float = 10.0,
     more: Sequence[Route] = (),
+    keys: KeyStore | None = None,
     **sections: Any,
 ) -> ServedApi:
     """The real application around a fake gateway; `sections` are settings, such as `server={"strict": True}`.
 
-    `more` are routes beside the table's.
+    `more` are routes beside the table's, `keys` a store of keys beside those of the settings.
     """
     painter, library = gateway or FakeGateway(), FakeLibrary()
     settings = Settings.model_validate(sections)
@@ -188,7 +194,8 @@ def served_api(
     images = ImageFolder(directory or Path(tempfile.mkdtemp()), keep_seconds=3600)
     seen: list[RequestAnswered] = []
     services = Services(
-        authenticator=StaticKeys(settings.auth),
+        authenticator=KnownKeys(StaticKeys(settings.auth), keys),
+        keys=keys,
         gateway=painter,
         library=library,
         images=images,

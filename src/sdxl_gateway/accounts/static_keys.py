@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from sdxl_gateway.config import Auth
-from sdxl_gateway.core.caller import Caller
-from sdxl_gateway.core.errors import Unauthenticated
+from sdxl_gateway.core.caller import Caller, Role
 
 
 class StaticKeys:
-    """A core Authenticator. Without API keys everyone may come in; with admin keys alone only admins are told apart."""
+    """Each key is a tenant of its own; nothing is kept from it."""
 
     def __init__(self, auth: Auth) -> None:
         self._api = _digests(key.get_secret_value() for key in auth.api_keys)
         self._admin = _digests(key.get_secret_value() for key in auth.admin_keys)
 
-    async def authenticate(self, keys: Sequence[bytes]) -> Caller:
-        """Who asks. Raises Unauthenticated without a key, or with a wrong one, where one is needed."""
-        offered = [hashlib.sha256(key).digest() for key in keys]
-        for digest in offered:
-            if _among(digest, self._admin):
-                return Caller(_tenant(digest), admin=True)
-        for digest in offered:
-            if _among(digest, self._api):
-                return Caller(_tenant(digest))
-        if not self._api:
-            return Caller()
-        if offered:
-            raise Unauthenticated("Incorrect API key provided.")
-        raise Unauthenticated("You didn't provide an API key; send it as 'Authorization: Bearer KEY'.")
+    @property
+    def open_to_all(self) -> bool:
+        """No key is asked for, as far as the configuration goes; with admin keys alone only admins are told apart."""
+        return not self._api
+
+    def holder(self, key: bytes) -> Caller | None:
+        """Who holds this key."""
+        digest = hashlib.sha256(key).digest()
+        if _among(digest, self._admin):
+            return Caller(_tenant(digest), frozenset({Role.ADMIN}))
+        return Caller(_tenant(digest)) if _among(digest, self._api) else None
 
 
 def _digests(keys: Iterable[str]) -> tuple[bytes, ...]:

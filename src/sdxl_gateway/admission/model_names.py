@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TypeVar
@@ -42,11 +42,18 @@ class _Meaning:
 class ModelResolver:
     """Looks names up: house styles, checkpoints, aliases, LoRAs, and blends of these; case does not matter.
 
-    `checkpoints` may change between two calls.
+    `checkpoints` may change between two calls. What leads a name must be seen; what it stands for need not be.
     """
 
-    def __init__(self, settings: Settings, checkpoints: Mapping[str, CheckpointEntry], adapters: LoraCatalog) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        checkpoints: Mapping[str, CheckpointEntry],
+        adapters: LoraCatalog,
+        sees: Callable[[str], bool] = bool,
+    ) -> None:
         self._settings = settings
+        self._sees = sees
         self._checkpoints = checkpoints
         self._adapters = adapters
         self._patterns = sorted(settings.aliases.items(), key=lambda alias: _particular(alias[0]), reverse=True)
@@ -57,6 +64,7 @@ class ModelResolver:
         Raises AdapterRefused where a file has the name, or a part of it, and can be no part of a model.
         """
         asked = (name or "").strip() or self._settings.default_model
+        self._check_seen(asked)
         meaning = self._meaning(asked, hops=0)
         try:
             self._check_known(meaning)
@@ -64,6 +72,17 @@ class ModelResolver:
             self._adapters.explain(asked)
             raise
         return ResolvedModel(meaning.checkpoint or self._default_checkpoint(), meaning.parts, meaning.style)
+
+    def _check_seen(self, asked: str) -> None:
+        """LoRAs alone are led by the default model."""
+        lead = asked if self._base(asked, hops=0) is not None else asked.split("+")[0].strip()
+        leads = lead if self._base(lead, hops=0) is not None else self._settings.default_model
+        if not self._sees(leads):
+            raise not_found(lead, self.names())
+
+    def only(self, sees: Callable[[str], bool], adapters: LoraCatalog) -> ModelResolver:
+        """For one who sees some names, and these LoRAs."""
+        return ModelResolver(self._settings, self._checkpoints, adapters, sees)
 
     def _default_checkpoint(self) -> CheckpointEntry:
         """What LoRAs alone are put on: the default model's checkpoint, the first of all where it has none."""
@@ -146,7 +165,7 @@ class ModelResolver:
     def names(self) -> list[str]:
         """Everything that can be asked for by one word, aliases left out."""
         adapters = [entry.name for entry in self._adapters.entries()]
-        return [*self._checkpoints, *self._settings.models, *adapters]
+        return [*filter(self._sees, (*self._checkpoints, *self._settings.models)), *adapters]
 
 
 def _particular(glob: str) -> tuple[int, int]:

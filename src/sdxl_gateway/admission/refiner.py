@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.config import Checkpoint
@@ -21,11 +21,16 @@ class Refiners:
 
     checkpoints: Mapping[str, CheckpointEntry]
     sections: Mapping[str, Checkpoint]
+    sees: Callable[[str], bool] = bool
+
+    def only(self, sees: Callable[[str], bool]) -> Refiners:
+        """For one who may name some of them; a checkpoint's own is its operator's word."""
+        return replace(self, sees=sees)
 
     @property
     def names(self) -> tuple[str, ...]:
         """What `refiner` may say."""
-        return tuple(name for name, entry in self.checkpoints.items() if entry.refines)
+        return tuple(name for name, entry in self.checkpoints.items() if entry.refines and self.sees(name))
 
     def phases(self, ask: Ask, recipe: Recipe) -> tuple[Phase, ...]:
         """What follows the recipe's checkpoint: nothing, or a refiner without the blend, which is not made for it.
@@ -58,7 +63,8 @@ class Refiners:
             raise InvalidRequest(
                 f"The model {shown(checkpoint.name)} has no refiner of its own.{self._choices}", param="refiner"
             )
-        found = next((one for one in self.names if one.lower() == name.lower()), None)
+        known = [one for one, entry in self.checkpoints.items() if entry.refines] if asked is True else self.names
+        found = next((one for one in known if one.lower() == name.lower()), None)
         if found is None:
             raise InvalidRequest(f"There is no refiner {shown(name)}.{self._choices}", param="refiner")
         return self.checkpoints[found]

@@ -31,6 +31,7 @@ from sdxl_gateway.catalog.lora_folder.checks import CheckedLora
 from sdxl_gateway.catalog.upscalers import UpscalerEntry
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask, LoraRef
+from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import AdapterRefused, InvalidRequest, ModelNotFound, RecipeChanged
 from sdxl_gateway.core.picture import Inputs, KeptRegion, Size
 from sdxl_gateway.core.ports import Matte
@@ -108,6 +109,16 @@ class Admission:
         other._texts = self._texts.under(settings)
         other._upscaling = self._upscaling.under(settings.limits.max_upscaled_pixels)
         other._references = References(settings, other.uploads)
+        return other
+
+    def seen_by(self, caller: Caller) -> Admission:
+        """Admission of one for whom only some models and LoRAs are there."""
+        if caller.sees_everything:
+            return self
+        other = copy(self)
+        other._loras = self._loras.only(caller.sees_lora)
+        other.names = self.names.only(caller.sees_model, other._loras)
+        other.refiners = self.refiners.only(caller.sees_model)
         return other
 
     async def resolve(self, ask: Ask) -> ResolvedAsk:

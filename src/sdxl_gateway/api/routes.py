@@ -10,7 +10,18 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Lifespan
 
-from sdxl_gateway.api.endpoints import checkpoints, files, health, images, loras, metrics, models, openapi, recipes
+from sdxl_gateway.api.endpoints import (
+    checkpoints,
+    files,
+    health,
+    images,
+    keys,
+    loras,
+    metrics,
+    models,
+    openapi,
+    recipes,
+)
 from sdxl_gateway.api.http import router
 from sdxl_gateway.api.http.closing import Closing, TurnAwayUnfinished
 from sdxl_gateway.api.http.errors import RETRY_HEADERS, on_gateway_error
@@ -31,7 +42,13 @@ AZURE_PREFIX = "/openai/deployments/{deployment:path}"
 
 def table(services: Services) -> tuple[Route, ...]:
     """One row a route."""
-    return (*_image_rows(services), *_model_rows(services), *_lora_rows(services), *_own_rows(services))
+    return (
+        *_image_rows(services),
+        *_model_rows(services),
+        *_lora_rows(services),
+        *_key_rows(services),
+        *_own_rows(services),
+    )
 
 
 def _image_rows(services: Services) -> tuple[Route, ...]:
@@ -123,9 +140,9 @@ def _lora_rows(services: Services) -> tuple[Route, ...]:
             _openai("/loras"),
             loras.add_endpoint(services),
             label="loras",
-            summary="Add a LoRA, a safetensors file; needs an admin key. A form's fields come before its file.",
+            summary="Add a LoRA, a safetensors file; needs a key for LoRAs. A form's fields come before its file.",
             description=loras.CREATE_LORA,
-            access=Access.ADMIN,
+            access=Access.LORAS,
             body=BodyLimit(
                 settings.loras.max_file_bytes + loras.FORM_OVERHEAD_BYTES,
                 settings.server.receive_timeout_seconds,
@@ -145,10 +162,24 @@ def _lora_rows(services: Services) -> tuple[Route, ...]:
             _openai("/loras/{name:path}"),
             loras.remove_endpoint(services),
             label="loras",
-            summary="Remove a LoRA and its file; needs an admin key.",
+            summary="Remove a LoRA and its file; needs a key for LoRAs.",
             description=loras.DELETE_LORA,
-            access=Access.ADMIN,
+            access=Access.LORAS,
         ),
+    )
+
+
+def _key_rows(services: Services) -> tuple[Route, ...]:
+    rows = (
+        ("GET", "", keys.list_endpoint, "The keys, page by page.", keys.LIST_KEYS),
+        ("POST", "", keys.create_endpoint, "Make a key.", keys.CREATE_KEY),
+        ("GET", "/{key_id}", keys.one_endpoint, "One key.", keys.RETRIEVE_KEY),
+        ("POST", "/{key_id}/rotate", keys.rotate_endpoint, "Make a key in place of another.", keys.ROTATE_KEY),
+        ("DELETE", "/{key_id}", keys.revoke_endpoint, "Revoke a key.", keys.REVOKE_KEY),
+    )
+    return tuple(
+        Route(verb, (f"/v1/admin/keys{path}",), made(services), "admin.keys", about, told, access=Access.ADMIN)
+        for verb, path, made, about, told in rows
     )
 
 
@@ -188,7 +219,7 @@ def _own_rows(services: Services) -> tuple[Route, ...]:
             label="metrics",
             summary="Metrics for Prometheus.",
             description=metrics.METRICS,
-            access=Access.KEY if services.settings.auth.protect_metrics else Access.OPEN,
+            access=Access.METRICS if services.settings.auth.protect_metrics else Access.OPEN,
         ),
         Route(
             "GET",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sdxl_gateway.accounts.key_store import KeyStore
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.events import RequestAnswered
 from sdxl_gateway.core.ports import Authenticator, ImageStore
@@ -31,5 +32,6 @@ class Services:
     metrics: Callable[[str], tuple[bytes, str]]
     version: str
     ailing: Callable[[], Sequence[str]] = tuple
+    keys: KeyStore | None = None
     on_request: Callable[[RequestAnswered], None] = unheard
     ping_seconds: float = 10.0

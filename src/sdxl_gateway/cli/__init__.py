@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sdxl_gateway import __version__
+from sdxl_gateway.core.caller import Priority, Role
 
 app = typer.Typer(
     name="sdxl-gateway",
@@ -20,6 +21,8 @@ loras = typer.Typer(help="Look at LoRA files, or write them in another dialect."
 app.add_typer(loras, name="loras")
 checkpoints = typer.Typer(help="Look at checkpoints: diffusers folders and single files.", no_args_is_help=True)
 app.add_typer(checkpoints, name="checkpoints")
+keys = typer.Typer(help="Make, list, rotate and revoke API keys.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings file; ./config.toml if there is one.")
@@ -31,6 +34,7 @@ ModelOption = Annotated[
         "--model", metavar="NAME|PATH|HUB-ID", help="A model name, a diffusers folder or single file, or a Hub id."
     ),
 ]
+KeyArgument = Annotated[str, typer.Argument(metavar="KEY-ID", help="As `keys list` shows it.")]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A .safetensors file.")]
 
 
@@ -168,3 +172,50 @@ def checkpoints_inspect(file: FileArgument) -> None:
     from sdxl_gateway.cli.checkpoint_files import show_one
 
     show_one(file)
+
+
+@keys.command("create")
+def keys_create(
+    tenant: Annotated[str, typer.Option(help="Whose it is; keys of one tenant share limits and turns.")],
+    name: Annotated[str, typer.Option(help="What it is called.")] = "",
+    role: Annotated[list[Role] | None, typer.Option(help="What it is for; may be repeated.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="A model it may use; * stands for anything.")] = None,
+    lora: Annotated[list[str] | None, typer.Option(help="A LoRA it may use; * stands for anything.")] = None,
+    priority: Annotated[Priority, typer.Option(help="Whose turn comes first.")] = Priority.NORMAL,
+    expires_days: Annotated[float | None, typer.Option(min=0.0, help="After so many days it opens nothing.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Make a key; it is printed once, and a running server knows it within seconds."""
+    from sdxl_gateway.accounts.keys import KeyGrant
+    from sdxl_gateway.cli.keys import create
+
+    roles = frozenset(role or [Role.GENERATE])
+    create(config, KeyGrant(tenant, name, roles, tuple(model or "*"), tuple(lora or "*"), priority), expires_days)
+
+
+@keys.command("list")
+def keys_list(config: ConfigOption = None) -> None:
+    """List the keys: whose they are, what they are for, and whether they live."""
+    from sdxl_gateway.cli.keys import show_list
+
+    show_list(config)
+
+
+@keys.command("rotate")
+def keys_rotate(
+    key_id: KeyArgument,
+    grace_hours: Annotated[float, typer.Option(min=0.0, help="How long the old key lives on.")] = 24.0,
+    config: ConfigOption = None,
+) -> None:
+    """Make a key good for the same as another, which ends a while later."""
+    from sdxl_gateway.cli.keys import rotate
+
+    rotate(config, key_id, grace_hours)
+
+
+@keys.command("revoke")
+def keys_revoke(key_id: KeyArgument, config: ConfigOption = None) -> None:
+    """End a key; a running server turns it away within seconds."""
+    from sdxl_gateway.cli.keys import revoke
+
+    revoke(config, key_id)

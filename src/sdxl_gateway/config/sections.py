@@ -79,6 +79,8 @@ class Auth(Section):
 
     api_keys: Keys = ()
     admin_keys: Keys = ()
+    pepper: Key | None = None
+    allow_anonymous: bool = False
     protect_metrics: bool = False
     wrong_keys_per_minute: Annotated[int, Field(ge=0)] = 30
 
@@ -223,6 +225,11 @@ class Settings(BaseSettings):
     delivery: Delivery = Delivery()
     matting: Matting = Matting()
     telemetry: Telemetry = Telemetry()
+
+    @property
+    def reachable(self) -> bool:
+        """Other machines reach the server."""
+        return self.server.host not in {"127.0.0.1", "::1", "localhost"}
 
     @property
     def demo_loras(self) -> Path | None:

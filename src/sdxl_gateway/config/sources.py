@@ -56,11 +56,10 @@ def cautions(settings: Settings) -> tuple[str, ...]:
 
 
 def _cautions(settings: Settings) -> Iterator[str]:
-    reachable = settings.server.host not in {"127.0.0.1", "::1", "localhost"}
-    if reachable and not settings.auth.api_keys:
+    if settings.reachable and settings.auth.allow_anonymous and not settings.auth.api_keys:
         yield (
-            f"Anybody who can reach {settings.server.host} may use this server: auth.api_keys is empty. "
-            "Set SDXL_GATEWAY__AUTH__API_KEYS, or server.host to 127.0.0.1."
+            f"Anybody who can reach {settings.server.host} may use this server for as long as it has no key: "
+            "auth.allow_anonymous is true."
         )
     if settings.engine.restart_backoff_seconds > settings.engine.restart_backoff_max_seconds:
         yield "engine.restart_backoff_seconds is above engine.restart_backoff_max_seconds, which wins."

@@ -2,12 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+EVERYTHING = ("*",)
+
+
+class Role(StrEnum):
+    """What a key is for; an admin may do what all others may."""
+
+    GENERATE = "generate"
+    MANAGE_LORAS = "manage-loras"
+    METRICS = "metrics"
+    ADMIN = "admin"
+
+
+class Priority(StrEnum):
+    """Whose turn comes first; a lower class waits while a higher one has anything to paint."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks; `tenant` groups keys for fairness, `admin` may change what the server holds."""
+    """Who asks; `tenant` groups keys, and `key_id` is empty for those of the configuration and for anybody.
+
+    `models` and `loras` are globs of names, of which case does not matter: what none of them fits is not there at all
+    for this caller.
+    """
 
     tenant: str = "anonymous"
-    admin: bool = False
+    roles: frozenset[Role] = frozenset({Role.GENERATE, Role.METRICS})
+    key_id: str = ""
+    models: tuple[str, ...] = EVERYTHING
+    loras: tuple[str, ...] = EVERYTHING
+    priority: Priority = Priority.NORMAL
+
+    def may(self, role: Role) -> bool:
+        """This caller's key is good for it."""
+        return role in self.roles or Role.ADMIN in self.roles
+
+    def sees_model(self, name: str) -> bool:
+        """A checkpoint, an alias or a house style of that name is there for this caller."""
+        return _fits(name, self.models)
+
+    def sees_lora(self, name: str) -> bool:
+        """As `sees_model`, of a LoRA."""
+        return _fits(name, self.loras)
+
+    @property
+    def admin(self) -> bool:
+        """May do whatever can be done over HTTP."""
+        return Role.ADMIN in self.roles
+
+    @property
+    def sees_everything(self) -> bool:
+        """Nothing is kept from this caller."""
+        return self.models == self.loras == EVERYTHING
+
+
+ANYBODY = Caller()
+"""Who has no key where none is needed."""
+
+
+def _fits(name: str, globs: Sequence[str]) -> bool:
+    return any(fnmatchcase(name.casefold(), glob.casefold()) for glob in globs)

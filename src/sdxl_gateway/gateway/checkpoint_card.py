@@ -11,6 +11,7 @@ from sdxl_gateway.admission.defaults import first_said, known_of
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.catalog.checkpoint_folder.versions import versioned
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
+from sdxl_gateway.core.caller import ANYBODY, Caller
 from sdxl_gateway.core.events import EngineLost, Event, Measured, MemoryHeld
 from sdxl_gateway.gateway.lora_card import Recommended, Warmth
 
@@ -68,13 +69,14 @@ class CheckpointCards:
         """Warm where no disk stands between it and a picture."""
         return "warm" if self.tier(entry) in WARM_TIERS else "cold"
 
-    def cards(self) -> list[Checkpoint]:
-        """All of them: those configured, then those of the folder by name."""
-        return [self._card(entry) for entry in self._checkpoints.values()]
+    def cards(self, caller: Caller = ANYBODY) -> list[Checkpoint]:
+        """Those the caller sees: those configured, then those of the folder by name."""
+        return [self._card(entry) for entry in self._checkpoints.values() if caller.sees_model(entry.name)]
 
-    def problems(self) -> list[CheckpointProblem]:
+    def problems(self, caller: Caller = ANYBODY) -> list[CheckpointProblem]:
         """What lies in the checkpoint folder and is no model, or a side-car not wholly used, and why."""
-        return [{"file": one.file, "code": one.code, "message": one.message} for one in self._checkpoints.problems]
+        found = (one for one in self._checkpoints.problems if caller.sees_model(one.name))
+        return [{"file": one.file, "code": one.code, "message": one.message} for one in found]
 
     def _card(self, entry: CheckpointEntry) -> Checkpoint:
         said, known = entry.section, known_of(entry.name, entry.section)

@@ -7,16 +7,18 @@ from copy import copy
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from sdxl_gateway.admission.model_names import DEFAULT, ModelResolver
+from sdxl_gateway.admission.model_names import DEFAULT, ModelResolver, ResolvedModel
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.catalog.controls import ControlEntry
 from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.scan import LoraEntry
 from sdxl_gateway.config import Settings
-from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound, Refusal
+from sdxl_gateway.core.caller import Caller
+from sdxl_gateway.core.errors import AdapterRefused, Forbidden, ModelNotFound, Refusal
 from sdxl_gateway.core.events import EngineLost, Event, Failed, Finished, JobAccepted, Measured, MemoryHeld
 from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.core.text import shown
 from sdxl_gateway.gateway.capabilities import Capabilities, capabilities
 from sdxl_gateway.gateway.checkpoint_card import WARM_TIERS, CheckpointCards
 from sdxl_gateway.gateway.lora_card import Lora, LoraProblem, Warmth
@@ -57,6 +59,7 @@ class ModelLibrary:
         self._names = names
         self._controls = tuple((controls or {}).values())
         self._embeddings = embeddings or EmbeddingCatalog(settings.embeddings, settings.data_directory)
+        self._caller = Caller()
         self._tiers: dict[str, dict[str, str]] = {}
         self._digests: dict[str, str] = {}
         self._last_used: dict[str, int] = {}
@@ -66,6 +69,16 @@ class ModelLibrary:
         """The names on offer by other settings; what is heard of engines and jobs is known to both."""
         other = copy(self)
         other._settings, other._names = settings, names
+        return other
+
+    def seen_by(self, caller: Caller) -> ModelLibrary:
+        """The names on offer to one for whom only some models and LoRAs are there."""
+        if caller.sees_everything:
+            return self
+        other = copy(self)
+        other._caller = caller
+        other._adapters = self._adapters.only(caller.sees_lora)
+        other._names = self._names.only(caller.sees_model, other._adapters)
         return other
 
     def on_event(self, event: Event) -> None:
@@ -108,8 +121,21 @@ class ModelLibrary:
                 self.checkpoints.warmth(entry),
             )
             for entry in self._checkpoints.values()
+            if self._caller.sees_model(entry.name)
         ]
-        return [*checkpoints, *self._styles(), *self._aliases(), *map(self._lora_card, self._adapters.entries())]
+        named = [card for card in (*self._styles(), *self._aliases()) if self._on_offer(card.id)]
+        return [*checkpoints, *named, *map(self._lora_card, self._adapters.entries())]
+
+    def _on_offer(self, name: str) -> bool:
+        """Who sees everything is also shown names that lead nowhere at the moment."""
+        return self._caller.sees_everything or self._leads(name) is not None
+
+    def _leads(self, name: str) -> tuple[ResolvedModel, list[LoraEntry]] | None:
+        try:
+            chosen = self._names.choose(name)
+            return chosen, [self._adapters.find(lora.name) for lora in chosen.loras]
+        except Refusal:
+            return None
 
     def _styles(self) -> list[ModelCard]:
         return [
@@ -145,11 +171,10 @@ class ModelLibrary:
 
     def _ready(self, name: str) -> Warmth:
         """Warm when the checkpoint and all LoRAs of a model name are; cold when one of them is not there."""
-        try:
-            chosen = self._names.choose(name)
-            entries = [self._adapters.find(lora.name) for lora in chosen.loras]
-        except Refusal:
+        led = self._leads(name)
+        if led is None:
             return "cold"
+        chosen, entries = led
         warmth = {self.checkpoints.warmth(chosen.checkpoint), *(self._warmth(entry.name) for entry in entries)}
         return "warm" if warmth == {"warm"} else "cold"
 
@@ -166,7 +191,8 @@ class ModelLibrary:
         try:
             checkpoint = self._names.choose(name).checkpoint
             words = self._embeddings.words(checkpoint)
-            refiners = (entry.name for entry in self._checkpoints.values() if entry.refines)
+            seen = filter(self._caller.sees_model, self._checkpoints)
+            refiners = (name for name in seen if self._checkpoints[name].refines)
             return capabilities(
                 checkpoint, self._settings, embeddings=words, refiners=refiners, controls=self._controls
             )
@@ -239,8 +265,10 @@ class ModelLibrary:
     async def add_lora(self, name: str, data: AsyncIterator[bytes], replace: bool) -> None:
         """Puts a LoRA into the folder that fits the default checkpoint; it can be painted with at once.
 
-        Raises InvalidRequest, BodyTooLarge or AdapterRefused; the folder is as before then.
+        Raises Forbidden, InvalidRequest, BodyTooLarge or AdapterRefused; the folder is as before then.
         """
+        if not self._caller.sees_lora(name):
+            raise Forbidden(f"This key is not for a LoRA of the name {shown(name)}.")
         checkpoint = self._names.choose(None).checkpoint
         entry = await self._adapters.add(name, data, checkpoint=checkpoint, replace=replace)
         self._forget(entry.name)

@@ -54,7 +54,7 @@ class Gateway:
         or with `must_keep` StorageFull is raised. Closing the iterator early cancels the job within one denoising step.
         """
         arrived = time.time()
-        resolved = await self._resolved(ask)
+        resolved = await self._resolved(ask, self._admission.seen_by(caller))
         job = self._job(ask, caller, resolved, arrived)
         output = Output(
             resolved.recipe,
@@ -96,21 +96,21 @@ class Gateway:
             raise NotFound("This picture's file does not say how it was made.", param=upload.field, code="no_recipe")
         return found
 
-    async def _resolved(self, ask: Ask) -> ResolvedAsk:
+    async def _resolved(self, ask: Ask, admission: Admission) -> ResolvedAsk:
         """With a richer prompt where that is asked for; where none comes, or none that can be painted, with its own."""
         if not ask.enhance:
-            return await self._admission.resolve(ask)
+            return await admission.resolve(ask)
         if self._enhancer is None:
             raise InvalidRequest("This server has no model to rewrite prompts.", param="enhance")
         try:
-            return await self._admission.resolve(replace(ask, prompt=await self._enhancer.enhance(ask.prompt)))
+            return await admission.resolve(replace(ask, prompt=await self._enhancer.enhance(ask.prompt)))
         except NotEnhanced as problem:
             reason = str(problem)
         except InvalidRequest as refused:
             if refused.param != "prompt":
                 raise
             reason = "what the model wrote cannot be painted"
-        resolved = await self._admission.resolve(ask)
+        resolved = await admission.resolve(ask)
         return replace(resolved, warnings=(*resolved.warnings, f"The prompt is not enhanced: {reason}."))
 
     def _job(self, ask: Ask, caller: Caller, resolved: ResolvedAsk, arrived: float) -> Job:

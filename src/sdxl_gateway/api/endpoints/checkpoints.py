@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.replies.checkpoints import CheckpointList, checkpoint_list
 from sdxl_gateway.api.services import Services
@@ -18,8 +19,8 @@ LIST_CHECKPOINTS = Description(
 def list_endpoint(services: Services) -> Endpoint:
     """GET: all checkpoints."""
 
-    async def list_checkpoints(_: Request) -> Response:
-        found = services.library.checkpoints
-        return JSONResponse(checkpoint_list(found.cards(), found.problems()))
+    async def list_checkpoints(request: Request) -> Response:
+        found, caller = services.library.checkpoints, context_of(request.scope).caller
+        return JSONResponse(checkpoint_list(found.cards(caller), found.problems(caller)))
 
     return list_checkpoints

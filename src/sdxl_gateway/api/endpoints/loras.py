@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sdxl_gateway.api.asks.lora_upload import read_upload
+from sdxl_gateway.api.endpoints.seen import library_of
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.openapi.schemas import file
 from sdxl_gateway.api.replies.loras import DeletedLora, LoraList, deleted_lora, lora_list
@@ -33,8 +34,8 @@ CREATE_LORA = Description(
 def list_endpoint(services: Services) -> Endpoint:
     """GET: all LoRAs."""
 
-    async def list_loras(_: Request) -> Response:
-        library = services.library
+    async def list_loras(request: Request) -> Response:
+        library = library_of(services, request)
         return JSONResponse(lora_list(library.loras(), library.lora_problems()))
 
     return list_loras
@@ -44,7 +45,7 @@ def one_endpoint(services: Services) -> Endpoint:
     """GET: one LoRA, checked against the default checkpoint."""
 
     async def one_lora(request: Request) -> Response:
-        return JSONResponse(await services.library.lora(request.path_params["name"]))
+        return JSONResponse(await library_of(services, request).lora(request.path_params["name"]))
 
     return one_lora
 
@@ -54,7 +55,7 @@ def remove_endpoint(services: Services) -> Endpoint:
 
     async def remove_lora(request: Request) -> Response:
         name = request.path_params["name"]
-        await services.library.remove_lora(name)
+        await library_of(services, request).remove_lora(name)
         return JSONResponse(deleted_lora(name))
 
     return remove_lora
@@ -65,7 +66,7 @@ def add_endpoint(services: Services) -> Endpoint:
 
     async def add_lora(request: Request) -> Response:
         name, replace, data = await read_upload(request)
-        await services.library.add_lora(name, data, replace)
-        return JSONResponse(await services.library.lora(name), 201)
+        await library_of(services, request).add_lora(name, data, replace)
+        return JSONResponse(await library_of(services, request).lora(name), 201)
 
     return add_lora

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from sdxl_gateway.api.endpoints.seen import library_of
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.replies.models import Model, ModelList, model_list, model_object
 from sdxl_gateway.api.services import Services
@@ -16,8 +17,8 @@ RETRIEVE_MODEL = Description("retrieveModel", {200: Reply("The model.", Model)},
 def list_endpoint(services: Services) -> Endpoint:
     """GET: all models."""
 
-    async def list_models(_: Request) -> Response:
-        return JSONResponse(model_list(services.library.models()))
+    async def list_models(request: Request) -> Response:
+        return JSONResponse(model_list(library_of(services, request).models()))
 
     return list_models
 
@@ -26,6 +27,6 @@ def one_endpoint(services: Services) -> Endpoint:
     """GET: one model; any name that can be asked for has one, blends too."""
 
     async def one_model(request: Request) -> Response:
-        return JSONResponse(model_object(services.library.model(request.path_params["model"])))
+        return JSONResponse(model_object(library_of(services, request).model(request.path_params["model"])))
 
     return one_model

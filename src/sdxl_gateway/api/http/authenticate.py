@@ -6,22 +6,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.credentials import offered_keys
+from sdxl_gateway.core.caller import Role
 from sdxl_gateway.core.errors import Forbidden
 from sdxl_gateway.core.ports import Authenticator
 
 
 class Authenticate:
-    """Stands before an application that needs a key, or an admin key, and notes the caller in the context."""
+    """Stands before an application that needs a key, of that role if one is given; notes the caller in the context."""
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator, *, admin: bool = False) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator, role: Role | None = None) -> None:
         self._app = app
         self._authenticator = authenticator
-        self._admin = admin
+        self._role = role
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises Unauthenticated, or Forbidden where an admin key is needed."""
+        """Raises Unauthenticated, or Forbidden for a key that is not for this."""
         caller = await self._authenticator.authenticate(offered_keys(scope))
         context_of(scope).caller = caller
-        if self._admin and not caller.admin:
-            raise Forbidden("This needs an admin key; the operator sets auth.admin_keys.")
+        if self._role is not None and not caller.may(self._role):
+            raise Forbidden(f"This needs a key with the role '{self._role}'.")
         await self._app(scope, receive, send)

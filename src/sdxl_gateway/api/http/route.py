@@ -11,6 +11,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sdxl_gateway.core.caller import Role
+
 Endpoint = Callable[[Request], Awaitable[Response]]
 Schema = dict[str, Any]
 
@@ -18,11 +20,26 @@ _CONVERTOR = re.compile(r":[a-z]+(?=})")
 
 
 class Access(Enum):
-    """Who may use a route: anybody, holders of a key, or holders of an admin key."""
+    """Who may use a route: anybody, or holders of a key for painting, for LoRAs, for metrics, or for everything."""
 
     OPEN = "open"
     KEY = "key"
+    LORAS = "loras"
+    METRICS = "metrics"
     ADMIN = "admin"
+
+    @property
+    def role(self) -> Role | None:
+        """What a key must be for; None where none is needed."""
+        return _ROLES.get(self)
+
+
+_ROLES = {
+    Access.KEY: Role.GENERATE,
+    Access.LORAS: Role.MANAGE_LORAS,
+    Access.METRICS: Role.METRICS,
+    Access.ADMIN: Role.ADMIN,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ def _guarded(row: Route, authenticator: Authenticator, limit: BodyLimit) -> ASGI
     app: ASGIApp = LimitBody(routing.request_response(row.endpoint), row.body or limit)
     if row.access is Access.OPEN:
         return app
-    return Authenticate(app, authenticator, admin=row.access is Access.ADMIN)
+    return Authenticate(app, authenticator, row.access.role)
 
 
 class UnknownPath:
@@ -87,8 +87,8 @@ class UnknownPath:
 
 
 def _offers(rows: Sequence[Route]) -> str:
-    """The addresses a client can start from: no parameters in them, and not among those open to anybody."""
-    found = dict.fromkeys(row.documented_path for row in rows if row.access is not Access.OPEN)
+    """The addresses a client can start from: no parameters in them, and good for any key that paints."""
+    found = dict.fromkeys(row.documented_path for row in rows if row.access is Access.KEY)
     return f" This server offers {', '.join(path for path in found if '{' not in path)}; see /openapi.json."
 
 

@@ -13,7 +13,8 @@ from sdxl_gateway.api.openapi.schemas import named_schemas, ref
 from sdxl_gateway.api.openapi.types import schemas_of
 
 _PARAMETER = re.compile(r"{(\w+)}")
-_ACCESS_ERRORS = {Access.OPEN: (), Access.KEY: (401, 429), Access.ADMIN: (401, 403, 429)}
+_KEY_ERRORS = (401, 403, 429)
+"""Of every route that is not open to anybody."""
 
 
 def openapi_document(rows: Sequence[Route], version: str) -> Schema:
@@ -54,7 +55,7 @@ def _operation(row: Route, schemas: Mapping[Any, Schema]) -> Schema:
     described = row.description
     parameters = _parameters(row)
     replies = {str(status): _reply(reply, row, schemas) for status, reply in described.replies.items()}
-    errors = sorted({*described.errors, *_ACCESS_ERRORS[row.access]})
+    errors = sorted({*described.errors, *(() if row.access is Access.OPEN else _KEY_ERRORS)})
     return {
         "operationId": described.name,
         "summary": row.summary,

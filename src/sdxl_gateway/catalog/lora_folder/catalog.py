@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 
 from sdxl_gateway import __version__
@@ -115,6 +116,15 @@ class LoraCatalog:
         """Raises AdapterRefused where the name of a model holds that of a file which cannot be part of one."""
         if (problem := self._unusable.within(model)) is not None:
             raise AdapterRefused(f"The LoRA {shown(problem.name)} cannot be used: {problem.message}")
+
+    def only(self, sees: Callable[[str], bool]) -> LoraCatalog:
+        """What is there now for one who `sees` some names: no other is found, listed, or said to be broken."""
+        other = copy(self)
+        other._table, other._bundled = self._table.only(sees), self._bundled.only(sees)
+        other._listed = [entry for entry in self._listed if sees(entry.name)]
+        other._problems = tuple(problem for problem in self._problems if sees(problem.name))
+        other._unusable = ProblemLookup(other._problems)
+        return other
 
     def scan(self) -> None:
         """Looks at the folder; files that did not change are not read again, not even after a restart."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from sdxl_gateway.catalog.lora_folder.names import without_suffix, without_weight
 from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, Problem
@@ -25,6 +25,10 @@ class LoraLookup:
     def entries(self) -> list[LoraEntry]:
         """All of them, by name."""
         return list(self._entries)
+
+    def only(self, sees: Callable[[str], bool]) -> LoraLookup:
+        """Of those whose names are seen."""
+        return LoraLookup(entry for entry in self._entries if sees(entry.name))
 
     def find_exact(self, name: str) -> LoraEntry | None:
         """The entry with this whole name, whatever its case."""

@@ -1,0 +1,55 @@
+"""Takes what a request offers as keys, tells who asks: by the configuration's keys, and by the key store's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sdxl_gateway.accounts.key_store import KeyStore
+from sdxl_gateway.accounts.static_keys import StaticKeys
+from sdxl_gateway.config import Settings
+from sdxl_gateway.core.caller import Caller
+from sdxl_gateway.core.errors import StartProblem, Unauthenticated
+
+
+class AnonymousInPublic(StartProblem):
+    """Whoever reaches the server could use it, and nobody said that this is meant."""
+
+
+class KnownKeys:
+    """A core Authenticator. Where there is no key at all, everyone may come in; `store` may be none."""
+
+    def __init__(self, static: StaticKeys, store: KeyStore | None = None) -> None:
+        self._static = static
+        self._store = store
+
+    @property
+    def open_to_all(self) -> bool:
+        """Nobody needs a key."""
+        return self._static.open_to_all and (self._store is None or self._store.empty)
+
+    async def authenticate(self, keys: Sequence[bytes]) -> Caller:
+        """Who asks; of several keys an admin's counts. Raises Unauthenticated where a right one is needed."""
+        known = [caller for key in keys if (caller := self._holder(key)) is not None]
+        if known:
+            return next((caller for caller in known if caller.admin), known[0])
+        if self.open_to_all:
+            return Caller()
+        if keys:
+            raise Unauthenticated("Incorrect API key provided.")
+        raise Unauthenticated("You didn't provide an API key; send it as 'Authorization: Bearer KEY'.")
+
+    def _holder(self, key: bytes) -> Caller | None:
+        found = self._static.holder(key)
+        if found is None and self._store is not None and (kept := self._store.holder(key)) is not None:
+            return kept.caller
+        return found
+
+
+def refuse_anonymous(settings: Settings, known: KnownKeys) -> None:
+    """Raises AnonymousInPublic where other machines reach a server that asks for no key."""
+    if settings.reachable and known.open_to_all and not settings.auth.allow_anonymous:
+        raise AnonymousInPublic(
+            f"server.host is {settings.server.host}, so that other machines reach this server, and it has no key. Make "
+            "one with `sdxl-gateway keys create --tenant NAME`, set SDXL_GATEWAY__AUTH__API_KEYS, or take "
+            "127.0.0.1 as server.host; auth.allow_anonymous = true lets everybody in."
+        )

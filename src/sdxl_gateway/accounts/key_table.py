@@ -1,0 +1,76 @@
+"""Keys as rows of the database; each function is work for `Database.run`."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import replace
+
+from sdxl_gateway.accounts.keys import Key, KeyGrant
+from sdxl_gateway.core.caller import Priority, Role
+
+_COLUMNS = "id, digest, prefix, name, tenant, roles, models, loras, priority, created, expires, revoked, successor"
+
+
+def insert(connection: sqlite3.Connection, key: Key) -> None:
+    """Remember a new key."""
+    grant = key.grant
+    values = (
+        key.id,
+        key.digest,
+        key.prefix,
+        grant.name,
+        grant.tenant,
+        json.dumps(sorted(grant.roles)),
+        json.dumps(grant.models),
+        json.dumps(grant.loras),
+        grant.priority,
+        key.created,
+        grant.expires,
+        key.revoked,
+        key.successor,
+    )
+    marks = ", ".join("?" * len(values))
+    connection.execute(f"INSERT INTO keys ({_COLUMNS}) VALUES ({marks})", values)  # noqa: S608
+
+
+def all_keys(connection: sqlite3.Connection) -> list[Key]:
+    """The oldest first."""
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM keys ORDER BY created, id")  # noqa: S608
+    return [_key(row) for row in rows]
+
+
+def find(connection: sqlite3.Connection, key_id: str) -> Key | None:
+    """The key of that id."""
+    row = connection.execute(f"SELECT {_COLUMNS} FROM keys WHERE id = ?", (key_id,)).fetchone()  # noqa: S608
+    return None if row is None else _key(row)
+
+
+def succeed(connection: sqlite3.Connection, new: Key, old: Key) -> None:
+    """Remember `new`, and when `old` ends for its sake."""
+    insert(connection, new)
+    connection.execute(
+        "UPDATE keys SET expires = ?, successor = ? WHERE id = ?", (old.grant.expires, old.successor, old.id)
+    )
+
+
+def revoke(connection: sqlite3.Connection, key_id: str, now: float) -> Key | None:
+    """The key, which opens nothing from now on; None where there is none of that id."""
+    found = find(connection, key_id)
+    if found is None or found.revoked is not None:
+        return found
+    connection.execute("UPDATE keys SET revoked = ? WHERE id = ?", (now, key_id))
+    return replace(found, revoked=now)
+
+
+def _key(row: sqlite3.Row) -> Key:
+    grant = KeyGrant(
+        row["tenant"],
+        row["name"],
+        frozenset(map(Role, json.loads(row["roles"]))),
+        tuple(json.loads(row["models"])),
+        tuple(json.loads(row["loras"])),
+        Priority(row["priority"]),
+        row["expires"],
+    )
+    return Key(row["id"], row["digest"], row["prefix"], grant, row["created"], row["revoked"], row["successor"])

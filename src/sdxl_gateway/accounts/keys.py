@@ -1,0 +1,72 @@
+"""A key of the key store: what is remembered of it, how a new one is made, and what is kept instead of it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import zlib
+from dataclasses import dataclass, replace
+
+from sdxl_gateway.core.caller import EVERYTHING, Caller, Priority, Role
+
+PREFIX = "sk-sdxl-"
+RANDOM_BYTES = 32
+SHOWN = len(PREFIX) + 6
+
+
+@dataclass(frozen=True, slots=True)
+class KeyGrant:
+    """What a key is to be good for; `expires` is unix seconds, None for a key without an end."""
+
+    tenant: str
+    name: str = ""
+    roles: frozenset[Role] = frozenset({Role.GENERATE})
+    models: tuple[str, ...] = EVERYTHING
+    loras: tuple[str, ...] = EVERYTHING
+    priority: Priority = Priority.NORMAL
+    expires: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key as it is remembered: never itself. Times are unix seconds; `successor` is the id it was rotated to."""
+
+    id: str
+    digest: bytes
+    prefix: str
+    grant: KeyGrant
+    created: float
+    revoked: float | None = None
+    successor: str | None = None
+
+    def lives(self, now: float) -> bool:
+        """It opens something."""
+        return self.revoked is None and (self.grant.expires is None or now < self.grant.expires)
+
+    @property
+    def caller(self) -> Caller:
+        """Who holds it."""
+        grant = self.grant
+        return Caller(grant.tenant, grant.roles, self.id, grant.models, grant.loras, grant.priority)
+
+
+def minted(grant: KeyGrant, pepper: bytes, now: float) -> tuple[str, Key]:
+    """A new key, to be shown once, and what is to be remembered of it."""
+    secret = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
+    text = secret + f"{zlib.crc32(secret.encode()):08x}"
+    key = Key("key_" + secrets.token_hex(8), digest_of(text.encode(), pepper), text[:SHOWN], grant, now)
+    return text, key
+
+
+def rotated(old: Key, pepper: bytes, now: float, grace_seconds: float) -> tuple[str, Key, Key]:
+    """A new key good for the same, what is remembered of it, and the old one, which lives a while beside it."""
+    text, new = minted(old.grant, pepper, now)
+    last = now + grace_seconds
+    ends = last if old.grant.expires is None else min(last, old.grant.expires)
+    return text, new, replace(old, grant=replace(old.grant, expires=ends), successor=new.id)
+
+
+def digest_of(text: bytes, pepper: bytes) -> bytes:
+    """What is compared and kept instead of a key: HMAC-SHA256 under the server's own secret."""
+    return hmac.new(pepper, text, hashlib.sha256).digest()

@@ -1,0 +1,81 @@
+"""Takes the JSON of an operator who makes or rotates a key, gives what the key is to be good for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from sdxl_gateway.accounts.keys import KeyGrant
+from sdxl_gateway.api.asks.field import Field, Kind
+from sdxl_gateway.api.asks.values import choice, missing, number, text, wrong_type
+from sdxl_gateway.core.caller import EVERYTHING, Priority, Role
+from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.core.text import shown
+
+MOST_GLOBS = 256
+MOST_SECONDS = 100 * 366 * 24 * 3600.0
+_NAME = Field("name", Kind.TEXT, "What the key is called.", max_chars=100)
+_TENANT = Field("tenant", Kind.TEXT, "Whose it is; keys of one tenant share limits and turns.", max_chars=64)
+_ROLE = Field("roles", Kind.CHOICE, "What it is for.", choices=tuple(Role))
+_GLOB = Field("models", Kind.TEXT, "A name, in which * stands for anything.", max_chars=200)
+_PRIORITY = Field("priority", Kind.CHOICE, "Whose turn comes first.", choices=tuple(Priority))
+_SECONDS = Field("expires_in", Kind.NUMBER, "Seconds from now.", low=1.0, high=MOST_SECONDS)
+_GRACE = Field("grace_seconds", Kind.NUMBER, "How long the old key lives on.", low=0.0, high=MOST_SECONDS)
+_GRANT = frozenset({"name", "tenant", "roles", "models", "loras", "priority", "expires_in"})
+
+T = TypeVar("T")
+
+
+def read_grant(given: Mapping[str, Any], now: float) -> KeyGrant:
+    """What a new key is to be good for; `now` is unix seconds. Raises InvalidRequest naming the field."""
+    refuse_unknown(given, _GRANT)
+    tenant = text(_TENANT, given.get("tenant", ""), "tenant").strip()
+    if not tenant:
+        raise missing("tenant", given="tenant" in given)
+    seconds = given.get("expires_in")
+    return KeyGrant(
+        tenant=tenant,
+        name=text(_NAME, given.get("name", ""), "name"),
+        roles=frozenset(Role(role) for role in _listed(given, "roles", (Role.GENERATE,), _role)),
+        models=_listed(given, "models", EVERYTHING, _glob),
+        loras=_listed(given, "loras", EVERYTHING, _glob),
+        priority=Priority(choice(_PRIORITY, given.get("priority", Priority.NORMAL), "priority")),
+        expires=None if seconds is None else now + number(_SECONDS, seconds, "expires_in"),
+    )
+
+
+def read_grace(given: Mapping[str, Any], otherwise: float) -> float:
+    """How many seconds a rotated key lives on. Raises InvalidRequest."""
+    refuse_unknown(given, frozenset({"grace_seconds"}))
+    return number(_GRACE, given.get("grace_seconds", otherwise), "grace_seconds")
+
+
+def refuse_unknown(given: Mapping[str, Any], known: frozenset[str]) -> None:
+    """What an operator writes is never ignored. Raises InvalidRequest."""
+    for name in given:
+        if name not in known:
+            raise InvalidRequest(f"Unknown parameter: {shown(name)}.", param=name[:64], code="unknown_parameter")
+
+
+def _listed(
+    given: Mapping[str, Any], param: str, otherwise: tuple[T, ...], read: Callable[[Any, str], T]
+) -> tuple[T, ...]:
+    values = given.get(param)
+    if values is None:
+        return otherwise
+    if not isinstance(values, list):
+        raise wrong_type(param, "an array", values)
+    if not 1 <= len(values) <= MOST_GLOBS:
+        raise InvalidRequest(f"'{param}' wants 1 to {MOST_GLOBS} entries.", param=param)
+    return tuple(read(value, f"{param}[{place}]") for place, value in enumerate(values))
+
+
+def _role(value: Any, param: str) -> Role:
+    return Role(choice(_ROLE, value, param))
+
+
+def _glob(value: Any, param: str) -> str:
+    found = text(_GLOB, value, param).strip()
+    if not found:
+        raise missing(param, given=True)
+    return found

@@ -1,0 +1,48 @@
+"""Takes `limit` and `after` of a list's address, gives the page of it that they ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from starlette.requests import Request
+
+from sdxl_gateway.api.asks.field import Field, Kind
+from sdxl_gateway.api.asks.values import integer
+from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.core.text import shown
+
+USUAL = 20
+MOST = 1000
+_LIMIT = Field("limit", Kind.INTEGER, "How many at most.", low=1, high=MOST)
+PAGE_QUERY = {
+    "limit": {"type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL},
+    "after": {"type": "string"},
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """At most `limit`, those that come behind the one whose id is `after`."""
+
+    limit: int = USUAL
+    after: str | None = None
+
+    @classmethod
+    def of(cls, request: Request) -> Page:
+        """As the address says. Raises InvalidRequest."""
+        asked = request.query_params
+        return cls(integer(_LIMIT, asked.get("limit", USUAL), "limit"), asked.get("after"))
+
+    def cut(self, items: Sequence[T], id_of: Callable[[T], str]) -> tuple[list[T], bool]:
+        """The page, and whether more follow. Raises InvalidRequest for an `after` that is not in the list."""
+        start = 0
+        if self.after is not None:
+            places = {id_of(item): place for place, item in enumerate(items)}
+            if self.after not in places:
+                raise InvalidRequest(f"There is nothing of the id {shown(self.after)}.", param="after")
+            start = places[self.after] + 1
+        return list(items[start : start + self.limit]), len(items) > start + self.limit

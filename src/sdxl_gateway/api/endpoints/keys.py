@@ -1,0 +1,94 @@
+"""Makes keys, lists, rotates and revokes them: for operators."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from sdxl_gateway.accounts.key_store import GRACE_SECONDS, KeyStore
+from sdxl_gateway.api.asks.keys import read_grace, read_grant
+from sdxl_gateway.api.asks.pages import PAGE_QUERY, Page
+from sdxl_gateway.api.http.json_body import parse_object, whole_body
+from sdxl_gateway.api.http.route import Description, Endpoint, Reply
+from sdxl_gateway.api.replies.keys import KeyCard, KeyList, NewKey, key_card, key_list, new_key
+from sdxl_gateway.api.services import Services
+from sdxl_gateway.core.errors import NotFound
+
+MAX_BODY_BYTES = 64 * 1024
+_JSON = {"application/json": {"schema": {"type": "object"}}}
+
+LIST_KEYS = Description(
+    "listKeys",
+    {200: Reply("A page of the keys.", KeyList)},
+    errors=(400,),
+    query={**PAGE_QUERY, "tenant": {"type": "string"}},
+)
+CREATE_KEY = Description("createKey", {201: Reply("The key, told this once.", NewKey)}, errors=(400, 413), reads=_JSON)
+RETRIEVE_KEY = Description("retrieveKey", {200: Reply("The key.", KeyCard)}, errors=(404,))
+ROTATE_KEY = Description(
+    "rotateKey", {201: Reply("The new key, told this once.", NewKey)}, errors=(400, 404, 413), reads=_JSON
+)
+REVOKE_KEY = Description("revokeKey", {200: Reply("The key, which opens nothing any more.", KeyCard)}, errors=(404,))
+
+
+def list_endpoint(services: Services) -> Endpoint:
+    """GET: a page of the keys, of one tenant if that is asked."""
+
+    async def list_keys(request: Request) -> Response:
+        tenant = request.query_params.get("tenant")
+        keys = [key for key in _store(services).list() if tenant in (None, key.grant.tenant)]
+        page, more = Page.of(request).cut(keys, lambda key: key.id)
+        return JSONResponse(key_list(page, has_more=more))
+
+    return list_keys
+
+
+def create_endpoint(services: Services) -> Endpoint:
+    """POST: a new key."""
+
+    async def create_key(request: Request) -> Response:
+        grant = read_grant(parse_object(await _body(request)), time.time())
+        return JSONResponse(new_key(*await _store(services).create(grant)), 201)
+
+    return create_key
+
+
+def one_endpoint(services: Services) -> Endpoint:
+    """GET: one key."""
+
+    async def one_key(request: Request) -> Response:
+        return JSONResponse(key_card(_store(services).find(request.path_params["key_id"])))
+
+    return one_key
+
+
+def rotate_endpoint(services: Services) -> Endpoint:
+    """POST: a key good for the same; the body, if there is one, says how long the old one lives on."""
+
+    async def rotate_key(request: Request) -> Response:
+        body = await _body(request)
+        grace = read_grace(parse_object(body) if body else {}, GRACE_SECONDS)
+        return JSONResponse(new_key(*await _store(services).rotate(request.path_params["key_id"], grace)), 201)
+
+    return rotate_key
+
+
+def revoke_endpoint(services: Services) -> Endpoint:
+    """DELETE: the key opens nothing any more."""
+
+    async def revoke_key(request: Request) -> Response:
+        return JSONResponse(key_card(await _store(services).revoke(request.path_params["key_id"])))
+
+    return revoke_key
+
+
+def _store(services: Services) -> KeyStore:
+    if services.keys is None:
+        raise NotFound("This server keeps no keys.")
+    return services.keys
+
+
+async def _body(request: Request) -> bytearray:
+    return await whole_body(request.stream(), MAX_BODY_BYTES)

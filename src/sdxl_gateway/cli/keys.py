@@ -1,0 +1,92 @@
+"""Makes, lists, rotates and revokes keys in the data directory's database, whether or not a server runs on it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from sdxl_gateway.accounts.key_store import KeyStore
+from sdxl_gateway.accounts.keys import Key, KeyGrant
+from sdxl_gateway.accounts.pepper import pepper_of
+from sdxl_gateway.cli.asking import plain_problems, settings_for
+from sdxl_gateway.core.errors import GatewayError
+from sdxl_gateway.storage.database import opened
+
+DAY_SECONDS = 24 * 3600.0
+T = TypeVar("T")
+
+
+def create(config: Path | None, grant: KeyGrant, expires_days: float | None) -> None:
+    """Prints the key alone on stdout, so that a script can take it."""
+    ends = None if expires_days is None else time.time() + expires_days * DAY_SECONDS
+    _show(*_asked(config, lambda store: store.create(replace(grant, expires=ends))))
+
+
+def rotate(config: Path | None, key_id: str, grace_hours: float) -> None:
+    """Prints the new key; the old one lives on for `grace_hours` at most."""
+    _show(*_asked(config, lambda store: store.rotate(key_id, grace_hours * 3600)))
+
+
+def revoke(config: Path | None, key_id: str) -> None:
+    """A running server turns the key away within seconds."""
+    key = _asked(config, lambda store: store.revoke(key_id))
+    typer.echo(f"{key.id} opens nothing any more.")
+
+
+def show_list(config: Path | None) -> None:
+    """One line a key."""
+
+    async def all_of(store: KeyStore) -> list[Key]:
+        return store.list()
+
+    Console(soft_wrap=True).print(_table(_asked(config, all_of)))
+
+
+def _asked(config: Path | None, question: Callable[[KeyStore], Awaitable[T]]) -> T:
+    """What the store answers. Ends with a sentence where it cannot."""
+    with plain_problems():
+        settings = settings_for(config, None, None)
+        with opened(settings.data_directory) as database:
+            store = KeyStore(database, lambda: pepper_of(settings.auth.pepper, settings.data_directory))
+            store.load_now()
+            try:
+                return asyncio.run(_answered(question(store)))
+            except GatewayError as error:
+                typer.secho(error.message, fg=typer.colors.RED, err=True)
+                raise typer.Exit(1) from None
+
+
+async def _answered(question: Awaitable[T]) -> T:
+    return await question
+
+
+def _show(text: str, key: Key) -> None:
+    typer.echo(text)
+    typer.echo(f"{key.id}, for tenant {key.grant.tenant}. It is shown this once: only its digest is kept.", err=True)
+
+
+def _table(keys: Iterable[Key]) -> Table:
+    titles = ("id", "key", "tenant", "name", "roles", "models", "loras", "priority", "state")
+    table = Table(*(Column(title, no_wrap=True) for title in titles), box=None)
+    for key in keys:
+        grant = key.grant
+        rights = ", ".join(sorted(grant.roles)), ", ".join(grant.models), ", ".join(grant.loras)
+        table.add_row(key.id, f"{key.prefix}...", grant.tenant, grant.name, *rights, grant.priority, _state(key))
+    return table
+
+
+def _state(key: Key) -> str:
+    if key.revoked is not None:
+        return "revoked"
+    if key.grant.expires is None:
+        return "live"
+    day = time.strftime("%Y-%m-%d %H:%M", time.localtime(key.grant.expires))
+    return f"live until {day}" if key.lives(time.time()) else f"expired {day}"

@@ -1,0 +1,175 @@
+"""Takes the settings, builds every room; the only file that knows them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from sdxl_gateway.accounts.authenticator import KnownKeys
+from sdxl_gateway.accounts.key_store import KeyStore
+from sdxl_gateway.accounts.pepper import pepper_of
+from sdxl_gateway.accounts.static_keys import StaticKeys
+from sdxl_gateway.admission.configured_names import problems
+from sdxl_gateway.admission.model_names import ModelResolver
+from sdxl_gateway.admission.resolve import Admission
+from sdxl_gateway.api.http.closing import Closing
+from sdxl_gateway.api.http.replaceable import Replaceable
+from sdxl_gateway.backends.process.backend import ProcessBackend
+from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
+from sdxl_gateway.catalog.checkpoints import open_checkpoints, with_ip_adapter
+from sdxl_gateway.catalog.controls import open_controls
+from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
+from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
+from sdxl_gateway.catalog.preview_vae import preview_vae_folder
+from sdxl_gateway.catalog.upscalers import open_upscalers
+from sdxl_gateway.config import DEMO_MATTE, DEMO_MODEL, EngineProcess, Limits, Settings
+from sdxl_gateway.core.background import Background
+from sdxl_gateway.core.errors import CheckpointProblem, GatewayError
+from sdxl_gateway.core.listeners import EngineListener, Listeners
+from sdxl_gateway.core.ports import Backend, Matte
+from sdxl_gateway.decoding.pool import Decoders
+from sdxl_gateway.delivery.deliver import Deliverer
+from sdxl_gateway.gateway.library import ModelLibrary
+from sdxl_gateway.gateway.paint import Gateway
+from sdxl_gateway.matting.open import open_matte
+from sdxl_gateway.storage.database import Database
+from sdxl_gateway.storage.images import ImageFolder
+from sdxl_gateway.telemetry.logs import configure_logs, log_answer
+from sdxl_gateway.telemetry.metrics import Metrics
+
+BackendFactory = Callable[[EngineProcess, Limits, EngineListener], Backend]
+"""From what an engine has to know, how long the queue may be, and where its events go."""
+
+
+def process_backend(engine: EngineProcess, limits: Limits, listener: EngineListener) -> Backend:
+    """The one a server has where nothing else is asked for: a supervised engine process."""
+    return ProcessBackend([engine], queue_size=limits.queue_size, listener=listener)
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """Every room, built and not yet running."""
+
+    settings: Settings
+    checkpoints: CheckpointCatalog
+    adapters: LoraCatalog
+    embeddings: EmbeddingCatalog
+    admission: Admission
+    library: ModelLibrary
+    images: ImageFolder
+    metrics: Metrics
+    listeners: Listeners
+    backend: Backend
+    decoders: Decoders
+    matte: Matte | None
+    gateway: Gateway
+    background: Background
+    database: Database
+    keys: KeyStore
+    closing: Closing = field(default_factory=Closing)
+    front: Replaceable = field(default_factory=Replaceable)
+
+
+def build_rooms(
+    settings: Settings, open_backend: BackendFactory = process_backend, images_folder: Path | None = None
+) -> Rooms:
+    """Pictures are kept in the data directory unless another folder is given."""
+    configure_logs(settings.telemetry)
+    configured = with_ip_adapter(open_checkpoints(settings.checkpoints, DEMO_MODEL), settings.ip_adapter)
+    checkpoints = CheckpointCatalog(configured, settings.checkpoint_folder)
+    checkpoints.scan()
+    adapters = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, checkpoints.values())
+    adapters.scan()
+    embeddings = EmbeddingCatalog(settings.embeddings, settings.data_directory, checkpoints.values())
+    embeddings.scan()
+    told = settings.telemetry
+    metrics = Metrics(model_names(settings), told.lora_label_limit, checkpoints, told.checkpoint_label_limit)
+    decoders = Decoders(settings.limits, metrics.on_event)
+    preview_vae_folder(settings.engine.preview_vae)  # what the engine could not load stops the start
+    controls, upscalers = open_controls(settings.controls), open_upscalers(settings.upscalers)
+    matte = open_matte(settings.matting, DEMO_MATTE, metrics.on_event)
+    admission = Admission(settings, checkpoints, adapters, decoders, embeddings, controls, matte, upscalers)
+    library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings, controls)
+    _check_default(settings, admission)
+    listeners = Listeners(metrics.on_event, library.on_event, log_answer)
+    backend = open_backend(engine_process(settings, admission), settings.limits, listeners)
+    metrics.follow_gauges(
+        queue_depth=lambda: backend.waiting, in_flight=lambda: backend.running, ready=lambda: backend.ready
+    )
+    images = ImageFolder(
+        images_folder or settings.data_directory / "images",
+        keep_seconds=settings.delivery.url_seconds,
+        cap_bytes=settings.delivery.max_stored_bytes,
+    )
+    deliverer = Deliverer(images, embed_recipe=settings.delivery.embed_recipe, matte=matte)
+    gateway = Gateway(settings, admission, backend, deliverer, listeners)
+    database = Database(settings.data_directory)
+    return Rooms(
+        settings,
+        checkpoints,
+        adapters,
+        embeddings,
+        admission,
+        library,
+        images,
+        metrics,
+        listeners,
+        backend,
+        decoders,
+        matte,
+        gateway,
+        Background(listeners),
+        database,
+        KeyStore(database, partial(pepper_of, settings.auth.pepper, settings.data_directory)),
+    )
+
+
+def model_names(settings: Settings) -> tuple[str, ...]:
+    """The names that metrics may tell apart."""
+    return (*settings.checkpoints, *settings.models)
+
+
+def under(built: Rooms, settings: Settings) -> Rooms:
+    """The rooms that follow settings built anew; what holds sockets, engines, folders or memories stays as it is."""
+    names = ModelResolver(settings, built.checkpoints, built.adapters)
+    admission = built.admission.under(settings, names)
+    deliverer = Deliverer(built.images, embed_recipe=settings.delivery.embed_recipe, matte=built.matte)
+    return replace(
+        built,
+        settings=settings,
+        admission=admission,
+        library=built.library.under(settings, names),
+        gateway=Gateway(settings, admission, built.backend, deliverer, built.listeners),
+    )
+
+
+def refuse_gaps(built: Rooms, settings: Settings) -> None:
+    """Raises CheckpointProblem for names that mean nothing, but not for those that mean nothing already."""
+    known = set(problems(built.settings, built.checkpoints, built.adapters))
+    new = [found for found in problems(settings, built.checkpoints, built.adapters) if found not in known]
+    if new:
+        raise CheckpointProblem(" ".join(f"{key}: {reason}" for key, reason in new))
+
+
+def known_keys(built: Rooms) -> KnownKeys:
+    return KnownKeys(StaticKeys(built.settings.auth), built.keys)
+
+
+def _check_default(settings: Settings, admission: Admission) -> None:
+    try:
+        default = admission.names.choose(None).checkpoint
+    except GatewayError as error:
+        raise CheckpointProblem(f"default_model: {error.message}") from error
+    if default.refines:
+        raise CheckpointProblem(f"default_model: '{default.name}' is a refiner, which paints from pictures alone.")
+
+
+def engine_process(settings: Settings, admission: Admission) -> EngineProcess:
+    """The engine loads the first checkpoint at its start: the default model's goes there."""
+    first, process = admission.names.choose(None).checkpoint.name, settings.engine_process()
+    if first not in settings.checkpoints:
+        return process.model_copy(update={"first_in_folder": first})
+    ordered = {first: settings.checkpoints[first], **settings.checkpoints}
+    return process.model_copy(update={"checkpoints": ordered})

@@ -1,0 +1,156 @@
+"""Takes work to be done on the data directory's one SQLite database, does it in turn, on a thread of its own."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from sdxl_gateway.core.errors import StartProblem, StorageFull, Unavailable
+from sdxl_gateway.core.threads import finished
+from sdxl_gateway.storage.directory import usable
+from sdxl_gateway.storage.migrations import MIGRATIONS
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+
+FILE_NAME = "gateway.sqlite3"
+BUSY_SECONDS = 5.0
+"""A second process, such as one that makes a key, waits for its turn; so does the server for it."""
+WAL_BYTES = 16 * 2**20
+"""What a write-ahead log is cut back to once all of it is in the database."""
+FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
+
+
+class DatabaseTooNew(StartProblem):
+    """A later version of this server wrote the database."""
+
+
+class Database:
+    """One connection, one thread, work after work, each in a transaction of its own: all of it, or nothing.
+
+    What a finished piece of work wrote is on the disk.
+    """
+
+    def __init__(self, data_directory: Path) -> None:
+        self._path = data_directory / FILE_NAME
+        self._thread: ThreadPoolExecutor | None = None
+        self._connection: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Makes the file where there is none, and brings its tables up to date; nothing where it is open already.
+
+        Raises DatabaseTooNew, StartProblem for a file that is no database, and DirectoryUnusable.
+        """
+        if self._thread is not None:
+            return
+        thread = ThreadPoolExecutor(1, thread_name_prefix="database")
+        try:
+            with usable(self._path.parent), _plain(self._path):
+                self._connection = thread.submit(_opened, self._path).result()
+        except BaseException:
+            thread.shutdown()
+            raise
+        self._thread = thread
+
+    async def run(self, work: Work[T]) -> T:
+        """What `work` gives, in its turn. Raises what it raises; StorageFull where the disk cannot take it."""
+        return await finished(self.submit(work))
+
+    def submit(self, work: Work[T]) -> Future[T]:
+        """As `run`, for callers without an event loop."""
+        if self._thread is None:
+            raise RuntimeError("the database is not open")
+        return self._thread.submit(self._done, work)
+
+    def close(self) -> None:
+        """After all work that was given; it may be opened again."""
+        if self._thread is None or self._connection is None:
+            return
+        self._thread.submit(self._connection.close)
+        self._thread.shutdown()
+        self._thread = self._connection = None
+
+    def _done(self, work: Work[T]) -> T:
+        if self._connection is None:
+            raise RuntimeError("the database is not open")
+        with _refusals(), _transaction(self._connection):
+            return work(self._connection)
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
+    _migrate(connection)
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Each step with its number in one transaction: a server killed half-way goes on from the step before."""
+    with _transaction(connection):
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(MIGRATIONS):
+            raise DatabaseTooNew(
+                f"data_directory: {FILE_NAME} has tables of version {version}, and this server knows those up to"
+                f" {len(MIGRATIONS)}: it was written by a later one. Use that one, or another data_directory."
+            )
+        for script in MIGRATIONS[version:]:
+            for statement in script.split(";"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """SQLite's own errors as what a client may be told."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        code = (error.sqlite_errorcode or 0) & 0xFF
+        if code in FULL:
+            raise StorageFull("The server's disk cannot take what was to be remembered.") from error
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise Unavailable("The server's database is held by another process; try again.") from error
+        raise
+
+
+@contextmanager
+def _plain(path: Path) -> Iterator[None]:
+    """Nobody but the server's own user reads what is remembered."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise StartProblem(f"data_directory: {path.name} cannot be used: {error}.") from error
+
+
+@contextmanager
+def opened(data_directory: Path) -> Iterator[Database]:
+    """The database of a data directory, closed when the context is left."""
+    database = Database(data_directory)
+    database.open()
+    try:
+        yield database
+    finally:
+        database.close()

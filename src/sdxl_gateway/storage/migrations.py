@@ -1,0 +1,26 @@
+"""THE TABLES of the database, as the steps that made them; a step that has shipped is never edited."""
+
+from __future__ import annotations
+
+KEYS = """
+CREATE TABLE keys (
+    id TEXT PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE,
+    prefix TEXT NOT NULL,
+    name TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    roles TEXT NOT NULL,
+    models TEXT NOT NULL,
+    loras TEXT NOT NULL,
+    priority TEXT NOT NULL,
+    created REAL NOT NULL,
+    expires REAL,
+    revoked REAL,
+    successor TEXT REFERENCES keys (id)
+) STRICT;
+CREATE INDEX keys_by_tenant ON keys (tenant, created)
+"""
+"""Times are unix seconds; roles and globs are JSON lists; `successor` is the key an old one was rotated to."""
+
+MIGRATIONS: tuple[str, ...] = (KEYS,)
+"""The database's `user_version` says how many of them it has been through."""
