@@ -79,10 +79,11 @@ async def test_what_waits_for_a_restart_is_told_each_time(caplog: pytest.LogCapt
 
 async def test_what_should_be_known_of_new_settings_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     public = Settings(auth=KEYED)
-    reloads = Reloads(public, Settings(), Settings())
+    everybody = Settings(auth=Auth(allow_anonymous=True))
+    reloads = Reloads(public, everybody, everybody)
     reloads.reloading._running = Settings(server=Server(host="0.0.0.0"), auth=KEYED)
     await reloads.run()
-    assert len([record for record in caplog.records if "auth.api_keys is empty" in record.getMessage()]) == 1
+    assert len([record for record in caplog.records if "auth.allow_anonymous is true" in record.getMessage()]) == 1
 
 
 async def test_asked_for_while_it_is_read_it_is_read_once_more() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
@@ -20,6 +21,7 @@ from sdxl_gateway.cli.asking import plain_problems, settings_for
 from sdxl_gateway.core.errors import GatewayError
 from sdxl_gateway.storage.database import opened
 
+WHOLE_LINE = 1000
 DAY_SECONDS = 24 * 3600.0
 T = TypeVar("T")
 
@@ -47,7 +49,9 @@ def show_list(config: Path | None) -> None:
     async def all_of(store: KeyStore) -> list[Key]:
         return store.list()
 
-    Console(soft_wrap=True).print(_table(_asked(config, all_of)))
+    # A script reads whole lines; a terminal shows what it has room for.
+    width = None if sys.stdout.isatty() else WHOLE_LINE
+    Console(width=width).print(_table(_asked(config, all_of)))
 
 
 def _asked(config: Path | None, question: Callable[[KeyStore], Awaitable[T]]) -> T:
