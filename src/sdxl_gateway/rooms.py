@@ -45,7 +45,9 @@ BackendFactory = Callable[[EngineProcess, Limits, EngineListener], Backend]
 
 def process_backend(engine: EngineProcess, limits: Limits, listener: EngineListener) -> Backend:
     """The one a server has where nothing else is asked for: a supervised engine process."""
-    return ProcessBackend([engine], queue_size=limits.queue_size, listener=listener)
+    return ProcessBackend(
+        [engine], queue_size=limits.queue_size, tenant_queue_size=limits.tenant_queue_size, listener=listener
+    )
 
 
 @dataclass(frozen=True, slots=True)

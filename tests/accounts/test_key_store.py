@@ -16,8 +16,9 @@ from sdxl_gateway.accounts.keys import KeyGrant
 from sdxl_gateway.accounts.pepper import pepper_of
 from sdxl_gateway.accounts.static_keys import StaticKeys
 from sdxl_gateway.config import Auth, Server, Settings
-from sdxl_gateway.core.caller import ANYBODY, Caller, Priority, Role
+from sdxl_gateway.core.caller import ANYBODY, Caller, Role
 from sdxl_gateway.core.errors import InvalidRequest, NotFound, Unauthenticated
+from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.storage.database import FILE_NAME, opened
 
 GRANT = KeyGrant(

@@ -33,6 +33,8 @@ pytestmark = pytest.mark.usefixtures("logs_as_they_were")
 class Remembered:
     """The events of a job that was painted once and for all."""
 
+    position = 0
+
     def __init__(self, *events: JobEvent) -> None:
         self._events = list(reversed(events))
 

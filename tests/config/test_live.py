@@ -56,7 +56,7 @@ def _marked() -> Iterator[tuple[str, bool]]:
             section, whole = header[1] + ".", "[restart]" in line
         elif key := re.match(r'(?:# )?(?:(\w+)|"[^"]+") = ', line):
             yield (
-                re.sub(r"^(checkpoints|models|styles|controls|upscalers)\.\w+", r"\1.*", f"{section}{key[1] or '*'}"),
+                re.sub(r"^(checkpoints|models|styles|controls|upscalers|tenants)\.\w+", r"\1.*", f"{section}{key[1] or '*'}"),
                 whole or "[restart]" in line,
             )
 

@@ -16,8 +16,12 @@ from PIL import Image, ImageChops, ImageOps
 from sdxl_gateway import __version__
 from sdxl_gateway.api.openapi.types import schemas_of
 from sdxl_gateway.api.replies.models import Model, model_object
+from sdxl_gateway.config import Tenant
 from sdxl_gateway.core.ask import LoraRef, Operation
+from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import Busy, EngineFault, GatewayError, InvalidImage, ModelNotFound, StorageFull
+from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.delivery.deliver import NOT_KEPT
 from sdxl_gateway.gateway.events import Accepted, Done, Item, Partial, Presented, Progressed
 from sdxl_gateway.gateway.lora_card import Lora
@@ -309,3 +313,45 @@ async def test_a_lora_painted_with_is_remembered(store: GatewayKit) -> None:
     sunset = next(lora for lora in store.library.loras() if lora["id"] == "sunset")
     assert (sunset["last_used"] or 0) > 0
     assert re.fullmatch("[0-9a-f]{64}", sunset["digest"] or "")
+
+
+@pytest.mark.parametrize(
+    ("of_key", "asked", "given"),
+    [("normal", None, "normal"), ("normal", "low", "low"), ("low", "high", "low"), ("high", "normal", "normal")],
+)
+async def test_a_request_lowers_its_keys_class_and_never_raises_it(
+    store: GatewayKit, monkeypatch: pytest.MonkeyPatch, of_key: str, asked: str | None, given: str
+) -> None:
+    job = await _submitted(store, monkeypatch, of_key, priority=None if asked is None else Priority.of(asked))
+    assert job.priority is Priority.of(given)
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [(None, 300.0), (12.5, 12.5), (300.0, 300.0)])
+async def test_a_request_may_want_its_answer_sooner(
+    store: GatewayKit, monkeypatch: pytest.MonkeyPatch, asked: float | None, seconds: float
+) -> None:
+    job = await _submitted(store, monkeypatch, "normal", timeout=asked)
+    assert job.deadline - job.arrived == pytest.approx(seconds)
+
+
+async def test_a_tenants_weight_is_its_sections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with gateway_kit(tmp_path, tenants={"art": Tenant(weight=3.0)}) as kit:
+        assert (await _submitted(kit, monkeypatch, "normal")).weight == 3.0
+    assert (await _submitted(kit, monkeypatch, "normal", tenant="other")).weight == 1.0
+
+
+async def _submitted(
+    kit: GatewayKit, monkeypatch: pytest.MonkeyPatch, of_key: str, *, tenant: str = "art", **fields: Any
+) -> Job:
+    """The job that would be painted."""
+    jobs: list[Job] = []
+
+    async def turn_away(job: Job) -> None:
+        jobs.append(job)
+        raise Busy("Not now.", retry_after_seconds=1.0)
+
+    monkeypatch.setattr(kit.gateway._backend, "submit", turn_away)
+    caller = Caller(tenant, priority=Priority.of(of_key))
+    with pytest.raises(Busy):
+        _ = [item async for item in kit.gateway.paint(ask(**fields), caller)]
+    return jobs[0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from sdxl_gateway.core.events import BlendSwitched, StageTimed, StepTaken
@@ -73,6 +73,7 @@ class Outcome:
     dropped: int = 0
     switches: int = 0
     longest_wait_seconds: float = 0.0
+    waits: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def share_in_time(self) -> float:
@@ -95,12 +96,21 @@ class Canvas:
 class Device:
     """The product's line, admission, window and scheduler, with arithmetic in place of an engine."""
 
-    def __init__(self, jobs: Sequence[Job], switch_seconds: float, *, admission: bool = True, window: int = 8) -> None:
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        switch_seconds: float,
+        *,
+        admission: bool = True,
+        window: int = 8,
+        slower: float = 1.0,
+    ) -> None:
         self.outcome = Outcome(len(jobs))
         self._coming = list(reversed(jobs))
         self._switch_seconds = switch_seconds
         self._admission = admission
         self._window = window
+        self._slower = slower
         self._queue = FairQueue(10**9)
         self._estimate = Estimate(MAX_LANES)
         self._costs: Costs = self._estimate.costs
@@ -152,7 +162,7 @@ class Device:
         for candidate in plan.advance:
             if not candidate.begun:
                 self._begin(self._held[candidate.job_id], candidate.index)
-                self._shares.charge(candidate.tenant, candidate.work * candidate.steps_left)
+                self._shares.charge(candidate.tenant, candidate.work * candidate.steps_left, candidate.weight)
         if plan.advance:
             self._step([(self._held[t.job_id], t.index) for t in plan.advance])
         self._give_out()
@@ -162,6 +172,7 @@ class Device:
             held.started = True
             waited = self.now - held.job.arrived
             self.outcome.longest_wait_seconds = max(self.outcome.longest_wait_seconds, waited)
+            self.outcome.waits.setdefault(held.job.tenant, []).append(waited)
         held.canvases[index] = Canvas(held.job.recipe.steps)
         self._spend(StageTimed("encode", ENCODE_SECONDS))
 
@@ -192,6 +203,7 @@ class Device:
         del self._held[job_id], self._given[job_id]
 
     def _spend(self, measured: StepTaken | BlendSwitched | StageTimed) -> None:
+        measured = replace(measured, seconds=measured.seconds * self._slower)
         self._costs.observe(measured)
         self.now += measured.seconds
 

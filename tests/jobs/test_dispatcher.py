@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from sdxl_gateway.backends.fake_engine import READY
 from sdxl_gateway.core.errors import Busy, Cancelled, DeadlineExceeded, EngineFault, InvalidRequest, Unavailable
 from sdxl_gateway.core.events import Failed, Finished, JobEvent, MemoryHeld, Painted, Progressed, Started, StepTaken
-from sdxl_gateway.core.job import Job, Priority
+from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.picture import Picture
+from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.ipc.channel import FrameTooLarge
 from sdxl_gateway.ipc.messages import Cancel, Command, Submit
 from sdxl_gateway.jobs.dispatcher import Dispatcher
@@ -26,8 +27,16 @@ from tests.kit.jobs import job
 class Room:
     """A desk, its seats, and what was said to each engine."""
 
-    def __init__(self, slots: int = 1, queue_size: int = 64, max_lanes: int = 4) -> None:
-        self.dispatcher = Dispatcher(queue_size=queue_size, max_lanes=max_lanes)
+    def __init__(
+        self, slots: int = 1, queue_size: int = 64, max_lanes: int = 4, tenant_queue_size: int | None = None
+    ) -> None:
+        self.now = 0.0
+        self.dispatcher = Dispatcher(
+            queue_size=queue_size,
+            max_lanes=max_lanes,
+            tenant_queue_size=tenant_queue_size,
+            clock=lambda: self.now,
+        )
         self.said: list[list[Command]] = [[] for _ in range(slots)]
         for number, said in enumerate(self.said):
             self.dispatcher.slots.append(EngineSlot(str(number), send=said.append))
@@ -94,6 +103,40 @@ async def test_a_full_line_is_busy_and_says_for_how_long() -> None:
     with pytest.raises(Busy) as refused:
         room.dispatcher.submit(job())
     assert refused.value.retry_after_seconds == 2.0
+
+
+async def test_how_fast_the_line_moves_says_when_to_come_back() -> None:
+    room, jobs = Room(queue_size=3, max_lanes=1), [job() for _ in range(5)]
+    room.ready()
+    kept = [room.dispatcher.submit(one) for one in jobs]
+    for one in jobs[:3]:
+        room.paint(one)
+        kept.append(room.dispatcher.submit(job()))
+        room.now += 7.0
+    with pytest.raises(Busy) as refused:
+        room.dispatcher.submit(job())
+    assert refused.value.retry_after_seconds == 7.0
+
+
+async def test_a_tenant_with_too_many_waiting_is_told_so_and_others_are_let_in() -> None:
+    room = Room(max_lanes=1, tenant_queue_size=2)
+    room.ready()
+    kept = [room.dispatcher.submit(job(tenant="a")) for _ in range(4)]
+    kept.append(room.dispatcher.submit(job(tenant="b")))
+    with pytest.raises(Busy, match="your requests"):
+        room.dispatcher.submit(job(tenant="a"))
+    kept.append(room.dispatcher.submit(job(tenant="b")))
+
+
+async def test_each_is_told_its_place_in_the_line() -> None:
+    room = Room(max_lanes=1)
+    room.ready()
+    places = [room.dispatcher.submit(job(tenant="a")) for _ in range(5)]
+    assert [one.position for one in places] == [0, 0, 1, 2, 3]
+    other = room.dispatcher.submit(job(tenant="b"))
+    assert other.position == 2
+    urgent = room.dispatcher.submit(job(tenant="b", priority=Priority.HIGH))
+    assert urgent.position == 0
 
 
 async def test_an_answer_that_would_come_too_late_is_refused_now() -> None:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdxl_gateway.core.job import Job, Priority
-from sdxl_gateway.jobs.queue import FairQueue, QueueFull
+from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.priority import Priority
+from sdxl_gateway.jobs.queue import FairQueue, QueueFull, TenantQueueFull
 from tests.kit.jobs import job
 
 
@@ -95,3 +96,39 @@ def test_all_who_enter_leave_once(entries: list[tuple[str, Priority, int]]) -> N
     left = order(line)
     assert sorted(left) == sorted({one.id for one in jobs} - {g.id for g in gone if g})
     assert len(line) == 0
+
+
+def test_a_tenant_of_twice_the_weight_is_given_twice_as_much() -> None:
+    line = FairQueue(2000)
+    for i in range(60):
+        line.put(named(f"heavy-{i}", tenant="heavy", weight=2.0))
+        line.put(named(f"light-{i}", tenant="light"))
+    first = order(line)[:60]
+    assert sum(name.startswith("heavy") for name in first) == 40
+
+
+def test_one_tenant_may_not_fill_the_line() -> None:
+    line = FairQueue(5, tenant_capacity=3)
+    for i in range(3):
+        line.put(named(f"a{i}", tenant="a"))
+    with pytest.raises(TenantQueueFull):
+        line.put(named("a3", tenant="a", priority=Priority.HIGH))
+    for i in range(2):
+        line.put(named(f"b{i}", tenant="b"))
+    with pytest.raises(QueueFull) as full:
+        line.put(named("c", tenant="c"))
+    assert not isinstance(full.value, TenantQueueFull)
+    assert line.others_than("a") == 1
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([0.5, 1.0, 3.0])), min_size=1, max_size=25))
+def test_what_stands_before_a_newcomer_is_what_is_served_before_it(entries: list[tuple[str, float]]) -> None:
+    """For tenants that come to an empty line together, within a job of each."""
+    weights = dict(entries)
+    line = FairQueue(1000)
+    for place, (tenant, _) in enumerate(entries):
+        line.put(named(f"{place}", tenant=tenant, weight=weights[tenant]))
+    newcomer = named("new", tenant="a", weight=weights.get("a", 1.0))
+    ahead = line.ahead_of(newcomer, lambda _: 1.0)
+    line.put(newcomer)
+    assert abs(order(line).index("new") - ahead) <= len(weights)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
 
+from sdxl_gateway.core.job import Job
 from tests.jobs.simulation import SLO_SECONDS, Device, Outcome, first_come, requests
 
 SWITCH_SECONDS = 0.010
@@ -34,3 +36,23 @@ def test_who_is_let_in_is_served(load: float) -> None:
     assert outcome.offered == len(outcome.latencies) + outcome.refused + outcome.dropped
     assert outcome.dropped <= 0.01 * outcome.offered
     assert outcome.longest_wait_seconds <= SLO_SECONDS
+
+
+def of_tenant(name: str, jobs: list[Job]) -> list[Job]:
+    return [replace(job, id=f"{name}-{job.id}", tenant=name, deadline=float("inf")) for job in jobs]
+
+
+def p95(waits: list[float]) -> float:
+    return sorted(waits)[int(0.95 * len(waits))]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("load", [0.2, 0.35])
+def test_a_flood_leaves_another_tenant_its_share(load: float, seed: int) -> None:
+    """A fair share of two tenants is half the device: who has it alone waits as on a device half as fast."""
+    quiet = of_tenant("quiet", requests(load, 150, seed))
+    flood = [replace(job, arrived=0.0) for job in of_tenant("flood", requests(1.0, 1000, seed + 10))]
+    together = Device(sorted([*quiet, *flood], key=lambda job: job.arrived), SWITCH_SECONDS, admission=False).run()
+    alone = Device(quiet, SWITCH_SECONDS, admission=False, slower=2.0).run()
+    assert len(together.waits["flood"]) == 1000
+    assert p95(together.waits["quiet"]) <= 2 * p95(alone.waits["quiet"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from itertools import count
 
-from sdxl_gateway.core.job import Job, Priority
+from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe
 from tests.kit import recipes
 

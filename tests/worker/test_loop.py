@@ -23,9 +23,10 @@ from sdxl_gateway.core.errors import (
     Unavailable,
 )
 from sdxl_gateway.core.events import Failed, Finished, JobEvent, Painted, Previewed, Progressed, Started
-from sdxl_gateway.core.job import Job, Priority
+from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.picture import Inputs
 from sdxl_gateway.core.ports import DeviceLost
+from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.recipe import Blend, BlendPart, Phase, Recipe
 from sdxl_gateway.ipc.messages import Cancel, Stop, Submit
 from sdxl_gateway.scheduling.costs import Costs

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sdxl_gateway.core.events import BlendSwitched, StepTaken
-from sdxl_gateway.core.job import Priority
+from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.scheduling.batch_key import BatchKey
 from sdxl_gateway.scheduling.costs import Costs
 from sdxl_gateway.scheduling.fair_share import FairShares

@@ -7,7 +7,8 @@ import sqlite3
 from dataclasses import replace
 
 from sdxl_gateway.accounts.keys import Key, KeyGrant
-from sdxl_gateway.core.caller import Priority, Role
+from sdxl_gateway.core.caller import Role
+from sdxl_gateway.core.priority import Priority
 
 _COLUMNS = "id, digest, prefix, name, tenant, roles, models, loras, priority, created, expires, revoked, successor"
 
@@ -24,7 +25,7 @@ def insert(connection: sqlite3.Connection, key: Key) -> None:
         json.dumps(sorted(grant.roles)),
         json.dumps(grant.models),
         json.dumps(grant.loras),
-        grant.priority,
+        grant.priority.word,
         key.created,
         grant.expires,
         key.revoked,
@@ -70,7 +71,7 @@ def _key(row: sqlite3.Row) -> Key:
         frozenset(map(Role, json.loads(row["roles"]))),
         tuple(json.loads(row["models"])),
         tuple(json.loads(row["loras"])),
-        Priority(row["priority"]),
+        Priority.of(row["priority"]),
         row["expires"],
     )
     return Key(row["id"], row["digest"], row["prefix"], grant, row["created"], row["revoked"], row["successor"])

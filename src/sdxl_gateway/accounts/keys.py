@@ -8,7 +8,8 @@ import secrets
 import zlib
 from dataclasses import dataclass, replace
 
-from sdxl_gateway.core.caller import EVERYTHING, Caller, Priority, Role
+from sdxl_gateway.core.caller import EVERYTHING, Caller, Role
+from sdxl_gateway.core.priority import Priority
 
 PREFIX = "sk-sdxl-"
 RANDOM_BYTES = 32

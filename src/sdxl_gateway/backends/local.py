@@ -43,11 +43,14 @@ class LocalBackend:
         open_engine: Callable[[Measure], LoadedEngine[Any]],
         *,
         queue_size: int = 64,
+        tenant_queue_size: int | None = None,
         max_lanes: int = 4,
         listener: EngineListener = ignore,
     ) -> None:
         self._open_engine = open_engine
-        self._dispatcher = Dispatcher(queue_size=queue_size, max_lanes=max_lanes, listener=listener)
+        self._dispatcher = Dispatcher(
+            queue_size=queue_size, tenant_queue_size=tenant_queue_size, max_lanes=max_lanes, listener=listener
+        )
         self._commands: Commands = SimpleQueue()
         self._slot = EngineSlot(ENGINE_ID, send=self._send)
         self._dispatcher.slots.append(self._slot)

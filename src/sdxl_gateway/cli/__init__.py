@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from sdxl_gateway import __version__
-from sdxl_gateway.core.caller import Priority, Role
+from sdxl_gateway.core.caller import Role
+from sdxl_gateway.core.priority import Priority
 
 app = typer.Typer(
     name="sdxl-gateway",
@@ -181,7 +182,7 @@ def keys_create(
     role: Annotated[list[Role] | None, typer.Option(help="What it is for; may be repeated.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="A model it may use; * stands for anything.")] = None,
     lora: Annotated[list[str] | None, typer.Option(help="A LoRA it may use; * stands for anything.")] = None,
-    priority: Annotated[Priority, typer.Option(help="Whose turn comes first.")] = Priority.NORMAL,
+    priority: Annotated[Literal["high", "normal", "low"], typer.Option(help="Whose turn comes first.")] = "normal",
     expires_days: Annotated[float | None, typer.Option(min=0.0, help="After so many days it opens nothing.")] = None,
     config: ConfigOption = None,
 ) -> None:
@@ -190,7 +191,11 @@ def keys_create(
     from sdxl_gateway.cli.keys import create
 
     roles = frozenset(role or [Role.GENERATE])
-    create(config, KeyGrant(tenant, name, roles, tuple(model or "*"), tuple(lora or "*"), priority), expires_days)
+    create(
+        config,
+        KeyGrant(tenant, name, roles, tuple(model or "*"), tuple(lora or "*"), Priority.of(priority)),
+        expires_days,
+    )
 
 
 @keys.command("list")

@@ -83,7 +83,7 @@ def _table(keys: Iterable[Key]) -> Table:
     for key in keys:
         grant = key.grant
         rights = ", ".join(sorted(grant.roles)), ", ".join(grant.models), ", ".join(grant.loras)
-        table.add_row(key.id, f"{key.prefix}...", grant.tenant, grant.name, *rights, grant.priority, _state(key))
+        table.add_row(key.id, f"{key.prefix}...", grant.tenant, grant.name, *rights, grant.priority.word, _state(key))
     return table
 
 

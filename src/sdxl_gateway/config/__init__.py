@@ -24,6 +24,7 @@ from sdxl_gateway.config.sections import (
     Telemetry,
 )
 from sdxl_gateway.config.sources import ConfigProblem, cautions, load_settings
+from sdxl_gateway.config.tenants import USUAL_TENANT, Tenant
 from sdxl_gateway.config.upscaling import Upscaler
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "DEMO_MATTE",
     "DEMO_MODEL",
     "SDXL_CONFIGS",
+    "USUAL_TENANT",
     "Auth",
     "Checkpoint",
     "CheckpointFolder",
@@ -61,6 +63,7 @@ __all__ = [
     "Settings",
     "Style",
     "Telemetry",
+    "Tenant",
     "Upscaler",
     "cautions",
     "load_settings",

@@ -21,6 +21,7 @@ from sdxl_gateway.config.prompting import (
     with_openai_styles,
 )
 from sdxl_gateway.config.section import BaseUrl, Bytes, FileCaps, Key, Seconds, Section
+from sdxl_gateway.config.tenants import Tenant
 from sdxl_gateway.config.upscaling import Upscaler
 from sdxl_gateway.core.limits import LONGEST_SIDE, SHORTEST_SIDE, SIDE_UNIT
 from sdxl_gateway.core.picture import Size as PixelSize
@@ -136,6 +137,7 @@ class Limits(Section):
     max_steps: Annotated[int, Field(ge=1, le=1000)] = 150
     max_controls: Annotated[int, Field(ge=1, le=16)] = 4
     queue_size: Annotated[int, Field(ge=1)] = 64
+    tenant_queue_size: Annotated[int, Field(ge=1)] | None = None
     deadline_seconds: Seconds = 300.0
 
 
@@ -203,6 +205,7 @@ class Settings(BaseSettings):
     data_directory: Path = Path("data")
     server: Server = Server()
     auth: Auth = Auth()
+    tenants: dict[Name, Tenant] = {}
     engine: Engine = Engine()
     memory: Memory = Memory()
     checkpoints: dict[Name, Checkpoint] = Field(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from sdxl_gateway.core.picture import NO_PADDING, Padding, Size
+from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.recipe import Background, Task
 
 
@@ -98,7 +99,7 @@ class ControlRef:
 class Ask:
     """None means "not given"; types and static ranges are checked, names and sizes are not yet looked up.
 
-    `input_fidelity` is "low", "high" or a weight.
+    `input_fidelity` is "low", "high" or a weight; `timeout` is seconds.
     """
 
     operation: Operation
@@ -138,6 +139,8 @@ class Ask:
     upscale: int = 1
     upscaler: str | None = None
     embed_recipe: bool | None = None
+    priority: Priority | None = None
+    timeout: float | None = None
     background: Background | None = None
     replay: Replay | None = None
     controls: tuple[ControlRef, ...] = ()

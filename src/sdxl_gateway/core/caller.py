@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from sdxl_gateway.core.priority import Priority
+
 EVERYTHING = ("*",)
 
 
@@ -17,14 +19,6 @@ class Role(StrEnum):
     MANAGE_LORAS = "manage-loras"
     METRICS = "metrics"
     ADMIN = "admin"
-
-
-class Priority(StrEnum):
-    """Whose turn comes first; a lower class waits while a higher one has anything to paint."""
-
-    HIGH = "high"
-    NORMAL = "normal"
-    LOW = "low"
 
 
 @dataclass(frozen=True, slots=True)

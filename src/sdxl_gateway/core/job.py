@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from enum import IntEnum
 
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs
+from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.recipe import Recipe
-
-
-class Priority(IntEnum):
-    """Lower runs first; a higher class waits at most one step for a lower one."""
-
-    HIGH = 0
-    NORMAL = 1
-    LOW = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """`partial_images` looks at each running picture are wanted.
 
+    `weight` is the tenant's: of two that both want much, one of weight 2 is given twice as much as one of weight 1.
     `arrived` and `deadline` are unix seconds, so that they mean the same in a store and on another machine.
     """
 
@@ -31,6 +24,7 @@ class Job:
     partial_images: int = 0
     tenant: str = "anonymous"
     priority: Priority = Priority.NORMAL
+    weight: float = 1.0
     arrived: float = 0.0
     deadline: float = float("inf")
 

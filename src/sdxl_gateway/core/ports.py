@@ -120,7 +120,12 @@ class Matte(Protocol):
 
 
 class JobEvents(Protocol):
-    """One job's events, to the last. Closing it, or letting go of it, before that cancels the job unless detached."""
+    """One job's events, to the last. Closing it, or letting go of it, before that cancels the job unless detached.
+
+    `position` is the job's place in the line as it entered: 1 for the next one, 0 where an engine took it at once.
+    """
+
+    position: int
 
     def __aiter__(self) -> AsyncIterator[JobEvent]:
         """Each event once; ends after Finished or Failed."""

@@ -15,13 +15,17 @@ __all__ = ["Accepted", "Done", "Item", "Partial", "Presented", "Progressed"]
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """First item of every stream: what the request resolved to; values as OpenAI echoes them, never "auto"."""
+    """First item of every stream: what the request resolved to; values as OpenAI echoes them, never "auto".
+
+    `position` is the job's place in the line, 0 where an engine took it at once.
+    """
 
     job_id: str
     size: Size
     quality: str
     output_format: str
     background: Background = "opaque"
+    position: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections.abc import AsyncGenerator
@@ -10,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from sdxl_gateway.admission.resolve import Admission, ResolvedAsk
-from sdxl_gateway.config import Settings
+from sdxl_gateway.config import USUAL_TENANT, Settings
 from sdxl_gateway.core.ask import Ask, Upload
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import InvalidRequest, NotFound
@@ -68,11 +69,11 @@ class Gateway:
         warnings: dict[str, None] = {}
         async with (
             announced(_accepted(job, ask, resolved), self._listener) as tell,
-            aclosing(await self._backend.submit(job)) as following,
+            aclosing(await self._backend.submit(job)) as events,
         ):
             background = resolved.recipe.background
-            yield Accepted(job.id, output.size, resolved.quality, ask.output_format, background)
-            async for event in following:
+            yield Accepted(job.id, output.size, resolved.quality, ask.output_format, background, events.position)
+            async for event in events:
                 tell(event)
                 match event:
                     case Progressed():
@@ -120,8 +121,10 @@ class Gateway:
             inputs=resolved.inputs,
             partial_images=ask.partial_images,
             tenant=caller.tenant,
+            priority=max(caller.priority, ask.priority or caller.priority),
+            weight=self._settings.tenants.get(caller.tenant, USUAL_TENANT).weight,
             arrived=arrived,
-            deadline=arrived + self._settings.limits.deadline_seconds,
+            deadline=arrived + min(ask.timeout or math.inf, self._settings.limits.deadline_seconds),
         )
 
     @property

@@ -7,6 +7,7 @@ awaits.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from sdxl_gateway.core.errors import (
     Busy,
@@ -37,9 +38,9 @@ from sdxl_gateway.ipc.messages import Cancel, Ready, Report, Submit
 from sdxl_gateway.jobs.engine_slot import Assignment, EngineSlot, choose, with_room
 from sdxl_gateway.jobs.estimate import Estimate, retry_after
 from sdxl_gateway.jobs.pending import PendingJobs
-from sdxl_gateway.jobs.queue import FairQueue, QueueFull
+from sdxl_gateway.jobs.queue import FairQueue, QueueFull, TenantQueueFull
 from sdxl_gateway.jobs.subscription import Subscription
-from sdxl_gateway.scheduling.costs import Average
+from sdxl_gateway.scheduling.drain import Drain
 
 ENGINES_A_JOB_MAY_LOSE = 2
 WINDOW_LANES = 2
@@ -57,14 +58,23 @@ class Dispatcher:
     `listener` hears what engines measure and when one is lost.
     """
 
-    def __init__(self, *, queue_size: int, max_lanes: int, listener: EngineListener = ignore) -> None:
+    def __init__(
+        self,
+        *,
+        queue_size: int,
+        max_lanes: int,
+        tenant_queue_size: int | None = None,
+        listener: EngineListener = ignore,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.slots: list[EngineSlot] = []
         self.estimate = Estimate(max_lanes)
-        self._queue = FairQueue(queue_size)
+        self._queue = FairQueue(queue_size, tenant_queue_size)
         self._window_images = WINDOW_LANES * max_lanes
         self._listener = listener
         self._pending = PendingJobs(self._too_late)
-        self._job_seconds = Average()
+        self._drain = Drain()
+        self._clock = clock
         self._closed_reason: str | None = None
 
     # -- the callers' side
@@ -89,15 +99,25 @@ class Dispatcher:
         if self._closed_reason is not None:
             raise Unavailable(self._closed_reason, retry_after_seconds=retry_after(self.estimate.restart_seconds()))
         self._refuse_if_too_late(job)
-        try:
-            self._queue.put(job)
-        except QueueFull:
-            wait = retry_after(self._job_seconds.value)
-            raise Busy("The line is full; try again later.", retry_after_seconds=wait) from None
+        ahead = round(self._queue.ahead_of(job, lambda _: 1.0))
+        self._put(job)
         subscription = Subscription(lambda: self.cancel(job.id))
         self._pending.add(job, subscription.put)
         self.dispatch()
+        subscription.position = ahead + 1 if job.id in self._queue else 0
         return subscription
+
+    def _put(self, job: Job) -> None:
+        """Whoever is turned away is told when a place, or one of the tenant's own, should be free."""
+        try:
+            self._queue.put(job)
+        except TenantQueueFull:
+            turns = 1.0 + self._queue.others_than(job.tenant)
+            told = "Too many of your requests wait already; try again later."
+            raise Busy(told, retry_after_seconds=retry_after(turns * self._drain.seconds_a_job)) from None
+        except QueueFull:
+            wait = retry_after(self._drain.seconds_a_job)
+            raise Busy("The line is full; try again later.", retry_after_seconds=wait) from None
 
     def cancel(self, job_id: str) -> None:
         """A job that is over, or was never here, is left alone."""
@@ -190,8 +210,8 @@ class Dispatcher:
 
     def _returned(self, slot: EngineSlot, last: Finished | Failed) -> None:
         del slot.assigned[last.job_id]
-        if isinstance(last, Finished):
-            self._job_seconds.add(last.paint_seconds)
+        painted = last.paint_seconds if isinstance(last, Finished) else None
+        self._drain.ended(self._clock(), painted, others_wait=len(self._queue) > 0)
         self._pending.end(last)
         self.dispatch()
 

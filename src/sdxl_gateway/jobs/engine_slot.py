@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sdxl_gateway.core.events import MemoryHeld
-from sdxl_gateway.core.job import Job, Priority
+from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.ipc.messages import Command, Ready
 
 

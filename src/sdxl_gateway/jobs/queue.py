@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from sdxl_gateway.core.job import Job, Priority
+from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.scheduling.costs import step_work
 from sdxl_gateway.scheduling.fair_share import FairShares
 
@@ -14,30 +15,43 @@ class QueueFull(Exception):
     """As many jobs wait as may wait."""
 
 
-class FairQueue:
-    """Priority class first, then the tenant served least, then arrival. `capacity` counts waiting jobs."""
+class TenantQueueFull(QueueFull):
+    """As many jobs of this tenant wait as may wait."""
 
-    def __init__(self, capacity: int) -> None:
+
+class FairQueue:
+    """Priority class first, then the tenant served least for its weight, then arrival.
+
+    `capacity` counts waiting jobs, `tenant_capacity` those of one tenant.
+    """
+
+    def __init__(self, capacity: int, tenant_capacity: int | None = None) -> None:
         self._capacity = capacity
+        self._tenant_capacity = capacity if tenant_capacity is None else tenant_capacity
         self._shares = FairShares()
         self._queues: dict[Priority, dict[str, deque[Job]]] = {priority: {} for priority in Priority}
 
     def __len__(self) -> int:
         return sum(len(queue) for _, queue in self._all())
 
+    def __contains__(self, job_id: str) -> bool:
+        return any(job.id == job_id for job in self)
+
     def __iter__(self) -> Iterator[Job]:
         """All jobs, class by class, in no fair order."""
         return (job for _, queue in self._all() for job in queue)
 
     def put(self, job: Job) -> None:
-        """To the end of its tenant's jobs. Raises QueueFull."""
+        """To the end of its tenant's jobs. Raises QueueFull, or TenantQueueFull where only its tenant has too many."""
         if len(self) >= self._capacity:
             raise QueueFull
+        if self.waiting_of(job.tenant) >= self._tenant_capacity:
+            raise TenantQueueFull
         self._queues[job.priority].setdefault(job.tenant, deque()).append(job)
 
     def put_back(self, job: Job) -> None:
         """To the front, whatever the capacity: it had a place before and keeps it; its tenant is not charged twice."""
-        self._shares.charge(job.tenant, -job_work(job))
+        self._shares.charge(job.tenant, -job_work(job), job.weight)
         self._queues[job.priority].setdefault(job.tenant, deque()).appendleft(job)
 
     def take(self, may_go: Callable[[Priority], bool]) -> Job | None:
@@ -57,19 +71,28 @@ class FairQueue:
                 return job
         return None
 
+    def waiting_of(self, tenant: str) -> int:
+        """The tenant's jobs in the queue, of all classes."""
+        return sum(len(queues.get(tenant, ())) for queues in self._queues.values())
+
+    def others_than(self, tenant: str) -> int:
+        """How many other tenants have something waiting."""
+        return len({name for queues in self._queues.values() for name in queues} - {tenant})
+
     def ahead_of(self, job: Job, cost: Callable[[Job], float]) -> float:
-        """What is served before `job` were it to enter now: higher classes, its tenant's own, others' equal shares."""
+        """What is served before `job` were it to enter now: higher classes, its tenant's own, others' fair shares."""
         higher = sum(cost(other) for other in self if other.priority < job.priority)
         queues = self._queues[job.priority]
         mine = sum(map(cost, queues.get(job.tenant, ())))
-        others = (sum(map(cost, queue)) for tenant, queue in queues.items() if tenant != job.tenant)
-        return higher + mine + sum(min(theirs, mine + cost(job)) for theirs in others)
+        others = (queue for tenant, queue in queues.items() if tenant != job.tenant)
+        shares = ((queue, mine / job.weight * queue[0].weight + cost(queue[0])) for queue in others)
+        return higher + mine + sum(min(sum(map(cost, queue)), share) for queue, share in shares)
 
     def _take_from(self, queues: dict[str, deque[Job]]) -> Job:
         self._shares.present(tenant for queues_ in self._queues.values() for tenant in queues_)
         tenant = min(queues, key=lambda name: (self._shares.served(name), queues[name][0].arrived))
         job = queues[tenant].popleft()
-        self._shares.charge(tenant, job_work(job))
+        self._shares.charge(tenant, job_work(job), job.weight)
         _forget_empty(queues, tenant)
         return job
 

@@ -17,6 +17,7 @@ class Subscription(AsyncIterator[JobEvent]):
     """
 
     def __init__(self, abandon: Callable[[], None]) -> None:
+        self.position = 0
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[JobEvent] = asyncio.Queue()
         self._abandon = abandon

@@ -17,9 +17,9 @@ class FairShares:
         level = min((served for tenant, served in self._served.items() if tenant in wanting), default=0.0)
         self._served = {tenant: max(self._served.get(tenant, level), level) for tenant in wanting}
 
-    def charge(self, tenant: str, work: float) -> None:
-        """The tenant is given that much work."""
-        self._served[tenant] = self._served.get(tenant, 0.0) + work
+    def charge(self, tenant: str, work: float, weight: float = 1.0) -> None:
+        """The tenant is given that much work, which counts less the more it weighs."""
+        self._served[tenant] = self._served.get(tenant, 0.0) + work / weight
 
     def served(self, tenant: str) -> float:
         """Work given so far, on top of the level the tenant joined at."""

@@ -59,6 +59,7 @@ class ActiveJob(Generic[CanvasT]):
             steps_left=steps_total - steps_done,
             begun=canvas is not None,
             adapters_ready=self.adapters_ready,
+            weight=job.weight,
         )
 
     def partial_due(self, canvas: Canvas) -> int | None:

@@ -171,7 +171,7 @@ class Loop(Generic[CanvasT]):
             active.started = True
             active.began = self._clock()
             self._tell(Started(active.job.id, max(active.began - active.job.arrived, 0.0)))
-        self._shares.charge(candidate.tenant, candidate.work * candidate.steps_left)
+        self._shares.charge(candidate.tenant, candidate.work * candidate.steps_left, candidate.weight)
         with self._fault_scope(active):
             active.canvases[candidate.index] = self._engine.begin(active.job.recipe, candidate.index, active.job.inputs)
 

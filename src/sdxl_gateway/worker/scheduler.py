@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from sdxl_gateway.core.job import Priority
+from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.scheduling.batch_key import BatchKey
 from sdxl_gateway.scheduling.costs import Costs
 from sdxl_gateway.scheduling.fair_share import FairShares
@@ -35,6 +35,7 @@ class Candidate:
     steps_left: int
     begun: bool
     adapters_ready: bool = True
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

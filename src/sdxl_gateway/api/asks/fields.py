@@ -6,6 +6,7 @@ from sdxl_gateway.api.asks.field import EDIT, FROM_IMAGE, PROMPTED, Field, Kind
 from sdxl_gateway.api.asks.picture_fields import picture_fields
 from sdxl_gateway.api.asks.prompt_fields import prompt_fields
 from sdxl_gateway.api.asks.sampling_fields import sampling_fields
+from sdxl_gateway.api.asks.turn_fields import turn_fields
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.limits import (
@@ -110,6 +111,7 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
         *prompt_fields(limits),
         *sampling_fields(limits),
         *picture_fields(),
+        *turn_fields(limits),
         Field(
             "loras",
             Kind.LORAS,

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 from sdxl_gateway.accounts.keys import KeyGrant
 from sdxl_gateway.api.asks.field import Field, Kind
 from sdxl_gateway.api.asks.values import choice, missing, number, text, wrong_type
-from sdxl_gateway.core.caller import EVERYTHING, Priority, Role
+from sdxl_gateway.core.caller import EVERYTHING, Role
 from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.core.priority import PRIORITY_WORDS, Priority
 from sdxl_gateway.core.text import shown
 
 MOST_GLOBS = 256
@@ -18,7 +19,7 @@ _NAME = Field("name", Kind.TEXT, "What the key is called.", max_chars=100)
 _TENANT = Field("tenant", Kind.TEXT, "Whose it is; keys of one tenant share limits and turns.", max_chars=64)
 _ROLE = Field("roles", Kind.CHOICE, "What it is for.", choices=tuple(Role))
 _GLOB = Field("models", Kind.TEXT, "A name, in which * stands for anything.", max_chars=200)
-_PRIORITY = Field("priority", Kind.CHOICE, "Whose turn comes first.", choices=tuple(Priority))
+_PRIORITY = Field("priority", Kind.CHOICE, "Whose turn comes first.", choices=PRIORITY_WORDS)
 _SECONDS = Field("expires_in", Kind.NUMBER, "Seconds from now.", low=1.0, high=MOST_SECONDS)
 _GRACE = Field("grace_seconds", Kind.NUMBER, "How long the old key lives on.", low=0.0, high=MOST_SECONDS)
 _GRANT = frozenset({"name", "tenant", "roles", "models", "loras", "priority", "expires_in"})
@@ -39,7 +40,7 @@ def read_grant(given: Mapping[str, Any], now: float) -> KeyGrant:
         roles=frozenset(Role(role) for role in _listed(given, "roles", (Role.GENERATE,), _role)),
         models=_listed(given, "models", EVERYTHING, _glob),
         loras=_listed(given, "loras", EVERYTHING, _glob),
-        priority=Priority(choice(_PRIORITY, given.get("priority", Priority.NORMAL), "priority")),
+        priority=Priority.of(choice(_PRIORITY, given.get("priority", Priority.NORMAL.word), "priority")),
         expires=None if seconds is None else now + number(_SECONDS, seconds, "expires_in"),
     )
 

@@ -19,6 +19,7 @@ from sdxl_gateway.api.asks.sizes import checked_size, read_size
 from sdxl_gateway.core.ask import Ask, ControlRef, LoraRef, Operation, Reference
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.picture import NO_PADDING, Padding, Size
+from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.recipe import Background
 
 MAX_FIELDS = 300
@@ -118,6 +119,8 @@ class _AskReader(Given):
             upscale=self._upscale(),
             upscaler=self.text("upscaler") or None,
             embed_recipe=self.flag("embed_recipe"),
+            priority=self._priority(),
+            timeout=self.number("timeout"),
             background=background,
             replay=self.recipe.replay,
             controls=self._controls(),
@@ -173,6 +176,10 @@ class _AskReader(Given):
         controls = read_controls(found[1], found[2], beside, self.rules.limits, self.ignored)
         self.refuse_unknown(before)
         return controls
+
+    def _priority(self) -> Priority | None:
+        word = self.choice("priority")
+        return None if word is None else Priority.of(word)
 
     def _upscale(self) -> int:
         found = self.integer("upscale")

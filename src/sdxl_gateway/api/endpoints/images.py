@@ -21,6 +21,7 @@ from sdxl_gateway.api.replies.images import (
     Outcome,
     ReplyStyle,
     ignored_header,
+    position_header,
     reply,
     warning_header,
 )
@@ -82,7 +83,7 @@ async def _whole(
 ) -> Response:
     outcome = await while_connected(request.receive, _gathered(style, items))
     body = await asyncio.to_thread(reply, outcome)
-    headers = ignored_header(read.ignored) | warning_header(outcome.done)
+    headers = ignored_header(read.ignored) | warning_header(outcome.done) | position_header(outcome.accepted)
     headers["openai-processing-ms"] = str(round(context.seconds * 1000))
     return Response(body, media_type="application/json", headers=headers)
 
@@ -97,7 +98,7 @@ async def _streamed(
         style,
         accepted,
         items,
-        headers=ignored_header(read.ignored),
+        headers=ignored_header(read.ignored) | position_header(accepted),
         ping_seconds=services.ping_seconds,
         grace_seconds=services.settings.server.shutdown_grace_seconds,
     )

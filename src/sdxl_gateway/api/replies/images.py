@@ -26,6 +26,7 @@ B64_ONLY = ("gpt-image-", "chatgpt-image-")
 REPLY_HEADERS = {
     "openai-processing-ms": "How long the server took.",
     "x-sdxl-gateway-ignored": "Fields of the request that had no effect.",
+    "x-sdxl-gateway-queue-position": "The request's place in the line as it came, 0 where an engine took it at once.",
     "x-sdxl-gateway-warning": "What the picture does not show as it was asked.",
 }
 
@@ -180,6 +181,11 @@ def ignored_header(ignored: Sequence[str]) -> dict[str, str]:
         return {}
     named = [quote(name[:64].encode("utf-8", "replace"), safe="[]._-") or "''" for name in ignored[:MAX_NAMED]]
     return {"x-sdxl-gateway-ignored": _header_value(", ".join(named))}
+
+
+def position_header(accepted: Accepted) -> dict[str, str]:
+    """Where the request stood in the line."""
+    return {"x-sdxl-gateway-queue-position": str(accepted.position)}
 
 
 def warning_header(done: Done) -> dict[str, str]:

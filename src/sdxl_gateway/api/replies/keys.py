@@ -56,7 +56,7 @@ def key_card(key: Key) -> KeyCard:
         "roles": sorted(grant.roles),
         "models": list(grant.models),
         "loras": list(grant.loras),
-        "priority": grant.priority,
+        "priority": grant.priority.word,
         "created_at": int(key.created),
         "expires_at": None if grant.expires is None else int(grant.expires),
         "revoked_at": None if key.revoked is None else int(key.revoked),

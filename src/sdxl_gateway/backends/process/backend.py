@@ -34,12 +34,15 @@ class ProcessBackend:
         engines: Sequence[EngineProcess],
         *,
         queue_size: int,
+        tenant_queue_size: int | None = None,
         listener: EngineListener = ignore,
         command: Sequence[str] = ENGINE_COMMAND,
         load_seconds: float = LOAD_SECONDS,
     ) -> None:
         max_lanes = engines[0].engine.max_lanes
-        self._dispatcher = Dispatcher(queue_size=queue_size, max_lanes=max_lanes, listener=listener)
+        self._dispatcher = Dispatcher(
+            queue_size=queue_size, tenant_queue_size=tenant_queue_size, max_lanes=max_lanes, listener=listener
+        )
         self._supervisors = [
             self._supervised(str(number), config, command, load_seconds) for number, config in enumerate(engines)
         ]

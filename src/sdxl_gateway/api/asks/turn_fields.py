@@ -1,0 +1,28 @@
+"""The fields that say when a picture is wanted."""
+
+from __future__ import annotations
+
+from sdxl_gateway.api.asks.field import Field, Kind
+from sdxl_gateway.config import Limits
+from sdxl_gateway.core.priority import PRIORITY_WORDS
+
+
+def turn_fields(limits: Limits) -> tuple[Field, ...]:
+    """None of them changes a picture."""
+    return (
+        Field(
+            "priority",
+            Kind.CHOICE,
+            "Whose turn comes first; a key's own class is lowered by it, never raised.",
+            choices=PRIORITY_WORDS,
+            extension=True,
+        ),
+        Field(
+            "timeout",
+            Kind.NUMBER,
+            "Seconds after which the picture is worth nothing: a request that cannot be done by then is told at once.",
+            low=0.1,
+            high=limits.deadline_seconds,
+            extension=True,
+        ),
+    )
