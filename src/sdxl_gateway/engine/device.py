@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from sdxl_gateway.core.errors import CheckpointProblem
 
@@ -75,17 +77,53 @@ def open_device(wanted: str, threads: int) -> torch.device:
     return device
 
 
+@cache
+def copy_stream(device: torch.device) -> torch.cuda.Stream | None:
+    """The one on which a CUDA device is copied to beside the step loop's; None elsewhere.
+
+    One for all: torch keeps memory that was let go of for the stream it was made on.
+    """
+    if device.type != "cuda":
+        return None
+    # torch leaves its constructor untyped.
+    stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    return stream
+
+
 @contextmanager
 def side_stream(device: torch.device) -> Iterator[None]:
     """On CUDA, what is copied in this context runs beside the step loop's own stream, and is done when it ends."""
-    if device.type != "cuda":
+    stream = copy_stream(device)
+    if stream is None:
         yield
         return
-    # torch leaves its constructor untyped.
-    stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     with torch.cuda.stream(stream):
         yield
     stream.synchronize()
+
+
+def filled_beside(target: Tensor, fill: Callable[[Tensor], None]) -> torch.cuda.Event | None:
+    """Have `fill` copy into `target`, memory of the caller's stream; gives the event that says it is there.
+
+    On CUDA this runs beside that stream, after what it was asked to do so far: the memory may have been another's until
+    now. Nothing waits on the host. No event where it is there at once.
+    """
+    stream = copy_stream(target.device)
+    if stream is None:
+        fill(target)
+        return None
+    stream.wait_stream(torch.cuda.current_stream(target.device))
+    with torch.cuda.stream(stream):
+        fill(target)
+    # Whoever drops it before it is filled must not make its memory another's.
+    target.record_stream(stream)
+    return stream.record_event()
+
+
+def await_event(event: torch.cuda.Event | None, device: torch.device) -> None:
+    """What the caller's stream is asked for from now on runs after the event; the host does not wait."""
+    if event is not None:
+        torch.cuda.current_stream(device).wait_event(event)
 
 
 def finish_steps(device: torch.device) -> None:

@@ -9,7 +9,8 @@ import pytest
 from sdxl_gateway.catalog.lora_folder.copies import keep_copy
 from sdxl_gateway.config import Loras
 from sdxl_gateway.core.errors import AdapterRefused
-from sdxl_gateway.engine.lora.formats import lay_out, read_adapter
+from sdxl_gateway.engine.lora.formats import lay_out
+from sdxl_gateway.engine.lora.reading import read_factors
 from sdxl_gateway.engine.lora.stored import stored_adapters
 from tests.kit.bad_loras import SHAPES, BadLora, catalogue
 
@@ -20,6 +21,6 @@ def test_it_is_refused_before_a_weight_is_written(tmp_path: Path, bad: BadLora) 
     digest = keep_copy(tmp_path / f"{bad.name}.safetensors", tmp_path)
     layout = lay_out(stored_adapters(tmp_path, SHAPES, Loras())(digest))
     with pytest.raises(AdapterRefused, match="finite") as refused:
-        read_adapter(layout, pin=False)
+        read_factors(layout, pinned=False)
     assert str(tmp_path) not in refused.value.message
     assert len(refused.value.message) < 1000

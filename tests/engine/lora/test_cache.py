@@ -14,6 +14,7 @@ from sdxl_gateway.core.errors import AdapterRefused, DoesNotFit
 from sdxl_gateway.core.events import AdapterEvicted, AdapterLoaded
 from sdxl_gateway.engine.lora.cache import AdapterCache
 from sdxl_gateway.engine.lora.formats import Adapter, AdapterFile, lay_out
+from sdxl_gateway.engine.lora.reading import Factors
 from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST, WEIGHTS_HOST, ledger_budgets
 from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
 from sdxl_gateway.scheduling.memory_plan import UNLIMITED_BYTES, Sizes, Wanted, plan_memory
@@ -185,21 +186,21 @@ def test_pristine_copies_asked_for_on_a_full_device_do_not_fit(three: int, make_
     assert bench.switcher.text_mix == ()
 
 
-@pytest.mark.parametrize("fault", [torch.OutOfMemoryError("full"), RuntimeError("driver")])
+@pytest.mark.parametrize(("fault", "kept"), [(torch.OutOfMemoryError("full"), ("aa",)), (RuntimeError("driver"), ())])
 def test_a_copy_to_the_device_that_fails_is_not_on_the_books(
-    three: int, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, fault: Exception
+    three: int, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, fault: Exception, kept: tuple[str, ...]
 ) -> None:
     """When others hold the device's memory, the host's factors serve."""
 
-    def failing(adapter: Adapter, device: torch.device) -> Adapter:
+    def failing(factors: Factors, device: torch.device) -> Adapter:
         raise fault
 
     bench = make_bench()
     with monkeypatch.context() as patch:
-        patch.setattr(Adapter, "to", failing)
+        patch.setattr(Factors, "on", failing)
         future = bench.cache.prefetch(["aa"])
         assert isinstance(future.exception(timeout=30), type(None) if "full" in str(fault) else RuntimeError)
-    assert bench.cache.warm() == {VRAM: (), HOST: ("aa",)}
+    assert bench.cache.warm() == {VRAM: (), HOST: kept}
     assert bench.ledger.held_bytes(VRAM) == 0
     bench.switcher.put_on(blend(("aa", 1.0)))
     assert bench.cache.warm()[VRAM] == ("aa",)

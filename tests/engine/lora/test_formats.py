@@ -13,7 +13,8 @@ from sdxl_gateway.catalog.lora_folder.copies import store_path
 from sdxl_gateway.catalog.lora_format.plan import ModulePart
 from sdxl_gateway.config import Loras
 from sdxl_gateway.core.errors import AdapterRefused
-from sdxl_gateway.engine.lora.formats import ALIGNMENT_BYTES, Adapter, lay_out, read_adapter
+from sdxl_gateway.engine.lora.formats import ALIGNMENT_BYTES, Adapter, lay_out
+from sdxl_gateway.engine.lora.reading import read_factors
 from sdxl_gateway.engine.lora.stored import stored_adapters
 from tests.engine.lora.kit import CPU, Shelf, Tensors, lora
 
@@ -22,7 +23,7 @@ FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.flo
 
 
 def read(shelf: Shelf, digest: str = "aa") -> Adapter:
-    return read_adapter(lay_out(shelf.open(digest)), pin=False)
+    return read_factors(lay_out(shelf.open(digest)), pinned=False).on(CPU)
 
 
 def cast(tensors: Tensors, dtype: torch.dtype) -> Tensors:
@@ -44,7 +45,8 @@ def test_every_float_type_is_kept_or_widened_exactly(shelf: Shelf, dtype: torch.
 def test_factors_lie_in_one_buffer_whose_size_was_known(shelf: Shelf) -> None:
     shelf.add("aa", [(Q, "lora", cast(lora(32, 32, rank=3), torch.float16)), ("unet.ff", "lora", lora(5, 7, rank=1))])
     layout = lay_out(shelf.open("aa"))
-    adapter = read_adapter(layout, pin=False)
+    factors_on = read_factors(layout, pinned=False).on
+    adapter = factors_on(CPU)
     assert adapter.size_bytes == adapter.buffer.nbytes == layout.size_bytes
     begin, end = adapter.buffer.data_ptr(), adapter.buffer.data_ptr() + adapter.buffer.nbytes
     for delta in adapter.deltas.values():
@@ -53,8 +55,8 @@ def test_factors_lie_in_one_buffer_whose_size_was_known(shelf: Shelf) -> None:
         for tensor in (factors.up, factors.down):
             assert begin <= tensor.data_ptr() < end
             assert (tensor.data_ptr() - begin) % ALIGNMENT_BYTES == 0
-    assert adapter.to(CPU) is adapter
-    elsewhere = adapter.to(torch.device("meta"))
+    assert factors_on(CPU).buffer.data_ptr() == begin, "in host memory there is nothing to copy"
+    elsewhere = factors_on(torch.device("meta"))
     assert elsewhere.deltas.keys() == adapter.deltas.keys()
     assert elsewhere.buffer.is_meta
 
@@ -151,7 +153,7 @@ def test_the_private_store_is_opened_by_digest_and_planned(tmp_path: Path) -> No
     save_file(saved, path)
     name = "unet.mid_block.attentions.0.to_q"
     open_adapter = stored_adapters(tmp_path, {name: (32, 32)}, Loras())
-    adapter = read_adapter(lay_out(open_adapter(digest)), pin=False)
+    adapter = read_factors(lay_out(open_adapter(digest)), pinned=False).on(CPU)
     expected = raw["up"] @ raw["down"] * 0.5
     torch.testing.assert_close(adapter.deltas[f"{name}.weight"].dense(torch.zeros(32, 32)), expected)
     with pytest.raises(AdapterRefused):

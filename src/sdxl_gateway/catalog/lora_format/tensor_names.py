@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sdxl_gateway.catalog.model_files import TEXT, TEXT_LEVEL
 
@@ -11,6 +12,9 @@ PLAIN_LORA = "kohya"
 PEFT = "PEFT"
 OLD_DIFFUSERS = "diffusers (old)"
 LYCORIS = "LyCORIS"
+
+KEPT_NAMES = 2**14
+"""Files of one trainer name their tensors alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ FOREIGN_ALGORITHMS: tuple[tuple[str, re.Pattern[str]], ...] = (
 )
 
 
+@lru_cache(maxsize=KEPT_NAMES)
 def spelled(key: str) -> Spelled | None:
     """What the tensor `key` is to which layer; None for a name of no known form."""
     for suffix, role, algorithm, style in _SUFFIXES:

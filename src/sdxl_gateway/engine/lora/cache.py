@@ -17,8 +17,9 @@ from torch import Tensor
 from sdxl_gateway.core.errors import AdapterRefused, DoesNotFit
 from sdxl_gateway.core.events import AdapterEvicted, AdapterLoaded
 from sdxl_gateway.core.ports import Measure
-from sdxl_gateway.engine.device import side_stream
-from sdxl_gateway.engine.lora.formats import Adapter, AdapterFile, Layout, lay_out, read_adapter
+from sdxl_gateway.engine.device import await_event
+from sdxl_gateway.engine.lora.formats import Adapter, AdapterFile, Layout, lay_out
+from sdxl_gateway.engine.lora.reading import Factors, read_factors
 from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
 
 DISK = "disk"
@@ -51,9 +52,10 @@ class AdapterCache:
         self._device = device
         self._measure = measure
         self._name = name
-        self._held: dict[str, dict[str, Adapter]] = {tier: {} for tier in TIERS}
+        self._near: dict[str, Adapter] = {}
+        self._far: dict[str, Factors] = {}
         self._dense: dict[Hashable, Tensor] = {}
-        self._flights: dict[str, Future[tuple[Adapter, str]]] = {}
+        self._flights: dict[str, Future[tuple[Adapter | Factors, str]]] = {}
         self._flights_lock = Lock()
         self._pool = ThreadPoolExecutor(readers, thread_name_prefix="adapter-reader")
 
@@ -78,16 +80,14 @@ class AdapterCache:
             self._ledger.unpin(self._key(digest))
 
     def use(self, digest: str) -> Adapter:
-        """The adapter, now: on the device if it is held there, else in host memory.
+        """The adapter, now: on the device if it is held there, else copied there for the caller alone.
 
-        Waits for the disk when it is in neither. Raises AdapterRefused or DoesNotFit as `prefetch` does.
+        What the caller's stream is asked for afterwards finds it there. Waits for the disk when it is in neither tier.
+        Raises AdapterRefused or DoesNotFit as `prefetch` does.
         """
-        adapter = self._near(digest)
-        if adapter is None:
-            adapter = self._bring(digest, tell=(DISK,))
-        if adapter.buffer.is_cuda:
-            # The copy was made on a reader's stream: its memory must not be given away while this stream reads it.
-            adapter.buffer.record_stream(torch.cuda.current_stream(adapter.buffer.device))
+        found = self._on_device(digest) or self._bring(digest, tell=(DISK,))
+        adapter = found if isinstance(found, Adapter) else self._lent(found)
+        await_event(adapter.arrived, self._device)
         return adapter
 
     def dense(self, key: Hashable, size_bytes: int, make: Callable[[], Tensor]) -> Tensor:
@@ -109,15 +109,16 @@ class AdapterCache:
 
     def warm(self) -> dict[str, tuple[str, ...]]:
         """The digests held in each tier."""
-        return {tier: tuple(held) for tier, held in self._held.items()}
+        return {VRAM: tuple(self._near), HOST: tuple(self._far)}
 
     def close(self) -> None:
         """Stop reading and let go of everything."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-        for tier in TIERS:
-            for digest in list(self._held[tier]):
+        for tier, digests in self.warm().items():
+            for digest in digests:
                 self._ledger.drop(tier, self._key(digest))
-            self._held[tier].clear()
+        self._near.clear()
+        self._far.clear()
         for entry in list(self._dense):
             self._ledger.drop(VRAM, entry)
         self._dense.clear()
@@ -134,8 +135,8 @@ class AdapterCache:
     def _key(self, digest: str) -> Hashable:
         return ("factors", self._name, digest)
 
-    def _near(self, digest: str) -> Adapter | None:
-        adapter = self._held[VRAM].get(digest)
+    def _on_device(self, digest: str) -> Adapter | None:
+        adapter = self._near.get(digest)
         if adapter is not None:
             self._ledger.touch(VRAM, self._key(digest))
         return adapter
@@ -144,19 +145,19 @@ class AdapterCache:
         for digest in digests:
             self._bring(digest)
 
-    def _bring(self, digest: str, *, tell: tuple[str, ...] = (VRAM, HOST, DISK)) -> Adapter:
+    def _bring(self, digest: str, *, tell: tuple[str, ...] = (VRAM, HOST, DISK)) -> Adapter | Factors:
         """Load once however many ask at the same time, and tell where it was found if that is one of `tell`."""
         start = perf_counter()
         try:
-            adapter, source = self._join_flight(digest)
+            found, source = self._join_flight(digest)
         except (AdapterRefused, DoesNotFit):
             self._measure(AdapterLoaded(digest, REFUSED, perf_counter() - start, 0))
             raise
         if source in tell:
-            self._measure(AdapterLoaded(digest, source, perf_counter() - start, adapter.size_bytes))
-        return adapter
+            self._measure(AdapterLoaded(digest, source, perf_counter() - start, found.size_bytes))
+        return found
 
-    def _join_flight(self, digest: str) -> tuple[Adapter, str]:
+    def _join_flight(self, digest: str) -> tuple[Adapter | Factors, str]:
         with self._flights_lock:
             flight = self._flights.get(digest)
             mine = flight is None
@@ -166,7 +167,7 @@ class AdapterCache:
             self._fly(digest, flight)
         return flight.result()
 
-    def _fly(self, digest: str, flight: Future[tuple[Adapter, str]]) -> None:
+    def _fly(self, digest: str, flight: Future[tuple[Adapter | Factors, str]]) -> None:
         try:
             flight.set_result(self._load(digest))
         except BaseException as error:
@@ -175,67 +176,70 @@ class AdapterCache:
             with self._flights_lock:
                 del self._flights[digest]
 
-    def _load(self, digest: str) -> tuple[Adapter, str]:
-        """The adapter in the nearest tier with room, and the tier it was found in."""
-        near = self._near(digest)
+    def _load(self, digest: str) -> tuple[Adapter | Factors, str]:
+        """The adapter on the device if there is room, else its factors in host memory; and the tier they were in."""
+        near = self._on_device(digest)
         if near is not None:
             return near, VRAM
-        far = self._held[HOST].get(digest)
+        far = self._far.get(digest)
         if far is not None:
             self._ledger.touch(HOST, self._key(digest))
-            return self._promoted(far), HOST
+            return self._promoted(far) or far, HOST
         layout = lay_out(self._open_adapter(digest))
         self._refuse_oversized(layout)
-        adapter = read_adapter(layout, pin=self._device.type == "cuda")
-        self._hold(HOST, adapter)
-        return self._promoted(adapter), DISK
+        factors = read_factors(layout, pinned=self._device.type == "cuda")
+        adapter = self._promoted(factors)
+        if adapter is None:
+            factors.refuse_misfits()
+        self._keep_far(factors)
+        return adapter or factors, DISK
 
     def _refuse_oversized(self, layout: Layout) -> None:
         if not any(self._ledger.could_ever_fit(tier, layout.size_bytes) for tier in TIERS):
             raise DoesNotFit(f"A LoRA of {layout.size_bytes} bytes is larger than the memory set aside for LoRAs.")
 
-    def _promoted(self, adapter: Adapter) -> Adapter:
-        """On the device if there is room, by the ledger's word and in truth, else as it is."""
-        if not self._make_room(VRAM, adapter):
-            return adapter
+    def _promoted(self, factors: Factors) -> Adapter | None:
+        """On the device if there is room, by the ledger's word and in truth."""
+        if not self._make_room(VRAM, factors.digest, factors.size_bytes):
+            return None
         try:
-            near = self._copied(adapter)
+            adapter = factors.on(self._device)
         except BaseException as error:
-            self._ledger.drop(VRAM, self._key(adapter.digest))
+            self._ledger.drop(VRAM, self._key(factors.digest))
             if isinstance(error, torch.OutOfMemoryError):
-                return adapter
+                return None
             raise
-        self._put(VRAM, near)
-        return near
+        self._near[factors.digest] = adapter
+        self._stay_if_held(VRAM, factors.digest)
+        return adapter
 
-    def _copied(self, adapter: Adapter) -> Adapter:
-        with side_stream(self._device):
-            return adapter.to(self._device)
+    def _keep_far(self, factors: Factors) -> None:
+        if self._make_room(HOST, factors.digest, factors.memory.held_bytes):
+            self._far[factors.digest] = factors
+            self._stay_if_held(HOST, factors.digest)
 
-    def _hold(self, tier: str, adapter: Adapter) -> None:
-        if self._make_room(tier, adapter):
-            self._put(tier, adapter)
+    def _lent(self, factors: Factors) -> Adapter:
+        """On the device where that is possible at all, for as long as the caller keeps it."""
+        try:
+            return factors.on(self._device)
+        except torch.OutOfMemoryError:
+            return factors.on(torch.device("cpu"))
 
-    def _make_room(self, tier: str, adapter: Adapter) -> bool:
-        digest, size_bytes = adapter.digest, self._cost_bytes(tier, adapter)
+    def _make_room(self, tier: str, digest: str, size_bytes: int) -> bool:
         try:
             self._ledger.hold(tier, self._key(digest), size_bytes, lambda: self._evicted(tier, digest, size_bytes))
         except DoesNotFit:
             return False
         return True
 
-    def _cost_bytes(self, tier: str, adapter: Adapter) -> int:
-        """What the adapter takes up in `tier`: page-locked memory comes in powers of two."""
-        if tier == HOST and adapter.buffer.is_pinned():
-            return 1 << (adapter.size_bytes - 1).bit_length()
-        return adapter.size_bytes
-
-    def _put(self, tier: str, adapter: Adapter) -> None:
-        self._held[tier][adapter.digest] = adapter
-        # Evicted again between the ledger's leave and now: nobody would take it out any more.
-        if not self._ledger.holds(tier, self._key(adapter.digest)):
-            self._held[tier].pop(adapter.digest, None)
+    def _stay_if_held(self, tier: str, digest: str) -> None:
+        """Evicted again between the ledger's leave and now: nobody would take it out any more."""
+        if not self._ledger.holds(tier, self._key(digest)):
+            self._forget(tier, digest)
 
     def _evicted(self, tier: str, digest: str, size_bytes: int) -> None:
-        self._held[tier].pop(digest, None)
+        self._forget(tier, digest)
         self._measure(AdapterEvicted(digest, tier, size_bytes))
+
+    def _forget(self, tier: str, digest: str) -> None:
+        (self._near if tier == VRAM else self._far).pop(digest, None)

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from sdxl_gateway.catalog.embedding_folder.embedding_file import CAPS, check_embedding
@@ -13,7 +14,8 @@ from sdxl_gateway.catalog.lora_folder.copies import store_path
 from sdxl_gateway.catalog.safetensors_header import read_header
 from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.core.text import shown
-from sdxl_gateway.engine.lora.formats import AdapterFile, lay_out, read_adapter
+from sdxl_gateway.engine.lora.formats import AdapterFile, lay_out
+from sdxl_gateway.engine.lora.reading import read_factors
 
 KEPT = 64
 Vectors = Mapping[str, Tensor]
@@ -50,5 +52,5 @@ class EmbeddingFiles:
         if not keys:
             return {}
         file = AdapterFile(digest, path, header.tensors, (), {word: keys})
-        adapter = read_adapter(lay_out(file), pin=False)
+        adapter = read_factors(lay_out(file), pinned=False).on(torch.device("cpu"))
         return {component: tensor.float() for component, tensor in adapter.words[word].items()}

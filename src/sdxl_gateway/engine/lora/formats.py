@@ -1,11 +1,10 @@
-"""Takes a planned adapter file, gives an Adapter: its tensors in one contiguous buffer, seen as deltas by parameter."""
+"""Takes a planned adapter file, says where each factor goes in one buffer, and gives such a buffer as an Adapter."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BufferedReader, FileIO
-from math import isfinite, prod
+from math import prod
 from pathlib import Path
 
 import torch
@@ -17,8 +16,8 @@ from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.engine.lora.delta import Delta, Full, weight_delta
 
 ALIGNMENT_BYTES = 16
-READ_BUFFER_BYTES = 2**20
-FINITE_CHUNK_VALUES = 2**22
+CELL_BYTES = 8
+"""Room for an alpha of any type."""
 
 FILE_DTYPES = {
     "F64": torch.float64,
@@ -56,15 +55,22 @@ class AdapterFile:
 
 
 @dataclass(frozen=True, slots=True)
-class _Slot:
+class Slot:
+    """A tensor of the file, kept `offset_bytes` into the buffer.
+
+    One that is not kept as it is (an alpha, another number format) is read `aside_offset` bytes into another buffer.
+    """
+
     place: TensorInfo
     file_dtype: torch.dtype
     kept_dtype: torch.dtype
     offset_bytes: int
+    aside_offset: int | None = None
 
     @property
-    def size_bytes(self) -> int:
-        return prod(self.place.shape) * self.kept_dtype.itemsize
+    def end_bytes(self) -> int:
+        """Where it ends in the buffer."""
+        return self.offset_bytes + prod(self.place.shape) * self.kept_dtype.itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +78,20 @@ class Layout:
     """Where each factor lies in an adapter's buffer of `size_bytes`; decided before anything is read."""
 
     file: AdapterFile
-    slots: Mapping[str, _Slot]
-    alphas: Mapping[str, _Slot]
+    slots: Mapping[str, Slot]
+    alphas: Mapping[str, Slot]
     size_bytes: int
+    aside_bytes: int
+
+    def runs(self) -> Iterator[tuple[int, int, torch.dtype]]:
+        """(start, end, dtype) of stretches of the buffer without a gap and of one kind."""
+        start, end, dtype = 0, 0, torch.uint8
+        for slot in self.slots.values():
+            if (slot.offset_bytes, slot.kept_dtype) != (end, dtype):
+                yield start, end, dtype
+                start, dtype = slot.offset_bytes, slot.kept_dtype
+            end = slot.end_bytes
+        yield start, end, dtype
 
 
 TextualInversions = Mapping[str, Mapping[str, Tensor]]
@@ -84,117 +101,76 @@ TextualInversions = Mapping[str, Mapping[str, Tensor]]
 class Adapter:
     """A file's factors on one device; `deltas` maps "unet.….to_q.weight" or "….bias" to the change it makes there.
 
-    `words` maps a word it teaches, by component, to the vectors (count, width) that stand for it.
+    `words` maps a word it teaches, by component, to the vectors (count, width) that stand for it. Of a copy that is
+    still under way, `arrived` says when it is there.
     """
 
     digest: str
     deltas: Mapping[str, Delta]
     buffer: Tensor
-    layout: Layout
-    alpha_values: Mapping[str, float]
     words: TextualInversions
+    arrived: torch.cuda.Event | None = None
 
     @property
     def size_bytes(self) -> int:
         """What its buffer takes."""
-        return self.layout.size_bytes
-
-    def to(self, device: torch.device) -> Adapter:
-        """The same adapter with its buffer on `device`, copied in one piece; self when it is there already."""
-        if self.buffer.device == device:
-            return self
-        return _adapter(self.layout, self.buffer.to(device, non_blocking=device.type == "cuda"), self.alpha_values)
+        return self.buffer.nbytes
 
 
 def lay_out(file: AdapterFile) -> Layout:
-    """Raises AdapterRefused for a dtype no factor can have."""
-    alphas = {part.tensors["alpha"] for part in file.parts if "alpha" in part.tensors}
-    wanted = {key for part in file.parts for key in part.tensors.values()} - alphas
+    """Raises AdapterRefused for a dtype no factor can have, and for an alpha that is more than one number."""
+    alphas = sorted({part.tensors["alpha"] for part in file.parts if "alpha" in part.tensors})
+    wanted = {key for part in file.parts for key in part.tensors.values()} - set(alphas)
     wanted |= {key for vectors in file.words.values() for key in vectors.values()}
-    slots: dict[str, _Slot] = {}
-    size_bytes = 0
+    cells = {key: _cell(file.tensors[key], key, number) for number, key in enumerate(alphas)}
+    slots: dict[str, Slot] = {}
+    size_bytes, aside_bytes = 0, CELL_BYTES * len(cells)
     for key in sorted(wanted, key=lambda k: file.tensors[k].start):
-        slot = _slot(file.tensors[key], key, size_bytes, FILE_DTYPES)
-        slots[key] = slot
-        size_bytes = _aligned(slot.offset_bytes + slot.size_bytes)
-    return Layout(file, slots, {key: _slot(file.tensors[key], key, 0, ALPHA_DTYPES) for key in alphas}, size_bytes)
+        slot = slots[key] = _slot(file.tensors[key], key, size_bytes, aside_bytes)
+        size_bytes = _aligned(slot.end_bytes)
+        if slot.aside_offset is not None:
+            aside_bytes = _aligned(aside_bytes + slot.place.end - slot.place.start)
+    return Layout(file, slots, cells, size_bytes, aside_bytes)
 
 
-def _slot(place: TensorInfo, key: str, offset_bytes: int, dtypes: Mapping[str, torch.dtype]) -> _Slot:
-    dtype = dtypes.get(place.dtype)
+def _slot(place: TensorInfo, key: str, offset_bytes: int, aside_bytes: int) -> Slot:
+    dtype = _dtype(place, key, FILE_DTYPES)
+    kept = KEPT_DTYPES.get(dtype, dtype)
+    return Slot(place, dtype, kept, offset_bytes, None if kept is dtype else aside_bytes)
+
+
+def _cell(place: TensorInfo, key: str, number: int) -> Slot:
+    dtype = _dtype(place, key, ALPHA_DTYPES)
+    if prod(place.shape) != 1:
+        raise not_one_number(key)
+    return Slot(place, dtype, dtype, 0, CELL_BYTES * number)
+
+
+def not_one_number(key: str) -> AdapterRefused:
+    """What is said of an alpha that is none."""
+    return AdapterRefused(f"The LoRA file's tensor '{key[:100]}' is not one finite number.")
+
+
+def _dtype(place: TensorInfo, key: str, dtypes: Mapping[str, torch.dtype]) -> torch.dtype:
     if 0 in place.shape:
         raise AdapterRefused(f"The LoRA file's tensor '{key[:100]}' is empty.")
-    if dtype is None:
+    if place.dtype not in dtypes:
         raise AdapterRefused(f"The LoRA file's tensor '{key[:100]}' has the unsupported type {place.dtype[:20]}.")
-    return _Slot(place, dtype, KEPT_DTYPES.get(dtype, dtype), offset_bytes)
+    return dtypes[place.dtype]
 
 
 def _aligned(size_bytes: int) -> int:
     return -(-size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
 
-def read_adapter(layout: Layout, *, pin: bool) -> Adapter:
-    """The adapter in host memory (page-locked when `pin`), every number of it finite.
+def adapter_of(
+    layout: Layout, buffer: Tensor, alpha_values: Mapping[str, float], arrived: torch.cuda.Event | None = None
+) -> Adapter:
+    """`buffer` (size_bytes,) uint8 on any device, as `layout` says, seen as an adapter.
 
-    Raises AdapterRefused for a file that is gone, cut short, not finite, or whose tensors do not fit each other.
+    Raises AdapterRefused for tensors that do not fit each other.
     """
-    buffer = torch.zeros(layout.size_bytes, dtype=torch.uint8, pin_memory=pin)
-    try:
-        with BufferedReader(FileIO(layout.file.path), READ_BUFFER_BYTES) as file:
-            data_start = 8 + int.from_bytes(_read(file, 8), "little")
-            for key, slot in layout.slots.items():
-                _fill(file, data_start, slot, buffer)
-                _refuse_infinite(_view(buffer, slot), key)
-            alpha_values = {key: _number(file, data_start, slot, key) for key, slot in layout.alphas.items()}
-    except OSError as error:
-        raise AdapterRefused("The LoRA file cannot be read.") from error
-    return _adapter(layout, buffer, alpha_values)
-
-
-def _read(file: BufferedReader[FileIO], count: int) -> bytes:
-    data = file.read(count)
-    if len(data) != count:
-        raise AdapterRefused("The LoRA file is cut short.")
-    return data
-
-
-def _fill(file: BufferedReader[FileIO], data_start: int, slot: _Slot, buffer: Tensor) -> None:
-    file.seek(data_start + slot.place.start)
-    if slot.file_dtype is not slot.kept_dtype:
-        _view(buffer, slot).copy_(_tensor(file, slot))
-    elif slot.size_bytes:
-        room = memoryview(buffer.numpy().data)[slot.offset_bytes : slot.offset_bytes + slot.size_bytes]
-        if file.readinto(room) != slot.size_bytes:
-            raise AdapterRefused("The LoRA file is cut short.")
-
-
-def _tensor(file: BufferedReader[FileIO], slot: _Slot) -> Tensor:
-    raw = bytearray(_read(file, slot.place.end - slot.place.start))
-    return torch.frombuffer(raw, dtype=slot.file_dtype).reshape(slot.place.shape)
-
-
-def _number(file: BufferedReader[FileIO], data_start: int, slot: _Slot, key: str) -> float:
-    file.seek(data_start + slot.place.start)
-    tensor = _tensor(file, slot)
-    if tensor.numel() != 1 or not isfinite(value := float(tensor.double().item())):
-        raise AdapterRefused(f"The LoRA file's tensor '{key[:100]}' is not one finite number.")
-    return value
-
-
-def _refuse_infinite(tensor: Tensor, key: str) -> None:
-    values = tensor.flatten()
-    for start in range(0, values.numel(), FINITE_CHUNK_VALUES):
-        if not bool(torch.isfinite(values[start : start + FINITE_CHUNK_VALUES]).all()):
-            raise AdapterRefused(f"The LoRA file's tensor '{key[:100]}' holds values that are not finite.")
-
-
-def _view(buffer: Tensor, slot: _Slot) -> Tensor:
-    raw = buffer[slot.offset_bytes : slot.offset_bytes + slot.size_bytes]
-    return raw.view(slot.kept_dtype).view(slot.place.shape)
-
-
-def _adapter(layout: Layout, buffer: Tensor, alpha_values: Mapping[str, float]) -> Adapter:
-    tensors = {key: _view(buffer, slot) for key, slot in layout.slots.items()}
+    tensors = _views(layout, buffer)
     deltas: dict[str, Delta] = {}
     for part in layout.file.parts:
         for name, delta in _deltas(part, tensors, alpha_values):
@@ -202,7 +178,17 @@ def _adapter(layout: Layout, buffer: Tensor, alpha_values: Mapping[str, float]) 
                 raise AdapterRefused(f"The LoRA file changes '{name[:200]}' twice.")
             deltas[name] = delta
     words = {word: _vectors(keys, tensors) for word, keys in layout.file.words.items()}
-    return Adapter(layout.file.digest, deltas, buffer, layout, alpha_values, words)
+    return Adapter(layout.file.digest, deltas, buffer, words, arrived)
+
+
+def _views(layout: Layout, buffer: Tensor) -> dict[str, Tensor]:
+    """Each factor in its own type and shape."""
+    kinds = {dtype: buffer.view(dtype) for dtype in {slot.kept_dtype for slot in layout.slots.values()}}
+    return {
+        key: kinds[slot.kept_dtype][slot.offset_bytes // width : slot.end_bytes // width].view(slot.place.shape)
+        for key, slot in layout.slots.items()
+        if (width := slot.kept_dtype.itemsize)
+    }
 
 
 def _vectors(keys: Mapping[str, str], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
