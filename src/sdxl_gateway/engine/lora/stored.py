@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+import zlib
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,17 +16,50 @@ from sdxl_gateway.config import Loras
 from sdxl_gateway.engine.lora.cache import OpenAdapter
 from sdxl_gateway.engine.lora.formats import AdapterFile
 
+KEPT_PLANS = 1024
+
 
 def stored_adapters(data_directory: Path, shapes: Mapping[str, tuple[int, ...]], loras: Loras) -> OpenAdapter:
     """Opens adapters by digest for the checkpoint of these `shapes`; the opener raises AdapterRefused."""
+    plans = _Plans()
 
     def open_adapter(digest: str) -> AdapterFile:
-        path = store_path(data_directory, digest)
-        header = read_header(path, loras)
-        plan = plan_lora(header, shapes)
-        return AdapterFile(digest, path, header.tensors, plan.parts, _words(plan))
+        return plans.get(digest) or plans.keep(_planned(store_path(data_directory, digest), digest, shapes, loras))
 
     return open_adapter
+
+
+class _Plans:
+    """The files planned last. A digest says what is in a file, so a plan is right for good.
+
+    They are kept as bytes, a tenth of the room: a plan is thousands of objects, and the collector would stop every
+    thread to look through all of them.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
+
+    def get(self, digest: str) -> AdapterFile | None:
+        kept = self._kept.get(digest)
+        if kept is None:
+            return None
+        # Bytes of this process's own making.
+        found: AdapterFile = pickle.loads(zlib.decompress(kept))  # noqa: S301
+        return self.keep(found, kept)
+
+    def keep(self, file: AdapterFile, packed: bytes = b"") -> AdapterFile:
+        """`file` itself, the last to be forgotten now."""
+        self._kept.pop(file.digest, None)
+        self._kept[file.digest] = packed or zlib.compress(pickle.dumps(file), level=1)
+        while len(self._kept) > KEPT_PLANS:
+            self._kept.popitem(last=False)
+        return file
+
+
+def _planned(path: Path, digest: str, shapes: Mapping[str, tuple[int, ...]], loras: Loras) -> AdapterFile:
+    header = read_header(path, loras)
+    plan = plan_lora(header, shapes)
+    return AdapterFile(digest, path, header.tensors, plan.parts, _words(plan))
 
 
 def _words(plan: LoraPlan) -> dict[str, dict[str, str]]:
