@@ -1,4 +1,4 @@
-"""Which device and which number formats."""
+"""Which device and which number formats, and what is copied there beside the steps."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ import torch
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.engine.device import (
     DtypeName,
+    await_event,
     choose_compute_dtype,
     choose_device,
     choose_dtype,
     choose_vae_dtype,
+    copy_stream,
+    filled_beside,
+    side_stream,
 )
+from tests.kit.cuda_streams import fake_streams
 
 SDXL_PARAMETERS = 3_470_000_000
 GIB = 2**30
@@ -88,3 +93,39 @@ def test_dtype_of_the_vae(
 )
 def test_dtype_of_the_arithmetic(dtype: torch.dtype, device: str, bfloat16_works: bool, chosen: torch.dtype) -> None:
     assert choose_compute_dtype(dtype, device, bfloat16_works=bfloat16_works) is chosen
+
+
+def test_copies_run_beside_the_steps_and_nobody_waits_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After what the memory's last owner still does with it; and it is not given away before they are done."""
+    log = fake_streams(monkeypatch)
+    target = torch.zeros(4)
+    event = filled_beside(target, lambda there: log.append(f"copying {there.nbytes} bytes"))
+    await_event(event, target.device)
+    assert log == [
+        "copies waits for steps",
+        "on copies",
+        "copying 16 bytes",
+        "off copies",
+        "copies uses 16 bytes",
+        "event on copies",
+        "steps waits for copies",
+    ]
+
+
+def test_a_model_is_there_when_it_was_copied_beside_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = fake_streams(monkeypatch)
+    with side_stream(torch.device("cpu")):
+        log.append("loading")
+    assert log == ["on copies", "loading", "off copies", "host waits for copies"]
+
+
+def test_without_cuda_a_copy_is_there_at_once() -> None:
+    target = torch.zeros(4)
+
+    def fill(there: torch.Tensor) -> None:
+        there.fill_(1)
+
+    assert filled_beside(target, fill) is None
+    await_event(None, target.device)
+    assert copy_stream(target.device) is None
+    assert target.tolist() == [1, 1, 1, 1]

@@ -117,7 +117,8 @@ def filled_beside(target: Tensor, fill: Callable[[Tensor], None]) -> torch.cuda.
         fill(target)
     # Whoever drops it before it is filled must not make its memory another's.
     target.record_stream(stream)
-    return stream.record_event()
+    filled: torch.cuda.Event = stream.record_event()
+    return filled
 
 
 def await_event(event: torch.cuda.Event | None, device: torch.device) -> None:

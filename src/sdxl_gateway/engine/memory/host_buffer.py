@@ -32,8 +32,7 @@ class HostBuffer:
             return cls((torch.empty(size_bytes, dtype=torch.uint8),), max(size_bytes, 1), size_bytes)
         piece_bytes = min(PIECE_BYTES, 1 << max(size_bytes - 1, 0).bit_length())
         count = -(-size_bytes // piece_bytes)
-        pieces = (torch.empty(piece_bytes, dtype=torch.uint8, pin_memory=True) for _ in range(count))
-        return cls(tuple(pieces), piece_bytes, size_bytes)
+        return cls(tuple(page_locked(piece_bytes) for _ in range(count)), piece_bytes, size_bytes)
 
     @property
     def held_bytes(self) -> int:
@@ -54,3 +53,8 @@ class HostBuffer:
         for piece in self.between(0, self.size_bytes):
             target[at : at + len(piece)].copy_(piece, non_blocking=True)
             at += len(piece)
+
+
+def page_locked(size_bytes: int) -> Tensor:
+    """(size_bytes,) uint8 that a CUDA device can copy from by itself; torch takes it from what was let go of before."""
+    return torch.empty(size_bytes, dtype=torch.uint8, pin_memory=True)
