@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from sdxl_gateway.catalog.lora_folder.copies import keep_copy
+from sdxl_gateway.catalog.lora_folder.copies import keep_copy, store_path
 
 Shapes = Mapping[str, tuple[int, ...]]
 BYTES_PER_NUMBER = 2
@@ -19,6 +19,23 @@ def kept_adapter(data: Path, shapes: Shapes, rank: int, seed: int) -> str:
     """Writes such a file in diffusers' layout, float16, and puts it into the store; gives its digest."""
     path = data / "written.safetensors"
     save_file(dict(_factors(shapes, rank, torch.Generator().manual_seed(seed))), path)
+    try:
+        return keep_copy(path, data)
+    finally:
+        path.unlink()
+
+
+def kept_variants(data: Path, digest: str, numbers: range) -> list[str]:
+    """Digests of files like that one, each with another last number; `numbers` are within a byte."""
+    content = bytearray(store_path(data, digest).read_bytes())
+    return [_kept_with(data, content, number) for number in numbers]
+
+
+def _kept_with(data: Path, content: bytearray, number: int) -> str:
+    # The lower byte of a float16, away from its exponent.
+    content[-2] = number
+    path = data / "written.safetensors"
+    path.write_bytes(content)
     try:
         return keep_copy(path, data)
     finally:

@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 import torch
 
 from sdxl_gateway.catalog.model_files import fingerprint
-from sdxl_gateway.config import Checkpoint, Engine, Settings
+from sdxl_gateway.config import Checkpoint, Engine, Memory, Settings
 from sdxl_gateway.config import Control as ControlSection
 from sdxl_gateway.core.events import Measurement
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs
@@ -57,7 +57,13 @@ class Bench:
     """One engine on one checkpoint, and what it told about itself. Seconds end when the device is done."""
 
     def __init__(
-        self, folder: Path, data: Path, place: Place, look: Look, controls: Mapping[str, ControlSection] | None = None
+        self,
+        folder: Path,
+        data: Path,
+        place: Place,
+        look: Look,
+        controls: Mapping[str, ControlSection] | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self._told: list[Measurement] = []
         self._look = look
@@ -67,6 +73,7 @@ class Bench:
             checkpoints={"bench": Checkpoint(path=str(folder))},
             engine=Engine.model_validate(asdict(place)),
             controls=dict(controls or {}),
+            memory=memory or Memory(),
         )
         self._digest = fingerprint(folder)
         self._engine: DiffusionEngine = open_engine(settings.engine_process(), self._told.append)

@@ -73,13 +73,13 @@ def load_row(name: str, bench: Bench, data: Path, folder: Path, size_bytes: int,
         digest = kept_adapter(data, shapes, rank, seed)
         path = store_path(data, digest)
         path.read_bytes()
-        readings.append(_reading_seconds(path))
+        readings.append(reading_seconds(path))
         loads.append(cold_load_seconds(bench, digest))
     title = f"{name}: cold load of a LoRA of {size_bytes / 1e6:.3g} MB / reading its file"
     return ratio_row(title, None, loads, readings)
 
 
-def _reading_seconds(path: Path) -> float:
+def reading_seconds(path: Path) -> float:
     start = time.perf_counter()
     path.read_bytes()
     return time.perf_counter() - start
