@@ -9,6 +9,7 @@ import torch
 
 from sdxl_gateway import config
 from sdxl_gateway.engine.load import _source
+from sdxl_gateway.engine.memory.host_buffer import HostBuffer
 from sdxl_gateway.engine.memory.ledger import HOST, Ledger
 from sdxl_gateway.engine.models.checkpoint import Checkpoint, load_checkpoint
 from sdxl_gateway.engine.models.host_copies import CopyKey, HostCopies
@@ -87,7 +88,7 @@ def test_a_copy_that_fails_leaves_nothing_on_the_ledger(loaded: Checkpoint, monk
     def fail(*_: object, **__: object) -> torch.Tensor:
         raise MemoryError
 
-    monkeypatch.setattr(torch, "empty_like", fail)
+    monkeypatch.setattr(HostBuffer, "of", fail)
     ledger = Ledger({HOST: None})
     with pytest.raises(MemoryError):
         HostCopies(CHECKPOINT, ledger, CPU).keep(loaded)

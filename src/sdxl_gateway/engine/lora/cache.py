@@ -20,6 +20,7 @@ from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.engine.device import await_event
 from sdxl_gateway.engine.lora.formats import Adapter, AdapterFile, Layout, lay_out
 from sdxl_gateway.engine.lora.reading import Factors, read_factors
+from sdxl_gateway.engine.memory.host_buffer import HostBuffer
 from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
 
 DISK = "disk"
@@ -187,12 +188,17 @@ class AdapterCache:
             return self._promoted(far) or far, HOST
         layout = lay_out(self._open_adapter(digest))
         self._refuse_oversized(layout)
-        factors = read_factors(layout, pinned=self._device.type == "cuda")
+        factors = read_factors(layout, pinned=self._pinned)
         adapter = self._promoted(factors)
         if adapter is None:
             factors.refuse_misfits()
         self._keep_far(factors)
         return adapter or factors, DISK
+
+    @property
+    def _pinned(self) -> bool:
+        """Host memory is page-locked, so that the device copies from it by itself."""
+        return self._device.type == "cuda"
 
     def _refuse_oversized(self, layout: Layout) -> None:
         if not any(self._ledger.could_ever_fit(tier, layout.size_bytes) for tier in TIERS):
@@ -214,7 +220,8 @@ class AdapterCache:
         return adapter
 
     def _keep_far(self, factors: Factors) -> None:
-        if self._make_room(HOST, factors.digest, factors.memory.held_bytes):
+        cost_bytes = HostBuffer.cost_bytes(factors.size_bytes, pinned=self._pinned)
+        if self._make_room(HOST, factors.digest, cost_bytes):
             self._far[factors.digest] = factors
             self._stay_if_held(HOST, factors.digest)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from math import isfinite
 
@@ -49,7 +50,7 @@ class Factors:
         if len(self.memory.pieces) == 1 and self.memory.pieces[0].device == device:
             return adapter_of(self.layout, self.memory.pieces[0][: self.size_bytes], self.alpha_values)
         buffer = torch.empty(self.size_bytes, dtype=torch.uint8, device=device)
-        arrived = filled_beside(buffer, self.memory.copy_to)
+        arrived = filled_beside(buffer, partial(self.memory.fetch, 0))
         return adapter_of(self.layout, buffer, self.alpha_values, arrived)
 
     def refuse_misfits(self) -> None:

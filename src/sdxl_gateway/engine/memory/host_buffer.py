@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Self
 
 import torch
@@ -30,14 +31,13 @@ class HostBuffer:
         """`pinned`: page-locked, so that a CUDA device can copy from it by itself; else in one piece."""
         if not pinned:
             return cls((torch.empty(size_bytes, dtype=torch.uint8),), max(size_bytes, 1), size_bytes)
-        piece_bytes = min(PIECE_BYTES, 1 << max(size_bytes - 1, 0).bit_length())
-        count = -(-size_bytes // piece_bytes)
+        piece_bytes, count = _cut(size_bytes)
         return cls(tuple(page_locked(piece_bytes) for _ in range(count)), piece_bytes, size_bytes)
 
-    @property
-    def held_bytes(self) -> int:
-        """What it takes of the host's memory."""
-        return sum(len(piece) for piece in self.pieces)
+    @staticmethod
+    def cost_bytes(size_bytes: int, *, pinned: bool) -> int:
+        """What one of that size takes of the host's memory."""
+        return prod(_cut(size_bytes)) if pinned else size_bytes
 
     def between(self, start: int, end: int) -> Iterator[Tensor]:
         """The bytes from `start` to `end` in order, cut where a piece ends."""
@@ -47,12 +47,25 @@ class HostBuffer:
             yield self.pieces[number][at : at + length]
             start += length
 
-    def copy_to(self, target: Tensor) -> None:
-        """All of it into (size_bytes,) uint8 on any device, which need not wait for it."""
+    def fetch(self, start: int, target: Tensor) -> None:
+        """Fill `target`, (bytes,) uint8 on any device, with what lies from `start` on; it need not wait for it."""
         at = 0
-        for piece in self.between(0, self.size_bytes):
+        for piece in self.between(start, start + len(target)):
             target[at : at + len(piece)].copy_(piece, non_blocking=True)
             at += len(piece)
+
+    def keep(self, start: int, source: Tensor) -> None:
+        """Have `source`, (bytes,) uint8 on any device, lie from `start` on; it may be written to afterwards."""
+        at = 0
+        for piece in self.between(start, start + len(source)):
+            piece.copy_(source[at : at + len(piece)])
+            at += len(piece)
+
+
+def _cut(size_bytes: int) -> tuple[int, int]:
+    """The size of a piece and how many of them it takes."""
+    piece_bytes = min(PIECE_BYTES, 1 << max(size_bytes - 1, 0).bit_length())
+    return piece_bytes, -(-size_bytes // piece_bytes)
 
 
 def page_locked(size_bytes: int) -> Tensor:

@@ -6,7 +6,7 @@ copy still saves the reading.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import NamedTuple
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sdxl_gateway.core.errors import DoesNotFit
+from sdxl_gateway.engine.memory.host_buffer import HostBuffer
 from sdxl_gateway.engine.memory.ledger import HOST, Ledger
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
 
@@ -28,9 +29,13 @@ class CopyKey(NamedTuple):
 
 @dataclass(slots=True)
 class _Kept:
-    """A checkpoint's weights, in the order of its tensors, and its modules while they are off the device."""
+    """A checkpoint's weights, side by side in the order of its tensors, and its modules while they are off the device.
 
-    weights: list[Tensor]
+    `like` are those tensors without numbers.
+    """
+
+    weights: HostBuffer
+    like: list[Tensor]
     resting: Checkpoint | None = None
 
 
@@ -59,8 +64,11 @@ class HostCopies:
             return None
         checkpoint, kept.resting = kept.resting, None
         self._ledger.touch(HOST, CopyKey(self._kind, name))
-        for tensor, weight in zip(_tensors(checkpoint), kept.weights, strict=True):
-            tensor.data = torch.empty_like(weight, device=self._device).copy_(weight, non_blocking=True)
+        start = 0
+        for tensor, like in zip(_tensors(checkpoint), kept.like, strict=True):
+            tensor.data = torch.empty_like(like, device=self._device)
+            kept.weights.fetch(start, _bytes(tensor.data))
+            start += like.nbytes
         return checkpoint
 
     def keep(self, checkpoint: Checkpoint) -> None:
@@ -69,13 +77,14 @@ class HostCopies:
             # Its memory is the host's, and its tensors cannot take the place of the CPU's; or host memory has them now.
             return
         name, tensors = checkpoint.name, list(_tensors(checkpoint))
-        key = CopyKey(self._kind, name)
+        key, size_bytes = CopyKey(self._kind, name), sum(tensor.nbytes for tensor in tensors)
+        cost_bytes = HostBuffer.cost_bytes(size_bytes, pinned=self._page_locked)
         try:
-            self._ledger.hold(HOST, key, sum(map(self._cost_bytes, tensors)), lambda: self._evicted(name))
+            self._ledger.hold(HOST, key, cost_bytes, lambda: self._evicted(name))
         except DoesNotFit:
             return
         try:
-            self._kept[name] = _Kept([self._copied(tensor) for tensor in tensors])
+            self._kept[name] = self._copied(tensors, size_bytes)
         except BaseException:
             self._ledger.drop(HOST, key)
             raise
@@ -95,12 +104,12 @@ class HostCopies:
     def _page_locked(self) -> bool:
         return self._device.type == "cuda"
 
-    def _copied(self, tensor: Tensor) -> Tensor:
-        return torch.empty_like(tensor, device="cpu", pin_memory=self._page_locked, requires_grad=False).copy_(tensor)
-
-    def _cost_bytes(self, tensor: Tensor) -> int:
-        """Page-locked memory comes in powers of two."""
-        return 1 << (tensor.nbytes - 1).bit_length() if self._page_locked and tensor.nbytes else tensor.nbytes
+    def _copied(self, tensors: Sequence[Tensor], size_bytes: int) -> _Kept:
+        weights, start = HostBuffer.of(size_bytes, pinned=self._page_locked), 0
+        for tensor in tensors:
+            weights.keep(start, _bytes(tensor.data))
+            start += tensor.nbytes
+        return _Kept(weights, [torch.empty_like(tensor, device="meta") for tensor in tensors])
 
     def _evicted(self, name: str) -> None:
         self._kept.pop(name, None)
@@ -109,3 +118,8 @@ class HostCopies:
 def _tensors(checkpoint: Checkpoint) -> Iterator[Tensor]:
     modules = (*checkpoint.blendable().values(), checkpoint.vae)
     return chain.from_iterable(chain(module.parameters(), module.buffers()) for module in modules)
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    """What lies in its memory, (bytes,) uint8: its numbers in the order of its strides, among which is no gap."""
+    return tensor.as_strided((tensor.numel(),), (1,)).view(torch.uint8)
