@@ -206,6 +206,22 @@ def test_a_copy_to_the_device_that_fails_is_not_on_the_books(
     assert bench.cache.warm()[VRAM] == ("aa",)
 
 
+def test_without_any_room_for_its_factors_a_blend_does_not_fit(
+    three: int, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(factors: Factors, device: torch.device) -> Adapter:
+        raise torch.OutOfMemoryError("full")
+
+    bench = make_bench(vram_bytes=1)
+    before = bench.bits()
+    with monkeypatch.context() as patch:
+        patch.setattr(Factors, "on", failing)
+        with pytest.raises(DoesNotFit, match="no room left"):
+            bench.switcher.put_on(blend(("aa", 1.0)))
+    assert same_bits(bench.bits(), before)
+    bench.switcher.put_on(blend(("aa", 1.0)))
+
+
 def test_a_file_that_is_gone_is_refused(shelf: Shelf, three: int, make_bench: MakeBench) -> None:
     Path(shelf.open("aa").path).unlink()
     with pytest.raises(AdapterRefused, match="cannot be read"):

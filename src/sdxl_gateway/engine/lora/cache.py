@@ -34,7 +34,7 @@ class AdapterCache:
     """The adapters of one checkpoint; several checkpoints may share a ledger under different `name`s.
 
     `open_adapter` finds and plans the file of a digest, raising AdapterRefused. Pins are counted and keep an adapter
-    in the tiers it is in; an adapter that finds no room beside pinned ones is still served, read anew each time.
+    in the tiers it is in; an adapter that finds no room beside pinned ones is still served, brought anew each time.
     `measure` is called from the reading threads too.
     """
 
@@ -226,11 +226,11 @@ class AdapterCache:
             self._stay_if_held(HOST, factors.digest)
 
     def _lent(self, factors: Factors) -> Adapter:
-        """On the device where that is possible at all, for as long as the caller keeps it."""
+        """On the device, for as long as the caller keeps it."""
         try:
             return factors.on(self._device)
-        except torch.OutOfMemoryError:
-            return factors.on(torch.device("cpu"))
+        except torch.OutOfMemoryError as error:
+            raise DoesNotFit("The device has no room left to put this LoRA blend on.") from error
 
     def _make_room(self, tier: str, digest: str, size_bytes: int) -> bool:
         try:

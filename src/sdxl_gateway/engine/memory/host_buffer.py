@@ -49,9 +49,10 @@ class HostBuffer:
 
     def fetch(self, start: int, target: Tensor) -> None:
         """Fill `target`, (bytes,) uint8 on any device, with what lies from `start` on; it need not wait for it."""
-        at = 0
+        # MPS would read from the host's memory when it comes to it, whatever that is by then.
+        non_blocking, at = target.device.type != "mps", 0
         for piece in self.between(start, start + len(target)):
-            target[at : at + len(piece)].copy_(piece, non_blocking=True)
+            target[at : at + len(piece)].copy_(piece, non_blocking=non_blocking)
             at += len(piece)
 
     def keep(self, start: int, source: Tensor) -> None:
