@@ -21,6 +21,7 @@ from sdxl_gateway.api.services import Services
 from sdxl_gateway.catalog.lora_folder.copies import prune
 from sdxl_gateway.catalog.lora_folder.sweep import CopySweeper
 from sdxl_gateway.config import PutInForce, Reloading, Settings
+from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.core.memory import return_large_blocks
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.rooms import (
@@ -37,15 +38,15 @@ from sdxl_gateway.storage.directory import DirectoryInUse, sole_server
 from sdxl_gateway.telemetry.logs import set_log_level
 
 
-def serve(settings: Settings, read_again: Callable[[], Settings]) -> None:
+def serve(settings: Settings, read_again: Callable[[], Settings], *told: Listener) -> None:
     """Runs the server until it is told to stop; at each SIGHUP it runs on by the settings `read_again` gives.
 
-    Raises StartProblem before it listens.
+    `told` hear what happens, besides its own listeners. Raises StartProblem before it listens.
     """
     server = settings.server
     return_large_blocks()
     with sole_server(settings.data_directory):
-        built = build_rooms(settings)
+        built = build_rooms(settings, told=told)
         built.database.open()
         built.keys.load_now()
         refuse_anonymous(settings, known_keys(built))

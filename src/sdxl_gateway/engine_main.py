@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from sdxl_gateway.config import EngineProcess
+from sdxl_gateway.core.garbage import settle
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.ipc.messages import Ready
 from sdxl_gateway.telemetry.logs import configure_logs
@@ -29,7 +30,8 @@ def open_for(settings: dict[str, Any], measure: Measure) -> LoadedEngine[Any]:
     from sdxl_gateway.engine.load import open_engine
 
     engine = open_engine(config, measure)
-    ready = Ready(engine.device, engine.dtype, engine.checkpoints)
+    settle()
+    ready = Ready(engine.device, engine.dtype, engine.checkpoints, engine.card)
     return LoadedEngine(engine, ready, engine.lanes, config.engine.load_wait_seconds)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from sdxl_gateway.catalog.upscalers import open_upscalers
 from sdxl_gateway.config import DEMO_MATTE, DEMO_MODEL, EngineProcess, Limits, Settings
 from sdxl_gateway.core.background import Background
 from sdxl_gateway.core.errors import CheckpointProblem, GatewayError
-from sdxl_gateway.core.listeners import EngineListener, Listeners
+from sdxl_gateway.core.listeners import EngineListener, Listener, Listeners
 from sdxl_gateway.core.ports import Backend, Matte
 from sdxl_gateway.decoding.pool import Decoders
 from sdxl_gateway.delivery.deliver import Deliverer
@@ -36,7 +36,7 @@ from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.matting.open import open_matte
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.images import ImageFolder
-from sdxl_gateway.telemetry.logs import configure_logs, log_answer
+from sdxl_gateway.telemetry.logs import configure_logs, log_answer, log_engine
 from sdxl_gateway.telemetry.metrics import Metrics
 
 BackendFactory = Callable[[EngineProcess, Limits, EngineListener], Backend]
@@ -75,9 +75,12 @@ class Rooms:
 
 
 def build_rooms(
-    settings: Settings, open_backend: BackendFactory = process_backend, images_folder: Path | None = None
+    settings: Settings,
+    open_backend: BackendFactory = process_backend,
+    images_folder: Path | None = None,
+    told: Iterable[Listener] = (),
 ) -> Rooms:
-    """Pictures are kept in the data directory unless another folder is given."""
+    """Pictures are kept in the data directory unless another folder is given; `told` hear all that happens too."""
     configure_logs(settings.telemetry)
     configured = with_ip_adapter(open_checkpoints(settings.checkpoints, DEMO_MODEL), settings.ip_adapter)
     checkpoints = CheckpointCatalog(configured, settings.checkpoint_folder)
@@ -86,8 +89,8 @@ def build_rooms(
     adapters.scan()
     embeddings = EmbeddingCatalog(settings.embeddings, settings.data_directory, checkpoints.values())
     embeddings.scan()
-    told = settings.telemetry
-    metrics = Metrics(model_names(settings), told.lora_label_limit, checkpoints, told.checkpoint_label_limit)
+    limits = settings.telemetry
+    metrics = Metrics(model_names(settings), limits.lora_label_limit, checkpoints, limits.checkpoint_label_limit)
     decoders = Decoders(settings.limits, metrics.on_event)
     preview_vae_folder(settings.engine.preview_vae)  # what the engine could not load stops the start
     controls, upscalers = open_controls(settings.controls), open_upscalers(settings.upscalers)
@@ -95,7 +98,7 @@ def build_rooms(
     admission = Admission(settings, checkpoints, adapters, decoders, embeddings, controls, matte, upscalers)
     library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings, controls)
     _check_default(settings, admission)
-    listeners = Listeners(metrics.on_event, library.on_event, log_answer)
+    listeners = Listeners(metrics.on_event, library.on_event, log_answer, log_engine, *told)
     backend = open_backend(engine_process(settings, admission), settings.limits, listeners)
     metrics.follow_gauges(
         queue_depth=lambda: backend.waiting, in_flight=lambda: backend.running, ready=lambda: backend.ready

@@ -7,10 +7,20 @@ import time
 
 import pytest
 
-from sdxl_gateway.backends.fake_engine import open_fake_engine
+from sdxl_gateway.backends.fake_engine import READY, open_fake_engine
 from sdxl_gateway.backends.local import LocalBackend
 from sdxl_gateway.core.errors import Cancelled, DeadlineExceeded, Unavailable
-from sdxl_gateway.core.events import EngineEvent, EngineLost, Failed, Finished, JobEvent, Measured, Started, StepTaken
+from sdxl_gateway.core.events import (
+    EngineEvent,
+    EngineLost,
+    EngineOpened,
+    Failed,
+    Finished,
+    JobEvent,
+    Measured,
+    Started,
+    StepTaken,
+)
 from sdxl_gateway.jobs.subscription import Subscription
 from tests.kit.backends import StepsTaken
 from tests.kit.jobs import job
@@ -106,7 +116,8 @@ async def test_measurements_bear_the_engine_and_its_loss_is_told() -> None:
     await backend.start()
     await to_the_end(await backend.submit(job(steps=2)))
     await backend.stop()
-    assert heard == [Measured("0", StepTaken(0.0, 1, 1.0))] * 2 + [EngineLost("0")]
+    opened = EngineOpened("0", READY.device, READY.dtype, READY.card)
+    assert heard == [opened, *[Measured("0", StepTaken(0.0, 1, 1.0))] * 2, EngineLost("0")]
 
 
 async def test_stopping_one_that_was_not_started() -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from sdxl_gateway.backends.fake_engine import READY
 from sdxl_gateway.backends.process.backend import ProcessBackend
+from sdxl_gateway.backends.process.supervisor import ENVIRONMENT, engine_environment
 from sdxl_gateway.config import Engine, EngineProcess, Loras, Memory
 from sdxl_gateway.core.errors import AdapterRefused, Cancelled, DeadlineExceeded, EngineFault, Unavailable
 from sdxl_gateway.core.events import (
@@ -89,7 +90,8 @@ def environment_of(pid: int) -> list[bytes]:
 async def test_threads_spin_briefly_unless_the_operator_says_otherwise(
     monkeypatch: pytest.MonkeyPatch, given: str | None, expected: str
 ) -> None:
-    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
     if given is not None:
         monkeypatch.setenv("GOMP_SPINCOUNT", given)
     monkeypatch.setenv("KEPT", "yes")
@@ -98,7 +100,24 @@ async def test_threads_spin_briefly_unless_the_operator_says_otherwise(
         (pid,) = backend.pids
         environment = environment_of(pid)
     assert f"GOMP_SPINCOUNT={expected}".encode() in environment
+    assert b"CUDA_DEVICE_ORDER=PCI_BUS_ID" in environment
     assert b"KEPT=yes" in environment
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "expandable_segments:True"),
+        ({"PYTORCH_ALLOC_CONF": "backend:native"}, "backend:native"),
+        ({"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:64"}, None),
+    ],
+)
+def test_what_an_engine_process_is_told_of_memory(given: dict[str, str], expected: str | None) -> None:
+    found = engine_environment(given | {"CUDA_DEVICE_ORDER": "FASTEST_FIRST"})
+    assert found.get("PYTORCH_ALLOC_CONF") == expected
+    assert found.items() >= given.items()
+    assert found["CUDA_DEVICE_ORDER"] == "FASTEST_FIRST"
+    assert engine_environment({})["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 
 
 async def test_a_job_goes_from_submit_to_finished() -> None:

@@ -28,6 +28,7 @@ from sdxl_gateway.config import DEMO_LORAS, DEMO_MODEL, Checkpoint, HouseStyle, 
 from sdxl_gateway.core.ask import Ask, Operation
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import GatewayError, InvalidRequest
+from sdxl_gateway.core.events import EngineLost, EngineOpened
 from sdxl_gateway.core.picture import Size
 from sdxl_gateway.gateway.events import Accepted, Done, Item, Presented, Progressed
 from tests.kit import ip_adapters
@@ -51,6 +52,12 @@ runner = CliRunner()
 @pytest.fixture(autouse=True)
 def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+def test_the_device_told_is_the_one_an_engine_opened(capsys: pytest.CaptureFixture[str]) -> None:
+    for event in (EngineOpened("0", "cuda:0", "float16", "NVIDIA H200"), EngineLost("0")):
+        serving.tell_device(event)
+    assert capsys.readouterr().out == "Painting on cuda:0 (NVIDIA H200) in float16.\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

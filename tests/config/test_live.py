@@ -33,6 +33,7 @@ def _under(annotation: Any, key: str) -> Iterator[str]:
 
 
 ALL = tuple(_settings(Settings))
+NAMED = "checkpoints|models|styles|controls|upscalers|tenants"
 
 
 def _rows(key: str) -> list[str]:
@@ -56,7 +57,11 @@ def _marked() -> Iterator[tuple[str, bool]]:
             section, whole = header[1] + ".", "[restart]" in line
         elif key := re.match(r'(?:# )?(?:(\w+)|"[^"]+") = ', line):
             yield (
-                re.sub(r"^(checkpoints|models|styles|controls|upscalers|tenants)\.\w+", r"\1.*", f"{section}{key[1] or '*'}"),
+                re.sub(
+                    r"^(checkpoints|models|styles|controls|upscalers|tenants)\.\w+",
+                    r"\1.*",
+                    f"{section}{key[1] or '*'}",
+                ),
                 whole or "[restart]" in line,
             )
 

@@ -6,15 +6,19 @@ import pytest
 import torch
 
 from sdxl_gateway.core.errors import CheckpointProblem
+from sdxl_gateway.engine import device as device_module
 from sdxl_gateway.engine.device import (
     DtypeName,
     await_event,
+    built_for,
     choose_compute_dtype,
     choose_device,
     choose_dtype,
+    choose_threads,
     choose_vae_dtype,
     copy_stream,
     filled_beside,
+    open_device,
     side_stream,
 )
 from tests.kit.cuda_streams import fake_streams
@@ -129,3 +133,93 @@ def test_without_cuda_a_copy_is_there_at_once() -> None:
     await_event(None, target.device)
     assert copy_stream(target.device) is None
     assert target.tolist() == [1, 1, 1, 1]
+
+
+def no_cuda(monkeypatch: pytest.MonkeyPatch, *, driver: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(device_module, "driver_found", lambda: driver)
+
+    def too_old() -> None:
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 11040).\nPlease update.")
+
+    monkeypatch.setattr(torch.cuda, "init", too_old)
+
+
+@pytest.mark.parametrize("wanted", ["auto", "cuda", "cuda:1"])
+def test_a_gpu_that_torch_cannot_use_stops_the_start_with_torchs_reason(
+    monkeypatch: pytest.MonkeyPatch, wanted: str
+) -> None:
+    no_cuda(monkeypatch, driver=True)
+    with pytest.raises(CheckpointProblem, match=r"too old \(found version 11040\)\. engine\.device = 'cpu'") as caught:
+        open_device(wanted, 1)
+    assert "Please" not in str(caught.value)
+
+
+def test_a_gpu_that_is_hidden_stops_the_start_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_cuda(monkeypatch, driver=True)
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    with pytest.raises(CheckpointProblem, match="CUDA_VISIBLE_DEVICES"):
+        open_device("auto", 1)
+
+
+def test_the_cpu_is_taken_where_it_is_asked_for_or_all_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_cuda(monkeypatch, driver=True)
+    assert open_device("cpu", 1).type == "cpu"
+    no_cuda(monkeypatch, driver=False)
+    assert open_device("auto", 1).type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("capability", "architectures", "found"),
+    [
+        ((7, 5), ["sm_75", "sm_80", "sm_90"], True),
+        ((8, 6), ["sm_75", "sm_80"], True),
+        ((8, 9), ["sm_80", "sm_86", "compute_90"], True),
+        ((12, 0), ["sm_80", "sm_90", "compute_90"], True),
+        ((12, 0), ["sm_90", "sm_100", "sm_120"], True),
+        ((6, 1), ["sm_75", "sm_80", "compute_90"], False),
+        ((8, 0), ["sm_86"], False),
+        ((12, 0), ["sm_80", "sm_90"], False),
+        ((9, 0), ["sm_90a"], False),
+    ],
+)
+def test_cards_torch_has_code_for(capability: tuple[int, int], architectures: list[str], found: bool) -> None:
+    assert built_for(capability, architectures) == found
+
+
+def a_card(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> list[torch.device]:
+    """One card of that age; gives the devices made current."""
+    current: list[torch.device] = []
+    for name, value in {
+        "is_available": True,
+        "device_count": 1,
+        "get_device_capability": capability,
+        "get_device_name": "NVIDIA Museum Piece",
+        "get_arch_list": ["sm_75", "sm_80", "compute_90"],
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    return current
+
+
+def test_a_card_torch_has_no_code_for_is_named_with_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    current = a_card(monkeypatch, (6, 1))
+    with pytest.raises(CheckpointProblem, match=r"Museum Piece .* 6\.1, .* sm_75, sm_80, compute_90"):
+        open_device("auto", 1)
+    assert current == []
+
+
+def test_a_card_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    current = a_card(monkeypatch, (8, 9))
+    assert [open_device("auto", 1)] == current == [torch.device("cuda", 0)]
+    with pytest.raises(CheckpointProblem, match="torch sees 1 GPUs"):
+        open_device("cuda:1", 1)
+
+
+@pytest.mark.parametrize(
+    ("device", "of_torch", "allowed", "chosen"),
+    [("cpu", 8, 64, 8), ("cpu", 8, 2, 2), ("cuda", 32, 64, 4), ("cuda", 32, 2, 2), ("cuda", 1, 64, 1)],
+)
+def test_threads(device: str, of_torch: int, allowed: int, chosen: int) -> None:
+    assert choose_threads(device, of_torch, allowed) == chosen

@@ -15,8 +15,9 @@ from sdxl_gateway.core.errors import DoesNotFit, EngineFault, GatewayError, Inva
 from sdxl_gateway.core.picture import NO_INPUTS
 from sdxl_gateway.core.ports import DeviceLost
 from sdxl_gateway.core.recipe import Task
+from sdxl_gateway.engine import errors
 from sdxl_gateway.engine.canvas import Canvas
-from sdxl_gateway.engine.errors import guarded
+from sdxl_gateway.engine.errors import guarded, with_room
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
 from sdxl_gateway.engine.stages import decode, denoise
 from tests.kit.engine import Studio, difference, recipe
@@ -41,6 +42,12 @@ def raising(error: Exception) -> Callable[..., Any]:
         (RuntimeError(f"MPS backend out of memory {SECRET}"), DoesNotFit),
         (RuntimeError(f"DefaultCPUAllocator: can't allocate memory: {SECRET}"), DoesNotFit),
         (RuntimeError(f"cuBLAS: CUBLAS_STATUS_ALLOC_FAILED {SECRET}"), DoesNotFit),
+        (RuntimeError(f"GET was unable to find an engine to execute this computation {SECRET}"), DoesNotFit),
+        (RuntimeError(f"cuDNN error: CUDNN_STATUS_INTERNAL_ERROR {SECRET}"), DoesNotFit),
+        (RuntimeError(f"cuDNN error: CUDNN_STATUS_NOT_INITIALIZED {SECRET}"), DoesNotFit),
+        (RuntimeError(f"CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate` {SECRET}"), DoesNotFit),
+        (RuntimeError(f"CUDA error: CUBLAS_STATUS_EXECUTION_FAILED {SECRET}"), DeviceLost),
+        (torch.AcceleratorError(f"cuDNN error: CUDNN_STATUS_INTERNAL_ERROR {SECRET}"), DeviceLost),
         (torch.AcceleratorError(SECRET), DeviceLost),
         (RuntimeError(f"CUDA error: an illegal memory access was encountered {SECRET}"), DeviceLost),
         (RuntimeError(f"shapes do not match {SECRET}"), EngineFault),
@@ -54,6 +61,55 @@ def test_errors_of_the_library(error: Exception, kind: type[Exception]) -> None:
     assert "somebody" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "told", ["unable to find an engine to execute this computation", "CUDNN_STATUS_INTERNAL_ERROR"]
+)
+def test_a_device_that_answers_nothing_any_more_is_lost(monkeypatch: pytest.MonkeyPatch, told: str) -> None:
+    monkeypatch.setattr(errors, "device_answers", lambda: False)
+    with pytest.raises(DeviceLost):
+        guarded(raising(RuntimeError(told)))
+
+
+@pytest.mark.parametrize(
+    ("fault", "answers"),
+    [(None, True), (torch.OutOfMemoryError("full"), True), (RuntimeError("CUDA error: unspecified"), False)],
+)
+def test_whether_a_device_lives_is_asked_by_a_tiny_piece_of_work(
+    monkeypatch: pytest.MonkeyPatch, fault: Exception | None, answers: bool
+) -> None:
+    def ones(*_: object, **__: object) -> torch.Tensor:
+        if fault is not None:
+            raise fault
+        return torch.zeros(1)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch, "ones", ones)
+    assert errors.device_answers() == answers
+
+
+def test_what_found_no_room_is_tried_once_more_when_there_is_some() -> None:
+    said: list[str] = []
+
+    def call() -> int:
+        said.append("call")
+        if "room" not in said:
+            raise torch.OutOfMemoryError(SECRET)
+        return 7
+
+    assert with_room(call, lambda: said.append("room")) == 7
+    assert said == ["call", "room", "call"]
+    with pytest.raises(torch.OutOfMemoryError):
+        with_room(raising(torch.OutOfMemoryError()), lambda: said.append("room"))
+    assert said.count("room") == 2, "and not again"
+
+
+@pytest.mark.parametrize("error", [KeyError(), DoesNotFit("a budget"), torch.AcceleratorError("gone")])
+def test_what_has_nothing_to_do_with_memory_is_not_tried_again(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        with_room(raising(error), lambda: pytest.fail("made room"))
 
 
 def test_errors_of_the_house_pass() -> None:
@@ -103,7 +159,8 @@ def test_a_batch_too_large_is_taken_in_parts(fresh: Studio, monkeypatch: pytest.
     canvases = [fresh.engine.begin(one, 0, NO_INPUTS) for one in wanted]
     while canvases[0].steps_done < canvases[0].steps_total:
         fresh.engine.step(canvases)
-    assert set(rows_seen) == {6, 4, 2}
+    assert rows_seen.count(6) == rows_seen.count(4) == 1, "what found no room is not tried at each step"
+    assert rows_seen.count(2) == 3 * canvases[0].steps_total
     for canvas, picture in zip(canvases, alone, strict=True):
         assert difference(fresh.engine.finish(canvas), picture) <= 1
 
@@ -161,7 +218,9 @@ def test_a_vae_that_gives_nan(fresh: Studio) -> None:
         fresh.paint(recipe())
 
 
-def test_a_vae_that_overflows_in_half_precision_decodes_again_in_float32(fresh: Studio) -> None:
+def test_a_vae_that_overflows_in_half_precision_decodes_again_in_float32_and_stays_wide(
+    fresh: Studio, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     good = fresh.paint(recipe())
     canvas = painted(fresh)
     vae = checkpoint_of(fresh).vae.to(torch.float16)
@@ -172,8 +231,21 @@ def test_a_vae_that_overflows_in_half_precision_decodes_again_in_float32(fresh: 
     overflowed = decode._decode(canvas.checkpoint, canvas.latents * 100)
     assert not torch.isfinite(overflowed).all()
     canvas.latents = canvas.latents * 100
-    assert fresh.engine.finish(canvas).width == good.width
-    assert vae.dtype is torch.float16
+    decodes: list[torch.dtype] = []
+    inner = vae.decode
+
+    def counted(latents: torch.Tensor, **named: Any) -> Any:
+        decodes.append(latents.dtype)
+        return inner(latents, **named)
+
+    monkeypatch.setattr(vae, "decode", counted)
+    with caplog.at_level("WARNING"):
+        wide = fresh.engine.finish(canvas)
+    assert wide.width == good.width
+    assert "the VAE of demo overflows: it is kept in torch.float32" in caplog.text
+    canvas.picture = None
+    assert fresh.engine.finish(canvas) == wide
+    assert decodes == [torch.float16, torch.float32, torch.float32], "the next picture is decoded once"
 
 
 def test_a_vae_that_finds_no_room_to_widen_is_whole_again(fresh: Studio, monkeypatch: pytest.MonkeyPatch) -> None:

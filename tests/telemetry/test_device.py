@@ -7,7 +7,12 @@ import os
 import pytest
 
 from sdxl_gateway.telemetry import device
-from sdxl_gateway.telemetry.device import Gpu, describe_device, memory_bytes
+from sdxl_gateway.telemetry.device import Gpu, describe_device, memory_bytes, visible
+
+
+@pytest.fixture(autouse=True)
+def _all_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
 def test_a_gpu_is_named_with_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,3 +36,30 @@ def test_the_memory_of_the_gpu_that_would_be_taken(monkeypatch: pytest.MonkeyPat
 
     assert [memory_bytes(name) for name in ("auto", "cuda", "cuda:1")] == [24 * 10**9, 24 * 10**9, 80 * 10**9]
     assert [memory_bytes(name) for name in ("cpu", "mps", "cuda:2")] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "seen"),
+    [
+        (None, [0, 1, 2]),
+        ("2,0", [2, 0]),
+        ("GPU-b, 0", [1, 0]),
+        ("1,7,0", [1]),
+        ("-1", []),
+        ("", []),
+    ],
+)
+def test_which_gpus_an_engine_sees_and_in_which_order(chosen: str | None, seen: list[int]) -> None:
+    gpus = [Gpu(number, "", 0, 0, 0, f"GPU-{letter}-0123") for number, letter in enumerate("abc")]
+
+    assert [gpu.index for gpu in visible(gpus, chosen)] == seen
+
+
+def test_a_device_is_counted_among_the_visible_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = (Gpu(0, "First", 0, 24 * 10**9, 0), Gpu(1, "Second", 0, 80 * 10**9, 0))
+    monkeypatch.setattr(device, "read_gpus", lambda: gpus)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+
+    assert describe_device("auto") == "cuda (Second, 80 GB)"
+    assert memory_bytes("cuda:0") == 80 * 10**9
+    assert memory_bytes("cuda:1") is None

@@ -10,8 +10,8 @@ import pytest
 import structlog
 
 from sdxl_gateway.config import Telemetry
-from sdxl_gateway.core.events import RequestAnswered
-from sdxl_gateway.telemetry.logs import configure_logs, log_answer
+from sdxl_gateway.core.events import EngineOpened, RequestAnswered
+from sdxl_gateway.telemetry.logs import configure_logs, log_answer, log_engine
 
 pytestmark = pytest.mark.usefixtures("logs_as_they_were")
 
@@ -89,3 +89,12 @@ def test_an_answer_is_one_line(refused: str | None) -> None:
         "tenant": "key-1",
         **({"refused": refused} if refused else {}),
     }
+
+
+def test_what_an_engine_paints_on_is_told() -> None:
+    stream = _lines()
+    log_engine(EngineOpened("0", "cuda:0", "float16", "NVIDIA H200"))
+    log_engine(EngineOpened("1", "cpu", "float32", ""))
+
+    lines = [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+    assert lines == ["engine 0 paints on cuda:0 (NVIDIA H200) in float16", "engine 1 paints on cpu in float32"]

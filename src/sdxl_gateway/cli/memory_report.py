@@ -78,8 +78,9 @@ class MemoryReport:
         )
 
     def _loras(self) -> str:
-        home = "device" if self.plan.pristine_on_device else "host"
-        pristine = f"{_gib(self.plan.pristine_bytes)} of pristine copies on the {home}"
+        near = self.plan.pristine_device_bytes
+        far = self.plan.pristine_bytes - near
+        pristine = f"pristine copies take {_gib(near)} of it, and {_gib(far)} in host memory"
         return f"{self.plan.warm_loras} usual ones stay warm; {pristine}"
 
 

@@ -15,7 +15,7 @@ from sdxl_gateway.cli.asking import plain_problems, settings_for
 from sdxl_gateway.cli.pulling import pull_if_missing
 from sdxl_gateway.config import Settings, cautions
 from sdxl_gateway.config.sources import DEFAULT_FILE
-from sdxl_gateway.telemetry.device import describe_device
+from sdxl_gateway.core.events import EngineOpened, Event
 
 _POLL_SECONDS = 0.2
 
@@ -34,7 +34,7 @@ def run(config: Path | None, host: str | None, port: int | None, loras: Path | N
         typer.secho(f"Warning: {caution}", fg=typer.colors.YELLOW, err=True)
     if model is not None:
         pull_if_missing(settings, model)
-    typer.echo(f"Painting on {describe_device(settings.engine.device)}; loading '{settings.default_model}'.")
+    typer.echo(f"Loading '{settings.default_model}'.")
     real_port = _free_port(settings) if settings.server.port == 0 else settings.server.port
     _serve(_listening_at(real_port, settings), lambda: _listening_at(real_port, read()))
 
@@ -46,9 +46,15 @@ def _serve(settings: Settings, read_again: Callable[[], Settings]) -> None:
     threading.Thread(target=_announce, args=(settings, closing), daemon=True).start()
     try:
         with plain_problems():
-            serve(settings, read_again)
+            serve(settings, read_again, tell_device)
     finally:
         closing.set()
+
+
+def tell_device(event: Event) -> None:
+    """Prints what an engine paints on, once it has opened it (a Listener)."""
+    if isinstance(event, EngineOpened):
+        typer.echo(f"Painting on {event}.")
 
 
 def _free_port(settings: Settings) -> int:

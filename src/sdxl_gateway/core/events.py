@@ -168,13 +168,27 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineOpened:
+    """The engine of that id can paint: on this device, in this number format; `card` is its GPU's name, if any."""
+
+    engine_id: str
+    device: str
+    dtype: str
+    card: str
+
+    def __str__(self) -> str:
+        """As "cuda:0 (NVIDIA H200) in float16"."""
+        return f"{self.device}{f' ({self.card})' if self.card else ''} in {self.dtype}"
+
+
+@dataclass(frozen=True, slots=True)
 class EngineLost:
     """The engine of that id holds nothing any more; it says what it holds when it is there again."""
 
     engine_id: str
 
 
-EngineEvent = Measured | EngineLost
+EngineEvent = Measured | EngineOpened | EngineLost
 
 
 @dataclass(frozen=True, slots=True)

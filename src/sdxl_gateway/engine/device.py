@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Literal
@@ -10,22 +12,36 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from sdxl_gateway.core.container import processors
 from sdxl_gateway.core.errors import CheckpointProblem
+from sdxl_gateway.telemetry.device import driver_found
 
 DtypeName = Literal["auto", "float32", "float16", "bfloat16"]
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 COPIES = 2
 """In host memory a checkpoint takes room for its weights and, once a LoRA is on, for their pristine copies."""
+_ARCHITECTURE = re.compile(r"(sm|compute)_(\d+)(\d)")
+GPU_THREADS = 4
+"""CPU threads that serve a GPU: for reading LoRAs and for copies; more would only stand in the step thread's way."""
 
 
-def choose_device(wanted: str, *, cuda: bool, mps: bool) -> torch.device:
-    """The best there is for "auto". Raises CheckpointProblem for a device the machine has not."""
+def choose_device(wanted: str, *, cuda: bool, mps: bool, problem: str | None = None) -> torch.device:
+    """The best there is for "auto"; `problem` is why torch cannot use the NVIDIA GPU that seems to be there.
+
+    Raises CheckpointProblem for a device the machine has not, and rather than take a CPU beside a GPU unasked.
+    """
     if wanted == "auto":
-        wanted = "cuda" if cuda else "mps" if mps else "cpu"
+        wanted = "cuda" if cuda or problem else "mps" if mps else "cpu"
     device = torch.device(wanted)
     if not {"cuda": cuda, "mps": mps, "cpu": True}[device.type]:
-        raise CheckpointProblem(f"engine.device is '{wanted}', but torch finds no such device here.")
+        raise CheckpointProblem(_not_usable(wanted, problem if device.type == "cuda" else None))
     return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+
+
+def _not_usable(wanted: str, problem: str | None) -> str:
+    if problem is None:
+        return f"engine.device is '{wanted}', but torch finds no such device here."
+    return f"There is an NVIDIA driver, but torch cannot use a GPU: {problem} engine.device = 'cpu' paints without."
 
 
 def choose_dtype(wanted: DtypeName, device_type: str, *, parameters: int, free_host_bytes: int) -> torch.dtype:
@@ -68,13 +84,78 @@ def bfloat16_works(device: torch.device) -> bool:
 
 
 def open_device(wanted: str, threads: int) -> torch.device:
-    """The device, ready; `threads` of 0 leaves torch's own number."""
-    if threads:
-        torch.set_num_threads(threads)
-    device = choose_device(wanted, cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available())
+    """The device, ready; `threads` of 0 chooses for it. Raises CheckpointProblem for one that torch cannot use."""
+    cuda = torch.cuda.is_available()
+    problem = None if cuda or wanted == "cpu" or not driver_found() else _why_not_cuda()
+    device = choose_device(wanted, cuda=cuda, mps=torch.backends.mps.is_available(), problem=problem)
+    _take_threads(threads or choose_threads(device.type, torch.get_num_threads(), processors()))
+    if device.type == "cuda":
+        _refuse_absent(device)
+        _refuse_unbuilt(device)
+        be_current(device)
+    return device
+
+
+def choose_threads(device_type: str, of_torch: int, allowed: int) -> int:
+    """Of the CPU: torch's own number, which knows no quota, within what this process may use; few beside a GPU."""
+    return min(of_torch, allowed, *([GPU_THREADS] if device_type == "cuda" else []))
+
+
+def _take_threads(number: int) -> None:
+    """Saying the number that torch has already would still change how its libraries choose theirs."""
+    if number != torch.get_num_threads():
+        torch.set_num_threads(number)
+
+
+def be_current(device: torch.device) -> None:
+    """Each thread has a CUDA device of its own, which what it page-locks belongs to; the first, if nobody says so."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    return device
+
+
+def card_name(device: torch.device) -> str:
+    """The GPU's own name; empty for other devices."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+
+
+def built_for(capability: tuple[int, int], architectures: Sequence[str]) -> bool:
+    """Torch has code for a GPU of that compute capability.
+
+    "sm_86" is machine code for 8.6 and later of the same major number, "compute_90" is compiled for any later one.
+    """
+    found = [match.groups() for match in map(_ARCHITECTURE.fullmatch, architectures) if match]
+    return any(
+        (int(major), int(minor)) <= capability and (kind == "compute" or int(major) == capability[0])
+        for kind, major, minor in found
+    )
+
+
+def _refuse_absent(device: torch.device) -> None:
+    count = torch.cuda.device_count()
+    if (device.index or 0) >= count:
+        raise CheckpointProblem(f"engine.device is '{device}', but torch sees {count} GPUs here, from cuda:0 on.")
+
+
+def _refuse_unbuilt(device: torch.device) -> None:
+    capability = torch.cuda.get_device_capability(device)
+    architectures = [name for name in torch.cuda.get_arch_list() if _ARCHITECTURE.fullmatch(name)]
+    if architectures and not built_for(capability, architectures):
+        raise CheckpointProblem(
+            f"The {card_name(device)} has compute capability {capability[0]}.{capability[1]}, for which torch"
+            f" {torch.__version__} has no code: it was built for {', '.join(architectures)}."
+        )
+
+
+def _why_not_cuda() -> str:
+    """Torch's own reason, in its first line."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            # torch leaves it untyped.
+            torch.cuda.init()  # type: ignore[no-untyped-call]
+        except Exception as error:
+            return str(error).partition("\n")[0].rstrip(".") + "."
+    return "it sees no GPU; CUDA_VISIBLE_DEVICES, or a container's own settings, may hide it."
 
 
 @cache

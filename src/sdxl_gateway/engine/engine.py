@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from time import perf_counter
+from typing import TypeVar
 
 from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.core.events import MemoryHeld, StageTimed, StepTaken
@@ -13,19 +14,22 @@ from sdxl_gateway.core.picture import Inputs, Picture
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.core.recipe import BlendKey, Phase, Recipe
 from sdxl_gateway.engine.canvas import Canvas
-from sdxl_gateway.engine.device import used_bytes
-from sdxl_gateway.engine.errors import guarded
+from sdxl_gateway.engine.device import card_name, used_bytes
+from sdxl_gateway.engine.errors import guarded, with_room
 from sdxl_gateway.engine.models.loaders import CHECKPOINT
 from sdxl_gateway.engine.models.pool import ModelPool
 from sdxl_gateway.engine.stages.stage import Stage, having
 from sdxl_gateway.engine.throttle import throttle_of
 from sdxl_gateway.scheduling.costs import step_work
 
+T = TypeVar("T")
+
 
 class DiffusionEngine:
     """Paints on one device; every method but the prefetch's future belongs to the thread that owns it.
 
-    Whatever goes wrong is raised as a GatewayError, or as DeviceLost when the process has to end.
+    Whatever goes wrong is raised as a GatewayError, or as DeviceLost when the process has to end. What finds no memory
+    is tried once more, when all that nobody needs has left the device.
     """
 
     def __init__(self, pool: ModelPool, stages: Sequence[Stage], measure: Measure) -> None:
@@ -42,6 +46,11 @@ class DiffusionEngine:
     def device(self) -> str:
         """As torch writes it: "cuda:0", "cpu"."""
         return str(self._pool.device)
+
+    @property
+    def card(self) -> str:
+        """The GPU's own name; empty where there is none."""
+        return card_name(self._pool.device)
 
     @property
     def dtype(self) -> str:
@@ -68,23 +77,27 @@ class DiffusionEngine:
 
     def begin(self, recipe: Recipe, index: int, inputs: Inputs) -> Canvas:
         """Raises ModelNotFound, AdapterRefused, DoesNotFit, InvalidRequest, EngineFault."""
-        return guarded(lambda: self._begin(recipe, index, inputs))
+        return self._guarded(lambda: self._begin(recipe, index, inputs))
 
     def step(self, canvases: Sequence[Canvas]) -> None:
         """Raises AdapterRefused, DoesNotFit, EngineFault."""
-        guarded(lambda: self._step(canvases))
+        before = _progress(canvases)
+        self._guarded(lambda: self._step(canvases), lambda: _progress(canvases) == before)
 
     def preview(self, canvas: Canvas) -> Picture:
         """Raises DoesNotFit, EngineFault."""
-        return guarded(lambda: self._preview(canvas))
+        return self._guarded(lambda: self._preview(canvas))
 
     def finish(self, canvas: Canvas) -> Picture:
         """Raises NotFinite, DoesNotFit, EngineFault."""
-        return guarded(lambda: self._finish(canvas))
+        return self._guarded(lambda: self._finish(canvas))
 
     def close(self) -> None:
         """Let go of everything; the engine cannot be used any more."""
         self._pool.close()
+
+    def _guarded(self, call: Callable[[], T], may_repeat: Callable[[], bool] = lambda: True) -> T:
+        return guarded(lambda: with_room(call, self._pool.make_room, may_repeat))
 
     def _begin(self, recipe: Recipe, index: int, inputs: Inputs) -> Canvas:
         self._pool.begin(recipe)
@@ -172,6 +185,10 @@ def _made(picture: Picture | None) -> Picture:
     if picture is None:
         raise EngineFault("No stage made the picture.")
     return picture
+
+
+def _progress(canvases: Sequence[Canvas]) -> list[tuple[int, bool]]:
+    return [(canvas.steps_done, canvas.step_failed) for canvas in canvases]
 
 
 def _weights(key: BlendKey) -> tuple[tuple[str, float], ...]:

@@ -91,7 +91,7 @@ def open_pool(config: EngineProcess, device: torch.device, measure: Measure) -> 
         adapters,
         ledger,
         measure,
-        pristine=config.memory.pristine if plan.pristine_on_device else "host",
+        pristine=config.memory.pristine,
         compiled=compiled,
         copies=HostCopies(CHECKPOINT, ledger, device),
     )

@@ -40,11 +40,12 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The engine is loaded and takes jobs; `checkpoints` are the names it serves."""
+    """The engine is loaded and takes jobs; `checkpoints` are the names it serves, `card` its GPU's name, if any."""
 
     device: str
     dtype: str
     checkpoints: tuple[str, ...]
+    card: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from sdxl_gateway.core.errors import (
 from sdxl_gateway.core.events import (
     EngineEvent,
     EngineLost,
+    EngineOpened,
     Failed,
     Finished,
     JobEvent,
@@ -55,7 +56,7 @@ class Dispatcher:
 
     An engine is assigned jobs up to a window of twice `max_lanes` images: enough to fill every lane and to bring the
     next blends near meanwhile, and little enough that the order of the queue, not of arrival at an engine, decides.
-    `listener` hears what engines measure and when one is lost.
+    `listener` hears what engines measure, and when one is there or lost.
     """
 
     def __init__(
@@ -221,6 +222,7 @@ class Dispatcher:
         if slot.lost_at is not None:
             self.estimate.restarts.add(time.monotonic() - slot.lost_at)
         self._closed_reason = None
+        self._listener(EngineOpened(slot.engine_id, ready.device, ready.dtype, ready.card))
         self.dispatch()
 
     def engine_lost(self, slot: EngineSlot) -> None:

@@ -36,8 +36,10 @@ STAGING_BYTES = 256 * MIB
 TILE_SIDE = 512
 LORA_BYTES = 162 * MIB
 """The factors of a usual LoRA: rank 32 on all attention and feed-forward layers, two bytes a number."""
-WARM_LORAS = 8
-"""Pristine copies stay on the device where so many LoRAs stay warm beside them."""
+WARM_LORAS = 10
+"""Pristine copies stay on the device as far as so many LoRAs stay warm beside them."""
+PRISTINE_SHARE = 0.5
+"""Of the ledger, pristine copies take no more than this unless all of them find room."""
 GUIDED_ROWS = 2
 VAE_NUMBERS = 83_653_863
 """Of every SDXL's VAE."""
@@ -116,9 +118,10 @@ class Wanted:
 class MemoryPlan:
     """Bytes by purpose. `fits`: a picture of the area wanted, with a LoRA on, finds room.
 
-    `weights_bytes` lie on the device for good, `host_bytes` in host memory, pristine copies among them where they are
-    not `pristine_on_device`. `paint_bytes` is what steps, switches and decodes need, `room_bytes` what they have;
-    `ledger_bytes` is for LoRAs, pristine copies and other models. Areas above `whole_pixels` are decoded in tiles.
+    `weights_bytes` lie on the device for good, `host_bytes` in host memory, pristine copies among them but for
+    `pristine_device_bytes` of their `pristine_bytes`. `paint_bytes` is what steps, switches and decodes need,
+    `room_bytes` what they have; `ledger_bytes` is for LoRAs, pristine copies and other models. Areas above
+    `whole_pixels` are decoded in tiles.
     """
 
     mode: Mode
@@ -131,16 +134,20 @@ class MemoryPlan:
     ledger_bytes: int
     host_bytes: int
     pristine_bytes: int
-    pristine_on_device: bool
+    pristine_device_bytes: int
     whole_pixels: int
     lanes: int
     fits: bool
 
     @property
+    def pristine_on_device(self) -> bool:
+        """All copies are."""
+        return self.pristine_device_bytes == self.pristine_bytes
+
+    @property
     def warm_loras(self) -> int:
         """How many usual LoRAs stay on the device."""
-        pristine = self.pristine_bytes if self.pristine_on_device else 0
-        return max(self.ledger_bytes - pristine, 0) // LORA_BYTES
+        return max(self.ledger_bytes - self.pristine_device_bytes, 0) // LORA_BYTES
 
 
 def usable_bytes(total_bytes: int) -> int:
@@ -194,7 +201,7 @@ def _plan(sizes: Sizes, usable: int, wanted: Wanted, mode: Mode) -> MemoryPlan:
     paint = _first_that_fits(_paints(wanted, mode), free)
     ledger = left_for_ledger(free, paint) if wanted.ledger_bytes is None else wanted.ledger_bytes
     room = max(free - ledger, 0)
-    pristine, on_device = _pristine(sizes, wanted, mode, ledger)
+    pristine, near = _pristine(sizes, wanted, mode, ledger)
     return MemoryPlan(
         mode=mode,
         weights=wanted.weights,
@@ -204,9 +211,9 @@ def _plan(sizes: Sizes, usable: int, wanted: Wanted, mode: Mode) -> MemoryPlan:
         paint_bytes=paint,
         room_bytes=room,
         ledger_bytes=ledger,
-        host_bytes=_resident(sizes, wanted, "fast") - resident + (0 if on_device else pristine),
+        host_bytes=_resident(sizes, wanted, "fast") - resident + pristine - near,
         pristine_bytes=pristine,
-        pristine_on_device=on_device,
+        pristine_device_bytes=near,
         whole_pixels=max(room - WORKSPACE_BYTES, 0) // decode_bytes(1, wanted.vae_number_bytes),
         lanes=_lanes(wanted, room),
         fits=room >= paint and free >= paint + LORA_BYTES,
@@ -241,11 +248,17 @@ def _lanes(wanted: Wanted, room: int) -> int:
     return max(min(wanted.lanes, fitting), 1)
 
 
-def _pristine(sizes: Sizes, wanted: Wanted, mode: Mode, ledger: int) -> tuple[int, bool]:
-    """Their bytes, and whether the device keeps them; of rounded weights all are kept, on the host, from the start."""
+def _pristine(sizes: Sizes, wanted: Wanted, mode: Mode, ledger: int) -> tuple[int, int]:
+    """Their bytes, and how many of these on the device; of rounded weights all are on the host, from the start."""
     if wanted.weights != "native":
-        return (sizes.unet_blocks + sizes.text_blocks) * wanted.number_bytes, False
+        return (sizes.unet_blocks + sizes.text_blocks) * wanted.number_bytes, 0
     copies = sizes.blendable * wanted.number_bytes
-    if wanted.pristine != "auto" or mode == "low":
-        return copies, wanted.pristine == "device" and mode != "low"
-    return copies, ledger - copies >= WARM_LORAS * LORA_BYTES
+    if mode == "low" or wanted.pristine == "host":
+        return copies, 0
+    return copies, copies if wanted.pristine == "device" else _near(copies, ledger)
+
+
+def _near(copies: int, ledger: int) -> int:
+    """A copy is read at every switch, a LoRA at some: copies go first, as long as enough LoRAs stay warm."""
+    beside_loras = max(ledger - WARM_LORAS * LORA_BYTES, 0)
+    return copies if copies <= beside_loras else min(beside_loras, int(ledger * PRISTINE_SHARE))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,16 @@ class Gpu:
     memory_used_bytes: int
     memory_total_bytes: int
     utilization_ratio: float
+    uuid: str = ""
+
+
+DRIVERS = (Path("/proc/driver/nvidia/version"), Path("/usr/lib/wsl/lib/libcuda.so.1"))
+"""There where an NVIDIA driver is, on Linux and on Windows' subsystem for it, whether or not it can be used."""
+
+
+def driver_found() -> bool:
+    """This machine has an NVIDIA driver."""
+    return any(path.exists() for path in DRIVERS)
 
 
 def read_gpus() -> tuple[Gpu, ...]:
@@ -44,7 +54,8 @@ def _read_gpu(index: int) -> Gpu:
     handle = pynvml.nvmlDeviceGetHandleByIndex(index)
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     busy = pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
-    return Gpu(index, str(pynvml.nvmlDeviceGetName(handle)), int(memory.used), int(memory.total), busy)
+    name, uuid = str(pynvml.nvmlDeviceGetName(handle)), str(pynvml.nvmlDeviceGetUUID(handle))
+    return Gpu(index, name, int(memory.used), int(memory.total), busy, uuid)
 
 
 def describe_device(wanted: str) -> str:
@@ -52,10 +63,9 @@ def describe_device(wanted: str) -> str:
     if wanted == "cpu":
         return f"cpu ({_cpu()})"
     gpus = read_gpus()
-    if gpus or Path("/proc/driver/nvidia/version").exists():
-        index = int(wanted.partition(":")[2] or 0)
-        known = [f"{gpu.name}, {gpu.memory_total_bytes / 1e9:.0f} GB" for gpu in gpus if gpu.index == index]
-        return f"cuda ({known[0] if known else 'NVIDIA'})"
+    if gpus or driver_found():
+        gpu = _meant(wanted, gpus)
+        return f"cuda ({'NVIDIA' if gpu is None else f'{gpu.name}, {gpu.memory_total_bytes / 1e9:.0f} GB'})"
     if platform.system() == "Darwin" and platform.machine() == "arm64":
         return "mps (Apple silicon)"
     return f"cpu ({_cpu()})"
@@ -65,8 +75,35 @@ def memory_bytes(wanted: str) -> int | None:
     """All memory of the GPU an engine would take for `engine.device`; None where it has none of its own, or unknown."""
     if wanted in ("cpu", "mps"):
         return None
+    gpu = _meant(wanted, read_gpus())
+    return None if gpu is None else gpu.memory_total_bytes
+
+
+def _meant(wanted: str, gpus: Sequence[Gpu]) -> Gpu | None:
+    """The one that "cuda:N" stands for in an engine process."""
+    seen = visible(gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
     index = int(wanted.partition(":")[2] or 0)
-    return next((gpu.memory_total_bytes for gpu in read_gpus() if gpu.index == index), None)
+    return seen[index] if index < len(seen) else None
+
+
+def visible(gpus: Sequence[Gpu], chosen: str | None) -> list[Gpu]:
+    """Those that CUDA_VISIBLE_DEVICES chooses, in its order: by number or by the beginning of a UUID.
+
+    As with CUDA, what comes after the first that is none is not seen.
+    """
+    if chosen is None:
+        return list(gpus)
+    found: list[Gpu] = []
+    for word in chosen.split(","):
+        gpu = next((gpu for gpu in gpus if _is_called(gpu, word.strip())), None)
+        if gpu is None:
+            break
+        found.append(gpu)
+    return found
+
+
+def _is_called(gpu: Gpu, word: str) -> bool:
+    return word == str(gpu.index) or (word.startswith("GPU-") and gpu.uuid.startswith(word))
 
 
 def _cpu() -> str:

@@ -11,7 +11,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from sdxl_gateway.config import Telemetry
-from sdxl_gateway.core.events import Event, RequestAnswered
+from sdxl_gateway.core.events import EngineOpened, Event, RequestAnswered
 from sdxl_gateway.telemetry.log_writer import LogWriter
 from sdxl_gateway.telemetry.seldom import Seldom
 
@@ -61,6 +61,12 @@ def log_answer(event: Event) -> None:
     if event.refused is not None:
         fields["refused"] = event.refused
     structlog.get_logger("sdxl_gateway.requests").info("answered", request_id=event.request_id, **fields)
+
+
+def log_engine(event: Event) -> None:
+    """One line for an engine that was opened: on what it paints (a Listener)."""
+    if isinstance(event, EngineOpened):
+        logging.getLogger("sdxl_gateway.engines").info("engine %s paints on %s", event.engine_id, event)
 
 
 def hide_private(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -21,7 +21,7 @@ from sdxl_gateway.engine.lora.cache import AdapterCache
 from sdxl_gateway.engine.lora.delta import Delta
 from sdxl_gateway.engine.lora.layers import Layer, layers_of
 from sdxl_gateway.engine.lora.stored import stored_adapters
-from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST
+from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST, PRISTINE_VRAM
 from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
 from tests.engine.lora.kit import CPU, blend, snapshot
 
@@ -128,7 +128,7 @@ def shapes_of(components: Mapping[str, nn.Module]) -> dict[str, tuple[int, ...]]
 
 @contextmanager
 def open_press(data_directory: Path, components: dict[str, nn.Module]) -> Iterator[Press]:
-    ledger = Ledger({VRAM: 2**30, HOST: 2**30, PRISTINE_HOST: None})
+    ledger = Ledger({VRAM: 2**30, HOST: 2**30, PRISTINE_VRAM: None, PRISTINE_HOST: None})
     adapters = stored_adapters(data_directory, shapes_of(components), Loras())
     cache = AdapterCache(adapters, ledger, CPU, lambda _: None)
     switcher = BlendSwitcher(components, cache, ledger, lambda _: None)

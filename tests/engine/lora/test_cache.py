@@ -5,18 +5,22 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from sdxl_gateway.config import Memory
-from sdxl_gateway.core.errors import AdapterRefused, DoesNotFit
+from sdxl_gateway.core.errors import AdapterRefused, DoesNotFit, EngineFault
 from sdxl_gateway.core.events import AdapterEvicted, AdapterLoaded
+from sdxl_gateway.core.ports import DeviceLost
 from sdxl_gateway.engine.lora.cache import AdapterCache
 from sdxl_gateway.engine.lora.formats import Adapter, AdapterFile, lay_out
 from sdxl_gateway.engine.lora.reading import Factors
-from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST, WEIGHTS_HOST, ledger_budgets
+from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST, PRISTINE_VRAM, WEIGHTS_HOST, ledger_budgets
 from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
+from sdxl_gateway.engine.memory.offload import HostMemory
 from sdxl_gateway.scheduling.memory_plan import UNLIMITED_BYTES, Sizes, Wanted, plan_memory
 from tests.engine.lora.kit import CPU, Bench, MakeBench, Shelf, blend, lora, same_bits
 
@@ -199,7 +203,7 @@ def test_a_copy_to_the_device_that_fails_is_not_on_the_books(
     with monkeypatch.context() as patch:
         patch.setattr(Factors, "on", failing)
         future = bench.cache.prefetch(["aa"])
-        assert isinstance(future.exception(timeout=30), type(None) if "full" in str(fault) else RuntimeError)
+        assert isinstance(future.exception(timeout=30), type(None) if "full" in str(fault) else EngineFault)
     assert bench.cache.warm() == {VRAM: (), HOST: kept}
     assert bench.ledger.held_bytes(VRAM) == 0
     bench.switcher.put_on(blend(("aa", 1.0)))
@@ -222,6 +226,89 @@ def test_without_any_room_for_its_factors_a_blend_does_not_fit(
     bench.switcher.put_on(blend(("aa", 1.0)))
 
 
+def test_a_copy_to_a_full_device_takes_the_room_of_what_nobody_needs(
+    three: int, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make_bench()
+    fetch(bench, "aa", "bb")
+    bench.cache.release(["aa"])
+    inner = Factors.on
+
+    def on(factors: Factors, device: torch.device) -> Adapter:
+        if "aa" in bench.cache.warm()[VRAM]:
+            raise torch.OutOfMemoryError("full")
+        return inner(factors, device)
+
+    monkeypatch.setattr(Factors, "on", on)
+    fetch(bench, "cc")
+    assert bench.cache.warm()[VRAM] == ("bb", "cc")
+    assert bench.ledger.held_bytes(VRAM) == 2 * three
+
+
+def test_a_device_lost_while_reading_is_told_as_lost(
+    three: int, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(factors: Factors, device: torch.device) -> Adapter:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(Factors, "on", failing)
+    with pytest.raises(DeviceLost):
+        fetch(make_bench(), "aa")
+
+
+def test_a_pristine_copy_that_finds_no_room_in_truth_goes_to_host_memory(
+    three: int, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = make_bench()
+    before = bench.bits()
+    tried: list[Tensor] = []
+
+    def full(tensor: Tensor, **named: Any) -> Tensor:
+        tried.append(tensor)
+        raise torch.OutOfMemoryError("full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tensor, "clone", full)
+        bench.switcher.put_on(blend(("aa", 1.0)))
+    copies = 2 * 32 * 32 * 4
+    assert bench.ledger.held_bytes(PRISTINE_HOST) == copies
+    assert bench.ledger.held_bytes(PRISTINE_VRAM) == 0
+    assert not any("pristine" in str(key) for key in bench.ledger.keys(VRAM))
+    assert len(tried) == 1, "and the next ones go there at once"
+    bench.switcher.put_on(blend())
+    assert same_bits(bench.bits(), before)
+    bench.switcher.close()
+    assert bench.ledger.held_bytes(PRISTINE_HOST) == 0
+
+
+def test_a_pristine_copy_that_finds_no_room_anywhere_is_not_on_the_books(
+    three: int, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> Tensor:
+        raise torch.OutOfMemoryError("full")
+
+    bench = make_bench()
+    with monkeypatch.context() as patch:
+        patch.setattr(Tensor, "clone", full)
+        patch.setattr(HostMemory, "piece", full)
+        with pytest.raises(torch.OutOfMemoryError):
+            bench.switcher.put_on(blend(("aa", 1.0)))
+    assert {tier: bench.ledger.held_bytes(tier) for tier in (PRISTINE_VRAM, PRISTINE_HOST)} == dict.fromkeys(
+        (PRISTINE_VRAM, PRISTINE_HOST), 0
+    )
+    assert not any(bench.ledger.pinned(("pristine", "", name)) for name in (Q, f"{TE}.0"))
+
+
+def test_pristine_copies_take_no_more_of_the_device_than_they_may(three: int, make_bench: MakeBench) -> None:
+    one = 32 * 32 * 4
+    bench = make_bench(pristine_bytes=one)
+    before = bench.bits()
+    bench.switcher.put_on(blend(("aa", 1.0)))
+    assert (bench.ledger.held_bytes(PRISTINE_VRAM), bench.ledger.held_bytes(PRISTINE_HOST)) == (one, one)
+    bench.switcher.put_on(blend())
+    assert same_bits(bench.bits(), before)
+
+
 def test_a_file_that_is_gone_is_refused(shelf: Shelf, three: int, make_bench: MakeBench) -> None:
     Path(shelf.open("aa").path).unlink()
     with pytest.raises(AdapterRefused, match="cannot be read"):
@@ -231,6 +318,6 @@ def test_a_file_that_is_gone_is_refused(shelf: Shelf, three: int, make_bench: Ma
 def test_budgets_are_the_operators_or_a_share_of_what_is_free() -> None:
     plan = plan_memory(Sizes(0, 0, 0, 0, 0, 0), UNLIMITED_BYTES, Wanted())
     asked = ledger_budgets(Memory(vram_budget_bytes=5, host_budget_bytes=7), CPU, plan)
-    assert asked == {VRAM: 5, HOST: 7, PRISTINE_HOST: None, WEIGHTS_HOST: None}
+    assert asked == {VRAM: 5, HOST: 7, PRISTINE_VRAM: None, PRISTINE_HOST: None, WEIGHTS_HOST: None}
     shares = ledger_budgets(Memory(), CPU, plan)
     assert all(0 < (shares[tier] or 0) < 2**50 for tier in (VRAM, HOST))

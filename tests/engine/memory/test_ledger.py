@@ -25,6 +25,7 @@ class LedgerAgainstAModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.ledger = Ledger(BUDGETS)
+        self.budgets = dict(BUDGETS)
         self.entries: dict[str, list[tuple[str, int]]] = {tier: [] for tier in BUDGETS}
         self.pins: Counter[str] = Counter()
         self.evicted: list[tuple[str, str]] = []
@@ -36,7 +37,7 @@ class LedgerAgainstAModel(RuleBasedStateMachine):
         try:
             victims = self.ledger.hold(tier, key, cost, lambda: self.evicted.append((tier, key)))
         except DoesNotFit:
-            budget, pinned = BUDGETS[tier], sum(c for k, c in before if k in self.pins)
+            budget, pinned = self.budgets[tier], sum(c for k, c in before if k in self.pins)
             assert budget is not None
             assert pinned + cost > budget
             assert key not in dict(before)
@@ -50,6 +51,18 @@ class LedgerAgainstAModel(RuleBasedStateMachine):
     def _assert_oldest(self, before: list[tuple[str, int]], victims: tuple[object, ...]) -> None:
         could_go = [k for k, c in before if k not in self.pins and c > 0]
         assert list(victims) == could_go[: len(victims)]
+
+    @rule(tier=TIERS, size=st.integers(0, 12))
+    def shrink(self, tier: str, size: int) -> None:
+        before, held = list(self.entries[tier]), self.ledger.held_bytes(tier)
+        evicted = self.ledger.shrink(tier, size)
+        self._assert_oldest(before, evicted)
+        gone = sum(cost for key, cost in before if key in evicted)
+        unpinned = [key for key, cost in before if key not in self.pins and cost > 0]
+        assert gone >= size or list(evicted) == unpinned
+        self.entries[tier] = [(key, cost) for key, cost in before if key not in evicted]
+        least, budget = max(held - size, held - gone, (BUDGETS[tier] or 0) // 2), self.budgets[tier]
+        self.budgets[tier] = least if budget is None else min(least, budget)
 
     @rule(tier=TIERS, key=KEYS)
     def touch(self, tier: str, key: str) -> None:
@@ -79,7 +92,7 @@ class LedgerAgainstAModel(RuleBasedStateMachine):
         for tier, entries in self.entries.items():
             assert self.ledger.keys(tier) == tuple(key for key, _ in entries)
             assert self.ledger.held_bytes(tier) == sum(cost for _, cost in entries)
-            budget, free = BUDGETS[tier], self.ledger.free_bytes(tier)
+            budget, free = self.budgets[tier], self.ledger.free_bytes(tier)
             assert (budget is None) == (free is None)
             if budget is not None and free is not None:
                 assert 0 <= free == budget - self.ledger.held_bytes(tier)
@@ -98,6 +111,19 @@ def test_the_owner_of_an_evicted_entry_is_told() -> None:
     assert gone == ["old"]
     ledger.drop(VRAM, "new")
     assert gone == ["old"], "who gives an entry up knows it already"
+
+
+def test_what_found_no_room_is_not_held_again_but_half_of_the_first_budget_stays() -> None:
+    ledger = Ledger({VRAM: 20})
+    for key in "abcd":
+        ledger.hold(VRAM, key, 4)
+    ledger.pin("a")
+    assert ledger.shrink(VRAM, 3) == ("b",)
+    assert (ledger.held_bytes(VRAM), ledger.budget_bytes(VRAM)) == (12, 13)
+    assert ledger.shrink(VRAM, 100) == ("c", "d")
+    assert (ledger.held_bytes(VRAM), ledger.budget_bytes(VRAM)) == (4, 10)
+    assert ledger.shrink(VRAM, 1) == ()
+    assert ledger.budget_bytes(VRAM) == 10
 
 
 def test_what_cannot_fit_changes_nothing() -> None:
@@ -131,9 +157,13 @@ def test_a_negative_cost_is_a_mistake() -> None:
 
 
 def test_available_ram_is_read_from_meminfo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "memory_left_bytes", lambda: None)
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal: 999 kB\nMemAvailable:     123 kB\n")
     monkeypatch.setattr(ledger_module, "MEMINFO", meminfo)
     assert available_ram_bytes() == 123 * 1024
+    monkeypatch.setattr(ledger_module, "memory_left_bytes", lambda: 100)
+    assert available_ram_bytes() == 100, "of what a container may take"
+    monkeypatch.setattr(ledger_module, "memory_left_bytes", lambda: None)
     meminfo.unlink()
     assert available_ram_bytes() > 0

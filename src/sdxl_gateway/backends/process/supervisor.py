@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from sdxl_gateway.ipc.channel import AsyncEnd, pair
@@ -30,8 +30,14 @@ log = logging.getLogger(__name__)
 GOOD_LIFE_SECONDS = 60.0  # a process that was ready for that long starts the back-off anew
 CHECKS_PER_STALL = 20
 LAST_WORDS_SECONDS = 2.0
-ENVIRONMENT = {"GOMP_SPINCOUNT": "5000"}
-"""Unless the operator says otherwise: threads spin briefly, then sleep; long spinning stalls a busy machine."""
+ENVIRONMENT = {
+    "GOMP_SPINCOUNT": "5000",
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    "PYTORCH_ALLOC_CONF": "expandable_segments:True",
+}
+"""Unless the operator says otherwise: threads spin briefly, then sleep, as long spinning stalls a busy machine; GPUs
+are numbered as the driver's tools do; memory freed by pictures of one size can be had by those of another."""
+FORMER_NAMES = {"PYTORCH_ALLOC_CONF": "PYTORCH_CUDA_ALLOC_CONF"}
 TERMINATE_SECONDS = 2.0
 
 
@@ -133,7 +139,7 @@ class Supervisor:
                 str(fd),
                 pass_fds=(fd,),
                 stdin=asyncio.subprocess.DEVNULL,
-                env=ENVIRONMENT | os.environ,
+                env=engine_environment(os.environ),
             )
         self._end = AsyncEnd(ours, self._on_message, closed.set)
         self._end.send(Hello(self._settings))
@@ -185,6 +191,12 @@ class Supervisor:
                 with contextlib.suppress(ProcessLookupError):
                     insist()
         await process.wait()
+
+
+def engine_environment(given: Mapping[str, str]) -> dict[str, str]:
+    """The operator's, and of ENVIRONMENT what they have not set themselves, under its former name either."""
+    own = {name: value for name, value in ENVIRONMENT.items() if FORMER_NAMES.get(name, name) not in given}
+    return {**own, **given}
 
 
 async def _within(seconds: float, happening: Coroutine[Any, Any, Any]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from threading import Lock
 from time import perf_counter
 
@@ -17,7 +18,8 @@ from torch import Tensor
 from sdxl_gateway.core.errors import AdapterRefused, DoesNotFit
 from sdxl_gateway.core.events import AdapterEvicted, AdapterLoaded
 from sdxl_gateway.core.ports import Measure
-from sdxl_gateway.engine.device import await_event
+from sdxl_gateway.engine.device import await_event, be_current
+from sdxl_gateway.engine.errors import device_full, give_memory_back, guarded, with_room
 from sdxl_gateway.engine.lora.formats import Adapter, AdapterFile, Layout, lay_out
 from sdxl_gateway.engine.lora.reading import Factors, read_factors
 from sdxl_gateway.engine.memory.host_buffer import HostBuffer
@@ -58,17 +60,20 @@ class AdapterCache:
         self._dense: dict[Hashable, Tensor] = {}
         self._flights: dict[str, Future[tuple[Adapter | Factors, str]]] = {}
         self._flights_lock = Lock()
-        self._pool = ThreadPoolExecutor(readers, thread_name_prefix="adapter-reader")
+        self._pool = ThreadPoolExecutor(
+            readers, thread_name_prefix="adapter-reader", initializer=be_current, initargs=(device,)
+        )
 
     def prefetch(self, digests: Iterable[str]) -> Future[None]:
         """Pin the adapters and bring them as near as there is room, off the caller's thread.
 
-        The future raises AdapterRefused for a file that cannot be used and DoesNotFit for one no tier could ever
-        hold. Every call wants one `release` with the same digests, whatever became of the future.
+        The future raises AdapterRefused for a file that cannot be used, DoesNotFit for one no tier could ever hold,
+        EngineFault or DeviceLost for what else went wrong. Every call wants one `release` with the same digests,
+        whatever became of the future.
         """
         wanted = tuple(digests)
         self.pin(wanted)
-        return self._pool.submit(self._bring_all, wanted)
+        return self._pool.submit(guarded, partial(self._bring_all, wanted))
 
     def pin(self, digests: Iterable[str]) -> None:
         """One more user of each; they need not be loaded."""
@@ -209,15 +214,23 @@ class AdapterCache:
         if not self._make_room(VRAM, factors.digest, factors.size_bytes):
             return None
         try:
-            adapter = factors.on(self._device)
+            adapter = self._put_there(factors)
         except BaseException as error:
             self._ledger.drop(VRAM, self._key(factors.digest))
-            if isinstance(error, torch.OutOfMemoryError):
+            if device_full(error):
                 return None
             raise
         self._near[factors.digest] = adapter
         self._stay_if_held(VRAM, factors.digest)
         return adapter
+
+    def _put_there(self, factors: Factors) -> Adapter:
+        """Once more without what nobody needs, where the device is fuller than the ledger knows."""
+        return with_room(lambda: factors.on(self._device), lambda: self._make_true_room(factors.size_bytes))
+
+    def _make_true_room(self, size_bytes: int) -> None:
+        self._ledger.shrink(VRAM, size_bytes)
+        give_memory_back(collect=False)
 
     def _keep_far(self, factors: Factors) -> None:
         cost_bytes = HostBuffer.cost_bytes(factors.size_bytes, pinned=self._pinned)
@@ -228,8 +241,10 @@ class AdapterCache:
     def _lent(self, factors: Factors) -> Adapter:
         """On the device, for as long as the caller keeps it."""
         try:
-            return factors.on(self._device)
-        except torch.OutOfMemoryError as error:
+            return self._put_there(factors)
+        except Exception as error:
+            if not device_full(error):
+                raise
             raise DoesNotFit("The device has no room left to put this LoRA blend on.") from error
 
     def _make_room(self, tier: str, digest: str, size_bytes: int) -> bool:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import torch
@@ -13,8 +12,10 @@ from torch import Tensor, nn
 from sdxl_gateway.catalog.model_files import published_name
 from sdxl_gateway.core.blocks import block_of
 from sdxl_gateway.core.errors import DoesNotFit
-from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST
+from sdxl_gateway.engine.errors import out_of_memory
+from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST, PRISTINE_VRAM
 from sdxl_gateway.engine.memory.ledger import VRAM, Ledger
+from sdxl_gateway.engine.memory.offload import HostMemory, aligned
 from sdxl_gateway.engine.memory.quantised import quantised_weight, rounded
 
 PristineHome = Literal["auto", "device", "host"]
@@ -111,19 +112,28 @@ def _layers(component: str, module: nn.Module, device: torch.device | None) -> I
 
 
 class PristineStore:
-    """Keeps pristine copies where `home` and the ledger say: on the device, else in (page-locked) host memory."""
+    """Keeps pristine copies where `home` and the ledger say: on the device, else in (page-locked) host memory.
+
+    On the device they count in two tiers: as all that is there, and as copies, of which there may be only so many.
+    """
 
     def __init__(self, ledger: Ledger, home: PristineHome, name: str) -> None:
         self._ledger = ledger
         self._home = home
         self._name = name
+        self._device_full = False
+        self._host: HostMemory | None = None
 
     def keep(self, layer: Layer) -> None:
         """Copy the layer's bits, once. Raises DoesNotFit when `home` is "device" and there is no room."""
         if layer.pristine is not None:
             return
-        place = self._place(layer)
-        layer.pristine = place(layer.parameter.reshape(layer.shape))
+        self._ledger.pin(self._key(layer))
+        try:
+            layer.pristine = self._kept(layer)
+        except BaseException:
+            self.forget(layer)
+            raise
 
     def count(self, layers: Iterable[Layer]) -> None:
         """Those that have their copy in host memory from the start."""
@@ -135,32 +145,35 @@ class PristineStore:
         """Give up the layer's copy, whose weights can then not be put back."""
         key = self._key(layer)
         self._ledger.unpin(key)
-        for tier in (VRAM, PRISTINE_HOST):
-            self._ledger.drop(tier, key)
+        self._drop(key)
         layer.pristine = None
 
-    def _place(self, layer: Layer) -> Callable[[Tensor], Tensor]:
-        key, size_bytes = self._key(layer), layer.parameter.nbytes
-        self._ledger.pin(key)
-        if self._home != "host" and layer.is_plain:
+    def _kept(self, layer: Layer) -> Tensor:
+        matrix = layer.parameter.reshape(layer.shape)
+        if self._home != "host" and layer.is_plain and not self._device_full:
             try:
-                self._ledger.hold(VRAM, key, size_bytes)
-                return _on_device
-            except DoesNotFit:
-                if self._home == "device":
-                    self._ledger.unpin(key)
+                return self._on_device(self._key(layer), matrix)
+            except Exception as error:
+                self._drop(self._key(layer))
+                if self._home == "device" or not (isinstance(error, DoesNotFit) or out_of_memory(error)):
                     raise
-        self._ledger.hold(PRISTINE_HOST, key, size_bytes)
-        return partial(_in_host, pin=layer.device.type == "cuda")
+                self._device_full = out_of_memory(error)
+        return self._in_host(self._key(layer), matrix, layer.device)
 
-    def _key(self, layer: Layer) -> tuple[str, str, str]:
+    def _on_device(self, key: Hashable, matrix: Tensor) -> Tensor:
+        for tier in (PRISTINE_VRAM, VRAM):
+            self._ledger.hold(tier, key, matrix.nbytes)
+        return matrix.clone(memory_format=torch.contiguous_format)
+
+    def _in_host(self, key: Hashable, matrix: Tensor, device: torch.device) -> Tensor:
+        self._ledger.hold(PRISTINE_HOST, key, matrix.nbytes)
+        self._host = self._host or HostMemory(device)
+        piece = self._host.piece(aligned(matrix.nbytes))[: matrix.nbytes]
+        return piece.view(matrix.dtype).view(matrix.shape).copy_(matrix)
+
+    def _drop(self, key: Hashable) -> None:
+        for tier in (PRISTINE_VRAM, VRAM, PRISTINE_HOST):
+            self._ledger.drop(tier, key)
+
+    def _key(self, layer: Layer) -> Hashable:
         return ("pristine", self._name, layer.name)
-
-
-def _on_device(matrix: Tensor) -> Tensor:
-    return matrix.clone(memory_format=torch.contiguous_format)
-
-
-def _in_host(matrix: Tensor, *, pin: bool) -> Tensor:
-    copy = torch.empty(matrix.shape, dtype=matrix.dtype, pin_memory=pin)
-    return copy.copy_(matrix)

@@ -13,6 +13,8 @@ from sdxl_gateway.scheduling.memory_plan import PAINT_SHARE, UNLIMITED_BYTES, Me
 FREE_RAM_SHARE = 0.25
 PRISTINE_HOST = "pristine_host"
 """Pristine copies in host memory: counted, never limited, as no weight could be put back without them."""
+PRISTINE_VRAM = "pristine_vram"
+"""Those on the device, which its tier counts too: they never leave, so that others need a share without them."""
 WEIGHTS_HOST = "weights_host"
 """Weights that come to the device when they compute: counted, never limited, as they are nowhere else."""
 
@@ -28,9 +30,15 @@ def ledger_budgets(memory: Memory, device: torch.device, plan: MemoryPlan) -> di
     return {
         VRAM: _free_device_bytes(device, plan) if vram == "auto" else vram,
         HOST: int(available_ram_bytes() * FREE_RAM_SHARE) if host == "auto" else host,
+        PRISTINE_VRAM: _pristine_budget(memory, plan),
         PRISTINE_HOST: None,
         WEIGHTS_HOST: None,
     }
+
+
+def _pristine_budget(memory: Memory, plan: MemoryPlan) -> int | None:
+    """None where the device keeps all: another checkpoint's too, and those of layers that few LoRAs change."""
+    return None if plan.pristine_on_device or memory.pristine == "device" else plan.pristine_device_bytes
 
 
 def with_room_for(size_bytes: int, budgets: Mapping[str, int | None]) -> dict[str, int | None]:

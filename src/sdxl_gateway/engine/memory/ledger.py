@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 
+from sdxl_gateway.core.container import memory_left_bytes
 from sdxl_gateway.core.errors import DoesNotFit
 
 VRAM = "vram"
@@ -41,6 +42,7 @@ class Ledger:
 
     def __init__(self, budgets_bytes: Mapping[str, int | None]) -> None:
         self._budgets = dict(budgets_bytes)
+        self._least = {tier: (budget or 0) // 2 for tier, budget in self._budgets.items()}
         self._entries: dict[str, OrderedDict[Hashable, _Entry]] = {tier: OrderedDict() for tier in self._budgets}
         self._held = dict.fromkeys(self._budgets, 0)
         self._pins: Counter[Hashable] = Counter()
@@ -71,6 +73,20 @@ class Ledger:
             self._entries[tier][key] = _Entry(cost_bytes, on_evict)
             self._held[tier] += cost_bytes
             return victims
+
+    def shrink(self, tier: str, size_bytes: int) -> tuple[Hashable, ...]:
+        """The device had no room beside what `tier` holds: evict so much, and hold no more again from now on.
+
+        Gives the keys evicted. What is pinned stays, and half of the first budget is left, whatever happens.
+        """
+        with self._lock:
+            held = self._held[tier]
+            evicted = self._oldest_unpinned(tier, size_bytes)
+            for key in evicted:
+                self._evict(tier, key)
+            budget, least = self._budgets[tier], max(held - size_bytes, self._held[tier], self._least[tier])
+            self._budgets[tier] = least if budget is None else min(budget, least)
+            return evicted
 
     def touch(self, tier: str, key: Hashable) -> None:
         """`key` was used now."""
@@ -144,16 +160,23 @@ class Ledger:
         if budget is None:
             return ()
         missing = self._held[tier] + cost_bytes - budget
-        victims: list[Hashable] = []
+        victims = self._oldest_unpinned(tier, missing, over)
+        if missing > sum(self._entries[tier][victim].cost_bytes for victim in victims):
+            raise DoesNotFit(f"{cost_bytes} bytes do not fit in the {tier} memory budget of {budget} bytes")
+        return victims
+
+    def _oldest_unpinned(
+        self, tier: str, size_bytes: int, over: Mapping[Hashable, int] = NO_PINS
+    ) -> tuple[Hashable, ...]:
+        """The fewest that hold so much together, or all there are."""
+        found: list[Hashable] = []
         for key, entry in self._entries[tier].items():
-            if missing <= 0:
+            if size_bytes <= 0:
                 break
             if self._pins.get(key, 0) <= over.get(key, 0) and entry.cost_bytes > 0:
-                victims.append(key)
-                missing -= entry.cost_bytes
-        if missing > 0:
-            raise DoesNotFit(f"{cost_bytes} bytes do not fit in the {tier} memory budget of {budget} bytes")
-        return tuple(victims)
+                found.append(key)
+                size_bytes -= entry.cost_bytes
+        return tuple(found)
 
     def _evict(self, tier: str, key: Hashable) -> None:
         entry = self._entries[tier].pop(key)
@@ -163,7 +186,12 @@ class Ledger:
 
 
 def available_ram_bytes() -> int:
-    """RAM that can be had now without swapping."""
+    """RAM that can be had now without swapping, within what a container may take."""
+    left = memory_left_bytes()
+    return _free_ram_bytes() if left is None else min(left, _free_ram_bytes())
+
+
+def _free_ram_bytes() -> int:
     try:
         for line in MEMINFO.read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):

@@ -71,7 +71,7 @@ class Part:
         for tensor in self.tensors:
             flat = piece[at : at + tensor.nbytes].view(tensor.dtype)
             found.append(flat.as_strided(tensor.shape, tensor.stride()))
-            at += _aligned(tensor.nbytes)
+            at += aligned(tensor.nbytes)
         return found
 
     def point(self, places: list[Tensor]) -> None:
@@ -192,7 +192,7 @@ def keep_in_host_memory(model: nn.Module, stream: WeightStream, memory: HostMemo
     for module in _parts(model):
         tensors = [*module.parameters(), *module.buffers()]
         inside.update(map(id, tensors))
-        part = Part(tensors, memory.piece(sum(_aligned(tensor.nbytes) for tensor in tensors)), model)
+        part = Part(tensors, memory.piece(sum(aligned(tensor.nbytes) for tensor in tensors)), model)
         # As for `upcast`: what both hooks and callers go through.
         setattr(module, "forward", partial(_visiting, stream, part, module.forward))  # noqa: B010
     model.register_forward_pre_hook(lambda *_: stream.rewind())
@@ -218,5 +218,6 @@ def _parts(module: nn.Module) -> Iterator[nn.Module]:
             yield from _parts(child)
 
 
-def _aligned(size_bytes: int) -> int:
+def aligned(size_bytes: int) -> int:
+    """As much or a little more: where pieces of such sizes end, any number may begin."""
     return -(-size_bytes // ALIGNMENT) * ALIGNMENT

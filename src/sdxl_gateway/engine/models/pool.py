@@ -6,6 +6,7 @@ leave when others need their room and nobody wants them kept.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,15 +21,19 @@ import torch
 
 from sdxl_gateway.core.errors import DoesNotFit, StillLoading
 from sdxl_gateway.core.recipe import Phase, Recipe
-from sdxl_gateway.engine.device import finish_steps, side_stream
-from sdxl_gateway.engine.errors import give_memory_back, guarded
+from sdxl_gateway.engine.device import be_current, finish_steps, side_stream
+from sdxl_gateway.engine.errors import give_memory_back, guarded, with_room
 from sdxl_gateway.engine.memory.ledger import HOST, NO_PINS, VRAM, Ledger
 from sdxl_gateway.engine.models.adapters import AdapterCaches
 from sdxl_gateway.engine.models.host_copies import CopyKey
 from sdxl_gateway.engine.models.loaders import CHECKPOINT, LoadedCheckpoint, Loader
 from sdxl_gateway.engine.models.sources import Sources
 
+log = logging.getLogger(__name__)
+
 Key = tuple[str, str]
+ROOM_BYTES = 512 * 2**20
+"""What a guided step, a switch or a decode in tiles takes."""
 
 
 class ModelPool:
@@ -137,6 +142,17 @@ class ModelPool:
             self.ledger.unpin(key)
         self.adapters.release(recipe)
 
+    def make_room(self) -> None:
+        """The device has less memory than was planned with: what nobody needs leaves, to make room to paint in.
+
+        The ledger will hold so much less from now on, on any thread.
+        """
+        evicted = self.ledger.shrink(VRAM, ROOM_BYTES)
+        self._let_go()
+        give_memory_back()
+        kept = self.ledger.budget_bytes(VRAM)
+        log.warning("the device is full: %d entries left it, %s bytes may be held from now on", len(evicted), kept)
+
     def warm(self) -> dict[str, tuple[str, ...]]:
         """The digests of adapters warm in each tier."""
         return self.adapters.warm()
@@ -192,6 +208,7 @@ class ModelPool:
 
     def _stay_modest(self) -> None:
         """Torch keeps a number of threads for each thread that calls it: on a CPU the step loop needs the others."""
+        be_current(self.device)
         if self.device.type == "cpu":
             torch.set_num_threads(1)
 
@@ -223,7 +240,7 @@ class ModelPool:
         kind, name = key
         try:
             with side_stream(self.device):
-                model = self.loaders[kind].load(name)
+                model = with_room(lambda: self.loaders[kind].load(name), self.make_room)
         except BaseException:
             self.ledger.drop(VRAM, key)
             raise

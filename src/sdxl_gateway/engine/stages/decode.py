@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
@@ -11,11 +12,14 @@ from torch.nn.functional import interpolate
 from sdxl_gateway.core.errors import NotFinite
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.engine.canvas import Canvas
+from sdxl_gateway.engine.device import bfloat16_works, choose_vae_dtype
 from sdxl_gateway.engine.latents import in_pieces_that_fit, unscaled
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
 from sdxl_gateway.engine.models.pool import ModelPool
 from sdxl_gateway.engine.models.preview_vae import PREVIEW_VAE
 from sdxl_gateway.engine.stages.stage import Stage
+
+log = logging.getLogger(__name__)
 
 PREVIEW_LATENTS = 64 * 64
 """A preview is decoded from at most so many latents: a quarter of the work at SDXL's native size."""
@@ -96,15 +100,31 @@ def _decode(checkpoint: Checkpoint, latents: Tensor) -> Tensor:
 
 
 def _decode_in_float32(checkpoint: Checkpoint, latents: Tensor) -> Tensor:
-    """Widening and narrowing back leaves every weight as it was."""
+    """The VAE is then kept in a format of more range if that helped: the next picture would only break again.
+
+    Widening and narrowing back leaves every weight as it was.
+    """
     vae, dtype = checkpoint.vae, checkpoint.vae.dtype
     try:
-        with torch.inference_mode(False):
-            vae.to(torch.float32)
-        return _decode(checkpoint, latents)
+        _bring(vae, torch.float32)
+        pixels = _decode(checkpoint, latents)
+        if _finite(pixels):
+            dtype = _roomier(dtype, checkpoint.device)
+            log.warning("the VAE of %s overflows: it is kept in %s from now on", checkpoint.name, dtype)
+        return pixels
     finally:
-        with torch.inference_mode(False):
-            vae.to(dtype)
+        _bring(vae, dtype)
+
+
+def _bring(vae: Any, dtype: torch.dtype) -> None:
+    with torch.inference_mode(False):
+        vae.to(dtype)
+
+
+def _roomier(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    if dtype is not torch.float16:
+        return torch.float32
+    return choose_vae_dtype(dtype, device.type, force_upcast=True, bfloat16_works=bfloat16_works(device))
 
 
 def _finite(tensor: Tensor) -> bool:

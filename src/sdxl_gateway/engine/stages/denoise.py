@@ -11,6 +11,7 @@ from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.engine.canvas import Canvas, UNetCall, joined
 from sdxl_gateway.engine.errors import give_memory_back, out_of_memory
 from sdxl_gateway.engine.models.samplers import clean_latents
+from sdxl_gateway.engine.stages.row_limits import RowLimits
 from sdxl_gateway.engine.stages.stage import Stage
 
 
@@ -19,26 +20,34 @@ class Denoise(Stage):
 
     name = "denoise"
 
+    def __init__(self) -> None:
+        self._limits = RowLimits()
+
     @torch.inference_mode()
     def step(self, canvases: Sequence[Canvas]) -> None:
         """Raises EngineFault where a canvas's last step failed half-way; a canvas that is done counts its step."""
         if any(canvas.step_failed for canvas in canvases):
             raise EngineFault("A step of this picture failed half-way.")
-        predictions = predict(canvases)
+        predictions = predict(canvases, self._limits)
         for canvas, prediction in zip(canvases, predictions, strict=True):
             _advance(canvas, prediction)
 
 
-def predict(canvases: Sequence[Canvas]) -> list[Tensor]:
+def predict(canvases: Sequence[Canvas], limits: RowLimits | None = None) -> list[Tensor]:
     """Guided predictions, (1, 4, h, w) float32 each; in smaller batches where the device has no room for one."""
-    try:
+    limits = limits or RowLimits()
+    if len(canvases) == 1:
         return _predict(canvases)
-    except Exception as error:
-        if len(canvases) == 1 or not out_of_memory(error):
-            raise
-    give_memory_back()
+    if not limits.forbid(canvases):
+        try:
+            return _predict(canvases)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+        limits.note(canvases)
+        give_memory_back()
     half = len(canvases) // 2
-    return predict(canvases[:half]) + predict(canvases[half:])
+    return predict(canvases[:half], limits) + predict(canvases[half:], limits)
 
 
 def _predict(canvases: Sequence[Canvas]) -> list[Tensor]:
