@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +12,13 @@ import torch
 from sdxl_gateway.core.events import MemoryHeld, StageTimed, StepTaken
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
 from sdxl_gateway.core.ports import Engine
-from sdxl_gateway.core.prompt import PLAIN_READING, TextReading
+from sdxl_gateway.core.prompt import PLAIN_READING
 from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe, Task
 from sdxl_gateway.core.samplers import SAMPLERS
 from sdxl_gateway.engine.canvas import Canvas, Embedding
-from sdxl_gateway.engine.lora.formats import TextualInversions
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
 from sdxl_gateway.engine.stages import decode, encode
-from sdxl_gateway.engine.stages.encode import EmbeddingCache, EmbeddingKey, encode_text
+from sdxl_gateway.engine.stages.encode import EmbeddingCache, EmbeddingKey, Text, encode_texts
 from tests.kit.device import DEVICE
 from tests.kit.engine import Studio, contrast, difference, mask, photo, pixels, recipe
 
@@ -178,11 +178,11 @@ def test_a_negative_prompt_that_cannot_act_is_told_of(demo: Studio) -> None:
 def test_texts_are_encoded_once(fresh: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     texts: list[str] = []
 
-    def counting(checkpoint: Checkpoint, text: str, words: TextualInversions, reading: TextReading) -> Embedding:
-        texts.append(text)
-        return encode_text(checkpoint, text, words, reading)
+    def counting(checkpoint: Checkpoint, read: Sequence[Text]) -> list[Embedding]:
+        texts.extend(one.text for one in read)
+        return encode_texts(checkpoint, read)
 
-    monkeypatch.setattr(encode, "encode_text", counting)
+    monkeypatch.setattr(encode, "encode_texts", counting)
     for wanted in (recipe("a", negative_prompt="n"), recipe("b", negative_prompt="n"), recipe("a"), recipe("n")):
         fresh.engine.begin(wanted, 0, NO_INPUTS)
     assert texts == ["a", "n", "b", ""]

@@ -193,7 +193,8 @@ def test_a_decode_that_found_no_room_is_tried_in_tiles(tmp_path: Path, monkeypat
 def test_a_vae_in_host_memory_that_broke_is_tried_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted, tried = studio(tmp_path, mode="fast").paint(recipe()), []
     made = studio(tmp_path, mode="balanced")
-    vae = made.loaded().checkpoint.vae.to(torch.bfloat16)
+    loaded = made.loaded()
+    vae = loaded.checkpoint.vae.to(torch.bfloat16)
     decode = vae.decode
 
     def broken(latents: torch.Tensor, **options: Any) -> Any:

@@ -103,6 +103,10 @@ class KeptRegion:
     box: Box | None = None
 
 
+REFERENCES = "reference:"
+"""How the roles of pictures to be guided by begin."""
+
+
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """The pictures a recipe is painted from, by role; "image" and "mask" are already at its paint size."""
@@ -124,6 +128,11 @@ class Inputs:
         """Role "mask": 255 where to repaint, 0 where to keep."""
         return self.pictures.get("mask")
 
+    @property
+    def painted_from(self) -> Mapping[str, Picture]:
+        """All but the references, which the image encoder sees instead."""
+        return {role: picture for role, picture in self.pictures.items() if not role.startswith(REFERENCES)}
+
     def reference(self, index: int) -> Picture | None:
         """Role "reference:index": a picture to be guided by, as the image encoder sees it."""
         return self.pictures.get(reference_role(index))
@@ -131,7 +140,7 @@ class Inputs:
 
 def reference_role(index: int) -> str:
     """The role of the picture that a recipe's image prompt names at `index`."""
-    return f"reference:{index}"
+    return f"{REFERENCES}{index}"
 
 
 NO_INPUTS = Inputs()

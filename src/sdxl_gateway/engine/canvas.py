@@ -5,7 +5,7 @@ StepPart: what an option adds to a canvas's steps. StepPart and Canvas are all t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -124,8 +124,9 @@ class Canvas:
     `positive` and `negative` are the texts' embeddings, `image_tokens` what pictures say that guide it. `timesteps`
     belong to the sampler, `unet_timesteps` are the same numbers as float32 on the device. `latents` (1, 4, h, w), the
     `noise` they began from, the `image_latents` of a picture to start from and `pred_original`, the clean latents
-    predicted, are float32 on the device. Where `step_failed`, the sampler stopped amid a step: what it remembers of
-    earlier steps cannot be trusted. `picture` is there once it is decoded; each
+    predicted, are float32 on the device, and so, while its parts are made, are the `pictures` it is painted from, by
+    role, as (1, channels, height, width) from 0 to 1. Where `step_failed`, the sampler stopped amid a step: what it
+    remembers of earlier steps cannot be trusted. `picture` is there once it is decoded; each
     closing step adds a tile to `enlarged` (height, width, 3), the picture enlarged, 8-bit, on the CPU.
     """
 
@@ -142,6 +143,7 @@ class Canvas:
     unet_timesteps: Tensor = field(init=False)
     latents: Tensor = field(init=False)
     noise: Tensor = field(init=False)
+    pictures: Mapping[str, Tensor] = field(default_factory=dict)
     image_latents: Tensor | None = None
     image_tokens: ImageTokens | None = None
     parts: tuple[StepPart, ...] = ()

@@ -171,6 +171,13 @@ def copy_stream(device: torch.device) -> torch.cuda.Stream | None:
     return stream
 
 
+def sent(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """The host's tensor on the device. CUDA copies what is page-locked while the host goes on, and nothing else."""
+    if device.type != "cuda":
+        return tensor.to(device, dtype)
+    return tensor.to(dtype).contiguous().pin_memory().to(device, non_blocking=True)
+
+
 @contextmanager
 def side_stream(device: torch.device) -> Iterator[None]:
     """On CUDA, what is copied in this context runs beside the step loop's own stream, and is done when it ends."""

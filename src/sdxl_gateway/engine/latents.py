@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.core.picture import CHANNELS, Picture
 from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.engine.device import sent
 from sdxl_gateway.engine.errors import give_memory_back, out_of_memory
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
 
@@ -49,13 +50,13 @@ class LatentSource:
 
     def noise(self) -> Tensor:
         """The same on the device."""
-        return self.draw().to(self.checkpoint.device)
+        return sent(self.draw(), self.checkpoint.device)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Scaled latents of (1, 3, h, w) pixels, float32 on the device, drawn from the distribution the VAE gives."""
         vae = self.checkpoint.vae
         height, width = pixels.shape[-2:]
-        given = pixels.to(self.checkpoint.device, vae.dtype)
+        given = pixels.to(self.checkpoint.device, self.checkpoint.vae_dtype)
         found = in_pieces_that_fit(self.checkpoint, height * width, lambda: vae.encode(given)).latent_dist
         return scaled(vae, found.mean.float() + found.std.float() * self.noise())
 
@@ -79,7 +80,7 @@ def in_pieces_that_fit(checkpoint: Checkpoint, pixels: int, call: Callable[[], T
         checkpoint.vae.disable_tiling()
 
 
-def needed(picture: Picture | None) -> Picture:
+def needed(picture: T | None) -> T:
     """The picture. Raises EngineFault where there is none: admission lets no such job through."""
     if picture is None:
         raise EngineFault("A picture to start from is missing.")
@@ -88,18 +89,39 @@ def needed(picture: Picture | None) -> Picture:
 
 def pixels_of(picture: Picture) -> Tensor:
     """(1, 3, height, width) float32, -1 to 1."""
-    return (2.0 * zero_to_one(picture) - 1.0).expand(1, CHANNELS["RGB"], -1, -1)
+    return centred(zero_to_one(picture))
 
 
-def mask_of(picture: Picture) -> Tensor:
-    """(1, 1, height, width) float32, 0 or 1."""
-    return (zero_to_one(picture)[:, :1] >= 0.5).float()
+def centred(shown: Tensor) -> Tensor:
+    """From (1, channels, height, width), 0 to 1, to the VAE's three channels, -1 to 1."""
+    return (2.0 * shown - 1.0).expand(1, CHANNELS["RGB"], -1, -1)
+
+
+def repainted(mask: Tensor) -> Tensor:
+    """(1, 1, height, width), true where to repaint, of a mask as it is shown."""
+    return mask[:, :1] >= 0.5
 
 
 def zero_to_one(picture: Picture) -> Tensor:
     """(1, channels, height, width) float32, 0 to 1."""
     rows = np.frombuffer(picture.pixels, np.uint8).reshape(picture.height, picture.width, CHANNELS[picture.mode])
     return torch.from_numpy(rows.astype(np.float32) / 255.0).permute(2, 0, 1)[None].contiguous()
+
+
+def shown_on(device: torch.device, pictures: Mapping[str, Picture]) -> dict[str, Tensor]:
+    """What `zero_to_one` gives of each, on the device: their bytes go there in one copy."""
+    if not pictures:
+        return {}
+    flat = np.concatenate([np.frombuffer(picture.pixels, np.uint8) for picture in pictures.values()])
+    parts = torch.split(sent(torch.from_numpy(flat), device), [len(picture.pixels) for picture in pictures.values()])
+    return {
+        role: _zero_to_one(part.view(picture.height, picture.width, CHANNELS[picture.mode]))
+        for (role, picture), part in zip(pictures.items(), parts, strict=True)
+    }
+
+
+def _zero_to_one(rows: Tensor) -> Tensor:
+    return rows.permute(2, 0, 1)[None].contiguous().float() / 255.0
 
 
 def scaled(vae: Any, latents: Tensor) -> Tensor:
@@ -124,4 +146,5 @@ def _shift(vae: Any, like: Tensor) -> tuple[Tensor, Tensor] | None:
     mean, std = vae.config.latents_mean, vae.config.latents_std
     if mean is None or std is None:
         return None
-    return like.new_tensor(mean).view(1, -1, 1, 1), like.new_tensor(std).view(1, -1, 1, 1)
+    each = sent(torch.tensor([mean, std], dtype=like.dtype), like.device).view(2, 1, -1, 1, 1)
+    return each[0], each[1]

@@ -101,7 +101,7 @@ class Checkpoint:
     """The models of one checkpoint on one device.
 
     `index` is its model_index.json; `dtype` what the UNet and the text encoders compute in, whatever their weights are
-    kept in; a refiner has the second text encoder and tokenizer alone. `denoiser` is what a step calls: the UNet, or a
+    kept in. A refiner has the second text encoder and tokenizer alone. `denoiser` is what a step calls: the UNet, or a
     faster one that reads the UNet's own weights. `placement` says on which device they compute, and which components'
     weights are in host memory while they do not.
     """
@@ -116,6 +116,12 @@ class Checkpoint:
     dtype: torch.dtype
     denoiser: Callable[..., Any]
     placement: Placement
+
+    @property
+    def vae_dtype(self) -> torch.dtype:
+        """What the VAE computes in now; diffusers would look through all of it to say so."""
+        dtype: torch.dtype = next(self.vae.parameters()).dtype
+        return dtype
 
     @property
     def device(self) -> torch.device:

@@ -49,7 +49,7 @@ class IPAdapter:
     def tokens_of_nothing(self, encoder: Any) -> Tensor:
         """(1, tokens, text width): what guidance leads away from, as diffusers has it: a grey picture, or zeros."""
         config = encoder.config
-        like = torch.zeros(1, config.projection_dim, dtype=encoder.dtype, device=encoder.device)
+        like = self.layers[0][0].new_zeros(1, config.projection_dim)
         if self.plus:
             return self.tokens(encoder, like.new_zeros(1, 3, config.image_size, config.image_size))
         found: Tensor = self.projection(like)

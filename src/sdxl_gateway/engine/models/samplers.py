@@ -5,14 +5,17 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import diffusers
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.samplers import BETA, EXPONENTIAL, KARRAS, NORMAL, TRAILING
+from sdxl_gateway.engine.device import sent
 
 _DPMPP = {"algorithm_type": "dpmsolver++", "solver_order": 2, "solver_type": "midpoint"}
 _SDE = _DPMPP | {"algorithm_type": "sde-dpmsolver++"}
@@ -94,6 +97,40 @@ def step_options(sampler: Any, generator: torch.Generator, eta: float) -> dict[s
     """What `sampler.step` wants besides the numbers; samplers that draw noise draw it from `generator`."""
     wanted = inspect.signature(sampler.step).parameters
     return {name: value for name, value in {"generator": generator, "eta": eta}.items() if name in wanted}
+
+
+class _HostAhead(TorchFunctionMode):
+    """While diffusers' samplers compute on a CUDA device, the host goes on.
+
+    What they draw, and the vectors of coefficients they solve for, are sent without waiting. Single numbers stay on the
+    host, which computes with them at once, and kernels take them as arguments.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is Tensor.to and args[0].device.type == "cpu":
+            device = kwargs.get("device", args[1] if len(args) > 1 else None)
+            if isinstance(device, torch.device):
+                return args[0] if args[0].ndim == 0 else sent(args[0], device, kwargs.get("dtype"))
+        if func is torch.ones and args == ((),):
+            kwargs = {**kwargs, "device": None}
+        return func(*args, **kwargs)
+
+
+def take_step(
+    sampler: Any, prediction: Tensor, timestep: Tensor, latents: Tensor, options: Mapping[str, Any]
+) -> tuple[Any, ...]:
+    """What `sampler.step` gives, without waiting for the device."""
+    with _HostAhead() if latents.is_cuda else nullcontext():
+        found: tuple[Any, ...] = sampler.step(prediction, timestep, latents, **options, return_dict=False)
+    return found
+
+
+def noised(sampler: Any, latents: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
+    """As `sampler.add_noise` mixes the two at a `timestep` (1,); how much of each it is asked on the host."""
+    signal, strength = sampler.add_noise(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), timestep).tolist()
+    found: Tensor = (latents if signal == 1.0 else latents * signal) + noise * strength
+    return found
 
 
 def clean_latents(sampler: Any, stepped: tuple[Any, ...], prediction: Tensor, timestep: Tensor, latents: Tensor) -> Any:

@@ -10,10 +10,9 @@ import torch
 from diffusers import ControlNetUnionModel
 from torch import Tensor
 
-from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.recipe import control_role
 from sdxl_gateway.engine.canvas import Canvas, PartFactory, StepPart, UNetCall, joined
-from sdxl_gateway.engine.latents import needed, zero_to_one
+from sdxl_gateway.engine.latents import needed
 from sdxl_gateway.engine.models.controls import CONTROL
 from sdxl_gateway.engine.models.pool import ModelPool
 
@@ -83,16 +82,16 @@ def control_from(pool: ModelPool) -> PartFactory:
 
 def _following(canvas: Canvas, index: int) -> Following:
     checkpoint, control, rows = canvas.checkpoint, canvas.recipe.controls[index], canvas.recipe.unet_rows
-    picture = needed(canvas.inputs.pictures.get(control_role(index)))
-    image = _shown(picture).to(checkpoint.device, checkpoint.dtype).expand(rows, -1, -1, -1)
+    picture = needed(canvas.pictures.get(control_role(index)))
+    image = _in_colour(picture).to(checkpoint.dtype).expand(rows, -1, -1, -1)
     weight = torch.full((rows, 1, 1, 1), control.weight, dtype=checkpoint.dtype, device=checkpoint.device)
     mode = None if control.mode is None else torch.full((rows,), control.mode, device=checkpoint.device)
     return Following(control.digest, image, weight, mode)
 
 
-def _shown(picture: Picture) -> Tensor:
+def _in_colour(picture: Tensor) -> Tensor:
     """A ControlNet reads colours, a map of one channel as grey."""
-    return zero_to_one(picture).expand(1, 3, -1, -1)
+    return picture.expand(1, 3, -1, -1)
 
 
 def _residuals(model: Any, column: Sequence[Following], call: UNetCall) -> Residuals:

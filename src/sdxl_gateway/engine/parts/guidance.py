@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.engine.canvas import Canvas, StepPart, UNetCall, joined
+from sdxl_gateway.engine.device import sent
 
 AESTHETIC_SCORE, NEGATIVE_AESTHETIC_SCORE = 6.0, 2.5
 """What a refiner is told of the picture and of what to keep away from, as diffusers does."""
@@ -41,9 +42,8 @@ class Guidance(StepPart):
             raise EngineFault("The recipe was made for a checkpoint with another kind of guidance.")
         size = (recipe.paint_height, recipe.paint_width)
         last = ((AESTHETIC_SCORE,), (NEGATIVE_AESTHETIC_SCORE,)) if checkpoint.refines else (size, size)
-        time_ids, negative_ids = (
-            torch.tensor([(*size, 0, 0, *rest)], dtype=checkpoint.dtype, device=checkpoint.device) for rest in last
-        )
+        said = [(*size, 0, 0, *rest) for rest in (last[:1] if recipe.unet_rows == 1 else last[::-1])]
+        time_ids = sent(torch.tensor(said), checkpoint.device, checkpoint.dtype)
         positive, negative = canvas.positive, canvas.negative
         if recipe.unet_rows == 1:
             return cls(recipe.guidance_scale, 0.0, positive.tokens, positive.pooled, time_ids, _scale_embedding(canvas))
@@ -52,7 +52,7 @@ class Guidance(StepPart):
             recipe.guidance_rescale,
             torch.cat([negative.tokens, positive.tokens]),
             torch.cat([negative.pooled, positive.pooled]),
-            torch.cat([negative_ids, time_ids]),
+            time_ids,
         )
 
     def handed_over(self, canvas: Canvas) -> Self:
@@ -101,4 +101,5 @@ def _scale_embedding(canvas: Canvas) -> Tensor | None:
     scale = canvas.recipe.guidance_scale - 1
     angles = torch.tensor([scale * 1000.0], dtype=torch.float32)[:, None] * places[None]
     found = torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
-    return torch.nn.functional.pad(found, (0, width - found.shape[1])).to(checkpoint.device, checkpoint.dtype)
+    padded = torch.nn.functional.pad(found, (0, width - found.shape[1]))
+    return sent(padded, checkpoint.device, checkpoint.dtype)

@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 from sdxl_gateway.core.picture import CHANNELS
 from sdxl_gateway.core.recipe import Task
 from sdxl_gateway.engine.canvas import Canvas, StepPart, UNetCall, joined
-from sdxl_gateway.engine.latents import mask_of, needed, pixels_of
+from sdxl_gateway.engine.latents import centred, needed, repainted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,12 +47,13 @@ class InpaintingChannels(StepPart):
 
 
 def _asked(canvas: Canvas) -> Tensor:
-    pixels, repainted = pixels_of(needed(canvas.inputs.image)), mask_of(needed(canvas.inputs.mask))
-    mask = interpolate(repainted, size=canvas.latents.shape[-2:]).to(canvas.checkpoint.device)
-    return torch.cat([mask, canvas.source.encode(pixels * (repainted < 0.5))], dim=1)
+    pixels, painted = centred(needed(canvas.pictures.get("image"))), repainted(needed(canvas.pictures.get("mask")))
+    mask = interpolate(painted.float(), size=canvas.latents.shape[-2:])
+    return torch.cat([mask, canvas.source.encode(pixels * ~painted)], dim=1)
 
 
 def _nothing_kept(canvas: Canvas) -> Tensor:
-    blank = torch.zeros(1, CHANNELS["RGB"], canvas.recipe.paint_height, canvas.recipe.paint_width)
+    recipe, device = canvas.recipe, canvas.checkpoint.device
+    blank = torch.zeros(1, CHANNELS["RGB"], recipe.paint_height, recipe.paint_width, device=device)
     kept = canvas.source.encode(blank)
     return torch.cat([torch.ones_like(kept[:, :1]), kept], dim=1)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
+import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from sdxl_gateway.core.recipe import Task
 from sdxl_gateway.engine.canvas import Canvas, StepPart
-from sdxl_gateway.engine.latents import mask_of, needed
+from sdxl_gateway.engine.latents import needed, repainted
+from sdxl_gateway.engine.models.samplers import noised
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Repaint(StepPart):
-    """`mask` (1, 1, h, w) is 1 where to repaint; `image_latents` are of the picture, `noise` is what covers them."""
+    """`mask` (1, 1, h, w) is true where to repaint; `image_latents` are of the picture, `noise` is what covers them."""
 
     mask: Tensor
     image_latents: Tensor
@@ -26,10 +28,9 @@ class Repaint(StepPart):
         """For an inpainting with a UNet that is told nothing of it."""
         if canvas.recipe.task is not Task.INPAINT or canvas.image_latents is None or canvas.checkpoint.inpaints:
             return None
-        repainted = mask_of(needed(canvas.inputs.mask))
-        mask = interpolate(repainted, size=canvas.latents.shape[-2:]).to(canvas.checkpoint.device)
+        mask = interpolate(repainted(needed(canvas.pictures.get("mask"))).float(), size=canvas.latents.shape[-2:])
         canvas.source.draw()  # diffusers encodes the masked image here too: later draws are to be the same
-        return cls(mask, canvas.image_latents, canvas.noise)
+        return cls(mask.bool(), canvas.image_latents, canvas.noise)
 
     def after_step(self, canvas: Canvas) -> None:
         """What is kept comes back as it is, at the noise level of the step to come."""
@@ -44,8 +45,7 @@ class Repaint(StepPart):
         if following == canvas.sampler_steps:
             return self.image_latents
         timestep = canvas.timesteps[following : following + 1]
-        noised: Tensor = canvas.sampler.add_noise(self.image_latents, self.noise, timestep)
-        return noised
+        return noised(canvas.sampler, self.image_latents, self.noise, timestep)
 
     def _over(self, kept: Tensor, painted: Tensor) -> Tensor:
-        return (1 - self.mask) * kept + self.mask * painted
+        return torch.where(self.mask, painted, kept)

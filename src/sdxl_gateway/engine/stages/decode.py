@@ -58,7 +58,7 @@ def _finished(canvas: Canvas) -> Picture:
         raise NotFinite(BROKEN)
     checkpoint = canvas.checkpoint
     pixels = _decode(checkpoint, canvas.latents)
-    if not _finite(pixels) and checkpoint.vae.dtype is not torch.float32:
+    if not _finite(pixels) and checkpoint.vae_dtype is not torch.float32:
         pixels = _decode_in_float32(checkpoint, canvas.latents)
     if not _finite(pixels):
         raise NotFinite(BROKEN)
@@ -94,7 +94,7 @@ def _predicted(canvas: Canvas) -> Tensor:
 def _decode(checkpoint: Checkpoint, latents: Tensor) -> Tensor:
     """(1, 3, height, width) float32, -1 to 1 and a little beyond."""
     vae, area = checkpoint.vae, checkpoint.latent_scale**2 * latents.shape[-2] * latents.shape[-1]
-    given = unscaled(vae, latents).to(vae.dtype)
+    given = unscaled(vae, latents).to(checkpoint.vae_dtype)
     found: Tensor = in_pieces_that_fit(checkpoint, area, lambda: vae.decode(given, return_dict=False)[0])
     return found.float()
 
@@ -104,7 +104,7 @@ def _decode_in_float32(checkpoint: Checkpoint, latents: Tensor) -> Tensor:
 
     Widening and narrowing back leaves every weight as it was.
     """
-    vae, dtype = checkpoint.vae, checkpoint.vae.dtype
+    vae, dtype = checkpoint.vae, checkpoint.vae_dtype
     try:
         _bring(vae, torch.float32)
         pixels = _decode(checkpoint, latents)

@@ -10,7 +10,7 @@ from torch import Tensor
 from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.engine.canvas import Canvas, UNetCall, joined
 from sdxl_gateway.engine.errors import give_memory_back, out_of_memory
-from sdxl_gateway.engine.models.samplers import clean_latents
+from sdxl_gateway.engine.models.samplers import clean_latents, take_step
 from sdxl_gateway.engine.stages.row_limits import RowLimits
 from sdxl_gateway.engine.stages.stage import Stage
 
@@ -85,7 +85,7 @@ def _combined(canvas: Canvas, prediction: Tensor) -> Tensor:
 def _advance(canvas: Canvas, prediction: Tensor) -> None:
     timestep = canvas.timesteps[canvas.steps_done]
     canvas.step_failed = True
-    found = canvas.sampler.step(prediction, timestep, canvas.latents, **canvas.step_options, return_dict=False)
+    found = take_step(canvas.sampler, prediction, timestep, canvas.latents, canvas.step_options)
     canvas.pred_original = clean_latents(canvas.sampler, found, prediction, timestep, canvas.latents)
     canvas.latents = found[0]
     for part in canvas.parts:

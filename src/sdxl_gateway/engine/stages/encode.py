@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,11 +16,13 @@ from sdxl_gateway.core.prompt import PLAIN_READING, TextReading
 from sdxl_gateway.core.prompt_syntax import read_prompt
 from sdxl_gateway.core.recipe import Blend, Recipe
 from sdxl_gateway.engine.canvas import Canvas, Embedding
+from sdxl_gateway.engine.device import sent
 from sdxl_gateway.engine.lora.formats import TextualInversions
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
 from sdxl_gateway.engine.models.pool import ModelPool
+from sdxl_gateway.engine.stages.chunks import Chunk
 from sdxl_gateway.engine.stages.stage import Stage
-from sdxl_gateway.engine.stages.tokens import NO_INVERSIONS, tokenizers_of
+from sdxl_gateway.engine.stages.tokens import NO_INVERSIONS, PromptTokenizer, tokenizers_of
 
 CACHE_BYTES = 64 * 2**20
 SHOWN_CHARS = 120
@@ -50,17 +54,13 @@ class Encode(Stage):
 
     def hand_over(self, canvas: Canvas) -> None:
         """Errors as `begin`."""
-        positive = self._embedding(canvas, canvas.recipe.prompt, canvas.recipe.reading)
-        negative = self._negative(canvas, positive)
-        canvas.positive, canvas.negative = self._of_one_length(canvas, positive, negative)
-
-    def _negative(self, canvas: Canvas, positive: Embedding) -> Embedding:
         recipe = canvas.recipe
-        if not recipe.guided:
-            return positive
-        if not recipe.negative_prompt and canvas.checkpoint.zeros_for_no_negative:
-            return positive.zeros()
-        return self._embedding(canvas, recipe.negative_prompt, recipe.reading.of_negative)
+        said = [(recipe.reading, recipe.prompt)]
+        if _reads_negative(canvas):
+            said.append((recipe.reading.of_negative, recipe.negative_prompt))
+        positive, *read = self._embeddings_of(canvas, said)
+        negative = read[0] if read else positive.zeros() if recipe.guided else positive
+        canvas.positive, canvas.negative = self._of_one_length(canvas, positive, negative)
 
     def _of_one_length(self, canvas: Canvas, positive: Embedding, negative: Embedding) -> tuple[Embedding, Embedding]:
         """The shorter padded with chunks of no text, each read as its own prompt is."""
@@ -68,20 +68,24 @@ class Encode(Stage):
         if lengths[0] == lengths[1]:
             return positive, negative
         reading = canvas.recipe.reading
-        empty, other = (self._embedding(canvas, "", one).tokens for one in (reading, reading.of_negative))
-        return positive.padded(empty, max(lengths)), negative.padded(other, max(lengths))
+        empty, other = self._embeddings_of(canvas, [(reading, ""), (reading.of_negative, "")])
+        return positive.padded(empty.tokens, max(lengths)), negative.padded(other.tokens, max(lengths))
 
-    def _embedding(self, canvas: Canvas, text: str, reading: TextReading) -> Embedding:
+    def _embeddings_of(self, canvas: Canvas, said: Sequence[tuple[TextReading, str]]) -> list[Embedding]:
+        """Those not held are made together."""
         checkpoint, blend = canvas.checkpoint, canvas.phase.blend
 
-        def make() -> Embedding:
+        def make(missing: Sequence[EmbeddingKey]) -> list[Embedding]:
             switcher = self._pool.checkpoint(checkpoint.name).switcher
             switcher.put_on_text(blend)
-            words = {**self._taught(checkpoint, reading), **switcher.words}
+            texts = [
+                Text(text, {**self._taught(checkpoint, reading), **switcher.words}, reading)
+                for *_, reading, text in missing
+            ]
             with torch.inference_mode():
-                return encode_text(checkpoint, text, words, reading)
+                return encode_texts(checkpoint, texts)
 
-        return self._embeddings.get(embedding_key(checkpoint, blend, reading, text), make)
+        return self._embeddings.get_all([embedding_key(checkpoint, blend, *one) for one in said], make)
 
     def _taught(self, checkpoint: Checkpoint, reading: TextReading) -> TextualInversions:
         """By files of their own; what a LoRA of the blend teaches goes before it."""
@@ -91,9 +95,15 @@ class Encode(Stage):
         }
         files = self._pool.adapters.embeddings
         return {
-            word: {name: rows.to(checkpoint.device) for name, rows in files.vectors(word, digest, shapes).items()}
+            word: {name: sent(rows, checkpoint.device) for name, rows in files.vectors(word, digest, shapes).items()}
             for word, digest in reading.embeddings
         }
+
+
+def _reads_negative(canvas: Canvas) -> bool:
+    """Else guidance, where there is any, leads away from zeros."""
+    recipe = canvas.recipe
+    return recipe.guided and bool(recipe.negative_prompt or not canvas.checkpoint.zeros_for_no_negative)
 
 
 def _negative_warnings(recipe: Recipe, negative: Embedding) -> tuple[str, ...]:
@@ -120,14 +130,24 @@ class EmbeddingCache(Generic[KeyT, HeldT]):
 
     def get(self, key: KeyT, make: Callable[[], HeldT]) -> HeldT:
         """What is held under `key`, else what `make` gives, held from now on."""
-        found = self._held.get(key)
-        if found is None:
-            found = self._held[key] = make()
-            self._held_bytes += found.size_bytes
-            self._shrink()
-        else:
-            self._held.move_to_end(key)
-        return found
+        return self.get_all([key], lambda _: [make()])[0]
+
+    def get_all(self, keys: Sequence[KeyT], make: Callable[[Sequence[KeyT]], Sequence[HeldT]]) -> list[HeldT]:
+        """The same of several; `make` is called once, with the keys of what is missing."""
+        found = {key: self._held[key] for key in keys if key in self._held}
+        missing = [key for key in dict.fromkeys(keys) if key not in found]
+        if missing:
+            found.update(zip(missing, make(missing), strict=True))
+        for key, one in found.items():
+            self._hold(key, one)
+        return [found[key] for key in keys]
+
+    def _hold(self, key: KeyT, one: HeldT) -> None:
+        if key not in self._held:
+            self._held_bytes += one.size_bytes
+        self._held[key] = one
+        self._held.move_to_end(key)
+        self._shrink()
 
     def _shrink(self) -> None:
         while self._held_bytes > self._max_bytes:
@@ -140,32 +160,99 @@ def embedding_key(checkpoint: Checkpoint, blend: Blend, reading: TextReading, te
     return checkpoint.name, blend.text_key, reading, text
 
 
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What is to be encoded; `words` stand for the vectors given, by component."""
+
+    text: str
+    words: TextualInversions
+    reading: TextReading
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Chunks:
+    """A text as its `tokenizers` part it, one for each encoder; as many chunks, `rows`, for one as for another."""
+
+    tokenizers: Sequence[PromptTokenizer]
+    chunks: Sequence[Sequence[Chunk]]
+    cut: str
+    later: tuple[str, ...]
+    rows: slice
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, text: Text, first_row: int) -> _Chunks:
+        tokenizers = tokenizers_of(checkpoint, text.words)
+        parts = read_prompt(text.text, text.reading.syntax)
+        found = [tokenizer.parted(parts, text.reading.max_chunks) for tokenizer in tokenizers]
+        count = max(len(chunks) for chunks, _ in found)
+        filled = [[*chunks, *[[]] * (count - len(chunks))] for chunks, _ in found]
+        (_, *later), rest = found[0]
+        beginnings = tuple(tokenizers[0].text(chunk[:BEGINNING_TOKENS]) for chunk in later)
+        return cls(tokenizers, filled, tokenizers[0].text(rest), beginnings, slice(first_row, first_row + count))
+
+    def ids(self, encoder: int) -> Tensor:
+        """(rows, 77), on the host."""
+        return self.tokenizers[encoder].framed(self.chunks[encoder])
+
+    def states(self, encoder: int, all_rows: Tensor) -> Tensor:
+        """Its rows of what the encoder says, (rows, 77, width), each token as much as it counts."""
+        return weighted(all_rows[self.rows], self.tokenizers[encoder].weights(self.chunks[encoder]))
+
+
 def encode_text(
     checkpoint: Checkpoint,
     text: str,
     words: TextualInversions = NO_INVERSIONS,
     reading: TextReading = PLAIN_READING,
 ) -> Embedding:
-    """With the text encoders' weights as they are now, and `words` standing for the vectors given, by component."""
-    tokenizers = tokenizers_of(checkpoint, words)
-    parts = read_prompt(text, reading.syntax)
-    texts = [tokenizer.parted(parts, reading.max_chunks) for tokenizer in tokenizers]
-    count = max(len(chunks) for chunks, _ in texts)
-    states: list[Tensor] = []
-    pooled: Tensor | None = None
-    for tokenizer, encoder, (chunks, _) in zip(tokenizers, checkpoint.text_encoders, texts, strict=True):
-        filled = [*chunks, *[[]] * (count - len(chunks))]
-        ids = tokenizer.framed(filled)
-        with tokenizer.with_embeddings(ids):
-            output = encoder(ids.to(checkpoint.device), output_hidden_states=True)
-        states.append(weighted(output.hidden_states[-reading.clip_skip], tokenizer.weights(filled)))
-        if output[0].ndim == 2:
-            pooled = output[0][:1]
+    """`encode_texts` of one."""
+    return encode_texts(checkpoint, [Text(text, words, reading)])[0]
+
+
+def encode_texts(checkpoint: Checkpoint, texts: Sequence[Text]) -> list[Embedding]:
+    """With the text encoders' weights as they are now.
+
+    On CUDA, where most of it is launching, all texts are rows of one call of each encoder. Kernels are chosen by the
+    number of rows, and what a text comes to is not to depend on which others are encoded already: elsewhere each is
+    read alone, and on CUDA one that is alone in a call of two rows.
+    """
+    if checkpoint.device.type != "cuda":
+        return [_together(checkpoint, [text])[0] for text in texts]
+    return _together(checkpoint, texts)
+
+
+def _together(checkpoint: Checkpoint, texts: Sequence[Text]) -> list[Embedding]:
+    read: list[_Chunks] = []
+    for text in texts:
+        read.append(_Chunks.of(checkpoint, text, read[-1].rows.stop if read else 0))
+    outputs = _encoded(checkpoint, read)
+    pooled = next((output[0] for output in outputs if output[0].ndim == 2), None)
     if pooled is None:
         raise RuntimeError("the second text encoder gives no pooled state")
-    (_, *later), rest = texts[0]
-    beginnings = tuple(tokenizers[0].text(chunk[:BEGINNING_TOKENS]) for chunk in later)
-    return Embedding(_in_a_row(torch.cat(states, dim=-1)), pooled, tokenizers[0].text(rest), beginnings)
+    return [
+        Embedding(_tokens(outputs, one, text.reading), pooled[one.rows][:1], one.cut, one.later)
+        for text, one in zip(texts, read, strict=True)
+    ]
+
+
+def _encoded(checkpoint: Checkpoint, read: Sequence[_Chunks]) -> list[Any]:
+    """What each encoder says of all rows; their ids go to the device in one copy."""
+    encoders = range(len(checkpoint.text_encoders))
+    ids = torch.stack([torch.cat([one.ids(encoder) for one in read]) for encoder in encoders])
+    if checkpoint.device.type == "cuda" and ids.shape[1] == 1:
+        ids = ids.repeat(1, 2, 1)
+    there, found = sent(ids, checkpoint.device), []
+    for number, encoder in enumerate(checkpoint.text_encoders):
+        with ExitStack() as taught:
+            for one in read:
+                taught.enter_context(one.tokenizers[number].with_embeddings(one.ids(number), one.rows.start))
+            found.append(encoder(there[number], output_hidden_states=True))
+    return found
+
+
+def _tokens(outputs: Sequence[Any], one: _Chunks, reading: TextReading) -> Tensor:
+    layers = [output.hidden_states[-reading.clip_skip] for output in outputs]
+    return _in_a_row(torch.cat([one.states(encoder, layer) for encoder, layer in enumerate(layers)], dim=-1))
 
 
 def weighted(states: Tensor, weights: Tensor) -> Tensor:
@@ -176,7 +263,7 @@ def weighted(states: Tensor, weights: Tensor) -> Tensor:
     if bool((weights == 1).all()):
         return states
     before = states.float()
-    after = before * weights.to(states.device).unsqueeze(-1)
+    after = before * sent(weights, states.device).unsqueeze(-1)
     mean_before, mean_after = (one.mean(dim=(1, 2), keepdim=True) for one in (before, after))
     factor = torch.where(mean_after == 0, 1.0, mean_before / mean_after)
     return (after * factor).to(states.dtype)

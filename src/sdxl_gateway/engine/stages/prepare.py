@@ -11,8 +11,9 @@ from torch import Tensor
 
 from sdxl_gateway.core.recipe import Phase, Recipe, Task
 from sdxl_gateway.engine.canvas import Canvas, PartFactory
-from sdxl_gateway.engine.latents import LatentSource, needed, pixels_of
-from sdxl_gateway.engine.models.samplers import step_options
+from sdxl_gateway.engine.device import sent
+from sdxl_gateway.engine.latents import LatentSource, centred, needed, shown_on
+from sdxl_gateway.engine.models.samplers import noised, step_options
 from sdxl_gateway.engine.stages.stage import Stage
 
 
@@ -33,12 +34,14 @@ class Prepare(Stage):
         canvas.step_options = step_options(canvas.sampler, canvas.source.generator, recipe.eta)
         canvas.timesteps = _timesteps(canvas.sampler, recipe)
         canvas.recipe = _with_exact_phases(recipe, canvas.sampler, canvas.timesteps)
-        canvas.unet_timesteps = canvas.timesteps.to(checkpoint.device, torch.float32)
+        canvas.unet_timesteps = sent(canvas.timesteps, checkpoint.device, torch.float32)
+        canvas.pictures = shown_on(checkpoint.device, canvas.inputs.painted_from)
         if _starts_from_a_picture(canvas):
-            canvas.image_latents = canvas.source.encode(pixels_of(needed(canvas.inputs.image)))
+            canvas.image_latents = canvas.source.encode(centred(needed(canvas.pictures.get("image"))))
         canvas.noise = canvas.source.noise()
         canvas.latents = _first_latents(canvas)
         canvas.parts = tuple(part for begin in self._parts if (part := begin(canvas)) is not None)
+        canvas.pictures = {}
 
     @torch.inference_mode()
     def hand_over(self, canvas: Canvas) -> None:
@@ -49,7 +52,7 @@ class Prepare(Stage):
         canvas.step_options = step_options(canvas.sampler, canvas.source.generator, recipe.eta)
         left = _steps_left(canvas.sampler, canvas.phase)
         canvas.timesteps = torch.cat([canvas.timesteps[: canvas.steps_done], left])
-        canvas.unet_timesteps = canvas.timesteps.to(checkpoint.device, torch.float32)
+        canvas.unet_timesteps = sent(canvas.timesteps, checkpoint.device, torch.float32)
         following = (part.handed_over(canvas) for part in canvas.parts)
         canvas.parts = tuple(part for part in following if part is not None)
 
@@ -106,5 +109,4 @@ def _first_latents(canvas: Canvas) -> Tensor:
     """Nothing but noise, as strong as the sampler begins with; or the picture under noise."""
     if canvas.image_latents is None or _starts_from_noise(canvas.recipe):
         return canvas.noise * float(canvas.sampler.init_noise_sigma)
-    noised: Tensor = canvas.sampler.add_noise(canvas.image_latents, canvas.noise, canvas.timesteps[:1])
-    return noised
+    return noised(canvas.sampler, canvas.image_latents, canvas.noise, canvas.timesteps[:1])

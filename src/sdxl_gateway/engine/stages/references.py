@@ -13,6 +13,7 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.recipe import ImagePrompt
 from sdxl_gateway.engine.canvas import Canvas, ImageTokens
+from sdxl_gateway.engine.device import sent
 from sdxl_gateway.engine.latents import needed, pixels_of
 from sdxl_gateway.engine.models.image_prompts import IMAGE_ENCODER, IP_ADAPTER, IPAdapter
 from sdxl_gateway.engine.models.pool import ModelPool
@@ -63,11 +64,11 @@ class EncodeReferences(Stage):
         return ImageTokens(adapter, torch.cat(rows), _weights(prompt, pictures, len(rows)))
 
     def _picture(self, canvas: Canvas, prompt: ImagePrompt, adapter: IPAdapter, index: int) -> Tensor:
-        picture = needed(canvas.inputs.reference(index))
+        checkpoint, picture = canvas.checkpoint, needed(canvas.inputs.reference(index))
 
         def make() -> Tensor:
             encoder = self._encoder(prompt)
-            return adapter.tokens(encoder, _normalized(picture).to(encoder.device, encoder.dtype))
+            return adapter.tokens(encoder, sent(_normalized(picture), checkpoint.device, checkpoint.dtype))
 
         return self._tokens(prompt, picture.digest, make)
 
@@ -82,7 +83,8 @@ def _weights(prompt: ImagePrompt, pictures: list[Tensor], rows: int) -> Tensor:
     """(rows, tokens, 1): each token has its picture's."""
     each = pictures[0].shape[1]
     values = [weight for weight in prompt.weights for _ in range(each)]
-    return pictures[0].new_tensor(values)[None, :, None].expand(rows, -1, -1)
+    like = pictures[0]
+    return sent(torch.tensor(values, dtype=like.dtype), like.device)[None, :, None].expand(rows, -1, -1)
 
 
 def _normalized(picture: Picture) -> Tensor:

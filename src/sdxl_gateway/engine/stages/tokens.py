@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sdxl_gateway.core.prompt_syntax import Part, Segment
 from sdxl_gateway.core.words import occurrences
+from sdxl_gateway.engine.device import sent
 from sdxl_gateway.engine.lora.formats import TextualInversions
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
 from sdxl_gateway.engine.stages.chunks import Chunk, Piece, Token, parted
@@ -101,15 +102,16 @@ class PromptTokenizer:
         return " ".join(filter(None, [*pieces, self._plain_text(plain)]))
 
     @contextmanager
-    def with_embeddings(self, ids: Tensor) -> Iterator[None]:
+    def with_embeddings(self, ids: Tensor, first_row: int = 0) -> Iterator[None]:
         """While it lasts, the encoder's token embedding gives the learnt vectors where `ids` (chunks, 77) has
-        their ids."""
-        places = (ids >= self._first_id).nonzero(as_tuple=True)
-        if not len(places[0]):
+        their ids; these are the rows of a call from `first_row` on."""
+        chunks, columns = (ids >= self._first_id).nonzero(as_tuple=True)
+        if not len(chunks):
             yield
             return
         rows = torch.cat(self._vectors)
-        rows = rows[(ids[places] - self._first_id).to(rows.device)]
+        rows = rows[sent(ids[chunks, columns] - self._first_id, rows.device)]
+        places = (chunks + first_row, columns)
         hooks = (
             self._table.register_forward_pre_hook(lambda _, arguments: (arguments[0].clamp(max=self._first_id - 1),)),
             self._table.register_forward_hook(lambda _, __, found: _put(found, places, rows)),
@@ -128,5 +130,5 @@ class PromptTokenizer:
 
 
 def _put(found: Tensor, places: tuple[Tensor, ...], rows: Tensor) -> Tensor:
-    indices = tuple(place.to(found.device) for place in places)
+    indices = tuple(sent(place, found.device) for place in places)
     return found.index_put(indices, rows.to(found.device, found.dtype))
