@@ -73,9 +73,12 @@ class Layer:
 def restore(layers: Sequence[Layer]) -> None:
     """Put the pristine bits back: those the storage had before, and so rounded anew where they are rounded."""
     whole = [layer for layer in layers if layer.scale is None]
-    if whole:
-        pristine = [layer.untouched.view(layer.parameter.shape) for layer in whole]
-        torch._foreach_copy_([layer.parameter for layer in whole], pristine)
+    # One pair of other strides would have all copied one by one: channels-last convolutions go apart.
+    for contiguous in (True, False):
+        alike = [layer for layer in whole if layer.parameter.is_contiguous() is contiguous]
+        if alike:
+            pristine = [layer.untouched.view(layer.parameter.shape) for layer in alike]
+            torch._foreach_copy_([layer.parameter for layer in alike], pristine)
     for layer in layers:
         if layer.scale is not None:
             layer.write(layer.untouched.to(layer.device, torch.float32))

@@ -17,6 +17,8 @@ from sdxl_gateway.engine.lora.delta import Delta, LowRank, moved
 from sdxl_gateway.engine.lora.layers import Layer, Mix
 
 FULL_PRECISION = "ieee"
+Factors = tuple[LowRank, float]
+"""A product of thin matrices and what it is multiplied by, its own scale included."""
 KeepDense = Callable[[tuple[str, str], int, Callable[[], Tensor]], Tensor]
 
 
@@ -48,8 +50,13 @@ class Change:
 
     def ranks(self) -> tuple[int, ...] | None:
         """The rank of each share, or None when one of them is no product of thin matrices."""
-        factors = [share.delta.low_rank() for share in self.shares]
-        return tuple(f.down.shape[0] for f in factors if f is not None) if None not in factors else None
+        factors = self.low_ranks()
+        return tuple(f.down.shape[0] for f, _ in factors) if len(factors) == len(self.shares) else None
+
+    def low_ranks(self) -> list[Factors]:
+        """The shares that are products of thin matrices, each with its scale in this blend."""
+        found = [(share.delta.low_rank(), share.weight) for share in self.shares]
+        return [(factors, factors.scale * weight) for factors, weight in found if factors is not None]
 
 
 @contextmanager
@@ -117,27 +124,56 @@ def _side_by_side(factors: Sequence[tuple[LowRank, float]], device: torch.device
 
 
 def write_stack(changes: Sequence[Change]) -> None:
-    """Layers of one shape, storage, device, `ranks()` and `digests` in a handful of launches, however many."""
-    first = changes[0].layer
-    device = first.device
-    stack = torch.empty((len(changes), *first.shape), dtype=torch.float32, device=device)
+    """Layers of one shape, storage, device, `ranks()` and `digests` in a handful of launches, however many.
+
+    Sums run in float32 on every device; where factors and storage are one 16-bit dtype, a GPU multiplies them as they
+    are, which is exact, and rounds in the same kernel.
+    """
+    factors = [change.low_ranks() for change in changes]
+    layers = [change.layer for change in changes]
+    first, dtype = layers[0], _operands(layers[0], factors)
+    stack = torch.empty((len(changes), *first.shape), dtype=dtype, device=first.device)
     matrices = list(stack.unbind(0))
-    torch._foreach_copy_(matrices, [change.layer.untouched for change in changes], non_blocking=True)
-    ups, downs = zip(*(_stacked(changes, i, device) for i in range(len(changes[0].shares))), strict=True)
-    stack.baddbmm_(torch.cat(ups, dim=2), torch.cat(downs, dim=1))
+    torch._foreach_copy_(matrices, [layer.untouched for layer in layers], non_blocking=True)
+    up, down, alpha = _stacked(factors, dtype, first.device)
+    torch.baddbmm(stack, up, down, alpha=alpha, out=stack)
     if first.is_plain:
-        parameters = [change.layer.parameter for change in changes]
-        torch._foreach_copy_(parameters, [m.view(p.shape) for m, p in zip(matrices, parameters, strict=True)])
+        torch._foreach_copy_([layer.parameter for layer in layers], _as_stored(layers, matrices))
         return
-    for change, matrix in zip(changes, matrices, strict=True):
-        change.layer.write(matrix)
+    for layer, matrix in zip(layers, matrices, strict=True):
+        layer.write(matrix)
 
 
-def _stacked(changes: Sequence[Change], index: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Share `index` of every layer: up (layers, rows, rank), scaled, and down (layers, rank, columns)."""
-    shares = [change.shares[index] for change in changes]
-    factors = [f for share in shares if (f := share.delta.low_rank()) is not None]
-    scales = torch.tensor([f.scale * s.weight for f, s in zip(factors, shares, strict=True)], dtype=torch.float64)
-    up = torch.stack([f.up for f in factors]).to(device, torch.float32)
-    down = torch.stack([f.down for f in factors]).to(device, torch.float32)
-    return up.mul_(scales.to(torch.float32).to(device)[:, None, None]), down
+def _as_stored(layers: Sequence[Layer], matrices: Sequence[Tensor]) -> list[Tensor]:
+    return [matrix.view(layer.parameter.shape) for layer, matrix in zip(layers, matrices, strict=True)]
+
+
+def _operands(layer: Layer, factors: Sequence[Sequence[Factors]]) -> torch.dtype:
+    """What to multiply in: a CPU may sum products of 16 bits in 16 bits, and one-byte weights are rounded later."""
+    stored = layer.untouched.dtype
+    kept = {half.dtype for shares in factors for low_rank, _ in shares for half in (low_rank.up, low_rank.down)}
+    exact = layer.device.type != "cpu" and layer.scale is None and kept == {stored}
+    return stored if exact else torch.float32
+
+
+def _stacked(
+    factors: Sequence[Sequence[Factors]], dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor, float]:
+    """Up (layers, rows, ranks), down (layers, ranks, columns) and the largest scale; ups bear what is left of theirs.
+
+    Scales reach the device as arguments of launches: no copy, and nothing waits for one.
+    """
+    alpha = max((abs(scale) for shares in factors for _, scale in shares), default=0.0) or 1.0
+    ups, downs = zip(*(_share(share, dtype, device, alpha) for share in zip(*factors, strict=True)), strict=True)
+    if len(ups) == 1:
+        return ups[0], downs[0], alpha
+    return torch.cat(ups, dim=2), torch.cat(downs, dim=1), alpha
+
+
+def _share(share: Sequence[Factors], dtype: torch.dtype, device: torch.device, alpha: float) -> tuple[Tensor, Tensor]:
+    up = torch.stack([low_rank.up for low_rank, _ in share]).to(device, dtype, non_blocking=True)
+    down = torch.stack([low_rank.down for low_rank, _ in share]).to(device, dtype, non_blocking=True)
+    parts = [scale / alpha for _, scale in share]
+    if any(part != 1 for part in parts):
+        torch._foreach_mul_(list(up.unbind(0)), parts)
+    return up, down
