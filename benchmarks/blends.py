@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
@@ -14,10 +15,12 @@ from torch import Tensor, nn
 from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.core.events import Measurement
 from sdxl_gateway.core.recipe import Blend, BlendPart
+from sdxl_gateway.engine.lora import table
 from sdxl_gateway.engine.lora.apply import BlendSwitcher
 from sdxl_gateway.engine.lora.cache import AdapterCache
 from sdxl_gateway.engine.lora.delta import Delta, Dora, Loha, Lokr, Lora
 from sdxl_gateway.engine.lora.formats import Adapter, AdapterFile, Layout
+from sdxl_gateway.engine.lora.table import Kernel, MergeTable
 from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST
 from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
 from tools.full_size_model import UNET
@@ -69,8 +72,8 @@ class Factors:
         """Both halves of a rank."""
 
         def make(rows: int, columns: int) -> Delta:
-            halves = [self._of(*shape) for shape in 2 * [(rows, rank), (rank, columns)]]
-            return Loha(*halves, None, None, 0.5)
+            first = self._of(rows, rank), self._of(rank, columns)
+            return Loha(*first, self._of(rows, rank), self._of(rank, columns), None, None, 0.5)
 
         return make
 
@@ -103,6 +106,24 @@ def _none(digest: str) -> AdapterFile:
     raise AdapterRefused(digest)
 
 
+def table_bytes(merge: MergeTable) -> int:
+    """What the kernels have to read and write for a table: every weight, every factor and every gain once."""
+    words = merge.words.numpy()
+    layers = words[: merge.shares_at].reshape(-1, table.LAYER_FIELDS)
+    shares = words[merge.shares_at : merge.items_at].reshape(-1, table.SHARE_FIELDS)
+    weights = 2 * merge.dtype.itemsize * int((layers[:, table.ROWS] * layers[:, table.COLUMNS]).sum())
+    sizes = np.array([dtype.itemsize for dtype in table.DTYPES])[shares[:, table.DTYPE]]
+    return weights + sum(int((sizes * _numbers(shares, half)).sum()) for half in range(2))
+
+
+def _numbers(shares: table.Words, half: int) -> table.Words:
+    """How many numbers that half of each share has; gains are few beside them."""
+    start = table.HALVES + half * table.HALF_FIELDS
+    rank, width, rows = (shares[:, start + field] for field in (table.RANK, table.WIDTH, table.ROW_MODULUS))
+    numbers = np.where(rank > 0, rank * (rows + width), rows * width)
+    return np.where(shares[:, table.HALF_COUNT] > half, numbers, 0)
+
+
 @dataclass
 class Blender:
     """A UNet and what puts blends on it; `told` is what it measured."""
@@ -110,13 +131,14 @@ class Blender:
     unet: nn.Module
     device: torch.device
     stacked: bool | None = None
+    kernel: Kernel | None = None
     told: list[Measurement] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         ledger = Ledger({VRAM: None, HOST: None, PRISTINE_HOST: None})
         self.adapters = GivenAdapters(ledger, self.device)
         self.switcher = BlendSwitcher(
-            {"unet": self.unet}, self.adapters, ledger, self.told.append, stacked=self.stacked
+            {"unet": self.unet}, self.adapters, ledger, self.told.append, stacked=self.stacked, kernel=self.kernel
         )
 
     def layers(self, *, convolutions: bool = False) -> dict[str, tuple[int, int]]:

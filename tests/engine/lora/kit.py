@@ -20,6 +20,7 @@ from sdxl_gateway.engine.lora.apply import BlendSwitcher
 from sdxl_gateway.engine.lora.cache import AdapterCache
 from sdxl_gateway.engine.lora.formats import AdapterFile
 from sdxl_gateway.engine.lora.layers import PristineHome
+from sdxl_gateway.engine.lora.table import Kernel
 from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST, PRISTINE_VRAM
 from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
 
@@ -151,13 +152,14 @@ def bench(
     components: dict[str, nn.Module] | None = None,
     pristine: PristineHome = "auto",
     pristine_bytes: int | None = None,
+    kernel: Kernel | None = None,
 ) -> Bench:
     parts = tiny_components(dtype) if components is None else components
     told: list[Measurement] = []
     ledger = Ledger({VRAM: vram_bytes, HOST: host_bytes, PRISTINE_VRAM: pristine_bytes, PRISTINE_HOST: None})
     cache = AdapterCache(shelf.open, ledger, CPU, told.append)
     switcher = BlendSwitcher(
-        parts, cache, ledger, told.append, pristine=pristine, stacked=stacked, stack_bytes=stack_bytes
+        parts, cache, ledger, told.append, pristine=pristine, stacked=stacked, stack_bytes=stack_bytes, kernel=kernel
     )
     return Bench(parts, shelf, ledger, cache, switcher, told)
 

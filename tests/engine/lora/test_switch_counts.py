@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
-from benchmarks.blends import Blender, Factors, random_unet
+from benchmarks.blends import Blender, Factors, Make, random_unet, table_bytes
+from sdxl_gateway.engine.lora.table import UNALIGNED, MergeTable
 from tests.kit.launches import Launches
 from tools.full_size_model import UNET
 
@@ -16,16 +18,22 @@ FACTORS = Factors(META)
 
 
 @pytest.fixture(scope="module")
-def stacks() -> Blender:
+def unet() -> nn.Module:
+    return random_unet(UNET, META, torch.float16)
+
+
+@pytest.fixture(scope="module")
+def stacks(unet: nn.Module) -> Blender:
     """Where no kernel of ours runs; a blend was on, so that pristine copies are there."""
-    made = Blender(random_unet(UNET, META, torch.float16), META, stacked=True)
+    made = Blender(unet, META, stacked=True)
     made.put_on([made.give("first", FACTORS.lora(4), made.layers(convolutions=True))])
     return made
 
 
 def counted(blender: Blender, digests: list[str]) -> Launches:
     blender.put_on()
-    with Launches() as found:
+    found = Launches()
+    with found:
         blender.put_on(digests)
     return found
 
@@ -36,10 +44,69 @@ def test_the_model(stacks: Blender) -> None:
     assert 4 * sum(rows * columns for rows, columns in shapes) == FLOOR_BYTES
 
 
-@pytest.mark.parametrize(("loras", "launches", "floors"), [(1, 185, 3.3), (3, 405, 3.6)])
+@pytest.mark.parametrize(("loras", "launches", "floors"), [(1, 185, 3.3), (3, 407, 3.6)])
 def test_stacks(stacks: Blender, loras: int, launches: int, floors: float) -> None:
     """Pristine weights copied together, multiplied in place, copied out: three times the floor, and no wait."""
     digests = [stacks.give(f"stacks {loras} {i}", FACTORS.lora(64)) for i in range(loras)]
     found = counted(stacks, digests)
     assert (found.launches, found.waits) == (launches, 0)
     assert found.bytes < floors * FLOOR_BYTES
+
+
+class CountingKernel:
+    """Takes a table to the device as the real one does, and launches nothing: meta tensors have no addresses."""
+
+    def __init__(self) -> None:
+        self.tables: list[MergeTable] = []
+
+    def __call__(self, merge: MergeTable, device: torch.device) -> None:
+        merge.words.to(device, non_blocking=True)
+        self.tables.append(merge)
+
+
+@pytest.fixture(scope="module")
+def kernel() -> CountingKernel:
+    return CountingKernel()
+
+
+@pytest.fixture(scope="module")
+def fused(unet: nn.Module, kernel: CountingKernel) -> Blender:
+    """Where our kernels run; a blend was on, so that pristine copies are there."""
+    made = Blender(unet, META, kernel=kernel)
+    made.put_on([made.give("first", FACTORS.lora(4), made.layers(convolutions=True))])
+    return made
+
+
+KINDS: dict[str, tuple[Make, int, float]] = {
+    "LoRA of rank 16": (FACTORS.lora(16), 1, 1.01),
+    "LoRA of rank 64": (FACTORS.lora(64), 1, 1.04),
+    "three LoRAs of rank 64": (FACTORS.lora(64), 3, 1.12),
+    "DoRA": (FACTORS.dora(16), 1, 1.01),
+    "LoHa": (FACTORS.loha(16), 1, 1.02),
+    "LoKr": (FACTORS.lokr(), 1, 1.01),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_kernels(fused: Blender, kernel: CountingKernel, name: str) -> None:
+    """One copy of the table and no wait; one launch; besides the floor only what the factors take."""
+    make, count, floors = KINDS[name]
+    digests = [fused.give(f"{name} {i}", make) for i in range(count)]
+    fused.put_on(digests)
+    kernel.tables.clear()
+    found = counted(fused, digests)
+    (merge,) = kernel.tables
+    assert (found.launches, found.uploads, found.waits) == (1, 1, 0)
+    # Without values a gain's address may be 0, which stands for none: one layer is then taken for a plain one.
+    assert len(merge.launches) == (2 if name == "DoRA" else 1)
+    assert table_bytes(merge) < floors * FLOOR_BYTES
+    assert merge.words.nbytes < 1.1e6
+
+
+def test_convolutions_go_along(fused: Blender, kernel: CountingKernel) -> None:
+    """Channels-last in storage, contiguous in the file: a launch of their own."""
+    digest = fused.give("with convolutions", FACTORS.lora(16), fused.layers(convolutions=True))
+    kernel.tables.clear()
+    found = counted(fused, [digest])
+    assert (found.launches, found.waits) == (1, 0)
+    assert sorted(launch.group for launch in kernel.tables[0].launches) == [0, UNALIGNED]

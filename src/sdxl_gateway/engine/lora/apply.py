@@ -7,8 +7,7 @@ that owns the device.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from time import perf_counter
 
 import torch
@@ -22,13 +21,15 @@ from sdxl_gateway.core.recipe import Blend, BlendKey
 from sdxl_gateway.engine.device import finish_steps
 from sdxl_gateway.engine.lora.cache import AdapterCache
 from sdxl_gateway.engine.lora.formats import Adapter, TextualInversions
-from sdxl_gateway.engine.lora.layers import Layer, Mix, PristineHome, PristineStore, layers_of, restore, weight_on
-from sdxl_gateway.engine.lora.merge import Change, LayerWriter, Share, full_precision, write_stack
+from sdxl_gateway.engine.lora.fused import KernelWriter
+from sdxl_gateway.engine.lora.group import LayerGroup
+from sdxl_gateway.engine.lora.layers import Layer, PristineHome, PristineStore, layers_of, restore
+from sdxl_gateway.engine.lora.merge import LayerWriter, full_precision
+from sdxl_gateway.engine.lora.table import Kernel
+from sdxl_gateway.engine.lora.writer import GroupWriter, no_stacks, stacks_of
 from sdxl_gateway.engine.memory.ledger import Ledger
 
 STACK_BYTES = 256 * 2**20
-HALF_WRITTEN: Mix = (("half written", 0.0),)
-"""On a layer while it is written, so that it counts as touched and as any blend's to write anew."""
 
 
 class BlendSwitcher:
@@ -38,7 +39,7 @@ class BlendSwitcher:
     parameters that move to another storage later are no longer reached.
     `device` computes blends, where it is not where the weights are kept.
     `stacked` writes layers of one shape together, which pays where a launch costs more than its arithmetic; None means
-    everywhere but on the CPU. `stack_bytes` bounds the float32 scratch of one such write.
+    everywhere but on the CPU. `stack_bytes` bounds the float32 scratch of one such write. A `kernel` goes before.
     """
 
     def __init__(
@@ -53,20 +54,21 @@ class BlendSwitcher:
         device: torch.device | None = None,
         stacked: bool | None = None,
         stack_bytes: int = STACK_BYTES,
+        kernel: Kernel | None = None,
     ) -> None:
         self._cache = cache
         self._measure = measure
         self._layers = layers_of(components, device)
         self._pristine = PristineStore(ledger, pristine, name)
         self._pristine.count(self._layers.values())
-        self._writer = LayerWriter(cache.dense)
+        self._device = next(iter(self._layers.values())).device
+        self._stack_bytes = stack_bytes if stacked or (stacked is None and self._device.type != "cpu") else None
+        self._writers: dict[tuple[str, ...], GroupWriter] = {
+            reached: self._writer(reached, kernel) for reached in ((UNET,), TEXT_ENCODERS)
+        }
         self._on: dict[tuple[str, ...], BlendKey | None] = {(UNET,): (), TEXT_ENCODERS: ()}
         self._words: TextualInversions = {}
         self._fitting: set[str] = set()
-        on_cpu = all(layer.device.type == "cpu" for layer in self._layers.values())
-        self._stacks = (
-            _stacks(self._layers.values(), stack_bytes) if stacked or (stacked is None and not on_cpu) else {}
-        )
 
     @property
     def unet_mix(self) -> BlendKey:
@@ -104,6 +106,12 @@ class BlendSwitcher:
         for layer in self._layers.values():
             self._pristine.forget(layer)
 
+    def _writer(self, components: tuple[str, ...], kernel: Kernel | None) -> GroupWriter:
+        group = LayerGroup(layer for layer in self._layers.values() if layer.component in components)
+        stacks = stacks_of(group.layers, self._stack_bytes) if self._stack_bytes else no_stacks(group.layers)
+        by_kernel = KernelWriter(group, kernel, self._cache.dense) if kernel else None
+        return GroupWriter(group, LayerWriter(self._cache.dense), stacks, by_kernel)
+
     def _put_on(self, components: tuple[str, ...], mix: BlendKey) -> None:
         if self._on[components] == mix:
             return
@@ -115,42 +123,41 @@ class BlendSwitcher:
 
     def _switch(self, components: tuple[str, ...], mix: BlendKey) -> int:
         """The number of layers rewritten."""
-        adapters = {digest: self._cache.use(digest) for digest, _ in mix}
+        adapters = {digest: self._near(digest) for digest, _ in mix}
         words = _taught(adapters.values()) if components == TEXT_ENCODERS else self._words
-        changes = self._wanted(components, mix, adapters)
-        bare = [layer for layer in self._touched(components) if layer.name not in changes]
-        todo = self._to_write(changes)
-        for change in todo:
-            self._pristine.keep(change.layer)
+        writer = self._writers[components]
+        group, plan = writer.group, writer.plan(mix, adapters)
+        bare, written = group.chosen(plan.bare), group.chosen(plan.written)
+        for layer in written:
+            self._pristine.keep(layer)
         self._on[components] = None
-        for layer in (*bare, *(change.layer for change in todo)):
-            layer.mix = HALF_WRITTEN
+        group.half_written(plan.written)
         try:
-            _let_copies_end((*bare, *(change.layer for change in todo)))
+            _let_copies_end((*bare, *written))
             restore(bare)
-            self._write(todo)
-            _wait(change.layer for change in todo)
+            writer.write(plan)
+            _wait(written)
         except BaseException as error:
-            restore(self._touched(components))
+            restore(group.chosen(group.touched(group.on)))
+            group.on = {}
             self._on[components] = ()
             self._words = {} if components == TEXT_ENCODERS else self._words
             if isinstance(error, torch.OutOfMemoryError):
                 raise DoesNotFit("The device has no room left to put this LoRA blend on.") from error
             raise
+        group.on = plan.wanted
         self._on[components] = mix
         self._words = words
-        return len(bare) + len(todo)
+        return len(bare) + len(written)
 
-    def _wanted(self, components: tuple[str, ...], mix: BlendKey, adapters: Mapping[str, Adapter]) -> dict[str, Change]:
-        """Every layer of these components that the mix changes, by name."""
-        shares: defaultdict[str, list[Share]] = defaultdict(list)
-        for digest, weight in mix:
-            adapter = adapters[digest]
-            self._refuse_misfit(adapter)
-            for name, delta in adapter.deltas.items():
-                if name.partition(".")[0] in components and (here := weight_on(name, weight)):
-                    shares[name].append(Share(digest, here, delta))
-        return {name: Change(self._layers[name], tuple(parts)) for name, parts in shares.items()}
+    def _near(self, digest: str) -> Adapter:
+        """On the device: from host memory it is copied there in one piece, for this switch alone."""
+        adapter = self._cache.use(digest)
+        self._refuse_misfit(adapter)
+        try:
+            return adapter.to(self._device)
+        except torch.OutOfMemoryError as error:
+            raise DoesNotFit("The device has no room left to put this LoRA blend on.") from error
 
     def _refuse_misfit(self, adapter: Adapter) -> None:
         if adapter.digest in self._fitting:
@@ -162,31 +169,6 @@ class BlendSwitcher:
             if layer.shape != delta.shape:
                 raise AdapterRefused(f"The LoRA's change to '{name[:200]}' is {delta.shape}, the layer {layer.shape}.")
         self._fitting.add(adapter.digest)
-
-    def _touched(self, components: tuple[str, ...]) -> list[Layer]:
-        return [layer for layer in self._layers.values() if layer.mix and layer.component in components]
-
-    def _to_write(self, changes: Mapping[str, Change]) -> list[Change]:
-        """The changes that are not on yet, and with them all of a stack one of whose layers changes.
-
-        A stack is written whole so that its arithmetic, and so every bit, follows from the blend alone.
-        """
-        stale = {name for name, change in changes.items() if change.layer.mix != change.mix}
-        stacks = {self._stacks[name] for name in stale if name in self._stacks}
-        return [change for name, change in changes.items() if name in stale or self._stacks.get(name) in stacks]
-
-    def _write(self, changes: Sequence[Change]) -> None:
-        stacks: defaultdict[object, list[Change]] = defaultdict(list)
-        for change in changes:
-            ranks = change.ranks() if change.layer.name in self._stacks else None
-            if ranks is None:
-                self._writer.write(change)
-            else:
-                stacks[self._stacks[change.layer.name], ranks, change.digests].append(change)
-        for stack in stacks.values():
-            write_stack(stack)
-        for change in changes:
-            change.layer.mix = change.mix
 
 
 def _taught(adapters: Iterable[Adapter]) -> TextualInversions:
@@ -201,18 +183,6 @@ def _taught(adapters: Iterable[Adapter]) -> TextualInversions:
                 )
             words[word.lower()] = {name: t.to(torch.float32, copy=True) for name, t in vectors.items()}
     return words
-
-
-def _stacks(layers: Iterable[Layer], stack_bytes: int) -> dict[str, tuple[object, ...]]:
-    """Which fixed stack each layer belongs to: one shape, dtype and component, at most `stack_bytes` of float32."""
-    count: defaultdict[tuple[object, ...], int] = defaultdict(int)
-    stacks: dict[str, tuple[object, ...]] = {}
-    for layer in layers:
-        kind = (layer.component, layer.parameter.dtype, layer.parameter.device, *layer.parameter.shape)
-        length = max(1, stack_bytes // (4 * layer.parameter.numel()))
-        stacks[layer.name] = (*kind, count[kind] // length)
-        count[kind] += 1
-    return stacks
 
 
 def _let_copies_end(layers: Iterable[Layer]) -> None:

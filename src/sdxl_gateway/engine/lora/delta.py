@@ -193,12 +193,22 @@ class Dora:
 
     def dense(self, pristine: Tensor) -> Tensor:
         """What brings the pristine weight, with the inner change on, to the magnitude."""
-        merged = self.inner.dense(pristine).add_(pristine)
+        cube = self._merged(pristine)
+        return cube.mul_(self._gain(cube)).view_as(pristine).sub_(pristine)
+
+    def gain(self, pristine: Tensor) -> Tensor:
+        """What the weight with the inner change on is multiplied by: float32, one for each row or input channel."""
+        return self._gain(self._merged(pristine)).flatten()
+
+    def _merged(self, pristine: Tensor) -> Tensor:
+        """(rows, channels that have an entry each, the rest of the columns)."""
         channels = 1 if self.by_row else self.magnitude.numel()
-        cube = merged.view(merged.shape[0], channels, -1)
+        return self.inner.dense(pristine).add_(pristine).view(pristine.shape[0], channels, -1)
+
+    def _gain(self, cube: Tensor) -> Tensor:
         norm = torch.linalg.vector_norm(cube, dim=(1, 2) if self.by_row else (0, 2), keepdim=True)
         norm += torch.finfo(torch.float32).eps
-        return cube.mul_(self.magnitude.float().reshape(norm.shape) / norm).view_as(pristine).sub_(pristine)
+        return self.magnitude.float().reshape(norm.shape).div(norm)
 
 
 def _product(a: Tensor | None, b: Tensor, core: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Takes the parameters of a model's components, gives layers: each knows its pristine bits and what is on it now."""
+"""Takes the parameters of a model's components, gives layers: each knows its storage and its pristine bits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from sdxl_gateway.catalog.model_files import published_name
-from sdxl_gateway.core.blocks import block_of
 from sdxl_gateway.core.errors import DoesNotFit
 from sdxl_gateway.engine.errors import out_of_memory
 from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST, PRISTINE_VRAM
@@ -19,8 +18,6 @@ from sdxl_gateway.engine.memory.offload import HostMemory, aligned
 from sdxl_gateway.engine.memory.quantised import quantised_weight, rounded
 
 PristineHome = Literal["auto", "device", "host"]
-Mix = tuple[tuple[str, float], ...]
-"""Which adapters are on a layer, at which weight, in digest order."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,7 +34,6 @@ class Layer:
     device: torch.device
     scale: Tensor | None = None
     pristine: Tensor | None = None
-    mix: Mix = ()
 
     @property
     def component(self) -> str:
@@ -82,16 +78,6 @@ def restore(layers: Sequence[Layer]) -> None:
     for layer in layers:
         if layer.scale is not None:
             layer.write(layer.untouched.to(layer.device, torch.float32))
-    for layer in layers:
-        layer.mix = ()
-
-
-def weight_on(layer: str, weight: float | tuple[float, ...]) -> float:
-    """What a weight of a `BlendKey` is on the layer of that name."""
-    if not isinstance(weight, tuple):
-        return weight
-    block = block_of(layer)
-    return weight[0 if block is None else block + 1]
 
 
 def layers_of(components: Mapping[str, nn.Module], device: torch.device | None = None) -> dict[str, Layer]:

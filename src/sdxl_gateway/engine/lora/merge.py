@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sdxl_gateway.engine.lora.delta import Delta, LowRank, moved
-from sdxl_gateway.engine.lora.layers import Layer, Mix
+from sdxl_gateway.engine.lora.layers import Layer
 
 FULL_PRECISION = "ieee"
 Factors = tuple[LowRank, float]
@@ -37,11 +37,6 @@ class Change:
 
     layer: Layer
     shares: tuple[Share, ...]
-
-    @property
-    def mix(self) -> Mix:
-        """What is on the layer once it is written."""
-        return tuple((share.digest, share.weight) for share in self.shares)
 
     @property
     def digests(self) -> tuple[str, ...]:

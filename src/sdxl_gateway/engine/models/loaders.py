@@ -15,6 +15,7 @@ from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.engine.lora.apply import BlendSwitcher
 from sdxl_gateway.engine.lora.cache import DISK
+from sdxl_gateway.engine.lora.fused import merge_kernel
 from sdxl_gateway.engine.lora.layers import PristineHome
 from sdxl_gateway.engine.memory.budgets import WEIGHTS_HOST
 from sdxl_gateway.engine.memory.ledger import HOST, Ledger
@@ -125,6 +126,7 @@ class CheckpointLoader:
             name=checkpoint.name,
             pristine=self.pristine,
             device=self.placement.device,
+            kernel=merge_kernel(self.placement.device, self.dtype),
         )
         self.ledger.hold(WEIGHTS_HOST, (CHECKPOINT, checkpoint.name), checkpoint.host_bytes())
         return LoadedCheckpoint(self.compiled(checkpoint), switcher)
