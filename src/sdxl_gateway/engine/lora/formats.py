@@ -13,7 +13,8 @@ from torch import Tensor
 from sdxl_gateway.catalog.lora_format.plan import ModulePart
 from sdxl_gateway.catalog.safetensors_header import TensorInfo
 from sdxl_gateway.core.errors import AdapterRefused
-from sdxl_gateway.engine.lora.delta import Delta, Full, weight_delta
+from sdxl_gateway.engine.lora.delta import Delta, Full
+from sdxl_gateway.engine.lora.weight_delta import weight_delta
 
 ALIGNMENT_BYTES = 16
 CELL_BYTES = 8

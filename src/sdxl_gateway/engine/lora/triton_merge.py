@@ -91,8 +91,9 @@ def _merge_products(
     depth: tl.constexpr,
 ) -> None:
     """W = round(P + Σ strength · scale · left · right), everything read and written 16 bytes at once."""
-    layer, rows, columns, row, start = _place(words, items_at, band, block * blocks)
-    columns = tl.multiple_of(columns, 8)
+    layer, rows, row, start = _place(words, items_at, band, block * blocks)
+    # Told of what the compiler can see: a hint on what a call gave is lost when the call is inlined.
+    columns = tl.multiple_of(tl.load(layer + COLUMNS).to(tl.int32), 8)
     in_rows = row < rows
     old = tl.load(layer + PRISTINE).to(tl.pointer_type(stored))
     new = tl.load(layer + WEIGHT).to(tl.pointer_type(stored))
@@ -142,7 +143,8 @@ def _merge_changes(
     depth: tl.constexpr,
 ) -> None:
     """W = round(P + Σ strength · (gain · (P + scale · change) - P)), for changes of one half or the product of two."""
-    layer, rows, columns, row, start = _place(words, items_at, band, block * blocks)
+    layer, rows, row, start = _place(words, items_at, band, block * blocks)
+    columns = tl.load(layer + COLUMNS).to(tl.int32)
     if aligned:
         columns = tl.multiple_of(columns, 8)
     window = tl.load(layer + WINDOW).to(tl.int32)
@@ -178,8 +180,8 @@ def _merge_changes(
 @triton.jit
 def _place(
     words: tl.tensor, items_at: tl.tensor, band: tl.constexpr, span: tl.constexpr
-) -> tuple[tl.tensor, tl.tensor, tl.tensor, tl.tensor, tl.tensor]:
-    """Where this program's layer stands in the table, the layer's size, this program's rows and its first column."""
+) -> tuple[tl.tensor, tl.tensor, tl.tensor, tl.tensor]:
+    """Where this program's layer stands in the table, how many rows it has, this program's and its first column."""
     item = tl.load(words + items_at + tl.program_id(0))
     layer = words + (item >> 32) * LAYER_FIELDS
     place = (item & 0xFFFFFFFF).to(tl.int32)
@@ -187,7 +189,7 @@ def _place(
     columns = tl.load(layer + COLUMNS).to(tl.int32)
     spans = tl.cdiv(columns, span)
     row = (place // spans) * band + tl.arange(0, band)
-    return layer, rows, columns, row, (place % spans) * span
+    return layer, rows, row, (place % spans) * span
 
 
 @triton.jit
