@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from itertools import permutations
+from pathlib import Path
 
 import pytest
 import torch
@@ -205,3 +210,12 @@ def test_a_kernel_is_proved_before_it_is_used() -> None:
     with pytest.raises(AssertionError):
         prove(lambda merge, device: None, CPU, torch.float16)
     assert merge_kernel(CPU, torch.float16) is None
+
+
+def test_compiled_it_loads_and_stores_16_bytes_at_once(tmp_path: Path) -> None:
+    """A hint that the compiler overlooks costs a factor of its own, and no sum shows it."""
+    environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path), "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "-m", "tests.engine.lora.compiled_merge"]
+    found = json.loads(subprocess.check_output(command, cwd=Path(__file__).parents[3], env=environment))
+    assert found["of 2 bytes"] == 0
+    assert all(found[what] for what in ("loads of 16 bytes", "stores of 16 bytes", "tensor cores"))

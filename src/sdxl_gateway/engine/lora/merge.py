@@ -56,7 +56,9 @@ class Change:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Float32 products in float32, whatever shortcut (TF32, bfloat16) is allowed for painting."""
+    """Sums in float32, and float32 products, whatever shortcut (TF32, bfloat16, float16) is allowed for painting."""
+    cuda = torch.backends.cuda.matmul
+    reduced, cuda.allow_fp16_reduced_precision_reduction = cuda.allow_fp16_reduced_precision_reduction, False
     # torch's stubs know the first of the two alone.
     backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
     before = [backend.fp32_precision for backend in backends]
@@ -67,6 +69,7 @@ def full_precision() -> Iterator[None]:
     finally:
         for backend, precision in zip(backends, before, strict=True):
             backend.fp32_precision = precision
+        cuda.allow_fp16_reduced_precision_reduction = reduced
 
 
 class LayerWriter:
@@ -121,8 +124,8 @@ def _side_by_side(factors: Sequence[tuple[LowRank, float]], device: torch.device
 def write_stack(changes: Sequence[Change]) -> None:
     """Layers of one shape, storage, device, `ranks()` and `digests` in a handful of launches, however many.
 
-    Sums run in float32 on every device; where factors and storage are one 16-bit dtype, a GPU multiplies them as they
-    are, which is exact, and rounds in the same kernel.
+    Sums run in float32; where factors and storage are one 16-bit dtype, CUDA multiplies them as they are, which is
+    exact, and rounds in the same kernel.
     """
     factors = [change.low_ranks() for change in changes]
     layers = [change.layer for change in changes]
@@ -144,10 +147,10 @@ def _as_stored(layers: Sequence[Layer], matrices: Sequence[Tensor]) -> list[Tens
 
 
 def _operands(layer: Layer, factors: Sequence[Sequence[Factors]]) -> torch.dtype:
-    """What to multiply in: a CPU may sum products of 16 bits in 16 bits, and one-byte weights are rounded later."""
+    """What to multiply in: only CUDA is known to sum products of 16 bits in float32; one-byte weights round later."""
     stored = layer.untouched.dtype
     kept = {half.dtype for shares in factors for low_rank, _ in shares for half in (low_rank.up, low_rank.down)}
-    exact = layer.device.type != "cpu" and layer.scale is None and kept == {stored}
+    exact = layer.device.type not in ("cpu", "mps") and layer.scale is None and kept == {stored}
     return stored if exact else torch.float32
 
 
