@@ -103,6 +103,15 @@ def test_kernels(fused: Blender, kernel: CountingKernel, name: str) -> None:
     assert merge.words.nbytes < 1.1e6
 
 
+def test_a_dora_is_read_into_gains_in_stacks(fused: Blender) -> None:
+    """Once for each adapter: 7,222 launches when each layer's norm was taken for itself."""
+    fused.put_on()
+    found = counted(fused, [fused.give("a new DoRA", FACTORS.dora(16))])
+    assert found.launches < 525
+    assert found.bytes < 8 * FLOOR_BYTES
+    assert found.waits == 0
+
+
 def test_convolutions_go_along(fused: Blender, kernel: CountingKernel) -> None:
     """Channels-last in storage, contiguous in the file: a launch of their own."""
     digest = fused.give("with convolutions", FACTORS.lora(16), fused.layers(convolutions=True))

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
 
@@ -15,9 +16,12 @@ from torch import Tensor
 
 from sdxl_gateway.catalog.lora_format.plan import ModulePart
 from sdxl_gateway.core.recipe import NO_BLEND
-from sdxl_gateway.engine.lora.delta import Dora
+from sdxl_gateway.engine.lora import fused
+from sdxl_gateway.engine.lora.delta import Dora, Lora
 from sdxl_gateway.engine.lora.fused import merge_kernel
+from sdxl_gateway.engine.lora.gains import Decomposed, gains_of
 from sdxl_gateway.engine.lora.kernel_proof import prove
+from sdxl_gateway.engine.lora.layers import Layer
 from sdxl_gateway.engine.lora.merge import Change, LayerWriter
 from sdxl_gateway.engine.lora.table import GENERAL, MergeTable
 from tests.engine.lora.kit import (
@@ -173,17 +177,29 @@ def test_only_what_no_kernel_computes_is_written_otherwise(
 
 def test_gains_are_computed_once(overlapping: Shelf, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """DoRA's norms follow from the pristine weights alone."""
-    counted, gain = [0], Dora.gain
+    counted = [0]
 
-    def counting(delta: Dora, pristine: Tensor) -> Tensor:
+    def counting(decomposed: Sequence[Decomposed]) -> Tensor:
         counted[0] += 1
-        return gain(delta, pristine)
+        return gains_of(decomposed)
 
-    monkeypatch.setattr(Dora, "gain", counting)
+    monkeypatch.setattr(fused, "gains_of", counting)
     bench = make_bench(dtype=torch.float16, kernel=triton_merge.launch)
     for weight in 0.5, 0.8, 1.0:
         bench.switcher.put_on(blend(("dd", weight)))
     assert counted == [1]
+
+
+def test_gains_of_layers_that_are_alike_are_computed_together() -> None:
+    def decomposed(rows: int, columns: int, rank: int, by_row: bool = True) -> Decomposed:
+        inner = Lora(torch.randn(rows, rank), torch.randn(rank, columns), None, rank / 3)
+        magnitude = torch.rand(rows, 1) if by_row else torch.rand(1, columns)
+        return Layer("one", torch.randn(rows, columns), CPU), Dora(inner, magnitude, by_row)
+
+    shapes = 3 * [(8, 6, 2), (5, 6, 2), (8, 6, 4)]
+    several = [*(decomposed(*shape) for shape in shapes), decomposed(8, 6, 2, by_row=False), decomposed(8, 6, 2)]
+    expected = torch.cat([delta.gain(layer.parameter) for layer, delta in several])
+    torch.testing.assert_close(gains_of(several), expected)
 
 
 def test_an_error_leaves_the_checkpoints_bits(overlapping: Shelf, make_bench: MakeBench) -> None:

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from sdxl_gateway.engine.lora.delta import Dora
 from sdxl_gateway.engine.lora.formats import Adapter
+from sdxl_gateway.engine.lora.gains import gains_of
 from sdxl_gateway.engine.lora.group import Flags, LayerGroup, Positions, Strengths
 from sdxl_gateway.engine.lora.kernel_proof import prove
-from sdxl_gateway.engine.lora.layers import Layer
 from sdxl_gateway.engine.lora.merge import KeepDense
 from sdxl_gateway.engine.lora.table import (
     GAINS,
@@ -142,17 +142,9 @@ class KernelWriter:
         return self._keep(key, 4 * reach.gain_count, lambda: self._computed_gains(adapter, reach))
 
     def _computed_gains(self, adapter: Adapter, reach: Reach) -> Tensor:
-        at = reach.at[reach.gains != NO_GAINS]
-        layers = [self._group.layers[i] for i in at]
-        deltas = [adapter.deltas[layer.name] for layer in layers]
-        found = [_gain(layer, delta) for layer, delta in zip(layers, deltas, strict=True) if isinstance(delta, Dora)]
-        return torch.cat(found)
-
-
-def _gain(layer: Layer, delta: Dora) -> Tensor:
-    # Only layers of the blend have their copies yet: the others are as they were.
-    pristine = layer.parameter.reshape(layer.shape) if layer.pristine is None else layer.pristine
-    return delta.gain(pristine.to(layer.device, torch.float32))
+        layers = [self._group.layers[at] for at in reach.at[reach.gains != NO_GAINS]]
+        pairs = [(layer, adapter.deltas[layer.name]) for layer in layers]
+        return gains_of([(layer, delta) for layer, delta in pairs if isinstance(delta, Dora)])
 
 
 def _part(
