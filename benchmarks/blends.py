@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,9 @@ from sdxl_gateway.engine.lora import table
 from sdxl_gateway.engine.lora.apply import BlendSwitcher
 from sdxl_gateway.engine.lora.cache import AdapterCache
 from sdxl_gateway.engine.lora.delta import Delta, Dora, Loha, Lokr, Lora
-from sdxl_gateway.engine.lora.formats import Adapter, AdapterFile, Layout
+from sdxl_gateway.engine.lora.formats import Adapter, AdapterFile
 from sdxl_gateway.engine.lora.table import Kernel, MergeTable
-from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST
+from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST, PRISTINE_VRAM
 from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
 from tools.full_size_model import UNET
 
@@ -135,7 +134,7 @@ class Blender:
     told: list[Measurement] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        ledger = Ledger({VRAM: None, HOST: None, PRISTINE_HOST: None})
+        ledger = Ledger({VRAM: None, HOST: None, PRISTINE_VRAM: None, PRISTINE_HOST: None})
         self.adapters = GivenAdapters(ledger, self.device)
         self.switcher = BlendSwitcher(
             {"unet": self.unet}, self.adapters, ledger, self.told.append, stacked=self.stacked, kernel=self.kernel
@@ -152,9 +151,7 @@ class Blender:
     def give(self, digest: str, make: Make, layers: Mapping[str, tuple[int, int]] | None = None) -> str:
         """An adapter for all `layers`, or for the linears; gives its digest."""
         deltas = {name: make(*shape) for name, shape in (layers or self.layers()).items()}
-        layout = Layout(AdapterFile(digest, Path(digest), {}, ()), {}, {}, 0)
-        buffer = torch.empty(0, device=self.device)
-        self.adapters.given[digest] = Adapter(digest, deltas, buffer, layout, {}, {})
+        self.adapters.given[digest] = Adapter(digest, deltas, torch.empty(0, device=self.device), {})
         return digest
 
     def put_on(self, digests: Iterable[str] = (), weight: float = 0.8) -> None:

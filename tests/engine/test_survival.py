@@ -12,7 +12,7 @@ import torch
 from sdxl_gateway.core.errors import DoesNotFit
 from sdxl_gateway.core.events import AdapterEvicted
 from sdxl_gateway.core.picture import NO_INPUTS
-from sdxl_gateway.engine.lora import apply
+from sdxl_gateway.engine.lora.writer import GroupWriter, Rewrite
 from sdxl_gateway.engine.memory.ledger import VRAM, Ledger
 from sdxl_gateway.engine.stages.row_limits import STEPS_UNTIL_TRIED, RowLimits
 from tests.kit.engine import Studio, recipe, studio
@@ -81,14 +81,14 @@ def test_a_switch_finds_the_room_that_warm_loras_took(warm: Studio, monkeypatch:
     asked = recipe(blend=blend((switched, 1.0)))
     warm.engine.prefetch(asked).result(60)
     faults = [torch.OutOfMemoryError("CUDA out of memory.")]
-    inner = apply.BlendSwitcher._write
+    inner = GroupWriter.write
 
-    def write(switcher: apply.BlendSwitcher, *args: Any) -> None:
+    def write(writer: GroupWriter, rewrite: Rewrite) -> None:
         if faults:
             raise faults.pop()
-        inner(switcher, *args)
+        inner(writer, rewrite)
 
-    monkeypatch.setattr(apply.BlendSwitcher, "_write", write)
+    monkeypatch.setattr(GroupWriter, "write", write)
     picture = warm.paint(asked)
     assert evicted(warm) == 3, "all but the one that is put on"
     monkeypatch.undo()
