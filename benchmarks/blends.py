@@ -22,6 +22,7 @@ from sdxl_gateway.engine.lora.formats import Adapter, AdapterFile
 from sdxl_gateway.engine.lora.table import Kernel, MergeTable
 from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST, PRISTINE_VRAM
 from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
+from sdxl_gateway.engine.timing import Timings, clock_of
 from tools.full_size_model import UNET
 
 FACTOR = 8
@@ -136,8 +137,14 @@ class Blender:
     def __post_init__(self) -> None:
         ledger = Ledger({VRAM: None, HOST: None, PRISTINE_VRAM: None, PRISTINE_HOST: None})
         self.adapters = GivenAdapters(ledger, self.device)
+        timings = Timings(self.told.append, clock_of(self.device))
         self.switcher = BlendSwitcher(
-            {"unet": self.unet}, self.adapters, ledger, self.told.append, stacked=self.stacked, kernel=self.kernel
+            {"unet": self.unet},
+            self.adapters,
+            ledger,
+            timings,
+            stacked=self.stacked,
+            kernel=self.kernel,
         )
 
     def layers(self, *, convolutions: bool = False) -> dict[str, tuple[int, int]]:

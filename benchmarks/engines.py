@@ -120,6 +120,11 @@ class Bench:
     def release(self, recipe: Recipe) -> None:
         self._engine.release(recipe)
 
+    @property
+    def engine(self) -> DiffusionEngine:
+        """For what is measured of it alone; its recipes want their `release` all the same."""
+        return self._engine
+
     def step(self, *canvases: Canvas) -> float:
         """Seconds of one step of them all together."""
         watch = self.watch()
@@ -145,10 +150,16 @@ class Bench:
         watch = self.watch()
         canvas = self.begun(blend, controls, inputs)
         self.steps(canvas)
-        self._engine.finish(canvas)
+        self._engine.finish(canvas).result()
         seconds = watch.seconds()
         self.release(canvas.recipe)
         return seconds
+
+    def all_told(self) -> list[Measurement]:
+        """What was measured since this, or `told`, was last asked."""
+        found = list(self._told)
+        self._told.clear()
+        return found
 
     def told(self, kind: type[M]) -> list[M]:
         """What was measured since this was last asked, of one kind; the rest is forgotten."""

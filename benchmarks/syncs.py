@@ -71,7 +71,7 @@ def _waits(made: House, asked: Asked) -> Waits:
         with _watched(waits.setdefault("step", Counter())):
             made.engine.step([canvas])
     with _watched(waits.setdefault("finish", Counter())):
-        made.engine.finish(canvas)
+        made.engine.finish(canvas).result()
     return waits
 
 

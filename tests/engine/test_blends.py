@@ -121,7 +121,7 @@ def test_jobs_of_many_blends_step_by_turns(room: Studio, loras: tuple[Lora, Lora
         room.engine.step([canvases[i] for i in turn])
     assert all(canvas.steps_done == canvas.steps_total for canvas in canvases)
     for picture, canvas in zip(alone, canvases, strict=True):
-        assert difference(room.engine.finish(canvas), picture) <= 1
+        assert difference(room.engine.finish(canvas).result(), picture) <= 1
 
 
 def test_prefetch_brings_adapters_near_before_they_are_wanted(fresh: Studio, loras: tuple[Lora, Lora, Lora]) -> None:

@@ -17,7 +17,7 @@ from sdxl_gateway.core.recipe import Blend, BlendPart, Recipe, Task
 from sdxl_gateway.core.samplers import SAMPLERS
 from sdxl_gateway.engine.canvas import Canvas, Embedding
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
-from sdxl_gateway.engine.stages import decode, encode
+from sdxl_gateway.engine.stages import encode, looks
 from sdxl_gateway.engine.stages.encode import EmbeddingCache, EmbeddingKey, Text, encode_texts
 from tests.kit.device import DEVICE
 from tests.kit.engine import Studio, contrast, difference, mask, photo, pixels, recipe
@@ -106,12 +106,12 @@ def test_a_grey_picture_to_start_from(demo: Studio) -> None:
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_the_last_preview_is_nearly_the_picture(demo: Studio, sampler: str) -> None:
     canvas = demo.engine.begin(recipe(sampler=sampler, steps=4), 0, NO_INPUTS)
-    before = demo.engine.preview(canvas)
+    before = demo.engine.preview(canvas).result()
     looks = []
     while canvas.steps_done < canvas.steps_total:
         demo.engine.step([canvas])
-        looks.append(demo.engine.preview(canvas))
-    picture = demo.engine.finish(canvas)
+        looks.append(demo.engine.preview(canvas).result())
+    picture = demo.engine.finish(canvas).result()
     assert (before.width, before.height) == (picture.width, picture.height)
     assert difference(looks[-1], picture) <= 2
     assert difference(looks[0], picture) > 2
@@ -122,7 +122,7 @@ def test_samplers_that_keep_the_clean_latents_to_themselves_are_previewed_alike(
     wanted = [recipe(sampler=name, steps=4, schedule="trailing") for name in (sampler, "dpmpp_2m")]
     canvases = [demo.engine.begin(one, 0, NO_INPUTS) for one in wanted]
     demo.engine.step(canvases)
-    first, second = [demo.engine.preview(canvas) for canvas in canvases]
+    first, second = [demo.engine.preview(canvas).result() for canvas in canvases]
     assert contrast(first) > 20
     assert difference(first, second) <= 4
 
@@ -131,32 +131,33 @@ def test_a_preview_keeps_what_an_inpainting_keeps(demo: Studio) -> None:
     inputs = Inputs({"image": photo(), "mask": mask()})
     canvas = demo.engine.begin(recipe(task=Task.INPAINT, steps=4), 0, inputs)
     demo.engine.step([canvas])
-    look, kept = pixels(demo.engine.preview(canvas)).astype(int), pixels(photo()).astype(int)
+    look, kept = pixels(demo.engine.preview(canvas).result()).astype(int), pixels(photo()).astype(int)
     left = slice(0, photo().width // 4)
     fully_painted = demo.engine.begin(recipe(steps=4), 0, NO_INPUTS)
     demo.engine.step([fully_painted])
-    free = pixels(demo.engine.preview(fully_painted)).astype(int)
+    free = pixels(demo.engine.preview(fully_painted).result()).astype(int)
     assert abs(look[:, left] - kept[:, left]).mean() < abs(free[:, left] - kept[:, left]).mean()
 
 
 def test_a_large_preview_is_decoded_small(demo: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "PREVIEW_LATENTS", 16)
+    monkeypatch.setattr(looks, "VAE_LATENTS", 16)
     canvas = demo.engine.begin(recipe(width=96, height=64), 0, NO_INPUTS)
     demo.engine.step([canvas])
-    small = demo.engine.preview(canvas)
+    small = demo.engine.preview(canvas).result()
     monkeypatch.undo()
-    assert (small.width, small.height) == (96, 64)
+    assert (small.width, small.height) == (40, 24)
     assert contrast(small) > 0
-    assert small != demo.engine.preview(canvas)
+    whole = demo.engine.preview(canvas).result()
+    assert (whole.width, whole.height) == (96, 64)
 
 
 def test_a_look_changes_nothing(demo: Studio) -> None:
     plain = demo.paint(recipe(sampler="euler_a"))
     canvas = demo.engine.begin(recipe(sampler="euler_a"), 0, NO_INPUTS)
     while canvas.steps_done < canvas.steps_total:
-        demo.engine.preview(canvas)
+        demo.engine.preview(canvas).result()
         demo.engine.step([canvas])
-    assert demo.engine.finish(canvas) == plain
+    assert demo.engine.finish(canvas).result() == plain
 
 
 def test_a_prompt_that_is_cut_is_told_of(demo: Studio) -> None:
@@ -213,7 +214,7 @@ def test_stages_and_steps_are_measured(fresh: Studio) -> None:
     canvases = [fresh.engine.begin(recipe(seed=seed, steps=1), 0, NO_INPUTS) for seed in (1, 2)]
     fresh.engine.step(canvases)
     fresh.engine.step([fresh.engine.begin(recipe(guidance_scale=1.0, steps=1), 0, NO_INPUTS)])
-    fresh.engine.finish(canvases[0])
+    fresh.engine.finish(canvases[0]).result()
     stages = [m.stage for m in fresh.told if isinstance(m, StageTimed)]
     assert stages == ["encode", "prepare"] * 3 + ["decode"]
     steps = [m for m in fresh.told if isinstance(m, StepTaken)]

@@ -18,6 +18,7 @@ from sdxl_gateway.core.recipe import Task
 from sdxl_gateway.engine import errors
 from sdxl_gateway.engine.canvas import Canvas
 from sdxl_gateway.engine.errors import guarded, with_room
+from sdxl_gateway.engine.latents import decoded
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
 from sdxl_gateway.engine.stages import decode, denoise
 from tests.kit.engine import Studio, difference, recipe
@@ -162,7 +163,7 @@ def test_a_batch_too_large_is_taken_in_parts(fresh: Studio, monkeypatch: pytest.
     assert rows_seen.count(6) == rows_seen.count(4) == 1, "what found no room is not tried at each step"
     assert rows_seen.count(2) == 3 * canvases[0].steps_total
     for canvas, picture in zip(canvases, alone, strict=True):
-        assert difference(fresh.engine.finish(canvas), picture) <= 1
+        assert difference(fresh.engine.finish(canvas).result(), picture) <= 1
 
 
 @pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m"])
@@ -184,8 +185,8 @@ def test_a_fault_in_a_shared_step_leaves_the_other_pictures_as_they_are(
         fresh.engine.step([canvases[1]])
     fresh.engine.step([canvases[2]])
     fresh.engine.step([canvases[0], canvases[2]])
-    assert difference(fresh.engine.finish(canvases[0]), alone[0]) <= 1
-    assert difference(fresh.engine.finish(canvases[2]), alone[2]) <= 1
+    assert difference(fresh.engine.finish(canvases[0]).result(), alone[0]) <= 1
+    assert difference(fresh.engine.finish(canvases[2]).result(), alone[2]) <= 1
 
 
 def test_a_single_picture_too_large(fresh: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +229,7 @@ def test_a_vae_that_overflows_in_half_precision_decodes_again_in_float32_and_sta
         vae.decoder.conv_in.weight *= 3000
         vae.decoder.conv_in.bias *= 3000
         vae.decoder.mid_block.resnets[0].conv1.weight /= 3000
-    overflowed = decode._decode(canvas.checkpoint, canvas.latents * 100)
+    overflowed = decoded(canvas.checkpoint, canvas.latents * 100)
     assert not torch.isfinite(overflowed).all()
     canvas.latents = canvas.latents * 100
     decodes: list[torch.dtype] = []
@@ -239,30 +240,23 @@ def test_a_vae_that_overflows_in_half_precision_decodes_again_in_float32_and_sta
         return inner(latents, **named)
 
     monkeypatch.setattr(vae, "decode", counted)
-    with caplog.at_level("WARNING"):
-        wide = fresh.engine.finish(canvas)
+    wide = fresh.engine.finish(canvas).result()
     assert wide.width == good.width
+    assert vae.dtype is torch.float16, "others may be decoding by it"
+    canvas.picture = canvas.decoding = None
+    with caplog.at_level("WARNING"):
+        assert fresh.engine.finish(canvas).result() == wide
     assert "the VAE of demo overflows: it is kept in torch.float32" in caplog.text
-    canvas.picture = None
-    assert fresh.engine.finish(canvas) == wide
-    assert decodes == [torch.float16, torch.float32, torch.float32], "the next picture is decoded once"
+    assert decodes == [torch.float16, torch.float32], "a copy decoded in between, and the next picture is decoded once"
 
 
-def test_a_vae_that_finds_no_room_to_widen_is_whole_again(fresh: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vae_that_finds_no_room_to_widen_is_as_it_was(fresh: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     canvas = painted(fresh)
     vae = checkpoint_of(fresh).vae.to(torch.float16)
-    narrow = vae.to
-
-    def half_way(dtype: torch.dtype) -> None:
-        if dtype is torch.float32:
-            vae.encoder.to(dtype)
-            raise torch.OutOfMemoryError
-        narrow(dtype)
-
-    monkeypatch.setattr(vae, "to", half_way)
-    monkeypatch.setattr(decode, "_decode", lambda *_: torch.full((1, 3, 8, 8), float("nan")))
+    monkeypatch.setattr(decode, "filled", raising(torch.OutOfMemoryError(SECRET)))
+    monkeypatch.setattr(decode, "decoded", lambda *_: torch.full((1, 3, 8, 8), float("nan")))
     with pytest.raises(DoesNotFit):
-        fresh.engine.finish(canvas)
+        fresh.engine.finish(canvas).result()
     assert {p.dtype for p in vae.parameters()} == {torch.float16}
 
 
@@ -276,7 +270,7 @@ def painted(studio: Studio) -> Canvas:
 def test_a_preview_of_broken_latents_is_a_picture(fresh: Studio) -> None:
     canvas = painted(fresh)
     canvas.pred_original = torch.full_like(canvas.latents, float("nan"))
-    assert fresh.engine.preview(canvas).width == canvas.recipe.paint_width
+    assert fresh.engine.preview(canvas).result().width == canvas.recipe.paint_width
 
 
 @pytest.mark.parametrize("task", [Task.IMAGE_TO_IMAGE, Task.INPAINT])

@@ -100,7 +100,10 @@ def test_nor_does_it_with_the_unet_itself_and_paints_the_same(on_cuda: House, on
     asked = on_cuda.tasks[task].by("unipc")
     canvas = on_cuda.begin(asked)
     assert waits(steps(on_cuda, canvas)) == []
-    assert difference(on_cuda.engine.finish(canvas), on_cpu.paint(asked)) <= 1
+    with watching() as watched:
+        picture = on_cuda.engine.finish(canvas)
+    assert watched.waits == [], "who wants the picture waits, and no step"
+    assert difference(picture.result(), on_cpu.paint(asked)) <= 1
 
 
 def test_pictures_of_one_step_wait_for_nothing_together(small: House) -> None:

@@ -111,7 +111,7 @@ def test_in_a_batch_of_four_each_is_itself(room: Studio, theirs: Reference) -> N
     for batch in ([second], [fourth, second]):
         room.engine.step(batch)
     for canvas, picture in zip(canvases, expected, strict=True):
-        assert difference(room.engine.finish(canvas), picture) <= 1
+        assert difference(room.engine.finish(canvas).result(), picture) <= 1
 
 
 def test_after_a_neighbour_that_left(room: Studio, theirs: Reference) -> None:
@@ -121,7 +121,7 @@ def test_after_a_neighbour_that_left(room: Studio, theirs: Reference) -> None:
     room.engine.step([leaves, stays])
     while stays.steps_done < stays.steps_total:
         room.engine.step([stays])
-    assert difference(room.engine.finish(stays), theirs.paint(wanted, referenced(ONE))) <= 1
+    assert difference(room.engine.finish(stays).result(), theirs.paint(wanted, referenced(ONE))) <= 1
 
 
 def test_pictures_without_references_are_the_same_bytes_as_ever(room: Studio, demo: Studio) -> None:

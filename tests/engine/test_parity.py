@@ -109,7 +109,7 @@ def test_a_batch_of_four_samplers(demo: Studio, reference: Reference, samplers: 
         demo.engine.step(going)
     for canvas, one in zip(canvases, wanted, strict=True):
         assert canvas.steps_done == one.denoise_steps
-        painted = demo.engine.finish(canvas)
+        painted = demo.engine.finish(canvas).result()
         assert difference(painted, demo.paint(one)) <= 1
         assert difference(painted, reference.paint(one)) <= 1
 
@@ -148,7 +148,7 @@ def test_canvases_of_other_lengths_joined_midway(demo: Studio, reference: Refere
         demo.engine.step(batch)
     for canvas, one in zip((first, second, third), wanted, strict=True):
         assert canvas.steps_done == canvas.steps_total == one.steps
-        assert difference(demo.engine.finish(canvas), reference.paint(one)) <= 1
+        assert difference(demo.engine.finish(canvas).result(), reference.paint(one)) <= 1
 
 
 def test_tasks_share_a_batch(demo: Studio, reference: Reference) -> None:
@@ -158,4 +158,4 @@ def test_tasks_share_a_batch(demo: Studio, reference: Reference) -> None:
     while going := [canvas for canvas in canvases if canvas.steps_done < canvas.steps_total]:
         demo.engine.step(going)
     for canvas, one, given in zip(canvases, wanted, inputs, strict=True):
-        assert difference(demo.engine.finish(canvas), reference.paint(one, given)) <= 1
+        assert difference(demo.engine.finish(canvas).result(), reference.paint(one, given)) <= 1

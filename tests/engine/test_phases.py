@@ -47,8 +47,8 @@ def test_each_step_is_taken_by_the_model_and_the_blend_of_its_phase(tmp_path: Pa
     assert [m.blend for m in told if isinstance(m, MemoryHeld)] == [on.unet_key]
     engine.step([beside])
     assert calls == ["demo"] * 3 + ["other", "demo"]
-    assert difference(engine.finish(canvas), engine.finish(beside)) > 5
-    assert difference(engine.finish(beside), made.paint(plain)) <= 1
+    assert difference(engine.finish(canvas).result(), engine.finish(beside).result()) > 5
+    assert difference(engine.finish(beside).result(), made.paint(plain)) <= 1
     engine.close()
 
 

@@ -175,7 +175,7 @@ def test_both_models_take_a_step_wherever_the_share_lies(house: House) -> None:
         while canvas.steps_done < canvas.steps_total:
             house.studio.engine.step([canvas])
         assert canvas.checkpoint.name == "fine"
-        assert contrast(house.studio.engine.finish(canvas)) > 20
+        assert contrast(house.studio.engine.finish(canvas).result()) > 20
 
 
 def test_a_refiner_that_left_comes_back(house: House) -> None:
@@ -198,7 +198,7 @@ def test_a_hand_over_that_fails_is_begun_anew(house: House, monkeypatch: pytest.
             house.studio.engine.step([canvas])
     while canvas.steps_done < canvas.steps_total:
         house.studio.engine.step([canvas])
-    assert house.studio.engine.finish(canvas) == house.studio.paint(wanted)
+    assert house.studio.engine.finish(canvas).result() == house.studio.paint(wanted)
 
 
 def _broken(*_: object) -> None:

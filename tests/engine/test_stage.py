@@ -49,7 +49,7 @@ def opened(tmp_path: Path) -> Opened:
     def open_with(*more: Stage, leave_out: str = "") -> Iterator[Studio]:
         plain = load.stages_of
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(load, "stages_of", lambda pool: (*(s for s in plain(pool) if s.name != leave_out), *more))
+            patch.setattr(load, "stages_of", lambda *given: (*(s for s in plain(*given) if s.name != leave_out), *more))
             made = studio(tmp_path)
         yield made
         made.engine.close()
@@ -72,8 +72,8 @@ def test_a_stage_that_only_begins_is_timed_then_alone(opened: Opened) -> None:
         canvas = warned.engine.begin(recipe(steps=1), 0, NO_INPUTS)
         assert canvas.warnings == ("mind",)
         warned.engine.step([canvas])
-        warned.engine.preview(canvas)
-        warned.engine.finish(canvas)
+        warned.engine.preview(canvas).result()
+        warned.engine.finish(canvas).result()
         timed = [m.stage for m in warned.told if isinstance(m, StageTimed)]
         assert timed == ["encode", "prepare", "warn", "decode"]
 

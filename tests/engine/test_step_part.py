@@ -138,7 +138,7 @@ def test_it_joins_once_for_a_batch_and_each_canvas_has_its_own(
         controlled.engine.step(canvases)
     assert sizes == [3, 3, 3]
     for canvas, picture in zip(canvases, alone, strict=True):
-        assert difference(controlled.engine.finish(canvas), picture) <= 1
+        assert difference(controlled.engine.finish(canvas).result(), picture) <= 1
 
 
 def test_it_goes_with_todays_parts(controlled: Studio) -> None:
@@ -174,12 +174,12 @@ def test_a_part_of_no_key_is_its_canvas_own_affair(opened: Opened, demo: Studio)
     with opened(Loud) as loud:
         canvas = loud.engine.begin(recipe(), 0, NO_INPUTS)
         assert canvas.batch_key == demo.engine.begin(recipe(), 0, NO_INPUTS).batch_key
-        look = loud.engine.preview(canvas)
+        look = loud.engine.preview(canvas).result()
         while canvas.steps_done < canvas.steps_total:
             loud.engine.step([canvas])
-            assert loud.engine.preview(canvas) == look
+            assert loud.engine.preview(canvas).result() == look
         assert next(part for part in canvas.parts if isinstance(part, Loud)).seen == [0, 1, 2]
-        assert difference(loud.engine.finish(canvas), demo.paint(recipe())) > 5
+        assert difference(loud.engine.finish(canvas).result(), demo.paint(recipe())) > 5
 
 
 def test_a_part_that_fails_after_a_step_leaves_it_undone(opened: Opened) -> None:

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-import torch
-
-from sdxl_gateway.engine.throttle import Throttle, throttle_of
+from sdxl_gateway.engine.throttle import Throttle
 
 
 @dataclass
-class Mark:
+class Named:
     name: int
     said: list[str]
 
-    def record(self) -> None:
-        self.said.append(f"issued {self.name}")
+    def passed(self) -> bool:
+        return False
 
-    def synchronize(self) -> None:
+    def wait(self) -> None:
         self.said.append(f"done {self.name}")
+
+    def seconds_since(self, earlier: Any) -> float:
+        return 0.0
 
 
 def test_each_step_waits_for_the_one_before() -> None:
     said: list[str] = []
-    names = iter(range(3))
-    throttle = Throttle(lambda: Mark(next(names), said))
-    for _ in range(3):
-        throttle.step_issued()
+    throttle = Throttle()
+    for name in range(3):
+        said.append(f"issued {name}")
+        throttle.step_issued(Named(name, said))
     assert said == ["issued 0", "issued 1", "done 0", "issued 2", "done 1"]
-
-
-def test_a_cpu_is_not_waited_for() -> None:
-    throttle = throttle_of(torch.device("cpu"))
-    throttle.step_issued()
-    throttle.step_issued()
-    assert throttle._before is None

@@ -131,16 +131,21 @@ def _watch(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, to_host
     if name in WAITING:
         wait(name)
     elif to_host:
-        if name == "copy_" or not kwargs.get("non_blocking"):
+        if not (_non_blocking(args, kwargs) and (name != "copy_" or is_pinned(args[0]))):
             wait(f"{name} to the host")
     elif name in PLACED:
         watch_places(name, args[1])
     elif name == "copy_" and strangers:
-        watch_upload(strangers[0], non_blocking=bool(kwargs.get("non_blocking", args[2] if len(args) > 2 else False)))
+        watch_upload(strangers[0], non_blocking=_non_blocking(args, kwargs))
     else:
         refuse(name, strangers)
     if not (_is_view(func) or name in LAUNCH_NOTHING):
         launched(name)
+
+
+def _non_blocking(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """A copy's word, by name or in its place."""
+    return bool(kwargs.get("non_blocking", args[2] if len(args) > 2 else False))
 
 
 def _is_view(func: Any) -> bool:

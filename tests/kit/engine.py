@@ -36,14 +36,14 @@ class Studio:
         canvas = self.engine.begin(recipe, index, inputs)
         while canvas.steps_done < canvas.steps_total:
             self.engine.step([canvas])
-        return self.engine.finish(canvas)
+        return self.engine.finish(canvas).result()
 
     def loaded(self) -> LoadedCheckpoint:
         """The demo checkpoint as the engine has it now."""
         return self.engine._pool.checkpoint("demo")
 
     def finish(self, canvases: Sequence[Canvas]) -> list[Picture]:
-        return [self.engine.finish(canvas) for canvas in canvases]
+        return [self.engine.finish(canvas).result() for canvas in canvases]
 
 
 def process_settings(

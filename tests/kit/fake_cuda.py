@@ -45,6 +45,8 @@ class FakeCuda(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         if func in _SPECIAL:
             return _SPECIAL[func](*args, **kwargs)
+        if kwargs.pop("pin_memory", False):
+            return pinned(func(*args, **kwargs))
         if _is_cuda(kwargs.get("device")):
             return _made(func, args, kwargs)
         return func(*args, **kwargs)

@@ -48,7 +48,7 @@ class House:
         canvas = self.begin(asked)
         while canvas.steps_done < canvas.steps_total:
             self.engine.step([canvas])
-        return self.engine.finish(canvas)
+        return self.engine.finish(canvas).result()
 
 
 def house(root: Path, **engine: Any) -> House:

@@ -37,6 +37,15 @@ def test_png_gives_the_same_pixels_back() -> None:
     assert (image.mode, image.size, image.tobytes()) == ("RGB", (40, 24), picture.pixels)
 
 
+def test_a_png_is_as_small_as_pillows_own() -> None:
+    ramp = np.linspace(0, 255, 256, dtype=np.uint8)
+    soft = np.stack([np.tile(ramp, (256, 1)), np.tile(ramp[:, None], (1, 256)), np.full((256, 256), 90)], axis=-1)
+    grainy = (soft + np.random.default_rng(1).integers(0, 3, soft.shape)).clip(0, 255).astype(np.uint8)
+    image, plain = Image.fromarray(grainy), io.BytesIO()
+    image.save(plain, "PNG")
+    assert len(encode(image, "png")) <= 1.02 * len(plain.getvalue())
+
+
 @pytest.mark.parametrize(("name", "kind"), [("jpeg", "JPEG"), ("webp", "WEBP")])
 def test_compression_makes_smaller_files(name: str, kind: str) -> None:
     picture = noise(64, 64)

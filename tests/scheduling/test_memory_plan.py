@@ -83,6 +83,13 @@ def test_eight_gib_serve_1024_pixels_with_a_lora_whole_and_unchanged() -> None:
     assert found.room_bytes >= decode_bytes(1024 * 1024, 2) + WORKSPACE_BYTES
 
 
+@pytest.mark.parametrize(("gib", "beside"), [(8, False), (10, False), (12, False), (16, True), (24, True), (80, True)])
+def test_a_decode_has_memory_of_its_own_where_a_step_leaves_it_some(gib: int, beside: bool) -> None:
+    found = plan(gib)
+    assert found.decodes_beside == beside
+    assert beside == (found.room_bytes >= step_bytes(NATIVE, found.lanes) + decode_bytes(NATIVE.pixels, 2) + 2**29)
+
+
 @pytest.mark.parametrize("weights", ["native", "int8"])
 @pytest.mark.parametrize("gib", CARDS)
 @pytest.mark.parametrize("mode", MODES)

@@ -68,3 +68,17 @@ def test_no_deadline_stays_none() -> None:
     taken = by_own_clock(Submit(job()))
     assert isinstance(taken, Submit)
     assert taken.job.deadline == float("inf")
+
+
+UNCOLLECTED = """
+import gc
+from sdxl_gateway.engine_main import uncollected
+with uncollected():
+    assert not gc.isenabled()
+    stays = [[] for _ in range(1000)]
+assert gc.isenabled() and gc.get_freeze_count() > 1000
+"""
+
+
+def test_what_is_imported_is_not_looked_through_by_the_collector() -> None:
+    assert subprocess.run([sys.executable, "-c", UNCOLLECTED], check=False).returncode == 0

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.core.events import BlendSwitched, StepTaken
+from sdxl_gateway.core.futures import done
 from sdxl_gateway.core.picture import Inputs, Picture
 from sdxl_gateway.core.ports import DeviceLost, Measure
 from sdxl_gateway.core.recipe import Phase, Recipe
@@ -114,17 +115,17 @@ class FakeEngine:
             self.blend = blend
             self.measure(BlendSwitched(0.0, 1))
 
-    def preview(self, canvas: FakeCanvas) -> Picture:
+    def preview(self, canvas: FakeCanvas) -> Future[Picture]:
         """As the picture would be now."""
         self._misbehave(canvas.recipe, "preview")
-        return self.picture_of(canvas)
+        return done(self.picture_of(canvas))
 
-    def finish(self, canvas: FakeCanvas) -> Picture:
+    def finish(self, canvas: FakeCanvas) -> Future[Picture]:
         """The picture. Raises ValueError for a canvas with steps left."""
         if canvas.steps_done != canvas.steps_total:
             raise ValueError("a canvas with steps left")
         self._misbehave(canvas.recipe, "finish")
-        return self.picture_of(canvas)
+        return done(self.picture_of(canvas))
 
     def picture_of(self, canvas: FakeCanvas) -> Picture:
         """One grey at paint size: its level is the number of steps done."""

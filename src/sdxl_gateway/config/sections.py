@@ -29,6 +29,7 @@ from sdxl_gateway.core.picture import Size as PixelSize
 DEMO_MODEL = Path(__file__).parent.parent / "demo_model"
 DEMO_LORAS = Path(__file__).parent.parent / "demo_loras"
 SDXL_CONFIGS = Path(__file__).parent.parent / "sdxl_configs"
+Preview = Literal["auto", "linear", "vae"]
 ENVIRONMENT_PREFIX = "SDXL_GATEWAY__"
 
 
@@ -94,6 +95,7 @@ class Engine(Section):
     threads: Annotated[int, Field(ge=0)] = 0
     max_lanes: Annotated[int, Field(ge=1, le=16)] = 4
     compiled_sizes: PaintSizes = ()
+    preview: Preview = "auto"
     preview_vae: str | None = None
     stall_seconds: Seconds = 300.0
     restart_backoff_seconds: Seconds = 0.5

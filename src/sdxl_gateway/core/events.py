@@ -50,7 +50,7 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True)
 class Previewed:
-    """A look at image `index` part-way: the predicted clean picture, at paint size."""
+    """A look at image `index` part-way: the predicted clean picture, at paint size or smaller."""
 
     job_id: str
     index: int
@@ -90,7 +90,10 @@ JobEvent = Started | Progressed | Previewed | Painted | Finished | Failed
 
 @dataclass(frozen=True, slots=True)
 class StepTaken:
-    """One batch of `lanes` canvases advanced one step; `work` is UNet rows times paint megapixels."""
+    """One batch of `lanes` canvases advanced one step; `work` is UNet rows times paint megapixels.
+
+    These `seconds` and those below are the device's own, told once it is done: others may have happened meanwhile.
+    """
 
     seconds: float
     lanes: int

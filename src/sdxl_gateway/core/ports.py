@@ -44,7 +44,7 @@ class DeviceLost(Exception):
 
 
 class Engine(Protocol[CanvasT]):
-    """Paints; every method but `prefetch`'s future runs on the one thread that owns the device."""
+    """Paints; every method runs on the one thread that owns the device, and what futures are waited for does not."""
 
     def prefetch(self, recipe: Recipe) -> Future[None]:
         """Bring the recipe's models and adapters near, off the step loop; the future raises what is wrong with them."""
@@ -61,11 +61,14 @@ class Engine(Protocol[CanvasT]):
         When this raises, a canvas whose `steps_done` has not moved may be stepped again, alone.
         """
 
-    def preview(self, canvas: CanvasT) -> Picture:
-        """The predicted clean picture at this point, at paint size."""
+    def preview(self, canvas: CanvasT) -> Future[Picture]:
+        """The predicted clean picture at this point, at paint size or smaller; as `finish`."""
 
-    def finish(self, canvas: CanvasT) -> Picture:
-        """Decode a canvas that took all its steps. Raises NotFinite rather than give a broken picture."""
+    def finish(self, canvas: CanvasT) -> Future[Picture]:
+        """Decode a canvas that took all its steps; the thread goes on with others' meanwhile.
+
+        The future raises NotFinite rather than give a broken picture. What is wrong at once may be raised at once.
+        """
 
 
 class Authenticator(Protocol):

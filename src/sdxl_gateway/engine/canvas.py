@@ -113,6 +113,9 @@ class StepPart:
         return latents
 
 
+Pending = Callable[[], Picture]
+"""A picture under way from the device: waits for it, on any thread."""
+
 PartFactory = Callable[["Canvas"], StepPart | None]
 """Gives a canvas its part, or None where the option is not for it; called once its latents and noise are there."""
 
@@ -126,8 +129,8 @@ class Canvas:
     `noise` they began from, the `image_latents` of a picture to start from and `pred_original`, the clean latents
     predicted, are float32 on the device, and so, while its parts are made, are the `pictures` it is painted from, by
     role, as (1, channels, height, width) from 0 to 1. Where `step_failed`, the sampler stopped amid a step: what it
-    remembers of earlier steps cannot be trusted. `picture` is there once it is decoded; each
-    closing step adds a tile to `enlarged` (height, width, 3), the picture enlarged, 8-bit, on the CPU.
+    remembers of earlier steps cannot be trusted. `decoding` is there once the decode is issued, `picture` once it was
+    waited for; each closing step adds a tile to `enlarged` (height, width, 3), the picture enlarged, 8-bit, on the CPU.
     """
 
     recipe: Recipe
@@ -151,8 +154,15 @@ class Canvas:
     pred_original: Tensor | None = None
     steps_done: int = 0
     step_failed: bool = False
+    decoding: Pending | None = None
     picture: Picture | None = None
     enlarged: Tensor | None = None
+
+    def collect(self) -> Picture | None:
+        """The picture, once its decode is done; None where nothing decodes it. Raises what the decode came to."""
+        if self.picture is None and self.decoding is not None:
+            self.picture = self.decoding()
+        return self.picture
 
     @property
     def batch_key(self) -> Hashable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from time import perf_counter
 from typing import TypeVar
 
@@ -13,29 +14,34 @@ from sdxl_gateway.core.events import MemoryHeld, StageTimed, StepTaken
 from sdxl_gateway.core.picture import Inputs, Picture
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.core.recipe import BlendKey, Phase, Recipe
-from sdxl_gateway.engine.canvas import Canvas
+from sdxl_gateway.engine.canvas import Canvas, Pending
 from sdxl_gateway.engine.device import card_name, used_bytes
 from sdxl_gateway.engine.errors import guarded, with_room
 from sdxl_gateway.engine.models.loaders import CHECKPOINT
 from sdxl_gateway.engine.models.pool import ModelPool
+from sdxl_gateway.engine.sideline import Sideline
 from sdxl_gateway.engine.stages.stage import Stage, having
-from sdxl_gateway.engine.throttle import throttle_of
+from sdxl_gateway.engine.throttle import Throttle
 from sdxl_gateway.scheduling.costs import step_work
 
 T = TypeVar("T")
 
 
 class DiffusionEngine:
-    """Paints on one device; every method but the prefetch's future belongs to the thread that owns it.
+    """Paints on one device; every method belongs to the thread that owns it, and what futures wait for to others.
 
     Whatever goes wrong is raised as a GatewayError, or as DeviceLost when the process has to end. What finds no memory
     is tried once more, when all that nobody needs has left the device.
     """
 
-    def __init__(self, pool: ModelPool, stages: Sequence[Stage], measure: Measure) -> None:
+    def __init__(
+        self, pool: ModelPool, stages: Sequence[Stage], measure: Measure, sideline: Sideline | None = None
+    ) -> None:
         self._pool = pool
         self._measure = measure
-        self._throttle = throttle_of(pool.device)
+        self._timings = pool.timings
+        self._throttle = Throttle()
+        self._sideline = Sideline.of(pool.placement) if sideline is None else sideline
         self._beginning, self._handing_over, self._stepping, self._closing, self._previewing, self._finishing = (
             having(stages, method) for method in ("begin", "hand_over", "step", "close", "preview", "finish")
         )
@@ -84,16 +90,17 @@ class DiffusionEngine:
         before = _progress(canvases)
         self._guarded(lambda: self._step(canvases), lambda: _progress(canvases) == before)
 
-    def preview(self, canvas: Canvas) -> Picture:
-        """Raises DoesNotFit, EngineFault."""
-        return self._guarded(lambda: self._preview(canvas))
+    def preview(self, canvas: Canvas) -> Future[Picture]:
+        """Raises DoesNotFit, EngineFault, here or from the future."""
+        return self._sideline.follow(partial(guarded, self._guarded(lambda: self._preview(canvas))))
 
-    def finish(self, canvas: Canvas) -> Picture:
-        """Raises NotFinite, DoesNotFit, EngineFault."""
-        return self._guarded(lambda: self._finish(canvas))
+    def finish(self, canvas: Canvas) -> Future[Picture]:
+        """Raises NotFinite, DoesNotFit, EngineFault, here or from the future."""
+        return self._sideline.follow(partial(guarded, self._guarded(lambda: self._finish(canvas))))
 
     def close(self) -> None:
-        """Let go of everything; the engine cannot be used any more."""
+        """Let go of everything, once the last picture is there; the engine cannot be used any more."""
+        self._sideline.close()
         self._pool.close()
 
     def _guarded(self, call: Callable[[], T], may_repeat: Callable[[], bool] = lambda: True) -> T:
@@ -116,20 +123,19 @@ class DiffusionEngine:
 
     def _close(self, canvas: Canvas) -> None:
         for stage in self._closing:
-            start = perf_counter()
+            begun = self._timings.mark()
             if stage.close(canvas):
-                self._measure(StageTimed(stage.name, perf_counter() - start))
+                self._timings.ended(begun, partial(StageTimed, stage.name))
 
     def _denoise(self, canvases: Sequence[Canvas]) -> None:
         for canvas in canvases:
             self._enter_phase(canvas)
         self._put_on(canvases[0].phase)
-        start = perf_counter()
+        begun, work = self._timings.mark(), sum(step_work(canvas.recipe) for canvas in canvases)
         for stage in self._stepping:
             stage.step(canvases)
-        self._throttle.step_issued()
-        work = sum(step_work(canvas.recipe) for canvas in canvases)
-        self._measure(StepTaken(perf_counter() - start, len(canvases), work))
+        self._throttle.step_issued(self._timings.ended(begun, lambda it: StepTaken(it, len(canvases), work)))
+        self._timings.tell()
 
     def _enter_phase(self, canvas: Canvas) -> None:
         """Where another model takes over. Names may share a digest, and so a step, and yet have VAEs of their own."""
@@ -155,16 +161,25 @@ class DiffusionEngine:
             self._blend = phase.blend.unet_key
             self.tell_memory()
 
-    def _preview(self, canvas: Canvas) -> Picture:
-        found = (stage.preview(canvas) for stage in self._previewing)
-        return _made(next((picture for picture in found if picture is not None), None))
+    def _preview(self, canvas: Canvas) -> Pending:
+        with self._sideline.beside():
+            found = (stage.preview(canvas) for stage in self._previewing)
+            return _made(next((pending for pending in found if pending is not None), None))
 
-    def _finish(self, canvas: Canvas) -> Picture:
+    def _finish(self, canvas: Canvas) -> Pending:
         if not canvas.closing_steps:
-            self._close(canvas)
+            with self._sideline.beside():
+                self._close(canvas)
+        return lambda: self._collect(canvas)
+
+    def _collect(self, canvas: Canvas) -> Picture:
+        """Where the sideline waits: the steps go on."""
+        canvas.collect()
         for stage in self._finishing:
-            with self._timed(stage):
-                stage.finish(canvas)
+            start = perf_counter()
+            stage.finish(canvas)
+            self._measure(StageTimed(stage.name, perf_counter() - start))
+        self._timings.tell()
         self.tell_memory()
         return _made(canvas.picture)
 
@@ -176,15 +191,15 @@ class DiffusionEngine:
 
     @contextmanager
     def _timed(self, stage: Stage) -> Iterator[None]:
-        start = perf_counter()
+        begun = self._timings.mark()
         yield
-        self._measure(StageTimed(stage.name, perf_counter() - start))
+        self._timings.ended(begun, partial(StageTimed, stage.name))
 
 
-def _made(picture: Picture | None) -> Picture:
-    if picture is None:
+def _made(found: T | None) -> T:
+    if found is None:
         raise EngineFault("No stage made the picture.")
-    return picture
+    return found
 
 
 def _progress(canvases: Sequence[Canvas]) -> list[tuple[int, bool]]:

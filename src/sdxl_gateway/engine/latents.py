@@ -80,6 +80,14 @@ def in_pieces_that_fit(checkpoint: Checkpoint, pixels: int, call: Callable[[], T
         checkpoint.vae.disable_tiling()
 
 
+def decoded(checkpoint: Checkpoint, latents: Tensor) -> Tensor:
+    """What the VAE makes of them: (1, 3, height, width) float32, -1 to 1 and a little beyond."""
+    vae, area = checkpoint.vae, checkpoint.latent_scale**2 * latents.shape[-2] * latents.shape[-1]
+    given = unscaled(vae, latents).to(checkpoint.vae_dtype)
+    found: Tensor = in_pieces_that_fit(checkpoint, area, lambda: vae.decode(given, return_dict=False)[0])
+    return found.float()
+
+
 def needed(picture: T | None) -> T:
     """The picture. Raises EngineFault where there is none: admission lets no such job through."""
     if picture is None:

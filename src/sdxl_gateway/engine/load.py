@@ -15,7 +15,7 @@ from sdxl_gateway.catalog.ip_adapters import open_ip_adapter
 from sdxl_gateway.catalog.model_files import resolve_model
 from sdxl_gateway.catalog.preview_vae import preview_vae_folder
 from sdxl_gateway.catalog.upscalers import open_upscalers
-from sdxl_gateway.config import DEMO_MODEL, Checkpoint, EngineProcess
+from sdxl_gateway.config import DEMO_MODEL, Checkpoint, EngineProcess, Preview
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.engine.canvas import PartFactory
@@ -43,10 +43,12 @@ from sdxl_gateway.engine.parts.repaint import Repaint
 from sdxl_gateway.engine.stages.decode import Decode
 from sdxl_gateway.engine.stages.denoise import Denoise
 from sdxl_gateway.engine.stages.encode import Encode
+from sdxl_gateway.engine.stages.looks import Looks
 from sdxl_gateway.engine.stages.prepare import Prepare
 from sdxl_gateway.engine.stages.references import EncodeReferences
 from sdxl_gateway.engine.stages.stage import Stage
 from sdxl_gateway.engine.stages.upscale import Upscale
+from sdxl_gateway.engine.timing import Clock, Timings, clock_of
 from sdxl_gateway.scheduling.memory_plan import MemoryPlan, Wanted, plan_memory
 
 log = logging.getLogger(__name__)
@@ -55,10 +57,11 @@ PARTS: tuple[PartFactory, ...] = (Guidance.begin, InpaintingChannels.begin, Repa
 """In the order in which they draw random numbers and join a UNet call; those that need a model come after them."""
 
 
-def stages_of(pool: ModelPool) -> tuple[Stage, ...]:
-    """What an image passes, from its first stage to its last."""
+def stages_of(pool: ModelPool, preview: Preview = "auto") -> tuple[Stage, ...]:
+    """What an image passes, from its first stage to its last; how it is looked at meanwhile is as `engine.preview`."""
     references = [EncodeReferences(pool)] if IP_ADAPTER in pool.loaders else []
-    return Encode(pool), *references, Prepare((*PARTS, control_from(pool))), Denoise(), Decode(pool), Upscale(pool)
+    decode = Decode(Looks(pool, preview), pool.timings.mark)
+    return Encode(pool), *references, Prepare((*PARTS, control_from(pool))), Denoise(), decode, Upscale(pool)
 
 
 def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
@@ -67,13 +70,14 @@ def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
     device = open_device(config.engine.device, config.engine.threads)
     keep_compiled_code(config.data_directory)
     pool = open_pool(config, device, measure)
-    engine = DiffusionEngine(pool, stages_of(pool), measure)
+    engine = DiffusionEngine(pool, stages_of(pool, config.engine.preview), measure)
     engine.tell_memory()
     return engine
 
 
-def open_pool(config: EngineProcess, device: torch.device, measure: Measure) -> ModelPool:
+def open_pool(config: EngineProcess, device: torch.device, measure: Measure, clock: Clock | None = None) -> ModelPool:
     """The pool with a loader for each kind of model, the first checkpoint in it; errors as `open_engine`."""
+    timings = Timings(measure, clock_of(device) if clock is None else clock)
     sources = Sources(config, _source)
     beginning = sources.first(config.first_in_folder)
     largest = max([beginning, *sources.all_configured()], key=Source.parameters)
@@ -91,6 +95,7 @@ def open_pool(config: EngineProcess, device: torch.device, measure: Measure) -> 
         adapters,
         ledger,
         measure,
+        timings,
         pristine=config.memory.pristine,
         compiled=compiled,
         copies=HostCopies(CHECKPOINT, ledger, device),
@@ -108,6 +113,8 @@ def open_pool(config: EngineProcess, device: torch.device, measure: Measure) -> 
         ledger,
         device,
         dtype,
+        timings=timings,
+        placement=placement,
         lanes=plan.lanes,
         patience_seconds=config.engine.load_wait_seconds,
     )
@@ -131,9 +138,11 @@ def _image_prompt_loaders(config: EngineProcess, device: torch.device, dtype: to
 
 
 def _preview_loaders(config: EngineProcess, device: torch.device, dtype: torch.dtype) -> dict[str, Loader[Any]]:
-    """Of the configured VAE for previews; none where none is."""
+    """Of the configured VAE for previews; none where none is, or where another way to look is asked for."""
     folder = preview_vae_folder(config.engine.preview_vae)
-    return {} if folder is None else {PREVIEW_VAE: PreviewVaeLoader(folder, device, dtype)}
+    if folder is None or config.engine.preview != "auto":
+        return {}
+    return {PREVIEW_VAE: PreviewVaeLoader(folder, device, dtype)}
 
 
 def _dtype(config: EngineProcess, largest: Source, device: torch.device) -> torch.dtype:

@@ -119,9 +119,10 @@ class MemoryPlan:
     """Bytes by purpose. `fits`: a picture of the area wanted, with a LoRA on, finds room.
 
     `weights_bytes` lie on the device for good, `host_bytes` in host memory, pristine copies among them but for
-    `pristine_device_bytes` of their `pristine_bytes`. `paint_bytes` is what steps, switches and decodes need,
-    `room_bytes` what they have; `ledger_bytes` is for LoRAs, pristine copies and other models. Areas above
-    `whole_pixels` are decoded in tiles.
+    `pristine_device_bytes` of their `pristine_bytes`. `decodes_beside`: a picture is decoded while others take their
+    steps, each with memory of its own. `paint_bytes` is what steps, switches and decodes need, `room_bytes` what they
+    have; `ledger_bytes` is for LoRAs, pristine copies and other models. Areas above `whole_pixels` are decoded in
+    tiles.
     """
 
     mode: Mode
@@ -137,6 +138,7 @@ class MemoryPlan:
     pristine_device_bytes: int
     whole_pixels: int
     lanes: int
+    decodes_beside: bool
     fits: bool
 
     @property
@@ -202,6 +204,7 @@ def _plan(sizes: Sizes, usable: int, wanted: Wanted, mode: Mode) -> MemoryPlan:
     ledger = left_for_ledger(free, paint) if wanted.ledger_bytes is None else wanted.ledger_bytes
     room = max(free - ledger, 0)
     pristine, near = _pristine(sizes, wanted, mode, ledger)
+    lanes = _lanes(wanted, room)
     return MemoryPlan(
         mode=mode,
         weights=wanted.weights,
@@ -215,7 +218,8 @@ def _plan(sizes: Sizes, usable: int, wanted: Wanted, mode: Mode) -> MemoryPlan:
         pristine_bytes=pristine,
         pristine_device_bytes=near,
         whole_pixels=max(room - WORKSPACE_BYTES, 0) // decode_bytes(1, wanted.vae_number_bytes),
-        lanes=_lanes(wanted, room),
+        lanes=lanes,
+        decodes_beside=mode == "fast" and room >= beside_bytes(wanted, lanes),
         fits=room >= paint and free >= paint + LORA_BYTES,
     )
 
@@ -235,6 +239,12 @@ def _paints(wanted: Wanted, mode: Mode) -> Iterator[int]:
 def step_bytes(wanted: Wanted, lanes: int) -> int:
     """The UNet's peak for so many guided pictures."""
     return STEP_BYTES * wanted.number_bytes * wanted.pixels * GUIDED_ROWS * lanes
+
+
+def beside_bytes(wanted: Wanted, lanes: int) -> int:
+    """Of a step of so many guided pictures and a decode at once."""
+    decode = decode_bytes(wanted.pixels, wanted.vae_number_bytes)
+    return step_bytes(wanted, lanes) + decode + 2 * WORKSPACE_BYTES
 
 
 def _first_that_fits(paints: Iterator[int], free: int) -> int:

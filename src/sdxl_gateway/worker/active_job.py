@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic
 
 from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.ports import Canvas, CanvasT
 from sdxl_gateway.scheduling.batch_key import BatchKey
 from sdxl_gateway.scheduling.costs import step_work
@@ -16,7 +17,10 @@ from sdxl_gateway.worker.scheduler import Candidate
 
 @dataclass(slots=True)
 class ActiveJob(Generic[CanvasT]):
-    """One job the loop took at `taken` of its clock; `canvases` are the images begun and not yet painted."""
+    """One job the loop took at `taken` of its clock.
+
+    `canvases` are the images begun and not yet painted, `stepped` those that want no more steps, painted or not.
+    """
 
     job: Job
     taken: float = 0.0
@@ -25,23 +29,29 @@ class ActiveJob(Generic[CanvasT]):
     started: bool = False
     began: float = 0.0
     canvases: dict[int, CanvasT] = field(default_factory=dict)
-    done: set[int] = field(default_factory=set)
+    stepped: set[int] = field(default_factory=set)
+    painted_count: int = 0
     warnings: dict[str, None] = field(default_factory=dict)
 
     @property
     def all_painted(self) -> bool:
         """No image of the job is left to paint."""
-        return len(self.done) == self.job.recipe.count
+        return self.painted_count == self.job.recipe.count
+
+    @property
+    def wants_steps(self) -> bool:
+        """An image has steps to take, and its models and adapters are near."""
+        return self.adapters_ready and len(self.stepped) < self.job.recipe.count
 
     def painted(self, index: int) -> None:
         """Image `index` is done: its canvas is let go of, what it warned of is kept."""
         canvas = self.canvases.pop(index)
         self.warnings |= dict.fromkeys(canvas.warnings)
-        self.done.add(index)
+        self.painted_count += 1
 
     def candidates(self) -> Iterator[Candidate]:
         """One for each image that still wants steps."""
-        return (self._candidate(index) for index in range(self.job.recipe.count) if index not in self.done)
+        return (self._candidate(index) for index in range(self.job.recipe.count) if index not in self.stepped)
 
     def _candidate(self, index: int) -> Candidate:
         job, canvas = self.job, self.canvases.get(index)
@@ -86,3 +96,12 @@ class Lane(Generic[CanvasT]):
     def moved(self) -> bool:
         """The step was taken."""
         return self.canvas.steps_done > self.steps_before
+
+
+@dataclass(frozen=True, slots=True)
+class Coming(Generic[CanvasT]):
+    """A picture under way from the device, and what is to be done with it; it may be a job's that is over by then."""
+
+    active: ActiveJob[CanvasT]
+    picture: Future[Picture]
+    then: Callable[[Picture], None]

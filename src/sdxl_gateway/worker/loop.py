@@ -1,5 +1,6 @@
 """Takes commands and an engine; gives events: plans, begins, steps, shows and finishes until told to stop.
 
+While a picture is on its way from the device, others take their steps; its job ends between two of them.
 Whatever an engine does, each job taken ends in exactly one last event, and the loop outlives any job's fault.
 """
 
@@ -9,19 +10,22 @@ import logging
 import math
 import time
 from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Generic
 
 from sdxl_gateway.core.errors import Cancelled, DeadlineExceeded, EngineFault, GatewayError, StillLoading, Unavailable
 from sdxl_gateway.core.events import Failed, Finished, JobEvent, Painted, Previewed, Progressed, Started
 from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.ports import CanvasT, DeviceLost, Engine
 from sdxl_gateway.ipc.messages import Cancel, Command, Stop, Submit
 from sdxl_gateway.scheduling.costs import Costs
 from sdxl_gateway.scheduling.fair_share import FairShares
-from sdxl_gateway.worker.active_job import ActiveJob, Lane
+from sdxl_gateway.worker.active_job import ActiveJob, Coming, Lane
 from sdxl_gateway.worker.scheduler import BatchHold, Candidate, Plan, Scheduler
 
 log = logging.getLogger(__name__)
@@ -31,7 +35,7 @@ Tell = Callable[[JobEvent], None]
 
 @dataclass(frozen=True, slots=True)
 class WakeUp:
-    """Nothing to do but look again: adapters have come near."""
+    """Nothing to do but look again: adapters have come near, or a picture is there."""
 
 
 Commands = SimpleQueue[Command | WakeUp]
@@ -62,6 +66,7 @@ class Loop(Generic[CanvasT]):
         self._shares = FairShares()
         self._scheduler = Scheduler(costs, self._shares, max_lanes)
         self._active: dict[str, ActiveJob[CanvasT]] = {}
+        self._coming: list[Coming[CanvasT]] = []
         self._hold: BatchHold | None = None
         self._moved_on: float | None = None
 
@@ -76,12 +81,14 @@ class Loop(Generic[CanvasT]):
             return False
         self._moved_on = self._clock()
         self._look_at_prefetches()
+        self._look_at_pictures()
         self._carry_out(self._plan())
-        self._moved_on = None
+        if not self._coming:
+            self._moved_on = None
         return True
 
     def age_seconds(self) -> float:
-        """Since the loop last moved on, read from any thread; 0 while it waits for work."""
+        """Since the loop last moved on, read from any thread; 0 while it waits for work, and no picture is to come."""
         moved_on = self._moved_on
         return 0.0 if moved_on is None else self._clock() - moved_on
 
@@ -108,13 +115,14 @@ class Loop(Generic[CanvasT]):
             self._handle(command)
 
     def _anything_to_do(self) -> bool:
-        return any(h.adapters_ready for h in self._active.values())
+        return any(h.wants_steps for h in self._active.values())
 
     def _patience(self) -> float | None:
-        """Until one of the jobs, whose models or adapters are all still far, is to wait no longer."""
-        if not self._active:
+        """Until one of the jobs whose models or adapters are still far is to wait no longer."""
+        far = [h for h in self._active.values() if not h.adapters_ready]
+        if not far:
             return None
-        until = min(min(h.job.deadline, h.taken + self._load_wait_seconds) for h in self._active.values())
+        until = min(min(h.job.deadline, h.taken + self._load_wait_seconds) for h in far)
         until -= self._clock()
         return min(max(until, 0.0), 3600.0)
 
@@ -207,12 +215,38 @@ class Loop(Generic[CanvasT]):
         with self._fault_scope(active):
             self._tell(Progressed(active.job.id, index, canvas.steps_done, canvas.steps_total))
             if canvas.steps_done >= canvas.steps_total:
-                self._finish(active, index)
-            elif (partial := active.partial_due(canvas)) is not None:
-                self._tell(Previewed(active.job.id, index, partial, self._engine.preview(canvas)))
+                active.stepped.add(index)
+                self._follow(active, self._engine.finish(canvas), partial(self._painted, active, index))
+            elif (number := active.partial_due(canvas)) is not None:
+                self._follow(active, self._engine.preview(canvas), partial(self._previewed, active, index, number))
 
-    def _finish(self, active: ActiveJob[CanvasT], index: int) -> None:
-        picture = self._engine.finish(active.canvases[index])
+    # -- pictures
+
+    def _follow(self, active: ActiveJob[CanvasT], picture: Future[Picture], then: Callable[[Picture], None]) -> None:
+        coming = Coming(active, picture, then)
+        if picture.done():
+            self._arrived(coming)
+        else:
+            self._coming.append(coming)
+            picture.add_done_callback(lambda _: self._commands.put(WakeUp()))
+
+    def _look_at_pictures(self) -> None:
+        there = [coming for coming in self._coming if coming.picture.done()]
+        self._coming = [coming for coming in self._coming if coming not in there]
+        for coming in there:
+            self._arrived(coming)
+
+    def _arrived(self, coming: Coming[CanvasT]) -> None:
+        """Of a job that is over by now only the device's loss matters."""
+        with self._fault_scope(coming.active):
+            picture = coming.picture.result()
+            if coming.active.job.id in self._active:
+                coming.then(picture)
+
+    def _previewed(self, active: ActiveJob[CanvasT], index: int, number: int, picture: Picture) -> None:
+        self._tell(Previewed(active.job.id, index, number, picture))
+
+    def _painted(self, active: ActiveJob[CanvasT], index: int, picture: Picture) -> None:
         active.painted(index)
         self._tell(Painted(active.job.id, index, active.job.recipe.seed + index, picture))
         if active.all_painted:

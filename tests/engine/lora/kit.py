@@ -23,6 +23,7 @@ from sdxl_gateway.engine.lora.layers import PristineHome
 from sdxl_gateway.engine.lora.table import Kernel
 from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST, PRISTINE_VRAM
 from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
+from sdxl_gateway.engine.timing import Timings
 
 CPU = torch.device("cpu")
 WEIGHTS = (0.5, 1.0, -0.7)
@@ -159,7 +160,14 @@ def bench(
     ledger = Ledger({VRAM: vram_bytes, HOST: host_bytes, PRISTINE_VRAM: pristine_bytes, PRISTINE_HOST: None})
     cache = AdapterCache(shelf.open, ledger, CPU, told.append)
     switcher = BlendSwitcher(
-        parts, cache, ledger, told.append, pristine=pristine, stacked=stacked, stack_bytes=stack_bytes, kernel=kernel
+        parts,
+        cache,
+        ledger,
+        Timings(told.append),
+        pristine=pristine,
+        stacked=stacked,
+        stack_bytes=stack_bytes,
+        kernel=kernel,
     )
     return Bench(parts, shelf, ledger, cache, switcher, told)
 

@@ -23,6 +23,7 @@ from sdxl_gateway.engine.lora.layers import Layer, layers_of
 from sdxl_gateway.engine.lora.stored import stored_adapters
 from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST, PRISTINE_VRAM
 from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
+from sdxl_gateway.engine.timing import Timings
 from tests.engine.lora.kit import CPU, blend, snapshot
 
 SHAPES = dict(module_shapes(DEMO_MODEL))
@@ -131,7 +132,7 @@ def open_press(data_directory: Path, components: dict[str, nn.Module]) -> Iterat
     ledger = Ledger({VRAM: 2**30, HOST: 2**30, PRISTINE_VRAM: None, PRISTINE_HOST: None})
     adapters = stored_adapters(data_directory, shapes_of(components), Loras())
     cache = AdapterCache(adapters, ledger, CPU, lambda _: None)
-    switcher = BlendSwitcher(components, cache, ledger, lambda _: None)
+    switcher = BlendSwitcher(components, cache, ledger, Timings(lambda _: None))
     parameters = {
         f"{component}.{name}": parameter.detach()
         for component, module in components.items()

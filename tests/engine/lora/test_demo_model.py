@@ -17,6 +17,7 @@ from sdxl_gateway.engine.lora.cache import AdapterCache
 from sdxl_gateway.engine.lora.stored import stored_adapters
 from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST, PRISTINE_VRAM
 from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
+from sdxl_gateway.engine.timing import Timings
 from tests.engine.lora.kit import CPU, blend, same_bits, snapshot
 from tests.engine.lora.press import demo_components
 
@@ -52,7 +53,7 @@ def test_every_layer_of_the_demo_checkpoint_takes_a_lora_and_gives_it_back(
     save_file(tensors, path)
     ledger = Ledger({VRAM: 2**30, HOST: 2**30, PRISTINE_VRAM: None, PRISTINE_HOST: None})
     cache = AdapterCache(stored_adapters(tmp_path, shapes, Loras()), ledger, CPU, lambda _: None)
-    switcher = BlendSwitcher(components, cache, ledger, lambda _: None)
+    switcher = BlendSwitcher(components, cache, ledger, Timings(lambda _: None))
     before = snapshot(components)
     cache.prefetch([DIGEST]).result(timeout=60)
     switcher.put_on(blend((DIGEST, 1.0)))

@@ -236,7 +236,7 @@ def test_a_mixed_batch_of_four_takes_one_pass_a_step(
     while going := [canvas for canvas in canvases if canvas.steps_done < canvas.steps_total]:
         room.engine.step(going)
     for canvas, (one, inputs) in zip(canvases, asked, strict=True):
-        assert difference(room.engine.finish(canvas), theirs.paint(one, inputs)) <= 1
+        assert difference(room.engine.finish(canvas).result(), theirs.paint(one, inputs)) <= 1
 
 
 @pytest.mark.parametrize("names", [("canny", "depth"), ("union",)])
@@ -250,7 +250,7 @@ def test_a_cancelled_neighbour_leaves_no_trace(
     while going := [canvas for canvas in stayed if canvas.steps_done < canvas.steps_total]:
         room.engine.step(going)
     for canvas, (one, inputs) in zip(stayed, asked[1:], strict=True):
-        assert difference(room.engine.finish(canvas), theirs.paint(one, inputs)) <= 1
+        assert difference(room.engine.finish(canvas).result(), theirs.paint(one, inputs)) <= 1
 
 
 def test_outside_its_window_a_canvas_shares_steps_with_those_without(room: Studio, shelf: Shelf) -> None:
@@ -265,7 +265,7 @@ def test_outside_its_window_a_canvas_shares_steps_with_those_without(room: Studi
             room.engine.step([canvas, plain[step]] if together[-1] else [canvas])
     assert together == [True, False, False, True]
     assert rows == [2, 2]
-    assert difference(room.engine.finish(canvas), room.paint(one, given(Task.TEXT_TO_IMAGE, 1))) <= 1
+    assert difference(room.engine.finish(canvas).result(), room.paint(one, given(Task.TEXT_TO_IMAGE, 1))) <= 1
 
 
 def test_other_controls_or_another_order_share_no_step(room: Studio, shelf: Shelf) -> None:
@@ -290,7 +290,7 @@ def test_a_preview_is_made_of_a_controlled_canvas(room: Studio, shelf: Shelf) ->
     one = wanted(Task.TEXT_TO_IMAGE, shelf.control("canny"))
     canvas = room.engine.begin(one, 0, given(Task.TEXT_TO_IMAGE, 1))
     room.engine.step([canvas])
-    assert contrast(room.engine.preview(canvas)) > 0
+    assert contrast(room.engine.preview(canvas).result()) > 0
 
 
 def test_a_map_that_is_missing_is_the_servers_fault(room: Studio, shelf: Shelf) -> None:

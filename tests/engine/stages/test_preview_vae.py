@@ -42,7 +42,7 @@ def test_a_look_is_what_it_decodes(tiny: Path, tmp_path: Path, demo: Studio) -> 
     with torch.inference_mode():
         decoded = model.decode(canvas.pred_original).sample[0].permute(1, 2, 0)
     expected = (decoded * 0.5 + 0.5).clamp(0, 1).mul(255).round().numpy()
-    look = room.engine.preview(canvas)
+    look = room.engine.preview(canvas).result()
     assert (look.width, look.height) == (64, 64)
     assert np.ptp(expected) > 20
     assert np.abs(pixels(look).astype(int) - expected.astype(int)).max() <= 1

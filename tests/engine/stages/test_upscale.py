@@ -60,8 +60,8 @@ def test_each_tile_is_a_step_and_others_step_between(room: Studio) -> None:
         room.engine.step([large])
         if other.steps_done < other.steps_total:
             room.engine.step([other])
-    assert room.engine.finish(other) == alone
-    assert room.engine.finish(large).width == 4 * alone.width
+    assert room.engine.finish(other).result() == alone
+    assert room.engine.finish(large).result().width == 4 * alone.width
     timed = [one.stage for one in room.told if isinstance(one, StageTimed)]
     assert (timed.count("upscale"), timed.count("decode")) == (4, 3)
 
@@ -74,7 +74,7 @@ def test_an_inpaint_is_painted_as_without_it(room: Studio) -> None:
     while large.steps_done <= large.sampler_steps:
         room.engine.step([large])
     assert large.picture == plain
-    assert room.engine.preview(large) == plain
+    assert room.engine.preview(large).result() == plain
 
 
 def test_it_is_a_row_of_the_ledger_and_leaves(room: Studio) -> None:

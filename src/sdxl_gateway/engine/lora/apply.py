@@ -8,7 +8,6 @@ that owns the device.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from time import perf_counter
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,6 @@ from torch import Tensor, nn
 from sdxl_gateway.catalog.model_files import TEXT_ENCODERS, UNET
 from sdxl_gateway.core.errors import AdapterRefused, DoesNotFit
 from sdxl_gateway.core.events import BlendSwitched
-from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.core.recipe import Blend, BlendKey
 from sdxl_gateway.engine.device import finish_steps
 from sdxl_gateway.engine.lora.cache import AdapterCache
@@ -28,6 +26,7 @@ from sdxl_gateway.engine.lora.merge import LayerWriter, full_precision
 from sdxl_gateway.engine.lora.table import Kernel
 from sdxl_gateway.engine.lora.writer import GroupWriter, no_stacks, stacks_of
 from sdxl_gateway.engine.memory.ledger import Ledger
+from sdxl_gateway.engine.timing import Timings
 
 STACK_BYTES = 256 * 2**20
 
@@ -47,7 +46,7 @@ class BlendSwitcher:
         components: Mapping[str, nn.Module],
         cache: AdapterCache,
         ledger: Ledger,
-        measure: Measure,
+        timings: Timings,
         *,
         name: str = "",
         pristine: PristineHome = "auto",
@@ -57,7 +56,7 @@ class BlendSwitcher:
         kernel: Kernel | None = None,
     ) -> None:
         self._cache = cache
-        self._measure = measure
+        self._timings = timings
         self._layers = layers_of(components, device)
         self._pristine = PristineStore(ledger, pristine, name)
         self._pristine.count(self._layers.values())
@@ -115,11 +114,11 @@ class BlendSwitcher:
     def _put_on(self, components: tuple[str, ...], mix: BlendKey) -> None:
         if self._on[components] == mix:
             return
-        start = perf_counter()
+        begun = self._timings.mark()
         with torch.inference_mode(False), torch.no_grad(), full_precision():
             layers = self._switch(components, mix)
         if layers:
-            self._measure(BlendSwitched(perf_counter() - start, layers))
+            self._timings.ended(begun, lambda seconds: BlendSwitched(seconds, layers))
 
     def _switch(self, components: tuple[str, ...], mix: BlendKey) -> int:
         """The number of layers rewritten."""

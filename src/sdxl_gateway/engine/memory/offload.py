@@ -132,7 +132,7 @@ class WeightStream:
 
     @contextmanager
     def _unbuffered(self, part: Part) -> Iterator[None]:
-        """As it is now: a VAE is tried in float32 where a narrower format broke."""
+        """As it is now, in whatever format."""
         with torch.inference_mode(False):
             here = [tensor.data for tensor in part.tensors]
             part.point([tensor.to(self.device) for tensor in here])

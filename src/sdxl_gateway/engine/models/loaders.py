@@ -24,6 +24,7 @@ from sdxl_gateway.engine.models.checkpoint import Checkpoint, Source, load_check
 from sdxl_gateway.engine.models.host_copies import HostCopies
 from sdxl_gateway.engine.models.placement import Placement
 from sdxl_gateway.engine.models.sources import Sources
+from sdxl_gateway.engine.timing import Timings
 from sdxl_gateway.scheduling.memory_plan import counted_bytes
 
 ModelT = TypeVar("ModelT")
@@ -70,6 +71,7 @@ class CheckpointLoader:
     adapters: AdapterCaches
     ledger: Ledger
     measure: Measure
+    timings: Timings
     pristine: PristineHome
     compiled: Callable[[Checkpoint], Checkpoint]
     copies: HostCopies
@@ -122,7 +124,7 @@ class CheckpointLoader:
             checkpoint.blendable(),
             self.adapters.of(checkpoint.name),
             self.ledger,
-            self.measure,
+            self.timings,
             name=checkpoint.name,
             pristine=self.pristine,
             device=self.placement.device,

@@ -24,7 +24,8 @@ IN_HOST_MEMORY: dict[Mode, tuple[str, ...]] = {
 class Placement:
     """Where weights are and in which format; the same for all checkpoints of a device, which share `stream`.
 
-    Areas of more than `whole_pixels` find no room in the VAE in one piece.
+    Areas of more than `whole_pixels` find no room in the VAE in one piece. `decodes_beside`: there is room for the
+    memory of a decode beside that of the steps.
     """
 
     device: torch.device
@@ -32,11 +33,12 @@ class Placement:
     weights: WeightFormat
     whole_pixels: int
     stream: WeightStream
+    decodes_beside: bool = False
 
     @classmethod
     def of(cls, plan: MemoryPlan, device: torch.device) -> Placement:
         """As planned."""
-        return cls(device, plan.mode, plan.weights, plan.whole_pixels, WeightStream(device))
+        return cls(device, plan.mode, plan.weights, plan.whole_pixels, WeightStream(device), plan.decodes_beside)
 
     @classmethod
     def everything_on(cls, device: torch.device) -> Placement:

@@ -27,7 +27,9 @@ from sdxl_gateway.engine.memory.ledger import HOST, NO_PINS, VRAM, Ledger
 from sdxl_gateway.engine.models.adapters import AdapterCaches
 from sdxl_gateway.engine.models.host_copies import CopyKey
 from sdxl_gateway.engine.models.loaders import CHECKPOINT, LoadedCheckpoint, Loader
+from sdxl_gateway.engine.models.placement import Placement
 from sdxl_gateway.engine.models.sources import Sources
+from sdxl_gateway.engine.timing import Timings
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,8 @@ ROOM_BYTES = 512 * 2**20
 
 class ModelPool:
     """The models of one device; `loaders` has one for each kind, `lanes` pictures find room in one step.
+
+    Their weights are where `placement` says, and what they are given to do is timed by `timings`.
 
     Every model is an entry of the ledger under (kind, name). `pin`, `begin`, `unpin` and `get` belong to the engine's
     thread. Of each kind the model used last stays when adapters need room, though not when another model does. What
@@ -54,6 +58,8 @@ class ModelPool:
         device: torch.device,
         dtype: torch.dtype,
         *,
+        timings: Timings,
+        placement: Placement,
         patience_seconds: float | None = None,
         lanes: int,
     ) -> None:
@@ -63,6 +69,8 @@ class ModelPool:
         self.ledger = ledger
         self.device = device
         self.dtype = dtype
+        self.timings = timings
+        self.placement = placement
         self.on_load: Callable[[], None] = _nobody_asks
         self._patience_seconds = patience_seconds
         self._pinned: Counter[Recipe] = Counter()

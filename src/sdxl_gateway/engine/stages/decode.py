@@ -1,137 +1,125 @@
-"""Takes a canvas's latents, gives a Picture: the finished one, or a cheap preview of it."""
+"""Takes a canvas's latents, gives a Picture under way: the finished one, or a cheap look at it."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import torch
+from diffusers import AutoencoderKL
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from sdxl_gateway.core.errors import NotFinite
 from sdxl_gateway.core.picture import Picture
-from sdxl_gateway.engine.canvas import Canvas
-from sdxl_gateway.engine.device import bfloat16_works, choose_vae_dtype
-from sdxl_gateway.engine.latents import in_pieces_that_fit, unscaled
+from sdxl_gateway.engine.canvas import Canvas, Pending
+from sdxl_gateway.engine.device import bfloat16_works, choose_vae_dtype, finish_steps
+from sdxl_gateway.engine.latents import decoded
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
-from sdxl_gateway.engine.models.pool import ModelPool
-from sdxl_gateway.engine.models.preview_vae import PREVIEW_VAE
+from sdxl_gateway.engine.models.placement import set_tiles
+from sdxl_gateway.engine.models.pretrained import empty_model, filled
+from sdxl_gateway.engine.readback import Readback, eight_bit, picture_of
+from sdxl_gateway.engine.stages.looks import Looks
 from sdxl_gateway.engine.stages.stage import Stage
+from sdxl_gateway.engine.timing import Clock
 
 log = logging.getLogger(__name__)
 
-PREVIEW_LATENTS = 64 * 64
-"""A preview is decoded from at most so many latents: a quarter of the work at SDXL's native size."""
 BROKEN = "The picture came out as numbers that are not finite; another LoRA weight, guidance or seed may help."
 
 
 class Decode(Stage):
-    """The VAE's work."""
+    """The VAE's work, and looks at what it would give."""
 
     name = "decode"
 
-    def __init__(self, pool: ModelPool) -> None:
-        self._pool = pool
+    def __init__(self, looks: Looks, clock: Clock) -> None:
+        self._looks = looks
+        self._clock = clock
+        self._overflowed: WeakSet[Any] = WeakSet()
 
     @torch.inference_mode()
-    def preview(self, canvas: Canvas) -> Picture:
-        """The predicted clean picture at paint size: by a tiny VAE where there is one, else decoded small."""
-        latents = _predicted(canvas)
-        for part in canvas.parts:
-            latents = part.previewed(latents)
-        if PREVIEW_VAE in self._pool.loaders:
-            return _picture(_decode_by(self._pool.get(PREVIEW_VAE, PREVIEW_VAE), latents).nan_to_num())
-        return _decoded_small(canvas, latents)
+    def preview(self, canvas: Canvas) -> Pending:
+        """The predicted clean picture."""
+        return self._looks.begin(canvas)
 
     @torch.inference_mode()
     def close(self, canvas: Canvas) -> bool:
-        """The first time. Raises NotFinite for latents, or a decoded picture, that are no numbers."""
-        if canvas.picture is not None:
+        """The first time. Raises DoesNotFit."""
+        if canvas.decoding is not None:
             return False
-        canvas.picture = _finished(canvas)
+        checkpoint = canvas.checkpoint
+        if checkpoint.vae in self._overflowed:
+            self._keep_wide(checkpoint)
+        told = partial(self._overflowed.add, checkpoint.vae)
+        canvas.decoding = Decoding.begin(checkpoint, canvas.latents, self._clock, told).picture
         return True
 
-
-def _finished(canvas: Canvas) -> Picture:
-    if not _finite(canvas.latents):
-        raise NotFinite(BROKEN)
-    checkpoint = canvas.checkpoint
-    pixels = _decode(checkpoint, canvas.latents)
-    if not _finite(pixels) and checkpoint.vae_dtype is not torch.float32:
-        pixels = _decode_in_float32(checkpoint, canvas.latents)
-    if not _finite(pixels):
-        raise NotFinite(BROKEN)
-    return _picture(pixels)
+    def _keep_wide(self, checkpoint: Checkpoint) -> None:
+        """In a format of more range, for each picture would only break again; nobody decodes by it meanwhile."""
+        dtype = _roomier(checkpoint.vae_dtype, checkpoint.device)
+        finish_steps(checkpoint.device)
+        with torch.inference_mode(False):
+            checkpoint.vae.to(dtype)
+        self._overflowed.discard(checkpoint.vae)
+        log.warning("the VAE of %s overflows: it is kept in %s from now on", checkpoint.name, dtype)
 
 
-def _decoded_small(canvas: Canvas, latents: Tensor) -> Picture:
-    """Enlarged where the picture is large."""
-    height, width = latents.shape[-2:]
-    if height * width > PREVIEW_LATENTS:
-        shrink = (PREVIEW_LATENTS / (height * width)) ** 0.5
-        size = (max(round(height * shrink), 1), max(round(width * shrink), 1))
-        latents = interpolate(latents, size=size, mode="area")
-    pixels = _decode(canvas.checkpoint, latents).nan_to_num()
-    full = (canvas.recipe.paint_height, canvas.recipe.paint_width)
-    if pixels.shape[-2:] != full:
-        pixels = interpolate(pixels, size=full, mode="bilinear", align_corners=False)
-    return _picture(pixels)
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoding:
+    """A decode under way. After its pixels two bytes come: whether the latents, and the pixels, are finite.
 
-
-def _decode_by(tiny: Any, latents: Tensor) -> Tensor:
-    found: Tensor = tiny.decode((latents / float(tiny.config.scaling_factor)).to(tiny.dtype), return_dict=False)[0]
-    return found.float()
-
-
-def _predicted(canvas: Canvas) -> Tensor:
-    """The clean latents as far as they are known; after the last step they are there."""
-    if canvas.pred_original is None or canvas.denoised:
-        return canvas.latents
-    return canvas.pred_original
-
-
-def _decode(checkpoint: Checkpoint, latents: Tensor) -> Tensor:
-    """(1, 3, height, width) float32, -1 to 1 and a little beyond."""
-    vae, area = checkpoint.vae, checkpoint.latent_scale**2 * latents.shape[-2] * latents.shape[-1]
-    given = unscaled(vae, latents).to(checkpoint.vae_dtype)
-    found: Tensor = in_pieces_that_fit(checkpoint, area, lambda: vae.decode(given, return_dict=False)[0])
-    return found.float()
-
-
-def _decode_in_float32(checkpoint: Checkpoint, latents: Tensor) -> Tensor:
-    """The VAE is then kept in a format of more range if that helped: the next picture would only break again.
-
-    Widening and narrowing back leaves every weight as it was.
+    `overflowed` hears that the VAE broke and did not in float32.
     """
-    vae, dtype = checkpoint.vae, checkpoint.vae_dtype
-    try:
-        _bring(vae, torch.float32)
-        pixels = _decode(checkpoint, latents)
-        if _finite(pixels):
-            dtype = _roomier(dtype, checkpoint.device)
-            log.warning("the VAE of %s overflows: it is kept in %s from now on", checkpoint.name, dtype)
-        return pixels
-    finally:
-        _bring(vae, dtype)
+
+    checkpoint: Checkpoint
+    latents: Tensor
+    height: int
+    width: int
+    clock: Clock
+    data: Readback
+    overflowed: Callable[[], None]
+
+    @classmethod
+    def begin(cls, checkpoint: Checkpoint, latents: Tensor, clock: Clock, overflowed: Callable[[], None]) -> Decoding:
+        """On the present stream; nothing is waited for."""
+        pixels = decoded(checkpoint, latents)
+        finite = torch.stack([torch.isfinite(latents).all(), torch.isfinite(pixels).all()])
+        data = torch.cat([eight_bit(pixels).flatten(), finite.to(torch.uint8)])
+        height, width = pixels.shape[-2:]
+        return cls(checkpoint, latents, height, width, clock, Readback.begin(data, clock, latents), overflowed)
+
+    @torch.inference_mode()
+    def picture(self) -> Picture:
+        """Waits, on any thread. Raises NotFinite for latents, or a decoded picture, that are no numbers."""
+        data = self.data.wait()
+        latents_finite, pixels_finite = data[-2:].tolist()
+        if pixels_finite and latents_finite:
+            return picture_of(data[:-2], self.height, self.width)
+        if not latents_finite or self.checkpoint.vae_dtype is torch.float32:
+            raise NotFinite(BROKEN)
+        picture = self._in_float32().picture()
+        self.overflowed()
+        return picture
+
+    def _in_float32(self) -> Decoding:
+        widened = replace(self.checkpoint, vae=_widened(self.checkpoint.vae, self.checkpoint.device))
+        return Decoding.begin(widened, self.latents, self.clock, self.overflowed)
 
 
-def _bring(vae: Any, dtype: torch.dtype) -> None:
+def _widened(vae: Any, device: torch.device) -> Any:
+    """A copy: others may be decoding by the VAE itself."""
     with torch.inference_mode(False):
-        vae.to(dtype)
+        tensors = {name: tensor.to(device, torch.float32, copy=True) for name, tensor in vae.state_dict().items()}
+        wide = filled(empty_model(AutoencoderKL, vae.config), tensors)
+    set_tiles(wide)
+    return wide.eval().requires_grad_(False)
 
 
 def _roomier(dtype: torch.dtype, device: torch.device) -> torch.dtype:
     if dtype is not torch.float16:
         return torch.float32
     return choose_vae_dtype(dtype, device.type, force_upcast=True, bfloat16_works=bfloat16_works(device))
-
-
-def _finite(tensor: Tensor) -> bool:
-    return bool(torch.isfinite(tensor).all())
-
-
-def _picture(pixels: Tensor) -> Picture:
-    rows = (pixels * 0.5 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
-    height, width = rows.shape[-2:]
-    return Picture(width, height, "RGB", rows[0].permute(1, 2, 0).contiguous().cpu().numpy().tobytes())

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-from sdxl_gateway.core.picture import Picture
-from sdxl_gateway.engine.canvas import Canvas
+from sdxl_gateway.engine.canvas import Canvas, Pending
 
 
 class Stage:
@@ -33,11 +32,11 @@ class Stage:
         """
         return False
 
-    def preview(self, canvas: Canvas) -> Picture | None:
-        """What the picture will be, at paint size; None from a stage that makes no previews."""
+    def preview(self, canvas: Canvas) -> Pending | None:
+        """What the picture will be, under way; None from a stage that makes no previews."""
 
     def finish(self, canvas: Canvas) -> None:
-        """Bring a canvas that has taken all its steps nearer to its `picture`, or change that."""
+        """Change the `picture` of a canvas that is decoded; others take steps on the engine's thread meanwhile."""
 
 
 def having(stages: Iterable[Stage], method: str) -> tuple[Stage, ...]:

@@ -30,7 +30,7 @@ class Upscale(Stage):
         if not canvas.closing_steps:
             return False
         upscaler: Upscaler = self._pool.get(UPSCALER, canvas.recipe.upscaler)
-        painted = needed(canvas.picture)
+        painted = needed(canvas.collect())
         size = Size(painted.width, painted.height)
         if canvas.enlarged is None:
             canvas.enlarged = torch.empty(
