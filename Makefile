@@ -37,7 +37,7 @@ test-full: .venv/.installed-dev
 # What paints, on a GPU: the tests of the engine that say what a picture is.
 GPU_TESTS := tests/engine/test_parity.py tests/engine/test_blends.py tests/engine/test_engine.py tests/engine/test_few_steps.py \
 	tests/engine/test_image_prompt.py tests/engine/test_inpaint_crop.py tests/engine/test_memory_modes.py \
-	tests/engine/test_phases.py tests/engine/test_refiner.py tests/engine/parts tests/engine/stages tests/engine/models
+	tests/engine/test_phases.py tests/engine/test_refiner.py tests/engine/parts tests/engine/stages tests/engine/models tests/engine/unet
 GPU_LIVE := tests/live/test_engine_killed.py tests/live/test_budgets.py
 test-gpu: .venv/.installed-dev
 	TEST_DEVICE=cuda $(PYTEST) $(ALONGSIDE) $(GPU_TESTS)

@@ -14,26 +14,33 @@ from typing import Self, TypeVar
 import torch
 
 from sdxl_gateway.catalog.model_files import fingerprint
-from sdxl_gateway.config import Checkpoint, Engine, Memory, Settings
+from sdxl_gateway.config import Checkpoint as CheckpointSection
 from sdxl_gateway.config import Control as ControlSection
+from sdxl_gateway.config import Engine, Memory, Settings
 from sdxl_gateway.core.events import Measurement
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs
 from sdxl_gateway.core.recipe import NO_BLEND, Blend, BlendPart, Control, Recipe, Task
 from sdxl_gateway.engine.canvas import Canvas
 from sdxl_gateway.engine.engine import DiffusionEngine
 from sdxl_gateway.engine.load import open_engine
+from sdxl_gateway.engine.models.checkpoint import Checkpoint
 
 M = TypeVar("M", bound=Measurement)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an engine paints, and the sizes it is compiled for; `threads` of 0 leaves torch's own number."""
+    """Where an engine paints, the sizes it is compiled for, and whether its calls are recorded.
+
+    `threads` of 0 leaves torch's own number.
+    """
 
     device: str = "cpu"
     dtype: str = "float32"
     threads: int = 0
     compiled_sizes: tuple[str, ...] = ()
+    cuda_graphs: bool = True
+    max_lanes: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,7 @@ class Bench:
         self._numbers = count()
         settings = Settings(
             data_directory=data,
-            checkpoints={"bench": Checkpoint(path=str(folder))},
+            checkpoints={"bench": CheckpointSection(path=str(folder))},
             engine=Engine.model_validate(asdict(place)),
             controls=dict(controls or {}),
             memory=memory or Memory(),
@@ -84,8 +91,22 @@ class Bench:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._engine.close()
 
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """As the engine paints with it."""
+        return self._engine._pool.checkpoint("bench").checkpoint
+
+    def paint_with(self, checkpoint: Checkpoint) -> None:
+        """In the place of the one it has; of the same weights."""
+        pool = self._engine._pool
+        pool.keep("checkpoint", "bench", replace(pool.checkpoint("bench"), checkpoint=checkpoint), 0)
+
     def watch(self) -> Stopwatch:
         return Stopwatch(torch.device(self._engine.device))
+
+    def take_steps(self, steps: int) -> None:
+        """So many in each picture from now on."""
+        self._look = replace(self._look, steps=steps)
 
     def recipe(self, blend: Blend = NO_BLEND) -> Recipe:
         """Each time with a prompt nobody had before, so that no text is encoded already."""

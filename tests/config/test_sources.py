@@ -52,6 +52,13 @@ def test_lists_in_the_environment_are_split_at_commas(monkeypatch: pytest.Monkey
     assert load_settings().engine.compiled_sizes == ("1024x1024", "1536x1024")
 
 
+@pytest.mark.parametrize(("text", "sizes"), [("auto", "auto"), ("", ()), ("1024x1024", ("1024x1024",))])
+def test_sizes_to_compile_for_are_a_list_or_auto(monkeypatch: pytest.MonkeyPatch, text: str, sizes: object) -> None:
+    monkeypatch.setenv("SDXL_GATEWAY__ENGINE__COMPILED_SIZES", text)
+
+    assert load_settings().engine.compiled_sizes == sizes
+
+
 def test_tables_are_filled_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDXL_GATEWAY__CHECKPOINTS__BASE__PATH", "org/name")
 

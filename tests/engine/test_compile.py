@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch import nn
 
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Memory
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
 from sdxl_gateway.core.recipe import NO_BLEND, Recipe, Task
+from sdxl_gateway.engine import compile as compiling
 from sdxl_gateway.engine import load
-from sdxl_gateway.engine.compile import GRAPHS_PER_SIZE, CompiledCode, compiled_for
-from sdxl_gateway.engine.load import open_engine
-from sdxl_gateway.engine.stages import denoise
+from sdxl_gateway.engine.compile import FIRST, Denoisers, Todo
+from sdxl_gateway.engine.load import PARTS, open_engine
+from sdxl_gateway.engine.unet.calls import in_buckets
+from sdxl_gateway.engine.unet.compiled import make_of, traceable
+from tests.kit.compilers import Compiler
 from tests.kit.engine import Studio, difference, mask, photo, process_settings, recipe, studio
 from tests.kit.engine_loras import admitted, blend, write_lora
 from tests.kit.ip_adapters import SIDE, image_prompt, referenced, section
@@ -35,23 +35,6 @@ ROOM_BYTES = 16 * 2**20
 """For adapters, and not for another checkpoint."""
 
 
-@dataclass
-class Compiler:
-    """A backend that runs what it is given as it is, and counts."""
-
-    graphs: int = 0
-    calls: int = 0
-
-    def __call__(self, module: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
-        self.graphs += 1
-
-        def run(*values: torch.Tensor) -> Any:
-            self.calls += 1
-            return module.forward(*values)
-
-        return run
-
-
 @pytest.fixture(scope="module")
 def compiler() -> Compiler:
     return Compiler()
@@ -61,7 +44,7 @@ def compiler() -> Compiler:
 def fast(compiler: Compiler, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """An engine that compiles for one size, with a compiler that counts and room for one checkpoint of two."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(load, "compiled_for", partial(compiled_for, backend=compiler))
+        patch.setattr(load, "Denoisers", partial(Denoisers, backend=compiler))
         data = tmp_path_factory.mktemp("fast")
         config = process_settings(data, {"demo": PLAIN, "other": PLAIN}, compiled_sizes=(SIZE,))
         config = config.model_copy(update={"memory": Memory(vram_budget_bytes=ROOM_BYTES)})
@@ -86,8 +69,8 @@ def test_any_number_of_rows_is_painted_by_compiled_code(
     wanted = recipe(guidance_scale=guidance_scale, count=count)
     calls = compiler.calls
     ours, theirs = together(fast, wanted), together(demo, wanted)
-    assert compiler.calls == calls + wanted.steps
-    assert compiler.graphs == GRAPHS_PER_SIZE
+    assert compiler.calls == calls + wanted.steps * len(in_buckets(count * wanted.unet_rows))
+    assert compiler.graphs == len(FIRST)
     assert max(map(difference, ours, theirs)) <= 1
 
 
@@ -117,7 +100,7 @@ def test_blends_come_and_go_without_a_compilation(
         assert difference(painted, demo.paint(recipe(blend=on))) <= 1
         assert (difference(painted, before) > 2) is (on is not NO_BLEND)
     assert compiler.calls == calls + len(blends) * recipe().steps
-    assert compiler.graphs == GRAPHS_PER_SIZE
+    assert compiler.graphs == len(FIRST)
     assert fast.paint(recipe()).pixels == before.pixels
 
 
@@ -125,7 +108,7 @@ def test_pictures_with_references_take_the_unet_as_it_is(
     demo: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiler = Compiler()
-    monkeypatch.setattr(load, "compiled_for", partial(compiled_for, backend=compiler))
+    monkeypatch.setattr(load, "Denoisers", partial(Denoisers, backend=compiler))
     files = section(tmp_path / "ip", plus=True)
     quick, slow = (studio(tmp_path / name, ip_adapter=files, compiled_sizes=sizes) for name, sizes in TWO.items())
     graphs, calls = compiler.graphs, compiler.calls
@@ -146,7 +129,7 @@ def test_what_was_not_compiled_for_is_painted_without(fast: Studio, demo: Studio
     wanted = recipe(width=96, height=64)
     calls = compiler.calls
     assert fast.paint(wanted).pixels == demo.paint(wanted).pixels
-    assert (compiler.calls, compiler.graphs) == (calls, GRAPHS_PER_SIZE)
+    assert (compiler.calls, compiler.graphs) == (calls, len(FIRST))
 
 
 def test_a_checkpoint_that_leaves_comes_back_compiled(fast: Studio, demo: Studio, compiler: Compiler) -> None:
@@ -160,7 +143,7 @@ def test_a_checkpoint_that_leaves_comes_back_compiled(fast: Studio, demo: Studio
         fast.engine.release(wanted)
     assert fast.loaded().checkpoint.unet is not loaded.checkpoint.unet
     assert compiler.calls == calls + len(names) * recipe().steps
-    assert compiler.graphs == GRAPHS_PER_SIZE
+    assert compiler.graphs == len(FIRST)
 
 
 def test_a_checkpoint_of_another_make_is_painted_without(
@@ -171,9 +154,9 @@ def test_a_checkpoint_of_another_make_is_painted_without(
     expected, calls = made.paint(wanted), compiler.calls
     ours: Any = fast.engine._pool.loaders["checkpoint"]
     theirs: Any = made.engine._pool.loaders["checkpoint"]
-    made.engine._pool.keep("checkpoint", "demo", replace(theirs, compiled=ours.compiled).load("demo"), 0)
+    made.engine._pool.keep("checkpoint", "demo", replace(theirs, denoisers=ours.denoisers).load("demo"), 0)
     assert made.paint(wanted) == expected
-    assert (compiler.calls, compiler.graphs) == (calls, GRAPHS_PER_SIZE)
+    assert (compiler.calls, compiler.graphs) == (calls, len(FIRST))
     made.engine.close()
 
 
@@ -181,39 +164,66 @@ def test_without_a_compiler_the_engine_does_not_open(tmp_path: Path, monkeypatch
     def no_compiler(*_: object) -> None:
         raise RuntimeError("No working C++ compiler found in /secret/place")
 
-    monkeypatch.setattr(denoise, "predict", no_compiler)
-    with pytest.raises(CheckpointProblem, match="could not be compiled for 64x64") as caught:
+    monkeypatch.setattr(compiling, "compile_for", no_compiler)
+    with pytest.raises(CheckpointProblem, match="2 rows of 64x64, could not be compiled") as caught:
         studio(tmp_path, compiled_sizes=(SIZE,))
     assert "secret" not in str(caught.value)
 
 
-class Halved(nn.Module):
-    """A UNet as far as the calls go."""
+def beside(demo: Studio, compiler: Any) -> Denoisers:
+    """What an engine has that compiles beside its steps."""
+    checkpoint = demo.loaded().checkpoint
+    return Denoisers(Todo.of(checkpoint, PARTS, (SIZE,), lanes=1), None, compiler)
 
-    def forward(self, latents: torch.Tensor, timesteps: torch.Tensor, *, scale: torch.Tensor) -> torch.Tensor:
-        return latents / 2 + (timesteps * scale)[:, None, None, None]
 
-
-def test_each_size_has_code_of_its_own_for_any_number_of_rows() -> None:
+def test_code_is_taken_up_between_two_steps(demo: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "PAUSE_SECONDS", 0.0)
     compiler = Compiler()
-    code = CompiledCode(max_graphs=4, backend=compiler)
-    unet = partial(code, Halved())
+    denoisers = beside(demo, compiler)
+    canvas = demo.engine.begin(recipe(), 0, NO_INPUTS)
+    canvas.checkpoint = denoisers.under(canvas.checkpoint)
+    demo.engine.step([canvas])
+    assert compiler.graphs == 0
+    denoisers.compile_beside().join(timeout=120)
+    assert (compiler.graphs, compiler.calls) == (2, 2)
+    while canvas.steps_done < canvas.steps_total:
+        demo.engine.step([canvas])
+    assert (compiler.graphs, compiler.calls) == (2, 2 + recipe().steps - 1)
+    assert difference(demo.engine.finish(canvas).result(), demo.paint(recipe())) <= 1
 
-    def call(rows: int, width: int) -> None:
-        latents, times = torch.randn(rows, 4, 8, width), torch.arange(float(rows))
-        assert torch.equal(unet(latents, times, scale=times), Halved()(latents, times, scale=times))
 
-    with code.learning():
-        for width, rows in product((8, 12), (1, 2)):
-            call(rows, width)
-    assert (compiler.graphs, compiler.calls) == (4, 4)
+def test_a_compiler_that_fails_beside_the_steps_stops_nothing(demo: Studio, caplog: pytest.LogCaptureFixture) -> None:
+    def no_compiler(*_: object) -> None:
+        raise RuntimeError("No working C++ compiler found")
 
-    for width, rows in product((8, 12), (1, 2, 3, 8)):
-        call(rows, width)
-    assert (compiler.graphs, compiler.calls) == (4, 12)
+    denoisers = beside(demo, no_compiler)
+    denoisers.compile_beside().join(timeout=120)
+    assert [record.levelname for record in caplog.records if record.name == compiling.__name__] == ["WARNING"]
+    canvas = demo.engine.begin(recipe(), 0, NO_INPUTS)
+    canvas.checkpoint = denoisers.under(canvas.checkpoint)
+    while canvas.steps_done < canvas.steps_total:
+        demo.engine.step([canvas])
+    assert demo.engine.finish(canvas).result() == demo.paint(recipe())
 
-    call(1, 16)
-    assert (compiler.graphs, compiler.calls) == (4, 12)
+
+def test_nothing_more_is_compiled_with_a_checkpoint_that_leaves(demo: Studio) -> None:
+    compiler = Compiler()
+    denoisers = beside(demo, compiler)
+    denoisers.leave(demo.loaded().checkpoint)
+    denoisers.compile_beside().join(timeout=120)
+    assert compiler.graphs == 1
+
+
+def test_a_trace_has_modules_of_its_own_on_the_same_memory(demo: Studio) -> None:
+    unet = demo.loaded().checkpoint.unet
+    ours: Any = traceable(unet)
+    mine, theirs = dict(ours.named_modules()), dict(unet.named_modules())
+    assert mine.keys() == theirs.keys()
+    assert not any(mine[name] is theirs[name] for name in mine)
+    assert not any(a is b for a, b in zip(ours.attn_processors.values(), unet.attn_processors.values(), strict=True))
+    pairs = list(zip(ours.parameters(), unet.parameters(), strict=True))
+    assert all(a is not b and a.data_ptr() == b.data_ptr() for a, b in pairs)
+    assert make_of(ours) == make_of(unet)
 
 
 @pytest.mark.full

@@ -30,7 +30,7 @@ def refiner() -> Checkpoint:
     index = {"requires_aesthetics_score": True, "force_zeros_for_empty_prompt": False}
     samplers = SamplerFactory(SDXL_SCHEDULER)
     place = Placement.everything_on(torch.device("meta"))
-    return Checkpoint("refiner", index, unet, None, (text,), (tokenizer,), samplers, torch.float32, unet, place)
+    return Checkpoint("refiner", index, unet, None, (text,), (tokenizer,), samplers, torch.float32, unet, unet, place)
 
 
 def test_a_step_of_two_pictures() -> None:

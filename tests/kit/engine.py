@@ -52,7 +52,8 @@ def process_settings(
     controls: Mapping[str, Control] | None = None,
     **engine: Any,
 ) -> EngineProcess:
-    section = EngineSection(**{"device": DEVICE, "dtype": "float32", "threads": 1, **engine})
+    fixed = {"device": DEVICE, "dtype": "float32", "threads": 1, "compiled_sizes": (), "warm_up": False}
+    section = EngineSection.model_validate(fixed | engine)
     settings = Settings(
         data_directory=data_directory, checkpoints=checkpoints, engine=section, controls=dict(controls or {})
     )

@@ -112,6 +112,7 @@ def _environment(settings: dict[str, str]) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.upper().startswith("SDXL_GATEWAY__")}
     asked = {f"SDXL_GATEWAY__{key.upper()}": value for key, value in settings.items()}
     fixed = {"SDXL_GATEWAY__ENGINE__DEVICE": DEVICE, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    fixed["SDXL_GATEWAY__ENGINE__COMPILED_SIZES"] = ""
     return {**kept, **fixed, **asked}
 
 

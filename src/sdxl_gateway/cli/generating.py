@@ -53,11 +53,19 @@ def run(wish: Wish, output: Path, config: Path | None, loras: Path | None, model
         if model is not None:
             pull_if_missing(settings, model)
         try:
-            data = asyncio.run(_paint(settings, ask_for(wish, output, settings), Console(stderr=True)))
+            ask = ask_for(wish, output, settings)
+            data = asyncio.run(_paint(_for_one_picture(settings), ask, Console(stderr=True)))
         except GatewayError as refused:
             stop(refused.message)
     output.write_bytes(data)
     typer.echo(f"Wrote {output}.")
+
+
+def _for_one_picture(settings: Settings) -> Settings:
+    """Without what a server does for the pictures after its first."""
+    sizes = () if settings.engine.compiled_sizes == "auto" else settings.engine.compiled_sizes
+    engine = settings.engine.model_copy(update={"compiled_sizes": sizes, "warm_up": False})
+    return settings.model_copy(update={"engine": engine})
 
 
 def ask_for(wish: Wish, output: Path, settings: Settings) -> Ask:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, StringConstraints, Tag
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sdxl_gateway.config.controls import Control
@@ -60,6 +60,15 @@ PaintSize = Annotated[str, StringConstraints(pattern=r"^\d{2,4}x\d{2,4}$"), Afte
 PaintSizes = Annotated[tuple[PaintSize, ...], BeforeValidator(_split_at_commas)]
 
 
+def _kind_of_sizes(value: object) -> str:
+    return "auto" if value == "auto" else "sizes"
+
+
+SizesOrAuto = Annotated[
+    Annotated[Literal["auto"], Tag("auto")] | Annotated[PaintSizes, Tag("sizes")], Discriminator(_kind_of_sizes)
+]
+
+
 class Server(Section):
     """Where the server listens, and how much and how long it reads."""
 
@@ -94,7 +103,9 @@ class Engine(Section):
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
     max_lanes: Annotated[int, Field(ge=1, le=16)] = 4
-    compiled_sizes: PaintSizes = ()
+    compiled_sizes: SizesOrAuto = "auto"
+    cuda_graphs: bool = True
+    warm_up: bool = True
     preview: Preview = "auto"
     preview_vae: str | None = None
     stall_seconds: Seconds = 300.0

@@ -1,167 +1,163 @@
-"""Takes a checkpoint and sizes to paint at, gives code compiled for those sizes, for all checkpoints of its make.
+"""Takes a checkpoint and sizes to paint at, gives every checkpoint of its make the fastest way to call its UNet.
 
-Blends are written into the weights in place, which compiled code reads like any other input, so no switch compiles
-anything. Nothing is compiled while requests are served: whatever was not foreseen takes the UNet as it is.
+Code is compiled before the engine is ready, for sizes that were named, or beside the step loop, which takes it up
+between two steps. On CUDA, calls are recorded besides, compiled or not.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
+from threading import Event, Thread
 from time import perf_counter
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from sdxl_gateway.catalog.model_files import UNET, VAE
 from sdxl_gateway.core.errors import CheckpointProblem
-from sdxl_gateway.core.picture import NO_INPUTS
-from sdxl_gateway.core.recipe import NO_BLEND, Recipe, Task
-from sdxl_gateway.engine.canvas import Canvas, PartFactory
+from sdxl_gateway.engine.canvas import PartFactory
+from sdxl_gateway.engine.device import be_current
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
-from sdxl_gateway.engine.stages import denoise
-from sdxl_gateway.engine.stages.encode import encode_text
-from sdxl_gateway.engine.stages.prepare import Prepare
+from sdxl_gateway.engine.quiet import quiet
+from sdxl_gateway.engine.trial import call_of, trial_canvas
+from sdxl_gateway.engine.unet.calls import Call
+from sdxl_gateway.engine.unet.compiled import Backend, Codes, compile_decode, compile_for, make_of, traceable
+from sdxl_gateway.engine.unet.decoder import DecodeCodes, Decoder
+from sdxl_gateway.engine.unet.denoiser import Denoiser
+from sdxl_gateway.engine.unet.recorded import Recordings, Tape
 
 log = logging.getLogger(__name__)
 
-Backend = str | Callable[..., Any]
 FOLDER_NAME = "compiled"
-GRAPHS_PER_SIZE = 2
-"""One for a single row, one for any other number of rows: torch compiles a dimension of 1 apart."""
+GUIDED_ROWS = 2
+Work = Callable[[], None]
+PAUSE_SECONDS = 2.0
+"""Between two compilations, in which steps have what is there recorded."""
+FIRST = (2, 1, 4, 8)
+"""The buckets in the order of their worth: a guided picture alone is two rows."""
+NO_COMPILER = (
+    "engine.compiled_sizes: {name}, could not be compiled; torch needs a C++ compiler for that, or Triton on a GPU."
+    " With [] nothing is compiled."
+)
 
 
-@dataclass(slots=True)
-class CompiledCode:
-    """A UNet's forward pass, compiled; called with the UNet and what the UNet is called with.
+@dataclass(frozen=True, slots=True, eq=False)
+class Todo:
+    """What is to be compiled with a checkpoint: by size, a call of one row and latents; and the numbers of rows."""
 
-    The weights are inputs, so one code serves every UNet of the same architecture, whichever it was compiled with: a
-    checkpoint that leaves and returns as other objects, and others of its make. torch's guards tell them apart.
+    checkpoint: Checkpoint
+    calls: Mapping[str, Call]
+    latents: Mapping[str, Tensor]
+    rows: tuple[int, ...]
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, parts: Sequence[PartFactory], sizes: Sequence[str], lanes: int) -> Self:
+        """`sizes` are painted ones, as "1024x1024"; `parts` join the calls; so many guided pictures share one."""
+        canvases = {size: trial_canvas(checkpoint, parts, *map(int, size.split("x"))) for size in sizes}
+        calls = {size: call_of(canvas) for size, canvas in canvases.items()}
+        decodes = checkpoint.device.type == "cuda" and not checkpoint.placement.offloads(VAE)
+        latents = {size: canvas.latents.to(checkpoint.vae.dtype) for size, canvas in canvases.items() if decodes}
+        return cls(checkpoint, calls, latents, tuple(bucket for bucket in FIRST if bucket <= GUIDED_ROWS * lanes))
+
+
+class Denoisers:
+    """Puts a Denoiser under each checkpoint, with code where it is of the make that code is compiled for.
+
+    The code belongs to the make; recordings, which are made where there is a `tape`, to a checkpoint, as they know
+    where its weights are. Where there is neither, checkpoints stay as they are.
     """
 
-    max_graphs: int
-    backend: Backend = "inductor"
-    _fast: Callable[..., Any] = field(init=False)
-    _learning: bool = False
+    def __init__(self, todo: Todo, tape: Tape | None = None, backend: Backend = "inductor") -> None:
+        self._todo = todo
+        self._tape = tape
+        self._backend = backend
+        self._make = make_of(todo.checkpoint.unet) if todo.calls else None
+        self._vae_make = make_of(todo.checkpoint.vae) if todo.latents else None
+        self._codes: Codes = {}
+        self._decodes: DecodeCodes = {}
+        self._over = Event()
 
-    def __post_init__(self) -> None:
-        # torch's own stubs leave the last two out.
-        self._fast = torch.compile(  # type: ignore[call-overload]
-            _forward,
-            fullgraph=True,
-            dynamic=False,
-            backend=self.backend,
-            recompile_limit=self.max_graphs,
-            isolate_recompiles=True,
-        )
-
-    @contextmanager
-    def learning(self) -> Iterator[None]:
-        """A call of one row in this context is compiled for as it is, another for its size and any number of rows."""
-        self._learning = True
-        try:
-            yield
-        finally:
-            self._learning = False
-
-    def __call__(self, unet: Any, latents: Tensor, timesteps: Tensor, **others: Any) -> Any:
-        # A view of one row as two would have strides of its own, and other strides are other code.
-        latents = latents.contiguous()
-        if self._learning:
-            _let_rows_vary([latents, timesteps, *_tensors(others)])
-            return self._fast(unet, latents, timesteps, **others)
-        with torch.compiler.set_stance("eager_on_recompile"):
-            return self._fast(unet, latents, timesteps, **others)
+    @property
+    def first(self) -> Checkpoint:
+        """The checkpoint that code is compiled with."""
+        return self._todo.checkpoint
 
     def under(self, checkpoint: Checkpoint) -> Checkpoint:
-        """The checkpoint, its steps taken by this code where it fits."""
-        return replace(checkpoint, denoiser=partial(self, checkpoint.unet))
+        """The checkpoint, its UNet called in the fastest way there is; one that is streamed to the device, as it is."""
+        if self._vae_make is not None and make_of(checkpoint.vae) == self._vae_make:
+            checkpoint = replace(checkpoint, decoder=Decoder(checkpoint.vae, self._decodes))
+        fits = self._make is not None and make_of(checkpoint.unet) == self._make
+        if checkpoint.placement.offloads(UNET) or (not fits and self._tape is None):
+            return checkpoint
+        recordings = None if self._tape is None else Recordings(self._tape)
+        return replace(checkpoint, denoiser=Denoiser(checkpoint.unet, self._codes if fits else {}, recordings))
+
+    def leave(self, checkpoint: Checkpoint) -> None:
+        """Its weights go elsewhere; the device is done with what was issued. Nothing more is compiled with them."""
+        if isinstance(checkpoint.denoiser, Denoiser):
+            checkpoint.denoiser.close()
+        if checkpoint.unet is self.first.unet:
+            self._over.set()
+
+    def compile(self) -> None:
+        """All of it, now. Raises CheckpointProblem where there is no compiler."""
+        for name, work in self._works():
+            try:
+                _compiled(name, work)
+            except Exception as error:
+                raise CheckpointProblem(NO_COMPILER.format(name=name)) from error
+
+    def compile_beside(self) -> Thread:
+        """On a thread of its own, while pictures are painted, which take up what is there.
+
+        Where the first of it fails there is no compiler, and it ends; what fails later is done without.
+        """
+        thread = Thread(target=self._compile_in_turn, name="compiler", daemon=True)
+        thread.start()
+        return thread
+
+    def _compile_in_turn(self) -> None:
+        be_current(self.first.device)
+        for name, work in self._works():
+            try:
+                _compiled(name, work)
+            except Exception as error:
+                log.warning("%s, could not be compiled; it is painted with as it is", name, exc_info=error)
+            if not self._codes or self._over.wait(PAUSE_SECONDS):
+                return
+
+    def _works(self) -> Iterator[tuple[str, Work]]:
+        """In the order of their worth, with what they are for."""
+        if not self._todo.calls:
+            return
+        unet, vae = traceable(self.first.unet), traceable(self.first.vae)
+        for place, (rows, (size, call)) in enumerate(product(self._todo.rows, self._todo.calls.items())):
+            yield f"the UNet, {rows} rows of {size}", partial(self._compile, unet, call, rows)
+            if place < len(self._todo.latents):
+                yield f"the VAE, {size}", partial(self._compile_decode, vae, self._todo.latents[size])
+
+    def _compile(self, unet: Any, call: Call, rows: int) -> None:
+        self._codes[call.form, rows] = compile_for(unet, call.repeated(rows), self._backend)
+
+    def _compile_decode(self, vae: Any, latents: Tensor) -> None:
+        self._decodes[latents.shape, latents.dtype] = compile_decode(vae, latents, self._backend)
 
 
-def _forward(unet: Any, *inputs: Any, **others: Any) -> Any:
-    return unet(*inputs, **others)
-
-
-def _tensors(values: dict[str, Any]) -> Iterator[Tensor]:
-    for value in values.values():
-        if isinstance(value, dict):
-            yield from _tensors(value)
-        elif isinstance(value, Tensor):
-            yield value
-
-
-def _let_rows_vary(tensors: Sequence[Tensor]) -> None:
-    """Beside this mark every dimension is fixed: code for one size alone is the fastest."""
-    for tensor in tensors:
-        if len(tensor) > 1:
-            torch._dynamo.maybe_mark_dynamic(tensor, 0)
+@torch.inference_mode()
+def _compiled(name: str, work: Work) -> None:
+    start = perf_counter()
+    with quiet.disturbed():
+        work()
+    log.info("compiled %s in %.0f s", name, perf_counter() - start)
 
 
 def keep_compiled_code(data_directory: Path) -> None:
     """Code compiled once is found there at the next start, unless the environment names another place."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str((data_directory / FOLDER_NAME).resolve()))
-
-
-def compiled_for(
-    checkpoint: Checkpoint, parts: Sequence[PartFactory], sizes: Sequence[str], backend: Backend = "inductor"
-) -> Callable[[Checkpoint], Checkpoint]:
-    """Compiles with this checkpoint; what it gives puts the code under this or any other checkpoint.
-
-    `sizes` are painted ones, as "1024x1024"; without any, checkpoints stay as they are. `parts` join its calls. Raises
-    CheckpointProblem when there is no compiler.
-    """
-    if not sizes:
-        return _as_it_is
-    code = CompiledCode(GRAPHS_PER_SIZE * len(sizes), backend)
-    for size in sizes:
-        canvas, start = _trial(code.under(checkpoint), parts, *map(int, size.split("x"))), perf_counter()
-        try:
-            _learn(code, canvas)
-        except Exception as error:
-            raise CheckpointProblem(
-                f"engine.compiled_sizes: the UNet could not be compiled for {size}, for which torch needs a C++"
-                " compiler, or Triton on a GPU. Without compiled_sizes it is not compiled."
-            ) from error
-        log.info("compiled %s for %s in %.0f s", checkpoint.name, size, perf_counter() - start)
-    return code.under
-
-
-def _as_it_is(checkpoint: Checkpoint) -> Checkpoint:
-    return checkpoint
-
-
-@torch.inference_mode()
-def _learn(code: CompiledCode, canvas: Canvas) -> None:
-    with code.learning():
-        denoise.predict([canvas])
-        denoise.predict([canvas, canvas])
-
-
-@torch.inference_mode()
-def _trial(checkpoint: Checkpoint, parts: Sequence[PartFactory], width: int, height: int) -> Canvas:
-    recipe = Recipe(
-        task=Task.TEXT_TO_IMAGE,
-        checkpoint=checkpoint.name,
-        checkpoint_digest="",
-        blend=NO_BLEND,
-        prompt="",
-        negative_prompt="",
-        width=width,
-        height=height,
-        paint_width=width,
-        paint_height=height,
-        steps=1,
-        guidance_scale=1.0,
-        sampler="euler",
-        seed=0,
-        embeds_guidance=checkpoint.embeds_guidance,
-    )
-    canvas = Canvas(recipe, 0, NO_INPUTS, checkpoint)
-    canvas.positive = canvas.negative = encode_text(checkpoint, recipe.prompt)
-    Prepare(parts).begin(canvas)
-    return canvas

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sdxl_gateway.core.container import processors
 from sdxl_gateway.core.errors import CheckpointProblem
+from sdxl_gateway.engine.quiet import quiet
 from sdxl_gateway.telemetry.device import driver_found
 
 DtypeName = Literal["auto", "float32", "float16", "bfloat16"]
@@ -218,7 +219,8 @@ def await_event(event: torch.cuda.Event | None, device: torch.device) -> None:
 def finish_steps(device: torch.device) -> None:
     """On CUDA, wait until what was issued so far has run: memory it reads may be given away after that."""
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        with quiet.disturbed():
+            torch.cuda.synchronize(device)
 
 
 def used_bytes(device: torch.device) -> int:

@@ -11,6 +11,7 @@ import torch
 
 from sdxl_gateway.core.errors import DoesNotFit, EngineFault, GatewayError
 from sdxl_gateway.core.ports import DeviceLost
+from sdxl_gateway.engine.quiet import quiet
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +117,7 @@ def give_memory_back(*, collect: bool = True) -> None:
     if collect:
         gc.collect()
     if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        with quiet.disturbed():
+            torch.cuda.empty_cache()
     elif torch.backends.mps.is_available():
         torch.mps.empty_cache()

@@ -84,7 +84,7 @@ def decoded(checkpoint: Checkpoint, latents: Tensor) -> Tensor:
     """What the VAE makes of them: (1, 3, height, width) float32, -1 to 1 and a little beyond."""
     vae, area = checkpoint.vae, checkpoint.latent_scale**2 * latents.shape[-2] * latents.shape[-1]
     given = unscaled(vae, latents).to(checkpoint.vae_dtype)
-    found: Tensor = in_pieces_that_fit(checkpoint, area, lambda: vae.decode(given, return_dict=False)[0])
+    found: Tensor = in_pieces_that_fit(checkpoint, area, lambda: checkpoint.decoder(given, return_dict=False)[0])
     return found.float()
 
 

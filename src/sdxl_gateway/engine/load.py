@@ -15,17 +15,18 @@ from sdxl_gateway.catalog.ip_adapters import open_ip_adapter
 from sdxl_gateway.catalog.model_files import resolve_model
 from sdxl_gateway.catalog.preview_vae import preview_vae_folder
 from sdxl_gateway.catalog.upscalers import open_upscalers
-from sdxl_gateway.config import DEMO_MODEL, Checkpoint, EngineProcess, Preview
+from sdxl_gateway.config import DEMO_MODEL, EngineProcess, Preview
+from sdxl_gateway.config import Checkpoint as CheckpointSection
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.engine.canvas import PartFactory
-from sdxl_gateway.engine.compile import compiled_for, keep_compiled_code
+from sdxl_gateway.engine.compile import Denoisers, Todo, keep_compiled_code
 from sdxl_gateway.engine.device import bfloat16_works, choose_dtype, choose_vae_dtype, open_device
 from sdxl_gateway.engine.engine import DiffusionEngine
 from sdxl_gateway.engine.memory.budgets import ledger_budgets, usable_now, with_room_for
 from sdxl_gateway.engine.memory.ledger import Ledger, available_ram_bytes
 from sdxl_gateway.engine.models.adapters import AdapterCaches
-from sdxl_gateway.engine.models.checkpoint import Source, load_checkpoint
+from sdxl_gateway.engine.models.checkpoint import Checkpoint, Source, load_checkpoint
 from sdxl_gateway.engine.models.controls import CONTROL, ControlLoader
 from sdxl_gateway.engine.models.host_copies import HostCopies
 from sdxl_gateway.engine.models.image_prompts import IMAGE_ENCODER, IP_ADAPTER, ImageEncoderLoader, IpAdapterLoader
@@ -49,9 +50,15 @@ from sdxl_gateway.engine.stages.references import EncodeReferences
 from sdxl_gateway.engine.stages.stage import Stage
 from sdxl_gateway.engine.stages.upscale import Upscale
 from sdxl_gateway.engine.timing import Clock, Timings, clock_of
+from sdxl_gateway.engine.trial import native_side
+from sdxl_gateway.engine.unet.cuda_graphs import CudaRecorder
+from sdxl_gateway.engine.unet.recorded import Tape
+from sdxl_gateway.engine.warm_up import warm_up
 from sdxl_gateway.scheduling.memory_plan import MemoryPlan, Wanted, plan_memory
 
 log = logging.getLogger(__name__)
+
+AUTO = "auto"
 
 PARTS: tuple[PartFactory, ...] = (Guidance.begin, InpaintingChannels.begin, Repaint.begin, ImagePrompt.begin)
 """In the order in which they draw random numbers and join a UNet call; those that need a model come after them."""
@@ -69,14 +76,25 @@ def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
     _quiet_libraries()
     device = open_device(config.engine.device, config.engine.threads)
     keep_compiled_code(config.data_directory)
-    pool = open_pool(config, device, measure)
-    engine = DiffusionEngine(pool, stages_of(pool, config.engine.preview), measure)
+    pool, denoisers = _opened(config, device, measure)
+    stages = stages_of(pool, config.engine.preview)
+    if device.type == "cuda" and config.engine.warm_up:
+        warm_up(pool, stages, denoisers.first, measure)
+    if device.type == "cuda" and config.engine.compiled_sizes == AUTO:
+        denoisers.compile_beside()
+    engine = DiffusionEngine(pool, stages, measure)
     engine.tell_memory()
     return engine
 
 
 def open_pool(config: EngineProcess, device: torch.device, measure: Measure, clock: Clock | None = None) -> ModelPool:
     """The pool with a loader for each kind of model, the first checkpoint in it; errors as `open_engine`."""
+    return _opened(config, device, measure, clock)[0]
+
+
+def _opened(
+    config: EngineProcess, device: torch.device, measure: Measure, clock: Clock | None = None
+) -> tuple[ModelPool, Denoisers]:
     timings = Timings(measure, clock_of(device) if clock is None else clock)
     sources = Sources(config, _source)
     beginning = sources.first(config.first_in_folder)
@@ -85,8 +103,8 @@ def open_pool(config: EngineProcess, device: torch.device, measure: Measure, clo
     plan = _plan(config, largest, device, dtype)
     placement = Placement.of(plan, device)
     first = load_checkpoint(beginning, placement, dtype)
-    compiled = compiled_for(first, PARTS, sizes=config.engine.compiled_sizes)
     ledger = Ledger(with_room_for(first.size_bytes(), ledger_budgets(config.memory, device, plan)))
+    denoisers = _denoisers(config, first, ledger, plan)
     adapters = AdapterCaches(sources, config, ledger, device, measure)
     checkpoints = CheckpointLoader(
         sources,
@@ -97,7 +115,7 @@ def open_pool(config: EngineProcess, device: torch.device, measure: Measure, clo
         measure,
         timings,
         pristine=config.memory.pristine,
-        compiled=compiled,
+        denoisers=denoisers,
         copies=HostCopies(CHECKPOINT, ledger, device),
     )
     pool = ModelPool(
@@ -119,7 +137,20 @@ def open_pool(config: EngineProcess, device: torch.device, measure: Measure, clo
         patience_seconds=config.engine.load_wait_seconds,
     )
     pool.keep(CHECKPOINT, first.name, checkpoints.blendable(first), first.size_bytes())
-    return pool
+    return pool, denoisers
+
+
+def _denoisers(config: EngineProcess, first: Checkpoint, ledger: Ledger, plan: MemoryPlan) -> Denoisers:
+    """Sizes that were named are compiled for now."""
+    named, device = config.engine.compiled_sizes, first.device
+    side = native_side(first)
+    native = (f"{side}x{side}",) if device.type == "cuda" and plan.mode != "low" else ()
+    todo = Todo.of(first, PARTS, native if named == AUTO else named, plan.lanes)
+    records = device.type == "cuda" and config.engine.cuda_graphs
+    denoisers = Denoisers(todo, Tape(CudaRecorder(device), ledger) if records else None)
+    if named != AUTO:
+        denoisers.compile()
+    return denoisers
 
 
 def _controls(config: EngineProcess) -> dict[str, ControlEntry]:
@@ -162,7 +193,7 @@ def _plan(config: EngineProcess, largest: Source, device: torch.device, dtype: t
 
 
 def _refuse_what_cannot_be(config: EngineProcess, device: torch.device, plan: MemoryPlan) -> None:
-    if config.engine.compiled_sizes and plan.mode == "low":
+    if config.engine.compiled_sizes not in (AUTO, ()) and plan.mode == "low":
         raise CheckpointProblem("engine.compiled_sizes: a UNet that memory.mode low streams cannot be compiled.")
     if plan.mode != "fast" and device.type == "mps":
         raise CheckpointProblem(f"memory.mode is '{plan.mode}', but this device's memory is the host's: take 'fast'.")
@@ -170,7 +201,7 @@ def _refuse_what_cannot_be(config: EngineProcess, device: torch.device, plan: Me
         raise CheckpointProblem("memory.weights is 'fp8', which this device does not have; 'int8' is as small.")
 
 
-def _source(name: str, section: Checkpoint) -> Source:
+def _source(name: str, section: CheckpointSection) -> Source:
     vae = None if section.vae is None else resolve_model(section.vae, DEMO_MODEL)
     if vae is not None and (vae / "vae").is_dir():
         vae = vae / "vae"

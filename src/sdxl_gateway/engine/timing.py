@@ -6,7 +6,8 @@ device has come to the second, and told then: a step's time with the next step, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 from time import perf_counter
 from typing import Any, Protocol
@@ -93,6 +94,16 @@ class Timings:
             self._open.append((begun, end, told))
         self.tell()
         return end
+
+    @contextmanager
+    def untold(self) -> Iterator[None]:
+        """What is over when this context ends is told to nobody."""
+        measure, self._measure = self._measure, lambda _: None
+        try:
+            yield
+        finally:
+            self.tell()
+            self._measure = measure
 
     def tell(self) -> None:
         """What is over by now."""

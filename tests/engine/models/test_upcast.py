@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from sdxl_gateway.engine.compile import CompiledCode
 from sdxl_gateway.engine.models.upcast import upcast
+from sdxl_gateway.engine.unet.calls import Call
+from sdxl_gateway.engine.unet.compiled import compile_for, make_of
 from tests.kit.engine import Studio, contrast, difference, recipe, studio
 from tests.kit.engine_loras import admitted, blend, write_lora
 
@@ -75,12 +76,13 @@ def test_code_compiled_for_one_module_fits_another() -> None:
 
         return run
 
-    code = CompiledCode(max_graphs=1, backend=backend)
     modules, inputs = [Scaled(), Scaled()], (torch.randn(1, 8), torch.ones(1))
     for module in modules:
         upcast(module, torch.float32)
-    with code.learning():
-        code(modules[0], *inputs)
+    call = Call.of(*inputs, {})
+    assert call is not None
+    code = compile_for(modules[0], call, backend)
+    assert make_of(modules[0]) == make_of(modules[1]) != make_of(Scaled())
     for module in modules:
         assert torch.equal(code(module, *inputs), module(*inputs))
     assert len(calls) == 3

@@ -20,7 +20,7 @@ from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.core.picture import Inputs, Picture
 from sdxl_gateway.core.recipe import NO_BLEND, Control, Phase, Recipe, Task, control_role
 from sdxl_gateway.engine import load
-from sdxl_gateway.engine.compile import compiled_for
+from sdxl_gateway.engine.compile import Denoisers
 from sdxl_gateway.engine.models.controls import CONTROL
 from sdxl_gateway.scheduling.batch_key import BatchKey
 from tests.kit.control_folders import control_folder, control_model, union_folder, union_model
@@ -307,7 +307,7 @@ def test_a_compiled_unet_is_left_as_it_is(
         graphs.append(module)
         return module.forward
 
-    monkeypatch.setattr(load, "compiled_for", partial(compiled_for, backend=compiler))
+    monkeypatch.setattr(load, "Denoisers", partial(Denoisers, backend=compiler))
     fast = studio(tmp_path, controls=shelf.sections, compiled_sizes=("64x64",))
     compiled = len(graphs)
     one, inputs = wanted(Task.TEXT_TO_IMAGE, shelf.control("canny", end=0.5)), given(Task.TEXT_TO_IMAGE, 1)

@@ -96,13 +96,19 @@ class Source:
         return self.component(name).parameters()
 
 
+def plain_decoder(vae: Any) -> Callable[..., Any]:
+    """The VAE's `decode`, as it is when it is called."""
+    return lambda latents, **options: vae.decode(latents, **options)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
     """The models of one checkpoint on one device.
 
     `index` is its model_index.json; `dtype` what the UNet and the text encoders compute in, whatever their weights are
-    kept in. A refiner has the second text encoder and tokenizer alone. `denoiser` is what a step calls: the UNet, or a
-    faster one that reads the UNet's own weights. `placement` says on which device they compute, and which components'
+    kept in. A refiner has the second text encoder and tokenizer alone. `denoiser` is what a step calls, as the UNet
+    itself, and `decoder` what a decode calls, as the VAE's own `decode`: they may be faster and read the same weights;
+    other weights, or another format, want others. `placement` says on which device they compute, and which components'
     weights are in host memory while they do not.
     """
 
@@ -115,6 +121,7 @@ class Checkpoint:
     samplers: SamplerFactory
     dtype: torch.dtype
     denoiser: Callable[..., Any]
+    decoder: Callable[..., Any]
     placement: Placement
 
     @property
@@ -205,6 +212,7 @@ def load_checkpoint(source: Source, placement: Placement, dtype: torch.dtype) ->
         SamplerFactory(source.scheduler_config()),
         compute_dtype,
         denoiser=unet,
+        decoder=plain_decoder(vae),
         placement=placement,
     )
 

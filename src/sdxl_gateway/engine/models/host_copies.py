@@ -17,7 +17,7 @@ from torch import Tensor
 from sdxl_gateway.core.errors import DoesNotFit
 from sdxl_gateway.engine.memory.host_buffer import HostBuffer
 from sdxl_gateway.engine.memory.ledger import HOST, Ledger
-from sdxl_gateway.engine.models.checkpoint import Checkpoint
+from sdxl_gateway.engine.models.checkpoint import Checkpoint, plain_decoder
 
 
 class CopyKey(NamedTuple):
@@ -98,7 +98,7 @@ class HostCopies:
             tensor.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
         kept = self._kept.get(checkpoint.name)
         if kept is not None:
-            kept.resting = replace(checkpoint, denoiser=checkpoint.unet)
+            kept.resting = replace(checkpoint, denoiser=checkpoint.unet, decoder=plain_decoder(checkpoint.vae))
 
     @property
     def _page_locked(self) -> bool:

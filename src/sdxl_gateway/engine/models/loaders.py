@@ -61,9 +61,19 @@ class LoadedCheckpoint:
     switcher: BlendSwitcher
 
 
+class Denoisers(Protocol):
+    """Gives checkpoints what their steps call."""
+
+    def under(self, checkpoint: Checkpoint) -> Checkpoint:
+        """The checkpoint, ready to be called fast."""
+
+    def leave(self, checkpoint: Checkpoint) -> None:
+        """It leaves the device."""
+
+
 @dataclass(frozen=True, slots=True)
 class CheckpointLoader:
-    """Loads checkpoints in `dtype`, from `copies` where they are; `compiled` gives one ready to be called fast."""
+    """Loads checkpoints in `dtype`, from `copies` where they are; `denoisers` has them called fast."""
 
     sources: Sources
     placement: Placement
@@ -73,7 +83,7 @@ class CheckpointLoader:
     measure: Measure
     timings: Timings
     pristine: PristineHome
-    compiled: Callable[[Checkpoint], Checkpoint]
+    denoisers: Denoisers
     copies: HostCopies
     _costs_bytes: dict[str, int] = field(default_factory=dict)
 
@@ -131,10 +141,11 @@ class CheckpointLoader:
             kernel=merge_kernel(self.placement.device, self.dtype),
         )
         self.ledger.hold(WEIGHTS_HOST, (CHECKPOINT, checkpoint.name), checkpoint.host_bytes())
-        return LoadedCheckpoint(self.compiled(checkpoint), switcher)
+        return LoadedCheckpoint(self.denoisers.under(checkpoint), switcher)
 
     def unload(self, model: LoadedCheckpoint) -> None:
         """Gives the room of its pristine copies back, and that of its weights."""
+        self.denoisers.leave(model.checkpoint)
         model.switcher.close()
         self.ledger.drop(WEIGHTS_HOST, (CHECKPOINT, model.checkpoint.name))
         self.copies.leave(model.checkpoint)

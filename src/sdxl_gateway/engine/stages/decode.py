@@ -18,7 +18,7 @@ from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.engine.canvas import Canvas, Pending
 from sdxl_gateway.engine.device import bfloat16_works, choose_vae_dtype, finish_steps
 from sdxl_gateway.engine.latents import decoded
-from sdxl_gateway.engine.models.checkpoint import Checkpoint
+from sdxl_gateway.engine.models.checkpoint import Checkpoint, plain_decoder
 from sdxl_gateway.engine.models.placement import set_tiles
 from sdxl_gateway.engine.models.pretrained import empty_model, filled
 from sdxl_gateway.engine.readback import Readback, eight_bit, picture_of
@@ -106,7 +106,8 @@ class Decoding:
         return picture
 
     def _in_float32(self) -> Decoding:
-        widened = replace(self.checkpoint, vae=_widened(self.checkpoint.vae, self.checkpoint.device))
+        wide = _widened(self.checkpoint.vae, self.checkpoint.device)
+        widened = replace(self.checkpoint, vae=wide, decoder=plain_decoder(wide))
         return Decoding.begin(widened, self.latents, self.clock, self.overflowed)
 
 

@@ -51,13 +51,14 @@ def predict(canvases: Sequence[Canvas], limits: RowLimits | None = None) -> list
 
 
 def _predict(canvases: Sequence[Canvas]) -> list[Tensor]:
-    call = _call(canvases)
+    call = unet_call(canvases)
     found = call.denoiser(call.sample, call.timesteps, **call.arguments, return_dict=False)[0]
     rows = found.float().split([canvas.recipe.unet_rows for canvas in canvases])
     return [_combined(canvas, own) for canvas, own in zip(canvases, rows, strict=True)]
 
 
-def _call(canvases: Sequence[Canvas]) -> UNetCall:
+def unet_call(canvases: Sequence[Canvas]) -> UNetCall:
+    """The next step's, for canvases of one batch key."""
     checkpoint = canvases[0].checkpoint
     call = UNetCall(
         joined([_scaled_latents(canvas) for canvas in canvases]).to(checkpoint.dtype),

@@ -1,0 +1,1 @@
+"""How a step calls a UNet: as it is, by compiled code, or as a recording; pictures are the same."""

@@ -1,0 +1,26 @@
+"""Takes the place of a VAE's `decode`: has pictures of some sizes decoded by compiled code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdxl_gateway.engine.unet.compiled import Code
+
+DecodeCodes = dict[tuple[torch.Size, torch.dtype], Code]
+"""By the latents' shape and format."""
+
+
+class Decoder:
+    """Called as `decode` is. `codes` may grow while it is used; a VAE that is to work in tiles is left to that."""
+
+    def __init__(self, vae: Any, codes: Mapping[tuple[torch.Size, torch.dtype], Code]) -> None:
+        self._vae = vae
+        self._codes = codes
+
+    def __call__(self, latents: Tensor, **options: Any) -> tuple[Tensor]:
+        code = None if self._vae.use_tiling else self._codes.get((latents.shape, latents.dtype))
+        return self._vae.decode(latents, **options) if code is None else (code(self._vae, latents.contiguous()),)

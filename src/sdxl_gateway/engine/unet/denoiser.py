@@ -1,0 +1,56 @@
+"""Takes the place of a UNet in a step: has each call made in the fastest way there is for it by now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from sdxl_gateway.engine.canvas import joined
+from sdxl_gateway.engine.unet.calls import Call, in_buckets
+from sdxl_gateway.engine.unet.compiled import Code, Codes
+from sdxl_gateway.engine.unet.recorded import Recordings
+
+Way = Callable[[Call], Tensor]
+
+
+class Denoiser:
+    """Called as the UNet is. `codes` may grow while it is used; without `recordings` nothing is recorded.
+
+    Rows are taken in buckets rather than padded up to one: a padded row costs as much as any other, and a picture's
+    numbers would come out of a larger batch than its own.
+    """
+
+    def __init__(self, unet: Any, codes: Codes, recordings: Recordings | None) -> None:
+        self._unet = unet
+        self._codes = codes
+        self._recordings = recordings
+
+    def __call__(self, sample: Tensor, timesteps: Tensor, **others: Any) -> tuple[Tensor]:
+        call = Call.of(sample, timesteps, others)
+        found = None if call is None else self._quickly(call)
+        return self._unet(sample, timesteps, **others) if found is None else (found,)
+
+    def close(self) -> None:
+        """The UNet's weights leave their place; the device is done with what was issued."""
+        if self._recordings is not None:
+            self._recordings.close()
+
+    def _quickly(self, call: Call) -> Tensor | None:
+        """None where there is no fast way for some of it: then all of it is made as it is, at once."""
+        parts = call.apart(in_buckets(call.rows))
+        ways = [way for part in parts if (way := self._way(part)) is not None]
+        if len(ways) < len(parts):
+            return None
+        return joined([way(part) for way, part in zip(ways, parts, strict=True)])
+
+    def _way(self, call: Call) -> Way | None:
+        code = self._codes.get((call.form, call.rows))
+        plain = partial(self._predicted, code)
+        recorded = None if self._recordings is None else self._recordings.of(call, code, plain)
+        return recorded or (None if code is None else plain)
+
+    def _predicted(self, code: Code | None, call: Call) -> Tensor:
+        return call.made(self._unet if code is None else partial(code, self._unet))
