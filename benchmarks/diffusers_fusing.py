@@ -8,7 +8,7 @@ from typing import Any
 import diffusers
 import torch
 
-from benchmarks.engines import Place, Stopwatch
+from benchmarks.engines import Look, Place, Stopwatch
 from sdxl_gateway.engine.device import DTYPES
 
 
@@ -23,6 +23,18 @@ class FusingPipeline:
             folder, dtype=DTYPES[place.dtype], use_safetensors=True, local_files_only=True
         )
         self._pipeline: Any = pipeline.to(self._device)
+
+    def paint(self, look: Look) -> float:
+        """Seconds of a whole picture, by Euler, as the pipeline paints it; each time the same prompt."""
+        watch = Stopwatch(self._device)
+        self._pipeline(
+            prompt="lighthouse at dusk",
+            num_inference_steps=look.steps,
+            guidance_scale=look.guidance,
+            width=look.side,
+            height=look.side,
+        )
+        return watch.seconds()
 
     def put_on(self, path: Path) -> float:
         """Seconds of loading and fusing; taking it off again is not counted. The file is in the system's memory."""

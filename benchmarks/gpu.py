@@ -1,13 +1,18 @@
 """Measures a checkpoint of SDXL's real size, random weights, on a GPU: `make bench-gpu`. Says so where there is none.
 
 Times do not depend on what the weights say, so nothing has to be fetched; the 7 GB are written to a temporary folder.
+Each section's rows are on the disk before the next begins, in a file named after the card; `--resume` takes up where
+an earlier run on the same card ended, and `--only` measures some sections anew. What a switch costs by kind of adapter,
+where the host waits, how LoRAs are read and what a full card does are benchmarks of their own: `python -m
+benchmarks.switching`, `.syncs`, `.reading`, `.full_card`.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -16,17 +21,23 @@ import torch
 
 from benchmarks.adapter_files import Shapes, kept_adapter, rank_of_bytes
 from benchmarks.checkpoints import checkpoint_rows
-from benchmarks.compiled import step_rows
 from benchmarks.diffusers_fusing import FusingPipeline
 from benchmarks.engines import Bench, Look, Place, blend_of
-from benchmarks.figures import Row, publish, ratio_row, seconds_row, taken
+from benchmarks.figures import Row, ratio_row, seconds_row
+from benchmarks.finishing import measure as finish_rows
 from benchmarks.loras import cold_load_seconds, switch_row
 from benchmarks.machine import describe_machine
+from benchmarks.record import Record
+from benchmarks.starting import start_rows
+from benchmarks.steps import LANES, QUICK
+from benchmarks.steps import measure as step_rows
+from benchmarks.whole_pictures import picture_rows
 from sdxl_gateway.admission.defaults import GUIDANCE_SCALE
 from sdxl_gateway.catalog.lora_folder.copies import store_path
 from sdxl_gateway.catalog.model_files import module_shapes
 from sdxl_gateway.core.events import BlendSwitched
 from sdxl_gateway.core.recipe import NO_BLEND, Blend
+from sdxl_gateway.engine.unet.cuda_graphs import CudaRecorder
 from tools.full_size_model import write_full_size_model
 
 SWITCH_RANK = 64
@@ -131,27 +142,43 @@ def _fusings(folder: Path, data: Path, shapes: Shapes, place: Place, scale: Scal
     return [pipeline.put_on(store_path(data, digest)) for digest in digests]
 
 
+def sections(folder: Path, data: Path) -> dict[str, Callable[[], Iterator[Row]]]:
+    """By name, in order of what one wants to know first."""
+    place, look = Place("cuda", "float16"), WHOLE.look
+    recorder = CudaRecorder(torch.device("cuda", 0))
+    return {
+        "start": partial(start_rows, folder, data, place, look, 3),
+        "pictures": partial(picture_rows, folder, data, place, look, WHOLE.repeats),
+        "steps": partial(
+            step_rows, folder, data, replace(place, max_lanes=LANES), look.side, QUICK, recorder, "inductor"
+        ),
+        "finishing": partial(finish_rows, folder, data, place, look, WHOLE.repeats),
+        "loras": partial(measure, folder, data, place, WHOLE),
+        "bfloat16": partial(measure, folder, data, replace(place, dtype="bfloat16"), WHOLE),
+        "checkpoints": partial(checkpoint_rows, "SDXL's real size, float16", folder, data, place, WHOLE.repeats),
+    }
+
+
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", default=[], metavar="SECTION")
+    parser.add_argument("--resume", action="store_true", help="leave out sections that the card's file has")
+    parser.add_argument("--folder", type=Path, help="where the checkpoint is kept for another run")
+    arguments = parser.parse_args()
     if not torch.cuda.is_available():
         print("bench-gpu: torch finds no CUDA device here, so nothing was measured.")
         return
-    rows: list[Row] = []
-    machine = describe_machine(torch.get_num_threads(), "cuda")
     with TemporaryDirectory() as temporary:
-        folder, data = Path(temporary, "sdxl"), Path(temporary, "data")
+        folder, data = arguments.folder or Path(temporary, "sdxl"), Path(temporary, "data")
         data.mkdir()
-        write_full_size_model(folder)
-        for dtype in ("float16", "bfloat16"):
-            torch.cuda.reset_peak_memory_stats()
-            rows += taken(measure(folder, data, Place("cuda", dtype), WHOLE))
+        if not folder.exists():
+            write_full_size_model(folder, "float16")
+        record = Record.of_card(describe_machine(torch.get_num_threads(), "cuda"))
+        for name, section in sections(folder, data).items():
+            if (arguments.only and name not in arguments.only) or (arguments.resume and name in record.sections):
+                continue
+            record.take(name, section())
             torch.cuda.empty_cache()
-        place = Place("cuda", "float16")
-        rows += taken(checkpoint_rows("SDXL's real size, float16", folder, data, place, WHOLE.repeats))
-        publish(rows, machine, "gpu.json")
-        # Last, and after the rest is written down: a machine without a compiler ends here.
-        rows += taken(step_rows(folder, data, place, WHOLE.look, WHOLE.repeats))
-    publish(rows, machine, "gpu.json")
 
 
 if __name__ == "__main__":

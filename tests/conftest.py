@@ -9,8 +9,10 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from tests.kit.device import DEVICE
+
 # Triton reads it where it is imported first: there is no GPU, its kernels run in its interpreter.
-os.environ.setdefault("TRITON_INTERPRET", "1")
+os.environ.setdefault("TRITON_INTERPRET", "1" if DEVICE == "cpu" else "0")
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from sdxl_gateway.engine.memory.ledger import VRAM
 from sdxl_gateway.engine.models.checkpoint import Checkpoint as Loaded
 from sdxl_gateway.engine.models.loaders import LoadedCheckpoint
 from sdxl_gateway.scheduling.memory_plan import UNLIMITED_BYTES, Sizes, Wanted, plan_memory
+from tests.kit.device import DEVICE
 from tests.kit.engine import Studio, contrast, difference, mask, photo, pixels, process_settings, recipe
 from tests.kit.engine_loras import admitted, blend, write_lora
 from tests.kit.model_folders import copy_of_demo
@@ -31,6 +32,8 @@ from tests.kit.reference import Reference
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 REPAINT = Inputs({"image": photo(), "mask": mask()})
+ROUNDING = 0 if DEVICE == "cpu" else 1
+"""On a GPU blends on the device are written by a kernel that rounds sums of another order."""
 LEVELS = {"int8": 20, "fp8": 80}
 """How far a channel of the demo's pictures may be off, of 255; of its weights it has far fewer than SDXL."""
 
@@ -65,9 +68,9 @@ def painted(made: Studio, wanted: list[tuple[Recipe, Inputs]]) -> list[Picture]:
 @pytest.mark.parametrize("mode", ["balanced", "low"])
 def test_where_weights_are_changes_no_picture(tmp_path: Path, mode: str, dtype: str) -> None:
     wanted = wishes(tmp_path)
-    assert painted(studio(tmp_path, mode=mode, dtype=dtype), wanted) == painted(
-        studio(tmp_path, mode="fast", dtype=dtype), wanted
-    )
+    found = painted(studio(tmp_path, mode=mode, dtype=dtype), wanted)
+    for one, other in zip(found, painted(studio(tmp_path, mode="fast", dtype=dtype), wanted), strict=True):
+        assert difference(one, other) <= ROUNDING
 
 
 @pytest.mark.parametrize("mode", ["balanced", "low"])
@@ -75,7 +78,7 @@ def test_pictures_that_share_steps_and_a_second_checkpoint(tmp_path: Path, mode:
     fast, made = studio(tmp_path, mode="fast"), studio(tmp_path, mode=mode, names=("demo", "other"))
     wanted = [recipe(seed=seed) for seed in (1, 2, 3)]
     together = [_stepped(one, wanted) for one in (fast, made)]
-    assert together[0] == together[1]
+    assert all(difference(*pair) <= ROUNDING for pair in zip(*together, strict=True))
     assert made.paint(recipe(checkpoint="other")) == fast.paint(recipe())
     assert made.paint(recipe(seed=5)) == fast.paint(recipe(seed=5))
     made.engine.close()

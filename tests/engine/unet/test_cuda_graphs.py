@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from threading import Event, Thread
 
 import pytest
@@ -99,3 +100,16 @@ def test_work_that_fails_leaves_the_device_as_it_was(unet: Small) -> None:
         recording = recorder.record(lambda: call.made(unet))
         recording.replay()
         assert torch.allclose(recording.output, call.made(unet), atol=1e-5)
+
+
+@torch.inference_mode()
+def test_when_all_recordings_are_gone_others_are_made(unet: Small) -> None:
+    """As when a checkpoint leaves and another one comes."""
+    recorder = CudaRecorder(torch.device("cuda", 0))
+    for _ in range(3):
+        call = call_of(2)
+        recording = recorder.record(lambda call=call: call.made(unet))  # type: ignore[misc]
+        recording.replay()
+        assert torch.allclose(recording.output, call.made(unet), atol=1e-5)
+        del recording
+        gc.collect()

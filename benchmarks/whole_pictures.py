@@ -1,0 +1,46 @@
+"""Takes an engine, gives the rows of whole pictures: one alone, several together, and diffusers' own beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from benchmarks.diffusers_fusing import FusingPipeline
+from benchmarks.engines import Bench, Look, Place
+from benchmarks.figures import Row, ratio_row, seconds_row, seconds_text
+
+LENGTHS = (30, 20)
+"""Steps of a picture: what users ask for, and what MLPerf's records are counted with."""
+TOGETHER = (1, 4)
+
+
+def picture_rows(folder: Path, data: Path, place: Place, look: Look, repeats: int) -> Iterator[Row]:
+    """Pictures of `LENGTHS`, pictures a second, peak memory; then diffusers' pipeline as it comes."""
+    ours = {}
+    with Bench(folder, data, place, look) as bench:
+        bench.paint()
+        for steps in LENGTHS:
+            bench.take_steps(steps)
+            ours[steps] = [bench.paint() for _ in range(repeats)]
+            yield seconds_row(f"{place.dtype}: picture of {steps} steps, seconds", None, ours[steps])
+        for count in TOGETHER:
+            yield _throughput_row(bench, place, count, repeats)
+    if place.device != "cpu":
+        peak = torch.cuda.max_memory_allocated() / 2**30
+        yield Row(f"{place.dtype}: peak memory, GiB", peak, None, True, "torch's own count", 1)
+    pipeline = FusingPipeline(folder, place)
+    for steps in LENGTHS:
+        theirs = [pipeline.paint(replace(look, steps=steps)) for _ in range(repeats)]
+        yield ratio_row(f"{place.dtype}: picture of {steps} steps / diffusers' pipeline", None, ours[steps], theirs)
+
+
+def _throughput_row(bench: Bench, place: Place, count: int, repeats: int) -> Row:
+    bench.take_steps(LENGTHS[-1])
+    bench.paint_together(count)
+    rates = [count / bench.paint_together(count) for _ in range(repeats)]
+    name = f"{place.dtype}: pictures of {LENGTHS[-1]} steps a second, {count} together"
+    detail = f"{seconds_text(count / max(rates))} for {count}"
+    return Row(name, sorted(rates)[len(rates) // 2], None, False, detail, repeats)
