@@ -8,6 +8,8 @@ import torch
 
 from tests.kit.device import paint_exactly
 from tests.kit.engine import Studio, studio
+from tests.kit.everything import Everything, everything
+from tests.kit.features import SPELT
 from tests.kit.reference import Reference
 
 
@@ -28,6 +30,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 @pytest.fixture(scope="module")
 def reference(demo: Studio) -> Reference:
     return Reference(demo.folder)
+
+
+@pytest.fixture(scope="module")
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]:
+    """An engine with models of every kind."""
+    made = everything(tmp_path_factory.mktemp("everything"), SPELT)
+    yield made
+    made.studio.engine.close()
 
 
 @pytest.fixture

@@ -28,36 +28,46 @@ class ControlReference:
         self._models = models
 
     def paint(self, recipe: Recipe, inputs: Inputs, index: int = 0) -> Picture:
-        controls = recipe.controls
-        union = controls[0].mode is not None
-        pipeline = self._pipeline(recipe, [self._models[control.digest] for control in controls], union=union)
-        found = pipeline(
+        found = self.pipeline(recipe)(
             prompt=recipe.prompt,
             negative_prompt=recipe.negative_prompt or None,
             num_inference_steps=recipe.steps,
             guidance_scale=recipe.guidance_scale,
             generator=torch.Generator("cpu").manual_seed(recipe.seed + index),
-            controlnet_conditioning_scale=_one_or_all([float(control.weight) for control in controls]),
-            control_guidance_start=_one_or_all([control.start for control in controls]),
-            control_guidance_end=_one_or_all([control.end for control in controls]),
-            **_pictures(recipe, inputs, union=union),
-            **_modes(controls, union=union),
+            **control_arguments(recipe, inputs),
         ).images[0]
         return Picture(found.width, found.height, "RGB", found.tobytes())
 
-    def _pipeline(self, recipe: Recipe, models: list[Any], *, union: bool) -> Any:
-        base = self._plain.base
+    def pipeline(self, recipe: Recipe) -> Any:
+        """With the recipe's ControlNets and sampler, and all else from the plain one."""
+        base, controls = self._plain.base, recipe.controls
         kind, options = SAMPLERS[recipe.sampler]
         components = {
             **base.components,
             "scheduler": getattr(diffusers, kind).from_config(base.scheduler.config, **options),
-            "controlnet": _one_or_all(models),
+            "controlnet": _one_or_all([self._models[control.digest] for control in controls]),
         }
-        name = PIPELINES[recipe.task].format("Union" if union else "")
+        name = PIPELINES[recipe.task].format("Union" if _union(controls) else "")
         zeros = base.config.force_zeros_for_empty_prompt
         pipeline = getattr(diffusers, name)(**components, force_zeros_for_empty_prompt=zeros).to(DEVICE)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
+
+
+def control_arguments(recipe: Recipe, inputs: Inputs) -> dict[str, Any]:
+    """What a pipeline is told of the controls, and the pictures it starts from."""
+    controls = recipe.controls
+    return {
+        "controlnet_conditioning_scale": _one_or_all([float(control.weight) for control in controls]),
+        "control_guidance_start": _one_or_all([control.start for control in controls]),
+        "control_guidance_end": _one_or_all([control.end for control in controls]),
+        **_pictures(recipe, inputs, union=_union(controls)),
+        **_modes(controls, union=_union(controls)),
+    }
+
+
+def _union(controls: Sequence[Control]) -> bool:
+    return controls[0].mode is not None
 
 
 def _one_or_all(values: list[Any]) -> Any:

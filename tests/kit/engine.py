@@ -38,6 +38,13 @@ class Studio:
             self.engine.step([canvas])
         return self.engine.finish(canvas).result()
 
+    def step(self, canvases: Sequence[Canvas], steps: int = 99) -> None:
+        """So often, those of one key together, as long as any has steps to take."""
+        for _ in range(steps):
+            going = [canvas for canvas in canvases if canvas.steps_done < canvas.steps_total]
+            for key in dict.fromkeys(canvas.batch_key for canvas in going):
+                self.engine.step([canvas for canvas in going if canvas.batch_key == key])
+
     def loaded(self) -> LoadedCheckpoint:
         """The demo checkpoint as the engine has it now."""
         return self.engine._pool.checkpoint("demo")

@@ -85,24 +85,35 @@ class Reference:
         folder, name = str(Path(section.path).parent), Path(section.path).name
         self.base.load_ip_adapter(folder, subfolder="", weight_name=name, image_encoder_folder="image_encoder")
 
+    def load_word(self, word: str, vectors: Mapping[str, torch.Tensor]) -> None:
+        """As SDXL's embeddings are loaded, each side into its encoder."""
+        for name, tokenizer, encoder in (
+            ("clip_l", self.base.tokenizer, self.base.text_encoder),
+            ("clip_g", self.base.tokenizer_2, self.base.text_encoder_2),
+        ):
+            if encoder is not None:
+                self.base.load_textual_inversion(
+                    {word: vectors[name]}, token=word, tokenizer=tokenizer, text_encoder=encoder
+                )
+
     def paint(self, recipe: Recipe, inputs: Inputs = NO_INPUTS, index: int = 0) -> Picture:
-        return self._paint(recipe, inputs, index, **_texts(recipe))
+        return self._paint(recipe, inputs, index, **texts_of(recipe))
 
     def paint_told(self, recipe: Recipe, positive: Told, negative: Told) -> Picture:
         """The same, told this in place of the recipe's prompts."""
-        return self._paint(recipe, NO_INPUTS, 0, **_told(positive, negative))
+        return self._paint(recipe, NO_INPUTS, 0, **told_as(positive, negative))
 
     def _paint(self, recipe: Recipe, inputs: Inputs, index: int, **texts: Any) -> Picture:
         pipeline = self._pipeline(recipe)
         generator = torch.Generator("cpu").manual_seed(recipe.seed + index)
         found = pipeline(
-            **_steps(recipe),
+            **steps_of(recipe),
             guidance_scale=recipe.guidance_scale,
             guidance_rescale=recipe.guidance_rescale,
             eta=recipe.eta,
             generator=generator,
             **texts,
-            **_inputs(recipe, inputs),
+            **pictures_of(recipe, inputs),
             **self._references(recipe, inputs),
         ).images[0]
         return Picture(found.width, found.height, "RGB", found.tobytes())
@@ -116,21 +127,21 @@ class Reference:
 
     def refined(self, recipe: Recipe, refiner: Reference, inputs: Inputs = NO_INPUTS, share: float = 0.8) -> Picture:
         """Two pipelines: this one to `share` of the way, the refiner's from there, one generator for both."""
-        return self._refined(recipe, refiner, inputs, share, (_texts(recipe), _texts(recipe)))
+        return self._refined(recipe, refiner, inputs, share, (texts_of(recipe), texts_of(recipe)))
 
     def refined_told(
         self, recipe: Recipe, refiner: Reference, own: tuple[Told, Told], its: tuple[Told, Told], share: float = 0.8
     ) -> Picture:
         """The same, each of the two told this in place of the recipe's prompts, the positive one first."""
-        return self._refined(recipe, refiner, NO_INPUTS, share, (_told(*own), _told(*its)))
+        return self._refined(recipe, refiner, NO_INPUTS, share, (told_as(*own), told_as(*its)))
 
     def _refined(
         self, recipe: Recipe, refiner: Reference, inputs: Inputs, share: float, texts: tuple[Texts, Texts]
     ) -> Picture:
         generator = torch.Generator("cpu").manual_seed(recipe.seed)
-        set_to = {"guidance_scale": recipe.guidance_scale, "generator": generator, **_steps(recipe)}
+        set_to = {"guidance_scale": recipe.guidance_scale, "generator": generator, **steps_of(recipe)}
         first = self._pipeline(recipe)
-        given = _inputs(recipe, inputs)
+        given = pictures_of(recipe, inputs)
         latents = first(**texts[0], **set_to, **given, denoising_end=share, output_type="latent").images
         second = refiner._pipeline(replace(recipe, task=Task.IMAGE_TO_IMAGE))
         found = second(**texts[1], **set_to, image=latents, denoising_start=share).images[0]
@@ -148,7 +159,7 @@ class Reference:
         return pipeline
 
 
-def _texts(recipe: Recipe) -> Texts:
+def texts_of(recipe: Recipe) -> Texts:
     return {
         "prompt": recipe.prompt,
         "negative_prompt": recipe.negative_prompt or None,
@@ -156,7 +167,7 @@ def _texts(recipe: Recipe) -> Texts:
     }
 
 
-def _told(positive: Told, negative: Told) -> Texts:
+def told_as(positive: Told, negative: Told) -> Texts:
     return {
         "prompt_embeds": positive.tokens,
         "pooled_prompt_embeds": positive.pooled,
@@ -165,7 +176,7 @@ def _told(positive: Told, negative: Told) -> Texts:
     }
 
 
-def _steps(recipe: Recipe) -> dict[str, Any]:
+def steps_of(recipe: Recipe) -> dict[str, Any]:
     """Samplers with a schedule of their own are told another one step by step."""
     if recipe.sampler in ("lcm", "tcd") and recipe.schedule == "trailing":
         spacing = diffusers.DDIMScheduler(timestep_spacing="trailing")
@@ -174,7 +185,7 @@ def _steps(recipe: Recipe) -> dict[str, Any]:
     return {"num_inference_steps": recipe.steps}
 
 
-def _inputs(recipe: Recipe, inputs: Inputs) -> dict[str, Any]:
+def pictures_of(recipe: Recipe, inputs: Inputs) -> dict[str, Any]:
     if recipe.task is Task.TEXT_TO_IMAGE:
         return {"width": recipe.paint_width, "height": recipe.paint_height}
     given: dict[str, Any] = {"image": image_of(inputs.image), "strength": recipe.strength}

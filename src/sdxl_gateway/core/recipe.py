@@ -122,8 +122,9 @@ class Phase:
 class Control:
     """One ControlNet and how far it is followed; its picture is the input of role `control_role(i)`.
 
-    It takes part in the steps that lie within `start` and `end`, shares of those that are controlled at all. `mode` is
-    what the picture shows, by number, for a union of controls. `preprocessor` made the picture; None where it came so.
+    It takes part in the steps that lie within `start` and `end`, shares of all of them, whoever takes the last ones.
+    `mode` is what the picture shows, by number, for a union of controls. `preprocessor` made the picture; None where it
+    came so.
     """
 
     name: str
@@ -224,6 +225,10 @@ class Recipe:
         """The phase that takes the step after `steps_done`."""
         return [phase for phase in self.phases if phase.from_step <= steps_done][-1]
 
+    def hands_over_at(self, steps_done: int) -> bool:
+        """A model takes over once so many are done, as the second of two pipelines does."""
+        return any(phase.from_share is not None and phase.from_step == steps_done for phase in self.later_phases)
+
     @property
     def denoise_steps(self) -> int:
         """UNet calls for each picture; samplers of second order make two a step."""
@@ -239,7 +244,6 @@ class Recipe:
     def controls_at(self, step: int, steps: int | None = None) -> tuple[int, ...]:
         """The numbers of the controls that take part in step `step`; `steps` is how many there are, if known better."""
         total = self.denoise_steps if steps is None else steps
-        controlled = min(total, *(phase.from_step for phase in self.later_phases)) if self.later_phases else total
-        if step >= controlled:
+        if self.phase_at(step).from_step:
             return ()
-        return tuple(i for i, control in enumerate(self.controls) if control.takes_part(step, controlled))
+        return tuple(i for i, control in enumerate(self.controls) if control.takes_part(step, total))

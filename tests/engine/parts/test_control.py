@@ -277,10 +277,11 @@ def test_other_controls_or_another_order_share_no_step(room: Studio, shelf: Shel
 
 
 def test_a_later_phase_is_not_controlled(room: Studio, shelf: Shelf) -> None:
-    """Start and end are shares of the first phase, as they are of the first of two pipelines."""
-    later = Phase("demo", "another", NO_BLEND, from_step=4)
+    """Start and end are shares of all steps, as they are for diffusers' pipeline that is to stop half-way."""
+    later = Phase("demo", "another", NO_BLEND, from_step=2)
     one = wanted(Task.TEXT_TO_IMAGE, shelf.control("canny", end=0.5), steps=6, later_phases=(later,))
     assert [one.controls_at(step) for step in range(6)] == [(0,), (0,), (), (), (), ()]
+    assert [one.controls_at(step, 4) for step in range(4)] == [(0,), (0,), (), ()]
     with passes(room, shelf, "canny") as rows:
         room.paint(one, given(Task.TEXT_TO_IMAGE, 1))
     assert rows == [2, 2]

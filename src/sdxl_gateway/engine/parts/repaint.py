@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -36,13 +36,18 @@ class Repaint(StepPart):
         """What is kept comes back as it is, at the noise level of the step to come."""
         canvas.latents = self._over(self._kept(canvas), canvas.latents)
 
+    def handed_over(self, canvas: Canvas) -> Self:
+        """Under noise drawn anew, as diffusers' second pipeline has it."""
+        return replace(self, noise=canvas.source.noise())
+
     def previewed(self, latents: Tensor) -> Tensor:
         """With what is kept, without noise."""
         return self._over(self.image_latents, latents)
 
     def _kept(self, canvas: Canvas) -> Tensor:
+        """Without noise where a pipeline of diffusers would end, be it the first of two."""
         following = canvas.steps_done + 1
-        if following == canvas.sampler_steps:
+        if following == canvas.sampler_steps or canvas.recipe.hands_over_at(following):
             return self.image_latents
         timestep = canvas.timesteps[following : following + 1]
         return noised(canvas.sampler, self.image_latents, self.noise, timestep)
