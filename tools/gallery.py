@@ -1,6 +1,7 @@
 """Asks a server on the demo model for a picture of each feature, writes docs/GALLERY.md from its answers.
 
-`make gallery`. What needs models that do not ship (refiners, ControlNets, IP-Adapters, upscalers) is not in it.
+`make gallery`. What needs models that know the demo's shapes and are not there (refiners, ControlNets,
+IP-Adapters) is not in it.
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ import httpx
 from PIL import Image
 
 from tests.kit.servers import server
+from tools.demo_model import upscaler
 
 DOCS = Path(__file__).parents[1] / "docs"
 FOLDER = DOCS / "images" / "gallery"
 SIZE = "256x256"
+SETTINGS = {"matting__path": "demo", "upscalers__demo__path": str(upscaler.TARGET)}
 INTRODUCTION = """# Gallery
 
 One picture for each thing that can be asked for, painted by the demo model, which knows coloured shapes on plain
 grounds. `make gallery` starts a server, asks it, and writes this page. Pictures that a request starts from are
-those above, by their titles. Refiners, ControlNets, IP-Adapters and nets that enlarge need models that do not
-ship; [PARITY.md](PARITY.md) holds them against diffusers instead.
+those above, by their titles. The net that enlarges was taught the demo's drawings and does not ship; it is in
+tools/demo_model/siblings. Of refiners, ControlNets and IP-Adapters there are none that know the demo's shapes;
+[PARITY.md](PARITY.md) holds them against diffusers instead.
 """
 
 
@@ -64,13 +68,14 @@ GALLERY = (
     Shown("Beyond the edges", {**CIRCLE, "padding": 64, "seed": 4}, "edits", FROM_CIRCLE),
     Shown("A variation", {"strength": 0.7, "seed": 6}, "variations", FROM_CIRCLE),
     Shown("A transparent background", {"prompt": "a large red heart", "background": "transparent", "seed": 8}),
+    Shown("Enlarged by a net", {**CIRCLE, "upscale": 4}),
 )
 
 
 def main() -> None:
     """Writes the pictures and the page."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, server(Path(folder), matting__path="demo") as one:
+    with tempfile.TemporaryDirectory() as folder, server(Path(folder), None, **SETTINGS) as one:
         made: dict[str, Image.Image] = {}
         parts = [_part(one.url, shown, made) for shown in GALLERY]
     (DOCS / "GALLERY.md").write_text("\n".join([INTRODUCTION, *parts]), "utf-8")

@@ -22,3 +22,5 @@ python -m tools.demo_model.evaluate --lora src/sdxl_gateway/demo_loras/*.safeten
 python -m tools.demo_model.record
 python -m tools.demo_model.matte
 python -m tools.demo_model.matte_figures
+python -m tools.demo_model.upscaler
+python -m tools.demo_model.upscaler_figures
