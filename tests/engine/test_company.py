@@ -67,4 +67,4 @@ def test_after_neighbours_that_left(stocked: Everything, name: str) -> None:
     canvases = [stocked.studio.engine.begin(recipe, 0, inputs) for recipe in begun]
     stocked.studio.step(canvases, steps=1)
     stocked.studio.step(canvases[:1])
-    assert difference(stocked.studio.engine.finish(canvases[0]), stocked.oracle.paint(one, inputs)) <= 1
+    assert difference(stocked.studio.engine.finish(canvases[0]).result(), stocked.oracle.paint(one, inputs)) <= 1
