@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import torch
 
@@ -38,7 +38,7 @@ class Place:
     device: str = "cpu"
     dtype: str = "float32"
     threads: int = 0
-    compiled_sizes: tuple[str, ...] = ()
+    compiled_sizes: tuple[str, ...] | Literal["auto"] = ()
     cuda_graphs: bool = True
     max_lanes: int = 4
 

@@ -28,6 +28,7 @@ from benchmarks.finishing import measure as finish_rows
 from benchmarks.loras import cold_load_seconds, switch_row
 from benchmarks.machine import describe_machine
 from benchmarks.record import Record
+from benchmarks.settling import settling_rows
 from benchmarks.starting import start_rows
 from benchmarks.steps import LANES, QUICK
 from benchmarks.steps import measure as step_rows
@@ -42,6 +43,8 @@ from tools.full_size_model import write_full_size_model
 
 SWITCH_RANK = 64
 STEP_PROMISE = 1.02
+PATIENCE_SECONDS = 300.0
+"""For what is compiled beside the first pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +148,11 @@ def _fusings(folder: Path, data: Path, shapes: Shapes, place: Place, scale: Scal
 def sections(folder: Path, data: Path) -> dict[str, Callable[[], Iterator[Row]]]:
     """By name, in order of what one wants to know first."""
     place, look = Place("cuda", "float16"), WHOLE.look
+    served = replace(place, compiled_sizes="auto", cuda_graphs=True)
     recorder = CudaRecorder(torch.device("cuda", 0))
     return {
         "start": partial(start_rows, folder, data, place, look, 3),
+        "settling": partial(settling_rows, folder, data, served, look, WHOLE.repeats, PATIENCE_SECONDS),
         "pictures": partial(picture_rows, folder, data, place, look, WHOLE.repeats),
         "steps": partial(
             step_rows, folder, data, replace(place, max_lanes=LANES), look.side, QUICK, recorder, "inductor"
