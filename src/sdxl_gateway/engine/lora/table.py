@@ -56,7 +56,7 @@ TILINGS = [
     Tiling(columns=64, blocks=8),
     Tiling(columns=64, blocks=8),
 ]
-"""By group. The first, for float16, was the fastest of eight on an H200 at each rank (`benchmarks.switching --tune`)."""
+"""By group. Of eight tried on an H200, the first, for float16, was the fastest at each rank."""
 
 
 @dataclass(frozen=True, slots=True)
