@@ -15,7 +15,7 @@ LIVE := tests/live tests/docs/test_readme_runs.py
 LIVE_LAST := $(ALONGSIDE) $(LIVE:%=--ignore=%)
 
 .PHONY: serve quick test test-full test-gpu coverage fuzz fuzz-api gallery check format wheel constraints
-.PHONY: bench bench-full bench-refiner bench-compiled bench-controls bench-gpu bench-xinference bench-against
+.PHONY: bench bench-full bench-refiner bench-upscale bench-compiled bench-controls bench-gpu bench-xinference bench-against
 
 serve: .venv/.installed
 	$(BIN)/sdxl-gateway serve $(if $(MODEL),--model '$(MODEL)') $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) \
@@ -91,6 +91,9 @@ bench-full: .venv/.installed-dev
 
 bench-refiner: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.refiner
+
+bench-upscale: .venv/.installed-dev
+	$(BIN)/python -m benchmarks.upscale
 
 bench-compiled: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.compiled

@@ -67,6 +67,8 @@ GALLERY = (
     Shown("A small mask in a large picture", STAR, "edits", FROM_CIRCLE, (40, 40, 280, 280), enlarged=4),
     Shown("Beyond the edges", {**CIRCLE, "padding": 64, "seed": 4}, "edits", FROM_CIRCLE),
     Shown("A variation", {"strength": 0.7, "seed": 6}, "variations", FROM_CIRCLE),
+    Shown("Larger", {**CIRCLE, "size": "512x512", "upscaler": "lanczos"}),
+    Shown("Larger and painted over", {**CIRCLE, "size": "512x512", "upscaler": "lanczos", "detail": 0.1}),
     Shown("A transparent background", {"prompt": "a large red heart", "background": "transparent", "seed": 8}),
     Shown("Enlarged by a net", {**CIRCLE, "upscale": 4}),
 )

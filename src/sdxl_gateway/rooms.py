@@ -19,11 +19,10 @@ from sdxl_gateway.api.http.replaceable import Replaceable
 from sdxl_gateway.backends.process.backend import ProcessBackend
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.catalog.checkpoints import open_checkpoints, with_ip_adapter
-from sdxl_gateway.catalog.controls import open_controls
 from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.preview_vae import preview_vae_folder
-from sdxl_gateway.catalog.upscalers import open_upscalers
+from sdxl_gateway.catalog.side_models import SideModels
 from sdxl_gateway.config import DEMO_MATTE, DEMO_MODEL, EngineProcess, Limits, Settings
 from sdxl_gateway.core.background import Background
 from sdxl_gateway.core.errors import CheckpointProblem, GatewayError
@@ -93,10 +92,10 @@ def build_rooms(
     metrics = Metrics(model_names(settings), limits.lora_label_limit, checkpoints, limits.checkpoint_label_limit)
     decoders = Decoders(settings.limits, metrics.on_event)
     preview_vae_folder(settings.engine.preview_vae)  # what the engine could not load stops the start
-    controls, upscalers = open_controls(settings.controls), open_upscalers(settings.upscalers)
+    beside = SideModels.open(settings, checkpoints.guide_by)
     matte = open_matte(settings.matting, DEMO_MATTE, metrics.on_event)
-    admission = Admission(settings, checkpoints, adapters, decoders, embeddings, controls, matte, upscalers)
-    library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings, controls)
+    admission = Admission(settings, checkpoints, adapters, decoders, embeddings, beside, matte)
+    library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings, beside.controls)
     _check_default(settings, admission)
     listeners = Listeners(metrics.on_event, library.on_event, log_answer, log_engine, *told)
     backend = open_backend(engine_process(settings, admission), settings.limits, listeners)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sdxl_gateway.admission.backgrounds import matte_digest
+from sdxl_gateway.admission.backgrounds import matte_digest, matte_warnings
 from sdxl_gateway.admission.configured_names import problems
 from sdxl_gateway.config import HouseStyle, Matting
 from sdxl_gateway.core.ask import Ask, Operation
@@ -14,6 +14,7 @@ from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.recipe import Background
 from tests.kit.admission import admission_kit
 from tests.kit.mattes import PartMatte
+from tests.kit.recipes import recipe
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,11 @@ def test_without_a_matte_model_it_says_what_to_configure(asked: Background | Non
     with pytest.raises(InvalidRequest, match=r"\[matting\] path") as refused:
         matte_digest(ask, HouseStyle(background=style), None)
     assert refused.value.param == "background"
+
+
+@pytest.mark.parametrize(("made_by", "replaced", "told"), [("d" * 64, True, 1), ("d" * 64, False, 0), (None, True, 0)])
+def test_a_matte_model_that_is_another_on_disk_is_told(made_by: str | None, replaced: bool, told: int) -> None:
+    assert len(matte_warnings(recipe(matte=made_by), PartMatte(replaced=replaced))) == told
 
 
 @pytest.mark.parametrize(("path", "expected"), [(None, ["models.sticker.background"]), ("demo", [])])

@@ -155,8 +155,7 @@ async def test_without_any_configured_the_refusal_says_what_to_do(tmp_path: Path
 async def test_one_that_does_not_fit_the_checkpoint(home: AdmissionKit) -> None:
     """A checkpoint of SDXL's real widths, and ControlNets of the demo's."""
     checkpoints = {name: replace(entry, shapes=sdxl_shapes()) for name, entry in home.checkpoints.items()}
-    controls = open_controls(home.settings.controls)
-    admission = Admission(home.settings, checkpoints, home.adapters, decoders(home.settings.limits), controls=controls)
+    admission = Admission(home.settings, checkpoints, home.adapters, decoders(home.settings.limits))
     with pytest.raises(InvalidRequest) as refusal:
         await admission.resolve(Ask(Operation.GENERATE, "a cat", controls=(ref(),)))
     assert (refusal.value.param, refusal.value.code) == ("controls[0].type", "control_does_not_fit")

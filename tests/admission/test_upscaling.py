@@ -79,6 +79,41 @@ async def test_refused(home: AdmissionKit, asked: dict[str, Any], param: str, ma
     assert refused.value.param == param
 
 
+@pytest.mark.parametrize(
+    ("asked", "detail"),
+    [
+        ({"size": "256x256", "upscale": 2}, 0.25),
+        ({"size": "256x256", "upscale": 2, "detail": 0.4}, 0.4),
+        ({"size": "256x256", "upscale": 2, "detail": 0.0}, 0.0),
+        ({"size": "256x256", "upscale": 2, "upscaler": "soft"}, 0.0),
+        ({"size": "512x512", "upscaler": "lanczos"}, 0.0),
+        ({"size": "512x512", "upscaler": "lanczos", "detail": 0.3}, 0.3),
+        ({"size": "256x256"}, 0.0),
+    ],
+)
+async def test_how_far_it_is_painted_over(
+    tmp_path: Path, nets: Mapping[str, Upscaler], asked: dict[str, Any], detail: float
+) -> None:
+    sharp = nets["Sharp"].model_copy(update={"detail": 0.25})
+    home = admission_kit(tmp_path, upscalers={**nets, "Sharp": sharp}, checkpoints={"demo": SMALL})
+    recipe = (await home.admit(**asked)).recipe
+    assert recipe.detail == detail
+    assert receipt(recipe, seed=1, version="1").get("detail", 0.0) == detail
+    told = home.library.model("demo").capabilities
+    assert told is not None
+    assert told["detail"] == 0.25
+
+
+async def test_nothing_to_paint_over(home: AdmissionKit) -> None:
+    with pytest.raises(InvalidRequest, match="painted at that size") as refused:
+        await home.admit(size="256x256", detail=0.3)
+    assert refused.value.param == "detail"
+    holed: tuple[Upload, ...] = (upload(noise((512, 256), hole=(0, 0, 64, 64))),)
+    with pytest.raises(InvalidRequest, match="another request") as refused:
+        await home.admit(operation=Operation.EDIT, images=holed, detail=0.3)
+    assert refused.value.param == "detail"
+
+
 async def test_without_any_net(tmp_path: Path) -> None:
     bare = admission_kit(tmp_path)
     with pytest.raises(InvalidRequest, match=r"\[upscalers\.NAME\]") as refused:

@@ -23,7 +23,8 @@ from typer.testing import CliRunner
 
 from sdxl_gateway import __version__
 from sdxl_gateway.cli import app, asking, generating, manual, pulling, serving
-from sdxl_gateway.cli.generating import Wish, ask_for
+from sdxl_gateway.cli.field_flags import Wish
+from sdxl_gateway.cli.generating import Made, ask_for
 from sdxl_gateway.config import DEMO_LORAS, DEMO_MODEL, Checkpoint, HouseStyle, Loras, Server, Settings
 from sdxl_gateway.core.ask import Ask, Operation
 from sdxl_gateway.core.caller import Caller
@@ -415,9 +416,9 @@ def test_convert_leaves_an_existing_file_alone() -> None:
 
 
 def test_generate_asks_only_for_what_was_wished() -> None:
-    asked = ask_for(Wish("a cat", seed=7), Path("cat.jpg"), Settings(default_model="demo+ink"))
+    asked = ask_for(Wish("a cat", {"seed": "7"}), Path("cat.jpg"), Settings(default_model="demo+ink"))
 
-    assert asked == Ask(
+    assert asked.ask == Ask(
         Operation.GENERATE, "a cat", model="demo+ink", seed=7, response_format="b64_json", output_format="jpeg"
     )
 
@@ -437,7 +438,7 @@ class FakeGateway:
         for step in (1, 2, 3):
             yield Progressed("job-1", 0, step, 3)
         yield Presented(0, b"pixels", None, 7, {})
-        yield Done(USAGE)
+        yield Done(USAGE, ("mind",))
 
 
 def offer(monkeypatch: pytest.MonkeyPatch, gateway: FakeGateway) -> None:
@@ -456,9 +457,9 @@ async def test_generate_shows_its_steps_to_whoever_looks_on(monkeypatch: pytest.
     told = io.StringIO()
     console = Console(file=told, force_terminal=looked_at, width=100)
 
-    data = await generating._paint(Settings(), Ask(Operation.GENERATE, "a cat"), console)
+    made = await generating._paint(Settings(), Ask(Operation.GENERATE, "a cat"), console)
 
-    assert data == b"pixels"
+    assert made == Made(b"pixels", ("mind",))
     assert ("Painting" in told.getvalue() and "3/3" in told.getvalue()) is looked_at
     assert looked_at or told.getvalue() == ""
 
@@ -468,7 +469,8 @@ def test_generate_writes_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
 
     result = runner.invoke(app, ["generate", "a cat"])
 
-    assert (result.exit_code, result.output) == (0, "Wrote picture.png.\n")
+    assert (result.exit_code, result.stdout) == (0, "Wrote picture.png.\n")
+    assert result.stderr == "mind\n"
     assert Path("picture.png").read_bytes() == b"pixels"
 
 

@@ -112,7 +112,7 @@ def test_pictures_with_references_take_the_unet_as_it_is(
     files = section(tmp_path / "ip", plus=True)
     quick, slow = (studio(tmp_path / name, ip_adapter=files, compiled_sizes=sizes) for name, sizes in TWO.items())
     graphs, calls = compiler.graphs, compiler.calls
-    guided = recipe(image_prompt=image_prompt(0.6), count=2)
+    guided = recipe(image_prompt=image_prompt(quick, 0.6), count=2)
     given = referenced(photo(SIDE, SIDE))
     before = quick.paint(recipe())
     assert compiler.calls == calls + recipe().steps

@@ -22,6 +22,7 @@ from sdxl_gateway.engine.canvas import Canvas
 from sdxl_gateway.engine.device import sent
 from sdxl_gateway.engine.models.loaders import LoadedCheckpoint
 from sdxl_gateway.engine.stages.encode import Text, encode_text, encode_texts
+from sdxl_gateway.scheduling.detail import detail_tiles
 from tests.kit.device_tensors import CUDA, DeviceTensor, Watched, watching
 from tests.kit.engine import difference
 from tests.kit.fake_cuda import FakeCuda, move_to_fake_cuda
@@ -104,6 +105,16 @@ def test_nor_does_it_with_the_unet_itself_and_paints_the_same(on_cuda: House, on
         picture = on_cuda.engine.finish(canvas)
     assert watched.waits == [], "who wants the picture waits, and no step"
     assert difference(picture.result(), on_cpu.paint(asked)) <= 1
+
+
+def test_a_detail_pass_waits_for_its_picture_and_the_pixels_of_its_tiles_alone(on_cuda: House, on_cpu: House) -> None:
+    sizes = {"width": 128, "height": 64, "paint_width": 64, "paint_height": 64}
+    asked = on_cuda.tasks["text"].by("euler_a", steps=4, detail=0.5, **sizes)
+    canvas, tiles = on_cuda.begin(asked), len(detail_tiles(asked.recipe))
+    found = steps(on_cuda, canvas)
+    assert waits(found[: canvas.sampler_steps]) == waits(found[canvas.sampler_steps + 1 : -tiles]) == []
+    assert len(waits(found[-tiles:])) == tiles > 1
+    assert difference(on_cuda.engine.finish(canvas).result(), on_cpu.paint(asked)) <= 1
 
 
 def test_pictures_of_one_step_wait_for_nothing_together(small: House) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sdxl_gateway.config import IpAdapter
-from sdxl_gateway.core.errors import EngineFault, ModelNotFound
+from sdxl_gateway.core.errors import EngineFault, Unavailable
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
 from sdxl_gateway.core.recipe import Recipe, Task
 from tests.kit.engine import Studio, contrast, difference, mask, photo, recipe, studio
@@ -57,24 +57,24 @@ def check(room: Studio, theirs: Reference, wanted: Recipe, inputs: Inputs) -> No
 @pytest.mark.parametrize("weight", [0.35, 1.0])
 @pytest.mark.parametrize("guidance_scale", [1.0, 5.0])
 def test_one_picture(room: Studio, theirs: Reference, weight: float, guidance_scale: float) -> None:
-    wanted = recipe(guidance_scale=guidance_scale, negative_prompt="green", image_prompt=image_prompt(weight))
+    wanted = recipe(guidance_scale=guidance_scale, negative_prompt="green", image_prompt=image_prompt(room, weight))
     check(room, theirs, wanted, referenced(ONE))
 
 
 def test_several_pictures(room: Studio, theirs: Reference) -> None:
-    wanted = recipe(image_prompt=image_prompt(0.7, 0.7, 0.7), sampler="dpmpp_2m")
+    wanted = recipe(image_prompt=image_prompt(room, 0.7, 0.7, 0.7), sampler="dpmpp_2m")
     check(room, theirs, wanted, referenced(ONE, OTHER, THIRD))
 
 
 @pytest.mark.parametrize("task", [Task.IMAGE_TO_IMAGE, Task.INPAINT])
 def test_pictures_that_start_from_pictures(room: Studio, theirs: Reference, task: Task) -> None:
-    wanted = recipe(task=task, strength=0.8, steps=5, image_prompt=image_prompt(0.8, 0.8))
+    wanted = recipe(task=task, strength=0.8, steps=5, image_prompt=image_prompt(room, 0.8, 0.8))
     start = {"image": photo()} | ({"mask": mask()} if task is Task.INPAINT else {})
     check(room, theirs, wanted, referenced(OTHER, THIRD, **start))
 
 
 def test_a_variation_from_noise(room: Studio, theirs: Reference) -> None:
-    wanted = recipe("", task=Task.IMAGE_TO_IMAGE, strength=1.0, image_prompt=image_prompt(1.0))
+    wanted = recipe("", task=Task.IMAGE_TO_IMAGE, strength=1.0, image_prompt=image_prompt(room, 1.0))
     check(room, theirs, wanted, referenced(ONE, image=photo()))
 
 
@@ -84,17 +84,17 @@ def test_with_a_blend_on(room: Studio, theirs: Reference, tmp_path: Path) -> Non
     theirs.base.set_adapters(["a"], adapter_weights=[0.8])
     on = blend((admitted(path, room.data_directory), 0.8))
     try:
-        check(room, theirs, recipe(blend=on, image_prompt=image_prompt(0.6)), referenced(ONE))
+        check(room, theirs, recipe(blend=on, image_prompt=image_prompt(room, 0.6)), referenced(ONE))
     finally:
         theirs.base.unload_lora_weights()
-    check(room, theirs, recipe(image_prompt=image_prompt(0.6)), referenced(ONE))
+    check(room, theirs, recipe(image_prompt=image_prompt(room, 0.6)), referenced(ONE))
 
 
 def test_in_a_batch_of_four_each_is_itself(room: Studio, theirs: Reference) -> None:
     wanted = [
-        recipe("a star", seed=1, image_prompt=image_prompt(0.4)),
+        recipe("a star", seed=1, image_prompt=image_prompt(room, 0.4)),
         recipe("a tree", seed=2, steps=4),
-        recipe("a house", seed=3, image_prompt=image_prompt(1.1), sampler="euler_a"),
+        recipe("a house", seed=3, image_prompt=image_prompt(room, 1.1), sampler="euler_a"),
         recipe("a boat", seed=4),
     ]
     given = [referenced(ONE), NO_INPUTS, referenced(THIRD), NO_INPUTS]
@@ -115,9 +115,9 @@ def test_in_a_batch_of_four_each_is_itself(room: Studio, theirs: Reference) -> N
 
 
 def test_after_a_neighbour_that_left(room: Studio, theirs: Reference) -> None:
-    wanted = recipe(image_prompt=image_prompt(0.6))
+    wanted = recipe(image_prompt=image_prompt(room, 0.6))
     stays = room.engine.begin(wanted, 0, referenced(ONE))
-    leaves = room.engine.begin(recipe(image_prompt=image_prompt(2.0)), 0, referenced(OTHER))
+    leaves = room.engine.begin(recipe(image_prompt=image_prompt(room, 2.0)), 0, referenced(OTHER))
     room.engine.step([leaves, stays])
     while stays.steps_done < stays.steps_total:
         room.engine.step([stays])
@@ -129,14 +129,14 @@ def test_pictures_without_references_are_the_same_bytes_as_ever(room: Studio, de
     before = demo.paint(wanted)
     assert room.paint(wanted) == before
     processors = room.loaded().checkpoint.unet.attn_processors
-    assert room.paint(replace(wanted, image_prompt=image_prompt(1.0)), referenced(ONE)) != before
+    assert room.paint(replace(wanted, image_prompt=image_prompt(room, 1.0)), referenced(ONE)) != before
     assert room.paint(wanted) == before
     assert room.loaded().checkpoint.unet.attn_processors == processors
 
 
 def test_a_step_that_fails_leaves_no_trace(room: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     before = room.paint(recipe())
-    canvas = room.engine.begin(recipe(image_prompt=image_prompt(1.0)), 0, referenced(ONE))
+    canvas = room.engine.begin(recipe(image_prompt=image_prompt(room, 1.0)), 0, referenced(ONE))
     with monkeypatch.context() as patch:
         patch.setattr("sdxl_gateway.engine.parts.image_prompt.linear", lambda *_: 1 / 0)
         with pytest.raises(EngineFault):
@@ -146,30 +146,31 @@ def test_a_step_that_fails_leaves_no_trace(room: Studio, monkeypatch: pytest.Mon
 
 def test_each_picture_has_a_weight_of_its_own(room: Studio) -> None:
     def painted(*weights: float) -> Picture:
-        return room.paint(recipe(image_prompt=image_prompt(*weights)), referenced(ONE, OTHER))
+        return room.paint(recipe(image_prompt=image_prompt(room, *weights)), referenced(ONE, OTHER))
 
     assert difference(painted(0.2, 1.0), painted(1.0, 0.2)) > 5
     assert difference(painted(0.6, 0.6), painted(0.6, 0.6001)) <= 1
 
 
 def test_a_picture_is_encoded_once(room: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = recipe(image_prompt=image_prompt(0.6))
+    wanted = recipe(image_prompt=image_prompt(room, 0.6))
     first = room.paint(wanted, referenced(ONE))
-    encoder = room.engine._pool.get("image_encoder", "adapter")
+    encoder = room.engine._pool.get("image_encoder", image_prompt(room).digest)
     monkeypatch.setattr(encoder, "forward", lambda *_, **__: 1 / 0)
     assert room.paint(wanted, referenced(ONE)) == first
 
 
 def test_both_models_stand_on_the_ledger_and_leave_when_room_is_wanted(files: IpAdapter, tmp_path: Path) -> None:
     made = studio(tmp_path, ip_adapter=files)
-    pool, wanted = made.engine._pool, recipe(image_prompt=image_prompt(0.6))
-    keys = {("ip_adapter", "adapter"), ("image_encoder", "adapter")}
+    pool, wanted = made.engine._pool, recipe(image_prompt=image_prompt(made, 0.6))
+    (digest,) = pool.loaders["ip_adapter"].names
+    keys = {("ip_adapter", digest), ("image_encoder", digest)}
     assert not keys & set(pool.ledger.keys("vram"))
     before = pool.ledger.held_bytes("vram")
     made.engine.prefetch(wanted).result(timeout=60)
     assert keys <= set(pool.ledger.keys("vram"))
     assert all(pool.ledger.pinned(key) for key in keys)
-    encoder, adapter = pool.get("image_encoder", "adapter"), pool.get("ip_adapter", "adapter")
+    encoder, adapter = pool.get("image_encoder", digest), pool.get("ip_adapter", digest)
     weights = [*encoder.parameters(), *adapter.projection.parameters(), *(w for pair in adapter.layers for w in pair)]
     assert pool.ledger.held_bytes("vram") - before == sum(weight.nbytes for weight in weights)
     first = made.paint(wanted, referenced(ONE))
@@ -184,11 +185,11 @@ def test_both_models_stand_on_the_ledger_and_leave_when_room_is_wanted(files: Ip
 
 
 def test_recipes_that_cannot_be_painted(room: Studio, demo: Studio) -> None:
-    wanted = recipe(image_prompt=image_prompt(0.6))
+    wanted = recipe(image_prompt=image_prompt(room, 0.6))
     with pytest.raises(EngineFault, match="IP-Adapter"):
         demo.paint(wanted, referenced(ONE))
     with pytest.raises(EngineFault, match="missing"):
-        room.paint(recipe(image_prompt=image_prompt(0.6)))
-    with pytest.raises(ModelNotFound, match="IP-Adapter 'other'"):
-        room.paint(recipe(image_prompt=image_prompt(0.6, adapter="other")), referenced(ONE))
+        room.paint(recipe(image_prompt=image_prompt(room, 0.6)))
+    with pytest.raises(Unavailable, match="IP-Adapter of this picture was changed"):
+        room.paint(recipe(image_prompt=replace(image_prompt(room, 0.6), digest="0")), referenced(ONE))
     assert difference(room.paint(wanted, referenced(ONE)), room.paint(wanted, referenced(ONE))) == 0

@@ -90,6 +90,14 @@ def test_after_an_image_to_image(house: House) -> None:
     check(house, refined(0.6, task=Task.IMAGE_TO_IMAGE, strength=0.8), 0.6, PHOTO)
 
 
+def test_a_detail_pass_is_the_refiners(house: House) -> None:
+    wanted = refined(0.6)
+    plain, ours = house.studio.paint(wanted), house.studio.paint(replace(wanted, detail=0.5))
+    over = recipe(task=Task.IMAGE_TO_IMAGE, strength=0.5, steps=5, negative_prompt="green")
+    assert difference(ours, house.refiner.paint(over, Inputs({"image": plain}))) <= 1
+    assert difference(ours, plain) > 5
+
+
 @pytest.mark.parametrize("strength", [0.3, 0.8])
 def test_a_whole_picture(house: House, strength: float) -> None:
     wanted = recipe(task=Task.IMAGE_TO_IMAGE, strength=strength, steps=5, checkpoint="fine", negative_prompt="green")

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sdxl_gateway.core.events import BlendSwitched, StageTimed, StepTaken
+from sdxl_gateway.jobs.engine_slot import Assignment
 from sdxl_gateway.jobs.estimate import RESTART_GUESS_SECONDS, Estimate, retry_after
+from sdxl_gateway.jobs.queue import job_work
 from sdxl_gateway.scheduling.costs import Costs, step_work
 from tests.kit.jobs import job, recipe
 
@@ -22,6 +26,18 @@ def test_a_job_is_its_steps_in_full_batches_and_its_stages() -> None:
     estimate.costs.observe(StageTimed("decode", 1.0))
     estimate.costs.observe(BlendSwitched(0.125, 10))
     assert estimate.job_seconds(job(steps=10, count=6)) == pytest.approx(10 * (3.0 + 2.0) + 6 * 1.5 + 0.125)
+
+
+def test_a_detail_pass_costs_as_many_steps_as_its_tiles_take() -> None:
+    estimate = Estimate(4)
+    estimate.costs.observe(StepTaken(2.0, 1, step_work(recipe())))
+    plain = job(steps=10)
+    wanted = replace(plain, recipe=replace(plain.recipe, width=16, height=16, detail=0.3))
+    steps = 9 * (3 + 2)
+    assert estimate.job_seconds(wanted) == pytest.approx(estimate.job_seconds(plain) + 2.0 * steps)
+    assert job_work(wanted) == pytest.approx(job_work(plain) * (10 + steps) / 10)
+    whole = Assignment(wanted, started=True, steps_done={0: 10 + steps})
+    assert (Assignment(wanted).share_left, whole.share_left) == (1, 0)
 
 
 def test_one_size_of_step_scales_with_its_work() -> None:

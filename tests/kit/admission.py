@@ -11,10 +11,9 @@ from typing import Any
 from sdxl_gateway.admission.resolve import Admission, ResolvedAsk
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint, with_ip_adapter
-from sdxl_gateway.catalog.controls import open_controls
 from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
-from sdxl_gateway.catalog.upscalers import open_upscalers
+from sdxl_gateway.catalog.side_models import SideModels
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Embeddings, Loras, Settings
 from sdxl_gateway.core.ask import Ask, Operation
 from sdxl_gateway.core.picture import Size
@@ -76,17 +75,16 @@ def opened(settings: Settings) -> AdmissionKit:
     adapters.scan()
     embeddings = EmbeddingCatalog(settings.embeddings, settings.data_directory, checkpoints.values())
     embeddings.scan()
-    controls = open_controls(settings.controls)
+    beside = SideModels.open(settings, checkpoints.guide_by)
     admission = Admission(
         settings,
         checkpoints,
         adapters,
         decoders(settings.limits),
         embeddings,
-        controls,
-        upscalers=open_upscalers(settings.upscalers),
+        beside,
     )
-    library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings, controls)
+    library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings, beside.controls)
     return AdmissionKit(settings, checkpoints, adapters, embeddings, admission, library)
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from sdxl_gateway.admission.framing import Framing, framed
 from sdxl_gateway.admission.sizes import Sizes
+from sdxl_gateway.catalog.upscalers import open_upscaler
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
 from sdxl_gateway.core.prompt import TextReading
 from sdxl_gateway.core.recipe import NO_BLEND, Phase, Recipe, Task, control_role
@@ -94,9 +95,14 @@ def controlled(house: Everything, names: tuple[str, ...], task: Task = Task.TEXT
     return asked(task, controls=controls), given(task, len(names))
 
 
-def guided_by(_: Everything, weights: tuple[float, ...] = (0.7,), task: Task = Task.TEXT_TO_IMAGE) -> Asked:
-    one = asked(task, image_prompt=image_prompt(*weights))
+def guided_by(house: Everything, weights: tuple[float, ...] = (0.7,), task: Task = Task.TEXT_TO_IMAGE) -> Asked:
+    one = asked(task, image_prompt=image_prompt(house.studio, *weights))
     return one, referenced(*map(seen, range(len(weights))), **given(task).pictures)
+
+
+def enlarged(house: Everything) -> Asked:
+    net = open_upscaler(NET, house.config.upscalers[NET])
+    return plain(house, upscaler=NET, upscaler_digest=net.digest)
 
 
 def seen(number: int) -> Picture:
@@ -136,7 +142,7 @@ FEATURES: Mapping[str, Feature] = {
     "IP-Adapter": guided_by,
     "IP-Adapter, inpaint": partial(guided_by, task=Task.INPAINT),
     "several references": partial(guided_by, weights=(0.6, 0.6)),
-    "enlarging by a net": partial(plain, upscaler=NET),
+    "enlarging by a net": enlarged,
     "tiled decoding": partial(plain, checkpoint=TILED),
 }
 """By the rows of docs/PARITY.md; a sampler stands for its last schedule."""

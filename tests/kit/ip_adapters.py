@@ -14,7 +14,9 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from sdxl_gateway.config import IpAdapter
 from sdxl_gateway.core.picture import Inputs, Picture, reference_role
 from sdxl_gateway.core.recipe import ImagePrompt
+from sdxl_gateway.engine.models.image_prompts import IP_ADAPTER
 from tests.kit.admission import demo
+from tests.kit.engine import Studio
 
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
@@ -116,9 +118,10 @@ def layer_shapes() -> Shapes:
     }
 
 
-def image_prompt(*weights: float, adapter: str = "adapter") -> ImagePrompt:
-    """For as many pictures, which `referenced` brings."""
-    return ImagePrompt(adapter, "0", weights)
+def image_prompt(room: Studio, *weights: float) -> ImagePrompt:
+    """For as many pictures, which `referenced` brings, through the adapter that the room has."""
+    (digest,) = room.engine._pool.loaders[IP_ADAPTER].names
+    return ImagePrompt("adapter", digest, weights)
 
 
 def referenced(*pictures: Picture, **others: Picture) -> Inputs:

@@ -13,6 +13,7 @@ class PartMatte:
 
     digest: str = "d" * 64
     share: float = 1.0
+    replaced: bool = False
 
     async def alpha(self, picture: Picture) -> Picture:
         there = round(picture.width * self.share)

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from sdxl_gateway.catalog.controls import open_control
+from sdxl_gateway.catalog.ip_adapters import open_ip_adapter
 from sdxl_gateway.config import Checkpoint
 from sdxl_gateway.config import Control as Section
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
-from sdxl_gateway.core.recipe import NO_BLEND, Control, Phase, Recipe, Task
+from sdxl_gateway.core.recipe import NO_BLEND, Control, ImagePrompt, Phase, Recipe, Task
 from sdxl_gateway.engine.canvas import Canvas
 from sdxl_gateway.engine.engine import DiffusionEngine
 from sdxl_gateway.engine.load import open_engine
 from tests.kit.control_folders import control_folder, union_folder
 from tests.kit.engine import mask, photo, process_settings
-from tests.kit.ip_adapters import SIDE, image_prompt, section
+from tests.kit.ip_adapters import SIDE, section
 from tests.kit.model_folders import inpainting_demo
 from tests.kit.recipes import recipe
 from tools.demo_refiner import write_demo_refiner
@@ -62,12 +63,14 @@ def house(root: Path, **engine: Any) -> House:
     config = process_settings(root, checkpoints, controls, **engine)
     config = config.model_copy(update={"ip_adapter": section(root / "adapter")})
     digests = {name: open_control(name, one).digest for name, one in controls.items()}
+    digests["adapter"] = open_ip_adapter(config.ip_adapter).digest
     return House(open_engine(config, lambda _: None), _tasks(digests))
 
 
 def _tasks(digests: dict[str, str]) -> dict[str, Asked]:
     image, repainted = Inputs({"image": photo()}), Inputs({"image": photo(), "mask": mask()})
     followed = (Control("canny", digests["canny"], 0.9), Control("union", digests["union"], 0.7, mode=3))
+    prompted = ImagePrompt("adapter", digests["adapter"], (0.5,))
     handed_over = Phase("refiner", "refiner", NO_BLEND, from_step=1, from_share=0.6)
     return {
         "text": Asked(recipe(**NEGATIVE)),
@@ -75,7 +78,7 @@ def _tasks(digests: dict[str, str]) -> dict[str, Asked]:
         "inpaint": Asked(recipe(task=Task.INPAINT, **EDITED), repainted),
         "inpainting UNet": Asked(recipe(task=Task.INPAINT, checkpoint="inpainting", **EDITED), repainted),
         "control": Asked(recipe(controls=followed), Inputs({"control:0": photo(), "control:1": photo()})),
-        "references": Asked(recipe(image_prompt=image_prompt(0.5)), Inputs({"reference:0": _reference()})),
+        "references": Asked(recipe(image_prompt=prompted), Inputs({"reference:0": _reference()})),
         "refined": Asked(replace(recipe(steps=5, **NEGATIVE), later_phases=(handed_over,))),
     }
 

@@ -22,7 +22,7 @@ PLAIN = Kind(16, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
 def matte_of(path: Path, seconds: float = 60.0, tell: Callable[[MatteEnded], None] = lambda ended: None) -> OnnxMatte:
-    return OnnxMatte(MatteNet(path, PLAIN, 1), "d", seconds, tell)
+    return OnnxMatte(MatteNet(path, PLAIN, 1), path, seconds, tell)
 
 
 def flat(value: int, size: tuple[int, int] = (20, 10)) -> Picture:

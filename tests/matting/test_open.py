@@ -70,3 +70,16 @@ def test_who_configures_none_imports_none() -> None:
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert told.split() == ["False", "False"]
+
+
+def test_another_file_in_its_place_is_noticed_and_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "matte.onnx"
+    path.write_bytes(DEMO_MATTE.read_bytes())
+    matte = open_matte(Matting(path=str(path)), DEMO_MATTE)
+    assert matte is not None
+    before, seen = matte.digest, [matte.replaced]
+    path.write_bytes(b"another")
+    seen.append(matte.replaced)
+    path.unlink()
+    assert [*seen, matte.replaced] == [False, True, True]
+    assert matte.digest == before

@@ -6,11 +6,16 @@ from sdxl_gateway.config import HouseStyle
 from sdxl_gateway.core.ask import Ask
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.ports import Matte
-from sdxl_gateway.core.recipe import Background
+from sdxl_gateway.core.recipe import Background, Recipe
 
 NO_MATTE = (
     "A transparent background needs a matte model, and this server has none. "
     "Its operator can set [matting] path to an ONNX file."
+)
+
+
+REPLACED = (
+    "The file of the server's matte model was replaced; the one read at its start is used, as the recipe's digest says."
 )
 
 
@@ -21,6 +26,11 @@ def matte_digest(ask: Ask, style: HouseStyle, matte: Matte | None) -> str | None
     if matte is None:
         raise InvalidRequest(NO_MATTE, param="background")
     return matte.digest
+
+
+def matte_warnings(recipe: Recipe, matte: Matte | None) -> tuple[str, ...]:
+    """A word where the operator has another matte model by now than the one the picture takes."""
+    return (REPLACED,) if recipe.matte is not None and matte is not None and matte.replaced else ()
 
 
 def _background(ask: Ask, style: HouseStyle) -> Background:

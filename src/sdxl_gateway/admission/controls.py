@@ -44,7 +44,7 @@ class ControlResolver:
     """Looks types up among the configured ControlNets; case does not matter."""
 
     def __init__(self, entries: Mapping[str, ControlEntry]) -> None:
-        self._entries = {name.lower(): entry for name, entry in entries.items()}
+        self._entries = entries
 
     def resolve(self, refs: Sequence[ControlRef], checkpoint: CheckpointEntry) -> tuple[Control, ...]:
         """Raises InvalidRequest naming the entry, RecipeChanged for one that is not what an earlier picture had."""
@@ -63,7 +63,7 @@ class ControlResolver:
         return Control(entry.name, entry.digest, ref.weight, ref.start, ref.end, _mode(ref, entry), made_by)
 
     def _entry(self, ref: ControlRef) -> ControlEntry:
-        entry = self._entries.get(ref.type.lower())
+        entry = next((entry for name, entry in self._entries.items() if name.lower() == ref.type.lower()), None)
         if entry is None:
             raise self._unknown(ref)
         if ref.digest not in (None, entry.digest):

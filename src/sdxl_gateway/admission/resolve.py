@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 
-from sdxl_gateway.admission.backgrounds import matte_digest
+from sdxl_gateway.admission.backgrounds import matte_digest, matte_warnings
 from sdxl_gateway.admission.blends import blend_of, check_count, recommendations
 from sdxl_gateway.admission.controls import ControlResolver, maps_of
 from sdxl_gateway.admission.defaults import Usual, known_of, strength
@@ -24,11 +25,10 @@ from sdxl_gateway.admission.sizes import Sizes, check_area, native_size, own_siz
 from sdxl_gateway.admission.uploads import Uploads
 from sdxl_gateway.admission.upscaling import Upscaling
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
-from sdxl_gateway.catalog.controls import ControlEntry
 from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.checks import CheckedLora
-from sdxl_gateway.catalog.upscalers import UpscalerEntry
+from sdxl_gateway.catalog.side_models import SideModels
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask, LoraRef
 from sdxl_gateway.core.caller import Caller
@@ -86,16 +86,16 @@ class Admission:
         loras: LoraCatalog,
         decoders: Decoders,
         embeddings: EmbeddingCatalog | None = None,
-        controls: Mapping[str, ControlEntry] | None = None,
+        beside: SideModels | None = None,
         matte: Matte | None = None,
-        upscalers: Mapping[str, UpscalerEntry] | None = None,
     ) -> None:
         self._settings = settings
         self._loras = loras
         self._texts = TextReader(settings, embeddings)
-        self._controls = ControlResolver(controls or {})
+        self._beside = beside or SideModels.open(settings)
+        self._controls = ControlResolver(self._beside.controls)
         self._matte = matte
-        self._upscaling = Upscaling(upscalers or {}, settings.limits.max_upscaled_pixels)
+        self._upscaling = Upscaling(self._beside.upscalers, settings.limits.max_upscaled_pixels)
         self.uploads = Uploads(settings.limits, decoders)
         self._references = References(settings, self.uploads)
         self.refiners = Refiners(checkpoints, settings.checkpoints)
@@ -123,6 +123,7 @@ class Admission:
 
     async def resolve(self, ask: Ask) -> ResolvedAsk:
         """Raises a Refusal; nothing was submitted then."""
+        await asyncio.to_thread(self._beside.refresh)
         prompt, tagged = self._without_tags(ask)
         with checkpoint_gone(ask):
             model = self.names.choose(ask.model)
@@ -144,7 +145,7 @@ class Admission:
         names = tuple(dict.fromkeys(lora.entry.name for lora in checked))
         warnings = (*warnings, *maps.warnings, *looked_up.texts.warnings, *_shrunk(looked_up, frame.sizes))
         warnings += (*few_steps_warnings(ask, looked_up.usual, recipe), *without_effect(ask, recipe))
-        warnings += refiner_warnings(ask, recipe)
+        warnings += (*refiner_warnings(ask, recipe), *matte_warnings(recipe, self._matte))
         return ResolvedAsk(recipe, inputs, frame.kept, ask.quality or "medium", names, warnings)
 
     async def _looked_up(
@@ -238,6 +239,7 @@ class Admission:
             upscale=ask.upscale,
             upscaler="" if upscaler is None else upscaler.name,
             upscaler_digest="" if upscaler is None else upscaler.digest,
+            detail=self._upscaling.detail(ask, frame, upscaler),
         )
 
     def _steps(self, ask: Ask, usual: Usual) -> int:

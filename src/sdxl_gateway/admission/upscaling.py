@@ -51,6 +51,23 @@ class Upscaling:
         target = box or Box(0, 0, frame.sizes.width, frame.sizes.height)
         return named if target.width >= WORTH_A_NET * frame.sizes.paint_width else None
 
+    def detail(self, ask: Ask, frame: Framed, upscaler: UpscalerEntry | None) -> float:
+        """How far the enlarged picture is painted over: as asked, else as the upscaler's section says.
+
+        Raises InvalidRequest where that was asked for and there is nothing to paint over.
+        """
+        masked = frame.kept is not None
+        if ask.detail is None:
+            return 0.0 if masked or upscaler is None else upscaler.detail
+        if ask.detail and masked:
+            reason = "What a mask keeps is handed out as it came; paint over the finished picture in another request."
+            raise InvalidRequest(reason, param="detail")
+        sizes = frame.sizes
+        if ask.detail and sizes.width < WORTH_A_NET * sizes.paint_width:
+            reason = f"A picture of {sizes.width}x{sizes.height} is painted at that size; 'upscale' makes it larger."
+            raise InvalidRequest(f"Invalid 'detail': {reason}", param="detail")
+        return ask.detail
+
     def _named(self, name: str | None) -> UpscalerEntry | None:
         if name is None:
             return next(iter(self._entries.values()), None)

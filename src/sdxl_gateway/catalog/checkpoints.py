@@ -75,7 +75,8 @@ def with_ip_adapter(checkpoints: Mapping[str, CheckpointEntry], section: IpAdapt
 
 def fitted(entry: CheckpointEntry, adapter: IpAdapterFile | None) -> CheckpointEntry:
     """The same, with the adapter if there is one and it fits."""
-    return entry if adapter is None or adapter.misfit(entry.shapes) else replace(entry, ip_adapter=adapter)
+    fits = adapter is not None and not adapter.misfit(entry.shapes)
+    return replace(entry, ip_adapter=adapter if fits else None)
 
 
 def open_checkpoint(name: str, section: Checkpoint, demo: Path) -> CheckpointEntry:

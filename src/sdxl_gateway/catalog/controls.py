@@ -42,6 +42,7 @@ SDXL_CONFIG: Mapping[str, Any] = {
     "conditioning_embedding_out_channels": [16, 32, 96, 256],
 }
 """The config of a single file that lies there without one: a whole ControlNet of SDXL, as diffusers makes it."""
+CONFIG = "config.json"
 MAX_CONFIG_BYTES = 2**20
 _SKIP = re.compile(r"down_blocks\.(\d+)\.(resnets|downsamplers)\.(\d+)\.(conv2|conv)")
 _RESIDUAL = re.compile(r"controlnet_down_blocks\.(\d+)")
@@ -86,6 +87,12 @@ class ControlEntry:
     preprocessor: Preprocessor | None = None
     modes: tuple[tuple[str, ...], ...] = ()
     mode: int | None = None
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """Where its weights lie, and where its config may."""
+        first = self.files[0]
+        return *self.files, first.parent / CONFIG, first.with_suffix(".json")
 
     @property
     def union(self) -> bool:
@@ -147,10 +154,10 @@ def _found(path: str) -> tuple[tuple[Path, ...], Path | None]:
         return (file.resolve(),), own if own.is_file() else None
     folder = resolve_folder(path, DEMO_MODEL)
     files = weight_files(folder)
-    if not files or not (folder / "config.json").is_file():
+    if not files or not (folder / CONFIG).is_file():
         raise CheckpointProblem("This is neither a .safetensors file nor a folder with config.json and such files.")
     whole = [one for one in files if one.stem == "diffusion_pytorch_model"]
-    return tuple(whole or files), folder / "config.json"
+    return tuple(whole or files), folder / CONFIG
 
 
 def _check_family(tensors: Shapes) -> None:

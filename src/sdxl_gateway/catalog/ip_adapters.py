@@ -43,6 +43,11 @@ class IpAdapterFile:
     side: int
     layers: tuple[Shape, ...]
 
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """Where its weights lie, and those of its image encoder."""
+        return self.path, *sorted(self.image_encoder.glob("*"))
+
     def misfit(self, shapes: Shapes) -> str:
         """Why it cannot guide the UNet of these module shapes; "" where it can."""
         wanted = _cross_attentions(shapes)

@@ -32,7 +32,10 @@ class Architecture(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UpscalerEntry:
-    """A net that enlarges `scale` times along each side; `features` and `blocks` are its width and depth."""
+    """A net that enlarges `scale` times along each side; `features` and `blocks` are its width and depth.
+
+    `detail` is how far its pictures are painted over where a request does not say.
+    """
 
     name: str
     path: Path
@@ -41,6 +44,7 @@ class UpscalerEntry:
     scale: int
     features: int
     blocks: int
+    detail: float = 0.0
 
 
 def open_upscalers(upscalers: Mapping[str, Upscaler]) -> dict[str, UpscalerEntry]:
@@ -58,7 +62,8 @@ def open_upscaler(name: str, section: Upscaler) -> UpscalerEntry:
     if found is None:
         raise CheckpointProblem(f"Upscaler '{name}' is no net of the ESRGAN family (RRDB or compact).")
     architecture, scale, features, blocks = found
-    return UpscalerEntry(name, section.path, _digest(section.path), architecture, scale, features, blocks)
+    digest = _digest(section.path)
+    return UpscalerEntry(name, section.path, digest, architecture, scale, features, blocks, section.detail)
 
 
 def _digest(path: Path) -> str:

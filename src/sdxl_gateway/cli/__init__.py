@@ -107,27 +107,30 @@ def pull(
     run(hub_id)
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})
 def generate(
-    prompt: Annotated[str, typer.Argument(help="What to paint.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PROMPT [--FIELD VALUE]...",
+            help="What to paint, and any field of the API as a flag: --steps 30, --upscale 2, --control-image a.png.",
+        ),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where to write: .png, .webp or .jpg.")] = Path(
         "picture.png"
     ),
     config: ConfigOption = None,
     loras: LorasOption = None,
     model: ModelOption = None,
-    seed: Annotated[int | None, typer.Option(help="Repeats a picture.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None,
-    size: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT in pixels.")] = None,
-    negative_prompt: Annotated[str | None, typer.Option(help="What to keep out.")] = None,
-    guidance_scale: Annotated[float | None, typer.Option(help="How closely to follow the prompt.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="euler, DPM++ 2M Karras, ...")] = None,
+    fields: Annotated[bool, typer.Option("--fields", help="List the fields, paint nothing.")] = False,
 ) -> None:
     """Paint one picture without a server."""
-    from sdxl_gateway.cli.generating import Wish, run
+    from sdxl_gateway.cli.generating import run, show_fields
 
-    wish = Wish(prompt, seed, steps, size, negative_prompt, guidance_scale, sampler)
-    run(wish, output, config, loras, model)
+    if fields:
+        show_fields(config)
+    else:
+        run(words or (), output, config, loras, model)
 
 
 @loras.command("list")

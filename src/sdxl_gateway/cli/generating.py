@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sdxl_gateway.api.asks.given import Rules
-from sdxl_gateway.api.asks.parse import read_ask
+from sdxl_gateway.api.asks.parse import ReadAsk, read_ask
 from sdxl_gateway.app import open_gateway
 from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
+from sdxl_gateway.cli.field_flags import BadFlag, Wish, field_lines, read_words
 from sdxl_gateway.cli.pulling import pull_if_missing
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask, Operation
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import EngineFault, GatewayError
-from sdxl_gateway.gateway.events import Item, Presented, Progressed
+from sdxl_gateway.gateway.events import Done, Item, Presented, Progressed
 from sdxl_gateway.gateway.paint import Gateway
 
 FORMATS = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg"}
@@ -32,32 +33,29 @@ _GIVE_UP_SECONDS = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What the picture should be; None leaves it to the model's defaults."""
+class Made:
+    """An encoded picture, and what whoever asked for it should know."""
 
-    prompt: str
-    seed: int | None = None
-    steps: int | None = None
-    size: str | None = None
-    negative_prompt: str | None = None
-    guidance_scale: float | None = None
-    sampler: str | None = None
+    data: bytes
+    warnings: tuple[str, ...] = ()
 
 
-def run(wish: Wish, output: Path, config: Path | None, loras: Path | None, model: str | None) -> None:
+def run(words: Sequence[str], output: Path, config: Path | None, loras: Path | None, model: str | None) -> None:
     """Writes the picture to `output`. Exits with a sentence on stderr when there is none."""
     if output.suffix.lower() not in FORMATS:
         stop(f"'{output.name}' must end in {', '.join(FORMATS)}.", status=2)
     with plain_problems():
         settings = settings_for(config, loras, model)
+        wish = _wish(words, settings)
         if model is not None:
             pull_if_missing(settings, model)
         try:
-            ask = ask_for(wish, output, settings)
-            data = asyncio.run(_paint(_for_one_picture(settings), ask, Console(stderr=True)))
+            made = _made(wish, output, settings)
         except GatewayError as refused:
             stop(refused.message)
-    output.write_bytes(data)
+    output.write_bytes(made.data)
+    for warning in made.warnings:
+        typer.secho(warning, fg=typer.colors.YELLOW, err=True)
     typer.echo(f"Wrote {output}.")
 
 
@@ -68,24 +66,39 @@ def _for_one_picture(settings: Settings) -> Settings:
     return settings.model_copy(update={"engine": engine})
 
 
-def ask_for(wish: Wish, output: Path, settings: Settings) -> Ask:
-    """The Ask a request to the server would be. Raises InvalidRequest."""
+def show_fields(config: Path | None) -> None:
+    """Every field that is a flag."""
+    for line in field_lines(settings_for(config, None, None).limits):
+        typer.echo(line)
+
+
+def _wish(words: Sequence[str], settings: Settings) -> Wish:
+    try:
+        return read_words(words, settings.limits)
+    except BadFlag as problem:
+        stop(str(problem), status=2)
+
+
+def _made(wish: Wish, output: Path, settings: Settings) -> Made:
+    read = ask_for(wish, output, settings)
+    made = asyncio.run(_paint(_for_one_picture(settings), read.ask, Console(stderr=True)))
+    ignored = tuple(f"'{name}' has no effect." for name in read.ignored)
+    return replace(made, warnings=(*ignored, *made.warnings))
+
+
+def ask_for(wish: Wish, output: Path, settings: Settings) -> ReadAsk:
+    """What a request to the server would be read as. Raises InvalidRequest, InvalidImage."""
     body: dict[str, Any] = {
         "model": settings.default_model,
         "prompt": wish.prompt,
-        "seed": wish.seed,
-        "steps": wish.steps,
-        "size": wish.size,
-        "negative_prompt": wish.negative_prompt,
-        "guidance_scale": wish.guidance_scale,
-        "sampler": wish.sampler,
+        **wish.fields,
         "response_format": "b64_json",
         "output_format": FORMATS[output.suffix.lower()],
     }
-    return read_ask(Operation.GENERATE, body, Rules(settings.limits)).ask
+    return read_ask(Operation.GENERATE, body, Rules(settings.limits), files=wish.pictures)
 
 
-async def _paint(settings: Settings, ask: Ask, console: Console) -> bytes:
+async def _paint(settings: Settings, ask: Ask, console: Console) -> Made:
     async with open_gateway(settings) as gateway:
         # Building the gateway sets the log up; one picture needs no line for each event.
         logging.getLogger().setLevel(logging.ERROR)
@@ -102,13 +115,16 @@ def _bar(console: Console) -> Progress:
     return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
-async def _picture(items: AsyncIterator[Item], bar: Progress) -> bytes:
+async def _picture(items: AsyncIterator[Item], bar: Progress) -> Made:
+    data: bytes | None = None
     task = bar.add_task("Painting", total=None)
     async for item in items:
         if isinstance(item, Progressed):
             bar.update(task, completed=item.step, total=item.steps)
         elif isinstance(item, Presented):
-            return item.data
+            data = item.data
+        elif isinstance(item, Done) and data is not None:
+            return Made(data, item.warnings)
     raise EngineFault("No picture came out.")
 
 

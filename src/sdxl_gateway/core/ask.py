@@ -138,6 +138,7 @@ class Ask:
     seam: int | None = None
     upscale: int = 1
     upscaler: str | None = None
+    detail: float | None = None
     embed_recipe: bool | None = None
     priority: Priority | None = None
     timeout: float | None = None

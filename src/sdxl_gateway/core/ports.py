@@ -115,6 +115,10 @@ class Matte(Protocol):
     digest: str
     """sha256, hex, of the file it was read from."""
 
+    @property
+    def replaced(self) -> bool:
+        """Another file lies there by now; this one is in memory, and is what it was."""
+
     async def alpha(self, picture: Picture) -> Picture:
         """Mode L, of the picture's size: 255 where the subject covers a pixel, 0 where it does not.
 

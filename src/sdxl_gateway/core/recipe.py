@@ -159,7 +159,8 @@ class Recipe:
     its surroundings alone, None where the whole picture is; within `seam` pixels of what it keeps colours are matched.
     `reading` is how both prompts are read; `image_prompt` guides beside them. `matte` is the digest of the model that
     makes what is behind the subject transparent, None where it stays. `upscaler` is the net that enlarges what was
-    painted, "" for none; `upscale` is how much larger than its size a picture was asked for.
+    painted, "" for none; `upscale` is how much larger than its size a picture was asked for. `detail` (0..1) is how far
+    what was enlarged is painted over, as `strength` is for a picture to start from; 0 leaves it.
     """
 
     task: Task
@@ -194,6 +195,7 @@ class Recipe:
     upscale: int = 1
     upscaler: str = ""
     upscaler_digest: str = ""
+    detail: float = 0.0
 
     @property
     def digests(self) -> frozenset[str]:
@@ -239,7 +241,15 @@ class Recipe:
         """Of `steps`, those truly taken: image-to-image and inpainting start `strength` of the way."""
         if self.task is Task.TEXT_TO_IMAGE:
             return self.steps
-        return max(min(int(self.steps * self.strength), self.steps), 1)
+        return self._taken_of(self.strength)
+
+    @property
+    def detail_calls(self) -> int:
+        """UNet calls for each tile of a detail pass."""
+        return SAMPLERS[self.sampler].unet_calls(self.steps, self._taken_of(self.detail))
+
+    def _taken_of(self, strength: float) -> int:
+        return max(min(int(self.steps * strength), self.steps), 1)
 
     def controls_at(self, step: int, steps: int | None = None) -> tuple[int, ...]:
         """The numbers of the controls that take part in step `step`; `steps` is how many there are, if known better."""

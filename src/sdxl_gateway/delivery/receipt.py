@@ -10,6 +10,7 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from sdxl_gateway.core.recipe import LANCZOS, Blend, BlendPart, Control, Recipe, Task
+from sdxl_gateway.scheduling.detail import detail_steps
 
 PIXELS_PER_TOKEN = 128 * 128
 _WORDS = re.compile(r"\w+|[^\w\s]")
@@ -74,6 +75,8 @@ def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
         told |= {"upscaler": recipe.upscaler, "upscaler_digest": recipe.upscaler_digest}
     elif (recipe.width, recipe.height) != (recipe.paint_width, recipe.paint_height):
         told["resized_with"] = LANCZOS
+    if recipe.detail:
+        told["detail"] = recipe.detail
     if recipe.image_prompt is not None:
         prompt = recipe.image_prompt
         told["ip_adapter"] = {"name": prompt.adapter, "digest": prompt.digest, "weights": list(prompt.weights)}
@@ -110,14 +113,15 @@ def _control(control: Control) -> dict[str, Any]:
 
 
 def usage(recipe: Recipe, *, has_input: bool) -> Usage:
-    """OpenAI's usage object. One image token is 128 x 128 painted pixels, for output times each denoising step.
+    """OpenAI's usage object. One image token is 128 x 128 painted pixels, for output times each denoising step,
+    those of a detail pass's tiles too.
 
     Text tokens count words and punctuation marks of both prompts.
     """
     painted = recipe.paint_width * recipe.paint_height / PIXELS_PER_TOKEN
     text = len(_WORDS.findall(f"{recipe.prompt} {recipe.negative_prompt}"))
     image = ceil(painted) * (has_input + len(recipe.controls))
-    output = ceil(painted * recipe.denoise_steps * recipe.count)
+    output = ceil(painted * (recipe.denoise_steps + detail_steps(recipe)) * recipe.count)
     return {
         "input_tokens": text + image,
         "input_tokens_details": {"text_tokens": text, "image_tokens": image},

@@ -17,8 +17,9 @@ from sdxl_gateway.core.recipe import Phase, Recipe
 from sdxl_gateway.engine.latents import LatentSource
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
 from sdxl_gateway.engine.models.image_prompts import IPAdapter
+from sdxl_gateway.engine.mosaic import Mosaic
 from sdxl_gateway.scheduling.batch_key import BatchKey
-from sdxl_gateway.scheduling.tiles import tile_count
+from sdxl_gateway.scheduling.detail import closing_steps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,9 +129,10 @@ class Canvas:
     belong to the sampler, `unet_timesteps` are the same numbers as float32 on the device. `latents` (1, 4, h, w), the
     `noise` they began from, the `image_latents` of a picture to start from and `pred_original`, the clean latents
     predicted, are float32 on the device, and so, while its parts are made, are the `pictures` it is painted from, by
-    role, as (1, channels, height, width) from 0 to 1. Where `step_failed`, the sampler stopped amid a step: what it
+    role, as (1, channels, height, width) from 0 to 1. Where `step_failed`, a step stopped half-way: what the sampler
     remembers of earlier steps cannot be trusted. `decoding` is there once the decode is issued, `picture` once it was
-    waited for; each closing step adds a tile to `enlarged` (height, width, 3), the picture enlarged, 8-bit, on the CPU.
+    waited for; each closing step adds a tile to `enlarged` (height, width, 3), the picture enlarged, 8-bit, on the CPU,
+    or to the `mosaic` of `large`, a canvas on which that is painted over.
     """
 
     recipe: Recipe
@@ -157,6 +159,8 @@ class Canvas:
     decoding: Pending | None = None
     picture: Picture | None = None
     enlarged: Tensor | None = None
+    large: Canvas | None = None
+    mosaic: Mosaic | None = None
 
     def collect(self) -> Picture | None:
         """The picture, once its decode is done; None where nothing decodes it. Raises what the decode came to."""
@@ -194,8 +198,13 @@ class Canvas:
 
     @property
     def closing_steps(self) -> int:
-        """Steps that follow those of the sampler: one for each tile in which the picture is enlarged."""
-        return tile_count(self.recipe)
+        """Steps that follow those of the sampler: one for each tile, and turn, in which the picture is enlarged."""
+        return closing_steps(self.recipe)
+
+    @property
+    def closing_done(self) -> int:
+        """Of `closing_steps`."""
+        return self.steps_done - self.sampler_steps
 
     @property
     def denoised(self) -> bool:

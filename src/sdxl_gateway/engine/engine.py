@@ -118,6 +118,7 @@ class DiffusionEngine:
         if canvases[0].denoised:
             self._close(canvases[0])
             canvases[0].steps_done += 1
+            self._throttle.step_issued(self._timings.mark())
         else:
             self._denoise(canvases)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sdxl_gateway.core.errors import EngineFault
-from sdxl_gateway.core.picture import CHANNELS, Picture
+from sdxl_gateway.core.picture import CHANNELS, Box, Picture
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.engine.device import sent
 from sdxl_gateway.engine.errors import give_memory_back, out_of_memory
@@ -54,11 +54,20 @@ class LatentSource:
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Scaled latents of (1, 3, h, w) pixels, float32 on the device, drawn from the distribution the VAE gives."""
+        return self.drawn(self.distribution(pixels))
+
+    def distribution(self, pixels: Tensor) -> Tensor:
+        """What the VAE gives of (1, 3, h, w) pixels: means, then standard deviations, of latents not yet scaled."""
         vae = self.checkpoint.vae
         height, width = pixels.shape[-2:]
         given = pixels.to(self.checkpoint.device, self.checkpoint.vae_dtype)
         found = in_pieces_that_fit(self.checkpoint, height * width, lambda: vae.encode(given)).latent_dist
-        return scaled(vae, found.mean.float() + found.std.float() * self.noise())
+        return torch.cat([found.mean, found.std], dim=1).float()
+
+    def drawn(self, distribution: Tensor) -> Tensor:
+        """Scaled latents, of a size with the source's own."""
+        mean, std = distribution.chunk(2, dim=1)
+        return scaled(self.checkpoint.vae, mean + std * self.noise())
 
 
 def in_pieces_that_fit(checkpoint: Checkpoint, pixels: int, call: Callable[[], T]) -> T:
@@ -95,9 +104,9 @@ def needed(picture: T | None) -> T:
     return picture
 
 
-def pixels_of(picture: Picture) -> Tensor:
-    """(1, 3, height, width) float32, -1 to 1."""
-    return centred(zero_to_one(picture))
+def pixels_of(picture: Picture, box: Box | None = None) -> Tensor:
+    """(1, 3, height, width) float32, -1 to 1; of all of it, or of one part."""
+    return centred(zero_to_one(picture, box))
 
 
 def centred(shown: Tensor) -> Tensor:
@@ -110,9 +119,11 @@ def repainted(mask: Tensor) -> Tensor:
     return mask[:, :1] >= 0.5
 
 
-def zero_to_one(picture: Picture) -> Tensor:
-    """(1, channels, height, width) float32, 0 to 1."""
+def zero_to_one(picture: Picture, box: Box | None = None) -> Tensor:
+    """(1, channels, height, width) float32, 0 to 1; of all of it, or of one part."""
     rows = np.frombuffer(picture.pixels, np.uint8).reshape(picture.height, picture.width, CHANNELS[picture.mode])
+    if box is not None:
+        rows = rows[box.top : box.bottom, box.left : box.right]
     return torch.from_numpy(rows.astype(np.float32) / 255.0).permute(2, 0, 1)[None].contiguous()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 import diffusers
@@ -10,11 +11,11 @@ import torch
 import transformers
 
 from sdxl_gateway.catalog.checkpoints import config_folder, scheduler_changes
-from sdxl_gateway.catalog.controls import ControlEntry, open_controls
+from sdxl_gateway.catalog.controls import ControlEntry, open_control, open_controls
 from sdxl_gateway.catalog.ip_adapters import open_ip_adapter
 from sdxl_gateway.catalog.model_files import resolve_model
 from sdxl_gateway.catalog.preview_vae import preview_vae_folder
-from sdxl_gateway.catalog.upscalers import open_upscalers
+from sdxl_gateway.catalog.upscalers import UpscalerEntry, open_upscaler, open_upscalers
 from sdxl_gateway.config import DEMO_MODEL, EngineProcess, Preview
 from sdxl_gateway.config import Checkpoint as CheckpointSection
 from sdxl_gateway.core.errors import CheckpointProblem
@@ -26,6 +27,7 @@ from sdxl_gateway.engine.engine import DiffusionEngine
 from sdxl_gateway.engine.memory.budgets import ledger_budgets, usable_now, with_room_for
 from sdxl_gateway.engine.memory.ledger import Ledger, available_ram_bytes
 from sdxl_gateway.engine.models.adapters import AdapterCaches
+from sdxl_gateway.engine.models.by_digest import ByDigest
 from sdxl_gateway.engine.models.checkpoint import Checkpoint, Source, load_checkpoint
 from sdxl_gateway.engine.models.controls import CONTROL, ControlLoader
 from sdxl_gateway.engine.models.host_copies import HostCopies
@@ -43,6 +45,7 @@ from sdxl_gateway.engine.parts.inpainting_channels import InpaintingChannels
 from sdxl_gateway.engine.parts.repaint import Repaint
 from sdxl_gateway.engine.stages.decode import Decode
 from sdxl_gateway.engine.stages.denoise import Denoise
+from sdxl_gateway.engine.stages.detail import Detail
 from sdxl_gateway.engine.stages.encode import Encode
 from sdxl_gateway.engine.stages.looks import Looks
 from sdxl_gateway.engine.stages.prepare import Prepare
@@ -67,8 +70,9 @@ PARTS: tuple[PartFactory, ...] = (Guidance.begin, InpaintingChannels.begin, Repa
 def stages_of(pool: ModelPool, preview: Preview = "auto") -> tuple[Stage, ...]:
     """What an image passes, from its first stage to its last; how it is looked at meanwhile is as `engine.preview`."""
     references = [EncodeReferences(pool)] if IP_ADAPTER in pool.loaders else []
+    before = Encode(pool), *references, Prepare((*PARTS, control_from(pool)))
     decode = Decode(Looks(pool, preview), pool.timings.mark)
-    return Encode(pool), *references, Prepare((*PARTS, control_from(pool))), Denoise(), decode, Upscale(pool)
+    return *before, Denoise(), decode, Upscale(pool), Detail(pool)
 
 
 def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
@@ -122,7 +126,7 @@ def _opened(
         {
             CHECKPOINT: checkpoints,
             CONTROL: ControlLoader(_controls(config), device, first.dtype),
-            UPSCALER: UpscalerLoader(open_upscalers(config.upscalers), device, first.dtype),
+            UPSCALER: UpscalerLoader(_upscalers(config), device, first.dtype),
             **_image_prompt_loaders(config, device, first.dtype),
             **_preview_loaders(config, device, first.dtype),
         },
@@ -153,18 +157,25 @@ def _denoisers(config: EngineProcess, first: Checkpoint, ledger: Ledger, plan: M
     return denoisers
 
 
-def _controls(config: EngineProcess) -> dict[str, ControlEntry]:
-    return {entry.digest: entry for entry in open_controls(config.controls).values()}
+def _controls(config: EngineProcess) -> ByDigest[ControlEntry]:
+    open_controls(config.controls)  # what cannot be served stops the start
+    return ByDigest([partial(open_control, *one) for one in config.controls.items()], "ControlNet")
+
+
+def _upscalers(config: EngineProcess) -> ByDigest[UpscalerEntry]:
+    open_upscalers(config.upscalers)
+    return ByDigest([partial(open_upscaler, *one) for one in config.upscalers.items()], "upscaler")
 
 
 def _image_prompt_loaders(config: EngineProcess, device: torch.device, dtype: torch.dtype) -> dict[str, Loader[Any]]:
     """Of the configured IP-Adapter; none where none is."""
     if not config.ip_adapter.path:
         return {}
-    file = open_ip_adapter(config.ip_adapter)
+    open_ip_adapter(config.ip_adapter)
+    files = ByDigest([partial(open_ip_adapter, config.ip_adapter)], "IP-Adapter")
     return {
-        IP_ADAPTER: IpAdapterLoader(file, device, dtype),
-        IMAGE_ENCODER: ImageEncoderLoader(file, device, dtype),
+        IP_ADAPTER: IpAdapterLoader(files, device, dtype),
+        IMAGE_ENCODER: ImageEncoderLoader(files, device, dtype),
     }
 
 

@@ -43,7 +43,7 @@ class Capabilities(TypedDict):
 
     `clip_skip` is how far it goes: the text encoders' layers. `prompt_tokens` are read of a prompt, those beyond are
     cut. `native_pixels` is the largest area painted directly,
-    `max_pixels` the largest handed out.
+    `max_pixels` the largest handed out. `detail` is how far an enlarged picture is painted over where nobody says.
     """
 
     operations: list[str]
@@ -59,6 +59,7 @@ class Capabilities(TypedDict):
     background: list[str]
     native_pixels: int
     max_pixels: int
+    detail: float
     controls: NotRequired[dict[str, ControlType]]
     preprocessors: NotRequired[list[Preprocessor]]
     max_controls: NotRequired[int]
@@ -94,6 +95,7 @@ def capabilities(
         "background": ["auto", "opaque", *(["transparent"] if settings.matting.path else [])],
         "native_pixels": checkpoint.native_pixels,
         "max_pixels": settings.limits.max_pixels,
+        "detail": next(iter(settings.upscalers.values())).detail if settings.upscalers else 0.0,
     }
     if fitting := [entry for entry in controls if entry.fits(checkpoint.shapes)]:
         told["controls"] = {entry.name: _control_type(entry) for entry in fitting}

@@ -57,7 +57,7 @@ class ModelLibrary:
         self.checkpoints = CheckpointCards(checkpoints)
         self._adapters = adapters
         self._names = names
-        self._controls = tuple((controls or {}).values())
+        self._controls = controls or {}
         self._embeddings = embeddings or EmbeddingCatalog(settings.embeddings, settings.data_directory)
         self._caller = Caller()
         self._tiers: dict[str, dict[str, str]] = {}
@@ -194,7 +194,7 @@ class ModelLibrary:
             seen = filter(self._caller.sees_model, self._checkpoints)
             refiners = (name for name in seen if self._checkpoints[name].refines)
             return capabilities(
-                checkpoint, self._settings, embeddings=words, refiners=refiners, controls=self._controls
+                checkpoint, self._settings, embeddings=words, refiners=refiners, controls=self._controls.values()
             )
         except Refusal:
             return None

@@ -9,6 +9,7 @@ from sdxl_gateway.core.events import MemoryHeld
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.ipc.messages import Command, Ready
+from sdxl_gateway.scheduling.detail import closing_steps
 
 
 @dataclass(slots=True)
@@ -29,7 +30,8 @@ class Assignment:
     def share_left(self) -> float:
         """Between 1 (nothing done) and 0."""
         recipe = self.job.recipe
-        return 1.0 - sum(self.steps_done.values()) / (recipe.denoise_steps * recipe.count)
+        steps = recipe.denoise_steps + closing_steps(recipe)
+        return 1.0 - sum(self.steps_done.values()) / (steps * recipe.count)
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ import math
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.limits import RETRY_AFTER_SECONDS
 from sdxl_gateway.scheduling.costs import Average, Costs, step_work
+from sdxl_gateway.scheduling.detail import detail_steps
 from sdxl_gateway.scheduling.tiles import tile_count
 
 RETRY_MIN_SECONDS = 1.0
@@ -27,6 +28,7 @@ class Estimate:
         full, rest = divmod(recipe.count, self._max_lanes)
         step = full * self._step_seconds(job, self._max_lanes) + self._step_seconds(job, rest)
         apart = self.costs.begin_seconds + self.costs.decode_seconds + tile_count(recipe) * self.costs.tile_seconds
+        apart += detail_steps(recipe) * self._step_seconds(job, 1)
         return recipe.denoise_steps * step + recipe.count * apart + self.costs.switch_seconds
 
     def _step_seconds(self, job: Job, lanes: int) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.scheduling.costs import step_work
+from sdxl_gateway.scheduling.detail import detail_steps
 from sdxl_gateway.scheduling.fair_share import FairShares
 
 
@@ -102,7 +103,8 @@ class FairQueue:
 
 def job_work(job: Job) -> float:
     """UNet rows times megapixels times steps, over all images."""
-    return step_work(job.recipe) * job.recipe.denoise_steps * job.recipe.count
+    recipe = job.recipe
+    return step_work(recipe) * (recipe.denoise_steps + detail_steps(recipe)) * recipe.count
 
 
 def _forget_empty(queues: dict[str, deque[Job]], tenant: str) -> None:

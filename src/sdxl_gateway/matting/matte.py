@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from hashlib import file_digest
+from pathlib import Path
 
 from sdxl_gateway.core.errors import DeadlineExceeded, EngineFault
 from sdxl_gateway.core.events import MatteEnded, MatteOutcome
@@ -23,20 +25,31 @@ FAILED = "The picture was painted, but its subject could not be told from its ba
 
 
 class OnnxMatte:
-    """A core Matte; `digest` is its file's sha256, `seconds` what one picture may take once it is its turn.
+    """A core Matte of the file at `path`; `seconds` is what one picture may take once it is its turn.
 
     `tell` hears how each turn ended.
     """
 
     def __init__(
-        self, net: MatteNet, digest: str, seconds: float, tell: Callable[[MatteEnded], None] = lambda ended: None
+        self, net: MatteNet, path: Path, seconds: float, tell: Callable[[MatteEnded], None] = lambda ended: None
     ) -> None:
-        self.digest = digest
+        """Raises OSError."""
+        self._path = path
+        self._mark = _mark(path)
+        self.digest = _digest(path)
         self._net = net
         self._seconds = seconds
         self._tell = tell
         self._turn = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "matting")
+
+    @property
+    def replaced(self) -> bool:
+        """Another file lies there by now, or none."""
+        try:
+            return _mark(self._path) != self._mark
+        except OSError:
+            return True
 
     async def alpha(self, picture: Picture) -> Picture:
         """Mode L, of the picture's size. Raises DeadlineExceeded, EngineFault."""
@@ -72,3 +85,13 @@ class OnnxMatte:
 
     def _alpha(self, picture: Picture, stop: Stop) -> Picture:
         return from_image(self._net.alpha(to_image(picture), stop))
+
+
+def _mark(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()

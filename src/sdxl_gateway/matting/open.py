@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import file_digest
 from pathlib import Path
 
 from sdxl_gateway.config import Matting
@@ -36,9 +35,6 @@ def _opened(path: Path, section: Matting, tell: Tell) -> Matte:
     except ImportError as error:
         raise MatteProblem(f"matting.path: needs `pip install 'sdxl-gateway[matting]'` ({error}).") from error
     try:
-        net = MatteNet(path, KINDS[section.kind], section.threads)
-        with path.open("rb") as file:
-            digest = file_digest(file, "sha256").hexdigest()
+        return OnnxMatte(MatteNet(path, KINDS[section.kind], section.threads), path, section.seconds, tell)
     except Exception as error:  # onnxruntime has a class of its own for each way a file can be wrong
         raise MatteProblem(f"matting.path: {path} cannot be used as a matte model: {error}.") from error
-    return OnnxMatte(net, digest, section.seconds, tell)

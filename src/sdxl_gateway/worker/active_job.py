@@ -10,8 +10,10 @@ from typing import Generic
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.ports import Canvas, CanvasT
+from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.scheduling.batch_key import BatchKey
 from sdxl_gateway.scheduling.costs import step_work
+from sdxl_gateway.scheduling.detail import detail_steps
 from sdxl_gateway.worker.scheduler import Candidate
 
 
@@ -56,7 +58,7 @@ class ActiveJob(Generic[CanvasT]):
     def _candidate(self, index: int) -> Candidate:
         job, canvas = self.job, self.canvases.get(index)
         steps_done = 0 if canvas is None else canvas.steps_done
-        steps_total = job.recipe.denoise_steps if canvas is None else canvas.steps_total
+        steps_total = _steps_planned(job.recipe) if canvas is None else canvas.steps_total
         return Candidate(
             job_id=job.id,
             index=index,
@@ -77,6 +79,11 @@ class ActiveJob(Generic[CanvasT]):
         asked, total = self.job.partial_images, canvas.steps_total
         due = sorted({round(total * (i + 1) / (asked + 1)) for i in range(asked)} - {0, total})
         return due.index(canvas.steps_done) if canvas.steps_done in due else None
+
+
+def _steps_planned(recipe: Recipe) -> int:
+    """That cost about what one of the UNet's costs."""
+    return recipe.denoise_steps + detail_steps(recipe)
 
 
 @dataclass(slots=True)

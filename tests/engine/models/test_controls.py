@@ -10,7 +10,7 @@ import pytest
 
 from sdxl_gateway.catalog.controls import ControlEntry, open_control
 from sdxl_gateway.config import Checkpoint, Control, Memory
-from sdxl_gateway.core.errors import DoesNotFit, EngineFault, ModelNotFound
+from sdxl_gateway.core.errors import DoesNotFit, EngineFault, Unavailable
 from sdxl_gateway.core.picture import Inputs
 from sdxl_gateway.core.recipe import Control as Asked
 from sdxl_gateway.core.recipe import Recipe, control_role
@@ -101,10 +101,10 @@ def test_it_leaves_when_another_needs_its_room_and_no_recipe_wants_it(tmp_path: 
 def test_one_that_is_not_configured(tmp_path: Path, folders: dict[str, Path]) -> None:
     with opened(tmp_path, {"canny": folders["canny"]}) as room:
         unknown = following(folders["depth"])
-        with pytest.raises(ModelNotFound, match="not configured"):
+        with pytest.raises(Unavailable, match="ControlNet of this picture was changed"):
             room.engine.prefetch(unknown).result(timeout=60)
         room.engine.release(unknown)
-        with pytest.raises(ModelNotFound):
+        with pytest.raises(Unavailable):
             room.paint(unknown, maps())
         assert room.paint(recipe(steps=1)) == room.paint(recipe(steps=1))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +14,9 @@ from sdxl_gateway.config import Upscaler
 from sdxl_gateway.core.errors import NotFinite
 from sdxl_gateway.core.events import StageTimed
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Size
-from sdxl_gateway.core.recipe import Task
+from sdxl_gateway.core.recipe import Recipe, Task
 from sdxl_gateway.engine.latents import zero_to_one
-from sdxl_gateway.engine.models.upscalers import load_upscaler
+from sdxl_gateway.engine.models.upscalers import UPSCALER, load_upscaler
 from sdxl_gateway.scheduling import tiles
 from tests.kit.engine import Studio, mask, photo, pixels, recipe, studio
 from tests.kit.upscaler_files import compact, rrdb, written
@@ -35,11 +35,16 @@ def room(tmp_path: Path) -> Studio:
     return studio(tmp_path, upscalers=nets)
 
 
+def enlarged(room: Studio, **changes: Any) -> Recipe:
+    (digest,) = room.engine._pool.loaders[UPSCALER].names
+    return recipe(upscaler="sharp", upscaler_digest=digest, **changes)
+
+
 @pytest.mark.usefixtures("small_tiles")
 def test_tiles_together_are_the_whole(room: Studio, tmp_path: Path) -> None:
     """The net sees five pixels beyond each of its own, and every tile is given more."""
     plain = room.paint(recipe(steps=2, width=96, height=64))
-    large = room.paint(recipe(steps=2, width=96, height=64, upscaler="sharp"))
+    large = room.paint(enlarged(room, steps=2, width=96, height=64))
     entry = open_upscaler("one", Upscaler(path=tmp_path / "sharp.safetensors"))
     net = load_upscaler(entry, torch.device("cpu"), torch.float32)
     with torch.inference_mode():
@@ -51,7 +56,7 @@ def test_tiles_together_are_the_whole(room: Studio, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small_tiles")
 def test_each_tile_is_a_step_and_others_step_between(room: Studio) -> None:
     alone = room.paint(recipe(steps=3, seed=5))
-    large = room.engine.begin(recipe(steps=1, upscaler="sharp"), 0, NO_INPUTS)
+    large = room.engine.begin(enlarged(room, steps=1), 0, NO_INPUTS)
     other = room.engine.begin(recipe(steps=3, seed=5), 0, NO_INPUTS)
     assert (large.steps_total, other.steps_total) == (1 + 4, 3)
     room.engine.step([large])
@@ -70,7 +75,7 @@ def test_each_tile_is_a_step_and_others_step_between(room: Studio) -> None:
 def test_an_inpaint_is_painted_as_without_it(room: Studio) -> None:
     inputs = Inputs({"image": photo(), "mask": mask()})
     wanted = recipe(task=Task.INPAINT, steps=3)
-    plain, large = room.paint(wanted, inputs), room.engine.begin(replace(wanted, upscaler="sharp"), 0, inputs)
+    plain, large = room.paint(wanted, inputs), room.engine.begin(enlarged(room, task=Task.INPAINT, steps=3), 0, inputs)
     while large.steps_done <= large.sampler_steps:
         room.engine.step([large])
     assert large.picture == plain
@@ -78,10 +83,10 @@ def test_an_inpaint_is_painted_as_without_it(room: Studio) -> None:
 
 
 def test_it_is_a_row_of_the_ledger_and_leaves(room: Studio) -> None:
-    wanted = recipe(steps=1, upscaler="sharp")
+    wanted = enlarged(room, steps=1)
     room.engine.prefetch(wanted).result(timeout=60)
     room.paint(wanted)
-    assert ("upscaler", "sharp") in room.engine._pool.ledger.keys("vram")
+    assert ("upscaler", wanted.upscaler_digest) in room.engine._pool.ledger.keys("vram")
     room.engine.release(wanted)
 
 
@@ -90,7 +95,7 @@ def test_numbers_that_are_none(tmp_path: Path) -> None:
     weights["conv_last.bias"] = torch.full((3,), float("nan"))
     room = studio(tmp_path, upscalers={"sharp": Upscaler(path=written(weights, tmp_path / "a.safetensors"))})
     with pytest.raises(NotFinite):
-        room.paint(recipe(steps=1, upscaler="sharp"))
+        room.paint(enlarged(room, steps=1))
     assert room.paint(recipe(steps=1)).width == 64
 
 

@@ -158,6 +158,15 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
             extension=True,
         ),
         Field(
+            "detail",
+            Kind.NUMBER,
+            "How far a picture that leaves larger than it is painted is painted over, tile by tile, as `strength` is "
+            "for a picture to start from: 0.2 to 0.4 adds detail, 0 leaves it as it was enlarged.",
+            low=0,
+            high=1,
+            extension=True,
+        ),
+        Field(
             "recipe",
             Kind.RECIPE,
             "A `recipe` of an earlier reply, to be painted again; fields beside it go before what it says.",

@@ -118,6 +118,7 @@ class _AskReader(Given):
             seam=self.integer("seam"),
             upscale=self._upscale(),
             upscaler=self.text("upscaler") or None,
+            detail=self.number("detail"),
             embed_recipe=self.flag("embed_recipe"),
             priority=self._priority(),
             timeout=self.number("timeout"),

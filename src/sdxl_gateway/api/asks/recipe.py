@@ -86,6 +86,7 @@ def _fields(recipe: Mapping[str, Any], task: Task) -> dict[str, Any]:
     fields = {key: value for key, value in recipe.items() if key not in _FOLLOWS_FROM_THE_REST}
     if "checkpoint" in recipe:
         fields["model"] = recipe["checkpoint"]
+    fields.setdefault("detail", 0)
     if recipe.get("resized_with") == LANCZOS:
         fields["upscaler"] = LANCZOS
     if task is Task.TEXT_TO_IMAGE:

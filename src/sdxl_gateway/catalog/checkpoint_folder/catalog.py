@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from sdxl_gateway.catalog.checkpoint_folder.scan import Problem, Seen, scan_folder
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, fitted
+from sdxl_gateway.catalog.ip_adapters import IpAdapterFile
 from sdxl_gateway.catalog.lora_folder.names import shown_name
 from sdxl_gateway.catalog.lora_folder.watch import changes
 from sdxl_gateway.config import CheckpointFolder
@@ -63,6 +64,12 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
         async for _ in changes(self._root, lambda: bool(self._problems), "checkpoint folder"):
             if await self.refresh():
                 await on_change()
+
+    def guide_by(self, adapter: IpAdapterFile) -> None:
+        """All that this one fits are guided by it from now on, and no others by any; from any thread."""
+        self._ip_adapter = adapter
+        self._configured = {name: fitted(entry, adapter) for name, entry in self._configured.items()}
+        self._publish(self._seen)
 
     def _publish(self, seen: Mapping[str, Seen]) -> None:
         found: dict[str, CheckpointEntry] = {}

@@ -2,47 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from diffusers import ControlNetModel, ControlNetUnionModel
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sdxl_gateway.catalog.controls import ControlEntry
-from sdxl_gateway.core.errors import CheckpointProblem, ModelNotFound
+from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.engine.models.by_digest import ByDigest
+from sdxl_gateway.engine.models.lazy_tensors import tensors_of
 
 CONTROL = "control"
 
 
 @dataclass(frozen=True, slots=True)
 class ControlLoader:
-    """Loads ControlNets in `dtype`, what the UNet computes in; `entries` are known by their digests."""
+    """Loads ControlNets in `dtype`, what the UNet computes in."""
 
-    entries: Mapping[str, ControlEntry]
+    files: ByDigest[ControlEntry]
     device: torch.device
     dtype: torch.dtype
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self.entries)
+        return self.files.digests
 
     def wanted_by(self, recipe: Recipe) -> list[str]:
         """Each once."""
         return list(dict.fromkeys(control.digest for control in recipe.controls))
 
     def cost_bytes(self, name: str) -> int:
-        """By the headers of its files. Raises ModelNotFound."""
-        return self._entry(name).parameters * self.dtype.itemsize
+        """By the headers of its files. Raises Unavailable for one that is not there any more."""
+        return self.files.of(name).parameters * self.dtype.itemsize
 
     def load(self, name: str) -> Any:
-        """A ControlNetModel or ControlNetUnionModel. Raises ModelNotFound, CheckpointProblem."""
-        entry = self._entry(name)
+        """A ControlNetModel or ControlNetUnionModel. Raises Unavailable, CheckpointProblem."""
+        return self.files.read(name, self._loaded)
+
+    def _loaded(self, entry: ControlEntry) -> Any:
         model = model_of(entry)
-        _fill(model, entry)
+        _fill(model, entry, self.dtype)
         if entry.union:
             model.transformer_layes = nn.ModuleList(map(PerCanvas, model.transformer_layes))
         ready = model.to(self.device, self.dtype).eval().requires_grad_(False)
@@ -50,11 +52,6 @@ class ControlLoader:
 
     def unload(self, model: nn.Module) -> None:
         """Nothing beside the model itself is on the ledger."""
-
-    def _entry(self, digest: str) -> ControlEntry:
-        if digest not in self.entries:
-            raise ModelNotFound("The ControlNet of this picture is not configured any more.", param="controls")
-        return self.entries[digest]
 
 
 class PerCanvas(nn.Module):
@@ -87,10 +84,10 @@ def model_of(entry: ControlEntry) -> Any:
         raise CheckpointProblem(f"controls.{entry.name}: its config describes no ControlNet.") from error
 
 
-def _fill(model: nn.Module, entry: ControlEntry) -> None:
+def _fill(model: nn.Module, entry: ControlEntry, dtype: torch.dtype) -> None:
     tensors: dict[str, Tensor] = {}
     for file in entry.files:
-        tensors |= load_file(file)
+        tensors |= tensors_of(file, dtype)
     try:
         model.load_state_dict(tensors, strict=True, assign=True)
     except RuntimeError as error:

@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from diffusers.loaders.unet import UNet2DConditionLoadersMixin
 from diffusers.models.embeddings import ImageProjection
-from diffusers.models.modeling_utils import load_state_dict
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
 from sdxl_gateway.catalog.ip_adapters import IpAdapterFile
 from sdxl_gateway.catalog.model_files import CHECKPOINT_CAPS, headers
 from sdxl_gateway.catalog.safetensors_header import read_header
-from sdxl_gateway.core.errors import ModelNotFound
 from sdxl_gateway.core.recipe import Recipe
-from sdxl_gateway.engine.models.pretrained import load_pretrained
+from sdxl_gateway.engine.models.by_digest import ByDigest
+from sdxl_gateway.engine.models.lazy_tensors import tensors_of
+from sdxl_gateway.engine.models.pretrained import load_pretrained, own_weights
 
 IP_ADAPTER = "ip_adapter"
 IMAGE_ENCODER = "image_encoder"
@@ -72,19 +72,19 @@ def ip_adapter_of(tensors: Mapping[str, Tensor]) -> IPAdapter:
 
 @dataclass(frozen=True, slots=True)
 class _OfTheAdapter:
-    """What a recipe with an image prompt needs of the one adapter there is, under that one's name."""
+    """What a recipe with an image prompt needs of the one adapter there is, under that one's digest."""
 
-    file: IpAdapterFile
+    files: ByDigest[IpAdapterFile]
     device: torch.device
     dtype: torch.dtype
 
     @property
     def names(self) -> tuple[str, ...]:
-        return (self.file.name,)
+        return self.files.digests
 
     def wanted_by(self, recipe: Recipe) -> tuple[str, ...]:
         """That of its image prompt."""
-        return () if recipe.image_prompt is None else (recipe.image_prompt.adapter,)
+        return () if recipe.image_prompt is None else (recipe.image_prompt.digest,)
 
     def unload(self, model: Any) -> None:
         """It holds nothing besides itself."""
@@ -95,21 +95,17 @@ class IpAdapterLoader(_OfTheAdapter):
     """Loads the adapter."""
 
     def cost_bytes(self, name: str) -> int:
-        """By the header of its file. Raises ModelNotFound."""
-        self._check(name)
-        return read_header(self.file.path, CHECKPOINT_CAPS).parameters * self.dtype.itemsize
+        """By the header of its file. Raises Unavailable for one that is not there any more."""
+        return read_header(self.files.of(name).path, CHECKPOINT_CAPS).parameters * self.dtype.itemsize
 
     def load(self, name: str) -> IPAdapter:
-        """Raises ModelNotFound."""
-        self._check(name)
-        tensors = {key: tensor.to(self.device, self.dtype) for key, tensor in load_state_dict(self.file.path).items()}
-        adapter = ip_adapter_of(tensors)
+        """Raises Unavailable, CheckpointProblem."""
+        return self.files.read(name, self._loaded)
+
+    def _loaded(self, file: IpAdapterFile) -> IPAdapter:
+        adapter = ip_adapter_of({key: one.to(self.device) for key, one in tensors_of(file.path, self.dtype).items()})
         adapter.projection.to(self.device, self.dtype)
         return adapter
-
-    def _check(self, name: str) -> None:
-        if name != self.file.name:
-            raise ModelNotFound(f"There is no IP-Adapter '{name[:200]}'.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +114,14 @@ class ImageEncoderLoader(_OfTheAdapter):
 
     def cost_bytes(self, name: str) -> int:
         """By the headers of its files."""
-        parameters = sum(header.parameters for header in headers(self.file.image_encoder))
+        parameters = sum(header.parameters for header in headers(self.files.of(name).image_encoder))
         return parameters * self.dtype.itemsize
 
     def load(self, name: str) -> Any:
-        """Raises CheckpointProblem."""
-        encoder = load_pretrained(CLIPVisionModelWithProjection, self.file.image_encoder, self.dtype)
-        return encoder.to(self.device).eval().requires_grad_(False)
+        """Raises Unavailable, CheckpointProblem."""
+        return self.files.read(name, self._loaded)
+
+    def _loaded(self, file: IpAdapterFile) -> Any:
+        encoder = load_pretrained(CLIPVisionModelWithProjection, file.image_encoder, self.dtype).to(self.device)
+        own_weights(encoder)
+        return encoder.eval().requires_grad_(False)

@@ -12,9 +12,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sdxl_gateway.catalog.model_files import headers_of
 from sdxl_gateway.catalog.safetensors_header import TensorInfo
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.engine.lora.formats import FILE_DTYPES
+
+
+def tensors_of(path: Path, dtype: torch.dtype) -> LazyTensors:
+    """All of a file's, as they are asked for. Raises CheckpointProblem for a file that is none."""
+    (header,) = headers_of([path])
+    return LazyTensors(path, header.data_start, header.tensors, dtype)
 
 
 class LazyTensors(Mapping[str, Tensor]):

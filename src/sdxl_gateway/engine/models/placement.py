@@ -11,6 +11,7 @@ from torch import nn
 from sdxl_gateway.catalog.model_files import COMPONENTS, TEXT_ENCODERS, VAE
 from sdxl_gateway.engine.memory.offload import HostMemory, WeightStream, keep_in_host_memory
 from sdxl_gateway.engine.memory.quantised import quantise
+from sdxl_gateway.engine.models.pretrained import own_weights
 from sdxl_gateway.scheduling.memory_plan import TILE_SIDE, UNLIMITED_BYTES, MemoryPlan, Mode, WeightFormat
 
 IN_HOST_MEMORY: dict[Mode, tuple[str, ...]] = {
@@ -65,6 +66,7 @@ class Placement:
         model.eval().requires_grad_(False)
         if not self.offloads(component):
             model.to(self.device)
+            own_weights(model)
         if channels_last:
             # torch types this use of `to` for tensors alone.
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sdxl_gateway.catalog.model_files import TEXT_LEVEL, weight_files
@@ -39,6 +39,13 @@ def load_pretrained(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
         raise CheckpointProblem(f"'{folder.name}/' has no weights for '{min(found['missing_keys'])}'.")
     # diffusers gives the format asked for; transformers goes by the one it built the model in.
     return model if model.dtype is dtype else model.to(dtype)
+
+
+def own_weights(model: nn.Module) -> None:
+    """On the CPU, in memory of their own: libraries leave weights in the file, where any writer changes them."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.device.type == "cpu":
+            tensor.data = tensor.data.clone()
 
 
 def empty_model(kind: Any, config: Mapping[str, Any]) -> Any:

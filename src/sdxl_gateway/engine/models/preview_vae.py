@@ -11,7 +11,7 @@ from diffusers import AutoencoderTiny
 
 from sdxl_gateway.catalog.preview_vae import parameters
 from sdxl_gateway.core.recipe import Recipe
-from sdxl_gateway.engine.models.pretrained import load_pretrained
+from sdxl_gateway.engine.models.pretrained import load_pretrained, own_weights
 
 PREVIEW_VAE = "preview_vae"
 
@@ -38,8 +38,9 @@ class PreviewVaeLoader:
 
     def load(self, name: str) -> Any:
         """Raises CheckpointProblem."""
-        model = load_pretrained(AutoencoderTiny, self.folder, self.dtype)
-        return model.to(self.device).eval().requires_grad_(False)
+        model = load_pretrained(AutoencoderTiny, self.folder, self.dtype).to(self.device)
+        own_weights(model)
+        return model.eval().requires_grad_(False)
 
     def unload(self, model: Any) -> None:
         """It holds nothing else."""

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu, pixel_shuffle, pixel_unshuffle
 
 from sdxl_gateway.catalog.upscalers import RGB, Architecture, UpscalerEntry, unwrapped
-from sdxl_gateway.core.errors import CheckpointProblem, ModelNotFound
+from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.engine.models.by_digest import ByDigest
+from sdxl_gateway.engine.models.lazy_tensors import tensors_of
 
 UPSCALER = "upscaler"
 SLOPE = 0.2
@@ -108,41 +109,36 @@ class Upscaler:
 
 @dataclass(frozen=True, slots=True)
 class UpscalerLoader:
-    """Loads upscalers in `dtype`, for those recipes that are enlarged by one."""
+    """Loads upscalers in `dtype`, for those recipes that are enlarged by one; they are known by their digests."""
 
-    entries: Mapping[str, UpscalerEntry]
+    files: ByDigest[UpscalerEntry]
     device: torch.device
     dtype: torch.dtype
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self.entries)
+        return self.files.digests
 
     def wanted_by(self, recipe: Recipe) -> Iterable[str]:
         """The one it names."""
-        return (recipe.upscaler,) if recipe.upscaler else ()
+        return (recipe.upscaler_digest,) if recipe.upscaler else ()
 
     def cost_bytes(self, name: str) -> int:
-        """As the file is large. Raises ModelNotFound."""
-        return self._entry(name).path.stat().st_size
+        """As the file is large. Raises Unavailable for one that is not there any more."""
+        return self.files.of(name).path.stat().st_size
 
     def load(self, name: str) -> Upscaler:
-        """Raises ModelNotFound, CheckpointProblem."""
-        return load_upscaler(self._entry(name), self.device, self.dtype)
+        """Raises Unavailable, CheckpointProblem."""
+        return self.files.read(name, lambda entry: load_upscaler(entry, self.device, self.dtype))
 
     def unload(self, model: Upscaler) -> None:
         """It holds nothing else."""
-
-    def _entry(self, name: str) -> UpscalerEntry:
-        if name not in self.entries:
-            raise ModelNotFound(f"There is no upscaler '{name[:200]}'.", param="upscaler")
-        return self.entries[name]
 
 
 def load_upscaler(entry: UpscalerEntry, device: torch.device, dtype: torch.dtype) -> Upscaler:
     """Raises CheckpointProblem for a file that has changed, or whose tensors are not those of its architecture."""
     try:
-        weights = {unwrapped(name): tensor for name, tensor in load_file(entry.path).items()}
+        weights = {unwrapped(name): tensor for name, tensor in tensors_of(entry.path, dtype).items()}
         if entry.architecture is Architecture.RRDB_OLD:
             weights = {_present_name(name, entry): tensor for name, tensor in weights.items()}
         with torch.device("meta"):

@@ -106,9 +106,22 @@ class Decoding:
         return picture
 
     def _in_float32(self) -> Decoding:
-        wide = _widened(self.checkpoint.vae, self.checkpoint.device)
-        widened = replace(self.checkpoint, vae=wide, decoder=plain_decoder(wide))
-        return Decoding.begin(widened, self.latents, self.clock, self.overflowed)
+        return Decoding.begin(_in_float32(self.checkpoint), self.latents, self.clock, self.overflowed)
+
+
+def decoded_on_host(checkpoint: Checkpoint, latents: Tensor) -> Tensor:
+    """(1, 3, height, width) float32, -1 to 1 and a little beyond; waits. Raises NotFinite."""
+    pixels = decoded(checkpoint, latents).cpu()
+    if bool(torch.isfinite(pixels).all()):
+        return pixels
+    if checkpoint.vae_dtype is torch.float32:
+        raise NotFinite(BROKEN)
+    return decoded_on_host(_in_float32(checkpoint), latents)
+
+
+def _in_float32(checkpoint: Checkpoint) -> Checkpoint:
+    wide = _widened(checkpoint.vae, checkpoint.device)
+    return replace(checkpoint, vae=wide, decoder=plain_decoder(wide))
 
 
 def _widened(vae: Any, device: torch.device) -> Any:

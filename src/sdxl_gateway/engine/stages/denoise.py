@@ -30,7 +30,7 @@ class Denoise(Stage):
             raise EngineFault("A step of this picture failed half-way.")
         predictions = predict(canvases, self._limits)
         for canvas, prediction in zip(canvases, predictions, strict=True):
-            _advance(canvas, prediction)
+            advance(canvas, prediction)
 
 
 def predict(canvases: Sequence[Canvas], limits: RowLimits | None = None) -> list[Tensor]:
@@ -83,7 +83,8 @@ def _combined(canvas: Canvas, prediction: Tensor) -> Tensor:
     return prediction
 
 
-def _advance(canvas: Canvas, prediction: Tensor) -> None:
+def advance(canvas: Canvas, prediction: Tensor) -> None:
+    """One step of its own sampler, by the guided prediction, (1, 4, h, w) float32."""
     timestep = canvas.timesteps[canvas.steps_done]
     canvas.step_failed = True
     found = take_step(canvas.sampler, prediction, timestep, canvas.latents, canvas.step_options)

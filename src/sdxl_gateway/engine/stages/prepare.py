@@ -30,16 +30,13 @@ class Prepare(Stage):
         """Raises InvalidRequest for steps the sampler cannot take, EngineFault where a picture to start from lacks."""
         recipe, checkpoint = canvas.recipe, canvas.checkpoint
         canvas.source = LatentSource.of(checkpoint, recipe, canvas.index)
-        canvas.sampler = checkpoint.samplers.make(recipe.sampler, recipe.steps, recipe.schedule)
-        canvas.step_options = step_options(canvas.sampler, canvas.source.generator, recipe.eta)
-        canvas.timesteps = _timesteps(canvas.sampler, recipe)
+        give_sampler(canvas)
         canvas.recipe = _with_exact_phases(recipe, canvas.sampler, canvas.timesteps)
-        canvas.unet_timesteps = sent(canvas.timesteps, checkpoint.device, torch.float32)
         canvas.pictures = shown_on(checkpoint.device, canvas.inputs.painted_from)
         if _starts_from_a_picture(canvas):
             canvas.image_latents = canvas.source.encode(centred(needed(canvas.pictures.get("image"))))
         canvas.noise = canvas.source.noise()
-        canvas.latents = _first_latents(canvas)
+        canvas.latents = first_latents(canvas)
         canvas.parts = tuple(part for begin in self._parts if (part := begin(canvas)) is not None)
         canvas.pictures = {}
 
@@ -55,6 +52,15 @@ class Prepare(Stage):
         canvas.unet_timesteps = sent(canvas.timesteps, checkpoint.device, torch.float32)
         following = (part.handed_over(canvas) for part in canvas.parts)
         canvas.parts = tuple(part for part in following if part is not None)
+
+
+def give_sampler(canvas: Canvas) -> None:
+    """A sampler of its own, with all steps that the recipe takes still to be taken; its source is there."""
+    recipe, checkpoint = canvas.recipe, canvas.checkpoint
+    canvas.sampler = checkpoint.samplers.make(recipe.sampler, recipe.steps, recipe.schedule)
+    canvas.step_options = step_options(canvas.sampler, canvas.source.generator, recipe.eta)
+    canvas.timesteps = _timesteps(canvas.sampler, recipe)
+    canvas.unet_timesteps = sent(canvas.timesteps, checkpoint.device, torch.float32)
 
 
 def _with_exact_phases(recipe: Recipe, sampler: Any, timesteps: Tensor) -> Recipe:
@@ -105,7 +111,7 @@ def _starts_from_a_picture(canvas: Canvas) -> bool:
     return not _starts_from_noise(canvas.recipe)
 
 
-def _first_latents(canvas: Canvas) -> Tensor:
+def first_latents(canvas: Canvas) -> Tensor:
     """Nothing but noise, as strong as the sampler begins with; or the picture under noise."""
     if canvas.image_latents is None or _starts_from_noise(canvas.recipe):
         return canvas.noise * float(canvas.sampler.init_noise_sigma)

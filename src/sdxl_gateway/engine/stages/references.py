@@ -55,7 +55,7 @@ class EncodeReferences(Stage):
                 self._pool.need_not_stay(kind)
 
     def _image_tokens(self, canvas: Canvas, prompt: ImagePrompt) -> ImageTokens:
-        adapter: IPAdapter = self._pool.get(IP_ADAPTER, prompt.adapter)
+        adapter: IPAdapter = self._pool.get(IP_ADAPTER, prompt.digest)
         pictures = [self._picture(canvas, prompt, adapter, index) for index in range(len(prompt.weights))]
         rows = [torch.cat(pictures, dim=1)]
         if canvas.recipe.unet_rows > 1:
@@ -76,7 +76,7 @@ class EncodeReferences(Stage):
         return self._seen.get((prompt.digest, picture), lambda: PictureTokens(make())).tokens
 
     def _encoder(self, prompt: ImagePrompt) -> Any:
-        return self._pool.get(IMAGE_ENCODER, prompt.adapter)
+        return self._pool.get(IMAGE_ENCODER, prompt.digest)
 
 
 def _weights(prompt: ImagePrompt, pictures: list[Tensor], rows: int) -> Tensor:

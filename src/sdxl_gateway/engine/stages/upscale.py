@@ -13,7 +13,7 @@ from sdxl_gateway.engine.models.pool import ModelPool
 from sdxl_gateway.engine.models.upscalers import UPSCALER, Upscaler
 from sdxl_gateway.engine.stages.decode import BROKEN
 from sdxl_gateway.engine.stages.stage import Stage
-from sdxl_gateway.scheduling.tiles import tiles_of, with_context
+from sdxl_gateway.scheduling.tiles import tile_count, tiles_of, with_context
 
 
 class Upscale(Stage):
@@ -27,21 +27,21 @@ class Upscale(Stage):
     @torch.inference_mode()
     def close(self, canvas: Canvas) -> bool:
         """The next tile; with the last one the picture is whole. Raises NotFinite for one that is no numbers."""
-        if not canvas.closing_steps:
+        place = canvas.closing_done
+        if place >= tile_count(canvas.recipe):
             return False
-        upscaler: Upscaler = self._pool.get(UPSCALER, canvas.recipe.upscaler)
+        upscaler: Upscaler = self._pool.get(UPSCALER, canvas.recipe.upscaler_digest)
         painted = needed(canvas.collect())
         size = Size(painted.width, painted.height)
         if canvas.enlarged is None:
             canvas.enlarged = torch.empty(
                 size.height * upscaler.scale, size.width * upscaler.scale, 3, dtype=torch.uint8
             )
-        left = canvas.steps_total - canvas.steps_done
-        tile = tiles_of(size)[-left]
+        tile = tiles_of(size)[place]
         seen = with_context(tile, size)
-        rows = _enlarged(upscaler, zero_to_one(painted)[..., seen.top : seen.bottom, seen.left : seen.right])
+        rows = _enlarged(upscaler, zero_to_one(painted, seen))
         _put(canvas.enlarged, rows, tile, seen, upscaler.scale)
-        if left == 1:
+        if place == tile_count(canvas.recipe) - 1:
             canvas.picture = _picture(canvas.enlarged)
         return True
 
