@@ -193,6 +193,7 @@ class Device:
 
     def _finish(self, held: ActiveJob[Canvas], index: int) -> None:
         self._spend(StageTimed("decode", DECODE_SECONDS))
+        held.stepped.add(index)
         held.painted(index)
         self._given[held.job.id].painted += 1
         if held.all_painted:

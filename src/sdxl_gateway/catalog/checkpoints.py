@@ -74,9 +74,9 @@ def with_ip_adapter(checkpoints: Mapping[str, CheckpointEntry], section: IpAdapt
 
 
 def fitted(entry: CheckpointEntry, adapter: IpAdapterFile | None) -> CheckpointEntry:
-    """The same, with the adapter if there is one and it fits."""
-    fits = adapter is not None and not adapter.misfit(entry.shapes)
-    return replace(entry, ip_adapter=adapter if fits else None)
+    """The same, with the adapter if there is one and it fits; itself where it has that already."""
+    fitting = adapter if adapter is not None and not adapter.misfit(entry.shapes) else None
+    return entry if entry.ip_adapter is fitting else replace(entry, ip_adapter=fitting)
 
 
 def open_checkpoint(name: str, section: Checkpoint, demo: Path) -> CheckpointEntry:
