@@ -15,6 +15,7 @@ from torch import Tensor
 from sdxl_gateway.core.container import processors
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.engine.quiet import quiet
+from sdxl_gateway.engine.streams import new_stream
 from sdxl_gateway.telemetry.device import driver_found
 
 DtypeName = Literal["auto", "float32", "float16", "bfloat16"]
@@ -165,11 +166,7 @@ def copy_stream(device: torch.device) -> torch.cuda.Stream | None:
 
     One for all: torch keeps memory that was let go of for the stream it was made on.
     """
-    if device.type != "cuda":
-        return None
-    # torch leaves its constructor untyped.
-    stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    return stream
+    return new_stream(device) if device.type == "cuda" else None
 
 
 def sent(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 
 from sdxl_gateway.core.futures import done
 from sdxl_gateway.engine.models.placement import Placement
+from sdxl_gateway.engine.streams import new_stream
 
 T = TypeVar("T")
 
@@ -51,8 +52,7 @@ class Sideline:
 
 def stream_beside(device: torch.device) -> Beside:
     """A stream whose work begins once all is done that the present one was given so far."""
-    # torch leaves its constructor untyped.
-    stream: torch.cuda.Stream = torch.cuda.Stream(device, priority=FIRST)  # type: ignore[no-untyped-call]
+    stream = new_stream(device, FIRST)
 
     @contextmanager
     def beside() -> Iterator[None]:

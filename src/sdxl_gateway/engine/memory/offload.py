@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sdxl_gateway.engine.streams import new_stream
+
 PART_BYTES = 128 * 2**20
 """Modules larger than this are taken apart, where they can be."""
 SLAB_BYTES = 512 * 2**20
@@ -102,8 +104,7 @@ class WeightStream:
         self._at = 0
         self._coming: Part | None = None
         self._before: Part | None = None
-        # torch leaves its constructor untyped.
-        self._copies = torch.cuda.Stream(device) if self._cuda else None  # type: ignore[no-untyped-call]
+        self._copies = new_stream(device) if self._cuda else None
 
     def rewind(self) -> None:
         """A model's call begins: what was copied ahead may have been written anew since."""

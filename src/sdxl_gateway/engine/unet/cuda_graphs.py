@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sdxl_gateway.engine.streams import new_stream
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CudaRecording:
@@ -29,8 +31,7 @@ class CudaRecorder:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._pools = [torch.cuda.graph_pool_handle()]
-        # torch leaves its constructor untyped.
-        self._stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._stream = new_stream(device)
         self._first: CudaRecording | None = None
 
     def record(self, work: Callable[[], Tensor]) -> CudaRecording:
