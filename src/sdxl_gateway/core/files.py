@@ -45,7 +45,7 @@ class IncomingFile:
         else:
             # A rename would silently overwrite a file that came a moment ago.
             os.link(self.path, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
     def __enter__(self) -> Self:
         return self
@@ -67,8 +67,8 @@ def write_whole(path: Path, chunks: Iterable[bytes], mode: int = 0o666) -> None:
         file.becomes(path)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename survive a power cut, where folders can be synced."""
+def sync_folder(folder: Path) -> None:
+    """Makes what was renamed or removed in it survive a power cut, where folders can be synced."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
