@@ -107,6 +107,7 @@ def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManage
         version=__version__,
         ailing=lambda: built.background.ailing,
         on_request=built.listeners,
+        tell=built.listeners,
     )
     return http_app(services, lambda _: lifespan(), closing=built.closing)
 

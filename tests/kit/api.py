@@ -24,7 +24,7 @@ from sdxl_gateway.config import CheckpointFolder, Settings
 from sdxl_gateway.core.ask import Ask, Upload
 from sdxl_gateway.core.caller import ANYBODY, Caller
 from sdxl_gateway.core.errors import BodyTooLarge, GatewayError, InvalidRequest, ModelNotFound, NotFound
-from sdxl_gateway.core.events import RequestAnswered
+from sdxl_gateway.core.events import Event, RequestAnswered
 from sdxl_gateway.core.picture import Size
 from sdxl_gateway.delivery.receipt import Usage
 from sdxl_gateway.gateway.checkpoint_card import CheckpointCards, CheckpointProblem
@@ -172,6 +172,7 @@ class ServedApi:
     app: Starlette
     rows: tuple[Route, ...]
     seen: list[RequestAnswered]
+    told: list[Event]
     closing: Closing
 
 
@@ -193,6 +194,7 @@ def served_api(
     library.max_file_bytes = settings.loras.max_file_bytes
     images = ImageFolder(directory or Path(tempfile.mkdtemp()), keep_seconds=3600)
     seen: list[RequestAnswered] = []
+    told: list[Event] = []
     services = Services(
         authenticator=KnownKeys(StaticKeys(settings.auth), keys),
         keys=keys,
@@ -203,10 +205,12 @@ def served_api(
         metrics=lambda accept: (f"# for {accept}\n".encode(), "text/plain; version=0.0.4; charset=utf-8"),
         version="0.0.0",
         on_request=seen.append,
+        tell=told.append,
         ping_seconds=ping_seconds,
     )
     rows, closing = (*table(services), *more), Closing()
-    return ServedApi(painter, library, images, http_app(services, rows=rows, closing=closing), rows, seen, closing)
+    app = http_app(services, rows=rows, closing=closing)
+    return ServedApi(painter, library, images, app, rows, seen, told, closing)
 
 
 def failing(error: GatewayError, *, late: bool = False) -> FakeGateway:

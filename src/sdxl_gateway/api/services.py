@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from sdxl_gateway.accounts.key_store import KeyStore
 from sdxl_gateway.config import Settings
-from sdxl_gateway.core.events import RequestAnswered
+from sdxl_gateway.core.events import Event, RequestAnswered
+from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.core.ports import Authenticator, ImageStore
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.paint import Gateway
 
 
-def unheard(_: RequestAnswered) -> None:
+def unheard(_: Event) -> None:
     """The listener of a server whose requests nobody counts."""
 
 
@@ -21,7 +22,8 @@ def unheard(_: RequestAnswered) -> None:
 class Services:
     """`metrics` takes an Accept header and gives a body and its content type.
 
-    `ailing` names the background work that failed lately.
+    `ailing` names the background work that failed lately. `tell` hears of what endpoints do that others may ask about
+    later (api/endpoints/acting.py).
     """
 
     gateway: Gateway
@@ -34,4 +36,5 @@ class Services:
     ailing: Callable[[], Sequence[str]] = tuple
     keys: KeyStore | None = None
     on_request: Callable[[RequestAnswered], None] = unheard
+    tell: Listener = unheard
     ping_seconds: float = 10.0

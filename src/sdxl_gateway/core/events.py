@@ -6,9 +6,11 @@ whatever goes wrong. Measurements of an engine (`StepTaken`, `BlendSwitched`, ..
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import GatewayError
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.recipe import Recipe
@@ -18,8 +20,8 @@ from sdxl_gateway.core.recipe import Recipe
 class JobAccepted:
     """A request was resolved and its job is about to enter the queue; one last event follows, whatever happens.
 
-    `loras` are the names of the catalogue's LoRAs in it, `arrived` is unix seconds, and `end_user` is whom the caller
-    said it paints for.
+    `loras` are the names of the catalogue's LoRAs in it, `arrived` is unix seconds, `end_user` is whom the caller
+    said it paints for, and `key_id` is the key it was asked for with.
     """
 
     job_id: str
@@ -28,6 +30,7 @@ class JobAccepted:
     loras: tuple[str, ...]
     arrived: float
     end_user: str | None = None
+    key_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +238,8 @@ class RequestAnswered:
     """One answered request, for the metrics and the log; `retry_count` as the client's SDK told it.
 
     `painting` when it came to a route that paints; `refused` is the error code when such a request was turned away.
-    `response_bytes` are those of the answer's body.
+    `response_bytes` are those of the answer's body. `acting` where the route changes something or is for operators,
+    `code` is the error's, whatever the route, and `key_id` the key that was shown.
     """
 
     operation: str
@@ -249,6 +253,35 @@ class RequestAnswered:
     painting: bool = False
     refused: str | None = None
     response_bytes: int = 0
+    acting: bool = False
+    code: str | None = None
+    key_id: str = ""
 
 
-Event = RequestAnswered | JobAccepted | JobEvent | EngineEvent | WorkFailed | SettingsRead | DecoderLost | MatteEnded
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """Somebody did what others may ask about later.
+
+    `action` is such as "key.created", `target` the id of what it was done to and `tenant` whose that is; `about` says
+    more of it. Nothing in it is secret.
+    """
+
+    actor: Caller
+    tenant: str
+    action: str
+    target: str
+    request_id: str = ""
+    about: Mapping[str, str | int] = field(default_factory=dict)
+
+
+Event = (
+    RequestAnswered
+    | Acted
+    | JobAccepted
+    | JobEvent
+    | EngineEvent
+    | WorkFailed
+    | SettingsRead
+    | DecoderLost
+    | MatteEnded
+)

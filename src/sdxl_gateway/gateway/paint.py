@@ -68,7 +68,7 @@ class Gateway:
         )
         warnings: dict[str, None] = {}
         async with (
-            announced(_accepted(job, ask, resolved), self._listener) as tell,
+            announced(_accepted(job, ask, caller, resolved), self._listener) as tell,
             aclosing(await self._backend.submit(job)) as events,
         ):
             background = resolved.recipe.background
@@ -137,5 +137,5 @@ class Gateway:
         return {"default_model": self._settings.default_model}
 
 
-def _accepted(job: Job, ask: Ask, resolved: ResolvedAsk) -> JobAccepted:
-    return JobAccepted(job.id, job.tenant, job.recipe, tuple(resolved.loras), job.arrived, ask.user)
+def _accepted(job: Job, ask: Ask, caller: Caller, resolved: ResolvedAsk) -> JobAccepted:
+    return JobAccepted(job.id, job.tenant, job.recipe, tuple(resolved.loras), job.arrived, ask.user, caller.key_id)

@@ -105,7 +105,7 @@ class Metrics:
                 self._now.decoders_lost.labels(event.reason).inc()
             case events.MatteEnded():
                 self._now.matte_duration.labels(event.outcome).observe(event.seconds)
-            case events.EngineOpened() | events.EngineLost():
+            case events.EngineOpened() | events.EngineLost() | events.Acted():
                 pass
             case _:
                 self._job(event)

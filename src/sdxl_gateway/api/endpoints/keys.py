@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from sdxl_gateway.accounts.key_store import GRACE_SECONDS, KeyStore
 from sdxl_gateway.api.asks.keys import read_grace, read_grant
 from sdxl_gateway.api.asks.pages import PAGE_QUERY, Page
+from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.http.json_body import parse_object, whole_body
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.replies.keys import KeyCard, KeyList, NewKey, key_card, key_list, new_key
@@ -50,7 +51,9 @@ def create_endpoint(services: Services) -> Endpoint:
 
     async def create_key(request: Request) -> Response:
         grant = read_grant(parse_object(await _body(request)), time.time())
-        return JSONResponse(new_key(*await _store(services).create(grant)), 201)
+        text, key = await _store(services).create(grant)
+        acted(services, request, "key.created", key.id, grant.tenant, roles=" ".join(sorted(grant.roles)))
+        return JSONResponse(new_key(text, key), 201)
 
     return create_key
 
@@ -68,9 +71,11 @@ def rotate_endpoint(services: Services) -> Endpoint:
     """POST: a key good for the same; the body, if there is one, says how long the old one lives on."""
 
     async def rotate_key(request: Request) -> Response:
-        body = await _body(request)
+        body, old = await _body(request), request.path_params["key_id"]
         grace = read_grace(parse_object(body) if body else {}, GRACE_SECONDS)
-        return JSONResponse(new_key(*await _store(services).rotate(request.path_params["key_id"], grace)), 201)
+        text, key = await _store(services).rotate(old, grace)
+        acted(services, request, "key.rotated", old, key.grant.tenant, successor=key.id)
+        return JSONResponse(new_key(text, key), 201)
 
     return rotate_key
 
@@ -79,7 +84,9 @@ def revoke_endpoint(services: Services) -> Endpoint:
     """DELETE: the key opens nothing any more."""
 
     async def revoke_key(request: Request) -> Response:
-        return JSONResponse(key_card(await _store(services).revoke(request.path_params["key_id"])))
+        key = await _store(services).revoke(request.path_params["key_id"])
+        acted(services, request, "key.revoked", key.id, key.grant.tenant)
+        return JSONResponse(key_card(key))
 
     return revoke_key
 

@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sdxl_gateway.api.asks.lora_upload import read_upload
+from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.endpoints.seen import library_of
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.openapi.schemas import file
@@ -56,6 +57,7 @@ def remove_endpoint(services: Services) -> Endpoint:
     async def remove_lora(request: Request) -> Response:
         name = request.path_params["name"]
         await library_of(services, request).remove_lora(name)
+        acted(services, request, "lora.removed", name)
         return JSONResponse(deleted_lora(name))
 
     return remove_lora
@@ -67,6 +69,8 @@ def add_endpoint(services: Services) -> Endpoint:
     async def add_lora(request: Request) -> Response:
         name, replace, data = await read_upload(request)
         await library_of(services, request).add_lora(name, data, replace)
-        return JSONResponse(await library_of(services, request).lora(name), 201)
+        added = await library_of(services, request).lora(name)
+        acted(services, request, "lora.added", name, digest=added.get("digest") or "", bytes=added["bytes"])
+        return JSONResponse(added, 201)
 
     return add_lora

@@ -42,6 +42,11 @@ class RequestContext:
         return NO_ROUTE if self.route is None else self.route.label
 
     @property
+    def acts(self) -> bool:
+        """It came to a route that changes something, or that only operators may use."""
+        return self.route is not None and self.route.acts
+
+    @property
     def paints(self) -> bool:
         """It came to one of the routes that paint."""
         return self.route is not None and self.route.paints

@@ -128,8 +128,11 @@ def refusing(scope: Scope, error: e.GatewayError, headers: dict[str, str] | None
 
 def refusal_code(error: e.GatewayError | None) -> str | None:
     """Why a request was turned away, out of the fixed set of this server's codes; None for whatever else went wrong."""
-    if not isinstance(error, e.Refusal | e.Busy):
-        return None
+    return code_of(error) if isinstance(error, e.Refusal | e.Busy) else None
+
+
+def code_of(error: e.GatewayError) -> str:
+    """What went wrong, out of the fixed set of this server's codes."""
     return error.code or re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
 
 

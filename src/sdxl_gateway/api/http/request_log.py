@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sdxl_gateway.api.http.context import RequestContext, begin_context
-from sdxl_gateway.api.http.errors import refusal_code, unexpected
+from sdxl_gateway.api.http.errors import code_of, refusal_code, unexpected
 from sdxl_gateway.core.events import RequestAnswered
 
 log = logging.getLogger(__name__)
@@ -68,4 +68,7 @@ def _answered(scope: Scope, context: RequestContext, status: int, sent_bytes: in
         painting=context.paints,
         refused=refusal_code(context.error) if context.paints else None,
         response_bytes=sent_bytes,
+        acting=context.acts,
+        code=None if context.error is None else code_of(context.error),
+        key_id=context.caller.key_id,
     )

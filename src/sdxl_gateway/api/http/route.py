@@ -95,6 +95,11 @@ class Route:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def acts(self) -> bool:
+        """It changes something, or shows operators what is not their own."""
+        return self.verb != "GET" or self.access is Access.ADMIN
+
+    @property
     def documented_path(self) -> str:
         """The address as people read it: `/v1/models/{model}`."""
         return _CONVERTOR.sub("", self.paths[0])
