@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sdxl_gateway.accounts.key_store import KeyStore
 from sdxl_gateway.config import Settings
@@ -11,6 +11,7 @@ from sdxl_gateway.core.events import Event, RequestAnswered
 from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.core.ports import Authenticator, ImageStore
 from sdxl_gateway.gateway.library import ModelLibrary
+from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
 
 
@@ -35,6 +36,7 @@ class Services:
     version: str
     ailing: Callable[[], Sequence[str]] = tuple
     keys: KeyStore | None = None
+    pictures: NamedPictures = field(default_factory=lambda: NamedPictures({}))
     on_request: Callable[[RequestAnswered], None] = unheard
     tell: Listener = unheard
     ping_seconds: float = 10.0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from sdxl_gateway.core.picture import NO_PADDING, Padding, Size
@@ -18,12 +19,34 @@ class Operation(StrEnum):
     VARY = "vary"
 
 
+class Place(StrEnum):
+    """Where a picture is that was only named; spelled as the key of a reference object that names it."""
+
+    FILE = "file_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A picture that was only named: the id of a file."""
+
+    place: Place
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A picture as it came; `field` is what an error names ("image", "image[1]", "mask")."""
+    """A picture as it came; `field` is what an error names ("image", "image[1]", "mask").
+
+    While it is `elsewhere`, `data` is empty.
+    """
 
     field: str
     data: bytes
+    elsewhere: Elsewhere | None = None
+
+    def brought(self, data: bytes) -> Upload:
+        """The picture itself, which is here now."""
+        return Upload(self.field, data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +178,18 @@ class Ask:
         single = (one for one in (self.mask, self.markup) if one is not None)
         of_controls = (control.image for control in self.controls)
         return *self.images, *single, *of_controls, *(one.upload for one in self.references)
+
+    def with_pictures(self, found: Mapping[str, Upload]) -> Ask:
+        """The same with other uploads in the place of those whose `field` is among `found`."""
+
+        def now(upload: Upload) -> Upload:
+            return found.get(upload.field, upload)
+
+        return replace(
+            self,
+            images=tuple(map(now, self.images)),
+            mask=None if self.mask is None else now(self.mask),
+            markup=None if self.markup is None else now(self.markup),
+            controls=tuple(replace(control, image=now(control.image)) for control in self.controls),
+            references=tuple(replace(one, upload=now(one.upload)) for one in self.references),
+        )

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from sdxl_gateway.core.ask import Upload
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.events import JobEvent, Measurement
 from sdxl_gateway.core.job import Job
@@ -107,6 +108,13 @@ class ImageStore(Protocol):
 
     def remaining_seconds(self, stored: StoredImage) -> int:
         """How much longer it is kept; 0 when its time is over."""
+
+
+class PictureSource(Protocol):
+    """Brings pictures that a request only named, from one place."""
+
+    async def bring(self, upload: Upload, caller: Caller) -> bytes:
+        """The bytes of an upload that is elsewhere. Raises a Refusal naming its field where they cannot be had."""
 
 
 class Matte(Protocol):

@@ -10,7 +10,7 @@ from sdxl_gateway.api.asks.field import Field, Kind
 from sdxl_gateway.api.asks.pictures import read_picture
 from sdxl_gateway.api.asks.values import checked_digest, flag, missing, number, text, wrong_type
 from sdxl_gateway.config import Limits
-from sdxl_gateway.core.ask import ControlRef, Upload
+from sdxl_gateway.core.ask import ControlRef, Place, Upload
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.limits import CONTROL_WEIGHT
 from sdxl_gateway.core.recipe import Preprocessor
@@ -18,7 +18,7 @@ from sdxl_gateway.core.text import shown
 
 PICTURES = "control_image"
 TYPE_KEYS = ("type", "model")
-PICTURE_KEYS = ("image", "image_url")
+PICTURE_KEYS = ("image", "image_url", Place.FILE)
 WEIGHT_KEYS = ("weight", "scale", "strength")
 OTHER_KEYS = ("start", "end", "mode", "preprocess", "digest")
 _TYPE = Field("type", Kind.TEXT, "", max_chars=200)
@@ -138,6 +138,8 @@ def _preprocess(given: Any, param: str) -> bool | str | None:
 
 
 def _picture(said: dict[str, Any], param: str, beside: Iterator[Upload], max_bytes: int) -> Upload:
+    if Place.FILE in said:
+        return read_picture({Place.FILE: said[Place.FILE]}, param, max_bytes)
     for key in PICTURE_KEYS:
         if key in said:
             return read_picture(said[key], f"{param}.{key}", max_bytes)

@@ -7,9 +7,10 @@ import binascii
 import re
 from typing import Any
 
+from sdxl_gateway.api.asks.field import Field, Kind
 from sdxl_gateway.api.asks.fields import MAX_IMAGES
-from sdxl_gateway.api.asks.values import missing, wrong_type
-from sdxl_gateway.core.ask import Upload
+from sdxl_gateway.api.asks.values import missing, text, wrong_type
+from sdxl_gateway.core.ask import Elsewhere, Place, Upload
 from sdxl_gateway.core.errors import BodyTooLarge, InvalidImage, InvalidRequest
 from sdxl_gateway.core.text import shown
 
@@ -18,7 +19,9 @@ MAX_DATA_URL_HEAD = 1024
 _SPACE = b" \t\n\r\v\f"
 # One call into C holds up every other thread for as long as it takes.
 _PIECE_CHARS = 2**20
-_OBJECT_KEYS = ("image_url", "file_id", "url", "b64_json", "type", "detail")
+_PICTURE_KEYS = ("image_url", "url", "b64_json")
+_OBJECT_KEYS = (*_PICTURE_KEYS, Place.FILE, "type", "detail")
+_FILE_ID = Field("file_id", Kind.TEXT, "The id of a file.", max_chars=64)
 
 
 def picture_kind(data: bytes) -> str | None:
@@ -66,14 +69,16 @@ def too_many(param: str, most: int) -> InvalidRequest:
 
 
 def read_picture(given: Any, param: str, max_bytes: int) -> Upload:
-    """A data URL, base64 text, or an object holding one. Raises InvalidRequest naming where it stood."""
+    """A data URL, base64 text, or an object that holds one or names a file. Raises InvalidRequest naming the place."""
     if isinstance(given, str):
         return upload(decoded(given, param, max_bytes), param, max_bytes)
     if not isinstance(given, dict):
         raise wrong_type(param, "an image reference", given)
     reference = {key: value for key, value in given.items() if value is not None}
     _check_keys(reference, param)
-    key = next((key for key in ("image_url", "url", "b64_json") if key in reference), None)
+    if Place.FILE in reference:
+        return _file(reference, f"{param}.{Place.FILE}")
+    key = next((key for key in _PICTURE_KEYS if key in reference), None)
     if key is None:
         raise missing(f"{param}.image_url")
     inner = reference[key]
@@ -86,17 +91,19 @@ def read_picture(given: Any, param: str, max_bytes: int) -> Upload:
 
 
 def _check_keys(reference: dict[str, Any], param: str) -> None:
-    if "file_id" in reference:
-        raise InvalidRequest(
-            "This server keeps no files: send the image as a data URL in 'image_url', without a 'file_id'.",
-            param=f"{param}.file_id",
-            code="unsupported_parameter",
-        )
     for key in reference:
         if key not in _OBJECT_KEYS:
             raise InvalidRequest(
                 f"Unknown key in an image reference: {shown(key)}.", param=param, code="unknown_parameter"
             )
+
+
+def _file(reference: dict[str, Any], param: str) -> Upload:
+    """A picture that is to be read from a file which was sent before."""
+    if also := next((key for key in _PICTURE_KEYS if key in reference), None):
+        raise InvalidRequest(f"An image reference has either a 'file_id' or '{also}', not both.", param=param)
+    file_id = text(_FILE_ID, reference[Place.FILE], param)
+    return Upload(param, b"", Elsewhere(Place.FILE, file_id))
 
 
 def decoded(given: str, param: str, max_bytes: int) -> bytes:

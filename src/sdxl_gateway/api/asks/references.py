@@ -9,10 +9,10 @@ from sdxl_gateway.api.asks.field import Field, Kind
 from sdxl_gateway.api.asks.pictures import read_picture, too_many
 from sdxl_gateway.api.asks.values import checked_digest, missing, number, wrong_type
 from sdxl_gateway.api.http.json_body import parse_json
-from sdxl_gateway.core.ask import Reference
+from sdxl_gateway.core.ask import Place, Reference
 from sdxl_gateway.core.limits import REFERENCE_WEIGHT, REFERENCES
 
-PICTURE_KEYS = ("image", "image_url", "url", "b64_json")
+PICTURE_KEYS = ("image", "image_url", "url", "b64_json", Place.FILE)
 WEIGHT = Field("weight", Kind.NUMBER, "How strongly the picture guides.", low=0, high=REFERENCE_WEIGHT)
 
 
@@ -51,6 +51,8 @@ def _reference(entry: Any, param: str, max_bytes: int, ignored: list[str]) -> Re
         raise missing(f"{param}.image")
     weight = number(WEIGHT, said["weight"], f"{param}.weight") if said.get("weight", "") != "" else None
     ignored.extend(f"{param}.{name}" for name in said if name not in (key, "weight"))
+    if key == Place.FILE:
+        return Reference(read_picture({key: said[key]}, param, max_bytes), weight)
     return Reference(read_picture(said[key], f"{param}.{key}", max_bytes), weight)
 
 

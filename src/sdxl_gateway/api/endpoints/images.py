@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -64,6 +65,7 @@ def paint_endpoint(services: Services, operation: Operation) -> Endpoint:
         context = context_of(request.scope)
         read = await ask_of(request, operation, rules, server.max_body_bytes)
         context.model, context.ignored = read.ask.model or "", read.ignored
+        read = replace(read, ask=await services.pictures.brought(read.ask, context.caller))
         style = ReplyStyle.of(read.ask, _files_url(request, services))
         items = services.gateway.paint(read.ask, context.caller, keep=style.url, must_keep=style.by_address_alone)
         if read.ask.stream:

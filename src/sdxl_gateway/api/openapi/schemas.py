@@ -141,7 +141,12 @@ def _reference_entry() -> Schema:
 def _image_reference() -> Schema:
     encoded = {"type": "string", "description": "A data URL, or base64."}
     url = {"type": "string", "description": "A data URL."}
-    return {"anyOf": [encoded, {"type": "object", "properties": {"image_url": url}, "required": ["image_url"]}]}
+    file_id = {"type": "string", "description": "The id of a file of the purpose `vision`."}
+    return {"anyOf": [encoded, _holding("image_url", url), _holding("file_id", file_id)]}
+
+
+def _holding(key: str, value: Schema) -> Schema:
+    return {"type": "object", "properties": {key: value}, "required": [key]}
 
 
 def ref(name: str) -> Schema:
