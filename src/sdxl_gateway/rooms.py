@@ -24,14 +24,18 @@ from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.preview_vae import preview_vae_folder
 from sdxl_gateway.catalog.side_models import SideModels
 from sdxl_gateway.config import DEMO_MATTE, DEMO_MODEL, EngineProcess, Limits, Settings
+from sdxl_gateway.core.ask import Place
 from sdxl_gateway.core.background import Background
 from sdxl_gateway.core.errors import CheckpointProblem, GatewayError
 from sdxl_gateway.core.listeners import EngineListener, Listener, Listeners
-from sdxl_gateway.core.ports import Backend, Matte
+from sdxl_gateway.core.ports import Backend, Matte, PictureSource
 from sdxl_gateway.decoding.pool import Decoders
 from sdxl_gateway.delivery.deliver import Deliverer
+from sdxl_gateway.egress.egress import Egress
 from sdxl_gateway.gateway.library import ModelLibrary
+from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
+from sdxl_gateway.gateway.web_pictures import WebPictures
 from sdxl_gateway.matting.open import open_matte
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.images import ImageFolder
@@ -69,6 +73,7 @@ class Rooms:
     background: Background
     database: Database
     keys: KeyStore
+    egress: Egress
     closing: Closing = field(default_factory=Closing)
     front: Replaceable = field(default_factory=Replaceable)
 
@@ -108,7 +113,8 @@ def build_rooms(
         cap_bytes=settings.delivery.max_stored_bytes,
     )
     deliverer = Deliverer(images, embed_recipe=settings.delivery.embed_recipe, matte=matte)
-    gateway = Gateway(settings, admission, backend, deliverer, listeners)
+    egress = Egress(settings.egress.private_hosts)
+    gateway = Gateway(settings, admission, backend, deliverer, listeners, egress)
     database = Database(settings.data_directory)
     return Rooms(
         settings,
@@ -127,6 +133,7 @@ def build_rooms(
         Background(listeners),
         database,
         KeyStore(database, partial(pepper_of, settings.auth.pepper, settings.data_directory)),
+        egress,
     )
 
 
@@ -145,7 +152,7 @@ def under(built: Rooms, settings: Settings) -> Rooms:
         settings=settings,
         admission=admission,
         library=built.library.under(settings, names),
-        gateway=Gateway(settings, admission, built.backend, deliverer, built.listeners),
+        gateway=Gateway(settings, admission, built.backend, deliverer, built.listeners, built.egress),
     )
 
 
@@ -155,6 +162,15 @@ def refuse_gaps(built: Rooms, settings: Settings) -> None:
     new = [found for found in problems(settings, built.checkpoints, built.adapters) if found not in known]
     if new:
         raise CheckpointProblem(" ".join(f"{key}: {reason}" for key, reason in new))
+
+
+def named_pictures(built: Rooms) -> NamedPictures:
+    """Who brings the pictures that requests only name, under the settings."""
+    settings, sources = built.settings, dict[Place, PictureSource]()
+    if settings.egress.image_urls:
+        most = settings.limits.max_image_bytes
+        sources[Place.WEB] = WebPictures(built.egress, settings.egress, most, built.listeners)
+    return NamedPictures(sources, most_bytes=settings.server.max_body_bytes)
 
 
 def known_keys(built: Rooms) -> KnownKeys:

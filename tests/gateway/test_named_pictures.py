@@ -35,7 +35,7 @@ ASK = Ask(
 
 
 async def test_every_place_is_filled_and_the_rest_stays() -> None:
-    whole = await NamedPictures({Place.FILE: Shelf()}).brought(ASK, CALLER)
+    whole = await NamedPictures({Place.FILE: Shelf()}, most_bytes=1000).brought(ASK, CALLER)
     assert (whole.images[0].data, [upload.elsewhere for upload in whole.uploads]) == (b"here", [None] * 7)
     assert [upload.field for upload in whole.uploads] == [upload.field for upload in ASK.uploads]
     assert [one.data for one in whole.uploads if one.field.endswith("file_id")] == [
@@ -50,10 +50,10 @@ async def test_every_place_is_filled_and_the_rest_stays() -> None:
 
 async def test_an_ask_that_is_whole_is_itself() -> None:
     ask = Ask(Operation.EDIT, images=(Upload("image", b"x"),))
-    assert await NamedPictures({}).brought(ask, CALLER) is ask
+    assert await NamedPictures({}, most_bytes=0).brought(ask, CALLER) is ask
 
 
 async def test_a_place_nobody_knows_is_refused_by_its_field() -> None:
     with pytest.raises(InvalidRequest) as refused:
-        await NamedPictures({}).brought(ASK, CALLER)
+        await NamedPictures({}, most_bytes=0).brought(ASK, CALLER)
     assert (refused.value.param, refused.value.code) == ("image[1].file_id", "unsupported_parameter")

@@ -24,6 +24,7 @@ from sdxl_gateway.core.listeners import Listener, Listeners
 from sdxl_gateway.core.picture import Picture, Size
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.delivery.deliver import Deliverer
+from sdxl_gateway.egress.egress import Egress
 from sdxl_gateway.gateway.events import Item
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.paint import Gateway
@@ -100,7 +101,12 @@ async def gateway_kit(
     deliverer = Deliverer(images, embed_recipe=embed_recipe)
     await backend.start()
     try:
-        yield GatewayKit(Gateway(settings, admission, backend, deliverer, announce), library, metrics, images)
+        yield GatewayKit(
+            Gateway(settings, admission, backend, deliverer, announce, Egress(settings.egress.private_hosts)),
+            library,
+            metrics,
+            images,
+        )
     finally:
         await backend.stop()
 

@@ -36,7 +36,7 @@ class Services:
     version: str
     ailing: Callable[[], Sequence[str]] = tuple
     keys: KeyStore | None = None
-    pictures: NamedPictures = field(default_factory=lambda: NamedPictures({}))
+    pictures: NamedPictures = field(default_factory=lambda: NamedPictures({}, most_bytes=0))
     on_request: Callable[[RequestAnswered], None] = unheard
     tell: Listener = unheard
     ping_seconds: float = 10.0

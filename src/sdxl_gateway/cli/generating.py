@@ -25,6 +25,7 @@ from sdxl_gateway.core.ask import Ask, Operation
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import EngineFault, GatewayError
 from sdxl_gateway.gateway.events import Done, Item, Presented, Progressed
+from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
 
 FORMATS = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg"}
@@ -99,6 +100,7 @@ def ask_for(wish: Wish, output: Path, settings: Settings) -> ReadAsk:
 
 
 async def _paint(settings: Settings, ask: Ask, console: Console) -> Made:
+    ask = await NamedPictures({}, most_bytes=0).brought(ask, Caller())
     async with open_gateway(settings) as gateway:
         # Building the gateway sets the log up; one picture needs no line for each event.
         logging.getLogger().setLevel(logging.ERROR)

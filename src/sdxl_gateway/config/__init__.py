@@ -1,6 +1,7 @@
 """What the operator decides: flags, environment and config.toml become frozen sections."""
 
 from sdxl_gateway.config.controls import Control
+from sdxl_gateway.config.egress import Egress
 from sdxl_gateway.config.guiding import Edits, IpAdapter
 from sdxl_gateway.config.matting import DEMO_MATTE, Matting
 from sdxl_gateway.config.models import Checkpoint, CheckpointFolder, HouseStyle, LoraWeight, SamplerName
@@ -41,6 +42,7 @@ __all__ = [
     "Control",
     "Delivery",
     "Edits",
+    "Egress",
     "Embeddings",
     "Engine",
     "EngineProcess",

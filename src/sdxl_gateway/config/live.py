@@ -48,6 +48,9 @@ LIVE = (
     "limits.deadline_seconds",
     "quality",
     "delivery",
+    "egress.image_urls",
+    "egress.image_hosts",
+    "egress.image_seconds",
     "telemetry.log_level",
 )
 """Keys and whole sections that hold for every request after they were read; `*` is a name the operator gave."""
@@ -85,6 +88,7 @@ RESTART = (
     "ip_adapter.path",
     "ip_adapter.image_encoder",
     "matting",
+    "egress.private_hosts",
     "limits.max_input_pixels",
     "limits.decode_seconds",
     "controls",

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Stri
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sdxl_gateway.config.controls import Control
+from sdxl_gateway.config.egress import Egress
 from sdxl_gateway.config.guiding import Edits, IpAdapter
 from sdxl_gateway.config.matting import Matting
 from sdxl_gateway.config.models import Checkpoint, CheckpointFolder, HouseStyle, Name
@@ -20,7 +21,7 @@ from sdxl_gateway.config.prompting import (
     Style,
     with_openai_styles,
 )
-from sdxl_gateway.config.section import BaseUrl, Bytes, FileCaps, Key, Seconds, Section
+from sdxl_gateway.config.section import BaseUrl, Bytes, FileCaps, Key, Seconds, Section, Words, split_at_commas
 from sdxl_gateway.config.tenants import Tenant
 from sdxl_gateway.config.upscaling import Upscaler
 from sdxl_gateway.core.limits import LONGEST_SIDE, SHORTEST_SIDE, SIDE_UNIT
@@ -31,13 +32,6 @@ DEMO_LORAS = Path(__file__).parent.parent / "demo_loras"
 SDXL_CONFIGS = Path(__file__).parent.parent / "sdxl_configs"
 Preview = Literal["auto", "linear", "vae"]
 ENVIRONMENT_PREFIX = "SDXL_GATEWAY__"
-
-
-def _split_at_commas(value: object) -> object:
-    """An environment variable holds a list as `a,b`."""
-    if isinstance(value, str):
-        return tuple(word.strip() for word in value.split(",") if word.strip())
-    return value
 
 
 def _paintable(size: str) -> str:
@@ -52,12 +46,11 @@ def _of_one_part(alias: str) -> str:
     return alias
 
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_split_at_commas)]
-Keys = Annotated[tuple[Key, ...], BeforeValidator(_split_at_commas)]
+Keys = Annotated[tuple[Key, ...], BeforeValidator(split_at_commas)]
 AliasName = Annotated[str, AfterValidator(_of_one_part)]
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 PaintSize = Annotated[str, StringConstraints(pattern=r"^\d{2,4}x\d{2,4}$"), AfterValidator(_paintable)]
-PaintSizes = Annotated[tuple[PaintSize, ...], BeforeValidator(_split_at_commas)]
+PaintSizes = Annotated[tuple[PaintSize, ...], BeforeValidator(split_at_commas)]
 
 
 def _kind_of_sizes(value: object) -> str:
@@ -239,6 +232,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     quality: Quality = Quality()
     delivery: Delivery = Delivery()
+    egress: Egress = Egress()
     matting: Matting = Matting()
     telemetry: Telemetry = Telemetry()
 

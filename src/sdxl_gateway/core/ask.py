@@ -23,11 +23,12 @@ class Place(StrEnum):
     """Where a picture is that was only named; spelled as the key of a reference object that names it."""
 
     FILE = "file_id"
+    WEB = "image_url"
 
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """A picture that was only named: the id of a file."""
+    """A picture that was only named: the id of a file, or an address."""
 
     place: Place
     name: str

@@ -234,6 +234,13 @@ class MatteEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureFetched:
+    """A picture given by its address came, may not be fetched from there, or did not come."""
+
+    outcome: Literal["fetched", "refused", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
 class RequestAnswered:
     """One answered request, for the metrics and the log; `retry_count` as the client's SDK told it.
 
@@ -284,4 +291,5 @@ Event = (
     | SettingsRead
     | DecoderLost
     | MatteEnded
+    | PictureFetched
 )

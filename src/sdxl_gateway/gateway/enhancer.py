@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
-
-import httpx
 
 from sdxl_gateway.admission.prompts.lora_tags import parted_from_tags
 from sdxl_gateway.config import Enhancer
 from sdxl_gateway.core.text import cleaned
+from sdxl_gateway.egress.egress import Egress
+from sdxl_gateway.egress.errors import EgressFailed, EgressRefused, Encoded, TooLarge, TooSlow
 
+OK = 200
 MAX_ANSWER_BYTES = 256 * 2**10
 INSTRUCTIONS = (
     "You write prompts for an image model. Rewrite the user's prompt so that it says more of subject, composition, "
@@ -27,13 +27,13 @@ class NotEnhanced(Exception):
 class ChatEnhancer:
     """Asks the operator's endpoint, once for each prompt; `max_chars` is the longest prompt that is taken."""
 
-    def __init__(self, settings: Enhancer, *, max_chars: int) -> None:
+    def __init__(self, settings: Enhancer, egress: Egress, *, max_chars: int) -> None:
         self._settings = settings
+        self._egress = egress
         self._max_chars = max_chars
         self._url = f"{(settings.base_url or '').rstrip('/')}/chat/completions"
         key = settings.key
-        # Nothing is decompressed, so that no answer is larger than what came over the wire.
-        self._headers = {"accept-encoding": "identity"}
+        self._headers = {"content-type": "application/json"}
         if key is not None:
             self._headers["authorization"] = f"Bearer {key.get_secret_value()}"
 
@@ -41,26 +41,30 @@ class ChatEnhancer:
         """The richer prompt, with the LoRA tags of the one given. Raises NotEnhanced, within the timeout."""
         words, tags = parted_from_tags(prompt)
         try:
-            async with asyncio.timeout(self._settings.timeout_seconds):
-                written = _written(await self._answer(words))
-        except TimeoutError:
+            written = _written(await self._answer(words))
+        except TooSlow:
             raise NotEnhanced(f"the model took longer than {self._settings.timeout_seconds:g} s") from None
-        except (httpx.HTTPError, httpx.InvalidURL):
+        except TooLarge:
+            raise NotEnhanced("the model's answer is too long") from None
+        except Encoded:
+            raise NotEnhanced("the model's answer cannot be read") from None
+        except (EgressFailed, EgressRefused):
             raise NotEnhanced("the model could not be asked") from None
         return self._checked(written) + tags
 
     async def _answer(self, words: str) -> bytes:
-        """Neither proxies of the environment nor redirects: the operator named one address."""
-        client = httpx.AsyncClient(trust_env=False, timeout=None)  # noqa: S113 - the caller holds the clock
-        async with client, client.stream("POST", self._url, headers=self._headers, json=self._body(words)) as answer:
-            if answer.status_code != httpx.codes.OK:
-                raise NotEnhanced(f"the model's server answered {answer.status_code}")
-            found = bytearray()
-            async for chunk in answer.aiter_raw():
-                found += chunk
-                if len(found) > MAX_ANSWER_BYTES:
-                    raise NotEnhanced("the model's answer is too long")
-            return bytes(found)
+        """The operator named one address, wherever it is."""
+        reply = await self._egress.post(
+            self._url,
+            content=json.dumps(self._body(words)).encode(),
+            headers=self._headers,
+            timeout_seconds=self._settings.timeout_seconds,
+            max_bytes=MAX_ANSWER_BYTES,
+            trusted=True,
+        )
+        if reply.status != OK:
+            raise NotEnhanced(f"the model's server answered {reply.status}")
+        return reply.content
 
     def _body(self, words: str) -> dict[str, Any]:
         roles = (("system", INSTRUCTIONS), ("user", words))

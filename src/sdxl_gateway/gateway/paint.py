@@ -21,6 +21,7 @@ from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.core.ports import Backend
 from sdxl_gateway.delivery.deliver import Deliverer, Output
 from sdxl_gateway.delivery.receipt import usage
+from sdxl_gateway.egress.egress import Egress
 from sdxl_gateway.gateway.announce import announced
 from sdxl_gateway.gateway.enhancer import ChatEnhancer, NotEnhanced
 from sdxl_gateway.gateway.events import Accepted, Done, Item
@@ -37,6 +38,7 @@ class Gateway:
         backend: Backend,
         deliverer: Deliverer,
         listener: Listener,
+        egress: Egress,
     ) -> None:
         self._settings = settings
         self._admission = admission
@@ -44,7 +46,8 @@ class Gateway:
         self._deliverer = deliverer
         self._listener = listener
         off = settings.enhancer.base_url is None
-        self._enhancer = None if off else ChatEnhancer(settings.enhancer, max_chars=settings.limits.max_prompt_chars)
+        most = settings.limits.max_prompt_chars
+        self._enhancer = None if off else ChatEnhancer(settings.enhancer, egress, max_chars=most)
 
     async def paint(
         self, ask: Ask, caller: Caller, *, keep: bool = False, must_keep: bool = False

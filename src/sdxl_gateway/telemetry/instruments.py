@@ -58,6 +58,7 @@ class Instruments:
     config_last_reload_success: Gauge
     decoders_lost: Counter
     matte_duration: Histogram
+    picture_fetches: Counter
     build_info: Info
 
     @classmethod
@@ -130,6 +131,9 @@ class Instruments:
                 "Telling one picture's subject from its background.",
                 STEP_SECONDS,
                 ("outcome",),
+            ),
+            picture_fetches=make.counter(
+                "picture_fetches", "Pictures given by their address: fetched, refused or failed.", ("outcome",)
             ),
             build_info=Info("build", "The running version.", namespace=NAMESPACE, registry=registry),
         )

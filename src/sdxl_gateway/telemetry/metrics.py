@@ -105,6 +105,8 @@ class Metrics:
                 self._now.decoders_lost.labels(event.reason).inc()
             case events.MatteEnded():
                 self._now.matte_duration.labels(event.outcome).observe(event.seconds)
+            case events.PictureFetched():
+                self._now.picture_fetches.labels(event.outcome).inc()
             case events.EngineOpened() | events.EngineLost() | events.Acted():
                 pass
             case _:

@@ -12,7 +12,7 @@ from sdxl_gateway.api.asks.controls import TYPE_KEYS
 from sdxl_gateway.api.asks.field import PICTURE_KINDS, Field, Kind
 from sdxl_gateway.api.asks.fields import MAX_IMAGES
 from sdxl_gateway.api.asks.loras import NAME_KEYS
-from sdxl_gateway.api.asks.pictures import decoded, picture_kind, too_large, too_many, upload
+from sdxl_gateway.api.asks.pictures import picture_kind, read_text, too_large, too_many, upload
 from sdxl_gateway.api.http.json_body import parse_json
 from sdxl_gateway.api.http.multipart import MAX_PARTS, PartBegin, PartEnd, PartEvent
 from sdxl_gateway.core.ask import Upload
@@ -146,7 +146,7 @@ def _upload(part: Part, param: str, max_bytes: int) -> Upload:
         return upload(part.data, param, max_bytes)
     # A large text can only be base64; in any other encoding one letter may make four bytes of each.
     text = _text(part, param) if len(part.data) < MAX_TEXTS_BYTES else part.data.decode("latin-1")
-    return upload(decoded(text, param, max_bytes), param, max_bytes)
+    return read_text(text, param, max_bytes)
 
 
 def _value(part: Part) -> str:

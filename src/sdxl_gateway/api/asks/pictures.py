@@ -1,4 +1,4 @@
-"""Takes pictures in every shape clients send (file, data URL, base64, reference object), gives Uploads of raw bytes."""
+"""Takes pictures in every shape clients send (file, data URL, base64, address, reference object), gives Uploads."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from sdxl_gateway.core.text import shown
 
 # Real heads have 30 characters; a longer one is no data URL.
 MAX_DATA_URL_HEAD = 1024
+MAX_URL_CHARS = 8192
+_ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SPACE = b" \t\n\r\v\f"
 # One call into C holds up every other thread for as long as it takes.
 _PIECE_CHARS = 2**20
@@ -69,9 +71,9 @@ def too_many(param: str, most: int) -> InvalidRequest:
 
 
 def read_picture(given: Any, param: str, max_bytes: int) -> Upload:
-    """A data URL, base64 text, or an object that holds one or names a file. Raises InvalidRequest naming the place."""
+    """A text as `read_text` takes it, or an object that holds one or names a file. Raises naming the place."""
     if isinstance(given, str):
-        return upload(decoded(given, param, max_bytes), param, max_bytes)
+        return read_text(given, param, max_bytes)
     if not isinstance(given, dict):
         raise wrong_type(param, "an image reference", given)
     reference = {key: value for key, value in given.items() if value is not None}
@@ -86,8 +88,7 @@ def read_picture(given: Any, param: str, max_bytes: int) -> Upload:
         inner = inner.get("url")
     if not isinstance(inner, str):
         raise wrong_type(f"{param}.{key}", "a string", inner)
-    where = f"{param}.{key}"
-    return upload(decoded(inner, where, max_bytes), where, max_bytes)
+    return read_text(inner, f"{param}.{key}", max_bytes)
 
 
 def _check_keys(reference: dict[str, Any], param: str) -> None:
@@ -106,14 +107,23 @@ def _file(reference: dict[str, Any], param: str) -> Upload:
     return Upload(param, b"", Elsewhere(Place.FILE, file_id))
 
 
-def decoded(given: str, param: str, max_bytes: int) -> bytes:
-    """The bytes of a data URL or of plain base64. Raises InvalidRequest, InvalidImage or BodyTooLarge."""
-    if re.match(r"\s*[a-z][a-z0-9+.-]*://", given[:40], re.IGNORECASE):
-        raise InvalidRequest(
-            "Images are not fetched from addresses here: send the image itself as a data URL.",
-            param=param,
-            code="invalid_image_url",
-        )
+def read_text(given: str, param: str, max_bytes: int) -> Upload:
+    """A data URL, base64, or the address of a picture. Raises as `read_picture` does."""
+    if _ADDRESS.match(given[:40]):
+        return _at_address(given.strip(), param)
+    return upload(_decoded(given, param, max_bytes), param, max_bytes)
+
+
+def _at_address(url: str, param: str) -> Upload:
+    """A picture that is to be fetched."""
+    if not url.lower().startswith(("http://", "https://")) or len(url) > MAX_URL_CHARS:
+        message = f"Invalid '{param}': an address of an image is http or https, of at most {MAX_URL_CHARS} characters."
+        raise InvalidRequest(message, param=param, code="invalid_image_url")
+    return Upload(param, b"", Elsewhere(Place.WEB, url))
+
+
+def _decoded(given: str, param: str, max_bytes: int) -> bytes:
+    """The bytes of a data URL or of plain base64. Raises InvalidImage or BodyTooLarge."""
     start = _payload_start(given)
     if len(given) - start > max_bytes * 3 // 2 + 1024:
         raise too_large(param, max_bytes)

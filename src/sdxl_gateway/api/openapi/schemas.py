@@ -139,8 +139,8 @@ def _reference_entry() -> Schema:
 
 
 def _image_reference() -> Schema:
-    encoded = {"type": "string", "description": "A data URL, or base64."}
-    url = {"type": "string", "description": "A data URL."}
+    encoded = {"type": "string", "description": "A data URL, base64, or an address as in `image_url`."}
+    url = {"type": "string", "description": "A data URL, or an http(s) address where the server fetches images."}
     file_id = {"type": "string", "description": "The id of a file of the purpose `vision`."}
     return {"anyOf": [encoded, _holding("image_url", url), _holding("file_id", file_id)]}
 

@@ -1,0 +1,1 @@
+"""The one way out: whatever the server asks of other servers goes through here."""

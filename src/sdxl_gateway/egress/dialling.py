@@ -1,0 +1,89 @@
+"""Takes a host and a port, gives a connection to a public address: checked before it is dialled, and once it stands."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import httpcore2
+
+from sdxl_gateway.egress.addresses import is_public
+from sdxl_gateway.egress.errors import EgressFailed, EgressRefused
+
+Resolve = Callable[[str, int], Sequence[str]]
+"""A host's addresses, in the order to try them; may raise OSError or UnicodeError."""
+
+THREADS = 8
+"""Names that are looked up at once: a name server that never answers holds up nothing else."""
+CONNECT_SECONDS = 5.0
+"""For each of a host's addresses."""
+NOT_PUBLIC = "its host has an address that is not on the public internet"
+
+
+def system_resolve(host: str, port: int) -> list[str]:
+    """As the machine resolves names."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class GuardedDialler(httpcore2.AsyncNetworkBackend):
+    """A name is resolved once for each connection, and what it was resolved to is what is dialled.
+
+    `private` are hosts, or `host:port`, that the operator lets stand anywhere.
+    """
+
+    def __init__(
+        self,
+        private: Iterable[str] = (),
+        resolve: Resolve = system_resolve,
+        dial: httpcore2.AsyncNetworkBackend | None = None,
+    ) -> None:
+        self._private = frozenset(private)
+        self._resolve = resolve
+        self._dial = dial or httpcore2.AnyIOBackend()
+        self._threads = ThreadPoolExecutor(THREADS, "names")
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - as httpcore calls it
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Raises EgressRefused where any of the host's addresses, or the one reached, is not public."""
+        trusted = bool({host, f"{host}:{port}"} & self._private)
+        addresses = await self._addresses(host, port)
+        if not (trusted or all(map(is_public, addresses))):
+            raise EgressRefused(NOT_PUBLIC)
+        stream = await self._first(addresses, port)
+        if not (trusted or is_public(_peer(stream))):
+            await stream.aclose()
+            raise EgressRefused(NOT_PUBLIC)
+        return stream
+
+    async def _addresses(self, host: str, port: int) -> Sequence[str]:
+        try:
+            found = await asyncio.wrap_future(self._threads.submit(self._resolve, host, port))
+        except (OSError, UnicodeError):
+            found = ()
+        if not found:
+            raise EgressFailed("its host is not known")
+        return found
+
+    async def _first(self, addresses: Sequence[str], port: int) -> httpcore2.AsyncNetworkStream:
+        """To the first of them that answers."""
+        for address in addresses:
+            try:
+                return await self._dial.connect_tcp(address, port, timeout=CONNECT_SECONDS)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                continue
+        raise EgressFailed("its server cannot be reached")
+
+
+def _peer(stream: httpcore2.AsyncNetworkStream) -> str:
+    """The address at the other end, as the connected socket says; no address for what is no such socket."""
+    address = stream.get_extra_info("server_addr")
+    return str(address[0]) if isinstance(address, tuple) else ""
