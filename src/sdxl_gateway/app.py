@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +24,7 @@ from sdxl_gateway.api.http.hangup import on_hangup
 from sdxl_gateway.api.http.listening import bound
 from sdxl_gateway.api.http.server import HttpServer, http_config
 from sdxl_gateway.api.routes import http_app
-from sdxl_gateway.api.services import Services
+from sdxl_gateway.api.services import Services, always
 from sdxl_gateway.catalog.lora_folder.copies import prune
 from sdxl_gateway.catalog.lora_folder.sweep import CopySweeper
 from sdxl_gateway.config import PutInForce, Reloading, Settings
@@ -36,6 +43,7 @@ from sdxl_gateway.rooms import (
     under,
 )
 from sdxl_gateway.storage.directory import DirectoryInUse, sole_server
+from sdxl_gateway.telemetry.audit.writer import Audit
 from sdxl_gateway.telemetry.logs import set_log_level
 
 
@@ -110,6 +118,7 @@ def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManage
         ailing=lambda: built.background.ailing,
         on_request=built.listeners,
         tell=built.listeners,
+        admit=always if built.audit is None else built.audit.admit,
     )
     return http_app(services, lambda _: lifespan(), closing=built.closing)
 
@@ -146,6 +155,11 @@ async def _running(built: Rooms, *, alone: bool = True) -> AsyncIterator[None]:
     """
     settings = built.settings
     async with AsyncExitStack() as stack:
+        if alone:
+            await asyncio.to_thread(built.database.open)
+            stack.callback(built.database.close)
+            if built.audit is not None:
+                stack.enter_context(_written_down(built.audit))
         stack.push_async_callback(asyncio.to_thread, built.decoders.close)
         await built.backend.start()
         stack.push_async_callback(built.backend.stop, settings.server.shutdown_grace_seconds)
@@ -159,10 +173,20 @@ async def _running(built: Rooms, *, alone: bool = True) -> AsyncIterator[None]:
             await stack.enter_async_context(doing("embedding_folder", built.embeddings.watch))
         await stack.enter_async_context(doing("pictures", built.images.sweeping))
         if alone:
-            await asyncio.to_thread(built.database.open)
-            stack.callback(built.database.close)
             await built.keys.load()
             await stack.enter_async_context(doing("keys", built.keys.following))
             sweeper = CopySweeper(settings.data_directory, settings.loras, lambda: built.library.digests_in_use)
             await stack.enter_async_context(doing("lora_copies", sweeper.sweeping))
         yield
+
+
+@contextmanager
+def _written_down(audit: Audit) -> Iterator[None]:
+    """What happens meanwhile is, from the server's start to its end."""
+    audit.open()
+    audit.note("server.started", __version__)
+    try:
+        yield
+    finally:
+        audit.note("server.ended", __version__)
+        audit.close()

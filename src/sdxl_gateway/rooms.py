@@ -37,8 +37,13 @@ from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.gateway.web_pictures import WebPictures
 from sdxl_gateway.matting.open import open_matte
+from sdxl_gateway.storage.audit_texts import AuditTexts
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.images import ImageFolder
+from sdxl_gateway.storage.open_seal import open_seal
+from sdxl_gateway.storage.seal import Seal
+from sdxl_gateway.telemetry.audit.chain import chain_in
+from sdxl_gateway.telemetry.audit.writer import Audit
 from sdxl_gateway.telemetry.logs import configure_logs, log_answer, log_engine
 from sdxl_gateway.telemetry.metrics import Metrics
 
@@ -74,6 +79,8 @@ class Rooms:
     database: Database
     keys: KeyStore
     egress: Egress
+    audit: Audit | None
+    seal: Seal
     closing: Closing = field(default_factory=Closing)
     front: Replaceable = field(default_factory=Replaceable)
 
@@ -102,7 +109,12 @@ def build_rooms(
     admission = Admission(settings, checkpoints, adapters, decoders, embeddings, beside, matte)
     library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings, beside.controls)
     _check_default(settings, admission)
-    listeners = Listeners(metrics.on_event, library.on_event, log_answer, log_engine, *told)
+    database = Database(settings.data_directory)
+    seal = open_seal(settings.encryption.secrets, settings.data_directory)
+    texts = AuditTexts(database, seal)
+    audit = _audit(settings, texts)
+    writes = () if audit is None else (audit.on_event,)
+    listeners = Listeners(metrics.on_event, library.on_event, log_answer, log_engine, *writes, *told)
     backend = open_backend(engine_process(settings, admission), settings.limits, listeners)
     metrics.follow_gauges(
         queue_depth=lambda: backend.waiting, in_flight=lambda: backend.running, ready=lambda: backend.ready
@@ -115,7 +127,8 @@ def build_rooms(
     deliverer = Deliverer(images, embed_recipe=settings.delivery.embed_recipe, matte=matte)
     egress = Egress(settings.egress.private_hosts)
     gateway = Gateway(settings, admission, backend, deliverer, listeners, egress)
-    database = Database(settings.data_directory)
+    if audit is not None:
+        metrics.audit.health = lambda: audit.health
     return Rooms(
         settings,
         checkpoints,
@@ -134,7 +147,16 @@ def build_rooms(
         database,
         KeyStore(database, partial(pepper_of, settings.auth.pepper, settings.data_directory)),
         egress,
+        audit,
+        seal,
     )
+
+
+def _audit(settings: Settings, texts: AuditTexts) -> Audit | None:
+    section = settings.audit
+    if not section.enabled:
+        return None
+    return Audit(chain_in(settings), section, texts.keep)
 
 
 def model_names(settings: Settings) -> tuple[str, ...]:

@@ -248,7 +248,7 @@ def http_app(
     server = services.settings.server
     limit = BodyLimit(server.max_body_bytes, server.receive_timeout_seconds)
     app = Starlette(
-        routes=router.routes(rows, services.authenticator, limit),
+        routes=router.routes(rows, services.authenticator, limit, services.admit),
         middleware=[
             Middleware(RequestLogMiddleware, on_request=services.on_request),
             Middleware(CORSMiddleware, **_cors(rows, server.cors_origins)),

@@ -19,12 +19,16 @@ def unheard(_: Event) -> None:
     """The listener of a server whose requests nobody counts."""
 
 
+def always() -> None:
+    """Lets everything be done, at any time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """`metrics` takes an Accept header and gives a body and its content type.
 
     `ailing` names the background work that failed lately. `tell` hears of what endpoints do that others may ask about
-    later (api/endpoints/acting.py).
+    later (api/endpoints/acting.py), and `admit` raises where nothing that acts may be done at the moment.
     """
 
     gateway: Gateway
@@ -39,4 +43,5 @@ class Services:
     pictures: NamedPictures = field(default_factory=lambda: NamedPictures({}, most_bytes=0))
     on_request: Callable[[RequestAnswered], None] = unheard
     tell: Listener = unheard
+    admit: Callable[[], None] = always
     ping_seconds: float = 10.0

@@ -24,6 +24,8 @@ checkpoints = typer.Typer(help="Look at checkpoints: diffusers folders and singl
 app.add_typer(checkpoints, name="checkpoints")
 keys = typer.Typer(help="Make, list, rotate and revoke API keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
+audit = typer.Typer(help="Verify the log of who did what, or export it.", no_args_is_help=True)
+app.add_typer(audit, name="audit")
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings file; ./config.toml if there is one.")
@@ -227,3 +229,31 @@ def keys_revoke(key_id: KeyArgument, config: ConfigOption = None) -> None:
     from sdxl_gateway.cli.keys import revoke
 
     revoke(config, key_id)
+
+
+@audit.command("verify")
+def audit_verify(
+    known: Annotated[
+        str | None, typer.Option("--hash", help="Of an earlier line, noted elsewhere, that has to be among them.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Tell whether every line is as it was written; exit 1 naming the first that is not."""
+    from sdxl_gateway.cli.audit import check
+
+    check(config, known)
+
+
+@audit.command("export")
+def audit_export(
+    tenant: Annotated[str | None, typer.Option(help="What was done to or by this tenant alone.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="DAY", help="From that day or time on, in UTC.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="DAY", help="Before that day or time, in UTC.")] = None,
+    form: Annotated[Literal["jsonl", "csv"], typer.Option("--format", help="JSON lines, or CSV.")] = "jsonl",
+    config: ConfigOption = None,
+) -> None:
+    """Print the log's lines."""
+    from sdxl_gateway.cli.audit import export, unix_seconds
+    from sdxl_gateway.telemetry.audit.export import Wanted
+
+    export(config, Wanted(tenant, unix_seconds(since), unix_seconds(until)), form)

@@ -18,6 +18,8 @@ from sdxl_gateway.accounts.key_store import KeyStore
 from sdxl_gateway.accounts.keys import Key, KeyGrant
 from sdxl_gateway.accounts.pepper import pepper_of
 from sdxl_gateway.cli.asking import plain_problems, settings_for
+from sdxl_gateway.cli.audit import write_down
+from sdxl_gateway.config import Settings
 from sdxl_gateway.core.errors import GatewayError
 from sdxl_gateway.storage.database import opened
 
@@ -29,17 +31,22 @@ T = TypeVar("T")
 def create(config: Path | None, grant: KeyGrant, expires_days: float | None) -> None:
     """Prints the key alone on stdout, so that a script can take it."""
     ends = None if expires_days is None else time.time() + expires_days * DAY_SECONDS
-    _show(*_asked(config, lambda store: store.create(replace(grant, expires=ends))))
+    settings, (text, key) = _asked(config, lambda store: store.create(replace(grant, expires=ends)))
+    write_down(settings, "key.created", key.id, grant.tenant, roles=" ".join(sorted(grant.roles)))
+    _show(text, key)
 
 
 def rotate(config: Path | None, key_id: str, grace_hours: float) -> None:
     """Prints the new key; the old one lives on for `grace_hours` at most."""
-    _show(*_asked(config, lambda store: store.rotate(key_id, grace_hours * 3600)))
+    settings, (text, key) = _asked(config, lambda store: store.rotate(key_id, grace_hours * 3600))
+    write_down(settings, "key.rotated", key_id, key.grant.tenant, successor=key.id)
+    _show(text, key)
 
 
 def revoke(config: Path | None, key_id: str) -> None:
     """A running server turns the key away within seconds."""
-    key = _asked(config, lambda store: store.revoke(key_id))
+    settings, key = _asked(config, lambda store: store.revoke(key_id))
+    write_down(settings, "key.revoked", key.id, key.grant.tenant)
     typer.echo(f"{key.id} opens nothing any more.")
 
 
@@ -51,18 +58,18 @@ def show_list(config: Path | None) -> None:
 
     # A script reads whole lines; a terminal shows what it has room for.
     width = None if sys.stdout.isatty() else WHOLE_LINE
-    Console(width=width).print(_table(_asked(config, all_of)))
+    Console(width=width).print(_table(_asked(config, all_of)[1]))
 
 
-def _asked(config: Path | None, question: Callable[[KeyStore], Awaitable[T]]) -> T:
-    """What the store answers. Ends with a sentence where it cannot."""
+def _asked(config: Path | None, question: Callable[[KeyStore], Awaitable[T]]) -> tuple[Settings, T]:
+    """The settings, and what their store answers. Ends with a sentence where it cannot."""
     with plain_problems():
         settings = settings_for(config, None, None)
         with opened(settings.data_directory) as database:
             store = KeyStore(database, lambda: pepper_of(settings.auth.pepper, settings.data_directory))
             store.load_now()
             try:
-                return asyncio.run(_answered(question(store)))
+                return settings, asyncio.run(_answered(question(store)))
             except GatewayError as error:
                 typer.secho(error.message, fg=typer.colors.RED, err=True)
                 raise typer.Exit(1) from None

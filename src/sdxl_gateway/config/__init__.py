@@ -1,5 +1,6 @@
 """What the operator decides: flags, environment and config.toml become frozen sections."""
 
+from sdxl_gateway.config.auditing import Audit, Encryption, Retention
 from sdxl_gateway.config.controls import Control
 from sdxl_gateway.config.egress import Egress
 from sdxl_gateway.config.guiding import Edits, IpAdapter
@@ -35,6 +36,7 @@ __all__ = [
     "DEMO_MODEL",
     "SDXL_CONFIGS",
     "USUAL_TENANT",
+    "Audit",
     "Auth",
     "Checkpoint",
     "CheckpointFolder",
@@ -44,6 +46,7 @@ __all__ = [
     "Edits",
     "Egress",
     "Embeddings",
+    "Encryption",
     "Engine",
     "EngineProcess",
     "Enhancer",
@@ -61,6 +64,7 @@ __all__ = [
     "PutInForce",
     "Quality",
     "Reloading",
+    "Retention",
     "SamplerName",
     "Section",
     "Server",

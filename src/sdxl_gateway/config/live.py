@@ -51,6 +51,7 @@ LIVE = (
     "egress.image_urls",
     "egress.image_hosts",
     "egress.image_seconds",
+    "retention",
     "telemetry.log_level",
 )
 """Keys and whole sections that hold for every request after they were read; `*` is a name the operator gave."""
@@ -94,6 +95,8 @@ RESTART = (
     "controls",
     "limits.queue_size",
     "limits.tenant_queue_size",
+    "audit",
+    "encryption",
     "telemetry.log_format",
     "telemetry.lora_label_limit",
     "telemetry.checkpoint_label_limit",

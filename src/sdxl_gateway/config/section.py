@@ -18,6 +18,7 @@ Bytes = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0)]
 Key = Annotated[SecretStr, Field(min_length=1)]
 Words = Annotated[tuple[str, ...], BeforeValidator(split_at_commas)]
+Keys = Annotated[tuple[Key, ...], BeforeValidator(split_at_commas)]
 BaseUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$")]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, StringConstraints, Tag
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from sdxl_gateway.config.auditing import Audit, Encryption, Retention
 from sdxl_gateway.config.controls import Control
 from sdxl_gateway.config.egress import Egress
 from sdxl_gateway.config.guiding import Edits, IpAdapter
@@ -21,7 +22,17 @@ from sdxl_gateway.config.prompting import (
     Style,
     with_openai_styles,
 )
-from sdxl_gateway.config.section import BaseUrl, Bytes, FileCaps, Key, Seconds, Section, Words, split_at_commas
+from sdxl_gateway.config.section import (
+    BaseUrl,
+    Bytes,
+    FileCaps,
+    Key,
+    Keys,
+    Seconds,
+    Section,
+    Words,
+    split_at_commas,
+)
 from sdxl_gateway.config.tenants import Tenant
 from sdxl_gateway.config.upscaling import Upscaler
 from sdxl_gateway.core.limits import LONGEST_SIDE, SHORTEST_SIDE, SIDE_UNIT
@@ -46,7 +57,6 @@ def _of_one_part(alias: str) -> str:
     return alias
 
 
-Keys = Annotated[tuple[Key, ...], BeforeValidator(split_at_commas)]
 AliasName = Annotated[str, AfterValidator(_of_one_part)]
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 PaintSize = Annotated[str, StringConstraints(pattern=r"^\d{2,4}x\d{2,4}$"), AfterValidator(_paintable)]
@@ -234,6 +244,9 @@ class Settings(BaseSettings):
     delivery: Delivery = Delivery()
     egress: Egress = Egress()
     matting: Matting = Matting()
+    audit: Audit = Audit()
+    retention: Retention = Retention()
+    encryption: Encryption = Encryption()
     telemetry: Telemetry = Telemetry()
 
     @property

@@ -51,8 +51,12 @@ class BlobFolder:
         """
         with _refusals():
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with IncomingFile(self._directory) as file:
+            with self.new_file() as file:
                 yield file
+
+    def new_file(self) -> IncomingFile:
+        """What `incoming` gives."""
+        return IncomingFile(self._directory)
 
     def take(self, file: IncomingFile) -> str:
         """The id of what was written into this folder's own `incoming`."""

@@ -22,5 +22,17 @@ CREATE INDEX keys_by_tenant ON keys (tenant, created)
 """
 """Times are unix seconds; roles and globs are JSON lists; `successor` is the key an old one was rotated to."""
 
-MIGRATIONS: tuple[str, ...] = (KEYS,)
+AUDIT_TEXTS = """
+CREATE TABLE audit_texts (
+    job TEXT PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    at REAL NOT NULL,
+    texts TEXT NOT NULL
+) STRICT;
+CREATE INDEX audit_texts_by_tenant ON audit_texts (tenant, at);
+CREATE INDEX audit_texts_by_time ON audit_texts (at)
+"""
+"""What jobs were asked to paint, as JSON, sealed or not; kept while `audit.prompts` says so."""
+
+MIGRATIONS: tuple[str, ...] = (KEYS, AUDIT_TEXTS)
 """The database's `user_version` says how many of them it has been through."""

@@ -12,6 +12,7 @@ from prometheus_client.exposition import choose_encoder
 from sdxl_gateway import __version__
 from sdxl_gateway.core import events
 from sdxl_gateway.core.errors import Cancelled
+from sdxl_gateway.telemetry.audit_collector import AuditCollector
 from sdxl_gateway.telemetry.gpu_collector import GpuCollector
 from sdxl_gateway.telemetry.instruments import Instruments
 from sdxl_gateway.telemetry.log_writer import DroppedLines
@@ -70,6 +71,8 @@ class Metrics:
         self._settings_in_force(time.time())
         self.registry.register(GpuCollector())
         self.registry.register(DroppedLines())
+        self.audit = AuditCollector()
+        self.registry.register(self.audit)
 
     def know_models(self, models: Iterable[str]) -> None:
         """These are the configured names from now on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette import routing
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -17,25 +17,29 @@ from sdxl_gateway.core.errors import MethodNotAllowed, NotFound
 from sdxl_gateway.core.ports import Authenticator
 from sdxl_gateway.core.text import shown
 
+Admit = Callable[[], None]
 
-def routes(rows: Sequence[Route], authenticator: Authenticator, limit: BodyLimit) -> list[routing.BaseRoute]:
-    """One route a path, for all its verbs; `limit` is for the rows that name none."""
+
+def routes(
+    rows: Sequence[Route], authenticator: Authenticator, limit: BodyLimit, admit: Admit
+) -> list[routing.BaseRoute]:
+    """One route a path, for all its verbs; `limit` is for the rows that name none, `admit` for those that act."""
     by_path: dict[str, list[Route]] = {}
     for row in rows:
         for path in row.paths:
             by_path.setdefault(path, []).append(row)
-    return [routing.Route(path, Resource(found, authenticator, limit)) for path, found in by_path.items()]
+    return [routing.Route(path, Resource(found, authenticator, limit, admit)) for path, found in by_path.items()]
 
 
 class Resource:
     """The rows of one path as an ASGI application; a wrong verb is answered with all the right ones."""
 
-    def __init__(self, rows: Sequence[Route], authenticator: Authenticator, limit: BodyLimit) -> None:
+    def __init__(self, rows: Sequence[Route], authenticator: Authenticator, limit: BodyLimit, admit: Admit) -> None:
         self._rows = {row.verb: row for row in rows}
         if "GET" in self._rows:
             self._rows.setdefault("HEAD", self._rows["GET"])
         self._first = rows[0]
-        self._apps = {verb: _guarded(row, authenticator, limit) for verb, row in self._rows.items()}
+        self._apps = {verb: _guarded(row, authenticator, limit, admit) for verb, row in self._rows.items()}
         is_open = all(row.access is Access.OPEN for row in rows)
         self._wrong_verb = self._refuse_verb if is_open else Authenticate(self._refuse_verb, authenticator)
 
@@ -52,12 +56,27 @@ class Resource:
         await refusing(scope, error, {"allow": allow})(scope, receive, send)
 
 
-def _guarded(row: Route, authenticator: Authenticator, limit: BodyLimit) -> ASGIApp:
-    """The row's endpoint behind what its row demands: a key first, then a body within its limit."""
+def _guarded(row: Route, authenticator: Authenticator, limit: BodyLimit, admit: Admit) -> ASGIApp:
+    """The row's endpoint behind what its row demands: a key first, then leave to act, then a body within its limit."""
     app: ASGIApp = LimitBody(routing.request_response(row.endpoint), row.body or limit)
+    if row.acts:
+        app = Admitted(app, admit)
     if row.access is Access.OPEN:
         return app
     return Authenticate(app, authenticator, row.access.role)
+
+
+class Admitted:
+    """Stands before an application that acts: `admit` raises where that may not be at the moment."""
+
+    def __init__(self, app: ASGIApp, admit: Admit) -> None:
+        self._app = app
+        self._admit = admit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises what `admit` does."""
+        self._admit()
+        await self._app(scope, receive, send)
 
 
 class UnknownPath:

@@ -1,0 +1,23 @@
+"""How prompts and uploads are kept: as they are, unless there is a key (storage/sealed.py)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sdxl_gateway.storage.blobs import BlobFolder
+
+
+class Seal:
+    """Keeps what it is given as it is; `AesSeal` does not. What both are asked for is asked for through this."""
+
+    def sealed(self, text: str) -> str:
+        """What is to stand in a column instead of a text; the text is JSON."""
+        return text
+
+    def plain(self, kept: str) -> str:
+        """The text that `sealed` was given, also where it was kept before there was a key. Raises Unreadable."""
+        return kept
+
+    def blobs(self, directory: Path) -> BlobFolder:
+        """A folder of blobs kept likewise; what lies at their `path_of` is for nobody else to read."""
+        return BlobFolder(directory)

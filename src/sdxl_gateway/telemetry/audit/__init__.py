@@ -1,0 +1,1 @@
+"""Writes down who did what: lines in a hash chain, which nobody changes, cuts or removes unnoticed."""
