@@ -111,6 +111,8 @@ def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManage
         authenticator=known_keys(built),
         keys=built.keys,
         pictures=named_pictures(built),
+        usage=built.usage,
+        limits=built.limits,
         images=built.images,
         settings=built.settings,
         metrics=built.metrics.exposition,
@@ -175,6 +177,8 @@ async def _running(built: Rooms, *, alone: bool = True) -> AsyncIterator[None]:
         if alone:
             await built.keys.load()
             await stack.enter_async_context(doing("keys", built.keys.following))
+            built.meters.begin(await built.usage.pixel_steps_today())
+            await stack.enter_async_context(doing("usage", built.usage.writing))
             sweeper = CopySweeper(settings.data_directory, settings.loras, lambda: built.library.digests_in_use)
             await stack.enter_async_context(doing("lora_copies", sweeper.sweeping))
         yield

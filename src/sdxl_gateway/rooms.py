@@ -9,8 +9,11 @@ from pathlib import Path
 
 from sdxl_gateway.accounts.authenticator import KnownKeys
 from sdxl_gateway.accounts.key_store import KeyStore
+from sdxl_gateway.accounts.limits import Limits as CallerLimits
+from sdxl_gateway.accounts.meters import LocalMeters
 from sdxl_gateway.accounts.pepper import pepper_of
 from sdxl_gateway.accounts.static_keys import StaticKeys
+from sdxl_gateway.accounts.usage import Usage
 from sdxl_gateway.admission.configured_names import problems
 from sdxl_gateway.admission.model_names import ModelResolver
 from sdxl_gateway.admission.resolve import Admission
@@ -81,6 +84,9 @@ class Rooms:
     egress: Egress
     audit: Audit | None
     seal: Seal
+    meters: LocalMeters
+    usage: Usage
+    limits: CallerLimits
     closing: Closing = field(default_factory=Closing)
     front: Replaceable = field(default_factory=Replaceable)
 
@@ -100,8 +106,8 @@ def build_rooms(
     adapters.scan()
     embeddings = EmbeddingCatalog(settings.embeddings, settings.data_directory, checkpoints.values())
     embeddings.scan()
-    limits = settings.telemetry
-    metrics = Metrics(model_names(settings), limits.lora_label_limit, checkpoints, limits.checkpoint_label_limit)
+    labels = settings.telemetry
+    metrics = Metrics(model_names(settings), labels.lora_label_limit, checkpoints, labels.checkpoint_label_limit)
     decoders = Decoders(settings.limits, metrics.on_event)
     preview_vae_folder(settings.engine.preview_vae)  # what the engine could not load stops the start
     beside = SideModels.open(settings, checkpoints.guide_by)
@@ -126,9 +132,11 @@ def build_rooms(
     )
     deliverer = Deliverer(images, embed_recipe=settings.delivery.embed_recipe, matte=matte)
     egress = Egress(settings.egress.private_hosts)
-    gateway = Gateway(settings, admission, backend, deliverer, listeners, egress)
     if audit is not None:
         metrics.audit.health = lambda: audit.health
+    meters, usage = LocalMeters(), Usage(database)
+    limits = CallerLimits(settings, meters, usage)
+    gateway = Gateway(settings, admission, backend, deliverer, listeners, egress, limits)
     return Rooms(
         settings,
         checkpoints,
@@ -149,6 +157,9 @@ def build_rooms(
         egress,
         audit,
         seal,
+        meters,
+        usage,
+        limits,
     )
 
 
@@ -169,12 +180,14 @@ def under(built: Rooms, settings: Settings) -> Rooms:
     names = ModelResolver(settings, built.checkpoints, built.adapters)
     admission = built.admission.under(settings, names)
     deliverer = Deliverer(built.images, embed_recipe=settings.delivery.embed_recipe, matte=built.matte)
+    limits = built.limits.under(settings)
     return replace(
         built,
         settings=settings,
         admission=admission,
         library=built.library.under(settings, names),
-        gateway=Gateway(settings, admission, built.backend, deliverer, built.listeners, built.egress),
+        limits=limits,
+        gateway=Gateway(settings, admission, built.backend, deliverer, built.listeners, built.egress, limits),
     )
 
 

@@ -12,6 +12,9 @@ from typing import Any
 
 from PIL import Image
 
+from sdxl_gateway.accounts.limits import Limits
+from sdxl_gateway.accounts.meters import LocalMeters
+from sdxl_gateway.accounts.usage import Usage
 from sdxl_gateway.admission.resolve import Admission
 from sdxl_gateway.backends.fake_engine import READY, FakeCanvas, FakeEngine
 from sdxl_gateway.backends.local import LocalBackend
@@ -28,6 +31,7 @@ from sdxl_gateway.egress.egress import Egress
 from sdxl_gateway.gateway.events import Item
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.paint import Gateway
+from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.images import ImageFolder
 from sdxl_gateway.telemetry.metrics import Metrics
 from sdxl_gateway.worker.serve import LoadedEngine
@@ -99,10 +103,11 @@ async def gateway_kit(
     announce = Listeners(metrics.on_event, library.on_event, *listeners)
     backend = LocalBackend(opened, queue_size=queue_size, listener=announce)
     deliverer = Deliverer(images, embed_recipe=embed_recipe)
+    limits = Limits(settings, LocalMeters(), Usage(Database(folder)))
     await backend.start()
     try:
         yield GatewayKit(
-            Gateway(settings, admission, backend, deliverer, announce, Egress(settings.egress.private_hosts)),
+            Gateway(settings, admission, backend, deliverer, announce, Egress(settings.egress.private_hosts), limits),
             library,
             metrics,
             images,

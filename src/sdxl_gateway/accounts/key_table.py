@@ -7,10 +7,13 @@ import sqlite3
 from dataclasses import replace
 
 from sdxl_gateway.accounts.keys import Key, KeyGrant
+from sdxl_gateway.core.allowance import Allowance
 from sdxl_gateway.core.caller import Role
 from sdxl_gateway.core.priority import Priority
 
-_COLUMNS = "id, digest, prefix, name, tenant, roles, models, loras, priority, created, expires, revoked, successor"
+_COLUMNS = (
+    "id, digest, prefix, name, tenant, roles, models, loras, priority, created, expires, revoked, successor, limits"
+)
 
 
 def insert(connection: sqlite3.Connection, key: Key) -> None:
@@ -30,6 +33,7 @@ def insert(connection: sqlite3.Connection, key: Key) -> None:
         grant.expires,
         key.revoked,
         key.successor,
+        json.dumps(grant.limits.said) if grant.limits.said else None,
     )
     marks = ", ".join("?" * len(values))
     connection.execute(f"INSERT INTO keys ({_COLUMNS}) VALUES ({marks})", values)  # noqa: S608
@@ -73,5 +77,6 @@ def _key(row: sqlite3.Row) -> Key:
         tuple(json.loads(row["loras"])),
         Priority.of(row["priority"]),
         row["expires"],
+        Allowance(**json.loads(row["limits"] or "{}")),
     )
     return Key(row["id"], row["digest"], row["prefix"], grant, row["created"], row["revoked"], row["successor"])

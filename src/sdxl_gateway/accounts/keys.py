@@ -8,6 +8,7 @@ import secrets
 import zlib
 from dataclasses import dataclass, replace
 
+from sdxl_gateway.core.allowance import NO_LIMITS, Allowance
 from sdxl_gateway.core.caller import EVERYTHING, Caller, Role
 from sdxl_gateway.core.priority import Priority
 
@@ -27,6 +28,7 @@ class KeyGrant:
     loras: tuple[str, ...] = EVERYTHING
     priority: Priority = Priority.NORMAL
     expires: float | None = None
+    limits: Allowance = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,9 @@ class Key:
     def caller(self) -> Caller:
         """Who holds it."""
         grant = self.grant
-        return Caller(grant.tenant, grant.roles, self.id, grant.models, grant.loras, grant.priority)
+        return Caller(
+            grant.tenant, grant.roles, self.id, grant.models, grant.loras, grant.priority, limits=grant.limits
+        )
 
 
 def minted(grant: KeyGrant, pepper: bytes, now: float) -> tuple[str, Key]:

@@ -21,11 +21,13 @@ from sdxl_gateway.api.endpoints import (
     models,
     openapi,
     recipes,
+    usage,
 )
 from sdxl_gateway.api.http import router
 from sdxl_gateway.api.http.closing import Closing, TurnAwayUnfinished
 from sdxl_gateway.api.http.errors import RETRY_HEADERS, on_gateway_error
 from sdxl_gateway.api.http.paths import TidyPaths
+from sdxl_gateway.api.http.rate_headers import RATE_HEADERS, RateHeaders
 from sdxl_gateway.api.http.request_log import ID_HEADERS, RequestLogMiddleware
 from sdxl_gateway.api.http.route import Access, BodyLimit, Route
 from sdxl_gateway.api.http.wrong_keys import WrongKeys
@@ -47,6 +49,7 @@ def table(services: Services) -> tuple[Route, ...]:
         *_model_rows(services),
         *_lora_rows(services),
         *_key_rows(services),
+        *_usage_rows(services),
         *_own_rows(services),
     )
 
@@ -62,7 +65,7 @@ def _image_rows(services: Services) -> tuple[Route, ...]:
             summary="Paint pictures from a prompt.",
             description=images.description(limits, Operation.GENERATE),
             paints=True,
-            headers=REPLY_HEADERS,
+            headers=REPLY_HEADERS | RATE_HEADERS,
         ),
         Route(
             "POST",
@@ -72,7 +75,7 @@ def _image_rows(services: Services) -> tuple[Route, ...]:
             summary="Paint pictures from a picture and a prompt.",
             description=images.description(limits, Operation.EDIT),
             paints=True,
-            headers=REPLY_HEADERS,
+            headers=REPLY_HEADERS | RATE_HEADERS,
         ),
         Route(
             "POST",
@@ -82,7 +85,7 @@ def _image_rows(services: Services) -> tuple[Route, ...]:
             summary="Paint variations of a picture.",
             description=images.description(limits, Operation.VARY),
             paints=True,
-            headers=REPLY_HEADERS,
+            headers=REPLY_HEADERS | RATE_HEADERS,
         ),
         Route(
             "POST",
@@ -183,6 +186,20 @@ def _key_rows(services: Services) -> tuple[Route, ...]:
     )
 
 
+def _usage_rows(services: Services) -> tuple[Route, ...]:
+    return (
+        Route(
+            "GET",
+            ("/v1/admin/usage",),
+            usage.list_endpoint(services),
+            label="admin.usage",
+            summary="What keys used, day by day.",
+            description=usage.LIST_USAGE,
+            access=Access.ADMIN,
+        ),
+    )
+
+
 def _own_rows(services: Services) -> tuple[Route, ...]:
     return (
         Route(
@@ -254,6 +271,7 @@ def http_app(
             Middleware(CORSMiddleware, **_cors(rows, server.cors_origins)),
             Middleware(TurnAwayUnfinished, closing=closing or Closing()),
             Middleware(TidyPaths),
+            *([] if services.limits is None else [Middleware(RateHeaders, levels=services.limits.levels)]),
         ],
         exception_handlers={
             GatewayError: on_gateway_error,

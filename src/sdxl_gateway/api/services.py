@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sdxl_gateway.accounts.key_store import KeyStore
+from sdxl_gateway.accounts.limits import Limits
+from sdxl_gateway.accounts.usage import Usage
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.events import Event, RequestAnswered
 from sdxl_gateway.core.listeners import Listener
@@ -41,6 +43,8 @@ class Services:
     ailing: Callable[[], Sequence[str]] = tuple
     keys: KeyStore | None = None
     pictures: NamedPictures = field(default_factory=lambda: NamedPictures({}, most_bytes=0))
+    usage: Usage | None = None
+    limits: Limits | None = None
     on_request: Callable[[RequestAnswered], None] = unheard
     tell: Listener = unheard
     admit: Callable[[], None] = always

@@ -188,19 +188,19 @@ def keys_create(
     model: Annotated[list[str] | None, typer.Option(help="A model it may use; * stands for anything.")] = None,
     lora: Annotated[list[str] | None, typer.Option(help="A LoRA it may use; * stands for anything.")] = None,
     priority: Annotated[Literal["high", "normal", "low"], typer.Option(help="Whose turn comes first.")] = "normal",
+    limit: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=NUMBER", help="As requests_per_minute=60; may be repeated.")
+    ] = None,
     expires_days: Annotated[float | None, typer.Option(min=0.0, help="After so many days it opens nothing.")] = None,
     config: ConfigOption = None,
 ) -> None:
     """Make a key; it is printed once, and a running server knows it within seconds."""
     from sdxl_gateway.accounts.keys import KeyGrant
-    from sdxl_gateway.cli.keys import create
+    from sdxl_gateway.cli.keys import create, limits_of
 
-    roles = frozenset(role or [Role.GENERATE])
-    create(
-        config,
-        KeyGrant(tenant, name, roles, tuple(model or "*"), tuple(lora or "*"), Priority.of(priority)),
-        expires_days,
-    )
+    roles, globs = frozenset(role or [Role.GENERATE]), (tuple(model or "*"), tuple(lora or "*"))
+    grant = KeyGrant(tenant, name, roles, *globs, Priority.of(priority), limits=limits_of(limit or ()))
+    create(config, grant, expires_days)
 
 
 @keys.command("list")
@@ -229,6 +229,19 @@ def keys_revoke(key_id: KeyArgument, config: ConfigOption = None) -> None:
     from sdxl_gateway.cli.keys import revoke
 
     revoke(config, key_id)
+
+
+@keys.command("usage")
+def keys_usage(
+    tenant: Annotated[str | None, typer.Option(help="Of this tenant alone.")] = None,
+    key: Annotated[str | None, typer.Option(metavar="KEY-ID", help="Of this key alone.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="So many lines at most.")] = 100,
+    config: ConfigOption = None,
+) -> None:
+    """Show what keys used: requests, images and pixel-steps, day by day."""
+    from sdxl_gateway.cli.usage import show_usage
+
+    show_usage(config, tenant, key, rows)
 
 
 @audit.command("verify")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -17,9 +18,10 @@ from rich.table import Column, Table
 from sdxl_gateway.accounts.key_store import KeyStore
 from sdxl_gateway.accounts.keys import Key, KeyGrant
 from sdxl_gateway.accounts.pepper import pepper_of
-from sdxl_gateway.cli.asking import plain_problems, settings_for
+from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
 from sdxl_gateway.cli.audit import write_down
 from sdxl_gateway.config import Settings
+from sdxl_gateway.core.allowance import LIMIT_NAMES, Allowance
 from sdxl_gateway.core.errors import GatewayError
 from sdxl_gateway.storage.database import opened
 
@@ -34,6 +36,15 @@ def create(config: Path | None, grant: KeyGrant, expires_days: float | None) -> 
     settings, (text, key) = _asked(config, lambda store: store.create(replace(grant, expires=ends)))
     write_down(settings, "key.created", key.id, grant.tenant, roles=" ".join(sorted(grant.roles)))
     _show(text, key)
+
+
+def limits_of(words: Iterable[str]) -> Allowance:
+    """From words as "requests_per_minute=60". Ends with a sentence where one cannot be read."""
+    said = dict(word.partition("=")[::2] for word in words)
+    for name, most in said.items():
+        if name not in LIMIT_NAMES or not re.fullmatch("[0-9]{1,18}", most):
+            stop(f"--limit wants NAME=NUMBER, the names being {', '.join(LIMIT_NAMES)}.", status=2)
+    return Allowance(**{name: int(most) for name, most in said.items()})
 
 
 def rotate(config: Path | None, key_id: str, grace_hours: float) -> None:
@@ -85,12 +96,14 @@ def _show(text: str, key: Key) -> None:
 
 
 def _table(keys: Iterable[Key]) -> Table:
-    titles = ("id", "key", "tenant", "name", "roles", "models", "loras", "priority", "state")
+    titles = ("id", "key", "tenant", "name", "roles", "models", "loras", "priority", "limits", "state")
     table = Table(*(Column(title, no_wrap=True) for title in titles), box=None)
     for key in keys:
         grant = key.grant
         rights = ", ".join(sorted(grant.roles)), ", ".join(grant.models), ", ".join(grant.loras)
-        table.add_row(key.id, f"{key.prefix}...", grant.tenant, grant.name, *rights, grant.priority.word, _state(key))
+        limits = ", ".join(f"{name}={most}" for name, most in grant.limits.said.items())
+        said = grant.tenant, grant.name, *rights, grant.priority.word, limits
+        table.add_row(key.id, f"{key.prefix}...", *said, _state(key))
     return table
 
 

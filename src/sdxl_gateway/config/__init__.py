@@ -27,7 +27,7 @@ from sdxl_gateway.config.sections import (
     Telemetry,
 )
 from sdxl_gateway.config.sources import ConfigProblem, cautions, load_settings
-from sdxl_gateway.config.tenants import USUAL_TENANT, Tenant
+from sdxl_gateway.config.tenants import Tenant
 from sdxl_gateway.config.upscaling import Upscaler
 
 __all__ = [
@@ -35,7 +35,6 @@ __all__ = [
     "DEMO_MATTE",
     "DEMO_MODEL",
     "SDXL_CONFIGS",
-    "USUAL_TENANT",
     "Audit",
     "Auth",
     "Checkpoint",

@@ -21,6 +21,7 @@ LIVE = (
     "auth.allow_anonymous",
     "auth.protect_metrics",
     "auth.wrong_keys_per_minute",
+    "tenant_defaults",
     "tenants",
     "checkpoints.*.steps",
     "checkpoints.*.guidance_scale",

@@ -221,6 +221,7 @@ class Settings(BaseSettings):
     data_directory: Path = Path("data")
     server: Server = Server()
     auth: Auth = Auth()
+    tenant_defaults: Tenant = Tenant()
     tenants: dict[Name, Tenant] = {}
     engine: Engine = Engine()
     memory: Memory = Memory()
@@ -258,6 +259,10 @@ class Settings(BaseSettings):
     def demo_loras(self) -> Path | None:
         """The folder of the LoRAs made for the demo model; None where it is not served, for they fit nothing else."""
         return DEMO_LORAS if any(checkpoint.path == "demo" for checkpoint in self.checkpoints.values()) else None
+
+    def tenant(self, name: str) -> Tenant:
+        """What that tenant is due."""
+        return self.tenants.get(name, Tenant()).over(self.tenant_defaults)
 
     def engine_process(self) -> EngineProcess:
         """The part an engine process needs; no secrets in it."""

@@ -7,13 +7,28 @@ from typing import Annotated
 from pydantic import Field
 
 from sdxl_gateway.config.section import Section
+from sdxl_gateway.core.allowance import Allowance
+
+Most = Annotated[int, Field(ge=0, le=10**18)]
 
 
 class Tenant(Section):
-    """What a tenant is due."""
+    """What a tenant is due, and the most it may take; 0 is no limit."""
 
     weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    requests_per_minute: Most = 0
+    images_per_minute: Most = 0
+    pixel_steps_per_day: Most = 0
+    concurrent_jobs: Most = 0
+    max_pixels: Most = 0
+    max_steps: Most = 0
+    max_n: Most = 0
 
+    @property
+    def allowance(self) -> Allowance:
+        """The most it may take."""
+        return Allowance(**self.model_dump(exclude={"weight"}))
 
-USUAL_TENANT = Tenant()
-"""What any other tenant is due."""
+    def over(self, usual: Tenant) -> Tenant:
+        """As it says, and as is usual where it says nothing."""
+        return usual.model_copy(update=self.model_dump(exclude_unset=True))

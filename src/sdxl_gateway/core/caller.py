@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from sdxl_gateway.core.allowance import NO_LIMITS, Allowance
 from sdxl_gateway.core.priority import Priority
 
 EVERYTHING = ("*",)
@@ -26,7 +27,7 @@ class Caller:
     """Who asks; `tenant` groups keys, and `key_id` is empty for those of the configuration and for anybody.
 
     `models` and `loras` are globs of names, of which case does not matter: what none of them fits is not there at all
-    for this caller.
+    for this caller. `limits` are the key's own, beside its tenant's.
     """
 
     tenant: str = "anonymous"
@@ -35,6 +36,7 @@ class Caller:
     models: tuple[str, ...] = EVERYTHING
     loras: tuple[str, ...] = EVERYTHING
     priority: Priority = Priority.NORMAL
+    limits: Allowance = NO_LIMITS
 
     def may(self, role: Role) -> bool:
         """This caller's key is good for it."""

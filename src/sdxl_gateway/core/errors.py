@@ -7,7 +7,7 @@ GatewayError
 │   ├── Unauthenticated, Forbidden
 │   └── BodyTooLarge, BodyTooSlow, UnsupportedMedia
 ├── Busy, Unavailable: come back later
-│   └── StillLoading
+│   └── QuotaSpent, StillLoading
 ├── DoesNotFit, StorageFull, DeadlineExceeded, Cancelled
 └── EngineFault: the server is at fault
     └── NotFinite
@@ -125,6 +125,12 @@ class Busy(GatewayError):
     def __init__(self, message: str, *, retry_after_seconds: float, code: str | None = None) -> None:
         super().__init__(message, code=code)
         self.retry_after_seconds = retry_after_seconds
+
+
+class QuotaSpent(Busy):
+    """429 `insufficient_quota`: what may be taken in a day was taken; coming back within minutes cannot help."""
+
+    code = "insufficient_quota"
 
 
 class Unavailable(GatewayError):

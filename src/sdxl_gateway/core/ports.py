@@ -1,4 +1,4 @@
-"""The seams the house turns on: what an Engine, a Backend, an Authenticator and an ImageStore are asked to do."""
+"""The seams the house turns on: what an Engine, a Backend, an Authenticator, Meters and an ImageStore are asked."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from sdxl_gateway.core.allowance import Level, Meter
 from sdxl_gateway.core.ask import Upload
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.events import JobEvent, Measurement
@@ -77,6 +78,22 @@ class Authenticator(Protocol):
 
     async def authenticate(self, keys: Sequence[bytes]) -> Caller:
         """The caller who offers these credentials, of which there may be none. Raises Unauthenticated."""
+
+
+class Meters(Protocol):
+    """Counts what is taken against what may be, in this process or for several servers."""
+
+    async def level(self, meter: Meter) -> Level:
+        """How it stands."""
+
+    async def wait_seconds(self, meter: Meter, amount: int) -> float:
+        """Until so much more may be taken, if nobody else takes any; 0 where it may be now."""
+
+    async def take(self, meter: Meter, amount: int) -> None:
+        """Count so much, of which it was asked before whether it may be taken."""
+
+    async def give_back(self, meter: Meter, amount: int) -> None:
+        """So much of what was taken was not used; in a minute's window it stays counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,13 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
+from sdxl_gateway.accounts.limits import Limits, Visit
 from sdxl_gateway.admission.resolve import Admission, ResolvedAsk
-from sdxl_gateway.config import USUAL_TENANT, Settings
+from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask, Upload
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import InvalidRequest, NotFound
-from sdxl_gateway.core.events import Failed, Finished, JobAccepted, Painted, Previewed, Progressed
+from sdxl_gateway.core.events import Failed, Finished, JobAccepted, Painted, Previewed, Progressed, Started
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.core.ports import Backend
@@ -39,12 +40,14 @@ class Gateway:
         deliverer: Deliverer,
         listener: Listener,
         egress: Egress,
+        limits: Limits,
     ) -> None:
         self._settings = settings
         self._admission = admission
         self._backend = backend
         self._deliverer = deliverer
         self._listener = listener
+        self._limits = limits
         off = settings.enhancer.base_url is None
         most = settings.limits.max_prompt_chars
         self._enhancer = None if off else ChatEnhancer(settings.enhancer, egress, max_chars=most)
@@ -57,8 +60,20 @@ class Gateway:
         With `keep` each picture is also stored and has a name; one that cannot be stored comes without, with a warning,
         or with `must_keep` StorageFull is raised. Closing the iterator early cancels the job within one denoising step.
         """
+        async with (
+            self._limits.visit(caller, ask) as visit,
+            aclosing(self._painted(ask, caller, visit, keep=keep, must_keep=must_keep)) as items,
+        ):
+            async for item in items:
+                yield item
+
+    async def _painted(
+        self, ask: Ask, caller: Caller, visit: Visit, *, keep: bool, must_keep: bool
+    ) -> AsyncGenerator[Item, None]:
+        """The items of one who was let in."""
         arrived = time.time()
         resolved = await self._resolved(ask, self._admission.seen_by(caller))
+        await visit.charge(ask, resolved.recipe)
         job = self._job(ask, caller, resolved, arrived)
         output = Output(
             resolved.recipe,
@@ -79,6 +94,8 @@ class Gateway:
             async for event in events:
                 tell(event)
                 match event:
+                    case Started():
+                        visit.begun = True
                     case Progressed():
                         yield event
                     case Previewed():
@@ -125,7 +142,7 @@ class Gateway:
             partial_images=ask.partial_images,
             tenant=caller.tenant,
             priority=max(caller.priority, ask.priority or caller.priority),
-            weight=self._settings.tenants.get(caller.tenant, USUAL_TENANT).weight,
+            weight=self._settings.tenant(caller.tenant).weight,
             arrived=arrived,
             deadline=arrived + min(ask.timeout or math.inf, self._settings.limits.deadline_seconds),
         )

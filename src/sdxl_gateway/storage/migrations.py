@@ -34,5 +34,19 @@ CREATE INDEX audit_texts_by_time ON audit_texts (at)
 """
 """What jobs were asked to paint, as JSON, sealed or not; kept while `audit.prompts` says so."""
 
-MIGRATIONS: tuple[str, ...] = (KEYS, AUDIT_TEXTS)
+LIMITS = """
+ALTER TABLE keys ADD COLUMN limits TEXT;
+CREATE TABLE usage (
+    day TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    requests INTEGER NOT NULL,
+    images INTEGER NOT NULL,
+    pixel_steps INTEGER NOT NULL,
+    PRIMARY KEY (day, tenant, key_id)
+) STRICT, WITHOUT ROWID
+"""
+"""A key's limits are a JSON object of those it has; days are UTC's, `key_id` is empty without a key of the store."""
+
+MIGRATIONS: tuple[str, ...] = (KEYS, AUDIT_TEXTS, LIMITS)
 """The database's `user_version` says how many of them it has been through."""

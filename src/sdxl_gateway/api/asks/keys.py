@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from sdxl_gateway.accounts.keys import KeyGrant
 from sdxl_gateway.api.asks.field import Field, Kind
-from sdxl_gateway.api.asks.values import choice, missing, number, text, wrong_type
+from sdxl_gateway.api.asks.values import choice, integer, missing, number, text, wrong_type
+from sdxl_gateway.core.allowance import LIMIT_NAMES, NO_LIMITS, Allowance
 from sdxl_gateway.core.caller import EVERYTHING, Role
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.priority import PRIORITY_WORDS, Priority
@@ -22,7 +23,8 @@ _GLOB = Field("models", Kind.TEXT, "A name, in which * stands for anything.", ma
 _PRIORITY = Field("priority", Kind.CHOICE, "Whose turn comes first.", choices=PRIORITY_WORDS)
 _SECONDS = Field("expires_in", Kind.NUMBER, "Seconds from now.", low=1.0, high=MOST_SECONDS)
 _GRACE = Field("grace_seconds", Kind.NUMBER, "How long the old key lives on.", low=0.0, high=MOST_SECONDS)
-_GRANT = frozenset({"name", "tenant", "roles", "models", "loras", "priority", "expires_in"})
+_GRANT = frozenset({"name", "tenant", "roles", "models", "loras", "priority", "expires_in", "limits"})
+_MOST = Field("limits", Kind.INTEGER, "The most of one thing; 0 is no limit.", low=0, high=10**18)
 
 T = TypeVar("T")
 
@@ -42,7 +44,18 @@ def read_grant(given: Mapping[str, Any], now: float) -> KeyGrant:
         loras=_listed(given, "loras", EVERYTHING, _glob),
         priority=Priority.of(choice(_PRIORITY, given.get("priority", Priority.NORMAL.word), "priority")),
         expires=None if seconds is None else now + number(_SECONDS, seconds, "expires_in"),
+        limits=read_limits(given.get("limits")),
     )
+
+
+def read_limits(given: Any) -> Allowance:
+    """The most that a key may take. Raises InvalidRequest naming the limit."""
+    if given is None:
+        return NO_LIMITS
+    if not isinstance(given, Mapping):
+        raise wrong_type("limits", "an object", given)
+    refuse_unknown(given, frozenset(LIMIT_NAMES), within="limits")
+    return Allowance(**{name: integer(_MOST, most, f"limits.{name}") for name, most in given.items()})
 
 
 def read_grace(given: Mapping[str, Any], otherwise: float) -> float:
@@ -51,11 +64,12 @@ def read_grace(given: Mapping[str, Any], otherwise: float) -> float:
     return number(_GRACE, given.get("grace_seconds", otherwise), "grace_seconds")
 
 
-def refuse_unknown(given: Mapping[str, Any], known: frozenset[str]) -> None:
+def refuse_unknown(given: Mapping[str, Any], known: frozenset[str], within: str = "") -> None:
     """What an operator writes is never ignored. Raises InvalidRequest."""
     for name in given:
         if name not in known:
-            raise InvalidRequest(f"Unknown parameter: {shown(name)}.", param=name[:64], code="unknown_parameter")
+            param = f"{within}.{name}" if within else name
+            raise InvalidRequest(f"Unknown parameter: {shown(param)}.", param=param[:64], code="unknown_parameter")
 
 
 def _listed(

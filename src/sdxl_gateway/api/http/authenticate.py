@@ -22,7 +22,8 @@ class Authenticate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises Unauthenticated, or Forbidden for a key that is not for this."""
         caller = await self._authenticator.authenticate(offered_keys(scope))
-        context_of(scope).caller = caller
+        context = context_of(scope)
+        context.caller, context.known = caller, True
         if self._role is not None and not caller.may(self._role):
             raise Forbidden(f"This needs a key with the role '{self._role}'.")
         await self._app(scope, receive, send)

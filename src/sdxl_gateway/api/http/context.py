@@ -20,13 +20,15 @@ NO_ROUTE = "other"
 class RequestContext:
     """`started` is `time.monotonic()` seconds; `error` is what was answered instead of what was asked for.
 
-    `route` is None until the request was matched, and stays so when nothing matches.
+    `known` once it is sure who the caller is. `route` is None until the request was matched, and stays so when nothing
+    matches.
     """
 
     route: Route | None = None
     request_id: str = field(default_factory=lambda: "req_" + secrets.token_hex(16))
     started: float = field(default_factory=time.monotonic)
     caller: Caller = field(default_factory=Caller)
+    known: bool = False
     model: str = ""
     ignored: tuple[str, ...] = ()
     error: GatewayError | None = None

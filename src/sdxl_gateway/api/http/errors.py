@@ -61,6 +61,7 @@ TABLE: dict[type[e.GatewayError], Answer] = {
     e.UnsupportedMedia: Answer(415, "invalid_request_error"),
     e.Refusal: Answer(400, "invalid_request_error"),
     e.Busy: Answer(429, "rate_limit_error"),
+    e.QuotaSpent: Answer(429, "insufficient_quota", retry=False),
     e.Cancelled: Answer(499, "invalid_request_error"),
     e.NotFinite: Answer(500, "server_error", retry=False),
     e.EngineFault: Answer(500, "server_error"),

@@ -11,7 +11,10 @@ from sdxl_gateway.accounts.keys import Key
 
 
 class KeyCard(TypedDict):
-    """A key, which is never shown again; times are unix seconds, `successor` the id of the key it was rotated to."""
+    """A key, which is never shown again; times are unix seconds, `successor` the id of the key it was rotated to.
+
+    `limits` are those it has beside its tenant's.
+    """
 
     id: str
     object: Literal["key"]
@@ -22,6 +25,7 @@ class KeyCard(TypedDict):
     models: list[str]
     loras: list[str]
     priority: str
+    limits: dict[str, int]
     created_at: int
     expires_at: int | None
     revoked_at: int | None
@@ -57,6 +61,7 @@ def key_card(key: Key) -> KeyCard:
         "models": list(grant.models),
         "loras": list(grant.loras),
         "priority": grant.priority.word,
+        "limits": grant.limits.said,
         "created_at": int(key.created),
         "expires_at": None if grant.expires is None else int(grant.expires),
         "revoked_at": None if key.revoked is None else int(key.revoked),

@@ -1,0 +1,96 @@
+"""Takes what callers use, remembers it by day, tenant and key: at once in memory, within a second in the database."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from sdxl_gateway.accounts import usage_table
+from sdxl_gateway.accounts.usage_table import UsageKey, Used
+from sdxl_gateway.core.caller import Caller
+from sdxl_gateway.core.days import day_of
+from sdxl_gateway.core.errors import GatewayError
+from sdxl_gateway.storage.database import Database
+
+WRITE_SECONDS = 1.0
+"""A request need not wait for the disk; a server that is killed forgets this much of what was used."""
+
+
+class Usage:
+    """What was used, in a database. What the disk cannot take stays in memory and is tried again."""
+
+    kind = "usage"
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+        self._unwritten: dict[UsageKey, Used] = {}
+
+    def add(self, caller: Caller, used: Used) -> None:
+        """To today's."""
+        key = UsageKey(day_of(self._clock()), caller.tenant, caller.key_id)
+        self._unwritten[key] = self._unwritten.get(key, Used()) + used
+
+    async def write(self) -> None:
+        """Brings the database up to date. Raises StorageFull, and nothing is lost."""
+        writing, self._unwritten = self._unwritten, {}
+        if not writing:
+            return
+        try:
+            await self._database.run(partial(usage_table.add, used=writing))
+        except BaseException:
+            for key, used in writing.items():
+                self._unwritten[key] = self._unwritten.get(key, Used()) + used
+            raise
+
+    async def writing(self) -> None:
+        """Writes again and again, until it is cancelled, and then once more."""
+        try:
+            while True:
+                await self.write()
+                await asyncio.sleep(WRITE_SECONDS)
+        except asyncio.CancelledError:
+            with suppress(GatewayError):
+                await self.write()
+            raise
+
+    async def pixel_steps_today(self) -> list[tuple[str, int]]:
+        """By holder, as `holders` names them."""
+        taken: Counter[str] = Counter()
+        for key, used in (await self._database.run(partial(usage_table.of_day, day=day_of(self._clock())))).items():
+            for holder in holders(key.tenant, key.key_id):
+                taken[holder] += used.pixel_steps
+        return list(taken.items())
+
+    async def page(
+        self, limit: int, after: UsageKey | None = None, tenant: str | None = None, key_id: str | None = None
+    ) -> list[tuple[UsageKey, Used]]:
+        """At most `limit` of those behind `after`, the newest day first."""
+        await self.write()
+        return await self._database.run(
+            partial(usage_table.page, limit=limit, after=after, tenant=tenant, key_id=key_id)
+        )
+
+    async def export(self, tenant: str) -> list[dict[str, Any]]:
+        """All that is remembered of a tenant."""
+        await self.write()
+        return await self._database.run(partial(usage_table.of_tenant, tenant=tenant))
+
+    async def erase(self, tenant: str) -> int:
+        """Forget a tenant; how many days of how many keys that were. What it may still take today is as before."""
+        await self.write()
+        return await self._database.run(partial(usage_table.erase, tenant=tenant))
+
+    async def forget_before(self, unix_seconds: float) -> int:
+        """Forget all days that were over by then; how many rows that were."""
+        return await self._database.run(partial(usage_table.forget_before, day=day_of(unix_seconds)))
+
+
+def holders(tenant: str, key_id: str) -> tuple[str, ...]:
+    """Who a caller's use is counted for: its tenant, and its key if it has one of the store."""
+    return (f"tenant {tenant}", f"key {key_id}") if key_id else (f"tenant {tenant}",)

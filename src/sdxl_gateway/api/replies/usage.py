@@ -1,0 +1,61 @@
+"""Takes rows of what was used, gives the reply that operators see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from typing_extensions import TypedDict
+
+from sdxl_gateway.accounts.usage_table import UsageKey, Used
+
+
+class UsageRow(TypedDict):
+    """What one key used in one day (UTC, "2027-01-31"); `key_id` is null for callers without a key of the store.
+
+    A pixel-step is one pixel painted in one step.
+    """
+
+    id: str
+    object: Literal["usage"]
+    day: str
+    tenant: str
+    key_id: str | None
+    requests: int
+    images: int
+    pixel_steps: int
+
+
+class UsageList(TypedDict):
+    """A page, the newest day first; `last_id` is what the next page's `after` says."""
+
+    object: Literal["list"]
+    data: list[UsageRow]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+def usage_list(found: Sequence[tuple[str, UsageKey, Used]], *, has_more: bool) -> UsageList:
+    """One page of rows, each with its id."""
+    rows = [_row(*one) for one in found]
+    return {
+        "object": "list",
+        "data": rows,
+        "first_id": rows[0]["id"] if rows else None,
+        "last_id": rows[-1]["id"] if rows else None,
+        "has_more": has_more,
+    }
+
+
+def _row(row_id: str, key: UsageKey, used: Used) -> UsageRow:
+    return {
+        "id": row_id,
+        "object": "usage",
+        "day": key.day,
+        "tenant": key.tenant,
+        "key_id": key.key_id or None,
+        "requests": used.requests,
+        "images": used.images,
+        "pixel_steps": used.pixel_steps,
+    }
