@@ -99,6 +99,8 @@ def _prepared(built: Rooms, settings: Settings) -> PutInForce:
         set_log_level(settings.telemetry)
         built.metrics.know_models(model_names(settings))
         built.images.limit(keep_seconds=settings.delivery.url_seconds, cap_bytes=settings.delivery.max_stored_bytes)
+        files = settings.files
+        built.files.limit(file_bytes=files.max_file_bytes, tenant_bytes=files.max_tenant_bytes)
         built.front.current = application
 
     return put_in_force
@@ -110,6 +112,7 @@ def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManage
         library=built.library,
         authenticator=known_keys(built),
         keys=built.keys,
+        files=built.files,
         pictures=named_pictures(built),
         usage=built.usage,
         limits=built.limits,
@@ -179,6 +182,7 @@ async def _running(built: Rooms, *, alone: bool = True) -> AsyncIterator[None]:
             await stack.enter_async_context(doing("keys", built.keys.following))
             built.meters.begin(await built.usage.pixel_steps_today())
             await stack.enter_async_context(doing("usage", built.usage.writing))
+            await stack.enter_async_context(doing("files", built.files.sweeping))
             sweeper = CopySweeper(settings.data_directory, settings.loras, lambda: built.library.digests_in_use)
             await stack.enter_async_context(doing("lora_copies", sweeper.sweeping))
         yield

@@ -35,6 +35,7 @@ from sdxl_gateway.core.ports import Backend, Matte, PictureSource
 from sdxl_gateway.decoding.pool import Decoders
 from sdxl_gateway.delivery.deliver import Deliverer
 from sdxl_gateway.egress.egress import Egress
+from sdxl_gateway.gateway.file_pictures import FilePictures
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
@@ -42,6 +43,7 @@ from sdxl_gateway.gateway.web_pictures import WebPictures
 from sdxl_gateway.matting.open import open_matte
 from sdxl_gateway.storage.audit_texts import AuditTexts
 from sdxl_gateway.storage.database import Database
+from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.images import ImageFolder
 from sdxl_gateway.storage.open_seal import open_seal
 from sdxl_gateway.storage.seal import Seal
@@ -87,6 +89,7 @@ class Rooms:
     meters: LocalMeters
     usage: Usage
     limits: CallerLimits
+    files: FileStore
     closing: Closing = field(default_factory=Closing)
     front: Replaceable = field(default_factory=Replaceable)
 
@@ -160,6 +163,7 @@ def build_rooms(
         meters,
         usage,
         limits,
+        open_files(settings, database, seal),
     )
 
 
@@ -168,6 +172,12 @@ def _audit(settings: Settings, texts: AuditTexts) -> Audit | None:
     if not section.enabled:
         return None
     return Audit(chain_in(settings), section, texts.keep)
+
+
+def open_files(settings: Settings, database: Database, seal: Seal) -> FileStore:
+    """The files that tenants send, in a folder of the data directory."""
+    folder, limits = seal.blobs(settings.data_directory / "blobs" / "files"), settings.files
+    return FileStore(database, folder, file_bytes=limits.max_file_bytes, tenant_bytes=limits.max_tenant_bytes)
 
 
 def model_names(settings: Settings) -> tuple[str, ...]:
@@ -201,7 +211,7 @@ def refuse_gaps(built: Rooms, settings: Settings) -> None:
 
 def named_pictures(built: Rooms) -> NamedPictures:
     """Who brings the pictures that requests only name, under the settings."""
-    settings, sources = built.settings, dict[Place, PictureSource]()
+    settings, sources = built.settings, dict[Place, PictureSource]({Place.FILE: FilePictures(built.files)})
     if settings.egress.image_urls:
         most = settings.limits.max_image_bytes
         sources[Place.WEB] = WebPictures(built.egress, settings.egress, most, built.listeners)

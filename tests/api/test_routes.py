@@ -96,7 +96,8 @@ async def test_an_unknown_address_needs_a_key_then_is_told_what_there_is() -> No
         twice = (await http.post("/v1/v1/images/edits", headers=ALPHA)).json()["error"]["message"]
     assert lost == (
         "Invalid URL (GET /nowhere). This server offers /v1/images/generations, /v1/images/edits, "
-        "/v1/images/variations, /v1/images/recipe, /v1/models, /v1/checkpoints, /v1/loras; see /openapi.json."
+        "/v1/images/variations, /v1/images/recipe, /v1/models, /v1/checkpoints, /v1/loras, "
+        "/v1/files; see /openapi.json."
     )
     assert "/v1 twice" in twice
     assert [seen.operation for seen in served.seen[-2:]] == ["other", "images.edits"]
@@ -194,6 +195,6 @@ async def test_an_added_route_is_in_the_document_and_in_the_hint() -> None:
     assert operation["parameters"] == [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]
     assert set(operation["responses"]) == {"200", "400", "401", "403", "429"}
     assert document["components"]["schemas"]["Greeting"]["required"] == ["hello"]
-    assert "/v1/loras, /v1/greetings; see" in lost
+    assert ", /v1/greetings; see" in lost
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "PUT")
     assert "x-mood" in page.headers["access-control-expose-headers"]

@@ -6,7 +6,7 @@ import pytest
 
 from sdxl_gateway.core.ask import Ask, ControlRef, Elsewhere, Operation, Place, Reference, Upload
 from sdxl_gateway.core.caller import Caller
-from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.core.errors import BodyTooLarge, InvalidRequest
 from sdxl_gateway.gateway.named_pictures import NamedPictures
 
 CALLER = Caller(tenant="me")
@@ -57,3 +57,9 @@ async def test_a_place_nobody_knows_is_refused_by_its_field() -> None:
     with pytest.raises(InvalidRequest) as refused:
         await NamedPictures({}, most_bytes=0).brought(ASK, CALLER)
     assert (refused.value.param, refused.value.code) == ("image[1].file_id", "unsupported_parameter")
+
+
+async def test_more_than_a_body_may_have_is_refused() -> None:
+    with pytest.raises(BodyTooLarge) as refused:
+        await NamedPictures({Place.FILE: Shelf()}, most_bytes=50).brought(ASK, CALLER)
+    assert refused.value.param == "markup.file_id"

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import httpx2
+import openai
 from starlette.applications import Starlette
 
 from sdxl_gateway.accounts.authenticator import KnownKeys
@@ -21,7 +23,7 @@ from sdxl_gateway.api.routes import http_app, table
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.config import CheckpointFolder, Settings
-from sdxl_gateway.core.ask import Ask, Upload
+from sdxl_gateway.core.ask import Ask, Place, Upload
 from sdxl_gateway.core.caller import ANYBODY, Caller
 from sdxl_gateway.core.errors import BodyTooLarge, GatewayError, InvalidRequest, ModelNotFound, NotFound
 from sdxl_gateway.core.events import Event, RequestAnswered
@@ -29,10 +31,13 @@ from sdxl_gateway.core.picture import Size
 from sdxl_gateway.delivery.receipt import Usage
 from sdxl_gateway.gateway.checkpoint_card import CheckpointCards, CheckpointProblem
 from sdxl_gateway.gateway.events import Accepted, Done, Item, Partial, Presented
+from sdxl_gateway.gateway.file_pictures import FilePictures
 from sdxl_gateway.gateway.library import ModelCard, ModelKind, ModelLibrary
 from sdxl_gateway.gateway.lora_card import LoraProblem, Warmth
+from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.pictures.written import Written, read_written
+from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.images import ImageFolder
 from tests.kit.pictures import PNG
 
@@ -183,11 +188,13 @@ def served_api(
     ping_seconds: float = 10.0,
     more: Sequence[Route] = (),
     keys: KeyStore | None = None,
+    files: FileStore | None = None,
     **sections: Any,
 ) -> ServedApi:
     """The real application around a fake gateway; `sections` are settings, such as `server={"strict": True}`.
 
     `more` are routes beside the table's, `keys` a store of keys beside those of the settings.
+    `files` are what pictures may be named by.
     """
     painter, library = gateway or FakeGateway(), FakeLibrary()
     settings = Settings.model_validate(sections)
@@ -198,6 +205,8 @@ def served_api(
     services = Services(
         authenticator=KnownKeys(StaticKeys(settings.auth), keys),
         keys=keys,
+        files=files,
+        pictures=NamedPictures({} if files is None else {Place.FILE: FilePictures(files)}, most_bytes=2**20),
         gateway=painter,
         library=library,
         images=images,
@@ -215,6 +224,14 @@ def served_api(
 
 def failing(error: GatewayError, *, late: bool = False) -> FakeGateway:
     return FakeGateway(error=error, late=late)
+
+
+def official_client(served: ServedApi, key: str = "x") -> openai.AsyncOpenAI:
+    """OpenAI's own client of that application."""
+    http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=served.app))
+    return openai.AsyncOpenAI(
+        base_url="http://gw/v1", api_key=key, http_client=http, max_retries=0, _strict_response_validation=True
+    )
 
 
 def client(served: ServedApi, headers: dict[str, str] | None = None) -> httpx.AsyncClient:

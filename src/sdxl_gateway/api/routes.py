@@ -33,12 +33,12 @@ from sdxl_gateway.api.http.route import Access, BodyLimit, Route
 from sdxl_gateway.api.http.wrong_keys import WrongKeys
 from sdxl_gateway.api.openapi.document import openapi_document
 from sdxl_gateway.api.replies.images import REPLY_HEADERS
+from sdxl_gateway.api.rows.files import file_rows
+from sdxl_gateway.api.rows.paths import openai_paths
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import GatewayError, Unauthenticated
 
-# The first is documented. Azure's clients, and what stands before several vendors, put their own before it.
-OPENAI_PREFIXES = ("/v1", "", "/openai/v1", "/openai")
 AZURE_PREFIX = "/openai/deployments/{deployment:path}"
 
 
@@ -50,6 +50,7 @@ def table(services: Services) -> tuple[Route, ...]:
         *_lora_rows(services),
         *_key_rows(services),
         *_usage_rows(services),
+        *file_rows(services),
         *_own_rows(services),
     )
 
@@ -59,7 +60,7 @@ def _image_rows(services: Services) -> tuple[Route, ...]:
     return (
         Route(
             "POST",
-            (*_openai("/images/generations"), AZURE_PREFIX + "/images/generations"),
+            (*openai_paths("/images/generations"), AZURE_PREFIX + "/images/generations"),
             images.paint_endpoint(services, Operation.GENERATE),
             label="images.generations",
             summary="Paint pictures from a prompt.",
@@ -69,7 +70,7 @@ def _image_rows(services: Services) -> tuple[Route, ...]:
         ),
         Route(
             "POST",
-            (*_openai("/images/edits"), AZURE_PREFIX + "/images/edits"),
+            (*openai_paths("/images/edits"), AZURE_PREFIX + "/images/edits"),
             images.paint_endpoint(services, Operation.EDIT),
             label="images.edits",
             summary="Paint pictures from a picture and a prompt.",
@@ -79,7 +80,7 @@ def _image_rows(services: Services) -> tuple[Route, ...]:
         ),
         Route(
             "POST",
-            _openai("/images/variations"),
+            openai_paths("/images/variations"),
             images.paint_endpoint(services, Operation.VARY),
             label="images.variations",
             summary="Paint variations of a picture.",
@@ -89,7 +90,7 @@ def _image_rows(services: Services) -> tuple[Route, ...]:
         ),
         Route(
             "POST",
-            _openai("/images/recipe"),
+            openai_paths("/images/recipe"),
             recipes.read_endpoint(services),
             label="images.recipe",
             summary="Read out of a picture's file how it was made.",
@@ -102,7 +103,7 @@ def _model_rows(services: Services) -> tuple[Route, ...]:
     return (
         Route(
             "GET",
-            _openai("/models"),
+            openai_paths("/models"),
             models.list_endpoint(services),
             label="models",
             summary="Checkpoints, aliases, styles and LoRAs.",
@@ -110,7 +111,7 @@ def _model_rows(services: Services) -> tuple[Route, ...]:
         ),
         Route(
             "GET",
-            _openai("/models/{model:path}"),
+            openai_paths("/models/{model:path}"),
             models.one_endpoint(services),
             label="models",
             summary="One model.",
@@ -118,7 +119,7 @@ def _model_rows(services: Services) -> tuple[Route, ...]:
         ),
         Route(
             "GET",
-            _openai("/checkpoints"),
+            openai_paths("/checkpoints"),
             checkpoints.list_endpoint(services),
             label="checkpoints",
             summary="The checkpoints, and what in their folder cannot be used.",
@@ -132,7 +133,7 @@ def _lora_rows(services: Services) -> tuple[Route, ...]:
     return (
         Route(
             "GET",
-            _openai("/loras"),
+            openai_paths("/loras"),
             loras.list_endpoint(services),
             label="loras",
             summary="The LoRAs in the LoRA folder, and the files there that cannot be used.",
@@ -140,7 +141,7 @@ def _lora_rows(services: Services) -> tuple[Route, ...]:
         ),
         Route(
             "POST",
-            _openai("/loras"),
+            openai_paths("/loras"),
             loras.add_endpoint(services),
             label="loras",
             summary="Add a LoRA, a safetensors file; needs a key for LoRAs. A form's fields come before its file.",
@@ -154,7 +155,7 @@ def _lora_rows(services: Services) -> tuple[Route, ...]:
         ),
         Route(
             "GET",
-            _openai("/loras/{name:path}"),
+            openai_paths("/loras/{name:path}"),
             loras.one_endpoint(services),
             label="loras",
             summary="One LoRA with its load report.",
@@ -162,7 +163,7 @@ def _lora_rows(services: Services) -> tuple[Route, ...]:
         ),
         Route(
             "DELETE",
-            _openai("/loras/{name:path}"),
+            openai_paths("/loras/{name:path}"),
             loras.remove_endpoint(services),
             label="loras",
             summary="Remove a LoRA and its file; needs a key for LoRAs.",
@@ -248,10 +249,6 @@ def _own_rows(services: Services) -> tuple[Route, ...]:
             access=Access.OPEN,
         ),
     )
-
-
-def _openai(path: str) -> tuple[str, ...]:
-    return tuple(prefix + path for prefix in OPENAI_PREFIXES)
 
 
 def http_app(

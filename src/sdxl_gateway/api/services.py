@@ -15,6 +15,7 @@ from sdxl_gateway.core.ports import Authenticator, ImageStore
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
+from sdxl_gateway.storage.files import FileStore
 
 
 def unheard(_: Event) -> None:
@@ -45,6 +46,7 @@ class Services:
     pictures: NamedPictures = field(default_factory=lambda: NamedPictures({}, most_bytes=0))
     usage: Usage | None = None
     limits: Limits | None = None
+    files: FileStore | None = None
     on_request: Callable[[RequestAnswered], None] = unheard
     tell: Listener = unheard
     admit: Callable[[], None] = always

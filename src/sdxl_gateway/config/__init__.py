@@ -1,6 +1,7 @@
 """What the operator decides: flags, environment and config.toml become frozen sections."""
 
 from sdxl_gateway.config.auditing import Audit, Encryption, Retention
+from sdxl_gateway.config.batching import Files
 from sdxl_gateway.config.controls import Control
 from sdxl_gateway.config.egress import Egress
 from sdxl_gateway.config.guiding import Edits, IpAdapter
@@ -50,6 +51,7 @@ __all__ = [
     "EngineProcess",
     "Enhancer",
     "FileCaps",
+    "Files",
     "HeaderCaps",
     "HouseStyle",
     "IpAdapter",

@@ -53,6 +53,7 @@ LIVE = (
     "egress.image_hosts",
     "egress.image_seconds",
     "retention",
+    "files",
     "telemetry.log_level",
 )
 """Keys and whole sections that hold for every request after they were read; `*` is a name the operator gave."""

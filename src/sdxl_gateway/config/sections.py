@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Stri
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sdxl_gateway.config.auditing import Audit, Encryption, Retention
+from sdxl_gateway.config.batching import Files
 from sdxl_gateway.config.controls import Control
 from sdxl_gateway.config.egress import Egress
 from sdxl_gateway.config.guiding import Edits, IpAdapter
@@ -244,6 +245,7 @@ class Settings(BaseSettings):
     quality: Quality = Quality()
     delivery: Delivery = Delivery()
     egress: Egress = Egress()
+    files: Files = Files()
     matting: Matting = Matting()
     audit: Audit = Audit()
     retention: Retention = Retention()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from sdxl_gateway.core.errors import Gone, StorageFull
 from sdxl_gateway.core.files import INCOMING_PREFIX, IncomingFile, sync_folder
@@ -69,14 +70,12 @@ class BlobFolder:
         return b"".join(self.pieces(blob_id))
 
     def pieces(self, blob_id: str) -> Iterator[bytes]:
-        """All of it, at most a mebibyte at a time. Raises Gone before the first where it is not there any more."""
+        """All of it, at most a mebibyte at a time. Raises Gone at once where it is not there any more."""
         try:
             file = self.path_of(blob_id).open("rb")
         except FileNotFoundError:
             raise Gone("What was kept here is gone.") from None
-        with file:
-            while piece := file.read(PIECE_BYTES):
-                yield piece
+        return _pieces(file)
 
     def path_of(self, blob_id: str) -> Path:
         """The file it lies in. Raises ValueError for what is no blob's id, so that nothing else is ever touched."""
@@ -84,9 +83,10 @@ class BlobFolder:
             raise ValueError("no blob's id")
         return self._directory / blob_id
 
-    def delete(self, blob_id: str) -> None:
-        """Nothing where it is gone already."""
-        self.path_of(blob_id).unlink(missing_ok=True)
+    def delete(self, *blob_ids: str) -> None:
+        """Nothing of these is left; nor was of those that are gone already."""
+        for blob_id in blob_ids:
+            self.path_of(blob_id).unlink(missing_ok=True)
 
     def sweep(self, known_ids: Set[str], *, spared_seconds: float = SPARED_SECONDS) -> int:
         """Deletes what no id is known of, also what a killed process left half-written; how many that were.
@@ -101,6 +101,12 @@ class BlobFolder:
             path.unlink(missing_ok=True)
         sync_folder(self._directory)
         return len(old)
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece
 
 
 def _ours(path: Path) -> bool:

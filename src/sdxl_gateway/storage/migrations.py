@@ -48,5 +48,20 @@ CREATE TABLE usage (
 """
 """A key's limits are a JSON object of those it has; days are UTC's, `key_id` is empty without a key of the store."""
 
-MIGRATIONS: tuple[str, ...] = (KEYS, AUDIT_TEXTS, LIMITS)
+FILES = """
+CREATE TABLE files (
+    id TEXT PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    purpose TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    created REAL NOT NULL,
+    expires REAL,
+    blob TEXT NOT NULL UNIQUE
+) STRICT;
+CREATE INDEX files_by_tenant ON files (tenant, created, id);
+CREATE INDEX files_by_expiry ON files (expires)
+"""
+
+MIGRATIONS: tuple[str, ...] = (KEYS, AUDIT_TEXTS, LIMITS, FILES)
 """The database's `user_version` says how many of them it has been through."""

@@ -116,7 +116,9 @@ class SealedBlobFolder(BlobFolder):
 
     def pieces(self, blob_id: str) -> Iterator[bytes]:
         """As BlobFolder. Raises Unreadable, maybe after some pieces, which were right."""
-        raw = _regrouped(super().pieces(blob_id))
+        return self._opened(_regrouped(super().pieces(blob_id)))
+
+    def _opened(self, raw: Iterator[bytes]) -> Iterator[bytes]:
         header = next(raw, b"")
         if not header.startswith(MARK):
             yield from (piece for piece in (header, *raw) if piece)

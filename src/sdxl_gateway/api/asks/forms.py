@@ -51,7 +51,7 @@ class Form:
 async def collect(events: AsyncIterator[PartEvent], max_part_bytes: int) -> list[Part]:
     """The parts of a form, whole. Raises BodyTooLarge naming a part above `max_part_bytes`."""
     found: list[Part] = []
-    begun, data = PartBegin("", False), bytearray()
+    begun, data = PartBegin(""), bytearray()
     async for event in events:
         if isinstance(event, PartBegin):
             begun, data = event, bytearray()

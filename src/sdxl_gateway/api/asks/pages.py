@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 
@@ -15,13 +15,17 @@ from sdxl_gateway.core.text import shown
 
 USUAL = 20
 MOST = 1000
-_LIMIT = Field("limit", Kind.INTEGER, "How many at most.", low=1, high=MOST)
-PAGE_QUERY = {
-    "limit": {"type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL},
-    "after": {"type": "string"},
-}
 
 T = TypeVar("T")
+
+
+def page_query(usual: int = USUAL, most: int = MOST) -> dict[str, dict[str, Any]]:
+    """The parameters of a list's address, as the OpenAPI document has them."""
+    limit = {"type": "integer", "minimum": 1, "maximum": most, "default": usual}
+    return {"limit": limit, "after": {"type": "string"}}
+
+
+PAGE_QUERY = page_query()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +36,11 @@ class Page:
     after: str | None = None
 
     @classmethod
-    def of(cls, request: Request) -> Page:
-        """As the address says. Raises InvalidRequest."""
+    def of(cls, request: Request, usual: int = USUAL, most: int = MOST) -> Page:
+        """As the address says; `usual` many where it says nothing. Raises InvalidRequest."""
         asked = request.query_params
-        return cls(integer(_LIMIT, asked.get("limit", USUAL), "limit"), asked.get("after"))
+        limit = Field("limit", Kind.INTEGER, "How many at most.", low=1, high=most)
+        return cls(integer(limit, asked.get("limit", usual), "limit"), asked.get("after"))
 
     def cut(self, items: Sequence[T], id_of: Callable[[T], str]) -> tuple[list[T], bool]:
         """The page, and whether more follow. Raises InvalidRequest for an `after` that is not in the list."""

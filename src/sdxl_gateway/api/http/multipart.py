@@ -20,13 +20,18 @@ MAX_HEADER_BYTES = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class PartBegin:
-    """A part's headers were read; `is_file` when it came with a file name (the name itself is of no use here).
+    """A part's headers were read; `file_name` is what it came with, never part of a path.
 
-    Browsers send a file field left open as a part with an empty name.
+    Browsers send a file field left open as a part with an empty file name, which is none.
     """
 
     name: str
-    is_file: bool
+    file_name: str = ""
+
+    @property
+    def is_file(self) -> bool:
+        """It came with a file name."""
+        return bool(self.file_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,5 +127,5 @@ class _Collector:
         name = options.get(b"name")
         if name is None:
             raise broken("a part has no name")
-        is_file = bool(options.get(b"filename") or options.get(b"filename*"))
-        self._events.append(PartBegin(name.decode("utf-8", "replace"), is_file))
+        file_name = options.get(b"filename") or options.get(b"filename*") or b""
+        self._events.append(PartBegin(name.decode("utf-8", "replace"), file_name.decode("utf-8", "replace")))

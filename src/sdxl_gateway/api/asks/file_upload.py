@@ -1,0 +1,101 @@
+"""Takes the form that brings a file, gives its bytes as they come, and what was said of it before or after them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+
+from sdxl_gateway.api.asks.field import Field, Kind
+from sdxl_gateway.api.asks.pictures import picture_kind, too_large
+from sdxl_gateway.api.asks.values import choice, integer, missing
+from sdxl_gateway.api.http.json_body import media_type
+from sdxl_gateway.api.http.multipart import PartBegin, PartEnd, PartEvent, broken, parts
+from sdxl_gateway.config import Files
+from sdxl_gateway.core.errors import InvalidImage, InvalidRequest, UnsupportedMedia
+from sdxl_gateway.core.text import shown
+from sdxl_gateway.storage.file_table import Purpose
+from sdxl_gateway.storage.files import NewFile
+
+TEXT_BYTES = 1024
+NAME_CHARS = 255
+_PURPOSE = Field("purpose", Kind.CHOICE, "What the file is for.", choices=(Purpose.VISION, Purpose.BATCH))
+_ANCHOR = Field("expires_after[anchor]", Kind.CHOICE, "From when on.", choices=("created_at",))
+_SECONDS = Field("expires_after[seconds]", Kind.INTEGER, "How long it is kept.", low=3600, high=2_592_000)
+_FIELDS = {field.name: field for field in (_PURPOSE, _ANCHOR, _SECONDS)}
+
+
+class FileUpload:
+    """One form. What `described` says is whole when the last of `chunks` was taken."""
+
+    def __init__(self, request: Request, files: Files, max_image_bytes: int) -> None:
+        self._request = request
+        self._settings = files
+        self._max_image_bytes = max_image_bytes
+        self._texts: dict[str, str] = {}
+        self._name: str | None = None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The file's bytes; runs to the end of the form. Raises InvalidRequest naming a field, UnsupportedMedia."""
+        if media_type(self._request) != "multipart/form-data":
+            raise UnsupportedMedia("Send the file as multipart/form-data.")
+        begun, text = PartBegin(""), b""
+        async for event in self._events():
+            if isinstance(event, PartBegin):
+                begun, text = event, b""
+                self._begin(event)
+            elif begun.name == "file":
+                if isinstance(event, bytes):
+                    yield event
+            elif isinstance(event, PartEnd):
+                self._texts[begun.name] = text.decode("utf-8", "replace").strip()
+            else:
+                text += event
+                if len(text) > TEXT_BYTES:
+                    raise broken("a text field is too long")
+
+    def _events(self) -> AsyncIterator[PartEvent]:
+        return parts(self._request.headers["content-type"], self._request.stream())
+
+    def _begin(self, part: PartBegin) -> None:
+        if part.name == "file":
+            if self._name is not None:
+                raise InvalidRequest("There is one file in a form.", param="file", code="duplicate_parameter")
+            self._name = _plain(part.file_name)
+        elif part.name not in _FIELDS:
+            word = part.name[:64]
+            raise InvalidRequest(f"Unknown parameter: {shown(word)}.", param=word, code="unknown_parameter")
+
+    def described(self, size: int, head: bytes) -> NewFile:
+        """What the form says of a file of that length. Raises InvalidRequest naming a field, InvalidImage."""
+        if self._name is None:
+            raise missing("file")
+        if not self._texts.get("purpose"):
+            raise missing("purpose", given="purpose" in self._texts)
+        purpose = Purpose(choice(_PURPOSE, self._texts["purpose"], "purpose"))
+        if not size:
+            raise InvalidRequest("Invalid file 'file': the file is empty.", param="file", code="empty_file")
+        if purpose is Purpose.VISION:
+            self._check_picture(size, head)
+        return NewFile(self._name, purpose, self._keep_seconds(purpose))
+
+    def _check_picture(self, size: int, head: bytes) -> None:
+        if size > self._max_image_bytes:
+            raise too_large("file", self._max_image_bytes)
+        if picture_kind(head) is None:
+            raise InvalidImage("Invalid image file 'file'. Supported formats are PNG, JPEG and WebP.", param="file")
+
+    def _keep_seconds(self, purpose: Purpose) -> float | None:
+        """As OpenAI keeps them: batches' for a month, others until they are deleted, where nothing else is said."""
+        if _SECONDS.name in self._texts:
+            choice(_ANCHOR, self._texts.get(_ANCHOR.name, "created_at"), _ANCHOR.name)
+            return float(integer(_SECONDS, self._texts[_SECONDS.name], _SECONDS.name))
+        if _ANCHOR.name in self._texts:
+            raise missing(_SECONDS.name)
+        return self._settings.batch_keep_seconds if purpose is Purpose.BATCH else None
+
+
+def _plain(name: str) -> str:
+    """What is shown of a file's name: its last part, as far as it can be printed."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    return "".join(char for char in last if char.isprintable())[:NAME_CHARS] or "upload"

@@ -1,0 +1,71 @@
+"""Takes stored files, gives OpenAI's replies about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from typing_extensions import TypedDict
+
+from sdxl_gateway.storage.file_table import StoredFile
+
+
+class FileObject(TypedDict):
+    """A file; times are unix seconds, `expires_at` null for one that is kept until it is deleted."""
+
+    id: str
+    object: Literal["file"]
+    bytes: int
+    created_at: int
+    expires_at: int | None
+    filename: str
+    purpose: str
+    status: Literal["processed"]
+
+
+class FileList(TypedDict):
+    """A page of files, the newest first unless asked otherwise; `last_id` is what the next page's `after` says."""
+
+    object: Literal["list"]
+    data: list[FileObject]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class FileDeleted(TypedDict):
+    """A file that is gone."""
+
+    id: str
+    object: Literal["file"]
+    deleted: Literal[True]
+
+
+def file_object(file: StoredFile) -> FileObject:
+    """As OpenAI's clients read it."""
+    return {
+        "id": file.id,
+        "object": "file",
+        "bytes": file.bytes,
+        "created_at": int(file.created),
+        "expires_at": None if file.expires is None else int(file.expires),
+        "filename": file.name,
+        "purpose": file.purpose,
+        "status": "processed",
+    }
+
+
+def file_list(page: Sequence[StoredFile], *, has_more: bool) -> FileList:
+    """One page."""
+    return {
+        "object": "list",
+        "data": [file_object(file) for file in page],
+        "first_id": page[0].id if page else None,
+        "last_id": page[-1].id if page else None,
+        "has_more": has_more,
+    }
+
+
+def file_deleted(file: StoredFile) -> FileDeleted:
+    """The last that is said of it."""
+    return {"id": file.id, "object": "file", "deleted": True}

@@ -1,0 +1,112 @@
+"""Files as rows of the database; each function is work for `Database.run`."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sdxl_gateway.storage.pages import Cut, page
+
+_COLUMNS = "id, tenant, name, purpose, bytes, created, expires, blob"
+
+
+class Purpose(StrEnum):
+    """What a file is for; the last one is the server's own."""
+
+    VISION = "vision"
+    BATCH = "batch"
+    BATCH_OUTPUT = "batch_output"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file of a tenant's; times are unix seconds, `expires` None for one without an end."""
+
+    id: str
+    tenant: str
+    name: str
+    purpose: Purpose
+    bytes: int
+    created: float
+    expires: float | None
+    blob: str
+
+
+def insert(connection: sqlite3.Connection, file: StoredFile, most_bytes: int | None = None) -> bool:
+    """Remember a new file; not, and False, where its tenant's would have more than `most_bytes` with it."""
+    if most_bytes is not None and held_bytes(connection, file.tenant) + file.bytes > most_bytes:
+        return False
+    values = (file.id, file.tenant, file.name, file.purpose, file.bytes, file.created, file.expires, file.blob)
+    connection.execute(f"INSERT INTO files ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608
+    return True
+
+
+def find(connection: sqlite3.Connection, file_id: str, tenant: str, now: float) -> StoredFile | None:
+    """That tenant's file of that id, while its time is not over."""
+    row = connection.execute(
+        f"SELECT {_COLUMNS} FROM files WHERE id = ? AND tenant = ? AND (expires IS NULL OR expires > ?)",  # noqa: S608
+        (file_id, tenant, now),
+    ).fetchone()
+    return None if row is None else _file(row)
+
+
+def one_page(
+    connection: sqlite3.Connection, tenant: str, purpose: str | None, now: float, cut: Cut
+) -> tuple[list[StoredFile], bool] | None:
+    """A page of the tenant's files, and whether more follow; None where there is none of the id it comes after."""
+    where, values = "tenant = ? AND (expires IS NULL OR expires > ?)", [tenant, now]
+    if purpose is not None:
+        where, values = f"{where} AND purpose = ?", [*values, purpose]
+    found = page(connection, "files", _COLUMNS, where, values, cut)
+    return None if found is None else ([_file(row) for row in found.rows], found.more)
+
+
+def held_bytes(connection: sqlite3.Connection, tenant: str) -> int:
+    """What the tenant's files take together, those included whose time is over and which are not swept yet."""
+    row = connection.execute("SELECT coalesce(sum(bytes), 0) FROM files WHERE tenant = ?", (tenant,)).fetchone()
+    return int(row[0])
+
+
+def remove(connection: sqlite3.Connection, file_id: str) -> None:
+    """Forget a file."""
+    connection.execute("DELETE FROM files WHERE id = ?", (file_id,))
+
+
+def remove_expired(connection: sqlite3.Connection, now: float) -> list[str]:
+    """Forget the files whose time is over; their blobs."""
+    return _removed(connection, "expires <= ?", now)
+
+
+def remove_older(connection: sqlite3.Connection, than: float) -> list[str]:
+    """Forget what was made before that time; the blobs."""
+    return _removed(connection, "created < ?", than)
+
+
+def remove_of(connection: sqlite3.Connection, tenant: str) -> list[str]:
+    """Forget all files of a tenant's; their blobs."""
+    return _removed(connection, "tenant = ?", tenant)
+
+
+def all_of(connection: sqlite3.Connection, tenant: str) -> list[StoredFile]:
+    """Every file of a tenant's, the oldest first."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM files WHERE tenant = ? ORDER BY created, id",  # noqa: S608
+        (tenant,),
+    )
+    return [_file(row) for row in rows]
+
+
+def all_blobs(connection: sqlite3.Connection) -> set[str]:
+    """The blobs that files lie in."""
+    return {row["blob"] for row in connection.execute("SELECT blob FROM files")}
+
+
+def _removed(connection: sqlite3.Connection, where: str, value: float | str) -> list[str]:
+    rows = connection.execute(f"DELETE FROM files WHERE {where} RETURNING blob", (value,))  # noqa: S608
+    return [row["blob"] for row in rows.fetchall()]
+
+
+def _file(row: sqlite3.Row) -> StoredFile:
+    given = dict(row)
+    return StoredFile(**(given | {"purpose": Purpose(given["purpose"])}))

@@ -1,0 +1,183 @@
+"""Takes files that tenants send or batches write, keeps each as a blob and a row, for its tenant alone."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterable, Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sdxl_gateway.core.errors import BodyTooLarge, GatewayError, InvalidRequest, NotFound
+from sdxl_gateway.core.files import IncomingFile
+from sdxl_gateway.core.text import shown
+from sdxl_gateway.storage import file_table
+from sdxl_gateway.storage.blobs import BlobFolder
+from sdxl_gateway.storage.database import Database
+from sdxl_gateway.storage.file_table import Purpose, StoredFile
+from sdxl_gateway.storage.pages import Cut
+
+ID_PREFIX = "file-"
+ID_BYTES = 16
+HEAD_BYTES = 16
+SWEEP_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """What is said of a file that is to be kept; for `keep_seconds`, or without an end."""
+
+    name: str
+    purpose: Purpose
+    keep_seconds: float | None = None
+
+
+Describe = Callable[[int, bytes], NewFile]
+"""From a file's length and its first bytes, which may refuse it by raising."""
+
+
+class FileStore:
+    """The files of one database and one folder; a file of another tenant is as one that is not there."""
+
+    kind = "files"
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: BlobFolder,
+        *,
+        file_bytes: int,
+        tenant_bytes: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.blobs = blobs
+        self._database = database
+        self._clock = clock
+        self.limit(file_bytes=file_bytes, tenant_bytes=tenant_bytes)
+
+    def limit(self, *, file_bytes: int, tenant_bytes: int) -> None:
+        """The most that one file, and all of one tenant's, may have from now on."""
+        self._file_bytes = file_bytes
+        self._tenant_bytes = tenant_bytes
+
+    async def room(self, tenant: str) -> int:
+        """How many bytes the tenant's files may yet take; not below 0."""
+        held = await self._database.run(partial(file_table.held_bytes, tenant=tenant))
+        return max(0, self._tenant_bytes - held)
+
+    async def receive(self, tenant: str, chunks: AsyncIterable[bytes], describe: Describe) -> StoredFile:
+        """A new file, written to the disk as its bytes come.
+
+        Raises BodyTooLarge, StorageFull, and what `chunks` and `describe` raise; nothing is left of it then.
+        """
+        room = await self.room(tenant)
+        with self.blobs.incoming() as file:
+            size, head = await _written(file, chunks, min(room, self._file_bytes), self._refusal(room))
+            new = describe(size, head)
+            blob = await asyncio.to_thread(self.blobs.take, file)
+        return await self.add(tenant, new, blob, size, capped=True)
+
+    async def add(self, tenant: str, new: NewFile, blob: str, size: int, *, capped: bool = False) -> StoredFile:
+        """A new file whose bytes are in this store's folder already, as `blob`.
+
+        Raises BodyTooLarge where the tenant's files are `capped` and have no room for it, StorageFull; the blob is gone
+        then.
+        """
+        now = self._clock()
+        expires = None if new.keep_seconds is None else now + new.keep_seconds
+        file_id = ID_PREFIX + secrets.token_hex(ID_BYTES)
+        stored = StoredFile(file_id, tenant, new.name, new.purpose, size, now, expires, blob)
+        most = self._tenant_bytes if capped else None
+        try:
+            if not await self._database.run(partial(file_table.insert, file=stored, most_bytes=most)):
+                raise self._refusal(0)
+        except GatewayError:
+            await asyncio.to_thread(self.blobs.delete, blob)
+            raise
+        return stored
+
+    async def find(self, file_id: str, tenant: str) -> StoredFile:
+        """The tenant's file of that id. Raises NotFound."""
+        found = await self._database.run(partial(file_table.find, file_id=file_id, tenant=tenant, now=self._clock()))
+        if found is None:
+            raise NotFound(f"No such File object: {shown(file_id)[1:-1]}", param="id")
+        return found
+
+    async def page(self, tenant: str, cut: Cut, purpose: str | None = None) -> tuple[list[StoredFile], bool]:
+        """A page of the tenant's files, and whether more follow. Raises InvalidRequest for an unknown `after`."""
+        found = await self._database.run(
+            partial(file_table.one_page, tenant=tenant, purpose=purpose, now=self._clock(), cut=cut)
+        )
+        if found is None:
+            raise InvalidRequest(f"There is nothing of the id {shown(cut.after or '')}.", param="after")
+        return found
+
+    def pieces(self, file: StoredFile) -> Iterator[bytes]:
+        """Its bytes, a mebibyte at a time; blocks. Raises Gone at once where the file was deleted meanwhile."""
+        return self.blobs.pieces(file.blob)
+
+    async def delete(self, file_id: str, tenant: str) -> StoredFile:
+        """The file, which is gone. Raises NotFound."""
+        file = await self.find(file_id, tenant)
+        await self._database.run(partial(file_table.remove, file_id=file.id))
+        await self._dropped([file.blob])
+        return file
+
+    async def export(self, tenant: str) -> list[dict[str, Any]]:
+        """What is remembered of the tenant's files, but for their bytes."""
+        files = await self._database.run(partial(file_table.all_of, tenant=tenant))
+        return [
+            {"id": file.id, "name": file.name, "purpose": file.purpose, "bytes": file.bytes, "created": file.created}
+            for file in files
+        ]
+
+    async def erase(self, tenant: str) -> int:
+        """All files of the tenant's are gone; how many that were."""
+        return await self._dropped(await self._database.run(partial(file_table.remove_of, tenant=tenant)))
+
+    async def forget_before(self, unix_seconds: float) -> int:
+        """The files made before are gone, whosever; how many that were."""
+        return await self._dropped(await self._database.run(partial(file_table.remove_older, than=unix_seconds)))
+
+    async def sweep(self) -> int:
+        """Files whose time is over are gone, and blobs that no file lies in; how many files that were."""
+        gone = await self._dropped(await self._database.run(partial(file_table.remove_expired, now=self._clock())))
+        known = await self._database.run(file_table.all_blobs)
+        await asyncio.to_thread(self.blobs.sweep, known)
+        return gone
+
+    async def sweeping(self) -> None:
+        """Sweeps now and then, for ever; cancel to stop."""
+        while True:
+            await self.sweep()
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def _dropped(self, blobs: list[str]) -> int:
+        """How many there were; a row goes before its blob, so that none ever names one that is not there."""
+        await asyncio.to_thread(self.blobs.delete, *blobs)
+        return len(blobs)
+
+    def _refusal(self, room: int) -> BodyTooLarge:
+        if room >= self._file_bytes:
+            return BodyTooLarge(f"A file has at most {self._file_bytes} bytes.", param="file")
+        return BodyTooLarge(
+            f"Your files have at most {self._tenant_bytes} bytes together: delete some first.",
+            param="file",
+            code="file_storage_exceeded",
+        )
+
+
+async def _written(
+    file: IncomingFile, chunks: AsyncIterable[bytes], most_bytes: int, refusal: BodyTooLarge
+) -> tuple[int, bytes]:
+    """How many bytes that were, and the first of them."""
+    size, head = 0, b""
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > most_bytes:
+            raise refusal
+        head = head if len(head) >= HEAD_BYTES else (head + chunk)[:HEAD_BYTES]
+        await asyncio.to_thread(file.write, chunk)
+    return size, head

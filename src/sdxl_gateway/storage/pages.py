@@ -1,0 +1,45 @@
+"""Takes a table whose rows have an id and a time of creation, gives a page of it by an index: never the whole table."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """At most `limit` rows, those that come behind the one whose id is `after`."""
+
+    limit: int
+    after: str | None = None
+    newest_first: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A page, and whether more follow."""
+
+    rows: list[sqlite3.Row]
+    more: bool
+
+
+def page(
+    connection: sqlite3.Connection, table: str, columns: str, where: str, values: Sequence[Any], cut: Cut
+) -> Rows | None:
+    """The page of the rows that `where` fits; None where none of these has the id it comes after."""
+    order, beyond = ("DESC", "<") if cut.newest_first else ("ASC", ">")
+    if cut.after is not None:
+        last = connection.execute(
+            f"SELECT created, id FROM {table} WHERE {where} AND id = ?",  # noqa: S608
+            (*values, cut.after),
+        ).fetchone()
+        if last is None:
+            return None
+        where, values = f"{where} AND (created, id) {beyond} (?, ?)", [*values, *last]
+    rows = connection.execute(
+        f"SELECT {columns} FROM {table} WHERE {where} ORDER BY created {order}, id {order} LIMIT ?",  # noqa: S608
+        (*values, cut.limit + 1),
+    ).fetchall()
+    return Rows(rows[: cut.limit], len(rows) > cut.limit)
