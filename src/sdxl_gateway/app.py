@@ -116,6 +116,7 @@ def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManage
         pictures=named_pictures(built),
         usage=built.usage,
         limits=built.limits,
+        replies=built.replies,
         images=built.images,
         settings=built.settings,
         metrics=built.metrics.exposition,
@@ -183,6 +184,7 @@ async def _running(built: Rooms, *, alone: bool = True) -> AsyncIterator[None]:
             built.meters.begin(await built.usage.pixel_steps_today())
             await stack.enter_async_context(doing("usage", built.usage.writing))
             await stack.enter_async_context(doing("files", built.files.sweeping))
+            await stack.enter_async_context(doing("idempotency", built.replies.sweeping))
             sweeper = CopySweeper(settings.data_directory, settings.loras, lambda: built.library.digests_in_use)
             await stack.enter_async_context(doing("lora_copies", sweeper.sweeping))
         yield

@@ -44,6 +44,7 @@ from sdxl_gateway.matting.open import open_matte
 from sdxl_gateway.storage.audit_texts import AuditTexts
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.files import FileStore
+from sdxl_gateway.storage.idempotency import KeptReplies
 from sdxl_gateway.storage.images import ImageFolder
 from sdxl_gateway.storage.open_seal import open_seal
 from sdxl_gateway.storage.seal import Seal
@@ -90,6 +91,7 @@ class Rooms:
     usage: Usage
     limits: CallerLimits
     files: FileStore
+    replies: KeptReplies
     closing: Closing = field(default_factory=Closing)
     front: Replaceable = field(default_factory=Replaceable)
 
@@ -164,6 +166,12 @@ def build_rooms(
         usage,
         limits,
         open_files(settings, database, seal),
+        KeptReplies(
+            database,
+            seal.blobs(settings.data_directory / "replies"),
+            keep_seconds=settings.idempotency.keep_seconds,
+            cap_bytes=settings.idempotency.max_stored_bytes,
+        ),
     )
 
 

@@ -23,6 +23,7 @@ from sdxl_gateway.api.endpoints import (
     recipes,
     usage,
 )
+from sdxl_gateway.api.endpoints.once import REPLAY_HEADERS
 from sdxl_gateway.api.http import router
 from sdxl_gateway.api.http.closing import Closing, TurnAwayUnfinished
 from sdxl_gateway.api.http.errors import RETRY_HEADERS, on_gateway_error
@@ -39,6 +40,7 @@ from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import GatewayError, Unauthenticated
 
+PAINT_HEADERS = REPLY_HEADERS | RATE_HEADERS | REPLAY_HEADERS
 AZURE_PREFIX = "/openai/deployments/{deployment:path}"
 
 
@@ -66,7 +68,7 @@ def _image_rows(services: Services) -> tuple[Route, ...]:
             summary="Paint pictures from a prompt.",
             description=images.description(limits, Operation.GENERATE),
             paints=True,
-            headers=REPLY_HEADERS | RATE_HEADERS,
+            headers=PAINT_HEADERS,
         ),
         Route(
             "POST",
@@ -76,7 +78,7 @@ def _image_rows(services: Services) -> tuple[Route, ...]:
             summary="Paint pictures from a picture and a prompt.",
             description=images.description(limits, Operation.EDIT),
             paints=True,
-            headers=REPLY_HEADERS | RATE_HEADERS,
+            headers=PAINT_HEADERS,
         ),
         Route(
             "POST",
@@ -86,7 +88,7 @@ def _image_rows(services: Services) -> tuple[Route, ...]:
             summary="Paint variations of a picture.",
             description=images.description(limits, Operation.VARY),
             paints=True,
-            headers=REPLY_HEADERS | RATE_HEADERS,
+            headers=PAINT_HEADERS,
         ),
         Route(
             "POST",

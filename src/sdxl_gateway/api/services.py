@@ -16,6 +16,7 @@ from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.storage.files import FileStore
+from sdxl_gateway.storage.idempotency import KeptReplies
 
 
 def unheard(_: Event) -> None:
@@ -47,6 +48,7 @@ class Services:
     usage: Usage | None = None
     limits: Limits | None = None
     files: FileStore | None = None
+    replies: KeptReplies | None = None
     on_request: Callable[[RequestAnswered], None] = unheard
     tell: Listener = unheard
     admit: Callable[[], None] = always

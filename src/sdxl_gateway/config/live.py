@@ -91,6 +91,7 @@ RESTART = (
     "ip_adapter.path",
     "ip_adapter.image_encoder",
     "matting",
+    "idempotency",
     "egress.private_hosts",
     "limits.max_input_pixels",
     "limits.decode_seconds",

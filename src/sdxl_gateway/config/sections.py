@@ -13,6 +13,7 @@ from sdxl_gateway.config.batching import Files
 from sdxl_gateway.config.controls import Control
 from sdxl_gateway.config.egress import Egress
 from sdxl_gateway.config.guiding import Edits, IpAdapter
+from sdxl_gateway.config.idempotency import Idempotency
 from sdxl_gateway.config.matting import Matting
 from sdxl_gateway.config.models import Checkpoint, CheckpointFolder, HouseStyle, Name
 from sdxl_gateway.config.prompting import (
@@ -244,6 +245,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     quality: Quality = Quality()
     delivery: Delivery = Delivery()
+    idempotency: Idempotency = Idempotency()
     egress: Egress = Egress()
     files: Files = Files()
     matting: Matting = Matting()

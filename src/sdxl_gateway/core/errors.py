@@ -3,6 +3,7 @@
 GatewayError
 ├── Refusal: the caller can mend it (4xx)
 │   ├── InvalidRequest, InvalidImage, AdapterRefused, RecipeChanged
+│   ├── KeyInUse, KeyReused
 │   ├── ModelNotFound, NotFound, Gone, MethodNotAllowed
 │   ├── Unauthenticated, Forbidden
 │   └── BodyTooLarge, BodyTooSlow, UnsupportedMedia
@@ -85,6 +86,19 @@ class RecipeChanged(Refusal):
 
     code = "recipe_changed"
     param = "recipe"
+
+
+class KeyInUse(Refusal):
+    """409 `idempotency_key_in_use`: the first request of this key is still running; come back for its answer."""
+
+    code = "idempotency_key_in_use"
+    retry_after_seconds = 1.0
+
+
+class KeyReused(Refusal):
+    """422 `idempotency_key_reused`: another request had this key."""
+
+    code = "idempotency_key_reused"
 
 
 class Unauthenticated(Refusal):

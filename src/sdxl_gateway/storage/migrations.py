@@ -63,5 +63,22 @@ CREATE INDEX files_by_tenant ON files (tenant, created, id);
 CREATE INDEX files_by_expiry ON files (expires)
 """
 
-MIGRATIONS: tuple[str, ...] = (KEYS, AUDIT_TEXTS, LIMITS, FILES)
+IDEMPOTENCY = """
+CREATE TABLE idempotency (
+    tenant TEXT NOT NULL,
+    route TEXT NOT NULL,
+    key TEXT NOT NULL,
+    fingerprint BLOB NOT NULL,
+    status INTEGER NOT NULL,
+    headers TEXT NOT NULL,
+    blob TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    at REAL NOT NULL,
+    PRIMARY KEY (tenant, route, key)
+) STRICT;
+CREATE INDEX idempotency_by_time ON idempotency (at)
+"""
+"""Replies under the keys of who asked; a body lies in a blob, and headers are a JSON object."""
+
+MIGRATIONS: tuple[str, ...] = (KEYS, AUDIT_TEXTS, LIMITS, FILES, IDEMPOTENCY)
 """The database's `user_version` says how many of them it has been through."""

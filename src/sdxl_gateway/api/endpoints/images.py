@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,6 +13,7 @@ from starlette.responses import Response
 from sdxl_gateway.api.asks.body import ask_of
 from sdxl_gateway.api.asks.given import Rules
 from sdxl_gateway.api.asks.parse import ReadAsk
+from sdxl_gateway.api.endpoints.once import once
 from sdxl_gateway.api.http.context import RequestContext, context_of
 from sdxl_gateway.api.http.disconnect import close, while_connected
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
@@ -33,7 +35,7 @@ from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.gateway.events import Accepted, Done, Item, Presented
 
-ERRORS = (400, 404, 408, 413, 415, 429, 500, 503, 504, 507)
+ERRORS = (400, 404, 408, 409, 413, 415, 422, 429, 500, 503, 504, 507)
 _NAMES = {
     Operation.GENERATE: "createImage",
     Operation.EDIT: "createImageEdit",
@@ -65,6 +67,10 @@ def paint_endpoint(services: Services, operation: Operation) -> Endpoint:
         context = context_of(request.scope)
         read = await ask_of(request, operation, rules, server.max_body_bytes)
         context.model, context.ignored = read.ask.model or "", read.ignored
+        return await once(services.replies, request, read.ask, partial(painted, request, read))
+
+    async def painted(request: Request, read: ReadAsk) -> Response:
+        context = context_of(request.scope)
         read = replace(read, ask=await services.pictures.brought(read.ask, context.caller))
         style = ReplyStyle.of(read.ask, _files_url(request, services))
         items = services.gateway.paint(read.ask, context.caller, keep=style.url, must_keep=style.by_address_alone)

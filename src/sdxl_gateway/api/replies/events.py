@@ -24,6 +24,11 @@ def event_names(operation: Operation) -> list[str]:
     return [f"{STREAM_NAMES[operation]}.partial_image", f"{STREAM_NAMES[operation]}.completed", "error"]
 
 
+def completed_head(operation: Operation) -> bytes:
+    """How the frame of the last event begins."""
+    return f"event: {STREAM_NAMES[operation]}.completed{LINE_END}".encode()
+
+
 def partial_event(operation: Operation, partial: Partial, accepted: Accepted) -> bytes:
     """A look at the running picture; it is opaque, whatever the picture will be."""
     return _event(

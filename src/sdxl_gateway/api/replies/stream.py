@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from sdxl_gateway.api.http.closing import LAST_WORDS_SECONDS
 from sdxl_gateway.api.http.disconnect import close
-from sdxl_gateway.api.replies.events import LINE_END, completed_event, error_event, partial_event
+from sdxl_gateway.api.replies.events import LINE_END, completed_event, completed_head, error_event, partial_event
 from sdxl_gateway.api.replies.images import Outcome, ReplyStyle
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import EngineFault, GatewayError
@@ -35,6 +35,7 @@ class PaintingStream(EventSourceResponse):
         grace_seconds: float,
     ) -> None:
         self._items = items
+        self._last = completed_head(operation)
         super().__init__(
             event_frames(operation, style, accepted, items),
             headers=headers,
@@ -44,6 +45,10 @@ class PaintingStream(EventSourceResponse):
             # A closing server lets pictures that are nearly done come out.
             shutdown_grace_period=grace_seconds + LAST_WORDS_SECONDS,
         )
+
+    def completes(self, frame: bytes) -> bool:
+        """It is the stream's last, and the picture is in it."""
+        return frame.startswith(self._last)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the events; however this ends, the items are closed."""

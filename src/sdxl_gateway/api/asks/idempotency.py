@@ -1,0 +1,49 @@
+"""Takes a request, gives the key its caller named it by, and what tells it from another request under that key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from starlette.requests import Request
+
+from sdxl_gateway.core.ask import Ask
+from sdxl_gateway.core.errors import InvalidRequest
+
+HEADER = "Idempotency-Key"
+_KEY = re.compile(r"[!-~]{1,255}")
+CHANGES_THE_REPLY = ("prefer",)
+"""Headers that ask for another reply to the same body."""
+
+
+def idempotency_key(request: Request) -> str | None:
+    """As the header says; None where there is none. Raises InvalidRequest for what is no key."""
+    key = request.headers.get(HEADER)
+    if key is None:
+        return None
+    if not _KEY.fullmatch(key):
+        raise InvalidRequest(f"An {HEADER} is 1 to 255 printable ASCII characters without blanks.", param=HEADER)
+    return key
+
+
+def fingerprint(ask: Ask, headers: Mapping[str, str]) -> bytes:
+    """Equal for requests that ask for the same, however they are written: in JSON or as a form, in any order.
+
+    Pictures count by their bytes' digests. It blocks while it reads them.
+    """
+    asked = [_plain(ask), *(headers.get(name, "") for name in CHANGES_THE_REPLY)]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value) if field.compare}
+    if isinstance(value, bytes):
+        return hashlib.sha256(value).hexdigest()
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
+    return value

@@ -1,0 +1,118 @@
+"""Takes a request that its caller gave a key, has it answered once; who asks again is told what was answered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from sdxl_gateway.api.asks.idempotency import fingerprint, idempotency_key
+from sdxl_gateway.api.http.context import context_of
+from sdxl_gateway.api.http.errors import error_response
+from sdxl_gateway.api.replies.stream import PaintingStream
+from sdxl_gateway.core.ask import Ask
+from sdxl_gateway.core.errors import GatewayError, InvalidImage, InvalidRequest, StorageFull
+from sdxl_gateway.storage.idempotency import KeptReplies, KeptReply
+from sdxl_gateway.storage.idempotency_table import Scope as KeyScope
+
+log = logging.getLogger(__name__)
+
+REPLAYED = "idempotent-replayed"
+REPLAY_HEADERS = {REPLAYED: "true where this was answered before, to a request of the same Idempotency-Key."}
+LASTING = (InvalidRequest, InvalidImage)
+"""Refusals of what was asked, that whoever asks the same again would get again; all others may be over by then."""
+PASSING_CODES = frozenset({"lora_not_found"})
+"""A LoRA may come."""
+
+Answer = Callable[[], Awaitable[Response]]
+
+
+async def once(replies: KeptReplies | None, request: Request, ask: Ask, answer: Answer) -> Response:
+    """What `answer` gives, or gave under this key.
+
+    Raises KeyInUse while it is at it, KeyReused where the key is that of something else, and what `answer` raises.
+    """
+    key = idempotency_key(request)
+    if replies is None or key is None:
+        return await answer()
+    context = context_of(request.scope)
+    scope = KeyScope(context.caller.tenant, context.operation, key)
+    asked = _Once(replies, scope, await asyncio.to_thread(fingerprint, ask, request.headers))
+    return await asked.replayed() or await asked.answered(answer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Once:
+    """One request under its key."""
+
+    replies: KeptReplies
+    scope: KeyScope
+    fingerprint: bytes
+
+    async def replayed(self) -> Response | None:
+        """What was answered before."""
+        kept = await self.replies.find(self.scope, self.fingerprint)
+        return None if kept is None else Response(kept.body, kept.status, kept.headers | {REPLAYED: "true"})
+
+    async def answered(self, answer: Answer) -> Response:
+        """What is answered now, noted before it leaves; the key is in use meanwhile, of a stream to its end."""
+        self.replies.claim(self.scope, self.fingerprint)
+        response: Response | None = None
+        try:
+            # Whoever had the key until now may have been answered since this request looked.
+            response = await self.replayed() or await self._noted(answer)
+        finally:
+            if not isinstance(response, NotedStream):
+                self.replies.release(self.scope)
+        return response
+
+    async def _noted(self, answer: Answer) -> Response:
+        try:
+            response = await answer()
+        except GatewayError as error:
+            if isinstance(error, LASTING) and error.code not in PASSING_CODES:
+                await self._note(error_response(error))
+            raise
+        if isinstance(response, PaintingStream):
+            return NotedStream(response, self._note, lambda: self.replies.release(self.scope))
+        await self._note(response)
+        return response
+
+    async def _note(self, response: Response) -> None:
+        """A picture that cannot be remembered leaves all the same."""
+        headers = {name: value for name, value in response.headers.items() if name != "content-length"}
+        try:
+            reply = KeptReply(response.status_code, headers, bytes(response.body))
+            await self.replies.keep(self.scope, self.fingerprint, reply)
+        except StorageFull:
+            log.warning("the disk is full: a reply is not remembered under its key")
+
+
+class NotedStream(Response):
+    """A stream whose last event is noted as a reply of its own, before it leaves; a replay holds nothing else."""
+
+    def __init__(
+        self, stream: PaintingStream, note: Callable[[Response], Awaitable[None]], ended: Callable[[], None]
+    ) -> None:
+        self._stream = stream
+        self._note = note
+        self._ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the stream; a stream that ends early, or in an error, is not noted."""
+
+        async def noting(message: Message) -> None:
+            if self._stream.completes(body := message.get("body", b"")):
+                headers = {name: value for name, value in self._stream.headers.items() if name != "content-length"}
+                await self._note(Response(body, headers=headers))
+            await send(message)
+
+        try:
+            await self._stream(scope, receive, noting)
+        finally:
+            self._ended()

@@ -1,0 +1,12 @@
+"""The section of replies that are remembered for who asks again under the same Idempotency-Key."""
+
+from __future__ import annotations
+
+from sdxl_gateway.config.section import Bytes, Seconds, Section
+
+
+class Idempotency(Section):
+    """For how long, and how much."""
+
+    keep_seconds: Seconds = 86400.0
+    max_stored_bytes: Bytes = 2**30

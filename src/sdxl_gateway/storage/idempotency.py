@@ -1,0 +1,124 @@
+"""Takes replies under the keys of who asked, gives them to who asks the same again; one request a key at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sdxl_gateway.core.errors import Gone, KeyInUse, KeyReused
+from sdxl_gateway.storage import idempotency_table
+from sdxl_gateway.storage.blobs import BlobFolder
+from sdxl_gateway.storage.database import Database
+from sdxl_gateway.storage.idempotency_table import ReplyRow, Scope
+
+SWEEP_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReply:
+    """An answer as it was."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class KeptReplies:
+    """The newest replies, as many as `cap_bytes` hold, for `keep_seconds`; bodies are blobs.
+
+    Which keys are in use is known to this process alone: a request that a killed server was at may be made again.
+    """
+
+    kind = "idempotency"
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: BlobFolder,
+        *,
+        keep_seconds: float,
+        cap_bytes: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._keep_seconds = keep_seconds
+        self._cap_bytes = cap_bytes
+        self._clock = clock
+        self._in_use: dict[Scope, bytes] = {}
+
+    async def find(self, scope: Scope, fingerprint: bytes) -> KeptReply | None:
+        """What was answered under that key. Raises KeyReused where that was to something else."""
+        since = self._clock() - self._keep_seconds
+        row = await self._database.run(partial(idempotency_table.find, scope=scope, since=since))
+        if row is None:
+            return None
+        if row.fingerprint != fingerprint:
+            raise _reused()
+        try:
+            return KeptReply(row.status, row.headers, await asyncio.to_thread(self._blobs.read, row.blob))
+        except Gone:
+            return None
+
+    def claim(self, scope: Scope, fingerprint: bytes) -> None:
+        """The key is in use until it is released. Raises KeyInUse, or KeyReused where it is by another request."""
+        running = self._in_use.get(scope)
+        if running is not None:
+            raise _in_use() if running == fingerprint else _reused()
+        self._in_use[scope] = fingerprint
+
+    def release(self, scope: Scope) -> None:
+        """The key is not in use any more."""
+        self._in_use.pop(scope, None)
+
+    async def keep(self, scope: Scope, fingerprint: bytes, reply: KeptReply) -> None:
+        """Remember a reply; the oldest make room for it. Raises StorageFull."""
+        if len(reply.body) > self._cap_bytes:
+            return
+        blob = await asyncio.to_thread(self._blobs.put, reply.body)
+        row = ReplyRow(scope, fingerprint, reply.status, reply.headers, blob, len(reply.body), self._clock())
+        try:
+            gone = await self._database.run(partial(idempotency_table.keep, row=row, cap_bytes=self._cap_bytes))
+        except BaseException:
+            await asyncio.to_thread(self._blobs.delete, blob)
+            raise
+        await self._delete(gone)
+
+    async def sweeping(self) -> None:
+        """Forgets what is over now and then, and at the start what a killed process left; cancel to stop."""
+        known = await self._database.run(idempotency_table.blobs)
+        await asyncio.to_thread(self._blobs.sweep, known)
+        while True:
+            await self.forget_before(self._clock() - self._keep_seconds)
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def export(self, tenant: str) -> list[dict[str, Any]]:
+        """What is remembered of a tenant, without the bodies."""
+        return await self._database.run(partial(idempotency_table.of_tenant, tenant=tenant))
+
+    async def erase(self, tenant: str) -> int:
+        """Forget a tenant; how many replies that were."""
+        return await self._delete(await self._database.run(partial(idempotency_table.erase, tenant=tenant)))
+
+    async def forget_before(self, unix_seconds: float) -> int:
+        """Forget what was answered before; how many replies that were."""
+        return await self._delete(await self._database.run(partial(idempotency_table.forget_before, at=unix_seconds)))
+
+    async def _delete(self, gone: Iterable[str]) -> int:
+        found = list(gone)
+        for blob in found:
+            await asyncio.to_thread(self._blobs.delete, blob)
+        return len(found)
+
+
+def _in_use() -> KeyInUse:
+    return KeyInUse("A request with this Idempotency-Key is still running.", param="Idempotency-Key")
+
+
+def _reused() -> KeyReused:
+    told = "This Idempotency-Key was used for another request; a new request wants a key of its own."
+    return KeyReused(told, param="Idempotency-Key")
