@@ -27,9 +27,7 @@ SMALL = {"size": "64x64", "steps": 2, "response_format": "b64_json"}
 TWO_KEYS = {"auth": {"api_keys": ["alpha", "beta"]}}
 
 
-async def post(
-    http: httpx.AsyncClient, prompt: str = "a", key: str | None = "poster-17", **said: Any
-) -> httpx.Response:
+async def post(http: httpx.AsyncClient, prompt: str = "a", key: str | None = "k", **said: Any) -> httpx.Response:
     headers = {} if key is None else {"idempotency-key": key}
     return await http.post(GENERATE, json=SMALL | {"prompt": prompt} | said, headers=headers)
 
