@@ -34,6 +34,7 @@ from sdxl_gateway.core.listeners import EngineListener, Listener, Listeners
 from sdxl_gateway.core.ports import Backend, Matte, PictureSource
 from sdxl_gateway.decoding.pool import Decoders
 from sdxl_gateway.delivery.deliver import Deliverer
+from sdxl_gateway.delivery.inspect import Inspection
 from sdxl_gateway.egress.egress import Egress
 from sdxl_gateway.gateway.file_pictures import FilePictures
 from sdxl_gateway.gateway.library import ModelLibrary
@@ -41,6 +42,8 @@ from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.gateway.web_pictures import WebPictures
 from sdxl_gateway.matting.open import open_matte
+from sdxl_gateway.safety.judges import Judges
+from sdxl_gateway.safety.open import open_judges, open_picture_judge
 from sdxl_gateway.storage.audit_texts import AuditTexts
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.files import FileStore
@@ -50,7 +53,7 @@ from sdxl_gateway.storage.open_seal import open_seal
 from sdxl_gateway.storage.seal import Seal
 from sdxl_gateway.telemetry.audit.chain import chain_in
 from sdxl_gateway.telemetry.audit.writer import Audit
-from sdxl_gateway.telemetry.logs import configure_logs, log_answer, log_engine
+from sdxl_gateway.telemetry.logs import configure_logs, log_answer, log_engine, log_moderated
 from sdxl_gateway.telemetry.metrics import Metrics
 
 BackendFactory = Callable[[EngineProcess, Limits, EngineListener], Backend]
@@ -80,6 +83,7 @@ class Rooms:
     backend: Backend
     decoders: Decoders
     matte: Matte | None
+    judges: Judges
     gateway: Gateway
     background: Background
     database: Database
@@ -125,7 +129,7 @@ def build_rooms(
     texts = AuditTexts(database, seal)
     audit = _audit(settings, texts)
     writes = () if audit is None else (audit.on_event,)
-    listeners = Listeners(metrics.on_event, library.on_event, log_answer, log_engine, *writes, *told)
+    listeners = Listeners(metrics.on_event, library.on_event, log_answer, log_engine, log_moderated, *writes, *told)
     backend = open_backend(engine_process(settings, admission), settings.limits, listeners)
     metrics.follow_gauges(
         queue_depth=lambda: backend.waiting, in_flight=lambda: backend.running, ready=lambda: backend.ready
@@ -135,13 +139,15 @@ def build_rooms(
         keep_seconds=settings.delivery.url_seconds,
         cap_bytes=settings.delivery.max_stored_bytes,
     )
-    deliverer = Deliverer(images, embed_recipe=settings.delivery.embed_recipe, matte=matte)
     egress = Egress(settings.egress.private_hosts)
     if audit is not None:
         metrics.audit.health = lambda: audit.health
     meters, usage = LocalMeters(), Usage(database)
     limits = CallerLimits(settings, meters, usage)
-    gateway = Gateway(settings, admission, backend, deliverer, listeners, egress, limits)
+    judges = open_judges(settings.safety, open_picture_judge(settings.safety), metrics.on_event)
+    inspection = Inspection(judges, listeners)
+    deliverer = Deliverer(images, embed_recipe=settings.delivery.embed_recipe, matte=matte, inspection=inspection)
+    gateway = Gateway(settings, admission, backend, deliverer, listeners, egress, limits, judges)
     return Rooms(
         settings,
         checkpoints,
@@ -155,6 +161,7 @@ def build_rooms(
         backend,
         decoders,
         matte,
+        judges,
         gateway,
         Background(listeners),
         database,
@@ -199,13 +206,21 @@ def under(built: Rooms, settings: Settings) -> Rooms:
     admission = built.admission.under(settings, names)
     deliverer = Deliverer(built.images, embed_recipe=settings.delivery.embed_recipe, matte=built.matte)
     limits = built.limits.under(settings)
+    judges = open_judges(settings.safety, built.judges.pictures, built.metrics.on_event)
+    deliverer = Deliverer(
+        built.images,
+        embed_recipe=settings.delivery.embed_recipe,
+        matte=built.matte,
+        inspection=Inspection(judges, built.listeners),
+    )
     return replace(
         built,
         settings=settings,
         admission=admission,
         library=built.library.under(settings, names),
         limits=limits,
-        gateway=Gateway(settings, admission, built.backend, deliverer, built.listeners, built.egress, limits),
+        judges=judges,
+        gateway=Gateway(settings, admission, built.backend, deliverer, built.listeners, built.egress, limits, judges),
     )
 
 

@@ -11,8 +11,9 @@ import openai
 import pytest
 
 from sdxl_gateway.core.ask import Ask, LoraRef
+from sdxl_gateway.core.errors import ModerationBlocked
 from sdxl_gateway.core.picture import Size
-from tests.kit.api import FakeGateway, ServedApi, served_api
+from tests.kit.api import FakeGateway, ServedApi, failing, served_api
 from tests.kit.forms import FORM, file, form, part
 from tests.kit.pictures import DATA_URL, JPEG, MASK, PNG, WEBP
 
@@ -435,3 +436,28 @@ async def test_a_response_format_gives_that_field_alone(served: ServedApi, respo
     _, answer = await asked(served, "/v1/images/generations", {}, body)
     entry = answer.json()["data"][0]
     assert {key for key in entry if key in ("url", "b64_json")} == {response_format}
+
+
+BLOCKED = ModerationBlocked("Rejected by the safety system.", stage="input", categories=("sexual",))
+
+
+async def test_the_official_client_hears_of_a_refusal_as_of_openais() -> None:
+    async with client_of(failing(BLOCKED)) as client:
+        with pytest.raises(openai.BadRequestError) as refused:
+            await client.images.generate(prompt=PROMPT)
+    body = refused.value.body
+    assert (refused.value.code, refused.value.type, refused.value.param) == (
+        "moderation_blocked",
+        "image_generation_user_error",
+        None,
+    )
+    assert isinstance(body, dict)
+    assert body["moderation_details"] == {"moderation_stage": "input", "categories": ["sexual"]}
+
+
+async def test_the_official_client_hears_of_it_within_a_stream_too() -> None:
+    async with client_of(failing(BLOCKED, late=True)) as client:
+        stream = await client.images.generate(prompt=PROMPT, stream=True, partial_images=1)
+        with pytest.raises(openai.APIError) as refused:
+            _ = [event async for event in stream]
+    assert (refused.value.code, refused.value.type) == ("moderation_blocked", "image_generation_user_error")

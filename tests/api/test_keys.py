@@ -37,10 +37,11 @@ async def created(http: httpx.AsyncClient, **grant: Any) -> dict[str, Any]:
 
 
 async def test_a_key_is_told_once_and_opens(http: httpx.AsyncClient) -> None:
-    made = await created(http, name="posters", models=["demo"], priority="low", expires_in=3600)
+    made = await created(http, name="posters", models=["demo"], priority="low", expires_in=3600, safety="flag")
     again = (await http.get(f"{KEYS}/{made['id']}")).json()
     assert {**again, "key": made["key"]} == made
     assert (made["roles"], made["loras"], made["expires_at"] - made["created_at"]) == (["generate"], ["*"], 3600)
+    assert (made["safety"], (await created(http))["safety"]) == ("flag", None)
     for headers in ({"authorization": f"Bearer {made['key']}"}, {"api-key": made["key"]}, {"x-api-key": made["key"]}):
         answer = await http.post(GENERATE, json={"prompt": "a"}, headers={"authorization": "", **headers})
         assert answer.status_code == 200
@@ -97,6 +98,7 @@ async def test_pages_hold_every_key_once(http: httpx.AsyncClient) -> None:
         ({"tenant": "a", "loras": ["x" * 201]}, "loras[0]"),
         ({"tenant": "a", "loras": ["x"] * 257}, "loras"),
         ({"tenant": "a", "priority": "urgent"}, "priority"),
+        ({"tenant": "a", "safety": "none"}, "safety"),
         ({"tenant": "a", "expires_in": 0}, "expires_in"),
         ({"tenant": "a", "expires_in": 1e12}, "expires_in"),
         ({"tenant": "a", "expires_in": "soon"}, "expires_in"),

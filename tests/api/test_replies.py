@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from sdxl_gateway.api.replies.events import completed_event
-from sdxl_gateway.api.replies.images import Outcome, ReplyStyle, ignored_header, image_entry, warning_header
+from sdxl_gateway.api.replies.images import Outcome, ReplyStyle, ignored_header, image_entry, reply, warning_header
 from sdxl_gateway.core.ask import Ask, Operation
+from sdxl_gateway.core.errors import ModerationBlocked
 from sdxl_gateway.core.picture import Size
-from sdxl_gateway.gateway.events import Accepted, Done, Presented
+from sdxl_gateway.gateway.events import Accepted, Done, Presented, Withheld
 from tests.kit.api import GENERATE, USAGE, FakeGateway, client, served_api
 
 FILES_URL = "http://here:8000/files"
@@ -95,3 +96,21 @@ def test_ignored_names_make_a_header_that_can_be_sent(ignored: tuple[str, ...], 
 def test_warnings_make_a_header_that_can_be_sent(warnings: tuple[str, ...]) -> None:
     value = warning_header(Done(USAGE, warnings))["x-sdxl-gateway-warning"]
     assert value == value.strip()
+
+
+def test_pictures_that_were_held_back_are_named_beside_the_others() -> None:
+    error = ModerationBlocked("No.", stage="output", categories=("sexual",))
+    held = (Withheld(2, 9, error), Withheld(0, 7, error))
+    told = Outcome(
+        style(n=3), Accepted("1", Size(64, 64), "high", "png"), (Presented(1, b"png", None, 8, {}),), Done(USAGE), held
+    )
+    body = json.loads(reply(told))
+    assert [entry["seed"] for entry in body["data"]] == [8]
+    assert [(one["index"], one["seed"]) for one in body["withheld"]] == [(0, 7), (2, 9)]
+    assert body["withheld"][0]["error"] == {
+        "message": "No.",
+        "type": "image_generation_user_error",
+        "param": None,
+        "code": "moderation_blocked",
+        "moderation_details": {"moderation_stage": "output", "categories": ["sexual"]},
+    }

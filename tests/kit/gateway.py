@@ -27,6 +27,7 @@ from sdxl_gateway.core.listeners import Listener, Listeners
 from sdxl_gateway.core.picture import Picture, Size
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.delivery.deliver import Deliverer
+from sdxl_gateway.delivery.inspect import Inspection
 from sdxl_gateway.egress.egress import Egress
 from sdxl_gateway.gateway.events import Item
 from sdxl_gateway.gateway.library import ModelLibrary
@@ -37,6 +38,7 @@ from sdxl_gateway.telemetry.metrics import Metrics
 from sdxl_gateway.worker.serve import LoadedEngine
 from tests.kit.admission import demo
 from tests.kit.decoders import decoders
+from tests.kit.judges import FakeNet, judges
 
 PAINTED = (200, 30, 60)
 CALLER = Caller(tenant="me")
@@ -64,7 +66,8 @@ class GatewayKit:
     async def paint(self, prompt: str = "a cat", **fields: Any) -> list[Item]:
         """Everything one request gives; the job takes 3 steps and its pictures are kept unless it says otherwise."""
         keeping = {"keep": fields.pop("keep", True), "must_keep": fields.pop("must_keep", False)}
-        painted = self.gateway.paint(ask(prompt, **fields), CALLER, **keeping)
+        caller = fields.pop("caller", CALLER)
+        painted = self.gateway.paint(ask(prompt, **fields), caller, **keeping)
         async with asyncio.timeout(20), aclosing(painted) as items:
             return [item async for item in items]
 
@@ -85,9 +88,13 @@ async def gateway_kit(
     queue_size: int = 8,
     embed_recipe: bool = False,
     listeners: Sequence[Listener] = (),
+    net: FakeNet | None = None,
     **sections: Any,
 ) -> AsyncIterator[GatewayKit]:
-    """`listeners` are told of everything beside metrics and library; `sections` are further ones of the settings."""
+    """`listeners` are told of everything beside metrics and library; `sections` are further ones of the settings.
+
+    `net` looks at pictures.
+    """
     settings = Settings(
         data_directory=folder,
         loras=Loras(directory=DEMO_LORAS),
@@ -102,16 +109,14 @@ async def gateway_kit(
     metrics, images = Metrics(["demo"], 10), ImageFolder(folder / "images", keep_seconds=60)
     announce = Listeners(metrics.on_event, library.on_event, *listeners)
     backend = LocalBackend(opened, queue_size=queue_size, listener=announce)
-    deliverer = Deliverer(images, embed_recipe=embed_recipe)
     limits = Limits(settings, LocalMeters(), Usage(Database(folder)))
+    watching = judges(settings.safety, net, metrics.on_event)
+    deliverer = Deliverer(images, embed_recipe=embed_recipe, inspection=Inspection(watching, announce))
     await backend.start()
     try:
-        yield GatewayKit(
-            Gateway(settings, admission, backend, deliverer, announce, Egress(settings.egress.private_hosts), limits),
-            library,
-            metrics,
-            images,
-        )
+        egress = Egress(settings.egress.private_hosts)
+        gateway = Gateway(settings, admission, backend, deliverer, announce, egress, limits, watching)
+        yield GatewayKit(gateway, library, metrics, images)
     finally:
         await backend.stop()
 

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from sdxl_gateway.matting.kinds import KINDS, Kind
-from sdxl_gateway.matting.net import MatteNet, Stop
+from sdxl_gateway.matting.net import MatteNet
+from sdxl_gateway.nets.session import Stop
 from tests.kit import matte_files
 
 PLAIN = Kind(16, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

@@ -58,8 +58,8 @@ def test_what_is_no_matte_model_is_named(tmp_path: Path, make: Callable[[Path], 
 
 def test_without_onnxruntime_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    for module in ("net", "matte"):
-        monkeypatch.delitem(sys.modules, f"sdxl_gateway.matting.{module}", raising=False)
+    for module in ("matting.net", "matting.matte", "nets.session"):
+        monkeypatch.delitem(sys.modules, f"sdxl_gateway.{module}", raising=False)
     with pytest.raises(MatteProblem, match=r"pip install 'sdxl-gateway\[matting\]'"):
         open_matte(Matting(path="demo"), DEMO_MATTE)
 

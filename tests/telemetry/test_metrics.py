@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sdxl_gateway.core import events
 from sdxl_gateway.core.errors import Busy, Cancelled, EngineFault
 from sdxl_gateway.core.recipe import Control
+from sdxl_gateway.core.safety import JudgeEnded, Moderated
 from sdxl_gateway.telemetry import gpu_collector
 from sdxl_gateway.telemetry.device import Gpu
 from sdxl_gateway.telemetry.metrics import Metrics
@@ -67,6 +68,8 @@ def _fill(metrics: Metrics) -> None:
     metrics.on_event(events.WorkFailed("lora_folder"))
     metrics.on_event(events.SettingsRead(in_force=True, at=1.0))
     metrics.on_event(events.DecoderLost("late"))
+    metrics.on_event(JudgeEnded("pictures", "found", 0.05))
+    metrics.on_event(Moderated("a", "key_1", "a", "picture", "blocked", ("sexual",)))
     for measurement in (
         events.StepTaken(0.02, 2, 1.0),
         events.BlendSwitched(0.01, 722),

@@ -15,7 +15,8 @@ from PIL import Image, ImageFilter
 
 from sdxl_gateway.config import DEMO_MATTE, DEMO_MODEL
 from sdxl_gateway.matting.kinds import KINDS
-from sdxl_gateway.matting.net import MatteNet, Stop
+from sdxl_gateway.matting.net import MatteNet
+from sdxl_gateway.nets.session import Stop
 
 from . import evaluate, matte, scenes
 

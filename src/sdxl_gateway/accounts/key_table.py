@@ -10,9 +10,11 @@ from sdxl_gateway.accounts.keys import Key, KeyGrant
 from sdxl_gateway.core.allowance import Allowance
 from sdxl_gateway.core.caller import Role
 from sdxl_gateway.core.priority import Priority
+from sdxl_gateway.core.safety import Policy
 
 _COLUMNS = (
-    "id, digest, prefix, name, tenant, roles, models, loras, priority, created, expires, revoked, successor, limits"
+    "id, digest, prefix, name, tenant, roles, models, loras, priority, created, expires, revoked, successor, limits,"
+    " safety"
 )
 
 
@@ -34,6 +36,7 @@ def insert(connection: sqlite3.Connection, key: Key) -> None:
         key.revoked,
         key.successor,
         json.dumps(grant.limits.said) if grant.limits.said else None,
+        grant.safety,
     )
     marks = ", ".join("?" * len(values))
     connection.execute(f"INSERT INTO keys ({_COLUMNS}) VALUES ({marks})", values)  # noqa: S608
@@ -78,5 +81,6 @@ def _key(row: sqlite3.Row) -> Key:
         Priority.of(row["priority"]),
         row["expires"],
         Allowance(**json.loads(row["limits"] or "{}")),
+        None if row["safety"] is None else Policy(row["safety"]),
     )
     return Key(row["id"], row["digest"], row["prefix"], grant, row["created"], row["revoked"], row["successor"])

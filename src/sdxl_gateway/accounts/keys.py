@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from sdxl_gateway.core.allowance import NO_LIMITS, Allowance
 from sdxl_gateway.core.caller import EVERYTHING, Caller, Role
 from sdxl_gateway.core.priority import Priority
+from sdxl_gateway.core.safety import Policy
 
 PREFIX = "sk-sdxl-"
 RANDOM_BYTES = 32
@@ -19,7 +20,10 @@ SHOWN = len(PREFIX) + 6
 
 @dataclass(frozen=True, slots=True)
 class KeyGrant:
-    """What a key is to be good for; `expires` is unix seconds, None for a key without an end."""
+    """What a key is to be good for; `expires` is unix seconds, None for a key without an end.
+
+    `safety` is what a judge's finding means for it, None for what the server says.
+    """
 
     tenant: str
     name: str = ""
@@ -29,6 +33,7 @@ class KeyGrant:
     priority: Priority = Priority.NORMAL
     expires: float | None = None
     limits: Allowance = NO_LIMITS
+    safety: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +56,8 @@ class Key:
     def caller(self) -> Caller:
         """Who holds it."""
         grant = self.grant
-        return Caller(
-            grant.tenant, grant.roles, self.id, grant.models, grant.loras, grant.priority, limits=grant.limits
-        )
+        rights = grant.roles, self.id, grant.models, grant.loras, grant.priority
+        return Caller(grant.tenant, *rights, limits=grant.limits, safety=grant.safety)
 
 
 def minted(grant: KeyGrant, pepper: bytes, now: float) -> tuple[str, Key]:

@@ -10,6 +10,7 @@ import typer
 from sdxl_gateway import __version__
 from sdxl_gateway.core.caller import Role
 from sdxl_gateway.core.priority import Priority
+from sdxl_gateway.core.safety import Policy
 
 app = typer.Typer(
     name="sdxl-gateway",
@@ -192,6 +193,9 @@ def keys_create(
         list[str] | None, typer.Option(metavar="NAME=NUMBER", help="As requests_per_minute=60; may be repeated.")
     ] = None,
     expires_days: Annotated[float | None, typer.Option(min=0.0, help="After so many days it opens nothing.")] = None,
+    safety: Annotated[
+        Policy | None, typer.Option(help="What a judge's finding means for it; as the settings say where left out.")
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Make a key; it is printed once, and a running server knows it within seconds."""
@@ -199,7 +203,7 @@ def keys_create(
     from sdxl_gateway.cli.keys import create, limits_of
 
     roles, globs = frozenset(role or [Role.GENERATE]), (tuple(model or "*"), tuple(lora or "*"))
-    grant = KeyGrant(tenant, name, roles, *globs, Priority.of(priority), limits=limits_of(limit or ()))
+    grant = KeyGrant(tenant, name, roles, *globs, Priority.of(priority), limits=limits_of(limit or ()), safety=safety)
     create(config, grant, expires_days)
 
 

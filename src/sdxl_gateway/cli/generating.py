@@ -24,6 +24,7 @@ from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask, Operation
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import EngineFault, GatewayError
+from sdxl_gateway.core.safety import Policy
 from sdxl_gateway.gateway.events import Done, Item, Presented, Progressed
 from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
@@ -107,7 +108,7 @@ async def _paint(settings: Settings, ask: Ask, console: Console) -> Made:
         with console.status("Loading the model"):
             await _until_ready(gateway)
         with _bar(console) as bar:
-            async with aclosing(gateway.paint(ask, Caller())) as items:
+            async with aclosing(gateway.paint(ask, Caller(safety=Policy.OFF))) as items:
                 return await _picture(items, bar)
 
 

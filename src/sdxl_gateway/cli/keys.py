@@ -96,13 +96,13 @@ def _show(text: str, key: Key) -> None:
 
 
 def _table(keys: Iterable[Key]) -> Table:
-    titles = ("id", "key", "tenant", "name", "roles", "models", "loras", "priority", "limits", "state")
+    titles = ("id", "key", "tenant", "name", "roles", "models", "loras", "priority", "limits", "safety", "state")
     table = Table(*(Column(title, no_wrap=True) for title in titles), box=None)
     for key in keys:
         grant = key.grant
         rights = ", ".join(sorted(grant.roles)), ", ".join(grant.models), ", ".join(grant.loras)
         limits = ", ".join(f"{name}={most}" for name, most in grant.limits.said.items())
-        said = grant.tenant, grant.name, *rights, grant.priority.word, limits
+        said = grant.tenant, grant.name, *rights, grant.priority.word, limits, grant.safety or ""
         table.add_row(key.id, f"{key.prefix}...", *said, _state(key))
     return table
 

@@ -54,6 +54,12 @@ LIVE = (
     "egress.image_seconds",
     "retention",
     "files",
+    "safety.policy",
+    "safety.failing",
+    "safety.deny_words",
+    "safety.deny_patterns",
+    "safety.uploads",
+    "safety.threshold",
     "telemetry.log_level",
 )
 """Keys and whole sections that hold for every request after they were read; `*` is a name the operator gave."""
@@ -93,6 +99,10 @@ RESTART = (
     "matting",
     "idempotency",
     "egress.private_hosts",
+    "safety.pictures",
+    "safety.threads",
+    "safety.at_once",
+    "safety.seconds",
     "limits.max_input_pixels",
     "limits.decode_seconds",
     "controls",

@@ -24,6 +24,7 @@ from sdxl_gateway.config.prompting import (
     Style,
     with_openai_styles,
 )
+from sdxl_gateway.config.safety import Safety
 from sdxl_gateway.config.section import (
     BaseUrl,
     Bytes,
@@ -252,6 +253,7 @@ class Settings(BaseSettings):
     audit: Audit = Audit()
     retention: Retention = Retention()
     encryption: Encryption = Encryption()
+    safety: Safety = Safety()
     telemetry: Telemetry = Telemetry()
 
     @property

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 
 from sdxl_gateway.core.allowance import NO_LIMITS, Allowance
 from sdxl_gateway.core.priority import Priority
+from sdxl_gateway.core.safety import Policy
 
 EVERYTHING = ("*",)
 
@@ -27,7 +28,8 @@ class Caller:
     """Who asks; `tenant` groups keys, and `key_id` is empty for those of the configuration and for anybody.
 
     `models` and `loras` are globs of names, of which case does not matter: what none of them fits is not there at all
-    for this caller. `limits` are the key's own, beside its tenant's.
+    for this caller. `limits` are the key's own, beside its tenant's; `safety` is None where the server's own policy
+    counts.
     """
 
     tenant: str = "anonymous"
@@ -37,6 +39,7 @@ class Caller:
     loras: tuple[str, ...] = EVERYTHING
     priority: Priority = Priority.NORMAL
     limits: Allowance = NO_LIMITS
+    safety: Policy | None = None
 
     def may(self, role: Role) -> bool:
         """This caller's key is good for it."""

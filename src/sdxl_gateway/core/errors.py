@@ -3,12 +3,12 @@
 GatewayError
 ├── Refusal: the caller can mend it (4xx)
 │   ├── InvalidRequest, InvalidImage, AdapterRefused, RecipeChanged
-│   ├── KeyInUse, KeyReused
+│   ├── KeyInUse, KeyReused, ModerationBlocked
 │   ├── ModelNotFound, NotFound, Gone, MethodNotAllowed
 │   ├── Unauthenticated, Forbidden
 │   └── BodyTooLarge, BodyTooSlow, UnsupportedMedia
 ├── Busy, Unavailable: come back later
-│   └── QuotaSpent, StillLoading
+│   └── QuotaSpent, StillLoading, Unjudged
 ├── DoesNotFit, StorageFull, DeadlineExceeded, Cancelled
 └── EngineFault: the server is at fault
     └── NotFinite
@@ -45,6 +45,20 @@ class InvalidImage(Refusal):
     """400 `invalid_image_file`: an uploaded picture or mask cannot be used."""
 
     code = "invalid_image_file"
+
+
+class ModerationBlocked(Refusal):
+    """400 `moderation_blocked`: a judge found what the caller's policy does not let pass.
+
+    `stage` is "input" for what was sent, "output" for what was painted; `categories` are what was found.
+    """
+
+    code = "moderation_blocked"
+
+    def __init__(self, message: str, *, stage: str = "unknown", categories: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.categories = categories
 
 
 class ModelNotFound(Refusal):
@@ -169,6 +183,12 @@ class StillLoading(Unavailable):
         super().__init__("The model is still being loaded; ask again.", retry_after_seconds=pause_seconds)
 
 
+class Unjudged(Unavailable):
+    """503 `moderation_unavailable`: what was sent or painted has to be judged first, and could not be."""
+
+    code = "moderation_unavailable"
+
+
 LONGEST_PAUSE_SECONDS = 15.0
 """What is being loaded may be there any moment: whoever asks is to come back sooner than it took so far."""
 
@@ -231,6 +251,10 @@ class StartProblem(Exception):
 
 class CheckpointProblem(StartProblem):
     """A checkpoint, or another model beside it, that cannot be served; the text is for the operator."""
+
+
+class SafetyProblem(StartProblem):
+    """A judge that cannot be used; the text is for the operator."""
 
 
 class MatteProblem(StartProblem):

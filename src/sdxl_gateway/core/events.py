@@ -14,6 +14,7 @@ from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import GatewayError
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.core.safety import JudgeEnded, Moderated
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,4 +293,6 @@ Event = (
     | DecoderLost
     | MatteEnded
     | PictureFetched
+    | JudgeEnded
+    | Moderated
 )

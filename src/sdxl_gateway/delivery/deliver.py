@@ -10,22 +10,27 @@ from typing import Any
 from PIL import Image
 
 from sdxl_gateway import __version__
+from sdxl_gateway.config import Safety
 from sdxl_gateway.core.errors import StorageFull
 from sdxl_gateway.core.events import Painted, Previewed
 from sdxl_gateway.core.picture import KeptRegion, Picture, Size
 from sdxl_gateway.core.ports import ImageStore, Matte
 from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.core.safety import UNWATCHED, Oversight
+from sdxl_gateway.delivery.inspect import Inspection, Passed
 from sdxl_gateway.delivery.receipt import receipt
 from sdxl_gateway.pictures.encode import encode
 from sdxl_gateway.pictures.finish import finish
 from sdxl_gateway.pictures.infotext import infotext
 from sdxl_gateway.pictures.pixels import from_image, to_image
 from sdxl_gateway.pictures.written import Written, fits
+from sdxl_gateway.safety.judges import Judges
 
 log = logging.getLogger(__name__)
 
 NOT_KEPT = "The picture could not be stored on the server's disk, so it has no address; it is sent as data alone."
 NOT_WRITTEN = "The recipe is too long to be written into a file of this format; the reply holds it."
+BLURRED = "The picture was blurred by the safety system."
 NO_ADDRESS = (
     "The picture cannot be stored on the server's disk, so it has no address; "
     "with response_format 'b64_json' it is sent as data."
@@ -61,7 +66,7 @@ class Output:
 
     `output_format` is "png", "jpeg" or "webp"; `compression` (0..100) is the quality of the latter two.
     With `must_keep` a picture that cannot be stored does not leave. `embed_recipe` is the caller's word on what is
-    written into the file, None where they said nothing.
+    written into the file, None where they said nothing. `oversight` is how the pictures are watched over.
     """
 
     recipe: Recipe
@@ -71,6 +76,7 @@ class Output:
     keep: bool
     must_keep: bool = False
     embed_recipe: bool | None = None
+    oversight: Oversight = UNWATCHED
 
     @property
     def size(self) -> Size:
@@ -81,38 +87,58 @@ class Output:
 class Deliverer:
     """Finishes, encodes and keeps pictures; with `embed_recipe` each says inside how it was made, if nobody objects.
 
-    `matte` tells the subjects of those whose recipes ask for a transparent background.
+    `matte` tells the subjects of those whose recipes ask for a transparent background; `inspection` looks at whatever
+    leaves.
     """
 
-    def __init__(self, images: ImageStore, *, embed_recipe: bool, matte: Matte | None = None) -> None:
+    def __init__(
+        self,
+        images: ImageStore,
+        *,
+        embed_recipe: bool,
+        matte: Matte | None = None,
+        inspection: Inspection | None = None,
+    ) -> None:
         self._images = images
         self._embed_recipe = embed_recipe
         self._matte = matte
+        self._inspection = inspection or Inspection(Judges(Safety()), lambda moderated: None)
 
     async def preview(self, event: Previewed, output: Output) -> Partial:
-        """The look as it leaves: nothing is kept of it, nothing written inside, and its background is there."""
-        return Partial(event.partial_index, await asyncio.to_thread(_look, event.picture, output))
+        """The look as it leaves: nothing is kept of it, nothing written inside, and its background is there.
+
+        Raises ModerationBlocked, Unjudged.
+        """
+        image = await asyncio.to_thread(_finished, event.picture, output)
+        image = await self._inspection.look(image, output.oversight, event.job_id)
+        return Partial(event.partial_index, await asyncio.to_thread(_encoded, image, output))
 
     async def deliver(self, event: Painted, output: Output) -> Presented:
         """The picture as it leaves, kept if that is asked for.
 
-        Raises StorageFull when it must be kept and cannot, and what a matte raises.
+        Raises StorageFull when it must be kept and cannot, ModerationBlocked and Unjudged, and what a matte raises.
         """
         told = receipt(output.recipe, seed=event.seed, version=__version__)
         written = self._written(event, output, told)
-        image = await self._cut_out(await asyncio.to_thread(_finished, event.picture, output), output)
-        data = await asyncio.to_thread(_encoded, image, output, written)
+        finished = await asyncio.to_thread(_finished, event.picture, output)
+        passed = await self._inspection.picture(finished, output.oversight, event.job_id)
+        data = await asyncio.to_thread(_encoded, await self._cut_out(passed, output), output, written)
         name = await self._kept(data, output) if output.keep else None
         warned = {
+            BLURRED: passed.blurred,
             NOT_KEPT: output.keep and name is None,
             NOT_WRITTEN: written is not None and not fits(written, output.output_format),
         }
         warnings = tuple(text for text, so in warned.items() if so)
         return Presented(event.index, data, name, event.seed, told, warnings)
 
-    async def _cut_out(self, image: Image.Image, output: Output) -> Image.Image:
-        """With what is behind the subject transparent, where the recipe says so; the colours stay below it."""
-        if self._matte is None or output.recipe.matte is None:
+    async def _cut_out(self, passed: Passed, output: Output) -> Image.Image:
+        """With what is behind the subject transparent, where the recipe says so; the colours stay below it.
+
+        What was blurred is left whole: its outline would tell.
+        """
+        image = passed.image
+        if self._matte is None or output.recipe.matte is None or passed.blurred:
             return image
         alpha = await self._matte.alpha(await asyncio.to_thread(from_image, image))
         return await asyncio.to_thread(_with_alpha, image, alpha)
@@ -132,10 +158,6 @@ class Deliverer:
                 raise StorageFull(NO_ADDRESS, param="response_format") from error
             return None
         return stored.file_name
-
-
-def _look(picture: Picture, output: Output) -> bytes:
-    return _encoded(_finished(picture, output), output)
 
 
 def _finished(picture: Picture, output: Output) -> Image.Image:

@@ -1,16 +1,17 @@
-"""What a request gives, item by item: Accepted, Progressed, Partial and Presented as they come, then Done."""
+"""What a request gives, item by item: Accepted, Progressed, Partial, Presented and Withheld as they come, then Done."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sdxl_gateway.core.errors import GatewayError
 from sdxl_gateway.core.events import Progressed
 from sdxl_gateway.core.picture import Size
 from sdxl_gateway.core.recipe import Background
 from sdxl_gateway.delivery.deliver import Partial, Presented
 from sdxl_gateway.delivery.receipt import Usage
 
-__all__ = ["Accepted", "Done", "Item", "Partial", "Presented", "Progressed"]
+__all__ = ["Accepted", "Done", "Item", "Partial", "Presented", "Progressed", "Withheld"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,4 +37,13 @@ class Done:
     warnings: tuple[str, ...] = ()
 
 
-Item = Accepted | Progressed | Partial | Presented | Done
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """In the place of a picture that was painted and may not leave; where that befalls all of them, it is raised."""
+
+    index: int
+    seed: int
+    error: GatewayError
+
+
+Item = Accepted | Progressed | Partial | Presented | Withheld | Done

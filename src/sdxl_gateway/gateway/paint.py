@@ -15,7 +15,7 @@ from sdxl_gateway.admission.resolve import Admission, ResolvedAsk
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask, Upload
 from sdxl_gateway.core.caller import Caller
-from sdxl_gateway.core.errors import InvalidRequest, NotFound
+from sdxl_gateway.core.errors import InvalidRequest, ModerationBlocked, NotFound
 from sdxl_gateway.core.events import Failed, Finished, JobAccepted, Painted, Previewed, Progressed, Started
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.listeners import Listener
@@ -26,7 +26,10 @@ from sdxl_gateway.egress.egress import Egress
 from sdxl_gateway.gateway.announce import announced
 from sdxl_gateway.gateway.enhancer import ChatEnhancer, NotEnhanced
 from sdxl_gateway.gateway.events import Accepted, Done, Item
+from sdxl_gateway.gateway.handing import Handing
+from sdxl_gateway.gateway.watch import Watch
 from sdxl_gateway.pictures.written import Written
+from sdxl_gateway.safety.judges import Judges
 
 
 class Gateway:
@@ -41,6 +44,7 @@ class Gateway:
         listener: Listener,
         egress: Egress,
         limits: Limits,
+        judges: Judges | None = None,
     ) -> None:
         self._settings = settings
         self._admission = admission
@@ -48,6 +52,7 @@ class Gateway:
         self._deliverer = deliverer
         self._listener = listener
         self._limits = limits
+        self._judges = judges or Judges(settings.safety)
         off = settings.enhancer.base_url is None
         most = settings.limits.max_prompt_chars
         self._enhancer = None if off else ChatEnhancer(settings.enhancer, egress, max_chars=most)
@@ -55,8 +60,9 @@ class Gateway:
     async def paint(
         self, ask: Ask, caller: Caller, *, keep: bool = False, must_keep: bool = False
     ) -> AsyncGenerator[Item, None]:
-        """Accepted, then Progressed, Partial and Presented as they come, then Done; may raise a GatewayError anywhere.
+        """Accepted, then Progressed, Partial, Presented and Withheld as they come, then Done.
 
+        May raise a GatewayError anywhere.
         With `keep` each picture is also stored and has a name; one that cannot be stored comes without, with a warning,
         or with `must_keep` StorageFull is raised. Closing the iterator early cancels the job within one denoising step.
         """
@@ -72,8 +78,11 @@ class Gateway:
     ) -> AsyncGenerator[Item, None]:
         """The items of one who was let in."""
         arrived = time.time()
-        resolved = await self._resolved(ask, self._admission.seen_by(caller))
+        watch = self._watch(caller)
+        await watch.asked(ask)
+        resolved = await self._resolved(ask, self._admission.seen_by(caller), watch)
         await visit.charge(ask, resolved.recipe)
+        await watch.resolved(resolved)
         job = self._job(ask, caller, resolved, arrived)
         output = Output(
             resolved.recipe,
@@ -83,8 +92,9 @@ class Gateway:
             keep,
             must_keep,
             ask.embed_recipe,
+            watch.oversight,
         )
-        warnings: dict[str, None] = {}
+        handing = Handing(self._deliverer, output)
         async with (
             announced(_accepted(job, ask, caller, resolved), self._listener) as tell,
             aclosing(await self._backend.submit(job)) as events,
@@ -99,13 +109,12 @@ class Gateway:
                     case Progressed():
                         yield event
                     case Previewed():
-                        yield await self._deliverer.preview(event, output)
+                        if (look := await handing.look(event)) is not None:
+                            yield look
                     case Painted():
-                        presented = await self._deliverer.deliver(event, output)
-                        warnings |= dict.fromkeys(presented.warnings)
-                        yield presented
+                        yield await handing.picture(event)
                     case Finished():
-                        told = (*resolved.warnings, *event.warnings, *warnings)
+                        told = (*resolved.warnings, *event.warnings, *handing.ended())
                         yield Done(usage(job.recipe, has_input=bool(ask.images)), told)
                     case Failed():
                         raise event.error
@@ -117,16 +126,25 @@ class Gateway:
             raise NotFound("This picture's file does not say how it was made.", param=upload.field, code="no_recipe")
         return found
 
-    async def _resolved(self, ask: Ask, admission: Admission) -> ResolvedAsk:
+    def _watch(self, caller: Caller) -> Watch:
+        section = self._settings.safety
+        policy = section.policy if caller.safety is None else caller.safety
+        return Watch(self._judges, policy, caller, self._listener, uploads=section.uploads)
+
+    async def _resolved(self, ask: Ask, admission: Admission, watch: Watch) -> ResolvedAsk:
         """With a richer prompt where that is asked for; where none comes, or none that can be painted, with its own."""
         if not ask.enhance:
             return await admission.resolve(ask)
         if self._enhancer is None:
             raise InvalidRequest("This server has no model to rewrite prompts.", param="enhance")
         try:
-            return await admission.resolve(replace(ask, prompt=await self._enhancer.enhance(ask.prompt)))
+            richer = await self._enhancer.enhance(ask.prompt)
+            await watch.texts(richer)
+            return await admission.resolve(replace(ask, prompt=richer))
         except NotEnhanced as problem:
             reason = str(problem)
+        except ModerationBlocked:
+            reason = "what the model wrote is not allowed here"
         except InvalidRequest as refused:
             if refused.param != "prompt":
                 raise

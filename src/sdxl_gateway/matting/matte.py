@@ -15,7 +15,8 @@ from sdxl_gateway.core.errors import DeadlineExceeded, EngineFault
 from sdxl_gateway.core.events import MatteEnded, MatteOutcome
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.threads import finished
-from sdxl_gateway.matting.net import MatteNet, Stop
+from sdxl_gateway.matting.net import MatteNet
+from sdxl_gateway.nets.session import Stop
 from sdxl_gateway.pictures.pixels import from_image, to_image
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Takes an image, gives its alpha as a matte model in an ONNX file sees it; the only file that knows onnxruntime."""
+"""Takes an image, gives its alpha as a matte model in an ONNX file sees it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 from PIL import Image
 
 from sdxl_gateway.matting.kinds import Kind
+from sdxl_gateway.nets.session import Stop, cpu_session
 
 Values = npt.NDArray[np.float32]
-ERRORS_ONLY = 3
 NUMBERS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 # As the authors resize; sharper filters would leave a faint rim around the subject.
 BETWEEN = Image.Resampling.BILINEAR
@@ -25,28 +24,12 @@ class Unfit(Exception):
     """The file holds a model that is no matte model; the text is for the operator."""
 
 
-class Stop:
-    """Ends a running model early, from any thread."""
-
-    def __init__(self) -> None:
-        self.options = onnxruntime.RunOptions()
-
-    def now(self) -> None:
-        """The model raises as soon as its current operator is done."""
-        self.options.terminate = True
-
-
 class MatteNet:
-    """Runs on the CPU, in `threads` threads and the caller's."""
+    """Runs on the CPU, in `threads` threads, the caller's among them."""
 
     def __init__(self, path: Path, kind: Kind, threads: int) -> None:
         """Raises Unfit, and onnxruntime's own errors for a file that is no model."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        # Threads that spin for the next operator would take the cores of whoever paints.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = ERRORS_ONLY
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._session = cpu_session(path, threads)
         self._kind = kind
         self._name, self._type, self._size = _input(self._session, kind)
         self._output = _output(self._session)

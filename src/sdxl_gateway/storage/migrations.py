@@ -80,5 +80,8 @@ CREATE INDEX idempotency_by_time ON idempotency (at)
 """
 """Replies under the keys of who asked; a body lies in a blob, and headers are a JSON object."""
 
-MIGRATIONS: tuple[str, ...] = (KEYS, AUDIT_TEXTS, LIMITS, FILES, IDEMPOTENCY)
+KEY_SAFETY = "ALTER TABLE keys ADD COLUMN safety TEXT"
+"""A policy, NULL for the server's own."""
+
+MIGRATIONS: tuple[str, ...] = (KEYS, AUDIT_TEXTS, LIMITS, FILES, IDEMPOTENCY, KEY_SAFETY)
 """The database's `user_version` says how many of them it has been through."""

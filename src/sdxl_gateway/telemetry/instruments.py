@@ -59,6 +59,8 @@ class Instruments:
     decoders_lost: Counter
     matte_duration: Histogram
     picture_fetches: Counter
+    judge_duration: Histogram
+    moderated: Counter
     build_info: Info
 
     @classmethod
@@ -134,6 +136,15 @@ class Instruments:
             ),
             picture_fetches=make.counter(
                 "picture_fetches", "Pictures given by their address: fetched, refused or failed.", ("outcome",)
+            ),
+            judge_duration=make.histogram(
+                "judge_duration_seconds",
+                "One judge's turn over one text, or a request's texts, or one picture.",
+                STEP_SECONDS,
+                ("judge", "outcome"),
+            ),
+            moderated=make.counter(
+                "moderated", "What judges found, by where it was and what was done about it.", ("stage", "action")
             ),
             build_info=Info("build", "The running version.", namespace=NAMESPACE, registry=registry),
         )

@@ -12,6 +12,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from sdxl_gateway.config import Telemetry
 from sdxl_gateway.core.events import EngineOpened, Event, RequestAnswered
+from sdxl_gateway.core.safety import Moderated
 from sdxl_gateway.telemetry.log_writer import LogWriter
 from sdxl_gateway.telemetry.seldom import Seldom
 
@@ -67,6 +68,13 @@ def log_engine(event: Event) -> None:
     """One line for an engine that was opened: on what it paints (a Listener)."""
     if isinstance(event, EngineOpened):
         logging.getLogger("sdxl_gateway.engines").info("engine %s paints on %s", event.engine_id, event)
+
+
+def log_moderated(event: Event) -> None:
+    """One line for what a judge found, without a word of the prompt (a Listener)."""
+    if isinstance(event, Moderated):
+        fields = {"tenant": event.tenant, "stage": event.stage, "found": ", ".join(event.categories)}
+        structlog.get_logger("sdxl_gateway.safety").info(event.action, job=event.job_id, review=event.review, **fields)
 
 
 def hide_private(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -12,6 +12,7 @@ from prometheus_client.exposition import choose_encoder
 from sdxl_gateway import __version__
 from sdxl_gateway.core import events
 from sdxl_gateway.core.errors import Cancelled
+from sdxl_gateway.core.safety import JudgeEnded, Moderated
 from sdxl_gateway.telemetry.audit_collector import AuditCollector
 from sdxl_gateway.telemetry.gpu_collector import GpuCollector
 from sdxl_gateway.telemetry.instruments import Instruments
@@ -110,6 +111,10 @@ class Metrics:
                 self._now.matte_duration.labels(event.outcome).observe(event.seconds)
             case events.PictureFetched():
                 self._now.picture_fetches.labels(event.outcome).inc()
+            case JudgeEnded():
+                self._now.judge_duration.labels(event.judge, event.outcome).observe(event.seconds)
+            case Moderated():
+                self._now.moderated.labels(event.stage, event.action).inc()
             case events.EngineOpened() | events.EngineLost() | events.Acted():
                 pass
             case _:

@@ -12,6 +12,7 @@ from sdxl_gateway.core.allowance import LIMIT_NAMES, NO_LIMITS, Allowance
 from sdxl_gateway.core.caller import EVERYTHING, Role
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.priority import PRIORITY_WORDS, Priority
+from sdxl_gateway.core.safety import Policy
 from sdxl_gateway.core.text import shown
 
 MOST_GLOBS = 256
@@ -21,9 +22,10 @@ _TENANT = Field("tenant", Kind.TEXT, "Whose it is; keys of one tenant share limi
 _ROLE = Field("roles", Kind.CHOICE, "What it is for.", choices=tuple(Role))
 _GLOB = Field("models", Kind.TEXT, "A name, in which * stands for anything.", max_chars=200)
 _PRIORITY = Field("priority", Kind.CHOICE, "Whose turn comes first.", choices=PRIORITY_WORDS)
+_SAFETY = Field("safety", Kind.CHOICE, "What a judge's finding means for it.", choices=tuple(Policy))
 _SECONDS = Field("expires_in", Kind.NUMBER, "Seconds from now.", low=1.0, high=MOST_SECONDS)
 _GRACE = Field("grace_seconds", Kind.NUMBER, "How long the old key lives on.", low=0.0, high=MOST_SECONDS)
-_GRANT = frozenset({"name", "tenant", "roles", "models", "loras", "priority", "expires_in", "limits"})
+_GRANT = frozenset({"name", "tenant", "roles", "models", "loras", "priority", "expires_in", "limits", "safety"})
 _MOST = Field("limits", Kind.INTEGER, "The most of one thing; 0 is no limit.", low=0, high=10**18)
 
 T = TypeVar("T")
@@ -35,7 +37,7 @@ def read_grant(given: Mapping[str, Any], now: float) -> KeyGrant:
     tenant = text(_TENANT, given.get("tenant", ""), "tenant").strip()
     if not tenant:
         raise missing("tenant", given="tenant" in given)
-    seconds = given.get("expires_in")
+    seconds, safety = given.get("expires_in"), given.get("safety")
     return KeyGrant(
         tenant=tenant,
         name=text(_NAME, given.get("name", ""), "name"),
@@ -45,6 +47,7 @@ def read_grant(given: Mapping[str, Any], now: float) -> KeyGrant:
         priority=Priority.of(choice(_PRIORITY, given.get("priority", Priority.NORMAL.word), "priority")),
         expires=None if seconds is None else now + number(_SECONDS, seconds, "expires_in"),
         limits=read_limits(given.get("limits")),
+        safety=None if safety is None else Policy(choice(_SAFETY, safety, "safety")),
     )
 
 

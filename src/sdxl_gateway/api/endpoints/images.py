@@ -33,7 +33,7 @@ from sdxl_gateway.api.services import Services
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import EngineFault
-from sdxl_gateway.gateway.events import Accepted, Done, Item, Presented
+from sdxl_gateway.gateway.events import Accepted, Done, Item, Presented, Withheld
 
 ERRORS = (400, 404, 408, 409, 413, 415, 422, 429, 500, 503, 504, 507)
 _NAMES = {
@@ -128,16 +128,19 @@ async def _gathered(style: ReplyStyle, items: AsyncIterator[Item]) -> Outcome:
     accepted: Accepted | None = None
     done: Done | None = None
     presented: list[Presented] = []
+    withheld: list[Withheld] = []
     try:
         async for item in items:
             if isinstance(item, Accepted):
                 accepted = item
             elif isinstance(item, Presented):
                 presented.append(item)
+            elif isinstance(item, Withheld):
+                withheld.append(item)
             elif isinstance(item, Done):
                 done = item
     finally:
         await close(items)
     if accepted is None or done is None:
         raise EngineFault("No picture came out.")
-    return Outcome(style, accepted, tuple(presented), done)
+    return Outcome(style, accepted, tuple(presented), done, tuple(withheld))

@@ -6,6 +6,7 @@ import errno
 import math
 import re
 from dataclasses import dataclass
+from typing import NotRequired
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -21,6 +22,13 @@ REALM = 'Bearer realm="sdxl-gateway"'
 RETRY_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
 
 
+class ModerationDetails(TypedDict):
+    """What a judge found, and where: in what was sent ("input"), or in what was painted ("output")."""
+
+    moderation_stage: str
+    categories: list[str]
+
+
 class ErrorDetail(TypedDict):
     """What went wrong; `param` names the field it is about."""
 
@@ -28,6 +36,7 @@ class ErrorDetail(TypedDict):
     type: str
     param: str | None
     code: str | None
+    moderation_details: NotRequired[ModerationDetails]
 
 
 class Error(TypedDict):
@@ -48,6 +57,7 @@ class Answer:
 TABLE: dict[type[e.GatewayError], Answer] = {
     e.InvalidRequest: Answer(400, "invalid_request_error"),
     e.InvalidImage: Answer(400, "image_generation_user_error"),
+    e.ModerationBlocked: Answer(400, "image_generation_user_error"),
     e.AdapterRefused: Answer(400, "invalid_request_error"),
     e.Unauthenticated: Answer(401, "invalid_request_error"),
     e.Forbidden: Answer(403, "permission_error"),
@@ -69,6 +79,7 @@ TABLE: dict[type[e.GatewayError], Answer] = {
     e.EngineFault: Answer(500, "server_error"),
     e.Unavailable: Answer(503, "service_unavailable_error"),
     e.StillLoading: Answer(503, "service_unavailable_error"),
+    e.Unjudged: Answer(503, "service_unavailable_error"),
     e.DeadlineExceeded: Answer(504, "server_error"),
     e.DoesNotFit: Answer(507, "server_error", retry=False),
     e.StorageFull: Answer(507, "server_error", retry=False),
@@ -86,14 +97,20 @@ def answer_for(error: e.GatewayError) -> Answer:
 
 def error_body(error: e.GatewayError) -> Error:
     """OpenAI's shape, all four keys present."""
-    return {
-        "error": {
-            "message": _printable(error.message),
-            "type": answer_for(error).type,
-            "param": None if error.param is None else _printable(error.param),
-            "code": error.code,
-        }
+    return {"error": error_detail(error)}
+
+
+def error_detail(error: e.GatewayError) -> ErrorDetail:
+    """What stands in it."""
+    detail: ErrorDetail = {
+        "message": _printable(error.message),
+        "type": answer_for(error).type,
+        "param": None if error.param is None else _printable(error.param),
+        "code": error.code,
     }
+    if isinstance(error, e.ModerationBlocked):
+        detail["moderation_details"] = {"moderation_stage": error.stage, "categories": list(error.categories)}
+    return detail
 
 
 def error_headers(error: e.GatewayError) -> dict[str, str]:

@@ -13,11 +13,12 @@ from urllib.parse import quote
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from sdxl_gateway.api.http.errors import ErrorDetail, error_detail
 from sdxl_gateway.core.ask import Ask
 from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.core.recipe import Background
 from sdxl_gateway.delivery.receipt import Usage
-from sdxl_gateway.gateway.events import Accepted, Done, Presented
+from sdxl_gateway.gateway.events import Accepted, Done, Presented, Withheld
 
 MAX_NAMED = 30
 MAX_HEADER_CHARS = 2000
@@ -64,7 +65,21 @@ class EndUser(TypedDict, total=False):
     safety_identifier: str
 
 
-class ImagesResponse(Echo, EndUser):
+class WithheldEntry(TypedDict):
+    """A picture that was painted from `seed` and held back, its place among those asked for, and why."""
+
+    index: int
+    seed: int
+    error: ErrorDetail
+
+
+class Withholding(TypedDict, total=False):
+    """The pictures that were held back, where there are any; `data` has the others."""
+
+    withheld: list[WithheldEntry]
+
+
+class ImagesResponse(Echo, EndUser, Withholding):
     """A whole reply; `created` is unix seconds."""
 
     created: int
@@ -117,6 +132,7 @@ class Outcome:
     accepted: Accepted
     presented: tuple[Presented, ...]
     done: Done
+    withheld: tuple[Withheld, ...] = ()
 
 
 def reply(outcome: Outcome) -> bytes:
@@ -129,8 +145,17 @@ def reply(outcome: Outcome) -> bytes:
         **echo(outcome.accepted),
         **end_user(outcome.style),
         "usage": outcome.done.usage,
+        **_withholding(outcome),
     }
     return json.dumps(body, allow_nan=False).encode()
+
+
+def _withholding(outcome: Outcome) -> Withholding:
+    held = sorted(outcome.withheld, key=lambda one: one.index)
+    entries: list[WithheldEntry] = [
+        {"index": one.index, "seed": one.seed, "error": error_detail(one.error)} for one in held
+    ]
+    return {"withheld": entries} if entries else {}
 
 
 def image_entry(one: Presented, style: ReplyStyle) -> ImageEntry:

@@ -26,6 +26,7 @@ class KeyCard(TypedDict):
     loras: list[str]
     priority: str
     limits: dict[str, int]
+    safety: str | None
     created_at: int
     expires_at: int | None
     revoked_at: int | None
@@ -62,6 +63,7 @@ def key_card(key: Key) -> KeyCard:
         "loras": list(grant.loras),
         "priority": grant.priority.word,
         "limits": grant.limits.said,
+        "safety": grant.safety,
         "created_at": int(key.created),
         "expires_at": None if grant.expires is None else int(grant.expires),
         "revoked_at": None if key.revoked is None else int(key.revoked),

@@ -1,0 +1,49 @@
+"""Takes what an engine painted, hands it out through delivery's door, and counts what that door held back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sdxl_gateway.core.errors import GatewayError, ModerationBlocked, Unjudged
+from sdxl_gateway.core.events import Painted, Previewed
+from sdxl_gateway.delivery.deliver import Deliverer, Output, Partial, Presented
+from sdxl_gateway.gateway.events import Withheld
+
+HELD_BACK = (ModerationBlocked, Unjudged)
+
+
+@dataclass(slots=True)
+class Handing:
+    """The pictures of one request as they come."""
+
+    deliverer: Deliverer
+    output: Output
+    _presented: int = 0
+    _warnings: dict[str, None] = field(default_factory=dict)
+    _errors: list[GatewayError] = field(default_factory=list)
+
+    async def look(self, event: Previewed) -> Partial | None:
+        """None for one that may not be seen: the picture it becomes is judged for itself."""
+        try:
+            return await self.deliverer.preview(event, self.output)
+        except HELD_BACK:
+            return None
+
+    async def picture(self, event: Painted) -> Presented | Withheld:
+        """A picture, or why there is none; the others come all the same."""
+        try:
+            presented = await self.deliverer.deliver(event, self.output)
+        except HELD_BACK as error:
+            self._errors.append(error)
+            return Withheld(event.index, event.seed, error)
+        self._presented += 1
+        self._warnings |= dict.fromkeys(presented.warnings)
+        return presented
+
+    def ended(self) -> tuple[str, ...]:
+        """What the caller should know of all of them. Raises the first refusal where no picture is left."""
+        if self._errors and not self._presented:
+            raise self._errors[0]
+        held = len(self._errors)
+        told = (f"{held} of {held + self._presented} pictures were held back by the safety system.",) if held else ()
+        return (*self._warnings, *told)

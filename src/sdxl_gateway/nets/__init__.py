@@ -1,0 +1,1 @@
+"""Nets in ONNX files, run on the CPU beside whoever paints."""

@@ -1,0 +1,1 @@
+"""Judges: texts and pictures become verdicts."""

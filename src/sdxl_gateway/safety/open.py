@@ -1,0 +1,36 @@
+"""Takes the section of the settings, gives the judges it names, opened and checked; imports no net before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sdxl_gateway.config import Safety
+from sdxl_gateway.core.errors import SafetyProblem
+from sdxl_gateway.core.safety import JudgeEnded, JudgeName
+from sdxl_gateway.safety.judges import Judges, TextJudge
+from sdxl_gateway.safety.picture_judge import PictureJudge
+from sdxl_gateway.safety.words import DeniedWords
+
+
+def open_picture_judge(section: Safety) -> PictureJudge | None:
+    """None where pictures are not judged. Raises SafetyProblem."""
+    if section.pictures == "off":
+        return None
+    try:
+        from sdxl_gateway.safety.nsfw_net import NsfwNet
+    except ImportError as error:
+        raise SafetyProblem(f"safety.pictures: needs `pip install 'sdxl-gateway[safety]'` ({error}).") from error
+    try:
+        net = NsfwNet(section.threads)
+    except Exception as error:  # the package, onnxruntime and the system have classes of their own for a bad file
+        raise SafetyProblem(f"safety.pictures: the net cannot be used: {error}.") from error
+    return PictureJudge(net, at_once=section.at_once, seconds=section.seconds)
+
+
+def open_judges(
+    section: Safety, pictures: PictureJudge | None, tell: Callable[[JudgeEnded], None] = lambda ended: None
+) -> Judges:
+    """With judges of texts of their own, and the judge of pictures there is."""
+    words = DeniedWords(section.deny_words, section.deny_patterns)
+    texts: dict[JudgeName, TextJudge] = {} if words.empty else {"words": words}
+    return Judges(section, texts, pictures, tell)
