@@ -98,6 +98,7 @@ def _prepared(built: Rooms, settings: Settings) -> PutInForce:
     def put_in_force() -> None:
         set_log_level(settings.telemetry)
         built.metrics.know_models(model_names(settings))
+        built.remembered.retention = settings.retention
         built.images.limit(keep_seconds=settings.delivery.url_seconds, cap_bytes=settings.delivery.max_stored_bytes)
         files = settings.files
         built.files.limit(file_bytes=files.max_file_bytes, tenant_bytes=files.max_tenant_bytes)
@@ -124,6 +125,7 @@ def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManage
         ailing=lambda: built.background.ailing,
         on_request=built.listeners,
         tell=built.listeners,
+        remembered=built.remembered,
         admit=always if built.audit is None else built.audit.admit,
     )
     return http_app(services, lambda _: lifespan(), closing=built.closing)
@@ -185,6 +187,7 @@ async def _running(built: Rooms, *, alone: bool = True) -> AsyncIterator[None]:
             await stack.enter_async_context(doing("usage", built.usage.writing))
             await stack.enter_async_context(doing("files", built.files.sweeping))
             await stack.enter_async_context(doing("idempotency", built.replies.sweeping))
+            await stack.enter_async_context(doing("retention", built.remembered.sweeping))
             sweeper = CopySweeper(settings.data_directory, settings.loras, lambda: built.library.digests_in_use)
             await stack.enter_async_context(doing("lora_copies", sweeper.sweeping))
         yield

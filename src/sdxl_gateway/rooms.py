@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from sdxl_gateway.core.ask import Place
 from sdxl_gateway.core.background import Background
 from sdxl_gateway.core.errors import CheckpointProblem, GatewayError
 from sdxl_gateway.core.listeners import EngineListener, Listener, Listeners
-from sdxl_gateway.core.ports import Backend, Matte, PictureSource
+from sdxl_gateway.core.ports import Backend, Matte, PictureSource, TenantStore
 from sdxl_gateway.decoding.pool import Decoders
 from sdxl_gateway.delivery.deliver import Deliverer
 from sdxl_gateway.delivery.inspect import Inspection
@@ -50,12 +50,15 @@ from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.idempotency import KeptReplies
 from sdxl_gateway.storage.images import ImageFolder
 from sdxl_gateway.storage.open_seal import open_seal
+from sdxl_gateway.storage.remembered import Lasting, Remembered
 from sdxl_gateway.storage.seal import Seal
 from sdxl_gateway.telemetry.audit.chain import chain_in
+from sdxl_gateway.telemetry.audit.kept import REASON, AuditLines
 from sdxl_gateway.telemetry.audit.writer import Audit
 from sdxl_gateway.telemetry.logs import configure_logs, log_answer, log_engine, log_moderated
 from sdxl_gateway.telemetry.metrics import Metrics
 
+KEYS_STAY = "Keys are for operators to revoke: DELETE /v1/admin/keys/{id}."
 BackendFactory = Callable[[EngineProcess, Limits, EngineListener], Backend]
 """From what an engine has to know, how long the queue may be, and where its events go."""
 
@@ -96,6 +99,7 @@ class Rooms:
     limits: CallerLimits
     files: FileStore
     replies: KeptReplies
+    remembered: Remembered
     closing: Closing = field(default_factory=Closing)
     front: Replaceable = field(default_factory=Replaceable)
 
@@ -148,6 +152,14 @@ def build_rooms(
     inspection = Inspection(judges, listeners)
     deliverer = Deliverer(images, embed_recipe=settings.delivery.embed_recipe, matte=matte, inspection=inspection)
     gateway = Gateway(settings, admission, backend, deliverer, listeners, egress, limits, judges)
+    keys = KeyStore(database, partial(pepper_of, settings.auth.pepper, settings.data_directory))
+    files = open_files(settings, database, seal)
+    replies = KeptReplies(
+        database,
+        seal.blobs(settings.data_directory / "replies"),
+        keep_seconds=settings.idempotency.keep_seconds,
+        cap_bytes=settings.idempotency.max_stored_bytes,
+    )
     return Rooms(
         settings,
         checkpoints,
@@ -165,21 +177,24 @@ def build_rooms(
         gateway,
         Background(listeners),
         database,
-        KeyStore(database, partial(pepper_of, settings.auth.pepper, settings.data_directory)),
+        keys,
         egress,
         audit,
         seal,
         meters,
         usage,
         limits,
-        open_files(settings, database, seal),
-        KeptReplies(
-            database,
-            seal.blobs(settings.data_directory / "replies"),
-            keep_seconds=settings.idempotency.keep_seconds,
-            cap_bytes=settings.idempotency.max_stored_bytes,
-        ),
+        files,
+        replies,
+        _remembered(settings, keys, (texts, files, replies, usage), listeners),
     )
+
+
+def _remembered(settings: Settings, keys: KeyStore, stores: Sequence[TenantStore], listeners: Listeners) -> Remembered:
+    """All of `stores`, and what only goes in time or by hand."""
+    lines = AuditLines(chain_in(settings))
+    lasting = Lasting("audit", REASON, lines.exported), Lasting("keys", KEYS_STAY, keys.exported)
+    return Remembered((*stores, lines), lasting, settings.retention, listeners)
 
 
 def _audit(settings: Settings, texts: AuditTexts) -> Audit | None:

@@ -39,6 +39,7 @@ from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.pictures.written import Written, read_written
 from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.images import ImageFolder
+from sdxl_gateway.storage.remembered import Remembered
 from tests.kit.pictures import PNG
 
 GENERATE = "/v1/images/generations"
@@ -189,6 +190,7 @@ def served_api(
     more: Sequence[Route] = (),
     keys: KeyStore | None = None,
     files: FileStore | None = None,
+    remembered: Remembered | None = None,
     **sections: Any,
 ) -> ServedApi:
     """The real application around a fake gateway; `sections` are settings, such as `server={"strict": True}`.
@@ -207,6 +209,7 @@ def served_api(
         keys=keys,
         files=files,
         pictures=NamedPictures({} if files is None else {Place.FILE: FilePictures(files)}, most_bytes=2**20),
+        remembered=remembered,
         gateway=painter,
         library=library,
         images=images,

@@ -70,6 +70,7 @@ def _fill(metrics: Metrics) -> None:
     metrics.on_event(events.DecoderLost("late"))
     metrics.on_event(JudgeEnded("pictures", "found", 0.05))
     metrics.on_event(Moderated("a", "key_1", "a", "picture", "blocked", ("sexual",)))
+    metrics.on_event(events.Forgotten("prompts", 3))
     for measurement in (
         events.StepTaken(0.02, 2, 1.0),
         events.BlendSwitched(0.01, 722),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from functools import cached_property, partial
+from typing import Any
 
 from sdxl_gateway.accounts import key_table
 from sdxl_gateway.accounts.keys import Key, KeyGrant, digest_of, minted, rotated
@@ -73,6 +74,12 @@ class KeyStore:
         if found is None:
             raise _unknown(key_id)
         return found
+
+    async def exported(self, tenant: str) -> AsyncIterator[dict[str, Any]]:
+        """What is remembered of each of the tenant's keys."""
+        for key in self.list():
+            if key.grant.tenant == tenant:
+                yield key.plain
 
     async def create(self, grant: KeyGrant) -> tuple[str, Key]:
         """The key, which nobody can tell again, and what is remembered of it."""

@@ -7,6 +7,7 @@ import hmac
 import secrets
 import zlib
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sdxl_gateway.core.allowance import NO_LIMITS, Allowance
 from sdxl_gateway.core.caller import EVERYTHING, Caller, Role
@@ -51,6 +52,23 @@ class Key:
     def lives(self, now: float) -> bool:
         """It opens something."""
         return self.revoked is None and (self.grant.expires is None or now < self.grant.expires)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """As JSON values, without its digest."""
+        grant = self.grant
+        return {
+            "id": self.id,
+            "prefix": self.prefix,
+            "name": grant.name,
+            "roles": sorted(grant.roles),
+            "models": list(grant.models),
+            "loras": list(grant.loras),
+            "priority": grant.priority.word,
+            "created": self.created,
+            "expires": grant.expires,
+            "revoked": self.revoked,
+        }
 
     @property
     def caller(self) -> Caller:

@@ -36,6 +36,7 @@ from sdxl_gateway.api.openapi.document import openapi_document
 from sdxl_gateway.api.replies.images import REPLY_HEADERS
 from sdxl_gateway.api.rows.files import file_rows
 from sdxl_gateway.api.rows.paths import openai_paths
+from sdxl_gateway.api.rows.tenants import tenant_rows
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import GatewayError, Unauthenticated
@@ -53,6 +54,7 @@ def table(services: Services) -> tuple[Route, ...]:
         *_key_rows(services),
         *_usage_rows(services),
         *file_rows(services),
+        *tenant_rows(services),
         *_own_rows(services),
     )
 

@@ -17,6 +17,7 @@ from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.idempotency import KeptReplies
+from sdxl_gateway.storage.remembered import Remembered
 
 
 def unheard(_: Event) -> None:
@@ -44,6 +45,7 @@ class Services:
     version: str
     ailing: Callable[[], Sequence[str]] = tuple
     keys: KeyStore | None = None
+    remembered: Remembered | None = None
     pictures: NamedPictures = field(default_factory=lambda: NamedPictures({}, most_bytes=0))
     usage: Usage | None = None
     limits: Limits | None = None

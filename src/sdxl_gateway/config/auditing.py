@@ -38,5 +38,9 @@ class Retention(Section):
 
     def days(self, kind: str) -> float | None:
         """Of a store's kind; what has no setting of its own stays."""
-        found: float | None = getattr(self, f"{kind}_days", None)
+        found: float | None = getattr(self, f"{_ALSO.get(kind, kind)}_days", None)
         return found
+
+
+_ALSO = {"files": "inputs", "images": "results", "batches": "jobs"}
+"""Kinds of things that go with another kind."""

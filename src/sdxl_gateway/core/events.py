@@ -1,7 +1,7 @@
 """What happens to requests, jobs and engines, as one kind of thing: an Event, announced to every listener.
 
 A job's life is `JobAccepted Started? Progressed* Previewed* Painted* (Finished | Failed)`: exactly one last event,
-whatever goes wrong. Measurements of an engine (`StepTaken`, `BlendSwitched`, ...) belong to no job.
+whatever goes wrong. Measurements of an engine (core/measurements.py) belong to no job.
 """
 
 from __future__ import annotations
@@ -12,6 +12,14 @@ from typing import Literal
 
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import GatewayError
+from sdxl_gateway.core.measurements import AdapterEvicted as AdapterEvicted
+from sdxl_gateway.core.measurements import AdapterLoaded as AdapterLoaded
+from sdxl_gateway.core.measurements import BlendSwitched as BlendSwitched
+from sdxl_gateway.core.measurements import Measurement as Measurement
+from sdxl_gateway.core.measurements import MemoryHeld as MemoryHeld
+from sdxl_gateway.core.measurements import ModelLoaded as ModelLoaded
+from sdxl_gateway.core.measurements import StageTimed as StageTimed
+from sdxl_gateway.core.measurements import StepTaken as StepTaken
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.core.safety import JudgeEnded, Moderated
@@ -93,80 +101,6 @@ JobEvent = Started | Progressed | Previewed | Painted | Finished | Failed
 
 
 @dataclass(frozen=True, slots=True)
-class StepTaken:
-    """One batch of `lanes` canvases advanced one step; `work` is UNet rows times paint megapixels.
-
-    These `seconds` and those below are the device's own, told once it is done: others may have happened meanwhile.
-    """
-
-    seconds: float
-    lanes: int
-    work: float
-
-
-@dataclass(frozen=True, slots=True)
-class BlendSwitched:
-    """The weights in place now belong to another blend; `layers` were rewritten."""
-
-    seconds: float
-    layers: int
-
-
-@dataclass(frozen=True, slots=True)
-class StageTimed:
-    """A stage other than a step took this long: "encode", "references", "prepare" or "decode"."""
-
-    stage: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class ModelLoaded:
-    """A model was brought onto the device: `source` is where it was found, "host" or "disk"; `kind` as "checkpoint"."""
-
-    kind: str
-    source: str
-    seconds: float
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterLoaded:
-    """An adapter was asked for: `source` is the tier it was found in ("vram", "host", "disk"), or "refused"."""
-
-    digest: str
-    source: str
-    seconds: float
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterEvicted:
-    """An adapter left a tier ("vram" or "host") to make room."""
-
-    digest: str
-    tier: str
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryHeld:
-    """What the ledger holds now: bytes by tier and kind, and the digests warm in each tier.
-
-    `checkpoints` are those in each tier, as the engine calls them: by name, and one of the folder by its version.
-    """
-
-    bytes_by_tier: dict[str, int] = field(default_factory=dict)
-    warm: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    blend: tuple[tuple[str, float], ...] = ()
-    device_used_bytes: int = 0
-    checkpoints: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-Measurement = StepTaken | BlendSwitched | StageTimed | ModelLoaded | AdapterLoaded | AdapterEvicted | MemoryHeld
-
-
-@dataclass(frozen=True, slots=True)
 class Measured:
     """One engine of a backend measured this; its id stays the same when its process is started again."""
 
@@ -211,6 +145,14 @@ class SettingsRead:
 
     in_force: bool
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """So many things of that kind were old enough to go: "prompts", "inputs", "results", "jobs", "audit"."""
+
+    kind: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +232,7 @@ Event = (
     | EngineEvent
     | WorkFailed
     | SettingsRead
+    | Forgotten
     | DecoderLost
     | MatteEnded
     | PictureFetched

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sdxl_gateway.core.allowance import Level, Meter
 from sdxl_gateway.core.ask import Upload
@@ -132,6 +132,26 @@ class PictureSource(Protocol):
 
     async def bring(self, upload: Upload, caller: Caller) -> bytes:
         """The bytes of an upload that is elsewhere. Raises a Refusal naming its field where they cannot be had."""
+
+
+class TenantStore(Protocol):
+    """Remembers something of tenants; `kind` is "prompts", "inputs", "results", "jobs" or another word for it.
+
+    Each kind has its days in the section `retention`; what has none stays until it is erased.
+    """
+
+    @property
+    def kind(self) -> str:
+        """What is remembered; several stores may remember things of one kind."""
+
+    async def export(self, tenant: str) -> list[dict[str, Any]]:
+        """All of the tenant's, as JSON values."""
+
+    async def erase(self, tenant: str) -> int:
+        """All of the tenant's is gone; how many things that were. Raises StorageFull, Unavailable."""
+
+    async def forget_before(self, unix_seconds: float) -> int:
+        """What is older is gone, whoever's it was, but for what is still needed; how many things that were."""
 
 
 class Matte(Protocol):

@@ -56,6 +56,7 @@ class Instruments:
     config_reloads: Counter
     config_last_reload_successful: Gauge
     config_last_reload_success: Gauge
+    forgotten: Counter
     decoders_lost: Counter
     matte_duration: Histogram
     picture_fetches: Counter
@@ -125,6 +126,7 @@ class Instruments:
             config_last_reload_success=make.gauge(
                 "config_last_reload_success_timestamp_seconds", "When settings that could be used were read last."
             ),
+            forgotten=make.counter("forgotten", "Things that were old enough to go, by their kind.", ("kind",)),
             decoders_lost=make.counter(
                 "decoders_lost", "Processes that were lost over an upload, by how: late or died.", ("reason",)
             ),

@@ -105,6 +105,8 @@ class Metrics:
                 self._now.background_failures.labels(event.work).inc()
             case events.SettingsRead():
                 self._settings(event)
+            case events.Forgotten():
+                self._now.forgotten.labels(event.kind).inc(event.count)
             case events.DecoderLost():
                 self._now.decoders_lost.labels(event.reason).inc()
             case events.MatteEnded():

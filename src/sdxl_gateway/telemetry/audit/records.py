@@ -51,6 +51,8 @@ class Records:
                 return self._answered(event)
             case events.SettingsRead():
                 return Record(self._clock(), "settings.read", outcome="done" if event.in_force else "refused")
+            case events.Forgotten():
+                return Record(self._clock(), "retention.swept", target=event.kind, more={"count": event.count})
             case events.EngineOpened() | events.EngineLost():
                 word = "engine.opened" if isinstance(event, events.EngineOpened) else "engine.lost"
                 return Record(self._clock(), word, target=event.engine_id)

@@ -1,0 +1,86 @@
+"""Takes every store that remembers something of tenants; exports it, erases it, and forgets what is old enough."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sdxl_gateway.config import Retention
+from sdxl_gateway.core.events import Forgotten
+from sdxl_gateway.core.ports import TenantStore
+
+DAY_SECONDS = 86400.0
+SWEEP_SECONDS = 3600.0
+
+Exported = Callable[[str], AsyncIterator[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """What is told of a tenant and stays when its data is erased, for that `reason`."""
+
+    kind: str
+    reason: str
+    exported: Exported
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One remembered thing, of that kind."""
+
+    kind: str
+    data: dict[str, Any]
+
+
+class Remembered:
+    """All that is remembered of tenants; `stores` of one kind share its days in `retention`, which may change."""
+
+    def __init__(
+        self,
+        stores: Sequence[TenantStore],
+        lasting: Sequence[Lasting],
+        retention: Retention,
+        tell: Callable[[Forgotten], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._stores = tuple(stores)
+        self.lasting = tuple(lasting)
+        self.retention = retention
+        self._tell = tell
+        self._clock = clock
+
+    async def export(self, tenant: str) -> AsyncIterator[Thing]:
+        """Everything, store by store."""
+        for store in self._stores:
+            for data in await store.export(tenant):
+                yield Thing(store.kind, data)
+        for other in self.lasting:
+            async for data in other.exported(tenant):
+                yield Thing(other.kind, data)
+
+    async def erase(self, tenant: str) -> dict[str, int]:
+        """How many things of each kind are gone. What a store raises leaves the others to another try."""
+        gone: dict[str, int] = {}
+        lasting = {one.kind for one in self.lasting}
+        for store in (store for store in self._stores if store.kind not in lasting):
+            gone[store.kind] = gone.get(store.kind, 0) + await store.erase(tenant)
+        return gone
+
+    async def sweep(self) -> None:
+        """Forget what is older than its kind's days."""
+        for store in self._stores:
+            days = self.retention.days(store.kind)
+            if days is None:
+                continue
+            count = await store.forget_before(self._clock() - days * DAY_SECONDS)
+            if count:
+                self._tell(Forgotten(store.kind, count))
+
+    async def sweeping(self) -> None:
+        """Sweep once an hour, for ever; cancel to stop."""
+        while True:
+            await self.sweep()
+            await asyncio.sleep(SWEEP_SECONDS)
