@@ -80,10 +80,10 @@ def build_app(settings: Settings, backend: BackendFactory = process_backend) -> 
 async def open_gateway(settings: Settings, backend: BackendFactory = process_backend) -> AsyncIterator[Gateway]:
     """The gateway a server would have, without HTTP; its engine runs meanwhile. Raises StartProblem.
 
-    It leaves alone what a server on the same data directory may be using, and keeps no picture beyond the context.
+    It leaves alone what a server on the same data directory may be using, and remembers nothing beyond the context.
     """
-    with TemporaryDirectory(prefix="sdxl-gateway-") as images:
-        built = build_rooms(settings, backend, Path(images))
+    with TemporaryDirectory(prefix="sdxl-gateway-") as scratch:
+        built = build_rooms(settings, backend, Path(scratch))
         with suppress(DirectoryInUse), sole_server(settings.data_directory):
             await asyncio.to_thread(_prune, settings)
         async with _running(built, alone=False):
@@ -99,9 +99,9 @@ def _prepared(built: Rooms, settings: Settings) -> PutInForce:
         set_log_level(settings.telemetry)
         built.metrics.know_models(model_names(settings))
         built.remembered.retention = settings.retention
-        built.images.limit(keep_seconds=settings.delivery.url_seconds, cap_bytes=settings.delivery.max_stored_bytes)
         files = settings.files
         built.files.limit(file_bytes=files.max_file_bytes, tenant_bytes=files.max_tenant_bytes)
+        built.images.limit(keep_seconds=settings.delivery.keep_seconds, cap_bytes=settings.delivery.max_stored_bytes)
         built.front.current = application
 
     return put_in_force
@@ -119,6 +119,7 @@ def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManage
         limits=built.limits,
         replies=built.replies,
         images=built.images,
+        signer=built.signer,
         settings=built.settings,
         metrics=built.metrics.exposition,
         version=__version__,
@@ -163,11 +164,10 @@ async def _running(built: Rooms, *, alone: bool = True) -> AsyncIterator[None]:
     """
     settings = built.settings
     async with AsyncExitStack() as stack:
-        if alone:
-            await asyncio.to_thread(built.database.open)
-            stack.callback(built.database.close)
-            if built.audit is not None:
-                stack.enter_context(_written_down(built.audit))
+        await asyncio.to_thread(built.database.open)
+        stack.callback(built.database.close)
+        if alone and built.audit is not None:
+            stack.enter_context(_written_down(built.audit))
         stack.push_async_callback(asyncio.to_thread, built.decoders.close)
         await built.backend.start()
         stack.push_async_callback(built.backend.stop, settings.server.shutdown_grace_seconds)

@@ -35,6 +35,7 @@ from sdxl_gateway.core.ports import Backend, Matte, PictureSource, TenantStore
 from sdxl_gateway.decoding.pool import Decoders
 from sdxl_gateway.delivery.deliver import Deliverer
 from sdxl_gateway.delivery.inspect import Inspection
+from sdxl_gateway.delivery.signing import KEY_FILE, Signer
 from sdxl_gateway.egress.egress import Egress
 from sdxl_gateway.gateway.file_pictures import FilePictures
 from sdxl_gateway.gateway.library import ModelLibrary
@@ -52,6 +53,7 @@ from sdxl_gateway.storage.images import ImageFolder
 from sdxl_gateway.storage.open_seal import open_seal
 from sdxl_gateway.storage.remembered import Lasting, Remembered
 from sdxl_gateway.storage.seal import Seal
+from sdxl_gateway.storage.secret_file import secret_of
 from sdxl_gateway.telemetry.audit.chain import chain_in
 from sdxl_gateway.telemetry.audit.kept import REASON, AuditLines
 from sdxl_gateway.telemetry.audit.writer import Audit
@@ -81,6 +83,7 @@ class Rooms:
     admission: Admission
     library: ModelLibrary
     images: ImageFolder
+    signer: Signer
     metrics: Metrics
     listeners: Listeners
     backend: Backend
@@ -107,10 +110,10 @@ class Rooms:
 def build_rooms(
     settings: Settings,
     open_backend: BackendFactory = process_backend,
-    images_folder: Path | None = None,
+    scratch: Path | None = None,
     told: Iterable[Listener] = (),
 ) -> Rooms:
-    """Pictures are kept in the data directory unless another folder is given; `told` hear all that happens too."""
+    """What is remembered lies in the data directory, or in `scratch` if that is given; `told` hear all too."""
     configure_logs(settings.telemetry)
     configured = with_ip_adapter(open_checkpoints(settings.checkpoints, DEMO_MODEL), settings.ip_adapter)
     checkpoints = CheckpointCatalog(configured, settings.checkpoint_folder)
@@ -128,7 +131,8 @@ def build_rooms(
     admission = Admission(settings, checkpoints, adapters, decoders, embeddings, beside, matte)
     library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings, beside.controls)
     _check_default(settings, admission)
-    database = Database(settings.data_directory)
+    home = scratch or settings.data_directory
+    database = Database(home)
     seal = open_seal(settings.encryption.secrets, settings.data_directory)
     texts = AuditTexts(database, seal)
     audit = _audit(settings, texts)
@@ -139,8 +143,9 @@ def build_rooms(
         queue_depth=lambda: backend.waiting, in_flight=lambda: backend.running, ready=lambda: backend.ready
     )
     images = ImageFolder(
-        images_folder or settings.data_directory / "images",
-        keep_seconds=settings.delivery.url_seconds,
+        home / "images",
+        database,
+        keep_seconds=settings.delivery.keep_seconds,
         cap_bytes=settings.delivery.max_stored_bytes,
     )
     egress = Egress(settings.egress.private_hosts)
@@ -152,7 +157,7 @@ def build_rooms(
     inspection = Inspection(judges, listeners)
     deliverer = Deliverer(images, embed_recipe=settings.delivery.embed_recipe, matte=matte, inspection=inspection)
     gateway = Gateway(settings, admission, backend, deliverer, listeners, egress, limits, judges)
-    keys = KeyStore(database, partial(pepper_of, settings.auth.pepper, settings.data_directory))
+    keys = KeyStore(database, partial(pepper_of, settings.auth.pepper, home))
     files = open_files(settings, database, seal)
     replies = KeptReplies(
         database,
@@ -168,6 +173,7 @@ def build_rooms(
         admission,
         library,
         images,
+        Signer(partial(secret_of, settings.delivery.url_key, home / KEY_FILE)),
         metrics,
         listeners,
         backend,
@@ -186,7 +192,7 @@ def build_rooms(
         limits,
         files,
         replies,
-        _remembered(settings, keys, (texts, files, replies, usage), listeners),
+        _remembered(settings, keys, (texts, files, images, replies, usage), listeners),
     )
 
 

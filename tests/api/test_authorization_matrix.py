@@ -71,9 +71,9 @@ async def _made(store: KeyStore) -> dict[str, str]:
 
 
 @pytest.fixture
-async def http(store: KeyStore, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+async def http(store: KeyStore) -> AsyncIterator[httpx.AsyncClient]:
     settings = {"auth": PROTECTED["auth"] | {"wrong_keys_per_minute": 0}}
-    async with client(served_api(directory=tmp_path, keys=store, **settings)) as made:
+    async with client(served_api(keys=store, **settings)) as made:
         yield made
 
 

@@ -66,15 +66,16 @@ async def test_a_second_server_does_not_start_and_the_first_goes_on(tmp_path: Pa
 
 
 async def test_a_gateway_beside_a_server_runs_and_prunes_nothing(tmp_path: Path) -> None:
-    server = build_app(settings_in(tmp_path), local)
-    async with server.router.lifespan_context(server):
+    settings = settings_in(tmp_path)
+    with sole_server(settings.data_directory):
         kept = outdated_copy(tmp_path)
-        half_written = tmp_path / "data" / "images" / ".abc.partial"
+        half_written = settings.data_directory / "images" / ".abc.partial"
+        half_written.parent.mkdir()
         half_written.write_bytes(b"ha")
-        async with open_gateway(settings_in(tmp_path), local):
+        async with open_gateway(settings, local):
             assert kept.exists()
             assert half_written.exists()
-    async with open_gateway(settings_in(tmp_path), local):
+    async with open_gateway(settings, local):
         assert not kept.exists()
 
 

@@ -58,6 +58,7 @@ def test_every_key_of_the_code_is_in_the_file() -> None:
         "enhancer.key",
         "matting.path",
         "auth.pepper",
+        "delivery.url_key",
         "limits.tenant_queue_size",
     }
     assert absent == unset

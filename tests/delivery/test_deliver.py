@@ -3,48 +3,22 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
-from sdxl_gateway.core.errors import NotFound, StorageFull
+from sdxl_gateway.core.errors import StorageFull
 from sdxl_gateway.core.events import Painted, Previewed
 from sdxl_gateway.core.picture import KeptRegion, Picture
-from sdxl_gateway.core.ports import StoredImage
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.delivery.deliver import NOT_KEPT, NOT_WRITTEN, Deliverer, Output
+from tests.kit.images import MemoryImages
 from tests.kit.jobs import recipe
 from tests.kit.mattes import PartMatte
 
 LEFT = PartMatte(share=0.5)
 RED, BLUE = (200, 10, 10), (10, 10, 200)
-
-
-@dataclass
-class MemoryImages:
-    """A core ImageStore in memory; `error` is what keeping a picture raises."""
-
-    error: OSError | None = None
-    kept: dict[str, bytes] = field(default_factory=dict)
-
-    def put(self, data: bytes, ext: str) -> StoredImage:
-        if self.error is not None:
-            raise self.error
-        stored = StoredImage(f"{len(self.kept):032x}", ext, 2_000_000_000, len(data))
-        self.kept[stored.file_name] = data
-        return stored
-
-    def find(self, image_id: str, ext: str) -> StoredImage:
-        if f"{image_id}.{ext}" not in self.kept:
-            raise NotFound("No such image.")
-        return StoredImage(image_id, ext, 2_000_000_000, 0)
-
-    def read(self, stored: StoredImage) -> bytes:
-        return self.kept[stored.file_name]
-
-    def remaining_seconds(self, stored: StoredImage) -> int:
-        return 60
 
 
 def flat(colour: tuple[int, int, int], side: int = 8) -> Picture:
@@ -54,7 +28,7 @@ def flat(colour: tuple[int, int, int], side: int = 8) -> Picture:
 def output(
     made: Recipe | None = None, *, kept: KeptRegion | None = None, keep: bool = True, must_keep: bool = False
 ) -> Output:
-    return Output(made or recipe(), kept, "png", 100, keep, must_keep)
+    return Output(made or recipe(), kept, "png", 100, "me", keep, must_keep)
 
 
 def opened(data: bytes) -> Image.Image:
@@ -72,8 +46,9 @@ async def test_a_picture_leaves_with_its_receipt_and_under_its_name(keep: bool) 
     assert (presented.index, presented.seed, presented.recipe["seed"]) == (2, 9, 9)
     assert presented.recipe["prompt"] == "a fox"
     assert opened(presented.data).getpixel((0, 0)) == RED
-    assert images.kept == ({presented.file_name: presented.data} if keep else {})
-    assert (presented.file_name is not None) is keep
+    assert images.kept == ({presented.stored: presented.data} if keep else {})
+    assert (presented.stored is not None) is keep
+    assert {one.tenant for one in images.kept} == ({"me"} if keep else set())
     assert presented.warnings == ()
 
 
@@ -120,17 +95,15 @@ async def test_a_recipe_too_long_for_its_file_is_told(output_format: str, warned
     assert opened(presented.data).size == (8, 8)
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left"), FileNotFoundError(2, "no folder"), OSError("broken")])
-async def test_a_picture_that_cannot_but_must_be_kept_does_not_leave(error: OSError) -> None:
-    deliverer = Deliverer(MemoryImages(error), embed_recipe=False)
+async def test_a_picture_that_cannot_but_must_be_kept_does_not_leave() -> None:
+    deliverer = Deliverer(MemoryImages(full=True), embed_recipe=False)
     with pytest.raises(StorageFull, match="b64_json") as refused:
         await deliverer.deliver(Painted("a", 0, 7, flat(RED)), output(must_keep=True))
     assert refused.value.param == "response_format"
-    assert refused.value.__cause__ is error
 
 
 async def test_a_picture_that_cannot_be_kept_and_need_not_be_leaves_with_a_warning() -> None:
-    deliverer = Deliverer(MemoryImages(OSError(28, "No space left")), embed_recipe=False)
+    deliverer = Deliverer(MemoryImages(full=True), embed_recipe=False)
     presented = await deliverer.deliver(Painted("a", 0, 7, flat(RED)), output())
-    assert (presented.file_name, presented.warnings) == (None, (NOT_KEPT,))
+    assert (presented.stored, presented.warnings) == (None, (NOT_KEPT,))
     assert opened(presented.data).getpixel((0, 0)) == RED

@@ -28,7 +28,7 @@ def done(items: list[Item]) -> Done:
 async def test_one_refused_picture_leaves_the_others(tmp_path: Path) -> None:
     async with gateway_kit(tmp_path, net=FakeNet(scores(0.0, 0.9, 0.1))) as kit:
         items = await kit.paint(n=3, seed=7)
-        assert len(kit.images) == 2
+        assert len(kit.images.kept) == 2
         assert kit.count("moderated_total", stage="picture", action="blocked") == 1
     (held,) = of(Withheld, items)
     assert isinstance(held, Withheld)
@@ -42,7 +42,7 @@ async def test_where_none_is_left_it_is_an_error(tmp_path: Path) -> None:
     async with gateway_kit(tmp_path, net=FakeNet(scores(0.9))) as kit:
         with pytest.raises(ModerationBlocked):
             await kit.paint(n=2)
-        assert (len(kit.images), kit.count("jobs_total", outcome="finished")) == (0, 1)
+        assert (len(kit.images.kept), kit.count("jobs_total", outcome="finished")) == (0, 1)
         with pytest.raises(ModerationBlocked):
             await kit.paint(stream=True)
 

@@ -82,7 +82,7 @@ async def test_several_pictures_each_with_its_seed(store: GatewayKit) -> None:
     items = await store.paint(n=3, seed=7)
     found = sorted(pictures(items), key=lambda one: one.index)
     assert [(one.index, one.seed, one.recipe["seed"]) for one in found] == [(0, 7, 7), (1, 8, 8), (2, 9, 9)]
-    assert len({one.file_name for one in found}) == 3
+    assert len({one.stored for one in found}) == 3
     assert store.count("images_generated_total", model="demo") == 3
 
 
@@ -90,22 +90,22 @@ async def test_several_pictures_each_with_its_seed(store: GatewayKit) -> None:
 async def test_formats(store: GatewayKit, wanted: str) -> None:
     (picture,) = pictures(await store.paint(output_format=wanted))
     assert decoded(picture.data).format == wanted.upper()
-    assert picture.file_name is not None
-    assert picture.file_name.endswith(f".{wanted}")
+    assert picture.stored is not None
+    assert picture.stored.file_name.endswith(f".{wanted}")
 
 
 @pytest.mark.parametrize("keep", [True, False])
 async def test_a_picture_is_kept_where_that_is_asked_for(store: GatewayKit, keep: bool) -> None:
     (picture,) = pictures(await store.paint(keep=keep))
-    assert (picture.file_name is not None) is keep
-    assert len(store.images) == keep
+    assert (picture.stored is not None) is keep
+    assert len(store.images.kept) == keep
 
 
-async def test_under_its_name_lies_the_picture(store: GatewayKit) -> None:
+async def test_what_is_kept_is_the_picture_and_belongs_to_its_tenant(store: GatewayKit) -> None:
     (picture,) = pictures(await store.paint())
-    match = re.fullmatch(r"([0-9a-f]{32})\.png", picture.file_name or "")
-    assert match
-    assert store.images.read(store.images.find(match[1], "png")) == picture.data
+    assert picture.stored is not None
+    assert picture.stored.tenant == CALLER.tenant
+    assert await store.images.read(picture.stored) == picture.data
 
 
 async def test_the_receipt_names_all_that_decides_the_picture(store: GatewayKit) -> None:
@@ -269,11 +269,8 @@ async def test_a_cancelled_task_cancels_its_job(store: GatewayKit) -> None:
 
 
 @pytest.fixture
-def full(store: GatewayKit, monkeypatch: pytest.MonkeyPatch) -> None:
-    def put(data: bytes, ext: str) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(store.images, "put", put)
+def full(store: GatewayKit) -> None:
+    store.images.full = True
 
 
 @pytest.mark.usefixtures("full")
@@ -287,7 +284,7 @@ async def test_a_picture_that_must_be_kept_and_cannot_is_our_fault(store: Gatewa
 @pytest.mark.usefixtures("full")
 async def test_pictures_that_cannot_be_kept_come_with_one_warning(store: GatewayKit) -> None:
     items = await store.paint(n=2)
-    assert [one.file_name for one in pictures(items)] == [None, None]
+    assert [one.stored for one in pictures(items)] == [None, None]
     assert last(items).warnings == (NOT_KEPT,)
     assert store.count("jobs_total", outcome="finished") == 1
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -38,8 +36,8 @@ from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.pictures.written import Written, read_written
 from sdxl_gateway.storage.files import FileStore
-from sdxl_gateway.storage.images import ImageFolder
 from sdxl_gateway.storage.remembered import Remembered
+from tests.kit.images import MemoryImages, signer, stored
 from tests.kit.pictures import PNG
 
 GENERATE = "/v1/images/generations"
@@ -154,8 +152,8 @@ class FakeGateway(Gateway):
         if self.error is not None:
             raise self.error
         for index in range(ask.n):
-            name = f"{index:032x}.png" if keep else None
-            yield Presented(index, PNG, name, (ask.seed or 0) + index, {"checkpoint": "demo"})
+            kept = stored(index) if keep else None
+            yield Presented(index, PNG, kept, (ask.seed or 0) + index, {"checkpoint": "demo"})
         yield Done(USAGE, self.warnings)
 
     async def written(self, upload: Upload) -> Written:
@@ -174,7 +172,7 @@ class ServedApi:
 
     gateway: FakeGateway
     library: FakeLibrary
-    images: ImageFolder
+    images: MemoryImages
     app: Starlette
     rows: tuple[Route, ...]
     seen: list[RequestAnswered]
@@ -185,7 +183,6 @@ class ServedApi:
 def served_api(
     gateway: FakeGateway | None = None,
     *,
-    directory: Path | None = None,
     ping_seconds: float = 10.0,
     more: Sequence[Route] = (),
     keys: KeyStore | None = None,
@@ -201,7 +198,7 @@ def served_api(
     painter, library = gateway or FakeGateway(), FakeLibrary()
     settings = Settings.model_validate(sections)
     library.max_file_bytes = settings.loras.max_file_bytes
-    images = ImageFolder(directory or Path(tempfile.mkdtemp()), keep_seconds=3600)
+    images = MemoryImages()
     seen: list[RequestAnswered] = []
     told: list[Event] = []
     services = Services(
@@ -213,6 +210,7 @@ def served_api(
         gateway=painter,
         library=library,
         images=images,
+        signer=signer(),
         settings=settings,
         metrics=lambda accept: (f"# for {accept}\n".encode(), "text/plain; version=0.0.4; charset=utf-8"),
         version="0.0.0",

@@ -33,11 +33,11 @@ from sdxl_gateway.gateway.events import Item
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.storage.database import Database
-from sdxl_gateway.storage.images import ImageFolder
 from sdxl_gateway.telemetry.metrics import Metrics
 from sdxl_gateway.worker.serve import LoadedEngine
 from tests.kit.admission import demo
 from tests.kit.decoders import decoders
+from tests.kit.images import MemoryImages
 from tests.kit.judges import FakeNet, judges
 
 PAINTED = (200, 30, 60)
@@ -61,7 +61,7 @@ class GatewayKit:
     gateway: Gateway
     library: ModelLibrary
     metrics: Metrics
-    images: ImageFolder
+    images: MemoryImages
 
     async def paint(self, prompt: str = "a cat", **fields: Any) -> list[Item]:
         """Everything one request gives; the job takes 3 steps and its pictures are kept unless it says otherwise."""
@@ -106,7 +106,7 @@ async def gateway_kit(
     adapters.scan()
     admission = Admission(settings, checkpoints, adapters, decoders())
     library = ModelLibrary(settings, checkpoints, adapters, admission.names)
-    metrics, images = Metrics(["demo"], 10), ImageFolder(folder / "images", keep_seconds=60)
+    metrics, images = Metrics(["demo"], 10), MemoryImages()
     announce = Listeners(metrics.on_event, library.on_event, *listeners)
     backend = LocalBackend(opened, queue_size=queue_size, listener=announce)
     limits = Limits(settings, LocalMeters(), Usage(Database(folder)))

@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 
 from pydantic import SecretStr
 
-from sdxl_gateway.storage.directory import usable
+from sdxl_gateway.storage.secret_file import secret_of
 
 FILE_NAME = "pepper"
-RANDOM_BYTES = 32
 
 
 def pepper_of(configured: SecretStr | None, data_directory: Path) -> bytes:
     """The same for as long as the setting, or else the data directory, is. Raises DirectoryUnusable."""
-    if configured is not None:
-        return configured.get_secret_value().encode()
-    path = data_directory / FILE_NAME
-    with usable(data_directory):
-        data_directory.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            _write_once(path, secrets.token_bytes(RANDOM_BYTES))
-        return path.read_bytes()
-
-
-def _write_once(path: Path, secret: bytes) -> None:
-    """Whole or not at all, and the first of two that make one at the same time."""
-    new = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secret)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(new, path)
-    except FileExistsError:
-        pass
-    finally:
-        new.unlink()
+    return secret_of(configured, data_directory / FILE_NAME)

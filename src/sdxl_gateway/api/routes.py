@@ -35,6 +35,7 @@ from sdxl_gateway.api.http.wrong_keys import WrongKeys
 from sdxl_gateway.api.openapi.document import openapi_document
 from sdxl_gateway.api.replies.images import REPLY_HEADERS
 from sdxl_gateway.api.rows.files import file_rows
+from sdxl_gateway.api.rows.images import stored_image_rows
 from sdxl_gateway.api.rows.paths import openai_paths
 from sdxl_gateway.api.rows.tenants import tenant_rows
 from sdxl_gateway.api.services import Services
@@ -49,6 +50,7 @@ def table(services: Services) -> tuple[Route, ...]:
     """One row a route."""
     return (
         *_image_rows(services),
+        *stored_image_rows(services),
         *_model_rows(services),
         *_lora_rows(services),
         *_key_rows(services),
@@ -212,7 +214,7 @@ def _own_rows(services: Services) -> tuple[Route, ...]:
             ("/files/{name}",),
             files.file_endpoint(services),
             label="files",
-            summary="A finished picture, by the address a reply gave.",
+            summary="A kept picture, by the signed address a reply gave.",
             description=files.RETRIEVE_FILE,
             access=Access.OPEN,
         ),

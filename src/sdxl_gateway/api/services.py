@@ -12,6 +12,7 @@ from sdxl_gateway.config import Settings
 from sdxl_gateway.core.events import Event, RequestAnswered
 from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.core.ports import Authenticator, ImageStore
+from sdxl_gateway.delivery.signing import Signer
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
@@ -40,6 +41,7 @@ class Services:
     library: ModelLibrary
     authenticator: Authenticator
     images: ImageStore
+    signer: Signer
     settings: Settings
     metrics: Callable[[str], tuple[bytes, str]]
     version: str

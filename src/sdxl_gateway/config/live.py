@@ -48,7 +48,6 @@ LIVE = (
     "limits.max_controls",
     "limits.deadline_seconds",
     "quality",
-    "delivery",
     "egress.image_urls",
     "egress.image_hosts",
     "egress.image_seconds",
@@ -60,6 +59,10 @@ LIVE = (
     "safety.deny_patterns",
     "safety.uploads",
     "safety.threshold",
+    "delivery.url_seconds",
+    "delivery.keep_seconds",
+    "delivery.max_stored_bytes",
+    "delivery.embed_recipe",
     "telemetry.log_level",
 )
 """Keys and whole sections that hold for every request after they were read; `*` is a name the operator gave."""
@@ -110,6 +113,7 @@ RESTART = (
     "limits.tenant_queue_size",
     "audit",
     "encryption",
+    "delivery.url_key",
     "telemetry.log_format",
     "telemetry.lora_label_limit",
     "telemetry.checkpoint_label_limit",

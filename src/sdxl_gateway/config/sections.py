@@ -170,9 +170,11 @@ class Quality(Section):
 
 
 class Delivery(Section):
-    """How long pictures stay at their address, and what is written inside them."""
+    """How long pictures are kept, how long their addresses lead to them, and what is written inside them."""
 
     url_seconds: Seconds = 3600.0
+    url_key: Key | None = None
+    keep_seconds: Seconds = 7 * 86400.0
     max_stored_bytes: Bytes = 4 * 2**30
     embed_recipe: bool = False
 

@@ -98,12 +98,17 @@ class Meters(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """One encoded picture a store keeps; `expires_at` is unix seconds, `ext` is "png", "jpeg" or "webp"."""
+    """One encoded picture a store keeps, and whose it is; `ext` is "png", "jpeg" or "webp".
+
+    Times are unix seconds; at `expires` it is gone, whatever address leads to it.
+    """
 
     id: str
     ext: str
-    expires_at: int
+    tenant: str
     size_bytes: int
+    created: float
+    expires: float
 
     @property
     def file_name(self) -> str:
@@ -112,19 +117,28 @@ class StoredImage:
 
 
 class ImageStore(Protocol):
-    """Keeps encoded pictures until their time is over. `put` and `read` may block: call them from a thread."""
+    """Keeps encoded pictures until their time is over; each belongs to a tenant."""
 
-    def put(self, data: bytes, ext: str) -> StoredImage:
-        """Keep these bytes under a new id that nobody can guess. Raises OSError, ValueError for another `ext`."""
+    async def put(self, data: bytes, ext: str, *, tenant: str) -> StoredImage:
+        """Keep these bytes under a new id that nobody can guess; they are on the disk, or where else it keeps them.
 
-    def find(self, image_id: str, ext: str) -> StoredImage:
-        """The kept picture of that id. Raises NotFound for an unknown id, Gone for one whose time is over."""
+        Raises StorageFull, ValueError for another `ext`.
+        """
 
-    def read(self, stored: StoredImage) -> bytes:
-        """The picture's bytes. Raises Gone when its time ended meanwhile."""
+    async def find(self, image_id: str) -> StoredImage:
+        """The kept picture of that id. Raises NotFound where there is none, or none any more."""
 
-    def remaining_seconds(self, stored: StoredImage) -> int:
-        """How much longer it is kept; 0 when its time is over."""
+    async def read(self, stored: StoredImage) -> bytes:
+        """The picture's bytes. Raises NotFound when its time ended meanwhile."""
+
+    async def page(self, tenant: str, limit: int, after: str | None = None) -> tuple[list[StoredImage], bool]:
+        """At most `limit` of the tenant's, the newest first; and whether more follow.
+
+        Raises InvalidRequest where the tenant has none of the id `after`, behind which the page begins.
+        """
+
+    async def delete(self, image_id: str, tenant: str) -> None:
+        """The picture is gone. Raises NotFound where the tenant has none of that id."""
 
 
 class PictureSource(Protocol):

@@ -14,7 +14,7 @@ from sdxl_gateway.config import Safety
 from sdxl_gateway.core.errors import StorageFull
 from sdxl_gateway.core.events import Painted, Previewed
 from sdxl_gateway.core.picture import KeptRegion, Picture, Size
-from sdxl_gateway.core.ports import ImageStore, Matte
+from sdxl_gateway.core.ports import ImageStore, Matte, StoredImage
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.core.safety import UNWATCHED, Oversight
 from sdxl_gateway.delivery.inspect import Inspection, Passed
@@ -39,14 +39,14 @@ NO_ADDRESS = (
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """A picture ready to leave: encoded bytes, the name it is kept under if it is, and how to make it again.
+    """A picture ready to leave: encoded bytes, what a store keeps of it if one does, and how to make it again.
 
     `warnings` are what its caller should know although the picture is fine.
     """
 
     index: int
     data: bytes
-    file_name: str | None
+    stored: StoredImage | None
     seed: int
     recipe: dict[str, Any]
     warnings: tuple[str, ...] = ()
@@ -62,7 +62,8 @@ class Partial:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """How the pictures of one request leave; `kept` is what an inpaint must not change, `keep` stores each picture.
+    """How the pictures of one request leave; `kept` is what an inpaint must not change, `keep` stores each picture
+    for `tenant`.
 
     `output_format` is "png", "jpeg" or "webp"; `compression` (0..100) is the quality of the latter two.
     With `must_keep` a picture that cannot be stored does not leave. `embed_recipe` is the caller's word on what is
@@ -73,7 +74,8 @@ class Output:
     kept: KeptRegion | None
     output_format: str
     compression: int
-    keep: bool
+    tenant: str
+    keep: bool = False
     must_keep: bool = False
     embed_recipe: bool | None = None
     oversight: Oversight = UNWATCHED
@@ -123,14 +125,14 @@ class Deliverer:
         finished = await asyncio.to_thread(_finished, event.picture, output)
         passed = await self._inspection.picture(finished, output.oversight, event.job_id)
         data = await asyncio.to_thread(_encoded, await self._cut_out(passed, output), output, written)
-        name = await self._kept(data, output) if output.keep else None
+        stored = await self._stored(data, output) if output.keep else None
         warned = {
             BLURRED: passed.blurred,
-            NOT_KEPT: output.keep and name is None,
+            NOT_KEPT: output.keep and stored is None,
             NOT_WRITTEN: written is not None and not fits(written, output.output_format),
         }
         warnings = tuple(text for text, so in warned.items() if so)
-        return Presented(event.index, data, name, event.seed, told, warnings)
+        return Presented(event.index, data, stored, event.seed, told, warnings)
 
     async def _cut_out(self, passed: Passed, output: Output) -> Image.Image:
         """With what is behind the subject transparent, where the recipe says so; the colours stay below it.
@@ -149,15 +151,14 @@ class Deliverer:
             return None
         return Written(infotext(output.recipe, seed=event.seed, version=__version__), told)
 
-    async def _kept(self, data: bytes, output: Output) -> str | None:
+    async def _stored(self, data: bytes, output: Output) -> StoredImage | None:
         try:
-            stored = await asyncio.to_thread(self._images.put, data, output.output_format)
-        except OSError as error:
-            log.error("a picture cannot be stored: %s", error)
+            return await self._images.put(data, output.output_format, tenant=output.tenant)
+        except StorageFull as error:
+            log.error("a picture cannot be stored: %s", error.__cause__ or error)
             if output.must_keep:
                 raise StorageFull(NO_ADDRESS, param="response_format") from error
             return None
-        return stored.file_name
 
 
 def _finished(picture: Picture, output: Output) -> Image.Image:

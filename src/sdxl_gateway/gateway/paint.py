@@ -89,6 +89,7 @@ class Gateway:
             resolved.kept,
             ask.output_format,
             ask.output_compression,
+            caller.tenant,
             keep,
             must_keep,
             ask.embed_recipe,

@@ -4,145 +4,212 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import re
 import secrets
-import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from sdxl_gateway.core.errors import Gone, NotFound
+from sdxl_gateway.core.errors import InvalidRequest, NotFound, StorageFull
 from sdxl_gateway.core.files import INCOMING_SUFFIX, write_whole
 from sdxl_gateway.core.ports import StoredImage
+from sdxl_gateway.core.text import shown
+from sdxl_gateway.storage import image_table
+from sdxl_gateway.storage.database import Database, Work
 from sdxl_gateway.storage.directory import usable
+from sdxl_gateway.storage.pages import Cut
 
 ID_BYTES = 16
-REMEMBERED_EXPIRED = 10_000
-_NAME = re.compile(r"([0-9a-f]{32})\.([0-9]{1,12})\.(png|jpeg|webp)")
+EXTENSIONS = ("png", "jpeg", "webp")
+SWEEP_SECONDS = 60.0
+SETTLED_SECONDS = 600.0
+"""A file that no row names may be one whose row is yet to come, but not for so long."""
+
+_NAME = re.compile(rf"([0-9a-f]{{{2 * ID_BYTES}}})(\.[0-9]{{1,12}})?\.({'|'.join(EXTENSIONS)})")
+"""The number in the middle is an earlier version's, which kept no rows."""
 
 
 class ImageFolder:
-    """A core ImageStore in one folder: files named `<id>.<expiry>.<ext>`, indexed anew from their names at the start.
+    """A core ImageStore: bytes as files named `<id>.<ext>` in one folder, everything else about them in the database.
 
-    `put`, `read` and `sweep` touch the disk: call them from a thread. `cap_bytes` 0 means no cap.
+    `cap_bytes` 0 means no cap. A file is there before its row, and goes before it: to delete a row takes room, which a
+    full disk has once the files are gone.
     """
 
+    kind = "images"
+
     def __init__(
-        self, directory: Path, *, keep_seconds: float, cap_bytes: int = 0, clock: Callable[[], float] = time.time
+        self,
+        directory: Path,
+        database: Database,
+        *,
+        keep_seconds: float,
+        cap_bytes: int = 0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._directory = directory
+        self._database = database
         self.limit(keep_seconds=keep_seconds, cap_bytes=cap_bytes)
         self._clock = clock
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[str, StoredImage] = OrderedDict()
-        self._expired: OrderedDict[str, None] = OrderedDict()
-        self._total_bytes = 0
-        self._rebuild()
+        with usable(directory):
+            directory.mkdir(parents=True, exist_ok=True)
 
     def limit(self, *, keep_seconds: float, cap_bytes: int) -> None:
         """How long pictures put here from now on are kept, and how much all of them may take from the next on."""
         self._keep_seconds = keep_seconds
         self._cap_bytes = cap_bytes
 
-    def put(self, data: bytes, ext: str) -> StoredImage:
-        """Keep these bytes ("png", "jpeg" or "webp"); the file appears whole or not at all."""
-        expires_at = int(self._clock() + self._keep_seconds)
-        image_id = secrets.token_hex(ID_BYTES)
-        stored = StoredImage(image_id, ext, expires_at, len(data))
-        path = self.path_of(stored)
-        if not _NAME.fullmatch(path.name):
+    async def put(self, data: bytes, ext: str, *, tenant: str) -> StoredImage:
+        """Keep these bytes; when this returns they are on the disk, and will be found there after a power cut.
+
+        Above the cap the tenant that takes the most loses its oldest.
+
+        Raises StorageFull, ValueError for an unknown `ext`.
+        """
+        if ext not in EXTENSIONS:
             raise ValueError(f"no picture is kept as {ext!r}")
-        write_whole(path, [data])
-        with self._lock:
-            self._remember(stored)
-        self._make_room(spare=image_id)
+        now = self._clock()
+        stored = StoredImage(secrets.token_hex(ID_BYTES), ext, tenant, len(data), now, now + self._keep_seconds)
+        # On one thread to its end, so that who is cancelled leaves no file without its row.
+        await asyncio.to_thread(self._put, stored, data)
         return stored
 
-    def find(self, image_id: str, ext: str) -> StoredImage:
-        """The kept picture of that id. Raises NotFound for an unknown id, Gone for one whose time is over."""
-        with self._lock:
-            stored = self._kept.get(image_id)
-            expired = image_id in self._expired
-        if stored is None and not expired:
-            raise NotFound("No such image.")
-        if stored is None or stored.expires_at <= self._clock():
-            raise Gone("This image has expired.")
-        if stored.ext != ext:
-            raise NotFound("No such image.")
-        return stored
-
-    def read(self, stored: StoredImage) -> bytes:
-        """The picture's bytes. Raises Gone when it was swept meanwhile."""
+    def _put(self, stored: StoredImage, data: bytes) -> None:
+        path = self.path_of(stored)
         try:
-            return self.path_of(stored).read_bytes()
+            write_whole(path, [data])
+        except OSError as error:
+            raise StorageFull("The server's disk cannot take the picture.") from error
+        try:
+            insert = partial(image_table.insert, image=stored, cap_bytes=self._cap_bytes)
+            gone = self._database.submit(insert).result()
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        self._unlink(gone)
+
+    async def find(self, image_id: str) -> StoredImage:
+        """The kept picture of that id. Raises NotFound."""
+        stored = await self._database.run(partial(image_table.find, image_id=image_id))
+        if stored is None or stored.expires <= self._clock():
+            raise _unknown()
+        return stored
+
+    async def read(self, stored: StoredImage) -> bytes:
+        """The picture's bytes. Raises NotFound when it went meanwhile."""
+        try:
+            return await asyncio.to_thread(self.path_of(stored).read_bytes)
         except FileNotFoundError:
-            raise Gone("This image has expired.") from None
+            raise _unknown() from None
+
+    async def page(self, tenant: str, limit: int, after: str | None = None) -> tuple[list[StoredImage], bool]:
+        """At most `limit` of the tenant's, the newest first; and whether more follow.
+
+        Raises InvalidRequest where the tenant has none of the id `after`.
+        """
+        found = await self._database.run(partial(image_table.page, tenant=tenant, cut=Cut(limit, after)))
+        if found is None:
+            raise InvalidRequest(f"There is nothing of the id {shown(after or '')}.", param="after")
+        return found
+
+    async def delete(self, image_id: str, tenant: str) -> None:
+        """The picture is gone. Raises NotFound where the tenant has none of that id."""
+        if not await self._drop(partial(image_table.owned, image_id=image_id, tenant=tenant)):
+            raise _unknown()
+
+    async def total_bytes(self) -> int:
+        """What the kept pictures take together."""
+        return await self._database.run(image_table.total_bytes)
 
     def path_of(self, stored: StoredImage) -> Path:
         """The file it lies in."""
-        return self._directory / f"{stored.id}.{stored.expires_at}.{stored.ext}"
+        return self._directory / stored.file_name
 
-    def remaining_seconds(self, stored: StoredImage) -> int:
-        """How long the picture can still be fetched; 0 once its time is over."""
-        return max(0, int(stored.expires_at - self._clock()))
+    async def export(self, tenant: str) -> list[dict[str, Any]]:
+        """What is remembered of the tenant's pictures, the oldest first; times are unix seconds."""
+        kept = await self._database.run(partial(image_table.all_of, tenant=tenant))
+        return [_told(stored) for stored in kept]
 
-    def sweep(self) -> int:
-        """Delete what has expired; how many that were."""
-        now = self._clock()
-        with self._lock:
-            over = [stored for stored in self._kept.values() if stored.expires_at <= now]
-        for stored in over:
-            self._forget(stored)
-        return len(over)
+    async def erase(self, tenant: str) -> int:
+        """All of the tenant's go; how many that were."""
+        return await self._drop_all(partial(image_table.some_of, tenant=tenant))
 
-    async def sweeping(self, every_seconds: float = 60.0) -> None:
-        """Sweep now and then, for ever; cancel to stop."""
+    async def forget_before(self, unix_seconds: float) -> int:
+        """All that came before go; how many that were."""
+        return await self._drop_all(partial(image_table.older, than=unix_seconds))
+
+    async def sweep(self) -> int:
+        """What has expired goes; how many that were."""
+        return await self._drop_all(partial(image_table.expired, now=self._clock()))
+
+    async def sweeping(self, every_seconds: float = SWEEP_SECONDS) -> None:
+        """Sweep now and then, for ever, at first what a killed process left behind; cancel to stop."""
+        await self.sweep_leftovers()
         while True:
-            await asyncio.to_thread(self.sweep)
+            await self.sweep()
             await asyncio.sleep(every_seconds)
 
-    @property
-    def total_bytes(self) -> int:
-        """What the kept pictures take together."""
-        return self._total_bytes
+    async def sweep_leftovers(self) -> int:
+        """Files that no row names go; how many that were. Files of other names stay."""
+        return await asyncio.to_thread(self._sweep_leftovers)
 
-    def __len__(self) -> int:
-        return len(self._kept)
+    async def _drop_all(self, batch: Work[list[StoredImage]]) -> int:
+        count = 0
+        while dropped := await self._drop(batch):
+            count += dropped
+        return count
 
-    def _rebuild(self) -> None:
-        with usable(self._directory):
-            self._directory.mkdir(parents=True, exist_ok=True)
-        found = []
+    async def _drop(self, batch: Work[list[StoredImage]]) -> int:
+        going = await self._database.run(batch)
+        if going:
+            await asyncio.to_thread(self._unlink, going)
+            await self._database.run(partial(image_table.forget, images=going))
+        return len(going)
+
+    def _unlink(self, gone: list[StoredImage]) -> None:
+        for stored in gone:
+            with contextlib.suppress(OSError):
+                self.path_of(stored).unlink(missing_ok=True)
+
+    def _sweep_leftovers(self) -> int:
+        count, files = 0, self._settled_files()
+        while some := dict(islice(files, image_table.BATCH)):
+            known = self._database.submit(partial(image_table.known, names=list(some))).result()
+            for name in some.keys() - known:
+                some[name].unlink(missing_ok=True)
+                count += 1
+        return count
+
+    def _settled_files(self) -> Iterator[tuple[str, Path]]:
+        """Each file of ours that has been there for a while, with its name."""
+        settled = self._clock() - SETTLED_SECONDS
         for path in self._directory.iterdir():
-            match = _NAME.fullmatch(path.name)
-            if match:
-                found.append(StoredImage(match[1], match[3], int(match[2]), path.stat().st_size))
-            elif path.name.endswith(INCOMING_SUFFIX):
-                path.unlink(missing_ok=True)
-        for stored in sorted(found, key=lambda one: one.expires_at):
-            self._remember(stored)
-        self._make_room(spare="")
+            ours = _NAME.fullmatch(path.name) or path.name.endswith(INCOMING_SUFFIX)
+            if ours and _changed(path) < settled:
+                yield path.name, path
 
-    def _remember(self, stored: StoredImage) -> None:
-        self._kept[stored.id] = stored
-        self._total_bytes += stored.size_bytes
 
-    def _make_room(self, *, spare: str) -> None:
-        while self._cap_bytes and self._total_bytes > self._cap_bytes:
-            with self._lock:
-                oldest = next((stored for stored in self._kept.values() if stored.id != spare), None)
-            if oldest is None:
-                return
-            self._forget(oldest)
+def _changed(path: Path) -> float:
+    """When it was written last, in unix seconds; never before anything where it went meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
-    def _forget(self, stored: StoredImage) -> None:
-        with self._lock:
-            if self._kept.pop(stored.id, None) is None:
-                return
-            self._total_bytes -= stored.size_bytes
-            self._expired[stored.id] = None
-            while len(self._expired) > REMEMBERED_EXPIRED:
-                self._expired.popitem(last=False)
-        with contextlib.suppress(OSError):
-            self.path_of(stored).unlink(missing_ok=True)
+
+def _unknown() -> NotFound:
+    return NotFound("No such image.")
+
+
+def _told(stored: StoredImage) -> dict[str, Any]:
+    return {
+        "id": stored.id,
+        "file_name": stored.file_name,
+        "bytes": stored.size_bytes,
+        "created_at": int(stored.created),
+        "expires_at": int(stored.expires),
+    }

@@ -83,5 +83,24 @@ CREATE INDEX idempotency_by_time ON idempotency (at)
 KEY_SAFETY = "ALTER TABLE keys ADD COLUMN safety TEXT"
 """A policy, NULL for the server's own."""
 
-MIGRATIONS: tuple[str, ...] = (KEYS, AUDIT_TEXTS, LIMITS, FILES, IDEMPOTENCY, KEY_SAFETY)
+IMAGES = """
+CREATE TABLE images (
+    id TEXT PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    ext TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    created REAL NOT NULL,
+    expires REAL NOT NULL
+) STRICT;
+CREATE INDEX images_by_tenant ON images (tenant, created, id);
+CREATE INDEX images_by_age ON images (created);
+CREATE INDEX images_by_expiry ON images (expires);
+CREATE TABLE image_bytes (
+    tenant TEXT PRIMARY KEY,
+    size_bytes INTEGER NOT NULL
+) STRICT
+"""
+"""`image_bytes` is what each tenant's pictures take, so that nobody has to add up a million of them."""
+
+MIGRATIONS: tuple[str, ...] = (KEYS, AUDIT_TEXTS, LIMITS, FILES, IDEMPOTENCY, KEY_SAFETY, IMAGES)
 """The database's `user_version` says how many of them it has been through."""

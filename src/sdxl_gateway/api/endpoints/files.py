@@ -1,39 +1,42 @@
-"""Takes the address of a kept picture, gives its bytes with headers that make them nothing but a picture."""
+"""Takes the signed address of a kept picture, gives its bytes with headers that make them nothing but a picture."""
 
 from __future__ import annotations
-
-import asyncio
-import re
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.services import Services
-from sdxl_gateway.core.errors import NotFound
+from sdxl_gateway.core.errors import Gone, NotFound
+from sdxl_gateway.core.ports import ImageStore, StoredImage
 
 RETRIEVE_FILE = Description(
     "retrieveFile",
     {200: Reply("The picture.", content={f"image/{kind}": {} for kind in ("png", "jpeg", "webp")})},
     errors=(404, 410),
+    query={"expires": {"type": "string"}, "signature": {"type": "string"}},
 )
-
-_NAME = re.compile(r"([0-9a-f]{32})\.(png|jpeg|webp)")
 
 
 def file_endpoint(services: Services) -> Endpoint:
-    """GET: the picture; its name is the secret that opens it."""
+    """GET: the picture; the signature in its address is what opens it."""
 
     async def file(request: Request) -> Response:
-        match = _NAME.fullmatch(request.path_params["name"])
-        if not match:
-            raise NotFound("No such image.")
-        stored = services.images.find(match[1], match[2])
-        data = await asyncio.to_thread(services.images.read, stored)
-        headers = _headers(services.images.remaining_seconds(stored))
-        return Response(data, media_type=f"image/{stored.ext}", headers=headers)
+        name, asked = request.path_params["name"], request.query_params
+        remaining = services.signer.remaining_seconds(name, asked.get("expires", ""), asked.get("signature", ""))
+        stored, data = await _kept(services.images, name)
+        return Response(data, media_type=f"image/{stored.ext}", headers=_headers(remaining))
 
     return file
+
+
+async def _kept(images: ImageStore, name: str) -> tuple[StoredImage, bytes]:
+    """Its address was signed, so it was there; now it may have been deleted."""
+    try:
+        stored = await images.find(name.partition(".")[0])
+        return stored, await images.read(stored)
+    except NotFound as error:
+        raise Gone("This image was deleted.") from error
 
 
 def _headers(remaining_seconds: int) -> dict[str, str]:

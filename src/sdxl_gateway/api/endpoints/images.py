@@ -13,6 +13,7 @@ from starlette.responses import Response
 from sdxl_gateway.api.asks.body import ask_of
 from sdxl_gateway.api.asks.given import Rules
 from sdxl_gateway.api.asks.parse import ReadAsk
+from sdxl_gateway.api.endpoints.links import links_of
 from sdxl_gateway.api.endpoints.once import once
 from sdxl_gateway.api.http.context import RequestContext, context_of
 from sdxl_gateway.api.http.disconnect import close, while_connected
@@ -72,18 +73,13 @@ def paint_endpoint(services: Services, operation: Operation) -> Endpoint:
     async def painted(request: Request, read: ReadAsk) -> Response:
         context = context_of(request.scope)
         read = replace(read, ask=await services.pictures.brought(read.ask, context.caller))
-        style = ReplyStyle.of(read.ask, _files_url(request, services))
+        style = ReplyStyle.of(read.ask, links_of(services, request))
         items = services.gateway.paint(read.ask, context.caller, keep=style.url, must_keep=style.by_address_alone)
         if read.ask.stream:
             return await _streamed(services, request, read, style, items)
         return await _whole(request, read, style, items, context)
 
     return paint
-
-
-def _files_url(request: Request, services: Services) -> str:
-    base_url = services.settings.server.public_base_url or str(request.base_url)
-    return base_url.rstrip("/") + "/files"
 
 
 async def _whole(

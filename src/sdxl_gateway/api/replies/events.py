@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sdxl_gateway.api.http.errors import error_body
-from sdxl_gateway.api.replies.images import Outcome, as_base64, echo, end_user, revised
+from sdxl_gateway.api.replies.images import Outcome, as_base64, echo, end_user, named, revised
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import EngineFault, GatewayError
 from sdxl_gateway.gateway.events import Accepted, Partial
@@ -54,6 +54,7 @@ def completed_event(operation: Operation, outcome: Outcome) -> bytes:
         **echo(outcome.accepted),
         **end_user(outcome.style),
         "usage": outcome.done.usage,
+        **named(one),
         **revised(one, outcome.style),
         "seed": one.seed,
         "recipe": one.recipe,

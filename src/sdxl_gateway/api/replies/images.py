@@ -14,6 +14,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from sdxl_gateway.api.http.errors import ErrorDetail, error_detail
+from sdxl_gateway.api.replies.links import Links
 from sdxl_gateway.core.ask import Ask
 from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.core.recipe import Background
@@ -42,9 +43,11 @@ class _Handed(TypedDict, total=False):
 class ImageEntry(_Handed):
     """One picture; `recipe` holds everything that decides its pixels.
 
-    `revised_prompt` is what was painted, where that is not what was sent.
+    `id` is what a picture with an address is kept under. `revised_prompt` is what was painted, where that is not what
+    was sent.
     """
 
+    id: NotRequired[str]
     revised_prompt: NotRequired[str]
     seed: int
     recipe: dict[str, Any]
@@ -89,26 +92,26 @@ class ImagesResponse(Echo, EndUser, Withholding):
 
 @dataclass(frozen=True, slots=True)
 class ReplyStyle:
-    """How pictures are handed out: as data, by address (below `files_url`), or both; `end_user` is repeated.
+    """How pictures are handed out: as data, by address (one of `links`), or both; `end_user` is repeated.
 
     `prompt` is what was sent.
     """
 
     b64: bool
     url: bool
-    files_url: str
+    links: Links
     end_user: str | None = None
     stream: bool = False
     prompt: str = ""
 
     @classmethod
-    def of(cls, ask: Ask, files_url: str) -> ReplyStyle:
+    def of(cls, ask: Ask, links: Links) -> ReplyStyle:
         """One way where one was asked for, else both; but data alone in streams and under OpenAI's own names."""
         b64_only = ask.stream or (ask.model or "").lower().startswith(B64_ONLY)
         return cls(
             b64=ask.response_format != "url",
             url=ask.response_format == "url" or (ask.response_format is None and not b64_only),
-            files_url=files_url,
+            links=links,
             end_user=ask.user or None,
             stream=ask.stream,
             prompt=ask.prompt,
@@ -121,7 +124,7 @@ class ReplyStyle:
 
     def address(self, one: Presented) -> str | None:
         """Where the picture can be fetched."""
-        return f"{self.files_url}/{one.file_name}" if self.url and one.file_name is not None else None
+        return self.links.to(one.stored) if self.url and one.stored is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +168,18 @@ def image_entry(one: Presented, style: ReplyStyle) -> ImageEntry:
         handed["b64_json"] = as_base64(one.data)
     if (url := style.address(one)) is not None:
         handed["url"] = url
-    return {**handed, **revised(one, style), "seed": one.seed, "recipe": one.recipe}
+    return {**handed, **named(one), **revised(one, style), "seed": one.seed, "recipe": one.recipe}
+
+
+class Named(TypedDict, total=False):
+    """What a picture is kept under."""
+
+    id: str
+
+
+def named(one: Presented) -> Named:
+    """Empty when the picture is not kept."""
+    return {} if one.stored is None else {"id": one.stored.id}
 
 
 class Revised(TypedDict, total=False):

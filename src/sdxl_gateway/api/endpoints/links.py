@@ -1,0 +1,15 @@
+"""Takes a request, gives what tells the addresses of kept pictures to whoever sent it."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from sdxl_gateway.api.replies.links import Links
+from sdxl_gateway.api.services import Services
+
+
+def links_of(services: Services, request: Request) -> Links:
+    """Below the configured address, else the one the request came to."""
+    settings = services.settings
+    base_url = settings.server.public_base_url or str(request.base_url)
+    return Links(base_url, services.signer, settings.delivery.url_seconds)

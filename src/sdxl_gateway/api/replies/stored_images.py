@@ -1,0 +1,74 @@
+"""Takes kept pictures, gives the replies that list them and tell their addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from sdxl_gateway.api.replies.links import Links
+from sdxl_gateway.core.ports import StoredImage
+
+
+class ImageCard(TypedDict):
+    """A kept picture; `url` was signed for this reply, `expires_at` is when the picture itself goes.
+
+    Times are unix seconds.
+    """
+
+    id: str
+    object: Literal["image"]
+    created_at: int
+    expires_at: int
+    bytes: int
+    output_format: Annotated[str, Field(json_schema_extra={"enum": ["png", "jpeg", "webp"]})]
+    url: str
+
+
+class ImageList(TypedDict):
+    """A page of them, the newest first; `last_id` is what the next page's `after` says."""
+
+    object: Literal["list"]
+    data: list[ImageCard]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class DeletedImage(TypedDict):
+    """What was deleted."""
+
+    id: str
+    object: Literal["image"]
+    deleted: Literal[True]
+
+
+def image_card(stored: StoredImage, links: Links) -> ImageCard:
+    """With an address of its own."""
+    return {
+        "id": stored.id,
+        "object": "image",
+        "created_at": int(stored.created),
+        "expires_at": int(stored.expires),
+        "bytes": stored.size_bytes,
+        "output_format": stored.ext,
+        "url": links.to(stored),
+    }
+
+
+def image_list(page: Sequence[StoredImage], links: Links, *, has_more: bool) -> ImageList:
+    """One page."""
+    return {
+        "object": "list",
+        "data": [image_card(stored, links) for stored in page],
+        "first_id": page[0].id if page else None,
+        "last_id": page[-1].id if page else None,
+        "has_more": has_more,
+    }
+
+
+def deleted_image(image_id: str) -> DeletedImage:
+    """As OpenAI confirms that something is gone."""
+    return {"id": image_id, "object": "image", "deleted": True}

@@ -1,0 +1,45 @@
+"""Takes a kept picture, gives the query that opens its address for a while; and tells whether one is good."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from functools import cached_property
+from urllib.parse import urlencode
+
+from sdxl_gateway.core.errors import Gone, NotFound
+from sdxl_gateway.core.ports import StoredImage
+
+KEY_FILE = "url_key"
+
+
+class Signer:
+    """HMAC-SHA256 over a picture's name and the second its address ends; `find_key` is asked once, when needed."""
+
+    def __init__(self, find_key: Callable[[], bytes], clock: Callable[[], float] = time.time) -> None:
+        self._find_key = find_key
+        self._clock = clock
+
+    @cached_property
+    def _key(self) -> bytes:
+        return self._find_key()
+
+    def query(self, image: StoredImage, seconds: float) -> str:
+        """What is to follow the picture's name; good for `seconds`, or for as long as the picture is kept."""
+        expires = int(min(self._clock() + seconds, image.expires))
+        return urlencode({"expires": expires, "signature": self._signature(image.file_name, str(expires))})
+
+    def remaining_seconds(self, file_name: str, expires: str, signature: str) -> int:
+        """How much longer this is good. Raises NotFound for what was never signed, Gone for what is over."""
+        if not hmac.compare_digest(signature.encode(), self._signature(file_name, expires).encode()):
+            raise NotFound("No such image.")
+        remaining = int(expires) - self._clock()
+        if remaining <= 0:
+            raise Gone("This address has expired.")
+        return int(remaining)
+
+    def _signature(self, file_name: str, expires: str) -> str:
+        digest = hmac.digest(self._key, f"{file_name}\n{expires}".encode(), "sha256")
+        return urlsafe_b64encode(digest).rstrip(b"=").decode()
