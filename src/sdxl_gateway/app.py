@@ -115,6 +115,7 @@ def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManage
         keys=built.keys,
         files=built.files,
         pictures=named_pictures(built),
+        moderations=built.moderations,
         usage=built.usage,
         limits=built.limits,
         replies=built.replies,

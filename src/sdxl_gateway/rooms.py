@@ -39,6 +39,7 @@ from sdxl_gateway.delivery.signing import KEY_FILE, Signer
 from sdxl_gateway.egress.egress import Egress
 from sdxl_gateway.gateway.file_pictures import FilePictures
 from sdxl_gateway.gateway.library import ModelLibrary
+from sdxl_gateway.gateway.moderations import Moderations
 from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.gateway.web_pictures import WebPictures
@@ -90,6 +91,7 @@ class Rooms:
     decoders: Decoders
     matte: Matte | None
     judges: Judges
+    moderations: Moderations
     gateway: Gateway
     background: Background
     database: Database
@@ -153,7 +155,7 @@ def build_rooms(
         metrics.audit.health = lambda: audit.health
     meters, usage = LocalMeters(), Usage(database)
     limits = CallerLimits(settings, meters, usage)
-    judges = open_judges(settings.safety, open_picture_judge(settings.safety), metrics.on_event)
+    judges = open_judges(settings, egress, open_picture_judge(settings.safety), metrics.on_event)
     inspection = Inspection(judges, listeners)
     deliverer = Deliverer(images, embed_recipe=settings.delivery.embed_recipe, matte=matte, inspection=inspection)
     gateway = Gateway(settings, admission, backend, deliverer, listeners, egress, limits, judges)
@@ -180,6 +182,7 @@ def build_rooms(
         decoders,
         matte,
         judges,
+        Moderations(judges, admission.uploads),
         gateway,
         Background(listeners),
         database,
@@ -225,9 +228,8 @@ def under(built: Rooms, settings: Settings) -> Rooms:
     """The rooms that follow settings built anew; what holds sockets, engines, folders or memories stays as it is."""
     names = ModelResolver(settings, built.checkpoints, built.adapters)
     admission = built.admission.under(settings, names)
-    deliverer = Deliverer(built.images, embed_recipe=settings.delivery.embed_recipe, matte=built.matte)
     limits = built.limits.under(settings)
-    judges = open_judges(settings.safety, built.judges.pictures, built.metrics.on_event)
+    judges = open_judges(settings, built.egress, built.judges.pictures, built.metrics.on_event)
     deliverer = Deliverer(
         built.images,
         embed_recipe=settings.delivery.embed_recipe,
@@ -241,6 +243,7 @@ def under(built: Rooms, settings: Settings) -> Rooms:
         library=built.library.under(settings, names),
         limits=limits,
         judges=judges,
+        moderations=built.moderations.under(judges, admission.uploads),
         gateway=Gateway(settings, admission, built.backend, deliverer, built.listeners, built.egress, limits, judges),
     )
 

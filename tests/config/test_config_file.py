@@ -56,6 +56,8 @@ def test_every_key_of_the_code_is_in_the_file() -> None:
         "engine.preview_vae",
         "enhancer.base_url",
         "enhancer.key",
+        "moderation.base_url",
+        "moderation.key",
         "matting.path",
         "auth.pepper",
         "delivery.url_key",

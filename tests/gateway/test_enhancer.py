@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,78 +14,11 @@ from sdxl_gateway.config import Enhancer, Prompts
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.gateway.events import Done, Item, Presented
 from tests.kit.gateway import gateway_kit
-
-Answering = Callable[[asyncio.StreamWriter], Awaitable[None]]
-
-
-@dataclass
-class ChatServer:
-    """Answers every request with the same bytes, or as it is told to; remembers what it was sent."""
-
-    answering: Answering
-    port: int = 0
-    heads: list[str] = field(default_factory=list)
-    bodies: list[dict[str, Any]] = field(default_factory=list)
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        length = next(int(line.split(":")[1]) for line in head.lower().split("\r\n") if "content-length" in line)
-        self.heads.append(head)
-        self.bodies.append(json.loads(await reader.readexactly(length)))
-        try:
-            await self.answering(writer)
-            await writer.drain()
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
-
-
-@asynccontextmanager
-async def chat_server(answering: Answering) -> AsyncIterator[ChatServer]:
-    made = ChatServer(answering)
-    async with await asyncio.start_server(made.serve, "127.0.0.1", 0) as server:
-        made.port = server.sockets[0].getsockname()[1]
-        yield made
-
-
-def whole(body: bytes, status: str = "200 OK") -> Answering:
-    async def answer(writer: asyncio.StreamWriter) -> None:
-        writer.write(f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body)
-
-    return answer
+from tests.kit.json_server import Answering, cut_short, endless, json_server, no_http, silent, trickling, whole
 
 
 def saying(text: Any) -> Answering:
     return whole(json.dumps({"choices": [{"message": {"role": "assistant", "content": text}}]}).encode())
-
-
-async def endless(writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")
-    while True:
-        writer.write(b" " * 65536)
-        await writer.drain()
-
-
-async def trickling(writer: asyncio.StreamWriter) -> None:
-    """A byte now and then: no single read is slow."""
-    writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")
-    while True:
-        writer.write(b" ")
-        await writer.drain()
-        await asyncio.sleep(0.02)
-
-
-async def silent(_: asyncio.StreamWriter) -> None:
-    await asyncio.sleep(5)
-
-
-async def cut_short(writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n{")
-
-
-async def no_http(writer: asyncio.StreamWriter) -> None:
-    writer.write(b"hello\r\n\r\n")
 
 
 def section(port: int, **changes: Any) -> Enhancer:
@@ -106,7 +35,7 @@ def outcome(items: list[Item]) -> tuple[str, str, tuple[str, ...]]:
 
 async def test_the_richer_prompt_is_painted(tmp_path: Path) -> None:
     async with (
-        chat_server(saying(" A red fox\nin deep snow. ")) as server,
+        json_server(saying(" A red fox\nin deep snow. ")) as server,
         gateway_kit(tmp_path, enhancer=section(server.port)) as kit,
     ):
         found = outcome(await kit.paint("a fox", negative_prompt="grey", enhance=True))
@@ -121,7 +50,7 @@ async def test_the_richer_prompt_is_painted(tmp_path: Path) -> None:
 
 async def test_lora_tags_go_around_the_model(tmp_path: Path) -> None:
     async with (
-        chat_server(saying("a red fox")) as server,
+        json_server(saying("a red fox")) as server,
         gateway_kit(tmp_path, enhancer=section(server.port)) as kit,
     ):
         items = await kit.paint("a fox <lora:outline:0.5>", enhance=True)
@@ -158,7 +87,7 @@ async def test_whatever_comes_back_a_picture_is_painted(tmp_path: Path, name: st
     answering, reason = HOSTILE[name]
     timeout = 0.3 if "0.3" in reason else 10.0
     async with (
-        chat_server(answering) as server,
+        json_server(answering) as server,
         gateway_kit(tmp_path, enhancer=section(server.port, timeout_seconds=timeout)) as kit,
     ):
         prompt, _, (warning,) = outcome(await kit.paint("a fox", enhance=True))
@@ -173,7 +102,7 @@ async def test_nobody_there(tmp_path: Path) -> None:
 
 
 async def test_what_cannot_be_painted_is_left_aside(tmp_path: Path) -> None:
-    async with chat_server(saying("a fox AND a dog")) as server:
+    async with json_server(saying("a fox AND a dog")) as server:
         weighing = Prompts(prompt_syntax="a1111")
         async with gateway_kit(tmp_path, enhancer=section(server.port), prompts=weighing) as kit:
             prompt, _, (warning,) = outcome(await kit.paint("a (fox:1.2)", enhance=True))

@@ -32,6 +32,7 @@ from sdxl_gateway.gateway.events import Accepted, Done, Item, Partial, Presented
 from sdxl_gateway.gateway.file_pictures import FilePictures
 from sdxl_gateway.gateway.library import ModelCard, ModelKind, ModelLibrary
 from sdxl_gateway.gateway.lora_card import LoraProblem, Warmth
+from sdxl_gateway.gateway.moderations import Moderations
 from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.pictures.written import Written, read_written
@@ -186,6 +187,7 @@ def served_api(
     ping_seconds: float = 10.0,
     more: Sequence[Route] = (),
     keys: KeyStore | None = None,
+    moderations: Moderations | None = None,
     files: FileStore | None = None,
     remembered: Remembered | None = None,
     **sections: Any,
@@ -204,6 +206,7 @@ def served_api(
     services = Services(
         authenticator=KnownKeys(StaticKeys(settings.auth), keys),
         keys=keys,
+        moderations=moderations,
         files=files,
         pictures=NamedPictures({} if files is None else {Place.FILE: FilePictures(files)}, most_bytes=2**20),
         remembered=remembered,

@@ -110,7 +110,7 @@ async def gateway_kit(
     announce = Listeners(metrics.on_event, library.on_event, *listeners)
     backend = LocalBackend(opened, queue_size=queue_size, listener=announce)
     limits = Limits(settings, LocalMeters(), Usage(Database(folder)))
-    watching = judges(settings.safety, net, metrics.on_event)
+    watching = judges(settings.safety, net, metrics.on_event, settings.moderation)
     deliverer = Deliverer(images, embed_recipe=embed_recipe, inspection=Inspection(watching, announce))
     await backend.start()
     try:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from sdxl_gateway.config import Safety
+from sdxl_gateway.config import Moderation, Safety, Settings
 from sdxl_gateway.core.safety import JudgeEnded
+from sdxl_gateway.egress.egress import Egress
 from sdxl_gateway.safety.judges import Judges
 from sdxl_gateway.safety.open import open_judges
 from sdxl_gateway.safety.picture_judge import PictureJudge, Run
@@ -68,8 +69,11 @@ def broken(image: Image.Image) -> float:
 
 
 def judges(
-    section: Safety, net: FakeNet | None = None, tell: Callable[[JudgeEnded], None] = lambda ended: None
+    section: Safety,
+    net: FakeNet | None = None,
+    tell: Callable[[JudgeEnded], None] = lambda ended: None,
+    moderation: Moderation | None = None,
 ) -> Judges:
     """By a section of the settings, with this net in the place of the one it names."""
     pictures = None if net is None else PictureJudge(net, at_once=section.at_once, seconds=section.seconds)
-    return open_judges(section, pictures, tell)
+    return open_judges(Settings(safety=section, moderation=moderation or Moderation()), Egress(), pictures, tell)

@@ -8,9 +8,10 @@ import sys
 import pytest
 from PIL import Image
 
-from sdxl_gateway.config import Safety
+from sdxl_gateway.config import Safety, Settings
 from sdxl_gateway.core.errors import SafetyProblem
 from sdxl_gateway.core.picture import Picture
+from sdxl_gateway.egress.egress import Egress
 from sdxl_gateway.safety import open as opening
 from sdxl_gateway.safety.open import open_judges, open_picture_judge
 
@@ -38,7 +39,7 @@ async def test_it_scores_as_its_package_does() -> None:
 
 def test_where_the_settings_say_off_there_is_none() -> None:
     assert open_picture_judge(Safety()) is None
-    assert not open_judges(Safety(), None).of_pictures
+    assert not open_judges(Settings(), Egress(), None).of_pictures
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

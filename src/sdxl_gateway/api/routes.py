@@ -36,6 +36,7 @@ from sdxl_gateway.api.openapi.document import openapi_document
 from sdxl_gateway.api.replies.images import REPLY_HEADERS
 from sdxl_gateway.api.rows.files import file_rows
 from sdxl_gateway.api.rows.images import stored_image_rows
+from sdxl_gateway.api.rows.moderations import moderation_rows
 from sdxl_gateway.api.rows.paths import openai_paths
 from sdxl_gateway.api.rows.tenants import tenant_rows
 from sdxl_gateway.api.services import Services
@@ -57,6 +58,7 @@ def table(services: Services) -> tuple[Route, ...]:
         *_usage_rows(services),
         *file_rows(services),
         *tenant_rows(services),
+        *moderation_rows(services),
         *_own_rows(services),
     )
 

@@ -14,6 +14,7 @@ from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.core.ports import Authenticator, ImageStore
 from sdxl_gateway.delivery.signing import Signer
 from sdxl_gateway.gateway.library import ModelLibrary
+from sdxl_gateway.gateway.moderations import Moderations
 from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.storage.files import FileStore
@@ -49,6 +50,7 @@ class Services:
     keys: KeyStore | None = None
     remembered: Remembered | None = None
     pictures: NamedPictures = field(default_factory=lambda: NamedPictures({}, most_bytes=0))
+    moderations: Moderations | None = None
     usage: Usage | None = None
     limits: Limits | None = None
     files: FileStore | None = None

@@ -9,7 +9,7 @@ from sdxl_gateway.config.matting import DEMO_MATTE, Matting
 from sdxl_gateway.config.models import Checkpoint, CheckpointFolder, HouseStyle, LoraWeight, SamplerName
 from sdxl_gateway.config.prompting import Embeddings, Enhancer, Prompts, Style
 from sdxl_gateway.config.reload import PutInForce, Reloading
-from sdxl_gateway.config.safety import Safety
+from sdxl_gateway.config.safety import Moderation, Safety
 from sdxl_gateway.config.section import FileCaps, HeaderCaps, Section
 from sdxl_gateway.config.sections import (
     DEMO_LORAS,
@@ -61,6 +61,7 @@ __all__ = [
     "Loras",
     "Matting",
     "Memory",
+    "Moderation",
     "Preview",
     "Prompts",
     "PutInForce",

@@ -63,6 +63,7 @@ LIVE = (
     "delivery.keep_seconds",
     "delivery.max_stored_bytes",
     "delivery.embed_recipe",
+    "moderation",
     "telemetry.log_level",
 )
 """Keys and whole sections that hold for every request after they were read; `*` is a name the operator gave."""

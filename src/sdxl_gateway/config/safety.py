@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import regex
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from sdxl_gateway.config.section import Seconds, Section, Words
+from sdxl_gateway.config.section import BaseUrl, Key, Seconds, Section, Words
 from sdxl_gateway.core.safety import Policy
 
 
@@ -51,3 +51,12 @@ class Safety(Section):
     threads: Annotated[int, Field(ge=1, le=64)] = 1
     at_once: Annotated[int, Field(ge=1, le=16)] = 2
     seconds: Seconds = 10.0
+
+
+class Moderation(Section):
+    """Another server that judges texts, one that speaks OpenAI's `/moderations`; off without an address."""
+
+    base_url: BaseUrl | None = None
+    model: str = "omni-moderation-latest"
+    key: Key | None = None
+    timeout_seconds: Seconds = 5.0

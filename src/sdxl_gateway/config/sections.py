@@ -24,7 +24,7 @@ from sdxl_gateway.config.prompting import (
     Style,
     with_openai_styles,
 )
-from sdxl_gateway.config.safety import Safety
+from sdxl_gateway.config.safety import Moderation, Safety
 from sdxl_gateway.config.section import (
     BaseUrl,
     Bytes,
@@ -256,6 +256,7 @@ class Settings(BaseSettings):
     retention: Retention = Retention()
     encryption: Encryption = Encryption()
     safety: Safety = Safety()
+    moderation: Moderation = Moderation()
     telemetry: Telemetry = Telemetry()
 
     @property

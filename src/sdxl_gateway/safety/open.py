@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sdxl_gateway.config import Safety
+from sdxl_gateway.config import Safety, Settings
 from sdxl_gateway.core.errors import SafetyProblem
 from sdxl_gateway.core.safety import JudgeEnded, JudgeName
+from sdxl_gateway.egress.egress import Egress
 from sdxl_gateway.safety.judges import Judges, TextJudge
 from sdxl_gateway.safety.picture_judge import PictureJudge
+from sdxl_gateway.safety.remote import RemoteModeration
 from sdxl_gateway.safety.words import DeniedWords
 
 
@@ -28,9 +30,16 @@ def open_picture_judge(section: Safety) -> PictureJudge | None:
 
 
 def open_judges(
-    section: Safety, pictures: PictureJudge | None, tell: Callable[[JudgeEnded], None] = lambda ended: None
+    settings: Settings,
+    egress: Egress,
+    pictures: PictureJudge | None,
+    tell: Callable[[JudgeEnded], None] = lambda ended: None,
 ) -> Judges:
     """With judges of texts of their own, and the judge of pictures there is."""
+    section, texts = settings.safety, dict[JudgeName, TextJudge]()
     words = DeniedWords(section.deny_words, section.deny_patterns)
-    texts: dict[JudgeName, TextJudge] = {} if words.empty else {"words": words}
+    if not words.empty:
+        texts["words"] = words
+    if settings.moderation.base_url is not None:
+        texts["moderation"] = RemoteModeration(settings.moderation, egress)
     return Judges(section, texts, pictures, tell)

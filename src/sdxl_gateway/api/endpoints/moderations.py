@@ -1,0 +1,60 @@
+"""Judges texts and pictures, in OpenAI's words, as what is painted here is judged."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from sdxl_gateway.api.asks.moderations import MOST_INPUTS, ModerationInput, read_moderation
+from sdxl_gateway.api.http.context import context_of
+from sdxl_gateway.api.http.json_body import parse_object, whole_body
+from sdxl_gateway.api.http.route import Description, Endpoint, Reply
+from sdxl_gateway.api.replies.moderations import ModerationReply, moderation
+from sdxl_gateway.api.services import Services
+from sdxl_gateway.core.caller import Caller
+from sdxl_gateway.core.errors import NotFound
+from sdxl_gateway.gateway.moderations import Judged
+
+_PART = {
+    "type": "object",
+    "properties": {
+        "type": {"type": "string", "enum": ["text", "image_url"]},
+        "text": {"type": "string"},
+        "image_url": {"type": "object", "properties": {"url": {"type": "string"}}, "required": ["url"]},
+    },
+    "required": ["type"],
+}
+_ENTRY = {"oneOf": [{"type": "string"}, _PART]}
+_INPUT = {"oneOf": [{"type": "string"}, {"type": "array", "items": _ENTRY, "minItems": 1, "maxItems": MOST_INPUTS}]}
+_BODY = {
+    "type": "object",
+    "properties": {"input": _INPUT, "model": {"type": "string", "nullable": True}},
+    "required": ["input"],
+}
+CREATE_MODERATION = Description(
+    "createModeration",
+    {200: Reply("What was found.", ModerationReply)},
+    errors=(400, 404, 408, 413, 503),
+    reads={"application/json": {"schema": _BODY}},
+)
+
+
+def judge_endpoint(services: Services) -> Endpoint:
+    """POST: whatever the caller's own policy says."""
+    settings = services.settings
+
+    async def create_moderation(request: Request) -> Response:
+        body = await whole_body(request.stream(), settings.server.max_body_bytes)
+        ask = read_moderation(parse_object(body), settings.limits)
+        caller = context_of(request.scope).caller
+        judged = [await _judged(services, one, caller) for one in ask.inputs]
+        return JSONResponse(moderation(ask.model, judged))
+
+    return create_moderation
+
+
+async def _judged(services: Services, one: ModerationInput, caller: Caller) -> Judged:
+    if services.moderations is None:
+        raise NotFound("This server has no judges.", code="no_judge")
+    pictures = [await services.pictures.bring(upload, caller) for upload in one.pictures]
+    return await services.moderations.judged(one.texts, pictures)
