@@ -116,7 +116,7 @@ class Admission:
         if caller.sees_everything:
             return self
         other = copy(self)
-        other._loras = self._loras.only(caller.sees_lora)
+        other._loras = self._loras.only(caller.loras)
         other.names = self.names.only(caller.sees_model, other._loras)
         other.refiners = self.refiners.only(caller.sees_model)
         return other

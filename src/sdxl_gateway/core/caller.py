@@ -47,11 +47,11 @@ class Caller:
 
     def sees_model(self, name: str) -> bool:
         """A checkpoint, an alias or a house style of that name is there for this caller."""
-        return _fits(name, self.models)
+        return fits(name, self.models)
 
     def sees_lora(self, name: str) -> bool:
         """As `sees_model`, of a LoRA."""
-        return _fits(name, self.loras)
+        return fits(name, self.loras)
 
     @property
     def admin(self) -> bool:
@@ -68,5 +68,6 @@ ANYBODY = Caller()
 """Who has no key where none is needed."""
 
 
-def _fits(name: str, globs: Sequence[str]) -> bool:
+def fits(name: str, globs: Sequence[str]) -> bool:
+    """The name is one of those that some glob stands for; case does not matter."""
     return any(fnmatchcase(name.casefold(), glob.casefold()) for glob in globs)

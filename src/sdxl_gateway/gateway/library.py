@@ -77,7 +77,7 @@ class ModelLibrary:
             return self
         other = copy(self)
         other._caller = caller
-        other._adapters = self._adapters.only(caller.sees_lora)
+        other._adapters = self._adapters.only(caller.loras)
         other._names = self._names.only(caller.sees_model, other._adapters)
         return other
 

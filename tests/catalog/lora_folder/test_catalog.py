@@ -16,6 +16,7 @@ import pytest
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
+from sdxl_gateway.catalog.lora_folder.checks import CheckedLora
 from sdxl_gateway.catalog.lora_folder.copies import keep_copy, store_path
 from sdxl_gateway.catalog.lora_folder.fit import Fit
 from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, Problem, Signature, read_entry
@@ -344,7 +345,7 @@ async def test_asking_again_reads_nothing(root: Path, catalog: LoraCatalog, monk
         copies += 1
         return keep_copy(source, data_directory, limits)
 
-    monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.catalog.keep_copy", counted)
+    monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.checks.keep_copy", counted)
     together = await asyncio.gather(*(catalog.check_in("ink", CHECKPOINT) for _ in range(20)))
     assert len({id(admitted) for admitted in together}) == 1
     assert copies == 1
@@ -362,7 +363,7 @@ async def test_a_caller_that_leaves_does_not_disturb_the_others(
         assert go_on.wait(30)
         return keep_copy(source, data_directory, limits)
 
-    monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.catalog.keep_copy", slow)
+    monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.checks.keep_copy", slow)
     leaving = asyncio.create_task(catalog.check_in("ink", CHECKPOINT))
     staying = asyncio.create_task(catalog.check_in("ink", CHECKPOINT))
     assert await asyncio.to_thread(copying.wait, 30)
@@ -431,8 +432,7 @@ async def test_harm_at_any_moment_of_an_admission_gives_one_whole_file_or_a_refu
 ) -> None:
     path = write(root / "ink.safetensors", GOOD)
     catalog.scan()
-    place = f"sdxl_gateway.catalog.lora_folder.catalog.{moment}"
-    original = getattr(sys.modules[LoraCatalog.__module__], moment)
+    original = getattr(sys.modules[CheckedLora.__module__], moment)
 
     def harmed(*args: Any, **kwargs: Any) -> Any:
         if path.exists():
@@ -440,7 +440,7 @@ async def test_harm_at_any_moment_of_an_admission_gives_one_whole_file_or_a_refu
         return original(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(place, harmed)
+        patch.setattr(sys.modules[CheckedLora.__module__], moment, harmed)
         with suppress(AdapterRefused):
             digest = (await catalog.check_in("ink", CHECKPOINT)).digest
             assert store_path(tmp_path / "data", digest).read_bytes() in (GOOD, OTHER, TWIN)

@@ -15,6 +15,7 @@ import pytest
 from sdxl_gateway.catalog import safetensors_header
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder import catalog as catalog_module
+from sdxl_gateway.catalog.lora_folder import checks as checks_module
 from sdxl_gateway.catalog.lora_folder import scan as scan_module
 from sdxl_gateway.catalog.lora_folder import upload as upload_module
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
@@ -67,7 +68,8 @@ class Counts:
         for module, name, counter in (
             (safetensors_header, "parse_header", "parsed"),
             (catalog_module, "plan_lora", "planned"),
-            (catalog_module, "keep_copy", "copied"),
+            (checks_module, "plan_lora", "planned"),
+            (checks_module, "keep_copy", "copied"),
         ):
             monkeypatch.setattr(module, name, self._counted(getattr(module, name), counter))
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from copy import copy
+from functools import partial
 from pathlib import Path
 
 from sdxl_gateway import __version__
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
-from sdxl_gateway.catalog.lora_folder.checks import CheckedLora, Checks
-from sdxl_gateway.catalog.lora_folder.copies import keep_copy, store_path
+from sdxl_gateway.catalog.lora_folder.checks import CheckedLora, Checks, checked_file
 from sdxl_gateway.catalog.lora_folder.fit import Fit
 from sdxl_gateway.catalog.lora_folder.lookup import LoraLookup, ProblemLookup
 from sdxl_gateway.catalog.lora_folder.names import place_name
@@ -18,16 +18,15 @@ from sdxl_gateway.catalog.lora_folder.scan import (
     LoraEntry,
     Problem,
     Seen,
-    check_inside,
     entry_of,
     read_entry,
-    read_source_header,
     scan_folder,
     signature_of,
     with_sidecar_mark,
 )
 from sdxl_gateway.catalog.lora_folder.scan_cache import load_index, save_index
 from sdxl_gateway.catalog.lora_folder.upload import name_taken, put_file, received, remove_source, upload_path
+from sdxl_gateway.catalog.lora_folder.views import Globs, Views
 from sdxl_gateway.catalog.lora_folder.watch import changes
 from sdxl_gateway.catalog.lora_format.alphas import count_zeros
 from sdxl_gateway.catalog.lora_format.plan import LoraPlan, plan_lora
@@ -35,6 +34,7 @@ from sdxl_gateway.catalog.lora_format.report import make_report
 from sdxl_gateway.catalog.model_grammar import not_found
 from sdxl_gateway.catalog.safetensors_header import Header, read_header
 from sdxl_gateway.config import Loras
+from sdxl_gateway.core.caller import fits
 from sdxl_gateway.core.errors import AdapterRefused, InvalidRequest, ModelNotFound
 from sdxl_gateway.core.text import shown
 
@@ -72,6 +72,7 @@ class LoraCatalog:
         self._table = LoraLookup(())
         self._bundled = LoraLookup(())
         self._listed: Sequence[LoraEntry] = ()
+        self._views = Views(LoraCatalog.entries)
         self._scanning = asyncio.Lock()
         self._checks = Checks(data_directory)
 
@@ -117,9 +118,17 @@ class LoraCatalog:
         if (problem := self._unusable.within(model)) is not None:
             raise AdapterRefused(f"The LoRA {shown(problem.name)} cannot be used: {problem.message}")
 
-    def only(self, sees: Callable[[str], bool]) -> LoraCatalog:
-        """What is there now for one who `sees` some names: no other is found, listed, or said to be broken."""
+    def only(self, globs: Globs) -> LoraCatalog:
+        """What is there now for one who sees some names: no other is found, listed, or said to be broken.
+
+        Asking again costs nothing until the folder is looked at again.
+        """
+        return self._views.of(globs, self._only)
+
+    def _only(self, globs: Globs) -> LoraCatalog:
+        sees = partial(fits, globs=globs)
         other = copy(self)
+        other._views = Views(LoraCatalog.entries)
         other._table, other._bundled = self._table.only(sees), self._bundled.only(sees)
         other._listed = [entry for entry in self._listed if sees(entry.name)]
         other._problems = tuple(problem for problem in self._problems if sees(problem.name))
@@ -179,6 +188,7 @@ class LoraCatalog:
         self._table = LoraLookup(entries.values())
         free = (found.entry for found in bundled.values() if found.entry and self._is_free(found.entry))
         self._bundled = LoraLookup(free)
+        self._views = Views(LoraCatalog.entries)
         self._listed = sorted([*self._table.entries(), *self._bundled.entries()], key=lambda entry: entry.name)
 
     def _is_free(self, bundled: LoraEntry) -> bool:
@@ -214,16 +224,7 @@ class LoraCatalog:
         return read_entry(entry.path, entry.name, signature, self._limits, self._fit)[0]
 
     def _check(self, entry: LoraEntry, checkpoint: CheckpointEntry) -> CheckedLora:
-        check_inside(self._root_of(entry), entry.path)
-        header = read_source_header(entry.path, self._limits)
-        plan = plan_lora(header, checkpoint.shapes)
-        digest = keep_copy(entry.path.resolve(), self._data_directory, self._limits)
-        copied = read_header(store_path(self._data_directory, digest), self._limits)
-        if copied.tensors != header.tensors:
-            raise AdapterRefused("The file changed while it was being read; try again.")
-        zeros = count_zeros(store_path(self._data_directory, digest), copied, plan.alpha_keys)
-        words = entry.defaults.trigger_words
-        return CheckedLora(digest, entry, make_report(plan, copied, trigger_words=words, zero_alphas=zeros))
+        return checked_file(entry, self._root_of(entry), checkpoint, self._data_directory, self._limits)
 
     async def add(
         self,

@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
-from sdxl_gateway.catalog.lora_folder.copies import store_path
-from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, Signature
-from sdxl_gateway.catalog.lora_format.report import LoraReport
+from sdxl_gateway.catalog.lora_folder.copies import keep_copy, store_path
+from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, Signature, check_inside, read_source_header
+from sdxl_gateway.catalog.lora_format.alphas import count_zeros
+from sdxl_gateway.catalog.lora_format.plan import plan_lora
+from sdxl_gateway.catalog.lora_format.report import LoraReport, make_report
+from sdxl_gateway.catalog.safetensors_header import read_header
+from sdxl_gateway.config import FileCaps
 from sdxl_gateway.core.errors import AdapterRefused
 
 MAX_REMEMBERED = 4096
@@ -26,6 +30,22 @@ class CheckedLora:
     digest: str
     entry: LoraEntry
     report: LoraReport
+
+
+def checked_file(
+    entry: LoraEntry, root: Path, checkpoint: CheckpointEntry, data_directory: Path, caps: FileCaps
+) -> CheckedLora:
+    """Checks the file below `root` against the checkpoint and copies it into the store. Raises AdapterRefused."""
+    check_inside(root, entry.path)
+    header = read_source_header(entry.path, caps)
+    plan = plan_lora(header, checkpoint.shapes)
+    digest = keep_copy(entry.path.resolve(), data_directory, caps)
+    copied = read_header(store_path(data_directory, digest), caps)
+    if copied.tensors != header.tensors:
+        raise AdapterRefused("The file changed while it was being read; try again.")
+    zeros = count_zeros(store_path(data_directory, digest), copied, plan.alpha_keys)
+    words = entry.defaults.trigger_words
+    return CheckedLora(digest, entry, make_report(plan, copied, trigger_words=words, zero_alphas=zeros))
 
 
 Key = tuple[str, Signature, str]
