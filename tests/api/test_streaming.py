@@ -35,6 +35,7 @@ async def test_frames_are_openais() -> None:
     assert headers[b"content-type"].startswith(b"text/event-stream")
     assert headers[b"x-request-id"].startswith(b"req_")
     body = body_of(rest)
+    assert body.startswith(b": queue position 0\n\n")
     assert body.endswith(b"\n\n")
     event_frames = events(body)
     assert [name for name, _ in event_frames] == ["image_generation.partial_image"] * 2 + ["image_generation.completed"]
@@ -43,6 +44,7 @@ async def test_frames_are_openais() -> None:
     last = event_frames[-1][1]
     assert {"b64_json", "created_at", "size", "quality", "background", "output_format", "usage"} <= set(last)
     assert (last["seed"], last["size"]) == (5, "1024x1024")
+    assert [payload["queue_position"] for _, payload in event_frames] == [0, 0, 0]
     assert served.gateway.closed == 1
 
 
@@ -72,6 +74,7 @@ async def test_comments_keep_a_waiting_stream_awake() -> None:
     wire = Wire(served_api(gateway, ping_seconds=0.01).app, GENERATE)
     wire.push(STREAMING)
     await wire.pull()
+    assert (await wire.pull())["body"] == b": queue position 0\n\n"
     assert (await wire.pull())["body"] == b": ping\n\n"
     assert gateway.hold is not None
     gateway.hold.set()

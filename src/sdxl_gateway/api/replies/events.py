@@ -29,6 +29,11 @@ def completed_head(operation: Operation) -> bytes:
     return f"event: {STREAM_NAMES[operation]}.completed{LINE_END}".encode()
 
 
+def position_comment(accepted: Accepted) -> bytes:
+    """The stream's first frame: the request's place in the line as it came, in a comment, which clients skip."""
+    return f": queue position {accepted.position}{LINE_END}{LINE_END}".encode()
+
+
 def partial_event(operation: Operation, partial: Partial, accepted: Accepted) -> bytes:
     """A look at the running picture; it is opaque, whatever the picture will be."""
     return _event(
@@ -39,6 +44,7 @@ def partial_event(operation: Operation, partial: Partial, accepted: Accepted) ->
             "created_at": int(time.time()),
             **echo(accepted),
             "background": "opaque",
+            "queue_position": accepted.position,
         },
     )
 
@@ -58,6 +64,7 @@ def completed_event(operation: Operation, outcome: Outcome) -> bytes:
         **revised(one, outcome.style),
         "seed": one.seed,
         "recipe": one.recipe,
+        "queue_position": outcome.accepted.position,
     }
     if (url := outcome.style.address(one)) is not None:
         payload["url"] = url

@@ -11,7 +11,14 @@ from starlette.types import Receive, Scope, Send
 
 from sdxl_gateway.api.http.closing import LAST_WORDS_SECONDS
 from sdxl_gateway.api.http.disconnect import close
-from sdxl_gateway.api.replies.events import LINE_END, completed_event, completed_head, error_event, partial_event
+from sdxl_gateway.api.replies.events import (
+    LINE_END,
+    completed_event,
+    completed_head,
+    error_event,
+    partial_event,
+    position_comment,
+)
 from sdxl_gateway.api.replies.images import Outcome, ReplyStyle
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import EngineFault, GatewayError
@@ -62,8 +69,9 @@ class PaintingStream(EventSourceResponse):
 async def event_frames(
     operation: Operation, style: ReplyStyle, accepted: Accepted, items: AsyncIterator[Item]
 ) -> AsyncIterator[bytes]:
-    """Frames: partial images, then `completed` or one `error`."""
+    """Frames: the place in the line, partial images, then `completed` or one `error`."""
     presented: list[Presented] = []
+    yield position_comment(accepted)
     try:
         async for item in items:
             if isinstance(item, Partial):
