@@ -16,7 +16,6 @@ from sdxl_gateway.api.endpoints import (
     health,
     images,
     keys,
-    loras,
     metrics,
     models,
     openapi,
@@ -36,6 +35,7 @@ from sdxl_gateway.api.openapi.document import openapi_document
 from sdxl_gateway.api.replies.images import REPLY_HEADERS
 from sdxl_gateway.api.rows.files import file_rows
 from sdxl_gateway.api.rows.images import stored_image_rows
+from sdxl_gateway.api.rows.loras import lora_rows
 from sdxl_gateway.api.rows.moderations import moderation_rows
 from sdxl_gateway.api.rows.paths import openai_paths
 from sdxl_gateway.api.rows.tenants import tenant_rows
@@ -53,7 +53,7 @@ def table(services: Services) -> tuple[Route, ...]:
         *_image_rows(services),
         *stored_image_rows(services),
         *_model_rows(services),
-        *_lora_rows(services),
+        *lora_rows(services),
         *_key_rows(services),
         *_usage_rows(services),
         *file_rows(services),
@@ -132,51 +132,6 @@ def _model_rows(services: Services) -> tuple[Route, ...]:
             label="checkpoints",
             summary="The checkpoints, and what in their folder cannot be used.",
             description=checkpoints.LIST_CHECKPOINTS,
-        ),
-    )
-
-
-def _lora_rows(services: Services) -> tuple[Route, ...]:
-    settings = services.settings
-    return (
-        Route(
-            "GET",
-            openai_paths("/loras"),
-            loras.list_endpoint(services),
-            label="loras",
-            summary="The LoRAs in the LoRA folder, and the files there that cannot be used.",
-            description=loras.LIST_LORAS,
-        ),
-        Route(
-            "POST",
-            openai_paths("/loras"),
-            loras.add_endpoint(services),
-            label="loras",
-            summary="Add a LoRA, a safetensors file; needs a key for LoRAs. A form's fields come before its file.",
-            description=loras.CREATE_LORA,
-            access=Access.LORAS,
-            body=BodyLimit(
-                settings.loras.max_file_bytes + loras.FORM_OVERHEAD_BYTES,
-                settings.server.receive_timeout_seconds,
-                each_piece=True,
-            ),
-        ),
-        Route(
-            "GET",
-            openai_paths("/loras/{name:path}"),
-            loras.one_endpoint(services),
-            label="loras",
-            summary="One LoRA with its load report.",
-            description=loras.RETRIEVE_LORA,
-        ),
-        Route(
-            "DELETE",
-            openai_paths("/loras/{name:path}"),
-            loras.remove_endpoint(services),
-            label="loras",
-            summary="Remove a LoRA and its file; needs a key for LoRAs.",
-            description=loras.DELETE_LORA,
-            access=Access.LORAS,
         ),
     )
 

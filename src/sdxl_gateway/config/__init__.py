@@ -26,9 +26,9 @@ from sdxl_gateway.config.sections import (
     Quality,
     Server,
     Settings,
-    Telemetry,
 )
 from sdxl_gateway.config.sources import ConfigProblem, cautions, load_settings
+from sdxl_gateway.config.telemetry import Telemetry
 from sdxl_gateway.config.tenants import Tenant
 from sdxl_gateway.config.upscaling import Upscaler
 

@@ -36,6 +36,7 @@ from sdxl_gateway.config.section import (
     Words,
     split_at_commas,
 )
+from sdxl_gateway.config.telemetry import Telemetry
 from sdxl_gateway.config.tenants import Tenant
 from sdxl_gateway.config.upscaling import Upscaler
 from sdxl_gateway.core.limits import LONGEST_SIDE, SHORTEST_SIDE, SIDE_UNIT
@@ -177,15 +178,6 @@ class Delivery(Section):
     keep_seconds: Seconds = 7 * 86400.0
     max_stored_bytes: Bytes = 4 * 2**30
     embed_recipe: bool = False
-
-
-class Telemetry(Section):
-    """The log and the metrics."""
-
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["console", "json"] = "console"
-    lora_label_limit: Annotated[int, Field(ge=0)] = 50
-    checkpoint_label_limit: Annotated[int, Field(ge=0)] = 50
 
 
 class EngineProcess(Section):

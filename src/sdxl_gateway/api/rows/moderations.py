@@ -1,4 +1,4 @@
-"""The rows of what is judged."""
+"""Takes the services, gives the rows of the route table about what is judged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sdxl_gateway.api.services import Services
 
 
 def moderation_rows(services: Services) -> tuple[Route, ...]:
-    """One row a route."""
+    """What is judged without being painted."""
     return (
         Route(
             "POST",
