@@ -128,6 +128,7 @@ def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManage
         on_request=built.listeners,
         tell=built.listeners,
         remembered=built.remembered,
+        pauses=built.pauses,
         admit=always if built.audit is None else built.audit.admit,
     )
     return http_app(services, lambda _: lifespan(), closing=built.closing)

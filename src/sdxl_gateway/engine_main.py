@@ -9,13 +9,16 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from sdxl_gateway.config import EngineProcess
 from sdxl_gateway.core.garbage import settle
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.ipc.messages import Ready
+from sdxl_gateway.telemetry.device import gpu_of, read_gpus
 from sdxl_gateway.telemetry.logs import configure_logs
+from sdxl_gateway.worker.guard import Reading
 from sdxl_gateway.worker.serve import LoadedEngine, serve
 
 TURN_SECONDS = 0.0005
@@ -55,7 +58,13 @@ def open_for(settings: dict[str, Any], measure: Measure) -> LoadedEngine[Any]:
     engine = open_engine(config, measure)
     settle()
     ready = Ready(engine.device, engine.dtype, engine.checkpoints, engine.card)
-    return LoadedEngine(engine, ready, engine.lanes, config.engine.load_wait_seconds)
+    read = partial(_reading, engine.device) if engine.device.startswith("cuda") else None
+    return LoadedEngine(engine, ready, engine.lanes, config.engine.load_wait_seconds, config.guard, read)
+
+
+def _reading(device: str) -> Reading | None:
+    gpu = gpu_of(device, read_gpus())
+    return None if gpu is None else Reading(gpu.celsius, gpu.memory_used_bytes / max(gpu.memory_total_bytes, 1))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.moderations import Moderations
 from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
+from sdxl_gateway.gateway.pauses import Pauses
 from sdxl_gateway.gateway.web_pictures import WebPictures
 from sdxl_gateway.matting.open import open_matte
 from sdxl_gateway.safety.judges import Judges
@@ -105,6 +106,7 @@ class Rooms:
     files: FileStore
     replies: KeptReplies
     remembered: Remembered
+    pauses: Pauses
     closing: Closing = field(default_factory=Closing)
     front: Replaceable = field(default_factory=Replaceable)
 
@@ -138,8 +140,11 @@ def build_rooms(
     seal = open_seal(settings.encryption.secrets, settings.data_directory)
     texts = AuditTexts(database, seal)
     audit = _audit(settings, texts)
+    pauses = Pauses(settings.guard.unready_seconds)
     writes = () if audit is None else (audit.on_event,)
-    listeners = Listeners(metrics.on_event, library.on_event, log_answer, log_engine, log_moderated, *writes, *told)
+    listeners = Listeners(
+        metrics.on_event, library.on_event, pauses.on_event, log_answer, log_engine, log_moderated, *writes, *told
+    )
     backend = open_backend(engine_process(settings, admission), settings.limits, listeners)
     metrics.follow_gauges(
         queue_depth=lambda: backend.waiting, in_flight=lambda: backend.running, ready=lambda: backend.ready
@@ -196,6 +201,7 @@ def build_rooms(
         files,
         replies,
         _remembered(settings, keys, (texts, files, images, replies, usage), listeners),
+        pauses,
     )
 
 

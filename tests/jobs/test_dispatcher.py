@@ -12,12 +12,22 @@ from hypothesis import strategies as st
 
 from sdxl_gateway.backends.fake_engine import READY
 from sdxl_gateway.core.errors import Busy, Cancelled, DeadlineExceeded, EngineFault, InvalidRequest, Unavailable
-from sdxl_gateway.core.events import Failed, Finished, JobEvent, MemoryHeld, Painted, Progressed, Started, StepTaken
+from sdxl_gateway.core.events import (
+    Failed,
+    Finished,
+    Held,
+    JobEvent,
+    MemoryHeld,
+    Painted,
+    Progressed,
+    Started,
+    StepTaken,
+)
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.ipc.channel import FrameTooLarge
-from sdxl_gateway.ipc.messages import Cancel, Command, Submit
+from sdxl_gateway.ipc.messages import Cancel, Command, Report, Submit
 from sdxl_gateway.jobs.dispatcher import Dispatcher
 from sdxl_gateway.jobs.engine_slot import EngineSlot
 from sdxl_gateway.jobs.subscription import Subscription
@@ -46,6 +56,9 @@ class Room:
 
     def lose(self, number: int = 0) -> None:
         self.dispatcher.engine_lost(self.dispatcher.slots[number])
+
+    def report(self, report: Report, number: int = 0) -> None:
+        self.dispatcher.on_report(self.dispatcher.slots[number], report)
 
     def on_report(self, event: JobEvent, number: int = 0) -> None:
         self.dispatcher.on_report(self.dispatcher.slots[number], event)
@@ -281,3 +294,30 @@ async def _play(moves: list[tuple[Move, int]]) -> None:
         events = [event async for event in one]
         assert sum(isinstance(event, Finished | Failed) for event in events) == 1
     assert (room.dispatcher.running, room.dispatcher.waiting) == (0, 0)
+
+
+def _told_to_wait(room: Room) -> float:
+    with pytest.raises(Busy) as busy:
+        room.dispatcher.submit(job("late"))
+    return busy.value.retry_after_seconds or 0.0
+
+
+async def test_while_a_machine_is_held_whoever_is_turned_away_is_told_of_it_too() -> None:
+    """By how long it was held the times before; once another engine takes steps, by the drain alone."""
+    room = Room(slots=2, queue_size=1)
+    room.ready(0)
+    room.report(Held(reason="temperature", celsius=95, memory_ratio=0.5))
+    waiting = [room.dispatcher.submit(job("fills an engine", count=8)), room.dispatcher.submit(job("waits"))]
+    assert _told_to_wait(room) == 15.0
+    room.now = 10.0
+    assert _told_to_wait(room) == 5.0
+    room.now = 40.0
+    assert _told_to_wait(room) == 1.0
+    room.report(Held(reason=None, celsius=60, memory_ratio=0.5))
+    assert _told_to_wait(room) == 1.0
+    room.report(Held(reason="temperature", celsius=95, memory_ratio=0.5))
+    assert _told_to_wait(room) == 40.0
+    room.lose(0)
+    assert room.dispatcher._pause_seconds() == 0.0
+    for one in waiting:
+        await one.aclose()

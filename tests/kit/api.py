@@ -35,6 +35,7 @@ from sdxl_gateway.gateway.lora_card import LoraProblem, Warmth
 from sdxl_gateway.gateway.moderations import Moderations
 from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
+from sdxl_gateway.gateway.pauses import Pauses
 from sdxl_gateway.pictures.written import Written, read_written
 from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.remembered import Remembered
@@ -190,6 +191,7 @@ def served_api(
     moderations: Moderations | None = None,
     files: FileStore | None = None,
     remembered: Remembered | None = None,
+    pauses: Pauses | None = None,
     **sections: Any,
 ) -> ServedApi:
     """The real application around a fake gateway; `sections` are settings, such as `server={"strict": True}`.
@@ -210,6 +212,7 @@ def served_api(
         files=files,
         pictures=NamedPictures({} if files is None else {Place.FILE: FilePictures(files)}, most_bytes=2**20),
         remembered=remembered,
+        pauses=pauses or Pauses(),
         gateway=painter,
         library=library,
         images=images,

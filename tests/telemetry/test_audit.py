@@ -15,6 +15,7 @@ from sdxl_gateway.config import Audit as Section
 from sdxl_gateway.core import events
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import Cancelled, StorageFull
+from sdxl_gateway.core.safety import Moderated
 from sdxl_gateway.core.texts import Texts
 from sdxl_gateway.telemetry.audit import writer
 from sdxl_gateway.telemetry.audit.chain import Chain
@@ -84,6 +85,10 @@ def test_what_is_written_down(tmp_path: Path, sync: str) -> None:
             events.SettingsRead(in_force=False, at=1.0),
             events.EngineLost("0"),
             events.DecoderLost("late"),
+            Moderated("art", "key_1", "job", "picture", "blocked", ("sexual",)),
+            events.Measured("0", events.Held("temperature", 95.0, 0.5)),
+            events.Measured("0", events.StepTaken(0.1, 1, 1.0)),
+            events.Forgotten("prompts", 3),
             events.WorkFailed("keys"),
         ):
             audit.on_event(event)
@@ -98,6 +103,9 @@ def test_what_is_written_down(tmp_path: Path, sync: str) -> None:
         ("settings.read", "", "refused"),
         ("engine.lost", "0", "done"),
         ("decoder.lost", "", "late"),
+        ("moderated", "job", "blocked"),
+        ("engine.held", "0", "temperature"),
+        ("retention.swept", "prompts", "done"),
     ]
     assert {name: lines[0][name] for name in ("tenant", "actor_tenant", "actor_key", "request", "more")} == {
         "tenant": "art",
@@ -107,7 +115,7 @@ def test_what_is_written_down(tmp_path: Path, sync: str) -> None:
         "more": {"roles": "generate"},
     }
     assert (lines[1]["actor_key"], lines[1]["more"]["loras"], "texts" in lines[1]["more"]) == ("key_3", ["ink"], False)
-    assert (verify(chain).lines, verify(chain).broken) == (9, None)
+    assert (verify(chain).lines, verify(chain).broken) == (12, None)
 
 
 def test_prompts_stand_beside_the_log_and_only_where_that_is_set(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sdxl_gateway.core import events
 from sdxl_gateway.core.errors import Busy, Cancelled, EngineFault
+from sdxl_gateway.core.measurements import HeldReason
 from sdxl_gateway.core.recipe import Control
 from sdxl_gateway.core.safety import JudgeEnded, Moderated
 from sdxl_gateway.telemetry import gpu_collector
@@ -79,6 +80,7 @@ def _fill(metrics: Metrics) -> None:
         events.AdapterLoaded("d" * 64, "disk", 0.2, 1000),
         events.AdapterEvicted("d" * 64, "vram", 1000),
         events.MemoryHeld({"vram": 5}, {"vram": ("d" * 64,)}, (), 7),
+        events.Held("memory", 60.0, 0.99),
     ):
         metrics.on_event(events.Measured("0", measurement))
 
@@ -267,10 +269,20 @@ def test_two_apps_in_one_process_count_apart(metrics: Metrics) -> None:
 
 
 def test_gpus_are_shown_when_the_driver_tells(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_collector, "read_gpus", lambda: (Gpu(0, "H200", 10, 100, 0.5),))
+    monkeypatch.setattr(gpu_collector, "read_gpus", lambda: (Gpu(0, "H200", 10, 100, 0.5, "", 71.0),))
 
     assert _value(metrics, "gpu_memory_used_bytes", gpu="0") == 10
     assert _value(metrics, "gpu_utilization_ratio", gpu="0") == 0.5
+    assert _value(metrics, "gpu_temperature_celsius", gpu="0") == 71.0
+
+
+def test_an_engine_that_is_held_is_told_by_its_reason(metrics: Metrics) -> None:
+    reasons: tuple[HeldReason | None, ...] = ("temperature", "memory", None, "temperature")
+    for reason in reasons:
+        metrics.on_event(events.Measured("1", events.Held(reason, 95.0, 0.5)))
+    held = {reason: _value(metrics, "engine_held", engine="1", reason=reason) for reason in ("temperature", "memory")}
+    assert held == {"temperature": 1, "memory": 0}
+    assert _value(metrics, "engine_holds_total", reason="temperature") == 2
 
 
 def _names(metrics: Metrics) -> set[str]:
@@ -278,7 +290,7 @@ def _names(metrics: Metrics) -> set[str]:
 
 
 def test_the_documented_metrics_are_the_ones_there_are(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_collector, "read_gpus", lambda: (Gpu(0, "H200", 10, 100, 0.5),))
+    monkeypatch.setattr(gpu_collector, "read_gpus", lambda: (Gpu(0, "H200", 10, 100, 0.5, "", 71.0),))
     written = set(re.findall(r"^\| `(sdxl_gateway_\w+?)(?:_total)?`", DOCS.read_text("utf-8"), re.MULTILINE))
     actual = {name.removesuffix("_total") for name in _names(metrics)}
 
@@ -295,7 +307,7 @@ def test_the_exposition_can_be_parsed_whole(metrics: Metrics) -> None:
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool comes with Debian's package prometheus")
 def test_promtool_finds_nothing_to_say(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_collector, "read_gpus", lambda: (Gpu(0, "H200", 10, 100, 0.5),))
+    monkeypatch.setattr(gpu_collector, "read_gpus", lambda: (Gpu(0, "H200", 10, 100, 0.5, "", 71.0),))
     _fill(metrics)
 
     told = subprocess.run(["promtool", "check", "metrics"], input=_text(metrics), capture_output=True, text=True)

@@ -17,6 +17,7 @@ from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.moderations import Moderations
 from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
+from sdxl_gateway.gateway.pauses import Pauses
 from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.idempotency import KeptReplies
 from sdxl_gateway.storage.remembered import Remembered
@@ -59,3 +60,4 @@ class Services:
     tell: Listener = unheard
     admit: Callable[[], None] = always
     ping_seconds: float = 10.0
+    pauses: Pauses = field(default_factory=Pauses)

@@ -4,6 +4,8 @@ from sdxl_gateway.config.auditing import Audit, Encryption, Retention
 from sdxl_gateway.config.batching import Files
 from sdxl_gateway.config.controls import Control
 from sdxl_gateway.config.egress import Egress
+from sdxl_gateway.config.engines import Engine, Memory, Preview
+from sdxl_gateway.config.guarding import Guard
 from sdxl_gateway.config.guiding import Edits, IpAdapter
 from sdxl_gateway.config.matting import DEMO_MATTE, Matting
 from sdxl_gateway.config.models import Checkpoint, CheckpointFolder, HouseStyle, LoraWeight, SamplerName
@@ -17,12 +19,9 @@ from sdxl_gateway.config.sections import (
     SDXL_CONFIGS,
     Auth,
     Delivery,
-    Engine,
     EngineProcess,
     Limits,
     Loras,
-    Memory,
-    Preview,
     Quality,
     Server,
     Settings,
@@ -53,6 +52,7 @@ __all__ = [
     "Enhancer",
     "FileCaps",
     "Files",
+    "Guard",
     "HeaderCaps",
     "HouseStyle",
     "IpAdapter",

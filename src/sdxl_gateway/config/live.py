@@ -112,6 +112,7 @@ RESTART = (
     "controls",
     "limits.queue_size",
     "limits.tenant_queue_size",
+    "guard",
     "audit",
     "encryption",
     "delivery.url_key",

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, StringConstraints, Tag
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sdxl_gateway.config.auditing import Audit, Encryption, Retention
 from sdxl_gateway.config.batching import Files
 from sdxl_gateway.config.controls import Control
 from sdxl_gateway.config.egress import Egress
+from sdxl_gateway.config.engines import Engine, Memory
+from sdxl_gateway.config.guarding import Guard
 from sdxl_gateway.config.guiding import Edits, IpAdapter
 from sdxl_gateway.config.idempotency import Idempotency
 from sdxl_gateway.config.matting import Matting
@@ -34,25 +36,15 @@ from sdxl_gateway.config.section import (
     Seconds,
     Section,
     Words,
-    split_at_commas,
 )
 from sdxl_gateway.config.telemetry import Telemetry
 from sdxl_gateway.config.tenants import Tenant
 from sdxl_gateway.config.upscaling import Upscaler
-from sdxl_gateway.core.limits import LONGEST_SIDE, SHORTEST_SIDE, SIDE_UNIT
-from sdxl_gateway.core.picture import Size as PixelSize
 
 DEMO_MODEL = Path(__file__).parent.parent / "demo_model"
 DEMO_LORAS = Path(__file__).parent.parent / "demo_loras"
 SDXL_CONFIGS = Path(__file__).parent.parent / "sdxl_configs"
-Preview = Literal["auto", "linear", "vae"]
 ENVIRONMENT_PREFIX = "SDXL_GATEWAY__"
-
-
-def _paintable(size: str) -> str:
-    if any(side % SIDE_UNIT or not SHORTEST_SIDE <= side <= LONGEST_SIDE for side in PixelSize.of(size)):
-        raise ValueError(f"both sides are to be divisible by {SIDE_UNIT}, from {SHORTEST_SIDE} to {LONGEST_SIDE}")
-    return size
 
 
 def _of_one_part(alias: str) -> str:
@@ -62,18 +54,6 @@ def _of_one_part(alias: str) -> str:
 
 
 AliasName = Annotated[str, AfterValidator(_of_one_part)]
-Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
-PaintSize = Annotated[str, StringConstraints(pattern=r"^\d{2,4}x\d{2,4}$"), AfterValidator(_paintable)]
-PaintSizes = Annotated[tuple[PaintSize, ...], BeforeValidator(split_at_commas)]
-
-
-def _kind_of_sizes(value: object) -> str:
-    return "auto" if value == "auto" else "sizes"
-
-
-SizesOrAuto = Annotated[
-    Annotated[Literal["auto"], Tag("auto")] | Annotated[PaintSizes, Tag("sizes")], Discriminator(_kind_of_sizes)
-]
 
 
 class Server(Section):
@@ -101,34 +81,6 @@ class Auth(Section):
     allow_anonymous: bool = False
     protect_metrics: bool = False
     wrong_keys_per_minute: Annotated[int, Field(ge=0)] = 30
-
-
-class Engine(Section):
-    """The device, its number format, and how an engine process is watched."""
-
-    device: Device = "auto"
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    threads: Annotated[int, Field(ge=0)] = 0
-    max_lanes: Annotated[int, Field(ge=1, le=16)] = 4
-    compiled_sizes: SizesOrAuto = "auto"
-    cuda_graphs: bool = True
-    warm_up: bool = True
-    preview: Preview = "auto"
-    preview_vae: str | None = None
-    stall_seconds: Seconds = 300.0
-    restart_backoff_seconds: Seconds = 0.5
-    restart_backoff_max_seconds: Seconds = 30.0
-    load_wait_seconds: Seconds = 60.0
-
-
-class Memory(Section):
-    """What stays on the device and in host memory, in which format, in bytes."""
-
-    mode: Literal["auto", "fast", "balanced", "low"] = "auto"
-    weights: Literal["native", "fp8", "int8"] = "native"
-    vram_budget_bytes: Bytes | Literal["auto"] = "auto"
-    host_budget_bytes: Bytes | Literal["auto"] = "auto"
-    pristine: Literal["auto", "device", "host"] = "auto"
 
 
 class Loras(FileCaps):
@@ -196,6 +148,7 @@ class EngineProcess(Section):
     controls: dict[str, Control] = Field(default_factory=dict)
     ip_adapter: IpAdapter = IpAdapter()
     upscalers: dict[str, Upscaler] = Field(default_factory=dict)
+    guard: Guard = Guard()
     telemetry: Telemetry = Telemetry()
 
 
@@ -244,6 +197,7 @@ class Settings(BaseSettings):
     egress: Egress = Egress()
     files: Files = Files()
     matting: Matting = Matting()
+    guard: Guard = Guard()
     audit: Audit = Audit()
     retention: Retention = Retention()
     encryption: Encryption = Encryption()
@@ -277,6 +231,7 @@ class Settings(BaseSettings):
             controls=self.controls,
             ip_adapter=self.ip_adapter,
             upscalers=self.upscalers,
+            guard=self.guard,
             telemetry=self.telemetry,
         )
 

@@ -15,6 +15,7 @@ from sdxl_gateway.core.errors import GatewayError
 from sdxl_gateway.core.measurements import AdapterEvicted as AdapterEvicted
 from sdxl_gateway.core.measurements import AdapterLoaded as AdapterLoaded
 from sdxl_gateway.core.measurements import BlendSwitched as BlendSwitched
+from sdxl_gateway.core.measurements import Held as Held
 from sdxl_gateway.core.measurements import Measurement as Measurement
 from sdxl_gateway.core.measurements import MemoryHeld as MemoryHeld
 from sdxl_gateway.core.measurements import ModelLoaded as ModelLoaded

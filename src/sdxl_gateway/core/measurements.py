@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,4 +77,19 @@ class MemoryHeld:
     checkpoints: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-Measurement = StepTaken | BlendSwitched | StageTimed | ModelLoaded | AdapterLoaded | AdapterEvicted | MemoryHeld
+HeldReason = Literal["temperature", "memory"]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The machine is too hot or too full, and no step is taken until it is said with no `reason` that it goes on.
+
+    `memory_ratio` is the share of the GPU's memory that anybody uses; both are 0 where the driver tells nothing.
+    """
+
+    reason: HeldReason | None
+    celsius: float
+    memory_ratio: float
+
+
+Measurement = StepTaken | BlendSwitched | StageTimed | ModelLoaded | AdapterLoaded | AdapterEvicted | MemoryHeld | Held

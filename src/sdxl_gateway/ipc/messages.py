@@ -91,6 +91,7 @@ KINDS: dict[str, type[Message]] = {
         events.AdapterLoaded,
         events.AdapterEvicted,
         events.MemoryHeld,
+        events.Held,
     )
 }
 

@@ -24,6 +24,7 @@ from sdxl_gateway.core.events import (
     EngineOpened,
     Failed,
     Finished,
+    Held,
     JobEvent,
     Measured,
     Measurement,
@@ -115,9 +116,10 @@ class Dispatcher:
         except TenantQueueFull:
             turns = 1.0 + self._queue.others_than(job.tenant)
             told = "Too many of your requests wait already; try again later."
-            raise Busy(told, retry_after_seconds=retry_after(turns * self._drain.seconds_a_job)) from None
+            wait = retry_after(turns * self._drain.seconds_a_job + self._pause_seconds())
+            raise Busy(told, retry_after_seconds=wait) from None
         except QueueFull:
-            wait = retry_after(self._drain.seconds_a_job)
+            wait = retry_after(self._drain.seconds_a_job + self._pause_seconds())
             raise Busy("The line is full; try again later.", retry_after_seconds=wait) from None
 
     def cancel(self, job_id: str) -> None:
@@ -153,7 +155,13 @@ class Dispatcher:
         ahead = self._queue.ahead_of(job, self.estimate.job_seconds)
         assigned = (g for slot in self.slots for g in slot.assigned.values() if g.job.priority <= job.priority)
         ahead += sum(g.share_left * self.estimate.job_seconds(g.job) for g in assigned)
-        return ahead / max(sum(slot.ready is not None for slot in self.slots), 1)
+        return ahead / max(sum(slot.ready is not None for slot in self.slots), 1) + self._pause_seconds()
+
+    def _pause_seconds(self) -> float:
+        """Until one of the engines takes steps again; 0 while one does, or none is there."""
+        held = [slot.held_at for slot in self.slots if slot.ready is not None]
+        since = [self._clock() - at for at in held if at is not None]
+        return min(map(self.estimate.pause_seconds, since)) if since and len(since) == len(held) else 0.0
 
     def _refuse_if_too_late(self, job: Job) -> None:
         """An estimate may be wrong, so somebody must always be let in to correct it: an idle engine takes any job."""
@@ -183,6 +191,8 @@ class Dispatcher:
         """One report of an engine. Events of jobs that are over, or not this engine's, are not passed on."""
         if isinstance(report, MemoryHeld):
             slot.note_memory(report)
+        if isinstance(report, Held):
+            self._held(slot, report)
         if isinstance(report, Measurement):
             self.estimate.costs.observe(report)
             self._listener(Measured(slot.engine_id, report))
@@ -190,6 +200,11 @@ class Dispatcher:
             self.engine_ready(slot, report)
         elif isinstance(report, JobEvent) and report.job_id in slot.assigned:
             self._follow(slot, report)
+
+    def _held(self, slot: EngineSlot, report: Held) -> None:
+        if slot.held_at is not None and report.reason is None:
+            self.estimate.pauses.add(self._clock() - slot.held_at)
+        slot.held_at = None if report.reason is None else (slot.held_at or self._clock())
 
     def _follow(self, slot: EngineSlot, event: JobEvent) -> None:
         assigned = slot.assigned[event.job_id]
@@ -227,7 +242,7 @@ class Dispatcher:
 
     def engine_lost(self, slot: EngineSlot) -> None:
         """Jobs begun fail; the others go back to where they stood and wait for an engine."""
-        slot.ready, slot.warm, slot.lost_at = None, frozenset(), time.monotonic()
+        slot.ready, slot.warm, slot.lost_at, slot.held_at = None, frozenset(), time.monotonic(), None
         assigned, slot.assigned = list(slot.assigned.values()), {}
         for lost in reversed(assigned):
             if lost.job.id in self._pending:

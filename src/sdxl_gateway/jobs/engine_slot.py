@@ -36,7 +36,10 @@ class Assignment:
 
 @dataclass(slots=True)
 class EngineSlot:
-    """One engine as the dispatcher sees it, under an id of its own. `ready` is None while it cannot paint."""
+    """One engine as the dispatcher sees it, under an id of its own. `ready` is None while it cannot paint.
+
+    `held_at` is when its machine was last too hot or too full for steps, None while it is not.
+    """
 
     engine_id: str
     send: Callable[[Command], None]
@@ -44,6 +47,7 @@ class EngineSlot:
     assigned: dict[str, Assignment] = field(default_factory=dict)
     warm: frozenset[str] = frozenset()
     lost_at: float | None = None
+    held_at: float | None = None
 
     def images(self, priority: Priority) -> int:
         """Images still to paint, of that class or a higher one."""

@@ -12,6 +12,7 @@ from sdxl_gateway.scheduling.tiles import tile_count
 
 RETRY_MIN_SECONDS = 1.0
 RESTART_GUESS_SECONDS = 10.0
+PAUSE_GUESS_SECONDS = 15.0
 
 
 class Estimate:
@@ -20,6 +21,7 @@ class Estimate:
     def __init__(self, max_lanes: int) -> None:
         self.costs = Costs()
         self.restarts = Average()
+        self.pauses = Average()
         self._max_lanes = max_lanes
 
     def job_seconds(self, job: Job) -> float:
@@ -37,6 +39,11 @@ class Estimate:
     def restart_seconds(self) -> float:
         """From losing an engine to having it again."""
         return self.restarts.value if self.restarts.count else RESTART_GUESS_SECONDS
+
+    def pause_seconds(self, held_seconds: float) -> float:
+        """How much longer an engine that is held will be, by how long others were."""
+        usual = self.pauses.value if self.pauses.count else PAUSE_GUESS_SECONDS
+        return max(usual - held_seconds, RETRY_MIN_SECONDS)
 
 
 def retry_after(seconds: float) -> float:

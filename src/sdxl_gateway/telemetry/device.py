@@ -19,6 +19,7 @@ class Gpu:
     memory_total_bytes: int
     utilization_ratio: float
     uuid: str = ""
+    celsius: float = 0.0
 
 
 DRIVERS = (Path("/proc/driver/nvidia/version"), Path("/usr/lib/wsl/lib/libcuda.so.1"))
@@ -55,7 +56,8 @@ def _read_gpu(index: int) -> Gpu:
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     busy = pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
     name, uuid = str(pynvml.nvmlDeviceGetName(handle)), str(pynvml.nvmlDeviceGetUUID(handle))
-    return Gpu(index, name, int(memory.used), int(memory.total), busy, uuid)
+    celsius = float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
+    return Gpu(index, name, int(memory.used), int(memory.total), busy, uuid, celsius)
 
 
 def describe_device(wanted: str) -> str:
@@ -64,7 +66,7 @@ def describe_device(wanted: str) -> str:
         return f"cpu ({_cpu()})"
     gpus = read_gpus()
     if gpus or driver_found():
-        gpu = _meant(wanted, gpus)
+        gpu = gpu_of(wanted, gpus)
         return f"cuda ({'NVIDIA' if gpu is None else f'{gpu.name}, {gpu.memory_total_bytes / 1e9:.0f} GB'})"
     if platform.system() == "Darwin" and platform.machine() == "arm64":
         return "mps (Apple silicon)"
@@ -75,12 +77,12 @@ def memory_bytes(wanted: str) -> int | None:
     """All memory of the GPU an engine would take for `engine.device`; None where it has none of its own, or unknown."""
     if wanted in ("cpu", "mps"):
         return None
-    gpu = _meant(wanted, read_gpus())
+    gpu = gpu_of(wanted, read_gpus())
     return None if gpu is None else gpu.memory_total_bytes
 
 
-def _meant(wanted: str, gpus: Sequence[Gpu]) -> Gpu | None:
-    """The one that "cuda:N" stands for in an engine process."""
+def gpu_of(wanted: str, gpus: Sequence[Gpu]) -> Gpu | None:
+    """The one that "cuda:N" stands for in an engine process; None where the driver tells of none."""
     seen = visible(gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
     index = int(wanted.partition(":")[2] or 0)
     return seen[index] if index < len(seen) else None

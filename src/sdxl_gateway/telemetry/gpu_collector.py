@@ -18,18 +18,20 @@ class GpuCollector(Collector):
         yield from _families()
 
     def collect(self) -> Iterator[Metric]:
-        used, total, busy = _families()
+        used, total, busy, celsius = _families()
         for gpu in read_gpus():
             label = [str(gpu.index)]
             used.add_metric(label, gpu.memory_used_bytes)
             total.add_metric(label, gpu.memory_total_bytes)
             busy.add_metric(label, gpu.utilization_ratio)
-        yield from (family for family in (used, total, busy) if family.samples)
+            celsius.add_metric(label, gpu.celsius)
+        yield from (family for family in (used, total, busy, celsius) if family.samples)
 
 
-def _families() -> tuple[GaugeMetricFamily, GaugeMetricFamily, GaugeMetricFamily]:
+def _families() -> tuple[GaugeMetricFamily, ...]:
     return (
         GaugeMetricFamily(f"{NAMESPACE}_gpu_memory_used_bytes", "GPU memory in use, by anybody.", labels=["gpu"]),
         GaugeMetricFamily(f"{NAMESPACE}_gpu_memory_size_bytes", "GPU memory there is.", labels=["gpu"]),
         GaugeMetricFamily(f"{NAMESPACE}_gpu_utilization_ratio", "Share of time the GPU was busy.", labels=["gpu"]),
+        GaugeMetricFamily(f"{NAMESPACE}_gpu_temperature_celsius", "How hot the GPU is.", labels=["gpu"]),
     )

@@ -56,6 +56,8 @@ class Instruments:
     config_reloads: Counter
     config_last_reload_successful: Gauge
     config_last_reload_success: Gauge
+    engine_held: Gauge
+    engine_holds: Counter
     forgotten: Counter
     decoders_lost: Counter
     matte_duration: Histogram
@@ -125,6 +127,12 @@ class Instruments:
             ),
             config_last_reload_success=make.gauge(
                 "config_last_reload_success_timestamp_seconds", "When settings that could be used were read last."
+            ),
+            engine_held=make.gauge(
+                "engine_held", "1 while an engine takes no steps for its machine's sake.", ("engine", "reason")
+            ),
+            engine_holds=make.counter(
+                "engine_holds", "Times an engine stopped taking steps for its machine's sake.", ("reason",)
             ),
             forgotten=make.counter("forgotten", "Things that were old enough to go, by their kind.", ("kind",)),
             decoders_lost=make.counter(

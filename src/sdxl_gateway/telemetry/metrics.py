@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
+from typing import get_args
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -12,6 +13,7 @@ from prometheus_client.exposition import choose_encoder
 from sdxl_gateway import __version__
 from sdxl_gateway.core import events
 from sdxl_gateway.core.errors import Cancelled
+from sdxl_gateway.core.measurements import HeldReason
 from sdxl_gateway.core.safety import JudgeEnded, Moderated
 from sdxl_gateway.telemetry.audit_collector import AuditCollector
 from sdxl_gateway.telemetry.gpu_collector import GpuCollector
@@ -19,6 +21,7 @@ from sdxl_gateway.telemetry.instruments import Instruments
 from sdxl_gateway.telemetry.log_writer import DroppedLines
 
 OTHER = "other"
+HELD_REASONS: tuple[str, ...] = get_args(HeldReason)
 
 
 @dataclass(slots=True)
@@ -195,11 +198,19 @@ class Metrics:
                 self._now.lora_evictions.labels(measurement.tier).inc()
             case events.MemoryHeld():
                 self._memory(event.engine_id, measurement)
+            case events.Held():
+                self._machine(event.engine_id, measurement)
 
     def _step(self, step: events.StepTaken) -> None:
         self._now.denoise_steps.inc(step.lanes)
         self._now.step_duration.observe(step.seconds)
         self._now.batch_size.observe(step.lanes)
+
+    def _machine(self, engine_id: str, held: events.Held) -> None:
+        for reason in HELD_REASONS:
+            self._now.engine_held.labels(engine_id, reason).set(reason == held.reason)
+        if held.reason is not None:
+            self._now.engine_holds.labels(held.reason).inc()
 
     def _memory(self, engine_id: str, held: events.MemoryHeld) -> None:
         """Summed over engines, from the last report of each."""

@@ -45,6 +45,15 @@ class ActiveJob(Generic[CanvasT]):
         """An image has steps to take, and its models and adapters are near."""
         return self.adapters_ready and len(self.stepped) < self.job.recipe.count
 
+    @property
+    def wants_something(self) -> bool:
+        """Steps, or first its models and adapters: all but its last pictures, which are on their way."""
+        return not self.adapters_ready or self.wants_steps
+
+    def waits_until(self, load_wait_seconds: float) -> float:
+        """When, by the loop's clock, it is to wait no longer for what it wants."""
+        return self.job.deadline if self.adapters_ready else min(self.job.deadline, self.taken + load_wait_seconds)
+
     def painted(self, index: int) -> None:
         """Image `index` is done: its canvas is let go of, what it warned of is kept."""
         canvas = self.canvases.pop(index)

@@ -44,7 +44,8 @@ Commands = SimpleQueue[Command | WakeUp]
 class Loop(Generic[CanvasT]):
     """Owns the engine's thread. `costs` is fed by the same measurements the engine gives to the outside.
 
-    A job whose models and adapters are not near after `load_wait_seconds` ends with StillLoading.
+    A job whose models and adapters are not near after `load_wait_seconds` ends with StillLoading. While the machine is
+    `held` no step is taken; a WakeUp says that it may be so no longer.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class Loop(Generic[CanvasT]):
         costs: Costs,
         max_lanes: int = 4,
         load_wait_seconds: float = math.inf,
+        held: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._commands = commands
         self._tell = tell
         self._load_wait_seconds = load_wait_seconds
+        self._held = held
         self._clock = clock
         self._shares = FairShares()
         self._scheduler = Scheduler(costs, self._shares, max_lanes)
@@ -115,16 +118,12 @@ class Loop(Generic[CanvasT]):
             self._handle(command)
 
     def _anything_to_do(self) -> bool:
-        return any(h.wants_steps for h in self._active.values())
+        return not self._held() and any(h.wants_steps for h in self._active.values())
 
     def _patience(self) -> float | None:
-        """Until one of the jobs whose models or adapters are still far is to wait no longer."""
-        far = [h for h in self._active.values() if not h.adapters_ready]
-        if not far:
-            return None
-        until = min(min(h.job.deadline, h.taken + self._load_wait_seconds) for h in far)
-        until -= self._clock()
-        return min(max(until, 0.0), 3600.0)
+        """Until one of the jobs that cannot go on now is to wait no longer."""
+        still = [h.waits_until(self._load_wait_seconds) for h in self._active.values() if h.wants_something]
+        return min(max(min(still) - self._clock(), 0.0), 3600.0) if still else None
 
     def _handle(self, command: Command | WakeUp) -> None:
         match command:
@@ -166,6 +165,8 @@ class Loop(Generic[CanvasT]):
     def _carry_out(self, plan: Plan) -> None:
         for job_id in plan.drop:
             self._end(self._active[job_id], DeadlineExceeded("The picture could not be painted in time."))
+        if self._held():
+            return
         for candidate in plan.advance:
             if not candidate.begun:
                 self._begin(candidate)

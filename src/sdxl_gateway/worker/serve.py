@@ -17,13 +17,15 @@ from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Any, Generic
 
-from sdxl_gateway.core.events import Measurement
+from sdxl_gateway.config import Guard
+from sdxl_gateway.core.events import Held, Measurement
 from sdxl_gateway.core.ports import Canvas, CanvasT, DeviceLost, Engine, Measure
 from sdxl_gateway.ipc.channel import ThreadEnd
 from sdxl_gateway.ipc.codec import Malformed
 from sdxl_gateway.ipc.messages import Cancel, Command, Heartbeat, Hello, LoadFailed, Message, Ready, Stop, Submit
 from sdxl_gateway.scheduling.costs import Costs
-from sdxl_gateway.worker.loop import Commands, Loop
+from sdxl_gateway.worker.guard import MachineGuard, Read
+from sdxl_gateway.worker.loop import Commands, Loop, WakeUp
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +38,17 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class LoadedEngine(Generic[CanvasT]):
-    """An engine that can paint, how it introduces itself, and how long a job waits for its models."""
+    """An engine that can paint, how it introduces itself, and how long a job waits for its models.
+
+    Where `read` tells how its machine is, no step is taken above the limits of `guard`.
+    """
 
     engine: Engine[CanvasT]
     ready: Ready
     max_lanes: int
     load_wait_seconds: float = math.inf
+    guard: Guard | None = None
+    read: Read | None = None
 
 
 EngineFactory = Callable[[dict[str, Any], Measure], LoadedEngine[Any]]
@@ -102,6 +109,7 @@ def _load(end: ThreadEnd, hello: Hello, measure: Measure, open_engine: EngineFac
 
 def _run(end: ThreadEnd, opened: LoadedEngine[Canvas], costs: Costs) -> int:
     commands: Commands = SimpleQueue()
+    guard = _guard(end, opened, commands)
     loop = Loop(
         opened.engine,
         commands,
@@ -109,8 +117,11 @@ def _run(end: ThreadEnd, opened: LoadedEngine[Canvas], costs: Costs) -> int:
         costs=costs,
         max_lanes=opened.max_lanes,
         load_wait_seconds=opened.load_wait_seconds,
+        held=lambda: guard is not None and guard.holds,
     )
     over = Event()
+    if guard is not None:
+        Thread(target=guard.watching, args=(over,), name="guard", daemon=True).start()
     Thread(target=_read, args=(end, commands), name="commands", daemon=True).start()
     _tell(end, opened.ready)
     Thread(target=_beat, args=(end, loop, over), name="heartbeat", daemon=True).start()
@@ -122,6 +133,18 @@ def _run(end: ThreadEnd, opened: LoadedEngine[Canvas], costs: Costs) -> int:
     finally:
         over.set()
     return 0
+
+
+def _guard(end: ThreadEnd, opened: LoadedEngine[Canvas], commands: Commands) -> MachineGuard | None:
+    """Who waits is woken by each change."""
+
+    def changed(held: Held) -> None:
+        commands.put(WakeUp())
+        _tell(end, held)
+
+    if opened.guard is None or opened.read is None:
+        return None
+    return MachineGuard(opened.guard, opened.read, changed)
 
 
 def _read(end: ThreadEnd, commands: Commands) -> None:

@@ -23,11 +23,15 @@ async def healthz(_: Request) -> Response:
 
 
 def readyz_endpoint(services: Services) -> Endpoint:
-    """GET: 200 when the backend is ready, else 503; "degraded" then names background work that failed lately."""
+    """GET: 200 when the backend is ready, else 503; "degraded" then names background work that failed lately.
+
+    "held" are engines that take no steps because their machine is too hot or too full; where all are for long, 503.
+    """
 
     async def readyz(_: Request) -> Response:
-        ready, ailing = services.gateway.ready, services.ailing()
+        ready, ailing = services.gateway.ready and not services.pauses.unready, services.ailing()
         degraded = {"degraded": list(ailing)} if ailing else {}
-        return JSONResponse({**services.gateway.readiness(), "ready": ready, **degraded}, 200 if ready else 503)
+        held = {"held": told} if (told := services.pauses.told()) else {}
+        return JSONResponse({**services.gateway.readiness(), "ready": ready, **degraded, **held}, 200 if ready else 503)
 
     return readyz

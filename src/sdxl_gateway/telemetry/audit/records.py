@@ -10,6 +10,7 @@ from typing import Any
 
 from sdxl_gateway.core import events
 from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.core.safety import Moderated
 from sdxl_gateway.core.texts import Texts
 from sdxl_gateway.telemetry.audit.line import Record
 
@@ -51,6 +52,10 @@ class Records:
                 return self._answered(event)
             case events.SettingsRead():
                 return Record(self._clock(), "settings.read", outcome="done" if event.in_force else "refused")
+            case Moderated():
+                return self._moderated(event)
+            case events.Measured(engine_id=engine_id, measurement=events.Held(reason=reason)):
+                return Record(self._clock(), "engine.held", target=engine_id, outcome=reason or "done")
             case events.Forgotten():
                 return Record(self._clock(), "retention.swept", target=event.kind, more={"count": event.count})
             case events.EngineOpened() | events.EngineLost():
@@ -73,6 +78,11 @@ class Records:
             request=event.request_id,
             more=event.about,
         )
+
+    def _moderated(self, event: Moderated) -> Record:
+        more = {"stage": event.stage, "categories": list(event.categories), "review": event.review}
+        tenant = event.tenant
+        return Record(self._clock(), "moderated", tenant, tenant, event.key_id, event.job_id, event.action, more=more)
 
     def _answered(self, event: events.RequestAnswered) -> Record | None:
         if event.status == UNKNOWN:
