@@ -114,6 +114,7 @@ def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManage
         authenticator=known_keys(built),
         keys=built.keys,
         files=built.files,
+        webhooks=built.webhooks.store,
         pictures=named_pictures(built),
         moderations=built.moderations,
         usage=built.usage,
@@ -190,6 +191,7 @@ async def _running(built: Rooms, *, alone: bool = True) -> AsyncIterator[None]:
             await stack.enter_async_context(doing("files", built.files.sweeping))
             await stack.enter_async_context(doing("idempotency", built.replies.sweeping))
             await stack.enter_async_context(doing("retention", built.remembered.sweeping))
+            await stack.enter_async_context(doing("webhooks", built.webhooks.sending))
             sweeper = CopySweeper(settings.data_directory, settings.loras, lambda: built.library.digests_in_use)
             await stack.enter_async_context(doing("lora_copies", sweeper.sweeping))
         yield

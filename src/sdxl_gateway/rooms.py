@@ -61,6 +61,8 @@ from sdxl_gateway.telemetry.audit.kept import REASON, AuditLines
 from sdxl_gateway.telemetry.audit.writer import Audit
 from sdxl_gateway.telemetry.logs import configure_logs, log_answer, log_engine, log_moderated
 from sdxl_gateway.telemetry.metrics import Metrics
+from sdxl_gateway.webhooks.sender import WebhookSender
+from sdxl_gateway.webhooks.store import WebhookStore
 
 KEYS_STAY = "Keys are for operators to revoke: DELETE /v1/admin/keys/{id}."
 BackendFactory = Callable[[EngineProcess, Limits, EngineListener], Backend]
@@ -107,6 +109,7 @@ class Rooms:
     replies: KeptReplies
     remembered: Remembered
     pauses: Pauses
+    webhooks: WebhookSender
     closing: Closing = field(default_factory=Closing)
     front: Replaceable = field(default_factory=Replaceable)
 
@@ -164,7 +167,9 @@ def build_rooms(
     inspection = Inspection(judges, listeners)
     deliverer = Deliverer(images, embed_recipe=settings.delivery.embed_recipe, matte=matte, inspection=inspection)
     gateway = Gateway(settings, admission, backend, deliverer, listeners, egress, limits, judges)
-    keys = KeyStore(database, partial(pepper_of, settings.auth.pepper, home))
+    pepper = partial(pepper_of, settings.auth.pepper, home)
+    webhooks = WebhookStore(database, pepper)
+    keys = KeyStore(database, pepper)
     files = open_files(settings, database, seal)
     replies = KeptReplies(
         database,
@@ -200,8 +205,9 @@ def build_rooms(
         limits,
         files,
         replies,
-        _remembered(settings, keys, (texts, files, images, replies, usage), listeners),
+        _remembered(settings, keys, (texts, files, images, replies, usage, webhooks), listeners),
         pauses,
+        WebhookSender(database, webhooks, egress, listeners, timeout_seconds=settings.webhooks.timeout_seconds),
     )
 
 

@@ -11,7 +11,8 @@ from sdxl_gateway.config import Egress as Settings
 from sdxl_gateway.core.ask import Ask, Elsewhere, Operation, Place, Upload
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import BodyTooLarge, InvalidImage, InvalidRequest, Refusal
-from sdxl_gateway.core.events import Event, PictureFetched
+from sdxl_gateway.core.events import Event
+from sdxl_gateway.core.outside import PictureFetched
 from sdxl_gateway.egress.egress import Egress
 from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.web_pictures import WebPictures

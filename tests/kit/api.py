@@ -39,6 +39,7 @@ from sdxl_gateway.gateway.pauses import Pauses
 from sdxl_gateway.pictures.written import Written, read_written
 from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.remembered import Remembered
+from sdxl_gateway.webhooks.store import WebhookStore
 from tests.kit.images import MemoryImages, signer, stored
 from tests.kit.pictures import PNG
 
@@ -192,6 +193,7 @@ def served_api(
     files: FileStore | None = None,
     remembered: Remembered | None = None,
     pauses: Pauses | None = None,
+    webhooks: WebhookStore | None = None,
     **sections: Any,
 ) -> ServedApi:
     """The real application around a fake gateway; `sections` are settings, such as `server={"strict": True}`.
@@ -213,6 +215,7 @@ def served_api(
         pictures=NamedPictures({} if files is None else {Place.FILE: FilePictures(files)}, most_bytes=2**20),
         remembered=remembered,
         pauses=pauses or Pauses(),
+        webhooks=webhooks,
         gateway=painter,
         library=library,
         images=images,

@@ -39,7 +39,7 @@ class OtherServer:
             self.heads.append(head)
             await self.answers.get(head.split(" ")[1], saying(b"", "404 Not Found"))(writer)
             await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             writer.close()

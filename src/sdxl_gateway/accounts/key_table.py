@@ -14,7 +14,7 @@ from sdxl_gateway.core.safety import Policy
 
 _COLUMNS = (
     "id, digest, prefix, name, tenant, roles, models, loras, priority, created, expires, revoked, successor, limits,"
-    " safety"
+    " safety, webhook_url"
 )
 
 
@@ -37,6 +37,7 @@ def insert(connection: sqlite3.Connection, key: Key) -> None:
         key.successor,
         json.dumps(grant.limits.said) if grant.limits.said else None,
         grant.safety,
+        grant.webhook_url,
     )
     marks = ", ".join("?" * len(values))
     connection.execute(f"INSERT INTO keys ({_COLUMNS}) VALUES ({marks})", values)  # noqa: S608
@@ -82,5 +83,6 @@ def _key(row: sqlite3.Row) -> Key:
         row["expires"],
         Allowance(**json.loads(row["limits"] or "{}")),
         None if row["safety"] is None else Policy(row["safety"]),
+        row["webhook_url"],
     )
     return Key(row["id"], row["digest"], row["prefix"], grant, row["created"], row["revoked"], row["successor"])

@@ -24,6 +24,7 @@ class KeyGrant:
     """What a key is to be good for; `expires` is unix seconds, None for a key without an end.
 
     `safety` is what a judge's finding means for it, None for what the server says.
+    `webhook_url` is told of what becomes of its jobs, where a request names no other.
     """
 
     tenant: str
@@ -35,6 +36,7 @@ class KeyGrant:
     expires: float | None = None
     limits: Allowance = NO_LIMITS
     safety: Policy | None = None
+    webhook_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,8 @@ class Key:
     def caller(self) -> Caller:
         """Who holds it."""
         grant = self.grant
-        rights = grant.roles, self.id, grant.models, grant.loras, grant.priority
-        return Caller(grant.tenant, *rights, limits=grant.limits, safety=grant.safety)
+        rights = grant.roles, self.id, grant.models, grant.loras, grant.priority, grant.limits, grant.safety
+        return Caller(grant.tenant, *rights, webhook_url=grant.webhook_url)
 
 
 def minted(grant: KeyGrant, pepper: bytes, now: float) -> tuple[str, Key]:

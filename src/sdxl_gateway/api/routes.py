@@ -39,6 +39,7 @@ from sdxl_gateway.api.rows.loras import lora_rows
 from sdxl_gateway.api.rows.moderations import moderation_rows
 from sdxl_gateway.api.rows.paths import openai_paths
 from sdxl_gateway.api.rows.tenants import tenant_rows
+from sdxl_gateway.api.rows.webhooks import webhook_rows
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import GatewayError, Unauthenticated
@@ -59,6 +60,7 @@ def table(services: Services) -> tuple[Route, ...]:
         *file_rows(services),
         *tenant_rows(services),
         *moderation_rows(services),
+        *webhook_rows(services),
         *_own_rows(services),
     )
 

@@ -21,6 +21,7 @@ from sdxl_gateway.gateway.pauses import Pauses
 from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.idempotency import KeptReplies
 from sdxl_gateway.storage.remembered import Remembered
+from sdxl_gateway.webhooks.store import WebhookStore
 
 
 def unheard(_: Event) -> None:
@@ -50,6 +51,7 @@ class Services:
     ailing: Callable[[], Sequence[str]] = tuple
     keys: KeyStore | None = None
     remembered: Remembered | None = None
+    webhooks: WebhookStore | None = None
     pictures: NamedPictures = field(default_factory=lambda: NamedPictures({}, most_bytes=0))
     moderations: Moderations | None = None
     usage: Usage | None = None

@@ -196,6 +196,7 @@ def keys_create(
     safety: Annotated[
         Policy | None, typer.Option(help="What a judge's finding means for it; as the settings say where left out.")
     ] = None,
+    webhook_url: Annotated[str | None, typer.Option(help="Told what becomes of its jobs.")] = None,
     config: ConfigOption = None,
 ) -> None:
     """Make a key; it is printed once, and a running server knows it within seconds."""
@@ -203,7 +204,8 @@ def keys_create(
     from sdxl_gateway.cli.keys import create, limits_of
 
     roles, globs = frozenset(role or [Role.GENERATE]), (tuple(model or "*"), tuple(lora or "*"))
-    grant = KeyGrant(tenant, name, roles, *globs, Priority.of(priority), limits=limits_of(limit or ()), safety=safety)
+    limits = limits_of(limit or ())
+    grant = KeyGrant(tenant, name, roles, *globs, Priority.of(priority), None, limits, safety, webhook_url)
     create(config, grant, expires_days)
 
 
@@ -274,3 +276,18 @@ def audit_export(
     from sdxl_gateway.telemetry.audit.export import Wanted
 
     export(config, Wanted(tenant, unix_seconds(since), unix_seconds(until)), form)
+
+
+@keys.command("webhook-secret")
+def keys_webhook_secret(
+    tenant: Annotated[str, typer.Argument(help="Whose receivers verify with it.")],
+    new: Annotated[
+        bool, typer.Option("--new", help="Make a new one; the old one signs beside it for a while.")
+    ] = False,
+    grace_hours: Annotated[float, typer.Option(min=0.0, help="How long the old one does.")] = 24.0,
+    config: ConfigOption = None,
+) -> None:
+    """Print the secret that signs what a tenant's receivers of webhooks are sent."""
+    from sdxl_gateway.cli.keys import webhook_secret
+
+    webhook_secret(config, tenant, grace_hours if new else None)

@@ -6,10 +6,11 @@ import asyncio
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -18,22 +19,31 @@ from rich.table import Column, Table
 from sdxl_gateway.accounts.key_store import KeyStore
 from sdxl_gateway.accounts.keys import Key, KeyGrant
 from sdxl_gateway.accounts.pepper import pepper_of
+from sdxl_gateway.api.asks.webhooks import read_webhook_url
 from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
 from sdxl_gateway.cli.audit import write_down
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.allowance import LIMIT_NAMES, Allowance
 from sdxl_gateway.core.errors import GatewayError
-from sdxl_gateway.storage.database import opened
+from sdxl_gateway.storage.database import Database, opened
+from sdxl_gateway.webhooks.store import WebhookStore
 
 WHOLE_LINE = 1000
 DAY_SECONDS = 24 * 3600.0
 T = TypeVar("T")
+Pepper = Callable[[], bytes]
 
 
 def create(config: Path | None, grant: KeyGrant, expires_days: float | None) -> None:
     """Prints the key alone on stdout, so that a script can take it."""
     ends = None if expires_days is None else time.time() + expires_days * DAY_SECONDS
-    settings, (text, key) = _asked(config, lambda store: store.create(replace(grant, expires=ends)))
+
+    async def made(store: KeyStore) -> tuple[str, Key]:
+        if grant.webhook_url is not None:
+            read_webhook_url(grant.webhook_url, "webhook-url")
+        return await store.create(replace(grant, expires=ends))
+
+    settings, (text, key) = _asked(config, made)
     write_down(settings, "key.created", key.id, grant.tenant, roles=" ".join(sorted(grant.roles)))
     _show(text, key)
 
@@ -72,22 +82,42 @@ def show_list(config: Path | None) -> None:
     Console(width=width).print(_table(_asked(config, all_of)[1]))
 
 
+def webhook_secret(config: Path | None, tenant: str, grace_hours: float | None) -> None:
+    """Prints the secret alone; with `grace_hours` it is a new one, and the one before counts so much longer."""
+
+    async def told(database: Database, pepper: Pepper) -> str:
+        store = WebhookStore(database, pepper)
+        if grace_hours is not None:
+            return await store.new_secret(tenant, grace_hours * 3600)
+        return (await store.secrets(tenant))[0]
+
+    settings, secret = _told(config, told)
+    write_down(settings, "webhook_secret.read" if grace_hours is None else "webhook_secret.rotated", tenant, tenant)
+    typer.echo(secret)
+
+
 def _asked(config: Path | None, question: Callable[[KeyStore], Awaitable[T]]) -> tuple[Settings, T]:
     """The settings, and what their store answers. Ends with a sentence where it cannot."""
+
+    async def told(database: Database, pepper: Pepper) -> T:
+        store = KeyStore(database, pepper)
+        await store.load()
+        return await question(store)
+
+    return _told(config, told)
+
+
+def _told(config: Path | None, question: Callable[[Database, Pepper], Coroutine[Any, Any, T]]) -> tuple[Settings, T]:
+    """The settings, and what their database answers. Ends with a sentence where it cannot."""
     with plain_problems():
         settings = settings_for(config, None, None)
+        pepper = partial(pepper_of, settings.auth.pepper, settings.data_directory)
         with opened(settings.data_directory) as database:
-            store = KeyStore(database, lambda: pepper_of(settings.auth.pepper, settings.data_directory))
-            store.load_now()
             try:
-                return settings, asyncio.run(_answered(question(store)))
+                return settings, asyncio.run(question(database, pepper))
             except GatewayError as error:
                 typer.secho(error.message, fg=typer.colors.RED, err=True)
                 raise typer.Exit(1) from None
-
-
-async def _answered(question: Awaitable[T]) -> T:
-    return await question
 
 
 def _show(text: str, key: Key) -> None:

@@ -30,6 +30,7 @@ from sdxl_gateway.config.sources import ConfigProblem, cautions, load_settings
 from sdxl_gateway.config.telemetry import Telemetry
 from sdxl_gateway.config.tenants import Tenant
 from sdxl_gateway.config.upscaling import Upscaler
+from sdxl_gateway.config.webhooks import Webhooks
 
 __all__ = [
     "DEMO_LORAS",
@@ -77,6 +78,7 @@ __all__ = [
     "Telemetry",
     "Tenant",
     "Upscaler",
+    "Webhooks",
     "cautions",
     "load_settings",
 ]

@@ -42,5 +42,5 @@ class Retention(Section):
         return found
 
 
-_ALSO = {"files": "inputs", "images": "results", "batches": "jobs"}
+_ALSO = {"files": "inputs", "images": "results", "batches": "jobs", "webhooks": "jobs"}
 """Kinds of things that go with another kind."""

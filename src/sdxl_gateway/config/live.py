@@ -102,6 +102,7 @@ RESTART = (
     "ip_adapter.image_encoder",
     "matting",
     "idempotency",
+    "webhooks",
     "egress.private_hosts",
     "safety.pictures",
     "safety.threads",

@@ -40,6 +40,7 @@ from sdxl_gateway.config.section import (
 from sdxl_gateway.config.telemetry import Telemetry
 from sdxl_gateway.config.tenants import Tenant
 from sdxl_gateway.config.upscaling import Upscaler
+from sdxl_gateway.config.webhooks import Webhooks
 
 DEMO_MODEL = Path(__file__).parent.parent / "demo_model"
 DEMO_LORAS = Path(__file__).parent.parent / "demo_loras"
@@ -196,6 +197,7 @@ class Settings(BaseSettings):
     idempotency: Idempotency = Idempotency()
     egress: Egress = Egress()
     files: Files = Files()
+    webhooks: Webhooks = Webhooks()
     matting: Matting = Matting()
     guard: Guard = Guard()
     audit: Audit = Audit()

@@ -29,7 +29,7 @@ class Caller:
 
     `models` and `loras` are globs of names, of which case does not matter: what none of them fits is not there at all
     for this caller. `limits` are the key's own, beside its tenant's; `safety` is None where the server's own policy
-    counts.
+    counts, and `webhook_url` is told what becomes of jobs.
     """
 
     tenant: str = "anonymous"
@@ -40,6 +40,7 @@ class Caller:
     priority: Priority = Priority.NORMAL
     limits: Allowance = NO_LIMITS
     safety: Policy | None = None
+    webhook_url: str | None = None
 
     def may(self, role: Role) -> bool:
         """This caller's key is good for it."""

@@ -21,6 +21,7 @@ from sdxl_gateway.core.measurements import MemoryHeld as MemoryHeld
 from sdxl_gateway.core.measurements import ModelLoaded as ModelLoaded
 from sdxl_gateway.core.measurements import StageTimed as StageTimed
 from sdxl_gateway.core.measurements import StepTaken as StepTaken
+from sdxl_gateway.core.outside import PictureFetched, WebhookTried
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.core.safety import JudgeEnded, Moderated
@@ -178,13 +179,6 @@ class MatteEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureFetched:
-    """A picture given by its address came, may not be fetched from there, or did not come."""
-
-    outcome: Literal["fetched", "refused", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
 class RequestAnswered:
     """One answered request, for the metrics and the log; `retry_count` as the client's SDK told it.
 
@@ -239,4 +233,5 @@ Event = (
     | PictureFetched
     | JudgeEnded
     | Moderated
+    | WebhookTried
 )

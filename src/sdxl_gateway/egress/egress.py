@@ -70,7 +70,7 @@ class Egress:
         """
         headers = {"accept": accept}
         async with _within(timeout_seconds):
-            here = _checked(url, hosts)
+            here = checked(url, hosts)
             for _ in range(MOST_REDIRECTS + 1):
                 reply = await _asked(self._guarded, "GET", here, headers, None, max_bytes)
                 if reply.status not in REDIRECTS or "location" not in reply.headers:
@@ -90,11 +90,12 @@ class Egress:
     ) -> Reply:
         """What the server answers; a redirect is an answer like others, so `headers` reach no other host.
 
-        `trusted` is for addresses that stand in the settings, and may be anywhere. Raises EgressRefused, EgressFailed.
+        `trusted` is for addresses that stand in the settings, and may be anywhere. With `max_bytes` 0 nothing but the
+        answer's head is read. Raises EgressRefused, EgressFailed.
         """
         pool = self._trusted if trusted else self._guarded
         async with _within(timeout_seconds):
-            return await _asked(pool, "POST", _checked(url, ANY_HOST), headers, content, max_bytes)
+            return await _asked(pool, "POST", checked(url), headers, content, max_bytes)
 
 
 def _pool(tls: SSLContext, dialler: httpcore2.AsyncNetworkBackend) -> httpcore2.AsyncConnectionPool:
@@ -116,7 +117,7 @@ async def _within(seconds: float) -> AsyncIterator[None]:
         raise EgressFailed("its server broke off, or does not speak HTTP") from error
 
 
-def _checked(url: str, hosts: Sequence[str]) -> httpx2.URL:
+def checked(url: str, hosts: Sequence[str] = ANY_HOST) -> httpx2.URL:
     """Of http or https, without a user, to a host that is allowed. Raises EgressRefused."""
     try:
         found = httpx2.URL(url)
@@ -135,7 +136,7 @@ def _checked(url: str, hosts: Sequence[str]) -> httpx2.URL:
 def _next(here: httpx2.URL, location: str, hosts: Sequence[str]) -> httpx2.URL:
     """Where a redirect leads, which is never from https to http. Raises EgressRefused."""
     try:
-        there = _checked(str(here.join(location)), hosts)
+        there = checked(str(here.join(location)), hosts)
     except httpx2.InvalidURL:
         raise EgressRefused("it is redirected to no address") from None
     if here.scheme == "https" and there.scheme != "https":
@@ -156,7 +157,8 @@ async def _asked(
     async with pool.stream(method, target, headers=sent, content=content) as response:
         told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
         # Nobody needs what a redirect says.
-        body = b"" if response.status in REDIRECTS else await _body(response, told, max_bytes)
+        unread = not max_bytes or response.status in REDIRECTS
+        body = b"" if unread else await _body(response, told, max_bytes)
         return Reply(response.status, told, body)
 
 

@@ -8,8 +8,8 @@ from sdxl_gateway import config
 from sdxl_gateway.core.ask import Upload
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import BodyTooLarge, GatewayError, InvalidImage, InvalidRequest
-from sdxl_gateway.core.events import PictureFetched
 from sdxl_gateway.core.listeners import Listener
+from sdxl_gateway.core.outside import PictureFetched
 from sdxl_gateway.egress.egress import Egress
 from sdxl_gateway.egress.errors import EgressFailed, EgressRefused, TooLarge
 

@@ -102,5 +102,40 @@ CREATE TABLE image_bytes (
 """
 """`image_bytes` is what each tenant's pictures take, so that nobody has to add up a million of them."""
 
-MIGRATIONS: tuple[str, ...] = (KEYS, AUDIT_TEXTS, LIMITS, FILES, IDEMPOTENCY, KEY_SAFETY, IMAGES)
+WEBHOOKS = """
+ALTER TABLE keys ADD COLUMN webhook_url TEXT;
+CREATE TABLE webhook_deliveries (
+    id TEXT PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    url TEXT NOT NULL,
+    host TEXT NOT NULL,
+    event TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    body TEXT NOT NULL,
+    created REAL NOT NULL,
+    asked REAL NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    due REAL,
+    attempted REAL,
+    status INTEGER,
+    problem TEXT,
+    leased REAL
+) STRICT;
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries (due) WHERE due IS NOT NULL;
+CREATE INDEX webhook_deliveries_by_tenant ON webhook_deliveries (tenant, created, id);
+CREATE TABLE webhook_disabled (
+    tenant TEXT NOT NULL,
+    url TEXT NOT NULL,
+    PRIMARY KEY (tenant, url)
+) STRICT;
+CREATE TABLE webhook_secrets (
+    tenant TEXT PRIMARY KEY,
+    number INTEGER NOT NULL,
+    previous_until REAL NOT NULL
+) STRICT
+"""
+"""As core/webhook.py says; `leased` is until when an attempt may be under way. Of secrets only their number is kept."""
+
+MIGRATIONS: tuple[str, ...] = (KEYS, AUDIT_TEXTS, LIMITS, FILES, IDEMPOTENCY, KEY_SAFETY, IMAGES, WEBHOOKS)
 """The database's `user_version` says how many of them it has been through."""

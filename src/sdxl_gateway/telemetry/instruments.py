@@ -64,6 +64,7 @@ class Instruments:
     picture_fetches: Counter
     judge_duration: Histogram
     moderated: Counter
+    webhook_duration: Histogram
     build_info: Info
 
     @classmethod
@@ -155,6 +156,9 @@ class Instruments:
             ),
             moderated=make.counter(
                 "moderated", "What judges found, by where it was and what was done about it.", ("stage", "action")
+            ),
+            webhook_duration=make.histogram(
+                "webhook_duration_seconds", "One attempt to reach a receiver of webhooks.", WAIT_SECONDS, ("outcome",)
             ),
             build_info=Info("build", "The running version.", namespace=NAMESPACE, registry=registry),
         )

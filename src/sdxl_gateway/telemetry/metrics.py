@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from sdxl_gateway import __version__
-from sdxl_gateway.core import events
+from sdxl_gateway.core import events, outside
 from sdxl_gateway.core.errors import Cancelled
 from sdxl_gateway.core.measurements import HeldReason
 from sdxl_gateway.core.safety import JudgeEnded, Moderated
@@ -114,7 +114,9 @@ class Metrics:
                 self._now.decoders_lost.labels(event.reason).inc()
             case events.MatteEnded():
                 self._now.matte_duration.labels(event.outcome).observe(event.seconds)
-            case events.PictureFetched():
+            case outside.WebhookTried():
+                self._now.webhook_duration.labels(event.outcome).observe(event.seconds)
+            case outside.PictureFetched():
                 self._now.picture_fetches.labels(event.outcome).inc()
             case JudgeEnded():
                 self._now.judge_duration.labels(event.judge, event.outcome).observe(event.seconds)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from sdxl_gateway.accounts.keys import KeyGrant
 from sdxl_gateway.api.asks.field import Field, Kind
 from sdxl_gateway.api.asks.values import choice, integer, missing, number, text, wrong_type
+from sdxl_gateway.api.asks.webhooks import read_webhook_url
 from sdxl_gateway.core.allowance import LIMIT_NAMES, NO_LIMITS, Allowance
 from sdxl_gateway.core.caller import EVERYTHING, Role
 from sdxl_gateway.core.errors import InvalidRequest
@@ -25,7 +26,8 @@ _PRIORITY = Field("priority", Kind.CHOICE, "Whose turn comes first.", choices=PR
 _SAFETY = Field("safety", Kind.CHOICE, "What a judge's finding means for it.", choices=tuple(Policy))
 _SECONDS = Field("expires_in", Kind.NUMBER, "Seconds from now.", low=1.0, high=MOST_SECONDS)
 _GRACE = Field("grace_seconds", Kind.NUMBER, "How long the old key lives on.", low=0.0, high=MOST_SECONDS)
-_GRANT = frozenset({"name", "tenant", "roles", "models", "loras", "priority", "expires_in", "limits", "safety"})
+_RIGHTS = {"roles", "models", "loras", "priority", "expires_in", "limits", "safety"}
+_GRANT = frozenset({"name", "tenant", "webhook_url", *_RIGHTS})
 _MOST = Field("limits", Kind.INTEGER, "The most of one thing; 0 is no limit.", low=0, high=10**18)
 
 T = TypeVar("T")
@@ -37,7 +39,7 @@ def read_grant(given: Mapping[str, Any], now: float) -> KeyGrant:
     tenant = text(_TENANT, given.get("tenant", ""), "tenant").strip()
     if not tenant:
         raise missing("tenant", given="tenant" in given)
-    seconds, safety = given.get("expires_in"), given.get("safety")
+    seconds, safety, receiver = (given.get(name) for name in ("expires_in", "safety", "webhook_url"))
     return KeyGrant(
         tenant=tenant,
         name=text(_NAME, given.get("name", ""), "name"),
@@ -45,6 +47,7 @@ def read_grant(given: Mapping[str, Any], now: float) -> KeyGrant:
         models=_listed(given, "models", EVERYTHING, _glob),
         loras=_listed(given, "loras", EVERYTHING, _glob),
         priority=Priority.of(choice(_PRIORITY, given.get("priority", Priority.NORMAL.word), "priority")),
+        webhook_url=None if receiver is None else read_webhook_url(receiver, "webhook_url"),
         expires=None if seconds is None else now + number(_SECONDS, seconds, "expires_in"),
         limits=read_limits(given.get("limits")),
         safety=None if safety is None else Policy(choice(_SAFETY, safety, "safety")),

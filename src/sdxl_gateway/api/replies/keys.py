@@ -31,6 +31,7 @@ class KeyCard(TypedDict):
     expires_at: int | None
     revoked_at: int | None
     successor: str | None
+    webhook_url: str | None
 
 
 class NewKey(KeyCard):
@@ -68,6 +69,7 @@ def key_card(key: Key) -> KeyCard:
         "expires_at": None if grant.expires is None else int(grant.expires),
         "revoked_at": None if key.revoked is None else int(key.revoked),
         "successor": key.successor,
+        "webhook_url": grant.webhook_url,
     }
 
 

@@ -1,0 +1,23 @@
+"""Takes what a caller gives as the address of a receiver of webhooks, gives it when it can be one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sdxl_gateway.api.asks.field import Field, Kind
+from sdxl_gateway.api.asks.values import text
+from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.egress.egress import checked
+from sdxl_gateway.egress.errors import EgressRefused
+
+WEBHOOK_URL = Field("webhook_url", Kind.TEXT, "Told what becomes of the job.", max_chars=2048)
+
+
+def read_webhook_url(value: Any, param: str) -> str:
+    """An http(s) address without a user. Where it leads is looked at when something is sent. Raises InvalidRequest."""
+    url = text(WEBHOOK_URL, value, param).strip()
+    try:
+        checked(url)
+    except EgressRefused as why:
+        raise InvalidRequest(f"Invalid '{param}': {why}.", param=param) from None
+    return url

@@ -1,0 +1,22 @@
+"""What happens between this server and others, as listeners hear of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFetched:
+    """A picture given by its address came, may not be fetched from there, or did not come."""
+
+    outcome: Literal["fetched", "refused", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookTried:
+    """One attempt to reach a receiver of webhooks, and what came of its delivery: "delivered", "retried" later,
+    "failed" for good, or "disabled" as the receiver is gone."""
+
+    outcome: str
+    seconds: float

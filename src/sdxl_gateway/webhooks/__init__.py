@@ -1,0 +1,1 @@
+"""Tells receivers what became of jobs: signed, tried again for three days, and remembered."""

@@ -1,0 +1,47 @@
+"""Takes how an attempt ended, tells what becomes of its delivery: over, or when to try again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from sdxl_gateway.core.webhook import Delivery, DeliveryState
+
+GONE = 410
+DAY_SECONDS = 24 * 3600.0
+LONGEST_SECONDS = 3 * DAY_SECONDS
+"""After so long it is given up."""
+DELAYS_SECONDS = (5.0, 300.0, 1800.0, 2 * 3600.0, 5 * 3600.0, 10 * 3600.0, 14 * 3600.0, 20 * 3600.0, 20 * 3600.0)
+"""Before the second attempt, the third, ...: those of the Standard Webhooks specification, within three days."""
+JITTER = 0.2
+"""Each delay is shorter by up to this share, so that not all come back at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a receiver said: a status, or why there is none; and the seconds it asks to be left alone, if it does."""
+
+    status: int | None = None
+    problem: str | None = None
+    retry_after_seconds: float = 0.0
+
+    @property
+    def taken(self) -> bool:
+        """The receiver has it. A redirect is no answer."""
+        return self.status is not None and 200 <= self.status < 300
+
+
+def settled(delivery: Delivery, answer: Answer, now: float, share: Callable[[], float]) -> Delivery:
+    """The delivery after an attempt that has been counted; `share` gives a number from 0 to 1."""
+    told = replace(delivery, status=answer.status, problem=answer.problem, due=None)
+    if answer.taken:
+        return replace(told, state=DeliveryState.DELIVERED)
+    if answer.status == GONE:
+        return replace(told, state=DeliveryState.DISABLED)
+    if delivery.attempts > len(DELAYS_SECONDS):
+        return replace(told, state=DeliveryState.FAILED)
+    delay = DELAYS_SECONDS[delivery.attempts - 1] * (1 - JITTER * share())
+    due = now + max(delay, min(answer.retry_after_seconds, DAY_SECONDS))
+    if due > delivery.asked + LONGEST_SECONDS:
+        return replace(told, state=DeliveryState.FAILED)
+    return replace(told, due=due)

@@ -1,0 +1,105 @@
+"""Takes what a tenant wants to know of its webhooks, or to have sent again; keeps the numbers of secrets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cached_property, partial
+from typing import Any
+
+from sdxl_gateway.core.errors import InvalidRequest, NotFound
+from sdxl_gateway.core.text import shown
+from sdxl_gateway.core.webhook import Delivery
+from sdxl_gateway.storage import webhook_table
+from sdxl_gateway.storage.database import Database
+from sdxl_gateway.webhooks.schedule import DAY_SECONDS
+from sdxl_gateway.webhooks.signing import secret_of
+
+GRACE_SECONDS = DAY_SECONDS
+"""How long the secret before a new one signs beside it."""
+KEPT_SECONDS = DAY_SECONDS
+"""At the least: for so long the same event of the same thing is known, and is not sent a second time."""
+FORGOTTEN_AT_ONCE = 1000
+EXPORTED_AT_ONCE = 1000
+
+
+class WebhookStore:
+    """Deliveries in one database, and secrets derived from what `find_pepper` gives."""
+
+    kind = "webhooks"
+
+    def __init__(
+        self, database: Database, find_pepper: Callable[[], bytes], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._database = database
+        self._find_pepper = find_pepper
+        self.clock = clock
+
+    @cached_property
+    def _pepper(self) -> bytes:
+        return self._find_pepper()
+
+    async def page(self, tenant: str, limit: int, after: str | None = None) -> tuple[list[Delivery], bool]:
+        """At most `limit` of the tenant's deliveries, the latest first, and whether more follow.
+
+        Raises InvalidRequest for an `after` that is none of them.
+        """
+        behind = None if after is None else await self._database.run(_finding(tenant, after))
+        if after is not None and behind is None:
+            raise InvalidRequest(f"There is nothing of the id {shown(after)}.", param="after")
+        read = partial(webhook_table.page, tenant=tenant, limit=limit + 1, after=behind)
+        found = await self._database.run(read)
+        return found[:limit], len(found) > limit
+
+    async def find(self, tenant: str, delivery_id: str) -> Delivery:
+        """Raises NotFound where the tenant has none of that id."""
+        return _there(await self._database.run(_finding(tenant, delivery_id)), delivery_id)
+
+    async def replay(self, tenant: str, delivery_id: str) -> Delivery:
+        """The delivery, which is sent again under the same id, as often as a new one would be. Raises NotFound."""
+        work = partial(webhook_table.replay, tenant=tenant, delivery_id=delivery_id, now=self.clock())
+        return _there(await self._database.run(work), delivery_id)
+
+    async def secrets(self, tenant: str) -> list[str]:
+        """Those that sign what the tenant's receivers are sent, the latest first."""
+        numbers = await self._database.run(partial(webhook_table.secret_numbers, tenant=tenant, now=self.clock()))
+        return [secret_of(self._pepper, tenant, number) for number in numbers]
+
+    async def new_secret(self, tenant: str, grace_seconds: float = GRACE_SECONDS) -> str:
+        """Signs from now on; the one before it signs too, for so long."""
+        until = self.clock() + grace_seconds
+        number = await self._database.run(partial(webhook_table.next_secret, tenant=tenant, previous_until=until))
+        return secret_of(self._pepper, tenant, number)
+
+    async def export(self, tenant: str) -> list[dict[str, Any]]:
+        """All that is remembered of the tenant's webhooks; no secrets."""
+        found = list[Delivery]()
+        more = True
+        while more:
+            some, more = await self.page(tenant, EXPORTED_AT_ONCE, found[-1].id if found else None)
+            found.extend(some)
+        return [asdict(delivery) for delivery in found]
+
+    async def erase(self, tenant: str) -> int:
+        """Deletes the tenant's deliveries; how many that were. The number of its secret stays, or old ones would count
+        again."""
+        return await self._database.run(partial(webhook_table.erase, tenant=tenant))
+
+    async def forget_before(self, unix_seconds: float) -> int:
+        """Deletes deliveries that were over by then, and a day ago; how many that were."""
+        total, before = 0, min(unix_seconds, self.clock() - KEPT_SECONDS)
+        work = partial(webhook_table.forget, before=before, most=FORGOTTEN_AT_ONCE)
+        while found := await self._database.run(work):
+            total += found
+        return total
+
+
+def _finding(tenant: str, delivery_id: str) -> Callable[..., Delivery | None]:
+    return partial(webhook_table.find, tenant=tenant, delivery_id=delivery_id)
+
+
+def _there(found: Delivery | None, delivery_id: str) -> Delivery:
+    if found is None:
+        raise NotFound(f"There is no delivery {shown(delivery_id)}.", code="delivery_not_found")
+    return found
