@@ -15,7 +15,7 @@ LIVE := tests/live tests/docs/test_readme_runs.py
 LIVE_LAST := $(ALONGSIDE) $(LIVE:%=--ignore=%)
 
 .PHONY: serve quick test test-full test-gpu coverage fuzz fuzz-api gallery check format wheel constraints
-.PHONY: bench bench-full bench-refiner bench-upscale bench-compiled bench-controls bench-gpu bench-xinference bench-against
+.PHONY: bench bench-full bench-refiner bench-upscale bench-compiled bench-controls bench-gpu bench-xinference bench-against bench-gate
 
 serve: .venv/.installed
 	$(BIN)/sdxl-gateway serve $(if $(MODEL),--model '$(MODEL)') $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) \
@@ -103,6 +103,10 @@ bench-controls: .venv/.installed-dev
 
 bench-gpu: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.gpu
+
+# What comes before painting: requests that are turned away, and what it costs to be let in.
+bench-gate: .venv/.installed-dev
+	$(BIN)/python -m benchmarks.gate
 
 bench-xinference: .venv/.installed-dev
 	$(BIN)/python -m benchmarks.xinference --python '$(XINFERENCE)'

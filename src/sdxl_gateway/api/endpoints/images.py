@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sdxl_gateway.api.asks.body import ask_of
+from sdxl_gateway.api.asks.fields import wire_fields
 from sdxl_gateway.api.asks.given import Rules
 from sdxl_gateway.api.asks.parse import ReadAsk
 from sdxl_gateway.api.endpoints.links import links_of
@@ -62,7 +63,8 @@ def description(limits: Limits, operation: Operation) -> Description:
 def paint_endpoint(services: Services, operation: Operation) -> Endpoint:
     """POST: paints as one operation does."""
     server = services.settings.server
-    rules = Rules(services.settings.limits, server.strict)
+    limits = services.settings.limits
+    rules = Rules(limits, server.strict, wire_fields(limits))
 
     async def paint(request: Request) -> Response:
         context = context_of(request.scope)
