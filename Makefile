@@ -10,9 +10,6 @@ TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest
 # A process a core, each with whole files of tests, so that what a file's tests share is made once.
 ALONGSIDE := -n auto --maxprocesses=8 --dist loadfile
-# Servers and engines as they are run: tests of these take their turns, in their order here and in any in test-full.
-LIVE := tests/live tests/docs/test_readme_runs.py
-LIVE_LAST := $(ALONGSIDE) $(LIVE:%=--ignore=%)
 
 .PHONY: serve quick test test-full test-gpu coverage fuzz fuzz-api gallery check format wheel constraints
 .PHONY: bench bench-full bench-refiner bench-upscale bench-compiled bench-controls bench-gpu bench-xinference bench-against bench-gate
@@ -21,15 +18,15 @@ serve: .venv/.installed
 	$(BIN)/sdxl-gateway serve $(if $(MODEL),--model '$(MODEL)') $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) \
 		$(if $(LORAS),--loras '$(LORAS)')
 
-# The loop one works in: all but what paints with real models, and what takes its time.
+# The loop one works in: all but servers and engines as they are run, what paints with real models, and what takes its time.
+LIVE := tests/live tests/docs/test_readme_runs.py
 SLOW := tests/engine tests/demo tests/benchmarks tests/decoding tests/backends/test_process.py tests/jobs/test_simulation.py \
 	tests/admission/test_many_large_uploads.py tests/cli/test_pulling_file.py
 quick: .venv/.installed-dev
-	$(PYTEST) $(LIVE_LAST) $(SLOW:%=--ignore=%)
+	$(PYTEST) $(ALONGSIDE) $(LIVE:%=--ignore=%) $(SLOW:%=--ignore=%)
 
 test: .venv/.installed-dev
-	$(PYTEST) $(LIVE_LAST)
-	$(PYTEST) -p no:randomly $(LIVE)
+	$(PYTEST) $(ALONGSIDE)
 
 test-full: .venv/.installed-dev
 	$(PYTEST) -m "full or not full"
@@ -45,7 +42,7 @@ test-gpu: .venv/.installed-dev
 
 # Lines and branches that no test in this process runs; engines and servers of their own are not looked into.
 coverage: .venv/.installed-dev
-	$(PYTEST) $(LIVE_LAST) --cov --cov-report=term-missing:skip-covered
+	$(PYTEST) $(ALONGSIDE) $(LIVE:%=--ignore=%) --cov --cov-report=term-missing:skip-covered
 
 # Ten minutes for each parser that meets what strangers send; a crash leaves its input in fuzz/.
 FUZZ_SECONDS ?= 600
