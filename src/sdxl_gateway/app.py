@@ -117,6 +117,7 @@ def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManage
         webhooks=built.webhooks.store,
         pictures=named_pictures(built),
         moderations=built.moderations,
+        reviews=built.reviews,
         usage=built.usage,
         limits=built.limits,
         replies=built.replies,

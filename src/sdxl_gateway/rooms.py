@@ -14,7 +14,7 @@ from sdxl_gateway.accounts.meters import LocalMeters
 from sdxl_gateway.accounts.pepper import pepper_of
 from sdxl_gateway.accounts.static_keys import StaticKeys
 from sdxl_gateway.accounts.usage import Usage
-from sdxl_gateway.admission.configured_names import problems
+from sdxl_gateway.admission.configured_names import check_default, problems
 from sdxl_gateway.admission.model_names import ModelResolver
 from sdxl_gateway.admission.resolve import Admission
 from sdxl_gateway.api.http.closing import Closing
@@ -29,7 +29,7 @@ from sdxl_gateway.catalog.side_models import SideModels
 from sdxl_gateway.config import DEMO_MATTE, DEMO_MODEL, EngineProcess, Limits, Settings
 from sdxl_gateway.core.ask import Place
 from sdxl_gateway.core.background import Background
-from sdxl_gateway.core.errors import CheckpointProblem, GatewayError
+from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.listeners import EngineListener, Listener, Listeners
 from sdxl_gateway.core.ports import Backend, Matte, PictureSource, TenantStore
 from sdxl_gateway.decoding.pool import Decoders
@@ -54,6 +54,7 @@ from sdxl_gateway.storage.idempotency import KeptReplies
 from sdxl_gateway.storage.images import ImageFolder
 from sdxl_gateway.storage.open_seal import open_seal
 from sdxl_gateway.storage.remembered import Lasting, Remembered
+from sdxl_gateway.storage.reviews import ReviewStore
 from sdxl_gateway.storage.seal import Seal
 from sdxl_gateway.storage.secret_file import secret_of
 from sdxl_gateway.telemetry.audit.chain import chain_in
@@ -107,6 +108,7 @@ class Rooms:
     limits: CallerLimits
     files: FileStore
     replies: KeptReplies
+    reviews: ReviewStore
     remembered: Remembered
     pauses: Pauses
     webhooks: WebhookSender
@@ -137,7 +139,7 @@ def build_rooms(
     matte = open_matte(settings.matting, DEMO_MATTE, metrics.on_event)
     admission = Admission(settings, checkpoints, adapters, decoders, embeddings, beside, matte)
     library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings, beside.controls)
-    _check_default(settings, admission)
+    check_default(admission.names)
     home = scratch or settings.data_directory
     database = Database(home)
     seal = open_seal(settings.encryption.secrets, settings.data_directory)
@@ -164,7 +166,8 @@ def build_rooms(
     meters, usage = LocalMeters(), Usage(database)
     limits = CallerLimits(settings, meters, usage)
     judges = open_judges(settings, egress, open_picture_judge(settings.safety), metrics.on_event)
-    inspection = Inspection(judges, listeners)
+    reviews = ReviewStore(database, seal.blobs(home / "blobs" / "reviews"), seal)
+    inspection = Inspection(judges, listeners, reviews)
     deliverer = Deliverer(images, embed_recipe=settings.delivery.embed_recipe, matte=matte, inspection=inspection)
     gateway = Gateway(settings, admission, backend, deliverer, listeners, egress, limits, judges)
     pepper = partial(pepper_of, settings.auth.pepper, home)
@@ -205,7 +208,8 @@ def build_rooms(
         limits,
         files,
         replies,
-        _remembered(settings, keys, (texts, files, images, replies, usage, webhooks), listeners),
+        reviews,
+        _remembered(settings, keys, (texts, files, images, replies, usage, webhooks, reviews), listeners),
         pauses,
         WebhookSender(database, webhooks, egress, listeners, timeout_seconds=settings.webhooks.timeout_seconds),
     )
@@ -242,12 +246,8 @@ def under(built: Rooms, settings: Settings) -> Rooms:
     admission = built.admission.under(settings, names)
     limits = built.limits.under(settings)
     judges = open_judges(settings, built.egress, built.judges.pictures, built.metrics.on_event)
-    deliverer = Deliverer(
-        built.images,
-        embed_recipe=settings.delivery.embed_recipe,
-        matte=built.matte,
-        inspection=Inspection(judges, built.listeners),
-    )
+    inspection, embed = Inspection(judges, built.listeners, built.reviews), settings.delivery.embed_recipe
+    deliverer = Deliverer(built.images, embed_recipe=embed, matte=built.matte, inspection=inspection)
     return replace(
         built,
         settings=settings,
@@ -279,15 +279,6 @@ def named_pictures(built: Rooms) -> NamedPictures:
 
 def known_keys(built: Rooms) -> KnownKeys:
     return KnownKeys(StaticKeys(built.settings.auth), built.keys)
-
-
-def _check_default(settings: Settings, admission: Admission) -> None:
-    try:
-        default = admission.names.choose(None).checkpoint
-    except GatewayError as error:
-        raise CheckpointProblem(f"default_model: {error.message}") from error
-    if default.refines:
-        raise CheckpointProblem(f"default_model: '{default.name}' is a refiner, which paints from pictures alone.")
 
 
 def engine_process(settings: Settings, admission: Admission) -> EngineProcess:

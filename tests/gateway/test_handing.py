@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sdxl_gateway.config import Safety
 from sdxl_gateway.core.caller import Caller
-from sdxl_gateway.core.errors import ModerationBlocked, Unjudged
-from sdxl_gateway.core.safety import Policy
+from sdxl_gateway.core.errors import ModerationBlocked, StorageFull, Unjudged
+from sdxl_gateway.core.events import Event
+from sdxl_gateway.core.safety import Moderated, Policy
 from sdxl_gateway.delivery.deliver import BLURRED
 from sdxl_gateway.gateway.events import Done, Item, Partial, Presented, Withheld
+from sdxl_gateway.storage.database import opened
+from sdxl_gateway.storage.reviews import ReviewStore
+from sdxl_gateway.storage.seal import Seal
 from tests.kit.gateway import PAINTED, decoded, gateway_kit
 from tests.kit.judges import FakeNet, broken, endless, scores
 
@@ -112,3 +117,50 @@ async def test_or_opens_by_setting(tmp_path: Path) -> None:
         assert kit.count("judge_duration_seconds_count", judge="pictures", outcome="failed") == 1
     assert of(Presented, items)
     assert done(items).warnings == ()
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Iterator[ReviewStore]:
+    with opened(tmp_path / "data") as database:
+        yield ReviewStore(database, Seal().blobs(tmp_path / "reviews"), Seal())
+
+
+async def test_what_is_flagged_waits_for_a_person(tmp_path: Path, reviews: ReviewStore) -> None:
+    told: list[Event] = []
+    caller = Caller("art", key_id="key_1", safety=Policy.FLAG)
+    net = FakeNet(scores(0.9, 0.0))
+    async with gateway_kit(tmp_path, net=net, reviews=reviews, listeners=[told.append]) as kit:
+        pictures = [one for one in await kit.paint("a statue", n=2, caller=caller) if isinstance(one, Presented)]
+    (flagged,) = [one for one in pictures if one.review is not None]
+    review = await reviews.find(flagged.review or "")
+    assert (review.tenant, review.key_id, review.categories) == ("art", "key_1", ("sexual",))
+    assert (review.prompt, await reviews.picture(review)) == ("a statue", flagged.data)
+    assert flagged.stored is not None
+    assert review.image == flagged.stored.id
+    (event,) = [one for one in told if isinstance(one, Moderated)]
+    assert (event.action, event.review, event.job_id) == ("flagged", review.id, review.job)
+
+
+async def test_of_a_flagged_prompt_every_picture_waits(tmp_path: Path, reviews: ReviewStore) -> None:
+    section = Safety(policy=Policy.FLAG, deny_words=("statue",))
+    async with gateway_kit(tmp_path, safety=section, reviews=reviews) as kit:
+        items = await kit.paint("a statue", n=2, negative_prompt="blue")
+        assert kit.count("moderated_total", stage="picture", action="flagged") == 2
+    ids = {one.review for one in items if isinstance(one, Presented)}
+    found = [await reviews.find(one or "") for one in ids]
+    assert [(one.categories, one.prompt) for one in found] == [(("deny_list",), "a statue\nblue")] * 2
+
+
+@pytest.mark.parametrize(("failing", "leaves"), [("closed", False), ("open", True)])
+async def test_what_cannot_be_kept_for_them_leaves_only_where_that_is_the_setting(
+    tmp_path: Path, reviews: ReviewStore, failing: str, leaves: bool
+) -> None:
+    (tmp_path / "reviews").write_text("in the way")
+    section = Safety.model_validate({"policy": "flag", "failing": failing})
+    async with gateway_kit(tmp_path, safety=section, net=FakeNet(scores(0.9)), reviews=reviews) as kit:
+        if leaves:
+            assert of(Presented, await kit.paint())
+        else:
+            with pytest.raises(StorageFull):
+                await kit.paint()
+        assert len(kit.images.kept) == leaves

@@ -39,6 +39,7 @@ from sdxl_gateway.gateway.pauses import Pauses
 from sdxl_gateway.pictures.written import Written, read_written
 from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.remembered import Remembered
+from sdxl_gateway.storage.reviews import ReviewStore
 from sdxl_gateway.webhooks.store import WebhookStore
 from tests.kit.images import MemoryImages, signer, stored
 from tests.kit.pictures import PNG
@@ -190,6 +191,7 @@ def served_api(
     more: Sequence[Route] = (),
     keys: KeyStore | None = None,
     moderations: Moderations | None = None,
+    reviews: ReviewStore | None = None,
     files: FileStore | None = None,
     remembered: Remembered | None = None,
     pauses: Pauses | None = None,
@@ -211,6 +213,7 @@ def served_api(
         authenticator=KnownKeys(StaticKeys(settings.auth), keys),
         keys=keys,
         moderations=moderations,
+        reviews=reviews,
         files=files,
         pictures=NamedPictures({} if files is None else {Place.FILE: FilePictures(files)}, most_bytes=2**20),
         remembered=remembered,

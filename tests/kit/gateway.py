@@ -33,6 +33,7 @@ from sdxl_gateway.gateway.events import Item
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.storage.database import Database
+from sdxl_gateway.storage.reviews import ReviewStore
 from sdxl_gateway.telemetry.metrics import Metrics
 from sdxl_gateway.worker.serve import LoadedEngine
 from tests.kit.admission import demo
@@ -89,11 +90,12 @@ async def gateway_kit(
     embed_recipe: bool = False,
     listeners: Sequence[Listener] = (),
     net: FakeNet | None = None,
+    reviews: ReviewStore | None = None,
     **sections: Any,
 ) -> AsyncIterator[GatewayKit]:
     """`listeners` are told of everything beside metrics and library; `sections` are further ones of the settings.
 
-    `net` looks at pictures.
+    `net` looks at pictures, `reviews` keep those that a person is to look at.
     """
     settings = Settings(
         data_directory=folder,
@@ -111,7 +113,7 @@ async def gateway_kit(
     backend = LocalBackend(opened, queue_size=queue_size, listener=announce)
     limits = Limits(settings, LocalMeters(), Usage(Database(folder)))
     watching = judges(settings.safety, net, metrics.on_event, settings.moderation)
-    deliverer = Deliverer(images, embed_recipe=embed_recipe, inspection=Inspection(watching, announce))
+    deliverer = Deliverer(images, embed_recipe=embed_recipe, inspection=Inspection(watching, announce, reviews))
     await backend.start()
     try:
         egress = Egress(settings.egress.private_hosts)

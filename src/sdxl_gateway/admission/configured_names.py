@@ -8,7 +8,7 @@ from sdxl_gateway.admission.model_names import DEFAULT, ModelResolver
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.config import Settings
-from sdxl_gateway.core.errors import Refusal
+from sdxl_gateway.core.errors import CheckpointProblem, GatewayError, Refusal
 
 
 def problems(
@@ -31,3 +31,13 @@ def _named(settings: Settings) -> dict[str, str]:
     named = {"default_model": settings.default_model}
     named |= {f"models.{name}": name for name in settings.models}
     return named | {f"aliases.{glob}": target for glob, target in settings.aliases.items() if target != DEFAULT}
+
+
+def check_default(names: ModelResolver) -> None:
+    """Raises CheckpointProblem where the default model is none, or paints from pictures alone."""
+    try:
+        default = names.choose(None).checkpoint
+    except GatewayError as error:
+        raise CheckpointProblem(f"default_model: {error.message}") from error
+    if default.refines:
+        raise CheckpointProblem(f"default_model: '{default.name}' is a refiner, which paints from pictures alone.")

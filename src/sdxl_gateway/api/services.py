@@ -21,6 +21,7 @@ from sdxl_gateway.gateway.pauses import Pauses
 from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.idempotency import KeptReplies
 from sdxl_gateway.storage.remembered import Remembered
+from sdxl_gateway.storage.reviews import ReviewStore
 from sdxl_gateway.webhooks.store import WebhookStore
 
 
@@ -54,6 +55,7 @@ class Services:
     webhooks: WebhookStore | None = None
     pictures: NamedPictures = field(default_factory=lambda: NamedPictures({}, most_bytes=0))
     moderations: Moderations | None = None
+    reviews: ReviewStore | None = None
     usage: Usage | None = None
     limits: Limits | None = None
     files: FileStore | None = None

@@ -42,5 +42,5 @@ class Retention(Section):
         return found
 
 
-_ALSO = {"files": "inputs", "images": "results", "batches": "jobs", "webhooks": "jobs"}
+_ALSO = {"files": "inputs", "images": "results", "batches": "jobs", "webhooks": "jobs", "reviews": "prompts"}
 """Kinds of things that go with another kind."""

@@ -3,7 +3,7 @@
 GatewayError
 ├── Refusal: the caller can mend it (4xx)
 │   ├── InvalidRequest, InvalidImage, AdapterRefused, RecipeChanged
-│   ├── KeyInUse, KeyReused, ModerationBlocked
+│   ├── KeyInUse, KeyReused, ModerationBlocked, WrongState
 │   ├── ModelNotFound, NotFound, Gone, MethodNotAllowed
 │   ├── Unauthenticated, Forbidden
 │   └── BodyTooLarge, BodyTooSlow, UnsupportedMedia
@@ -59,6 +59,12 @@ class ModerationBlocked(Refusal):
         super().__init__(message)
         self.stage = stage
         self.categories = categories
+
+
+class WrongState(Refusal):
+    """409 `wrong_state`: what was named is there, and not in a state in which this can be done."""
+
+    code = "wrong_state"
 
 
 class ModelNotFound(Refusal):

@@ -25,6 +25,7 @@ from sdxl_gateway.pictures.infotext import infotext
 from sdxl_gateway.pictures.pixels import from_image, to_image
 from sdxl_gateway.pictures.written import Written, fits
 from sdxl_gateway.safety.judges import Judges
+from sdxl_gateway.storage.reviews import NewReview
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,8 @@ NO_ADDRESS = (
 class Presented:
     """A picture ready to leave: encoded bytes, what a store keeps of it if one does, and how to make it again.
 
-    `warnings` are what its caller should know although the picture is fine.
+    `warnings` are what its caller should know although the picture is fine; `review` is the id under which a person
+    will look at it.
     """
 
     index: int
@@ -50,6 +52,7 @@ class Presented:
     seed: int
     recipe: dict[str, Any]
     warnings: tuple[str, ...] = ()
+    review: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +129,33 @@ class Deliverer:
         passed = await self._inspection.picture(finished, output.oversight, event.job_id)
         data = await asyncio.to_thread(_encoded, await self._cut_out(passed, output), output, written)
         stored = await self._stored(data, output) if output.keep else None
+        review = await self._flagged(event, output, passed, data, stored)
         warned = {
             BLURRED: passed.blurred,
             NOT_KEPT: output.keep and stored is None,
             NOT_WRITTEN: written is not None and not fits(written, output.output_format),
         }
         warnings = tuple(text for text, so in warned.items() if so)
-        return Presented(event.index, data, stored, event.seed, told, warnings)
+        return Presented(event.index, data, stored, event.seed, told, warnings, review)
+
+    async def _flagged(
+        self, event: Painted, output: Output, passed: Passed, data: bytes, stored: StoredImage | None
+    ) -> str | None:
+        """What cannot be kept for a person to look at does not leave, and is not kept for its tenant either."""
+        if not passed.found:
+            return None
+        whose, image = output.oversight, None if stored is None else stored.id
+        texts = "\n".join(filter(None, (output.recipe.prompt, output.recipe.negative_prompt)))
+        try:
+            return await self._inspection.flag(
+                NewReview(
+                    whose.tenant, whose.key_id, event.job_id, passed.found, texts, data, output.output_format, image
+                )
+            )
+        except StorageFull:
+            if stored is not None:
+                await self._images.delete(stored.id, output.tenant)
+            raise
 
     async def _cut_out(self, passed: Passed, output: Output) -> Image.Image:
         """With what is behind the subject transparent, where the recipe says so; the colours stay below it.

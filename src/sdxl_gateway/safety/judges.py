@@ -54,6 +54,11 @@ class Judges:
         """Pictures are judged at all."""
         return self.pictures is not None
 
+    @property
+    def closed(self) -> bool:
+        """Whatever could not be judged counts as found guilty."""
+        return self._section.failing == "closed"
+
     async def texts(self, texts: Sequence[str]) -> Verdict:
         """Of all of them, by every judge of texts at once."""
         asked = (self._turn(name, judge.judge(texts)) for name, judge in self._texts.items())
@@ -88,8 +93,7 @@ class Judges:
 
     def _failed(self, name: JudgeName, problem: Exception) -> Verdict:
         """Whatever it is, it never passes for a judgement."""
-        closed = self._section.failing == "closed"
         known = isinstance(problem, JudgeFailed)
-        what = "what it was asked about is held back" if closed else "what it was asked about passes"
+        what = "what it was asked about is held back" if self.closed else "what it was asked about passes"
         log.error("the judge of %s failed, %s: %s", name, what, problem, exc_info=None if known else problem)
-        return Verdict((UNJUDGED,)) if closed else CLEAN
+        return Verdict((UNJUDGED,)) if self.closed else CLEAN

@@ -137,5 +137,28 @@ CREATE TABLE webhook_secrets (
 """
 """As core/webhook.py says; `leased` is until when an attempt may be under way. Of secrets only their number is kept."""
 
-MIGRATIONS: tuple[str, ...] = (KEYS, AUDIT_TEXTS, LIMITS, FILES, IDEMPOTENCY, KEY_SAFETY, IMAGES, WEBHOOKS)
+REVIEWS = """
+CREATE TABLE reviews (
+    id TEXT PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    job TEXT NOT NULL,
+    created REAL NOT NULL,
+    categories TEXT NOT NULL,
+    prompt TEXT NOT NULL,
+    ext TEXT NOT NULL,
+    blob TEXT NOT NULL,
+    image TEXT,
+    state TEXT NOT NULL,
+    decided REAL,
+    note TEXT NOT NULL,
+    appeal TEXT NOT NULL,
+    appealed REAL
+) STRICT;
+CREATE INDEX reviews_by_tenant ON reviews (tenant, created, id);
+CREATE INDEX reviews_by_time ON reviews (created, id)
+"""
+"""Pictures that left although something was found; prompt and appeal are JSON, sealed or not."""
+
+MIGRATIONS: tuple[str, ...] = (KEYS, AUDIT_TEXTS, LIMITS, FILES, IDEMPOTENCY, KEY_SAFETY, IMAGES, WEBHOOKS, REVIEWS)
 """The database's `user_version` says how many of them it has been through."""

@@ -64,6 +64,7 @@ TABLE: dict[type[e.GatewayError], Answer] = {
     e.ModelNotFound: Answer(404, "invalid_request_error"),
     e.NotFound: Answer(404, "invalid_request_error"),
     e.MethodNotAllowed: Answer(405, "invalid_request_error"),
+    e.WrongState: Answer(409, "invalid_request_error", retry=False),
     e.RecipeChanged: Answer(409, "invalid_request_error", retry=False),
     e.KeyInUse: Answer(409, "invalid_request_error"),
     e.BodyTooSlow: Answer(408, "invalid_request_error"),

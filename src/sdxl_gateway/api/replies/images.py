@@ -49,6 +49,7 @@ class ImageEntry(_Handed):
 
     id: NotRequired[str]
     revised_prompt: NotRequired[str]
+    review: NotRequired[str]
     seed: int
     recipe: dict[str, Any]
 
@@ -172,14 +173,20 @@ def image_entry(one: Presented, style: ReplyStyle) -> ImageEntry:
 
 
 class Named(TypedDict, total=False):
-    """What a picture is kept under."""
+    """What a picture is kept under, and under which id a person will look at it, where something was found."""
 
     id: str
+    review: str
 
 
 def named(one: Presented) -> Named:
-    """Empty when the picture is not kept."""
-    return {} if one.stored is None else {"id": one.stored.id}
+    """Empty when the picture is not kept, and nobody will look at it."""
+    told: Named = {}
+    if one.stored is not None:
+        told["id"] = one.stored.id
+    if one.review is not None:
+        told["review"] = one.review
+    return told
 
 
 class Revised(TypedDict, total=False):

@@ -1,0 +1,157 @@
+"""Shows what was flagged to those who decide and to those whose it is; the ones decide, the others may appeal."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from sdxl_gateway.api.asks.field import Field, Kind
+from sdxl_gateway.api.asks.pages import PAGE_QUERY, Page
+from sdxl_gateway.api.asks.reviews import read_appeal, read_decision
+from sdxl_gateway.api.asks.values import choice
+from sdxl_gateway.api.endpoints.acting import acted
+from sdxl_gateway.api.http.context import context_of
+from sdxl_gateway.api.http.json_body import parse_object, whole_body
+from sdxl_gateway.api.http.route import Description, Endpoint, Reply
+from sdxl_gateway.api.replies.reviews import ReviewCard, ReviewList, review_card, review_list
+from sdxl_gateway.api.services import Services
+from sdxl_gateway.core.caller import Caller
+from sdxl_gateway.core.errors import NotFound
+from sdxl_gateway.storage.pages import Cut
+from sdxl_gateway.storage.review_table import Review, ReviewState
+from sdxl_gateway.storage.reviews import ReviewStore
+
+MAX_BODY_BYTES = 64 * 1024
+_STATE = Field("state", Kind.CHOICE, "Where it stands.", choices=tuple(ReviewState))
+_QUERY = {**PAGE_QUERY, "state": {"type": "string", "enum": list(ReviewState)}}
+_JSON = {"application/json": {"schema": {"type": "object"}}}
+_CARD = {200: Reply("The review as it stands now.", ReviewCard)}
+_KINDS = ("png", "jpeg", "webp")
+
+LIST_REVIEWS = Description(
+    "listReviews",
+    {200: Reply("A page of the reviews, the oldest first.", ReviewList)},
+    errors=(400,),
+    query={**_QUERY, "tenant": {"type": "string"}},
+)
+RETRIEVE_REVIEW = Description("retrieveReview", {200: Reply("The review.", ReviewCard)}, errors=(404,))
+REVIEW_PICTURE = Description(
+    "retrieveReviewPicture",
+    {200: Reply("The picture, as it left.", content={f"image/{kind}": {} for kind in _KINDS})},
+    errors=(404, 410),
+)
+DECIDE_REVIEW = Description("decideReview", _CARD, errors=(400, 404, 409, 413, 507), reads=_JSON)
+LIST_OWN = Description(
+    "listOwnReviews",
+    {200: Reply("A page of the reviews of your tenant's pictures.", ReviewList)},
+    errors=(400,),
+    query=_QUERY,
+)
+RETRIEVE_OWN = Description("retrieveOwnReview", {200: Reply("The review.", ReviewCard)}, errors=(404,))
+APPEAL = Description("appealReview", _CARD, errors=(400, 404, 409, 413, 507), reads=_JSON)
+
+
+def list_endpoint(services: Services) -> Endpoint:
+    """GET: of everybody's pictures, or of one tenant's."""
+
+    async def list_reviews(request: Request) -> Response:
+        return await _page(services, request, request.query_params.get("tenant"))
+
+    return list_reviews
+
+
+def one_endpoint(services: Services) -> Endpoint:
+    """GET: any review."""
+
+    async def one_review(request: Request) -> Response:
+        return JSONResponse(review_card(await _store(services).find(request.path_params["review_id"])))
+
+    return one_review
+
+
+def picture_endpoint(services: Services) -> Endpoint:
+    """GET: the picture itself."""
+
+    async def review_picture(request: Request) -> Response:
+        review = await _store(services).find(request.path_params["review_id"])
+        data = await _store(services).picture(review)
+        headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+        return Response(data, media_type=f"image/{review.ext}", headers=headers)
+
+    return review_picture
+
+
+def decide_endpoint(services: Services) -> Endpoint:
+    """POST: approve or reject; what is rejected is not kept for its tenant any more."""
+
+    async def decide_review(request: Request) -> Response:
+        decision = read_decision(parse_object(await _body(request)))
+        review_id = request.path_params["review_id"]
+        review = await _store(services).decide(review_id, approve=decision.approve, note=decision.note)
+        if not decision.approve:
+            await _withdraw(services, review)
+        acted(services, request, f"review.{review.state}", review.id, review.tenant, job=review.job)
+        return JSONResponse(review_card(review))
+
+    return decide_review
+
+
+def list_own_endpoint(services: Services) -> Endpoint:
+    """GET: of the pictures of the caller's tenant."""
+
+    async def list_own(request: Request) -> Response:
+        return await _page(services, request, _caller(request).tenant)
+
+    return list_own
+
+
+def one_own_endpoint(services: Services) -> Endpoint:
+    """GET: a review of a picture of the caller's tenant."""
+
+    async def one_own(request: Request) -> Response:
+        found = await _store(services).find(request.path_params["review_id"], _caller(request).tenant)
+        return JSONResponse(review_card(found))
+
+    return one_own
+
+
+def appeal_endpoint(services: Services) -> Endpoint:
+    """POST: a rejected picture is to be looked at again, once."""
+
+    async def appeal(request: Request) -> Response:
+        said, tenant = read_appeal(parse_object(await _body(request))), _caller(request).tenant
+        review = await _store(services).appeal(request.path_params["review_id"], tenant, said)
+        acted(services, request, "review.appealed", review.id, job=review.job)
+        return JSONResponse(review_card(review))
+
+    return appeal
+
+
+async def _page(services: Services, request: Request, tenant: str | None) -> Response:
+    page, said = Page.of(request), request.query_params.get("state")
+    state = None if said is None else ReviewState(choice(_STATE, said, "state"))
+    cut = Cut(page.limit, page.after, newest_first=False)
+    reviews, more = await _store(services).page(cut, tenant, state)
+    return JSONResponse(review_list(reviews, has_more=more))
+
+
+async def _withdraw(services: Services, review: Review) -> None:
+    if review.image is not None:
+        with suppress(NotFound):
+            await services.images.delete(review.image, review.tenant)
+
+
+def _store(services: Services) -> ReviewStore:
+    if services.reviews is None:
+        raise NotFound("This server keeps no reviews.")
+    return services.reviews
+
+
+def _caller(request: Request) -> Caller:
+    return context_of(request.scope).caller
+
+
+async def _body(request: Request) -> bytearray:
+    return await whole_body(request.stream(), MAX_BODY_BYTES)

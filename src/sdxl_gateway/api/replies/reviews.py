@@ -1,0 +1,73 @@
+"""Takes reviews of pictures, gives the replies that operators and owners see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from typing_extensions import TypedDict
+
+from sdxl_gateway.storage.review_table import Review
+
+
+class ReviewCard(TypedDict):
+    """A picture that left, and what was found in it or its prompt; times are unix seconds.
+
+    `state` is "open", "approved", "rejected" or "appealed"; `image` is the kept picture's id, if it was kept.
+    """
+
+    id: str
+    object: Literal["review"]
+    tenant: str
+    key_id: str
+    job: str
+    created_at: int
+    categories: list[str]
+    prompt: str
+    image: str | None
+    state: str
+    decided_at: int | None
+    note: str
+    appeal: str
+    appealed_at: int | None
+
+
+class ReviewList(TypedDict):
+    """A page of reviews, the oldest first; `last_id` is what the next page's `after` says."""
+
+    object: Literal["list"]
+    data: list[ReviewCard]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+def review_card(review: Review) -> ReviewCard:
+    """As it stands now."""
+    return {
+        "id": review.id,
+        "object": "review",
+        "tenant": review.tenant,
+        "key_id": review.key_id,
+        "job": review.job,
+        "created_at": int(review.created),
+        "categories": list(review.categories),
+        "prompt": review.prompt,
+        "image": review.image,
+        "state": review.state,
+        "decided_at": None if review.decided is None else int(review.decided),
+        "note": review.note,
+        "appeal": review.appeal,
+        "appealed_at": None if review.appealed is None else int(review.appealed),
+    }
+
+
+def review_list(page: Sequence[Review], *, has_more: bool) -> ReviewList:
+    """One page."""
+    return {
+        "object": "list",
+        "data": [review_card(review) for review in page],
+        "first_id": page[0].id if page else None,
+        "last_id": page[-1].id if page else None,
+        "has_more": has_more,
+    }

@@ -1,0 +1,149 @@
+"""Pictures that a person is to look at, as rows of the database; each function is work for `Database.run`."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sdxl_gateway.storage.pages import Cut, page
+
+_COLUMNS = (
+    "id, tenant, key_id, job, created, categories, prompt, ext, blob, image, state, decided, note, appeal, appealed"
+)
+
+
+class ReviewState(StrEnum):
+    """Where a review stands; whose picture was rejected may appeal once, and then is looked at again."""
+
+    OPEN = "open"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    APPEALED = "appealed"
+
+
+UNDECIDED = (ReviewState.OPEN, ReviewState.APPEALED)
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A picture that left, and what was found in it or its prompt; times are unix seconds.
+
+    `blob` holds its bytes, `image` is the id it is kept under for its tenant, if it is. Texts may be sealed.
+    """
+
+    id: str
+    tenant: str
+    key_id: str
+    job: str
+    created: float
+    categories: tuple[str, ...]
+    prompt: str
+    ext: str
+    blob: str
+    image: str | None = None
+    state: ReviewState = ReviewState.OPEN
+    decided: float | None = None
+    note: str = ""
+    appeal: str = ""
+    appealed: float | None = None
+
+
+def insert(connection: sqlite3.Connection, review: Review, most: int) -> list[str]:
+    """Remember one. Above `most` the oldest go, decided ones before others: their blobs."""
+    values = (
+        review.id,
+        review.tenant,
+        review.key_id,
+        review.job,
+        review.created,
+        json.dumps(review.categories),
+        review.prompt,
+        review.ext,
+        review.blob,
+        review.image,
+        review.state,
+        review.decided,
+        review.note,
+        review.appeal,
+        review.appealed,
+    )
+    marks = ", ".join("?" * len(values))
+    connection.execute(f"INSERT INTO reviews ({_COLUMNS}) VALUES ({marks})", values)  # noqa: S608
+    over = connection.execute("SELECT count(*) FROM reviews").fetchone()[0] - most
+    oldest = "SELECT id FROM reviews ORDER BY state IN ('open', 'appealed'), created LIMIT ?"
+    return _removed(connection, f"id IN ({oldest})", max(0, over))
+
+
+def find(connection: sqlite3.Connection, review_id: str, tenant: str | None) -> Review | None:
+    """The review of that id, of that tenant's if one is given."""
+    row = connection.execute(
+        f"SELECT {_COLUMNS} FROM reviews WHERE id = ? AND tenant = coalesce(?, tenant)",  # noqa: S608
+        (review_id, tenant),
+    ).fetchone()
+    return None if row is None else _review(row)
+
+
+def one_page(
+    connection: sqlite3.Connection, tenant: str | None, state: str | None, cut: Cut
+) -> tuple[list[Review], bool] | None:
+    """A page of a tenant's or of all, in one state or in any; None where there is none of the id it comes after."""
+    where = "tenant = coalesce(?, tenant) AND state = coalesce(?, state)"
+    found = page(connection, "reviews", _COLUMNS, where, [tenant, state], cut)
+    return None if found is None else ([_review(row) for row in found.rows], found.more)
+
+
+def decide(connection: sqlite3.Connection, review_id: str, state: ReviewState, note: str, now: float) -> bool:
+    """Whether it was undecided, and is decided so now."""
+    changed = connection.execute(
+        "UPDATE reviews SET state = ?, note = ?, decided = ? WHERE id = ? AND state IN ('open', 'appealed')",
+        (state, note, now, review_id),
+    )
+    return changed.rowcount == 1
+
+
+def appeal(connection: sqlite3.Connection, review_id: str, tenant: str, text: str, now: float) -> bool:
+    """Whether it was rejected for the first time, and is to be looked at again now."""
+    changed = connection.execute(
+        "UPDATE reviews SET state = 'appealed', appeal = ?, appealed = ?"
+        " WHERE id = ? AND tenant = ? AND state = 'rejected' AND appealed IS NULL",
+        (text, now, review_id, tenant),
+    )
+    return changed.rowcount == 1
+
+
+def all_of(connection: sqlite3.Connection, tenant: str) -> list[Review]:
+    """Every review of a tenant's pictures, the oldest first."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM reviews WHERE tenant = ? ORDER BY created, id",  # noqa: S608
+        (tenant,),
+    )
+    return [_review(row) for row in rows]
+
+
+def remove_of(connection: sqlite3.Connection, tenant: str) -> list[str]:
+    """Forget a tenant's; their blobs."""
+    return _removed(connection, "tenant = ?", tenant)
+
+
+def remove_older(connection: sqlite3.Connection, than: float) -> list[str]:
+    """Forget what was begun before that time; the blobs."""
+    return _removed(connection, "created < ?", than)
+
+
+def all_blobs(connection: sqlite3.Connection) -> set[str]:
+    """The blobs that pictures lie in."""
+    return {row["blob"] for row in connection.execute("SELECT blob FROM reviews")}
+
+
+def _removed(connection: sqlite3.Connection, where: str, value: float | str) -> list[str]:
+    rows = connection.execute(f"DELETE FROM reviews WHERE {where} RETURNING blob", (value,))  # noqa: S608
+    return [row["blob"] for row in rows.fetchall()]
+
+
+def _review(row: sqlite3.Row) -> Review:
+    given = dict(row)
+    return Review(
+        **(given | {"categories": tuple(json.loads(given["categories"])), "state": ReviewState(given["state"])})
+    )
