@@ -93,7 +93,8 @@ async def open_gateway(settings: Settings, backend: BackendFactory = process_bac
 def _prepared(built: Rooms, settings: Settings) -> PutInForce:
     """An application by other settings beside the one that runs. Raises CheckpointProblem where they name nothing."""
     refuse_gaps(built, settings)
-    application = _application(under(built, settings))
+    fresh = under(built, settings)
+    application = _application(fresh)
 
     def put_in_force() -> None:
         set_log_level(settings.telemetry)
@@ -102,6 +103,7 @@ def _prepared(built: Rooms, settings: Settings) -> PutInForce:
         files = settings.files
         built.files.limit(file_bytes=files.max_file_bytes, tenant_bytes=files.max_tenant_bytes)
         built.images.limit(keep_seconds=settings.delivery.keep_seconds, cap_bytes=settings.delivery.max_stored_bytes)
+        built.tasks.paint_with(fresh.gateway)
         built.front.current = application
 
     return put_in_force
@@ -121,6 +123,7 @@ def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManage
         usage=built.usage,
         limits=built.limits,
         replies=built.replies,
+        tasks=built.tasks,
         images=built.images,
         signer=built.signer,
         settings=built.settings,
@@ -193,6 +196,8 @@ async def _running(built: Rooms, *, alone: bool = True) -> AsyncIterator[None]:
             await stack.enter_async_context(doing("idempotency", built.replies.sweeping))
             await stack.enter_async_context(doing("retention", built.remembered.sweeping))
             await stack.enter_async_context(doing("webhooks", built.webhooks.sending))
+            await built.tasks.recover()
+            await stack.enter_async_context(doing("jobs", built.tasks.running))
             sweeper = CopySweeper(settings.data_directory, settings.loras, lambda: built.library.digests_in_use)
             await stack.enter_async_context(doing("lora_copies", sweeper.sweeping))
         yield

@@ -15,6 +15,7 @@ from sdxl_gateway.accounts.pepper import pepper_of
 from sdxl_gateway.accounts.static_keys import StaticKeys
 from sdxl_gateway.accounts.usage import Usage
 from sdxl_gateway.admission.configured_names import check_default, problems
+from sdxl_gateway.admission.first_checkpoint import engine_process
 from sdxl_gateway.admission.model_names import ModelResolver
 from sdxl_gateway.admission.resolve import Admission
 from sdxl_gateway.api.http.closing import Closing
@@ -43,6 +44,7 @@ from sdxl_gateway.gateway.moderations import Moderations
 from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.gateway.pauses import Pauses
+from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.gateway.web_pictures import WebPictures
 from sdxl_gateway.matting.open import open_matte
 from sdxl_gateway.safety.judges import Judges
@@ -52,6 +54,7 @@ from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.idempotency import KeptReplies
 from sdxl_gateway.storage.images import ImageFolder
+from sdxl_gateway.storage.jobs import JobStore
 from sdxl_gateway.storage.open_seal import open_seal
 from sdxl_gateway.storage.remembered import Lasting, Remembered
 from sdxl_gateway.storage.reviews import ReviewStore
@@ -112,6 +115,7 @@ class Rooms:
     remembered: Remembered
     pauses: Pauses
     webhooks: WebhookSender
+    tasks: Tasks
     closing: Closing = field(default_factory=Closing)
     front: Replaceable = field(default_factory=Replaceable)
 
@@ -150,7 +154,7 @@ def build_rooms(
     listeners = Listeners(
         metrics.on_event, library.on_event, pauses.on_event, log_answer, log_engine, log_moderated, *writes, *told
     )
-    backend = open_backend(engine_process(settings, admission), settings.limits, listeners)
+    backend = open_backend(engine_process(settings, admission.names), settings.limits, listeners)
     metrics.follow_gauges(
         queue_depth=lambda: backend.waiting, in_flight=lambda: backend.running, ready=lambda: backend.ready
     )
@@ -180,6 +184,7 @@ def build_rooms(
         keep_seconds=settings.idempotency.keep_seconds,
         cap_bytes=settings.idempotency.max_stored_bytes,
     )
+    tasks = Tasks(settings.jobs, JobStore(database, home / "blobs" / "jobs", seal), gateway)
     return Rooms(
         settings,
         checkpoints,
@@ -209,9 +214,10 @@ def build_rooms(
         files,
         replies,
         reviews,
-        _remembered(settings, keys, (texts, files, images, replies, usage, webhooks, reviews), listeners),
+        _remembered(settings, keys, (texts, files, images, replies, usage, webhooks, reviews, tasks), listeners),
         pauses,
         WebhookSender(database, webhooks, egress, listeners, timeout_seconds=settings.webhooks.timeout_seconds),
+        tasks,
     )
 
 
@@ -279,12 +285,3 @@ def named_pictures(built: Rooms) -> NamedPictures:
 
 def known_keys(built: Rooms) -> KnownKeys:
     return KnownKeys(StaticKeys(built.settings.auth), built.keys)
-
-
-def engine_process(settings: Settings, admission: Admission) -> EngineProcess:
-    """The engine loads the first checkpoint at its start: the default model's goes there."""
-    first, process = admission.names.choose(None).checkpoint.name, settings.engine_process()
-    if first not in settings.checkpoints:
-        return process.model_copy(update={"first_in_folder": first})
-    ordered = {first: settings.checkpoints[first], **settings.checkpoints}
-    return process.model_copy(update={"checkpoints": ordered})

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from sdxl_gateway.admission.first_checkpoint import engine_process
 from sdxl_gateway.app import _application, _running_alone, build_app
 from sdxl_gateway.backends.fake_engine import open_fake_engine
 from sdxl_gateway.backends.local import LocalBackend
@@ -31,7 +32,7 @@ from sdxl_gateway.config import (
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.events import RequestAnswered
 from sdxl_gateway.core.listeners import EngineListener, Listeners
-from sdxl_gateway.rooms import build_rooms, engine_process
+from sdxl_gateway.rooms import build_rooms
 from sdxl_gateway.telemetry.logs import configure_logs, log_answer
 from sdxl_gateway.telemetry.metrics import Metrics
 from tests.kit.admission import DEMO, lora_file, opened
@@ -95,7 +96,7 @@ def test_the_default_models_checkpoint_is_loaded_first(tmp_path: Path, default: 
         checkpoints=dict.fromkeys("abc", DEMO),
         models={"style": HouseStyle(checkpoint="b")},
     )
-    sent = engine_process(settings, opened(settings).admission)
+    sent = engine_process(settings, opened(settings).admission.names)
     assert list(sent.checkpoints) == order
     assert sent.checkpoints == settings.checkpoints
     assert sent.loras == settings.loras
@@ -107,7 +108,7 @@ def test_the_default_model_may_lie_in_the_folder(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, default_model="MINE", checkpoint_folder=folder)
     built = build_rooms(settings)
     assert [card.id for card in built.library.models() if card.kind == "checkpoint"] == ["demo", "mine"]
-    sent = engine_process(settings, opened(settings).admission)
+    sent = engine_process(settings, opened(settings).admission.names)
     assert (sent.first_in_folder, list(sent.checkpoints)) == ("mine", ["demo"])
     assert sent.checkpoint_folder == folder
 

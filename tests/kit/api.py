@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -34,8 +34,10 @@ from sdxl_gateway.gateway.library import ModelCard, ModelKind, ModelLibrary
 from sdxl_gateway.gateway.lora_card import LoraProblem, Warmth
 from sdxl_gateway.gateway.moderations import Moderations
 from sdxl_gateway.gateway.named_pictures import NamedPictures
+from sdxl_gateway.gateway.packed import SettledAsk
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.gateway.pauses import Pauses
+from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.pictures.written import Written, read_written
 from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.remembered import Remembered
@@ -133,8 +135,12 @@ class FakeGateway(Gateway):
     closed: int = 0
     began: asyncio.Event = field(default_factory=asyncio.Event)
 
+    async def settled(self, ask: Ask, caller: Caller) -> SettledAsk:
+        self.asks.append(ask)
+        return SettledAsk(replace(ask, seed=ask.seed or 1), ask.prompt)
+
     async def paint(
-        self, ask: Ask, caller: Caller, *, keep: bool = False, must_keep: bool = False
+        self, ask: Ask, caller: Caller, *, keep: bool = False, must_keep: bool = False, job_id: str | None = None
     ) -> AsyncGenerator[Item, None]:
         self.asks.append(ask)
         self.callers.append(caller)
@@ -196,12 +202,13 @@ def served_api(
     remembered: Remembered | None = None,
     pauses: Pauses | None = None,
     webhooks: WebhookStore | None = None,
+    tasks: Tasks | None = None,
     **sections: Any,
 ) -> ServedApi:
     """The real application around a fake gateway; `sections` are settings, such as `server={"strict": True}`.
 
-    `more` are routes beside the table's, `keys` a store of keys beside those of the settings.
-    `files` are what pictures may be named by.
+    `more` are routes beside the table's, `keys` a store of keys beside those of the settings, `files` are what pictures
+    may be named by, and `tasks` keep the jobs.
     """
     painter, library = gateway or FakeGateway(), FakeLibrary()
     settings = Settings.model_validate(sections)
@@ -219,6 +226,7 @@ def served_api(
         remembered=remembered,
         pauses=pauses or Pauses(),
         webhooks=webhooks,
+        tasks=tasks,
         gateway=painter,
         library=library,
         images=images,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,10 @@ from sdxl_gateway.egress.egress import Egress
 from sdxl_gateway.gateway.events import Item
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.paint import Gateway
+from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.storage.database import Database
+from sdxl_gateway.storage.database import opened as opened_database
+from sdxl_gateway.storage.jobs import JobStore, OnEnd
 from sdxl_gateway.storage.reviews import ReviewStore
 from sdxl_gateway.telemetry.metrics import Metrics
 from sdxl_gateway.worker.serve import LoadedEngine
@@ -63,6 +66,7 @@ class GatewayKit:
     library: ModelLibrary
     metrics: Metrics
     images: MemoryImages
+    tasks: Tasks
 
     async def paint(self, prompt: str = "a cat", **fields: Any) -> list[Item]:
         """Everything one request gives; the job takes 3 steps and its pictures are kept unless it says otherwise."""
@@ -91,11 +95,14 @@ async def gateway_kit(
     listeners: Sequence[Listener] = (),
     net: FakeNet | None = None,
     reviews: ReviewStore | None = None,
+    on_end: Sequence[OnEnd] = (),
+    open_engine: Callable[[Measure], LoadedEngine[FakeCanvas]] = opened,
     **sections: Any,
 ) -> AsyncIterator[GatewayKit]:
     """`listeners` are told of everything beside metrics and library; `sections` are further ones of the settings.
 
-    `net` looks at pictures, `reviews` keep those that a person is to look at.
+    `net` looks at pictures, `reviews` keep those that a person is to look at. The kit's `tasks` paint only while their
+    `running` does.
     """
     settings = Settings(
         data_directory=folder,
@@ -110,15 +117,17 @@ async def gateway_kit(
     library = ModelLibrary(settings, checkpoints, adapters, admission.names)
     metrics, images = Metrics(["demo"], 10), MemoryImages()
     announce = Listeners(metrics.on_event, library.on_event, *listeners)
-    backend = LocalBackend(opened, queue_size=queue_size, listener=announce)
-    limits = Limits(settings, LocalMeters(), Usage(Database(folder)))
+    backend = LocalBackend(open_engine, queue_size=queue_size, listener=announce)
     watching = judges(settings.safety, net, metrics.on_event, settings.moderation)
     deliverer = Deliverer(images, embed_recipe=embed_recipe, inspection=Inspection(watching, announce, reviews))
+    limits = Limits(settings, LocalMeters(), Usage(Database(folder)))
+    egress = Egress(settings.egress.private_hosts)
+    gateway = Gateway(settings, admission, backend, deliverer, announce, egress, limits, watching)
     await backend.start()
     try:
-        egress = Egress(settings.egress.private_hosts)
-        gateway = Gateway(settings, admission, backend, deliverer, announce, egress, limits, watching)
-        yield GatewayKit(gateway, library, metrics, images)
+        with opened_database(folder) as database:
+            store = JobStore(database, folder / "uploads", on_end=on_end)
+            yield GatewayKit(gateway, library, metrics, images, Tasks(settings.jobs, store, gateway))
     finally:
         await backend.stop()
 

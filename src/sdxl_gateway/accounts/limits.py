@@ -64,11 +64,17 @@ class Limits:
             for meter in self._metered(caller, Unit.JOBS):
                 await self._meters.give_back(meter, 1)
 
+    def check(self, caller: Caller, ask: Ask, recipe: Recipe) -> None:
+        """Raises InvalidRequest for what the caller may never have; nothing is taken."""
+        caps = self._caps(caller)
+        check_asked(ask, caps)
+        check_recipe(ask, recipe, caps)
+        check_cost(pixel_steps(recipe), caps)
+
     async def charge(self, caller: Caller, ask: Ask, recipe: Recipe) -> Used:
         """What its pictures cost. Raises Busy, QuotaSpent, and InvalidRequest for what the caller may never have."""
-        caps, cost = self._caps(caller), pixel_steps(recipe)
-        check_recipe(ask, recipe, caps)
-        check_cost(cost, caps)
+        self.check(caller, ask, recipe)
+        cost = pixel_steps(recipe)
         await self._take(caller, {Unit.IMAGES: recipe.count, Unit.PIXEL_STEPS: cost})
         used = Used(images=recipe.count, pixel_steps=cost)
         self._usage.add(caller, used)

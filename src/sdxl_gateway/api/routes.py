@@ -35,6 +35,7 @@ from sdxl_gateway.api.openapi.document import openapi_document
 from sdxl_gateway.api.replies.images import REPLY_HEADERS
 from sdxl_gateway.api.rows.files import file_rows
 from sdxl_gateway.api.rows.images import stored_image_rows
+from sdxl_gateway.api.rows.jobs import job_rows
 from sdxl_gateway.api.rows.loras import lora_rows
 from sdxl_gateway.api.rows.moderations import moderation_rows
 from sdxl_gateway.api.rows.paths import openai_paths
@@ -61,6 +62,7 @@ def table(services: Services) -> tuple[Route, ...]:
         *tenant_rows(services),
         *moderation_rows(services),
         *webhook_rows(services),
+        *job_rows(services),
         *_own_rows(services),
     )
 

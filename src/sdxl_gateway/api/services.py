@@ -18,6 +18,7 @@ from sdxl_gateway.gateway.moderations import Moderations
 from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.gateway.pauses import Pauses
+from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.idempotency import KeptReplies
 from sdxl_gateway.storage.remembered import Remembered
@@ -60,6 +61,7 @@ class Services:
     limits: Limits | None = None
     files: FileStore | None = None
     replies: KeptReplies | None = None
+    tasks: Tasks | None = None
     on_request: Callable[[RequestAnswered], None] = unheard
     tell: Listener = unheard
     admit: Callable[[], None] = always

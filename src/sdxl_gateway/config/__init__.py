@@ -7,6 +7,7 @@ from sdxl_gateway.config.egress import Egress
 from sdxl_gateway.config.engines import Engine, Memory, Preview
 from sdxl_gateway.config.guarding import Guard
 from sdxl_gateway.config.guiding import Edits, IpAdapter
+from sdxl_gateway.config.jobs import Jobs
 from sdxl_gateway.config.matting import DEMO_MATTE, Matting
 from sdxl_gateway.config.models import Checkpoint, CheckpointFolder, HouseStyle, LoraWeight, SamplerName
 from sdxl_gateway.config.prompting import Embeddings, Enhancer, Prompts, Style
@@ -57,6 +58,7 @@ __all__ = [
     "HeaderCaps",
     "HouseStyle",
     "IpAdapter",
+    "Jobs",
     "Limits",
     "LoraWeight",
     "Loras",

@@ -117,6 +117,7 @@ RESTART = (
     "audit",
     "encryption",
     "delivery.url_key",
+    "jobs",
     "telemetry.log_format",
     "telemetry.lora_label_limit",
     "telemetry.checkpoint_label_limit",

@@ -16,6 +16,7 @@ from sdxl_gateway.config.engines import Engine, Memory
 from sdxl_gateway.config.guarding import Guard
 from sdxl_gateway.config.guiding import Edits, IpAdapter
 from sdxl_gateway.config.idempotency import Idempotency
+from sdxl_gateway.config.jobs import Jobs
 from sdxl_gateway.config.matting import Matting
 from sdxl_gateway.config.models import Checkpoint, CheckpointFolder, HouseStyle, Name
 from sdxl_gateway.config.prompting import (
@@ -192,6 +193,7 @@ class Settings(BaseSettings):
     styles: Annotated[dict[Name, Style], AfterValidator(with_openai_styles)] = dict(OPENAI_STYLES)
     upscalers: dict[Name, Upscaler] = {}
     limits: Limits = Limits()
+    jobs: Jobs = Jobs()
     quality: Quality = Quality()
     delivery: Delivery = Delivery()
     idempotency: Idempotency = Idempotency()

@@ -8,7 +8,7 @@ GatewayError
 │   ├── Unauthenticated, Forbidden
 │   └── BodyTooLarge, BodyTooSlow, UnsupportedMedia
 ├── Busy, Unavailable: come back later
-│   └── QuotaSpent, StillLoading, Unjudged
+│   └── QuotaSpent, StillLoading, Unjudged, LostWhilePainting
 ├── DoesNotFit, StorageFull, DeadlineExceeded, Cancelled
 └── EngineFault: the server is at fault
     └── NotFinite
@@ -195,8 +195,15 @@ class Unjudged(Unavailable):
     code = "moderation_unavailable"
 
 
+class LostWhilePainting(Unavailable):
+    """503 `server_is_overloaded`: the engine ended, or was ended, with the job begun."""
+
+
 LONGEST_PAUSE_SECONDS = 15.0
 """What is being loaded may be there any moment: whoever asks is to come back sooner than it took so far."""
+
+ENGINE_CRASHED = "engine_crashed"
+"""The code of an EngineFault: the engine, or the whole server, ended each time it had the job in hand."""
 
 CLOSING = "The server is closing."
 """What Unavailable says to those whom the end of the server leaves without a picture."""

@@ -15,7 +15,8 @@ class Job:
     """`partial_images` looks at each running picture are wanted.
 
     `weight` is the tenant's: of two that both want much, one of weight 2 is given twice as much as one of weight 1.
-    `arrived` and `deadline` are unix seconds, so that they mean the same in a store and on another machine.
+    `arrived` and `deadline` are unix seconds, so that they mean the same in a store and on another machine. One that
+    is `admitted` was accepted before it came here: it is never turned away because others wait.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Job:
     weight: float = 1.0
     arrived: float = 0.0
     deadline: float = float("inf")
+    admitted: bool = False
 
     def on_steady_clock(self) -> Job:
         """The job as the thread that paints it counts: in `time.monotonic()` seconds of this process.

@@ -57,10 +57,11 @@ class Presented:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """An encoded look at the running picture."""
+    """An encoded look at the running picture of that `index`."""
 
     partial_index: int
     data: bytes
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class Deliverer:
         """
         image = await asyncio.to_thread(_finished, event.picture, output)
         image = await self._inspection.look(image, output.oversight, event.job_id)
-        return Partial(event.partial_index, await asyncio.to_thread(_encoded, image, output))
+        return Partial(event.partial_index, await asyncio.to_thread(_encoded, image, output), event.index)
 
     async def deliver(self, event: Painted, output: Output) -> Presented:
         """The picture as it leaves, kept if that is asked for.

@@ -20,6 +20,7 @@ from sdxl_gateway.core.events import Failed, Finished, JobAccepted, Painted, Pre
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.core.ports import Backend
+from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.delivery.deliver import Deliverer, Output
 from sdxl_gateway.delivery.receipt import usage
 from sdxl_gateway.egress.egress import Egress
@@ -27,6 +28,7 @@ from sdxl_gateway.gateway.announce import announced
 from sdxl_gateway.gateway.enhancer import ChatEnhancer, NotEnhanced
 from sdxl_gateway.gateway.events import Accepted, Done, Item
 from sdxl_gateway.gateway.handing import Handing
+from sdxl_gateway.gateway.packed import SettledAsk
 from sdxl_gateway.gateway.watch import Watch
 from sdxl_gateway.pictures.written import Written
 from sdxl_gateway.safety.judges import Judges
@@ -57,33 +59,43 @@ class Gateway:
         most = settings.limits.max_prompt_chars
         self._enhancer = None if off else ChatEnhancer(settings.enhancer, egress, max_chars=most)
 
+    async def settled(self, ask: Ask, caller: Caller) -> SettledAsk:
+        """The Ask as it can be painted whenever its turn comes, and each time alike. Raises a Refusal."""
+        watch = self._watch(caller)
+        await watch.asked(ask)
+        final, resolved, said = await self._resolved(ask, self._admission.seen_by(caller), watch)
+        self._limits.check(caller, ask, resolved.recipe)
+        await watch.resolved(resolved)
+        return SettledAsk(replace(final, seed=resolved.recipe.seed, enhance=False), ask.prompt, said)
+
     async def paint(
-        self, ask: Ask, caller: Caller, *, keep: bool = False, must_keep: bool = False
+        self, ask: Ask, caller: Caller, *, keep: bool = False, must_keep: bool = False, job_id: str | None = None
     ) -> AsyncGenerator[Item, None]:
         """Accepted, then Progressed, Partial, Presented and Withheld as they come, then Done.
 
         May raise a GatewayError anywhere.
         With `keep` each picture is also stored and has a name; one that cannot be stored comes without, with a warning,
         or with `must_keep` StorageFull is raised. Closing the iterator early cancels the job within one denoising step.
+        `job_id` is that of a job accepted before: no line is too full for it, and no deadline but its own ends it.
         """
         async with (
             self._limits.visit(caller, ask) as visit,
-            aclosing(self._painted(ask, caller, visit, keep=keep, must_keep=must_keep)) as items,
+            aclosing(self._painted(ask, caller, visit, job_id, keep=keep, must_keep=must_keep)) as items,
         ):
             async for item in items:
                 yield item
 
     async def _painted(
-        self, ask: Ask, caller: Caller, visit: Visit, *, keep: bool, must_keep: bool
+        self, ask: Ask, caller: Caller, visit: Visit, job_id: str | None, *, keep: bool, must_keep: bool
     ) -> AsyncGenerator[Item, None]:
         """The items of one who was let in."""
         arrived = time.time()
         watch = self._watch(caller)
         await watch.asked(ask)
-        resolved = await self._resolved(ask, self._admission.seen_by(caller), watch)
+        _, resolved, said = await self._resolved(ask, self._admission.seen_by(caller), watch)
         await visit.charge(ask, resolved.recipe)
         await watch.resolved(resolved)
-        job = self._job(ask, caller, resolved, arrived)
+        job = self._job(ask, caller, resolved, arrived, job_id)
         output = Output(
             resolved.recipe,
             resolved.kept,
@@ -115,7 +127,7 @@ class Gateway:
                     case Painted():
                         yield await handing.picture(event)
                     case Finished():
-                        told = (*resolved.warnings, *event.warnings, *handing.ended())
+                        told = (*resolved.warnings, *said, *event.warnings, *handing.ended())
                         yield Done(usage(job.recipe, has_input=bool(ask.images)), told)
                     case Failed():
                         raise event.error
@@ -132,16 +144,17 @@ class Gateway:
         policy = section.policy if caller.safety is None else caller.safety
         return Watch(self._judges, policy, caller, self._listener, uploads=section.uploads)
 
-    async def _resolved(self, ask: Ask, admission: Admission, watch: Watch) -> ResolvedAsk:
-        """With a richer prompt where that is asked for; where none comes, or none that can be painted, with its own."""
+    async def _resolved(self, ask: Ask, admission: Admission, watch: Watch) -> tuple[Ask, ResolvedAsk, tuple[str, ...]]:
+        """The Ask as it is painted, resolved, and what is to be said of that. Its prompt is a richer one where that is
+        asked for; where none comes, or none that can be painted, its own."""
         if not ask.enhance:
-            return await admission.resolve(ask)
+            return ask, await admission.resolve(ask), ()
         if self._enhancer is None:
             raise InvalidRequest("This server has no model to rewrite prompts.", param="enhance")
         try:
-            richer = await self._enhancer.enhance(ask.prompt)
-            await watch.texts(richer)
-            return await admission.resolve(replace(ask, prompt=richer))
+            richer = replace(ask, prompt=await self._enhancer.enhance(ask.prompt))
+            await watch.texts(richer.prompt)
+            return richer, await admission.resolve(richer), ()
         except NotEnhanced as problem:
             reason = str(problem)
         except ModerationBlocked:
@@ -150,20 +163,21 @@ class Gateway:
             if refused.param != "prompt":
                 raise
             reason = "what the model wrote cannot be painted"
-        resolved = await admission.resolve(ask)
-        return replace(resolved, warnings=(*resolved.warnings, f"The prompt is not enhanced: {reason}."))
+        return ask, await admission.resolve(ask), (f"The prompt is not enhanced: {reason}.",)
 
-    def _job(self, ask: Ask, caller: Caller, resolved: ResolvedAsk, arrived: float) -> Job:
+    def _job(self, ask: Ask, caller: Caller, resolved: ResolvedAsk, arrived: float, job_id: str | None) -> Job:
+        longest = self._settings.limits.deadline_seconds if job_id is None else math.inf
         return Job(
-            id=secrets.token_hex(8),
+            id=job_id or secrets.token_hex(8),
             recipe=resolved.recipe,
             inputs=resolved.inputs,
             partial_images=ask.partial_images,
             tenant=caller.tenant,
-            priority=max(caller.priority, ask.priority or caller.priority),
+            priority=priority_of(ask, caller),
             weight=self._settings.tenant(caller.tenant).weight,
             arrived=arrived,
-            deadline=arrived + min(ask.timeout or math.inf, self._settings.limits.deadline_seconds),
+            deadline=arrived + min(ask.timeout or math.inf, longest),
+            admitted=job_id is not None,
         )
 
     @property
@@ -174,6 +188,11 @@ class Gateway:
     def readiness(self) -> dict[str, Any]:
         """What /readyz adds to yes or no."""
         return {"default_model": self._settings.default_model}
+
+
+def priority_of(ask: Ask, caller: Caller) -> Priority:
+    """The caller's class, or the lower one that was asked for."""
+    return max(caller.priority, ask.priority or caller.priority)
 
 
 def _accepted(job: Job, ask: Ask, caller: Caller, resolved: ResolvedAsk) -> JobAccepted:

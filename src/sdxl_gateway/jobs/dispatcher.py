@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable
 
 from sdxl_gateway.core.errors import (
+    ENGINE_CRASHED,
     Busy,
     Cancelled,
     DeadlineExceeded,
     EngineFault,
     GatewayError,
     InvalidRequest,
+    LostWhilePainting,
     Unavailable,
 )
 from sdxl_gateway.core.events import (
@@ -165,7 +167,7 @@ class Dispatcher:
 
     def _refuse_if_too_late(self, job: Job) -> None:
         """An estimate may be wrong, so somebody must always be let in to correct it: an idle engine takes any job."""
-        if not self._pending:
+        if not self._pending or job.admitted:
             return
         late_by = job.arrived + self.wait_seconds(job) + self.estimate.job_seconds(job) - job.deadline
         if late_by > 0:
@@ -255,8 +257,8 @@ class Dispatcher:
         if lost.started:
             wait = retry_after(self.estimate.restart_seconds())
             told = "The engine was lost while painting and is being restarted."
-            self._fail(lost.job.id, Unavailable(told, retry_after_seconds=wait))
+            self._fail(lost.job.id, LostWhilePainting(told, retry_after_seconds=wait))
         elif engines_lost > ENGINES_A_JOB_MAY_LOSE:
-            self._fail(lost.job.id, EngineFault("The engine died each time it held this job."))
+            self._fail(lost.job.id, EngineFault("The engine died each time it held this job.", code=ENGINE_CRASHED))
         else:
             self._queue.put_back(lost.job)

@@ -23,7 +23,7 @@ class TenantQueueFull(QueueFull):
 class FairQueue:
     """Priority class first, then the tenant served least for its weight, then arrival.
 
-    `capacity` counts waiting jobs, `tenant_capacity` those of one tenant.
+    `capacity` counts waiting jobs, `tenant_capacity` those of one tenant; those admitted before count for neither.
     """
 
     def __init__(self, capacity: int, tenant_capacity: int | None = None) -> None:
@@ -44,11 +44,16 @@ class FairQueue:
 
     def put(self, job: Job) -> None:
         """To the end of its tenant's jobs. Raises QueueFull, or TenantQueueFull where only its tenant has too many."""
-        if len(self) >= self._capacity:
-            raise QueueFull
-        if self.waiting_of(job.tenant) >= self._tenant_capacity:
-            raise TenantQueueFull
+        if not job.admitted:
+            self._refuse_if_full(job.tenant)
         self._queues[job.priority].setdefault(job.tenant, deque()).append(job)
+
+    def _refuse_if_full(self, tenant: str) -> None:
+        counted = [job for job in self if not job.admitted]
+        if len(counted) >= self._capacity:
+            raise QueueFull
+        if sum(job.tenant == tenant for job in counted) >= self._tenant_capacity:
+            raise TenantQueueFull
 
     def put_back(self, job: Job) -> None:
         """To the front, whatever the capacity: it had a place before and keeps it; its tenant is not charged twice."""
@@ -71,10 +76,6 @@ class FairQueue:
                 _forget_empty(queues, job.tenant)
                 return job
         return None
-
-    def waiting_of(self, tenant: str) -> int:
-        """The tenant's jobs in the queue, of all classes."""
-        return sum(len(queues.get(tenant, ())) for queues in self._queues.values())
 
     def others_than(self, tenant: str) -> int:
         """How many other tenants have something waiting."""

@@ -160,5 +160,48 @@ CREATE INDEX reviews_by_time ON reviews (created, id)
 """
 """Pictures that left although something was found; prompt and appeal are JSON, sealed or not."""
 
-MIGRATIONS: tuple[str, ...] = (KEYS, AUDIT_TEXTS, LIMITS, FILES, IDEMPOTENCY, KEY_SAFETY, IMAGES, WEBHOOKS, REVIEWS)
+JOBS = """
+CREATE TABLE jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    tenant TEXT NOT NULL,
+    caller TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    model TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    ask TEXT NOT NULL,
+    created REAL NOT NULL,
+    uploads TEXT,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    started REAL,
+    finished REAL,
+    error TEXT,
+    result TEXT,
+    batch TEXT,
+    custom_id TEXT,
+    webhook_url TEXT
+) STRICT;
+CREATE INDEX jobs_queued ON jobs (priority, tenant, number) WHERE state = 'queued';
+CREATE INDEX jobs_unfinished ON jobs (tenant) WHERE state IN ('queued', 'in_progress');
+CREATE INDEX jobs_in_progress ON jobs (number) WHERE state = 'in_progress';
+CREATE INDEX jobs_by_tenant ON jobs (tenant, number);
+CREATE INDEX jobs_by_batch ON jobs (batch, number) WHERE batch IS NOT NULL;
+CREATE INDEX jobs_with_uploads ON jobs (uploads) WHERE uploads IS NOT NULL;
+CREATE INDEX jobs_finished ON jobs (finished) WHERE finished IS NOT NULL
+"""
+"""As core/stored_job.py says; `number` is the order of arrival, and no number is given twice."""
+
+MIGRATIONS: tuple[str, ...] = (
+    KEYS,
+    AUDIT_TEXTS,
+    LIMITS,
+    FILES,
+    IDEMPOTENCY,
+    KEY_SAFETY,
+    IMAGES,
+    WEBHOOKS,
+    REVIEWS,
+    JOBS,
+)
 """The database's `user_version` says how many of them it has been through."""

@@ -92,7 +92,7 @@ class _AskReader(Given):
             output_format=self._output_format(),
             output_compression=100 if compression is None else compression,
             stream=stream,
-            partial_images=(partial_images or 0) if stream else 0,
+            partial_images=partial_images or 0,
             user=self.text("safety_identifier"),
             seed=None if seed == -1 else seed,
             negative_prompt=self.text("negative_prompt"),

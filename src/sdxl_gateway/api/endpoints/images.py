@@ -14,6 +14,8 @@ from sdxl_gateway.api.asks.body import ask_of
 from sdxl_gateway.api.asks.fields import wire_fields
 from sdxl_gateway.api.asks.given import Rules
 from sdxl_gateway.api.asks.parse import ReadAsk
+from sdxl_gateway.api.asks.preferences import prefers_job
+from sdxl_gateway.api.endpoints.jobs import ACCEPTED, accepted
 from sdxl_gateway.api.endpoints.links import links_of
 from sdxl_gateway.api.endpoints.once import once
 from sdxl_gateway.api.http.context import RequestContext, context_of
@@ -51,7 +53,7 @@ def description(limits: Limits, operation: Operation) -> Description:
     stream = {"text/event-stream": {"schema": {"type": "string"}, "x-events": events}} if events else {}
     return Description(
         _NAMES[operation],
-        {200: Reply("The pictures.", ImagesResponse, content=stream)},
+        {200: Reply("The pictures.", ImagesResponse, content=stream), 202: ACCEPTED},
         errors=ERRORS,
         reads={
             "application/json": {"schema": body_schema(limits, operation, form=False)},
@@ -75,9 +77,12 @@ def paint_endpoint(services: Services, operation: Operation) -> Endpoint:
     async def painted(request: Request, read: ReadAsk) -> Response:
         context = context_of(request.scope)
         read = replace(read, ask=await services.pictures.brought(read.ask, context.caller))
-        style = ReplyStyle.of(read.ask, links_of(services, request))
-        items = services.gateway.paint(read.ask, context.caller, keep=style.url, must_keep=style.by_address_alone)
-        if read.ask.stream:
+        if prefers_job(request):
+            return await accepted(services, request, read)
+        ask = read.ask if read.ask.stream else replace(read.ask, partial_images=0)
+        style = ReplyStyle.of(ask, links_of(services, request))
+        items = services.gateway.paint(ask, context.caller, keep=style.url, must_keep=style.by_address_alone)
+        if ask.stream:
             return await _streamed(services, request, read, style, items)
         return await _whole(request, read, style, items, context)
 
@@ -98,13 +103,13 @@ async def _streamed(
     services: Services, request: Request, read: ReadAsk, style: ReplyStyle, items: AsyncIterator[Item]
 ) -> Response:
     """Refusals come as plain HTTP errors; from the first item on, everything comes in the stream."""
-    accepted = await while_connected(request.receive, _first(items))
+    first = await while_connected(request.receive, _first(items))
     return PaintingStream(
         read.ask.operation,
         style,
-        accepted,
+        first,
         items,
-        headers=ignored_header(read.ignored) | position_header(accepted),
+        headers=ignored_header(read.ignored) | position_header(first),
         ping_seconds=services.ping_seconds,
         grace_seconds=services.settings.server.shutdown_grace_seconds,
     )
@@ -123,14 +128,14 @@ async def _first(items: AsyncIterator[Item]) -> Accepted:
 
 async def _gathered(style: ReplyStyle, items: AsyncIterator[Item]) -> Outcome:
     """All items of one request. The iterator is closed however this ends."""
-    accepted: Accepted | None = None
+    begun: Accepted | None = None
     done: Done | None = None
     presented: list[Presented] = []
     withheld: list[Withheld] = []
     try:
         async for item in items:
             if isinstance(item, Accepted):
-                accepted = item
+                begun = item
             elif isinstance(item, Presented):
                 presented.append(item)
             elif isinstance(item, Withheld):
@@ -139,6 +144,6 @@ async def _gathered(style: ReplyStyle, items: AsyncIterator[Item]) -> Outcome:
                 done = item
     finally:
         await close(items)
-    if accepted is None or done is None:
+    if begun is None or done is None:
         raise EngineFault("No picture came out.")
-    return Outcome(style, accepted, tuple(presented), done, tuple(withheld))
+    return Outcome(style, begun, tuple(presented), done, tuple(withheld))

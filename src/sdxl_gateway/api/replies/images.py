@@ -106,8 +106,11 @@ class ReplyStyle:
     prompt: str = ""
 
     @classmethod
-    def of(cls, ask: Ask, links: Links) -> ReplyStyle:
-        """One way where one was asked for, else both; but data alone in streams and under OpenAI's own names."""
+    def of(cls, ask: Ask, links: Links, prompt: str | None = None) -> ReplyStyle:
+        """One way where one was asked for, else both; but data alone in streams and under OpenAI's own names.
+
+        `prompt` is what was sent, where that is not the Ask's own.
+        """
         b64_only = ask.stream or (ask.model or "").lower().startswith(B64_ONLY)
         return cls(
             b64=ask.response_format != "url",
@@ -115,7 +118,7 @@ class ReplyStyle:
             links=links,
             end_user=ask.user or None,
             stream=ask.stream,
-            prompt=ask.prompt,
+            prompt=ask.prompt if prompt is None else prompt,
         )
 
     @property
@@ -141,17 +144,21 @@ class Outcome:
 
 def reply(outcome: Outcome) -> bytes:
     """The body of a reply without streaming. Raises EngineFault rather than answer with no picture."""
+    return json.dumps(images_response(outcome, int(time.time())), allow_nan=False).encode()
+
+
+def images_response(outcome: Outcome, created: int) -> ImagesResponse:
+    """The same, not yet encoded; `created` is unix seconds."""
     if not outcome.presented:
         raise EngineFault("No picture came out.")
-    body: ImagesResponse = {
-        "created": int(time.time()),
+    return {
+        "created": created,
         "data": [image_entry(one, outcome.style) for one in sorted(outcome.presented, key=lambda one: one.index)],
         **echo(outcome.accepted),
         **end_user(outcome.style),
         "usage": outcome.done.usage,
         **_withholding(outcome),
     }
-    return json.dumps(body, allow_nan=False).encode()
 
 
 def _withholding(outcome: Outcome) -> Withholding:

@@ -1,0 +1,168 @@
+"""Accepts pictures to be painted later as jobs; lists these, tells how each stands, follows and cancels them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from sdxl_gateway.api.asks.field import Field, Kind
+from sdxl_gateway.api.asks.pages import PAGE_QUERY, Page
+from sdxl_gateway.api.asks.parse import ReadAsk
+from sdxl_gateway.api.asks.preferences import RESPOND_ASYNC, refuse_stream
+from sdxl_gateway.api.asks.values import choice
+from sdxl_gateway.api.endpoints.links import links_of
+from sdxl_gateway.api.http.context import context_of
+from sdxl_gateway.api.http.route import Description, Endpoint, Reply
+from sdxl_gateway.api.replies.events import LINE_END
+from sdxl_gateway.api.replies.images import ignored_header
+from sdxl_gateway.api.replies.job_images import images_of
+from sdxl_gateway.api.replies.jobs import (
+    LAST_EVENT,
+    JobList,
+    JobReply,
+    job_list,
+    job_reply,
+    last_event,
+    news_event,
+    place_event,
+)
+from sdxl_gateway.api.services import Services
+from sdxl_gateway.core.errors import Forbidden, NotFound
+from sdxl_gateway.core.stored_job import JobState
+from sdxl_gateway.gateway.live_job import News, NewsId
+from sdxl_gateway.gateway.tasks import JobNow, Tasks
+from sdxl_gateway.storage.job_table import Filter
+
+_STATE = Field("state", Kind.CHOICE, "Where they stand.", choices=tuple(JobState))
+ACCEPTED = Reply("The job, where the request said `Prefer: respond-async`.", JobReply)
+LIST_JOBS = Description(
+    "listJobs",
+    {200: Reply("A page of the jobs.", JobList)},
+    errors=(400,),
+    query={
+        **PAGE_QUERY,
+        "state": {"type": "string", "enum": list(JobState)},
+        "tenant": {"type": "string", "description": "For admins, who see the jobs of all otherwise."},
+    },
+)
+RETRIEVE_JOB = Description("retrieveJob", {200: Reply("The job.", JobReply)}, errors=(404,))
+CANCEL_JOB = Description("cancelJob", {200: Reply("The job, which is over.", JobReply)}, errors=(404,))
+_NAMES = ("queued", "in_progress", "progress", "partial_image", "completed", "failed", "cancelled")
+FOLLOW_JOB = Description(
+    "followJob",
+    {
+        200: Reply(
+            "What happens to the job, to its end; `Last-Event-ID` goes on from there.",
+            content={
+                "text/event-stream": {"schema": {"type": "string"}, "x-events": [f"job.{name}" for name in _NAMES]}
+            },
+        ),
+        204: Reply("Nothing more will happen: the last event was seen."),
+    },
+    errors=(404,),
+)
+
+
+def tasks_of(services: Services) -> Tasks:
+    """Raises NotFound where a server keeps no jobs."""
+    if services.tasks is None:
+        raise NotFound("This server keeps no jobs.")
+    return services.tasks
+
+
+async def accepted(services: Services, request: Request, read: ReadAsk) -> Response:
+    """The answer to a request that is to be painted later: it is on the disk."""
+    refuse_stream(read.ask)
+    context = context_of(request.scope)
+    tasks = tasks_of(services)
+    job = await tasks.submit(read.ask, context.caller)
+    headers = ignored_header(read.ignored) | {
+        "location": f"/v1/jobs/{job.id}",
+        "preference-applied": RESPOND_ASYNC,
+    }
+    return await _answer(services, request, await tasks.get(job.id, context.caller), 202, headers)
+
+
+def list_endpoint(services: Services) -> Endpoint:
+    """GET: a page of the tenant's jobs; for an admin of all, or of the tenant that is asked for."""
+
+    async def list_jobs(request: Request) -> Response:
+        caller, page = context_of(request.scope).caller, Page.of(request)
+        found, more = await tasks_of(services).page(_asked(request), page.limit, page.after, caller)
+        return JSONResponse(job_list(found, has_more=more))
+
+    return list_jobs
+
+
+def _asked(request: Request) -> Filter:
+    caller, query = context_of(request.scope).caller, request.query_params
+    tenant, state = query.get("tenant"), query.get("state")
+    if not caller.admin and tenant not in (None, caller.tenant):
+        raise Forbidden("Only an admin's key lists the jobs of others.")
+    chosen = None if state is None else JobState(choice(_STATE, state, "state"))
+    return Filter(tenant if caller.admin else caller.tenant, chosen)
+
+
+def one_endpoint(services: Services) -> Endpoint:
+    """GET: one job."""
+
+    async def one_job(request: Request) -> Response:
+        now = await tasks_of(services).get(request.path_params["job_id"], context_of(request.scope).caller)
+        return await _answer(services, request, now)
+
+    return one_job
+
+
+def cancel_endpoint(services: Services) -> Endpoint:
+    """POST: the job ends here, unless it is over."""
+
+    async def cancel_job(request: Request) -> Response:
+        now = await tasks_of(services).cancel(request.path_params["job_id"], context_of(request.scope).caller)
+        return await _answer(services, request, now)
+
+    return cancel_job
+
+
+def events_endpoint(services: Services) -> Endpoint:
+    """GET: a stream of what happens to one job."""
+
+    async def follow_job(request: Request) -> Response:
+        tasks, caller, job_id = tasks_of(services), context_of(request.scope).caller, request.path_params["job_id"]
+        now, seen = await tasks.get(job_id, caller), request.headers.get("last-event-id")
+        if now.job.state.over and seen == LAST_EVENT:
+            return Response(status_code=204)
+        return EventSourceResponse(
+            _frames(services, request, job_id, tasks.events(job_id, caller, NewsId.of(seen))),
+            ping=services.ping_seconds,
+            sep=LINE_END,
+            ping_message_factory=lambda: ServerSentEvent(comment="ping", sep=LINE_END),
+        )
+
+    return follow_job
+
+
+async def _frames(
+    services: Services, request: Request, job_id: str, events: AsyncIterator[News | JobNow]
+) -> AsyncIterator[bytes]:
+    async for event in events:
+        if isinstance(event, News):
+            yield news_event(job_id, event)
+        elif event.job.state.over:
+            yield last_event(await _told(services, request, event))
+        else:
+            yield place_event(event)
+
+
+async def _told(services: Services, request: Request, now: JobNow) -> JobReply:
+    done = now.job.state is JobState.COMPLETED
+    links = links_of(services, request)
+    return job_reply(now, await images_of(now.job, services.images, links) if done else None)
+
+
+async def _answer(
+    services: Services, request: Request, now: JobNow, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    return JSONResponse(await _told(services, request, now), status, headers=headers)

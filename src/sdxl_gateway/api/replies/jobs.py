@@ -1,0 +1,150 @@
+"""Takes a stored job as it stands, gives the JSON its owner sees, and the events its followers hear."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from typing_extensions import TypedDict
+
+from sdxl_gateway.api.http.errors import ErrorDetail, error_detail
+from sdxl_gateway.api.replies.events import LINE_END
+from sdxl_gateway.api.replies.images import ImagesResponse, as_base64
+from sdxl_gateway.delivery.deliver import Partial
+from sdxl_gateway.gateway.live_job import News
+from sdxl_gateway.gateway.packed import unpack_ask, unpack_error, unpack_result
+from sdxl_gateway.gateway.tasks import JobNow
+
+LAST_EVENT = "last"
+"""The id of a job's last event: whoever has it needs no other."""
+State = Literal["queued", "in_progress", "completed", "failed", "cancelled"]
+
+
+class Preview(TypedDict):
+    """The latest look at a picture being painted, the one at `index` of the result's."""
+
+    index: int
+    partial_image_index: int
+    b64_json: str
+
+
+class JobCard(TypedDict):
+    """A job; times are unix seconds. `position` jobs stand before it while it waits, as far as that was looked up.
+
+    `step` of `steps` are over all its pictures, while it is painted. `attempts` is how often it was taken up.
+    """
+
+    id: str
+    object: Literal["job"]
+    operation: Literal["generate", "edit", "vary"]
+    model: str
+    tenant: str
+    priority: str
+    state: State
+    attempts: int
+    position: int | None
+    step: int | None
+    steps: int | None
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+    batch: str | None
+    custom_id: str | None
+    webhook_url: str | None
+    error: ErrorDetail | None
+
+
+class JobReply(JobCard):
+    """A job with the look at it, where partial images were asked for, and with what came out, as it would have been
+    answered at once; `warnings` are what the pictures do not show as it was asked."""
+
+    preview: Preview | None
+    result: ImagesResponse | None
+    warnings: list[str]
+
+
+class JobList(TypedDict):
+    """A page of the jobs, the latest first; `last_id` is what the next page's `after` says."""
+
+    object: Literal["list"]
+    data: list[JobCard]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+def job_card(now: JobNow) -> JobCard:
+    """As lists show it."""
+    job, live = now.job, now.live
+    started = job.started if live is None else live.started
+    return {
+        "id": job.id,
+        "object": "job",
+        "operation": job.operation,  # type: ignore[typeddict-item]
+        "model": job.model,
+        "tenant": job.tenant,
+        "priority": job.priority.word,
+        "state": now.state.value,
+        "attempts": job.attempts,
+        "position": now.ahead,
+        "step": None if live is None else live.step,
+        "steps": None if live is None else live.steps,
+        "created_at": int(job.created),
+        "started_at": None if started is None else int(started),
+        "finished_at": None if job.finished is None else int(job.finished),
+        "batch": job.batch,
+        "custom_id": job.custom_id,
+        "webhook_url": job.webhook_url,
+        "error": None if job.error is None else error_detail(unpack_error(job.error)),
+    }
+
+
+def job_reply(now: JobNow, result: ImagesResponse | None) -> JobReply:
+    """All there is to say; `result` is a completed job's, from job_images.py."""
+    done = () if now.job.result is None else unpack_result(now.job.result).done.warnings
+    return {
+        **job_card(now),
+        "preview": None if now.live is None or now.live.look is None else _preview(now.live.look),
+        "result": result,
+        "warnings": [*unpack_ask(now.job.ask).warnings, *done],
+    }
+
+
+def _preview(look: Partial) -> Preview:
+    return {"index": look.index, "partial_image_index": look.partial_index, "b64_json": as_base64(look.data)}
+
+
+def job_list(page: Sequence[JobNow], *, has_more: bool) -> JobList:
+    """One page."""
+    return {
+        "object": "list",
+        "data": [job_card(now) for now in page],
+        "first_id": page[0].job.id if page else None,
+        "last_id": page[-1].job.id if page else None,
+        "has_more": has_more,
+    }
+
+
+def news_event(job_id: str, news: News) -> bytes:
+    """Something that happened while the job was painted; its id is what a follower comes back with."""
+    told: dict[str, Any] = {"job_id": job_id, "step": news.step, "steps": news.steps}
+    if news.look is not None:
+        told |= _preview(news.look)
+    return _event(f"job.{news.kind}", told, str(news.id))
+
+
+def place_event(now: JobNow) -> bytes:
+    """The job's place in the line. It has no id: whoever comes back is told the place of then."""
+    return _event("job.queued", {"job_id": now.job.id, "position": now.ahead}, None)
+
+
+def last_event(told: JobReply) -> bytes:
+    """How it ended, with all there is to say."""
+    return _event(f"job.{told['state']}", {"job_id": told["id"], "job": told}, LAST_EVENT)
+
+
+def _event(name: str, payload: dict[str, Any], event_id: str | None) -> bytes:
+    numbered = "" if event_id is None else f"id: {event_id}{LINE_END}"
+    data = json.dumps({"type": name, **payload}, allow_nan=False)
+    return f"{numbered}event: {name}{LINE_END}data: {data}{LINE_END}{LINE_END}".encode()

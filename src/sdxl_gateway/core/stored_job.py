@@ -1,0 +1,69 @@
+"""StoredJob: a request that was accepted to be painted later, as it is remembered until long after its end."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sdxl_gateway.core.priority import Priority
+
+ID_BYTES = 12
+
+
+class JobState(StrEnum):
+    """Where a stored job stands; it is in one of the last three for good."""
+
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def over(self) -> bool:
+        """Nothing happens to it any more."""
+        return self not in (JobState.QUEUED, JobState.IN_PROGRESS)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """Times are unix seconds. `caller`, `ask`, `error` and `result` are JSON, see gateway/packed.py.
+
+    `uploads` is the blob of the pictures that came along, while they are needed. `attempts` counts how often it was
+    taken up, but for those that an orderly end of the server cut off; `number` is its place in the order of arrival.
+    """
+
+    id: str
+    tenant: str
+    caller: str
+    operation: str
+    model: str
+    priority: Priority
+    ask: str
+    created: float
+    uploads: str | None = None
+    state: JobState = JobState.QUEUED
+    attempts: int = 0
+    started: float | None = None
+    finished: float | None = None
+    error: str | None = None
+    result: str | None = None
+    batch: str | None = None
+    custom_id: str | None = None
+    webhook_url: str | None = None
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a stored job ends: in a last state, with a result or an error as JSON."""
+
+    state: JobState
+    result: str | None = None
+    error: str | None = None
+
+
+def new_job_id() -> str:
+    """One that nobody can guess."""
+    return "job_" + secrets.token_hex(ID_BYTES)

@@ -1,0 +1,128 @@
+"""LiveJob: a stored job while it is taken up, with what its followers are told of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sdxl_gateway.core.stored_job import StoredJob
+from sdxl_gateway.gateway.events import Partial, Progressed
+
+MOST_LOOKS = 4
+"""Looks kept for whoever comes later; the news of older ones goes with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewsId:
+    """Which time the job was taken up, and the how manieth news of that time it is."""
+
+    attempt: int
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.attempt}-{self.number}"
+
+    @classmethod
+    def of(cls, text: str | None) -> NewsId | None:
+        """None for anything else."""
+        attempt, dash, number = (text or "").partition("-")
+        known = dash and attempt.isdecimal() and number.isdecimal() and len(attempt + number) < 20
+        return cls(int(attempt), int(number)) if known else None
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One thing that happened to a job that was taken up; `step` of `steps` are over all its pictures."""
+
+    id: NewsId
+    kind: Literal["in_progress", "progress", "partial_image"]
+    step: int = 0
+    steps: int = 0
+    look: Partial | None = None
+
+
+class Bell:
+    """Wakes everybody who waits for it, each time it rings."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def ring(self) -> None:
+        """Whoever waits now goes on."""
+        self._event.set()
+        self._event = asyncio.Event()
+
+    async def next(self, seconds: float | None = None) -> None:
+        """Until it rings, or for so long."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._event.wait(), seconds)
+
+
+@dataclass(slots=True)
+class LiveJob:
+    """`started` is unix seconds, None while no engine has begun it."""
+
+    job: StoredJob
+    pictures: int = 1
+    started: float | None = None
+    look: Partial | None = None
+    over: bool = False
+    bell: Bell = field(default_factory=Bell)
+    _steps: dict[int, int] = field(default_factory=dict)
+    _steps_each: int = 0
+    _news: list[News] = field(default_factory=list)
+    _told: int = 0
+
+    @property
+    def step(self) -> int:
+        """Denoising steps done, over all pictures."""
+        return sum(self._steps.values())
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps in all; 0 while none was taken."""
+        return self._steps_each * self.pictures
+
+    def begin(self, now: float) -> None:
+        """An engine has begun it."""
+        self.started = now
+        self._tell("in_progress")
+
+    def progress(self, event: Progressed) -> None:
+        """One of its pictures took a step."""
+        self._steps[event.index], self._steps_each = event.step, event.steps
+        self._news = [news for news in self._news if news.kind != "progress"]
+        self._tell("progress")
+
+    def show(self, look: Partial) -> None:
+        """A look at one of its pictures."""
+        self.look = look
+        looks = [news for news in self._news if news.look is not None]
+        if len(looks) >= MOST_LOOKS:
+            self._news.remove(looks[0])
+        self._tell("partial_image", look)
+
+    def end(self) -> None:
+        """Nothing more is told of it this time."""
+        self.over = True
+        self.bell.ring()
+
+    async def follow(self, after: NewsId | None) -> AsyncIterator[News]:
+        """Its news from the one after `after` on, to the last; news that later ones have outdated are left out."""
+        number = after.number if after is not None and after.attempt == self.job.attempts else 0
+        while True:
+            for news in [one for one in self._news if one.id.number > number]:
+                number = news.id.number
+                yield news
+            if self.over:
+                return
+            if self._told <= number:
+                await self.bell.next()
+
+    def _tell(self, kind: Literal["in_progress", "progress", "partial_image"], look: Partial | None = None) -> None:
+        self._told += 1
+        self._news.append(News(NewsId(self.job.attempts, self._told), kind, self.step, self.steps, look))
+        self.bell.ring()

@@ -1,0 +1,132 @@
+"""Takes what a stored job has to remember (an Ask, a caller, an error, a result), gives it as JSON, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from sdxl_gateway.core.ask import Ask
+from sdxl_gateway.core.caller import Caller
+from sdxl_gateway.core.errors import EngineFault, GatewayError, error_class
+from sdxl_gateway.core.ports import StoredImage
+from sdxl_gateway.gateway.events import Accepted, Done
+
+BLOB = "blob"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPicture:
+    """A finished picture of a stored job: what the image store has of it, and how to make it again."""
+
+    index: int
+    stored: StoredImage
+    seed: int
+    recipe: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPicture:
+    """A picture of a stored job that was held back; `error` is packed."""
+
+    index: int
+    seed: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """All that a finished job gave."""
+
+    accepted: Accepted
+    pictures: tuple[KeptPicture, ...]
+    done: Done
+    withheld: tuple[HeldPicture, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SettledAsk:
+    """An Ask as it is painted whenever its turn comes: its seed is drawn, its prompt is final.
+
+    `prompt` is what the caller sent, `warnings` what was to be said of how it became the final one.
+    """
+
+    ask: Ask
+    prompt: str
+    warnings: tuple[str, ...] = ()
+
+
+_SETTLED = TypeAdapter(SettledAsk)
+_CALLER = TypeAdapter(Caller)
+_RESULT = TypeAdapter(JobResult)
+
+
+def pack_ask(settled: SettledAsk) -> tuple[str, bytes]:
+    """JSON, and the bytes of all uploads in a row; the JSON says where each lies."""
+    pieces: list[bytes] = []
+
+    def plain(value: Any) -> Any:
+        if not isinstance(value, bytes):
+            return sorted(value)
+        pieces.append(value)
+        return {BLOB: [sum(map(len, pieces[:-1])), len(value)]}
+
+    return json.dumps(_SETTLED.dump_python(settled), default=plain), b"".join(pieces)
+
+
+def unpack_ask(text: str, uploads: bytes = b"") -> SettledAsk:
+    """What was packed; where the uploads are not needed any more, they are empty."""
+
+    def whole(found: dict[str, Any]) -> Any:
+        if found.keys() != {BLOB}:
+            return found
+        start, size = found[BLOB]
+        return uploads[start : start + size]
+
+    return _SETTLED.validate_python(json.loads(text, object_hook=whole))
+
+
+def pack_caller(caller: Caller) -> str:
+    """All that decides what a job of theirs may use, as it was when they asked."""
+    return _CALLER.dump_json(caller).decode()
+
+
+def unpack_caller(text: str) -> Caller:
+    """As it was packed; what a later version came to know of callers has its default."""
+    return _CALLER.validate_json(text)
+
+
+def pack_result(result: JobResult) -> str:
+    """As JSON."""
+    return _RESULT.dump_json(result).decode()
+
+
+def unpack_result(text: str) -> JobResult:
+    """As it was packed."""
+    return _RESULT.validate_json(text)
+
+
+def pack_error(error: GatewayError) -> str:
+    """Its class and what a client may be told."""
+    told = {"class": type(error).__name__, "message": error.message, "param": error.param, "code": error.code}
+    return json.dumps(told)
+
+
+def unpack_error(text: str) -> GatewayError:
+    """An error of the same class that tells the same."""
+    told = json.loads(text)
+    kind = error_class(told["class"])
+    error = kind.__new__(kind)
+    GatewayError.__init__(error, told["message"], param=told["param"], code=told["code"])
+    return error
+
+
+def readable(unpack: Callable[[], SettledAsk]) -> SettledAsk:
+    """Raises EngineFault for what another version of this server wrote and this one cannot read."""
+    try:
+        return unpack()
+    except ValueError as problem:
+        raise EngineFault("The job was accepted by another version of this server.", code="unreadable_job") from problem

@@ -1,0 +1,174 @@
+"""Takes requests to be painted later, keeps them, and tells how they stand until long after their end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from sdxl_gateway.config import Jobs
+from sdxl_gateway.core.ask import Ask
+from sdxl_gateway.core.caller import Caller
+from sdxl_gateway.core.errors import Cancelled, InvalidRequest, NotFound
+from sdxl_gateway.core.stored_job import Ending, JobState, StoredJob, new_job_id
+from sdxl_gateway.core.text import shown
+from sdxl_gateway.gateway.live_job import LiveJob, News, NewsId
+from sdxl_gateway.gateway.packed import pack_ask, pack_caller, pack_error
+from sdxl_gateway.gateway.paint import Gateway, priority_of
+from sdxl_gateway.gateway.runner import Runner, quarantined
+from sdxl_gateway.storage.job_table import Filter
+from sdxl_gateway.storage.jobs import JobStore
+
+LOOK_SECONDS = 1.0
+"""Between two looks at the place of a job that is followed while it waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobNow:
+    """A stored job as it stands: `ahead` jobs come before it while it waits; `live` while it is taken up."""
+
+    job: StoredJob
+    ahead: int | None = None
+    live: LiveJob | None = None
+
+    @property
+    def state(self) -> JobState:
+        """A job that is taken up waits until an engine has begun it."""
+        waits = self.job.state is JobState.IN_PROGRESS and (self.live is None or self.live.started is None)
+        return JobState.QUEUED if waits else self.job.state
+
+
+class Tasks:
+    """All stored jobs of a server; `submit` returns when the job is on the disk. `kind`, `export`, `erase` and
+    `forget_before` are for whoever sees to what is remembered of tenants."""
+
+    kind = JobStore.kind
+
+    def __init__(self, settings: Jobs, store: JobStore, gateway: Gateway) -> None:
+        self._settings = settings
+        self._store = store
+        self._gateway = gateway
+        self.runner = Runner(store, lambda: self._gateway, settings.live)
+
+    def paint_with(self, gateway: Gateway) -> None:
+        """What is accepted or taken up from now on goes by this one."""
+        self._gateway = gateway
+
+    async def submit(
+        self,
+        ask: Ask,
+        caller: Caller,
+        *,
+        webhook_url: str | None = None,
+        batch: str | None = None,
+        custom_id: str | None = None,
+    ) -> StoredJob:
+        """Accepts the request. Raises a Refusal where it cannot be painted, Busy, StorageFull, Unavailable."""
+        text, pictures = pack_ask(await self._gateway.settled(ask, caller))
+        job = StoredJob(
+            id=new_job_id(),
+            tenant=caller.tenant,
+            caller=pack_caller(caller),
+            operation=ask.operation,
+            model=ask.model or "",
+            priority=priority_of(ask, caller),
+            ask=text,
+            created=self._store.clock(),
+            uploads=await self._store.keep_uploads(pictures),
+            batch=batch,
+            custom_id=custom_id,
+            webhook_url=webhook_url,
+        )
+        await self._store.add(job, self._settings.waiting_per_tenant)
+        self.runner.wake()
+        return job
+
+    async def get(self, job_id: str, caller: Caller) -> JobNow:
+        """The job, as it stands. Raises NotFound where this caller has none of that id."""
+        return await self._now(await self._seen(job_id, caller))
+
+    async def page(self, which: Filter, limit: int, after: str | None, caller: Caller) -> tuple[list[JobNow], bool]:
+        """At most `limit` jobs behind the one of the id `after`, the latest first, and whether more follow.
+
+        Raises InvalidRequest for an `after` that this caller has not.
+        """
+        before = None if after is None else await self._number_of(after, caller)
+        jobs = await self._store.page(which, limit + 1, before)
+        return [JobNow(job, live=self.runner.live.get(job.id)) for job in jobs[:limit]], len(jobs) > limit
+
+    async def cancel(self, job_id: str, caller: Caller) -> JobNow:
+        """The job, which is over now; one that was over before stays as it is. Raises NotFound."""
+        await self._seen(job_id, caller)
+        ending = Ending(JobState.CANCELLED, error=pack_error(Cancelled("The job was cancelled.")))
+        live = self.runner.live.get(job_id)
+        await self._store.end(job_id, ending, started=None if live is None else live.started)
+        self.runner.drop(job_id)
+        self.runner.wake()
+        return await self.get(job_id, caller)
+
+    async def events(self, job_id: str, caller: Caller, after: NewsId | None) -> AsyncIterator[News | JobNow]:
+        """What happens to the job from the news `after` on: each new place in the line as a JobNow, News while it is
+        taken up, and as the last a JobNow that is over. Raises NotFound."""
+        told: int | None = None
+        while True:
+            if (live := self.runner.live.get(job_id)) is not None:
+                async for news in live.follow(after):
+                    yield news
+            now = await self.get(job_id, caller)
+            if now.job.state.over or now.ahead != told:
+                yield now
+            if now.job.state.over:
+                return
+            told = now.ahead
+            await self._taken_up(job_id)
+
+    async def recover(self) -> int:
+        """Once, before anything runs: what the last server had in hand goes back into the line. How many that were."""
+        return await self._store.recover(quarantined())
+
+    async def running(self) -> None:
+        """Paints what was accepted, until it is cancelled."""
+        await self.runner.running()
+
+    async def forget_before(self, unix_seconds: float) -> int:
+        """Deletes the jobs that were over by then; how many that were."""
+        return await self._store.forget_before(unix_seconds)
+
+    async def export(self, tenant: str) -> list[dict[str, Any]]:
+        """All that is remembered of the tenant's jobs."""
+        return await self._store.export(tenant)
+
+    async def erase(self, tenant: str) -> int:
+        """Deletes the tenant's jobs, also those being painted; how many that were."""
+        count = await self._store.erase(tenant)
+        for job_id in [one.job.id for one in self.runner.live.values() if one.job.tenant == tenant]:
+            self.runner.drop(job_id)
+        return count
+
+    async def _taken_up(self, job_id: str) -> None:
+        """Until the job is live, or for so long as its place in the line may be the same."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + LOOK_SECONDS
+        while job_id not in self.runner.live and (left := end - loop.time()) > 0:
+            await self.runner.turned.next(left)
+
+    async def _now(self, job: StoredJob) -> JobNow:
+        live = self.runner.live.get(job.id)
+        if job.state is JobState.QUEUED:
+            return JobNow(job, await self._store.ahead(job))
+        waits = job.state is JobState.IN_PROGRESS and (live is None or live.started is None)
+        return JobNow(job, 0 if waits else None, live)
+
+    async def _seen(self, job_id: str, caller: Caller) -> StoredJob:
+        """A job of another tenant is not there."""
+        job = await self._store.find(job_id)
+        if job is None or not (caller.admin or job.tenant == caller.tenant):
+            raise NotFound("No such job.", code="job_not_found")
+        return job
+
+    async def _number_of(self, job_id: str, caller: Caller) -> int:
+        try:
+            return (await self._seen(job_id, caller)).number
+        except NotFound:
+            raise InvalidRequest(f"There is nothing of the id {shown(job_id)}.", param="after") from None

@@ -1,0 +1,149 @@
+"""Stored jobs as rows of the database; each function is work for `Database.run`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+
+from sdxl_gateway.core.priority import Priority
+from sdxl_gateway.core.stored_job import Ending, JobState, StoredJob
+
+_COLUMNS = tuple(field.name for field in fields(StoredJob))
+_ALL = ", ".join(_COLUMNS)
+_GIVEN = tuple(name for name in _COLUMNS if name != "number")
+_INSERT = f"INSERT INTO jobs ({', '.join(_GIVEN)}) VALUES ({', '.join('?' * len(_GIVEN))})"  # noqa: S608
+_SELECT = f"SELECT {_ALL} FROM jobs"  # noqa: S608
+_UNFINISHED = "state IN ('queued', 'in_progress')"
+_AHEAD = "SELECT COUNT(*) FROM jobs WHERE state = 'queued' AND (priority < ? OR (priority = ? AND number < ?))"
+_HEADS = "SELECT MIN(number) FROM jobs WHERE state = 'queued' AND priority = ? GROUP BY tenant"
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A job that was claimed and is not over."""
+
+    tenant: str
+    priority: Priority
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which jobs a list holds; None for any."""
+
+    tenant: str | None = None
+    state: JobState | None = None
+    batch: str | None = None
+
+
+def insert(connection: sqlite3.Connection, job: StoredJob) -> None:
+    """Remember a new job; its number is the next one."""
+    connection.execute(_INSERT, [getattr(job, name) for name in _GIVEN])
+
+
+def unfinished(connection: sqlite3.Connection, tenant: str) -> int:
+    """How many jobs of the tenant are not over."""
+    query = f"SELECT COUNT(*) FROM jobs WHERE tenant = ? AND {_UNFINISHED}"  # noqa: S608
+    return int(connection.execute(query, (tenant,)).fetchone()[0])
+
+
+def find(connection: sqlite3.Connection, job_id: str) -> StoredJob | None:
+    """The job of that id."""
+    return next(_jobs(connection.execute(f"{_SELECT} WHERE id = ?", (job_id,))), None)
+
+
+def ahead(connection: sqlite3.Connection, job: StoredJob) -> int:
+    """How many queued jobs of its class and of higher ones came before it."""
+    return int(connection.execute(_AHEAD, (job.priority, job.priority, job.number)).fetchone()[0])
+
+
+def page(connection: sqlite3.Connection, which: Filter, limit: int, before: int | None) -> list[StoredJob]:
+    """At most `limit`, the latest first, of those that came before the one of that number."""
+    asked = {"tenant = ?": which.tenant, "state = ?": which.state, "batch = ?": which.batch, "number < ?": before}
+    given = {condition: value for condition, value in asked.items() if value is not None}
+    where = f" WHERE {' AND '.join(given)}" if given else ""
+    rows = connection.execute(f"{_SELECT}{where} ORDER BY number DESC LIMIT ?", (*given.values(), limit))
+    return list(_jobs(rows))
+
+
+def claim(connection: sqlite3.Connection, live: Sequence[Live], most: int, suspect_attempts: int) -> list[StoredJob]:
+    """Jobs to be taken up now, each of which has one attempt more.
+
+    Higher classes first, then the tenant with the fewest `live`, then arrival. `most` are live of a class and those
+    above it, so that a lower one never keeps a higher one out. One that was taken up `suspect_attempts` times and never
+    came to its end is claimed for itself alone, so that nobody else is blamed for what it does.
+    """
+    held, claimed = list(live), list[StoredJob]()
+    for priority in Priority:
+        while sum(one.priority <= priority for one in held) < most:
+            job = _next(connection, priority, Counter(one.tenant for one in held))
+            if job is None:
+                break
+            suspect = job.attempts >= suspect_attempts
+            if suspect and held:
+                return claimed
+            held.append(Live(job.tenant, job.priority))
+            claimed.append(_taken_up(connection, job))
+            if suspect:
+                return claimed
+    return claimed
+
+
+def _next(connection: sqlite3.Connection, priority: Priority, held: Counter[str]) -> StoredJob | None:
+    heads = list(_jobs(connection.execute(f"{_SELECT} WHERE number IN ({_HEADS})", (priority,))))
+    return min(heads, key=lambda job: (held[job.tenant], job.number), default=None)
+
+
+def _taken_up(connection: sqlite3.Connection, job: StoredJob) -> StoredJob:
+    connection.execute("UPDATE jobs SET state = 'in_progress', attempts = attempts + 1 WHERE number = ?", (job.number,))
+    return replace(job, state=JobState.IN_PROGRESS, attempts=job.attempts + 1)
+
+
+def give_back(connection: sqlite3.Connection, job_id: str, *, counted: bool) -> None:
+    """To where it stood in the line; nothing where it is over. An attempt that does not count was none."""
+    connection.execute(
+        "UPDATE jobs SET state = 'queued', attempts = attempts - ? WHERE id = ? AND state = 'in_progress'",
+        (0 if counted else 1, job_id),
+    )
+
+
+def end(
+    connection: sqlite3.Connection, job_id: str, ending: Ending, now: float, *, started: float | None = None
+) -> StoredJob | None:
+    """The job, which is over now, still naming its uploads; None where it was over before, or is not there."""
+    job = find(connection, job_id)
+    if job is None or job.state.over:
+        return None
+    connection.execute(
+        "UPDATE jobs SET state = ?, result = ?, error = ?, finished = ?, started = ?, uploads = NULL WHERE id = ?",
+        (ending.state, ending.result, ending.error, now, started, job_id),
+    )
+    return replace(job, state=ending.state, result=ending.result, error=ending.error, finished=now, started=started)
+
+
+def in_progress(connection: sqlite3.Connection) -> list[StoredJob]:
+    """Those that were claimed; after a start, whatever the last server left."""
+    return list(_jobs(connection.execute(f"{_SELECT} WHERE state = 'in_progress' ORDER BY number")))
+
+
+def uploads(connection: sqlite3.Connection) -> set[str]:
+    """The blobs that some job still needs."""
+    return {row[0] for row in connection.execute("SELECT uploads FROM jobs WHERE uploads IS NOT NULL")}
+
+
+def forget(connection: sqlite3.Connection, before: float, most: int) -> int:
+    """Deletes at most so many of the jobs that were over before that time; how many that were."""
+    chosen = "SELECT number FROM jobs WHERE finished IS NOT NULL AND finished < ? ORDER BY finished LIMIT ?"
+    return connection.execute(f"DELETE FROM jobs WHERE number IN ({chosen})", (before, most)).rowcount  # noqa: S608
+
+
+def erase(connection: sqlite3.Connection, tenant: str) -> list[str | None]:
+    """Deletes every job of the tenant; the blobs they named."""
+    return [row[0] for row in connection.execute("DELETE FROM jobs WHERE tenant = ? RETURNING uploads", (tenant,))]
+
+
+def _jobs(rows: sqlite3.Cursor) -> Iterator[StoredJob]:
+    for row in rows:
+        values = dict(zip(_COLUMNS, row, strict=True))
+        yield StoredJob(**values | {"priority": Priority(row["priority"]), "state": JobState(row["state"])})

@@ -1,0 +1,182 @@
+"""Takes accepted jobs, keeps them on the disk until long after their end, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sdxl_gateway.core.errors import Busy
+from sdxl_gateway.core.limits import RETRY_AFTER_SECONDS
+from sdxl_gateway.core.stored_job import Ending, StoredJob
+from sdxl_gateway.storage import job_table
+from sdxl_gateway.storage.database import Database
+from sdxl_gateway.storage.job_table import Filter, Live
+from sdxl_gateway.storage.seal import Seal
+
+log = logging.getLogger(__name__)
+
+OnEnd = Callable[[sqlite3.Connection, StoredJob], None]
+"""What else is written with the end of a job, in the same transaction: all of it, or nothing."""
+
+FORGOTTEN_AT_ONCE = 1000
+SUSPECT_ATTEMPTS = 2
+"""A job that was cut off so often is taken up alone."""
+MOST_ATTEMPTS = 3
+"""And after so many it is not taken up any more."""
+
+
+class JobStore:
+    """Rows in one database, and the pictures that came along in a folder of blobs; both hold before `add` returns.
+
+    Texts and pictures are kept as `seal` says, and are given out as they came.
+    """
+
+    kind = "jobs"
+
+    def __init__(
+        self,
+        database: Database,
+        uploads: Path,
+        seal: Seal | None = None,
+        *,
+        on_end: Sequence[OnEnd] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._seal = seal or Seal()
+        self._uploads = self._seal.blobs(uploads)
+        self._on_end = tuple(on_end)
+        self.clock = clock
+
+    async def keep_uploads(self, data: bytes) -> str | None:
+        """The blob of these bytes, None where there are none. Raises StorageFull."""
+        return await asyncio.to_thread(self._uploads.put, data) if data else None
+
+    async def uploads_of(self, job: StoredJob) -> bytes:
+        """The pictures that came along. Raises Gone."""
+        return b"" if job.uploads is None else await asyncio.to_thread(self._uploads.read, job.uploads)
+
+    async def add(self, job: StoredJob, most: int) -> None:
+        """Remember a new job, of whose tenant at most so many are not over. Raises Busy, StorageFull, Unavailable."""
+        try:
+            await self._database.run(partial(_add, job=self._sealed(job), most=most))
+        except BaseException:
+            await self._drop(job.uploads)
+            raise
+
+    async def find(self, job_id: str) -> StoredJob | None:
+        """The job of that id."""
+        job = await self._database.run(partial(job_table.find, job_id=job_id))
+        return None if job is None else self._plain(job)
+
+    async def ahead(self, job: StoredJob) -> int:
+        """How many queued jobs stand before it."""
+        return await self._database.run(partial(job_table.ahead, job=job))
+
+    async def page(self, which: Filter, limit: int, before: int | None = None) -> list[StoredJob]:
+        """The latest first, of those that came before the one of that number."""
+        jobs = await self._database.run(partial(job_table.page, which=which, limit=limit, before=before))
+        return [self._plain(job) for job in jobs]
+
+    async def claim(self, live: Sequence[Live], most: int) -> list[StoredJob]:
+        """Jobs to be taken up now; see job_table.claim."""
+        jobs = await self._database.run(
+            partial(job_table.claim, live=live, most=most, suspect_attempts=SUSPECT_ATTEMPTS)
+        )
+        return [self._plain(job) for job in jobs]
+
+    async def give_back(self, job_id: str, *, counted: bool) -> None:
+        """To where it stood in the line."""
+        await self._database.run(partial(job_table.give_back, job_id=job_id, counted=counted))
+
+    async def end(self, job_id: str, ending: Ending, *, started: float | None = None) -> StoredJob | None:
+        """The job as it ended, once; None where it was over before, or is not there."""
+        now = self.clock()
+        job = await self._database.run(partial(self._end, job_id=job_id, ending=ending, now=now, started=started))
+        if job is not None:
+            await self._drop(job.uploads)
+        return job
+
+    async def recover(self, quarantined: Ending) -> int:
+        """What the last server had taken up goes back into the line, but for what ended a server or an engine too
+        often. How many jobs that were."""
+        jobs = await self._database.run(partial(self._recover, ending=quarantined, now=self.clock()))
+        for job in jobs:
+            if job.state.over:
+                await self._drop(job.uploads)
+        await self.sweep_uploads()
+        return len(jobs)
+
+    async def sweep_uploads(self) -> None:
+        """Deletes what a server left that was killed between two writes."""
+        known = await self._database.run(job_table.uploads)
+        await asyncio.to_thread(self._uploads.sweep, known)
+
+    async def forget_before(self, unix_seconds: float) -> int:
+        """Deletes the jobs that were over by then; how many that were."""
+        total = 0
+        while found := await self._database.run(partial(job_table.forget, before=unix_seconds, most=FORGOTTEN_AT_ONCE)):
+            total += found
+        return total
+
+    async def export(self, tenant: str) -> list[dict[str, Any]]:
+        """All that is remembered of the tenant's jobs, but for the pictures."""
+        found, before = list[dict[str, Any]](), None
+        while jobs := await self.page(Filter(tenant), FORGOTTEN_AT_ONCE, before):
+            found.extend(asdict(job) for job in jobs)
+            before = jobs[-1].number
+        return found
+
+    async def erase(self, tenant: str) -> int:
+        """Deletes the tenant's jobs with what came along; how many that were."""
+        blobs = await self._database.run(partial(job_table.erase, tenant=tenant))
+        for blob in blobs:
+            await self._drop(blob)
+        return len(blobs)
+
+    def _end(
+        self, connection: sqlite3.Connection, job_id: str, ending: Ending, now: float, started: float | None = None
+    ) -> StoredJob | None:
+        kept = None if ending.result is None else self._seal.sealed(ending.result)
+        found = job_table.end(connection, job_id, replace(ending, result=kept), now, started=started)
+        if found is None:
+            return None
+        job = self._plain(found)
+        for told in self._on_end:
+            told(connection, job)
+        return job
+
+    def _recover(self, connection: sqlite3.Connection, ending: Ending, now: float) -> list[StoredJob]:
+        jobs = job_table.in_progress(connection)
+        return [self._recovered(connection, job, ending, now) for job in jobs]
+
+    def _recovered(self, connection: sqlite3.Connection, job: StoredJob, ending: Ending, now: float) -> StoredJob:
+        if job.attempts >= MOST_ATTEMPTS:
+            return self._end(connection, job.id, ending, now) or job
+        job_table.give_back(connection, job.id, counted=True)
+        return job
+
+    def _sealed(self, job: StoredJob) -> StoredJob:
+        return replace(job, ask=self._seal.sealed(job.ask))
+
+    def _plain(self, job: StoredJob) -> StoredJob:
+        result = None if job.result is None else self._seal.plain(job.result)
+        return replace(job, ask=self._seal.plain(job.ask), result=result)
+
+    async def _drop(self, blob: str | None) -> None:
+        if blob is not None:
+            await asyncio.to_thread(self._uploads.delete, blob)
+
+
+def _add(connection: sqlite3.Connection, job: StoredJob, most: int) -> None:
+    if job_table.unfinished(connection, job.tenant) >= most:
+        told = f"{most} of your jobs are not done yet, which is as many as may wait."
+        raise Busy(told, retry_after_seconds=RETRY_AFTER_SECONDS, code="too_many_jobs")
+    job_table.insert(connection, job)

@@ -1,0 +1,70 @@
+"""Stored jobs over any gateway: accepted, painted while a context lasts, waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sdxl_gateway.config import Jobs
+from sdxl_gateway.core.stored_job import JobState
+from sdxl_gateway.gateway.paint import Gateway
+from sdxl_gateway.gateway.tasks import JobNow, Tasks
+from sdxl_gateway.storage.database import opened
+from sdxl_gateway.storage.job_table import Filter
+from sdxl_gateway.storage.jobs import JobStore
+from tests.kit.gateway import CALLER
+
+LOOKS = 5000
+"""Two thousandths of a second apart."""
+
+
+@asynccontextmanager
+async def kept_tasks(folder: Path, gateway: Gateway, **settings: Any) -> AsyncIterator[Tasks]:
+    """Opened as a server does at its start; nothing is painted before `painting`."""
+    with opened(folder) as database:
+        tasks = Tasks(Jobs(**settings), JobStore(database, folder / "uploads"), gateway)
+        await tasks.recover()
+        yield tasks
+
+
+@asynccontextmanager
+async def painting(tasks: Tasks) -> AsyncIterator[None]:
+    """What was accepted is painted until the context is left, as an orderly server is."""
+    running = asyncio.create_task(tasks.running())
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def over(tasks: Tasks, job_id: str) -> JobNow:
+    """The job once it is over."""
+    return await in_state(tasks, job_id, JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
+
+
+async def in_state(tasks: Tasks, job_id: str, *states: JobState) -> JobNow:
+    """The job once it is in one of these."""
+    for _ in range(LOOKS):
+        if (now := await tasks.get(job_id, CALLER)).state in states:
+            return now
+        await asyncio.sleep(0.002)
+    raise TimeoutError(now)
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Until that holds. Raises TimeoutError."""
+    for _ in range(LOOKS):
+        if condition():
+            return
+        await asyncio.sleep(0.002)
+    raise TimeoutError
+
+
+async def all_states(tasks: Tasks) -> dict[str, JobState]:
+    """Of every job, by id."""
+    found, _ = await tasks.page(Filter(), 1000, None, CALLER)
+    return {now.job.id: now.state for now in found}
