@@ -65,6 +65,7 @@ from sdxl_gateway.telemetry.audit.kept import REASON, AuditLines
 from sdxl_gateway.telemetry.audit.writer import Audit
 from sdxl_gateway.telemetry.logs import configure_logs, log_answer, log_engine, log_moderated
 from sdxl_gateway.telemetry.metrics import Metrics
+from sdxl_gateway.webhooks.job_ends import tell_of_end
 from sdxl_gateway.webhooks.sender import WebhookSender
 from sdxl_gateway.webhooks.store import WebhookStore
 
@@ -184,7 +185,7 @@ def build_rooms(
         keep_seconds=settings.idempotency.keep_seconds,
         cap_bytes=settings.idempotency.max_stored_bytes,
     )
-    tasks = Tasks(settings.jobs, JobStore(database, home / "blobs" / "jobs", seal), gateway)
+    tasks = Tasks(settings.jobs, JobStore(database, home / "blobs" / "jobs", seal, on_end=[tell_of_end]), gateway)
     return Rooms(
         settings,
         checkpoints,

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sdxl_gateway.api.asks.given import Rules
 from sdxl_gateway.api.asks.parse import ReadAsk, read_ask
+from sdxl_gateway.api.asks.preferences import refuse_webhook
 from sdxl_gateway.app import open_gateway
 from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
 from sdxl_gateway.cli.field_flags import BadFlag, Wish, field_lines, read_words
@@ -97,7 +98,9 @@ def ask_for(wish: Wish, output: Path, settings: Settings) -> ReadAsk:
         "response_format": "b64_json",
         "output_format": FORMATS[output.suffix.lower()],
     }
-    return read_ask(Operation.GENERATE, body, Rules(settings.limits), files=wish.pictures)
+    read = read_ask(Operation.GENERATE, body, Rules(settings.limits), files=wish.pictures)
+    refuse_webhook(read.ask)
+    return read
 
 
 async def _paint(settings: Settings, ask: Ask, console: Console) -> Made:

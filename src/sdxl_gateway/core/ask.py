@@ -123,7 +123,8 @@ class ControlRef:
 class Ask:
     """None means "not given"; types and static ranges are checked, names and sizes are not yet looked up.
 
-    `input_fidelity` is "low", "high" or a weight; `timeout` is seconds.
+    `input_fidelity` is "low", "high" or a weight; `timeout` is seconds. `webhook_url` is told when it is over, if
+    it is asked for as a job.
     """
 
     operation: Operation
@@ -172,6 +173,7 @@ class Ask:
     markup: Upload | None = None
     references: tuple[Reference, ...] = ()
     input_fidelity: str | float | None = None
+    webhook_url: str | None = None
 
     @property
     def uploads(self) -> tuple[Upload, ...]:

@@ -64,7 +64,10 @@ class Tasks:
         batch: str | None = None,
         custom_id: str | None = None,
     ) -> StoredJob:
-        """Accepts the request. Raises a Refusal where it cannot be painted, Busy, StorageFull, Unavailable."""
+        """Accepts the request; `webhook_url` is told of its end where it names nobody else.
+
+        Raises a Refusal where it cannot be painted, Busy, StorageFull, Unavailable.
+        """
         text, pictures = pack_ask(await self._gateway.settled(ask, caller))
         job = StoredJob(
             id=new_job_id(),
@@ -78,7 +81,7 @@ class Tasks:
             uploads=await self._store.keep_uploads(pictures),
             batch=batch,
             custom_id=custom_id,
-            webhook_url=webhook_url,
+            webhook_url=ask.webhook_url or webhook_url,
         )
         await self._store.add(job, self._settings.waiting_per_tenant)
         self.runner.wake()

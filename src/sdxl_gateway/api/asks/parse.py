@@ -16,6 +16,7 @@ from sdxl_gateway.api.asks.loras import read_loras, with_default_weight
 from sdxl_gateway.api.asks.padding import read_padding
 from sdxl_gateway.api.asks.references import read_references
 from sdxl_gateway.api.asks.sizes import checked_size, read_size
+from sdxl_gateway.api.asks.webhooks import read_webhook_url
 from sdxl_gateway.core.ask import Ask, ControlRef, LoraRef, Operation, Reference
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.picture import NO_PADDING, Padding, Size
@@ -128,7 +129,12 @@ class _AskReader(Given):
             markup=next(iter(self.pictures.get("markup", ())), None),
             references=references,
             input_fidelity=self._fidelity(references),
+            webhook_url=self._webhook_url(),
         )
+
+    def _webhook_url(self) -> str | None:
+        found = self.find("webhook_url")
+        return None if not found or found[1] == "" else read_webhook_url(found[1], found[2])
 
     def _size(self) -> Size | None:
         """`size`, else `width` and `height`; beside a size that says otherwise these two have no effect."""

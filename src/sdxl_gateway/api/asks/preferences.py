@@ -16,6 +16,13 @@ def prefers_job(request: Request) -> bool:
     return any(one.partition(";")[0].strip().lower() == RESPOND_ASYNC for one in headers.split(","))
 
 
+def refuse_webhook(ask: Ask) -> None:
+    """Raises InvalidRequest where the answer is to be pictures, and somebody else is to be told of them."""
+    if ask.webhook_url is not None:
+        told = "A 'webhook_url' is told of jobs alone: send 'Prefer: respond-async' with it."
+        raise InvalidRequest(told, param="webhook_url", code="unsupported_parameter")
+
+
 def refuse_stream(ask: Ask) -> None:
     """Raises InvalidRequest where the answer is to be a job and a stream at once."""
     if ask.stream:

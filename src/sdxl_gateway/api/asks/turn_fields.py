@@ -1,8 +1,9 @@
-"""The fields that say when a picture is wanted."""
+"""The fields that say when a picture is wanted, and who is to be told."""
 
 from __future__ import annotations
 
 from sdxl_gateway.api.asks.field import Field, Kind
+from sdxl_gateway.api.asks.webhooks import WEBHOOK_URL
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.priority import PRIORITY_WORDS
 
@@ -25,4 +26,5 @@ def turn_fields(limits: Limits) -> tuple[Field, ...]:
             high=limits.deadline_seconds,
             extension=True,
         ),
+        WEBHOOK_URL,
     )

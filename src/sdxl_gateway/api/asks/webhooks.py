@@ -10,7 +10,13 @@ from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.egress.egress import checked
 from sdxl_gateway.egress.errors import EgressRefused
 
-WEBHOOK_URL = Field("webhook_url", Kind.TEXT, "Told what becomes of the job.", max_chars=2048)
+WEBHOOK_URL = Field(
+    "webhook_url",
+    Kind.TEXT,
+    "Told when the job is over; for requests with `Prefer: respond-async` alone.",
+    max_chars=2048,
+    extension=True,
+)
 
 
 def read_webhook_url(value: Any, param: str) -> str:

@@ -14,7 +14,7 @@ from sdxl_gateway.api.asks.body import ask_of
 from sdxl_gateway.api.asks.fields import wire_fields
 from sdxl_gateway.api.asks.given import Rules
 from sdxl_gateway.api.asks.parse import ReadAsk
-from sdxl_gateway.api.asks.preferences import prefers_job
+from sdxl_gateway.api.asks.preferences import prefers_job, refuse_webhook
 from sdxl_gateway.api.endpoints.jobs import ACCEPTED, accepted
 from sdxl_gateway.api.endpoints.links import links_of
 from sdxl_gateway.api.endpoints.once import once
@@ -72,6 +72,8 @@ def paint_endpoint(services: Services, operation: Operation) -> Endpoint:
         context = context_of(request.scope)
         read = await ask_of(request, operation, rules, server.max_body_bytes)
         context.model, context.ignored = read.ask.model or "", read.ignored
+        if not prefers_job(request):
+            refuse_webhook(read.ask)
         return await once(services.replies, request, read.ask, partial(painted, request, read))
 
     async def painted(request: Request, read: ReadAsk) -> Response:

@@ -78,7 +78,7 @@ async def accepted(services: Services, request: Request, read: ReadAsk) -> Respo
     refuse_stream(read.ask)
     context = context_of(request.scope)
     tasks = tasks_of(services)
-    job = await tasks.submit(read.ask, context.caller)
+    job = await tasks.submit(read.ask, context.caller, webhook_url=context.caller.webhook_url)
     headers = ignored_header(read.ignored) | {
         "location": f"/v1/jobs/{job.id}",
         "preference-applied": RESPOND_ASYNC,

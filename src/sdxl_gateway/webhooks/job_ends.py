@@ -1,0 +1,24 @@
+"""Takes a job that has ended, leaves word for its receiver in the same transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from sdxl_gateway.core.stored_job import StoredJob
+from sdxl_gateway.storage.webhook_table import enqueue_webhook
+
+
+def tell_of_end(connection: sqlite3.Connection, job: StoredJob) -> None:
+    """The event of a job that is over, where it has a receiver: `image.job.completed`, `.failed` or `.cancelled`."""
+    if job.webhook_url is None:
+        return
+    about = {"object": "job", "state": job.state.value, "batch_id": job.batch, "custom_id": job.custom_id}
+    enqueue_webhook(
+        connection,
+        tenant=job.tenant,
+        url=job.webhook_url,
+        event=f"image.job.{job.state.value}",
+        subject=job.id,
+        now=job.created if job.finished is None else job.finished,
+        data={name: value for name, value in about.items() if value is not None},
+    )
