@@ -18,8 +18,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sdxl_gateway.egress.egress import MOST_REDIRECTS, Egress, Reply
+from sdxl_gateway.egress.egress import MOST_REDIRECTS, Egress, Reply, checked
 from sdxl_gateway.egress.errors import EgressFailed, EgressRefused, Encoded, TooLarge, TooSlow
 from tests.kit.other_server import Answering, dripping, endless, other_server, redirecting, saying, silent
 
@@ -340,3 +342,13 @@ async def test_a_certificate_is_the_names_not_the_addresss(certificate: Path) ->
             await get(known, f"https://other.example:{s.port}/")
         with pytest.raises(EgressFailed):
             await get(Egress(private, resolve=names), f"https://pictures.example:{s.port}/")
+
+
+@given(st.one_of(st.text(max_size=60), st.builds("http://{}/{}".format, st.text(max_size=30), st.text(max_size=20))))
+def test_any_text_is_an_address_that_can_be_asked_or_refused(text: str) -> None:
+    try:
+        url = checked(text)
+    except EgressRefused:
+        return
+    assert url.scheme in ("http", "https")
+    assert not set(url.raw_path + url.raw_host) & set(b"\r\n ")
