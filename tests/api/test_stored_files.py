@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import math
+import random
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from PIL import Image
 
 from sdxl_gateway.storage.blobs import BlobFolder
 from sdxl_gateway.storage.database import opened
@@ -207,8 +211,29 @@ async def test_a_batchs_file_is_no_picture(alpha: openai.AsyncOpenAI, http: http
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "images[0].file_id")
 
 
+def noisy(least_bytes: int) -> bytes:
+    """A picture whose file is at least so large."""
+    buffer, side = io.BytesIO(), math.isqrt(least_bytes) + 1
+    Image.frombytes("L", (side, side), random.Random(0).randbytes(side * side)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+async def test_what_a_pictures_file_tells_is_not_kept(alpha: openai.AsyncOpenAI) -> None:
+    exif = Image.Exif()
+    exif[0x013B] = "TELLTALE"
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "JPEG", exif=exif, comment=b"TELLTALE")
+    made = await alpha.files.create(file=("cat.jpg", buffer.getvalue()), purpose="vision")
+    kept = (await alpha.files.content(made.id)).content
+    assert (b"TELLTALE" in kept, made.bytes) == (False, len(kept))
+    with pytest.raises(openai.BadRequestError) as told:
+        await alpha.files.create(file=("cat.png", PNG[:30]), purpose="vision")
+    assert told.value.param == "file"
+    assert [one.id async for one in alpha.files.list()] == [made.id]
+
+
 async def test_the_pictures_of_one_request_are_bounded(alpha: openai.AsyncOpenAI, http: httpx.AsyncClient) -> None:
-    large = (await alpha.files.create(file=("a.png", PNG + bytes(600_000)), purpose="vision")).id
+    large = (await alpha.files.create(file=("a.png", noisy(600_000)), purpose="vision")).id
     answer = await http.post(EDITS, json={"prompt": "hat", "images": [{"file_id": large}, {"file_id": large}]})
     assert (answer.status_code, answer.json()["error"]["param"]) == (413, "images[1].file_id")
 

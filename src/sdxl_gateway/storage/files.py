@@ -27,11 +27,15 @@ SWEEP_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """What is said of a file that is to be kept; for `keep_seconds`, or without an end."""
+    """What is said of a file that is to be kept; for `keep_seconds`, or without an end.
+
+    What is kept of its bytes is what `clean` leaves of them, which may refuse them by raising.
+    """
 
     name: str
     purpose: Purpose
     keep_seconds: float | None = None
+    clean: Callable[[bytes], bytes] | None = None
 
 
 Describe = Callable[[int, bytes], NewFile]
@@ -77,7 +81,17 @@ class FileStore:
             size, head = await _written(file, chunks, min(room, self._file_bytes), self._refusal(room))
             new = describe(size, head)
             blob = await asyncio.to_thread(self.blobs.take, file)
+        if new.clean is not None:
+            blob, size = await asyncio.to_thread(self._cleaned, new.clean, blob)
         return await self.add(tenant, new, blob, size, capped=True)
+
+    def _cleaned(self, clean: Callable[[bytes], bytes], blob: str) -> tuple[str, int]:
+        """What `clean` leaves of a blob, in its place; nothing is left where that raises."""
+        try:
+            data = clean(self.blobs.read(blob))
+            return self.blobs.put(data), len(data)
+        finally:
+            self.blobs.delete(blob)
 
     async def add(self, tenant: str, new: NewFile, blob: str, size: int, *, capped: bool = False) -> StoredFile:
         """A new file whose bytes are in this store's folder already, as `blob`.

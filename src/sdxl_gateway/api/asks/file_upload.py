@@ -12,8 +12,10 @@ from sdxl_gateway.api.asks.values import choice, integer, missing
 from sdxl_gateway.api.http.json_body import media_type
 from sdxl_gateway.api.http.multipart import PartBegin, PartEnd, PartEvent, broken, parts
 from sdxl_gateway.config import Files
+from sdxl_gateway.core.ask import Upload
 from sdxl_gateway.core.errors import InvalidImage, InvalidRequest, UnsupportedMedia
 from sdxl_gateway.core.text import shown
+from sdxl_gateway.pictures.scrub import scrubbed
 from sdxl_gateway.storage.file_table import Purpose
 from sdxl_gateway.storage.files import NewFile
 
@@ -77,7 +79,7 @@ class FileUpload:
             raise InvalidRequest("Invalid file 'file': the file is empty.", param="file", code="empty_file")
         if purpose is Purpose.VISION:
             self._check_picture(size, head)
-        return NewFile(self._name, purpose, self._keep_seconds(purpose))
+        return NewFile(self._name, purpose, self._keep_seconds(purpose), _clean if purpose is Purpose.VISION else None)
 
     def _check_picture(self, size: int, head: bytes) -> None:
         if size > self._max_image_bytes:
@@ -93,6 +95,11 @@ class FileUpload:
         if _ANCHOR.name in self._texts:
             raise missing(_SECONDS.name)
         return self._settings.batch_keep_seconds if purpose is Purpose.BATCH else None
+
+
+def _clean(data: bytes) -> bytes:
+    """A picture is kept without what its file says of who made it, and where."""
+    return scrubbed(Upload("file", data))
 
 
 def _plain(name: str) -> str:
