@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from sdxl_gateway.config import Enhancer, Prompts
-from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.config import Enhancer, Prompts, Safety
+from sdxl_gateway.core.errors import InvalidRequest, ModerationBlocked
 from sdxl_gateway.gateway.events import Done, Item, Presented
 from tests.kit.gateway import gateway_kit
 from tests.kit.json_server import Answering, cut_short, endless, json_server, no_http, silent, trickling, whole
@@ -122,3 +122,16 @@ async def test_without_a_model_asking_for_it_is_refused(tmp_path: Path) -> None:
 def test_the_key_is_not_shown() -> None:
     assert "k-1" not in repr(section(1))
     assert "k-1" not in section(1).model_dump_json()
+
+
+async def test_what_is_not_allowed_here_is_left_aside(tmp_path: Path) -> None:
+    denying = Safety(deny_words=("nude",))
+    async with (
+        json_server(saying("a n.u.d.e fox")) as server,
+        gateway_kit(tmp_path, enhancer=section(server.port), safety=denying) as kit,
+    ):
+        prompt, _, (warning,) = outcome(await kit.paint("a fox", enhance=True))
+        with pytest.raises(ModerationBlocked):
+            await kit.paint("a nude", enhance=True)
+    assert (prompt, "not allowed here" in warning) == ("a fox", True)
+    assert len(server.bodies) == 1

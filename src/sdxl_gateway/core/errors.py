@@ -54,9 +54,19 @@ class ModerationBlocked(Refusal):
     """
 
     code = "moderation_blocked"
+    stage: str = "unknown"
+    categories: tuple[str, ...] = ()
 
-    def __init__(self, message: str, *, stage: str = "unknown", categories: tuple[str, ...] = ()) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        stage: str = "unknown",
+        categories: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, param=param, code=code)
         self.stage = stage
         self.categories = categories
 
