@@ -9,7 +9,7 @@ import pytest
 
 from sdxl_gateway.config import Safety
 from sdxl_gateway.core.caller import Caller
-from sdxl_gateway.core.errors import ModerationBlocked, StorageFull, Unjudged
+from sdxl_gateway.core.errors import ModerationBlocked, PictureUnjudged, StorageFull
 from sdxl_gateway.core.events import Event
 from sdxl_gateway.core.safety import Moderated, Policy
 from sdxl_gateway.delivery.deliver import BLURRED
@@ -102,7 +102,7 @@ async def test_a_judge_that_fails_closes(tmp_path: Path, policy: str, hung: bool
     net = endless() if hung else FakeNet(broken)
     async with gateway_kit(tmp_path, safety=section, net=net) as kit:
         if policy == "block":
-            with pytest.raises(Unjudged):
+            with pytest.raises(PictureUnjudged):
                 await kit.paint()
         else:
             items = await kit.paint()

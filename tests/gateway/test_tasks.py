@@ -17,7 +17,9 @@ from sdxl_gateway.core.errors import (
     GatewayError,
     InvalidRequest,
     LostWhilePainting,
+    ModerationBlocked,
     NotFound,
+    PictureUnjudged,
     StorageFull,
     Unavailable,
 )
@@ -31,6 +33,7 @@ from sdxl_gateway.gateway.tasks import JobNow, Tasks
 from sdxl_gateway.storage.job_table import Filter
 from tests.kit.api import FakeGateway
 from tests.kit.gateway import CALLER, PAINTED, GatewayKit, ask, decoded, gateway_kit, noise, upload
+from tests.kit.judges import FakeNet, broken, scores
 from tests.kit.stored_jobs import all_states, eventually, in_state, kept_tasks, over, painting
 
 SLOW = "step-seconds=0.01"
@@ -319,3 +322,25 @@ async def test_a_tenant_is_erased_while_its_job_is_painted(kit: GatewayKit) -> N
         assert await kit.tasks.erase(CALLER.tenant) == 1
         await eventually(lambda: not kit.tasks.runner.live)
     assert await all_states(kit.tasks) == {}
+
+
+@pytest.mark.parametrize(
+    ("net", "kind"), [(FakeNet(scores(0.9)), ModerationBlocked), (FakeNet(broken), PictureUnjudged)]
+)
+async def test_what_may_not_leave_is_painted_once(tmp_path: Path, net: FakeNet, kind: type[GatewayError]) -> None:
+    async with gateway_kit(tmp_path, net=net) as kit:
+        accepted = await kit.tasks.submit(ask("a fox"), CALLER)
+        async with painting(kit.tasks):
+            done = await over(kit.tasks, accepted.id)
+    assert (done.state, type(error_of(done)), len(net.seen)) == (JobState.FAILED, kind, 1)
+
+
+async def test_one_picture_held_back_is_remembered_beside_the_others(tmp_path: Path) -> None:
+    async with gateway_kit(tmp_path, net=FakeNet(scores(0.9, 0.0))) as kit:
+        accepted = await kit.tasks.submit(ask("a fox", n=2), CALLER)
+        async with painting(kit.tasks):
+            done = await over(kit.tasks, accepted.id)
+    result = unpack_result(done.job.result or "")
+    (held,) = result.withheld
+    assert (done.state, len(result.pictures)) == (JobState.COMPLETED, 1)
+    assert isinstance(unpack_error(held.error), ModerationBlocked)

@@ -9,7 +9,7 @@ GatewayError
 │   └── BodyTooLarge, BodyTooSlow, UnsupportedMedia
 ├── Busy, Unavailable: come back later
 │   └── QuotaSpent, StillLoading, Unjudged, LostWhilePainting
-├── DoesNotFit, StorageFull, DeadlineExceeded, Cancelled
+├── PictureUnjudged, DoesNotFit, StorageFull, DeadlineExceeded, Cancelled
 └── EngineFault: the server is at fault
     └── NotFinite
 """
@@ -200,7 +200,13 @@ class StillLoading(Unavailable):
 
 
 class Unjudged(Unavailable):
-    """503 `moderation_unavailable`: what was sent or painted has to be judged first, and could not be."""
+    """503 `moderation_unavailable`: what was sent has to be judged first, and could not be."""
+
+    code = "moderation_unavailable"
+
+
+class PictureUnjudged(GatewayError):
+    """503 `moderation_unavailable`: what was painted could not be judged. A job is not painted again for that."""
 
     code = "moderation_unavailable"
 

@@ -113,7 +113,7 @@ class Deliverer:
     async def preview(self, event: Previewed, output: Output) -> Partial:
         """The look as it leaves: nothing is kept of it, nothing written inside, and its background is there.
 
-        Raises ModerationBlocked, Unjudged.
+        Raises ModerationBlocked, PictureUnjudged.
         """
         image = await asyncio.to_thread(_finished, event.picture, output)
         image = await self._inspection.look(image, output.oversight, event.job_id)
@@ -122,7 +122,7 @@ class Deliverer:
     async def deliver(self, event: Painted, output: Output) -> Presented:
         """The picture as it leaves, kept if that is asked for.
 
-        Raises StorageFull when it must be kept and cannot, ModerationBlocked and Unjudged, and what a matte raises.
+        Raises StorageFull when it must be kept and cannot, ModerationBlocked, PictureUnjudged, and what a matte raises.
         """
         told = receipt(output.recipe, seed=event.seed, version=__version__)
         written = self._written(event, output, told)

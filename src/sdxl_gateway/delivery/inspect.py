@@ -43,13 +43,13 @@ class Inspection:
         self._reviews = reviews
 
     async def look(self, image: Image.Image, oversight: Oversight, job_id: str) -> Image.Image:
-        """A preview; nobody looks at those later. Raises ModerationBlocked, Unjudged."""
+        """A preview; nobody looks at those later. Raises ModerationBlocked, PictureUnjudged."""
         if oversight.policy is Policy.FLAG:
             return image
         return (await self._passed(image, oversight, job_id, "preview")).image
 
     async def picture(self, image: Image.Image, oversight: Oversight, job_id: str) -> Passed:
-        """A picture, which is flagged as well for what its prompt held. Raises ModerationBlocked, Unjudged."""
+        """A picture, which is flagged as well for what its prompt held. Raises ModerationBlocked, PictureUnjudged."""
         return await self._passed(image, oversight, job_id, "picture")
 
     async def flag(self, new: NewReview) -> str | None:

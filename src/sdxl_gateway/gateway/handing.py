@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sdxl_gateway.core.errors import GatewayError, ModerationBlocked, Unjudged
+from sdxl_gateway.core.errors import GatewayError, ModerationBlocked, PictureUnjudged
 from sdxl_gateway.core.events import Painted, Previewed
 from sdxl_gateway.delivery.deliver import Deliverer, Output, Partial, Presented
 from sdxl_gateway.gateway.events import Withheld
 
-HELD_BACK = (ModerationBlocked, Unjudged)
+HELD_BACK = (ModerationBlocked, PictureUnjudged)
 
 
 @dataclass(slots=True)

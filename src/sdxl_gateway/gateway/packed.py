@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from sdxl_gateway.core.ask import Ask
 from sdxl_gateway.core.caller import Caller
-from sdxl_gateway.core.errors import EngineFault, GatewayError, error_class
+from sdxl_gateway.core.errors import EngineFault, GatewayError, ModerationBlocked, error_class
 from sdxl_gateway.core.ports import StoredImage
 from sdxl_gateway.gateway.events import Accepted, Done
 
@@ -20,12 +20,16 @@ BLOB = "blob"
 
 @dataclass(frozen=True, slots=True)
 class KeptPicture:
-    """A finished picture of a stored job: what the image store has of it, and how to make it again."""
+    """A finished picture of a stored job: what the image store has of it, and how to make it again.
+
+    `review` is the id under which a person will look at it.
+    """
 
     index: int
     stored: StoredImage
     seed: int
     recipe: dict[str, Any]
+    review: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,14 @@ def unpack_result(text: str) -> JobResult:
 
 def pack_error(error: GatewayError) -> str:
     """Its class and what a client may be told."""
-    told = {"class": type(error).__name__, "message": error.message, "param": error.param, "code": error.code}
+    told: dict[str, Any] = {
+        "class": type(error).__name__,
+        "message": error.message,
+        "param": error.param,
+        "code": error.code,
+    }
+    if isinstance(error, ModerationBlocked):
+        told |= {"stage": error.stage, "categories": error.categories}
     return json.dumps(told)
 
 
@@ -121,6 +132,8 @@ def unpack_error(text: str) -> GatewayError:
     kind = error_class(told["class"])
     error = kind.__new__(kind)
     GatewayError.__init__(error, told["message"], param=told["param"], code=told["code"])
+    if isinstance(error, ModerationBlocked):
+        error.stage, error.categories = told["stage"], tuple(told["categories"])
     return error
 
 

@@ -229,4 +229,4 @@ class _Gathered:
 def _kept(one: Presented) -> KeptPicture:
     if one.stored is None:
         raise EngineFault("A job's picture was not kept.")
-    return KeptPicture(one.index, one.stored, one.seed, one.recipe)
+    return KeptPicture(one.index, one.stored, one.seed, one.recipe, one.review)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sdxl_gateway.core.errors import GatewayError, ModerationBlocked, Unjudged
+from sdxl_gateway.core.errors import GatewayError, ModerationBlocked, PictureUnjudged, Unjudged
 from sdxl_gateway.core.safety import Verdict
 
 # Clients look for these words.
@@ -13,9 +13,10 @@ WHAT = {"input": "What you sent", "output": "What was painted"}
 
 
 def refusal(verdict: Verdict, stage: Literal["input", "output"]) -> GatewayError:
-    """Unjudged where nobody could look, else ModerationBlocked with what was found."""
+    """Unjudged or PictureUnjudged where nobody could look, else ModerationBlocked with what was found."""
     if verdict.unjudged:
-        return Unjudged(f"{WHAT[stage]} has to be judged by the safety system, which is not possible now; try again.")
+        kind = Unjudged if stage == "input" else PictureUnjudged
+        return kind(f"{WHAT[stage]} has to be judged by the safety system, which is not possible now; try again.")
     found = ", ".join(verdict.categories)
     return ModerationBlocked(
         f"{REJECTED}. {WHAT[stage]} is not allowed here: safety_violations=[{found}].",

@@ -81,6 +81,7 @@ TABLE: dict[type[e.GatewayError], Answer] = {
     e.Unavailable: Answer(503, "service_unavailable_error"),
     e.StillLoading: Answer(503, "service_unavailable_error"),
     e.Unjudged: Answer(503, "service_unavailable_error"),
+    e.PictureUnjudged: Answer(503, "service_unavailable_error"),
     e.LostWhilePainting: Answer(503, "service_unavailable_error"),
     e.DeadlineExceeded: Answer(504, "server_error"),
     e.DoesNotFit: Answer(507, "server_error", retry=False),

@@ -32,7 +32,7 @@ async def images_of(job: StoredJob, images: ImageStore, links: Links) -> ImagesR
 
 async def _presented(kept: KeptPicture, style: ReplyStyle, images: ImageStore) -> Presented:
     data = await _data(kept, images) if style.b64 else b""
-    return Presented(kept.index, data, kept.stored, kept.seed, kept.recipe)
+    return Presented(kept.index, data, kept.stored, kept.seed, kept.recipe, review=kept.review)
 
 
 async def _data(kept: KeptPicture, images: ImageStore) -> bytes:
