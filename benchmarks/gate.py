@@ -72,7 +72,7 @@ def gated(environment: Environment, *limits: str) -> Iterator[Gated]:
     """With a key of the store, of these limits."""
     with TemporaryDirectory() as folder:
         settings = {"SDXL_GATEWAY__DATA_DIRECTORY": folder, **environment}
-        with gateway(THREADS, **settings, SDXL_GATEWAY__AUTH__API_KEYS="bench") as url:
+        with gateway(THREADS, ROOT, **settings, SDXL_GATEWAY__AUTH__API_KEYS="bench") as url:
             yield Gated(url, _made(settings, limits), Path(folder))
 
 
@@ -113,7 +113,7 @@ def _rows(name: str, found: Flooded, grown_mib: float) -> Iterator[Row]:
 def cost_rows(pairs: int) -> Iterator[Row]:
     """A picture of few steps where everything is on, over one from a server that lets everybody in."""
     everything = {name: told for switch in SWITCHES.values() for name, told in switch.items()}
-    with gateway(THREADS, **BARE) as bare_url, gated({**BARE, **everything}) as server:
+    with gateway(THREADS, ROOT, **BARE) as bare_url, gated({**BARE, **everything}) as server:
         headers = {"authorization": f"Bearer {server.key}"}
         with (
             httpx.Client(base_url=bare_url, timeout=REQUEST_SECONDS) as bare,
