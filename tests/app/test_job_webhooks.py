@@ -17,8 +17,8 @@ from sdxl_gateway.accounts.keys import KeyGrant
 from sdxl_gateway.app import _application, _running_alone
 from sdxl_gateway.config import Auth, Egress, Loras, Settings
 from sdxl_gateway.rooms import Rooms, build_rooms
-from tests.app.test_picture_addresses import backend
 from tests.kit.api import GENERATE
+from tests.kit.colours import colour_backend
 from tests.kit.other_server import OtherServer, other_server, saying
 from tests.kit.webhooks import headers, until
 
@@ -31,7 +31,7 @@ async def served(folder: Path, receiver: OtherServer) -> AsyncIterator[tuple[Roo
     """A server whose caller's key has the receiver's `/key`."""
     egress = Egress(private_hosts=(receiver.host,))
     settings = Settings(data_directory=folder / "data", loras=Loras(directory=folder), egress=egress, auth=Auth())
-    built = build_rooms(settings, backend)
+    built = build_rooms(settings, colour_backend)
     application = _application(built, partial(_running_alone, built))
     async with _running_alone(built):
         key, _ = await built.keys.create(KeyGrant("art", webhook_url=receiver.url("/key")))

@@ -14,14 +14,9 @@ import pytest
 from PIL import Image
 
 from sdxl_gateway.app import _application, _running_alone
-from sdxl_gateway.backends.fake_engine import READY
-from sdxl_gateway.backends.local import LocalBackend
-from sdxl_gateway.config import Egress, EngineProcess, Limits, Loras, Settings
-from sdxl_gateway.core.listeners import EngineListener
-from sdxl_gateway.core.ports import Measure
+from sdxl_gateway.config import Egress, Loras, Settings
 from sdxl_gateway.rooms import build_rooms
-from sdxl_gateway.worker.serve import LoadedEngine
-from tests.kit.gateway import ColourEngine
+from tests.kit.colours import colour_backend
 from tests.kit.other_server import OtherServer, other_server, saying
 
 pytestmark = pytest.mark.usefixtures("logs_as_they_were")
@@ -34,17 +29,10 @@ def png(mode: str) -> bytes:
     return buffer.getvalue()
 
 
-def backend(_: EngineProcess, limits: Limits, listener: EngineListener) -> LocalBackend:
-    def opened(measure: Measure) -> LoadedEngine[Any]:
-        return LoadedEngine(ColourEngine(measure), READY, 4)
-
-    return LocalBackend(opened, queue_size=limits.queue_size, listener=listener)
-
-
 @asynccontextmanager
 async def served(folder: Path, egress: Egress) -> AsyncIterator[httpx.AsyncClient]:
     settings = Settings(data_directory=folder / "data", loras=Loras(directory=folder), egress=egress)
-    built = build_rooms(settings, backend)
+    built = build_rooms(settings, colour_backend)
     application = _application(built, partial(_running_alone, built))
     async with _running_alone(built):
         transport = httpx.ASGITransport(app=application)
