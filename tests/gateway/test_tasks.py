@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sdxl_gateway.config import Tenant
 from sdxl_gateway.core.ask import Ask, LoraRef, Operation
 from sdxl_gateway.core.caller import Caller, Role
 from sdxl_gateway.core.errors import (
@@ -136,6 +137,18 @@ async def test_what_says_nothing_against_the_job_does_not_end_it(tmp_path: Path,
         accepted = await tasks.submit(ask("a fox"), CALLER)
         async with painting(tasks):
             done = await over(tasks, accepted.id)
+    assert (done.state, done.job.attempts) == (JobState.COMPLETED, 1)
+
+
+async def test_a_tenant_at_its_limit_keeps_nobody_else_waiting(tmp_path: Path) -> None:
+    async with gateway_kit(tmp_path, tenants={"me": Tenant(concurrent_jobs=1)}, jobs={"live": 3}) as kit:
+        mine = [(await kit.tasks.submit(ask(f"a fox {SLOW}", steps=20), CALLER)).id for _ in range(6)]
+        theirs = await kit.tasks.submit(ask("a fox"), OTHER)
+        async with painting(kit.tasks):
+            await eventually(lambda: any(live.job.tenant == "other" for live in kit.tasks.runner.live.values()))
+            for one in mine:
+                assert (await over(kit.tasks, one)).state is JobState.COMPLETED
+        done = await kit.tasks.get(theirs.id, OTHER)
     assert (done.state, done.job.attempts) == (JobState.COMPLETED, 1)
 
 

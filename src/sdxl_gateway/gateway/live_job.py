@@ -63,12 +63,13 @@ class Bell:
 
 @dataclass(slots=True)
 class LiveJob:
-    """`started` is unix seconds, None while no engine has begun it."""
+    """`started` is unix seconds, None while no engine has begun it; `let_in` once it is past all that may refuse it."""
 
     job: StoredJob
     pictures: int = 1
     started: float | None = None
     look: Partial | None = None
+    let_in: bool = False
     over: bool = False
     bell: Bell = field(default_factory=Bell)
     _steps: dict[int, int] = field(default_factory=dict)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sdxl_gateway.core.ask import Ask
 from sdxl_gateway.core.errors import (
@@ -33,15 +33,22 @@ from sdxl_gateway.gateway.packed import (
     unpack_caller,
 )
 from sdxl_gateway.gateway.paint import Gateway
-from sdxl_gateway.storage.job_table import Live
+from sdxl_gateway.storage.job_table import Live, Tenants
 from sdxl_gateway.storage.jobs import MOST_ATTEMPTS, JobStore
 
 log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
-NOT_NOW = (Busy, Unavailable, StorageFull)
-"""What says nothing against the job: it is tried again, without an attempt more."""
+NOT_NOW = (Unavailable, StorageFull)
+"""What says nothing against the job, and holds for any other: it is tried again, without an attempt more."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """To where it stood in the line; `counted` where it was an attempt."""
+
+    counted: bool
 
 
 def quarantined() -> Ending:
@@ -65,6 +72,8 @@ class Runner:
         self.live: dict[str, LiveJob] = {}
         self.turned = Bell()
         self._wake = asyncio.Event()
+        self._resting: dict[str, asyncio.TimerHandle] = {}
+        self._careful: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._store = store
         self._painter = painter
@@ -92,7 +101,7 @@ class Runner:
 
     async def _feed(self) -> None:
         try:
-            jobs = await self._store.claim(self._held(), self._most)
+            jobs = await self._store.claim(self._held(), self._most, self._tenants())
         except (StorageFull, Unavailable) as problem:
             log.error("no job can be taken up: %s", problem)
             asyncio.get_running_loop().call_later(PAUSE_SECONDS, self.wake)
@@ -105,6 +114,26 @@ class Runner:
     def _held(self) -> list[Live]:
         return [Live(live.job.tenant, live.job.priority) for live in self.live.values()]
 
+    def _tenants(self) -> Tenants:
+        """Of whoever was turned away by its limits once, one job at a time finds out whether they let it in again."""
+        unsure = {live.job.tenant for live in self.live.values() if not live.let_in} & self._careful
+        return Tenants(frozenset(self._resting) | unsure, frozenset(self._careful))
+
+    def _rest(self, tenant: str, seconds: float) -> None:
+        """Nothing of the tenant is taken up until then, or until a job of its own has ended."""
+        self._wake_up(tenant)
+        self._careful.add(tenant)
+        wait = min(max(seconds, PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+        self._resting[tenant] = asyncio.get_running_loop().call_later(wait, self._rested, tenant)
+
+    def _rested(self, tenant: str) -> None:
+        self._wake_up(tenant)
+        self.wake()
+
+    def _wake_up(self, tenant: str) -> None:
+        if (timer := self._resting.pop(tenant, None)) is not None:
+            timer.cancel()
+
     def _take_up(self, job: StoredJob) -> None:
         live = self.live[job.id] = LiveJob(job)
         self._tasks[job.id] = asyncio.create_task(self._work(live))
@@ -112,20 +141,26 @@ class Runner:
     async def _work(self, live: LiveJob) -> None:
         """However this ends, the job is live no more; where it was cancelled, who did so says what becomes of it."""
         try:
-            await self._until_it_is_written(live, await self._outcome(live))
+            outcome = await self._outcome(live)
+            await self._until_it_is_written(live, outcome)
+            if isinstance(outcome, Ending):
+                self._wake_up(live.job.tenant)
         finally:
             del self.live[live.job.id], self._tasks[live.job.id]
             live.end()
             self.wake()
 
-    async def _outcome(self, live: LiveJob) -> Ending | None:
-        """How it ended; None where it is to be taken up again."""
+    async def _outcome(self, live: LiveJob) -> Ending | GivenBack:
+        """How it ended, where it did."""
         pause_seconds = PAUSE_SECONDS
         while True:
             try:
                 return Ending(JobState.COMPLETED, result=pack_result(await self._painted(live)))
             except LostWhilePainting:
-                return quarantined() if live.job.attempts >= MOST_ATTEMPTS else None
+                return quarantined() if live.job.attempts >= MOST_ATTEMPTS else GivenBack(counted=True)
+            except Busy as busy:
+                self._rest(live.job.tenant, busy.retry_after_seconds or PAUSE_SECONDS)
+                return GivenBack(counted=False)
             except NOT_NOW as problem:
                 log.warning("job %s waits: %s", live.job.id, problem)
             except GatewayError as error:
@@ -136,14 +171,14 @@ class Runner:
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
 
-    async def _until_it_is_written(self, live: LiveJob, ending: Ending | None) -> None:
+    async def _until_it_is_written(self, live: LiveJob, outcome: Ending | GivenBack) -> None:
         """A disk that takes nothing now may do so later, and a painted picture is not painted again for that."""
         while True:
             try:
-                if ending is None:
-                    await self._store.give_back(live.job.id, counted=True)
+                if isinstance(outcome, GivenBack):
+                    await self._store.give_back(live.job.id, counted=outcome.counted)
                 else:
-                    await self._store.end(live.job.id, ending, started=live.started)
+                    await self._store.end(live.job.id, outcome, started=live.started)
             except (StorageFull, Unavailable) as problem:
                 log.error("the end of job %s cannot be written yet: %s", live.job.id, problem)
                 await asyncio.sleep(PAUSE_SECONDS)
@@ -167,8 +202,14 @@ class Runner:
                     case Partial():
                         live.show(item)
                     case _:
+                        self._note_let_in(live)
                         gathered.take(item)
         return gathered.result()
+
+    def _note_let_in(self, live: LiveJob) -> None:
+        if not live.let_in:
+            live.let_in = True
+            self.wake()
 
     def _note_progress(self, live: LiveJob, event: Progressed) -> None:
         if live.started is None:

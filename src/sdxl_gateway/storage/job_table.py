@@ -29,6 +29,22 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True)
+class Tenants:
+    """Those of whom nothing is to be taken up now, and those of whom one job at most is."""
+
+    closed: frozenset[str] = frozenset()
+    careful: frozenset[str] = frozenset()
+
+    def after(self, tenant: str) -> Tenants:
+        """Once a job of that tenant was taken up."""
+        return replace(self, closed=self.closed | {tenant}) if tenant in self.careful else self
+
+
+ALL = Tenants()
+"""Nobody is kept waiting."""
+
+
+@dataclass(frozen=True, slots=True)
 class Filter:
     """Which jobs a list holds; None for any."""
 
@@ -67,31 +83,42 @@ def page(connection: sqlite3.Connection, which: Filter, limit: int, before: int 
     return list(_jobs(rows))
 
 
-def claim(connection: sqlite3.Connection, live: Sequence[Live], most: int, suspect_attempts: int) -> list[StoredJob]:
+def claim(
+    connection: sqlite3.Connection,
+    live: Sequence[Live],
+    most: int,
+    suspect_attempts: int,
+    tenants: Tenants = ALL,
+) -> list[StoredJob]:
     """Jobs to be taken up now, each of which has one attempt more.
 
-    Higher classes first, then the tenant with the fewest `live`, then arrival. `most` are live of a class and those
-    above it, so that a lower one never keeps a higher one out. One that was taken up `suspect_attempts` times and never
-    came to its end is claimed for itself alone, so that nobody else is blamed for what it does.
+    Higher classes first, then the tenant with the fewest `live`, then arrival; `tenants` are those who have to wait.
+    `most` are live of a class and those above it, so that a lower one never keeps a higher one out. One that was taken
+    up `suspect_attempts` times and never came to its end is claimed for itself alone, so that nobody else is blamed for
+    what it does.
     """
     held, claimed = list(live), list[StoredJob]()
     for priority in Priority:
         while sum(one.priority <= priority for one in held) < most:
-            job = _next(connection, priority, Counter(one.tenant for one in held))
+            job = _next(connection, priority, Counter(one.tenant for one in held), tenants.closed)
             if job is None:
                 break
             suspect = job.attempts >= suspect_attempts
             if suspect and held:
                 return claimed
             held.append(Live(job.tenant, job.priority))
+            tenants = tenants.after(job.tenant)
             claimed.append(_taken_up(connection, job))
             if suspect:
                 return claimed
     return claimed
 
 
-def _next(connection: sqlite3.Connection, priority: Priority, held: Counter[str]) -> StoredJob | None:
-    heads = list(_jobs(connection.execute(f"{_SELECT} WHERE number IN ({_HEADS})", (priority,))))
+def _next(
+    connection: sqlite3.Connection, priority: Priority, held: Counter[str], closed: frozenset[str]
+) -> StoredJob | None:
+    heads = _jobs(connection.execute(f"{_SELECT} WHERE number IN ({_HEADS})", (priority,)))
+    heads = (job for job in heads if job.tenant not in closed)
     return min(heads, key=lambda job: (held[job.tenant], job.number), default=None)
 
 

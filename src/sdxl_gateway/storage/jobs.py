@@ -17,7 +17,7 @@ from sdxl_gateway.core.limits import RETRY_AFTER_SECONDS
 from sdxl_gateway.core.stored_job import Ending, StoredJob
 from sdxl_gateway.storage import job_table
 from sdxl_gateway.storage.database import Database
-from sdxl_gateway.storage.job_table import Filter, Live
+from sdxl_gateway.storage.job_table import ALL, Filter, Live, Tenants
 from sdxl_gateway.storage.seal import Seal
 
 log = logging.getLogger(__name__)
@@ -85,10 +85,10 @@ class JobStore:
         jobs = await self._database.run(partial(job_table.page, which=which, limit=limit, before=before))
         return [self._plain(job) for job in jobs]
 
-    async def claim(self, live: Sequence[Live], most: int) -> list[StoredJob]:
+    async def claim(self, live: Sequence[Live], most: int, tenants: Tenants = ALL) -> list[StoredJob]:
         """Jobs to be taken up now; see job_table.claim."""
         jobs = await self._database.run(
-            partial(job_table.claim, live=live, most=most, suspect_attempts=SUSPECT_ATTEMPTS)
+            partial(job_table.claim, live=live, most=most, suspect_attempts=SUSPECT_ATTEMPTS, tenants=tenants)
         )
         return [self._plain(job) for job in jobs]
 
