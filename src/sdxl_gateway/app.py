@@ -20,6 +20,7 @@ from starlette.applications import Starlette
 
 from sdxl_gateway import __version__
 from sdxl_gateway.accounts.authenticator import refuse_anonymous
+from sdxl_gateway.api.endpoints.batch_lines import BatchLines
 from sdxl_gateway.api.http.hangup import on_hangup
 from sdxl_gateway.api.http.listening import bound
 from sdxl_gateway.api.http.server import HttpServer, http_config
@@ -37,7 +38,6 @@ from sdxl_gateway.rooms import (
     build_rooms,
     known_keys,
     model_names,
-    named_pictures,
     process_backend,
     refuse_gaps,
     under,
@@ -100,10 +100,11 @@ def _prepared(built: Rooms, settings: Settings) -> PutInForce:
         set_log_level(settings.telemetry)
         built.metrics.know_models(model_names(settings))
         built.remembered.retention = settings.retention
-        files = settings.files
-        built.files.limit(file_bytes=files.max_file_bytes, tenant_bytes=files.max_tenant_bytes)
+        built.files.limits = settings.files
         built.images.limit(keep_seconds=settings.delivery.keep_seconds, cap_bytes=settings.delivery.max_stored_bytes)
         built.tasks.paint_with(fresh.gateway)
+        form = BatchLines(settings, fresh.pictures, built.images, built.signer)
+        built.batches.follow(form, settings.batches, settings.files.batch_keep_seconds)
         built.front.current = application
 
     return put_in_force
@@ -117,7 +118,8 @@ def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManage
         keys=built.keys,
         files=built.files,
         webhooks=built.webhooks.store,
-        pictures=named_pictures(built),
+        pictures=built.pictures,
+        batches=built.batches,
         moderations=built.moderations,
         reviews=built.reviews,
         usage=built.usage,
@@ -198,6 +200,8 @@ async def _running(built: Rooms, *, alone: bool = True) -> AsyncIterator[None]:
             await stack.enter_async_context(doing("webhooks", built.webhooks.sending))
             await built.tasks.recover()
             await stack.enter_async_context(doing("jobs", built.tasks.running))
+            await stack.enter_async_context(doing("batches", built.batches.running))
+            await stack.enter_async_context(doing("batch_blobs", built.batches.sweeping))
             sweeper = CopySweeper(settings.data_directory, settings.loras, lambda: built.library.digests_in_use)
             await stack.enter_async_context(doing("lora_copies", sweeper.sweeping))
         yield

@@ -18,6 +18,7 @@ from sdxl_gateway.admission.configured_names import check_default, problems
 from sdxl_gateway.admission.first_checkpoint import engine_process
 from sdxl_gateway.admission.model_names import ModelResolver
 from sdxl_gateway.admission.resolve import Admission
+from sdxl_gateway.api.endpoints.batch_lines import BatchLines
 from sdxl_gateway.api.http.closing import Closing
 from sdxl_gateway.api.http.replaceable import Replaceable
 from sdxl_gateway.backends.process.backend import ProcessBackend
@@ -28,28 +29,28 @@ from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.preview_vae import preview_vae_folder
 from sdxl_gateway.catalog.side_models import SideModels
 from sdxl_gateway.config import DEMO_MATTE, DEMO_MODEL, EngineProcess, Limits, Settings
-from sdxl_gateway.core.ask import Place
 from sdxl_gateway.core.background import Background
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.listeners import EngineListener, Listener, Listeners
-from sdxl_gateway.core.ports import Backend, Matte, PictureSource, TenantStore
+from sdxl_gateway.core.ports import Backend, Matte, TenantStore
 from sdxl_gateway.decoding.pool import Decoders
 from sdxl_gateway.delivery.deliver import Deliverer
 from sdxl_gateway.delivery.inspect import Inspection
 from sdxl_gateway.delivery.signing import KEY_FILE, Signer
 from sdxl_gateway.egress.egress import Egress
-from sdxl_gateway.gateway.file_pictures import FilePictures
+from sdxl_gateway.gateway.batches import Batches, tell_of_batch
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.moderations import Moderations
 from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.gateway.pauses import Pauses
+from sdxl_gateway.gateway.picture_sources import named_pictures
 from sdxl_gateway.gateway.tasks import Tasks
-from sdxl_gateway.gateway.web_pictures import WebPictures
 from sdxl_gateway.matting.open import open_matte
 from sdxl_gateway.safety.judges import Judges
 from sdxl_gateway.safety.open import open_judges, open_picture_judge
 from sdxl_gateway.storage.audit_texts import AuditTexts
+from sdxl_gateway.storage.batches import BatchStore
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.idempotency import KeptReplies
@@ -117,6 +118,8 @@ class Rooms:
     pauses: Pauses
     webhooks: WebhookSender
     tasks: Tasks
+    pictures: NamedPictures
+    batches: Batches
     closing: Closing = field(default_factory=Closing)
     front: Replaceable = field(default_factory=Replaceable)
 
@@ -178,7 +181,9 @@ def build_rooms(
     pepper = partial(pepper_of, settings.auth.pepper, home)
     webhooks = WebhookStore(database, pepper)
     keys = KeyStore(database, pepper)
-    files = open_files(settings, database, seal)
+    files = FileStore(database, seal.blobs(home / "blobs" / "files"), settings.files)
+    pictures = named_pictures(settings, files, egress, listeners)
+    signer = Signer(partial(secret_of, settings.delivery.url_key, home / KEY_FILE))
     replies = KeptReplies(
         database,
         seal.blobs(settings.data_directory / "replies"),
@@ -186,6 +191,9 @@ def build_rooms(
         cap_bytes=settings.idempotency.max_stored_bytes,
     )
     tasks = Tasks(settings.jobs, JobStore(database, home / "blobs" / "jobs", seal, on_end=[tell_of_end]), gateway)
+    form = BatchLines(settings, pictures, images, signer)
+    store = BatchStore(database, seal.blobs(home / "blobs" / "batches"), on_end=[tell_of_batch])
+    batches = Batches(store, files, tasks, form, settings.batches, settings.files.batch_keep_seconds)
     return Rooms(
         settings,
         checkpoints,
@@ -194,7 +202,7 @@ def build_rooms(
         admission,
         library,
         images,
-        Signer(partial(secret_of, settings.delivery.url_key, home / KEY_FILE)),
+        signer,
         metrics,
         listeners,
         backend,
@@ -215,10 +223,14 @@ def build_rooms(
         files,
         replies,
         reviews,
-        _remembered(settings, keys, (texts, files, images, replies, usage, webhooks, reviews, tasks), listeners),
+        _remembered(
+            settings, keys, (texts, files, images, replies, usage, webhooks, reviews, tasks, batches), listeners
+        ),
         pauses,
         WebhookSender(database, webhooks, egress, listeners, timeout_seconds=settings.webhooks.timeout_seconds),
         tasks,
+        pictures,
+        batches,
     )
 
 
@@ -234,12 +246,6 @@ def _audit(settings: Settings, texts: AuditTexts) -> Audit | None:
     if not section.enabled:
         return None
     return Audit(chain_in(settings), section, texts.keep)
-
-
-def open_files(settings: Settings, database: Database, seal: Seal) -> FileStore:
-    """The files that tenants send, in a folder of the data directory."""
-    folder, limits = seal.blobs(settings.data_directory / "blobs" / "files"), settings.files
-    return FileStore(database, folder, file_bytes=limits.max_file_bytes, tenant_bytes=limits.max_tenant_bytes)
 
 
 def model_names(settings: Settings) -> tuple[str, ...]:
@@ -260,6 +266,7 @@ def under(built: Rooms, settings: Settings) -> Rooms:
         settings=settings,
         admission=admission,
         library=built.library.under(settings, names),
+        pictures=named_pictures(settings, built.files, built.egress, built.listeners),
         limits=limits,
         judges=judges,
         moderations=built.moderations.under(judges, admission.uploads),
@@ -273,15 +280,6 @@ def refuse_gaps(built: Rooms, settings: Settings) -> None:
     new = [found for found in problems(settings, built.checkpoints, built.adapters) if found not in known]
     if new:
         raise CheckpointProblem(" ".join(f"{key}: {reason}" for key, reason in new))
-
-
-def named_pictures(built: Rooms) -> NamedPictures:
-    """Who brings the pictures that requests only name, under the settings."""
-    settings, sources = built.settings, dict[Place, PictureSource]({Place.FILE: FilePictures(built.files)})
-    if settings.egress.image_urls:
-        most = settings.limits.max_image_bytes
-        sources[Place.WEB] = WebPictures(built.egress, settings.egress, most, built.listeners)
-    return NamedPictures(sources, most_bytes=settings.server.max_body_bytes)
 
 
 def known_keys(built: Rooms) -> KnownKeys:

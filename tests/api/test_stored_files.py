@@ -15,6 +15,7 @@ import openai
 import pytest
 from PIL import Image
 
+from sdxl_gateway.config import Files
 from sdxl_gateway.storage.blobs import BlobFolder
 from sdxl_gateway.storage.database import opened
 from sdxl_gateway.storage.files import FileStore
@@ -29,7 +30,7 @@ ALPHA = {"authorization": "Bearer alpha"}
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[FileStore]:
     with opened(tmp_path) as database:
-        yield FileStore(database, BlobFolder(tmp_path / "blobs"), file_bytes=50_000_000, tenant_bytes=60_000_000)
+        yield FileStore(database, BlobFolder(tmp_path / "blobs"), Files())
 
 
 @pytest.fixture
@@ -151,7 +152,7 @@ async def test_no_form_is_an_unsupported_type(http: httpx.AsyncClient) -> None:
 
 
 async def test_a_file_above_the_cap_is_told(http: httpx.AsyncClient, store: FileStore) -> None:
-    store.limit(file_bytes=1000, tenant_bytes=1500)
+    store.limits = Files(max_file_bytes=1000, max_tenant_bytes=1500)
     for size, code in ((1001, "request_too_large"), (1000, None), (600, "file_storage_exceeded")):
         body = form(part("purpose", "batch"), file("file", bytes(size)))
         answer = await http.post("/v1/files", content=body, headers=FORM)

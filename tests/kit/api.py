@@ -27,6 +27,7 @@ from sdxl_gateway.core.errors import BodyTooLarge, GatewayError, InvalidRequest,
 from sdxl_gateway.core.events import Event, RequestAnswered
 from sdxl_gateway.core.picture import Size
 from sdxl_gateway.delivery.receipt import Usage
+from sdxl_gateway.gateway.batches import Batches
 from sdxl_gateway.gateway.checkpoint_card import CheckpointCards, CheckpointProblem
 from sdxl_gateway.gateway.events import Accepted, Done, Item, Partial, Presented
 from sdxl_gateway.gateway.file_pictures import FilePictures
@@ -199,6 +200,7 @@ def served_api(
     moderations: Moderations | None = None,
     reviews: ReviewStore | None = None,
     files: FileStore | None = None,
+    batches: Batches | None = None,
     remembered: Remembered | None = None,
     pauses: Pauses | None = None,
     webhooks: WebhookStore | None = None,
@@ -222,6 +224,7 @@ def served_api(
         moderations=moderations,
         reviews=reviews,
         files=files,
+        batches=batches,
         pictures=NamedPictures({} if files is None else {Place.FILE: FilePictures(files)}, most_bytes=2**20),
         remembered=remembered,
         pauses=pauses or Pauses(),

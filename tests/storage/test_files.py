@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sdxl_gateway.config import Files
 from sdxl_gateway.core.errors import BodyTooLarge, Gone, InvalidRequest, NotFound, StorageFull
 from sdxl_gateway.storage.blobs import BlobFolder
 from sdxl_gateway.storage.database import Database, opened
@@ -15,6 +16,7 @@ from sdxl_gateway.storage.file_table import Purpose, StoredFile
 from sdxl_gateway.storage.files import FileStore, NewFile
 from sdxl_gateway.storage.pages import Cut
 
+LIMITS = Files(max_file_bytes=1000, max_tenant_bytes=2500)
 NOTES = NewFile("notes.jsonl", Purpose.BATCH)
 
 
@@ -39,7 +41,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def store(database: Database, tmp_path: Path, clock: Clock) -> FileStore:
-    return FileStore(database, BlobFolder(tmp_path / "blobs", clock), file_bytes=1000, tenant_bytes=2500, clock=clock)
+    return FileStore(database, BlobFolder(tmp_path / "blobs", clock), LIMITS, clock)
 
 
 async def chunks(*data: bytes) -> AsyncIterator[bytes]:
@@ -166,7 +168,7 @@ async def test_what_is_older_is_forgotten(store: FileStore, clock: Clock, tmp_pa
 
 async def test_a_full_disk_is_told_keeps_nothing_and_gets_over(store: FileStore, tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    store.limit(file_bytes=10**6, tenant_bytes=10**6)
+    store.limits = Files(max_file_bytes=10**6, max_tenant_bytes=10**6)
     kept = await put(store, "art", b"kept")
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:

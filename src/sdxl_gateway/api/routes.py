@@ -33,6 +33,7 @@ from sdxl_gateway.api.http.route import Access, BodyLimit, Route
 from sdxl_gateway.api.http.wrong_keys import WrongKeys
 from sdxl_gateway.api.openapi.document import openapi_document
 from sdxl_gateway.api.replies.images import REPLY_HEADERS
+from sdxl_gateway.api.rows.batches import batch_rows
 from sdxl_gateway.api.rows.files import file_rows
 from sdxl_gateway.api.rows.images import stored_image_rows
 from sdxl_gateway.api.rows.jobs import job_rows
@@ -59,6 +60,7 @@ def table(services: Services) -> tuple[Route, ...]:
         *_key_rows(services),
         *_usage_rows(services),
         *file_rows(services),
+        *batch_rows(services),
         *tenant_rows(services),
         *moderation_rows(services),
         *webhook_rows(services),

@@ -13,6 +13,7 @@ from sdxl_gateway.core.events import Event, RequestAnswered
 from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.core.ports import Authenticator, ImageStore
 from sdxl_gateway.delivery.signing import Signer
+from sdxl_gateway.gateway.batches import Batches
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.moderations import Moderations
 from sdxl_gateway.gateway.named_pictures import NamedPictures
@@ -60,6 +61,7 @@ class Services:
     usage: Usage | None = None
     limits: Limits | None = None
     files: FileStore | None = None
+    batches: Batches | None = None
     replies: KeptReplies | None = None
     tasks: Tasks | None = None
     on_request: Callable[[RequestAnswered], None] = unheard

@@ -1,7 +1,7 @@
 """What the operator decides: flags, environment and config.toml become frozen sections."""
 
 from sdxl_gateway.config.auditing import Audit, Encryption, Retention
-from sdxl_gateway.config.batching import Files
+from sdxl_gateway.config.batching import Batches, Files
 from sdxl_gateway.config.controls import Control
 from sdxl_gateway.config.egress import Egress
 from sdxl_gateway.config.engines import Engine, Memory, Preview
@@ -40,6 +40,7 @@ __all__ = [
     "SDXL_CONFIGS",
     "Audit",
     "Auth",
+    "Batches",
     "Checkpoint",
     "CheckpointFolder",
     "ConfigProblem",

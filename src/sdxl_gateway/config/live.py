@@ -64,11 +64,17 @@ LIVE = (
     "delivery.max_stored_bytes",
     "delivery.embed_recipe",
     "moderation",
+    "batches.max_lines",
+    "batches.max_line_bytes",
+    "batches.max_output_bytes",
+    "batches.max_per_tenant",
+    "batches.window_seconds",
     "telemetry.log_level",
 )
 """Keys and whole sections that hold for every request after they were read; `*` is a name the operator gave."""
 
 RESTART = (
+    "batches.lines_at_once",
     "data_directory",
     "server.host",
     "server.port",

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from sdxl_gateway.config.auditing import Audit, Encryption, Retention
-from sdxl_gateway.config.batching import Files
+from sdxl_gateway.config.batching import Batches, Files
 from sdxl_gateway.config.controls import Control
 from sdxl_gateway.config.egress import Egress
 from sdxl_gateway.config.engines import Engine, Memory
@@ -200,6 +200,7 @@ class Settings(BaseSettings):
     egress: Egress = Egress()
     files: Files = Files()
     webhooks: Webhooks = Webhooks()
+    batches: Batches = Batches()
     matting: Matting = Matting()
     guard: Guard = Guard()
     audit: Audit = Audit()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from sdxl_gateway.config import Files
 from sdxl_gateway.core.errors import BodyTooLarge, GatewayError, InvalidRequest, NotFound
 from sdxl_gateway.core.files import IncomingFile
 from sdxl_gateway.core.text import shown
@@ -43,7 +44,10 @@ Describe = Callable[[int, bytes], NewFile]
 
 
 class FileStore:
-    """The files of one database and one folder; a file of another tenant is as one that is not there."""
+    """The files of one database and one folder; a file of another tenant is as one that is not there.
+
+    `limits` may be replaced: they hold for what comes.
+    """
 
     kind = "files"
 
@@ -51,25 +55,18 @@ class FileStore:
         self,
         database: Database,
         blobs: BlobFolder,
-        *,
-        file_bytes: int,
-        tenant_bytes: int,
+        limits: Files,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.blobs = blobs
+        self.limits = limits
         self._database = database
         self._clock = clock
-        self.limit(file_bytes=file_bytes, tenant_bytes=tenant_bytes)
-
-    def limit(self, *, file_bytes: int, tenant_bytes: int) -> None:
-        """The most that one file, and all of one tenant's, may have from now on."""
-        self._file_bytes = file_bytes
-        self._tenant_bytes = tenant_bytes
 
     async def room(self, tenant: str) -> int:
         """How many bytes the tenant's files may yet take; not below 0."""
         held = await self._database.run(partial(file_table.held_bytes, tenant=tenant))
-        return max(0, self._tenant_bytes - held)
+        return max(0, self.limits.max_tenant_bytes - held)
 
     async def receive(self, tenant: str, chunks: AsyncIterable[bytes], describe: Describe) -> StoredFile:
         """A new file, written to the disk as its bytes come.
@@ -78,7 +75,7 @@ class FileStore:
         """
         room = await self.room(tenant)
         with self.blobs.incoming() as file:
-            size, head = await _written(file, chunks, min(room, self._file_bytes), self._refusal(room))
+            size, head = await _written(file, chunks, min(room, self.limits.max_file_bytes), self._refusal(room))
             new = describe(size, head)
             blob = await asyncio.to_thread(self.blobs.take, file)
         if new.clean is not None:
@@ -99,11 +96,8 @@ class FileStore:
         Raises BodyTooLarge where the tenant's files are `capped` and have no room for it, StorageFull; the blob is gone
         then.
         """
-        now = self._clock()
-        expires = None if new.keep_seconds is None else now + new.keep_seconds
-        file_id = ID_PREFIX + secrets.token_hex(ID_BYTES)
-        stored = StoredFile(file_id, tenant, new.name, new.purpose, size, now, expires, blob)
-        most = self._tenant_bytes if capped else None
+        stored = self.made(tenant, new, blob, size)
+        most = self.limits.max_tenant_bytes if capped else None
         try:
             if not await self._database.run(partial(file_table.insert, file=stored, most_bytes=most)):
                 raise self._refusal(0)
@@ -111,6 +105,13 @@ class FileStore:
             await asyncio.to_thread(self.blobs.delete, blob)
             raise
         return stored
+
+    def made(self, tenant: str, new: NewFile, blob: str, size: int) -> StoredFile:
+        """The row of a file whose bytes are in this store's folder already, for whoever writes it among others."""
+        now = self._clock()
+        expires = None if new.keep_seconds is None else now + new.keep_seconds
+        file_id = ID_PREFIX + secrets.token_hex(ID_BYTES)
+        return StoredFile(file_id, tenant, new.name, new.purpose, size, now, expires, blob)
 
     async def find(self, file_id: str, tenant: str) -> StoredFile:
         """The tenant's file of that id. Raises NotFound."""
@@ -174,10 +175,10 @@ class FileStore:
         return len(blobs)
 
     def _refusal(self, room: int) -> BodyTooLarge:
-        if room >= self._file_bytes:
-            return BodyTooLarge(f"A file has at most {self._file_bytes} bytes.", param="file")
+        if room >= self.limits.max_file_bytes:
+            return BodyTooLarge(f"A file has at most {self.limits.max_file_bytes} bytes.", param="file")
         return BodyTooLarge(
-            f"Your files have at most {self._tenant_bytes} bytes together: delete some first.",
+            f"Your files have at most {self.limits.max_tenant_bytes} bytes together: delete some first.",
             param="file",
             code="file_storage_exceeded",
         )

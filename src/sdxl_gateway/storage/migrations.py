@@ -192,6 +192,44 @@ CREATE INDEX jobs_finished ON jobs (finished) WHERE finished IS NOT NULL
 """
 """As core/stored_job.py says; `number` is the order of arrival, and no number is given twice."""
 
+BATCHES = """
+CREATE TABLE batches (
+    id TEXT PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    caller TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    input_file TEXT NOT NULL,
+    base_url TEXT NOT NULL,
+    created REAL NOT NULL,
+    expires REAL NOT NULL,
+    file_seconds REAL NOT NULL,
+    metadata TEXT NOT NULL,
+    state TEXT NOT NULL,
+    times TEXT NOT NULL,
+    model TEXT,
+    lines TEXT,
+    total INTEGER NOT NULL,
+    completed INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    output_bytes INTEGER NOT NULL,
+    errors TEXT NOT NULL,
+    output_file TEXT,
+    error_file TEXT
+) STRICT;
+CREATE INDEX batches_by_tenant ON batches (tenant, created, id);
+CREATE INDEX batches_by_state ON batches (state, created);
+CREATE TABLE batch_outputs (
+    batch TEXT NOT NULL,
+    line INTEGER NOT NULL,
+    custom_id TEXT NOT NULL,
+    failed INTEGER NOT NULL,
+    blob TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (batch, line)
+) STRICT, WITHOUT ROWID
+"""
+"""Answers stand in `batch_outputs` until the batch is over; then they are files."""
+
 MIGRATIONS: tuple[str, ...] = (
     KEYS,
     AUDIT_TEXTS,
@@ -203,5 +241,6 @@ MIGRATIONS: tuple[str, ...] = (
     WEBHOOKS,
     REVIEWS,
     JOBS,
+    BATCHES,
 )
 """The database's `user_version` says how many of them it has been through."""

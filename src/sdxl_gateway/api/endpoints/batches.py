@@ -1,0 +1,155 @@
+"""Accepts batches of requests, lists them, tells how each stands, cancels them and hands their pictures out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from sdxl_gateway.api.asks.batches import ENDPOINTS, read_batch
+from sdxl_gateway.api.asks.pages import Page, page_query
+from sdxl_gateway.api.endpoints.links import links_of
+from sdxl_gateway.api.http.context import context_of
+from sdxl_gateway.api.http.json_body import parse_object, whole_body
+from sdxl_gateway.api.http.route import Description, Endpoint, Reply
+from sdxl_gateway.api.replies.batches import BatchList, BatchObject, batch_list, batch_object
+from sdxl_gateway.api.services import Services
+from sdxl_gateway.core.caller import Caller
+from sdxl_gateway.core.errors import NotFound
+from sdxl_gateway.gateway.archive import archived
+from sdxl_gateway.gateway.batches import Batches
+from sdxl_gateway.storage.pages import Cut
+
+MAX_BODY_BYTES = 64 * 1024
+MOST_PAGE = 100
+_EXPIRY = {
+    "type": "object",
+    "properties": {
+        "anchor": {"type": "string", "enum": ["created_at"]},
+        "seconds": {"type": "integer", "minimum": 3600, "maximum": 2_592_000},
+    },
+    "required": ["anchor", "seconds"],
+}
+_BODY = {
+    "type": "object",
+    "properties": {
+        "input_file_id": {"type": "string"},
+        "endpoint": {"type": "string", "enum": list(ENDPOINTS)},
+        "completion_window": {"type": "string", "enum": ["24h"]},
+        "metadata": {"type": ["object", "null"], "additionalProperties": {"type": "string", "maxLength": 512}},
+        "output_expires_after": _EXPIRY,
+    },
+    "required": ["input_file_id", "endpoint", "completion_window"],
+}
+CREATE_BATCH = Description(
+    "createBatch",
+    {200: Reply("The batch, which is accepted.", BatchObject)},
+    errors=(400, 404, 413, 429, 507),
+    reads={"application/json": {"schema": _BODY}},
+)
+LIST_BATCHES = Description(
+    "listBatches", {200: Reply("A page of the batches.", BatchList)}, errors=(400,), query=page_query(most=MOST_PAGE)
+)
+RETRIEVE_BATCH = Description("retrieveBatch", {200: Reply("The batch.", BatchObject)}, errors=(404,))
+CANCEL_BATCH = Description("cancelBatch", {200: Reply("The batch, which ends soon.", BatchObject)}, errors=(404, 507))
+BATCH_ARCHIVE = Description(
+    "archiveBatch",
+    {
+        200: Reply(
+            "The pictures painted so far; `missing.txt` names those not kept any more.", content={"application/zip": {}}
+        )
+    },
+    errors=(404,),
+)
+
+
+def create_endpoint(services: Services) -> Endpoint:
+    """POST: accepts a batch."""
+
+    async def create_batch(request: Request) -> Response:
+        given = parse_object(await whole_body(request.stream(), MAX_BODY_BYTES))
+        new = read_batch(given, links_of(services, request).base_url)
+        return JSONResponse(batch_object(await _batches(services).create(new, _caller(request))))
+
+    return create_batch
+
+
+def list_endpoint(services: Services) -> Endpoint:
+    """GET: a page of the tenant's batches."""
+
+    async def list_batches(request: Request) -> Response:
+        page = Page.of(request, most=MOST_PAGE)
+        batches, more = await _batches(services).page(Cut(page.limit, page.after), _caller(request))
+        return JSONResponse(batch_list(batches, has_more=more))
+
+    return list_batches
+
+
+def one_endpoint(services: Services) -> Endpoint:
+    """GET: one batch."""
+
+    async def one_batch(request: Request) -> Response:
+        found = await _batches(services).get(request.path_params["batch_id"], _caller(request))
+        return JSONResponse(batch_object(found))
+
+    return one_batch
+
+
+def cancel_endpoint(services: Services) -> Endpoint:
+    """POST: what was not painted will not be."""
+
+    async def cancel_batch(request: Request) -> Response:
+        cancelled = await _batches(services).cancel(request.path_params["batch_id"], _caller(request))
+        return JSONResponse(batch_object(cancelled))
+
+    return cancel_batch
+
+
+def archive_endpoint(services: Services) -> Endpoint:
+    """GET: the pictures of a batch as a ZIP archive, sent while they are read."""
+
+    async def archive(request: Request) -> Response:
+        batch_id, caller = request.path_params["batch_id"], _caller(request)
+        lines = await _begun(_batches(services).answers(batch_id, caller))
+        pieces = archived(lines, partial(_picture, services, caller))
+        headers = {
+            "content-disposition": f'attachment; filename="{batch_id}.zip"',
+            "cache-control": "private, no-store",
+            "x-content-type-options": "nosniff",
+        }
+        return StreamingResponse(pieces, media_type="application/zip", headers=headers)
+
+    return archive
+
+
+async def _begun(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """With the first line read: what is not there is told before anything of the answer was sent."""
+    first = await anext(lines, None)
+
+    async def whole() -> AsyncIterator[bytes]:
+        if first is not None:
+            yield first
+            async for line in lines:
+                yield line
+
+    return whole()
+
+
+async def _picture(services: Services, caller: Caller, image_id: str) -> bytes:
+    """The bytes of a kept picture of the caller's tenant. Raises NotFound."""
+    stored = await services.images.find(image_id)
+    if stored.tenant != caller.tenant:
+        raise NotFound("No such image.")
+    return await services.images.read(stored)
+
+
+def _caller(request: Request) -> Caller:
+    return context_of(request.scope).caller
+
+
+def _batches(services: Services) -> Batches:
+    if services.batches is None:
+        raise NotFound("This server keeps no batches.")
+    return services.batches

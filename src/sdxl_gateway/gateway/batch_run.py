@@ -1,0 +1,263 @@
+"""Takes one batch to its end: its file is read, its lines become jobs a few at a time, their answers two files."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+from sdxl_gateway.config import Batches
+from sdxl_gateway.core.batch import Batch, BatchState, LineError
+from sdxl_gateway.core.errors import Busy, EngineFault, GatewayError, NotFound, StorageFull, Unavailable
+from sdxl_gateway.core.priority import Priority
+from sdxl_gateway.core.stored_job import JobState, StoredJob
+from sdxl_gateway.gateway.batch_files import CANCELLED, EXPIRED, FULL, Reason, Written, answered, write_files
+from sdxl_gateway.gateway.batch_lines import Answer, BatchLine, Checked, LineFormat, check, split_lines
+from sdxl_gateway.gateway.packed import unpack_caller
+from sdxl_gateway.gateway.tasks import Tasks
+from sdxl_gateway.storage.batches import BatchStore
+from sdxl_gateway.storage.file_table import Purpose, StoredFile
+from sdxl_gateway.storage.files import FileStore, NewFile
+from sdxl_gateway.storage.job_table import Filter
+
+log = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 30.0
+JOBS_AT_ONCE = 500
+NOT_NOW = (Busy, Unavailable, StorageFull)
+"""What says nothing against a line or a batch: it is tried again."""
+ENDS = {CANCELLED: BatchState.CANCELLED, EXPIRED: BatchState.EXPIRED}
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What all batches are run with; `form` and `settings` are those of now, and others after they were read again."""
+
+    store: BatchStore
+    files: FileStore
+    tasks: Tasks
+    form: LineFormat
+    settings: Batches
+
+
+class BatchRun:
+    """One batch that is not over. `slots` are for the lines of its tenant that are jobs."""
+
+    def __init__(self, batch: Batch, around: Surroundings, slots: asyncio.Semaphore) -> None:
+        self._batch = batch
+        self._around = around
+        self._store = around.store
+        self._slots = slots
+        self._caller = unpack_caller(batch.caller)
+        self._reason: Reason | None = None
+        self._stopped = asyncio.Event()
+        self._output_bytes = batch.output_bytes
+
+    @property
+    def tenant(self) -> str:
+        """Whose it is."""
+        return self._batch.tenant
+
+    def stop(self, reason: Reason) -> None:
+        """Lines that are not painted by now will not be."""
+        self._reason = reason
+        self._stopped.set()
+
+    async def run(self) -> None:
+        """To its end, from wherever it stands. Raises NotFound where it was erased meanwhile."""
+        if self._batch.state is BatchState.CANCELLING:
+            self.stop(CANCELLED)
+        if self._batch.lines is None and not await self._patiently(self._validated):
+            return
+        expiry = asyncio.create_task(self._expire())
+        try:
+            await self._paint_lines()
+        finally:
+            expiry.cancel()
+        await self._patiently(self._finished)
+
+    async def _expire(self) -> None:
+        await asyncio.sleep(max(0.0, self._batch.expires - self._store.clock()))
+        self.stop(self._reason or EXPIRED)
+
+    async def _validated(self) -> bool:
+        """Its file was read, and there is something to paint; else it is over."""
+        if self._reason is CANCELLED:
+            return await self._ended_early(BatchState.CANCELLED)
+        try:
+            file = await self._around.files.find(self._batch.input_file, self._batch.tenant)
+        except NotFound:
+            gone = LineError("input_file_not_found", "The input file was deleted before it was read.")
+            return await self._ended_early(BatchState.FAILED, gone)
+        with self._store.blobs.incoming() as kept:
+            checked = await asyncio.to_thread(self._checked, self._around.files.pieces(file), kept.write)
+            if checked.errors:
+                return await self._ended_early(BatchState.FAILED, *checked.errors)
+            blob = await asyncio.to_thread(self._store.blobs.take, kept)
+        self._batch = await self._store.change(self._batch.id, partial(self._begun, blob=blob, checked=checked))
+        return True
+
+    def _checked(self, pieces: Iterator[bytes], keep: Callable[[bytes], object]) -> Checked:
+        limits, form = self._around.settings, self._around.form
+        read = partial(form.read, endpoint=self._batch.endpoint)
+        return check(pieces, read, keep, most_lines=limits.max_lines, most_line_bytes=limits.max_line_bytes)
+
+    def _begun(self, batch: Batch, blob: str, checked: Checked) -> Batch:
+        begun = replace(batch, lines=blob, total=checked.total, model=checked.model)
+        cancelling = batch.state is BatchState.CANCELLING
+        return begun if cancelling else begun.come_to(BatchState.IN_PROGRESS, self._store.clock())
+
+    async def _ended_early(self, state: BatchState, *errors: LineError) -> bool:
+        await self._store.finish(self._batch.id, state, (), lambda batch: replace(batch, errors=errors))
+        return False
+
+    async def _paint_lines(self) -> None:
+        """Every line that has no answer yet; those that are jobs already are waited for."""
+        done = {output.line for output in await self._store.answers(self._batch.id)}
+        jobs = await self._jobs()
+        async with asyncio.TaskGroup() as group:
+            async for line in self._lines_but(done):
+                job_id = jobs.get(line.custom_id)
+                if job_id is None and self._over_for_new_lines():
+                    continue
+                await self._slots.acquire()
+                task = group.create_task(self._line(line, job_id))
+                task.add_done_callback(lambda _: self._slots.release())
+
+    def _over_for_new_lines(self) -> bool:
+        if self._reason is None and self._output_bytes >= self._around.settings.max_output_bytes:
+            self._reason = FULL
+        return self._reason is not None
+
+    async def _jobs(self) -> dict[str, str]:
+        """The jobs that lines are already, by custom_id."""
+        which, found, after = Filter(self._batch.tenant, batch=self._batch.id), dict[str, str](), None
+        more = True
+        while more:
+            page, more = await self._around.tasks.page(which, JOBS_AT_ONCE, after, self._caller)
+            found |= {now.job.custom_id or "": now.job.id for now in page}
+            after = page[-1].job.id if page else None
+        return found
+
+    async def _lines_but(self, done: set[int]) -> AsyncIterator[BatchLine]:
+        lines = self._lines(done)
+        while (line := await asyncio.to_thread(next, lines, None)) is not None:
+            yield line
+
+    def _lines(self, done: frozenset[int] | set[int] = frozenset()) -> Iterator[BatchLine]:
+        """The lines of its own copy, which were good when they were read first; blocks."""
+        form, most_bytes = self._around.form, self._around.settings.max_line_bytes
+        for number, line in split_lines(self._store.blobs.pieces(self._batch.lines or ""), most_bytes):
+            if line is not None and number not in done:
+                yield form.read(number, line, self._batch.endpoint)
+
+    async def _line(self, line: BatchLine, job_id: str | None) -> None:
+        """One line, to its answer; without one where the batch was stopped before."""
+        answer = await self._answer(line, job_id)
+        if answer is None:
+            return
+        data = await asyncio.to_thread(answered, line.custom_id, answer)
+        failed = answer.status >= 400
+        keep = partial(self._store.answer, self._batch.id, line.number, line.custom_id, data, failed=failed)
+        await self._patiently(keep)
+        self._output_bytes += len(data)
+
+    async def _answer(self, line: BatchLine, job_id: str | None) -> Answer | None:
+        form = self._around.form
+        try:
+            job_id = job_id or await self._submitted(line)
+            job = None if job_id is None else await self._painted(job_id)
+            return None if job is None else await self._patiently(partial(form.answer, line, job, self._batch))
+        except GatewayError as error:
+            return form.refusal(error)
+        except Exception:
+            log.exception("a line of batch %s could not be painted", self._batch.id)
+            return form.refusal(EngineFault("The server had an error while processing this request."))
+
+    async def _submitted(self, line: BatchLine) -> str | None:
+        """The job that the line is now; None where the batch was stopped before. Raises a Refusal."""
+        asked = await self._around.form.ask(line, self._batch.endpoint, self._caller)
+        submit = partial(
+            self._around.tasks.submit,
+            replace(asked, priority=Priority.LOW),
+            self._caller,
+            batch=self._batch.id,
+            custom_id=line.custom_id,
+        )
+        return await self._patiently(partial(self._unless_stopped, submit))
+
+    async def _unless_stopped(self, submit: Callable[[], Awaitable[StoredJob]]) -> str | None:
+        return None if self._stopped.is_set() else (await submit()).id
+
+    async def _painted(self, job_id: str) -> StoredJob | None:
+        """The job, which is over; None where it was stopped with the batch. Raises NotFound."""
+        tasks = self._around.tasks
+        while True:
+            now = await self._patiently(partial(tasks.get, job_id, self._caller))
+            if now.job.state.over:
+                return None if self._stopped.is_set() and now.job.state is JobState.CANCELLED else now.job
+            if self._stopped.is_set():
+                await self._patiently(partial(tasks.cancel, job_id, self._caller))
+            else:
+                await self._over_or_stopped(job_id)
+
+    async def _over_or_stopped(self, job_id: str) -> None:
+        waits = [asyncio.create_task(self._over(job_id)), asyncio.create_task(self._stopped.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _over(self, job_id: str) -> None:
+        async for _ in self._around.tasks.events(job_id, self._caller, None):
+            pass
+
+    async def _finished(self) -> None:
+        """Its answers are files of the tenant's, and it is over."""
+        if self._reason is not CANCELLED:
+            finalizing = partial(Batch.come_to, state=BatchState.FINALIZING, now=self._store.clock())
+            self._batch = await self._store.change(self._batch.id, finalizing)
+        answers = await self._store.answers(self._batch.id)
+        reason = self._reason or EXPIRED
+        folder = self._around.files.blobs
+        written = await asyncio.to_thread(write_files, folder, self._store.blobs, self._lines(), answers, reason)
+        files = [self._file(one, name) for one, name in zip(written, ("output", "errors"), strict=True)]
+        try:
+            await self._store.finish(self._batch.id, self._end(len(answers)), files, _all_counted)
+        except GatewayError:
+            await asyncio.to_thread(folder.delete, *(one.blob for one in written if one is not None))
+            raise
+
+    def _end(self, answers: int) -> BatchState:
+        if self._reason is EXPIRED and answers == self._batch.total:
+            return BatchState.COMPLETED
+        return ENDS.get(self._reason or FULL, BatchState.COMPLETED)
+
+    def _file(self, written: Written | None, name: str) -> StoredFile | None:
+        if written is None:
+            return None
+        new = NewFile(f"{self._batch.id}_{name}.jsonl", Purpose.BATCH_OUTPUT, self._batch.file_seconds)
+        return self._around.files.made(self._batch.tenant, new, written.blob, written.bytes)
+
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What `work` gives, tried again for as long as the server cannot."""
+        pause_seconds = PAUSE_SECONDS
+        while True:
+            try:
+                return await work()
+            except NOT_NOW as problem:
+                log.warning("batch %s waits: %s", self._batch.id, problem)
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+
+
+def _all_counted(batch: Batch) -> Batch:
+    return replace(batch, failed=batch.total - batch.completed)

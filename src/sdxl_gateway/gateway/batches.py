@@ -1,0 +1,196 @@
+"""Takes files of requests, runs each as a batch beside the others, tells how they stand until long after their end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from sdxl_gateway.config import Batches as Limits
+from sdxl_gateway.core.batch import Batch, BatchState, NewBatch, new_batch_id
+from sdxl_gateway.core.caller import Caller
+from sdxl_gateway.core.errors import BodyTooLarge, Gone, InvalidRequest, NotFound
+from sdxl_gateway.gateway.batch_files import CANCELLED
+from sdxl_gateway.gateway.batch_lines import LineFormat, whole_lines
+from sdxl_gateway.gateway.batch_run import BatchRun, Surroundings
+from sdxl_gateway.gateway.packed import pack_caller, unpack_caller
+from sdxl_gateway.gateway.tasks import Tasks
+from sdxl_gateway.storage.batches import BatchStore
+from sdxl_gateway.storage.file_table import Purpose
+from sdxl_gateway.storage.files import FileStore
+from sdxl_gateway.storage.pages import Cut
+from sdxl_gateway.storage.webhook_table import enqueue_webhook
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 60.0
+AGAIN_SECONDS = 30.0
+"""After so long a batch is taken up again whose run failed as nothing should."""
+
+
+class Batches:
+    """All batches of a server; `file_seconds` is how long their files are kept where they say nothing else.
+
+    `kind`, `export`, `erase` and `forget_before` are for whoever sees to what is remembered of tenants.
+    """
+
+    kind = BatchStore.kind
+
+    def __init__(
+        self, store: BatchStore, files: FileStore, tasks: Tasks, form: LineFormat, settings: Limits, file_seconds: float
+    ) -> None:
+        self._around = Surroundings(store, files, tasks, form, settings)
+        self._store = store
+        self._file_seconds = file_seconds
+        self._runs: dict[str, BatchRun] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(self._new_slots)
+        self._wake = asyncio.Event()
+
+    def follow(self, form: LineFormat, settings: Limits, file_seconds: float) -> None:
+        """Lines are read and answered so from now on, and batches are as large as these say."""
+        self._around.form, self._around.settings = form, settings
+        self._file_seconds = file_seconds
+
+    async def create(self, new: NewBatch, caller: Caller) -> Batch:
+        """Accepts a batch; it is on the disk. Raises NotFound, InvalidRequest, BodyTooLarge, Busy, StorageFull."""
+        await self._check_file(new.input_file, caller)
+        limits, now = self._around.settings, self._store.clock()
+        batch = Batch(
+            id=new_batch_id(),
+            tenant=caller.tenant,
+            caller=pack_caller(caller),
+            endpoint=new.endpoint,
+            input_file=new.input_file,
+            base_url=new.base_url,
+            created=now,
+            expires=now + limits.window_seconds,
+            file_seconds=new.file_seconds or self._file_seconds,
+            metadata=new.metadata,
+        )
+        await self._store.add(batch, limits.max_per_tenant)
+        self._wake.set()
+        return batch
+
+    async def _check_file(self, file_id: str, caller: Caller) -> None:
+        try:
+            file = await self._around.files.find(file_id, caller.tenant)
+        except NotFound as missing:
+            raise NotFound(missing.message, param="input_file_id") from None
+        if file.purpose is not Purpose.BATCH:
+            raise InvalidRequest(f"The file is for '{file.purpose}', not for 'batch'.", param="input_file_id")
+        if not await self._around.files.room(caller.tenant):
+            told = "Your files have as many bytes as they may: there is no room for the batch's outputs."
+            raise BodyTooLarge(told, param="input_file_id", code="file_storage_exceeded")
+
+    async def get(self, batch_id: str, caller: Caller) -> Batch:
+        """The tenant's batch. Raises NotFound."""
+        return await self._store.find(batch_id, caller.tenant)
+
+    async def page(self, cut: Cut, caller: Caller) -> tuple[list[Batch], bool]:
+        """A page of the tenant's, and whether more follow. Raises InvalidRequest for an unknown `after`."""
+        return await self._store.page(caller.tenant, cut)
+
+    async def cancel(self, batch_id: str, caller: Caller) -> Batch:
+        """The batch, which ends soon, with the answers it has; one that is over stays as it is. Raises NotFound."""
+        await self.get(batch_id, caller)
+        batch = await self._store.change(batch_id, partial(_cancelling, now=self._store.clock()))
+        if (run := self._runs.get(batch_id)) is not None:
+            run.stop(CANCELLED)
+        return batch
+
+    async def answers(self, batch_id: str, caller: Caller) -> AsyncIterator[bytes]:
+        """What was painted so far, as lines of the output file; some may come twice where the batch ends meanwhile.
+
+        Raises NotFound where there is no such batch, or where its output file was deleted.
+        """
+        batch = await self.get(batch_id, caller)
+        if not batch.state.over:
+            good = [output for output in await self._store.answers(batch.id) if not output.failed]
+            with suppress(Gone):
+                async for line in _in_thread(self._store.read(good)):
+                    yield line
+                return
+            batch = await self.get(batch_id, caller)
+        if batch.output_file is not None:
+            file = await self._around.files.find(batch.output_file, batch.tenant)
+            async for line in _in_thread(whole_lines(self._around.files.pieces(file))):
+                yield line
+
+    async def running(self) -> None:
+        """Runs what there is and what comes, until it is cancelled; what is not over goes on after the next start."""
+        try:
+            while True:
+                self._wake.clear()
+                for batch in await self._store.unfinished():
+                    if batch.id not in self._tasks:
+                        self._take_up(batch)
+                await self._wake.wait()
+        finally:
+            await self._let_go(list(self._tasks.values()))
+
+    def _take_up(self, batch: Batch) -> None:
+        run = self._runs[batch.id] = BatchRun(batch, self._around, self._slots[batch.tenant])
+        self._tasks[batch.id] = task = asyncio.create_task(self._run(batch, run))
+        task.add_done_callback(lambda _: self._let_fall(batch.id))
+
+    def _let_fall(self, batch_id: str) -> None:
+        del self._runs[batch_id], self._tasks[batch_id]
+
+    async def _run(self, batch: Batch, run: BatchRun) -> None:
+        try:
+            with suppress(NotFound):
+                await run.run()
+        except Exception:
+            log.exception("batch %s could not go on and is taken up again in %g s", batch.id, AGAIN_SECONDS)
+            asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._wake.set)
+
+    async def sweeping(self) -> None:
+        """Deletes now and then what no batch knows any more, for ever; cancel to stop."""
+        while True:
+            await self._store.sweep()
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def export(self, tenant: str) -> list[dict[str, Any]]:
+        """All that is remembered of the tenant's batches."""
+        return await self._store.export(tenant)
+
+    async def erase(self, tenant: str) -> int:
+        """The tenant's batches are gone, also those that run; how many that were."""
+        count = await self._store.erase(tenant)
+        await self._let_go([task for batch_id, task in self._tasks.items() if self._runs[batch_id].tenant == tenant])
+        return count
+
+    async def forget_before(self, unix_seconds: float) -> int:
+        """The batches that are over and were made before are gone; how many that were."""
+        return await self._store.forget_before(unix_seconds)
+
+    async def _let_go(self, tasks: list[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _new_slots(self) -> asyncio.Semaphore:
+        return asyncio.Semaphore(self._around.settings.lines_at_once)
+
+
+def tell_of_batch(connection: sqlite3.Connection, batch: Batch) -> None:
+    """What is written with a batch's end: that it is to reach the address of the key it was made with."""
+    url = unpack_caller(batch.caller).webhook_url
+    if url is not None:
+        event, now = f"batch.{batch.state}", batch.times[batch.state]
+        enqueue_webhook(connection, tenant=batch.tenant, url=url, event=event, subject=batch.id, now=now)
+
+
+async def _in_thread(lines: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while (line := await asyncio.to_thread(next, lines, None)) is not None:
+        yield line
+
+
+def _cancelling(batch: Batch, now: float) -> Batch:
+    return batch if batch.state is BatchState.CANCELLING else batch.come_to(BatchState.CANCELLING, now)

@@ -1,0 +1,157 @@
+"""Takes batches, keeps them with the answers to their lines, each once, until they are the files of their tenant."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
+
+from sdxl_gateway.core.batch import Batch, BatchState, LineOutput
+from sdxl_gateway.core.errors import Busy, InvalidRequest, NotFound
+from sdxl_gateway.core.limits import RETRY_AFTER_SECONDS
+from sdxl_gateway.core.text import shown
+from sdxl_gateway.storage import batch_table, file_table
+from sdxl_gateway.storage.batch_table import Change
+from sdxl_gateway.storage.blobs import BlobFolder
+from sdxl_gateway.storage.database import Database
+from sdxl_gateway.storage.file_table import StoredFile
+from sdxl_gateway.storage.pages import Cut
+
+OnEnd = Callable[[sqlite3.Connection, Batch], None]
+"""What else is written with the end of a batch, in the same transaction: all of it, or nothing."""
+
+
+class BatchStore:
+    """The batches of one database, and in one folder their requests and answers, until they are over."""
+
+    kind = "batches"
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: BlobFolder,
+        *,
+        on_end: Sequence[OnEnd] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.blobs = blobs
+        self.clock = clock
+        self._database = database
+        self._on_end = tuple(on_end)
+
+    async def add(self, batch: Batch, most: int) -> None:
+        """Remember a new batch, of whose tenant at most so many are not over. Raises Busy, StorageFull."""
+        if not await self._database.run(partial(batch_table.insert, batch=batch, most=most)):
+            told = f"{most} of your batches are not done yet, which is as many as may be."
+            raise Busy(told, retry_after_seconds=RETRY_AFTER_SECONDS, code="too_many_batches")
+
+    async def find(self, batch_id: str, tenant: str | None = None) -> Batch:
+        """The batch of that id; of that tenant, where one is named. Raises NotFound."""
+        found = await self._database.run(partial(batch_table.find, batch_id=batch_id, tenant=tenant))
+        if found is None:
+            raise unknown(batch_id)
+        return found
+
+    async def page(self, tenant: str, cut: Cut) -> tuple[list[Batch], bool]:
+        """A page of the tenant's, and whether more follow. Raises InvalidRequest for an unknown `after`."""
+        found = await self._database.run(partial(batch_table.one_page, tenant=tenant, cut=cut))
+        if found is None:
+            raise InvalidRequest(f"There is nothing of the id {shown(cut.after or '')}.", param="after")
+        return found
+
+    async def unfinished(self) -> list[Batch]:
+        """Those that are not over, the oldest first."""
+        return await self._database.run(batch_table.unfinished)
+
+    async def change(self, batch_id: str, how: Change) -> Batch:
+        """The batch as `how` makes it; one that is over stays as it is. Raises NotFound, StorageFull."""
+        changed = await self._database.run(partial(batch_table.change, batch_id=batch_id, how=how))
+        if changed is None:
+            raise unknown(batch_id)
+        return changed
+
+    async def answer(self, batch_id: str, line: int, custom_id: str, data: bytes, *, failed: bool) -> None:
+        """Keep the answer to a line, a line itself; the first one stays. Raises StorageFull."""
+        blob = await asyncio.to_thread(self.blobs.put, data)
+        output = LineOutput(batch_id, line, custom_id, failed, blob, len(data))
+        if not await self._database.run(partial(batch_table.add_output, output=output)):
+            await asyncio.to_thread(self.blobs.delete, blob)
+
+    async def answers(self, batch_id: str) -> list[LineOutput]:
+        """Those there are, by their lines."""
+        return await self._database.run(partial(batch_table.outputs, batch_id=batch_id))
+
+    def read(self, outputs: Iterable[LineOutput]) -> Iterator[bytes]:
+        """The answers themselves, line by line; blocks."""
+        return map(self.blobs.read, (output.blob for output in outputs))
+
+    async def finish(self, batch_id: str, state: BatchState, files: Sequence[StoredFile | None], how: Change) -> None:
+        """The batch is over, as `how` makes it, without its lines; `files` are kept with that: of answers, of errors.
+
+        Raises NotFound where it is gone, StorageFull.
+        """
+        work = partial(self._finish, batch_id=batch_id, state=state, files=files, how=how)
+        await asyncio.to_thread(self.blobs.delete, *await self._database.run(work))
+
+    def _finish(
+        self,
+        connection: sqlite3.Connection,
+        batch_id: str,
+        state: BatchState,
+        files: Sequence[StoredFile | None],
+        how: Change,
+    ) -> list[str]:
+        """The blobs that nobody needs any more."""
+        before = batch_table.find(connection, batch_id)
+        if before is None or before.state.over:
+            raise unknown(batch_id)
+        ended = _over(how(before), state, files, self.clock())
+        batch_table.change(connection, batch_id, lambda _: ended)
+        for file in filter(None, files):
+            file_table.insert(connection, file)
+        for told in self._on_end:
+            told(connection, ended)
+        return [*batch_table.drop_outputs(connection, batch_id), *filter(None, [before.lines])]
+
+    async def export(self, tenant: str) -> list[dict[str, Any]]:
+        """All that is remembered of the tenant's batches, but for their requests and answers."""
+        batches = await self._database.run(partial(batch_table.all_of, tenant=tenant))
+        return [asdict(batch) for batch in batches]
+
+    async def erase(self, tenant: str) -> int:
+        """Forget the tenant's batches, also those that are not over; how many that were."""
+        return await self._forgotten(await self._database.run(partial(batch_table.remove_of, tenant=tenant)))
+
+    async def forget_before(self, unix_seconds: float) -> int:
+        """Forget the batches that are over and were made before; how many that were."""
+        return await self._forgotten(await self._database.run(partial(batch_table.remove_older, than=unix_seconds)))
+
+    async def sweep(self) -> None:
+        """Delete what no batch knows any more, such as what a killed server was about to write."""
+        known = await self._database.run(batch_table.all_blobs)
+        await asyncio.to_thread(self.blobs.sweep, known)
+
+    async def _forgotten(self, batches: list[Batch]) -> int:
+        for batch in batches:
+            blobs = await self._database.run(partial(batch_table.drop_outputs, batch_id=batch.id))
+            await asyncio.to_thread(self.blobs.delete, *blobs, *filter(None, [batch.lines]))
+        return len(batches)
+
+
+def _over(batch: Batch, state: BatchState, files: Sequence[StoredFile | None], now: float) -> Batch:
+    output, errors = files or (None, None)
+    ended = replace(batch.come_to(state, now), lines=None)
+    return replace(ended, output_file=_id_of(output), error_file=_id_of(errors))
+
+
+def _id_of(file: StoredFile | None) -> str | None:
+    return None if file is None else file.id
+
+
+def unknown(batch_id: str) -> NotFound:
+    """The refusal of a batch that is not there."""
+    return NotFound(f"No batch found with id '{shown(batch_id)[1:-1]}'.", param="batch_id")
