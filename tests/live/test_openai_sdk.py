@@ -276,3 +276,19 @@ def test_langchains_picture_tool_gets_an_address(live: Server) -> None:
 
     assert said.startswith(f"{live.url}/files/")
     assert pixels(httpx.get(said).content).shape == (256, 256, 3)
+
+
+def test_as_a_job(openai: OpenAI, live: Server, base: str) -> None:
+    """What the SDK has no call for it still sends and hands out: the picture is the one that is answered at once."""
+    raw = openai.images.with_raw_response.generate(
+        model="demo",
+        prompt=PROMPT,
+        response_format="b64_json",
+        extra_body=FEW,
+        extra_headers={"Prefer": "respond-async"},
+    )
+    job = f"{live.url}{raw.headers['location']}"
+
+    assert raw.http_response.status_code == 202
+    assert httpx.get(f"{job}/events", timeout=60).text.rpartition("event: ")[2].startswith("job.completed\n")
+    assert httpx.get(job).json()["result"]["data"][0]["b64_json"] == base
