@@ -31,6 +31,7 @@ def gateway(threads: int, root: Path = ROOT, **more: str) -> Iterator[str]:
             "SDXL_GATEWAY__ENGINE__THREADS": str(threads),
             "SDXL_GATEWAY__ENGINE__DEVICE": "cpu",
             "SDXL_GATEWAY__TELEMETRY__LOG_LEVEL": "error",
+            "SDXL_GATEWAY__RESULTS__CACHE": "off",
             "PYTHONPATH": str(root / "src"),
             **more,
         }

@@ -101,7 +101,8 @@ def _prepared(built: Rooms, settings: Settings) -> PutInForce:
         built.metrics.know_models(model_names(settings))
         built.remembered.retention = settings.retention
         built.files.limits = settings.files
-        built.images.limit(keep_seconds=settings.delivery.keep_seconds, cap_bytes=settings.delivery.max_stored_bytes)
+        built.results.limit(max_bytes=settings.results.max_bytes, seconds=settings.results.seconds)
+        built.images.limit(settings.delivery)
         built.tasks.paint_with(fresh.gateway)
         form = BatchLines(settings, fresh.pictures, built.images, built.signer)
         built.batches.follow(form, settings.batches, settings.files.batch_keep_seconds)

@@ -45,6 +45,7 @@ from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.gateway.pauses import Pauses
 from sdxl_gateway.gateway.picture_sources import named_pictures
+from sdxl_gateway.gateway.result_cache import ResultCache
 from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.matting.open import open_matte
 from sdxl_gateway.safety.judges import Judges
@@ -93,6 +94,7 @@ class Rooms:
     admission: Admission
     library: ModelLibrary
     images: ImageFolder
+    results: ResultCache
     signer: Signer
     metrics: Metrics
     listeners: Listeners
@@ -162,12 +164,9 @@ def build_rooms(
     metrics.follow_gauges(
         queue_depth=lambda: backend.waiting, in_flight=lambda: backend.running, ready=lambda: backend.ready
     )
-    images = ImageFolder(
-        home / "images",
-        database,
-        keep_seconds=settings.delivery.keep_seconds,
-        cap_bytes=settings.delivery.max_stored_bytes,
-    )
+    images = ImageFolder(home / "images", database, settings.delivery)
+    results = ResultCache(max_bytes=settings.results.max_bytes, seconds=settings.results.seconds)
+    metrics.follow_results(lambda: results.held_bytes)
     egress = Egress(settings.egress.private_hosts)
     if audit is not None:
         metrics.audit.health = lambda: audit.health
@@ -177,7 +176,7 @@ def build_rooms(
     reviews = ReviewStore(database, seal.blobs(home / "blobs" / "reviews"), seal)
     inspection = Inspection(judges, listeners, reviews)
     deliverer = Deliverer(images, embed_recipe=settings.delivery.embed_recipe, matte=matte, inspection=inspection)
-    gateway = Gateway(settings, admission, backend, deliverer, listeners, egress, limits, judges)
+    gateway = Gateway(settings, admission, backend, deliverer, listeners, egress, limits, results, judges)
     pepper = partial(pepper_of, settings.auth.pepper, home)
     webhooks = WebhookStore(database, pepper)
     keys = KeyStore(database, pepper)
@@ -194,6 +193,7 @@ def build_rooms(
     form = BatchLines(settings, pictures, images, signer)
     store = BatchStore(database, seal.blobs(home / "blobs" / "batches"), on_end=[tell_of_batch])
     batches = Batches(store, files, tasks, form, settings.batches, settings.files.batch_keep_seconds)
+    stores = (texts, files, images, results, replies, usage, webhooks, reviews, tasks, batches)
     return Rooms(
         settings,
         checkpoints,
@@ -202,6 +202,7 @@ def build_rooms(
         admission,
         library,
         images,
+        results,
         signer,
         metrics,
         listeners,
@@ -223,9 +224,7 @@ def build_rooms(
         files,
         replies,
         reviews,
-        _remembered(
-            settings, keys, (texts, files, images, replies, usage, webhooks, reviews, tasks, batches), listeners
-        ),
+        _remembered(settings, keys, stores, listeners),
         pauses,
         WebhookSender(database, webhooks, egress, listeners, timeout_seconds=settings.webhooks.timeout_seconds),
         tasks,
@@ -270,7 +269,7 @@ def under(built: Rooms, settings: Settings) -> Rooms:
         limits=limits,
         judges=judges,
         moderations=built.moderations.under(judges, admission.uploads),
-        gateway=Gateway(settings, admission, built.backend, deliverer, built.listeners, built.egress, limits, judges),
+        gateway=built.gateway.under(settings, admission, deliverer, limits, judges),
     )
 
 

@@ -224,3 +224,13 @@ async def test_limits_of_a_key_that_cannot_be_are_refused(tmp_path: Path, said: 
     async with served(tmp_path, **KEYED) as http:
         answer = await http.post("/v1/admin/keys", json={"tenant": "art", "limits": said}, headers=ROOT)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+async def test_what_was_painted_before_takes_no_pixel_steps(tmp_path: Path) -> None:
+    tenant = Tenant(pixel_steps_per_day=3 * SMALL, images_per_minute=3)
+    async with gateway_kit(tmp_path, tenants={"me": tenant}) as kit:
+        assert await outcomes(kit, 3, seed=7) == ["painted"] * 3
+        assert await outcome(kit, seed=8, n=1) == "rate_limit_exceeded"
+    async with gateway_kit(tmp_path, tenants={"me": Tenant(pixel_steps_per_day=3 * SMALL)}) as kit:
+        assert await outcomes(kit, 2, seed=7) == ["painted"] * 2
+        assert await outcome(kit, seed=8) == "insufficient_quota"

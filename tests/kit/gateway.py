@@ -32,6 +32,7 @@ from sdxl_gateway.egress.egress import Egress
 from sdxl_gateway.gateway.events import Item
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.paint import Gateway
+from sdxl_gateway.gateway.result_cache import ResultCache
 from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.database import opened as opened_database
@@ -122,7 +123,8 @@ async def gateway_kit(
     deliverer = Deliverer(images, embed_recipe=embed_recipe, inspection=Inspection(watching, announce, reviews))
     limits = Limits(settings, LocalMeters(), Usage(Database(folder)))
     egress = Egress(settings.egress.private_hosts)
-    gateway = Gateway(settings, admission, backend, deliverer, announce, egress, limits, watching)
+    results = ResultCache(max_bytes=settings.results.max_bytes, seconds=settings.results.seconds)
+    gateway = Gateway(settings, admission, backend, deliverer, announce, egress, limits, results, watching)
     await backend.start()
     try:
         with opened_database(folder) as database:

@@ -113,6 +113,7 @@ def _environment(settings: dict[str, str]) -> dict[str, str]:
     asked = {f"SDXL_GATEWAY__{key.upper()}": value for key, value in settings.items()}
     fixed = {"SDXL_GATEWAY__ENGINE__DEVICE": DEVICE, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     fixed["SDXL_GATEWAY__ENGINE__COMPILED_SIZES"] = ""
+    fixed["SDXL_GATEWAY__RESULTS__CACHE"] = "off"  # what is painted twice is compared
     return {**kept, **fixed, **asked}
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sdxl_gateway.config import Delivery
 from sdxl_gateway.core.errors import InvalidRequest, NotFound, StorageFull
 from sdxl_gateway.core.files import write_whole
 from sdxl_gateway.core.ports import StoredImage
@@ -44,7 +45,8 @@ def store(tmp_path: Path, database: Database, clock: Clock) -> ImageFolder:
 
 
 def store_at(folder: Path, database: Database, clock: Clock, cap_bytes: int = 0) -> ImageFolder:
-    return ImageFolder(folder / "images", database, keep_seconds=60, cap_bytes=cap_bytes, clock=clock)
+    delivery = Delivery(keep_seconds=60, max_stored_bytes=cap_bytes)
+    return ImageFolder(folder / "images", database, delivery, clock)
 
 
 def files(folder: Path) -> set[str]:

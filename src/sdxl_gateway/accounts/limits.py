@@ -71,10 +71,13 @@ class Limits:
         check_recipe(ask, recipe, caps)
         check_cost(pixel_steps(recipe), caps)
 
-    async def charge(self, caller: Caller, ask: Ask, recipe: Recipe) -> Used:
-        """What its pictures cost. Raises Busy, QuotaSpent, and InvalidRequest for what the caller may never have."""
+    async def charge(self, caller: Caller, ask: Ask, recipe: Recipe, *, painting: bool = True) -> Used:
+        """What its pictures cost, which is nothing but their number where none has to be painted.
+
+        Raises Busy, QuotaSpent, and InvalidRequest for what the caller may never have.
+        """
         self.check(caller, ask, recipe)
-        cost = pixel_steps(recipe)
+        cost = pixel_steps(recipe) if painting else 0
         await self._take(caller, {Unit.IMAGES: recipe.count, Unit.PIXEL_STEPS: cost})
         used = Used(images=recipe.count, pixel_steps=cost)
         self._usage.add(caller, used)
@@ -117,9 +120,9 @@ class Visit:
         self.charged = Used()
         self.begun = False
 
-    async def charge(self, ask: Ask, recipe: Recipe) -> None:
+    async def charge(self, ask: Ask, recipe: Recipe, *, painting: bool = True) -> None:
         """For its pictures, once. Raises Busy, QuotaSpent or InvalidRequest."""
-        self.charged = await self._limits.charge(self._caller, ask, recipe)
+        self.charged = await self._limits.charge(self._caller, ask, recipe, painting=painting)
 
 
 def _left(level: Level) -> float:

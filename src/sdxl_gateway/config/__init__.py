@@ -12,6 +12,7 @@ from sdxl_gateway.config.matting import DEMO_MATTE, Matting
 from sdxl_gateway.config.models import Checkpoint, CheckpointFolder, HouseStyle, LoraWeight, SamplerName
 from sdxl_gateway.config.prompting import Embeddings, Enhancer, Prompts, Style
 from sdxl_gateway.config.reload import PutInForce, Reloading
+from sdxl_gateway.config.results import CacheMode, Results
 from sdxl_gateway.config.safety import Moderation, Safety
 from sdxl_gateway.config.section import FileCaps, HeaderCaps, Section
 from sdxl_gateway.config.sections import (
@@ -41,6 +42,7 @@ __all__ = [
     "Audit",
     "Auth",
     "Batches",
+    "CacheMode",
     "Checkpoint",
     "CheckpointFolder",
     "ConfigProblem",
@@ -71,6 +73,7 @@ __all__ = [
     "PutInForce",
     "Quality",
     "Reloading",
+    "Results",
     "Retention",
     "Safety",
     "SamplerName",

@@ -69,6 +69,7 @@ LIVE = (
     "batches.max_output_bytes",
     "batches.max_per_tenant",
     "batches.window_seconds",
+    "results",
     "telemetry.log_level",
 )
 """Keys and whole sections that hold for every request after they were read; `*` is a name the operator gave."""

@@ -27,6 +27,7 @@ from sdxl_gateway.config.prompting import (
     Style,
     with_openai_styles,
 )
+from sdxl_gateway.config.results import Results
 from sdxl_gateway.config.safety import Moderation, Safety
 from sdxl_gateway.config.section import (
     BaseUrl,
@@ -196,6 +197,7 @@ class Settings(BaseSettings):
     jobs: Jobs = Jobs()
     quality: Quality = Quality()
     delivery: Delivery = Delivery()
+    results: Results = Results()
     idempotency: Idempotency = Idempotency()
     egress: Egress = Egress()
     files: Files = Files()

@@ -164,6 +164,16 @@ class DecoderLost:
     reason: Literal["late", "died"]
 
 
+LookupOutcome = Literal["hit", "miss"]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultLooked:
+    """A request's pictures were looked for among those painted before; a hit has no job."""
+
+    outcome: LookupOutcome
+
+
 MatteOutcome = Literal["made", "late", "failed", "cancelled"]
 
 
@@ -230,6 +240,7 @@ Event = (
     | Forgotten
     | DecoderLost
     | MatteEnded
+    | ResultLooked
     | PictureFetched
     | JudgeEnded
     | Moderated

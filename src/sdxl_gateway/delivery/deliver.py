@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
@@ -42,8 +42,8 @@ NO_ADDRESS = (
 class Presented:
     """A picture ready to leave: encoded bytes, what a store keeps of it if one does, and how to make it again.
 
-    `warnings` are what its caller should know although the picture is fine; `review` is the id under which a person
-    will look at it.
+    `warnings` are what its caller should know although the picture is fine; `flagged` where the safety system found
+    anything in it, `review` the id under which a person will look at it.
     """
 
     index: int
@@ -52,7 +52,17 @@ class Presented:
     seed: int
     recipe: dict[str, Any]
     warnings: tuple[str, ...] = ()
+    flagged: bool = False
     review: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A picture's bytes as they leave, and where in its request it stands."""
+
+    index: int
+    seed: int
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,35 +134,50 @@ class Deliverer:
 
         Raises StorageFull when it must be kept and cannot, ModerationBlocked, PictureUnjudged, and what a matte raises.
         """
-        told = receipt(output.recipe, seed=event.seed, version=__version__)
-        written = self._written(event, output, told)
         finished = await asyncio.to_thread(_finished, event.picture, output)
         passed = await self._inspection.picture(finished, output.oversight, event.job_id)
+        written = self._written(event.seed, output)
         data = await asyncio.to_thread(_encoded, await self._cut_out(passed, output), output, written)
-        stored = await self._stored(data, output) if output.keep else None
-        review = await self._flagged(event, output, passed, data, stored)
+        presented = await self.again(Encoded(event.index, event.seed, data), output)
+        review = await self._flagged(event, output, passed, presented)
+        blurred = (BLURRED,) if passed.blurred else ()
+        return replace(
+            presented,
+            warnings=(*blurred, *presented.warnings),
+            flagged=bool(passed.found) or passed.blurred,
+            review=review,
+        )
+
+    async def again(self, picture: Encoded, output: Output) -> Presented:
+        """A picture that is encoded already as `output` says, kept if that is asked for. Raises as `deliver`."""
+        written = self._written(picture.seed, output)
+        stored = await self._stored(picture.data, output) if output.keep else None
         warned = {
-            BLURRED: passed.blurred,
             NOT_KEPT: output.keep and stored is None,
             NOT_WRITTEN: written is not None and not fits(written, output.output_format),
         }
         warnings = tuple(text for text, so in warned.items() if so)
-        return Presented(event.index, data, stored, event.seed, told, warnings, review)
+        told = receipt(output.recipe, seed=picture.seed, version=__version__)
+        return Presented(picture.index, picture.data, stored, picture.seed, told, warnings)
 
-    async def _flagged(
-        self, event: Painted, output: Output, passed: Passed, data: bytes, stored: StoredImage | None
-    ) -> str | None:
+    async def _flagged(self, event: Painted, output: Output, passed: Passed, presented: Presented) -> str | None:
         """What cannot be kept for a person to look at does not leave, and is not kept for its tenant either."""
         if not passed.found:
             return None
-        whose, image = output.oversight, None if stored is None else stored.id
+        whose, stored = output.oversight, presented.stored
         texts = "\n".join(filter(None, (output.recipe.prompt, output.recipe.negative_prompt)))
+        review = NewReview(
+            whose.tenant,
+            whose.key_id,
+            event.job_id,
+            passed.found,
+            texts,
+            presented.data,
+            output.output_format,
+            None if stored is None else stored.id,
+        )
         try:
-            return await self._inspection.flag(
-                NewReview(
-                    whose.tenant, whose.key_id, event.job_id, passed.found, texts, data, output.output_format, image
-                )
-            )
+            return await self._inspection.flag(review)
         except StorageFull:
             if stored is not None:
                 await self._images.delete(stored.id, output.tenant)
@@ -169,11 +194,12 @@ class Deliverer:
         alpha = await self._matte.alpha(await asyncio.to_thread(from_image, image))
         return await asyncio.to_thread(_with_alpha, image, alpha)
 
-    def _written(self, event: Painted, output: Output, told: dict[str, Any]) -> Written | None:
+    def _written(self, seed: int, output: Output) -> Written | None:
         embed = self._embed_recipe if output.embed_recipe is None else output.embed_recipe
         if not embed:
             return None
-        return Written(infotext(output.recipe, seed=event.seed, version=__version__), told)
+        told = receipt(output.recipe, seed=seed, version=__version__)
+        return Written(infotext(output.recipe, seed=seed, version=__version__), told)
 
     async def _stored(self, data: bytes, output: Output) -> StoredImage | None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sdxl_gateway.core.errors import GatewayError
-from sdxl_gateway.core.events import Progressed
+from sdxl_gateway.core.events import LookupOutcome, Progressed
 from sdxl_gateway.core.picture import Size
 from sdxl_gateway.core.recipe import Background
 from sdxl_gateway.delivery.deliver import Partial, Presented
@@ -18,7 +18,8 @@ __all__ = ["Accepted", "Done", "Item", "Partial", "Presented", "Progressed", "Wi
 class Accepted:
     """First item of every stream: what the request resolved to; values as OpenAI echoes them, never "auto".
 
-    `position` is the job's place in the line, 0 where an engine took it at once.
+    `position` is the job's place in the line, 0 where an engine took it at once. `cache` says whether the pictures were
+    painted before; None where nobody looked.
     """
 
     job_id: str
@@ -27,6 +28,7 @@ class Accepted:
     output_format: str
     background: Background = "opaque"
     position: int = 0
+    cache: LookupOutcome | None = None
 
 
 @dataclass(frozen=True, slots=True)

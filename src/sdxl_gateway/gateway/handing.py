@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from sdxl_gateway.core.errors import GatewayError, ModerationBlocked, PictureUnjudged
 from sdxl_gateway.core.events import Painted, Previewed
-from sdxl_gateway.delivery.deliver import Deliverer, Output, Partial, Presented
+from sdxl_gateway.delivery.deliver import Deliverer, Encoded, Output, Partial, Presented
 from sdxl_gateway.gateway.events import Withheld
 
 HELD_BACK = (ModerationBlocked, PictureUnjudged)
@@ -18,7 +18,7 @@ class Handing:
 
     deliverer: Deliverer
     output: Output
-    _presented: int = 0
+    presented: list[Presented] = field(default_factory=list)
     _warnings: dict[str, None] = field(default_factory=dict)
     _errors: list[GatewayError] = field(default_factory=list)
 
@@ -36,14 +36,23 @@ class Handing:
         except HELD_BACK as error:
             self._errors.append(error)
             return Withheld(event.index, event.seed, error)
-        self._presented += 1
+        return self._counted(presented)
+
+    async def again(self, picture: Encoded) -> Presented:
+        """A picture that passed the door before."""
+        return self._counted(await self.deliverer.again(picture, self.output))
+
+    def _counted(self, presented: Presented) -> Presented:
+        self.presented.append(presented)
         self._warnings |= dict.fromkeys(presented.warnings)
         return presented
 
     def ended(self) -> tuple[str, ...]:
         """What the caller should know of all of them. Raises the first refusal where no picture is left."""
-        if self._errors and not self._presented:
+        if self._errors and not self.presented:
             raise self._errors[0]
         held = len(self._errors)
-        told = (f"{held} of {held + self._presented} pictures were held back by the safety system.",) if held else ()
+        told = (
+            (f"{held} of {held + len(self.presented)} pictures were held back by the safety system.",) if held else ()
+        )
         return (*self._warnings, *told)

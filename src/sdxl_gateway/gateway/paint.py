@@ -16,7 +16,16 @@ from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask, Upload
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import InvalidRequest, ModerationBlocked, NotFound
-from sdxl_gateway.core.events import Failed, Finished, JobAccepted, Painted, Previewed, Progressed, Started
+from sdxl_gateway.core.events import (
+    Failed,
+    Finished,
+    JobAccepted,
+    Painted,
+    Previewed,
+    Progressed,
+    ResultLooked,
+    Started,
+)
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.core.ports import Backend
@@ -29,6 +38,8 @@ from sdxl_gateway.gateway.enhancer import ChatEnhancer, NotEnhanced
 from sdxl_gateway.gateway.events import Accepted, Done, Item
 from sdxl_gateway.gateway.handing import Handing
 from sdxl_gateway.gateway.packed import SettledAsk
+from sdxl_gateway.gateway.result_cache import ResultCache
+from sdxl_gateway.gateway.reusing import Place, place_of
 from sdxl_gateway.gateway.watch import Watch
 from sdxl_gateway.pictures.written import Written
 from sdxl_gateway.safety.judges import Judges
@@ -46,6 +57,7 @@ class Gateway:
         listener: Listener,
         egress: Egress,
         limits: Limits,
+        results: ResultCache,
         judges: Judges | None = None,
     ) -> None:
         self._settings = settings
@@ -54,6 +66,8 @@ class Gateway:
         self._deliverer = deliverer
         self._listener = listener
         self._limits = limits
+        self._egress = egress
+        self._results = results
         self._judges = judges or Judges(settings.safety)
         off = settings.enhancer.base_url is None
         most = settings.limits.max_prompt_chars
@@ -67,6 +81,13 @@ class Gateway:
         self._limits.check(caller, ask, resolved.recipe)
         await watch.resolved(resolved)
         return SettledAsk(replace(final, seed=resolved.recipe.seed, enhance=False), ask.prompt, said)
+
+    def under(
+        self, settings: Settings, admission: Admission, deliverer: Deliverer, limits: Limits, judges: Judges
+    ) -> Gateway:
+        """The gateway by other settings; its engines, its listener and what was painted before stay."""
+        backend, listener, egress = self._backend, self._listener, self._egress
+        return Gateway(settings, admission, backend, deliverer, listener, egress, limits, self._results, judges)
 
     async def paint(
         self, ask: Ask, caller: Caller, *, keep: bool = False, must_keep: bool = False, job_id: str | None = None
@@ -93,27 +114,35 @@ class Gateway:
         watch = self._watch(caller)
         await watch.asked(ask)
         _, resolved, said = await self._resolved(ask, self._admission.seen_by(caller), watch)
-        await visit.charge(ask, resolved.recipe)
+        output = _output(ask, caller, resolved, watch, keep=keep, must_keep=must_keep)
+        place = Place(self._results) if job_id else await place_of(ask, output, self._results, self._settings)
+        await visit.charge(ask, resolved.recipe, painting=place.found is None)
         await watch.resolved(resolved)
+        handing = Handing(self._deliverer, replace(output, oversight=watch.oversight))
         job = self._job(ask, caller, resolved, arrived, job_id)
-        output = Output(
-            resolved.recipe,
-            resolved.kept,
+        accepted = Accepted(
+            job.id,
+            output.size,
+            resolved.quality,
             ask.output_format,
-            ask.output_compression,
-            caller.tenant,
-            keep,
-            must_keep,
-            ask.embed_recipe,
-            watch.oversight,
+            resolved.recipe.background,
+            cache=place.outcome,
         )
-        handing = Handing(self._deliverer, output)
+        work = usage(resolved.recipe, has_input=bool(ask.images))
+        if place.outcome is not None:
+            self._listener(ResultLooked(place.outcome))
+        if place.found is not None:
+            visit.begun = True
+            yield accepted
+            for picture in place.found.pictures:
+                yield await handing.again(picture)
+            yield Done(work, (*resolved.warnings, *said, *place.found.warnings, *handing.ended()))
+            return
         async with (
             announced(_accepted(job, ask, caller, resolved), self._listener) as tell,
             aclosing(await self._backend.submit(job)) as events,
         ):
-            background = resolved.recipe.background
-            yield Accepted(job.id, output.size, resolved.quality, ask.output_format, background, events.position)
+            yield replace(accepted, position=events.position)
             async for event in events:
                 tell(event)
                 match event:
@@ -128,7 +157,8 @@ class Gateway:
                         yield await handing.picture(event)
                     case Finished():
                         told = (*resolved.warnings, *said, *event.warnings, *handing.ended())
-                        yield Done(usage(job.recipe, has_input=bool(ask.images)), told)
+                        place.fill(output, handing.presented, event.warnings)
+                        yield Done(work, told)
                     case Failed():
                         raise event.error
 
@@ -197,3 +227,17 @@ def priority_of(ask: Ask, caller: Caller) -> Priority:
 
 def _accepted(job: Job, ask: Ask, caller: Caller, resolved: ResolvedAsk) -> JobAccepted:
     return JobAccepted(job.id, job.tenant, job.recipe, tuple(resolved.loras), job.arrived, ask.user, caller.key_id)
+
+
+def _output(ask: Ask, caller: Caller, resolved: ResolvedAsk, watch: Watch, *, keep: bool, must_keep: bool) -> Output:
+    return Output(
+        resolved.recipe,
+        resolved.kept,
+        ask.output_format,
+        ask.output_compression,
+        caller.tenant,
+        keep,
+        must_keep,
+        ask.embed_recipe,
+        watch.oversight,
+    )

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from sdxl_gateway.config import Delivery
 from sdxl_gateway.core.errors import InvalidRequest, NotFound, StorageFull
 from sdxl_gateway.core.files import INCOMING_SUFFIX, write_whole
 from sdxl_gateway.core.ports import StoredImage
@@ -36,7 +37,7 @@ _NAME = re.compile(rf"([0-9a-f]{{{2 * ID_BYTES}}})(\.[0-9]{{1,12}})?\.({'|'.join
 class ImageFolder:
     """A core ImageStore: bytes as files named `<id>.<ext>` in one folder, everything else about them in the database.
 
-    `cap_bytes` 0 means no cap. A file is there before its row, and goes before it: to delete a row takes room, which a
+    A file is there before its row, and goes before it: to delete a row takes room, which a
     full disk has once the files are gone.
     """
 
@@ -46,22 +47,20 @@ class ImageFolder:
         self,
         directory: Path,
         database: Database,
-        *,
-        keep_seconds: float,
-        cap_bytes: int = 0,
+        delivery: Delivery,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._directory = directory
         self._database = database
-        self.limit(keep_seconds=keep_seconds, cap_bytes=cap_bytes)
+        self.limit(delivery)
         self._clock = clock
         with usable(directory):
             directory.mkdir(parents=True, exist_ok=True)
 
-    def limit(self, *, keep_seconds: float, cap_bytes: int) -> None:
+    def limit(self, delivery: Delivery) -> None:
         """How long pictures put here from now on are kept, and how much all of them may take from the next on."""
-        self._keep_seconds = keep_seconds
-        self._cap_bytes = cap_bytes
+        self._keep_seconds = delivery.keep_seconds
+        self._cap_bytes = delivery.max_stored_bytes
 
     async def put(self, data: bytes, ext: str, *, tenant: str) -> StoredImage:
         """Keep these bytes; when this returns they are on the disk, and will be found there after a power cut.

@@ -61,6 +61,8 @@ class Instruments:
     forgotten: Counter
     decoders_lost: Counter
     matte_duration: Histogram
+    result_lookups: Counter
+    result_cache_bytes: Gauge
     picture_fetches: Counter
     judge_duration: Histogram
     moderated: Counter
@@ -139,6 +141,10 @@ class Instruments:
             decoders_lost=make.counter(
                 "decoders_lost", "Processes that were lost over an upload, by how: late or died.", ("reason",)
             ),
+            result_lookups=make.counter(
+                "result_lookups", "Requests whose pictures were looked for among those painted before.", ("outcome",)
+            ),
+            result_cache_bytes=make.gauge("result_cache_bytes", "Pictures held to be given again."),
             matte_duration=make.histogram(
                 "matte_duration_seconds",
                 "Telling one picture's subject from its background.",

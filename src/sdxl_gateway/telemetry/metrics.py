@@ -90,6 +90,10 @@ class Metrics:
         self._now.requests_in_flight.set_function(in_flight)
         self._now.ready.set_function(lambda: float(ready()))
 
+    def follow_results(self, held_bytes: Callable[[], float]) -> None:
+        """As `follow_gauges`, of the cache of results."""
+        self._now.result_cache_bytes.set_function(held_bytes)
+
     def exposition(self, accept: str | None) -> tuple[bytes, str]:
         """The metrics in the format the `Accept` header asks for, and that format's content type."""
         encode, content_type = choose_encoder(accept or "")
@@ -114,6 +118,8 @@ class Metrics:
                 self._now.decoders_lost.labels(event.reason).inc()
             case events.MatteEnded():
                 self._now.matte_duration.labels(event.outcome).observe(event.seconds)
+            case events.ResultLooked():
+                self._now.result_lookups.labels(event.outcome).inc()
             case outside.WebhookTried():
                 self._now.webhook_duration.labels(event.outcome).observe(event.seconds)
             case outside.PictureFetched():

@@ -27,8 +27,8 @@ from sdxl_gateway.api.replies.images import (
     ImagesResponse,
     Outcome,
     ReplyStyle,
+    accepted_headers,
     ignored_header,
-    position_header,
     reply,
     warning_header,
 )
@@ -96,7 +96,7 @@ async def _whole(
 ) -> Response:
     outcome = await while_connected(request.receive, _gathered(style, items))
     body = await asyncio.to_thread(reply, outcome)
-    headers = ignored_header(read.ignored) | warning_header(outcome.done) | position_header(outcome.accepted)
+    headers = ignored_header(read.ignored) | warning_header(outcome.done) | accepted_headers(outcome.accepted)
     headers["openai-processing-ms"] = str(round(context.seconds * 1000))
     return Response(body, media_type="application/json", headers=headers)
 
@@ -111,7 +111,7 @@ async def _streamed(
         style,
         first,
         items,
-        headers=ignored_header(read.ignored) | position_header(first),
+        headers=ignored_header(read.ignored) | accepted_headers(first),
         ping_seconds=services.ping_seconds,
         grace_seconds=services.settings.server.shutdown_grace_seconds,
     )

@@ -27,6 +27,7 @@ B64_ONLY = ("gpt-image-", "chatgpt-image-")
 """OpenAI never answers these names with an address, and some clients prefer one they cannot reach."""
 REPLY_HEADERS = {
     "openai-processing-ms": "How long the server took.",
+    "x-sdxl-gateway-cache": "'hit': these pictures were painted for an equal request before; 'miss': for this one.",
     "x-sdxl-gateway-ignored": "Fields of the request that had no effect.",
     "x-sdxl-gateway-queue-position": "The request's place in the line as it came, 0 where an engine took it at once.",
     "x-sdxl-gateway-warning": "What the picture does not show as it was asked.",
@@ -236,9 +237,10 @@ def ignored_header(ignored: Sequence[str]) -> dict[str, str]:
     return {"x-sdxl-gateway-ignored": _header_value(", ".join(named))}
 
 
-def position_header(accepted: Accepted) -> dict[str, str]:
-    """Where the request stood in the line."""
-    return {"x-sdxl-gateway-queue-position": str(accepted.position)}
+def accepted_headers(accepted: Accepted) -> dict[str, str]:
+    """Where the request stood in the line, and whether it was painted before, if anybody looked."""
+    cache = {} if accepted.cache is None else {"x-sdxl-gateway-cache": str(accepted.cache)}
+    return {"x-sdxl-gateway-queue-position": str(accepted.position), **cache}
 
 
 def warning_header(done: Done) -> dict[str, str]:

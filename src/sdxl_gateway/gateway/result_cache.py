@@ -1,0 +1,83 @@
+"""Takes pictures as they left, gives them again to whoever asks for the very same; in memory, and only for a while."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sdxl_gateway.delivery.deliver import Encoded
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """All pictures of one request of a tenant, and what its caller was told of them; `at` is unix seconds."""
+
+    tenant: str
+    pictures: tuple[Encoded, ...]
+    warnings: tuple[str, ...]
+    at: float
+
+    @property
+    def size_bytes(self) -> int:
+        """What the pictures take."""
+        return sum(len(picture.data) for picture in self.pictures)
+
+
+class ResultCache:
+    """At most `max_bytes`, of which what was used least lately goes first, and nothing older than `seconds`."""
+
+    kind = "results"
+
+    def __init__(self, *, max_bytes: int, seconds: float, clock: Callable[[], float] = time.time) -> None:
+        self.limit(max_bytes=max_bytes, seconds=seconds)
+        self._clock = clock
+        self._held: OrderedDict[str, Results] = OrderedDict()
+        self.held_bytes = 0
+
+    def limit(self, *, max_bytes: int, seconds: float) -> None:
+        """How much and how old results may be from the next one on."""
+        self._max_bytes = max_bytes
+        self._seconds = seconds
+
+    def find(self, key: str) -> Results | None:
+        """What was put under the key, if it is there and young enough."""
+        found = self._held.get(key)
+        if found is None:
+            return None
+        if found.at + self._seconds <= self._clock():
+            self._drop([key])
+            return None
+        self._held.move_to_end(key)
+        return found
+
+    def put(self, key: str, tenant: str, pictures: tuple[Encoded, ...], warnings: tuple[str, ...]) -> None:
+        """Keeps them, unless they alone are more than fits."""
+        results = Results(tenant, pictures, warnings, self._clock())
+        if results.size_bytes > self._max_bytes:
+            return
+        self._drop([key])
+        self._held[key] = results
+        self.held_bytes += results.size_bytes
+        while self.held_bytes > self._max_bytes:
+            self._drop([next(iter(self._held))])
+
+    async def export(self, tenant: str) -> list[dict[str, Any]]:
+        """When the tenant's were painted, and what they take."""
+        mine = [results for results in self._held.values() if results.tenant == tenant]
+        return [{"at": results.at, "images": len(results.pictures), "bytes": results.size_bytes} for results in mine]
+
+    async def erase(self, tenant: str) -> int:
+        """The tenant's are gone; how many requests' that were."""
+        return self._drop([key for key, results in self._held.items() if results.tenant == tenant])
+
+    async def forget_before(self, unix_seconds: float) -> int:
+        """As `erase`, of what was painted before."""
+        return self._drop([key for key, results in self._held.items() if results.at < unix_seconds])
+
+    def _drop(self, keys: list[str]) -> int:
+        gone = [results for key in keys if (results := self._held.pop(key, None)) is not None]
+        self.held_bytes -= sum(results.size_bytes for results in gone)
+        return len(gone)

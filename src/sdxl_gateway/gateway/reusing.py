@@ -1,0 +1,74 @@
+"""Takes a request that was resolved, gives the key under which the very same is found in the cache of results."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from typing import Any
+
+from sdxl_gateway.config import Settings
+from sdxl_gateway.core.ask import Ask
+from sdxl_gateway.core.events import LookupOutcome
+from sdxl_gateway.core.picture import KeptRegion
+from sdxl_gateway.delivery.deliver import Encoded, Output, Presented
+from sdxl_gateway.gateway.result_cache import ResultCache, Results
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One request's in the cache: its key, None where it has none there, and what was found under it."""
+
+    cache: ResultCache
+    key: str | None = None
+    found: Results | None = None
+
+    @property
+    def outcome(self) -> LookupOutcome | None:
+        """What its caller is told; None where nothing was looked for."""
+        if self.key is None:
+            return None
+        return "miss" if self.found is None else "hit"
+
+    def fill(self, output: Output, made: Sequence[Presented], warnings: tuple[str, ...]) -> None:
+        """Keeps what was painted, if all of it left and the safety system had nothing to say of it."""
+        if self.key is None or len(made) < output.recipe.count or any(one.flagged for one in made):
+            return
+        pictures = tuple(Encoded(one.index, one.seed, one.data) for one in made)
+        self.cache.put(self.key, output.tenant, pictures, warnings)
+
+
+async def place_of(ask: Ask, output: Output, cache: ResultCache, settings: Settings) -> Place:
+    """Where the request stands: under its seed, or by "prompt" under any where it names none."""
+    mode, any_seed = settings.results.cache, ask.seed is None
+    if mode == "off" or (any_seed and mode == "seeded"):
+        return Place(cache)
+    key = await asyncio.to_thread(key_of, output, settings, any_seed=any_seed)
+    return Place(cache, key, cache.find(key))
+
+
+def key_of(output: Output, settings: Settings, *, any_seed: bool = False) -> str:
+    """sha256, hex, of all that decides the bytes, and of whose they are.
+
+    That is the whole recipe, names and digests too, what an inpaint keeps, how the picture is encoded and what is
+    written into it, the tenant, and what it was judged by.
+    """
+    recipe = replace(output.recipe, seed=0) if any_seed else output.recipe
+    judges = [section.model_dump(mode="json") for section in (settings.safety, settings.moderation)]
+    embeds = settings.delivery.embed_recipe if output.embed_recipe is None else output.embed_recipe
+    told = {
+        "tenant": output.tenant,
+        "judged": [output.oversight.policy, judges],
+        "recipe": asdict(recipe),
+        "any_seed": any_seed,
+        "kept": None if output.kept is None else _kept(output.kept),
+        "encoded": [output.output_format, output.compression, embeds],
+    }
+    return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _kept(region: KeptRegion) -> list[Any]:
+    box = None if region.box is None else asdict(region.box)
+    return [region.original.digest, region.mask.digest, region.seam, box]
