@@ -1,7 +1,7 @@
 """Takes a diffusers folder of the SDXL family, writes it as one file in the original layout, as model sites share it.
 
-python -m tools.single_file FOLDER FILE       a checkpoint as a single file
-python -m tools.single_file --tensors FILE    the names and shapes of SDXL's own tensors, as the package ships them
+python -m tools.single_file FOLDER FILE              a checkpoint as a single file
+python -m tools.single_file --tensors FOLDER FILE    names and shapes of such a file's tensors, by a folder's configs
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -19,12 +20,12 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from sdxl_gateway.catalog.lora_format.module_names import sgm_names
-from sdxl_gateway.catalog.model_files import published_name
-from sdxl_gateway.config import SDXL_CONFIGS
+from sdxl_gateway.catalog.model_files import components_of, published_name
 
 UNET_PREFIX = "model.diffusion_model."
 CLIP_L_PREFIX = "conditioner.embedders.0.transformer."
 CLIP_G_PREFIX = "conditioner.embedders.1.model."
+REFINER_CLIP_G_PREFIX = "conditioner.embedders.0.model."
 VAE_PREFIX = "first_stage_model."
 CLIP_G_LAYERS = {
     "layer_norm1": "ln_1",
@@ -43,11 +44,15 @@ VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "t
 
 
 def original_layout(components: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """One state dict of a whole checkpoint, from those of "unet", "text_encoder", "text_encoder_2" and maybe "vae"."""
+    """One state dict of a whole checkpoint, from those of "unet", "text_encoder", "text_encoder_2" and maybe "vae".
+
+    A refiner has no "text_encoder".
+    """
     found = {f"{UNET_PREFIX}{name}": tensor for name, tensor in original_unet(components["unet"])}
-    text = {published_name("text_encoder", name): tensor for name, tensor in components["text_encoder"].items()}
+    text = {published_name("text_encoder", name): tensor for name, tensor in components.get("text_encoder", {}).items()}
     found |= {CLIP_L_PREFIX + name.removeprefix("text_encoder."): tensor for name, tensor in text.items()}
-    found |= {CLIP_G_PREFIX + name: tensor for name, tensor in original_clip_g(components["text_encoder_2"])}
+    prefix = CLIP_G_PREFIX if text else REFINER_CLIP_G_PREFIX
+    found |= {prefix + name: tensor for name, tensor in original_clip_g(components["text_encoder_2"])}
     return found | {VAE_PREFIX + name: tensor for name, tensor in original_vae(components.get("vae", {}))}
 
 
@@ -113,35 +118,46 @@ def load_components(folder: Path, names: Iterable[str]) -> dict[str, dict[str, T
     return {name: {k: v for path in paths for k, v in load_file(path).items()} for name, paths in files.items()}
 
 
-def sdxl_tensors() -> dict[str, list[int]]:
-    """Name and shape of every tensor in SDXL's single-file layout, by the package's own configs."""
-    found = original_layout({name: model.state_dict() for name, model in empty_models(SDXL_CONFIGS).items()})
+def tensors_by(configs: Path) -> dict[str, list[int]]:
+    """Name and shape of every tensor in the single-file layout, by a folder's configs."""
+    found = original_layout({name: model.state_dict() for name, model in empty_models(configs).items()})
     return {name: list(tensor.shape) for name, tensor in sorted(found.items())}
 
 
 def empty_models(configs: Path) -> dict[str, nn.Module]:
     """Models of a folder's configs, without values."""
     with torch.device("meta"):
-        return {
-            "unet": UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(configs / "unet")),
-            "text_encoder": CLIPTextModel(CLIPTextConfig.from_pretrained(configs / "text_encoder")),
-            "text_encoder_2": CLIPTextModelWithProjection(CLIPTextConfig.from_pretrained(configs / "text_encoder_2")),
-            "vae": AutoencoderKL.from_config(AutoencoderKL.load_config(configs / "vae")),
-        }
+        return {name: KINDS[name](configs / name) for name in (*components_of(configs), "vae")}
+
+
+def _text_encoder(kind: type[nn.Module]) -> Callable[[Path], nn.Module]:
+    return lambda folder: kind(CLIPTextConfig.from_pretrained(folder))
+
+
+def _model(kind: Any) -> Callable[[Path], nn.Module]:
+    return lambda folder: kind.from_config(kind.load_config(folder))
+
+
+KINDS: dict[str, Callable[[Path], nn.Module]] = {
+    "unet": _model(UNet2DConditionModel),
+    "text_encoder": _text_encoder(CLIPTextModel),
+    "text_encoder_2": _text_encoder(CLIPTextModelWithProjection),
+    "vae": _model(AutoencoderKL),
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("file", type=Path)
     parser.add_argument("--tensors", action="store_true")
-    arguments = parser.parse_args()
-    if arguments.tensors:
-        data = json.dumps(sdxl_tensors(), separators=(",", ":")).encode()
-        arguments.paths[0].write_bytes(gzip.compress(data, mtime=0))
+    options = parser.parse_args()
+    if options.tensors:
+        data = json.dumps(tensors_by(options.folder), separators=(",", ":")).encode()
+        options.file.write_bytes(gzip.compress(data, mtime=0))
         return
-    folder, file = arguments.paths
-    components = load_components(folder, ("unet", "text_encoder", "text_encoder_2", "vae"))
-    save_file(original_layout(components), file, metadata={"format": "pt"})
+    components = load_components(options.folder, (*components_of(options.folder), "vae"))
+    save_file(original_layout(components), options.file, metadata={"format": "pt"})
 
 
 if __name__ == "__main__":

@@ -56,7 +56,6 @@ def test_a_file_without_a_vae() -> None:
 @pytest.mark.parametrize(
     ("shapes", "sentence"),
     [
-        (made.refiner(), "this is the SDXL refiner."),
         (made.FLUX, "this is a Flux model."),
         (made.LORA, "this is a LoRA."),
         (dict(sdxl_tensors()) | {"model.diffusion_model.new.weight": (1,)}, "which SDXL lacks"),

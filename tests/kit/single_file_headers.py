@@ -8,7 +8,6 @@ from math import prod
 from pathlib import Path
 
 from sdxl_gateway.catalog.safetensors_header import DTYPE_BYTES
-from sdxl_gateway.catalog.single_file.layout import sdxl_tensors
 
 Shape = tuple[int, ...]
 
@@ -35,12 +34,6 @@ EMBEDDING = {"clip_l": (4, 768), "clip_g": (4, 1280)}
 UNET = {"down_blocks.0.resnets.0.norm1.weight": (320,)}
 IP_ADAPTER = {"image_proj.proj.weight": (8192, 1280), "ip_adapter.1.to_k_ip.weight": (640, 2048)}
 UPSCALER = {"conv_first.weight": (64, 3, 3, 3)}
-
-
-def refiner() -> dict[str, Shape]:
-    """A base file's tensors without the first text encoder, the second one in its place."""
-    shapes = {name: shape for name, shape in sdxl_tensors().items() if ".embedders.0." not in name}
-    return {name.replace(".embedders.1.", ".embedders.0."): shape for name, shape in shapes.items()}
 
 
 def write_holes(

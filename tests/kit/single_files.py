@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint
 from tests.kit.reference import Reference
-from tools.single_file import VAE_PREFIX, load_components, original_layout, original_vae
+from tools.single_file import REFINER_CLIP_G_PREFIX, VAE_PREFIX, load_components, original_layout, original_vae
 
 COMPONENTS = ("unet", "text_encoder", "text_encoder_2", "vae")
 
@@ -31,12 +31,19 @@ def write_single_file(
     tensors = {name: tensor.to(dtype) for name, tensor in original_layout(load_components(folder, COMPONENTS)).items()}
     if not vae:
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(VAE_PREFIX)}
-    tensors |= {
-        "conditioner.embedders.0.transformer.text_model.embeddings.position_ids": torch.arange(77)[None],
-        "conditioner.embedders.1.model.logit_scale": torch.tensor(4.6),
-    }
-    save_file(tensors | dict(more or {}), path, metadata={"format": "pt", **(metadata or {})})
+    save_file(tensors | _beside(tensors) | dict(more or {}), path, metadata={"format": "pt", **(metadata or {})})
     return path
+
+
+def _beside(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Position ids and temperature; a refiner's one text encoder is the one with a temperature."""
+    temperature = torch.tensor(4.6)
+    if any(name.startswith(REFINER_CLIP_G_PREFIX) for name in tensors):
+        return {f"{REFINER_CLIP_G_PREFIX}logit_scale": temperature}
+    return {
+        "conditioner.embedders.0.transformer.text_model.embeddings.position_ids": torch.arange(77)[None],
+        "conditioner.embedders.1.model.logit_scale": temperature,
+    }
 
 
 def write_vae(path: Path, folder: Path = DEMO_MODEL, *, original: bool = True, prefix: str = "") -> Path:
@@ -49,13 +56,20 @@ def write_vae(path: Path, folder: Path = DEMO_MODEL, *, original: bool = True, p
 
 def section(path: Path, **more: Any) -> Checkpoint:
     """Settings for a file of the demo model's sizes."""
-    return Checkpoint(path=str(path), config="demo", **more)
+    return Checkpoint(path=str(path), **{"config": "demo", **more})
 
 
 def reference(path: Path, configs: Path = DEMO_MODEL, **scheduler: Any) -> Reference:
     """diffusers' own pipeline of the file; `scheduler` are keys of its config."""
-    pipeline = diffusers.StableDiffusionXLPipeline.from_single_file(
-        str(path), config=str(configs), dtype=torch.float32, local_files_only=True
-    )
+    pipeline = _read(diffusers.StableDiffusionXLPipeline, path, configs)
     pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config, **scheduler)
     return Reference.of(pipeline)
+
+
+def refiner_reference(path: Path, configs: Path) -> Reference:
+    """The same of a refiner's file."""
+    return Reference.of(_read(diffusers.StableDiffusionXLImg2ImgPipeline, path, configs))
+
+
+def _read(kind: Any, path: Path, configs: Path) -> Any:
+    return kind.from_single_file(str(path), config=str(configs), dtype=torch.float32, local_files_only=True)

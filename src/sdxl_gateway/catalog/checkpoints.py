@@ -10,10 +10,10 @@ from typing import Any
 
 from sdxl_gateway.catalog.ip_adapters import IpAdapterFile, open_ip_adapter
 from sdxl_gateway.catalog.model_files import file_fingerprint, fingerprint, module_shapes, resolve_folder, resolve_model
-from sdxl_gateway.catalog.single_file.layout import check_sdxl, check_vae
+from sdxl_gateway.catalog.single_file.layout import CONFIGS, check_sdxl, check_vae
 from sdxl_gateway.catalog.single_file.names import file_shapes
 from sdxl_gateway.catalog.single_file.read import V_PREDICTION, read_single_file
-from sdxl_gateway.config import SDXL_CONFIGS, Checkpoint, IpAdapter
+from sdxl_gateway.config import Checkpoint, IpAdapter
 from sdxl_gateway.core.errors import CheckpointProblem
 
 PIPELINES = ("StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline", "StableDiffusionXLImg2ImgPipeline")
@@ -47,6 +47,11 @@ class CheckpointEntry:
     refines: bool = False
     section: Checkpoint = NOTHING_SAID
     ip_adapter: IpAdapterFile | None = None
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """The files it is made of, and other files of its folder."""
+        return tuple(sorted(self.path.rglob("*"))) if self.path.is_dir() else (self.path,)
 
 
 def open_checkpoints(checkpoints: Mapping[str, Checkpoint], demo: Path) -> dict[str, CheckpointEntry]:
@@ -92,12 +97,18 @@ def open_checkpoint(name: str, section: Checkpoint, demo: Path) -> CheckpointEnt
 
 def checkpoint_shapes(path: Path) -> Mapping[str, tuple[int, ...]]:
     """The modules of a checkpoint's folder or single file. Raises CheckpointProblem."""
-    return module_shapes(path) if path.is_dir() else file_shapes(read_single_file(path).header)
+    return module_shapes(path) if path.is_dir() else file_shapes(read_single_file(path))
 
 
-def config_folder(section: Checkpoint, demo: Path) -> Path:
-    """Where a single file's configs lie: the folder its section names, or SDXL's own. Raises CheckpointProblem."""
-    return SDXL_CONFIGS if section.config is None else resolve_folder(section.config, demo)
+def config_folder(section: Checkpoint, path: Path, demo: Path) -> Path:
+    """Where a single file's configs lie: the folder its section names, or SDXL's own, or its refiner's.
+
+    A checkpoint's folder at `path` is that itself. Raises CheckpointProblem.
+    """
+    if path.is_dir():
+        return path
+    own = None if section.config is None else resolve_folder(section.config, demo)
+    return own or CONFIGS[read_single_file(path).family]
 
 
 def scheduler_changes(section: Checkpoint, path: Path) -> dict[str, Any]:
@@ -122,9 +133,11 @@ def _open_file(name: str, section: Checkpoint, path: Path, demo: Path) -> Checkp
         raise CheckpointProblem(
             f"Checkpoint '{name}': '{path.name}' holds no VAE; set its `vae` to the folder or file of one."
         )
-    unet = _read_json(config_folder(section, demo) / "unet" / "config.json", name)
-    shapes = file_shapes(file.header)
-    return _entry(name, section, path, unet, file_fingerprint(path), shapes)
+    configs = config_folder(section, path, demo)
+    if bool(_read_json(configs / "model_index.json", name).get("requires_aesthetics_score")) is not file.refines:
+        raise CheckpointProblem(f"Checkpoint '{name}': '{path.name}' is {file.family}, its `config` is of another.")
+    unet = _read_json(configs / "unet" / "config.json", name)
+    return _entry(name, section, path, unet, file_fingerprint(path), file_shapes(file), refines=file.refines)
 
 
 def _check_vae_file(section: Checkpoint, demo: Path) -> None:

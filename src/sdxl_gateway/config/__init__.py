@@ -18,6 +18,7 @@ from sdxl_gateway.config.section import FileCaps, HeaderCaps, Section
 from sdxl_gateway.config.sections import (
     DEMO_LORAS,
     DEMO_MODEL,
+    REFINER_CONFIGS,
     SDXL_CONFIGS,
     Auth,
     Delivery,
@@ -38,6 +39,7 @@ __all__ = [
     "DEMO_LORAS",
     "DEMO_MATTE",
     "DEMO_MODEL",
+    "REFINER_CONFIGS",
     "SDXL_CONFIGS",
     "Audit",
     "Auth",

@@ -47,6 +47,7 @@ from sdxl_gateway.config.webhooks import Webhooks
 DEMO_MODEL = Path(__file__).parent.parent / "demo_model"
 DEMO_LORAS = Path(__file__).parent.parent / "demo_loras"
 SDXL_CONFIGS = Path(__file__).parent.parent / "sdxl_configs"
+REFINER_CONFIGS = Path(__file__).parent.parent / "sdxl_refiner_configs"
 ENVIRONMENT_PREFIX = "SDXL_GATEWAY__"
 
 

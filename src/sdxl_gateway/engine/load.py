@@ -217,7 +217,7 @@ def _source(name: str, section: CheckpointSection) -> Source:
     if vae is not None and (vae / "vae").is_dir():
         vae = vae / "vae"
     path = resolve_model(section.path, DEMO_MODEL)
-    return Source(name, path, vae, config_folder(section, DEMO_MODEL), scheduler_changes(section, path))
+    return Source(name, path, vae, config_folder(section, path, DEMO_MODEL), scheduler_changes(section, path))
 
 
 def _quiet_libraries() -> None:

@@ -82,7 +82,6 @@ FOREIGN = [
     (made.UNET, "a UNet alone"),
     (made.IP_ADAPTER, "an IP-Adapter"),
     (made.UPSCALER, "not a model known here"),
-    (made.refiner(), "the SDXL refiner"),
     (dict(sdxl_tensors()) | {"edm_mean": (4,)}, "Playground 2.5"),
     (dict(sdxl_tensors()) | {"edm_vpred.sigma_max": ()}, "CosXL"),
 ]

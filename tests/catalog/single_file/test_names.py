@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from sdxl_gateway.catalog.single_file.families import Family
 from sdxl_gateway.catalog.single_file.layout import sdxl_tensors
 from sdxl_gateway.catalog.single_file.names import file_shapes, unet_modules
+from sdxl_gateway.catalog.single_file.read import SingleFile
 from tests.kit.lora_files import make_header
 
 
@@ -46,4 +50,4 @@ def test_what_has_no_name_is_left_out() -> None:
             "out.9.weight",
         )
     }
-    assert file_shapes(make_header(odd)) == {}
+    assert file_shapes(SingleFile(Path("odd.safetensors"), make_header(odd), Family.SDXL)) == {}

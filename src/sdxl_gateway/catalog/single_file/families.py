@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
+
+from sdxl_gateway.catalog.model_files import TEXT, TEXT_2, UNET, VAE
 
 
 class Family(StrEnum):
@@ -30,7 +32,14 @@ class Family(StrEnum):
 UNET_PREFIX = "model.diffusion_model."
 CLIP_L_PREFIX = "conditioner.embedders.0.transformer."
 CLIP_G_PREFIX = "conditioner.embedders.1.model."
+REFINER_CLIP_G_PREFIX = "conditioner.embedders.0.model."
 VAE_PREFIX = "first_stage_model."
+
+PREFIXES: Mapping[Family, Mapping[str, str]] = {
+    Family.SDXL: {UNET: UNET_PREFIX, TEXT: CLIP_L_PREFIX, TEXT_2: CLIP_G_PREFIX, VAE: VAE_PREFIX},
+    Family.REFINER: {UNET: UNET_PREFIX, TEXT_2: REFINER_CLIP_G_PREFIX, VAE: VAE_PREFIX},
+}
+"""Of the tensors of each component, by the families of whole checkpoints that are served."""
 
 _UNET = rf"(?:{re.escape(UNET_PREFIX)})?"
 # In this order: a sign counts only where those above it are missing.
@@ -44,7 +53,7 @@ _SIGNS = tuple(
         (Family.FLUX, rf"{_UNET}(?:double|single)_blocks\."),
         (Family.COSXL, r"edm_vpred\."),
         (Family.PLAYGROUND, r"edm_mean$"),
-        (Family.REFINER, r"conditioner\.embedders\.0\.model\."),
+        (Family.REFINER, re.escape(REFINER_CLIP_G_PREFIX)),
         (Family.SDXL, re.escape(CLIP_G_PREFIX)),
         (Family.SD1, r"cond_stage_model\.transformer\."),
         (Family.SD2, r"cond_stage_model\.model\."),

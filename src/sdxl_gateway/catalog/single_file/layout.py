@@ -1,4 +1,4 @@
-"""Takes a single file's header, says whether it is a whole SDXL checkpoint: each tensor there, of the right shape."""
+"""Takes a single file's header, says whether it is all of SDXL, or of its refiner: each tensor, of the right shape."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
-from sdxl_gateway.catalog.safetensors_header import FLOAT_DTYPES, Header
-from sdxl_gateway.catalog.single_file.families import CLIP_G_PREFIX, CLIP_L_PREFIX, UNET_PREFIX, VAE_PREFIX, Family
+from sdxl_gateway.catalog.safetensors_header import FLOAT_DTYPES
+from sdxl_gateway.catalog.single_file.families import (
+    CLIP_G_PREFIX,
+    PREFIXES,
+    REFINER_CLIP_G_PREFIX,
+    VAE_PREFIX,
+    Family,
+)
 from sdxl_gateway.catalog.single_file.read import FIRST_LAYER, SingleFile, read_single_file
-from sdxl_gateway.config import SDXL_CONFIGS
+from sdxl_gateway.config import REFINER_CONFIGS, SDXL_CONFIGS
 from sdxl_gateway.core.errors import CheckpointProblem
 
 Shape = tuple[int, ...]
@@ -20,23 +26,30 @@ INPAINT_CHANNELS = 9
 IN_CHANNELS = (4, INPAINT_CHANNELS)
 """The latents; with them the mask, and the latents of what is to be kept."""
 LATENT_CHANNELS = 4
-IGNORED = ("conditioner.embedders.0.transformer.text_model.embeddings.position_ids", f"{CLIP_G_PREFIX}logit_scale")
+IGNORED = (
+    "conditioner.embedders.0.transformer.text_model.embeddings.position_ids",
+    f"{CLIP_G_PREFIX}logit_scale",
+    f"{REFINER_CLIP_G_PREFIX}logit_scale",
+)
 """Written by some tools; nothing that is computed needs them."""
 ADVICE = "A model of another make needs `config`, a folder with its configs."
 _VAE_FIRST_LAYER = "decoder.conv_in.weight"
-_PREFIXES = (UNET_PREFIX, CLIP_L_PREFIX, CLIP_G_PREFIX, VAE_PREFIX)
+CONFIGS = {Family.SDXL: SDXL_CONFIGS, Family.REFINER: REFINER_CONFIGS}
+"""The package's own, of each family of whole checkpoints."""
+_CALLED = {Family.SDXL: "SDXL", Family.REFINER: "the SDXL refiner"}
 
 
 @cache
-def sdxl_tensors() -> Mapping[str, Shape]:
-    """Every tensor of SDXL's single-file layout with its shape, from the package's own list."""
-    with gzip.open(SDXL_CONFIGS / "sdxl_tensors.json.gz", "rt", encoding="utf-8") as file:
+def sdxl_tensors(family: Family = Family.SDXL) -> Mapping[str, Shape]:
+    """Every tensor of the family's single-file layout with its shape, from the package's own list."""
+    with gzip.open(CONFIGS[family] / "tensors.json.gz", "rt", encoding="utf-8") as file:
         return MappingProxyType({name: tuple(shape) for name, shape in json.load(file).items()})
 
 
-def model_tensors(header: Header) -> Iterator[str]:
+def model_tensors(file: SingleFile) -> Iterator[str]:
     """The names of the tensors that a picture is computed with."""
-    return (name for name in header.tensors if name.startswith(_PREFIXES) and name not in IGNORED)
+    prefixes = tuple(file.prefixes.values())
+    return (name for name in file.header.tensors if name.startswith(prefixes) and name not in IGNORED)
 
 
 def check_sdxl(file: SingleFile, *, own_config: bool) -> None:
@@ -44,7 +57,7 @@ def check_sdxl(file: SingleFile, *, own_config: bool) -> None:
 
     With `own_config` its sizes are those of a folder of configs, and are checked against those when it is loaded.
     """
-    if file.family is not Family.SDXL:
+    if file.family not in PREFIXES:
         raise CheckpointProblem(f"'{file.path.name}' is not an SDXL checkpoint: this is {file.family}.")
     problem = _unreadable(file) or (None if own_config else _deviation(file))
     if problem is not None:
@@ -62,7 +75,7 @@ def check_vae(path: Path) -> None:
 
 
 def _unreadable(file: SingleFile) -> str | None:
-    for name in model_tensors(file.header):
+    for name in model_tensors(file):
         dtype = file.header.tensors[name].dtype
         if dtype not in FLOAT_DTYPES or name.endswith((".scale_weight", ".scale_input")):
             return f"its weights are quantised ('{name}' is {dtype}), which is not read; take a float16 or fp8 version."
@@ -72,20 +85,20 @@ def _unreadable(file: SingleFile) -> str | None:
 
 
 def _deviation(file: SingleFile) -> str | None:
-    tensors, expected = file.header.tensors, _expected(file)
+    tensors, expected, called = file.header.tensors, _expected(file), _CALLED[file.family]
     for name in sorted(expected.keys() - tensors.keys()):
-        return f"it lacks '{name}', which SDXL has. {ADVICE}"
+        return f"it lacks '{name}', which {called} has. {ADVICE}"
     for name, shape in expected.items():
         if _flat(name, tensors[name].shape) != _flat(name, shape):
-            return f"'{name}' has the shape {tensors[name].shape}, in SDXL it is {shape}. {ADVICE}"
-    for name in sorted(set(model_tensors(file.header)) - expected.keys()):
-        return f"it has '{name}', which SDXL lacks. {ADVICE}"
+            return f"'{name}' has the shape {tensors[name].shape}, in {called} it is {shape}. {ADVICE}"
+    for name in sorted(set(model_tensors(file)) - expected.keys()):
+        return f"it has '{name}', which {called} lacks. {ADVICE}"
     return None
 
 
 def _expected(file: SingleFile) -> dict[str, Shape]:
     left_out = () if file.has_vae else (VAE_PREFIX,)
-    expected = {name: shape for name, shape in sdxl_tensors().items() if not name.startswith(left_out)}
+    expected = {name: shape for name, shape in sdxl_tensors(file.family).items() if not name.startswith(left_out)}
     rows, _, *kernel = expected[FIRST_LAYER]
     return expected | {FIRST_LAYER: (rows, file.in_channels, *kernel)}
 

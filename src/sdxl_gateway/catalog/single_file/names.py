@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from sdxl_gateway.catalog.lora_format.module_names import RESNET_LAYERS, TOP_LAYERS
 from sdxl_gateway.catalog.model_files import TEXT, TEXT_2, UNET
-from sdxl_gateway.catalog.safetensors_header import Header
-from sdxl_gateway.catalog.single_file.families import CLIP_G_PREFIX, CLIP_L_PREFIX, UNET_PREFIX
+from sdxl_gateway.catalog.single_file.read import SingleFile
 
 Shape = tuple[int, ...]
 WEIGHT = ".weight"
@@ -31,17 +30,24 @@ _CLIP_G_LAYERS = {
 }
 
 
-def file_shapes(header: Header) -> dict[str, Shape]:
+def file_shapes(file: SingleFile) -> dict[str, Shape]:
     """Weight shape by component-prefixed module name, like model_files.module_shapes."""
-    shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
-    unet = {name.removeprefix(UNET_PREFIX): shape for name, shape in shapes.items() if name.startswith(UNET_PREFIX)}
+    unet = _component(file, UNET)
     found = {f"{UNET}.{module}": unet[f"{original}{WEIGHT}"] for original, module in unet_modules(unet)}
-    for name, shape in shapes.items():
-        if name.startswith(CLIP_L_PREFIX) and name.endswith(WEIGHT):
-            found[f"{TEXT}.{name.removeprefix(CLIP_L_PREFIX).removesuffix(WEIGHT)}"] = shape
-        elif name.startswith(CLIP_G_PREFIX):
-            found |= {f"{TEXT_2}.{module}": s for module, s in _clip_g(name.removeprefix(CLIP_G_PREFIX), shape)}
+    for name, shape in _component(file, TEXT).items():
+        if name.endswith(WEIGHT):
+            found[f"{TEXT}.{name.removesuffix(WEIGHT)}"] = shape
+    for name, shape in _component(file, TEXT_2).items():
+        found |= {f"{TEXT_2}.{module}": own for module, own in _clip_g(name, shape)}
     return found
+
+
+def _component(file: SingleFile, name: str) -> dict[str, Shape]:
+    """The shapes of its tensors, without the prefix; none of a component that such files do not have."""
+    if name not in file.prefixes:
+        return {}
+    prefix, tensors = file.prefixes[name], file.header.tensors
+    return {key.removeprefix(prefix): tensor.shape for key, tensor in tensors.items() if key.startswith(prefix)}
 
 
 def unet_modules(names: Iterable[str]) -> Iterator[tuple[str, str]]:

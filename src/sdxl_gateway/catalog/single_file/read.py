@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sdxl_gateway.catalog.model_files import CHECKPOINT_CAPS
 from sdxl_gateway.catalog.safetensors_header import Header, read_header
-from sdxl_gateway.catalog.single_file.families import UNET_PREFIX, VAE_PREFIX, Family, family_of
+from sdxl_gateway.catalog.single_file.families import PREFIXES, UNET_PREFIX, VAE_PREFIX, Family, family_of
 from sdxl_gateway.core.errors import AdapterRefused, CheckpointProblem
 
 SUFFIX = ".safetensors"
@@ -26,6 +27,16 @@ class SingleFile:
     path: Path
     header: Header
     family: Family
+
+    @property
+    def prefixes(self) -> Mapping[str, str]:
+        """What its tensors' names begin with, by component."""
+        return PREFIXES.get(self.family, PREFIXES[Family.SDXL])
+
+    @property
+    def refines(self) -> bool:
+        """It was taught the last steps alone."""
+        return self.family is Family.REFINER
 
     @property
     def dtype(self) -> str:

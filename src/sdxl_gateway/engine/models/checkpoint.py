@@ -14,7 +14,6 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from sdxl_gateway.catalog.checkpoints import checkpoint_shapes
 from sdxl_gateway.catalog.model_files import (
-    COMPONENTS,
     TEXT,
     TEXT_2,
     TEXT_ENCODERS,
@@ -57,7 +56,7 @@ class Source:
     @property
     def components(self) -> tuple[str, ...]:
         """Those of COMPONENTS that it has. Raises CheckpointProblem."""
-        return components_of(self.path) if self.path.is_dir() else COMPONENTS
+        return components_of(self.configs)
 
     @property
     def text_encoders(self) -> tuple[str, ...]:

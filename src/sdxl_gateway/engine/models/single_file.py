@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sdxl_gateway.catalog.model_files import TEXT, TEXT_2, UNET, VAE
 from sdxl_gateway.catalog.safetensors_header import TensorInfo
-from sdxl_gateway.catalog.single_file.families import CLIP_G_PREFIX, CLIP_L_PREFIX, UNET_PREFIX, VAE_PREFIX
+from sdxl_gateway.catalog.single_file.families import CLIP_G_PREFIX, REFINER_CLIP_G_PREFIX
 from sdxl_gateway.catalog.single_file.layout import IGNORED
 from sdxl_gateway.catalog.single_file.read import SingleFile, read_single_file
 from sdxl_gateway.core.errors import CheckpointProblem
@@ -28,7 +28,6 @@ from sdxl_gateway.engine.models.lazy_tensors import LazyTensors
 from sdxl_gateway.engine.models.pretrained import check_tensors, empty_model, filled
 
 Tensors = Mapping[str, Tensor]
-_PREFIXES = {UNET: UNET_PREFIX, TEXT: CLIP_L_PREFIX, TEXT_2: CLIP_G_PREFIX, VAE: VAE_PREFIX}
 _DIFFUSERS_VAE = "decoder.mid_block."
 
 
@@ -69,7 +68,7 @@ class FileComponent:
             raise CheckpointProblem(f"'{self.path.name}' holds no whole {self.name}.") from error
 
     def _places(self, file: SingleFile) -> dict[str, TensorInfo]:
-        prefix, tensors = _PREFIXES[self.name], file.header.tensors
+        prefix, tensors = file.prefixes[self.name], file.header.tensors
         own = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix) and name not in IGNORED}
         return own or (dict(tensors) if self.name == VAE else {})
 
@@ -89,7 +88,9 @@ def _text_encoder(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
 
 def _text_encoder_2(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
     # The model is only asked for its width, and only where the projection is missing.
-    return dict(convert_open_clip_checkpoint(None, tensors, prefix=CLIP_G_PREFIX))
+    refines = any(name.startswith(REFINER_CLIP_G_PREFIX) for name in tensors)
+    prefix = REFINER_CLIP_G_PREFIX if refines else CLIP_G_PREFIX
+    return dict(convert_open_clip_checkpoint(None, tensors, prefix=prefix))
 
 
 def _vae(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
