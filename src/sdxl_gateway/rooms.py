@@ -145,7 +145,7 @@ def build_rooms(
     metrics = Metrics(model_names(settings), labels.lora_label_limit, checkpoints, labels.checkpoint_label_limit)
     decoders = Decoders(settings.limits, metrics.on_event)
     preview_vae_folder(settings.engine.preview_vae)  # what the engine could not load stops the start
-    beside = SideModels.open(settings, checkpoints.guide_by)
+    beside = SideModels.open(settings, checkpoints.guide_by, checkpoints.take)
     matte = open_matte(settings.matting, DEMO_MATTE, metrics.on_event)
     admission = Admission(settings, checkpoints, adapters, decoders, embeddings, beside, matte)
     library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings, beside.controls)

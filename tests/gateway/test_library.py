@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sdxl_gateway.catalog.checkpoint_folder.versions import versioned
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.config import CheckpointFolder, HouseStyle, LoraWeight
 from sdxl_gateway.core.errors import AdapterRefused, Cancelled, InvalidRequest, ModelNotFound
@@ -27,6 +28,9 @@ STYLES = {
 }
 
 
+DEMO_VERSION = versioned("demo", demo().digest)
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> AdmissionKit:
     aliases = {"gpt-image-*": "default", "pretty": "demo+ink", "usual": "default"}
@@ -37,7 +41,9 @@ async def warmed(home: AdmissionKit, model: str, tier: str = "vram", engine: str
     """As if the model's LoRAs had been painted with and that engine held them now."""
     recipe = (await home.admit(model=model)).recipe
     home.library.on_event(JobAccepted("job-1", "a", recipe, (), arrived=1_700_000_000.0))
-    held = MemoryHeld(warm={tier: recipe.blend.digests}, checkpoints={tier: (recipe.checkpoint,)})
+    held = MemoryHeld(
+        warm={tier: recipe.blend.digests}, checkpoints={tier: (versioned(recipe.checkpoint, recipe.checkpoint_digest),)}
+    )
     home.library.on_event(Measured(engine, held))
 
 
@@ -46,7 +52,7 @@ async def bytes_of(data: bytes) -> AsyncIterator[bytes]:
 
 
 def test_everything_by_name(home: AdmissionKit) -> None:
-    home.library.on_event(Measured("0", MemoryHeld(checkpoints={"vram": ("demo",)})))
+    home.library.on_event(Measured("0", MemoryHeld(checkpoints={"vram": (DEMO_VERSION,)})))
     cards = {card.id: (card.kind, card.description, card.ready) for card in home.library.models()}
     assert cards == {
         "demo": ("checkpoint", "", "warm"),
@@ -63,7 +69,7 @@ def test_everything_by_name(home: AdmissionKit) -> None:
 def test_a_checkpoint_is_as_warm_as_an_engine_has_it(home: AdmissionKit) -> None:
     told = home.library.on_event
     assert home.library.model("demo").ready == "cold"
-    told(Measured("0", MemoryHeld(checkpoints={"host": ("demo",)})))
+    told(Measured("0", MemoryHeld(checkpoints={"host": (DEMO_VERSION,)})))
     told(Measured("1", MemoryHeld(checkpoints={"vram": ("demo@another",)})))
     assert (home.library.model("demo").ready, home.library.checkpoints.cards()[0]["tier"]) == ("warm", "host")
     told(EngineLost("0"))

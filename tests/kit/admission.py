@@ -75,7 +75,7 @@ def opened(settings: Settings) -> AdmissionKit:
     adapters.scan()
     embeddings = EmbeddingCatalog(settings.embeddings, settings.data_directory, checkpoints.values())
     embeddings.scan()
-    beside = SideModels.open(settings, checkpoints.guide_by)
+    beside = SideModels.open(settings, checkpoints.guide_by, checkpoints.take)
     admission = Admission(
         settings,
         checkpoints,

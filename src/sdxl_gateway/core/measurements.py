@@ -67,7 +67,7 @@ class AdapterEvicted:
 class MemoryHeld:
     """What the ledger holds now: bytes by tier and kind, and the digests warm in each tier.
 
-    `checkpoints` are those in each tier, as the engine calls them: by name, and one of the folder by its version.
+    `checkpoints` are the versions of those in each tier: what lies under a name may be another one by now.
     """
 
     bytes_by_tier: dict[str, int] = field(default_factory=dict)

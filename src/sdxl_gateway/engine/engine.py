@@ -187,8 +187,9 @@ class DiffusionEngine:
     def tell_memory(self) -> None:
         """Measures what is held now; from any thread."""
         pool = self._pool
-        held, used = pool.ledger.bytes_by_tier(), used_bytes(pool.device)
-        self._measure(MemoryHeld(held, pool.warm(), _weights(self._blend), used, pool.tiers(CHECKPOINT)))
+        held, used, near = pool.ledger.bytes_by_tier(), used_bytes(pool.device), pool.tiers(CHECKPOINT)
+        versions = {tier: tuple(map(pool.sources.version_of, names)) for tier, names in near.items()}
+        self._measure(MemoryHeld(held, pool.warm(), _weights(self._blend), used, versions))
 
     @contextmanager
     def _timed(self, stage: Stage) -> Iterator[None]:

@@ -60,9 +60,8 @@ class CheckpointCards:
 
     def tier(self, entry: CheckpointEntry) -> str:
         """The nearest one in which some engine has it as it is now."""
-        configured = self._checkpoints.is_configured(entry.name)
-        name = entry.name if configured else versioned(entry.name, entry.digest)
-        held = {tier for one in self._held.values() for tier, names in one.items() if name in names}
+        version = versioned(entry.name, entry.digest)
+        held = {tier for one in self._held.values() for tier, versions in one.items() if version in versions}
         return next((tier for tier in WARM_TIERS if tier in held), "disk")
 
     def warmth(self, entry: CheckpointEntry) -> Warmth:

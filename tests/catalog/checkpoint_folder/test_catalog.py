@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -204,3 +205,11 @@ async def test_a_copy_in_progress_becomes_a_name_when_it_is_whole(tmp_path: Path
         shutil.copytree(DEMO_MODEL / "scheduler", root / "slow" / "scheduler")
         await until(lambda: list(catalog) == ["slow"])
         assert catalog.problems == ()
+
+
+def test_another_one_lies_where_the_settings_say(tmp_path: Path) -> None:
+    copy_of_demo(tmp_path / "one")
+    catalog = opened(tmp_path)
+    other = replace(demo(), digest="another")
+    catalog.take(other)
+    assert (list(catalog), catalog["demo"].digest, catalog.is_configured("demo")) == (["demo", "one"], "another", True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sdxl_gateway.catalog.checkpoint_folder.scan import open_named
+from sdxl_gateway.catalog.checkpoints import open_checkpoint
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, CheckpointFolder
 from sdxl_gateway.core.errors import CheckpointProblem, ModelNotFound, Unavailable
 from sdxl_gateway.core.recipe import NO_BLEND, Phase
@@ -74,3 +75,47 @@ def test_an_engine_begins_with_the_folders_or_the_first_configured(tmp_path: Pat
     assert found.first("gone").name == "demo"
     with pytest.raises(CheckpointProblem):
         sources(tmp_path, {}).first("gone")
+
+
+@pytest.fixture
+def named(tmp_path: Path) -> Path:
+    """A configured checkpoint's folder, outside the watched one."""
+    (tmp_path / "watched").mkdir()
+    return copy_of_demo(tmp_path / "mine")
+
+
+def configured(named: Path) -> Sources:
+    return sources(named.parent / "watched", {"mine": Checkpoint(path=str(named))})
+
+
+def meant(named: Path) -> Phase:
+    return Phase("mine", open_checkpoint("mine", Checkpoint(path=str(named)), DEMO_MODEL).digest, NO_BLEND)
+
+
+def test_what_took_the_place_of_a_configured_one_is_another_one(named: Path) -> None:
+    found, before = configured(named), meant(named)
+    assert found.name_of(before) == "mine"
+    change_json(named / "scheduler" / "scheduler_config.json", timestep_spacing="leading")
+    after = meant(named)
+    assert found.name_of(after) == f"mine@{after.checkpoint_digest}"
+    assert found.of(found.name_of(after)).scheduler_config()["timestep_spacing"] == "leading"
+    assert (found.name_of(before), found.version_of("mine")) == ("mine", f"mine@{before.checkpoint_digest}")
+    with pytest.raises(Unavailable, match="'mine' was changed"):
+        found.of("mine")
+    change_json(named / "scheduler" / "scheduler_config.json", timestep_spacing="linspace")
+    with pytest.raises(Unavailable, match="'mine' was changed"):
+        found.of(found.name_of(after))
+
+
+def test_one_that_is_half_written_is_not_what_it_was(named: Path) -> None:
+    found, before = configured(named), meant(named)
+    (named / "model_index.json").unlink()
+    assert found.name_of(Phase("mine", "another", NO_BLEND)) == "mine@another"
+    for name in ("mine@another", found.name_of(before)):
+        with pytest.raises(Unavailable, match="'mine' was changed"):
+            found.of(name)
+
+
+def test_an_engine_that_begins_later_has_the_new_one_by_its_name(named: Path) -> None:
+    change_json(named / "scheduler" / "scheduler_config.json", timestep_spacing="leading")
+    assert configured(named).name_of(meant(named)) == "mine"

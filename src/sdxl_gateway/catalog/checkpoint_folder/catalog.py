@@ -17,7 +17,7 @@ TWICE = "Another checkpoint has the same name; rename one of them."
 
 
 class CheckpointCatalog(Mapping[str, CheckpointEntry]):
-    """Checkpoints by name: those configured, which stay, then those of the folder, by name.
+    """Checkpoints by name: those configured, whose names stay, then those of the folder, by name.
 
     A server's one IP-Adapter, which those configured have, goes with all that it fits.
     A mapping that changes between two looks, whole each time; names are looked up and never joined to a path.
@@ -69,6 +69,11 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
         """All that this one fits are guided by it from now on, and no others by any; from any thread."""
         self._ip_adapter = adapter
         self._configured = {name: fitted(entry, adapter) for name, entry in self._configured.items()}
+        self._publish(self._seen)
+
+    def take(self, entry: CheckpointEntry) -> None:
+        """Another one lies where the settings say that the one of its name does; from any thread."""
+        self._configured = {**self._configured, entry.name: fitted(entry, self._ip_adapter)}
         self._publish(self._seen)
 
     def _publish(self, seen: Mapping[str, Seen]) -> None:

@@ -1,4 +1,4 @@
-"""Takes the name and digest of a checkpoint in the folder, gives what an engine calls it, and back.
+"""Takes the name and digest of a checkpoint, gives what tells this very content from what else had the name, and back.
 
 A file may be replaced under its name while pictures are painted with what was there before: to an engine those are two.
 """

@@ -1,7 +1,7 @@
 """Takes an engine process's settings, gives where each checkpoint lies: those configured, and those of the folder.
 
 What lies in the folder is looked up when a recipe names it, and is the one that was meant when it has the recipe's
-digest: nobody has to tell the engine what came and went.
+digest; so is what took the place of a configured one: nobody has to tell the engine what came and went.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from contextlib import suppress
 
 from sdxl_gateway.catalog.checkpoint_folder.scan import open_named
 from sdxl_gateway.catalog.checkpoint_folder.versions import name_and_digest, versioned
-from sdxl_gateway.config import Checkpoint, EngineProcess
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
+from sdxl_gateway.config import DEMO_MODEL, Checkpoint, EngineProcess
 from sdxl_gateway.core.errors import CheckpointProblem, ModelNotFound, Unavailable
 from sdxl_gateway.core.recipe import Phase
 from sdxl_gateway.core.text import shown
@@ -21,12 +22,19 @@ OpenSource = Callable[[str, Checkpoint], Source]
 
 
 class Sources:
-    """Checkpoints by what the engine calls them: a configured one by its name, one of the folder by its version."""
+    """Checkpoints by what the engine calls them.
+
+    A configured one is called by its name, as it was when the engine began; what took its place, and one of the folder,
+    by its version.
+    """
 
     def __init__(self, config: EngineProcess, open_source: OpenSource) -> None:
         self._folder = config.checkpoint_folder.directory
         self._open = open_source
-        self._configured = {name: open_source(name, section) for name, section in config.checkpoints.items()}
+        self._sections = config.checkpoints
+        self._digests = {name: self._at_its_place(name).digest for name in self._sections}
+        self._configured = {name: open_source(name, section) for name, section in self._sections.items()}
+        self._names: dict[tuple[str, str], str] = {}
 
     @property
     def configured(self) -> tuple[str, ...]:
@@ -34,10 +42,29 @@ class Sources:
         return tuple(self._configured)
 
     def name_of(self, phase: Phase) -> str:
-        """What the engine calls the checkpoint that takes these steps."""
-        if phase.checkpoint in self._configured:
-            return phase.checkpoint
-        return versioned(phase.checkpoint, phase.checkpoint_digest)
+        """What the engine calls the checkpoint that takes these steps; always the same for the same ones."""
+        meant = phase.checkpoint, phase.checkpoint_digest
+        if meant not in self._names:
+            self._names[meant] = phase.checkpoint if self._is_first(*meant) else versioned(*meant)
+        return self._names[meant]
+
+    def _is_first(self, name: str, digest: str) -> bool:
+        """It is a configured one as it was when the engine began, and there was no other since."""
+        return name in self._configured and (digest == self._digests[name] or self._stays(name))
+
+    def _stays(self, name: str) -> bool:
+        try:
+            return self._at_its_place(name).digest == self._digests[name]
+        except (CheckpointProblem, OSError):
+            return False
+
+    def _at_its_place(self, name: str) -> CheckpointEntry:
+        """What lies where the settings say. Raises CheckpointProblem."""
+        return open_checkpoint(name, self._sections[name], DEMO_MODEL)
+
+    def version_of(self, name: str) -> str:
+        """Of what the engine calls so."""
+        return versioned(name, self._digests[name]) if name in self._configured else name
 
     def names_of(self, phases: Iterable[Phase]) -> list[str]:
         """As `name_of`, each once."""
@@ -46,13 +73,17 @@ class Sources:
     def of(self, name: str) -> Source:
         """Where the checkpoint lies.
 
-        Raises ModelNotFound, and Unavailable where the folder has another one under that name by now.
+        Raises ModelNotFound, and Unavailable where another one has that name by now.
         """
-        return self._configured[name] if name in self._configured else self._in_folder(*name_and_digest(name))
+        if name not in self._configured:
+            return self._of_version(*name_and_digest(name))
+        if not self._stays(name):
+            raise _changed(name)
+        return self._configured[name]
 
-    def _in_folder(self, name: str, digest: str) -> Source:
+    def _of_version(self, name: str, digest: str) -> Source:
         try:
-            entry = open_named(self._folder, name)
+            entry = self._at_its_place(name) if name in self._configured else open_named(self._folder, name)
         except (CheckpointProblem, OSError):
             raise _changed(name) from None
         if entry.digest != digest:
