@@ -1,7 +1,6 @@
 """Asks a server on the demo model for a picture of each feature, writes docs/GALLERY.md from its answers.
 
-`make gallery`. What needs models that know the demo's shapes and are not there (refiners, ControlNets,
-IP-Adapters) is not in it.
+`make gallery`.
 """
 
 from __future__ import annotations
@@ -17,26 +16,38 @@ from typing import Any
 import httpx
 from PIL import Image
 
+from sdxl_gateway.pictures.canny import canny
 from tests.kit.servers import server
-from tools.demo_model import upscaler
+from tools.demo_model import edges, scenes, upscaler
 
 DOCS = Path(__file__).parents[1] / "docs"
 FOLDER = DOCS / "images" / "gallery"
 SIZE = "256x256"
-SETTINGS = {"matting__path": "demo", "upscalers__demo__path": str(upscaler.TARGET)}
+SIDE = 256
+SETTINGS = {
+    "matting__path": "demo",
+    "upscalers__demo__path": str(upscaler.TARGET),
+    "controls__edges__path": str(edges.TARGET),
+    "controls__edges__preprocessor": "canny",
+}
 INTRODUCTION = """# Gallery
 
 One picture for each thing that can be asked for, painted by the demo model, which knows coloured shapes on plain
 grounds. `make gallery` starts a server, asks it, and writes this page. Pictures that a request starts from are
-those above, by their titles. The net that enlarges was taught the demo's drawings and does not ship; it is in
-tools/demo_model/siblings. Of refiners, ControlNets and IP-Adapters there are none that know the demo's shapes;
-[PARITY.md](PARITY.md) holds them against diffusers instead.
+those above, by their titles, or drawings beside the painting. The ControlNet and the net that enlarges were taught
+the demo's drawings and do not ship; they are in tools/demo_model/siblings. Of refiners and IP-Adapters there are none
+that know the demo's shapes; [PARITY.md](PARITY.md) holds them against diffusers instead.
 """
+DATA = "data:image/png;base64,..."
+"""Where a request has the drawing that is shown beside its picture."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One picture: what is asked for, and the titles of earlier pictures it starts from, by their fields."""
+    """One picture: what is asked for, and the titles of earlier pictures it starts from, by their fields.
+
+    `drawing` is what stands at DATA in what is asked for.
+    """
 
     title: str
     asks: dict[str, Any]
@@ -44,8 +55,20 @@ class Shown:
     files: dict[str, str] = field(default_factory=dict)
     mask: tuple[int, int, int, int] | None = None
     enlarged: int = 1
+    drawing: Image.Image | None = None
 
 
+def drawn(background: str, *placed: scenes.Placed) -> Image.Image:
+    """Things on a plain ground."""
+    return Image.fromarray(scenes.draw(list(placed), background, (SIDE, SIDE)))
+
+
+STAR_IN_A_CORNER = drawn("white", scenes.Placed(scenes.Thing("star", "black"), 168.0, 164.0, 76.0))
+TWO = drawn(
+    "blue",
+    scenes.Placed(scenes.Thing("square", "yellow"), 80.0, 172.0, 58.0),
+    scenes.Placed(scenes.Thing("circle", "white"), 190.0, 72.0, 46.0),
+)
 CIRCLE = {"prompt": "a red circle on a blue background", "seed": 3}
 STAR = {"prompt": "a yellow star on a blue background", "seed": 4}
 FROM_CIRCLE = {"image": "A prompt"}
@@ -69,6 +92,20 @@ GALLERY = (
     Shown("A variation", {"strength": 0.7, "seed": 6}, "variations", FROM_CIRCLE),
     Shown("Larger", {**CIRCLE, "size": "512x512", "upscaler": "lanczos"}),
     Shown("Larger and painted over", {**CIRCLE, "size": "512x512", "upscaler": "lanczos", "detail": 0.1}),
+    Shown(
+        "Edges",
+        {
+            "prompt": "a green star on a white background",
+            "controls": [{"type": "edges", "image": DATA, "preprocess": False}],
+            "seed": 3,
+        },
+        drawing=canny(STAR_IN_A_CORNER),
+    ),
+    Shown(
+        "Edges of a picture",
+        {"prompt": "a red circle above a purple square", "controls": [{"type": "edges", "image": DATA}], "seed": 5},
+        drawing=TWO,
+    ),
     Shown("A transparent background", {"prompt": "a large red heart", "background": "transparent", "seed": 8}),
     Shown("Enlarged by a net", {**CIRCLE, "upscale": 4}),
 )
@@ -84,7 +121,19 @@ def main() -> None:
 
 
 def _part(url: str, shown: Shown, made: dict[str, Image.Image]) -> str:
-    asked = {"model": "demo", "response_format": "b64_json", **shown.asks}
+    name = shown.title.lower().replace(" ", "-")
+    image = made[shown.title] = _painted(url, shown, made)
+    pictures = {f"{name}.png": image}
+    if shown.drawing is not None:
+        pictures = {f"{name}-drawing.png": shown.drawing, **pictures}
+    for file, one in pictures.items():
+        one.save(FOLDER / file, optimize=True)
+    links = " ".join(f"![{file.removesuffix('.png')}](images/gallery/{file})" for file in pictures)
+    return f"## {shown.title}\n\n{links}\n\n{_told(shown)}\n"
+
+
+def _painted(url: str, shown: Shown, made: dict[str, Image.Image]) -> Image.Image:
+    asked = {"model": "demo", "response_format": "b64_json", **_with_drawing(shown)}
     if shown.route == "generations":
         answer = httpx.post(f"{url}/v1/images/generations", json={"size": SIZE, **asked}, timeout=300)
     else:
@@ -92,11 +141,14 @@ def _part(url: str, shown: Shown, made: dict[str, Image.Image]) -> str:
             f"{url}/v1/images/{shown.route}", data=_texts(asked), files=_files(shown, made), timeout=300
         )
     answer.raise_for_status()
-    image = Image.open(io.BytesIO(base64.b64decode(answer.json()["data"][0]["b64_json"])))
-    made[shown.title] = image
-    name = shown.title.lower().replace(" ", "-") + ".png"
-    image.save(FOLDER / name, optimize=True)
-    return f"## {shown.title}\n\n![{shown.title}](images/gallery/{name})\n\n{_told(shown)}\n"
+    return Image.open(io.BytesIO(base64.b64decode(answer.json()["data"][0]["b64_json"])))
+
+
+def _with_drawing(shown: Shown) -> dict[str, Any]:
+    if shown.drawing is None:
+        return shown.asks
+    data = f"data:image/png;base64,{base64.b64encode(_png(shown.drawing)).decode()}"
+    return dict(json.loads(json.dumps(shown.asks).replace(DATA, data)))
 
 
 def _texts(asked: dict[str, Any]) -> dict[str, str]:
