@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpcore2
+import httpcore
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -49,7 +49,7 @@ class Names:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
-class Detour(httpcore2.AnyIOBackend):
+class Detour(httpcore.AnyIOBackend):
     """Dials `port` of loopback whatever it is asked for, as a network in between may; remembers what it was asked."""
 
     def __init__(self, port: int) -> None:
@@ -62,8 +62,8 @@ class Detour(httpcore2.AnyIOBackend):
         port: int,
         timeout: float | None = None,  # noqa: ASYNC109
         local_address: str | None = None,
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
-    ) -> httpcore2.AsyncNetworkStream:
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
         self.dialled.append(host)
         return await super().connect_tcp("127.0.0.1", self.port)
 
@@ -128,12 +128,12 @@ async def test_the_connected_socket_has_the_last_word() -> None:
 
 
 async def test_no_socket_at_all_is_not_trusted() -> None:
-    class NoSocket(httpcore2.AsyncNetworkStream):
+    class NoSocket(httpcore.AsyncNetworkStream):
         async def aclose(self) -> None:
             pass
 
     class Nowhere(Detour):
-        async def connect_tcp(self, *_: Any, **__: Any) -> httpcore2.AsyncNetworkStream:
+        async def connect_tcp(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
             return NoSocket()
 
     with pytest.raises(EgressRefused):

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import httpcore2
+import httpcore
 
 from sdxl_gateway.egress.addresses import is_public
 from sdxl_gateway.egress.errors import EgressFailed, EgressRefused
@@ -28,7 +28,7 @@ def system_resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-class GuardedDialler(httpcore2.AsyncNetworkBackend):
+class GuardedDialler(httpcore.AsyncNetworkBackend):
     """A name is resolved once for each connection, and what it was resolved to is what is dialled.
 
     `private` are hosts, or `host:port`, that the operator lets stand anywhere.
@@ -38,11 +38,11 @@ class GuardedDialler(httpcore2.AsyncNetworkBackend):
         self,
         private: Iterable[str] = (),
         resolve: Resolve = system_resolve,
-        dial: httpcore2.AsyncNetworkBackend | None = None,
+        dial: httpcore.AsyncNetworkBackend | None = None,
     ) -> None:
         self._private = frozenset(private)
         self._resolve = resolve
-        self._dial = dial or httpcore2.AnyIOBackend()
+        self._dial = dial or httpcore.AnyIOBackend()
         self._threads = ThreadPoolExecutor(THREADS, "names")
 
     async def connect_tcp(
@@ -51,8 +51,8 @@ class GuardedDialler(httpcore2.AsyncNetworkBackend):
         port: int,
         timeout: float | None = None,  # noqa: ASYNC109 - as httpcore calls it
         local_address: str | None = None,
-        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
-    ) -> httpcore2.AsyncNetworkStream:
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
         """Raises EgressRefused where any of the host's addresses, or the one reached, is not public."""
         trusted = bool({host, f"{host}:{port}"} & self._private)
         addresses = await self._addresses(host, port)
@@ -73,17 +73,17 @@ class GuardedDialler(httpcore2.AsyncNetworkBackend):
             raise EgressFailed("its host is not known")
         return found
 
-    async def _first(self, addresses: Sequence[str], port: int) -> httpcore2.AsyncNetworkStream:
+    async def _first(self, addresses: Sequence[str], port: int) -> httpcore.AsyncNetworkStream:
         """To the first of them that answers."""
         for address in addresses:
             try:
                 return await self._dial.connect_tcp(address, port, timeout=CONNECT_SECONDS)
-            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 continue
         raise EgressFailed("its server cannot be reached")
 
 
-def _peer(stream: httpcore2.AsyncNetworkStream) -> str:
+def _peer(stream: httpcore.AsyncNetworkStream) -> str:
     """The address at the other end, as the connected socket says; no address for what is no such socket."""
     address = stream.get_extra_info("server_addr")
     return str(address[0]) if isinstance(address, tuple) else ""

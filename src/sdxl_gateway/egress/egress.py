@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from ssl import SSLContext
 
-import httpcore2
-import httpx2
+import httpcore
+import httpx
 
 from sdxl_gateway import __version__
 from sdxl_gateway.egress.dialling import GuardedDialler, Resolve, system_resolve
@@ -20,10 +20,10 @@ ANY_HOST = ("*",)
 MOST_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 BROKEN = (
-    httpcore2.NetworkError,
-    httpcore2.ProtocolError,
-    httpcore2.TimeoutException,
-    httpcore2.UnsupportedProtocol,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.TimeoutException,
+    httpcore.UnsupportedProtocol,
     OSError,
 )
 _OWN_HEADERS = {
@@ -53,12 +53,12 @@ class Egress:
         private: Iterable[str] = (),
         *,
         resolve: Resolve = system_resolve,
-        dial: httpcore2.AsyncNetworkBackend | None = None,
+        dial: httpcore.AsyncNetworkBackend | None = None,
         tls: SSLContext | None = None,
     ) -> None:
-        tls = tls or httpcore2.default_ssl_context()
+        tls = tls or httpcore.default_ssl_context()
         self._guarded = _pool(tls, GuardedDialler(private, resolve, dial))
-        self._trusted = _pool(tls, httpcore2.AnyIOBackend())
+        self._trusted = _pool(tls, httpcore.AnyIOBackend())
 
     async def get(
         self, url: str, *, accept: str, timeout_seconds: float, max_bytes: int, hosts: Sequence[str] = ANY_HOST
@@ -98,9 +98,9 @@ class Egress:
             return await _asked(pool, "POST", checked(url), headers, content, max_bytes)
 
 
-def _pool(tls: SSLContext, dialler: httpcore2.AsyncNetworkBackend) -> httpcore2.AsyncConnectionPool:
+def _pool(tls: SSLContext, dialler: httpcore.AsyncNetworkBackend) -> httpcore.AsyncConnectionPool:
     """No connection outlives its request, so none made for one caller serves another."""
-    return httpcore2.AsyncConnectionPool(
+    return httpcore.AsyncConnectionPool(
         ssl_context=tls, max_connections=None, max_keepalive_connections=0, network_backend=dialler
     )
 
@@ -117,11 +117,11 @@ async def _within(seconds: float) -> AsyncIterator[None]:
         raise EgressFailed("its server broke off, or does not speak HTTP") from error
 
 
-def checked(url: str, hosts: Sequence[str] = ANY_HOST) -> httpx2.URL:
+def checked(url: str, hosts: Sequence[str] = ANY_HOST) -> httpx.URL:
     """Of http or https, without a user, to a host that is allowed. Raises EgressRefused."""
     try:
-        found = httpx2.URL(url)
-    except httpx2.InvalidURL:
+        found = httpx.URL(url)
+    except httpx.InvalidURL:
         raise EgressRefused("it is no address") from None
     if found.scheme not in ("http", "https") or not found.raw_host:
         raise EgressRefused("it is no address of http or https")
@@ -133,11 +133,11 @@ def checked(url: str, hosts: Sequence[str] = ANY_HOST) -> httpx2.URL:
     return found
 
 
-def _next(here: httpx2.URL, location: str, hosts: Sequence[str]) -> httpx2.URL:
+def _next(here: httpx.URL, location: str, hosts: Sequence[str]) -> httpx.URL:
     """Where a redirect leads, which is never from https to http. Raises EgressRefused."""
     try:
         there = checked(str(here.join(location)), hosts)
-    except httpx2.InvalidURL:
+    except httpx.InvalidURL:
         raise EgressRefused("it is redirected to no address") from None
     if here.scheme == "https" and there.scheme != "https":
         raise EgressRefused("it is redirected from https to http")
@@ -145,15 +145,15 @@ def _next(here: httpx2.URL, location: str, hosts: Sequence[str]) -> httpx2.URL:
 
 
 async def _asked(
-    pool: httpcore2.AsyncConnectionPool,
+    pool: httpcore.AsyncConnectionPool,
     method: str,
-    url: httpx2.URL,
+    url: httpx.URL,
     headers: Mapping[str, str],
     content: bytes | None,
     max_bytes: int,
 ) -> Reply:
     sent = [(name.encode(), value.encode()) for name, value in ({**headers, **_OWN_HEADERS}).items()]
-    target = httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+    target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
     async with pool.stream(method, target, headers=sent, content=content) as response:
         told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
         # Nobody needs what a redirect says.
@@ -162,7 +162,7 @@ async def _asked(
         return Reply(response.status, told, body)
 
 
-async def _body(response: httpcore2.Response, headers: Mapping[str, str], max_bytes: int) -> bytes:
+async def _body(response: httpcore.Response, headers: Mapping[str, str], max_bytes: int) -> bytes:
     if headers.get("content-encoding", "identity").strip().lower() not in ("identity", ""):
         raise Encoded("its server sends it compressed")
     found = bytearray()
