@@ -15,9 +15,10 @@ from PIL.PngImagePlugin import PngInfo
 from sdxl_gateway.core.ask import Operation, Upload
 from sdxl_gateway.core.errors import InvalidImage
 from sdxl_gateway.gateway.events import Presented
+from sdxl_gateway.gateway.packed import unpack_ask
 from sdxl_gateway.pictures.decode import decode_picture
 from sdxl_gateway.pictures.scrub import scrubbed
-from tests.kit.gateway import gateway_kit
+from tests.kit.gateway import CALLER, ask, gateway_kit, noise, upload
 
 KINDS = ("PNG", "JPEG", "WEBP")
 MARK = "TELLTALE"
@@ -102,10 +103,10 @@ def test_marks_in_packed_texts_go_too() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_nothing_of_an_upload_is_in_what_leaves(kind: str, tmp_path: Path) -> None:
     """Neither in the pictures, with or without a recipe inside, nor in the recipe."""
-    upload = Upload("image", telling(kind, size=(64, 64)))
+    sent = Upload("image", telling(kind, size=(64, 64)))
     async with gateway_kit(tmp_path, embed_recipe=True) as kit:
         for output_format in ("png", "jpeg", "webp"):
-            items = await kit.paint(operation=Operation.EDIT, images=(upload,), output_format=output_format)
+            items = await kit.paint(operation=Operation.EDIT, images=(sent,), output_format=output_format)
             picture = next(item for item in items if isinstance(item, Presented))
             assert MARK not in json.dumps(picture.recipe)
             with Image.open(io.BytesIO(picture.data)) as image:
@@ -113,3 +114,18 @@ async def test_nothing_of_an_upload_is_in_what_leaves(kind: str, tmp_path: Path)
                 assert "icc_profile" not in image.info
                 assert MARK not in repr(image.info) + repr(image.getexif().get_ifd(0x8825))
             assert MARK.encode() not in picture.data
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_nothing_of_an_upload_is_kept_with_a_job(kind: str, tmp_path: Path) -> None:
+    """Until its turn comes it lies on the disk, a batch's line as any other; what is painted is the same."""
+    mask = upload(noise((64, 64), (8, 8, 40, 40)), "mask")
+    sent = ask(operation=Operation.EDIT, images=(Upload("image", telling(kind, size=(64, 64))),), mask=mask, seed=3)
+    async with gateway_kit(tmp_path) as kit:
+        for batch in (None, "batch_1"):
+            job = await kit.tasks.submit(sent, CALLER, batch=batch)
+            kept = unpack_ask(job.ask, (tmp_path / "uploads" / (job.uploads or "")).read_bytes()).ask
+            assert [one.field for one in kept.uploads] == ["image", "mask"]
+            assert not any(tells(one.data) for one in kept.uploads)
+            before, after = (decode_picture(one.uploads[0], 2**20) for one in (sent, kept))
+            assert before.tobytes() == after.tobytes()

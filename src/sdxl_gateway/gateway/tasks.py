@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sdxl_gateway.config import Jobs
@@ -14,9 +14,10 @@ from sdxl_gateway.core.errors import Cancelled, InvalidRequest, NotFound
 from sdxl_gateway.core.stored_job import Ending, JobState, StoredJob, new_job_id
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.gateway.live_job import LiveJob, News, NewsId
-from sdxl_gateway.gateway.packed import pack_ask, pack_caller, pack_error
+from sdxl_gateway.gateway.packed import SettledAsk, pack_ask, pack_caller, pack_error
 from sdxl_gateway.gateway.paint import Gateway, priority_of
 from sdxl_gateway.gateway.runner import Runner, quarantined
+from sdxl_gateway.pictures.scrub import scrubbed
 from sdxl_gateway.storage.job_table import Filter
 from sdxl_gateway.storage.jobs import JobStore
 
@@ -68,7 +69,8 @@ class Tasks:
 
         Raises a Refusal where it cannot be painted, Busy, StorageFull, Unavailable.
         """
-        text, pictures = pack_ask(await self._gateway.settled(ask, caller))
+        settled = await self._gateway.settled(ask, caller)
+        text, pictures = pack_ask(await asyncio.to_thread(_scrubbed, settled))
         job = StoredJob(
             id=new_job_id(),
             tenant=caller.tenant,
@@ -175,3 +177,9 @@ class Tasks:
             return (await self._seen(job_id, caller)).number
         except NotFound:
             raise InvalidRequest(f"There is nothing of the id {shown(job_id)}.", param="after") from None
+
+
+def _scrubbed(settled: SettledAsk) -> SettledAsk:
+    """With pictures whose files say nothing of who made them, and where. Raises InvalidImage."""
+    clean = {upload.field: upload.brought(scrubbed(upload)) for upload in settled.ask.uploads}
+    return replace(settled, ask=settled.ask.with_pictures(clean))
