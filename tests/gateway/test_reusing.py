@@ -20,7 +20,8 @@ from sdxl_gateway.gateway.events import Accepted, Done, Item, Partial, Presented
 from sdxl_gateway.gateway.reusing import key_of
 from tests.kit.gateway import CALLER, GatewayKit, ask, gateway_kit
 from tests.kit.jobs import recipe
-from tests.kit.judges import FakeNet, scores
+from tests.kit.judges import FakeNet, broken, scores
+from tests.kit.stored_jobs import over, painting
 
 BLEND = Blend.of([BlendPart("d1", 1.0, 1.0, "ink")])
 RECIPE = recipe("a fox", blend="d0")
@@ -205,6 +206,29 @@ async def test_what_the_safety_system_found_is_not_kept(tmp_path: Path) -> None:
     async with gateway_kit(tmp_path, net=FakeNet(scores(0.0, 0.9, 0.1, 0.0))) as kit:
         told = [cache_of(await kit.paint(seed=7, n=2)) for _ in range(3)]
     assert told == ["miss", "miss", "hit"]
+
+
+async def test_what_nobody_could_judge_is_not_kept_as_clean(tmp_path: Path) -> None:
+    net = FakeNet(broken)
+    async with gateway_kit(tmp_path, net=net, safety=Safety(failing="open")) as kit:
+        unseen = await kit.paint(seed=7)
+        assert len(of(Presented, unseen)) == 1
+        net.scored = scores(0.0)
+        told = [cache_of(await kit.paint(seed=7)) for _ in range(2)]
+    assert (cache_of(unseen), told) == ("miss", ["miss", "hit"])
+
+
+async def test_jobs_are_painted_and_neither_take_nor_leave_anything(kit: GatewayKit) -> None:
+    async with painting(kit.tasks):
+        for _ in range(2):
+            accepted = await kit.tasks.submit(ask("a fox", seed=7), CALLER)
+            await over(kit.tasks, accepted.id)
+        told = [cache_of(await kit.paint("a fox", seed=7)) for _ in range(2)]
+        accepted = await kit.tasks.submit(ask("a fox", seed=7), CALLER)
+        await over(kit.tasks, accepted.id)
+    assert told == ["miss", "hit"]
+    assert kit.count("images_generated_total", model="demo") == 4
+    assert [kit.count("result_lookups_total", outcome=outcome) for outcome in ("hit", "miss")] == [1, 1]
 
 
 async def test_who_goes_away_half_way_leaves_nothing(kit: GatewayKit) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from sdxl_gateway.config import Safety
 from sdxl_gateway.core.picture import Picture
-from sdxl_gateway.core.safety import UNJUDGED, JudgeEnded, Verdict, together
+from sdxl_gateway.core.safety import UNJUDGED, UNSEEN, JudgeEnded, Verdict, together
 from tests.kit.judges import FakeNet, broken, endless, judges, scores
 
 GREY = Picture(1, 1, "RGB", bytes(3))
@@ -72,4 +72,5 @@ async def test_who_goes_away_is_told_as_such() -> None:
 def test_verdicts_add_up() -> None:
     all_of_them = together([Verdict(("a",), {"a": 0.9, "b": 0.1}), Verdict((UNJUDGED,)), Verdict((), {"b": 0.2})])
     assert all_of_them == Verdict(("a", UNJUDGED), {"a": 0.9, "b": 0.2})
+    assert not together([Verdict(), UNSEEN]).whole
     assert not all_of_them.unjudged

@@ -27,10 +27,14 @@ class Policy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found, as names of categories; `scores` (0 to 1) are of all that was looked for."""
+    """What was found, as names of categories; `scores` (0 to 1) are of all that was looked for.
+
+    `whole` where every judge could look: one that failed may have found nothing for that alone.
+    """
 
     categories: tuple[str, ...] = ()
     scores: Mapping[str, float] = field(default_factory=dict)
+    whole: bool = True
 
     @property
     def found(self) -> bool:
@@ -44,16 +48,20 @@ class Verdict:
 
 
 CLEAN = Verdict()
+UNSEEN = Verdict(whole=False)
+"""What passes although nobody could look."""
 
 
 def together(verdicts: Iterable[Verdict]) -> Verdict:
     """All that was found in several; of each score the highest."""
     categories: dict[str, None] = {}
     scores: dict[str, float] = {}
+    whole = True
     for verdict in verdicts:
+        whole = whole and verdict.whole
         categories |= dict.fromkeys(verdict.categories)
         scores |= {name: max(score, scores.get(name, 0.0)) for name, score in verdict.scores.items()}
-    return Verdict(tuple(categories), scores)
+    return Verdict(tuple(categories), scores, whole)
 
 
 @dataclass(frozen=True, slots=True)

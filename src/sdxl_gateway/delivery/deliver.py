@@ -42,8 +42,8 @@ NO_ADDRESS = (
 class Presented:
     """A picture ready to leave: encoded bytes, what a store keeps of it if one does, and how to make it again.
 
-    `warnings` are what its caller should know although the picture is fine; `flagged` where the safety system found
-    anything in it, `review` the id under which a person will look at it.
+    `warnings` are what its caller should know although the picture is fine; `clean` where every judge saw it and found
+    nothing, `review` the id under which a person will look at it.
     """
 
     index: int
@@ -52,7 +52,7 @@ class Presented:
     seed: int
     recipe: dict[str, Any]
     warnings: tuple[str, ...] = ()
-    flagged: bool = False
+    clean: bool = True
     review: str | None = None
 
 
@@ -144,7 +144,7 @@ class Deliverer:
         return replace(
             presented,
             warnings=(*blurred, *presented.warnings),
-            flagged=bool(passed.found) or passed.blurred,
+            clean=passed.clean,
             review=review,
         )
 

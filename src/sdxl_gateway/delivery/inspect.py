@@ -24,11 +24,17 @@ ACTIONS: dict[Policy, Action] = {Policy.BLOCK: "blocked", Policy.BLUR: "blurred"
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """An image that may leave; `found` is what a person is to look at it for."""
+    """An image that may leave; `found` is what a person is to look at it for, `judged` where every judge could look."""
 
     image: Image.Image
     blurred: bool = False
     found: tuple[str, ...] = ()
+    judged: bool = True
+
+    @property
+    def clean(self) -> bool:
+        """Nothing stands against it, nor could."""
+        return self.judged and not self.blurred and not self.found
 
 
 class Inspection:
@@ -74,10 +80,10 @@ class Inspection:
         verdict = await self._verdict(image, oversight)
         found = tuple(dict.fromkeys((*oversight.found, *verdict.categories)))
         if not found:
-            return Passed(image)
+            return Passed(image, judged=verdict.whole)
         action = ACTIONS[oversight.policy]
         if action == "flagged":
-            return Passed(image, found=found)
+            return Passed(image, found=found, judged=verdict.whole)
         self._tell(Moderated(oversight.tenant, oversight.key_id, job_id, stage, action, found))
         if action == "blocked":
             raise refusal(verdict, "output")

@@ -33,8 +33,8 @@ class Place:
         return "miss" if self.found is None else "hit"
 
     def fill(self, output: Output, made: Sequence[Presented], warnings: tuple[str, ...]) -> None:
-        """Keeps what was painted, if all of it left and the safety system had nothing to say of it."""
-        if self.key is None or len(made) < output.recipe.count or any(one.flagged for one in made):
+        """Keeps what was painted, if all of it left, and all judges saw it and had nothing to say of it."""
+        if self.key is None or len(made) < output.recipe.count or not all(one.clean for one in made):
             return
         pictures = tuple(Encoded(one.index, one.seed, one.data) for one in made)
         self.cache.put(self.key, output.tenant, pictures, warnings)

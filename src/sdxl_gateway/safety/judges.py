@@ -11,7 +11,7 @@ from typing import Protocol
 
 from sdxl_gateway.config import Safety
 from sdxl_gateway.core.picture import Picture
-from sdxl_gateway.core.safety import CLEAN, UNJUDGED, JudgeEnded, JudgeName, JudgeOutcome, Verdict, together
+from sdxl_gateway.core.safety import CLEAN, UNJUDGED, UNSEEN, JudgeEnded, JudgeName, JudgeOutcome, Verdict, together
 from sdxl_gateway.safety.failure import JudgeFailed
 from sdxl_gateway.safety.picture_judge import PictureJudge
 
@@ -96,4 +96,4 @@ class Judges:
         known = isinstance(problem, JudgeFailed)
         what = "what it was asked about is held back" if self.closed else "what it was asked about passes"
         log.error("the judge of %s failed, %s: %s", name, what, problem, exc_info=None if known else problem)
-        return Verdict((UNJUDGED,)) if self.closed else CLEAN
+        return Verdict((UNJUDGED,), whole=False) if self.closed else UNSEEN
