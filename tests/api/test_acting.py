@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from sdxl_gateway.accounts.key_store import KeyStore
+from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.events import Acted
 from sdxl_gateway.storage.database import opened
-from tests.kit.api import GENERATE, KEYED, ServedApi, client, served_api
+from tests.kit.api import GENERATE, KEYED, FakeGateway, ServedApi, client, served_api
+from tests.kit.batches import batch_kit, request
+from tests.kit.gateway import ask
 
 ROOT = {"authorization": "Bearer root"}
 KEYS = "/v1/admin/keys"
@@ -51,6 +54,33 @@ async def test_loras_come_and_go() -> None:
     assert answer.status_code == 201
     assert [(action, target) for action, target, _ in _done(served)] == [("lora.added", "ink"), ("lora.removed", "ink")]
     assert served.told[0].request_id == answer.headers["x-request-id"]  # type: ignore[union-attr]
+
+
+async def test_what_a_tenant_ends_or_begins(tmp_path: Path) -> None:
+    """A job of another tenant that an operator ends is told as that tenant's."""
+    line = request("a", prompt="a fox")
+    async with batch_kit(tmp_path, FakeGateway()) as kit:
+        served = served_api(files=kit.files, batches=kit.batches, tasks=kit.tasks, **KEYED)
+        job = await kit.tasks.submit(ask("a fox"), Caller(tenant="art"))
+        async with client(served, ROOT) as http:
+            sent = await http.post("/v1/files", files={"file": ("in.jsonl", line)}, data={"purpose": "batch"})
+            file = sent.json()["id"]
+            body = {"input_file_id": file, "endpoint": "/v1/images/generations", "completion_window": "24h"}
+            batch = (await http.post("/v1/batches", json=body)).json()["id"]
+            await http.post(f"/v1/batches/{batch}/cancel")
+            await http.post(f"/v1/jobs/{job.id}/cancel")
+            await http.delete(f"/v1/files/{file}")
+            for nothing in ("/v1/batches/batch_1/cancel", "/v1/jobs/job_1/cancel"):
+                assert (await http.post(nothing)).status_code == 404
+            assert (await http.delete("/v1/files/file-1")).status_code == 404
+    done = _done(served)
+    own = done[0][2]
+    assert done == [
+        ("batch.created", batch, own),
+        ("batch.cancelled", batch, own),
+        ("job.cancelled", job.id, "art"),
+        ("file.deleted", file, own),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from sdxl_gateway.api.asks.batches import ENDPOINTS, read_batch
 from sdxl_gateway.api.asks.pages import Page, page_query
+from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.endpoints.links import links_of
 from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.json_body import parse_object, whole_body
@@ -71,7 +72,9 @@ def create_endpoint(services: Services) -> Endpoint:
     async def create_batch(request: Request) -> Response:
         given = parse_object(await whole_body(request.stream(), MAX_BODY_BYTES))
         new = read_batch(given, links_of(services, request).base_url)
-        return JSONResponse(batch_object(await _batches(services).create(new, _caller(request))))
+        batch = await _batches(services).create(new, _caller(request))
+        acted(services, request, "batch.created", batch.id)
+        return JSONResponse(batch_object(batch))
 
     return create_batch
 
@@ -102,6 +105,7 @@ def cancel_endpoint(services: Services) -> Endpoint:
 
     async def cancel_batch(request: Request) -> Response:
         cancelled = await _batches(services).cancel(request.path_params["batch_id"], _caller(request))
+        acted(services, request, "batch.cancelled", cancelled.id)
         return JSONResponse(batch_object(cancelled))
 
     return cancel_batch

@@ -13,6 +13,7 @@ from sdxl_gateway.api.asks.pages import PAGE_QUERY, Page
 from sdxl_gateway.api.asks.parse import ReadAsk
 from sdxl_gateway.api.asks.preferences import RESPOND_ASYNC, refuse_stream
 from sdxl_gateway.api.asks.values import choice
+from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.endpoints.links import links_of
 from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
@@ -121,6 +122,7 @@ def cancel_endpoint(services: Services) -> Endpoint:
 
     async def cancel_job(request: Request) -> Response:
         now = await tasks_of(services).cancel(request.path_params["job_id"], context_of(request.scope).caller)
+        acted(services, request, "job.cancelled", now.job.id, now.job.tenant)
         return await _answer(services, request, now)
 
     return cancel_job

@@ -14,6 +14,7 @@ from sdxl_gateway.api.asks.field import Field, Kind
 from sdxl_gateway.api.asks.file_upload import FileUpload
 from sdxl_gateway.api.asks.pages import Page, page_query
 from sdxl_gateway.api.asks.values import choice
+from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.openapi.schemas import file
@@ -119,6 +120,7 @@ def delete_endpoint(services: Services) -> Endpoint:
 
     async def delete_file(request: Request) -> Response:
         deleted = await _store(services).delete(request.path_params["file_id"], _tenant(request))
+        acted(services, request, "file.deleted", request.path_params["file_id"])
         return JSONResponse(file_deleted(deleted))
 
     return delete_file
