@@ -1,24 +1,29 @@
-"""Server and engine are killed while accepted jobs are painted: in the end each has one result, and none is lost."""
+"""Server and engine are killed while accepted jobs and a batch are painted: in the end each has one result and one
+webhook, and none is lost."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.kit.servers import free_port, is_alive, until
+from tests.kit.fake_server import engines, started
+from tests.kit.servers import until
 
 GENERATE = "/v1/images/generations"
 ASKED = {"prompt": "a fox step-seconds=0.01", "steps": 2, "size": "64x64", "response_format": "url"}
@@ -26,47 +31,48 @@ ASYNC = {"prefer": "respond-async"}
 SENDERS = 4
 
 
+class Receiver(ThreadingHTTPServer):
+    """Takes every webhook, and notes under which ids it was told of a job."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Noting)
+        self.ids: dict[str, set[str]] = defaultdict(set)
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.server_address[1]}"
+
+    def note(self, webhook_id: str, body: bytes) -> None:
+        self.ids[json.loads(body)["data"]["id"]].add(webhook_id)
+
+
+class _Noting(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        self.server.note(self.headers["webhook-id"], self.rfile.read(int(self.headers["content-length"])))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nobody reads it."""
+
+
 @contextmanager
-def started(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A server with a fake engine, ready; killed at the end where it was not before."""
-    port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "tests.kit.fake_server", str(folder), str(port)])
-    url = f"http://127.0.0.1:{port}"
-    try:
-        until(lambda: _ready(url))
-        yield url, process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _ready(url: str) -> bool:
-    with suppress(httpx.TransportError):
-        return httpx.get(f"{url}/readyz").status_code == 200
-    return False
-
-
-def engines(server: int) -> list[int]:
-    """Of the engine processes that this server started and that live."""
-    return [pid for pid in _children(server) if b"fake_engine_process" in _command(pid) and is_alive(pid)]
-
-
-def _children(parent: int) -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
-
-
-def _command(pid: int) -> bytes:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b""
+def receiving() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        threading.Thread(target=receiver.serve_forever).start()
+        yield receiver
+        receiver.shutdown()
 
 
 class Senders:
     """Several threads that ask for jobs until so many were accepted or the server is gone."""
 
-    def __init__(self, url: str, count: int) -> None:
+    def __init__(self, url: str, count: int, receiver: Receiver) -> None:
         self.accepted: list[str] = []
         self._url = url
+        self._body = {**ASKED, "webhook_url": f"http://{receiver.host}/told"}
         self._left = iter(range(count))
         self._threads = [threading.Thread(target=self._send) for _ in range(SENDERS)]
         for thread in self._threads:
@@ -81,61 +87,144 @@ class Senders:
     def _send(self) -> None:
         with suppress(httpx.TransportError), httpx.Client(base_url=self._url, timeout=60) as client:
             for _ in self._left:
-                answer = client.post(GENERATE, json=ASKED, headers=ASYNC)
+                answer = client.post(GENERATE, json=self._body, headers=ASYNC)
                 assert answer.status_code == 202, answer.text
                 self.accepted.append(answer.json()["id"])
 
 
-def one_round(folder: Path, count: int, chance: random.Random) -> tuple[list[str], list[dict[str, Any]]]:
-    """What was accepted, and every job there is once nothing is left to do."""
-    with started(folder) as (url, process):
-        senders = Senders(url, count)
-        time.sleep(chance.uniform(0.05, 1.0))
-        for engine in engines(process.pid):
-            os.kill(engine, signal.SIGKILL)
-        time.sleep(chance.uniform(0.0, 1.0))
-        process.kill()
-        accepted = senders.wait()
-    with started(folder) as (url, _):
-        accepted += Senders(url, count - len(accepted)).wait()
-        until(lambda: not _left(url))
-        return accepted, _all_jobs(url)
+@dataclass
+class Found:
+    """What was accepted in all rounds, and what there is once nothing is left to do; `answers` are the batch's."""
+
+    rounds: int
+    accepted: list[str] = field(default_factory=list)
+    batch_id: str = ""
+    batch: dict[str, Any] = field(default_factory=dict)
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    jobs: list[dict[str, Any]] = field(default_factory=list)
+    webhooks: dict[str, set[str]] = field(default_factory=dict)
 
 
-def _left(url: str) -> bool:
-    states = ("queued", "in_progress")
-    return any(httpx.get(f"{url}/v1/jobs", params={"state": state, "limit": 1}).json()["data"] for state in states)
+def killed(folder: Path, rounds: int, count: int, lines: int, chance: random.Random) -> Found:
+    """So many servers in one folder are killed amid `count` jobs each, the last amid a batch of `lines` as well."""
+    found = Found(rounds)
+    with receiving() as receiver:
+        for number in range(1, rounds + 1):
+            with started(folder, receiver.host) as (url, server):
+                until(partial(_idle, url))
+                if number == rounds:
+                    found.batch_id = _batch(url, lines)
+                senders = Senders(url, count, receiver)
+                _kill_an_engine(server, chance)
+                if number == rounds:
+                    _half_way(url, found.batch_id, lines)
+                server.kill()
+                found.accepted += senders.wait()
+        with started(folder, receiver.host) as (url, _):
+            found.accepted += Senders(url, rounds * count - len(found.accepted), receiver).wait()
+            until(partial(_over, url, found.batch_id))
+            until(partial(_idle, url))
+            _look(url, found)
+            until(lambda: len(receiver.ids) >= len(found.accepted))
+        found.webhooks = dict(receiver.ids)
+    return found
+
+
+def _kill_an_engine(server: BaseProcess, chance: random.Random) -> None:
+    """At a moment nobody knows, and then a while."""
+    time.sleep(chance.uniform(0.05, 0.7))
+    for engine in engines(server):
+        os.kill(engine, signal.SIGKILL)
+    time.sleep(chance.uniform(0.0, 0.7))
+
+
+def _half_way(url: str, batch_id: str, lines: int) -> None:
+    until(lambda: _painted(url, batch_id) >= lines // 4)
+    assert _painted(url, batch_id) < lines
+
+
+def _look(url: str, found: Found) -> None:
+    found.jobs = _all_jobs(url)
+    found.batch = _get(url, f"/v1/batches/{found.batch_id}")
+    found.answers = _lines(url, found.batch["output_file_id"])
+
+
+def _batch(url: str, lines: int) -> str:
+    """The id of a batch of slower pictures."""
+    body = {**ASKED, "prompt": "an owl step-seconds=0.04"}
+    named = ({"custom_id": f"{line}", "method": "POST", "url": GENERATE, "body": body} for line in range(lines))
+    text = "\n".join(map(json.dumps, named))
+    with httpx.Client(base_url=url, timeout=60) as client:
+        file = client.post("/v1/files", data={"purpose": "batch"}, files={"file": ("in.jsonl", text)}).json()
+        asked = {"input_file_id": file["id"], "endpoint": GENERATE, "completion_window": "24h"}
+        made: str = client.post("/v1/batches", json=asked).json()["id"]
+    return made
+
+
+def _get(url: str, path: str, **query: Any) -> Any:
+    return httpx.get(f"{url}{path}", params=query, timeout=60).json()
+
+
+def _over(url: str, batch_id: str) -> bool:
+    return _get(url, f"/v1/batches/{batch_id}")["completed_at"] is not None
+
+
+def _painted(url: str, batch_id: str) -> int:
+    return int(_get(url, f"/v1/batches/{batch_id}")["request_counts"]["completed"])
+
+
+def _lines(url: str, file_id: str) -> list[dict[str, Any]]:
+    text = httpx.get(f"{url}/v1/files/{file_id}/content", timeout=60).text
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def _idle(url: str) -> bool:
+    return not any(_get(url, "/v1/jobs", state=state, limit=1)["data"] for state in ("queued", "in_progress"))
 
 
 def _all_jobs(url: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
+    page: dict[str, Any] = {"has_more": True}
     with httpx.Client(base_url=url, timeout=60) as client:
-        page: dict[str, Any] = {"has_more": True, "last_id": None}
         while page["has_more"]:
-            after = {} if page["last_id"] is None else {"after": page["last_id"]}
+            after = {"after": page["last_id"]} if "last_id" in page else {}
             page = client.get("/v1/jobs", params={"limit": 100, **after}).json()
             found += page["data"]
         return [client.get(f"/v1/jobs/{job['id']}").json() for job in found]
 
 
-def check(accepted: list[str], jobs: list[dict[str, Any]]) -> None:
+def check(found: Found, lines: int) -> None:
     """Nothing is lost and nothing is there twice. A job whose answer was on its way may be there too."""
-    ids = Counter(job["id"] for job in jobs)
-    assert set(accepted) <= ids.keys()
+    ids = Counter(job["id"] for job in found.jobs if job["batch"] is None)
+    assert set(found.accepted) <= ids.keys()
     assert set(ids.values()) == {1}
-    assert len(ids) <= len(accepted) + SENDERS
-    assert {job["state"] for job in jobs} == {"completed"}, [job["error"] for job in jobs if job["error"]]
-    pictures = Counter(one["id"] for job in jobs for one in job["result"]["data"])
-    assert len(pictures) == len(jobs)
+    assert len(ids) <= len(found.accepted) + SENDERS * found.rounds
+    assert {job["state"] for job in found.jobs} == {"completed"}, [job["error"] for job in found.jobs if job["error"]]
+    pictures = Counter(one["id"] for job in found.jobs for one in job["result"]["data"])
+    assert len(pictures) == len(found.jobs)
     assert set(pictures.values()) == {1}
+    _check_webhooks(found, set(ids))
+    _check_batch(found, lines)
 
 
-@pytest.mark.parametrize("number", range(3))
-def test_a_few_jobs(tmp_path: Path, number: int) -> None:
-    check(*one_round(tmp_path, 20, random.Random(number)))
+def _check_webhooks(found: Found, jobs: set[str]) -> None:
+    """One id for each job; what a killed server could not note may have come again, under the id it had."""
+    assert found.webhooks.keys() == jobs
+    assert {len(ids) for ids in found.webhooks.values()} == {1}
+    assert len(set.union(*found.webhooks.values())) == len(jobs)
+
+
+def _check_batch(found: Found, lines: int) -> None:
+    names = {f"{line}" for line in range(lines)}
+    assert found.batch["request_counts"] == {"total": lines, "completed": lines, "failed": 0}
+    for told in (found.answers, [job for job in found.jobs if job["batch"] == found.batch_id]):
+        assert Counter(one["custom_id"] for one in told) == Counter(names)
+
+
+def test_a_few_jobs(tmp_path: Path) -> None:
+    check(killed(tmp_path, 3, 20, 20, random.Random(0)), 20)
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("number", range(20))
-def test_three_hundred_jobs(tmp_path: Path, number: int) -> None:
-    check(*one_round(tmp_path, 300, random.Random(number)))
+def test_three_hundred_jobs_in_each_of_twenty_rounds(tmp_path: Path) -> None:
+    check(killed(tmp_path, 20, 300, 1000, random.Random(1)), 1000)

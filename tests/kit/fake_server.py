@@ -1,18 +1,28 @@
-"""A whole server whose engine process paints grey in no time: `python -m tests.kit.fake_server FOLDER PORT`."""
+"""Takes a folder, gives a whole server there, in a process of its own, whose engine process paints grey in no time."""
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import httpx
 import uvicorn
 
 from sdxl_gateway.app import build_app
 from sdxl_gateway.backends.process.backend import ProcessBackend
-from sdxl_gateway.config import DEMO_LORAS, Engine, EngineProcess, Limits, Loras, Settings
+from sdxl_gateway.config import DEMO_LORAS, Egress, Engine, EngineProcess, Limits, Loras, Settings, Webhooks
 from sdxl_gateway.core.listeners import EngineListener
+from sdxl_gateway.webhooks import sender
+from tests.kit.servers import free_port, is_alive, until
 
 FAKE = (sys.executable, "-m", "tests.backends.fake_engine_process")
+PROCESSES = multiprocessing.get_context("forkserver")
+"""Modules are imported once for all servers."""
+PROCESSES.set_forkserver_preload([__name__])
 
 
 def backend(engine: EngineProcess, limits: Limits, listener: EngineListener) -> ProcessBackend:
@@ -20,14 +30,52 @@ def backend(engine: EngineProcess, limits: Limits, listener: EngineListener) -> 
     return ProcessBackend([engine], queue_size=limits.queue_size, listener=listener, command=FAKE)
 
 
-def main(folder: Path, port: int) -> None:
+@contextmanager
+def started(folder: Path, receiver: str) -> Iterator[tuple[str, BaseProcess]]:
+    """Its address, once it is ready, and its process; killed at the end where it was not before.
+
+    It may send webhooks to `receiver`, a host:port.
+    """
+    port = free_port()
+    process = PROCESSES.Process(target=_serve, args=(folder, port, receiver))
+    process.start()
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: _ready(url))
+        yield url, process
+    finally:
+        process.kill()
+        process.join()
+
+
+def engines(server: BaseProcess) -> list[int]:
+    """Of the engine processes that this server started and that live."""
+    return [pid for pid in _children(server.pid) if b"fake_engine_process" in _command(pid) and is_alive(pid)]
+
+
+def _serve(folder: Path, port: int, receiver: str) -> None:
+    sender.LEASE_SECONDS = 0.5  # beyond the timeout: nobody waits a minute for what a killed server had in hand
     settings = Settings(
         data_directory=folder / "data",
         loras=Loras(directory=DEMO_LORAS, watch=False),
         engine=Engine(restart_backoff_seconds=0.05),
+        egress=Egress(private_hosts=(receiver,)),
+        webhooks=Webhooks(timeout_seconds=2.0),
     )
     uvicorn.run(build_app(settings, backend), port=port, log_level="error")
 
 
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+def _ready(url: str) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(f"{url}/readyz").status_code == 200
+    return False
+
+
+def _children(parent: int | None) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def _command(pid: int) -> bytes:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
