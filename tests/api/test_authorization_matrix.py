@@ -1,4 +1,7 @@
-"""Who may use which route: every kind of caller against every row of the table."""
+"""Who may use which route: every kind of caller against every row of the table, in each of its spellings.
+
+Whose things they see there is told in tests/api/test_other_tenants.py.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +23,16 @@ from tests.kit.api import KEYED, client, served_api
 PROTECTED = {"auth": KEYED["auth"] | {"protect_metrics": True}}
 ROWS = served_api(**PROTECTED).rows
 ROLES = {
-    "painter": {Role.GENERATE},
-    "limited": {Role.GENERATE},
+    "owner": {Role.GENERATE},
+    "other tenant": {Role.GENERATE},
+    "LoRA-limited": {Role.GENERATE},
     "lora-keeper": {Role.MANAGE_LORAS},
     "metrics-only": {Role.METRICS},
     "admin": {Role.ADMIN},
 }
 WRONG = ("anonymous", "unknown", "expired", "revoked")
 MAY = {
-    Access.KEY: {"painter", "limited", "admin"},
+    Access.KEY: {"owner", "other tenant", "LoRA-limited", "admin"},
     Access.LORAS: {"lora-keeper", "admin"},
     Access.METRICS: {"metrics-only", "admin"},
     Access.ADMIN: {"admin"},
@@ -62,8 +66,9 @@ def keys(store: KeyStore) -> dict[str, str]:
 async def _made(store: KeyStore) -> dict[str, str]:
     made = {"unknown": "sk-sdxl-unknown"}
     for name, roles in ROLES.items():
-        loras = ("ink",) if name == "limited" else ("*",)
-        made[name], _ = await store.create(KeyGrant("art", roles=frozenset(roles), loras=loras))
+        loras = ("ink",) if name == "LoRA-limited" else ("*",)
+        tenant = "ops" if name == "other tenant" else "art"
+        made[name], _ = await store.create(KeyGrant(tenant, roles=frozenset(roles), loras=loras))
     made["expired"], _ = await store.create(KeyGrant("art", roles=frozenset({Role.ADMIN}), expires=1.0))
     made["revoked"], revoked = await store.create(KeyGrant("art", roles=frozenset({Role.ADMIN})))
     await store.revoke(revoked.id)
