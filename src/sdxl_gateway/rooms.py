@@ -180,7 +180,7 @@ def build_rooms(
     pepper = partial(pepper_of, settings.auth.pepper, home)
     webhooks = WebhookStore(database, pepper)
     keys = KeyStore(database, pepper)
-    files = FileStore(database, seal.blobs(home / "blobs" / "files"), settings.files)
+    files = FileStore(database, seal.blobs(home / "blobs" / "files"), settings.files, listener=listeners)
     pictures = named_pictures(settings, files, egress, listeners)
     signer = Signer(partial(secret_of, settings.delivery.url_key, home / KEY_FILE))
     replies = KeptReplies(
@@ -188,10 +188,12 @@ def build_rooms(
         seal.blobs(settings.data_directory / "replies"),
         keep_seconds=settings.idempotency.keep_seconds,
         cap_bytes=settings.idempotency.max_stored_bytes,
+        listener=listeners,
     )
-    tasks = Tasks(settings.jobs, JobStore(database, home / "blobs" / "jobs", seal, on_end=[tell_of_end]), gateway)
+    jobs = JobStore(database, home / "blobs" / "jobs", seal, on_end=[tell_of_end], listener=listeners)
+    tasks = Tasks(settings.jobs, jobs, gateway)
     form = BatchLines(settings, pictures, images, signer)
-    store = BatchStore(database, seal.blobs(home / "blobs" / "batches"), on_end=[tell_of_batch])
+    store = BatchStore(database, seal.blobs(home / "blobs" / "batches"), on_end=[tell_of_batch], listener=listeners)
     batches = Batches(store, files, tasks, form, settings.batches, settings.files.batch_keep_seconds)
     stores = (texts, files, images, results, replies, usage, webhooks, reviews, tasks, batches)
     return Rooms(

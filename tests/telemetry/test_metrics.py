@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -72,6 +72,8 @@ def _fill(metrics: Metrics) -> None:
     metrics.on_event(JudgeEnded("pictures", "found", 0.05))
     metrics.on_event(Moderated("a", "key_1", "a", "picture", "blocked", ("sexual",)))
     metrics.on_event(events.Forgotten("prompts", 3))
+    for kind in get_args(events.KeptKind):
+        metrics.on_event(events.Kept(kind, "accepted"))
     for measurement in (
         events.StepTaken(0.02, 2, 1.0),
         events.BlendSwitched(0.01, 722),

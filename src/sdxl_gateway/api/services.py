@@ -9,8 +9,8 @@ from sdxl_gateway.accounts.key_store import KeyStore
 from sdxl_gateway.accounts.limits import Limits
 from sdxl_gateway.accounts.usage import Usage
 from sdxl_gateway.config import Settings
-from sdxl_gateway.core.events import Event, RequestAnswered
-from sdxl_gateway.core.listeners import Listener
+from sdxl_gateway.core.events import RequestAnswered
+from sdxl_gateway.core.listeners import Listener, unheard
 from sdxl_gateway.core.ports import Authenticator, ImageStore
 from sdxl_gateway.delivery.signing import Signer
 from sdxl_gateway.gateway.batches import Batches
@@ -25,10 +25,6 @@ from sdxl_gateway.storage.idempotency import KeptReplies
 from sdxl_gateway.storage.remembered import Remembered
 from sdxl_gateway.storage.reviews import ReviewStore
 from sdxl_gateway.webhooks.store import WebhookStore
-
-
-def unheard(_: Event) -> None:
-    """The listener of a server whose requests nobody counts."""
 
 
 def always() -> None:

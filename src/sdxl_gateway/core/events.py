@@ -157,6 +157,22 @@ class Forgotten:
     count: int
 
 
+KeptKind = Literal["job", "batch", "file", "reply"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Something that outlives its request came or went, `count` times.
+
+    A "job" or "batch" was "accepted", or is over as its state says; a "file" was "stored", "deleted", or has "expired";
+    a "reply" was "kept" under its Idempotency-Key, or "replayed".
+    """
+
+    kind: KeptKind
+    outcome: str
+    count: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class DecoderLost:
     """A process that decodes uploads took too long and was killed ("late"), or ended by itself ("died")."""
@@ -238,6 +254,7 @@ Event = (
     | WorkFailed
     | SettingsRead
     | Forgotten
+    | Kept
     | DecoderLost
     | MatteEnded
     | ResultLooked

@@ -14,6 +14,10 @@ EngineListener = Callable[[EngineEvent], None]
 """Hears what a backend has to say of its engines; every Listener is one."""
 
 
+def unheard(_: Event) -> None:
+    """The listener of what nobody counts."""
+
+
 class Listeners:
     """One list, told in its order. A listener that raises harms neither who announces nor the others."""
 

@@ -12,7 +12,9 @@ from typing import Any
 
 from sdxl_gateway.core.batch import Batch, BatchState, LineOutput
 from sdxl_gateway.core.errors import Busy, InvalidRequest, NotFound
+from sdxl_gateway.core.events import Kept
 from sdxl_gateway.core.limits import RETRY_AFTER_SECONDS
+from sdxl_gateway.core.listeners import Listener, unheard
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.storage import batch_table, file_table
 from sdxl_gateway.storage.batch_table import Change
@@ -37,9 +39,11 @@ class BatchStore:
         *,
         on_end: Sequence[OnEnd] = (),
         clock: Callable[[], float] = time.time,
+        listener: Listener = unheard,
     ) -> None:
         self.blobs = blobs
         self.clock = clock
+        self._listener = listener
         self._database = database
         self._on_end = tuple(on_end)
 
@@ -48,6 +52,7 @@ class BatchStore:
         if not await self._database.run(partial(batch_table.insert, batch=batch, most=most)):
             told = f"{most} of your batches are not done yet, which is as many as may be."
             raise Busy(told, retry_after_seconds=RETRY_AFTER_SECONDS, code="too_many_batches")
+        self._listener(Kept("batch", "accepted"))
 
     async def find(self, batch_id: str, tenant: str | None = None) -> Batch:
         """The batch of that id; of that tenant, where one is named. Raises NotFound."""
@@ -95,7 +100,10 @@ class BatchStore:
         Raises NotFound where it is gone, StorageFull.
         """
         work = partial(self._finish, batch_id=batch_id, state=state, files=files, how=how)
-        await asyncio.to_thread(self.blobs.delete, *await self._database.run(work))
+        needless = await self._database.run(work)
+        self._listener(Kept("batch", state.value))
+        self._listener(Kept("file", "stored", len([*filter(None, files)])))
+        await asyncio.to_thread(self.blobs.delete, *needless)
 
     def _finish(
         self,

@@ -12,7 +12,9 @@ from typing import Any
 
 from sdxl_gateway.config import Files
 from sdxl_gateway.core.errors import BodyTooLarge, GatewayError, InvalidRequest, NotFound
+from sdxl_gateway.core.events import Kept
 from sdxl_gateway.core.files import IncomingFile
+from sdxl_gateway.core.listeners import Listener, unheard
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.storage import file_table
 from sdxl_gateway.storage.blobs import BlobFolder
@@ -57,11 +59,13 @@ class FileStore:
         blobs: BlobFolder,
         limits: Files,
         clock: Callable[[], float] = time.time,
+        listener: Listener = unheard,
     ) -> None:
         self.blobs = blobs
         self.limits = limits
         self._database = database
         self._clock = clock
+        self._listener = listener
 
     async def room(self, tenant: str) -> int:
         """How many bytes the tenant's files may yet take; not below 0."""
@@ -104,6 +108,7 @@ class FileStore:
         except GatewayError:
             await asyncio.to_thread(self.blobs.delete, blob)
             raise
+        self._listener(Kept("file", "stored"))
         return stored
 
     def made(self, tenant: str, new: NewFile, blob: str, size: int) -> StoredFile:
@@ -137,6 +142,7 @@ class FileStore:
         """The file, which is gone. Raises NotFound."""
         file = await self.find(file_id, tenant)
         await self._database.run(partial(file_table.remove, file_id=file.id))
+        self._listener(Kept("file", "deleted"))
         await self._dropped([file.blob])
         return file
 
@@ -159,6 +165,7 @@ class FileStore:
     async def sweep(self) -> int:
         """Files whose time is over are gone, and blobs that no file lies in; how many files that were."""
         gone = await self._dropped(await self._database.run(partial(file_table.remove_expired, now=self._clock())))
+        self._listener(Kept("file", "expired", gone))
         known = await self._database.run(file_table.all_blobs)
         await asyncio.to_thread(self.blobs.sweep, known)
         return gone

@@ -10,6 +10,8 @@ from functools import partial
 from typing import Any
 
 from sdxl_gateway.core.errors import Gone, KeyInUse, KeyReused
+from sdxl_gateway.core.events import Kept
+from sdxl_gateway.core.listeners import Listener, unheard
 from sdxl_gateway.storage import idempotency_table
 from sdxl_gateway.storage.blobs import BlobFolder
 from sdxl_gateway.storage.database import Database
@@ -43,12 +45,14 @@ class KeptReplies:
         keep_seconds: float,
         cap_bytes: int,
         clock: Callable[[], float] = time.time,
+        listener: Listener = unheard,
     ) -> None:
         self._database = database
         self._blobs = blobs
         self._keep_seconds = keep_seconds
         self._cap_bytes = cap_bytes
         self._clock = clock
+        self._listener = listener
         self._in_use: dict[Scope, bytes] = {}
 
     async def find(self, scope: Scope, fingerprint: bytes) -> KeptReply | None:
@@ -60,9 +64,11 @@ class KeptReplies:
         if row.fingerprint != fingerprint:
             raise _reused()
         try:
-            return KeptReply(row.status, row.headers, await asyncio.to_thread(self._blobs.read, row.blob))
+            body = await asyncio.to_thread(self._blobs.read, row.blob)
         except Gone:
             return None
+        self._listener(Kept("reply", "replayed"))
+        return KeptReply(row.status, row.headers, body)
 
     def claim(self, scope: Scope, fingerprint: bytes) -> None:
         """The key is in use until it is released. Raises KeyInUse, or KeyReused where it is by another request."""
@@ -86,6 +92,7 @@ class KeptReplies:
         except BaseException:
             await asyncio.to_thread(self._blobs.delete, blob)
             raise
+        self._listener(Kept("reply", "kept"))
         await self._delete(gone)
 
     async def sweeping(self) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sdxl_gateway.core.errors import Busy
+from sdxl_gateway.core.events import Kept
 from sdxl_gateway.core.limits import RETRY_AFTER_SECONDS
+from sdxl_gateway.core.listeners import Listener, unheard
 from sdxl_gateway.core.stored_job import Ending, StoredJob
 from sdxl_gateway.storage import job_table
 from sdxl_gateway.storage.database import Database
@@ -48,12 +50,14 @@ class JobStore:
         *,
         on_end: Sequence[OnEnd] = (),
         clock: Callable[[], float] = time.time,
+        listener: Listener = unheard,
     ) -> None:
         self._database = database
         self._seal = seal or Seal()
         self._uploads = self._seal.blobs(uploads)
         self._on_end = tuple(on_end)
         self.clock = clock
+        self._listener = listener
 
     async def keep_uploads(self, data: bytes) -> str | None:
         """The blob of these bytes, None where there are none. Raises StorageFull."""
@@ -70,6 +74,7 @@ class JobStore:
         except BaseException:
             await self._drop(job.uploads)
             raise
+        self._listener(Kept("job", "accepted"))
 
     async def find(self, job_id: str) -> StoredJob | None:
         """The job of that id."""
@@ -101,6 +106,7 @@ class JobStore:
         now = self.clock()
         job = await self._database.run(partial(self._end, job_id=job_id, ending=ending, now=now, started=started))
         if job is not None:
+            self._listener(Kept("job", job.state.value))
             await self._drop(job.uploads)
         return job
 
@@ -110,6 +116,7 @@ class JobStore:
         jobs = await self._database.run(partial(self._recover, ending=quarantined, now=self.clock()))
         for job in jobs:
             if job.state.over:
+                self._listener(Kept("job", job.state.value))
                 await self._drop(job.uploads)
         await self.sweep_uploads()
         return len(jobs)

@@ -59,6 +59,7 @@ class Instruments:
     engine_held: Gauge
     engine_holds: Counter
     forgotten: Counter
+    kept: dict[str, Counter]
     decoders_lost: Counter
     matte_duration: Histogram
     result_lookups: Counter
@@ -138,6 +139,14 @@ class Instruments:
                 "engine_holds", "Times an engine stopped taking steps for its machine's sake.", ("reason",)
             ),
             forgotten=make.counter("forgotten", "Things that were old enough to go, by their kind.", ("kind",)),
+            kept={
+                "job": make.counter("async_jobs", "Jobs kept on the disk: accepted, or over, by how.", ("outcome",)),
+                "batch": make.counter("batches", "Batches: accepted, or over, by how.", ("outcome",)),
+                "file": make.counter("files", "Files: stored, deleted by their owners, or expired.", ("outcome",)),
+                "reply": make.counter(
+                    "idempotent_replies", "Replies under an Idempotency-Key: kept, or replayed.", ("outcome",)
+                ),
+            },
             decoders_lost=make.counter(
                 "decoders_lost", "Processes that were lost over an upload, by how: late or died.", ("reason",)
             ),

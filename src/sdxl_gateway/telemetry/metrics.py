@@ -114,6 +114,8 @@ class Metrics:
                 self._settings(event)
             case events.Forgotten():
                 self._now.forgotten.labels(event.kind).inc(event.count)
+            case events.Kept():
+                self._now.kept[event.kind].labels(event.outcome).inc(event.count)
             case events.DecoderLost():
                 self._now.decoders_lost.labels(event.reason).inc()
             case events.MatteEnded():
