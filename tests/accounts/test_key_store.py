@@ -17,9 +17,10 @@ from sdxl_gateway.accounts.pepper import pepper_of
 from sdxl_gateway.accounts.static_keys import StaticKeys
 from sdxl_gateway.config import Auth, Server, Settings
 from sdxl_gateway.core.caller import ANYBODY, Caller, Role
-from sdxl_gateway.core.errors import InvalidRequest, NotFound, Unauthenticated
+from sdxl_gateway.core.errors import InvalidRequest, NotFound, StorageFull, Unauthenticated
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.storage.database import FILE_NAME, opened
+from tests.kit.disks import full_disk
 
 GRANT = KeyGrant(
     "art", "poster machine", frozenset({Role.GENERATE, Role.METRICS}), ("demo",), ("water*",), Priority.LOW
@@ -191,3 +192,16 @@ def test_the_tables_are_what_they_say(bench: Bench, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / FILE_NAME) as connection, pytest.raises(sqlite3.IntegrityError):
         connection.execute("INSERT INTO keys (id) VALUES ('x')")
     connection.close()
+
+
+async def test_a_full_disk_makes_no_key_and_ends_none(tmp_path: Path) -> None:
+    with opened(tmp_path) as database:
+        store = KeyStore(database, lambda: b"pepper")
+        key, made = await store.create(GRANT)
+        async with full_disk(database):
+            with pytest.raises(StorageFull):
+                await store.create(KeyGrant("ops", models=("x" * 200,) * 200))
+            assert store.holder(key.encode()) == made
+        other, _ = await store.create(KeyGrant("ops"))
+        assert store.holder(other.encode()) is not None
+    assert len(store.list()) == 2
