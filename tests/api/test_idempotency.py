@@ -79,7 +79,7 @@ async def test_another_body_under_the_key_is_refused_while_it_runs_and_after(tmp
 
 
 async def test_equal_bodies_without_a_key_are_two_pictures(tmp_path: Path) -> None:
-    async with served(tmp_path) as http:
+    async with served(tmp_path, results={"cache": "off"}) as http:
         await asyncio.gather(post(http, key=None, seed=7), post(http, key=None, seed=7))
         await post(http, key="one", seed=7)
         await post(http, key="two", seed=7)

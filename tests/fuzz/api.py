@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +21,7 @@ from sdxl_gateway.backends.local import LocalBackend
 from sdxl_gateway.config import Auth, EngineProcess, Limits, Settings, Telemetry
 from sdxl_gateway.core.listeners import EngineListener
 from sdxl_gateway.core.ports import Backend
+from tests.fuzz.things import kept_things
 
 ADMIN_KEY = "root"
 LEFT_OUT = "unsupported_method,positive_data_acceptance"
@@ -36,7 +37,7 @@ def served(data_directory: Path) -> Iterator[str]:
     """The address of the whole application over a fake engine."""
     settings = Settings(
         data_directory=data_directory,
-        auth=Auth(api_keys=(SecretStr("key"),), admin_keys=(SecretStr(ADMIN_KEY),)),
+        auth=Auth(api_keys=(SecretStr("key"),), admin_keys=(SecretStr(ADMIN_KEY),), wrong_keys_per_minute=0),
         telemetry=Telemetry(log_level="error"),
     )
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -52,12 +53,23 @@ def served(data_directory: Path) -> Iterator[str]:
             thread.join()
 
 
+def configured(folder: Path, things: Mapping[str, Sequence[str]]) -> Path:
+    """A file that has schemathesis ask for things that there are, more often than not."""
+    words = [f"[dictionaries.{name}]\nvalues = {list(ids)!r}" for name, ids in things.items()]
+    places = [f'"path.{name}" = {{ dictionary = "{name}", probability = 0.7 }}' for name in things]
+    places.append('"body.input_file_id" = { dictionary = "file_id", probability = 0.7 }')
+    path = folder / "schemathesis.toml"
+    path.write_text("\n".join([*words, "[parameters]", *places]))
+    return path
+
+
 def main() -> int:
     """schemathesis's exit status; arguments are passed on to it."""
-    with TemporaryDirectory() as folder, served(Path(folder)) as url:
-        tool = Path(sys.executable).with_name("st")
+    with TemporaryDirectory() as folder, served(Path(folder) / "data") as url:
+        config = configured(Path(folder), kept_things(url, ADMIN_KEY))
+        tool = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config)]
         flags = ["--header", f"Authorization: Bearer {ADMIN_KEY}", "--checks", "all", "--exclude-checks", LEFT_OUT]
-        command = [str(tool), "run", f"{url}/openapi.json", *flags, "--request-timeout", "30", *sys.argv[1:]]
+        command = [*tool, "run", f"{url}/openapi.json", *flags, "--request-timeout", "30", *sys.argv[1:]]
         return subprocess.run(command, check=False).returncode
 
 

@@ -20,7 +20,7 @@ from sdxl_gateway.api.endpoints.links import links_of
 from sdxl_gateway.api.endpoints.once import once
 from sdxl_gateway.api.http.context import RequestContext, context_of
 from sdxl_gateway.api.http.disconnect import close, while_connected
-from sdxl_gateway.api.http.route import Description, Endpoint, Reply
+from sdxl_gateway.api.http.route import EVENT_SCHEMA, Description, Endpoint, Reply
 from sdxl_gateway.api.openapi.schemas import body_schema
 from sdxl_gateway.api.replies.events import event_names
 from sdxl_gateway.api.replies.images import (
@@ -50,7 +50,7 @@ _NAMES = {
 def description(limits: Limits, operation: Operation) -> Description:
     """What one operation reads and gives, under the operator's limits."""
     events = event_names(operation)
-    stream = {"text/event-stream": {"schema": {"type": "string"}, "x-events": events}} if events else {}
+    stream = {"text/event-stream": {"schema": EVENT_SCHEMA, "x-events": events}} if events else {}
     return Description(
         _NAMES[operation],
         {200: Reply("The pictures.", ImagesResponse, content=stream), 202: ACCEPTED},

@@ -16,7 +16,7 @@ from sdxl_gateway.api.asks.values import choice
 from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.endpoints.links import links_of
 from sdxl_gateway.api.http.context import context_of
-from sdxl_gateway.api.http.route import Description, Endpoint, Reply
+from sdxl_gateway.api.http.route import EVENT_SCHEMA, Description, Endpoint, Reply
 from sdxl_gateway.api.replies.events import LINE_END
 from sdxl_gateway.api.replies.images import ignored_header
 from sdxl_gateway.api.replies.job_images import images_of
@@ -57,9 +57,7 @@ FOLLOW_JOB = Description(
     {
         200: Reply(
             "What happens to the job, to its end; `Last-Event-ID` goes on from there.",
-            content={
-                "text/event-stream": {"schema": {"type": "string"}, "x-events": [f"job.{name}" for name in _NAMES]}
-            },
+            content={"text/event-stream": {"schema": EVENT_SCHEMA, "x-events": [f"job.{name}" for name in _NAMES]}},
         ),
         204: Reply("Nothing more will happen: the last event was seen."),
     },

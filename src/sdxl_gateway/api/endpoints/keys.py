@@ -29,7 +29,11 @@ LIST_KEYS = Description(
 CREATE_KEY = Description("createKey", {201: Reply("The key, told this once.", NewKey)}, errors=(400, 413), reads=_JSON)
 RETRIEVE_KEY = Description("retrieveKey", {200: Reply("The key.", KeyCard)}, errors=(404,))
 ROTATE_KEY = Description(
-    "rotateKey", {201: Reply("The new key, told this once.", NewKey)}, errors=(400, 404, 413), reads=_JSON
+    "rotateKey",
+    {201: Reply("The new key, told this once.", NewKey)},
+    errors=(400, 404, 413),
+    reads=_JSON,
+    needs_body=False,
 )
 REVOKE_KEY = Description("revokeKey", {200: Reply("The key, which opens nothing any more.", KeyCard)}, errors=(404,))
 

@@ -44,6 +44,7 @@ ROTATE_SECRET = Description(
     {201: Reply("The new secret, and the one that signs beside it for a while.", WebhookSecret)},
     errors=(400, 404, 413, 507),
     reads=_JSON,
+    needs_body=False,
 )
 
 

@@ -16,6 +16,13 @@ from sdxl_gateway.core.caller import Role
 Endpoint = Callable[[Request], Awaitable[Response]]
 Schema = dict[str, Any]
 
+EVENT_SCHEMA: Schema = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+    "required": ["event", "data"],
+}
+"""Each event of a stream, as OpenAPI 3.1 is read: it has no word for the stream as a whole."""
+
 _CONVERTOR = re.compile(r":[a-z]+(?=})")
 
 
@@ -64,14 +71,16 @@ class Reply:
 class Description:
     """What the OpenAPI document holds of a route beyond its row.
 
-    `name` is the operation's id, `replies` and `errors` go by status, `reads` is the body by media type and `query`
-    holds a schema for each parameter. Refusals of a missing key or admin key are added by the row's access.
+    `name` is the operation's id, `replies` and `errors` go by status, `reads` is the body by media type, which may be
+    left out where `needs_body` is False, and `query` holds a schema for each parameter. Refusals of a missing key or
+    admin key are added by the row's access.
     """
 
     name: str
     replies: Mapping[int, Reply]
     errors: tuple[int, ...] = ()
     reads: Schema | None = None
+    needs_body: bool = True
     query: Schema = field(default_factory=dict)
 
 

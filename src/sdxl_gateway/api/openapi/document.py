@@ -8,7 +8,7 @@ from typing import Any
 
 from sdxl_gateway.api.http.errors import Error
 from sdxl_gateway.api.http.request_log import ID_HEADERS
-from sdxl_gateway.api.http.route import Access, Reply, Route, Schema
+from sdxl_gateway.api.http.route import Access, Description, Reply, Route, Schema
 from sdxl_gateway.api.openapi.schemas import named_schemas, ref
 from sdxl_gateway.api.openapi.types import schemas_of
 
@@ -61,9 +61,15 @@ def _operation(row: Route, schemas: Mapping[Any, Schema]) -> Schema:
         "summary": row.summary,
         **({"security": []} if row.access is Access.OPEN else {}),
         **({"parameters": parameters} if parameters else {}),
-        **({"requestBody": {"required": True, "content": described.reads}} if described.reads is not None else {}),
+        **_body(described),
         "responses": replies | {str(status): {"$ref": "#/components/responses/Error"} for status in errors},
     }
+
+
+def _body(described: Description) -> Schema:
+    if described.reads is None:
+        return {}
+    return {"requestBody": {"required": described.needs_body, "content": described.reads}}
 
 
 def _parameters(row: Route) -> list[Schema]:
