@@ -18,25 +18,29 @@ from PIL import Image
 
 from sdxl_gateway.pictures.canny import canny
 from tests.kit.servers import server
-from tools.demo_model import edges, scenes, upscaler
+from tools.demo_model import edges, reference, refiner, scenes, upscaler
 
 DOCS = Path(__file__).parents[1] / "docs"
 FOLDER = DOCS / "images" / "gallery"
 SIZE = "256x256"
 SIDE = 256
 SETTINGS = {
+    "checkpoints__demo__path": "demo",
+    "checkpoints__demo__steps": "20",
+    "checkpoints__demo__guidance_scale": "1.0",
     "matting__path": "demo",
     "upscalers__demo__path": str(upscaler.TARGET),
     "controls__edges__path": str(edges.TARGET),
     "controls__edges__preprocessor": "canny",
+    "ip_adapter__path": str(reference.ADAPTER),
+    "ip_adapter__image_encoder": str(reference.ENCODER),
 }
 INTRODUCTION = """# Gallery
 
 One picture for each thing that can be asked for, painted by the demo model, which knows coloured shapes on plain
 grounds. `make gallery` starts a server, asks it, and writes this page. Pictures that a request starts from are
-those above, by their titles, or drawings beside the painting. The ControlNet and the net that enlarges were taught
-the demo's drawings and do not ship; they are in tools/demo_model/siblings. Of refiners and IP-Adapters there are none
-that know the demo's shapes; [PARITY.md](PARITY.md) holds them against diffusers instead.
+those above, by their titles, or drawings beside the painting. The ControlNet, the IP-Adapter, the refiner and the net
+that enlarges were taught the demo's drawings and do not ship; they are in tools/demo_model/siblings.
 """
 DATA = "data:image/png;base64,..."
 """Where a request has the drawing that is shown beside its picture."""
@@ -46,7 +50,7 @@ DATA = "data:image/png;base64,..."
 class Shown:
     """One picture: what is asked for, and the titles of earlier pictures it starts from, by their fields.
 
-    `drawing` is what stands at DATA in what is asked for.
+    `drawing` is what stands at DATA in what is asked for. The pictures of the titles `beside` stand before it.
     """
 
     title: str
@@ -56,6 +60,7 @@ class Shown:
     mask: tuple[int, int, int, int] | None = None
     enlarged: int = 1
     drawing: Image.Image | None = None
+    beside: tuple[str, ...] = ()
 
 
 def drawn(background: str, *placed: scenes.Placed) -> Image.Image:
@@ -69,7 +74,11 @@ TWO = drawn(
     scenes.Placed(scenes.Thing("square", "yellow"), 80.0, 172.0, 58.0),
     scenes.Placed(scenes.Thing("circle", "white"), 190.0, 72.0, 46.0),
 )
+GREEN_ON_WHITE = drawn("white", scenes.Placed(scenes.Thing("heart", "green"), 128.0, 130.0, 76.0))
+BLUE_ON_WHITE = drawn("white", scenes.Placed(scenes.Thing("circle", "blue"), 128.0, 130.0, 76.0))
+HEART = {"prompt": "a large purple heart on a yellow background", "seed": 2}
 CIRCLE = {"prompt": "a red circle on a blue background", "seed": 3}
+REFINED = {"refiner": "refiner", "refiner_at": 0.6}
 STAR = {"prompt": "a yellow star on a blue background", "seed": 4}
 FROM_CIRCLE = {"image": "A prompt"}
 GALLERY = (
@@ -106,6 +115,19 @@ GALLERY = (
         {"prompt": "a red circle above a purple square", "controls": [{"type": "edges", "image": DATA}], "seed": 5},
         drawing=TWO,
     ),
+    Shown("A variation by an IP-Adapter alone", {"seed": 6}, "variations", FROM_CIRCLE, beside=("A prompt",)),
+    Shown(
+        "A reference for the colours",
+        {"prompt": "a large square", "references": [{"image": DATA, "weight": 0.6}], "seed": 2},
+        drawing=GREEN_ON_WHITE,
+    ),
+    Shown(
+        "Another reference",
+        {"prompt": "a large heart", "references": [{"image": DATA, "weight": 0.6}], "seed": 4},
+        drawing=BLUE_ON_WHITE,
+    ),
+    Shown("Before a refiner", HEART),
+    Shown("Its last steps by a refiner", {**HEART, **REFINED}, beside=("Before a refiner",)),
     Shown("A transparent background", {"prompt": "a large red heart", "background": "transparent", "seed": 8}),
     Shown("Enlarged by a net", {**CIRCLE, "upscale": 4}),
 )
@@ -114,21 +136,37 @@ GALLERY = (
 def main() -> None:
     """Writes the pictures and the page."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, server(Path(folder), None, **SETTINGS) as one:
-        made: dict[str, Image.Image] = {}
-        parts = [_part(one.url, shown, made) for shown in GALLERY]
-    (DOCS / "GALLERY.md").write_text("\n".join([INTRODUCTION, *parts]), "utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        last = refiner.write_folder(Path(folder) / "refiner")
+        with server(Path(folder), None, **SETTINGS, checkpoints__refiner__path=str(last)) as one:
+            made: dict[str, Image.Image] = {}
+            for shown in GALLERY:
+                made[shown.title] = _painted(one.url, shown, made)
+                _keep(shown, made[shown.title])
+    write_page()
 
 
-def _part(url: str, shown: Shown, made: dict[str, Image.Image]) -> str:
-    name = shown.title.lower().replace(" ", "-")
-    image = made[shown.title] = _painted(url, shown, made)
-    pictures = {f"{name}.png": image}
+def write_page() -> None:
+    """What is asked for, beside the names of the pictures."""
+    (DOCS / "GALLERY.md").write_text("\n".join([INTRODUCTION, *map(_part, GALLERY)]), "utf-8")
+
+
+def _keep(shown: Shown, image: Image.Image) -> None:
+    """As files that the page names."""
+    name = _file_name(shown.title)
+    image.save(FOLDER / f"{name}.png", optimize=True)
     if shown.drawing is not None:
-        pictures = {f"{name}-drawing.png": shown.drawing, **pictures}
-    for file, one in pictures.items():
-        one.save(FOLDER / file, optimize=True)
-    links = " ".join(f"![{file.removesuffix('.png')}](images/gallery/{file})" for file in pictures)
+        shown.drawing.save(FOLDER / f"{name}-drawing.png", optimize=True)
+
+
+def _file_name(title: str) -> str:
+    return title.lower().replace(" ", "-")
+
+
+def _part(shown: Shown) -> str:
+    name = _file_name(shown.title)
+    drawing = [] if shown.drawing is None else [f"{name}-drawing"]
+    links = " ".join(f"![{one}](images/gallery/{one}.png)" for one in (*drawing, *map(_file_name, shown.beside), name))
     return f"## {shown.title}\n\n{links}\n\n{_told(shown)}\n"
 
 
