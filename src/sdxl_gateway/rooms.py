@@ -39,6 +39,7 @@ from sdxl_gateway.delivery.inspect import Inspection
 from sdxl_gateway.delivery.signing import KEY_FILE, Signer
 from sdxl_gateway.egress.egress import Egress
 from sdxl_gateway.gateway.batches import Batches, tell_of_batch
+from sdxl_gateway.gateway.job_texts import JobTexts
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.moderations import Moderations
 from sdxl_gateway.gateway.named_pictures import NamedPictures
@@ -195,7 +196,7 @@ def build_rooms(
     form = BatchLines(settings, pictures, images, signer)
     store = BatchStore(database, seal.blobs(home / "blobs" / "batches"), on_end=[tell_of_batch], listener=listeners)
     batches = Batches(store, files, tasks, form, settings.batches, settings.files.batch_keep_seconds)
-    stores = (texts, files, images, results, replies, usage, webhooks, reviews, tasks, batches)
+    stores = (texts, files, images, results, replies, usage, webhooks, reviews, JobTexts(jobs), tasks, batches)
     return Rooms(
         settings,
         checkpoints,

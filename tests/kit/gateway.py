@@ -38,6 +38,7 @@ from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.database import opened as opened_database
 from sdxl_gateway.storage.jobs import JobStore, OnEnd
 from sdxl_gateway.storage.reviews import ReviewStore
+from sdxl_gateway.storage.seal import Seal
 from sdxl_gateway.telemetry.metrics import Metrics
 from sdxl_gateway.worker.serve import LoadedEngine
 from tests.kit.admission import demo
@@ -97,6 +98,7 @@ async def gateway_kit(
     net: FakeNet | None = None,
     reviews: ReviewStore | None = None,
     on_end: Sequence[OnEnd] = (),
+    seal: Seal | None = None,
     open_engine: Callable[[Measure], LoadedEngine[FakeCanvas]] = opened,
     **sections: Any,
 ) -> AsyncIterator[GatewayKit]:
@@ -128,7 +130,7 @@ async def gateway_kit(
     await backend.start()
     try:
         with opened_database(folder) as database:
-            store = JobStore(database, folder / "uploads", on_end=on_end)
+            store = JobStore(database, folder / "uploads", seal, on_end=on_end)
             yield GatewayKit(gateway, library, metrics, images, Tasks(settings.jobs, store, gateway))
     finally:
         await backend.stop()

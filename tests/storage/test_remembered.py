@@ -51,6 +51,12 @@ async def test_each_kind_by_its_own_days() -> None:
     assert len(stores[2].things) == 2
 
 
+def test_what_goes_with_another_kind_and_what_stays() -> None:
+    days = Retention(results_days=1, jobs_days=2, usage_days=3, inputs_days=4)
+    kinds = ("idempotency", "images", "webhooks", "batches", "usage", "files", "other")
+    assert [days.days(kind) for kind in kinds] == [1, 1, 2, 2, 3, 4, None]
+
+
 async def test_a_tenants_is_exported_and_erased_and_nobody_elses() -> None:
     stores = [FakeStore("prompts"), FakeStore("jobs"), FakeStore("jobs")]
     lasting = Lasting("audit", "It stays.", lines)

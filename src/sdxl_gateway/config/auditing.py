@@ -34,6 +34,7 @@ class Retention(Section):
     inputs_days: Days | None = 30.0
     results_days: Days | None = 30.0
     jobs_days: Days | None = 30.0
+    usage_days: Days | None = 400.0
     audit_days: Days | None = 365.0
 
     def days(self, kind: str) -> float | None:
@@ -42,5 +43,12 @@ class Retention(Section):
         return found
 
 
-_ALSO = {"files": "inputs", "images": "results", "batches": "jobs", "webhooks": "jobs", "reviews": "prompts"}
+_ALSO = {
+    "files": "inputs",
+    "images": "results",
+    "idempotency": "results",
+    "batches": "jobs",
+    "webhooks": "jobs",
+    "reviews": "prompts",
+}
 """Kinds of things that go with another kind."""

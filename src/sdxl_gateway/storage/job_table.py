@@ -165,6 +165,18 @@ def forget(connection: sqlite3.Connection, before: float, most: int) -> int:
     return connection.execute(f"DELETE FROM jobs WHERE number IN ({chosen})", (before, most)).rowcount  # noqa: S608
 
 
+def with_texts(connection: sqlite3.Connection, before: float, most: int) -> list[StoredJob]:
+    """At most so many of the jobs that were over before that time and still say what they were asked in words."""
+    where = "finished IS NOT NULL AND texts_gone = 0 AND finished < ?"
+    return list(_jobs(connection.execute(f"{_SELECT} WHERE {where} ORDER BY finished LIMIT ?", (before, most))))
+
+
+def forget_texts(connection: sqlite3.Connection, job: StoredJob) -> None:
+    """What it was asked, and its result, are as `job` says now, and without words."""
+    values = job.ask, job.result, job.number
+    connection.execute("UPDATE jobs SET ask = ?, result = ?, texts_gone = 1 WHERE number = ?", values)
+
+
 def erase(connection: sqlite3.Connection, tenant: str) -> list[str | None]:
     """Deletes every job of the tenant; the blobs they named."""
     return [row[0] for row in connection.execute("DELETE FROM jobs WHERE tenant = ? RETURNING uploads", (tenant,))]

@@ -28,6 +28,7 @@ OnEnd = Callable[[sqlite3.Connection, StoredJob], None]
 """What else is written with the end of a job, in the same transaction: all of it, or nothing."""
 
 FORGOTTEN_AT_ONCE = 1000
+REWRITTEN_AT_ONCE = 100
 SUSPECT_ATTEMPTS = 2
 """A job that was cut off so often is taken up alone."""
 MOST_ATTEMPTS = 3
@@ -133,6 +134,14 @@ class JobStore:
             total += found
         return total
 
+    async def forget_texts_before(self, unix_seconds: float, without: Callable[[StoredJob], StoredJob]) -> int:
+        """Jobs that were over by then are kept as `without` makes them; how many that were."""
+        total = 0
+        work = partial(self._forget_texts, before=unix_seconds, without=without)
+        while found := await self._database.run(work):
+            total += found
+        return total
+
     async def export(self, tenant: str) -> list[dict[str, Any]]:
         """All that is remembered of the tenant's jobs, but for the pictures."""
         found, before = list[dict[str, Any]](), None
@@ -147,6 +156,14 @@ class JobStore:
         for blob in blobs:
             await self._drop(blob)
         return len(blobs)
+
+    def _forget_texts(
+        self, connection: sqlite3.Connection, before: float, without: Callable[[StoredJob], StoredJob]
+    ) -> int:
+        jobs = job_table.with_texts(connection, before, REWRITTEN_AT_ONCE)
+        for job in jobs:
+            job_table.forget_texts(connection, self._sealed(without(self._plain(job))))
+        return len(jobs)
 
     def _end(
         self, connection: sqlite3.Connection, job_id: str, ending: Ending, now: float, started: float | None = None
@@ -171,7 +188,8 @@ class JobStore:
         return job
 
     def _sealed(self, job: StoredJob) -> StoredJob:
-        return replace(job, ask=self._seal.sealed(job.ask))
+        result = None if job.result is None else self._seal.sealed(job.result)
+        return replace(job, ask=self._seal.sealed(job.ask), result=result)
 
     def _plain(self, job: StoredJob) -> StoredJob:
         result = None if job.result is None else self._seal.plain(job.result)

@@ -230,6 +230,12 @@ CREATE TABLE batch_outputs (
 """
 """Answers stand in `batch_outputs` until the batch is over; then they are files."""
 
+JOB_TEXTS = """
+ALTER TABLE jobs ADD COLUMN texts_gone INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX jobs_with_texts ON jobs (finished) WHERE finished IS NOT NULL AND texts_gone = 0
+"""
+"""What a job was asked in words may go sooner than what became of it."""
+
 MIGRATIONS: tuple[str, ...] = (
     KEYS,
     AUDIT_TEXTS,
@@ -242,5 +248,6 @@ MIGRATIONS: tuple[str, ...] = (
     REVIEWS,
     JOBS,
     BATCHES,
+    JOB_TEXTS,
 )
 """The database's `user_version` says how many of them it has been through."""
