@@ -8,6 +8,7 @@ import io
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
@@ -132,6 +133,30 @@ async def test_a_stream_is_replayed_as_its_last_event(tmp_path: Path) -> None:
     assert first.content.endswith(again.content)
     assert again.headers[REPLAYED] == "true"
     assert again.headers["content-type"].startswith("text/event-stream")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_addresses_in_a_replay_are_good_from_then_on(tmp_path: Path, stream: bool) -> None:
+    said: dict[str, Any] = {"response_format": "url", "stream": stream}
+    async with served(tmp_path, delivery={"url_seconds": 60}) as http:
+        first = (await post(http, **said)).text
+    async with served(tmp_path, delivery={"url_seconds": 6000}) as http:
+        again = (await post(http, **said)).text
+        old, new = address(first), address(again)
+        assert int(new["expires"]) - int(old["expires"]) > 5000
+        assert first.rpartition("event: ")[2].replace(old["url"], "") == again.rpartition("event: ")[2].replace(
+            new["url"], ""
+        )
+        assert (await http.get(new["url"])).status_code == 200
+        await http.delete(f"/v1/images/{new['id']}")
+        assert address((await post(http, **said)).text) == old
+
+
+def address(reply: str) -> dict[str, str]:
+    """What a reply tells of where its one picture is."""
+    told = json.loads(reply[reply.rindex('{"type": "image_generation.completed') :] if "event: " in reply else reply)
+    entry = told["data"][0] if "data" in told else told
+    return {"id": entry["id"], "url": entry["url"], **dict(parse_qsl(urlsplit(entry["url"]).query))}
 
 
 async def test_who_leaves_a_stream_may_ask_again(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def paint_endpoint(services: Services, operation: Operation) -> Endpoint:
         context.model, context.ignored = read.ask.model or "", read.ignored
         if not prefers_job(request):
             refuse_webhook(read.ask)
-        return await once(services.replies, request, read.ask, partial(painted, request, read))
+        return await once(services, request, read.ask, partial(painted, request, read))
 
     async def painted(request: Request, read: ReadAsk) -> Response:
         context = context_of(request.scope)

@@ -6,15 +6,19 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from sdxl_gateway.api.asks.idempotency import fingerprint, idempotency_key
+from sdxl_gateway.api.endpoints.links import links_of
 from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.errors import error_response
+from sdxl_gateway.api.replies.signed_anew import signed_anew
 from sdxl_gateway.api.replies.stream import PaintingStream
+from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.ask import Ask
 from sdxl_gateway.core.errors import GatewayError, InvalidImage, InvalidRequest, StorageFull
 from sdxl_gateway.storage.idempotency import KeptReplies, KeptReply
@@ -30,19 +34,21 @@ PASSING_CODES = frozenset({"lora_not_found"})
 """A LoRA may come."""
 
 Answer = Callable[[], Awaitable[Response]]
+Renew = Callable[[bytes], Awaitable[bytes]]
 
 
-async def once(replies: KeptReplies | None, request: Request, ask: Ask, answer: Answer) -> Response:
-    """What `answer` gives, or gave under this key.
+async def once(services: Services, request: Request, ask: Ask, answer: Answer) -> Response:
+    """What `answer` gives, or gave under this key, with addresses that are good from now on.
 
     Raises KeyInUse while it is at it, KeyReused where the key is that of something else, and what `answer` raises.
     """
-    key = idempotency_key(request)
+    key, replies = idempotency_key(request), services.replies
     if replies is None or key is None:
         return await answer()
     context = context_of(request.scope)
     scope = KeyScope(context.caller.tenant, context.operation, key)
-    asked = _Once(replies, scope, await asyncio.to_thread(fingerprint, ask, request.headers))
+    renew = partial(signed_anew, images=services.images, links=links_of(services, request))
+    asked = _Once(replies, scope, await asyncio.to_thread(fingerprint, ask, request.headers), renew)
     return await asked.replayed() or await asked.answered(answer)
 
 
@@ -53,11 +59,14 @@ class _Once:
     replies: KeptReplies
     scope: KeyScope
     fingerprint: bytes
+    renew: Renew
 
     async def replayed(self) -> Response | None:
         """What was answered before."""
         kept = await self.replies.find(self.scope, self.fingerprint)
-        return None if kept is None else Response(kept.body, kept.status, kept.headers | {REPLAYED: "true"})
+        if kept is None:
+            return None
+        return Response(await self.renew(kept.body), kept.status, kept.headers | {REPLAYED: "true"})
 
     async def answered(self, answer: Answer) -> Response:
         """What is answered now, noted before it leaves; the key is in use meanwhile, of a stream to its end."""

@@ -1,0 +1,42 @@
+"""Takes the body of a reply that was kept, gives it with the addresses of its pictures signed anew."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from typing import Any
+
+from sdxl_gateway.api.replies.links import Links
+from sdxl_gateway.core.errors import NotFound
+from sdxl_gateway.core.ports import ImageStore
+
+ADDRESS = b'"url": '
+EVENT = b"event: "
+DATA = b"data: "
+
+
+async def signed_anew(body: bytes, images: ImageStore, links: Links) -> bytes:
+    """JSON, or a stream's last event; the address of a picture that is not kept any more stays as it was."""
+    if ADDRESS not in body:
+        return body
+    head, data, end = _parts(body)
+    told = await asyncio.to_thread(json.loads, data)
+    for entry in told.get("data", [told]):
+        await _sign(entry, images, links)
+    return head + (await asyncio.to_thread(json.dumps, told)).encode() + end
+
+
+def _parts(body: bytes) -> tuple[bytes, bytes, bytes]:
+    """What stands before the JSON, the JSON, and what follows it."""
+    if not body.startswith(EVENT):
+        return b"", body, b""
+    name, mark, rest = body.partition(DATA)
+    data = rest.rstrip()
+    return name + mark, data, rest[len(data) :]
+
+
+async def _sign(entry: dict[str, Any], images: ImageStore, links: Links) -> None:
+    if "url" in entry and "id" in entry:
+        with suppress(NotFound):
+            entry["url"] = links.to(await images.find(entry["id"]))
