@@ -156,6 +156,17 @@ async def post(http: httpx.AsyncClient, key: str = "root", **said: Any) -> httpx
     return await http.post(GENERATE, json=ONE | said, headers={"authorization": f"Bearer {key}"})
 
 
+async def test_what_is_judged_on_request_counts_as_a_request(tmp_path: Path) -> None:
+    sections = {"safety": {"deny_words": ["nude"]}, "tenant_defaults": Tenant(requests_per_minute=2)}
+    root = {"authorization": "Bearer root"}
+    async with served(tmp_path, **sections, **KEYED) as http:
+        judged = [await http.post("/v1/moderations", json={"input": "a cat"}, headers=root) for _ in range(3)]
+        assert [one.status_code for one in judged] == [200, 200, 429]
+        assert judged[2].json()["error"]["code"] == "rate_limit_exceeded"
+        assert 0 < int(judged[2].headers["retry-after"]) <= 120
+        assert (await post(http)).status_code == 429
+
+
 async def test_every_answer_says_how_much_is_left(tmp_path: Path) -> None:
     most = Tenant(requests_per_minute=2, images_per_minute=9, pixel_steps_per_day=100 * SMALL)
     async with served(tmp_path, tenant_defaults=most, **KEYED) as http:

@@ -64,6 +64,11 @@ class Limits:
             for meter in self._metered(caller, Unit.JOBS):
                 await self._meters.give_back(meter, 1)
 
+    async def admit(self, caller: Caller) -> None:
+        """Lets in one request that paints nothing. Raises Busy."""
+        await self._take(caller, {Unit.REQUESTS: 1})
+        self._usage.add(caller, Used(requests=1))
+
     def check(self, caller: Caller, ask: Ask, recipe: Recipe) -> None:
         """Raises InvalidRequest for what the caller may never have; nothing is taken."""
         caps = self._caps(caller)

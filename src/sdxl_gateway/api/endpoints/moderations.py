@@ -34,7 +34,7 @@ _BODY = {
 CREATE_MODERATION = Description(
     "createModeration",
     {200: Reply("What was found.", ModerationReply)},
-    errors=(400, 404, 408, 413, 503),
+    errors=(400, 404, 408, 413, 429, 503),
     reads={"application/json": {"schema": _BODY}},
 )
 
@@ -47,6 +47,8 @@ def judge_endpoint(services: Services) -> Endpoint:
         body = await whole_body(request.stream(), settings.server.max_body_bytes)
         ask = read_moderation(parse_object(body), settings.limits)
         caller = context_of(request.scope).caller
+        if services.limits is not None:
+            await services.limits.admit(caller)
         judged = [await _judged(services, one, caller) for one in ask.inputs]
         return JSONResponse(moderation(ask.model, judged))
 
