@@ -33,11 +33,14 @@ async def test_a_keys_life(store: KeyStore) -> None:
     served = served_api(keys=store, **KEYED)
     async with client(served, ROOT) as http:
         made = (await http.post(KEYS, json={"tenant": "art"})).json()
+        await http.post(f"{KEYS}/{made['id']}", json={"safety": "flag", "name": "posters"})
+        await http.post(f"{KEYS}/{made['id']}", json={"roles": ["admin"]})
         new = (await http.post(f"{KEYS}/{made['id']}/rotate")).json()
         await http.delete(f"{KEYS}/{new['id']}")
         await http.delete(f"{KEYS}/none")
-    whole = [("key.created", made["id"], "art"), ("key.rotated", made["id"], "art"), ("key.revoked", new["id"], "art")]
-    assert _done(served) == whole
+    whole = [("key.created", made), ("key.updated", made), ("key.rotated", made), ("key.revoked", new)]
+    assert _done(served) == [(action, key["id"], "art") for action, key in whole]
+    assert [one.about for one in served.told if isinstance(one, Acted)][1] == {"fields": "name safety"}
     told = repr(served.told) + repr(served.seen)
     assert made["key"] not in told
     assert new["key"] not in told

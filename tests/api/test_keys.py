@@ -1,7 +1,8 @@
-"""Operators make keys over HTTP, list, rotate and revoke them; nobody else does."""
+"""Operators make keys over HTTP, list, change, rotate and revoke them; nobody else does."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from sdxl_gateway.accounts.key_store import KeyStore
+from sdxl_gateway.core.allowance import Allowance
 from sdxl_gateway.storage.database import opened
 from tests.kit.api import GENERATE, KEYED, client, served_api
 
@@ -65,6 +67,86 @@ async def test_a_rotated_key_and_its_successor_both_open(http: httpx.AsyncClient
     at_once = (await http.post(f"{KEYS}/{new['id']}/rotate", json={"grace_seconds": 0})).json()
     assert (await http.get("/v1/models", headers={"authorization": f"Bearer {new['key']}"})).status_code == 401
     assert (await http.get("/v1/models", headers={"authorization": f"Bearer {at_once['key']}"})).status_code == 200
+
+
+CHANGES: dict[str, tuple[Any, Any, Any]] = {
+    "name": ("posters", "posters", ""),
+    "models": (["ink*"], ["ink*"], ["*"]),
+    "loras": (["ink"], ["ink"], ["*"]),
+    "priority": ("low", "low", "normal"),
+    "limits": ({"max_n": 2}, {"max_n": 2, "max_steps": 9}, {"max_steps": 9}),
+    "safety": ("flag", "flag", None),
+    "webhook_url": ("https://example.com/a", "https://example.com/a", None),
+}
+"""What is sent, what the key has then, and what it had before."""
+
+
+async def test_what_is_given_changes_and_nothing_else(http: httpx.AsyncClient) -> None:
+    made = await created(http, limits={"max_steps": 9})
+    del made["key"]
+    url = f"{KEYS}/{made['id']}"
+    assert (await http.post(url, json={})).json() == made
+    for name, (sent, has, had) in CHANGES.items():
+        assert made[name] == had
+        made |= {name: has}
+        answer = await http.post(url, json={name: sent})
+        assert (answer.status_code, answer.json()) == (200, made)
+    assert (await http.get(url)).json() == made
+    ends = (await http.post(url, json={"expires_in": 3600, "limits": {"max_n": 0}})).json()
+    assert 0 <= ends["expires_at"] - made["created_at"] - 3600 < 60
+    assert ends["limits"] == {"max_steps": 9}
+    nothing = dict.fromkeys(("models", "limits", "safety", "webhook_url", "expires_in"))
+    cleared = (await http.post(url, json=nothing)).json()
+    shown = [cleared[name] for name in ("models", "limits", "safety", "webhook_url", "expires_at")]
+    assert shown == [["*"], {}, None, None, None]
+    assert cleared["loras"] == ["ink"]
+
+
+async def test_a_change_holds_for_the_next_request_here_and_in_other_processes(
+    http: httpx.AsyncClient, store: KeyStore, tmp_path: Path
+) -> None:
+    made = await created(http)
+    with opened(tmp_path) as database:
+        other = KeyStore(database, lambda: b"pepper")
+        await other.load()
+        await http.post(f"{KEYS}/{made['id']}", json={"models": ["ink*"], "limits": {"max_n": 2}})
+        following = asyncio.create_task(other.following())
+        await asyncio.sleep(0.1)
+        following.cancel()
+        for keys in (store, other):
+            holder = keys.holder(made["key"].encode())
+            assert holder is not None
+            assert (holder.caller.sees_model("demo"), holder.caller.limits) == (False, Allowance(max_n=2))
+
+
+@pytest.mark.parametrize(
+    ("said", "param"),
+    [
+        ({"tenant": "ops"}, "tenant"),
+        ({"roles": ["admin"]}, "roles"),
+        ({"models": []}, "models"),
+        ({"limits": {"max": 1}}, "limits.max"),
+        ({"priority": None}, "priority"),
+        ({"expires_in": 0}, "expires_in"),
+        ({"webhook_url": "ftp://a"}, "webhook_url"),
+    ],
+)
+async def test_what_cannot_change_is_refused_and_changes_nothing(
+    http: httpx.AsyncClient, said: dict[str, Any], param: str
+) -> None:
+    made = await created(http)
+    answer = await http.post(f"{KEYS}/{made['id']}", json={"name": "new", **said})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+    assert (await http.get(f"{KEYS}/{made['id']}")).json()["name"] == ""
+
+
+async def test_a_key_that_is_gone_or_replaced_does_not_change(http: httpx.AsyncClient) -> None:
+    revoked, rotated = await created(http), await created(http)
+    await http.delete(f"{KEYS}/{revoked['id']}")
+    await http.post(f"{KEYS}/{rotated['id']}/rotate")
+    ids = (revoked["id"], rotated["id"], "key_none")
+    answers = [await http.post(f"{KEYS}/{one}", json={"expires_in": 1e6}) for one in ids]
+    assert [answer.status_code for answer in answers] == [400, 400, 404]
 
 
 async def test_pages_hold_every_key_once(http: httpx.AsyncClient) -> None:

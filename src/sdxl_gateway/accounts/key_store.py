@@ -102,6 +102,23 @@ class KeyStore:
         await self.load()
         return text, new
 
+    async def update(self, key_id: str, change: Callable[[KeyGrant], KeyGrant]) -> Key:
+        """The key, which is good for what `change` makes of its grant from now on; its tenant and roles stay.
+
+        Raises NotFound, InvalidRequest for a key that was revoked or rotated.
+        """
+
+        def changed(key: Key) -> KeyGrant:
+            if key.revoked is not None or key.successor is not None:
+                raise InvalidRequest(f"The key {shown(key_id)} was revoked or rotated.")
+            return change(key.grant)
+
+        found = await self._database.run(partial(key_table.change, key_id=key_id, how=changed))
+        await self.load()
+        if found is None:
+            raise _unknown(key_id)
+        return found
+
     async def revoke(self, key_id: str) -> Key:
         """The key, which opens nothing any more. Raises NotFound."""
         found = await self._database.run(partial(key_table.revoke, key_id=key_id, now=self._clock()))

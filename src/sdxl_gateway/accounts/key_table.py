@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from sdxl_gateway.accounts.keys import Key, KeyGrant
 from sdxl_gateway.core.allowance import Allowance
@@ -17,30 +19,38 @@ _COLUMNS = (
     " safety, webhook_url"
 )
 
+Change = Callable[[Key], KeyGrant]
+
 
 def insert(connection: sqlite3.Connection, key: Key) -> None:
     """Remember a new key."""
-    grant = key.grant
-    values = (
-        key.id,
-        key.digest,
-        key.prefix,
-        grant.name,
-        grant.tenant,
-        json.dumps(sorted(grant.roles)),
-        json.dumps(grant.models),
-        json.dumps(grant.loras),
-        grant.priority.word,
-        key.created,
-        grant.expires,
-        key.revoked,
-        key.successor,
-        json.dumps(grant.limits.said) if grant.limits.said else None,
-        grant.safety,
-        grant.webhook_url,
-    )
-    marks = ", ".join("?" * len(values))
-    connection.execute(f"INSERT INTO keys ({_COLUMNS}) VALUES ({marks})", values)  # noqa: S608
+    values = {
+        "id": key.id,
+        "digest": key.digest,
+        "prefix": key.prefix,
+        "tenant": key.grant.tenant,
+        "roles": json.dumps(sorted(key.grant.roles)),
+        "created": key.created,
+        "revoked": key.revoked,
+        "successor": key.successor,
+        **_terms(key.grant),
+    }
+    marks = ", ".join(f":{name}" for name in values)
+    connection.execute(f"INSERT INTO keys ({', '.join(values)}) VALUES ({marks})", values)  # noqa: S608
+
+
+def _terms(grant: KeyGrant) -> dict[str, Any]:
+    """The columns that may change while a key lives."""
+    return {
+        "name": grant.name,
+        "models": json.dumps(grant.models),
+        "loras": json.dumps(grant.loras),
+        "priority": grant.priority.word,
+        "expires": grant.expires,
+        "limits": json.dumps(grant.limits.said) if grant.limits.said else None,
+        "safety": grant.safety,
+        "webhook_url": grant.webhook_url,
+    }
 
 
 def all_keys(connection: sqlite3.Connection) -> list[Key]:
@@ -61,6 +71,18 @@ def succeed(connection: sqlite3.Connection, new: Key, old: Key) -> None:
     connection.execute(
         "UPDATE keys SET expires = ?, successor = ? WHERE id = ?", (old.grant.expires, old.successor, old.id)
     )
+
+
+def change(connection: sqlite3.Connection, key_id: str, how: Change) -> Key | None:
+    """The key, good for what `how` makes of it; None where there is none of that id. Raises what `how` raises."""
+    found = find(connection, key_id)
+    if found is None:
+        return None
+    changed = replace(found, grant=how(found))
+    terms = _terms(changed.grant)
+    set_to = ", ".join(f"{name} = :{name}" for name in terms)
+    connection.execute(f"UPDATE keys SET {set_to} WHERE id = :id", {**terms, "id": key_id})  # noqa: S608
+    return changed
 
 
 def revoke(connection: sqlite3.Connection, key_id: str, now: float) -> Key | None:

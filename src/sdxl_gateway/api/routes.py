@@ -147,6 +147,7 @@ def _key_rows(services: Services) -> tuple[Route, ...]:
         ("GET", "", keys.list_endpoint, "The keys, page by page.", keys.LIST_KEYS),
         ("POST", "", keys.create_endpoint, "Make a key.", keys.CREATE_KEY),
         ("GET", "/{key_id}", keys.one_endpoint, "One key.", keys.RETRIEVE_KEY),
+        ("POST", "/{key_id}", keys.update_endpoint, "Change a key.", keys.UPDATE_KEY),
         ("POST", "/{key_id}/rotate", keys.rotate_endpoint, "Make a key in place of another.", keys.ROTATE_KEY),
         ("DELETE", "/{key_id}", keys.revoke_endpoint, "Revoke a key.", keys.REVOKE_KEY),
     )

@@ -8,9 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from sdxl_gateway import __version__
-from sdxl_gateway.core.caller import Role
-from sdxl_gateway.core.priority import Priority
-from sdxl_gateway.core.safety import Policy
+from sdxl_gateway.cli.key_commands import keys
+from sdxl_gateway.cli.options import ConfigOption
 
 app = typer.Typer(
     name="sdxl-gateway",
@@ -23,14 +22,10 @@ loras = typer.Typer(help="Look at LoRA files, or write them in another dialect."
 app.add_typer(loras, name="loras")
 checkpoints = typer.Typer(help="Look at checkpoints: diffusers folders and single files.", no_args_is_help=True)
 app.add_typer(checkpoints, name="checkpoints")
-keys = typer.Typer(help="Make, list, rotate and revoke API keys.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 audit = typer.Typer(help="Verify the log of who did what, or export it.", no_args_is_help=True)
 app.add_typer(audit, name="audit")
 
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Settings file; ./config.toml if there is one.")
-]
 LorasOption = Annotated[Path | None, typer.Option("--loras", metavar="DIR", help="Where the LoRA files lie.")]
 ModelOption = Annotated[
     str | None,
@@ -38,7 +33,6 @@ ModelOption = Annotated[
         "--model", metavar="NAME|PATH|HUB-ID", help="A model name, a diffusers folder or single file, or a Hub id."
     ),
 ]
-KeyArgument = Annotated[str, typer.Argument(metavar="KEY-ID", help="As `keys list` shows it.")]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A .safetensors file.")]
 
 
@@ -181,75 +175,6 @@ def checkpoints_inspect(file: FileArgument) -> None:
     show_one(file)
 
 
-@keys.command("create")
-def keys_create(
-    tenant: Annotated[str, typer.Option(help="Whose it is; keys of one tenant share limits and turns.")],
-    name: Annotated[str, typer.Option(help="What it is called.")] = "",
-    role: Annotated[list[Role] | None, typer.Option(help="What it is for; may be repeated.")] = None,
-    model: Annotated[list[str] | None, typer.Option(help="A model it may use; * stands for anything.")] = None,
-    lora: Annotated[list[str] | None, typer.Option(help="A LoRA it may use; * stands for anything.")] = None,
-    priority: Annotated[Literal["high", "normal", "low"], typer.Option(help="Whose turn comes first.")] = "normal",
-    limit: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=NUMBER", help="As requests_per_minute=60; may be repeated.")
-    ] = None,
-    expires_days: Annotated[float | None, typer.Option(min=0.0, help="After so many days it opens nothing.")] = None,
-    safety: Annotated[
-        Policy | None, typer.Option(help="What a judge's finding means for it; as the settings say where left out.")
-    ] = None,
-    webhook_url: Annotated[str | None, typer.Option(help="Told what becomes of its jobs.")] = None,
-    config: ConfigOption = None,
-) -> None:
-    """Make a key; it is printed once, and a running server knows it within seconds."""
-    from sdxl_gateway.accounts.keys import KeyGrant
-    from sdxl_gateway.cli.keys import create, limits_of
-
-    roles, globs = frozenset(role or [Role.GENERATE]), (tuple(model or "*"), tuple(lora or "*"))
-    limits = limits_of(limit or ())
-    grant = KeyGrant(tenant, name, roles, *globs, Priority.of(priority), None, limits, safety, webhook_url)
-    create(config, grant, expires_days)
-
-
-@keys.command("list")
-def keys_list(config: ConfigOption = None) -> None:
-    """List the keys: whose they are, what they are for, and whether they live."""
-    from sdxl_gateway.cli.keys import show_list
-
-    show_list(config)
-
-
-@keys.command("rotate")
-def keys_rotate(
-    key_id: KeyArgument,
-    grace_hours: Annotated[float, typer.Option(min=0.0, help="How long the old key lives on.")] = 24.0,
-    config: ConfigOption = None,
-) -> None:
-    """Make a key good for the same as another, which ends a while later."""
-    from sdxl_gateway.cli.keys import rotate
-
-    rotate(config, key_id, grace_hours)
-
-
-@keys.command("revoke")
-def keys_revoke(key_id: KeyArgument, config: ConfigOption = None) -> None:
-    """End a key; a running server turns it away within seconds."""
-    from sdxl_gateway.cli.keys import revoke
-
-    revoke(config, key_id)
-
-
-@keys.command("usage")
-def keys_usage(
-    tenant: Annotated[str | None, typer.Option(help="Of this tenant alone.")] = None,
-    key: Annotated[str | None, typer.Option(metavar="KEY-ID", help="Of this key alone.")] = None,
-    rows: Annotated[int, typer.Option(min=1, help="So many lines at most.")] = 100,
-    config: ConfigOption = None,
-) -> None:
-    """Show what keys used: requests, images and pixel-steps, day by day."""
-    from sdxl_gateway.cli.usage import show_usage
-
-    show_usage(config, tenant, key, rows)
-
-
 @audit.command("verify")
 def audit_verify(
     known: Annotated[
@@ -276,18 +201,3 @@ def audit_export(
     from sdxl_gateway.telemetry.audit.export import Wanted
 
     export(config, Wanted(tenant, unix_seconds(since), unix_seconds(until)), form)
-
-
-@keys.command("webhook-secret")
-def keys_webhook_secret(
-    tenant: Annotated[str, typer.Argument(help="Whose receivers verify with it.")],
-    new: Annotated[
-        bool, typer.Option("--new", help="Make a new one; the old one signs beside it for a while.")
-    ] = False,
-    grace_hours: Annotated[float, typer.Option(min=0.0, help="How long the old one does.")] = 24.0,
-    config: ConfigOption = None,
-) -> None:
-    """Print the secret that signs what a tenant's receivers of webhooks are sent."""
-    from sdxl_gateway.cli.keys import webhook_secret
-
-    webhook_secret(config, tenant, grace_hours if new else None)

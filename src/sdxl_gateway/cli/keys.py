@@ -1,4 +1,4 @@
-"""Makes, lists, rotates and revokes keys in the data directory's database, whether or not a server runs on it."""
+"""Makes, lists, changes and ends keys in the data directory's database, whether or not a server runs on it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from rich.table import Column, Table
 from sdxl_gateway.accounts.key_store import KeyStore
 from sdxl_gateway.accounts.keys import Key, KeyGrant
 from sdxl_gateway.accounts.pepper import pepper_of
+from sdxl_gateway.api.asks.keys import read_change
 from sdxl_gateway.api.asks.webhooks import read_webhook_url
 from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
 from sdxl_gateway.cli.audit import write_down
@@ -49,12 +50,28 @@ def create(config: Path | None, grant: KeyGrant, expires_days: float | None) -> 
 
 
 def limits_of(words: Iterable[str]) -> Allowance:
+    """As `named_limits`, with no limit where nothing is named."""
+    return Allowance(**named_limits(words))
+
+
+def named_limits(words: Iterable[str]) -> dict[str, int]:
     """From words as "requests_per_minute=60". Ends with a sentence where one cannot be read."""
     said = dict(word.partition("=")[::2] for word in words)
     for name, most in said.items():
         if name not in LIMIT_NAMES or not re.fullmatch("[0-9]{1,18}", most):
             stop(f"--limit wants NAME=NUMBER, the names being {', '.join(LIMIT_NAMES)}.", status=2)
-    return Allowance(**{name: int(most) for name, most in said.items()})
+    return {name: int(most) for name, most in said.items()}
+
+
+def update(config: Path | None, key_id: str, given: Mapping[str, Any]) -> None:
+    """As POST /v1/admin/keys/{id} does, whose fields `given` has."""
+
+    async def changed(store: KeyStore) -> Key:
+        return await store.update(key_id, read_change(given, time.time()))
+
+    settings, key = _asked(config, changed)
+    write_down(settings, "key.updated", key.id, key.grant.tenant, fields=" ".join(sorted(given)))
+    typer.echo(f"{key.id} is good for what was said, from now on.")
 
 
 def rotate(config: Path | None, key_id: str, grace_hours: float) -> None:

@@ -1,15 +1,16 @@
-"""Takes the JSON of an operator who makes or rotates a key, gives what the key is to be good for."""
+"""Takes the JSON of an operator who makes, changes or rotates a key, gives what the key is to be good for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from sdxl_gateway.accounts.keys import KeyGrant
 from sdxl_gateway.api.asks.field import Field, Kind
 from sdxl_gateway.api.asks.values import choice, integer, missing, number, text, wrong_type
 from sdxl_gateway.api.asks.webhooks import read_webhook_url
-from sdxl_gateway.core.allowance import LIMIT_NAMES, NO_LIMITS, Allowance
+from sdxl_gateway.core.allowance import LIMIT_NAMES, Allowance
 from sdxl_gateway.core.caller import EVERYTHING, Role
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.priority import PRIORITY_WORDS, Priority
@@ -28,6 +29,8 @@ _SECONDS = Field("expires_in", Kind.NUMBER, "Seconds from now.", low=1.0, high=M
 _GRACE = Field("grace_seconds", Kind.NUMBER, "How long the old key lives on.", low=0.0, high=MOST_SECONDS)
 _RIGHTS = {"roles", "models", "loras", "priority", "expires_in", "limits", "safety"}
 _GRANT = frozenset({"name", "tenant", "webhook_url", *_RIGHTS})
+_CHANGED = _GRANT - {"tenant", "roles"}
+_SAID_OTHERWISE = {"expires_in": "expires"}
 _MOST = Field("limits", Kind.INTEGER, "The most of one thing; 0 is no limit.", low=0, high=10**18)
 
 T = TypeVar("T")
@@ -39,29 +42,80 @@ def read_grant(given: Mapping[str, Any], now: float) -> KeyGrant:
     tenant = text(_TENANT, given.get("tenant", ""), "tenant").strip()
     if not tenant:
         raise missing("tenant", given="tenant" in given)
-    seconds, safety, receiver = (given.get(name) for name in ("expires_in", "safety", "webhook_url"))
     return KeyGrant(
         tenant=tenant,
         name=text(_NAME, given.get("name", ""), "name"),
         roles=frozenset(Role(role) for role in _listed(given, "roles", (Role.GENERATE,), _role)),
         models=_listed(given, "models", EVERYTHING, _glob),
         loras=_listed(given, "loras", EVERYTHING, _glob),
-        priority=Priority.of(choice(_PRIORITY, given.get("priority", Priority.NORMAL.word), "priority")),
-        webhook_url=None if receiver is None else read_webhook_url(receiver, "webhook_url"),
-        expires=None if seconds is None else now + number(_SECONDS, seconds, "expires_in"),
+        priority=_priority(given.get("priority", Priority.NORMAL.word)),
+        webhook_url=_receiver(given.get("webhook_url")),
+        expires=_end(given.get("expires_in"), now),
         limits=read_limits(given.get("limits")),
-        safety=None if safety is None else Policy(choice(_SAFETY, safety, "safety")),
+        safety=_policy(given.get("safety")),
     )
+
+
+def read_change(given: Mapping[str, Any], now: float) -> Callable[[KeyGrant], KeyGrant]:
+    """What becomes of a key's grant: what is not given stays, null is as if it had never been said.
+
+    Of `limits` those named change. Raises InvalidRequest naming the field.
+    """
+    refuse_unknown(given, _CHANGED)
+    new = {_SAID_OTHERWISE.get(name, name): _changed(name, given, now) for name in given if name != "limits"}
+    named = _named_limits(given.get("limits"))
+
+    def change(grant: KeyGrant) -> KeyGrant:
+        before = {} if "limits" in given and given["limits"] is None else grant.limits.said
+        return replace(grant, **new, limits=Allowance(**before | named))
+
+    return change
+
+
+def _changed(name: str, given: Mapping[str, Any], now: float) -> Any:
+    value = given[name]
+    match name:
+        case "name":
+            return text(_NAME, value, name)
+        case "priority":
+            return _priority(value)
+        case "webhook_url":
+            return _receiver(value)
+        case "expires_in":
+            return _end(value, now)
+        case "safety":
+            return _policy(value)
+    return _listed(given, name, EVERYTHING, _glob)
+
+
+def _priority(value: Any) -> Priority:
+    return Priority.of(choice(_PRIORITY, value, "priority"))
+
+
+def _receiver(value: Any) -> str | None:
+    return None if value is None else read_webhook_url(value, "webhook_url")
+
+
+def _end(seconds: Any, now: float) -> float | None:
+    return None if seconds is None else now + number(_SECONDS, seconds, "expires_in")
+
+
+def _policy(value: Any) -> Policy | None:
+    return None if value is None else Policy(choice(_SAFETY, value, "safety"))
 
 
 def read_limits(given: Any) -> Allowance:
     """The most that a key may take. Raises InvalidRequest naming the limit."""
+    return Allowance(**_named_limits(given))
+
+
+def _named_limits(given: Any) -> dict[str, int]:
     if given is None:
-        return NO_LIMITS
+        return {}
     if not isinstance(given, Mapping):
         raise wrong_type("limits", "an object", given)
     refuse_unknown(given, frozenset(LIMIT_NAMES), within="limits")
-    return Allowance(**{name: integer(_MOST, most, f"limits.{name}") for name, most in given.items()})
+    return {name: integer(_MOST, most, f"limits.{name}") for name, most in given.items()}
 
 
 def read_grace(given: Mapping[str, Any], otherwise: float) -> float:

@@ -1,4 +1,4 @@
-"""Makes keys, lists, rotates and revokes them: for operators."""
+"""Makes keys, lists, changes, rotates and revokes them: for operators."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sdxl_gateway.accounts.key_store import GRACE_SECONDS, KeyStore
-from sdxl_gateway.api.asks.keys import read_grace, read_grant
+from sdxl_gateway.api.asks.keys import read_change, read_grace, read_grant
 from sdxl_gateway.api.asks.pages import PAGE_QUERY, Page
 from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.http.json_body import parse_object, whole_body
@@ -28,6 +28,9 @@ LIST_KEYS = Description(
 )
 CREATE_KEY = Description("createKey", {201: Reply("The key, told this once.", NewKey)}, errors=(400, 413), reads=_JSON)
 RETRIEVE_KEY = Description("retrieveKey", {200: Reply("The key.", KeyCard)}, errors=(404,))
+UPDATE_KEY = Description(
+    "updateKey", {200: Reply("The key as it is now.", KeyCard)}, errors=(400, 404, 413), reads=_JSON
+)
 ROTATE_KEY = Description(
     "rotateKey",
     {201: Reply("The new key, told this once.", NewKey)},
@@ -69,6 +72,18 @@ def one_endpoint(services: Services) -> Endpoint:
         return JSONResponse(key_card(_store(services).find(request.path_params["key_id"])))
 
     return one_key
+
+
+def update_endpoint(services: Services) -> Endpoint:
+    """POST: what is given changes, all else stays."""
+
+    async def update_key(request: Request) -> Response:
+        given = parse_object(await _body(request))
+        key = await _store(services).update(request.path_params["key_id"], read_change(given, time.time()))
+        acted(services, request, "key.updated", key.id, key.grant.tenant, fields=" ".join(sorted(given)))
+        return JSONResponse(key_card(key))
+
+    return update_key
 
 
 def rotate_endpoint(services: Services) -> Endpoint:

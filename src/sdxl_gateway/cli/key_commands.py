@@ -1,0 +1,147 @@
+"""Takes words from a terminal about keys, gives calls; what a command needs is loaded when it runs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+import typer
+
+from sdxl_gateway.cli.options import ConfigOption
+from sdxl_gateway.core.caller import Role
+from sdxl_gateway.core.priority import Priority
+from sdxl_gateway.core.safety import Policy
+
+keys = typer.Typer(help="Make, list, change, rotate and revoke API keys.", no_args_is_help=True)
+
+KeyArgument = Annotated[str, typer.Argument(metavar="KEY-ID", help="As `keys list` shows it.")]
+PriorityOption = Annotated[
+    Literal["high", "normal", "low"] | None, typer.Option(help="Whose turn comes first; normal where never said.")
+]
+LimitOption = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=NUMBER", help="As requests_per_minute=60; may be repeated.")
+]
+SafetyOption = Annotated[
+    Policy | None, typer.Option(help="What a judge's finding means for it; as the settings say where never said.")
+]
+ReceiverOption = Annotated[str | None, typer.Option(help="Told what becomes of its jobs.")]
+
+
+class Clearable(StrEnum):
+    """What a key may be without, by its field over HTTP."""
+
+    limits = "limits"
+    expires_in = "expiry"
+    safety = "safety"
+    webhook_url = "webhook-url"
+
+
+@keys.command("create")
+def keys_create(
+    tenant: Annotated[str, typer.Option(help="Whose it is; keys of one tenant share limits and turns.")],
+    name: Annotated[str, typer.Option(help="What it is called.")] = "",
+    role: Annotated[list[Role] | None, typer.Option(help="What it is for; may be repeated.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="A model it may use; * stands for anything.")] = None,
+    lora: Annotated[list[str] | None, typer.Option(help="A LoRA it may use; * stands for anything.")] = None,
+    priority: PriorityOption = None,
+    limit: LimitOption = None,
+    expires_days: Annotated[float | None, typer.Option(min=0.0, help="After so many days it opens nothing.")] = None,
+    safety: SafetyOption = None,
+    webhook_url: ReceiverOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Make a key; it is printed once, and a running server knows it within seconds."""
+    from sdxl_gateway.accounts.keys import KeyGrant
+    from sdxl_gateway.cli.keys import create, limits_of
+
+    roles, globs = frozenset(role or [Role.GENERATE]), (tuple(model or "*"), tuple(lora or "*"))
+    limits, turn = limits_of(limit or ()), Priority.of(priority or Priority.NORMAL.word)
+    grant = KeyGrant(tenant, name, roles, *globs, turn, None, limits, safety, webhook_url)
+    create(config, grant, expires_days)
+
+
+@keys.command("list")
+def keys_list(config: ConfigOption = None) -> None:
+    """List the keys: whose they are, what they are for, and whether they live."""
+    from sdxl_gateway.cli.keys import show_list
+
+    show_list(config)
+
+
+@keys.command("update")
+def keys_update(
+    key_id: KeyArgument,
+    name: Annotated[str | None, typer.Option(help="What it is called.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="A model it may use, in place of those before.")] = None,
+    lora: Annotated[list[str] | None, typer.Option(help="A LoRA it may use, in place of those before.")] = None,
+    priority: PriorityOption = None,
+    limit: LimitOption = None,
+    expires_days: Annotated[float | None, typer.Option(min=0.0, help="So many days from now it ends.")] = None,
+    safety: SafetyOption = None,
+    webhook_url: ReceiverOption = None,
+    clear: Annotated[list[Clearable] | None, typer.Option(help="Takes that away; may be repeated.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Change what a key is good for; what is not named stays, and a running server knows within seconds."""
+    from sdxl_gateway.cli.keys import DAY_SECONDS, named_limits, update
+
+    said = {
+        "name": name,
+        "models": model,
+        "loras": lora,
+        "priority": priority,
+        "limits": named_limits(limit) if limit else None,
+        "expires_in": None if expires_days is None else expires_days * DAY_SECONDS,
+        "safety": safety,
+        "webhook_url": webhook_url,
+    }
+    changed = {field: value for field, value in said.items() if value is not None}
+    update(config, key_id, {one.name: None for one in clear or ()} | changed)
+
+
+@keys.command("rotate")
+def keys_rotate(
+    key_id: KeyArgument,
+    grace_hours: Annotated[float, typer.Option(min=0.0, help="How long the old key lives on.")] = 24.0,
+    config: ConfigOption = None,
+) -> None:
+    """Make a key good for the same as another, which ends a while later."""
+    from sdxl_gateway.cli.keys import rotate
+
+    rotate(config, key_id, grace_hours)
+
+
+@keys.command("revoke")
+def keys_revoke(key_id: KeyArgument, config: ConfigOption = None) -> None:
+    """End a key; a running server turns it away within seconds."""
+    from sdxl_gateway.cli.keys import revoke
+
+    revoke(config, key_id)
+
+
+@keys.command("usage")
+def keys_usage(
+    tenant: Annotated[str | None, typer.Option(help="Of this tenant alone.")] = None,
+    key: Annotated[str | None, typer.Option(metavar="KEY-ID", help="Of this key alone.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="So many lines at most.")] = 100,
+    config: ConfigOption = None,
+) -> None:
+    """Show what keys used: requests, images and pixel-steps, day by day."""
+    from sdxl_gateway.cli.usage import show_usage
+
+    show_usage(config, tenant, key, rows)
+
+
+@keys.command("webhook-secret")
+def keys_webhook_secret(
+    tenant: Annotated[str, typer.Argument(help="Whose receivers verify with it.")],
+    new: Annotated[
+        bool, typer.Option("--new", help="Make a new one; the old one signs beside it for a while.")
+    ] = False,
+    grace_hours: Annotated[float, typer.Option(min=0.0, help="How long the old one does.")] = 24.0,
+    config: ConfigOption = None,
+) -> None:
+    """Print the secret that signs what a tenant's receivers of webhooks are sent."""
+    from sdxl_gateway.cli.keys import webhook_secret
+
+    webhook_secret(config, tenant, grace_hours if new else None)
