@@ -111,7 +111,7 @@ class Device:
         self._admission = admission
         self._window = window
         self._slower = slower
-        self._queue = FairQueue(10**9)
+        self._queue = FairQueue(10**9, lanes=MAX_LANES)
         self._estimate = Estimate(MAX_LANES)
         self._costs: Costs = self._estimate.costs
         self._shares = FairShares()
@@ -140,7 +140,7 @@ class Device:
             self._give_out()
 
     def _too_late(self, job: Job) -> bool:
-        ahead = self._queue.ahead_of(job, self._estimate.job_seconds)
+        ahead = self._queue.ahead_of(job, self._estimate.seconds)
         ahead += sum(g.share_left * self._estimate.job_seconds(g.job) for g in self._given.values())
         return self.now + ahead + self._estimate.job_seconds(job) > job.deadline
 

@@ -7,8 +7,8 @@ import pytest
 from sdxl_gateway.core.events import BlendSwitched, StageTimed, StepTaken
 from sdxl_gateway.jobs.engine_slot import Assignment
 from sdxl_gateway.jobs.estimate import RESTART_GUESS_SECONDS, Estimate, retry_after
-from sdxl_gateway.jobs.queue import job_work
 from sdxl_gateway.scheduling.costs import Costs, step_work
+from sdxl_gateway.scheduling.demand import Demand
 from tests.kit.jobs import job, recipe
 
 
@@ -35,7 +35,7 @@ def test_a_detail_pass_costs_as_many_steps_as_its_tiles_take() -> None:
     wanted = replace(plain, recipe=replace(plain.recipe, width=16, height=16, detail=0.3))
     steps = 9 * (3 + 2)
     assert estimate.job_seconds(wanted) == pytest.approx(estimate.job_seconds(plain) + 2.0 * steps)
-    assert job_work(wanted) == pytest.approx(job_work(plain) * (10 + steps) / 10)
+    assert Demand.of(wanted.recipe).work == pytest.approx(Demand.of(plain.recipe).work * (10 + steps) / 10)
     whole = Assignment(wanted, started=True, steps_done={0: 10 + steps})
     assert (Assignment(wanted).share_left, whole.share_left) == (1, 0)
 

@@ -6,9 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sdxl_gateway.core.events import StepTaken
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.priority import Priority
+from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.jobs.estimate import Estimate
 from sdxl_gateway.jobs.queue import FairQueue, QueueFull, TenantQueueFull
+from sdxl_gateway.scheduling.demand import Demand
 from tests.kit.jobs import job
 
 
@@ -82,7 +86,7 @@ def test_ahead_are_higher_classes_ones_own_and_an_equal_share_of_others() -> Non
     line.put(named("mine"))
     line.put(named("urgent", tenant="c", priority=Priority.HIGH))
     line.put(named("later", priority=Priority.LOW))
-    assert line.ahead_of(named("new"), lambda _: 1.0) == 1 + 1 + 2
+    assert line.ahead_of(named("new"), lambda demand: demand.jobs) == 1 + 1 + 2
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(Priority), st.integers(1, 4)), max_size=30))
@@ -129,6 +133,46 @@ def test_what_stands_before_a_newcomer_is_what_is_served_before_it(entries: list
     for place, (tenant, _) in enumerate(entries):
         line.put(named(f"{place}", tenant=tenant, weight=weights[tenant]))
     newcomer = named("new", tenant="a", weight=weights.get("a", 1.0))
-    ahead = line.ahead_of(newcomer, lambda _: 1.0)
+    ahead = line.ahead_of(newcomer, lambda demand: demand.jobs)
     line.put(newcomer)
     assert abs(order(line).index("new") - ahead) <= len(weights)
+
+
+@pytest.mark.parametrize("waiting", [10, 1000])
+def test_a_newcomer_is_told_its_place_and_enters_without_a_look_at_who_waits(
+    waiting: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line, looks = FairQueue(2000), list[Demand]()
+    for i in range(waiting):
+        line.put(named(f"{i}", tenant="ab"[i % 2]))
+    real = Demand.of
+
+    def looked(recipe: Recipe, lanes: int) -> Demand:
+        looks.append(real(recipe, lanes))
+        return looks[-1]
+
+    monkeypatch.setattr(Demand, "of", looked)
+    newcomer = named("new", tenant="a")
+    line.ahead_of(newcomer, lambda demand: demand.work)
+    line.put(newcomer)
+    assert len(looks) == 2
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 9), st.integers(1, 30)), min_size=1, max_size=30))
+def test_a_line_knows_what_all_its_jobs_ask_for(entries: list[tuple[str, int, int]]) -> None:
+    """Whoever comes, leaves or comes back: the seconds of the sum are the sum of the seconds."""
+    estimate = Estimate(4)
+    for lanes in (1, 4, 1, 4):
+        estimate.costs.observe(StepTaken(1.0 + 0.5 * lanes, lanes, float(lanes)))
+    line = FairQueue(99, lanes=4)
+    jobs = [job(tenant=tenant, count=count, steps=steps) for tenant, count, steps in entries]
+    for one in jobs:
+        line.put(one)
+    for one in jobs[::3]:
+        line.remove(one.id)
+    taken = line.take(lambda _: True)
+    if taken is not None:
+        line.put_back(taken)
+    left = [one for place, one in enumerate(jobs) if place % 3]
+    newcomer = named("new", tenant="a", priority=Priority.LOW)
+    assert line.ahead_of(newcomer, estimate.seconds) == pytest.approx(sum(map(estimate.job_seconds, left)))

@@ -30,6 +30,7 @@ from sdxl_gateway.api.http.paths import TidyPaths
 from sdxl_gateway.api.http.rate_headers import RATE_HEADERS, RateHeaders
 from sdxl_gateway.api.http.request_log import ID_HEADERS, RequestLogMiddleware
 from sdxl_gateway.api.http.route import Access, BodyLimit, Route
+from sdxl_gateway.api.http.turns import InTurn, Turns
 from sdxl_gateway.api.http.wrong_keys import WrongKeys
 from sdxl_gateway.api.openapi.document import openapi_document
 from sdxl_gateway.api.replies.images import REPLY_HEADERS
@@ -235,6 +236,7 @@ def http_app(
         routes=router.routes(rows, services.authenticator, limit, services.admit),
         middleware=[
             Middleware(RequestLogMiddleware, on_request=services.on_request),
+            Middleware(InTurn, turns=Turns()),
             Middleware(CORSMiddleware, **_cors(rows, server.cors_origins)),
             Middleware(TurnAwayUnfinished, closing=closing or Closing()),
             Middleware(TidyPaths),

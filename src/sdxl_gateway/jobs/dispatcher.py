@@ -73,7 +73,7 @@ class Dispatcher:
     ) -> None:
         self.slots: list[EngineSlot] = []
         self.estimate = Estimate(max_lanes)
-        self._queue = FairQueue(queue_size, tenant_queue_size)
+        self._queue = FairQueue(queue_size, tenant_queue_size, max_lanes)
         self._window_images = WINDOW_LANES * max_lanes
         self._listener = listener
         self._pending = PendingJobs(self._too_late)
@@ -103,7 +103,7 @@ class Dispatcher:
         if self._closed_reason is not None:
             raise Unavailable(self._closed_reason, retry_after_seconds=retry_after(self.estimate.restart_seconds()))
         self._refuse_if_too_late(job)
-        ahead = round(self._queue.ahead_of(job, lambda _: 1.0))
+        ahead = round(self._queue.ahead_of(job, lambda demand: demand.jobs))
         self._put(job)
         subscription = Subscription(lambda: self.cancel(job.id))
         self._pending.add(job, subscription.put)
@@ -154,7 +154,7 @@ class Dispatcher:
 
     def wait_seconds(self, job: Job) -> float:
         """Until an engine is free for this job, by what is measured; 0 when nothing is."""
-        ahead = self._queue.ahead_of(job, self.estimate.job_seconds)
+        ahead = self._queue.ahead_of(job, self.estimate.seconds)
         assigned = (g for slot in self.slots for g in slot.assigned.values() if g.job.priority <= job.priority)
         ahead += sum(g.share_left * self.estimate.job_seconds(g.job) for g in assigned)
         return ahead / max(sum(slot.ready is not None for slot in self.slots), 1) + self._pause_seconds()

@@ -6,9 +6,8 @@ import math
 
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.limits import RETRY_AFTER_SECONDS
-from sdxl_gateway.scheduling.costs import Average, Costs, step_work
-from sdxl_gateway.scheduling.detail import detail_steps
-from sdxl_gateway.scheduling.tiles import tile_count
+from sdxl_gateway.scheduling.costs import Average, Costs
+from sdxl_gateway.scheduling.demand import Demand
 
 RETRY_MIN_SECONDS = 1.0
 RESTART_GUESS_SECONDS = 10.0
@@ -26,15 +25,13 @@ class Estimate:
 
     def job_seconds(self, job: Job) -> float:
         """Alone on one device, its images sharing steps; 0 when nothing was measured yet."""
-        recipe = job.recipe
-        full, rest = divmod(recipe.count, self._max_lanes)
-        step = full * self._step_seconds(job, self._max_lanes) + self._step_seconds(job, rest)
-        apart = self.costs.begin_seconds + self.costs.decode_seconds + tile_count(recipe) * self.costs.tile_seconds
-        apart += detail_steps(recipe) * self._step_seconds(job, 1)
-        return recipe.denoise_steps * step + recipe.count * apart + self.costs.switch_seconds
+        return self.seconds(Demand.of(job.recipe, self._max_lanes))
 
-    def _step_seconds(self, job: Job, lanes: int) -> float:
-        return self.costs.step_seconds(step_work(job.recipe) * lanes) if lanes else 0.0
+    def seconds(self, demand: Demand) -> float:
+        """One after another on one device."""
+        costs = self.costs
+        apart = demand.images * (costs.begin_seconds + costs.decode_seconds) + demand.tiles * costs.tile_seconds
+        return costs.steps_seconds(demand.steps, demand.work) + apart + demand.jobs * costs.switch_seconds
 
     def restart_seconds(self) -> float:
         """From losing an engine to having it again."""

@@ -53,8 +53,8 @@ class StepCost:
         self.work_squared.add(work * work)
         self.product.add(work * seconds)
 
-    def of(self, work: float) -> float:
-        """Seconds of a step of that much work; 0 when nothing was measured."""
+    def of(self, steps: int, work: float) -> float:
+        """Seconds of so many steps of that much work altogether; 0 when nothing was measured."""
         if not self.work.value:
             return 0.0
         variance = self.work_squared.value - self.work.value**2
@@ -62,7 +62,7 @@ class StepCost:
             return self.seconds.value * work / self.work.value
         slope = (self.product.value - self.work.value * self.seconds.value) / variance
         slope = min(max(slope, 0.0), self.seconds.value / self.work.value)
-        return self.seconds.value + slope * (work - self.work.value)
+        return steps * (self.seconds.value - slope * self.work.value) + slope * work
 
 
 class Costs:
@@ -112,4 +112,8 @@ class Costs:
 
     def step_seconds(self, work: float) -> float:
         """Of one step of a batch of that much work altogether."""
-        return self._step.of(work)
+        return self._step.of(1, work)
+
+    def steps_seconds(self, steps: int, work: float) -> float:
+        """Of so many, of that much work altogether."""
+        return self._step.of(steps, work)

@@ -1,0 +1,44 @@
+"""Takes a recipe, gives what it asks of a device in amounts that add up: what many ask together is one sum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.scheduling.costs import step_work
+from sdxl_gateway.scheduling.detail import detail_steps
+from sdxl_gateway.scheduling.tiles import tile_count
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """`steps` are the UNet's calls, and `work` is what all of them compute: rows times megapixels.
+
+    `tiles` are those that a net enlarges.
+    """
+
+    jobs: int = 0
+    images: int = 0
+    steps: int = 0
+    tiles: int = 0
+    work: float = 0.0
+
+    @classmethod
+    def of(cls, recipe: Recipe, lanes: int = 1) -> Demand:
+        """One job's, whose images share steps, so many in each."""
+        count, closing = recipe.count, detail_steps(recipe)
+        steps = recipe.denoise_steps * -(-count // lanes) + count * closing
+        work = step_work(recipe) * (recipe.denoise_steps + closing) * count
+        return cls(1, count, steps, count * tile_count(recipe), work)
+
+    def __add__(self, other: Demand) -> Demand:
+        return Demand(
+            self.jobs + other.jobs,
+            self.images + other.images,
+            self.steps + other.steps,
+            self.tiles + other.tiles,
+            self.work + other.work,
+        )
+
+    def __sub__(self, other: Demand) -> Demand:
+        return self + Demand(-other.jobs, -other.images, -other.steps, -other.tiles, -other.work)
