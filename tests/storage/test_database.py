@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,62 @@ def test_work_that_fails_leaves_nothing(database: Database) -> None:
         database.submit(half).result()
     database.submit(partial(added, "two")).result()
     assert names(database) == ["two"]
+
+
+def test_those_who_wait_together_are_written_at_once_and_each_is_told_its_own(database: Database) -> None:
+    statements, free = list[str](), threading.Event()
+
+    def watch(connection: sqlite3.Connection) -> None:
+        free.wait(10)
+        connection.set_trace_callback(statements.append)
+
+    def half(connection: sqlite3.Connection) -> None:
+        added("half", connection)
+        raise ValueError("no")
+
+    database.submit(watch)
+    good = [database.submit(partial(added, f"{place:02}")) for place in range(20)]
+    bad = database.submit(half)
+    free.set()
+    assert [one.result() for one in good] == [None] * 20
+    assert isinstance(bad.exception(), ValueError)
+    assert statements.count("COMMIT") <= 3
+    assert names(database) == [f"{place:02}" for place in range(20)]
+
+
+def test_what_ends_the_transaction_is_told_to_all_in_it(database: Database) -> None:
+    free = threading.Event()
+
+    def ending(connection: sqlite3.Connection) -> None:
+        connection.execute("ROLLBACK")
+        raise ValueError("all of it")
+
+    def waiting(_: sqlite3.Connection) -> None:
+        free.wait(10)
+
+    database.submit(waiting)
+    told = [
+        database.submit(partial(added, "before")),
+        database.submit(ending),
+        database.submit(partial(added, "after")),
+    ]
+    free.set()
+    assert all(isinstance(one.exception(), ValueError) for one in told)
+    database.submit(partial(added, "later")).result()
+    assert names(database) == ["later"]
+
+
+def test_who_leaves_before_its_turn_writes_nothing(database: Database) -> None:
+    free = threading.Event()
+
+    def waiting(_: sqlite3.Connection) -> None:
+        free.wait(10)
+
+    database.submit(waiting)
+    left = database.submit(partial(added, "left"))
+    assert left.cancel()
+    free.set()
+    assert names(database) == []
 
 
 async def test_from_an_event_loop(database: Database) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 from sdxl_gateway.core.errors import StartProblem, StorageFull, Unavailable
 from sdxl_gateway.core.threads import finished
@@ -19,6 +22,7 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
 FILE_NAME = "gateway.sqlite3"
+MOST_TOGETHER = 64
 BUSY_SECONDS = 5.0
 """A second process, such as one that makes a key, waits for its turn; so does the server for it."""
 WAL_BYTES = 16 * 2**20
@@ -30,16 +34,41 @@ class DatabaseTooNew(StartProblem):
     """A later version of this server wrote the database."""
 
 
-class Database:
-    """One connection, one thread, work after work, each in a transaction of its own: all of it, or nothing.
+@dataclass(frozen=True, slots=True)
+class Turn(Generic[T]):
+    """A piece of work, and where what becomes of it is told."""
 
-    What a finished piece of work wrote is on the disk.
+    work: Work[T]
+    outcome: Future[T]
+
+    def taken(self, connection: sqlite3.Connection) -> Callable[[], None]:
+        """Does it, wholly or not at all; gives what tells its outcome. Raises what ended the whole transaction."""
+        connection.execute("SAVEPOINT turn")
+        try:
+            with _refusals():
+                found = self.work(connection)
+        except BaseException as error:
+            if not connection.in_transaction:
+                raise
+            connection.execute("ROLLBACK TO turn")
+            return partial(self.outcome.set_exception, error)
+        finally:
+            if connection.in_transaction:
+                connection.execute("RELEASE turn")
+        return partial(self.outcome.set_result, found)
+
+
+class Database:
+    """One connection, one thread, work after work, each of it wholly done or not at all.
+
+    What a finished piece of work wrote is on the disk; pieces that wait at the same time are brought there together.
     """
 
     def __init__(self, data_directory: Path) -> None:
         self._path = data_directory / FILE_NAME
         self._thread: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
+        self._waiting: deque[Turn[Any]] = deque()
 
     def open(self) -> None:
         """Makes the file where there is none, and brings its tables up to date; nothing where it is open already.
@@ -65,7 +94,10 @@ class Database:
         """As `run`, for callers without an event loop."""
         if self._thread is None:
             raise RuntimeError("the database is not open")
-        return self._thread.submit(self._done, work)
+        turn = Turn(work, Future[T]())
+        self._waiting.append(turn)
+        self._thread.submit(self._take_turns)
+        return turn.outcome
 
     def close(self) -> None:
         """After all work that was given; it may be opened again."""
@@ -75,11 +107,23 @@ class Database:
         self._thread.shutdown()
         self._thread = self._connection = None
 
-    def _done(self, work: Work[T]) -> T:
+    def _take_turns(self) -> None:
+        """Those that wait by now share one transaction, so that the disk is waited for once for all of them."""
+        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER))]
+        turns = [turn for turn in group if turn.outcome.set_running_or_notify_cancel()]
+        try:
+            settled = self._settled(turns) if turns else []
+        except BaseException as error:
+            settled = [partial(turn.outcome.set_exception, error) for turn in turns]
+        for settle in settled:
+            settle()
+
+    def _settled(self, turns: list[Turn[Any]]) -> list[Callable[[], None]]:
+        """How each went, to be told once all that they wrote is on the disk. Raises what failed for all of them."""
         if self._connection is None:
             raise RuntimeError("the database is not open")
         with _refusals(), _transaction(self._connection):
-            return work(self._connection)
+            return [turn.taken(self._connection) for turn in turns]
 
 
 def _opened(path: Path) -> sqlite3.Connection:
