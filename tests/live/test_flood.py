@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
-from statistics import quantiles
 from urllib.parse import urlsplit
 
 import httpx
@@ -22,23 +23,43 @@ QUIET = 20
 ASKED = {"prompt": "a red circle", "steps": 4, "size": "256x256", "response_format": "b64_json"}
 
 
-def p95_of(one: Server) -> float:
-    """Seconds of one picture after another."""
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """From asking for a picture to having it: seconds, and the pictures of all tenants that were painted meanwhile."""
+
+    seconds: float
+    pictures: float
+
+
+def waited(one: Server) -> list[Waited]:
+    """For one picture after another."""
     with httpx.Client(base_url=one.url, headers={"api-key": "quiet"}, timeout=120) as client:
-        return quantiles([_painted(client) for _ in range(QUIET)], n=20)[-1]
+        return [_painted(one, client) for _ in range(QUIET)]
 
 
-def _painted(client: httpx.Client) -> float:
-    start = time.monotonic()
+def _painted(one: Server, client: httpx.Client) -> Waited:
+    before, start = metric(one, 'images_generated_total{model="demo"}'), time.monotonic()
     assert client.post(GENERATE, json=ASKED).status_code == 200
-    return time.monotonic() - start
+    seconds = time.monotonic() - start
+    return Waited(seconds, metric(one, 'images_generated_total{model="demo"}') - before)
+
+
+def p95(values: Iterable[float]) -> float:
+    """Nearest rank: one of twenty may be worse, such as one that ended between the look before and the asking."""
+    ordered = sorted(values)
+    return ordered[ceil(0.95 * len(ordered)) - 1]
 
 
 def waiting(one: Server) -> float:
-    """Jobs in the line; asked patiently, for a thousand requests that come at once are read first."""
+    """Jobs in the line."""
+    return metric(one, "queue_depth")
+
+
+def metric(one: Server, series: str) -> float:
+    """Asked patiently, for a thousand requests that come at once are read first."""
     text = httpx.get(f"{one.url}/metrics", timeout=120).text
-    lines = (line.split() for line in text.splitlines() if not line.startswith("#"))
-    return next(float(value) for name, value, *_ in lines if name == "sdxl_gateway_queue_depth")
+    lines = (line.rpartition(" ") for line in text.splitlines())
+    return next((float(value) for name, _, value in lines if name == f"sdxl_gateway_{series}"), 0.0)
 
 
 @contextmanager
@@ -57,7 +78,12 @@ def flooded(one: Server) -> Iterator[None]:
 
 @pytest.mark.full
 def test_a_flood_of_a_thousand_leaves_another_tenant_its_share(tmp_path: Path) -> None:
-    """Of two tenants each is due half the device: a picture takes twice as long, and at most twice that."""
+    """Of two tenants each is due half the device, every second picture, and has to have every fourth at least.
+
+    An engine holds two pictures, the one it paints and the next one; and whoever asks anew after each picture is level
+    with the flood each time, so that the one that came earlier goes first. So three of the flood's come before each of
+    its own. Pictures are counted, for how long one takes depends on what else the machine does meanwhile.
+    """
     with server(
         tmp_path,
         auth__api_keys="flood,quiet",
@@ -66,10 +92,12 @@ def test_a_flood_of_a_thousand_leaves_another_tenant_its_share(tmp_path: Path) -
         limits__deadline_seconds="3600",
         server__max_connections_per_address="0",
     ) as one:
-        alone = p95_of(one)
+        alone = waited(one)
         with flooded(one):
-            together = p95_of(one)
+            together = waited(one)
             assert waiting(one) > 0
         until(lambda: waiting(one) == 0)
-    print(f"alone {alone:.3f} s, beside a flood {together:.3f} s")
-    assert together <= 2 * 2 * alone
+    for name, found in (("alone", alone), ("beside a flood", together)):
+        print(f"{name}: {p95(w.seconds for w in found):.3f} s, {p95(w.pictures for w in found):.1f} pictures")
+    assert p95(w.pictures for w in alone) == 1
+    assert p95(w.pictures for w in together) <= 2 * 2
