@@ -31,14 +31,19 @@ def gateway(threads: int, root: Path = ROOT, **more: str) -> Iterator[str]:
             "SDXL_GATEWAY__ENGINE__THREADS": str(threads),
             "SDXL_GATEWAY__ENGINE__DEVICE": "cpu",
             "SDXL_GATEWAY__TELEMETRY__LOG_LEVEL": "error",
-            "SDXL_GATEWAY__RESULTS__CACHE": "off",
             "PYTHONPATH": str(root / "src"),
+            **_without_cache(root),
             **more,
         }
         port = free_port()
         command = [sys.executable, "-m", "sdxl_gateway", "serve", "--host", "127.0.0.1", "--port", str(port)]
         with running(command, settings, threads, port, root=root) as url:
             yield url
+
+
+def _without_cache(root: Path) -> dict[str, str]:
+    """Checkouts from before there was a cache of results refuse to start with a setting they do not know."""
+    return {"SDXL_GATEWAY__RESULTS__CACHE": "off"} if (root / "src/sdxl_gateway/config/results.py").exists() else {}
 
 
 @contextmanager
