@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 
 import httpx
 import pytest
 
+from sdxl_gateway.config import Files
+from sdxl_gateway.storage.blobs import BlobFolder
+from sdxl_gateway.storage.database import opened
+from sdxl_gateway.storage.files import FileStore
 from tests.kit.api import ServedApi, served_api
 from tests.kit.bad_requests import BadRequest, catalogue
 from tests.kit.pictures import PNG
@@ -17,8 +22,10 @@ LEAKS = re.compile(r"Traceback|0x[0-9a-f]{6}|/site-packages|\.py\b|starlette|mul
 
 
 @pytest.fixture(scope="module")
-def served() -> ServedApi:
-    return served_api()
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedApi]:
+    folder = tmp_path_factory.mktemp("files")
+    with opened(folder) as database:
+        yield served_api(files=FileStore(database, BlobFolder(folder / "blobs"), Files()))
 
 
 async def send(served: ServedApi, bad: BadRequest) -> httpx.Response:

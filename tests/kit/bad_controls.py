@@ -64,4 +64,3 @@ def _entries() -> Iterator[Refused]:
         yield f"{key}/{number}", [GOOD, GOOD | {key: value}], f"controls[1].{key}", code
     yield "start-at-end", [GOOD | {"start": 0.5, "end": 0.5}], "controls[0].end", "invalid_value"
     yield "two-weights", [GOOD | {"weight": 1, "scale": 0.5}], "controls[0].scale", "invalid_value"
-    yield "reference", [GOOD | {"image": {"file_id": "a"}}], "controls[0].image.file_id", "unsupported_parameter"

@@ -382,6 +382,8 @@ def _loras() -> Iterator[BadRequest]:
 def _controls() -> Iterator[BadRequest]:
     for name, value, param, code in bad_controls():
         yield _field(f"controls-{name}", value, code, field="controls", param=param)
+    named = {"prompt": "a cat", "controls": [{"type": "canny", "image": {"file_id": "a"}}]}
+    yield _json("controls-file-id", named, "controls[0].image.file_id", "image_file_not_found", status=404)
     spare = {"prompt": "a cat", "control_image": DATA_URL}
     yield _json("controls-spare-picture", spare, "control_image", "invalid_value")
     two = spare | {"control_image": [DATA_URL, DATA_URL], "controls": "canny"}
@@ -407,7 +409,7 @@ def _json_images() -> Iterator[BadRequest]:
     for value in (7, True):
         yield edit(f"type/{value}", value, "images", "invalid_type")
         yield edit(f"entry-type/{value}", [value], "images[0]", "invalid_type")
-    yield edit("file-id", [{"file_id": "file-1"}], "images[0].file_id", "unsupported_parameter")
+    yield edit("file-id", [{"file_id": "file-1"}], "images[0].file_id", "image_file_not_found", status=404)
     yield edit("both", [{"file_id": "f", "image_url": DATA_URL}], "images[0].file_id", "invalid_value")
     yield edit("file-number", [{"file_id": 1}], "images[0].file_id", "invalid_type")
     yield edit("file-long", [{"file_id": "f" * 65}], "images[0].file_id", "string_above_max_length")
@@ -442,7 +444,8 @@ def _json_images() -> Iterator[BadRequest]:
         yield edit(f"not-an-image/{name}", [said], "images[0]", "invalid_image_file")
     yield edit("empty-image", ["data:image/png;base64,"], "images[0]", "empty_image_file")
     mask = {"prompt": "a", "image": DATA_URL}
-    yield _json("mask-file-id", mask | {"mask": {"file_id": "f"}}, "mask.file_id", "unsupported_parameter", path=EDIT)
+    named = mask | {"mask": {"file_id": "f"}}
+    yield _json("mask-file-id", named, "mask.file_id", "image_file_not_found", path=EDIT, status=404)
     yield _json(
         "mask-remote", mask | {"mask": {"image_url": "http://x/"}}, "mask.image_url", "invalid_image_url", path=EDIT
     )

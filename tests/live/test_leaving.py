@@ -33,8 +33,10 @@ def test_its_place_is_free_again(live: Server, paint: Paint, stream: bool) -> No
 def test_a_place_in_the_line_is_free_again(narrow: Server) -> None:
     waiting = 'sdxl_gateway_cancelled_total{stage="waiting"}'
     cancelled, before = narrow.metric(waiting), narrow.metric(STEPS)
-    first, second = _asking(narrow), _asking(narrow)
-    until(lambda: narrow.metric(STEPS) > before and narrow.metric("sdxl_gateway_queue_depth") == 1)
+    first = _asking(narrow)
+    until(lambda: narrow.metric(STEPS) > before)
+    second = _asking(narrow)
+    until(lambda: narrow.metric("sdxl_gateway_queue_depth") == 1)
     second.close()
     until(lambda: narrow.metric(waiting) == cancelled + 1)
     assert narrow.metric("sdxl_gateway_queue_depth") == 0
