@@ -17,8 +17,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 
 def test_the_figures_on_record_are_of_this_file_and_good_enough() -> None:
-    figures, digest = edges_figures.recorded()
-    assert digest == edges_figures.digest()
+    figures, digest = edges_figures.RECORD.read()
+    assert digest == edges_figures.RECORD.digest()
     assert figures.prompted > figures.without + 0.5, figures
     assert figures.unprompted > figures.without + 0.3, figures
 
@@ -37,7 +37,7 @@ def test_some_drawings_are_followed_now() -> None:
 
 @pytest.mark.full
 def test_what_is_measured_now_is_as_on_record() -> None:
-    found, (figures, _) = edges_figures.measured(), edges_figures.recorded()
+    found, (figures, _) = edges_figures.measured(), edges_figures.RECORD.read()
     assert found.prompted == pytest.approx(figures.prompted, abs=TOLERANCE)
     assert found.unprompted == pytest.approx(figures.unprompted, abs=TOLERANCE)
     assert found.without == pytest.approx(figures.without, abs=TOLERANCE)

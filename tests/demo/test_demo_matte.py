@@ -14,8 +14,8 @@ TOLERANCE = 0.01
 
 
 def test_the_figures_on_record_are_of_this_file_and_good_enough() -> None:
-    figures, digest = matte_figures.recorded()
-    assert digest == matte_figures.digest()
+    figures, digest = matte_figures.RECORD.read()
+    assert digest == matte_figures.RECORD.digest()
     assert figures.drawn >= 0.95, figures
     assert figures.drawn_error <= 0.01, figures
     assert figures.painted >= 0.9, figures
@@ -25,7 +25,7 @@ def test_the_figures_on_record_are_of_this_file_and_good_enough() -> None:
 def test_drawings_measured_now_are_as_on_record() -> None:
     net = MatteNet(DEMO_MATTE, KINDS["u2net"], 1)
     found = matte_figures.measured(net, matte_figures.held_out_drawings(matte_figures.DRAWN), [])
-    figures, _ = matte_figures.recorded()
+    figures, _ = matte_figures.RECORD.read()
     assert found.drawn == pytest.approx(figures.drawn, abs=TOLERANCE)
     assert found.drawn_error == pytest.approx(figures.drawn_error, abs=TOLERANCE)
 

@@ -18,8 +18,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 
 def test_the_figures_on_record_are_of_these_files_and_good_enough() -> None:
-    figures, digest = reference_figures.recorded()
-    assert digest == reference_figures.digest()
+    figures, digest = reference_figures.RECORD.read()
+    assert digest == reference_figures.RECORD.digest()
     assert figures.shown < figures.without / 2, figures
 
 
@@ -33,13 +33,13 @@ def test_some_drawings_are_followed_now() -> None:
     drawings = [drawing for _, drawing in reference_figures.held_out_drawings(FEW)]
     pictures = reference_figures.painted(reference_figures.pipeline_with_adapter(), drawings)
     pairs = zip(pictures, drawings, strict=True)
-    figures, _ = reference_figures.recorded()
+    figures, _ = reference_figures.RECORD.read()
     assert np.mean([reference_figures.distance(*pair) for pair in pairs]) < figures.without / 2
 
 
 @pytest.mark.full
 def test_what_is_measured_now_is_as_on_record() -> None:
-    found, (figures, _) = reference_figures.measured(), reference_figures.recorded()
+    found, (figures, _) = reference_figures.measured(), reference_figures.RECORD.read()
     assert found.shown == pytest.approx(figures.shown, abs=TOLERANCE)
     assert found.without == pytest.approx(figures.without, abs=TOLERANCE)
     assert found.shape == pytest.approx(figures.shape, abs=0.1)

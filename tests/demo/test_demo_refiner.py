@@ -18,8 +18,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 
 def test_the_figures_on_record_are_of_this_file_and_good_enough() -> None:
-    figures, digest = refiner_figures.recorded()
-    assert digest == refiner_figures.digest()
+    figures, digest = refiner_figures.RECORD.read()
+    assert digest == refiner_figures.RECORD.digest()
     assert figures.astray < 0.85 * figures.astray_without, figures
     assert figures.shape > figures.shape_without - TOLERANCE, figures
 
@@ -39,7 +39,7 @@ def test_some_colours_stray_less_now() -> None:
 
 @pytest.mark.full
 def test_what_is_measured_now_is_as_on_record() -> None:
-    found, (figures, _) = refiner_figures.measured(), refiner_figures.recorded()
+    found, (figures, _) = refiner_figures.measured(), refiner_figures.RECORD.read()
     assert found.shape == pytest.approx(figures.shape, abs=TOLERANCE)
     assert found.astray == pytest.approx(figures.astray, abs=0.5)
 

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 
 def test_the_figures_on_record_are_of_this_file_and_good_enough() -> None:
-    figures, digest = upscaler_figures.recorded()
-    assert digest == upscaler_figures.digest()
+    figures, digest = upscaler_figures.RECORD.read()
+    assert digest == upscaler_figures.RECORD.digest()
     assert figures.enlarged > figures.lanczos + GAIN_DB, figures
 
 
@@ -28,7 +28,7 @@ def test_the_server_knows_what_it_is() -> None:
 
 @pytest.mark.full
 def test_what_is_measured_now_is_as_on_record() -> None:
-    found, (figures, _) = upscaler_figures.measured(upscaler_figures.shipped()), upscaler_figures.recorded()
+    found, (figures, _) = upscaler_figures.measured(upscaler_figures.shipped()), upscaler_figures.RECORD.read()
     assert found.enlarged == pytest.approx(figures.enlarged, abs=TOLERANCE_DB)
     assert found.lanczos == pytest.approx(figures.lanczos, abs=TOLERANCE_DB)
 

@@ -14,11 +14,11 @@ from sdxl_gateway.config import Enhancer, Prompts, Safety
 from sdxl_gateway.core.errors import InvalidRequest, ModerationBlocked
 from sdxl_gateway.gateway.events import Done, Item, Presented
 from tests.kit.gateway import gateway_kit
-from tests.kit.json_server import Answering, cut_short, endless, json_server, no_http, silent, trickling, whole
+from tests.kit.other_server import Answering, cut_short, dripping, endless, no_http, same_everywhere, saying, silent
 
 
-def saying(text: Any) -> Answering:
-    return whole(json.dumps({"choices": [{"message": {"role": "assistant", "content": text}}]}).encode())
+def writing(text: Any) -> Answering:
+    return saying(json.dumps({"choices": [{"message": {"role": "assistant", "content": text}}]}).encode())
 
 
 def section(port: int, **changes: Any) -> Enhancer:
@@ -35,7 +35,7 @@ def outcome(items: list[Item]) -> tuple[str, str, tuple[str, ...]]:
 
 async def test_the_richer_prompt_is_painted(tmp_path: Path) -> None:
     async with (
-        json_server(saying(" A red fox\nin deep snow. ")) as server,
+        same_everywhere(writing(" A red fox\nin deep snow. ")) as server,
         gateway_kit(tmp_path, enhancer=section(server.port)) as kit,
     ):
         found = outcome(await kit.paint("a fox", negative_prompt="grey", enhance=True))
@@ -44,41 +44,41 @@ async def test_the_richer_prompt_is_painted(tmp_path: Path) -> None:
     assert len(server.bodies) == 1
     assert server.heads[0].startswith("POST /v1/chat/completions HTTP/1.1\r\n")
     assert "authorization: bearer k-1" in server.heads[0].lower()
-    assert server.bodies[0]["model"] == "tiny"
-    assert server.bodies[0]["messages"][-1] == {"role": "user", "content": "a fox"}
+    assert server.said[0]["model"] == "tiny"
+    assert server.said[0]["messages"][-1] == {"role": "user", "content": "a fox"}
 
 
 async def test_lora_tags_go_around_the_model(tmp_path: Path) -> None:
     async with (
-        json_server(saying("a red fox")) as server,
+        same_everywhere(writing("a red fox")) as server,
         gateway_kit(tmp_path, enhancer=section(server.port)) as kit,
     ):
         items = await kit.paint("a fox <lora:outline:0.5>", enhance=True)
-    assert server.bodies[0]["messages"][-1]["content"] == "a fox"
+    assert server.said[0]["messages"][-1]["content"] == "a fox"
     (painted,) = [item for item in items if isinstance(item, Presented)]
     assert (painted.recipe["prompt"], painted.recipe["loras"][0]["weight"]) == ("a red fox", 0.5)
 
 
 HOSTILE: dict[str, tuple[Answering, str]] = {
-    "error": (whole(b"{}", "500 Oh"), "answered 500"),
-    "redirect": (whole(b"", "302 Found\r\nlocation: http://127.0.0.1:1/"), "answered 302"),
-    "no-json": (whole(b"<html>"), "cannot be read"),
-    "other-json": (whole(b'{"choices": []}'), "cannot be read"),
-    "deep-json": (whole(b"[" * 100_000), "cannot be read"),
-    "number": (saying(7), "cannot be read"),
-    "lone-surrogate": (whole(b'{"choices": [{"message": {"content": "\\ud800"}}]}'), "cannot be read"),
-    "nothing": (saying(" \n "), "wrote nothing"),
-    "long": (saying("fox " * 9000), "too long"),
+    "error": (saying(b"{}", "500 Oh"), "answered 500"),
+    "redirect": (saying(b"", "302 Found\r\nlocation: http://127.0.0.1:1/"), "answered 302"),
+    "no-json": (saying(b"<html>"), "cannot be read"),
+    "other-json": (saying(b'{"choices": []}'), "cannot be read"),
+    "deep-json": (saying(b"[" * 100_000), "cannot be read"),
+    "number": (writing(7), "cannot be read"),
+    "lone-surrogate": (saying(b'{"choices": [{"message": {"content": "\\ud800"}}]}'), "cannot be read"),
+    "nothing": (writing(" \n "), "wrote nothing"),
+    "long": (writing("fox " * 9000), "too long"),
     "endless": (endless, "too long"),
-    "lora-tag": (saying("a fox <lora:outline:4>"), "LoRA tag"),
+    "lora-tag": (writing("a fox <lora:outline:4>"), "LoRA tag"),
     "cut-short": (cut_short, "could not be asked"),
     "compressed": (
-        whole(gzip.compress(b" " * 2**26), "200 OK\r\ncontent-encoding: gzip"),
+        saying(gzip.compress(b" " * 2**26), "200 OK\r\ncontent-encoding: gzip"),
         "cannot be read",
     ),
     "no-http": (no_http, "could not be asked"),
     "silent": (silent, "longer than 0.3 s"),
-    "trickling": (trickling, "longer than 0.3 s"),
+    "trickling": (dripping, "longer than 0.3 s"),
 }
 
 
@@ -87,7 +87,7 @@ async def test_whatever_comes_back_a_picture_is_painted(tmp_path: Path, name: st
     answering, reason = HOSTILE[name]
     timeout = 0.3 if "0.3" in reason else 10.0
     async with (
-        json_server(answering) as server,
+        same_everywhere(answering) as server,
         gateway_kit(tmp_path, enhancer=section(server.port, timeout_seconds=timeout)) as kit,
     ):
         prompt, _, (warning,) = outcome(await kit.paint("a fox", enhance=True))
@@ -102,7 +102,7 @@ async def test_nobody_there(tmp_path: Path) -> None:
 
 
 async def test_what_cannot_be_painted_is_left_aside(tmp_path: Path) -> None:
-    async with json_server(saying("a fox AND a dog")) as server:
+    async with same_everywhere(writing("a fox AND a dog")) as server:
         weighing = Prompts(prompt_syntax="a1111")
         async with gateway_kit(tmp_path, enhancer=section(server.port), prompts=weighing) as kit:
             prompt, _, (warning,) = outcome(await kit.paint("a (fox:1.2)", enhance=True))
@@ -127,7 +127,7 @@ def test_the_key_is_not_shown() -> None:
 async def test_what_is_not_allowed_here_is_left_aside(tmp_path: Path) -> None:
     denying = Safety(deny_words=("nude",))
     async with (
-        json_server(saying("a n.u.d.e fox")) as server,
+        same_everywhere(writing("a n.u.d.e fox")) as server,
         gateway_kit(tmp_path, enhancer=section(server.port), safety=denying) as kit,
     ):
         prompt, _, (warning,) = outcome(await kit.paint("a fox", enhance=True))

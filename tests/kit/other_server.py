@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from ssl import SSLContext
+from typing import Any
 
+ANY_PATH = "*"
 Answering = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
 @dataclass
 class OtherServer:
-    """`answers` are by path; any other path is a 404."""
+    """`answers` are by path; any other path is answered as ANY_PATH says, else a 404."""
 
     answers: Mapping[str, Answering]
     port: int = 0
@@ -26,6 +29,11 @@ class OtherServer:
         """As `egress.private_hosts` names it."""
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def said(self) -> list[Any]:
+        """The bodies, where they are JSON."""
+        return [json.loads(body) for body in self.bodies]
+
     def url(self, path: str) -> str:
         return f"http://{self.host}{path}"
 
@@ -37,12 +45,15 @@ class OtherServer:
             length = next((int(line.split(":")[1]) for line in lines if line.startswith("content-length:")), 0)
             self.bodies.append(await reader.readexactly(length))
             self.heads.append(head)
-            await self.answers.get(head.split(" ")[1], saying(b"", "404 Not Found"))(writer)
+            await self._answering(head.split(" ")[1])(writer)
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
+
+    def _answering(self, path: str) -> Answering:
+        return self.answers.get(path) or self.answers.get(ANY_PATH) or saying(b"", "404 Not Found")
 
 
 @asynccontextmanager
@@ -54,6 +65,11 @@ async def other_server(
     async with await asyncio.start_server(made.serve, "127.0.0.1", port, ssl=tls) as server:
         made.port = server.sockets[0].getsockname()[1]
         yield made
+
+
+def same_everywhere(answering: Answering) -> AbstractAsyncContextManager[OtherServer]:
+    """A server with one answer for whatever it is asked."""
+    return other_server({ANY_PATH: answering})
 
 
 def saying(body: bytes, status: str = "200 OK", *headers: str) -> Answering:
@@ -90,3 +106,12 @@ async def dripping(writer: asyncio.StreamWriter) -> None:
 async def silent(_: asyncio.StreamWriter) -> None:
     """Nothing for so long that nobody waits for it."""
     await asyncio.sleep(5)
+
+
+async def cut_short(writer: asyncio.StreamWriter) -> None:
+    """The beginning of what it promises."""
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n{")
+
+
+async def no_http(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"hello\r\n\r\n")

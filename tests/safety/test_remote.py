@@ -16,14 +16,14 @@ from sdxl_gateway.egress.egress import Egress
 from sdxl_gateway.safety.failure import JudgeFailed
 from sdxl_gateway.safety.remote import RemoteModeration
 from tests.kit.gateway import gateway_kit
-from tests.kit.json_server import Answering, cut_short, endless, json_server, no_http, silent, trickling, whole
+from tests.kit.other_server import Answering, cut_short, dripping, endless, no_http, same_everywhere, saying, silent
 
 CLEAR = {"flagged": False, "categories": {"hate": False}, "category_scores": {"hate": 0.01}}
 HATE = {"flagged": True, "categories": {"hate": True, "sexual": False}, "category_scores": {"hate": 0.9, "sexual": 0.2}}
 
 
-def saying(*results: Any) -> Answering:
-    return whole(json.dumps({"id": "modr-1", "model": "m", "results": list(results)}).encode())
+def finding(*results: Any) -> Answering:
+    return saying(json.dumps({"id": "modr-1", "model": "m", "results": list(results)}).encode())
 
 
 def section(port: int, **changes: Any) -> Moderation:
@@ -32,43 +32,43 @@ def section(port: int, **changes: Any) -> Moderation:
 
 
 async def judged(answering: Answering, texts: list[str], **changes: Any) -> Verdict:
-    async with json_server(answering) as server:
+    async with same_everywhere(answering) as server:
         return await RemoteModeration(section(server.port, **changes), Egress()).judge(texts)
 
 
 async def test_all_texts_are_asked_about_in_one() -> None:
-    async with json_server(saying(CLEAR, HATE)) as server:
+    async with same_everywhere(finding(CLEAR, HATE)) as server:
         verdict = await RemoteModeration(section(server.port), Egress()).judge(["a cat", "a dog"])
     assert verdict == Verdict(("hate",), {"hate": 0.9, "sexual": 0.2})
-    assert server.bodies == [{"model": "m", "input": ["a cat", "a dog"]}]
+    assert server.said == [{"model": "m", "input": ["a cat", "a dog"]}]
     assert "post /v1/moderations " in server.heads[0].lower()
     assert "authorization: bearer k-1" in server.heads[0].lower()
 
 
 async def test_what_is_not_flagged_is_clean_whatever_its_scores() -> None:
-    assert not (await judged(saying({**HATE, "flagged": False}), ["a"])).found
+    assert not (await judged(finding({**HATE, "flagged": False}), ["a"])).found
 
 
 async def test_what_is_flagged_without_a_category_counts_and_odd_names_are_left_out() -> None:
     odd = {"flagged": True, "categories": {"<b>": True}, "category_scores": {"<b>": 1.0}}
-    assert await judged(saying(odd), ["a"]) == Verdict(("flagged",), {})
+    assert await judged(finding(odd), ["a"]) == Verdict(("flagged",), {})
 
 
 @pytest.mark.parametrize(
     "answering",
     [
-        whole(b"{}", "500 Oops"),
-        whole(b"", "307 Elsewhere"),
-        whole(b"not json"),
-        whole(b"{}"),
-        whole(b'{"results": 1}'),
-        saying(),
-        saying(CLEAR, CLEAR),
-        saying({**CLEAR, "flagged": "no"}),
-        saying({**CLEAR, "categories": []}),
-        saying({**CLEAR, "category_scores": {"hate": "much"}}),
-        saying("clear"),
-        whole(b"[" * 100_000),
+        saying(b"{}", "500 Oops"),
+        saying(b"", "307 Elsewhere"),
+        saying(b"not json"),
+        saying(b"{}"),
+        saying(b'{"results": 1}'),
+        finding(),
+        finding(CLEAR, CLEAR),
+        finding({**CLEAR, "flagged": "no"}),
+        finding({**CLEAR, "categories": []}),
+        finding({**CLEAR, "category_scores": {"hate": "much"}}),
+        finding("clear"),
+        saying(b"[" * 100_000),
         cut_short,
         no_http,
         endless,
@@ -80,7 +80,7 @@ async def test_whatever_else_it_answers_is_a_failure(answering: Answering) -> No
     assert failed.value.outcome == "failed"
 
 
-@pytest.mark.parametrize("answering", [silent, trickling])
+@pytest.mark.parametrize("answering", [silent, dripping])
 async def test_one_that_takes_too_long_is_late(answering: Answering) -> None:
     with pytest.raises(JudgeFailed) as failed:
         await judged(answering, ["a"], timeout_seconds=0.2)
@@ -93,14 +93,14 @@ async def test_nobody_there_is_a_failure() -> None:
 
 
 async def test_a_prompt_it_flags_is_not_painted(tmp_path: Path) -> None:
-    async with json_server(saying(HATE)) as server, gateway_kit(tmp_path, moderation=section(server.port)) as kit:
+    async with same_everywhere(finding(HATE)) as server, gateway_kit(tmp_path, moderation=section(server.port)) as kit:
         with pytest.raises(ModerationBlocked) as refused:
             await kit.paint("a cat")
     assert refused.value.categories == ("hate",)
 
 
 async def test_where_it_fails_the_setting_decides(tmp_path: Path) -> None:
-    async with json_server(no_http) as server:
+    async with same_everywhere(no_http) as server:
         asked = section(server.port)
         async with gateway_kit(tmp_path / "closed", moderation=asked) as kit:
             with pytest.raises(Unjudged):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,8 +17,8 @@ from sdxl_gateway.config import DEMO_MODEL
 from sdxl_gateway.pictures.canny import canny
 
 from . import edges, evaluate, scenes
+from .figures import Record
 
-RECORDED = Path(__file__).parent / "edges_figures.json"
 SEEDS = 32
 BATCH = 8
 FIRST_SEED = 2028
@@ -40,6 +37,9 @@ class EdgesFigures:
     prompted: float
     unprompted: float
     without: float
+
+
+RECORD = Record("edges_figures.json", EdgesFigures, (edges.TARGET / "diffusion_pytorch_model.safetensors",))
 
 
 def agreement(picture: scenes.Picture, meant: NDArray[np.bool_]) -> float:
@@ -105,22 +105,10 @@ def measured(count: int = SEEDS) -> EdgesFigures:
     )
 
 
-def digest() -> str:
-    """sha256 of the ControlNet's weights."""
-    return hashlib.sha256((edges.TARGET / "diffusion_pytorch_model.safetensors").read_bytes()).hexdigest()
-
-
-def recorded() -> tuple[EdgesFigures, str]:
-    """The figures written last, and the digest of the file they are of."""
-    kept = json.loads(RECORDED.read_text("utf-8"))
-    return EdgesFigures(**kept["figures"]), kept["sha256"]
-
-
 def main() -> None:
     """Writes `edges_figures.json`."""
     torch.set_num_threads(1)
-    RECORDED.write_text(json.dumps({"figures": asdict(measured()), "sha256": digest()}, indent=2) + "\n", "utf-8")
-    print(RECORDED.read_text("utf-8"))
+    RECORD.write(measured())
 
 
 if __name__ == "__main__":

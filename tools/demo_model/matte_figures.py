@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +16,8 @@ from sdxl_gateway.matting.net import MatteNet
 from sdxl_gateway.nets.session import Stop
 
 from . import evaluate, matte, scenes
+from .figures import Record
 
-RECORDED = Path(__file__).parent / "matte_figures.json"
 DRAWN = 200
 PAINTED = 20
 SEED = 2027
@@ -39,6 +36,9 @@ class MatteFigures:
     drawn_error: float
     painted: float
     painted_worst: float
+
+
+RECORD = Record("matte_figures.json", MatteFigures, (DEMO_MATTE,))
 
 
 def seen_alpha(net: MatteNet, picture: scenes.Picture) -> Alpha:
@@ -84,17 +84,6 @@ def _mean(values: list[float]) -> float:
     return sum(values) / max(1, len(values))
 
 
-def digest() -> str:
-    """sha256 of the shipped file."""
-    return hashlib.sha256(DEMO_MATTE.read_bytes()).hexdigest()
-
-
-def recorded() -> tuple[MatteFigures, str]:
-    """The figures written last, and the digest of the file they are of."""
-    kept = json.loads(RECORDED.read_text("utf-8"))
-    return MatteFigures(**kept["figures"]), kept["sha256"]
-
-
 def main() -> None:
     """Writes `matte_figures.json`."""
     import torch
@@ -102,8 +91,7 @@ def main() -> None:
     torch.set_num_threads(1)
     net = MatteNet(DEMO_MATTE, KINDS["u2net"], 1)
     figures = measured(net, held_out_drawings(DRAWN), paintings(PAINTED))
-    RECORDED.write_text(json.dumps({"figures": asdict(figures), "sha256": digest()}, indent=2) + "\n", "utf-8")
-    print(RECORDED.read_text("utf-8"))
+    RECORD.write(figures)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,8 +14,8 @@ from PIL import Image
 from sdxl_gateway.config import DEMO_MODEL
 
 from . import evaluate, reference, scenes
+from .figures import Record
 
-RECORDED = Path(__file__).parent / "reference_figures.json"
 SEEDS = 16
 FIRST_SEED = 2028
 SIDE = 256
@@ -37,6 +34,11 @@ class ReferenceFigures:
     without: float
     shape: float
     shape_without: float
+
+
+RECORD = Record(
+    "reference_figures.json", ReferenceFigures, (reference.ADAPTER, reference.ENCODER / "model.safetensors")
+)
 
 
 def held_out_drawings(count: int = SEEDS) -> list[tuple[scenes.Scene, scenes.Picture]]:
@@ -98,23 +100,10 @@ def measured(count: int = SEEDS) -> ReferenceFigures:
     return ReferenceFigures(distances[0], distances[1], shapes[0], shapes[1])
 
 
-def digest() -> str:
-    """sha256 of the adapter and its encoder."""
-    files = (reference.ADAPTER, reference.ENCODER / "model.safetensors")
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
-
-
-def recorded() -> tuple[ReferenceFigures, str]:
-    """The figures written last, and the digest of the files they are of."""
-    kept = json.loads(RECORDED.read_text("utf-8"))
-    return ReferenceFigures(**kept["figures"]), kept["sha256"]
-
-
 def main() -> None:
     """Writes `reference_figures.json`."""
     torch.set_num_threads(1)
-    RECORDED.write_text(json.dumps({"figures": asdict(measured()), "sha256": digest()}, indent=2) + "\n", "utf-8")
-    print(RECORDED.read_text("utf-8"))
+    RECORD.write(measured())
 
 
 if __name__ == "__main__":

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,8 +13,8 @@ from diffusers import StableDiffusionXLImg2ImgPipeline, UNet2DConditionModel
 from sdxl_gateway.config import DEMO_MODEL
 
 from . import evaluate, refiner, scenes
+from .figures import Record
 
-RECORDED = Path(__file__).parent / "refiner_figures.json"
 COUNT = 16
 FIRST_SEED = 2029
 REFINED_FROM = 0.6
@@ -36,6 +33,9 @@ class RefinerFigures:
     shape_without: float
     astray: float
     astray_without: float
+
+
+RECORD = Record("refiner_figures.json", RefinerFigures, (refiner.TARGET / "diffusion_pytorch_model.safetensors",))
 
 
 def pipelines() -> tuple[Any, Any]:
@@ -84,22 +84,10 @@ def _mean(how: Any, pictures: Sequence[scenes.Picture], cases: Sequence[evaluate
     return float(np.mean([how(*pair) for pair in zip(pictures, cases, strict=True)]))
 
 
-def digest() -> str:
-    """sha256 of the refiner's weights."""
-    return hashlib.sha256((refiner.TARGET / "diffusion_pytorch_model.safetensors").read_bytes()).hexdigest()
-
-
-def recorded() -> tuple[RefinerFigures, str]:
-    """The figures written last, and the digest of the file they are of."""
-    kept = json.loads(RECORDED.read_text("utf-8"))
-    return RefinerFigures(**kept["figures"]), kept["sha256"]
-
-
 def main() -> None:
     """Writes `refiner_figures.json`."""
     torch.set_num_threads(1)
-    RECORDED.write_text(json.dumps({"figures": asdict(measured()), "sha256": digest()}, indent=2) + "\n", "utf-8")
-    print(RECORDED.read_text("utf-8"))
+    RECORD.write(measured())
 
 
 if __name__ == "__main__":

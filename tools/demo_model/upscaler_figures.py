@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,8 +14,8 @@ from sdxl_gateway.config import Upscaler as Section
 from sdxl_gateway.engine.models.upscalers import Upscaler, load_upscaler
 
 from . import scenes, upscaler
+from .figures import Record
 
-RECORDED = Path(__file__).parent / "upscaler_figures.json"
 LARGE = 1024
 DRAWN = 12
 SEED = 2028
@@ -30,6 +27,9 @@ class UpscalerFigures:
 
     enlarged: float
     lanczos: float
+
+
+RECORD = Record("upscaler_figures.json", UpscalerFigures, (upscaler.TARGET,))
 
 
 def shipped() -> Upscaler:
@@ -60,23 +60,11 @@ def decibels(picture: scenes.Picture, meant: scenes.Picture) -> float:
     return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
 
-def digest() -> str:
-    """sha256 of the file."""
-    return hashlib.sha256(upscaler.TARGET.read_bytes()).hexdigest()
-
-
-def recorded() -> tuple[UpscalerFigures, str]:
-    """The figures written last, and the digest of the file they are of."""
-    kept = json.loads(RECORDED.read_text("utf-8"))
-    return UpscalerFigures(**kept["figures"]), kept["sha256"]
-
-
 def main() -> None:
     """Writes `upscaler_figures.json`."""
     torch.set_num_threads(1)
     figures = measured(shipped())
-    RECORDED.write_text(json.dumps({"figures": asdict(figures), "sha256": digest()}, indent=2) + "\n", "utf-8")
-    print(RECORDED.read_text("utf-8"))
+    RECORD.write(figures)
 
 
 if __name__ == "__main__":
