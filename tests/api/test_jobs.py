@@ -71,7 +71,7 @@ async def painted(http: httpx.AsyncClient, tasks: Tasks, **said: Any) -> dict[st
 async def _over(tasks: Tasks, job_id: str) -> None:
     """Whoever's it is; the tests' own caller is no admin."""
     for _ in range(5000):
-        found = await tasks.get(job_id, Caller(roles=frozenset({"admin"})))  # type: ignore[arg-type]
+        found = await tasks.get(job_id, Caller(roles=frozenset({Role.ADMIN})))
         if found.job.state.over:
             return
         await asyncio.sleep(0.002)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import Busy, Gone, StorageFull
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.stored_job import Ending, JobState, StoredJob
@@ -44,7 +45,9 @@ def store(database: Database, blobs: Path) -> JobStore:
 
 
 def job(tenant: str = "a", priority: Priority = Priority.NORMAL, **more: Any) -> StoredJob:
-    return replace(StoredJob(f"job_{next(_numbers)}", tenant, "{}", "generate", "demo", priority, "{}", 1000.0), **more)
+    return replace(
+        StoredJob(f"job_{next(_numbers)}", tenant, "{}", Operation.GENERATE, "demo", priority, "{}", 1000.0), **more
+    )
 
 
 async def added(store: JobStore, *jobs: StoredJob) -> list[str]:

@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.priority import Priority
 
 ID_BYTES = 12
@@ -37,7 +38,7 @@ class StoredJob:
     id: str
     tenant: str
     caller: str
-    operation: str
+    operation: Operation
     model: str
     priority: Priority
     ask: str

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
+from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.stored_job import Ending, JobState, StoredJob
 
@@ -185,4 +186,9 @@ def erase(connection: sqlite3.Connection, tenant: str) -> list[str | None]:
 def _jobs(rows: sqlite3.Cursor) -> Iterator[StoredJob]:
     for row in rows:
         values = dict(zip(_COLUMNS, row, strict=True))
-        yield StoredJob(**values | {"priority": Priority(row["priority"]), "state": JobState(row["state"])})
+        kinds = {
+            "operation": Operation(row["operation"]),
+            "priority": Priority(row["priority"]),
+            "state": JobState(row["state"]),
+        }
+        yield StoredJob(**values | kinds)

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 from sdxl_gateway.api.http.errors import ErrorDetail, error_detail
 from sdxl_gateway.api.replies.events import LINE_END
 from sdxl_gateway.api.replies.images import ImagesResponse, as_base64
+from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.delivery.deliver import Partial
 from sdxl_gateway.gateway.live_job import News
 from sdxl_gateway.gateway.packed import unpack_ask, unpack_error, unpack_result
@@ -37,7 +38,7 @@ class JobCard(TypedDict):
 
     id: str
     object: Literal["job"]
-    operation: Literal["generate", "edit", "vary"]
+    operation: Operation
     model: str
     tenant: str
     priority: str
@@ -81,7 +82,7 @@ def job_card(now: JobNow) -> JobCard:
     return {
         "id": job.id,
         "object": "job",
-        "operation": job.operation,  # type: ignore[typeddict-item]
+        "operation": job.operation,
         "model": job.model,
         "tenant": job.tenant,
         "priority": job.priority.word,
