@@ -1,0 +1,38 @@
+"""Takes the services, gives the rows of the route table about models."""
+
+from __future__ import annotations
+
+from sdxl_gateway.api.endpoints import checkpoints, models
+from sdxl_gateway.api.http.route import Route
+from sdxl_gateway.api.rows.paths import openai_paths
+from sdxl_gateway.api.services import Services
+
+
+def model_rows(services: Services) -> tuple[Route, ...]:
+    """What may be asked for."""
+    return (
+        Route(
+            "GET",
+            openai_paths("/models"),
+            models.list_endpoint(services),
+            label="models",
+            summary="Checkpoints, aliases, styles and LoRAs.",
+            description=models.LIST_MODELS,
+        ),
+        Route(
+            "GET",
+            openai_paths("/models/{model:path}"),
+            models.one_endpoint(services),
+            label="models",
+            summary="One model.",
+            description=models.RETRIEVE_MODEL,
+        ),
+        Route(
+            "GET",
+            openai_paths("/checkpoints"),
+            checkpoints.list_endpoint(services),
+            label="checkpoints",
+            summary="The checkpoints, and what in their folder cannot be used.",
+            description=checkpoints.LIST_CHECKPOINTS,
+        ),
+    )
