@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.stored_job import StoredJob, new_job_id
 from sdxl_gateway.storage.database import opened
@@ -25,7 +26,7 @@ CASES = (("one by one", b"", 1), ("at once", b"", AT_ONCE), ("uploads", b"x" * 1
 def job(number: int) -> StoredJob:
     """One of eight tenants'."""
     tenant = f"tenant-{number % 8}"
-    return StoredJob(new_job_id(), tenant, "{}", "generate", "demo", Priority.NORMAL, ASK, time.time())
+    return StoredJob(new_job_id(), tenant, "{}", Operation.GENERATE, "demo", Priority.NORMAL, ASK, time.time())
 
 
 async def accepted(store: JobStore, uploads: bytes, number: int) -> None:
