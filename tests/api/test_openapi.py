@@ -35,3 +35,12 @@ def test_the_document_names_every_field(operation: Operation) -> None:
     spelled = {word for field in fields_of(wire_fields(limits), operation) for word in field.spellings}
     assert set(schema["properties"]) == spelled
     assert schema["properties"]["num_inference_steps"]["maximum"] == 77
+
+
+async def test_a_name_that_is_a_path_of_its_own_is_told_its_verbs() -> None:
+    served = served_api()
+    async with client(served) as http:
+        reply = await http.get("/v1/images/generations")
+    assert reply.status_code == 405
+    assert "405" in served.app.state.document["paths"]["/v1/images/{image_id}"]["get"]["responses"]
+    assert "405" not in served.app.state.document["paths"]["/v1/models/{model}"]["get"]["responses"]

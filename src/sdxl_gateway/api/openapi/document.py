@@ -22,7 +22,8 @@ def openapi_document(rows: Sequence[Route], version: str) -> Schema:
     schemas, named = schemas_of([Error, *_reply_types(rows)])
     paths: Schema = {}
     for row in rows:
-        paths.setdefault(row.documented_path, {})[row.verb.lower()] = _operation(row, schemas)
+        shadowed = (405,) if _shadowed(row, rows) else ()
+        paths.setdefault(row.documented_path, {})[row.verb.lower()] = _operation(row, schemas, shadowed)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -51,11 +52,19 @@ def _reply_types(rows: Sequence[Route]) -> list[Any]:
     return list(dict.fromkeys(reply.json for reply in replies if reply.json is not None))
 
 
-def _operation(row: Route, schemas: Mapping[Any, Schema]) -> Schema:
+def _shadowed(row: Route, rows: Sequence[Route]) -> bool:
+    """Whether a name that this row would take is a path of its own, which does not know this verb."""
+    fits = re.compile(_PARAMETER.sub("[^/]+", row.documented_path))
+    own_paths = {other.documented_path for other in rows if "{" not in other.documented_path}
+    knowing = {other.documented_path for other in rows if other.verb == row.verb}
+    return any(fits.fullmatch(path) for path in own_paths - knowing)
+
+
+def _operation(row: Route, schemas: Mapping[Any, Schema], also: Sequence[int]) -> Schema:
     described = row.description
     parameters = _parameters(row)
     replies = {str(status): _reply(reply, row, schemas) for status, reply in described.replies.items()}
-    errors = sorted({*described.errors, *(() if row.access is Access.OPEN else _KEY_ERRORS)})
+    errors = sorted({*described.errors, *also, *(() if row.access is Access.OPEN else _KEY_ERRORS)})
     return {
         "operationId": described.name,
         "summary": row.summary,
