@@ -9,6 +9,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 import httpx
@@ -67,8 +68,11 @@ def measure(other: Path) -> Iterator[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("other", type=Path, help="a folder with another checkout")
-    rows = taken(measure(parser.parse_args().other))
-    record = {"machine": describe_machine(THREADS), "rows": [{**asdict(row), "kept": row.kept} for row in rows]}
+    parser.add_argument("--rows", type=int, help="so many of the first rows only")
+    asked = parser.parse_args()
+    rows = taken(islice(measure(asked.other), asked.rows))
+    told = [{**asdict(row), "kept": row.kept} for row in rows]
+    record = {"machine": describe_machine(THREADS), "other": asked.other.name, "rows": told}
     (RESULTS / "against.json").write_text(json.dumps(record, indent=2) + "\n", "utf-8")
 
 
