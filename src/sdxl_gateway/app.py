@@ -20,6 +20,7 @@ from starlette.applications import Starlette
 
 from sdxl_gateway import __version__
 from sdxl_gateway.accounts.authenticator import refuse_anonymous
+from sdxl_gateway.admission.rollouts import arms_of
 from sdxl_gateway.api.endpoints.batch_lines import BatchLines
 from sdxl_gateway.api.http.hangup import on_hangup
 from sdxl_gateway.api.http.listening import bound
@@ -99,6 +100,7 @@ def _prepared(built: Rooms, settings: Settings) -> PutInForce:
     def put_in_force() -> None:
         set_log_level(settings.telemetry)
         built.metrics.know_models(model_names(settings))
+        built.metrics.know_arms(arms_of(settings))
         built.remembered.retention = settings.retention
         built.files.limits = settings.files
         built.results.limit(max_bytes=settings.results.max_bytes, seconds=settings.results.seconds)

@@ -14,10 +14,11 @@ from sdxl_gateway.accounts.meters import LocalMeters
 from sdxl_gateway.accounts.pepper import pepper_of
 from sdxl_gateway.accounts.static_keys import StaticKeys
 from sdxl_gateway.accounts.usage import Usage
-from sdxl_gateway.admission.configured_names import check_default, problems
+from sdxl_gateway.admission.configured_names import check_default, check_rollouts, problems
 from sdxl_gateway.admission.first_checkpoint import engine_process
 from sdxl_gateway.admission.model_names import ModelResolver
 from sdxl_gateway.admission.resolve import Admission
+from sdxl_gateway.admission.rollouts import arms_of
 from sdxl_gateway.api.endpoints.batch_lines import BatchLines
 from sdxl_gateway.api.http.closing import Closing
 from sdxl_gateway.api.http.replaceable import Replaceable
@@ -144,6 +145,7 @@ def build_rooms(
     embeddings.scan()
     labels = settings.telemetry
     metrics = Metrics(model_names(settings), labels.lora_label_limit, checkpoints, labels.checkpoint_label_limit)
+    metrics.know_arms(arms_of(settings))
     decoders = Decoders(settings.limits, metrics.on_event)
     preview_vae_folder(settings.engine.preview_vae)  # what the engine could not load stops the start
     beside = SideModels.open(settings, checkpoints.guide_by, checkpoints.take)
@@ -151,6 +153,7 @@ def build_rooms(
     admission = Admission(settings, checkpoints, adapters, decoders, embeddings, beside, matte)
     library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings, beside.controls)
     check_default(admission.names)
+    check_rollouts(admission.names, adapters)
     home = scratch or settings.data_directory
     database = Database(home)
     seal = open_seal(settings.encryption.secrets, settings.data_directory)

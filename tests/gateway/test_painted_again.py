@@ -13,7 +13,7 @@ import pytest
 from sdxl_gateway.admission.resolve import Admission
 from sdxl_gateway.api.asks.given import Rules
 from sdxl_gateway.api.asks.parse import ReadAsk, read_ask
-from sdxl_gateway.config import Checkpoint, HouseStyle, Limits, LoraWeight
+from sdxl_gateway.config import Checkpoint, HouseStyle, Limits, LoraWeight, RolloutArm
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import InvalidRequest, RecipeChanged
 from sdxl_gateway.core.recipe import Recipe
@@ -29,7 +29,15 @@ SIDECARS = {
     "ink": 'weight = 0.7\nsteps = 9\ntrigger_words = ["inky"]\nadd_trigger_words = true',
     "watercolor": "weight = 0.4\ntext_encoder_weight = 0.2",
 }
-STYLES = {"storybook": HouseStyle(loras=(LoraWeight(name="ink"),), size="512x128", negative_prompt="blurry", steps=24)}
+ARMS = (
+    RolloutArm(target="demo", share=10),
+    RolloutArm(target="storybook", share=90),
+    RolloutArm(target="watercolor", share=0),
+)
+STYLES = {
+    "storybook": HouseStyle(loras=(LoraWeight(name="ink"),), size="512x128", negative_prompt="blurry", steps=24),
+    "fresh": HouseStyle(rollout=ARMS),
+}
 HOLED = upload(noise((128, 128), hole=(0, 0, 64, 64)))
 WHOLE = upload(noise((192, 128)))
 ODD = upload(noise((201, 103)))
@@ -38,6 +46,8 @@ OTHER = upload(noise((192, 128)))
 ASKS: list[tuple[Operation, dict[str, Any]]] = [
     (Operation.GENERATE, {}),
     (Operation.GENERATE, {"model": "storybook+watercolor:0.3", "n": 3, "quality": "high"}),
+    (Operation.GENERATE, {"model": "fresh"}),
+    (Operation.GENERATE, {"model": "fresh+watercolor"}),
     (Operation.GENERATE, {"model": "ink", "size": "2048x1024", "sampler": "Euler a", "schedule": "trailing"}),
     (Operation.GENERATE, {"prompt": "a fox <lora:ink:-0.3:lbw=1,1,0,0,0,1,1,0.5,1,1,1,1>", "negative_prompt": "grey"}),
     (Operation.GENERATE, {"loras": [{"name": "watercolor", "weight": 0.1, "text_encoder_weight": 0}], "cfg_scale": 1}),
@@ -291,3 +301,27 @@ def test_what_is_no_recipe(operation: Operation, recipe: Any, param: str) -> Non
 def test_what_a_recipe_says_beyond_the_fields_is_named() -> None:
     recipe = {"task": "text_to_image", "prompt": "a", "mood": "grim"}
     assert read(Operation.GENERATE, recipe=recipe).ignored == ("recipe.mood",)
+
+
+GONE = [("fresh", "gone"), ("gone", "demo"), ("storybook", "demo"), ("fresh", "watercolor")]
+
+
+@pytest.mark.parametrize(("rollout", "arm"), GONE)
+async def test_an_arm_that_is_gone_or_paints_something_else(home: AdmissionKit, rollout: str, arm: str) -> None:
+    """The picture is the same all the same."""
+    first = await resolved(home, Operation.GENERATE, model="fresh")
+    said = told(first) | {"rollout": {"name": rollout, "arm": arm}}
+    again = await home.admission.resolve(read(Operation.GENERATE, recipe=said).ask)
+    assert again.recipe == replace(first, seed=first.seed + 1, count=1, arm=None)
+    assert any("counts for no arm" in warning for warning in again.warnings)
+
+
+NO_ARMS = ["fresh", {"name": "fresh"}, {"name": 1, "arm": "demo"}, {"name": "a" * 201, "arm": "b"}]
+
+
+@pytest.mark.parametrize("arm", NO_ARMS)
+async def test_an_arm_that_is_none(home: AdmissionKit, arm: object) -> None:
+    first = told(await resolved(home, Operation.GENERATE, model="fresh"))
+    with pytest.raises(InvalidRequest) as refused:
+        read(Operation.GENERATE, recipe=first | {"rollout": arm})
+    assert (refused.value.param or "").startswith("recipe.rollout")

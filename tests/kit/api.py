@@ -93,6 +93,9 @@ class FakeLibrary(ModelLibrary):
                 return one
         raise ModelNotFound(f"The model '{name}' does not exist.")
 
+    def operators_model(self, name: str) -> ModelCard:
+        return self.model(name)
+
     def loras(self) -> list[Any]:
         return [{"name": name, "bytes": len(data)} for name, data in self.files.items()]
 

@@ -17,6 +17,7 @@ from sdxl_gateway.core import events
 from sdxl_gateway.core.errors import Busy, Cancelled, EngineFault
 from sdxl_gateway.core.measurements import HeldReason
 from sdxl_gateway.core.recipe import Control
+from sdxl_gateway.core.rollout import Arm
 from sdxl_gateway.core.safety import JudgeEnded, Moderated
 from sdxl_gateway.telemetry import gpu_collector
 from sdxl_gateway.telemetry.device import Gpu
@@ -72,6 +73,7 @@ def _fill(metrics: Metrics) -> None:
     metrics.on_event(JudgeEnded("pictures", "found", 0.05))
     metrics.on_event(Moderated("a", "key_1", "a", "picture", "blocked", ("sexual",)))
     metrics.on_event(events.Forgotten("prompts", 3))
+    metrics.on_event(events.ArmEnded(Arm("fresh", "demo"), "finished", 1, 0.5))
     for kind in get_args(events.KeptKind):
         metrics.on_event(events.Kept(kind, "accepted"))
     for measurement in (

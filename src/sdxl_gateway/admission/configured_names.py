@@ -9,28 +9,55 @@ from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.errors import CheckpointProblem, GatewayError, Refusal
+from sdxl_gateway.core.text import shown
 
 
 def problems(
     settings: Settings, checkpoints: Mapping[str, CheckpointEntry], adapters: LoraCatalog
 ) -> Iterator[tuple[str, str]]:
-    """Key and reason: of the default model, of house styles' parts, of the aliases' targets."""
+    """Key and reason: of the default model, of house styles' parts, of the aliases' and the rollouts' targets."""
     names = ModelResolver(settings, checkpoints, adapters)
+    yield from rollout_problems(names, adapters)
     for key, name in _named(settings).items():
-        try:
-            for lora in names.choose(name).loras:
-                adapters.find(lora.name)
-        except Refusal as refusal:
-            yield key, refusal.message
+        if (reason := _lacking(names, adapters, name)) is not None:
+            yield key, reason
     for name, style in settings.models.items():
         if style.background == "transparent" and settings.matting.path is None:
             yield f"models.{name}.background", "A transparent background needs a matte model: set matting.path."
 
 
+def rollout_problems(names: ModelResolver, adapters: LoraCatalog) -> Iterator[tuple[str, str]]:
+    """Key and reason, of targets that are not there, or are rollouts themselves."""
+    for rollout, shares in names.rollouts.items():
+        for target in shares:
+            if (reason := _lacking(names, adapters, target) or _shared_out(names, target)) is not None:
+                yield f"models.{rollout}.rollout", f"The target {shown(target)} cannot be painted: {reason}"
+
+
+def _lacking(names: ModelResolver, adapters: LoraCatalog, name: str) -> str | None:
+    try:
+        for lora in names.choose(name).loras:
+            adapters.find(lora.name)
+    except Refusal as refusal:
+        return refusal.message
+    return None
+
+
+def _shared_out(names: ModelResolver, target: str) -> str | None:
+    return None if names.choose(target).arm is None else "it is a rollout itself."
+
+
 def _named(settings: Settings) -> dict[str, str]:
     named = {"default_model": settings.default_model}
-    named |= {f"models.{name}": name for name in settings.models}
+    named |= {f"models.{name}": name for name, style in settings.models.items() if not style.rollout}
     return named | {f"aliases.{glob}": target for glob, target in settings.aliases.items() if target != DEFAULT}
+
+
+def check_rollouts(names: ModelResolver, adapters: LoraCatalog) -> None:
+    """Raises CheckpointProblem naming each target that cannot be painted."""
+    found = [f"{key}: {reason}" for key, reason in rollout_problems(names, adapters)]
+    if found:
+        raise CheckpointProblem(" ".join(found))
 
 
 def check_default(names: ModelResolver) -> None:

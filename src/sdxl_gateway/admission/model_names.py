@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
+from sdxl_gateway.admission.rollouts import Pick, leads
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.model_grammar import not_found, split_model, split_part
 from sdxl_gateway.config import HouseStyle, Settings
 from sdxl_gateway.core.ask import LoraRef
 from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound
+from sdxl_gateway.core.rollout import Arm
 from sdxl_gateway.core.text import shown
 
 DEFAULT = "default"
@@ -23,11 +26,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ResolvedModel:
-    """What a model name stands for."""
+    """What a model name stands for; `arm` where it is a rollout."""
 
     checkpoint: CheckpointEntry
     loras: tuple[LoraRef, ...]
     style: HouseStyle = NO_STYLE
+    arm: Arm | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +41,11 @@ class _Meaning:
     checkpoint: CheckpointEntry | None = None
     parts: tuple[LoraRef, ...] = ()
     style: HouseStyle = NO_STYLE
+    arm: Arm | None = None
 
 
 class ModelResolver:
-    """Looks names up: house styles, checkpoints, aliases, LoRAs, and blends of these; case does not matter.
+    """Looks names up: house styles, rollouts, checkpoints, aliases, LoRAs, and blends of these; case does not matter.
 
     `checkpoints` may change between two calls. What leads a name must be seen; what it stands for need not be.
     """
@@ -56,6 +61,8 @@ class ModelResolver:
         self._sees = sees
         self._checkpoints = checkpoints
         self._adapters = adapters
+        self._pick: Pick = leads
+        self.rollouts = {name: style.shares for name, style in settings.models.items() if style.rollout}
         self._patterns = sorted(settings.aliases.items(), key=lambda alias: _particular(alias[0]), reverse=True)
 
     def choose(self, name: str | None) -> ResolvedModel:
@@ -71,7 +78,8 @@ class ModelResolver:
         except ModelNotFound:
             self._adapters.explain(asked)
             raise
-        return ResolvedModel(meaning.checkpoint or self._default_checkpoint(), meaning.parts, meaning.style)
+        checkpoint = meaning.checkpoint or self._default_checkpoint()
+        return ResolvedModel(checkpoint, meaning.parts, meaning.style, meaning.arm)
 
     def _check_seen(self, asked: str) -> None:
         """LoRAs alone are led by the default model."""
@@ -82,11 +90,20 @@ class ModelResolver:
 
     def only(self, sees: Callable[[str], bool], adapters: LoraCatalog) -> ModelResolver:
         """For one who sees some names, and these LoRAs."""
-        return ModelResolver(self._settings, self._checkpoints, adapters, sees)
+        return ModelResolver(self._settings, self._checkpoints, adapters, sees).by(self._pick)
+
+    def by(self, pick: Pick) -> ModelResolver:
+        """With arms of rollouts as `pick` says; without it they are the largest ones."""
+        other = copy(self)
+        other._pick = pick
+        return other
 
     def _default_checkpoint(self) -> CheckpointEntry:
-        """What LoRAs alone are put on: the default model's checkpoint, the first of all where it has none."""
-        default = self._meaning(self._settings.default_model, hops=0)
+        """What LoRAs alone are put on: the default model's checkpoint, the first of all where it has none.
+
+        Of a rollout it is the largest arm's: whoever does not ask for its blend takes no part in it.
+        """
+        default = self.by(leads)._meaning(self._settings.default_model, hops=0)
         found = default.checkpoint or next(iter(self._checkpoints.values()), None)
         if found is None:
             raise ModelNotFound("There is no checkpoint to put LoRAs on.")
@@ -105,10 +122,17 @@ class ModelResolver:
         return replace(base, parts=(*base.parts, *others))
 
     def _base(self, name: str, hops: int) -> _Meaning | None:
-        for look in (self._style, self._checkpoint, self._alias):
+        for look in (self._rollout, self._style, self._checkpoint, self._alias):
             if (found := look(name, hops)) is not None:
                 return found
         return None
+
+    def _rollout(self, name: str, hops: int) -> _Meaning | None:
+        found = _whatever_case(name, {rollout: (rollout, shares) for rollout, shares in self.rollouts.items()})
+        if found is None:
+            return None
+        arm = Arm(found[0], self._pick(*found))
+        return replace(self._meaning(arm.target, hops + 1), arm=arm)
 
     def _style(self, name: str, hops: int) -> _Meaning | None:
         style = _whatever_case(name, self._settings.models)
@@ -152,6 +176,7 @@ class ModelResolver:
                 continue  # it is there but broken: whoever admits it says why
             except ModelNotFound as unknown:
                 led = place > 0 or meaning.checkpoint is not None or meaning.style is not NO_STYLE
+                led = led or meaning.arm is not None
                 raise self._unknown(lora, unknown, led=led) from unknown
 
     def _unknown(self, lora: LoraRef, unknown: ModelNotFound, *, led: bool) -> ModelNotFound:

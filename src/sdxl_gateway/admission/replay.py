@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
+from sdxl_gateway.admission.model_names import ModelResolver
+from sdxl_gateway.admission.rollouts import decided
+from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.core.ask import Ask, LoraRef, Replay
-from sdxl_gateway.core.errors import ModelNotFound, RecipeChanged
+from sdxl_gateway.core.errors import ModelNotFound, RecipeChanged, Refusal
 from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.core.rollout import Arm
 from sdxl_gateway.core.text import shown
 
 
@@ -59,6 +64,31 @@ def check_replay(replay: Replay | None, recipe: Recipe) -> None:
         named = _listed({role for role, _ in set(replay.inputs) ^ set(recipe.inputs)})
         message = f"The recipe was painted from another {named}. Leave 'inputs' out of it to paint from this one."
         raise RecipeChanged(message, param="recipe.inputs")
+
+
+def arm_again(
+    replay: Replay | None, recipe: Recipe, names: ModelResolver, loras: LoraCatalog
+) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe with the arm it was painted for, and a word where that arm paints something else by now."""
+    if replay is None or replay.arm is None:
+        return recipe, ()
+    if _paints(replay.arm, recipe, names, loras):
+        return replace(recipe, arm=replay.arm), ()
+    told = f"{shown(replay.arm.rollout)} has no arm {shown(replay.arm.target)} any more that paints this recipe"
+    return recipe, (f"{told}: the picture is the same, and counts for no arm.",)
+
+
+def _paints(arm: Arm, recipe: Recipe, names: ModelResolver, loras: LoraCatalog) -> bool:
+    """The caller may have put more LoRAs on."""
+    if arm.target not in names.rollouts.get(arm.rollout, ()):
+        return False
+    try:
+        chosen = names.by(decided(arm)).choose(arm.rollout)
+        wanted = {loras.find(ref.name).name for ref in chosen.loras}
+    except Refusal:
+        return False
+    same = chosen.checkpoint.digest == recipe.checkpoint_digest
+    return same and wanted <= {part.name for part in recipe.blend.parts}
 
 
 def _listed(names: set[str]) -> str:

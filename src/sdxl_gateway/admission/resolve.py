@@ -19,7 +19,8 @@ from sdxl_gateway.admission.prompts.lora_tags import cut_prompt_tags, refuse_tag
 from sdxl_gateway.admission.prompts.texts import TextReader, Texts
 from sdxl_gateway.admission.references import Guide, References
 from sdxl_gateway.admission.refiner import Refiners, refiner_warnings
-from sdxl_gateway.admission.replay import check_lora, check_replay, checkpoint_gone
+from sdxl_gateway.admission.replay import arm_again, check_lora, check_replay, checkpoint_gone
+from sdxl_gateway.admission.rollouts import decided, sticky
 from sdxl_gateway.admission.sampling import chosen_eta, chosen_sampling, without_effect
 from sdxl_gateway.admission.sizes import Sizes, check_area, native_size, own_size, paint_size
 from sdxl_gateway.admission.uploads import Uploads
@@ -32,7 +33,7 @@ from sdxl_gateway.catalog.side_models import SideModels
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask, LoraRef
 from sdxl_gateway.core.caller import Caller
-from sdxl_gateway.core.errors import AdapterRefused, InvalidRequest, ModelNotFound, RecipeChanged
+from sdxl_gateway.core.errors import AdapterRefused, InvalidRequest, ModelNotFound, RecipeChanged, Refusal
 from sdxl_gateway.core.picture import Inputs, KeptRegion, Size
 from sdxl_gateway.core.ports import Matte
 from sdxl_gateway.core.recipe import Blend, Recipe, Task
@@ -121,12 +122,21 @@ class Admission:
         other.refiners = self.refiners.only(caller.sees_model)
         return other
 
+    def with_arm(self, ask: Ask, caller: Caller) -> Ask:
+        """The Ask with its arm decided where it asks for a rollout; what was decided before stays."""
+        if ask.arm is not None or not self.names.rollouts:
+            return ask
+        try:
+            return replace(ask, arm=self.names.by(sticky(ask, caller)).choose(ask.model).arm)
+        except Refusal:
+            return ask  # whoever resolves it says why
+
     async def resolve(self, ask: Ask) -> ResolvedAsk:
         """Raises a Refusal; nothing was submitted then."""
         await asyncio.to_thread(self._beside.refresh)
         prompt, tagged = self._without_tags(ask)
         with checkpoint_gone(ask):
-            model = self.names.choose(ask.model)
+            model = (self.names if ask.arm is None else self.names.by(decided(ask.arm))).choose(ask.model)
         ask, warnings = self._references.usable(ask, model.checkpoint.ip_adapter)
         refs = (*model.loras, *ask.loras, *tagged)
         check_count(refs, self._settings.loras.max_per_request)
@@ -142,8 +152,9 @@ class Admission:
             recipe = replace(self._recipe(looked_up, frame), controls=controls, inputs=inputs.digests)
         recipe = replace(recipe, later_phases=self.refiners.phases(ask, recipe))
         check_replay(ask.replay, recipe)
+        recipe, warned = arm_again(ask.replay, recipe, self.names, self._loras)
         names = tuple(dict.fromkeys(lora.entry.name for lora in checked))
-        warnings = (*warnings, *maps.warnings, *looked_up.texts.warnings, *_shrunk(looked_up, frame.sizes))
+        warnings = (*warnings, *warned, *maps.warnings, *looked_up.texts.warnings, *_shrunk(looked_up, frame.sizes))
         warnings += (*few_steps_warnings(ask, looked_up.usual, recipe), *without_effect(ask, recipe))
         warnings += (*refiner_warnings(ask, recipe), *matte_warnings(recipe, self._matte))
         return ResolvedAsk(recipe, inputs, frame.kept, ask.quality or "medium", names, warnings)
@@ -240,6 +251,7 @@ class Admission:
             upscaler="" if upscaler is None else upscaler.name,
             upscaler_digest="" if upscaler is None else upscaler.digest,
             detail=self._upscaling.detail(ask, frame, upscaler),
+            arm=model.arm,
         )
 
     def _steps(self, ask: Ask, usual: Usual) -> int:

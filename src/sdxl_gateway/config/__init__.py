@@ -9,7 +9,7 @@ from sdxl_gateway.config.guarding import Guard
 from sdxl_gateway.config.guiding import Edits, IpAdapter
 from sdxl_gateway.config.jobs import Jobs
 from sdxl_gateway.config.matting import DEMO_MATTE, Matting
-from sdxl_gateway.config.models import Checkpoint, CheckpointFolder, HouseStyle, LoraWeight, SamplerName
+from sdxl_gateway.config.models import Checkpoint, CheckpointFolder, HouseStyle, LoraWeight, RolloutArm, SamplerName
 from sdxl_gateway.config.prompting import Embeddings, Enhancer, Prompts, Style
 from sdxl_gateway.config.reload import PutInForce, Reloading
 from sdxl_gateway.config.results import CacheMode, Results
@@ -77,6 +77,7 @@ __all__ = [
     "Reloading",
     "Results",
     "Retention",
+    "RolloutArm",
     "Safety",
     "SamplerName",
     "Section",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from math import fsum, isclose
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from sdxl_gateway.config.prompting import PromptSyntax
 from sdxl_gateway.config.section import Section
@@ -71,8 +72,24 @@ class LoraWeight(Section):
     text_encoder_weight: Weight | None = None
 
 
+class RolloutArm(Section):
+    """A model name, and the share of callers that are painted by it."""
+
+    target: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+    share: Annotated[float, Field(ge=0, le=100)]
+
+
+def _whole(arms: tuple[RolloutArm, ...]) -> tuple[RolloutArm, ...]:
+    total = fsum(arm.share for arm in arms)
+    if arms and not any(isclose(total, whole, abs_tol=1e-6) for whole in (1, 100)):
+        raise ValueError(f"the shares add up to {total:g}, and should to 100 or to 1.0")
+    if len({arm.target.lower() for arm in arms}) < len(arms):
+        raise ValueError("a target is named twice")
+    return arms
+
+
 class HouseStyle(Section):
-    """A model name made of a checkpoint, LoRAs and defaults."""
+    """A model name made of a checkpoint, LoRAs and defaults; or a rollout, which shares callers out among others."""
 
     checkpoint: str | None = None
     loras: tuple[LoraWeight, ...] = ()
@@ -87,3 +104,16 @@ class HouseStyle(Section):
     trigger_words: str | None = None
     add_trigger_words: bool = False
     background: Background | None = None
+    rollout: Annotated[tuple[RolloutArm, ...], AfterValidator(_whole)] = ()
+
+    @model_validator(mode="after")
+    def _alone(self) -> HouseStyle:
+        beside = sorted(self.model_fields_set - {"rollout"})
+        if self.rollout and beside:
+            raise ValueError(f"a rollout's targets say all: leave out {', '.join(beside)}")
+        return self
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Of a rollout's arms, by target."""
+        return {arm.target: arm.share for arm in self.rollout}

@@ -9,6 +9,7 @@ from enum import StrEnum
 from sdxl_gateway.core.picture import NO_PADDING, Padding, Size
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.recipe import Background, Task
+from sdxl_gateway.core.rollout import Arm
 
 
 class Operation(StrEnum):
@@ -82,7 +83,7 @@ class Replay:
 
     `inputs` are digests of pictures by role, `embeddings` those of files by the word they teach, `matte_digest` that of
     a matte model; `final_prompt` is said of a prompt that has all its trigger words. `reference_weights` are of the
-    pictures that guided it, in their order.
+    pictures that guided it, in their order, and `arm` that of the rollout it was painted for.
     """
 
     task: Task
@@ -95,6 +96,7 @@ class Replay:
     matte_digest: str | None = None
     refiner_digest: str | None = None
     upscaler_digest: str | None = None
+    arm: Arm | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class Ask:
     """None means "not given"; types and static ranges are checked, names and sizes are not yet looked up.
 
     `input_fidelity` is "low", "high" or a weight; `timeout` is seconds. `webhook_url` is told when it is over, if
-    it is asked for as a job.
+    it is asked for as a job. `arm` is decided once, when it is accepted.
     """
 
     operation: Operation
@@ -174,6 +176,7 @@ class Ask:
     references: tuple[Reference, ...] = ()
     input_fidelity: str | float | None = None
     webhook_url: str | None = None
+    arm: Arm | None = None
 
     @property
     def uploads(self) -> tuple[Upload, ...]:

@@ -24,6 +24,7 @@ from sdxl_gateway.core.measurements import StepTaken as StepTaken
 from sdxl_gateway.core.outside import PictureFetched, WebhookTried
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.core.rollout import Arm
 from sdxl_gateway.core.safety import JudgeEnded, Moderated
 
 
@@ -190,6 +191,22 @@ class ResultLooked:
     outcome: LookupOutcome
 
 
+ArmOutcome = Literal["finished", "refused", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class ArmEnded:
+    """A request that asked for a rollout is over, with so many pictures painted by its arm.
+
+    `seconds` are from when it was taken up to its last picture, where it finished.
+    """
+
+    arm: Arm
+    outcome: ArmOutcome
+    pictures: int = 0
+    seconds: float | None = None
+
+
 MatteOutcome = Literal["made", "late", "failed", "cancelled"]
 
 
@@ -257,6 +274,7 @@ Event = (
     | Kept
     | DecoderLost
     | MatteEnded
+    | ArmEnded
     | ResultLooked
     | PictureFetched
     | JudgeEnded

@@ -8,6 +8,7 @@ from typing import Literal
 
 from sdxl_gateway.core.picture import NO_PADDING, Padding
 from sdxl_gateway.core.prompt import PLAIN_READING, TextReading
+from sdxl_gateway.core.rollout import Arm
 from sdxl_gateway.core.samplers import NORMAL, SAMPLERS
 
 Preprocessor = Literal["canny", "line", "gray", "blur", "tile"]
@@ -160,7 +161,8 @@ class Recipe:
     `reading` is how both prompts are read; `image_prompt` guides beside them. `matte` is the digest of the model that
     makes what is behind the subject transparent, None where it stays. `upscaler` is the net that enlarges what was
     painted, "" for none; `upscale` is how much larger than its size a picture was asked for. `detail` (0..1) is how far
-    what was enlarged is painted over, as `strength` is for a picture to start from; 0 leaves it.
+    what was enlarged is painted over, as `strength` is for a picture to start from; 0 leaves it. `arm` is that of the
+    rollout that was asked for, and changes nothing beyond what the other fields say.
     """
 
     task: Task
@@ -196,6 +198,7 @@ class Recipe:
     upscaler: str = ""
     upscaler_digest: str = ""
     detail: float = 0.0
+    arm: Arm | None = None
 
     @property
     def digests(self) -> frozenset[str]:

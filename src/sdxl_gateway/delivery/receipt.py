@@ -80,6 +80,8 @@ def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
     if recipe.image_prompt is not None:
         prompt = recipe.image_prompt
         told["ip_adapter"] = {"name": prompt.adapter, "digest": prompt.digest, "weights": list(prompt.weights)}
+    if recipe.arm is not None:
+        told["rollout"] = {"name": recipe.arm.rollout, "arm": recipe.arm.target}
     return told
 
 

@@ -17,6 +17,7 @@ from sdxl_gateway.core.limits import REFERENCE_WEIGHT, REFERENCES
 from sdxl_gateway.core.prompt import CHUNK_TOKENS
 from sdxl_gateway.core.prompt_syntax import SYNTAXES
 from sdxl_gateway.core.recipe import LANCZOS, Preprocessor
+from sdxl_gateway.core.rollout import Shares
 from sdxl_gateway.core.samplers import SAMPLERS, SCHEDULES
 from sdxl_gateway.pictures.preprocess import PREPROCESSORS
 
@@ -38,12 +39,20 @@ class ReferenceCapability(TypedDict):
     max_weight: float
 
 
+class ArmShare(TypedDict):
+    """One of the model names that a rollout shares callers out among, and its share as it was set: of 1 or of 100."""
+
+    target: str
+    share: float
+
+
 class Capabilities(TypedDict):
     """What a client can know before it sends; a feature that is not there has no value here.
 
     `clip_skip` is how far it goes: the text encoders' layers. `prompt_tokens` are read of a prompt, those beyond are
     cut. `native_pixels` is the largest area painted directly,
-    `max_pixels` the largest handed out. `detail` is how far an enlarged picture is painted over where nobody says.
+    `max_pixels` the largest handed out. Of a rollout they are those of its largest arm; all its arms are in `rollout`,
+    for operators. `detail` is how far an enlarged picture is painted over where nobody says.
     """
 
     operations: list[str]
@@ -65,6 +74,7 @@ class Capabilities(TypedDict):
     max_controls: NotRequired[int]
     references: NotRequired[ReferenceCapability]
     upscalers: NotRequired[list[str]]
+    rollout: NotRequired[list[ArmShare]]
 
 
 def capabilities(
@@ -106,6 +116,11 @@ def capabilities(
     if settings.upscalers:
         told["upscalers"] = [*settings.upscalers, LANCZOS]
     return told
+
+
+def with_arms(told: Capabilities, shares: Shares) -> Capabilities:
+    """The same, of a rollout whose arms have these shares."""
+    return {**told, "rollout": [ArmShare(target=target, share=share) for target, share in shares.items()]}
 
 
 def _control_type(entry: ControlEntry) -> ControlType:

@@ -8,6 +8,7 @@ from sdxl_gateway.core.errors import GatewayError
 from sdxl_gateway.core.events import LookupOutcome, Progressed
 from sdxl_gateway.core.picture import Size
 from sdxl_gateway.core.recipe import Background
+from sdxl_gateway.core.rollout import Arm
 from sdxl_gateway.delivery.deliver import Partial, Presented
 from sdxl_gateway.delivery.receipt import Usage
 
@@ -19,7 +20,7 @@ class Accepted:
     """First item of every stream: what the request resolved to; values as OpenAI echoes them, never "auto".
 
     `position` is the job's place in the line, 0 where an engine took it at once. `cache` says whether the pictures were
-    painted before; None where nobody looked.
+    painted before; None where nobody looked. `arm` is that of the rollout that was asked for.
     """
 
     job_id: str
@@ -29,6 +30,7 @@ class Accepted:
     background: Background = "opaque"
     position: int = 0
     cache: LookupOutcome | None = None
+    arm: Arm | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,18 +13,18 @@ from sdxl_gateway.catalog.controls import ControlEntry
 from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.scan import LoraEntry
-from sdxl_gateway.config import Settings
+from sdxl_gateway.config import HouseStyle, Settings
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import AdapterRefused, Forbidden, ModelNotFound, Refusal
 from sdxl_gateway.core.events import EngineLost, Event, Failed, Finished, JobAccepted, Measured, MemoryHeld
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.core.text import shown
-from sdxl_gateway.gateway.capabilities import Capabilities, capabilities
+from sdxl_gateway.gateway.capabilities import Capabilities, capabilities, with_arms
 from sdxl_gateway.gateway.checkpoint_card import WARM_TIERS, CheckpointCards
 from sdxl_gateway.gateway.lora_card import Lora, LoraProblem, Warmth
 
 OWNER = "sdxl-gateway"
-ModelKind = Literal["checkpoint", "alias", "style", "lora", "blend"]
+ModelKind = Literal["checkpoint", "alias", "style", "rollout", "lora", "blend"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +138,12 @@ class ModelLibrary:
             return None
 
     def _styles(self) -> list[ModelCard]:
-        return [
-            ModelCard(name, self._created, OWNER, "style", _words(lora.name for lora in style.loras), self._ready(name))
-            for name, style in self._settings.models.items()
-        ]
+        return [self._style(name, style) for name, style in self._settings.models.items()]
+
+    def _style(self, name: str, style: HouseStyle) -> ModelCard:
+        kind: ModelKind = "rollout" if style.rollout else "style"
+        words = _words(lora.name for lora in style.loras)
+        return ModelCard(name, self._created, OWNER, kind, words, self._ready(name))
 
     def _aliases(self) -> list[ModelCard]:
         return [
@@ -185,6 +187,13 @@ class ModelLibrary:
         """
         card = next((card for card in self.models() if card.id == name), None)
         return replace(card or self._blend_card(name), capabilities=self._capabilities(name))
+
+    def operators_model(self, name: str) -> ModelCard:
+        """As `model`, with the arms and shares of a rollout, however it is called."""
+        card = self.model(name)
+        if card.capabilities is None or (arm := self._names.choose(name).arm) is None:
+            return card
+        return replace(card, capabilities=with_arms(card.capabilities, self._names.rollouts[arm.rollout]))
 
     def _capabilities(self, name: str) -> Capabilities | None:
         """None for a house style with a LoRA that is not there."""

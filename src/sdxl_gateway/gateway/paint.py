@@ -40,6 +40,7 @@ from sdxl_gateway.gateway.handing import Handing
 from sdxl_gateway.gateway.packed import SettledAsk
 from sdxl_gateway.gateway.result_cache import ResultCache
 from sdxl_gateway.gateway.reusing import Place, place_of
+from sdxl_gateway.gateway.tally import tallied
 from sdxl_gateway.gateway.watch import Watch
 from sdxl_gateway.pictures.written import Written
 from sdxl_gateway.safety.judges import Judges
@@ -75,11 +76,13 @@ class Gateway:
 
     async def settled(self, ask: Ask, caller: Caller) -> SettledAsk:
         """The Ask as it can be painted whenever its turn comes, and each time alike. Raises a Refusal."""
-        watch = self._watch(caller)
-        await watch.asked(ask)
-        final, resolved, said = await self._resolved(ask, self._admission.seen_by(caller), watch)
-        self._limits.check(caller, ask, resolved.recipe)
-        await watch.resolved(resolved)
+        admission, watch = self._admission.seen_by(caller), self._watch(caller)
+        ask = admission.with_arm(ask, caller)
+        with tallied(ask.arm, self._listener):
+            await watch.asked(ask)
+            final, resolved, said = await self._resolved(ask, admission, watch)
+            self._limits.check(caller, ask, resolved.recipe)
+            await watch.resolved(resolved)
         return SettledAsk(replace(final, seed=resolved.recipe.seed, enhance=False), ask.prompt, said)
 
     def under(
@@ -99,12 +102,15 @@ class Gateway:
         or with `must_keep` StorageFull is raised. Closing the iterator early cancels the job within one denoising step.
         `job_id` is that of a job accepted before: no line is too full for it, and no deadline but its own ends it.
         """
-        async with (
-            self._limits.visit(caller, ask) as visit,
-            aclosing(self._painted(ask, caller, visit, job_id, keep=keep, must_keep=must_keep)) as items,
-        ):
-            async for item in items:
-                yield item
+        ask = self._admission.seen_by(caller).with_arm(ask, caller)
+        with tallied(ask.arm, self._listener, stored=job_id is not None) as tally:
+            async with (
+                self._limits.visit(caller, ask) as visit,
+                aclosing(self._painted(ask, caller, visit, job_id, keep=keep, must_keep=must_keep)) as items,
+            ):
+                async for item in items:
+                    tally.see(item)
+                    yield item
 
     async def _painted(
         self, ask: Ask, caller: Caller, visit: Visit, job_id: str | None, *, keep: bool, must_keep: bool
@@ -127,6 +133,7 @@ class Gateway:
             ask.output_format,
             resolved.recipe.background,
             cache=place.outcome,
+            arm=resolved.recipe.arm,
         )
         work = usage(resolved.recipe, has_input=bool(ask.images))
         if place.outcome is not None:

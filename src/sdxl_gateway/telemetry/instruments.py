@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 
 NAMESPACE = "sdxl_gateway"
+ARM = ("rollout", "arm")
 
 REQUEST_SECONDS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600)
 """Ends where the OpenAI SDKs give up."""
@@ -68,6 +69,9 @@ class Instruments:
     judge_duration: Histogram
     moderated: Counter
     webhook_duration: Histogram
+    rollout_requests: Counter
+    rollout_images: Counter
+    rollout_duration: Histogram
     build_info: Info
 
     @classmethod
@@ -174,6 +178,13 @@ class Instruments:
             ),
             webhook_duration=make.histogram(
                 "webhook_duration_seconds", "One attempt to reach a receiver of webhooks.", WAIT_SECONDS, ("outcome",)
+            ),
+            rollout_requests=make.counter(
+                "rollout_requests", "Requests that asked for a rollout, by how they ended.", (*ARM, "outcome")
+            ),
+            rollout_images=make.counter("rollout_images", "Pictures painted by an arm of a rollout.", ARM),
+            rollout_duration=make.histogram(
+                "rollout_duration_seconds", "Until an arm's last picture of a request was there.", REQUEST_SECONDS, ARM
             ),
             build_info=Info("build", "The running version.", namespace=NAMESPACE, registry=registry),
         )

@@ -14,6 +14,7 @@ from sdxl_gateway import __version__
 from sdxl_gateway.core import events, outside
 from sdxl_gateway.core.errors import Cancelled
 from sdxl_gateway.core.measurements import HeldReason
+from sdxl_gateway.core.rollout import Arm
 from sdxl_gateway.core.safety import JudgeEnded, Moderated
 from sdxl_gateway.telemetry.audit_collector import AuditCollector
 from sdxl_gateway.telemetry.gpu_collector import GpuCollector
@@ -65,6 +66,7 @@ class Metrics:
     ) -> None:
         self.registry = CollectorRegistry()
         self.know_models(models)
+        self.know_arms(())
         self._found_models = found_models
         self._found_names = _Names(model_label_limit)
         self._loras = _Names(lora_label_limit)
@@ -81,6 +83,10 @@ class Metrics:
     def know_models(self, models: Iterable[str]) -> None:
         """These are the configured names from now on."""
         self._models = frozenset(models)
+
+    def know_arms(self, arms: Iterable[Arm]) -> None:
+        """As `know_models`, of rollouts' arms."""
+        self._arms = frozenset(arms)
 
     def follow_gauges(
         self, *, queue_depth: Callable[[], float], in_flight: Callable[[], float], ready: Callable[[], bool]
@@ -118,6 +124,8 @@ class Metrics:
                 self._now.kept[event.kind].labels(event.outcome).inc(event.count)
             case events.DecoderLost():
                 self._now.decoders_lost.labels(event.reason).inc()
+            case events.ArmEnded():
+                self._arm(event)
             case events.MatteEnded():
                 self._now.matte_duration.labels(event.outcome).observe(event.seconds)
             case events.ResultLooked():
@@ -134,6 +142,13 @@ class Metrics:
                 pass
             case _:
                 self._job(event)
+
+    def _arm(self, event: events.ArmEnded) -> None:
+        arm = event.arm if event.arm in self._arms else Arm(OTHER, OTHER)
+        self._now.rollout_requests.labels(arm.rollout, arm.target, event.outcome).inc()
+        self._now.rollout_images.labels(arm.rollout, arm.target).inc(event.pictures)
+        if event.seconds is not None:
+            self._now.rollout_duration.labels(arm.rollout, arm.target).observe(event.seconds)
 
     def _settings(self, event: events.SettingsRead) -> None:
         self._now.config_reloads.labels("success" if event.in_force else "failure").inc()

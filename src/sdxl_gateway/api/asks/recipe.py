@@ -7,18 +7,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sdxl_gateway.api.asks.field import Field
+from sdxl_gateway.api.asks.field import Field, Kind
 from sdxl_gateway.api.asks.references import guide_of
 from sdxl_gateway.api.asks.sizes import read_size
-from sdxl_gateway.api.asks.values import checked_digest, missing, wrong_type
+from sdxl_gateway.api.asks.values import checked_digest, missing, text, wrong_type
 from sdxl_gateway.core.ask import Operation, Replay
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.recipe import LANCZOS, Task
+from sdxl_gateway.core.rollout import Arm
 from sdxl_gateway.core.text import shown
 
 RECIPE = "recipe"
 _SIDES = ("width", "height")
 MAX_CHARS = 256 * 1024
+_NAME = Field("name", Kind.TEXT, "A model name.", max_chars=200)
 _FOLLOWS_FROM_THE_REST = (
     "task",
     "checkpoint",
@@ -32,6 +34,7 @@ _FOLLOWS_FROM_THE_REST = (
     "inputs",
     "embeddings",
     "ip_adapter",
+    "rollout",
 )
 
 
@@ -74,12 +77,22 @@ def recipe_in(given: Mapping[str, Any], table: Iterable[Field], operation: Opera
         matte,
         _digest(recipe, "refiner_digest") if "refiner" in fields else None,
         _digest(recipe, "upscaler_digest") if "upscaler" in fields else None,
+        _arm(recipe) if "model" in fields else None,
     )
     return FoldedIn(fields, replay)
 
 
 def _digest(recipe: Mapping[str, Any], key: str) -> str | None:
     return None if key not in recipe else checked_digest(recipe[key], f"{RECIPE}.{key}")
+
+
+def _arm(recipe: Mapping[str, Any]) -> Arm | None:
+    given, param = recipe.get("rollout"), f"{RECIPE}.rollout"
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        raise wrong_type(param, "an object", given)
+    return Arm(*(text(_NAME, given.get(key), f"{param}.{key}") for key in ("name", "arm")))
 
 
 def _fields(recipe: Mapping[str, Any], task: Task) -> dict[str, Any]:

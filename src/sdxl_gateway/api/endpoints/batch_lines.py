@@ -10,7 +10,7 @@ from sdxl_gateway.api.asks.batches import ENDPOINTS, read_line
 from sdxl_gateway.api.asks.given import Rules
 from sdxl_gateway.api.asks.parse import ReadAsk, read_ask
 from sdxl_gateway.api.http.errors import answer_for, error_body
-from sdxl_gateway.api.replies.images import ignored_header, warning_header
+from sdxl_gateway.api.replies.images import arm_header, ignored_header, warning_header
 from sdxl_gateway.api.replies.job_images import images_of
 from sdxl_gateway.api.replies.links import Links
 from sdxl_gateway.config import Settings
@@ -59,9 +59,9 @@ class BatchLines:
         return Answer(200, body, await asyncio.to_thread(self._headers, line, job, batch))
 
     def _headers(self, line: BatchLine, job: StoredJob, batch: Batch) -> dict[str, str]:
-        done, settled = unpack_result(job.result or "").done, unpack_ask(job.ask)
-        warned = warning_header(replace(done, warnings=(*settled.warnings, *done.warnings)))
-        return ignored_header(self._read_ask(line, batch.endpoint).ignored) | warned
+        result, settled = unpack_result(job.result or ""), unpack_ask(job.ask)
+        warned = warning_header(replace(result.done, warnings=(*settled.warnings, *result.done.warnings)))
+        return ignored_header(self._read_ask(line, batch.endpoint).ignored) | warned | arm_header(result.accepted)
 
     def refusal(self, error: GatewayError) -> Answer:
         """The status and the body that the error would have been answered with."""

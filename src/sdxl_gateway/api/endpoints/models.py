@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sdxl_gateway.api.endpoints.seen import library_of
+from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.replies.models import Model, ModelList, model_list, model_object
 from sdxl_gateway.api.services import Services
@@ -24,9 +25,11 @@ def list_endpoint(services: Services) -> Endpoint:
 
 
 def one_endpoint(services: Services) -> Endpoint:
-    """GET: one model; any name that can be asked for has one, blends too."""
+    """GET: one model; any name that can be asked for has one, blends too. Operators see a rollout's arms."""
 
     async def one_model(request: Request) -> Response:
-        return JSONResponse(model_object(library_of(services, request).model(request.path_params["model"])))
+        library, admin = library_of(services, request), context_of(request.scope).caller.admin
+        card = library.operators_model if admin else library.model
+        return JSONResponse(model_object(card(request.path_params["model"])))
 
     return one_model

@@ -30,6 +30,7 @@ REPLY_HEADERS = {
     "x-sdxl-gateway-cache": "'hit': these pictures were painted for an equal request before; 'miss': for this one.",
     "x-sdxl-gateway-ignored": "Fields of the request that had no effect.",
     "x-sdxl-gateway-queue-position": "The request's place in the line as it came, 0 where an engine took it at once.",
+    "x-sdxl-gateway-rollout": "The rollout that was asked for, and its arm that painted: NAME; arm=TARGET.",
     "x-sdxl-gateway-warning": "What the picture does not show as it was asked.",
 }
 
@@ -238,9 +239,16 @@ def ignored_header(ignored: Sequence[str]) -> dict[str, str]:
 
 
 def accepted_headers(accepted: Accepted) -> dict[str, str]:
-    """Where the request stood in the line, and whether it was painted before, if anybody looked."""
+    """Its place in the line as it came, its arm of a rollout, and whether it was painted before, if anybody looked."""
     cache = {} if accepted.cache is None else {"x-sdxl-gateway-cache": str(accepted.cache)}
-    return {"x-sdxl-gateway-queue-position": str(accepted.position), **cache}
+    return {"x-sdxl-gateway-queue-position": str(accepted.position), **cache, **arm_header(accepted)}
+
+
+def arm_header(accepted: Accepted) -> dict[str, str]:
+    """Empty unless a rollout was asked for."""
+    if accepted.arm is None:
+        return {}
+    return {"x-sdxl-gateway-rollout": f"{quote(accepted.arm.rollout)}; arm={quote(accepted.arm.target)}"}
 
 
 def warning_header(done: Done) -> dict[str, str]:

@@ -1,0 +1,42 @@
+"""Takes the shares of a rollout's arms and who asks, gives the arm: the same one for as long as the shares stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from math import log
+
+Shares = Mapping[str, float]
+"""Of each arm by its target; what they are shares of is their sum."""
+_BITS = 53
+_STEPS = float(1 << _BITS)
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What is painted when the model name `rollout` is asked for: the model name `target`."""
+
+    rollout: str
+    target: str
+
+
+def leading(shares: Shares) -> str:
+    """The target of the largest share, the first of equals."""
+    return max(shares, key=lambda target: shares[target])
+
+
+def arm_of(rollout: str, shares: Shares, who: str) -> str:
+    """The target for `who`, by weighted rendezvous hashing (Resch 2015): each has it with the chance of its share.
+
+    When shares change, whoever moves comes to a target whose share grew more than that of the one left. So nobody
+    leaves a target that is raised at the others' expense, and a new one takes from all alike.
+    """
+    drawn = {target: -log(_drawn(rollout, target, who)) / share for target, share in shares.items() if share > 0}
+    return min(drawn, key=lambda target: drawn[target])
+
+
+def _drawn(*words: str) -> float:
+    """Evenly between 0 and 1, and neither of them; the rollout's name is the salt."""
+    digest = sha256("\0".join(words).encode("utf-8", "surrogatepass")).digest()
+    return ((int.from_bytes(digest[:8], "big") >> (64 - _BITS)) + 0.5) / _STEPS

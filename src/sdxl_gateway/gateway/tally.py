@@ -1,0 +1,68 @@
+"""Takes the items of a request that asked for a rollout, tells the listeners how its arm did."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sdxl_gateway.core.errors import Busy, Cancelled, GatewayError, Refusal, StorageFull, Unavailable
+from sdxl_gateway.core.events import ArmEnded, ArmOutcome
+from sdxl_gateway.core.listeners import Listener
+from sdxl_gateway.core.rollout import Arm
+from sdxl_gateway.gateway.events import Accepted, Done, Item, Presented
+
+NOT_NOW = (Busy, Unavailable, StorageFull)
+"""After these a stored job is painted another time."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """One request's so far; `seconds` until its last picture was there, None while it is not."""
+
+    begun: float
+    clock: Callable[[], float]
+    pictures: int = 0
+    seconds: float | None = None
+    reused: bool = False
+
+    def see(self, item: Item) -> None:
+        """What the caller is about to get."""
+        match item:
+            case Accepted():
+                self.reused = item.cache == "hit"
+            case Presented():
+                self.pictures += 1
+            case Done():
+                self.seconds = self.clock() - self.begun
+            case _:
+                pass
+
+
+@contextmanager
+def tallied(
+    arm: Arm | None, listener: Listener, *, stored: bool = False, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Tally]:
+    """Counts what the context sees, and tells of it at its end, however it ends.
+
+    What was painted before says nothing of the arm, nor does the end of a `stored` job's try that another one follows.
+    """
+    tally, outcome = Tally(clock(), clock), None
+    try:
+        yield tally
+    except BaseException as error:
+        outcome = None if stored and isinstance(error, NOT_NOW) else outcome_of(error)
+        raise
+    finally:
+        if tally.seconds is not None:
+            outcome = "finished"
+        if arm is not None and outcome is not None and not tally.reused:
+            listener(ArmEnded(arm, outcome, tally.pictures, tally.seconds))
+
+
+def outcome_of(error: BaseException) -> ArmOutcome:
+    """Whoever is not an error of ours went away."""
+    if isinstance(error, Refusal | Busy):
+        return "refused"
+    return "failed" if isinstance(error, GatewayError) and not isinstance(error, Cancelled) else "cancelled"
