@@ -17,10 +17,13 @@ from tests.kit.jobs import job
 
 
 def order(line: FairQueue) -> list[str]:
-    taken = []
-    while (one := line.take(lambda _: True)) is not None:
-        taken.append(one.id)
-    return taken
+    return [taken(line) for _ in range(len(line))]
+
+
+def taken(line: FairQueue) -> str:
+    one = line.take(lambda _: True)
+    assert one is not None
+    return one.id
 
 
 def named(name: str, **changes: object) -> Job:
@@ -77,6 +80,34 @@ def test_who_comes_back_after_a_pause_is_owed_nothing() -> None:
     for i in range(100):
         line.put(named(f"b{i}", tenant="b"))
     assert 9 <= sum(name.startswith("b") for name in order(line)[:20]) <= 11
+
+
+def test_who_asks_anew_after_each_answer_is_next_each_time() -> None:
+    line = FairQueue(2000)
+    for i in range(100):
+        line.put(named(f"flood{i}", tenant="flood"))
+    line.take(lambda _: True)
+    line.put(named("lone0", tenant="lone"))
+    assert [taken(line), taken(line)] == ["lone0", "flood1"]
+    line.put(named("lone1", tenant="lone"))
+    assert [taken(line), taken(line)] == ["lone1", "flood2"]
+
+
+@pytest.mark.parametrize("many", [2, 5])
+def test_many_who_ask_anew_after_each_answer_leave_a_flood_its_share(many: int) -> None:
+    line = FairQueue(2000)
+    for i in range(100):
+        line.put(named(f"flood{i}", tenant="flood"))
+    for i in range(many):
+        line.put(named(f"{i}", tenant=f"lone{i}"))
+    served: list[str] = []
+    for _ in range(6 * (many + 1)):
+        now = taken(line)
+        if served and not served[-1].startswith("flood"):
+            line.put(named(served[-1], tenant=f"lone{served[-1]}"))
+        served.append(now)
+    assert sum(name.startswith("flood") for name in served) >= 5
+    assert all(served.count(f"{i}") >= 5 for i in range(many))
 
 
 def test_ahead_are_higher_classes_ones_own_and_an_equal_share_of_others() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,12 @@ from sdxl_gateway.storage.webhook_table import enqueue_webhook
 from sdxl_gateway.webhooks import sender
 from sdxl_gateway.webhooks.store import WebhookStore
 
-folder, host, jobs = sys.argv[1], sys.argv[2], int(sys.argv[3])
+folder, host, first, end = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 sender.LEASE_SECONDS = 0.1  # beyond the timeout: what the last one had in hand is not waited for
 
 async def main():
     with opened(Path(folder)) as database:
-        for number in range(jobs):
+        for number in range(first, end):
             await database.run(partial(
                 enqueue_webhook, tenant="art", url=f"http://{host}/hook", event="image.job.completed",
                 subject=f"job_{number}", now=time.time(),
@@ -52,18 +53,21 @@ asyncio.run(main())
 @pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.full)])
 async def test_nothing_is_lost_and_nothing_has_two_ids(tmp_path: Path, rounds: int) -> None:
     async with other_server({"/hook": saying(b"")}) as receiver:
-        command = [sys.executable, "-c", PROGRAM, str(tmp_path), receiver.host, str(JOBS)]
-        for _ in range(rounds):
-            process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        command = [sys.executable, "-c", PROGRAM, str(tmp_path), receiver.host]
+        for first in range(0, rounds * JOBS, JOBS):
+            process = await asyncio.create_subprocess_exec(
+                *command, str(first), str(first + JOBS), stdout=asyncio.subprocess.PIPE
+            )
             assert process.stdout is not None
             await process.stdout.readline()
             await asyncio.sleep(random.uniform(0.0, 0.15))
-            process.kill()
+            with suppress(ProcessLookupError):
+                process.kill()
             await process.communicate()
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        process = await asyncio.create_subprocess_exec(*command, "0", "0", stdout=asyncio.subprocess.PIPE)
         async with asyncio.timeout(60):
             await process.communicate()
     assert process.returncode == 0
-    assert len(set(ids(receiver))) == JOBS
+    assert len(set(ids(receiver))) == rounds * JOBS
     # What a killed server had reached and could not note is sent again, under the id it had.
-    assert len(ids(receiver)) <= JOBS + rounds * 4
+    assert len(ids(receiver)) <= rounds * (JOBS + 4)

@@ -21,7 +21,7 @@ class TenantQueueFull(QueueFull):
 
 
 class FairQueue:
-    """Priority class first, then the tenant served least for its weight, then arrival.
+    """Priority class first, then the tenant served least for its weight, then the one not served longest, then arrival.
 
     `capacity` counts waiting jobs, `tenant_capacity` those of one tenant; those admitted before count for neither.
     `lanes` are the images that share a step. Nothing here takes longer the more jobs wait, only the more tenants do.
@@ -56,7 +56,7 @@ class FairQueue:
 
     def put_back(self, job: Job) -> None:
         """To the front, whatever the capacity: it had a place before and keeps it; its tenant is not charged twice."""
-        self._shares.charge(job.tenant, -Demand.of(job.recipe).work, job.weight)
+        self._shares.refund(job.tenant, Demand.of(job.recipe).work, job.weight)
         self._enter(job).append_left(job)
 
     def _enter(self, job: Job) -> Line:
@@ -104,7 +104,8 @@ class FairQueue:
 
     def _take_from(self, lines: dict[str, Line]) -> Job:
         self._shares.present(self._tenants())
-        tenant = min(lines, key=lambda name: (self._shares.served(name), lines[name].first.arrived))
+        shares = self._shares
+        tenant = min(lines, key=lambda name: (shares.served(name), shares.turn(name), lines[name].first.arrived))
         job = lines[tenant].first
         self._shares.charge(tenant, lines[tenant].first_demand.work, job.weight)
         self.remove(job.id)
