@@ -80,8 +80,9 @@ def flooded(one: Server) -> Iterator[None]:
 def test_a_flood_of_a_thousand_leaves_another_tenant_its_share(tmp_path: Path) -> None:
     """Of two tenants each is due half the device, every second picture, and has to have every fourth at least.
 
-    An engine holds two pictures, the one it paints and the next one: two of the flood's come before each of its own, and
-    one may end between the look before and the asking. Pictures are counted, for how long one takes depends on what else the machine does meanwhile.
+    An engine holds two pictures, the one it paints and the next one: two of the flood's come before each of its own,
+    and one may end between the look before and the asking. Pictures are counted, for how long one takes depends on
+    what else the machine does meanwhile.
     """
     with server(
         tmp_path,
