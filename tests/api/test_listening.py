@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 import time
@@ -30,6 +31,21 @@ def test_a_host_is_listened_on(host: str) -> None:
         found[0].listen(1)
         with socket.create_connection(("127.0.0.1", found[0].getsockname()[1])):
             assert all(isinstance(one, Listener) for one in found)
+
+
+async def test_what_is_written_leaves_at_once() -> None:
+    with listeners("127.0.0.1") as found:
+        server = await asyncio.start_server(lambda _, writer: delays.put_nowait(no_delay(writer)), sock=found[0])
+        delays: asyncio.Queue[int] = asyncio.Queue()
+        with socket.create_connection(found[0].getsockname()):
+            assert await delays.get() == 1
+        server.close()
+
+
+def no_delay(writer: asyncio.StreamWriter) -> int:
+    option: int = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    writer.close()
+    return option
 
 
 def test_an_address_that_is_taken_is_told() -> None:

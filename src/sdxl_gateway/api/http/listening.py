@@ -72,7 +72,8 @@ def _exists(family: int, address: Any) -> bool:
 
 
 def _bound(family: int, address: Any) -> Listener:
-    listener = Listener(family, socket.SOCK_STREAM)
+    # asyncio sends at once what it is given, rather than wait 40 ms for an acknowledgment, only where this is said.
+    listener = Listener(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
