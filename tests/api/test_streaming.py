@@ -87,7 +87,8 @@ async def test_leaving_closes_the_iterator(body: bytes) -> None:
     served = served_api(gateway)
     wire = Wire(served.app, GENERATE)
     wire.push(body)
-    await asyncio.wait_for(gateway.began.wait(), 20)
+    async with asyncio.timeout(20):
+        await gateway.began.wait()
     wire.leave()
     await wire.rest()
     assert gateway.closed == 1
@@ -98,7 +99,8 @@ async def test_a_server_that_drops_the_request_closes_the_iterator() -> None:
     gateway = FakeGateway(hold=asyncio.Event())
     wire = Wire(served_api(gateway).app, GENERATE)
     wire.push(b'{"prompt":"a"}')
-    await asyncio.wait_for(gateway.began.wait(), 20)
+    async with asyncio.timeout(20):
+        await gateway.began.wait()
     wire.task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await wire.task

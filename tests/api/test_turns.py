@@ -36,7 +36,8 @@ async def test_who_leaves_takes_nobodys_turn() -> None:
     leaving, staying = (asyncio.create_task(turns.next()) for _ in range(2))
     await rounds(1)
     leaving.cancel()
-    await asyncio.wait_for(staying, 1)
+    async with asyncio.timeout(1):
+        await staying
 
 
 async def test_who_reads_does_not_wait_for_a_thousand_who_send() -> None:

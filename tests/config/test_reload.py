@@ -47,7 +47,8 @@ class Reloads:
         for _ in range(self._left):
             self._all_told.clear()
             self.reloading.ask()
-            await asyncio.wait_for(self._all_told.wait(), 10)
+            async with asyncio.timeout(10):
+                await self._all_told.wait()
         following.cancel()
         with suppress(asyncio.CancelledError):
             await following
@@ -105,7 +106,8 @@ async def test_asked_for_while_it_is_read_it_is_read_once_more() -> None:
     following = asyncio.create_task(reloading.following())
     reloading.ask()
     for _ in range(2):
-        await asyncio.wait_for(heard.acquire(), 10)
+        async with asyncio.timeout(10):
+            await heard.acquire()
     await asyncio.sleep(0.05)
     assert reads == 2
     following.cancel()

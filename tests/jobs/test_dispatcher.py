@@ -195,7 +195,8 @@ async def test_waiting_for_an_event_can_be_broken_off_and_resumed() -> None:
     room.ready()
     subscription = room.dispatcher.submit(one)
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(anext(subscription), 0.001)
+        async with asyncio.timeout(0.001):
+            await anext(subscription)
     room.on_report(Started(one.id, 0.5))
     assert await anext(subscription) == Started(one.id, 0.5)
 

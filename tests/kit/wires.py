@@ -37,11 +37,13 @@ class Wire:
         self._inbox.put_nowait({"type": "http.disconnect"})
 
     async def pull(self) -> Message:
-        return await asyncio.wait_for(self._outbox.get(), 20)
+        async with asyncio.timeout(20):
+            return await self._outbox.get()
 
     async def rest(self) -> list[Message]:
         """Everything sent until the application returned."""
-        await asyncio.wait_for(self.task, 20)
+        async with asyncio.timeout(20):
+            await self.task
         return [self._outbox.get_nowait() for _ in range(self._outbox.qsize())]
 
 

@@ -55,7 +55,8 @@ async def test_who_goes_away_leaves_the_turn_to_the_next(tmp_path: Path) -> None
     await asyncio.sleep(0)
     second.cancel()
     first.cancel()
-    found = await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 30)
+    async with asyncio.timeout(30):
+        found = await asyncio.gather(first, second, return_exceptions=True)
     assert [type(one) for one in found] == [asyncio.CancelledError] * 2
     assert [one.outcome for one in told] == ["cancelled"]
 

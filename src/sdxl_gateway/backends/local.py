@@ -69,7 +69,8 @@ class LocalBackend:
         self._commands.put(Stop())
         if self._thread is not None:
             try:
-                await asyncio.wait_for(self._over.wait(), grace_seconds)
+                async with asyncio.timeout(grace_seconds):
+                    await self._over.wait()
             except TimeoutError:
                 log.warning("the engine's thread has not ended; it is left behind")
 

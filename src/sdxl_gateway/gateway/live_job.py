@@ -58,7 +58,8 @@ class Bell:
     async def next(self, seconds: float | None = None) -> None:
         """Until it rings, or for so long."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._event.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
 
 
 @dataclass(slots=True)

@@ -96,7 +96,8 @@ class HttpServer(uvicorn.Server):
     async def _end_waiting(self) -> None:
         """Lives until the server has ended, so that a second signal hurries the engine too."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._hurry.wait(), self._grace_seconds)
+            async with asyncio.timeout(self._grace_seconds):
+                await self._hurry.wait()
         self._closing.begin()
         self._backend.drain(CLOSING)
         await self._hurry.wait()

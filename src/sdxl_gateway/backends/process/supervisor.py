@@ -202,7 +202,8 @@ def engine_environment(given: Mapping[str, str]) -> dict[str, str]:
 async def _within(seconds: float, happening: Coroutine[Any, Any, Any]) -> bool:
     """Whether it happened in that time."""
     try:
-        await asyncio.wait_for(happening, seconds)
+        async with asyncio.timeout(seconds):
+            await happening
     except TimeoutError:
         return False
     return True
