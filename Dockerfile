@@ -10,7 +10,7 @@ COPY constraints.txt ./
 RUN /opt/venv/bin/pip install -c constraints.txt torch
 COPY pyproject.toml README.md LICENSE config.toml ./
 COPY src ./src
-RUN /opt/venv/bin/pip install -c constraints.txt '.[nvidia,matting]'
+RUN /opt/venv/bin/pip install -c constraints.txt '.[nvidia,matting,otel]'
 
 FROM python:3.11-slim-bookworm
 

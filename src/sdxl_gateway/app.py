@@ -178,6 +178,8 @@ async def _running(built: Rooms, *, alone: bool = True) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         await asyncio.to_thread(built.database.open)
         stack.callback(built.database.close)
+        if built.traces is not None:
+            stack.push_async_callback(asyncio.to_thread, built.traces.close)
         if alone and built.audit is not None:
             stack.enter_context(_written_down(built.audit))
         stack.push_async_callback(asyncio.to_thread, built.decoders.close)

@@ -66,9 +66,11 @@ from sdxl_gateway.storage.seal import Seal
 from sdxl_gateway.storage.secret_file import secret_of
 from sdxl_gateway.telemetry.audit.chain import chain_in
 from sdxl_gateway.telemetry.audit.kept import REASON, AuditLines
-from sdxl_gateway.telemetry.audit.writer import Audit
+from sdxl_gateway.telemetry.audit.writer import Audit, audit_of
 from sdxl_gateway.telemetry.logs import configure_logs, log_answer, log_engine, log_moderated
 from sdxl_gateway.telemetry.metrics import Metrics
+from sdxl_gateway.telemetry.traces.listener import TraceListener
+from sdxl_gateway.telemetry.traces.open import open_traces
 from sdxl_gateway.webhooks.job_ends import tell_of_end
 from sdxl_gateway.webhooks.sender import WebhookSender
 from sdxl_gateway.webhooks.store import WebhookStore
@@ -111,6 +113,7 @@ class Rooms:
     keys: KeyStore
     egress: Egress
     audit: Audit | None
+    traces: TraceListener | None
     seal: Seal
     meters: LocalMeters
     usage: Usage
@@ -158,12 +161,13 @@ def build_rooms(
     database = Database(home)
     seal = open_seal(settings.encryption.secrets, settings.data_directory)
     texts = AuditTexts(database, seal)
-    audit = _audit(settings, texts)
+    audit = audit_of(settings, texts.keep)
     pauses = Pauses(settings.guard.unready_seconds)
     writes = () if audit is None else (audit.on_event,)
-    listeners = Listeners(
-        metrics.on_event, library.on_event, pauses.on_event, log_answer, log_engine, log_moderated, *writes, *told
-    )
+    traces = open_traces(settings.traces)
+    traced = () if traces is None else (traces.on_event,)
+    logs = log_answer, log_engine, log_moderated
+    listeners = Listeners(metrics.on_event, library.on_event, pauses.on_event, *logs, *writes, *traced, *told)
     backend = open_backend(engine_process(settings, admission.names), settings.limits, listeners)
     metrics.follow_gauges(
         queue_depth=lambda: backend.waiting, in_flight=lambda: backend.running, ready=lambda: backend.ready
@@ -179,7 +183,7 @@ def build_rooms(
     judges = open_judges(settings, egress, open_picture_judge(settings.safety), metrics.on_event)
     reviews = ReviewStore(database, seal.blobs(home / "blobs" / "reviews"), seal)
     inspection = Inspection(judges, listeners, reviews)
-    deliverer = Deliverer(images, embed_recipe=settings.delivery.embed_recipe, matte=matte, inspection=inspection)
+    deliverer = _deliverer(settings, images, matte, inspection, listeners)
     gateway = Gateway(settings, admission, backend, deliverer, listeners, egress, limits, results, judges)
     pepper = partial(pepper_of, settings.auth.pepper, home)
     webhooks = WebhookStore(database, pepper)
@@ -195,7 +199,7 @@ def build_rooms(
         listener=listeners,
     )
     jobs = JobStore(database, home / "blobs" / "jobs", seal, on_end=[tell_of_end], listener=listeners)
-    tasks = Tasks(settings.jobs, jobs, gateway)
+    tasks = Tasks(settings.jobs, jobs, gateway, settings.traces.begin)
     form = BatchLines(settings, pictures, images, signer)
     store = BatchStore(database, seal.blobs(home / "blobs" / "batches"), on_end=[tell_of_batch], listener=listeners)
     batches = Batches(store, files, tasks, form, settings.batches, settings.files.batch_keep_seconds)
@@ -223,6 +227,7 @@ def build_rooms(
         keys,
         egress,
         audit,
+        traces,
         seal,
         meters,
         usage,
@@ -246,11 +251,11 @@ def _remembered(settings: Settings, keys: KeyStore, stores: Sequence[TenantStore
     return Remembered((*stores, lines), lasting, settings.retention, listeners)
 
 
-def _audit(settings: Settings, texts: AuditTexts) -> Audit | None:
-    section = settings.audit
-    if not section.enabled:
-        return None
-    return Audit(chain_in(settings), section, texts.keep)
+def _deliverer(
+    settings: Settings, images: ImageFolder, matte: Matte | None, inspection: Inspection, listener: Listener
+) -> Deliverer:
+    embed = settings.delivery.embed_recipe
+    return Deliverer(images, embed_recipe=embed, matte=matte, inspection=inspection, listener=listener)
 
 
 def model_names(settings: Settings) -> tuple[str, ...]:
@@ -264,8 +269,8 @@ def under(built: Rooms, settings: Settings) -> Rooms:
     admission = built.admission.under(settings, names)
     limits = built.limits.under(settings)
     judges = open_judges(settings, built.egress, built.judges.pictures, built.metrics.on_event)
-    inspection, embed = Inspection(judges, built.listeners, built.reviews), settings.delivery.embed_recipe
-    deliverer = Deliverer(built.images, embed_recipe=embed, matte=built.matte, inspection=inspection)
+    inspection = Inspection(judges, built.listeners, built.reviews)
+    deliverer = _deliverer(settings, built.images, built.matte, inspection, built.listeners)
     return replace(
         built,
         settings=settings,

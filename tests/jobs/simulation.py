@@ -21,6 +21,7 @@ from sdxl_gateway.jobs.queue import FairQueue
 from sdxl_gateway.scheduling.costs import Costs, step_work
 from sdxl_gateway.scheduling.fair_share import FairShares
 from sdxl_gateway.worker.active_job import ActiveJob
+from sdxl_gateway.worker.course import Course
 from sdxl_gateway.worker.scheduler import BatchHold, Scheduler
 from tests.kit import recipes
 
@@ -146,7 +147,7 @@ class Device:
 
     def _give_out(self) -> None:
         while (job := self._queue.take(lambda _: self._images() < self._window)) is not None:
-            self._held[job.id] = ActiveJob(job, adapters_ready=True)
+            self._held[job.id] = ActiveJob(job, Course(job, lambda _: None, lambda: 0.0), adapters_ready=True)
             self._given[job.id] = Assignment(job)
 
     def _images(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from sdxl_gateway.backends.fake_engine import open_fake_engine
 from sdxl_gateway.backends.local import LocalBackend
 from sdxl_gateway.config import EngineProcess, Limits, Loras, Settings
 from sdxl_gateway.core.listeners import EngineListener
+from sdxl_gateway.rooms import BackendFactory
 
 
 def local(_: EngineProcess, limits: Limits, listener: EngineListener) -> LocalBackend:
@@ -22,10 +23,15 @@ def local(_: EngineProcess, limits: Limits, listener: EngineListener) -> LocalBa
 
 
 @asynccontextmanager
-async def served(folder: Path, **sections: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a server that runs as long as the context is open, its data in `folder`."""
+async def served_by(backend: BackendFactory, folder: Path, **sections: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """As `served`, painted by another backend."""
     settings = Settings(data_directory=folder / "data", loras=Loras(directory=folder / "loras"), **sections)
-    app = build_app(settings, local)
+    app = build_app(settings, backend)
     transport = httpx.ASGITransport(app=app)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://gw") as client:
         yield client
+
+
+def served(folder: Path, **sections: Any) -> AbstractAsyncContextManager[httpx.AsyncClient]:
+    """A client of a server that runs as long as the context is open, its data in `folder`."""
+    return served_by(local, folder, **sections)

@@ -17,6 +17,7 @@ from sdxl_gateway.api.http.paths import TidyPaths
 from sdxl_gateway.api.http.rate_headers import RateHeaders
 from sdxl_gateway.api.http.request_log import ID_HEADERS, RequestLogMiddleware
 from sdxl_gateway.api.http.route import BodyLimit, Route
+from sdxl_gateway.api.http.tracing import Tracing
 from sdxl_gateway.api.http.turns import InTurn, Turns
 from sdxl_gateway.api.http.wrong_keys import WrongKeys
 from sdxl_gateway.api.openapi.document import openapi_document
@@ -63,11 +64,12 @@ def http_app(
 ) -> Starlette:
     """The whole application; `rows` replace the table's, `closing` is begun by whoever ends the server."""
     rows = table(services) if rows is None else rows
-    server = services.settings.server
+    server, traces = services.settings.server, services.settings.traces
     limit = BodyLimit(server.max_body_bytes, server.receive_timeout_seconds)
     app = Starlette(
         routes=router.routes(rows, services.authenticator, limit, services.admit),
         middleware=[
+            *([] if traces.sampling is None else [Middleware(Tracing, sampling=traces.sampling)]),
             Middleware(RequestLogMiddleware, on_request=services.on_request),
             Middleware(InTurn, turns=Turns()),
             Middleware(CORSMiddleware, **_cors(rows, server.cors_origins)),

@@ -30,7 +30,7 @@ from sdxl_gateway.config.sections import (
     Settings,
 )
 from sdxl_gateway.config.sources import ConfigProblem, cautions, load_settings
-from sdxl_gateway.config.telemetry import Telemetry
+from sdxl_gateway.config.telemetry import Telemetry, Traces
 from sdxl_gateway.config.tenants import Tenant
 from sdxl_gateway.config.upscaling import Upscaler
 from sdxl_gateway.config.webhooks import Webhooks
@@ -86,6 +86,7 @@ __all__ = [
     "Style",
     "Telemetry",
     "Tenant",
+    "Traces",
     "Upscaler",
     "Webhooks",
     "cautions",

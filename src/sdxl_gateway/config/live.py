@@ -128,6 +128,7 @@ RESTART = (
     "telemetry.log_format",
     "telemetry.lora_label_limit",
     "telemetry.checkpoint_label_limit",
+    "traces",
 )
 """What sockets, processes and folders were opened with. Which checkpoints there are belongs here too."""
 

@@ -39,7 +39,7 @@ from sdxl_gateway.config.section import (
     Section,
     Words,
 )
-from sdxl_gateway.config.telemetry import Telemetry
+from sdxl_gateway.config.telemetry import Telemetry, Traces
 from sdxl_gateway.config.tenants import Tenant
 from sdxl_gateway.config.upscaling import Upscaler
 from sdxl_gateway.config.webhooks import Webhooks
@@ -212,6 +212,7 @@ class Settings(BaseSettings):
     safety: Safety = Safety()
     moderation: Moderation = Moderation()
     telemetry: Telemetry = Telemetry()
+    traces: Traces = Traces()
 
     @property
     def reachable(self) -> bool:

@@ -282,6 +282,10 @@ class CheckpointProblem(StartProblem):
     """A checkpoint, or another model beside it, that cannot be served; the text is for the operator."""
 
 
+class TracesProblem(StartProblem):
+    """Traces that cannot be sent anywhere; the text is for the operator."""
+
+
 class SafetyProblem(StartProblem):
     """A judge that cannot be used; the text is for the operator."""
 

@@ -1,7 +1,8 @@
 """What happens to requests, jobs and engines, as one kind of thing: an Event, announced to every listener.
 
 A job's life is `JobAccepted Started? Progressed* Previewed* Painted* (Finished | Failed)`: exactly one last event,
-whatever goes wrong. Measurements of an engine (core/measurements.py) belong to no job.
+whatever goes wrong; between them StageEnded, where it is traced. Measurements of an engine (core/measurements.py)
+belong to no job.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.core.rollout import Arm
 from sdxl_gateway.core.safety import JudgeEnded, Moderated
+from sdxl_gateway.core.trace import StageEnded as StageEnded
+from sdxl_gateway.core.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,7 @@ class JobAccepted:
     """A request was resolved and its job is about to enter the queue; one last event follows, whatever happens.
 
     `loras` are the names of the catalogue's LoRAs in it, `arrived` is unix seconds, `end_user` is whom the caller
-    said it paints for, and `key_id` is the key it was asked for with.
+    said it paints for, and `key_id` is the key it was asked for with. `trace` is the job's own span, if it has one.
     """
 
     job_id: str
@@ -43,6 +46,7 @@ class JobAccepted:
     arrived: float
     end_user: str | None = None
     key_id: str = ""
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ class Failed:
     error: GatewayError
 
 
-JobEvent = Started | Progressed | Previewed | Painted | Finished | Failed
+JobEvent = Started | Progressed | Previewed | Painted | StageEnded | Finished | Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +231,7 @@ class RequestAnswered:
 
     `painting` when it came to a route that paints; `refused` is the error code when such a request was turned away.
     `response_bytes` are those of the answer's body. `acting` where the route changes something or is for operators,
-    `code` is the error's, whatever the route, and `key_id` the key that was shown.
+    `code` is the error's, whatever the route, and `key_id` the key that was shown. `trace` is the request's span.
     """
 
     operation: str
@@ -244,6 +248,7 @@ class RequestAnswered:
     acting: bool = False
     code: str | None = None
     key_id: str = ""
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)

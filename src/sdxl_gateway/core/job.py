@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.recipe import Recipe
+from sdxl_gateway.core.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,7 @@ class Job:
 
     `weight` is the tenant's: of two that both want much, one of weight 2 is given twice as much as one of weight 1.
     `arrived` and `deadline` are unix seconds, so that they mean the same in a store and on another machine. One that
-    is `admitted` was accepted before it came here: it is never turned away because others wait.
+    is `admitted` was accepted before it came here: it is never turned away because others wait. `trace` is its span.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Job:
     arrived: float = 0.0
     deadline: float = float("inf")
     admitted: bool = False
+    trace: Trace | None = None
 
     def on_steady_clock(self) -> Job:
         """The job as the thread that paints it counts: in `time.monotonic()` seconds of this process.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from sdxl_gateway.core.trace import Trace
+
 
 @dataclass(frozen=True, slots=True)
 class PictureFetched:
@@ -16,7 +18,8 @@ class PictureFetched:
 @dataclass(frozen=True, slots=True)
 class WebhookTried:
     """One attempt to reach a receiver of webhooks, and what came of its delivery: "delivered", "retried" later,
-    "failed" for good, or "disabled" as the receiver is gone."""
+    "failed" for good, or "disabled" as the receiver is gone. `trace` is the attempt's span."""
 
     outcome: str
     seconds: float
+    trace: Trace | None = None

@@ -33,6 +33,7 @@ class StoredJob:
 
     `uploads` is the blob of the pictures that came along, while they are needed. `attempts` counts how often it was
     taken up, but for those that an orderly end of the server cut off; `number` is its place in the order of arrival.
+    `trace` is the `traceparent` of the request it came with.
     """
 
     id: str
@@ -53,6 +54,7 @@ class StoredJob:
     batch: str | None = None
     custom_id: str | None = None
     webhook_url: str | None = None
+    trace: str | None = None
     number: int = 0
 
 

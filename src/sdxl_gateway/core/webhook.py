@@ -24,6 +24,7 @@ class Delivery:
 
     `subject` is what the event is about, such as a job's id, and `host` the receiver's. `asked` is when somebody wanted
     it sent: at first or again. `status` and `problem` are of the latest attempt; `due` is when the next one is.
+    `trace` is the `traceparent` of what it tells of.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Delivery:
     attempted: float | None = None
     status: int | None = None
     problem: str | None = None
+    trace: str | None = None
 
 
 def digest_of(subject: str, event: str) -> str:

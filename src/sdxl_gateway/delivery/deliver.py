@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from PIL import Image
@@ -13,10 +14,12 @@ from sdxl_gateway import __version__
 from sdxl_gateway.config import Safety
 from sdxl_gateway.core.errors import StorageFull
 from sdxl_gateway.core.events import Painted, Previewed
+from sdxl_gateway.core.listeners import Listener, unheard
 from sdxl_gateway.core.picture import KeptRegion, Picture, Size
 from sdxl_gateway.core.ports import ImageStore, Matte, StoredImage
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.core.safety import UNWATCHED, Oversight
+from sdxl_gateway.core.trace import staged
 from sdxl_gateway.delivery.inspect import Inspection, Passed
 from sdxl_gateway.delivery.receipt import receipt
 from sdxl_gateway.pictures.encode import encode
@@ -104,7 +107,7 @@ class Deliverer:
     """Finishes, encodes and keeps pictures; with `embed_recipe` each says inside how it was made, if nobody objects.
 
     `matte` tells the subjects of those whose recipes ask for a transparent background; `inspection` looks at whatever
-    leaves.
+    leaves. `listener` hears how long it took, where that is traced.
     """
 
     def __init__(
@@ -114,11 +117,13 @@ class Deliverer:
         embed_recipe: bool,
         matte: Matte | None = None,
         inspection: Inspection | None = None,
+        listener: Listener = unheard,
     ) -> None:
         self._images = images
         self._embed_recipe = embed_recipe
         self._matte = matte
         self._inspection = inspection or Inspection(Judges(Safety()), lambda moderated: None)
+        self._listener = listener
 
     async def preview(self, event: Previewed, output: Output) -> Partial:
         """The look as it leaves: nothing is kept of it, nothing written inside, and its background is there.
@@ -134,10 +139,14 @@ class Deliverer:
 
         Raises StorageFull when it must be kept and cannot, ModerationBlocked, PictureUnjudged, and what a matte raises.
         """
-        finished = await asyncio.to_thread(_finished, event.picture, output)
-        passed = await self._inspection.picture(finished, output.oversight, event.job_id)
+        stage = partial(staged, self._listener, event.job_id, index=event.index)
+        with stage("finish"):
+            finished = await asyncio.to_thread(_finished, event.picture, output)
+        with stage("inspect"):
+            passed = await self._inspection.picture(finished, output.oversight, event.job_id)
         written = self._written(event.seed, output)
-        data = await asyncio.to_thread(_encoded, await self._cut_out(passed, output), output, written)
+        with stage("encode_file"):
+            data = await asyncio.to_thread(_encoded, await self._cut_out(passed, output), output, written)
         presented = await self.again(Encoded(event.index, event.seed, data), output)
         review = await self._flagged(event, output, passed, presented)
         blurred = (BLURRED,) if passed.blurred else ()

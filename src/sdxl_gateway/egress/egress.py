@@ -1,4 +1,7 @@
-"""THE WAY OUT: asks other servers, bounded in time and bytes, at public addresses unless the operator names others."""
+"""THE WAY OUT: asks other servers, bounded in time and bytes, at public addresses unless the operator names others.
+
+Where the running task belongs to a trace, its place goes along in `traceparent`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import httpcore
 import httpx
 
 from sdxl_gateway import __version__
+from sdxl_gateway.core.trace import current
 from sdxl_gateway.egress.dialling import GuardedDialler, Resolve, system_resolve
 from sdxl_gateway.egress.errors import EgressFailed, EgressRefused, Encoded, TooLarge, TooSlow
 
@@ -152,7 +156,9 @@ async def _asked(
     content: bytes | None,
     max_bytes: int,
 ) -> Reply:
-    sent = [(name.encode(), value.encode()) for name, value in ({**headers, **_OWN_HEADERS}).items()]
+    trace = current()
+    own = _OWN_HEADERS if trace is None else {**_OWN_HEADERS, **trace.headers}
+    sent = [(name.encode(), value.encode()) for name, value in ({**headers, **own}).items()]
     target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
     async with pool.stream(method, target, headers=sent, content=content) as response:
         told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}

@@ -30,6 +30,7 @@ from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.core.ports import Backend
 from sdxl_gateway.core.priority import Priority
+from sdxl_gateway.core.trace import current
 from sdxl_gateway.delivery.deliver import Deliverer, Output
 from sdxl_gateway.delivery.receipt import usage
 from sdxl_gateway.egress.egress import Egress
@@ -204,6 +205,7 @@ class Gateway:
 
     def _job(self, ask: Ask, caller: Caller, resolved: ResolvedAsk, arrived: float, job_id: str | None) -> Job:
         longest = self._settings.limits.deadline_seconds if job_id is None else math.inf
+        trace = current()
         return Job(
             id=job_id or secrets.token_hex(8),
             recipe=resolved.recipe,
@@ -215,6 +217,7 @@ class Gateway:
             arrived=arrived,
             deadline=arrived + min(ask.timeout or math.inf, longest),
             admitted=job_id is not None,
+            trace=None if trace is None else trace.child(),
         )
 
     @property
@@ -233,7 +236,8 @@ def priority_of(ask: Ask, caller: Caller) -> Priority:
 
 
 def _accepted(job: Job, ask: Ask, caller: Caller, resolved: ResolvedAsk) -> JobAccepted:
-    return JobAccepted(job.id, job.tenant, job.recipe, tuple(resolved.loras), job.arrived, ask.user, caller.key_id)
+    loras = tuple(resolved.loras)
+    return JobAccepted(job.id, job.tenant, job.recipe, loras, job.arrived, ask.user, caller.key_id, job.trace)
 
 
 def _output(ask: Ask, caller: Caller, resolved: ResolvedAsk, watch: Watch, *, keep: bool, must_keep: bool) -> Output:

@@ -20,6 +20,7 @@ from sdxl_gateway.core.errors import (
     Unavailable,
 )
 from sdxl_gateway.core.stored_job import Ending, JobState, StoredJob
+from sdxl_gateway.core.trace import Trace, following
 from sdxl_gateway.gateway.events import Accepted, Done, Partial, Presented, Progressed, Withheld
 from sdxl_gateway.gateway.live_job import Bell, LiveJob
 from sdxl_gateway.gateway.packed import (
@@ -141,7 +142,8 @@ class Runner:
     async def _work(self, live: LiveJob) -> None:
         """However this ends, the job is live no more; where it was cancelled, who did so says what becomes of it."""
         try:
-            outcome = await self._outcome(live)
+            with following(Trace.read(live.job.trace or "")):
+                outcome = await self._outcome(live)
             await self._until_it_is_written(live, outcome)
             if isinstance(outcome, Ending):
                 self._wake_up(live.job.tenant)

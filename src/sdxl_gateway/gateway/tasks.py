@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import Cancelled, InvalidRequest, NotFound
 from sdxl_gateway.core.stored_job import Ending, JobState, StoredJob, new_job_id
 from sdxl_gateway.core.text import shown
+from sdxl_gateway.core.trace import Trace, current
 from sdxl_gateway.gateway.live_job import LiveJob, News, NewsId
 from sdxl_gateway.gateway.packed import SettledAsk, pack_ask, pack_caller, pack_error
 from sdxl_gateway.gateway.paint import Gateway, priority_of
@@ -42,12 +43,20 @@ class JobNow:
 
 class Tasks:
     """All stored jobs of a server; `submit` returns when the job is on the disk. `kind`, `export`, `erase` and
-    `forget_before` are for whoever sees to what is remembered of tenants."""
+    `forget_before` are for whoever sees to what is remembered of tenants; `begin_trace` is for lines of batches.
+    """
 
     kind = JobStore.kind
 
-    def __init__(self, settings: Jobs, store: JobStore, gateway: Gateway) -> None:
+    def __init__(
+        self,
+        settings: Jobs,
+        store: JobStore,
+        gateway: Gateway,
+        begin_trace: Callable[[], Trace | None] = lambda: None,
+    ) -> None:
         self._settings = settings
+        self._begin_trace = begin_trace
         self._store = store
         self._gateway = gateway
         self.runner = Runner(store, lambda: self._gateway, settings.live)
@@ -70,6 +79,7 @@ class Tasks:
         Raises a Refusal where it cannot be painted, Busy, StorageFull, Unavailable.
         """
         settled = await self._gateway.settled(ask, caller)
+        trace = current() or self._begin_trace()
         text, pictures = pack_ask(await asyncio.to_thread(_scrubbed, settled))
         job = StoredJob(
             id=new_job_id(),
@@ -84,6 +94,7 @@ class Tasks:
             batch=batch,
             custom_id=custom_id,
             webhook_url=ask.webhook_url or webhook_url,
+            trace=None if trace is None else trace.header,
         )
         await self._store.add(job, self._settings.waiting_per_tenant)
         self.runner.wake()

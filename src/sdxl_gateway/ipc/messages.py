@@ -82,6 +82,7 @@ KINDS: dict[str, type[Message]] = {
         events.Progressed,
         events.Previewed,
         events.Painted,
+        events.StageEnded,
         events.Finished,
         events.Failed,
         events.StepTaken,

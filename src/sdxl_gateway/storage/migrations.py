@@ -236,6 +236,12 @@ CREATE INDEX jobs_with_texts ON jobs (finished) WHERE finished IS NOT NULL AND t
 """
 """What a job was asked in words may go sooner than what became of it."""
 
+TRACES = """
+ALTER TABLE jobs ADD COLUMN trace TEXT;
+ALTER TABLE webhook_deliveries ADD COLUMN trace TEXT
+"""
+"""As `traceparent` says it, NULL where nothing is traced."""
+
 MIGRATIONS: tuple[str, ...] = (
     KEYS,
     AUDIT_TEXTS,
@@ -249,5 +255,6 @@ MIGRATIONS: tuple[str, ...] = (
     JOBS,
     BATCHES,
     JOB_TEXTS,
+    TRACES,
 )
 """The database's `user_version` says how many of them it has been through."""

@@ -25,18 +25,20 @@ def enqueue_webhook(
     subject: str,
     now: float,
     data: Mapping[str, Any] | None = None,
+    trace: str | None = None,
 ) -> str:
     """Remember that `event` of `subject` is to reach `url`, in the transaction of whatever it tells of. Its id.
 
     The second time the same is said nothing happens. `data` stands beside the subject's id in what is sent: a few words
-    and numbers, no pictures.
+    and numbers, no pictures. `trace` is a `traceparent`, of what it tells of.
     """
     digest = digest_of(subject, event)
     told = {"id": f"evt_{digest}", "object": "event", "type": event, "created_at": int(now)}
     body = json.dumps({**told, "data": {"id": subject, **(data or {})}}, separators=(",", ":"))
     state = DeliveryState.DISABLED if _is_disabled(connection, tenant, url) else DeliveryState.PENDING
     due = now if state is DeliveryState.PENDING else None
-    new = Delivery(f"msg_{digest}", tenant, url, _host(url), event, subject, body, now, now, state, due=due)
+    about = tenant, url, _host(url), event, subject, body
+    new = Delivery(f"msg_{digest}", *about, now, now, state, due=due, trace=trace)
     marks = ", ".join("?" * len(_NAMES))
     connection.execute(f"INSERT OR IGNORE INTO webhook_deliveries ({_COLUMNS}) VALUES ({marks})", astuple(new))  # noqa: S608
     return new.id

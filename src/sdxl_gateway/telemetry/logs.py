@@ -61,6 +61,8 @@ def log_answer(event: Event) -> None:
     }
     if event.refused is not None:
         fields["refused"] = event.refused
+    if event.trace is not None:
+        fields["trace"] = event.trace.trace_id
     structlog.get_logger("sdxl_gateway.requests").info("answered", request_id=event.request_id, **fields)
 
 

@@ -193,7 +193,7 @@ class Metrics:
                 self._now.paint_duration.observe(event.paint_seconds)
             case events.Failed():
                 self._failed(event, course)
-            case events.Progressed() | events.Previewed():
+            case events.Progressed() | events.Previewed() | events.StageEnded():
                 pass
 
     def _failed(self, event: events.Failed, course: _Course) -> None:

@@ -20,5 +20,6 @@ def tell_of_end(connection: sqlite3.Connection, job: StoredJob) -> None:
         event=f"image.job.{job.state.value}",
         subject=job.id,
         now=job.created if job.finished is None else job.finished,
+        trace=job.trace,
         data={name: value for name, value in about.items() if value is not None},
     )

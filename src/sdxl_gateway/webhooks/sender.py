@@ -12,6 +12,7 @@ from functools import partial
 
 from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.core.outside import WebhookTried
+from sdxl_gateway.core.trace import Trace, following
 from sdxl_gateway.core.webhook import Delivery, DeliveryState
 from sdxl_gateway.egress.egress import Egress, Reply
 from sdxl_gateway.egress.errors import EgressFailed, EgressRefused
@@ -105,11 +106,14 @@ class WebhookSender:
             self.wake()
 
     async def _try(self, delivery: Delivery) -> None:
-        began = time.monotonic()
-        after = settled(delivery, await self._answer(delivery), self.store.clock(), self._share)
+        began, told_of = time.monotonic(), Trace.read(delivery.trace or "")
+        trace = None if told_of is None else told_of.child()
+        with following(trace):
+            answer = await self._answer(delivery)
+        after = settled(delivery, answer, self.store.clock(), self._share)
         await self._database.run(partial(webhook_table.settle, delivery=after))
         outcome = "retried" if after.state is DeliveryState.PENDING else after.state.value
-        self._listener(WebhookTried(outcome, time.monotonic() - began))
+        self._listener(WebhookTried(outcome, time.monotonic() - began, trace))
 
     async def _answer(self, delivery: Delivery) -> Answer:
         headers = signed_headers(delivery, await self.store.secrets(delivery.tenant), self.store.clock())

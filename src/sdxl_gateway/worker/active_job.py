@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic
@@ -14,6 +14,7 @@ from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.scheduling.batch_key import BatchKey
 from sdxl_gateway.scheduling.costs import step_work
 from sdxl_gateway.scheduling.detail import detail_steps
+from sdxl_gateway.worker.course import Course
 from sdxl_gateway.worker.scheduler import Candidate
 
 
@@ -25,6 +26,7 @@ class ActiveJob(Generic[CanvasT]):
     """
 
     job: Job
+    course: Course
     taken: float = 0.0
     prefetch: Future[None] | None = None
     adapters_ready: bool = False
@@ -112,6 +114,13 @@ class Lane(Generic[CanvasT]):
     def moved(self) -> bool:
         """The step was taken."""
         return self.canvas.steps_done > self.steps_before
+
+
+def stepped_together(lanes: Sequence[Lane[CanvasT]]) -> None:
+    """Each one's course notes whose steps these were besides; images of one job are no company."""
+    traces = [trace for lane in lanes if (trace := lane.active.job.trace) is not None and trace.sampled]
+    for lane in lanes if traces else ():
+        lane.active.course.stepped_with(lane.index, traces)
 
 
 @dataclass(frozen=True, slots=True)

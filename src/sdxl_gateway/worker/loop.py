@@ -17,7 +17,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Generic
 
-from sdxl_gateway.core.errors import Cancelled, DeadlineExceeded, EngineFault, GatewayError, StillLoading, Unavailable
+from sdxl_gateway.core.errors import Cancelled, DeadlineExceeded, GatewayError, StillLoading, Unavailable
 from sdxl_gateway.core.events import Failed, Finished, JobEvent, Painted, Previewed, Progressed, Started
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.picture import Picture
@@ -25,7 +25,9 @@ from sdxl_gateway.core.ports import CanvasT, DeviceLost, Engine
 from sdxl_gateway.ipc.messages import Cancel, Command, Stop, Submit
 from sdxl_gateway.scheduling.costs import Costs
 from sdxl_gateway.scheduling.fair_share import FairShares
-from sdxl_gateway.worker.active_job import ActiveJob, Coming, Lane
+from sdxl_gateway.worker.active_job import ActiveJob, Coming, Lane, stepped_together
+from sdxl_gateway.worker.course import Course
+from sdxl_gateway.worker.faults import as_told
 from sdxl_gateway.worker.scheduler import BatchHold, Candidate, Plan, Scheduler
 
 log = logging.getLogger(__name__)
@@ -135,7 +137,7 @@ class Loop(Generic[CanvasT]):
                 pass
 
     def _take(self, job: Job) -> None:
-        active: ActiveJob[CanvasT] = ActiveJob(job, taken=self._clock())
+        active: ActiveJob[CanvasT] = ActiveJob(job, Course(job, self._tell, self._clock), self._clock())
         self._active[job.id] = active
         with self._fault_scope(active):
             active.prefetch = self._engine.prefetch(job.recipe)
@@ -147,6 +149,7 @@ class Loop(Generic[CanvasT]):
                 with self._fault_scope(active):
                     active.prefetch.result()
                     active.adapters_ready = True
+                    active.course.ended("load")
             elif not active.adapters_ready and self._clock() >= active.taken + self._load_wait_seconds:
                 self._end(active, StillLoading(waited_seconds=self._load_wait_seconds))
 
@@ -181,8 +184,10 @@ class Loop(Generic[CanvasT]):
             active.began = self._clock()
             self._tell(Started(active.job.id, max(active.began - active.job.arrived, 0.0)))
         self._shares.charge(candidate.tenant, candidate.work * candidate.steps_left, candidate.weight)
+        active.course.begins(candidate.index)
         with self._fault_scope(active):
             active.canvases[candidate.index] = self._engine.begin(active.job.recipe, candidate.index, active.job.inputs)
+            active.course.ended("encode", candidate.index)
 
     def _step(self, candidates: list[Candidate]) -> None:
         """A canvas knows more than its recipe: those whose own keys differ take their steps one batch after another."""
@@ -200,6 +205,7 @@ class Loop(Generic[CanvasT]):
         if len(lanes) > 1:
             with self._fault_scope():
                 self._engine.step([lane.canvas for lane in lanes])
+                stepped_together(lanes)
         for lane in lanes:
             if not lane.moved:
                 self._step_alone(lane)
@@ -217,6 +223,7 @@ class Loop(Generic[CanvasT]):
             self._tell(Progressed(active.job.id, index, canvas.steps_done, canvas.steps_total))
             if canvas.steps_done >= canvas.steps_total:
                 active.stepped.add(index)
+                active.course.ended("steps", index)
                 self._follow(active, self._engine.finish(canvas), partial(self._painted, active, index))
             elif (number := active.partial_due(canvas)) is not None:
                 self._follow(active, self._engine.preview(canvas), partial(self._previewed, active, index, number))
@@ -249,6 +256,7 @@ class Loop(Generic[CanvasT]):
 
     def _painted(self, active: ActiveJob[CanvasT], index: int, picture: Picture) -> None:
         active.painted(index)
+        active.course.ended("decode", index)
         self._tell(Painted(active.job.id, index, active.job.recipe.seed + index, picture))
         if active.all_painted:
             self._end(active)
@@ -266,7 +274,7 @@ class Loop(Generic[CanvasT]):
             self._end_all(begun, Unavailable("The device was lost; the engine is being restarted."))
             raise
         except Exception as problem:
-            self._end_all(actives, _as_told(problem))
+            self._end_all(actives, as_told(problem))
 
     def _end_all(self, actives: tuple[ActiveJob[CanvasT], ...], error: GatewayError) -> None:
         for active in actives:
@@ -289,11 +297,3 @@ class Loop(Generic[CanvasT]):
             self._engine.release(active.job.recipe)
         except Exception:
             log.exception("adapters were not released")
-
-
-def _as_told(problem: Exception) -> GatewayError:
-    """What a client may know of it; library text stays in the log."""
-    if isinstance(problem, GatewayError):
-        return problem
-    log.error("the engine failed", exc_info=problem)
-    return EngineFault("The engine failed while painting this picture.")

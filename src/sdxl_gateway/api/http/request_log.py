@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sdxl_gateway.api.http.context import RequestContext, begin_context
 from sdxl_gateway.api.http.errors import code_of, refusal_code, unexpected
 from sdxl_gateway.core.events import RequestAnswered
+from sdxl_gateway.core.trace import current
 
 log = logging.getLogger(__name__)
 
@@ -71,4 +72,5 @@ def _answered(scope: Scope, context: RequestContext, status: int, sent_bytes: in
         acting=context.acts,
         code=None if context.error is None else code_of(context.error),
         key_id=context.caller.key_id,
+        trace=current(),
     )

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sdxl_gateway.config import Audit as AuditSection
+from sdxl_gateway.config import Settings
 from sdxl_gateway.core import events
 from sdxl_gateway.core.errors import GatewayError, StorageFull
 from sdxl_gateway.core.texts import Texts
-from sdxl_gateway.telemetry.audit.chain import Chain
+from sdxl_gateway.telemetry.audit.chain import Chain, chain_in
 from sdxl_gateway.telemetry.audit.line import Record
 from sdxl_gateway.telemetry.audit.records import Records, Written
 
@@ -169,3 +170,8 @@ class Audit:
         if self._failing:
             self._failing = False
             log.warning("the audit log is written again; %d lines were lost in all", self._lost)
+
+
+def audit_of(settings: Settings, keep_texts: KeepTexts) -> Audit | None:
+    """The one of a data directory; None where nobody wants one."""
+    return Audit(chain_in(settings), settings.audit, keep_texts) if settings.audit.enabled else None

@@ -1,0 +1,1 @@
+"""Traces: what happened to each request, as spans for OpenTelemetry."""
