@@ -10,6 +10,7 @@ import pytest
 from sdxl_gateway.config import Checkpoint, HouseStyle
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.samplers import SAMPLERS, SCHEDULES
+from sdxl_gateway.gateway.capabilities import capabilities
 from tests.kit.admission import DEMO, AdmissionKit, admission_kit
 
 STYLES = {
@@ -102,6 +103,19 @@ async def test_rescaled_guidance(home: AdmissionKit) -> None:
     assert (found.recipe.guidance_rescale, found.warnings) == (0.7, ())
     (warning,) = (await home.admit(guidance_rescale=0.7, guidance_scale=1.0)).warnings
     assert "guidance_rescale" in warning
+
+
+async def test_where_guidance_ends(tmp_path: Path) -> None:
+    """The request's word goes before the style's, and that before the checkpoint's."""
+    sections = {"demo": Checkpoint(path="demo", guidance_scale=5.0, guidance_end=0.8)}
+    home = admission_kit(tmp_path, checkpoints=sections, models={"quick": HouseStyle(guidance_end=0.4)})
+    asked: list[dict[str, Any]] = [{}, {"model": "quick"}, {"guidance_end": 0.5}]
+    ends = [(await home.admit(**fields)).recipe.guidance_end for fields in asked]
+    assert ends == [0.8, 0.4, 0.5]
+    assert capabilities(home.checkpoints["demo"], home.settings).get("guidance_end") == 0.8
+    assert (await home.admit(guidance_scale=1.0)).warnings == ()
+    (warning,) = (await home.admit(guidance_scale=1.0, guidance_end=0.5)).warnings
+    assert "guidance_end" in warning
 
 
 async def refusal(home: AdmissionKit, **fields: Any) -> InvalidRequest:

@@ -52,6 +52,7 @@ ASKS: list[tuple[Operation, dict[str, Any]]] = [
     (Operation.GENERATE, {"prompt": "a fox <lora:ink:-0.3:lbw=1,1,0,0,0,1,1,0.5,1,1,1,1>", "negative_prompt": "grey"}),
     (Operation.GENERATE, {"loras": [{"name": "watercolor", "weight": 0.1, "text_encoder_weight": 0}], "cfg_scale": 1}),
     (Operation.GENERATE, {"sampler": "DPM++ 2M SDE Karras", "guidance_rescale": 0.7}),
+    (Operation.GENERATE, {"cfg": 5, "guidance_end": 0.6}),
     (Operation.GENERATE, {"sampler": "tcd", "schedule": "sgm_uniform", "eta": 0.3}),
     (Operation.GENERATE, {"model": "storybook", "sampler": "ddim", "eta": 1}),
     (Operation.GENERATE, {"prompt": "a (fox:1.2)", "prompt_syntax": "a1111", "clip_skip": 3, "long_prompts": False}),

@@ -186,6 +186,7 @@ def _numbers() -> Iterator[BadRequest]:
         (GENERATE, "lora_scale", -4.1, 4.1),
         (GENERATE, "eta", -0.1, 1.1),
         (GENERATE, "guidance_rescale", -0.1, 1.1),
+        (GENERATE, "guidance_end", -0.1, 1.1),
         (GENERATE, "refiner_at", -0.1, 1.1),
     ):
         for value in (low, str(low), -1e300):

@@ -125,6 +125,7 @@ FEATURES: Mapping[str, Feature] = {
     "nine channels": partial(plain, task=Task.INPAINT, checkpoint="nine"),
     "no guidance": partial(plain, guidance_scale=1.0, negative_prompt=""),
     "guidance_rescale": partial(plain, guidance_rescale=0.7, guidance_scale=9.0),
+    "guidance_end": partial(plain, guidance_end=0.5),
     "eta": partial(plain, sampler="ddim", eta=0.5),
     "clip skip": partial(plain, reading=TextReading(clip_skip=3)),
     "long prompts": partial(words, prompt=LONG, max_chunks=32),

@@ -15,7 +15,7 @@ from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
 from sdxl_gateway.core.recipe import Recipe, Task
 from sdxl_gateway.engine.latents import zero_to_one
 from tests.kit.control_reference import ControlReference, control_arguments
-from tests.kit.reference import Reference, pictures_of, steps_of, texts_of, told_as
+from tests.kit.reference import Reference, pictures_of, steps_of, texts_of, told_as, until_guidance_ends
 from tests.kit.spelt_chunks import Chunk, told
 from tests.kit.upscaler_files import Weights, computed
 
@@ -55,6 +55,7 @@ class Oracle:
         set_to = {**steps_of(recipe), **_numbers(recipe)}
         first = {**set_to, **self._texts(own, recipe), **self._pictures(own, recipe, inputs)}
         pipeline = self._pipeline(own, recipe)
+        first |= until_guidance_ends(pipeline, recipe)
         if not recipe.later_phases:
             return _picture(pipeline(**first))
         (phase,) = recipe.later_phases

@@ -108,6 +108,7 @@ class Reference:
         generator = torch.Generator("cpu").manual_seed(recipe.seed + index)
         found = pipeline(
             **steps_of(recipe),
+            **until_guidance_ends(pipeline, recipe),
             guidance_scale=recipe.guidance_scale,
             guidance_rescale=recipe.guidance_rescale,
             eta=recipe.eta,
@@ -183,6 +184,24 @@ def steps_of(recipe: Recipe) -> dict[str, Any]:
         spacing.set_timesteps(recipe.steps)
         return {"timesteps": spacing.timesteps.tolist()}
     return {"num_inference_steps": recipe.steps}
+
+
+ROWED = ("prompt_embeds", "add_text_embeds", "add_time_ids", "mask", "masked_image_latents", "image")
+"""What pipelines hold a row of for each of the UNet's, as far as a callback may change it."""
+
+
+def until_guidance_ends(pipeline: Any, recipe: Recipe) -> dict[str, Any]:
+    """A callback that does what diffusers' SDXLCFGCutoffCallback does, for whatever the pipeline has rows of."""
+    names = [name for name in pipeline._callback_tensor_inputs if name in ROWED]
+
+    def at_step_end(pipeline: Any, step: int, _: Any, held: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        if step != recipe.guided_steps - 1:
+            return held
+        pipeline._guidance_scale = 0.0
+        return {name: tensor[-1:] for name, tensor in held.items()}
+
+    ends = {"callback_on_step_end": at_step_end, "callback_on_step_end_tensor_inputs": names}
+    return ends if recipe.guidance_ends else {}
 
 
 def pictures_of(recipe: Recipe, inputs: Inputs) -> dict[str, Any]:

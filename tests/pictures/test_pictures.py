@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,12 @@ def test_a_schedule_other_than_the_models_own_is_told() -> None:
 def test_fresh_noise_and_rescaled_guidance_are_told() -> None:
     text = infotext(recipe(sampler="tcd", schedule="normal", eta=0.3, guidance_rescale=0.7), seed=8, version="1")
     assert ", Eta: 0.3, CFG rescale: 0.7, " in text
+
+
+def test_an_end_of_guidance_is_told_where_there_is_guidance() -> None:
+    wanted = recipe(guidance_end=0.6, steps=10, guidance_scale=5.0)
+    assert ", CFG end: 0.6, " in infotext(wanted, seed=8, version="1")
+    assert "CFG end" not in infotext(replace(wanted, guidance_scale=1.0), seed=8, version="1")
 
 
 def test_a_layer_other_than_the_usual_is_told() -> None:

@@ -19,6 +19,7 @@ REFINED = replace(recipe(steps=5), later_phases=(Phase("refiner", "1", NO_BLEND,
     [
         recipe("other words", steps=9, count=3),
         replace(recipe(), blend=Blend.of([BlendPart("a", 0.0, 1.0)])),
+        replace(recipe(), guidance_end=0.0),
     ],
 )
 def test_what_does_not_matter(like: Recipe) -> None:

@@ -219,6 +219,7 @@ def test_a_step_counts_every_picture_it_advanced(metrics: Metrics) -> None:
     metrics.on_event(events.Measured("0", events.StepTaken(seconds=0.03, lanes=3, work=2.0)))
 
     assert _value(metrics, "denoise_steps_total") == 3
+    assert _value(metrics, "unet_megapixels_total") == 2.0
     assert _value(metrics, "batch_size_sum") == 3
 
 

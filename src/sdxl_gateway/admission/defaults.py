@@ -73,6 +73,11 @@ class Usual:
         return _first(GUIDANCE_SCALE, *(one.guidance_scale for one in self.told))
 
     @property
+    def guidance_end(self) -> float:
+        """The share of the steps that guidance takes part in; the style's word, and the checkpoint's."""
+        return _first(1.0, self.style.guidance_end, self.section.guidance_end)
+
+    @property
     def sampler(self) -> Sampling:
         """A LoRA's side-car may name one that is not served: nobody's request shall fail for it."""
         return _first(SAMPLER, *(read_sampler(one.sampler or "") for one in self.told))

@@ -237,6 +237,7 @@ class Admission:
             schedule=schedule,
             eta=chosen_eta(ask, usual, sampler),
             guidance_rescale=ask.guidance_rescale or 0.0,
+            guidance_end=usual.guidance_end if ask.guidance_end is None else ask.guidance_end,
             seed=ask.seed if ask.seed is not None else secrets.randbelow(LAST_SEED - ask.n),
             count=ask.n,
             strength=strength(ask, looked_up.task, guided=looked_up.guide.image_prompt is not None),

@@ -47,6 +47,8 @@ def without_effect(ask: Ask, recipe: Recipe) -> tuple[str, ...]:
         warnings.append(f"The eta changes nothing: the sampler {recipe.sampler} takes none.")
     if ask.guidance_rescale and recipe.unet_rows == 1:
         warnings.append("The guidance_rescale changes nothing without guidance by two predictions.")
+    if ask.guidance_end not in (None, 1) and recipe.unet_rows == 1:
+        warnings.append("The guidance_end changes nothing without guidance by two predictions.")
     return tuple(warnings)
 
 

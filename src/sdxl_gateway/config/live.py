@@ -25,6 +25,7 @@ LIVE = (
     "tenants",
     "checkpoints.*.steps",
     "checkpoints.*.guidance_scale",
+    "checkpoints.*.guidance_end",
     "checkpoints.*.sampler",
     "checkpoints.*.schedule",
     "checkpoints.*.clip_skip",

@@ -34,6 +34,7 @@ SamplerName = Annotated[str, AfterValidator(_served)]
 Schedule = Annotated[str, AfterValidator(_schedule)]
 Steps = Annotated[int, Field(ge=1, le=STEPS)]
 GuidanceScale = Annotated[float, Field(ge=0, le=GUIDANCE_SCALE)]
+Share = Annotated[float, Field(ge=0, le=1)]
 ClipSkip = Annotated[int, Field(ge=1, le=CLIP_SKIP)]
 Weight = Annotated[float, Field(ge=-LORA_WEIGHT, le=LORA_WEIGHT)]
 
@@ -48,6 +49,7 @@ class Checkpoint(Section):
     native_pixels: Annotated[int, Field(ge=64 * 64)] | None = None
     steps: Steps | None = None
     guidance_scale: GuidanceScale | None = None
+    guidance_end: Share | None = None
     sampler: SamplerName | None = None
     schedule: Schedule | None = None
     clip_skip: ClipSkip | None = None
@@ -95,6 +97,7 @@ class HouseStyle(Section):
     loras: tuple[LoraWeight, ...] = ()
     steps: Steps | None = None
     guidance_scale: GuidanceScale | None = None
+    guidance_end: Share | None = None
     sampler: SamplerName | None = None
     schedule: Schedule | None = None
     clip_skip: ClipSkip | None = None

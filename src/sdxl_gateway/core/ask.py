@@ -149,6 +149,7 @@ class Ask:
     schedule: str | None = None
     eta: float | None = None
     guidance_rescale: float | None = None
+    guidance_end: float | None = None
     refiner: str | bool | None = None
     refiner_at: float | None = None
     strength: float | None = None

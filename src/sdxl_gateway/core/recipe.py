@@ -20,8 +20,10 @@ LANCZOS = "lanczos"
 BlendKey = tuple[tuple[str, float | tuple[float, ...]], ...]
 """Digests, each with its weight, or with its weight outside the blocks and then those of `blocks.BLOCKS`."""
 
-
 Background = Literal["opaque", "transparent"]
+
+ROUNDING = 1e-9
+"""0.29 of 100 steps are 29 of them."""
 
 
 class Task(StrEnum):
@@ -163,6 +165,7 @@ class Recipe:
     painted, "" for none; `upscale` is how much larger than its size a picture was asked for. `detail` (0..1) is how far
     what was enlarged is painted over, as `strength` is for a picture to start from; 0 leaves it. `arm` is that of the
     rollout that was asked for, and changes nothing beyond what the other fields say.
+    Beyond `guidance_end`, a share of the UNet's calls, the prompt guides alone.
     """
 
     task: Task
@@ -185,6 +188,7 @@ class Recipe:
     schedule: str = NORMAL
     eta: float = 0.0
     guidance_rescale: float = 0.0
+    guidance_end: float = 1.0
     later_phases: tuple[Phase, ...] = ()
     inputs: tuple[tuple[str, str], ...] = ()
     padding: Padding = NO_PADDING
@@ -220,6 +224,20 @@ class Recipe:
     def unet_rows(self) -> int:
         """Rows of a UNet call for each picture: two where classifier-free guidance compares both prompts."""
         return 2 if self.guided and not self.embeds_guidance else 1
+
+    @property
+    def guided_steps(self) -> int:
+        """Of `denoise_steps`, the first ones, in which both prompts are compared where `unet_rows` is two."""
+        return int(self.guidance_end * self.denoise_steps + ROUNDING)
+
+    @property
+    def guidance_ends(self) -> bool:
+        """Guidance by two rows does not take part in the last step."""
+        return self.unet_rows_at(self.denoise_steps) < self.unet_rows
+
+    def unet_rows_at(self, step: int) -> int:
+        """Rows of the UNet call for step `step` (from 0); of whatever follows the last step as many as that had."""
+        return self.unet_rows if min(step, self.denoise_steps - 1) < self.guided_steps else 1
 
     @property
     def phases(self) -> tuple[Phase, ...]:

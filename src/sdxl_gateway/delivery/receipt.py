@@ -61,6 +61,8 @@ def receipt(recipe: Recipe, *, seed: int, version: str) -> dict[str, Any]:
     }
     if recipe.task is Task.INPAINT:
         told |= {"seam": recipe.seam, "inpaint_padding": recipe.inpaint_padding, "padding": asdict(recipe.padding)}
+    if recipe.guidance_end < 1:
+        told["guidance_end"] = recipe.guidance_end
     if recipe.controls:
         told["controls"] = [_control(control) for control in recipe.controls]
     if recipe.matte is not None:

@@ -63,7 +63,7 @@ class ImageTokens:
 
 @dataclass(slots=True)
 class UNetCall:
-    """One UNet call for all canvases of a batch; a canvas has `recipe.unet_rows` rows, next to each other.
+    """One UNet call for all canvases of a batch; a canvas has `rows` rows, next to each other.
 
     `sample` (rows, channels, h, w) and `timesteps` (rows,) begin as the scaled latents and what the samplers say;
     `arguments` are the others of UNet2DConditionModel, by name. `denoiser` is what is called: the checkpoint's own, or
@@ -107,6 +107,10 @@ class StepPart:
 
     def handed_over(self, canvas: Canvas) -> StepPart | None:
         """The part in the phase that begins, once its model's texts are there; None where that has none."""
+        return self
+
+    def of_prompt(self) -> StepPart:
+        """The part once guidance ended: for the last of the canvas's rows alone, which is the prompt's."""
         return self
 
     def previewed(self, latents: Tensor) -> Tensor:
@@ -180,6 +184,11 @@ class Canvas:
     def joining(self) -> list[StepPart]:
         """The parts that join a UNet call; canvases of one batch key have them alike."""
         return [part for part in self.parts if part.key is not None]
+
+    @property
+    def rows(self) -> int:
+        """Of the UNet's next call: the negative prompt's, if guidance takes part in the step, and the prompt's."""
+        return self.recipe.unet_rows_at(self.steps_done)
 
     @property
     def phase(self) -> Phase:

@@ -132,7 +132,7 @@ class DiffusionEngine:
         for canvas in canvases:
             self._enter_phase(canvas)
         self._put_on(canvases[0].phase)
-        begun, work = self._timings.mark(), sum(step_work(canvas.recipe) for canvas in canvases)
+        begun, work = self._timings.mark(), sum(step_work(canvas.recipe, canvas.steps_done) for canvas in canvases)
         for stage in self._stepping:
             stage.step(canvases)
         self._throttle.step_issued(self._timings.ended(begun, lambda it: StepTaken(it, len(canvases), work)))

@@ -52,7 +52,8 @@ class Capabilities(TypedDict):
     `clip_skip` is how far it goes: the text encoders' layers. `prompt_tokens` are read of a prompt, those beyond are
     cut. `native_pixels` is the largest area painted directly,
     `max_pixels` the largest handed out. Of a rollout they are those of its largest arm; all its arms are in `rollout`,
-    for operators. `detail` is how far an enlarged picture is painted over where nobody says.
+    for operators. `detail` is how far an enlarged picture is painted over, and `guidance_end` the share of the
+    steps that guidance takes part in, where nobody says.
     """
 
     operations: list[str]
@@ -69,6 +70,7 @@ class Capabilities(TypedDict):
     native_pixels: int
     max_pixels: int
     detail: float
+    guidance_end: NotRequired[float]
     controls: NotRequired[dict[str, ControlType]]
     preprocessors: NotRequired[list[Preprocessor]]
     max_controls: NotRequired[int]
@@ -107,6 +109,9 @@ def capabilities(
         "max_pixels": settings.limits.max_pixels,
         "detail": next(iter(settings.upscalers.values())).detail if settings.upscalers else 0.0,
     }
+    if not checkpoint.embeds_guidance:
+        section = settings.checkpoints.get(checkpoint.name, checkpoint.section)
+        told["guidance_end"] = 1.0 if section.guidance_end is None else section.guidance_end
     if fitting := [entry for entry in controls if entry.fits(checkpoint.shapes)]:
         told["controls"] = {entry.name: _control_type(entry) for entry in fitting}
         told["preprocessors"] = list(PREPROCESSORS)

@@ -55,6 +55,8 @@ def _pairs(recipe: Recipe, seed: int, version: str) -> list[tuple[str, object]]:
         pairs.append(("Eta", f"{recipe.eta:g}"))
     if recipe.guidance_rescale:
         pairs.append(("CFG rescale", f"{recipe.guidance_rescale:g}"))
+    if recipe.guidance_ends:
+        pairs.append(("CFG end", f"{recipe.guidance_end:g}"))
     if recipe.strength < 1:
         pairs.append(("Denoising strength", f"{recipe.strength:g}"))
     if recipe.blend.parts:

@@ -8,8 +8,8 @@ from sdxl_gateway.core.recipe import BlendKey, Recipe
 
 
 class BatchKey(NamedTuple):
-    """Images of equal key may share a step: one model, one blend, one size, as many rows each, the same ControlNets, as
-    many references.
+    """Images of equal key may share a step: one model, one blend, one size, guidance or none, the same ControlNets, as
+    many references. Those whose guidance ended before have a row less in it.
 
     Whatever else of a recipe decides who may share a UNet call becomes one more word here. `image_prompt` is an
     adapter's digest and a number of pictures.

@@ -17,11 +17,22 @@ CONTROL_WORK = 0.45
 """A ControlNet's row beside the UNet's: the share of SDXL's multiplications that its half of the UNet makes."""
 
 
-def step_work(recipe: Recipe) -> float:
+def step_work(recipe: Recipe, step: int = 0) -> float:
     """UNet rows times paint megapixels of one step of one image; ControlNets count for the steps they take part in."""
+    return _work(recipe, recipe.unet_rows_at(step))
+
+
+def mean_work(recipe: Recipe, steps_done: int = 0) -> float:
+    """`step_work`, the mean of the steps that are left of one image."""
+    left = max(recipe.denoise_steps - steps_done, 1)
+    last = recipe.unet_rows_at(recipe.denoise_steps)
+    guided = max(recipe.guided_steps - steps_done, 0)
+    return _work(recipe, last + (recipe.unet_rows - last) * guided / left)
+
+
+def _work(recipe: Recipe, rows: float) -> float:
     controls = sum(control.end - control.start for control in recipe.controls)
-    rows = recipe.unet_rows * (1 + CONTROL_WORK * controls)
-    return rows * recipe.paint_width * recipe.paint_height / 1e6
+    return rows * (1 + CONTROL_WORK * controls) * recipe.paint_width * recipe.paint_height / 1e6
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sdxl_gateway.core.recipe import Recipe
-from sdxl_gateway.scheduling.costs import step_work
+from sdxl_gateway.scheduling.costs import mean_work, step_work
 from sdxl_gateway.scheduling.detail import detail_steps
 from sdxl_gateway.scheduling.tiles import tile_count
 
@@ -28,7 +28,8 @@ class Demand:
         """One job's, whose images share steps, so many in each."""
         count, closing = recipe.count, detail_steps(recipe)
         steps = recipe.denoise_steps * -(-count // lanes) + count * closing
-        work = step_work(recipe) * (recipe.denoise_steps + closing) * count
+        calls = recipe.denoise_steps
+        work = (mean_work(recipe) * calls + step_work(recipe, calls) * closing) * count
         return cls(1, count, steps, count * tile_count(recipe), work)
 
     def __add__(self, other: Demand) -> Demand:

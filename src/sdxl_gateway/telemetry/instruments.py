@@ -38,6 +38,7 @@ class Instruments:
     cancelled: Counter
     images_generated: Counter
     denoise_steps: Counter
+    unet_megapixels: Counter
     step_duration: Histogram
     batch_size: Histogram
     stage: Histogram
@@ -101,6 +102,9 @@ class Instruments:
             cancelled=make.counter("cancelled", "Jobs whose caller went away, by how far they were.", ("stage",)),
             images_generated=make.counter("images_generated", "Pictures painted.", ("model",)),
             denoise_steps=make.counter("denoise_steps", "Denoising steps taken, counted for each picture."),
+            unet_megapixels=make.counter(
+                "unet_megapixels", "Megapixels that the UNet computed: a guided step of a picture counts twice."
+            ),
             step_duration=make.histogram("step_duration_seconds", "One step of one batch.", STEP_SECONDS),
             batch_size=make.histogram("batch_size", "Pictures that shared a step.", LANES),
             stage=make.histogram(

@@ -228,6 +228,7 @@ class Metrics:
 
     def _step(self, step: events.StepTaken) -> None:
         self._now.denoise_steps.inc(step.lanes)
+        self._now.unet_megapixels.inc(step.work)
         self._now.step_duration.observe(step.seconds)
         self._now.batch_size.observe(step.lanes)
 

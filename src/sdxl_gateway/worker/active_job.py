@@ -12,7 +12,7 @@ from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.ports import Canvas, CanvasT
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.scheduling.batch_key import BatchKey
-from sdxl_gateway.scheduling.costs import step_work
+from sdxl_gateway.scheduling.costs import mean_work
 from sdxl_gateway.scheduling.detail import detail_steps
 from sdxl_gateway.worker.course import Course
 from sdxl_gateway.worker.scheduler import Candidate
@@ -78,7 +78,7 @@ class ActiveJob(Generic[CanvasT]):
             priority=job.priority,
             arrived=job.arrived,
             deadline=job.deadline,
-            work=step_work(job.recipe),
+            work=mean_work(job.recipe, steps_done),
             steps_left=steps_total - steps_done,
             begun=canvas is not None,
             adapters_ready=self.adapters_ready,

@@ -22,7 +22,7 @@ SWITCHES_WORTH_WAITING = 8  # a blend is kept for the next leader for that many 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One image that wants steps. `work` is one step's UNet rows times megapixels."""
+    """One image that wants steps. `work` is a step's UNet rows times megapixels, the mean of those left."""
 
     job_id: str
     index: int

@@ -103,6 +103,7 @@ class _AskReader(Given):
             schedule=self.text("schedule") or None,
             eta=self.number("eta"),
             guidance_rescale=self.number("guidance_rescale"),
+            guidance_end=self.number("guidance_end"),
             refiner=self.switch("refiner"),
             refiner_at=self.number("refiner_at"),
             strength=self.number("strength"),

@@ -99,7 +99,7 @@ def _fields(recipe: Mapping[str, Any], task: Task) -> dict[str, Any]:
     fields = {key: value for key, value in recipe.items() if key not in _FOLLOWS_FROM_THE_REST}
     if "checkpoint" in recipe:
         fields["model"] = recipe["checkpoint"]
-    fields.setdefault("detail", 0)
+    fields = {"detail": 0, "guidance_end": 1} | fields
     if recipe.get("resized_with") == LANCZOS:
         fields["upscaler"] = LANCZOS
     if task is Task.TEXT_TO_IMAGE:

@@ -73,6 +73,16 @@ def sampling_fields(limits: Limits) -> tuple[Field, ...]:
             extension=True,
         ),
         Field(
+            "guidance_end",
+            Kind.NUMBER,
+            "The share of the steps that guidance takes part in, the first ones; those after it paint by the prompt "
+            "alone, at half the work. When absent as the model is set, else 1.",
+            aliases=("cfg_end",),
+            low=0,
+            high=1,
+            extension=True,
+        ),
+        Field(
             "refiner",
             Kind.SWITCH,
             "Who takes the last steps: a refiner's name, or true for the model's own.",

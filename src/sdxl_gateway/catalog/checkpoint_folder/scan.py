@@ -25,7 +25,7 @@ NEVER_OPENED = (
 )
 NOT_OF_PIXELS = {
     *("path", "native_pixels", "description", "refiner"),
-    *("steps", "guidance_scale", "sampler", "schedule", "clip_skip", "prompt_syntax"),
+    *("steps", "guidance_scale", "guidance_end", "sampler", "schedule", "clip_skip", "prompt_syntax"),
 }
 """Keys of a section that are decided in the recipe, or in no picture: the models are the same whatever they say."""
 

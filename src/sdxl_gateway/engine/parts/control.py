@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -34,6 +34,11 @@ class Following:
     weight: Tensor
     mode: Tensor | None
 
+    def of_prompt(self) -> Following:
+        """For one row."""
+        mode = None if self.mode is None else self.mode[-1:]
+        return replace(self, image=self.image[-1:], weight=self.weight[-1:], mode=mode)
+
 
 @dataclass(slots=True, eq=False)
 class Control(StepPart):
@@ -44,9 +49,13 @@ class Control(StepPart):
     active: tuple[int, ...]
 
     @property
-    def key(self) -> tuple[str, ...] | None:
-        """The ControlNets of the next step, in their order; a canvas that none takes part in goes without."""
-        return tuple(self.following[i].digest for i in self.active) or None
+    def key(self) -> tuple[int, tuple[str, ...]] | None:
+        """The rows of each canvas, of which a union has to know, and the ControlNets of the next step, in their order.
+
+        A canvas that none takes part in goes without.
+        """
+        rows = len(self.following[0].image)
+        return (rows, tuple(self.following[i].digest for i in self.active)) if self.active else None
 
     @classmethod
     def join(cls, parts: Sequence[Self], call: UNetCall) -> None:
@@ -59,6 +68,10 @@ class Control(StepPart):
         )
         first, *others = (middle for _, middle in found)
         call.arguments["mid_block_additional_residual"] = sum(others, start=first)
+
+    def of_prompt(self) -> Control:
+        """What is followed stays."""
+        return replace(self, following=tuple(one.of_prompt() for one in self.following))
 
     def after_step(self, canvas: Canvas) -> None:
         """Controls come and go between steps."""
@@ -81,7 +94,7 @@ def control_from(pool: ModelPool) -> PartFactory:
 
 
 def _following(canvas: Canvas, index: int) -> Following:
-    checkpoint, control, rows = canvas.checkpoint, canvas.recipe.controls[index], canvas.recipe.unet_rows
+    checkpoint, control, rows = canvas.checkpoint, canvas.recipe.controls[index], canvas.rows
     picture = needed(canvas.pictures.get(control_role(index)))
     image = _in_colour(picture).to(checkpoint.dtype).expand(rows, -1, -1, -1)
     weight = torch.full((rows, 1, 1, 1), control.weight, dtype=checkpoint.dtype, device=checkpoint.device)

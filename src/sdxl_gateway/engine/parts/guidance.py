@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 from typing import Self
 
@@ -20,7 +20,7 @@ AESTHETIC_SCORE, NEGATIVE_AESTHETIC_SCORE = 6.0, 2.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Guidance(StepPart):
-    """One row for each of the canvas's UNet rows, the negative prompt's first where there are two.
+    """One row for each of the canvas's UNet rows, the negative prompt's first while there are two.
 
     `tokens` is (rows, 77 for each chunk, width), `pooled` (rows, projection), `time_ids` (rows, 6), or (rows, 5) for a
     refiner; `scale_embedding` is (1, width) for a UNet that was distilled to take the guidance scale as an input, else
@@ -42,10 +42,10 @@ class Guidance(StepPart):
             raise EngineFault("The recipe was made for a checkpoint with another kind of guidance.")
         size = (recipe.paint_height, recipe.paint_width)
         last = ((AESTHETIC_SCORE,), (NEGATIVE_AESTHETIC_SCORE,)) if checkpoint.refines else (size, size)
-        said = [(*size, 0, 0, *rest) for rest in (last[:1] if recipe.unet_rows == 1 else last[::-1])]
+        said = [(*size, 0, 0, *rest) for rest in (last[:1] if canvas.rows == 1 else last[::-1])]
         time_ids = sent(torch.tensor(said), checkpoint.device, checkpoint.dtype)
         positive, negative = canvas.positive, canvas.negative
-        if recipe.unet_rows == 1:
+        if canvas.rows == 1:
             return cls(recipe.guidance_scale, 0.0, positive.tokens, positive.pooled, time_ids, _scale_embedding(canvas))
         return cls(
             recipe.guidance_scale,
@@ -59,10 +59,14 @@ class Guidance(StepPart):
         """By what the next model reads of the texts."""
         return self.begin(canvas)
 
+    def of_prompt(self) -> Self:
+        """Nothing to be led away from."""
+        return replace(self, tokens=self.tokens[-1:], pooled=self.pooled[-1:], time_ids=self.time_ids[-1:])
+
     @property
-    def key(self) -> tuple[int, int]:
-        """The number of rows, and of tokens: texts of other lengths are no rows of one tensor."""
-        return self.tokens.shape[0], self.tokens.shape[1]
+    def key(self) -> int:
+        """The number of tokens: texts of other lengths are no rows of one tensor."""
+        return self.tokens.shape[1]
 
     @classmethod
     def join(cls, parts: Sequence[Self], call: UNetCall) -> None:

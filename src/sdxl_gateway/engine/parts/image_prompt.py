@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
@@ -36,6 +36,11 @@ class ImagePrompt(StepPart):
     def handed_over(self, canvas: Canvas) -> Self | None:
         """The adapter is not made for a refiner's layers."""
         return None if canvas.checkpoint.refines else self
+
+    def of_prompt(self) -> Self:
+        """Without the row that says nothing."""
+        image = self.image
+        return replace(self, image=replace(image, tokens=image.tokens[-1:], weights=image.weights[-1:]))
 
     @property
     def key(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -29,11 +29,15 @@ class InpaintingChannels(StepPart):
         if not checkpoint.inpaints:
             return None
         found = _asked(canvas) if canvas.recipe.task is Task.INPAINT else _nothing_kept(canvas)
-        return cls(found.to(checkpoint.dtype).expand(canvas.recipe.unet_rows, -1, -1, -1))
+        return cls(found.to(checkpoint.dtype).expand(canvas.rows, -1, -1, -1))
 
     def handed_over(self, canvas: Canvas) -> Self | None:
         """A model without such channels is told nothing; what is kept is put back into the picture at its end."""
         return self if canvas.checkpoint.inpaints else None
+
+    def of_prompt(self) -> Self:
+        """A row like the others."""
+        return replace(self, channels=self.channels[-1:])
 
     @property
     def key(self) -> int:

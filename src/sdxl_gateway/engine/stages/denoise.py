@@ -53,7 +53,7 @@ def predict(canvases: Sequence[Canvas], limits: RowLimits | None = None) -> list
 def _predict(canvases: Sequence[Canvas]) -> list[Tensor]:
     call = unet_call(canvases)
     found = call.denoiser(call.sample, call.timesteps, **call.arguments, return_dict=False)[0]
-    rows = found.float().split([canvas.recipe.unet_rows for canvas in canvases])
+    rows = found.float().split([canvas.rows for canvas in canvases])
     return [_combined(canvas, own) for canvas, own in zip(canvases, rows, strict=True)]
 
 
@@ -62,7 +62,7 @@ def unet_call(canvases: Sequence[Canvas]) -> UNetCall:
     checkpoint = canvases[0].checkpoint
     call = UNetCall(
         joined([_scaled_latents(canvas) for canvas in canvases]).to(checkpoint.dtype),
-        torch.cat([canvas.unet_timesteps[canvas.steps_done].expand(canvas.recipe.unet_rows) for canvas in canvases]),
+        torch.cat([canvas.unet_timesteps[canvas.steps_done].expand(canvas.rows) for canvas in canvases]),
         checkpoint.unet,
         checkpoint.denoiser,
     )
@@ -74,7 +74,7 @@ def unet_call(canvases: Sequence[Canvas]) -> UNetCall:
 def _scaled_latents(canvas: Canvas) -> Tensor:
     """(rows, 4, h, w), all rows alike."""
     latents: Tensor = canvas.sampler.scale_model_input(canvas.latents, canvas.timesteps[canvas.steps_done])
-    return latents.expand(canvas.recipe.unet_rows, -1, -1, -1)
+    return latents.expand(canvas.rows, -1, -1, -1)
 
 
 def _combined(canvas: Canvas, prediction: Tensor) -> Tensor:
@@ -92,4 +92,12 @@ def advance(canvas: Canvas, prediction: Tensor) -> None:
     canvas.latents = found[0]
     for part in canvas.parts:
         part.after_step(canvas)
-    canvas.steps_done, canvas.step_failed = canvas.steps_done + 1, False
+    _count_step(canvas)
+    canvas.step_failed = False
+
+
+def _count_step(canvas: Canvas) -> None:
+    rows = canvas.rows
+    canvas.steps_done += 1
+    if canvas.rows < rows:
+        canvas.parts = tuple(part.of_prompt() for part in canvas.parts)

@@ -72,6 +72,7 @@ def _enlarged(canvas: Canvas) -> Canvas:
         paint_height=size.height,
         controls=(),
         later_phases=(),
+        guidance_end=0.0 if canvas.recipe.guidance_ends else 1.0,
     )
     image = from_image(finish(needed(canvas.collect()), size))
     large = Canvas(recipe, canvas.index, Inputs({"image": image}), canvas.checkpoint, parts=canvas.parts)

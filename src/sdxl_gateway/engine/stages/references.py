@@ -58,7 +58,7 @@ class EncodeReferences(Stage):
         adapter: IPAdapter = self._pool.get(IP_ADAPTER, prompt.digest)
         pictures = [self._picture(canvas, prompt, adapter, index) for index in range(len(prompt.weights))]
         rows = [torch.cat(pictures, dim=1)]
-        if canvas.recipe.unet_rows > 1:
+        if canvas.rows > 1:
             nothing = self._tokens(prompt, NOTHING, lambda: adapter.tokens_of_nothing(self._encoder(prompt)))
             rows.insert(0, nothing.repeat(1, len(pictures), 1))
         return ImageTokens(adapter, torch.cat(rows), _weights(prompt, pictures, len(rows)))

@@ -40,4 +40,4 @@ def _size(canvases: Sequence[Canvas]) -> Size:
 
 
 def _rows(canvases: Sequence[Canvas]) -> int:
-    return sum(canvas.recipe.unet_rows for canvas in canvases)
+    return sum(canvas.rows for canvas in canvases)
