@@ -29,7 +29,7 @@ from sdxl_gateway.api.routes import http_app
 from sdxl_gateway.api.services import Services, always
 from sdxl_gateway.catalog.lora_folder.copies import prune
 from sdxl_gateway.catalog.lora_folder.sweep import CopySweeper
-from sdxl_gateway.config import PutInForce, Reloading, Settings
+from sdxl_gateway.config import PutInForce, Redis, Reloading, Settings
 from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.core.memory import return_large_blocks
 from sdxl_gateway.gateway.paint import Gateway
@@ -84,7 +84,7 @@ async def open_gateway(settings: Settings, backend: BackendFactory = process_bac
     It leaves alone what a server on the same data directory may be using, and remembers nothing beyond the context.
     """
     with TemporaryDirectory(prefix="sdxl-gateway-") as scratch:
-        built = build_rooms(settings, backend, Path(scratch))
+        built = build_rooms(settings.model_copy(update={"redis": Redis()}), backend, Path(scratch))
         with suppress(DirectoryInUse), sole_server(settings.data_directory):
             await asyncio.to_thread(_prune, settings)
         async with _running(built, alone=False):
@@ -134,7 +134,7 @@ def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManage
         settings=built.settings,
         metrics=built.metrics.exposition,
         version=__version__,
-        ailing=lambda: built.background.ailing,
+        ailing=lambda: (*built.background.ailing, *built.shared.ailing()),
         on_request=built.listeners,
         tell=built.listeners,
         remembered=built.remembered,
@@ -195,6 +195,9 @@ async def _running(built: Rooms, *, alone: bool = True) -> AsyncIterator[None]:
             await stack.enter_async_context(doing("embedding_folder", built.embeddings.watch))
         await stack.enter_async_context(doing("pictures", built.images.sweeping))
         if alone:
+            stack.push_async_callback(built.shared.close)
+            for name, work in built.shared.works.items():
+                await stack.enter_async_context(doing(name, work))
             await built.keys.load()
             await stack.enter_async_context(doing("keys", built.keys.following))
             built.meters.begin(await built.usage.pixel_steps_today())

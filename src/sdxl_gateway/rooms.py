@@ -52,6 +52,7 @@ from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.matting.open import open_matte
 from sdxl_gateway.safety.judges import Judges
 from sdxl_gateway.safety.open import open_judges, open_picture_judge
+from sdxl_gateway.shared.open import Shared, open_shared
 from sdxl_gateway.storage.audit_texts import AuditTexts
 from sdxl_gateway.storage.batches import BatchStore
 from sdxl_gateway.storage.database import Database
@@ -116,6 +117,7 @@ class Rooms:
     traces: TraceListener | None
     seal: Seal
     meters: LocalMeters
+    shared: Shared
     usage: Usage
     limits: CallerLimits
     files: FileStore
@@ -179,7 +181,8 @@ def build_rooms(
     if audit is not None:
         metrics.audit.health = lambda: audit.health
     meters, usage = LocalMeters(), Usage(database)
-    limits = CallerLimits(settings, meters, usage)
+    shared = open_shared(settings, home, meters, listeners)
+    limits = CallerLimits(settings, shared.meters, usage)
     judges = open_judges(settings, egress, open_picture_judge(settings.safety), metrics.on_event)
     reviews = ReviewStore(database, seal.blobs(home / "blobs" / "reviews"), seal)
     inspection = Inspection(judges, listeners, reviews)
@@ -230,6 +233,7 @@ def build_rooms(
         traces,
         seal,
         meters,
+        shared,
         usage,
         limits,
         files,

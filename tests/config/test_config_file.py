@@ -63,6 +63,7 @@ def test_every_key_of_the_code_is_in_the_file() -> None:
         "delivery.url_key",
         "limits.tenant_queue_size",
         "traces.endpoint",
+        "redis.url",
     }
     assert absent == unset
     for key in ("public_base_url", "path"):

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from copy import copy
 
 from sdxl_gateway.accounts.caps import check_asked, check_cost, check_recipe
+from sdxl_gateway.accounts.meters import PAUSE_SECONDS
 from sdxl_gateway.accounts.usage import Usage, holders
 from sdxl_gateway.accounts.usage_table import Used
 from sdxl_gateway.config import Settings
@@ -90,12 +91,26 @@ class Limits:
 
     async def _take(self, caller: Caller, amounts: dict[Unit, int]) -> None:
         """All of it or nothing. Raises Busy or QuotaSpent."""
-        wanted = [(meter, amount) for unit, amount in amounts.items() for meter in self._metered(caller, unit)]
+        wanted = [
+            (meter, amount) for unit, amount in amounts.items() if amount for meter in self._metered(caller, unit)
+        ]
         for meter, amount in wanted:
             if (wait := await self._meters.wait_seconds(meter, amount)) > 0:
                 raise _refusal(meter, wait)
-        for meter, amount in wanted:
-            await self._meters.take(meter, amount)
+        await self._count(wanted)
+
+    async def _count(self, wanted: list[tuple[Meter, int]]) -> None:
+        """All of it or, but for what a minute counts, nothing. Raises Busy or QuotaSpent where others were faster."""
+        taken: list[tuple[Meter, int]] = []
+        try:
+            for meter, amount in wanted:
+                if not await self._meters.take(meter, amount):
+                    raise _refusal(meter, await self._meters.wait_seconds(meter, amount) or PAUSE_SECONDS)
+                taken.append((meter, amount))
+        except BaseException:
+            for meter, amount in taken:
+                await self._meters.give_back(meter, amount)
+            raise
 
     async def _give_back(self, caller: Caller, used: Used) -> None:
         self._usage.add(caller, -used)

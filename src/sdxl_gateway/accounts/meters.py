@@ -40,12 +40,9 @@ class LocalMeters:
 
     async def level(self, meter: Meter) -> Level:
         """How it stands."""
-        if meter.unit is Unit.JOBS:
-            return Level(meter, max(meter.most - self._jobs[meter.holder], 0), PAUSE_SECONDS)
-        if meter.unit is Unit.PIXEL_STEPS:
-            taken = self._of_today()[meter.holder]
-            return Level(meter, max(meter.most - taken, 0), seconds_left(self._clock()) if taken else 0.0)
-        return await self._minutes.level(meter)
+        if meter.unit in (Unit.REQUESTS, Unit.IMAGES):
+            return await self._minutes.level(meter)
+        return level_of(meter, self._counter(meter)[meter.holder], self._clock())
 
     async def wait_seconds(self, meter: Meter, amount: int) -> float:
         """Until so much more may be taken."""
@@ -54,21 +51,36 @@ class LocalMeters:
         level = await self.level(meter)
         return 0.0 if amount <= level.remaining else level.reset_seconds
 
-    async def take(self, meter: Meter, amount: int) -> None:
-        """Count so much."""
-        if meter.unit is Unit.JOBS:
-            self._jobs[meter.holder] += amount
-        elif meter.unit is Unit.PIXEL_STEPS:
-            self._of_today()[meter.holder] += amount
-        else:
-            await self._minutes.take(meter, amount)
+    async def take(self, meter: Meter, amount: int) -> bool:
+        """Count so much; False where it is more than is left."""
+        if meter.unit in (Unit.REQUESTS, Unit.IMAGES):
+            return await self._minutes.take(meter, amount)
+        counter = self._counter(meter)
+        if counter[meter.holder] + amount > meter.most:
+            return False
+        counter[meter.holder] += amount
+        return True
 
     async def give_back(self, meter: Meter, amount: int) -> None:
-        """So much was not used; what was taken on another day is forgotten already."""
-        counter = self._jobs if meter.unit is Unit.JOBS else self._of_today()
+        """So much was not used; a minute's stays counted, and what was taken on another day is forgotten already."""
+        if meter.unit in (Unit.REQUESTS, Unit.IMAGES):
+            return
+        counter = self._counter(meter)
         counter[meter.holder] -= amount
         if counter[meter.holder] <= 0:
             del counter[meter.holder]
+
+    @property
+    def holders_at_once(self) -> list[str]:
+        """Who has jobs running or waiting."""
+        return list(self._jobs)
+
+    def at_once(self, holder: str) -> int:
+        """How many jobs of a holder run or wait."""
+        return self._jobs[holder]
+
+    def _counter(self, meter: Meter) -> Counter[str]:
+        return self._jobs if meter.unit is Unit.JOBS else self._of_today()
 
     def _of_today(self) -> Counter[str]:
         today = day_of(self._clock())
@@ -103,15 +115,21 @@ class MinuteMeters:
             return before_left - _covered(room - now + 1, before)
         return now_left - _covered(room + 1, now)
 
-    async def take(self, meter: Meter, amount: int) -> None:
-        """Count so much, where it fits."""
-        await self._limiter.hit(_item(meter), meter.holder, cost=amount)
+    async def take(self, meter: Meter, amount: int) -> bool:
+        """Count so much, where it fits; whether it did."""
+        return await self._limiter.hit(_item(meter), meter.holder, cost=amount)
 
     async def _counts(self, meter: Meter) -> tuple[int, float, int, float]:
         """Taken in the clock's last minute, for how long that still counts; taken in this one, until that is over."""
         item = _item(meter)
         storage = cast(SlidingWindowCounterSupport, self._storage)
         return await storage.get_sliding_window(item.key_for(meter.holder), item.get_expiry())
+
+
+def level_of(meter: Meter, taken: int, now: float) -> Level:
+    """How a meter of a day or of jobs at once stands, of which so much is taken."""
+    reset = PAUSE_SECONDS if meter.unit is Unit.JOBS else seconds_left(now) if taken else 0.0
+    return Level(meter, max(meter.most - taken, 0), reset)
 
 
 def _item(meter: Meter) -> RateLimitItemPerMinute:

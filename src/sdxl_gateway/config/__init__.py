@@ -11,6 +11,7 @@ from sdxl_gateway.config.jobs import Jobs
 from sdxl_gateway.config.matting import DEMO_MATTE, Matting
 from sdxl_gateway.config.models import Checkpoint, CheckpointFolder, HouseStyle, LoraWeight, RolloutArm, SamplerName
 from sdxl_gateway.config.prompting import Embeddings, Enhancer, Prompts, Style
+from sdxl_gateway.config.redis import Redis
 from sdxl_gateway.config.reload import PutInForce, Reloading
 from sdxl_gateway.config.results import CacheMode, Results
 from sdxl_gateway.config.safety import Moderation, Safety
@@ -74,6 +75,7 @@ __all__ = [
     "Prompts",
     "PutInForce",
     "Quality",
+    "Redis",
     "Reloading",
     "Results",
     "Retention",

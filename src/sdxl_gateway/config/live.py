@@ -126,6 +126,7 @@ RESTART = (
     "encryption",
     "delivery.url_key",
     "jobs",
+    "redis",
     "telemetry.log_format",
     "telemetry.lora_label_limit",
     "telemetry.checkpoint_label_limit",

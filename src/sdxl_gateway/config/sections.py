@@ -27,6 +27,7 @@ from sdxl_gateway.config.prompting import (
     Style,
     with_openai_styles,
 )
+from sdxl_gateway.config.redis import Redis
 from sdxl_gateway.config.results import Results
 from sdxl_gateway.config.safety import Moderation, Safety
 from sdxl_gateway.config.section import (
@@ -211,6 +212,7 @@ class Settings(BaseSettings):
     encryption: Encryption = Encryption()
     safety: Safety = Safety()
     moderation: Moderation = Moderation()
+    redis: Redis = Redis()
     telemetry: Telemetry = Telemetry()
     traces: Traces = Traces()
 

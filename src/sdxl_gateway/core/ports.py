@@ -89,8 +89,8 @@ class Meters(Protocol):
     async def wait_seconds(self, meter: Meter, amount: int) -> float:
         """Until so much more may be taken, if nobody else takes any; 0 where it may be now."""
 
-    async def take(self, meter: Meter, amount: int) -> None:
-        """Count so much, of which it was asked before whether it may be taken."""
+    async def take(self, meter: Meter, amount: int) -> bool:
+        """Count so much, of which it was asked before whether it may be taken; False where others were faster."""
 
     async def give_back(self, meter: Meter, amount: int) -> None:
         """So much of what was taken was not used; in a minute's window it stays counted."""

@@ -1,0 +1,1 @@
+"""What several gateways know together, in Redis; the only room that knows it."""

@@ -1,0 +1,112 @@
+"""The one Redis that several gateways share: asked with a deadline, and left alone for a while after a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from sdxl_gateway.core.errors import Unavailable
+from sdxl_gateway.core.events import WorkFailed
+from sdxl_gateway.core.listeners import Listener, unheard
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+MOST_CONNECTIONS = 32
+PAUSE_SECONDS = 1.0
+"""After a failure nobody asks for so long, so that requests do not wait for their deadlines one by one."""
+WORK = "redis"
+"""What it is called where failures are counted, and in "degraded" of readiness."""
+
+
+class SharedStateDown(Unavailable):
+    """Redis does not answer, not in time, or has no room."""
+
+
+class Link:
+    """Whoever asks says what is done without an answer. `tell` hears when the answers stop."""
+
+    def __init__(
+        self,
+        url: str,
+        prefix: str,
+        timeout_seconds: float,
+        tell: Listener = unheard,
+    ) -> None:
+        self._prefix = prefix
+        self._timeout_seconds = timeout_seconds
+        self._tell = tell
+        self._failed: float | None = None
+        self._soon: set[asyncio.Task[None]] = set()
+        self.redis = Redis(connection_pool=_pool(url, timeout_seconds))
+
+    def key(self, *parts: str) -> str:
+        """The name of what is kept under these words."""
+        return ":".join((self._prefix, *parts))
+
+    @property
+    def ailing(self) -> tuple[str, ...]:
+        """As of Background: its name, where the last question got no answer."""
+        return () if self._failed is None else (WORK,)
+
+    async def ask(self, question: Callable[[], Awaitable[T]]) -> T:
+        """What Redis says. Raises SharedStateDown, at once while it is left alone."""
+        if self._failed is not None and time.monotonic() < self._failed + PAUSE_SECONDS:
+            raise SharedStateDown("The gateways' shared state cannot be reached.")
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                answer = await question()
+        except (RedisError, OSError, TimeoutError) as problem:
+            self._fell(problem)
+            raise SharedStateDown("The gateways' shared state cannot be reached.") from problem
+        self._stands()
+        return answer
+
+    def soon(self, question: Callable[[], Awaitable[T]]) -> None:
+        """Asks beside whoever goes on meanwhile, and forgets what does not come about."""
+        task = asyncio.create_task(self._try(question))
+        self._soon.add(task)
+        task.add_done_callback(self._soon.discard)
+
+    async def close(self) -> None:
+        """After all that was to be asked soon."""
+        await asyncio.gather(*self._soon)
+        await self.redis.aclose()
+        await self.redis.connection_pool.disconnect()
+
+    async def _try(self, question: Callable[[], Awaitable[T]]) -> None:
+        with suppress(SharedStateDown):
+            await self.ask(question)
+
+    def _fell(self, problem: Exception) -> None:
+        if self._failed is None:
+            log.error("redis: %s: %s; each gateway goes by what it knows itself", type(problem).__name__, problem)
+            self._tell(WorkFailed(WORK))
+        self._failed = time.monotonic()
+
+    def _stands(self) -> None:
+        if self._failed is not None:
+            log.warning("redis answers again")
+        self._failed = None
+
+
+def _pool(url: str, timeout_seconds: float) -> BlockingConnectionPool:
+    """Who finds its connection closed, as after a restart, tries once more with a new one."""
+    return BlockingConnectionPool.from_url(
+        url,
+        max_connections=MOST_CONNECTIONS,
+        timeout=timeout_seconds,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+    )

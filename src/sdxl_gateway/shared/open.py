@@ -1,0 +1,72 @@
+"""Takes the settings, gives what this gateway shares with others, if it shares anything; knows redis only by then."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sdxl_gateway.accounts.meters import LocalMeters
+from sdxl_gateway.config import Settings
+from sdxl_gateway.core.errors import StartProblem
+from sdxl_gateway.core.listeners import Listener
+from sdxl_gateway.core.ports import Meters
+from sdxl_gateway.storage.secret_file import secret_of
+
+if TYPE_CHECKING:
+    from sdxl_gateway.shared.link import Link
+
+
+class SharingProblem(StartProblem):
+    """What several gateways would share cannot be; the text is for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What this gateway knows together with others: alone, it is what it would be anyway, and `link` is None.
+
+    `works` go on in the background, by name.
+    """
+
+    meters: Meters
+    works: Mapping[str, Callable[[], Awaitable[None]]]
+    link: Link | None = None
+
+    def ailing(self) -> Sequence[str]:
+        """As of Background: what is not done at the moment."""
+        return () if self.link is None else self.link.ailing
+
+    async def close(self) -> None:
+        """Once nothing of it is asked any more."""
+        if self.link is not None:
+            await self.link.close()
+
+
+ID_FILE = "gateway-id"
+"""Tells this gateway from others, also after its next start."""
+
+
+def open_shared(settings: Settings, home: Path, meters: LocalMeters, tell: Listener) -> Shared:
+    """Raises SharingProblem for a missing extra, and for secrets that each gateway would make for itself."""
+    section = settings.redis
+    if section.url is None:
+        return Shared(meters, {})
+    _refuse_secrets_of_ones_own(settings)
+    try:
+        from sdxl_gateway.shared.link import Link
+        from sdxl_gateway.shared.meters import SharedMeters
+    except ImportError as problem:
+        raise SharingProblem("redis.url: needs the extra: pip install 'sdxl-gateway[redis]'") from problem
+    link = Link(section.url.get_secret_value(), section.prefix, section.timeout_seconds, tell)
+    gateway_id = secret_of(None, home / ID_FILE).hex()[:16]
+    shared = SharedMeters(link, meters, gateway_id)
+    return Shared(shared, {"places": shared.renewing}, link)
+
+
+def _refuse_secrets_of_ones_own(settings: Settings) -> None:
+    """Keys and signed addresses of one gateway are to be good at all of them."""
+    secrets = {"auth.pepper": settings.auth.pepper, "delivery.url_key": settings.delivery.url_key}
+    missing = [name for name, secret in secrets.items() if secret is None]
+    if missing:
+        raise SharingProblem(f"redis.url: gateways that share need one and the same {' and '.join(missing)}; set it.")

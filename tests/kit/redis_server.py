@@ -1,0 +1,107 @@
+"""A real redis-server of a test's own: on a socket in its folder, started, ended and filled as the test wants."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from sdxl_gateway.config import Auth, Delivery, Redis
+
+PATIENCE_SECONDS = 20.0
+MISSING = (
+    "redis-server comes with Debian's package redis-server"
+    if shutil.which("redis-server") is None
+    else "the extra redis is not installed"
+    if importlib.util.find_spec("redis") is None
+    else None
+)
+"""Why there can be none here; None where there can."""
+
+
+@dataclass
+class RedisServer:
+    """One server, by the address `url`; its socket lies in `folder`."""
+
+    folder: Path
+    options: tuple[str, ...] = ()
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "redis.sock"
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    @property
+    def sections(self) -> dict[str, Any]:
+        """Of the settings of a gateway that shares by it."""
+        return {
+            "redis": Redis(url=SecretStr(self.url)),
+            "auth": Auth(pepper=SecretStr("p" * 32), allow_anonymous=True),
+            "delivery": Delivery(url_key=SecretStr("u" * 32)),
+        }
+
+    def start(self) -> None:
+        """With nothing in it, unless `options` say that it keeps things."""
+        where = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", ""]
+        self._process = subprocess.Popen(
+            ["redis-server", *where, *self.options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        end = time.monotonic() + PATIENCE_SECONDS
+        while self.cli("PING") != "PONG":
+            assert time.monotonic() < end, "redis-server did not start"
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """At once, as by a power cut."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        """It stays there and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def fill(self) -> None:
+        """From now on nothing more fits."""
+        self.cli("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        self.cli("CONFIG", "SET", "maxmemory", "1")
+
+    def empty_out(self) -> None:
+        """There is room again."""
+        self.cli("CONFIG", "SET", "maxmemory", "0")
+
+    def cli(self, *words: str) -> str:
+        """What it answers to a command, as text."""
+        told = subprocess.run(["redis-cli", "-s", str(self.socket), *words], capture_output=True, text=True, timeout=20)
+        return told.stdout.strip()
+
+
+@contextmanager
+def redis_server(folder: Path, *options: str) -> Iterator[RedisServer]:
+    """Runs until the context is left."""
+    server = RedisServer(folder, options)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()

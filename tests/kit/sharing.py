@@ -1,0 +1,43 @@
+"""What one gateway shares with others, without the gateway around it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sdxl_gateway.accounts.meters import LocalMeters
+from sdxl_gateway.config import Settings
+from sdxl_gateway.core.events import Event
+from sdxl_gateway.core.ports import Meters
+from sdxl_gateway.shared.open import Shared, open_shared
+from tests.kit.redis_server import RedisServer
+
+
+@dataclass
+class Sharer:
+    """`told` is what it announced."""
+
+    shared: Shared
+    local: LocalMeters
+    told: list[Event] = field(default_factory=list)
+
+    @property
+    def meters(self) -> Meters:
+        return self.shared.meters
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, redis: RedisServer, folder: Path) -> AsyncIterator[Sharer]:
+        """In `folder`, until the context is left."""
+        await asyncio.to_thread(folder.mkdir, exist_ok=True)
+        settings = Settings(data_directory=folder, **redis.sections)
+        told: list[Event] = []
+        local = LocalMeters()
+        sharer = cls(open_shared(settings, folder, local, told.append), local, told)
+        try:
+            yield sharer
+        finally:
+            await sharer.shared.close()
