@@ -200,7 +200,7 @@ async def _running(built: Rooms, *, alone: bool = True) -> AsyncIterator[None]:
                 await stack.enter_async_context(doing(name, work))
             await built.keys.load()
             await stack.enter_async_context(doing("keys", built.keys.following))
-            built.meters.begin(await built.usage.pixel_steps_today())
+            built.shared.local.begin(await built.usage.pixel_steps_today())
             await stack.enter_async_context(doing("usage", built.usage.writing))
             await stack.enter_async_context(doing("files", built.files.sweeping))
             await stack.enter_async_context(doing("idempotency", built.replies.sweeping))

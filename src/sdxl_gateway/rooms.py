@@ -116,7 +116,6 @@ class Rooms:
     audit: Audit | None
     traces: TraceListener | None
     seal: Seal
-    meters: LocalMeters
     shared: Shared
     usage: Usage
     limits: CallerLimits
@@ -180,7 +179,7 @@ def build_rooms(
     egress = Egress(settings.egress.private_hosts)
     if audit is not None:
         metrics.audit.health = lambda: audit.health
-    meters, usage = LocalMeters(), Usage(database)
+    meters, usage, pepper = LocalMeters(), Usage(database), partial(pepper_of, settings.auth.pepper, home)
     shared = open_shared(settings, home, meters, listeners)
     limits = CallerLimits(settings, shared.meters, usage)
     judges = open_judges(settings, egress, open_picture_judge(settings.safety), metrics.on_event)
@@ -188,9 +187,8 @@ def build_rooms(
     inspection = Inspection(judges, listeners, reviews)
     deliverer = _deliverer(settings, images, matte, inspection, listeners)
     gateway = Gateway(settings, admission, backend, deliverer, listeners, egress, limits, results, judges)
-    pepper = partial(pepper_of, settings.auth.pepper, home)
     webhooks = WebhookStore(database, pepper)
-    keys = KeyStore(database, pepper)
+    keys = KeyStore(database, pepper, exchange=shared.keys)
     files = FileStore(database, seal.blobs(home / "blobs" / "files"), settings.files, listener=listeners)
     pictures = named_pictures(settings, files, egress, listeners)
     signer = Signer(partial(secret_of, settings.delivery.url_key, home / KEY_FILE))
@@ -232,7 +230,6 @@ def build_rooms(
         audit,
         traces,
         seal,
-        meters,
         shared,
         usage,
         limits,
@@ -297,4 +294,6 @@ def refuse_gaps(built: Rooms, settings: Settings) -> None:
 
 
 def known_keys(built: Rooms) -> KnownKeys:
-    return KnownKeys(StaticKeys(built.settings.auth), built.keys)
+    settings, ailing = built.settings, built.shared.ailing
+    guarded = settings.redis.url is not None and not settings.auth.allow_anonymous
+    return KnownKeys(StaticKeys(settings.auth), built.keys, guarded=guarded, unsure=lambda: bool(ailing()))

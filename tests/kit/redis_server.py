@@ -30,10 +30,12 @@ MISSING = (
 
 @dataclass
 class RedisServer:
-    """One server, by the address `url`; its socket lies in `folder`."""
+    """One server, by the address `url`; its socket lies in `folder`. Gateways wait `timeout_seconds` for it: long, for
+    nothing but slowness is told by time."""
 
     folder: Path
     options: tuple[str, ...] = ()
+    timeout_seconds: float = 20.0
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -48,7 +50,7 @@ class RedisServer:
     def sections(self) -> dict[str, Any]:
         """Of the settings of a gateway that shares by it."""
         return {
-            "redis": Redis(url=SecretStr(self.url)),
+            "redis": Redis(url=SecretStr(self.url), timeout_seconds=self.timeout_seconds),
             "auth": Auth(pepper=SecretStr("p" * 32), allow_anonymous=True),
             "delivery": Delivery(url_key=SecretStr("u" * 32)),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,19 @@ from sdxl_gateway.core.events import Event
 from sdxl_gateway.core.ports import Meters
 from sdxl_gateway.shared.open import Shared, open_shared
 from tests.kit.redis_server import RedisServer
+
+PEPPER = b"p" * 32
+"""That of every gateway that shares by the kit's redis-server."""
+LOOKS = 2000
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]]) -> bool:
+    """Whether it does within a time that is long for any machine."""
+    for _ in range(LOOKS):
+        if await holds():
+            return True
+        await asyncio.sleep(0.01)
+    return False
 
 
 @dataclass

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sdxl_gateway.accounts.key_store import KeyStore
+from sdxl_gateway.accounts.keys import well_formed
 from sdxl_gateway.accounts.static_keys import StaticKeys
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.caller import Caller
-from sdxl_gateway.core.errors import StartProblem, Unauthenticated
+from sdxl_gateway.core.errors import StartProblem, Unauthenticated, Unavailable
 
 
 class AnonymousInPublic(StartProblem):
@@ -16,24 +17,40 @@ class AnonymousInPublic(StartProblem):
 
 
 class KnownKeys:
-    """A core Authenticator. Where there is no key at all, everyone may come in; `store` may be none."""
+    """A core Authenticator. Where there is no key at all, everyone may come in; `store` may be none.
 
-    def __init__(self, static: StaticKeys, store: KeyStore | None = None) -> None:
+    With `guarded` nobody comes in without a key, be there none yet. While `unsure` says so, others may have made a key
+    that is not known here.
+    """
+
+    def __init__(
+        self,
+        static: StaticKeys,
+        store: KeyStore | None = None,
+        *,
+        guarded: bool = False,
+        unsure: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._static = static
         self._store = store
+        self._guarded = guarded
+        self._unsure = unsure
 
     @property
     def open_to_all(self) -> bool:
         """Nobody needs a key."""
-        return self._static.open_to_all and (self._store is None or self._store.empty)
+        return not self._guarded and self._static.open_to_all and (self._store is None or self._store.empty)
 
     async def authenticate(self, keys: Sequence[bytes]) -> Caller:
-        """Who asks; of several keys an admin's counts. Raises Unauthenticated where a right one is needed."""
+        """Who asks; of several keys an admin's counts. Raises Unauthenticated where a right one is needed, Unavailable
+        where that cannot be told now."""
         known = [caller for key in keys if (caller := self._holder(key)) is not None]
         if known:
             return next((caller for caller in known if caller.admin), known[0])
         if self.open_to_all:
             return Caller()
+        if self._unsure() and any(map(well_formed, keys)):
+            raise Unavailable("This key is not known here, and other gateways cannot be asked now; try again.")
         if keys:
             raise Unauthenticated("Incorrect API key provided.")
         raise Unauthenticated("You didn't provide an API key; send it as 'Authorization: Bearer KEY'.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -20,17 +20,31 @@ GRACE_SECONDS = 24 * 3600.0
 """How long an old key lives beside the one it was rotated to."""
 
 
+Exchange = Callable[[Sequence[Key]], Awaitable[Sequence[Key]]]
+"""Tells others of these keys, and gives those of which they know what is not here yet."""
+
+
+async def alone(_: Sequence[Key]) -> Sequence[Key]:
+    """The exchange of a gateway that shares with nobody."""
+    return ()
+
+
 class KeyStore:
-    """The keys of one database, under the secret that `find_pepper` gives.
+    """The keys of one database, under the secret that `find_pepper` gives, and those that `exchange` brings into it.
 
     `load` once before it is asked, then `following` keeps it up to date."""
 
     def __init__(
-        self, database: Database, find_pepper: Callable[[], bytes], clock: Callable[[], float] = time.time
+        self,
+        database: Database,
+        find_pepper: Callable[[], bytes],
+        clock: Callable[[], float] = time.time,
+        exchange: Exchange = alone,
     ) -> None:
         self._database = database
         self._find_pepper = find_pepper
         self._clock = clock
+        self._exchange = exchange
         self._keys: Mapping[bytes, Key] = {}
 
     @cached_property
@@ -48,8 +62,12 @@ class KeyStore:
         return found if found is not None and found.lives(self._clock()) else None
 
     async def load(self) -> None:
-        """Takes over what stands in the database now."""
-        self._take(await self._database.run(key_table.all_keys))
+        """Takes over what stands in the database now, and what others know; what is here holds at once."""
+        ours = await self._database.run(key_table.all_keys)
+        self._take(ours)
+        if others := await self._exchange(ours):
+            await self._database.run(partial(key_table.adopt, keys=others))
+            self._take(await self._database.run(key_table.all_keys))
 
     def load_now(self) -> None:
         """As `load`, where there is no event loop yet."""
@@ -113,7 +131,7 @@ class KeyStore:
                 raise InvalidRequest(f"The key {shown(key_id)} was revoked or rotated.")
             return change(key.grant)
 
-        found = await self._database.run(partial(key_table.change, key_id=key_id, how=changed))
+        found = await self._database.run(partial(key_table.change, key_id=key_id, how=changed, now=self._clock()))
         await self.load()
         if found is None:
             raise _unknown(key_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from sdxl_gateway.core.safety import Policy
 
 _COLUMNS = (
     "id, digest, prefix, name, tenant, roles, models, loras, priority, created, expires, revoked, successor, limits,"
-    " safety, webhook_url"
+    " safety, webhook_url, changed"
 )
 
 Change = Callable[[Key], KeyGrant]
@@ -33,6 +33,7 @@ def insert(connection: sqlite3.Connection, key: Key) -> None:
         "created": key.created,
         "revoked": key.revoked,
         "successor": key.successor,
+        "changed": key.changed,
         **_terms(key.grant),
     }
     marks = ", ".join(f":{name}" for name in values)
@@ -69,17 +70,30 @@ def succeed(connection: sqlite3.Connection, new: Key, old: Key) -> None:
     """Remember `new`, and when `old` ends for its sake."""
     insert(connection, new)
     connection.execute(
-        "UPDATE keys SET expires = ?, successor = ? WHERE id = ?", (old.grant.expires, old.successor, old.id)
+        "UPDATE keys SET expires = ?, successor = ?, changed = ? WHERE id = ?",
+        (old.grant.expires, old.successor, old.changed, old.id),
     )
 
 
-def change(connection: sqlite3.Connection, key_id: str, how: Change) -> Key | None:
+def adopt(connection: sqlite3.Connection, keys: Sequence[Key]) -> None:
+    """Remember keys as they are elsewhere, in place of those of their ids."""
+    for key in keys:
+        values = {"revoked": key.revoked, "changed": key.changed, **_terms(key.grant), "id": key.id}
+        set_to = ", ".join(f"{name} = :{name}" for name in values)
+        if not connection.execute(f"UPDATE keys SET {set_to} WHERE id = :id", values).rowcount:  # noqa: S608
+            insert(connection, replace(key, successor=None))
+    successors = [(key.successor, key.id) for key in keys if key.successor is not None]
+    known = "successor IS NULL AND ?1 IN (SELECT id FROM keys)"
+    connection.executemany(f"UPDATE keys SET successor = ?1 WHERE id = ?2 AND {known}", successors)  # noqa: S608
+
+
+def change(connection: sqlite3.Connection, key_id: str, how: Change, now: float) -> Key | None:
     """The key, good for what `how` makes of it; None where there is none of that id. Raises what `how` raises."""
     found = find(connection, key_id)
     if found is None:
         return None
-    changed = replace(found, grant=how(found))
-    terms = _terms(changed.grant)
+    changed = replace(found, grant=how(found), changed=now)
+    terms = {**_terms(changed.grant), "changed": now}
     set_to = ", ".join(f"{name} = :{name}" for name in terms)
     connection.execute(f"UPDATE keys SET {set_to} WHERE id = :id", {**terms, "id": key_id})  # noqa: S608
     return changed
@@ -90,8 +104,8 @@ def revoke(connection: sqlite3.Connection, key_id: str, now: float) -> Key | Non
     found = find(connection, key_id)
     if found is None or found.revoked is not None:
         return found
-    connection.execute("UPDATE keys SET revoked = ? WHERE id = ?", (now, key_id))
-    return replace(found, revoked=now)
+    connection.execute("UPDATE keys SET revoked = ?1, changed = ?1 WHERE id = ?2", (now, key_id))
+    return replace(found, revoked=now, changed=now)
 
 
 def _key(row: sqlite3.Row) -> Key:
@@ -107,4 +121,5 @@ def _key(row: sqlite3.Row) -> Key:
         None if row["safety"] is None else Policy(row["safety"]),
         row["webhook_url"],
     )
-    return Key(row["id"], row["digest"], row["prefix"], grant, row["created"], row["revoked"], row["successor"])
+    ends = row["revoked"], row["successor"]
+    return Key(row["id"], row["digest"], row["prefix"], grant, row["created"], *ends, row["changed"])

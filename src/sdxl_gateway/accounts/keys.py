@@ -41,7 +41,10 @@ class KeyGrant:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key as it is remembered: never itself. Times are unix seconds; `successor` is the id it was rotated to."""
+    """A key as it is remembered: never itself. Times are unix seconds; `successor` is the id it was rotated to.
+
+    `changed` is when anything of it was last.
+    """
 
     id: str
     digest: bytes
@@ -50,6 +53,7 @@ class Key:
     created: float
     revoked: float | None = None
     successor: str | None = None
+    changed: float = 0.0
 
     def lives(self, now: float) -> bool:
         """It opens something."""
@@ -84,7 +88,7 @@ def minted(grant: KeyGrant, pepper: bytes, now: float) -> tuple[str, Key]:
     """A new key, to be shown once, and what is to be remembered of it."""
     secret = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
     text = secret + f"{zlib.crc32(secret.encode()):08x}"
-    key = Key("key_" + secrets.token_hex(8), digest_of(text.encode(), pepper), text[:SHOWN], grant, now)
+    key = Key("key_" + secrets.token_hex(8), digest_of(text.encode(), pepper), text[:SHOWN], grant, now, changed=now)
     return text, key
 
 
@@ -93,7 +97,22 @@ def rotated(old: Key, pepper: bytes, now: float, grace_seconds: float) -> tuple[
     text, new = minted(old.grant, pepper, now)
     last = now + grace_seconds
     ends = last if old.grant.expires is None else min(last, old.grant.expires)
-    return text, new, replace(old, grant=replace(old.grant, expires=ends), successor=new.id)
+    return text, new, replace(old, grant=replace(old.grant, expires=ends), successor=new.id, changed=now)
+
+
+def merged(one: Key, other: Key) -> Key:
+    """What two know of the same key, together: the grant as it was changed last, `one`'s where neither was later.
+
+    What was revoked or rotated stays so, whatever was changed after it.
+    """
+    last = other if other.changed > one.changed else one
+    ends = [key.revoked for key in (one, other) if key.revoked is not None]
+    return replace(last, revoked=min(ends, default=None), successor=last.successor or one.successor or other.successor)
+
+
+def well_formed(text: bytes) -> bool:
+    """It is a key of this kind, from its first letters to its checksum; whether anybody has it is another question."""
+    return text.startswith(PREFIX.encode()) and text[-8:] == f"{zlib.crc32(text[:-8]):08x}".encode()
 
 
 def digest_of(text: bytes, pepper: bytes) -> bytes:

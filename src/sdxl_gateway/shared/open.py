@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sdxl_gateway.accounts.key_store import Exchange, alone
 from sdxl_gateway.accounts.meters import LocalMeters
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.errors import StartProblem
@@ -26,10 +27,12 @@ class SharingProblem(StartProblem):
 class Shared:
     """What this gateway knows together with others: alone, it is what it would be anyway, and `link` is None.
 
-    `works` go on in the background, by name.
+    `local` are what of the `meters` is this gateway's own; `works` go on in the background, by name.
     """
 
+    local: LocalMeters
     meters: Meters
+    keys: Exchange
     works: Mapping[str, Callable[[], Awaitable[None]]]
     link: Link | None = None
 
@@ -43,30 +46,35 @@ class Shared:
             await self.link.close()
 
 
+SCHEMES = ("redis://", "rediss://", "unix://")
 ID_FILE = "gateway-id"
 """Tells this gateway from others, also after its next start."""
 
 
 def open_shared(settings: Settings, home: Path, meters: LocalMeters, tell: Listener) -> Shared:
-    """Raises SharingProblem for a missing extra, and for secrets that each gateway would make for itself."""
+    """Raises SharingProblem for a missing extra, no address of a Redis, and secrets of this gateway's own."""
     section = settings.redis
     if section.url is None:
-        return Shared(meters, {})
-    _refuse_secrets_of_ones_own(settings)
+        return Shared(meters, meters, alone, {})
+    url, pepper = section.url.get_secret_value(), _pepper(settings)
+    if not url.startswith(SCHEMES):
+        raise SharingProblem(f"redis.url: should begin with one of {', '.join(SCHEMES)}")
     try:
+        from sdxl_gateway.shared.keys import KeyExchange
         from sdxl_gateway.shared.link import Link
         from sdxl_gateway.shared.meters import SharedMeters
     except ImportError as problem:
         raise SharingProblem("redis.url: needs the extra: pip install 'sdxl-gateway[redis]'") from problem
-    link = Link(section.url.get_secret_value(), section.prefix, section.timeout_seconds, tell)
+    link = Link(url, section.prefix, section.timeout_seconds, tell)
     gateway_id = secret_of(None, home / ID_FILE).hex()[:16]
     shared = SharedMeters(link, meters, gateway_id)
-    return Shared(shared, {"places": shared.renewing}, link)
+    return Shared(meters, shared, KeyExchange(link, pepper), {"places": shared.renewing}, link)
 
 
-def _refuse_secrets_of_ones_own(settings: Settings) -> None:
-    """Keys and signed addresses of one gateway are to be good at all of them."""
+def _pepper(settings: Settings) -> bytes:
+    """The secret that all gateways have; one's own would do for nobody else, as the one that signs addresses."""
     secrets = {"auth.pepper": settings.auth.pepper, "delivery.url_key": settings.delivery.url_key}
     missing = [name for name, secret in secrets.items() if secret is None]
-    if missing:
+    if missing or settings.auth.pepper is None:
         raise SharingProblem(f"redis.url: gateways that share need one and the same {' and '.join(missing)}; set it.")
+    return settings.auth.pepper.get_secret_value().encode()

@@ -242,6 +242,9 @@ ALTER TABLE webhook_deliveries ADD COLUMN trace TEXT
 """
 """As `traceparent` says it, NULL where nothing is traced."""
 
+KEY_CHANGES = "ALTER TABLE keys ADD COLUMN changed REAL NOT NULL DEFAULT 0"
+"""When a key was changed last; of two gateways' words on it the later counts."""
+
 MIGRATIONS: tuple[str, ...] = (
     KEYS,
     AUDIT_TEXTS,
@@ -256,5 +259,6 @@ MIGRATIONS: tuple[str, ...] = (
     BATCHES,
     JOB_TEXTS,
     TRACES,
+    KEY_CHANGES,
 )
 """The database's `user_version` says how many of them it has been through."""
