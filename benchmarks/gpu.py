@@ -27,6 +27,7 @@ from benchmarks.figures import Row, ratio_row, seconds_row
 from benchmarks.finishing import measure as finish_rows
 from benchmarks.loras import cold_load_seconds, switch_row
 from benchmarks.machine import describe_machine
+from benchmarks.products import product_rows
 from benchmarks.record import Record
 from benchmarks.settling import settling_rows
 from benchmarks.starting import start_rows
@@ -39,6 +40,7 @@ from sdxl_gateway.catalog.model_files import module_shapes
 from sdxl_gateway.core.events import BlendSwitched
 from sdxl_gateway.core.recipe import NO_BLEND, Blend
 from sdxl_gateway.engine.unet.cuda_graphs import CudaRecorder
+from sdxl_gateway.telemetry.device import FP8_CAPABILITY
 from tools.full_size_model import write_full_size_model
 
 SWITCH_RANK = 64
@@ -145,18 +147,24 @@ def _fusings(folder: Path, data: Path, shapes: Shapes, place: Place, scale: Scal
     return [pipeline.put_on(store_path(data, digest)) for digest in digests]
 
 
+def _products(folder: Path, data: Path, place: Place, side: int, recorder: CudaRecorder) -> Iterator[Row]:
+    """None on a card that does not multiply in 8 bits."""
+    if torch.cuda.get_device_capability() >= FP8_CAPABILITY:
+        yield from product_rows(folder, data, place, side, QUICK, recorder, "inductor")
+
+
 def sections(folder: Path, data: Path) -> dict[str, Callable[[], Iterator[Row]]]:
     """By name, in order of what one wants to know first."""
     place, look = Place("cuda", "float16"), WHOLE.look
     served = replace(place, compiled_sizes="auto", cuda_graphs=True)
     recorder = CudaRecorder(torch.device("cuda", 0))
+    large = replace(place, max_lanes=LANES)
     return {
         "start": partial(start_rows, folder, data, place, look, 3),
         "settling": partial(settling_rows, folder, data, served, look, WHOLE.repeats, PATIENCE_SECONDS),
         "pictures": partial(picture_rows, folder, data, place, look, WHOLE.repeats),
-        "steps": partial(
-            step_rows, folder, data, replace(place, max_lanes=LANES), look.side, QUICK, recorder, "inductor"
-        ),
+        "steps": partial(step_rows, folder, data, large, look.side, QUICK, recorder, "inductor"),
+        "products": partial(_products, folder, data, large, look.side, recorder),
         "finishing": partial(finish_rows, folder, data, place, look, WHOLE.repeats),
         "loras": partial(measure, folder, data, place, WHOLE),
         "bfloat16": partial(measure, folder, data, replace(place, dtype="bfloat16"), WHOLE),

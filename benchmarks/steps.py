@@ -24,7 +24,7 @@ from benchmarks.engines import Bench, Look, Place, Stopwatch
 from benchmarks.figures import Row, publish, seconds_row, taken
 from benchmarks.machine import describe_machine
 from sdxl_gateway.admission.defaults import GUIDANCE_SCALE
-from sdxl_gateway.config import DEMO_MODEL
+from sdxl_gateway.config import DEMO_MODEL, Memory
 from sdxl_gateway.engine.compile import Todo
 from sdxl_gateway.engine.load import PARTS
 from sdxl_gateway.engine.memory.ledger import VRAM, Ledger
@@ -57,11 +57,18 @@ QUICK = Effort(rows=(2,), calls=10, steps=(30,), pictures=2, openings=1)
 
 
 def measure(
-    folder: Path, data: Path, place: Place, side: int, effort: Effort, recorder: Recorder | None, backend: Backend
+    folder: Path,
+    data: Path,
+    place: Place,
+    side: int,
+    effort: Effort,
+    recorder: Recorder | None,
+    backend: Backend,
+    memory: Memory | None = None,
 ) -> Iterator[Row]:
     """Everything of one number format; without a `recorder` nothing is recorded."""
     plain = replace(place, compiled_sizes=(), cuda_graphs=False)
-    with Bench(folder, data, plain, Look(side, effort.steps[0], GUIDANCE_SCALE)) as bench:
+    with Bench(folder, data, plain, Look(side, effort.steps[0], GUIDANCE_SCALE), memory=memory) as bench:
         yield seconds_row("first picture, seconds", None, [bench.paint()])
         yield from _picture_rows("as it is", bench, effort)
         made, codes = bench.checkpoint, Made({}, {})
@@ -72,7 +79,7 @@ def measure(
             denoiser, decoder = Denoiser(made.unet, ours.calls, recordings), Decoder(made.vae, ours.decodes)
             bench.paint_with(replace(made, denoiser=denoiser, decoder=decoder))
             yield from _picture_rows(name, bench, effort)
-    yield from _opening_rows(folder, data, place, side, effort)
+    yield from _opening_rows(folder, data, place, side, effort, memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +175,14 @@ def _picture_rows(name: str, bench: Bench, effort: Effort) -> Iterator[Row]:
         yield seconds_row(f"{name}: picture of {steps} steps, seconds", None, pictures)
 
 
-def _opening_rows(folder: Path, data: Path, place: Place, side: int, effort: Effort) -> Iterator[Row]:
+def _opening_rows(
+    folder: Path, data: Path, place: Place, side: int, effort: Effort, memory: Memory | None
+) -> Iterator[Row]:
     """From nothing to ready, and a first picture: as it is served, and with all of it compiled before."""
     ways = {"recorded": place, "compiled for and recorded": replace(place, compiled_sizes=(f"{side}x{side}",))}
     for name, way in list(ways.items())[: effort.openings]:
         start = time.perf_counter()
-        with Bench(folder, data, way, Look(side, effort.steps[0], GUIDANCE_SCALE)) as bench:
+        with Bench(folder, data, way, Look(side, effort.steps[0], GUIDANCE_SCALE), memory=memory) as bench:
             yield seconds_row(f"{name}: ready after, seconds", None, [time.perf_counter() - start])
             yield seconds_row(f"{name}: first picture once ready, seconds", None, [bench.paint()])
 

@@ -184,6 +184,15 @@ def test_check_says_what_does_not_fit_and_what_would() -> None:
     ]
 
 
+def test_check_says_which_device_does_not_multiply_in_8_bits() -> None:
+    Path("s.toml").write_text('engine.device = "cpu"\nmemory.products = "fp8"\n', "utf-8")
+    here = runner.invoke(app, ["check", "--config", "s.toml"])
+    elsewhere = runner.invoke(app, ["check", "--config", "s.toml", "--vram", "12GiB"])
+    assert here.exit_code == 1
+    assert "PROBLEM      memory.products is 'fp8'" in here.stdout
+    assert (elsewhere.exit_code, "native weights, fp8 products" in elsewhere.stdout) == (0, True)
+
+
 def test_check_refuses_a_size_that_is_none() -> None:
     assert runner.invoke(app, ["check", "--vram", "much"]).exit_code == 2
 

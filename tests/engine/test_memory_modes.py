@@ -17,14 +17,16 @@ from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Memory
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
 from sdxl_gateway.core.recipe import Recipe, Task
+from sdxl_gateway.engine import load
 from sdxl_gateway.engine.load import _refuse_what_cannot_be, open_engine
 from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST, WEIGHTS_HOST
 from sdxl_gateway.engine.memory.ledger import VRAM
 from sdxl_gateway.engine.models.checkpoint import Checkpoint as Loaded
 from sdxl_gateway.engine.models.loaders import LoadedCheckpoint
-from sdxl_gateway.scheduling.memory_plan import UNLIMITED_BYTES, Sizes, Wanted, plan_memory
+from sdxl_gateway.scheduling.memory_plan import UNLIMITED_BYTES, Wanted, plan_memory
+from sdxl_gateway.scheduling.weight_sizes import Sizes
 from tests.kit.device import DEVICE
-from tests.kit.engine import Studio, contrast, difference, mask, photo, pixels, process_settings, recipe
+from tests.kit.engine import Studio, contrast, difference, mask, photo, pixels, process_settings, psnr, recipe
 from tests.kit.engine_loras import admitted, blend, write_lora
 from tests.kit.model_folders import copy_of_demo
 from tests.kit.reference import Reference
@@ -34,6 +36,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 REPAINT = Inputs({"image": photo(), "mask": mask()})
 ROUNDING = 0 if DEVICE == "cpu" else 1
 """On a GPU blends on the device are written by a kernel that rounds sums of another order."""
+IN_16_BITS = "float32" if DEVICE == "cpu" else "float16"
+"""What a GPU's products of 8 bits are added up to; a CPU imitates them in any format."""
 LEVELS = {"int8": 20, "fp8": 80}
 """How far a channel of the demo's pictures may be off, of 255; of its weights it has far fewer than SDXL."""
 
@@ -142,6 +146,23 @@ def test_one_byte_weights_take_less_of_the_device_and_keep_the_checkpoints_own_o
     plain, small = (studio(tmp_path, mode="fast", weights=weights) for weights in ("native", "int8"))
     assert _held(small)[0] < 0.4 * _held(plain)[0]
     assert 0.6 * _held(plain)[0] < small.engine._pool.ledger.held_bytes(PRISTINE_HOST) < _held(plain)[0]
+
+
+@pytest.mark.parametrize("mode", ["fast", "low"])
+def test_products_of_8_bits(
+    tmp_path: Path, mode: str, exact: Callable[[], list[Picture]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pictures are near, with a LoRA or without, and the same again once it has been on."""
+    monkeypatch.setattr(load, "refuse_unable", lambda *_: None)
+    wanted = wishes(tmp_path)
+    made = studio(tmp_path, mode=mode, products="fp8", dtype=IN_16_BITS)
+    bits, held = _bits(made.loaded()), _held(made)
+    assert held[mode == "low"] < 0.8 * _held(studio(tmp_path, mode=mode, dtype=IN_16_BITS))[mode == "low"]
+    found = painted(made, wanted)
+    assert found[0] == found[-1]
+    assert min(psnr(*pair) for pair in zip(found, exact(), strict=True)) > 33
+    made.paint(recipe(seed=3))
+    assert all(torch.equal(one, other) for one, other in zip(bits, _bits(made.loaded()), strict=True))
 
 
 def _fits(made: Studio, pixels: int) -> Loaded:

@@ -40,7 +40,7 @@ from sdxl_gateway.engine.models.placement import Placement
 from sdxl_gateway.engine.sideline import Sideline
 from sdxl_gateway.ipc.messages import Cancel, Stop, Submit
 from sdxl_gateway.scheduling.costs import Costs
-from sdxl_gateway.scheduling.memory_plan import Mode
+from sdxl_gateway.scheduling.weight_sizes import Mode
 from sdxl_gateway.worker.loop import Loop
 from tests.kit.engine import Studio, difference, process_settings, recipe
 from tests.kit.engine_loras import admitted, write_lora

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,6 +109,12 @@ def pixels(picture: Picture) -> NDArray[np.uint8]:
 def difference(a: Picture, b: Picture) -> int:
     """The largest distance of any two channels, of 255."""
     return int(np.abs(pixels(a).astype(int) - pixels(b).astype(int)).max())
+
+
+def psnr(a: Picture, b: Picture) -> float:
+    """Peak signal to noise, in decibels; equal pictures are infinitely near."""
+    error = float(((pixels(a).astype(float) - pixels(b)) ** 2).mean())
+    return 10 * math.log10(255**2 / error) if error else math.inf
 
 
 def contrast(picture: Picture) -> int:

@@ -20,10 +20,10 @@ from sdxl_gateway.scheduling.memory_plan import (
     Wanted,
     decode_bytes,
     plan_memory,
-    sizes_of,
     step_bytes,
     usable_bytes,
 )
+from sdxl_gateway.scheduling.weight_sizes import sizes_of
 from tests.kit.sdxl_shapes import sdxl_shapes
 
 GIB = 2**30
@@ -74,6 +74,14 @@ def test_one_byte_weights(gib: int, mode: str, warm: int) -> None:
     assert (found.mode, found.fits) == (mode, True)
     assert found.warm_loras == pytest.approx(warm, abs=1)
     assert found == replace(plan(gib, replace(NATIVE, weights="fp8")), weights="int8")
+
+
+def test_products_of_8_bits_take_one_byte_a_number_and_originals_lie_where_copies_would() -> None:
+    plain, found = plan(24), plan(24, replace(NATIVE, products="fp8"))
+    assert plain.weights_bytes - found.weights_bytes == SIZES.unet_products == 1_638_400_000
+    assert (found.pristine_bytes, found.pristine_on_device) == (plain.pristine_bytes, True)
+    assert plan(24, replace(NATIVE, products="fp8", weights="int8")).pristine_device_bytes == 0
+    assert plan(24, replace(NATIVE, weights="int8", pristine="device")).pristine_on_device
 
 
 def test_eight_gib_serve_1024_pixels_with_a_lora_whole_and_unchanged() -> None:

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from sdxl_gateway.telemetry import device
-from sdxl_gateway.telemetry.device import Gpu, describe_device, memory_bytes, visible
+from sdxl_gateway.telemetry.device import Gpu, describe_device, fp8_problem, memory_bytes, visible
 
 
 @pytest.fixture(autouse=True)
@@ -63,3 +63,27 @@ def test_a_device_is_counted_among_the_visible_ones(monkeypatch: pytest.MonkeyPa
     assert describe_device("auto") == "cuda (Second, 80 GB)"
     assert memory_bytes("cuda:0") == 80 * 10**9
     assert memory_bytes("cuda:1") is None
+
+
+@pytest.mark.parametrize(
+    ("capability", "refused"), [((8, 6), True), ((8, 9), False), ((9, 0), False), ((12, 0), False)]
+)
+def test_which_gpus_multiply_in_8_bits(
+    capability: tuple[int, int], refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "read_gpus", lambda: (Gpu(0, "First", 0, 24 * 10**9, 0, capability=capability),))
+    told = fp8_problem("auto")
+    assert (told is not None) == refused
+    assert not refused or str(told).endswith("the First has 8.6.")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "driver", "told"), [("cpu", True, "cpu is none"), ("auto", True, None), ("auto", False, "is none")]
+)
+def test_other_devices_do_not_multiply_so(
+    wanted: str, driver: bool, told: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "read_gpus", lambda: ())
+    monkeypatch.setattr(device, "driver_found", lambda: driver)
+    found = fp8_problem(wanted)
+    assert found is None if told is None else told in str(found)

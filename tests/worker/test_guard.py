@@ -73,6 +73,7 @@ def test_what_the_driver_tells(monkeypatch: pytest.MonkeyPatch) -> None:
         "nvmlDeviceGetUtilizationRates": lambda handle: SimpleNamespace(gpu=50),
         "nvmlDeviceGetName": lambda handle: "H100",
         "nvmlDeviceGetUUID": lambda handle: "GPU-1",
+        "nvmlDeviceGetCudaComputeCapability": lambda handle: (9, 0),
         "nvmlDeviceGetTemperature": lambda handle, sensor: handle.celsius,
     }
     for name, value in told.items():

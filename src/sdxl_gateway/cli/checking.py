@@ -22,7 +22,7 @@ from sdxl_gateway.cli.memory_report import MemoryReport, bytes_of, report_memory
 from sdxl_gateway.config import DEMO_MATTE, DEMO_MODEL, ConfigProblem, Settings
 from sdxl_gateway.core.errors import CheckpointProblem, MatteProblem
 from sdxl_gateway.matting.open import open_matte
-from sdxl_gateway.telemetry.device import describe_device, memory_bytes
+from sdxl_gateway.telemetry.device import describe_device, fp8_problem, memory_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,8 @@ def inspect(settings: Settings, vram_bytes: int | None = None) -> Found:
     if checkpoints and total_bytes is not None:
         found.memory = report_memory(settings, checkpoints.values(), total_bytes)
         found.problems.extend(found.memory.problems)
+    if settings.memory.products == "fp8" and vram_bytes is None:
+        found.problems.extend(filter(None, [fp8_problem(settings.engine.device)]))
     _look_at_matte(settings, found)
     _look_at_preview_vae(settings, found)
     if checkpoints:

@@ -19,10 +19,10 @@ from sdxl_gateway.scheduling.memory_plan import (
     Wanted,
     decode_bytes,
     plan_memory,
-    sizes_of,
     step_bytes,
     usable_bytes,
 )
+from sdxl_gateway.scheduling.weight_sizes import sizes_of
 
 GIB = 2**30
 UNITS = {"gib": 2**30, "gb": 10**9, "mib": 2**20, "mb": 10**6}
@@ -56,7 +56,8 @@ class MemoryReport:
     def lines(self) -> Iterator[str]:
         """What is chosen, and why: each item with its bytes."""
         plan = self.plan
-        yield f"memory       {plan.mode}, {plan.weights} weights, for {self.checkpoint} on {_gib(self.total_bytes)}"
+        formats = f"{plan.weights} weights" + ("" if plan.products == "native" else f", {plan.products} products")
+        yield f"memory       {plan.mode}, {formats}, for {self.checkpoint} on {_gib(self.total_bytes)}"
         items = {
             f"usable, beside what the driver keeps and {_gib(CONTEXT_BYTES)} of code": plan.usable_bytes,
             "weights that stay on the device": plan.weights_bytes,

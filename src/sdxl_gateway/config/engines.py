@@ -56,6 +56,7 @@ class Memory(Section):
 
     mode: Literal["auto", "fast", "balanced", "low"] = "auto"
     weights: Literal["native", "fp8", "int8"] = "native"
+    products: Literal["native", "fp8"] = "native"
     vram_budget_bytes: Bytes | Literal["auto"] = "auto"
     host_budget_bytes: Bytes | Literal["auto"] = "auto"
     pristine: Literal["auto", "device", "host"] = "auto"

@@ -30,6 +30,7 @@ from sdxl_gateway.engine.models.adapters import AdapterCaches
 from sdxl_gateway.engine.models.by_digest import ByDigest
 from sdxl_gateway.engine.models.checkpoint import Checkpoint, Source, load_checkpoint
 from sdxl_gateway.engine.models.controls import CONTROL, ControlLoader
+from sdxl_gateway.engine.models.fp8_proof import refuse_unable
 from sdxl_gateway.engine.models.host_copies import HostCopies
 from sdxl_gateway.engine.models.image_prompts import IMAGE_ENCODER, IP_ADAPTER, ImageEncoderLoader, IpAdapterLoader
 from sdxl_gateway.engine.models.loaders import CHECKPOINT, CheckpointLoader, Loader
@@ -198,6 +199,8 @@ def _plan(config: EngineProcess, largest: Source, device: torch.device, dtype: t
     wanted = Wanted.of(config.memory, config.engine.max_lanes, dtype.itemsize, vae_dtype.itemsize)
     plan = plan_memory(largest.sizes(), usable_now(device), wanted)
     _refuse_what_cannot_be(config, device, plan)
+    if plan.products == "fp8":
+        refuse_unable(device, dtype)
     if not plan.fits:
         log.warning("the device has little room for this checkpoint; `sdxl-gateway check` says what would fit")
     return plan

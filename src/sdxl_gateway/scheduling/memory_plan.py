@@ -6,15 +6,13 @@ Pure arithmetic: no tensor, no device. What painting takes was counted on the pu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Literal
 
 from sdxl_gateway.config import Memory
+from sdxl_gateway.scheduling.weight_sizes import Formats, Mode, ProductFormat, Sizes, WeightFormat, resident_bytes
 
-Mode = Literal["fast", "balanced", "low"]
-WeightFormat = Literal["native", "fp8", "int8"]
 MODES: tuple[Mode, ...] = ("fast", "balanced", "low")
 """From the quickest to the one that takes the least."""
 
@@ -41,50 +39,8 @@ WARM_LORAS = 10
 PRISTINE_SHARE = 0.5
 """Of the ledger, pristine copies take no more than this unless all of them find room."""
 GUIDED_ROWS = 2
-VAE_NUMBERS = 83_653_863
-"""Of every SDXL's VAE."""
 UNLIMITED_BYTES = 2**60
 """A device that shares the host's memory, where no plan is needed."""
-
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """How many numbers a checkpoint's components hold.
-
-    `unet_blocks` and `text_blocks` are those of them a coarser format takes, `blendable` those a usual LoRA changes.
-    """
-
-    unet: int
-    unet_blocks: int
-    text: int
-    text_blocks: int
-    vae: int
-    blendable: int
-
-
-def sizes_of(shapes: Mapping[str, Shape]) -> Sizes:
-    """From the shape of each module's weight in the UNet and the text encoders, by component-prefixed names."""
-
-    def numbers(belongs: Callable[[str], bool]) -> int:
-        return sum(prod(shape) for name, shape in shapes.items() if belongs(name))
-
-    def is_unet(name: str) -> bool:
-        return name.startswith("unet.")
-
-    def in_blocks(name: str) -> bool:
-        inside = "_block" in name if is_unet(name) else ".layers." in name
-        return inside and len(shapes[name]) > 1
-
-    return Sizes(
-        unet=numbers(is_unet),
-        unet_blocks=numbers(lambda name: is_unet(name) and in_blocks(name)),
-        text=numbers(lambda name: not is_unet(name)),
-        text_blocks=numbers(lambda name: not is_unet(name) and in_blocks(name)),
-        vae=VAE_NUMBERS,
-        blendable=numbers(lambda name: len(shapes[name]) == 2 and "embedding" not in name),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +49,7 @@ class Wanted:
 
     mode: Mode | Literal["auto"] = "auto"
     weights: WeightFormat = "native"
+    products: ProductFormat = "native"
     pristine: Literal["auto", "device", "host"] = "auto"
     pixels: int = 1024 * 1024
     lanes: int = 4
@@ -100,12 +57,18 @@ class Wanted:
     vae_number_bytes: int = 2
     ledger_bytes: int | None = None
 
+    @property
+    def formats(self) -> Formats:
+        """Of the weights."""
+        return Formats(self.weights, self.products)
+
     @classmethod
     def of(cls, memory: Memory, lanes: int, number_bytes: int, vae_number_bytes: int) -> Wanted:
         """By the settings."""
         return cls(
             mode=memory.mode,
             weights=memory.weights,
+            products=memory.products,
             pristine=memory.pristine,
             lanes=lanes,
             number_bytes=number_bytes,
@@ -127,6 +90,7 @@ class MemoryPlan:
 
     mode: Mode
     weights: WeightFormat
+    products: ProductFormat
     usable_bytes: int
     weights_bytes: int
     staging_bytes: int
@@ -140,6 +104,11 @@ class MemoryPlan:
     lanes: int
     decodes_beside: bool
     fits: bool
+
+    @property
+    def formats(self) -> Formats:
+        """Of the weights."""
+        return Formats(self.weights, self.products)
 
     @property
     def pristine_on_device(self) -> bool:
@@ -177,25 +146,6 @@ def decode_bytes(pixels: int, number_bytes: int) -> int:
     return DECODE_BYTES * number_bytes * pixels
 
 
-def resident_bytes(sizes: Sizes, mode: Mode, weights: WeightFormat, number_bytes: int, vae_number_bytes: int) -> int:
-    """Of the weights, what is on the device for good."""
-    unet = _stored(sizes.unet, sizes.unet_blocks, weights, number_bytes)
-    text = _stored(sizes.text, sizes.text_blocks, weights, number_bytes)
-    return {"fast": unet + text + sizes.vae * vae_number_bytes, "balanced": unet, "low": 0}[mode]
-
-
-def counted_bytes(sizes: Sizes, mode: Mode, weights: WeightFormat, number_bytes: int) -> int:
-    """What the ledger counts for a checkpoint: as much as it holds on the device.
-
-    Where that is nothing it is what it holds in host memory: so one leaves for the next there too.
-    """
-    return resident_bytes(sizes, "fast" if mode == "low" else mode, weights, number_bytes, number_bytes)
-
-
-def _stored(numbers: int, in_blocks: int, weights: WeightFormat, number_bytes: int) -> int:
-    return numbers * number_bytes if weights == "native" else in_blocks + (numbers - in_blocks) * number_bytes
-
-
 def _plan(sizes: Sizes, usable: int, wanted: Wanted, mode: Mode) -> MemoryPlan:
     resident = _resident(sizes, wanted, mode)
     staging = 0 if mode == "fast" else STAGING_BYTES
@@ -208,6 +158,7 @@ def _plan(sizes: Sizes, usable: int, wanted: Wanted, mode: Mode) -> MemoryPlan:
     return MemoryPlan(
         mode=mode,
         weights=wanted.weights,
+        products=wanted.products,
         usable_bytes=usable,
         weights_bytes=resident,
         staging_bytes=staging,
@@ -225,7 +176,7 @@ def _plan(sizes: Sizes, usable: int, wanted: Wanted, mode: Mode) -> MemoryPlan:
 
 
 def _resident(sizes: Sizes, wanted: Wanted, mode: Mode) -> int:
-    return resident_bytes(sizes, mode, wanted.weights, wanted.number_bytes, wanted.vae_number_bytes)
+    return resident_bytes(sizes, mode, wanted.formats, wanted.number_bytes, wanted.vae_number_bytes)
 
 
 def _paints(wanted: Wanted, mode: Mode) -> Iterator[int]:
@@ -259,9 +210,10 @@ def _lanes(wanted: Wanted, room: int) -> int:
 
 
 def _pristine(sizes: Sizes, wanted: Wanted, mode: Mode, ledger: int) -> tuple[int, int]:
-    """Their bytes, and how many of these on the device; of rounded weights all are on the host, from the start."""
+    """Their bytes, and how many of these on the device; what coarse weights were rounded from only if so asked for."""
     if wanted.weights != "native":
-        return (sizes.unet_blocks + sizes.text_blocks) * wanted.number_bytes, 0
+        originals = (sizes.unet_blocks + sizes.text_blocks) * wanted.number_bytes
+        return originals, originals if wanted.pristine == "device" and mode != "low" else 0
     copies = sizes.blendable * wanted.number_bytes
     if mode == "low" or wanted.pristine == "host":
         return copies, 0

@@ -20,8 +20,11 @@ class Gpu:
     utilization_ratio: float
     uuid: str = ""
     celsius: float = 0.0
+    capability: tuple[int, int] | None = None
 
 
+FP8_CAPABILITY = (8, 9)
+"""The first whose tensor cores multiply 8-bit floats."""
 DRIVERS = (Path("/proc/driver/nvidia/version"), Path("/usr/lib/wsl/lib/libcuda.so.1"))
 """There where an NVIDIA driver is, on Linux and on Windows' subsystem for it, whether or not it can be used."""
 
@@ -57,7 +60,28 @@ def _read_gpu(index: int) -> Gpu:
     busy = pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
     name, uuid = str(pynvml.nvmlDeviceGetName(handle)), str(pynvml.nvmlDeviceGetUUID(handle))
     celsius = float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
-    return Gpu(index, name, int(memory.used), int(memory.total), busy, uuid, celsius)
+    major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+    return Gpu(index, name, int(memory.used), int(memory.total), busy, uuid, celsius, (int(major), int(minor)))
+
+
+def fp8_problem(wanted: str) -> str | None:
+    """For the device an engine would take for `engine.device`, as `why_no_fp8_products`; None for one not known."""
+    own = wanted in ("cpu", "mps")
+    gpu = None if own else gpu_of(wanted, read_gpus())
+    if gpu is not None:
+        return why_no_fp8_products(f"the {gpu.name}", gpu.capability)
+    return None if driver_found() and not own else why_no_fp8_products(describe_device(wanted).partition(" ")[0], None)
+
+
+def why_no_fp8_products(device: str, capability: tuple[int, int] | None) -> str | None:
+    """For the operator of such a device, without a capability if it is no NVIDIA GPU; None where it has them."""
+    if capability is not None and capability >= FP8_CAPABILITY:
+        return None
+    found = "is none" if capability is None else "has {}.{}".format(*capability)
+    least = "{}.{}".format(*FP8_CAPABILITY)
+    return (
+        f"memory.products is 'fp8', for which a GPU needs compute capability {least} (Ada, Hopper); {device} {found}."
+    )
 
 
 def describe_device(wanted: str) -> str:

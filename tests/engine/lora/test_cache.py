@@ -21,7 +21,8 @@ from sdxl_gateway.engine.lora.reading import Factors
 from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST, PRISTINE_VRAM, WEIGHTS_HOST, ledger_budgets
 from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
 from sdxl_gateway.engine.memory.offload import HostMemory
-from sdxl_gateway.scheduling.memory_plan import UNLIMITED_BYTES, Sizes, Wanted, plan_memory
+from sdxl_gateway.scheduling.memory_plan import UNLIMITED_BYTES, Wanted, plan_memory
+from sdxl_gateway.scheduling.weight_sizes import Sizes
 from tests.engine.lora.kit import CPU, Bench, MakeBench, Shelf, blend, lora, same_bits
 
 Q, TE = "unet.attentions.0.to_q", "text_encoder.text_model.encoder.layers.0"

@@ -15,7 +15,8 @@ from sdxl_gateway.engine.lora.layers import Layer, PristineStore, layers_of
 from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST, PRISTINE_VRAM, ledger_budgets
 from sdxl_gateway.engine.memory.ledger import VRAM, Ledger
 from sdxl_gateway.engine.memory.offload import HostMemory
-from sdxl_gateway.scheduling.memory_plan import LORA_BYTES, MemoryPlan, Wanted, plan_memory, sizes_of, usable_bytes
+from sdxl_gateway.scheduling.memory_plan import LORA_BYTES, MemoryPlan, Wanted, plan_memory, usable_bytes
+from sdxl_gateway.scheduling.weight_sizes import sizes_of
 from tests.kit.sdxl_shapes import sdxl_shapes
 from tools.full_size_model import CLIP, CLIP_L, OPEN_CLIP_G, UNET
 

@@ -21,14 +21,12 @@ from sdxl_gateway.engine.lora.cache import AdapterCache
 from sdxl_gateway.engine.lora.formats import Adapter, TextualInversions
 from sdxl_gateway.engine.lora.fused import KernelWriter
 from sdxl_gateway.engine.lora.group import LayerGroup
-from sdxl_gateway.engine.lora.layers import Layer, PristineHome, PristineStore, layers_of, restore
+from sdxl_gateway.engine.lora.layers import STACK_BYTES, Layer, PristineHome, PristineStore, layers_of, restore
 from sdxl_gateway.engine.lora.merge import LayerWriter, full_precision
 from sdxl_gateway.engine.lora.table import Kernel
 from sdxl_gateway.engine.lora.writer import GroupWriter, no_stacks, stacks_of
 from sdxl_gateway.engine.memory.ledger import Ledger
 from sdxl_gateway.engine.timing import Timings
-
-STACK_BYTES = 256 * 2**20
 
 
 class BlendSwitcher:

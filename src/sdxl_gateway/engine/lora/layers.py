@@ -18,6 +18,9 @@ from sdxl_gateway.engine.memory.offload import HostMemory, aligned
 from sdxl_gateway.engine.memory.quantised import quantised_weight, rounded
 
 PristineHome = Literal["auto", "device", "host"]
+DEVICE_TIERS = (PRISTINE_VRAM, VRAM)
+STACK_BYTES = 256 * 2**20
+"""Of float32: what layers of one shape are computed in together."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,6 +56,11 @@ class Layer:
             raise RuntimeError(f"{self.name} was to be changed before its pristine copy was taken")
         return self.pristine
 
+    @property
+    def original_bytes(self) -> int:
+        """Of the weights as the checkpoint has them."""
+        return (self.parameter if self.pristine is None else self.pristine).nbytes
+
     def write(self, matrix: Tensor) -> None:
         """Copy (rows, columns) in, rounding once to the storage dtype; any memory format, any device."""
         if self.scale is not None:
@@ -75,9 +83,34 @@ def restore(layers: Sequence[Layer]) -> None:
         if alike:
             pristine = [layer.untouched.view(layer.parameter.shape) for layer in alike]
             torch._foreach_copy_([layer.parameter for layer in alike], pristine)
+    for stack in _stacks([layer for layer in layers if layer.scale is not None]):
+        matrices = torch.empty((len(stack), *stack[0].shape), dtype=torch.float32, device=stack[0].device)
+        torch._foreach_copy_(list(matrices.unbind(0)), [layer.untouched for layer in stack], non_blocking=True)
+        write_rounded(stack, matrices)
+
+
+def write_rounded(layers: Sequence[Layer], matrices: Tensor) -> None:
+    """As `Layer.write` each, (layers, rows, columns) float32, which are used up, in layers of one shape and format."""
+    scales = [layer.scale for layer in layers if layer.scale is not None]
+    numbers, scale = rounded(matrices.flatten(0, 1), layers[0].parameter.dtype, scales[0].dtype, used_up=True)
+    _spread(numbers, [layer.parameter for layer in layers])
+    _spread(scale, scales)
+
+
+def _spread(values: Tensor, targets: list[Tensor]) -> None:
+    """One after another into tensors of one shape."""
+    torch._foreach_copy_(targets, list(values.view(len(targets), *targets[0].shape).unbind(0)))
+
+
+def _stacks(layers: Iterable[Layer]) -> Iterator[list[Layer]]:
+    """Those of one shape and format, at most `STACK_BYTES` of float32 together."""
+    alike: dict[tuple[object, ...], list[Layer]] = {}
     for layer in layers:
-        if layer.scale is not None:
-            layer.write(layer.untouched.to(layer.device, torch.float32))
+        key = (layer.parameter.dtype, layer.parameter.shape, layer.parameter.device, layer.device)
+        alike.setdefault(key, []).append(layer)
+    for found in alike.values():
+        length = max(1, STACK_BYTES // (4 * found[0].parameter.numel()))
+        yield from (found[at : at + length] for at in range(0, len(found), length))
 
 
 def layers_of(components: Mapping[str, nn.Module], device: torch.device | None = None) -> dict[str, Layer]:
@@ -111,18 +144,24 @@ class PristineStore:
         self._home = home
         self._name = name
         self._device_full = False
+        self._placed: set[str] = set()
         self._host: HostMemory | None = None
 
     def keep(self, layer: Layer) -> None:
-        """Copy the layer's bits, once. Raises DoesNotFit when `home` is "device" and there is no room."""
-        if layer.pristine is not None:
+        """Copy the layer's bits, or what it was rounded from, to where they stay, once.
+
+        Raises DoesNotFit when `home` is "device" and there is no room.
+        """
+        if layer.name in self._placed:
             return
         self._ledger.pin(self._key(layer))
         try:
-            layer.pristine = self._kept(layer)
+            self._place(layer)
         except BaseException:
-            self.forget(layer)
+            if layer.scale is None:
+                self.forget(layer)
             raise
+        self._placed.add(layer.name)
 
     def count(self, layers: Iterable[Layer]) -> None:
         """Those that have their copy in host memory from the start."""
@@ -132,27 +171,36 @@ class PristineStore:
 
     def forget(self, layer: Layer) -> None:
         """Give up the layer's copy, whose weights can then not be put back."""
+        self._placed.discard(layer.name)
         key = self._key(layer)
         self._ledger.unpin(key)
-        self._drop(key)
+        self._drop(key, (*DEVICE_TIERS, PRISTINE_HOST))
         layer.pristine = None
 
-    def _kept(self, layer: Layer) -> Tensor:
-        matrix = layer.parameter.reshape(layer.shape)
-        if self._home != "host" and layer.is_plain and not self._device_full:
+    def _place(self, layer: Layer) -> None:
+        if self._home != "host" and layer.parameter.device == layer.device and not self._device_full:
             try:
-                return self._on_device(self._key(layer), matrix)
+                self._on_device(layer)
+                return
             except Exception as error:
-                self._drop(self._key(layer))
+                self._drop(self._key(layer), DEVICE_TIERS)
                 if self._home == "device" or not (isinstance(error, DoesNotFit) or out_of_memory(error)):
                     raise
                 self._device_full = out_of_memory(error)
-        return self._in_host(self._key(layer), matrix, layer.device)
+        if layer.pristine is None:
+            matrix = layer.parameter.reshape(layer.shape)
+            layer.pristine = self._in_host(self._key(layer), matrix, layer.device)
 
-    def _on_device(self, key: Hashable, matrix: Tensor) -> Tensor:
-        for tier in (PRISTINE_VRAM, VRAM):
-            self._ledger.hold(tier, key, matrix.nbytes)
-        return matrix.clone(memory_format=torch.contiguous_format)
+    def _on_device(self, layer: Layer) -> None:
+        key = self._key(layer)
+        for tier in DEVICE_TIERS:
+            self._ledger.hold(tier, key, layer.original_bytes)
+        if layer.pristine is None:
+            layer.pristine = layer.parameter.reshape(layer.shape).clone(memory_format=torch.contiguous_format)
+        else:
+            # The module has the same tensor, and the host's memory is free once neither needs it.
+            layer.pristine.data = layer.pristine.data.to(layer.device)
+            self._ledger.drop(PRISTINE_HOST, key)
 
     def _in_host(self, key: Hashable, matrix: Tensor, device: torch.device) -> Tensor:
         self._ledger.hold(PRISTINE_HOST, key, matrix.nbytes)
@@ -160,8 +208,8 @@ class PristineStore:
         piece = self._host.piece(aligned(matrix.nbytes))[: matrix.nbytes]
         return piece.view(matrix.dtype).view(matrix.shape).copy_(matrix)
 
-    def _drop(self, key: Hashable) -> None:
-        for tier in (PRISTINE_VRAM, VRAM, PRISTINE_HOST):
+    def _drop(self, key: Hashable, tiers: Sequence[str]) -> None:
+        for tier in tiers:
             self._ledger.drop(tier, key)
 
     def _key(self, layer: Layer) -> Hashable:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sdxl_gateway.engine.lora.delta import Delta, LowRank, moved
-from sdxl_gateway.engine.lora.layers import Layer
+from sdxl_gateway.engine.lora.layers import Layer, write_rounded
 
 FULL_PRECISION = "ieee"
 Factors = tuple[LowRank, float]
@@ -137,6 +137,9 @@ def write_stack(changes: Sequence[Change]) -> None:
     torch.baddbmm(stack, up, down, alpha=alpha, out=stack)
     if first.is_plain:
         torch._foreach_copy_([layer.parameter for layer in layers], _as_stored(layers, matrices))
+        return
+    if first.scale is not None:
+        write_rounded(layers, stack)
         return
     for layer, matrix in zip(layers, matrices, strict=True):
         layer.write(matrix)

@@ -47,18 +47,35 @@ _BY_DTYPE = {one.dtype: one for one in FORMATS.values()}
 def quantise(module: nn.Module, wanted: str, device: torch.device, home: torch.device, dtype: torch.dtype) -> None:
     """Linear and convolution weights inside the module's lists of blocks become numbers in a format of FORMATS.
 
-    What stands before and after the blocks is small, and sensitive. The numbers are computed on `device`, where blends
-    are computed too, and left at `home`; layers compute in `dtype`.
+    What stands before and after the blocks is small, and sensitive; what multiplies in a format of its own keeps that.
+    The numbers are computed on `device`, where blends are computed too, and left at `home`; layers compute in `dtype`.
     """
+    chosen = FORMATS[wanted].dtype
     for layer in _inside_blocks(module):
-        original = layer.weight.detach()
-        matrix = original.reshape(original.shape[0], -1)
-        numbers, scale = rounded(matrix.to(device, torch.float32), FORMATS[wanted].dtype, dtype)
-        layer.weight = nn.Parameter(numbers.to(home).view(original.shape), requires_grad=False)
-        layer.register_buffer(SCALE, scale.to(home).view(-1, *[1] * (original.dim() - 1)), persistent=False)
-        setattr(layer, ORIGINAL, matrix)
-        # As for `upcast`: an attribute of the instance, and one function for all.
-        setattr(layer, "forward", MethodType(_FORWARDS[type(layer)], layer))  # noqa: B010
+        if not hasattr(layer, ORIGINAL):
+            keep_rounded(layer, _FORWARDS[type(layer)], chosen, dtype, device, home)
+
+
+def keep_rounded(
+    layer: nn.Linear | nn.Conv2d,
+    forward: Callable[..., Tensor],
+    numbers: torch.dtype,
+    scales: torch.dtype,
+    device: torch.device,
+    home: torch.device,
+) -> None:
+    """The layer's weight becomes one-byte numbers and a scale for each row, and `forward` what computes with them.
+
+    Call it without gradients. The weight as it was stays in host memory, for blends to be summed on.
+    """
+    original = layer.weight.detach()
+    matrix = original.reshape(original.shape[0], -1)
+    rows, scale = rounded(matrix.to(device, torch.float32), numbers, scales)
+    layer.weight = nn.Parameter(rows.to(home).view(original.shape), requires_grad=False)
+    layer.register_buffer(SCALE, scale.to(home).view(-1, *[1] * (original.dim() - 1)), persistent=False)
+    setattr(layer, ORIGINAL, matrix)
+    # As for `upcast`: an attribute of the instance, and one function for all.
+    setattr(layer, "forward", MethodType(forward, layer))  # noqa: B010
 
 
 def quantised_weight(layer: nn.Module, parameter: nn.Parameter) -> QuantisedWeight | None:
@@ -68,20 +85,23 @@ def quantised_weight(layer: nn.Module, parameter: nn.Parameter) -> QuantisedWeig
     return QuantisedWeight(layer.get_buffer(SCALE), getattr(layer, ORIGINAL))
 
 
-def rounded(matrix: Tensor, numbers: torch.dtype, scales: torch.dtype) -> tuple[Tensor, Tensor]:
+def rounded(
+    matrix: Tensor, numbers: torch.dtype, scales: torch.dtype, *, used_up: bool = False
+) -> tuple[Tensor, Tensor]:
     """(rows, columns) float32 as numbers of a one-byte format and (rows, 1) scales, each rounded once.
 
     A weight is off by at most half a step: 1/254 of its row's largest in int8, a sixteenth of itself in fp8. Scales of
-    fp8 are powers of two, so that a checkpoint published in it keeps its numbers.
+    fp8 are powers of two, so that a checkpoint published in it keeps its numbers. A matrix that may be `used_up` is
+    what they are computed in.
     """
     largest = _BY_DTYPE[numbers].largest
-    scale = matrix.abs().amax(dim=1, keepdim=True) / largest
+    scale = torch.linalg.vector_norm(matrix, torch.inf, dim=1, keepdim=True) / largest
     if numbers.is_floating_point:
         scale = torch.ldexp(torch.ones_like(scale), torch.frexp(scale).exponent)
     scale = scale.to(scales)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    units = (matrix / scale.float()).clamp(-largest, largest)
-    return (units if numbers.is_floating_point else units.round()).to(numbers), scale
+    units = torch.div(matrix, scale.float(), out=matrix if used_up else None).clamp_(-largest, largest)
+    return (units if numbers.is_floating_point else units.round_()).to(numbers), scale
 
 
 def widened(numbers: Tensor, scale: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ from sdxl_gateway.engine.models.placement import Placement, module_bytes, set_ti
 from sdxl_gateway.engine.models.samplers import SamplerFactory
 from sdxl_gateway.engine.models.single_file import FileComponent
 from sdxl_gateway.engine.models.upcast import upcast
-from sdxl_gateway.scheduling.memory_plan import Sizes, sizes_of
+from sdxl_gateway.scheduling.weight_sizes import Sizes, sizes_of
 
 TEXT_KINDS = {TEXT: CLIPTextModel, TEXT_2: CLIPTextModelWithProjection}
 PLAIN_CHANNELS = 4

@@ -25,7 +25,7 @@ from sdxl_gateway.engine.models.host_copies import HostCopies
 from sdxl_gateway.engine.models.placement import Placement
 from sdxl_gateway.engine.models.sources import Sources
 from sdxl_gateway.engine.timing import Timings
-from sdxl_gateway.scheduling.memory_plan import counted_bytes
+from sdxl_gateway.scheduling.weight_sizes import counted_bytes
 
 ModelT = TypeVar("ModelT")
 T = TypeVar("T")
@@ -104,7 +104,7 @@ class CheckpointLoader:
 
     def _counted_bytes(self, source: Source) -> int:
         sizes, number_bytes = source.sizes(), self.dtype.itemsize
-        return counted_bytes(sizes, self.placement.mode, self.placement.weights, number_bytes)
+        return counted_bytes(sizes, self.placement.mode, self.placement.formats, number_bytes)
 
     def load(self, name: str) -> LoadedCheckpoint:
         """From host memory, else from disk, and then a copy is kept. Raises as `cost_bytes`."""

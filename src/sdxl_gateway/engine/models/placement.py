@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from sdxl_gateway.catalog.model_files import COMPONENTS, TEXT_ENCODERS, VAE
+from sdxl_gateway.catalog.model_files import COMPONENTS, TEXT_ENCODERS, UNET, VAE
+from sdxl_gateway.engine.memory.fp8_products import multiply_in_fp8
 from sdxl_gateway.engine.memory.offload import HostMemory, WeightStream, keep_in_host_memory
 from sdxl_gateway.engine.memory.quantised import quantise
 from sdxl_gateway.engine.models.pretrained import own_weights
-from sdxl_gateway.scheduling.memory_plan import TILE_SIDE, UNLIMITED_BYTES, MemoryPlan, Mode, WeightFormat
+from sdxl_gateway.scheduling.memory_plan import TILE_SIDE, UNLIMITED_BYTES, MemoryPlan
+from sdxl_gateway.scheduling.weight_sizes import NATIVE, Formats, Mode
 
 IN_HOST_MEMORY: dict[Mode, tuple[str, ...]] = {
     "fast": (),
@@ -31,7 +33,7 @@ class Placement:
 
     device: torch.device
     mode: Mode
-    weights: WeightFormat
+    formats: Formats
     whole_pixels: int
     stream: WeightStream
     decodes_beside: bool = False
@@ -39,17 +41,17 @@ class Placement:
     @classmethod
     def of(cls, plan: MemoryPlan, device: torch.device) -> Placement:
         """As planned."""
-        return cls(device, plan.mode, plan.weights, plan.whole_pixels, WeightStream(device), plan.decodes_beside)
+        return cls(device, plan.mode, plan.formats, plan.whole_pixels, WeightStream(device), plan.decodes_beside)
 
     @classmethod
     def everything_on(cls, device: torch.device) -> Placement:
         """As the checkpoint has it, without a plan."""
-        return cls(device, "fast", "native", UNLIMITED_BYTES, WeightStream(device))
+        return cls(device, "fast", NATIVE, UNLIMITED_BYTES, WeightStream(device))
 
     @property
     def is_plain(self) -> bool:
         """All on the device, as the checkpoint has it."""
-        return self.mode == "fast" and self.weights == "native"
+        return self.mode == "fast" and self.formats == NATIVE
 
     def offloads(self, component: str) -> bool:
         """The component's weights are in host memory while it does not compute."""
@@ -57,9 +59,11 @@ class Placement:
 
     def round(self, component: str, model: nn.Module, dtype: torch.dtype) -> None:
         """Bring the weights of a freshly loaded UNet or text encoder into their format; they compute in `dtype`."""
-        if self.weights != "native":
-            home = torch.device("cpu") if self.offloads(component) else self.device
-            quantise(model, self.weights, self.device, home, dtype)
+        home = torch.device("cpu") if self.offloads(component) else self.device
+        if self.formats.products == "fp8" and component == UNET:
+            multiply_in_fp8(model, self.device, home)
+        if self.formats.weights != "native":
+            quantise(model, self.formats.weights, self.device, home, dtype)
 
     def settle(self, component: str, model: nn.Module, memory: HostMemory, *, channels_last: bool = False) -> None:
         """Ready to compute on the device."""
