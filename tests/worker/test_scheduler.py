@@ -141,3 +141,16 @@ def test_no_blend_starves_behind_a_popular_one() -> None:
     else:
         pytest.fail("the rare blend never got its turn")
     assert now <= rules.hold_seconds + 1.2
+
+
+def test_who_changes_its_key_half_way_does_not_wait_for_all_newcomers_of_the_old_one() -> None:
+    """Such as a picture that a refiner takes over, while others come one after another to be begun."""
+    rules, hold, now = scheduler(), BatchHold(key(), 0.0), 0.0
+    changed = candidate("changed", "refiner", begun=True, steps_left=2)
+    others = [candidate("first", begun=True, steps_left=5)]
+    while aboard(plan := rules.plan([changed, *others], hold, now)) != ["changed"]:
+        assert plan.hold is not None
+        hold, now = plan.hold, now + 0.5
+        others = [replace(one, begun=True, steps_left=one.steps_left - 1) for one in plan.advance if one.steps_left > 1]
+        others.append(candidate(f"new at {now}", arrived=now, steps_left=5))
+        assert now < 10.0

@@ -110,7 +110,7 @@ class Scheduler:
 
     def _next_hold(self, leader: Candidate, able: list[Candidate], hold: BatchHold | None, now: float) -> BatchHold:
         """Starts anew with another key, with a leader whose turn it was anyway, and while nobody else waits."""
-        others_wait = any(t.key != leader.key and not t.begun for t in able)
+        others_wait = any(t.key != leader.key for t in able)
         first_in_order = not leader.begun and leader is able[0]
         if hold is None or hold.key != leader.key or first_in_order or not others_wait:
             return BatchHold(leader.key, now)
