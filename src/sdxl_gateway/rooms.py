@@ -23,6 +23,7 @@ from sdxl_gateway.api.endpoints.batch_lines import BatchLines
 from sdxl_gateway.api.http.closing import Closing
 from sdxl_gateway.api.http.replaceable import Replaceable
 from sdxl_gateway.backends.process.backend import ProcessBackend
+from sdxl_gateway.backends.process.each_device import for_each_device
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.catalog.checkpoints import open_checkpoints, with_ip_adapter
 from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
@@ -82,10 +83,9 @@ BackendFactory = Callable[[EngineProcess, Limits, EngineListener], Backend]
 
 
 def process_backend(engine: EngineProcess, limits: Limits, listener: EngineListener) -> Backend:
-    """The one a server has where nothing else is asked for: a supervised engine process."""
-    return ProcessBackend(
-        [engine], queue_size=limits.queue_size, tenant_queue_size=limits.tenant_queue_size, listener=listener
-    )
+    """The one a server has where nothing else is asked for: a supervised engine process for each device."""
+    engines, tenant_queue_size = for_each_device(engine), limits.tenant_queue_size
+    return ProcessBackend(engines, queue_size=limits.queue_size, tenant_queue_size=tenant_queue_size, listener=listener)
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ async def test_it_serves_the_whole_application(tmp_path: Path) -> None:
     assert (image.size, image.getpixel((0, 0)), entry["seed"]) == ((256, 256), (9, 99, 199), 4)
     assert [one.recipe.prompt for one in backend.jobs] == ["a fox"]
     assert "sdxl_gateway_queue_depth 3.0" in metrics
-    assert 'sdxl_gateway_memory_held_bytes{tier="host"} 12.0' in metrics
+    assert 'sdxl_gateway_memory_held_bytes{engine="memory",tier="host"} 12.0' in metrics
     assert 'sdxl_gateway_jobs_total{outcome="finished"} 1.0' in metrics
     assert (backend.ready, backend.closed_reason) == (False, "over")
 

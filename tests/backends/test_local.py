@@ -16,6 +16,7 @@ from sdxl_gateway.core.events import (
     EngineOpened,
     Failed,
     Finished,
+    JobAssigned,
     JobEvent,
     Measured,
     Started,
@@ -117,7 +118,8 @@ async def test_measurements_bear_the_engine_and_its_loss_is_told() -> None:
     await to_the_end(await backend.submit(job(steps=2)))
     await backend.stop()
     opened = EngineOpened("0", READY.device, READY.dtype, READY.card)
-    assert heard == [opened, *[Measured("0", StepTaken(0.0, 1, 1.0))] * 2, EngineLost("0")]
+    assigned = JobAssigned("0", "blend")
+    assert heard == [opened, assigned, *[Measured("0", StepTaken(0.0, 1, 1.0))] * 2, EngineLost("0")]
 
 
 async def test_stopping_one_that_was_not_started() -> None:

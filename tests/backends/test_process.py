@@ -34,7 +34,7 @@ from sdxl_gateway.core.events import (
 )
 from sdxl_gateway.core.listeners import EngineListener
 from sdxl_gateway.jobs.subscription import Subscription
-from tests.kit.backends import StepsTaken
+from tests.kit.backends import EnginesOpened, StepsTaken
 from tests.kit.jobs import job
 
 FAKE = (sys.executable, "-m", "tests.backends.fake_engine_process")
@@ -63,6 +63,14 @@ async def running(
     finally:
         await backend.stop(grace_seconds=1.0)
     assert not backend.pids
+
+
+def both(one: EngineListener, other: EngineListener) -> EngineListener:
+    def tell(event: EngineEvent) -> None:
+        one(event)
+        other(event)
+
+    return tell
 
 
 async def to_the_end(subscription: Subscription) -> list[JobEvent]:
@@ -279,16 +287,42 @@ async def test_a_detached_job_outlives_its_listener(collected: bool) -> None:
 
 async def test_each_of_several_engines_has_an_id_and_keeps_it() -> None:
     heard: list[EngineEvent] = []
-    async with running(listener=heard.append, engines=2, max_lanes=1) as backend:
+    opened = EnginesOpened(2)
+    async with running(listener=both(opened, heard.append), engines=2, max_lanes=1) as backend:
+        await opened.all()
         jobs = [await backend.submit(job("step-seconds=0.01", blend=str(number), steps=20)) for number in range(8)]
         ends = await asyncio.gather(*map(to_the_end, jobs))
         assert {type(events[-1]) for events in ends} == {Finished}
         assert len(backend.pids) == 2
         assert {event.engine_id for event in heard if isinstance(event, Measured)} == {"0", "1"}
-        ended_in(await to_the_end(await backend.submit(job("die-in-begin"))), Unavailable)
-        (lost,) = heard[-1:]
-        assert isinstance(lost, EngineLost)
+        os.kill(backend.pids[0], signal.SIGKILL)
+        while not (losses := [event for event in heard if isinstance(event, EngineLost)]):
+            assert isinstance((await to_the_end(await backend.submit(job())))[-1], Finished)
+        (lost,) = losses
         assert backend.ready
         heard.clear()
         while not any(isinstance(event, Measured) and event.engine_id == lost.engine_id for event in heard):
             await asyncio.gather(*[to_the_end(await backend.submit(job(blend=str(n)))) for n in range(8)])
+
+
+async def test_what_a_killed_engine_had_begun_is_painted_by_the_other() -> None:
+    opened = EnginesOpened(2)
+    async with running(listener=opened, engines=2, max_lanes=1) as backend:
+        await opened.all()
+        begun = [await backend.submit(job("step-seconds=0.02", blend=str(number), steps=30)) for number in range(2)]
+        for one in begun:
+            await until_started(one)
+        os.kill(backend.pids[0], signal.SIGKILL)
+        for one in begun:
+            events = await to_the_end(one)
+            assert isinstance(events[-1], Finished)
+            assert not any(isinstance(event, Started) for event in events), "that was told before"
+
+
+async def test_a_job_that_kills_whoever_begins_it_ends_and_both_engines_return() -> None:
+    opened, again = EnginesOpened(2), EnginesOpened(4)
+    async with running(listener=both(opened, again), engines=2) as backend:
+        await opened.all()
+        ended_in(await to_the_end(await backend.submit(job("die-in-begin"))), Unavailable)
+        assert isinstance((await to_the_end(await backend.submit(job())))[-1], Finished)
+        await again.all()

@@ -61,6 +61,12 @@ def test_the_device_told_is_the_one_an_engine_opened(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == "Painting on cuda:0 (NVIDIA H200) in float16.\n"
 
 
+def test_check_names_each_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDXL_GATEWAY__ENGINE__DEVICES", "cpu,cpu")
+    told = runner.invoke(app, ["check"]).stdout.splitlines()
+    assert [line[:17] for line in told[:2]] == ["device       cpu "] * 2
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_loads_nothing_heavy(command: str) -> None:
     words = [*command.split(), "--help"]
@@ -89,7 +95,7 @@ def test_check_tells_as_json_what_would_be_served() -> None:
 
     folders = {"data_directory", "checkpoint_directory", "lora_directory"}
     listed = {"checkpoints", "controls", "ip_adapters", "loras", "matte", "memory", "problems"}
-    assert found.keys() == {"device"} | folders | listed
+    assert found.keys() == {"devices"} | folders | listed
     assert found["checkpoints"][0]["name"] == "demo"
     assert Path(found["checkpoints"][0]["path"]).is_dir()
     assert found["problems"] == []

@@ -223,3 +223,11 @@ def test_a_card_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_threads(device: str, of_torch: int, allowed: int, chosen: int) -> None:
     assert choose_threads(device, of_torch, allowed) == chosen
+
+
+@pytest.mark.parametrize(
+    ("device", "allowed", "engines", "chosen"),
+    [("cpu", 2, 2, 1), ("cpu", 64, 2, 32), ("cpu", 1, 2, 1), ("cuda", 64, 8, 4), ("cuda", 16, 8, 2)],
+)
+def test_engines_of_one_machine_share_its_processors(device: str, allowed: int, engines: int, chosen: int) -> None:
+    assert choose_threads(device, 64, allowed, engines) == chosen

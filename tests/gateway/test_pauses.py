@@ -52,6 +52,17 @@ def test_since_when_and_why(pauses: Pauses, now: list[float]) -> None:
     assert (unready(pauses), pauses.told()) == (False, [])
 
 
+async def test_an_engine_that_is_lost_degrades_what_others_keep_ready(pauses: Pauses) -> None:
+    served = served_api(FakeGateway(), pauses=pauses)
+    async with client(served) as http:
+        tell(pauses, opened("0"), opened("1"), EngineLost("1"))
+        lost = await http.get("/readyz")
+        tell(pauses, opened("1"))
+        again = await http.get("/readyz")
+    assert (lost.status_code, lost.json()["ready"], lost.json()["degraded"]) == (200, True, ["engine:1"])
+    assert "degraded" not in again.json()
+
+
 async def test_readyz(pauses: Pauses, now: list[float]) -> None:
     served = served_api(FakeGateway(), pauses=pauses)
     async with client(served) as http:

@@ -11,11 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdxl_gateway.backends.fake_engine import READY
-from sdxl_gateway.core.errors import Busy, Cancelled, DeadlineExceeded, EngineFault, InvalidRequest, Unavailable
+from sdxl_gateway.catalog.checkpoint_folder.versions import versioned
+from sdxl_gateway.core.errors import (
+    Busy,
+    Cancelled,
+    DeadlineExceeded,
+    EngineFault,
+    InvalidRequest,
+    LostWhilePainting,
+    Unavailable,
+)
 from sdxl_gateway.core.events import (
+    AdapterLoaded,
+    EngineEvent,
     Failed,
     Finished,
     Held,
+    JobAssigned,
     JobEvent,
     MemoryHeld,
     Painted,
@@ -31,6 +43,7 @@ from sdxl_gateway.ipc.messages import Cancel, Command, Report, Submit
 from sdxl_gateway.jobs.dispatcher import Dispatcher
 from sdxl_gateway.jobs.engine_slot import EngineSlot
 from sdxl_gateway.jobs.subscription import Subscription
+from sdxl_gateway.scheduling.costs import step_work
 from tests.kit.jobs import job
 
 
@@ -228,6 +241,94 @@ async def test_a_lost_engine_fails_what_it_began_and_gives_back_the_rest_in_orde
     room.said[0].clear()
     room.ready()
     assert room.submitted() == [one.id for one in jobs[1:3]]
+
+
+async def test_a_begun_job_goes_to_another_engine_once_and_its_follower_hears_everything_once() -> None:
+    room, one = Room(slots=3), job(count=2)
+    for number in range(3):
+        room.ready(number)
+    subscription = room.dispatcher.submit(one)
+    for number in range(2):
+        room.on_report(Started(one.id, 0.0), number)
+        room.on_report(Progressed(one.id, 0, 2 - number, 3), number)
+    room.on_report(Painted(one.id, 0, 0, Picture(1, 1, "L", b"0")), 0)
+    assert room.submitted(1) == []
+    room.lose(0)
+    assert room.submitted(1) == [one.id]
+    room.paint(one, 0)
+    room.paint(one, 1)
+    events = [type(event) async for event in subscription]
+    assert events == [Started, Progressed, Painted, Painted, Finished]
+
+
+async def test_a_begun_job_that_lost_two_engines_spares_the_others() -> None:
+    room, one = Room(slots=3), job()
+    for number in range(3):
+        room.ready(number)
+    subscription = room.dispatcher.submit(one)
+    for number in range(2):
+        room.on_report(Started(one.id, 0.0), number)
+        room.lose(number)
+    assert await failed_with(subscription, LostWhilePainting)
+    assert room.submitted(2) == []
+
+
+async def test_whoever_waits_least_is_given_a_job_and_a_slow_card_is_known_by_itself() -> None:
+    """The second takes two and a half times as long: it is given a job while it idles, and then no more for a while."""
+    room = Room(slots=2)
+    for number, seconds in enumerate((1.0, 2.5)):
+        room.ready(number)
+        room.report(StepTaken(seconds, 1, step_work(job().recipe)), number)
+    jobs = [job() for _ in range(4)]
+    kept = [room.dispatcher.submit(one) for one in jobs]
+    assert (room.submitted(0), room.submitted(1)) == ([jobs[0].id, jobs[2].id, jobs[3].id], [jobs[1].id])
+    assert len(kept) == 4
+
+
+async def test_a_job_waits_for_a_full_engine_that_is_warm_while_those_behind_pass_by() -> None:
+    """Bringing the blend takes 100 s here, and each job 3: so it would have to wait for many before it was brought."""
+    room = Room(slots=2, max_lanes=1)
+    for number in range(2):
+        room.ready(number)
+        room.report(StepTaken(1.0, 1, step_work(job().recipe)), number)
+    room.report(AdapterLoaded("ink", "disk", 100.0, 1), 0)
+    room.report(MemoryHeld(warm={"vram": ("ink",)}), 0)
+    inks, plain = [job(blend="ink") for _ in range(4)], job()
+    kept = [room.dispatcher.submit(one) for one in (*inks, plain)]
+    assert (room.submitted(0), room.submitted(1)) == ([one.id for one in inks[:2]], [plain.id])
+    room.paint(inks[0])
+    assert room.submitted(0) == [one.id for one in inks[:3]]
+    room.lose(0)
+    assert room.submitted(1) == [plain.id, inks[1].id], "nobody has it warm any more"
+    assert len(kept) == 5
+
+
+async def test_an_engine_that_is_held_is_given_nothing_while_another_would_begin_sooner() -> None:
+    room = Room(slots=2)
+    room.ready(0)
+    room.ready(1)
+    room.report(Held(reason="temperature", celsius=95, memory_ratio=0.5), 0)
+    kept = [room.dispatcher.submit(job()) for _ in range(4)]
+    assert len(room.submitted(1)) == len(kept)
+
+
+async def test_what_an_engine_was_given_is_told_with_how_warm_it_was() -> None:
+    room, heard = Room(slots=2), list[EngineEvent]()
+    room.dispatcher._listener = heard.append
+    room.ready(0)
+    ink = job(blend="ink")
+    version = versioned(ink.recipe.checkpoint, ink.recipe.checkpoint_digest)
+    room.report(MemoryHeld(checkpoints={"vram": ("another",)}))
+    kept = [room.dispatcher.submit(ink)]
+    room.paint(ink)
+    room.report(MemoryHeld(warm={"vram": ("ink",)}, checkpoints={"vram": (version,)}))
+    kept += [room.dispatcher.submit(job(blend=name)) for name in ("ink", "oil")]
+    assert [event.warmth for event in heard if isinstance(event, JobAssigned)] == ["cold", "blend", "checkpoint"]
+    room.lose()
+    room.ready()
+    assert isinstance(heard[-1], JobAssigned)
+    assert heard[-1].warmth == "checkpoint", "nothing is left of the blend"
+    assert len(kept) == 3
 
 
 async def test_a_job_that_lost_too_many_engines_is_given_up() -> None:

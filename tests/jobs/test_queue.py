@@ -11,7 +11,7 @@ from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.jobs.estimate import Estimate
-from sdxl_gateway.jobs.queue import FairQueue, QueueFull, TenantQueueFull
+from sdxl_gateway.jobs.queue import LOOK_AHEAD, FairQueue, QueueFull, TenantQueueFull
 from sdxl_gateway.scheduling.demand import Demand
 from tests.kit.jobs import job
 
@@ -59,6 +59,38 @@ def test_a_class_that_may_not_go_lets_a_higher_one_pass() -> None:
     taken = line.take(lambda priority: priority is Priority.HIGH)
     assert taken is not None
     assert taken.id == "high"
+
+
+def anyone(_: Priority) -> bool:
+    return True
+
+
+def test_who_had_better_wait_is_passed_by_and_keeps_the_place() -> None:
+    line = FairQueue(99)
+    for i in range(4):
+        line.put(named(f"a{i}"))
+        line.put(named(f"b{i}", tenant="b"))
+    asked: list[str] = []
+
+    def suits(one: Job) -> Job | None:
+        asked.append(one.id)
+        return one if one.id == "b1" else None
+
+    taken = line.take_first(anyone, suits)
+    assert taken is not None
+    assert (taken.id, asked) == ("b1", ["a0", "b0", "a1", "b1"])
+    assert order(line) == ["a0", "b0", "a1", "b2", "a2", "b3", "a3"], "a0 is still the first"
+
+
+def test_only_the_first_few_are_looked_at_in_each_class() -> None:
+    line = FairQueue(99)
+    for i in range(2 * LOOK_AHEAD):
+        line.put(named(f"n{i}"))
+    line.put(named("low", priority=Priority.LOW))
+    asked: list[str] = []
+    assert line.take_first(anyone, lambda one: asked.append(one.id)) is None
+    assert asked == [*(f"n{i}" for i in range(LOOK_AHEAD)), "low"]
+    assert len(line) == 2 * LOOK_AHEAD + 1
 
 
 def test_a_thousand_of_one_tenant_and_ten_of_another_alternate() -> None:

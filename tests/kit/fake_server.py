@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -14,6 +14,7 @@ import uvicorn
 
 from sdxl_gateway.app import build_app
 from sdxl_gateway.backends.process.backend import ProcessBackend
+from sdxl_gateway.backends.process.each_device import for_each_device
 from sdxl_gateway.config import DEMO_LORAS, Egress, Engine, EngineProcess, Limits, Loras, Settings, Webhooks
 from sdxl_gateway.core.listeners import EngineListener
 from sdxl_gateway.webhooks import sender
@@ -26,18 +27,18 @@ PROCESSES.set_forkserver_preload([__name__])
 
 
 def backend(engine: EngineProcess, limits: Limits, listener: EngineListener) -> ProcessBackend:
-    """As a server has it, but for what runs in the process."""
-    return ProcessBackend([engine], queue_size=limits.queue_size, listener=listener, command=FAKE)
+    """As a server has it, but for what runs in the processes."""
+    return ProcessBackend(for_each_device(engine), queue_size=limits.queue_size, listener=listener, command=FAKE)
 
 
 @contextmanager
-def started(folder: Path, receiver: str) -> Iterator[tuple[str, BaseProcess]]:
+def started(folder: Path, receiver: str, devices: Sequence[str] = ()) -> Iterator[tuple[str, BaseProcess]]:
     """Its address, once it is ready, and its process; killed at the end where it was not before.
 
-    It may send webhooks to `receiver`, a host:port.
+    It may send webhooks to `receiver`, a host:port. It has an engine process for each of several `devices`.
     """
     port = free_port()
-    process = PROCESSES.Process(target=_serve, args=(folder, port, receiver))
+    process = PROCESSES.Process(target=_serve, args=(folder, port, receiver, tuple(devices)))
     process.start()
     url = f"http://127.0.0.1:{port}"
     try:
@@ -53,12 +54,12 @@ def engines(server: BaseProcess) -> list[int]:
     return [pid for pid in _children(server.pid) if b"fake_engine_process" in _command(pid) and is_alive(pid)]
 
 
-def _serve(folder: Path, port: int, receiver: str) -> None:
+def _serve(folder: Path, port: int, receiver: str, devices: tuple[str, ...]) -> None:
     sender.LEASE_SECONDS = 0.5  # beyond the timeout: nobody waits a minute for what a killed server had in hand
     settings = Settings(
         data_directory=folder / "data",
         loras=Loras(directory=DEMO_LORAS, watch=False),
-        engine=Engine(restart_backoff_seconds=0.05),
+        engine=Engine(devices=devices, restart_backoff_seconds=0.05),
         egress=Egress(private_hosts=(receiver,)),
         webhooks=Webhooks(timeout_seconds=2.0),
     )

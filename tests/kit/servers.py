@@ -45,11 +45,14 @@ class Server:
 
     def engine_pid(self) -> int:
         """Of the engine process alive now, as the log tells it and the system confirms."""
-        started = [int(pid) for pid in re.findall(r"engine process (\d+) started", self.log)]
-        living = [pid for pid in started if is_alive(pid)]
+        living = self.engine_pids()
         if len(living) != 1:
             raise LookupError(f"engine processes alive: {living}")
         return living[0]
+
+    def engine_pids(self) -> list[int]:
+        """Of all engine processes alive now, those started first before the others."""
+        return [pid for pid in map(int, re.findall(r"engine process (\d+) started", self.log)) if is_alive(pid)]
 
     def decoder_pids(self) -> list[int]:
         """Of the decoding processes alive now, likewise."""

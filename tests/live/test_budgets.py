@@ -91,4 +91,4 @@ def test_every_picture_is_the_one_painted_alone(tight: Server, load: Load) -> No
         assert wrong == []
         assert farthest(paint(client, ("demo", 0)), base) == 0
     assert all(tight.metric(series) - was > len(names) for series, was in before.items()), "nothing had to make room"
-    assert tight.metric('sdxl_gateway_lora_cache_entries{tier="vram"}') <= 3
+    assert tight.metric('sdxl_gateway_lora_cache_entries{engine="0",tier="vram"}') <= 3

@@ -148,7 +148,7 @@ def test_the_recipe_of_a_reply_paints_it_again_from_the_same_map(room: Controlle
 
 
 def test_refusals_harm_nobody(room: Controlled) -> None:
-    golden, held = pixels(room.paint()), room.server.metric('sdxl_gateway_memory_held_bytes{tier="vram"}')
+    golden, held = pixels(room.paint()), room.server.metric('sdxl_gateway_memory_held_bytes{engine="0",tier="vram"}')
     for control, param in (
         (entry("pose"), "controls[0].type"),
         (entry(mode=1), "controls[0].mode"),
@@ -158,7 +158,7 @@ def test_refusals_harm_nobody(room: Controlled) -> None:
     ):
         answer = room.post(json=asked(controls=[control]))
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
-    assert room.server.metric('sdxl_gateway_memory_held_bytes{tier="vram"}') == held
+    assert room.server.metric('sdxl_gateway_memory_held_bytes{engine="0",tier="vram"}') == held
     assert pixels(room.paint()) == golden
 
 

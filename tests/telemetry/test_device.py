@@ -6,8 +6,18 @@ import os
 
 import pytest
 
+from sdxl_gateway.config import Engine
+from sdxl_gateway.core.errors import StartProblem
 from sdxl_gateway.telemetry import device
-from sdxl_gateway.telemetry.device import Gpu, describe_device, fp8_problem, memory_bytes, visible
+from sdxl_gateway.telemetry.device import (
+    Gpu,
+    describe_device,
+    devices_of,
+    fp8_problem,
+    least_memory_bytes,
+    memory_bytes,
+    visible,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +30,33 @@ def test_a_gpu_is_named_with_its_memory(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(device, "read_gpus", lambda: gpus)
 
     assert describe_device("auto") == "cuda (First, 24 GB)"
-    assert describe_device("cuda:1") == "cuda (Second, 80 GB)"
+    assert describe_device("cuda:1") == "cuda:1 (Second, 80 GB)"
+    assert least_memory_bytes(("cuda:0", "cuda:1", "cpu")) == 24 * 10**9
+    assert least_memory_bytes(("cpu",)) is None
+
+
+def test_an_engine_for_each_gpu_that_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbered as engine processes number them: by CUDA_VISIBLE_DEVICES, where that is set."""
+    gpus = tuple(Gpu(number, "Card", 0, 24 * 10**9, 0, f"GPU-{number}") for number in range(3))
+    monkeypatch.setattr(device, "read_gpus", lambda: gpus)
+    auto = Engine.model_validate({"devices": "auto"})
+
+    assert devices_of(Engine(device="cuda:1")) == ("cuda:1",)
+    assert devices_of(Engine(devices=("cpu", "cpu"))) == ("cpu", "cpu")
+    assert devices_of(auto) == ("cuda:0", "cuda:1", "cuda:2")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,0")
+    assert devices_of(auto) == ("cuda:0", "cuda:1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert devices_of(auto) == ("auto",)
+
+
+def test_gpus_that_cannot_be_counted_stop_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "read_gpus", lambda: ())
+    auto = Engine.model_validate({"devices": "auto"})
+    assert devices_of(auto) == ("auto",)
+    monkeypatch.setattr(device, "driver_found", lambda: True)
+    with pytest.raises(StartProblem, match="nvidia"):
+        devices_of(auto)
 
 
 def test_a_wished_for_cpu_is_told_even_beside_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -226,13 +226,13 @@ def test_a_step_counts_every_picture_it_advanced(metrics: Metrics) -> None:
 def test_what_the_ledger_holds_is_shown_by_tier(metrics: Metrics) -> None:
     _fill(metrics)
 
-    assert _value(metrics, "memory_held_bytes", tier="vram") == 5
-    assert _value(metrics, "lora_cache_entries", tier="vram") == 1
+    assert _value(metrics, "memory_held_bytes", engine="0", tier="vram") == 5
+    assert _value(metrics, "lora_cache_entries", engine="0", tier="vram") == 1
     assert _value(metrics, "lora_loads_total", source="disk") == 1
     assert _value(metrics, "lora_layers_rewritten_total") == 722
 
 
-def test_what_several_engines_hold_is_added_up_from_the_last_report_of_each(metrics: Metrics) -> None:
+def test_what_each_of_several_engines_holds_is_told_until_it_is_lost(metrics: Metrics) -> None:
     for engine_id, held in (
         ("0", events.MemoryHeld({"vram": 5, "host": 9}, {"vram": ("a", "b")}, (), 7)),
         ("1", events.MemoryHeld({"vram": 20}, {"vram": ("a",)}, (), 30)),
@@ -240,10 +240,31 @@ def test_what_several_engines_hold_is_added_up_from_the_last_report_of_each(metr
     ):
         metrics.on_event(events.Measured(engine_id, held))
 
-    assert _value(metrics, "memory_held_bytes", tier="vram") == 26
-    assert _value(metrics, "memory_held_bytes", tier="host") == 0
-    assert _value(metrics, "lora_cache_entries", tier="vram") == 2
-    assert _value(metrics, "device_memory_used_bytes") == 38
+    assert [_value(metrics, "memory_held_bytes", engine=one, tier="vram") for one in "01"] == [6, 20]
+    assert _value(metrics, "memory_held_bytes", engine="0", tier="host") == 0
+    assert [_value(metrics, "lora_cache_entries", engine=one, tier="vram") for one in "01"] == [1, 1]
+    assert [_value(metrics, "device_memory_used_bytes", engine=one) for one in "01"] == [8, 30]
+
+    metrics.on_event(events.EngineLost("1"))
+
+    left = metrics.exposition(None)[0].decode()
+    assert 'memory_held_bytes{engine="0",tier="vram"} 6.0' in left
+    assert 'engine="1"' not in left
+
+
+def test_which_engines_paint_on_what_and_how_warm_they_were(metrics: Metrics) -> None:
+    for number, device in enumerate(("cuda:0", "cuda:1")):
+        metrics.on_event(events.EngineOpened(str(number), device, "float16", "NVIDIA H200"))
+    metrics.on_event(events.EngineLost("1"))
+    metrics.on_event(events.JobAssigned("0", "blend"))
+    metrics.on_event(events.Measured("0", events.StepTaken(0.5, 2, 1.0)))
+    metrics.on_event(events.Measured("0", events.BlendSwitched(0.25, 722)))
+    metrics.on_event(events.Measured("0", events.StageTimed("decode", 1.0)))
+
+    ready = [_value(metrics, "engine_ready", engine=str(n), device=f"cuda:{n}") for n in range(2)]
+    assert ready == [1, 0]
+    assert _value(metrics, "engine_jobs_total", engine="0", warmth="blend") == 1
+    assert _value(metrics, "engine_busy_seconds_total", engine="0") == 1.75
 
 
 def test_gauges_are_read_at_each_scrape(metrics: Metrics) -> None:

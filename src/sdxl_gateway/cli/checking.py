@@ -19,10 +19,10 @@ from sdxl_gateway.catalog.preview_vae import preview_vae_folder
 from sdxl_gateway.cli.asking import settings_for
 from sdxl_gateway.cli.lora_files import content_digest
 from sdxl_gateway.cli.memory_report import MemoryReport, bytes_of, report_memory
-from sdxl_gateway.config import DEMO_MATTE, DEMO_MODEL, ConfigProblem, Settings
-from sdxl_gateway.core.errors import CheckpointProblem, MatteProblem
+from sdxl_gateway.config import DEMO_MATTE, DEMO_MODEL, ConfigProblem, Engine, Settings
+from sdxl_gateway.core.errors import CheckpointProblem, MatteProblem, StartProblem
 from sdxl_gateway.matting.open import open_matte
-from sdxl_gateway.telemetry.device import describe_device, fp8_problem, memory_bytes
+from sdxl_gateway.telemetry.device import describe_device, devices_of, fp8_problem, least_memory_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +78,10 @@ class MatteLine:
 class Found:
     """The answer of `check`; `problems` are sentences that each name what to change.
 
-    `memory` is None for a device that shares the host's memory.
+    `memory` is for the smallest device, None where all share the host's memory.
     """
 
-    device: str = ""
+    devices: list[str] = field(default_factory=list)
     data_directory: str = ""
     checkpoint_directory: str = ""
     lora_directory: str = ""
@@ -110,29 +110,39 @@ def run(config: Path | None, loras: Path | None, model: str | None, as_json: boo
 
 def inspect(settings: Settings, vram_bytes: int | None = None) -> Found:
     """Open every checkpoint and LoRA; nothing is loaded onto a device."""
+    devices, unknown = _devices(settings.engine)
     found = Found(
-        describe_device(settings.engine.device),
+        [describe_device(device) for device in devices],
         str(settings.data_directory.absolute()),
         str(settings.checkpoint_folder.directory.absolute()),
         str(settings.loras.directory.absolute()),
+        problems=unknown,
     )
     checkpoints = _open_checkpoints(settings, found)
     _look_at_controls(settings, found, checkpoints.values())
     adapters = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, checkpoints.values())
     adapters.scan()
     _look_at_loras(settings, found, adapters)
-    total_bytes = vram_bytes or memory_bytes(settings.engine.device)
+    total_bytes = vram_bytes or least_memory_bytes(devices)
     if checkpoints and total_bytes is not None:
         found.memory = report_memory(settings, checkpoints.values(), total_bytes)
         found.problems.extend(found.memory.problems)
     if settings.memory.products == "fp8" and vram_bytes is None:
-        found.problems.extend(filter(None, [fp8_problem(settings.engine.device)]))
+        found.problems.extend(dict.fromkeys(filter(None, map(fp8_problem, devices))))
     _look_at_matte(settings, found)
     _look_at_preview_vae(settings, found)
     if checkpoints:
         _look_at_ip_adapter(settings, found, checkpoints)
         found.problems.extend(f"{key}: {reason}" for key, reason in problems(settings, checkpoints, adapters))
     return found
+
+
+def _devices(engine: Engine) -> tuple[tuple[str, ...], list[str]]:
+    """Each engine's, and what is wrong with them."""
+    try:
+        return devices_of(engine), []
+    except StartProblem as problem:
+        return (engine.device,), [str(problem)]
 
 
 def _open_checkpoints(settings: Settings, found: Found) -> CheckpointCatalog:
@@ -207,7 +217,8 @@ def _look_at_matte(settings: Settings, found: Found) -> None:
 
 
 def _lines(found: Found) -> Iterator[str]:
-    yield f"device       {found.device}"
+    for device in found.devices:
+        yield f"device       {device}"
     yield f"data folder  {found.data_directory}"
     yield f"checkpoints  {found.checkpoint_directory}"
     yield f"lora folder  {found.lora_directory}"

@@ -29,6 +29,7 @@ from sdxl_gateway.core.safety import Policy
 from sdxl_gateway.gateway.events import Done, Item, Presented, Progressed
 from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
+from sdxl_gateway.telemetry.device import devices_of
 
 FORMATS = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg"}
 _POLL_SECONDS = 0.1
@@ -65,7 +66,9 @@ def run(words: Sequence[str], output: Path, config: Path | None, loras: Path | N
 def _for_one_picture(settings: Settings) -> Settings:
     """Without what a server does for the pictures after its first."""
     sizes = () if settings.engine.compiled_sizes == "auto" else settings.engine.compiled_sizes
-    engine = settings.engine.model_copy(update={"compiled_sizes": sizes, "warm_up": False})
+    device = devices_of(settings.engine)[0]
+    alone = {"device": device, "devices": (), "compiled_sizes": sizes, "warm_up": False}
+    engine = settings.engine.model_copy(update=alone)
     return settings.model_copy(update={"engine": engine})
 
 

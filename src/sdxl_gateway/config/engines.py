@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, StringConstraints, Tag
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
 
 from sdxl_gateway.config.section import Bytes, Seconds, Section, split_at_commas
 from sdxl_gateway.core.limits import LONGEST_SIDE, SHORTEST_SIDE, SIDE_UNIT
@@ -24,19 +32,35 @@ PaintSize = Annotated[str, StringConstraints(pattern=r"^\d{2,4}x\d{2,4}$"), Afte
 PaintSizes = Annotated[tuple[PaintSize, ...], BeforeValidator(split_at_commas)]
 
 
-def _kind_of_sizes(value: object) -> str:
-    return "auto" if value == "auto" else "sizes"
+def _auto_or_list(value: object) -> str:
+    return "auto" if value == "auto" else "list"
 
 
 SizesOrAuto = Annotated[
-    Annotated[Literal["auto"], Tag("auto")] | Annotated[PaintSizes, Tag("sizes")], Discriminator(_kind_of_sizes)
+    Annotated[Literal["auto"], Tag("auto")] | Annotated[PaintSizes, Tag("list")], Discriminator(_auto_or_list)
+]
+
+
+def _each_once(devices: tuple[str, ...]) -> tuple[str, ...]:
+    """But for CPUs, which are shared out."""
+    own = ["cuda:0" if device == "cuda" else device for device in devices if device != "cpu"]
+    if len(set(own)) < len(own):
+        raise ValueError("two engines would have one device")
+    return devices
+
+
+OneDevice = Annotated[str, StringConstraints(pattern=r"^(cpu|mps|cuda(:\d+)?)$")]
+SeveralDevices = Annotated[tuple[OneDevice, ...], BeforeValidator(split_at_commas), AfterValidator(_each_once)]
+DevicesOrAuto = Annotated[
+    Annotated[Literal["auto"], Tag("auto")] | Annotated[SeveralDevices, Tag("list")], Discriminator(_auto_or_list)
 ]
 
 
 class Engine(Section):
-    """The device, its number format, and how an engine process is watched."""
+    """The device, or several with an engine each, the number format, and how an engine process is watched."""
 
     device: Device = "auto"
+    devices: DevicesOrAuto = ()
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
     max_lanes: Annotated[int, Field(ge=1, le=16)] = 4
@@ -49,6 +73,12 @@ class Engine(Section):
     restart_backoff_seconds: Seconds = 0.5
     restart_backoff_max_seconds: Seconds = 30.0
     load_wait_seconds: Seconds = 60.0
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Engine:
+        if self.devices and self.device != "auto":
+            raise ValueError("'device' is for one engine and 'devices' for several: set one of them")
+        return self
 
 
 class Memory(Section):

@@ -141,10 +141,12 @@ class EngineProcess(Section):
     """What crosses to an engine process at its start.
 
     `first_in_folder` is the checkpoint of the folder to begin with, where it is not the first of `checkpoints`.
+    `engines`, this one included, share the machine's processors and its memory.
     """
 
     data_directory: Path
     engine: Engine
+    engines: int = 1
     memory: Memory
     checkpoints: dict[str, Checkpoint]
     checkpoint_folder: CheckpointFolder = CheckpointFolder()

@@ -136,7 +136,15 @@ class EngineLost:
     engine_id: str
 
 
-EngineEvent = Measured | EngineOpened | EngineLost
+@dataclass(frozen=True, slots=True)
+class JobAssigned:
+    """The engine of that id was given a job; `warmth` is how much of its model was on the device: "blend" is all."""
+
+    engine_id: str
+    warmth: Literal["blend", "checkpoint", "cold"]
+
+
+EngineEvent = Measured | EngineOpened | EngineLost | JobAssigned
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,12 +85,15 @@ def bfloat16_works(device: torch.device) -> bool:
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
-def open_device(wanted: str, threads: int) -> torch.device:
-    """The device, ready; `threads` of 0 chooses for it. Raises CheckpointProblem for one that torch cannot use."""
+def open_device(wanted: str, threads: int, engines: int = 1) -> torch.device:
+    """The device, ready; `threads` of 0 chooses for it, as one of so many `engines` of this machine.
+
+    Raises CheckpointProblem for one that torch cannot use.
+    """
     cuda = torch.cuda.is_available()
     problem = None if cuda or wanted == "cpu" or not driver_found() else _why_not_cuda()
     device = choose_device(wanted, cuda=cuda, mps=torch.backends.mps.is_available(), problem=problem)
-    _take_threads(threads or choose_threads(device.type, torch.get_num_threads(), processors()))
+    _take_threads(threads or choose_threads(device.type, torch.get_num_threads(), processors(), engines))
     if device.type == "cuda":
         _refuse_absent(device)
         _refuse_unbuilt(device)
@@ -98,9 +101,11 @@ def open_device(wanted: str, threads: int) -> torch.device:
     return device
 
 
-def choose_threads(device_type: str, of_torch: int, allowed: int) -> int:
-    """Of the CPU: torch's own number, which knows no quota, within what this process may use; few beside a GPU."""
-    return min(of_torch, allowed, *([GPU_THREADS] if device_type == "cuda" else []))
+def choose_threads(device_type: str, of_torch: int, allowed: int, engines: int = 1) -> int:
+    """Of the CPU: torch's own number, which knows no quota, within this engine's share of what the processes of all
+    `engines` may use; few beside a GPU."""
+    share = max(allowed // engines, 1)
+    return min(of_torch, share, *([GPU_THREADS] if device_type == "cuda" else []))
 
 
 def _take_threads(number: int) -> None:

@@ -79,7 +79,7 @@ def stages_of(pool: ModelPool, preview: Preview = "auto") -> tuple[Stage, ...]:
 def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
     """Raises CheckpointProblem, whose text is for the operator, and OSError for weights that cannot be read."""
     _quiet_libraries()
-    device = open_device(config.engine.device, config.engine.threads)
+    device = open_device(config.engine.device, config.engine.threads, config.engines)
     keep_compiled_code(config.data_directory)
     pool, denoisers = _opened(config, device, measure)
     stages = stages_of(pool, config.engine.preview)
@@ -108,7 +108,7 @@ def _opened(
     plan = _plan(config, largest, device, dtype)
     placement = Placement.of(plan, device)
     first = load_checkpoint(beginning, placement, dtype)
-    ledger = Ledger(with_room_for(first.size_bytes(), ledger_budgets(config.memory, device, plan)))
+    ledger = Ledger(with_room_for(first.size_bytes(), _budgets(config, device, plan)))
     denoisers = _denoisers(config, first, ledger, plan)
     adapters = AdapterCaches(sources, config, ledger, device, measure)
     checkpoints = CheckpointLoader(
@@ -189,8 +189,12 @@ def _preview_loaders(config: EngineProcess, device: torch.device, dtype: torch.d
 
 
 def _dtype(config: EngineProcess, largest: Source, device: torch.device) -> torch.dtype:
-    parameters, free_bytes = largest.parameters(), available_ram_bytes()
+    parameters, free_bytes = largest.parameters(), available_ram_bytes() // config.engines
     return choose_dtype(config.engine.dtype, device.type, parameters=parameters, free_host_bytes=free_bytes)
+
+
+def _budgets(config: EngineProcess, device: torch.device, plan: MemoryPlan) -> dict[str, int | None]:
+    return ledger_budgets(config.memory, device, plan, available_ram_bytes() // config.engines)
 
 
 def _plan(config: EngineProcess, largest: Source, device: torch.device, dtype: torch.dtype) -> MemoryPlan:

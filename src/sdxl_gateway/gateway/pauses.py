@@ -1,4 +1,4 @@
-"""Takes what engines say of their machines, tells which are held and since when."""
+"""Takes what engines say of themselves and their machines, tells which are lost or held, and since when."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class Pauses:
         self._unready_seconds = unready_seconds
         self._clock = clock
         self._engines: set[str] = set()
+        self._lost: set[str] = set()
         self._held: dict[str, tuple[str, float]] = {}
 
     def on_event(self, event: Event) -> None:
@@ -24,8 +25,10 @@ class Pauses:
         match event:
             case EngineOpened(engine_id=engine_id):
                 self._engines.add(engine_id)
+                self._lost.discard(engine_id)
             case EngineLost(engine_id=engine_id):
                 self._engines.discard(engine_id)
+                self._lost.add(engine_id)
                 self._held.pop(engine_id, None)
             case Measured(engine_id=engine_id, measurement=Held(reason=None)):
                 self._held.pop(engine_id, None)
@@ -40,6 +43,11 @@ class Pauses:
         """Every engine has been held for too long."""
         long = {engine for engine, (_, since) in self._held.items() if self._clock() - since > self._unready_seconds}
         return bool(self._engines) and long >= self._engines
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """Engines whose process ended and is not there again."""
+        return tuple(sorted(self._lost))
 
     def told(self) -> list[dict[str, Any]]:
         """What /readyz says of each engine that is held."""

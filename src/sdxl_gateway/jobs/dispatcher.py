@@ -27,6 +27,7 @@ from sdxl_gateway.core.events import (
     Failed,
     Finished,
     Held,
+    JobAssigned,
     JobEvent,
     Measured,
     Measurement,
@@ -39,14 +40,18 @@ from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.listeners import EngineListener
 from sdxl_gateway.ipc.channel import FrameTooLarge
 from sdxl_gateway.ipc.messages import Cancel, Ready, Report, Submit
-from sdxl_gateway.jobs.engine_slot import Assignment, EngineSlot, choose, with_room
+from sdxl_gateway.jobs.engine_slot import Assignment, EngineSlot
 from sdxl_gateway.jobs.estimate import Estimate, retry_after
 from sdxl_gateway.jobs.pending import PendingJobs
+from sdxl_gateway.jobs.placing import Choose, Place, Placing
 from sdxl_gateway.jobs.queue import FairQueue, QueueFull, TenantQueueFull
 from sdxl_gateway.jobs.subscription import Subscription
+from sdxl_gateway.scheduling.dispatch import Warmth, choose
 from sdxl_gateway.scheduling.drain import Drain
 
 ENGINES_A_JOB_MAY_LOSE = 2
+ENGINES_A_BEGUN_JOB_MAY_LOSE = 1
+"""It may be what kills them: further engines are spared."""
 WINDOW_LANES = 2
 
 
@@ -59,7 +64,8 @@ class Dispatcher:
 
     An engine is assigned jobs up to a window of twice `max_lanes` images: enough to fill every lane and to bring the
     next blends near meanwhile, and little enough that the order of the queue, not of arrival at an engine, decides.
-    `listener` hears what engines measure, and when one is there or lost.
+    `listener` hears what engines measure, what they are given, and when one is there or lost; `choose` picks the one
+    to be given a job.
     """
 
     def __init__(
@@ -70,6 +76,7 @@ class Dispatcher:
         tenant_queue_size: int | None = None,
         listener: EngineListener = ignore,
         clock: Callable[[], float] = time.monotonic,
+        choose: Choose = choose,
     ) -> None:
         self.slots: list[EngineSlot] = []
         self.estimate = Estimate(max_lanes)
@@ -79,6 +86,7 @@ class Dispatcher:
         self._pending = PendingJobs(self._too_late)
         self._drain = Drain()
         self._clock = clock
+        self._choose = choose
         self._closed_reason: str | None = None
 
     # -- the callers' side
@@ -152,12 +160,13 @@ class Dispatcher:
 
     # -- admission
 
-    def wait_seconds(self, job: Job) -> float:
-        """Until an engine is free for this job, by what is measured; 0 when nothing is."""
-        ahead = self._queue.ahead_of(job, self.estimate.seconds)
-        assigned = (g for slot in self.slots for g in slot.assigned.values() if g.job.priority <= job.priority)
-        ahead += sum(g.share_left * self.estimate.job_seconds(g.job) for g in assigned)
-        return ahead / max(sum(slot.ready is not None for slot in self.slots), 1) + self._pause_seconds()
+    def end_seconds(self, job: Job) -> float:
+        """Until this job would be painted, by what is measured; 0 when nothing is.
+
+        All engines work on those ahead of it in the queue; then it goes to the one that begins it first.
+        """
+        placing, ahead = self._placing(), self._queue.ahead_of(job, self.estimate.seconds)
+        return ahead / max(placing.engines, 1) + placing.end_seconds(job)
 
     def _pause_seconds(self) -> float:
         """Until one of the engines takes steps again; 0 while one does, or none is there."""
@@ -169,7 +178,7 @@ class Dispatcher:
         """An estimate may be wrong, so somebody must always be let in to correct it: an idle engine takes any job."""
         if not self._pending or job.admitted:
             return
-        late_by = job.arrived + self.wait_seconds(job) + self.estimate.job_seconds(job) - job.deadline
+        late_by = job.arrived + self.end_seconds(job) - job.deadline
         if late_by > 0:
             raise Busy("The answer would come too late; try again later.", retry_after_seconds=retry_after(late_by))
 
@@ -177,17 +186,24 @@ class Dispatcher:
 
     def dispatch(self) -> None:
         """Jobs from the queue to engines that have room."""
-        while (job := self._queue.take(lambda p: bool(with_room(self.slots, p, self._window_images)))) is not None:
-            slot = choose(with_room(self.slots, job.priority, self._window_images), job)
-            self._assign(slot, job)
+        while (placed := self._next_place()) is not None:
+            self._assign(*placed)
 
-    def _assign(self, slot: EngineSlot, job: Job) -> None:
+    def _next_place(self) -> Place | None:
+        placing = self._placing()
+        return self._queue.take_first(placing.has_room, placing.place)
+
+    def _placing(self) -> Placing:
+        return Placing(self.slots, self.estimate, self._choose, self._window_images, self._clock())
+
+    def _assign(self, job: Job, slot: EngineSlot, warmth: Warmth) -> None:
         try:
             slot.send(Submit(job))
         except FrameTooLarge:
             self._fail(job.id, InvalidRequest("The request is too large to be painted."))
         else:
             slot.assigned[job.id] = Assignment(job)
+            self._listener(JobAssigned(slot.engine_id, warmth))
 
     def on_report(self, slot: EngineSlot, report: Report) -> None:
         """One report of an engine. Events of jobs that are over, or not this engine's, are not passed on."""
@@ -196,7 +212,8 @@ class Dispatcher:
         if isinstance(report, Held):
             self._held(slot, report)
         if isinstance(report, Measurement):
-            self.estimate.costs.observe(report)
+            for costs in (self.estimate.costs, slot.costs):
+                costs.observe(report)
             self._listener(Measured(slot.engine_id, report))
         elif isinstance(report, Ready):
             self.engine_ready(slot, report)
@@ -243,8 +260,8 @@ class Dispatcher:
         self.dispatch()
 
     def engine_lost(self, slot: EngineSlot) -> None:
-        """Jobs begun fail; the others go back to where they stood and wait for an engine."""
-        slot.ready, slot.warm, slot.lost_at, slot.held_at = None, frozenset(), time.monotonic(), None
+        """Its jobs go back to where they stood; those begun fail where no other engine can paint them now."""
+        slot.is_lost(time.monotonic())
         assigned, slot.assigned = list(slot.assigned.values()), {}
         for lost in reversed(assigned):
             if lost.job.id in self._pending:
@@ -254,7 +271,7 @@ class Dispatcher:
 
     def _requeue_or_fail(self, lost: Assignment) -> None:
         engines_lost = self._pending.lose_engine(lost.job.id)
-        if lost.started:
+        if lost.started and (engines_lost > ENGINES_A_BEGUN_JOB_MAY_LOSE or not self.ready):
             wait = retry_after(self.estimate.restart_seconds())
             told = "The engine was lost while painting and is being restarted."
             self._fail(lost.job.id, LostWhilePainting(told, retry_after_seconds=wait))

@@ -1,14 +1,17 @@
-"""Takes what one engine was given and said; gives its load: which jobs it holds, which blends it has warm."""
+"""Takes what one engine was given and said; gives its load and how it stands towards a job."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sdxl_gateway.catalog.checkpoint_folder.versions import versioned
 from sdxl_gateway.core.events import MemoryHeld
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.ipc.messages import Command, Ready
+from sdxl_gateway.jobs.estimate import Estimate
+from sdxl_gateway.scheduling.costs import Costs
 from sdxl_gateway.scheduling.detail import closing_steps
 
 
@@ -38,14 +41,17 @@ class Assignment:
 class EngineSlot:
     """One engine as the dispatcher sees it, under an id of its own. `ready` is None while it cannot paint.
 
-    `held_at` is when its machine was last too hot or too full for steps, None while it is not.
+    `held_at` is when its machine was last too hot or too full for steps, None while it is not. `adapters` and
+    `checkpoints`, by version, are on its device; `costs` are what its device was measured to cost, not another's.
     """
 
     engine_id: str
     send: Callable[[Command], None]
     ready: Ready | None = None
     assigned: dict[str, Assignment] = field(default_factory=dict)
-    warm: frozenset[str] = frozenset()
+    adapters: frozenset[str] = frozenset()
+    checkpoints: frozenset[str] = frozenset()
+    costs: Costs = field(default_factory=Costs)
     lost_at: float | None = None
     held_at: float | None = None
 
@@ -53,24 +59,31 @@ class EngineSlot:
         """Images still to paint, of that class or a higher one."""
         return sum(g.images_left for g in self.assigned.values() if g.job.priority <= priority)
 
+    def seconds_before(self, job: Job, estimate: Estimate) -> float:
+        """What it holds already and paints before a job of that class."""
+        before = (given for given in self.assigned.values() if given.job.priority <= job.priority)
+        return sum(given.share_left * estimate.job_seconds(given.job, self.costs) for given in before)
+
     def note_memory(self, held: MemoryHeld) -> None:
-        """Which adapters are on the device from now on."""
-        self.warm = frozenset(held.warm.get("vram", ()))
+        """What is on the device from now on."""
+        self.adapters = frozenset(held.warm.get("vram", ()))
+        self.checkpoints = frozenset(held.checkpoints.get("vram", ()))
 
-    def has_warm(self, job: Job) -> bool:
-        """Its adapters are on the device, or on their way there for another job."""
-        wanted = set(job.recipe.blend.digests)
-        return wanted <= self.warm or any(wanted <= set(g.job.recipe.blend.digests) for g in self.assigned.values())
+    def is_lost(self, at: float) -> None:
+        """Its process ended: nothing is on the device."""
+        self.ready, self.lost_at, self.held_at = None, at, None
+        self.adapters = self.checkpoints = frozenset()
+
+    def adapters_missing(self, job: Job) -> int:
+        """Of the job's, those neither on the device nor on their way there for another job."""
+        coming = (g.job.recipe.blend.digests for g in self.assigned.values())
+        return len(set(job.recipe.blend.digests).difference(self.adapters, *coming))
+
+    def has_checkpoint(self, job: Job) -> bool:
+        """It is on the device, or on its way there for another job; an engine that tells of none has what it takes."""
+        coming = (_checkpoint(given.job) for given in self.assigned.values())
+        return not self.checkpoints or _checkpoint(job) in self.checkpoints.union(coming)
 
 
-def with_room(slots: Sequence[EngineSlot], priority: Priority, window_images: int) -> list[EngineSlot]:
-    """Engines that can paint and may be given another job of that class.
-
-    Only images of that class or a higher one fill the window, so a higher class is never kept out by a lower one.
-    """
-    return [slot for slot in slots if slot.ready is not None and slot.images(priority) < window_images]
-
-
-def choose(slots: Sequence[EngineSlot], job: Job) -> EngineSlot:
-    """One that has the job's adapters near, and among those the least to do. `slots` is not empty."""
-    return min(slots, key=lambda slot: (not slot.has_warm(job), slot.images(job.priority)))
+def _checkpoint(job: Job) -> str:
+    return versioned(job.recipe.checkpoint, job.recipe.checkpoint_digest)

@@ -15,7 +15,7 @@ PAUSE_GUESS_SECONDS = 15.0
 
 
 class Estimate:
-    """Seconds, from what this machine was seen to need."""
+    """Seconds, from what this machine was seen to need; `costs` are those of all its engines."""
 
     def __init__(self, max_lanes: int) -> None:
         self.costs = Costs()
@@ -23,13 +23,13 @@ class Estimate:
         self.pauses = Average()
         self._max_lanes = max_lanes
 
-    def job_seconds(self, job: Job) -> float:
+    def job_seconds(self, job: Job, costs: Costs | None = None) -> float:
         """Alone on one device, its images sharing steps; 0 when nothing was measured yet."""
-        return self.seconds(Demand.of(job.recipe, self._max_lanes))
+        return self.seconds(Demand.of(job.recipe, self._max_lanes), costs)
 
-    def seconds(self, demand: Demand) -> float:
-        """One after another on one device."""
-        costs = self.costs
+    def seconds(self, demand: Demand, costs: Costs | None = None) -> float:
+        """One after another on one device: that of these `costs`, or any while it has not painted yet."""
+        costs = costs if costs is not None and costs.known else self.costs
         apart = demand.images * (costs.begin_seconds + costs.decode_seconds) + demand.tiles * costs.tile_seconds
         return costs.steps_seconds(demand.steps, demand.work) + apart + demand.jobs * costs.switch_seconds
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.scheduling.demand import Demand
@@ -18,6 +19,10 @@ class Line:
 
     def __len__(self) -> int:
         return len(self._jobs)
+
+    def __iter__(self) -> Iterator[Job]:
+        """In their order."""
+        return iter(self._jobs.values())
 
     @property
     def first(self) -> Job:

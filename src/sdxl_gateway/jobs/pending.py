@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sdxl_gateway.core.events import Failed, Finished, JobEvent
 from sdxl_gateway.core.job import Job
+from sdxl_gateway.jobs.told import Told
 
 
 @dataclass(slots=True)
@@ -19,6 +20,7 @@ class PendingJob:
     tell: Callable[[JobEvent], None]
     alarm: asyncio.TimerHandle | None
     engines_lost: int = 0
+    told: Told = field(default_factory=Told)
 
 
 class PendingJobs:
@@ -56,9 +58,10 @@ class PendingJobs:
         return entry.engines_lost
 
     def tell(self, event: JobEvent) -> None:
-        """Pass on an event that is not the last. A job that is over, or was never here, has no follower any more."""
-        if event.job_id in self._jobs:
-            self._jobs[event.job_id].tell(event)
+        """Pass on an event that is not the last, once. A job that is over, or was never here, has no follower."""
+        entry = self._jobs.get(event.job_id)
+        if entry is not None and entry.told.is_news(event):
+            entry.tell(event)
 
     def end(self, last: Finished | Failed) -> None:
         """Tell the last event; a job that is over hears of no second one."""

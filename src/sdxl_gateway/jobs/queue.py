@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heappush
+from itertools import islice
+from math import inf
+from typing import TypeVar
 
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.jobs.line import Line
 from sdxl_gateway.scheduling.demand import Demand
 from sdxl_gateway.scheduling.fair_share import FairShares
+
+LOOK_AHEAD = 8
+"""Jobs that are looked at for one that is not better off waiting."""
+Placed = TypeVar("Placed")
 
 
 class QueueFull(Exception):
@@ -66,10 +74,15 @@ class FairQueue:
 
     def take(self, may_go: Callable[[Priority], bool]) -> Job | None:
         """The next job among the classes that may go."""
-        for priority, lines in self._lines.items():
-            if lines and may_go(priority):
-                return self._take_from(lines)
-        return None
+        return self.take_first(may_go, _itself)
+
+    def take_first(self, may_go: Callable[[Priority], bool], place: Callable[[Job], Placed | None]) -> Placed | None:
+        """What `place` gives for the next job among the classes that may go; where that is nothing, for one behind it.
+
+        It is asked of the first `LOOK_AHEAD` in the order of their turns; those passed by keep their places.
+        """
+        open_to = (lines for priority, lines in self._lines.items() if lines and may_go(priority))
+        return next((placed for lines in open_to if (placed := self._take_from(lines, place)) is not None), None)
 
     def remove(self, job_id: str) -> Job | None:
         """Out of the queue, wherever it stands; None when it does not."""
@@ -102,15 +115,34 @@ class FairQueue:
         shares = ((line, mine / job.weight * line.first.weight + cost(line.first_demand)) for line in others)
         return higher + mine + sum(min(cost(line.demand), share) for line, share in shares)
 
-    def _take_from(self, lines: dict[str, Line]) -> Job:
+    def _take_from(self, lines: dict[str, Line], place: Callable[[Job], Placed | None]) -> Placed | None:
         self._shares.present(self._tenants())
-        shares = self._shares
-        tenant = min(lines, key=lambda name: (shares.served(name), shares.turn(name), lines[name].first.arrived))
-        job = lines[tenant].first
-        self._shares.charge(tenant, lines[tenant].first_demand.work, job.weight)
-        self.remove(job.id)
-        return job
+        for job in islice(self._in_turn(lines), LOOK_AHEAD):
+            placed = place(job)
+            if placed is not None:
+                self._shares.charge(job.tenant, Demand.of(job.recipe).work, job.weight)
+                self.remove(job.id)
+                return placed
+        return None
+
+    def _in_turn(self, lines: dict[str, Line]) -> Iterator[Job]:
+        """As they would be taken one after another, were nobody passed by."""
+        shares, jobs = self._shares, {tenant: iter(line) for tenant, line in lines.items()}
+        turns = [
+            (shares.served(name), float(shares.turn(name)), line.first.arrived, name) for name, line in lines.items()
+        ]
+        heapify(turns)
+        while turns:
+            served, _, _, tenant = heappop(turns)
+            job = next(jobs[tenant], None)
+            if job is not None:
+                yield job
+                heappush(turns, (served + Demand.of(job.recipe).work / job.weight, inf, job.arrived, tenant))
 
     def _tenants(self) -> Iterator[str]:
         """Those that have something waiting, once for each class it waits in."""
         return (tenant for lines in self._lines.values() for tenant in lines)
+
+
+def _itself(job: Job) -> Job:
+    return job

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sdxl_gateway.core.events import BlendSwitched, Measurement, StageTimed, StepTaken
+from sdxl_gateway.core.events import AdapterLoaded, BlendSwitched, Measurement, ModelLoaded, StageTimed, StepTaken
 from sdxl_gateway.core.recipe import Recipe
 
 WEIGHT_OF_NEW = 0.05
@@ -82,6 +82,8 @@ class Costs:
     def __init__(self) -> None:
         self._step = StepCost()
         self._switch = Average()
+        self._adapter = Average()
+        self._checkpoint = Average()
         self._stages = {name: Average() for name in (*BEGINNING, "decode", "upscale")}
 
     def observe(self, measurement: Measurement) -> None:
@@ -91,6 +93,10 @@ class Costs:
                 self._step.add(work, seconds)
             case BlendSwitched(seconds=seconds):
                 self._switch.add(seconds)
+            case AdapterLoaded(source="host" | "disk", seconds=seconds):
+                self._adapter.add(seconds)
+            case ModelLoaded(kind="checkpoint", seconds=seconds):
+                self._checkpoint.add(seconds)
             case StageTimed(stage=stage, seconds=seconds):
                 self._stages.setdefault(stage, Average()).add(seconds)
             case _:
@@ -105,6 +111,11 @@ class Costs:
     def switch_seconds(self) -> float:
         """Of putting another blend on."""
         return self._switch.value
+
+    def warming_seconds(self, *, checkpoint_warm: bool, adapters_missing: int) -> float:
+        """Of bringing a checkpoint, unless it is warm, and so many adapters to the device, and of the switch."""
+        bringing = adapters_missing * self._adapter.value + (0.0 if checkpoint_warm else self._checkpoint.value)
+        return bringing + self.switch_seconds if adapters_missing or not checkpoint_warm else 0.0
 
     @property
     def decode_seconds(self) -> float:

@@ -8,6 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdxl_gateway.config import Engine
+from sdxl_gateway.core.errors import StartProblem
+
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
@@ -84,17 +87,37 @@ def why_no_fp8_products(device: str, capability: tuple[int, int] | None) -> str 
     )
 
 
+def devices_of(engine: Engine) -> tuple[str, ...]:
+    """What the engines are to paint on, each one: `engine.devices`, or else `engine.device` alone.
+
+    "auto" is every GPU that engine processes see. Raises StartProblem where nobody can tell which those are.
+    """
+    if engine.devices != "auto":
+        return engine.devices or (engine.device,)
+    gpus = read_gpus()
+    if not gpus and driver_found():
+        raise StartProblem("engine.devices: 'auto' needs `pip install 'sdxl-gateway[nvidia]'` to count the GPUs.")
+    seen = visible(gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return tuple(f"cuda:{number}" for number in range(len(seen))) or (engine.device,)
+
+
 def describe_device(wanted: str) -> str:
-    """The device an engine would take for `engine.device`, such as "cuda (NVIDIA H200, 141 GB)"."""
+    """The device an engine would take for `engine.device`, such as "cuda:1 (NVIDIA H200, 141 GB)"."""
     if wanted == "cpu":
         return f"cpu ({_cpu()})"
     gpus = read_gpus()
     if gpus or driver_found():
         gpu = gpu_of(wanted, gpus)
-        return f"cuda ({'NVIDIA' if gpu is None else f'{gpu.name}, {gpu.memory_total_bytes / 1e9:.0f} GB'})"
+        card = "NVIDIA" if gpu is None else f"{gpu.name}, {gpu.memory_total_bytes / 1e9:.0f} GB"
+        return f"{'cuda' if wanted == 'auto' else wanted} ({card})"
     if platform.system() == "Darwin" and platform.machine() == "arm64":
         return "mps (Apple silicon)"
     return f"cpu ({_cpu()})"
+
+
+def least_memory_bytes(devices: Sequence[str]) -> int | None:
+    """Of those that have memory of their own, the one with the least: what fits there fits all."""
+    return min((size for size in map(memory_bytes, devices) if size is not None), default=None)
 
 
 def memory_bytes(wanted: str) -> int | None:

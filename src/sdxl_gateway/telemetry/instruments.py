@@ -60,6 +60,9 @@ class Instruments:
     config_last_reload_success: Gauge
     engine_held: Gauge
     engine_holds: Counter
+    engine_ready: Gauge
+    engine_jobs: Counter
+    engine_busy: Counter
     forgotten: Counter
     kept: dict[str, Counter]
     decoders_lost: Counter
@@ -125,9 +128,11 @@ class Instruments:
             lora_switch=make.histogram("lora_switch_seconds", "Writing another blend into weights.", SWITCH_SECONDS),
             lora_layers_rewritten=make.counter("lora_layers_rewritten", "Layers written by blend switches."),
             lora_evictions=make.counter("lora_evictions", "LoRAs that left a tier to make room.", ("tier",)),
-            lora_cache_entries=make.gauge("lora_cache_entries", "LoRAs kept in a tier.", ("tier",)),
-            memory_held=make.gauge("memory_held_bytes", "What the ledger holds, by tier.", ("tier",)),
-            device_memory_used=make.gauge("device_memory_used_bytes", "Device memory the engine has allocated."),
+            lora_cache_entries=make.gauge("lora_cache_entries", "LoRAs kept in a tier.", ("engine", "tier")),
+            memory_held=make.gauge("memory_held_bytes", "What a ledger holds, by tier.", ("engine", "tier")),
+            device_memory_used=make.gauge(
+                "device_memory_used_bytes", "Device memory an engine has allocated.", ("engine",)
+            ),
             background_failures=make.counter(
                 "background_failures", "Work in the background that broke off and was begun again.", ("work",)
             ),
@@ -145,6 +150,15 @@ class Instruments:
             ),
             engine_holds=make.counter(
                 "engine_holds", "Times an engine stopped taking steps for its machine's sake.", ("reason",)
+            ),
+            engine_ready=make.gauge(
+                "engine_ready", "1 while the engine on that device can paint.", ("engine", "device")
+            ),
+            engine_jobs=make.counter(
+                "engine_jobs", "Jobs an engine was given, by what of their model it had warm.", ("engine", "warmth")
+            ),
+            engine_busy=make.counter(
+                "engine_busy_seconds", "What an engine's steps, switches and stages took its device.", ("engine",)
             ),
             forgotten=make.counter("forgotten", "Things that were old enough to go, by their kind.", ("kind",)),
             kept={

@@ -71,7 +71,7 @@ class Metrics:
         self._found_names = _Names(model_label_limit)
         self._loras = _Names(lora_label_limit)
         self._courses: dict[str, _Course] = {}
-        self._held: dict[str, events.MemoryHeld] = {}
+        self._devices: dict[str, str] = {}
         self._now = Instruments.in_registry(self.registry)
         self._now.build_info.info({"version": __version__})
         self._settings_in_force(time.time())
@@ -138,7 +138,14 @@ class Metrics:
                 self._now.judge_duration.labels(event.judge, event.outcome).observe(event.seconds)
             case Moderated():
                 self._now.moderated.labels(event.stage, event.action).inc()
-            case events.EngineOpened() | events.EngineLost() | events.Acted():
+            case events.EngineOpened():
+                self._devices[event.engine_id] = event.device
+                self._now.engine_ready.labels(event.engine_id, event.device).set(1)
+            case events.EngineLost():
+                self._engine_lost(event.engine_id)
+            case events.JobAssigned():
+                self._now.engine_jobs.labels(event.engine_id, event.warmth).inc()
+            case events.Acted():
                 pass
             case _:
                 self._job(event)
@@ -209,10 +216,13 @@ class Metrics:
         match measurement := event.measurement:
             case events.StepTaken():
                 self._step(measurement)
+                self._now.engine_busy.labels(event.engine_id).inc(measurement.seconds)
             case events.BlendSwitched():
+                self._now.engine_busy.labels(event.engine_id).inc(measurement.seconds)
                 self._now.lora_switch.observe(measurement.seconds)
                 self._now.lora_layers_rewritten.inc(measurement.layers)
             case events.StageTimed():
+                self._now.engine_busy.labels(event.engine_id).inc(measurement.seconds)
                 self._now.stage.labels(measurement.stage).observe(measurement.seconds)
             case events.ModelLoaded():
                 self._now.model_load.labels(measurement.kind, measurement.source).observe(measurement.seconds)
@@ -239,14 +249,19 @@ class Metrics:
             self._now.engine_holds.labels(held.reason).inc()
 
     def _memory(self, engine_id: str, held: events.MemoryHeld) -> None:
-        """Summed over engines, from the last report of each."""
-        self._held[engine_id] = held
-        engines = self._held.values()
-        for tier in held.bytes_by_tier:
-            self._now.memory_held.labels(tier).set(sum(one.bytes_by_tier.get(tier, 0) for one in engines))
-        for tier in held.warm:
-            self._now.lora_cache_entries.labels(tier).set(sum(len(one.warm.get(tier, ())) for one in engines))
-        self._now.device_memory_used.set(sum(one.device_used_bytes for one in engines))
+        for tier, size_bytes in held.bytes_by_tier.items():
+            self._now.memory_held.labels(engine_id, tier).set(size_bytes)
+        for tier, digests in held.warm.items():
+            self._now.lora_cache_entries.labels(engine_id, tier).set(len(digests))
+        self._now.device_memory_used.labels(engine_id).set(held.device_used_bytes)
+
+    def _engine_lost(self, engine_id: str) -> None:
+        """It holds nothing until it says so again."""
+        if engine_id in self._devices:
+            self._now.engine_ready.labels(engine_id, self._devices[engine_id]).set(0)
+        held = {"engine": engine_id}
+        for gauge in (self._now.memory_held, self._now.lora_cache_entries, self._now.device_memory_used):
+            gauge.remove_by_labels(held)
 
     def _model(self, name: str) -> str:
         if name in self._models:

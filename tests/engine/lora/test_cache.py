@@ -318,7 +318,7 @@ def test_a_file_that_is_gone_is_refused(shelf: Shelf, three: int, make_bench: Ma
 
 def test_budgets_are_the_operators_or_a_share_of_what_is_free() -> None:
     plan = plan_memory(Sizes(0, 0, 0, 0, 0, 0), UNLIMITED_BYTES, Wanted())
-    asked = ledger_budgets(Memory(vram_budget_bytes=5, host_budget_bytes=7), CPU, plan)
+    asked = ledger_budgets(Memory(vram_budget_bytes=5, host_budget_bytes=7), CPU, plan, 400)
     assert asked == {VRAM: 5, HOST: 7, PRISTINE_VRAM: None, PRISTINE_HOST: None, WEIGHTS_HOST: None}
-    shares = ledger_budgets(Memory(), CPU, plan)
-    assert all(0 < (shares[tier] or 0) < 2**50 for tier in (VRAM, HOST))
+    shares = ledger_budgets(Memory(), CPU, plan, 400)
+    assert (shares[VRAM], shares[HOST]) == (100, 100)

@@ -48,7 +48,7 @@ def planned(gib: int, monkeypatch: pytest.MonkeyPatch) -> tuple[MemoryPlan, Ledg
     usable = usable_bytes(gib * GIB)
     plan = plan_memory(SIZES, usable, Wanted())
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (usable - plan.weights_bytes, gib * GIB))
-    return plan, Ledger(ledger_budgets(Memory(host_budget_bytes=0), CARD, plan))
+    return plan, Ledger(ledger_budgets(Memory(host_budget_bytes=0), CARD, plan, 0))
 
 
 def warm_after(ledger: Ledger, loras: int) -> int:

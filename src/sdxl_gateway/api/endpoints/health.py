@@ -23,14 +23,16 @@ async def healthz(_: Request) -> Response:
 
 
 def readyz_endpoint(services: Services) -> Endpoint:
-    """GET: 200 when the backend is ready, else 503; "degraded" then names background work that failed lately.
+    """GET: 200 when an engine can paint, else 503; "degraded" names background work that failed lately and, as
+    "engine:0", engines that were lost and are not there again.
 
     "held" are engines that take no steps because their machine is too hot or too full; where all are for long, 503.
     """
 
     async def readyz(_: Request) -> Response:
-        ready, ailing = services.gateway.ready and not services.pauses.unready, services.ailing()
-        degraded = {"degraded": list(ailing)} if ailing else {}
+        ready = services.gateway.ready and not services.pauses.unready
+        ailing = [*services.ailing(), *(f"engine:{engine}" for engine in services.pauses.lost)]
+        degraded = {"degraded": ailing} if ailing else {}
         held = {"held": told} if (told := services.pauses.told()) else {}
         return JSONResponse({**services.gateway.readiness(), "ready": ready, **degraded, **held}, 200 if ready else 503)
 

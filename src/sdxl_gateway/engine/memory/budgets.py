@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from sdxl_gateway.config import Memory
-from sdxl_gateway.engine.memory.ledger import HOST, VRAM, available_ram_bytes
+from sdxl_gateway.engine.memory.ledger import HOST, VRAM
 from sdxl_gateway.scheduling.memory_plan import PAINT_SHARE, UNLIMITED_BYTES, MemoryPlan, left_for_ledger
 
 FREE_RAM_SHARE = 0.25
@@ -24,12 +24,13 @@ def usable_now(device: torch.device) -> int:
     return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else UNLIMITED_BYTES
 
 
-def ledger_budgets(memory: Memory, device: torch.device, plan: MemoryPlan) -> dict[str, int | None]:
-    """Bytes by tier for what joins the first checkpoint; ask once that is on the device: "auto" is by what is left."""
+def ledger_budgets(memory: Memory, device: torch.device, plan: MemoryPlan, ram_bytes: int) -> dict[str, int | None]:
+    """Bytes by tier for what joins the first checkpoint; ask once that is on the device: "auto" is by what is left,
+    of host memory `ram_bytes`."""
     vram, host = memory.vram_budget_bytes, memory.host_budget_bytes
     return {
-        VRAM: _free_device_bytes(device, plan) if vram == "auto" else vram,
-        HOST: int(available_ram_bytes() * FREE_RAM_SHARE) if host == "auto" else host,
+        VRAM: _free_device_bytes(device, plan, ram_bytes) if vram == "auto" else vram,
+        HOST: int(ram_bytes * FREE_RAM_SHARE) if host == "auto" else host,
         PRISTINE_VRAM: _pristine_budget(memory, plan),
         PRISTINE_HOST: None,
         WEIGHTS_HOST: None,
@@ -47,11 +48,11 @@ def with_room_for(size_bytes: int, budgets: Mapping[str, int | None]) -> dict[st
     return {**budgets, VRAM: None if beside is None else beside + size_bytes}
 
 
-def _free_device_bytes(device: torch.device, plan: MemoryPlan) -> int:
+def _free_device_bytes(device: torch.device, plan: MemoryPlan, ram_bytes: int) -> int:
     if device.type == "cuda":
         free_bytes, _ = torch.cuda.mem_get_info(device)
         return left_for_ledger(free_bytes - plan.staging_bytes, plan.paint_bytes)
     if device.type == "mps":
         unused_bytes = torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
         return int(max(unused_bytes, 0) * (1 - PAINT_SHARE))
-    return int(available_ram_bytes() * FREE_RAM_SHARE)
+    return int(ram_bytes * FREE_RAM_SHARE)

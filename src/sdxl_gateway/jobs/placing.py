@@ -1,0 +1,83 @@
+"""Takes engines and what is measured of them, gives jobs the engine that would begin them first."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.priority import Priority
+from sdxl_gateway.jobs.engine_slot import EngineSlot
+from sdxl_gateway.jobs.estimate import Estimate
+from sdxl_gateway.scheduling.dispatch import Standing, Warmth
+
+Choose = Callable[[Sequence[Standing]], int]
+"""The index of the engine to be given a job; scheduling.dispatch has the rule."""
+
+
+class Place(NamedTuple):
+    """A job goes to that engine, which has so much of its model on the device."""
+
+    job: Job
+    slot: EngineSlot
+    warmth: Warmth
+
+
+class Placing:
+    """One look at all engines that can paint, at the steady time `now`; each may hold images up to a window.
+
+    Only images of a job's class or a higher one fill the window, so a higher class is never kept out by a lower one.
+    """
+
+    def __init__(
+        self, slots: Iterable[EngineSlot], estimate: Estimate, choose: Choose, window_images: int, now: float
+    ) -> None:
+        self._slots = [slot for slot in slots if slot.ready is not None]
+        self._estimate = estimate
+        self._choose = choose
+        self._window_images = window_images
+        self._now = now
+        self._passed_by: defaultdict[str, float] = defaultdict(float)
+
+    @property
+    def engines(self) -> int:
+        """How many can paint."""
+        return len(self._slots)
+
+    def end_seconds(self, job: Job) -> float:
+        """Until the one it would go to is done with the job, after all it has; as if alone while there is none."""
+        if not self._slots:
+            return self._estimate.job_seconds(job)
+        standings = [self.standing(slot, job) for slot in self._slots]
+        chosen = standings[self._choose(standings)]
+        return chosen.begins_seconds + chosen.paint_seconds
+
+    def has_room(self, priority: Priority) -> bool:
+        """Some engine may be given a job of that class."""
+        return any(self._may_hold(slot, priority) for slot in self._slots)
+
+    def place(self, job: Job) -> Place | None:
+        """None for a job that is better off waiting for an engine that is full now.
+
+        What it asks for then counts as what that engine has to do before those behind it.
+        """
+        standings = [self.standing(slot, job) for slot in self._slots]
+        chosen = self._choose(standings)
+        slot = self._slots[chosen]
+        if self._may_hold(slot, job.priority):
+            return Place(job, slot, standings[chosen].warmth)
+        self._passed_by[slot.engine_id] += standings[chosen].paint_seconds
+        return None
+
+    def standing(self, slot: EngineSlot, job: Job) -> Standing:
+        """How an engine stands towards a job."""
+        held = 0.0 if slot.held_at is None else self._estimate.pause_seconds(self._now - slot.held_at)
+        wait = slot.seconds_before(job, self._estimate) + held + self._passed_by[slot.engine_id]
+        missing, has_checkpoint = slot.adapters_missing(job), slot.has_checkpoint(job)
+        warming = self._estimate.costs.warming_seconds(checkpoint_warm=has_checkpoint, adapters_missing=missing)
+        paint = self._estimate.job_seconds(job, slot.costs)
+        return Standing(wait, warming, paint, has_checkpoint, not missing, slot.images(job.priority))
+
+    def _may_hold(self, slot: EngineSlot, priority: Priority) -> bool:
+        return slot.images(priority) < self._window_images
