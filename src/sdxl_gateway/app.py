@@ -20,6 +20,7 @@ from starlette.applications import Starlette
 
 from sdxl_gateway import __version__
 from sdxl_gateway.accounts.authenticator import refuse_anonymous
+from sdxl_gateway.admission.configured_names import refuse_gaps
 from sdxl_gateway.admission.rollouts import arms_of
 from sdxl_gateway.api.endpoints.batch_lines import BatchLines
 from sdxl_gateway.api.http.hangup import on_hangup
@@ -40,7 +41,6 @@ from sdxl_gateway.rooms import (
     known_keys,
     model_names,
     process_backend,
-    refuse_gaps,
     under,
 )
 from sdxl_gateway.storage.directory import DirectoryInUse, sole_server
@@ -93,7 +93,7 @@ async def open_gateway(settings: Settings, backend: BackendFactory = process_bac
 
 def _prepared(built: Rooms, settings: Settings) -> PutInForce:
     """An application by other settings beside the one that runs. Raises CheckpointProblem where they name nothing."""
-    refuse_gaps(built, settings)
+    refuse_gaps(built.settings, settings, built.checkpoints, built.adapters)
     fresh = under(built, settings)
     application = _application(fresh)
 
@@ -125,6 +125,8 @@ def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManage
         batches=built.batches,
         moderations=built.moderations,
         reviews=built.reviews,
+        feedback=built.feedback,
+        rollouts=lambda: built.admission.names.rollouts,
         usage=built.usage,
         limits=built.limits,
         replies=built.replies,
@@ -202,6 +204,7 @@ async def _running(built: Rooms, *, alone: bool = True) -> AsyncIterator[None]:
             await stack.enter_async_context(doing("keys", built.keys.following))
             built.shared.local.begin(await built.usage.pixel_steps_today())
             await stack.enter_async_context(doing("usage", built.usage.writing))
+            await stack.enter_async_context(doing("feedback", built.feedback.writing))
             await stack.enter_async_context(doing("files", built.files.sweeping))
             await stack.enter_async_context(doing("idempotency", built.replies.sweeping))
             await stack.enter_async_context(doing("retention", built.remembered.sweeping))

@@ -14,7 +14,7 @@ from sdxl_gateway.accounts.meters import LocalMeters
 from sdxl_gateway.accounts.pepper import pepper_of
 from sdxl_gateway.accounts.static_keys import StaticKeys
 from sdxl_gateway.accounts.usage import Usage
-from sdxl_gateway.admission.configured_names import check_default, check_rollouts, problems
+from sdxl_gateway.admission.configured_names import check_default, check_rollouts
 from sdxl_gateway.admission.first_checkpoint import engine_process
 from sdxl_gateway.admission.model_names import ModelResolver
 from sdxl_gateway.admission.resolve import Admission
@@ -32,7 +32,6 @@ from sdxl_gateway.catalog.preview_vae import preview_vae_folder
 from sdxl_gateway.catalog.side_models import SideModels
 from sdxl_gateway.config import DEMO_MATTE, DEMO_MODEL, EngineProcess, Limits, Settings
 from sdxl_gateway.core.background import Background
-from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.listeners import EngineListener, Listener, Listeners
 from sdxl_gateway.core.ports import Backend, Matte, TenantStore
 from sdxl_gateway.decoding.pool import Decoders
@@ -57,6 +56,7 @@ from sdxl_gateway.shared.open import Shared, open_shared
 from sdxl_gateway.storage.audit_texts import AuditTexts
 from sdxl_gateway.storage.batches import BatchStore
 from sdxl_gateway.storage.database import Database
+from sdxl_gateway.storage.feedback import FeedbackStore
 from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.idempotency import KeptReplies
 from sdxl_gateway.storage.images import ImageFolder
@@ -122,6 +122,7 @@ class Rooms:
     files: FileStore
     replies: KeptReplies
     reviews: ReviewStore
+    feedback: FeedbackStore
     remembered: Remembered
     pauses: Pauses
     webhooks: WebhookSender
@@ -163,12 +164,13 @@ def build_rooms(
     seal = open_seal(settings.encryption.secrets, settings.data_directory)
     texts = AuditTexts(database, seal)
     audit = audit_of(settings, texts.keep)
+    feedback = FeedbackStore(database, seal)
     pauses = Pauses(settings.guard.unready_seconds)
     writes = () if audit is None else (audit.on_event,)
     traces = open_traces(settings.traces)
     traced = () if traces is None else (traces.on_event,)
-    logs = log_answer, log_engine, log_moderated
-    listeners = Listeners(metrics.on_event, library.on_event, pauses.on_event, *logs, *writes, *traced, *told)
+    hear = (metrics.on_event, library.on_event, feedback.on_event, pauses.on_event)
+    listeners = Listeners(*hear, log_answer, log_engine, log_moderated, *writes, *traced, *told)
     backend = open_backend(engine_process(settings, admission.names), settings.limits, listeners)
     metrics.follow_gauges(
         queue_depth=lambda: backend.waiting, in_flight=lambda: backend.running, ready=lambda: backend.ready
@@ -204,7 +206,20 @@ def build_rooms(
     form = BatchLines(settings, pictures, images, signer)
     store = BatchStore(database, seal.blobs(home / "blobs" / "batches"), on_end=[tell_of_batch], listener=listeners)
     batches = Batches(store, files, tasks, form, settings.batches, settings.files.batch_keep_seconds)
-    stores = (texts, files, images, results, replies, usage, webhooks, reviews, JobTexts(jobs), tasks, batches)
+    stores = (
+        texts,
+        files,
+        images,
+        results,
+        replies,
+        usage,
+        webhooks,
+        reviews,
+        feedback,
+        JobTexts(jobs),
+        tasks,
+        batches,
+    )
     return Rooms(
         settings,
         checkpoints,
@@ -236,7 +251,8 @@ def build_rooms(
         files,
         replies,
         reviews,
-        _remembered(settings, keys, stores, listeners),
+        feedback,
+        _remembered(settings, keys, (*stores, batches), listeners),
         pauses,
         WebhookSender(database, webhooks, egress, listeners, timeout_seconds=settings.webhooks.timeout_seconds),
         tasks,
@@ -283,14 +299,6 @@ def under(built: Rooms, settings: Settings) -> Rooms:
         moderations=built.moderations.under(judges, admission.uploads),
         gateway=built.gateway.under(settings, admission, deliverer, limits, judges),
     )
-
-
-def refuse_gaps(built: Rooms, settings: Settings) -> None:
-    """Raises CheckpointProblem for names that mean nothing, but not for those that mean nothing already."""
-    known = set(problems(built.settings, built.checkpoints, built.adapters))
-    new = [found for found in problems(settings, built.checkpoints, built.adapters) if found not in known]
-    if new:
-        raise CheckpointProblem(" ".join(f"{key}: {reason}" for key, reason in new))
 
 
 def known_keys(built: Rooms) -> KnownKeys:

@@ -33,7 +33,10 @@ CALLERS = ("owner", "other tenant", "LoRA-limited", "admin", "metrics-only", "ex
 SHARED = {"model", "name"}
 """Models and LoRAs are everybody's who may use them."""
 ADMINS_SEE = {"job_id"}
-SAID = {"POST /v1/moderations/reviews/{review_id}/appeal": {"text": "it is a statue"}}
+SAID: dict[str, Any] = {
+    "POST /v1/images/{image_id}/feedback": {"score": 3},
+    "POST /v1/moderations/reviews/{review_id}/appeal": {"text": "it is a statue"},
+}
 GRANTS = {
     "owner": KeyGrant("art"),
     "LoRA-limited": KeyGrant("art", loras=("sunset",)),

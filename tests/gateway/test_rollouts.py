@@ -79,7 +79,14 @@ async def test_what_was_painted_by_one_arm_is_not_given_for_the_other(kit: Gatew
     same = {"steps": 3, "negative_prompt": ""}
     found = [(await painted(kit, user=user, **same))[0].cache for user in (plain, inky, plain, inky)]
     assert found == ["miss", "miss", "hit", "hit"]
-    assert [event.arm for event in ended(told)] == [PLAIN, INKY]  # what is given again says nothing of an arm
+    counted = [(event.arm, event.outcome, event.pictures, len(event.images), event.tenant) for event in ended(told)]
+    assert counted == [
+        (PLAIN, "finished", 1, 1, "me"),
+        (INKY, "finished", 1, 1, "me"),
+        (PLAIN, "reused", 0, 1, "me"),
+        (INKY, "reused", 0, 1, "me"),
+    ]
+    assert kit.count("rollout_duration_seconds_count", rollout="fresh", arm="inky") == 1
 
 
 async def test_a_request_for_anything_else_is_counted_for_nobody(kit: GatewayKit, told: list[Event]) -> None:
@@ -126,7 +133,7 @@ async def test_a_refusal_counts_for_the_arm(kit: GatewayKit, told: list[Event]) 
 )
 def test_however_it_ends(told: list[Event], error: BaseException, outcome: str, stored: str | None) -> None:
     for one in (False, True):
-        with pytest.raises(type(error)), tallied(PLAIN, told.append, stored=one):
+        with pytest.raises(type(error)), tallied(PLAIN, "me", told.append, stored=one):
             raise error
     assert [event.outcome for event in ended(told)] == [one for one in (outcome, stored) if one]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -26,6 +27,7 @@ from sdxl_gateway.core.caller import ANYBODY, Caller
 from sdxl_gateway.core.errors import BodyTooLarge, GatewayError, InvalidRequest, ModelNotFound, NotFound
 from sdxl_gateway.core.events import Event, RequestAnswered
 from sdxl_gateway.core.picture import Size
+from sdxl_gateway.core.rollout import Shares
 from sdxl_gateway.delivery.receipt import Usage
 from sdxl_gateway.gateway.batches import Batches
 from sdxl_gateway.gateway.checkpoint_card import CheckpointCards, CheckpointProblem
@@ -40,6 +42,7 @@ from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.gateway.pauses import Pauses
 from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.pictures.written import Written, read_written
+from sdxl_gateway.storage.feedback import FeedbackStore
 from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.remembered import Remembered
 from sdxl_gateway.storage.reviews import ReviewStore
@@ -202,6 +205,8 @@ def served_api(
     keys: KeyStore | None = None,
     moderations: Moderations | None = None,
     reviews: ReviewStore | None = None,
+    feedback: FeedbackStore | None = None,
+    rollouts: Mapping[str, Shares] = MappingProxyType({}),
     files: FileStore | None = None,
     batches: Batches | None = None,
     remembered: Remembered | None = None,
@@ -226,6 +231,8 @@ def served_api(
         keys=keys,
         moderations=moderations,
         reviews=reviews,
+        feedback=feedback,
+        rollouts=lambda: rollouts,
         files=files,
         batches=batches,
         pictures=NamedPictures({} if files is None else {Place.FILE: FilePictures(files)}, most_bytes=2**20),

@@ -60,6 +60,16 @@ def check_rollouts(names: ModelResolver, adapters: LoraCatalog) -> None:
         raise CheckpointProblem(" ".join(found))
 
 
+def refuse_gaps(
+    running: Settings, read: Settings, checkpoints: Mapping[str, CheckpointEntry], adapters: LoraCatalog
+) -> None:
+    """Raises CheckpointProblem for names that mean nothing, but not for those that mean nothing already."""
+    known = set(problems(running, checkpoints, adapters))
+    new = [found for found in problems(read, checkpoints, adapters) if found not in known]
+    if new:
+        raise CheckpointProblem(" ".join(f"{key}: {reason}" for key, reason in new))
+
+
 def check_default(names: ModelResolver) -> None:
     """Raises CheckpointProblem where the default model is none, or paints from pictures alone."""
     try:

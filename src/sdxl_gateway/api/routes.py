@@ -22,6 +22,7 @@ from sdxl_gateway.api.http.turns import InTurn, Turns
 from sdxl_gateway.api.http.wrong_keys import WrongKeys
 from sdxl_gateway.api.openapi.document import openapi_document
 from sdxl_gateway.api.rows.batches import batch_rows
+from sdxl_gateway.api.rows.feedback import feedback_rows
 from sdxl_gateway.api.rows.files import file_rows
 from sdxl_gateway.api.rows.jobs import job_rows
 from sdxl_gateway.api.rows.keys import key_rows, usage_rows
@@ -42,6 +43,7 @@ def table(services: Services) -> tuple[Route, ...]:
     return (
         *painting_rows(services),
         *stored_image_rows(services),
+        *feedback_rows(services),
         *model_rows(services),
         *lora_rows(services),
         *key_rows(services),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sdxl_gateway.accounts.key_store import KeyStore
@@ -12,6 +12,7 @@ from sdxl_gateway.config import Settings
 from sdxl_gateway.core.events import RequestAnswered
 from sdxl_gateway.core.listeners import Listener, unheard
 from sdxl_gateway.core.ports import Authenticator, ImageStore
+from sdxl_gateway.core.rollout import Shares
 from sdxl_gateway.delivery.signing import Signer
 from sdxl_gateway.gateway.batches import Batches
 from sdxl_gateway.gateway.library import ModelLibrary
@@ -20,6 +21,7 @@ from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.gateway.pauses import Pauses
 from sdxl_gateway.gateway.tasks import Tasks
+from sdxl_gateway.storage.feedback import FeedbackStore
 from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.idempotency import KeptReplies
 from sdxl_gateway.storage.remembered import Remembered
@@ -35,8 +37,9 @@ def always() -> None:
 class Services:
     """`metrics` takes an Accept header and gives a body and its content type.
 
-    `ailing` names the background work that failed lately. `tell` hears of what endpoints do that others may ask about
-    later (api/endpoints/acting.py), and `admit` raises where nothing that acts may be done at the moment.
+    `ailing` names the background work that failed lately, and `rollouts` gives those there are, with the shares in
+    force. `tell` hears of what endpoints do that others may ask about later (api/endpoints/acting.py), and `admit`
+    raises where nothing that acts may be done at the moment.
     """
 
     gateway: Gateway
@@ -54,6 +57,8 @@ class Services:
     pictures: NamedPictures = field(default_factory=lambda: NamedPictures({}, most_bytes=0))
     moderations: Moderations | None = None
     reviews: ReviewStore | None = None
+    feedback: FeedbackStore | None = None
+    rollouts: Callable[[], Mapping[str, Shares]] = dict
     usage: Usage | None = None
     limits: Limits | None = None
     files: FileStore | None = None

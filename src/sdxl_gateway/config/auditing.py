@@ -35,6 +35,7 @@ class Retention(Section):
     results_days: Days | None = 30.0
     jobs_days: Days | None = 30.0
     usage_days: Days | None = 400.0
+    feedback_days: Days | None = 400.0
     audit_days: Days | None = 365.0
 
     def days(self, kind: str) -> float | None:

@@ -12,6 +12,11 @@ def day_of(unix_seconds: float) -> str:
     return datetime.fromtimestamp(unix_seconds, UTC).date().isoformat()
 
 
+def first_of(days: int, unix_seconds: float) -> float:
+    """When the first of so many days began, the last of which that moment lies in; unix seconds."""
+    return max(unix_seconds // DAY_SECONDS - (days - 1), 0.0) * DAY_SECONDS
+
+
 def seconds_left(unix_seconds: float) -> float:
     """Until the next day begins."""
     return DAY_SECONDS - unix_seconds % DAY_SECONDS

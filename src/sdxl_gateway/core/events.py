@@ -203,20 +203,23 @@ class ResultLooked:
     outcome: LookupOutcome
 
 
-ArmOutcome = Literal["finished", "refused", "failed", "cancelled"]
+ArmOutcome = Literal["finished", "reused", "refused", "failed", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
 class ArmEnded:
-    """A request that asked for a rollout is over, with so many pictures painted by its arm.
+    """A request that asked for a rollout is over, with so many pictures painted by its arm; "reused" were before.
 
-    `seconds` are from when it was taken up to its last picture, where it finished.
+    `seconds` are from when it was taken up to its last picture, where it finished. `images` are the ids under which
+    pictures are kept for the `tenant`.
     """
 
     arm: Arm
     outcome: ArmOutcome
     pictures: int = 0
     seconds: float | None = None
+    tenant: str = ""
+    images: tuple[str, ...] = ()
 
 
 MatteOutcome = Literal["made", "late", "failed", "cancelled"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from math import log
+from math import fsum, log
 
 Shares = Mapping[str, float]
 """Of each arm by its target; what they are shares of is their sum."""
@@ -34,6 +34,14 @@ def arm_of(rollout: str, shares: Shares, who: str) -> str:
     """
     drawn = {target: -log(_drawn(rollout, target, who)) / share for target, share in shares.items() if share > 0}
     return min(drawn, key=lambda target: drawn[target])
+
+
+def raised(shares: Shares, target: str, share: float) -> dict[str, float]:
+    """With `share` of 100 for the target; the others have the rest, as they have it among themselves, else alike."""
+    others = {name: one for name, one in shares.items() if name != target}
+    total = fsum(others.values())
+    parts = {name: one / total if total else 1 / len(others) for name, one in others.items()}
+    return {name: round(share if name == target else (100 - share) * parts[name], 6) for name in shares}
 
 
 def _drawn(*words: str) -> float:

@@ -79,7 +79,7 @@ class Gateway:
         """The Ask as it can be painted whenever its turn comes, and each time alike. Raises a Refusal."""
         admission, watch = self._admission.seen_by(caller), self._watch(caller)
         ask = admission.with_arm(ask, caller)
-        with tallied(ask.arm, self._listener):
+        with tallied(ask.arm, caller.tenant, self._listener):
             await watch.asked(ask)
             final, resolved, said = await self._resolved(ask, admission, watch)
             self._limits.check(caller, ask, resolved.recipe)
@@ -104,7 +104,7 @@ class Gateway:
         `job_id` is that of a job accepted before: no line is too full for it, and no deadline but its own ends it.
         """
         ask = self._admission.seen_by(caller).with_arm(ask, caller)
-        with tallied(ask.arm, self._listener, stored=job_id is not None) as tally:
+        with tallied(ask.arm, caller.tenant, self._listener, stored=job_id is not None) as tally:
             async with (
                 self._limits.visit(caller, ask) as visit,
                 aclosing(self._painted(ask, caller, visit, job_id, keep=keep, must_keep=must_keep)) as items,

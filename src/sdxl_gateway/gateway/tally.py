@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sdxl_gateway.core.errors import Busy, Cancelled, GatewayError, Refusal, StorageFull, Unavailable
 from sdxl_gateway.core.events import ArmEnded, ArmOutcome
@@ -26,6 +26,7 @@ class Tally:
     pictures: int = 0
     seconds: float | None = None
     reused: bool = False
+    images: list[str] = field(default_factory=list)
 
     def see(self, item: Item) -> None:
         """What the caller is about to get."""
@@ -33,7 +34,8 @@ class Tally:
             case Accepted():
                 self.reused = item.cache == "hit"
             case Presented():
-                self.pictures += 1
+                self.pictures += not self.reused
+                self.images += [] if item.stored is None else [item.stored.id]
             case Done():
                 self.seconds = self.clock() - self.begun
             case _:
@@ -42,13 +44,19 @@ class Tally:
 
 @contextmanager
 def tallied(
-    arm: Arm | None, listener: Listener, *, stored: bool = False, clock: Callable[[], float] = time.monotonic
+    arm: Arm | None,
+    tenant: str,
+    listener: Listener,
+    *,
+    stored: bool = False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Tally]:
     """Counts what the context sees, and tells of it at its end, however it ends.
 
-    What was painted before says nothing of the arm, nor does the end of a `stored` job's try that another one follows.
+    The end of a `stored` job's try says nothing where another one follows.
     """
-    tally, outcome = Tally(clock(), clock), None
+    tally = Tally(clock(), clock)
+    outcome: ArmOutcome | None = None
     try:
         yield tally
     except BaseException as error:
@@ -56,9 +64,10 @@ def tallied(
         raise
     finally:
         if tally.seconds is not None:
-            outcome = "finished"
-        if arm is not None and outcome is not None and not tally.reused:
-            listener(ArmEnded(arm, outcome, tally.pictures, tally.seconds))
+            outcome = "reused" if tally.reused else "finished"
+        if arm is not None and outcome is not None:
+            seconds = None if tally.reused else tally.seconds
+            listener(ArmEnded(arm, outcome, tally.pictures, seconds, tenant, tuple(tally.images)))
 
 
 def outcome_of(error: BaseException) -> ArmOutcome:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sdxl_gateway.storage.rollout_steps import FEEDBACK
+
 KEYS = """
 CREATE TABLE keys (
     id TEXT PRIMARY KEY,
@@ -260,5 +262,6 @@ MIGRATIONS: tuple[str, ...] = (
     JOB_TEXTS,
     TRACES,
     KEY_CHANGES,
+    FEEDBACK,
 )
 """The database's `user_version` says how many of them it has been through."""

@@ -1,0 +1,69 @@
+"""Takes what callers say of their pictures, and shows operators how rollouts' arms do."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from sdxl_gateway.api.asks.feedback import FEEDBACK_SCHEMA, MOST_DAYS, read_days, read_feedback
+from sdxl_gateway.api.endpoints.acting import acted
+from sdxl_gateway.api.http.context import context_of
+from sdxl_gateway.api.http.json_body import parse_object, whole_body
+from sdxl_gateway.api.http.route import Description, Endpoint, Reply
+from sdxl_gateway.api.replies.feedback import ArmTable, FeedbackCard, arm_table, feedback_card
+from sdxl_gateway.api.services import Services
+from sdxl_gateway.core.days import first_of
+from sdxl_gateway.core.errors import NotFound
+from sdxl_gateway.gateway.arm_report import arm_lines
+from sdxl_gateway.storage.feedback import FeedbackStore
+
+MAX_BODY_BYTES = 64 * 1024
+
+GIVE_FEEDBACK = Description(
+    "createImageFeedback",
+    {200: Reply("What you say of the picture from now on.", FeedbackCard)},
+    errors=(400, 404, 413, 507),
+    reads={"application/json": {"schema": FEEDBACK_SCHEMA}},
+)
+LIST_ARMS = Description(
+    "listFeedback",
+    {200: Reply("How each arm of the rollouts does.", ArmTable)},
+    errors=(400, 507),
+    query={"rollout": {"type": "string"}, "days": {"type": "integer", "minimum": 1, "maximum": MOST_DAYS}},
+)
+
+
+def give_endpoint(services: Services) -> Endpoint:
+    """POST: a score for a kept picture of the caller's tenant, in the place of the one it gave before."""
+
+    async def give_feedback(request: Request) -> Response:
+        said = read_feedback(parse_object(await whole_body(request.stream(), MAX_BODY_BYTES)))
+        image_id, caller = request.path_params["image_id"], context_of(request.scope).caller
+        stored = await services.images.find(image_id)
+        if stored.tenant != caller.tenant:
+            raise NotFound("No such image.")
+        kept = await _store(services).put(image_id, caller, said)
+        acted(services, request, "feedback.given", image_id, score=said.score)
+        return JSONResponse(feedback_card(kept))
+
+    return give_feedback
+
+
+def arms_endpoint(services: Services) -> Endpoint:
+    """GET: the table of arms, of one rollout or of all, of the last days or of all there are."""
+
+    async def list_arms(request: Request) -> Response:
+        days = read_days(request.query_params.get("days"))
+        since = 0.0 if days is None else first_of(days, time.time())
+        figures = await _store(services).figures(since)
+        return JSONResponse(arm_table(arm_lines(figures, services.rollouts(), request.query_params.get("rollout"))))
+
+    return list_arms
+
+
+def _store(services: Services) -> FeedbackStore:
+    if services.feedback is None:
+        raise NotFound("This server keeps no feedback.")
+    return services.feedback
