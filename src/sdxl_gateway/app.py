@@ -19,7 +19,8 @@ from tempfile import TemporaryDirectory
 from starlette.applications import Starlette
 
 from sdxl_gateway import __version__
-from sdxl_gateway.accounts.authenticator import refuse_anonymous
+from sdxl_gateway.accounts.authenticator import KnownKeys, refuse_anonymous
+from sdxl_gateway.accounts.static_keys import StaticKeys
 from sdxl_gateway.admission.configured_names import refuse_gaps
 from sdxl_gateway.admission.rollouts import arms_of
 from sdxl_gateway.api.endpoints.batch_lines import BatchLines
@@ -38,8 +39,6 @@ from sdxl_gateway.rooms import (
     BackendFactory,
     Rooms,
     build_rooms,
-    known_keys,
-    model_names,
     process_backend,
     under,
 )
@@ -59,7 +58,7 @@ def serve(settings: Settings, read_again: Callable[[], Settings], *told: Listene
         built = build_rooms(settings, told=told)
         built.database.open()
         built.keys.load_now()
-        refuse_anonymous(settings, known_keys(built))
+        refuse_anonymous(settings, _known_keys(built))
         _prune(settings)
         sockets = bound(server.host, server.port)
         built.front.current = _application(built, partial(_serving, built, read_again))
@@ -99,7 +98,7 @@ def _prepared(built: Rooms, settings: Settings) -> PutInForce:
 
     def put_in_force() -> None:
         set_log_level(settings.telemetry)
-        built.metrics.know_models(model_names(settings))
+        built.metrics.know_models(settings.model_names)
         built.metrics.know_arms(arms_of(settings))
         built.remembered.retention = settings.retention
         built.files.limits = settings.files
@@ -117,7 +116,7 @@ def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManage
     services = Services(
         gateway=built.gateway,
         library=built.library,
-        authenticator=known_keys(built),
+        authenticator=_known_keys(built),
         keys=built.keys,
         files=built.files,
         webhooks=built.webhooks.store,
@@ -144,6 +143,12 @@ def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManage
         admit=always if built.audit is None else built.audit.admit,
     )
     return http_app(services, lambda _: lifespan(), closing=built.closing)
+
+
+def _known_keys(built: Rooms) -> KnownKeys:
+    settings, ailing = built.settings, built.shared.ailing
+    guarded = settings.redis.url is not None and not settings.auth.allow_anonymous
+    return KnownKeys(StaticKeys(settings.auth), built.keys, guarded=guarded, unsure=lambda: bool(ailing()))
 
 
 def _prune(settings: Settings) -> None:
@@ -201,6 +206,8 @@ async def _running(built: Rooms, *, alone: bool = True) -> AsyncIterator[None]:
             for name, work in built.shared.works.items():
                 await stack.enter_async_context(doing(name, work))
             await built.keys.load()
+            await built.rollouts.load()
+            await stack.enter_async_context(doing("rollouts", built.rollouts.following))
             await stack.enter_async_context(doing("keys", built.keys.following))
             built.shared.local.begin(await built.usage.pixel_steps_today())
             await stack.enter_async_context(doing("usage", built.usage.writing))

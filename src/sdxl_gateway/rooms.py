@@ -7,12 +7,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from sdxl_gateway.accounts.authenticator import KnownKeys
 from sdxl_gateway.accounts.key_store import KeyStore
 from sdxl_gateway.accounts.limits import Limits as CallerLimits
 from sdxl_gateway.accounts.meters import LocalMeters
 from sdxl_gateway.accounts.pepper import pepper_of
-from sdxl_gateway.accounts.static_keys import StaticKeys
 from sdxl_gateway.accounts.usage import Usage
 from sdxl_gateway.admission.configured_names import check_default, check_rollouts
 from sdxl_gateway.admission.first_checkpoint import engine_process
@@ -64,6 +62,7 @@ from sdxl_gateway.storage.jobs import JobStore
 from sdxl_gateway.storage.open_seal import open_seal
 from sdxl_gateway.storage.remembered import Lasting, Remembered
 from sdxl_gateway.storage.reviews import ReviewStore
+from sdxl_gateway.storage.rollouts import RolloutStore
 from sdxl_gateway.storage.seal import Seal
 from sdxl_gateway.storage.secret_file import secret_of
 from sdxl_gateway.telemetry.audit.chain import chain_in
@@ -123,6 +122,7 @@ class Rooms:
     replies: KeptReplies
     reviews: ReviewStore
     feedback: FeedbackStore
+    rollouts: RolloutStore
     remembered: Remembered
     pauses: Pauses
     webhooks: WebhookSender
@@ -149,18 +149,19 @@ def build_rooms(
     embeddings = EmbeddingCatalog(settings.embeddings, settings.data_directory, checkpoints.values())
     embeddings.scan()
     labels = settings.telemetry
-    metrics = Metrics(model_names(settings), labels.lora_label_limit, checkpoints, labels.checkpoint_label_limit)
+    metrics = Metrics(settings.model_names, labels.lora_label_limit, checkpoints, labels.checkpoint_label_limit)
     metrics.know_arms(arms_of(settings))
     decoders = Decoders(settings.limits, metrics.on_event)
     preview_vae_folder(settings.engine.preview_vae)  # what the engine could not load stops the start
     beside = SideModels.open(settings, checkpoints.guide_by, checkpoints.take)
     matte = open_matte(settings.matting, DEMO_MATTE, metrics.on_event)
-    admission = Admission(settings, checkpoints, adapters, decoders, embeddings, beside, matte)
+    home = scratch or settings.data_directory
+    database = Database(home)
+    rollouts = RolloutStore(database)
+    admission = Admission(settings, checkpoints, adapters, decoders, embeddings, beside, matte, rollouts.shares)
     library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings, beside.controls)
     check_default(admission.names)
     check_rollouts(admission.names, adapters)
-    home = scratch or settings.data_directory
-    database = Database(home)
     seal = open_seal(settings.encryption.secrets, settings.data_directory)
     texts = AuditTexts(database, seal)
     audit = audit_of(settings, texts.keep)
@@ -252,6 +253,7 @@ def build_rooms(
         replies,
         reviews,
         feedback,
+        rollouts,
         _remembered(settings, keys, (*stores, batches), listeners),
         pauses,
         WebhookSender(database, webhooks, egress, listeners, timeout_seconds=settings.webhooks.timeout_seconds),
@@ -275,14 +277,9 @@ def _deliverer(
     return Deliverer(images, embed_recipe=embed, matte=matte, inspection=inspection, listener=listener)
 
 
-def model_names(settings: Settings) -> tuple[str, ...]:
-    """The names that metrics may tell apart."""
-    return (*settings.checkpoints, *settings.models)
-
-
 def under(built: Rooms, settings: Settings) -> Rooms:
     """The rooms that follow settings built anew; what holds sockets, engines, folders or memories stays as it is."""
-    names = ModelResolver(settings, built.checkpoints, built.adapters)
+    names = ModelResolver(settings, built.checkpoints, built.adapters, over=built.rollouts.shares)
     admission = built.admission.under(settings, names)
     limits = built.limits.under(settings)
     judges = open_judges(settings, built.egress, built.judges.pictures, built.metrics.on_event)
@@ -299,9 +296,3 @@ def under(built: Rooms, settings: Settings) -> Rooms:
         moderations=built.moderations.under(judges, admission.uploads),
         gateway=built.gateway.under(settings, admission, deliverer, limits, judges),
     )
-
-
-def known_keys(built: Rooms) -> KnownKeys:
-    settings, ailing = built.settings, built.shared.ailing
-    guarded = settings.redis.url is not None and not settings.auth.allow_anonymous
-    return KnownKeys(StaticKeys(settings.auth), built.keys, guarded=guarded, unsure=lambda: bool(ailing()))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sdxl_gateway.admission.configured_names import check_rollouts, problems
+from sdxl_gateway.admission.model_names import ModelResolver
 from sdxl_gateway.config import ConfigProblem, HouseStyle, LoraWeight, RolloutArm, load_settings
 from sdxl_gateway.core.ask import Ask, Operation
 from sdxl_gateway.core.caller import ANYBODY, Caller
@@ -144,3 +145,18 @@ def test_shares_that_are_none(tmp_path: Path, written: str, said: str) -> None:
 
 def test_shares_of_one_are_as_good_as_shares_of_a_hundred() -> None:
     assert rollout(a=0.1, b=0.2, c=0.7).shares == {"a": 0.1, "b": 0.2, "c": 0.7}
+
+
+def test_shares_that_were_set_hold_over_the_configurations(tmp_path: Path) -> None:
+    said: dict[str, dict[str, float]] = {}
+    home = built(tmp_path)
+    names = ModelResolver(home.settings, home.checkpoints, home.adapters, over=said.get)
+    assert names.rollouts == {"fresh": {"demo": 60, "inky": 40}}
+    for shares, held in (
+        ({"demo": 0.0, "inky": 100.0}, {"demo": 0.0, "inky": 100.0}),
+        ({"demo": 30.0, "gone": 70.0}, {"demo": 30.0, "inky": 0.0}),
+        ({"gone": 100.0}, {"demo": 60, "inky": 40}),
+    ):
+        said["fresh"] = shares
+        assert names.rollouts == names.only(bool, home.adapters).rollouts == {"fresh": held}
+        assert names.choose("fresh").arm == Arm("fresh", max(held, key=lambda target: held[target]))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -13,6 +15,8 @@ import pytest
 from sdxl_gateway.config import HouseStyle, RolloutArm, Settings
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.rooms import build_rooms
+from sdxl_gateway.storage import rollouts
+from sdxl_gateway.storage.database import opened
 from tests.kit.api import GENERATE
 from tests.kit.batches import request
 from tests.kit.serving import served
@@ -88,6 +92,41 @@ async def test_operators_alone_see_the_arms_and_their_shares(http: httpx.AsyncCl
         assert "rollout" not in own["capabilities"]
     listed = {one["id"]: one["kind"] for one in (await http.get("/v1/models", headers=ROOT)).json()["data"]}
     assert (listed["fresh"], listed["nähe"]) == ("rollout", "style")
+
+
+async def test_feedback_counts_for_the_arm_that_painted(http: httpx.AsyncClient) -> None:
+    found = await _until_both(http, response_format="url")
+    for answer, score in zip(found.values(), (2, 5), strict=True):
+        image = answer.json()["data"][0]["id"]
+        said = await http.post(f"/v1/images/{image}/feedback", json={"score": score})
+        assert (said.status_code, said.json()["image"]) == (200, image)
+    table = (await http.get("/v1/admin/feedback", headers=ROOT)).json()["data"]
+    scores = {f"fresh; arm={quote(row['arm'])}": row["score"]["value"] for row in table}
+    assert scores == dict(zip(found, (2, 5), strict=True))
+    assert all(row["requests"]["finished"] == row["pictures"] >= 1 for row in table)
+    assert all(row["seconds"]["p95"] > 0 for row in table)
+
+
+async def test_a_promotion_from_elsewhere_is_in_force_within_a_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollouts, "LOOK_SECONDS", 0.01)
+    async with served(tmp_path, models=MODELS) as http:
+
+        async def arms() -> set[str]:
+            asked = [http.post(GENERATE, json={**SAID, "user": f"user-{one}"}) for one in range(8)]
+            return {answer.headers[HEADER] for answer in await asyncio.gather(*asked)}
+
+        assert len(await arms()) == 2
+        with opened(tmp_path / "data") as database:
+            elsewhere = rollouts.RolloutStore(database)
+            for shares, held in (({"nähe": 100.0}, {"fresh; arm=n%C3%A4he"}), ({"demo": 100.0}, {"fresh; arm=demo"})):
+                await elsewhere.promote("fresh", shares, "mia")
+
+                async def in_force(held: set[str] = held) -> bool:
+                    return await arms() == held
+
+                await until(in_force)
 
 
 def test_a_server_whose_targets_are_not_there_does_not_start(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from sdxl_gateway.core.rollout import Shares, arm_of, leading
+from sdxl_gateway.core.rollout import Shares, arm_of, leading, raised
 
 CALLERS = [f"caller-{number}" for number in range(4000)]
 
@@ -62,3 +62,16 @@ def test_any_name_of_a_caller_will_do() -> None:
 def test_the_largest_leads_and_the_first_of_equals() -> None:
     assert leading({"a": 10, "b": 80, "c": 10}) == "b"
     assert leading({"b": 50, "a": 50}) == "b"
+
+
+@pytest.mark.parametrize(
+    ("before", "share", "after"),
+    [
+        ({"old": 0.6, "new": 0.3, "third": 0.1}, 65, {"old": 30.0, "new": 65, "third": 5.0}),
+        ({"old": 60, "new": 30, "third": 10}, 100, {"old": 0.0, "new": 100, "third": 0.0}),
+        ({"old": 0, "new": 100, "third": 0}, 40, {"old": 30.0, "new": 40, "third": 30.0}),
+        ({"new": 1.0}, 100, {"new": 100}),
+    ],
+)
+def test_the_others_have_the_rest_as_they_had_it(before: Shares, share: float, after: Shares) -> None:
+    assert raised(before, "new", share) == after

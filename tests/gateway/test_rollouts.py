@@ -127,6 +127,7 @@ async def test_a_refusal_counts_for_the_arm(kit: GatewayKit, told: list[Event]) 
         (Busy("full", retry_after_seconds=1), "refused", None),
         (Unavailable("closing"), "failed", None),
         (EngineFault("broken"), "failed", "failed"),
+        (RuntimeError("a mistake of ours"), "failed", "failed"),
         (Cancelled("gone"), "cancelled", "cancelled"),
         (GeneratorExit(), "cancelled", "cancelled"),
     ],

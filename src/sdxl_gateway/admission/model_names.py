@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
-from sdxl_gateway.admission.rollouts import Pick, leads
+from sdxl_gateway.admission.rollouts import Over, Pick, configured, in_force, leads, nothing_over
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.model_grammar import not_found, split_model, split_part
 from sdxl_gateway.config import HouseStyle, Settings
 from sdxl_gateway.core.ask import LoraRef
 from sdxl_gateway.core.errors import AdapterRefused, ModelNotFound
-from sdxl_gateway.core.rollout import Arm
+from sdxl_gateway.core.rollout import Arm, Shares
 from sdxl_gateway.core.text import shown
 
 DEFAULT = "default"
@@ -56,13 +56,14 @@ class ModelResolver:
         checkpoints: Mapping[str, CheckpointEntry],
         adapters: LoraCatalog,
         sees: Callable[[str], bool] = bool,
+        over: Over = nothing_over,
     ) -> None:
         self._settings = settings
         self._sees = sees
         self._checkpoints = checkpoints
         self._adapters = adapters
         self._pick: Pick = leads
-        self.rollouts = {name: style.shares for name, style in settings.models.items() if style.rollout}
+        self._rollouts, self._over = configured(settings), over
         self._patterns = sorted(settings.aliases.items(), key=lambda alias: _particular(alias[0]), reverse=True)
 
     def choose(self, name: str | None) -> ResolvedModel:
@@ -90,7 +91,12 @@ class ModelResolver:
 
     def only(self, sees: Callable[[str], bool], adapters: LoraCatalog) -> ModelResolver:
         """For one who sees some names, and these LoRAs."""
-        return ModelResolver(self._settings, self._checkpoints, adapters, sees).by(self._pick)
+        return ModelResolver(self._settings, self._checkpoints, adapters, sees, self._over).by(self._pick)
+
+    @property
+    def rollouts(self) -> dict[str, Shares]:
+        """All there are, with the shares in force."""
+        return in_force(self._rollouts, self._over)
 
     def by(self, pick: Pick) -> ModelResolver:
         """With arms of rollouts as `pick` says; without it they are the largest ones."""

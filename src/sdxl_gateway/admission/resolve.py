@@ -20,7 +20,7 @@ from sdxl_gateway.admission.prompts.texts import TextReader, Texts
 from sdxl_gateway.admission.references import Guide, References
 from sdxl_gateway.admission.refiner import Refiners, refiner_warnings
 from sdxl_gateway.admission.replay import arm_again, check_lora, check_replay, checkpoint_gone
-from sdxl_gateway.admission.rollouts import decided, sticky
+from sdxl_gateway.admission.rollouts import Over, decided, nothing_over, sticky
 from sdxl_gateway.admission.sampling import chosen_eta, chosen_sampling, without_effect
 from sdxl_gateway.admission.sizes import Sizes, check_area, native_size, own_size, paint_size
 from sdxl_gateway.admission.uploads import Uploads
@@ -89,6 +89,7 @@ class Admission:
         embeddings: EmbeddingCatalog | None = None,
         beside: SideModels | None = None,
         matte: Matte | None = None,
+        over: Over = nothing_over,
     ) -> None:
         self._settings = settings
         self._loras = loras
@@ -100,7 +101,7 @@ class Admission:
         self.uploads = Uploads(settings.limits, decoders)
         self._references = References(settings, self.uploads)
         self.refiners = Refiners(checkpoints, settings.checkpoints)
-        self.names = ModelResolver(settings, checkpoints, loras)
+        self.names = ModelResolver(settings, checkpoints, loras, over=over)
 
     def under(self, settings: Settings, names: ModelResolver) -> Admission:
         """Admission by other settings; the uploads of both wait for the same turns."""

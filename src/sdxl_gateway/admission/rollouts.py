@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask
@@ -12,6 +12,29 @@ from sdxl_gateway.core.rollout import Arm, Shares, arm_of, leading
 
 Pick = Callable[[str, Shares], str]
 """From a rollout's name and the shares of its arms to a target."""
+
+
+Over = Callable[[str], Shares | None]
+"""From a rollout's name to the shares that hold over the configuration's, where any do."""
+
+
+def nothing_over(_: str) -> None:
+    """The configuration's shares hold."""
+
+
+def configured(settings: Settings) -> dict[str, Shares]:
+    """The rollouts there are, with the configuration's shares."""
+    return {name: style.shares for name, style in settings.models.items() if style.rollout}
+
+
+def in_force(rollouts: Mapping[str, Shares], over: Over) -> dict[str, Shares]:
+    """With the shares that hold: what was set for targets that are not configured any more holds for nobody."""
+    return {name: _held(shares, over(name)) for name, shares in rollouts.items()}
+
+
+def _held(own: Shares, said: Shares | None) -> Shares:
+    kept = {target: (said or {}).get(target, 0.0) for target in own}
+    return kept if any(kept.values()) else own
 
 
 def leads(_: str, shares: Shares) -> str:

@@ -10,6 +10,7 @@ import typer
 from sdxl_gateway import __version__
 from sdxl_gateway.cli.key_commands import keys
 from sdxl_gateway.cli.options import ConfigOption
+from sdxl_gateway.cli.rollout_commands import feedback, rollout
 
 app = typer.Typer(
     name="sdxl-gateway",
@@ -23,6 +24,8 @@ app.add_typer(loras, name="loras")
 checkpoints = typer.Typer(help="Look at checkpoints: diffusers folders and single files.", no_args_is_help=True)
 app.add_typer(checkpoints, name="checkpoints")
 app.add_typer(keys, name="keys")
+app.add_typer(rollout, name="rollout")
+app.add_typer(feedback, name="feedback")
 audit = typer.Typer(help="Verify the log of who did what, or export it.", no_args_is_help=True)
 app.add_typer(audit, name="audit")
 

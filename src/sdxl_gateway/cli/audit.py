@@ -54,7 +54,7 @@ def write_down(settings: Settings, action: str, target: str, tenant: str, **abou
     if not settings.audit.enabled:
         return
     actor = Caller(TERMINAL, frozenset({Role.ADMIN}))
-    done = Records().of(Acted(actor, tenant, action, target, about={**about, "user": _user()}))
+    done = Records().of(Acted(actor, tenant, action, target, about={**about, "user": user()}))
     if done is not None:
         with _told():
             chain_in(settings).append([done[0]], sync=True)
@@ -68,7 +68,8 @@ def _told() -> Iterator[None]:
         typer.secho(f"This does not stand in the audit log: {problem.strerror}.", fg=typer.colors.YELLOW, err=True)
 
 
-def _user() -> str:
+def user() -> str:
+    """Who runs this, as the machine knows them."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

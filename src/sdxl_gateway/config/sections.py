@@ -228,6 +228,11 @@ class Settings(BaseSettings):
         """The folder of the LoRAs made for the demo model; None where it is not served, for they fit nothing else."""
         return DEMO_LORAS if any(checkpoint.path == "demo" for checkpoint in self.checkpoints.values()) else None
 
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """Checkpoints, house styles and rollouts: the names that metrics may tell apart."""
+        return (*self.checkpoints, *self.models)
+
     def tenant(self, name: str) -> Tenant:
         """What that tenant is due."""
         return self.tenants.get(name, Tenant()).over(self.tenant_defaults)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from sdxl_gateway.core.errors import Busy, Cancelled, GatewayError, Refusal, StorageFull, Unavailable
+from sdxl_gateway.core.errors import Busy, Cancelled, Refusal, StorageFull, Unavailable
 from sdxl_gateway.core.events import ArmEnded, ArmOutcome
 from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.core.rollout import Arm
@@ -71,7 +71,7 @@ def tallied(
 
 
 def outcome_of(error: BaseException) -> ArmOutcome:
-    """Whoever is not an error of ours went away."""
+    """What is no Exception is that its caller went away."""
     if isinstance(error, Refusal | Busy):
         return "refused"
-    return "failed" if isinstance(error, GatewayError) and not isinstance(error, Cancelled) else "cancelled"
+    return "failed" if isinstance(error, Exception) and not isinstance(error, Cancelled) else "cancelled"

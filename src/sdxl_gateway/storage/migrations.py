@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sdxl_gateway.storage.rollout_steps import FEEDBACK
+from sdxl_gateway.storage.rollout_steps import FEEDBACK, ROLLOUTS
 
 KEYS = """
 CREATE TABLE keys (
@@ -263,5 +263,6 @@ MIGRATIONS: tuple[str, ...] = (
     TRACES,
     KEY_CHANGES,
     FEEDBACK,
+    ROLLOUTS,
 )
 """The database's `user_version` says how many of them it has been through."""

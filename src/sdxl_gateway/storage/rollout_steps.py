@@ -39,3 +39,16 @@ CREATE INDEX feedback_by_tenant ON feedback (tenant, created);
 CREATE INDEX feedback_by_time ON feedback (created)
 """
 """Which arm painted a picture, how arms did by day, and what callers say; comments are JSON, sealed or not."""
+
+ROLLOUTS = """
+CREATE TABLE rollout_changes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    rollout TEXT NOT NULL,
+    action TEXT NOT NULL,
+    shares TEXT,
+    at REAL NOT NULL,
+    who TEXT NOT NULL
+) STRICT;
+CREATE INDEX rollout_changes_by_rollout ON rollout_changes (rollout, id)
+"""
+"""`shares` are a JSON object, NULL for those of the configuration."""

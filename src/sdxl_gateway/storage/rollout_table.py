@@ -1,0 +1,65 @@
+"""Changes of rollouts' shares as rows of the database; each function is work for `Database.run`."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from typing import Literal
+
+from sdxl_gateway.core.errors import WrongState
+from sdxl_gateway.core.rollout import Shares
+from sdxl_gateway.core.text import shown
+
+_COLUMNS = "rollout, action, shares, at, who"
+Action = Literal["promoted", "back"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What somebody did to a rollout, `at` unix seconds; `shares` hold from then on, the configuration's where None."""
+
+    rollout: str
+    action: Action
+    shares: Shares | None
+    at: float
+    who: str
+
+
+def in_force(connection: sqlite3.Connection) -> dict[str, Change]:
+    """The last change of each rollout."""
+    last = "SELECT max(id) FROM rollout_changes GROUP BY rollout"
+    found = connection.execute(f"SELECT {_COLUMNS} FROM rollout_changes WHERE id IN ({last})")  # noqa: S608
+    return {change.rollout: change for change in map(_change, found)}
+
+
+def history(connection: sqlite3.Connection, rollout: str) -> list[Change]:
+    """All changes, the first one first."""
+    asked = f"SELECT {_COLUMNS} FROM rollout_changes WHERE rollout = ? ORDER BY id"  # noqa: S608
+    return [_change(row) for row in connection.execute(asked, (rollout,))]
+
+
+def add(connection: sqlite3.Connection, change: Change) -> Change:
+    """One change more."""
+    shares = None if change.shares is None else json.dumps(dict(change.shares))
+    row = (change.rollout, change.action, shares, change.at, change.who)
+    connection.execute(f"INSERT INTO rollout_changes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", row)  # noqa: S608
+    return change
+
+
+def back(connection: sqlite3.Connection, rollout: str, at: float, who: str) -> Change:
+    """As it was before the last promotion that was not taken back. Raises WrongState where there is none."""
+    standing: list[Shares | None] = [None]
+    for change in history(connection, rollout):
+        if change.action == "promoted":
+            standing.append(change.shares)
+        else:
+            standing.pop()
+    if len(standing) == 1:
+        raise WrongState(f"The rollout {shown(rollout)} is as config.toml says: there is nothing to go back to.")
+    return add(connection, Change(rollout, "back", standing[-2], at, who))
+
+
+def _change(row: sqlite3.Row) -> Change:
+    rollout, action, shares, at, who = row
+    return Change(rollout, action, None if shares is None else json.loads(shares), at, who)
