@@ -140,6 +140,7 @@ def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManage
         tell=built.listeners,
         remembered=built.remembered,
         pauses=built.pauses,
+        status=built.status,
         admit=always if built.audit is None else built.audit.admit,
     )
     return http_app(services, lambda _: lifespan(), closing=built.closing)

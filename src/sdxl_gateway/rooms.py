@@ -46,6 +46,7 @@ from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.gateway.pauses import Pauses
 from sdxl_gateway.gateway.picture_sources import named_pictures
 from sdxl_gateway.gateway.result_cache import ResultCache
+from sdxl_gateway.gateway.status import ServerStatus
 from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.matting.open import open_matte
 from sdxl_gateway.safety.judges import Judges
@@ -125,6 +126,7 @@ class Rooms:
     rollouts: RolloutStore
     remembered: Remembered
     pauses: Pauses
+    status: ServerStatus
     webhooks: WebhookSender
     tasks: Tasks
     pictures: NamedPictures
@@ -166,16 +168,15 @@ def build_rooms(
     texts = AuditTexts(database, seal)
     audit = audit_of(settings, texts.keep)
     feedback = FeedbackStore(database, seal)
-    pauses = Pauses(settings.guard.unready_seconds)
+    pauses, status = Pauses(settings.guard.unready_seconds), ServerStatus()
+    noted = metrics.on_event, library.on_event, feedback.on_event, pauses.on_event, status.on_event
     writes = () if audit is None else (audit.on_event,)
     traces = open_traces(settings.traces)
     traced = () if traces is None else (traces.on_event,)
-    hear = (metrics.on_event, library.on_event, feedback.on_event, pauses.on_event)
-    listeners = Listeners(*hear, log_answer, log_engine, log_moderated, *writes, *traced, *told)
+    logs = log_answer, log_engine, log_moderated
+    listeners = Listeners(*noted, *logs, *writes, *traced, *told)
     backend = open_backend(engine_process(settings, admission.names), settings.limits, listeners)
-    metrics.follow_gauges(
-        queue_depth=lambda: backend.waiting, in_flight=lambda: backend.running, ready=lambda: backend.ready
-    )
+    metrics.follow_line(backend, lambda: backend.ready)
     images = ImageFolder(home / "images", database, settings.delivery)
     results = ResultCache(max_bytes=settings.results.max_bytes, seconds=settings.results.seconds)
     metrics.follow_results(lambda: results.held_bytes)
@@ -256,6 +257,7 @@ def build_rooms(
         rollouts,
         _remembered(settings, keys, (*stores, batches), listeners),
         pauses,
+        status,
         WebhookSender(database, webhooks, egress, listeners, timeout_seconds=settings.webhooks.timeout_seconds),
         tasks,
         pictures,

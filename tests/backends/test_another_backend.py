@@ -62,6 +62,7 @@ class MemoryBackend:
     ready: bool = False
     waiting: int = 3
     running: int = 0
+    wait_seconds: float = 0.0
     closed_reason: str | None = None
     jobs: list[Job] = field(default_factory=list)
 

@@ -47,6 +47,7 @@ from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.remembered import Remembered
 from sdxl_gateway.storage.reviews import ReviewStore
 from sdxl_gateway.webhooks.store import WebhookStore
+from tests.kit.backends import FakeLine
 from tests.kit.images import MemoryImages, signer, stored
 from tests.kit.pictures import PNG
 
@@ -178,6 +179,10 @@ class FakeGateway(Gateway):
         if found is None:
             raise NotFound("It says nothing.", param=upload.field, code="no_recipe")
         return found
+
+    @property
+    def line(self) -> FakeLine:
+        return FakeLine(waiting=1, running=2, wait_seconds=0.5)
 
     def readiness(self) -> dict[str, Any]:
         return {"engines": 1}

@@ -42,3 +42,12 @@ class EnginesOpened(Heard):
 
     def counts(self, event: EngineEvent) -> bool:
         return isinstance(event, EngineOpened)
+
+
+@dataclass
+class FakeLine:
+    """A line as it is said to be."""
+
+    waiting: int = 0
+    running: int = 0
+    wait_seconds: float = 0.0

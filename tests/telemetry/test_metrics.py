@@ -22,6 +22,7 @@ from sdxl_gateway.core.safety import JudgeEnded, Moderated
 from sdxl_gateway.telemetry import gpu_collector
 from sdxl_gateway.telemetry.device import Gpu
 from sdxl_gateway.telemetry.metrics import Metrics
+from tests.kit.backends import FakeLine
 from tests.kit.jobs import recipe
 
 DOCS = Path(__file__).parents[2] / "docs" / "METRICS.md"
@@ -58,7 +59,7 @@ def _following(*names: str) -> events.JobAccepted:
 
 def _fill(metrics: Metrics) -> None:
     """One of everything."""
-    metrics.follow_gauges(queue_depth=lambda: 3, in_flight=lambda: 4, ready=lambda: True)
+    metrics.follow_line(FakeLine(waiting=3, running=4, wait_seconds=1.5), lambda: True)
     metrics.on_event(_answered("generate", "demo", 200, 1.5, retry_count=1, response_bytes=10_000))
     metrics.on_event(_answered(ignored=("a", "b")))
     metrics.on_event(_answered(refused="invalid_value"))
@@ -268,11 +269,11 @@ def test_which_engines_paint_on_what_and_how_warm_they_were(metrics: Metrics) ->
 
 
 def test_gauges_are_read_at_each_scrape(metrics: Metrics) -> None:
-    waiting = [1, 2]
-    metrics.follow_gauges(queue_depth=lambda: len(waiting), in_flight=lambda: 0, ready=lambda: bool(waiting))
+    line = FakeLine(waiting=2)
+    metrics.follow_line(line, lambda: line.waiting > 0)
     assert _value(metrics, "queue_depth") == 2
 
-    waiting.clear()
+    line.waiting = 0
 
     assert (_value(metrics, "queue_depth"), _value(metrics, "ready")) == (0, 0)
 

@@ -20,6 +20,7 @@ from sdxl_gateway.gateway.moderations import Moderations
 from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.gateway.pauses import Pauses
+from sdxl_gateway.gateway.status import ServerStatus
 from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.storage.feedback import FeedbackStore
 from sdxl_gateway.storage.files import FileStore
@@ -70,3 +71,4 @@ class Services:
     admit: Callable[[], None] = always
     ping_seconds: float = 10.0
     pauses: Pauses = field(default_factory=Pauses)
+    status: ServerStatus = field(default_factory=ServerStatus)

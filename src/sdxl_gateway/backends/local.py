@@ -101,6 +101,11 @@ class LocalBackend:
         """Jobs the engine has begun."""
         return self._dispatcher.running
 
+    @property
+    def wait_seconds(self) -> float:
+        """Predicted, for a job behind all of these."""
+        return self._dispatcher.backlog_seconds
+
     def _send(self, command: Command) -> None:
         self._commands.put(by_own_clock(command))
 

@@ -24,6 +24,7 @@ from sdxl_gateway.core.measurements import StageTimed as StageTimed
 from sdxl_gateway.core.measurements import StepTaken as StepTaken
 from sdxl_gateway.core.outside import PictureFetched, WebhookTried
 from sdxl_gateway.core.picture import Picture
+from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.core.rollout import Arm
 from sdxl_gateway.core.safety import JudgeEnded, Moderated
@@ -36,7 +37,8 @@ class JobAccepted:
     """A request was resolved and its job is about to enter the queue; one last event follows, whatever happens.
 
     `loras` are the names of the catalogue's LoRAs in it, `arrived` is unix seconds, `end_user` is whom the caller
-    said it paints for, and `key_id` is the key it was asked for with. `trace` is the job's own span, if it has one.
+    said it paints for, and `key_id` is the key it was asked for with. `trace` is the job's own span, if it has one, and
+    `priority` its class.
     """
 
     job_id: str
@@ -47,6 +49,7 @@ class JobAccepted:
     end_user: str | None = None
     key_id: str = ""
     trace: Trace | None = None
+    priority: Priority = Priority.NORMAL
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,7 +203,23 @@ class JobEvents(Protocol):
         """From now on the job goes on to its end, whether anybody follows or not."""
 
 
-class Backend(Protocol):
+class Line(Protocol):
+    """How many jobs are where, and how long one that comes now would wait."""
+
+    @property
+    def waiting(self) -> int:
+        """Jobs no engine has begun."""
+
+    @property
+    def running(self) -> int:
+        """Jobs an engine has begun."""
+
+    @property
+    def wait_seconds(self) -> float:
+        """Predicted, until an engine is free for a job behind all of these; 0 while nothing was measured."""
+
+
+class Backend(Line, Protocol):
     """Takes jobs, gives their events; the caller sees no difference between one device, many, or a fake.
 
     What its engines measure and when they are lost it announces as EngineEvents to the listener it was made with.
@@ -227,11 +243,3 @@ class Backend(Protocol):
     @property
     def ready(self) -> bool:
         """An engine can paint now."""
-
-    @property
-    def waiting(self) -> int:
-        """Jobs no engine has begun."""
-
-    @property
-    def running(self) -> int:
-        """Jobs an engine has begun."""

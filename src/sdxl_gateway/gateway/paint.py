@@ -28,7 +28,7 @@ from sdxl_gateway.core.events import (
 )
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.listeners import Listener
-from sdxl_gateway.core.ports import Backend
+from sdxl_gateway.core.ports import Backend, Line
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.trace import current
 from sdxl_gateway.delivery.deliver import Deliverer, Output
@@ -221,6 +221,11 @@ class Gateway:
         )
 
     @property
+    def line(self) -> Line:
+        """Who waits, and who is painted."""
+        return self._backend
+
+    @property
     def ready(self) -> bool:
         """A picture asked for now would be painted."""
         return self._backend.ready
@@ -237,7 +242,9 @@ def priority_of(ask: Ask, caller: Caller) -> Priority:
 
 def _accepted(job: Job, ask: Ask, caller: Caller, resolved: ResolvedAsk) -> JobAccepted:
     loras = tuple(resolved.loras)
-    return JobAccepted(job.id, job.tenant, job.recipe, loras, job.arrived, ask.user, caller.key_id, job.trace)
+    return JobAccepted(
+        job.id, job.tenant, job.recipe, loras, job.arrived, ask.user, caller.key_id, job.trace, job.priority
+    )
 
 
 def _output(ask: Ask, caller: Caller, resolved: ResolvedAsk, watch: Watch, *, keep: bool, must_keep: bool) -> Output:

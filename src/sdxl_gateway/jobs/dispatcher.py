@@ -168,6 +168,14 @@ class Dispatcher:
         placing, ahead = self._placing(), self._queue.ahead_of(job, self.estimate.seconds)
         return ahead / max(placing.engines, 1) + placing.end_seconds(job)
 
+    @property
+    def backlog_seconds(self) -> float:
+        """Until an engine is free for a job behind all that wait and run, by what is measured."""
+        assigned = (g for slot in self.slots for g in slot.assigned.values())
+        ahead = self.estimate.seconds(self._queue.demand)
+        ahead += sum(g.share_left * self.estimate.job_seconds(g.job) for g in assigned)
+        return ahead / max(sum(slot.ready is not None for slot in self.slots), 1) + self._pause_seconds()
+
     def _pause_seconds(self) -> float:
         """Until one of the engines takes steps again; 0 while one does, or none is there."""
         held = [slot.held_at for slot in self.slots if slot.ready is not None]

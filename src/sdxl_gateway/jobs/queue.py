@@ -98,6 +98,11 @@ class FairQueue:
             del self._counted[job.tenant]
         return job
 
+    @property
+    def demand(self) -> Demand:
+        """What all who wait ask for together."""
+        return sum((line.demand for lines in self._lines.values() for line in lines.values()), Demand())
+
     def others_than(self, tenant: str) -> int:
         """How many other tenants have something waiting."""
         return len(set(self._tenants()) - {tenant})

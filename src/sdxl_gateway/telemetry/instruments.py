@@ -31,6 +31,7 @@ class Instruments:
     rejected: Counter
     queue_depth: Gauge
     queue_wait: Histogram
+    predicted_wait: Gauge
     requests_in_flight: Gauge
     ready: Gauge
     jobs: Counter
@@ -96,6 +97,9 @@ class Instruments:
             rejected=make.counter("rejected", "Requests to paint that were turned away, by error code.", ("reason",)),
             queue_depth=make.gauge("queue_depth", "Jobs waiting for an engine."),
             queue_wait=make.histogram("queue_wait_seconds", "From a job's arrival to its first canvas.", WAIT_SECONDS),
+            predicted_wait=make.gauge(
+                "predicted_wait_seconds", "What a job behind all others would wait, by what was measured."
+            ),
             requests_in_flight=make.gauge("requests_in_flight", "Requests not yet answered."),
             ready=make.gauge("ready", "1 while an engine can paint."),
             jobs=make.counter("jobs", "Jobs ended: finished, or the error that ended them.", ("outcome",)),

@@ -14,6 +14,7 @@ from sdxl_gateway import __version__
 from sdxl_gateway.core import events, outside
 from sdxl_gateway.core.errors import Cancelled
 from sdxl_gateway.core.measurements import HeldReason
+from sdxl_gateway.core.ports import Line
 from sdxl_gateway.core.rollout import Arm
 from sdxl_gateway.core.safety import JudgeEnded, Moderated
 from sdxl_gateway.telemetry.audit_collector import AuditCollector
@@ -88,16 +89,15 @@ class Metrics:
         """As `know_models`, of rollouts' arms."""
         self._arms = frozenset(arms)
 
-    def follow_gauges(
-        self, *, queue_depth: Callable[[], float], in_flight: Callable[[], float], ready: Callable[[], bool]
-    ) -> None:
+    def follow_line(self, line: Line, ready: Callable[[], bool]) -> None:
         """Read these at every scrape."""
-        self._now.queue_depth.set_function(queue_depth)
-        self._now.requests_in_flight.set_function(in_flight)
+        self._now.queue_depth.set_function(lambda: line.waiting)
+        self._now.requests_in_flight.set_function(lambda: line.running)
+        self._now.predicted_wait.set_function(lambda: line.wait_seconds)
         self._now.ready.set_function(lambda: float(ready()))
 
     def follow_results(self, held_bytes: Callable[[], float]) -> None:
-        """As `follow_gauges`, of the cache of results."""
+        """As `follow_line`, of the cache of results."""
         self._now.result_cache_bytes.set_function(held_bytes)
 
     def exposition(self, accept: str | None) -> tuple[bytes, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sdxl_gateway.api.endpoints import files, health, metrics, openapi
+from sdxl_gateway.api.endpoints import files, health, metrics, openapi, status
 from sdxl_gateway.api.http.route import Access, Route
 from sdxl_gateway.api.services import Services
 
@@ -45,6 +45,15 @@ def server_rows(services: Services) -> tuple[Route, ...]:
             summary="Metrics for Prometheus.",
             description=metrics.METRICS,
             access=Access.METRICS if services.settings.auth.protect_metrics else Access.OPEN,
+        ),
+        Route(
+            "GET",
+            ("/v1/admin/status",),
+            status.status_endpoint(services),
+            label="admin.status",
+            summary="How the server stands: engines, queue, warm blends, memory.",
+            description=status.GET_STATUS,
+            access=Access.ADMIN,
         ),
         Route(
             "GET",

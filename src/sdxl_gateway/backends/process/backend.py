@@ -102,6 +102,11 @@ class ProcessBackend:
         return self._dispatcher.running
 
     @property
+    def wait_seconds(self) -> float:
+        """Predicted, for a job behind all of these."""
+        return self._dispatcher.backlog_seconds
+
+    @property
     def engines(self) -> list[Ready]:
         """How each engine that can paint now introduced itself."""
         return [slot.ready for slot in self._dispatcher.slots if slot.ready is not None]

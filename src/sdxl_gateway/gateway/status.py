@@ -1,0 +1,103 @@
+"""Takes what is told of engines and jobs, gives how the server stands at this moment, for its operators."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from sdxl_gateway.core.events import (
+    EngineLost,
+    EngineOpened,
+    Event,
+    Failed,
+    Finished,
+    Held,
+    JobAccepted,
+    Measured,
+    MemoryHeld,
+    Started,
+)
+from sdxl_gateway.core.priority import Priority
+
+
+@dataclass(frozen=True, slots=True)
+class EngineNow:
+    """One engine, as it was opened and as it said last; `opened` is None while it is not there."""
+
+    id: str
+    opened: EngineOpened | None = None
+    memory: MemoryHeld = field(default_factory=MemoryHeld)
+    held: Held | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """A job that no engine has begun."""
+
+    tenant: str
+    priority: Priority
+
+
+class ServerStatus:
+    """A Listener. Engines are by their ids; jobs are known from when they are accepted to their end."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since = clock()
+        self._engines: dict[str, EngineNow] = {}
+        self._waiting: dict[str, Waits] = {}
+        self._names: dict[str, str] = {}
+
+    def on_event(self, event: Event) -> None:
+        """Hear what happened."""
+        match event:
+            case JobAccepted():
+                self._waiting[event.job_id] = Waits(event.tenant, event.priority)
+                self._names |= {part.digest: part.name for part in event.recipe.blend.parts}
+            case Started() | Finished() | Failed():
+                self._waiting.pop(event.job_id, None)
+            case EngineOpened(engine_id=engine_id):
+                self._engines[engine_id] = EngineNow(engine_id, event)
+            case EngineLost(engine_id=engine_id):
+                self._engines[engine_id] = EngineNow(engine_id)
+            case Measured():
+                self._measured(event)
+            case _:
+                pass
+
+    def _measured(self, event: Measured) -> None:
+        now = self._engines.get(event.engine_id, EngineNow(event.engine_id))
+        match event.measurement:
+            case MemoryHeld() as memory:
+                self._engines[event.engine_id] = replace(now, memory=memory)
+            case Held() as held:
+                self._engines[event.engine_id] = replace(now, held=held if held.reason else None)
+            case _:
+                pass
+
+    @property
+    def uptime_seconds(self) -> float:
+        """Since the rooms were built."""
+        return self._clock() - self._since
+
+    @property
+    def engines(self) -> list[EngineNow]:
+        """Those that were there at any time, by their ids."""
+        return [self._engines[engine_id] for engine_id in sorted(self._engines)]
+
+    @property
+    def waiting_by_class(self) -> dict[str, int]:
+        """Jobs no engine has begun, for each class."""
+        counted = Counter(one.priority for one in self._waiting.values())
+        return {priority.word: counted[priority] for priority in Priority}
+
+    @property
+    def waiting_by_tenant(self) -> dict[str, int]:
+        """Likewise, for each tenant that has any."""
+        return dict(Counter(one.tenant for one in self._waiting.values()))
+
+    def name_of(self, digest: str) -> str | None:
+        """What a LoRA was last asked for as; None where nobody did."""
+        return self._names.get(digest)

@@ -1,0 +1,74 @@
+"""What operators are told of engines, queue, warm blends and memory at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from sdxl_gateway.core.errors import Cancelled
+from sdxl_gateway.core.events import (
+    EngineLost,
+    EngineOpened,
+    Failed,
+    Held,
+    JobAccepted,
+    Measured,
+    MemoryHeld,
+    Started,
+)
+from sdxl_gateway.core.priority import Priority
+from sdxl_gateway.core.recipe import Blend, BlendPart
+from sdxl_gateway.gateway.status import ServerStatus
+from tests.kit.jobs import recipe
+from tests.kit.serving import served
+
+STATUS = "/v1/admin/status"
+INK = BlendPart("d" * 64, 0.5, 0.5, "ink")
+
+
+def accepted(job_id: str, tenant: str, priority: Priority = Priority.NORMAL) -> JobAccepted:
+    return JobAccepted(job_id, tenant, replace(recipe(), blend=Blend((INK,))), ("ink",), 0.0, priority=priority)
+
+
+def test_jobs_wait_by_class_and_tenant_until_an_engine_begins_them_or_they_end() -> None:
+    status = ServerStatus()
+    for event in (accepted("a", "art"), accepted("b", "art", Priority.LOW), accepted("c", "ads"), accepted("d", "ads")):
+        status.on_event(event)
+    status.on_event(Started("c", 0.1))
+    status.on_event(Failed("d", Cancelled("gone")))
+    assert status.waiting_by_class == {"high": 0, "normal": 1, "low": 1}
+    assert status.waiting_by_tenant == {"art": 2}
+    assert status.name_of(INK.digest) == "ink"
+    assert status.name_of("e" * 64) is None
+
+
+def test_each_engine_is_as_it_said_last_and_holds_nothing_once_it_is_lost() -> None:
+    status = ServerStatus()
+    held = MemoryHeld({"vram": 5}, {"vram": (INK.digest,)}, ((INK.digest, 0.5),), 7, {"vram": ("sdxl",)})
+    for engine in ("1", "0"):
+        status.on_event(EngineOpened(engine, f"cuda:{engine}", "float16", "H200"))
+        status.on_event(Measured(engine, held))
+    status.on_event(Measured("0", Held("temperature", 91.0, 0.5)))
+    status.on_event(EngineLost("1"))
+    first, second = status.engines
+    assert (first.id, first.memory, first.held) == ("0", held, Held("temperature", 91.0, 0.5))
+    assert (second.id, second.opened, second.memory) == ("1", None, MemoryHeld())
+    status.on_event(Measured("0", Held(None, 80.0, 0.5)))
+    assert status.engines[0].held is None
+
+
+async def test_an_operator_reads_it_and_nobody_else(tmp_path: Path) -> None:
+    async with served(tmp_path, auth={"api_keys": ["alpha"], "admin_keys": ["root"]}) as client:
+        painted = {"prompt": "a fox", "steps": 2, "size": "256x256"}
+        await client.post("/v1/images/generations", json=painted, headers={"authorization": "Bearer alpha"})
+        answer = await client.get(STATUS, headers={"authorization": "Bearer root"})
+        refused = await client.get(STATUS, headers={"authorization": "Bearer alpha"})
+    assert (answer.status_code, refused.status_code) == (200, 403)
+    told = answer.json()
+    (engine,) = told["engines"]
+    assert (engine["id"], engine["state"], engine["device"]) == ("0", "ready", "fake")
+    assert (told["ready"], told["degraded"]) == (True, [])
+    assert told["queue"]["waiting_by_class"] == {"high": 0, "normal": 0, "low": 0}
+    assert (told["queue"]["waiting"], told["queue"]["waiting_by_tenant"]) == (0, {})
+    assert told["uptime_seconds"] >= 0
+    assert told["queue"]["predicted_wait_seconds"] >= 0
