@@ -170,11 +170,9 @@ def build_rooms(
     feedback = FeedbackStore(database, seal)
     pauses, status = Pauses(settings.guard.unready_seconds), ServerStatus()
     noted = metrics.on_event, library.on_event, feedback.on_event, pauses.on_event, status.on_event
-    writes = () if audit is None else (audit.on_event,)
     traces = open_traces(settings.traces)
-    traced = () if traces is None else (traces.on_event,)
-    logs = log_answer, log_engine, log_moderated
-    listeners = Listeners(*noted, *logs, *writes, *traced, *told)
+    wanted = (one.on_event for one in (audit, traces) if one is not None)
+    listeners = Listeners(*noted, log_answer, log_engine, log_moderated, *wanted, *told)
     backend = open_backend(engine_process(settings, admission.names), settings.limits, listeners)
     metrics.follow_line(backend, lambda: backend.ready)
     images = ImageFolder(home / "images", database, settings.delivery)

@@ -6,18 +6,13 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry, Counter, Histogram, Info
 
-from sdxl_gateway.telemetry.gpu_collector import GpuCollector
-from sdxl_gateway.telemetry.instruments import Instruments
-from sdxl_gateway.telemetry.metrics import Metrics
+from tests.kit.series import series
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "alerts.yml"
@@ -26,33 +21,6 @@ FROM_PROMETHEUS = {"instance", "job"}
 PROMTOOL = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="promtool comes with Debian's package prometheus"
 )
-
-
-def series() -> dict[str, set[str]]:
-    """Every name that can be asked for, with its labels, as the code declares them."""
-    made = Instruments.in_registry(CollectorRegistry())
-    flat = [getattr(made, field.name) for field in fields(Instruments)]
-    found = dict(
-        pair for one in flat for each in (one.values() if isinstance(one, dict) else (one,)) for pair in of(each)
-    )
-    collected = [*GpuCollector().describe(), *Metrics([], 1).registry.collect()]
-    for family in collected:
-        labels = {name for sample in family.samples for name in sample.labels} | set(getattr(family, "_labelnames", ()))
-        found.setdefault(family.name + ("_total" if family.type == "counter" else ""), labels)
-    return found
-
-
-def of(one: Any) -> Iterator[tuple[str, set[str]]]:
-    name, labels = one._name, set(one._labelnames)
-    match one:
-        case Histogram():
-            yield from ((f"{name}_sum", labels), (f"{name}_count", labels), (f"{name}_bucket", labels | {"le"}))
-        case Counter():
-            yield f"{name}_total", labels
-        case Info():
-            yield f"{name}_info", labels | {"version"}
-        case _:
-            yield name, labels
 
 
 def rules() -> list[dict[str, Any]]:
