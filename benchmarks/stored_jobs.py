@@ -13,6 +13,7 @@ from pathlib import Path
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.stored_job import StoredJob, new_job_id
+from sdxl_gateway.storage.blobs import BlobFolder
 from sdxl_gateway.storage.database import opened
 from sdxl_gateway.storage.jobs import JobStore
 
@@ -50,7 +51,7 @@ async def rate(work: Callable[[int], Awaitable[None]], count: int, at_once: int)
 async def main() -> None:
     """Rows alone, one by one and many at once, and rows with a picture of 100 kB each."""
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder, opened(Path(folder)) as database:
-        store = JobStore(database, Path(folder) / "uploads")
+        store = JobStore(database, BlobFolder(Path(folder) / "uploads"))
         for name, uploads, at_once in CASES:
             per_second = await rate(partial(accepted, store, uploads), COUNT, at_once)
             print(f"{name:12} {per_second:8.0f} jobs/s")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
@@ -26,3 +27,24 @@ def logs_as_they_were() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def object_store_server() -> Iterator[Any]:
+    """One for all tests of a process; each makes buckets of its own."""
+    pytest.importorskip("obstore", reason="needs the extra: pip install 'sdxl-gateway[s3]'")
+    pytest.importorskip("moto", reason="needs the extra: pip install 'sdxl-gateway[dev]'")
+    from tests.kit.buckets import object_store
+
+    with object_store() as store:
+        yield store
+
+
+@pytest.fixture
+def object_store(object_store_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An S3 server (tests/kit/buckets.py) that is up, with credentials for it in the environment."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    object_store_server.begin()
+    yield object_store_server
+    object_store_server.begin()

@@ -105,7 +105,7 @@ def _prepared(built: Rooms, settings: Settings) -> PutInForce:
         built.results.limit(max_bytes=settings.results.max_bytes, seconds=settings.results.seconds)
         built.images.limit(settings.delivery)
         built.tasks.paint_with(fresh.gateway)
-        form = BatchLines(settings, fresh.pictures, built.images, built.signer)
+        form = BatchLines(settings, fresh.pictures, built.images, built.addresses)
         built.batches.follow(form, settings.batches, settings.files.batch_keep_seconds)
         built.front.current = application
 
@@ -132,6 +132,7 @@ def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManage
         tasks=built.tasks,
         images=built.images,
         signer=built.signer,
+        addresses=built.addresses,
         settings=built.settings,
         metrics=built.metrics.exposition,
         version=__version__,
@@ -197,7 +198,7 @@ async def _running(built: Rooms, *, alone: bool = True) -> AsyncIterator[None]:
         if settings.checkpoint_folder.watch:
             watch = partial(built.checkpoints.watch, built.adapters.refresh)
             await stack.enter_async_context(doing("checkpoint_folder", watch))
-        if settings.loras.watch:
+        if settings.loras.watch or settings.s3.bucket:
             await stack.enter_async_context(doing("lora_folder", built.adapters.watch))
         if settings.embeddings.watch:
             await stack.enter_async_context(doing("embedding_folder", built.embeddings.watch))

@@ -31,7 +31,7 @@ from sdxl_gateway.catalog.side_models import SideModels
 from sdxl_gateway.config import DEMO_MATTE, DEMO_MODEL, EngineProcess, Limits, Settings
 from sdxl_gateway.core.background import Background
 from sdxl_gateway.core.listeners import EngineListener, Listener, Listeners
-from sdxl_gateway.core.ports import Backend, Matte, TenantStore
+from sdxl_gateway.core.ports import Addresses, Backend, Matte, TenantStore
 from sdxl_gateway.decoding.pool import Decoders
 from sdxl_gateway.delivery.deliver import Deliverer
 from sdxl_gateway.delivery.inspect import Inspection
@@ -49,16 +49,18 @@ from sdxl_gateway.gateway.result_cache import ResultCache
 from sdxl_gateway.gateway.status import ServerStatus
 from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.matting.open import open_matte
+from sdxl_gateway.s3.open import open_bucket, open_loras, open_places
 from sdxl_gateway.safety.judges import Judges
 from sdxl_gateway.safety.open import open_judges, open_picture_judge
 from sdxl_gateway.shared.open import Shared, open_shared
 from sdxl_gateway.storage.audit_texts import AuditTexts
 from sdxl_gateway.storage.batches import BatchStore
+from sdxl_gateway.storage.blobs import BlobFolder
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.feedback import FeedbackStore
 from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.idempotency import KeptReplies
-from sdxl_gateway.storage.images import ImageFolder
+from sdxl_gateway.storage.images import KeptImages
 from sdxl_gateway.storage.jobs import JobStore
 from sdxl_gateway.storage.open_seal import open_seal
 from sdxl_gateway.storage.remembered import Lasting, Remembered
@@ -98,9 +100,10 @@ class Rooms:
     embeddings: EmbeddingCatalog
     admission: Admission
     library: ModelLibrary
-    images: ImageFolder
+    images: KeptImages
     results: ResultCache
     signer: Signer
+    addresses: Addresses
     metrics: Metrics
     listeners: Listeners
     backend: Backend
@@ -146,7 +149,8 @@ def build_rooms(
     configured = with_ip_adapter(open_checkpoints(settings.checkpoints, DEMO_MODEL), settings.ip_adapter)
     checkpoints = CheckpointCatalog(configured, settings.checkpoint_folder)
     checkpoints.scan()
-    adapters = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, checkpoints.values())
+    bucket = open_bucket(settings.s3) if scratch is None else None
+    adapters = open_loras(bucket, settings, checkpoints.values())
     adapters.scan()
     embeddings = EmbeddingCatalog(settings.embeddings, settings.data_directory, checkpoints.values())
     embeddings.scan()
@@ -165,6 +169,7 @@ def build_rooms(
     check_default(admission.names)
     check_rollouts(admission.names, adapters)
     seal = open_seal(settings.encryption.secrets, settings.data_directory)
+    places = open_places(bucket, home, settings.s3)
     texts = AuditTexts(database, seal)
     audit = audit_of(settings, texts.keep)
     feedback = FeedbackStore(database, seal)
@@ -175,7 +180,7 @@ def build_rooms(
     listeners = Listeners(*noted, log_answer, log_engine, log_moderated, *wanted, *told)
     backend = open_backend(engine_process(settings, admission.names), settings.limits, listeners)
     metrics.follow_line(backend, lambda: backend.ready)
-    images = ImageFolder(home / "images", database, settings.delivery)
+    images = KeptImages(places.pictures(), database, settings.delivery)
     results = ResultCache(max_bytes=settings.results.max_bytes, seconds=settings.results.seconds)
     metrics.follow_results(lambda: results.held_bytes)
     egress = Egress(settings.egress.private_hosts)
@@ -185,41 +190,30 @@ def build_rooms(
     shared = open_shared(settings, home, meters, listeners)
     limits = CallerLimits(settings, shared.meters, usage)
     judges = open_judges(settings, egress, open_picture_judge(settings.safety), metrics.on_event)
-    reviews = ReviewStore(database, seal.blobs(home / "blobs" / "reviews"), seal)
+    reviews = ReviewStore(database, seal.over(places.blobs("reviews")), seal)
     inspection = Inspection(judges, listeners, reviews)
     deliverer = _deliverer(settings, images, matte, inspection, listeners)
     gateway = Gateway(settings, admission, backend, deliverer, listeners, egress, limits, results, judges)
     webhooks = WebhookStore(database, pepper)
     keys = KeyStore(database, pepper, exchange=shared.keys)
-    files = FileStore(database, seal.blobs(home / "blobs" / "files"), settings.files, listener=listeners)
+    files = FileStore(database, seal.over(places.blobs("files")), settings.files, listener=listeners)
     pictures = named_pictures(settings, files, egress, listeners)
     signer = Signer(partial(secret_of, settings.delivery.url_key, home / KEY_FILE))
+    addresses = places.addresses(signer)
     replies = KeptReplies(
         database,
-        seal.blobs(settings.data_directory / "replies"),
+        seal.over(BlobFolder(settings.data_directory / "replies")),
         keep_seconds=settings.idempotency.keep_seconds,
         cap_bytes=settings.idempotency.max_stored_bytes,
         listener=listeners,
     )
-    jobs = JobStore(database, home / "blobs" / "jobs", seal, on_end=[tell_of_end], listener=listeners)
+    jobs = JobStore(database, places.blobs("jobs"), seal, on_end=[tell_of_end], listener=listeners)
     tasks = Tasks(settings.jobs, jobs, gateway, settings.traces.begin)
-    form = BatchLines(settings, pictures, images, signer)
-    store = BatchStore(database, seal.blobs(home / "blobs" / "batches"), on_end=[tell_of_batch], listener=listeners)
+    form = BatchLines(settings, pictures, images, addresses)
+    lines = seal.over(BlobFolder(home / "blobs" / "batches"))
+    store = BatchStore(database, lines, on_end=[tell_of_batch], listener=listeners)
     batches = Batches(store, files, tasks, form, settings.batches, settings.files.batch_keep_seconds)
-    stores = (
-        texts,
-        files,
-        images,
-        results,
-        replies,
-        usage,
-        webhooks,
-        reviews,
-        feedback,
-        JobTexts(jobs),
-        tasks,
-        batches,
-    )
+    stores = (texts, files, images, results, replies, usage, webhooks, reviews, feedback, JobTexts(jobs), tasks)
     return Rooms(
         settings,
         checkpoints,
@@ -230,6 +224,7 @@ def build_rooms(
         images,
         results,
         signer,
+        addresses,
         metrics,
         listeners,
         backend,
@@ -271,7 +266,7 @@ def _remembered(settings: Settings, keys: KeyStore, stores: Sequence[TenantStore
 
 
 def _deliverer(
-    settings: Settings, images: ImageFolder, matte: Matte | None, inspection: Inspection, listener: Listener
+    settings: Settings, images: KeptImages, matte: Matte | None, inspection: Inspection, listener: Listener
 ) -> Deliverer:
     embed = settings.delivery.embed_recipe
     return Deliverer(images, embed_recipe=embed, matte=matte, inspection=inspection, listener=listener)

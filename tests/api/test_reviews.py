@@ -11,6 +11,7 @@ import pytest
 
 from sdxl_gateway.core.errors import NotFound
 from sdxl_gateway.core.events import Acted
+from sdxl_gateway.storage.blobs import BlobFolder
 from sdxl_gateway.storage.database import opened
 from sdxl_gateway.storage.reviews import NewReview, ReviewStore
 from sdxl_gateway.storage.seal import Seal
@@ -25,7 +26,7 @@ BETA = httpx.Headers({b"authorization": "Bearer béta".encode()})
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[ReviewStore]:
     with opened(tmp_path) as database:
-        yield ReviewStore(database, Seal().blobs(tmp_path / "reviews"), Seal())
+        yield ReviewStore(database, BlobFolder(tmp_path / "reviews"), Seal())
 
 
 @pytest.fixture

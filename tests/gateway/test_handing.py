@@ -14,6 +14,7 @@ from sdxl_gateway.core.events import Event
 from sdxl_gateway.core.safety import Moderated, Policy
 from sdxl_gateway.delivery.deliver import BLURRED
 from sdxl_gateway.gateway.events import Done, Item, Partial, Presented, Withheld
+from sdxl_gateway.storage.blobs import BlobFolder
 from sdxl_gateway.storage.database import opened
 from sdxl_gateway.storage.reviews import ReviewStore
 from sdxl_gateway.storage.seal import Seal
@@ -122,7 +123,7 @@ async def test_or_opens_by_setting(tmp_path: Path) -> None:
 @pytest.fixture
 def reviews(tmp_path: Path) -> Iterator[ReviewStore]:
     with opened(tmp_path / "data") as database:
-        yield ReviewStore(database, Seal().blobs(tmp_path / "reviews"), Seal())
+        yield ReviewStore(database, BlobFolder(tmp_path / "reviews"), Seal())
 
 
 async def test_what_is_flagged_waits_for_a_person(tmp_path: Path, reviews: ReviewStore) -> None:

@@ -12,6 +12,7 @@ from sdxl_gateway.api.replies.jobs import job_reply
 from sdxl_gateway.api.replies.links import Links
 from sdxl_gateway.gateway.job_texts import JobTexts
 from sdxl_gateway.gateway.packed import unpack_ask, unpack_result
+from sdxl_gateway.storage.blobs import BlobFolder
 from sdxl_gateway.storage.database import opened
 from sdxl_gateway.storage.jobs import JobStore
 from sdxl_gateway.storage.seal import Seal
@@ -33,7 +34,7 @@ async def test_jobs_that_are_over_forget_their_prompts_and_nothing_else(tmp_path
             done = await over(kit.tasks, (await kit.tasks.submit(asked, CALLER)).id)
         waiting = await kit.tasks.submit(asked, CALLER)
         with opened(tmp_path) as database:
-            texts = JobTexts(JobStore(database, tmp_path / "uploads", SEALS[seal]))
+            texts = JobTexts(JobStore(database, BlobFolder(tmp_path / "uploads"), SEALS[seal]))
             assert await texts.forget_before(0.0) == 0
             assert [await texts.forget_before(LATER) for _ in range(2)] == [1, 0]
         now = await kit.tasks.get(done.job.id, CALLER)

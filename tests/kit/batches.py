@@ -98,7 +98,7 @@ async def batch_kit(
 ) -> AsyncIterator[BatchKit]:
     """Nothing is painted before `working`; `settings` are of the section of batches."""
     with opened(folder) as database:
-        tasks = Tasks(Jobs(), JobStore(database, folder / "uploads"), gateway)
+        tasks = Tasks(Jobs(), JobStore(database, BlobFolder(folder / "uploads")), gateway)
         files = FileStore(database, BlobFolder(folder / "files"), Files())
         store = BatchStore(database, BlobFolder(folder / "batches"), on_end=[tell_of_batch])
         pictures = NamedPictures({Place.FILE: FilePictures(files)}, most_bytes=2**20)

@@ -34,6 +34,7 @@ from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.gateway.result_cache import ResultCache
 from sdxl_gateway.gateway.tasks import Tasks
+from sdxl_gateway.storage.blobs import BlobFolder
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.database import opened as opened_database
 from sdxl_gateway.storage.jobs import JobStore, OnEnd
@@ -131,7 +132,7 @@ async def gateway_kit(
     await backend.start()
     try:
         with opened_database(folder) as database:
-            store = JobStore(database, folder / "uploads", seal, on_end=on_end)
+            store = JobStore(database, BlobFolder(folder / "uploads"), seal, on_end=on_end)
             yield GatewayKit(gateway, library, metrics, images, Tasks(settings.jobs, store, gateway))
     finally:
         await backend.stop()

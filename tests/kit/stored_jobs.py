@@ -12,6 +12,7 @@ from sdxl_gateway.config import Jobs
 from sdxl_gateway.core.stored_job import JobState
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.gateway.tasks import JobNow, Tasks
+from sdxl_gateway.storage.blobs import BlobFolder
 from sdxl_gateway.storage.database import opened
 from sdxl_gateway.storage.job_table import Filter
 from sdxl_gateway.storage.jobs import JobStore
@@ -25,7 +26,7 @@ LOOKS = 5000
 async def kept_tasks(folder: Path, gateway: Gateway, **settings: Any) -> AsyncIterator[Tasks]:
     """Opened as a server does at its start; nothing is painted before `painting`."""
     with opened(folder) as database:
-        tasks = Tasks(Jobs(**settings), JobStore(database, folder / "uploads"), gateway)
+        tasks = Tasks(Jobs(**settings), JobStore(database, BlobFolder(folder / "uploads")), gateway)
         await tasks.recover()
         yield tasks
 

@@ -16,7 +16,8 @@ from sdxl_gateway.core.errors import InvalidRequest, NotFound, StorageFull
 from sdxl_gateway.core.files import write_whole
 from sdxl_gateway.core.ports import StoredImage
 from sdxl_gateway.storage.database import Database, opened
-from sdxl_gateway.storage.images import ImageFolder
+from sdxl_gateway.storage.images import KeptImages
+from sdxl_gateway.storage.picture_folder import PictureFolder
 
 
 class Clock:
@@ -40,31 +41,31 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def store(tmp_path: Path, database: Database, clock: Clock) -> ImageFolder:
+def store(tmp_path: Path, database: Database, clock: Clock) -> KeptImages:
     return store_at(tmp_path, database, clock)
 
 
-def store_at(folder: Path, database: Database, clock: Clock, cap_bytes: int = 0) -> ImageFolder:
+def store_at(folder: Path, database: Database, clock: Clock, cap_bytes: int = 0) -> KeptImages:
     delivery = Delivery(keep_seconds=60, max_stored_bytes=cap_bytes)
-    return ImageFolder(folder / "images", database, delivery, clock)
+    return KeptImages(PictureFolder(folder / "images"), database, delivery, clock)
 
 
 def files(folder: Path) -> set[str]:
     return {path.name for path in (folder / "images").iterdir()}
 
 
-async def put(store: ImageFolder, *, tenant: str = "art", size: int = 10) -> StoredImage:
+async def put(store: KeptImages, *, tenant: str = "art", size: int = 10) -> StoredImage:
     return await store.put(bytes(size), "png", tenant=tenant)
 
 
-async def is_kept(store: ImageFolder, stored: StoredImage) -> bool:
+async def is_kept(store: KeptImages, stored: StoredImage) -> bool:
     try:
         return await store.find(stored.id) == stored
     except NotFound:
         return False
 
 
-async def test_what_is_put_is_found(tmp_path: Path, store: ImageFolder, clock: Clock) -> None:
+async def test_what_is_put_is_found(tmp_path: Path, store: KeptImages, clock: Clock) -> None:
     others = [await put(store) for _ in range(20)]
     stored = await store.put(b"mine", "webp", tenant="ops")
     assert len({one.id for one in others}) == 20
@@ -76,7 +77,7 @@ async def test_what_is_put_is_found(tmp_path: Path, store: ImageFolder, clock: C
 
 
 async def test_what_is_unknown_and_what_has_expired_is_not_there(
-    tmp_path: Path, store: ImageFolder, clock: Clock
+    tmp_path: Path, store: KeptImages, clock: Clock
 ) -> None:
     stored = await put(store)
     with pytest.raises(NotFound, match="No such image"):
@@ -89,14 +90,14 @@ async def test_what_is_unknown_and_what_has_expired_is_not_there(
     assert files(tmp_path) == {later.file_name}
 
 
-async def test_a_picture_that_went_while_it_is_fetched_is_not_there(store: ImageFolder) -> None:
+async def test_a_picture_that_went_while_it_is_fetched_is_not_there(tmp_path: Path, store: KeptImages) -> None:
     stored = await put(store)
-    store.path_of(stored).unlink()
+    (tmp_path / "images" / stored.file_name).unlink()
     with pytest.raises(NotFound):
         await store.read(stored)
 
 
-async def test_pages_are_a_tenants_own_the_newest_first(store: ImageFolder) -> None:
+async def test_pages_are_a_tenants_own_the_newest_first(store: KeptImages) -> None:
     mine = []
     for _ in range(5):
         mine.append(await put(store))
@@ -112,7 +113,7 @@ async def test_pages_are_a_tenants_own_the_newest_first(store: ImageFolder) -> N
             await store.page("art", 2, unknown)
 
 
-async def test_only_its_tenant_deletes_a_picture(tmp_path: Path, store: ImageFolder) -> None:
+async def test_only_its_tenant_deletes_a_picture(tmp_path: Path, store: KeptImages) -> None:
     stored = await put(store)
     with pytest.raises(NotFound, match="No such image"):
         await store.delete(stored.id, "ops")
@@ -134,7 +135,7 @@ async def test_a_restart_remembers(tmp_path: Path, clock: Clock) -> None:
         assert await again.sweep() == 1
 
 
-async def test_what_a_killed_server_left_behind_goes(tmp_path: Path, store: ImageFolder, clock: Clock) -> None:
+async def test_what_a_killed_server_left_behind_goes(tmp_path: Path, store: KeptImages, clock: Clock) -> None:
     kept = await put(store)
     left = [f"{'0' * 32}.png", f"{'1' * 32}.1999999999.png", ".incoming-a.partial", f"{kept.id}.webp"]
     being_written = f"{'2' * 32}.png"
@@ -142,7 +143,7 @@ async def test_what_a_killed_server_left_behind_goes(tmp_path: Path, store: Imag
         (tmp_path / "images" / name).write_bytes(b"x")
         os.utime(tmp_path / "images" / name, (clock.now - 601, clock.now - 601))
     os.utime(tmp_path / "images" / being_written, (clock.now, clock.now))
-    os.utime(store.path_of(kept), (clock.now - 601, clock.now - 601))
+    os.utime(tmp_path / "images" / kept.file_name, (clock.now - 601, clock.now - 601))
     assert await store.sweep_leftovers() == 4
     assert files(tmp_path) == {kept.file_name, being_written, "notes.txt"}
     assert await store.sweep_leftovers() == 0
@@ -164,7 +165,7 @@ async def test_who_floods_the_folder_loses_his_own(tmp_path: Path, database: Dat
     assert [await is_kept(store, one) for one in flood] == [False] * 17 + [True] * 3
 
 
-async def test_a_tenants_data_is_told_and_erased(tmp_path: Path, store: ImageFolder) -> None:
+async def test_a_tenants_data_is_told_and_erased(tmp_path: Path, store: KeptImages) -> None:
     mine, other = [await put(store) for _ in range(3)], await put(store, tenant="ops")
     told = await store.export("art")
     assert [one["id"] for one in told] == [one.id for one in mine]
@@ -179,13 +180,13 @@ async def test_a_tenants_data_is_told_and_erased(tmp_path: Path, store: ImageFol
     assert files(tmp_path) == {other.file_name}
 
 
-async def test_what_is_older_is_forgotten(store: ImageFolder) -> None:
+async def test_what_is_older_is_forgotten(store: KeptImages) -> None:
     first, second = await put(store), await put(store)
     assert (await store.forget_before(first.created), await store.forget_before(second.created)) == (0, 1)
     assert [await is_kept(store, one) for one in (first, second)] == [False, True]
 
 
-async def test_a_disk_that_takes_half_a_picture_keeps_none_of_it(tmp_path: Path, store: ImageFolder) -> None:
+async def test_a_disk_that_takes_half_a_picture_keeps_none_of_it(tmp_path: Path, store: KeptImages) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
@@ -198,7 +199,7 @@ async def test_a_disk_that_takes_half_a_picture_keeps_none_of_it(tmp_path: Path,
 
 
 async def test_a_database_that_takes_no_row_leaves_no_file_and_goes_on(
-    tmp_path: Path, database: Database, store: ImageFolder
+    tmp_path: Path, database: Database, store: KeptImages
 ) -> None:
     pages = await database.run(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
     await database.run(lambda connection: connection.execute(f"PRAGMA max_page_count={pages}").fetchone())
@@ -211,7 +212,7 @@ async def test_a_database_that_takes_no_row_leaves_no_file_and_goes_on(
     assert await is_kept(store, await put(store))
 
 
-async def test_a_folder_that_takes_nothing_is_a_full_disk(tmp_path: Path, store: ImageFolder) -> None:
+async def test_a_folder_that_takes_nothing_is_a_full_disk(tmp_path: Path, store: KeptImages) -> None:
     shutil.rmtree(tmp_path / "images")
     with pytest.raises(StorageFull) as refused:
         await put(store)
@@ -221,7 +222,7 @@ async def test_a_folder_that_takes_nothing_is_a_full_disk(tmp_path: Path, store:
 
 
 @pytest.mark.parametrize("ext", ["gif", "../x", "", "png/../../x"])
-async def test_only_known_extensions(store: ImageFolder, ext: str) -> None:
+async def test_only_known_extensions(store: KeptImages, ext: str) -> None:
     with pytest.raises(ValueError, match="no picture"):
         await store.put(b"x", ext, tenant="art")
 
@@ -233,7 +234,7 @@ async def test_many_at_once(tmp_path: Path, database: Database, clock: Clock) ->
 
 
 async def test_who_is_cancelled_leaves_no_file_without_its_row(
-    tmp_path: Path, store: ImageFolder, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: KeptImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -242,7 +243,7 @@ async def test_who_is_cancelled_leaves_no_file_without_its_row(
         loop.call_soon_threadsafe(began.set)
         write_whole(path, chunks)
 
-    monkeypatch.setattr("sdxl_gateway.storage.images.write_whole", write)
+    monkeypatch.setattr("sdxl_gateway.storage.picture_folder.write_whole", write)
     task = asyncio.create_task(put(store))
     await began.wait()
     task.cancel()

@@ -16,6 +16,7 @@ from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import Busy, Gone, StorageFull
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.stored_job import Ending, JobState, StoredJob
+from sdxl_gateway.storage.blobs import BlobFolder
 from sdxl_gateway.storage.database import WAL_BYTES, Database, opened
 from sdxl_gateway.storage.job_table import Filter, Live
 from sdxl_gateway.storage.jobs import MOST_ATTEMPTS, JobStore
@@ -41,7 +42,7 @@ def blobs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(database: Database, blobs: Path) -> JobStore:
-    return JobStore(database, blobs)
+    return JobStore(database, BlobFolder(blobs))
 
 
 def job(tenant: str = "a", priority: Priority = Priority.NORMAL, **more: Any) -> StoredJob:
@@ -95,7 +96,7 @@ async def test_how_many_stand_before_it(store: JobStore) -> None:
 
 async def test_it_ends_once(database: Database, blobs: Path) -> None:
     told: list[str] = []
-    store = JobStore(database, blobs, on_end=[lambda _, ended: told.append(ended.id)])
+    store = JobStore(database, BlobFolder(blobs), on_end=[lambda _, ended: told.append(ended.id)])
     (one,) = await added(store, job())
     await claimed(store)
     ended = await store.end(one, DONE, started=7.0)
@@ -110,7 +111,7 @@ async def test_what_is_written_with_the_end_is_written_whole_or_not_at_all(datab
     def no(connection: sqlite3.Connection, ended: StoredJob) -> None:
         raise ValueError("no")
 
-    store = JobStore(database, tmp_path, on_end=[no])
+    store = JobStore(database, BlobFolder(tmp_path), on_end=[no])
     (one,) = await added(store, job())
     with pytest.raises(ValueError, match="no"):
         await store.end(one, DONE)
@@ -212,7 +213,7 @@ async def test_lists_by_state_and_batch(store: JobStore) -> None:
 
 async def test_old_ones_are_forgotten(database: Database, blobs: Path) -> None:
     now = [100.0]
-    store = JobStore(database, blobs, clock=lambda: now[0])
+    store = JobStore(database, BlobFolder(blobs), clock=lambda: now[0])
     ids = await added(store, job(), job(), job())
     await store.end(ids[0], DONE)
     now[0] = 200.0
@@ -253,7 +254,7 @@ def on_disk(folder: Path) -> bytes:
 
 
 async def test_where_there_is_a_seal_nothing_can_be_read_on_the_disk(database: Database, tmp_path: Path) -> None:
-    store = JobStore(database, tmp_path / "blobs", AesSeal([b"k" * 32]))
+    store = JobStore(database, BlobFolder(tmp_path / "blobs"), AesSeal([b"k" * 32]))
     blob = await store.keep_uploads(b"my picture")
     (one,) = await added(store, replace(job(), ask='"my prompt"', uploads=blob))
     (taken,) = await store.claim([], 1)

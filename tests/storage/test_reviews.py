@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from sdxl_gateway.core.errors import Gone, InvalidRequest, NotFound, StorageFull, WrongState
+from sdxl_gateway.storage.blobs import BlobFolder
 from sdxl_gateway.storage.database import Database, opened
 from sdxl_gateway.storage.open_seal import open_seal
 from sdxl_gateway.storage.pages import Cut
@@ -35,7 +36,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 def store_in(database: Database, folder: Path, *, most: int = 100, seal: Seal | None = None) -> ReviewStore:
     seal = seal or Seal()
-    return ReviewStore(database, seal.blobs(folder / "reviews"), seal, most=most, clock=Clock())
+    return ReviewStore(database, seal.over(BlobFolder(folder / "reviews")), seal, most=most, clock=Clock())
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from sdxl_gateway.core.errors import Gone, StartProblem
-from sdxl_gateway.storage.blobs import PIECE_BYTES, BlobFolder
+from sdxl_gateway.storage.blobs import PIECE_BYTES, BlobFolder, Blobs
 from sdxl_gateway.storage.open_seal import open_seal
 from sdxl_gateway.storage.seal import Seal
 from sdxl_gateway.storage.sealed import HEADER_BYTES, TAG_BYTES, AesSeal, Unreadable
@@ -25,24 +25,24 @@ def secret(key: bytes) -> SecretStr:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> BlobFolder:
-    return AesSeal([NEW]).blobs(tmp_path)
+def folder(tmp_path: Path) -> Blobs:
+    return AesSeal([NEW]).over(BlobFolder(tmp_path))
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_blob_comes_back(folder: BlobFolder, tmp_path: Path, size: int) -> None:
+def test_a_blob_comes_back(folder: Blobs, tmp_path: Path, size: int) -> None:
     data = secrets.token_bytes(size)
     source = tmp_path / "source"
     source.write_bytes(data)
     for blob_id in (folder.put(data), folder.put_file(source)):
         assert folder.read(blob_id) == data
         assert b"".join(folder.pieces(blob_id)) == data
-        raw = folder.path_of(blob_id).read_bytes()
+        raw = (folder.spool / blob_id).read_bytes()
         assert len(raw) == HEADER_BYTES + size + TAG_BYTES * max(-(-size // PIECE_BYTES), 1)
         assert size < 100 or data[:50] not in raw
 
 
-def test_a_blob_written_in_small_pieces(folder: BlobFolder) -> None:
+def test_a_blob_written_in_small_pieces(folder: Blobs) -> None:
     with folder.incoming() as file:
         for _ in range(30):
             file.write(b"abc" * 20_000)
@@ -51,11 +51,11 @@ def test_a_blob_written_in_small_pieces(folder: BlobFolder) -> None:
 
 
 @pytest.mark.parametrize("at", [0, 9, 20, HEADER_BYTES, HEADER_BYTES + PIECE_BYTES + 50, -1])
-def test_a_changed_byte_is_noticed(folder: BlobFolder, at: int) -> None:
+def test_a_changed_byte_is_noticed(folder: Blobs, at: int) -> None:
     blob_id = folder.put(b"x" * (PIECE_BYTES + 500))
-    raw = bytearray(folder.path_of(blob_id).read_bytes())
+    raw = bytearray((folder.spool / blob_id).read_bytes())
     raw[at] ^= 1
-    folder.path_of(blob_id).write_bytes(raw)
+    (folder.spool / blob_id).write_bytes(raw)
     if at == 0:  # it does not even say any more that it is sealed
         assert folder.read(blob_id) == bytes(raw)
     else:
@@ -64,23 +64,23 @@ def test_a_changed_byte_is_noticed(folder: BlobFolder, at: int) -> None:
 
 
 @pytest.mark.parametrize("left", [HEADER_BYTES, HEADER_BYTES + PIECE_BYTES + TAG_BYTES, -1])
-def test_a_blob_cut_short_does_not_open(folder: BlobFolder, left: int) -> None:
+def test_a_blob_cut_short_does_not_open(folder: Blobs, left: int) -> None:
     blob_id = folder.put(b"x" * (2 * PIECE_BYTES + 5))
-    folder.path_of(blob_id).write_bytes(folder.path_of(blob_id).read_bytes()[:left])
+    (folder.spool / blob_id).write_bytes((folder.spool / blob_id).read_bytes()[:left])
     with pytest.raises(Unreadable):
         folder.read(blob_id)
 
 
-def test_pieces_in_another_order_do_not_open(folder: BlobFolder) -> None:
+def test_pieces_in_another_order_do_not_open(folder: Blobs) -> None:
     blob_id = folder.put(b"x" * (3 * PIECE_BYTES))
-    raw, piece = folder.path_of(blob_id).read_bytes(), PIECE_BYTES + TAG_BYTES
+    raw, piece = (folder.spool / blob_id).read_bytes(), PIECE_BYTES + TAG_BYTES
     first, second = raw[HEADER_BYTES : HEADER_BYTES + piece], raw[HEADER_BYTES + piece : HEADER_BYTES + 2 * piece]
-    folder.path_of(blob_id).write_bytes(raw[:HEADER_BYTES] + second + first + raw[HEADER_BYTES + 2 * piece :])
+    (folder.spool / blob_id).write_bytes(raw[:HEADER_BYTES] + second + first + raw[HEADER_BYTES + 2 * piece :])
     with pytest.raises(Unreadable):
         folder.read(blob_id)
 
 
-def test_what_lay_there_before_there_was_a_key(folder: BlobFolder, tmp_path: Path) -> None:
+def test_what_lay_there_before_there_was_a_key(folder: Blobs, tmp_path: Path) -> None:
     plain = BlobFolder(tmp_path).put(b"plain as day" * 100)
     assert folder.read(plain) == b"plain as day" * 100
     assert AesSeal([NEW]).plain('{"prompt": "a"}') == '{"prompt": "a"}'
@@ -90,8 +90,8 @@ def test_what_lay_there_before_there_was_a_key(folder: BlobFolder, tmp_path: Pat
 
 def test_keys_are_rotated(tmp_path: Path) -> None:
     old, both = AesSeal([OLD]), AesSeal([NEW, OLD])
-    blob_id, text = old.blobs(tmp_path).put(b"data"), old.sealed('{"prompt": "ä cat"}')
-    assert both.blobs(tmp_path).read(blob_id) == b"data"
+    blob_id, text = old.over(BlobFolder(tmp_path)).put(b"data"), old.sealed('{"prompt": "ä cat"}')
+    assert both.over(BlobFolder(tmp_path)).read(blob_id) == b"data"
     assert both.plain(text) == '{"prompt": "ä cat"}'
     with pytest.raises(Unreadable):
         AesSeal([NEW]).plain(text)
@@ -103,7 +103,7 @@ def test_keys_are_rotated(tmp_path: Path) -> None:
 
 def test_without_a_key_things_stay_as_they_are(tmp_path: Path) -> None:
     seal = open_seal([], tmp_path)
-    assert (type(seal), type(seal.blobs(tmp_path)), seal.sealed("{}")) == (Seal, BlobFolder, "{}")
+    assert (type(seal), type(seal.over(BlobFolder(tmp_path))), seal.sealed("{}")) == (Seal, BlobFolder, "{}")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,7 +11,7 @@ from sdxl_gateway.accounts.usage import Usage
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.events import RequestAnswered
 from sdxl_gateway.core.listeners import Listener, unheard
-from sdxl_gateway.core.ports import Authenticator, ImageStore
+from sdxl_gateway.core.ports import Addresses, Authenticator, ImageStore
 from sdxl_gateway.core.rollout import Shares
 from sdxl_gateway.delivery.signing import Signer
 from sdxl_gateway.gateway.batches import Batches
@@ -38,6 +38,7 @@ def always() -> None:
 class Services:
     """`metrics` takes an Accept header and gives a body and its content type.
 
+    `addresses` are told of pictures, `signer`'s where there are none; the signer tells which are good here.
     `ailing` names the background work that failed lately, and `rollouts` gives those there are, with the shares in
     force. `tell` hears of what endpoints do that others may ask about later (api/endpoints/acting.py), and `admit`
     raises where nothing that acts may be done at the moment.
@@ -51,6 +52,7 @@ class Services:
     settings: Settings
     metrics: Callable[[str], tuple[bytes, str]]
     version: str
+    addresses: Addresses | None = None
     ailing: Callable[[], Sequence[str]] = tuple
     keys: KeyStore | None = None
     remembered: Remembered | None = None

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from sdxl_gateway import __version__
+from sdxl_gateway.cli.bucket import s3
 from sdxl_gateway.cli.key_commands import keys
 from sdxl_gateway.cli.options import ConfigOption
 from sdxl_gateway.cli.rollout_commands import feedback, rollout
@@ -28,6 +29,7 @@ app.add_typer(rollout, name="rollout")
 app.add_typer(feedback, name="feedback")
 audit = typer.Typer(help="Verify the log of who did what, or export it.", no_args_is_help=True)
 app.add_typer(audit, name="audit")
+app.add_typer(s3, name="s3")
 
 LorasOption = Annotated[Path | None, typer.Option("--loras", metavar="DIR", help="Where the LoRA files lie.")]
 ModelOption = Annotated[

@@ -14,6 +14,7 @@ from sdxl_gateway.config.prompting import Embeddings, Enhancer, Prompts, Style
 from sdxl_gateway.config.redis import Redis
 from sdxl_gateway.config.reload import PutInForce, Reloading
 from sdxl_gateway.config.results import CacheMode, Results
+from sdxl_gateway.config.s3 import S3
 from sdxl_gateway.config.safety import Moderation, Safety
 from sdxl_gateway.config.section import FileCaps, HeaderCaps, Section
 from sdxl_gateway.config.sections import (
@@ -41,6 +42,7 @@ __all__ = [
     "DEMO_MATTE",
     "DEMO_MODEL",
     "REFINER_CONFIGS",
+    "S3",
     "SDXL_CONFIGS",
     "Audit",
     "Auth",

@@ -125,6 +125,7 @@ RESTART = (
     "audit",
     "encryption",
     "delivery.url_key",
+    "s3",
     "jobs",
     "redis",
     "telemetry.log_format",

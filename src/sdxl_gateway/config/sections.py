@@ -29,6 +29,7 @@ from sdxl_gateway.config.prompting import (
 )
 from sdxl_gateway.config.redis import Redis
 from sdxl_gateway.config.results import Results
+from sdxl_gateway.config.s3 import S3
 from sdxl_gateway.config.safety import Moderation, Safety
 from sdxl_gateway.config.section import (
     BaseUrl,
@@ -201,6 +202,7 @@ class Settings(BaseSettings):
     jobs: Jobs = Jobs()
     quality: Quality = Quality()
     delivery: Delivery = Delivery()
+    s3: S3 = S3()
     results: Results = Results()
     idempotency: Idempotency = Idempotency()
     egress: Egress = Egress()

@@ -122,7 +122,7 @@ class ImageStore(Protocol):
     async def put(self, data: bytes, ext: str, *, tenant: str) -> StoredImage:
         """Keep these bytes under a new id that nobody can guess; they are on the disk, or where else it keeps them.
 
-        Raises StorageFull, ValueError for another `ext`.
+        Raises StorageFull, Unavailable, ValueError for another `ext`.
         """
 
     async def find(self, image_id: str) -> StoredImage:
@@ -139,6 +139,16 @@ class ImageStore(Protocol):
 
     async def delete(self, image_id: str, tenant: str) -> None:
         """The picture is gone. Raises NotFound where the tenant has none of that id."""
+
+
+class Addresses(Protocol):
+    """Tells where kept pictures are fetched from."""
+
+    def address(self, image: StoredImage, base_url: str, seconds: float) -> str:
+        """Where whoever has it sees the picture for so long, or for as long as it is kept; `base_url` is this server's.
+
+        Raises Unavailable.
+        """
 
 
 class PictureSource(Protocol):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from sdxl_gateway import __version__
 from sdxl_gateway.config import Safety
-from sdxl_gateway.core.errors import StorageFull
+from sdxl_gateway.core.errors import StorageFull, Unavailable
 from sdxl_gateway.core.events import Painted, Previewed
 from sdxl_gateway.core.listeners import Listener, unheard
 from sdxl_gateway.core.picture import KeptRegion, Picture, Size
@@ -32,7 +32,7 @@ from sdxl_gateway.storage.reviews import NewReview
 
 log = logging.getLogger(__name__)
 
-NOT_KEPT = "The picture could not be stored on the server's disk, so it has no address; it is sent as data alone."
+NOT_KEPT = "The picture could not be stored by the server, so it has no address; it is sent as data alone."
 NOT_WRITTEN = "The recipe is too long to be written into a file of this format; the reply holds it."
 BLURRED = "The picture was blurred by the safety system."
 NO_ADDRESS = (
@@ -187,7 +187,7 @@ class Deliverer:
         )
         try:
             return await self._inspection.flag(review)
-        except StorageFull:
+        except (StorageFull, Unavailable):
             if stored is not None:
                 await self._images.delete(stored.id, output.tenant)
             raise
@@ -213,11 +213,13 @@ class Deliverer:
     async def _stored(self, data: bytes, output: Output) -> StoredImage | None:
         try:
             return await self._images.put(data, output.output_format, tenant=output.tenant)
-        except StorageFull as error:
+        except (StorageFull, Unavailable) as error:
             log.error("a picture cannot be stored: %s", error.__cause__ or error)
-            if output.must_keep:
-                raise StorageFull(NO_ADDRESS, param="response_format") from error
-            return None
+            if not output.must_keep:
+                return None
+            if isinstance(error, Unavailable):
+                raise
+            raise StorageFull(NO_ADDRESS, param="response_format") from error
 
 
 def _finished(picture: Picture, output: Output) -> Image.Image:

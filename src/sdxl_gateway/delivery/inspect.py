@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from sdxl_gateway.core.errors import StorageFull
+from sdxl_gateway.core.errors import StorageFull, Unavailable
 from sdxl_gateway.core.safety import Action, Moderated, Oversight, Policy, Stage, Verdict
 from sdxl_gateway.pictures.blur import unrecognisable
 from sdxl_gateway.pictures.pixels import from_image
@@ -61,7 +61,8 @@ class Inspection:
     async def flag(self, new: NewReview) -> str | None:
         """The id under which a person will look at a picture that leaves, None where nobody will.
 
-        Where it cannot be kept for them, it leaves all the same if a judge's failure opens; else raises StorageFull.
+        Where it cannot be kept for them, it leaves all the same if a judge's failure opens; else raises StorageFull,
+        Unavailable.
         """
         review = await self._kept(new)
         self._tell(Moderated(new.tenant, new.key_id, new.job, "picture", "flagged", new.categories, review))
@@ -70,7 +71,7 @@ class Inspection:
     async def _kept(self, new: NewReview) -> str | None:
         try:
             return None if self._reviews is None else await self._reviews.add(new)
-        except StorageFull as error:
+        except (StorageFull, Unavailable) as error:
             if self._judges.closed:
                 raise
             log.error("a flagged picture cannot be kept for review, and leaves: %s", error.__cause__ or error)

@@ -1,4 +1,4 @@
-"""Takes a kept picture, gives the query that opens its address for a while; and tells whether one is good."""
+"""Takes a kept picture, gives its address at this server, good for a while; and tells whether one is."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ class Signer:
     @cached_property
     def _key(self) -> bytes:
         return self._find_key()
+
+    def address(self, image: StoredImage, base_url: str, seconds: float) -> str:
+        """As Addresses."""
+        return f"{base_url.rstrip('/')}/files/{image.file_name}?{self.query(image, seconds)}"
 
     def query(self, image: StoredImage, seconds: float) -> str:
         """What is to follow the picture's name; good for `seconds`, or for as long as the picture is kept."""

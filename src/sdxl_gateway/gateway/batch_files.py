@@ -11,7 +11,7 @@ from typing import Any
 from sdxl_gateway.core.batch import LineOutput
 from sdxl_gateway.core.files import IncomingFile
 from sdxl_gateway.gateway.batch_lines import Answer, BatchLine
-from sdxl_gateway.storage.blobs import BlobFolder
+from sdxl_gateway.storage.blobs import Blobs
 
 ID_BYTES = 12
 
@@ -56,7 +56,7 @@ class Written:
 
 
 def write_files(
-    target: BlobFolder, source: BlobFolder, lines: Iterable[BatchLine], answers: Iterable[LineOutput], reason: Reason
+    target: Blobs, source: Blobs, lines: Iterable[BatchLine], answers: Iterable[LineOutput], reason: Reason
 ) -> tuple[Written | None, Written | None]:
     """What was painted, and what was not, in the order of `lines`; those without an answer say the `reason`.
 
@@ -86,5 +86,5 @@ class _Tally:
             self._file.write(piece)
             self._bytes += len(piece)
 
-    def taken(self, target: BlobFolder) -> Written | None:
+    def taken(self, target: Blobs) -> Written | None:
         return Written(target.take(self._file), self._bytes) if self._bytes else None

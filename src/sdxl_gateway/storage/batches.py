@@ -18,7 +18,7 @@ from sdxl_gateway.core.listeners import Listener, unheard
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.storage import batch_table, file_table
 from sdxl_gateway.storage.batch_table import Change
-from sdxl_gateway.storage.blobs import BlobFolder
+from sdxl_gateway.storage.blobs import Blobs
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.file_table import StoredFile
 from sdxl_gateway.storage.pages import Cut
@@ -35,7 +35,7 @@ class BatchStore:
     def __init__(
         self,
         database: Database,
-        blobs: BlobFolder,
+        blobs: Blobs,
         *,
         on_end: Sequence[OnEnd] = (),
         clock: Callable[[], float] = time.time,

@@ -1,4 +1,4 @@
-"""Takes bytes of any length, gives an unguessable id, keeps them as a file: whole and on the disk, or not at all."""
+"""Takes bytes of any length, gives an unguessable id, keeps them: whole and for good, or not at all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,15 +22,14 @@ SPARED_SECONDS = 3600.0
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
-class BlobFolder:
-    """One folder of blobs, which whoever keeps their ids has for itself alone; made where there is none.
+class Blobs(ABC):
+    """Blobs that whoever keeps their ids has for itself alone. `spool` is a folder for those on their way; it is made.
 
-    Everything here blocks: call it from a thread.
+    Everything here blocks: call it from a thread. What is not on this machine raises Unavailable where it cannot be
+    reached.
     """
 
-    def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
-        self._directory = directory
-        self._clock = clock
+    spool: Path
 
     def put(self, data: bytes) -> str:
         """The id of these bytes. Raises StorageFull, and nothing is left of them then."""
@@ -51,56 +51,115 @@ class BlobFolder:
         Raises StorageFull for what the disk says inside.
         """
         with _refusals():
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self.new_file() as file:
                 yield file
 
     def new_file(self) -> IncomingFile:
         """What `incoming` gives."""
-        return IncomingFile(self._directory)
+        return IncomingFile(self.spool)
 
-    def take(self, file: IncomingFile) -> str:
-        """The id of what was written into this folder's own `incoming`."""
-        blob_id = secrets.token_hex(ID_BYTES)
-        file.becomes(self.path_of(blob_id))
-        return blob_id
+    def written(self, file: IncomingFile) -> bytes:
+        """What was written into a file of `incoming`, which nothing more is written into, nor is it taken."""
+        file.settle()
+        return file.path.read_bytes()
 
     def read(self, blob_id: str) -> bytes:
         """All of it. Raises Gone where it is not there any more."""
         return b"".join(self.pieces(blob_id))
 
+    @abstractmethod
+    def take(self, file: IncomingFile) -> str:
+        """The id of what was written into a file of `incoming`."""
+
+    @abstractmethod
     def pieces(self, blob_id: str) -> Iterator[bytes]:
-        """All of it, at most a mebibyte at a time. Raises Gone at once where it is not there any more."""
-        try:
-            file = self.path_of(blob_id).open("rb")
-        except FileNotFoundError:
-            raise Gone("What was kept here is gone.") from None
-        return _pieces(file)
+        """All of it, a piece at a time. Raises Gone at once where it is not there any more."""
 
-    def path_of(self, blob_id: str) -> Path:
-        """The file it lies in. Raises ValueError for what is no blob's id, so that nothing else is ever touched."""
-        if not _ID.fullmatch(blob_id):
-            raise ValueError("no blob's id")
-        return self._directory / blob_id
-
+    @abstractmethod
     def delete(self, *blob_ids: str) -> None:
         """Nothing of these is left; nor was of those that are gone already."""
-        for blob_id in blob_ids:
-            self.path_of(blob_id).unlink(missing_ok=True)
 
+    @abstractmethod
     def sweep(self, known_ids: Set[str], *, spared_seconds: float = SPARED_SECONDS) -> int:
         """Deletes what no id is known of, also what a killed process left half-written; how many that were.
 
         What is younger than `spared_seconds` stays: its id may be on its way into a table.
         """
-        if not self._directory.exists():
-            return 0
-        over = [path for path in self._directory.iterdir() if path.name not in known_ids and _ours(path)]
-        old = [path for path in over if self._clock() - _changed(path) >= spared_seconds]
-        for path in old:
-            path.unlink(missing_ok=True)
-        sync_folder(self._directory)
-        return len(old)
+
+
+class BlobFolder(Blobs):
+    """One folder of blobs, each a file of its id; made where there is none."""
+
+    def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
+        self.spool = directory
+        self._clock = clock
+
+    def take(self, file: IncomingFile) -> str:
+        """As Blobs; it is on the disk then."""
+        blob_id = new_blob_id()
+        file.becomes(self.path_of(blob_id))
+        return blob_id
+
+    def pieces(self, blob_id: str) -> Iterator[bytes]:
+        """As Blobs, at most a mebibyte at a time."""
+        try:
+            file = self.path_of(blob_id).open("rb")
+        except FileNotFoundError:
+            raise gone() from None
+        return _pieces(file)
+
+    def path_of(self, blob_id: str) -> Path:
+        """The file it lies in. Raises ValueError for what is no blob's id, so that nothing else is ever touched."""
+        return self.spool / checked(blob_id)
+
+    def delete(self, *blob_ids: str) -> None:
+        """As Blobs."""
+        for blob_id in blob_ids:
+            self.path_of(blob_id).unlink(missing_ok=True)
+
+    def sweep(self, known_ids: Set[str], *, spared_seconds: float = SPARED_SECONDS) -> int:
+        """As Blobs."""
+        before = self._clock() - spared_seconds
+        return remove_old(self.spool, before, lambda name: name not in known_ids and _is_ours(name))
+
+
+def new_blob_id() -> str:
+    """One that nobody guesses."""
+    return secrets.token_hex(ID_BYTES)
+
+
+def is_blob_id(name: str) -> bool:
+    """It may be the name of a blob."""
+    return _ID.fullmatch(name) is not None
+
+
+def checked(blob_id: str) -> str:
+    """The same. Raises ValueError for what is no blob's id."""
+    if not is_blob_id(blob_id):
+        raise ValueError("no blob's id")
+    return blob_id
+
+
+def gone() -> Gone:
+    """The refusal of a blob that is not there any more."""
+    return Gone("What was kept here is gone.")
+
+
+def is_incoming(name: str) -> bool:
+    """It is the name of a file that was being written."""
+    return name.startswith(INCOMING_PREFIX)
+
+
+def remove_old(folder: Path, before: float, chosen: Callable[[str], bool]) -> int:
+    """Removes the files of these names that were written before that time, in unix seconds; how many that were."""
+    if not folder.exists():
+        return 0
+    old = [path for path in folder.iterdir() if chosen(path.name) and _changed(path) <= before]
+    for path in old:
+        path.unlink(missing_ok=True)
+    sync_folder(folder)
+    return len(old)
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:
@@ -109,8 +168,8 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
             yield piece
 
 
-def _ours(path: Path) -> bool:
-    return path.name.startswith(INCOMING_PREFIX) or _ID.fullmatch(path.name) is not None
+def _is_ours(name: str) -> bool:
+    return is_incoming(name) or is_blob_id(name)
 
 
 def _changed(path: Path) -> float:

@@ -17,7 +17,7 @@ from sdxl_gateway.core.files import IncomingFile
 from sdxl_gateway.core.listeners import Listener, unheard
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.storage import file_table
-from sdxl_gateway.storage.blobs import BlobFolder
+from sdxl_gateway.storage.blobs import Blobs
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.file_table import Purpose, StoredFile
 from sdxl_gateway.storage.pages import Cut
@@ -56,7 +56,7 @@ class FileStore:
     def __init__(
         self,
         database: Database,
-        blobs: BlobFolder,
+        blobs: Blobs,
         limits: Files,
         clock: Callable[[], float] = time.time,
         listener: Listener = unheard,
@@ -81,18 +81,15 @@ class FileStore:
         with self.blobs.incoming() as file:
             size, head = await _written(file, chunks, min(room, self.limits.max_file_bytes), self._refusal(room))
             new = describe(size, head)
-            blob = await asyncio.to_thread(self.blobs.take, file)
-        if new.clean is not None:
-            blob, size = await asyncio.to_thread(self._cleaned, new.clean, blob)
+            blob, size = await asyncio.to_thread(self._taken, file, new.clean, size)
         return await self.add(tenant, new, blob, size, capped=True)
 
-    def _cleaned(self, clean: Callable[[bytes], bytes], blob: str) -> tuple[str, int]:
-        """What `clean` leaves of a blob, in its place; nothing is left where that raises."""
-        try:
-            data = clean(self.blobs.read(blob))
-            return self.blobs.put(data), len(data)
-        finally:
-            self.blobs.delete(blob)
+    def _taken(self, file: IncomingFile, clean: Callable[[bytes], bytes] | None, size: int) -> tuple[str, int]:
+        """The blob of what `clean` leaves of the file, and its bytes; of all of it, where nothing is to be cleaned."""
+        if clean is None:
+            return self.blobs.take(file), size
+        data = clean(self.blobs.written(file))
+        return self.blobs.put(data), len(data)
 
     async def add(self, tenant: str, new: NewFile, blob: str, size: int, *, capped: bool = False) -> StoredFile:
         """A new file whose bytes are in this store's folder already, as `blob`.

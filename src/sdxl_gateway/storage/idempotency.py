@@ -13,7 +13,7 @@ from sdxl_gateway.core.errors import Gone, KeyInUse, KeyReused
 from sdxl_gateway.core.events import Kept
 from sdxl_gateway.core.listeners import Listener, unheard
 from sdxl_gateway.storage import idempotency_table
-from sdxl_gateway.storage.blobs import BlobFolder
+from sdxl_gateway.storage.blobs import Blobs
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.idempotency_table import ReplyRow, Scope
 
@@ -40,7 +40,7 @@ class KeptReplies:
     def __init__(
         self,
         database: Database,
-        blobs: BlobFolder,
+        blobs: Blobs,
         *,
         keep_seconds: float,
         cap_bytes: int,

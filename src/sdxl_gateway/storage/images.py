@@ -1,41 +1,32 @@
-"""Takes encoded pictures, gives each an unguessable id, and keeps them on disk until their time is over."""
+"""Takes encoded pictures, gives each an unguessable id, and keeps them until their time is over."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import math
-import re
+import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from sdxl_gateway.config import Delivery
-from sdxl_gateway.core.errors import InvalidRequest, NotFound, StorageFull
-from sdxl_gateway.core.files import INCOMING_SUFFIX, write_whole
+from sdxl_gateway.core.errors import Gone, InvalidRequest, NotFound, Unavailable
 from sdxl_gateway.core.ports import StoredImage
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.storage import image_table
 from sdxl_gateway.storage.database import Database, Work
-from sdxl_gateway.storage.directory import usable
 from sdxl_gateway.storage.pages import Cut
+from sdxl_gateway.storage.picture_folder import EXTENSIONS, ID_BYTES, PictureFiles
 
-ID_BYTES = 16
-EXTENSIONS = ("png", "jpeg", "webp")
+log = logging.getLogger(__name__)
+
 SWEEP_SECONDS = 60.0
-SETTLED_SECONDS = 600.0
-"""A file that no row names may be one whose row is yet to come, but not for so long."""
-
-_NAME = re.compile(rf"([0-9a-f]{{{2 * ID_BYTES}}})(\.[0-9]{{1,12}})?\.({'|'.join(EXTENSIONS)})")
-"""The number in the middle is an earlier version's, which kept no rows."""
 
 
-class ImageFolder:
-    """A core ImageStore: bytes as files named `<id>.<ext>` in one folder, everything else about them in the database.
+class KeptImages:
+    """A core ImageStore: their bytes in `files`, everything else about them in the database.
 
     A file is there before its row, and goes before it: to delete a row takes room, which a
     full disk has once the files are gone.
@@ -45,17 +36,15 @@ class ImageFolder:
 
     def __init__(
         self,
-        directory: Path,
+        files: PictureFiles,
         database: Database,
         delivery: Delivery,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._directory = directory
+        self._files = files
         self._database = database
         self.limit(delivery)
         self._clock = clock
-        with usable(directory):
-            directory.mkdir(parents=True, exist_ok=True)
 
     def limit(self, delivery: Delivery) -> None:
         """How long pictures put here from now on are kept, and how much all of them may take from the next on."""
@@ -63,11 +52,11 @@ class ImageFolder:
         self._cap_bytes = delivery.max_stored_bytes
 
     async def put(self, data: bytes, ext: str, *, tenant: str) -> StoredImage:
-        """Keep these bytes; when this returns they are on the disk, and will be found there after a power cut.
+        """Keep these bytes; when this returns they are there for good, and will be found after a power cut.
 
         Above the cap the tenant that takes the most loses its oldest.
 
-        Raises StorageFull, ValueError for an unknown `ext`.
+        Raises StorageFull, Unavailable, ValueError for an unknown `ext`.
         """
         if ext not in EXTENSIONS:
             raise ValueError(f"no picture is kept as {ext!r}")
@@ -78,22 +67,27 @@ class ImageFolder:
         return stored
 
     def _put(self, stored: StoredImage, data: bytes) -> None:
-        path = self.path_of(stored)
-        try:
-            write_whole(path, [data])
-        except OSError as error:
-            raise StorageFull("The server's disk cannot take the picture.") from error
+        self._files.write(stored, data)
         try:
             insert = partial(image_table.insert, image=stored, cap_bytes=self._cap_bytes)
             gone = self._database.submit(insert).result()
         except BaseException:
-            path.unlink(missing_ok=True)
+            self._leave([stored])
             raise
-        self._unlink(gone)
+        self._leave(gone)
+
+    def _leave(self, pictures: list[StoredImage]) -> None:
+        """Their rows are gone, or never were; what cannot be deleted now is left over."""
+        try:
+            self._files.delete(pictures)
+        except Unavailable as problem:
+            log.warning("%d pictures are left over: %s", len(pictures), problem)
 
     async def find(self, image_id: str) -> StoredImage:
         """The kept picture of that id. Raises NotFound."""
         stored = await self._database.run(partial(image_table.find, image_id=image_id))
+        if stored is None:
+            stored = await asyncio.to_thread(self._files.find, image_id)
         if stored is None or stored.expires <= self._clock():
             raise _unknown()
         return stored
@@ -101,8 +95,8 @@ class ImageFolder:
     async def read(self, stored: StoredImage) -> bytes:
         """The picture's bytes. Raises NotFound when it went meanwhile."""
         try:
-            return await asyncio.to_thread(self.path_of(stored).read_bytes)
-        except FileNotFoundError:
+            return await asyncio.to_thread(self._files.read, stored)
+        except Gone:
             raise _unknown() from None
 
     async def page(self, tenant: str, limit: int, after: str | None = None) -> tuple[list[StoredImage], bool]:
@@ -117,16 +111,16 @@ class ImageFolder:
 
     async def delete(self, image_id: str, tenant: str) -> None:
         """The picture is gone. Raises NotFound where the tenant has none of that id."""
-        if not await self._drop(partial(image_table.owned, image_id=image_id, tenant=tenant)):
+        if await self._drop(partial(image_table.owned, image_id=image_id, tenant=tenant)):
+            return
+        stored = await self.find(image_id)
+        if stored.tenant != tenant:
             raise _unknown()
+        await asyncio.to_thread(self._files.delete, [stored])
 
     async def total_bytes(self) -> int:
         """What the kept pictures take together."""
         return await self._database.run(image_table.total_bytes)
-
-    def path_of(self, stored: StoredImage) -> Path:
-        """The file it lies in."""
-        return self._directory / stored.file_name
 
     async def export(self, tenant: str) -> list[dict[str, Any]]:
         """What is remembered of the tenant's pictures, the oldest first; times are unix seconds."""
@@ -165,39 +159,18 @@ class ImageFolder:
     async def _drop(self, batch: Work[list[StoredImage]]) -> int:
         going = await self._database.run(batch)
         if going:
-            await asyncio.to_thread(self._unlink, going)
+            await asyncio.to_thread(self._files.delete, going)
             await self._database.run(partial(image_table.forget, images=going))
         return len(going)
 
-    def _unlink(self, gone: list[StoredImage]) -> None:
-        for stored in gone:
-            with contextlib.suppress(OSError):
-                self.path_of(stored).unlink(missing_ok=True)
-
     def _sweep_leftovers(self) -> int:
-        count, files = 0, self._settled_files()
-        while some := dict(islice(files, image_table.BATCH)):
+        count, left = 0, self._files.left_over(self._clock())
+        while some := dict(islice(left, image_table.BATCH)):
             known = self._database.submit(partial(image_table.known, names=list(some))).result()
             for name in some.keys() - known:
-                some[name].unlink(missing_ok=True)
+                self._files.remove(some[name])
                 count += 1
         return count
-
-    def _settled_files(self) -> Iterator[tuple[str, Path]]:
-        """Each file of ours that has been there for a while, with its name."""
-        settled = self._clock() - SETTLED_SECONDS
-        for path in self._directory.iterdir():
-            ours = _NAME.fullmatch(path.name) or path.name.endswith(INCOMING_SUFFIX)
-            if ours and _changed(path) < settled:
-                yield path.name, path
-
-
-def _changed(path: Path) -> float:
-    """When it was written last, in unix seconds; never before anything where it went meanwhile."""
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return math.inf
 
 
 def _unknown() -> NotFound:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from sdxl_gateway.core.errors import Busy
@@ -18,6 +17,7 @@ from sdxl_gateway.core.limits import RETRY_AFTER_SECONDS
 from sdxl_gateway.core.listeners import Listener, unheard
 from sdxl_gateway.core.stored_job import Ending, StoredJob
 from sdxl_gateway.storage import job_table
+from sdxl_gateway.storage.blobs import Blobs
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.job_table import ALL, Filter, Live, Tenants
 from sdxl_gateway.storage.seal import Seal
@@ -36,7 +36,7 @@ MOST_ATTEMPTS = 3
 
 
 class JobStore:
-    """Rows in one database, and the pictures that came along in a folder of blobs; both hold before `add` returns.
+    """Rows in one database, and the pictures that came along as blobs, `uploads`; both hold before `add` returns.
 
     Texts and pictures are kept as `seal` says, and are given out as they came.
     """
@@ -46,7 +46,7 @@ class JobStore:
     def __init__(
         self,
         database: Database,
-        uploads: Path,
+        uploads: Blobs,
         seal: Seal | None = None,
         *,
         on_end: Sequence[OnEnd] = (),
@@ -55,7 +55,7 @@ class JobStore:
     ) -> None:
         self._database = database
         self._seal = seal or Seal()
-        self._uploads = self._seal.blobs(uploads)
+        self._uploads = self._seal.over(uploads)
         self._on_end = tuple(on_end)
         self.clock = clock
         self._listener = listener

@@ -14,7 +14,7 @@ from typing import Any
 from sdxl_gateway.core.errors import GatewayError, InvalidRequest, NotFound, WrongState
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.storage import review_table
-from sdxl_gateway.storage.blobs import BlobFolder
+from sdxl_gateway.storage.blobs import Blobs
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.pages import Cut
 from sdxl_gateway.storage.review_table import UNDECIDED, Review, ReviewState
@@ -48,7 +48,7 @@ class ReviewStore:
     def __init__(
         self,
         database: Database,
-        blobs: BlobFolder,
+        blobs: Blobs,
         seal: Seal,
         *,
         most: int = MOST,

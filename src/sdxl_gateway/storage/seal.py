@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from sdxl_gateway.storage.blobs import BlobFolder
+from sdxl_gateway.storage.blobs import Blobs
 
 
 class Seal:
@@ -18,6 +16,6 @@ class Seal:
         """The text that `sealed` was given, also where it was kept before there was a key. Raises Unreadable."""
         return kept
 
-    def blobs(self, directory: Path) -> BlobFolder:
-        """A folder of blobs kept likewise; what lies at their `path_of` is for nobody else to read."""
-        return BlobFolder(directory)
+    def over(self, blobs: Blobs) -> Blobs:
+        """Blobs kept likewise; what lies in `blobs` themselves is for nobody else to read then."""
+        return blobs

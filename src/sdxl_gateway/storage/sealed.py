@@ -11,7 +11,7 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.core.files import IncomingFile
-from sdxl_gateway.storage.blobs import PIECE_BYTES, BlobFolder
+from sdxl_gateway.storage.blobs import PIECE_BYTES, SPARED_SECONDS, Blobs
 from sdxl_gateway.storage.seal import Seal
 
 MARK = b"sdxlgw\x00\x01"
@@ -87,9 +87,9 @@ class AesSeal(Seal):
         whole = base64.b64decode(kept[len(PREFIX) :])
         return self.thing(whole[:HEADER_BYTES]).open(whole[HEADER_BYTES:], 0, last=True).decode()
 
-    def blobs(self, directory: Path) -> BlobFolder:
+    def over(self, blobs: Blobs) -> Blobs:
         """As Seal."""
-        return SealedBlobFolder(directory, self)
+        return SealedBlobs(blobs, self)
 
     def new(self) -> _Thing:
         """To seal something under the first key."""
@@ -103,20 +103,37 @@ class AesSeal(Seal):
         return _Thing.under(key, header)
 
 
-class SealedBlobFolder(BlobFolder):
-    """Blobs as their owner gave them, sealed on the disk; those that lay there before are read as they are."""
+class SealedBlobs(Blobs):
+    """Blobs as their owner gave them, sealed where they lie; those that lay there before are read as they are."""
 
-    def __init__(self, directory: Path, seal: AesSeal) -> None:
-        super().__init__(directory)
+    def __init__(self, blobs: Blobs, seal: AesSeal) -> None:
+        self.spool = blobs.spool
+        self._blobs = blobs
         self._seal = seal
 
     def new_file(self) -> IncomingFile:
         """One that seals what is written into it."""
-        return _SealedFile(self._directory, self._seal.new())
+        return _SealedFile(self.spool, self._seal.new())
+
+    def written(self, file: IncomingFile) -> bytes:
+        """As Blobs."""
+        return b"".join(self._opened(_regrouped(iter([super().written(file)]))))
+
+    def take(self, file: IncomingFile) -> str:
+        """As Blobs."""
+        return self._blobs.take(file)
 
     def pieces(self, blob_id: str) -> Iterator[bytes]:
-        """As BlobFolder. Raises Unreadable, maybe after some pieces, which were right."""
-        return self._opened(_regrouped(super().pieces(blob_id)))
+        """As Blobs. Raises Unreadable, maybe after some pieces, which were right."""
+        return self._opened(_regrouped(self._blobs.pieces(blob_id)))
+
+    def delete(self, *blob_ids: str) -> None:
+        """As Blobs."""
+        self._blobs.delete(*blob_ids)
+
+    def sweep(self, known_ids: Set[str], *, spared_seconds: float = SPARED_SECONDS) -> int:
+        """As Blobs."""
+        return self._blobs.sweep(known_ids, spared_seconds=spared_seconds)
 
     def _opened(self, raw: Iterator[bytes]) -> Iterator[bytes]:
         header = next(raw, b"")
@@ -145,10 +162,10 @@ class _SealedFile(IncomingFile):
             self._seal(bytes(self._rest[:PIECE_BYTES]), last=False)
             del self._rest[:PIECE_BYTES]
 
-    def becomes(self, path: Path, *, replace: bool = True) -> None:
-        """With its last piece."""
+    def settle(self) -> None:
+        """With its last piece; nothing is written behind it."""
         self._seal(bytes(self._rest), last=True)
-        super().becomes(path, replace=replace)
+        super().settle()
 
     def _seal(self, piece: bytes, last: bool) -> None:
         super().write(self._thing.seal(piece, self._number, last))

@@ -18,9 +18,8 @@ from sdxl_gateway.core.ask import Ask
 from sdxl_gateway.core.batch import Batch
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import Cancelled, GatewayError, InvalidRequest
-from sdxl_gateway.core.ports import ImageStore
+from sdxl_gateway.core.ports import Addresses, ImageStore
 from sdxl_gateway.core.stored_job import StoredJob
-from sdxl_gateway.delivery.signing import Signer
 from sdxl_gateway.gateway.batch_lines import Answer, BatchLine
 from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.packed import unpack_ask, unpack_error, unpack_result
@@ -29,11 +28,11 @@ from sdxl_gateway.gateway.packed import unpack_ask, unpack_error, unpack_result
 class BatchLines:
     """A gateway LineFormat by the settings that hold now."""
 
-    def __init__(self, settings: Settings, pictures: NamedPictures, images: ImageStore, signer: Signer) -> None:
+    def __init__(self, settings: Settings, pictures: NamedPictures, images: ImageStore, addresses: Addresses) -> None:
         self._rules = Rules(settings.limits, settings.server.strict)
         self._pictures = pictures
         self._images = images
-        self._signer = signer
+        self._addresses = addresses
 
     def read(self, number: int, line: bytes, endpoint: str) -> BatchLine:
         """As `read_line`."""
@@ -54,7 +53,7 @@ class BatchLines:
         another."""
         if job.result is None:
             return self.refusal(Cancelled("The job was cancelled.") if job.error is None else unpack_error(job.error))
-        links = Links(batch.base_url, self._signer, math.inf)
+        links = Links(batch.base_url, self._addresses, math.inf)
         body = await images_of(job, self._images, links)
         return Answer(200, body, await asyncio.to_thread(self._headers, line, job, batch))
 

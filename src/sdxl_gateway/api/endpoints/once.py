@@ -20,7 +20,7 @@ from sdxl_gateway.api.replies.signed_anew import signed_anew
 from sdxl_gateway.api.replies.stream import PaintingStream
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.ask import Ask
-from sdxl_gateway.core.errors import GatewayError, InvalidImage, InvalidRequest, StorageFull
+from sdxl_gateway.core.errors import GatewayError, InvalidImage, InvalidRequest, StorageFull, Unavailable
 from sdxl_gateway.storage.idempotency import KeptReplies, KeptReply
 from sdxl_gateway.storage.idempotency_table import Scope as KeyScope
 
@@ -98,8 +98,8 @@ class _Once:
         try:
             reply = KeptReply(response.status_code, headers, bytes(response.body))
             await self.replies.keep(self.scope, self.fingerprint, reply)
-        except StorageFull:
-            log.warning("the disk is full: a reply is not remembered under its key")
+        except (StorageFull, Unavailable) as problem:
+            log.warning("a reply is not remembered under its key: %s", problem)
 
 
 class NotedStream(Response):

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sdxl_gateway.core.ports import StoredImage
-from sdxl_gateway.delivery.signing import Signer
+from sdxl_gateway.core.ports import Addresses, StoredImage
 
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Addresses below `base_url`, each good for `seconds` from when it is told."""
+    """Addresses, those of this server below `base_url`, each good for `seconds` from when it is told."""
 
     base_url: str
-    signer: Signer
+    addresses: Addresses
     seconds: float
 
     def to(self, image: StoredImage) -> str:
         """The picture's address, signed anew."""
-        return f"{self.base_url.rstrip('/')}/files/{image.file_name}?{self.signer.query(image, self.seconds)}"
+        return self.addresses.address(image, self.base_url, self.seconds)

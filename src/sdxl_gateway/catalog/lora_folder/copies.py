@@ -52,9 +52,14 @@ class IncomingCopy(IncomingFile):
         self._sha256.update(chunk)
         self.size_bytes += len(chunk)
 
+    @property
+    def digest(self) -> str:
+        """The sha256 of what was written so far, in hex."""
+        return self._sha256.hexdigest()
+
     def keep(self) -> str:
         """Puts what was written into the store, and gives its sha256."""
-        digest = self._sha256.hexdigest()
+        digest = self.digest
         self.becomes(store_path(self._data_directory, digest))
         return digest
 

@@ -1,0 +1,28 @@
+"""The settings of the bucket in which pictures and files are kept instead of on this server's disk."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from sdxl_gateway.config.section import BaseUrl, Seconds, Section
+
+Prefix = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*)?$")]
+Address = BaseUrl | Literal[""]
+
+
+class S3(Section):
+    """Which bucket, and how it is asked; without a `bucket` all is kept in the data directory.
+
+    Credentials are those of the environment: AWS_ACCESS_KEY_ID and its kin, or the role of the container or instance.
+    """
+
+    bucket: str = ""
+    prefix: Prefix = ""
+    endpoint: Address = ""
+    public_endpoint: Address = ""
+    region: str = "us-east-1"
+    presign: bool = True
+    timeout_seconds: Seconds = 20.0
+    retry_seconds: Annotated[float, Field(ge=0)] = 10.0

@@ -1,0 +1,1 @@
+"""Keeps pictures, files and models in a bucket that several servers share."""

@@ -1,0 +1,52 @@
+"""Takes the settings, gives the lifecycle rules by which the store itself deletes what nobody is left to delete."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from sdxl_gateway.config import Settings
+
+DAY_SECONDS = 86400.0
+SPARED_DAYS = 1
+"""Longer than a server keeps a thing itself: where there is a server, it deletes first."""
+UNFINISHED_DAYS = 1
+
+
+def lifecycle(settings: Settings) -> dict[str, Any]:
+    """As Amazon's PutBucketLifecycleConfiguration takes them; where a kind of things has no end, neither has its rule.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketLifecycleConfiguration.html
+    """
+    below = f"{settings.s3.prefix}/" if settings.s3.prefix else ""
+    rules = [_unfinished(below)]
+    for folder, days in _days(settings).items():
+        if days is not None:
+            rules.append(_rule(folder, f"{below}{folder}/", {"Expiration": {"Days": math.ceil(days) + SPARED_DAYS}}))
+    return {"Rules": rules}
+
+
+def _days(settings: Settings) -> dict[str, float | None]:
+    """How long what lies in each folder may be needed."""
+    keep, retention = settings.delivery.keep_seconds / DAY_SECONDS, settings.retention
+    return {
+        "images": min(keep, retention.results_days or keep),
+        "files": retention.days("files"),
+        "reviews": retention.days("reviews"),
+    }
+
+
+def _unfinished(below: str) -> dict[str, Any]:
+    """Parts of what was never whole, and earlier versions: deleted is to be gone."""
+    return _rule(
+        "unfinished",
+        below,
+        {
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": UNFINISHED_DAYS},
+            "NoncurrentVersionExpiration": {"NoncurrentDays": UNFINISHED_DAYS},
+        },
+    )
+
+
+def _rule(name: str, prefix: str, does: dict[str, Any]) -> dict[str, Any]:
+    return {"ID": f"sdxl-gateway-{name}", "Status": "Enabled", "Filter": {"Prefix": prefix}, **does}

@@ -1,0 +1,94 @@
+"""A LoRA folder that several servers share through a bucket: put in at one, it is at all of them within seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterable, Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry
+from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
+from sdxl_gateway.catalog.lora_folder.names import place_name
+from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, Problem
+from sdxl_gateway.catalog.lora_folder.views import Globs
+from sdxl_gateway.config import Settings
+from sdxl_gateway.core.caller import fits
+from sdxl_gateway.core.errors import Unavailable
+from sdxl_gateway.s3.bucket import Bucket
+from sdxl_gateway.s3.lora_mirror import LoraMirror
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 2.0
+
+
+class SharedLoraCatalog(LoraCatalog):
+    """As LoraCatalog; what is added or removed here is so everywhere, or the request is refused with Unavailable."""
+
+    def __init__(self, bucket: Bucket, settings: Settings, checkpoints: Iterable[CheckpointEntry]) -> None:
+        super().__init__(settings.loras, settings.data_directory, settings.demo_loras, checkpoints)
+        self._mirror = LoraMirror(bucket, settings.loras, settings.data_directory)
+        self._sees: Callable[[str], bool] = lambda _: True
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """The folder's, and those of what could not be taken over."""
+        return (*super().problems, *(problem for problem in self._mirror.problems if self._sees(problem.name)))
+
+    def _only(self, globs: Globs) -> LoraCatalog:
+        other = super()._only(globs)
+        if isinstance(other, SharedLoraCatalog):
+            other._sees = partial(fits, globs=globs)
+        return other
+
+    async def add(
+        self,
+        name: str,
+        content: bytes | AsyncIterable[bytes],
+        *,
+        checkpoint: CheckpointEntry | None = None,
+        replace: bool = False,
+    ) -> LoraEntry:
+        """As LoraCatalog; nothing is left of it where the bucket does not take it."""
+        with self._mirror.changing(place_name(name)):
+            entry = await super().add(name, content, checkpoint=checkpoint, replace=replace)
+            try:
+                await asyncio.to_thread(self._share, entry.name, entry.path)
+            except Unavailable:
+                await super().remove(entry.name)
+                self._mirror.look_again()  # for what was replaced
+                raise
+        return entry
+
+    def _share(self, name: str, path: Path) -> None:
+        self._mirror.note(name, self._mirror.registry.publish(name, path))
+
+    async def remove(self, name: str) -> None:
+        """As LoraCatalog; first from the bucket. A file that was never shared goes from here alone."""
+        entry = self.find(name)
+        with self._mirror.changing(entry.name):
+            if self._mirror.is_shared(entry.name):
+                await asyncio.to_thread(self._mirror.registry.withdraw, entry.name)
+            await super().remove(entry.name)
+            await asyncio.to_thread(self._mirror.note, entry.name, None)
+
+    async def watch(self) -> None:
+        """The folder, and the bucket."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(super().watch())
+            group.create_task(self._following())
+
+    async def _following(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def look(self) -> None:
+        """Takes over what changed in the bucket, if anything did; a silent one is looked at the next time."""
+        try:
+            if await asyncio.to_thread(self._mirror.follow):
+                await self.refresh()
+        except Unavailable:
+            log.debug("the shared LoRAs are looked at again later")

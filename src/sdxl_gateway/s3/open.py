@@ -1,0 +1,50 @@
+"""Takes the settings of the bucket, gives what keeps things: there, or in the data directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry
+from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
+from sdxl_gateway.config import S3, Settings
+from sdxl_gateway.core.errors import StartProblem
+from sdxl_gateway.storage.places import DataDirectory, Places
+
+if TYPE_CHECKING:
+    from sdxl_gateway.s3.bucket import Bucket
+
+
+def open_bucket(section: S3) -> Bucket | None:
+    """None where none is configured.
+
+    Raises StartProblem for one that cannot be used; one that does not answer yet is no problem.
+    """
+    if not section.bucket:
+        return None
+    try:
+        from sdxl_gateway.s3.bucket import Bucket
+    except ImportError as problem:
+        raise StartProblem("s3.bucket: needs the extra: pip install 'sdxl-gateway[s3]'") from problem
+    bucket = Bucket(section)
+    bucket.check()
+    return bucket
+
+
+def open_places(bucket: Bucket | None, home: Path, section: S3) -> Places:
+    """In the bucket, else below `home`."""
+    if bucket is None:
+        return DataDirectory(home)
+    from sdxl_gateway.s3.places import BucketPlaces
+
+    return BucketPlaces(bucket, home, presign=section.presign)
+
+
+def open_loras(bucket: Bucket | None, settings: Settings, checkpoints: Iterable[CheckpointEntry]) -> LoraCatalog:
+    """The LoRA folder, shared where there is a bucket."""
+    if bucket is None:
+        return LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, checkpoints)
+    from sdxl_gateway.s3.lora_catalog import SharedLoraCatalog
+
+    return SharedLoraCatalog(bucket, settings, checkpoints)
