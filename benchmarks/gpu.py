@@ -25,6 +25,7 @@ from benchmarks.diffusers_fusing import FusingPipeline
 from benchmarks.engines import Bench, Look, Place, blend_of
 from benchmarks.figures import Row, ratio_row, seconds_row
 from benchmarks.finishing import measure as finish_rows
+from benchmarks.kernels import kernel_rows
 from benchmarks.loras import cold_load_seconds, switch_row
 from benchmarks.machine import describe_machine
 from benchmarks.products import product_rows
@@ -165,6 +166,7 @@ def sections(folder: Path, data: Path) -> dict[str, Callable[[], Iterator[Row]]]
         "pictures": partial(picture_rows, folder, data, place, look, WHOLE.repeats),
         "steps": partial(step_rows, folder, data, large, look.side, QUICK, recorder, "inductor"),
         "products": partial(_products, folder, data, large, look.side, recorder),
+        "kernels": partial(kernel_rows, folder, data, place, look.side, QUICK, recorder, "inductor"),
         "finishing": partial(finish_rows, folder, data, place, look, WHOLE.repeats),
         "loras": partial(measure, folder, data, place, WHOLE),
         "bfloat16": partial(measure, folder, data, replace(place, dtype="bfloat16"), WHOLE),

@@ -26,9 +26,10 @@ from benchmarks.machine import describe_machine
 from sdxl_gateway.admission.defaults import GUIDANCE_SCALE
 from sdxl_gateway.config import DEMO_MODEL, Memory
 from sdxl_gateway.engine.compile import Todo
-from sdxl_gateway.engine.load import PARTS
+from sdxl_gateway.engine.load import plain_parts
 from sdxl_gateway.engine.memory.ledger import VRAM, Ledger
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
+from sdxl_gateway.engine.trial import call_of, trial_canvas
 from sdxl_gateway.engine.unet.calls import BUCKETS, Call
 from sdxl_gateway.engine.unet.compiled import Backend, Codes, compile_decode, compile_for, traceable
 from sdxl_gateway.engine.unet.cuda_graphs import CudaRecorder
@@ -93,20 +94,21 @@ class Made:
 def _call_rows(
     checkpoint: Checkpoint, side: int, effort: Effort, recorder: Recorder | None, backend: Backend, codes: Made
 ) -> Iterator[Row]:
-    unet, found = checkpoint.unet, Todo.of(checkpoint, PARTS, [f"{side}x{side}"], LANES)
-    (call,) = found.calls.values()
+    parts = plain_parts(Ledger({VRAM: None}))
+    unet, found = checkpoint.unet, Todo.of(checkpoint, parts, [f"{side}x{side}"], LANES)
+    call = call_of(trial_canvas(checkpoint, parts, side, side))
     for rows in effort.rows:
         given = call.repeated(rows)
-        yield from _timed(f"{rows} rows, as it is", checkpoint.device, effort, partial(given.made, unet))
-        yield from _recorded(f"{rows} rows, as it is", checkpoint, effort, recorder, given, unet)
+        yield from timed(f"{rows} rows, as it is", checkpoint.device, effort, partial(given.made, unet))
+        yield from recorded(f"{rows} rows, as it is", checkpoint, effort, recorder, given, unet)
         watch = Stopwatch(checkpoint.device)
         with torch.inference_mode():
             code = compile_for(traceable(unet), given, backend)
         yield seconds_row(f"{rows} rows: compiling, seconds", None, [watch.seconds()])
         codes.calls[given.form, rows] = code
         compiled = partial(code, unet)
-        yield from _timed(f"{rows} rows, compiled", checkpoint.device, effort, partial(given.made, compiled))
-        yield from _recorded(f"{rows} rows, compiled", checkpoint, effort, recorder, given, compiled)
+        yield from timed(f"{rows} rows, compiled", checkpoint.device, effort, partial(given.made, compiled))
+        yield from recorded(f"{rows} rows, compiled", checkpoint, effort, recorder, given, compiled)
     for latents in found.latents.values():
         yield from _decode_rows(checkpoint, latents, effort, backend, codes)
 
@@ -115,18 +117,19 @@ def _decode_rows(
     checkpoint: Checkpoint, latents: Tensor, effort: Effort, backend: Backend, codes: Made
 ) -> Iterator[Row]:
     vae, device = checkpoint.vae, checkpoint.device
-    yield from _timed("decode, as it is", device, effort, lambda: vae.decode(latents, return_dict=False)[0])
+    yield from timed("decode, as it is", device, effort, lambda: vae.decode(latents, return_dict=False)[0])
     watch = Stopwatch(device)
     with torch.inference_mode():
         code = compile_decode(traceable(vae), latents, backend)
     codes.decodes[latents.shape, latents.dtype] = code
     yield seconds_row("decode: compiling, seconds", None, [watch.seconds()])
-    yield from _timed("decode, compiled", device, effort, lambda: code(vae, latents))
+    yield from timed("decode, compiled", device, effort, lambda: code(vae, latents))
 
 
-def _recorded(
+def recorded(
     name: str, checkpoint: Checkpoint, effort: Effort, recorder: Recorder | None, call: Call, function: Any
 ) -> Iterator[Row]:
+    """What recording the call takes, and `timed` of its recording; nothing without a recorder."""
     if recorder is None:
         return
     watch = Stopwatch(checkpoint.device)
@@ -135,16 +138,16 @@ def _recorded(
     yield seconds_row(f"{name}: recording, seconds", None, [watch.seconds()])
     held = recorder.held_bytes() / 2**20
     yield Row(f"{name}: memory of all recordings, MiB", held, None, True, "torch's own count", 1)
-    yield from _timed(f"{name}, recorded", checkpoint.device, effort, lambda: _replayed(recording))
+    yield from timed(f"{name}, recorded", checkpoint.device, effort, lambda: replayed(recording))
 
 
-def _replayed(recording: Any) -> Tensor:
+def replayed(recording: Any) -> Tensor:
     recording.replay()
     found: Tensor = recording.output.clone()
     return found
 
 
-def _timed(name: str, device: torch.device, effort: Effort, call: Callable[[], Tensor]) -> Iterator[Row]:
+def timed(name: str, device: torch.device, effort: Effort, call: Callable[[], Tensor]) -> Iterator[Row]:
     """The device's seconds and the host's, which issues the work."""
     with torch.inference_mode():
         pairs = [_seconds(device, call) for _ in range(WARM_UP_CALLS + effort.calls)][WARM_UP_CALLS:]

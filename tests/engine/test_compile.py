@@ -17,7 +17,7 @@ from sdxl_gateway.core.recipe import NO_BLEND, Recipe, Task
 from sdxl_gateway.engine import compile as compiling
 from sdxl_gateway.engine import load
 from sdxl_gateway.engine.compile import FIRST, Denoisers, Todo
-from sdxl_gateway.engine.load import PARTS, open_engine
+from sdxl_gateway.engine.load import open_engine, plain_parts
 from sdxl_gateway.engine.unet.calls import in_buckets
 from sdxl_gateway.engine.unet.compiled import make_of, traceable
 from tests.kit.compilers import Compiler
@@ -173,7 +173,8 @@ def test_without_a_compiler_the_engine_does_not_open(tmp_path: Path, monkeypatch
 def beside(demo: Studio, compiler: Any) -> Denoisers:
     """What an engine has that compiles beside its steps."""
     checkpoint = demo.loaded().checkpoint
-    return Denoisers(Todo.of(checkpoint, PARTS, (SIZE,), lanes=1), None, compiler)
+    parts = plain_parts(demo.engine._pool.ledger)
+    return Denoisers(Todo.of(checkpoint, parts, (SIZE,), lanes=1), None, compiler)
 
 
 def test_code_is_taken_up_between_two_steps(demo: Studio, monkeypatch: pytest.MonkeyPatch) -> None:

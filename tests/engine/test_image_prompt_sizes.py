@@ -12,7 +12,8 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from sdxl_gateway.engine.canvas import ImageTokens, UNetCall
 from sdxl_gateway.engine.models.image_prompts import IPAdapter, ip_adapter_of
-from sdxl_gateway.engine.parts.image_prompt import ImagePrompt, cross_attentions
+from sdxl_gateway.engine.models.text_layers import cross_attentions
+from sdxl_gateway.engine.parts.image_prompt import ImagePrompt
 from tests.kit.ip_adapters import Shapes, plain_shapes, plus_shapes
 from tools.full_size_model import UNET
 

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from sdxl_gateway.core.picture import Inputs, Picture
-from sdxl_gateway.core.recipe import Phase, Recipe
+from sdxl_gateway.core.recipe import BlendKey, Phase, Recipe
 from sdxl_gateway.engine.latents import LatentSource
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
 from sdxl_gateway.engine.models.image_prompts import IPAdapter
+from sdxl_gateway.engine.models.text_layers import NO_TEXT_LAYERS, TextLayers
 from sdxl_gateway.engine.mosaic import Mosaic
 from sdxl_gateway.scheduling.batch_key import BatchKey
 from sdxl_gateway.scheduling.detail import closing_steps
@@ -67,7 +68,8 @@ class UNetCall:
 
     `sample` (rows, channels, h, w) and `timesteps` (rows,) begin as the scaled latents and what the samplers say;
     `arguments` are the others of UNet2DConditionModel, by name. `denoiser` is what is called: the checkpoint's own, or
-    what a part for which that was not made has put in its place, around `unet`.
+    what a part for which that was not made has put in its place, around `unet`. `blend` is on that, and `text_layers`
+    are its own.
     """
 
     sample: Tensor
@@ -75,6 +77,8 @@ class UNetCall:
     unet: Any
     denoiser: Callable[..., Any]
     arguments: dict[str, Any] = field(default_factory=dict)
+    text_layers: TextLayers = NO_TEXT_LAYERS
+    blend: BlendKey = ()
 
 
 class StepPart:

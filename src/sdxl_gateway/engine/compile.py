@@ -61,7 +61,7 @@ class Todo:
     def of(cls, checkpoint: Checkpoint, parts: Sequence[PartFactory], sizes: Sequence[str], lanes: int) -> Self:
         """`sizes` are painted ones, as "1024x1024"; `parts` join the calls; so many guided pictures share one."""
         canvases = {size: trial_canvas(checkpoint, parts, *map(int, size.split("x"))) for size in sizes}
-        calls = {size: call_of(canvas) for size, canvas in canvases.items()}
+        calls = {size: call_of(canvas).blank() for size, canvas in canvases.items()}
         decodes = checkpoint.device.type == "cuda" and not checkpoint.placement.offloads(VAE)
         latents = {size: canvas.latents.to(checkpoint.vae.dtype) for size, canvas in canvases.items() if decodes}
         return cls(checkpoint, calls, latents, tuple(bucket for bucket in FIRST if bucket <= GUIDED_ROWS * lanes))

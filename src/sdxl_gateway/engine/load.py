@@ -44,6 +44,7 @@ from sdxl_gateway.engine.parts.guidance import Guidance
 from sdxl_gateway.engine.parts.image_prompt import ImagePrompt
 from sdxl_gateway.engine.parts.inpainting_channels import InpaintingChannels
 from sdxl_gateway.engine.parts.repaint import Repaint
+from sdxl_gateway.engine.parts.text_keys import text_keys_on
 from sdxl_gateway.engine.stages.decode import Decode
 from sdxl_gateway.engine.stages.denoise import Denoise
 from sdxl_gateway.engine.stages.detail import Detail
@@ -68,10 +69,16 @@ PARTS: tuple[PartFactory, ...] = (Guidance.begin, InpaintingChannels.begin, Repa
 """In the order in which they draw random numbers and join a UNet call; those that need a model come after them."""
 
 
+def plain_parts(ledger: Ledger) -> tuple[PartFactory, ...]:
+    """Those that join the calls of a picture without models beside its checkpoint's."""
+    return *PARTS, text_keys_on(ledger)
+
+
 def stages_of(pool: ModelPool, preview: Preview = "auto") -> tuple[Stage, ...]:
     """What an image passes, from its first stage to its last; how it is looked at meanwhile is as `engine.preview`."""
     references = [EncodeReferences(pool)] if IP_ADAPTER in pool.loaders else []
-    before = Encode(pool), *references, Prepare((*PARTS, control_from(pool)))
+    parts = *PARTS, control_from(pool), text_keys_on(pool.ledger)
+    before = Encode(pool), *references, Prepare(parts)
     decode = Decode(Looks(pool, preview), pool.timings.mark)
     return *before, Denoise(), decode, Upscale(pool), Detail(pool)
 
@@ -150,7 +157,7 @@ def _denoisers(config: EngineProcess, first: Checkpoint, ledger: Ledger, plan: M
     named, device = config.engine.compiled_sizes, first.device
     side = native_side(first)
     native = (f"{side}x{side}",) if device.type == "cuda" and plan.mode != "low" else ()
-    todo = Todo.of(first, PARTS, native if named == AUTO else named, plan.lanes)
+    todo = Todo.of(first, plain_parts(ledger), native if named == AUTO else named, plan.lanes)
     records = device.type == "cuda" and config.engine.cuda_graphs
     denoisers = Denoisers(todo, Tape(CudaRecorder(device), ledger) if records else None)
     if named != AUTO:

@@ -25,6 +25,8 @@ PAINT_SHARE = 0.4
 STEP_BYTES = 80
 DECODE_BYTES = 769
 """For each byte a number takes and each painted pixel: a UNet row's step; the VAE's decode."""
+TEXT_NUMBERS = 77 * 166_400
+"""Keys and values of a row's text, which stay from step to step."""
 SWITCH_BYTES = 320 * MIB
 """Scratch of a blend's arithmetic."""
 WORKSPACE_BYTES = 256 * MIB
@@ -188,8 +190,8 @@ def _paints(wanted: Wanted, mode: Mode) -> Iterator[int]:
 
 
 def step_bytes(wanted: Wanted, lanes: int) -> int:
-    """The UNet's peak for so many guided pictures."""
-    return STEP_BYTES * wanted.number_bytes * wanted.pixels * GUIDED_ROWS * lanes
+    """The UNet's peak for so many guided pictures, with their texts' keys and values side by side."""
+    return (STEP_BYTES * wanted.pixels + TEXT_NUMBERS) * wanted.number_bytes * GUIDED_ROWS * lanes
 
 
 def beside_bytes(wanted: Wanted, lanes: int) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sdxl_gateway.engine.memory.offload import PART_BYTES, _parts
 from sdxl_gateway.engine.models.placement import set_tiles
+from sdxl_gateway.engine.models.text_layers import TextLayers
 from sdxl_gateway.scheduling.memory_plan import STAGING_BYTES, TILE_SIDE, Wanted, decode_bytes, step_bytes
 from tests.kit.peaks import peak_bytes
 from tools.full_size_model import UNET, VAE
@@ -56,10 +57,11 @@ def test_decodes_in_tiles(vae: AutoencoderKL, height: int, width: int) -> None:
 
 @pytest.mark.parametrize(("rows", "side"), [(2, 1024), (8, 1024), (2, 1536)])
 def test_steps(unet: UNet2DConditionModel, rows: int, side: int) -> None:
+    width = TextLayers.of(unet).width
     texts = {"text_embeds": meta(rows, 1280), "time_ids": meta(rows, 6)}
     inputs = meta(rows, 4, side // 8, side // 8), meta(rows)
     found = peak_bytes(
-        lambda: unet(*inputs, encoder_hidden_states=meta(rows, 77, 2048), added_cond_kwargs=texts, return_dict=False)
+        lambda: unet(*inputs, encoder_hidden_states=meta(rows, 77, width), added_cond_kwargs=texts, return_dict=False)
     )
     assert 0.95 < found / step_bytes(Wanted(pixels=side * side), rows // 2) <= 1
 

@@ -84,9 +84,12 @@ def test_buckets_hold_the_rows_and_no_others(rows: int, sizes: list[int]) -> Non
 
 def test_copies_share_no_memory() -> None:
     call = _call(2)
-    for other in (call.copied(), call.repeated(2)):
+    laid_out = call.laid_out_in(torch.empty(call.size_bytes, dtype=torch.uint8))
+    for other in (laid_out, call.repeated(2)):
         pairs = list(zip(call.tensors, other.tensors, strict=True))
         assert all(mine.data_ptr() != theirs.data_ptr() for mine, theirs in pairs)
         assert all(theirs.is_contiguous() for _, theirs in pairs)
     assert [len(tensor) for tensor in call.repeated(8).tensors] == [8] * 5
     assert all(torch.equal(tensor[0], tensor[7]) for tensor in call.repeated(8).tensors)
+    assert sum(tensor.untyped_storage().nbytes() for tensor in call.blank().tensors) == 5 * 4
+    assert call.blank().form == call.form

@@ -109,9 +109,11 @@ def test_other_code_is_recorded_anew_once_nothing_disturbs() -> None:
 def test_their_memory_is_on_the_ledger() -> None:
     made, ledger = recordings(FakeRecorder(growth_bytes=1000))
     ledger.hold(VRAM, "adapter", 50)
-    for rows in (1, 2):
-        assert settled(made, call_of(0.0, rows=rows))
-    assert ledger.held_bytes(VRAM) == 2050
+    rows = (1, 2, 1)
+    found = [settled(made, call_of(0.0, rows=each, side=8 + place)) for place, each in enumerate(rows)]
+    reads = [one.reads.tensors[0].untyped_storage() for one in found if one]
+    assert [storage.data_ptr() == reads[-1].data_ptr() for storage in reads] == [False, True, True]
+    assert ledger.held_bytes(VRAM) == 3050 + sum(storage.nbytes() for storage in reads[:2])
     assert ledger.holds(VRAM, "adapter")
 
 

@@ -31,6 +31,7 @@ from sdxl_gateway.engine.models.component import Component, FolderComponent, rea
 from sdxl_gateway.engine.models.placement import Placement, module_bytes, set_tiles
 from sdxl_gateway.engine.models.samplers import SamplerFactory
 from sdxl_gateway.engine.models.single_file import FileComponent
+from sdxl_gateway.engine.models.text_layers import NO_TEXT_LAYERS, TextLayers
 from sdxl_gateway.engine.models.upcast import upcast
 from sdxl_gateway.scheduling.weight_sizes import Sizes, sizes_of
 
@@ -108,7 +109,7 @@ class Checkpoint:
     kept in. A refiner has the second text encoder and tokenizer alone. `denoiser` is what a step calls, as the UNet
     itself, and `decoder` what a decode calls, as the VAE's own `decode`: they may be faster and read the same weights;
     other weights, or another format, want others. `placement` says on which device they compute, and which components'
-    weights are in host memory while they do not.
+    weights are in host memory while they do not. `text_layers` are those of a UNet that is on the device for good.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Checkpoint:
     denoiser: Callable[..., Any]
     decoder: Callable[..., Any]
     placement: Placement
+    text_layers: TextLayers = NO_TEXT_LAYERS
 
     @property
     def vae_dtype(self) -> torch.dtype:
@@ -213,6 +215,7 @@ def load_checkpoint(source: Source, placement: Placement, dtype: torch.dtype) ->
         denoiser=unet,
         decoder=plain_decoder(vae),
         placement=placement,
+        text_layers=NO_TEXT_LAYERS if placement.offloads(UNET) else TextLayers.of(unet),
     )
 
 

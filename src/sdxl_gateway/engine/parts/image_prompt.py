@@ -13,6 +13,7 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 
 from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.engine.canvas import Canvas, ImageTokens, StepPart, UNetCall, joined
+from sdxl_gateway.engine.models.text_layers import cross_attentions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +81,7 @@ class ImageAttention:
     weights: Tensor
 
     def __call__(self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor, **_: Any) -> Tensor:
-        """(rows, places, width) of as many, and the text's tokens (rows, tokens, text width)."""
+        """(rows, places, width) of as many, and of the text's tokens, or their keys and values."""
         query = _in_heads(attn, attn.to_q(hidden_states))
         text = (attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states))
         pictures = (linear(self.tokens, self.keys), linear(self.tokens, self.values) * self.weights)
@@ -98,11 +99,6 @@ def _in_heads(attn: Any, tokens: Tensor) -> Tensor:
     """(rows, heads, tokens, width of a head)."""
     rows, count, width = tokens.shape
     return tokens.view(rows, count, attn.heads, width // attn.heads).transpose(1, 2)
-
-
-def cross_attentions(unet: Any) -> tuple[Any, ...]:
-    """Those that read the text, in the order of `unet.attn_processors`."""
-    return tuple(module for name, module in unet.named_modules() if name.endswith(".attn2"))
 
 
 def _attending(attentions: Sequence[Any], processors: Sequence[Any], unet: Any, *inputs: Any, **arguments: Any) -> Any:

@@ -65,6 +65,8 @@ def unet_call(canvases: Sequence[Canvas]) -> UNetCall:
         torch.cat([canvas.unet_timesteps[canvas.steps_done].expand(canvas.rows) for canvas in canvases]),
         checkpoint.unet,
         checkpoint.denoiser,
+        text_layers=checkpoint.text_layers,
+        blend=canvases[0].phase.blend.unet_key,
     )
     for parts in zip(*(canvas.joining for canvas in canvases), strict=True):
         parts[0].join(parts, call)

@@ -66,6 +66,9 @@ def _enlarged(canvas: Canvas) -> Canvas:
     size = detail_size(canvas.recipe)
     recipe = replace(
         canvas.recipe,
+        checkpoint=canvas.phase.checkpoint,
+        checkpoint_digest=canvas.phase.checkpoint_digest,
+        blend=canvas.phase.blend,
         task=Task.IMAGE_TO_IMAGE,
         strength=canvas.recipe.detail,
         paint_width=size.width,

@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from sdxl_gateway.engine.memory.offload import aligned
 from sdxl_gateway.scheduling.memory_plan import STEP_BYTES
 
 BUCKETS = (1, 2, 4, 8)
@@ -59,9 +60,22 @@ class Call:
         first = (tensor[:1].expand(rows, *tensor.shape[1:]) for tensor in self.tensors)
         return type(self)(self.form, tuple(map(_contiguous_copy, first)))
 
-    def copied(self) -> Self:
-        """In memory of its own, each tensor contiguous."""
-        return type(self)(self.form, tuple(map(_contiguous_copy, self.tensors)))
+    @property
+    def size_bytes(self) -> int:
+        """Of the memory it is laid out in."""
+        return sum(aligned(tensor.nbytes) for tensor in self.tensors)
+
+    def laid_out_in(self, memory: Tensor) -> Self:
+        """Without its numbers, each tensor contiguous, one after another in `memory`, (bytes,) uint8."""
+        found, at = [], 0
+        for tensor in self.tensors:
+            found.append(memory[at : at + tensor.nbytes].view(tensor.dtype).view(tensor.shape))
+            at += aligned(tensor.nbytes)
+        return type(self)(self.form, tuple(found))
+
+    def blank(self) -> Self:
+        """A call of its form that holds nothing: one zero stands for all numbers of a tensor."""
+        return type(self)(self.form, tuple(tensor.new_zeros(()).expand(tensor.shape) for tensor in self.tensors))
 
     def made(self, function: Callable[..., Any]) -> Tensor:
         """What `function`, called as a UNet is, predicts: (rows, 4, h, w)."""

@@ -1,8 +1,8 @@
 """Takes calls that come again and again, gives recordings of them: one launch each instead of some two thousand.
 
 Blends are written into the weights in place, so a recording reads whatever blend is on. What it reads besides are
-tensors of its own, into which each call's are copied; what it writes is copied out before anything is played again, as
-all recordings share the memory they work in.
+tensors in one piece of memory, into which each call's are copied; what it writes is copied out before anything is
+played again, as all recordings share that piece and the memory they work in.
 """
 
 from __future__ import annotations
@@ -65,17 +65,22 @@ class Tape:
     def __init__(self, recorder: Recorder, ledger: Ledger) -> None:
         self._recorder = recorder
         self._ledger = ledger
-        self._held_bytes = 0
+        self._held_bytes = self._read_bytes = 0
+        self._reads = torch.empty(0, dtype=torch.uint8)
         self.works = True
 
-    def record(self, call: Call, work: Callable[[Call], Tensor]) -> Recording | None:
-        """None where it finds no room, or where the device does not record, which is told once."""
+    def record(self, call: Call, work: Callable[[Call], Tensor]) -> tuple[Call, Recording] | None:
+        """The recording, and before it the copy of the call that it reads.
+
+        None where it finds no room, or where the device does not record, which is told once.
+        """
         free = self._ledger.free_bytes(VRAM)
         if free is not None and call.work_bytes > free + self._held_bytes:
             return None
         try:
-            made = self._recorder.record(lambda: work(call))
-            self._account(self._recorder.held_bytes())
+            reads = self._read_by(call)
+            made = self._recorder.record(lambda: work(reads))
+            self._account(self._recorder.held_bytes() + self._read_bytes)
         except DoesNotFit:
             return None
         except Exception as error:
@@ -83,7 +88,17 @@ class Tape:
                 self.works = False
                 log.warning("this device records no UNet calls; their kernels are launched one by one", exc_info=error)
             return None
-        return made
+        return reads, made
+
+    def _read_by(self, call: Call) -> Call:
+        """A copy where all recordings read; those made before there was a larger one keep theirs."""
+        if len(self._reads) < call.size_bytes:
+            self._account(self._held_bytes + call.size_bytes)
+            self._read_bytes += call.size_bytes
+            self._reads = torch.empty(call.size_bytes, dtype=torch.uint8, device=call.tensors[0].device)
+        reads = call.laid_out_in(self._reads)
+        torch._foreach_copy_(list(reads.tensors), list(call.tensors))
+        return reads
 
     def _account(self, held_bytes: int) -> None:
         """Each time the memory grew is an entry of its own."""
@@ -151,12 +166,11 @@ class Recordings:
         with quiet.recording() as undisturbed:
             if not undisturbed:
                 return None
-            reads = call.copied()
-            recording = self._tape.record(reads, work)
+            recording = self._tape.record(call, work)
         if recording is None:
             self._refused.add(key)
             return None
-        self._kept[key] = Recorded(code, reads, recording)
+        self._kept[key] = Recorded(code, *recording)
         if len(self._kept) > MOST:
             self._kept.popitem(last=False)
         return self._kept[key]
