@@ -22,6 +22,7 @@ from benchmarks.steps import QUICK, Effort, recorded, replayed, timed
 from sdxl_gateway.admission.defaults import GUIDANCE_SCALE
 from sdxl_gateway.config import DEMO_MODEL
 from sdxl_gateway.engine.canvas import PartFactory
+from sdxl_gateway.engine.device import sum_in_half
 from sdxl_gateway.engine.load import PARTS, plain_parts
 from sdxl_gateway.engine.memory.ledger import VRAM, Ledger
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
@@ -56,6 +57,7 @@ def kernel_rows(
         for name, call in {"texts read in every step": before, "their keys and values ready": after}.items():
             yield from _way_rows(name, made, call, effort, recorder, backend)
         yield from _making_rows(made, effort)
+        yield from _sum_rows(made, after, effort, recorder)
         if recorder is not None:
             yield from _projection_rows(made, effort, recorder)
         made.unet.to(memory_format=torch.contiguous_format)
@@ -88,6 +90,13 @@ def _making_rows(made: Checkpoint, effort: Effort) -> Iterator[Row]:
     """Once for a picture and a blend."""
     text = torch.zeros(ROWS, TOKENS, made.unet.config.cross_attention_dim, dtype=made.dtype, device=made.device)
     yield from timed("making keys and values", made.device, effort, lambda: made.text_layers.keys_and_values(text))
+
+
+def _sum_rows(made: Checkpoint, call: Call, effort: Effort, recorder: Recorder | None) -> Iterator[Row]:
+    """What `engine.fp16_accumulation` gives, which depends on the card."""
+    sum_in_half(made.device, True)
+    yield from _as_it_is("products summed in float16", made, call, effort, recorder)
+    sum_in_half(made.device, False)
 
 
 def _projection_rows(made: Checkpoint, effort: Effort, recorder: Recorder) -> Iterator[Row]:

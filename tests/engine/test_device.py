@@ -20,6 +20,7 @@ from sdxl_gateway.engine.device import (
     filled_beside,
     open_device,
     side_stream,
+    sum_in_half,
 )
 from tests.kit.cuda_streams import fake_streams
 
@@ -215,6 +216,15 @@ def test_a_card_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [open_device("auto", 1)] == current == [torch.device("cuda", 0)]
     with pytest.raises(CheckpointProblem, match="torch sees 1 GPUs"):
         open_device("cuda:1", 1)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_sums_in_half(device: str) -> None:
+    plain = torch.backends.cuda.matmul.allow_fp16_accumulation
+    sum_in_half(torch.device(device), True)
+    assert torch.backends.cuda.matmul.allow_fp16_accumulation is (device == "cuda")
+    sum_in_half(torch.device(device), False)
+    assert torch.backends.cuda.matmul.allow_fp16_accumulation is plain is False
 
 
 @pytest.mark.parametrize(

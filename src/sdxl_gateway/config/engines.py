@@ -66,6 +66,7 @@ class Engine(Section):
     max_lanes: Annotated[int, Field(ge=1, le=16)] = 4
     compiled_sizes: SizesOrAuto = "auto"
     cuda_graphs: bool = True
+    fp16_accumulation: bool = False
     warm_up: bool = True
     preview: Preview = "auto"
     preview_vae: str | None = None

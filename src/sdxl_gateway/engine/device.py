@@ -101,6 +101,12 @@ def open_device(wanted: str, threads: int, engines: int = 1) -> torch.device:
     return device
 
 
+def sum_in_half(device: torch.device, wanted: bool) -> None:
+    """Whether CUDA's products of float16 matrices are summed in float16; convolutions and other formats are not."""
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_fp16_accumulation = wanted
+
+
 def choose_threads(device_type: str, of_torch: int, allowed: int, engines: int = 1) -> int:
     """Of the CPU: torch's own number, which knows no quota, within this engine's share of what the processes of all
     `engines` may use; few beside a GPU."""

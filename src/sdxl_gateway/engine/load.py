@@ -22,7 +22,7 @@ from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.engine.canvas import PartFactory
 from sdxl_gateway.engine.compile import Denoisers, Todo, keep_compiled_code
-from sdxl_gateway.engine.device import bfloat16_works, choose_dtype, choose_vae_dtype, open_device
+from sdxl_gateway.engine.device import bfloat16_works, choose_dtype, choose_vae_dtype, open_device, sum_in_half
 from sdxl_gateway.engine.engine import DiffusionEngine
 from sdxl_gateway.engine.memory.budgets import ledger_budgets, usable_now, with_room_for
 from sdxl_gateway.engine.memory.ledger import Ledger, available_ram_bytes
@@ -87,6 +87,7 @@ def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
     """Raises CheckpointProblem, whose text is for the operator, and OSError for weights that cannot be read."""
     _quiet_libraries()
     device = open_device(config.engine.device, config.engine.threads, config.engines)
+    sum_in_half(device, config.engine.fp16_accumulation)
     keep_compiled_code(config.data_directory)
     pool, denoisers = _opened(config, device, measure)
     stages = stages_of(pool, config.engine.preview)
