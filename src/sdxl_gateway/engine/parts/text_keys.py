@@ -26,13 +26,12 @@ class Kept:
 
     unet: Any
     blend: BlendKey
-    rows: int
     made: Tensor | None
     key: Hashable
 
-    def fits(self, call: UNetCall, rows: int) -> bool:
-        """The call is made of the same weights, and of as many rows: guidance may have ended."""
-        return self.unet is call.unet and self.blend == call.blend and self.rows == rows
+    def fits(self, call: UNetCall) -> bool:
+        """The call is made of the same weights."""
+        return self.unet is call.unet and self.blend == call.blend
 
 
 class Shelf:
@@ -46,7 +45,7 @@ class Shelf:
     def keep(self, call: UNetCall, made: Tensor) -> Kept:
         """As long as somebody holds what is given."""
         self._forget_the_gone()
-        kept = Kept(call.unet, call.blend, len(made), made, (TEXT_KEYS, next(self._numbers)))
+        kept = Kept(call.unet, call.blend, made, (TEXT_KEYS, next(self._numbers)))
         try:
             self._ledger.hold(VRAM, kept.key, made.nbytes, partial(_let_go, ref(kept)))
         except DoesNotFit:
@@ -79,10 +78,11 @@ def _let_go(kept: ref[Kept]) -> None:
 
 
 class TextKeys(StepPart):
-    """Joins after all parts that read the texts themselves."""
+    """Joins after all parts that read the texts themselves; `rows` are its canvas's."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Shelf, rows: int) -> None:
         self._shelf = shelf
+        self._rows = rows
         self._kept: Kept | None = None
 
     @property
@@ -94,12 +94,12 @@ class TextKeys(StepPart):
     def join(cls, parts: Sequence[Self], call: UNetCall) -> None:
         """Ready-made keys and values take the texts' place, unless the UNet has layers that could not take them."""
         if call.text_layers.width:
-            texts = call.arguments["encoder_hidden_states"].chunk(len(parts))
+            texts = call.arguments["encoder_hidden_states"].split([part._rows for part in parts])
             found = [part._made(text, call) for part, text in zip(parts, texts, strict=True)]
             call.arguments["encoder_hidden_states"] = joined(found)
 
     def _made(self, text: Tensor, call: UNetCall) -> Tensor:
-        found = self._shelf.taken(self._kept) if self._kept and self._kept.fits(call, len(text)) else None
+        found = self._shelf.taken(self._kept) if self._kept and self._kept.fits(call) else None
         if found is None:
             self._let_go()
             found = call.text_layers.keys_and_values(text)
@@ -119,10 +119,15 @@ class TextKeys(StepPart):
     def handed_over(self, canvas: Canvas) -> TextKeys:
         """The texts were encoded anew."""
         self._let_go()
-        return TextKeys(self._shelf)
+        return TextKeys(self._shelf, canvas.rows)
+
+    def of_prompt(self) -> TextKeys:
+        """Made anew: what is kept is of both rows."""
+        self._let_go()
+        return TextKeys(self._shelf, 1)
 
 
 def text_keys_on(ledger: Ledger) -> PartFactory:
     """The part's factory; `ledger` has what its parts keep."""
     shelf = Shelf(ledger)
-    return lambda _: TextKeys(shelf)
+    return lambda canvas: TextKeys(shelf, canvas.rows)
