@@ -162,3 +162,24 @@ async def test_every_key_begins_with_the_prefix_and_has_an_end(two: Two, redis: 
     for name in names:
         assert "sdxl-gateway:" in name
         assert int(redis.cli("PTTL", name)) > 0
+
+
+async def test_a_count_that_was_told_later_is_not_undone_by_an_older_one(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first question takes longest on its way, as one may that has a connection of its own."""
+    a, b = two
+    on_their_way = iter([0.2])
+    places = a.meters._places  # type: ignore[attr-defined]
+
+    async def slowly(keys: list[str], told: list[object]) -> object:
+        await asyncio.sleep(next(on_their_way, 0.0))
+        return await places(keys, told)
+
+    monkeypatch.setattr(a.meters, "_places", slowly)
+    first = asyncio.create_task(a.meters.take(JOBS, 1))
+    await asyncio.sleep(0.05)
+    second = asyncio.create_task(a.meters.take(JOBS, 1))
+    assert await first
+    assert await second
+    assert await _taken(b.meters, JOBS, 3) == 1

@@ -76,7 +76,7 @@ def test_those_who_wait_together_are_written_at_once_and_each_is_told_its_own(da
     assert names(database) == [f"{place:02}" for place in range(20)]
 
 
-def test_what_ends_the_transaction_is_told_to_all_in_it(database: Database) -> None:
+def test_what_ends_the_transaction_for_one_harms_no_other_in_it(database: Database) -> None:
     free = threading.Event()
 
     def ending(connection: sqlite3.Connection) -> None:
@@ -87,15 +87,22 @@ def test_what_ends_the_transaction_is_told_to_all_in_it(database: Database) -> N
         free.wait(10)
 
     database.submit(waiting)
-    told = [
-        database.submit(partial(added, "before")),
-        database.submit(ending),
-        database.submit(partial(added, "after")),
-    ]
+    before, bad, after = (database.submit(one) for one in (partial(added, "before"), ending, partial(added, "after")))
     free.set()
-    assert all(isinstance(one.exception(), ValueError) for one in told)
-    database.submit(partial(added, "later")).result()
-    assert names(database) == ["later"]
+    assert before.result() is after.result() is None
+    assert isinstance(bad.exception(), ValueError)
+    assert names(database) == ["before", "after"]
+
+
+def test_who_waits_beside_a_write_that_the_disk_cannot_take_is_served(database: Database) -> None:
+    free = threading.Event()
+    pages = database.submit(partial(_execute, "PRAGMA page_count")).result()[0][0]
+    database.submit(partial(_execute, f"PRAGMA max_page_count={pages}")).result()
+    database.submit(lambda _: free.wait(10))
+    large, looking = database.submit(partial(added, "x" * 100_000)), database.submit(partial(_execute, "SELECT 7"))
+    free.set()
+    assert isinstance(large.exception(), StorageFull)
+    assert looking.result()[0][0] == 7
 
 
 def test_who_leaves_before_its_turn_writes_nothing(database: Database) -> None:

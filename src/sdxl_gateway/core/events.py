@@ -26,7 +26,8 @@ from sdxl_gateway.core.outside import PictureFetched, WebhookTried
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.recipe import Recipe
-from sdxl_gateway.core.rollout import Arm
+from sdxl_gateway.core.rollout import ArmEnded as ArmEnded
+from sdxl_gateway.core.rollout import ArmOutcome as ArmOutcome
 from sdxl_gateway.core.safety import JudgeEnded, Moderated
 from sdxl_gateway.core.trace import StageEnded as StageEnded
 from sdxl_gateway.core.trace import Trace
@@ -204,25 +205,6 @@ class ResultLooked:
     """A request's pictures were looked for among those painted before; a hit has no job."""
 
     outcome: LookupOutcome
-
-
-ArmOutcome = Literal["finished", "reused", "refused", "failed", "cancelled"]
-
-
-@dataclass(frozen=True, slots=True)
-class ArmEnded:
-    """A request that asked for a rollout is over, with so many pictures painted by its arm; "reused" were before.
-
-    `seconds` are from when it was taken up to its last picture, where it finished. `images` are the ids under which
-    pictures are kept for the `tenant`.
-    """
-
-    arm: Arm
-    outcome: ArmOutcome
-    pictures: int = 0
-    seconds: float | None = None
-    tenant: str = ""
-    images: tuple[str, ...] = ()
 
 
 MatteOutcome = Literal["made", "late", "failed", "cancelled"]

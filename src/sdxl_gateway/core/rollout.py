@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from math import fsum, log
+from typing import Literal
 
 Shares = Mapping[str, float]
 """Of each arm by its target; what they are shares of is their sum."""
@@ -19,6 +20,25 @@ class Arm:
 
     rollout: str
     target: str
+
+
+ArmOutcome = Literal["finished", "reused", "refused", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class ArmEnded:
+    """A request that asked for a rollout is over, with so many pictures painted by its arm; "reused" were before.
+
+    `seconds` are from when it was taken up to its last picture, where it finished. `images` are the ids under which
+    pictures are kept for the `tenant`.
+    """
+
+    arm: Arm
+    outcome: ArmOutcome
+    pictures: int = 0
+    seconds: float | None = None
+    tenant: str = ""
+    images: tuple[str, ...] = ()
 
 
 def leading(shares: Shares) -> str:

@@ -65,6 +65,7 @@ class SharedMeters:
         self._minutes = MinuteMeters(storage)
         self._places = link.redis.register_script(PLACES)
         self._day = link.redis.register_script(DAY)
+        self._telling = asyncio.Lock()
 
     async def level(self, meter: Meter) -> Level:
         """How it stands."""
@@ -139,9 +140,10 @@ class SharedMeters:
         await self._held(holder, ANY)
 
     async def _held(self, holder: str, most: int) -> int:
-        """The places of all gateways."""
-        mine, lease = self._local.at_once(holder), int(LEASE_SECONDS * 1000)
-        return int(await self._places([self._link.key("places", holder)], [self._id, mine, most, lease]))
+        """The places of all gateways. One question at a time: an older count must not come after a newer one."""
+        async with self._telling:
+            mine, lease = self._local.at_once(holder), int(LEASE_SECONDS * 1000)
+            return int(await self._places([self._link.key("places", holder)], [self._id, mine, most, lease]))
 
     def _day_key(self, meter: Meter) -> str:
         return self._link.key("day", day_of(self._clock()), meter.holder)

@@ -111,12 +111,20 @@ class Database:
         """Those that wait by now share one transaction, so that the disk is waited for once for all of them."""
         group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER))]
         turns = [turn for turn in group if turn.outcome.set_running_or_notify_cancel()]
-        try:
-            settled = self._settled(turns) if turns else []
-        except BaseException as error:
-            settled = [partial(turn.outcome.set_exception, error) for turn in turns]
-        for settle in settled:
+        for settle in self._tried(turns):
             settle()
+
+    def _tried(self, turns: list[Turn[Any]]) -> list[Callable[[], None]]:
+        """As `_settled`. Where what failed for one of several undid all, as a full disk does, each is done by itself.
+
+        A database that another process holds is held for all of them.
+        """
+        try:
+            return self._settled(turns) if turns else []
+        except BaseException as error:
+            if len(turns) == 1 or isinstance(error, Unavailable):
+                return [partial(turn.outcome.set_exception, error) for turn in turns]
+        return [settle for turn in turns for settle in self._tried([turn])]
 
     def _settled(self, turns: list[Turn[Any]]) -> list[Callable[[], None]]:
         """How each went, to be told once all that they wrote is on the disk. Raises what failed for all of them."""
