@@ -70,6 +70,17 @@ def test_an_exception_is_one_json_line() -> None:
     assert "ValueError: broken" in json.loads(stream.getvalue())["exception"]
 
 
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_an_exception_is_told_without_the_values_of_its_frames(log_format: str) -> None:
+    stream, wish = _lines(log_format), "a private " + "wish"
+    try:
+        raise ValueError(f"broken {len(wish)}")
+    except ValueError:
+        logging.getLogger("jobs").exception("engine ended")
+    assert "ValueError: broken 14" in stream.getvalue()
+    assert wish not in stream.getvalue()
+
+
 @pytest.mark.parametrize("refused", [None, "invalid_json"])
 def test_an_answer_is_one_line(refused: str | None) -> None:
     stream = _lines()

@@ -91,7 +91,9 @@ def _formatter(telemetry: Telemetry, shared: list[Processor]) -> logging.Formatt
     if telemetry.log_format == "json":
         last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        # Its own traceback would print each frame's values, prompts and keys among them, and take seconds over it.
+        plain = structlog.dev.plain_traceback
+        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     processors = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
     return structlog.stdlib.ProcessorFormatter(processors=processors, foreign_pre_chain=shared)
 
