@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import warnings
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,14 @@ def test_a_large_one_comes_in_pieces(blobs: BlobFolder, tmp_path: Path) -> None:
     pieces = list(blobs.pieces(blobs.put_file(tmp_path / "large")))
     assert ([len(piece) for piece in pieces], b"".join(pieces)) == ([PIECE_BYTES, PIECE_BYTES, 7], data)
     assert (tmp_path / "large").exists()
+
+
+def test_one_that_nobody_reads_after_all_is_closed(blobs: BlobFolder) -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        pieces = blobs.pieces(blobs.put(b"mine"))
+        del pieces
+    assert told == []
 
 
 def test_what_is_deleted_is_gone(blobs: BlobFolder) -> None:

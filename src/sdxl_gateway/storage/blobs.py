@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from sdxl_gateway.core.errors import Gone, StorageFull
 from sdxl_gateway.core.files import INCOMING_PREFIX, IncomingFile, sync_folder
@@ -103,11 +102,10 @@ class BlobFolder(Blobs):
 
     def pieces(self, blob_id: str) -> Iterator[bytes]:
         """As Blobs, at most a mebibyte at a time."""
-        try:
-            file = self.path_of(blob_id).open("rb")
-        except FileNotFoundError:
-            raise gone() from None
-        return _pieces(file)
+        pieces = _pieces(self.path_of(blob_id))
+        # Begun here, so that it is closed with the iterator, also where nobody ever asks for a piece.
+        next(pieces)
+        return pieces
 
     def path_of(self, blob_id: str) -> Path:
         """The file it lies in. Raises ValueError for what is no blob's id, so that nothing else is ever touched."""
@@ -162,8 +160,14 @@ def remove_old(folder: Path, before: float, chosen: Callable[[str], bool]) -> in
     return len(old)
 
 
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
+def _pieces(path: Path) -> Iterator[bytes]:
+    """Nothing at first, which says that it is there."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise gone() from None
     with file:
+        yield b""
         while piece := file.read(PIECE_BYTES):
             yield piece
 
