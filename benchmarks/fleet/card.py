@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
+from sdxl_gateway.core.events import StageTimed, StepTaken
 from sdxl_gateway.core.job import Job
-from sdxl_gateway.scheduling.costs import step_work
+from sdxl_gateway.scheduling.costs import Costs, step_work
 
 STEP_SECONDS, ENCODE_SECONDS, DECODE_SECONDS, SWITCH_SECONDS = 0.028, 0.010, 0.040, 0.010
 FROM_HOST_SECONDS, FROM_DISK_SECONDS, CHECKPOINT_SECONDS = 0.03, 0.4, 2.0
+BOOT_SECONDS = 45.0
+"""From asking for a card to its first picture."""
 WORK_OF_A_LANE = 2 * 1024 * 1024 / 1e6
 LANES, WINDOW_IMAGES = 4, 8
 NEAR_ADAPTERS, WARM_ADAPTERS = 200, 20
@@ -97,3 +100,12 @@ def step_seconds(work: float) -> float:
 def batch_work(batch: list[Given]) -> float:
     """Of one step."""
     return sum(step_work(given.job.recipe) * given.job.recipe.count for given in batch)
+
+
+def paint_seconds(batch: list[Given], costs: Costs) -> float:
+    """With its blend on; `costs` are told what was measured."""
+    images, work = sum(given.job.recipe.count for given in batch), batch_work(batch)
+    costs.observe(StepTaken(step_seconds(work), images, work))
+    for stage, each in (("encode", ENCODE_SECONDS), ("decode", DECODE_SECONDS)):
+        costs.observe(StageTimed(stage, each))
+    return batch[0].job.recipe.steps * step_seconds(work) + images * (ENCODE_SECONDS + DECODE_SECONDS)

@@ -9,9 +9,8 @@ from heapq import heappop, heappush
 from itertools import count
 
 from benchmarks.fleet.card import (
+    BOOT_SECONDS,
     CHECKPOINT_SECONDS,
-    DECODE_SECONDS,
-    ENCODE_SECONDS,
     FROM_DISK_SECONDS,
     FROM_HOST_SECONDS,
     LANES,
@@ -19,19 +18,16 @@ from benchmarks.fleet.card import (
     Card,
     Given,
     adapter,
-    batch_work,
-    step_seconds,
+    paint_seconds,
 )
 from benchmarks.fleet.orders import checkpoint_of
 from benchmarks.fleet.outcome import Outcome
 from benchmarks.fleet.policies import Policy, begins_seconds
-from sdxl_gateway.core.events import AdapterLoaded, BlendSwitched, ModelLoaded, StageTimed, StepTaken
+from sdxl_gateway.core.events import AdapterLoaded, BlendSwitched, ModelLoaded
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.jobs.estimate import Estimate
 from sdxl_gateway.jobs.queue import FairQueue
 
-BOOT_SECONDS = 45.0
-"""From asking for a card to its first picture."""
 LOOK_SECONDS = 5.0
 """Between two looks of what keeps more or fewer cards."""
 
@@ -200,15 +196,8 @@ class Fleet:
             card.batch = card.next_batch(self.now)
             begins = max([self.now, *(given.near_at for given in card.batch)])
             self.outcome.waits.extend(begins - given.job.arrived for given in card.batch if self._counts(given.job))
-            self._at(begins + self._paint_seconds(card, card.batch), "painted", card)
-
-    def _paint_seconds(self, card: Card, batch: list[Given]) -> float:
-        recipe, images = batch[0].job.recipe, sum(given.job.recipe.count for given in batch)
-        work, seconds = batch_work(batch), self._put_on(card, batch[0].job)
-        self.costs.observe(StepTaken(step_seconds(work), images, work))
-        for stage, each in (("encode", ENCODE_SECONDS), ("decode", DECODE_SECONDS)):
-            self.costs.observe(StageTimed(stage, each))
-        return seconds + recipe.steps * step_seconds(work) + images * (ENCODE_SECONDS + DECODE_SECONDS)
+            begins += self._put_on(card, card.batch[0].job)
+            self._at(begins + paint_seconds(card.batch, self.costs), "painted", card)
 
     def _put_on(self, card: Card, job: Job) -> float:
         """Seconds until the job's checkpoint and its blend are."""
