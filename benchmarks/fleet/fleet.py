@@ -74,8 +74,6 @@ class Fleet:
         for card in self.cards:
             self._note(card)
 
-    # -- what a policy may look at
-
     def warm_for(self, job: Job) -> list[Card]:
         """Those that have its adapter, with whatever checkpoint."""
         return list(self._warm[adapter(job)])
@@ -93,8 +91,6 @@ class Fleet:
                 return card
             heappop(heap)
         return None
-
-    # -- time
 
     def run(self, jobs: Iterable[Job], seconds: float) -> Outcome:
         """All jobs, and until the last of them is over."""
@@ -131,8 +127,6 @@ class Fleet:
             case "look":
                 self._look()
                 self._at(self.now + LOOK_SECONDS, "look")
-
-    # -- jobs
 
     def _arrived(self, job: Job) -> None:
         if self._counts(job):
@@ -247,8 +241,6 @@ class Fleet:
             self._with_room.add(card)
         else:
             self._with_room.discard(card)
-
-    # -- cards
 
     def _joins(self, dead: Card | None) -> None:
         """In the place of a dead one, or as one more."""
