@@ -187,7 +187,7 @@ def build_rooms(
     if audit is not None:
         metrics.audit.health = lambda: audit.health
     meters, usage, pepper = LocalMeters(), Usage(database), partial(pepper_of, settings.auth.pepper, home)
-    shared = open_shared(settings, home, meters, listeners)
+    shared = open_shared(settings, home, meters, seal, listeners)
     limits = CallerLimits(settings, shared.meters, usage)
     judges = open_judges(settings, egress, open_picture_judge(settings.safety), metrics.on_event)
     reviews = ReviewStore(database, seal.over(places.blobs("reviews")), seal)
@@ -200,13 +200,8 @@ def build_rooms(
     pictures = named_pictures(settings, files, egress, listeners)
     signer = Signer(partial(secret_of, settings.delivery.url_key, home / KEY_FILE))
     addresses = places.addresses(signer)
-    replies = KeptReplies(
-        database,
-        seal.over(BlobFolder(settings.data_directory / "replies")),
-        keep_seconds=settings.idempotency.keep_seconds,
-        cap_bytes=settings.idempotency.max_stored_bytes,
-        listener=listeners,
-    )
+    blobs = seal.over(BlobFolder(settings.data_directory / "replies"))
+    replies = KeptReplies(database, blobs, settings.idempotency, shared.replies, listener=listeners)
     jobs = JobStore(database, places.blobs("jobs"), seal, on_end=[tell_of_end], listener=listeners)
     tasks = Tasks(settings.jobs, jobs, gateway, settings.traces.begin)
     form = BatchLines(settings, pictures, images, addresses)

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sdxl_gateway.accounts.meters import LocalMeters
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.events import Event
 from sdxl_gateway.core.ports import Meters
 from sdxl_gateway.shared.open import Shared, open_shared
+from sdxl_gateway.storage.seal import Seal
 from tests.kit.redis_server import RedisServer
 
 PEPPER = b"p" * 32
@@ -43,13 +45,15 @@ class Sharer:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, redis: RedisServer, folder: Path) -> AsyncIterator[Sharer]:
-        """In `folder`, until the context is left."""
+    async def opened(
+        cls, redis: RedisServer, folder: Path, seal: Seal | None = None, /, **sections: Any
+    ) -> AsyncIterator[Sharer]:
+        """In `folder`, until the context is left; `sections` stand for those that the server gives."""
         await asyncio.to_thread(folder.mkdir, exist_ok=True)
-        settings = Settings(data_directory=folder, **redis.sections)
+        settings = Settings(data_directory=folder, **redis.sections | sections)
         told: list[Event] = []
         local = LocalMeters()
-        sharer = cls(open_shared(settings, folder, local, told.append), local, told)
+        sharer = cls(open_shared(settings, folder, local, seal or Seal(), told.append), local, told)
         try:
             yield sharer
         finally:

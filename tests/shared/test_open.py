@@ -13,6 +13,8 @@ from sdxl_gateway.accounts.meters import LocalMeters
 from sdxl_gateway.config import Auth, Delivery, Redis, Settings
 from sdxl_gateway.core.listeners import unheard
 from sdxl_gateway.shared.open import SharingProblem, open_shared
+from sdxl_gateway.storage.idempotency import Alone
+from sdxl_gateway.storage.seal import Seal
 from tests.kit.redis_server import RedisServer
 from tests.kit.serving import served
 
@@ -23,8 +25,9 @@ PEPPER, KEY = SecretStr("p" * 32), SecretStr("u" * 32)
 def test_alone_nothing_is_shared_and_redis_is_never_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
     local = LocalMeters()
-    shared = open_shared(Settings(), tmp_path, local, unheard)
+    shared = open_shared(Settings(), tmp_path, local, Seal(), unheard)
     assert (shared.meters, shared.keys, shared.link) == (local, alone, None)
+    assert isinstance(shared.replies, Alone)
     assert (dict(shared.works), shared.ailing()) == ({}, ())
     assert list(tmp_path.iterdir()) == []
 
@@ -35,7 +38,7 @@ def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
     settings = Settings(redis=Redis(url=URL), auth=Auth(pepper=PEPPER), delivery=Delivery(url_key=KEY))
     with pytest.raises(SharingProblem, match=r"sdxl-gateway\[redis\]"):
-        open_shared(settings, tmp_path, LocalMeters(), unheard)
+        open_shared(settings, tmp_path, LocalMeters(), Seal(), unheard)
 
 
 @pytest.mark.parametrize(
@@ -47,14 +50,14 @@ def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 )
 def test_secrets_of_ones_own_are_refused(settings: Settings, told: str, tmp_path: Path) -> None:
     with pytest.raises(SharingProblem, match=told):
-        open_shared(settings, tmp_path, LocalMeters(), unheard)
+        open_shared(settings, tmp_path, LocalMeters(), Seal(), unheard)
 
 
 def test_an_address_of_something_else_is_refused_and_not_told(tmp_path: Path) -> None:
     url = SecretStr("http://secret@localhost")
     settings = Settings(redis=Redis(url=url), auth=Auth(pepper=PEPPER), delivery=Delivery(url_key=KEY))
     with pytest.raises(SharingProblem, match="redis://") as refused:
-        open_shared(settings, tmp_path, LocalMeters(), unheard)
+        open_shared(settings, tmp_path, LocalMeters(), Seal(), unheard)
     assert "secret@" not in str(refused.value)
 
 

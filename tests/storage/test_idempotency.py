@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from sdxl_gateway.config import Idempotency
 from sdxl_gateway.core.errors import KeyInUse, KeyReused, StorageFull
 from sdxl_gateway.storage.blobs import BlobFolder
 from sdxl_gateway.storage.database import Database, opened
-from sdxl_gateway.storage.idempotency import KeptReplies, KeptReply
+from sdxl_gateway.storage.idempotency import Alone, KeptReplies, KeptReply
 from sdxl_gateway.storage.idempotency_table import Scope
 
 ONE, OTHER = Scope("art", "images.generations", "k"), Scope("ops", "images.generations", "k")
@@ -27,7 +28,8 @@ class Bench:
 
     def __post_init__(self) -> None:
         blobs = BlobFolder(self.folder / "replies", clock=lambda: self.now)
-        self.replies = KeptReplies(self.database, blobs, keep_seconds=100, cap_bytes=100, clock=lambda: self.now)
+        settings = Idempotency(keep_seconds=100, max_stored_bytes=100)
+        self.replies = KeptReplies(self.database, blobs, settings, Alone(), clock=lambda: self.now)
 
     async def keep(self, scope: Scope, body: bytes) -> None:
         await self.replies.keep(scope, MARK, KeptReply(200, {"content-type": "application/json"}, body))
@@ -82,14 +84,14 @@ async def test_a_new_reply_takes_the_place_of_one_that_is_over(bench: Bench) -> 
 
 
 async def test_one_at_a_time(bench: Bench) -> None:
-    bench.replies.claim(ONE, MARK)
-    bench.replies.claim(OTHER, MARK)
+    await bench.replies.claim(ONE, MARK)
+    await bench.replies.claim(OTHER, MARK)
     with pytest.raises(KeyInUse):
-        bench.replies.claim(ONE, bytes(bytearray(MARK)))
+        await bench.replies.claim(ONE, bytes(bytearray(MARK)))
     with pytest.raises(KeyReused):
-        bench.replies.claim(ONE, b"another")
+        await bench.replies.claim(ONE, b"another")
     bench.replies.release(ONE)
-    bench.replies.claim(ONE, b"another")
+    await bench.replies.claim(ONE, b"another")
 
 
 async def test_a_tenants_replies_can_be_told_and_erased(bench: Bench) -> None:

@@ -7,6 +7,7 @@ from sdxl_gateway.config.egress import Egress
 from sdxl_gateway.config.engines import Engine, Memory, Preview
 from sdxl_gateway.config.guarding import Guard
 from sdxl_gateway.config.guiding import Edits, IpAdapter
+from sdxl_gateway.config.idempotency import Idempotency
 from sdxl_gateway.config.jobs import Jobs
 from sdxl_gateway.config.matting import DEMO_MATTE, Matting
 from sdxl_gateway.config.models import Checkpoint, CheckpointFolder, HouseStyle, LoraWeight, RolloutArm, SamplerName
@@ -65,6 +66,7 @@ __all__ = [
     "Guard",
     "HeaderCaps",
     "HouseStyle",
+    "Idempotency",
     "IpAdapter",
     "Jobs",
     "Limits",

@@ -3,7 +3,7 @@
 GatewayError
 ├── Refusal: the caller can mend it (4xx)
 │   ├── InvalidRequest, InvalidImage, AdapterRefused, RecipeChanged
-│   ├── KeyInUse, KeyReused, ModerationBlocked, WrongState
+│   ├── KeyInUse, AnsweredElsewhere, KeyReused, ModerationBlocked, WrongState
 │   ├── ModelNotFound, NotFound, Gone, MethodNotAllowed
 │   ├── Unauthenticated, Forbidden
 │   └── BodyTooLarge, BodyTooSlow, UnsupportedMedia
@@ -122,6 +122,13 @@ class KeyInUse(Refusal):
     """409 `idempotency_key_in_use`: the first request of this key is still running; come back for its answer."""
 
     code = "idempotency_key_in_use"
+    retry_after_seconds = 1.0
+
+
+class AnsweredElsewhere(Refusal):
+    """409 `answered_elsewhere`: another gateway answered the first request of this key, and it alone has the reply."""
+
+    code = "answered_elsewhere"
     retry_after_seconds = 1.0
 
 

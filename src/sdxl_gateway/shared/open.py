@@ -13,6 +13,9 @@ from sdxl_gateway.config import Settings
 from sdxl_gateway.core.errors import StartProblem
 from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.core.ports import Meters
+from sdxl_gateway.storage.idempotency import Alone
+from sdxl_gateway.storage.idempotency import Exchange as ReplyExchanging
+from sdxl_gateway.storage.seal import Seal
 from sdxl_gateway.storage.secret_file import secret_of
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ class Shared:
     local: LocalMeters
     meters: Meters
     keys: Exchange
+    replies: ReplyExchanging
     works: Mapping[str, Callable[[], Awaitable[None]]]
     link: Link | None = None
 
@@ -51,11 +55,11 @@ ID_FILE = "gateway-id"
 """Tells this gateway from others, also after its next start."""
 
 
-def open_shared(settings: Settings, home: Path, meters: LocalMeters, tell: Listener) -> Shared:
+def open_shared(settings: Settings, home: Path, meters: LocalMeters, seal: Seal, tell: Listener) -> Shared:
     """Raises SharingProblem for a missing extra, no address of a Redis, and secrets of this gateway's own."""
     section = settings.redis
     if section.url is None:
-        return Shared(meters, meters, alone, {})
+        return Shared(meters, meters, alone, Alone(), {})
     url, pepper = section.url.get_secret_value(), _pepper(settings)
     if not url.startswith(SCHEMES):
         raise SharingProblem(f"redis.url: should begin with one of {', '.join(SCHEMES)}")
@@ -63,12 +67,16 @@ def open_shared(settings: Settings, home: Path, meters: LocalMeters, tell: Liste
         from sdxl_gateway.shared.keys import KeyExchange
         from sdxl_gateway.shared.link import Link
         from sdxl_gateway.shared.meters import SharedMeters
+        from sdxl_gateway.shared.replies import Bounds, ReplyExchange
     except ImportError as problem:
         raise SharingProblem("redis.url: needs the extra: pip install 'sdxl-gateway[redis]'") from problem
     link = Link(url, section.prefix, section.timeout_seconds, tell)
     gateway_id = secret_of(None, home / ID_FILE).hex()[:16]
     shared = SharedMeters(link, meters, gateway_id)
-    return Shared(meters, shared, KeyExchange(link, pepper), {"places": shared.renewing}, link)
+    bounds = Bounds(settings.idempotency.keep_seconds, section.max_reply_bytes, section.max_replies_bytes)
+    replies = ReplyExchange(link, pepper, seal, gateway_id, bounds)
+    works = {"places": shared.renewing, "claims": replies.renewing}
+    return Shared(meters, shared, KeyExchange(link, pepper), replies, works, link)
 
 
 def _pepper(settings: Settings) -> bytes:

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
+from sdxl_gateway.config import Idempotency
 from sdxl_gateway.core.errors import Gone, KeyInUse, KeyReused
 from sdxl_gateway.core.events import Kept
 from sdxl_gateway.core.listeners import Listener, unheard
@@ -29,10 +30,52 @@ class KeptReply:
     body: bytes
 
 
-class KeptReplies:
-    """The newest replies, as many as `cap_bytes` hold, for `keep_seconds`; bodies are blobs.
+class Exchange(Protocol):
+    """What other gateways know of keys, which is told them too."""
 
-    Which keys are in use is known to this process alone: a request that a killed server was at may be made again.
+    async def claim(self, scope: Scope, fingerprint: bytes) -> KeptReply | None:
+        """The key is this gateway's until it is released, unless it was answered elsewhere: then the reply.
+
+        Raises KeyInUse, KeyReused, and AnsweredElsewhere for a reply that cannot be had here.
+        """
+        ...
+
+    async def keep(self, scope: Scope, fingerprint: bytes, reply: KeptReply) -> bool:
+        """Tell the others; False where one of them has the key by now, whose reply counts."""
+        ...
+
+    def release(self, scope: Scope) -> None:
+        """The key is not in use any more."""
+        ...
+
+    async def erase(self, tenant: str) -> None:
+        """Forget a tenant's replies."""
+        ...
+
+
+class Alone:
+    """The exchange of a gateway that shares with nobody."""
+
+    async def claim(self, scope: Scope, fingerprint: bytes) -> KeptReply | None:
+        """As Exchange."""
+        return None
+
+    async def keep(self, scope: Scope, fingerprint: bytes, reply: KeptReply) -> bool:
+        """As Exchange."""
+        return True
+
+    def release(self, scope: Scope) -> None:
+        """As Exchange."""
+
+    async def erase(self, tenant: str) -> None:
+        """As Exchange."""
+
+
+class KeptReplies:
+    """The newest replies, as many as there is room for, each for its time; bodies are blobs.
+
+    Which keys are in use is known to this process and to `others`, who forget it soon when it is killed: a request that
+    it was at may be made again.
     """
 
     kind = "idempotency"
@@ -41,16 +84,17 @@ class KeptReplies:
         self,
         database: Database,
         blobs: Blobs,
+        settings: Idempotency,
+        others: Exchange,
         *,
-        keep_seconds: float,
-        cap_bytes: int,
         clock: Callable[[], float] = time.time,
         listener: Listener = unheard,
     ) -> None:
         self._database = database
         self._blobs = blobs
-        self._keep_seconds = keep_seconds
-        self._cap_bytes = cap_bytes
+        self._keep_seconds = settings.keep_seconds
+        self._cap_bytes = settings.max_stored_bytes
+        self._others = others
         self._clock = clock
         self._listener = listener
         self._in_use: dict[Scope, bytes] = {}
@@ -62,7 +106,7 @@ class KeptReplies:
         if row is None:
             return None
         if row.fingerprint != fingerprint:
-            raise _reused()
+            raise reused()
         try:
             body = await asyncio.to_thread(self._blobs.read, row.blob)
         except Gone:
@@ -70,20 +114,34 @@ class KeptReplies:
         self._listener(Kept("reply", "replayed"))
         return KeptReply(row.status, row.headers, body)
 
-    def claim(self, scope: Scope, fingerprint: bytes) -> None:
-        """The key is in use until it is released. Raises KeyInUse, or KeyReused where it is by another request."""
+    async def claim(self, scope: Scope, fingerprint: bytes) -> KeptReply | None:
+        """The key is in use until it is released, unless another gateway answered it: then what that said.
+
+        Raises KeyInUse, KeyReused where the key is that of another request, AnsweredElsewhere.
+        """
         running = self._in_use.get(scope)
         if running is not None:
-            raise _in_use() if running == fingerprint else _reused()
+            raise in_use() if running == fingerprint else reused()
         self._in_use[scope] = fingerprint
+        mine = False
+        try:
+            reply = await self._others.claim(scope, fingerprint)
+            mine = reply is None
+        finally:
+            if not mine:
+                self.release(scope)
+        if reply is not None:
+            self._listener(Kept("reply", "replayed"))
+        return reply
 
     def release(self, scope: Scope) -> None:
         """The key is not in use any more."""
         self._in_use.pop(scope, None)
+        self._others.release(scope)
 
     async def keep(self, scope: Scope, fingerprint: bytes, reply: KeptReply) -> None:
         """Remember a reply; the oldest make room for it. Raises StorageFull."""
-        if len(reply.body) > self._cap_bytes:
+        if not await self._others.keep(scope, fingerprint, reply) or len(reply.body) > self._cap_bytes:
             return
         blob = await asyncio.to_thread(self._blobs.put, reply.body)
         row = ReplyRow(scope, fingerprint, reply.status, reply.headers, blob, len(reply.body), self._clock())
@@ -108,7 +166,8 @@ class KeptReplies:
         return await self._database.run(partial(idempotency_table.of_tenant, tenant=tenant))
 
     async def erase(self, tenant: str) -> int:
-        """Forget a tenant; how many replies that were."""
+        """Forget a tenant; how many replies of this gateway that were."""
+        await self._others.erase(tenant)
         return await self._delete(await self._database.run(partial(idempotency_table.erase, tenant=tenant)))
 
     async def forget_before(self, unix_seconds: float) -> int:
@@ -122,10 +181,12 @@ class KeptReplies:
         return len(found)
 
 
-def _in_use() -> KeyInUse:
+def in_use() -> KeyInUse:
+    """Of a key whose first request runs."""
     return KeyInUse("A request with this Idempotency-Key is still running.", param="Idempotency-Key")
 
 
-def _reused() -> KeyReused:
+def reused() -> KeyReused:
+    """Of a key that is another request's."""
     told = "This Idempotency-Key was used for another request; a new request wants a key of its own."
     return KeyReused(told, param="Idempotency-Key")

@@ -40,7 +40,8 @@ Renew = Callable[[bytes], Awaitable[bytes]]
 async def once(services: Services, request: Request, ask: Ask, answer: Answer) -> Response:
     """What `answer` gives, or gave under this key, with addresses that are good from now on.
 
-    Raises KeyInUse while it is at it, KeyReused where the key is that of something else, and what `answer` raises.
+    Raises KeyInUse while it is at it, KeyReused where the key is that of something else, AnsweredElsewhere, and what
+    `answer` raises.
     """
     key, replies = idempotency_key(request), services.replies
     if replies is None or key is None:
@@ -64,13 +65,16 @@ class _Once:
     async def replayed(self) -> Response | None:
         """What was answered before."""
         kept = await self.replies.find(self.scope, self.fingerprint)
-        if kept is None:
-            return None
+        return None if kept is None else await self._again(kept)
+
+    async def _again(self, kept: KeptReply) -> Response:
         return Response(await self.renew(kept.body), kept.status, kept.headers | {REPLAYED: "true"})
 
     async def answered(self, answer: Answer) -> Response:
         """What is answered now, noted before it leaves; the key is in use meanwhile, of a stream to its end."""
-        self.replies.claim(self.scope, self.fingerprint)
+        elsewhere = await self.replies.claim(self.scope, self.fingerprint)
+        if elsewhere is not None:
+            return await self._again(elsewhere)
         response: Response | None = None
         try:
             # Whoever had the key until now may have been answered since this request looked.

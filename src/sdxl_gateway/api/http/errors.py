@@ -67,6 +67,7 @@ TABLE: dict[type[e.GatewayError], Answer] = {
     e.WrongState: Answer(409, "invalid_request_error", retry=False),
     e.RecipeChanged: Answer(409, "invalid_request_error", retry=False),
     e.KeyInUse: Answer(409, "invalid_request_error"),
+    e.AnsweredElsewhere: Answer(409, "invalid_request_error"),
     e.BodyTooSlow: Answer(408, "invalid_request_error"),
     e.Gone: Answer(410, "invalid_request_error"),
     e.BodyTooLarge: Answer(413, "invalid_request_error"),

@@ -1,0 +1,180 @@
+"""Has a request under an Idempotency-Key painted at one gateway; the others wait for its reply, and give it again."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import logging
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sdxl_gateway.core.errors import AnsweredElsewhere, EngineFault
+from sdxl_gateway.shared.link import Link, SharedStateDown
+from sdxl_gateway.shared.reply_scripts import CLAIM, KEEP, RELEASE
+from sdxl_gateway.storage.idempotency import KeptReply, in_use, reused
+from sdxl_gateway.storage.idempotency_table import Scope
+from sdxl_gateway.storage.seal import Seal
+
+log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 15.0
+"""The keys of a gateway that has said nothing for so long may be painted under anew."""
+RENEW_SECONDS = 5.0
+MAC_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How long a reply is kept, how large it may be, and how much room there is for all."""
+
+    keep_seconds: float
+    max_bytes: int
+    max_total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """Which request has a key, under a token that no other claim has."""
+
+    mark: bytes
+    token: str
+
+
+class ReplyExchange:
+    """As Exchange (storage/idempotency.py); while Redis is down each gateway knows its own keys alone.
+
+    A claim is a lease under a token. What is kept is compared with it: the late reply of a gateway whose lease another
+    one took over meanwhile is told nobody. Replies are sealed as `seal` says and signed with the pepper.
+    """
+
+    def __init__(self, link: Link, pepper: bytes, seal: Seal, gateway_id: str, bounds: Bounds) -> None:
+        self._link = link
+        self._pepper = pepper
+        self._seal = seal
+        self._id = gateway_id
+        self._bounds = bounds
+        self._claims: dict[Scope, _Claim] = {}
+        self._claim = link.redis.register_script(CLAIM)
+        self._keep = link.redis.register_script(KEEP)
+        self._release = link.redis.register_script(RELEASE)
+
+    async def claim(self, scope: Scope, fingerprint: bytes) -> KeptReply | None:
+        """As Exchange."""
+        claim = self._claims[scope] = _Claim(fingerprint, secrets.token_hex(16))
+        try:
+            found = await self._link.ask(partial(self._claimed, scope, claim, "new"))
+        except SharedStateDown:
+            return None
+        if found == [b"mine"]:
+            return None
+        del self._claims[scope]
+        return await asyncio.to_thread(self._opened, scope, _reply_in(found))
+
+    async def keep(self, scope: Scope, fingerprint: bytes, reply: KeptReply) -> bool:
+        """As Exchange."""
+        claim = self._claims[scope]
+        signed = await asyncio.to_thread(self._signed, scope, reply)
+        try:
+            counts = bool(await self._link.ask(partial(self._kept, scope, claim, signed)))
+        except SharedStateDown:
+            return True
+        if not counts:
+            log.warning("a key was taken over by another gateway meanwhile: a reply is not remembered")
+        return counts
+
+    def release(self, scope: Scope) -> None:
+        """As Exchange."""
+        claim = self._claims.pop(scope, None)
+        if claim is not None:
+            self._link.soon(partial(self._release, [self._name(scope)], [claim.token]))
+
+    async def erase(self, tenant: str) -> None:
+        """As Exchange; while Redis is down they go with their time."""
+        try:
+            await self._link.ask(partial(self._erased, self._link.key("reply", _digest(tenant), "*")))
+        except SharedStateDown:
+            log.error(
+                "redis: replies of tenant %s stay there until they are %g s old", tenant, self._bounds.keep_seconds
+            )
+
+    async def renewing(self) -> None:
+        """Says again and again which keys this gateway has in hand, until it is cancelled."""
+        while True:
+            for scope, claim in list(self._claims.items()):
+                if self._claims.get(scope) is claim:
+                    with suppress(SharedStateDown):
+                        await self._link.ask(partial(self._claimed, scope, claim, "renewed"))
+            await asyncio.sleep(RENEW_SECONDS)
+
+    async def _claimed(self, scope: Scope, claim: _Claim, how: str) -> Any:
+        lease = int(LEASE_SECONDS * 1000)
+        return await self._claim(
+            [self._name(scope), self._name(scope, "body")], [claim.mark, claim.token, self._id, lease, how]
+        )
+
+    async def _kept(self, scope: Scope, claim: _Claim, signed: bytes) -> Any:
+        names = self._name(scope), self._name(scope, "body"), self._link.key("replies"), self._link.key("replies-bytes")
+        bounds = int(self._bounds.keep_seconds * 1000), self._bounds.max_total_bytes
+        return await self._keep(names, [claim.mark, claim.token, self._id, signed, *bounds])
+
+    async def _erased(self, pattern: str) -> None:
+        names = [name async for name in self._link.redis.scan_iter(pattern, count=1000)]
+        if names:
+            await self._link.redis.delete(*names)
+
+    def _name(self, scope: Scope, *more: str) -> str:
+        """Not the caller's own words, which may be anything."""
+        return self._link.key("reply", _digest(scope.tenant), _digest(scope.route, scope.key), *more)
+
+    def _signed(self, scope: Scope, reply: KeptReply) -> bytes:
+        """Nothing where it is too large to be told."""
+        if len(reply.body) > self._bounds.max_bytes:
+            return b""
+        written = self._seal.sealed(json.dumps([reply.status, reply.headers, reply.body.decode()])).encode()
+        return self._mac(scope, written) + written
+
+    def _opened(self, scope: Scope, signed: bytes) -> KeptReply:
+        """Raises AnsweredElsewhere for what no gateway wrote, and for what is sealed with a key that is not here."""
+        mac, written = signed[:MAC_BYTES], signed[MAC_BYTES:]
+        if not hmac.compare_digest(mac, self._mac(scope, written)):
+            log.error("redis: a reply is of another auth.pepper, and is left alone")
+            raise _elsewhere()
+        try:
+            status, headers, body = json.loads(self._seal.plain(written.decode()))
+        except (EngineFault, ValueError) as problem:
+            log.error("redis: a reply is sealed with a key that this gateway has not")
+            raise _elsewhere() from problem
+        return KeptReply(status, headers, body.encode())
+
+    def _mac(self, scope: Scope, written: bytes) -> bytes:
+        head = f"a reply of the gateways\0{self._name(scope)}\0".encode()
+        return hmac.digest(self._pepper, head + written, "sha256")
+
+
+def _reply_in(found: Sequence[bytes]) -> bytes:
+    """Raises KeyInUse, KeyReused, AnsweredElsewhere where a claim found none."""
+    match found:
+        case [b"answered", signed]:
+            return signed
+        case [b"running"]:
+            raise in_use()
+        case [b"reused"]:
+            raise reused()
+    raise _elsewhere()
+
+
+def _digest(*words: str) -> str:
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
+
+
+def _elsewhere() -> AnsweredElsewhere:
+    told = (
+        "Another gateway answered the request of this Idempotency-Key, and has its reply alone; it may be asked again."
+    )
+    return AnsweredElsewhere(told, param="Idempotency-Key")
