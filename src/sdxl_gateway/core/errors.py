@@ -125,11 +125,10 @@ class KeyInUse(Refusal):
     retry_after_seconds = 1.0
 
 
-class AnsweredElsewhere(Refusal):
+class AnsweredElsewhere(KeyInUse):
     """409 `answered_elsewhere`: another gateway answered the first request of this key, and it alone has the reply."""
 
     code = "answered_elsewhere"
-    retry_after_seconds = 1.0
 
 
 class KeyReused(Refusal):
