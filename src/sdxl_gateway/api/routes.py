@@ -29,6 +29,7 @@ from sdxl_gateway.api.rows.keys import key_rows, usage_rows
 from sdxl_gateway.api.rows.loras import lora_rows
 from sdxl_gateway.api.rows.models import model_rows
 from sdxl_gateway.api.rows.moderations import moderation_rows
+from sdxl_gateway.api.rows.page import page_rows
 from sdxl_gateway.api.rows.painting import painting_rows
 from sdxl_gateway.api.rows.server import server_rows
 from sdxl_gateway.api.rows.stored_images import stored_image_rows
@@ -55,6 +56,7 @@ def table(services: Services) -> tuple[Route, ...]:
         *webhook_rows(services),
         *job_rows(services),
         *server_rows(services),
+        *page_rows(services),
     )
 
 

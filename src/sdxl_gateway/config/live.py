@@ -16,6 +16,7 @@ LIVE = (
     "server.strict",
     "server.max_body_bytes",
     "server.cors_origins",
+    "server.page",
     "auth.api_keys",
     "auth.admin_keys",
     "auth.allow_anonymous",

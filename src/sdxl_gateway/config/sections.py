@@ -76,6 +76,7 @@ class Server(Section):
     max_connections_per_address: Annotated[int, Field(ge=0)] = 256
     shutdown_grace_seconds: Seconds = 20.0
     cors_origins: Words = ("*",)
+    page: bool = True
 
 
 class Auth(Section):

@@ -20,8 +20,9 @@ def body_schema(limits: Limits, operation: Operation, *, form: bool) -> Schema:
     required = []
     for field in fields_of(wire_fields(limits), operation):
         schema = _field_schema(field, form=form)
-        for spelling in field.spellings:
-            properties[spelling] = schema
+        properties[field.name] = schema
+        for spelling in field.aliases:
+            properties[spelling] = schema | {"x-alias-of": field.name}
         # An image may come under another spelling, so only the prompt can be demanded by name.
         if operation in field.required and field.kind is Kind.TEXT:
             required.append(field.name)
@@ -31,7 +32,9 @@ def body_schema(limits: Limits, operation: Operation, *, form: bool) -> Schema:
 
 
 def _field_schema(field: Field, *, form: bool) -> Schema:
-    described = {"description": field.about + (" An extension of OpenAI's API." if field.extension else "")}
+    described: Schema = {"description": field.about}
+    if field.extension:
+        described = {"description": f"{field.about} An extension of OpenAI's API.", "x-extension": True}
     if field.kind is Kind.IGNORED:
         return described
     schema = _value_schema(field, form=form)

@@ -11,7 +11,7 @@ from sdxl_gateway.api.http.errors import error_body
 from sdxl_gateway.api.replies.images import Outcome, as_base64, echo, end_user, named, revised
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import EngineFault, GatewayError
-from sdxl_gateway.gateway.events import Accepted, Partial
+from sdxl_gateway.gateway.events import Accepted, Partial, Progressed
 
 STREAM_NAMES = {Operation.GENERATE: "image_generation", Operation.EDIT: "image_edit"}
 LINE_END = "\n"
@@ -32,6 +32,11 @@ def completed_head(operation: Operation) -> bytes:
 def position_comment(accepted: Accepted) -> bytes:
     """The stream's first frame: the request's place in the line as it came, in a comment, which clients skip."""
     return f": queue position {accepted.position}{LINE_END}{LINE_END}".encode()
+
+
+def step_comment(progressed: Progressed) -> bytes:
+    """A step was taken; in a comment too, for OpenAI has no event for it."""
+    return f": step {progressed.step} of {progressed.steps}{LINE_END}{LINE_END}".encode()
 
 
 def partial_event(operation: Operation, partial: Partial, accepted: Accepted) -> bytes:

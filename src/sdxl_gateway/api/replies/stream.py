@@ -18,11 +18,12 @@ from sdxl_gateway.api.replies.events import (
     error_event,
     partial_event,
     position_comment,
+    step_comment,
 )
 from sdxl_gateway.api.replies.images import Outcome, ReplyStyle
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import EngineFault, GatewayError
-from sdxl_gateway.gateway.events import Accepted, Done, Item, Partial, Presented
+from sdxl_gateway.gateway.events import Accepted, Done, Item, Partial, Presented, Progressed
 
 log = logging.getLogger(__name__)
 
@@ -69,12 +70,14 @@ class PaintingStream(EventSourceResponse):
 async def event_frames(
     operation: Operation, style: ReplyStyle, accepted: Accepted, items: AsyncIterator[Item]
 ) -> AsyncIterator[bytes]:
-    """Frames: the place in the line, partial images, then `completed` or one `error`."""
+    """Frames: the place in the line, steps and partial images, then `completed` or one `error`."""
     presented: list[Presented] = []
     yield position_comment(accepted)
     try:
         async for item in items:
-            if isinstance(item, Partial):
+            if isinstance(item, Progressed):
+                yield step_comment(item)
+            elif isinstance(item, Partial):
                 yield await asyncio.to_thread(partial_event, operation, item, accepted)
             elif isinstance(item, Presented):
                 presented.append(item)

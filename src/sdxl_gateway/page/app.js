@@ -1,0 +1,184 @@
+// The page itself: what stands in its fields becomes a request. What only some visits need is loaded when they do.
+
+import { Refused, call, json, key } from "./server.js";
+
+const view = (id) => document.getElementById(id);
+const loras = new Map();
+let blend = null;
+let more = null;
+let running = null;
+
+// ---- what the request will be
+
+/** The name that stands for the base and the LoRAs on it; empty where the server is to choose. */
+const modelName = () => [view("base").value, ...(blend?.parts() ?? [])].filter(Boolean).join("+");
+
+function asked() {
+  const body = { prompt: view("prompt").value };
+  const set = (name, value) => value !== "" && (body[name] = value);
+  set("model", modelName());
+  set("size", view("size").value.trim());
+  if (view("quality").value !== "auto") body.quality = view("quality").value;
+  if (view("lock").checked && view("seed").value !== "") body.seed = Number(view("seed").value);
+  return { ...body, ...more?.values() };
+}
+
+/** How many requests of one picture each it is: only those can be looked at while they are painted. */
+const pictures = () => (view("n").value === "" ? 1 : Number(view("n").value));
+
+async function changed() {
+  view("model-name").textContent = modelName() ? JSON.stringify(modelName()) : "the server's default";
+  if (view("code").open) (await import("./code.js")).show(view("code"), { ...asked(), n: pictures() });
+}
+
+// ---- refusals, at the field they are about
+
+const field = (param) => document.querySelector(`[data-field="${CSS.escape(param.split(/[.[]/)[0])}"]`);
+
+function refuse(error) {
+  if (error.status === 401) return askForKey(key.get() ? error.message : "");
+  // Those a blend is made of are named one by one.
+  const about = error.param && field(error.param === "loras" ? "model" : error.param);
+  const shown = about ? about.querySelector(".error") : view("error");
+  const control = about?.querySelector("input, select, textarea");
+  about?.closest("details")?.setAttribute("open", "");
+  shown.textContent = error.message;
+  shown.hidden = false;
+  control?.setAttribute("aria-invalid", "true");
+  control?.focus();
+}
+
+function forgive() {
+  for (const shown of document.querySelectorAll("#ask .error")) shown.hidden = true;
+  for (const control of document.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
+}
+
+// ---- the key
+
+function askForKey(complaint) {
+  view("key-error").textContent = complaint;
+  view("key-error").hidden = !complaint;
+  if (!view("ask-key").open) view("ask-key").showModal();
+  view("key").select();
+}
+
+async function useKey(event) {
+  event.preventDefault();
+  key.keep(view("key").value.trim());
+  if (await begin()) {
+    view("key").value = "";
+    view("ask-key").close();
+    view("prompt").focus();
+  }
+}
+
+function forgetKey() {
+  key.forget();
+  view("change-key").hidden = true;
+  askForKey("");
+}
+
+// ---- models and LoRAs
+
+/** Shows what may be asked for; false where the server wants another key first. */
+async function begin() {
+  try {
+    showModels((await json("v1/models")).data);
+    view("change-key").hidden = !key.get();
+    return true;
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    refuse(error);
+    return false;
+  }
+}
+
+function showModels(models) {
+  view("base").length = view("lora").length = 1;
+  for (const { id, kind, description } of models) {
+    const option = new Option(kind === "checkpoint" || kind === "lora" ? id : `${id} (${kind})`, id);
+    option.title = description;
+    view(kind === "lora" ? "lora" : "base").add(option);
+  }
+  changed();
+}
+
+async function addLora() {
+  const name = view("lora").value;
+  view("lora").value = "";
+  if (!name) return;
+  try {
+    if (!loras.size) for (const one of (await json("v1/loras")).data) loras.set(one.name, one);
+    blend ??= new (await import("./blend.js")).Blend(view("chips"), changed, say);
+    blend.add(name, loras.get(name));
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    refuse(error);
+  }
+}
+
+/** Puts a trigger word into the prompt, once. */
+function say(word) {
+  const { value } = view("prompt");
+  if (!value.includes(word)) view("prompt").value = value.trim() ? `${value.trimEnd()}, ${word}` : word;
+  changed();
+}
+
+async function showMore() {
+  if (!view("more").open) return;
+  try {
+    more ??= new (await import("./more.js")).More(view("more").querySelector(".fields"), changed);
+    await more.show(modelName() || view("base").options[1]?.value);
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    refuse(error);
+  }
+}
+
+// ---- painting
+
+async function paint(event) {
+  event?.preventDefault();
+  if (running) return;
+  forgive();
+  const abort = new AbortController();
+  running = abort;
+  busy(true);
+  try {
+    const { paintAll } = await import("./paint.js");
+    const told = await paintAll(call, view("pictures"), asked(), pictures(), abort.signal, keepSeed);
+    view("status").textContent = told.summary;
+    if (told.refused) refuse(told.refused);
+  } finally {
+    running = null;
+    busy(false);
+  }
+}
+
+function busy(yes) {
+  view("paint").disabled = yes;
+  view("cancel").disabled = !yes;
+  view("empty").hidden = true;
+  if (yes) view("status").textContent = "Painting …";
+}
+
+function keepSeed(seed) {
+  view("seed").value = seed;
+  view("lock").checked = true;
+  changed();
+}
+
+view("ask").addEventListener("submit", paint);
+view("ask").addEventListener("input", changed);
+view("cancel").addEventListener("click", () => running?.abort());
+view("lora").addEventListener("change", addLora);
+view("base").addEventListener("change", showMore);
+view("more").addEventListener("toggle", showMore);
+view("code").addEventListener("toggle", changed);
+view("key-form").addEventListener("submit", useKey);
+view("change-key").addEventListener("click", forgetKey);
+view("seed").addEventListener("input", () => (view("lock").checked = view("seed").value !== ""));
+view("ask").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) paint(event);
+});
+begin();

@@ -1,0 +1,65 @@
+// The LoRAs of a blend as chips: each with its weight, its trigger words and a way out.
+
+import { make } from "./dom.js";
+
+const MOST = 4;
+
+export class Blend {
+  #list;
+  #changed;
+  #say;
+  #weights = new Map();
+
+  constructor(list, changed, say) {
+    this.#list = list;
+    this.#changed = changed;
+    this.#say = say;
+  }
+
+  /** As they stand in a model name. */
+  parts() {
+    return [...this.#weights].map(([name, weight]) => `${name}:${weight}`);
+  }
+
+  /** `about` is what the server tells of the LoRA. */
+  add(name, about = {}) {
+    if (!this.#weights.has(name)) {
+      this.#weights.set(name, about.weight ?? 1);
+      this.#list.append(this.#chip(name, about));
+    }
+    this.#changed();
+  }
+
+  #chip(name, about) {
+    const id = `weight-of-${name}`;
+    const weight = this.#weights.get(name);
+    const shown = make("output", { className: "weight", textContent: weight });
+    const slider = make("input", { type: "range", id, min: -MOST, max: MOST, step: 0.05, value: weight });
+    slider.addEventListener("input", () => {
+      this.#weights.set(name, Number(slider.value));
+      shown.textContent = slider.value;
+      this.#changed();
+    });
+    const remove = make("button", { type: "button", className: "remove", textContent: "×", ariaLabel: `Remove ${name}` });
+    const head = make("div", { className: "head" }, make("label", { htmlFor: id, textContent: name }), shown, remove);
+    const chip = make("li", {}, head, slider, ...this.#told(about));
+    remove.addEventListener("click", () => {
+      this.#weights.delete(name);
+      chip.remove();
+      this.#changed();
+    });
+    return chip;
+  }
+
+  #told({ description, trigger_words: words = [] }) {
+    const about = description ? [make("p", { className: "hint", textContent: description })] : [];
+    return [...about, ...words.map((word) => this.#word(word))];
+  }
+
+  #word(word) {
+    const properties = { type: "button", className: "word", textContent: `+ ${word}`, title: "Put it into the prompt" };
+    const button = make("button", properties);
+    button.addEventListener("click", () => this.#say(word));
+    return button;
+  }
+}
