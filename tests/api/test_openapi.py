@@ -34,7 +34,9 @@ def test_the_document_names_every_field(operation: Operation) -> None:
     schema = body_schema(limits, operation, form=False)
     spelled = {word for field in fields_of(wire_fields(limits), operation) for word in field.spellings}
     assert set(schema["properties"]) == spelled
-    assert schema["properties"]["num_inference_steps"]["maximum"] == 77
+    steps = schema["properties"]["num_inference_steps"]
+    assert (steps["maximum"], steps["x-alias-of"], steps["x-extension"]) == (77, "steps", True)
+    assert "x-alias-of" not in schema["properties"]["steps"]
 
 
 async def test_a_name_that_is_a_path_of_its_own_is_told_its_verbs() -> None:

@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from sdxl_gateway.api.replies.images import ReplyStyle
+from sdxl_gateway.api.replies.links import Links
+from sdxl_gateway.api.replies.stream import event_frames
+from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import Busy, EngineFault, Unavailable
+from sdxl_gateway.core.picture import Size
+from sdxl_gateway.gateway.events import Accepted, Item, Progressed
 from tests.kit.api import FakeGateway, failing, served_api
+from tests.kit.images import signer
 from tests.kit.wires import Wire, body_of
 
 GENERATE = "/v1/images/generations"
@@ -46,6 +54,16 @@ async def test_frames_are_openais() -> None:
     assert (last["seed"], last["size"]) == (5, "1024x1024")
     assert [payload["queue_position"] for _, payload in event_frames] == [0, 0, 0]
     assert served.gateway.closed == 1
+
+
+async def test_steps_are_told_in_comments() -> None:
+    async def items() -> AsyncIterator[Item]:
+        yield Progressed("job-1", 0, 5, 20)
+
+    style = ReplyStyle(b64=True, url=False, links=Links("http://gw", signer(), 60.0))
+    accepted = Accepted("job-1", Size(64, 64), "medium", "png", position=3)
+    frames = [frame async for frame in event_frames(Operation.GENERATE, style, accepted, items())]
+    assert frames == [b": queue position 3\n\n", b": step 5 of 20\n\n"]
 
 
 @pytest.mark.parametrize("said", [{"safety_identifier": "u-1"}, {"user": "u-1"}, {}], ids=str)

@@ -162,7 +162,7 @@ def test_hostile_text_stays_text(tab: Tab) -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("kind", ["curl", "Python"])
 def test_the_code_it_shows_runs(tab: Tab, kind: str, tmp_path: Path) -> None:
-    tab.page.fill("#prompt", "it's a \"red\" circle")
+    tab.page.fill("#prompt", 'it\'s a "red" circle')
     tab.page.click("#more summary")
     tab.page.fill("#more-steps", "2")
     tab.page.click("#code summary")
