@@ -155,6 +155,8 @@ def test_hostile_text_stays_text(tab: Tab) -> None:
     tab.page.fill("#size", HOSTILE[0][:30])
     tab.page.click("#paint")
     tab.page.locator("#size-error:not([hidden])").wait_for()
+    tab.page.set_viewport_size({"width": 390, "height": 844})
+    assert tab.page.evaluate("document.documentElement.scrollWidth") == 390
     assert tab.page.evaluate("window.hurt") is None
     assert tab.page.locator("main img:not(#pictures img), main svg, main script").count() == 0
 
