@@ -5,7 +5,9 @@ import { Refused, call, json, key } from "./server.js";
 const view = (id) => document.getElementById(id);
 const loras = new Map();
 let blend = null;
+let blending = null;
 let more = null;
+let opening = null;
 let running = null;
 
 // ---- what the request will be
@@ -109,7 +111,8 @@ async function addLora() {
   if (!name) return;
   try {
     if (!loras.size) for (const one of (await json("v1/loras")).data) loras.set(one.name, one);
-    blend ??= new (await import("./blend.js")).Blend(view("chips"), changed, say);
+    blending ??= import("./blend.js").then(({ Blend }) => new Blend(view("chips"), changed, say));
+    blend = await blending;
     blend.add(name, loras.get(name));
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
@@ -127,7 +130,8 @@ function say(word) {
 async function showMore() {
   if (!view("more").open) return;
   try {
-    more ??= new (await import("./more.js")).More(view("more").querySelector(".fields"), changed);
+    opening ??= import("./more.js").then(({ More }) => new More(view("more").querySelector(".fields"), changed));
+    more = await opening;
     await more.show(modelName() || view("base").options[1]?.value);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
