@@ -535,7 +535,6 @@ def _routes() -> Iterator[BadRequest]:
         "/v1/responses",
         "/v1/v1/images/generations",
         "/v1",
-        "/",
         "/v2/images/generations",
     ):
         yield BadRequest(f"no-such-route{path}", "POST", path, JSON, b"{}", 404, None, None)
@@ -544,6 +543,7 @@ def _routes() -> Iterator[BadRequest]:
         for method in ("GET", "PUT", "DELETE", "PATCH"):
             yield BadRequest(f"wrong-verb/{method}{path}", method, path, {}, b"", 405, None, None)
     yield BadRequest("wrong-verb/images", "POST", "/v1/images", JSON, b"{}", 405, None, None)
+    yield BadRequest("wrong-verb/page", "POST", "/", JSON, b"{}", 405, None, None)
     yield BadRequest("wrong-verb/models", "POST", "/v1/models", JSON, b"{}", 405, None, None)
     yield BadRequest("wrong-verb/delete-model", "DELETE", "/v1/models/demo", {}, b"", 405, None, None)
     for name in ("no-such-model", "..%2F..%2Fetc%2Fpasswd", "%00", "a/b/c", "é"):

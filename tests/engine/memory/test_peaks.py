@@ -43,7 +43,9 @@ def test_decodes(vae: AutoencoderKL, height: int, width: int, dtype: torch.dtype
     assert peak_bytes(lambda: vae.encode(pixels)) <= found
 
 
-@pytest.mark.parametrize(("height", "width"), [(1024, 1024), (2048, 2048), (4096, 4096)])
+@pytest.mark.parametrize(
+    ("height", "width"), [(1024, 1024), (2048, 2048), pytest.param(4096, 4096, marks=pytest.mark.full)]
+)
 def test_decodes_in_tiles(vae: AutoencoderKL, height: int, width: int) -> None:
     """A tile's peak and the picture itself, once in rows of tiles and once whole."""
     vae.to(torch.bfloat16)
