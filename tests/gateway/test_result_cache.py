@@ -6,18 +6,12 @@ import pytest
 
 from sdxl_gateway.delivery.deliver import Encoded
 from sdxl_gateway.gateway.result_cache import ResultCache
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.kit.clock import Clock
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1000.0)
 
 
 @pytest.fixture

@@ -15,13 +15,7 @@ pytest.importorskip("moto", reason="needs the extra: pip install 'sdxl-gateway[d
 
 from sdxl_gateway.s3.bucket import PART_BYTES, PAUSE_SECONDS, Bucket
 from tests.kit.buckets import ObjectStore
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.kit.clock import Clock
 
 
 def test_what_is_put_is_read_and_listed_below_its_prefix(object_store: ObjectStore) -> None:
@@ -60,7 +54,7 @@ def test_what_fails_once_is_tried_again(object_store: ObjectStore) -> None:
 
 
 def test_one_that_is_down_is_told_of_and_left_alone_for_a_while(object_store: ObjectStore) -> None:
-    clock = Clock()
+    clock = Clock(0.0)
     bucket = Bucket(object_store.bucket(), clock)
     bucket.put("one", b"1")
     object_store.down = True

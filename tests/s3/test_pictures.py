@@ -21,18 +21,12 @@ from sdxl_gateway.s3.addresses import SignedByBucket
 from sdxl_gateway.s3.bucket import Bucket
 from sdxl_gateway.s3.pictures import BucketPictures
 from tests.kit.buckets import ObjectStore
-
-
-class Clock:
-    now = 2_000_000_000.25
-
-    def __call__(self) -> float:
-        return self.now
+from tests.kit.clock import Clock
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(2_000_000_000.25)
 
 
 @pytest.fixture

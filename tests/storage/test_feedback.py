@@ -19,23 +19,16 @@ from sdxl_gateway.storage.arm_table import ArmKey
 from sdxl_gateway.storage.database import Database, opened
 from sdxl_gateway.storage.feedback import FeedbackStore, Said
 from sdxl_gateway.storage.seal import Seal
+from tests.kit.clock import Clock
 
 ART, OPS = Caller("art", key_id="key_1"), Caller("ops", key_id="key_2")
 NEW, OLD = Arm("fresh", "new"), Arm("fresh", "old")
 DAY = 86400.0
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100 * DAY
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(100 * DAY)
 
 
 @pytest.fixture

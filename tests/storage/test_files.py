@@ -15,22 +15,15 @@ from sdxl_gateway.storage.database import Database, opened
 from sdxl_gateway.storage.file_table import Purpose, StoredFile
 from sdxl_gateway.storage.files import FileStore, NewFile
 from sdxl_gateway.storage.pages import Cut
+from tests.kit.clock import Clock
 
 LIMITS = Files(max_file_bytes=1000, max_tenant_bytes=2500)
 NOTES = NewFile("notes.jsonl", Purpose.BATCH)
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1_000_000.0)
 
 
 @pytest.fixture

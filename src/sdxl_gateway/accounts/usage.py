@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from sdxl_gateway.accounts import usage_table
 from sdxl_gateway.accounts.usage_table import UsageKey, Used
+from sdxl_gateway.core.background import written_at_intervals
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.days import day_of
-from sdxl_gateway.core.errors import GatewayError
 from sdxl_gateway.storage.database import Database
 
-WRITE_SECONDS = 1.0
 """A request need not wait for the disk; a server that is killed forgets this much of what was used."""
 
 
@@ -50,14 +47,7 @@ class Usage:
 
     async def writing(self) -> None:
         """Writes again and again, until it is cancelled, and then once more."""
-        try:
-            while True:
-                await self.write()
-                await asyncio.sleep(WRITE_SECONDS)
-        except asyncio.CancelledError:
-            with suppress(GatewayError):
-                await self.write()
-            raise
+        await written_at_intervals(self.write)
 
     async def pixel_steps_today(self) -> list[tuple[str, int]]:
         """By holder, as `holders` names them."""

@@ -6,8 +6,9 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
+from sdxl_gateway.core.errors import GatewayError
 from sdxl_gateway.core.events import WorkFailed
 
 log = logging.getLogger(__name__)
@@ -16,6 +17,8 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 STEADY_SECONDS = 30.0
 """Work that has run for so long since it failed is well again."""
+WRITE_SECONDS = 1.0
+"""What is counted in memory is on the disk so soon."""
 
 
 class Background:
@@ -56,3 +59,15 @@ class Background:
             self._tell(WorkFailed(name))
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+
+
+async def written_at_intervals(write: Callable[[], Awaitable[None]]) -> None:
+    """Has it written again and again, until this is cancelled, and then once more."""
+    try:
+        while True:
+            await write()
+            await asyncio.sleep(WRITE_SECONDS)
+    except asyncio.CancelledError:
+        with suppress(GatewayError):
+            await write()
+        raise

@@ -3,19 +3,17 @@ counted within a second."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from sdxl_gateway.core.background import written_at_intervals
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.days import day_of
-from sdxl_gateway.core.errors import GatewayError
 from sdxl_gateway.core.events import ArmEnded, Event
 from sdxl_gateway.core.quantiles import bin_of
 from sdxl_gateway.core.rollout import Arm
@@ -25,7 +23,6 @@ from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.feedback_table import Feedback, Scores
 from sdxl_gateway.storage.seal import Seal
 
-WRITE_SECONDS = 1.0
 """A request need not wait for the disk; a server that is killed forgets this much of what was counted."""
 
 
@@ -84,14 +81,7 @@ class FeedbackStore:
 
     async def writing(self) -> None:
         """Writes again and again, until it is cancelled, and then once more."""
-        try:
-            while True:
-                await self.write()
-                await asyncio.sleep(WRITE_SECONDS)
-        except asyncio.CancelledError:
-            with suppress(GatewayError):
-                await self.write()
-            raise
+        await written_at_intervals(self.write)
 
     async def put(self, image: str, caller: Caller, said: Said) -> Feedback:
         """In the place of what this caller said of the picture before. Raises StorageFull."""

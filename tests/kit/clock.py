@@ -1,0 +1,15 @@
+"""A clock that stands until it is moved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Clock:
+    """`now` is in seconds."""
+
+    now: float
+
+    def __call__(self) -> float:
+        return self.now
