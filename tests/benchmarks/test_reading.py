@@ -18,6 +18,7 @@ def row(rows: list[Row], words: str) -> Row:
     return found
 
 
+@pytest.mark.full
 def test_loads_are_measured_alone_beside_steps_and_from_each_tier(tmp_path: Path) -> None:
     rows = list(measure(DEMO_MODEL, tmp_path, SMALL))
 

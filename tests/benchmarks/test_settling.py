@@ -12,6 +12,7 @@ from benchmarks.settling import settling_rows
 from sdxl_gateway.config import DEMO_MODEL
 
 
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_every_row_is_measured(tmp_path: Path) -> None:
     threads = torch.get_num_threads()

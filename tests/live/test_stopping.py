@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -43,7 +45,7 @@ def test_running_pictures_are_finished_or_told(tmp_path: Path, grace_seconds: in
     assert "Traceback" not in one.log
 
 
-@pytest.mark.parametrize("insists", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("insists", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.full)])
 def test_a_second_signal_ends_now_and_tells(tmp_path: Path, insists: int) -> None:
     """Asked for more steps than the grace has time for, so that only the second signal can have ended them."""
     with server(tmp_path, server__shutdown_grace_seconds="600") as one, ThreadPoolExecutor(2) as pool:
@@ -63,24 +65,25 @@ def test_a_second_signal_ends_now_and_tells(tmp_path: Path, insists: int) -> Non
     assert "Traceback" not in one.log
 
 
-@pytest.mark.parametrize(
-    ("kind", "begun"),
-    [
-        ("application/json", b'{"prompt"'),
-        ("multipart/form-data; boundary=x", b"--x\r\ncontent-disposition: form-data;"),
-    ],
-)
-def test_an_upload_half_sent_is_told(tmp_path: Path, kind: str, begun: bytes) -> None:
-    head = f"POST /v1/images/edits HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: 9999\r\n\r\n"
-    with server(tmp_path, server__shutdown_grace_seconds="1") as one:
+HALVES = {
+    "application/json": b'{"prompt"',
+    "multipart/form-data; boundary=x": b"--x\r\ncontent-disposition: form-data;",
+}
+
+
+def test_uploads_half_sent_are_told(tmp_path: Path) -> None:
+    with server(tmp_path, server__shutdown_grace_seconds="1") as one, ExitStack() as stack:
         host, port = one.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=60) as sending:
-            sending.sendall(head.encode() + begun)
-            until(lambda: httpx.get(f"{one.url}/readyz").status_code == 200)
-            one.process.send_signal(signal.SIGTERM)
-            answer = b"".join(iter(lambda: sending.recv(65536), b""))
+        sending = []
+        for kind, begun in HALVES.items():
+            head = f"POST /v1/images/edits HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: 9999\r\n\r\n"
+            sending.append(stack.enter_context(socket.create_connection((host, int(port)), timeout=60)))
+            sending[-1].sendall(head.encode() + begun)
+        until(lambda: httpx.get(f"{one.url}/readyz").status_code == 200)
+        one.process.send_signal(signal.SIGTERM)
+        answers = [b"".join(iter(partial(each.recv, 65536), b"")) for each in sending]
         one.process.wait(timeout=60)
 
-    assert answer.startswith(b"HTTP/1.1 503 ")
-    assert b"service_unavailable_error" in answer
+    assert all(answer.startswith(b"HTTP/1.1 503 ") for answer in answers)
+    assert all(b"service_unavailable_error" in answer for answer in answers)
     assert "Traceback" not in one.log
