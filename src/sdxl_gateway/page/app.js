@@ -10,6 +10,9 @@ let more = null;
 let opening = null;
 let running = null;
 
+// The views beside this one: a tab each, and a module that is loaded when its tab is opened.
+const VIEWS = {};
+
 // ---- what the request will be
 
 /** The name that stands for the base and the LoRAs on it; empty where the server is to choose. */
@@ -35,13 +38,15 @@ async function changed() {
 
 // ---- refusals, at the field they are about
 
-const field = (param) => document.querySelector(`[data-field="${CSS.escape(param.split(/[.[]/)[0])}"]`);
+const field = (form, param) => form.querySelector(`[data-field="${CSS.escape(param.split(/[.[]/)[0])}"]`);
 
-function refuse(error) {
+/** Shows why not: at the field it is about, else in the form's own alert; a key is asked for where one is wanted. */
+function refuse(error, form = view("ask")) {
+  if (!(error instanceof Refused)) throw error;
   if (error.status === 401) return askForKey(key.get() ? error.message : "");
   // Those a blend is made of are named one by one.
-  const about = error.param && field(error.param === "loras" ? "model" : error.param);
-  const shown = about ? about.querySelector(".error") : view("error");
+  const about = error.param && field(form, error.param === "loras" ? "model" : error.param);
+  const shown = (about || form).querySelector(about ? ".error" : ".error[role=alert]");
   const control = about?.querySelector("input, select, textarea");
   about?.closest("details")?.setAttribute("open", "");
   shown.textContent = error.message;
@@ -50,9 +55,9 @@ function refuse(error) {
   control?.focus();
 }
 
-function forgive() {
-  for (const shown of document.querySelectorAll("#ask .error")) shown.hidden = true;
-  for (const control of document.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
+function forgive(form = view("ask")) {
+  for (const shown of form.querySelectorAll(".error")) shown.hidden = true;
+  for (const control of form.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
 }
 
 // ---- the key
@@ -70,7 +75,7 @@ async function useKey(event) {
   if (await begin()) {
     view("key").value = "";
     view("ask-key").close();
-    view("prompt").focus();
+    if (!(await open())) view("prompt").focus();
   }
 }
 
@@ -89,7 +94,6 @@ async function begin() {
     view("change-key").hidden = !key.get();
     return true;
   } catch (error) {
-    if (!(error instanceof Refused)) throw error;
     refuse(error);
     return false;
   }
@@ -115,7 +119,6 @@ async function addLora() {
     blend = await blending;
     blend.add(name, loras.get(name));
   } catch (error) {
-    if (!(error instanceof Refused)) throw error;
     refuse(error);
   }
 }
@@ -134,7 +137,6 @@ async function showMore() {
     more = await opening;
     await more.show(modelName() || view("base").options[1]?.value);
   } catch (error) {
-    if (!(error instanceof Refused)) throw error;
     refuse(error);
   }
 }
@@ -172,6 +174,35 @@ function keepSeed(seed) {
   changed();
 }
 
+// ---- the views
+
+/** What a view may ask of the page: `refuse(error, form)`, `forgive(form)`, `keepSeed(seed)`. */
+const page = { refuse, forgive, keepSeed };
+
+/** Opens the view that the address names; false where that is the one for painting. */
+async function open() {
+  const name = location.hash.slice(1) in VIEWS ? location.hash.slice(1) : "paint";
+  for (const one of document.querySelectorAll("main > div")) one.hidden = one.id !== `view-${name}`;
+  for (const tab of document.querySelectorAll("nav a")) {
+    if (tab.hash === `#${name}`) tab.setAttribute("aria-current", "page");
+    else tab.removeAttribute("aria-current");
+  }
+  if (name === "paint") return false;
+  const { show } = await import(VIEWS[name]);
+  await show(placeOf(name), page);
+  return true;
+}
+
+/** The view's own part of the page, with its own look; made on first opening. */
+function placeOf(name) {
+  if (view(`view-${name}`)) return view(`view-${name}`);
+  const style = Object.assign(document.createElement("link"), { rel: "stylesheet", href: `page/${name}.css` });
+  const place = Object.assign(document.createElement("div"), { id: `view-${name}` });
+  document.head.append(style);
+  document.querySelector("main").append(place);
+  return place;
+}
+
 view("ask").addEventListener("submit", paint);
 view("ask").addEventListener("input", changed);
 view("cancel").addEventListener("click", () => running?.abort());
@@ -185,4 +216,6 @@ view("seed").addEventListener("input", () => (view("lock").checked = view("seed"
 view("ask").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) paint(event);
 });
+addEventListener("hashchange", open);
 begin();
+open();
