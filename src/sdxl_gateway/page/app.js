@@ -152,7 +152,8 @@ async function paint(event) {
   busy(true);
   try {
     const { paintAll } = await import("./paint.js");
-    const told = await paintAll(call, view("pictures"), asked(), pictures(), abort.signal, keepSeed);
+    const room = { call, list: view("pictures"), signal: abort.signal, does: { keepSeed } };
+    const told = await paintAll(room, asked(), pictures());
     view("status").textContent = told.summary;
     if (told.refused) refuse(told.refused);
   } finally {

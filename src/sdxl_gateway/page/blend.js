@@ -31,7 +31,7 @@ export class Blend {
   }
 
   #chip(name, about) {
-    const id = `weight-of-${name}`;
+    const id = `${this.#list.id}-weight-of-${name}`;
     const weight = this.#weights.get(name);
     const shown = make("output", { className: "weight", textContent: weight });
     const slider = make("input", { type: "range", id, min: -MOST, max: MOST, step: 0.05, value: weight });

@@ -1,49 +1,64 @@
-// Every other field of a request that is a word, a number or a switch, made of the server's own document.
+// Fields of a request that are a word, a number or a switch, made of the server's own document.
 
 import { make } from "./dom.js";
-import { fields } from "./schema.js";
+import { GENERATIONS, fields } from "./schema.js";
 import { inPath, json } from "./server.js";
 
 // What stands elsewhere on the page, what the page decides itself, and what only a program has a use for.
-const ELSEWHERE = new Set([
+export const ELSEWHERE = new Set([
   "prompt", "model", "n", "size", "width", "height", "quality", "seed", "lora_scale",
   "stream", "partial_images", "response_format", "safety_identifier", "webhook_url",
 ]);
 
+const isElse = (name) => !ELSEWHERE.has(name);
+
+/** Those of what is posted to `path` that are `wanted`; `names` are what some are called, `ids` is before every id. */
 export class More {
   #place;
   #changed;
+  #wanted;
+  #names;
+  #ids;
+  #shown = new Set();
   #said = new Map();
 
-  constructor(place, changed) {
+  constructor(place, changed, { path = GENERATIONS, wanted = isElse, names = {}, ids = "more" } = {}) {
+    this.path = path;
     this.#place = place;
     this.#changed = changed;
+    this.#wanted = wanted;
+    this.#names = names;
+    this.#ids = ids;
   }
 
   /** Those that were filled in, by name. */
   values() {
-    return Object.fromEntries(this.#said);
+    return Object.fromEntries([...this.#said].filter(([name]) => this.#shown.has(name)));
   }
 
   /** Makes the fields anew for what this model can do; what was said stays, where it still can be. */
   async show(model) {
-    const [known, can] = await Promise.all([fields(), model ? json(`v1/models/${inPath(model)}`) : {}]);
-    const rows = [...known].filter(([name]) => !ELSEWHERE.has(name));
-    const shown = rows.map(([name, schema]) => this.#row(name, schema, can.capabilities ?? {})).filter(Boolean);
-    this.#place.replaceChildren(...shown);
+    await this.offer(model ? (await json(`v1/models/${inPath(model)}`)).capabilities : {});
+  }
+
+  /** The same, for these capabilities. */
+  async offer(capabilities) {
+    const rows = [...(await fields(this.path))].filter(([name]) => this.#wanted(name));
+    this.#shown = new Set(rows.map(([name]) => name));
+    this.#place.replaceChildren(...rows.map(([name, schema]) => this.#row(name, schema, capabilities)).filter(Boolean));
     this.#changed();
   }
 
   #row(name, schema, capabilities) {
     const reads = reader(name, schema, capabilities);
     if (!reads) return void this.#said.delete(name);
-    const id = `more-${name}`;
+    const id = `${this.#ids}-${name}`;
     const control = controlOf(id, reads);
     if (this.#said.has(name)) control.value = String(this.#said.get(name));
     control.addEventListener("input", () => this.#say(name, control.value, reads));
     this.#say(name, control.value, reads);
     return make("div", { className: "field", "data-field": name },
-      make("label", { htmlFor: id, textContent: name.replaceAll("_", " ") }),
+      make("label", { htmlFor: id, textContent: this.#names[name] ?? name.replaceAll("_", " ") }),
       control,
       ...(reads.offers ? [make("datalist", { id: `${id}-offers` }, ...reads.offers.map((text) => new Option(text)))] : []),
       make("p", { className: "hint", id: `${id}-hint`, textContent: hint(schema) }),

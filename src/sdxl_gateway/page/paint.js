@@ -1,21 +1,29 @@
-// Takes a request, paints it as so many streams of one picture, each shown in its own place while it is painted.
+// Takes a request, paints it as so many requests for one picture, each shown in its own place while it is painted.
 
 import { make } from "./dom.js";
+import { GENERATIONS } from "./schema.js";
 import { Refused } from "./server.js";
 import { framesOf } from "./stream.js";
 
 const LOOKS = 3;
-const PATH = "v1/images/generations";
+const asIs = (body) => body;
 
-/** Gives a summary, and the first refusal. Image i is painted from seed + i, as the server does for `n`. */
-export async function paintAll(call, list, body, n, signal, keepSeed) {
+/**
+ * Gives a summary, and the first refusal. Image i is painted from seed + i, as the server does for `n`.
+ *
+ * What is asked for is posted as `bodyOf` makes it; `streams` says whether the path can. `does` is what a tile's
+ * buttons do: `keepSeed(seed)`; its `frame(image)`, if any, gives what a picture that is done stands in.
+ */
+export async function paintAll({ call, list, path = GENERATIONS, streams = true, bodyOf = asIs, signal, does }, asked, n) {
   if (!Number.isInteger(n) || n < 1 || n > 10) {
     const error = new Refused(400, { message: "1 to 10 pictures.", param: "n" });
     return { summary: "", refused: error };
   }
-  const tiles = Array.from({ length: n }, (_, index) => new Tile(body.prompt, index, keepSeed));
+  const extras = streams ? { stream: true, partial_images: LOOKS } : { response_format: "b64_json" };
+  const tiles = Array.from({ length: n }, () => new Tile(asked.prompt, does));
   list.prepend(...tiles.map((tile) => tile.element));
-  const ends = await Promise.all(tiles.map((tile, index) => painted(call, tile, seeded(body, index), signal)));
+  const one = (tile, index) => painted(() => call(path, { body: bodyOf({ ...seeded(asked, index), ...extras }), signal }), tile);
+  const ends = await Promise.all(tiles.map(one));
   const done = ends.filter((end) => end === null).length;
   return { summary: `${done} of ${n} painted.`, refused: ends.find((end) => end instanceof Refused) };
 }
@@ -23,20 +31,30 @@ export async function paintAll(call, list, body, n, signal, keepSeed) {
 const seeded = (body, index) => (body.seed === undefined ? body : { ...body, seed: body.seed + index });
 
 /** null where it came out, else why not. */
-async function painted(call, tile, body, signal) {
+async function painted(send, tile) {
   try {
-    const answer = await call(PATH, { body: { ...body, stream: true, partial_images: LOOKS }, signal });
-    for await (const { comment, data } of framesOf(answer.body)) {
-      if (comment !== undefined) tile.note(comment);
-      else if (data.error) throw new Refused(answer.status, data.error);
-      else tile.show(data, data.type.endsWith(".completed"));
-    }
+    const answer = await send();
+    if (answer.headers.get("content-type").startsWith("application/json")) whole(tile, answer, await answer.json());
+    else await streamed(tile, answer);
     if (!tile.done) throw new Refused(0, { message: "The connection ended before the picture was done." });
     return null;
   } catch (error) {
     tile.end(error.name === "AbortError" ? "Cancelled." : error.message);
     return error;
   }
+}
+
+async function streamed(tile, answer) {
+  for await (const { comment, data } of framesOf(answer.body)) {
+    if (comment !== undefined) tile.note(comment);
+    else if (data.error) throw new Refused(answer.status, data.error);
+    else tile.show(data, data.type.endsWith(".completed"));
+  }
+}
+
+function whole(tile, answer, { data, ...told }) {
+  const warning = answer.headers.get("x-sdxl-gateway-warning");
+  tile.show({ ...told, ...data[0], warnings: warning ? [warning] : [] }, true);
 }
 
 class Tile {
@@ -47,9 +65,9 @@ class Tile {
   #actions = make("div", { className: "actions" });
   #picture = make("div", { className: "blank" });
 
-  constructor(prompt, index, keepSeed) {
+  constructor(prompt = "", does) {
     this.prompt = prompt;
-    this.keepSeed = keepSeed;
+    this.does = does;
     const said = make("p", { className: "prompt", textContent: prompt });
     const told = make("div", { className: "about" }, this.#about, this.#bar, said, this.#actions);
     this.element = make("li", {}, this.#picture, told);
@@ -72,8 +90,9 @@ class Tile {
     this.#url = URL.createObjectURL(new Blob([bytes], { type: `image/${data.output_format ?? "png"}` }));
     const image = make("img", { src: this.#url, alt: this.prompt || "Painted without a prompt" });
     image.addEventListener("load", () => before && URL.revokeObjectURL(before));
-    this.#picture.replaceWith(image);
-    this.#picture = image;
+    const shown = (completed && this.does.frame?.(image)) || image;
+    this.#picture.replaceWith(shown);
+    this.#picture = shown;
     if (completed) this.#complete(data);
   }
 
@@ -81,10 +100,17 @@ class Tile {
     this.done = true;
     this.#bar.remove();
     this.#about.textContent = [`${size}, seed ${seed}`, ...warnings].join(" · ");
-    const keep = make("button", { type: "button", textContent: "Keep this seed" });
-    keep.addEventListener("click", () => this.keepSeed(seed));
     const name = `picture-${seed}.${format}`;
-    this.#actions.append(keep, make("a", { className: "button", href: this.#url, download: name, textContent: "Download" }));
+    this.#actions.append(
+      this.#button("Keep this seed", () => this.does.keepSeed(seed)),
+      make("a", { className: "button", href: this.#url, download: name, textContent: "Download" }),
+    );
+  }
+
+  #button(textContent, act) {
+    const button = make("button", { type: "button", textContent });
+    button.addEventListener("click", act);
+    return button;
   }
 
   end(why) {

@@ -2,19 +2,21 @@
 
 import { json } from "./server.js";
 
+export const GENERATIONS = "v1/images/generations";
 let read = null;
 
-/** Each field's schema by its name, without other spellings; read once. */
-export function fields() {
-  read ??= json("openapi.json").then(named, (error) => {
+/** The whole document; read once. */
+export function openapi() {
+  read ??= json("openapi.json").catch((error) => {
     read = null;
     throw error;
   });
   return read;
 }
 
-function named(document) {
-  const { requestBody } = document.paths["/v1/images/generations"].post;
+/** Each field's schema by its name, of what is posted to `path`, without other spellings. */
+export async function fields(path = GENERATIONS) {
+  const { requestBody } = (await openapi()).paths[`/${path}`].post;
   const { properties } = requestBody.content["application/json"].schema;
   return new Map(Object.entries(properties).filter(([, schema]) => !schema["x-alias-of"]));
 }

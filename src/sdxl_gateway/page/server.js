@@ -20,7 +20,7 @@ export class Refused extends Error {
   }
 }
 
-/** The answer to a GET, or to a POST where there is a body. Throws Refused, and AbortError where `signal` said so. */
+/** The answer to a GET, or to a POST where there is a body: a form, or what becomes JSON. Throws Refused, and AbortError where `signal` said so. */
 export async function call(path, { body, signal } = {}) {
   const answer = await sent(path, body, signal);
   if (!answer.ok) {
@@ -32,8 +32,9 @@ export async function call(path, { body, signal } = {}) {
 
 async function sent(path, body, signal) {
   const headers = key.get() ? { authorization: `Bearer ${key.get()}` } : {};
-  const post = body && { method: "POST", body: JSON.stringify(body) };
-  if (post) headers["content-type"] = "application/json";
+  const form = body instanceof FormData;
+  const post = body && { method: "POST", body: form ? body : JSON.stringify(body) };
+  if (post && !form) headers["content-type"] = "application/json";
   try {
     return await fetch(address(path), { ...post, headers, signal });
   } catch (error) {
