@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -46,6 +46,9 @@ from sdxl_gateway.storage.directory import DirectoryInUse, sole_server
 from sdxl_gateway.telemetry.audit.writer import Audit
 from sdxl_gateway.telemetry.logs import set_log_level
 
+Working = Callable[[], Awaitable[None]]
+"""Goes on until it is cancelled."""
+
 
 def serve(settings: Settings, read_again: Callable[[], Settings], *told: Listener) -> None:
     """Runs the server until it is told to stop; at each SIGHUP it runs on by the settings `read_again` gives.
@@ -56,15 +59,14 @@ def serve(settings: Settings, read_again: Callable[[], Settings], *told: Listene
     return_large_blocks()
     with sole_server(settings.data_directory):
         built = build_rooms(settings, told=told)
-        built.database.open()
-        built.keys.load_now()
+        built.ground.database.open()
+        built.teams.keys.load_now()
         refuse_anonymous(settings, _known_keys(built))
         _prune(settings)
         sockets = bound(server.host, server.port)
         built.front.current = _application(built, partial(_serving, built, read_again))
-        HttpServer(http_config(server, built.front), built.closing, built.backend, server.shutdown_grace_seconds).run(
-            sockets
-        )
+        config, grace_seconds = http_config(server, built.front), server.shutdown_grace_seconds
+        HttpServer(config, built.closing, built.painting.backend, grace_seconds).run(sockets)
 
 
 def build_app(settings: Settings, backend: BackendFactory = process_backend) -> Starlette:
@@ -87,70 +89,72 @@ async def open_gateway(settings: Settings, backend: BackendFactory = process_bac
         with suppress(DirectoryInUse), sole_server(settings.data_directory):
             await asyncio.to_thread(_prune, settings)
         async with _running(built, alone=False):
-            yield built.gateway
+            yield built.painting.gateway
 
 
 def _prepared(built: Rooms, settings: Settings) -> PutInForce:
     """An application by other settings beside the one that runs. Raises CheckpointProblem where they name nothing."""
-    refuse_gaps(built.settings, settings, built.checkpoints, built.adapters)
+    refuse_gaps(built.settings, settings, built.shelves.checkpoints, built.shelves.adapters)
     fresh = under(built, settings)
     application = _application(fresh)
 
     def put_in_force() -> None:
         set_log_level(settings.telemetry)
-        built.metrics.know_models(settings.model_names)
-        built.metrics.know_arms(arms_of(settings))
+        metrics, stores, work = built.watch.metrics, built.stores, built.work
+        metrics.know_models(settings.model_names)
+        metrics.know_arms(arms_of(settings))
         built.remembered.retention = settings.retention
-        built.files.limits = settings.files
-        built.results.limit(max_bytes=settings.results.max_bytes, seconds=settings.results.seconds)
-        built.images.limit(settings.delivery)
-        built.tasks.paint_with(fresh.gateway)
-        form = BatchLines(settings, fresh.pictures, built.images, built.addresses)
-        built.batches.follow(form, settings.batches, settings.files.batch_keep_seconds)
+        stores.files.limits = settings.files
+        stores.results.limit(max_bytes=settings.results.max_bytes, seconds=settings.results.seconds)
+        stores.images.limit(settings.delivery)
+        work.tasks.paint_with(fresh.painting.gateway)
+        form = BatchLines(settings, fresh.painting.pictures, stores.images, stores.addresses)
+        work.batches.follow(form, settings.batches, settings.files.batch_keep_seconds)
         built.front.current = application
 
     return put_in_force
 
 
 def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManager[None]] = nullcontext) -> Starlette:
+    painting, stores, watch, teams, work = built.painting, built.stores, built.watch, built.teams, built.work
     services = Services(
-        gateway=built.gateway,
-        library=built.library,
+        gateway=painting.gateway,
+        library=built.intake.library,
         authenticator=_known_keys(built),
-        keys=built.keys,
-        files=built.files,
-        webhooks=built.webhooks.store,
-        pictures=built.pictures,
-        batches=built.batches,
-        moderations=built.moderations,
-        reviews=built.reviews,
-        feedback=built.feedback,
-        rollouts=lambda: built.admission.names.rollouts,
-        usage=built.usage,
-        limits=built.limits,
-        replies=built.replies,
-        tasks=built.tasks,
-        images=built.images,
-        signer=built.signer,
-        addresses=built.addresses,
+        keys=teams.keys,
+        files=stores.files,
+        webhooks=work.webhooks.store,
+        pictures=painting.pictures,
+        batches=work.batches,
+        moderations=painting.moderations,
+        reviews=stores.reviews,
+        feedback=watch.feedback,
+        rollouts=lambda: built.intake.admission.names.rollouts,
+        usage=teams.usage,
+        limits=teams.limits,
+        replies=stores.replies,
+        tasks=work.tasks,
+        images=stores.images,
+        signer=stores.signer,
+        addresses=stores.addresses,
         settings=built.settings,
-        metrics=built.metrics.exposition,
+        metrics=watch.metrics.exposition,
         version=__version__,
-        ailing=lambda: (*built.background.ailing, *built.shared.ailing()),
-        on_request=built.listeners,
-        tell=built.listeners,
+        ailing=lambda: (*built.background.ailing, *teams.shared.ailing()),
+        on_request=watch.listeners,
+        tell=watch.listeners,
         remembered=built.remembered,
-        pauses=built.pauses,
-        status=built.status,
-        admit=always if built.audit is None else built.audit.admit,
+        pauses=watch.pauses,
+        status=watch.status,
+        admit=always if watch.audit is None else watch.audit.admit,
     )
     return http_app(services, lambda _: lifespan(), closing=built.closing)
 
 
 def _known_keys(built: Rooms) -> KnownKeys:
-    settings, ailing = built.settings, built.shared.ailing
+    settings, ailing = built.settings, built.teams.shared.ailing
     guarded = settings.redis.url is not None and not settings.auth.allow_anonymous
-    return KnownKeys(StaticKeys(settings.auth), built.keys, guarded=guarded, unsure=lambda: bool(ailing()))
+    return KnownKeys(StaticKeys(settings.auth), built.teams.keys, guarded=guarded, unsure=lambda: bool(ailing()))
 
 
 def _prune(settings: Settings) -> None:
@@ -171,7 +175,7 @@ async def _running_alone(built: Rooms) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _serving(built: Rooms, read_again: Callable[[], Settings]) -> AsyncIterator[None]:
     """As `_running`; from before the engine is there SIGHUP reads the settings again."""
-    reloading = Reloading(built.settings, read_again, partial(_prepared, built), built.listeners)
+    reloading = Reloading(built.settings, read_again, partial(_prepared, built), built.watch.listeners)
     on_hangup(reloading.ask)
     async with built.background.doing("settings", reloading.following), _running(built):
         yield
@@ -183,48 +187,68 @@ async def _running(built: Rooms, *, alone: bool = True) -> AsyncIterator[None]:
 
     Only whoever has the data directory `alone` sweeps the copies of LoRAs in it.
     """
-    settings = built.settings
+    watch, backend, doing = built.watch, built.painting.backend, built.background.doing
     async with AsyncExitStack() as stack:
-        await asyncio.to_thread(built.database.open)
-        stack.callback(built.database.close)
-        if built.traces is not None:
-            stack.push_async_callback(asyncio.to_thread, built.traces.close)
-        if alone and built.audit is not None:
-            stack.enter_context(_written_down(built.audit))
-        stack.push_async_callback(asyncio.to_thread, built.decoders.close)
-        await built.backend.start()
-        stack.push_async_callback(built.backend.stop, settings.server.shutdown_grace_seconds)
-        doing = built.background.doing
-        if settings.checkpoint_folder.watch:
-            watch = partial(built.checkpoints.watch, built.adapters.refresh)
-            await stack.enter_async_context(doing("checkpoint_folder", watch))
-        if settings.loras.watch or settings.s3.bucket:
-            await stack.enter_async_context(doing("lora_folder", built.adapters.watch))
-        if settings.embeddings.watch:
-            await stack.enter_async_context(doing("embedding_folder", built.embeddings.watch))
-        await stack.enter_async_context(doing("pictures", built.images.sweeping))
+        await asyncio.to_thread(built.ground.database.open)
+        stack.callback(built.ground.database.close)
+        if watch.traces is not None:
+            stack.push_async_callback(asyncio.to_thread, watch.traces.close)
+        if alone and watch.audit is not None:
+            stack.enter_context(_written_down(watch.audit))
+        stack.push_async_callback(asyncio.to_thread, built.intake.decoders.close)
+        await backend.start()
+        stack.push_async_callback(backend.stop, built.settings.server.shutdown_grace_seconds)
+        for name, work in _looking(built).items():
+            await stack.enter_async_context(doing(name, work))
         if alone:
-            stack.push_async_callback(built.shared.close)
-            for name, work in built.shared.works.items():
+            stack.push_async_callback(built.teams.shared.close)
+            for name, work in built.teams.shared.works.items():
                 await stack.enter_async_context(doing(name, work))
-            await built.keys.load()
-            await built.rollouts.load()
-            await stack.enter_async_context(doing("rollouts", built.rollouts.following))
-            await stack.enter_async_context(doing("keys", built.keys.following))
-            built.shared.local.begin(await built.usage.pixel_steps_today())
-            await stack.enter_async_context(doing("usage", built.usage.writing))
-            await stack.enter_async_context(doing("feedback", built.feedback.writing))
-            await stack.enter_async_context(doing("files", built.files.sweeping))
-            await stack.enter_async_context(doing("idempotency", built.replies.sweeping))
-            await stack.enter_async_context(doing("retention", built.remembered.sweeping))
-            await stack.enter_async_context(doing("webhooks", built.webhooks.sending))
-            await built.tasks.recover()
-            await stack.enter_async_context(doing("jobs", built.tasks.running))
-            await stack.enter_async_context(doing("batches", built.batches.running))
-            await stack.enter_async_context(doing("batch_blobs", built.batches.sweeping))
-            sweeper = CopySweeper(settings.data_directory, settings.loras, lambda: built.library.digests_in_use)
-            await stack.enter_async_context(doing("lora_copies", sweeper.sweeping))
+            await _remember(built)
+            for name, work in _keeping(built).items():
+                await stack.enter_async_context(doing(name, work))
         yield
+
+
+def _looking(built: Rooms) -> dict[str, Working]:
+    """Goes on beside any engine: folders are looked into, pictures go in time."""
+    settings, shelves = built.settings, built.shelves
+    works: dict[str, Working] = {}
+    if settings.checkpoint_folder.watch:
+        works["checkpoint_folder"] = partial(shelves.checkpoints.watch, shelves.adapters.refresh)
+    if settings.loras.watch or settings.s3.bucket:
+        works["lora_folder"] = shelves.adapters.watch
+    if settings.embeddings.watch:
+        works["embedding_folder"] = shelves.embeddings.watch
+    return {**works, "pictures": built.stores.images.sweeping}
+
+
+async def _remember(built: Rooms) -> None:
+    """What was known when the last server ended, and the work it left."""
+    await built.teams.keys.load()
+    await built.intake.rollouts.load()
+    built.teams.shared.local.begin(await built.teams.usage.pixel_steps_today())
+    await built.work.tasks.recover()
+
+
+def _keeping(built: Rooms) -> dict[str, Working]:
+    """Goes on where the data directory is this server's alone."""
+    stores, work = built.stores, built.work
+    copies = CopySweeper(built.ground.home, built.settings.loras, lambda: built.intake.library.digests_in_use)
+    return {
+        "rollouts": built.intake.rollouts.following,
+        "keys": built.teams.keys.following,
+        "usage": built.teams.usage.writing,
+        "feedback": built.watch.feedback.writing,
+        "files": stores.files.sweeping,
+        "idempotency": stores.replies.sweeping,
+        "retention": built.remembered.sweeping,
+        "webhooks": work.webhooks.sending,
+        "jobs": work.tasks.running,
+        "batches": work.batches.running,
+        "batch_blobs": work.batches.sweeping,
+        "lora_copies": copies.sweeping,
+    }
 
 
 @contextmanager

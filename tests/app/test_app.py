@@ -107,7 +107,7 @@ def test_the_default_model_may_lie_in_the_folder(tmp_path: Path) -> None:
     folder = CheckpointFolder(directory=tmp_path / "checkpoints")
     settings = settings_in(tmp_path, default_model="MINE", checkpoint_folder=folder)
     built = build_rooms(settings)
-    assert [card.id for card in built.library.models() if card.kind == "checkpoint"] == ["demo", "mine"]
+    assert [card.id for card in built.intake.library.models() if card.kind == "checkpoint"] == ["demo", "mine"]
     sent = engine_process(settings, opened(settings).admission.names)
     assert (sent.first_in_folder, list(sent.checkpoints)) == ("mine", ["demo"])
     assert sent.checkpoint_folder == folder
@@ -116,10 +116,10 @@ def test_the_default_model_may_lie_in_the_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("cap_bytes", "left"), [(0, [0, 1, 2, 3]), (25, [2, 3]), (4 * 2**30, [0, 1, 2, 3])])
 async def test_above_the_cap_the_oldest_pictures_go(tmp_path: Path, cap_bytes: int, left: list[int]) -> None:
     built = build_rooms(settings_in(tmp_path, delivery={"max_stored_bytes": cap_bytes}))
-    built.database.open()
+    built.ground.database.open()
     for i in range(4):
-        await built.images.put(bytes([i] * 10), "png", tenant="me")
-    built.database.close()
+        await built.stores.images.put(bytes([i] * 10), "png", tenant="me")
+    built.ground.database.close()
     assert sorted(path.read_bytes()[0] for path in (tmp_path / "data" / "images").iterdir()) == left
 
 

@@ -34,7 +34,7 @@ async def served(folder: Path, receiver: OtherServer) -> AsyncIterator[tuple[Roo
     built = build_rooms(settings, colour_backend)
     application = _application(built, partial(_running_alone, built))
     async with _running_alone(built):
-        key, _ = await built.keys.create(KeyGrant("art", webhook_url=receiver.url("/key")))
+        key, _ = await built.teams.keys.create(KeyGrant("art", webhook_url=receiver.url("/key")))
         transport, bearer = httpx.ASGITransport(app=application), {"authorization": f"Bearer {key}"}
         async with httpx.AsyncClient(transport=transport, base_url="http://gw", headers=bearer) as http:
             yield built, http
@@ -56,7 +56,7 @@ async def test_each_end_of_a_job_is_told_once_to_whom_it_was_meant_for(tmp_path:
         await http.post(f"/v1/jobs/{late}/cancel")
         await http.post(f"/v1/jobs/{late}/cancel")
         await until(partial(_delivered, http, {done, own, late}))
-        (secret,) = await built.webhooks.store.secrets("art")
+        (secret,) = await built.work.webhooks.store.secrets("art")
     told = {json.loads(body)["data"]["id"]: json.loads(body) for body in receiver.bodies}
     ends = {job: (told[job]["type"], told[job]["data"]["state"]) for job in (done, own, late)}
     assert ends == {

@@ -1,0 +1,48 @@
+"""Where what is remembered lies: the database, the blobs in folders or a bucket, and what seals them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from sdxl_gateway.accounts.pepper import pepper_of
+from sdxl_gateway.config import Settings
+from sdxl_gateway.s3.open import open_places
+from sdxl_gateway.storage.blobs import BlobFolder, Blobs
+from sdxl_gateway.storage.database import Database
+from sdxl_gateway.storage.open_seal import open_seal
+from sdxl_gateway.storage.places import Places
+from sdxl_gateway.storage.seal import Seal
+
+if TYPE_CHECKING:
+    from sdxl_gateway.s3.bucket import Bucket
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """All below `home`, but for what lies in a bucket."""
+
+    settings: Settings
+    home: Path
+    database: Database
+    seal: Seal
+    places: Places
+
+    @classmethod
+    def open(cls, settings: Settings, home: Path, bucket: Bucket | None) -> Self:
+        """The database is not opened yet."""
+        seal = open_seal(settings.encryption.secrets, settings.data_directory)
+        return cls(settings, home, Database(home), seal, open_places(bucket, home, settings.s3))
+
+    def blobs(self, kind: str) -> Blobs:
+        """Sealed; several gateways may share them."""
+        return self.seal.over(self.places.blobs(kind))
+
+    def own_blobs(self, folder: Path) -> Blobs:
+        """Sealed, on this machine's disk."""
+        return self.seal.over(BlobFolder(folder))
+
+    def pepper(self) -> bytes:
+        """What keys are hashed with; made where none is configured."""
+        return pepper_of(self.settings.auth.pepper, self.home)

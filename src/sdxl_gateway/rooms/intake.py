@@ -1,0 +1,51 @@
+"""What turns a request into a recipe: names looked up, uploads decoded, shares of rollouts, capabilities told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+from sdxl_gateway.admission.configured_names import check_default, check_rollouts
+from sdxl_gateway.admission.model_names import ModelResolver
+from sdxl_gateway.admission.resolve import Admission
+from sdxl_gateway.config import DEMO_MATTE, Settings
+from sdxl_gateway.core.listeners import Listener
+from sdxl_gateway.core.ports import Matte
+from sdxl_gateway.decoding.pool import Decoders
+from sdxl_gateway.gateway.library import ModelLibrary
+from sdxl_gateway.matting.open import open_matte
+from sdxl_gateway.rooms.shelves import Shelves
+from sdxl_gateway.storage.database import Database
+from sdxl_gateway.storage.rollouts import RolloutStore
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Knows every name that a request may say."""
+
+    decoders: Decoders
+    matte: Matte | None
+    rollouts: RolloutStore
+    admission: Admission
+    library: ModelLibrary
+
+    @classmethod
+    def open(cls, settings: Settings, shelves: Shelves, database: Database, tell: Listener) -> Self:
+        """`tell` hears of decodes and mattes. Raises CheckpointProblem for a configured name that there is not."""
+        checkpoints, adapters = shelves.checkpoints, shelves.adapters
+        embeddings, beside = shelves.embeddings, shelves.beside
+        decoders = Decoders(settings.limits, tell)
+        matte = open_matte(settings.matting, DEMO_MATTE, tell)
+        rollouts = RolloutStore(database)
+        admission = Admission(settings, checkpoints, adapters, decoders, embeddings, beside, matte, rollouts.shares)
+        library = ModelLibrary(settings, checkpoints, adapters, admission.names, embeddings, beside.controls)
+        check_default(admission.names)
+        check_rollouts(admission.names, adapters)
+        return cls(decoders, matte, rollouts, admission, library)
+
+    def under(self, settings: Settings, shelves: Shelves) -> Intake:
+        """By other settings; the processes that decode go on."""
+        names = ModelResolver(settings, shelves.checkpoints, shelves.adapters, over=self.rollouts.shares)
+        return replace(
+            self, admission=self.admission.under(settings, names), library=self.library.under(settings, names)
+        )

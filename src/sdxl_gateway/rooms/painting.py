@@ -1,0 +1,101 @@
+"""What paints and judges: the engines, the gateway before them, moderation, and what leaves with a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Self
+
+from sdxl_gateway.admission.first_checkpoint import engine_process
+from sdxl_gateway.backends.process.backend import ProcessBackend
+from sdxl_gateway.backends.process.each_device import for_each_device
+from sdxl_gateway.config import EngineProcess, Limits, Settings
+from sdxl_gateway.core.listeners import EngineListener
+from sdxl_gateway.core.ports import Backend
+from sdxl_gateway.delivery.deliver import Deliverer
+from sdxl_gateway.delivery.inspect import Inspection
+from sdxl_gateway.egress.egress import Egress
+from sdxl_gateway.gateway.moderations import Moderations
+from sdxl_gateway.gateway.named_pictures import NamedPictures
+from sdxl_gateway.gateway.paint import Gateway
+from sdxl_gateway.gateway.picture_sources import named_pictures
+from sdxl_gateway.rooms.intake import Intake
+from sdxl_gateway.rooms.stores import Stores
+from sdxl_gateway.rooms.teams import Teams
+from sdxl_gateway.rooms.watch import Watch
+from sdxl_gateway.safety.judges import Judges
+from sdxl_gateway.safety.open import open_judges, open_picture_judge
+
+BackendFactory = Callable[[EngineProcess, Limits, EngineListener], Backend]
+"""From what an engine has to know, how long the queue may be, and where its events go."""
+
+
+def process_backend(engine: EngineProcess, limits: Limits, listener: EngineListener) -> Backend:
+    """The one a server has where nothing else is asked for: a supervised engine process for each device."""
+    engines, tenant_queue_size = for_each_device(engine), limits.tenant_queue_size
+    return ProcessBackend(engines, queue_size=limits.queue_size, tenant_queue_size=tenant_queue_size, listener=listener)
+
+
+def open_engines(settings: Settings, intake: Intake, watch: Watch, factory: BackendFactory) -> Backend:
+    """Not started; how long its line is, is a metric."""
+    backend = factory(engine_process(settings, intake.admission.names), settings.limits, watch.listeners)
+    watch.metrics.follow_line(backend, lambda: backend.ready)
+    return backend
+
+
+@dataclass(frozen=True, slots=True)
+class Painting:
+    """From a recipe to a picture that may leave."""
+
+    backend: Backend
+    egress: Egress
+    judges: Judges
+    moderations: Moderations
+    pictures: NamedPictures
+    gateway: Gateway
+
+    @classmethod
+    def open(
+        cls, settings: Settings, backend: Backend, intake: Intake, watch: Watch, teams: Teams, stores: Stores
+    ) -> Self:
+        """Raises StartProblem for a judge that cannot be opened."""
+        egress = Egress(settings.egress.private_hosts)
+        judges = open_judges(settings, egress, open_picture_judge(settings.safety), watch.metrics.on_event)
+        deliverer = deliverer_of(settings, intake, watch, stores, judges)
+        gateway = Gateway(
+            settings,
+            intake.admission,
+            backend,
+            deliverer,
+            watch.listeners,
+            egress,
+            teams.limits,
+            stores.results,
+            judges,
+        )
+        moderations = Moderations(judges, intake.admission.uploads)
+        pictures = named_pictures(settings, stores.files, egress, watch.listeners)
+        return cls(backend, egress, judges, moderations, pictures, gateway)
+
+    def under(self, settings: Settings, intake: Intake, watch: Watch, teams: Teams, stores: Stores) -> Painting:
+        """By other settings; engines and what they hold stay."""
+        judges = open_judges(settings, self.egress, self.judges.pictures, watch.metrics.on_event)
+        deliverer = deliverer_of(settings, intake, watch, stores, judges)
+        return replace(
+            self,
+            judges=judges,
+            moderations=self.moderations.under(judges, intake.admission.uploads),
+            pictures=named_pictures(settings, stores.files, self.egress, watch.listeners),
+            gateway=self.gateway.under(settings, intake.admission, deliverer, teams.limits, judges),
+        )
+
+
+def deliverer_of(settings: Settings, intake: Intake, watch: Watch, stores: Stores, judges: Judges) -> Deliverer:
+    """What makes a file of a picture, once it has been looked at."""
+    return Deliverer(
+        stores.images,
+        embed_recipe=settings.delivery.embed_recipe,
+        matte=intake.matte,
+        inspection=Inspection(judges, watch.listeners, stores.reviews),
+        listener=watch.listeners,
+    )

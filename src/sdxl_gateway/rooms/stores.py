@@ -1,0 +1,58 @@
+"""What tenants leave here for a time: pictures, results, files, replies, reviews, jobs, webhooks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Self
+
+from sdxl_gateway.config import Settings
+from sdxl_gateway.core.ports import Addresses
+from sdxl_gateway.delivery.signing import KEY_FILE, Signer
+from sdxl_gateway.gateway.result_cache import ResultCache
+from sdxl_gateway.rooms.ground import Ground
+from sdxl_gateway.rooms.teams import Teams
+from sdxl_gateway.rooms.watch import Watch
+from sdxl_gateway.storage.files import FileStore
+from sdxl_gateway.storage.idempotency import KeptReplies
+from sdxl_gateway.storage.images import KeptImages
+from sdxl_gateway.storage.jobs import JobStore
+from sdxl_gateway.storage.reviews import ReviewStore
+from sdxl_gateway.storage.secret_file import secret_of
+from sdxl_gateway.webhooks.job_ends import tell_of_end
+from sdxl_gateway.webhooks.store import WebhookStore
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Over the ground; each is exported, erased and swept as the others."""
+
+    images: KeptImages
+    signer: Signer
+    addresses: Addresses
+    results: ResultCache
+    files: FileStore
+    replies: KeptReplies
+    reviews: ReviewStore
+    jobs: JobStore
+    webhooks: WebhookStore
+
+    @classmethod
+    def open(cls, settings: Settings, ground: Ground, watch: Watch, teams: Teams) -> Self:
+        """How much the results hold is a metric."""
+        database, seal, listener = ground.database, ground.seal, watch.listeners
+        signer = Signer(partial(secret_of, settings.delivery.url_key, ground.home / KEY_FILE))
+        results = ResultCache(max_bytes=settings.results.max_bytes, seconds=settings.results.seconds)
+        watch.metrics.follow_results(lambda: results.held_bytes)
+        replies = ground.own_blobs(settings.data_directory / "replies")
+        return cls(
+            images=KeptImages(ground.places.pictures(), database, settings.delivery),
+            signer=signer,
+            addresses=ground.places.addresses(signer),
+            results=results,
+            files=FileStore(database, ground.blobs("files"), settings.files, listener=listener),
+            replies=KeptReplies(database, replies, settings.idempotency, teams.shared.replies, listener=listener),
+            reviews=ReviewStore(database, ground.blobs("reviews"), seal),
+            jobs=JobStore(database, ground.places.blobs("jobs"), seal, on_end=[tell_of_end], listener=listener),
+            webhooks=WebhookStore(database, ground.pepper),
+        )

@@ -1,0 +1,33 @@
+"""Who asks, and how much of it they may: keys, limits, usage, and what of it several gateways share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from sdxl_gateway.accounts.key_store import KeyStore
+from sdxl_gateway.accounts.limits import Limits
+from sdxl_gateway.accounts.meters import LocalMeters
+from sdxl_gateway.accounts.usage import Usage
+from sdxl_gateway.config import Settings
+from sdxl_gateway.core.listeners import Listener
+from sdxl_gateway.rooms.ground import Ground
+from sdxl_gateway.shared.open import Shared, open_shared
+
+
+@dataclass(frozen=True, slots=True)
+class Teams:
+    """Of this gateway, or of all that share a Redis."""
+
+    shared: Shared
+    usage: Usage
+    limits: Limits
+    keys: KeyStore
+
+    @classmethod
+    def open(cls, settings: Settings, ground: Ground, tell: Listener) -> Self:
+        """Raises SharingProblem where what is to be shared cannot be."""
+        usage = Usage(ground.database)
+        shared = open_shared(settings, ground.home, LocalMeters(), ground.seal, tell)
+        keys = KeyStore(ground.database, ground.pepper, exchange=shared.keys)
+        return cls(shared, usage, Limits(settings, shared.meters, usage), keys)

@@ -1,0 +1,61 @@
+"""Who hears what happens: metrics, logs, audit, traces, and what tells how the server stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+from sdxl_gateway.admission.rollouts import arms_of
+from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
+from sdxl_gateway.config import Settings
+from sdxl_gateway.core.listeners import Listener, Listeners
+from sdxl_gateway.gateway.library import ModelLibrary
+from sdxl_gateway.gateway.pauses import Pauses
+from sdxl_gateway.gateway.status import ServerStatus
+from sdxl_gateway.rooms.ground import Ground
+from sdxl_gateway.storage.audit_texts import AuditTexts
+from sdxl_gateway.storage.feedback import FeedbackStore
+from sdxl_gateway.telemetry.audit.writer import Audit, audit_of
+from sdxl_gateway.telemetry.logs import log_answer, log_engine, log_moderated
+from sdxl_gateway.telemetry.metrics import Metrics
+from sdxl_gateway.telemetry.traces.listener import TraceListener
+from sdxl_gateway.telemetry.traces.open import open_traces
+
+
+def open_metrics(settings: Settings, checkpoints: CheckpointCatalog) -> Metrics:
+    """They are there before the other listeners: what is opened in between is counted."""
+    labels = settings.telemetry
+    metrics = Metrics(settings.model_names, labels.lora_label_limit, checkpoints, labels.checkpoint_label_limit)
+    metrics.know_arms(arms_of(settings))
+    return metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who listens; what happens is told to `listeners`."""
+
+    metrics: Metrics
+    audit: Audit | None
+    texts: AuditTexts
+    traces: TraceListener | None
+    feedback: FeedbackStore
+    pauses: Pauses
+    status: ServerStatus
+    listeners: Listeners
+
+    @classmethod
+    def open(
+        cls, settings: Settings, ground: Ground, metrics: Metrics, library: ModelLibrary, told: Iterable[Listener]
+    ) -> Self:
+        """`told` hear all too."""
+        texts = AuditTexts(ground.database, ground.seal)
+        audit, traces = audit_of(settings, texts.keep), open_traces(settings.traces)
+        if audit is not None:
+            metrics.audit.health = lambda: audit.health
+        feedback = FeedbackStore(ground.database, ground.seal)
+        pauses, status = Pauses(settings.guard.unready_seconds), ServerStatus()
+        noted = metrics.on_event, library.on_event, feedback.on_event, pauses.on_event, status.on_event
+        wanted = (one.on_event for one in (audit, traces) if one is not None)
+        listeners = Listeners(*noted, log_answer, log_engine, log_moderated, *wanted, *told)
+        return cls(metrics, audit, texts, traces, feedback, pauses, status, listeners)

@@ -1,0 +1,73 @@
+"""What goes on after a request was answered: jobs, batches, webhooks; and all that is remembered of a tenant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from sdxl_gateway.accounts.key_store import KeyStore
+from sdxl_gateway.api.endpoints.batch_lines import BatchLines
+from sdxl_gateway.config import Settings
+from sdxl_gateway.gateway.batches import Batches, tell_of_batch
+from sdxl_gateway.gateway.job_texts import JobTexts
+from sdxl_gateway.gateway.tasks import Tasks
+from sdxl_gateway.rooms.ground import Ground
+from sdxl_gateway.rooms.painting import Painting
+from sdxl_gateway.rooms.stores import Stores
+from sdxl_gateway.rooms.teams import Teams
+from sdxl_gateway.rooms.watch import Watch
+from sdxl_gateway.storage.batches import BatchStore
+from sdxl_gateway.storage.remembered import Lasting, Remembered
+from sdxl_gateway.telemetry.audit.chain import chain_in
+from sdxl_gateway.telemetry.audit.kept import REASON, AuditLines
+from sdxl_gateway.webhooks.sender import WebhookSender
+
+KEYS_STAY = "Keys are for operators to revoke: DELETE /v1/admin/keys/{id}."
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Goes on in the background, and after the next start where it stopped."""
+
+    tasks: Tasks
+    batches: Batches
+    webhooks: WebhookSender
+
+    @classmethod
+    def open(cls, settings: Settings, ground: Ground, watch: Watch, stores: Stores, painting: Painting) -> Self:
+        """None of it goes on yet."""
+        tasks = Tasks(settings.jobs, stores.jobs, painting.gateway, settings.traces.begin)
+        form = BatchLines(settings, painting.pictures, stores.images, stores.addresses)
+        lines = ground.own_blobs(ground.home / "blobs" / "batches")
+        kept = BatchStore(ground.database, lines, on_end=[tell_of_batch], listener=watch.listeners)
+        batches = Batches(kept, stores.files, tasks, form, settings.batches, settings.files.batch_keep_seconds)
+        timeout_seconds = settings.webhooks.timeout_seconds
+        webhooks = WebhookSender(
+            ground.database, stores.webhooks, painting.egress, watch.listeners, timeout_seconds=timeout_seconds
+        )
+        return cls(tasks, batches, webhooks)
+
+
+def all_remembered(settings: Settings, watch: Watch, teams: Teams, stores: Stores, work: Work) -> Remembered:
+    """Each store of tenants' things, and what only goes in time or by hand."""
+    lines = AuditLines(chain_in(settings))
+    kept = (
+        watch.texts,
+        stores.files,
+        stores.images,
+        stores.results,
+        stores.replies,
+        teams.usage,
+        stores.webhooks,
+        stores.reviews,
+        watch.feedback,
+        JobTexts(stores.jobs),
+        work.tasks,
+        work.batches,
+        lines,
+    )
+    return Remembered(kept, _lasting(lines, teams.keys), settings.retention, watch.listeners)
+
+
+def _lasting(lines: AuditLines, keys: KeyStore) -> tuple[Lasting, ...]:
+    return Lasting("audit", REASON, lines.exported), Lasting("keys", KEYS_STAY, keys.exported)
