@@ -296,7 +296,7 @@ async def test_readiness(store: GatewayKit) -> None:
 
 
 async def test_the_shelf_is_as_the_openapi_document_says(store: GatewayKit) -> None:
-    (refs, schemas), library = schemas_of([Lora, Model]), store.library
+    (refs, schemas), library = schemas_of((Lora, Model)), store.library
     named = {"components": {"schemas": schemas}}
     for lora in [*library.loras(), await library.lora("sunset")]:
         validate(lora, refs[Lora] | named)

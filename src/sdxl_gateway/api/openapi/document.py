@@ -19,7 +19,7 @@ _KEY_ERRORS = (401, 403, 429)
 
 def openapi_document(rows: Sequence[Route], version: str) -> Schema:
     """The document of all `rows`."""
-    schemas, named = schemas_of([Error, *_reply_types(rows)])
+    schemas, named = schemas_of((Error, *_reply_types(rows)))
     paths: Schema = {}
     for row in rows:
         shadowed = (405,) if _shadowed(row, rows) else ()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -20,8 +21,9 @@ class _Untitled(GenerateJsonSchema):
         return False
 
 
-def schemas_of(types: Iterable[Any]) -> tuple[Mapping[Any, Schema], Schema]:
-    """For each type the schema to use where it stands, and the named schemas these point at."""
+@cache
+def schemas_of(types: tuple[Any, ...]) -> tuple[Mapping[Any, Schema], Schema]:
+    """For each type the schema to use where it stands, and the named schemas these point at; read, never changed."""
     found, whole = TypeAdapter.json_schemas(
         [(one, "serialization", TypeAdapter(one)) for one in types], ref_template=PLACE, schema_generator=_Untitled
     )
