@@ -13,7 +13,7 @@ import transformers
 from sdxl_gateway.catalog.checkpoints import config_folder, scheduler_changes
 from sdxl_gateway.catalog.controls import ControlEntry, open_control, open_controls
 from sdxl_gateway.catalog.ip_adapters import open_ip_adapter
-from sdxl_gateway.catalog.model_files import resolve_model
+from sdxl_gateway.catalog.model_files import UNET, resolve_model
 from sdxl_gateway.catalog.preview_vae import preview_vae_folder
 from sdxl_gateway.catalog.upscalers import UpscalerEntry, open_upscaler, open_upscalers
 from sdxl_gateway.config import DEMO_MODEL, EngineProcess, Preview
@@ -39,6 +39,8 @@ from sdxl_gateway.engine.models.pool import ModelPool
 from sdxl_gateway.engine.models.preview_vae import PREVIEW_VAE, PreviewVaeLoader
 from sdxl_gateway.engine.models.sources import Sources
 from sdxl_gateway.engine.models.upscalers import UPSCALER, UpscalerLoader
+from sdxl_gateway.engine.pace.findings import Findings
+from sdxl_gateway.engine.pace.formats import format_for_cpu
 from sdxl_gateway.engine.parts.control import control_from
 from sdxl_gateway.engine.parts.guidance import Guidance
 from sdxl_gateway.engine.parts.image_prompt import ImagePrompt
@@ -198,7 +200,11 @@ def _preview_loaders(config: EngineProcess, device: torch.device, dtype: torch.d
 
 def _dtype(config: EngineProcess, largest: Source, device: torch.device) -> torch.dtype:
     parameters, free_bytes = largest.parameters(), available_ram_bytes() // config.engines
-    return choose_dtype(config.engine.dtype, device.type, parameters=parameters, free_host_bytes=free_bytes)
+    wanted = config.engine.dtype
+    chosen = choose_dtype(wanted, device.type, parameters=parameters, free_host_bytes=free_bytes)
+    if wanted != AUTO or device.type != "cpu" or chosen is not torch.float32:
+        return chosen
+    return format_for_cpu(parameters, largest.component(UNET).config(), Findings(config.data_directory))
 
 
 def _budgets(config: EngineProcess, device: torch.device, plan: MemoryPlan) -> dict[str, int | None]:
