@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from ssl import SSLContext
 
 import httpcore
@@ -60,7 +61,7 @@ class Egress:
         dial: httpcore.AsyncNetworkBackend | None = None,
         tls: SSLContext | None = None,
     ) -> None:
-        tls = tls or httpcore.default_ssl_context()
+        tls = tls or _system_tls()
         self._guarded = _pool(tls, GuardedDialler(private, resolve, dial))
         self._trusted = _pool(tls, httpcore.AnyIOBackend())
 
@@ -100,6 +101,12 @@ class Egress:
         pool = self._trusted if trusted else self._guarded
         async with _within(timeout_seconds):
             return await _asked(pool, "POST", checked(url), headers, content, max_bytes)
+
+
+@cache
+def _system_tls() -> SSLContext:
+    """Reading all the authorities that are trusted takes 50 ms."""
+    return httpcore.default_ssl_context()
 
 
 def _pool(tls: SSLContext, dialler: httpcore.AsyncNetworkBackend) -> httpcore.AsyncConnectionPool:
