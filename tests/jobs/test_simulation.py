@@ -46,7 +46,7 @@ def p95(waits: list[float]) -> float:
     return sorted(waits)[int(0.95 * len(waits))]
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(other, marks=pytest.mark.full) for other in (2, 3))])
 @pytest.mark.parametrize("load", [0.2, 0.35])
 def test_a_flood_leaves_another_tenant_its_share(load: float, seed: int) -> None:
     """A fair share of two tenants is half the device: who has it alone waits as on a device half as fast."""

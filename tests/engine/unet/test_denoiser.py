@@ -97,12 +97,13 @@ def test_over_mixed_steps_and_switches_nothing_is_compiled_or_recorded_twice(
     assert (compiler.graphs, recorder.tried) == (len(BUCKETS), len(BUCKETS) * len(WIDTHS))
 
 
-def test_a_thousand_switches_leave_every_weight_where_it_was(fast: Studio, tmp_path: Path) -> None:
+@pytest.mark.parametrize("switches", [100, pytest.param(1000, marks=pytest.mark.full)])
+def test_switches_leave_every_weight_where_it_was(fast: Studio, tmp_path: Path, switches: int) -> None:
     one, two = admitted_by((fast,), tmp_path)
     blends = [NO_BLEND, blend((one, 0.8)), blend((one, 0.2), (two, 1.0)), blend((two, 0.5))]
     loaded = fast.loaded()
     addresses = [parameter.data_ptr() for parameter in loaded.checkpoint.unet.parameters()]
-    for number in range(1000):
+    for number in range(switches):
         loaded.switcher.put_on_unet(blends[number % len(blends)])
     assert addresses == [parameter.data_ptr() for parameter in loaded.checkpoint.unet.parameters()]
     loaded.switcher.put_on_unet(NO_BLEND)
