@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "sdxl_gateway"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md"]
 ARCHITECTURE = (ROOT / "docs" / "ARCHITECTURE.md").read_text("utf-8")
-README = (ROOT / "README.md").read_text("utf-8")
+README, COMMANDS = ((ROOT / page).read_text("utf-8") for page in ("README.md", "docs/CLI.md"))
 
 
 def _rooms() -> set[str]:
@@ -59,19 +59,20 @@ def test_make_targets_named_in_the_readme_are_there() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_commands_of_the_readme_are_the_commands_there_are() -> None:
+def test_the_commands_of_the_page_are_the_commands_there_are() -> None:
     # typer promises a command, and gives a group.
     commands = get_command(app).commands  # type: ignore[attr-defined]
     groups = ("loras", "checkpoints")
     inner = {f"{group} {name}" for group in groups for name in commands[group].commands}
-    written = set(re.findall(rf"^\| `sdxl-gateway ((?:(?:{'|'.join(groups)}) )?\w+)", README, re.MULTILINE))
+    written = set(re.findall(rf"^\| `sdxl-gateway ((?:(?:{'|'.join(groups)}) )?\w+)", COMMANDS, re.MULTILINE))
 
     assert written == (set(commands) - set(groups)) | inner
 
 
-def test_python_in_the_readme_is_python() -> None:
-    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
-        compile(block, "README.md", "exec")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_in_a_page_is_python(page: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
+        compile(block, page.name, "exec")
 
 
 def test_every_parity_has_its_test() -> None:

@@ -1,4 +1,4 @@
-"""The README's examples, run as they stand against a server started as it says."""
+"""The examples of README and docs/CLIENTS.md, run as they stand against a server started as they say."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from PIL import Image
 
 from benchmarks.servers import gateway
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[2]
+README, CLIENTS = ((ROOT / page).read_text("utf-8") for page in ("README.md", "docs/CLIENTS.md"))
 ADDRESS = "http://127.0.0.1:8000"
-PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PYTHON = re.findall(r"```python\n(.*?)```", README + CLIENTS, re.DOTALL)
 CURL = re.findall(r"```sh\n(curl .*?)```", README, re.DOTALL)
 
 
@@ -29,17 +30,17 @@ def url() -> Iterator[str]:
 
 @pytest.mark.parametrize("example", PYTHON, ids=range(len(PYTHON)))
 def test_python_example(example: str, url: str, tmp_path: Path) -> None:
-    """The first one paints star.png, and the others find one there."""
-    if example != PYTHON[0]:
-        Image.new("RGB", (256, 256), "yellow").save(tmp_path / "star.png")
+    """Who reads a star.png finds one; what an example leaves is a picture."""
+    Image.new("RGB", (256, 256), "yellow").save(tmp_path / "star.png")
 
     ran = subprocess.run(
         [sys.executable, "-c", example.replace(ADDRESS, url)], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
 
     assert ran.returncode == 0, ran.stderr
-    with Image.open(tmp_path / "star.png") as star:
-        assert star.size == (256, 256)
+    for path in tmp_path.glob("*.png"):
+        with Image.open(path) as picture:
+            assert picture.size == (256, 256)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
