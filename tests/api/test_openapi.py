@@ -25,7 +25,7 @@ def test_the_document_names_every_route() -> None:
     documented = set(served_api().app.state.document["paths"])
     served = {getattr(route, "path", "") for route in served_api().app.routes}
     own = {path.replace(":path", "") for path in served if path.startswith(("/v1/", "/files", "/healthz", "/readyz"))}
-    assert own | {"/metrics", "/openapi.json", "/", "/page/{name}"} == documented
+    assert own | {"/metrics", "/openapi.json", "/", "/page/{name}", "/docs"} == documented
 
 
 @pytest.mark.parametrize("operation", list(Operation))

@@ -49,6 +49,15 @@ async def test_off_there_is_no_page() -> None:
     async with client(served_api(server={"page": False}, **KEYED)) as http:
         assert (await http.get("/")).status_code == 401
         assert (await http.get("/page/app.js")).status_code == 401
+        assert (await http.get("/docs")).status_code == 401
+
+
+async def test_docs_lead_to_the_view_of_the_api_behind_any_prefix() -> None:
+    async with client(served_api(**KEYED)) as http:
+        answer = await http.get("/docs", follow_redirects=False)
+        assert (await http.get("/docs", follow_redirects=True)).content == files()[FIRST].data
+    assert (answer.status_code, answer.headers["location"]) == (307, "./#api")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
 def test_the_page_is_small() -> None:

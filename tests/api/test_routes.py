@@ -60,7 +60,7 @@ async def test_a_route_that_is_not_open_needs_a_key_whatever_the_verb(row: Route
 
 def test_what_is_open_is_named_here_and_nowhere_by_default() -> None:
     opened = [path for row in ROWS if row.access is Access.OPEN for path in row.paths]
-    assert opened == ["/files/{name}", "/healthz", "/readyz", "/metrics", "/openapi.json", "/", "/page/{name}"]
+    assert opened == ["/files/{name}", "/healthz", "/readyz", "/metrics", "/openapi.json", "/", "/page/{name}", "/docs"]
     protected = served_api(auth=KEYED["auth"] | {"protect_metrics": True}).rows
     assert next(row for row in protected if row.label == "metrics").access is Access.METRICS
     assert Route("GET", ("/x",), hello, "x", "X.", Description("x", {})).access is Access.KEY

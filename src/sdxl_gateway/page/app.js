@@ -11,7 +11,7 @@ let opening = null;
 let running = null;
 
 // The views beside this one: a tab each, and a module that is loaded when its tab is opened.
-const VIEWS = {};
+const VIEWS = { api: "./api.js" };
 
 // ---- what the request will be
 

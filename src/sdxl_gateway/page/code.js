@@ -44,7 +44,8 @@ function copier(text) {
   return button;
 }
 
-const shell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+/** A word for a shell, whatever stands in it. */
+export const shell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 const ending = (body) => (body.output_format === "jpg" ? "jpeg" : (body.output_format ?? "png"));
 
 function curl(body) {

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from sdxl_gateway.api.http.route import Description, Reply
 from sdxl_gateway.core.errors import NotFound
@@ -41,6 +41,7 @@ PAGE_FILE = Description(
     {200: Reply("The file.", content=_text("text/css", "text/javascript")), 304: _UNCHANGED},
     errors=(404,),
 )
+DOCS = Description("docs", {307: Reply("To the page's view of this document.", content=_text("text/plain"))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,11 @@ async def page_file(request: Request) -> Response:
     if found is None:
         raise NotFound(f"The page has no file {shown(name)}.")
     return _served(request, found)
+
+
+async def docs(request: Request) -> Response:
+    """GET: where the page shows the API; relative, so that a prefix before it stays."""
+    return PlainTextResponse("./#api", 307, headers=HEADERS | {"location": "./#api"})
 
 
 def _served(request: Request, file: PageFile) -> Response:

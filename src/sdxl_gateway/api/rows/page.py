@@ -30,4 +30,13 @@ def page_rows(services: Services) -> tuple[Route, ...]:
             description=page.PAGE_FILE,
             access=Access.OPEN,
         ),
+        Route(
+            "GET",
+            ("/docs",),
+            page.docs,
+            label="page",
+            summary="This document, to be read and tried in a browser.",
+            description=page.DOCS,
+            access=Access.OPEN,
+        ),
     )
