@@ -11,7 +11,7 @@ PYTEST := $(TEST_ENV) $(BIN)/python -m pytest
 # A process a core, each with whole files of tests, so that what a file's tests share is made once.
 ALONGSIDE := -n auto --maxprocesses=8 --dist loadfile
 
-.PHONY: serve quick test test-full test-gpu coverage fuzz fuzz-api gallery check format wheel constraints
+.PHONY: serve quick test test-full test-gpu coverage fuzz fuzz-api gallery docs check format wheel constraints
 .PHONY: bench bench-full bench-refiner bench-upscale bench-compiled bench-controls bench-gpu bench-xinference bench-against bench-gate
 
 serve: .venv/.installed
@@ -62,6 +62,11 @@ fuzz-api: .venv/.installed-dev
 # A picture for each feature, asked of a server on the demo model; look at them.
 gallery: .venv/.installed-dev
 	$(TEST_ENV) $(BIN)/python -m tools.gallery
+
+# A site of all that is written here, in build/site; a link or an anchor that leads nowhere ends it.
+docs: .venv/.installed
+	$(PIP) -e '.[docs]'
+	$(BIN)/python -m tools.site
 
 check: .venv/.installed-dev
 	$(BIN)/ruff check .
@@ -127,7 +132,7 @@ bench-against: .venv/.installed-dev
 constraints:
 	rm -rf .venv-constraints && $(PYTHON) -m venv .venv-constraints
 	.venv-constraints/bin/pip install -q torch==2.13.0
-	.venv-constraints/bin/pip install -q -e '.[dev]'
+	.venv-constraints/bin/pip install -q -e '.[dev,docs,fuzz]'
 	head -2 constraints.txt > constraints.new
 	.venv-constraints/bin/pip list --format=freeze --exclude-editable | grep -v '^pip==' | sed 's/+[a-z0-9.]*$$//' \
 		>> constraints.new
