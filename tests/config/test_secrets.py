@@ -17,6 +17,7 @@ from pydantic import BaseModel, SecretStr
 from sdxl_gateway.accounts.key_store import KeyStore
 from sdxl_gateway.accounts.keys import KeyGrant
 from sdxl_gateway.config import ConfigProblem, Settings, Telemetry, load_settings
+from sdxl_gateway.config.shown import MASK, shown_settings
 from sdxl_gateway.storage.database import opened
 from sdxl_gateway.storage.open_seal import open_seal
 from sdxl_gateway.telemetry.logs import configure_logs
@@ -75,6 +76,36 @@ def test_settings_do_not_print_it(path: tuple[str, ...]) -> None:
     logger.warning("%s %r %s", settings, settings, section)
     printed = (repr(settings), str(settings), f"{section}", str(settings.model_dump()), settings.model_dump_json())
     assert SECRET not in "".join((*printed, told.getvalue(), str(settings.engine_process())))
+
+
+@pytest.mark.parametrize("path", SECRET_KEYS, ids=".".join)
+def test_operators_read_that_it_is_set_and_not_what_it_is(path: tuple[str, ...]) -> None:
+    told = {one.key: one for one in shown_settings(_with_secret(path))}
+    one = told[".".join(path)]
+    assert (one.secret, one.is_default) == (True, False)
+    assert MASK in (one.value if isinstance(one.value, list) else [one.value])
+    assert SECRET not in repr(told)
+
+
+def test_operators_read_which_settings_are_secret_where_none_is_set() -> None:
+    assert {one.key for one in shown_settings(Settings()) if one.secret} == {".".join(path) for path in SECRET_KEYS}
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (f"https://me:{SECRET}@host:9/v1", f"https://{MASK}@host:9/v1"),
+        (f"http://{SECRET}@host", f"http://{MASK}@host"),
+        (f"https://host/v1?key={SECRET}#x", f"https://host/v1?{MASK}"),
+        ("http://[::1/v1", "http://[::1/v1"),
+        ("https://host/v1", "https://host/v1"),
+    ],
+)
+@pytest.mark.parametrize("key", ["enhancer.base_url", "moderation.base_url", "traces.endpoint", "s3.endpoint"])
+def test_addresses_are_read_without_what_lets_in(key: str, written: str, read: str) -> None:
+    section, name = key.split(".")
+    told = {one.key: one.value for one in shown_settings(Settings.model_validate({section: {name: written}}))}
+    assert told[key] == read
 
 
 @pytest.mark.parametrize("path", SECRET_KEYS, ids=".".join)

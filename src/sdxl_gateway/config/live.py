@@ -148,6 +148,11 @@ class ReadAgain:
     waiting: tuple[str, ...]
 
 
+def follows_reload(path: Path) -> bool:
+    """A running server takes the setting of that path over when it reads its settings again."""
+    return any(_listed(path[:length], LIVE) for length in range(1, len(path) + 1))
+
+
 def read_again(running: Settings, read: Settings) -> ReadAgain:
     """What of `read` a server may take over that runs by `running`."""
     settings = Settings(**_taken(dict(running), dict(read), ()))
@@ -175,13 +180,14 @@ def _fits(path: Path, row: Path) -> bool:
 
 def _differing(one: Settings, other: Settings) -> tuple[str, ...]:
     """The keys whose values differ, or that only one of them has."""
-    left, right = dict(_leaves(one)), dict(_leaves(other))
+    left, right = dict(leaves(one)), dict(leaves(other))
     return tuple(".".join(path) for path in {**left, **right} if left.get(path) != right.get(path))
 
 
-def _leaves(node: object, at: Path = ()) -> Iterator[tuple[Path, Any]]:
+def leaves(node: object, at: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Each setting by its path, sections unfolded."""
     if isinstance(node, BaseModel | Mapping):
         for key, value in dict(node).items():
-            yield from _leaves(value, (*at, key))
+            yield from leaves(value, (*at, key))
     else:
         yield at, node

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sdxl_gateway.api.endpoints import files, health, metrics, openapi, status
+from sdxl_gateway.api.endpoints import files, health, metrics, openapi, settings, status
 from sdxl_gateway.api.http.route import Access, Route
 from sdxl_gateway.api.services import Services
 
@@ -53,6 +53,15 @@ def server_rows(services: Services) -> tuple[Route, ...]:
             label="admin.status",
             summary="How the server stands: engines, queue, warm blends, memory.",
             description=status.GET_STATUS,
+            access=Access.ADMIN,
+        ),
+        Route(
+            "GET",
+            ("/v1/admin/settings",),
+            settings.settings_endpoint(services),
+            label="admin.settings",
+            summary="The settings in force, secrets masked, and when a change of each holds.",
+            description=settings.LIST_SETTINGS,
             access=Access.ADMIN,
         ),
         Route(
