@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from sdxl_gateway.api.replies.status import told
 from sdxl_gateway.core.errors import Cancelled
 from sdxl_gateway.core.events import (
     EngineLost,
@@ -19,6 +20,7 @@ from sdxl_gateway.core.events import (
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.recipe import Blend, BlendPart
 from sdxl_gateway.gateway.status import ServerStatus
+from tests.kit.api import FakeGateway
 from tests.kit.jobs import recipe
 from tests.kit.serving import served
 
@@ -64,11 +66,38 @@ async def test_an_operator_reads_it_and_nobody_else(tmp_path: Path) -> None:
         answer = await client.get(STATUS, headers={"authorization": "Bearer root"})
         refused = await client.get(STATUS, headers={"authorization": "Bearer alpha"})
     assert (answer.status_code, refused.status_code) == (200, 403)
-    told = answer.json()
-    (engine,) = told["engines"]
+    body = answer.json()
+    (engine,) = body["engines"]
     assert (engine["id"], engine["state"], engine["device"]) == ("0", "ready", "fake")
-    assert (told["ready"], told["degraded"]) == (True, [])
-    assert told["queue"]["waiting_by_class"] == {"high": 0, "normal": 0, "low": 0}
-    assert (told["queue"]["waiting"], told["queue"]["waiting_by_tenant"]) == (0, {})
-    assert told["uptime_seconds"] >= 0
-    assert told["queue"]["predicted_wait_seconds"] >= 0
+    assert (body["ready"], body["degraded"]) == (True, [])
+    assert body["queue"]["waiting_by_class"] == {"high": 0, "normal": 0, "low": 0}
+    assert (body["queue"]["waiting"], body["queue"]["waiting_by_tenant"]) == (0, {})
+    assert body["uptime_seconds"] >= 0
+    assert body["queue"]["predicted_wait_seconds"] >= 0
+    done = body["throughput"]
+    assert (done["pictures"], done["steps"], done["recent_jobs"]) == (1, 2, 1)
+    assert 0 <= done["p50_seconds"] == done["p95_seconds"]
+
+
+def test_what_is_on_a_device_is_told_by_what_it_is() -> None:
+    status = ServerStatus()
+    kinds = {"checkpoint": 600, "pristine": 300, "factors": 50}
+    for engine, budget in (("0", 1000), ("1", None), ("2", 900)):
+        status.on_event(EngineOpened(engine, "cuda:0", "float16", "H200"))
+        status.on_event(Measured(engine, MemoryHeld(device_by_kind=kinds, device_budget_bytes=budget)))
+    engines = told(status, FakeGateway(), "1.0", ready=True, degraded=())["engines"]
+    assert [one["device_memory"]["free_bytes"] for one in engines] == [50, None, 0]
+    assert engines[0]["device_memory"] == {
+        "by_kind": kinds,
+        "held_bytes": 950,
+        "budget_bytes": 1000,
+        "free_bytes": 50,
+    }
+
+
+def test_loras_that_are_warm_have_the_names_they_were_asked_for_by() -> None:
+    status = ServerStatus()
+    status.on_event(accepted("a", "art"))
+    assert told(status, FakeGateway(), "1.0", ready=True, degraded=())["lora_names"] == {}
+    status.on_event(Measured("0", MemoryHeld(warm={"vram": (INK.digest,), "host": ("e" * 64,)})))
+    assert told(status, FakeGateway(), "1.0", ready=True, degraded=())["lora_names"] == {INK.digest: "ink"}

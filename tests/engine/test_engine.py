@@ -222,6 +222,8 @@ def test_stages_and_steps_are_measured(fresh: Studio) -> None:
     assert all(m.seconds > 0 for m in steps)
     held = [m for m in fresh.told if isinstance(m, MemoryHeld)][-1]
     assert held.bytes_by_tier["vram"] > 1_000_000
+    assert held.device_by_kind["checkpoint"] > 1_000_000
+    assert sum(held.device_by_kind.values()) == held.bytes_by_tier["vram"]
 
 
 def test_nothing_but_the_data_directory_is_written(fresh: Studio, tmp_path: Path) -> None:

@@ -68,6 +68,8 @@ class MemoryHeld:
     """What the ledger holds now: bytes by tier and kind, and the digests warm in each tier.
 
     `checkpoints` are the versions of those in each tier: what lies under a name may be another one by now.
+    `device_by_kind` is what the device's tier holds of each kind, in bytes: of a kind of model ("checkpoint", ...),
+    "pristine" copies, "factors" of LoRAs, ...; `device_budget_bytes` is the most it may, None where nothing says so.
     """
 
     bytes_by_tier: dict[str, int] = field(default_factory=dict)
@@ -75,6 +77,8 @@ class MemoryHeld:
     blend: tuple[tuple[str, float], ...] = ()
     device_used_bytes: int = 0
     checkpoints: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    device_by_kind: dict[str, int] = field(default_factory=dict)
+    device_budget_bytes: int | None = None
 
 
 HeldReason = Literal["temperature", "memory"]

@@ -17,6 +17,7 @@ from sdxl_gateway.core.recipe import BlendKey, Phase, Recipe
 from sdxl_gateway.engine.canvas import Canvas, Pending
 from sdxl_gateway.engine.device import card_name, used_bytes
 from sdxl_gateway.engine.errors import guarded, with_room
+from sdxl_gateway.engine.memory.ledger import VRAM
 from sdxl_gateway.engine.models.loaders import CHECKPOINT
 from sdxl_gateway.engine.models.pool import ModelPool
 from sdxl_gateway.engine.sideline import Sideline
@@ -186,10 +187,11 @@ class DiffusionEngine:
 
     def tell_memory(self) -> None:
         """Measures what is held now; from any thread."""
-        pool = self._pool
-        held, used, near = pool.ledger.bytes_by_tier(), used_bytes(pool.device), pool.tiers(CHECKPOINT)
+        pool, ledger = self._pool, self._pool.ledger
+        used, near = used_bytes(pool.device), pool.tiers(CHECKPOINT)
         versions = {tier: tuple(map(pool.sources.version_of, names)) for tier, names in near.items()}
-        self._measure(MemoryHeld(held, pool.warm(), _weights(self._blend), used, versions))
+        held, kinds, budget = ledger.bytes_by_tier(), ledger.bytes_by_kind(VRAM), ledger.budget_bytes(VRAM)
+        self._measure(MemoryHeld(held, pool.warm(), _weights(self._blend), used, versions, kinds, budget))
 
     @contextmanager
     def _timed(self, stage: Stage) -> Iterator[None]:

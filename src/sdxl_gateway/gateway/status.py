@@ -20,6 +20,7 @@ from sdxl_gateway.core.events import (
     Started,
 )
 from sdxl_gateway.core.priority import Priority
+from sdxl_gateway.gateway.throughput import Throughput
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,13 @@ class Waits:
 
 
 class ServerStatus:
-    """A Listener. Engines are by their ids; jobs are known from when they are accepted to their end."""
+    """A Listener. Engines are by their ids; jobs are known from when they are accepted to their end.
+
+    `throughput` is how much was painted.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.throughput = Throughput(clock)
         self._clock = clock
         self._since = clock()
         self._engines: dict[str, EngineNow] = {}
@@ -52,6 +57,7 @@ class ServerStatus:
 
     def on_event(self, event: Event) -> None:
         """Hear what happened."""
+        self.throughput.on_event(event)
         match event:
             case JobAccepted():
                 self._waiting[event.job_id] = Waits(event.tenant, event.priority)

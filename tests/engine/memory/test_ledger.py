@@ -92,6 +92,7 @@ class LedgerAgainstAModel(RuleBasedStateMachine):
         for tier, entries in self.entries.items():
             assert self.ledger.keys(tier) == tuple(key for key, _ in entries)
             assert self.ledger.held_bytes(tier) == sum(cost for _, cost in entries)
+            assert self.ledger.bytes_by_kind(tier) == {key: cost for key, cost in entries if cost}
             budget, free = self.budgets[tier], self.ledger.free_bytes(tier)
             assert (budget is None) == (free is None)
             if budget is not None and free is not None:
@@ -111,6 +112,15 @@ def test_the_owner_of_an_evicted_entry_is_told() -> None:
     assert gone == ["old"]
     ledger.drop(VRAM, "new")
     assert gone == ["old"], "who gives an entry up knows it already"
+
+
+def test_what_is_held_is_told_by_the_first_word_of_its_key() -> None:
+    ledger = Ledger({VRAM: None, HOST: None})
+    for key, cost in ((("checkpoint", "demo"), 5), (("factors", "demo", "ink"), 2), (("factors", "demo", "clay"), 1)):
+        ledger.hold(VRAM, key, cost)
+    assert ledger.bytes_by_kind(VRAM) == {"checkpoint": 5, "factors": 3}
+    ledger.drop(VRAM, ("checkpoint", "demo"))
+    assert (ledger.bytes_by_kind(VRAM), ledger.bytes_by_kind(HOST)) == ({"factors": 3}, {})
 
 
 def test_what_found_no_room_is_not_held_again_but_half_of_the_first_budget_stays() -> None:

@@ -7,8 +7,10 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
+from sdxl_gateway.core.events import MemoryHeld
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.gateway.status import EngineNow, ServerStatus
+from sdxl_gateway.gateway.throughput import RECENT_SECONDS
 
 
 class BlendPart(TypedDict):
@@ -19,10 +21,25 @@ class BlendPart(TypedDict):
     weight: float
 
 
+class DeviceMemory(TypedDict):
+    """What an engine's ledger holds on its device, in bytes: `by_kind`, models under their own kind ("checkpoint",
+    "control", ...), beside them "pristine" copies of weights, "factors" of LoRAs and what was computed of them
+    ("dense"), "recordings" and "text keys".
+
+    `budget_bytes` is the most it may hold and `free_bytes` what is left of that; null where nothing limits it.
+    """
+
+    by_kind: dict[str, int]
+    held_bytes: int
+    budget_bytes: int | None
+    free_bytes: int | None
+
+
 class EngineStatus(TypedDict):
     """One engine: `ready`, `held` as its machine is too hot or too full, or `lost` and being started again.
 
-    `warm` are digests of LoRAs by tier, `memory` is what its ledger holds, in bytes by tier.
+    `warm` are digests of LoRAs by tier, `memory` is what its ledger holds, in bytes by tier, and `device_memory` the
+    part of it that is on the device, by what it is; `device_used_bytes` is what its process has of a GPU.
     """
 
     id: str
@@ -35,6 +52,7 @@ class EngineStatus(TypedDict):
     warm: dict[str, list[str]]
     checkpoints: dict[str, list[str]]
     memory: dict[str, int]
+    device_memory: DeviceMemory
     device_used_bytes: int
 
 
@@ -48,8 +66,26 @@ class QueueStatus(TypedDict):
     predicted_wait_seconds: float
 
 
+class Throughput(TypedDict):
+    """`pictures` and `steps` since the server's start, a step once for each picture in it.
+
+    `p50_seconds` and `p95_seconds` are within what time half and 95 % of the `recent_jobs` were painted, those of the
+    last `recent_seconds`, their wait included; null where there are none.
+    """
+
+    pictures: int
+    steps: int
+    recent_seconds: float
+    recent_jobs: int
+    p50_seconds: float | None
+    p95_seconds: float | None
+
+
 class Status(TypedDict):
-    """How a server stands; `degraded` is background work that failed lately."""
+    """How a server stands; `degraded` is background work that failed lately.
+
+    `lora_names` are what the LoRAs that are warm were last asked for as, by digest.
+    """
 
     object: Literal["status"]
     version: str
@@ -58,6 +94,8 @@ class Status(TypedDict):
     degraded: list[str]
     engines: list[EngineStatus]
     queue: QueueStatus
+    throughput: Throughput
+    lora_names: dict[str, str]
 
 
 def told(status: ServerStatus, gateway: Gateway, version: str, *, ready: bool, degraded: Sequence[str]) -> Status:
@@ -77,6 +115,25 @@ def told(status: ServerStatus, gateway: Gateway, version: str, *, ready: bool, d
             "waiting_by_tenant": status.waiting_by_tenant,
             "predicted_wait_seconds": round(line.wait_seconds, 3),
         },
+        "throughput": _throughput(status),
+        "lora_names": _names(status),
+    }
+
+
+def _names(status: ServerStatus) -> dict[str, str]:
+    warm = {digest for one in status.engines for digests in one.memory.warm.values() for digest in digests}
+    return {digest: name for digest in sorted(warm) if (name := status.name_of(digest)) is not None}
+
+
+def _throughput(status: ServerStatus) -> Throughput:
+    done, recent = status.throughput, status.throughput.recent
+    return {
+        "pictures": done.pictures,
+        "steps": done.steps,
+        "recent_seconds": RECENT_SECONDS,
+        "recent_jobs": recent.jobs,
+        "p50_seconds": None if recent.p50_seconds is None else round(recent.p50_seconds, 3),
+        "p95_seconds": None if recent.p95_seconds is None else round(recent.p95_seconds, 3),
     }
 
 
@@ -93,5 +150,16 @@ def _engine(status: ServerStatus, now: EngineNow) -> EngineStatus:
         "warm": {tier: list(digests) for tier, digests in memory.warm.items()},
         "checkpoints": {tier: list(names) for tier, names in memory.checkpoints.items()},
         "memory": dict(memory.bytes_by_tier),
+        "device_memory": _device_memory(memory),
         "device_used_bytes": memory.device_used_bytes,
+    }
+
+
+def _device_memory(memory: MemoryHeld) -> DeviceMemory:
+    held, budget = sum(memory.device_by_kind.values()), memory.device_budget_bytes
+    return {
+        "by_kind": dict(memory.device_by_kind),
+        "held_bytes": held,
+        "budget_bytes": budget,
+        "free_bytes": None if budget is None else max(budget - held, 0),
     }

@@ -1,7 +1,8 @@
 """Takes claims on memory in bytes, gives leave to hold them and names who must go: the ledger of all that is resident.
 
 Pure bookkeeping: no tensor, no clock. A tier is a pool with a budget ("vram", "host"); an entry is a key with a cost in
-a tier; a pin keeps a key from being evicted wherever it lies, and may be taken before the key is there.
+a tier, and the key's first word says what kind of thing it is; a pin keeps a key from being evicted wherever it lies,
+and may be taken before the key is there.
 
 Invariants (held by tests/engine/memory/test_ledger.py): a tier never holds more than its budget; a pinned entry is
 never evicted; what a tier holds is the sum of its entries; the least recently used unpinned entries go first.
@@ -45,6 +46,7 @@ class Ledger:
         self._least = {tier: (budget or 0) // 2 for tier, budget in self._budgets.items()}
         self._entries: dict[str, OrderedDict[Hashable, _Entry]] = {tier: OrderedDict() for tier in self._budgets}
         self._held = dict.fromkeys(self._budgets, 0)
+        self._kinds: dict[str, Counter[str]] = {tier: Counter() for tier in self._budgets}
         self._pins: Counter[Hashable] = Counter()
         self._lock = RLock()
 
@@ -71,7 +73,7 @@ class Ledger:
             for victim in victims:
                 self._evict(tier, victim)
             self._entries[tier][key] = _Entry(cost_bytes, on_evict)
-            self._held[tier] += cost_bytes
+            self._count(tier, key, cost_bytes)
             return victims
 
     def shrink(self, tier: str, size_bytes: int) -> tuple[Hashable, ...]:
@@ -99,7 +101,7 @@ class Ledger:
         with self._lock:
             entry = self._entries[tier].pop(key, None)
             if entry is not None:
-                self._held[tier] -= entry.cost_bytes
+                self._count(tier, key, -entry.cost_bytes)
 
     def pin(self, key: Hashable) -> None:
         """One more user wants `key` kept, in every tier."""
@@ -149,6 +151,11 @@ class Ledger:
         with self._lock:
             return dict(self._held)
 
+    def bytes_by_kind(self, tier: str) -> dict[str, int]:
+        """What `tier` holds, by the first words of keys; of each kind that is there now."""
+        with self._lock:
+            return {kind: size_bytes for kind, size_bytes in self._kinds[tier].items() if size_bytes}
+
     def could_ever_fit(self, tier: str, cost_bytes: int) -> bool:
         """An empty tier would have room."""
         budget = self._budgets[tier]
@@ -178,9 +185,13 @@ class Ledger:
                 size_bytes -= entry.cost_bytes
         return tuple(found)
 
+    def _count(self, tier: str, key: Hashable, size_bytes: int) -> None:
+        self._held[tier] += size_bytes
+        self._kinds[tier][str(key[0] if isinstance(key, tuple) else key)] += size_bytes
+
     def _evict(self, tier: str, key: Hashable) -> None:
         entry = self._entries[tier].pop(key)
-        self._held[tier] -= entry.cost_bytes
+        self._count(tier, key, -entry.cost_bytes)
         if entry.on_evict is not None:
             entry.on_evict()
 
