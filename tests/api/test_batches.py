@@ -20,7 +20,7 @@ from tests.kit.batches import BatchKit, batch_kit, request, working
 from tests.kit.images import stored
 from tests.kit.pictures import PNG
 
-KEYS: dict[str, Any] = {"auth": {"api_keys": ["alpha", "beta"]}}
+KEYS: dict[str, Any] = {"auth": {"api_keys": ["alpha", "beta"], "admin_keys": ["root"]}}
 GENERATIONS: Literal["/v1/images/generations"] = "/v1/images/generations"
 URL = "/v1/batches"
 
@@ -34,6 +34,22 @@ async def kit(tmp_path: Path) -> AsyncIterator[BatchKit]:
 @pytest.fixture
 def served(kit: BatchKit) -> ServedApi:
     return served_api(files=kit.files, batches=kit.batches, **KEYS)
+
+
+async def test_an_admin_lists_and_cancels_everybodys(
+    alpha: openai.AsyncOpenAI, beta: openai.AsyncOpenAI, served: ServedApi
+) -> None:
+    made = [await asked(one, request("a")) for one in (alpha, beta)]
+    async with client(served, {"authorization": "Bearer root"}) as http:
+        listed = (await http.get(URL)).json()["data"]
+        whose = {one["id"]: one["tenant"] for one in listed}
+        some = (await http.get(URL, params={"tenant": whose[made[0].id]})).json()["data"]
+        cancelled = await http.post(f"{URL}/{made[1].id}/cancel")
+    async with client(served, {"authorization": "Bearer alpha"}) as http:
+        refused = await http.get(URL, params={"tenant": whose[made[1].id]})
+    assert set(whose) == {one.id for one in made}
+    assert [one["id"] for one in some] == [made[0].id]
+    assert (cancelled.json()["status"], refused.status_code) == ("cancelling", 403)
 
 
 @pytest.fixture

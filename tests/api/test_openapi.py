@@ -7,6 +7,7 @@ import json
 import pytest
 from openapi_spec_validator import validate
 
+from sdxl_gateway.api.asks import keys
 from sdxl_gateway.api.asks.fields import fields_of, wire_fields
 from sdxl_gateway.api.openapi.schemas import body_schema
 from sdxl_gateway.config import Limits
@@ -37,6 +38,23 @@ def test_the_document_names_every_field(operation: Operation) -> None:
     steps = schema["properties"]["num_inference_steps"]
     assert (steps["maximum"], steps["x-alias-of"], steps["x-extension"]) == (77, "steps", True)
     assert "x-alias-of" not in schema["properties"]["steps"]
+
+
+@pytest.mark.parametrize(
+    ("path", "names", "required"),
+    [
+        ("/v1/admin/keys", keys._GRANT, ["tenant"]),
+        ("/v1/admin/keys/{key_id}", keys._CHANGED, []),
+        ("/v1/admin/keys/{key_id}/rotate", {"grace_seconds"}, []),
+        ("/v1/admin/reviews/{review_id}", {"decision", "note"}, ["decision"]),
+        ("/v1/moderations/reviews/{review_id}/appeal", {"text"}, ["text"]),
+    ],
+)
+def test_the_document_names_what_operators_and_owners_may_say(path: str, names: set[str], required: list[str]) -> None:
+    body = served_api().app.state.document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+    assert body["schema"]["properties"].keys() == names
+    assert body["schema"].get("required", []) == required
+    assert body["schema"]["additionalProperties"] is False
 
 
 async def test_a_name_that_is_a_path_of_its_own_is_told_its_verbs() -> None:

@@ -32,7 +32,9 @@ ROWS = [row for row in served_api().rows if "{" in row.documented_path and row.a
 CALLERS = ("owner", "other tenant", "LoRA-limited", "admin", "metrics-only", "expired", "revoked", "anonymous")
 SHARED = {"model", "name"}
 """Models and LoRAs are everybody's who may use them."""
-ADMINS_SEE = {"job_id"}
+ADMINS_SEE = {"job_id", "batch_id"}
+TENANTS_ALONE = {"GET /v1/batches/{batch_id}/archive"}
+"""What a tenant's batches painted."""
 SAID: dict[str, Any] = {
     "POST /v1/images/{image_id}/feedback": {"score": 3},
     "POST /v1/moderations/reviews/{review_id}/appeal": {"text": "it is a statue"},
@@ -67,7 +69,8 @@ def expected(row: Route, who: str) -> str:
         return "403"
     if named(row) in SHARED:
         return "404" if who == "LoRA-limited" else "in"
-    return "in" if who in ("owner", "LoRA-limited") or (who == "admin" and named(row) in ADMINS_SEE) else "404"
+    admins = named(row) in ADMINS_SEE and label(row) not in TENANTS_ALONE
+    return "in" if who in ("owner", "LoRA-limited") or (who == "admin" and admins) else "404"
 
 
 @dataclass

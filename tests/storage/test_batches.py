@@ -136,6 +136,8 @@ async def test_pages_are_the_tenants_newest_first(store: BatchStore) -> None:
     page, more = await store.page("art", Cut(2))
     rest, none = await store.page("art", Cut(9, page[-1].id))
     assert [one.id for one in [*page, *rest]] == [f"batch_{place}" for place in (4, 3, 2, 1, 0)]
+    everybodys, _ = await store.page(None, Cut(9))
+    assert {one.tenant for one in everybodys} == {"art", "ops"}
     assert (more, none) == (True, False)
     with pytest.raises(InvalidRequest):
         await store.page("art", Cut(2, "batch_x"))

@@ -89,12 +89,12 @@ class Batches:
             raise BodyTooLarge(told, param="input_file_id", code="file_storage_exceeded")
 
     async def get(self, batch_id: str, caller: Caller) -> Batch:
-        """The tenant's batch. Raises NotFound."""
-        return await self._store.find(batch_id, caller.tenant)
+        """The tenant's batch, or anybody's for an admin. Raises NotFound."""
+        return await self._store.find(batch_id, None if caller.admin else caller.tenant)
 
-    async def page(self, cut: Cut, caller: Caller) -> tuple[list[Batch], bool]:
-        """A page of the tenant's, and whether more follow. Raises InvalidRequest for an unknown `after`."""
-        return await self._store.page(caller.tenant, cut)
+    async def page(self, cut: Cut, tenant: str | None) -> tuple[list[Batch], bool]:
+        """A page of the tenant's, or of all, and whether more follow. Raises InvalidRequest for an unknown `after`."""
+        return await self._store.page(tenant, cut)
 
     async def cancel(self, batch_id: str, caller: Caller) -> Batch:
         """The batch, which ends soon, with the answers it has; one that is over stays as it is. Raises NotFound."""
@@ -107,16 +107,17 @@ class Batches:
     async def answers(self, batch_id: str, caller: Caller) -> AsyncIterator[bytes]:
         """What was painted so far, as lines of the output file; some may come twice where the batch ends meanwhile.
 
-        Raises NotFound where there is no such batch, or where its output file was deleted.
+        Only its own tenant reads them. Raises NotFound where there is no such batch, or where its output file was
+        deleted.
         """
-        batch = await self.get(batch_id, caller)
+        batch = await self._store.find(batch_id, caller.tenant)
         if not batch.state.over:
             good = [output for output in await self._store.answers(batch.id) if not output.failed]
             with suppress(Gone):
                 async for line in _in_thread(self._store.read(good)):
                     yield line
                 return
-            batch = await self.get(batch_id, caller)
+            batch = await self._store.find(batch_id, caller.tenant)
         if batch.output_file is not None:
             file = await self._around.files.find(batch.output_file, batch.tenant)
             async for line in _in_thread(whole_lines(self._around.files.pieces(file))):

@@ -35,9 +35,10 @@ def find(connection: sqlite3.Connection, batch_id: str, tenant: str | None = Non
     return next(_batches(connection, f"WHERE {where}", *values), None)
 
 
-def one_page(connection: sqlite3.Connection, tenant: str, cut: Cut) -> tuple[list[Batch], bool] | None:
-    """A page of the tenant's, and whether more follow; None where there is none of the id it comes after."""
-    found = page(connection, "batches", _COLUMNS, "tenant = ?", [tenant], cut)
+def one_page(connection: sqlite3.Connection, tenant: str | None, cut: Cut) -> tuple[list[Batch], bool] | None:
+    """A page of the tenant's, or of all, and whether more follow; None where there is none of the id it comes after."""
+    where, values = ("1", []) if tenant is None else ("tenant = ?", [tenant])
+    found = page(connection, "batches", _COLUMNS, where, values, cut)
     return None if found is None else ([_batch(row) for row in found.rows], found.more)
 
 

@@ -61,8 +61,8 @@ class BatchStore:
             raise unknown(batch_id)
         return found
 
-    async def page(self, tenant: str, cut: Cut) -> tuple[list[Batch], bool]:
-        """A page of the tenant's, and whether more follow. Raises InvalidRequest for an unknown `after`."""
+    async def page(self, tenant: str | None, cut: Cut) -> tuple[list[Batch], bool]:
+        """A page of the tenant's, or of all, and whether more follow. Raises InvalidRequest for an unknown `after`."""
         found = await self._database.run(partial(batch_table.one_page, tenant=tenant, cut=cut))
         if found is None:
             raise InvalidRequest(f"There is nothing of the id {shown(cut.after or '')}.", param="after")

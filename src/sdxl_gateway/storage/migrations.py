@@ -247,6 +247,9 @@ ALTER TABLE webhook_deliveries ADD COLUMN trace TEXT
 KEY_CHANGES = "ALTER TABLE keys ADD COLUMN changed REAL NOT NULL DEFAULT 0"
 """When a key was changed last; of two gateways' words on it the later counts."""
 
+BATCHES_BY_TIME = "CREATE INDEX batches_by_time ON batches (created, id)"
+"""Operators read those of all tenants."""
+
 MIGRATIONS: tuple[str, ...] = (
     KEYS,
     AUDIT_TEXTS,
@@ -264,5 +267,6 @@ MIGRATIONS: tuple[str, ...] = (
     KEY_CHANGES,
     FEEDBACK,
     ROLLOUTS,
+    BATCHES_BY_TIME,
 )
 """The database's `user_version` says how many of them it has been through."""

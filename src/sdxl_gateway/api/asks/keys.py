@@ -19,19 +19,19 @@ from sdxl_gateway.core.text import shown
 
 MOST_GLOBS = 256
 MOST_SECONDS = 100 * 366 * 24 * 3600.0
-_NAME = Field("name", Kind.TEXT, "What the key is called.", max_chars=100)
-_TENANT = Field("tenant", Kind.TEXT, "Whose it is; keys of one tenant share limits and turns.", max_chars=64)
-_ROLE = Field("roles", Kind.CHOICE, "What it is for.", choices=tuple(Role))
-_GLOB = Field("models", Kind.TEXT, "A name, in which * stands for anything.", max_chars=200)
-_PRIORITY = Field("priority", Kind.CHOICE, "Whose turn comes first.", choices=PRIORITY_WORDS)
-_SAFETY = Field("safety", Kind.CHOICE, "What a judge's finding means for it.", choices=tuple(Policy))
-_SECONDS = Field("expires_in", Kind.NUMBER, "Seconds from now.", low=1.0, high=MOST_SECONDS)
-_GRACE = Field("grace_seconds", Kind.NUMBER, "How long the old key lives on.", low=0.0, high=MOST_SECONDS)
+NAME = Field("name", Kind.TEXT, "What the key is called.", max_chars=100)
+TENANT = Field("tenant", Kind.TEXT, "Whose it is; keys of one tenant share limits and turns.", max_chars=64)
+ROLES = Field("roles", Kind.CHOICE, "What it is for; painting where nothing is said.", choices=tuple(Role))
+GLOBS = Field("models", Kind.TEXT, "Names, in which * stands for anything; all where nothing is said.", max_chars=200)
+PRIORITY = Field("priority", Kind.CHOICE, "Whose turn comes first.", choices=PRIORITY_WORDS)
+SAFETY = Field("safety", Kind.CHOICE, "What a judge's finding means for it.", choices=tuple(Policy))
+EXPIRES_IN = Field("expires_in", Kind.NUMBER, "Seconds from now.", low=1.0, high=MOST_SECONDS)
+GRACE_SECONDS = Field("grace_seconds", Kind.NUMBER, "How long the old key lives on.", low=0.0, high=MOST_SECONDS)
 _RIGHTS = {"roles", "models", "loras", "priority", "expires_in", "limits", "safety"}
 _GRANT = frozenset({"name", "tenant", "webhook_url", *_RIGHTS})
 _CHANGED = _GRANT - {"tenant", "roles"}
 _SAID_OTHERWISE = {"expires_in": "expires"}
-_MOST = Field("limits", Kind.INTEGER, "The most of one thing; 0 is no limit.", low=0, high=10**18)
+LIMIT = Field("limits", Kind.INTEGER, "The most of one thing; 0 is no limit.", low=0, high=10**18)
 
 T = TypeVar("T")
 
@@ -39,12 +39,12 @@ T = TypeVar("T")
 def read_grant(given: Mapping[str, Any], now: float) -> KeyGrant:
     """What a new key is to be good for; `now` is unix seconds. Raises InvalidRequest naming the field."""
     refuse_unknown(given, _GRANT)
-    tenant = text(_TENANT, given.get("tenant", ""), "tenant").strip()
+    tenant = text(TENANT, given.get("tenant", ""), "tenant").strip()
     if not tenant:
         raise missing("tenant", given="tenant" in given)
     return KeyGrant(
         tenant=tenant,
-        name=text(_NAME, given.get("name", ""), "name"),
+        name=text(NAME, given.get("name", ""), "name"),
         roles=frozenset(Role(role) for role in _listed(given, "roles", (Role.GENERATE,), _role)),
         models=_listed(given, "models", EVERYTHING, _glob),
         loras=_listed(given, "loras", EVERYTHING, _glob),
@@ -76,7 +76,7 @@ def _changed(name: str, given: Mapping[str, Any], now: float) -> Any:
     value = given[name]
     match name:
         case "name":
-            return text(_NAME, value, name)
+            return text(NAME, value, name)
         case "priority":
             return _priority(value)
         case "webhook_url":
@@ -89,7 +89,7 @@ def _changed(name: str, given: Mapping[str, Any], now: float) -> Any:
 
 
 def _priority(value: Any) -> Priority:
-    return Priority.of(choice(_PRIORITY, value, "priority"))
+    return Priority.of(choice(PRIORITY, value, "priority"))
 
 
 def _receiver(value: Any) -> str | None:
@@ -97,11 +97,11 @@ def _receiver(value: Any) -> str | None:
 
 
 def _end(seconds: Any, now: float) -> float | None:
-    return None if seconds is None else now + number(_SECONDS, seconds, "expires_in")
+    return None if seconds is None else now + number(EXPIRES_IN, seconds, "expires_in")
 
 
 def _policy(value: Any) -> Policy | None:
-    return None if value is None else Policy(choice(_SAFETY, value, "safety"))
+    return None if value is None else Policy(choice(SAFETY, value, "safety"))
 
 
 def read_limits(given: Any) -> Allowance:
@@ -115,13 +115,13 @@ def _named_limits(given: Any) -> dict[str, int]:
     if not isinstance(given, Mapping):
         raise wrong_type("limits", "an object", given)
     refuse_unknown(given, frozenset(LIMIT_NAMES), within="limits")
-    return {name: integer(_MOST, most, f"limits.{name}") for name, most in given.items()}
+    return {name: integer(LIMIT, most, f"limits.{name}") for name, most in given.items()}
 
 
 def read_grace(given: Mapping[str, Any], otherwise: float) -> float:
     """How many seconds a rotated key lives on. Raises InvalidRequest."""
     refuse_unknown(given, frozenset({"grace_seconds"}))
-    return number(_GRACE, given.get("grace_seconds", otherwise), "grace_seconds")
+    return number(GRACE_SECONDS, given.get("grace_seconds", otherwise), "grace_seconds")
 
 
 def refuse_unknown(given: Mapping[str, Any], known: frozenset[str], within: str = "") -> None:
@@ -146,11 +146,11 @@ def _listed(
 
 
 def _role(value: Any, param: str) -> Role:
-    return Role(choice(_ROLE, value, param))
+    return Role(choice(ROLES, value, param))
 
 
 def _glob(value: Any, param: str) -> str:
-    found = text(_GLOB, value, param).strip()
+    found = text(GLOBS, value, param).strip()
     if not found:
         raise missing(param, given=True)
     return found

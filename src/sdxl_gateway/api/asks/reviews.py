@@ -11,9 +11,9 @@ from sdxl_gateway.api.asks.keys import refuse_unknown
 from sdxl_gateway.api.asks.values import choice, missing, text
 
 MOST_CHARS = 4000
-_DECISION = Field("decision", Kind.CHOICE, "What is decided.", choices=("approve", "reject"))
-_NOTE = Field("note", Kind.TEXT, "Why; its owner reads it.", max_chars=MOST_CHARS)
-_TEXT = Field("text", Kind.TEXT, "Why the decision is wrong.", max_chars=MOST_CHARS)
+DECISION = Field("decision", Kind.CHOICE, "What is decided.", choices=("approve", "reject"))
+NOTE = Field("note", Kind.TEXT, "Why; its owner reads it.", max_chars=MOST_CHARS)
+TEXT = Field("text", Kind.TEXT, "Why the decision is wrong.", max_chars=MOST_CHARS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,14 @@ def read_decision(given: Mapping[str, Any]) -> Decision:
     refuse_unknown(given, frozenset({"decision", "note"}))
     if given.get("decision") is None:
         raise missing("decision")
-    decided = choice(_DECISION, given["decision"], "decision")
-    return Decision(decided == "approve", text(_NOTE, given.get("note", ""), "note"))
+    decided = choice(DECISION, given["decision"], "decision")
+    return Decision(decided == "approve", text(NOTE, given.get("note", ""), "note"))
 
 
 def read_appeal(given: Mapping[str, Any]) -> str:
     """Raises InvalidRequest naming the field."""
     refuse_unknown(given, frozenset({"text"}))
-    found = text(_TEXT, given.get("text", ""), "text").strip()
+    found = text(TEXT, given.get("text", ""), "text").strip()
     if not found:
         raise missing("text", given="text" in given)
     return found

@@ -12,6 +12,7 @@ from sdxl_gateway.api.asks.batches import ENDPOINTS, read_batch
 from sdxl_gateway.api.asks.pages import Page, page_query
 from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.endpoints.links import links_of
+from sdxl_gateway.api.endpoints.seen import OF_TENANT, tenant_asked
 from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.json_body import parse_object, whole_body
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
@@ -51,7 +52,10 @@ CREATE_BATCH = Description(
     reads={"application/json": {"schema": _BODY}},
 )
 LIST_BATCHES = Description(
-    "listBatches", {200: Reply("A page of the batches.", BatchList)}, errors=(400,), query=page_query(most=MOST_PAGE)
+    "listBatches",
+    {200: Reply("A page of the batches.", BatchList)},
+    errors=(400,),
+    query={**page_query(most=MOST_PAGE), "tenant": OF_TENANT},
 )
 RETRIEVE_BATCH = Description("retrieveBatch", {200: Reply("The batch.", BatchObject)}, errors=(404,))
 CANCEL_BATCH = Description("cancelBatch", {200: Reply("The batch, which ends soon.", BatchObject)}, errors=(404, 507))
@@ -80,11 +84,11 @@ def create_endpoint(services: Services) -> Endpoint:
 
 
 def list_endpoint(services: Services) -> Endpoint:
-    """GET: a page of the tenant's batches."""
+    """GET: a page of the tenant's batches; for an admin of all, or of the tenant that is asked for."""
 
     async def list_batches(request: Request) -> Response:
         page = Page.of(request, most=MOST_PAGE)
-        batches, more = await _batches(services).page(Cut(page.limit, page.after), _caller(request))
+        batches, more = await _batches(services).page(Cut(page.limit, page.after), tenant_asked(request, "batches"))
         return JSONResponse(batch_list(batches, has_more=more))
 
     return list_batches
@@ -105,7 +109,7 @@ def cancel_endpoint(services: Services) -> Endpoint:
 
     async def cancel_batch(request: Request) -> Response:
         cancelled = await _batches(services).cancel(request.path_params["batch_id"], _caller(request))
-        acted(services, request, "batch.cancelled", cancelled.id)
+        acted(services, request, "batch.cancelled", cancelled.id, cancelled.tenant)
         return JSONResponse(batch_object(cancelled))
 
     return cancel_batch

@@ -15,6 +15,7 @@ from sdxl_gateway.api.asks.preferences import RESPOND_ASYNC, refuse_stream
 from sdxl_gateway.api.asks.values import choice
 from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.endpoints.links import links_of
+from sdxl_gateway.api.endpoints.seen import OF_TENANT, tenant_asked
 from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.route import EVENT_SCHEMA, Description, Endpoint, Reply
 from sdxl_gateway.api.replies.events import LINE_END
@@ -31,7 +32,7 @@ from sdxl_gateway.api.replies.jobs import (
     place_event,
 )
 from sdxl_gateway.api.services import Services
-from sdxl_gateway.core.errors import Forbidden, NotFound
+from sdxl_gateway.core.errors import NotFound
 from sdxl_gateway.core.stored_job import JobState
 from sdxl_gateway.gateway.live_job import News, NewsId
 from sdxl_gateway.gateway.tasks import JobNow, Tasks
@@ -46,7 +47,7 @@ LIST_JOBS = Description(
     query={
         **PAGE_QUERY,
         "state": {"type": "string", "enum": list(JobState)},
-        "tenant": {"type": "string", "description": "For admins, who see the jobs of all otherwise."},
+        "tenant": OF_TENANT,
     },
 )
 RETRIEVE_JOB = Description("retrieveJob", {200: Reply("The job.", JobReply)}, errors=(404,))
@@ -97,12 +98,9 @@ def list_endpoint(services: Services) -> Endpoint:
 
 
 def _asked(request: Request) -> Filter:
-    caller, query = context_of(request.scope).caller, request.query_params
-    tenant, state = query.get("tenant"), query.get("state")
-    if not caller.admin and tenant not in (None, caller.tenant):
-        raise Forbidden("Only an admin's key lists the jobs of others.")
+    state = request.query_params.get("state")
     chosen = None if state is None else JobState(choice(_STATE, state, "state"))
-    return Filter(tenant if caller.admin else caller.tenant, chosen)
+    return Filter(tenant_asked(request, "jobs"), chosen)
 
 
 def one_endpoint(services: Services) -> Endpoint:

@@ -13,12 +13,12 @@ from sdxl_gateway.api.asks.pages import PAGE_QUERY, Page
 from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.http.json_body import parse_object, whole_body
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
+from sdxl_gateway.api.openapi.admin_schemas import key_change_schema, new_key_schema, rotation_schema
 from sdxl_gateway.api.replies.keys import KeyCard, KeyList, NewKey, key_card, key_list, new_key
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.errors import NotFound
 
 MAX_BODY_BYTES = 64 * 1024
-_JSON = {"application/json": {"schema": {"type": "object"}}}
 
 LIST_KEYS = Description(
     "listKeys",
@@ -26,16 +26,24 @@ LIST_KEYS = Description(
     errors=(400,),
     query={**PAGE_QUERY, "tenant": {"type": "string"}},
 )
-CREATE_KEY = Description("createKey", {201: Reply("The key, told this once.", NewKey)}, errors=(400, 413), reads=_JSON)
+CREATE_KEY = Description(
+    "createKey",
+    {201: Reply("The key, told this once.", NewKey)},
+    errors=(400, 413),
+    reads={"application/json": {"schema": new_key_schema()}},
+)
 RETRIEVE_KEY = Description("retrieveKey", {200: Reply("The key.", KeyCard)}, errors=(404,))
 UPDATE_KEY = Description(
-    "updateKey", {200: Reply("The key as it is now.", KeyCard)}, errors=(400, 404, 413), reads=_JSON
+    "updateKey",
+    {200: Reply("The key as it is now.", KeyCard)},
+    errors=(400, 404, 413),
+    reads={"application/json": {"schema": key_change_schema()}},
 )
 ROTATE_KEY = Description(
     "rotateKey",
     {201: Reply("The new key, told this once.", NewKey)},
     errors=(400, 404, 413),
-    reads=_JSON,
+    reads={"application/json": {"schema": rotation_schema()}},
     needs_body=False,
 )
 REVOKE_KEY = Description("revokeKey", {200: Reply("The key, which opens nothing any more.", KeyCard)}, errors=(404,))

@@ -15,6 +15,7 @@ from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.json_body import parse_object, whole_body
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
+from sdxl_gateway.api.openapi.admin_schemas import appeal_schema, decision_schema
 from sdxl_gateway.api.replies.reviews import ReviewCard, ReviewList, review_card, review_list
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.caller import Caller
@@ -26,7 +27,6 @@ from sdxl_gateway.storage.reviews import ReviewStore
 MAX_BODY_BYTES = 64 * 1024
 _STATE = Field("state", Kind.CHOICE, "Where it stands.", choices=tuple(ReviewState))
 _QUERY = {**PAGE_QUERY, "state": {"type": "string", "enum": list(ReviewState)}}
-_JSON = {"application/json": {"schema": {"type": "object"}}}
 _CARD = {200: Reply("The review as it stands now.", ReviewCard)}
 _KINDS = ("png", "jpeg", "webp")
 
@@ -42,7 +42,12 @@ REVIEW_PICTURE = Description(
     {200: Reply("The picture, as it left.", content={f"image/{kind}": {} for kind in _KINDS})},
     errors=(404, 410),
 )
-DECIDE_REVIEW = Description("decideReview", _CARD, errors=(400, 404, 409, 413, 507), reads=_JSON)
+DECIDE_REVIEW = Description(
+    "decideReview",
+    _CARD,
+    errors=(400, 404, 409, 413, 507),
+    reads={"application/json": {"schema": decision_schema()}},
+)
 LIST_OWN = Description(
     "listOwnReviews",
     {200: Reply("A page of the reviews of your tenant's pictures.", ReviewList)},
@@ -50,7 +55,12 @@ LIST_OWN = Description(
     query=_QUERY,
 )
 RETRIEVE_OWN = Description("retrieveOwnReview", {200: Reply("The review.", ReviewCard)}, errors=(404,))
-APPEAL = Description("appealReview", _CARD, errors=(400, 404, 409, 413, 507), reads=_JSON)
+APPEAL = Description(
+    "appealReview",
+    _CARD,
+    errors=(400, 404, 409, 413, 507),
+    reads={"application/json": {"schema": appeal_schema()}},
+)
 
 
 def list_endpoint(services: Services) -> Endpoint:

@@ -37,7 +37,7 @@ def _field_schema(field: Field, *, form: bool) -> Schema:
         described = {"description": f"{field.about} An extension of OpenAI's API.", "x-extension": True}
     if field.kind is Kind.IGNORED:
         return described
-    schema = _value_schema(field, form=form)
+    schema = value_schema(field, form=form)
     if not form and "type" in schema:
         schema["type"] = [schema["type"], "null"]
     if not form and "enum" in schema:
@@ -45,7 +45,8 @@ def _field_schema(field: Field, *, form: bool) -> Schema:
     return schema | described
 
 
-def _value_schema(field: Field, *, form: bool) -> Schema:
+def value_schema(field: Field, *, form: bool = False) -> Schema:
+    """What the field's value may be."""
     bounds = {
         key: _bound(value) for key, value in (("minimum", field.low), ("maximum", field.high)) if value is not None
     }

@@ -35,10 +35,11 @@ class RequestCounts(TypedDict):
 
 
 class BatchObject(TypedDict):
-    """A batch as OpenAI tells of it; times are unix seconds, null for states it was never in."""
+    """A batch as OpenAI tells of it, and whose it is; times are unix seconds, null for states it was never in."""
 
     id: str
     object: Literal["batch"]
+    tenant: str
     endpoint: str
     model: str | None
     errors: BatchErrors | None
@@ -75,6 +76,7 @@ def batch_object(batch: Batch) -> BatchObject:
     return {
         "id": batch.id,
         "object": "batch",
+        "tenant": batch.tenant,
         "endpoint": batch.endpoint,
         "model": batch.model,
         "errors": {"object": "list", "data": [_error(error) for error in batch.errors]} if batch.errors else None,
