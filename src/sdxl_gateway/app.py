@@ -38,6 +38,7 @@ from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.rooms import (
     BackendFactory,
     Rooms,
+    backend_of,
     build_rooms,
     process_backend,
     under,
@@ -58,7 +59,7 @@ def serve(settings: Settings, read_again: Callable[[], Settings], *told: Listene
     server = settings.server
     return_large_blocks()
     with sole_server(settings.data_directory):
-        built = build_rooms(settings, told=told)
+        built = build_rooms(settings, backend_of(settings), told=told)
         built.ground.database.open()
         built.teams.keys.load_now()
         refuse_anonymous(settings, _known_keys(built))

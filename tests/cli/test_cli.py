@@ -301,8 +301,10 @@ def test_a_model_may_be_a_name_a_folder_or_a_hub_id(tmp_path: Path) -> None:
 
 
 def test_flags_reach_the_settings() -> None:
-    settings = asking.settings_for(None, Path("elsewhere"), None, {"host": "::1", "port": None})
+    said = {"server": {"host": "::1", "port": None}, "cluster": {"kind": "ray", "address": None}}
+    settings = asking.settings_for(None, Path("elsewhere"), None, said)
 
+    assert (settings.cluster.kind, settings.cluster.address) == ("ray", "")
     assert (settings.loras.directory, settings.server.host, settings.server.port) == (Path("elsewhere"), "::1", 8000)
 
 

@@ -68,11 +68,21 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
     loras: LorasOption = None,
     model: ModelOption = None,
+    cluster: Annotated[
+        Literal["ray"] | None, typer.Option(help="Have engines run by Ray Serve instead of on this machine.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT|auto", help="The cluster to join; without it, one of its own.")
+    ] = None,
 ) -> None:
     """Serve the API until interrupted."""
     from sdxl_gateway.cli.serving import run
 
-    run(config, host, port, loras, model)
+    said: dict[str, dict[str, object]] = {
+        "server": {"host": host, "port": port},
+        "cluster": {"kind": cluster, "address": address},
+    }
+    run(config, said, loras, model)
 
 
 @app.command()

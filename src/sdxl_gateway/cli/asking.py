@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,10 +17,16 @@ HUB_FILE = re.compile(r"([\w.-]+/[\w.-]+):(?!.*\.\.)([^:\\]+\.safetensors)")
 
 
 def settings_for(
-    config: Path | None, loras: Path | None, model: str | None, server: dict[str, Any] | None = None
+    config: Path | None, loras: Path | None, model: str | None, said: Mapping[str, Mapping[str, object]] | None = None
 ) -> Settings:
-    """What the flags, the environment and the file say together; None stands for "not given"."""
-    overrides: dict[str, Any] = {"server": {key: value for key, value in (server or {}).items() if value is not None}}
+    """What the flags, the environment and the file say together; None stands for "not given".
+
+    `said` is by section and key.
+    """
+    overrides: dict[str, Any] = {
+        section: {key: value for key, value in keys.items() if value is not None}
+        for section, keys in (said or {}).items()
+    }
     if loras is not None:
         overrides["loras"] = {"directory": loras}
     settings = load_settings(config, overrides)

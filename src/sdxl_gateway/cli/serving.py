@@ -6,7 +6,7 @@ import socket
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import typer
@@ -20,13 +20,13 @@ from sdxl_gateway.core.events import EngineOpened, Event
 _POLL_SECONDS = 0.2
 
 
-def run(config: Path | None, host: str | None, port: int | None, loras: Path | None, model: str | None) -> None:
+def run(config: Path | None, said: Mapping[str, Mapping[str, object]], loras: Path | None, model: str | None) -> None:
     """Serves until interrupted. Exits with a sentence on stderr when it cannot start."""
     # Once there is a file it is this one: read again while an editor replaces it, its absence is a problem.
     file = config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
 
     def read() -> Settings:
-        return settings_for(file, loras, model, {"host": host, "port": port})
+        return settings_for(file, loras, model, said)
 
     with plain_problems():
         settings = read()

@@ -2,6 +2,7 @@
 
 from sdxl_gateway.config.auditing import Audit, Encryption, Retention
 from sdxl_gateway.config.batching import Batches, Files
+from sdxl_gateway.config.cluster import Cluster
 from sdxl_gateway.config.controls import Control
 from sdxl_gateway.config.egress import Egress
 from sdxl_gateway.config.engines import Engine, Memory, Preview
@@ -51,6 +52,7 @@ __all__ = [
     "CacheMode",
     "Checkpoint",
     "CheckpointFolder",
+    "Cluster",
     "ConfigProblem",
     "Control",
     "Delivery",

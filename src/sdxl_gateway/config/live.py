@@ -129,6 +129,7 @@ RESTART = (
     "s3",
     "jobs",
     "redis",
+    "cluster",
     "telemetry.log_format",
     "telemetry.lora_label_limit",
     "telemetry.checkpoint_label_limit",

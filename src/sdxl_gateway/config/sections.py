@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from sdxl_gateway.config.auditing import Audit, Encryption, Retention
 from sdxl_gateway.config.batching import Batches, Files
+from sdxl_gateway.config.cluster import Cluster
 from sdxl_gateway.config.controls import Control
 from sdxl_gateway.config.egress import Egress
 from sdxl_gateway.config.engines import Engine, Memory
@@ -183,6 +184,7 @@ class Settings(BaseSettings):
     tenant_defaults: Tenant = Tenant()
     tenants: dict[Name, Tenant] = {}
     engine: Engine = Engine()
+    cluster: Cluster = Cluster()
     memory: Memory = Memory()
     checkpoints: dict[Name, Checkpoint] = Field(
         default_factory=lambda: {"demo": Checkpoint(path="demo", steps=20, guidance_scale=1.0)}

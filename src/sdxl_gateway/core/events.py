@@ -135,9 +135,11 @@ class EngineOpened:
 
 @dataclass(frozen=True, slots=True)
 class EngineLost:
-    """The engine of that id holds nothing any more; it says what it holds when it is there again."""
+    """The engine of that id holds nothing any more; it says what it holds when it is there again, unless it left
+    `for_good`."""
 
     engine_id: str
+    for_good: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,15 @@ class JobAssigned:
     warmth: Literal["blend", "checkpoint", "cold"]
 
 
-EngineEvent = Measured | EngineOpened | EngineLost | JobAssigned
+@dataclass(frozen=True, slots=True)
+class JobTakenBack:
+    """A job waits its turn again: its engine was `lost`, is `leaving`, or turned out to be `full`."""
+
+    engine_id: str
+    reason: Literal["lost", "leaving", "full"]
+
+
+EngineEvent = Measured | EngineOpened | EngineLost | JobAssigned | JobTakenBack
 
 
 @dataclass(frozen=True, slots=True)

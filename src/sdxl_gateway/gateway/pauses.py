@@ -26,9 +26,9 @@ class Pauses:
             case EngineOpened(engine_id=engine_id):
                 self._engines.add(engine_id)
                 self._lost.discard(engine_id)
-            case EngineLost(engine_id=engine_id):
+            case EngineLost(engine_id=engine_id, for_good=for_good):
                 self._engines.discard(engine_id)
-                self._lost.add(engine_id)
+                (self._lost.discard if for_good else self._lost.add)(engine_id)
                 self._held.pop(engine_id, None)
             case Measured(engine_id=engine_id, measurement=Held(reason=None)):
                 self._held.pop(engine_id, None)

@@ -66,6 +66,8 @@ class ServerStatus:
                 self._waiting.pop(event.job_id, None)
             case EngineOpened(engine_id=engine_id):
                 self._engines[engine_id] = EngineNow(engine_id, event)
+            case EngineLost(engine_id=engine_id, for_good=True):
+                self._engines.pop(engine_id, None)
             case EngineLost(engine_id=engine_id):
                 self._engines[engine_id] = EngineNow(engine_id)
             case Measured():
@@ -90,7 +92,7 @@ class ServerStatus:
 
     @property
     def engines(self) -> list[EngineNow]:
-        """Those that were there at any time, by their ids."""
+        """Those that were there at any time and did not leave for good, by their ids."""
         return [self._engines[engine_id] for engine_id in sorted(self._engines)]
 
     @property

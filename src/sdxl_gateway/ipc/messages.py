@@ -64,8 +64,41 @@ class Heartbeat:
     waiting: int
 
 
+@dataclass(frozen=True, slots=True)
+class OthersHold:
+    """What an engine that several gateways have in common does for the others: for each priority class, images and
+    predicted seconds of that class and the higher ones. None of either, where nobody else has given it any."""
+
+    images: tuple[int, ...] = ()
+    seconds: tuple[float, ...] = ()
+
+
+NOBODY = OthersHold()
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """That job was not taken: others were faster, or the engine is not there; it is to wait its turn again."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """The engine paints what it has begun and then ends for good; the rest is for others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The engine's process ended with all it was given, and is being started anew; `failed_starts` in a row so far."""
+
+    failed_starts: int
+
+
 Command = Submit | Cancel | Stop
-Report = Ready | LoadFailed | Heartbeat | events.JobEvent | events.Measurement
+FromAfar = OthersHold | Refused | Leaving | Ended
+"""What only an engine says that is not this machine's own."""
+Report = Ready | LoadFailed | Heartbeat | FromAfar | events.JobEvent | events.Measurement
 Message = Hello | Command | Report
 
 KINDS: dict[str, type[Message]] = {
@@ -78,6 +111,10 @@ KINDS: dict[str, type[Message]] = {
         Ready,
         LoadFailed,
         Heartbeat,
+        OthersHold,
+        Refused,
+        Leaving,
+        Ended,
         events.Started,
         events.Progressed,
         events.Previewed,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Literal
 
 from sdxl_gateway.core.errors import (
     ENGINE_CRASHED,
@@ -29,17 +30,16 @@ from sdxl_gateway.core.events import (
     Held,
     JobAssigned,
     JobEvent,
+    JobTakenBack,
     Measured,
     Measurement,
     MemoryHeld,
     Painted,
-    Progressed,
-    Started,
 )
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.listeners import EngineListener
 from sdxl_gateway.ipc.channel import FrameTooLarge
-from sdxl_gateway.ipc.messages import Cancel, Ready, Report, Submit
+from sdxl_gateway.ipc.messages import Cancel, Leaving, OthersHold, Ready, Refused, Report, Submit
 from sdxl_gateway.jobs.engine_slot import Assignment, EngineSlot
 from sdxl_gateway.jobs.estimate import Estimate, retry_after
 from sdxl_gateway.jobs.pending import PendingJobs
@@ -174,6 +174,7 @@ class Dispatcher:
         assigned = (g for slot in self.slots for g in slot.assigned.values())
         ahead = self.estimate.seconds(self._queue.demand)
         ahead += sum(g.share_left * self.estimate.job_seconds(g.job) for g in assigned)
+        ahead += sum(slot.others.seconds[-1] for slot in self.slots if slot.others.seconds)
         return ahead / max(sum(slot.ready is not None for slot in self.slots), 1) + self._pause_seconds()
 
     def _pause_seconds(self) -> float:
@@ -217,8 +218,8 @@ class Dispatcher:
         """One report of an engine. Events of jobs that are over, or not this engine's, are not passed on."""
         if isinstance(report, MemoryHeld):
             slot.note_memory(report)
-        if isinstance(report, Held):
-            self._held(slot, report)
+        if isinstance(report, Held) and (seconds := slot.note_held(report, self._clock())):
+            self.estimate.pauses.add(seconds)
         if isinstance(report, Measurement):
             for costs in (self.estimate.costs, slot.costs):
                 costs.observe(report)
@@ -227,26 +228,19 @@ class Dispatcher:
             self.engine_ready(slot, report)
         elif isinstance(report, JobEvent) and report.job_id in slot.assigned:
             self._follow(slot, report)
-
-    def _held(self, slot: EngineSlot, report: Held) -> None:
-        if slot.held_at is not None and report.reason is None:
-            self.estimate.pauses.add(self._clock() - slot.held_at)
-        slot.held_at = None if report.reason is None else (slot.held_at or self._clock())
+        elif isinstance(report, OthersHold):
+            slot.others = report
+            self.dispatch()
+        elif isinstance(report, Refused) and report.job_id in slot.assigned:
+            self._take_back(slot, report.job_id, "full")
+        elif isinstance(report, Leaving):
+            self._leaves(slot)
 
     def _follow(self, slot: EngineSlot, event: JobEvent) -> None:
-        assigned = slot.assigned[event.job_id]
-        match event:
-            case Started():
-                assigned.started = True
-            case Progressed(index=index, step=step):
-                assigned.steps_done[index] = step
-            case Painted():
-                assigned.painted += 1
-            case Finished() | Failed():
-                self._returned(slot, event)
-                return
-            case _:
-                pass
+        if isinstance(event, Finished | Failed):
+            self._returned(slot, event)
+            return
+        slot.assigned[event.job_id].follow(event)
         self._pending.tell(event)
         if isinstance(event, Painted):
             self.dispatch()
@@ -267,17 +261,32 @@ class Dispatcher:
         self._listener(EngineOpened(slot.engine_id, ready.device, ready.dtype, ready.card))
         self.dispatch()
 
-    def engine_lost(self, slot: EngineSlot) -> None:
+    def _leaves(self, slot: EngineSlot) -> None:
+        """It is given nothing more; what it has not begun goes back to where it stood."""
+        slot.ready = None
+        for given in reversed(list(slot.assigned.values())):
+            if not given.started:
+                slot.send(Cancel(given.job.id))
+                self._take_back(slot, given.job.id, "leaving")
+        self.dispatch()
+
+    def _take_back(self, slot: EngineSlot, job_id: str, reason: Literal["leaving", "full"]) -> None:
+        given = slot.assigned.pop(job_id)
+        if job_id in self._pending:
+            self._queue.put_back(given.job)
+            self._listener(JobTakenBack(slot.engine_id, reason))
+
+    def engine_lost(self, slot: EngineSlot, *, for_good: bool = False) -> None:
         """Its jobs go back to where they stood; those begun fail where no other engine can paint them now."""
         slot.is_lost(time.monotonic())
         assigned, slot.assigned = list(slot.assigned.values()), {}
         for lost in reversed(assigned):
             if lost.job.id in self._pending:
-                self._requeue_or_fail(lost)
+                self._requeue_or_fail(slot, lost)
         self.dispatch()
-        self._listener(EngineLost(slot.engine_id))
+        self._listener(EngineLost(slot.engine_id, for_good))
 
-    def _requeue_or_fail(self, lost: Assignment) -> None:
+    def _requeue_or_fail(self, slot: EngineSlot, lost: Assignment) -> None:
         engines_lost = self._pending.lose_engine(lost.job.id)
         if lost.started and (engines_lost > ENGINES_A_BEGUN_JOB_MAY_LOSE or not self.ready):
             wait = retry_after(self.estimate.restart_seconds())
@@ -287,3 +296,4 @@ class Dispatcher:
             self._fail(lost.job.id, EngineFault("The engine died each time it held this job.", code=ENGINE_CRASHED))
         else:
             self._queue.put_back(lost.job)
+            self._listener(JobTakenBack(slot.engine_id, "lost"))

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sdxl_gateway.catalog.checkpoint_folder.versions import versioned
-from sdxl_gateway.core.events import MemoryHeld
+from sdxl_gateway.core.events import Held, JobEvent, MemoryHeld, Painted, Progressed, Started
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.priority import Priority
-from sdxl_gateway.ipc.messages import Command, Ready
+from sdxl_gateway.ipc.messages import NOBODY, Command, OthersHold, Ready
 from sdxl_gateway.jobs.estimate import Estimate
 from sdxl_gateway.scheduling.costs import Costs
 from sdxl_gateway.scheduling.detail import closing_steps
@@ -23,6 +23,18 @@ class Assignment:
     started: bool = False
     painted: int = 0
     steps_done: dict[int, int] = field(default_factory=dict)
+
+    def follow(self, event: JobEvent) -> None:
+        """Notes how far it is by now."""
+        match event:
+            case Started():
+                self.started = True
+            case Progressed(index=index, step=step):
+                self.steps_done[index] = step
+            case Painted():
+                self.painted += 1
+            case _:
+                pass
 
     @property
     def images_left(self) -> int:
@@ -43,6 +55,7 @@ class EngineSlot:
 
     `held_at` is when its machine was last too hot or too full for steps, None while it is not. `adapters` and
     `checkpoints`, by version, are on its device; `costs` are what its device was measured to cost, not another's.
+    `others` is what it does for other gateways.
     """
 
     engine_id: str
@@ -54,24 +67,33 @@ class EngineSlot:
     costs: Costs = field(default_factory=Costs)
     lost_at: float | None = None
     held_at: float | None = None
+    others: OthersHold = NOBODY
 
     def images(self, priority: Priority) -> int:
         """Images still to paint, of that class or a higher one."""
-        return sum(g.images_left for g in self.assigned.values() if g.job.priority <= priority)
+        own = sum(g.images_left for g in self.assigned.values() if g.job.priority <= priority)
+        return own + (self.others.images[priority] if self.others.images else 0)
 
-    def seconds_before(self, job: Job, estimate: Estimate) -> float:
+    def seconds_before(self, priority: Priority, estimate: Estimate) -> float:
         """What it holds already and paints before a job of that class."""
-        before = (given for given in self.assigned.values() if given.job.priority <= job.priority)
-        return sum(given.share_left * estimate.job_seconds(given.job, self.costs) for given in before)
+        before = (given for given in self.assigned.values() if given.job.priority <= priority)
+        own = sum(given.share_left * estimate.job_seconds(given.job, self.costs) for given in before)
+        return own + (self.others.seconds[priority] if self.others.seconds else 0.0)
 
     def note_memory(self, held: MemoryHeld) -> None:
         """What is on the device from now on."""
         self.adapters = frozenset(held.warm.get("vram", ()))
         self.checkpoints = frozenset(held.checkpoints.get("vram", ()))
 
+    def note_held(self, held: Held, now: float) -> float:
+        """Whether it takes steps from now on; the seconds it took none, where it does again."""
+        since = self.held_at
+        self.held_at = None if held.reason is None else now if since is None else since
+        return 0.0 if since is None or held.reason is not None else now - since
+
     def is_lost(self, at: float) -> None:
         """Its process ended: nothing is on the device."""
-        self.ready, self.lost_at, self.held_at = None, at, None
+        self.ready, self.lost_at, self.held_at, self.others = None, at, None, NOBODY
         self.adapters = self.checkpoints = frozenset()
 
     def adapters_missing(self, job: Job) -> int:

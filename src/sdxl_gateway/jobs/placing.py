@@ -73,7 +73,7 @@ class Placing:
     def standing(self, slot: EngineSlot, job: Job) -> Standing:
         """How an engine stands towards a job."""
         held = 0.0 if slot.held_at is None else self._estimate.pause_seconds(self._now - slot.held_at)
-        wait = slot.seconds_before(job, self._estimate) + held + self._passed_by[slot.engine_id]
+        wait = slot.seconds_before(job.priority, self._estimate) + held + self._passed_by[slot.engine_id]
         missing, has_checkpoint = slot.adapters_missing(job), slot.has_checkpoint(job)
         warming = self._estimate.costs.warming_seconds(checkpoint_warm=has_checkpoint, adapters_missing=missing)
         paint = self._estimate.job_seconds(job, slot.costs)

@@ -13,7 +13,7 @@ from sdxl_gateway.core.background import Background
 from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.rooms.ground import Ground
 from sdxl_gateway.rooms.intake import Intake
-from sdxl_gateway.rooms.painting import BackendFactory, Painting, open_engines, process_backend
+from sdxl_gateway.rooms.painting import BackendFactory, Painting, backend_of, open_engines, process_backend
 from sdxl_gateway.rooms.shelves import Shelves
 from sdxl_gateway.rooms.stores import Stores
 from sdxl_gateway.rooms.teams import Teams
@@ -23,7 +23,7 @@ from sdxl_gateway.s3.open import open_bucket
 from sdxl_gateway.storage.remembered import Remembered
 from sdxl_gateway.telemetry.logs import configure_logs
 
-__all__ = ["KEYS_STAY", "BackendFactory", "Rooms", "build_rooms", "process_backend", "under"]
+__all__ = ["KEYS_STAY", "BackendFactory", "Rooms", "backend_of", "build_rooms", "process_backend", "under"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self
 
 from sdxl_gateway.admission.first_checkpoint import engine_process
 from sdxl_gateway.backends.process.backend import ProcessBackend
 from sdxl_gateway.backends.process.each_device import for_each_device
+from sdxl_gateway.backends.ray.open import ray_backend
 from sdxl_gateway.config import EngineProcess, Limits, Settings
 from sdxl_gateway.core.listeners import EngineListener
 from sdxl_gateway.core.ports import Backend
@@ -34,6 +36,11 @@ def process_backend(engine: EngineProcess, limits: Limits, listener: EngineListe
     """The one a server has where nothing else is asked for: a supervised engine process for each device."""
     engines, tenant_queue_size = for_each_device(engine), limits.tenant_queue_size
     return ProcessBackend(engines, queue_size=limits.queue_size, tenant_queue_size=tenant_queue_size, listener=listener)
+
+
+def backend_of(settings: Settings) -> BackendFactory:
+    """The one that these settings name; a StartProblem comes with the backend."""
+    return process_backend if settings.cluster.kind == "none" else partial(ray_backend, settings.cluster)
 
 
 def open_engines(settings: Settings, intake: Intake, watch: Watch, factory: BackendFactory) -> Backend:

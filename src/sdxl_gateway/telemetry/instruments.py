@@ -63,6 +63,7 @@ class Instruments:
     engine_holds: Counter
     engine_ready: Gauge
     engine_jobs: Counter
+    engine_jobs_taken_back: Counter
     engine_busy: Counter
     forgotten: Counter
     kept: dict[str, Counter]
@@ -160,6 +161,9 @@ class Instruments:
             ),
             engine_jobs=make.counter(
                 "engine_jobs", "Jobs an engine was given, by what of their model it had warm.", ("engine", "warmth")
+            ),
+            engine_jobs_taken_back=make.counter(
+                "engine_jobs_taken_back", "Jobs an engine was given that went back into the line.", ("engine", "reason")
             ),
             engine_busy=make.counter(
                 "engine_busy_seconds", "What an engine's steps, switches and stages took its device.", ("engine",)

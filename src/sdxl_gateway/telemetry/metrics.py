@@ -145,6 +145,8 @@ class Metrics:
                 self._engine_lost(event.engine_id)
             case events.JobAssigned():
                 self._now.engine_jobs.labels(event.engine_id, event.warmth).inc()
+            case events.JobTakenBack():
+                self._now.engine_jobs_taken_back.labels(event.engine_id, event.reason).inc()
             case events.Acted():
                 pass
             case _:

@@ -1,0 +1,22 @@
+"""Jobs run by replicas of a Ray Serve application, shared by gateways; ray is known by deployment.py and cluster.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def app(args: Mapping[str, str]) -> Any:
+    """The replicas, for `serve run sdxl_gateway.backends.ray:app [config=FILE]`; gateways find them in the cluster.
+
+    Raises StartProblem, ConfigProblem.
+    """
+    from sdxl_gateway.backends.ray.open import with_token
+    from sdxl_gateway.config import load_settings
+
+    with_token()
+    from sdxl_gateway.backends.ray.deployment import application
+
+    settings = load_settings(Path(args["config"]) if "config" in args else None)
+    return application(settings.engine_process(), settings.cluster)

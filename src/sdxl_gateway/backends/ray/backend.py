@@ -1,0 +1,168 @@
+"""Takes jobs; has them painted by the replicas of a cluster and gives their events (a core Backend)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+from sdxl_gateway.backends.process.backend import FAILED_STARTS_BEFORE_CLOSING
+from sdxl_gateway.backends.ray.handle import EngineGone, EngineHandle, Replicas
+from sdxl_gateway.backends.ray.remote import RemoteEngine
+from sdxl_gateway.core.errors import CLOSING
+from sdxl_gateway.core.events import EngineLost
+from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.listeners import EngineListener
+from sdxl_gateway.ipc.messages import Ended, Leaving, Report
+from sdxl_gateway.jobs.dispatcher import Dispatcher, ignore
+from sdxl_gateway.jobs.engine_slot import EngineSlot
+from sdxl_gateway.jobs.subscription import Subscription
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+FORGOTTEN_SECONDS = 300.0
+"""A replica that was lost and is not replaced for so long was one too many."""
+
+
+class RayBackend:
+    """A dispatcher whose engines are the replicas there are, each from when it is seen until it is gone.
+
+    Other gateways may have the same ones: each tells all of them what it does for the others, so that a gateway gives
+    it no more than it has room for. An engine's id is the lowest number that is free; the replica that comes for a
+    lost one takes its id. Copies of LoRAs are those in `data_directory`.
+    """
+
+    def __init__(
+        self,
+        replicas: Replicas,
+        data_directory: Path,
+        *,
+        queue_size: int,
+        tenant_queue_size: int | None = None,
+        max_lanes: int = 4,
+        listener: EngineListener = ignore,
+    ) -> None:
+        self._replicas = replicas
+        self._data_directory = data_directory
+        self._listener = listener
+        self._dispatcher = Dispatcher(
+            queue_size=queue_size, tenant_queue_size=tenant_queue_size, max_lanes=max_lanes, listener=listener
+        )
+        self._visits: dict[str, asyncio.Task[None]] = {}
+        self._orphans: dict[str, float] = {}
+        self._leaving: set[str] = set()
+        self._looking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Returns at once; `ready` turns true when a replica's engine is loaded. Jobs may be submitted before."""
+        self._looking = asyncio.create_task(self._look_again_and_again(), name="replicas")
+
+    async def stop(self, grace_seconds: float = 5.0) -> None:
+        """Ends every job with Unavailable; replicas give up what is theirs. Safe to call when not started."""
+        self.drain(CLOSING)
+        tasks = [task for task in (self._looking, *self._visits.values()) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace_seconds)
+        await self._replicas.close()
+
+    def drain(self, reason: str) -> None:
+        """Ends every job with Unavailable, at once; the replicas stay."""
+        self._dispatcher.drain(reason)
+
+    async def submit(self, job: Job) -> Subscription:
+        """The job's events, to the last. Raises Busy or Unavailable when it cannot enter the queue."""
+        return self._dispatcher.submit(job)
+
+    def cancel(self, job_id: str) -> None:
+        """The job's last event will be Failed(Cancelled) if it is still going."""
+        self._dispatcher.cancel(job_id)
+
+    @property
+    def ready(self) -> bool:
+        """Some replica can paint now."""
+        return self._dispatcher.ready
+
+    @property
+    def waiting(self) -> int:
+        """Jobs no engine has begun."""
+        return self._dispatcher.waiting
+
+    @property
+    def running(self) -> int:
+        """Jobs an engine has begun."""
+        return self._dispatcher.running
+
+    @property
+    def wait_seconds(self) -> float:
+        """Predicted, for a job behind all of these."""
+        return self._dispatcher.backlog_seconds
+
+    async def _look_again_and_again(self) -> None:
+        while True:
+            try:
+                replicas = await self._replicas.now()
+            except Exception:
+                log.exception("the cluster does not tell its replicas")
+                replicas = {}
+            for name in sorted(replicas.keys() - self._visits.keys()):
+                self._visits[name] = asyncio.create_task(self._visit(name, replicas[name]), name=f"replica-{name}")
+            self._forget_orphans()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _visit(self, name: str, handle: EngineHandle) -> None:
+        """From when it answers until it is gone."""
+        engine = RemoteEngine(handle, self._data_directory, lambda: self.wait_seconds)
+        try:
+            said = await engine.open()
+            slot = self._slot(engine)
+            try:
+                await engine.follow(said, partial(self._on_report, slot))
+            finally:
+                self._gone(slot)
+                await engine.leave()
+        except EngineGone:
+            log.warning("the replica %s is gone", name)
+        except Exception:
+            log.exception("the replica %s is not understood", name)
+        finally:
+            del self._visits[name]
+
+    def _slot(self, engine: RemoteEngine) -> EngineSlot:
+        """Of the id of one that was lost, if there is any, else of the lowest that is free."""
+        slots = self._dispatcher.slots
+        taken = {slot.engine_id for slot in slots}
+        engine_id = min(self._orphans, default=None) or next(i for i in map(str, count()) if i not in taken)
+        self._orphans.pop(engine_id, None)
+        slot = EngineSlot(engine_id, engine.send)
+        slots.append(slot)
+        return slot
+
+    def _on_report(self, slot: EngineSlot, report: Report) -> None:
+        if isinstance(report, Leaving):
+            self._leaving.add(slot.engine_id)
+        if isinstance(report, Ended):
+            self._dispatcher.engine_lost(slot)
+            if report.failed_starts >= FAILED_STARTS_BEFORE_CLOSING and not self.ready:
+                self._dispatcher.drain("The engine cannot be started; see the cluster's logs.")
+        else:
+            self._dispatcher.on_report(slot, report)
+
+    def _gone(self, slot: EngineSlot) -> None:
+        for_good = slot.engine_id in self._leaving
+        self._leaving.discard(slot.engine_id)
+        self._dispatcher.slots.remove(slot)
+        self._dispatcher.engine_lost(slot, for_good=for_good)
+        if not for_good:
+            self._orphans[slot.engine_id] = time.monotonic()
+
+    def _forget_orphans(self) -> None:
+        for engine_id, since in list(self._orphans.items()):
+            if time.monotonic() - since > FORGOTTEN_SECONDS:
+                del self._orphans[engine_id]
+                self._listener(EngineLost(engine_id, for_good=True))

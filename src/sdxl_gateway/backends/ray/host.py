@@ -1,0 +1,227 @@
+"""Takes jobs of several gateways; has them painted by one supervised engine process: all that a replica does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+
+from sdxl_gateway.backends.ray.copies import Arrivals
+from sdxl_gateway.backends.ray.frames import Frame, unpack
+from sdxl_gateway.backends.ray.supervised import Supervise
+from sdxl_gateway.backends.ray.visit import Visit
+from sdxl_gateway.config import EngineProcess
+from sdxl_gateway.core.events import Failed, Finished, JobEvent, Measurement, MemoryHeld
+from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.priority import Priority
+from sdxl_gateway.ipc.messages import (
+    NOBODY,
+    Cancel,
+    Ended,
+    Leaving,
+    Message,
+    OthersHold,
+    Ready,
+    Refused,
+    Report,
+    Submit,
+)
+from sdxl_gateway.jobs.dispatcher import WINDOW_LANES
+from sdxl_gateway.jobs.engine_slot import Assignment, EngineSlot
+from sdxl_gateway.jobs.estimate import Estimate
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 5.0
+LEASE_SECONDS = 15.0
+"""A gateway that has not asked for so long is gone, and with it whoever waited for its pictures."""
+WINDOWS = 2
+"""As many windows of a gateway may be held: each counts what others hold, and may be a moment late in that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Whose job one is, and what that gateway calls it."""
+
+    gateway: str
+    job_id: str
+
+
+class EngineHost:
+    """One engine, shared by gateways.
+
+    To the engine each job has a name that is used once: what it says of one that was given up, or given anew after its
+    gateway was away, reaches nobody.
+    """
+
+    def __init__(
+        self, config: EngineProcess, supervise: Supervise, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._engine = supervise(config, self._on_report, self._on_lost)
+        self._slot = EngineSlot("", send=self._engine.send)
+        self._estimate = Estimate(config.engine.max_lanes)
+        self.most_images = WINDOWS * WINDOW_LANES * config.engine.max_lanes
+        self._arrivals = Arrivals(config.data_directory, config.loras.max_file_bytes)
+        self._clock = clock
+        self._visits: dict[str, Visit] = {}
+        self._given: dict[str, Given] = {}
+        self._names = count()
+        self._memory: MemoryHeld | None = None
+        self._idle = asyncio.Event()
+        self._leaving = False
+
+    async def start(self) -> None:
+        """Returns at once; visitors are told when the engine is loaded."""
+        await self._engine.start()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """No process is left when it returns."""
+        await self._engine.stop(grace_seconds)
+
+    async def drain(self) -> None:
+        """Visitors give it nothing more, and take back what is not begun; returns once all that is begun is over."""
+        self._leaving = True
+        self._say_all(Leaving())
+        self._note_idle()
+        await self._idle.wait()
+
+    async def watching(self) -> None:
+        """Visits end of gateways that are gone."""
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 3)
+            self.sweep(self._clock())
+
+    def sweep(self, now: float) -> None:
+        """End the visits of those who by `now`, in steady seconds, have not asked for too long."""
+        for gateway, visit in list(self._visits.items()):
+            if now - visit.seen_at > LEASE_SECONDS:
+                log.warning("a gateway has not asked for %.0f s: what it wanted is given up", LEASE_SECONDS)
+                self.close(gateway)
+
+    @property
+    def wait_seconds(self) -> float:
+        """The longest that some gateway predicts for a job that comes now."""
+        return max((visit.wait_seconds for visit in self._visits.values()), default=0.0)
+
+    # -- the gateways' side
+
+    def open(self, gateway: str) -> Sequence[Frame]:
+        """As of EngineHandle."""
+        visit = self._visits[gateway] = Visit(self._clock())
+        for message in (self._slot.ready, self._memory, Leaving() if self._leaving else None):
+            if message is not None:
+                visit.say(message)
+        visit.say_others(self._others_than(gateway))
+        return visit.taken()
+
+    def tell(self, gateway: str, frames: Sequence[Frame]) -> None:
+        """As of EngineHandle; of one that has no visit nothing is taken."""
+        for message in map(unpack, frames):
+            if isinstance(message, Submit) and gateway in self._visits:
+                self._submit(gateway, message.job)
+            elif isinstance(message, Cancel):
+                self._cancel(Given(gateway, message.job_id))
+        self._say_others()
+
+    async def poll(self, gateway: str, wait_seconds: float) -> Sequence[Frame] | None:
+        """As of EngineHandle; None where it has no visit."""
+        visit = self._visits.get(gateway)
+        if visit is None:
+            return None
+        visit.seen_at, visit.wait_seconds = self._clock(), wait_seconds
+        return await visit.news(POLL_SECONDS)
+
+    async def lacks(self, digests: Collection[str]) -> Sequence[str]:
+        """As of EngineHandle."""
+        return await asyncio.to_thread(self._arrivals.lacks, digests)
+
+    async def put(self, gateway: str, digest: str, chunk: bytes, last: bool) -> None:
+        """As of EngineHandle."""
+        await asyncio.to_thread(self._arrivals.add, gateway, digest, chunk, last)
+
+    def close(self, gateway: str) -> None:
+        """As of EngineHandle."""
+        self._visits.pop(gateway, None)
+        self._arrivals.forget(gateway)
+        for name in [name for name, given in self._given.items() if given.gateway == gateway]:
+            self._slot.send(Cancel(name))
+            self._forget(name)
+        self._say_others()
+
+    def _submit(self, gateway: str, job: Job) -> None:
+        if self._slot.ready is None or self._leaving or self._slot.images(job.priority) >= self.most_images:
+            visit = self._visits[gateway]
+            visit.say_others(self._others_than(gateway))
+            visit.say(Refused(job.id))
+            return
+        name = f"{next(self._names)}"
+        renamed = replace(job, id=name)
+        self._given[name], self._slot.assigned[name] = Given(gateway, job.id), Assignment(renamed)
+        self._slot.send(Submit(renamed))
+
+    def _cancel(self, wanted: Given) -> None:
+        for name, given in self._given.items():
+            if given == wanted:
+                self._slot.send(Cancel(name))
+
+    # -- the engine's side
+
+    def _on_report(self, report: Report) -> None:
+        """One report of the engine, to whom it may concern."""
+        if isinstance(report, JobEvent):
+            self._pass_on(report)
+            return
+        if isinstance(report, Ready):
+            self._slot.ready = report
+        if isinstance(report, MemoryHeld):
+            self._memory = report
+        if isinstance(report, Measurement):
+            for costs in (self._estimate.costs, self._slot.costs):
+                costs.observe(report)
+        if isinstance(report, Ready | Measurement):
+            self._say_all(report)
+
+    def _on_lost(self, failed_starts: int) -> None:
+        """The engine's process ended; another is started."""
+        self._slot.is_lost(self._clock())
+        self._given, self._slot.assigned, self._memory = {}, {}, None
+        self._say_all(Ended(failed_starts))
+        self._say_others()
+        self._note_idle()
+
+    def _pass_on(self, event: JobEvent) -> None:
+        given = self._given.get(event.job_id)
+        if given is None:
+            return
+        self._slot.assigned[event.job_id].follow(event)
+        self._visits[given.gateway].say(replace(event, job_id=given.job_id))
+        if isinstance(event, Finished | Failed):
+            self._forget(event.job_id)
+            self._say_others()
+
+    def _forget(self, name: str) -> None:
+        del self._given[name], self._slot.assigned[name]
+        self._note_idle()
+
+    def _note_idle(self) -> None:
+        if self._leaving and not self._given:
+            self._idle.set()
+
+    def _say_all(self, message: Message) -> None:
+        for visit in self._visits.values():
+            visit.say(message)
+
+    def _say_others(self) -> None:
+        for gateway, visit in self._visits.items():
+            visit.say_others(self._others_than(gateway))
+
+    def _others_than(self, gateway: str) -> OthersHold:
+        assigned = {n: a for n, a in self._slot.assigned.items() if self._given[n].gateway != gateway}
+        if not assigned:
+            return NOBODY
+        view = replace(self._slot, assigned=assigned)
+        seconds = (view.seconds_before(priority, self._estimate) for priority in Priority)
+        return OthersHold(tuple(view.images(priority) for priority in Priority), tuple(seconds))

@@ -1,0 +1,43 @@
+"""Takes the settings, gives the backend of a cluster's replicas; knows ray only by then."""
+
+from __future__ import annotations
+
+import os
+
+from sdxl_gateway.backends.ray.backend import RayBackend
+from sdxl_gateway.backends.ray.problem import ClusterProblem
+from sdxl_gateway.config import Cluster, EngineProcess, Limits
+from sdxl_gateway.core.listeners import EngineListener
+
+AUTH_MODE = "RAY_AUTH_MODE"
+ONLY_HERE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Where this is 0, as it is by default on those, Ray's processes listen on the loopback address alone."""
+
+
+def ray_backend(cluster: Cluster, engine: EngineProcess, limits: Limits, listener: EngineListener) -> RayBackend:
+    """Connects. Raises ClusterProblem for a missing extra, no token, no cluster, and several devices for a replica."""
+    if engine.engine.devices:
+        raise ClusterProblem("engine.devices: is for the engines of one machine; a replica has one (cluster.replicas).")
+    with_token()
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not cluster.address:
+        os.environ[ONLY_HERE] = "0"
+    try:
+        from sdxl_gateway.backends.ray.cluster import connected
+    except ImportError as problem:
+        raise ClusterProblem("cluster.kind: needs the extra: pip install 'sdxl-gateway[cluster]'") from problem
+    return RayBackend(
+        connected(cluster, engine),
+        engine.data_directory,
+        queue_size=limits.queue_size,
+        tenant_queue_size=limits.tenant_queue_size,
+        max_lanes=engine.engine.max_lanes,
+        listener=listener,
+    )
+
+
+def with_token() -> None:
+    """From here on Ray lets nobody in without the token: whoever is let in runs code. Raises ClusterProblem."""
+    if os.environ.setdefault(AUTH_MODE, "token").lower() != "token":
+        told = f"{AUTH_MODE}={os.environ[AUTH_MODE]}: a cluster without token authentication runs anybody's code; "
+        raise ClusterProblem(told + "unset it, or make it token.")

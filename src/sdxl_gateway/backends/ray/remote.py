@@ -1,0 +1,117 @@
+"""Takes a replica's handle; has its engine serve a dispatcher as one of this machine would."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from secrets import token_hex
+
+from sdxl_gateway.backends.ray.frames import Frame, pack, unpack
+from sdxl_gateway.backends.ray.handle import EngineGone, EngineHandle
+from sdxl_gateway.catalog.lora_folder.copies import store_path
+from sdxl_gateway.core.errors import AdapterRefused
+from sdxl_gateway.ipc.codec import Malformed
+from sdxl_gateway.ipc.messages import Cancel, Command, Hello, Report, Stop, Submit
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 8 * 2**20
+ANSWER_SECONDS = 15.0
+"""A replica answers a poll within five; one that takes so long is lost."""
+
+
+class RemoteEngine:
+    """One replica's engine, for one visit. All of it raises EngineGone once the replica is gone.
+
+    The files of LoRAs and embeddings that a job needs are brought there first, from the copies in `data_directory`.
+    `wait_seconds` is what this gateway predicts for a job that comes now.
+    """
+
+    def __init__(self, handle: EngineHandle, data_directory: Path, wait_seconds: Callable[[], float]) -> None:
+        self._handle = handle
+        self._data_directory = data_directory
+        self._wait_seconds = wait_seconds
+        self._gateway = token_hex(8)
+        self._unsent: asyncio.Queue[tuple[Frame, frozenset[str]]] = asyncio.Queue()
+
+    def send(self, command: Command) -> None:
+        """In the order of the calls. Raises FrameTooLarge."""
+        needs = command.job.recipe.digests if isinstance(command, Submit) else frozenset()
+        self._unsent.put_nowait((pack(command), needs))
+
+    async def open(self) -> Sequence[Frame]:
+        """Begins the visit; gives what the engine has said of itself so far."""
+        async with _in_time():
+            return await self._handle.open(self._gateway)
+
+    async def follow(self, said: Sequence[Frame], on_report: Callable[[Report], None]) -> None:
+        """Until the replica is gone; `on_report` gets what was `said` and what is said meanwhile, and nothing after."""
+        sending = asyncio.create_task(self._sending())
+        listening = asyncio.create_task(self._listening(said, on_report))
+        try:
+            await asyncio.wait({sending, listening}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (sending, listening):
+                if task.done():
+                    task.result()
+        finally:
+            sending.cancel()
+            listening.cancel()
+
+    async def leave(self) -> None:
+        """The replica gives up what it was given and is not followed any more."""
+        with suppress(EngineGone):
+            async with _in_time():
+                await self._handle.close(self._gateway)
+
+    async def _listening(self, said: Sequence[Frame], on_report: Callable[[Report], None]) -> None:
+        while True:
+            for report in map(_unpacked, said):
+                on_report(report)
+            async with _in_time():
+                said = await self._handle.poll(self._gateway, self._wait_seconds())
+
+    async def _sending(self) -> None:
+        while True:
+            waiting = [await self._unsent.get()]
+            while not self._unsent.empty():
+                waiting.append(self._unsent.get_nowait())
+            await self._bring(frozenset().union(*(needs for _, needs in waiting)))
+            await self._handle.tell(self._gateway, [frame for frame, _ in waiting])
+
+    async def _bring(self, digests: frozenset[str]) -> None:
+        """A copy that is gone here too is for the engine to miss, in its usual words."""
+        for digest in await self._handle.lacks(sorted(digests)) if digests else ():
+            with suppress(FileNotFoundError, AdapterRefused):
+                await self._bring_one(digest)
+
+    async def _bring_one(self, digest: str) -> None:
+        path, sent = store_path(self._data_directory, digest), 0
+        size = (await asyncio.to_thread(path.stat)).st_size
+        with await asyncio.to_thread(path.open, "rb") as file:
+            while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                sent += len(chunk)
+                await self._handle.put(self._gateway, digest, chunk, sent >= size)
+
+
+@asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    """What takes too long is not to be expected any more."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            yield
+    except TimeoutError:
+        raise EngineGone from None
+
+
+def _unpacked(frame: Frame) -> Report:
+    try:
+        message = unpack(frame)
+    except Malformed as problem:
+        log.exception("a replica said something malformed")
+        raise EngineGone from problem
+    if isinstance(message, Hello | Submit | Cancel | Stop):
+        raise EngineGone("a replica sent a command")
+    return message
