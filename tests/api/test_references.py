@@ -64,6 +64,27 @@ def test_on_every_route(operation: Operation) -> None:
     assert (found.ask.input_fidelity, found.ignored) == (0.4, ())
 
 
+async def test_entries_without_a_picture_take_those_beside_them_in_order() -> None:
+    served = served_api()
+    parts = [
+        part("prompt", "a cat"),
+        part("references", json.dumps([{"weight": 0.9}, {"image": DATA_URL}, {"weight": 0.2}])),
+        *(file("reference_image[]", data) for data in (JPEG, PNG, JPEG)),
+    ]
+    async with client(served) as http:
+        assert (await http.post("/v1/images/generations", content=form(*parts), headers=FORM)).status_code == 200
+    (ask,) = served.gateway.asks
+    assert told(ask.references) == [
+        ("reference_image[0]", JPEG, 0.9),
+        ("references[1].image", PNG, None),
+        ("reference_image[1]", PNG, 0.2),
+        ("reference_image[2]", JPEG, None),
+    ]
+    with pytest.raises(InvalidRequest) as refused:
+        read(references=[{"weight": 1}, {"weight": 0.5}], reference_image=[BASE64])
+    assert refused.value.param == "references[1].image"
+
+
 async def test_in_a_form() -> None:
     served = served_api()
     parts = [

@@ -187,7 +187,8 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
         Field(
             "reference_image",
             Kind.PICTURES,
-            "References without a weight, as parts `reference_image[]` of a form.",
+            "Pictures for the entries of `references` that have none, in their order; others guide without a weight of "
+            "their own. Parts `reference_image[]` of a form.",
             aliases=("reference_images",),
             extension=True,
         ),

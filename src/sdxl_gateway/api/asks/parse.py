@@ -201,9 +201,10 @@ class _AskReader(Given):
 
     def _references(self) -> tuple[Reference, ...]:
         found, before = self.find("references"), len(self.ignored)
-        told = () if found is None else read_references(*found[1:], self.rules.limits.max_image_bytes, self.ignored)
+        beside, most = iter(self.pictures.get("reference_image", ())), self.rules.limits.max_image_bytes
+        told = () if found is None else read_references(*found[1:], beside, most, self.ignored)
         self.refuse_unknown(before)
-        return (*told, *map(Reference, self.pictures.get("reference_image", ())))
+        return (*told, *map(Reference, beside))
 
     def _fidelity(self, references: tuple[Reference, ...]) -> str | float | None:
         """Nothing is weighed by it where one picture is edited, as many clients send it for."""

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sdxl_gateway.api.asks.field import Field, Kind
 from sdxl_gateway.api.asks.pictures import read_picture, too_many
 from sdxl_gateway.api.asks.values import checked_digest, missing, number, wrong_type
 from sdxl_gateway.api.http.json_body import parse_json
-from sdxl_gateway.core.ask import Place, Reference
+from sdxl_gateway.core.ask import Place, Reference, Upload
 from sdxl_gateway.core.limits import REFERENCE_WEIGHT, REFERENCES
 
 PICTURE_KEYS = ("image", "image_url", "url", "b64_json", Place.FILE)
 WEIGHT = Field("weight", Kind.NUMBER, "How strongly the picture guides.", low=0, high=REFERENCE_WEIGHT)
 
 
-def read_references(given: Any, param: str, max_bytes: int, ignored: list[str]) -> tuple[Reference, ...]:
-    """The pictures, one or up to 16; none in an empty text. Unknown keys of an entry go to `ignored`.
+def read_references(
+    given: Any, param: str, beside: Iterator[Upload], max_bytes: int, ignored: list[str]
+) -> tuple[Reference, ...]:
+    """The pictures, one or up to 16; none in an empty text. Entries without a picture take those `beside`, in order.
 
-    Raises InvalidRequest, InvalidImage or BodyTooLarge naming the entry.
+    Unknown keys of an entry go to `ignored`. Raises InvalidRequest, InvalidImage or BodyTooLarge naming the entry.
     """
     if given == "":
         return ()
     given = _from_text(given, param) if isinstance(given, str) else given
     if not isinstance(given, list):
-        return (_reference(given, param, max_bytes, ignored),)
+        return (_reference(given, param, beside, max_bytes, ignored),)
     if not given:
         raise missing(param, given=True)
     if len(given) > REFERENCES:
         raise too_many(param, REFERENCES)
-    return tuple(_reference(one, f"{param}[{index}]", max_bytes, ignored) for index, one in enumerate(given))
+    return tuple(_reference(one, f"{param}[{index}]", beside, max_bytes, ignored) for index, one in enumerate(given))
 
 
 def _from_text(given: str, param: str) -> Any:
@@ -40,20 +42,27 @@ def _from_text(given: str, param: str) -> Any:
     return parse_json(given.encode("utf-8", "surrogatepass"), param=param)
 
 
-def _reference(entry: Any, param: str, max_bytes: int, ignored: list[str]) -> Reference:
+def _reference(entry: Any, param: str, beside: Iterator[Upload], max_bytes: int, ignored: list[str]) -> Reference:
     if isinstance(entry, str):
         return Reference(read_picture(entry, param, max_bytes))
     if not isinstance(entry, dict):
         raise wrong_type(param, "a string or an object", entry)
     said = {key: value for key, value in entry.items() if value is not None}
     key = next((key for key in PICTURE_KEYS if key in said), None)
-    if key is None:
-        raise missing(f"{param}.image")
     weight = number(WEIGHT, said["weight"], f"{param}.weight") if said.get("weight", "") != "" else None
     ignored.extend(f"{param}.{name}" for name in said if name not in (key, "weight"))
+    return Reference(_picture(said, key, param, beside, max_bytes), weight)
+
+
+def _picture(said: dict[str, Any], key: str | None, param: str, beside: Iterator[Upload], max_bytes: int) -> Upload:
     if key == Place.FILE:
-        return Reference(read_picture({key: said[key]}, param, max_bytes), weight)
-    return Reference(read_picture(said[key], f"{param}.{key}", max_bytes), weight)
+        return read_picture({key: said[key]}, param, max_bytes)
+    if key is not None:
+        return read_picture(said[key], f"{param}.{key}", max_bytes)
+    found = next(beside, None)
+    if found is None:
+        raise missing(f"{param}.image")
+    return found
 
 
 def guide_of(recipe: Mapping[str, Any], param: str) -> tuple[str | None, tuple[float, ...]]:

@@ -138,8 +138,8 @@ def _control_entry() -> Schema:
 
 def _reference_entry() -> Schema:
     weight = {"type": "number", "minimum": 0, "maximum": REFERENCE_WEIGHT}
-    properties = {"image": ref("ImageReference"), "weight": weight}
-    return {"anyOf": [{"type": "object", "properties": properties, "required": ["image"]}, ref("ImageReference")]}
+    image = ref("ImageReference") | {"description": "The picture, unless `reference_image` has it."}
+    return {"anyOf": [{"type": "object", "properties": {"image": image, "weight": weight}}, ref("ImageReference")]}
 
 
 def _image_reference() -> Schema:
