@@ -3,7 +3,6 @@
 import { Refused, call, json, key } from "./server.js";
 
 const view = (id) => document.getElementById(id);
-const loras = new Map();
 let blend = null;
 let blending = null;
 let more = null;
@@ -11,7 +10,7 @@ let opening = null;
 let running = null;
 
 // The views beside this one: a tab each, and a module that is loaded when its tab is opened.
-const VIEWS = { api: "./api.js" };
+const VIEWS = { edit: "./edit.js", api: "./api.js" };
 
 // ---- what the request will be
 
@@ -38,14 +37,19 @@ async function changed() {
 
 // ---- refusals, at the field they are about
 
-const field = (form, param) => form.querySelector(`[data-field="${CSS.escape(param.split(/[.[]/)[0])}"]`);
+// What is said of these is about a field by another name.
+const SHOWN_AT = { loras: "model", control_image: "controls", reference_image: "references" };
+
+function field(form, param) {
+  const [name] = param.split(/[.[]/);
+  return form.querySelector(`[data-field="${CSS.escape(SHOWN_AT[name] ?? name)}"]:not([hidden])`);
+}
 
 /** Shows why not: at the field it is about, else in the form's own alert; a key is asked for where one is wanted. */
 function refuse(error, form = view("ask")) {
   if (!(error instanceof Refused)) throw error;
   if (error.status === 401) return askForKey(key.get() ? error.message : "");
-  // Those a blend is made of are named one by one.
-  const about = error.param && field(form, error.param === "loras" ? "model" : error.param);
+  const about = error.param && field(form, error.param);
   const shown = (about || form).querySelector(about ? ".error" : ".error[role=alert]");
   const control = about?.querySelector("input, select, textarea");
   about?.closest("details")?.setAttribute("open", "");
@@ -90,7 +94,8 @@ function forgetKey() {
 /** Shows what may be asked for; false where the server wants another key first. */
 async function begin() {
   try {
-    showModels((await json("v1/models")).data);
+    await showModels(view("base"), view("lora"));
+    changed();
     view("change-key").hidden = !key.get();
     return true;
   } catch (error) {
@@ -99,14 +104,18 @@ async function begin() {
   }
 }
 
-function showModels(models) {
-  view("base").length = view("lora").length = 1;
-  for (const { id, kind, description } of models) {
+/** Fills a choice of models and one of LoRAs; what is chosen stays, where it still is there. */
+async function showModels(base, lora) {
+  const { data } = await json("v1/models");
+  const chosen = base.value;
+  base.length = lora.length = 1;
+  for (const { id, kind, description } of data) {
     const option = new Option(kind === "checkpoint" || kind === "lora" ? id : `${id} (${kind})`, id);
     option.title = description;
-    view(kind === "lora" ? "lora" : "base").add(option);
+    (kind === "lora" ? lora : base).add(option);
   }
-  changed();
+  base.value = chosen;
+  if (base.selectedIndex < 0) base.selectedIndex = 0;
 }
 
 async function addLora() {
@@ -114,20 +123,12 @@ async function addLora() {
   view("lora").value = "";
   if (!name) return;
   try {
-    if (!loras.size) for (const one of (await json("v1/loras")).data) loras.set(one.name, one);
-    blending ??= import("./blend.js").then(({ Blend }) => new Blend(view("chips"), changed, say));
+    blending ??= import("./blend.js").then(({ Blend }) => new Blend(view("chips"), changed, view("prompt")));
     blend = await blending;
-    blend.add(name, loras.get(name));
+    await blend.choose(name);
   } catch (error) {
     refuse(error);
   }
-}
-
-/** Puts a trigger word into the prompt, once. */
-function say(word) {
-  const { value } = view("prompt");
-  if (!value.includes(word)) view("prompt").value = value.trim() ? `${value.trimEnd()}, ${word}` : word;
-  changed();
 }
 
 async function showMore() {
@@ -152,7 +153,7 @@ async function paint(event) {
   busy(true);
   try {
     const { paintAll } = await import("./paint.js");
-    const room = { call, list: view("pictures"), signal: abort.signal, does: { keepSeed } };
+    const room = { call, list: view("pictures"), signal: abort.signal, does: { keepSeed, edit } };
     const told = await paintAll(room, asked(), pictures());
     view("status").textContent = told.summary;
     if (told.refused) refuse(told.refused);
@@ -177,8 +178,14 @@ function keepSeed(seed) {
 
 // ---- the views
 
-/** What a view may ask of the page: `refuse(error, form)`, `forgive(form)`, `keepSeed(seed)`. */
-const page = { refuse, forgive, keepSeed };
+/** What a view may ask of the page: `refuse(error, form)`, `forgive(form)`, `keepSeed(seed)`, `showModels(base, lora)`, `edit(file)`. */
+const page = { refuse, forgive, keepSeed, showModels, edit };
+
+/** Opens the view for editing with this picture. */
+async function edit(file) {
+  (await import(VIEWS.edit)).bring(file);
+  location.hash = "edit";
+}
 
 /** Opens the view that the address names; false where that is the one for painting. */
 async function open() {

@@ -1,19 +1,22 @@
 // The LoRAs of a blend as chips: each with its weight, its trigger words and a way out.
 
-import { make } from "./dom.js";
+import { button, make } from "./dom.js";
+import { json } from "./server.js";
 
 const MOST = 4;
+const known = new Map();
 
 export class Blend {
   #list;
   #changed;
-  #say;
+  #prompt;
   #weights = new Map();
 
-  constructor(list, changed, say) {
+  /** Trigger words are put into the text area `prompt`. */
+  constructor(list, changed, prompt) {
     this.#list = list;
     this.#changed = changed;
-    this.#say = say;
+    this.#prompt = prompt;
   }
 
   /** As they stand in a model name. */
@@ -21,8 +24,13 @@ export class Blend {
     return [...this.#weights].map(([name, weight]) => `${name}:${weight}`);
   }
 
-  /** `about` is what the server tells of the LoRA. */
-  add(name, about = {}) {
+  /** Throws Refused. */
+  async choose(name) {
+    if (!known.has(name)) for (const one of (await json("v1/loras")).data) known.set(one.name, one);
+    this.#add(name, known.get(name));
+  }
+
+  #add(name, about = {}) {
     if (!this.#weights.has(name)) {
       this.#weights.set(name, about.weight ?? 1);
       this.#list.append(this.#chip(name, about));
@@ -57,9 +65,13 @@ export class Blend {
   }
 
   #word(word) {
-    const properties = { type: "button", className: "word", textContent: `+ ${word}`, title: "Put it into the prompt" };
-    const button = make("button", properties);
-    button.addEventListener("click", () => this.#say(word));
-    return button;
+    return button(`+ ${word}`, () => this.#say(word), { className: "word", title: "Put it into the prompt" });
+  }
+
+  /** Once. */
+  #say(word) {
+    const { value } = this.#prompt;
+    if (!value.includes(word)) this.#prompt.value = value.trim() ? `${value.trimEnd()}, ${word}` : word;
+    this.#changed();
   }
 }

@@ -1,52 +1,49 @@
 // Takes a request, shows it as curl, Python and JavaScript, ready to be run elsewhere.
 
-import { make } from "./dom.js";
-import { fields } from "./schema.js";
+import { button, make } from "./dom.js";
+import { GENERATIONS, fields } from "./schema.js";
 import { address } from "./server.js";
 
 const KINDS = { curl, Python: python, JavaScript: javascript };
 let chosen = "curl";
 
-/** Fills the place; asked for again at every change. */
-export async function show(details, asked) {
-  const known = await fields();
+/** Fills the place; asked for again at every change. `kinds` write down what is posted to `path`. */
+export async function show(details, asked, path = GENERATIONS, kinds = KINDS) {
+  const known = await fields(path);
   const body = { ...asked, response_format: "b64_json" };
-  const text = KINDS[chosen](body, (name) => Boolean(known.get(name)?.["x-extension"]));
+  const text = kinds[chosen](body, (name) => Boolean(known.get(name)?.["x-extension"]));
   const code = make("code", { textContent: text });
   const pre = make("pre", { tabIndex: 0, ariaLabel: `The request as ${chosen}` }, code);
-  const tabs = Object.keys(KINDS).map((kind) => tab(kind, () => show(details, asked)));
+  const tabs = Object.keys(kinds).map((kind) => tab(kind, () => show(details, asked, path, kinds)));
   const bar = make("div", { className: "tabs" }, ...tabs, copier(text));
   const place = details.querySelector(".code");
   const held = place.contains(document.activeElement) && document.activeElement.textContent;
   place.replaceChildren(bar, pre);
-  if (held) [...bar.children].find((button) => button.textContent === held)?.focus();
+  if (held) [...bar.children].find((one) => one.textContent === held)?.focus();
 }
 
 function tab(kind, again) {
-  const button = make("button", { type: "button", textContent: kind, ariaPressed: String(kind === chosen) });
-  button.addEventListener("click", () => {
+  const choose = () => {
     chosen = kind;
     again();
-  });
-  return button;
+  };
+  return button(kind, choose, { ariaPressed: String(kind === chosen) });
 }
 
 function copier(text) {
-  const button = make("button", { type: "button", textContent: "Copy" });
-  button.addEventListener("click", async () => {
+  return button("Copy", async ({ target }) => {
     try {
       await navigator.clipboard.writeText(text);
-      button.textContent = "Copied";
+      target.textContent = "Copied";
     } catch {
-      button.textContent = "Select it and copy";
+      target.textContent = "Select it and copy";
     }
   });
-  return button;
 }
 
 /** A word for a shell, whatever stands in it. */
 export const shell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-const ending = (body) => (body.output_format === "jpg" ? "jpeg" : (body.output_format ?? "png"));
+export const ending = (body) => (body.output_format === "jpg" ? "jpeg" : (body.output_format ?? "png"));
 
 function curl(body) {
   return [
@@ -57,7 +54,7 @@ function curl(body) {
   ].join("\n");
 }
 
-const literal = (value) => (value === true ? "True" : value === false ? "False" : JSON.stringify(value));
+export const literal = (value) => (value === true ? "True" : value === false ? "False" : JSON.stringify(value));
 
 function python(body, isExtension) {
   const names = Object.keys(body);

@@ -9,3 +9,17 @@ export function make(tag, properties = {}, ...children) {
   element.append(...children);
   return element;
 }
+
+export function button(textContent, act, properties = {}) {
+  const element = make("button", { type: "button", textContent, ...properties });
+  element.addEventListener("click", act);
+  return element;
+}
+
+/** A field of a form, at which is shown what is wrong with it; its control has an id. */
+export function field(name, label, control, ...more) {
+  const error = make("p", { className: "error", id: `${control.id}-error`, hidden: true });
+  control.setAttribute("aria-describedby", error.id);
+  const said = make("label", { htmlFor: control.id, textContent: label });
+  return make("div", { className: "field", "data-field": name }, said, control, ...more, error);
+}

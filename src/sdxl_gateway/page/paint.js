@@ -1,6 +1,6 @@
 // Takes a request, paints it as so many requests for one picture, each shown in its own place while it is painted.
 
-import { make } from "./dom.js";
+import { button, make } from "./dom.js";
 import { GENERATIONS } from "./schema.js";
 import { Refused } from "./server.js";
 import { framesOf } from "./stream.js";
@@ -12,7 +12,7 @@ const asIs = (body) => body;
  * Gives a summary, and the first refusal. Image i is painted from seed + i, as the server does for `n`.
  *
  * What is asked for is posted as `bodyOf` makes it; `streams` says whether the path can. `does` is what a tile's
- * buttons do: `keepSeed(seed)`; its `frame(image)`, if any, gives what a picture that is done stands in.
+ * buttons do: `keepSeed(seed)`, `edit(file)`; its `frame(image)`, if any, gives what a picture that is done stands in.
  */
 export async function paintAll({ call, list, path = GENERATIONS, streams = true, bodyOf = asIs, signal, does }, asked, n) {
   if (!Number.isInteger(n) || n < 1 || n > 10) {
@@ -87,30 +87,26 @@ class Tile {
   show(data, completed) {
     const bytes = Uint8Array.from(atob(data.b64_json), (byte) => byte.charCodeAt(0));
     const before = this.#url;
-    this.#url = URL.createObjectURL(new Blob([bytes], { type: `image/${data.output_format ?? "png"}` }));
+    const file = new Blob([bytes], { type: `image/${data.output_format ?? "png"}` });
+    this.#url = URL.createObjectURL(file);
     const image = make("img", { src: this.#url, alt: this.prompt || "Painted without a prompt" });
     image.addEventListener("load", () => before && URL.revokeObjectURL(before));
     const shown = (completed && this.does.frame?.(image)) || image;
     this.#picture.replaceWith(shown);
     this.#picture = shown;
-    if (completed) this.#complete(data);
+    if (completed) this.#complete(data, file);
   }
 
-  #complete({ seed, size, output_format: format = "png", warnings = [] }) {
+  #complete({ seed, size, output_format: format = "png", warnings = [] }, file) {
     this.done = true;
     this.#bar.remove();
     this.#about.textContent = [`${size}, seed ${seed}`, ...warnings].join(" · ");
     const name = `picture-${seed}.${format}`;
     this.#actions.append(
-      this.#button("Keep this seed", () => this.does.keepSeed(seed)),
+      button("Keep this seed", () => this.does.keepSeed(seed)),
+      button("Edit this", () => this.does.edit(new File([file], name, { type: file.type }))),
       make("a", { className: "button", href: this.#url, download: name, textContent: "Download" }),
     );
-  }
-
-  #button(textContent, act) {
-    const button = make("button", { type: "button", textContent });
-    button.addEventListener("click", act);
-    return button;
   }
 
   end(why) {

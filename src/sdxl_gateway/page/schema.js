@@ -3,6 +3,8 @@
 import { json } from "./server.js";
 
 export const GENERATIONS = "v1/images/generations";
+export const EDITS = "v1/images/edits";
+export const VARIATIONS = "v1/images/variations";
 let read = null;
 
 /** The whole document; read once. */
