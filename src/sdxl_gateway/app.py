@@ -245,6 +245,7 @@ def _keeping(built: Rooms) -> dict[str, Working]:
         "idempotency": stores.replies.sweeping,
         "retention": built.remembered.sweeping,
         "webhooks": work.webhooks.sending,
+        "fleet": work.tasks.sharing,
         "jobs": work.tasks.running,
         "batches": work.batches.running,
         "batch_blobs": work.batches.sweeping,

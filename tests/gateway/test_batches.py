@@ -19,8 +19,8 @@ from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.gateway import batch_run, batches, runner
 from sdxl_gateway.gateway.batch_files import EXPIRED
 from sdxl_gateway.gateway.events import Item
+from sdxl_gateway.gateway.job_now import JobNow
 from sdxl_gateway.gateway.packed import SettledAsk
-from sdxl_gateway.gateway.tasks import JobNow
 from sdxl_gateway.storage.file_table import Purpose
 from sdxl_gateway.storage.files import NewFile
 from sdxl_gateway.storage.job_table import Filter

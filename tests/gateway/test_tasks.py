@@ -28,9 +28,10 @@ from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.stored_job import JobState
 from sdxl_gateway.gateway import runner as module
 from sdxl_gateway.gateway.events import Item
+from sdxl_gateway.gateway.job_now import JobNow
 from sdxl_gateway.gateway.live_job import News, NewsId
 from sdxl_gateway.gateway.packed import unpack_ask, unpack_error, unpack_result
-from sdxl_gateway.gateway.tasks import JobNow, Tasks
+from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.storage.job_table import Filter
 from tests.kit.api import FakeGateway
 from tests.kit.gateway import CALLER, PAINTED, GatewayKit, ask, decoded, gateway_kit, noise, upload

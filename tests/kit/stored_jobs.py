@@ -10,8 +10,9 @@ from typing import Any
 
 from sdxl_gateway.config import Jobs
 from sdxl_gateway.core.stored_job import JobState
+from sdxl_gateway.gateway.job_now import JobNow
 from sdxl_gateway.gateway.paint import Gateway
-from sdxl_gateway.gateway.tasks import JobNow, Tasks
+from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.storage.blobs import BlobFolder
 from sdxl_gateway.storage.database import opened
 from sdxl_gateway.storage.job_table import Filter

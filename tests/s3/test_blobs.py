@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sdxl_gateway.core.errors import Gone, Unavailable
-from sdxl_gateway.storage.blobs import Blobs
+from sdxl_gateway.storage.blobs import BlobFolder, Blobs
 from sdxl_gateway.storage.seal import Seal
 from sdxl_gateway.storage.sealed import AesSeal
 
@@ -52,6 +52,25 @@ def test_what_is_put_is_read(object_store: ObjectStore, section: S3, tmp_path: P
         blobs.pieces(small)
     with pytest.raises(ValueError, match="no blob's id"):
         blobs.read("../x")
+
+
+@pytest.mark.parametrize("seal", [Seal(), AesSeal([b"k" * 32])], ids=["plain", "sealed"])
+def test_another_server_reads_what_it_is_told_the_address_of(section: S3, tmp_path: Path, seal: Seal) -> None:
+    ours, theirs = (seal.over(blobs_of(section, tmp_path, node)) for node in ("me", "other"))
+    blob = ours.put(b"picture")
+    address = ours.address(blob)
+    assert address == f"files/me/{blob}"
+    assert theirs.read_at(address) == b"picture"
+    ours.delete(blob)
+    with pytest.raises(Gone):
+        theirs.read_at(address)
+
+
+def test_what_lies_on_this_machine_has_no_address(tmp_path: Path) -> None:
+    blobs = BlobFolder(tmp_path)
+    assert blobs.address(blobs.put(b"picture")) is None
+    with pytest.raises(Gone):
+        blobs.read_at("files/me/picture")
 
 
 @pytest.mark.parametrize("seal", [Seal(), AesSeal([b"k" * 32])], ids=["plain", "sealed"])

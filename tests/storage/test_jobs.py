@@ -15,7 +15,7 @@ import pytest
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import Busy, Gone, StorageFull
 from sdxl_gateway.core.priority import Priority
-from sdxl_gateway.core.stored_job import Ending, JobState, StoredJob
+from sdxl_gateway.core.stored_job import Ending, JobState, Place, StoredJob
 from sdxl_gateway.storage.blobs import BlobFolder
 from sdxl_gateway.storage.database import WAL_BYTES, Database, opened
 from sdxl_gateway.storage.job_table import Filter, Live
@@ -191,11 +191,12 @@ async def test_ten_thousand_jobs_page_by_page(store: JobStore, database: Databas
     columns = "id, tenant, caller, operation, model, priority, ask, created, state, attempts"
     insert = f"INSERT INTO jobs ({columns}) VALUES (?, ?, '{{}}', 'generate', '', 1, '{{}}', ?, 'queued', 0)"
     await database.run(lambda connection: connection.executemany(insert, many))
-    seen, before, peaks = list[str](), None, list[int]()
+    seen, peaks = list[str](), list[int]()
+    before: Place | None = None
     tracemalloc.start()
     while page := await store.page(Filter("a"), 100, before):
         seen += [one.id for one in page]
-        before = page[-1].number
+        before = page[-1].place
         assert len(page) == 100
         peaks.append(tracemalloc.get_traced_memory()[1] - tracemalloc.get_traced_memory()[0])
         tracemalloc.reset_peak()

@@ -10,6 +10,10 @@ from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.priority import Priority
 
 ID_BYTES = 12
+TAKINGS_EACH = 1000
+"""More than a job is ever taken up by one gateway."""
+
+Place = tuple[float, str]
 
 
 class JobState(StrEnum):
@@ -33,7 +37,8 @@ class StoredJob:
 
     `uploads` is the blob of the pictures that came along, while they are needed. `attempts` counts how often it was
     taken up, but for those that an orderly end of the server cut off; `number` is its place in the order of arrival.
-    `trace` is the `traceparent` of the request it came with.
+    `trace` is the `traceparent` of the request it came with. `token` is raised by each gateway that takes the job over
+    from one that is gone: what is said of it under a lower one does not count any more.
     """
 
     id: str
@@ -56,6 +61,17 @@ class StoredJob:
     webhook_url: str | None = None
     trace: str | None = None
     number: int = 0
+    token: int = 1
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in lists, which go from the greatest down."""
+        return self.created, self.id
+
+    @property
+    def taking(self) -> int:
+        """Which time it was taken up, at whichever gateway; a later time is a greater one."""
+        return (self.token - 1) * TAKINGS_EACH + self.attempts
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,22 +15,22 @@ MOST_LOOKS = 4
 """Looks kept for whoever comes later; the news of older ones goes with them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class NewsId:
-    """Which time the job was taken up, and the how manieth news of that time it is."""
+    """Which time the job was taken up (StoredJob.taking), and the how manieth news of that time it is."""
 
-    attempt: int
+    taking: int
     number: int
 
     def __str__(self) -> str:
-        return f"{self.attempt}-{self.number}"
+        return f"{self.taking}-{self.number}"
 
     @classmethod
     def of(cls, text: str | None) -> NewsId | None:
         """None for anything else."""
-        attempt, dash, number = (text or "").partition("-")
-        known = dash and attempt.isdecimal() and number.isdecimal() and len(attempt + number) < 20
-        return cls(int(attempt), int(number)) if known else None
+        taking, dash, number = (text or "").partition("-")
+        known = dash and taking.isdecimal() and number.isdecimal() and len(taking + number) < 20
+        return cls(int(taking), int(number)) if known else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,8 @@ class Bell:
 
 @dataclass(slots=True)
 class LiveJob:
-    """`started` is unix seconds, None while no engine has begun it; `let_in` once it is past all that may refuse it."""
+    """`started` is unix seconds, None while no engine has begun it; `let_in` once it is past all that may refuse it;
+    `hear` is told its news too, and when it began."""
 
     job: StoredJob
     pictures: int = 1
@@ -72,6 +73,7 @@ class LiveJob:
     look: Partial | None = None
     let_in: bool = False
     over: bool = False
+    hear: Callable[[News, float | None], None] = lambda _, __: None
     bell: Bell = field(default_factory=Bell)
     _steps: dict[int, int] = field(default_factory=dict)
     _steps_each: int = 0
@@ -114,7 +116,7 @@ class LiveJob:
 
     async def follow(self, after: NewsId | None) -> AsyncIterator[News]:
         """Its news from the one after `after` on, to the last; news that later ones have outdated are left out."""
-        number = after.number if after is not None and after.attempt == self.job.attempts else 0
+        number = after.number if after is not None and after.taking == self.job.taking else 0
         while True:
             for news in [one for one in self._news if one.id.number > number]:
                 number = news.id.number
@@ -126,5 +128,7 @@ class LiveJob:
 
     def _tell(self, kind: Literal["in_progress", "progress", "partial_image"], look: Partial | None = None) -> None:
         self._told += 1
-        self._news.append(News(NewsId(self.job.attempts, self._told), kind, self.step, self.steps, look))
+        news = News(NewsId(self.job.taking, self._told), kind, self.step, self.steps, look)
+        self._news.append(news)
+        self.hear(news, self.started)
         self.bell.ring()

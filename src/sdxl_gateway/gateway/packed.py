@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from sdxl_gateway.core.ask import Ask
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import EngineFault, GatewayError, ModerationBlocked, error_class
 from sdxl_gateway.core.ports import StoredImage
-from sdxl_gateway.gateway.events import Accepted, Done
+from sdxl_gateway.gateway.events import Accepted, Done, Partial
+from sdxl_gateway.gateway.live_job import News, NewsId
 
 BLOB = "blob"
 
@@ -111,6 +113,20 @@ def pack_result(result: JobResult) -> str:
 def unpack_result(text: str) -> JobResult:
     """As it was packed."""
     return _RESULT.validate_json(text)
+
+
+def pack_news(news: News, started: float | None) -> list[Any]:
+    """As JSON, with when the job was begun; a look is base64."""
+    look = news.look
+    shown = None if look is None else [look.partial_index, base64.b64encode(look.data).decode(), look.index]
+    return [news.id.taking, news.id.number, news.kind, news.step, news.steps, shown, started]
+
+
+def unpack_news(packed: list[Any]) -> tuple[News, float | None]:
+    """As they were packed."""
+    taking, number, kind, step, steps, shown, started = packed
+    look = None if shown is None else Partial(shown[0], base64.b64decode(shown[1]), shown[2])
+    return News(NewsId(taking, number), kind, step, steps, look), started
 
 
 def pack_error(error: GatewayError) -> str:

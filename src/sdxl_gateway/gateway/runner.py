@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sdxl_gateway.core.ask import Ask
 from sdxl_gateway.core.errors import (
@@ -21,6 +22,7 @@ from sdxl_gateway.core.errors import (
 )
 from sdxl_gateway.core.stored_job import Ending, JobState, StoredJob
 from sdxl_gateway.core.trace import Trace, following
+from sdxl_gateway.gateway.elsewhere import OtherGateways
 from sdxl_gateway.gateway.events import Accepted, Done, Partial, Presented, Progressed, Withheld
 from sdxl_gateway.gateway.live_job import Bell, LiveJob
 from sdxl_gateway.gateway.packed import (
@@ -66,10 +68,11 @@ def failed(error: GatewayError) -> Ending:
 class Runner:
     """At most `most` jobs of a class and those above it are `live` at a time; the others wait on the disk.
 
-    `painter` gives the gateway of now, which may be another one after the settings were read again.
+    `painter` gives the gateway of now, which may be another one after the settings were read again. What `others` took
+    over meanwhile has its end there, and is let go of by the fleet.
     """
 
-    def __init__(self, store: JobStore, painter: Callable[[], Gateway], most: int) -> None:
+    def __init__(self, store: JobStore, painter: Callable[[], Gateway], most: int, others: OtherGateways) -> None:
         self.live: dict[str, LiveJob] = {}
         self.turned = Bell()
         self._wake = asyncio.Event()
@@ -79,6 +82,7 @@ class Runner:
         self._store = store
         self._painter = painter
         self._most = most
+        self._others = others
 
     async def running(self) -> None:
         """Paints what is there and what comes, until it is cancelled; then what is live goes back into the line."""
@@ -136,7 +140,7 @@ class Runner:
             timer.cancel()
 
     def _take_up(self, job: StoredJob) -> None:
-        live = self.live[job.id] = LiveJob(job)
+        live = self.live[job.id] = LiveJob(job, hear=partial(self._others.hear, job))
         self._tasks[job.id] = asyncio.create_task(self._work(live))
 
     async def _work(self, live: LiveJob) -> None:
@@ -179,6 +183,8 @@ class Runner:
             try:
                 if isinstance(outcome, GivenBack):
                     await self._store.give_back(live.job.id, counted=outcome.counted)
+                elif await self._others.own(live.job):
+                    await self._store.give_back(live.job.id, counted=False)
                 else:
                     await self._store.end(live.job.id, outcome, started=live.started)
             except (StorageFull, Unavailable) as problem:

@@ -4,46 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from sdxl_gateway.config import Jobs
 from sdxl_gateway.core.ask import Ask
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import Cancelled, InvalidRequest, NotFound
-from sdxl_gateway.core.stored_job import Ending, JobState, StoredJob, new_job_id
+from sdxl_gateway.core.stored_job import Ending, JobState, Place, StoredJob, new_job_id
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.core.trace import Trace, current
-from sdxl_gateway.gateway.live_job import LiveJob, News, NewsId
+from sdxl_gateway.gateway.elsewhere import OtherGateways
+from sdxl_gateway.gateway.fleet import Fleet
+from sdxl_gateway.gateway.job_now import JobNow, seen
+from sdxl_gateway.gateway.live_job import News, NewsId
 from sdxl_gateway.gateway.packed import SettledAsk, pack_ask, pack_caller, pack_error
 from sdxl_gateway.gateway.paint import Gateway, priority_of
 from sdxl_gateway.gateway.runner import Runner, quarantined
 from sdxl_gateway.pictures.scrub import scrubbed
+from sdxl_gateway.shared.mirror import Mirror
 from sdxl_gateway.storage.job_table import Filter
-from sdxl_gateway.storage.jobs import JobStore
+from sdxl_gateway.storage.jobs import FORGOTTEN_AT_ONCE, JobStore
 
 LOOK_SECONDS = 1.0
 """Between two looks at the place of a job that is followed while it waits."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobNow:
-    """A stored job as it stands: `ahead` jobs come before it while it waits; `live` while it is taken up."""
-
-    job: StoredJob
-    ahead: int | None = None
-    live: LiveJob | None = None
-
-    @property
-    def state(self) -> JobState:
-        """A job that is taken up waits until an engine has begun it."""
-        waits = self.job.state is JobState.IN_PROGRESS and (self.live is None or self.live.started is None)
-        return JobState.QUEUED if waits else self.job.state
-
-
 class Tasks:
     """All stored jobs of a server; `submit` returns when the job is on the disk. `kind`, `export`, `erase` and
     `forget_before` are for whoever sees to what is remembered of tenants; `begin_trace` is for lines of batches.
+
+    By `mirror` these answer for jobs of other gateways too, and `fleet` is this one's part among them.
     """
 
     kind = JobStore.kind
@@ -54,12 +45,15 @@ class Tasks:
         store: JobStore,
         gateway: Gateway,
         begin_trace: Callable[[], Trace | None] = lambda: None,
+        mirror: Mirror | None = None,
     ) -> None:
         self._settings = settings
         self._begin_trace = begin_trace
         self._store = store
         self._gateway = gateway
-        self.runner = Runner(store, lambda: self._gateway, settings.live)
+        self._others = OtherGateways(mirror)
+        self.runner = Runner(store, lambda: self._gateway, settings.live, self._others)
+        self.fleet = None if mirror is None else Fleet(store, mirror, self)
 
     def paint_with(self, gateway: Gateway) -> None:
         """What is accepted or taken up from now on goes by this one."""
@@ -97,31 +91,52 @@ class Tasks:
             trace=None if trace is None else trace.header,
         )
         await self._store.add(job, self._settings.waiting_per_tenant)
+        if self.fleet is not None:
+            await self.fleet.tell_now()
         self.runner.wake()
         return job
 
     async def get(self, job_id: str, caller: Caller) -> JobNow:
-        """The job, as it stands. Raises NotFound where this caller has none of that id."""
-        return await self._now(await self._seen(job_id, caller))
+        """The job, as it stands, here or at another gateway. Raises NotFound where this caller has none of that id."""
+        job = await self._store.find(job_id)
+        return await self._others.get(job_id, caller) if job is None else await self._now(seen(job, caller))
 
     async def page(self, which: Filter, limit: int, after: str | None, caller: Caller) -> tuple[list[JobNow], bool]:
         """At most `limit` jobs behind the one of the id `after`, the latest first, and whether more follow.
 
         Raises InvalidRequest for an `after` that this caller has not.
         """
-        before = None if after is None else await self._number_of(after, caller)
+        before = None if after is None else await self._place_of(after, caller)
         jobs = await self._store.page(which, limit + 1, before)
-        return [JobNow(job, live=self.runner.live.get(job.id)) for job in jobs[:limit]], len(jobs) > limit
+        found = {job.id: JobNow(job, live=self.runner.live.get(job.id)) for job in jobs}
+        if which.batch is None:
+            found = {now.job.id: now for now in await self._others.page(which, limit + 1, before)} | found
+        listed = sorted(found.values(), key=lambda now: now.job.place, reverse=True)
+        return listed[:limit], len(listed) > limit
 
     async def cancel(self, job_id: str, caller: Caller) -> JobNow:
-        """The job, which is over now; one that was over before stays as it is. Raises NotFound."""
-        await self._seen(job_id, caller)
+        """The job, which is over now; one that was over before stays as it is. Raises NotFound, Unavailable."""
+        job = await self._store.find(job_id)
+        if job is None or await self._others.own(seen(job, caller)):
+            return await self._others.cancel(job_id, caller)
+        await self.end(job_id)
+        return await self.get(job_id, caller)
+
+    async def end(self, job_id: str) -> None:
+        """A job of this gateway's is cancelled, where it is not over."""
         ending = Ending(JobState.CANCELLED, error=pack_error(Cancelled("The job was cancelled.")))
         live = self.runner.live.get(job_id)
         await self._store.end(job_id, ending, started=None if live is None else live.started)
         self.runner.drop(job_id)
         self.runner.wake()
-        return await self.get(job_id, caller)
+
+    def drop(self, job_id: str) -> None:
+        """A job is not painted here any more."""
+        self.runner.drop(job_id)
+
+    def wake(self) -> None:
+        """There may be more to paint."""
+        self.runner.wake()
 
     async def events(self, job_id: str, caller: Caller, after: NewsId | None) -> AsyncIterator[News | JobNow]:
         """What happens to the job from the news `after` on: each new place in the line as a JobNow, News while it is
@@ -130,22 +145,36 @@ class Tasks:
         while True:
             if (live := self.runner.live.get(job_id)) is not None:
                 async for news in live.follow(after):
+                    after = news.id
                     yield news
-            now = await self.get(job_id, caller)
+            if (job := await self._store.find(job_id)) is None:
+                break
+            now = await self._now(seen(job, caller))
             if now.job.state.over or now.ahead != told:
                 yield now
             if now.job.state.over:
                 return
             told = now.ahead
             await self._taken_up(job_id)
+        async for event in self._others.events(job_id, caller, after):
+            yield event
 
     async def recover(self) -> int:
-        """Once, before anything runs: what the last server had in hand goes back into the line. How many that were."""
-        return await self._store.recover(quarantined())
+        """Once, before anything runs: what the last server had in hand goes back into the line, but for what others
+        took over. How many that were."""
+        count = await self._store.recover(quarantined())
+        if self.fleet is not None:
+            await self.fleet.turn()
+        return count
 
     async def running(self) -> None:
         """Paints what was accepted, until it is cancelled."""
         await self.runner.running()
+
+    async def sharing(self) -> None:
+        """Has its part among other gateways, where there are any, until it is cancelled."""
+        if self.fleet is not None:
+            await self.fleet.running()
 
     async def forget_before(self, unix_seconds: float) -> int:
         """Deletes the jobs that were over by then; how many that were."""
@@ -156,7 +185,9 @@ class Tasks:
         return await self._store.export(tenant)
 
     async def erase(self, tenant: str) -> int:
-        """Deletes the tenant's jobs, also those being painted; how many that were."""
+        """Deletes the tenant's jobs, also those being painted; how many that were. Raises Unavailable where others
+        would know of them still."""
+        await self._forget(tenant)
         count = await self._store.erase(tenant)
         for job_id in [one.job.id for one in self.runner.live.values() if one.job.tenant == tenant]:
             self.runner.drop(job_id)
@@ -176,16 +207,15 @@ class Tasks:
         waits = job.state is JobState.IN_PROGRESS and (live is None or live.started is None)
         return JobNow(job, 0 if waits else None, live)
 
-    async def _seen(self, job_id: str, caller: Caller) -> StoredJob:
-        """A job of another tenant is not there."""
-        job = await self._store.find(job_id)
-        if job is None or not (caller.admin or job.tenant == caller.tenant):
-            raise NotFound("No such job.", code="job_not_found")
-        return job
+    async def _forget(self, tenant: str) -> None:
+        before: Place | None = None
+        while jobs := await self._store.page(Filter(tenant), FORGOTTEN_AT_ONCE, before):
+            await self._others.forget(jobs)
+            before = jobs[-1].place
 
-    async def _number_of(self, job_id: str, caller: Caller) -> int:
+    async def _place_of(self, job_id: str, caller: Caller) -> Place:
         try:
-            return (await self._seen(job_id, caller)).number
+            return (await self.get(job_id, caller)).job.place
         except NotFound:
             raise InvalidRequest(f"There is nothing of the id {shown(job_id)}.", param="after") from None
 

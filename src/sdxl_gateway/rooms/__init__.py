@@ -63,7 +63,7 @@ def build_rooms(
     teams = Teams.open(settings, ground, watch.listeners)
     stores = Stores.open(settings, ground, watch, teams)
     painting = Painting.open(settings, backend, intake, watch, teams, stores)
-    work = Work.open(settings, ground, watch, stores, painting)
+    work = Work.open(settings, ground, watch, teams, stores, painting)
     remembered = all_remembered(settings, watch, teams, stores, work)
     background = Background(watch.listeners)
     return Rooms(settings, shelves, ground, intake, watch, teams, stores, painting, work, remembered, background)

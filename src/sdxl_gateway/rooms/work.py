@@ -34,9 +34,11 @@ class Work:
     webhooks: WebhookSender
 
     @classmethod
-    def open(cls, settings: Settings, ground: Ground, watch: Watch, stores: Stores, painting: Painting) -> Self:
+    def open(
+        cls, settings: Settings, ground: Ground, watch: Watch, teams: Teams, stores: Stores, painting: Painting
+    ) -> Self:
         """None of it goes on yet."""
-        tasks = Tasks(settings.jobs, stores.jobs, painting.gateway, settings.traces.begin)
+        tasks = Tasks(settings.jobs, stores.jobs, painting.gateway, settings.traces.begin, teams.shared.jobs)
         form = BatchLines(settings, painting.pictures, stores.images, stores.addresses)
         lines = ground.own_blobs(ground.home / "blobs" / "batches")
         kept = BatchStore(ground.database, lines, on_end=[tell_of_batch], listener=watch.listeners)

@@ -41,6 +41,14 @@ class BucketBlobs(Blobs):
         self._bucket.put(self._key(blob_id), file.path)
         return blob_id
 
+    def address(self, blob_id: str) -> str | None:
+        """As Blobs: its key."""
+        return self._key(blob_id)
+
+    def read_at(self, address: str) -> bytes:
+        """As Blobs."""
+        return self._bucket.read(address)
+
     def pieces(self, blob_id: str) -> Iterator[bytes]:
         """As Blobs."""
         return self._bucket.pieces(self._key(blob_id))

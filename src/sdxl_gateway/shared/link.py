@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -64,7 +64,7 @@ class Link:
         if self._failed is not None and time.monotonic() < self._failed + PAUSE_SECONDS:
             raise SharedStateDown("The gateways' shared state cannot be reached.")
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout(self._timeout_seconds), _leaving():
                 answer = await question()
         except (RedisError, OSError, TimeoutError) as problem:
             self._fell(problem)
@@ -98,6 +98,16 @@ class Link:
         if self._failed is not None:
             log.warning("redis answers again")
         self._failed = None
+
+
+@asynccontextmanager
+async def _leaving() -> AsyncIterator[None]:
+    """Who is cancelled inside leaves: redis-py may go on as if nothing had been said."""
+    task = asyncio.current_task()
+    before = 0 if task is None else task.cancelling()
+    yield
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
 
 
 def _pool(url: str, timeout_seconds: float) -> BlockingConnectionPool:

@@ -20,6 +20,7 @@ from sdxl_gateway.storage.secret_file import secret_of
 
 if TYPE_CHECKING:
     from sdxl_gateway.shared.link import Link
+    from sdxl_gateway.shared.mirror import Mirror
 
 
 class SharingProblem(StartProblem):
@@ -28,7 +29,8 @@ class SharingProblem(StartProblem):
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What this gateway knows together with others: alone, it is what it would be anyway, and `link` is None.
+    """What this gateway knows together with others: alone, it is what it would be anyway, and `link` and `jobs` are
+    None.
 
     `local` are what of the `meters` is this gateway's own; `works` go on in the background, by name.
     """
@@ -39,6 +41,7 @@ class Shared:
     replies: ReplyExchanging
     works: Mapping[str, Callable[[], Awaitable[None]]]
     link: Link | None = None
+    jobs: Mirror | None = None
 
     def ailing(self) -> Sequence[str]:
         """As of Background: what is not done at the moment."""
@@ -64,6 +67,8 @@ def open_shared(settings: Settings, home: Path, meters: LocalMeters, seal: Seal,
     if not url.startswith(SCHEMES):
         raise SharingProblem(f"redis.url: should begin with one of {', '.join(SCHEMES)}")
     try:
+        from sdxl_gateway.shared.envelope import Envelope
+        from sdxl_gateway.shared.jobs import JobMirror
         from sdxl_gateway.shared.keys import KeyExchange
         from sdxl_gateway.shared.link import Link
         from sdxl_gateway.shared.meters import SharedMeters
@@ -74,9 +79,17 @@ def open_shared(settings: Settings, home: Path, meters: LocalMeters, seal: Seal,
     gateway_id = secret_of(None, home / ID_FILE).hex()[:16]
     shared = SharedMeters(link, meters, gateway_id)
     bounds = Bounds(settings.idempotency.keep_seconds, section.max_reply_bytes, section.max_replies_bytes)
-    replies = ReplyExchange(link, pepper, seal, gateway_id, bounds)
-    works = {"places": shared.renewing, "claims": replies.renewing}
-    return Shared(meters, shared, KeyExchange(link, pepper), replies, works, link)
+    envelope, works = Envelope(pepper, seal), {"places": shared.renewing}
+    replies = ReplyExchange(link, envelope, gateway_id, bounds)
+    works["claims"] = replies.renewing
+    jobs = JobMirror(
+        link,
+        envelope,
+        gateway_id,
+        lease_seconds=section.lease_seconds,
+        max_upload_bytes=section.max_upload_bytes,
+    )
+    return Shared(meters, shared, KeyExchange(link, pepper), replies, works, link, jobs)
 
 
 def _pepper(settings: Settings) -> bytes:

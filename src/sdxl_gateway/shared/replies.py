@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import hmac
-import json
 import logging
 import secrets
 from collections.abc import Sequence
@@ -14,19 +12,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sdxl_gateway.core.errors import AnsweredElsewhere, EngineFault
+from sdxl_gateway.core.errors import AnsweredElsewhere
+from sdxl_gateway.shared.envelope import Envelope, Foreign
 from sdxl_gateway.shared.link import Link, SharedStateDown
 from sdxl_gateway.shared.reply_scripts import CLAIM, KEEP, RELEASE
 from sdxl_gateway.storage.idempotency import KeptReply, in_use, reused
 from sdxl_gateway.storage.idempotency_table import Scope
-from sdxl_gateway.storage.seal import Seal
 
 log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 15.0
 """The keys of a gateway that has said nothing for so long may be painted under anew."""
 RENEW_SECONDS = 5.0
-MAC_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +47,12 @@ class ReplyExchange:
     """As Exchange (storage/idempotency.py); while Redis is down each gateway knows its own keys alone.
 
     A claim is a lease under a token. What is kept is compared with it: the late reply of a gateway whose lease another
-    one took over meanwhile is told nobody. Replies are sealed as `seal` says and signed with the pepper.
+    one took over meanwhile is told nobody.
     """
 
-    def __init__(self, link: Link, pepper: bytes, seal: Seal, gateway_id: str, bounds: Bounds) -> None:
+    def __init__(self, link: Link, envelope: Envelope, gateway_id: str, bounds: Bounds) -> None:
         self._link = link
-        self._pepper = pepper
-        self._seal = seal
+        self._envelope = envelope
         self._id = gateway_id
         self._bounds = bounds
         self._claims: dict[Scope, _Claim] = {}
@@ -79,9 +75,9 @@ class ReplyExchange:
     async def keep(self, scope: Scope, fingerprint: bytes, reply: KeptReply) -> bool:
         """As Exchange."""
         claim = self._claims[scope]
-        signed = await asyncio.to_thread(self._signed, scope, reply)
+        told = await asyncio.to_thread(self._told, scope, reply)
         try:
-            counts = bool(await self._link.ask(partial(self._kept, scope, claim, signed)))
+            counts = bool(await self._link.ask(partial(self._kept, scope, claim, told)))
         except SharedStateDown:
             return True
         if not counts:
@@ -118,10 +114,10 @@ class ReplyExchange:
             [self._name(scope), self._name(scope, "body")], [claim.mark, claim.token, self._id, lease, how]
         )
 
-    async def _kept(self, scope: Scope, claim: _Claim, signed: bytes) -> Any:
+    async def _kept(self, scope: Scope, claim: _Claim, told: bytes) -> Any:
         names = self._name(scope), self._name(scope, "body"), self._link.key("replies"), self._link.key("replies-bytes")
         bounds = int(self._bounds.keep_seconds * 1000), self._bounds.max_total_bytes
-        return await self._keep(names, [claim.mark, claim.token, self._id, signed, *bounds])
+        return await self._keep(names, [claim.mark, claim.token, self._id, told, *bounds])
 
     async def _erased(self, pattern: str) -> None:
         names = [name async for name in self._link.redis.scan_iter(pattern, count=1000)]
@@ -132,29 +128,19 @@ class ReplyExchange:
         """Not the caller's own words, which may be anything."""
         return self._link.key("reply", _digest(scope.tenant), _digest(scope.route, scope.key), *more)
 
-    def _signed(self, scope: Scope, reply: KeptReply) -> bytes:
+    def _told(self, scope: Scope, reply: KeptReply) -> bytes:
         """Nothing where it is too large to be told."""
         if len(reply.body) > self._bounds.max_bytes:
             return b""
-        written = self._seal.sealed(json.dumps([reply.status, reply.headers, reply.body.decode()])).encode()
-        return self._mac(scope, written) + written
+        return self._envelope.closed(self._name(scope), [reply.status, reply.headers, reply.body.decode()])
 
-    def _opened(self, scope: Scope, signed: bytes) -> KeptReply:
-        """Raises AnsweredElsewhere for what no gateway wrote, and for what is sealed with a key that is not here."""
-        mac, written = signed[:MAC_BYTES], signed[MAC_BYTES:]
-        if not hmac.compare_digest(mac, self._mac(scope, written)):
-            log.error("redis: a reply is of another auth.pepper, and is left alone")
-            raise _elsewhere()
+    def _opened(self, scope: Scope, told: bytes) -> KeptReply:
+        """Raises AnsweredElsewhere for what cannot be read here."""
         try:
-            status, headers, body = json.loads(self._seal.plain(written.decode()))
-        except (EngineFault, ValueError) as problem:
-            log.error("redis: a reply is sealed with a key that this gateway has not")
-            raise _elsewhere() from problem
+            status, headers, body = self._envelope.opened(self._name(scope), told)
+        except Foreign:
+            raise _elsewhere() from None
         return KeptReply(status, headers, body.encode())
-
-    def _mac(self, scope: Scope, written: bytes) -> bytes:
-        head = f"a reply of the gateways\0{self._name(scope)}\0".encode()
-        return hmac.digest(self._pepper, head + written, "sha256")
 
 
 def _reply_in(found: Sequence[bytes]) -> bytes:

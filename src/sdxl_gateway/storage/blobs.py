@@ -67,6 +67,14 @@ class Blobs(ABC):
         """All of it. Raises Gone where it is not there any more."""
         return b"".join(self.pieces(blob_id))
 
+    def address(self, blob_id: str) -> str | None:
+        """Under what other servers read it; None where it lies on this machine alone."""
+        return None
+
+    def read_at(self, address: str) -> bytes:
+        """All of a blob that another server has, at its `address`. Raises Gone."""
+        raise gone()
+
     @abstractmethod
     def take(self, file: IncomingFile) -> str:
         """The id of what was written into a file of `incoming`."""

@@ -6,16 +6,17 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.priority import Priority
-from sdxl_gateway.core.stored_job import Ending, JobState, StoredJob
+from sdxl_gateway.core.stored_job import Ending, JobState, Place, StoredJob
 
 _COLUMNS = tuple(field.name for field in fields(StoredJob))
-_ALL = ", ".join(_COLUMNS)
+COLUMNS = ", ".join(_COLUMNS)
 _GIVEN = tuple(name for name in _COLUMNS if name != "number")
 _INSERT = f"INSERT INTO jobs ({', '.join(_GIVEN)}) VALUES ({', '.join('?' * len(_GIVEN))})"  # noqa: S608
-_SELECT = f"SELECT {_ALL} FROM jobs"  # noqa: S608
+_SELECT = f"SELECT {COLUMNS} FROM jobs"  # noqa: S608
 _UNFINISHED = "state IN ('queued', 'in_progress')"
 _AHEAD = "SELECT COUNT(*) FROM jobs WHERE state = 'queued' AND (priority < ? OR (priority = ? AND number < ?))"
 _HEADS = "SELECT MIN(number) FROM jobs WHERE state = 'queued' AND priority = ? GROUP BY tenant"
@@ -75,12 +76,15 @@ def ahead(connection: sqlite3.Connection, job: StoredJob) -> int:
     return int(connection.execute(_AHEAD, (job.priority, job.priority, job.number)).fetchone()[0])
 
 
-def page(connection: sqlite3.Connection, which: Filter, limit: int, before: int | None) -> list[StoredJob]:
-    """At most `limit`, the latest first, of those that came before the one of that number."""
-    asked = {"tenant = ?": which.tenant, "state = ?": which.state, "batch = ?": which.batch, "number < ?": before}
-    given = {condition: value for condition, value in asked.items() if value is not None}
-    where = f" WHERE {' AND '.join(given)}" if given else ""
-    rows = connection.execute(f"{_SELECT}{where} ORDER BY number DESC LIMIT ?", (*given.values(), limit))
+def page(connection: sqlite3.Connection, which: Filter, limit: int, before: Place | None) -> list[StoredJob]:
+    """At most `limit`, the latest first, of those behind that place."""
+    asked = {"tenant = ?": which.tenant, "state = ?": which.state, "batch = ?": which.batch}
+    given = {condition: [value] for condition, value in asked.items() if value is not None}
+    behind = {} if before is None else {"(created, id) < (?, ?)": [*before]}
+    conditions: dict[str, list[Any]] = {**given, **behind}
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    values = [value for several in conditions.values() for value in several]
+    rows = connection.execute(f"{_SELECT}{where} ORDER BY created DESC, id DESC LIMIT ?", (*values, limit))
     return list(_jobs(rows))
 
 
@@ -124,14 +128,16 @@ def _next(
 
 
 def _taken_up(connection: sqlite3.Connection, job: StoredJob) -> StoredJob:
-    connection.execute("UPDATE jobs SET state = 'in_progress', attempts = attempts + 1 WHERE number = ?", (job.number,))
+    claimed = "state = 'in_progress', attempts = attempts + 1, untold = untold + 1"
+    connection.execute(f"UPDATE jobs SET {claimed} WHERE number = ?", (job.number,))  # noqa: S608
     return replace(job, state=JobState.IN_PROGRESS, attempts=job.attempts + 1)
 
 
 def give_back(connection: sqlite3.Connection, job_id: str, *, counted: bool) -> None:
     """To where it stood in the line; nothing where it is over. An attempt that does not count was none."""
     connection.execute(
-        "UPDATE jobs SET state = 'queued', attempts = attempts - ? WHERE id = ? AND state = 'in_progress'",
+        "UPDATE jobs SET state = 'queued', attempts = attempts - ?, untold = untold + 1"
+        " WHERE id = ? AND state = 'in_progress'",
         (0 if counted else 1, job_id),
     )
 
@@ -144,7 +150,8 @@ def end(
     if job is None or job.state.over:
         return None
     connection.execute(
-        "UPDATE jobs SET state = ?, result = ?, error = ?, finished = ?, started = ?, uploads = NULL WHERE id = ?",
+        "UPDATE jobs SET state = ?, result = ?, error = ?, finished = ?, started = ?, uploads = NULL,"
+        " untold = untold + 1 WHERE id = ?",
         (ending.state, ending.result, ending.error, now, started, job_id),
     )
     return replace(job, state=ending.state, result=ending.result, error=ending.error, finished=now, started=started)
@@ -183,12 +190,16 @@ def erase(connection: sqlite3.Connection, tenant: str) -> list[str | None]:
     return [row[0] for row in connection.execute("DELETE FROM jobs WHERE tenant = ? RETURNING uploads", (tenant,))]
 
 
+def job_of(row: sqlite3.Row) -> StoredJob:
+    """The job of a row that has all its columns."""
+    values = {name: row[name] for name in _COLUMNS}
+    kinds = {
+        "operation": Operation(row["operation"]),
+        "priority": Priority(row["priority"]),
+        "state": JobState(row["state"]),
+    }
+    return StoredJob(**values | kinds)
+
+
 def _jobs(rows: sqlite3.Cursor) -> Iterator[StoredJob]:
-    for row in rows:
-        values = dict(zip(_COLUMNS, row, strict=True))
-        kinds = {
-            "operation": Operation(row["operation"]),
-            "priority": Priority(row["priority"]),
-            "state": JobState(row["state"]),
-        }
-        yield StoredJob(**values | kinds)
+    return map(job_of, rows)

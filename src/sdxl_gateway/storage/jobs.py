@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
@@ -15,10 +15,11 @@ from sdxl_gateway.core.errors import Busy
 from sdxl_gateway.core.events import Kept
 from sdxl_gateway.core.limits import RETRY_AFTER_SECONDS
 from sdxl_gateway.core.listeners import Listener, unheard
-from sdxl_gateway.core.stored_job import Ending, StoredJob
-from sdxl_gateway.storage import job_table
+from sdxl_gateway.core.stored_job import Ending, Place, StoredJob
+from sdxl_gateway.storage import job_outbox, job_table
 from sdxl_gateway.storage.blobs import Blobs
 from sdxl_gateway.storage.database import Database
+from sdxl_gateway.storage.job_outbox import Untold
 from sdxl_gateway.storage.job_table import ALL, Filter, Live, Tenants
 from sdxl_gateway.storage.seal import Seal
 
@@ -68,6 +69,14 @@ class JobStore:
         """The pictures that came along. Raises Gone."""
         return b"" if job.uploads is None else await asyncio.to_thread(self._uploads.read, job.uploads)
 
+    def address_of(self, job: StoredJob) -> str | None:
+        """Where other servers find the pictures that came along; None where they lie here alone."""
+        return None if job.uploads is None else self._uploads.address(job.uploads)
+
+    async def uploads_at(self, address: str) -> bytes:
+        """The pictures that came along with a job of another server. Raises Gone, Unavailable."""
+        return await asyncio.to_thread(self._uploads.read_at, address)
+
     async def add(self, job: StoredJob, most: int) -> None:
         """Remember a new job, of whose tenant at most so many are not over. Raises Busy, StorageFull, Unavailable."""
         try:
@@ -86,8 +95,8 @@ class JobStore:
         """How many queued jobs stand before it."""
         return await self._database.run(partial(job_table.ahead, job=job))
 
-    async def page(self, which: Filter, limit: int, before: int | None = None) -> list[StoredJob]:
-        """The latest first, of those that came before the one of that number."""
+    async def page(self, which: Filter, limit: int, before: Place | None = None) -> list[StoredJob]:
+        """The latest first, of those behind that place."""
         jobs = await self._database.run(partial(job_table.page, which=which, limit=limit, before=before))
         return [self._plain(job) for job in jobs]
 
@@ -147,15 +156,48 @@ class JobStore:
         found, before = list[dict[str, Any]](), None
         while jobs := await self.page(Filter(tenant), FORGOTTEN_AT_ONCE, before):
             found.extend(asdict(job) for job in jobs)
-            before = jobs[-1].number
+            before = jobs[-1].place
         return found
 
     async def erase(self, tenant: str) -> int:
         """Deletes the tenant's jobs with what came along; how many that were."""
         blobs = await self._database.run(partial(job_table.erase, tenant=tenant))
-        for blob in blobs:
-            await self._drop(blob)
+        await self._drop(*blobs)
         return len(blobs)
+
+    async def untold(self, most: int) -> list[Untold]:
+        """At most so many of the jobs that other gateways have not heard of as they stand now."""
+        found = await self._database.run(partial(job_outbox.untold, most=most))
+        return [replace(one, job=self._plain(one.job)) for one in found]
+
+    async def note_told(self, told: Sequence[Untold]) -> None:
+        """They heard of these, as they stood."""
+        await self._database.run(partial(job_outbox.note_told, told=told))
+
+    async def tell_again(self, over_since: float, too_old: float) -> None:
+        """They know of none that is not over, nor of those that were over since, nor are to of those that are too
+        old."""
+        await self._database.run(partial(job_outbox.tell_again, over_since=over_since, too_old=too_old))
+
+    async def adopt(self, job: StoredJob) -> None:
+        """Remember a job that another gateway accepted; it is taken up as others are. Raises StorageFull."""
+        try:
+            needless = await self._database.run(partial(job_outbox.adopt, job=self._sealed(job)))
+        except BaseException:
+            await self._drop(job.uploads)
+            raise
+        self._listener(Kept("job", "taken_over"))
+        await self._drop(*needless)
+
+    async def let_go(self, job_id: str) -> None:
+        """Forget a job that another gateway took over, whatever became of it here; what came along is swept later,
+        for the other may be reading it."""
+        await self._database.run(partial(job_outbox.let_go, job_id=job_id))
+        self._listener(Kept("job", "let_go"))
+
+    async def unknown(self, tokens: Mapping[str, int]) -> list[str]:
+        """Those of these ids that no job here has, or only under a lower token."""
+        return await self._database.run(partial(job_outbox.unknown, tokens=tokens))
 
     def _forget_texts(
         self, connection: sqlite3.Connection, before: float, without: Callable[[StoredJob], StoredJob]
@@ -195,9 +237,9 @@ class JobStore:
         result = None if job.result is None else self._seal.plain(job.result)
         return replace(job, ask=self._seal.plain(job.ask), result=result)
 
-    async def _drop(self, blob: str | None) -> None:
-        if blob is not None:
-            await asyncio.to_thread(self._uploads.delete, blob)
+    async def _drop(self, *blobs: str | None) -> None:
+        if there := [blob for blob in blobs if blob is not None]:
+            await asyncio.to_thread(self._uploads.delete, *there)
 
 
 def _add(connection: sqlite3.Connection, job: StoredJob, most: int) -> None:

@@ -250,6 +250,16 @@ KEY_CHANGES = "ALTER TABLE keys ADD COLUMN changed REAL NOT NULL DEFAULT 0"
 BATCHES_BY_TIME = "CREATE INDEX batches_by_time ON batches (created, id)"
 """Operators read those of all tenants."""
 
+SHARED_JOBS = """
+ALTER TABLE jobs ADD COLUMN token INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE jobs ADD COLUMN untold INTEGER NOT NULL DEFAULT 1;
+CREATE INDEX jobs_untold ON jobs (number) WHERE untold > 0;
+DROP INDEX jobs_by_tenant;
+CREATE INDEX jobs_by_tenant ON jobs (tenant, created, id);
+CREATE INDEX jobs_by_age ON jobs (created, id)
+"""
+"""`untold` counts the changes of a job that other gateways have not heard of yet, see storage/job_outbox.py."""
+
 MIGRATIONS: tuple[str, ...] = (
     KEYS,
     AUDIT_TEXTS,
@@ -268,5 +278,6 @@ MIGRATIONS: tuple[str, ...] = (
     FEEDBACK,
     ROLLOUTS,
     BATCHES_BY_TIME,
+    SHARED_JOBS,
 )
 """The database's `user_version` says how many of them it has been through."""

@@ -119,6 +119,14 @@ class SealedBlobs(Blobs):
         """As Blobs."""
         return b"".join(self._opened(_regrouped(iter([super().written(file)]))))
 
+    def address(self, blob_id: str) -> str | None:
+        """As Blobs."""
+        return self._blobs.address(blob_id)
+
+    def read_at(self, address: str) -> bytes:
+        """As Blobs. Raises Unreadable."""
+        return b"".join(self._opened(_regrouped(iter([self._blobs.read_at(address)]))))
+
     def take(self, file: IncomingFile) -> str:
         """As Blobs."""
         return self._blobs.take(file)

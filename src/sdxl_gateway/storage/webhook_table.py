@@ -108,6 +108,11 @@ def replay(connection: sqlite3.Connection, tenant: str, delivery_id: str, now: f
     return find(connection, tenant, delivery_id)
 
 
+def withdraw(connection: sqlite3.Connection, subject: str) -> None:
+    """What was to be told of it is not, where nobody was told yet."""
+    connection.execute("DELETE FROM webhook_deliveries WHERE subject = ? AND state = 'pending'", (subject,))
+
+
 def find(connection: sqlite3.Connection, tenant: str, delivery_id: str) -> Delivery | None:
     """The tenant's delivery of that id."""
     rows = connection.execute(f"{_SELECT} WHERE id = ? AND tenant = ?", (delivery_id, tenant))

@@ -34,8 +34,9 @@ from sdxl_gateway.api.replies.jobs import (
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.errors import NotFound
 from sdxl_gateway.core.stored_job import JobState
+from sdxl_gateway.gateway.job_now import JobNow
 from sdxl_gateway.gateway.live_job import News, NewsId
-from sdxl_gateway.gateway.tasks import JobNow, Tasks
+from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.storage.job_table import Filter
 
 _STATE = Field("state", Kind.CHOICE, "Where they stand.", choices=tuple(JobState))

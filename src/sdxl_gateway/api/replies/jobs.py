@@ -13,9 +13,9 @@ from sdxl_gateway.api.replies.events import LINE_END
 from sdxl_gateway.api.replies.images import ImagesResponse, as_base64
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.delivery.deliver import Partial
+from sdxl_gateway.gateway.job_now import JobNow
 from sdxl_gateway.gateway.live_job import News
 from sdxl_gateway.gateway.packed import unpack_ask, unpack_error, unpack_result
-from sdxl_gateway.gateway.tasks import JobNow
 
 LAST_EVENT = "last"
 """The id of a job's last event: whoever has it needs no other."""

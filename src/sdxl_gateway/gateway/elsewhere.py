@@ -1,0 +1,143 @@
+"""Answers for the jobs of other gateways, as these tell of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+
+from sdxl_gateway.core.caller import Caller
+from sdxl_gateway.core.errors import NotFound, Unavailable
+from sdxl_gateway.core.stored_job import JobState, Place, StoredJob
+from sdxl_gateway.gateway.job_now import Elsewhere, JobNow, seen, unknown_job
+from sdxl_gateway.gateway.live_job import News, NewsId
+from sdxl_gateway.gateway.packed import pack_news, unpack_news
+from sdxl_gateway.shared.mirror import Found, Mirror
+from sdxl_gateway.storage.job_table import Filter
+
+LOOK_SECONDS = 0.5
+"""Between two looks at a job of another gateway that is followed."""
+CANCEL_SECONDS = 5.0
+"""A gateway that is asked to cancel has done so by then, or does not answer."""
+LISTED_AT_ONCE = 100
+
+
+class OtherGateways:
+    """What there is to know by `mirror`; nothing where there is none."""
+
+    def __init__(self, mirror: Mirror | None) -> None:
+        self._mirror = mirror
+
+    def hear(self, job: StoredJob, news: News, started: float | None) -> None:
+        """Something happened to a job of this gateway, which an engine has begun by then."""
+        if self._mirror is not None:
+            self._mirror.news(job, pack_news(news, started), passing=news.kind == "progress")
+
+    async def own(self, job: StoredJob) -> bool:
+        """One of them has taken over a job of this gateway."""
+        return self._mirror is not None and not await self._mirror.owns(job)
+
+    async def forget(self, jobs: Sequence[StoredJob]) -> None:
+        """They know nothing of these any more. Raises Unavailable."""
+        if self._mirror is not None:
+            await self._mirror.forget(jobs)
+
+    async def get(self, job_id: str, caller: Caller) -> JobNow:
+        """The job. Raises NotFound where this caller has none of that id, Unavailable."""
+        return _now(await self._found(job_id, caller))
+
+    async def cancel(self, job_id: str, caller: Caller) -> JobNow:
+        """The job, which is over now. Raises NotFound, and Unavailable where its gateway does not answer."""
+        now = await self.get(job_id, caller)
+        if self._mirror is not None and not now.job.state.over:
+            await self._mirror.ask_to_cancel(job_id)
+        end = asyncio.get_running_loop().time() + CANCEL_SECONDS
+        while not now.job.state.over:
+            if asyncio.get_running_loop().time() > end:
+                raise Unavailable("The job's gateway does not answer; whichever has it next cancels it.")
+            await asyncio.sleep(LOOK_SECONDS)
+            now = await self.get(job_id, caller)
+        return now
+
+    async def events(self, job_id: str, caller: Caller, after: NewsId | None) -> AsyncIterator[News | JobNow]:
+        """As Tasks.events; the job's place in the line is not known here. Raises NotFound, Unavailable."""
+        found, place, waits = await self._found(job_id, caller), None, True
+        while True:
+            for at, value in found.news:
+                place, (news, _) = at, unpack_news(value)
+                if after is None or news.id > after:
+                    after = news.id
+                    yield news
+            now = _now(found)
+            if now.job.state.over or (waits and now.state is JobState.QUEUED):
+                yield now
+            if now.job.state.over:
+                return
+            waits = False
+            found = await self._next(job_id, caller, place)
+
+    async def page(self, which: Filter, limit: int, before: Place | None) -> list[JobNow]:
+        """At most `limit`, the latest first, of those behind that place; none where nobody can be asked."""
+        found: list[StoredJob] = []
+        with suppress(Unavailable):
+            async for job in self._listed(which, before):
+                found.append(job)
+                if len(found) == limit:
+                    break
+            return [await self._listed_now(job) for job in found]
+        return []
+
+    async def _listed(self, which: Filter, before: Place | None) -> AsyncIterator[StoredJob]:
+        skip = 0
+        while self._mirror is not None:
+            since = float("inf") if before is None else before[0]
+            page = await self._mirror.page(which.tenant, since, LISTED_AT_ONCE, skip)
+            for job in page.jobs:
+                if (before is None or job.place < before) and which.state in (None, job.state):
+                    yield job
+            if page.last:
+                return
+            skip += LISTED_AT_ONCE
+
+    async def _listed_now(self, job: StoredJob) -> JobNow:
+        """How far it is stands in its news."""
+        if self._mirror is None or job.state is not JobState.IN_PROGRESS:
+            return JobNow(job)
+        found = await self._mirror.find(job.id)
+        return JobNow(job) if found is None else _now(found)
+
+    async def _found(self, job_id: str, caller: Caller, after: str | None = None) -> Found:
+        found = None if self._mirror is None else await self._mirror.find(job_id, after)
+        if found is None:
+            raise unknown_job()
+        seen(found.report.job, caller)
+        return found
+
+    async def _next(self, job_id: str, caller: Caller, place: str | None) -> Found:
+        """What there is a look later, or when it can be looked at again: where everything was forgotten, it is told
+        anew within a lease. Raises NotFound."""
+        loop = asyncio.get_running_loop()
+        end: float | None = None
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                return await self._found(job_id, caller, place)
+            except Unavailable:
+                end = None
+            except NotFound:
+                end = end or loop.time() + (0.0 if self._mirror is None else self._mirror.lease_seconds)
+                if loop.time() > end:
+                    raise
+
+
+def _now(found: Found) -> JobNow:
+    job = found.report.job
+    if job.state is not JobState.IN_PROGRESS:
+        return JobNow(job)
+    told = [unpack_news(value) for _, value in found.news]
+    news = [(one, started) for one, started in told if one.id.taking == job.taking]
+    looks = [one.look for one, _ in news if one.look is not None]
+    if not news:
+        return JobNow(job)
+    last, started = news[-1]
+    return JobNow(job, None, Elsewhere(started, last.step, last.steps, looks[-1] if looks else None))

@@ -1,0 +1,47 @@
+"""Takes JSON values that go to Redis, seals and signs them; gives back those that a gateway of this fleet wrote."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+from typing import Any
+
+from sdxl_gateway.core.errors import EngineFault
+from sdxl_gateway.storage.seal import Seal
+
+log = logging.getLogger(__name__)
+
+MAC_BYTES = 32
+
+
+class Foreign(Exception):
+    """No gateway wrote it under this name, or it is sealed with a key that is not here."""
+
+
+class Envelope:
+    """Under the pepper that all gateways have, sealed as `seal` says; what it holds is good under its name alone."""
+
+    def __init__(self, pepper: bytes, seal: Seal) -> None:
+        self._pepper = pepper
+        self._seal = seal
+
+    def closed(self, name: str, value: Any) -> bytes:
+        """As it is to stand in Redis."""
+        written = self._seal.sealed(json.dumps(value)).encode()
+        return self._mac(name, written) + written
+
+    def opened(self, name: str, closed: bytes) -> Any:
+        """What `closed` was given. Raises Foreign."""
+        mac, written = closed[:MAC_BYTES], closed[MAC_BYTES:]
+        if not hmac.compare_digest(mac, self._mac(name, written)):
+            log.error("redis: what stands under %s is of another auth.pepper, and is left alone", name)
+            raise Foreign
+        try:
+            return json.loads(self._seal.plain(written.decode()))
+        except (EngineFault, ValueError) as problem:
+            log.error("redis: what stands under %s is sealed with a key that this gateway has not", name)
+            raise Foreign from problem
+
+    def _mac(self, name: str, written: bytes) -> bytes:
+        return hmac.digest(self._pepper, f"gateways\0{name}\0".encode() + written, "sha256")

@@ -1,0 +1,84 @@
+"""What is done at once in Redis to jobs and the gateways that have them, in Lua (see shared/jobs.py)."""
+
+from __future__ import annotations
+
+LOOK = """
+-- KEYS: this gateway's lease, all gateways, which of its jobs are to be cancelled.
+-- ARGV: the gateway, lease in ms, what leases begin with, how long things are kept in ms.
+-- Gives whether its lease held, what is to be cancelled, and whose lease ended.
+local held = redis.call('EXISTS', KEYS[1])
+redis.call('SET', KEYS[1], '1', 'PX', ARGV[2])
+redis.call('SADD', KEYS[2], ARGV[1])
+redis.call('PEXPIRE', KEYS[2], ARGV[4])
+local gone = {}
+for _, other in ipairs(redis.call('SMEMBERS', KEYS[2])) do
+    if redis.call('EXISTS', ARGV[3] .. other) == 0 then gone[#gone + 1] = other end
+end
+return {held, redis.call('SMEMBERS', KEYS[3]), gone}
+"""
+
+TELL = """
+-- One job: a hash of token, by (which gateway), record, over, needs (uploads that lie here) and, maybe, cancel.
+-- KEYS: it, its uploads, the gateway's jobs by age, its cancels, all jobs by age, the tenant's.
+-- ARGV: id, gateway, token, record, over, needs, whether others may take it, created, how long it is kept in ms.
+local token, by = unpack(redis.call('HMGET', KEYS[1], 'token', 'by'))
+local mine = tonumber(ARGV[3])
+if token and (tonumber(token) > mine or (tonumber(token) == mine and by ~= ARGV[2])) then
+    redis.call('ZREM', KEYS[3], ARGV[1])
+    redis.call('SREM', KEYS[4], ARGV[1])
+    return 'taken'
+end
+redis.call('HSET', KEYS[1], 'token', mine, 'by', ARGV[2], 'record', ARGV[4], 'over', ARGV[5], 'needs', ARGV[6])
+redis.call('PEXPIRE', KEYS[1], ARGV[9])
+local now = redis.call('TIME')[1]
+for i = 5, 6 do
+    redis.call('ZADD', KEYS[i], ARGV[8], ARGV[1])
+    redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now - 2 * ARGV[9] / 1000)
+    redis.call('PEXPIRE', KEYS[i], ARGV[9])
+end
+if ARGV[5] == '1' then
+    redis.call('ZREM', KEYS[3], ARGV[1])
+    redis.call('SREM', KEYS[4], ARGV[1])
+    redis.call('DEL', KEYS[2])
+    return 'told'
+end
+local lacking = ARGV[6] == '1' and redis.call('PEXPIRE', KEYS[2], ARGV[9]) == 0
+if ARGV[7] == '1' and not lacking then
+    redis.call('ZADD', KEYS[3], ARGV[8], ARGV[1])
+    redis.call('PEXPIRE', KEYS[3], ARGV[9])
+end
+if redis.call('HEXISTS', KEYS[1], 'cancel') == 1 then return 'cancelled' end
+return lacking and ARGV[7] == '1' and 'lacking' or 'told'
+"""
+
+CANCEL = """
+-- KEYS: a job. ARGV: its id, what cancels begin with, how long they are kept in ms.
+-- The mark stays with the job whoever has it; its gateway of now is told.
+local by, over = unpack(redis.call('HMGET', KEYS[1], 'by', 'over'))
+if not by or over == '1' then return 0 end
+redis.call('HSET', KEYS[1], 'cancel', '1')
+redis.call('SADD', ARGV[2] .. by, ARGV[1])
+redis.call('PEXPIRE', ARGV[2] .. by, ARGV[3])
+return 1
+"""
+
+TAKE = """
+-- KEYS: a gateway's lease, its jobs by age, this one's, all gateways.
+-- ARGV: the gateway, this one, how many at most, what jobs begin with, what uploads do, how long things are kept in ms.
+-- A job whose uploads went from here waits for its own gateway. Gives how many were taken.
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local ids = redis.call('ZRANGE', KEYS[2], 0, ARGV[3] - 1, 'WITHSCORES')
+if #ids == 0 then redis.call('SREM', KEYS[4], ARGV[1]) end
+for i = 1, #ids, 2 do
+    local job = ARGV[4] .. ids[i]
+    local over, needs = unpack(redis.call('HMGET', job, 'over', 'needs'))
+    redis.call('ZREM', KEYS[2], ids[i])
+    if over == '0' and (needs == '0' or redis.call('EXISTS', ARGV[5] .. ids[i]) == 1) then
+        redis.call('HINCRBY', job, 'token', 1)
+        redis.call('HSET', job, 'by', ARGV[2])
+        redis.call('ZADD', KEYS[3], ids[i + 1], ids[i])
+        redis.call('PEXPIRE', KEYS[3], ARGV[6])
+    end
+end
+return #ids / 2
+"""

@@ -1,0 +1,240 @@
+"""Keeps in Redis how all gateways' jobs stand, what happens to them, and whose they are (as Mirror)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter
+
+from sdxl_gateway.core.errors import Gone
+from sdxl_gateway.core.stored_job import StoredJob
+from sdxl_gateway.shared.envelope import Envelope, Foreign
+from sdxl_gateway.shared.job_scripts import CANCEL, LOOK, TAKE, TELL
+from sdxl_gateway.shared.link import Link, SharedStateDown
+from sdxl_gateway.shared.mirror import Found, Listed, Outcome, Report, Sight
+
+KEPT_SECONDS = 86400.0
+"""How long what was told last stays."""
+LINE_KEPT_SECONDS = 3600.0
+"""And of a batch's line that is over."""
+NEWS_KEPT_SECONDS = 3600
+MOST_NEWS = 32
+"""Kept of one job for whoever comes later."""
+_KEPT_MS = int(KEPT_SECONDS * 1000)
+_FIELDS = "by", "token", "record"
+_JOB = TypeAdapter(StoredJob)
+_OUTCOMES = {
+    b"told": Outcome.TOLD,
+    b"cancelled": Outcome.CANCELLED,
+    b"lacking": Outcome.LACKING,
+    b"taken": Outcome.TAKEN,
+}
+
+
+class _News(NamedTuple):
+    value: Any
+    passing: bool
+
+
+class JobMirror:
+    """A Mirror: for each job a hash, its uploads and a stream of its news, for each gateway a lease and its jobs."""
+
+    kept_seconds = KEPT_SECONDS
+
+    def __init__(
+        self, link: Link, envelope: Envelope, gateway_id: str, *, lease_seconds: float, max_upload_bytes: int
+    ) -> None:
+        self.lease_seconds = lease_seconds
+        self._link = link
+        self._envelope = envelope
+        self._id = gateway_id
+        self._max_upload_bytes = max_upload_bytes
+        self._news: defaultdict[str, list[_News]] = defaultdict(list)
+        self._look = link.redis.register_script(LOOK)
+        self._tell = link.redis.register_script(TELL)
+        self._cancel = link.redis.register_script(CANCEL)
+        self._take = link.redis.register_script(TAKE)
+
+    async def look(self) -> Sight:
+        """As Mirror."""
+        names = self._lease(self._id), self._key("gateways"), self._key("job-cancels", self._id)
+        asked = self._id, int(self.lease_seconds * 1000), self._lease(""), _KEPT_MS
+        held, cancels, gone = await self._link.ask(partial(self._look, names, asked))
+        return Sight(bool(held), [one.decode() for one in cancels], [one.decode() for one in gone])
+
+    async def leave(self) -> None:
+        """As Mirror."""
+        await self._link.ask(partial(self._link.redis.delete, self._lease(self._id)))
+
+    async def tell(self, reports: Sequence[Report]) -> Sequence[Outcome]:
+        """As Mirror."""
+        return await self._link.ask(partial(self._told, reports)) if reports else ()
+
+    async def keep_uploads(self, job: StoredJob, data: bytes) -> None:
+        """As Mirror."""
+        if len(data) <= self._max_upload_bytes:
+            name = self._key("job-uploads", job.id)
+            closed = await asyncio.to_thread(lambda: self._envelope.closed(name, base64.b64encode(data).decode()))
+            await self._link.ask(partial(self._link.redis.set, name, closed, px=_KEPT_MS))
+
+    async def uploads_of(self, job_id: str) -> bytes:
+        """As Mirror."""
+        name = self._key("job-uploads", job_id)
+        closed: Any = await self._link.ask(partial(self._link.redis.get, name))
+        value = None if closed is None else self._opened(name, closed)
+        if value is None:
+            raise Gone("The pictures that came with this job are gone.")
+        return base64.b64decode(value)
+
+    def news(self, job: StoredJob, value: Any, *, passing: bool) -> None:
+        """As Mirror."""
+        before = [one for one in self._news[job.id] if not (passing and one.passing)]
+        self._news[job.id] = [*before, _News(value, passing)][-MOST_NEWS:]
+
+    async def tell_news(self) -> None:
+        """As Mirror."""
+        news, self._news = self._news, defaultdict(list)
+        if news:
+            await self._link.ask(partial(self._tell_all, news))
+
+    async def find(self, job_id: str, after: str | None = None) -> Found | None:
+        """As Mirror."""
+        row, rows = await self._link.ask(partial(self._found, job_id, after))
+        report = self._report(job_id, *row)
+        if report is None:
+            return None
+        name = self._key("job-news", job_id)
+        news = [(row.decode(), self._opened(name, fields[b"news"])) for row, fields in rows]
+        return Found(report, [one for one in news if one[1] is not None])
+
+    async def owns(self, job: StoredJob) -> bool:
+        """As Mirror."""
+        name = self._key("job", job.id)
+        try:
+            token: Any = await self._link.ask(partial(self._link.redis.hget, name, "token"))
+        except SharedStateDown:
+            return True
+        return token is None or int(token) <= job.token
+
+    async def has_moved(self, job: StoredJob) -> bool:
+        """As Mirror: its record, which is signed, says so."""
+        name = self._key("job", job.id)
+        record: Any = await self._link.ask(partial(self._link.redis.hget, name, "record"))
+        value = None if record is None else self._opened(name, record)
+        return value is not None and int(value[0]["token"]) > job.token
+
+    async def ask_to_cancel(self, job_id: str) -> None:
+        """As Mirror."""
+        asked = job_id, self._key("job-cancels", ""), _KEPT_MS
+        await self._link.ask(partial(self._cancel, [self._key("job", job_id)], asked))
+
+    async def take_over(self, gateway: str, most: int) -> int:
+        """As Mirror."""
+        names = self._lease(gateway), self._key("jobs-of", gateway), self._key("jobs-of", self._id)
+        asked = gateway, self._id, most, self._key("job", ""), self._key("job-uploads", ""), _KEPT_MS
+        return int(await self._link.ask(partial(self._take, [*names, self._key("gateways")], asked)))
+
+    async def owned(self) -> Mapping[str, int]:
+        """As Mirror."""
+        return await self._link.ask(self._owned)
+
+    async def page(self, tenant: str | None, before: float, most: int, skip: int) -> Listed:
+        """As Mirror."""
+        found = await self._link.ask(partial(self._page, tenant, before, most, skip))
+        reports = [self._report(job_id, *row) for job_id, row in found if row[0] != self._id.encode()]
+        return Listed([report.job for report in reports if report is not None], len(found) < most)
+
+    async def forget(self, jobs: Sequence[StoredJob]) -> None:
+        """As Mirror."""
+        if jobs:
+            await self._link.ask(partial(self._forget, jobs))
+
+    async def _told(self, reports: Sequence[Report]) -> list[Outcome]:
+        async with self._link.redis.pipeline(transaction=False) as pipeline:
+            for report in reports:
+                names, asked = self._telling(report)
+                await self._tell(names, asked, client=pipeline)
+            return [_OUTCOMES[one] for one in await pipeline.execute()]
+
+    def _telling(self, report: Report) -> tuple[list[str], list[Any]]:
+        job, cancels = report.job, self._key("job-cancels", self._id)
+        name, mine = self._key("job", job.id), self._key("jobs-of", self._id)
+        names = [name, self._key("job-uploads", job.id), mine, cancels, *self._lists(job)]
+        record = self._envelope.closed(name, [_JOB.dump_python(job, mode="json"), report.uploads_at])
+        needs = job.uploads is not None and report.uploads_at is None
+        flags = int(job.state.over), int(needs), int(job.batch is None)
+        kept = LINE_KEPT_SECONDS * 1000 if job.batch is not None and job.state.over else _KEPT_MS
+        return names, [job.id, self._id, job.token, record, *flags, job.created, int(kept)]
+
+    def _lists(self, job: StoredJob) -> tuple[str, str]:
+        return self._list(None), self._list(job.tenant)
+
+    def _list(self, tenant: str | None) -> str:
+        """Of all jobs, or of a tenant's, whose name may be anything."""
+        return self._key("jobs", "*" if tenant is None else hashlib.sha256(tenant.encode()).hexdigest()[:32])
+
+    async def _tell_all(self, news: Mapping[str, Sequence[_News]]) -> None:
+        async with self._link.redis.pipeline(transaction=True) as pipeline:
+            for job_id, told in news.items():
+                name = self._key("job-news", job_id)
+                for one in told:
+                    pipeline.xadd(name, {"news": self._envelope.closed(name, one.value)}, maxlen=MOST_NEWS)
+                pipeline.expire(name, NEWS_KEPT_SECONDS)
+            await pipeline.execute()
+
+    async def _found(self, job_id: str, after: str | None) -> Any:
+        """The news after the record: an end is told after all that led to it."""
+        async with self._link.redis.pipeline(transaction=False) as pipeline:
+            pipeline.hmget(self._key("job", job_id), *_FIELDS)
+            pipeline.xrange(self._key("job-news", job_id), "-" if after is None else f"({after}")
+            return await pipeline.execute()
+
+    async def _owned(self) -> dict[str, int]:
+        ids: Any = await self._link.redis.zrange(self._key("jobs-of", self._id), 0, -1)
+        async with self._link.redis.pipeline(transaction=False) as pipeline:
+            for job_id in ids:
+                pipeline.hget(self._key("job", job_id.decode()), "token")
+            tokens = await pipeline.execute()
+        return {job_id.decode(): int(token) for job_id, token in zip(ids, tokens, strict=True) if token is not None}
+
+    async def _page(self, tenant: str | None, before: float, most: int, skip: int) -> list[tuple[str, Any]]:
+        name = self._list(tenant)
+        ids: Any = await self._link.redis.zrevrangebyscore(name, before, "-inf", start=skip, num=most)
+        async with self._link.redis.pipeline(transaction=False) as pipeline:
+            for job_id in ids:
+                pipeline.hmget(self._key("job", job_id.decode()), *_FIELDS)
+            return list(zip([job_id.decode() for job_id in ids], await pipeline.execute(), strict=True))
+
+    async def _forget(self, jobs: Sequence[StoredJob]) -> None:
+        async with self._link.redis.pipeline(transaction=True) as pipeline:
+            for job in jobs:
+                pipeline.delete(*(self._key(kind, job.id) for kind in ("job", "job-news", "job-uploads")))
+                for name in (self._key("jobs-of", self._id), *self._lists(job)):
+                    pipeline.zrem(name, job.id)
+            await pipeline.execute()
+
+    def _report(self, job_id: str, by: bytes | None, token: bytes | None, record: bytes | None) -> Report | None:
+        """Whoever took it over may not have told of it yet."""
+        if token is None or record is None or (value := self._opened(self._key("job", job_id), record)) is None:
+            return None
+        job = replace(_JOB.validate_python(value[0], strict=False), token=int(token))
+        return Report(job, value[1])
+
+    def _opened(self, name: str, closed: bytes) -> Any:
+        try:
+            return self._envelope.opened(name, closed)
+        except Foreign:
+            return None
+
+    def _lease(self, gateway: str) -> str:
+        return self._key("gateway", gateway)
+
+    def _key(self, *words: str) -> str:
+        return self._link.key(*words)

@@ -1,0 +1,124 @@
+"""What a gateway is asked of the jobs of all of them, and what it is told; knows nothing of redis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Protocol
+
+from sdxl_gateway.core.stored_job import StoredJob
+
+
+class Outcome(Enum):
+    """What became of telling how a job stands: TOLD, and beside that to be CANCELLED as another gateway asks, or
+    LACKING the uploads without which nobody could take it over. TAKEN it was already, by a gateway that has it now."""
+
+    TOLD = auto()
+    CANCELLED = auto()
+    LACKING = auto()
+    TAKEN = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A job of this gateway as it stands. `uploads_at` is where others find the pictures that came along, if not by the
+    mirror."""
+
+    job: StoredJob
+    uploads_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A job as its gateway told of it last; `news` are what happened to it, each with its place."""
+
+    report: Report
+    news: Sequence[tuple[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Of the fleet: whether this gateway's lease held, which of its jobs are to be cancelled, whose lease ended."""
+
+    held: bool
+    cancels: Sequence[str]
+    gone: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Part of a list: what of it other gateways have, and is still known; whether it is the `last`."""
+
+    jobs: Sequence[StoredJob]
+    last: bool
+
+
+class Mirror(Protocol):
+    """Carries how jobs stand from each gateway to the others, and jobs from one that is gone to another. What asks
+    raises Unavailable while there is nothing to ask."""
+
+    lease_seconds: float
+    """A gateway that was not heard of for so long is gone."""
+    kept_seconds: float
+    """What was told stays for so long."""
+
+    async def look(self) -> Sight:
+        """Says that this gateway is there, until a lease later."""
+        ...
+
+    async def leave(self) -> None:
+        """This gateway is gone, and its jobs anybody's."""
+        ...
+
+    async def tell(self, reports: Sequence[Report]) -> Sequence[Outcome]:
+        """How jobs of this gateway stand now: what became of each."""
+        ...
+
+    async def keep_uploads(self, job: StoredJob, data: bytes) -> None:
+        """The pictures that came along, if they are not too large."""
+        ...
+
+    async def uploads_of(self, job_id: str) -> bytes:
+        """As they were kept. Raises Gone."""
+        ...
+
+    def news(self, job: StoredJob, value: Any, *, passing: bool) -> None:
+        """What happened to a job, as JSON, for `tell_news`; what is `passing` is outdated by the next that is so."""
+        ...
+
+    async def tell_news(self) -> None:
+        """All there is; what cannot be told is forgotten."""
+        ...
+
+    async def find(self, job_id: str, after: str | None = None) -> Found | None:
+        """The job of that id, whoever's it is, with its news behind that place."""
+        ...
+
+    async def owns(self, job: StoredJob) -> bool:
+        """Nobody has taken it over; so it is taken to be while there is nothing to ask."""
+        ...
+
+    async def has_moved(self, job: StoredJob) -> bool:
+        """The gateway that took it over has told of it, and so has it on its disk."""
+        ...
+
+    async def ask_to_cancel(self, job_id: str) -> None:
+        """Tell the gateway that has the job, or will have it."""
+        ...
+
+    async def take_over(self, gateway: str, most: int) -> int:
+        """At most so many jobs of a gateway that is gone are this one's; how many that were."""
+        ...
+
+    async def owned(self) -> Mapping[str, int]:
+        """The jobs that are this gateway's and not over, the oldest first, and under which token."""
+        ...
+
+    async def page(self, tenant: str | None, before: float, most: int, skip: int) -> Listed:
+        """So many of the jobs that were accepted by then, the latest first, behind so many; of a tenant, or of all."""
+        ...
+
+    async def forget(self, jobs: Sequence[StoredJob]) -> None:
+        """Nothing is known of these any more."""
+        ...

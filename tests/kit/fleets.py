@@ -1,0 +1,86 @@
+"""Gateways that share their stored jobs, each with a database and an engine of its own, whose fleet turns by hand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sdxl_gateway.core.ask import Upload
+from sdxl_gateway.core.stored_job import JobState, StoredJob
+from sdxl_gateway.gateway.fleet import Fleet
+from sdxl_gateway.gateway.tasks import Tasks
+from sdxl_gateway.shared.mirror import Mirror
+from sdxl_gateway.shared.open import ID_FILE
+from sdxl_gateway.storage.blobs import BlobFolder
+from sdxl_gateway.storage.database import opened
+from sdxl_gateway.storage.jobs import JobStore
+from sdxl_gateway.storage.secret_file import secret_of
+from tests.kit.clock import Clock
+from tests.kit.gateway import CALLER, ask, gateway_kit
+from tests.kit.redis_server import RedisServer
+from tests.kit.sharing import Sharer
+
+LEASE_SECONDS = 15.0
+
+
+@dataclass
+class Member:
+    """`ended` are the jobs whose end was written here, as webhooks are; the fleet goes by `clock`."""
+
+    id: str
+    tasks: Tasks
+    store: JobStore
+    mirror: Mirror
+    redis: RedisServer
+    clock: Clock = field(default_factory=lambda: Clock(1000.0))
+    ended: list[StoredJob] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.fleet = self.tasks.fleet = Fleet(self.store, self.mirror, self.tasks, self.clock)
+
+    async def accept(self, prompt: str = "a", images: Sequence[Upload] = (), **fields: Any) -> str:
+        """The job's id."""
+        job = await self.tasks.submit(ask(prompt, images=tuple(images), **fields), CALLER)
+        return job.id
+
+    async def state(self, job_id: str) -> JobState:
+        """As this one answers for it."""
+        return (await self.tasks.get(job_id, CALLER)).state
+
+    async def here(self, job_id: str) -> bool:
+        """It stands in the database."""
+        return await self.store.find(job_id) is not None
+
+    def vanish(self) -> None:
+        """The others take it for gone."""
+        self.redis.cli("DEL", f"sdxl-gateway:gateway:{self.id}")
+
+    async def wait_a_lease(self) -> None:
+        """It looks at the fleet, and again a lease later."""
+        await self.fleet.turn()
+        self.clock.now += LEASE_SECONDS
+        await self.fleet.turn()
+
+
+@asynccontextmanager
+async def member(redis: RedisServer, folder: Path, **settings: Any) -> AsyncIterator[Member]:
+    """In `folder`, as it was left there; nothing is painted but while its tasks run. `settings` are of [redis]."""
+    async with AsyncExitStack() as stack:
+        sections = redis.sections
+        section = sections["redis"].model_copy(update={"lease_seconds": LEASE_SECONDS, **settings})
+        sharer = await stack.enter_async_context(Sharer.opened(redis, folder, **(sections | {"redis": section})))
+        kit = await stack.enter_async_context(gateway_kit(folder / "kit"))
+        database = stack.enter_context(opened(folder))
+        ended: list[StoredJob] = []
+        store = JobStore(database, BlobFolder(folder / "uploads"), on_end=[lambda _, job: ended.append(job)])
+        mirror = sharer.shared.jobs
+        assert mirror is not None
+        tasks = Tasks(kit.tasks._settings, store, kit.gateway, mirror=mirror)
+        yield Member(_id_in(folder), tasks, store, mirror, redis, ended=ended)
+
+
+def _id_in(folder: Path) -> str:
+    return secret_of(None, folder / ID_FILE).hex()[:16]
