@@ -215,7 +215,7 @@ def _looking(built: Rooms) -> dict[str, Working]:
     """Goes on beside any engine: folders are looked into, pictures go in time."""
     settings, shelves = built.settings, built.shelves
     works: dict[str, Working] = {}
-    if settings.checkpoint_folder.watch:
+    if settings.checkpoint_folder.watch or settings.s3.bucket:
         works["checkpoint_folder"] = partial(shelves.checkpoints.watch, shelves.adapters.refresh)
     if settings.loras.watch or settings.s3.bucket:
         works["lora_folder"] = shelves.adapters.watch

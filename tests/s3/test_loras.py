@@ -22,14 +22,19 @@ pytest.importorskip("moto", reason="needs the extra: pip install 'sdxl-gateway[d
 from sdxl_gateway.s3 import lora_catalog
 from sdxl_gateway.s3.bucket import Bucket
 from sdxl_gateway.s3.lora_catalog import SharedLoraCatalog
-from sdxl_gateway.s3.lora_mirror import LIES, MISSING, TAKEN
-from sdxl_gateway.s3.lora_registry import LoraRegistry, file_key
+from sdxl_gateway.s3.lora_mirror import TAKEN
+from sdxl_gateway.s3.mirror import LIES, MISSING
+from sdxl_gateway.s3.registry import LORAS, Registry
 from tests.kit.buckets import ObjectStore
 
 CHECKPOINT = CheckpointEntry("demo", Path("demo"), "d" * 64, 0, MODULES, 4096, 4096)
 TWIN = GOOD[:-100] + bytes(100)
 ADMIN = Auth(admin_keys=(SecretStr("root"),))
 DIGEST = hashlib.sha256(GOOD).hexdigest()
+
+
+def file_key(digest: str) -> str:
+    return f"{LORAS}/files/{digest}"
 
 
 @dataclass
@@ -170,7 +175,7 @@ async def test_a_restart_remembers_which_are_shared(section: S3, nodes: list[Nod
 async def test_files_that_no_name_leads_to_go_after_a_while(
     object_store: ObjectStore, section: S3, nodes: list[Node]
 ) -> None:
-    registry = LoraRegistry(Bucket(section))
+    registry = Registry(Bucket(section), LORAS)
     await nodes[0].put("ink")
     await nodes[0].put("wash", TWIN)
     await nodes[0].catalog.remove("wash")

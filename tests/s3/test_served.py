@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +119,23 @@ async def test_an_accepted_job_waits_for_it(object_store: ObjectStore, section: 
         while (await gateway.get(job)).json()["state"] != "completed":  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.05)
         assert len(object_store.keys(section)) == 1
+
+
+async def test_a_batch_is_read_from_the_bucket_and_its_answers_lie_there(
+    object_store: ObjectStore, section: S3, tmp_path: Path
+) -> None:
+    line = {"custom_id": "one", "method": "POST", "url": GENERATE, "body": BY_URL}
+    async with served(tmp_path, s3=section) as gateway, asyncio.timeout(60):
+        form = {"file": ("in.jsonl", json.dumps(line).encode())}
+        file = (await gateway.post("/v1/files", files=form, data={"purpose": "batch"})).json()
+        said = {"input_file_id": file["id"], "endpoint": GENERATE, "completion_window": "24h"}
+        batch = (await gateway.post("/v1/batches", json=said)).json()
+        while batch["status"] != "completed":
+            await asyncio.sleep(0.05)
+            batch = (await gateway.get(f"/v1/batches/{batch['id']}")).json()
+        kinds = sorted(key.partition("/")[0] for key in object_store.keys(section))
+        assert kinds == ["files", "files", "images"], "what was asked, what was answered, and the picture"
+        answers = (await gateway.get(f"/v1/files/{batch['output_file_id']}/content")).json()
+        url = answers["response"]["body"]["data"][0]["url"]
+        async with httpx.AsyncClient() as http:
+            assert (await http.get(url)).content[:4] == b"\x89PNG"

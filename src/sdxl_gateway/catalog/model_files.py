@@ -160,13 +160,18 @@ def file_fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
+def sampled(size_bytes: int) -> list[range]:
+    """The bytes of a file of that size which its fingerprint is taken from, in order."""
+    if size_bytes <= _SAMPLES * _SAMPLE_BYTES:
+        return [range(size_bytes)]
+    starts = ((size_bytes - _SAMPLE_BYTES) * i // (_SAMPLES - 1) for i in range(_SAMPLES))
+    return [range(start, start + _SAMPLE_BYTES) for start in starts]
+
+
 def _update_with_samples(digest: hashlib._Hash, path: Path) -> None:
     size = path.stat().st_size
     digest.update(size.to_bytes(8, "little"))
     with path.open("rb") as file:
-        if size <= _SAMPLES * _SAMPLE_BYTES:
-            digest.update(file.read())
-            return
-        for i in range(_SAMPLES):
-            file.seek((size - _SAMPLE_BYTES) * i // (_SAMPLES - 1))
-            digest.update(file.read(_SAMPLE_BYTES))
+        for sample in sampled(size):
+            file.seek(sample.start)
+            digest.update(file.read(len(sample)))

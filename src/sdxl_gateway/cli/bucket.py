@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from sdxl_gateway.cli.options import ConfigOption
 
 s3 = typer.Typer(help="See to the bucket that servers share.", no_args_is_help=True)
-
-
-@s3.callback()
-def about() -> None:
-    """Commands of their own, however few."""
+checkpoints = typer.Typer(help="Put checkpoints into the bucket, list them, or remove one.", no_args_is_help=True)
+s3.add_typer(checkpoints, name="checkpoints")
 
 
 @s3.command("lifecycle")
@@ -25,3 +24,33 @@ def lifecycle(config: ConfigOption = None) -> None:
     with plain_problems():
         settings = settings_for(config, None, None)
     typer.echo(json.dumps(rules(settings), indent=2))
+
+
+@checkpoints.command("push")
+def push(
+    path: Annotated[Path, typer.Argument(metavar="PATH", exists=True, help="A .safetensors file, or a folder.")],
+    name: Annotated[str | None, typer.Option(help="The model's name; else the file's or folder's.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Put a checkpoint into the bucket, with the NAME.toml beside it; every server knows it within seconds."""
+    from sdxl_gateway.cli.shared_checkpoints import push
+
+    push(config, path, name)
+
+
+@checkpoints.command("list")
+def show_list(config: ConfigOption = None) -> None:
+    """List the checkpoints in the bucket."""
+    from sdxl_gateway.cli.shared_checkpoints import show_list
+
+    show_list(config)
+
+
+@checkpoints.command("remove")
+def remove(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As it is listed.")], config: ConfigOption = None
+) -> None:
+    """Take a checkpoint out of the bucket: at every server it is no model any more within seconds."""
+    from sdxl_gateway.cli.shared_checkpoints import remove
+
+    remove(config, name)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from sdxl_gateway.config.section import BaseUrl, Seconds, Section
+from sdxl_gateway.config.section import BaseUrl, Bytes, Seconds, Section
 
 Prefix = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*)?$")]
 Address = BaseUrl | Literal[""]
@@ -26,3 +26,4 @@ class S3(Section):
     presign: bool = True
     timeout_seconds: Seconds = 20.0
     retry_seconds: Annotated[float, Field(ge=0)] = 10.0
+    checkpoint_bytes: Bytes = 64 * 2**30

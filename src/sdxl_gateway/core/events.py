@@ -22,7 +22,7 @@ from sdxl_gateway.core.measurements import MemoryHeld as MemoryHeld
 from sdxl_gateway.core.measurements import ModelLoaded as ModelLoaded
 from sdxl_gateway.core.measurements import StageTimed as StageTimed
 from sdxl_gateway.core.measurements import StepTaken as StepTaken
-from sdxl_gateway.core.outside import PictureFetched, WebhookTried
+from sdxl_gateway.core.outside import CheckpointFetched, PictureFetched, WebhookTried
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.recipe import Recipe
@@ -289,6 +289,7 @@ Event = (
     | ArmEnded
     | ResultLooked
     | PictureFetched
+    | CheckpointFetched
     | JudgeEnded
     | Moderated
     | WebhookTried

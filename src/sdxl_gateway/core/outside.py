@@ -16,6 +16,15 @@ class PictureFetched:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointFetched:
+    """A checkpoint was to come from the bucket that servers share, and did; or was not what was put there; or failed,
+    and may come the next time."""
+
+    outcome: Literal["fetched", "refused", "failed"]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class WebhookTried:
     """One attempt to reach a receiver of webhooks, and what came of its delivery: "delivered", "retried" later,
     "failed" for good, or "disabled" as the receiver is gone. `trace` is the attempt's span."""

@@ -19,7 +19,8 @@ WARM_TIERS = ("vram", "host")
 
 
 class Checkpoint(TypedDict):
-    """A checkpoint; `created` is unix seconds, `tier` the nearest place an engine has it: vram, host or disk."""
+    """A checkpoint; `created` is unix seconds, `tier` the nearest place it is: vram, host, disk, or the bucket that
+    it is fetched from when it is asked for."""
 
     id: str
     object: Literal["checkpoint"]
@@ -62,7 +63,8 @@ class CheckpointCards:
         """The nearest one in which some engine has it as it is now."""
         version = versioned(entry.name, entry.digest)
         held = {tier for one in self._held.values() for tier, versions in one.items() if version in versions}
-        return next((tier for tier in WARM_TIERS if tier in held), "disk")
+        away = "disk" if self._checkpoints.is_here(entry) else "bucket"
+        return next((tier for tier in WARM_TIERS if tier in held), away)
 
     def warmth(self, entry: CheckpointEntry) -> Warmth:
         """Warm where no disk stands between it and a picture."""

@@ -59,7 +59,7 @@ def build_rooms(
     metrics = open_metrics(settings, shelves.checkpoints)
     intake = Intake.open(settings, shelves, ground.database, metrics.on_event)
     watch = Watch.open(settings, ground, metrics, intake.library, told)
-    backend = open_engines(settings, intake, watch, open_backend)
+    backend = open_engines(settings, shelves, intake, watch, open_backend)
     teams = Teams.open(settings, ground, watch.listeners)
     stores = Stores.open(settings, ground, watch, teams)
     painting = Painting.open(settings, backend, intake, watch, teams, stores)

@@ -22,9 +22,11 @@ from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.gateway.picture_sources import named_pictures
 from sdxl_gateway.rooms.intake import Intake
+from sdxl_gateway.rooms.shelves import Shelves
 from sdxl_gateway.rooms.stores import Stores
 from sdxl_gateway.rooms.teams import Teams
 from sdxl_gateway.rooms.watch import Watch
+from sdxl_gateway.s3.open import bringing
 from sdxl_gateway.safety.judges import Judges
 from sdxl_gateway.safety.open import open_judges, open_picture_judge
 
@@ -43,9 +45,13 @@ def backend_of(settings: Settings) -> BackendFactory:
     return process_backend if settings.cluster.kind == "none" else partial(ray_backend, settings.cluster)
 
 
-def open_engines(settings: Settings, intake: Intake, watch: Watch, factory: BackendFactory) -> Backend:
-    """Not started; how long its line is, is a metric."""
-    backend = factory(engine_process(settings, intake.admission.names), settings.limits, watch.listeners)
+def open_engines(
+    settings: Settings, shelves: Shelves, intake: Intake, watch: Watch, factory: BackendFactory
+) -> Backend:
+    """Not started; how long its line is, is a metric. What is painted with is there before they are asked to."""
+    process = engine_process(settings, intake.admission.names)
+    engines = factory(process, settings.limits, watch.listeners)
+    backend = bringing(engines, shelves.checkpoints, process, watch.listeners)
     watch.metrics.follow_line(backend, lambda: backend.ready)
     return backend
 

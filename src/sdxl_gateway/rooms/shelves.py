@@ -12,7 +12,7 @@ from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.preview_vae import preview_vae_folder
 from sdxl_gateway.catalog.side_models import SideModels
 from sdxl_gateway.config import DEMO_MODEL, Settings
-from sdxl_gateway.s3.open import open_loras
+from sdxl_gateway.s3.open import open_checkpoint_catalog, open_loras
 
 if TYPE_CHECKING:
     from sdxl_gateway.s3.bucket import Bucket
@@ -31,7 +31,7 @@ class Shelves:
     def open(cls, settings: Settings, bucket: Bucket | None) -> Self:
         """Raises CheckpointProblem for what an engine could not load."""
         configured = with_ip_adapter(open_checkpoints(settings.checkpoints, DEMO_MODEL), settings.ip_adapter)
-        checkpoints = CheckpointCatalog(configured, settings.checkpoint_folder)
+        checkpoints = open_checkpoint_catalog(bucket, settings, configured)
         checkpoints.scan()
         adapters = open_loras(bucket, settings, checkpoints.values())
         adapters.scan()

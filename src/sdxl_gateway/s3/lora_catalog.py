@@ -35,7 +35,8 @@ class SharedLoraCatalog(LoraCatalog):
     @property
     def problems(self) -> tuple[Problem, ...]:
         """The folder's, and those of what could not be taken over."""
-        return (*super().problems, *(problem for problem in self._mirror.problems if self._sees(problem.name)))
+        found = self._mirror.problems.items()
+        return (*super().problems, *(Problem(name, told, f"s3:{name}") for name, told in found if self._sees(name)))
 
     def _only(self, globs: Globs) -> LoraCatalog:
         other = super()._only(globs)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
-from sdxl_gateway.config import S3, Settings
+from sdxl_gateway.config import S3, EngineProcess, Settings
 from sdxl_gateway.core.errors import StartProblem
+from sdxl_gateway.core.listeners import Listener
+from sdxl_gateway.core.ports import Backend
 from sdxl_gateway.storage.places import DataDirectory, Places
 
 if TYPE_CHECKING:
@@ -48,3 +51,31 @@ def open_loras(bucket: Bucket | None, settings: Settings, checkpoints: Iterable[
     from sdxl_gateway.s3.lora_catalog import SharedLoraCatalog
 
     return SharedLoraCatalog(bucket, settings, checkpoints)
+
+
+def open_checkpoint_catalog(
+    bucket: Bucket | None, settings: Settings, configured: Mapping[str, CheckpointEntry]
+) -> CheckpointCatalog:
+    """Those configured, those of the folder, and those shared where there is a bucket.
+
+    A cluster's replicas read checkpoints at their own nodes, which fetch none.
+    """
+    if bucket is None or settings.cluster.kind != "none":
+        return CheckpointCatalog(configured, settings.checkpoint_folder)
+    from sdxl_gateway.s3.checkpoint_catalog import SharedCheckpointCatalog
+    from sdxl_gateway.s3.checkpoint_registry import CheckpointRegistry
+
+    return SharedCheckpointCatalog(CheckpointRegistry(bucket), settings, configured)
+
+
+def bringing(backend: Backend, checkpoints: CheckpointCatalog, process: EngineProcess, listener: Listener) -> Backend:
+    """The same; where checkpoints are shared its jobs wait until theirs are here."""
+    if type(checkpoints) is CheckpointCatalog:
+        return backend
+    from sdxl_gateway.s3.bringing import BringingBackend
+    from sdxl_gateway.s3.checkpoint_catalog import SharedCheckpointCatalog
+    from sdxl_gateway.s3.fetches import Fetches
+
+    assert isinstance(checkpoints, SharedCheckpointCatalog)
+    fetches = Fetches(checkpoints, process.engine.load_wait_seconds, listener)
+    return BringingBackend(backend, fetches, process.first_in_folder)

@@ -72,6 +72,7 @@ class Instruments:
     result_lookups: Counter
     result_cache_bytes: Gauge
     picture_fetches: Counter
+    checkpoint_fetch: Histogram
     judge_duration: Histogram
     moderated: Counter
     webhook_duration: Histogram
@@ -192,6 +193,12 @@ class Instruments:
             ),
             picture_fetches=make.counter(
                 "picture_fetches", "Pictures given by their address: fetched, refused or failed.", ("outcome",)
+            ),
+            checkpoint_fetch=make.histogram(
+                "checkpoint_fetch_seconds",
+                "Bringing one checkpoint from the bucket to the disk: fetched, refused or failed.",
+                LOAD_SECONDS,
+                ("outcome",),
             ),
             judge_duration=make.histogram(
                 "judge_duration_seconds",

@@ -134,6 +134,8 @@ class Metrics:
                 self._now.webhook_duration.labels(event.outcome).observe(event.seconds)
             case outside.PictureFetched():
                 self._now.picture_fetches.labels(event.outcome).inc()
+            case outside.CheckpointFetched():
+                self._now.checkpoint_fetch.labels(event.outcome).observe(event.seconds)
             case JudgeEnded():
                 self._now.judge_duration.labels(event.judge, event.outcome).observe(event.seconds)
             case Moderated():

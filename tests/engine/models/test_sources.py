@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sdxl_gateway.catalog.checkpoint_folder.scan import open_named
+from sdxl_gateway.catalog.checkpoint_folder.stored import stored_folder
 from sdxl_gateway.catalog.checkpoints import open_checkpoint
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, CheckpointFolder
 from sdxl_gateway.core.errors import CheckpointProblem, ModelNotFound, Unavailable
@@ -119,3 +120,18 @@ def test_one_that_is_half_written_is_not_what_it_was(named: Path) -> None:
 def test_an_engine_that_begins_later_has_the_new_one_by_its_name(named: Path) -> None:
     change_json(named / "scheduler" / "scheduler_config.json", timestep_spacing="leading")
     assert configured(named).name_of(meant(named)) == "mine"
+
+
+def test_what_came_from_elsewhere_is_found_by_its_content(tmp_path: Path) -> None:
+    found, stored = sources(tmp_path), stored_folder(tmp_path)
+    copy_of_demo(stored / ("1" * 64) / "one")
+    change_json(copy_of_demo(tmp_path / "one") / "scheduler" / "scheduler_config.json", timestep_spacing="trailing")
+    shared, own = phase(stored / ("1" * 64), "one"), phase(tmp_path, "one")
+    assert found.of(found.name_of(shared)).path == stored / ("1" * 64) / "one"
+    assert found.of(found.name_of(own)).path == tmp_path / "one"
+    assert found.first("one").path == tmp_path / "one"
+    shutil.rmtree(tmp_path / "one")
+    assert found.first("one").path == stored / ("1" * 64) / "one"
+    (stored / ("1" * 64)).rename(stored / f"{'1' * 64}.partial")
+    with pytest.raises(ModelNotFound):
+        found.of(found.name_of(shared))

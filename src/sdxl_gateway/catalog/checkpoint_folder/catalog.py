@@ -49,14 +49,18 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
         """It stands in the settings, and not in the folder alone."""
         return name in self._configured
 
+    def is_here(self, entry: CheckpointEntry) -> bool:
+        """All of its files are on this server's disk."""
+        return entry.name in self._entries
+
     def scan(self) -> None:
         """Looks at the folder; what did not change is not read again."""
-        self._publish(scan_folder(self._root, self._seen))
+        self._publish(self._look())
 
     async def refresh(self) -> bool:
         """As `scan`, off the event loop; whether there are other checkpoints now."""
         before = self._entries
-        self._publish(await asyncio.to_thread(scan_folder, self._root, self._seen))
+        self._publish(await asyncio.to_thread(self._look))
         return self._entries != before
 
     async def watch(self, on_change: Callable[[], Awaitable[None]]) -> None:
@@ -75,6 +79,9 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
         """Another one lies where the settings say that the one of its name does; from any thread."""
         self._configured = {**self._configured, entry.name: fitted(entry, self._ip_adapter)}
         self._publish(self._seen)
+
+    def _look(self) -> dict[str, Seen]:
+        return scan_folder(self._root, self._seen)
 
     def _publish(self, seen: Mapping[str, Seen]) -> None:
         found: dict[str, CheckpointEntry] = {}

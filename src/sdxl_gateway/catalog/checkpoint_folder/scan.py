@@ -65,6 +65,11 @@ def open_named(root: Path, name: str) -> CheckpointEntry:
     raise ModelNotFound(f"There is no checkpoint {shown(name)}.")
 
 
+def open_at(path: Path) -> CheckpointEntry:
+    """The checkpoint at `path`, called as it would be in a folder that it lay in. Raises CheckpointProblem."""
+    return _opened(Candidate(path.name, path, path.is_dir()))[0]
+
+
 def _look(found: Candidate, before: Seen | None) -> Seen:
     if not found.is_checkpoint:
         return Seen((), None, (_problem(found, NEVER_OPENED.format(found.path.suffix)),))

@@ -62,19 +62,19 @@ def check_new_name(name: str) -> None:
     """
     plain = without_suffix(name)
     if plain.count("/") >= MAX_DEPTH:
-        raise _refused(f"A LoRA's name has at most {MAX_DEPTH} parts.")
+        raise _refused(f"A name has at most {MAX_DEPTH} parts.")
     for part in plain.split("/"):
         _check_part(part)
     check_name(plain)
     if any(len(part.encode()) > MAX_PART_BYTES for part in plain.split("/")):
-        raise _refused(f"Each part of a LoRA's name has at most {MAX_PART_BYTES} bytes.")
+        raise _refused(f"Each part of a name has at most {MAX_PART_BYTES} bytes.")
 
 
 def _check_part(part: str) -> None:
     if not part or part.startswith(".") or part.endswith((".", " ")) or _FORBIDDEN & set(part):
-        raise _refused("A LoRA's name is made of plain file names, separated by '/'.")
+        raise _refused("A name is made of plain file names, separated by '/'.")
     if part.partition(".")[0].casefold() in _DEVICE_NAMES:
-        raise _refused("A LoRA cannot have the name of a device.")
+        raise _refused("A name cannot be that of a device.")
 
 
 def _refused(message: str) -> InvalidRequest:

@@ -1,15 +1,17 @@
 """Takes an engine process's settings, gives where each checkpoint lies: those configured, and those of the folder.
 
 What lies in the folder is looked up when a recipe names it, and is the one that was meant when it has the recipe's
-digest; so is what took the place of a configured one: nobody has to tell the engine what came and went.
+digest; so is what took the place of a configured one, and what came from elsewhere: nobody has to tell the engine what
+came and went.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from sdxl_gateway.catalog.checkpoint_folder.scan import open_named
+from sdxl_gateway.catalog.checkpoint_folder.stored import open_stored
 from sdxl_gateway.catalog.checkpoint_folder.versions import name_and_digest, versioned
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
 from sdxl_gateway.config import DEMO_MODEL, Checkpoint, EngineProcess
@@ -30,6 +32,7 @@ class Sources:
 
     def __init__(self, config: EngineProcess, open_source: OpenSource) -> None:
         self._folder = config.checkpoint_folder.directory
+        self._data_directory = config.data_directory
         self._open = open_source
         self._sections = config.checkpoints
         self._digests = {name: self._at_its_place(name).digest for name in self._sections}
@@ -82,13 +85,20 @@ class Sources:
         return self._configured[name]
 
     def _of_version(self, name: str, digest: str) -> Source:
-        try:
-            entry = self._at_its_place(name) if name in self._configured else open_named(self._folder, name)
-        except (CheckpointProblem, OSError):
-            raise _changed(name) from None
+        entry = self._stored(name, digest) or self._lying(name)
         if entry.digest != digest:
             raise _changed(name)
         return self._open(versioned(name, digest), entry.section)
+
+    def _stored(self, name: str, digest: str) -> CheckpointEntry | None:
+        """This very content, where it came from elsewhere."""
+        return next((entry for entry in open_stored(self._data_directory, name) if entry.digest == digest), None)
+
+    def _lying(self, name: str) -> CheckpointEntry:
+        try:
+            return self._at_its_place(name) if name in self._configured else open_named(self._folder, name)
+        except (CheckpointProblem, OSError):
+            raise _changed(name) from None
 
     def first(self, in_folder: str | None) -> Source:
         """The one an engine begins with: that of the folder, or the first configured where it cannot be used.
@@ -96,12 +106,17 @@ class Sources:
         Raises CheckpointProblem.
         """
         if in_folder is not None:
-            with suppress(ModelNotFound, CheckpointProblem):
-                entry = open_named(self._folder, in_folder)
+            for entry in self._named(in_folder):
                 return self._open(versioned(entry.name, entry.digest), entry.section)
         if not self._configured:
             raise CheckpointProblem("No checkpoint is configured.")
         return next(iter(self._configured.values()))
+
+    def _named(self, name: str) -> Iterator[CheckpointEntry]:
+        """What can be used of that name: the folder's, and what came from elsewhere."""
+        with suppress(ModelNotFound, CheckpointProblem):
+            yield open_named(self._folder, name)
+        yield from open_stored(self._data_directory, name)
 
     def all_configured(self) -> Iterable[Source]:
         """Those that stand in the settings."""

@@ -1,0 +1,100 @@
+"""Takes a backend, gives one for whose jobs checkpoints are fetched from the bucket first (a core Backend)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+
+from sdxl_gateway.core.events import Failed, Finished, JobEvent
+from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.ports import Backend, JobEvents
+from sdxl_gateway.s3.fetches import Fetches
+
+
+class Following(AsyncIterator[JobEvent]):
+    """One job's events (a core JobEvents); what is held for it is let go of with the last one."""
+
+    def __init__(self, events: JobEvents, held: ExitStack) -> None:
+        self.position = events.position
+        self._events = events
+        self._each = aiter(events)
+        self._held = held
+
+    async def __anext__(self) -> JobEvent:
+        event = await anext(self._each)
+        if isinstance(event, Finished | Failed):
+            self._held.close()
+        return event
+
+    async def aclose(self) -> None:
+        """As JobEvents."""
+        self._held.close()
+        await self._events.aclose()
+
+    def detach(self) -> None:
+        """As JobEvents."""
+        self._events.detach()
+
+
+class BringingBackend:
+    """`backend`, begun once the checkpoint called `first` is here, whose jobs wait for theirs."""
+
+    def __init__(self, backend: Backend, fetches: Fetches, first: str | None) -> None:
+        self._backend = backend
+        self._fetches = fetches
+        self._first = first
+        self._starting: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Returns at once; `ready` turns true when an engine can paint. Jobs may be submitted before."""
+        self._starting = asyncio.create_task(self._start())
+
+    async def _start(self) -> None:
+        if self._first is not None:
+            await self._fetches.keep(self._first)
+        await self._backend.start()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """As Backend; nothing is fetched any more."""
+        self._fetches.close()
+        if self._starting is not None:
+            self._starting.cancel()
+        await self._backend.stop(grace_seconds)
+
+    def drain(self, reason: str) -> None:
+        """As Backend."""
+        self._backend.drain(reason)
+
+    async def submit(self, job: Job) -> JobEvents:
+        """As Backend, once its checkpoints are here. Raises StillLoading, Unavailable, StorageFull too."""
+        held = await self._fetches.hold(job.recipe.phases)
+        try:
+            return Following(await self._backend.submit(job), held)
+        except BaseException:
+            held.close()
+            raise
+
+    def cancel(self, job_id: str) -> None:
+        """As Backend."""
+        self._backend.cancel(job_id)
+
+    @property
+    def ready(self) -> bool:
+        """As Backend."""
+        return self._backend.ready
+
+    @property
+    def waiting(self) -> int:
+        """As Backend."""
+        return self._backend.waiting
+
+    @property
+    def running(self) -> int:
+        """As Backend."""
+        return self._backend.running
+
+    @property
+    def wait_seconds(self) -> float:
+        """As Backend."""
+        return self._backend.wait_seconds

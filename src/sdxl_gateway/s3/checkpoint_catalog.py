@@ -1,0 +1,88 @@
+"""Checkpoints that several servers share through a bucket, beside a server's own: known everywhere within seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+
+from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
+from sdxl_gateway.catalog.checkpoint_folder.scan import Problem, Seen
+from sdxl_gateway.catalog.checkpoints import CheckpointEntry
+from sdxl_gateway.config import Settings
+from sdxl_gateway.core.errors import Unavailable
+from sdxl_gateway.s3.checkpoint_mirror import PLACE, CheckpointMirror
+from sdxl_gateway.s3.checkpoint_registry import CheckpointRegistry
+from sdxl_gateway.s3.checkpoint_store import CheckpointStore
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 2.0
+
+
+class SharedCheckpointCatalog(CheckpointCatalog):
+    """As CheckpointCatalog; behind the folder's come those of the bucket, of whose files only shells may be here.
+
+    A name that this server has itself is its own.
+    """
+
+    def __init__(
+        self, registry: CheckpointRegistry, settings: Settings, configured: Mapping[str, CheckpointEntry]
+    ) -> None:
+        super().__init__(configured, settings.checkpoint_folder)
+        self._watches_folder = settings.checkpoint_folder.watch
+        self.mirror = CheckpointMirror(registry, settings.data_directory, settings.s3.checkpoint_bytes)
+        self.store = CheckpointStore(registry, settings.data_directory, settings.s3.checkpoint_bytes)
+        self._shared: Mapping[tuple[str, str], str] = {}
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """The folder's, and those of what could not be taken over."""
+        taken = (Problem(name, told, PLACE.format(name)) for name, told in self.mirror.problems.items())
+        return (*super().problems, *taken)
+
+    def manifest_of(self, name: str, digest: str) -> str | None:
+        """The sha256 of the manifest by which that very checkpoint can be fetched; None for one that is here anyway."""
+        return self._shared.get((name, digest))
+
+    def is_here(self, entry: CheckpointEntry) -> bool:
+        """As CheckpointCatalog."""
+        digest = self.manifest_of(entry.name, entry.digest)
+        return digest is None or self.store.has(digest)
+
+    def scan(self) -> None:
+        """As CheckpointCatalog; where the bucket is silent, those that it had before are known."""
+        with suppress(Unavailable):
+            self.mirror.follow()
+        super().scan()
+
+    async def watch(self, on_change: Callable[[], Awaitable[None]]) -> None:
+        """The folder, where that is watched, and the bucket."""
+        async with asyncio.TaskGroup() as group:
+            if self._watches_folder:
+                group.create_task(super().watch(on_change))
+            group.create_task(self._following(on_change))
+
+    async def _following(self, on_change: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            if await self.look():
+                await on_change()
+
+    async def look(self) -> bool:
+        """Takes over what changed in the bucket; whether there are other checkpoints now."""
+        try:
+            return await asyncio.to_thread(self.mirror.follow) and await self.refresh()
+        except Unavailable:
+            log.debug("the shared checkpoints are looked at again later")
+            return False
+
+    def _look(self) -> dict[str, Seen]:
+        return {**super()._look(), **self.mirror.seen(self._seen)}
+
+    def _publish(self, seen: Mapping[str, Seen]) -> None:
+        super()._publish(seen)
+        shells = (one.entry for place, one in seen.items() if place.startswith(PLACE.format("")) and one.entry)
+        served = (entry for entry in shells if self[entry.name].path == entry.path)
+        self._shared = {(entry.name, entry.digest): self.mirror.digest_at(entry.path) for entry in served}

@@ -1,0 +1,126 @@
+"""Takes manifests, gives whole checkpoints on this server's disk, in no more bytes than were said."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from sdxl_gateway.catalog.checkpoint_folder.stored import is_whole, stored_folder
+from sdxl_gateway.core.errors import CLOSING, Unavailable
+from sdxl_gateway.core.files import INCOMING_PREFIX, INCOMING_SUFFIX, sync_folder
+from sdxl_gateway.s3.manifest import Manifest, Part
+from sdxl_gateway.s3.registry import Registry
+from sdxl_gateway.s3.resumed import Resumed
+
+log = logging.getLogger(__name__)
+
+NO_ROOM = "The checkpoints in use leave no room on this server for another; ask again."
+NO_ROOM_SECONDS = 15.0
+
+
+class CheckpointStore:
+    """Checkpoints by the sha256 of their manifests, in at most `max_bytes`: then those held longest ago go.
+
+    `fetch` is asked by one thread at a time; the others are for any.
+    """
+
+    def __init__(self, registry: Registry, data_directory: Path, max_bytes: int) -> None:
+        self._registry = registry
+        self._folder = stored_folder(data_directory)
+        self._max_bytes = max_bytes
+        self._held = Counter[str]()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+
+    def close(self) -> None:
+        """What is being fetched stops, and goes on where it was when it is asked for again."""
+        self._closed.set()
+
+    def has(self, digest: str) -> bool:
+        """It is here, for now."""
+        return (self._folder / digest).exists()
+
+    def hold(self, digest: str) -> bool:
+        """It is here, and stays until `let_go`; False where it is not."""
+        with self._lock:
+            if not self.has(digest):
+                return False
+            self._held[digest] += 1
+            os.utime(self._folder / digest)
+            return True
+
+    def let_go(self, digest: str) -> None:
+        """Once for each time that it was held."""
+        with self._lock:
+            self._held[digest] -= 1
+
+    def fetch(self, digest: str, manifest: Manifest) -> None:
+        """Brings it here, each file verified while it is written; nothing to do for what is here.
+
+        Raises Unavailable, CheckpointProblem for a file that is not what the manifest says, Gone, OSError.
+        """
+        if self.has(digest):
+            return
+        self._make_room(digest, manifest.size_bytes)
+        coming = self._folder / f"{digest}{INCOMING_SUFFIX}"
+        for place, part in manifest.files.items():
+            self._bring(part, coming / place)
+        os.utime(coming)
+        coming.rename(self._folder / digest)
+        sync_folder(self._folder)
+
+    def keep_only(self, digests: Collection[str]) -> None:
+        """All others go, but for those that are held."""
+        for folder, _ in self._oldest():
+            if folder.name.removesuffix(INCOMING_SUFFIX) not in digests:
+                self._remove(folder)
+
+    def _bring(self, part: Part, path: Path) -> None:
+        if path.exists():
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = Resumed(path)
+        file.take(self._following(part, file.size_bytes), part.sha256)
+
+    def _following(self, part: Part, start: int) -> Iterator[bytes]:
+        for piece in self._registry.bucket.ranges(self._registry.file_key(part.sha256), start, part.size_bytes):
+            if self._closed.is_set():
+                raise Unavailable(CLOSING)
+            yield piece
+
+    def _make_room(self, digest: str, needed_bytes: int) -> None:
+        others = [(folder, size) for folder, size in self._oldest() if not folder.name.startswith(digest)]
+        total = sum(size for _, size in others)
+        for folder, size in others:
+            if total + needed_bytes > self._max_bytes and self._remove(folder):
+                total -= size
+        if total + needed_bytes > self._max_bytes:
+            raise Unavailable(NO_ROOM, retry_after_seconds=NO_ROOM_SECONDS)
+
+    def _oldest(self) -> list[tuple[Path, int]]:
+        """Folders and their bytes, first the one held longest ago; what came in part too."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for left in self._folder.glob(f"{INCOMING_PREFIX}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        folders = sorted(self._folder.iterdir(), key=lambda one: one.stat().st_mtime)
+        return [(folder, _bytes(folder)) for folder in folders]
+
+    def _remove(self, folder: Path) -> bool:
+        """At once for whoever looks; False for what is held."""
+        aside = self._folder / f"{INCOMING_PREFIX}{folder.name}"
+        with self._lock:
+            if is_whole(folder) and self._held[folder.name] > 0:
+                return False
+            folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+        log.info("the shared checkpoint %s left this server's disk", folder.name)
+        return True
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
