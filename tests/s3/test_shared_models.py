@@ -151,9 +151,9 @@ def test_without_a_bucket_nothing_is_shared() -> None:
 @pytest.mark.full
 def test_a_server_with_an_empty_disk_paints_what_the_bucket_has(section: S3, tmp_path: Path) -> None:
     push(section)
-    said = {"s3__bucket": section.bucket, "s3__endpoint": section.endpoint, "default_model": "house/demo"}
+    said: dict[str, Any] = {"s3__bucket": section.bucket, "s3__endpoint": section.endpoint}
     (tmp_path / "config.toml").write_text("checkpoints = {}\n", "utf-8")
-    with server(tmp_path, **said) as one:
+    with server(tmp_path, default_model="house/demo", **said) as one:
         body = {**SAID, "seed": 3, "response_format": "b64_json"}
         shared = httpx.post(one.url + GENERATE, json=body, timeout=240)
         assert shared.status_code == 200, shared.text
