@@ -59,6 +59,16 @@ def test_each_engine_is_as_it_said_last_and_holds_nothing_once_it_is_lost() -> N
     assert status.engines[0].held is None
 
 
+def test_what_an_engine_holds_may_be_said_before_it_is_open() -> None:
+    status = ServerStatus()
+    status.on_event(EngineLost("0"))
+    status.on_event(Measured("0", MemoryHeld(device_by_kind={"checkpoint": 5})))
+    status.on_event(EngineOpened("0", "cpu", "float32", ""))
+    (engine,) = status.engines
+    assert engine.opened is not None
+    assert engine.memory.device_by_kind == {"checkpoint": 5}
+
+
 async def test_an_operator_reads_it_and_nobody_else(tmp_path: Path) -> None:
     async with served(tmp_path, auth={"api_keys": ["alpha"], "admin_keys": ["root"]}) as client:
         painted = {"prompt": "a fox", "steps": 2, "size": "256x256"}

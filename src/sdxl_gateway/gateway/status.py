@@ -65,7 +65,8 @@ class ServerStatus:
             case Started() | Finished() | Failed():
                 self._waiting.pop(event.job_id, None)
             case EngineOpened(engine_id=engine_id):
-                self._engines[engine_id] = EngineNow(engine_id, event)
+                # What it holds it may have said before.
+                self._engines[engine_id] = replace(self._now(engine_id), opened=event, held=None)
             case EngineLost(engine_id=engine_id, for_good=True):
                 self._engines.pop(engine_id, None)
             case EngineLost(engine_id=engine_id):
@@ -76,7 +77,7 @@ class ServerStatus:
                 pass
 
     def _measured(self, event: Measured) -> None:
-        now = self._engines.get(event.engine_id, EngineNow(event.engine_id))
+        now = self._now(event.engine_id)
         match event.measurement:
             case MemoryHeld() as memory:
                 self._engines[event.engine_id] = replace(now, memory=memory)
@@ -84,6 +85,9 @@ class ServerStatus:
                 self._engines[event.engine_id] = replace(now, held=held if held.reason else None)
             case _:
                 pass
+
+    def _now(self, engine_id: str) -> EngineNow:
+        return self._engines.get(engine_id, EngineNow(engine_id))
 
     @property
     def uptime_seconds(self) -> float:
