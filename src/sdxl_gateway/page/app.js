@@ -1,6 +1,6 @@
 // The page itself: what stands in its fields becomes a request. What only some visits need is loaded when they do.
 
-import { Refused, call, json, key } from "./server.js";
+import { Refused, call, json, key, loaded } from "./server.js";
 
 const view = (id) => document.getElementById(id);
 let blend = null;
@@ -10,7 +10,7 @@ let opening = null;
 let running = null;
 
 // The views beside this one: a tab each, and a module that is loaded when its tab is opened.
-const VIEWS = { edit: "./edit.js", api: "./api.js" };
+const VIEWS = { edit: "./edit.js", operate: "./operate.js", api: "./api.js" };
 
 // ---- what the request will be
 
@@ -45,11 +45,15 @@ function field(form, param) {
   return form.querySelector(`[data-field="${CSS.escape(SHOWN_AT[name] ?? name)}"]:not([hidden])`);
 }
 
-/** Shows why not: at the field it is about, else in the form's own alert; a key is asked for where one is wanted. */
+/**
+ * Shows why not: at the field it is about, else in the form's own alert; what a judge found in what was sent, at the
+ * prompt. A key is asked for where one is wanted.
+ */
 function refuse(error, form = view("ask")) {
   if (!(error instanceof Refused)) throw error;
   if (error.status === 401) return askForKey(key.get() ? error.message : "");
-  const about = error.param && field(form, error.param);
+  const param = error.param ?? (error.stage === "input" ? "prompt" : null);
+  const about = param && field(form, param);
   const shown = (about || form).querySelector(about ? ".error" : ".error[role=alert]");
   const control = about?.querySelector("input, select, textarea");
   about?.closest("details")?.setAttribute("open", "");
@@ -152,11 +156,14 @@ async function paint(event) {
   running = abort;
   busy(true);
   try {
-    const { paintAll } = await import("./paint.js");
+    const { paintAll } = await loaded(import("./paint.js"));
     const room = { call, list: view("pictures"), signal: abort.signal, does: { keepSeed, edit } };
     const told = await paintAll(room, asked(), pictures());
     view("status").textContent = told.summary;
     if (told.refused) refuse(told.refused);
+  } catch (error) {
+    view("status").textContent = "";
+    refuse(error);
   } finally {
     running = null;
     busy(false);
@@ -178,8 +185,8 @@ function keepSeed(seed) {
 
 // ---- the views
 
-/** What a view may ask of the page: `refuse(error, form)`, `forgive(form)`, `keepSeed(seed)`, `showModels(base, lora)`, `edit(file)`. */
-const page = { refuse, forgive, keepSeed, showModels, edit };
+/** What a view may ask of the page: `refuse(error, form)`, `forgive(form)`, `keepSeed(seed)`, `showModels(base, lora)`, `edit(file)`, `askForKey(complaint)`. */
+const page = { refuse, forgive, keepSeed, showModels, edit, askForKey };
 
 /** Opens the view for editing with this picture. */
 async function edit(file) {
