@@ -50,6 +50,7 @@ class Look:
     side: int
     steps: int
     guidance: float
+    sampler: str = "euler"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,10 @@ class Bench:
         """So many in each picture from now on."""
         self._look = replace(self._look, steps=steps)
 
+    def take_sampler(self, sampler: str) -> None:
+        """Of that name in each picture from now on."""
+        self._look = replace(self._look, sampler=sampler)
+
     def recipe(self, blend: Blend = NO_BLEND) -> Recipe:
         """Each time with a prompt nobody had before, so that no text is encoded already."""
         look = self._look
@@ -124,7 +129,7 @@ class Bench:
             paint_height=look.side,
             steps=look.steps,
             guidance_scale=look.guidance,
-            sampler="euler",
+            sampler=look.sampler,
             seed=1,
         )
 

@@ -54,12 +54,16 @@ def kernel_rows(
         bench.paint()
         made = bench.checkpoint
         before, after = (_call(made, parts, side) for parts in (PARTS, plain_parts(Ledger({VRAM: None}))))
-        for name, call in {"texts read in every step": before, "their keys and values ready": after}.items():
-            yield from _way_rows(name, made, call, effort, recorder, backend)
+        ways = {"texts read in every step": before, "their keys and values ready": after}
+        for name, call in ways.items():
+            yield from _as_it_is(name, made, call, effort, recorder)
         yield from _making_rows(made, effort)
         yield from _sum_rows(made, after, effort, recorder)
         if recorder is not None:
             yield from _projection_rows(made, effort, recorder)
+        if backend is not None:
+            for name, call in ways.items():
+                yield from _compiled(name, made, call, effort, recorder, backend)
         made.unet.to(memory_format=torch.contiguous_format)
         yield from _as_it_is("not channels-last", made, after, effort, recorder)
 
@@ -68,12 +72,9 @@ def _call(checkpoint: Checkpoint, parts: Sequence[PartFactory], side: int) -> Ca
     return call_of(trial_canvas(checkpoint, parts, side, side)).repeated(ROWS)
 
 
-def _way_rows(
-    name: str, made: Checkpoint, call: Call, effort: Effort, recorder: Recorder | None, backend: Backend | None
+def _compiled(
+    name: str, made: Checkpoint, call: Call, effort: Effort, recorder: Recorder | None, backend: Backend
 ) -> Iterator[Row]:
-    yield from _as_it_is(name, made, call, effort, recorder)
-    if backend is None:
-        return
     with torch.inference_mode():
         code = compile_for(traceable(made.unet), call, backend)
     compiled = partial(code, made.unet)
@@ -107,7 +108,9 @@ def _projection_rows(made: Checkpoint, effort: Effort, recorder: Recorder) -> It
     ]
     fused = [(count, x, [torch.cat(weights)]) for count, x, weights in given]
     for name, each in {"three products": given, "one product": fused}.items():
-        recording = recorder.record(partial(_projected, each))
+        with torch.inference_mode():
+            _projected(each)  # a capture may not wait for what a first product loads
+            recording = recorder.record(partial(_projected, each))
         yield from timed(
             f"queries, keys and values in {name}, recorded", made.device, effort, partial(replayed, recording)
         )

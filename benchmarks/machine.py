@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from sdxl_gateway.telemetry.device import describe_device
@@ -17,5 +17,13 @@ def describe_machine(torch_threads: int, device: str = "cpu") -> dict[str, Any]:
         "torch_threads": torch_threads,
         "python": platform.python_version(),
         "system": platform.system(),
-        "versions": {package: version(package) for package in PACKAGES},
+        "versions": {package: _version(package) for package in PACKAGES},
     }
+
+
+def _version(package: str) -> str | None:
+    """None for what runs from a folder, and for what is not there."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -3,38 +3,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import torch
+from benchmarks.figures import RESULTS, Row
 
-from benchmarks.figures import RESULTS, Row, taken
+WHOLE = "whole"
+"""How a section ended that was measured to its end; of others it is said what ended them."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of one card: under each section's name the machine and the day it was measured on, and its rows."""
+    """What is known of one card: under each section's name machine, day, rows, and how it ended."""
 
     path: Path
     machine: dict[str, Any]
     sections: dict[str, Any]
 
     @classmethod
-    def of_card(cls, machine: dict[str, Any], folder: Path = RESULTS) -> Record:
-        name = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-        path = folder / f"gpu-{name.lower().replace(' ', '-')}.json"
+    def of_card(cls, card: str, machine: dict[str, Any], folder: Path = RESULTS) -> Record:
+        path = folder / f"gpu-{card.lower().replace(' ', '-')}.json"
         return cls(path, machine, json.loads(path.read_text("utf-8")) if path.exists() else {})
 
-    def take(self, name: str, rows: Iterable[Row]) -> None:
-        """Rows that were measured before an error are kept; the error goes on."""
-        found: list[dict[str, Any]] = []
-        self.sections[name] = {"day": date.today().isoformat(), "machine": self.machine, "rows": found}
-        print(f"-- {name}", flush=True)
-        for row in rows:
-            taken([row])
-            found.append({**asdict(row), "kept": row.kept})
-            self.path.parent.mkdir(exist_ok=True)
-            self.path.write_text(json.dumps(self.sections, indent=2) + "\n", "utf-8")
+    def has(self, name: str) -> bool:
+        """The section was measured to its end."""
+        return name in self.sections and bool(self.sections[name].get("ended") == WHOLE)
+
+    def begin(self, name: str) -> None:
+        """What was known of the section is forgotten with its first row."""
+        self.sections[name] = {"day": date.today().isoformat(), "machine": self.machine, "ended": None, "rows": []}
+
+    def add(self, name: str, row: Row) -> None:
+        """Of a section that was begun; on the disk when this returns."""
+        self.sections[name]["rows"].append({**asdict(row), "kept": row.kept})
+        self._write()
+
+    def end(self, name: str, how: str) -> None:
+        self.sections[name]["ended"] = how
+        self._write()
+
+    def _write(self) -> None:
+        self.path.parent.mkdir(exist_ok=True)
+        beside = self.path.with_suffix(".new")
+        beside.write_text(json.dumps(self.sections, indent=2) + "\n", "utf-8")
+        beside.replace(self.path)

@@ -9,6 +9,7 @@ writes every layer. On a CPU it goes through the same, small and untimed: the ke
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.blends import TINY, Blender, Factors, Make, random_unet, table_bytes
+from benchmarks.figures import Row
 from sdxl_gateway.engine.lora import table
 from sdxl_gateway.engine.lora.formats import Adapter
 from sdxl_gateway.engine.lora.fused import merge_kernel
@@ -79,6 +81,12 @@ class Figures:
         times = [f"{ms:.2f}" for ms in (self.switch_ms, self.host_ms, self.kernels_ms)]
         errors = f"{self.error:.5f} ({self.least:.5f})"
         return [self.kind, self.way, *times, str(self.kernels), f"{rate:.2f}", errors, "yes" if self.restored else "NO"]
+
+    def row(self) -> Row:
+        """As it is kept."""
+        *_, host, alone, kernels, _, errors, back = self.cells()
+        detail = f"ms; host {host}, {kernels} kernels of {alone}, error (least) {errors}, bits back: {back}"
+        return Row(f"switch, {self.kind}, by {self.way}", self.switch_ms, None, True, detail, 1)
 
 
 HEADS = ("kind", "way", "switch ms", "host ms", "kernels ms", "kernels", "floor TB/s", "error (least)", "bits back")
@@ -208,9 +216,18 @@ def rows(unet: nn.Module, device: torch.device, repeats: int, every: int = 1) ->
             yield measured(unet, device, kind, way, repeats, every)
 
 
+def switching_rows(on_gpu: bool, repeats: int) -> Iterator[Row]:
+    """Of SDXL's UNet on the first GPU, or of a small one where there is none."""
+    device = torch.device("cuda:0" if on_gpu else "cpu")
+    unet = random_unet(UNET if on_gpu else TINY, device, torch.float16)
+    return (found.row() for found in rows(unet, device, repeats, 1 if on_gpu else TINY_EVERY))
+
+
 def _kernel(device: torch.device) -> Kernel | None:
     if device.type == "cuda":
         return merge_kernel(device, torch.float16)
+    if os.environ.get("TRITON_INTERPRET") != "1":
+        return None
     with suppress(ImportError):
         from sdxl_gateway.engine.lora.triton_merge import launch
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.figures import Row
 from sdxl_gateway.core.samplers import SAMPLERS
 from tests.kit.tasks import Asked, House, house
 
@@ -54,13 +55,31 @@ def _all(made: House, samplers: Sequence[str], tasks: Sequence[str]) -> bool:
     """Tells of each; whether any waited where it must not."""
     broken = False
     for task in tasks:
-        made.paint(made.tasks[task])  # its models are near, and the device's libraries awake
-        for sampler in samplers:
-            start = perf_counter()
-            waits = _waits(made, made.tasks[task].by(sampler, steps=STEPS, prompt=sampler, **DRAWING.get(sampler, {})))
+        for waits in _of_samplers(made, task, samplers):
             broken |= any(sum(where.values()) > ALLOWED[part] for part, where in waits.items())
-            _tell(f"{task}, {sampler}", waits, perf_counter() - start)
     return broken
+
+
+def sync_rows(device: str, samplers: Sequence[str], tasks: Sequence[str]) -> Iterator[Row]:
+    """Of each task the most waits in any sampler's beginning, in all its steps, and in its finish."""
+    with TemporaryDirectory() as folder:
+        made = house(Path(folder), device=device, dtype="auto")
+        for task in tasks:
+            found = list(_of_samplers(made, task, samplers))
+            for part, allowed in ALLOWED.items():
+                most = max(sum(waits[part].values()) for waits in found)
+                yield Row(f"{task}: waits, {part}", most, allowed, True, "the most of any sampler", len(samplers))
+        made.engine.close()
+
+
+def _of_samplers(made: House, task: str, samplers: Sequence[str]) -> Iterator[Waits]:
+    """Tells of each."""
+    made.paint(made.tasks[task])  # its models are near, and the device's libraries awake
+    for sampler in samplers:
+        start = perf_counter()
+        waits = _waits(made, made.tasks[task].by(sampler, steps=STEPS, prompt=sampler, **DRAWING.get(sampler, {})))
+        _tell(f"{task}, {sampler}", waits, perf_counter() - start)
+        yield waits
 
 
 def _waits(made: House, asked: Asked) -> Waits:

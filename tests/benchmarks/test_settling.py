@@ -25,11 +25,6 @@ def test_every_row_is_measured(tmp_path: Path) -> None:
         "first picture once ready",
         "compiled and taken up after",
         "picture of 3 steps meanwhile",
-        "picture of 30 steps then",
-        "picture of 20 steps then",
-        "pictures of 20 steps a second",
-        "step with a blend on / off",
-        "picture of 30 steps / diffusers' pipeline",
-        "picture of 20 steps / diffusers' pipeline",
+        "picture of 3 steps then",
     ]
     assert all(row.figure > 0 for row in rows)
