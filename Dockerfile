@@ -10,7 +10,9 @@ COPY constraints.txt ./
 RUN /opt/venv/bin/pip install -c constraints.txt torch
 COPY pyproject.toml README.md LICENSE config.toml ./
 COPY src ./src
-RUN /opt/venv/bin/pip install -c constraints.txt '.[nvidia,matting,otel]'
+# `--build-arg EXTRAS=nvidia,matting,otel,redis,s3,cluster` for a pool of engines in Ray.
+ARG EXTRAS=nvidia,matting,otel,redis,s3
+RUN /opt/venv/bin/pip install -c constraints.txt ".[${EXTRAS}]"
 
 FROM python:3.11-slim-bookworm
 

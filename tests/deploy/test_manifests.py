@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,9 @@ from sdxl_gateway.api.http.route import Access
 from sdxl_gateway.config import Settings
 from sdxl_gateway.config.sections import ENVIRONMENT_PREFIX
 from tests.kit.api import served_api
-from tests.kit.series import series
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-KUBERNETES = DEPLOY / "kubernetes"
+KUBERNETES = DEPLOY / "kubernetes" / "base"
 FILES = sorted(path for path in DEPLOY.rglob("*") if path.suffix in (".yaml", ".yml", ".service"))
 YAML = [path for path in FILES if path.suffix != ".service"]
 GRACE = f"{ENVIRONMENT_PREFIX}SERVER__SHUTDOWN_GRACE_SECONDS"
@@ -61,15 +61,6 @@ def test_each_setting_that_is_named_is_one(path: Path) -> None:
         assert is_setting([section, key]), f"{section}.{key}"
 
 
-def test_a_pod_has_its_grace_and_a_moment_to_be_forgotten_in_before() -> None:
-    spec, (container,) = pod(), pod()["containers"]
-    told = {one["name"]: one.get("value") for one in container["env"]}
-    before = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-    grace = Settings.model_validate({"server": {"shutdown_grace_seconds": float(told[GRACE])}}).server
-    assert before > 0
-    assert spec["terminationGracePeriodSeconds"] >= before + grace.shutdown_grace_seconds + 5
-
-
 def test_compose_and_systemd_wait_longer_than_the_grace() -> None:
     gateway = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text("utf-8"))["services"]["gateway"]
     assert int(gateway["stop_grace_period"].removesuffix("s")) >= float(gateway["environment"][GRACE]) + 5
@@ -105,25 +96,6 @@ def test_what_selects_the_servers_selects_them() -> None:
     assert servers["spec"]["serviceName"] in {service["metadata"]["name"] for service in of_kind("Service")}
 
 
-def test_it_is_scaled_by_a_metric_there_is() -> None:
-    (scaler,) = of_kind("HorizontalPodAutoscaler")
-    (servers,) = of_kind("StatefulSet")
-    assert scaler["spec"]["scaleTargetRef"]["name"] == servers["metadata"]["name"]
-    assert {metric["pods"]["metric"]["name"] for metric in scaler["spec"]["metrics"]} <= series().keys()
-
-
-def test_kustomize_takes_each_file() -> None:
-    listed = yaml.safe_load((KUBERNETES / "kustomization.yaml").read_text("utf-8"))["resources"]
-    assert sorted([*listed, "kustomization.yaml"]) == sorted(path.name for path in KUBERNETES.glob("*.yaml"))
-    assert all((KUBERNETES / name).exists() for name in listed)
-
-
-@pytest.mark.parametrize("document", documents(), ids=lambda document: document["kind"])
-def test_kubernetes_takes_each_object(document: dict[str, Any]) -> None:
-    validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
-    validate.validate(document, "1.33", strict=True)
-
-
 @pytest.mark.parametrize("path", YAML, ids=lambda path: path.name)
 def test_yaml_is_written_well(path: Path) -> None:
     linter = pytest.importorskip("yamllint.linter", reason="yamllint is not installed")
@@ -141,3 +113,56 @@ def test_what_compose_mounts_is_there() -> None:
     scraped = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text("utf-8"))["scrape_configs"]
     (target,) = scraped[0]["static_configs"][0]["targets"]
     assert target.split(":")[0] in services
+
+
+def composed(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((DEPLOY / "compose" / name).read_text("utf-8"))
+    return found
+
+
+def test_servers_that_share_in_compose_have_what_they_need_to() -> None:
+    services = composed("shared.yaml")["services"]
+    for name in ("gateway", "gateway-two"):
+        told = services[name]["environment"]
+        assert told[f"{ENVIRONMENT_PREFIX}REDIS__URL"].endswith("@redis:6379/0")
+        assert told[f"{ENVIRONMENT_PREFIX}S3__ENDPOINT"] == "http://objects:8333"
+        assert {f"{ENVIRONMENT_PREFIX}AUTH__PEPPER", f"{ENVIRONMENT_PREFIX}DELIVERY__URL_KEY"} <= told.keys()
+        assert services[name]["depends_on"].keys() == {"redis", "bucket"}
+    alone, two = composed("compose.yaml")["services"]["gateway"], services["gateway-two"]
+    assert int(two["stop_grace_period"].removesuffix("s")) >= float(two["environment"][GRACE]) + 5
+    cards = [one["deploy"]["resources"]["reservations"]["devices"][0]["device_ids"] for one in (alone, two)]
+    assert cards == [["0"], ["1"]], "a GPU each"
+    places = [dict(reversed(mount.split(":", 1)) for mount in one["volumes"]) for one in (alone, two)]
+    assert places[0].keys() == places[1].keys()
+    data = [one["/srv/gateway/data"] for one in places]
+    assert data == ["data", "data-two"], "a data directory is one server's"
+
+
+def test_the_store_lets_the_servers_in_and_their_bucket_is_made() -> None:
+    shared = composed("shared.yaml")
+    (one,) = json.loads(shared["configs"]["objects"]["content"])["identities"]
+    told, bucket = shared["services"]["gateway"]["environment"], shared["services"]["bucket"]
+    assert one["credentials"][0]["accessKey"] == told["AWS_ACCESS_KEY_ID"]
+    assert f"create-bucket --bucket {told[f'{ENVIRONMENT_PREFIX}S3__BUCKET']};" in bucket["command"][0]
+    assert bucket["environment"]["AWS_ENDPOINT_URL"] == told[f"{ENVIRONMENT_PREFIX}S3__ENDPOINT"]
+
+
+def test_the_proxy_leads_to_both_and_lets_through_what_they_take() -> None:
+    text = (DEPLOY / "compose" / "proxy.conf").read_text("utf-8")
+    asked = re.findall(r"^\s*server ([\w-]+):(\d+)", text, re.MULTILINE)
+    assert asked == [("gateway", str(DEFAULT_PORT)), ("gateway-two", str(DEFAULT_PORT))]
+    services, settings = composed("shared.yaml")["services"], Settings()
+    (published,) = services["proxy"]["ports"]
+    (port,) = re.findall(r"listen (\d+);", text)
+    assert published.endswith(f":{port}")
+    assert int(re.findall(r"client_max_body_size (\d+)m", text)[0]) * 2**20 > settings.files.max_file_bytes
+    assert int(re.findall(r"proxy_read_timeout (\d+)s", text)[0]) > settings.limits.deadline_seconds
+    (config,) = [word for word in services["prometheus"]["command"] if "config.file" in word]
+    scraped = yaml.safe_load((DEPLOY / "prometheus" / config.rpartition("/")[2]).read_text("utf-8"))["scrape_configs"]
+    assert scraped[0]["static_configs"][0]["targets"] == [f"{host}:{port}" for host, port in asked]
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "shared.yaml"])
+def test_each_image_is_of_one_version(name: str) -> None:
+    images = [one["image"] for one in composed(name)["services"].values() if "image" in one]
+    assert all(re.fullmatch(r"[\w./-]+:v?\d[\w.-]*", image) for image in images), images

@@ -70,8 +70,9 @@ def test_rules_fire_when_they_should_and_not_before() -> None:
 
 
 @PROMTOOL
-def test_prometheus_takes_its_configuration() -> None:
+@pytest.mark.parametrize("name", ["prometheus.yml", "shared.yml"])
+def test_prometheus_takes_its_configuration(name: str) -> None:
     told = subprocess.run(
-        ["promtool", "check", "config", "prometheus.yml"], cwd=RULES.parent, capture_output=True, text=True, check=False
+        ["promtool", "check", "config", name], cwd=RULES.parent, capture_output=True, text=True, check=False
     )
     assert told.returncode == 0, told.stdout + told.stderr
