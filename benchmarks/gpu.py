@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with TemporaryDirectory() as temporary:
         work, context = asked.work or Path(temporary), children(card)
         rig = _rig(asked.small, work, context)
-        machine = describe_machine(rig.place.threads, rig.place.device)
+        machine = describe_machine(rig.place.threads or torch.get_num_threads(), rig.place.device)
         record = Record.of_card(card or "cpu", machine, work if asked.small else asked.results)
         left = take(rig, STAGES, record, context, until, _skipped(asked.only, asked.resume, record))
     print(f"not begun: {', '.join(left)}" if left else "all begun", flush=True)
