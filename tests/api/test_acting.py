@@ -52,11 +52,17 @@ async def test_loras_come_and_go() -> None:
         answer = await http.post(
             "/v1/loras?name=ink", content=b"abc", headers={"content-type": "application/octet-stream"}
         )
+        await http.post("/v1/loras/ink", json={"weight": 0.5, "description": None})
         await http.delete("/v1/loras/ink")
         await http.delete("/v1/loras/ink")
     assert answer.status_code == 201
-    assert [(action, target) for action, target, _ in _done(served)] == [("lora.added", "ink"), ("lora.removed", "ink")]
-    added, _ = (one for one in served.told if isinstance(one, Acted))
+    assert [(action, target) for action, target, _ in _done(served)] == [
+        ("lora.added", "ink"),
+        ("lora.changed", "ink"),
+        ("lora.removed", "ink"),
+    ]
+    added, changed, _ = (one for one in served.told if isinstance(one, Acted))
+    assert changed.about == {"fields": "description weight"}
     assert added.request_id == answer.headers["x-request-id"]
 
 

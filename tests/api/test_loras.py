@@ -1,4 +1,4 @@
-"""Tests api/endpoints/loras.py and api/asks/lora_upload.py: LoRAs are listed, shown, added and removed."""
+"""Tests api/endpoints/loras.py, asks/lora_upload.py and asks/lora_sidecar.py: LoRAs come, change and go."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tests.kit.forms import FORM, file, form, part
 
 ADMIN = {"authorization": "Bearer root"}
 KEYS: dict[str, Any] = {"auth": {"admin_keys": ["root"]}}
+BARE = {"content-type": "application/octet-stream"}
 
 
 async def test_a_lora_comes_is_seen_and_goes() -> None:
@@ -42,8 +43,7 @@ async def test_files_that_are_no_loras_are_listed_with_the_reason() -> None:
 async def test_a_bare_file_is_taken_too() -> None:
     served = served_api(**KEYS)
     async with client(served, ADMIN) as http:
-        headers = {"content-type": "application/octet-stream"}
-        assert (await http.post("/v1/loras?name=x", headers=headers, content=b"abc")).status_code == 201
+        assert (await http.post("/v1/loras?name=x", headers=BARE, content=b"abc")).status_code == 201
     assert served.library.files == {"x": b"abc"}
 
 
@@ -81,3 +81,58 @@ async def test_bad_uploads_leave_nothing(body: bytes, status: int, param: str | 
     assert (answer.status_code, answer.json()["error"]["param"]) == (status, param)
     assert media.status_code == 415
     assert served.library.files == {}
+
+
+async def test_what_is_known_about_a_lora_is_changed() -> None:
+    served = served_api(**KEYS)
+    said = {
+        "description": "Loose\n washes. ",
+        "trigger_words": ["wet", " inky "],
+        "add_trigger_words": True,
+        "weight": 0.5,
+        "text_encoder_weight": -1,
+        "steps": 8.0,
+        "guidance_scale": 1.5,
+        "sampler": "LCM",
+        "schedule": "karras",
+        "eta": 0.5,
+        "clip_skip": None,
+    }
+    async with client(served, ADMIN) as http:
+        await http.post("/v1/loras?name=a/ink", headers=BARE, content=b"abc")
+        changed = await http.post("/v1/loras/a/ink", json=said)
+        missing = await http.post("/v1/loras/nope", json={"weight": 1})
+    assert changed.status_code == 200
+    read = {"description": "Loose washes.", "trigger_words": ["wet", "inky"], "sampler": "lcm", "steps": 8}
+    assert changed.json()["side_car"] == said | read
+    assert (missing.status_code, missing.json()["error"]["param"]) == (404, "name")
+
+
+@pytest.mark.parametrize(
+    ("said", "param"),
+    [
+        ({"weight": 5}, "weight"),
+        ({"weight": "much"}, "weight"),
+        ({"wieght": 1}, "wieght"),
+        ({"description": " "}, "description"),
+        ({"description": "x" * 501}, "description"),
+        ({"trigger_words": "wet"}, "trigger_words"),
+        ({"trigger_words": ["wet", 3]}, "trigger_words[1]"),
+        ({"trigger_words": [""]}, "trigger_words[0]"),
+        ({"trigger_words": ["wet"] * 21}, "trigger_words"),
+        ({"add_trigger_words": "perhaps"}, "add_trigger_words"),
+        ({"steps": 4.5}, "steps"),
+        ({"steps": 151}, "steps"),
+        ({"clip_skip": 13}, "clip_skip"),
+        ({"sampler": "brush"}, "sampler"),
+        ({"schedule": ["karras"]}, "schedule"),
+        ({"eta": 2}, "eta"),
+        ([], None),
+    ],
+    ids=str,
+)
+async def test_a_word_that_cannot_be_is_named(said: object, param: str | None) -> None:
+    async with client(served_api(**KEYS), ADMIN) as http:
+        await http.post("/v1/loras?name=ink", headers=BARE, content=b"abc")
+        answer = await http.post("/v1/loras/ink", json=said)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)

@@ -175,11 +175,24 @@ async def test_a_loras_card(home: AdmissionKit) -> None:
     (ink, watercolor) = home.library.loras()
     assert (ink["id"], ink["weight"], ink["trigger_words"], ink["recommended"]["steps"]) == ("ink", 0.8, ["inky"], 12)
     assert (watercolor["weight"], watercolor["digest"], watercolor["last_used"]) == (1.0, None, None)
+    assert ink["side_car"].keys() == {"weight", "trigger_words", "steps", "description"}
+    assert (watercolor["side_car"], watercolor["dialect"]) == ({}, "kohya")
     full = await home.library.lora("INK")
     assert full["usable"] is True
     assert full["checkpoint"] == "demo"
     assert full["digest"] == (await home.admit(model="ink")).recipe.blend.parts[0].digest
-    assert full["report"]["dialect"]
+    assert (full["dialect"], tuple(full["ranks"])) == (full["report"]["dialect"], full["report"]["ranks"])
+
+
+async def test_a_side_car_is_changed_and_told(home: AdmissionKit) -> None:
+    changed = await home.library.describe_lora("INK", {"weight": 0.5, "steps": None, "description": "Thin lines."})
+    assert (changed["name"], changed["weight"], changed["description"]) == ("ink", 0.5, "Thin lines.")
+    assert changed["side_car"] == {"weight": 0.5, "trigger_words": ("inky",), "description": "Thin lines."}
+    assert changed["recommended"]["steps"] is None
+    (part,) = (await home.admit(model="demo+ink")).recipe.blend.parts
+    assert part.weight == 0.5
+    with pytest.raises(ModelNotFound):
+        await home.library.describe_lora("nope", {"weight": 0.5})
 
 
 async def test_what_is_no_lora_is_told_by_its_place_and_why(home: AdmissionKit) -> None:

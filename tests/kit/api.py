@@ -124,6 +124,9 @@ class FakeLibrary(ModelLibrary):
                 raise BodyTooLarge("That is too much.", param="file")
         return whole
 
+    async def describe_lora(self, name: str, changes: Mapping[str, Any]) -> Any:
+        return {**await self.lora(name), "side_car": dict(changes)}
+
     async def remove_lora(self, name: str) -> None:
         await self.lora(name)
         del self.files[name]

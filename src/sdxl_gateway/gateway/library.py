@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping
 from copy import copy
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from sdxl_gateway.admission.model_names import DEFAULT, ModelResolver, ResolvedModel
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
@@ -21,7 +21,7 @@ from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.gateway.capabilities import Capabilities, capabilities, with_arms
 from sdxl_gateway.gateway.checkpoint_card import WARM_TIERS, CheckpointCards
-from sdxl_gateway.gateway.lora_card import Lora, LoraProblem, Warmth
+from sdxl_gateway.gateway.lora_card import Lora, LoraProblem, Warmth, lora_card
 
 OWNER = "sdxl-gateway"
 ModelKind = Literal["checkpoint", "alias", "style", "rollout", "lora", "blend"]
@@ -242,34 +242,8 @@ class ModelLibrary:
             raise type(error)(error.message, param="name") from error
 
     def _told(self, entry: LoraEntry) -> Lora:
-        """What the header and the side-car say; `digest` once the file was read for the first time."""
-        defaults = entry.defaults
-        digest = self._digests.get(entry.name)
-        return {
-            "id": entry.name,
-            "object": "lora",
-            "name": entry.name,
-            "created": entry.created,
-            "digest": digest,
-            "bytes": entry.size_bytes,
-            "dtype": entry.dtype,
-            "base_family": entry.base_family,
-            "weight": defaults.weight if defaults.weight is not None else 1.0,
-            "trigger_words": list(defaults.trigger_words),
-            "recommended": {
-                "steps": defaults.steps,
-                "guidance_scale": defaults.guidance_scale,
-                "sampler": defaults.sampler,
-                "schedule": defaults.schedule,
-                "eta": defaults.eta,
-                "clip_skip": defaults.clip_skip,
-            },
-            "description": defaults.description or defaults.title or "",
-            "ready": self._warmth(entry.name),
-            "tier": self._tier(digest),
-            "last_used": self._last_used.get(entry.name),
-            "metadata": dict(entry.metadata),
-        }
+        digest, last_used = self._digests.get(entry.name), self._last_used.get(entry.name)
+        return lora_card(entry, digest, self._warmth(entry.name), self._tier(digest), last_used)
 
     async def add_lora(self, name: str, data: AsyncIterator[bytes], replace: bool) -> None:
         """Puts a LoRA into the folder that fits the default checkpoint; it can be painted with at once.
@@ -287,6 +261,10 @@ class ModelLibrary:
         entry = self._find(name)
         await self._adapters.remove(entry.name)
         self._forget(entry.name)
+
+    async def describe_lora(self, name: str, changes: Mapping[str, Any]) -> Lora:
+        """Its side-car says these values from now on, and not what is None. Raises ModelNotFound, InvalidRequest."""
+        return self._told(await self._adapters.change_sidecar(self._find(name).name, changes))
 
     def _forget(self, name: str) -> None:
         """Another file may come to bear this name."""

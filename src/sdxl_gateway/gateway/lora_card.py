@@ -1,10 +1,12 @@
-"""What callers are told of a LoRA; the library makes these, and the API's document takes its schemas from them."""
+"""Takes a LoRA and what engines have of it, gives what callers are told: the API's own schemas."""
 
 from __future__ import annotations
 
 from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
+
+from sdxl_gateway.catalog.lora_folder.scan import LoraEntry
 
 Warmth = Literal["warm", "cold"]
 
@@ -23,7 +25,9 @@ class Recommended(TypedDict):
 class Lora(TypedDict):
     """What a list holds is always there; what a report needs the file for comes with one LoRA alone.
 
-    `created` and `last_used` are unix seconds, `digest` is known once the file was read for the first time.
+    `created` and `last_used` are unix seconds, `digest` is known once the file was read for the first time. `dialect`
+    and `ranks` are null and empty where no checkpoint is there to plan it for. `side_car` is what the one beside the
+    file says, by its keys.
     """
 
     id: str
@@ -34,6 +38,8 @@ class Lora(TypedDict):
     bytes: int
     dtype: str
     base_family: str | None
+    dialect: str | None
+    ranks: list[int]
     weight: float
     trigger_words: list[str]
     recommended: Recommended
@@ -42,6 +48,7 @@ class Lora(TypedDict):
     tier: str
     last_used: int | None
     metadata: dict[str, str]
+    side_car: dict[str, Any]
     usable: NotRequired[bool]
     problem: NotRequired[str]
     checkpoint: NotRequired[str]
@@ -54,3 +61,36 @@ class LoraProblem(TypedDict):
     file: str
     code: str
     message: str
+
+
+def lora_card(entry: LoraEntry, digest: str | None, ready: Warmth, tier: str, last_used: int | None) -> Lora:
+    """What its header and its side-car say, and how near it is."""
+    defaults = entry.defaults
+    return {
+        "id": entry.name,
+        "object": "lora",
+        "name": entry.name,
+        "created": entry.created,
+        "digest": digest,
+        "bytes": entry.size_bytes,
+        "dtype": entry.dtype,
+        "base_family": entry.base_family,
+        "dialect": entry.dialect,
+        "ranks": list(entry.ranks),
+        "weight": defaults.weight if defaults.weight is not None else 1.0,
+        "trigger_words": list(defaults.trigger_words),
+        "recommended": {
+            "steps": defaults.steps,
+            "guidance_scale": defaults.guidance_scale,
+            "sampler": defaults.sampler,
+            "schedule": defaults.schedule,
+            "eta": defaults.eta,
+            "clip_skip": defaults.clip_skip,
+        },
+        "description": defaults.description or defaults.title or "",
+        "ready": ready,
+        "tier": tier,
+        "last_used": last_used,
+        "metadata": dict(entry.metadata),
+        "side_car": {key: getattr(defaults, key) for key in defaults.said},
+    }

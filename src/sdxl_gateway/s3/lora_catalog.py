@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
@@ -15,7 +16,7 @@ from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, Problem
 from sdxl_gateway.catalog.lora_folder.views import Globs
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.caller import fits
-from sdxl_gateway.core.errors import Unavailable
+from sdxl_gateway.core.errors import InvalidRequest, Unavailable
 from sdxl_gateway.s3.bucket import Bucket
 from sdxl_gateway.s3.lora_mirror import LoraMirror
 
@@ -74,6 +75,12 @@ class SharedLoraCatalog(LoraCatalog):
                 await asyncio.to_thread(self._mirror.registry.withdraw, entry.name)
             await super().remove(entry.name)
             await asyncio.to_thread(self._mirror.note, entry.name, None)
+
+    async def change_sidecar(self, name: str, changes: Mapping[str, Any]) -> LoraEntry:
+        """As LoraCatalog; refused for a LoRA that others have too: side-cars do not travel."""
+        if self._mirror.is_shared(self.find(name).name):
+            raise InvalidRequest("This LoRA is shared with other servers, which would not hear of it.", param="name")
+        return await super().change_sidecar(name, changes)
 
     async def watch(self) -> None:
         """The folder, and the bucket."""

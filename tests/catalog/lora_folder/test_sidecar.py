@@ -22,12 +22,16 @@ guidance_scale = 1.5
 sampler = "lcm"
 description = "Loose washes."
 """
+SAID = (
+    *("weight", "text_encoder_weight", "trigger_words", "add_trigger_words"),
+    *("steps", "guidance_scale", "sampler", "description"),
+)
 
 
 def test_a_whole_sidecar(tmp_path: Path) -> None:
     path = write(tmp_path / "ink.toml", WHOLE.encode())
     assert with_sidecar(NOTHING_KNOWN, path) == (
-        Defaults(0.8, 0.0, ("wtrclr style", "soft"), True, 8, 1.5, "lcm", "Loose washes."),
+        Defaults(0.8, 0.0, ("wtrclr style", "soft"), True, 8, 1.5, "lcm", "Loose washes.", said=SAID),
         (),
     )
 
@@ -35,7 +39,9 @@ def test_a_whole_sidecar(tmp_path: Path) -> None:
 def test_what_the_sidecar_does_not_say_is_kept(tmp_path: Path) -> None:
     told = Defaults(trigger_words=("told",), title="Title")
     path = write(tmp_path / "ink.toml", b'trigger_words = "one phrase, with a comma"')
-    assert with_sidecar(told, path)[0] == Defaults(trigger_words=("one phrase, with a comma",), title="Title")
+    assert with_sidecar(told, path)[0] == Defaults(
+        trigger_words=("one phrase, with a comma",), title="Title", said=("trigger_words",)
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,7 +73,7 @@ def test_a_wrong_key_is_listed_with_file_and_key_and_the_rest_is_used(tmp_path: 
     assert len(problems) == 1
     assert problems[0].startswith("ink.toml: ")
     assert words in problems[0]
-    assert defaults in (Defaults(steps=7), Defaults(weight=1.0))
+    assert defaults in (Defaults(steps=7, said=("steps",)), Defaults(weight=1.0, said=("weight",)))
 
 
 @pytest.mark.parametrize(
@@ -126,4 +132,4 @@ def test_a_known_few_step_lora_asks_for_its_settings_and_the_sidecar_goes_before
     told = told_defaults({}, "fast/sdxl_lightning_4step_lora")
     assert told == Defaults(steps=4, guidance_scale=1.0, sampler="euler", schedule="trailing")
     path = write(tmp_path / "ink.toml", b'schedule = "SGM Uniform"\nsteps = 6\neta = 0.5')
-    assert with_sidecar(told, path) == (replace(told, steps=6, eta=0.5), ())
+    assert with_sidecar(told, path) == (replace(told, steps=6, eta=0.5, said=("schedule", "steps", "eta")), ())

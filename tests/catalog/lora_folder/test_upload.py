@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,8 @@ def catalog(root: Path, tmp_path: Path) -> LoraCatalog:
     return opened(root, tmp_path)
 
 
-def opened(root: Path, tmp_path: Path, **section: Any) -> LoraCatalog:
-    catalog = LoraCatalog(Loras(directory=root, **section), tmp_path / "data")
+def opened(root: Path, tmp_path: Path, checkpoints: Iterable[CheckpointEntry] = (), **section: Any) -> LoraCatalog:
+    catalog = LoraCatalog(Loras(directory=root, **section), tmp_path / "data", checkpoints=checkpoints)
     catalog.scan()
     return catalog
 
@@ -113,7 +113,7 @@ async def test_what_is_remembered_is_what_a_check_would_find(root: Path, catalog
     entry = await catalog.add("ink", GOOD, checkpoint=CHECKPOINT)
     remembered = await catalog.check_in("ink", CHECKPOINT)
     shutil.rmtree(tmp_path / "data")
-    other = opened(root, tmp_path)
+    other = opened(root, tmp_path, [CHECKPOINT])
     assert other.find("ink") == entry
     assert other.problems == catalog.problems
     assert await other.check_in("ink", CHECKPOINT) == remembered

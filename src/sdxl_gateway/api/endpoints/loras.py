@@ -1,13 +1,15 @@
-"""Lists the LoRAs, shows one with its load report, adds a file, and removes one."""
+"""Lists the LoRAs, shows one with its load report, adds a file, changes what is known about one, and removes one."""
 
 from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from sdxl_gateway.api.asks.lora_sidecar import SIDECAR_SCHEMA, read_sidecar
 from sdxl_gateway.api.asks.lora_upload import read_upload
 from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.endpoints.seen import library_of
+from sdxl_gateway.api.http.json_body import parse_object, whole_body
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.openapi.schemas import file
 from sdxl_gateway.api.replies.loras import DeletedLora, LoraList, deleted_lora, lora_list
@@ -16,6 +18,7 @@ from sdxl_gateway.gateway.lora_card import Lora
 
 FORM_OVERHEAD_BYTES = 64 * 1024
 """What a form may be larger than the file in it."""
+MAX_CHANGE_BYTES = 64 * 1024
 
 _FIELDS = {"name": {"type": "string"}, "replace": {"type": "boolean"}}
 _FORM = {"type": "object", "properties": {**_FIELDS, "file": file()}, "required": ["name", "file"]}
@@ -23,6 +26,12 @@ _FORM = {"type": "object", "properties": {**_FIELDS, "file": file()}, "required"
 LIST_LORAS = Description("listLoras", {200: Reply("The LoRAs, and the files that cannot be used.", LoraList)})
 RETRIEVE_LORA = Description("retrieveLora", {200: Reply("The LoRA with its load report.", Lora)}, errors=(404,))
 DELETE_LORA = Description("deleteLora", {200: Reply("The LoRA was removed.", DeletedLora)}, errors=(400, 404))
+UPDATE_LORA = Description(
+    "updateLora",
+    {200: Reply("The LoRA as it is now.", Lora)},
+    errors=(400, 404, 413),
+    reads={"application/json": {"schema": SIDECAR_SCHEMA}},
+)
 CREATE_LORA = Description(
     "createLora",
     {201: Reply("The LoRA as it was added.", Lora)},
@@ -49,6 +58,19 @@ def one_endpoint(services: Services) -> Endpoint:
         return JSONResponse(await library_of(services, request).lora(request.path_params["name"]))
 
     return one_lora
+
+
+def change_endpoint(services: Services) -> Endpoint:
+    """POST: what is given is what its side-car says from now on, null takes it out, and all else stays."""
+
+    async def change_lora(request: Request) -> Response:
+        name, body = request.path_params["name"], await whole_body(request.stream(), MAX_CHANGE_BYTES)
+        changes = read_sidecar(parse_object(body))
+        changed = await library_of(services, request).describe_lora(name, changes)
+        acted(services, request, "lora.changed", changed["name"], fields=" ".join(sorted(changes)))
+        return JSONResponse(changed)
+
+    return change_lora
 
 
 def remove_endpoint(services: Services) -> Endpoint:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from sdxl_gateway.api.endpoints import keys, usage
+from sdxl_gateway.api.endpoints import keys, own_key, usage
 from sdxl_gateway.api.http.route import Access, Route
+from sdxl_gateway.api.rows.paths import openai_paths
 from sdxl_gateway.api.services import Services
 
 
 def key_rows(services: Services) -> tuple[Route, ...]:
-    """An operator's keys."""
+    """An operator's keys, and anybody's own."""
+    own = Route(
+        "GET",
+        openai_paths("/key"),
+        own_key.own_key,
+        "key",
+        "What the key you ask with is good for.",
+        own_key.GET_OWN_KEY,
+    )
     rows = (
         ("GET", "", keys.list_endpoint, "The keys, page by page.", keys.LIST_KEYS),
         ("POST", "", keys.create_endpoint, "Make a key.", keys.CREATE_KEY),
@@ -17,9 +26,12 @@ def key_rows(services: Services) -> tuple[Route, ...]:
         ("POST", "/{key_id}/rotate", keys.rotate_endpoint, "Make a key in place of another.", keys.ROTATE_KEY),
         ("DELETE", "/{key_id}", keys.revoke_endpoint, "Revoke a key.", keys.REVOKE_KEY),
     )
-    return tuple(
-        Route(verb, (f"/v1/admin/keys{path}",), made(services), "admin.keys", about, told, access=Access.ADMIN)
-        for verb, path, made, about, told in rows
+    return (
+        own,
+        *(
+            Route(verb, (f"/v1/admin/keys{path}",), made(services), "admin.keys", about, told, access=Access.ADMIN)
+            for verb, path, made, about, told in rows
+        ),
     )
 
 

@@ -43,6 +43,16 @@ def lora_rows(services: Services) -> tuple[Route, ...]:
             description=loras.RETRIEVE_LORA,
         ),
         Route(
+            "POST",
+            openai_paths("/loras/{name:path}"),
+            loras.change_endpoint(services),
+            label="loras",
+            summary="Change what a LoRA's side-car says; null takes a word back, what is not given stays. Needs a key"
+            " for LoRAs.",
+            description=loras.UPDATE_LORA,
+            access=Access.LORAS,
+        ),
+        Route(
             "DELETE",
             openai_paths("/loras/{name:path}"),
             loras.remove_endpoint(services),

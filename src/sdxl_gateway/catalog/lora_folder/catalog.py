@@ -7,12 +7,13 @@ from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from copy import copy
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sdxl_gateway import __version__
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder.checks import CheckedLora, Checks, checked_file
 from sdxl_gateway.catalog.lora_folder.fit import Fit
-from sdxl_gateway.catalog.lora_folder.lookup import LoraLookup, ProblemLookup
+from sdxl_gateway.catalog.lora_folder.lookup import LoraLookup, ProblemLookup, no_such
 from sdxl_gateway.catalog.lora_folder.names import place_name
 from sdxl_gateway.catalog.lora_folder.scan import (
     LoraEntry,
@@ -25,22 +26,18 @@ from sdxl_gateway.catalog.lora_folder.scan import (
     with_sidecar_mark,
 )
 from sdxl_gateway.catalog.lora_folder.scan_cache import load_index, save_index
+from sdxl_gateway.catalog.lora_folder.sidecar_edit import change_sidecar
 from sdxl_gateway.catalog.lora_folder.upload import name_taken, put_file, received, remove_source, upload_path
 from sdxl_gateway.catalog.lora_folder.views import Globs, Views
 from sdxl_gateway.catalog.lora_folder.watch import changes
 from sdxl_gateway.catalog.lora_format.alphas import count_zeros
 from sdxl_gateway.catalog.lora_format.plan import LoraPlan, plan_lora
 from sdxl_gateway.catalog.lora_format.report import make_report
-from sdxl_gateway.catalog.model_grammar import not_found
 from sdxl_gateway.catalog.safetensors_header import Header, read_header
 from sdxl_gateway.config import Loras
 from sdxl_gateway.core.caller import fits
 from sdxl_gateway.core.errors import AdapterRefused, InvalidRequest, ModelNotFound
 from sdxl_gateway.core.text import shown
-
-MAX_NAMES_COMPARED = 1000
-"""Finding the nearest name compares each letter by letter: not for whole libraries."""
-
 
 JUDGED_BY = {"max_file_bytes", "max_header_bytes", "max_tensors"}
 """The settings that decide whether a file is a LoRA; verdicts are kept while these, and all else they hang on, hold."""
@@ -107,11 +104,7 @@ class LoraCatalog:
             return found[0]
         if not found and (problem := self._unusable.part(name)) is not None:
             raise AdapterRefused(problem.message)
-        if found:
-            choices = " or ".join(f"'{entry.name}'" for entry in found[:3])
-            raise ModelNotFound(f"The LoRA {shown(name)} could be {choices}.", ambiguous=True)
-        names = [entry.name for entry in self.entries()] if len(self.entries()) <= MAX_NAMES_COMPARED else []
-        raise not_found(name, names, kind="LoRA")
+        raise no_such(name, found, self._listed)
 
     def explain(self, model: str) -> None:
         """Raises AdapterRefused where the name of a model holds that of a file which cannot be part of one."""
@@ -244,7 +237,7 @@ class LoraCatalog:
         async with received(self._data_directory, content, self._limits.max_file_bytes) as copy:
             header, plan = await asyncio.to_thread(self._planned, copy.path, checkpoint)
             async with self._scanning:
-                ours = await asyncio.to_thread(self._put, copy.path, target, header, replace=replace)
+                ours = await asyncio.to_thread(self._put, copy.path, target, header, plan, replace=replace)
                 await self._rescan()
             entry = await asyncio.to_thread(self._found, target)
             if checkpoint is not None and plan is not None and entry is ours:
@@ -259,12 +252,12 @@ class LoraCatalog:
         header = read_header(path, self._limits)
         return header, plan_lora(header, checkpoint.shapes) if checkpoint is not None else None
 
-    def _put(self, copy: Path, target: Path, header: Header, *, replace: bool) -> LoraEntry:
+    def _put(self, copy: Path, target: Path, header: Header, plan: LoraPlan | None, *, replace: bool) -> LoraEntry:
         """Puts the file into the folder, and its entry where the next look at the folder will take it over unread."""
         mark = put_file(self._root, copy, target, replace=replace)
         signature = with_sidecar_mark([mark], target)
         place = self._place(target)
-        entry, problems = entry_of(header, target, place_name(place), signature, self._limits)
+        entry, problems = entry_of(header, target, place_name(place), signature, self._limits, plan)
         self._seen = {**self._known(), place: Seen(signature, entry, problems)}
         return entry
 
@@ -285,12 +278,21 @@ class LoraCatalog:
         return path.relative_to(self._root).as_posix()
 
     async def remove(self, name: str) -> None:
-        """Takes the file and its side-car out of the folder; jobs that use it keep their copy.
+        """Takes the file and its side-car out of the folder; jobs that use it keep their copy. Raises as `_own`."""
+        await asyncio.to_thread(remove_source, self._own(name).path)
+        await self.refresh()
 
-        Raises ModelNotFound, and InvalidRequest for a LoRA that came with the package.
-        """
+    async def change_sidecar(self, name: str, changes: Mapping[str, Any]) -> LoraEntry:
+        """Its side-car says these values from now on, and not what is None. Raises ModelNotFound, InvalidRequest."""
+        entry = self._own(name)
+        async with self._scanning:
+            await asyncio.to_thread(change_sidecar, self._root, entry.path, changes)
+            await self._rescan()
+        return self.find(entry.name)
+
+    def _own(self, name: str) -> LoraEntry:
+        """Of the first folder. Raises ModelNotFound, and InvalidRequest for a LoRA that came with the package."""
         entry = self.find(name)
         if self._root_of(entry) != self._root:
-            raise InvalidRequest(f"The LoRA {shown(entry.name)} came with the server and stays.", param="name")
-        await asyncio.to_thread(remove_source, entry.path)
-        await self.refresh()
+            raise InvalidRequest(f"The LoRA {shown(entry.name)} came with the server and stays as it is.", param="name")
+        return entry

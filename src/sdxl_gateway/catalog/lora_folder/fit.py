@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
-from sdxl_gateway.catalog.lora_format.plan import plan_lora
+from sdxl_gateway.catalog.lora_format.plan import LoraPlan, plan_lora
 from sdxl_gateway.catalog.safetensors_header import Header
 from sdxl_gateway.core.errors import AdapterRefused
 
@@ -25,15 +25,17 @@ class Fit:
                 self._shapes.append(checkpoint.shapes)
         self.key = hashlib.sha256(repr([sorted(shapes.items()) for shapes in self._shapes]).encode()).hexdigest()
 
-    def check(self, header: Header) -> None:
-        """Raises AdapterRefused, with the first checkpoint's reason, where none can take the file."""
+    def check(self, header: Header) -> LoraPlan | None:
+        """The plan for the first checkpoint that can take the file, None where there is no checkpoint.
+
+        Raises AdapterRefused, with the first one's reason, where none can.
+        """
         refusals: list[AdapterRefused] = []
         for shapes in self._shapes:
             try:
-                plan_lora(header, shapes)
+                return plan_lora(header, shapes)
             except AdapterRefused as refused:
                 refusals.append(refused)
-            else:
-                return
         if refusals:
             raise refusals[0]
+        return None

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from sdxl_gateway.catalog.lora_folder.names import without_suffix, without_weight
 from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, Problem
+from sdxl_gateway.catalog.model_grammar import not_found
+from sdxl_gateway.core.errors import ModelNotFound
+from sdxl_gateway.core.text import shown
 
+MAX_NAMES_COMPARED = 1000
+"""Finding the nearest name compares each letter by letter: not for whole libraries."""
 DIFFUSERS_NAME = "pytorch_lora_weights"
 UNUSABLE = "invalid_lora"
 Rows = dict[str, list[LoraEntry]]
@@ -81,6 +86,15 @@ class ProblemLookup:
         asked = f"+{_key(model)}+"
         found = self._unspeakable.items()
         return next((problem for name, problem in found if f"+{name}+" in asked or f"+{name}:" in asked), None)
+
+
+def no_such(name: str, found: Sequence[LoraEntry], listed: Sequence[LoraEntry]) -> ModelNotFound:
+    """The refusal of a name that means several of those `found`, or none of all `listed`."""
+    if found:
+        choices = " or ".join(f"'{entry.name}'" for entry in found[:3])
+        return ModelNotFound(f"The LoRA {shown(name)} could be {choices}.", ambiguous=True)
+    names = [entry.name for entry in listed] if len(listed) <= MAX_NAMES_COMPARED else []
+    return not_found(name, names, kind="LoRA")
 
 
 def _last_parts(name: str) -> list[str]:

@@ -16,6 +16,7 @@ from sdxl_gateway.catalog.lora_folder.sidecar import Defaults, sidecar_path, tol
 from sdxl_gateway.catalog.lora_folder.walk import Candidate, candidates
 from sdxl_gateway.catalog.lora_format.base_models import base_family
 from sdxl_gateway.catalog.lora_format.peft_folder import folder_parts, read_folder_header
+from sdxl_gateway.catalog.lora_format.plan import LoraPlan
 from sdxl_gateway.catalog.lora_format.report import main_dtype, metadata_summary
 from sdxl_gateway.catalog.safetensors_header import Header, read_header
 from sdxl_gateway.config import HeaderCaps, Loras
@@ -30,7 +31,10 @@ Signature = tuple[Mark, ...]
 
 @dataclass(frozen=True, slots=True)
 class LoraEntry:
-    """A usable file, or PEFT folder. `path` is never told to callers; `created` is seconds since the epoch."""
+    """A usable file, or PEFT folder. `path` is never told to callers; `created` is seconds since the epoch.
+
+    `dialect` and `ranks` are as the first checkpoint takes it; unknown where there was none to plan it for.
+    """
 
     name: str
     path: Path
@@ -41,6 +45,8 @@ class LoraEntry:
     base_family: str | None
     defaults: Defaults
     metadata: Mapping[str, str] = field(default_factory=dict)
+    dialect: str | None = None
+    ranks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +123,13 @@ def read_entry(
 ) -> tuple[LoraEntry, tuple[Problem, ...]]:
     """The entry of a file or folder, with its side-car's problems. Raises AdapterRefused for one that fits nothing."""
     header = read_source_header(path, limits)
-    fit.check(header)
-    return entry_of(header, path, name, signature, limits)
+    return entry_of(header, path, name, signature, limits, fit.check(header))
 
 
 def entry_of(
-    header: Header, path: Path, name: str, signature: Signature, limits: Loras
+    header: Header, path: Path, name: str, signature: Signature, limits: Loras, plan: LoraPlan | None = None
 ) -> tuple[LoraEntry, tuple[Problem, ...]]:
-    """As `read_entry`, where the header was read and checked before."""
+    """As `read_entry`, where the header was read and planned before."""
     size_bytes = header.data_start + header.data_bytes
     if size_bytes > limits.max_file_bytes:
         raise AdapterRefused(f"The file has {size_bytes} bytes; at most {limits.max_file_bytes} are served.")
@@ -143,6 +148,8 @@ def entry_of(
         base_family=base_family(header),
         defaults=defaults,
         metadata=metadata_summary(header.metadata),
+        dialect=plan.dialect if plan else None,
+        ranks=plan.ranks if plan else (),
     )
     return entry, tuple(Problem(name, text, name + SIDECAR_SUFFIX, "invalid_sidecar") for text in problems)
 

@@ -15,7 +15,7 @@ from sdxl_gateway.catalog.lora_folder.sidecar import NOTHING_KNOWN, Defaults
 from sdxl_gateway.core.files import write_whole
 
 FILE_NAME = "adapters-index.json"
-FORMAT = 4
+FORMAT = 5
 """Raised whenever an entry means something else than before: an older index is then read as empty."""
 _ENTRY_FIELDS = tuple(field.name for field in fields(LoraEntry) if field.name not in ("path", "signature"))
 _DEFAULTS_FIELDS = tuple(field.name for field in fields(Defaults))
@@ -61,5 +61,7 @@ def _seen(root: Path, row: Mapping[str, Any]) -> Seen:
 
 def _entry(path: Path, signature: Signature, told: dict[str, Any]) -> LoraEntry:
     defaults = told.pop("defaults")
-    words = tuple(defaults.pop("trigger_words", ()))
-    return LoraEntry(path=path, signature=signature, defaults=Defaults(trigger_words=words, **defaults), **told)
+    words, said = (tuple(defaults.pop(name, ())) for name in ("trigger_words", "said"))
+    known = Defaults(trigger_words=words, said=said, **defaults)
+    ranks = tuple(told.pop("ranks"))
+    return LoraEntry(path=path, signature=signature, defaults=known, ranks=ranks, **told)

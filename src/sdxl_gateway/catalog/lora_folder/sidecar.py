@@ -43,6 +43,8 @@ class Defaults:
     schedule: str | None = None
     eta: float | None = None
     clip_skip: int | None = None
+    said: tuple[str, ...] = ()
+    """The fields of which the side-car has the word, by name."""
 
 
 NOTHING_KNOWN = Defaults()
@@ -64,6 +66,17 @@ def with_sidecar(defaults: Defaults, path: Path) -> tuple[Defaults, tuple[str, .
 
 def read_table(path: Path) -> dict[str, Any]:
     """What a side-car says. Raises ValueError with what is wrong with the file, not naming it."""
+    return _parsed(_read(path))
+
+
+def read_text(path: Path) -> str:
+    """As `read_table`, as it is written."""
+    raw = _read(path)
+    _parsed(raw)
+    return raw.decode("utf-8")
+
+
+def _read(path: Path) -> bytes:
     try:
         with open_regular_file(path) as file:
             raw = file.read(MAX_SIDECAR_BYTES + 1)
@@ -71,6 +84,10 @@ def read_table(path: Path) -> dict[str, Any]:
         raise ValueError("cannot be read") from None
     if len(raw) > MAX_SIDECAR_BYTES:
         raise ValueError(f"is longer than {MAX_SIDECAR_BYTES} bytes")
+    return raw
+
+
+def _parsed(raw: bytes) -> dict[str, Any]:
     try:
         return tomllib.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError):
@@ -88,7 +105,7 @@ def _overridden(defaults: Defaults, table: Mapping[str, Any], name: str) -> tupl
             values[key] = _READERS[key](value)
         except ValueError as error:
             problems.append(f"{name}: '{key}' {error}.")
-    return replace(defaults, **values), tuple(problems)
+    return replace(defaults, **values, said=tuple(values)), tuple(problems)
 
 
 def _number(low: float, high: float) -> Callable[[Any], float]:

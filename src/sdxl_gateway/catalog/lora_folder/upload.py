@@ -55,7 +55,7 @@ def put_file(root: Path, source: Path, target: Path, *, replace: bool) -> Mark:
 
     Raises InvalidRequest for a target outside the folder, or one that is taken and not to be replaced.
     """
-    _check_target(root, target)
+    _make_place(root, target)
     with IncomingFile(target.parent) as file:
         shutil.copyfile(source, file.path)
         file.settle()
@@ -68,10 +68,15 @@ def put_file(root: Path, source: Path, target: Path, *, replace: bool) -> Mark:
     return mark
 
 
-def _check_target(root: Path, target: Path) -> None:
-    real_root, real_parent = os.path.realpath(root), os.path.realpath(target.parent)
-    if real_parent != real_root and not real_parent.startswith(real_root + os.sep):
+def check_within(root: Path, folder: Path) -> None:
+    """Raises InvalidRequest for a folder to which links lead out of `root`."""
+    real_root, real_folder = os.path.realpath(root), os.path.realpath(folder)
+    if real_folder != real_root and not real_folder.startswith(real_root + os.sep):
         raise InvalidRequest("That name leads out of the LoRA folder.", param="name")
+
+
+def _make_place(root: Path, target: Path) -> None:
+    check_within(root, target.parent)
     root.mkdir(parents=True, exist_ok=True)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

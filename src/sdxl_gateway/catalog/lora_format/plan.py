@@ -70,6 +70,11 @@ class LoraPlan:
         """The tensors that hold an alpha."""
         return tuple(part.tensors["alpha"] for part in self.parts if "alpha" in part.tensors)
 
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """All there are, in order."""
+        return tuple(sorted({part.rank for part in self.parts if part.rank is not None}))
+
 
 @dataclass(slots=True)
 class _Layer:

@@ -67,7 +67,7 @@ def make_report(plan: LoraPlan, header: Header, *, trigger_words: tuple[str, ...
     return LoraReport(
         dialect=plan.dialect,
         algorithms=dict(Counter(_algorithm(part.algorithm, part.tensors) for part in plan.parts)),
-        ranks=tuple(sorted({part.rank for part in plan.parts if part.rank is not None})),
+        ranks=plan.ranks,
         parts={name: components[name] for name in COMPONENTS if components[name]},
         matched_count=sum(len(part.tensors) for part in plan.parts),
         unmatched_count=len(plan.unmatched),

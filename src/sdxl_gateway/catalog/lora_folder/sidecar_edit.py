@@ -1,0 +1,102 @@
+"""Takes what is to change in a LoRA's side-car, writes it anew; comments, and keys nobody named, stay as they were."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sdxl_gateway.catalog.lora_folder.sidecar import MAX_SIDECAR_BYTES, read_text, sidecar_path
+from sdxl_gateway.catalog.lora_folder.upload import check_within
+from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.core.files import sync_folder, write_whole
+
+MOST_LINES = 200
+"""Of one value: each is parsed again with every line that comes to it."""
+BY_HAND = "The LoRA's side-car {}, and can only be changed on the server's disk."
+
+
+class _Statement(NamedTuple):
+    key: str
+    text: str
+
+
+def change_sidecar(root: Path, lora: Path, changes: Mapping[str, Any]) -> None:
+    """The side-car of a LoRA below `root` says these values from now on, and what is None no more; one that says
+    nothing is removed.
+
+    Raises InvalidRequest for one that cannot be read, or is written so that it cannot be changed.
+    """
+    check_within(root, lora.parent)
+    path = sidecar_path(lora)
+    text = edited(_written(path), changes)
+    if text.strip():
+        write_whole(path, [text.encode()])
+    else:
+        path.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
+def _written(path: Path) -> str:
+    try:
+        return read_text(path) if path.exists() else ""
+    except ValueError as problem:
+        raise InvalidRequest(BY_HAND.format(problem)) from None
+
+
+def edited(text: str, changes: Mapping[str, Any]) -> str:
+    """The text of a side-car with these values, texts, numbers, flags or lists of texts; None takes a key out.
+
+    Raises InvalidRequest.
+    """
+    statements, tables = _taken_apart(text)
+    new = {
+        key: f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in changes.items() if value is not None
+    }
+    kept = [new.pop(key, "") if key in changes else written for key, written in statements]
+    made = "".join([*kept, *new.values(), tables])
+    _check(made, changes)
+    return made
+
+
+def _taken_apart(text: str) -> tuple[list[_Statement], str]:
+    """What stands before the first table, and the rest."""
+    statements = []
+    rest = text
+    for one in _statements(text):
+        if one.text.lstrip().startswith("["):
+            break
+        statements.append(one)
+        rest = rest[len(one.text) :]
+    return statements, rest
+
+
+def _statements(text: str) -> Iterator[_Statement]:
+    """A line each, or as many as its value has; only a whole one can be read. Comments have no key."""
+    held, lines = "", 0
+    for line in text.removesuffix("\n").split("\n") if text else ():
+        held, lines = f"{held}{line}\n", lines + 1
+        if (table := _read(held)) is not None:
+            yield _Statement(next(iter(table), ""), held)
+            held, lines = "", 0
+        elif lines == MOST_LINES:
+            break
+    if held:
+        raise InvalidRequest(BY_HAND.format("has a value of very many lines"))
+
+
+def _read(text: str) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _check(text: str, changes: Mapping[str, Any]) -> None:
+    said = _read(text)
+    if said is None or any(said.get(key) != value for key, value in changes.items()):
+        raise InvalidRequest(BY_HAND.format("is written in an unusual way"))
+    if len(text.encode()) > MAX_SIDECAR_BYTES:
+        raise InvalidRequest(f"A side-car has at most {MAX_SIDECAR_BYTES} bytes.")
