@@ -10,7 +10,12 @@ let opening = null;
 let running = null;
 
 // The views beside this one: a tab each, and a module that is loaded when its tab is opened.
-const VIEWS = { edit: "./edit.js", operate: "./operate.js", api: "./api.js" };
+const VIEWS = {
+  edit: "./edit.js",
+  history: "./history.js",
+  operate: "./operate.js",
+  api: "./api.js",
+};
 
 // ---- what the request will be
 
@@ -160,6 +165,8 @@ async function paint(event) {
     const room = { call, list: view("pictures"), signal: abort.signal, does: { keepSeed, edit } };
     const told = await paintAll(room, asked(), pictures());
     view("status").textContent = told.summary;
+    // What is kept can then be looked at while the server is away.
+    fetched("history").catch(() => {});
     if (told.refused) refuse(told.refused);
   } catch (error) {
     view("status").textContent = "";
@@ -203,17 +210,29 @@ async function open() {
     else tab.removeAttribute("aria-current");
   }
   if (name === "paint") return false;
-  const { show } = await import(VIEWS[name]);
-  await show(placeOf(name), page);
+  const place = placeOf(name);
+  place.querySelector(":scope > .unreached")?.remove();
+  // It was loaded before, or it cannot be while the server is away.
+  const module = await fetched(name).catch(() => null);
+  const said = { className: "error unreached", role: "alert", textContent: "The server cannot be reached." };
+  if (module) await module.show(place, page);
+  else place.prepend(Object.assign(document.createElement("p"), said));
   return true;
 }
 
-/** The view's own part of the page, with its own look; made on first opening. */
+/** A view's module, its look beside it. */
+function fetched(name) {
+  const href = `page/${name}.css`;
+  if (!document.querySelector(`link[href="${href}"]`)) {
+    document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href }));
+  }
+  return import(VIEWS[name]);
+}
+
+/** The view's own part of the page; made on first opening. */
 function placeOf(name) {
   if (view(`view-${name}`)) return view(`view-${name}`);
-  const style = Object.assign(document.createElement("link"), { rel: "stylesheet", href: `page/${name}.css` });
   const place = Object.assign(document.createElement("div"), { id: `view-${name}` });
-  document.head.append(style);
   document.querySelector("main").append(place);
   return place;
 }

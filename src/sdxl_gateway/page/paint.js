@@ -13,8 +13,11 @@ const asIs = (body) => body;
  *
  * What is asked for is posted as `bodyOf` makes it; `streams` says whether the path can. `does` is what a tile's
  * buttons do: `keepSeed(seed)`, `edit(file)`; its `frame(image)`, if any, gives what a picture that is done stands in.
+ * `keep` is given each picture, what was sent for it and what was told of it; where nobody says, it goes into the history.
  */
-export async function paintAll({ call, list, path = GENERATIONS, streams = true, bodyOf = asIs, signal, does }, asked, n) {
+export async function paintAll(
+  { call, list, path = GENERATIONS, streams = true, bodyOf = asIs, signal, does, keep = intoHistory }, asked, n,
+) {
   if (!Number.isInteger(n) || n < 1 || n > 10) {
     const error = new Refused(400, { message: "1 to 10 pictures.", param: "n" });
     return { summary: "", refused: error };
@@ -22,21 +25,26 @@ export async function paintAll({ call, list, path = GENERATIONS, streams = true,
   const extras = streams ? { stream: true, partial_images: LOOKS } : { response_format: "b64_json" };
   const tiles = Array.from({ length: n }, () => new Tile(asked.prompt, does));
   list.prepend(...tiles.map((tile) => tile.element));
-  const one = (tile, index) => painted(() => call(path, { body: bodyOf({ ...seeded(asked, index), ...extras }), signal }), tile);
+  const one = (tile, index) => {
+    const body = bodyOf({ ...seeded(asked, index), ...extras });
+    return painted(() => call(path, { body, signal }), tile, (picture, told) => keep({ picture, body, told }));
+  };
   const ends = await Promise.all(tiles.map(one));
   const done = ends.filter((end) => end === null).length;
   return { summary: `${done} of ${n} painted.`, refused: ends.find((end) => end instanceof Refused) };
 }
 
+const intoHistory = async (made) => (await import("./kept.js")).keep(made);
 const seeded = (body, index) => (body.seed === undefined ? body : { ...body, seed: body.seed + index });
 
 /** null where it came out, else why not. */
-async function painted(send, tile) {
+async function painted(send, tile, keep) {
   try {
     const answer = await send();
     if (answer.headers.get("content-type").startsWith("application/json")) whole(tile, answer, await answer.json());
     else await streamed(tile, answer);
     if (!tile.done) throw new Refused(0, { message: "The connection ended before the picture was done." });
+    await keep(tile.blob, tile.told).catch(() => tile.add("This browser has no room to keep it in the history."));
     return null;
   } catch (error) {
     tile.end(error.name === "AbortError" ? "Cancelled." : error.message);
@@ -59,6 +67,8 @@ function whole(tile, answer, { data, ...told }) {
 
 class Tile {
   done = false;
+  blob = null;
+  told = null;
   #url = null;
   #about = make("p", { textContent: "Sent …" });
   #bar = make("progress", { ariaLabel: "Steps" });
@@ -87,26 +97,33 @@ class Tile {
   show(data, completed) {
     const bytes = Uint8Array.from(atob(data.b64_json), (byte) => byte.charCodeAt(0));
     const before = this.#url;
-    const file = new Blob([bytes], { type: `image/${data.output_format ?? "png"}` });
-    this.#url = URL.createObjectURL(file);
+    this.blob = new Blob([bytes], { type: `image/${data.output_format ?? "png"}` });
+    this.#url = URL.createObjectURL(this.blob);
     const image = make("img", { src: this.#url, alt: this.prompt || "Painted without a prompt" });
     image.addEventListener("load", () => before && URL.revokeObjectURL(before));
     const shown = (completed && this.does.frame?.(image)) || image;
     this.#picture.replaceWith(shown);
     this.#picture = shown;
-    if (completed) this.#complete(data, file);
+    if (completed) this.#complete(data);
   }
 
-  #complete({ seed, size, output_format: format = "png", warnings = [] }, file) {
+  #complete({ b64_json: _, ...told }) {
+    const { seed, size, output_format: format = "png", warnings = [] } = told;
     this.done = true;
+    this.told = told;
     this.#bar.remove();
     this.#about.textContent = [`${size}, seed ${seed}`, ...warnings].join(" · ");
     const name = `picture-${seed}.${format}`;
     this.#actions.append(
       button("Keep this seed", () => this.does.keepSeed(seed)),
-      button("Edit this", () => this.does.edit(new File([file], name, { type: file.type }))),
+      button("Edit this", () => this.does.edit(new File([this.blob], name, { type: this.blob.type }))),
       make("a", { className: "button", href: this.#url, download: name, textContent: "Download" }),
     );
+  }
+
+  /** One more word about it. */
+  add(word) {
+    this.#about.textContent += ` · ${word}`;
   }
 
   end(why) {
