@@ -108,6 +108,16 @@ async def test_loras_in_memory_are_warm_under_every_spelling(home: AdmissionKit,
     assert (await home.library.lora("ink"))["tier"] == "disk"
 
 
+async def test_a_lora_is_on_while_an_engine_has_it_in_its_weights(home: AdmissionKit) -> None:
+    await warmed(home, "ink+watercolor")
+    digest = (await home.library.lora("ink"))["digest"]
+    assert digest is not None
+    home.library.on_event(Measured("1", MemoryHeld(warm={"vram": (digest,)}, blend=((digest, 0.5),))))
+    assert {one["name"]: one["on"] for one in home.library.loras()} == {"ink": True, "watercolor": False}
+    home.library.on_event(EngineLost("1"))
+    assert not any(one["on"] for one in home.library.loras())
+
+
 async def test_other_measurements_change_nothing(home: AdmissionKit) -> None:
     await warmed(home, "ink")
     home.library.on_event(Measured("0", StepTaken(1.0, 1, 1.0)))

@@ -61,6 +61,7 @@ class ModelLibrary:
         self._embeddings = embeddings or EmbeddingCatalog(settings.embeddings, settings.data_directory)
         self._caller = Caller()
         self._tiers: dict[str, dict[str, str]] = {}
+        self._on: dict[str, frozenset[str]] = {}
         self._digests: dict[str, str] = {}
         self._last_used: dict[str, int] = {}
         self._jobs: dict[str, frozenset[str]] = {}
@@ -90,11 +91,12 @@ class ModelLibrary:
                 self._jobs[event.job_id] = event.recipe.digests
             case Finished() | Failed():
                 self._jobs.pop(event.job_id, None)
-            case Measured(engine_id=engine_id, measurement=MemoryHeld(warm=warm)):
+            case Measured(engine_id=engine_id, measurement=MemoryHeld(warm=warm, blend=blend)):
                 held = {digest: tier for tier in reversed(WARM_TIERS) for digest in warm.get(tier, ())}
-                self._tiers[engine_id] = held
+                self._tiers[engine_id], self._on[engine_id] = held, frozenset(digest for digest, _ in blend)
             case EngineLost(engine_id=engine_id):
                 self._tiers.pop(engine_id, None)
+                self._on.pop(engine_id, None)
             case _:
                 pass
 
@@ -243,7 +245,8 @@ class ModelLibrary:
 
     def _told(self, entry: LoraEntry) -> Lora:
         digest, last_used = self._digests.get(entry.name), self._last_used.get(entry.name)
-        return lora_card(entry, digest, self._warmth(entry.name), self._tier(digest), last_used)
+        on, ready = any(digest in held for held in self._on.values()), self._warmth(entry.name)
+        return lora_card(entry, digest, ready, self._tier(digest), on=on, last_used=last_used)
 
     async def add_lora(self, name: str, data: AsyncIterator[bytes], replace: bool) -> None:
         """Puts a LoRA into the folder that fits the default checkpoint; it can be painted with at once.

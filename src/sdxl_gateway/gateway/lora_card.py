@@ -26,8 +26,8 @@ class Lora(TypedDict):
     """What a list holds is always there; what a report needs the file for comes with one LoRA alone.
 
     `created` and `last_used` are unix seconds, `digest` is known once the file was read for the first time. `dialect`
-    and `ranks` are null and empty where no checkpoint is there to plan it for. `side_car` is what the one beside the
-    file says, by its keys.
+    and `ranks` are null and empty where no checkpoint is there to plan it for. `tier` is the nearest place an engine
+    has it, and `on` says that it is in the weights of one. `side_car` is what the one beside the file says, by its keys.
     """
 
     id: str
@@ -46,6 +46,7 @@ class Lora(TypedDict):
     description: str
     ready: Warmth
     tier: str
+    on: bool
     last_used: int | None
     metadata: dict[str, str]
     side_car: dict[str, Any]
@@ -63,7 +64,9 @@ class LoraProblem(TypedDict):
     message: str
 
 
-def lora_card(entry: LoraEntry, digest: str | None, ready: Warmth, tier: str, last_used: int | None) -> Lora:
+def lora_card(
+    entry: LoraEntry, digest: str | None, ready: Warmth, tier: str, *, on: bool, last_used: int | None
+) -> Lora:
     """What its header and its side-car say, and how near it is."""
     defaults = entry.defaults
     return {
@@ -90,6 +93,7 @@ def lora_card(entry: LoraEntry, digest: str | None, ready: Warmth, tier: str, la
         "description": defaults.description or defaults.title or "",
         "ready": ready,
         "tier": tier,
+        "on": on,
         "last_used": last_used,
         "metadata": dict(entry.metadata),
         "side_car": {key: getattr(defaults, key) for key in defaults.said},

@@ -12,6 +12,7 @@ let running = null;
 // The views beside this one: a tab each, and a module that is loaded when its tab is opened.
 const VIEWS = {
   edit: "./edit.js",
+  shelf: "./shelf.js",
   history: "./history.js",
   operate: "./operate.js",
   api: "./api.js",
@@ -192,13 +193,27 @@ function keepSeed(seed) {
 
 // ---- the views
 
-/** What a view may ask of the page: `refuse(error, form)`, `forgive(form)`, `keepSeed(seed)`, `showModels(base, lora)`, `edit(file)`, `askForKey(complaint)`. */
-const page = { refuse, forgive, keepSeed, showModels, edit, askForKey };
+/**
+ * What a view may ask of the page: `refuse(error, form)`, `forgive(form)`, `askForKey(complaint)`, `keepSeed(seed)`,
+ * `showModels(base, lora)`, `edit(file)`, `take({ base, lora })`.
+ */
+const page = { refuse, forgive, askForKey, keepSeed, showModels, edit, take };
 
 /** Opens the view for editing with this picture. */
 async function edit(file) {
   (await import(VIEWS.edit)).bring(file);
   location.hash = "edit";
+}
+
+/** Brings a model, or a LoRA, to the view for painting; it may have come, or been described, after the page. */
+async function take({ base, lora }) {
+  location.hash = "paint";
+  await begin();
+  if (base) view("base").value = base;
+  if (lora) view("lora").value = lora;
+  (await import("./blend.js")).reread();
+  await addLora();
+  changed();
 }
 
 /** Opens the view that the address names; false where that is the one for painting. */

@@ -6,6 +6,9 @@ import { json } from "./server.js";
 const MOST = 4;
 const known = new Map();
 
+/** What the server tells of LoRAs is asked for anew. */
+export const reread = () => known.clear();
+
 export class Blend {
   #list;
   #changed;

@@ -16,13 +16,13 @@ from sdxl_gateway.core.text import cleaned
 
 _DESCRIPTION = Field("description", Kind.TEXT, "What it does, in a line.", max_chars=MAX_TEXT_CHARS)
 _WORD = Field("trigger_words", Kind.TEXT, "Words that call it up.", max_chars=MAX_WORD_CHARS)
-_ADD = Field("add_trigger_words", Kind.FLAG, "Its trigger words are put before prompts that name none of them.")
+_ADD = Field("add_trigger_words", Kind.FLAG, "Whether its trigger words lead prompts that lack them.")
 _SAMPLER = Field("sampler", Kind.CHOICE, "The sampler it was made for.", choices=tuple(SAMPLERS))
 _SCHEDULE = Field("schedule", Kind.CHOICE, "Where its steps lie.", choices=tuple(SCHEDULES))
 _WHOLE = (
     Field("steps", Kind.INTEGER, "Denoising steps it was made for.", low=1, high=STEPS),
     Field(
-        "clip_skip", Kind.INTEGER, "How many layers of the text encoders are left out, and one.", low=1, high=CLIP_SKIP
+        "clip_skip", Kind.INTEGER, "The text encoders' layer it was made for, from the end.", low=1, high=CLIP_SKIP
     ),
 )
 _NUMBERS = (

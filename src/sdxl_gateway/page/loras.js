@@ -1,0 +1,109 @@
+// The LoRAs of the shelf: each with its load report, brought into a blend, described, removed; new ones come in.
+
+import { button, make } from "./dom.js";
+import { Row, size, told } from "./row.js";
+import { Rows } from "./rows.js";
+import { call, inPath, json } from "./server.js";
+import { sure } from "./sure.js";
+
+const pathOf = (name) => `v1/loras/${inPath(name)}`;
+
+export class Loras {
+  #page;
+  #changed;
+  #may = false;
+  #upload = make("div");
+
+  /** `changed` is called when there is another LoRA, or one less. */
+  constructor(page, changed) {
+    this.#page = page;
+    this.#changed = changed;
+    this.rows = new Rows("LoRAs", (card) => this.#row(card), wordsOf);
+    this.elements = [this.#upload, ...this.rows.elements];
+  }
+
+  /** Whether this key may change anything. */
+  async allow(may) {
+    this.#may = may;
+    this.rows.forget();
+    this.#upload.replaceChildren();
+    if (!may) return;
+    const { uploadForm } = await import("./upload.js");
+    this.#upload.replaceChildren(uploadForm(this.#page, this.#changed));
+  }
+
+  #row(card) {
+    return new Row(card, factsOf, (row) => this.#inside(row), this.#page.refuse);
+  }
+
+  async #inside(row) {
+    const { id } = row.card;
+    const lora = await json(pathOf(id));
+    row.update({ ...row.card, ...lora });
+    const buttons = [button("Blend it", () => this.#page.take({ lora: id }))];
+    const editor = make("div");
+    if (this.#may) {
+      buttons.push(button("Describe it", () => this.#edit(row, editor)));
+      buttons.push(button("Delete", () => this.#remove(row), { className: "grave" }));
+    }
+    return [...about(lora), make("div", { className: "buttons" }, ...buttons), editor];
+  }
+
+  async #edit(row, place) {
+    if (place.firstChild) return place.replaceChildren();
+    try {
+      const { sidecarForm } = await import("./sidecar.js");
+      const done = async (lora) => {
+        row.update({ ...row.card, ...lora });
+        await row.open();
+      };
+      place.replaceChildren(await sidecarForm(row.card, pathOf(row.card.id), this.#page, done));
+      place.querySelector("input, textarea, select").focus();
+    } catch (error) {
+      row.refuse(error);
+    }
+  }
+
+  async #remove(row) {
+    if (!(await sure(`Delete the LoRA ${row.card.id}, its file and its side-car?`, "Delete it"))) return;
+    try {
+      await call(pathOf(row.card.id), { method: "DELETE" });
+      await this.#changed();
+    } catch (error) {
+      row.refuse(error);
+    }
+  }
+}
+
+const wordsOf = ({ id, description, base_family: family, dialect, trigger_words: words }) =>
+  [id, description, family ?? "", dialect ?? "", ...words];
+
+function factsOf({ base_family: family, dialect, ranks, dtype, bytes }) {
+  const few = ranks.length > 3 ? `${ranks[0]} to ${ranks.at(-1)}` : ranks.join(", ");
+  return [family, dialect, few && `rank ${few}`, dtype, size(bytes)];
+}
+
+/** What the server tells of it, the load report too. */
+function about({ description, trigger_words: words, weight, recommended, report, problem, metadata, ...rest }) {
+  const used = rest.last_used && new Date(rest.last_used * 1000).toLocaleString();
+  return [
+    ...(problem ? [make("p", { className: "error", textContent: problem })] : []),
+    ...(description ? [make("p", { textContent: description })] : []),
+    told([["trigger words", words.join(", ")], ["weight", weight], ...Object.entries(recommended), ["last used", used]]),
+    ...(report ? [make("details", {}, make("summary", { textContent: `Load report on ${rest.checkpoint}` }), reported(report))] : []),
+    ...(Object.keys(metadata).length
+      ? [make("details", {}, make("summary", { textContent: "What the file says of itself" }), told(Object.entries(metadata)))]
+      : []),
+    told([["digest", rest.digest]]),
+  ];
+}
+
+function reported(report) {
+  const counted = (of) => Object.entries(of).map(([name, count]) => `${count} ${name}`).join(", ");
+  const unmatched = report.unmatched_count && [report.unmatched_count, ...report.unmatched].join(", ");
+  return told([
+    ["dialect", report.dialect], ["layers", counted(report.parts)], ["algorithms", counted(report.algorithms)],
+    ["ranks", report.ranks.join(", ")], ["tensors used", report.matched_count], ["tensors not used", unmatched || ""],
+    ["embeddings", report.embeddings.join(", ")], ["notes", report.notes.join(" ")],
+  ]);
+}
