@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 from openai import OpenAI
 
+from tests.kit.node_clients import node_clients
 from tests.kit.servers import TROUBLE, Server, server
 
 Paint = Callable[..., str]
@@ -51,3 +53,10 @@ def paint(http: httpx.Client) -> Paint:
         return str(answer.json()["data"][0]["b64_json"])
 
     return paint
+
+
+@pytest.fixture(scope="session")
+def installed(pytestconfig: pytest.Config) -> Path:
+    """JavaScript's clients beside their scripts."""
+    assert pytestconfig.cache is not None
+    return node_clients(pytestconfig.cache)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,32 +15,7 @@ from tests.kit.live_pictures import farthest, pixels, png
 from tests.kit.servers import Server
 from tests.live.conftest import Paint
 
-CLIENTS = Path(__file__).parents[1] / "clients"
-UNREACHED = ("EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "ETIMEDOUT")
 BLEND = "demo+outline:0.8"
-
-
-@pytest.fixture(scope="module")
-def installed(pytestconfig: pytest.Config) -> Path:
-    """The clients beside their scripts, installed anew when the lock file says something else."""
-    for command in ("node", "npm"):
-        if shutil.which(command) is None:
-            pytest.skip(f"{command} is not installed")
-    assert pytestconfig.cache is not None
-    locked = hashlib.sha256((CLIENTS / "package-lock.json").read_bytes()).hexdigest()[:12]
-    folder = pytestconfig.cache.mkdir(f"node-clients-{locked}")
-    shutil.copytree(CLIENTS, folder, dirs_exist_ok=True)
-    if not (folder / "node_modules" / ".package-lock.json").exists():
-        _install(folder)
-    return folder
-
-
-def _install(folder: Path) -> None:
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
-    if any(code in done.stderr for code in UNREACHED):
-        pytest.skip("npm's registry cannot be reached")
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -165,18 +165,35 @@ def test_hostile_text_stays_text(tab: Tab) -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("kind", ["curl", "Python"])
 def test_the_code_it_shows_runs(tab: Tab, kind: str, tmp_path: Path) -> None:
+    code = _code(tab, kind)
+    command = ["bash", "-c", code] if kind == "curl" else [sys.executable, "-c", code]
+    done = _run(command, tmp_path)
+    if kind == "curl":
+        assert json.loads(done)["data"][0]["b64_json"]
+    else:
+        assert (tmp_path / "picture-0.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.full
+def test_the_javascript_it_shows_runs(tab: Tab, installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "node_modules").symlink_to(installed / "node_modules")
+    (tmp_path / "paint.mjs").write_text(_code(tab, "JavaScript"), "utf-8")
+    _run(["node", "paint.mjs"], tmp_path)
+    assert (tmp_path / "picture-0.png").read_bytes().startswith(b"\x89PNG")
+
+
+def _code(tab: Tab, kind: str) -> str:
     tab.page.fill("#prompt", 'it\'s a "red" circle')
     tab.page.click("#more summary")
     tab.page.fill("#more-steps", "2")
     tab.page.click("#code summary")
     tab.page.click(f".tabs >> text={kind}")
     tab.page.locator(f"pre[aria-label$={kind}]").wait_for()
-    command = ["bash", "-c"] if kind == "curl" else [sys.executable, "-c"]
-    done = subprocess.run(
-        [*command, tab.text("pre")], cwd=tmp_path, env={**os.environ, "OPENAI_API_KEY": KEY}, capture_output=True
-    )
+    return tab.text("pre")
+
+
+def _run(command: list[str], folder: Path) -> bytes:
+    environment = {**os.environ, "OPENAI_API_KEY": KEY}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    if kind == "curl":
-        assert json.loads(done.stdout)["data"][0]["b64_json"]
-    else:
-        assert (tmp_path / "picture-0.png").read_bytes().startswith(b"\x89PNG")
+    return done.stdout

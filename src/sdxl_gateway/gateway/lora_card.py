@@ -27,7 +27,7 @@ class Lora(TypedDict):
 
     `created` and `last_used` are unix seconds, `digest` is known once the file was read for the first time. `dialect`
     and `ranks` are null and empty where no checkpoint is there to plan it for. `tier` is the nearest place an engine
-    has it, and `on` says that it is in the weights of one. `side_car` is what the one beside the file says, by its keys.
+    has it, and `on` says that it is in the weights of one. `side_car` is what the one beside the file says.
     """
 
     id: str

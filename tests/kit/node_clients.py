@@ -1,0 +1,36 @@
+"""OpenAI's and Vercel's JavaScript clients, as npm gives them."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+CLIENTS = Path(__file__).parents[1] / "clients"
+UNREACHED = ("EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "ETIMEDOUT")
+
+
+def node_clients(cache: pytest.Cache) -> Path:
+    """A folder with the clients beside their scripts, installed anew when the lock file says something else; skips the
+    test where that cannot be.
+    """
+    for command in ("node", "npm"):
+        if shutil.which(command) is None:
+            pytest.skip(f"{command} is not installed")
+    locked = hashlib.sha256((CLIENTS / "package-lock.json").read_bytes()).hexdigest()[:12]
+    folder = cache.mkdir(f"node-clients-{locked}")
+    shutil.copytree(CLIENTS, folder, dirs_exist_ok=True)
+    if not (folder / "node_modules" / ".package-lock.json").exists():
+        _install(folder)
+    return folder
+
+
+def _install(folder: Path) -> None:
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    if any(code in done.stderr for code in UNREACHED):
+        pytest.skip("npm's registry cannot be reached")
+    assert done.returncode == 0, done.stderr
