@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.config import S3, Auth, Loras, Settings
-from sdxl_gateway.core.errors import ModelNotFound, Unavailable
+from sdxl_gateway.core.errors import InvalidRequest, ModelNotFound, Unavailable
 from tests.kit.peft_files import GOOD, MODULES
 from tests.kit.serving import served
 
@@ -204,3 +204,13 @@ async def test_two_servers_within_seconds(section: S3, tmp_path: Path, monkeypat
         assert (await two.delete("/v1/loras/dusk")).status_code == 200
         while (await one.get("/v1/loras/dusk")).status_code != 404:  # noqa: ASYNC110 - as a client would
             await asyncio.sleep(0.05)
+
+
+async def test_a_side_car_is_changed_where_no_other_server_has_the_lora(nodes: list[Node]) -> None:
+    one, _ = nodes
+    await one.put("ink")
+    (one.root / "own.safetensors").write_bytes(GOOD)
+    await one.catalog.refresh()
+    assert (await one.catalog.change_sidecar("own", {"weight": 0.5})).defaults.weight == 0.5
+    with pytest.raises(InvalidRequest, match="shared with other servers"):
+        await one.catalog.change_sidecar("ink", {"weight": 0.5})
