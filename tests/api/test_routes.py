@@ -96,7 +96,7 @@ async def test_an_unknown_address_needs_a_key_then_is_told_what_there_is() -> No
         twice = (await http.post("/v1/v1/images/edits", headers=ALPHA)).json()["error"]["message"]
     assert lost == (
         "Invalid URL (GET /nowhere). This server offers /v1/images/generations, /v1/images/edits, "
-        "/v1/images/variations, /v1/images/recipe, /v1/images, /v1/models, /v1/checkpoints, /v1/loras, "
+        "/v1/images/variations, /v1/images/recipe, /v1/images, /v1/models, /v1/checkpoints, /v1/loras, /v1/key, "
         "/v1/files, /v1/batches, /v1/moderations, /v1/moderations/reviews, "
         "/v1/webhooks/deliveries, /v1/jobs; see /openapi.json."
     )
