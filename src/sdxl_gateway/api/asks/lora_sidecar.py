@@ -21,9 +21,7 @@ _SAMPLER = Field("sampler", Kind.CHOICE, "The sampler it was made for.", choices
 _SCHEDULE = Field("schedule", Kind.CHOICE, "Where its steps lie.", choices=tuple(SCHEDULES))
 _WHOLE = (
     Field("steps", Kind.INTEGER, "Denoising steps it was made for.", low=1, high=STEPS),
-    Field(
-        "clip_skip", Kind.INTEGER, "The text encoders' layer it was made for, from the end.", low=1, high=CLIP_SKIP
-    ),
+    Field("clip_skip", Kind.INTEGER, "The text encoders' layer it was made for, from the end.", low=1, high=CLIP_SKIP),
 )
 _NUMBERS = (
     Field("weight", Kind.NUMBER, "Its weight where nobody says one.", low=-LORA_WEIGHT, high=LORA_WEIGHT),
