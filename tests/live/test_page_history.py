@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.kit.browser import Tab, chromium, opened
+from tests.kit.live_pictures import png
 from tests.kit.servers import Server
 
 ENTRY = "#view-history ol[aria-label='Kept pictures'] > li"
@@ -71,6 +73,23 @@ def test_another_seed_is_another_picture_and_both_can_go(tab: Tab) -> None:
     tab.page.click("dialog >> text=Forget them all")
     history(tab, 0)
     assert tab.page.locator("#view-history .empty").is_visible()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("what", ["edit", "variation"])
+def test_what_was_made_from_a_picture_is_painted_again_from_it(tab: Tab, what: str) -> None:
+    tab.page.click("nav a[href='#edit']")
+    picture = png(Image.linear_gradient("L").resize((128, 128)).convert("RGB"))
+    tab.page.set_input_files("#edit-image", {"name": "a.png", "mimeType": "image/png", "buffer": picture})
+    if what == "variation":
+        tab.page.click("button:text-is('Vary')")
+    else:
+        tab.page.fill("#edit-prompt", "a blue circle")
+    tab.page.click("form.edit button[type=submit]")
+    tab.page.locator("form.edit [role=status]:has-text('painted.')").wait_for()
+    (entry,) = history(tab, 1).all()
+    entry.locator("text=Paint again").click()
+    tab.page.locator(".same", has_text="the same picture, bit for bit").wait_for()
 
 
 @pytest.mark.full

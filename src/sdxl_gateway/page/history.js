@@ -3,7 +3,7 @@
 import { button, make } from "./dom.js";
 import { MOST_BYTES, MOST_PICTURES, clear, forget, keep, keeping, kept } from "./kept.js";
 import { paintAll } from "./paint.js";
-import { EDITS, GENERATIONS } from "./schema.js";
+import { EDITS, GENERATIONS, VARIATIONS } from "./schema.js";
 import { call } from "./server.js";
 import { sure } from "./sure.js";
 
@@ -131,8 +131,10 @@ class History {
       element.remove();
       if (id !== undefined) await this.#list();
     };
+    const file = new File([record.picture], name, { type: record.picture.type });
     const save = make("a", { className: "button", href: url, download: name, textContent: "Download" });
-    return make("div", { className: "actions" }, ...again, save, button("Delete", gone));
+    const others = [button("Edit this", () => this.#page.edit(file)), save, button("Delete", gone)];
+    return make("div", { className: "actions" }, ...again, ...others);
   }
 
   /** From the same recipe; the same picture is told, and not kept twice. */
@@ -164,12 +166,18 @@ class History {
     const bodyOf = ({ prompt: _, ...body }) => (fromPictures ? formOf(body, inputs) : body);
     const list = make("ol", { className: "pictures", ariaLabel: "Being painted" });
     this.#painting.prepend(list);
-    const path = fromPictures ? EDITS : GENERATIONS;
+    const path = pathOf(recipe);
     const kept = async (made) => (await keep(made)) && list.remove();
-    const room = { call, list, path, bodyOf, keep: kept, does: this.#page };
+    const room = { call, list, path, streams: path !== VARIATIONS, bodyOf, keep: kept, does: this.#page };
     const { refused } = await paintAll(room, { prompt: recipe.prompt, recipe, ...fileOf(request), ...change }, 1);
     if (refused) this.#page.refuse(refused, this.place);
   }
+}
+
+/** Where such a recipe is painted: an edit has a prompt, a variation has none. */
+function pathOf({ task, prompt }) {
+  if (task === "text_to_image") return GENERATIONS;
+  return prompt ? EDITS : VARIATIONS;
 }
 
 const mega = (bytes) => `${(bytes / 2 ** 20).toFixed(bytes < 1e7 ? 1 : 0)} MiB`;
