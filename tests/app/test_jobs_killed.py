@@ -9,12 +9,10 @@ import random
 import signal
 import threading
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -23,47 +21,10 @@ import httpx
 import pytest
 
 from tests.kit.fake_server import engines, started
+from tests.kit.killing import ASKED, ASYNC, GENERATE, Receiver, receiving
 from tests.kit.servers import until
 
-GENERATE = "/v1/images/generations"
-ASKED = {"prompt": "a fox step-seconds=0.01", "steps": 2, "size": "64x64", "response_format": "url"}
-ASYNC = {"prefer": "respond-async"}
 SENDERS = 4
-
-
-class Receiver(ThreadingHTTPServer):
-    """Takes every webhook, and notes under which ids it was told of a job."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Noting)
-        self.ids: dict[str, set[str]] = defaultdict(set)
-
-    @property
-    def host(self) -> str:
-        return f"127.0.0.1:{self.server_address[1]}"
-
-    def note(self, webhook_id: str, body: bytes) -> None:
-        self.ids[json.loads(body)["data"]["id"]].add(webhook_id)
-
-
-class _Noting(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        self.server.note(self.headers["webhook-id"], self.rfile.read(int(self.headers["content-length"])))
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nobody reads it."""
-
-
-@contextmanager
-def receiving() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        threading.Thread(target=receiver.serve_forever).start()
-        yield receiver
-        receiver.shutdown()
 
 
 class Senders:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import httpx
 import uvicorn
@@ -32,13 +33,16 @@ def backend(engine: EngineProcess, limits: Limits, listener: EngineListener) -> 
 
 
 @contextmanager
-def started(folder: Path, receiver: str, devices: Sequence[str] = ()) -> Iterator[tuple[str, BaseProcess]]:
+def started(
+    folder: Path, receiver: str, devices: Sequence[str] = (), **sections: Any
+) -> Iterator[tuple[str, BaseProcess]]:
     """Its address, once it is ready, and its process; killed at the end where it was not before.
 
-    It may send webhooks to `receiver`, a host:port. It has an engine process for each of several `devices`.
+    It may send webhooks to `receiver`, a host:port. It has an engine process for each of several `devices`; `sections`
+    are further ones of its settings.
     """
     port = free_port()
-    process = PROCESSES.Process(target=_serve, args=(folder, port, receiver, tuple(devices)))
+    process = PROCESSES.Process(target=_serve, args=(folder, port, receiver, tuple(devices), sections))
     process.start()
     url = f"http://127.0.0.1:{port}"
     try:
@@ -54,7 +58,7 @@ def engines(server: BaseProcess) -> list[int]:
     return [pid for pid in _children(server.pid) if b"fake_engine_process" in _command(pid) and is_alive(pid)]
 
 
-def _serve(folder: Path, port: int, receiver: str, devices: tuple[str, ...]) -> None:
+def _serve(folder: Path, port: int, receiver: str, devices: tuple[str, ...], sections: dict[str, Any]) -> None:
     sender.LEASE_SECONDS = 0.5  # beyond the timeout: nobody waits a minute for what a killed server had in hand
     settings = Settings(
         data_directory=folder / "data",
@@ -62,6 +66,7 @@ def _serve(folder: Path, port: int, receiver: str, devices: tuple[str, ...]) -> 
         engine=Engine(devices=devices, restart_backoff_seconds=0.05),
         egress=Egress(private_hosts=(receiver,)),
         webhooks=Webhooks(timeout_seconds=2.0),
+        **sections,
     )
     uvicorn.run(build_app(settings, backend), port=port, log_level="error")
 

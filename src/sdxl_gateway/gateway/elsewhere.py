@@ -60,9 +60,10 @@ class OtherGateways:
         return now
 
     async def events(self, job_id: str, caller: Caller, after: NewsId | None) -> AsyncIterator[News | JobNow]:
-        """As Tasks.events; the job's place in the line is not known here. Raises NotFound, Unavailable."""
-        found, place, waits = await self._found(job_id, caller), None, True
-        while True:
+        """As Tasks.events, but the job's place in the line is not known here. Ends where the job is not there any more,
+        and waits while nobody can be asked."""
+        place, waits = None, True
+        while (found := await self._followed(job_id, caller, place)) is not None:
             for at, value in found.news:
                 place, (news, _) = at, unpack_news(value)
                 if after is None or news.id > after:
@@ -74,7 +75,7 @@ class OtherGateways:
             if now.job.state.over:
                 return
             waits = False
-            found = await self._next(job_id, caller, place)
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def page(self, which: Filter, limit: int, before: Place | None) -> list[JobNow]:
         """At most `limit`, the latest first, of those behind that place; none where nobody can be asked."""
@@ -113,21 +114,21 @@ class OtherGateways:
         seen(found.report.job, caller)
         return found
 
-    async def _next(self, job_id: str, caller: Caller, place: str | None) -> Found:
-        """What there is a look later, or when it can be looked at again: where everything was forgotten, it is told
-        anew within a lease. Raises NotFound."""
+    async def _followed(self, job_id: str, caller: Caller, place: str | None) -> Found | None:
+        """The job with its news behind that place, once it can be had: where everything was forgotten it is told anew
+        within a lease."""
         loop = asyncio.get_running_loop()
         end: float | None = None
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
             try:
                 return await self._found(job_id, caller, place)
             except Unavailable:
                 end = None
             except NotFound:
                 end = end or loop.time() + (0.0 if self._mirror is None else self._mirror.lease_seconds)
-                if loop.time() > end:
-                    raise
+                if loop.time() >= end:
+                    return None
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 def _now(found: Found) -> JobNow:

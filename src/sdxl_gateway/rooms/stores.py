@@ -46,7 +46,7 @@ class Stores:
         watch.metrics.follow_results(lambda: results.held_bytes)
         replies = ground.own_blobs(settings.data_directory / "replies")
         return cls(
-            images=KeptImages(ground.places.pictures(), database, settings.delivery),
+            images=KeptImages(teams.shared.pictures(ground.places.pictures()), database, settings.delivery),
             signer=signer,
             addresses=ground.places.addresses(signer),
             results=results,

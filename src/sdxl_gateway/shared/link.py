@@ -48,6 +48,7 @@ class Link:
         self._tell = tell
         self._failed: float | None = None
         self._soon: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.redis = Redis(connection_pool=_pool(url, timeout_seconds))
 
     def key(self, *parts: str) -> str:
@@ -61,6 +62,7 @@ class Link:
 
     async def ask(self, question: Callable[[], Awaitable[T]]) -> T:
         """What Redis says. Raises SharedStateDown, at once while it is left alone."""
+        self._loop = asyncio.get_running_loop()
         if self._failed is not None and time.monotonic() < self._failed + PAUSE_SECONDS:
             raise SharedStateDown("The gateways' shared state cannot be reached.")
         try:
@@ -71,6 +73,12 @@ class Link:
             raise SharedStateDown("The gateways' shared state cannot be reached.") from problem
         self._stands()
         return answer
+
+    def ask_from_thread(self, question: Callable[[], Awaitable[T]]) -> T:
+        """As `ask`, for who is on another thread than the loop that asked before. Raises SharedStateDown."""
+        if self._loop is None:
+            raise SharedStateDown("The gateways' shared state was not asked yet.")
+        return asyncio.run_coroutine_threadsafe(self.ask(question), self._loop).result()
 
     def soon(self, question: Callable[[], Awaitable[T]]) -> None:
         """Asks beside whoever goes on meanwhile, and forgets what does not come about."""

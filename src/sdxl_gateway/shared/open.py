@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,17 @@ from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.core.ports import Meters
 from sdxl_gateway.storage.idempotency import Alone
 from sdxl_gateway.storage.idempotency import Exchange as ReplyExchanging
+from sdxl_gateway.storage.picture_folder import PictureFiles
 from sdxl_gateway.storage.seal import Seal
 from sdxl_gateway.storage.secret_file import secret_of
 
 if TYPE_CHECKING:
     from sdxl_gateway.shared.link import Link
     from sdxl_gateway.shared.mirror import Mirror
+
+
+def _their_own(files: PictureFiles) -> PictureFiles:
+    return files
 
 
 class SharingProblem(StartProblem):
@@ -32,7 +38,8 @@ class Shared:
     """What this gateway knows together with others: alone, it is what it would be anyway, and `link` and `jobs` are
     None.
 
-    `local` are what of the `meters` is this gateway's own; `works` go on in the background, by name.
+    `local` are what of the `meters` is this gateway's own; `works` go on in the background, by name; what `pictures` is
+    given, others find too.
     """
 
     local: LocalMeters
@@ -42,6 +49,7 @@ class Shared:
     works: Mapping[str, Callable[[], Awaitable[None]]]
     link: Link | None = None
     jobs: Mirror | None = None
+    pictures: Callable[[PictureFiles], PictureFiles] = _their_own
 
     def ailing(self) -> Sequence[str]:
         """As of Background: what is not done at the moment."""
@@ -72,6 +80,7 @@ def open_shared(settings: Settings, home: Path, meters: LocalMeters, seal: Seal,
         from sdxl_gateway.shared.keys import KeyExchange
         from sdxl_gateway.shared.link import Link
         from sdxl_gateway.shared.meters import SharedMeters
+        from sdxl_gateway.shared.pictures import CopiedPictures
         from sdxl_gateway.shared.replies import Bounds, ReplyExchange
     except ImportError as problem:
         raise SharingProblem("redis.url: needs the extra: pip install 'sdxl-gateway[redis]'") from problem
@@ -89,7 +98,9 @@ def open_shared(settings: Settings, home: Path, meters: LocalMeters, seal: Seal,
         lease_seconds=section.lease_seconds,
         max_upload_bytes=section.max_upload_bytes,
     )
-    return Shared(meters, shared, KeyExchange(link, pepper), replies, works, link, jobs)
+    copied = partial(CopiedPictures, link=link, envelope=envelope, max_total_bytes=section.max_pictures_bytes)
+    pictures = _their_own if settings.s3.bucket else copied
+    return Shared(meters, shared, KeyExchange(link, pepper), replies, works, link, jobs, pictures)
 
 
 def _pepper(settings: Settings) -> bytes:

@@ -1,0 +1,94 @@
+"""What one gateway keeps another hands out, as long as there is room for a copy, and only what a gateway put there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from sdxl_gateway.core.errors import Gone
+from sdxl_gateway.core.ports import StoredImage
+from sdxl_gateway.storage.picture_folder import PictureFiles, PictureFolder
+from tests.kit.api import GENERATE
+from tests.kit.redis_server import RedisServer
+from tests.kit.serving import served
+from tests.kit.sharing import Sharer
+
+pytestmark = pytest.mark.usefixtures("logs_as_they_were")
+Two = tuple[PictureFiles, PictureFiles]
+ROOM = 100
+
+
+@pytest.fixture
+async def files(redis: RedisServer, tmp_path: Path) -> AsyncIterator[Two]:
+    section = redis.sections["redis"].model_copy(update={"max_pictures_bytes": ROOM})
+    async with AsyncExitStack() as stack:
+        opening = [Sharer.opened(redis, tmp_path / name, redis=section) for name in "ab"]
+        sharers = [await stack.enter_async_context(one) for one in opening]
+        for one in sharers:
+            assert one.shared.link is not None
+            await one.shared.link.ask(one.shared.link.redis.ping)
+        a, b = (one.shared.pictures(PictureFolder(tmp_path / f"{n}")) for n, one in enumerate(sharers))
+        yield a, b
+
+
+def picture(number: int) -> StoredImage:
+    return StoredImage(f"{number:032x}", "png", "me", 40, 1000.0, 4600.0)
+
+
+async def put(files: PictureFiles, number: int) -> StoredImage:
+    stored = picture(number)
+    await asyncio.to_thread(files.write, stored, bytes([number]) * 40)
+    return stored
+
+
+async def test_the_latest_are_found_at_the_other(files: Two, redis: RedisServer) -> None:
+    a, b = files
+    first, second, third = [await put(a, number) for number in (1, 2, 3)]
+    assert await asyncio.to_thread(b.find, first.id) is None
+    for one in (second, third):
+        assert await asyncio.to_thread(b.find, one.id) == one
+        assert await asyncio.to_thread(b.read, one) == await asyncio.to_thread(a.read, one)
+    assert all(int(redis.cli("PTTL", name)) > 0 for name in redis.cli("KEYS", "*").splitlines())
+    await asyncio.to_thread(a.delete, [second])
+    assert await asyncio.to_thread(b.find, second.id) is None
+    with pytest.raises(Gone):
+        await asyncio.to_thread(b.read, second)
+
+
+async def test_what_no_gateway_put_there_is_no_picture(files: Two, redis: RedisServer) -> None:
+    a, b = files
+    one, other = await put(a, 1), await put(a, 2)
+    redis.cli("HSET", f"sdxl-gateway:picture:{one.id}", "bytes", "forged")
+    with pytest.raises(Gone):
+        await asyncio.to_thread(b.read, one)
+    redis.cli("HSET", f"sdxl-gateway:picture:{other.id}", "head", "x" * 40)
+    assert await asyncio.to_thread(b.find, other.id) is None
+
+
+async def test_without_redis_each_has_its_own(files: Two, redis: RedisServer) -> None:
+    a, b = files
+    redis.stop()
+    one = await put(a, 1)
+    assert await asyncio.to_thread(a.read, one) == bytes([1]) * 40
+    assert await asyncio.to_thread(b.find, one.id) is None
+
+
+async def test_its_address_is_good_at_the_other_when_its_gateway_is_gone(redis: RedisServer, tmp_path: Path) -> None:
+    async with served(tmp_path / "b", **redis.sections) as b:
+        async with served(tmp_path / "a", **redis.sections) as a:
+            url = await painted(a)
+            data = (await a.get(url)).content
+        assert (await b.get(url)).content == data
+        assert (await b.get(url.replace("signature=", "signature=x"))).status_code != 200
+
+
+async def painted(http: httpx.AsyncClient) -> str:
+    answer = await http.post(GENERATE, json={"prompt": "a", "size": "64x64", "response_format": "url"})
+    url: str = answer.json()["data"][0]["url"]
+    return urlsplit(url)._replace(scheme="", netloc="").geturl()
