@@ -11,7 +11,7 @@ PYTEST := $(TEST_ENV) $(BIN)/python -m pytest
 # A process a core, each with whole files of tests, so that what a file's tests share is made once.
 ALONGSIDE := -n auto --maxprocesses=8 --dist loadfile
 
-.PHONY: serve quick test test-full test-gpu coverage fuzz fuzz-api gallery docs check format wheel constraints
+.PHONY: serve quick test test-full test-topologies test-gpu coverage fuzz fuzz-api gallery docs check format wheel constraints
 .PHONY: bench bench-full bench-refiner bench-upscale bench-compiled bench-controls bench-gpu bench-xinference bench-against bench-gate
 
 serve: .venv/.installed
@@ -30,6 +30,12 @@ test: .venv/.installed-dev
 
 test-full: .venv/.installed-dev
 	$(PYTEST) -m "full or not full"
+
+# What clients rely on, in front of one engine process, of two, and of two gateways before two replicas in a Ray cluster.
+SDK_TESTS := tests/live/test_openai_sdk.py tests/live/test_openai_suite.py tests/live/test_node_clients.py
+test-topologies: .venv/.installed-dev
+	$(PIP) -e '.[cluster]'
+	for topology in one engines ray; do TEST_TOPOLOGY=$$topology $(PYTEST) -p no:randomly $(SDK_TESTS) || exit 1; done
 
 # What paints, on a GPU: the tests of the engine that say what a picture is.
 GPU_TESTS := tests/engine/test_parity.py tests/engine/test_blends.py tests/engine/test_engine.py tests/engine/test_few_steps.py \

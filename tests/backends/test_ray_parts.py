@@ -11,7 +11,7 @@ import pytest
 
 from sdxl_gateway.backends.ray import app
 from sdxl_gateway.backends.ray.frames import pack, unpack
-from sdxl_gateway.backends.ray.open import ray_backend
+from sdxl_gateway.backends.ray.open import OF_ONES_OWN, ray_backend
 from sdxl_gateway.backends.ray.problem import ClusterProblem
 from sdxl_gateway.backends.ray.scaling import WAIT_SECONDS, ByPredictedWait
 from sdxl_gateway.config import Cluster, Engine, EngineProcess, Limits, Loras, Memory
@@ -35,15 +35,16 @@ from tests.kit.jobs import job
     ],
 )
 def test_a_message_crosses_as_bytes_alone(message: Any) -> None:
-    frame = pack(message)
-    assert {type(part) for part in frame} == {bytes}
-    assert unpack(frame) == message
+    assert list(unpack(pack(message) + pack(Leaving()))) == [message, Leaving()]
 
 
-@pytest.mark.parametrize("frame", [[], [{"kind": "Leaving", "body": {}}], [b"{}"], [b"x", object()], "text"])
-def test_anything_else_is_refused(frame: Any) -> None:
+WORD = pack(Leaving())
+
+
+@pytest.mark.parametrize("said", [[WORD], "text", b"x", bytes(4), WORD[:-1], b"\xff" + WORD])
+def test_anything_else_is_refused(said: Any) -> None:
     with pytest.raises(Malformed):
-        unpack(frame)
+        list(unpack(said))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def engine(**keys: Any) -> EngineProcess:
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "sdxl_gateway.backends.ray.cluster", raising=False)
-    for name in ("RAY_AUTH_MODE", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "RAY_USAGE_STATS_ENABLED"):
+    for name in ("RAY_AUTH_MODE", *OF_ONES_OWN, "RAY_USAGE_STATS_ENABLED"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     with pytest.raises(ClusterProblem, match=r"pip install 'sdxl-gateway\[cluster\]'"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from itertools import count
 
 from sdxl_gateway.core.job import Job
@@ -48,3 +49,9 @@ def job(
         arrived=time.time() if arrived is None else arrived,
         deadline=deadline,
     )
+
+
+def sized_job(side: int, prompt: str = "", *, steps: int = 1, blend: str = "") -> Job:
+    """A square of so many pixels a side."""
+    made = job(prompt, steps=steps, blend=blend)
+    return replace(made, recipe=replace(made.recipe, width=side, height=side, paint_width=side, paint_height=side))

@@ -10,24 +10,27 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 
-from sdxl_gateway.backends.fake_engine import MAX_LANES, FakeEngine, open_fake_engine
+from sdxl_gateway.backends.fake_engine import MAX_LANES, FakeCanvas, open_fake_engine
 from sdxl_gateway.backends.ray.backend import RayBackend
-from sdxl_gateway.backends.ray.frames import Frame
 from sdxl_gateway.backends.ray.handle import EngineGone, EngineHandle
 from sdxl_gateway.backends.ray.host import EngineHost
 from sdxl_gateway.config import Engine, EngineProcess, Loras, Memory
 from sdxl_gateway.core.listeners import EngineListener
+from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.ipc.messages import Command, Report, Stop
 from sdxl_gateway.jobs.dispatcher import ignore
 from sdxl_gateway.scheduling.costs import Costs
 from sdxl_gateway.worker.loop import Commands, Loop
-from sdxl_gateway.worker.serve import by_own_clock
+from sdxl_gateway.worker.serve import LoadedEngine, by_own_clock
+
+Opening = Callable[[Measure], LoadedEngine[FakeCanvas]]
 
 
 class ThreadEngine:
     """An engine on a thread, as one in a supervised process would be; `told` is what it was, in order."""
 
-    def __init__(self, on_report: Callable[[Report], None], on_lost: Callable[[int], None]) -> None:
+    def __init__(self, opening: Opening, on_report: Callable[[Report], None], on_lost: Callable[[int], None]) -> None:
+        self._opening = opening
         self._on_report = on_report
         self._on_lost = on_lost
         self._commands: Commands = SimpleQueue()
@@ -43,10 +46,9 @@ class ThreadEngine:
                     loop.call_soon_threadsafe(self._on_report, said)
 
         def run() -> None:
-            opened = open_fake_engine(report)
+            opened = self._opening(report)
             report(opened.ready)
-            engine: FakeEngine = opened.engine  # type: ignore[assignment]
-            Loop(engine, commands, report, costs=Costs(), max_lanes=MAX_LANES).run()
+            Loop(opened.engine, commands, report, costs=Costs(), max_lanes=MAX_LANES).run()
 
         Thread(target=run, daemon=True).start()
 
@@ -73,15 +75,15 @@ class Replica:
     engine: ThreadEngine
     killed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def open(self, gateway: str) -> Sequence[Frame]:
+    async def open(self, gateway: str) -> bytes:
         self._alive()
         return self.host.open(gateway)
 
-    async def tell(self, gateway: str, frames: Sequence[Frame]) -> None:
+    async def tell(self, gateway: str, commands: bytes) -> None:
         self._alive()
-        self.host.tell(gateway, frames)
+        self.host.tell(gateway, commands)
 
-    async def poll(self, gateway: str, wait_seconds: float) -> Sequence[Frame]:
+    async def poll(self, gateway: str, wait_seconds: float) -> bytes:
         asked = asyncio.create_task(self.host.poll(gateway, wait_seconds))
         dead = asyncio.create_task(self.killed.wait())
         await asyncio.wait({asked, dead}, return_when=asyncio.FIRST_COMPLETED)
@@ -114,6 +116,7 @@ class FakeCluster:
     """Replicas by name, whose copies of LoRAs lie in folders of that name (Replicas)."""
 
     folder: Path
+    opening: Opening = open_fake_engine
     all: dict[str, Replica] = field(default_factory=dict)
 
     async def now(self) -> dict[str, EngineHandle]:
@@ -128,7 +131,7 @@ class FakeCluster:
         def supervise(
             _: EngineProcess, on_report: Callable[[Report], None], on_lost: Callable[[int], None]
         ) -> ThreadEngine:
-            engines.append(ThreadEngine(on_report, on_lost))
+            engines.append(ThreadEngine(self.opening, on_report, on_lost))
             return engines[0]
 
         config = EngineProcess(
@@ -141,9 +144,9 @@ class FakeCluster:
 
 
 @asynccontextmanager
-async def cluster_of(folder: Path, *names: str) -> AsyncIterator[FakeCluster]:
+async def cluster_of(folder: Path, *names: str, opening: Opening = open_fake_engine) -> AsyncIterator[FakeCluster]:
     """With these replicas."""
-    cluster = FakeCluster(folder)
+    cluster = FakeCluster(folder, opening)
     for name in names:
         await cluster.add(name)
     try:

@@ -76,13 +76,13 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def until(what: Callable[[], T], *, seconds: float = PATIENCE_SECONDS) -> T:
+def until(what: Callable[[], T], *, seconds: float = PATIENCE_SECONDS, every: float = 0.02) -> T:
     """The first true value; asked again until then. Raises TimeoutError."""
     end = time.monotonic() + seconds
     while not (value := what()):
         if time.monotonic() > end:
             raise TimeoutError(f"not within {seconds:.0f} s")
-        time.sleep(0.02)
+        time.sleep(every)
     return value
 
 
@@ -92,26 +92,34 @@ def server(folder: Path, output: int | None = None, **settings: str) -> Iterator
 
     What it prints goes to its log, or to the file descriptor `output`.
     """
+    with (
+        (folder / "log").open("wb") as log,
+        started(folder, log.fileno() if output is None else output, settings) as one,
+    ):
+        until(lambda: readiness(one) == 200)
+        yield one
+
+
+@contextmanager
+def started(folder: Path, output: int, settings: dict[str, str], *flags: str) -> Iterator[Server]:
+    """As `server`, which need not be ready yet."""
     shutil.copytree(DEMO_LORAS, folder / "loras")
     port = free_port()
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sdxl_gateway", "serve", "--port", str(port)],
-            cwd=folder,
-            env=_environment(settings),
-            stdout=log if output is None else output,
-            stderr=subprocess.STDOUT,
-        )
-        one = Server(f"http://127.0.0.1:{port}", folder, process)
-        try:
-            until(lambda: readiness(one) == 200)
-            yield one
-        finally:
-            _end(process)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sdxl_gateway", "serve", "--port", str(port), *flags],
+        cwd=folder,
+        env=environment(settings),
+        stdout=output,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        yield Server(f"http://127.0.0.1:{port}", folder, process)
+    finally:
+        _end(process)
 
 
-def _environment(settings: dict[str, str]) -> dict[str, str]:
-    """This one's, without settings that would reach the server from outside."""
+def environment(settings: dict[str, str]) -> dict[str, str]:
+    """What a server is given: this process's, without settings that would reach the server from outside."""
     kept = {key: value for key, value in os.environ.items() if not key.upper().startswith("SDXL_GATEWAY__")}
     asked = {f"SDXL_GATEWAY__{key.upper()}": value for key, value in settings.items()}
     fixed = {"SDXL_GATEWAY__ENGINE__DEVICE": DEVICE, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}

@@ -11,14 +11,21 @@ from openai import OpenAI
 
 from tests.kit.node_clients import node_clients
 from tests.kit.servers import TROUBLE, Server, server
+from tests.kit.topologies import served, turn
 
 Paint = Callable[..., str]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def another_gateway() -> None:
+    """Where there are several, each file of tests meets the next one."""
+    turn()
 
 
 @pytest.fixture(scope="session")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Whatever it is sent, its log holds no trouble in the end."""
-    with server(tmp_path_factory.mktemp("live")) as one:
+    with served(tmp_path_factory.mktemp("live")) as one:
         yield one
     assert TROUBLE.findall(one.log) == []
 

@@ -15,7 +15,8 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from tests.kit.servers import TROUBLE, Server, server
+from tests.kit.servers import TROUBLE, Server
+from tests.kit.topologies import served
 
 VERSION = version("openai")
 SUITE = "tests/api_resources/test_images.py"
@@ -67,7 +68,7 @@ def _example() -> bytes:
 def matting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("openai-suite")
     (folder / "config.toml").write_text(QUICK, "utf-8")
-    with server(folder) as one:
+    with served(folder) as one:
         yield one
     assert TROUBLE.findall(one.log) == []
 

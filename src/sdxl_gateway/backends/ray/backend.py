@@ -19,7 +19,9 @@ from sdxl_gateway.core.listeners import EngineListener
 from sdxl_gateway.ipc.messages import Ended, Leaving, Report
 from sdxl_gateway.jobs.dispatcher import Dispatcher, ignore
 from sdxl_gateway.jobs.engine_slot import EngineSlot
+from sdxl_gateway.jobs.placing import Choose
 from sdxl_gateway.jobs.subscription import Subscription
+from sdxl_gateway.scheduling.dispatch import choose
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ class RayBackend:
 
     Other gateways may have the same ones: each tells all of them what it does for the others, so that a gateway gives
     it no more than it has room for. An engine's id is the lowest number that is free; the replica that comes for a
-    lost one takes its id. Copies of LoRAs are those in `data_directory`.
+    lost one takes its id. Copies of LoRAs are those in `data_directory`; `choose` picks the replica for a job.
     """
 
     def __init__(
@@ -45,16 +47,22 @@ class RayBackend:
         tenant_queue_size: int | None = None,
         max_lanes: int = 4,
         listener: EngineListener = ignore,
+        choose: Choose = choose,
     ) -> None:
         self._replicas = replicas
         self._data_directory = data_directory
         self._listener = listener
         self._dispatcher = Dispatcher(
-            queue_size=queue_size, tenant_queue_size=tenant_queue_size, max_lanes=max_lanes, listener=listener
+            queue_size=queue_size,
+            tenant_queue_size=tenant_queue_size,
+            max_lanes=max_lanes,
+            listener=listener,
+            choose=choose,
         )
         self._visits: dict[str, asyncio.Task[None]] = {}
         self._orphans: dict[str, float] = {}
         self._leaving: set[str] = set()
+        self._blind = False
         self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -105,15 +113,23 @@ class RayBackend:
 
     async def _look_again_and_again(self) -> None:
         while True:
-            try:
-                replicas = await self._replicas.now()
-            except Exception:
-                log.exception("the cluster does not tell its replicas")
-                replicas = {}
+            replicas = await self._told()
             for name in sorted(replicas.keys() - self._visits.keys()):
                 self._visits[name] = asyncio.create_task(self._visit(name, replicas[name]), name=f"replica-{name}")
             self._forget_orphans()
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _told(self) -> dict[str, EngineHandle]:
+        """None while the cluster does not answer, of which the log hears once."""
+        try:
+            replicas = await self._replicas.now()
+        except Exception as problem:
+            if not self._blind:
+                log.error("the cluster does not tell its replicas: %s: %s", type(problem).__name__, problem)
+            self._blind = True
+            return {}
+        self._blind = False
+        return replicas
 
     async def _visit(self, name: str, handle: EngineHandle) -> None:
         """From when it answers until it is gone."""

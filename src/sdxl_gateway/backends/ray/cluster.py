@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import ray
 from ray import serve
 from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
 from ray.util import list_named_actors
 
 from sdxl_gateway.backends.process.backend import ENGINE_COMMAND
 from sdxl_gateway.backends.ray.deployment import ACTOR_PREFIX, NAMESPACE, application
-from sdxl_gateway.backends.ray.frames import Frame
 from sdxl_gateway.backends.ray.handle import EngineGone, EngineHandle
 from sdxl_gateway.backends.ray.problem import ClusterProblem
 from sdxl_gateway.config import Cluster, EngineProcess
@@ -27,18 +28,18 @@ class ActorHandle:
     def __init__(self, name: str) -> None:
         self._actor = ray.get_actor(name, NAMESPACE)
 
-    async def open(self, gateway: str) -> Sequence[Frame]:
+    async def open(self, gateway: str) -> bytes:
         """As of EngineHandle."""
-        said: Sequence[Frame] = await _asked(self._actor.open.remote(gateway))
+        said: bytes = await _asked(self._actor.open.remote(gateway))
         return said
 
-    async def tell(self, gateway: str, frames: Sequence[Frame]) -> None:
+    async def tell(self, gateway: str, commands: bytes) -> None:
         """As of EngineHandle."""
-        await _asked(self._actor.tell.remote(gateway, list(frames)))
+        await _asked(self._actor.tell.remote(gateway, commands))
 
-    async def poll(self, gateway: str, wait_seconds: float) -> Sequence[Frame]:
+    async def poll(self, gateway: str, wait_seconds: float) -> bytes:
         """As of EngineHandle."""
-        said: Sequence[Frame] | None = await _asked(self._actor.poll.remote(gateway, wait_seconds))
+        said: bytes | None = await _asked(self._actor.poll.remote(gateway, wait_seconds))
         if said is None:
             raise EngineGone("The replica knows of no visit.")
         return said
@@ -72,8 +73,7 @@ class RayReplicas:
 
     async def now(self) -> dict[str, EngineHandle]:
         """As of Replicas."""
-        names = await asyncio.to_thread(_engines)
-        self._handles = {name: self._handles.get(name) or ActorHandle(name) for name in names}
+        self._handles = await asyncio.to_thread(_handles, self._handles)
         return self._handles
 
     async def close(self) -> None:
@@ -93,10 +93,19 @@ def connected(cluster: Cluster, engine: EngineProcess, command: Sequence[str] = 
             serve.start(proxy_location="Disabled")
             target = serve.RunTarget(application(engine, cluster, command), name=APPLICATION, route_prefix=None)
             serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
-    except (RayError, ConnectionError, RuntimeError, ValueError) as problem:
+    except (RayError, RayServeException, ConnectionError, RuntimeError, ValueError) as problem:
         ray.shutdown()
         raise ClusterProblem(f"cluster.address: {type(problem).__name__}: {problem}") from problem
     return RayReplicas()
+
+
+def _handles(known: Mapping[str, EngineHandle]) -> dict[str, EngineHandle]:
+    """Of all there are; one that ends meanwhile is not among them."""
+    found = {}
+    for name in _engines():
+        with suppress(ValueError):
+            found[name] = known.get(name) or ActorHandle(name)
+    return found
 
 
 def _engines() -> list[str]:

@@ -18,7 +18,6 @@ from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sdxl_gateway.backends.process.backend import ENGINE_COMMAND
-from sdxl_gateway.backends.ray.frames import Frame
 from sdxl_gateway.backends.ray.host import EngineHost
 from sdxl_gateway.backends.ray.scaling import WAIT_SECONDS, ByPredictedWait
 from sdxl_gateway.backends.ray.supervised import process
@@ -56,13 +55,13 @@ class EngineActor:
         await self._host.start()
         self._watching = asyncio.create_task(self._host.watching())
 
-    async def open(self, gateway: str) -> Sequence[Frame]:
+    async def open(self, gateway: str) -> bytes:
         return self._host.open(gateway)
 
-    async def tell(self, gateway: str, frames: Sequence[Frame]) -> None:
-        self._host.tell(gateway, frames)
+    async def tell(self, gateway: str, commands: bytes) -> None:
+        self._host.tell(gateway, commands)
 
-    async def poll(self, gateway: str, wait_seconds: float) -> Sequence[Frame] | None:
+    async def poll(self, gateway: str, wait_seconds: float) -> bytes | None:
         return await self._host.poll(gateway, wait_seconds)
 
     async def lacks(self, digests: Collection[str]) -> Sequence[str]:
@@ -115,16 +114,22 @@ class Replica:
 
 def application(engine: EngineProcess, cluster: Cluster, command: Sequence[str] = ENGINE_COMMAND[1:]) -> Any:
     """What Serve runs: replicas with an engine each, without a route. Their processes run Python with `command`."""
-    loads = {"num_cpus": cluster.cpus, "num_gpus": _gpus(engine, cluster)}
+    gpus = _gpus(engine, cluster)
     deployed = serve.deployment(Replica, name="engine").options(
         **_replicas(cluster),
-        ray_actor_options=loads,
+        ray_actor_options={"num_cpus": cluster.cpus, "num_gpus": gpus},
         graceful_shutdown_timeout_s=cluster.grace_seconds,
         graceful_shutdown_wait_loop_s=0.2,
         health_check_period_s=HEALTH_SECONDS,
     )
-    own = engine.model_copy(update={"data_directory": cluster.directory.absolute()})
-    return deployed.bind(own.model_dump_json(), command, str(Path.cwd()))
+    return deployed.bind(_own(engine, cluster, gpus).model_dump_json(), command, str(Path.cwd()))
+
+
+def _own(engine: EngineProcess, cluster: Cluster, gpus: float) -> EngineProcess:
+    """With a folder of its node's, and without a GPU with the threads that its processors are."""
+    threads = engine.engine.threads or (0 if gpus else max(round(cluster.cpus), 1))
+    section = engine.engine.model_copy(update={"threads": threads})
+    return engine.model_copy(update={"data_directory": cluster.directory.absolute(), "engine": section})
 
 
 def _gpus(engine: EngineProcess, cluster: Cluster) -> float:

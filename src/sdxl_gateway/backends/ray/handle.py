@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from sdxl_gateway.backends.ray.frames import Frame
-
 
 class EngineGone(Exception):
     """The replica does not answer any more, or knows this gateway no more: what it was given is lost."""
@@ -15,14 +13,14 @@ class EngineGone(Exception):
 class EngineHandle(Protocol):
     """One replica. All of it raises EngineGone; `gateway` is a gateway's name for one visit, never used again."""
 
-    async def open(self, gateway: str) -> Sequence[Frame]:
-        """Begin a visit; gives what the engine has said of itself so far."""
+    async def open(self, gateway: str) -> bytes:
+        """Begin a visit; gives what the engine has said of itself so far, as frames.py packs it."""
 
-    async def tell(self, gateway: str, frames: Sequence[Frame]) -> None:
-        """Commands, in their order. Returns once they are there."""
+    async def tell(self, gateway: str, commands: bytes) -> None:
+        """Commands, packed, in their order. Returns once they are there."""
 
-    async def poll(self, gateway: str, wait_seconds: float) -> Sequence[Frame]:
-        """Reports since the last time, as soon as there are any; none after a few seconds of silence.
+    async def poll(self, gateway: str, wait_seconds: float) -> bytes:
+        """Reports, packed, since the last time, as soon as there are any; none after a few seconds of silence.
 
         `wait_seconds` is what this gateway predicts for one that comes now: what the cluster scales by.
         """

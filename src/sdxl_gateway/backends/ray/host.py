@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from sdxl_gateway.backends.ray.copies import Arrivals
-from sdxl_gateway.backends.ray.frames import Frame, unpack
+from sdxl_gateway.backends.ray.frames import unpack
 from sdxl_gateway.backends.ray.supervised import Supervise
 from sdxl_gateway.backends.ray.visit import Visit
 from sdxl_gateway.config import EngineProcess
@@ -108,7 +108,7 @@ class EngineHost:
 
     # -- the gateways' side
 
-    def open(self, gateway: str) -> Sequence[Frame]:
+    def open(self, gateway: str) -> bytes:
         """As of EngineHandle."""
         visit = self._visits[gateway] = Visit(self._clock())
         for message in (self._slot.ready, self._memory, Leaving() if self._leaving else None):
@@ -117,16 +117,16 @@ class EngineHost:
         visit.say_others(self._others_than(gateway))
         return visit.taken()
 
-    def tell(self, gateway: str, frames: Sequence[Frame]) -> None:
+    def tell(self, gateway: str, commands: bytes) -> None:
         """As of EngineHandle; of one that has no visit nothing is taken."""
-        for message in map(unpack, frames):
+        for message in unpack(commands):
             if isinstance(message, Submit) and gateway in self._visits:
                 self._submit(gateway, message.job)
             elif isinstance(message, Cancel):
                 self._cancel(Given(gateway, message.job_id))
         self._say_others()
 
-    async def poll(self, gateway: str, wait_seconds: float) -> Sequence[Frame] | None:
+    async def poll(self, gateway: str, wait_seconds: float) -> bytes | None:
         """As of EngineHandle; None where it has no visit."""
         visit = self._visits.get(gateway)
         if visit is None:

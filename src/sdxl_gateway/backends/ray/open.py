@@ -10,8 +10,9 @@ from sdxl_gateway.config import Cluster, EngineProcess, Limits
 from sdxl_gateway.core.listeners import EngineListener
 
 AUTH_MODE = "RAY_AUTH_MODE"
-ONLY_HERE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-"""Where this is 0, as it is by default on those, Ray's processes listen on the loopback address alone."""
+OF_ONES_OWN = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}
+"""Where the first is 0, as by default on those, Ray's processes listen on the loopback address alone. Engines are not
+nicer than what else runs: a step's Python would wait for its turn while the GPU idles."""
 
 
 def ray_backend(cluster: Cluster, engine: EngineProcess, limits: Limits, listener: EngineListener) -> RayBackend:
@@ -21,7 +22,7 @@ def ray_backend(cluster: Cluster, engine: EngineProcess, limits: Limits, listene
     with_token()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not cluster.address:
-        os.environ[ONLY_HERE] = "0"
+        os.environ.update(OF_ONES_OWN)
     try:
         from sdxl_gateway.backends.ray.cluster import connected
     except ImportError as problem:

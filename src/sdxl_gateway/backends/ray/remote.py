@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 
-from sdxl_gateway.backends.ray.frames import Frame, pack, unpack
+from sdxl_gateway.backends.ray.frames import pack, unpack
 from sdxl_gateway.backends.ray.handle import EngineGone, EngineHandle
 from sdxl_gateway.catalog.lora_folder.copies import store_path
 from sdxl_gateway.core.errors import AdapterRefused
@@ -19,6 +19,8 @@ from sdxl_gateway.ipc.messages import Cancel, Command, Hello, Report, Stop, Subm
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 8 * 2**20
+OPEN_SECONDS = 120.0
+"""It may be there and not yet have begun."""
 ANSWER_SECONDS = 15.0
 """A replica answers a poll within five; one that takes so long is lost."""
 
@@ -35,19 +37,19 @@ class RemoteEngine:
         self._data_directory = data_directory
         self._wait_seconds = wait_seconds
         self._gateway = token_hex(8)
-        self._unsent: asyncio.Queue[tuple[Frame, frozenset[str]]] = asyncio.Queue()
+        self._unsent: asyncio.Queue[tuple[bytes, frozenset[str]]] = asyncio.Queue()
 
     def send(self, command: Command) -> None:
         """In the order of the calls. Raises FrameTooLarge."""
         needs = command.job.recipe.digests if isinstance(command, Submit) else frozenset()
         self._unsent.put_nowait((pack(command), needs))
 
-    async def open(self) -> Sequence[Frame]:
+    async def open(self) -> bytes:
         """Begins the visit; gives what the engine has said of itself so far."""
-        async with _in_time():
+        async with _in_time(OPEN_SECONDS):
             return await self._handle.open(self._gateway)
 
-    async def follow(self, said: Sequence[Frame], on_report: Callable[[Report], None]) -> None:
+    async def follow(self, said: bytes, on_report: Callable[[Report], None]) -> None:
         """Until the replica is gone; `on_report` gets what was `said` and what is said meanwhile, and nothing after."""
         sending = asyncio.create_task(self._sending())
         listening = asyncio.create_task(self._listening(said, on_report))
@@ -66,9 +68,9 @@ class RemoteEngine:
             async with _in_time():
                 await self._handle.close(self._gateway)
 
-    async def _listening(self, said: Sequence[Frame], on_report: Callable[[Report], None]) -> None:
+    async def _listening(self, said: bytes, on_report: Callable[[Report], None]) -> None:
         while True:
-            for report in map(_unpacked, said):
+            for report in _reports(said):
                 on_report(report)
             async with _in_time():
                 said = await self._handle.poll(self._gateway, self._wait_seconds())
@@ -79,7 +81,7 @@ class RemoteEngine:
             while not self._unsent.empty():
                 waiting.append(self._unsent.get_nowait())
             await self._bring(frozenset().union(*(needs for _, needs in waiting)))
-            await self._handle.tell(self._gateway, [frame for frame, _ in waiting])
+            await self._handle.tell(self._gateway, b"".join(command for command, _ in waiting))
 
     async def _bring(self, digests: frozenset[str]) -> None:
         """A copy that is gone here too is for the engine to miss, in its usual words."""
@@ -97,21 +99,21 @@ class RemoteEngine:
 
 
 @asynccontextmanager
-async def _in_time() -> AsyncIterator[None]:
+async def _in_time(seconds: float = ANSWER_SECONDS) -> AsyncIterator[None]:
     """What takes too long is not to be expected any more."""
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
         raise EngineGone from None
 
 
-def _unpacked(frame: Frame) -> Report:
+def _reports(said: bytes) -> Iterator[Report]:
     try:
-        message = unpack(frame)
+        for message in unpack(said):
+            if isinstance(message, Hello | Submit | Cancel | Stop):
+                raise Malformed("a command")
+            yield message
     except Malformed as problem:
         log.exception("a replica said something malformed")
         raise EngineGone from problem
-    if isinstance(message, Hello | Submit | Cancel | Stop):
-        raise EngineGone("a replica sent a command")
-    return message

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sdxl_gateway.backends.ray.frames import Frame, pack
+from sdxl_gateway.backends.ray.frames import pack
 from sdxl_gateway.ipc.messages import NOBODY, Message, OthersHold
 
 
@@ -16,7 +15,7 @@ class Visit:
 
     seen_at: float
     wait_seconds: float = 0.0
-    _unsaid: list[Frame] = field(default_factory=list)
+    _unsaid: list[bytes] = field(default_factory=list)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _others: OthersHold = NOBODY
 
@@ -31,17 +30,17 @@ class Visit:
             self._others = others
             self.say(others)
 
-    def taken(self) -> Sequence[Frame]:
+    def taken(self) -> bytes:
         """What was unsaid."""
         said, self._unsaid = self._unsaid, []
         self._news.clear()
-        return said
+        return b"".join(said)
 
-    async def news(self, seconds: float) -> Sequence[Frame]:
+    async def news(self, seconds: float) -> bytes:
         """As soon as there is any, none after so long."""
         try:
             async with asyncio.timeout(seconds):
                 await self._news.wait()
         except TimeoutError:
-            return ()
+            return b""
         return self.taken()

@@ -1,0 +1,68 @@
+"""Takes connections, gives each to one of several servers: all to the same one until it is told to turn."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import cycle
+from threading import Thread
+
+CHUNK_BYTES = 64 * 2**10
+
+
+class Balancer:
+    """At `url`; servers are by their ports on this machine. A turn ends the connections there are."""
+
+    def __init__(self, ports: Sequence[int]) -> None:
+        self._turns = cycle(ports)
+        self._port = next(self._turns)
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        Thread(target=self._accept, daemon=True).start()
+
+    def turn(self) -> None:
+        """The next server's."""
+        self._port = next(self._turns)
+        ended, self._open = self._open, []
+        for one in ended:
+            _end(one)
+
+    def close(self) -> None:
+        """Takes no more."""
+        _end(self._listener)
+        self.turn()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._port))
+                self._open += client, server
+                for one, other in ((client, server), (server, client)):
+                    Thread(target=_pass_on, args=(one, other), daemon=True).start()
+
+
+def _pass_on(one: socket.socket, other: socket.socket) -> None:
+    with suppress(OSError):
+        while chunk := one.recv(CHUNK_BYTES):
+            other.sendall(chunk)
+    with suppress(OSError):
+        other.shutdown(socket.SHUT_WR)
+
+
+def _end(one: socket.socket) -> None:
+    with suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    one.close()
+
+
+@contextmanager
+def balanced(ports: Sequence[int]) -> Iterator[Balancer]:
+    """Before those servers."""
+    one = Balancer(ports)
+    try:
+        yield one
+    finally:
+        one.close()

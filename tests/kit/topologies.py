@@ -1,0 +1,78 @@
+"""A server as TEST_TOPOLOGY asks for: `one` process, several `engines`, or gateways before a `ray` cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from tests.kit.balancer import Balancer, balanced
+from tests.kit.ray_cluster import needs_ray, ray_cluster
+from tests.kit.servers import Server, readiness, server, started, until
+
+TOPOLOGY = os.environ.get("TEST_TOPOLOGY", "one")
+_balancers: list[Balancer] = []
+
+
+def served(folder: Path) -> AbstractContextManager[Server]:
+    """What answers at one address, ready, with its settings in `folder` if there are any."""
+    if TOPOLOGY == "ray":
+        return _before_ray(folder)
+    if TOPOLOGY == "engines":
+        return _several_engines(folder)
+    return server(folder)
+
+
+def turn() -> None:
+    """Another gateway answers, where there are several."""
+    for one in _balancers:
+        one.turn()
+
+
+@contextmanager
+def _several_engines(folder: Path) -> Iterator[Server]:
+    with server(folder, engine__device="auto", engine__devices="cpu,cpu") as one:
+        until(lambda: ready_engines(one) == 2)
+        yield one
+
+
+@contextmanager
+def _before_ray(folder: Path) -> Iterator[Server]:
+    with gateways(folder, 2, 2) as both, balanced([int(one.url.rpartition(":")[2]) for one in both]) as balancer:
+        _balancers.append(balancer)
+        yield replace(both[0], url=balancer.url)
+        _balancers.remove(balancer)
+
+
+@contextmanager
+def gateways(folder: Path, count: int, replicas: int, **settings: str) -> Iterator[list[Server]]:
+    """So many before a cluster of their own with so many replicas, all of it ready. They share a log in `folder`."""
+    needs_ray()
+    common = {"cluster__replicas": str(replicas), "cluster__directory": str(folder / "replicas"), **settings}
+    with ExitStack() as stack:
+        address = stack.enter_context(ray_cluster())
+        log = stack.enter_context((folder / "log").open("wb"))
+        all_of_them = []
+        for number in range(count):
+            own = folder if not number else _beside(folder, number)
+            flags = "--cluster", "ray", "--address", address
+            all_of_them.append(stack.enter_context(started(own, log.fileno(), common, *flags)))
+            until(lambda: readiness(all_of_them[-1]) == 200, seconds=300, every=0.5)
+        until(lambda: all(ready_engines(one) == replicas for one in all_of_them), seconds=300, every=0.5)
+        yield all_of_them
+
+
+def _beside(folder: Path, number: int) -> Path:
+    """A folder for one more gateway, with the same settings."""
+    own = folder / f"gateway-{number}"
+    own.mkdir()
+    if (folder / "config.toml").exists():
+        (own / "config.toml").write_text((folder / "config.toml").read_text("utf-8"), "utf-8")
+    return own
+
+
+def ready_engines(one: Server) -> int:
+    """How many can paint now."""
+    return int(sum(one.metric(f'sdxl_gateway_engine_ready{{device="cpu",engine="{engine}"}}') for engine in range(4)))
