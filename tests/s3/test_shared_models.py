@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sdxl_gateway.cli import app
-from sdxl_gateway.config import DEMO_MODEL, S3, CheckpointFolder, Engine
+from sdxl_gateway.config import DEMO_MODEL, S3, CheckpointFolder, Engine, Settings
 from tests.kit.api import GENERATE
 from tests.kit.model_folders import copy_of_demo
 from tests.kit.servers import server
@@ -23,6 +23,9 @@ pytest.importorskip("moto", reason="needs the extra: pip install 'sdxl-gateway[d
 
 from sdxl_gateway.s3 import bucket as asked
 from sdxl_gateway.s3 import checkpoint_catalog, fetches
+from sdxl_gateway.s3.bucket import Bucket
+from sdxl_gateway.s3.checkpoint_catalog import SharedCheckpointCatalog
+from sdxl_gateway.s3.checkpoint_registry import CheckpointRegistry
 from tests.kit.buckets import ObjectStore
 
 # Building the application sets up the logs of the whole process, which other tests share.
@@ -120,6 +123,27 @@ async def test_the_default_model_may_lie_in_the_bucket_alone(
             await asyncio.sleep(0.05)
         assert await shown(gateway) == {"house/demo": "disk"}
         assert (await gateway.post(GENERATE, json={**SAID, "model": None})).status_code == 200
+
+
+async def test_a_server_waits_for_a_silent_bucket_and_may_end_meanwhile(
+    object_store: ObjectStore, section: S3, tmp_path: Path
+) -> None:
+    push(section)
+    alone: dict[str, Any] = {"s3": section, "checkpoints": {}, "default_model": "house/demo"}
+    alone["checkpoint_folder"] = nowhere(tmp_path)
+    known = SharedCheckpointCatalog(
+        CheckpointRegistry(Bucket(section)), Settings(data_directory=tmp_path / "data", **alone), {}
+    )
+    known.scan()
+    object_store.down = True
+    async with served(tmp_path, **alone) as gateway:
+        assert (await gateway.get("/readyz")).status_code == 503
+    async with served(tmp_path, **alone) as gateway, asyncio.timeout(60):
+        assert (await gateway.post(GENERATE, json=SAID)).status_code == 503
+        object_store.down = False
+        while (await gateway.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - as a load balancer would
+            await asyncio.sleep(0.05)
+        assert (await gateway.post(GENERATE, json=SAID)).status_code == 200
 
 
 @pytest.mark.parametrize(

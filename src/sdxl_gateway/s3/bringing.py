@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from logging import getLogger
 
 from sdxl_gateway.core.events import Failed, Finished, JobEvent
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.ports import Backend, JobEvents
 from sdxl_gateway.s3.fetches import Fetches
+
+log = getLogger(__name__)
 
 
 class Following(AsyncIterator[JobEvent]):
@@ -48,12 +51,18 @@ class BringingBackend:
 
     async def start(self) -> None:
         """Returns at once; `ready` turns true when an engine can paint. Jobs may be submitted before."""
-        self._starting = asyncio.create_task(self._start())
+        if self._first is None or self._fetches.is_own(self._first):
+            await self._backend.start()
+        else:
+            self._starting = asyncio.create_task(self._start(self._first))
 
-    async def _start(self) -> None:
-        if self._first is not None:
-            await self._fetches.keep(self._first)
-        await self._backend.start()
+    async def _start(self, first: str) -> None:
+        try:
+            await self._fetches.keep(first)
+            await self._backend.start()
+        except Exception:
+            log.exception("the engines could not be started")
+            self._backend.drain("The engine cannot be started; see the server's log.")
 
     async def stop(self, grace_seconds: float) -> None:
         """As Backend; nothing is fetched any more."""

@@ -55,6 +55,10 @@ class Fetches:
             except (Unavailable, StorageFull):
                 await asyncio.sleep(RETRY_SECONDS)
 
+    def is_own(self, name: str) -> bool:
+        """The checkpoint of that name is this server's, and never fetched."""
+        return self._manifest_of(name) is None
+
     def _manifest_of(self, name: str) -> str | None:
         entry = self._catalog.get(name)
         return None if entry is None else self._catalog.manifest_of(name, entry.digest)

@@ -7,11 +7,12 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from sdxl_gateway.core.errors import Busy
+from sdxl_gateway.core.errors import Busy, Unavailable
 from sdxl_gateway.core.events import Kept
 from sdxl_gateway.core.limits import RETRY_AFTER_SECONDS
 from sdxl_gateway.core.listeners import Listener, unheard
@@ -128,7 +129,8 @@ class JobStore:
             if job.state.over:
                 self._listener(Kept("job", job.state.value))
                 await self._drop(job.uploads)
-        await self.sweep_uploads()
+        with suppress(Unavailable):  # a silent store is no reason not to start
+            await self.sweep_uploads()
         return len(jobs)
 
     async def sweep_uploads(self) -> None:
