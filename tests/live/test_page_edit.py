@@ -24,6 +24,11 @@ from tests.kit.servers import Server, server, until
 HOSTILE = '"><img src=x onerror="window.hurt=1">'
 SIDE = 128
 FORM = "form.edit"
+COMMANDS = {
+    "curl": ("bash", "-c"),
+    "Python": (sys.executable, "-c"),
+    "JavaScript": ("node", "--input-type=module", "-e"),
+}
 Mask = Any
 
 
@@ -363,33 +368,34 @@ def fill_in(tab: Tab, folder: Path) -> None:
 
 
 @pytest.mark.full
-def test_the_code_it_shows_runs_with_its_files(guided_tab: Tab, tmp_path: Path) -> None:
+def test_the_code_it_shows_runs_with_its_files(guided_tab: Tab, installed: Path, tmp_path: Path) -> None:
     fill_in(guided_tab, tmp_path)
     assert {one.name for one in tmp_path.iterdir()} == {"image.png", "mask.png", "reference-1.png", "control-1.png"}
-    told = json.loads(ran(["bash", "-c", open_code(guided_tab, "curl")], tmp_path))["data"][0]
+    (tmp_path / "node_modules").symlink_to(installed / "node_modules")
+    told = json.loads(ran([*COMMANDS["curl"], open_code(guided_tab, "curl")], tmp_path))["data"][0]
     recipe = told["recipe"]
     assert (recipe["padding"]["right"], recipe["seed"]) == (16, 7)
     assert recipe["ip_adapter"]["weights"] == [0.9]
     assert [(one["type"], one["weight"]) for one in recipe["controls"]] == [("canny", 0.5)]
-    guided_tab.page.click(".code .tabs >> text=Python")
-    guided_tab.page.locator(f"{FORM} pre[aria-label$=Python]").wait_for()
-    ran([sys.executable, "-c", guided_tab.text(f"{FORM} pre")], tmp_path)
     here = pixels(paint(guided_tab, '@it\'s a "red" circle'))
-    assert (pixels((tmp_path / "picture-0.png").read_bytes()) == here).all()
     assert (pixels(told["b64_json"]) == here).all()
+    for kind in ("Python", "JavaScript"):
+        guided_tab.page.click(f".code .tabs >> text={kind}")
+        guided_tab.page.locator(f"{FORM} pre[aria-label$={kind}]").wait_for()
+        ran([*COMMANDS[kind], guided_tab.text(f"{FORM} pre")], tmp_path)
+        assert (pixels((tmp_path / "picture-0.png").read_bytes()) == here).all()
+        (tmp_path / "picture-0.png").unlink()
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("kind", ["curl", "Python"])
-def test_the_code_of_a_variation_runs(tab: Tab, kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", list(COMMANDS))
+def test_the_code_of_a_variation_runs(tab: Tab, installed: Path, kind: str, tmp_path: Path) -> None:
     (tmp_path / "image.png").write_bytes(drawing())
+    (tmp_path / "node_modules").symlink_to(installed / "node_modules")
     give(tab, drawing())
     tab.page.click("button:text-is('Vary')")
     few_steps(tab)
-    ran(
-        ["bash", "-c"] * (kind == "curl") + [sys.executable, "-c"] * (kind == "Python") + [open_code(tab, kind)],
-        tmp_path,
-    )
+    ran([*COMMANDS[kind], open_code(tab, kind)], tmp_path)
 
 
 def ran(command: list[str], folder: Path) -> str:

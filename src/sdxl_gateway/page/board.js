@@ -52,7 +52,8 @@ export class Board {
   /** `changed` is called after whatever a request would show. */
   constructor(changed) {
     this.#changed = changed;
-    this.element = make("div", { className: "board" }, make("div", { className: "frame" }, this.#canvas, ...this.#edges));
+    const frame = make("div", { className: "frame" }, this.#canvas, ...this.#edges);
+    this.element = make("div", { className: "board" }, frame);
     this.#canvas.addEventListener("pointerdown", (event) => this.#begin(event));
     this.#canvas.addEventListener("pointermove", (event) => this.#move(event));
     for (const end of ["pointerup", "pointercancel"]) this.#canvas.addEventListener(end, () => this.#end());
@@ -126,7 +127,8 @@ export class Board {
   #sheet() {
     const factor = this.#scale * devicePixelRatio;
     const { width, height } = this.size;
-    const sheet = new OffscreenCanvas(Math.max(1, Math.round(width * factor)), Math.max(1, Math.round(height * factor)));
+    const shown = (length) => Math.max(1, Math.round(length * factor));
+    const sheet = new OffscreenCanvas(shown(width), shown(height));
     const context = sheet.getContext("2d");
     context.imageSmoothingQuality = "high";
     context.scale(sheet.width / width, sheet.height / height);

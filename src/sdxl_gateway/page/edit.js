@@ -3,7 +3,8 @@
 import { Blend } from "./blend.js";
 import { Board } from "./board.js";
 import { compared } from "./compare.js";
-import { button, field, make } from "./dom.js";
+import { button } from "./dom.js";
+import { EditForm } from "./edit_form.js";
 import { Controls, References, named } from "./guides.js";
 import { ELSEWHERE, More } from "./more.js";
 import { paintAll } from "./paint.js";
@@ -11,9 +12,11 @@ import { EDITS, VARIATIONS, fields, openapi } from "./schema.js";
 import { Refused, call, inPath, json } from "./server.js";
 import { MaskTools, Room } from "./tools.js";
 
+const PATHS = { edit: EDITS, vary: VARIATIONS };
 const FIRST = ["strength", "size", "quality"];
+const isFirst = (name) => FIRST.includes(name);
 const isFeather = (name) => name === "seam";
-const isRest = (name) => !ELSEWHERE.has(name) && !FIRST.includes(name) && !isFeather(name);
+const isRest = (name) => !ELSEWHERE.has(name) && !isFirst(name) && !isFeather(name);
 let view = null;
 let brought = null;
 
@@ -33,110 +36,75 @@ export async function show(place, page) {
 class Edit {
   #place;
   #page;
-  #form;
   #path = EDITS;
   #running = null;
-
-  // What is said.
-  #image = make("input", { type: "file", id: "edit-image", accept: "image/png,image/jpeg,image/webp" });
-  #about = make("p", { className: "hint" });
-  #prompt = make("textarea", { id: "edit-prompt", rows: 3, placeholder: "what is to be there instead" });
-  #base = make("select", { id: "edit-base" }, new Option("the server's default", ""));
-  #lora = make("select", { id: "edit-lora" }, new Option("choose one to add", ""));
-  #chips = make("ul", { id: "edit-chips", className: "chips", ariaLabel: "LoRAs in the blend" });
-  #name = make("output", { htmlFor: "edit-base edit-lora" });
-  #n = make("input", { id: "edit-n", type: "number", min: 1, max: 10, value: 1 });
-  #seed = make("input", { id: "edit-seed", type: "number", min: 0, placeholder: "drawn" });
-  #lock = make("input", { type: "checkbox" });
-  #blend = new Blend(this.#chips, () => this.#changed(), this.#prompt);
-  #references = new References(() => this.#changed());
-  #controls = new Controls(() => this.#changed());
-  #board = new Board(() => this.#changed());
-  #places = { feather: make("div"), first: make("div", { className: "row" }), rest: make("div", { className: "fields" }) };
-  #mores = [
-    this.#more("feather", isFeather, { seam: "Feather (seam)" }),
-    this.#more("first", (name) => FIRST.includes(name)),
-    this.#more("rest", isRest),
-  ];
+  #changes = () => this.#changed();
+  #references = new References(this.#changes);
+  #controls = new Controls(this.#changes);
+  #board = new Board(this.#changes);
   #tools = new MaskTools(this.#board);
   #room = new Room(this.#board);
-
-  // What is done, and what came of it.
-  #easelled = make("div", { className: "easel" },
-    this.#tools.element, this.#board.element, this.#room.element, this.#places.feather, this.#tools.rectangle());
-  #kinds = { Edit: this.#kind("Edit", EDITS), Vary: this.#kind("Vary", VARIATIONS) };
-  #submit = make("button", { type: "submit", textContent: "Paint", title: "Ctrl+Enter" });
-  #cancel = button("Cancel", () => this.#running?.abort(), { disabled: true });
-  #status = make("p", { role: "status" });
-  #files = make("div", { className: "bar" });
-  #code = make("details", {}, make("summary", { textContent: "Take it home: this request as code" }),
-    make("div", { className: "code" }), this.#files);
-  #pictures = make("ol", { className: "pictures" });
-  #empty = make("p", { className: "empty", textContent: "What becomes of your picture appears here." });
+  #form = new EditForm({
+    board: this.#board.element,
+    tools: this.#tools.element,
+    rectangle: this.#tools.rectangle(),
+    room: this.#room.element,
+    references: this.#references.element,
+    controls: this.#controls.element,
+  });
+  #blend = new Blend(this.#form.chips, this.#changes, this.#form.prompt);
+  #mores = [
+    this.#more(this.#form.feather, isFeather, { seam: "Feather (seam)" }),
+    this.#more(this.#form.first, isFirst),
+    this.#more(this.#form.rest, isRest),
+  ];
 
   constructor(place, page) {
     this.#place = place;
     this.#page = page;
-    this.#form = make("form", { className: "edit", noValidate: true, ariaLabel: "Edit" }, this.#easel(), this.#said(),
-      make("section", { ariaLabel: "Pictures" }, this.#pictures, this.#empty));
-    place.append(this.#form);
+    place.append(this.#form.element);
     this.#listen();
-  }
-
-  // ---- how it looks
-
-  #easel() {
-    this.#easelled.hidden = true;
-    return make("div", { className: "card" }, field("image", "Drop, paste or choose a picture", this.#image, this.#about), this.#easelled);
-  }
-
-  #said() {
-    const model = field("model", "Model", this.#base,
-      make("label", { htmlFor: "edit-lora", textContent: "Blend in a LoRA" }), this.#lora, this.#chips,
-      make("p", { className: "name" }, "model = ", this.#name));
-    const seed = make("div", { className: "joined" }, this.#seed, make("label", { className: "lock" }, this.#lock, " keep"));
-    const kinds = make("div", { className: "tabs", role: "group", ariaLabel: "What is done" }, ...Object.values(this.#kinds));
-    return make("div", { className: "card said" },
-      kinds,
-      field("prompt", "Prompt", this.#prompt),
-      model,
-      this.#places.first,
-      make("div", { className: "row" }, field("n", "Pictures", this.#n), seedField(this.#seed, seed)),
-      this.#references.element,
-      this.#controls.element,
-      make("details", {}, make("summary", { textContent: "More" }), this.#places.rest),
-      make("p", { className: "error", role: "alert", hidden: true }),
-      make("div", { className: "buttons" }, this.#submit, this.#cancel, this.#status),
-      this.#code);
+    this.#listenForPictures();
   }
 
   #more(place, wanted, names) {
-    return new More(this.#places[place], () => this.#changed(), { path: EDITS, wanted, names, ids: "edit" });
-  }
-
-  #kind(name, path) {
-    return button(name, () => {
-      this.#path = path;
-      this.refresh();
-    });
+    return new More(place, this.#changes, { path: EDITS, wanted, names, ids: "edit" });
   }
 
   #listen() {
-    const form = this.#form;
-    form.addEventListener("submit", (event) => this.#paint(event));
-    form.addEventListener("input", () => this.#changed());
-    form.addEventListener("keydown", (event) => {
+    const { element, base, lora, cancel, code, kinds } = this.#form;
+    element.addEventListener("submit", (event) => this.#paint(event));
+    element.addEventListener("input", this.#changes);
+    element.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.#paint(event);
     });
-    form.addEventListener("dragover", (event) => event.dataTransfer.types.includes("Files") && event.preventDefault());
-    form.addEventListener("drop", (event) => this.#given(event, event.dataTransfer));
     addEventListener("keydown", (event) => this.#place.hidden || this.#tools.key(event));
+    base.addEventListener("change", () => this.refresh());
+    lora.addEventListener("change", () => this.#addLora());
+    code.addEventListener("toggle", this.#changes);
+    cancel.addEventListener("click", () => this.#running?.abort());
+    for (const [kind, tab] of Object.entries(kinds)) {
+      tab.addEventListener("click", () => {
+        this.#path = PATHS[kind];
+        this.refresh();
+      });
+    }
+  }
+
+  #listenForPictures() {
+    const { element, image } = this.#form;
+    image.addEventListener("change", () => image.files.length && this.open(image.files[0]));
+    element.addEventListener("dragover", (event) => {
+      if (event.dataTransfer.types.includes("Files")) event.preventDefault();
+      element.classList.add("over");
+    });
+    for (const end of ["dragleave", "drop"]) element.addEventListener(end, () => element.classList.remove("over"));
+    element.addEventListener("drop", (event) => this.#given(event, event.dataTransfer));
     addEventListener("paste", (event) => this.#place.hidden || this.#given(event, event.clipboardData));
-    this.#image.addEventListener("change", () => this.#image.files.length && this.open(this.#image.files[0]));
-    this.#base.addEventListener("change", () => this.refresh());
-    this.#lora.addEventListener("change", () => this.#addLora());
-    this.#seed.addEventListener("input", () => (this.#lock.checked = this.#seed.value !== ""));
-    this.#code.addEventListener("toggle", () => this.#changed());
+  }
+
+  #refuse(error) {
+    this.#page.refuse(error, this.#form.element);
   }
 
   // ---- what may be asked for
@@ -144,20 +112,18 @@ class Edit {
   /** Brings it up to date with what the server offers. */
   async refresh() {
     try {
-      await this.#page.showModels(this.#base, this.#lora);
+      await this.#page.showModels(this.#form.base, this.#form.lora);
       await this.#offer();
     } catch (error) {
-      this.#page.refuse(error, this.#form);
+      this.#refuse(error);
     }
   }
 
   async #offer() {
-    const model = this.#model() || this.#base.options[1]?.value;
+    const model = this.#model() || this.#form.base.options[1]?.value;
     const { capabilities = {} } = model ? await json(`v1/models/${inPath(model)}`) : {};
     const known = await fields(this.#path);
-    for (const name of ["mask", "padding"]) {
-      this.#form.querySelector(`[data-field=${name}]`).hidden = !known.has(name);
-    }
+    for (const { element } of [this.#tools, this.#room]) element.hidden = !known.has(element.dataset.field);
     this.#controls.offer(capabilities, (await openapi()).components.schemas.ControlEntry.properties);
     this.#references.offer(capabilities);
     this.#board.marks = known.has("mask");
@@ -169,12 +135,12 @@ class Edit {
   }
 
   async #addLora() {
-    const { value } = this.#lora;
-    this.#lora.value = "";
+    const { value } = this.#form.lora;
+    this.#form.lora.value = "";
     try {
       if (value) await this.#blend.choose(value);
     } catch (error) {
-      this.#page.refuse(error, this.#form);
+      this.#refuse(error);
     }
   }
 
@@ -188,31 +154,33 @@ class Edit {
   }
 
   async open(file) {
-    this.#page.forgive(this.#form);
-    this.#easelled.hidden = false;
+    const { element, easel, about } = this.#form;
+    this.#page.forgive(element);
+    easel.hidden = false;
     try {
       await this.#board.open(file);
       const { width, height } = this.#board.size;
-      this.#about.textContent = `${file.name}, ${width}x${height}`;
+      about.textContent = `${file.name}, ${width}x${height}`;
     } catch {
       const message = `This browser cannot read ${file.name || "it"} as a picture.`;
-      this.#page.refuse(new Refused(0, { message, param: "image" }), this.#form);
+      this.#refuse(new Refused(0, { message, param: "image" }));
     }
-    this.#easelled.hidden = !this.#board.file;
+    easel.hidden = !this.#board.file;
   }
 
   // ---- what the request will be
 
   #model() {
-    return [this.#base.value, ...this.#blend.parts()].filter(Boolean).join("+");
+    return [this.#form.base.value, ...this.#blend.parts()].filter(Boolean).join("+");
   }
 
   #asked() {
     const { padding, marks } = this.#board;
+    const { prompt, seed } = this.#form;
     return {
-      ...((marks || this.#prompt.value) && { prompt: this.#prompt.value }),
+      ...((marks || prompt.value) && { prompt: prompt.value }),
       ...(this.#model() && { model: this.#model() }),
-      ...(this.#lock.checked && this.#seed.value !== "" && { seed: Number(this.#seed.value) }),
+      ...(seed !== null && { seed }),
       ...(marks && Object.values(padding).some(Boolean) && { padding: { ...padding } }),
       ...Object.assign({}, ...this.#mores.map((more) => more.values())),
       ...this.#references.fields(),
@@ -231,22 +199,18 @@ class Edit {
     ];
   }
 
-  /** As app.js has it: one request for each. */
-  #number() {
-    return this.#n.value === "" ? 1 : Number(this.#n.value);
-  }
-
   async #changed() {
     if (!view) return;
+    const { code, files, kinds, n, name } = this.#form;
     this.#tools.show();
     this.#room.show();
-    for (const [name, path] of [["Edit", EDITS], ["Vary", VARIATIONS]]) this.#kinds[name].ariaPressed = String(path === this.#path);
-    this.#name.textContent = this.#model() ? JSON.stringify(this.#model()) : "the server's default";
-    if (!this.#code.open) return;
-    const [{ show: showCode }, { kinds }] = await Promise.all([import("./code.js"), import("./edit_code.js")]);
+    for (const [kind, tab] of Object.entries(kinds)) tab.ariaPressed = String(PATHS[kind] === this.#path);
+    name.textContent = this.#model() ? JSON.stringify(this.#model()) : "the server's default";
+    if (!code.open) return;
+    const [written, edits] = await Promise.all([import("./code.js"), import("./edit_code.js")]);
     const parts = this.#parts();
-    this.#files.replaceChildren(...parts.map((part) => button(`Download ${part.name}`, () => download(part))));
-    await showCode(this.#code, { ...this.#asked(), n: this.#number() }, this.#path, kinds(this.#path, parts));
+    files.replaceChildren(...parts.map((part) => button(`Download ${part.name}`, () => download(part))));
+    await written.show(code, { ...this.#asked(), n }, this.#path, edits.kinds(this.#path, parts));
   }
 
   // ---- painting
@@ -254,19 +218,17 @@ class Edit {
   async #paint(event) {
     event.preventDefault();
     if (this.#running) return;
-    this.#page.forgive(this.#form);
-    if (!this.#board.file) {
-      return this.#page.refuse(new Refused(0, { message: "Choose a picture first.", param: "image" }), this.#form);
-    }
+    this.#page.forgive(this.#form.element);
+    if (!this.#board.file) return this.#refuse(new Refused(0, { message: "Choose a picture first.", param: "image" }));
     this.#running = new AbortController();
-    this.#busy(true);
+    this.#form.busy(true);
     try {
-      const told = await paintAll(await this.#workshop(), this.#asked(), this.#number());
-      this.#status.textContent = told.summary;
-      if (told.refused) this.#page.refuse(told.refused, this.#form);
+      const told = await paintAll(await this.#workshop(), this.#asked(), this.#form.n);
+      this.#form.tell(told.summary);
+      if (told.refused) this.#refuse(told.refused);
     } finally {
       this.#running = null;
-      this.#busy(false);
+      this.#form.busy(false);
     }
   }
 
@@ -275,51 +237,36 @@ class Edit {
     const before = await this.#board.before();
     return {
       call,
-      list: this.#pictures,
+      list: this.#form.pictures,
       path: this.#path,
       streams: (await fields(this.#path)).has("stream"),
       bodyOf: (said) => formOf(said, parts),
       signal: this.#running.signal,
       does: {
-        keepSeed: (seed) => this.#keepSeed(seed),
-        edit: (file) => this.open(file).then(() => this.#form.scrollIntoView()),
+        keepSeed: (seed) => {
+          this.#form.seed = seed;
+          this.#changed();
+        },
+        edit: (file) => this.open(file).then(() => this.#form.element.scrollIntoView()),
         frame: (image) => compared(before, image),
       },
     };
   }
-
-  #busy(yes) {
-    this.#submit.disabled = yes;
-    this.#cancel.disabled = !yes;
-    this.#empty.hidden = true;
-    if (yes) this.#status.textContent = "Painting …";
-  }
-
-  #keepSeed(seed) {
-    this.#seed.value = seed;
-    this.#lock.checked = true;
-    this.#changed();
-  }
-}
-
-function seedField(input, joined) {
-  const error = make("p", { className: "error", id: "edit-seed-error", hidden: true });
-  input.setAttribute("aria-describedby", error.id);
-  return make("div", { className: "field", "data-field": "seed" }, make("label", { htmlFor: input.id, textContent: "Seed" }), joined, error);
 }
 
 const whole = async (part) => ({ ...part, file: part.file instanceof Blob ? part.file : await part.file() });
 
 function formOf(said, parts) {
   const form = new FormData();
-  for (const [name, value] of Object.entries(said)) form.append(name, typeof value === "object" ? JSON.stringify(value) : value);
-  for (const { field: name, file, name: filename } of parts) form.append(name, file, filename);
+  const text = (value) => (typeof value === "object" ? JSON.stringify(value) : value);
+  for (const [name, value] of Object.entries(said)) form.append(name, text(value));
+  for (const { field, file, name } of parts) form.append(field, file, name);
   return form;
 }
 
 async function download(part) {
   const { file, name } = await whole(part);
   const address = URL.createObjectURL(file);
-  make("a", { href: address, download: name }).click();
+  Object.assign(document.createElement("a"), { href: address, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }

@@ -22,13 +22,15 @@ function curl(path, files, body) {
   ].join("\n").slice(0, -2);
 }
 
+const ENCODED = ["", "def encoded(path):", "    return base64.b64encode(Path(path).read_bytes()).decode()", "", ""];
 const isOwn = ({ field }) => field === "image" || field === "mask";
 
 /** The SDK sends no files beside its own: those go into the entries they belong to. */
 function python(path, files, body, isExtension) {
   const names = Object.keys(body);
   const own = names.filter((name) => !isExtension(name)).map((name) => `    ${name}=${literal(body[name])},`);
-  const extra = names.filter(isExtension).map((name) => `        ${literal(name)}: ${extraOf(name, body[name], files)},`);
+  const extended = (name) => `        ${literal(name)}: ${extraOf(name, body[name], files)},`;
+  const extra = names.filter(isExtension).map(extended);
   const further = files.some((file) => !isOwn(file));
   return [
     "import base64",
@@ -38,7 +40,7 @@ function python(path, files, body, isExtension) {
     "",
     "from openai import OpenAI",
     "",
-    ...(further ? ["", "def encoded(path):", "    return base64.b64encode(Path(path).read_bytes()).decode()", "", ""] : []),
+    ...(further ? ENCODED : []),
     `client = OpenAI(base_url=${literal(address("v1"))}, api_key=os.environ.get("OPENAI_API_KEY", "unused"))`,
     `reply = client.images.${path === VARIATIONS ? "create_variation" : "edit"}(`,
     ...files.filter(isOwn).map(({ field, name }) => `    ${field}=Path(${literal(name)}),`),
@@ -53,14 +55,15 @@ function python(path, files, body, isExtension) {
 function extraOf(name, value, files) {
   const beside = files.filter(({ field }) => field === `${name.slice(0, -1)}_image[]`);
   if (!beside.length) return literal(typeof value === "object" ? JSON.stringify(value) : value);
-  const entries = value.map((entry, index) => `{**${dictionary(entry)}, "image": encoded(${literal(beside[index].name)})}`);
+  const entries = value.map((entry, index) => `{${pairs(entry)}, "image": encoded(${literal(beside[index].name)})}`);
   return `json.dumps([${entries.join(", ")}])`;
 }
 
-const dictionary = (entry) => `{${Object.entries(entry).map(([key, value]) => `${literal(key)}: ${literal(value)}`).join(", ")}}`;
+const pairs = (entry) => Object.entries(entry).map(([key, value]) => `${literal(key)}: ${literal(value)}`).join(", ");
 
 function javascript(path, files, body) {
-  const said = Object.entries(body).map(([name, value]) => `  ${name}: ${JSON.stringify(typeof value === "object" ? text(value) : value)},`);
+  const scalar = (value) => JSON.stringify(typeof value === "object" ? text(value) : value);
+  const said = Object.entries(body).map(([name, value]) => `  ${name}: ${scalar(value)},`);
   const further = Map.groupBy(files.filter((file) => !isOwn(file)), ({ field }) => field.slice(0, -2));
   const stream = ({ name }) => `createReadStream(${JSON.stringify(name)})`;
   return [

@@ -35,7 +35,8 @@ class Guides {
   }
 
   files() {
-    return this.entries.map(({ file }, index) => ({ field: `${this.part}[]`, file, name: named(file, `${this.stem}-${index + 1}`) }));
+    const name = (file, index) => named(file, `${this.stem}-${index + 1}`);
+    return this.entries.map(({ file }, index) => ({ field: `${this.part}[]`, file, name: name(file, index) }));
   }
 
   get entries() {
@@ -51,7 +52,8 @@ class Guides {
   #add(file) {
     const entry = { file, said: { ...this.usual() } };
     const address = URL.createObjectURL(file);
-    const item = make("li", {}, make("img", { src: address, alt: file.name }), make("div", {}, ...this.#controls(entry)));
+    const picture = make("img", { src: address, alt: file.name });
+    const item = make("li", {}, picture, make("div", {}, ...this.#controls(entry)));
     const remove = button("×", () => {
       this.#entries.splice(this.#entries.indexOf(entry), 1);
       URL.revokeObjectURL(address);
@@ -160,7 +162,8 @@ export class Controls extends Guides {
       modes.replaceChildren(...(offered.length ? [this.choice(entry, "mode", choices)] : []));
     };
     showModes();
-    const made = [["as the server is set", ""], ["none: it is the map itself", false], ...this.#preprocessors.map((one) => [one, one])];
+    const preprocessors = this.#preprocessors.map((one) => [one, one]);
+    const made = [["as the server is set", ""], ["none: it is the map itself", false], ...preprocessors];
     return [
       this.choice(entry, "type", Object.keys(this.#types).map((one) => [one, one]), showModes),
       modes,

@@ -24,7 +24,8 @@ export class MaskTools {
     const { Brush, Eraser } = this.#kinds;
     const group = make("div", { className: "tabs", role: "group", ariaLabel: "Paint the mask with" }, Brush, Eraser);
     const acts = [button("Invert", () => board.act(inverted)), button("Clear", () => board.act(cleared))];
-    const size = make("div", { className: "joined" }, make("label", { htmlFor: "edit-brush", textContent: "Size" }), this.#size, this.#told);
+    const label = make("label", { htmlFor: "edit-brush", textContent: "Size" });
+    const size = make("div", { className: "joined" }, label, this.#size, this.#told);
     this.element = make("fieldset", { className: "field", "data-field": "mask" },
       make("legend", { textContent: "Mask: paint over what is to be painted anew" }),
       make("div", { className: "bar" }, group, size, this.#undo, this.#redo, ...acts),
@@ -99,6 +100,7 @@ export class Room {
   }
 
   #said() {
-    return Object.fromEntries(SIDES.map((side, index) => [side, Math.max(0, Math.round(Number(this.#inputs[index].value)))]));
+    const pixels = ({ value }) => Math.max(0, Math.round(Number(value)));
+    return Object.fromEntries(SIDES.map((side, index) => [side, pixels(this.#inputs[index])]));
   }
 }
