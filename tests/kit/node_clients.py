@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import shutil
 import subprocess
@@ -22,9 +23,11 @@ def node_clients(cache: pytest.Cache) -> Path:
             pytest.skip(f"{command} is not installed")
     locked = hashlib.sha256((CLIENTS / "package-lock.json").read_bytes()).hexdigest()[:12]
     folder = cache.mkdir(f"node-clients-{locked}")
-    shutil.copytree(CLIENTS, folder, dirs_exist_ok=True)
-    if not (folder / "node_modules" / ".package-lock.json").exists():
-        _install(folder)
+    with (folder / "lock").open("w") as lock:  # processes that test side by side share the folder
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shutil.copytree(CLIENTS, folder, dirs_exist_ok=True)
+        if not (folder / "node_modules" / ".package-lock.json").exists():
+            _install(folder)
     return folder
 
 

@@ -1,6 +1,6 @@
 // The server's own document as a reference: each operation with what it reads and gives, and a form that sends it.
 
-import { details, fieldList, prose, typeName } from "./api-fields.js";
+import { details, fieldList, prose, typeName } from "./api_fields.js";
 import { make } from "./dom.js";
 import { openapi } from "./schema.js";
 import { address } from "./server.js";
@@ -94,7 +94,7 @@ function parts({ verb, path, about }, document, page) {
   const sending = details(["Try it"], () => []);
   sending.className = "try";
   sending.addEventListener("toggle", async () => {
-    const { tryIt } = await import("./api-try.js");
+    const { tryIt } = await import("./api_try.js");
     if (sending.childElementCount === 1) sending.append(tryIt({ verb, path, about, body: bodyOf(about) }, page));
   }, { once: true });
   return [sending, ...parameters(document, about), ...body(document, about), ...answers(document, about)];

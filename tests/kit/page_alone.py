@@ -1,0 +1,100 @@
+"""Takes a browser, gives the page without a server: its files, and answers of a test's own to all that it calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from sdxl_gateway.api.endpoints.page import FIRST, HEADERS, files
+from tests.kit.browser import Tab, opened
+from tests.kit.pictures import PNG
+from tests.kit.schema_answers import SchemaAnswers, frames
+
+ORIGIN = "http://page.test"
+MOST = 60
+SHOWN = "main > div:not([hidden])"
+BUTTONS = f"{SHOWN} button:enabled"
+SAID = {
+    "has_more": False,
+    "role": "admin",
+    "created": 1_700_000_000,
+    "created_at": 1_700_000_000,
+    "loras": ["outline"],
+}
+
+
+@dataclass
+class Alone:
+    """What stands in for the server; with `refusal`, a status and a text, all that it can refuse is refused with it."""
+
+    answers: SchemaAnswers
+    refusal: tuple[int, str] | None = None
+
+    def handle(self, route: Any) -> None:
+        verb, path = route.request.method, unquote(urlsplit(route.request.url).path)
+        file = files().get(FIRST if path == "/" else path.removeprefix("/page/"))
+        if file is not None and verb == "GET":
+            route.fulfill(body=file.data, headers=HEADERS | {"content-type": file.media_type})
+        elif path == "/openapi.json":
+            route.fulfill(json=self.answers.document)
+        elif self.refusal is not None:
+            route.fulfill(status=self.refusal[0], json=_error(*self.refusal))
+        else:
+            self._answer(route, verb, path)
+
+    def _answer(self, route: Any, verb: str, path: str) -> None:
+        asked = route.request.post_data_buffer or b""
+        if verb == "POST" and b'"stream":true' in asked.replace(b" ", b""):
+            kind = "image_generation" if "generations" in path else "image_edit"
+            route.fulfill(body=frames(kind, self.answers.text), content_type="text/event-stream")
+            return
+        answer = self.answers.answer(verb, path)
+        if answer is None:
+            route.fulfill(body=PNG, content_type="image/png")
+        else:
+            route.fulfill(body=json.dumps(answer), content_type="application/json")
+
+
+def _error(status: int, text: str) -> dict[str, Any]:
+    return {"error": {"message": text, "type": "invalid_request_error", "param": None, "code": text, "status": status}}
+
+
+@contextmanager
+def alone(browser: Any, stand_in: Alone, view: str, **options: Any) -> Iterator[Tab]:
+    """The page, opened at this view; nothing that it asks for leaves the browser."""
+    with opened(browser, "about:blank", **options) as tab:
+        tab.page.context.route("**/*", stand_in.handle)
+        tab.page.goto(f"{ORIGIN}/#{view}")
+        tab.page.wait_for_load_state("networkidle")
+        yield tab
+
+
+def unfold(tab: Tab) -> None:
+    """Opens all that can be unfolded in the view that is shown, and what that shows in turn."""
+    for _ in range(3):
+        tab.page.evaluate(
+            f"for (const one of [...document.querySelectorAll('{SHOWN} details')].slice(0, 40)) one.open = true"
+        )
+        tab.page.wait_for_load_state("networkidle")
+
+
+def choose(tab: Tab) -> None:
+    """Chooses the last of each list in the view that is shown."""
+    tab.page.evaluate(f"""() => {{
+      for (const one of document.querySelectorAll("{SHOWN} select")) {{
+        one.selectedIndex = one.length - 1;
+        one.dispatchEvent(new Event("change", {{ bubbles: true }}));
+      }}
+    }}""")
+    tab.page.wait_for_load_state("networkidle")
+
+
+def press(tab: Tab) -> None:
+    """Presses every button of the view that is shown once, whatever comes of it."""
+    for button in tab.page.locator(BUTTONS).element_handles()[:MOST]:
+        button.evaluate("(one) => one.isConnected && one.click()")
+    tab.page.wait_for_load_state("networkidle")
