@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 HOSTILE = (
     '"><img src=x onerror="window.hurt=1">',
     "'><img src=x onerror='window.hurt=1'>",
@@ -19,18 +21,23 @@ HOSTILE = (
     "__proto__",
     "\u202egnp.\u2066exe<b>\u0000\ufffe",
 )
-"""The first hold no character that a file's name cannot have; "hurt" is what a script would set."""
+"""Were one of them run, it would set "hurt"."""
 
-FILE_NAMES = tuple(text for text in HOSTILE if not {"/", "\0"} & set(text))
+FILE_NAMES = tuple(text for text in HOSTILE if text == text.strip() and not {*"/\0+:,"} & set(text))
+"""Those that a LoRA's file may have as its name."""
 
-TRACES = """() => ({
-  hurt: window.hurt,
-  handlers: [...document.querySelectorAll("*")].flatMap((one) => [...one.attributes].map((each) => each.name))
-    .filter((name) => name.startsWith("on") || name === "srcdoc"),
-  elements: [...document.querySelectorAll("main :is(script, iframe, object, embed, style, math, base, form form)")].length,
-  images: [...document.querySelectorAll("img, source")].map((one) => one.src).filter((src) => !/^(blob|data:image)/.test(src)),
-  links: [...document.querySelectorAll("[href], [action], [formaction]")]
-    .map((one) => one.href?.baseVal ?? one.href ?? one.action).filter((href) => /^(javascript|data:text|vbscript):/i.test(href)),
-})"""
+TRACES = """() => {
+  const all = (selector) => [...document.querySelectorAll(selector)];
+  const names = all("*").flatMap((one) => [...one.attributes].map((each) => each.name));
+  const pictures = all("img, source").map((one) => one.src);
+  const addresses = all("[href], [action]").map((one) => one.href?.baseVal ?? one.href ?? one.action);
+  return {
+    hurt: window.hurt,
+    handlers: names.filter((name) => name.startsWith("on") || name === "srcdoc"),
+    elements: all("main :is(script, iframe, object, embed, style, math, base, form form)").length,
+    pictures: pictures.filter((one) => !/^(blob|data:image)/.test(one)),
+    addresses: addresses.filter((one) => /^(javascript|data:text|vbscript):/i.test(one)),
+  };
+}"""
 """Gives what a page would hold had one of them worked."""
-UNTOUCHED = {"hurt": None, "handlers": [], "elements": 0, "images": [], "links": []}
+UNTOUCHED: dict[str, Any] = {"hurt": None, "handlers": [], "elements": 0, "pictures": [], "addresses": []}

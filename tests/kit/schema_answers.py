@@ -1,4 +1,4 @@
-"""Takes the server's own document, gives an answer to each address as its schema says, filled with texts of a test's."""
+"""Takes the server's own document, gives an answer to each address by its schema, filled with texts of a test's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEEPEST = 12
 
 @dataclass
 class SchemaAnswers:
-    """Every property is there, each list has `items` items; `said` are the values of properties that are no free text."""
+    """All properties are there, lists have `items` items; `said` are values of properties that are no free text."""
 
     document: dict[str, Any]
     text: Text

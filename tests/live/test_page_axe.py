@@ -1,4 +1,4 @@
-"""axe-core finds nothing to complain of in any view of the page: full, refused or without a key, on screens of all kinds."""
+"""axe-core finds no barrier in any view of the page: full, refused or without a key, narrow or wide, light or dark."""
 
 from __future__ import annotations
 
