@@ -82,6 +82,20 @@ def unfold(tab: Tab) -> None:
         tab.page.wait_for_load_state("networkidle")
 
 
+def parts(tab: Tab) -> Iterator[str]:
+    """Each part of the view that a tab in it shows, unfolded; the whole where it has none."""
+    unfold(tab)
+    tabs = tab.page.locator(f"{SHOWN} .tabs button").all()
+    for one in tabs:
+        if one.is_visible() and one.is_enabled():
+            one.evaluate("(one) => one.click()")
+            tab.page.wait_for_load_state("networkidle")
+            unfold(tab)
+            yield str(one.text_content())
+    if not tabs:
+        yield "the whole"
+
+
 def choose(tab: Tab) -> None:
     """Chooses the last of each list in the view that is shown."""
     tab.page.evaluate(f"""() => {{

@@ -12,7 +12,7 @@ import pytest
 from sdxl_gateway.api.endpoints.page import FIRST, files
 from tests.kit.api import served_api
 from tests.kit.browser import Tab, chromium
-from tests.kit.page_alone import SAID, Alone, alone, unfold
+from tests.kit.page_alone import SAID, Alone, alone, parts, unfold
 from tests.kit.schema_answers import SchemaAnswers
 
 VIEWS = re.findall(r'<a href="#(\w+)"', files()[FIRST].data.decode())
@@ -63,10 +63,9 @@ def test_no_view_has_a_barrier(browser: Any, axe: str, view: str, state: str, sc
     for width in WIDTHS:
         screen = {"viewport": {"width": width, "height": 844}, "color_scheme": scheme}
         with alone(browser, stand_in(state), view, **screen) as tab:
-            if state == "full":
-                unfold(tab)
-            elif view == "paint" and state == "refused":
+            if view == "paint" and state == "refused":
                 tab.paint("a red circle")
                 tab.page.locator("#error:not([hidden])").wait_for()
-            assert complaints(tab, axe) == [], width
-            assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
+            for part in parts(tab):
+                assert complaints(tab, axe) == [], (part, width)
+                assert tab.page.evaluate("document.documentElement.scrollWidth") <= width, part

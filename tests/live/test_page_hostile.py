@@ -13,7 +13,7 @@ from sdxl_gateway.api.endpoints.page import FIRST, files
 from tests.kit.api import served_api
 from tests.kit.browser import Tab, chromium
 from tests.kit.hostile import HOSTILE, TRACES, UNTOUCHED
-from tests.kit.page_alone import SAID, Alone, alone, choose, press, unfold
+from tests.kit.page_alone import SAID, Alone, alone, choose, parts, press, unfold
 from tests.kit.schema_answers import SchemaAnswers
 
 VIEWS = re.findall(r'<a href="#(\w+)"', files()[FIRST].data.decode())
@@ -65,12 +65,13 @@ def test_answers_stay_text(browser: Any, view: str) -> None:
     with alone(browser, stand_in(), view, viewport={"width": 390, "height": 844}) as tab:
         unfold(tab)
         choose(tab)
+        for part in parts(tab):
+            assert_untouched(tab)
+            assert tab.page.evaluate("document.documentElement.scrollWidth") == 390, part
         assert HOSTILE[0] in tab.page.evaluate("document.querySelector('main').textContent")
-        assert_untouched(tab)
         press(tab)
         unfold(tab)
         assert_untouched(tab)
-        assert tab.page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 @pytest.mark.full
