@@ -19,7 +19,7 @@ export class Rows {
   #wordsOf;
   #rest = make("p", { className: "hint" });
   #problems = make("ul");
-  #trouble = make("details", { className: "problems" }, make("summary"), this.#problems);
+  #trouble = make("details", { className: "problems", hidden: true }, make("summary"), this.#problems);
   #cards = [];
   #search = "";
 
