@@ -248,6 +248,7 @@ def _keeping(built: Rooms) -> dict[str, Working]:
         "fleet": work.tasks.sharing,
         "jobs": work.tasks.running,
         "batches": work.batches.running,
+        "batches_told": work.batches.sharing,
         "batch_blobs": work.batches.sweeping,
         "lora_copies": copies.sweeping,
     }

@@ -14,12 +14,13 @@ from typing import Any
 from sdxl_gateway.config import Batches as Limits
 from sdxl_gateway.core.batch import Batch, BatchState, NewBatch, new_batch_id
 from sdxl_gateway.core.caller import Caller
-from sdxl_gateway.core.errors import BodyTooLarge, Gone, InvalidRequest, NotFound
+from sdxl_gateway.core.errors import BodyTooLarge, Gone, InvalidRequest, NotFound, Unavailable
 from sdxl_gateway.gateway.batch_files import CANCELLED
 from sdxl_gateway.gateway.batch_lines import LineFormat, whole_lines
 from sdxl_gateway.gateway.batch_run import BatchRun, Surroundings
 from sdxl_gateway.gateway.packed import pack_caller, unpack_caller
 from sdxl_gateway.gateway.tasks import Tasks
+from sdxl_gateway.shared.mirror import BatchMirror
 from sdxl_gateway.storage.batches import BatchStore
 from sdxl_gateway.storage.file_table import Purpose
 from sdxl_gateway.storage.files import FileStore
@@ -29,6 +30,7 @@ from sdxl_gateway.storage.webhook_table import enqueue_webhook
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 60.0
+SHARE_SECONDS = 1.0
 AGAIN_SECONDS = 30.0
 """After so long a batch is taken up again whose run failed as nothing should."""
 
@@ -42,7 +44,14 @@ class Batches:
     kind = BatchStore.kind
 
     def __init__(
-        self, store: BatchStore, files: FileStore, tasks: Tasks, form: LineFormat, settings: Limits, file_seconds: float
+        self,
+        store: BatchStore,
+        files: FileStore,
+        tasks: Tasks,
+        form: LineFormat,
+        settings: Limits,
+        file_seconds: float,
+        mirror: BatchMirror | None = None,
     ) -> None:
         self._around = Surroundings(store, files, tasks, form, settings)
         self._store = store
@@ -51,6 +60,8 @@ class Batches:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(self._new_slots)
         self._wake = asyncio.Event()
+        self._mirror = mirror
+        self._told: set[str] = set()
 
     def follow(self, form: LineFormat, settings: Limits, file_seconds: float) -> None:
         """Lines are read and answered so from now on, and batches are as large as these say."""
@@ -75,6 +86,9 @@ class Batches:
         )
         await self._store.add(batch, limits.max_per_tenant)
         self._wake.set()
+        if self._mirror is not None:
+            with suppress(Unavailable):
+                await self._mirror.tell([batch])
         return batch
 
     async def _check_file(self, file_id: str, caller: Caller) -> None:
@@ -89,16 +103,32 @@ class Batches:
             raise BodyTooLarge(told, param="input_file_id", code="file_storage_exceeded")
 
     async def get(self, batch_id: str, caller: Caller) -> Batch:
-        """The tenant's batch, or anybody's for an admin. Raises NotFound."""
-        return await self._store.find(batch_id, None if caller.admin else caller.tenant)
+        """The tenant's batch, or anybody's for an admin, here or at another gateway. Raises NotFound, Unavailable."""
+        try:
+            return await self._store.find(batch_id, None if caller.admin else caller.tenant)
+        except NotFound:
+            found = None if self._mirror is None else await self._mirror.find(batch_id)
+            if found is None or not (caller.admin or found.tenant == caller.tenant):
+                raise
+            return found
 
     async def page(self, cut: Cut, tenant: str | None) -> tuple[list[Batch], bool]:
         """A page of the tenant's, or of all, and whether more follow. Raises InvalidRequest for an unknown `after`."""
         return await self._store.page(tenant, cut)
 
     async def cancel(self, batch_id: str, caller: Caller) -> Batch:
-        """The batch, which ends soon, with the answers it has; one that is over stays as it is. Raises NotFound."""
-        await self.get(batch_id, caller)
+        """The batch, which ends soon, with the answers it has, where its gateway is there; one that is over stays as it
+        is. Raises NotFound, Unavailable."""
+        found = await self.get(batch_id, caller)
+        try:
+            return await self._cancel(batch_id)
+        except NotFound:
+            if self._mirror is None or found.state.over:
+                return found
+            await self._mirror.ask_to_cancel(batch_id)
+            return _cancelling(found, self._store.clock())
+
+    async def _cancel(self, batch_id: str) -> Batch:
         batch = await self._store.change(batch_id, partial(_cancelling, now=self._store.clock()))
         if (run := self._runs.get(batch_id)) is not None:
             run.stop(CANCELLED)
@@ -157,12 +187,35 @@ class Batches:
             await self._store.sweep()
             await asyncio.sleep(SWEEP_SECONDS)
 
+    async def sharing(self) -> None:
+        """Has other gateways know how batches stand, and does what they ask, where there are any; until it is
+        cancelled."""
+        while self._mirror is not None:
+            with suppress(Unavailable):
+                await self._share(self._mirror)
+            await asyncio.sleep(SHARE_SECONDS)
+
+    async def _share(self, mirror: BatchMirror) -> None:
+        for batch_id in await mirror.to_cancel():
+            with suppress(NotFound):
+                await self._cancel(batch_id)
+            await mirror.is_cancelled(batch_id)
+        batches = await self._store.unfinished()
+        for batch_id in self._told - {batch.id for batch in batches}:
+            with suppress(NotFound):
+                batches.append(await self._store.find(batch_id))
+        await mirror.tell(batches)
+        self._told = {batch.id for batch in batches if not batch.state.over}
+
     async def export(self, tenant: str) -> list[dict[str, Any]]:
         """All that is remembered of the tenant's batches."""
         return await self._store.export(tenant)
 
     async def erase(self, tenant: str) -> int:
-        """The tenant's batches are gone, also those that run; how many that were."""
+        """The tenant's batches are gone, also those that run; how many that were. Raises Unavailable where others would
+        know of them still."""
+        if self._mirror is not None:
+            await self._mirror.forget([batch["id"] for batch in await self._store.export(tenant)])
         count = await self._store.erase(tenant)
         await self._let_go([task for batch_id, task in self._tasks.items() if self._runs[batch_id].tenant == tenant])
         return count

@@ -42,7 +42,15 @@ class Work:
         form = BatchLines(settings, painting.pictures, stores.images, stores.addresses)
         lines = ground.own_blobs(ground.home / "blobs" / "batches")
         kept = BatchStore(ground.database, lines, on_end=[tell_of_batch], listener=watch.listeners)
-        batches = Batches(kept, stores.files, tasks, form, settings.batches, settings.files.batch_keep_seconds)
+        batches = Batches(
+            kept,
+            stores.files,
+            tasks,
+            form,
+            settings.batches,
+            settings.files.batch_keep_seconds,
+            teams.shared.batches,
+        )
         timeout_seconds = settings.webhooks.timeout_seconds
         webhooks = WebhookSender(
             ground.database, stores.webhooks, painting.egress, watch.listeners, timeout_seconds=timeout_seconds

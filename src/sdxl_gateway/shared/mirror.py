@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
 
+from sdxl_gateway.core.batch import Batch
 from sdxl_gateway.core.stored_job import StoredJob
 
 
@@ -120,5 +121,33 @@ class Mirror(Protocol):
         ...
 
     async def forget(self, jobs: Sequence[StoredJob]) -> None:
+        """Nothing is known of these any more."""
+        ...
+
+
+class BatchMirror(Protocol):
+    """Carries how batches stand from each gateway to the others. Everything raises Unavailable while it cannot be."""
+
+    async def tell(self, batches: Sequence[Batch]) -> None:
+        """How batches of this gateway stand now."""
+        ...
+
+    async def find(self, batch_id: str) -> Batch | None:
+        """The batch of that id, as its gateway told of it last."""
+        ...
+
+    async def ask_to_cancel(self, batch_id: str) -> None:
+        """Tell the gateway that has it."""
+        ...
+
+    async def to_cancel(self) -> Sequence[str]:
+        """The batches that others ask this gateway to cancel."""
+        ...
+
+    async def is_cancelled(self, batch_id: str) -> None:
+        """It need not be asked for any more."""
+        ...
+
+    async def forget(self, batch_ids: Sequence[str]) -> None:
         """Nothing is known of these any more."""
         ...
