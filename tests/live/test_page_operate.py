@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -98,14 +97,15 @@ def test_who_may_not_operate_is_told_why_and_sees_nothing(browser: Any, live: Se
 @pytest.mark.full
 def test_the_ledger_and_the_queue_of_a_server_that_paints(tab: Tab, house: Server, alpha: httpx.Client) -> None:
     paint(alpha, model="demo+outline:0.8")
-    with ThreadPoolExecutor(6) as pool:
-        running = [pool.submit(paint, alpha, model="demo+outline:0.8", steps=25, seed=seed) for seed in range(6)]
-        tab.page.locator(f"{PLACE} dd:text-is('outline × 0.8')").wait_for()
-        tab.page.locator(f"{PLACE} .card p", has_text=re.compile("[1-9] waiting, [1-9] in hand")).wait_for()
-        tab.page.locator(
-            f"{PLACE} svg[aria-label^='Steps a second']:not([aria-label$='highest 0.0']):not([aria-label$='highest –'])"
-        ).wait_for()
-        assert all(one.result().is_success for one in running)
+    body, later = {"prompt": "a", "model": "demo+outline:0.8", "steps": 150}, {"prefer": "respond-async"}
+    jobs = [alpha.post(GENERATE, json=body, headers=later).json()["id"] for _ in range(6)]
+    tab.page.locator(f"{PLACE} dd:text-is('outline × 0.8')").wait_for()
+    tab.page.locator(f"{PLACE} .card p", has_text=re.compile("[1-9] waiting, [1-9] in hand")).wait_for()
+    tab.page.locator(
+        f"{PLACE} svg[aria-label^='Steps a second']:not([aria-label$='highest 0.0'],[aria-label$='–'])"
+    ).wait_for()
+    for job in jobs:
+        alpha.post(f"/v1/jobs/{job}/cancel").raise_for_status()
     said = tab.page.locator(f"{PLACE} svg.ledger").get_attribute("aria-label")
     for part in ("checkpoints", "pristine copies", "LoRA factors", "free"):
         assert part in said

@@ -163,6 +163,14 @@ def test_keys_can_be_exchanged(one: Configured) -> None:
     assert [one.models(key).status_code for key in ("", "sk-old", "sk-new")] == [401, 401, 200]
 
 
+def test_operators_read_what_is_in_force_now(one: Configured) -> None:
+    one.reload('[auth]\nadmin_keys = ["sk-root"]\n[limits]\nmax_steps = 9\nqueue_size = 9\n')
+    answer = httpx.get(f"{one.server.url}/v1/admin/settings", headers={"authorization": "Bearer sk-root"})
+    told = {setting["key"]: setting["value"] for setting in answer.json()["data"]}
+    assert (told["limits.max_steps"], told["limits.queue_size"]) == (9, 64)
+    assert "sk-root" not in answer.text
+
+
 def test_the_environment_stays_stronger(one: Configured) -> None:
     one.reload("[server]\nstrict = false\n")
     assert one.paint(no_such_field=1).status_code == 400

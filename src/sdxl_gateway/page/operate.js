@@ -5,6 +5,7 @@ import { call, loaded, Refused } from "./server.js";
 
 const TICK_SECONDS = 3;
 const MOST_SECONDS = 30;
+const BACK = "The server is back.";
 const PANELS = {
   now: ["Now", () => import("./operate_now.js")],
   jobs: ["Jobs", () => import("./operate_jobs.js")],
@@ -24,8 +25,8 @@ export async function show(place, page) {
 
 /**
  * One panel at a time: each has an `element` and `refresh(ask)`, where `ask(path, options)` gives an answer's JSON, and
- * is refreshed each tick where it is `polled`. It is made with `act(work)`, which does what somebody asks for, shows why
- * not and refreshes; `look()`, which refreshes; and the `page`.
+ * is refreshed each tick where it is `polled`. It is made with `act(work, done)`, which does what somebody asks for, shows
+ * why not or what was done, and refreshes; `look()`, which refreshes; and the `page`.
  */
 class Operate {
   #place;
@@ -85,7 +86,7 @@ class Operate {
     const name = this.#chosen;
     if (!this.#panels.has(name)) {
       const { Panel } = await loaded(PANELS[name][1]());
-      this.#panels.set(name, new Panel({ act: (work) => this.#act(work), look: () => this.look(), page: this.#page }));
+      this.#panels.set(name, new Panel({ act: (work, done) => this.#act(work, done), look: () => this.look(), page: this.#page }));
     }
     const panel = this.#panels.get(name);
     if (name === this.#chosen && !this.#body.contains(panel.element)) this.#body.replaceChildren(panel.element);
@@ -98,12 +99,14 @@ class Operate {
       if (place < Object.keys(PANELS).length) tab.ariaPressed = String(Object.keys(PANELS)[place] === name);
     });
     this.#error.hidden = true;
+    this.#say("");
     this.#body.replaceChildren();
     this.look();
   }
 
   #went(panel) {
-    if (this.#failures) this.#say("The server is back.");
+    if (this.#failures) this.#say(BACK);
+    else if (this.#notice.textContent === BACK) this.#say("");
     this.#failures = 0;
     this.#place.classList.remove("stale");
     this.#error.hidden = this.#denied.hidden = true;
@@ -149,8 +152,8 @@ class Operate {
     this.#failures = 0;
   }
 
-  /** What somebody does: why not is shown, and what came of it. */
-  async #act(work) {
+  /** What somebody does: why not is shown, else what was `done`. */
+  async #act(work, done) {
     this.#error.hidden = true;
     try {
       await work(ask);
@@ -160,6 +163,7 @@ class Operate {
       return this.#complain(error);
     }
     await this.look();
+    this.#say(done);
   }
 }
 

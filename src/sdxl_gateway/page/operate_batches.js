@@ -44,6 +44,7 @@ export class Panel {
 
   async #cancel({ id, tenant }) {
     const question = `Cancel the batch ${id} of ${tenant}? What is painted stays; its other lines will not be.`;
-    if (await sure(question, "Cancel the batch")) await this.#act((ask) => ask(`v1/batches/${id}/cancel`, { method: "POST" }));
+    if (!(await sure(question, "Cancel the batch"))) return;
+    await this.#act((ask) => ask(`v1/batches/${id}/cancel`, { method: "POST" }), `The batch ${id} is being cancelled.`);
   }
 }

@@ -45,14 +45,14 @@ export class Panel {
 
   async #cancel({ id, tenant }) {
     if (await sure(`Cancel the job ${id} of ${tenant}?`, "Cancel the job")) {
-      await this.#act((ask) => ask(`v1/jobs/${id}/cancel`, { method: "POST" }));
+      await this.#act((ask) => ask(`v1/jobs/${id}/cancel`, { method: "POST" }), `The job ${id} is cancelled.`);
     }
   }
 }
 
 function stateOf({ state, position, step, steps, error }) {
   const words = state.replace("_", " ");
-  if (step !== null) return `${words}, step ${step} of ${steps}`;
+  if (steps) return `${words}, step ${step} of ${steps}`;
   if (position !== null) return `${words}, ${position} before it`;
   return error ? `${words}: ${error.message}` : words;
 }

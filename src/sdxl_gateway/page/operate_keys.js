@@ -82,7 +82,7 @@ export class Panel {
         if (!(error instanceof Refused) || error.status !== 400) throw error;
         this.#page.refuse(error, this.#form);
       }
-    });
+    }, "");
   }
 
   #acts() {
@@ -92,12 +92,13 @@ export class Panel {
   async #rotate({ id, prefix, tenant }) {
     const question = `Make a key in place of ${prefix}… of ${tenant}? It is good for the same; the old one lives a day longer.`;
     if (!(await sure(question, "Make the new key"))) return;
-    await this.#act(async (ask) => shownOnce(await ask(`${PATH}/${id}/rotate`, { method: "POST" })));
+    await this.#act(async (ask) => shownOnce(await ask(`${PATH}/${id}/rotate`, { method: "POST" })), `${prefix}… was rotated.`);
   }
 
   async #revoke({ id, prefix, tenant }) {
     const question = `Revoke ${prefix}… of ${tenant}? It opens nothing any more, and cannot be brought back.`;
-    if (await sure(question, "Revoke it")) await this.#act((ask) => ask(`${PATH}/${id}`, { method: "DELETE" }));
+    if (!(await sure(question, "Revoke it"))) return;
+    await this.#act((ask) => ask(`${PATH}/${id}`, { method: "DELETE" }), `${prefix}… is revoked.`);
   }
 }
 

@@ -13,7 +13,7 @@ const tenths = (value) => (value < 10 ? value.toFixed(1) : number(Math.round(val
 const PLOTS = [
   ["Pictures a minute", tenths, (samples) => ({ "": samples.picturesAMinute() })],
   ["Steps a second", tenths, (samples) => ({ "": samples.stepsASecond() })],
-  ["Jobs", number, (samples) => ({ waiting: samples.values("waiting"), painted: samples.values("running") })],
+  ["Jobs", number, (samples) => ({ waiting: samples.values("waiting"), "in hand": samples.values("running") })],
   ["Time of a job", lasting, (samples) => ({ "half within": samples.values("p50"), "95 % within": samples.values("p95") })],
   ["On the devices", bytes, (samples) => ({ "": samples.values("memory") })],
 ];
@@ -76,9 +76,10 @@ function plot(figure, title, read, lines, seconds) {
     return { name, now: last === null ? "–" : read(last), highest: known.length ? read(Math.max(...known)) : "–" };
   });
   const window = lasting(seconds);
+  const known = Object.values(lines).flat().filter((value) => value !== null);
   const said = told.map(({ name, now, highest }) => `${name && `${name} `}now ${now}, highest ${highest}`).join("; ");
   const caption = make("figcaption", {}, title, ...told.map(({ name, now }, place) =>
     make("span", { className: `now-${place}`, textContent: name ? `${name} ${now}` : now })));
-  const scale = make("p", { className: "hint", textContent: `last ${window}, highest ${told.at(-1).highest}` });
+  const scale = make("p", { className: "hint", textContent: `last ${window}, highest ${known.length ? read(Math.max(...known)) : "–"}` });
   figure.replaceChildren(caption, course(Object.values(lines), `${title}, over ${window}: ${said}`), scale);
 }

@@ -47,9 +47,12 @@ export class Panel {
     return this.#cards.get(review.id);
   }
 
+  /** Whoever was at it goes on from the list. */
   #drop(id, card) {
+    const held = card.element.contains(document.activeElement);
     card.leave();
     this.#cards.delete(id);
+    if (held) (this.#list.querySelector("button") ?? this.#state).focus();
   }
 
   async #decide({ id }, body, form) {
@@ -62,7 +65,7 @@ export class Panel {
         if (!(error instanceof Refused) || ![400, 404, 409].includes(error.status)) throw error;
         this.#page.refuse(error, form);
       }
-    });
+    }, "");
   }
 }
 

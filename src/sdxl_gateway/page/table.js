@@ -11,14 +11,15 @@ export class Table {
   #body = make("tbody");
   #columns;
   #none;
+  #scroller;
 
   constructor(caption, columns, none = "None.") {
     this.#columns = columns;
     this.#none = make("p", { className: "hint", textContent: none, hidden: true });
     const heads = columns.map(({ title, number }) => make("th", { scope: "col", className: number ? "number" : "", textContent: title }));
     const table = make("table", {}, make("caption", { textContent: caption }), make("thead", {}, make("tr", {}, ...heads)), this.#body);
-    const scroller = make("div", { className: "scroller", tabIndex: 0, role: "region", ariaLabel: caption }, table);
-    this.element = make("div", {}, scroller, this.#none);
+    this.#scroller = make("div", { className: "scroller", tabIndex: 0, role: "region", ariaLabel: caption }, table);
+    this.element = make("div", {}, this.#scroller, this.#none);
   }
 
   show(items) {
@@ -44,8 +45,10 @@ export class Table {
   }
 
   #remove(id, row) {
+    const held = row.contains(document.activeElement);
     row.remove();
     this.#rows.delete(id);
+    if (held) this.#scroller.focus();
   }
 }
 
@@ -59,8 +62,10 @@ function fill(row, cell, { of, acts }) {
   const labels = wanted.map(([label]) => label).join("\n");
   if (cell.dataset.acts === labels) return;
   cell.dataset.acts = labels;
+  const held = cell.contains(document.activeElement);
   cell.replaceChildren(...wanted.map(([label, act, grave]) =>
     button(label, () => act(row.item), { className: grave ? "grave" : "", ariaLabel: `${label} ${row.item.id}` })));
+  if (held) (cell.querySelector("button") ?? row.closest(".scroller")).focus();
 }
 
 /** Older and newer pages of a list; `query()` is the part of the address, `told(list)` says what came. */
