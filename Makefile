@@ -11,7 +11,7 @@ PYTEST := $(TEST_ENV) $(BIN)/python -m pytest
 # A process a core, each with whole files of tests, so that what a file's tests share is made once.
 ALONGSIDE := -n auto --maxprocesses=8 --dist loadfile
 
-.PHONY: serve quick test test-full test-topologies test-gpu coverage fuzz fuzz-api gallery docs check format wheel constraints
+.PHONY: serve quick test test-full test-topologies test-gpu coverage fuzz fuzz-api gallery screenshots docs check format wheel constraints
 .PHONY: bench bench-full bench-refiner bench-upscale bench-compiled bench-controls bench-gpu bench-xinference bench-against bench-gate
 
 serve: .venv/.installed
@@ -68,6 +68,10 @@ fuzz-api: .venv/.installed-dev
 # A picture for each feature, asked of a server on the demo model; look at them.
 gallery: .venv/.installed-dev
 	$(TEST_ENV) $(BIN)/python -m tools.gallery
+
+# The page's views, on a server with the demo model, as docs/images/page*.png; look at them.
+screenshots: .venv/.installed-dev
+	$(TEST_ENV) $(BIN)/python -m tools.screenshots
 
 # A site of all that is written here, in build/site; a link or an anchor that leads nowhere ends it.
 docs: .venv/.installed
