@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -82,6 +82,16 @@ def test_no_start_without_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     for start in (lambda: ray_backend(Cluster(kind="ray"), engine(), Limits(), ignore), lambda: app({})):
         with pytest.raises(ClusterProblem, match="RAY_AUTH_MODE=disabled"):
             start()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:port"])
+def test_a_cluster_that_is_not_there_stops_the_start(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setitem(sys.modules, "sdxl_gateway.backends.ray.cluster", ModuleType("cluster"))
+    monkeypatch.setattr(sys.modules["sdxl_gateway.backends.ray.cluster"], "connected", ignore, raising=False)
+    with pytest.raises(ClusterProblem, match=f"{address} is not reached"):
+        ray_backend(Cluster(kind="ray", address=address), engine(), Limits(), ignore)
 
 
 def test_a_replica_has_one_device() -> None:

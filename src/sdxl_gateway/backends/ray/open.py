@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 from sdxl_gateway.backends.ray.backend import RayBackend
 from sdxl_gateway.backends.ray.problem import ClusterProblem
@@ -10,6 +11,7 @@ from sdxl_gateway.config import Cluster, EngineProcess, Limits
 from sdxl_gateway.core.listeners import EngineListener
 
 AUTH_MODE = "RAY_AUTH_MODE"
+REACH_SECONDS = 10.0
 OF_ONES_OWN = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}
 """Where the first is 0, as by default on those, Ray's processes listen on the loopback address alone. Engines are not
 nicer than what else runs: a step's Python would wait for its turn while the GPU idles."""
@@ -27,6 +29,8 @@ def ray_backend(cluster: Cluster, engine: EngineProcess, limits: Limits, listene
         from sdxl_gateway.backends.ray.cluster import connected
     except ImportError as problem:
         raise ClusterProblem("cluster.kind: needs the extra: pip install 'sdxl-gateway[cluster]'") from problem
+    if ":" in cluster.address:
+        _reach(cluster.address)
     return RayBackend(
         connected(cluster, engine),
         engine.data_directory,
@@ -35,6 +39,15 @@ def ray_backend(cluster: Cluster, engine: EngineProcess, limits: Limits, listene
         max_lanes=engine.engine.max_lanes,
         listener=listener,
     )
+
+
+def _reach(address: str) -> None:
+    """Ray itself tries for minutes. Raises ClusterProblem."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
+    except (OSError, ValueError) as problem:
+        raise ClusterProblem(f"cluster.address: {address} is not reached: {problem}") from problem
 
 
 def with_token() -> None:
