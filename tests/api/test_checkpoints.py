@@ -1,9 +1,13 @@
-"""Tests api/endpoints/checkpoints.py: checkpoints are listed, and beside them what cannot be used."""
+"""Tests api/endpoints/checkpoints.py: checkpoints are listed with what cannot be used, and described."""
 
 from __future__ import annotations
 
+import pytest
+
 from sdxl_gateway.core.errors import StillLoading
-from tests.kit.api import client, failing, served_api
+from tests.kit.api import KEYED, client, failing, served_api
+
+ROOT = {"authorization": "Bearer root"}
 
 
 async def test_checkpoints_are_listed_with_what_is_none() -> None:
@@ -31,3 +35,51 @@ async def test_a_model_that_is_still_loading_says_when_to_come_back() -> None:
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["param"]) == (503, "model_loading", "model")
     assert answer.headers["retry-after"] == "3"
+
+
+async def test_what_is_known_about_a_checkpoint_is_changed() -> None:
+    said = {
+        "description": "Soft\n light. ",
+        "steps": 8.0,
+        "guidance_scale": 1.5,
+        "guidance_end": 0.5,
+        "sampler": "LCM",
+        "schedule": "karras",
+        "clip_skip": None,
+        "native_pixels": 1048576,
+        "prompt_syntax": "a1111",
+        "prediction_type": "v_prediction",
+        "zero_snr": True,
+    }
+    async with client(served_api(**KEYED), ROOT) as http:
+        changed = await http.post("/v1/checkpoints/demo", json=said)
+        missing = await http.post("/v1/checkpoints/art/nope", json={"steps": 1})
+    assert changed.status_code == 200
+    assert changed.json()["side_car"] == said | {"description": "Soft light.", "sampler": "lcm", "steps": 8}
+    assert (missing.status_code, missing.json()["error"]["param"]) == (404, "name")
+
+
+@pytest.mark.parametrize(
+    ("said", "param", "words"),
+    [
+        ({"vae": "../other"}, "vae", "by hand"),
+        ({"refiner": None}, "refiner", "by hand"),
+        ({"config": "demo"}, "config", "by hand"),
+        ({"path": "/etc"}, "path", ""),
+        ({"steps": 151}, "steps", ""),
+        ({"native_pixels": 100}, "native_pixels", ""),
+        ({"guidance_end": 2}, "guidance_end", ""),
+        ({"sampler": "brush"}, "sampler", ""),
+        ({"prediction_type": "sample"}, "prediction_type", ""),
+        ({"zero_snr": "perhaps"}, "zero_snr", ""),
+        ({"description": "x" * 501}, "description", ""),
+        ([], None, ""),
+    ],
+    ids=str,
+)
+async def test_a_word_that_cannot_be_is_named(said: object, param: str | None, words: str) -> None:
+    async with client(served_api(**KEYED), ROOT) as http:
+        answer = await http.post("/v1/checkpoints/demo", json=said)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, param)
+    assert words in error["message"]

@@ -11,6 +11,7 @@ import pytest
 from sdxl_gateway.catalog.checkpoint_folder.versions import versioned
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.config import CheckpointFolder, HouseStyle, LoraWeight
+from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import AdapterRefused, Cancelled, InvalidRequest, ModelNotFound
 from sdxl_gateway.core.events import EngineLost, Event, Failed, Finished, JobAccepted, Measured, MemoryHeld, StepTaken
 from sdxl_gateway.core.samplers import SAMPLERS, SCHEDULES
@@ -92,6 +93,11 @@ async def test_a_checkpoint_of_the_folder_is_warm_in_the_version_that_lies_there
         ("other", False, "vram"),
     ]
     assert [one["file"] for one in home.library.checkpoints.problems()] == ["old.ckpt"]
+    changed = await home.library.checkpoints.describe("other", {"steps": None, "clip_skip": 2})
+    assert (changed["in_folder"], changed["side_car"]) == (True, {"description": "Rounder.", "clip_skip": 2})
+    assert (changed["recommended"]["clip_skip"], changed["tier"]) == (2, "vram")
+    with pytest.raises(ModelNotFound):
+        await home.library.checkpoints.describe("other", {"steps": 1}, Caller(models=("demo",)))
     change_json(folder / "scheduler" / "scheduler_config.json", timestep_spacing="trailing")
     home.checkpoints.scan()
     assert home.library.model("other").ready == "cold", "another content, not loaded yet"

@@ -76,6 +76,11 @@ class FakeCheckpoints(CheckpointCards):
     def problems(self, caller: Caller = ANYBODY) -> list[CheckpointProblem]:
         return [{"file": "old.ckpt", "code": "invalid_checkpoint", "message": "It is never opened."}]
 
+    async def describe(self, name: str, changes: Mapping[str, Any], caller: Caller = ANYBODY) -> Any:
+        if name != "demo":
+            raise ModelNotFound(f"There is no checkpoint '{name}'.", param="name")
+        return {"id": name, "side_car": dict(changes)}
+
 
 class FakeLibrary(ModelLibrary):
     """Two models, and the LoRA files that were put in."""

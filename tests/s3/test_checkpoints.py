@@ -15,7 +15,7 @@ from sdxl_gateway.catalog.checkpoint_folder.catalog import TWICE
 from sdxl_gateway.catalog.checkpoint_folder.scan import open_at
 from sdxl_gateway.catalog.checkpoint_folder.stored import open_stored
 from sdxl_gateway.config import DEMO_MODEL, S3, CheckpointFolder, Settings
-from sdxl_gateway.core.errors import StillLoading, Unavailable
+from sdxl_gateway.core.errors import StillLoading, Unavailable, WrongState
 from sdxl_gateway.core.events import Event
 from sdxl_gateway.core.outside import CheckpointFetched
 from sdxl_gateway.core.recipe import NO_BLEND, Phase
@@ -113,6 +113,8 @@ async def test_one_is_known_by_a_few_bytes_and_whole_when_it_is_asked_for(
     known = node.catalog["house/demo"]
     assert (known.digest, known.shapes, known.native_area) == (own.digest, own.shapes, own.native_area)
     assert (node.whole, node.problems, node.catalog.is_here(known)) == ([], {}, False)
+    with pytest.raises(WrongState, match="shared through the bucket"):
+        await node.catalog.change_sidecar("house/demo", {"steps": 4})
     used = sum(path.stat().st_blocks * 512 for path in (tmp_path / "data").rglob("*"))
     assert used < DEMO_BYTES / 2, "a shell has holes"
     object_store.asked.clear()

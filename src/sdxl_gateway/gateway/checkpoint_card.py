@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
@@ -12,26 +12,33 @@ from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.catalog.checkpoint_folder.versions import versioned
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.core.caller import ANYBODY, Caller
+from sdxl_gateway.core.errors import ModelNotFound
 from sdxl_gateway.core.events import EngineLost, Event, Measured, MemoryHeld
+from sdxl_gateway.core.text import shown
 from sdxl_gateway.gateway.lora_card import Recommended, Warmth
 
 WARM_TIERS = ("vram", "host")
+NOT_OVER_HTTP = {"path", "config", "vae", "refiner"}
+"""What names other files is neither told nor changed."""
 
 
 class Checkpoint(TypedDict):
     """A checkpoint; `created` is unix seconds, `tier` the nearest place it is: vram, host, disk, or the bucket that
-    it is fetched from when it is asked for."""
+    it is fetched from when it is asked for. One that is `in_folder` can be described and removed; `side_car` is what
+    the file beside it says that can be changed over HTTP."""
 
     id: str
     object: Literal["checkpoint"]
     created: int
     digest: str
     configured: bool
+    in_folder: bool
     native_pixels: int
     recommended: Recommended
     description: str
     ready: Warmth
     tier: str
+    side_car: dict[str, Any]
 
 
 class CheckpointProblem(TypedDict):
@@ -79,14 +86,24 @@ class CheckpointCards:
         found = (one for one in self._checkpoints.problems if caller.sees_model(one.name))
         return [{"file": one.file, "code": one.code, "message": one.message} for one in found]
 
+    async def describe(self, name: str, changes: Mapping[str, Any], caller: Caller = ANYBODY) -> Checkpoint:
+        """Its side-car says these values from now on, and not what is None.
+
+        Raises ModelNotFound, WrongState for one that is not in the folder, InvalidRequest.
+        """
+        check_seen(name, caller)
+        return self._card(await self._checkpoints.change_sidecar(name, changes))
+
     def _card(self, entry: CheckpointEntry) -> Checkpoint:
         said, known = entry.section, known_of(entry.name, entry.section)
+        in_folder = self._checkpoints.in_folder(entry)
         return {
             "id": entry.name,
             "object": "checkpoint",
             "created": entry.created,
             "digest": entry.digest,
             "configured": self._checkpoints.is_configured(entry.name),
+            "in_folder": in_folder,
             "native_pixels": entry.native_pixels,
             "recommended": {
                 "steps": first_said(said.steps, known.steps),
@@ -99,4 +116,11 @@ class CheckpointCards:
             "description": said.description or "",
             "ready": self.warmth(entry),
             "tier": self.tier(entry),
+            "side_car": said.model_dump(exclude=NOT_OVER_HTTP, exclude_unset=True) if in_folder else {},
         }
+
+
+def check_seen(name: str, caller: Caller) -> None:
+    """Raises ModelNotFound for a checkpoint that is not there for the caller."""
+    if not caller.sees_model(name):
+        raise ModelNotFound(f"There is no checkpoint {shown(name)}.", param="name")

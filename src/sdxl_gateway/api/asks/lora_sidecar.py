@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from sdxl_gateway.api.asks.field import Field, Kind
-from sdxl_gateway.api.asks.keys import refuse_unknown
-from sdxl_gateway.api.asks.values import choice, flag, integer, missing, number, text, wrong_type
+from sdxl_gateway.api.asks.sidecar import (
+    Word,
+    decimal,
+    line,
+    one_of,
+    read_line,
+    read_words,
+    sidecar_schema,
+    whole_number,
+    yes_or_no,
+)
+from sdxl_gateway.api.asks.values import wrong_type
 from sdxl_gateway.catalog.lora_folder.sidecar import MAX_TEXT_CHARS, MAX_WORD_CHARS, MAX_WORDS
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.limits import CLIP_SKIP, GUIDANCE_SCALE, LORA_WEIGHT, STEPS
 from sdxl_gateway.core.samplers import SAMPLERS, SCHEDULES
-from sdxl_gateway.core.text import cleaned
 
 _DESCRIPTION = Field("description", Kind.TEXT, "What it does, in a line.", max_chars=MAX_TEXT_CHARS)
 _WORD = Field("trigger_words", Kind.TEXT, "Words that call it up.", max_chars=MAX_WORD_CHARS)
@@ -40,62 +49,25 @@ def _words_schema() -> dict[str, Any]:
     }
 
 
-def _choices(field: Field) -> dict[str, Any]:
-    return {"type": ["string", "null"], "enum": [*field.choices, None], "description": field.about}
-
-
-def _range(field: Field) -> dict[str, Any]:
-    return {"type": [str(field.kind), "null"], "minimum": field.low, "maximum": field.high, "description": field.about}
-
-
-SIDECAR_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "description": {"type": ["string", "null"], "maxLength": MAX_TEXT_CHARS, "description": _DESCRIPTION.about},
-        "trigger_words": _words_schema(),
-        "add_trigger_words": {"type": ["boolean", "null"], "description": _ADD.about},
-        **{field.name: _range(field) for field in (*_NUMBERS, *_WHOLE)},
-        **{field.name: _choices(field) for field in (_SAMPLER, _SCHEDULE)},
-    },
-}
-
-
-def read_sidecar(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is to change, by the side-car's keys. Raises InvalidRequest naming the field."""
-    refuse_unknown(given, frozenset(SIDECAR_SCHEMA["properties"]))
-    return {name: None if value is None else _READERS[name](value) for name, value in given.items()}
-
-
-def _description(value: Any) -> str:
-    return _line(_DESCRIPTION, value, "description")
-
-
-def _line(field: Field, value: Any, param: str) -> str:
-    """One printable line, as a side-car's texts are read."""
-    found = cleaned(text(field, value, param), field.max_chars)
-    if not found:
-        raise missing(param, given=True)
-    return found
-
-
 def _words(value: Any) -> list[str]:
     if not isinstance(value, list):
         raise wrong_type("trigger_words", "an array", value)
     if len(value) > MAX_WORDS:
         raise InvalidRequest(f"Invalid 'trigger_words': at most {MAX_WORDS} are kept.", param="trigger_words")
-    return [_line(_WORD, word, f"trigger_words[{place}]") for place, word in enumerate(value)]
+    return [read_line(_WORD, word, f"trigger_words[{place}]") for place, word in enumerate(value)]
 
 
-def _reader(read: Callable[[Field, Any, str], Any], field: Field) -> Callable[[Any], Any]:
-    return lambda value: read(field, value, field.name)
-
-
-_READERS: Mapping[str, Callable[[Any], Any]] = {
-    "description": _description,
-    "trigger_words": _words,
-    "add_trigger_words": lambda value: flag(value, "add_trigger_words"),
-    **{field.name: _reader(number, field) for field in _NUMBERS},
-    **{field.name: _reader(integer, field) for field in _WHOLE},
-    **{field.name: _reader(choice, field) for field in (_SAMPLER, _SCHEDULE)},
+_SAYS: Mapping[str, Word] = {
+    "description": line(_DESCRIPTION),
+    "trigger_words": Word(_words_schema(), _words),
+    "add_trigger_words": yes_or_no(_ADD),
+    **{field.name: decimal(field) for field in _NUMBERS},
+    **{field.name: whole_number(field) for field in _WHOLE},
+    **{field.name: one_of(field) for field in (_SAMPLER, _SCHEDULE)},
 }
+SIDECAR_SCHEMA = sidecar_schema(_SAYS)
+
+
+def read_sidecar(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is to change, by the side-car's keys. Raises InvalidRequest naming the field."""
+    return read_words(_SAYS, given)

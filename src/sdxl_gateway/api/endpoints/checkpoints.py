@@ -1,18 +1,30 @@
-"""Lists the checkpoints, and what in their folder cannot be used."""
+"""Lists the checkpoints and what in their folder cannot be used, and changes what is known about one."""
 
 from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from sdxl_gateway.api.asks.checkpoint_sidecar import SIDECAR_SCHEMA, read_sidecar
+from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.http.context import context_of
+from sdxl_gateway.api.http.json_body import parse_object, whole_body
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.replies.checkpoints import CheckpointList, checkpoint_list
 from sdxl_gateway.api.services import Services
+from sdxl_gateway.gateway.checkpoint_card import Checkpoint
+
+MAX_CHANGE_BYTES = 64 * 1024
 
 LIST_CHECKPOINTS = Description(
     "listCheckpoints",
     {200: Reply("The checkpoints, and what lies in their folder and cannot be used.", CheckpointList)},
+)
+UPDATE_CHECKPOINT = Description(
+    "updateCheckpoint",
+    {200: Reply("The checkpoint as it is now.", Checkpoint)},
+    errors=(400, 404, 409, 413),
+    reads={"application/json": {"schema": SIDECAR_SCHEMA}},
 )
 
 
@@ -24,3 +36,16 @@ def list_endpoint(services: Services) -> Endpoint:
         return JSONResponse(checkpoint_list(found.cards(caller), found.problems(caller)))
 
     return list_checkpoints
+
+
+def change_endpoint(services: Services) -> Endpoint:
+    """POST: what is given is what its side-car says from now on, null takes it out, and all else stays."""
+
+    async def change_checkpoint(request: Request) -> Response:
+        name, body = request.path_params["name"], await whole_body(request.stream(), MAX_CHANGE_BYTES)
+        changes, caller = read_sidecar(parse_object(body)), context_of(request.scope).caller
+        changed = await services.library.checkpoints.describe(name, changes, caller)
+        acted(services, request, "checkpoint.changed", name, fields=" ".join(sorted(changes)))
+        return JSONResponse(changed)
+
+    return change_checkpoint

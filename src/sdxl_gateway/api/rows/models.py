@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sdxl_gateway.api.endpoints import checkpoints, models
-from sdxl_gateway.api.http.route import Route
+from sdxl_gateway.api.http.route import Access, Route
 from sdxl_gateway.api.rows.paths import openai_paths
 from sdxl_gateway.api.services import Services
 
@@ -34,5 +34,15 @@ def model_rows(services: Services) -> tuple[Route, ...]:
             label="checkpoints",
             summary="The checkpoints, and what in their folder cannot be used.",
             description=checkpoints.LIST_CHECKPOINTS,
+        ),
+        Route(
+            "POST",
+            openai_paths("/checkpoints/{name:path}"),
+            checkpoints.change_endpoint(services),
+            label="checkpoints",
+            summary="Change what the side-car of a checkpoint of the folder says; null takes a word back, what is not"
+            " given stays. Needs an admin's key.",
+            description=checkpoints.UPDATE_CHECKPOINT,
+            access=Access.ADMIN,
         ),
     )

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from sdxl_gateway.catalog.checkpoint_folder.scan import Problem, Seen, scan_folder
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, fitted
 from sdxl_gateway.catalog.ip_adapters import IpAdapterFile
 from sdxl_gateway.catalog.lora_folder.names import shown_name
+from sdxl_gateway.catalog.lora_folder.sidecar_edit import change_sidecar
 from sdxl_gateway.catalog.lora_folder.watch import changes
 from sdxl_gateway.config import CheckpointFolder
+from sdxl_gateway.core.errors import ModelNotFound, WrongState
+from sdxl_gateway.core.text import shown
 
 CONFIGURED = "A checkpoint of that name stands in the settings; rename this one."
 TWICE = "Another checkpoint has the same name; rename one of them."
+NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
+ELSEWHERE = "The checkpoint {} {}, and can only be changed there."
 
 
 class CheckpointCatalog(Mapping[str, CheckpointEntry]):
@@ -30,6 +39,7 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
         self._seen: Mapping[str, Seen] = {}
         self._entries: Mapping[str, CheckpointEntry] = self._configured
         self._problems: tuple[Problem, ...] = ()
+        self._changing = asyncio.Lock()
 
     def __getitem__(self, name: str) -> CheckpointEntry:
         return self._entries[name]
@@ -49,6 +59,10 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
         """It stands in the settings, and not in the folder alone."""
         return name in self._configured
 
+    def in_folder(self, entry: CheckpointEntry) -> bool:
+        """It lies in the folder, where it can be described and removed."""
+        return not self.is_configured(entry.name) and Path(entry.section.path).is_relative_to(self._root)
+
     def is_here(self, entry: CheckpointEntry) -> bool:
         """All of its files are on this server's disk."""
         return entry.name in self._entries
@@ -62,6 +76,28 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
         before = self._entries
         self._publish(await asyncio.to_thread(self._look))
         return self._entries != before
+
+    async def change_sidecar(self, name: str, changes: Mapping[str, Any]) -> CheckpointEntry:
+        """Its side-car says these values from now on, and not what is None.
+
+        Raises InvalidRequest for a side-car that cannot be changed, and as `own`.
+        """
+        async with self._changing:
+            entry = self.own(name)
+            with _writing():
+                await asyncio.to_thread(change_sidecar, self._root, Path(entry.section.path), changes)
+            await self.refresh()
+        return self.own(name)
+
+    def own(self, name: str) -> CheckpointEntry:
+        """The one of that name, of the folder. Raises ModelNotFound, and WrongState for one that is elsewhere."""
+        entry = self.get(name)
+        if entry is None:
+            raise ModelNotFound(f"There is no checkpoint {shown(name)}.", param="name")
+        if not self.in_folder(entry):
+            where = "stands in the settings" if self.is_configured(name) else "is shared through the bucket"
+            raise WrongState(ELSEWHERE.format(shown(name), where), param="name")
+        return entry
 
     async def watch(self, on_change: Callable[[], Awaitable[None]]) -> None:
         """Refreshes whenever something in the folder changes, and says when checkpoints did; runs until cancelled."""
@@ -98,3 +134,14 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
         if name in self._configured:
             return CONFIGURED
         return TWICE if name in found else None
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Raises WrongState where the folder is not the server's to write to."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        raise WrongState("The checkpoint folder cannot be written to by the server.", param="name") from error

@@ -1,4 +1,4 @@
-"""Takes what is to change in a LoRA's side-car, writes it anew; comments, and keys nobody named, stay as they were."""
+"""Takes what is to change in a side-car, writes it anew; comments, and keys nobody named, stay as they were."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sdxl_gateway.core.files import sync_folder, write_whole
 
 MOST_LINES = 200
 """Of one value: each is parsed again with every line that comes to it."""
-BY_HAND = "The LoRA's side-car {}, and can only be changed on the server's disk."
+BY_HAND = "The side-car {}, and can only be changed on the server's disk."
 
 
 class _Statement(NamedTuple):
@@ -23,14 +23,14 @@ class _Statement(NamedTuple):
     text: str
 
 
-def change_sidecar(root: Path, lora: Path, changes: Mapping[str, Any]) -> None:
-    """The side-car of a LoRA below `root` says these values from now on, and what is None no more; one that says
-    nothing is removed.
+def change_sidecar(root: Path, weights: Path, changes: Mapping[str, Any]) -> None:
+    """The side-car of a file or folder of weights below `root` says these values from now on, and what is None no
+    more; one that says nothing is removed.
 
     Raises InvalidRequest for one that cannot be read, or is written so that it cannot be changed.
     """
-    check_within(root, lora.parent)
-    path = sidecar_path(lora)
+    check_within(root, weights.parent)
+    path = sidecar_path(weights)
     text = edited(_written(path), changes)
     if text.strip():
         write_whole(path, [text.encode()])

@@ -72,7 +72,7 @@ def check_within(root: Path, folder: Path) -> None:
     """Raises InvalidRequest for a folder to which links lead out of `root`."""
     real_root, real_folder = os.path.realpath(root), os.path.realpath(folder)
     if real_folder != real_root and not real_folder.startswith(real_root + os.sep):
-        raise InvalidRequest("That name leads out of the LoRA folder.", param="name")
+        raise InvalidRequest("That name leads out of the folder.", param="name")
 
 
 def _make_place(root: Path, target: Path) -> None:
