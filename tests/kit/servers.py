@@ -92,6 +92,7 @@ def server(folder: Path, output: int | None = None, **settings: str) -> Iterator
 
     What it prints goes to its log, or to the file descriptor `output`.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     with (
         (folder / "log").open("wb") as log,
         started(folder, log.fileno() if output is None else output, settings) as one,
