@@ -13,8 +13,8 @@ class Redis(Section):
     """Without `url` a gateway is alone. `prefix` begins every key; `timeout_seconds` is the longest that one question
     keeps a request waiting. Replies of at most `max_reply_bytes` lie there for the other gateways, together at most
     `max_replies_bytes`. A gateway that was not heard of for `lease_seconds` is gone, and others paint its jobs, whose
-    pictures lie there where they have at most `max_upload_bytes`. Of kept pictures copies of `max_pictures_bytes` lie
-    there, where there is no bucket."""
+    pictures lie there where they have at most `max_upload_bytes`. Of kept pictures, and of files of at most
+    `max_upload_bytes`, copies of `max_pictures_bytes` lie there, where there is no bucket."""
 
     url: Key | None = None
     prefix: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "sdxl-gateway"

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from sdxl_gateway.config import Batches
 from sdxl_gateway.core.batch import Batch, BatchState, LineError
-from sdxl_gateway.core.errors import Busy, EngineFault, GatewayError, NotFound, StorageFull, Unavailable
+from sdxl_gateway.core.errors import Busy, EngineFault, GatewayError, Gone, NotFound, StorageFull, Unavailable
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.stored_job import JobState, StoredJob
 from sdxl_gateway.gateway.batch_files import CANCELLED, EXPIRED, FULL, Reason, Written, answered, write_files
@@ -90,18 +90,24 @@ class BatchRun:
         """Its file was read, and there is something to paint; else it is over."""
         if self._reason is CANCELLED:
             return await self._ended_early(BatchState.CANCELLED)
-        try:
-            file = await self._around.files.find(self._batch.input_file, self._batch.tenant)
-        except NotFound:
-            gone = LineError("input_file_not_found", "The input file was deleted before it was read.")
-            return await self._ended_early(BatchState.FAILED, gone)
         with self._store.blobs.incoming() as kept:
-            checked = await asyncio.to_thread(self._checked, self._around.files.pieces(file), kept.write)
+            try:
+                checked = await self._read_input(kept.write)
+            except (NotFound, Gone):
+                gone = LineError(
+                    "input_file_not_found", "The input file was gone, or out of reach, when it was to be read."
+                )
+                return await self._ended_early(BatchState.FAILED, gone)
             if checked.errors:
                 return await self._ended_early(BatchState.FAILED, *checked.errors)
             blob = await asyncio.to_thread(self._store.blobs.take, kept)
         self._batch = await self._store.change(self._batch.id, partial(self._begun, blob=blob, checked=checked))
         return True
+
+    async def _read_input(self, keep: Callable[[bytes], object]) -> Checked:
+        """Raises NotFound, Gone."""
+        file = await self._around.files.find(self._batch.input_file, self._batch.tenant)
+        return await asyncio.to_thread(lambda: self._checked(self._around.files.pieces(file), keep))
 
     def _checked(self, pieces: Iterator[bytes], keep: Callable[[bytes], object]) -> Checked:
         limits, form = self._around.settings, self._around.form

@@ -150,7 +150,8 @@ class Batches:
             batch = await self._store.find(batch_id, caller.tenant)
         if batch.output_file is not None:
             file = await self._around.files.find(batch.output_file, batch.tenant)
-            async for line in _in_thread(whole_lines(self._around.files.pieces(file))):
+            pieces = await asyncio.to_thread(self._around.files.pieces, file)
+            async for line in _in_thread(whole_lines(pieces)):
                 yield line
 
     async def running(self) -> None:
@@ -196,6 +197,7 @@ class Batches:
             await asyncio.sleep(SHARE_SECONDS)
 
     async def _share(self, mirror: BatchMirror) -> None:
+        """Files are told before batches: whoever hears that one is over asks for them."""
         for batch_id in await mirror.to_cancel():
             with suppress(NotFound):
                 await self._cancel(batch_id)
@@ -204,6 +206,7 @@ class Batches:
         for batch_id in self._told - {batch.id for batch in batches}:
             with suppress(NotFound):
                 batches.append(await self._store.find(batch_id))
+        await self._around.files.share()
         await mirror.tell(batches)
         self._told = {batch.id for batch in batches if not batch.state.over}
 

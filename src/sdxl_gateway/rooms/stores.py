@@ -9,6 +9,7 @@ from typing import Self
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ports import Addresses
 from sdxl_gateway.delivery.signing import KEY_FILE, Signer
+from sdxl_gateway.gateway.fleet_files import FleetFiles
 from sdxl_gateway.gateway.result_cache import ResultCache
 from sdxl_gateway.rooms.ground import Ground
 from sdxl_gateway.rooms.teams import Teams
@@ -50,9 +51,16 @@ class Stores:
             signer=signer,
             addresses=ground.places.addresses(signer),
             results=results,
-            files=FileStore(database, ground.blobs("files"), settings.files, listener=listener),
+            files=_files(settings, ground, watch, teams),
             replies=KeptReplies(database, replies, settings.idempotency, teams.shared.replies, listener=listener),
             reviews=ReviewStore(database, ground.blobs("reviews"), seal),
             jobs=JobStore(database, ground.places.blobs("jobs"), seal, on_end=[tell_of_end], listener=listener),
             webhooks=WebhookStore(database, ground.pepper),
         )
+
+
+def _files(settings: Settings, ground: Ground, watch: Watch, teams: Teams) -> FileStore:
+    kept = ground.database, ground.blobs("files"), settings.files
+    if teams.shared.files is None:
+        return FileStore(*kept, listener=watch.listeners)
+    return FleetFiles(*kept, teams.shared.files, listener=watch.listeners)

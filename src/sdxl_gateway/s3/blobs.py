@@ -45,9 +45,9 @@ class BucketBlobs(Blobs):
         """As Blobs: its key."""
         return self._key(blob_id)
 
-    def read_at(self, address: str) -> bytes:
+    def pieces_at(self, address: str) -> Iterator[bytes]:
         """As Blobs."""
-        return self._bucket.read(address)
+        return self._bucket.pieces(address)
 
     def pieces(self, blob_id: str) -> Iterator[bytes]:
         """As Blobs."""

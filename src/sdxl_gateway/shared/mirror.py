@@ -1,14 +1,16 @@
-"""What a gateway is asked of the jobs of all of them, and what it is told; knows nothing of redis."""
+"""What a gateway is asked of the jobs, batches and files of all, and what it is told; knows nothing of redis."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
 
 from sdxl_gateway.core.batch import Batch
 from sdxl_gateway.core.stored_job import StoredJob
+from sdxl_gateway.storage.file_table import StoredFile
+from sdxl_gateway.storage.pages import Cut
 
 
 class Outcome(Enum):
@@ -122,6 +124,58 @@ class Mirror(Protocol):
 
     async def forget(self, jobs: Sequence[StoredJob]) -> None:
         """Nothing is known of these any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FileElsewhere(StoredFile):
+    """A file as its `gateway` told of it; `address` is where others read its bytes, if not by the mirror."""
+
+    gateway: str
+    address: str | None = None
+
+
+class FileMirror(Protocol):
+    """Carries what is known of files, and copies of small ones, from each gateway to the others. Everything raises
+    Unavailable while it cannot be."""
+
+    gateway: str
+    """This one."""
+
+    def copies(self, file: StoredFile) -> bool:
+        """It is small and new enough for a copy."""
+        ...
+
+    async def tell(self, file: StoredFile, address: str | None, data: bytes | None) -> None:
+        """A file of this gateway is there; others read it at `address`, or by a copy of `data`."""
+        ...
+
+    async def told(self) -> Mapping[str, float]:
+        """What is known of this gateway's files: ids, and when each was told, in unix seconds."""
+        ...
+
+    async def forget(self, file_ids: Collection[str]) -> None:
+        """Nothing is known of these files of this gateway any more, nor are there copies."""
+        ...
+
+    async def find(self, file_id: str) -> FileElsewhere | None:
+        """The file of that id, as it was told."""
+        ...
+
+    def copy_of(self, file: FileElsewhere) -> bytes | None:
+        """Its bytes, where there is a copy; blocks, on a thread beside the loop."""
+        ...
+
+    def listed(self, tenant: str, cut: Cut) -> AsyncIterator[FileElsewhere]:
+        """All gateways' files of a tenant behind that place, in order; `limit` is not looked at."""
+        ...
+
+    async def ask_to_delete(self, file: FileElsewhere) -> None:
+        """Tell the gateway that has it."""
+        ...
+
+    async def to_delete(self) -> Sequence[tuple[str, str]]:
+        """The files that others ask this gateway to delete, each with its tenant."""
         ...
 
 

@@ -22,7 +22,7 @@ from sdxl_gateway.storage.secret_file import secret_of
 
 if TYPE_CHECKING:
     from sdxl_gateway.shared.link import Link
-    from sdxl_gateway.shared.mirror import BatchMirror, Mirror
+    from sdxl_gateway.shared.mirror import BatchMirror, FileMirror, Mirror
 
 
 def _their_own(files: PictureFiles) -> PictureFiles:
@@ -35,8 +35,8 @@ class SharingProblem(StartProblem):
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What this gateway knows together with others: alone, it is what it would be anyway, and `link`, `jobs` and
-    `batches` are None.
+    """What this gateway knows together with others: alone, it is what it would be anyway, and `link`, `jobs`,
+    `batches` and `files` are None.
 
     `local` are what of the `meters` is this gateway's own; `works` go on in the background, by name; what `pictures` is
     given, others find too.
@@ -50,6 +50,7 @@ class Shared:
     link: Link | None = None
     jobs: Mirror | None = None
     batches: BatchMirror | None = None
+    files: FileMirror | None = None
     pictures: Callable[[PictureFiles], PictureFiles] = _their_own
 
     def ailing(self) -> Sequence[str]:
@@ -77,7 +78,9 @@ def open_shared(settings: Settings, home: Path, meters: LocalMeters, seal: Seal,
         raise SharingProblem(f"redis.url: should begin with one of {', '.join(SCHEMES)}")
     try:
         from sdxl_gateway.shared.batches import SharedBatches
+        from sdxl_gateway.shared.copies import Copies
         from sdxl_gateway.shared.envelope import Envelope
+        from sdxl_gateway.shared.files import SharedFiles
         from sdxl_gateway.shared.jobs import JobMirror
         from sdxl_gateway.shared.keys import KeyExchange
         from sdxl_gateway.shared.link import Link
@@ -101,9 +104,11 @@ def open_shared(settings: Settings, home: Path, meters: LocalMeters, seal: Seal,
         max_upload_bytes=section.max_upload_bytes,
     )
     batches = SharedBatches(link, envelope, gateway_id)
-    copied = partial(CopiedPictures, link=link, envelope=envelope, max_total_bytes=section.max_pictures_bytes)
+    copies = Copies(link, section.max_pictures_bytes)
+    files = SharedFiles(link, envelope, gateway_id, copies, section.max_upload_bytes)
+    copied = partial(CopiedPictures, link=link, envelope=envelope, copies=copies)
     pictures = _their_own if settings.s3.bucket else copied
-    return Shared(meters, shared, KeyExchange(link, pepper), replies, works, link, jobs, batches, pictures)
+    return Shared(meters, shared, KeyExchange(link, pepper), replies, works, link, jobs, batches, files, pictures)
 
 
 def _pepper(settings: Settings) -> bytes:

@@ -11,34 +11,10 @@ from typing import Any
 
 from sdxl_gateway.core.errors import Gone
 from sdxl_gateway.core.ports import StoredImage
+from sdxl_gateway.shared.copies import Copies
 from sdxl_gateway.shared.envelope import Envelope, Foreign
 from sdxl_gateway.shared.link import Link, SharedStateDown
 from sdxl_gateway.storage.picture_folder import PictureFiles
-
-MOST_SECONDS = 86400.0
-"""A copy is kept for as long as its picture, and no longer than that."""
-
-KEEP = """
--- KEYS: a copy, all copies by their time as "size name", how much they are together.
--- ARGV: head, bytes, how long in ms, how much there is room for, how long the last two are kept in ms.
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local size = #ARGV[2]
-redis.call('HSET', KEYS[1], 'head', ARGV[1], 'bytes', ARGV[2])
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-redis.call('ZADD', KEYS[2], now, size .. ' ' .. KEYS[1])
-local total = redis.call('INCRBY', KEYS[3], size)
-while true do
-    local oldest = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
-    if not oldest[1] or (total <= tonumber(ARGV[4]) and oldest[2] + ARGV[5] > now) then break end
-    local gone, name = string.match(oldest[1], '(%d+) (.+)')
-    redis.call('ZREM', KEYS[2], oldest[1])
-    redis.call('DEL', name)
-    total = redis.call('DECRBY', KEYS[3], gone)
-end
-redis.call('PEXPIRE', KEYS[2], ARGV[5])
-redis.call('PEXPIRE', KEYS[3], ARGV[5])
-"""
 
 
 class CopiedPictures:
@@ -47,25 +23,22 @@ class CopiedPictures:
     Every method blocks, on a thread beside the loop that asks Redis.
     """
 
-    def __init__(self, files: PictureFiles, link: Link, envelope: Envelope, max_total_bytes: int) -> None:
+    def __init__(self, files: PictureFiles, link: Link, envelope: Envelope, copies: Copies) -> None:
         self._files = files
         self._link = link
         self._envelope = envelope
-        self._max_total_bytes = max_total_bytes
-        self._keep = link.redis.register_script(KEEP)
+        self._copies = copies
 
     def write(self, stored: StoredImage, data: bytes) -> None:
         """As PictureFiles; then there is a copy, where Redis takes it."""
         self._files.write(stored, data)
-        kept_ms = int(min(stored.expires - stored.created, MOST_SECONDS) * 1000)
-        if kept_ms <= 0 or len(data) > self._max_total_bytes:
+        seconds = stored.expires - stored.created
+        if not self._copies.takes(len(data), seconds):
             return
         name = self._name(stored.id)
         head = self._envelope.closed(name, [*astuple(stored), hashlib.sha256(data).hexdigest()])
-        names = name, self._link.key("pictures"), self._link.key("pictures-bytes")
-        asked = head, data, kept_ms, self._max_total_bytes, int(MOST_SECONDS * 1000)
         with suppress(SharedStateDown):
-            self._link.ask_from_thread(partial(self._keep, names, asked))
+            self._link.ask_from_thread(partial(self._copies.keep, name, head, data, seconds))
 
     def read(self, stored: StoredImage) -> bytes:
         """As PictureFiles."""

@@ -73,6 +73,10 @@ class Blobs(ABC):
 
     def read_at(self, address: str) -> bytes:
         """All of a blob that another server has, at its `address`. Raises Gone."""
+        return b"".join(self.pieces_at(address))
+
+    def pieces_at(self, address: str) -> Iterator[bytes]:
+        """The same, a piece at a time. Raises Gone."""
         raise gone()
 
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -93,6 +94,22 @@ def all_of(connection: sqlite3.Connection, tenant: str) -> list[StoredFile]:
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM files WHERE tenant = ? ORDER BY created, id",  # noqa: S608
         (tenant,),
+    )
+    return [_file(row) for row in rows]
+
+
+def all_ids(connection: sqlite3.Connection, now: float) -> list[str]:
+    """The files whose time is not over, whosever, the oldest first."""
+    rows = connection.execute("SELECT id FROM files WHERE expires IS NULL OR expires > ? ORDER BY created", (now,))
+    return [row["id"] for row in rows]
+
+
+def named(connection: sqlite3.Connection, ids: Sequence[str]) -> list[StoredFile]:
+    """Those of these ids that are there, the oldest first."""
+    marks = ", ".join("?" * len(ids))
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM files WHERE id IN ({marks}) ORDER BY created",  # noqa: S608
+        ids,
     )
     return [_file(row) for row in rows]
 

@@ -143,6 +143,9 @@ class FileStore:
         await self._dropped([file.blob])
         return file
 
+    async def share(self) -> None:
+        """Other gateways know what there is, where there are any (gateway/fleet_files.py). Raises Unavailable."""
+
     async def export(self, tenant: str) -> list[dict[str, Any]]:
         """What is remembered of the tenant's files, but for their bytes."""
         files = await self._database.run(partial(file_table.all_of, tenant=tenant))

@@ -10,11 +10,17 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """At most `limit` rows, those that come behind the one whose id is `after`."""
+    """At most `limit` rows, those that come behind the one whose id is `after`; or, where these are known, behind its
+    time and id, `behind`."""
 
     limit: int
     after: str | None = None
     newest_first: bool = True
+    behind: tuple[float, str] | None = None
+
+    def reaches(self, place: tuple[float, str]) -> bool:
+        """What is there comes behind."""
+        return self.behind is None or (place < self.behind if self.newest_first else place > self.behind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +36,14 @@ def page(
 ) -> Rows | None:
     """The page of the rows that `where` fits; None where none of these has the id it comes after."""
     order, beyond = ("DESC", "<") if cut.newest_first else ("ASC", ">")
-    if cut.after is not None:
-        last = connection.execute(
-            f"SELECT created, id FROM {table} WHERE {where} AND id = ?",  # noqa: S608
-            (*values, cut.after),
-        ).fetchone()
+    if cut.after is not None or cut.behind is not None:
+        last = (
+            cut.behind
+            or connection.execute(
+                f"SELECT created, id FROM {table} WHERE {where} AND id = ?",  # noqa: S608
+                (*values, cut.after),
+            ).fetchone()
+        )
         if last is None:
             return None
         where, values = f"{where} AND (created, id) {beyond} (?, ?)", [*values, *last]

@@ -123,9 +123,9 @@ class SealedBlobs(Blobs):
         """As Blobs."""
         return self._blobs.address(blob_id)
 
-    def read_at(self, address: str) -> bytes:
-        """As Blobs. Raises Unreadable."""
-        return b"".join(self._opened(_regrouped(iter([self._blobs.read_at(address)]))))
+    def pieces_at(self, address: str) -> Iterator[bytes]:
+        """As Blobs, and as `pieces`."""
+        return self._opened(_regrouped(self._blobs.pieces_at(address)))
 
     def take(self, file: IncomingFile) -> str:
         """As Blobs."""

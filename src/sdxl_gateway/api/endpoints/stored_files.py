@@ -109,7 +109,7 @@ def content_endpoint(services: Services) -> Endpoint:
 
     async def content(request: Request) -> Response:
         found = await _found(services, request)
-        pieces = await asyncio.to_thread(_begun, _store(services).pieces(found))
+        pieces = await asyncio.to_thread(lambda: _begun(_store(services).pieces(found)))
         return StreamingResponse(pieces, media_type="application/octet-stream", headers=_headers(found))
 
     return content

@@ -1,0 +1,156 @@
+"""Keeps files as a FileStore does, has other gateways know of them, and answers for theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+from sdxl_gateway.config import Files
+from sdxl_gateway.core.errors import Gone, InvalidRequest, NotFound, Unavailable
+from sdxl_gateway.core.listeners import Listener, unheard
+from sdxl_gateway.core.text import shown
+from sdxl_gateway.shared.mirror import FileElsewhere, FileMirror
+from sdxl_gateway.storage import file_table
+from sdxl_gateway.storage.blobs import Blobs
+from sdxl_gateway.storage.database import Database
+from sdxl_gateway.storage.file_table import StoredFile
+from sdxl_gateway.storage.files import FileStore, NewFile
+from sdxl_gateway.storage.pages import Cut
+
+LOOK_SECONDS = 0.2
+DELETE_SECONDS = 5.0
+"""A gateway that is asked to delete a file has done so by then, or does not answer."""
+AGAIN_SECONDS = 3600.0
+"""A file is told again so often, before what was told ends by itself."""
+TOLD_AT_ONCE = 64
+OUT_OF_REACH = (
+    "The bytes of this file are at the gateway that took it. Others hand out those of a small file, within a day, and "
+    "those of every file where gateways share a bucket."
+)
+
+
+class FleetFiles(FileStore):
+    """The FileStore of a gateway that shares. Its database is the journal: what the mirror was told and is not there is
+    forgotten, what is there and was not told is told, in each turn of `share`."""
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: Blobs,
+        limits: Files,
+        mirror: FileMirror,
+        clock: Callable[[], float] = time.time,
+        listener: Listener = unheard,
+    ) -> None:
+        super().__init__(database, blobs, limits, clock, listener)
+        self._mirror = mirror
+
+    async def add(self, tenant: str, new: NewFile, blob: str, size: int, *, capped: bool = False) -> StoredFile:
+        """As FileStore."""
+        stored = await super().add(tenant, new, blob, size, capped=capped)
+        with suppress(Unavailable):
+            await self._tell(stored, copied=True)
+        return stored
+
+    async def find(self, file_id: str, tenant: str) -> StoredFile:
+        """As FileStore, at any gateway. Raises NotFound, Unavailable."""
+        try:
+            return await super().find(file_id, tenant)
+        except NotFound:
+            found = await self._mirror.find(file_id)
+            if found is None or found.tenant != tenant or not self._is_there(found):
+                raise
+            return found
+
+    def pieces(self, file: StoredFile) -> Iterator[bytes]:
+        """As FileStore. Raises Gone also where they are out of reach."""
+        if not isinstance(file, FileElsewhere):
+            return super().pieces(file)
+        if file.address is not None:
+            return self.blobs.pieces_at(file.address)
+        copy = self._mirror.copy_of(file)
+        if copy is None:
+            raise Gone(OUT_OF_REACH)
+        return iter([copy])
+
+    async def page(self, tenant: str, cut: Cut, purpose: str | None = None) -> tuple[list[StoredFile], bool]:
+        """As FileStore, of all gateways; of this one while nobody can be asked."""
+        if cut.after is not None:
+            cut = replace(cut, behind=await self._place_of(cut.after, tenant))
+        own, more = await super().page(tenant, cut, purpose)
+        found = {file.id: file for file in [*own, *await self._others(tenant, cut, purpose)]}
+        files = sorted(found.values(), key=lambda file: (file.created, file.id), reverse=cut.newest_first)
+        return files[: cut.limit], more or len(files) > cut.limit
+
+    async def delete(self, file_id: str, tenant: str) -> StoredFile:
+        """As FileStore. Raises NotFound, and Unavailable where the gateway that has it does not answer."""
+        file = await self.find(file_id, tenant)
+        if isinstance(file, FileElsewhere):
+            await self._deleted_there(file)
+            return file
+        await super().delete(file_id, tenant)
+        with suppress(Unavailable):
+            await self._mirror.forget([file_id])
+        return file
+
+    async def erase(self, tenant: str) -> int:
+        """As FileStore. Raises Unavailable where others would know of them still."""
+        await self._mirror.forget([file["id"] for file in await self.export(tenant)])
+        return await super().erase(tenant)
+
+    async def share(self) -> None:
+        """As FileStore; and what others ask to be deleted is."""
+        for file_id, tenant in await self._mirror.to_delete():
+            with suppress(NotFound):
+                await super().delete(file_id, tenant)
+            await self._mirror.forget([file_id])
+        told, now = await self._mirror.told(), self._clock()
+        here = await self._database.run(partial(file_table.all_ids, now=now))
+        await self._mirror.forget(told.keys() - set(here))
+        due = [file_id for file_id in here if told.get(file_id, 0.0) <= now - AGAIN_SECONDS]
+        for at in range(0, len(due), TOLD_AT_ONCE):
+            ids = due[at : at + TOLD_AT_ONCE]
+            for file in await self._database.run(partial(file_table.named, ids=ids)):
+                await self._tell(file, copied=file.id not in told)
+
+    async def _tell(self, file: StoredFile, *, copied: bool) -> None:
+        address, data = self.blobs.address(file.blob), None
+        if copied and address is None and self._mirror.copies(file):
+            with suppress(Gone):
+                data = await asyncio.to_thread(self.blobs.read, file.blob)
+        await self._mirror.tell(file, address, data)
+
+    async def _others(self, tenant: str, cut: Cut, purpose: str | None) -> list[StoredFile]:
+        """Among the first ones behind that place, and one more than are asked for."""
+        found: list[FileElsewhere] = []
+        with suppress(Unavailable):
+            async for file in self._mirror.listed(tenant, cut):
+                if purpose in (None, file.purpose):
+                    found.append(file)
+                if len(found) > cut.limit:
+                    break
+        return [file for file in found if self._is_there(file)]
+
+    async def _place_of(self, file_id: str, tenant: str) -> tuple[float, str]:
+        try:
+            file = await self.find(file_id, tenant)
+        except NotFound:
+            raise InvalidRequest(f"There is nothing of the id {shown(file_id)}.", param="after") from None
+        return file.created, file.id
+
+    async def _deleted_there(self, file: FileElsewhere) -> None:
+        await self._mirror.ask_to_delete(file)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + DELETE_SECONDS
+        while await self._mirror.find(file.id) is not None:
+            if loop.time() > end:
+                raise Unavailable("The file's gateway does not answer; it deletes the file when it is back.")
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _is_there(self, file: FileElsewhere) -> bool:
+        """Another gateway's, and its time is not over; of its own a gateway's database knows better."""
+        return file.gateway != self._mirror.gateway and (file.expires is None or file.expires > self._clock())

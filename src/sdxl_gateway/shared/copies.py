@@ -1,0 +1,50 @@
+"""Keeps copies of the latest pictures and small files in Redis, together no more than a bound."""
+
+from __future__ import annotations
+
+from sdxl_gateway.shared.link import Link
+
+MOST_SECONDS = 86400.0
+"""A copy is kept for as long as what it is of, and no longer than that."""
+
+KEEP = """
+-- KEYS: a copy, all copies by their time as "size name", how much they are together.
+-- ARGV: head, bytes, how long in ms, how much there is room for, how long the last two are kept in ms.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local size = #ARGV[2]
+redis.call('HSET', KEYS[1], 'head', ARGV[1], 'bytes', ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+local added = redis.call('ZADD', KEYS[2], now, size .. ' ' .. KEYS[1])
+local total = redis.call('INCRBY', KEYS[3], added * size)
+while true do
+    local oldest = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+    if not oldest[1] or (total <= tonumber(ARGV[4]) and oldest[2] + ARGV[5] > now) then break end
+    local gone, name = string.match(oldest[1], '(%d+) (.+)')
+    redis.call('ZREM', KEYS[2], oldest[1])
+    redis.call('DEL', name)
+    total = redis.call('DECRBY', KEYS[3], gone)
+end
+redis.call('PEXPIRE', KEYS[2], ARGV[5])
+redis.call('PEXPIRE', KEYS[3], ARGV[5])
+"""
+
+
+class Copies:
+    """Each is a hash of `head` and `bytes`, which whoever keeps it signs; where there is no room the oldest go."""
+
+    def __init__(self, link: Link, max_total_bytes: int) -> None:
+        self._link = link
+        self._max_total_bytes = max_total_bytes
+        self._keep = link.redis.register_script(KEEP)
+
+    def takes(self, size: int, seconds: float) -> bool:
+        """There is room for so many bytes, and a time."""
+        return seconds > 0 and size <= self._max_total_bytes
+
+    async def keep(self, name: str, head: bytes, data: bytes, seconds: float) -> None:
+        """A question of Link: for so long at most."""
+        names = name, self._link.key("pictures"), self._link.key("pictures-bytes")
+        kept_ms, most_ms = int(min(seconds, MOST_SECONDS) * 1000), int(MOST_SECONDS * 1000)
+        asked = head, data, kept_ms, self._max_total_bytes, most_ms
+        await self._keep(names, asked)
