@@ -66,17 +66,20 @@ async def test_loras_come_and_go() -> None:
     assert added.request_id == answer.headers["x-request-id"]
 
 
-async def test_checkpoints_are_described() -> None:
+async def test_checkpoints_are_described_and_go() -> None:
     served = served_api(**KEYED)
     async with client(served, ROOT) as http:
         await http.post("/v1/checkpoints/demo", json={"steps": 8, "clip_skip": None})
         await http.post("/v1/checkpoints/none", json={"steps": 8})
-    (changed,) = (one for one in served.told if isinstance(one, Acted))
+        await http.delete("/v1/checkpoints/none")
+        await http.delete("/v1/checkpoints/demo")
+    changed, removed = (one for one in served.told if isinstance(one, Acted))
     assert (changed.action, changed.target, changed.about) == (
         "checkpoint.changed",
         "demo",
         {"fields": "clip_skip steps"},
     )
+    assert (removed.action, removed.target) == ("checkpoint.removed", "demo")
 
 
 async def test_what_a_tenant_ends_or_begins(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tests api/endpoints/checkpoints.py: checkpoints are listed with what cannot be used, and described."""
+"""Tests api/endpoints/checkpoints.py: checkpoints are listed with what cannot be used, described and removed."""
 
 from __future__ import annotations
 
@@ -83,3 +83,10 @@ async def test_a_word_that_cannot_be_is_named(said: object, param: str | None, w
     error = answer.json()["error"]
     assert (answer.status_code, error["param"]) == (400, param)
     assert words in error["message"]
+
+
+async def test_a_checkpoint_goes() -> None:
+    async with client(served_api(**KEYED), ROOT) as http:
+        gone, missing = await http.delete("/v1/checkpoints/demo"), await http.delete("/v1/checkpoints/art/nope")
+    assert (gone.status_code, gone.json()) == (200, {"id": "demo", "object": "checkpoint", "deleted": True})
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")

@@ -10,9 +10,9 @@ import pytest
 
 from sdxl_gateway.catalog.checkpoint_folder.versions import versioned
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
-from sdxl_gateway.config import CheckpointFolder, HouseStyle, LoraWeight
+from sdxl_gateway.config import DEMO_LORAS, CheckpointFolder, HouseStyle, LoraWeight, RolloutArm
 from sdxl_gateway.core.caller import Caller
-from sdxl_gateway.core.errors import AdapterRefused, Cancelled, InvalidRequest, ModelNotFound
+from sdxl_gateway.core.errors import AdapterRefused, Cancelled, InvalidRequest, ModelNotFound, WrongState
 from sdxl_gateway.core.events import EngineLost, Event, Failed, Finished, JobAccepted, Measured, MemoryHeld, StepTaken
 from sdxl_gateway.core.samplers import SAMPLERS, SCHEDULES
 from sdxl_gateway.gateway.library import ModelLibrary
@@ -320,3 +320,37 @@ async def test_a_jobs_loras_are_in_use_from_its_acceptance_to_its_end(
     assert home.library.digests_in_use == digests
     home.library.on_event(end)
     assert home.library.digests_in_use == frozenset()
+
+
+async def test_a_checkpoint_in_use_stays_and_one_that_is_not_goes(tmp_path: Path) -> None:
+    for name in ("arm", "styled", "free"):
+        copy_of_demo(tmp_path / "checkpoints" / name)
+    arms = (RolloutArm(target="demo", share=90), RolloutArm(target="arm+ink", share=10))
+    models = {"posters": HouseStyle(rollout=arms), "poster": HouseStyle(checkpoint="styled")}
+    folder = CheckpointFolder(directory=tmp_path / "checkpoints")
+    home = admission_kit(tmp_path, {"ink": ""}, models=models, checkpoint_folder=folder)
+    for name, words in (
+        ("demo", "stands in the settings"),
+        ("arm", "models.posters.rollout"),
+        ("styled", "models.poster"),
+    ):
+        with pytest.raises(WrongState, match=words):
+            await home.library.remove_checkpoint(name)
+    recipe = (await home.admit(model="free")).recipe
+    home.library.on_event(JobAccepted("job-1", "a", recipe, (), arrived=0.0))
+    with pytest.raises(WrongState, match="runs or waits"):
+        await home.library.remove_checkpoint("free")
+    home.library.on_event(Finished("job-1"))
+    with pytest.raises(ModelNotFound):
+        await home.library.remove_checkpoint("free", Caller(models=("demo",)))
+    await home.library.remove_checkpoint("free")
+    assert sorted(home.checkpoints) == ["arm", "demo", "styled"]
+
+
+def test_what_came_with_the_server_is_told(tmp_path: Path) -> None:
+    home = admission_kit(tmp_path, {"ink": ""})
+    adapters = LoraCatalog(home.settings.loras, tmp_path / "data", DEMO_LORAS)
+    adapters.scan()
+    library = ModelLibrary(home.settings, home.checkpoints, adapters, home.admission.names)
+    own = {one["name"]: one["in_folder"] for one in library.loras()}
+    assert (own["ink"], own["sunset"]) == (True, False)

@@ -132,6 +132,9 @@ class FakeLibrary(ModelLibrary):
     async def describe_lora(self, name: str, changes: Mapping[str, Any]) -> Any:
         return {**await self.lora(name), "side_car": dict(changes)}
 
+    async def remove_checkpoint(self, name: str, caller: Caller = ANYBODY) -> None:
+        await self.checkpoints.describe(name, {}, caller)
+
     async def remove_lora(self, name: str) -> None:
         await self.lora(name)
         del self.files[name]

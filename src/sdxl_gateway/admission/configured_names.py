@@ -53,6 +53,19 @@ def _named(settings: Settings) -> dict[str, str]:
     return named | {f"aliases.{glob}": target for glob, target in settings.aliases.items() if target != DEFAULT}
 
 
+def leading_to(settings: Settings, names: ModelResolver, checkpoint: str) -> list[str]:
+    """The keys of the settings whose model names are painted with that checkpoint, by any arm of a rollout."""
+    arms = [(f"models.{rollout}.rollout", target) for rollout, shares in names.rollouts.items() for target in shares]
+    return sorted({key for key, name in (*_named(settings).items(), *arms) if _leads(names, name, checkpoint)})
+
+
+def _leads(names: ModelResolver, name: str, checkpoint: str) -> bool:
+    try:
+        return names.choose(name).checkpoint.name == checkpoint
+    except Refusal:
+        return False
+
+
 def check_rollouts(names: ModelResolver, adapters: LoraCatalog) -> None:
     """Raises CheckpointProblem naming each target that cannot be painted."""
     found = [f"{key}: {reason}" for key, reason in rollout_problems(names, adapters)]

@@ -12,8 +12,8 @@ from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.catalog.checkpoint_folder.versions import versioned
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.core.caller import ANYBODY, Caller
-from sdxl_gateway.core.errors import ModelNotFound
-from sdxl_gateway.core.events import EngineLost, Event, Measured, MemoryHeld
+from sdxl_gateway.core.errors import ModelNotFound, WrongState
+from sdxl_gateway.core.events import EngineLost, Event, Failed, Finished, JobAccepted, Measured, MemoryHeld
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.gateway.lora_card import Recommended, Warmth
 
@@ -50,15 +50,20 @@ class CheckpointProblem(TypedDict):
 
 
 class CheckpointCards:
-    """Every checkpoint as the API shows it; `on_event` hears which of them each engine holds (a Listener)."""
+    """Every checkpoint as the API shows it; `on_event` hears which each engine holds and jobs need (a Listener)."""
 
     def __init__(self, checkpoints: CheckpointCatalog) -> None:
         self._checkpoints = checkpoints
         self._held: dict[str, Mapping[str, tuple[str, ...]]] = {}
+        self._jobs: dict[str, frozenset[str]] = {}
 
     def on_event(self, event: Event) -> None:
         """An engine that was lost holds nothing."""
         match event:
+            case JobAccepted():
+                self._jobs[event.job_id] = frozenset(phase.checkpoint for phase in event.recipe.phases)
+            case Finished() | Failed():
+                self._jobs.pop(event.job_id, None)
             case Measured(engine_id=engine_id, measurement=MemoryHeld(checkpoints=held)):
                 self._held[engine_id] = held
             case EngineLost(engine_id=engine_id):
@@ -93,6 +98,13 @@ class CheckpointCards:
         """
         check_seen(name, caller)
         return self._card(await self._checkpoints.change_sidecar(name, changes))
+
+    def check_removable(self, name: str, caller: Caller = ANYBODY) -> None:
+        """Raises ModelNotFound, and WrongState for one that is not in the folder, or that a job needs."""
+        check_seen(name, caller)
+        self._checkpoints.own(name)
+        if any(name in needed for needed in self._jobs.values()):
+            raise WrongState(f"A picture that runs or waits needs {shown(name)}; try later.", param="name")
 
     def _card(self, entry: CheckpointEntry) -> Checkpoint:
         said, known = entry.section, known_of(entry.name, entry.section)

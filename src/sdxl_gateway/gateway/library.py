@@ -7,6 +7,7 @@ from copy import copy
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from sdxl_gateway.admission.configured_names import leading_to
 from sdxl_gateway.admission.model_names import DEFAULT, ModelResolver, ResolvedModel
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.catalog.controls import ControlEntry
@@ -14,8 +15,8 @@ from sdxl_gateway.catalog.embedding_folder.catalog import EmbeddingCatalog
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.scan import LoraEntry
 from sdxl_gateway.config import HouseStyle, Settings
-from sdxl_gateway.core.caller import Caller
-from sdxl_gateway.core.errors import AdapterRefused, Forbidden, ModelNotFound, Refusal
+from sdxl_gateway.core.caller import ANYBODY, Caller
+from sdxl_gateway.core.errors import AdapterRefused, Forbidden, ModelNotFound, Refusal, WrongState
 from sdxl_gateway.core.events import EngineLost, Event, Failed, Finished, JobAccepted, Measured, MemoryHeld
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.core.text import shown
@@ -246,7 +247,9 @@ class ModelLibrary:
     def _told(self, entry: LoraEntry) -> Lora:
         digest, last_used = self._digests.get(entry.name), self._last_used.get(entry.name)
         on, ready = any(digest in held for held in self._on.values()), self._warmth(entry.name)
-        return lora_card(entry, digest, ready, self._tier(digest), on=on, last_used=last_used)
+        return lora_card(
+            entry, digest, ready, self._tier(digest), on=on, last_used=last_used, in_folder=self._adapters.is_own(entry)
+        )
 
     async def add_lora(self, name: str, data: AsyncIterator[bytes], replace: bool) -> None:
         """Puts a LoRA into the folder that fits the default checkpoint; it can be painted with at once.
@@ -268,6 +271,14 @@ class ModelLibrary:
     async def describe_lora(self, name: str, changes: Mapping[str, Any]) -> Lora:
         """Its side-car says these values from now on, and not what is None. Raises ModelNotFound, InvalidRequest."""
         return self._told(await self._adapters.change_sidecar(self._find(name).name, changes))
+
+    async def remove_checkpoint(self, name: str, caller: Caller = ANYBODY) -> None:
+        """Takes a checkpoint out of the folder. Raises ModelNotFound, WrongState for one in use or elsewhere."""
+        self.checkpoints.check_removable(name, caller)
+        if keys := leading_to(self._settings, self._names, name):
+            raise WrongState(f"The settings lead to the checkpoint {shown(name)}: {', '.join(keys)}.", param="name")
+        await self._checkpoints.remove(name)
+        await self._adapters.refresh()
 
     def _forget(self, name: str) -> None:
         """Another file may come to bear this name."""

@@ -27,7 +27,8 @@ class Lora(TypedDict):
 
     `created` and `last_used` are unix seconds, `digest` is known once the file was read for the first time. `dialect`
     and `ranks` are null and empty where no checkpoint is there to plan it for. `tier` is the nearest place an engine
-    has it, and `on` says that it is in the weights of one. `side_car` is what the one beside the file says.
+    has it, and `on` says that it is in the weights of one. `side_car` is what the one beside the file says. One that is
+    not `in_folder` came with the server, and stays as it is.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Lora(TypedDict):
     ready: Warmth
     tier: str
     on: bool
+    in_folder: bool
     last_used: int | None
     metadata: dict[str, str]
     side_car: dict[str, Any]
@@ -65,7 +67,14 @@ class LoraProblem(TypedDict):
 
 
 def lora_card(
-    entry: LoraEntry, digest: str | None, ready: Warmth, tier: str, *, on: bool, last_used: int | None
+    entry: LoraEntry,
+    digest: str | None,
+    ready: Warmth,
+    tier: str,
+    *,
+    on: bool,
+    last_used: int | None,
+    in_folder: bool,
 ) -> Lora:
     """What its header and its side-car say, and how near it is."""
     defaults = entry.defaults
@@ -94,6 +103,7 @@ def lora_card(
         "ready": ready,
         "tier": tier,
         "on": on,
+        "in_folder": in_folder,
         "last_used": last_used,
         "metadata": dict(entry.metadata),
         "side_car": {key: getattr(defaults, key) for key in defaults.said},

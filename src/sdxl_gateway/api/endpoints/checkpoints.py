@@ -1,4 +1,4 @@
-"""Lists the checkpoints and what in their folder cannot be used, and changes what is known about one."""
+"""Lists the checkpoints and what in their folder cannot be used, changes what is known about one, and removes one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.json_body import parse_object, whole_body
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
-from sdxl_gateway.api.replies.checkpoints import CheckpointList, checkpoint_list
+from sdxl_gateway.api.replies.checkpoints import CheckpointList, DeletedCheckpoint, checkpoint_list, deleted_checkpoint
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.gateway.checkpoint_card import Checkpoint
 
@@ -25,6 +25,10 @@ UPDATE_CHECKPOINT = Description(
     {200: Reply("The checkpoint as it is now.", Checkpoint)},
     errors=(400, 404, 409, 413),
     reads={"application/json": {"schema": SIDECAR_SCHEMA}},
+)
+
+DELETE_CHECKPOINT = Description(
+    "deleteCheckpoint", {200: Reply("The checkpoint was removed.", DeletedCheckpoint)}, errors=(400, 404, 409)
 )
 
 
@@ -49,3 +53,15 @@ def change_endpoint(services: Services) -> Endpoint:
         return JSONResponse(changed)
 
     return change_checkpoint
+
+
+def remove_endpoint(services: Services) -> Endpoint:
+    """DELETE: the checkpoint's files go, and its side-car."""
+
+    async def remove_checkpoint(request: Request) -> Response:
+        name = request.path_params["name"]
+        await services.library.remove_checkpoint(name, context_of(request.scope).caller)
+        acted(services, request, "checkpoint.removed", name)
+        return JSONResponse(deleted_checkpoint(name))
+
+    return remove_checkpoint

@@ -1,4 +1,4 @@
-"""Takes the library's checkpoints, gives the reply around them."""
+"""Takes the library's checkpoints, gives the replies around them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,19 @@ class CheckpointList(TypedDict):
     has_more: Literal[False]
 
 
+class DeletedCheckpoint(TypedDict):
+    """Says that a checkpoint is gone."""
+
+    id: str
+    object: Literal["checkpoint"]
+    deleted: Literal[True]
+
+
 def checkpoint_list(checkpoints: list[Checkpoint], problems: list[CheckpointProblem]) -> CheckpointList:
     """The list, with the problems beside it."""
     return {"object": "list", "data": checkpoints, "problems": problems, "has_more": False}
+
+
+def deleted_checkpoint(name: str) -> DeletedCheckpoint:
+    """The reply to a removal."""
+    return {"id": name, "object": "checkpoint", "deleted": True}

@@ -45,4 +45,13 @@ def model_rows(services: Services) -> tuple[Route, ...]:
             description=checkpoints.UPDATE_CHECKPOINT,
             access=Access.ADMIN,
         ),
+        Route(
+            "DELETE",
+            openai_paths("/checkpoints/{name:path}"),
+            checkpoints.remove_endpoint(services),
+            label="checkpoints",
+            summary="Remove a checkpoint of the folder and its side-car, unless it is in use; needs an admin's key.",
+            description=checkpoints.DELETE_CHECKPOINT,
+            access=Access.ADMIN,
+        ),
     )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sdxl_gateway.catalog.checkpoint_folder.removal import remove_checkpoint
 from sdxl_gateway.catalog.checkpoint_folder.scan import Problem, Seen, scan_folder
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, fitted
 from sdxl_gateway.catalog.ip_adapters import IpAdapterFile
@@ -88,6 +89,15 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
                 await asyncio.to_thread(change_sidecar, self._root, Path(entry.section.path), changes)
             await self.refresh()
         return self.own(name)
+
+    async def remove(self, name: str) -> None:
+        """Takes its files and its side-car out of the folder. Raises InvalidRequest for one that lies outside of it,
+        behind a link, and as `own`."""
+        async with self._changing:
+            entry = self.own(name)
+            with _writing():
+                await asyncio.to_thread(remove_checkpoint, self._root, Path(entry.section.path))
+            await self.refresh()
 
     def own(self, name: str) -> CheckpointEntry:
         """The one of that name, of the folder. Raises ModelNotFound, and WrongState for one that is elsewhere."""

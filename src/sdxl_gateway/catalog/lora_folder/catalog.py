@@ -193,6 +193,10 @@ class LoraCatalog:
         bundled = self._bundled_root
         return bundled if bundled is not None and entry.path.is_relative_to(bundled) else self._root
 
+    def is_own(self, entry: LoraEntry) -> bool:
+        """Of the first folder: it did not come with the package."""
+        return self._root_of(entry) == self._root
+
     async def check_in(self, name: str, checkpoint: CheckpointEntry) -> CheckedLora:
         """The LoRA of that name, checked against the checkpoint and copied into the store.
 
@@ -232,7 +236,8 @@ class LoraCatalog:
         Raises InvalidRequest for a name that cannot be or is taken, BodyTooLarge, and AdapterRefused.
         """
         target = upload_path(self._root, name)
-        if not replace and self._named(place_name(self._place(target))) is not None:
+        taken = place_name(self._place(target))
+        if not replace and (self._table.find_exact(taken) or self._bundled.find_exact(taken)):
             raise name_taken()
         async with received(self._data_directory, content, self._limits.max_file_bytes) as copy:
             header, plan = await asyncio.to_thread(self._planned, copy.path, checkpoint)
@@ -271,9 +276,6 @@ class LoraCatalog:
             )
         return seen.entry
 
-    def _named(self, name: str) -> LoraEntry | None:
-        return self._table.find_exact(name) or self._bundled.find_exact(name)
-
     def _place(self, path: Path) -> str:
         return path.relative_to(self._root).as_posix()
 
@@ -293,6 +295,6 @@ class LoraCatalog:
     def _own(self, name: str) -> LoraEntry:
         """Of the first folder. Raises ModelNotFound, and InvalidRequest for a LoRA that came with the package."""
         entry = self.find(name)
-        if self._root_of(entry) != self._root:
+        if not self.is_own(entry):
             raise InvalidRequest(f"The LoRA {shown(entry.name)} came with the server and stays as it is.", param="name")
         return entry
