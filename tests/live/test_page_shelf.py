@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from sdxl_gateway.config import DEMO_LORAS
 from tests.kit.browser import Tab, chromium, opened
 from tests.kit.lora_files import file_bytes, lora_tensors
+from tests.kit.model_folders import copy_of_demo
 from tests.kit.servers import Server, server, until
 
 HOSTILE = (
@@ -89,6 +91,36 @@ def test_a_lora_comes_is_described_painted_with_and_goes(tab: Tab, shelf: Server
     tab.page.click("dialog >> text=Delete it")
     dusk.wait_for(state="detached")
     assert not (shelf.loras / "art" / "dusk.safetensors").exists()
+    assert tab.trouble == []
+
+
+@pytest.mark.full
+def test_a_checkpoint_is_described_and_goes(tab: Tab, shelf: Server) -> None:
+    folder = shelf.folder / "checkpoints" / "art"
+    folder.mkdir(parents=True)
+    copy_of_demo(shelf.folder / "away").rename(folder / "soft")
+    soft = row(tab, "art/soft")
+    soft.locator("summary").first.click()
+    soft.get_by_text("Describe it").click()
+    soft.get_by_label("description", exact=True).fill(HOSTILE[0])
+    soft.get_by_label("guidance end", exact=True).fill("2")
+    soft.get_by_text("Save").click()
+    soft.locator("[data-field=guidance_end] .error:not([hidden])").wait_for()
+    tab.trouble.clear()
+    soft.get_by_label("guidance end", exact=True).fill("0.5")
+    soft.get_by_text("Save").click()
+    soft.locator(".body > p").get_by_text(HOSTILE[0], exact=True).wait_for()
+    said = tomllib.loads((folder / "soft.toml").read_text())
+    assert said == {"description": HOSTILE[0], "guidance_end": 0.5}
+    demo = row(tab, "demo")
+    demo.locator("summary").first.click()
+    demo.get_by_text("Paint with it").wait_for()
+    assert demo.get_by_text("Delete", exact=True).count() == demo.get_by_text("Describe it").count() == 0
+    soft.get_by_text("Delete", exact=True).click()
+    tab.page.click("dialog >> text=Delete it")
+    soft.wait_for(state="detached")
+    assert list(folder.iterdir()) == []
+    assert tab.page.evaluate("window.hurt") is None
     assert tab.trouble == []
 
 

@@ -1,12 +1,13 @@
 // The LoRAs of the shelf: each with its load report, brought into a blend, described, removed; new ones come in.
 
 import { button, make } from "./dom.js";
+import { keeping } from "./keep.js";
 import { Row, size, told } from "./row.js";
 import { Rows } from "./rows.js";
-import { call, inPath, json } from "./server.js";
-import { sure } from "./sure.js";
+import { inPath, json } from "./server.js";
 
-const pathOf = (name) => `v1/loras/${inPath(name)}`;
+const TEMPLATE = "v1/loras/{name}";
+const pathOf = (name) => TEMPLATE.replace("{name}", () => inPath(name));
 
 export class Loras {
   #page;
@@ -24,6 +25,7 @@ export class Loras {
 
   /** Whether this key may change anything. */
   async allow(may) {
+    if (may === this.#may) return;
     this.#may = may;
     this.rows.forget();
     this.#upload.replaceChildren();
@@ -40,38 +42,15 @@ export class Loras {
     const { id } = row.card;
     const lora = await json(pathOf(id));
     row.update({ ...row.card, ...lora });
-    const buttons = [button("Blend it", () => this.#page.take({ lora: id }))];
-    const editor = make("div");
-    if (this.#may) {
-      buttons.push(button("Describe it", () => this.#edit(row, editor)));
-      buttons.push(button("Delete", () => this.#remove(row), { className: "grave" }));
-    }
-    return [...about(lora), make("div", { className: "buttons" }, ...buttons), editor];
+    const { buttons, editor } = this.#may && lora.in_folder ? this.#keeping(row) : { buttons: [], editor: "" };
+    const blend = button("Blend it", () => this.#page.take({ lora: id }));
+    return [...about(lora), make("div", { className: "buttons" }, blend, ...buttons), editor];
   }
 
-  async #edit(row, place) {
-    if (place.firstChild) return place.replaceChildren();
-    try {
-      const { sidecarForm } = await import("./sidecar.js");
-      const done = async (lora) => {
-        row.update({ ...row.card, ...lora });
-        await row.open();
-      };
-      place.replaceChildren(await sidecarForm(row.card, pathOf(row.card.id), this.#page, done));
-      place.querySelector("input, textarea, select").focus();
-    } catch (error) {
-      row.refuse(error);
-    }
-  }
-
-  async #remove(row) {
-    if (!(await sure(`Delete the LoRA ${row.card.id}, its file and its side-car?`, "Delete it"))) return;
-    try {
-      await call(pathOf(row.card.id), { method: "DELETE" });
-      await this.#changed();
-    } catch (error) {
-      row.refuse(error);
-    }
+  #keeping(row) {
+    const { id } = row.card;
+    const question = `Delete the LoRA ${id}, its file and its side-car?`;
+    return keeping(row, { path: pathOf(id), template: TEMPLATE, question, page: this.#page, gone: this.#changed });
   }
 }
 

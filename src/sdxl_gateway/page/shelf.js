@@ -1,10 +1,9 @@
-// The LoRAs and checkpoints of the server as they lie there now; who may adds LoRAs, describes and removes them.
+// The LoRAs and checkpoints of the server as they lie there now; who may adds LoRAs, and describes and removes both.
 
 import { button, make } from "./dom.js";
+import { Checkpoints } from "./checkpoints.js";
 import { Loras } from "./loras.js";
-import { Row, told } from "./row.js";
-import { Rows } from "./rows.js";
-import { inPath, json } from "./server.js";
+import { json } from "./server.js";
 
 const LOOK_MS = 5000;
 // Long lists are asked for less often: most of the time the server has rest.
@@ -19,7 +18,7 @@ export async function show(place, page) {
 class Shelf {
   #page;
   #timer = null;
-  #may = null;
+  #roles = null;
   #error = make("p", { className: "error", role: "alert", hidden: true });
   #rights = make("p", { className: "hint" });
 
@@ -27,9 +26,9 @@ class Shelf {
     this.#page = page;
     this.place = place;
     this.loras = new Loras(page, () => this.#load());
-    this.checkpoints = new Rows("Checkpoints", (card) => this.#checkpoint(card), (card) => [card.id, card.description]);
+    this.checkpoints = new Checkpoints(page, () => this.#load());
     const search = make("input", { type: "search", id: "shelf-search", placeholder: "name, word or family" });
-    search.addEventListener("input", () => [this.loras.rows, this.checkpoints].forEach((rows) => rows.search(search.value)));
+    search.addEventListener("input", () => [this.loras, this.checkpoints].forEach(({ rows }) => rows.search(search.value)));
     place.append(
       make("div", { className: "field" }, make("label", { htmlFor: search.id, textContent: "Search" }), search, this.#error),
       make("section", { className: "card", ariaLabel: "LoRAs" },
@@ -58,35 +57,20 @@ class Shelf {
 
   async #load() {
     const [{ roles }, loras, checkpoints] = await Promise.all(["v1/key", "v1/loras", "v1/checkpoints"].map(json));
-    this.#allow(roles.includes("admin") || roles.includes("manage-loras"));
+    this.#allow(roles);
     this.loras.rows.show(loras);
-    this.checkpoints.show(checkpoints);
+    this.checkpoints.rows.show(checkpoints);
   }
 
   /** What the key is not good for is not offered. */
-  #allow(may) {
-    if (may === this.#may) return;
-    this.#may = may;
+  #allow(roles) {
+    if (roles.join() === this.#roles) return;
+    this.#roles = roles.join();
+    const admin = roles.includes("admin");
+    const may = admin || roles.includes("manage-loras");
     this.loras.allow(may);
+    this.checkpoints.allow(admin);
     const needed = "To add, describe or remove LoRAs takes a key with the role manage-loras. ";
     this.#rights.replaceChildren(...(may ? [] : [needed, button("Use another key", () => this.#page.askForKey(""))]));
-  }
-
-  #checkpoint(card) {
-    const facts = ({ native_pixels: pixels, configured }) => [
-      `made for ${Math.round(Math.sqrt(pixels))} pixels a side`, configured ? "from the settings" : "from the folder",
-    ];
-    return new Row(card, facts, (row) => this.#inCheckpoint(row.card), this.#page.refuse);
-  }
-
-  async #inCheckpoint({ id, description, digest, recommended }) {
-    const { capabilities } = await json(`v1/models/${inPath(id)}`);
-    const can = make("pre", { tabIndex: 0, ariaLabel: "Capabilities", textContent: JSON.stringify(capabilities, null, 2) });
-    return [
-      make("p", { textContent: description }),
-      told([...Object.entries(recommended), ["digest", digest]]),
-      make("details", {}, make("summary", { textContent: "What it can do" }), can),
-      make("div", { className: "buttons" }, button("Paint with it", () => this.#page.take({ base: id }))),
-    ];
   }
 }

@@ -1,16 +1,18 @@
-// A form for what is known about a LoRA beside its weights: a field for each word a side-car may say.
+// A form for what is known about a LoRA or a checkpoint beside its weights: a field for each word a side-car may say.
 
 import { button, make } from "./dom.js";
 import { fields } from "./schema.js";
 import { call } from "./server.js";
 
-const PATH = "v1/loras/{name}";
 let made = 0;
 
-/** `lora` as the server tells it; what was changed is posted to `path`, and `done(lora)` hears what it is now. */
-export async function sidecarForm(lora, path, page, done) {
-  const rows = [...(await fields(PATH))].map(([name, schema]) => rowOf(name, schema, lora));
-  const form = make("form", { className: "sidecar", noValidate: true, ariaLabel: `What is known about ${lora.name}` },
+/**
+ * `card` as the server tells it; what was changed is posted to `path`, which is `template` in the server's document,
+ * and `done(card)` hears what it is now.
+ */
+export async function sidecarForm(card, path, template, page, done) {
+  const rows = [...(await fields(template))].map(([name, schema]) => rowOf(name, schema, card));
+  const form = make("form", { className: "sidecar", noValidate: true, ariaLabel: `What is known about ${card.id}` },
     ...rows.map(({ element }) => element),
     make("p", { className: "hint", textContent: "An empty field is left to the file, and to whoever asks." }),
     make("p", { className: "error", role: "alert", hidden: true }),
@@ -28,13 +30,13 @@ export async function sidecarForm(lora, path, page, done) {
   return form;
 }
 
-function rowOf(name, schema, lora) {
+function rowOf(name, schema, card) {
   const id = `sidecar-${++made}`;
   const { control, write, read } = kindOf(schema);
-  const said = lora.side_car[name];
+  const said = card.side_car[name];
   const before = said === undefined ? "" : write(said);
   control.value = before;
-  Object.assign(control, { id, placeholder: otherwise(name, lora) });
+  Object.assign(control, { id, placeholder: otherwise(name, card) });
   control.setAttribute("aria-describedby", `${id}-hint ${id}-error`);
   const element = make("div", { className: "field", "data-field": name },
     make("label", { htmlFor: id, textContent: name.replaceAll("_", " ") }),
@@ -46,8 +48,8 @@ function rowOf(name, schema, lora) {
 }
 
 /** What holds where the side-car says nothing. */
-function otherwise(name, lora) {
-  const held = lora[name] ?? lora.recommended[name] ?? "";
+function otherwise(name, card) {
+  const held = card[name] ?? card.recommended[name] ?? "";
   return Array.isArray(held) ? held.join("\n") : String(held);
 }
 
