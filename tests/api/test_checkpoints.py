@@ -90,3 +90,20 @@ async def test_a_checkpoint_goes() -> None:
         gone, missing = await http.delete("/v1/checkpoints/demo"), await http.delete("/v1/checkpoints/art/nope")
     assert (gone.status_code, gone.json()) == (200, {"id": "demo", "object": "checkpoint", "deleted": True})
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
+
+
+async def test_a_checkpoint_comes_as_a_form_or_bare() -> None:
+    served = served_api(**KEYED)
+    served.library.max_file_bytes = 100
+    bare = {"content-type": "application/octet-stream"}
+    async with client(served, ROOT) as http:
+        form = await http.post("/v1/checkpoints", data={"name": "art/one"}, files={"file": ("one.safetensors", b"one")})
+        plain = await http.post("/v1/checkpoints?name=two", content=b"two", headers=bare)
+        again = await http.post("/v1/checkpoints?name=two&replace=true", content=b"two", headers=bare)
+        nameless = await http.post("/v1/checkpoints", content=b"two", headers=bare)
+        large = await http.post("/v1/checkpoints?name=three", content=bytes(101), headers=bare)
+        other = await http.post("/v1/checkpoints?name=two", json={})
+    assert [one.status_code for one in (form, plain, again, nameless, large, other)] == [201, 201, 400, 400, 413, 415]
+    assert [one.json()["error"]["param"] for one in (again, nameless, large)] == ["replace", "name", "file"]
+    assert form.json()["id"] == "art/one"
+    assert served.library.files == {"checkpoint art/one": b"one", "checkpoint two": b"two"}

@@ -132,6 +132,10 @@ class FakeLibrary(ModelLibrary):
     async def describe_lora(self, name: str, changes: Mapping[str, Any]) -> Any:
         return {**await self.lora(name), "side_car": dict(changes)}
 
+    async def add_checkpoint(self, name: str, content: AsyncIterator[bytes], caller: Caller = ANYBODY) -> Any:
+        self.files[f"checkpoint {name}"] = await self._whole(content)
+        return {"id": name, "object": "checkpoint", "digest": "d"}
+
     async def remove_checkpoint(self, name: str, caller: Caller = ANYBODY) -> None:
         await self.checkpoints.describe(name, {}, caller)
 

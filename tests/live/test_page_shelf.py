@@ -17,6 +17,7 @@ from tests.kit.browser import Tab, chromium, opened
 from tests.kit.lora_files import file_bytes, lora_tensors
 from tests.kit.model_folders import copy_of_demo
 from tests.kit.servers import Server, server, until
+from tests.kit.single_files import write_single_file
 
 HOSTILE = (
     '"><img src=x onerror="window.hurt=1">',
@@ -61,10 +62,14 @@ def row(tab: Tab, name: str) -> Any:
     )
 
 
-def add(tab: Tab, file: Path, name: str) -> None:
-    tab.page.set_input_files("#upload-file", file)
-    tab.page.fill("#upload-name", name)
-    tab.page.click("text=Upload")
+def upload(tab: Tab, what: str = "LoRA") -> Any:
+    return tab.page.locator(f"form[aria-label='Add a {what}']")
+
+
+def add(tab: Tab, file: Path, name: str, what: str = "LoRA") -> None:
+    upload(tab, what).locator("input[type=file]").set_input_files(file)
+    upload(tab, what).locator("input[type=text]").fill(name)
+    upload(tab, what).get_by_text("Upload", exact=True).click()
 
 
 def test_a_lora_comes_is_described_painted_with_and_goes(tab: Tab, shelf: Server) -> None:
@@ -125,6 +130,21 @@ def test_a_checkpoint_is_described_and_goes(tab: Tab, shelf: Server) -> None:
 
 
 @pytest.mark.full
+def test_a_checkpoint_comes(tab: Tab, shelf: Server, tmp_path: Path) -> None:
+    """What is no SDXL is refused at the file; a side-car that waits in the folder says what the demo's shapes are."""
+    folder, file = shelf.folder / "checkpoints", write_single_file(tmp_path / "hard.safetensors")
+    add(tab, SUNSET, "sunset", "checkpoint")
+    upload(tab, "checkpoint").locator("#upload-checkpoint-file-error:not([hidden])").wait_for()
+    folder.mkdir(exist_ok=True)
+    (folder / "hard.toml").write_text('config = "demo"\n')
+    tab.trouble.clear()
+    add(tab, file, "hard", "checkpoint")
+    row(tab, "hard").wait_for()
+    assert (folder / "hard.safetensors").read_bytes() == file.read_bytes()
+    assert tab.trouble == []
+
+
+@pytest.mark.full
 def test_who_may_only_paint_is_offered_no_more(browser: Any, shelf: Server) -> None:
     with opened(browser, f"{shelf.url}/#shelf") as tab:
         give(tab, KEY)
@@ -134,19 +154,20 @@ def test_who_may_only_paint_is_offered_no_more(browser: Any, shelf: Server) -> N
             assert tab.page.locator("#view-shelf").get_by_text(offered, exact=True).count() == 0
         tab.page.click("text=Use another key")
         give(tab, ADMIN)
-        tab.page.locator("#view-shelf").get_by_text("Upload", exact=True).wait_for()
+        for what in ("LoRA", "checkpoint"):
+            upload(tab, what).get_by_text("Upload", exact=True).wait_for()
 
 
 @pytest.mark.full
 def test_a_refusal_stands_at_its_field_and_nothing_comes(tab: Tab, shelf: Server, tmp_path: Path) -> None:
-    tab.page.click("text=Upload")
-    tab.page.locator("#upload-file-error", has_text="Choose a file.").wait_for()
+    upload(tab).get_by_text("Upload", exact=True).click()
+    upload(tab).locator("#upload-lora-file-error", has_text="Choose a file.").wait_for()
     add(tab, SUNSET, "../dusk")
-    tab.page.locator("#upload-name-error:not([hidden])").wait_for()
+    upload(tab).locator("#upload-lora-name-error:not([hidden])").wait_for()
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(SUNSET.read_bytes()[:-10])
     add(tab, broken, "broken")
-    tab.page.locator("#view-shelf .upload .error:not([hidden])", has_text="cut short").wait_for()
+    upload(tab).locator(".error:not([hidden])", has_text="cut short").wait_for()
     sunset = row(tab, "sunset")
     sunset.locator("summary").first.click()
     sunset.get_by_text("Describe it").click()
@@ -170,9 +191,9 @@ def test_an_upload_shows_how_far_it_is_and_can_be_cancelled(tab: Tab, shelf: Ser
     speed = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 20_000_000}
     network.send("Network.emulateNetworkConditions", speed)
     add(tab, large, "large")
-    tab.page.locator("#view-shelf .upload [role=status]", has_text="% sent").wait_for()
-    tab.page.locator("#view-shelf .upload").get_by_text("Cancel", exact=True).click()
-    tab.page.locator("#view-shelf .upload .error", has_text="Cancelled").wait_for()
+    upload(tab).locator("[role=status]", has_text="% sent").wait_for()
+    upload(tab).get_by_text("Cancel", exact=True).click()
+    upload(tab).locator(".error", has_text="Cancelled").wait_for()
     assert not (shelf.loras / "large.safetensors").exists()
 
 

@@ -64,6 +64,7 @@ class CheckpointFolder(Section):
 
     directory: Path = Path("checkpoints")
     watch: bool = True
+    max_file_bytes: int = Field(default=16 * 2**30, gt=0)
 
 
 class LoraWeight(Section):

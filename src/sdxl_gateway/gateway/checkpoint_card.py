@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Mapping
 from typing import Any, Literal
 
 from typing_extensions import TypedDict
@@ -12,7 +12,7 @@ from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.catalog.checkpoint_folder.versions import versioned
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.core.caller import ANYBODY, Caller
-from sdxl_gateway.core.errors import ModelNotFound, WrongState
+from sdxl_gateway.core.errors import Forbidden, ModelNotFound, WrongState
 from sdxl_gateway.core.events import EngineLost, Event, Failed, Finished, JobAccepted, Measured, MemoryHeld
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.gateway.lora_card import Recommended, Warmth
@@ -90,6 +90,12 @@ class CheckpointCards:
         """What lies in the checkpoint folder and is no model, or a side-car not wholly used, and why."""
         found = (one for one in self._checkpoints.problems if caller.sees_model(one.name))
         return [{"file": one.file, "code": one.code, "message": one.message} for one in found]
+
+    async def add(self, name: str, content: AsyncIterable[bytes], caller: Caller = ANYBODY) -> Checkpoint:
+        """A single file lies in the folder under that name. Raises as CheckpointCatalog.add, and Forbidden."""
+        if not caller.sees_model(name):
+            raise Forbidden(f"This key is not for a checkpoint of the name {shown(name)}.")
+        return self._card(await self._checkpoints.add(name, content))
 
     async def describe(self, name: str, changes: Mapping[str, Any], caller: Caller = ANYBODY) -> Checkpoint:
         """Its side-car says these values from now on, and not what is None.

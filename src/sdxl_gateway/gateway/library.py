@@ -21,7 +21,7 @@ from sdxl_gateway.core.events import EngineLost, Event, Failed, Finished, JobAcc
 from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.gateway.capabilities import Capabilities, capabilities, with_arms
-from sdxl_gateway.gateway.checkpoint_card import WARM_TIERS, CheckpointCards
+from sdxl_gateway.gateway.checkpoint_card import WARM_TIERS, Checkpoint, CheckpointCards
 from sdxl_gateway.gateway.lora_card import Lora, LoraProblem, Warmth, lora_card
 
 OWNER = "sdxl-gateway"
@@ -271,6 +271,15 @@ class ModelLibrary:
     async def describe_lora(self, name: str, changes: Mapping[str, Any]) -> Lora:
         """Its side-car says these values from now on, and not what is None. Raises ModelNotFound, InvalidRequest."""
         return self._told(await self._adapters.change_sidecar(self._find(name).name, changes))
+
+    async def add_checkpoint(self, name: str, content: AsyncIterator[bytes], caller: Caller = ANYBODY) -> Checkpoint:
+        """A single file lies in the checkpoint folder, and is a model that LoRAs are held against from now on.
+
+        Raises Forbidden, InvalidRequest, BodyTooLarge, WrongState; the folder is as before then.
+        """
+        added = await self.checkpoints.add(name, content, caller)
+        await self._adapters.refresh()
+        return added
 
     async def remove_checkpoint(self, name: str, caller: Caller = ANYBODY) -> None:
         """Takes a checkpoint out of the folder. Raises ModelNotFound, WrongState for one in use or elsewhere."""

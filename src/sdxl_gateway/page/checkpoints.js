@@ -1,4 +1,4 @@
-// The checkpoints of the shelf: each with what it can do, painted with, described, removed.
+// The checkpoints of the shelf: each with what it can do, painted with, described, removed; new ones come in.
 
 import { button, make } from "./dom.js";
 import { keeping } from "./keep.js";
@@ -12,20 +12,25 @@ export class Checkpoints {
   #page;
   #changed;
   #may = false;
+  #upload = make("div");
 
-  /** `changed` is called when there is one less. */
+  /** `changed` is called when there is another, or one less. */
   constructor(page, changed) {
     this.#page = page;
     this.#changed = changed;
     this.rows = new Rows("Checkpoints", (card) => this.#row(card), (card) => [card.id, card.description]);
-    this.elements = this.rows.elements;
+    this.elements = [this.#upload, ...this.rows.elements];
   }
 
   /** Whether this key may change anything. */
-  allow(may) {
+  async allow(may) {
     if (may === this.#may) return;
     this.#may = may;
     this.rows.forget();
+    this.#upload.replaceChildren();
+    if (!may) return;
+    const { uploadForm } = await import("./upload.js");
+    this.#upload.replaceChildren(uploadForm(this.#page, { what: "checkpoint", path: "v1/checkpoints" }, this.#changed));
   }
 
   #row(card) {

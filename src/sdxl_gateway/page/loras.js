@@ -31,7 +31,7 @@ export class Loras {
     this.#upload.replaceChildren();
     if (!may) return;
     const { uploadForm } = await import("./upload.js");
-    this.#upload.replaceChildren(uploadForm(this.#page, this.#changed));
+    this.#upload.replaceChildren(uploadForm(this.#page, { what: "LoRA", path: "v1/loras", replaceable: true }, this.#changed));
   }
 
   #row(card) {

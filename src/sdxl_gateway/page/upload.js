@@ -1,27 +1,29 @@
-// A form that brings a LoRA to the server, and shows how much of it is there.
+// A form that brings a LoRA or a checkpoint to the server, and shows how much of it is there.
 
 import { button, field, make } from "./dom.js";
 import { Refused, address, credentials } from "./server.js";
 
 const SUFFIX = /\.safetensors$/i;
 
-/** `added` is called when a LoRA has come. */
-export function uploadForm(page, added) {
-  const file = make("input", { type: "file", id: "upload-file", accept: ".safetensors", required: true });
-  const name = make("input", { type: "text", id: "upload-name", spellcheck: false, autocomplete: "off" });
-  const replace = make("input", { type: "checkbox", id: "upload-replace" });
+/** For `what`, "LoRA" or "checkpoint", to `path`; `added` is called when one has come. */
+export function uploadForm(page, { what, path, replaceable = false }, added) {
+  const id = (part) => `upload-${what.toLowerCase()}-${part}`;
+  const file = make("input", { type: "file", id: id("file"), accept: ".safetensors", required: true });
+  const name = make("input", { type: "text", id: id("name"), spellcheck: false, autocomplete: "off" });
+  const replace = make("input", { type: "checkbox", id: id("replace") });
+  const replacing = make("label", { className: "lock", hidden: !replaceable }, replace, "in place of one of that name");
   const bar = make("progress", { ariaLabel: "Sent", max: 1, value: 0, hidden: true });
   const status = make("p", { role: "status" });
   const cancel = button("Cancel", () => running?.abort(), { disabled: true });
   const submit = make("button", { type: "submit", textContent: "Upload" });
   let running = null;
   file.addEventListener("change", () => (name.value = file.files[0]?.name.replace(SUFFIX, "") ?? ""));
-  const form = make("form", { className: "upload", noValidate: true, ariaLabel: "Add a LoRA" },
+  const form = make("form", { className: "upload", noValidate: true, ariaLabel: `Add a ${what}` },
     make("div", { className: "row" },
-      field("file", "Add a LoRA: a .safetensors file", file),
+      field("file", `Add a ${what}: a .safetensors file`, file),
       field("name", "Its name", name)),
     make("div", { className: "buttons" },
-      submit, cancel, make("label", { className: "lock" }, replace, "in place of one of that name"), status),
+      submit, cancel, replacing, status),
     bar,
     make("p", { className: "error", role: "alert", hidden: true }));
 
@@ -39,8 +41,9 @@ export function uploadForm(page, added) {
     running = new XMLHttpRequest();
     busy(true);
     try {
-      const lora = await sent(running, { file: file.files[0], name: name.value.trim(), replace: replace.checked }, shown);
-      status.textContent = `${lora.name} is there.`;
+      const said = { name: name.value.trim(), replace: replace.checked };
+      const { id: called } = await sent(running, path, file.files[0], said, shown);
+      status.textContent = `${called} is there.`;
       form.reset();
       await added();
     } catch (error) {
@@ -53,10 +56,10 @@ export function uploadForm(page, added) {
   return form;
 }
 
-/** The LoRA as the server has it. `shown` is told the share that was sent. Throws Refused. */
-function sent(request, { file, name, replace }, shown) {
+/** What has come, as the server has it. `shown` is told the share that was sent. Throws Refused. */
+function sent(request, path, file, said, shown) {
   if (!file) throw new Refused(400, { message: "Choose a file.", param: "file" });
-  request.open("POST", address(`v1/loras?${new URLSearchParams({ name, replace })}`));
+  request.open("POST", address(`${path}?${new URLSearchParams(said)}`));
   request.setRequestHeader("content-type", "application/octet-stream");
   for (const [header, value] of Object.entries(credentials())) request.setRequestHeader(header, value);
   request.responseType = "json";

@@ -1,4 +1,4 @@
-"""Takes the request that brings a LoRA, gives its name, whether it replaces one, and its bytes as they come."""
+"""Takes the request that brings a LoRA or a checkpoint, gives its name, whether it replaces one, and its bytes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def read_upload(request: Request) -> tuple[str, bool, AsyncIterator[bytes]
     elif kind == "application/octet-stream":
         data = request.stream()
     else:
-        raise UnsupportedMedia("Send the LoRA as multipart/form-data or as application/octet-stream.")
+        raise UnsupportedMedia("Send the file as multipart/form-data or as application/octet-stream.")
     return _checked_name(fields.get("name")), values.flag(fields.get("replace", "false"), "replace"), data
 
 

@@ -1,4 +1,4 @@
-"""Lists the checkpoints and what in their folder cannot be used, changes what is known about one, and removes one."""
+"""Lists the checkpoints and what in their folder cannot be used; adds, describes and removes them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sdxl_gateway.api.asks.checkpoint_sidecar import SIDECAR_SCHEMA, read_sidecar
+from sdxl_gateway.api.asks.lora_upload import read_upload
 from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.json_body import parse_object, whole_body
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
+from sdxl_gateway.api.openapi.schemas import file
 from sdxl_gateway.api.replies.checkpoints import CheckpointList, DeletedCheckpoint, checkpoint_list, deleted_checkpoint
 from sdxl_gateway.api.services import Services
+from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.gateway.checkpoint_card import Checkpoint
 
 MAX_CHANGE_BYTES = 64 * 1024
@@ -19,6 +22,19 @@ MAX_CHANGE_BYTES = 64 * 1024
 LIST_CHECKPOINTS = Description(
     "listCheckpoints",
     {200: Reply("The checkpoints, and what lies in their folder and cannot be used.", CheckpointList)},
+)
+_NAME = {"name": {"type": "string", "description": "What the checkpoint is called as a model."}}
+CREATE_CHECKPOINT = Description(
+    "createCheckpoint",
+    {201: Reply("The checkpoint as it was added.", Checkpoint)},
+    errors=(400, 409, 413, 415),
+    reads={
+        "multipart/form-data": {
+            "schema": {"type": "object", "properties": _NAME | {"file": file()}, "required": ["name", "file"]}
+        },
+        "application/octet-stream": {},
+    },
+    query=_NAME,
 )
 UPDATE_CHECKPOINT = Description(
     "updateCheckpoint",
@@ -40,6 +56,20 @@ def list_endpoint(services: Services) -> Endpoint:
         return JSONResponse(checkpoint_list(found.cards(caller), found.problems(caller)))
 
     return list_checkpoints
+
+
+def add_endpoint(services: Services) -> Endpoint:
+    """POST of a form (`name`, then `file`) or of the bare file with `?name=`; never held whole."""
+
+    async def add_checkpoint(request: Request) -> Response:
+        name, replace, data = await read_upload(request)
+        if replace:
+            raise InvalidRequest("A checkpoint is not replaced: delete it first.", param="replace")
+        added = await services.library.add_checkpoint(name, data, context_of(request.scope).caller)
+        acted(services, request, "checkpoint.added", name, digest=added["digest"])
+        return JSONResponse(added, 201)
+
+    return add_checkpoint
 
 
 def change_endpoint(services: Services) -> Endpoint:

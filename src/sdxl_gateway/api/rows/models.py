@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from sdxl_gateway.api.endpoints import checkpoints, models
-from sdxl_gateway.api.http.route import Access, Route
+from sdxl_gateway.api.endpoints.loras import FORM_OVERHEAD_BYTES
+from sdxl_gateway.api.http.route import Access, BodyLimit, Route
 from sdxl_gateway.api.rows.paths import openai_paths
 from sdxl_gateway.api.services import Services
 
@@ -34,6 +35,21 @@ def model_rows(services: Services) -> tuple[Route, ...]:
             label="checkpoints",
             summary="The checkpoints, and what in their folder cannot be used.",
             description=checkpoints.LIST_CHECKPOINTS,
+        ),
+        Route(
+            "POST",
+            openai_paths("/checkpoints"),
+            checkpoints.add_endpoint(services),
+            label="checkpoints",
+            summary="Add a checkpoint to the folder, a single safetensors file; needs an admin's key. A form's name"
+            " comes before its file.",
+            description=checkpoints.CREATE_CHECKPOINT,
+            access=Access.ADMIN,
+            body=BodyLimit(
+                services.settings.checkpoint_folder.max_file_bytes + FORM_OVERHEAD_BYTES,
+                services.settings.server.receive_timeout_seconds,
+                each_piece=True,
+            ),
         ),
         Route(
             "POST",

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sdxl_gateway.catalog.checkpoint_folder.removal import remove_checkpoint
 from sdxl_gateway.catalog.checkpoint_folder.scan import Problem, Seen, scan_folder
+from sdxl_gateway.catalog.checkpoint_folder.upload import incoming, receive
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, fitted
 from sdxl_gateway.catalog.ip_adapters import IpAdapterFile
-from sdxl_gateway.catalog.lora_folder.names import shown_name
+from sdxl_gateway.catalog.lora_folder.names import shown_name, without_suffix
 from sdxl_gateway.catalog.lora_folder.sidecar_edit import change_sidecar
+from sdxl_gateway.catalog.lora_folder.upload import upload_path
 from sdxl_gateway.catalog.lora_folder.watch import changes
 from sdxl_gateway.config import CheckpointFolder
-from sdxl_gateway.core.errors import ModelNotFound, WrongState
+from sdxl_gateway.core.errors import InvalidRequest, ModelNotFound, WrongState
+from sdxl_gateway.core.files import IncomingFile
 from sdxl_gateway.core.text import shown
 
 CONFIGURED = "A checkpoint of that name stands in the settings; rename this one."
@@ -37,6 +41,7 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
         self._configured = dict(configured)
         self._ip_adapter = next((entry.ip_adapter for entry in configured.values() if entry.ip_adapter), None)
         self._root = settings.directory
+        self._max_file_bytes = settings.max_file_bytes
         self._seen: Mapping[str, Seen] = {}
         self._entries: Mapping[str, CheckpointEntry] = self._configured
         self._problems: tuple[Problem, ...] = ()
@@ -77,6 +82,32 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
         before = self._entries
         self._publish(await asyncio.to_thread(self._look))
         return self._entries != before
+
+    async def add(self, name: str, content: AsyncIterable[bytes]) -> CheckpointEntry:
+        """A single file of that name lies in the folder from now on, and is a model.
+
+        Raises InvalidRequest, BodyTooLarge, WrongState; the folder is as before then.
+        """
+        target, name = upload_path(self._root, name), without_suffix(name)
+        self._check_free(name)
+        with _writing():
+            async with incoming(self._root, target) as file:
+                await receive(file, target, content, self._max_file_bytes)
+                async with self._changing:
+                    await self._take_in(name, file, target)
+        return self.own(name)
+
+    async def _take_in(self, name: str, file: IncomingFile, target: Path) -> None:
+        self._check_free(name)
+        try:
+            await asyncio.to_thread(partial(file.becomes, target, replace=False))
+        except FileExistsError as error:
+            raise _taken_name() from error
+        await self.refresh()
+
+    def _check_free(self, name: str) -> None:
+        if name in self:
+            raise _taken_name()
 
     async def change_sidecar(self, name: str, changes: Mapping[str, Any]) -> CheckpointEntry:
         """Its side-car says these values from now on, and not what is None.
@@ -144,6 +175,10 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
         if name in self._configured:
             return CONFIGURED
         return TWICE if name in found else None
+
+
+def _taken_name() -> InvalidRequest:
+    return InvalidRequest("A checkpoint of that name exists already; delete it first.", param="name")
 
 
 @contextmanager

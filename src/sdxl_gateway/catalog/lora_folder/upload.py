@@ -55,7 +55,7 @@ def put_file(root: Path, source: Path, target: Path, *, replace: bool) -> Mark:
 
     Raises InvalidRequest for a target outside the folder, or one that is taken and not to be replaced.
     """
-    _make_place(root, target)
+    make_place(root, target)
     with IncomingFile(target.parent) as file:
         shutil.copyfile(source, file.path)
         file.settle()
@@ -75,7 +75,8 @@ def check_within(root: Path, folder: Path) -> None:
         raise InvalidRequest("That name leads out of the folder.", param="name")
 
 
-def _make_place(root: Path, target: Path) -> None:
+def make_place(root: Path, target: Path) -> None:
+    """Makes the folder that `target` is to lie in, below `root`. Raises InvalidRequest where it cannot be."""
     check_within(root, target.parent)
     root.mkdir(parents=True, exist_ok=True)
     try:

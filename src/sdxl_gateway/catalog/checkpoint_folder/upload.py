@@ -1,0 +1,125 @@
+"""Takes the bytes of a new checkpoint, a single .safetensors file; lays it into the folder, or nothing at all.
+
+Its header is judged as soon as it is there: what is no SDXL, or larger than is taken, ends before the rest has come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+from sdxl_gateway.catalog.checkpoint_folder.sidecar import read_section
+from sdxl_gateway.catalog.checkpoints import open_checkpoint
+from sdxl_gateway.catalog.lora_folder.names import SUFFIX
+from sdxl_gateway.catalog.lora_folder.upload import make_place
+from sdxl_gateway.catalog.model_files import CHECKPOINT_CAPS
+from sdxl_gateway.catalog.safetensors_header import LENGTH_BYTES, METADATA_KEY
+from sdxl_gateway.config import DEMO_MODEL
+from sdxl_gateway.core.errors import BodyTooLarge, CheckpointProblem, InvalidRequest
+from sdxl_gateway.core.files import INCOMING_PREFIX, IncomingFile
+
+LEFT_SECONDS = 86400
+"""What is older and still incoming was left by a server that was killed."""
+
+
+@asynccontextmanager
+async def incoming(root: Path, target: Path) -> AsyncIterator[IncomingFile]:
+    """A file beside `target` below `root` for what comes; gone at the end unless it was put in place.
+
+    Raises InvalidRequest for a place outside of `root`.
+    """
+    with ExitStack() as stack:
+        file = stack.enter_context(await asyncio.to_thread(_begun, root, target))
+        try:
+            yield file
+        finally:
+            await asyncio.to_thread(stack.close)  # gigabytes are let go of
+
+
+def _begun(root: Path, target: Path) -> IncomingFile:
+    make_place(root, target)
+    for left in target.parent.glob(f"{INCOMING_PREFIX}*"):
+        if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+            left.unlink(missing_ok=True)
+    return IncomingFile(target.parent, 0o644)
+
+
+async def receive(file: IncomingFile, target: Path, content: AsyncIterable[bytes], max_bytes: int) -> None:
+    """The whole checkpoint, in `file`; the side-car that waits beside `target` counts.
+
+    Raises InvalidRequest, BodyTooLarge, and whatever `content` raises.
+    """
+    judge, size, head = _Judge(file.path, target, max_bytes), 0, bytearray()
+    whole: int | None = None
+    async for chunk in content:
+        size += len(chunk)
+        if size > max_bytes:
+            raise too_large(max_bytes)
+        await asyncio.to_thread(file.write, chunk)
+        if whole is None:
+            head += chunk
+            if len(head) >= _header_end(head):
+                await asyncio.to_thread(file.settle)
+                whole = await asyncio.to_thread(judge, bytes(head))
+    if size != whole:
+        raise InvalidRequest("The file is not as long as its header says.", param="file")
+
+
+class _Judge:
+    """Takes the beginning of a file, its header and perhaps more, gives how many bytes all of it has."""
+
+    def __init__(self, path: Path, target: Path, max_bytes: int) -> None:
+        self._path = path
+        self._target = target
+        self._max_bytes = max_bytes
+
+    def __call__(self, head: bytes) -> int:
+        """What is still to come are holes meanwhile, so that the catalogue reads it as any other file."""
+        whole = _whole_bytes(head)
+        if whole > self._max_bytes:
+            raise too_large(self._max_bytes)
+        os.truncate(self._path, whole)
+        self._look()
+        return whole
+
+    def _look(self) -> None:
+        """By its name too: for the while it has one that a checkpoint may have."""
+        shell = self._path.with_suffix(SUFFIX)
+        section = read_section(self._target)[0].model_copy(update={"path": str(shell)})
+        os.link(self._path, shell)
+        try:
+            open_checkpoint(self._target.stem, section, DEMO_MODEL)
+        except CheckpointProblem as problem:
+            message = str(problem).replace(str(shell), self._target.name).replace(shell.name, self._target.name)
+            raise InvalidRequest(message, param="file") from problem
+        finally:
+            shell.unlink()
+
+
+def too_large(max_bytes: int) -> BodyTooLarge:
+    """The refusal of more than may come."""
+    return BodyTooLarge(f"A checkpoint file has at most {max_bytes} bytes.", param="file")
+
+
+def _header_end(head: bytes | bytearray) -> int:
+    """Where the header ends that the first bytes announce; one that is too long is judged at once."""
+    if len(head) < LENGTH_BYTES:
+        return LENGTH_BYTES
+    length = int.from_bytes(head[:LENGTH_BYTES], "little")
+    return LENGTH_BYTES + (length if length <= CHECKPOINT_CAPS.max_header_bytes else 0)
+
+
+def _whole_bytes(head: bytes) -> int:
+    """How long the file is by its header's own account; whether that can be believed is for the catalogue to say."""
+    end = _header_end(head)
+    try:
+        entries = json.loads(head[LENGTH_BYTES:end])
+        ends = [int(entry["data_offsets"][1]) for name, entry in entries.items() if name != METADATA_KEY]
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        raise InvalidRequest("This is not a safetensors file.", param="file") from error
+    return end + max([0, *ends])
