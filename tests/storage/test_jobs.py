@@ -47,7 +47,7 @@ def store(database: Database, blobs: Path) -> JobStore:
 
 def job(tenant: str = "a", priority: Priority = Priority.NORMAL, **more: Any) -> StoredJob:
     return replace(
-        StoredJob(f"job_{next(_numbers)}", tenant, "{}", Operation.GENERATE, "demo", priority, "{}", 1000.0), **more
+        StoredJob(f"job_{next(_numbers):05}", tenant, "{}", Operation.GENERATE, "demo", priority, "{}", 1000.0), **more
     )
 
 
