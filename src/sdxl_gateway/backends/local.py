@@ -13,15 +13,14 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
+from sdxl_gateway.backends.dispatched import Dispatched
 from sdxl_gateway.core.errors import CLOSING
 from sdxl_gateway.core.events import Measurement
-from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.listeners import EngineListener
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.ipc.messages import Command, Report, Stop
 from sdxl_gateway.jobs.dispatcher import Dispatcher, ignore
 from sdxl_gateway.jobs.engine_slot import EngineSlot
-from sdxl_gateway.jobs.subscription import Subscription
 from sdxl_gateway.scheduling.costs import Costs
 from sdxl_gateway.worker.loop import Commands, Loop
 from sdxl_gateway.worker.serve import LoadedEngine, by_own_clock
@@ -31,7 +30,7 @@ log = logging.getLogger(__name__)
 ENGINE_ID = "0"
 
 
-class LocalBackend:
+class LocalBackend(Dispatched):
     """A dispatcher with one engine on a thread; when the thread ends, every job ends with Unavailable.
 
     `open_engine` is called on that thread, with where its measurements go; `listener` hears them as EngineEvents, on
@@ -48,8 +47,10 @@ class LocalBackend:
         listener: EngineListener = ignore,
     ) -> None:
         self._open_engine = open_engine
-        self._dispatcher = Dispatcher(
-            queue_size=queue_size, tenant_queue_size=tenant_queue_size, max_lanes=max_lanes, listener=listener
+        super().__init__(
+            Dispatcher(
+                queue_size=queue_size, tenant_queue_size=tenant_queue_size, max_lanes=max_lanes, listener=listener
+            )
         )
         self._commands: Commands = SimpleQueue()
         self._slot = EngineSlot(ENGINE_ID, send=self._send)
@@ -73,38 +74,6 @@ class LocalBackend:
                     await self._over.wait()
             except TimeoutError:
                 log.warning("the engine's thread has not ended; it is left behind")
-
-    def drain(self, reason: str) -> None:
-        """Ends every job with Unavailable, at once; the engine stays until `stop`."""
-        self._dispatcher.drain(reason)
-
-    async def submit(self, job: Job) -> Subscription:
-        """The job's events, to the last. Raises Busy or Unavailable when it cannot enter the queue."""
-        return self._dispatcher.submit(job)
-
-    def cancel(self, job_id: str) -> None:
-        """The job's last event will be Failed(Cancelled) if it is still going."""
-        self._dispatcher.cancel(job_id)
-
-    @property
-    def ready(self) -> bool:
-        """The engine can paint now."""
-        return self._dispatcher.ready
-
-    @property
-    def waiting(self) -> int:
-        """Jobs the engine has not begun."""
-        return self._dispatcher.waiting
-
-    @property
-    def running(self) -> int:
-        """Jobs the engine has begun."""
-        return self._dispatcher.running
-
-    @property
-    def wait_seconds(self) -> float:
-        """Predicted, for a job behind all of these."""
-        return self._dispatcher.backlog_seconds
 
     def _send(self, command: Command) -> None:
         self._commands.put(by_own_clock(command))

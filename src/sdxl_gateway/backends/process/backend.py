@@ -7,22 +7,21 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
+from sdxl_gateway.backends.dispatched import Dispatched
 from sdxl_gateway.backends.process.supervisor import Supervisor
 from sdxl_gateway.config import EngineProcess
 from sdxl_gateway.core.errors import CLOSING
-from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.listeners import EngineListener
 from sdxl_gateway.ipc.messages import Ready
 from sdxl_gateway.jobs.dispatcher import Dispatcher, ignore
 from sdxl_gateway.jobs.engine_slot import EngineSlot
-from sdxl_gateway.jobs.subscription import Subscription
 
 ENGINE_COMMAND = (sys.executable, "-m", "sdxl_gateway.engine_main")
 LOAD_SECONDS = 1800.0
 FAILED_STARTS_BEFORE_CLOSING = 3
 
 
-class ProcessBackend:
+class ProcessBackend(Dispatched):
     """A dispatcher with one supervised process for each of `engines`, whose ids are "0", "1", ... in that order.
 
     The engines have `max_lanes` in common, that of the first; `command` gets `--fd N` appended; `listener` hears what
@@ -40,8 +39,10 @@ class ProcessBackend:
         load_seconds: float = LOAD_SECONDS,
     ) -> None:
         max_lanes = engines[0].engine.max_lanes
-        self._dispatcher = Dispatcher(
-            queue_size=queue_size, tenant_queue_size=tenant_queue_size, max_lanes=max_lanes, listener=listener
+        super().__init__(
+            Dispatcher(
+                queue_size=queue_size, tenant_queue_size=tenant_queue_size, max_lanes=max_lanes, listener=listener
+            )
         )
         self._supervisors = [
             self._supervised(str(number), config, command, load_seconds) for number, config in enumerate(engines)
@@ -73,38 +74,6 @@ class ProcessBackend:
         """Ends every job with Unavailable and every process; safe to call when not started."""
         self.drain(CLOSING)
         await asyncio.gather(*(supervisor.stop(grace_seconds) for supervisor in self._supervisors))
-
-    def drain(self, reason: str) -> None:
-        """Ends every job with Unavailable, at once; the engines stay until `stop`."""
-        self._dispatcher.drain(reason)
-
-    async def submit(self, job: Job) -> Subscription:
-        """The job's events, to the last. Raises Busy or Unavailable when it cannot enter the queue."""
-        return self._dispatcher.submit(job)
-
-    def cancel(self, job_id: str) -> None:
-        """The job's last event will be Failed(Cancelled) if it is still going."""
-        self._dispatcher.cancel(job_id)
-
-    @property
-    def ready(self) -> bool:
-        """Some engine can paint now."""
-        return self._dispatcher.ready
-
-    @property
-    def waiting(self) -> int:
-        """Jobs no engine has begun."""
-        return self._dispatcher.waiting
-
-    @property
-    def running(self) -> int:
-        """Jobs an engine has begun."""
-        return self._dispatcher.running
-
-    @property
-    def wait_seconds(self) -> float:
-        """Predicted, for a job behind all of these."""
-        return self._dispatcher.backlog_seconds
 
     @property
     def engines(self) -> list[Ready]:

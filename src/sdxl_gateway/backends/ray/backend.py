@@ -9,18 +9,17 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
+from sdxl_gateway.backends.dispatched import Dispatched
 from sdxl_gateway.backends.process.backend import FAILED_STARTS_BEFORE_CLOSING
 from sdxl_gateway.backends.ray.handle import EngineGone, EngineHandle, Replicas
 from sdxl_gateway.backends.ray.remote import RemoteEngine
 from sdxl_gateway.core.errors import CLOSING
 from sdxl_gateway.core.events import EngineLost
-from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.listeners import EngineListener
 from sdxl_gateway.ipc.messages import Ended, Leaving, Report
 from sdxl_gateway.jobs.dispatcher import Dispatcher, ignore
 from sdxl_gateway.jobs.engine_slot import EngineSlot
 from sdxl_gateway.jobs.placing import Choose
-from sdxl_gateway.jobs.subscription import Subscription
 from sdxl_gateway.scheduling.dispatch import choose
 
 log = logging.getLogger(__name__)
@@ -30,7 +29,7 @@ FORGOTTEN_SECONDS = 300.0
 """A replica that was lost and is not replaced for so long was one too many."""
 
 
-class RayBackend:
+class RayBackend(Dispatched):
     """A dispatcher whose engines are the replicas there are, each from when it is seen until it is gone.
 
     Other gateways may have the same ones: each tells all of them what it does for the others, so that a gateway gives
@@ -52,12 +51,14 @@ class RayBackend:
         self._replicas = replicas
         self._data_directory = data_directory
         self._listener = listener
-        self._dispatcher = Dispatcher(
-            queue_size=queue_size,
-            tenant_queue_size=tenant_queue_size,
-            max_lanes=max_lanes,
-            listener=listener,
-            choose=choose,
+        super().__init__(
+            Dispatcher(
+                queue_size=queue_size,
+                tenant_queue_size=tenant_queue_size,
+                max_lanes=max_lanes,
+                listener=listener,
+                choose=choose,
+            )
         )
         self._visits: dict[str, asyncio.Task[None]] = {}
         self._orphans: dict[str, float] = {}
@@ -78,38 +79,6 @@ class RayBackend:
         if tasks:
             await asyncio.wait(tasks, timeout=grace_seconds)
         await self._replicas.close()
-
-    def drain(self, reason: str) -> None:
-        """Ends every job with Unavailable, at once; the replicas stay."""
-        self._dispatcher.drain(reason)
-
-    async def submit(self, job: Job) -> Subscription:
-        """The job's events, to the last. Raises Busy or Unavailable when it cannot enter the queue."""
-        return self._dispatcher.submit(job)
-
-    def cancel(self, job_id: str) -> None:
-        """The job's last event will be Failed(Cancelled) if it is still going."""
-        self._dispatcher.cancel(job_id)
-
-    @property
-    def ready(self) -> bool:
-        """Some replica can paint now."""
-        return self._dispatcher.ready
-
-    @property
-    def waiting(self) -> int:
-        """Jobs no engine has begun."""
-        return self._dispatcher.waiting
-
-    @property
-    def running(self) -> int:
-        """Jobs an engine has begun."""
-        return self._dispatcher.running
-
-    @property
-    def wait_seconds(self) -> float:
-        """Predicted, for a job behind all of these."""
-        return self._dispatcher.backlog_seconds
 
     async def _look_again_and_again(self) -> None:
         while True:
