@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from openai import OpenAI
 
+from tests.kit.browser import chromium
 from tests.kit.node_clients import node_clients
 from tests.kit.servers import TROUBLE, Server, server
 from tests.kit.topologies import served, turn
@@ -67,3 +69,10 @@ def installed(pytestconfig: pytest.Config) -> Path:
     """JavaScript's clients beside their scripts."""
     assert pytestconfig.cache is not None
     return node_clients(pytestconfig.cache)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """One for all tests of a file."""
+    with chromium() as running:
+        yield running

@@ -15,17 +15,11 @@ import httpx
 import pytest
 
 from sdxl_gateway.config import DEMO_LORAS
-from tests.kit.browser import Tab, chromium, opened
+from tests.kit.browser import Tab, opened
 from tests.kit.hostile import FILE_NAMES, HOSTILE, TRACES, UNTOUCHED
 from tests.kit.servers import Server, server, until
 
 KEY = "alpha"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -11,16 +11,10 @@ from typing import Any
 import pytest
 
 from sdxl_gateway.config import DEMO_LORAS
-from tests.kit.browser import Tab, chromium, opened
+from tests.kit.browser import Tab, opened
 from tests.kit.servers import Server, server
 
 KEY = "alpha"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

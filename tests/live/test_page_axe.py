@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from sdxl_gateway.api.endpoints.page import FIRST, files
 from tests.kit.api import served_api
-from tests.kit.browser import Tab, chromium
+from tests.kit.browser import Tab
 from tests.kit.page_alone import SAID, Alone, alone, parts, unfold
 from tests.kit.schema_answers import SchemaAnswers
 
@@ -22,12 +21,6 @@ REFUSALS = {
     "locked": (401, "A key is wanted."),
 }
 WIDTHS = (390, 1280)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.kit.browser import Tab, chromium, opened
+from tests.kit import hostile
+from tests.kit.browser import Tab, opened
 from tests.kit.control_folders import control_folder, union_folder
 from tests.kit.ip_adapters import section
 from tests.kit.live_pictures import Pixels, pixels, png
 from tests.kit.servers import Server, server, until
 
-HOSTILE = '"><img src=x onerror="window.hurt=1">'
+HOSTILE = hostile.HOSTILE[0]
 SIDE = 128
 FORM = "form.edit"
 COMMANDS = {
@@ -30,12 +31,6 @@ COMMANDS = {
     "JavaScript": ("node", "--input-type=module", "-e"),
 }
 Mask = Any
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -10,19 +10,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.kit.browser import Tab, chromium, opened
+from tests.kit.browser import Tab, opened
 from tests.kit.live_pictures import png
 from tests.kit.servers import Server
 
 ENTRY = "#view-history ol[aria-label='Kept pictures'] > li"
 BARE = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAADElEQVR4nGNgGB4AAADIAAGtQHYiAAAAAElFTkSuQmCC"
 HOSTILE = '"><img src=x onerror="window.hurt=1"><script>window.hurt=1<!--'
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture

@@ -11,19 +11,13 @@ import pytest
 
 from sdxl_gateway.api.endpoints.page import FIRST, files
 from tests.kit.api import served_api
-from tests.kit.browser import Tab, chromium
+from tests.kit.browser import Tab
 from tests.kit.hostile import HOSTILE, TRACES, UNTOUCHED
 from tests.kit.page_alone import SAID, Alone, alone, choose, parts, press, unfold
 from tests.kit.schema_answers import SchemaAnswers
 
 VIEWS = re.findall(r'<a href="#(\w+)"', files()[FIRST].data.decode())
 POLICY = re.compile(r"Content Security Policy|Trusted|directive")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
 
 
 def hostile_document() -> dict[str, Any]:

@@ -10,18 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.kit.browser import Tab, chromium, opened
+from tests.kit.browser import Tab, opened
 from tests.kit.servers import Server, server, until
 
 HOSTILE = '"><img src=x onerror="window.hurt=1"><svg onload=window.hurt=1>'
 GENERATE, STATUS = "/v1/images/generations", "/v1/admin/status"
 PLACE = "#view-operate"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from sdxl_gateway.config import DEMO_LORAS
-from tests.kit.browser import Tab, chromium, opened
+from tests.kit.browser import Tab, opened
 from tests.kit.lora_files import file_bytes, lora_tensors
 from tests.kit.model_folders import copy_of_demo
 from tests.kit.servers import Server, server, until
@@ -26,12 +26,6 @@ HOSTILE = (
 )
 KEY, ADMIN = "alpha", "root"
 SUNSET = DEMO_LORAS / "sunset.safetensors"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -10,18 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.kit.browser import Tab, chromium, opened
+from tests.kit.browser import Tab, opened
 from tests.kit.servers import Server, server
 
 pytestmark = pytest.mark.full
 FAILED = "#pictures li:first-child .error"
 ALERT = "#ask > .error[role=alert]"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
