@@ -86,6 +86,7 @@ class Replica:
     """What Serve starts, watches, counts and sends home. Painting is asked of the actor, for Serve's handles lead to
     any replica, and a gateway has to choose."""
 
+    # Serve awaits a deployment's constructor; Python's own are never coroutines.
     async def __init__(self, engine: str, command: Sequence[str], folder: str) -> None:  # type: ignore[misc]
         _listen_privately()
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
