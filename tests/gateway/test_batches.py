@@ -289,7 +289,7 @@ async def test_a_full_disk_accepts_nothing(kit: BatchKit) -> None:
         with pytest.raises(StorageFull):
             await _made_for_ever(kit, file, made)
     made.append(await kit.batches.create(_new(file), CALLER))
-    found, _ = await kit.batches.page(Cut(1000), CALLER.tenant)
+    found, _ = await kit.batches.page(Cut(1000), CALLER.tenant, CALLER)
     assert {batch.id for batch in found} == {batch.id for batch in made}
 
 
@@ -325,13 +325,13 @@ async def test_another_tenants_is_not_there(kit: BatchKit) -> None:
             await ask(batch.id, other)
     with pytest.raises(NotFound):
         await anext(kit.batches.answers(batch.id, other))
-    assert await kit.batches.page(Cut(9), other.tenant) == ([], False)
+    assert await kit.batches.page(Cut(9), other.tenant, other) == ([], False)
 
 
 async def test_an_admin_sees_and_cancels_everybodys_and_reads_no_answers(kit: BatchKit) -> None:
     batch, admin = await kit.accepted(request("a")), Caller(tenant="house", roles=frozenset({Role.ADMIN}))
     assert (await kit.batches.get(batch.id, admin)).id == batch.id
-    assert [one.id for one in (await kit.batches.page(Cut(9), None))[0]] == [batch.id]
+    assert [one.id for one in (await kit.batches.page(Cut(9), None, admin))[0]] == [batch.id]
     assert (await kit.batches.cancel(batch.id, admin)).state is BatchState.CANCELLING
     with pytest.raises(NotFound):
         await anext(kit.batches.answers(batch.id, admin))

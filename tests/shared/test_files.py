@@ -40,7 +40,7 @@ BATCH = json.dumps({"custom_id": "1", "method": "POST", "url": GENERATE, "body":
 @pytest.fixture
 def opened(redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opened:
     """A client of the gateway of that name, which looks at others often, with these settings of [redis]."""
-    monkeypatch.setattr("sdxl_gateway.gateway.batches.SHARE_SECONDS", 0.02)
+    monkeypatch.setattr("sdxl_gateway.gateway.batch_fleet.SHARE_SECONDS", 0.02)
     monkeypatch.setattr("sdxl_gateway.gateway.fleet_files.LOOK_SECONDS", 0.02)
     monkeypatch.setattr("sdxl_gateway.shared.link.PAUSE_SECONDS", 0.02)
     keys = redis.sections["auth"].model_copy(update={"api_keys": (SecretStr("alpha"), SecretStr("beta"))})

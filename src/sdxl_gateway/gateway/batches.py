@@ -8,20 +8,24 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from sdxl_gateway.config import Batches as Limits
-from sdxl_gateway.core.batch import Batch, BatchState, NewBatch, new_batch_id
+from sdxl_gateway.core.batch import Batch, BatchState, LineOutput, NewBatch, new_batch_id
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import BodyTooLarge, Gone, InvalidRequest, NotFound, Unavailable
+from sdxl_gateway.core.text import shown
 from sdxl_gateway.gateway.batch_files import CANCELLED
+from sdxl_gateway.gateway.batch_fleet import BatchFleet
 from sdxl_gateway.gateway.batch_lines import LineFormat, whole_lines
 from sdxl_gateway.gateway.batch_run import BatchRun, Surroundings
+from sdxl_gateway.gateway.batches_elsewhere import OtherBatches
 from sdxl_gateway.gateway.packed import pack_caller, unpack_caller
 from sdxl_gateway.gateway.tasks import Tasks
-from sdxl_gateway.shared.mirror import BatchMirror
-from sdxl_gateway.storage.batches import BatchStore
+from sdxl_gateway.shared.batch_mirror import BatchMirror
+from sdxl_gateway.storage.batches import BatchStore, unknown
 from sdxl_gateway.storage.file_table import Purpose
 from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.pages import Cut
@@ -30,7 +34,6 @@ from sdxl_gateway.storage.webhook_table import enqueue_webhook
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 60.0
-SHARE_SECONDS = 1.0
 AGAIN_SECONDS = 30.0
 """After so long a batch is taken up again whose run failed as nothing should."""
 
@@ -60,8 +63,8 @@ class Batches:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(self._new_slots)
         self._wake = asyncio.Event()
-        self._mirror = mirror
-        self._told: set[str] = set()
+        self._others = OtherBatches(mirror)
+        self.fleet = None if mirror is None else BatchFleet(store, files, mirror, self._cancel)
 
     def follow(self, form: LineFormat, settings: Limits, file_seconds: float) -> None:
         """Lines are read and answered so from now on, and batches are as large as these say."""
@@ -86,9 +89,8 @@ class Batches:
         )
         await self._store.add(batch, limits.max_per_tenant)
         self._wake.set()
-        if self._mirror is not None:
-            with suppress(Unavailable):
-                await self._mirror.tell([batch])
+        if self.fleet is not None:
+            await self.fleet.tell_now(batch)
         return batch
 
     async def _check_file(self, file_id: str, caller: Caller) -> None:
@@ -107,14 +109,24 @@ class Batches:
         try:
             return await self._store.find(batch_id, None if caller.admin else caller.tenant)
         except NotFound:
-            found = None if self._mirror is None else await self._mirror.find(batch_id)
-            if found is None or not (caller.admin or found.tenant == caller.tenant):
-                raise
-            return found
+            return await self._others.get(batch_id, caller)
 
-    async def page(self, cut: Cut, tenant: str | None) -> tuple[list[Batch], bool]:
-        """A page of the tenant's, or of all, and whether more follow. Raises InvalidRequest for an unknown `after`."""
-        return await self._store.page(tenant, cut)
+    async def page(self, cut: Cut, tenant: str | None, caller: Caller) -> tuple[list[Batch], bool]:
+        """A page of the tenant's at all gateways, or of everybody's, and whether more follow; of this one's while
+        nobody can be asked. Raises InvalidRequest for an `after` that this caller has not."""
+        if cut.after is not None:
+            cut = replace(cut, behind=await self._place_of(cut.after, caller))
+        own, more = await self._store.page(tenant, cut)
+        found = {batch.id: batch for batch in [*await self._others.page(tenant, cut), *own]}
+        batches = sorted(found.values(), key=lambda batch: (batch.created, batch.id), reverse=cut.newest_first)
+        return batches[: cut.limit], more or len(batches) > cut.limit
+
+    async def _place_of(self, batch_id: str, caller: Caller) -> tuple[float, str]:
+        try:
+            batch = await self.get(batch_id, caller)
+        except NotFound:
+            raise InvalidRequest(f"There is nothing of the id {shown(batch_id)}.", param="after") from None
+        return batch.created, batch.id
 
     async def cancel(self, batch_id: str, caller: Caller) -> Batch:
         """The batch, which ends soon, with the answers it has, where its gateway is there; one that is over stays as it
@@ -123,9 +135,9 @@ class Batches:
         try:
             return await self._cancel(batch_id)
         except NotFound:
-            if self._mirror is None or found.state.over:
+            if found.state.over:
                 return found
-            await self._mirror.ask_to_cancel(batch_id)
+            await self._others.cancel(found)
             return _cancelling(found, self._store.clock())
 
     async def _cancel(self, batch_id: str) -> Batch:
@@ -138,21 +150,34 @@ class Batches:
         """What was painted so far, as lines of the output file; some may come twice where the batch ends meanwhile.
 
         Only its own tenant reads them. Raises NotFound where there is no such batch, or where its output file was
-        deleted.
+        deleted, and Unavailable where it runs at another gateway.
         """
-        batch = await self._store.find(batch_id, caller.tenant)
+        batch = await self._tenants(batch_id, caller)
         if not batch.state.over:
-            good = [output for output in await self._store.answers(batch.id) if not output.failed]
+            good = [output for output in await self._answers_here(batch) if not output.failed]
             with suppress(Gone):
                 async for line in _in_thread(self._store.read(good)):
                     yield line
                 return
-            batch = await self._store.find(batch_id, caller.tenant)
+            batch = await self._tenants(batch_id, caller)
         if batch.output_file is not None:
             file = await self._around.files.find(batch.output_file, batch.tenant)
             pieces = await asyncio.to_thread(self._around.files.pieces, file)
             async for line in _in_thread(whole_lines(pieces)):
                 yield line
+
+    async def _answers_here(self, batch: Batch) -> list[LineOutput]:
+        try:
+            await self._store.find(batch.id)
+        except NotFound:
+            raise Unavailable("It runs at another gateway, which hands out its pictures until it is over.") from None
+        return await self._store.answers(batch.id)
+
+    async def _tenants(self, batch_id: str, caller: Caller) -> Batch:
+        batch = await self.get(batch_id, caller)
+        if batch.tenant != caller.tenant:
+            raise unknown(batch_id)
+        return batch
 
     async def running(self) -> None:
         """Runs what there is and what comes, until it is cancelled; what is not over goes on after the next start."""
@@ -189,26 +214,9 @@ class Batches:
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def sharing(self) -> None:
-        """Has other gateways know how batches stand, and does what they ask, where there are any; until it is
-        cancelled."""
-        while self._mirror is not None:
-            with suppress(Unavailable):
-                await self._share(self._mirror)
-            await asyncio.sleep(SHARE_SECONDS)
-
-    async def _share(self, mirror: BatchMirror) -> None:
-        """Files are told before batches: whoever hears that one is over asks for them."""
-        for batch_id in await mirror.to_cancel():
-            with suppress(NotFound):
-                await self._cancel(batch_id)
-            await mirror.is_cancelled(batch_id)
-        batches = await self._store.unfinished()
-        for batch_id in self._told - {batch.id for batch in batches}:
-            with suppress(NotFound):
-                batches.append(await self._store.find(batch_id))
-        await self._around.files.share()
-        await mirror.tell(batches)
-        self._told = {batch.id for batch in batches if not batch.state.over}
+        """Has its part among other gateways, where there are any, until it is cancelled."""
+        if self.fleet is not None:
+            await self.fleet.running()
 
     async def export(self, tenant: str) -> list[dict[str, Any]]:
         """All that is remembered of the tenant's batches."""
@@ -217,8 +225,7 @@ class Batches:
     async def erase(self, tenant: str) -> int:
         """The tenant's batches are gone, also those that run; how many that were. Raises Unavailable where others would
         know of them still."""
-        if self._mirror is not None:
-            await self._mirror.forget([batch["id"] for batch in await self._store.export(tenant)])
+        await self._others.forget([batch["id"] for batch in await self._store.export(tenant)])
         count = await self._store.erase(tenant)
         await self._let_go([task for batch_id, task in self._tasks.items() if self._runs[batch_id].tenant == tenant])
         return count

@@ -1,4 +1,4 @@
-"""What a gateway is asked of the jobs, batches and files of all, and what it is told; knows nothing of redis."""
+"""What a gateway is asked of the jobs and files of all, and what it is told; knows nothing of redis."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from sdxl_gateway.core.batch import Batch
 from sdxl_gateway.core.stored_job import StoredJob
 from sdxl_gateway.storage.file_table import StoredFile
 from sdxl_gateway.storage.pages import Cut
@@ -176,32 +175,4 @@ class FileMirror(Protocol):
 
     async def to_delete(self) -> Sequence[tuple[str, str]]:
         """The files that others ask this gateway to delete, each with its tenant."""
-        ...
-
-
-class BatchMirror(Protocol):
-    """Carries how batches stand from each gateway to the others. Everything raises Unavailable while it cannot be."""
-
-    async def tell(self, batches: Sequence[Batch]) -> None:
-        """How batches of this gateway stand now."""
-        ...
-
-    async def find(self, batch_id: str) -> Batch | None:
-        """The batch of that id, as its gateway told of it last."""
-        ...
-
-    async def ask_to_cancel(self, batch_id: str) -> None:
-        """Tell the gateway that has it."""
-        ...
-
-    async def to_cancel(self) -> Sequence[str]:
-        """The batches that others ask this gateway to cancel."""
-        ...
-
-    async def is_cancelled(self, batch_id: str) -> None:
-        """It need not be asked for any more."""
-        ...
-
-    async def forget(self, batch_ids: Sequence[str]) -> None:
-        """Nothing is known of these any more."""
         ...

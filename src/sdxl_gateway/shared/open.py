@@ -21,8 +21,9 @@ from sdxl_gateway.storage.seal import Seal
 from sdxl_gateway.storage.secret_file import secret_of
 
 if TYPE_CHECKING:
+    from sdxl_gateway.shared.batch_mirror import BatchMirror
     from sdxl_gateway.shared.link import Link
-    from sdxl_gateway.shared.mirror import BatchMirror, FileMirror, Mirror
+    from sdxl_gateway.shared.mirror import FileMirror, Mirror
 
 
 def _their_own(files: PictureFiles) -> PictureFiles:

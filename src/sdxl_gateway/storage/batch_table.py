@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, fields, replace
 from typing import Any
 
@@ -45,6 +45,18 @@ def one_page(connection: sqlite3.Connection, tenant: str | None, cut: Cut) -> tu
 def unfinished(connection: sqlite3.Connection) -> list[Batch]:
     """Those that are not over, the oldest first."""
     return list(_batches(connection, f"WHERE state NOT IN ({_OVER}) ORDER BY created, id"))
+
+
+def over(connection: sqlite3.Connection) -> list[str]:
+    """The ids of those that are over, the oldest first."""
+    rows = connection.execute(f"SELECT id FROM batches WHERE state IN ({_OVER}) ORDER BY created, id")  # noqa: S608
+    return [row["id"] for row in rows]
+
+
+def named(connection: sqlite3.Connection, ids: Sequence[str]) -> list[Batch]:
+    """Those of these ids that are there, the oldest first."""
+    marks = ", ".join("?" * len(ids))
+    return list(_batches(connection, f"WHERE id IN ({marks}) ORDER BY created, id", *ids))
 
 
 def all_of(connection: sqlite3.Connection, tenant: str) -> list[Batch]:

@@ -72,6 +72,14 @@ class BatchStore:
         """Those that are not over, the oldest first."""
         return await self._database.run(batch_table.unfinished)
 
+    async def over(self) -> list[str]:
+        """The ids of those that are over, the oldest first."""
+        return await self._database.run(batch_table.over)
+
+    async def named(self, ids: Sequence[str]) -> list[Batch]:
+        """Those of these ids that are there, the oldest first."""
+        return await self._database.run(partial(batch_table.named, ids=ids))
+
     async def change(self, batch_id: str, how: Change) -> Batch:
         """The batch as `how` makes it; one that is over stays as it is. Raises NotFound, StorageFull."""
         changed = await self._database.run(partial(batch_table.change, batch_id=batch_id, how=how))

@@ -87,8 +87,8 @@ def list_endpoint(services: Services) -> Endpoint:
     """GET: a page of the tenant's batches; for an admin of all, or of the tenant that is asked for."""
 
     async def list_batches(request: Request) -> Response:
-        page = Page.of(request, most=MOST_PAGE)
-        batches, more = await _batches(services).page(Cut(page.limit, page.after), tenant_asked(request, "batches"))
+        page, tenant = Page.of(request, most=MOST_PAGE), tenant_asked(request, "batches")
+        batches, more = await _batches(services).page(Cut(page.limit, page.after), tenant, _caller(request))
         return JSONResponse(batch_list(batches, has_more=more))
 
     return list_batches

@@ -1,0 +1,48 @@
+"""Answers for the batches of other gateways, as these tell of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from sdxl_gateway.core.batch import Batch
+from sdxl_gateway.core.caller import Caller
+from sdxl_gateway.core.errors import Unavailable
+from sdxl_gateway.shared.batch_mirror import BatchMirror
+from sdxl_gateway.storage.batches import unknown
+from sdxl_gateway.storage.pages import Cut
+
+
+class OtherBatches:
+    """What there is to know by `mirror`; nothing where there is none."""
+
+    def __init__(self, mirror: BatchMirror | None) -> None:
+        self._mirror = mirror
+
+    async def get(self, batch_id: str, caller: Caller) -> Batch:
+        """The tenant's batch, or anybody's for an admin. Raises NotFound, Unavailable."""
+        found = None if self._mirror is None else await self._mirror.find(batch_id)
+        if found is None or not (caller.admin or found.tenant == caller.tenant):
+            raise unknown(batch_id)
+        return found
+
+    async def cancel(self, batch: Batch) -> None:
+        """Its gateway is asked to. Raises Unavailable."""
+        if self._mirror is not None:
+            await self._mirror.ask_to_cancel(batch.id)
+
+    async def page(self, tenant: str | None, cut: Cut) -> Sequence[Batch]:
+        """The first ones behind that place, and one more than are asked for; none where nobody can be asked."""
+        found: list[Batch] = []
+        with suppress(Unavailable):
+            if self._mirror is not None:
+                async for batch in self._mirror.listed(tenant, cut):
+                    found.append(batch)
+                    if len(found) > cut.limit:
+                        break
+        return found
+
+    async def forget(self, batch_ids: Sequence[str]) -> None:
+        """They know nothing of these any more. Raises Unavailable."""
+        if self._mirror is not None:
+            await self._mirror.forget(batch_ids)

@@ -1,0 +1,30 @@
+"""Reads a sorted set of ids by age, some at a time, as pages of lists are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from redis.asyncio import Redis
+
+from sdxl_gateway.storage.pages import Cut
+
+LISTED_AT_ONCE = 200
+
+
+def list_of(tenant: str | None) -> str:
+    """What the list of a tenant's things is called, or of everybody's; a tenant's name may be anything."""
+    return "*" if tenant is None else hashlib.sha256(tenant.encode()).hexdigest()[:32]
+
+
+async def ids_behind(redis: Redis, listed: str, cut: Cut, skip: int) -> list[str]:
+    """At most LISTED_AT_ONCE in the order of the cut, those of its own second included, without the first `skip`."""
+    since = None if cut.behind is None else cut.behind[0]
+    found: Any
+    if cut.newest_first:
+        first = "+inf" if since is None else since
+        found = await redis.zrevrangebyscore(listed, first, "-inf", start=skip, num=LISTED_AT_ONCE)
+    else:
+        first = "-inf" if since is None else since
+        found = await redis.zrangebyscore(listed, first, "+inf", start=skip, num=LISTED_AT_ONCE)
+    return [one.decode() for one in found]
