@@ -242,6 +242,7 @@ def _keeping(built: Rooms) -> dict[str, Working]:
         "usage": built.teams.usage.writing,
         "feedback": built.watch.feedback.writing,
         "files": stores.files.sweeping,
+        "results": stores.results.sweeping,
         "idempotency": stores.replies.sweeping,
         "retention": built.remembered.sweeping,
         "webhooks": work.webhooks.sending,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sdxl_gateway.delivery.deliver import Encoded
+from sdxl_gateway.delivery.results import Results
 from sdxl_gateway.gateway.result_cache import ResultCache
 from tests.kit.clock import Clock
 
@@ -20,48 +21,48 @@ def cache(clock: Clock) -> ResultCache:
 
 
 def fill(cache: ResultCache, key: str, size: int = 40, tenant: str = "art") -> None:
-    cache.put(key, tenant, (Encoded(0, 7, bytes(size)),), ("so it is",))
+    cache.put(key, Results(tenant, (Encoded(0, 7, bytes(size)),), ("so it is",), cache.clock()))
 
 
-def held(cache: ResultCache) -> set[str]:
-    return {key for key in "abcd" if cache.find(key) is not None}
+async def held(cache: ResultCache) -> set[str]:
+    return {key for key in "abcd" if await cache.find(key, "art") is not None}
 
 
-def test_what_was_put_is_found_until_its_time_is_over(cache: ResultCache, clock: Clock) -> None:
+async def test_what_was_put_is_found_until_its_time_is_over(cache: ResultCache, clock: Clock) -> None:
     fill(cache, "a")
-    found = cache.find("a")
+    found = await cache.find("a", "art")
     assert found is not None
     assert (found.pictures, found.warnings) == ((Encoded(0, 7, bytes(40)),), ("so it is",))
-    assert cache.find("b") is None
+    assert await cache.find("b", "art") is None
     clock.now += 60
-    assert (cache.find("a"), cache.held_bytes) == (None, 0)
+    assert (await cache.find("a", "art"), cache.held_bytes) == (None, 0)
 
 
-def test_what_was_used_least_lately_goes_first(cache: ResultCache) -> None:
+async def test_what_was_used_least_lately_goes_first(cache: ResultCache) -> None:
     fill(cache, "a")
     fill(cache, "b")
-    assert cache.find("a") is not None
+    assert await cache.find("a", "art") is not None
     fill(cache, "c")
-    assert (held(cache), cache.held_bytes) == ({"a", "c"}, 80)
+    assert (await held(cache), cache.held_bytes) == ({"a", "c"}, 80)
     fill(cache, "d", size=100)
-    assert (held(cache), cache.held_bytes) == ({"d"}, 100)
+    assert (await held(cache), cache.held_bytes) == ({"d"}, 100)
     fill(cache, "a", size=101)
-    assert held(cache) == {"d"}
+    assert await held(cache) == {"d"}
 
 
-def test_what_is_put_again_counts_once(cache: ResultCache) -> None:
+async def test_what_is_put_again_counts_once(cache: ResultCache) -> None:
     fill(cache, "a")
     fill(cache, "a", size=50)
     assert cache.held_bytes == 50
 
 
-def test_other_limits_hold_from_the_next_on(cache: ResultCache, clock: Clock) -> None:
+async def test_other_limits_hold_from_the_next_on(cache: ResultCache, clock: Clock) -> None:
     fill(cache, "a")
     cache.limit(max_bytes=50, seconds=10.0)
     fill(cache, "b")
-    assert held(cache) == {"b"}
+    assert await held(cache) == {"b"}
     clock.now += 10
-    assert held(cache) == set()
+    assert await held(cache) == set()
 
 
 async def test_a_tenants_are_told_and_erased(cache: ResultCache, clock: Clock) -> None:
@@ -70,5 +71,5 @@ async def test_a_tenants_are_told_and_erased(cache: ResultCache, clock: Clock) -
     fill(cache, "b", tenant="ops")
     assert await cache.export("art") == [{"at": 1000.0, "images": 1, "bytes": 40}]
     assert await cache.forget_before(1000.0) == 0
-    assert (await cache.erase("art"), await cache.erase("art"), held(cache)) == (1, 0, {"b"})
+    assert (await cache.erase("art"), await cache.erase("art"), await held(cache)) == (1, 0, {"b"})
     assert (await cache.forget_before(1002.0), cache.held_bytes) == (1, 0)

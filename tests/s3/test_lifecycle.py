@@ -25,11 +25,11 @@ def days(settings: Settings) -> dict[str, int]:
 
 
 def test_each_rule_is_a_day_later_than_the_server() -> None:
-    assert days(Settings()) == {"images/": 8, "files/": 31, "reviews/": 31}
+    assert days(Settings()) == {"images/": 8, "files/": 31, "reviews/": 31, "results/": 2}
     short = Settings(delivery=Delivery(keep_seconds=3600), retention=Retention(prompts_days=0.5), s3=S3(prefix="a/b"))
-    assert days(short) == {"a/b/images/": 2, "a/b/files/": 31, "a/b/reviews/": 2}
+    assert days(short) == {"a/b/images/": 2, "a/b/files/": 31, "a/b/reviews/": 2, "a/b/results/": 2}
     kept = Retention(results_days=3, inputs_days=None, prompts_days=None)
-    assert days(Settings(retention=kept)) == {"images/": 4}
+    assert days(Settings(retention=kept)) == {"images/": 4, "results/": 2}
 
 
 def test_the_store_takes_what_is_printed(tmp_path: Path, request: pytest.FixtureRequest) -> None:

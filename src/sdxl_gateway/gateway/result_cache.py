@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from sdxl_gateway.delivery.deliver import Encoded
+from sdxl_gateway.delivery.results import Results
 
-
-@dataclass(frozen=True, slots=True)
-class Results:
-    """All pictures of one request of a tenant, and what its caller was told of them; `at` is unix seconds."""
-
-    tenant: str
-    pictures: tuple[Encoded, ...]
-    warnings: tuple[str, ...]
-    at: float
-
-    @property
-    def size_bytes(self) -> int:
-        """What the pictures take."""
-        return sum(len(picture.data) for picture in self.pictures)
+SWEEP_SECONDS = 600.0
 
 
 class ResultCache:
@@ -33,29 +20,28 @@ class ResultCache:
 
     def __init__(self, *, max_bytes: int, seconds: float, clock: Callable[[], float] = time.time) -> None:
         self.limit(max_bytes=max_bytes, seconds=seconds)
-        self._clock = clock
+        self.clock = clock
         self._held: OrderedDict[str, Results] = OrderedDict()
         self.held_bytes = 0
 
     def limit(self, *, max_bytes: int, seconds: float) -> None:
         """How much and how old results may be from the next one on."""
         self._max_bytes = max_bytes
-        self._seconds = seconds
+        self.seconds = seconds
 
-    def find(self, key: str) -> Results | None:
-        """What was put under the key, if it is there and young enough."""
+    async def find(self, key: str, tenant: str) -> Results | None:
+        """What was put under the tenant's key, if it is there and young enough."""
         found = self._held.get(key)
         if found is None:
             return None
-        if found.at + self._seconds <= self._clock():
+        if self.is_old(found):
             self._drop([key])
             return None
         self._held.move_to_end(key)
         return found
 
-    def put(self, key: str, tenant: str, pictures: tuple[Encoded, ...], warnings: tuple[str, ...]) -> None:
+    def put(self, key: str, results: Results) -> None:
         """Keeps them, unless they alone are more than fits."""
-        results = Results(tenant, pictures, warnings, self._clock())
         if results.size_bytes > self._max_bytes:
             return
         self._drop([key])
@@ -63,6 +49,16 @@ class ResultCache:
         self.held_bytes += results.size_bytes
         while self.held_bytes > self._max_bytes:
             self._drop([next(iter(self._held))])
+
+    def is_old(self, results: Results) -> bool:
+        """Nobody is given them any more."""
+        return results.at + self.seconds <= self.clock()
+
+    async def sweeping(self) -> None:
+        """Forgets what is too old now and then, for ever; cancel to stop."""
+        while True:
+            await self.forget_before(self.clock() - self.seconds)
+            await asyncio.sleep(SWEEP_SECONDS)
 
     async def export(self, tenant: str) -> list[dict[str, Any]]:
         """When the tenant's were painted, and what they take."""

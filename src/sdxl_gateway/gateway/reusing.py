@@ -9,12 +9,14 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any
 
+from sdxl_gateway import __version__
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ask import Ask
 from sdxl_gateway.core.events import LookupOutcome
 from sdxl_gateway.core.picture import KeptRegion
 from sdxl_gateway.delivery.deliver import Encoded, Output, Presented
-from sdxl_gateway.gateway.result_cache import ResultCache, Results
+from sdxl_gateway.delivery.results import Results
+from sdxl_gateway.gateway.result_cache import ResultCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Place:
         if self.key is None or len(made) < output.recipe.count or not all(one.clean for one in made):
             return
         pictures = tuple(Encoded(one.index, one.seed, one.data) for one in made)
-        self.cache.put(self.key, output.tenant, pictures, warnings)
+        self.cache.put(self.key, Results(output.tenant, pictures, warnings, self.cache.clock()))
 
 
 async def place_of(ask: Ask, output: Output, cache: ResultCache, settings: Settings) -> Place:
@@ -46,19 +48,21 @@ async def place_of(ask: Ask, output: Output, cache: ResultCache, settings: Setti
     if mode == "off" or (any_seed and mode == "seeded"):
         return Place(cache)
     key = await asyncio.to_thread(key_of, output, settings, any_seed=any_seed)
-    return Place(cache, key, cache.find(key))
+    return Place(cache, key, await cache.find(key, output.tenant))
 
 
 def key_of(output: Output, settings: Settings, *, any_seed: bool = False) -> str:
     """sha256, hex, of all that decides the bytes, and of whose they are.
 
     That is the whole recipe, names and digests too, what an inpaint keeps, how the picture is encoded and what is
-    written into it, the tenant, and what it was judged by.
+    written into it, the tenant, and what it was judged by; and which
+    version of the server painted it, for gateways of two may share the cache.
     """
     recipe = replace(output.recipe, seed=0) if any_seed else output.recipe
     judges = [section.model_dump(mode="json") for section in (settings.safety, settings.moderation)]
     embeds = settings.delivery.embed_recipe if output.embed_recipe is None else output.embed_recipe
     told = {
+        "version": __version__,
         "tenant": output.tenant,
         "judged": [output.oversight.policy, judges],
         "recipe": asdict(recipe),

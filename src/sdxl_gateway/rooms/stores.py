@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ports import Addresses
 from sdxl_gateway.delivery.signing import KEY_FILE, Signer
 from sdxl_gateway.gateway.fleet_files import FleetFiles
+from sdxl_gateway.gateway.fleet_results import FleetResults
 from sdxl_gateway.gateway.result_cache import ResultCache
 from sdxl_gateway.rooms.ground import Ground
 from sdxl_gateway.rooms.teams import Teams
@@ -43,7 +44,7 @@ class Stores:
         """How much the results hold is a metric."""
         database, seal, listener = ground.database, ground.seal, watch.listeners
         signer = Signer(partial(secret_of, settings.delivery.url_key, ground.home / KEY_FILE))
-        results = ResultCache(max_bytes=settings.results.max_bytes, seconds=settings.results.seconds)
+        results = _results(settings, ground, teams)
         watch.metrics.follow_results(lambda: results.held_bytes)
         replies = ground.own_blobs(settings.data_directory / "replies")
         return cls(
@@ -57,6 +58,13 @@ class Stores:
             jobs=JobStore(database, ground.places.blobs("jobs"), seal, on_end=[tell_of_end], listener=listener),
             webhooks=WebhookStore(database, ground.pepper),
         )
+
+
+def _results(settings: Settings, ground: Ground, teams: Teams) -> ResultCache:
+    limits: dict[str, Any] = {"max_bytes": settings.results.max_bytes, "seconds": settings.results.seconds}
+    if teams.shared.results is None:
+        return ResultCache(**limits)
+    return FleetResults(teams.shared.results(ground.places.shared("results")), **limits)
 
 
 def _files(settings: Settings, ground: Ground, watch: Watch, teams: Teams) -> FileStore:

@@ -33,6 +33,7 @@ def _days(settings: Settings) -> dict[str, float | None]:
         "images": min(keep, retention.results_days or keep),
         "files": retention.days("files"),
         "reviews": retention.days("reviews"),
+        "results": settings.results.seconds / DAY_SECONDS,
     }
 
 

@@ -9,8 +9,10 @@ from sdxl_gateway.core.ports import Addresses
 from sdxl_gateway.s3.addresses import SignedByBucket
 from sdxl_gateway.s3.blobs import BucketBlobs
 from sdxl_gateway.s3.bucket import Bucket
+from sdxl_gateway.s3.objects import BucketObjects
 from sdxl_gateway.s3.pictures import BucketPictures
 from sdxl_gateway.storage.blobs import Blobs
+from sdxl_gateway.storage.objects import Objects
 from sdxl_gateway.storage.picture_folder import PictureFiles
 from sdxl_gateway.storage.secret_file import secret_of
 
@@ -34,6 +36,10 @@ class BucketPlaces:
     def pictures(self) -> PictureFiles:
         """As Places."""
         return BucketPictures(self._bucket)
+
+    def shared(self, kind: str) -> Objects:
+        """As Places."""
+        return BucketObjects(self._bucket, kind)
 
     def addresses(self, own: Addresses) -> Addresses:
         """The bucket gives them out, where its addresses may be signed."""

@@ -1,4 +1,4 @@
-"""Keeps copies of the latest pictures and small files in Redis, together no more than a bound."""
+"""Keeps copies of the latest of something in Redis, together no more than a bound."""
 
 from __future__ import annotations
 
@@ -31,10 +31,14 @@ redis.call('PEXPIRE', KEYS[3], ARGV[5])
 
 
 class Copies:
-    """Each is a hash of `head` and `bytes`, which whoever keeps it signs; where there is no room the oldest go."""
+    """Each is a hash of `head` and `bytes`, which whoever keeps it signs; where there is no room the oldest go.
 
-    def __init__(self, link: Link, max_total_bytes: int) -> None:
+    `room` is the name of what they share: of those of another one nothing is known.
+    """
+
+    def __init__(self, link: Link, room: str, max_total_bytes: int) -> None:
         self._link = link
+        self._room = room
         self._max_total_bytes = max_total_bytes
         self._keep = link.redis.register_script(KEEP)
 
@@ -42,9 +46,11 @@ class Copies:
         """There is room for so many bytes, and a time."""
         return seconds > 0 and size <= self._max_total_bytes
 
-    async def keep(self, name: str, head: bytes, data: bytes, seconds: float) -> None:
-        """A question of Link: for so long at most."""
-        names = name, self._link.key("pictures"), self._link.key("pictures-bytes")
-        kept_ms, most_ms = int(min(seconds, MOST_SECONDS) * 1000), int(MOST_SECONDS * 1000)
+    async def keep(
+        self, name: str, head: bytes, data: bytes, seconds: float, most_seconds: float = MOST_SECONDS
+    ) -> None:
+        """A question of Link: for so long at most, and no longer than any in this room, which is `most_seconds`."""
+        names = name, self._link.key(self._room), self._link.key(f"{self._room}-bytes")
+        kept_ms, most_ms = int(min(seconds, most_seconds) * 1000), int(most_seconds * 1000)
         asked = head, data, kept_ms, self._max_total_bytes, most_ms
         await self._keep(names, asked)

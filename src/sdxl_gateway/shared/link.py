@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MOST_CONNECTIONS = 32
+SCANNED_AT_ONCE = 1000
 PAUSE_SECONDS = 1.0
 """After a failure nobody asks for so long, so that requests do not wait for their deadlines one by one."""
 WORK = "redis"
@@ -44,7 +46,7 @@ class Link:
         tell: Listener = unheard,
     ) -> None:
         self._prefix = prefix
-        self._timeout_seconds = timeout_seconds
+        self.timeout_seconds = timeout_seconds
         self._tell = tell
         self._failed: float | None = None
         self._soon: set[asyncio.Task[None]] = set()
@@ -66,7 +68,7 @@ class Link:
         if self._failed is not None and time.monotonic() < self._failed + PAUSE_SECONDS:
             raise SharedStateDown("The gateways' shared state cannot be reached.")
         try:
-            async with asyncio.timeout(self._timeout_seconds), _leaving():
+            async with asyncio.timeout(self.timeout_seconds), _leaving():
                 answer = await question()
         except (RedisError, OSError, TimeoutError) as problem:
             self._fell(problem)
@@ -82,19 +84,29 @@ class Link:
 
     def soon(self, question: Callable[[], Awaitable[T]]) -> None:
         """Asks beside whoever goes on meanwhile, and forgets what does not come about."""
-        task = asyncio.create_task(self._try(question))
+        self.beside(self.ask(question))
+
+    def beside(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[None]:
+        """As `soon`, what may ask several times."""
+        task = asyncio.create_task(_tried(work))
         self._soon.add(task)
         task.add_done_callback(self._soon.discard)
+        return task
+
+    async def delete_like(self, pattern: str) -> None:
+        """Nothing is left whose name is like that, however many questions it takes. Raises SharedStateDown."""
+        cursor, more = 0, True
+        while more:
+            cursor, names = await self.ask(partial(self.redis.scan, cursor, pattern, SCANNED_AT_ONCE))
+            if names:
+                await self.ask(partial(self.redis.delete, *names))
+            more = cursor != 0
 
     async def close(self) -> None:
         """After all that was to be asked soon."""
         await asyncio.gather(*self._soon)
         await self.redis.aclose()
         await self.redis.connection_pool.disconnect()
-
-    async def _try(self, question: Callable[[], Awaitable[T]]) -> None:
-        with suppress(SharedStateDown):
-            await self.ask(question)
 
     def _fell(self, problem: Exception) -> None:
         if self._failed is None:
@@ -106,6 +118,11 @@ class Link:
         if self._failed is not None:
             log.warning("redis answers again")
         self._failed = None
+
+
+async def _tried(work: Coroutine[Any, Any, object]) -> None:
+    with suppress(Unavailable):
+        await work
 
 
 @asynccontextmanager

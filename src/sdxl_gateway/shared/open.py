@@ -16,6 +16,7 @@ from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.core.ports import Meters
 from sdxl_gateway.storage.idempotency import Alone
 from sdxl_gateway.storage.idempotency import Exchange as ReplyExchanging
+from sdxl_gateway.storage.objects import Objects
 from sdxl_gateway.storage.picture_folder import PictureFiles
 from sdxl_gateway.storage.seal import Seal
 from sdxl_gateway.storage.secret_file import secret_of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sdxl_gateway.shared.batch_mirror import BatchMirror
     from sdxl_gateway.shared.link import Link
     from sdxl_gateway.shared.mirror import FileMirror, Mirror
+    from sdxl_gateway.shared.result_mirror import ResultMirror
 
 
 def _their_own(files: PictureFiles) -> PictureFiles:
@@ -37,10 +39,10 @@ class SharingProblem(StartProblem):
 @dataclass(frozen=True, slots=True)
 class Shared:
     """What this gateway knows together with others: alone, it is what it would be anyway, and `link`, `jobs`,
-    `batches` and `files` are None.
+    `batches`, `files` and `results` are None.
 
     `local` are what of the `meters` is this gateway's own; `works` go on in the background, by name; what `pictures` is
-    given, others find too.
+    given, others find too; `results` lie in what that is given, if there is such a thing.
     """
 
     local: LocalMeters
@@ -53,6 +55,7 @@ class Shared:
     batches: BatchMirror | None = None
     files: FileMirror | None = None
     pictures: Callable[[PictureFiles], PictureFiles] = _their_own
+    results: Callable[[Objects | None], ResultMirror] | None = None
 
     def ailing(self) -> Sequence[str]:
         """As of Background: what is not done at the moment."""
@@ -88,6 +91,7 @@ def open_shared(settings: Settings, home: Path, meters: LocalMeters, seal: Seal,
         from sdxl_gateway.shared.meters import SharedMeters
         from sdxl_gateway.shared.pictures import CopiedPictures
         from sdxl_gateway.shared.replies import Bounds, ReplyExchange
+        from sdxl_gateway.shared.results import SharedResults
     except ImportError as problem:
         raise SharingProblem("redis.url: needs the extra: pip install 'sdxl-gateway[redis]'") from problem
     link = Link(url, section.prefix, section.timeout_seconds, tell)
@@ -105,11 +109,14 @@ def open_shared(settings: Settings, home: Path, meters: LocalMeters, seal: Seal,
         max_upload_bytes=section.max_upload_bytes,
     )
     batches = SharedBatches(link, envelope, gateway_id)
-    copies = Copies(link, section.max_pictures_bytes)
+    copies = Copies(link, "pictures", section.max_pictures_bytes)
     files = SharedFiles(link, envelope, gateway_id, copies, section.max_upload_bytes)
     copied = partial(CopiedPictures, link=link, envelope=envelope, copies=copies)
     pictures = _their_own if settings.s3.bucket else copied
-    return Shared(meters, shared, KeyExchange(link, pepper), replies, works, link, jobs, batches, files, pictures)
+    room = Copies(link, "results", section.max_results_bytes)
+    results = partial(SharedResults, link, envelope, room, section.max_reply_bytes)
+    keys = KeyExchange(link, pepper)
+    return Shared(meters, shared, keys, replies, works, link, jobs, batches, files, pictures, results)
 
 
 def _pepper(settings: Settings) -> bytes:

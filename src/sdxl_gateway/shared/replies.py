@@ -93,7 +93,7 @@ class ReplyExchange:
     async def erase(self, tenant: str) -> None:
         """As Exchange; while Redis is down they go with their time."""
         try:
-            await self._link.ask(partial(self._erased, self._link.key("reply", _digest(tenant), "*")))
+            await self._link.delete_like(self._link.key("reply", _digest(tenant), "*"))
         except SharedStateDown:
             log.error(
                 "redis: replies of tenant %s stay there until they are %g s old", tenant, self._bounds.keep_seconds
@@ -118,11 +118,6 @@ class ReplyExchange:
         names = self._name(scope), self._name(scope, "body"), self._link.key("replies"), self._link.key("replies-bytes")
         bounds = int(self._bounds.keep_seconds * 1000), self._bounds.max_total_bytes
         return await self._keep(names, [claim.mark, claim.token, self._id, told, *bounds])
-
-    async def _erased(self, pattern: str) -> None:
-        names = [name async for name in self._link.redis.scan_iter(pattern, count=1000)]
-        if names:
-            await self._link.redis.delete(*names)
 
     def _name(self, scope: Scope, *more: str) -> str:
         """Not the caller's own words, which may be anything."""

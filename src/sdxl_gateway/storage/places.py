@@ -7,6 +7,7 @@ from typing import Protocol
 
 from sdxl_gateway.core.ports import Addresses
 from sdxl_gateway.storage.blobs import BlobFolder, Blobs
+from sdxl_gateway.storage.objects import Objects
 from sdxl_gateway.storage.picture_folder import PictureFiles, PictureFolder
 
 
@@ -18,6 +19,9 @@ class Places(Protocol):
 
     def pictures(self) -> PictureFiles:
         """The pictures' own."""
+
+    def shared(self, kind: str) -> Objects | None:
+        """What all servers of this place find there, where there are several."""
 
     def addresses(self, own: Addresses) -> Addresses:
         """Where pictures are fetched from; `own` are the server's addresses."""
@@ -36,6 +40,9 @@ class DataDirectory:
     def pictures(self) -> PictureFiles:
         """The folder of images."""
         return PictureFolder(self._home / "images")
+
+    def shared(self, kind: str) -> None:
+        """None: no other server reads this disk."""
 
     def addresses(self, own: Addresses) -> Addresses:
         """The server itself gives them out."""
