@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sdxl_gateway.config import DEMO_MODEL, Checkpoint, Memory
+from sdxl_gateway.config import Checkpoint, Memory
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
 from sdxl_gateway.core.recipe import NO_BLEND, Recipe, Task
@@ -24,14 +24,13 @@ from tests.kit.compilers import Compiler
 from tests.kit.engine import Studio, difference, mask, photo, process_settings, recipe, studio
 from tests.kit.engine_loras import admitted, blend, write_lora
 from tests.kit.ip_adapters import SIDE, image_prompt, referenced, section
-from tests.kit.model_folders import distilled_demo
+from tests.kit.model_folders import distilled_demo, shallow_demo
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 SIZE = "64x64"
-PLAIN = Checkpoint(path="demo")
 TWO: dict[str, tuple[str, ...]] = {"quick": (SIZE,), "slow": ()}
-ROOM_BYTES = 16 * 2**20
+ROOM_BYTES = 6 * 2**20
 """For adapters, and not for another checkpoint."""
 
 
@@ -41,14 +40,27 @@ def compiler() -> Compiler:
 
 
 @pytest.fixture(scope="module")
-def fast(compiler: Compiler, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+def shallow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shallow_demo(tmp_path_factory.mktemp("model") / "shallow")
+
+
+@pytest.fixture(scope="module")
+def demo(shallow: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """What is painted without compiled code."""
+    made = studio(tmp_path_factory.mktemp("plain"), shallow)
+    yield made
+    made.engine.close()
+
+
+@pytest.fixture(scope="module")
+def fast(compiler: Compiler, shallow: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """An engine that compiles for one size, with a compiler that counts and room for one checkpoint of two."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(load, "Denoisers", partial(Denoisers, backend=compiler))
         data = tmp_path_factory.mktemp("fast")
-        config = process_settings(data, {"demo": PLAIN, "other": PLAIN}, compiled_sizes=(SIZE,))
+        config = process_settings(data, dict.fromkeys(("demo", "other"), Checkpoint(path=str(shallow))), compiled_sizes=(SIZE,))
         config = config.model_copy(update={"memory": Memory(vram_budget_bytes=ROOM_BYTES)})
-        made = Studio(open_engine(config, lambda _: None), DEMO_MODEL, data)
+        made = Studio(open_engine(config, lambda _: None), shallow, data)
     yield made
     made.engine.close()
 
@@ -105,13 +117,13 @@ def test_blends_come_and_go_without_a_compilation(
 
 
 def test_pictures_with_references_take_the_unet_as_it_is(
-    demo: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    demo: Studio, shallow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiler = Compiler()
     monkeypatch.setattr(load, "Denoisers", partial(Denoisers, backend=compiler))
     files = section(tmp_path / "ip", plus=True)
     quick, slow = (
-        studio(tmp_path / name, ip_adapter=files, compiled_sizes=sizes, max_lanes=1) for name, sizes in TWO.items()
+        studio(tmp_path / name, shallow, ip_adapter=files, compiled_sizes=sizes, max_lanes=1) for name, sizes in TWO.items()
     )
     graphs, calls = compiler.graphs, compiler.calls
     guided = recipe(image_prompt=image_prompt(quick, 0.6), count=2)
@@ -233,7 +245,7 @@ def test_a_trace_has_modules_of_its_own_on_the_same_memory(demo: Studio) -> None
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_torch_itself_compiles_it(demo: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
-    made = studio(tmp_path, compiled_sizes=(SIZE,))
+    made = studio(tmp_path, demo.folder, compiled_sizes=(SIZE,))
     path = write_lora(tmp_path / "1.safetensors", made.folder, 1)
     on = blend((admitted(path, made.data_directory), 0.8))
     admitted(path, demo.data_directory)

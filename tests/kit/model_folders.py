@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -17,6 +18,14 @@ from sdxl_gateway.config import DEMO_MODEL
 
 UNET_FILE = Path("unet/diffusion_pytorch_model.safetensors")
 VAE_FILE = Path("vae/diffusion_pytorch_model.safetensors")
+SHALLOW = {
+    "block_out_channels": [32, 64],
+    "attention_head_dim": [2, 4],
+    "layers_per_block": 1,
+    "transformer_layers_per_block": [1, 1],
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+    "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
+}
 
 
 def copy_of_demo(folder: Path) -> Path:
@@ -76,4 +85,14 @@ def distilled_demo(folder: Path) -> Path:
 
     change_json(folder / "unet" / "config.json", time_cond_proj_dim=33)
     change_weights(folder / UNET_FILE, add_projection)
+    return folder
+
+
+def shallow_demo(folder: Path, seed: int = 8) -> Path:
+    """Its UNet has two levels of one layer, of random weights: a quarter of the calls to trace."""
+    copy_of_demo(folder)
+    config = json.loads((folder / "unet" / "config.json").read_text("utf-8"))
+    torch.manual_seed(seed)
+    unet: Any = UNet2DConditionModel.from_config(config | SHALLOW)  # type: ignore[no-untyped-call]
+    unet.save_pretrained(folder / "unet")
     return folder

@@ -9,7 +9,6 @@ from random import Random
 
 import pytest
 
-from sdxl_gateway.config import DEMO_MODEL
 from sdxl_gateway.core.picture import NO_INPUTS, Picture
 from sdxl_gateway.core.recipe import NO_BLEND, Recipe
 from sdxl_gateway.engine import load
@@ -19,6 +18,7 @@ from sdxl_gateway.engine.unet.recorded import Tape
 from tests.kit.compilers import Compiler
 from tests.kit.engine import Studio, difference, recipe, studio
 from tests.kit.engine_loras import admitted, blend, write_lora
+from tests.kit.model_folders import shallow_demo
 from tests.kit.recorders import FakeRecorder
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -41,7 +41,17 @@ def compiler() -> Compiler:
 
 
 @pytest.fixture(scope="module")
-def fast(recorder: FakeRecorder, compiler: Compiler, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """What is painted without compiled code and recordings."""
+    made = studio(tmp_path_factory.mktemp("plain"), shallow_demo(tmp_path_factory.mktemp("model") / "shallow"))
+    yield made
+    made.engine.close()
+
+
+@pytest.fixture(scope="module")
+def fast(
+    recorder: FakeRecorder, compiler: Compiler, demo: Studio, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Studio]:
     """An engine that compiles for one size and records all calls."""
 
     def recording(todo: Todo, _: Tape | None) -> Denoisers:
@@ -49,7 +59,7 @@ def fast(recorder: FakeRecorder, compiler: Compiler, tmp_path_factory: pytest.Te
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(load, "Denoisers", recording)
-        made = studio(tmp_path_factory.mktemp("fast"), compiled_sizes=(SIZE,), max_lanes=2)
+        made = studio(tmp_path_factory.mktemp("fast"), demo.folder, compiled_sizes=(SIZE,), max_lanes=2)
     yield made
     made.engine.close()
 
@@ -64,7 +74,7 @@ def together(one: Studio, wanted: Recipe) -> list[Picture]:
 
 def admitted_by(studios: Sequence[Studio], folder: Path) -> list[str]:
     """The digests of two LoRAs that both engines have."""
-    paths = [write_lora(folder / f"{seed}.safetensors", DEMO_MODEL, seed, text=False) for seed in (1, 2)]
+    paths = [write_lora(folder / f"{seed}.safetensors", studios[0].folder, seed, text=False) for seed in (1, 2)]
     return [admitted(path, one.data_directory) for one in studios for path in paths][: len(paths)]
 
 
