@@ -22,6 +22,7 @@ import pytest
 
 from tests.kit.fake_server import engines, started
 from tests.kit.killing import ASKED, ASYNC, GENERATE, Receiver, receiving
+from tests.kit.loopback import loopback
 from tests.kit.servers import until
 
 SENDERS = 4
@@ -123,7 +124,7 @@ def _batch(url: str, lines: int) -> str:
 
 
 def _get(url: str, path: str, **query: Any) -> Any:
-    return httpx.get(f"{url}{path}", params=query, timeout=60).json()
+    return loopback.get(f"{url}{path}", params=query, timeout=60).json()
 
 
 def _over(url: str, batch_id: str) -> bool:
@@ -135,7 +136,7 @@ def _painted(url: str, batch_id: str) -> int:
 
 
 def _lines(url: str, file_id: str) -> list[dict[str, Any]]:
-    text = httpx.get(f"{url}/v1/files/{file_id}/content", timeout=60).text
+    text = loopback.get(f"{url}/v1/files/{file_id}/content", timeout=60).text
     return [json.loads(line) for line in text.splitlines()]
 
 

@@ -9,9 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from tests.kit.fake_server import engines, started
+from tests.kit.loopback import loopback
 from tests.kit.servers import until
 
 NOBODY = "127.0.0.1:9"
@@ -19,18 +18,18 @@ ASKED = {"prompt": "a fox step-seconds=0.02", "steps": 5, "size": "64x64", "resp
 
 
 def ask(url: str) -> int:
-    return httpx.post(f"{url}/v1/images/generations", json=ASKED, timeout=60).status_code
+    return loopback.post(f"{url}/v1/images/generations", json=ASKED, timeout=60).status_code
 
 
 def ready(url: str) -> dict[str, Any]:
-    answer = httpx.get(f"{url}/readyz", timeout=60)
+    answer = loopback.get(f"{url}/readyz", timeout=60)
     assert answer.status_code == 200, "one engine is enough"
     told: dict[str, Any] = answer.json()
     return told
 
 
 def metrics(url: str) -> str:
-    return httpx.get(f"{url}/metrics", timeout=60).text
+    return loopback.get(f"{url}/metrics", timeout=60).text
 
 
 def painting(url: str) -> int:

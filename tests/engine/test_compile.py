@@ -58,7 +58,9 @@ def fast(compiler: Compiler, shallow: Path, tmp_path_factory: pytest.TempPathFac
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(load, "Denoisers", partial(Denoisers, backend=compiler))
         data = tmp_path_factory.mktemp("fast")
-        config = process_settings(data, dict.fromkeys(("demo", "other"), Checkpoint(path=str(shallow))), compiled_sizes=(SIZE,))
+        config = process_settings(
+            data, dict.fromkeys(("demo", "other"), Checkpoint(path=str(shallow))), compiled_sizes=(SIZE,)
+        )
         config = config.model_copy(update={"memory": Memory(vram_budget_bytes=ROOM_BYTES)})
         made = Studio(open_engine(config, lambda _: None), shallow, data)
     yield made
@@ -123,7 +125,8 @@ def test_pictures_with_references_take_the_unet_as_it_is(
     monkeypatch.setattr(load, "Denoisers", partial(Denoisers, backend=compiler))
     files = section(tmp_path / "ip", plus=True)
     quick, slow = (
-        studio(tmp_path / name, shallow, ip_adapter=files, compiled_sizes=sizes, max_lanes=1) for name, sizes in TWO.items()
+        studio(tmp_path / name, shallow, ip_adapter=files, compiled_sizes=sizes, max_lanes=1)
+        for name, sizes in TWO.items()
     )
     graphs, calls = compiler.graphs, compiler.calls
     guided = recipe(image_prompt=image_prompt(quick, 0.6), count=2)

@@ -19,6 +19,7 @@ from sdxl_gateway.backends.process.each_device import for_each_device
 from sdxl_gateway.config import DEMO_LORAS, Egress, Engine, EngineProcess, Limits, Loras, Settings, Webhooks
 from sdxl_gateway.core.listeners import EngineListener
 from sdxl_gateway.webhooks import sender
+from tests.kit.loopback import loopback
 from tests.kit.servers import free_port, is_alive, until
 
 FAKE = (sys.executable, "-m", "tests.backends.fake_engine_process")
@@ -73,7 +74,7 @@ def _serve(folder: Path, port: int, receiver: str, devices: tuple[str, ...], sec
 
 def _ready(url: str) -> bool:
     with suppress(httpx.TransportError):
-        return httpx.get(f"{url}/readyz").status_code == 200
+        return loopback.get(f"{url}/readyz").status_code == 200
     return False
 
 

@@ -93,6 +93,6 @@ def shallow_demo(folder: Path, seed: int = 8) -> Path:
     copy_of_demo(folder)
     config = json.loads((folder / "unet" / "config.json").read_text("utf-8"))
     torch.manual_seed(seed)
-    unet: Any = UNet2DConditionModel.from_config(config | SHALLOW)  # type: ignore[no-untyped-call]
+    unet: Any = UNet2DConditionModel.from_config(config | SHALLOW)
     unet.save_pretrained(folder / "unet")
     return folder

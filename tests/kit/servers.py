@@ -20,6 +20,7 @@ import httpx
 
 from sdxl_gateway.config import DEMO_LORAS
 from tests.kit.device import DEVICE
+from tests.kit.loopback import loopback
 
 PATIENCE_SECONDS = 120.0
 TROUBLE = re.compile(r"Traceback|\[(?:error|critical)\s*\].*", re.IGNORECASE)
@@ -60,7 +61,7 @@ class Server:
 
     def metric(self, series: str) -> float:
         """The value of one series, written as it is exposed; 0 while it is not there."""
-        text = httpx.get(f"{self.url}/metrics").text
+        text = loopback.get(f"{self.url}/metrics").text
         found = re.search(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
@@ -134,7 +135,7 @@ def readiness(one: Server) -> int:
     if one.process.poll() is not None:
         raise RuntimeError(f"the server ended with status {one.process.returncode}:\n{one.log}")
     try:
-        return httpx.get(f"{one.url}/readyz", timeout=10).status_code
+        return loopback.get(f"{one.url}/readyz", timeout=10).status_code
     except httpx.TransportError:
         return 0
 

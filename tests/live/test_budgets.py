@@ -14,6 +14,7 @@ import pytest
 from sdxl_gateway.config import DEMO_MODEL
 from tests.kit.engine_loras import write_lora
 from tests.kit.live_pictures import Pixels, farthest, pixels
+from tests.kit.loopback import loopback
 from tests.kit.servers import Server, server, until
 
 ADAPTERS = 10
@@ -49,7 +50,7 @@ def tight(tmp_path_factory: pytest.TempPathFactory, adapter_bytes: int) -> Itera
     with server(folder, memory__vram_budget_bytes=room, memory__host_budget_bytes=room, memory__pristine="host") as one:
         for number in range(ADAPTERS):
             write_lora(one.loras / f"style{number}.safetensors", DEMO_MODEL, number, size=0.6)
-        until(lambda: httpx.get(f"{one.url}/v1/models/style{ADAPTERS - 1}").status_code == 200, seconds=60)
+        until(lambda: loopback.get(f"{one.url}/v1/models/style{ADAPTERS - 1}").status_code == 200, seconds=60)
         yield one
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from tests.kit.live_pictures import Pixels, farthest, pixels
+from tests.kit.loopback import loopback
 from tests.kit.model_folders import UNET_FILE, change_weights, copy_of_demo
 from tests.kit.servers import Server, server, until
 from tests.kit.single_files import write_single_file
@@ -53,7 +54,7 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def asked(one: Server, model: str, **said: Any) -> httpx.Response:
     body = {"prompt": "a red circle", "size": "64x64", "steps": 2, "seed": 3, "response_format": "b64_json"}
-    return httpx.post(one.url + GENERATE, json={**body, "guidance_scale": 1.0, "model": model, **said}, timeout=240)
+    return loopback.post(one.url + GENERATE, json={**body, "guidance_scale": 1.0, "model": model, **said}, timeout=240)
 
 
 def painted(answer: httpx.Response) -> Pixels:
@@ -63,7 +64,7 @@ def painted(answer: httpx.Response) -> Pixels:
 
 def listed(one: Server) -> dict[str, str]:
     """Whether each checkpoint is warm."""
-    found = httpx.get(f"{one.url}/v1/models").json()["data"]
+    found = loopback.get(f"{one.url}/v1/models").json()["data"]
     return {card["id"]: card["ready"] for card in found if card["kind"] == "checkpoint"}
 
 
@@ -144,7 +145,7 @@ def test_what_cannot_be_used_is_told_beside_the_models(hasty: Server) -> None:
     (hasty.folder / "checkpoints" / "one.toml").write_text('steps = "many"')
 
     def problems() -> dict[str, str]:
-        told = httpx.get(f"{hasty.url}/v1/checkpoints").json()["problems"]
+        told = loopback.get(f"{hasty.url}/v1/checkpoints").json()["problems"]
         return {one["file"]: one["code"] for one in told}
 
     expected = {"old.ckpt": "invalid_checkpoint", "one.toml": "invalid_sidecar"}

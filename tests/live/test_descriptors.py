@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from tests.kit.loopback import loopback
 from tests.kit.servers import Server, server, until
 
 SECONDS = 3.0
@@ -29,7 +30,7 @@ def address(one: Server) -> tuple[str, int]:
 
 def alive(one: Server) -> bool:
     try:
-        return httpx.get(f"{one.url}/healthz", timeout=5).status_code == 200
+        return loopback.get(f"{one.url}/healthz", timeout=5).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -56,8 +57,8 @@ def test_it_outlives_a_lack_of_descriptors(tmp_path: Path) -> None:
 def test_it_turns_away_what_it_cannot_hold(tmp_path: Path) -> None:
     with server(tmp_path, server__max_connections="20") as one, ExitStack() as stack:
         held = [stack.enter_context(socket.create_connection(address(one))) for _ in range(20)]
-        until(lambda: httpx.get(f"{one.url}/healthz").status_code == 503)
-        refusal = httpx.get(f"{one.url}/v1/models")
+        until(lambda: loopback.get(f"{one.url}/healthz").status_code == 503)
+        refusal = loopback.get(f"{one.url}/v1/models")
         assert refusal.status_code == 503
         assert refusal.json()["error"]["type"] == "service_unavailable_error"
         assert int(refusal.headers["retry-after"]) >= 1

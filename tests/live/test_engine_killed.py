@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
+from tests.kit.loopback import loopback
 from tests.kit.servers import Server, is_alive, readiness, until
 
 STEPS = "sdxl_gateway_denoise_steps_total"
@@ -15,7 +16,7 @@ STEPS = "sdxl_gateway_denoise_steps_total"
 
 def generate(one: Server, steps: int, **said: object) -> httpx.Response:
     body = {"prompt": "a red circle", "seed": 7, "steps": steps, "response_format": "b64_json", **said}
-    return httpx.post(f"{one.url}/v1/images/generations", json=body, timeout=120)
+    return loopback.post(f"{one.url}/v1/images/generations", json=body, timeout=120)
 
 
 def test_it_is_told_and_survived(narrow: Server) -> None:
@@ -45,7 +46,7 @@ def test_it_is_told_and_survived(narrow: Server) -> None:
 def test_a_stream_ends_in_an_error_event(narrow: Server) -> None:
     before = narrow.metric(STEPS)
     body = {"prompt": "a red circle", "steps": 150, "stream": True}
-    with httpx.stream("POST", f"{narrow.url}/v1/images/generations", json=body, timeout=120) as answer:
+    with loopback.stream("POST", f"{narrow.url}/v1/images/generations", json=body, timeout=120) as answer:
         assert answer.status_code == 200
         until(lambda: narrow.metric(STEPS) > before)
         os.kill(narrow.engine_pid(), signal.SIGKILL)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from tests.kit.loopback import loopback
 from tests.kit.servers import Server, server, until
 
 GENERATE = "/v1/images/generations"
@@ -57,7 +58,7 @@ def waiting(one: Server) -> float:
 
 def metric(one: Server, series: str) -> float:
     """Asked patiently, for a thousand requests that come at once are read first."""
-    text = httpx.get(f"{one.url}/metrics", timeout=120).text
+    text = loopback.get(f"{one.url}/metrics", timeout=120).text
     lines = (line.rpartition(" ") for line in text.splitlines())
     return next((float(value) for name, _, value in lines if name == f"sdxl_gateway_{series}"), 0.0)
 

@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests.kit.loopback import loopback
 from tests.kit.servers import server, until
 
 
@@ -22,7 +22,7 @@ def keys(data: Path, *words: str) -> str:
 
 def models(url: str, key: str | None = None) -> int:
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
-    return httpx.get(f"{url}/v1/models", headers=headers).status_code
+    return loopback.get(f"{url}/v1/models", headers=headers).status_code
 
 
 def test_a_key_from_its_making_to_its_end(tmp_path: Path) -> None:

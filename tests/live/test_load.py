@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 
 from tests.kit.live_pictures import farthest, pixels
+from tests.kit.loopback import loopback
 from tests.kit.servers import Server, until
 
 GENERATE = "/v1/images/generations"
@@ -14,7 +15,7 @@ GENERATE = "/v1/images/generations"
 
 def generate(one: Server, steps: int, seed: int, **more: str) -> httpx.Response:
     said = {"prompt": "a red circle", "steps": steps, "seed": seed, "response_format": "b64_json", **more}
-    return httpx.post(one.url + GENERATE, json=said, timeout=120)
+    return loopback.post(one.url + GENERATE, json=said, timeout=120)
 
 
 def test_a_flood_is_turned_away_at_the_door(narrow: Server) -> None:
@@ -59,7 +60,7 @@ def test_health_is_told_while_a_picture_is_painted(narrow: Server) -> None:
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(generate, narrow, 20, 1)
         until(lambda: narrow.metric("sdxl_gateway_denoise_steps_total") > before)
-        told = [httpx.get(narrow.url + path).status_code for path in ("/healthz", "/readyz", "/v1/models")]
+        told = [loopback.get(narrow.url + path).status_code for path in ("/healthz", "/readyz", "/v1/models")]
         was_painting = not running.done()
 
     assert told == [200, 200, 200]

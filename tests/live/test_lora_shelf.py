@@ -9,6 +9,7 @@ import pytest
 from openai import AuthenticationError, OpenAI
 
 from sdxl_gateway.config import DEMO_LORAS
+from tests.kit.loopback import loopback
 from tests.kit.servers import Server, server
 
 KEY, ADMIN = "sk-user-of-the-house", "sk-admin-of-the-house"
@@ -45,13 +46,13 @@ def add(client: httpx.Client, name: str) -> httpx.Response:
     ids=", ".join,
 )
 def test_a_key_opens_the_door(guarded: Server, headers: dict[str, str]) -> None:
-    assert httpx.get(f"{guarded.url}/v1/models", headers=headers).status_code == 200
+    assert loopback.get(f"{guarded.url}/v1/models", headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {KEY}"}], ids=str)
 def test_without_the_key_it_stays_shut(guarded: Server, headers: dict[str, str]) -> None:
     for method, path in (("GET", "/v1/models"), ("POST", "/v1/images/generations"), ("GET", "/v1/loras")):
-        answer = httpx.request(method, guarded.url + path, headers=headers)
+        answer = loopback.request(method, guarded.url + path, headers=headers)
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"].startswith("Bearer")
         assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
@@ -69,12 +70,12 @@ def test_a_picture_needs_the_key_and_its_address_does_not(user: httpx.Client) ->
     said = {"prompt": "a red circle", "steps": 2, "response_format": "url"}
     address = user.post("/v1/images/generations", json=said).json()["data"][0]["url"]
 
-    assert httpx.get(address).content.startswith(b"\x89PNG")
+    assert loopback.get(address).content.startswith(b"\x89PNG")
 
 
 def test_health_and_metrics_need_no_key(guarded: Server) -> None:
     for path in ("/healthz", "/readyz", "/metrics"):
-        assert httpx.get(guarded.url + path).status_code == 200
+        assert loopback.get(guarded.url + path).status_code == 200
 
 
 def test_loras_are_listed_with_their_report(user: httpx.Client) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from pydantic import SecretStr
 
 from tests.kit.live_pictures import b64, distance, farthest, pixels, png
+from tests.kit.loopback import loopback
 from tests.kit.servers import Server
 from tests.live.conftest import Paint
 
@@ -56,7 +57,7 @@ def test_url_needs_no_key(openai: OpenAI, base: str) -> None:
     assert reply.data is not None
     assert reply.data[0].b64_json is None
     assert reply.data[0].url is not None
-    fetched = httpx.get(reply.data[0].url)
+    fetched = loopback.get(reply.data[0].url)
     assert fetched.headers["content-type"] == "image/png"
     assert fetched.content == base64.b64decode(base)
 
@@ -275,7 +276,7 @@ def test_langchains_picture_tool_gets_an_address(live: Server) -> None:
     said = OpenAIDALLEImageGenerationTool(api_wrapper=wrapper).run(PROMPT)
 
     assert said.startswith(f"{live.url}/files/")
-    assert pixels(httpx.get(said).content).shape == (256, 256, 3)
+    assert pixels(loopback.get(said).content).shape == (256, 256, 3)
 
 
 def test_as_a_job(openai: OpenAI, live: Server, base: str) -> None:
@@ -290,5 +291,5 @@ def test_as_a_job(openai: OpenAI, live: Server, base: str) -> None:
     job = f"{live.url}{raw.headers['location']}"
 
     assert raw.http_response.status_code == 202
-    assert httpx.get(f"{job}/events", timeout=60).text.rpartition("event: ")[2].startswith("job.completed\n")
-    assert httpx.get(job).json()["result"]["data"][0]["b64_json"] == base
+    assert loopback.get(f"{job}/events", timeout=60).text.rpartition("event: ")[2].startswith("job.completed\n")
+    assert loopback.get(job).json()["result"]["data"][0]["b64_json"] == base

@@ -16,6 +16,7 @@ import pytest
 from tests.kit.bombs import large_png, largest_webp, memory_bytes, slow_jpeg, text_bomb
 from tests.kit.forms import FORM, file, form, part
 from tests.kit.gateway import noise, upload
+from tests.kit.loopback import loopback
 from tests.kit.servers import Server, is_alive, server, until
 
 EDITS = "/v1/images/edits"
@@ -33,7 +34,7 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def edit(one: Server, image: bytes, **more: bytes) -> httpx.Response:
     files = {"image": image, **more}
     said = {"prompt": "a red circle", "size": "64x64", "steps": "2"}
-    return httpx.post(one.url + EDITS, data=said, files=files, timeout=120)
+    return loopback.post(one.url + EDITS, data=said, files=files, timeout=120)
 
 
 def refusal(answer: httpx.Response) -> tuple[int, str, str]:

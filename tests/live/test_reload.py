@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.kit.live_pictures import png
+from tests.kit.loopback import loopback
 from tests.kit.servers import Server, server, until
 
 RELOADS = "sdxl_gateway_config_reloads_total"
@@ -57,10 +58,10 @@ class Configured:
 
     def paint(self, model: str = "demo", steps: int = 1, **said: object) -> httpx.Response:
         body = {"model": model, "prompt": "a red circle", "steps": steps, "response_format": "b64_json", **said}
-        return httpx.post(f"{self.server.url}/v1/images/generations", json=body, timeout=120)
+        return loopback.post(f"{self.server.url}/v1/images/generations", json=body, timeout=120)
 
     def models(self, key: str = "") -> httpx.Response:
-        return httpx.get(f"{self.server.url}/v1/models", headers={"authorization": f"Bearer {key}"} if key else {})
+        return loopback.get(f"{self.server.url}/v1/models", headers={"authorization": f"Bearer {key}"} if key else {})
 
 
 @pytest.fixture(scope="module")
@@ -147,9 +148,9 @@ def test_what_needs_a_restart_is_named_and_the_rest_holds(one: Configured) -> No
 def test_limits_hold_wherever_they_are_looked_at(one: Configured) -> None:
     upload = {"image": png(Image.new("RGB", (256, 256)))}
     said = {"model": "demo", "prompt": "a red circle", "steps": 1}
-    edit = httpx.post(f"{one.server.url}/v1/images/edits", data=said, files=upload, timeout=120)
+    edit = loopback.post(f"{one.server.url}/v1/images/edits", data=said, files=upload, timeout=120)
     one.reload("[limits]\nmax_image_bytes = 99\n")
-    refused = httpx.post(f"{one.server.url}/v1/images/edits", data=said, files=upload, timeout=120)
+    refused = loopback.post(f"{one.server.url}/v1/images/edits", data=said, files=upload, timeout=120)
     assert (edit.status_code, refused.status_code) == (200, 413)
     one.reload("[limits]\nmax_pixels = 4096\n[server]\nmax_body_bytes = 200\n")
     assert one.paint(size="256x256").status_code == 400
@@ -165,7 +166,7 @@ def test_keys_can_be_exchanged(one: Configured) -> None:
 
 def test_operators_read_what_is_in_force_now(one: Configured) -> None:
     one.reload('[auth]\nadmin_keys = ["sk-root"]\n[limits]\nmax_steps = 9\nqueue_size = 9\n')
-    answer = httpx.get(f"{one.server.url}/v1/admin/settings", headers={"authorization": "Bearer sk-root"})
+    answer = loopback.get(f"{one.server.url}/v1/admin/settings", headers={"authorization": "Bearer sk-root"})
     told = {setting["key"]: setting["value"] for setting in answer.json()["data"]}
     assert (told["limits.max_steps"], told["limits.queue_size"]) == (9, 64)
     assert "sk-root" not in answer.text

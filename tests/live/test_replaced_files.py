@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from tests.kit.control_folders import control_folder
 from tests.kit.ip_adapters import section
 from tests.kit.live_pictures import pixels
+from tests.kit.loopback import loopback
 from tests.kit.model_folders import UNET_FILE, copy_of_demo
 from tests.kit.pictures import DATA_URL
 from tests.kit.servers import TROUBLE, Server, server, until
@@ -67,7 +68,7 @@ def asked(one: Server, **said: Any) -> httpx.Response:
     """A recipe says itself which model it was."""
     body: dict[str, Any] = {"prompt": "a red circle", "size": "64x64", "steps": 2, "seed": 3, "guidance_scale": 1}
     body |= {"response_format": "b64_json"} if "recipe" in said else {"response_format": "b64_json", "model": "demo"}
-    return httpx.post(one.url + GENERATE, json=body | said, timeout=240)
+    return loopback.post(one.url + GENERATE, json=body | said, timeout=240)
 
 
 def painted(answer: httpx.Response) -> tuple[bytes, dict[str, Any]]:
@@ -140,7 +141,7 @@ def test_a_picture_that_is_painted_meanwhile_stays_the_old_ones(
         _, new = painted(asked(house, **said))
         assert painted(running.result()) == alone
     assert digest_in(new) != digest_in(alone[1])
-    ready = {card["id"]: card["ready"] for card in httpx.get(f"{house.url}/v1/models").json()["data"]}
+    ready = {card["id"]: card["ready"] for card in loopback.get(f"{house.url}/v1/models").json()["data"]}
     assert ready[said["model"]] == "warm"
     renamed(kept, file)
     assert painted(asked(house, **said, steps=60)) == alone

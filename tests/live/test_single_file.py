@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
+from tests.kit.loopback import loopback
 from tests.kit.servers import Server, server
 from tests.kit.single_files import write_single_file
 
@@ -24,13 +24,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def paint(one: Server, model: str | None) -> bytes:
     body = ASK if model is None else {**ASK, "model": model}
-    answer = httpx.post(f"{one.url}/v1/images/generations", json=body, timeout=120)
+    answer = loopback.post(f"{one.url}/v1/images/generations", json=body, timeout=120)
     assert answer.status_code == 200, answer.text
     return base64.b64decode(answer.json()["data"][0]["b64_json"])
 
 
 def test_the_default_model_is_a_file(served: Server) -> None:
-    listed = httpx.get(f"{served.url}/v1/models").json()["data"]
+    listed = loopback.get(f"{served.url}/v1/models").json()["data"]
     assert "one" in {model["id"] for model in listed}
     assert paint(served, None).startswith(b"\x89PNG")
 

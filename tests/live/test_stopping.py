@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.kit.loopback import loopback
 from tests.kit.servers import Server, is_alive, server, until
 
 STEPS = "sdxl_gateway_denoise_steps_total"
@@ -19,7 +20,7 @@ STEPS = "sdxl_gateway_denoise_steps_total"
 
 def generate(one: Server, steps: int, stream: bool = False) -> httpx.Response:
     said = {"prompt": "a red circle", "steps": steps, "stream": stream}
-    return httpx.post(f"{one.url}/v1/images/generations", json=said, timeout=120)
+    return loopback.post(f"{one.url}/v1/images/generations", json=said, timeout=120)
 
 
 @pytest.mark.parametrize("grace_seconds", [30, 1])
@@ -79,7 +80,7 @@ def test_uploads_half_sent_are_told(tmp_path: Path) -> None:
             head = f"POST /v1/images/edits HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\ncontent-length: 9999\r\n\r\n"
             sending.append(stack.enter_context(socket.create_connection((host, int(port)), timeout=60)))
             sending[-1].sendall(head.encode() + begun)
-        until(lambda: httpx.get(f"{one.url}/readyz").status_code == 200)
+        until(lambda: loopback.get(f"{one.url}/readyz").status_code == 200)
         one.process.send_signal(signal.SIGTERM)
         answers = [b"".join(iter(partial(each.recv, 65536), b"")) for each in sending]
         one.process.wait(timeout=60)

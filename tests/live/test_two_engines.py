@@ -11,12 +11,13 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.kit.loopback import loopback
 from tests.kit.servers import Server, readiness, server, until
 
 
 def paint(one: Server, seed: int, steps: int) -> httpx.Response:
     body = {"model": "demo", "prompt": "a red circle", "seed": seed, "steps": steps, "response_format": "b64_json"}
-    return httpx.post(f"{one.url}/v1/images/generations", json=body, timeout=300)
+    return loopback.post(f"{one.url}/v1/images/generations", json=body, timeout=300)
 
 
 def busy(one: Server) -> list[float]:
@@ -24,7 +25,7 @@ def busy(one: Server) -> list[float]:
 
 
 def told(one: Server) -> dict[str, Any]:
-    found: dict[str, Any] = httpx.get(f"{one.url}/readyz").json()
+    found: dict[str, Any] = loopback.get(f"{one.url}/readyz").json()
     return found
 
 

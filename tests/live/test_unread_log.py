@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.kit.loopback import loopback
 from tests.kit.servers import server
 
 GENERATE = "/v1/images/generations"
@@ -57,7 +58,7 @@ def test_an_unread_server_ends_all_the_same(tmp_path: Path, pipe: tuple[int, int
     with server(tmp_path, pipe[1]) as one:
         os.close(pipe[1])
         for _ in range(60):
-            httpx.post(f"{one.url}{GENERATE}", json=REFUSED, timeout=60)
+            loopback.post(f"{one.url}{GENERATE}", json=REFUSED, timeout=60)
         one.process.send_signal(signal.SIGTERM)
         one.process.wait(timeout=60)
     assert one.process.returncode in (0, -signal.SIGTERM)

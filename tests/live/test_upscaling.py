@@ -12,6 +12,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from tests.kit.loopback import loopback
 from tests.kit.servers import Server, server
 from tests.kit.upscaler_files import compact, written
 
@@ -29,7 +30,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def painted(one: Server, **said: Any) -> tuple[Image.Image, dict[str, Any]]:
     body = {"model": "demo", "prompt": "a red circle", "steps": 2, "seed": 7, "response_format": "b64_json", **said}
-    answer = httpx.post(f"{one.url}/v1/images/generations", json=body, timeout=240)
+    answer = loopback.post(f"{one.url}/v1/images/generations", json=body, timeout=240)
     assert answer.status_code == 200, answer.text
     entry = answer.json()["data"][0]
     return Image.open(io.BytesIO(base64.b64decode(entry["b64_json"]))), entry["recipe"]
@@ -47,7 +48,7 @@ def test_its_recipe_paints_it_again(large: Server) -> None:
     again, _ = painted(large, recipe=recipe)
     assert again.tobytes() == first.tobytes()
     recipe["upscaler_digest"] = "0" * 64
-    refused = httpx.post(f"{large.url}/v1/images/generations", json={"recipe": recipe}).json()["error"]
+    refused = loopback.post(f"{large.url}/v1/images/generations", json={"recipe": recipe}).json()["error"]
     assert (refused["code"], refused["param"]) == ("recipe_changed", "recipe.upscaler_digest")
 
 
@@ -66,7 +67,7 @@ def test_one_that_leaves_midway_is_forgotten(large: Server) -> None:
     said = {"size": "128x128", "upscale": 4, "detail": 1.0, "steps": 50}
     alone, _ = painted(large, size="64x64", steps=3)
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{large.url}/v1/images/generations", json={"prompt": "a", "model": "demo", **said}, timeout=3)
+        loopback.post(f"{large.url}/v1/images/generations", json={"prompt": "a", "model": "demo", **said}, timeout=3)
     again, _ = painted(large, size="64x64", steps=3)
     assert again.tobytes() == alone.tobytes()
     assert large.metric('sdxl_gateway_cancelled_total{stage="painting"}') == 1
@@ -85,5 +86,5 @@ def test_others_are_painted_between_its_tiles(large: Server) -> None:
     ("param", "value"), [("upscale", 3), ("upscale", 8), ("upscale", "x"), ("upscaler", "no"), *BAD_DETAILS]
 )
 def test_what_cannot_be_is_refused(large: Server, param: str, value: object) -> None:
-    answer = httpx.post(f"{large.url}/v1/images/generations", json={"prompt": "a", param: value})
+    answer = loopback.post(f"{large.url}/v1/images/generations", json={"prompt": "a", param: value})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.kit.loopback import loopback
 from tests.kit.servers import Server, free_port, until
 from tests.live.conftest import Paint
 
@@ -25,7 +26,7 @@ needs_prometheus = pytest.mark.skipif(
 @needs_prometheus
 def test_promtool_finds_nothing_to_say(live: Server, paint: Paint) -> None:
     paint(model="demo+sunset", steps=2)
-    text = httpx.get(f"{live.url}/metrics").text
+    text = loopback.get(f"{live.url}/metrics").text
     told = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=60)
 
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
@@ -66,12 +67,12 @@ def _prometheus(folder: Path, target: str) -> Iterator[str]:
 def _scraped(url: str) -> dict[str, Any] | None:
     """The target once it was scraped, well or badly."""
     try:
-        targets = httpx.get(f"{url}/api/v1/targets").json()["data"]["activeTargets"]
+        targets = loopback.get(f"{url}/api/v1/targets").json()["data"]["activeTargets"]
     except (httpx.TransportError, ValueError):
         return None
     return next((target for target in targets if target["health"] != "unknown"), None)
 
 
 def _query(url: str, query: str) -> list[dict[str, Any]]:
-    result: list[dict[str, Any]] = httpx.get(f"{url}/api/v1/query", params={"query": query}).json()["data"]["result"]
+    result: list[dict[str, Any]] = loopback.get(f"{url}/api/v1/query", params={"query": query}).json()["data"]["result"]
     return result
