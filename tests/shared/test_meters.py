@@ -170,13 +170,13 @@ async def test_a_count_that_was_told_later_is_not_undone_by_an_older_one(
     """The first question takes longest on its way, as one may that has a connection of its own."""
     a, b = two
     on_their_way = iter([0.2])
-    places = a.meters._places  # type: ignore[attr-defined]
+    places = a.meters._places.sum  # type: ignore[attr-defined]
 
-    async def slowly(keys: list[str], told: list[object]) -> object:
+    async def slowly(*told: object) -> object:
         await asyncio.sleep(next(on_their_way, 0.0))
-        return await places(keys, told)
+        return await places(*told)
 
-    monkeypatch.setattr(a.meters, "_places", slowly)
+    monkeypatch.setattr(a.meters._places, "sum", slowly)  # type: ignore[attr-defined]
     first = asyncio.create_task(a.meters.take(JOBS, 1))
     await asyncio.sleep(0.05)
     second = asyncio.create_task(a.meters.take(JOBS, 1))

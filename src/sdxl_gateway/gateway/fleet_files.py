@@ -22,6 +22,8 @@ from sdxl_gateway.storage.files import FileStore, NewFile
 from sdxl_gateway.storage.pages import Cut
 
 LOOK_SECONDS = 0.2
+ANY = 2**53
+"""A tenant's room where it has no end."""
 DELETE_SECONDS = 5.0
 """A gateway that is asked to delete a file has done so by then, or does not answer."""
 AGAIN_SECONDS = 3600.0
@@ -48,13 +50,24 @@ class FleetFiles(FileStore):
     ) -> None:
         super().__init__(database, blobs, limits, clock, listener)
         self._mirror = mirror
+        self._held_told: dict[str, int] = {}
 
     async def add(self, tenant: str, new: NewFile, blob: str, size: int, *, capped: bool = False) -> StoredFile:
-        """As FileStore."""
+        """As FileStore; other gateways' files take of a tenant's room too."""
         stored = await super().add(tenant, new, blob, size, capped=capped)
         with suppress(Unavailable):
+            if not await self._fits(tenant, self.limits.max_tenant_bytes if capped else ANY):
+                await super().delete(stored.id, tenant)
+                raise self.refusal(0)
             await self._tell(stored, copied=True)
         return stored
+
+    async def held(self, tenant: str) -> int:
+        """As FileStore, at all gateways; at this one while nobody can be asked."""
+        mine = await super().held(tenant)
+        with suppress(Unavailable):
+            return await self._mirror.held(tenant, mine)
+        return mine
 
     async def find(self, file_id: str, tenant: str) -> StoredFile:
         """As FileStore, at any gateway. Raises NotFound, Unavailable."""
@@ -94,28 +107,47 @@ class FleetFiles(FileStore):
             return file
         await super().delete(file_id, tenant)
         with suppress(Unavailable):
+            await self._fits(tenant)
             await self._mirror.forget([file_id])
         return file
 
     async def erase(self, tenant: str) -> int:
         """As FileStore. Raises Unavailable where others would know of them still."""
         await self._mirror.forget([file["id"] for file in await self.export(tenant)])
-        return await super().erase(tenant)
+        gone = await super().erase(tenant)
+        with suppress(Unavailable):
+            await self._fits(tenant)
+        return gone
 
     async def share(self) -> None:
         """As FileStore; and what others ask to be deleted is."""
         for file_id, tenant in await self._mirror.to_delete():
             with suppress(NotFound):
                 await super().delete(file_id, tenant)
+            await self._fits(tenant)
             await self._mirror.forget([file_id])
         told, now = await self._mirror.told(), self._clock()
         here = await self._database.run(partial(file_table.all_ids, now=now))
         await self._mirror.forget(told.keys() - set(here))
         due = [file_id for file_id in here if told.get(file_id, 0.0) <= now - AGAIN_SECONDS]
+        await self._share_held(everybody=bool(due))
         for at in range(0, len(due), TOLD_AT_ONCE):
             ids = due[at : at + TOLD_AT_ONCE]
             for file in await self._database.run(partial(file_table.named, ids=ids)):
                 await self._tell(file, copied=file.id not in told)
+
+    async def _share_held(self, *, everybody: bool) -> None:
+        """What changed is told, and all of it where the mirror may have forgotten."""
+        held = await self._database.run(file_table.held_by_tenant)
+        gone = dict.fromkeys(self._held_told.keys() - held.keys(), 0)
+        for tenant, mine in (held | gone).items():
+            if everybody or self._held_told.get(tenant) != mine:
+                await self._fits(tenant)
+        self._held_told = held
+
+    async def _fits(self, tenant: str, most: int = ANY) -> bool:
+        """What this gateway has of the tenant's is told, unless all gateways have more than that."""
+        return await self._mirror.held(tenant, await super().held(tenant), most) <= most
 
     async def _tell(self, file: StoredFile, *, copied: bool) -> None:
         address, data = self.blobs.address(file.blob), None

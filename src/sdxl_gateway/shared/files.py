@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from sdxl_gateway.shared.copies import MOST_SECONDS, Copies
+from sdxl_gateway.shared.counts import NONE, Counts
 from sdxl_gateway.shared.envelope import Envelope, Foreign
 from sdxl_gateway.shared.link import Link
 from sdxl_gateway.shared.mirror import FileElsewhere
@@ -29,8 +30,8 @@ _FILE = TypeAdapter(FileElsewhere)
 
 
 class SharedFiles:
-    """A FileMirror: for each file a value and maybe a copy, for each tenant its ids by age, and for each gateway hashes
-    of when it told of which, and of what is to be deleted."""
+    """A FileMirror: for each file a value and maybe a copy, for each tenant its ids by age and how much each gateway
+    has of it, and for each gateway hashes of when it told of which, and of what is to be deleted."""
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class SharedFiles:
         self._copies = copies
         self._max_copy_bytes = max_copy_bytes
         self._clock = clock
+        self._held = Counts(link, "files-held", gateway_id, KEPT_SECONDS)
 
     def copies(self, file: StoredFile) -> bool:
         """As FileMirror."""
@@ -69,6 +71,10 @@ class SharedFiles:
         """As FileMirror."""
         if file_ids:
             await self._link.ask(partial(self._forget, list(file_ids)))
+
+    async def held(self, tenant: str, mine: int, most: int | None = None) -> int:
+        """As FileMirror."""
+        return await self._link.ask(partial(self._held.sum, _digest(tenant), mine, NONE if most is None else most))
 
     async def find(self, file_id: str) -> FileElsewhere | None:
         """As FileMirror."""
@@ -169,11 +175,15 @@ class SharedFiles:
         return self._link.key("file-deletes", gateway)
 
     def _list(self, tenant: str) -> str:
-        """A tenant's name may be anything."""
-        return self._link.key("files", hashlib.sha256(tenant.encode()).hexdigest()[:32])
+        return self._link.key("files", _digest(tenant))
 
     def _copy(self, file_id: str) -> str:
         return self._link.key("file-copy", file_id)
 
     def _name(self, file_id: str) -> str:
         return self._link.key("file", file_id)
+
+
+def _digest(tenant: str) -> str:
+    """A tenant's name may be anything."""
+    return hashlib.sha256(tenant.encode()).hexdigest()[:32]

@@ -13,34 +13,13 @@ from limits.aio.storage import RedisStorage
 from sdxl_gateway.accounts.meters import LocalMeters, MinuteMeters, level_of
 from sdxl_gateway.core.allowance import Level, Meter, Unit
 from sdxl_gateway.core.days import day_of
+from sdxl_gateway.shared.counts import ANY, NONE, Counts
 from sdxl_gateway.shared.link import Link, SharedStateDown
 
 LEASE_SECONDS = 15.0
 """The places of a gateway that has said nothing for so long are free again."""
 RENEW_SECONDS = 5.0
 DAY_KEPT_SECONDS = 2 * 86400
-
-PLACES = """
--- One holder's places: a hash of gateway -> "count end". ARGV: the gateway, its count, the most of all, lease in ms.
--- Gives the sum of all; the count is written where the sum is not above the most, so that a most of -1 only asks.
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local sum = tonumber(ARGV[2])
-local held = redis.call('HGETALL', KEYS[1])
-for i = 1, #held, 2 do
-    local count, ends = string.match(held[i + 1], '(%d+) (%d+)')
-    if held[i] ~= ARGV[1] and tonumber(ends) > now then sum = sum + count end
-end
-if sum <= tonumber(ARGV[3]) then
-    redis.call('HSET', KEYS[1], ARGV[1], string.format('%d %.0f', ARGV[2], now + ARGV[4]))
-    redis.call('PEXPIRE', KEYS[1], ARGV[4])
-end
-return sum
-"""
-ANY = 2**53
-"""The most where a count is only told."""
-NONE = -1
-"""The most where others' counts are only asked for."""
 
 DAY = """
 -- One holder's day. ARGV: how much more, the most, how long it is kept in s. Gives whether it fitted.
@@ -58,12 +37,11 @@ class SharedMeters:
     def __init__(self, link: Link, local: LocalMeters, gateway_id: str, clock: Callable[[], float] = time.time) -> None:
         self._link = link
         self._local = local
-        self._id = gateway_id
         self._clock = clock
         pool: dict[str, Any] = {"connection_pool": link.redis.connection_pool}
         storage = RedisStorage("async+redis://", implementation="redispy", key_prefix=link.key("minute"), **pool)
         self._minutes = MinuteMeters(storage)
-        self._places = link.redis.register_script(PLACES)
+        self._places = Counts(link, "places", gateway_id, LEASE_SECONDS)
         self._day = link.redis.register_script(DAY)
         self._telling = asyncio.Lock()
 
@@ -142,8 +120,7 @@ class SharedMeters:
     async def _held(self, holder: str, most: int) -> int:
         """The places of all gateways. One question at a time: an older count must not come after a newer one."""
         async with self._telling:
-            mine, lease = self._local.at_once(holder), int(LEASE_SECONDS * 1000)
-            return int(await self._places([self._link.key("places", holder)], [self._id, mine, most, lease]))
+            return await self._places.sum(holder, self._local.at_once(holder), most)
 
     def _day_key(self, meter: Meter) -> str:
         return self._link.key("day", day_of(self._clock()), meter.holder)

@@ -157,6 +157,11 @@ class FileMirror(Protocol):
         """Nothing is known of these files of this gateway any more, nor are there copies."""
         ...
 
+    async def held(self, tenant: str, mine: int, most: int | None = None) -> int:
+        """What all gateways' files of the tenant take, of which this one's take `mine`; that is told the others too,
+        unless all are more than `most` then. Without one nothing is told."""
+        ...
+
     async def find(self, file_id: str) -> FileElsewhere | None:
         """The file of that id, as it was told."""
         ...

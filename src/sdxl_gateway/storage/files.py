@@ -69,8 +69,11 @@ class FileStore:
 
     async def room(self, tenant: str) -> int:
         """How many bytes the tenant's files may yet take; not below 0."""
-        held = await self._database.run(partial(file_table.held_bytes, tenant=tenant))
-        return max(0, self.limits.max_tenant_bytes - held)
+        return max(0, self.limits.max_tenant_bytes - await self.held(tenant))
+
+    async def held(self, tenant: str) -> int:
+        """How many bytes the tenant's files take."""
+        return await self._database.run(partial(file_table.held_bytes, tenant=tenant))
 
     async def receive(self, tenant: str, chunks: AsyncIterable[bytes], describe: Describe) -> StoredFile:
         """A new file, written to the disk as its bytes come.
@@ -79,7 +82,7 @@ class FileStore:
         """
         room = await self.room(tenant)
         with self.blobs.incoming() as file:
-            size, head = await _written(file, chunks, min(room, self.limits.max_file_bytes), self._refusal(room))
+            size, head = await _written(file, chunks, min(room, self.limits.max_file_bytes), self.refusal(room))
             new = describe(size, head)
             blob, size = await asyncio.to_thread(self._taken, file, new.clean, size)
         return await self.add(tenant, new, blob, size, capped=True)
@@ -101,7 +104,7 @@ class FileStore:
         most = self.limits.max_tenant_bytes if capped else None
         try:
             if not await self._database.run(partial(file_table.insert, file=stored, most_bytes=most)):
-                raise self._refusal(0)
+                raise self.refusal(0)
         except GatewayError:
             await asyncio.to_thread(self.blobs.delete, blob)
             raise
@@ -181,7 +184,8 @@ class FileStore:
         await asyncio.to_thread(self.blobs.delete, *blobs)
         return len(blobs)
 
-    def _refusal(self, room: int) -> BodyTooLarge:
+    def refusal(self, room: int) -> BodyTooLarge:
+        """Of a file for which there is no more than this room."""
         if room >= self.limits.max_file_bytes:
             return BodyTooLarge(f"A file has at most {self.limits.max_file_bytes} bytes.", param="file")
         return BodyTooLarge(
