@@ -130,11 +130,11 @@ class FleetFiles(FileStore):
         here = await self._database.run(partial(file_table.all_ids, now=now))
         await self._mirror.forget(told.keys() - set(here))
         due = [file_id for file_id in here if told.get(file_id, 0.0) <= now - AGAIN_SECONDS]
-        await self._share_held(everybody=bool(due))
         for at in range(0, len(due), TOLD_AT_ONCE):
             ids = due[at : at + TOLD_AT_ONCE]
             for file in await self._database.run(partial(file_table.named, ids=ids)):
                 await self._tell(file, copied=file.id not in told)
+        await self._share_held(everybody=bool(due))
 
     async def _share_held(self, *, everybody: bool) -> None:
         """What changed is told, and all of it where the mirror may have forgotten."""
