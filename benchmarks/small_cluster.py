@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from sdxl_gateway.backends.ray.handle import EngineHandle, Replicas
 from sdxl_gateway.backends.ray.open import OF_ONES_OWN
-from sdxl_gateway.config import Cluster, Engine, EngineProcess, Loras, Memory
+from sdxl_gateway.config import S3, Cluster, Engine, EngineProcess, Loras, Memory
 
 ROOT = Path(__file__).parents[1]
 COMMAND = ("-m", "benchmarks.replica_engine")
@@ -49,7 +49,7 @@ def small_cluster(count: int, *options: str) -> Iterator[Replicas]:
 
     with TemporaryDirectory() as folder:
         section = Cluster(kind="ray", replicas=count, cpus=0.5, directory=Path(folder), object_store_bytes=200 * 2**20)
-        replicas = connected(section, engine_process(Path(folder)), _command(options))
+        replicas = connected(section, engine_process(Path(folder)), S3(), _command(options))
         yield Kept(replicas)
         import ray
 

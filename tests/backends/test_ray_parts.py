@@ -14,7 +14,7 @@ from sdxl_gateway.backends.ray.frames import pack, unpack
 from sdxl_gateway.backends.ray.open import OF_ONES_OWN, ray_backend
 from sdxl_gateway.backends.ray.problem import ClusterProblem
 from sdxl_gateway.backends.ray.scaling import WAIT_SECONDS, ByPredictedWait
-from sdxl_gateway.config import Cluster, Engine, EngineProcess, Limits, Loras, Memory
+from sdxl_gateway.config import S3, Cluster, Engine, EngineProcess, Limits, Loras, Memory
 from sdxl_gateway.core.events import Painted
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.ipc.codec import Malformed
@@ -74,12 +74,12 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     with pytest.raises(ClusterProblem, match=r"pip install 'sdxl-gateway\[cluster\]'"):
-        ray_backend(Cluster(kind="ray"), engine(), Limits(), ignore)
+        ray_backend(Cluster(kind="ray"), S3(), engine(), Limits(), ignore)
 
 
 def test_no_start_without_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    for start in (lambda: ray_backend(Cluster(kind="ray"), engine(), Limits(), ignore), lambda: app({})):
+    for start in (lambda: ray_backend(Cluster(kind="ray"), S3(), engine(), Limits(), ignore), lambda: app({})):
         with pytest.raises(ClusterProblem, match="RAY_AUTH_MODE=disabled"):
             start()
 
@@ -91,9 +91,9 @@ def test_a_cluster_that_is_not_there_stops_the_start(address: str, monkeypatch: 
     monkeypatch.setitem(sys.modules, "sdxl_gateway.backends.ray.cluster", ModuleType("cluster"))
     monkeypatch.setattr(sys.modules["sdxl_gateway.backends.ray.cluster"], "connected", ignore, raising=False)
     with pytest.raises(ClusterProblem, match=f"{address} is not reached"):
-        ray_backend(Cluster(kind="ray", address=address), engine(), Limits(), ignore)
+        ray_backend(Cluster(kind="ray", address=address), S3(), engine(), Limits(), ignore)
 
 
 def test_a_replica_has_one_device() -> None:
     with pytest.raises(ClusterProblem, match=r"engine\.devices"):
-        ray_backend(Cluster(kind="ray"), engine(devices=("cuda:0", "cuda:1")), Limits(), ignore)
+        ray_backend(Cluster(kind="ray"), S3(), engine(devices=("cuda:0", "cuda:1")), Limits(), ignore)

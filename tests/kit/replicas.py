@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
+from typing import Any
 
 from sdxl_gateway.backends.fake_engine import MAX_LANES, FakeCanvas, open_fake_engine
 from sdxl_gateway.backends.ray.backend import RayBackend
 from sdxl_gateway.backends.ray.handle import EngineGone, EngineHandle
 from sdxl_gateway.backends.ray.host import EngineHost
-from sdxl_gateway.config import Engine, EngineProcess, Loras, Memory
+from sdxl_gateway.config import S3, CheckpointFolder, Engine, EngineProcess, Loras, Memory
 from sdxl_gateway.core.listeners import EngineListener
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.ipc.messages import Command, Report, Stop
@@ -113,10 +114,15 @@ class Replica:
 
 @dataclass
 class FakeCluster:
-    """Replicas by name, whose copies of LoRAs lie in folders of that name (Replicas)."""
+    """Replicas by name, whose copies of LoRAs lie in folders of that name (Replicas).
+
+    They fetch checkpoints from the bucket `shared`; who waits for one longer than `patience_seconds` is told so.
+    """
 
     folder: Path
     opening: Opening = open_fake_engine
+    shared: S3 = field(default_factory=S3)
+    patience_seconds: float = 60.0
     all: dict[str, Replica] = field(default_factory=dict)
 
     async def now(self) -> dict[str, EngineHandle]:
@@ -125,7 +131,8 @@ class FakeCluster:
     async def close(self) -> None:
         """The replicas stay."""
 
-    async def add(self, name: str) -> Replica:
+    async def add(self, name: str, *, node: str | None = None, first: str | None = None) -> Replica:
+        """On a `node` of its own, unless it is told; its engine begins with the checkpoint `first`."""
         engines: list[ThreadEngine] = []
 
         def supervise(
@@ -135,25 +142,33 @@ class FakeCluster:
             return engines[0]
 
         config = EngineProcess(
-            data_directory=self.folder / name, engine=Engine(), memory=Memory(), checkpoints={}, loras=Loras()
+            data_directory=self.folder / (node or name),
+            engine=Engine(load_wait_seconds=self.patience_seconds),
+            memory=Memory(),
+            checkpoints={},
+            checkpoint_folder=CheckpointFolder(directory=self.folder / "checkpoints"),
+            first_in_folder=first,
+            loras=Loras(),
         )
-        host = EngineHost(config, supervise)
+        host = EngineHost(config, supervise, self.shared)
         await host.start()
         self.all[name] = Replica(host, engines[0])
         return self.all[name]
 
 
 @asynccontextmanager
-async def cluster_of(folder: Path, *names: str, opening: Opening = open_fake_engine) -> AsyncIterator[FakeCluster]:
+async def cluster_of(
+    folder: Path, *names: str, opening: Opening = open_fake_engine, **settings: Any
+) -> AsyncIterator[FakeCluster]:
     """With these replicas."""
-    cluster = FakeCluster(folder, opening)
+    cluster = FakeCluster(folder, opening, **settings)
     for name in names:
         await cluster.add(name)
     try:
         yield cluster
     finally:
         for one in cluster.all.values():
-            await one.engine.stop(0.0)
+            await one.host.stop(0.0)
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,11 @@ class Node:
         )
         self.catalog = SharedCheckpointCatalog(CheckpointRegistry(Bucket(self.section)), settings, {})
         self.catalog.scan()
-        self.fetches = Fetches(self.catalog, self.patience_seconds, self.told.append)
+        self.fetches = Fetches(self.catalog.store, self.catalog.mirror, self.patience_seconds, self.told.append)
+
+    async def hold(self, *phases: Phase) -> ExitStack:
+        """As Fetches, of their checkpoints."""
+        return await self.fetches.hold(self.catalog.manifests(phases))
 
     def phase(self, name: str = "house/demo") -> Phase:
         return Phase(name, self.catalog[name].digest, NO_BLEND)
@@ -118,12 +123,12 @@ async def test_one_is_known_by_a_few_bytes_and_whole_when_it_is_asked_for(
     used = sum(path.stat().st_blocks * 512 for path in (tmp_path / "data").rglob("*"))
     assert used < DEMO_BYTES / 2, "a shell has holes"
     object_store.asked.clear()
-    held = await asyncio.gather(*(node.fetches.hold([node.phase()]) for _ in range(3)))
+    held = await asyncio.gather(*(node.hold(node.phase()) for _ in range(3)))
     assert (node.whole, node.catalog.is_here(known), node.outcomes) == ([own.digest], True, ["fetched"])
     files = {part.sha256 for part in manifest_of(own).files.values()}
     assert {one.rpartition("/")[2] for one in object_store.asked} == files, "each is asked for, and nothing else"
     before = len(object_store.asked)
-    (await node.fetches.hold([node.phase()])).close()
+    (await node.hold(node.phase())).close()
     assert (len(object_store.asked), node.outcomes) == (before, ["fetched"])
     for one in held:
         one.close()
@@ -148,12 +153,12 @@ async def test_what_is_replaced_or_removed_is_so_everywhere(section: S3, pushed:
     change_json(other / "scheduler" / "scheduler_config.json", timestep_spacing="trailing")
     (other.with_name("other.toml")).write_text("steps = 7\n")
     first = nodes[0].phase()
-    (await nodes[0].fetches.hold([first])).close()
+    (await nodes[0].hold(first)).close()
     assert await asyncio.to_thread(put, section, other) != pushed
     for node in nodes:
         assert await node.catalog.look()
         assert (node.phase() != first, node.catalog["house/demo"].section.steps) == (True, 7)
-        (await node.fetches.hold([node.phase()])).close()
+        (await node.hold(node.phase())).close()
         assert node.whole == [node.phase().checkpoint_digest], "what was replaced makes room"
         assert not await node.catalog.look()
     CheckpointRegistry(Bucket(section)).withdraw("house/demo")
@@ -166,18 +171,18 @@ async def test_a_servers_own_goes_first_and_is_never_fetched(section: S3, pushed
     own = copy_of_demo(tmp_path / "checkpoints" / "house" / "demo")
     node = Node(tmp_path, section)
     assert (node.catalog["house/demo"].path, node.problems) == (own, {"house/demo": TWICE})
-    (await node.fetches.hold([node.phase()])).close()
+    (await node.hold(node.phase())).close()
     assert (node.outcomes, node.whole) == ([], [])
 
 
 async def test_who_waits_too_long_is_told_and_the_fetch_goes_on(section: S3, pushed: str, tmp_path: Path) -> None:
     node = Node(tmp_path, section, patience_seconds=0.001)
     with pytest.raises(StillLoading):
-        await node.fetches.hold([node.phase()])
+        await node.hold(node.phase())
     async with asyncio.timeout(60):
         while not node.outcomes:  # noqa: ASYNC110 - nobody else waits for it
             await asyncio.sleep(0.02)
-    (await node.fetches.hold([node.phase()])).close()
+    (await node.hold(node.phase())).close()
     assert (node.whole, node.outcomes) == ([node.phase().checkpoint_digest], ["fetched"])
 
 
@@ -189,12 +194,12 @@ async def test_what_broke_off_goes_on_where_it_was(
     with monkeypatch.context() as broken:
         broken.setattr(object_store, "answer", Breaks(object_store, object_store.answer, 15))
         with pytest.raises(Unavailable):
-            await node.fetches.hold([node.phase()])
+            await node.hold(node.phase())
     assert (node.whole, node.outcomes) == ([], ["failed"])
     object_store.begin()
     again = Node(tmp_path, section)
     object_store.asked.clear()
-    (await again.fetches.hold([again.phase()])).close()
+    (await again.hold(again.phase())).close()
     assert again.whole == [again.phase().checkpoint_digest]
     parts = sum(math.ceil(path.stat().st_size / 2**20) for path in DEMO_MODEL.rglob("*") if path.is_file())
     assert len(object_store.asked) < parts - 10
@@ -212,14 +217,14 @@ async def test_a_file_that_is_not_what_was_put_there_is_used_by_nobody(
     if how == "other bytes":
         bucket.put(key, bytes(data))
     with pytest.raises(Unavailable):
-        await node.fetches.hold([node.phase()])
+        await node.hold(node.phase())
     assert await node.catalog.look()
     assert (list(node.catalog), node.whole, node.outcomes) == ([], [], ["refused"])
     assert node.problems == {"house/demo": LIES if how == "other bytes" else MISSING}
     bucket.delete(key)
     assert await asyncio.to_thread(put, section, DEMO_MODEL) == pushed, "whoever puts it there again mends it"
     again = Node(tmp_path / "again", section)
-    (await again.fetches.hold([again.phase()])).close()
+    (await again.hold(again.phase())).close()
     assert again.whole == [again.phase().checkpoint_digest]
 
 
@@ -251,16 +256,16 @@ async def test_those_used_longest_ago_make_room_unless_they_are_in_use(section: 
     def here() -> list[str]:
         return [name for name in node.catalog if node.catalog.is_here(node.catalog[name])]
 
-    a = await node.fetches.hold([node.phase("a")])
-    (await node.fetches.hold([node.phase("b")])).close()
-    (await node.fetches.hold([node.phase("c")])).close()
+    a = await node.hold(node.phase("a"))
+    (await node.hold(node.phase("b"))).close()
+    (await node.hold(node.phase("c"))).close()
     assert here() == ["a", "c"]
-    both = await node.fetches.hold([node.phase("a"), node.phase("c")])
+    both = await node.hold(node.phase("a"), node.phase("c"))
     with pytest.raises(Unavailable, match="no room"):
-        await node.fetches.hold([node.phase("b")])
+        await node.hold(node.phase("b"))
     for one in (a, both):
         one.close()
-    (await node.fetches.hold([node.phase("b")])).close()
+    (await node.hold(node.phase("b"))).close()
     assert len(here()) == 2
     small = Node(tmp_path / "small", section.model_copy(update={"checkpoint_bytes": DEMO_BYTES - 1}))
     assert (list(small.catalog), "s3.checkpoint_bytes" in small.problems["a"]) == ([], True)
@@ -269,10 +274,10 @@ async def test_those_used_longest_ago_make_room_unless_they_are_in_use(section: 
 async def test_a_silent_bucket_leaves_what_was_known_and_here(
     object_store: ObjectStore, section: S3, pushed: str, tmp_path: Path
 ) -> None:
-    (await (first := Node(tmp_path, section)).fetches.hold([first.phase()])).close()
+    (await (first := Node(tmp_path, section)).hold(first.phase())).close()
     object_store.down = True
     again = Node(tmp_path, section)
-    (await again.fetches.hold([again.phase()])).close()
+    (await again.hold(again.phase())).close()
     assert (await again.catalog.look(), list(again.catalog)) == (False, ["house/demo"])
     assert list(Node(tmp_path / "new", section).catalog) == []
 

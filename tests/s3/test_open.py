@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
+from sdxl_gateway.backends.fake_engine import open_fake_engine
+from sdxl_gateway.backends.local import LocalBackend
 from sdxl_gateway.config import S3, Cluster, Settings
 from sdxl_gateway.core.errors import StartProblem
-from sdxl_gateway.s3.open import open_bucket, open_checkpoint_catalog, open_places
+from sdxl_gateway.core.listeners import unheard
+from sdxl_gateway.s3.open import bringing, open_bucket, open_checkpoint_catalog, open_places
 from sdxl_gateway.storage.blobs import BlobFolder
 from tests.kit.images import signer
 
@@ -29,12 +31,15 @@ def test_a_bucket_without_the_extra_names_it(monkeypatch: pytest.MonkeyPatch) ->
         open_bucket(S3(bucket="mine"))
 
 
-def test_checkpoints_of_a_bucket_are_no_clusters(tmp_path: Path) -> None:
+def test_a_clusters_engines_are_told_what_to_fetch_and_a_servers_own_have_it_fetched(tmp_path: Path) -> None:
     pytest.importorskip("obstore", reason="needs the extra: pip install 'sdxl-gateway[s3]'")
+    from sdxl_gateway.s3.bringing import BringingBackend, NamingBackend
     from sdxl_gateway.s3.bucket import Bucket
 
     section = S3(bucket="mine", endpoint="http://127.0.0.1:9")
-    alone = Settings(data_directory=tmp_path, s3=section)
-    clustered = alone.model_copy(update={"cluster": Cluster(kind="ray")})
-    assert type(open_checkpoint_catalog(Bucket(section), clustered, {})) is CheckpointCatalog
-    assert type(open_checkpoint_catalog(Bucket(section), alone, {})) is not CheckpointCatalog
+    settings = Settings(data_directory=tmp_path, s3=section)
+    shared = open_checkpoint_catalog(Bucket(section), settings, {})
+    backend, process = LocalBackend(open_fake_engine, queue_size=1), settings.engine_process()
+    for cluster, expected in ((Cluster(), BringingBackend), (Cluster(kind="ray"), NamingBackend)):
+        assert type(bringing(backend, shared, process, cluster, unheard)) is expected
+        assert bringing(backend, open_checkpoint_catalog(None, settings, {}), process, cluster, unheard) is backend

@@ -22,7 +22,7 @@ from sdxl_gateway.core.measurements import MemoryHeld as MemoryHeld
 from sdxl_gateway.core.measurements import ModelLoaded as ModelLoaded
 from sdxl_gateway.core.measurements import StageTimed as StageTimed
 from sdxl_gateway.core.measurements import StepTaken as StepTaken
-from sdxl_gateway.core.outside import CheckpointFetched, PictureFetched, WebhookTried
+from sdxl_gateway.core.outside import CheckpointFetched, CheckpointsStored, PictureFetched, WebhookTried
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.recipe import Recipe
@@ -158,7 +158,7 @@ class JobTakenBack:
     reason: Literal["lost", "leaving", "full"]
 
 
-EngineEvent = Measured | EngineOpened | EngineLost | JobAssigned | JobTakenBack
+EngineEvent = Measured | EngineOpened | EngineLost | JobAssigned | JobTakenBack | CheckpointsStored | CheckpointFetched
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +289,6 @@ Event = (
     | ArmEnded
     | ResultLooked
     | PictureFetched
-    | CheckpointFetched
     | JudgeEnded
     | Moderated
     | WebhookTried

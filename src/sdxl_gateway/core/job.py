@@ -18,6 +18,7 @@ class Job:
     `weight` is the tenant's: of two that both want much, one of weight 2 is given twice as much as one of weight 1.
     `arrived` and `deadline` are unix seconds, so that they mean the same in a store and on another machine. One that
     is `admitted` was accepted before it came here: it is never turned away because others wait. `trace` is its span.
+    `manifests` are, by sha256, those of checkpoints that an engine elsewhere has to have from the bucket first.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Job:
     deadline: float = float("inf")
     admitted: bool = False
     trace: Trace | None = None
+    manifests: tuple[str, ...] = ()
 
     def on_steady_clock(self) -> Job:
         """The job as the thread that paints it counts: in `time.monotonic()` seconds of this process.

@@ -18,10 +18,20 @@ class PictureFetched:
 @dataclass(frozen=True, slots=True)
 class CheckpointFetched:
     """A checkpoint was to come from the bucket that servers share, and did; or was not what was put there; or failed,
-    and may come the next time."""
+    and may come the next time. `manifest` is the sha256 of what says which files it has; `why` it was refused."""
 
     outcome: Literal["fetched", "refused", "failed"]
     seconds: float
+    manifest: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointsStored:
+    """Where that engine is there lie now, of the bucket's checkpoints, those of these manifests."""
+
+    engine_id: str
+    manifests: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

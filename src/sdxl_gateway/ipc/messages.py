@@ -9,6 +9,7 @@ from typing import Any
 
 from sdxl_gateway.core import events
 from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.outside import CheckpointFetched
 from sdxl_gateway.ipc.codec import Malformed, from_plain, to_plain
 
 
@@ -95,8 +96,15 @@ class Ended:
     failed_starts: int
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Of the bucket's checkpoints, those of these manifests lie where the engine is."""
+
+    manifests: tuple[str, ...]
+
+
 Command = Submit | Cancel | Stop
-FromAfar = OthersHold | Refused | Leaving | Ended
+FromAfar = OthersHold | Refused | Leaving | Ended | Stored | CheckpointFetched
 """What only an engine says that is not this machine's own."""
 Report = Ready | LoadFailed | Heartbeat | FromAfar | events.JobEvent | events.Measurement
 Message = Hello | Command | Report
@@ -115,6 +123,8 @@ KINDS: dict[str, type[Message]] = {
         Refused,
         Leaving,
         Ended,
+        Stored,
+        CheckpointFetched,
         events.Started,
         events.Progressed,
         events.Previewed,

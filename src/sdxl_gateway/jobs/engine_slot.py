@@ -55,7 +55,8 @@ class EngineSlot:
 
     `held_at` is when its machine was last too hot or too full for steps, None while it is not. `adapters` and
     `checkpoints`, by version, are on its device; `costs` are what its device was measured to cost, not another's.
-    `others` is what it does for other gateways.
+    `others` is what it does for other gateways. Checkpoints of the manifests `stored` came there from the bucket; what
+    waits for another to come takes none of its room.
     """
 
     engine_id: str
@@ -68,10 +69,12 @@ class EngineSlot:
     lost_at: float | None = None
     held_at: float | None = None
     others: OthersHold = NOBODY
+    stored: frozenset[str] = frozenset()
 
     def images(self, priority: Priority) -> int:
-        """Images still to paint, of that class or a higher one."""
-        own = sum(g.images_left for g in self.assigned.values() if g.job.priority <= priority)
+        """Images still to paint, of that class or a higher one, that need not wait for a checkpoint to be fetched."""
+        counted = (g for g in self.assigned.values() if g.job.priority <= priority and not self.lacks(g.job))
+        own = sum(given.images_left for given in counted)
         return own + (self.others.images[priority] if self.others.images else 0)
 
     def seconds_before(self, priority: Priority, estimate: Estimate) -> float:
@@ -100,6 +103,15 @@ class EngineSlot:
         """Of the job's, those neither on the device nor on their way there for another job."""
         coming = (g.job.recipe.blend.digests for g in self.assigned.values())
         return len(set(job.recipe.blend.digests).difference(self.adapters, *coming))
+
+    def lacks(self, job: Job) -> bool:
+        """A checkpoint of the job's has yet to be fetched to where the engine is."""
+        return not self.stored.issuperset(job.manifests)
+
+    def is_fetching(self, job: Job) -> bool:
+        """What it lacks is on its way for another job."""
+        coming = (given.job.manifests for given in self.assigned.values())
+        return self.stored.union(*coming).issuperset(job.manifests)
 
     def has_checkpoint(self, job: Job) -> bool:
         """It is on the device, or on its way there for another job; an engine that tells of none has what it takes."""

@@ -12,6 +12,7 @@ from sdxl_gateway.scheduling.demand import Demand
 RETRY_MIN_SECONDS = 1.0
 RESTART_GUESS_SECONDS = 10.0
 PAUSE_GUESS_SECONDS = 15.0
+FETCH_GUESS_SECONDS = 30.0
 
 
 class Estimate:
@@ -21,6 +22,7 @@ class Estimate:
         self.costs = Costs()
         self.restarts = Average()
         self.pauses = Average()
+        self.fetches = Average()
         self._max_lanes = max_lanes
 
     def job_seconds(self, job: Job, costs: Costs | None = None) -> float:
@@ -41,6 +43,10 @@ class Estimate:
         """How much longer an engine that is held will be, by how long others were."""
         usual = self.pauses.value if self.pauses.count else PAUSE_GUESS_SECONDS
         return max(usual - held_seconds, RETRY_MIN_SECONDS)
+
+    def fetch_seconds(self) -> float:
+        """From asking for a checkpoint that lies in the bucket alone to having it."""
+        return self.fetches.value if self.fetches.count else FETCH_GUESS_SECONDS
 
 
 def retry_after(seconds: float) -> float:

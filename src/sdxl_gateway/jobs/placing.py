@@ -46,12 +46,15 @@ class Placing:
         return len(self._slots)
 
     def end_seconds(self, job: Job) -> float:
-        """Until the one it would go to is done with the job, after all it has; as if alone while there is none."""
+        """Until the one it would go to is done with the job, after all it has; as if alone while there is none.
+
+        Fetching is not counted: whoever is the first to ask for a checkpoint would else be turned away, time and again.
+        """
         if not self._slots:
             return self._estimate.job_seconds(job)
         standings = [self.standing(slot, job) for slot in self._slots]
         chosen = standings[self._choose(standings)]
-        return chosen.begins_seconds + chosen.paint_seconds
+        return chosen.begins_seconds - chosen.fetching_seconds + chosen.paint_seconds
 
     def has_room(self, priority: Priority) -> bool:
         """Some engine may be given a job of that class."""
@@ -77,7 +80,8 @@ class Placing:
         missing, has_checkpoint = slot.adapters_missing(job), slot.has_checkpoint(job)
         warming = self._estimate.costs.warming_seconds(checkpoint_warm=has_checkpoint, adapters_missing=missing)
         paint = self._estimate.job_seconds(job, slot.costs)
-        return Standing(wait, warming, paint, has_checkpoint, not missing, slot.images(job.priority))
+        fetching = 0.0 if slot.is_fetching(job) else self._estimate.fetch_seconds()
+        return Standing(wait, warming, paint, has_checkpoint, not missing, slot.images(job.priority), fetching)
 
     def _may_hold(self, slot: EngineSlot, priority: Priority) -> bool:
         return slot.images(priority) < self._window_images

@@ -26,7 +26,7 @@ from sdxl_gateway.rooms.shelves import Shelves
 from sdxl_gateway.rooms.stores import Stores
 from sdxl_gateway.rooms.teams import Teams
 from sdxl_gateway.rooms.watch import Watch
-from sdxl_gateway.s3.open import bringing
+from sdxl_gateway.s3.open import bringing, heard_by
 from sdxl_gateway.safety.judges import Judges
 from sdxl_gateway.safety.open import open_judges, open_picture_judge
 
@@ -42,7 +42,7 @@ def process_backend(engine: EngineProcess, limits: Limits, listener: EngineListe
 
 def backend_of(settings: Settings) -> BackendFactory:
     """The one that these settings name; a StartProblem comes with the backend."""
-    return process_backend if settings.cluster.kind == "none" else partial(ray_backend, settings.cluster)
+    return process_backend if settings.cluster.kind == "none" else partial(ray_backend, settings.cluster, settings.s3)
 
 
 def open_engines(
@@ -50,8 +50,8 @@ def open_engines(
 ) -> Backend:
     """Not started; how long its line is, is a metric. What is painted with is there before they are asked to."""
     process = engine_process(settings, intake.admission.names)
-    engines = factory(process, settings.limits, watch.listeners)
-    backend = bringing(engines, shelves.checkpoints, process, watch.listeners)
+    engines = factory(process, settings.limits, heard_by(shelves.checkpoints, watch.listeners))
+    backend = bringing(engines, shelves.checkpoints, process, settings.cluster, watch.listeners)
     watch.metrics.follow_line(backend, lambda: backend.ready)
     return backend
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from dataclasses import replace
 from logging import getLogger
 
 from sdxl_gateway.core.events import Failed, Finished, JobEvent
 from sdxl_gateway.core.job import Job
 from sdxl_gateway.core.ports import Backend, JobEvents
+from sdxl_gateway.s3.checkpoint_catalog import SharedCheckpointCatalog
 from sdxl_gateway.s3.fetches import Fetches
+from sdxl_gateway.s3.forwarding import Forwarding
 
 log = getLogger(__name__)
 
@@ -40,25 +43,28 @@ class Following(AsyncIterator[JobEvent]):
         self._events.detach()
 
 
-class BringingBackend:
+class BringingBackend(Forwarding):
     """`backend`, begun once the checkpoint called `first` is here, whose jobs wait for theirs."""
 
-    def __init__(self, backend: Backend, fetches: Fetches, first: str | None) -> None:
-        self._backend = backend
+    def __init__(self, backend: Backend, catalog: SharedCheckpointCatalog, fetches: Fetches, first: str | None) -> None:
+        super().__init__(backend)
+        self._catalog = catalog
         self._fetches = fetches
         self._first = first
         self._starting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Returns at once; `ready` turns true when an engine can paint. Jobs may be submitted before."""
-        if self._first is None or self._fetches.is_own(self._first):
+        if self._first is None or self._catalog.manifest_named(self._first) is None:
             await self._backend.start()
         else:
             self._starting = asyncio.create_task(self._start(self._first))
 
     async def _start(self, first: str) -> None:
+        """However long that takes; by then it may be one of this server's own."""
         try:
-            await self._fetches.keep(first)
+            while (digest := self._catalog.manifest_named(first)) and not await self._fetches.keep(digest):
+                pass
             await self._backend.start()
         except Exception:
             log.exception("the engines could not be started")
@@ -71,39 +77,23 @@ class BringingBackend:
             self._starting.cancel()
         await self._backend.stop(grace_seconds)
 
-    def drain(self, reason: str) -> None:
-        """As Backend."""
-        self._backend.drain(reason)
-
     async def submit(self, job: Job) -> JobEvents:
         """As Backend, once its checkpoints are here. Raises StillLoading, Unavailable, StorageFull too."""
-        held = await self._fetches.hold(job.recipe.phases)
+        held = await self._fetches.hold(self._catalog.manifests(job.recipe.phases))
         try:
             return Following(await self._backend.submit(job), held)
         except BaseException:
             held.close()
             raise
 
-    def cancel(self, job_id: str) -> None:
-        """As Backend."""
-        self._backend.cancel(job_id)
 
-    @property
-    def ready(self) -> bool:
-        """As Backend."""
-        return self._backend.ready
+class NamingBackend(Forwarding):
+    """`backend`, whose engines have the checkpoints of their jobs fetched where they are: each is told of its."""
 
-    @property
-    def waiting(self) -> int:
-        """As Backend."""
-        return self._backend.waiting
+    def __init__(self, backend: Backend, catalog: SharedCheckpointCatalog) -> None:
+        super().__init__(backend)
+        self._catalog = catalog
 
-    @property
-    def running(self) -> int:
+    async def submit(self, job: Job) -> JobEvents:
         """As Backend."""
-        return self._backend.running
-
-    @property
-    def wait_seconds(self) -> float:
-        """As Backend."""
-        return self._backend.wait_seconds
+        return await self._backend.submit(replace(job, manifests=self._catalog.manifests(job.recipe.phases)))

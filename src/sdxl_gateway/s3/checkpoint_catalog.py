@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
@@ -12,6 +12,9 @@ from sdxl_gateway.catalog.checkpoint_folder.scan import Problem, Seen
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.errors import Unavailable
+from sdxl_gateway.core.events import Event
+from sdxl_gateway.core.outside import CheckpointFetched, CheckpointsStored
+from sdxl_gateway.core.recipe import Phase
 from sdxl_gateway.s3.checkpoint_mirror import PLACE, CheckpointMirror
 from sdxl_gateway.s3.checkpoint_registry import CheckpointRegistry
 from sdxl_gateway.s3.checkpoint_store import CheckpointStore
@@ -35,6 +38,7 @@ class SharedCheckpointCatalog(CheckpointCatalog):
         self.mirror = CheckpointMirror(registry, settings.data_directory, settings.s3.checkpoint_bytes)
         self.store = CheckpointStore(registry, settings.data_directory, settings.s3.checkpoint_bytes)
         self._shared: Mapping[tuple[str, str], str] = {}
+        self._afar: dict[str, frozenset[str]] = {}
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -46,10 +50,30 @@ class SharedCheckpointCatalog(CheckpointCatalog):
         """The sha256 of the manifest by which that very checkpoint can be fetched; None for one that is here anyway."""
         return self._shared.get((name, digest))
 
+    def manifest_named(self, name: str) -> str | None:
+        """As `manifest_of`, of the one that has the name now; None too where none has."""
+        entry = self.get(name)
+        return None if entry is None else self.manifest_of(name, entry.digest)
+
+    def manifests(self, phases: Iterable[Phase]) -> tuple[str, ...]:
+        """Of the checkpoints that take these steps, those that have to be fetched where they are not yet."""
+        found = (self.manifest_of(phase.checkpoint, phase.checkpoint_digest) for phase in phases)
+        return tuple(dict.fromkeys(digest for digest in found if digest is not None))
+
+    def hear(self, event: Event) -> None:
+        """What engines that fetch for themselves tell of that."""
+        match event:
+            case CheckpointsStored(engine_id=engine_id, manifests=manifests):
+                self._afar[engine_id] = frozenset(manifests)
+            case CheckpointFetched(outcome="refused", manifest=digest, why=why):
+                self.mirror.refuse(digest, why)
+            case _:
+                pass
+
     def is_here(self, entry: CheckpointEntry) -> bool:
-        """As CheckpointCatalog."""
+        """As CheckpointCatalog, or on that of an engine that fetches for itself."""
         digest = self.manifest_of(entry.name, entry.digest)
-        return digest is None or self.store.has(digest)
+        return digest is None or self.store.has(digest) or any(digest in stored for stored in self._afar.values())
 
     def scan(self) -> None:
         """As CheckpointCatalog; where the bucket is silent, those that it had before are known."""

@@ -1,13 +1,15 @@
-"""Takes manifests, gives whole checkpoints on this server's disk, in no more bytes than were said."""
+"""Takes manifests, gives whole checkpoints on this machine's disk, in no more bytes than were said."""
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import shutil
 import threading
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sdxl_gateway.catalog.checkpoint_folder.stored import is_whole, stored_folder
@@ -21,20 +23,24 @@ log = logging.getLogger(__name__)
 
 NO_ROOM = "The checkpoints in use leave no room on this server for another; ask again."
 NO_ROOM_SECONDS = 15.0
+TURN_SECONDS = 0.5
+LOCKS = "shared-checkpoint-locks"
+TURN = "turn"
 
 
 class CheckpointStore:
     """Checkpoints by the sha256 of their manifests, in at most `max_bytes`: then those held longest ago go.
 
-    `fetch` is asked by one thread at a time; the others are for any.
+    Several processes of a machine may have one directory: what one of them fetches is there for all, one fetches at a
+    time, and what is held by any stays. Held is what has a shared lock, which ends with its process.
     """
 
     def __init__(self, registry: Registry, data_directory: Path, max_bytes: int) -> None:
         self._registry = registry
         self._folder = stored_folder(data_directory)
+        self._locks = data_directory / LOCKS
         self._max_bytes = max_bytes
-        self._held = Counter[str]()
-        self._lock = threading.Lock()
+        self._held = defaultdict[str, list[int]](list)
         self._closed = threading.Event()
 
     def close(self) -> None:
@@ -45,40 +51,69 @@ class CheckpointStore:
         """It is here, for now."""
         return (self._folder / digest).exists()
 
+    def whole(self) -> tuple[str, ...]:
+        """All that are here, for now."""
+        with suppress(FileNotFoundError):
+            return tuple(sorted(folder.name for folder in self._folder.iterdir() if is_whole(folder)))
+        return ()
+
     def hold(self, digest: str) -> bool:
         """It is here, and stays until `let_go`; False where it is not."""
-        with self._lock:
-            if not self.has(digest):
-                return False
-            self._held[digest] += 1
-            os.utime(self._folder / digest)
-            return True
+        if not self.has(digest):
+            return False
+        descriptor = self._opened(digest)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if not self.has(digest):  # it went before the lock was had
+            os.close(descriptor)
+            return False
+        self._held[digest].append(descriptor)
+        os.utime(self._folder / digest)
+        return True
 
     def let_go(self, digest: str) -> None:
         """Once for each time that it was held."""
-        with self._lock:
-            self._held[digest] -= 1
+        os.close(self._held[digest].pop())
 
     def fetch(self, digest: str, manifest: Manifest) -> None:
         """Brings it here, each file verified while it is written; nothing to do for what is here.
 
         Raises Unavailable, CheckpointProblem for a file that is not what the manifest says, Gone, OSError.
         """
-        if self.has(digest):
-            return
-        self._make_room(digest, manifest.size_bytes)
-        coming = self._folder / f"{digest}{INCOMING_SUFFIX}"
-        for place, part in manifest.files.items():
-            self._bring(part, coming / place)
-        os.utime(coming)
-        coming.rename(self._folder / digest)
-        sync_folder(self._folder)
+        with self._turn():
+            if self.has(digest):
+                return
+            self._make_room(digest, manifest.size_bytes)
+            coming = self._folder / f"{digest}{INCOMING_SUFFIX}"
+            for place, part in manifest.files.items():
+                self._bring(part, coming / place)
+            os.utime(coming)
+            coming.rename(self._folder / digest)
+            sync_folder(self._folder)
 
     def keep_only(self, digests: Collection[str]) -> None:
         """All others go, but for those that are held."""
-        for folder, _ in self._oldest():
-            if folder.name.removesuffix(INCOMING_SUFFIX) not in digests:
-                self._remove(folder)
+        with self._turn():
+            for folder, _ in self._oldest():
+                if folder.name.removesuffix(INCOMING_SUFFIX) not in digests:
+                    self._remove(folder)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Nobody else brings or removes anything meanwhile, whichever process they are in. Raises Unavailable."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        descriptor = self._opened(TURN)
+        try:
+            while not _locked(descriptor):
+                if self._closed.wait(TURN_SECONDS):
+                    raise Unavailable(CLOSING)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _opened(self, lock: str) -> int:
+        """Of a file that is never removed: whoever had opened it before would hold a lock nobody else sees."""
+        self._locks.mkdir(parents=True, exist_ok=True)
+        return os.open(self._locks / lock, os.O_RDWR | os.O_CREAT, 0o600)
 
     def _bring(self, part: Part, path: Path) -> None:
         if path.exists():
@@ -104,7 +139,6 @@ class CheckpointStore:
 
     def _oldest(self) -> list[tuple[Path, int]]:
         """Folders and their bytes, first the one held longest ago; what came in part too."""
-        self._folder.mkdir(parents=True, exist_ok=True)
         for left in self._folder.glob(f"{INCOMING_PREFIX}*"):
             shutil.rmtree(left, ignore_errors=True)
         folders = sorted(self._folder.iterdir(), key=lambda one: one.stat().st_mtime)
@@ -113,13 +147,24 @@ class CheckpointStore:
     def _remove(self, folder: Path) -> bool:
         """At once for whoever looks; False for what is held."""
         aside = self._folder / f"{INCOMING_PREFIX}{folder.name}"
-        with self._lock:
-            if is_whole(folder) and self._held[folder.name] > 0:
+        descriptor = self._opened(folder.name)
+        try:
+            if not _locked(descriptor):
                 return False
             folder.rename(aside)
+        finally:
+            os.close(descriptor)
         shutil.rmtree(aside, ignore_errors=True)
-        log.info("the shared checkpoint %s left this server's disk", folder.name)
+        log.info("the shared checkpoint %s left this machine's disk", folder.name)
         return True
+
+
+def _locked(descriptor: int) -> bool:
+    """Nobody else has that lock, until the descriptor is closed."""
+    with suppress(BlockingIOError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 def _bytes(folder: Path) -> int:

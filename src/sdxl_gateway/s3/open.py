@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
-from sdxl_gateway.config import S3, EngineProcess, Settings
+from sdxl_gateway.config import S3, Cluster, EngineProcess, Settings
 from sdxl_gateway.core.errors import StartProblem
-from sdxl_gateway.core.listeners import Listener
+from sdxl_gateway.core.listeners import EngineListener, Listener, Listeners
 from sdxl_gateway.core.ports import Backend
 from sdxl_gateway.storage.places import DataDirectory, Places
 
@@ -56,11 +56,8 @@ def open_loras(bucket: Bucket | None, settings: Settings, checkpoints: Iterable[
 def open_checkpoint_catalog(
     bucket: Bucket | None, settings: Settings, configured: Mapping[str, CheckpointEntry]
 ) -> CheckpointCatalog:
-    """Those configured, those of the folder, and those shared where there is a bucket.
-
-    A cluster's replicas read checkpoints at their own nodes, which fetch none.
-    """
-    if bucket is None or settings.cluster.kind != "none":
+    """Those configured, those of the folder, and those shared where there is a bucket."""
+    if bucket is None:
         return CheckpointCatalog(configured, settings.checkpoint_folder)
     from sdxl_gateway.s3.checkpoint_catalog import SharedCheckpointCatalog
     from sdxl_gateway.s3.checkpoint_registry import CheckpointRegistry
@@ -68,14 +65,28 @@ def open_checkpoint_catalog(
     return SharedCheckpointCatalog(CheckpointRegistry(bucket), settings, configured)
 
 
-def bringing(backend: Backend, checkpoints: CheckpointCatalog, process: EngineProcess, listener: Listener) -> Backend:
-    """The same; where checkpoints are shared its jobs wait until theirs are here."""
+def bringing(
+    backend: Backend, checkpoints: CheckpointCatalog, process: EngineProcess, cluster: Cluster, listener: Listener
+) -> Backend:
+    """The same; where checkpoints are shared its jobs wait until theirs are where they are painted."""
     if type(checkpoints) is CheckpointCatalog:
         return backend
-    from sdxl_gateway.s3.bringing import BringingBackend
+    from sdxl_gateway.s3.bringing import BringingBackend, NamingBackend
     from sdxl_gateway.s3.checkpoint_catalog import SharedCheckpointCatalog
     from sdxl_gateway.s3.fetches import Fetches
 
     assert isinstance(checkpoints, SharedCheckpointCatalog)
-    fetches = Fetches(checkpoints, process.engine.load_wait_seconds, listener)
-    return BringingBackend(backend, fetches, process.first_in_folder)
+    if cluster.kind != "none":
+        return NamingBackend(backend, checkpoints)
+    fetches = Fetches(checkpoints.store, checkpoints.mirror, process.engine.load_wait_seconds, listener)
+    return BringingBackend(backend, checkpoints, fetches, process.first_in_folder)
+
+
+def heard_by(checkpoints: CheckpointCatalog, listener: Listener) -> EngineListener:
+    """The same; where checkpoints are shared these hear of it too."""
+    if type(checkpoints) is CheckpointCatalog:
+        return listener
+    from sdxl_gateway.s3.checkpoint_catalog import SharedCheckpointCatalog
+
+    assert isinstance(checkpoints, SharedCheckpointCatalog)
+    return Listeners(listener, checkpoints.hear)

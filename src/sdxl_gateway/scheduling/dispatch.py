@@ -20,6 +20,7 @@ class Standing:
 
     `wait_seconds` pass until it is free for the job, `warming_seconds` more, at most, until the blend is on, and then
     `paint_seconds`, which only tell equals apart: whoever seems slow would else never be given what shows it is not.
+    `fetching_seconds` pass where the checkpoint is yet to come from a bucket.
     """
 
     wait_seconds: float = 0.0
@@ -28,12 +29,13 @@ class Standing:
     checkpoint_warm: bool = True
     blend_warm: bool = True
     images: int = 0
+    fetching_seconds: float = 0.0
 
     @property
     def begins_seconds(self) -> float:
         """From now until it would begin the job; bringing is counted whole, though it happens beside others' steps:
         what is brought displaces what others will want again."""
-        return self.wait_seconds + self.warming_seconds
+        return self.wait_seconds + self.warming_seconds + self.fetching_seconds
 
     @property
     def warmth(self) -> Warmth:

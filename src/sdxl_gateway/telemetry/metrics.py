@@ -149,7 +149,7 @@ class Metrics:
                 self._now.engine_jobs.labels(event.engine_id, event.warmth).inc()
             case events.JobTakenBack():
                 self._now.engine_jobs_taken_back.labels(event.engine_id, event.reason).inc()
-            case events.Acted():
+            case events.Acted() | outside.CheckpointsStored():
                 pass
             case _:
                 self._job(event)

@@ -19,4 +19,5 @@ def app(args: Mapping[str, str]) -> Any:
     from sdxl_gateway.backends.ray.deployment import application
 
     settings = load_settings(Path(args["config"]) if "config" in args else None)
-    return application(settings.engine_process(), settings.cluster)
+    first = {} if settings.default_model in settings.checkpoints else {"first_in_folder": settings.default_model}
+    return application(settings.engine_process().model_copy(update=first), settings.cluster, settings.s3)

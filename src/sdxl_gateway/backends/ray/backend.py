@@ -16,7 +16,8 @@ from sdxl_gateway.backends.ray.remote import RemoteEngine
 from sdxl_gateway.core.errors import CLOSING
 from sdxl_gateway.core.events import EngineLost
 from sdxl_gateway.core.listeners import EngineListener
-from sdxl_gateway.ipc.messages import Ended, Leaving, Report
+from sdxl_gateway.core.outside import CheckpointFetched, CheckpointsStored
+from sdxl_gateway.ipc.messages import Ended, Leaving, Report, Stored
 from sdxl_gateway.jobs.dispatcher import Dispatcher, ignore
 from sdxl_gateway.jobs.engine_slot import EngineSlot
 from sdxl_gateway.jobs.placing import Choose
@@ -131,17 +132,32 @@ class RayBackend(Dispatched):
     def _on_report(self, slot: EngineSlot, report: Report) -> None:
         if isinstance(report, Leaving):
             self._leaving.add(slot.engine_id)
-        if isinstance(report, Ended):
+        if isinstance(report, Stored):
+            self._on_stored(slot, report.manifests)
+        elif isinstance(report, CheckpointFetched):
+            self._on_fetched(report)
+        elif isinstance(report, Ended):
             self._dispatcher.engine_lost(slot)
             if report.failed_starts >= FAILED_STARTS_BEFORE_CLOSING and not self.ready:
                 self._dispatcher.drain("The engine cannot be started; see the cluster's logs.")
         else:
             self._dispatcher.on_report(slot, report)
 
+    def _on_stored(self, slot: EngineSlot, manifests: tuple[str, ...]) -> None:
+        slot.stored = frozenset(manifests)
+        self._listener(CheckpointsStored(slot.engine_id, manifests))
+        self._dispatcher.dispatch()
+
+    def _on_fetched(self, fetched: CheckpointFetched) -> None:
+        if fetched.outcome == "fetched":
+            self._dispatcher.estimate.fetches.add(fetched.seconds)
+        self._listener(fetched)
+
     def _gone(self, slot: EngineSlot) -> None:
         for_good = slot.engine_id in self._leaving
         self._leaving.discard(slot.engine_id)
         self._dispatcher.slots.remove(slot)
+        self._listener(CheckpointsStored(slot.engine_id, ()))
         self._dispatcher.engine_lost(slot, for_good=for_good)
         if not for_good:
             self._orphans[slot.engine_id] = time.monotonic()

@@ -17,7 +17,7 @@ from sdxl_gateway.backends.process.backend import ENGINE_COMMAND
 from sdxl_gateway.backends.ray.deployment import ACTOR_PREFIX, NAMESPACE, application
 from sdxl_gateway.backends.ray.handle import EngineGone, EngineHandle
 from sdxl_gateway.backends.ray.problem import ClusterProblem
-from sdxl_gateway.config import Cluster, EngineProcess
+from sdxl_gateway.config import S3, Cluster, EngineProcess
 
 APPLICATION = "sdxl-gateway"
 
@@ -81,7 +81,9 @@ class RayReplicas:
         await asyncio.to_thread(ray.shutdown)
 
 
-def connected(cluster: Cluster, engine: EngineProcess, command: Sequence[str] = ENGINE_COMMAND[1:]) -> RayReplicas:
+def connected(
+    cluster: Cluster, engine: EngineProcess, bucket: S3, command: Sequence[str] = ENGINE_COMMAND[1:]
+) -> RayReplicas:
     """This process joins, or begins, a cluster; its replicas are started unless there are some. Raises ClusterProblem.
 
     It does not wait for them. Their engines' processes run Python with `command`.
@@ -91,7 +93,7 @@ def connected(cluster: Cluster, engine: EngineProcess, command: Sequence[str] = 
         ray.init(cluster.address or "local", namespace=NAMESPACE, log_to_driver=False, configure_logging=False, **own)
         if not _engines() and APPLICATION not in serve.status().applications:
             serve.start(proxy_location="Disabled")
-            target = serve.RunTarget(application(engine, cluster, command), name=APPLICATION, route_prefix=None)
+            target = serve.RunTarget(application(engine, cluster, bucket, command), name=APPLICATION, route_prefix=None)
             serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
     except (RayError, RayServeException, ConnectionError, RuntimeError, ValueError) as problem:
         ray.shutdown()

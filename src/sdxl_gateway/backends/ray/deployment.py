@@ -22,7 +22,7 @@ from sdxl_gateway.backends.ray.host import EngineHost
 from sdxl_gateway.backends.ray.scaling import WAIT_SECONDS, ByPredictedWait
 from sdxl_gateway.backends.ray.supervised import process
 from sdxl_gateway.catalog.lora_folder.copies import prune
-from sdxl_gateway.config import Cluster, EngineProcess
+from sdxl_gateway.config import S3, Cluster, EngineProcess
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +39,16 @@ PASSED_ON = ("CUDA_VISIBLE_DEVICES",)
 class EngineActor:
     """An EngineHost's methods, as an actor has them; see there, and EngineHandle."""
 
-    def __init__(self, engine: str, command: Sequence[str], folder: str, environment: dict[str, str]) -> None:
+    def __init__(
+        self, engine: str, bucket: str, command: Sequence[str], folder: str, environment: dict[str, str]
+    ) -> None:
         os.environ.update(environment)
         if Path(folder).is_dir():
             os.chdir(folder)  # where relative paths of the settings begin
         config = EngineProcess.model_validate(json.loads(engine))
         self._prune(config)
-        self._host = EngineHost(config, process((sys.executable, *command)))
+        shared = S3.model_validate(json.loads(bucket))
+        self._host = EngineHost(config, process((sys.executable, *command)), shared)
 
     def _prune(self, config: EngineProcess) -> None:
         loras = config.loras
@@ -87,7 +90,9 @@ class Replica:
     any replica, and a gateway has to choose."""
 
     # Serve awaits a deployment's constructor; Python's own are never coroutines.
-    async def __init__(self, engine: str, command: Sequence[str], folder: str) -> None:  # type: ignore[misc]
+    async def __init__(  # type: ignore[misc]
+        self, engine: str, bucket: str, command: Sequence[str], folder: str
+    ) -> None:
         _listen_privately()
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
@@ -98,7 +103,7 @@ class Replica:
             max_concurrency=CALLS_AT_ONCE,
             scheduling_strategy=here,
         )
-        self._actor = actor.remote(engine, command, folder, environment)
+        self._actor = actor.remote(engine, bucket, command, folder, environment)
         await self._actor.start.remote()
 
     async def check_health(self) -> None:
@@ -113,7 +118,9 @@ class Replica:
         await self._actor.end.remote()
 
 
-def application(engine: EngineProcess, cluster: Cluster, command: Sequence[str] = ENGINE_COMMAND[1:]) -> Any:
+def application(
+    engine: EngineProcess, cluster: Cluster, bucket: S3, command: Sequence[str] = ENGINE_COMMAND[1:]
+) -> Any:
     """What Serve runs: replicas with an engine each, without a route. Their processes run Python with `command`."""
     gpus = _gpus(engine, cluster)
     deployed = serve.deployment(Replica, name="engine").options(
@@ -123,7 +130,8 @@ def application(engine: EngineProcess, cluster: Cluster, command: Sequence[str] 
         graceful_shutdown_wait_loop_s=0.2,
         health_check_period_s=HEALTH_SECONDS,
     )
-    return deployed.bind(_own(engine, cluster, gpus).model_dump_json(), command, str(Path.cwd()))
+    own = _own(engine, cluster, gpus).model_dump_json()
+    return deployed.bind(own, bucket.model_dump_json(), command, str(Path.cwd()))
 
 
 def _own(engine: EngineProcess, cluster: Cluster, gpus: float) -> EngineProcess:

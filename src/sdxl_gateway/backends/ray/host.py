@@ -6,16 +6,20 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import count
 
+from sdxl_gateway.backends.ray.checkpoints import open_checkpoints
 from sdxl_gateway.backends.ray.copies import Arrivals
 from sdxl_gateway.backends.ray.frames import unpack
 from sdxl_gateway.backends.ray.supervised import Supervise
 from sdxl_gateway.backends.ray.visit import Visit
-from sdxl_gateway.config import EngineProcess
-from sdxl_gateway.core.events import Failed, Finished, JobEvent, Measurement, MemoryHeld
+from sdxl_gateway.config import S3, EngineProcess
+from sdxl_gateway.core.errors import Cancelled, GatewayError
+from sdxl_gateway.core.events import Event, Failed, Finished, JobEvent, Measurement, MemoryHeld
 from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.outside import CheckpointFetched
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.ipc.messages import (
     NOBODY,
@@ -27,6 +31,7 @@ from sdxl_gateway.ipc.messages import (
     Ready,
     Refused,
     Report,
+    Stored,
     Submit,
 )
 from sdxl_gateway.jobs.dispatcher import WINDOW_LANES
@@ -40,6 +45,7 @@ LEASE_SECONDS = 15.0
 """A gateway that has not asked for so long is gone, and with it whoever waited for its pictures."""
 WINDOWS = 2
 """As many windows of a gateway may be held: each counts what others hold, and may be a moment late in that."""
+NO_BUCKET = S3()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +57,28 @@ class Given:
 
 
 class EngineHost:
-    """One engine, shared by gateways.
+    """One engine, shared by gateways. A job whose checkpoint lies in the bucket `shared` waits here until it came.
 
     To the engine each job has a name that is used once: what it says of one that was given up, or given anew after its
     gateway was away, reaches nobody.
     """
 
     def __init__(
-        self, config: EngineProcess, supervise: Supervise, clock: Callable[[], float] = time.monotonic
+        self,
+        config: EngineProcess,
+        supervise: Supervise,
+        shared: S3 = NO_BUCKET,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = supervise(config, self._on_report, self._on_lost)
         self._slot = EngineSlot("", send=self._engine.send)
         self._estimate = Estimate(config.engine.max_lanes)
         self.most_images = WINDOWS * WINDOW_LANES * config.engine.max_lanes
         self._arrivals = Arrivals(config.data_directory, config.loras.max_file_bytes)
+        self._checkpoints = open_checkpoints(shared, config, self._on_fetched)
+        self._fetching: dict[str, asyncio.Task[None]] = {}
+        self._held: dict[str, ExitStack] = {}
+        self._starting: asyncio.Task[None] | None = None
         self._clock = clock
         self._visits: dict[str, Visit] = {}
         self._given: dict[str, Given] = {}
@@ -75,10 +89,21 @@ class EngineHost:
 
     async def start(self) -> None:
         """Returns at once; visitors are told when the engine is loaded."""
-        await self._engine.start()
+        self._note_stored()
+        self._starting = asyncio.create_task(self._start())
+
+    async def _start(self) -> None:
+        try:
+            await self._checkpoints.first()
+            await self._engine.start()
+        except Exception:
+            log.exception("the engine could not be started")
 
     async def stop(self, grace_seconds: float) -> None:
         """No process is left when it returns."""
+        self._checkpoints.close()
+        if self._starting is not None:
+            self._starting.cancel()
         await self._engine.stop(grace_seconds)
 
     async def drain(self) -> None:
@@ -89,10 +114,11 @@ class EngineHost:
         await self._idle.wait()
 
     async def watching(self) -> None:
-        """Visits end of gateways that are gone."""
+        """Visits end of gateways that are gone; what other replicas of the node fetched is noticed."""
         while True:
             await asyncio.sleep(LEASE_SECONDS / 3)
             self.sweep(self._clock())
+            self._note_stored()
 
     def sweep(self, now: float) -> None:
         """End the visits of those who by `now`, in steady seconds, have not asked for too long."""
@@ -111,7 +137,8 @@ class EngineHost:
     def open(self, gateway: str) -> bytes:
         """As of EngineHandle."""
         visit = self._visits[gateway] = Visit(self._clock())
-        for message in (self._slot.ready, self._memory, Leaving() if self._leaving else None):
+        stored = Stored(tuple(sorted(self._slot.stored))) if self._slot.stored else None
+        for message in (stored, self._slot.ready, self._memory, Leaving() if self._leaving else None):
             if message is not None:
                 visit.say(message)
         visit.say_others(self._others_than(gateway))
@@ -160,11 +187,26 @@ class EngineHost:
         name = f"{next(self._names)}"
         renamed = replace(job, id=name)
         self._given[name], self._slot.assigned[name] = Given(gateway, job.id), Assignment(renamed)
-        self._slot.send(Submit(renamed))
+        if renamed.manifests:
+            self._fetching[name] = asyncio.create_task(self._submit_later(renamed))
+        else:
+            self._slot.send(Submit(renamed))
+
+    async def _submit_later(self, job: Job) -> None:
+        """Once its checkpoints are here."""
+        try:
+            self._held[job.id] = await self._checkpoints.hold(job.manifests)
+        except GatewayError as error:
+            self._pass_on(Failed(job.id, error))
+        else:
+            del self._fetching[job.id]
+            self._slot.send(Submit(job))
 
     def _cancel(self, wanted: Given) -> None:
-        for name, given in self._given.items():
-            if given == wanted:
+        for name in [name for name, given in self._given.items() if given == wanted]:
+            if name in self._fetching:
+                self._pass_on(Failed(name, Cancelled("The request was cancelled.")))
+            else:
                 self._slot.send(Cancel(name))
 
     # -- the engine's side
@@ -187,7 +229,9 @@ class EngineHost:
     def _on_lost(self, failed_starts: int) -> None:
         """The engine's process ended; another is started."""
         self._slot.is_lost(self._clock())
-        self._given, self._slot.assigned, self._memory = {}, {}, None
+        for name in list(self._given):
+            self._forget(name)
+        self._memory = None
         self._say_all(Ended(failed_starts))
         self._say_others()
         self._note_idle()
@@ -204,7 +248,23 @@ class EngineHost:
 
     def _forget(self, name: str) -> None:
         del self._given[name], self._slot.assigned[name]
+        if name in self._fetching:
+            self._fetching.pop(name).cancel()
+        if name in self._held:
+            self._held.pop(name).close()
         self._note_idle()
+
+    def _on_fetched(self, event: Event) -> None:
+        if isinstance(event, CheckpointFetched):
+            self._say_all(event)
+        self._note_stored()
+
+    def _note_stored(self) -> None:
+        """Who is told of another comes again to those that wait for it."""
+        stored = frozenset(self._checkpoints.stored)
+        if stored != self._slot.stored:
+            self._slot.stored = stored
+            self._say_all(Stored(tuple(sorted(stored))))
 
     def _note_idle(self) -> None:
         if self._leaving and not self._given:

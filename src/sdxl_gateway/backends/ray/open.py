@@ -7,7 +7,7 @@ import socket
 
 from sdxl_gateway.backends.ray.backend import RayBackend
 from sdxl_gateway.backends.ray.problem import ClusterProblem
-from sdxl_gateway.config import Cluster, EngineProcess, Limits
+from sdxl_gateway.config import S3, Cluster, EngineProcess, Limits
 from sdxl_gateway.core.listeners import EngineListener
 
 AUTH_MODE = "RAY_AUTH_MODE"
@@ -17,7 +17,9 @@ OF_ONES_OWN = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": 
 nicer than what else runs: a step's Python would wait for its turn while the GPU idles."""
 
 
-def ray_backend(cluster: Cluster, engine: EngineProcess, limits: Limits, listener: EngineListener) -> RayBackend:
+def ray_backend(
+    cluster: Cluster, bucket: S3, engine: EngineProcess, limits: Limits, listener: EngineListener
+) -> RayBackend:
     """Connects. Raises ClusterProblem for a missing extra, no token, no cluster, and several devices for a replica."""
     if engine.engine.devices:
         raise ClusterProblem("engine.devices: is for the engines of one machine; a replica has one (cluster.replicas).")
@@ -32,7 +34,7 @@ def ray_backend(cluster: Cluster, engine: EngineProcess, limits: Limits, listene
     if ":" in cluster.address:
         _reach(cluster.address)
     return RayBackend(
-        connected(cluster, engine),
+        connected(cluster, engine, bucket),
         engine.data_directory,
         queue_size=limits.queue_size,
         tenant_queue_size=limits.tenant_queue_size,

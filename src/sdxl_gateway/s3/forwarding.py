@@ -1,0 +1,53 @@
+"""Takes a backend, is one: whoever lies before it changes what it has to."""
+
+from __future__ import annotations
+
+from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.ports import Backend, JobEvents
+
+
+class Forwarding:
+    """As `backend` in everything (a core Backend)."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def start(self) -> None:
+        """As Backend."""
+        await self._backend.start()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """As Backend."""
+        await self._backend.stop(grace_seconds)
+
+    def drain(self, reason: str) -> None:
+        """As Backend."""
+        self._backend.drain(reason)
+
+    async def submit(self, job: Job) -> JobEvents:
+        """As Backend."""
+        return await self._backend.submit(job)
+
+    def cancel(self, job_id: str) -> None:
+        """As Backend."""
+        self._backend.cancel(job_id)
+
+    @property
+    def ready(self) -> bool:
+        """As Backend."""
+        return self._backend.ready
+
+    @property
+    def waiting(self) -> int:
+        """As Backend."""
+        return self._backend.waiting
+
+    @property
+    def running(self) -> int:
+        """As Backend."""
+        return self._backend.running
+
+    @property
+    def wait_seconds(self) -> float:
+        """As Backend."""
+        return self._backend.wait_seconds
