@@ -230,13 +230,17 @@ async def _remember(built: Rooms) -> None:
     await built.intake.rollouts.load()
     built.teams.shared.local.begin(await built.teams.usage.pixel_steps_today())
     await built.work.tasks.recover()
+    if built.teams.orders is not None:
+        await built.teams.orders.turn()
 
 
 def _keeping(built: Rooms) -> dict[str, Working]:
     """Goes on where the data directory is this server's alone."""
-    stores, work = built.stores, built.work
+    stores, work, orders = built.stores, built.work, built.teams.orders
+    told = {} if orders is None else {"orders": orders.running}
     copies = CopySweeper(built.ground.home, built.settings.loras, lambda: built.intake.library.digests_in_use)
     return {
+        **told,
         "rollouts": built.intake.rollouts.following,
         "keys": built.teams.keys.following,
         "usage": built.teams.usage.writing,

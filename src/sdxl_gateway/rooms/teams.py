@@ -1,4 +1,4 @@
-"""Who asks, and how much of it they may: keys, limits, usage, and what of it several gateways share."""
+"""Who asks, and how much of it they may: keys, limits, usage; what several gateways share, and are all to do."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sdxl_gateway.accounts.meters import LocalMeters
 from sdxl_gateway.accounts.usage import Usage
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.listeners import Listener
+from sdxl_gateway.gateway.fleet_orders import Orders
 from sdxl_gateway.rooms.ground import Ground
 from sdxl_gateway.shared.open import Shared, open_shared
 
@@ -23,6 +24,7 @@ class Teams:
     usage: Usage
     limits: Limits
     keys: KeyStore
+    orders: Orders | None
 
     @classmethod
     def open(cls, settings: Settings, ground: Ground, tell: Listener) -> Self:
@@ -30,4 +32,5 @@ class Teams:
         usage = Usage(ground.database)
         shared = open_shared(settings, ground.home, LocalMeters(), ground.seal, tell)
         keys = KeyStore(ground.database, ground.pepper, exchange=shared.keys)
-        return cls(shared, usage, Limits(settings, shared.meters, usage), keys)
+        orders = None if shared.orders is None else Orders(ground.database, shared.orders)
+        return cls(shared, usage, Limits(settings, shared.meters, usage), keys, orders)

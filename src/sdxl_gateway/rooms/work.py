@@ -9,6 +9,7 @@ from sdxl_gateway.accounts.key_store import KeyStore
 from sdxl_gateway.api.endpoints.batch_lines import BatchLines
 from sdxl_gateway.config import Settings
 from sdxl_gateway.gateway.batches import Batches, tell_of_batch
+from sdxl_gateway.gateway.fleet_remembered import FleetRemembered
 from sdxl_gateway.gateway.job_texts import JobTexts
 from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.rooms.ground import Ground
@@ -76,7 +77,8 @@ def all_remembered(settings: Settings, watch: Watch, teams: Teams, stores: Store
         work.batches,
         lines,
     )
-    return Remembered(kept, _lasting(lines, teams.keys), settings.retention, watch.listeners)
+    about = kept, _lasting(lines, teams.keys), settings.retention, watch.listeners
+    return Remembered(*about) if teams.orders is None else FleetRemembered(*about, teams.orders)
 
 
 def _lasting(lines: AuditLines, keys: KeyStore) -> tuple[Lasting, ...]:

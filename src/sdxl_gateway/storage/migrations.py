@@ -260,6 +260,21 @@ CREATE INDEX jobs_by_age ON jobs (created, id)
 """
 """`untold` counts the changes of a job that other gateways have not heard of yet, see storage/job_outbox.py."""
 
+ORDERS = """
+CREATE TABLE fleet (joined REAL NOT NULL) STRICT;
+CREATE TABLE orders (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    given_by TEXT NOT NULL,
+    at REAL NOT NULL,
+    value TEXT NOT NULL,
+    outcome TEXT,
+    told INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID
+"""
+"""What every gateway is to do, and what came of it at this one: JSON, NULL where it is still to be done."""
+
 MIGRATIONS: tuple[str, ...] = (
     KEYS,
     AUDIT_TEXTS,
@@ -279,5 +294,6 @@ MIGRATIONS: tuple[str, ...] = (
     ROLLOUTS,
     BATCHES_BY_TIME,
     SHARED_JOBS,
+    ORDERS,
 )
 """The database's `user_version` says how many of them it has been through."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sdxl_gateway.config import Retention
+from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.events import Forgotten
+from sdxl_gateway.core.order import Member
 from sdxl_gateway.core.ports import TenantStore
 
 DAY_SECONDS = 86400.0
@@ -33,6 +35,20 @@ class Thing:
 
     kind: str
     data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """How many things of each kind are gone; of several gateways together, and by each of them, None where one has
+    still to erase."""
+
+    gone: Mapping[str, int]
+    gateways: Mapping[Member, Mapping[str, int] | None] = field(default_factory=dict)
+
+    @property
+    def is_whole(self) -> bool:
+        """No gateway has still to."""
+        return None not in self.gateways.values()
 
 
 class Remembered:
@@ -68,6 +84,10 @@ class Remembered:
         for store in (store for store in self._stores if store.kind not in lasting):
             gone[store.kind] = gone.get(store.kind, 0) + await store.erase(tenant)
         return gone
+
+    async def erase_everywhere(self, tenant: str, actor: Caller) -> Erasure:
+        """As `erase`, at all gateways where there are several (gateway/fleet_remembered.py); `actor` asked for it."""
+        return Erasure(await self.erase(tenant))
 
     async def sweep(self) -> None:
         """Forget what is older than its kind's days."""

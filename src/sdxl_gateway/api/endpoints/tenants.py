@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from sdxl_gateway.api.endpoints.acting import acted
+from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.replies.tenants import Erased, erased
 from sdxl_gateway.api.services import Services
@@ -26,7 +27,13 @@ EXPORT_TENANT = Description(
     errors=(400,),
     query={"format": {"type": "string", "enum": list(FORMATS), "default": FORMATS[0]}},
 )
-ERASE_TENANT = Description("eraseTenantData", {200: Reply("What is gone, and what stays.", Erased)})
+ERASE_TENANT = Description(
+    "eraseTenantData",
+    {
+        200: Reply("What is gone, and what stays.", Erased),
+        202: Reply("The same, and some gateways have still to erase what they have.", Erased),
+    },
+)
 
 
 def export_endpoint(services: Services) -> Endpoint:
@@ -46,13 +53,13 @@ def export_endpoint(services: Services) -> Endpoint:
 
 
 def erase_endpoint(services: Services) -> Endpoint:
-    """DELETE: everything that may go is gone when this is answered."""
+    """DELETE: everything that may go is gone when this is answered with 200, and noted with 202."""
 
     async def erase_data(request: Request) -> Response:
         tenant, remembered = request.path_params["tenant"], _remembered(services)
-        gone = await remembered.erase(tenant)
-        acted(services, request, "tenant.erased", tenant, tenant, **gone)
-        return JSONResponse(erased(tenant, gone, remembered.lasting))
+        erasure = await remembered.erase_everywhere(tenant, context_of(request.scope).caller)
+        acted(services, request, "tenant.erased", tenant, tenant, **erasure.gone)
+        return JSONResponse(erased(tenant, erasure, remembered.lasting), 200 if erasure.is_whole else 202)
 
     return erase_data
 

@@ -1,0 +1,27 @@
+"""Order: what is to be done once at every gateway of a fleet, also at one that hears of it later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """To do what `kind` says to `subject`; `by` is the gateway that was asked, `at` unix seconds, `value` JSON."""
+
+    id: str
+    kind: str
+    subject: str
+    by: str
+    at: float
+    value: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A gateway of the fleet, as it said last that it is there, in unix seconds."""
+
+    id: str
+    host: str
+    seen: float

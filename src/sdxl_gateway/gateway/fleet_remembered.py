@@ -1,0 +1,51 @@
+"""Knows what is remembered of tenants as Remembered does, and has a tenant erased at every gateway."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sdxl_gateway.config import Retention
+from sdxl_gateway.core.caller import Caller
+from sdxl_gateway.core.events import Acted
+from sdxl_gateway.core.listeners import Listener
+from sdxl_gateway.core.order import Order
+from sdxl_gateway.core.ports import TenantStore
+from sdxl_gateway.gateway.fleet_orders import Orders
+from sdxl_gateway.storage.remembered import Erasure, Lasting, Remembered
+
+ERASE = "erase tenant"
+
+
+class FleetRemembered(Remembered):
+    """The Remembered of a gateway that shares. What came between the asking and the erasing goes too."""
+
+    def __init__(
+        self,
+        stores: Sequence[TenantStore],
+        lasting: Sequence[Lasting],
+        retention: Retention,
+        tell: Listener,
+        orders: Orders,
+    ) -> None:
+        super().__init__(stores, lasting, retention, tell)
+        self._hear = tell
+        self._orders = orders
+        orders.follow(ERASE, self._erase_as_asked)
+
+    async def erase_everywhere(self, tenant: str, actor: Caller) -> Erasure:
+        """As Remembered. Raises Unavailable where this gateway cannot do it now; it is noted then, and done later."""
+        outcome = await self._orders.give(ERASE, tenant, {"tenant": actor.tenant, "key": actor.key_id})
+        together = Counter[str]()
+        for gone in outcome.at.values():
+            together.update(gone or {})
+        return Erasure(dict(together), outcome.at)
+
+    async def _erase_as_asked(self, order: Order) -> Mapping[str, Any]:
+        """The gateway that was asked says itself who asked."""
+        gone = await self.erase(order.subject)
+        if order.by != self._orders.gateway:
+            actor = Caller(tenant=order.value["tenant"], key_id=order.value["key"])
+            self._hear(Acted(actor, order.subject, "tenant.erased", order.subject, about=gone))
+        return gone

@@ -1,0 +1,220 @@
+"""What is asked of one gateway is done once at every one, at those that are away once they are back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from sdxl_gateway.core.background import Background
+from sdxl_gateway.core.errors import Unavailable
+from sdxl_gateway.core.listeners import unheard
+from sdxl_gateway.core.order import Order
+from sdxl_gateway.gateway import fleet_orders
+from sdxl_gateway.gateway.fleet_orders import KEPT_SECONDS, Orders, Outcome
+from sdxl_gateway.storage.database import opened as database_in
+from tests.kit.api import GENERATE
+from tests.kit.clock import Clock
+from tests.kit.redis_server import RedisServer
+from tests.kit.serving import served
+from tests.kit.sharing import Sharer
+
+pytestmark = pytest.mark.usefixtures("logs_as_they_were")
+ADMIN = {"api-key": "root"}
+
+
+@dataclass
+class One:
+    """A gateway; `done` are the subjects of what it did, and while it is `stuck` it does nothing."""
+
+    orders: Orders
+    done: list[str] = field(default_factory=list)
+    stuck: bool = False
+
+    def __post_init__(self) -> None:
+        self.orders.follow("count", self.count)
+
+    async def count(self, order: Order) -> Mapping[str, Any]:
+        if self.stuck:
+            raise Unavailable("stuck")
+        self.done.append(order.subject)
+        return {"nth": len(self.done)}
+
+    async def give(self, subject: str) -> Outcome:
+        return await self.orders.give("count", subject, {})
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_orders, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(fleet_orders, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("sdxl_gateway.shared.link.PAUSE_SECONDS", 0.0)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(1_000_000.0)
+
+
+@asynccontextmanager
+async def one_in(redis: RedisServer, folder: Path, clock: Clock) -> AsyncIterator[One]:
+    """As it was left there; nobody but its own turns does anything."""
+    async with Sharer.opened(redis, folder) as sharer:
+        mirror = sharer.shared.orders
+        assert mirror is not None
+        mirror._clock = clock  # type: ignore[attr-defined]
+        with database_in(folder) as database:
+            one = One(Orders(database, mirror, clock))
+            await one.orders.turn()
+            yield one
+
+
+@pytest.fixture
+async def two(redis: RedisServer, tmp_path: Path, clock: Clock) -> AsyncIterator[tuple[One, One]]:
+    async with AsyncExitStack() as stack:
+        a, b = [await stack.enter_async_context(one_in(redis, tmp_path / name, clock)) for name in "ab"]
+        yield a, b
+
+
+def told(outcome: Outcome) -> list[Any]:
+    """What came of it, those that have still to do it last."""
+    return sorted(outcome.at.values(), key=lambda what: (what is None, str(what)))
+
+
+async def test_it_is_done_once_at_all_and_what_came_of_it_is_told(two: tuple[One, One]) -> None:
+    a, b = two
+    b.done.append("before")
+    async with Background(unheard).doing("orders", b.orders.running):
+        assert told(await a.give("x")) == [{"nth": 1}, {"nth": 2}]
+        assert told(await a.give("y")) == [{"nth": 2}, {"nth": 3}]
+    for one in (a, b, a):
+        await one.orders.turn()
+    assert (a.done, b.done) == (["x", "y"], ["before", "x", "y"])
+
+
+async def test_one_that_is_away_does_it_when_it_is_back(
+    redis: RedisServer, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with one_in(redis, tmp_path / "a", clock) as a:
+        async with one_in(redis, tmp_path / "b", clock):
+            pass
+        with monkeypatch.context() as short:
+            short.setattr(fleet_orders, "WAIT_SECONDS", 0.05)
+            assert told(await a.give("while it sleeps")) == [{"nth": 1}, None]
+        clock.now += fleet_orders.THERE_SECONDS + 1
+        assert told(await a.give("while it is gone")) == [{"nth": 2}, None]
+        redis.cli("FLUSHALL")
+        await a.orders.turn()
+        async with one_in(redis, tmp_path / "b", clock) as b:
+            assert b.done == ["while it sleeps", "while it is gone"]
+        async with one_in(redis, tmp_path / "b", clock) as b:
+            assert b.done == []
+
+
+async def test_what_cannot_be_done_yet_is_done_later(two: tuple[One, One], redis: RedisServer, clock: Clock) -> None:
+    a, b = two
+    a.stuck = True
+    redis.stop()
+    with pytest.raises(Unavailable, match="It is noted"):
+        await a.give("x")
+    a.stuck = False
+    clock.now += 1.0
+    with pytest.raises(Unavailable):
+        await a.give("y")
+    assert a.done == ["x", "y"]
+    redis.start()
+    for one in (a, b, a, b):
+        await one.orders.turn()
+    assert (a.done, b.done) == (["x", "y"], ["x", "y"])
+
+
+async def test_a_redis_that_forgot_hears_all_of_it_again(two: tuple[One, One], redis: RedisServer) -> None:
+    a, b = two
+    async with Background(unheard).doing("orders", b.orders.running):
+        await a.give("x")
+    redis.cli("FLUSHALL")
+    for one in (b, a):
+        await one.orders.turn()
+    assert int(redis.cli("HLEN", "sdxl-gateway:orders")) == 1
+    (outcomes,) = redis.cli("KEYS", "sdxl-gateway:order:*").splitlines()
+    assert int(redis.cli("HLEN", outcomes)) == 1
+    names = redis.cli("KEYS", "*").splitlines()
+    assert all(int(redis.cli("PTTL", name)) > 0 for name in names)
+
+
+async def test_nobody_who_only_writes_into_redis_orders_anything(two: tuple[One, One], redis: RedisServer) -> None:
+    a, b = two
+    async with Background(unheard).doing("orders", b.orders.running):
+        await a.give("x")
+    (order_id,) = redis.cli("HKEYS", "sdxl-gateway:orders").splitlines()
+    redis.cli(
+        "EVAL",
+        "redis.call('HSET', KEYS[1], 'other', redis.call('HGET', KEYS[1], ARGV[1]))",
+        "1",
+        "sdxl-gateway:orders",
+        order_id,
+    )
+    redis.cli("SET", "sdxl-gateway:orders-word", "another")
+    await b.orders.turn()
+    assert b.done == ["x"]
+
+
+async def test_who_joins_later_or_was_away_too_long_does_nothing_old(
+    two: tuple[One, One], redis: RedisServer, tmp_path: Path, clock: Clock
+) -> None:
+    a, b = two
+    clock.now += 1.0
+    async with Background(unheard).doing("orders", b.orders.running):
+        await a.give("x")
+    clock.now += 1.0
+    async with one_in(redis, tmp_path / "c", clock) as c:
+        assert c.done == []
+        clock.now += KEPT_SECONDS
+        for one in (a, c):
+            one.orders._word = None
+            await one.orders.turn()
+        assert c.done == []
+        assert redis.cli("EXISTS", "sdxl-gateway:orders") == "0"
+
+
+async def painted(http: httpx.AsyncClient) -> str:
+    """A kept picture of the tenant of the key `alpha`."""
+    said = {"prompt": "a", "size": "64x64", "steps": 1, "seed": 7, "response_format": "url"}
+    answer = await http.post(GENERATE, json=said, headers={"api-key": "alpha"})
+    assert answer.status_code == 200, answer.text
+    found: str = answer.json()["data"][0]["id"]
+    return found
+
+
+async def kinds(http: httpx.AsyncClient, tenant: str) -> set[str]:
+    """Of what is remembered of it there."""
+    lines = (await http.get(f"/v1/admin/tenants/{tenant}/data", headers=ADMIN)).text.splitlines()
+    return {line.split('"')[3] for line in lines}
+
+
+async def test_over_http_a_tenant_is_erased_at_every_gateway(redis: RedisServer, tmp_path: Path) -> None:
+    keys = {"api_keys": (SecretStr("alpha"),), "admin_keys": (SecretStr("root"),)}
+    sections = redis.sections | {"auth": redis.sections["auth"].model_copy(update=keys)}
+    async with served(tmp_path / "a", **sections) as a, served(tmp_path / "b", **sections) as b:
+        await asyncio.gather(painted(a), painted(b))
+        tenant = (await a.get("/v1/key", headers={"api-key": "alpha"})).json()["tenant"]
+        answer = await b.delete(f"/v1/admin/tenants/{tenant}/data", headers=ADMIN)
+        assert answer.status_code == 200, answer.text
+        told = answer.json()
+        assert told["erased"]["images"] == 2
+        assert [one["erased"]["images"] for one in told["gateways"]] == [1, 1]
+        for http in (a, b):
+            assert "images" not in await kinds(http, tenant)
+            assert "results" not in await kinds(http, tenant)
+        assert (
+            await b.post(
+                GENERATE, json={"prompt": "a", "size": "64x64", "steps": 1, "seed": 7}, headers={"api-key": "alpha"}
+            )
+        ).headers["x-sdxl-gateway-cache"] == "miss"
