@@ -102,14 +102,14 @@ def test_sharded_weights_are_one_component(folder: Path) -> None:
     assert module_shapes(folder)["unet.mid.q"] == (4, 8)
 
 
-@pytest.mark.parametrize("index", [b"", b"{", b"5", b"[1]", b"null", b"\xff"])
+@pytest.mark.parametrize("index", [b"", b"{", b"5", b"[1]", b"null", b"\xff", b"[" * 10_000])
 @pytest.mark.parametrize("name", ["model_index.json", "unet/config.json"])
 def test_broken_configs(folder: Path, name: str, index: bytes) -> None:
     write(folder / name, index)
     assert "'mine'" in problem(folder)
 
 
-@pytest.mark.parametrize("size", [[128, 128], "128", -1, 1.5, True])
+@pytest.mark.parametrize("size", [[128, 128], "128", -1, 1.5, True, 10**400])
 def test_a_sample_size_that_is_none(folder: Path, size: object) -> None:
     write_json(folder / "unet" / "config.json", {"sample_size": size})
     assert "sample_size" in problem(folder)

@@ -96,6 +96,26 @@ def test_a_file_that_is_cut_is_refused_by_its_field(kind: str) -> None:
             scrubbed(Upload("image", wrong))
 
 
+def test_more_pixels_than_pillow_opens_are_refused() -> None:
+    data = bytearray(telling("PNG"))
+    struct.pack_into(">II", data, 16, 60_000, 60_000)
+    struct.pack_into(">I", data, 29, zlib.crc32(data[12:29]))
+    with pytest.raises(InvalidImage):
+        scrubbed(Upload("image", bytes(data)))
+
+
+def test_of_several_pictures_in_a_jpeg_the_first_stays() -> None:
+    first, second = (Image.new("RGB", (16, 8), colour) for colour in ("red", "blue"))
+    buffer = io.BytesIO()
+    first.save(buffer, "MPO", save_all=True, append_images=[second])
+    clean = scrubbed(Upload("image", buffer.getvalue()))
+    with Image.open(io.BytesIO(clean)) as image:
+        assert (image.format, image.size) == ("JPEG", (16, 8))
+    assert b"MPF" not in clean
+    before, after = (decode_picture(Upload("image", one), 2**20) for one in (buffer.getvalue(), clean))
+    assert before.tobytes() == after.tobytes()
+
+
 def test_marks_in_packed_texts_go_too() -> None:
     assert zlib.compress(MARK.encode()) not in scrubbed(Upload("image", telling("PNG")))
 

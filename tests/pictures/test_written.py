@@ -76,7 +76,9 @@ def test_what_another_tool_wrote_is_read_as_its_text() -> None:
     assert read(saved("PNG", pnginfo=info)) == Written("a fox\nSteps: 20, Seed: 1")
 
 
-@pytest.mark.parametrize("note", ["", "[]", "{", "[" * 100_000, '{"a": NaN}', "7"])
+@pytest.mark.parametrize(
+    "note", ["", "[]", "{", "[" * 100_000, '{"a": NaN}', "7", '{"a": 1e999}', '{"a": ["\\ud800"]}', '{"\\udfff": 1}']
+)
 def test_a_recipe_that_is_none_is_none(note: str) -> None:
     info = PngImagePlugin.PngInfo()
     info.add_itxt("sdxl-gateway", note)

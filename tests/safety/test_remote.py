@@ -66,7 +66,7 @@ async def test_what_is_flagged_without_a_category_counts_and_odd_names_are_left_
         finding(CLEAR, CLEAR),
         finding({**CLEAR, "flagged": "no"}),
         finding({**CLEAR, "categories": []}),
-        finding({**CLEAR, "category_scores": {"hate": "much"}}),
+        *(finding({**CLEAR, "category_scores": {"hate": score}}) for score in ("much", "nan", float("inf"), 10**400)),
         finding("clear"),
         saying(b"[" * 100_000),
         cut_short,

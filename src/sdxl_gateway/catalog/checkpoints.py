@@ -18,6 +18,7 @@ from sdxl_gateway.core.errors import CheckpointProblem
 
 PIPELINES = ("StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline", "StableDiffusionXLImg2ImgPipeline")
 SDXL_SAMPLE_SIZE = 128
+LARGEST_SAMPLE_SIZE = 2**16
 VAE_FACTOR = 8
 NATIVE_BUDGET = 1.55
 """How far above its training area SDXL still paints well: 1.6 of 1.05 megapixels."""
@@ -178,7 +179,7 @@ def _entry(
 
 def _training_area(unet: Mapping[str, Any], name: str) -> int:
     latent_side = unet.get("sample_size") or SDXL_SAMPLE_SIZE
-    if type(latent_side) is not int or latent_side < 8:
+    if type(latent_side) is not int or not 8 <= latent_side <= LARGEST_SAMPLE_SIZE:
         raise CheckpointProblem(f"Checkpoint '{name}': 'unet/config.json' has no usable 'sample_size'.")
     return (latent_side * VAE_FACTOR) ** 2
 
@@ -186,7 +187,7 @@ def _training_area(unet: Mapping[str, Any], name: str) -> int:
 def _read_json(path: Path, name: str) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointProblem(f"Checkpoint '{name}': '{path.name}' is missing or not readable.") from error
     if not isinstance(found, dict):
         raise CheckpointProblem(f"Checkpoint '{name}': '{path.name}' is not a JSON object.")

@@ -223,7 +223,7 @@ def _told_by(folder: Path, *, plus: bool) -> _Told:
             int(config[key]) for key in ("hidden_size", "projection_dim", "image_size", "patch_size")
         )
         places = (side // patch) ** 2 + 1
-    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
         raise _no_encoder(folder) from None
     shapes = _encoder_shapes(folder)
     agreed = {

@@ -89,7 +89,7 @@ def components_of(folder: Path) -> tuple[str, ...]:
     """Those of COMPONENTS that the folder's index has: a refiner has one text encoder, the second."""
     try:
         index = json.loads((folder / MODEL_INDEX).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointProblem(f"'{MODEL_INDEX}' is missing or not readable.") from error
     return tuple(name for name in COMPONENTS if index.get(name) != [None, None])
 

@@ -19,7 +19,7 @@ def preview_vae_folder(path: str | None) -> Path | None:
     folder = resolve_folder(path, DEMO_MODEL)
     try:
         kind = json.loads((folder / "config.json").read_text("utf-8")).get("_class_name")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise CheckpointProblem("engine.preview_vae: 'config.json' is missing or not readable.") from error
     if kind != CLASS:
         raise CheckpointProblem(f"engine.preview_vae: this is a {kind}, and not an {CLASS}.")

@@ -29,14 +29,15 @@ _BARE = {0x01, *range(0xD0, 0xD8)}
 def scrubbed(upload: Upload) -> bytes:
     """The file without EXIF, XMP, IPTC, comments, texts, thumbnails and whatever follows its end.
 
-    A PNG's or JPEG's, or a WebP's. Raises InvalidImage for anything else, and for a file that is cut.
+    A PNG's or JPEG's, or a WebP's; of a JPEG with several pictures, as phones write them, the first. Raises
+    InvalidImage for anything else, and for a file that is cut.
     """
     try:
         with Image.open(io.BytesIO(upload.data), formats=FORMATS) as image:
             kind, exif = image.format, _upright_only(image)
-        parts = {"PNG": _png, "JPEG": _jpeg, "WEBP": _webp}[kind or ""](upload.data, exif)
+        parts = {"PNG": _png, "JPEG": _jpeg, "MPO": _jpeg, "WEBP": _webp}[kind or ""](upload.data, exif)
         return b"".join(parts)
-    except (OSError, ValueError, SyntaxError, KeyError, IndexError, struct.error) as error:
+    except Exception as error:  # Pillow raises whatever it meets
         message = f"Invalid image file for '{upload.field}': it cannot be decoded."
         raise InvalidImage(message, param=upload.field) from error
 

@@ -100,14 +100,11 @@ def _comment(value: bytes) -> str:
     return "" if encoding is None else value[8:].decode(encoding, "replace")
 
 
-def _refuse_constant(_: str) -> Any:
-    raise ValueError("no JSON number")
-
-
 def recipe_in(text: str) -> dict[str, Any] | None:
-    """The recipe that JSON text is; None where it is none."""
+    """The recipe that JSON text is; None where it is none, or cannot be sent on as JSON."""
     try:
-        found = json.loads(text, parse_constant=_refuse_constant)
+        found = json.loads(text)
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

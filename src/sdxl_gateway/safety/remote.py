@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from math import isfinite
 from typing import Any
 
 from sdxl_gateway.config import Moderation
@@ -60,7 +61,7 @@ def _verdicts(answer: bytes, texts: int) -> Iterator[Verdict]:
     try:
         results = json.loads(answer)["results"]
         verdicts = [_verdict(result) for result in results]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise JudgeFailed("failed", "its answer cannot be read") from None
     if len(verdicts) != texts:
         raise JudgeFailed("failed", f"it answered {len(verdicts)} of {texts} texts")
@@ -73,6 +74,14 @@ def _verdict(result: dict[str, Any]) -> Verdict:
     if not isinstance(flagged, bool):
         raise TypeError("no boolean")
     named = {name: yes for name, yes in result["categories"].items() if _NAME.fullmatch(name)}
-    scores = {name: float(score) for name, score in (result.get("category_scores") or {}).items() if name in named}
+    scores = {name: _score(said) for name, said in (result.get("category_scores") or {}).items() if name in named}
     found = tuple(name for name, yes in named.items() if yes is True) or (FLAGGED,)
     return Verdict(found if flagged else (), scores)
+
+
+def _score(said: Any) -> float:
+    """It is told to callers as JSON, which has no infinity."""
+    score = float(said)
+    if not isfinite(score):
+        raise ValueError("no finite number")
+    return score

@@ -84,7 +84,18 @@ async def test_what_is_no_sdxl_ends_with_its_header(folder: Path, whole: bytes) 
     assert lies(folder) == {"art/one.toml"}
 
 
-@pytest.mark.parametrize("data", [b"", b"short", b"\x7fELF" + bytes(99), bytes(8) + b"{}", b"\xff" * 2**17])
+def of_header(text: bytes) -> bytes:
+    return len(text).to_bytes(8, "little") + text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"", b"short", b"\x7fELF" + bytes(99), bytes(8) + b"{}", b"\xff" * 2**17),
+        *(of_header(b'{"a": {"data_offsets": [0, %s]}}' % end) for end in (b"1e999", b"-Infinity", b"NaN", b"[]")),
+        *(of_header(text) for text in (b"[]", b'{"a": 1}', b'{"a": {"data_offsets": 1}}', b"[" * 10_000)),
+    ],
+)
 async def test_what_is_no_safetensors_file_is_told(folder: Path, data: bytes) -> None:
     with pytest.raises(InvalidRequest) as refused:
         await catalog(folder).add("art/one", aiter(Sent(data)))
@@ -119,5 +130,5 @@ async def test_a_sender_that_goes_away_leaves_nothing(folder: Path, whole: bytes
 async def test_a_header_that_lies_about_its_length_takes_no_room(folder: Path) -> None:
     head = json.dumps({"a": {"dtype": "F16", "shape": [2**40], "data_offsets": [0, 2**41]}}).encode()
     with pytest.raises(BodyTooLarge):
-        await catalog(folder).add("art/one", aiter(Sent(len(head).to_bytes(8, "little") + head)))
+        await catalog(folder).add("art/one", aiter(Sent(of_header(head))))
     assert lies(folder) == {"art/one.toml"}

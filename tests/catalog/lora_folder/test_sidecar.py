@@ -114,6 +114,11 @@ def test_tags_nearly_always_there_are_taken_for_trigger_words() -> None:
     assert told.title == "ink"
 
 
+def test_tags_without_number_are_counted() -> None:
+    tags = {"ink": {"ink style": 10**400, "line art": 10**400 // 2}}
+    assert told_defaults({"ss_tag_frequency": json.dumps(tags)}).trigger_words == ("ink style",)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', '{"a": {"b": "c"}}', "[" * 10_000, '{"a": {"b": 1e999}}'])
 def test_tag_tables_of_any_form_do_no_harm(text: str) -> None:
     assert told_defaults({"ss_tag_frequency": text}).trigger_words == ()

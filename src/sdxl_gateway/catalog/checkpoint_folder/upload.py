@@ -120,6 +120,6 @@ def _whole_bytes(head: bytes) -> int:
     try:
         entries = json.loads(head[LENGTH_BYTES:end])
         ends = [int(entry["data_offsets"][1]) for name, entry in entries.items() if name != METADATA_KEY]
-    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError) as error:
         raise InvalidRequest("This is not a safetensors file.", param="file") from error
     return end + max([0, *ends])

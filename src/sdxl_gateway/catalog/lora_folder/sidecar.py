@@ -23,7 +23,7 @@ MAX_TEXT_CHARS = 500
 MAX_WORD_CHARS = 200
 MAX_WORDS = 20
 GUESSED_WORDS = 5
-NEARLY_ALWAYS = 0.9
+NEARLY_ALWAYS_PERCENT = 90
 """A tag is taken for a trigger word when it is nearly as frequent as the most frequent one."""
 
 
@@ -214,5 +214,8 @@ def _frequent_tags(text: str) -> tuple[str, ...]:
         for tag, count in tags.items() if isinstance(tags, dict) else ():
             counts[tag] = counts.get(tag, 0) + (count if type(count) is int else 0)
     top = max(counts.values(), default=0)
-    often = sorted((-count, tag) for tag, count in counts.items() if top and count >= NEARLY_ALWAYS * top)
+    # In whole numbers: a file may tell of more tags than a float can count.
+    often = sorted(
+        (-count, tag) for tag, count in counts.items() if top and 100 * count >= NEARLY_ALWAYS_PERCENT * top
+    )
     return tuple(word for _, tag in often[:GUESSED_WORDS] if (word := cleaned(tag, MAX_WORD_CHARS)))
