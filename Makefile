@@ -52,7 +52,8 @@ coverage: .venv/.installed-dev
 
 # Ten minutes for each parser that meets what strangers send; a crash leaves its input in fuzz/.
 FUZZ_SECONDS ?= 600
-FUZZ_TARGETS ?= json_body form_body data_url model_name lora_header
+FUZZ_TARGETS ?= json_body large_json form_body file_form lora_form compressed_body data_url model_name prompt batch_lines \
+	lora_header lora_metadata side_car checkpoint_file picture_file written_recipe http_head header_fields
 fuzz: .venv/.installed-dev
 	$(PIP) -e '.[fuzz]'
 	for target in $(FUZZ_TARGETS); do \
