@@ -352,5 +352,5 @@ def test_what_came_with_the_server_is_told(tmp_path: Path) -> None:
     adapters = LoraCatalog(home.settings.loras, tmp_path / "data", DEMO_LORAS)
     adapters.scan()
     library = ModelLibrary(home.settings, home.checkpoints, adapters, home.admission.names)
-    own = {one["name"]: one["in_folder"] for one in library.loras()}
-    assert (own["ink"], own["sunset"]) == (True, False)
+    own = {one["name"]: (one["in_folder"], one["shared"]) for one in library.loras()}
+    assert (own["ink"], own["sunset"]) == ((True, False), (False, False))

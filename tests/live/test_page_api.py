@@ -52,6 +52,34 @@ def test_docs_show_the_reference_and_try_it(browser: Any, live: Server) -> None:
         assert answer.startswith("200 OK")
         assert "demo+outline:0.8" in answer
         assert all(address.startswith((live.url, "data:")) for address in tab.asked)
+        assert tab.page.evaluate("location.hash") == "#api/retrieveModel"
+        tab.page.reload()
+        opened_again = tab.page.locator(".operation[open]")
+        opened_again.locator("text=Try it").wait_for()
+        assert opened_again.count() == 1
+        assert tab.trouble == []
+
+
+@pytest.mark.full
+def test_an_address_leads_to_an_operation(browser: Any, live: Server) -> None:
+    with opened(browser, f"{live.url}/#api/deleteLora", viewport={"width": 390, "height": 600}) as tab:
+        found = tab.page.locator(".operation[open]")
+        found.locator("text=Try it").wait_for()
+        assert found.locator("summary code").first.inner_text() == "/v1/loras/{name}"
+        assert tab.page.locator("nav a[aria-current]").inner_text() == "API"
+        assert found.locator("summary").first.evaluate("(one) => one === document.activeElement")
+        assert 0 <= found.bounding_box()["y"] < 300
+        tab.page.fill("#api-find", "webhook")
+        tab.page.evaluate("location.hash = 'api/createImage'")
+        painting = tab.page.locator(".operation[data-id=createImage][open]")
+        painting.get_by_text("Try it").wait_for()
+        assert tab.page.input_value("#api-find") == ""
+        painting.locator("summary").first.click()
+        tab.page.wait_for_function("location.hash === '#api'")
+        tab.page.evaluate("location.hash = 'api/nothing%'")
+        assert tab.page.locator("#view-api").is_visible()
+        tab.page.goto(f"{live.url}/#elsewhere/at%all")
+        tab.page.locator("#view-paint").wait_for()
         assert tab.trouble == []
 
 

@@ -201,6 +201,7 @@ async def test_two_servers_within_seconds(section: S3, tmp_path: Path, monkeypat
         while (told := await two.get("/v1/loras/dusk")).status_code != 200:  # noqa: ASYNC110 - as a client would
             await asyncio.sleep(0.05)
         assert told.json()["digest"] == answer.json()["digest"]
+        assert told.json()["shared"] is answer.json()["shared"] is True
         assert (await two.delete("/v1/loras/dusk")).status_code == 200
         while (await one.get("/v1/loras/dusk")).status_code != 404:  # noqa: ASYNC110 - as a client would
             await asyncio.sleep(0.05)
@@ -214,3 +215,4 @@ async def test_a_side_car_is_changed_where_no_other_server_has_the_lora(nodes: l
     assert (await one.catalog.change_sidecar("own", {"weight": 0.5})).defaults.weight == 0.5
     with pytest.raises(InvalidRequest, match="shared with other servers"):
         await one.catalog.change_sidecar("ink", {"weight": 0.5})
+    assert [one.catalog.is_shared(one.catalog.find(name)) for name in ("own", "ink")] == [False, True]

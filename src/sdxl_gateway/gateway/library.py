@@ -247,9 +247,8 @@ class ModelLibrary:
     def _told(self, entry: LoraEntry) -> Lora:
         digest, last_used = self._digests.get(entry.name), self._last_used.get(entry.name)
         on, ready = any(digest in held for held in self._on.values()), self._warmth(entry.name)
-        return lora_card(
-            entry, digest, ready, self._tier(digest), on=on, last_used=last_used, in_folder=self._adapters.is_own(entry)
-        )
+        own, shared, tier = self._adapters.is_own(entry), self._adapters.is_shared(entry), self._tier(digest)
+        return lora_card(entry, digest, ready, tier, on=on, last_used=last_used, in_folder=own, shared=shared)
 
     async def add_lora(self, name: str, data: AsyncIterator[bytes], replace: bool) -> None:
         """Puts a LoRA into the folder that fits the default checkpoint; it can be painted with at once.

@@ -28,7 +28,8 @@ class Lora(TypedDict):
     `created` and `last_used` are unix seconds, `digest` is known once the file was read for the first time. `dialect`
     and `ranks` are null and empty where no checkpoint is there to plan it for. `tier` is the nearest place an engine
     has it, and `on` says that it is in the weights of one. `side_car` is what the one beside the file says. One that is
-    not `in_folder` came with the server, and stays as it is.
+    not `in_folder` came with the server, and stays as it is; one that is `shared` with other servers through a bucket
+    can be removed, and its side-car stays as it is.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Lora(TypedDict):
     tier: str
     on: bool
     in_folder: bool
+    shared: bool
     last_used: int | None
     metadata: dict[str, str]
     side_car: dict[str, Any]
@@ -75,6 +77,7 @@ def lora_card(
     on: bool,
     last_used: int | None,
     in_folder: bool,
+    shared: bool,
 ) -> Lora:
     """What its header and its side-car say, and how near it is."""
     defaults = entry.defaults
@@ -104,6 +107,7 @@ def lora_card(
         "tier": tier,
         "on": on,
         "in_folder": in_folder,
+        "shared": shared,
         "last_used": last_used,
         "metadata": dict(entry.metadata),
         "side_car": {key: getattr(defaults, key) for key in defaults.said},

@@ -7,16 +7,39 @@ import { address } from "./server.js";
 
 const VERBS = ["get", "post", "put", "patch", "delete"];
 
-/** Reads the document on first opening. */
-export async function show(place, page) {
-  if (place.querySelector(".operation")) return;
+/** Reads the document on first opening. `id` is the operation that the address names, "" for none. */
+export async function show(place, page, id) {
+  if (place.querySelector(".operation") || (await read(place, page))) unfold(place, id);
+}
+
+async function read(place, page) {
   const alert = make("p", { className: "error", role: "alert", hidden: true });
   place.replaceChildren(alert);
   try {
     fill(place, await openapi(), page);
+    return true;
   } catch (error) {
     page.refuse(error, place);
+    return false;
   }
+}
+
+/** Goes to an operation, whatever was searched for. */
+function unfold(place, id) {
+  const one = [...place.querySelectorAll(".operation")].find(({ dataset }) => id && dataset.id === id);
+  if (!one) return;
+  const search = place.querySelector("#api-find");
+  search.value = "";
+  search.dispatchEvent(new Event("input"));
+  one.open = true;
+  one.querySelector("summary").focus({ preventScroll: true });
+  one.scrollIntoView();
+}
+
+/** The address names what was unfolded last, so that it can be passed on and read again. */
+function named({ open, dataset: { id } }) {
+  if (open) history.replaceState(null, "", `#api/${id}`);
+  else if (location.hash === `#api/${id}`) history.replaceState(null, "", "#api");
 }
 
 function fill(place, document, page) {
@@ -68,6 +91,8 @@ function operation({ verb, path, about }, document, page) {
   ];
   const element = details(head, () => parts({ verb, path, about }, document, page));
   element.className = "operation card";
+  element.dataset.id = about.operationId;
+  element.addEventListener("toggle", () => named(element));
   element.dataset.words = [verb, path, about.summary, about.operationId, ...Object.keys(bodyOf(about).properties),
     ...Object.keys(about.responses)].join(" ").toLowerCase();
   return element;

@@ -216,9 +216,10 @@ async function take({ base, lora }) {
   changed();
 }
 
-/** Opens the view that the address names; false where that is the one for painting. */
+/** Opens the view that the address names, at what it names inside of it; false where that is the one for painting. */
 async function open() {
-  const name = location.hash.slice(1) in VIEWS ? location.hash.slice(1) : "paint";
+  const [said, inside = ""] = location.hash.slice(1).split("/");
+  const name = said in VIEWS ? said : "paint";
   for (const one of document.querySelectorAll("main > div")) one.hidden = one.id !== `view-${name}`;
   for (const tab of document.querySelectorAll("nav a")) {
     if (tab.hash === `#${name}`) tab.setAttribute("aria-current", "page");
@@ -229,9 +230,9 @@ async function open() {
   place.querySelector(":scope > .unreached")?.remove();
   // It was loaded before, or it cannot be while the server is away.
   const module = await fetched(name).catch(() => null);
-  const said = { className: "error unreached", role: "alert", textContent: "The server cannot be reached." };
-  if (module) await module.show(place, page);
-  else place.prepend(Object.assign(document.createElement("p"), said));
+  const unreached = { className: "error unreached", role: "alert", textContent: "The server cannot be reached." };
+  if (module) await module.show(place, page, inside);
+  else place.prepend(Object.assign(document.createElement("p"), unreached));
   return true;
 }
 

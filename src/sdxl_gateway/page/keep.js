@@ -1,4 +1,5 @@
-// What whoever may does with a row of the shelf: describes what it stands for, and removes it.
+// What whoever may does with a row of the shelf: describes what it stands for, unless other servers have it too, and
+// removes it.
 
 import { button, make } from "./dom.js";
 import { call } from "./server.js";
@@ -10,11 +11,9 @@ import { sure } from "./sure.js";
  */
 export function keeping(row, { path, template, question, page, gone }) {
   const editor = make("div");
-  const buttons = [
-    button("Describe it", () => edit(row, editor, path, template, page)),
-    button("Delete", () => remove(row, path, question, gone), { className: "grave" }),
-  ];
-  return { buttons, editor };
+  const describe = button("Describe it", () => edit(row, editor, path, template, page));
+  const drop = button("Delete", () => remove(row, path, question, gone), { className: "grave" });
+  return { buttons: row.card.shared ? [drop] : [describe, drop], editor };
 }
 
 async function edit(row, place, path, template, page) {

@@ -1,65 +1,32 @@
-// The LoRAs of the shelf: each with its load report, brought into a blend, described, removed; new ones come in.
+// The LoRAs of the shelf: each with its load report, and brought into a blend.
 
 import { button, make } from "./dom.js";
-import { keeping } from "./keep.js";
-import { Row, size, told } from "./row.js";
-import { Rows } from "./rows.js";
+import { size, told } from "./row.js";
 import { inPath, json } from "./server.js";
 
-const TEMPLATE = "v1/loras/{name}";
-const pathOf = (name) => TEMPLATE.replace("{name}", () => inPath(name));
+/** As Shelved takes it. */
+export const LORAS = {
+  label: "LoRAs",
+  what: "LoRA",
+  path: "v1/loras",
+  gone: "its file and its side-car",
+  replaceable: true,
+  words: ({ id, description, base_family: family, dialect, trigger_words: words }) =>
+    [id, description, family ?? "", dialect ?? "", ...words],
+  facts,
+  inside,
+};
 
-export class Loras {
-  #page;
-  #changed;
-  #may = false;
-  #upload = make("div");
-
-  /** `changed` is called when there is another LoRA, or one less. */
-  constructor(page, changed) {
-    this.#page = page;
-    this.#changed = changed;
-    this.rows = new Rows("LoRAs", (card) => this.#row(card), wordsOf);
-    this.elements = [this.#upload, ...this.rows.elements];
-  }
-
-  /** Whether this key may change anything. */
-  async allow(may) {
-    if (may === this.#may) return;
-    this.#may = may;
-    this.rows.forget();
-    this.#upload.replaceChildren();
-    if (!may) return;
-    const { uploadForm } = await import("./upload.js");
-    this.#upload.replaceChildren(uploadForm(this.#page, { what: "LoRA", path: "v1/loras", replaceable: true }, this.#changed));
-  }
-
-  #row(card) {
-    return new Row(card, factsOf, (row) => this.#inside(row), this.#page.refuse);
-  }
-
-  async #inside(row) {
-    const { id } = row.card;
-    const lora = await json(pathOf(id));
-    row.update({ ...row.card, ...lora });
-    const { buttons, editor } = this.#may && lora.in_folder ? this.#keeping(row) : { buttons: [], editor: "" };
-    const blend = button("Blend it", () => this.#page.take({ lora: id }));
-    return [...about(lora), make("div", { className: "buttons" }, blend, ...buttons), editor];
-  }
-
-  #keeping(row) {
-    const { id } = row.card;
-    const question = `Delete the LoRA ${id}, its file and its side-car?`;
-    return keeping(row, { path: pathOf(id), template: TEMPLATE, question, page: this.#page, gone: this.#changed });
-  }
-}
-
-const wordsOf = ({ id, description, base_family: family, dialect, trigger_words: words }) =>
-  [id, description, family ?? "", dialect ?? "", ...words];
-
-function factsOf({ base_family: family, dialect, ranks, dtype, bytes }) {
+function facts({ base_family: family, dialect, ranks, dtype, bytes }) {
   const few = ranks.length > 3 ? `${ranks[0]} to ${ranks.at(-1)}` : ranks.join(", ");
   return [family, dialect, few && `rank ${few}`, dtype, size(bytes)];
+}
+
+async function inside(row, page) {
+  const { id } = row.card;
+  const lora = await json(`${LORAS.path}/${inPath(id)}`);
+  row.update({ ...row.card, ...lora });
+  return { told: about(lora), use: button("Blend it", () => page.take({ lora: id })) };
 }
 
 /** What the server tells of it, the load report too. */

@@ -1,9 +1,10 @@
 // The LoRAs and checkpoints of the server as they lie there now; who may adds LoRAs, and describes and removes both.
 
 import { button, make } from "./dom.js";
-import { Checkpoints } from "./checkpoints.js";
-import { Loras } from "./loras.js";
+import { CHECKPOINTS } from "./checkpoints.js";
+import { LORAS } from "./loras.js";
 import { json } from "./server.js";
+import { Shelved } from "./shelved.js";
 
 const LOOK_MS = 5000;
 // Long lists are asked for less often: most of the time the server has rest.
@@ -25,8 +26,7 @@ class Shelf {
   constructor(place, page) {
     this.#page = page;
     this.place = place;
-    this.loras = new Loras(page, () => this.#load());
-    this.checkpoints = new Checkpoints(page, () => this.#load());
+    [this.loras, this.checkpoints] = [LORAS, CHECKPOINTS].map((kind) => new Shelved(kind, page, () => this.#load()));
     const search = make("input", { type: "search", id: "shelf-search", placeholder: "name, word or family" });
     search.addEventListener("input", () => [this.loras, this.checkpoints].forEach(({ rows }) => rows.search(search.value)));
     place.append(

@@ -76,9 +76,13 @@ class SharedLoraCatalog(LoraCatalog):
             await super().remove(entry.name)
             await asyncio.to_thread(self._mirror.note, entry.name, None)
 
+    def is_shared(self, entry: LoraEntry) -> bool:
+        """As LoraCatalog; it came from the bucket, or went there."""
+        return self._mirror.is_shared(entry.name)
+
     async def change_sidecar(self, name: str, changes: Mapping[str, Any]) -> LoraEntry:
         """As LoraCatalog; refused for a LoRA that others have too: side-cars do not travel."""
-        if self._mirror.is_shared(self.find(name).name):
+        if self.is_shared(self.find(name)):
             raise InvalidRequest("This LoRA is shared with other servers, which would not hear of it.", param="name")
         return await super().change_sidecar(name, changes)
 

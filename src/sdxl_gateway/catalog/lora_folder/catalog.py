@@ -66,8 +66,7 @@ class LoraCatalog:
         self._judge_by(Fit(checkpoints))
         self._problems: tuple[Problem, ...] = ()
         self._unusable = ProblemLookup(())
-        self._table = LoraLookup(())
-        self._bundled = LoraLookup(())
+        self._table, self._bundled = LoraLookup(()), LoraLookup(())
         self._listed: Sequence[LoraEntry] = ()
         self._views = Views(LoraCatalog.entries)
         self._scanning = asyncio.Lock()
@@ -112,9 +111,8 @@ class LoraCatalog:
             raise AdapterRefused(f"The LoRA {shown(problem.name)} cannot be used: {problem.message}")
 
     def only(self, globs: Globs) -> LoraCatalog:
-        """What is there now for one who sees some names: no other is found, listed, or said to be broken.
-
-        Asking again costs nothing until the folder is looked at again.
+        """What is there now for one who sees some names: no other is found, listed, or said to be broken; asking again
+        costs nothing until the folder is looked at again.
         """
         return self._views.of(globs, self._only)
 
@@ -197,6 +195,10 @@ class LoraCatalog:
         """Of the first folder: it did not come with the package."""
         return self._root_of(entry) == self._root
 
+    def is_shared(self, entry: LoraEntry) -> bool:
+        """Other servers have it too, and would not hear of another side-car."""
+        return False
+
     async def check_in(self, name: str, checkpoint: CheckpointEntry) -> CheckedLora:
         """The LoRA of that name, checked against the checkpoint and copied into the store.
 
@@ -247,8 +249,7 @@ class LoraCatalog:
             entry = await asyncio.to_thread(self._found, target)
             if checkpoint is not None and plan is not None and entry is ours:
                 zeros = await asyncio.to_thread(count_zeros, copy.path, header, plan.alpha_keys)
-                words = entry.defaults.trigger_words
-                report = make_report(plan, header, trigger_words=words, zero_alphas=zeros)
+                report = make_report(plan, header, trigger_words=entry.defaults.trigger_words, zero_alphas=zeros)
                 checked = CheckedLora(await asyncio.to_thread(copy.keep), entry, report)
                 self._checks.add(checked, checkpoint)
         return entry
@@ -271,9 +272,8 @@ class LoraCatalog:
         seen = self._known().get(self._place(target))
         if seen is None or seen.entry is None:
             target.unlink(missing_ok=True)
-            raise AdapterRefused(
-                seen.problems[0].message if seen else "The LoRA folder cannot hold a file of that name."
-            )
+            message = seen.problems[0].message if seen else "The LoRA folder cannot hold a file of that name."
+            raise AdapterRefused(message)
         return seen.entry
 
     def _place(self, path: Path) -> str:

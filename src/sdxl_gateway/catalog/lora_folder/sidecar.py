@@ -215,7 +215,5 @@ def _frequent_tags(text: str) -> tuple[str, ...]:
             counts[tag] = counts.get(tag, 0) + (count if type(count) is int else 0)
     top = max(counts.values(), default=0)
     # In whole numbers: a file may tell of more tags than a float can count.
-    often = sorted(
-        (-count, tag) for tag, count in counts.items() if top and 100 * count >= NEARLY_ALWAYS_PERCENT * top
-    )
+    often = sorted((-count, tag) for tag, count in counts.items() if top and 100 * count >= NEARLY_ALWAYS_PERCENT * top)
     return tuple(word for _, tag in often[:GUESSED_WORDS] if (word := cleaned(tag, MAX_WORD_CHARS)))
