@@ -18,10 +18,11 @@ from pydantic import SecretStr
 from sdxl_gateway.app import build_app
 from sdxl_gateway.backends.fake_engine import open_fake_engine
 from sdxl_gateway.backends.local import LocalBackend
-from sdxl_gateway.config import Auth, EngineProcess, Limits, Settings, Telemetry
+from sdxl_gateway.config import Auth, CheckpointFolder, EngineProcess, Limits, Loras, Safety, Settings, Telemetry
 from sdxl_gateway.core.listeners import EngineListener
 from sdxl_gateway.core.ports import Backend
-from tests.fuzz.things import kept_things
+from sdxl_gateway.core.safety import Policy
+from tests.fuzz.things import FLAGGED, checkpoints, kept_things
 
 ADMIN_KEY = "root"
 LEFT_OUT = "unsupported_method,positive_data_acceptance"
@@ -33,10 +34,13 @@ def _backend(_: EngineProcess, limits: Limits, listener: EngineListener) -> Back
 
 
 @contextmanager
-def served(data_directory: Path) -> Iterator[str]:
-    """The address of the whole application over a fake engine."""
+def served(folder: Path) -> Iterator[str]:
+    """The address of the whole application over a fake engine; all that it keeps is in `folder`."""
     settings = Settings(
-        data_directory=data_directory,
+        data_directory=folder / "data",
+        loras=Loras(directory=folder / "loras"),
+        checkpoint_folder=CheckpointFolder(directory=checkpoints(folder / "checkpoints")),
+        safety=Safety(policy=Policy.FLAG, deny_words=(FLAGGED,)),
         auth=Auth(api_keys=(SecretStr("key"),), admin_keys=(SecretStr(ADMIN_KEY),), wrong_keys_per_minute=0),
         telemetry=Telemetry(log_level="error"),
     )
@@ -65,7 +69,7 @@ def configured(folder: Path, things: Mapping[str, Sequence[str]]) -> Path:
 
 def main() -> int:
     """schemathesis's exit status; arguments are passed on to it."""
-    with TemporaryDirectory() as folder, served(Path(folder) / "data") as url:
+    with TemporaryDirectory() as folder, served(Path(folder)) as url:
         config = configured(Path(folder), kept_things(url, ADMIN_KEY))
         tool = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config)]
         flags = ["--header", f"Authorization: Bearer {ADMIN_KEY}", "--checks", "all", "--exclude-checks", LEFT_OUT]

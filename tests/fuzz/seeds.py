@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from typing import Any
 
 from PIL import Image
 
@@ -24,7 +25,7 @@ CHECKPOINT = file_bytes(
         "first_stage_model.decoder.conv_in.weight": (1, 4, 1, 1),
     }
 )
-METADATA = (
+METADATA: tuple[Any, ...] = (
     {"10_ink": {"ink style": 30, "tree": 12}},
     {"": {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "alpha_pattern": {"conv_in": 4}}},
     *({}, {"conv_alpha": 1}, 8, 4),
