@@ -24,7 +24,7 @@ from tests.kit.api import GENERATE
 from tests.kit.clock import Clock
 from tests.kit.redis_server import RedisServer
 from tests.kit.serving import served
-from tests.kit.sharing import Sharer
+from tests.kit.sharing import Sharer, eventually
 
 pytestmark = pytest.mark.usefixtures("logs_as_they_were")
 ADMIN = {"api-key": "root"}
@@ -218,3 +218,22 @@ async def test_over_http_a_tenant_is_erased_at_every_gateway(redis: RedisServer,
                 GENERATE, json={"prompt": "a", "size": "64x64", "steps": 1, "seed": 7}, headers={"api-key": "alpha"}
             )
         ).headers["x-sdxl-gateway-cache"] == "miss"
+
+
+async def test_over_http_a_new_webhook_secret_signs_at_every_gateway(redis: RedisServer, tmp_path: Path) -> None:
+    auth = redis.sections["auth"].model_copy(update={"admin_keys": (SecretStr("root"),)})
+    path, sections = "/v1/admin/tenants/art/webhook_secret", redis.sections | {"auth": auth}
+
+    async def secrets_at(http: httpx.AsyncClient) -> Any:
+        return (await http.get(path, headers=ADMIN)).json()
+
+    async with served(tmp_path / "a", **sections) as a, served(tmp_path / "b", **sections) as b:
+        rotated = await a.post(f"{path}/rotate", headers=ADMIN)
+        assert rotated.status_code == 201
+
+        async def alike() -> bool:
+            return bool(await secrets_at(b) == await secrets_at(a) == rotated.json())
+
+        assert await eventually(alike)
+        async with served(tmp_path / "c", **sections) as later:
+            assert await secrets_at(later) == rotated.json()

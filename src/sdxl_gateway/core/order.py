@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+ERASE_TENANT = "erase tenant"
+WEBHOOK_SIGNING = "webhook secret"
+STANDING = frozenset({WEBHOOK_SIGNING})
+"""What was said last of these kinds of orders holds for good, also for a gateway that joins later."""
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -16,6 +21,10 @@ class Order:
     by: str
     at: float
     value: dict[str, Any] = field(default_factory=dict)
+
+    def concerns(self, joined: float, oldest: float) -> bool:
+        """A gateway that joined then and forgets what is older than `oldest` is to do it."""
+        return self.kind in STANDING or self.at >= max(joined, oldest)
 
 
 @dataclass(frozen=True, slots=True)

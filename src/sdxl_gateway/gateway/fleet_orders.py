@@ -95,14 +95,15 @@ class Orders:
     async def _exchange(self) -> None:
         """Afterwards everybody knows what anybody knows, but what is too old, or from before a gateway was one."""
         word, now = await self._mirror.look(), self._clock()
+        oldest = now - KEPT_SECONDS
         joined = await self._database.run(partial(order_table.joined, now=now))
         if word is not None and word == self._word:
             return
-        await self._database.run(partial(order_table.forget, before=now - KEPT_SECONDS))
+        await self._database.run(partial(order_table.forget, before=oldest))
         ours = await self._database.run(order_table.known)
         theirs = {order.id: order for order in await self._mirror.orders()}
-        await self._mirror.forget([one.id for one in theirs.values() if one.at < now - KEPT_SECONDS])
-        new = [one for one in theirs.values() if one.id not in ours and one.at >= max(joined, now - KEPT_SECONDS)]
+        await self._mirror.forget([one.id for one in theirs.values() if not one.concerns(0.0, oldest)])
+        new = [one for one in theirs.values() if one.id not in ours and one.concerns(joined, oldest)]
         await self._database.run(partial(order_table.add, orders=new))
         lost = [one for one in ours.values() if one.id not in theirs]
         if lost:
@@ -115,6 +116,7 @@ class Orders:
         doing = self._doing.get(order.kind)
         if doing is None:
             return
+        self._word = None  # others may not have heard of it: a terminal writes into the database too
         try:
             outcome = await doing(order)
         except GatewayError as problem:

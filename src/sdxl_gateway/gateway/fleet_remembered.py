@@ -10,12 +10,10 @@ from sdxl_gateway.config import Retention
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.events import Acted
 from sdxl_gateway.core.listeners import Listener
-from sdxl_gateway.core.order import Order
+from sdxl_gateway.core.order import ERASE_TENANT, Order
 from sdxl_gateway.core.ports import TenantStore
 from sdxl_gateway.gateway.fleet_orders import Orders
 from sdxl_gateway.storage.remembered import Erasure, Lasting, Remembered
-
-ERASE = "erase tenant"
 
 
 class FleetRemembered(Remembered):
@@ -32,11 +30,11 @@ class FleetRemembered(Remembered):
         super().__init__(stores, lasting, retention, tell)
         self._hear = tell
         self._orders = orders
-        orders.follow(ERASE, self._erase_as_asked)
+        orders.follow(ERASE_TENANT, self._erase_as_asked)
 
     async def erase_everywhere(self, tenant: str, actor: Caller) -> Erasure:
         """As Remembered. Raises Unavailable where this gateway cannot do it now; it is noted then, and done later."""
-        outcome = await self._orders.give(ERASE, tenant, {"tenant": actor.tenant, "key": actor.key_id})
+        outcome = await self._orders.give(ERASE_TENANT, tenant, {"tenant": actor.tenant, "key": actor.key_id})
         together = Counter[str]()
         for gone in outcome.at.values():
             together.update(gone or {})

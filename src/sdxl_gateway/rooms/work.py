@@ -8,6 +8,7 @@ from typing import Self
 from sdxl_gateway.accounts.key_store import KeyStore
 from sdxl_gateway.api.endpoints.batch_lines import BatchLines
 from sdxl_gateway.config import Settings
+from sdxl_gateway.core.order import WEBHOOK_SIGNING
 from sdxl_gateway.gateway.batches import Batches, tell_of_batch
 from sdxl_gateway.gateway.fleet_remembered import FleetRemembered
 from sdxl_gateway.gateway.job_texts import JobTexts
@@ -56,6 +57,8 @@ class Work:
         webhooks = WebhookSender(
             ground.database, stores.webhooks, painting.egress, watch.listeners, timeout_seconds=timeout_seconds
         )
+        if teams.orders is not None:
+            teams.orders.follow(WEBHOOK_SIGNING, stores.webhooks.take_secret)
         return cls(tasks, batches, webhooks)
 
 

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sdxl_gateway.core.order import Order
+from sdxl_gateway.core.order import STANDING, Order
 
 _COLUMNS = "id, kind, subject, given_by, at, value"
 
@@ -57,8 +57,9 @@ def note_told(connection: sqlite3.Connection, order_ids: Iterable[str], *, told:
 
 
 def forget(connection: sqlite3.Connection, before: float) -> None:
-    """Nobody is told any more of what was done and is older."""
-    connection.execute("DELETE FROM orders WHERE at < ?", (before,))
+    """Nobody is told any more of what is older and does not stand for good."""
+    marks = ", ".join("?" * len(STANDING))
+    connection.execute(f"DELETE FROM orders WHERE at < ? AND kind NOT IN ({marks})", (before, *STANDING))  # noqa: S608
 
 
 def _orders(connection: sqlite3.Connection, query: str) -> dict[str, Order]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import astuple, fields, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from sdxl_gateway.core.order import WEBHOOK_SIGNING, Order
 from sdxl_gateway.core.webhook import Delivery, DeliveryState, digest_of
+from sdxl_gateway.storage import order_table
 
 _NAMES = tuple(field.name for field in fields(Delivery))
 _COLUMNS = ", ".join(_NAMES)
@@ -153,15 +156,23 @@ def secret_numbers(connection: sqlite3.Connection, tenant: str, now: float) -> l
     return [row["number"], row["number"] - 1] if now < row["previous_until"] else [row["number"]]
 
 
-def next_secret(connection: sqlite3.Connection, tenant: str, previous_until: float) -> int:
-    """The number of a new secret of the tenant's; the one before counts until then."""
-    row = connection.execute(
-        "INSERT INTO webhook_secrets (tenant, number, previous_until) VALUES (?, 2, ?)"
-        " ON CONFLICT (tenant) DO UPDATE SET number = number + 1, previous_until = excluded.previous_until"
-        " RETURNING number",
-        (tenant, previous_until),
-    ).fetchone()
-    return int(row["number"])
+def take_secret(connection: sqlite3.Connection, tenant: str, number: int, previous_until: float) -> None:
+    """The tenant's secret of that number counts from now on, unless a later one does; the one before it until then."""
+    connection.execute(
+        "INSERT INTO webhook_secrets (tenant, number, previous_until) VALUES (?, ?, ?)"
+        " ON CONFLICT (tenant) DO UPDATE SET number = excluded.number, previous_until = excluded.previous_until"
+        " WHERE excluded.number > number",
+        (tenant, number, previous_until),
+    )
+
+
+def next_secret(connection: sqlite3.Connection, tenant: str, now: float, previous_until: float) -> int:
+    """The number of a new secret of the tenant's; the one before counts until then. Other gateways will hear of it."""
+    number = secret_numbers(connection, tenant, now)[0] + 1
+    take_secret(connection, tenant, number, previous_until)
+    value = {"number": number, "previous_until": previous_until}
+    order_table.add(connection, [Order(secrets.token_hex(16), WEBHOOK_SIGNING, tenant, "", now, value)])
+    return number
 
 
 def _host(url: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import cached_property, partial
 from typing import Any
 
 from sdxl_gateway.core.errors import InvalidRequest, NotFound
+from sdxl_gateway.core.order import Order
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.core.webhook import Delivery
 from sdxl_gateway.storage import webhook_table
@@ -68,9 +69,14 @@ class WebhookStore:
 
     async def new_secret(self, tenant: str, grace_seconds: float = GRACE_SECONDS) -> str:
         """Signs from now on; the one before it signs too, for so long."""
-        until = self.clock() + grace_seconds
-        number = await self._database.run(partial(webhook_table.next_secret, tenant=tenant, previous_until=until))
-        return secret_of(self._pepper, tenant, number)
+        now = self.clock()
+        work = partial(webhook_table.next_secret, tenant=tenant, now=now, previous_until=now + grace_seconds)
+        return secret_of(self._pepper, tenant, await self._database.run(work))
+
+    async def take_secret(self, order: Order) -> Mapping[str, Any]:
+        """What `new_secret` did at one gateway holds at this one too."""
+        await self._database.run(partial(webhook_table.take_secret, tenant=order.subject, **order.value))
+        return {}
 
     async def export(self, tenant: str) -> list[dict[str, Any]]:
         """All that is remembered of the tenant's webhooks; no secrets."""
