@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch._dynamo.utils import counters
 
 from sdxl_gateway.config import Checkpoint, Memory
 from sdxl_gateway.core.errors import CheckpointProblem
@@ -19,7 +20,8 @@ from sdxl_gateway.engine import load
 from sdxl_gateway.engine.compile import FIRST, Denoisers, Todo
 from sdxl_gateway.engine.load import open_engine, plain_parts
 from sdxl_gateway.engine.unet.calls import in_buckets
-from sdxl_gateway.engine.unet.compiled import make_of, traceable
+from sdxl_gateway.engine.unet.compiled import make_of
+from sdxl_gateway.engine.unet.wanted import traceable
 from tests.kit.compilers import Compiler
 from tests.kit.engine import Studio, difference, mask, photo, process_settings, recipe, studio
 from tests.kit.engine_loras import admitted, blend, write_lora
@@ -181,7 +183,7 @@ def test_without_a_compiler_the_engine_does_not_open(tmp_path: Path, monkeypatch
     def no_compiler(*_: object) -> None:
         raise RuntimeError("No working C++ compiler found in /secret/place")
 
-    monkeypatch.setattr(compiling, "compile_for", no_compiler)
+    monkeypatch.setattr(load, "Denoisers", partial(Denoisers, backend=no_compiler))
     with pytest.raises(CheckpointProblem, match="2 rows of 64x64, could not be compiled") as caught:
         studio(tmp_path, compiled_sizes=(SIZE,))
     assert "secret" not in str(caught.value)
@@ -229,7 +231,7 @@ def test_nothing_more_is_compiled_with_a_checkpoint_that_leaves(demo: Studio) ->
     denoisers = beside(demo, compiler)
     denoisers.leave(demo.loaded().checkpoint)
     denoisers.compile_beside().join(timeout=120)
-    assert compiler.graphs == 1
+    assert compiler.graphs == 0
 
 
 def test_a_trace_has_modules_of_its_own_on_the_same_memory(demo: Studio) -> None:
@@ -248,11 +250,13 @@ def test_a_trace_has_modules_of_its_own_on_the_same_memory(demo: Studio) -> None
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_torch_itself_compiles_it(demo: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    counters.clear()
     made = studio(tmp_path, demo.folder, compiled_sizes=(SIZE,))
+    assert not any(counters[kind].total() for kind in ("stats", "aot_autograd"))
+    assert len(list((tmp_path / "compiled" / "whole" / "inductor").glob("*.code"))) == len(FIRST)
     path = write_lora(tmp_path / "1.safetensors", made.folder, 1)
     on = blend((admitted(path, made.data_directory), 0.8))
     admitted(path, demo.data_directory)
     for wanted in (recipe(), recipe(blend=on, count=3), recipe(count=2, guidance_scale=1.0)):
         assert max(map(difference, together(made, wanted), together(demo, wanted))) <= 1
-    assert any((tmp_path / "compiled").iterdir())
     made.engine.close()

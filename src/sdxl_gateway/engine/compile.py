@@ -1,18 +1,16 @@
 """Takes a checkpoint and sizes to paint at, gives every checkpoint of its make the fastest way to call its UNet.
 
-Code is compiled before the engine is ready, for sizes that were named, or beside the step loop, which takes it up
-between two steps. On CUDA, calls are recorded besides, compiled or not.
+Code is made before the engine is ready, for sizes that were named, or beside the step loop, which takes it up between
+two steps; by a process of its own, where there can be one. On CUDA, calls are recorded besides, compiled or not.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from pathlib import Path
 from threading import Event, Thread
 from time import perf_counter
 from typing import Any, Self
@@ -25,17 +23,17 @@ from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.engine.canvas import PartFactory
 from sdxl_gateway.engine.device import be_current
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
-from sdxl_gateway.engine.quiet import quiet
 from sdxl_gateway.engine.trial import call_of, trial_canvas
 from sdxl_gateway.engine.unet.calls import Call
-from sdxl_gateway.engine.unet.compiled import Backend, Codes, compile_decode, compile_for, make_of, traceable
+from sdxl_gateway.engine.unet.compiled import Backend, Codes, make_of
+from sdxl_gateway.engine.unet.compiler import Closed, Compiler
 from sdxl_gateway.engine.unet.decoder import DecodeCodes, Decoder
 from sdxl_gateway.engine.unet.denoiser import Denoiser
 from sdxl_gateway.engine.unet.recorded import Recordings, Tape
+from sdxl_gateway.engine.unet.wanted import Wanted, traceable
 
 log = logging.getLogger(__name__)
 
-FOLDER_NAME = "compiled"
 GUIDED_ROWS = 2
 Work = Callable[[], None]
 PAUSE_SECONDS = 2.0
@@ -77,12 +75,12 @@ class Denoisers:
     def __init__(self, todo: Todo, tape: Tape | None = None, backend: Backend = "inductor") -> None:
         self._todo = todo
         self._tape = tape
-        self._backend = backend
         self._make = make_of(todo.checkpoint.unet) if todo.calls else None
         self._vae_make = make_of(todo.checkpoint.vae) if todo.latents else None
         self._codes: Codes = {}
         self._decodes: DecodeCodes = {}
         self._over = Event()
+        self._compiler = Compiler(backend)
 
     @property
     def first(self) -> Checkpoint:
@@ -105,12 +103,13 @@ class Denoisers:
             checkpoint.denoiser.close()
         if checkpoint.unet is self.first.unet:
             self._over.set()
+            self._compiler.close()
 
     def compile(self) -> None:
         """All of it, now. Raises CheckpointProblem where there is no compiler."""
         for name, work in self._works():
             try:
-                _compiled(name, work)
+                _timed(name, work)
             except Exception as error:
                 raise CheckpointProblem(NO_COMPILER.format(name=name)) from error
 
@@ -127,7 +126,9 @@ class Denoisers:
         be_current(self.first.device)
         for name, work in self._works():
             try:
-                _compiled(name, work)
+                _timed(name, work)
+            except Closed:
+                return
             except Exception as error:
                 log.warning("%s, could not be compiled; it is painted with as it is", name, exc_info=error)
             if not self._codes or self._over.wait(PAUSE_SECONDS):
@@ -144,20 +145,14 @@ class Denoisers:
                 yield f"the VAE, {size}", partial(self._compile_decode, vae, self._todo.latents[size])
 
     def _compile(self, unet: Any, call: Call, rows: int) -> None:
-        self._codes[call.form, rows] = compile_for(unet, call.repeated(rows), self._backend)
+        self._codes[call.form, rows] = self._compiler.code(Wanted.of_unet(unet, call.repeated(rows)))
 
     def _compile_decode(self, vae: Any, latents: Tensor) -> None:
-        self._decodes[latents.shape, latents.dtype] = compile_decode(vae, latents, self._backend)
+        self._decodes[latents.shape, latents.dtype] = self._compiler.code(Wanted.of_decode(vae, latents))
 
 
 @torch.inference_mode()
-def _compiled(name: str, work: Work) -> None:
+def _timed(name: str, work: Work) -> None:
     start = perf_counter()
-    with quiet.disturbed():
-        work()
-    log.info("compiled %s in %.0f s", name, perf_counter() - start)
-
-
-def keep_compiled_code(data_directory: Path) -> None:
-    """Code compiled once is found there at the next start, unless the environment names another place."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str((data_directory / FOLDER_NAME).resolve()))
+    work()
+    log.info("%s: its code was there after %.0f s", name, perf_counter() - start)

@@ -21,7 +21,7 @@ from sdxl_gateway.config import Checkpoint as CheckpointSection
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.engine.canvas import PartFactory
-from sdxl_gateway.engine.compile import Denoisers, Todo, keep_compiled_code
+from sdxl_gateway.engine.compile import Denoisers, Todo
 from sdxl_gateway.engine.device import bfloat16_works, choose_dtype, choose_vae_dtype, open_device, sum_in_half
 from sdxl_gateway.engine.engine import DiffusionEngine
 from sdxl_gateway.engine.memory.budgets import ledger_budgets, usable_now, with_room_for
@@ -58,6 +58,7 @@ from sdxl_gateway.engine.stages.stage import Stage
 from sdxl_gateway.engine.stages.upscale import Upscale
 from sdxl_gateway.engine.timing import Clock, Timings, clock_of
 from sdxl_gateway.engine.trial import native_side
+from sdxl_gateway.engine.unet.compiler import keep_compiled_code
 from sdxl_gateway.engine.unet.cuda_graphs import CudaRecorder
 from sdxl_gateway.engine.unet.recorded import Tape
 from sdxl_gateway.engine.warm_up import warm_up

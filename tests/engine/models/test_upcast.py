@@ -12,7 +12,8 @@ from torch import nn
 
 from sdxl_gateway.engine.models.upcast import upcast
 from sdxl_gateway.engine.unet.calls import Call
-from sdxl_gateway.engine.unet.compiled import compile_for, make_of
+from sdxl_gateway.engine.unet.compiled import compiled, make_of
+from sdxl_gateway.engine.unet.wanted import Wanted
 from tests.kit.engine import Studio, contrast, difference, recipe, studio
 from tests.kit.engine_loras import admitted, blend, write_lora
 
@@ -81,7 +82,7 @@ def test_code_compiled_for_one_module_fits_another() -> None:
         upcast(module, torch.float32)
     call = Call.of(*inputs, {})
     assert call is not None
-    code = compile_for(modules[0], call, backend)
+    code = compiled(Wanted.of_unet(modules[0], call), backend)
     assert make_of(modules[0]) == make_of(modules[1]) != make_of(Scaled())
     for module in modules:
         assert torch.equal(code(module, *inputs), module(*inputs))

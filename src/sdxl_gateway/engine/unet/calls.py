@@ -79,12 +79,17 @@ class Call:
 
     def made(self, function: Callable[..., Any]) -> Tensor:
         """What `function`, called as a UNet is, predicts: (rows, 4, h, w)."""
+        inputs, others = self.spread()
+        found: Tensor = function(*inputs, **others)[0]
+        return found
+
+    def spread(self) -> tuple[tuple[Tensor, Tensor], dict[str, Any]]:
+        """What a UNet is called with: the latents and timesteps, and the rest by their names."""
         # A view of one row as two has strides of its own, and other strides are other code.
         values, arguments = iter(map(Tensor.contiguous, self.tensors)), dict[str, Any]()
         for place, value in self.form:
             _put(arguments, place, next(values) if isinstance(value, _Rows) else value)
-        found: Tensor = function(arguments.pop("sample"), arguments.pop("timesteps"), **arguments)[0]
-        return found
+        return (arguments.pop("sample"), arguments.pop("timesteps")), arguments
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from sdxl_gateway.engine.canvas import joined
 from sdxl_gateway.engine.unet.calls import Call, in_buckets
-from sdxl_gateway.engine.unet.compiled import Code, Codes
+from sdxl_gateway.engine.unet.compiled import Codes
 from sdxl_gateway.engine.unet.recorded import Recordings
+from sdxl_gateway.engine.unet.wanted import Code
 
 Way = Callable[[Call], Tensor]
 

@@ -1,0 +1,223 @@
+"""Code made by a process of its own: the same numbers, and nothing traced or compiled by the process that calls it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+from torch._dynamo.utils import counters
+
+from sdxl_gateway.engine.memory.quantised import quantise
+from sdxl_gateway.engine.models.text_layers import TextLayers
+from sdxl_gateway.engine.unet import compiler_process
+from sdxl_gateway.engine.unet.calls import Call
+from sdxl_gateway.engine.unet.compiled import compile_ahead, make_of
+from sdxl_gateway.engine.unet.compiler_process import CompilerProcess
+from sdxl_gateway.engine.unet.kept import KeptCodes, known_by
+from sdxl_gateway.engine.unet.wanted import Wanted, hollow, outlined, traceable
+
+CPU = torch.device("cpu")
+TEXT = 16
+KINDS = ("stats", "frames", "aot_autograd", "inductor")
+"""What torch counts of tracing and compiling."""
+
+
+def tiny_unet(**changes: Any) -> UNet2DConditionModel:
+    """Of SDXL's kind of blocks, conditions and processors, and next to no weights."""
+    torch.manual_seed(1)
+    settings = {
+        "sample_size": 8,
+        "block_out_channels": (8, 8),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        "layers_per_block": 1,
+        "cross_attention_dim": TEXT,
+        "attention_head_dim": 4,
+        "norm_num_groups": 4,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 8,
+        "projection_class_embeddings_input_dim": 6 * 8 + TEXT,
+    }
+    unet = UNet2DConditionModel(**settings | changes)
+    return unet.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def a_call(rows: int = 2, text_width: int = TEXT) -> Call:
+    more = {"text_embeds": torch.randn(rows, TEXT), "time_ids": torch.ones(rows, 6)}
+    others = {"encoder_hidden_states": torch.randn(rows, 7, text_width), "added_cond_kwargs": more}
+    found = Call.of(torch.randn(rows, 4, 8, 8), torch.full((rows,), 5.0), {**others, "return_dict": False})
+    assert found is not None
+    return found
+
+
+def wanted_of(unet: nn.Module, call: Call) -> Wanted:
+    return Wanted.of_unet(traceable(unet), call)
+
+
+def predicted(wanted: Wanted, code: Callable[..., Any]) -> Tensor:
+    found: Tensor = wanted.done_by(code)[0]
+    return found
+
+
+@torch.inference_mode()
+def in_this_process(wanted: Wanted, path: Path) -> bool:
+    """What a compiler's process does, with a compiler that leaves things as they are."""
+    path.parent.mkdir(exist_ok=True)
+    compile_ahead(hollow(outlined(wanted)), "eager", path)
+    return True
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("compiled") / "whole"
+
+
+def never(wanted: Wanted, path: Path) -> bool:
+    raise AssertionError("it was made before")
+
+
+@torch.inference_mode()
+def test_what_was_made_is_loaded_and_nothing_is_traced(folder: Path) -> None:
+    unet = tiny_unet()
+    wanted = wanted_of(unet, a_call())
+    KeptCodes(folder, in_this_process).code(wanted)
+    counters.clear()
+    code = KeptCodes(folder, never).code(wanted_of(tiny_unet(), a_call()))
+    assert code is not None
+    assert torch.equal(predicted(wanted, code), predicted(wanted, itself(unet)))
+    unet.conv_out.weight.mul_(2.0)
+    assert torch.equal(predicted(wanted, code), predicted(wanted, itself(unet)))
+    assert not any(counters[kind].total() for kind in KINDS)
+
+
+def itself(unet: nn.Module) -> Callable[..., Any]:
+    return lambda _, *inputs, **others: unet(*inputs, **others)
+
+
+@torch.inference_mode()
+def test_what_is_of_no_use_is_made_anew(folder: Path) -> None:
+    wanted = wanted_of(tiny_unet(), a_call())
+    path = folder / f"{known_by(wanted)}.code"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"something else")
+    assert KeptCodes(folder, in_this_process).code(wanted) is not None
+    assert KeptCodes(folder, never).code(wanted) is not None
+
+
+def test_what_nobody_can_make_is_none(tmp_path: Path) -> None:
+    assert KeptCodes(tmp_path / "whole", lambda *_: False).code(wanted_of(tiny_unet(), a_call())) is None
+
+
+def with_texts_ready_made() -> Wanted:
+    unet = tiny_unet()
+    return wanted_of(unet, a_call(text_width=TextLayers.of(unet).width))
+
+
+def in_one_byte() -> Wanted:
+    unet = tiny_unet()
+    quantise(unet, "int8", CPU, CPU, torch.float32)
+    return wanted_of(unet, a_call())
+
+
+OTHERS: dict[str, Callable[[], Wanted]] = {
+    "as it is": lambda: wanted_of(tiny_unet(), a_call()),
+    "more rows": lambda: wanted_of(tiny_unet(), a_call(rows=4)),
+    "texts ready made": with_texts_ready_made,
+    "one-byte weights": in_one_byte,
+    "half precision": lambda: wanted_of(tiny_unet().half(), a_call()),
+    "another activation": lambda: wanted_of(tiny_unet(act_fn="gelu"), a_call()),
+}
+
+
+def test_a_name_says_all_that_code_depends_on() -> None:
+    names = {kind: known_by(made()) for kind, made in OTHERS.items()}
+    assert names == {kind: known_by(made()) for kind, made in OTHERS.items()}
+    assert len(set(names.values())) == len(OTHERS)
+
+
+def test_a_number_of_threads_is_part_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = wanted_of(tiny_unet(), a_call())
+    before = known_by(wanted)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    assert known_by(wanted) != before
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_an_outline_is_of_the_same_make_and_takes_no_memory(kind: str) -> None:
+    wanted = OTHERS[kind]()
+    found = hollow(outlined(wanted))
+    assert make_of(found.model) == make_of(wanted.model)
+    assert known_by(found) == known_by(wanted)
+    tensors = [*found.model.parameters(), *found.model.buffers(), *found.inputs]
+    assert not any(tensor.untyped_storage().nbytes() for tensor in tensors)
+
+
+def test_a_tensor_in_two_places_is_one_in_the_outline() -> None:
+    model = nn.ModuleList([nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)])
+    model[1].weight = model[0].weight
+    found = hollow(outlined(Wanted(len, model, (torch.zeros(1),), {}))).model
+    first, second = found.parameters(recurse=True), found[1].parameters()  # type: ignore[index]
+    assert next(first) is next(second)
+
+
+def process(script: str) -> CompilerProcess:
+    return CompilerProcess("eager", (sys.executable, "-c", script))
+
+
+def test_a_process_that_fails_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    wanted = wanted_of(tiny_unet(), a_call())
+    assert not process("import sys; sys.stdin.buffer.read(); sys.exit('no compiler')").make(wanted, tmp_path / "one")
+    assert "no compiler" in caplog.text
+
+
+def test_it_ends_with_all_it_started_when_it_is_closed(tmp_path: Path) -> None:
+    """The process and one of its own wait for ever, and tell when they do."""
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    script = f"import os, time; os.fork(); open({str(told)!r}, 'w').write('x'); time.sleep(600)"
+    compiler, ended = process(script), Event()
+    wanted = wanted_of(tiny_unet(), a_call())
+
+    def make() -> None:
+        assert not compiler.make(wanted, tmp_path / "one")
+        ended.set()
+
+    thread = Thread(target=make, daemon=True)
+    thread.start()
+    both = os.open(told, os.O_RDWR)  # one end of its own stays open: nobody comes to an end between the two
+    assert os.read(both, 1) + os.read(both, 1) == b"xx"
+    os.close(both)
+    compiler.close()
+    assert ended.wait(60.0)
+    assert not compiler.make(wanted, tmp_path / "one")
+    thread.join()
+
+
+def test_none_is_begun_on_a_device_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler_process, "_has_room", lambda _: False)
+    assert not process("import sys; sys.stdin.buffer.read()").make(wanted_of(tiny_unet(), a_call()), tmp_path / "one")
+
+
+@pytest.mark.parametrize(("free_bytes", "room"), [(2**30, True), (2**30 - 1, False)])
+def test_room_on_a_card(free_bytes: int, room: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free_bytes, 2**40))
+    assert compiler_process._has_room(torch.device("cuda", 0)) is room
+
+
+@pytest.mark.full
+@torch.inference_mode()
+def test_another_process_makes_it(folder: Path) -> None:
+    wanted = wanted_of(tiny_unet(), a_call())
+    counters.clear()
+    code = KeptCodes(folder / "other", CompilerProcess("inductor").make).code(wanted)
+    assert code is not None
+    assert torch.allclose(predicted(wanted, code), predicted(wanted, itself(wanted.model)), atol=1e-5)
+    assert not any(counters[kind].total() for kind in KINDS[:3])
