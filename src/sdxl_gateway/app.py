@@ -247,6 +247,7 @@ def _keeping(built: Rooms) -> dict[str, Working]:
         "feedback": built.watch.feedback.writing,
         "files": stores.files.sweeping,
         "results": stores.results.sweeping,
+        "pictures_told": stores.images.sharing,
         "idempotency": stores.replies.sweeping,
         "retention": built.remembered.sweeping,
         "webhooks": work.webhooks.sending,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ from sdxl_gateway.storage.picture_folder import PictureFiles, PictureFolder
 from tests.kit.api import GENERATE
 from tests.kit.redis_server import RedisServer
 from tests.kit.serving import served
-from tests.kit.sharing import Sharer
+from tests.kit.sharing import Sharer, eventually
 
 pytestmark = pytest.mark.usefixtures("logs_as_they_were")
 Two = tuple[PictureFiles, PictureFiles]
@@ -92,3 +93,29 @@ async def painted(http: httpx.AsyncClient) -> str:
     answer = await http.post(GENERATE, json={"prompt": "a", "size": "64x64", "response_format": "url"})
     url: str = answer.json()["data"][0]["url"]
     return urlsplit(url)._replace(scheme="", netloc="").geturl()
+
+
+async def test_one_is_deleted_at_the_other_too_and_nobody_else_may_ask_for_that(
+    redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sdxl_gateway.gateway.fleet_images.LOOK_SECONDS", 0.02)
+    async with served(tmp_path / "b", **redis.sections) as b:
+        async with served(tmp_path / "a", **redis.sections) as a:
+            first, second, third = [await painted(a) for _ in range(3)]
+            assert (await b.delete(f"/v1/images/{id_in(first)}")).status_code == 200
+            assert await eventually(partial(is_left_with, a, third, second))
+            assert (await a.get(first)).status_code == 410
+            redis.cli("ZADD", "sdxl-gateway:picture-deletes", "9e12", "x" * 40)
+        assert (await b.delete(f"/v1/images/{id_in(third)}")).status_code == 200
+        async with served(tmp_path / "a", **redis.sections) as a:
+            assert await eventually(partial(is_left_with, a, second))
+            assert (await a.get(second)).status_code == 200
+
+
+async def is_left_with(http: httpx.AsyncClient, *urls: str) -> bool:
+    listed = (await http.get("/v1/images")).json()["data"]
+    return [one["id"] for one in listed] == [id_in(url) for url in urls]
+
+
+def id_in(url: str) -> str:
+    return Path(urlsplit(url).path).stem

@@ -10,6 +10,7 @@ from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ports import Addresses
 from sdxl_gateway.delivery.signing import KEY_FILE, Signer
 from sdxl_gateway.gateway.fleet_files import FleetFiles
+from sdxl_gateway.gateway.fleet_images import FleetImages
 from sdxl_gateway.gateway.fleet_results import FleetResults
 from sdxl_gateway.gateway.result_cache import ResultCache
 from sdxl_gateway.rooms.ground import Ground
@@ -48,7 +49,7 @@ class Stores:
         watch.metrics.follow_results(lambda: results.held_bytes)
         replies = ground.own_blobs(settings.data_directory / "replies")
         return cls(
-            images=KeptImages(teams.shared.pictures(ground.places.pictures()), database, settings.delivery),
+            images=_images(settings, ground, teams),
             signer=signer,
             addresses=ground.places.addresses(signer),
             results=results,
@@ -58,6 +59,11 @@ class Stores:
             jobs=JobStore(database, ground.places.blobs("jobs"), seal, on_end=[tell_of_end], listener=listener),
             webhooks=WebhookStore(database, ground.pepper),
         )
+
+
+def _images(settings: Settings, ground: Ground, teams: Teams) -> KeptImages:
+    kept = teams.shared.pictures(ground.places.pictures()), ground.database, settings.delivery
+    return KeptImages(*kept) if teams.shared.deletes is None else FleetImages(*kept, teams.shared.deletes)
 
 
 def _results(settings: Settings, ground: Ground, teams: Teams) -> ResultCache:

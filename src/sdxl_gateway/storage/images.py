@@ -111,12 +111,23 @@ class KeptImages:
 
     async def delete(self, image_id: str, tenant: str) -> None:
         """The picture is gone. Raises NotFound where the tenant has none of that id."""
-        if await self._drop(partial(image_table.owned, image_id=image_id, tenant=tenant)):
+        if await self.delete_here(image_id, tenant):
             return
         stored = await self.find(image_id)
         if stored.tenant != tenant:
             raise _unknown()
+        await self.delete_elsewhere(stored)
+
+    async def delete_here(self, image_id: str, tenant: str) -> bool:
+        """The tenant's picture of that id is gone; False where this database knows of none."""
+        return bool(await self._drop(partial(image_table.owned, image_id=image_id, tenant=tenant)))
+
+    async def delete_elsewhere(self, stored: StoredImage) -> None:
+        """A picture is gone of which another server's database knows."""
         await asyncio.to_thread(self._files.delete, [stored])
+
+    async def sharing(self) -> None:
+        """Other gateways know what is deleted, where there are any (gateway/fleet_images.py)."""
 
     async def total_bytes(self) -> int:
         """What the kept pictures take together."""
