@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._dynamo import config as dynamo_config
 
 from sdxl_gateway.engine.unet.calls import Form
 from sdxl_gateway.engine.unet.wanted import Code, Wanted
@@ -37,7 +38,8 @@ def compile_ahead(wanted: Wanted, backend: Backend, path: Path) -> None:
     def keep(*inputs: Any, **others: Any) -> None:
         _compiler(wanted, backend).aot_compile((inputs, others)).save_compiled_function(str(path))
 
-    wanted.done_by(keep)
+    with dynamo_config.patch(enable_aot_compile=True):  # before torch 2.12 it has to be said
+        wanted.done_by(keep)
 
 
 def loaded(file: IOBase) -> Code:
