@@ -236,11 +236,11 @@ async def _remember(built: Rooms) -> None:
 
 def _keeping(built: Rooms) -> dict[str, Working]:
     """Goes on where the data directory is this server's alone."""
-    stores, work, orders = built.stores, built.work, built.teams.orders
-    told = {} if orders is None else {"orders": orders.running}
+    stores, work, teams = built.stores, built.work, built.teams
+    fleet = {"orders": teams.orders, "questions": teams.questions}
     copies = CopySweeper(built.ground.home, built.settings.loras, lambda: built.intake.library.digests_in_use)
     return {
-        **told,
+        **{name: one.running for name, one in fleet.items() if one is not None},
         "rollouts": built.intake.rollouts.following,
         "keys": built.teams.keys.following,
         "usage": built.teams.usage.writing,

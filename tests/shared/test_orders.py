@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from sdxl_gateway.core.background import Background
 from sdxl_gateway.core.errors import Unavailable
 from sdxl_gateway.core.listeners import unheard
 from sdxl_gateway.core.order import Order
-from sdxl_gateway.gateway import fleet_orders
+from sdxl_gateway.gateway import fleet_orders, fleet_questions
 from sdxl_gateway.gateway.fleet_orders import KEPT_SECONDS, Orders, Outcome
 from sdxl_gateway.storage.database import opened as database_in
 from tests.kit.api import GENERATE
@@ -55,6 +56,7 @@ class One:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet_orders, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(fleet_orders, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(fleet_questions, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr("sdxl_gateway.shared.link.PAUSE_SECONDS", 0.0)
 
 
@@ -196,15 +198,19 @@ async def painted(http: httpx.AsyncClient) -> str:
 async def kinds(http: httpx.AsyncClient, tenant: str) -> set[str]:
     """Of what is remembered of it there."""
     lines = (await http.get(f"/v1/admin/tenants/{tenant}/data", headers=ADMIN)).text.splitlines()
-    return {line.split('"')[3] for line in lines}
+    return {json.loads(line)["kind"] for line in lines}
 
 
 async def test_over_http_a_tenant_is_erased_at_every_gateway(redis: RedisServer, tmp_path: Path) -> None:
     keys = {"api_keys": (SecretStr("alpha"),), "admin_keys": (SecretStr("root"),)}
     sections = redis.sections | {"auth": redis.sections["auth"].model_copy(update=keys)}
     async with served(tmp_path / "a", **sections) as a, served(tmp_path / "b", **sections) as b:
-        await asyncio.gather(painted(a), painted(b))
+        pictures = await asyncio.gather(painted(a), painted(b))
         tenant = (await a.get("/v1/key", headers={"api-key": "alpha"})).json()["tenant"]
+        lines = (await b.get(f"/v1/admin/tenants/{tenant}/data", headers=ADMIN)).text.splitlines()
+        things = [json.loads(line) for line in lines]
+        assert {one["data"]["id"] for one in things if one["kind"] == "images"} == set(pictures)
+        assert "missing" not in {one["kind"] for one in things}
         answer = await b.delete(f"/v1/admin/tenants/{tenant}/data", headers=ADMIN)
         assert answer.status_code == 200, answer.text
         told = answer.json()

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from sdxl_gateway.config import Retention
 from sdxl_gateway.core.caller import Caller
+from sdxl_gateway.core.errors import Unavailable
 from sdxl_gateway.core.events import Acted
 from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.core.order import ERASE_TENANT, Order
 from sdxl_gateway.core.ports import TenantStore
 from sdxl_gateway.gateway.fleet_orders import Orders
-from sdxl_gateway.storage.remembered import Erasure, Lasting, Remembered
+from sdxl_gateway.gateway.fleet_questions import Questions
+from sdxl_gateway.storage.remembered import Erasure, Lasting, Remembered, Thing
+
+EXPORT = "export tenant"
+MISSING = "missing"
+"""The kind of a thing that stands for all that a gateway did not tell; that all did not, where it names none."""
+SAME_EVERYWHERE = frozenset({"keys"})
 
 
 class FleetRemembered(Remembered):
@@ -26,11 +33,27 @@ class FleetRemembered(Remembered):
         retention: Retention,
         tell: Listener,
         orders: Orders,
+        questions: Questions,
     ) -> None:
         super().__init__(stores, lasting, retention, tell)
         self._hear = tell
         self._orders = orders
+        self._questions = questions
+        questions.follow(EXPORT, self._own)
         orders.follow(ERASE_TENANT, self._erase_as_asked)
+
+    async def export(self, tenant: str) -> AsyncIterator[Thing]:
+        """As Remembered, of all gateways; of one that does not answer there is a thing that says so."""
+        async for thing in super().export(tenant):
+            yield thing
+        try:
+            async for member, part in self._questions.others(EXPORT, {"tenant": tenant}):
+                if part is None:
+                    yield Thing(MISSING, {"gateway": member.id, "host": member.host, "seen": int(member.seen)})
+                for kind, data in part or ():
+                    yield Thing(kind, data)
+        except Unavailable:
+            yield Thing(MISSING, {"gateway": None, "host": None, "seen": None})
 
     async def erase_everywhere(self, tenant: str, actor: Caller) -> Erasure:
         """As Remembered. Raises Unavailable where this gateway cannot do it now; it is noted then, and done later."""
@@ -39,6 +62,12 @@ class FleetRemembered(Remembered):
         for gone in outcome.at.values():
             together.update(gone or {})
         return Erasure(dict(together), outcome.at)
+
+    async def _own(self, value: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """What no other gateway has."""
+        async for thing in super().export(value["tenant"]):
+            if thing.kind not in SAME_EVERYWHERE:
+                yield thing.kind, thing.data
 
     async def _erase_as_asked(self, order: Order) -> Mapping[str, Any]:
         """The gateway that was asked says itself who asked."""

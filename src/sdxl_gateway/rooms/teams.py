@@ -12,6 +12,7 @@ from sdxl_gateway.accounts.usage import Usage
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.gateway.fleet_orders import Orders
+from sdxl_gateway.gateway.fleet_questions import Questions
 from sdxl_gateway.rooms.ground import Ground
 from sdxl_gateway.shared.open import Shared, open_shared
 
@@ -25,6 +26,7 @@ class Teams:
     limits: Limits
     keys: KeyStore
     orders: Orders | None
+    questions: Questions | None
 
     @classmethod
     def open(cls, settings: Settings, ground: Ground, tell: Listener) -> Self:
@@ -32,5 +34,8 @@ class Teams:
         usage = Usage(ground.database)
         shared = open_shared(settings, ground.home, LocalMeters(), ground.seal, tell)
         keys = KeyStore(ground.database, ground.pepper, exchange=shared.keys)
-        orders = None if shared.orders is None else Orders(ground.database, shared.orders)
-        return cls(shared, usage, Limits(settings, shared.meters, usage), keys, orders)
+        limits = Limits(settings, shared.meters, usage)
+        if shared.orders is None or shared.questions is None:
+            return cls(shared, usage, limits, keys, None, None)
+        orders, questions = Orders(ground.database, shared.orders), Questions(shared.questions, shared.orders.members)
+        return cls(shared, usage, limits, keys, orders, questions)

@@ -81,7 +81,9 @@ def all_remembered(settings: Settings, watch: Watch, teams: Teams, stores: Store
         lines,
     )
     about = kept, _lasting(lines, teams.keys), settings.retention, watch.listeners
-    return Remembered(*about) if teams.orders is None else FleetRemembered(*about, teams.orders)
+    if teams.orders is None or teams.questions is None:
+        return Remembered(*about)
+    return FleetRemembered(*about, teams.orders, teams.questions)
 
 
 def _lasting(lines: AuditLines, keys: KeyStore) -> tuple[Lasting, ...]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sdxl_gateway.shared.mirror import FileMirror, Mirror
     from sdxl_gateway.shared.order_mirror import OrderMirror
     from sdxl_gateway.shared.picture_mirror import PictureMirror
+    from sdxl_gateway.shared.question_mirror import QuestionMirror
     from sdxl_gateway.shared.result_mirror import ResultMirror
 
 
@@ -41,7 +42,7 @@ class SharingProblem(StartProblem):
 @dataclass(frozen=True, slots=True)
 class Shared:
     """What this gateway knows together with others: alone, it is what it would be anyway, and `link`, `jobs`,
-    `batches`, `files`, `results`, `orders` and `deletes` (of pictures) are None.
+    `batches`, `files`, `results`, `orders`, `questions` and `deletes` (of pictures) are None.
 
     `local` are what of the `meters` is this gateway's own; `works` go on in the background, by name; what `pictures` is
     given, others find too; `results` lie in what that is given, if there is such a thing.
@@ -60,6 +61,7 @@ class Shared:
     results: Callable[[Objects | None], ResultMirror] | None = None
     orders: OrderMirror | None = None
     deletes: PictureMirror | None = None
+    questions: QuestionMirror | None = None
 
     def ailing(self) -> Sequence[str]:
         """As of Background: what is not done at the moment."""
@@ -93,9 +95,11 @@ def open_shared(settings: Settings, home: Path, meters: LocalMeters, seal: Seal,
         from sdxl_gateway.shared.keys import KeyExchange
         from sdxl_gateway.shared.link import Link
         from sdxl_gateway.shared.meters import SharedMeters
+        from sdxl_gateway.shared.notices import Notices
         from sdxl_gateway.shared.orders import SharedOrders
         from sdxl_gateway.shared.picture_deletes import PictureDeletes
         from sdxl_gateway.shared.pictures import CopiedPictures
+        from sdxl_gateway.shared.questions import SharedQuestions
         from sdxl_gateway.shared.replies import Bounds, ReplyExchange
         from sdxl_gateway.shared.results import SharedResults
     except ImportError as problem:
@@ -122,8 +126,24 @@ def open_shared(settings: Settings, home: Path, meters: LocalMeters, seal: Seal,
     room = Copies(link, "results", section.max_results_bytes)
     results = partial(SharedResults, link, envelope, room, section.max_reply_bytes)
     keys, orders = KeyExchange(link, pepper), SharedOrders(link, envelope, gateway_id)
-    deletes = PictureDeletes(link, envelope, settings.delivery.keep_seconds)
-    return Shared(meters, shared, keys, replies, works, link, jobs, batches, files, pictures, results, orders, deletes)
+    deletes = PictureDeletes(Notices(link, envelope, "picture-deletes", settings.delivery.keep_seconds))
+    questions = SharedQuestions(link, envelope, gateway_id)
+    return Shared(
+        local=meters,
+        meters=shared,
+        keys=keys,
+        replies=replies,
+        works=works,
+        link=link,
+        jobs=jobs,
+        batches=batches,
+        files=files,
+        pictures=pictures,
+        results=results,
+        orders=orders,
+        deletes=deletes,
+        questions=questions,
+    )
 
 
 def _pepper(settings: Settings) -> bytes:

@@ -1,0 +1,58 @@
+"""Keeps in Redis what all gateways are told of one kind, by time; each reads on from where it was."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from sdxl_gateway.shared.envelope import Envelope, Foreign
+from sdxl_gateway.shared.link import Link
+
+OVERLAP_SECONDS = 60.0
+"""What is told may stand there so much later than its time says."""
+
+
+class Notices:
+    """Each JSON value stays for `kept_seconds`, and is given to this gateway once, and again after its next start."""
+
+    def __init__(
+        self,
+        link: Link,
+        envelope: Envelope,
+        kind: str,
+        kept_seconds: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._link = link
+        self._envelope = envelope
+        self._name = link.key(kind)
+        self._kept_seconds = kept_seconds
+        self._clock = clock
+        self._since = 0.0
+        self._seen: set[bytes] = set()
+
+    async def tell(self, value: Any) -> None:
+        """To all, this one too. Raises Unavailable."""
+        await self._link.ask(partial(self._add, self._envelope.closed(self._name, value)))
+
+    async def told(self) -> Sequence[Any]:
+        """What anybody told since this was asked last; at first, all there is. Raises Unavailable."""
+        found: Any = await self._link.ask(partial(self._link.redis.zrangebyscore, self._name, self._since, "+inf"))
+        new, self._seen = [one for one in found if one not in self._seen], set(found)
+        self._since = self._clock() - OVERLAP_SECONDS
+        values = []
+        for closed in new:
+            with suppress(Foreign):
+                values.append(self._envelope.opened(self._name, closed))
+        return values
+
+    async def _add(self, closed: bytes) -> None:
+        now = self._clock()
+        async with self._link.redis.pipeline(transaction=True) as pipeline:
+            pipeline.zadd(self._name, {closed: now})
+            pipeline.zremrangebyscore(self._name, "-inf", now - self._kept_seconds)
+            pipeline.pexpire(self._name, int(self._kept_seconds * 1000))
+            await pipeline.execute()
