@@ -54,7 +54,7 @@ class Rig:
 def whole(folder: Path, data: Path) -> Rig:
     """A checkpoint of SDXL's size on the first GPU."""
     look = Look(1024, 30, GUIDANCE_SCALE)
-    return Rig(folder, data, Place("cuda", "float16"), look, (30, 20), 5, QUICK, 64, 200_000_000, "inductor", 90.0)
+    return Rig(folder, data, Place("cuda", "float16"), look, (30, 20), 5, QUICK, 64, 200_000_000, "inductor", 150.0)
 
 
 def small(data: Path) -> Rig:

@@ -116,21 +116,21 @@ AHEAD: Mapping[str, Rows] = {
     "compiling-texts": partial(_ahead, compile_texts),
 }
 STAGES = (
+    Stage(210, {"settling": _settling}),
     Stage(210, {"pictures": alone_rows}),
     Stage(180, {**AHEAD, "syncs": _syncs}),
     Stage(150, {"together": together_rows}),
     Stage(100, {"start": _start}),
+    Stage(90, {"reading": _reading}),
     Stage(150, {"products": _products}),
     Stage(150, {"kernels": _kernels}),
     Stage(60, {"diffusers": _diffusers}),
     Stage(45, {"switching": _switching}),
     Stage(60, {"finishing": _finishing}),
-    Stage(90, {"reading": _reading}),
-    Stage(150, {"settling": _settling}),
     Stage(400, {"steps": _steps}),
     Stage(150, {"loras": partial(_loras, None)}),
     Stage(60, {"checkpoints": _checkpoints}),
     Stage(150, {"bfloat16": partial(_loras, "bfloat16")}),
 )
-"""What was never measured comes first. Its code, but for the first picture's, is compiled beside each other, and beside
-what is only counted."""
+"""What was never measured comes first. A first start has code compiled beside its pictures, which later sections find;
+other code is compiled beside each other, and beside what is only counted."""

@@ -25,6 +25,9 @@ def test_every_row_is_measured(tmp_path: Path) -> None:
         "first picture once ready",
         "compiled and taken up after",
         "picture of 3 steps meanwhile",
+        "longest step meanwhile / usual",
+        "files of whole code by then",
         "picture of 3 steps then",
+        "longest step then / usual",
     ]
-    assert all(row.figure > 0 for row in rows)
+    assert all(row.figure > 0 for row in rows if not row.name.startswith("files"))
