@@ -70,8 +70,15 @@ async def test_a_name_may_lead_through_folders() -> None:
         (form(part("name", "x"), file("file", bytes(2000))), 413, "file"),
         (form(part("name", "x"), file("file", b"abc"))[:-20], 400, None),
         (form(part("name", "x" * 5000), file("file", b"abc")), 400, None),
+        (form(part("nmae", "x"), part("name", "x"), file("file", b"abc")), 400, "nmae"),
+        (form(part("name", "x"), file("file", b"abc"), part("replace", "true")), 400, "replace"),
+        (form(part("name", "x"), file("file", b"abc"), file("file", b"abc")), 400, "file"),
+        (form(part("name", "broken"), file("file", b"abc")), 400, "file"),
     ],
-    ids=["no-name", "no-file", "dots", "slash", "hidden", "long", "replace", "large", "cut", "long-field"],
+    ids=[
+        *("no-name", "no-file", "dots", "slash", "hidden", "long", "replace", "large", "cut", "long-field"),
+        *("unknown", "after-the-file", "two-files", "broken"),
+    ],
 )
 async def test_bad_uploads_leave_nothing(body: bytes, status: int, param: str | None) -> None:
     served = served_api(loras={"max_file_bytes": 1000}, **KEYS)

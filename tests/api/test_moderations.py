@@ -79,6 +79,8 @@ async def test_all_of_openais_categories_are_told() -> None:
         ({"input": [TEXT, "a"]}, "input[1]"),
         ({"input": [{"type": "video"}]}, "input[0].type"),
         ({"input": [{"type": "text"}]}, "input[0].text"),
+        ({"input": [TEXT | {"image_url": {}}]}, "input[0].image_url"),
+        ({"input": [IMAGE | {"text": "a"}]}, "input[0]"),
         ({"input": [{"type": "image_url"}]}, "input[0].image_url"),
         ({"input": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}, "input[0].image_url"),
         ({"input": [{"type": "image_url", "image_url": {"url": "https://there/a.png"}}]}, "input[0].image_url"),

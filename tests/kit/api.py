@@ -24,7 +24,7 @@ from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.config import CheckpointFolder, Settings
 from sdxl_gateway.core.ask import Ask, Place, Upload
 from sdxl_gateway.core.caller import ANYBODY, Caller
-from sdxl_gateway.core.errors import BodyTooLarge, GatewayError, InvalidRequest, ModelNotFound, NotFound
+from sdxl_gateway.core.errors import AdapterRefused, BodyTooLarge, GatewayError, InvalidRequest, ModelNotFound, NotFound
 from sdxl_gateway.core.events import Event, RequestAnswered
 from sdxl_gateway.core.picture import Size
 from sdxl_gateway.core.rollout import Shares
@@ -119,7 +119,10 @@ class FakeLibrary(ModelLibrary):
     async def add_lora(self, name: str, data: AsyncIterator[bytes], replace: bool) -> None:
         if name in self.files and not replace:
             raise InvalidRequest("A LoRA of that name is there already.", param="name")
-        self.files[name] = await self._whole(data)
+        whole = await self._whole(data)
+        if name == "broken":
+            raise AdapterRefused("The file is cut short.")
+        self.files[name] = whole
 
     async def _whole(self, data: AsyncIterator[bytes]) -> bytes:
         whole = b""

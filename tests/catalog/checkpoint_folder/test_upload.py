@@ -67,8 +67,17 @@ async def test_it_comes_by_its_name_and_is_a_model(folder: Path, whole: bytes) -
     assert lies(folder) == {"art/one.toml", "art/one.safetensors"}
     with pytest.raises(InvalidRequest, match="exists already"):
         await one.add("art/one", aiter(Sent(whole)))
+    for taken in ("demo", "DEMO", "Art/One"):
+        with pytest.raises(InvalidRequest, match="exists already"):
+            await one.add(taken, aiter(Sent(whole)))
+
+
+async def test_of_two_spellings_of_a_letter_either_will_do(folder: Path, whole: bytes) -> None:
+    one, (spelt, apart) = catalog(folder), ("caf\u00e9", "cafe\u0301")
+    (folder / f"{apart}.toml").write_text('config = "demo"')
+    assert (await one.add(apart, aiter(Sent(whole)))).name == spelt
     with pytest.raises(InvalidRequest, match="exists already"):
-        await one.add("demo", aiter(Sent(whole)))
+        await one.add(spelt, aiter(Sent(whole)))
 
 
 async def test_what_is_no_sdxl_ends_with_its_header(folder: Path, whole: bytes) -> None:

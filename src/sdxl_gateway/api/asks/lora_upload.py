@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from starlette.requests import Request
 
 from sdxl_gateway.api.asks import values
+from sdxl_gateway.api.asks.keys import refuse_unknown
 from sdxl_gateway.api.http.json_body import media_type
 from sdxl_gateway.api.http.multipart import PartBegin, PartEnd, PartEvent, broken, parts
-from sdxl_gateway.catalog.lora_folder.names import check_new_name
-from sdxl_gateway.core.errors import UnsupportedMedia
+from sdxl_gateway.catalog.lora_folder.names import check_new_name, one_spelling
+from sdxl_gateway.core.errors import InvalidRequest, UnsupportedMedia
 
 FIELD_BYTES = 1024
+FIELDS = frozenset({"name", "replace"})
 
 
 async def read_upload(request: Request) -> tuple[str, bool, AsyncIterator[bytes]]:
@@ -21,7 +23,7 @@ async def read_upload(request: Request) -> tuple[str, bool, AsyncIterator[bytes]
     Raises UnsupportedMedia, or InvalidRequest naming `name`, `replace` or `file`; reading the bytes may raise more.
     """
     kind = media_type(request)
-    fields = {key: request.query_params[key] for key in ("name", "replace") if key in request.query_params}
+    fields = {key: request.query_params[key] for key in FIELDS & request.query_params.keys()}
     if kind == "multipart/form-data":
         events = parts(request.headers["content-type"], request.stream())
         fields |= await _fields_before_file(events)
@@ -42,6 +44,7 @@ async def _fields_before_file(events: AsyncIterator[PartEvent]) -> dict[str, str
             if event.is_file or event.name == "file":
                 return fields
             name, text = event.name, b""
+            refuse_unknown({name: text}, FIELDS)
         elif isinstance(event, PartEnd):
             fields[name] = text.decode("utf-8", "replace").strip()
         else:
@@ -53,11 +56,10 @@ async def _fields_before_file(events: AsyncIterator[PartEvent]) -> dict[str, str
 
 async def _file_bytes(events: AsyncIterator[PartEvent]) -> AsyncIterator[bytes]:
     """The file's bytes. Runs to the end of the form, so that a body cut short is never taken for a whole file."""
-    inside = True
     async for event in events:
-        if isinstance(event, PartEnd):
-            inside = False
-        elif inside and isinstance(event, bytes):
+        if isinstance(event, PartBegin):
+            raise InvalidRequest("A form's fields come before its file, of which there is one.", param=event.name[:64])
+        if isinstance(event, bytes):
             yield event
 
 
@@ -65,4 +67,4 @@ def _checked_name(name: str | None) -> str:
     if not name:
         raise values.missing("name")
     check_new_name(name)
-    return name
+    return one_spelling(name)

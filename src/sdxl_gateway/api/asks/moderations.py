@@ -17,6 +17,7 @@ from sdxl_gateway.core.text import shown
 
 MOST_INPUTS = 32
 MOST_PICTURES = 16
+TEXT_PART = frozenset({"type", "text"})
 _MODEL = Field("model", Kind.TEXT, "Answered as it was sent; the server has one set of judges.", max_chars=200)
 
 
@@ -67,6 +68,7 @@ def _parts(asked: list[Any], limits: Limits) -> ModerationInput:
         if not isinstance(part, dict):
             raise wrong_type(param, "an object", part)
         if part.get("type") == "text":
+            refuse_unknown({key: said for key, said in part.items() if said is not None}, TEXT_PART, within=param)
             texts.append(_text(part.get("text"), f"{param}.text", limits))
         elif part.get("type") == "image_url":
             pictures.append(read_picture(part, param, limits.max_image_bytes))

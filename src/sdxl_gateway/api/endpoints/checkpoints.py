@@ -14,6 +14,7 @@ from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.openapi.schemas import file
 from sdxl_gateway.api.replies.checkpoints import CheckpointList, DeletedCheckpoint, checkpoint_list, deleted_checkpoint
 from sdxl_gateway.api.services import Services
+from sdxl_gateway.catalog.lora_folder.names import one_spelling
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.gateway.checkpoint_card import Checkpoint
 
@@ -76,7 +77,7 @@ def change_endpoint(services: Services) -> Endpoint:
     """POST: what is given is what its side-car says from now on, null takes it out, and all else stays."""
 
     async def change_checkpoint(request: Request) -> Response:
-        name, body = request.path_params["name"], await whole_body(request.stream(), MAX_CHANGE_BYTES)
+        name, body = one_spelling(request.path_params["name"]), await whole_body(request.stream(), MAX_CHANGE_BYTES)
         changes, caller = read_sidecar(parse_object(body)), context_of(request.scope).caller
         changed = await services.library.checkpoints.describe(name, changes, caller)
         acted(services, request, "checkpoint.changed", name, fields=" ".join(sorted(changes)))
@@ -89,7 +90,7 @@ def remove_endpoint(services: Services) -> Endpoint:
     """DELETE: the checkpoint's files go, and its side-car."""
 
     async def remove_checkpoint(request: Request) -> Response:
-        name = request.path_params["name"]
+        name = one_spelling(request.path_params["name"])
         await services.library.remove_checkpoint(name, context_of(request.scope).caller)
         acted(services, request, "checkpoint.removed", name)
         return JSONResponse(deleted_checkpoint(name))

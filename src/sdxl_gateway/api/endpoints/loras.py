@@ -14,6 +14,7 @@ from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.openapi.schemas import file
 from sdxl_gateway.api.replies.loras import DeletedLora, LoraList, deleted_lora, lora_list
 from sdxl_gateway.api.services import Services
+from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.gateway.lora_card import Lora
 
 FORM_OVERHEAD_BYTES = 64 * 1024
@@ -90,7 +91,10 @@ def add_endpoint(services: Services) -> Endpoint:
 
     async def add_lora(request: Request) -> Response:
         name, replace, data = await read_upload(request)
-        await library_of(services, request).add_lora(name, data, replace)
+        try:
+            await library_of(services, request).add_lora(name, data, replace)
+        except AdapterRefused as refused:
+            raise AdapterRefused(refused.message, param="file") from refused
         added = await library_of(services, request).lora(name)
         acted(services, request, "lora.added", name, digest=added.get("digest") or "", bytes=added["bytes"])
         return JSONResponse(added, 201)

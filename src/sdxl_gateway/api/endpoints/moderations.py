@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -15,20 +17,18 @@ from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import NotFound
 from sdxl_gateway.gateway.moderations import Judged
 
-_PART = {
-    "type": "object",
-    "properties": {
-        "type": {"type": "string", "enum": ["text", "image_url"]},
-        "text": {"type": "string"},
-        "image_url": {"type": "object", "properties": {"url": {"type": "string"}}, "required": ["url"]},
-    },
-    "required": ["type"],
-}
-_ENTRY = {"oneOf": [{"type": "string"}, _PART]}
+
+def _part(kind: str, said: dict[str, Any]) -> dict[str, Any]:
+    properties = {"type": {"type": "string", "const": kind}, kind: said}
+    return {"type": "object", "properties": properties, "required": ["type", kind], "additionalProperties": False}
+
+
+_URL = {"type": "object", "properties": {"url": {"type": "string"}}, "required": ["url"]}
+_ENTRY = {"oneOf": [{"type": "string"}, _part("text", {"type": "string"}), _part("image_url", _URL)]}
 _INPUT = {"oneOf": [{"type": "string"}, {"type": "array", "items": _ENTRY, "minItems": 1, "maxItems": MOST_INPUTS}]}
 _BODY = {
     "type": "object",
-    "properties": {"input": _INPUT, "model": {"type": "string", "nullable": True}},
+    "properties": {"input": _INPUT, "model": {"type": ["string", "null"]}},
     "required": ["input"],
 }
 CREATE_MODERATION = Description(

@@ -15,7 +15,7 @@ from sdxl_gateway.catalog.checkpoint_folder.scan import Problem, Seen, scan_fold
 from sdxl_gateway.catalog.checkpoint_folder.upload import incoming, receive
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, fitted
 from sdxl_gateway.catalog.ip_adapters import IpAdapterFile
-from sdxl_gateway.catalog.lora_folder.names import shown_name, without_suffix
+from sdxl_gateway.catalog.lora_folder.names import place_name, shown_name
 from sdxl_gateway.catalog.lora_folder.sidecar_edit import change_sidecar
 from sdxl_gateway.catalog.lora_folder.upload import upload_path
 from sdxl_gateway.catalog.lora_folder.watch import changes
@@ -88,7 +88,7 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
 
         Raises InvalidRequest, BodyTooLarge, WrongState; the folder is as before then.
         """
-        target, name = upload_path(self._root, name), without_suffix(name)
+        target, name = upload_path(self._root, name), place_name(name)
         self._check_free(name)
         with _writing():
             async with incoming(self._root, target) as file:
@@ -106,7 +106,7 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
         await self.refresh()
 
     def _check_free(self, name: str) -> None:
-        if name in self:
+        if any(name.lower() == one.lower() for one in self):
             raise _taken_name()
 
     async def change_sidecar(self, name: str, changes: Mapping[str, Any]) -> CheckpointEntry:

@@ -66,6 +66,8 @@ async def receive(file: IncomingFile, target: Path, content: AsyncIterable[bytes
             if len(head) >= _header_end(head):
                 await asyncio.to_thread(file.settle)
                 whole = await asyncio.to_thread(judge, bytes(head))
+    if not size:
+        raise InvalidRequest("Invalid file 'file': the file is empty.", param="file", code="empty_file")
     if size != whole:
         raise InvalidRequest("The file is not as long as its header says.", param="file")
 

@@ -42,7 +42,12 @@ def without_weight(name: str) -> str:
 
 def place_name(place: str) -> str:
     """The name of what lies at `place` below the folder: no extension, one Unicode spelling."""
-    return unicodedata.normalize("NFC", without_suffix(place))
+    return one_spelling(without_suffix(place))
+
+
+def one_spelling(name: str) -> str:
+    """Of a letter with an accent there are two, and which of them a client or a file system takes is its own affair."""
+    return unicodedata.normalize("NFC", name)
 
 
 def check_name(name: str) -> None:
