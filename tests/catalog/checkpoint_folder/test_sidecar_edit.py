@@ -65,6 +65,6 @@ async def test_a_folder_that_cannot_be_written_to_is_told(
     def refused(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("sdxl_gateway.catalog.checkpoint_folder.catalog.change_sidecar", refused)
+    monkeypatch.setattr("sdxl_gateway.catalog.lora_folder.sidecar_edit.write_whole", refused)
     with pytest.raises(WrongState, match="cannot be written"):
         await catalog.change_sidecar("art/one", {"steps": 4})

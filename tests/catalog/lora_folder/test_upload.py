@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import shutil
@@ -21,7 +22,7 @@ from sdxl_gateway.catalog.lora_folder import upload as upload_module
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.lora_folder.copies import IncomingCopy, store_path
 from sdxl_gateway.config import Loras
-from sdxl_gateway.core.errors import AdapterRefused, BodyTooLarge, InvalidRequest
+from sdxl_gateway.core.errors import AdapterRefused, BodyTooLarge, InvalidRequest, WrongState
 from tests.kit.lora_files import file_bytes, lora_tensors, write
 from tests.kit.peft_files import GOOD, MODULES, OTHER
 
@@ -259,3 +260,20 @@ async def test_the_look_at_the_folder_decides_what_lies_there(
     with pytest.raises(AdapterRefused, match="cannot hold a file of that name"):
         await catalog.add("ink", GOOD, checkpoint=CHECKPOINT)
     assert files_in(root) == []
+
+
+async def test_a_folder_that_is_not_the_servers_is_told(
+    catalog: LoraCatalog, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    await catalog.add("ink", GOOD)
+    monkeypatch.setattr(upload_module, "IncomingFile", refused)
+    with pytest.raises(WrongState, match="cannot be written"):
+        await catalog.add("other", OTHER)
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(WrongState, match="cannot be written"):
+        await catalog.remove("ink")
+    monkeypatch.undo()
+    assert files_in(root) == ["ink.safetensors"]

@@ -28,7 +28,7 @@ _NAME = {"name": {"type": "string", "description": "What the checkpoint is calle
 CREATE_CHECKPOINT = Description(
     "createCheckpoint",
     {201: Reply("The checkpoint as it was added.", Checkpoint)},
-    errors=(400, 409, 413, 415),
+    errors=(400, 409, 413, 415, 507),
     reads={
         "multipart/form-data": {
             "schema": {"type": "object", "properties": _NAME | {"file": file()}, "required": ["name", "file"]}
@@ -40,7 +40,7 @@ CREATE_CHECKPOINT = Description(
 UPDATE_CHECKPOINT = Description(
     "updateCheckpoint",
     {200: Reply("The checkpoint as it is now.", Checkpoint)},
-    errors=(400, 404, 409, 413),
+    errors=(400, 404, 409, 413, 507),
     reads={"application/json": {"schema": SIDECAR_SCHEMA}},
 )
 

@@ -26,17 +26,17 @@ _FORM = {"type": "object", "properties": {**_FIELDS, "file": file()}, "required"
 
 LIST_LORAS = Description("listLoras", {200: Reply("The LoRAs, and the files that cannot be used.", LoraList)})
 RETRIEVE_LORA = Description("retrieveLora", {200: Reply("The LoRA with its load report.", Lora)}, errors=(404,))
-DELETE_LORA = Description("deleteLora", {200: Reply("The LoRA was removed.", DeletedLora)}, errors=(400, 404))
+DELETE_LORA = Description("deleteLora", {200: Reply("The LoRA was removed.", DeletedLora)}, errors=(400, 404, 409))
 UPDATE_LORA = Description(
     "updateLora",
     {200: Reply("The LoRA as it is now.", Lora)},
-    errors=(400, 404, 413),
+    errors=(400, 404, 409, 413, 507),
     reads={"application/json": {"schema": SIDECAR_SCHEMA}},
 )
 CREATE_LORA = Description(
     "createLora",
     {201: Reply("The LoRA as it was added.", Lora)},
-    errors=(400, 413, 415),
+    errors=(400, 409, 413, 415, 507),
     reads={"multipart/form-data": {"schema": _FORM}, "application/octet-stream": {}},
     query=_FIELDS,
 )

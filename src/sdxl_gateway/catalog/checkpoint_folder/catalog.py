@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from sdxl_gateway.catalog.checkpoints import CheckpointEntry, fitted
 from sdxl_gateway.catalog.ip_adapters import IpAdapterFile
 from sdxl_gateway.catalog.lora_folder.names import place_name, shown_name
 from sdxl_gateway.catalog.lora_folder.sidecar_edit import change_sidecar
-from sdxl_gateway.catalog.lora_folder.upload import upload_path
+from sdxl_gateway.catalog.lora_folder.upload import upload_path, writing
 from sdxl_gateway.catalog.lora_folder.watch import changes
 from sdxl_gateway.config import CheckpointFolder
 from sdxl_gateway.core.errors import InvalidRequest, ModelNotFound, WrongState
@@ -26,7 +24,6 @@ from sdxl_gateway.core.text import shown
 
 CONFIGURED = "A checkpoint of that name stands in the settings; rename this one."
 TWICE = "Another checkpoint has the same name; rename one of them."
-NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 ELSEWHERE = "The checkpoint {} {}, and can only be changed there."
 
 
@@ -90,7 +87,7 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
         """
         target, name = upload_path(self._root, name), place_name(name)
         self._check_free(name)
-        with _writing():
+        with writing():
             async with incoming(self._root, target) as file:
                 await receive(file, target, content, self._max_file_bytes)
                 async with self._changing:
@@ -116,8 +113,7 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
         """
         async with self._changing:
             entry = self.own(name)
-            with _writing():
-                await asyncio.to_thread(change_sidecar, self._root, Path(entry.section.path), changes)
+            await asyncio.to_thread(change_sidecar, self._root, Path(entry.section.path), changes)
             await self.refresh()
         return self.own(name)
 
@@ -126,8 +122,7 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
         behind a link, and as `own`."""
         async with self._changing:
             entry = self.own(name)
-            with _writing():
-                await asyncio.to_thread(remove_checkpoint, self._root, Path(entry.section.path))
+            await asyncio.to_thread(remove_checkpoint, self._root, Path(entry.section.path))
             await self.refresh()
 
     def own(self, name: str) -> CheckpointEntry:
@@ -179,14 +174,3 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
 
 def _taken_name() -> InvalidRequest:
     return InvalidRequest("A checkpoint of that name exists already; delete it first.", param="name")
-
-
-@contextmanager
-def _writing() -> Iterator[None]:
-    """Raises WrongState where the folder is not the server's to write to."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NOT_WRITABLE:
-            raise
-        raise WrongState("The checkpoint folder cannot be written to by the server.", param="name") from error

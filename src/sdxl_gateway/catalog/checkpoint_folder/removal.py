@@ -7,17 +7,18 @@ import shutil
 from pathlib import Path
 
 from sdxl_gateway.catalog.checkpoint_folder.sidecar import sidecar_path
-from sdxl_gateway.catalog.lora_folder.upload import check_within
+from sdxl_gateway.catalog.lora_folder.upload import check_within, writing
 from sdxl_gateway.core.files import sync_folder
 
 REMOVED = ".removed-"
 """What a folder is called from then on until all of it is gone; a look at the checkpoint folder passes over it."""
 
 
+@writing()
 def remove_checkpoint(root: Path, checkpoint: Path) -> None:
     """Removes the file or folder below `root` and its side-car; of a link the link alone.
 
-    Raises InvalidRequest where links lead out of `root`, and OSError.
+    Raises InvalidRequest where links lead out of `root`, OSError, and as `writing`.
     """
     check_within(root, checkpoint.parent)
     if checkpoint.is_dir() and not checkpoint.is_symlink():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sdxl_gateway.catalog.lora_folder.sidecar import MAX_SIDECAR_BYTES, read_text, sidecar_path
-from sdxl_gateway.catalog.lora_folder.upload import check_within
+from sdxl_gateway.catalog.lora_folder.upload import check_within, writing
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.files import sync_folder, write_whole
 
@@ -23,11 +23,12 @@ class _Statement(NamedTuple):
     text: str
 
 
+@writing()
 def change_sidecar(root: Path, weights: Path, changes: Mapping[str, Any]) -> None:
     """The side-car of a file or folder of weights below `root` says these values from now on, and what is None no
     more; one that says nothing is removed.
 
-    Raises InvalidRequest for one that cannot be read, or is written so that it cannot be changed.
+    Raises InvalidRequest for one that cannot be read, or is written so that it cannot be changed, and as `writing`.
     """
     check_within(root, weights.parent)
     path = sidecar_path(weights)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
-from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from sdxl_gateway.catalog.lora_folder.copies import IncomingCopy
@@ -14,8 +15,21 @@ from sdxl_gateway.catalog.lora_folder.marks import Mark, settled_mark
 from sdxl_gateway.catalog.lora_folder.names import SUFFIX, check_new_name, without_suffix
 from sdxl_gateway.catalog.lora_folder.sidecar import sidecar_path
 from sdxl_gateway.catalog.lora_format.peft_folder import folder_parts
-from sdxl_gateway.core.errors import BodyTooLarge, InvalidRequest
+from sdxl_gateway.core.errors import BodyTooLarge, InvalidRequest, WrongState
 from sdxl_gateway.core.files import IncomingFile
+
+NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Raises WrongState where a folder of models is not the server's to write to."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NOT_WRITABLE:
+            raise
+        raise WrongState("The folder cannot be written to by the server.", param="name") from error
 
 
 def upload_path(root: Path, name: str) -> Path:
@@ -50,10 +64,12 @@ async def _chunks(content: bytes | AsyncIterable[bytes]) -> AsyncIterator[bytes]
             yield chunk
 
 
+@writing()
 def put_file(root: Path, source: Path, target: Path, *, replace: bool) -> Mark:
     """Copies `source` to `target` in the folder `root`, whole or not at all; gives the mark of the file as written.
 
-    Raises InvalidRequest for a target outside the folder, or one that is taken and not to be replaced.
+    Raises InvalidRequest for a target outside the folder, or one that is taken and not to be replaced; and as
+    `writing`.
     """
     make_place(root, target)
     with IncomingFile(target.parent) as file:
@@ -90,8 +106,9 @@ def name_taken() -> InvalidRequest:
     return InvalidRequest("A LoRA of that name exists already.", param="name")
 
 
+@writing()
 def remove_source(path: Path) -> None:
-    """Removes a file, or what makes a folder a PEFT adapter, and the side-car beside it."""
+    """Removes a file, or what makes a folder a PEFT adapter, and the side-car beside it. Raises as `writing`."""
     files = [file for part in folder_parts(path) for file in part.files] if path.is_dir() else [path]
     for file in [*files, sidecar_path(path)]:
         file.unlink(missing_ok=True)
