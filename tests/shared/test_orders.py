@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -243,3 +244,24 @@ async def test_over_http_a_new_webhook_secret_signs_at_every_gateway(redis: Redi
         assert await eventually(alike)
         async with served(tmp_path / "c", **sections) as later:
             assert await secrets_at(later) == rotated.json()
+
+
+async def test_over_http_what_was_used_is_of_every_gateway(
+    redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {"api_keys": (SecretStr("alpha"),), "admin_keys": (SecretStr("root"),)}
+    sections = redis.sections | {"auth": redis.sections["auth"].model_copy(update=keys)}
+
+    async def used(http: httpx.AsyncClient) -> tuple[list[int], list[Any]]:
+        told = (await http.get("/v1/admin/usage", headers=ADMIN)).json()
+        return [row["images"] for row in told["data"]], told["missing"]
+
+    async with served(tmp_path / "a", **sections) as a:
+        async with served(tmp_path / "b", **sections) as b:
+            await asyncio.gather(painted(a), painted(b), painted(b))
+            assert await used(a) == await used(b) == ([3], [])
+        monkeypatch.setattr(fleet_questions, "WAIT_SECONDS", 0.05)
+        images, (missing,) = await used(a)
+        assert (images, missing["host"]) == ([1], socket.gethostname())
+        redis.stop()
+        assert await used(a) == ([1], [{"gateway": None, "host": None, "seen": None}])

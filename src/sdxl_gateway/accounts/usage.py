@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,9 +14,18 @@ from sdxl_gateway.accounts.usage_table import UsageKey, Used
 from sdxl_gateway.core.background import written_at_intervals
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.days import day_of
+from sdxl_gateway.core.order import Member
 from sdxl_gateway.storage.database import Database
 
 """A request need not wait for the disk; a server that is killed forgets this much of what was used."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsagePage:
+    """Rows, the newest day first; `missing` are gateways whose part is not in them, None for all others."""
+
+    rows: Sequence[tuple[UsageKey, Used]]
+    missing: Sequence[Member | None] = ()
 
 
 class Usage:
@@ -65,6 +75,12 @@ class Usage:
         return await self._database.run(
             partial(usage_table.page, limit=limit, after=after, tenant=tenant, key_id=key_id)
         )
+
+    async def page_everywhere(
+        self, limit: int, after: UsageKey | None = None, tenant: str | None = None, key_id: str | None = None
+    ) -> UsagePage:
+        """As `page`, of all gateways together where there are several (gateway/fleet_usage.py)."""
+        return UsagePage(await self.page(limit, after, tenant, key_id))
 
     async def export(self, tenant: str) -> list[dict[str, Any]]:
         """All that is remembered of a tenant."""

@@ -34,3 +34,10 @@ class Member:
     id: str
     host: str
     seen: float
+
+
+def absent(member: Member | None) -> dict[str, Any]:
+    """How a reply names a gateway that it lacks; nulls for all but the one that was asked."""
+    if member is None:
+        return {"gateway": None, "host": None, "seen": None}
+    return {"gateway": member.id, "host": member.host, "seen": int(member.seen)}

@@ -11,7 +11,7 @@ from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import Unavailable
 from sdxl_gateway.core.events import Acted
 from sdxl_gateway.core.listeners import Listener
-from sdxl_gateway.core.order import ERASE_TENANT, Order
+from sdxl_gateway.core.order import ERASE_TENANT, Order, absent
 from sdxl_gateway.core.ports import TenantStore
 from sdxl_gateway.gateway.fleet_orders import Orders
 from sdxl_gateway.gateway.fleet_questions import Questions
@@ -49,11 +49,11 @@ class FleetRemembered(Remembered):
         try:
             async for member, part in self._questions.others(EXPORT, {"tenant": tenant}):
                 if part is None:
-                    yield Thing(MISSING, {"gateway": member.id, "host": member.host, "seen": int(member.seen)})
+                    yield Thing(MISSING, absent(member))
                 for kind, data in part or ():
                     yield Thing(kind, data)
         except Unavailable:
-            yield Thing(MISSING, {"gateway": None, "host": None, "seen": None})
+            yield Thing(MISSING, absent(None))
 
     async def erase_everywhere(self, tenant: str, actor: Caller) -> Erasure:
         """As Remembered. Raises Unavailable where this gateway cannot do it now; it is noted then, and done later."""

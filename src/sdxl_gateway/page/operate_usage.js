@@ -16,6 +16,7 @@ export class Panel {
   polled = false;
   #pager;
   #filters;
+  #missing = make("p", { className: "hint", hidden: true });
   #sums = new Table("By tenant, of the rows below", [{ title: "tenant", of: ({ id }) => id }, ...COUNTS], "Nothing was used.");
   #rows = new Table("By day, tenant and key (days are UTC's)", [
     { title: "day", of: ({ day }) => day },
@@ -32,7 +33,7 @@ export class Panel {
     });
     const hint = "A pixel-step is one pixel painted in one step: what costs the device more counts more.";
     this.element = make("section", { className: "card" }, make("h2", { textContent: "Usage" }), make("p", { className: "hint", textContent: hint }),
-      this.#filters.element, this.#sums.element, this.#rows.element, this.#pager.element);
+      this.#filters.element, this.#missing, this.#sums.element, this.#rows.element, this.#pager.element);
   }
 
   async refresh(ask) {
@@ -40,6 +41,8 @@ export class Panel {
     const list = await ask(asking("v1/admin/usage", { limit: ROWS, ...this.#filters.values(), ...this.#pager.query() }));
     this.#rows.show(list.data);
     this.#sums.show(summed(list.data));
+    this.#missing.hidden = !list.missing.length;
+    this.#missing.textContent = `Not in it is what was used at ${list.missing.map(({ host }) => host ?? "all other gateways").join(", ")}: no answer.`;
     this.#pager.told(list);
   }
 }

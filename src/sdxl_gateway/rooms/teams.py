@@ -13,6 +13,7 @@ from sdxl_gateway.config import Settings
 from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.gateway.fleet_orders import Orders
 from sdxl_gateway.gateway.fleet_questions import Questions
+from sdxl_gateway.gateway.fleet_usage import FleetUsage
 from sdxl_gateway.rooms.ground import Ground
 from sdxl_gateway.shared.open import Shared, open_shared
 
@@ -31,11 +32,16 @@ class Teams:
     @classmethod
     def open(cls, settings: Settings, ground: Ground, tell: Listener) -> Self:
         """Raises SharingProblem where what is to be shared cannot be."""
-        usage = Usage(ground.database)
+        database = ground.database
         shared = open_shared(settings, ground.home, LocalMeters(), ground.seal, tell)
-        keys = KeyStore(ground.database, ground.pepper, exchange=shared.keys)
-        limits = Limits(settings, shared.meters, usage)
-        if shared.orders is None or shared.questions is None:
-            return cls(shared, usage, limits, keys, None, None)
-        orders, questions = Orders(ground.database, shared.orders), Questions(shared.questions, shared.orders.members)
-        return cls(shared, usage, limits, keys, orders, questions)
+        orders = None if shared.orders is None else Orders(database, shared.orders)
+        questions = _questions(shared)
+        usage = Usage(database) if questions is None else FleetUsage(database, questions)
+        keys = KeyStore(database, ground.pepper, exchange=shared.keys)
+        return cls(shared, usage, Limits(settings, shared.meters, usage), keys, orders, questions)
+
+
+def _questions(shared: Shared) -> Questions | None:
+    if shared.orders is None or shared.questions is None:
+        return None
+    return Questions(shared.questions, shared.orders.members)

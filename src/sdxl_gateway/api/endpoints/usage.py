@@ -23,8 +23,8 @@ def list_endpoint(services: Services) -> Endpoint:
         if services.usage is None:
             raise NotFound("This server keeps no account of what is used.")
         asked = UsageAsk.of(request)
-        found = await services.usage.page(asked.limit + 1, asked.after, asked.tenant, asked.key_id)
-        page = [(usage_id(key), key, used) for key, used in found[: asked.limit]]
-        return JSONResponse(usage_list(page, has_more=len(found) > asked.limit))
+        found = await services.usage.page_everywhere(asked.limit + 1, asked.after, asked.tenant, asked.key_id)
+        page = [(usage_id(key), key, used) for key, used in found.rows[: asked.limit]]
+        return JSONResponse(usage_list(page, found.missing, has_more=len(found.rows) > asked.limit))
 
     return list_usage

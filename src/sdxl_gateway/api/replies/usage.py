@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 from typing_extensions import TypedDict
 
 from sdxl_gateway.accounts.usage_table import UsageKey, Used
+from sdxl_gateway.core.order import Member, absent
 
 
 class UsageRow(TypedDict):
@@ -26,17 +27,29 @@ class UsageRow(TypedDict):
     pixel_steps: int
 
 
+class Absent(TypedDict):
+    """A gateway of several that did not answer, when it was last heard of (unix seconds); nulls for all others."""
+
+    gateway: str | None
+    host: str | None
+    seen: int | None
+
+
 class UsageList(TypedDict):
-    """A page, the newest day first; `last_id` is what the next page's `after` says."""
+    """A page, the newest day first; `last_id` is what the next page's `after` says. What was used at `missing` gateways
+    is not in it."""
 
     object: Literal["list"]
     data: list[UsageRow]
     first_id: str | None
     last_id: str | None
     has_more: bool
+    missing: list[Absent]
 
 
-def usage_list(found: Sequence[tuple[str, UsageKey, Used]], *, has_more: bool) -> UsageList:
+def usage_list(
+    found: Sequence[tuple[str, UsageKey, Used]], missing: Sequence[Member | None], *, has_more: bool
+) -> UsageList:
     """One page of rows, each with its id."""
     rows = [_row(*one) for one in found]
     return {
@@ -45,6 +58,7 @@ def usage_list(found: Sequence[tuple[str, UsageKey, Used]], *, has_more: bool) -
         "first_id": rows[0]["id"] if rows else None,
         "last_id": rows[-1]["id"] if rows else None,
         "has_more": has_more,
+        "missing": [cast(Absent, absent(one)) for one in missing],
     }
 
 
