@@ -310,7 +310,7 @@ def test_flags_reach_the_settings() -> None:
 
 def test_only_a_hub_id_that_is_not_there_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[str] = []
-    monkeypatch.setattr(pulling, "pull", fetched.append)
+    monkeypatch.setattr(pulling, "pull", lambda hub_id, half: fetched.append(hub_id))
     settings = Settings(checkpoints={"demo": Checkpoint(path="demo"), "org/name": Checkpoint(path="org/name")})
 
     for model in ("demo", "org/name", "a-lora"):
@@ -327,7 +327,7 @@ def test_pull_says_plainly_that_the_hub_cannot_be_reached(monkeypatch: pytest.Mo
         raise LocalEntryNotFoundError("no network")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
-    result = runner.invoke(app, ["pull", "org/name"])
+    result = runner.invoke(app, ["pull", "org/name", "--full"])
 
     assert result.exit_code == 1
     assert "cannot be reached" in result.output
@@ -344,7 +344,7 @@ def test_pull_asks_for_no_pickles_and_no_code(monkeypatch: pytest.MonkeyPatch) -
         return "/fetched"
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    result = runner.invoke(app, ["pull", "org/name"])
+    result = runner.invoke(app, ["pull", "org/name", "--full"])
 
     assert "org/name lies in /fetched" in result.output
     assert {Path(pattern).suffix for pattern in asked["allow_patterns"]} == {".json", ".txt", ".safetensors"}

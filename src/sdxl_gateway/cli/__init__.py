@@ -112,11 +112,17 @@ def print_manual() -> None:
 @app.command()
 def pull(
     hub_id: Annotated[str, typer.Argument(metavar="HUB-ID", help="Such as org/name, or org/name:file.safetensors.")],
+    half: Annotated[
+        bool | None,
+        typer.Option(
+            "--half/--full", help="Weights in float16 where the Hub has them; by default as the engine paints."
+        ),
+    ] = None,
 ) -> None:
     """Fetch a diffusers folder or one file from the Hugging Face Hub: weights as safetensors, and their configs."""
     from sdxl_gateway.cli.pulling import run
 
-    run(hub_id)
+    run(hub_id, half)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

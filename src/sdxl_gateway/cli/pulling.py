@@ -1,15 +1,23 @@
-"""Takes a Hub id, gives the fetched diffusers folder, or one file of it; weights come as safetensors only."""
+"""Takes a Hub id, gives the fetched diffusers folder, or one file of it; weights come as safetensors only.
+
+For an engine that paints in float16 the UNet and the text encoders come in it, where the Hub has them so: half as much
+to fetch, to keep and to read. The VAE, which paints in another format, comes as exact as there is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 
 import typer
 
-from sdxl_gateway.cli.asking import HUB_FILE, HUB_ID, stop
-from sdxl_gateway.config import DEMO_MODEL, Settings
+from sdxl_gateway.catalog.model_files import COMPONENTS
+from sdxl_gateway.cli.asking import HUB_FILE, HUB_ID, settings_for, stop
+from sdxl_gateway.config import DEMO_MODEL, Engine, Settings
+from sdxl_gateway.telemetry.device import driver_found
 
 PATTERNS = ["*.json", "*.txt", "*.safetensors"]
 """Never a pickle, never Python code."""
@@ -17,11 +25,18 @@ ALTERNATIVES = ["*.fp16.*", "*.non_ema.*", "sd_xl_*"]
 """Other forms of the same weights, which would double the download."""
 
 
-def run(hub_id: str) -> None:
-    """Fetches the checkpoint into the Hub's cache. Exits with a sentence on stderr when it cannot."""
+HALF, WEIGHTS = ".fp16", ".safetensors"
+
+
+def run(hub_id: str, half: bool | None = None) -> None:
+    """Fetches the checkpoint into the Hub's cache, in float16 if so asked or by the settings.
+
+    Exits with a sentence on stderr when it cannot.
+    """
     if not (HUB_ID.fullmatch(hub_id) or HUB_FILE.fullmatch(hub_id)):
         stop(f"'{hub_id}' is not a Hub id; those look like org/name, or org/name:file.safetensors.", status=2)
-    typer.echo(f"{hub_id} lies in {pull(hub_id)}")
+    half = paints_in_half(settings_for(None, None, None).engine) if half is None else half
+    typer.echo(f"{hub_id} lies in {pull(hub_id, half=half)}")
 
 
 def pull_if_missing(settings: Settings, model: str) -> None:
@@ -35,12 +50,19 @@ def pull_if_missing(settings: Settings, model: str) -> None:
     try:
         resolve_model(section.path, DEMO_MODEL)
     except CheckpointProblem:
-        pull(section.path)
+        pull(section.path, half=paints_in_half(settings.engine))
 
 
-def pull(hub_id: str) -> Path:
+def paints_in_half(engine: Engine) -> bool:
+    """As far as can be told without asking the device."""
+    if engine.dtype != "auto" or engine.device == "cpu":
+        return engine.dtype == "float16"
+    return driver_found() or sys.platform == "darwin"
+
+
+def pull(hub_id: str, *, half: bool) -> Path:
     """Fetch or complete the folder or file, with a progress bar; ends the command plainly where it cannot."""
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, constants, snapshot_download
 
     typer.echo(f"Fetching {hub_id} from the Hugging Face Hub.")
     with _plainly(hub_id):
@@ -48,7 +70,24 @@ def pull(hub_id: str) -> Path:
             from sdxl_gateway.cli.pulling_file import pull_file
 
             return pull_file(found[1], found[2])
+        if half and not constants.HF_HUB_OFFLINE:
+            return Path(snapshot_download(hub_id, allow_patterns=in_half(HfApi().list_repo_files(hub_id))))
         return Path(snapshot_download(hub_id, allow_patterns=PATTERNS, ignore_patterns=ALTERNATIVES))
+
+
+def in_half(files: Sequence[str]) -> list[str]:
+    """Of a repository's files those to fetch: of a component with weights in float16 these, and no others."""
+    asked = [name for name in files if _any(name, PATTERNS) and not _any(name, ALTERNATIVES)]
+    for component in COMPONENTS:
+        own = [name for name in files if name.startswith(f"{component}/") and HALF in name]
+        if any(name.endswith(WEIGHTS) for name in own):
+            asked = [name for name in asked if not (name.startswith(f"{component}/") and WEIGHTS in name)]
+            asked += [name for name in own if _any(name, PATTERNS)]
+    return asked
+
+
+def _any(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
 
 
 @contextmanager
