@@ -104,8 +104,8 @@ def server(folder: Path, output: int | None = None, **settings: str) -> Iterator
 
 @contextmanager
 def started(folder: Path, output: int, settings: dict[str, str], *flags: str) -> Iterator[Server]:
-    """As `server`, which need not be ready yet."""
-    shutil.copytree(DEMO_LORAS, folder / "loras")
+    """As `server`, which need not be ready yet; again, where one in this folder has ended."""
+    shutil.copytree(DEMO_LORAS, folder / "loras", dirs_exist_ok=True)
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "sdxl_gateway", "serve", "--port", str(port), *flags],

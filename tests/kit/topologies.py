@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -49,25 +49,35 @@ def _before_ray(folder: Path) -> Iterator[Server]:
 @contextmanager
 def gateways(folder: Path, count: int, replicas: int, **settings: str) -> Iterator[list[Server]]:
     """So many before a cluster of their own with so many replicas, all of it ready. They share a log in `folder`."""
+    with gateway_starter(folder, replicas, **settings) as start:
+        all_of_them = [start(number) for number in range(count)]
+        until(lambda: all(ready_engines(one) == replicas for one in all_of_them), seconds=300, every=0.5)
+        yield all_of_them
+
+
+@contextmanager
+def gateway_starter(folder: Path, replicas: int, **settings: str) -> Iterator[Callable[[int], Server]]:
+    """What starts the gateway of that number before the cluster, ready; again where it has ended."""
     needs_ray()
     common = {"cluster__replicas": str(replicas), "cluster__directory": str(folder / "replicas"), **settings}
     with ExitStack() as stack:
         address = stack.enter_context(ray_cluster())
         log = stack.enter_context((folder / "log").open("wb"))
-        all_of_them = []
-        for number in range(count):
+
+        def start(number: int) -> Server:
             own = folder if not number else _beside(folder, number)
             flags = "--cluster", "ray", "--address", address
-            all_of_them.append(stack.enter_context(started(own, log.fileno(), common, *flags)))
-            until(lambda: readiness(all_of_them[-1]) == 200, seconds=300, every=0.5)
-        until(lambda: all(ready_engines(one) == replicas for one in all_of_them), seconds=300, every=0.5)
-        yield all_of_them
+            one = stack.enter_context(started(own, log.fileno(), common, *flags))
+            until(lambda: readiness(one) == 200, seconds=300, every=0.5)
+            return one
+
+        yield start
 
 
 def _beside(folder: Path, number: int) -> Path:
     """A folder for one more gateway, with the same settings."""
     own = folder / f"gateway-{number}"
-    own.mkdir()
+    own.mkdir(exist_ok=True)
     if (folder / "config.toml").exists():
         (own / "config.toml").write_text((folder / "config.toml").read_text("utf-8"), "utf-8")
     return own
