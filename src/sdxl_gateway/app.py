@@ -34,6 +34,7 @@ from sdxl_gateway.catalog.lora_folder.sweep import CopySweeper
 from sdxl_gateway.config import PutInForce, Redis, Reloading, Settings
 from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.core.memory import return_large_blocks
+from sdxl_gateway.core.order import ROLLOUT
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.rooms import (
     BackendFactory,
@@ -231,6 +232,7 @@ async def _remember(built: Rooms) -> None:
     built.teams.shared.local.begin(await built.teams.usage.pixel_steps_today())
     await built.work.tasks.recover()
     if built.teams.orders is not None:
+        built.teams.orders.follow(ROLLOUT, built.intake.rollouts.take)
         await built.teams.orders.turn()
 
 

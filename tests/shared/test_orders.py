@@ -18,10 +18,11 @@ from pydantic import SecretStr
 from sdxl_gateway.core.background import Background
 from sdxl_gateway.core.errors import Unavailable
 from sdxl_gateway.core.listeners import unheard
-from sdxl_gateway.core.order import Order
+from sdxl_gateway.core.order import ROLLOUT, Order
 from sdxl_gateway.gateway import fleet_orders, fleet_questions
 from sdxl_gateway.gateway.fleet_orders import KEPT_SECONDS, Orders, Outcome
 from sdxl_gateway.storage.database import opened as database_in
+from sdxl_gateway.storage.rollouts import RolloutStore
 from tests.kit.api import GENERATE
 from tests.kit.clock import Clock
 from tests.kit.redis_server import RedisServer
@@ -265,3 +266,19 @@ async def test_over_http_what_was_used_is_of_every_gateway(
         assert (images, missing["host"]) == ([1], socket.gethostname())
         redis.stop()
         assert await used(a) == ([1], [{"gateway": None, "host": None, "seen": None}])
+
+
+async def test_shares_of_a_rollout_are_set_at_every_gateway(two: tuple[One, One], tmp_path: Path) -> None:
+    a, b = two
+    stores = [RolloutStore(one.orders._database) for one in (a, b)]
+    for one, store in zip((a, b), stores, strict=True):
+        one.orders.follow(ROLLOUT, store.take)
+    here, there = stores
+    await here.promote("posters", {"one": 30.0, "two": 70.0}, "a terminal")
+    await there.promote("posters", {"one": 100.0}, "another")
+    await here.back("posters", "a terminal")
+    for one in (a, a, b, b, a):
+        await one.orders.turn()
+    assert len(await here.history("posters")) == 3
+    assert await here.history("posters") == await there.history("posters")
+    assert here.last("posters") == there.last("posters") == (await here.history("posters"))[-1]

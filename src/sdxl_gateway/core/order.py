@@ -7,7 +7,8 @@ from typing import Any
 
 ERASE_TENANT = "erase tenant"
 WEBHOOK_SIGNING = "webhook secret"
-STANDING = frozenset({WEBHOOK_SIGNING})
+ROLLOUT = "rollout"
+STANDING = frozenset({WEBHOOK_SIGNING, ROLLOUT})
 """What was said last of these kinds of orders holds for good, also for a gateway that joins later."""
 
 

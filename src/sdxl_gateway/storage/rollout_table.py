@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 from dataclasses import dataclass
 from typing import Literal
 
 from sdxl_gateway.core.errors import WrongState
+from sdxl_gateway.core.order import ROLLOUT, Order
 from sdxl_gateway.core.rollout import Shares
 from sdxl_gateway.core.text import shown
+from sdxl_gateway.storage import order_table
 
 _COLUMNS = "rollout, action, shares, at, who"
 Action = Literal["promoted", "back"]
@@ -28,19 +31,31 @@ class Change:
 
 def in_force(connection: sqlite3.Connection) -> dict[str, Change]:
     """The last change of each rollout."""
-    last = "SELECT max(id) FROM rollout_changes GROUP BY rollout"
-    found = connection.execute(f"SELECT {_COLUMNS} FROM rollout_changes WHERE id IN ({last})")  # noqa: S608
+    found = connection.execute(f"SELECT {_COLUMNS} FROM rollout_changes ORDER BY at, id")  # noqa: S608
     return {change.rollout: change for change in map(_change, found)}
 
 
 def history(connection: sqlite3.Connection, rollout: str) -> list[Change]:
     """All changes, the first one first."""
-    asked = f"SELECT {_COLUMNS} FROM rollout_changes WHERE rollout = ? ORDER BY id"  # noqa: S608
+    asked = f"SELECT {_COLUMNS} FROM rollout_changes WHERE rollout = ? ORDER BY at, id"  # noqa: S608
     return [_change(row) for row in connection.execute(asked, (rollout,))]
 
 
 def add(connection: sqlite3.Connection, change: Change) -> Change:
-    """One change more."""
+    """One change more, of which other gateways will hear."""
+    value = {"action": change.action, "shares": change.shares, "who": change.who}
+    order_table.add(connection, [Order(secrets.token_hex(16), ROLLOUT, change.rollout, "", change.at, value)])
+    return _insert(connection, change)
+
+
+def take(connection: sqlite3.Connection, order: Order) -> None:
+    """A change as it was made at another gateway; its place is by its time."""
+    change = Change(order.subject, at=order.at, **order.value)
+    if change not in history(connection, change.rollout):
+        _insert(connection, change)
+
+
+def _insert(connection: sqlite3.Connection, change: Change) -> Change:
     shares = None if change.shares is None else json.dumps(dict(change.shares))
     row = (change.rollout, change.action, shares, change.at, change.who)
     connection.execute(f"INSERT INTO rollout_changes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", row)  # noqa: S608

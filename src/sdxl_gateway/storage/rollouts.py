@@ -7,7 +7,9 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
+from sdxl_gateway.core.order import Order
 from sdxl_gateway.core.rollout import Shares
 from sdxl_gateway.storage import rollout_table
 from sdxl_gateway.storage.database import Database
@@ -60,6 +62,12 @@ class RolloutStore:
         change = await self._database.run(partial(rollout_table.back, rollout=rollout, at=self._clock(), who=who))
         await self.load()
         return change
+
+    async def take(self, order: Order) -> Mapping[str, Any]:
+        """What was decided at another gateway holds here too."""
+        await self._database.run(partial(rollout_table.take, order=order))
+        await self.load()
+        return {}
 
     async def history(self, rollout: str) -> list[Change]:
         """All changes, the first one first."""
