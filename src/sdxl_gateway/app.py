@@ -231,6 +231,7 @@ async def _remember(built: Rooms) -> None:
     await built.intake.rollouts.load()
     built.teams.shared.local.begin(await built.teams.usage.pixel_steps_today())
     await built.work.tasks.recover()
+    await built.work.batches.recover()
     if built.teams.orders is not None:
         built.teams.orders.follow(ROLLOUT, built.intake.rollouts.take)
         await built.teams.orders.turn()
@@ -255,8 +256,8 @@ def _keeping(built: Rooms) -> dict[str, Working]:
         "webhooks": work.webhooks.sending,
         "fleet": work.tasks.sharing,
         "jobs": work.tasks.running,
-        "batches": work.batches.running,
         "batches_told": work.batches.sharing,
+        "batches": work.batches.running,
         "batch_blobs": work.batches.sweeping,
         "lora_copies": copies.sweeping,
     }

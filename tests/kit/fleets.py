@@ -13,13 +13,14 @@ from sdxl_gateway.core.stored_job import JobState, StoredJob
 from sdxl_gateway.gateway.fleet import Fleet
 from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.shared.mirror import Mirror
-from sdxl_gateway.shared.open import ID_FILE
+from sdxl_gateway.shared.open import ID_FILE, Shared
 from sdxl_gateway.storage.blobs import BlobFolder
-from sdxl_gateway.storage.database import opened
+from sdxl_gateway.storage.database import Database, opened
 from sdxl_gateway.storage.jobs import JobStore
 from sdxl_gateway.storage.secret_file import secret_of
 from tests.kit.clock import Clock
 from tests.kit.gateway import CALLER, ask, gateway_kit
+from tests.kit.images import MemoryImages
 from tests.kit.redis_server import RedisServer
 from tests.kit.sharing import Sharer
 
@@ -35,6 +36,9 @@ class Member:
     store: JobStore
     mirror: Mirror
     redis: RedisServer
+    database: Database
+    shared: Shared
+    images: MemoryImages
     clock: Clock = field(default_factory=lambda: Clock(1000.0))
     ended: list[StoredJob] = field(default_factory=list)
 
@@ -79,7 +83,7 @@ async def member(redis: RedisServer, folder: Path, **settings: Any) -> AsyncIter
         mirror = sharer.shared.jobs
         assert mirror is not None
         tasks = Tasks(kit.tasks._settings, store, kit.gateway, mirror=mirror)
-        yield Member(_id_in(folder), tasks, store, mirror, redis, ended=ended)
+        yield Member(_id_in(folder), tasks, store, mirror, redis, database, sharer.shared, kit.images, ended=ended)
 
 
 def _id_in(folder: Path) -> str:

@@ -46,5 +46,7 @@ class _Noting(BaseHTTPRequestHandler):
 def receiving() -> Iterator[Receiver]:
     with Receiver() as receiver:
         threading.Thread(target=receiver.serve_forever).start()
-        yield receiver
-        receiver.shutdown()
+        try:
+            yield receiver
+        finally:
+            receiver.shutdown()

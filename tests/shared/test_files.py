@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -17,12 +17,12 @@ from pydantic import SecretStr
 from sdxl_gateway.config import Files
 from sdxl_gateway.core.errors import NotFound, Unavailable
 from sdxl_gateway.gateway.fleet_files import FleetFiles
-from sdxl_gateway.storage.blobs import BlobFolder
 from sdxl_gateway.storage.database import opened as database_in
 from sdxl_gateway.storage.file_table import Purpose
 from sdxl_gateway.storage.files import NewFile
 from sdxl_gateway.storage.pages import Cut
 from tests.kit.api import GENERATE
+from tests.kit.batch_fleets import CommonFolder
 from tests.kit.clock import Clock
 from tests.kit.pictures import PNG
 from tests.kit.redis_server import RedisServer
@@ -193,16 +193,6 @@ async def test_a_file_of_a_gateway_that_is_gone_is_read_and_not_deleted_before_i
 
             assert await eventually(gone)
             assert (await a.get(f"/v1/files/{file['id']}")).status_code == 404
-
-
-class CommonFolder(BlobFolder):
-    """Blobs that others read where they lie, as in a bucket."""
-
-    def address(self, blob_id: str) -> str | None:
-        return str(self.path_of(blob_id))
-
-    def pieces_at(self, address: str) -> Iterator[bytes]:
-        return iter([Path(address).read_bytes()])
 
 
 @asynccontextmanager

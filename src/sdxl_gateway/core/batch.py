@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 ID_BYTES = 16
+FIRST_TOKEN = 1
+"""That of a batch which never changed its gateway."""
 
 
 class BatchState(StrEnum):
@@ -58,6 +60,7 @@ class Batch:
 
     `lines` is the blob of its requests, from when they were read until it is over; `file_seconds` is how long its
     outputs are kept. Addresses of pictures begin with `base_url`. `output_bytes` is what its outputs have so far.
+    `token` is raised by each gateway that takes the batch over from one that is gone, as of a StoredJob.
     """
 
     id: str
@@ -81,6 +84,7 @@ class Batch:
     errors: tuple[LineError, ...] = ()
     output_file: str | None = None
     error_file: str | None = None
+    token: int = FIRST_TOKEN
 
     def come_to(self, state: BatchState, now: float) -> Batch:
         """In another state, from now on."""

@@ -191,8 +191,8 @@ KeptKind = Literal["job", "batch", "file", "reply"]
 class Kept:
     """Something that outlives its request came or went, `count` times.
 
-    A "job" or "batch" was "accepted", or is over as its state says; a "job" was "taken_over" from a gateway that is
-    gone, or "let_go" to one that took it over; a "file" was "stored", "deleted", or has "expired";
+    A "job" or "batch" was "accepted", or is over as its state says, or was "taken_over" from a gateway that is gone,
+    or "let_go" to one that took it over; a "file" was "stored", "deleted", or has "expired";
     a "reply" was "kept" under its Idempotency-Key, or "replayed".
     """
 

@@ -29,11 +29,13 @@ class BatchLine:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one request would have been answered with; of the headers, those that tell of its pictures."""
+    """What one request would have been answered with; of the headers, those that tell of its pictures. It is not
+    `whole` where the bytes of some picture are out of reach."""
 
     status: int
     body: Any
     headers: Mapping[str, str] = field(default_factory=dict)
+    whole: bool = True
 
 
 class LineFormat(Protocol):

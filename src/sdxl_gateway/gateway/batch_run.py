@@ -3,47 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from sdxl_gateway.config import Batches
 from sdxl_gateway.core.batch import Batch, BatchState, LineError
-from sdxl_gateway.core.errors import Busy, EngineFault, GatewayError, Gone, NotFound, StorageFull, Unavailable
-from sdxl_gateway.core.priority import Priority
-from sdxl_gateway.core.stored_job import JobState, StoredJob
+from sdxl_gateway.core.errors import GatewayError, Gone, NotFound
 from sdxl_gateway.gateway.batch_files import CANCELLED, EXPIRED, FULL, Reason, Written, answered, write_files
-from sdxl_gateway.gateway.batch_lines import Answer, BatchLine, Checked, LineFormat, check, split_lines
+from sdxl_gateway.gateway.batch_lines import BatchLine, Checked, check, split_lines
+from sdxl_gateway.gateway.batch_surroundings import Surroundings, patiently
+from sdxl_gateway.gateway.line_run import LineRun
 from sdxl_gateway.gateway.packed import unpack_caller
-from sdxl_gateway.gateway.tasks import Tasks
-from sdxl_gateway.storage.batches import BatchStore
 from sdxl_gateway.storage.file_table import Purpose, StoredFile
-from sdxl_gateway.storage.files import FileStore, NewFile
-from sdxl_gateway.storage.job_table import Filter
+from sdxl_gateway.storage.files import NewFile
 
-log = logging.getLogger(__name__)
-
-PAUSE_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 30.0
-JOBS_AT_ONCE = 500
-NOT_NOW = (Busy, Unavailable, StorageFull)
-"""What says nothing against a line or a batch: it is tried again."""
 ENDS = {CANCELLED: BatchState.CANCELLED, EXPIRED: BatchState.EXPIRED}
 
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class Surroundings:
-    """What all batches are run with; `form` and `settings` are those of now, and others after they were read again."""
-
-    store: BatchStore
-    files: FileStore
-    tasks: Tasks
-    form: LineFormat
-    settings: Batches
 
 
 class BatchRun:
@@ -54,10 +31,10 @@ class BatchRun:
         self._around = around
         self._store = around.store
         self._slots = slots
-        self._caller = unpack_caller(batch.caller)
         self._reason: Reason | None = None
         self._stopped = asyncio.Event()
         self._output_bytes = batch.output_bytes
+        self._line_run = LineRun(batch, around, unpack_caller(batch.caller), self._stopped)
 
     @property
     def tenant(self) -> str:
@@ -88,7 +65,7 @@ class BatchRun:
 
     async def _validated(self) -> bool:
         """Its file was read, and there is something to paint; else it is over."""
-        if self._reason is CANCELLED:
+        if self._reason is CANCELLED and not self._batch.total:
             return await self._ended_early(BatchState.CANCELLED)
         with self._store.blobs.incoming() as kept:
             try:
@@ -116,17 +93,18 @@ class BatchRun:
 
     def _begun(self, batch: Batch, blob: str, checked: Checked) -> Batch:
         begun = replace(batch, lines=blob, total=checked.total, model=checked.model)
-        cancelling = batch.state is BatchState.CANCELLING
-        return begun if cancelling else begun.come_to(BatchState.IN_PROGRESS, self._store.clock())
+        new = batch.state is BatchState.VALIDATING
+        return begun.come_to(BatchState.IN_PROGRESS, self._store.clock()) if new else begun
 
     async def _ended_early(self, state: BatchState, *errors: LineError) -> bool:
+        await self._around.others.check_ours(await self._store.find(self._batch.id))
         await self._store.finish(self._batch.id, state, (), lambda batch: replace(batch, errors=errors))
         return False
 
     async def _paint_lines(self) -> None:
         """Every line that has no answer yet; those that are jobs already are waited for."""
         done = {output.line for output in await self._store.answers(self._batch.id)}
-        jobs = await self._jobs()
+        jobs = await self._patiently(partial(self._around.tasks.lines, self._batch))
         async with asyncio.TaskGroup() as group:
             async for line in self._lines_but(done):
                 job_id = jobs.get(line.custom_id)
@@ -140,16 +118,6 @@ class BatchRun:
         if self._reason is None and self._output_bytes >= self._around.settings.max_output_bytes:
             self._reason = FULL
         return self._reason is not None
-
-    async def _jobs(self) -> dict[str, str]:
-        """The jobs that lines are already, by custom_id."""
-        which, found, after = Filter(self._batch.tenant, batch=self._batch.id), dict[str, str](), None
-        more = True
-        while more:
-            page, more = await self._around.tasks.page(which, JOBS_AT_ONCE, after, self._caller)
-            found |= {now.job.custom_id or "": now.job.id for now in page}
-            after = page[-1].job.id if page else None
-        return found
 
     async def _lines_but(self, done: set[int]) -> AsyncIterator[BatchLine]:
         lines = self._lines(done)
@@ -165,7 +133,7 @@ class BatchRun:
 
     async def _line(self, line: BatchLine, job_id: str | None) -> None:
         """One line, to its answer; without one where the batch was stopped before."""
-        answer = await self._answer(line, job_id)
+        answer = await self._line_run.answer(line, job_id)
         if answer is None:
             return
         data = await asyncio.to_thread(answered, line.custom_id, answer)
@@ -173,58 +141,6 @@ class BatchRun:
         keep = partial(self._store.answer, self._batch.id, line.number, line.custom_id, data, failed=failed)
         await self._patiently(keep)
         self._output_bytes += len(data)
-
-    async def _answer(self, line: BatchLine, job_id: str | None) -> Answer | None:
-        form = self._around.form
-        try:
-            job_id = job_id or await self._submitted(line)
-            job = None if job_id is None else await self._painted(job_id)
-            return None if job is None else await self._patiently(partial(form.answer, line, job, self._batch))
-        except GatewayError as error:
-            return form.refusal(error)
-        except Exception:
-            log.exception("a line of batch %s could not be painted", self._batch.id)
-            return form.refusal(EngineFault("The server had an error while processing this request."))
-
-    async def _submitted(self, line: BatchLine) -> str | None:
-        """The job that the line is now; None where the batch was stopped before. Raises a Refusal."""
-        asked = await self._around.form.ask(line, self._batch.endpoint, self._caller)
-        submit = partial(
-            self._around.tasks.submit,
-            replace(asked, priority=Priority.LOW),
-            self._caller,
-            batch=self._batch.id,
-            custom_id=line.custom_id,
-        )
-        return await self._patiently(partial(self._unless_stopped, submit))
-
-    async def _unless_stopped(self, submit: Callable[[], Awaitable[StoredJob]]) -> str | None:
-        return None if self._stopped.is_set() else (await submit()).id
-
-    async def _painted(self, job_id: str) -> StoredJob | None:
-        """The job, which is over; None where it was stopped with the batch. Raises NotFound."""
-        tasks = self._around.tasks
-        while True:
-            now = await self._patiently(partial(tasks.get, job_id, self._caller))
-            if now.job.state.over:
-                return None if self._stopped.is_set() and now.job.state is JobState.CANCELLED else now.job
-            if self._stopped.is_set():
-                await self._patiently(partial(tasks.cancel, job_id, self._caller))
-            else:
-                await self._over_or_stopped(job_id)
-
-    async def _over_or_stopped(self, job_id: str) -> None:
-        waits = [asyncio.create_task(self._over(job_id)), asyncio.create_task(self._stopped.wait())]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in waits:
-                task.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
-
-    async def _over(self, job_id: str) -> None:
-        async for _ in self._around.tasks.events(job_id, self._caller, None):
-            pass
 
     async def _finished(self) -> None:
         """Its answers are files of the tenant's, and it is over."""
@@ -237,6 +153,7 @@ class BatchRun:
         written = await asyncio.to_thread(write_files, folder, self._store.blobs, self._lines(), answers, reason)
         files = [self._file(one, name) for one, name in zip(written, ("output", "errors"), strict=True)]
         try:
+            await self._around.others.check_ours(await self._store.find(self._batch.id))
             await self._store.finish(self._batch.id, self._end(len(answers)), files, _all_counted)
         except GatewayError:
             await asyncio.to_thread(folder.delete, *(one.blob for one in written if one is not None))
@@ -254,15 +171,7 @@ class BatchRun:
         return self._around.files.made(self._batch.tenant, new, written.blob, written.bytes)
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
-        """What `work` gives, tried again for as long as the server cannot."""
-        pause_seconds = PAUSE_SECONDS
-        while True:
-            try:
-                return await work()
-            except NOT_NOW as problem:
-                log.warning("batch %s waits: %s", self._batch.id, problem)
-            await asyncio.sleep(pause_seconds)
-            pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+        return await patiently(self._batch.id, work)
 
 
 def _all_counted(batch: Batch) -> Batch:

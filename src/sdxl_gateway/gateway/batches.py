@@ -20,7 +20,8 @@ from sdxl_gateway.core.text import shown
 from sdxl_gateway.gateway.batch_files import CANCELLED
 from sdxl_gateway.gateway.batch_fleet import BatchFleet
 from sdxl_gateway.gateway.batch_lines import LineFormat, whole_lines
-from sdxl_gateway.gateway.batch_run import BatchRun, Surroundings
+from sdxl_gateway.gateway.batch_run import BatchRun
+from sdxl_gateway.gateway.batch_surroundings import Surroundings
 from sdxl_gateway.gateway.batches_elsewhere import OtherBatches
 from sdxl_gateway.gateway.packed import pack_caller, unpack_caller
 from sdxl_gateway.gateway.tasks import Tasks
@@ -56,15 +57,15 @@ class Batches:
         file_seconds: float,
         mirror: BatchMirror | None = None,
     ) -> None:
-        self._around = Surroundings(store, files, tasks, form, settings)
+        self._others = OtherBatches(mirror)
+        self._around = Surroundings(store, files, tasks, form, settings, self._others)
         self._store = store
         self._file_seconds = file_seconds
         self._runs: dict[str, BatchRun] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(self._new_slots)
         self._wake = asyncio.Event()
-        self._others = OtherBatches(mirror)
-        self.fleet = None if mirror is None else BatchFleet(store, files, mirror, self._cancel)
+        self.fleet = None if mirror is None else BatchFleet(store, files, mirror, self, lambda: _may_take(tasks))
 
     def follow(self, form: LineFormat, settings: Limits, file_seconds: float) -> None:
         """Lines are read and answered so from now on, and batches are as large as these say."""
@@ -133,14 +134,35 @@ class Batches:
         is. Raises NotFound, Unavailable."""
         found = await self.get(batch_id, caller)
         try:
-            return await self._cancel(batch_id)
+            return await self._end(batch_id)
         except NotFound:
             if found.state.over:
                 return found
             await self._others.cancel(found)
             return _cancelling(found, self._store.clock())
 
-    async def _cancel(self, batch_id: str) -> Batch:
+    async def end(self, batch_id: str) -> None:
+        """A batch of this gateway's is cancelled, where it is not over. Raises NotFound."""
+        await self._end(batch_id)
+
+    async def let_go(self, batch: Batch) -> None:
+        """A batch that another gateway has is run here no more, and nothing of it stays."""
+        await self._let_go([task for batch_id, task in self._tasks.items() if batch_id == batch.id])
+        await self._store.let_go(batch.id)
+        for file_id in filter(None, [batch.output_file, batch.error_file]):
+            with suppress(NotFound):
+                await self._around.files.delete(file_id, batch.tenant)
+
+    def wake(self) -> None:
+        """There may be more to run."""
+        self._wake.set()
+
+    async def recover(self) -> None:
+        """Once, before anything runs: what others took over meanwhile is let go of."""
+        if self.fleet is not None:
+            await self.fleet.turn()
+
+    async def _end(self, batch_id: str) -> Batch:
         batch = await self._store.change(batch_id, partial(_cancelling, now=self._store.clock()))
         if (run := self._runs.get(batch_id)) is not None:
             run.stop(CANCELLED)
@@ -225,7 +247,7 @@ class Batches:
     async def erase(self, tenant: str) -> int:
         """The tenant's batches are gone, also those that run; how many that were. Raises Unavailable where others would
         know of them still."""
-        await self._others.forget([batch["id"] for batch in await self._store.export(tenant)])
+        await self._others.forget(tenant, [batch["id"] for batch in await self._store.export(tenant)])
         count = await self._store.erase(tenant)
         await self._let_go([task for batch_id, task in self._tasks.items() if self._runs[batch_id].tenant == tenant])
         return count
@@ -249,6 +271,11 @@ def tell_of_batch(connection: sqlite3.Connection, batch: Batch) -> None:
     if url is not None:
         event, now = f"batch.{batch.state}", batch.times[batch.state]
         enqueue_webhook(connection, tenant=batch.tenant, url=url, event=event, subject=batch.id, now=now)
+
+
+def _may_take(tasks: Tasks) -> bool:
+    """Who says nothing is gone."""
+    return tasks.fleet is not None and tasks.fleet.settled
 
 
 async def _in_thread(lines: Iterator[bytes]) -> AsyncIterator[bytes]:

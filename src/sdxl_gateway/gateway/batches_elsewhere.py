@@ -16,7 +16,7 @@ from sdxl_gateway.storage.pages import Cut
 class OtherBatches:
     """What there is to know by `mirror`; nothing where there is none."""
 
-    def __init__(self, mirror: BatchMirror | None) -> None:
+    def __init__(self, mirror: BatchMirror | None = None) -> None:
         self._mirror = mirror
 
     async def get(self, batch_id: str, caller: Caller) -> Batch:
@@ -42,7 +42,13 @@ class OtherBatches:
                         break
         return found
 
-    async def forget(self, batch_ids: Sequence[str]) -> None:
-        """They know nothing of these any more. Raises Unavailable."""
+    async def check_ours(self, batch: Batch) -> None:
+        """Nobody has taken over a batch of this gateway. Raises Unavailable where somebody has, who goes on with it."""
+        if self._mirror is not None and not await self._mirror.owns(batch):
+            raise Unavailable("Another gateway has taken the batch over.")
+
+    async def forget(self, tenant: str, batch_ids: Sequence[str]) -> None:
+        """They know nothing of the tenant's batches any more, nor of these of this gateway. Raises Unavailable."""
         if self._mirror is not None:
-            await self._mirror.forget(batch_ids)
+            elsewhere = [batch.id async for batch in self._mirror.listed(tenant, Cut(0))]
+            await self._mirror.forget([*elsewhere, *batch_ids])

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
+from sdxl_gateway.core.batch import Batch
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import NotFound, Unavailable
 from sdxl_gateway.core.stored_job import JobState, Place, StoredJob
@@ -88,11 +89,18 @@ class OtherGateways:
             return [await self._listed_now(job) for job in found]
         return []
 
+    async def lines(self, batch: Batch) -> dict[str, str]:
+        """The jobs that lines of the batch are, by custom_id; of several of one line one that is over. Raises
+        Unavailable."""
+        which = Filter(batch.tenant, batch=batch.id)
+        jobs = [job async for job in self._listed(which, None)]
+        return {job.custom_id or "": job.id for job in sorted(jobs, key=lambda job: job.state.over)}
+
     async def _listed(self, which: Filter, before: Place | None) -> AsyncIterator[StoredJob]:
         skip = 0
         while self._mirror is not None:
             since = float("inf") if before is None else before[0]
-            page = await self._mirror.page(which.tenant, since, LISTED_AT_ONCE, skip)
+            page = await self._mirror.page(which, since, LISTED_AT_ONCE, skip)
             for job in page.jobs:
                 if (before is None or job.place < before) and which.state in (None, job.state):
                     yield job

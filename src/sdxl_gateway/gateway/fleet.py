@@ -70,6 +70,12 @@ class Fleet:
         self._contact = _Contact()
         self._turn = asyncio.Lock()
 
+    @property
+    def settled(self) -> bool:
+        """All others could say for a whole lease that they are there."""
+        since = self._contact.since
+        return since is not None and self._clock() - since >= self._mirror.lease_seconds
+
     async def running(self) -> None:
         """Until it is cancelled; then the others know how everything stands, and may take it over."""
         try:
@@ -104,7 +110,7 @@ class Fleet:
         if not contact.adopted:
             await self._adopt()
             contact.adopted = True
-        if now - contact.since >= self._mirror.lease_seconds:
+        if self.settled:
             for gateway in sight.gone:
                 await self._take_over(gateway)
         for job_id in sight.cancels:

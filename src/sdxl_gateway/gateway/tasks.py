@@ -9,8 +9,9 @@ from typing import Any
 
 from sdxl_gateway.config import Jobs
 from sdxl_gateway.core.ask import Ask
+from sdxl_gateway.core.batch import FIRST_TOKEN, Batch
 from sdxl_gateway.core.caller import Caller
-from sdxl_gateway.core.errors import Cancelled, InvalidRequest, NotFound
+from sdxl_gateway.core.errors import Cancelled, InvalidRequest, NotFound, Unavailable
 from sdxl_gateway.core.stored_job import Ending, JobState, Place, StoredJob, new_job_id
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.core.trace import Trace, current
@@ -108,11 +109,21 @@ class Tasks:
         """
         before = None if after is None else await self._place_of(after, caller)
         jobs = await self._store.page(which, limit + 1, before)
-        found = {job.id: JobNow(job, live=self.runner.live.get(job.id)) for job in jobs}
-        if which.batch is None:
-            found = {now.job.id: now for now in await self._others.page(which, limit + 1, before)} | found
+        found = {now.job.id: now for now in await self._others.page(which, limit + 1, before)}
+        found |= {job.id: JobNow(job, live=self.runner.live.get(job.id)) for job in jobs}
         listed = sorted(found.values(), key=lambda now: now.job.place, reverse=True)
         return listed[:limit], len(listed) > limit
+
+    async def lines(self, batch: Batch) -> dict[str, str]:
+        """The jobs that lines of the batch are, by custom_id. Raises Unavailable where another gateway had it before
+        and nobody can be asked."""
+        try:
+            found = await self._others.lines(batch)
+        except Unavailable:
+            if batch.token > FIRST_TOKEN:
+                raise
+            found = {}
+        return found | await self._store.lines(batch.id)
 
     async def cancel(self, job_id: str, caller: Caller) -> JobNow:
         """The job, which is over now; one that was over before stays as it is. Raises NotFound, Unavailable."""

@@ -19,8 +19,8 @@ return {held, redis.call('SMEMBERS', KEYS[3]), gone}
 
 TELL = """
 -- One job: a hash of token, by (which gateway), record, over, needs (uploads that lie here) and, maybe, cancel.
--- KEYS: it, its uploads, the gateway's jobs by age, its cancels, all jobs by age, the tenant's.
--- ARGV: id, gateway, token, record, over, needs, whether others may take it, created, how long it is kept in ms.
+-- KEYS: it, its uploads, the gateway's jobs by age, its cancels; lists by age: of all, the tenant's, maybe a batch's.
+-- ARGV: id, gateway, token, record, over, needs, created, how long it is kept in ms.
 local token, by = unpack(redis.call('HMGET', KEYS[1], 'token', 'by'))
 local mine = tonumber(ARGV[3])
 if token and (tonumber(token) > mine or (tonumber(token) == mine and by ~= ARGV[2])) then
@@ -29,12 +29,12 @@ if token and (tonumber(token) > mine or (tonumber(token) == mine and by ~= ARGV[
     return 'taken'
 end
 redis.call('HSET', KEYS[1], 'token', mine, 'by', ARGV[2], 'record', ARGV[4], 'over', ARGV[5], 'needs', ARGV[6])
-redis.call('PEXPIRE', KEYS[1], ARGV[9])
+redis.call('PEXPIRE', KEYS[1], ARGV[8])
 local now = redis.call('TIME')[1]
-for i = 5, 6 do
-    redis.call('ZADD', KEYS[i], ARGV[8], ARGV[1])
-    redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now - 2 * ARGV[9] / 1000)
-    redis.call('PEXPIRE', KEYS[i], ARGV[9])
+for i = 5, #KEYS do
+    redis.call('ZADD', KEYS[i], ARGV[7], ARGV[1])
+    redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', now - 2 * ARGV[8] / 1000)
+    redis.call('PEXPIRE', KEYS[i], ARGV[8])
 end
 if ARGV[5] == '1' then
     redis.call('ZREM', KEYS[3], ARGV[1])
@@ -42,13 +42,13 @@ if ARGV[5] == '1' then
     redis.call('DEL', KEYS[2])
     return 'told'
 end
-local lacking = ARGV[6] == '1' and redis.call('PEXPIRE', KEYS[2], ARGV[9]) == 0
-if ARGV[7] == '1' and not lacking then
-    redis.call('ZADD', KEYS[3], ARGV[8], ARGV[1])
-    redis.call('PEXPIRE', KEYS[3], ARGV[9])
+local lacking = ARGV[6] == '1' and redis.call('PEXPIRE', KEYS[2], ARGV[8]) == 0
+if not lacking then
+    redis.call('ZADD', KEYS[3], ARGV[7], ARGV[1])
+    redis.call('PEXPIRE', KEYS[3], ARGV[8])
 end
 if redis.call('HEXISTS', KEYS[1], 'cancel') == 1 then return 'cancelled' end
-return lacking and ARGV[7] == '1' and 'lacking' or 'told'
+return lacking and 'lacking' or 'told'
 """
 
 CANCEL = """

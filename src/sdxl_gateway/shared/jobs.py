@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,24 +17,18 @@ from sdxl_gateway.core.stored_job import StoredJob
 from sdxl_gateway.shared.envelope import Envelope, Foreign
 from sdxl_gateway.shared.job_scripts import CANCEL, LOOK, TAKE, TELL
 from sdxl_gateway.shared.link import Link, SharedStateDown
-from sdxl_gateway.shared.mirror import Found, Listed, Outcome, Report, Sight
+from sdxl_gateway.shared.listing import list_of
+from sdxl_gateway.shared.mirror import OUTCOMES, Found, Listed, Outcome, Report, Sight
+from sdxl_gateway.storage.job_table import Filter
 
 KEPT_SECONDS = 86400.0
 """How long what was told last stays."""
-LINE_KEPT_SECONDS = 3600.0
-"""And of a batch's line that is over."""
 NEWS_KEPT_SECONDS = 3600
 MOST_NEWS = 32
 """Kept of one job for whoever comes later."""
 _KEPT_MS = int(KEPT_SECONDS * 1000)
 _FIELDS = "by", "token", "record"
 _JOB = TypeAdapter(StoredJob)
-_OUTCOMES = {
-    b"told": Outcome.TOLD,
-    b"cancelled": Outcome.CANCELLED,
-    b"lacking": Outcome.LACKING,
-    b"taken": Outcome.TAKEN,
-}
 
 
 class _News(NamedTuple):
@@ -145,9 +138,10 @@ class JobMirror:
         """As Mirror."""
         return await self._link.ask(self._owned)
 
-    async def page(self, tenant: str | None, before: float, most: int, skip: int) -> Listed:
+    async def page(self, which: Filter, before: float, most: int, skip: int) -> Listed:
         """As Mirror."""
-        found = await self._link.ask(partial(self._page, tenant, before, most, skip))
+        listed = self._list(which.tenant) if which.batch is None else self._lines(which.batch)
+        found = await self._link.ask(partial(self._page, listed, before, most, skip))
         reports = [self._report(job_id, *row) for job_id, row in found if row[0] != self._id.encode()]
         return Listed([report.job for report in reports if report is not None], len(found) < most)
 
@@ -161,7 +155,7 @@ class JobMirror:
             for report in reports:
                 names, asked = self._telling(report)
                 await self._tell(names, asked, client=pipeline)
-            return [_OUTCOMES[one] for one in await pipeline.execute()]
+            return [OUTCOMES[one] for one in await pipeline.execute()]
 
     def _telling(self, report: Report) -> tuple[list[str], list[Any]]:
         job, cancels = report.job, self._key("job-cancels", self._id)
@@ -169,16 +163,19 @@ class JobMirror:
         names = [name, self._key("job-uploads", job.id), mine, cancels, *self._lists(job)]
         record = self._envelope.closed(name, [_JOB.dump_python(job, mode="json"), report.uploads_at])
         needs = job.uploads is not None and report.uploads_at is None
-        flags = int(job.state.over), int(needs), int(job.batch is None)
-        kept = LINE_KEPT_SECONDS * 1000 if job.batch is not None and job.state.over else _KEPT_MS
-        return names, [job.id, self._id, job.token, record, *flags, job.created, int(kept)]
+        return names, [job.id, self._id, job.token, record, int(job.state.over), int(needs), job.created, _KEPT_MS]
 
-    def _lists(self, job: StoredJob) -> tuple[str, str]:
-        return self._list(None), self._list(job.tenant)
+    def _lists(self, job: StoredJob) -> list[str]:
+        lines = [] if job.batch is None else [self._lines(job.batch)]
+        return [self._list(None), self._list(job.tenant), *lines]
 
     def _list(self, tenant: str | None) -> str:
-        """Of all jobs, or of a tenant's, whose name may be anything."""
-        return self._key("jobs", "*" if tenant is None else hashlib.sha256(tenant.encode()).hexdigest()[:32])
+        """Of all jobs, or of a tenant's."""
+        return self._key("jobs", list_of(tenant))
+
+    def _lines(self, batch_id: str) -> str:
+        """The jobs of a batch."""
+        return self._key("batch-jobs", batch_id)
 
     async def _tell_all(self, news: Mapping[str, Sequence[_News]]) -> None:
         async with self._link.redis.pipeline(transaction=True) as pipeline:
@@ -204,9 +201,8 @@ class JobMirror:
             tokens = await pipeline.execute()
         return {job_id.decode(): int(token) for job_id, token in zip(ids, tokens, strict=True) if token is not None}
 
-    async def _page(self, tenant: str | None, before: float, most: int, skip: int) -> list[tuple[str, Any]]:
-        name = self._list(tenant)
-        ids: Any = await self._link.redis.zrevrangebyscore(name, before, "-inf", start=skip, num=most)
+    async def _page(self, listed: str, before: float, most: int, skip: int) -> list[tuple[str, Any]]:
+        ids: Any = await self._link.redis.zrevrangebyscore(listed, before, "-inf", start=skip, num=most)
         async with self._link.redis.pipeline(transaction=False) as pipeline:
             for job_id in ids:
                 pipeline.hmget(self._key("job", job_id.decode()), *_FIELDS)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from sdxl_gateway.core.stored_job import StoredJob
 from sdxl_gateway.storage.file_table import StoredFile
+from sdxl_gateway.storage.job_table import Filter
 from sdxl_gateway.storage.pages import Cut
 
 
@@ -20,6 +21,15 @@ class Outcome(Enum):
     CANCELLED = auto()
     LACKING = auto()
     TAKEN = auto()
+
+
+OUTCOMES = {
+    b"told": Outcome.TOLD,
+    b"cancelled": Outcome.CANCELLED,
+    b"lacking": Outcome.LACKING,
+    b"taken": Outcome.TAKEN,
+}
+"""As a mirror hears them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +127,9 @@ class Mirror(Protocol):
         """The jobs that are this gateway's and not over, the oldest first, and under which token."""
         ...
 
-    async def page(self, tenant: str | None, before: float, most: int, skip: int) -> Listed:
-        """So many of the jobs that were accepted by then, the latest first, behind so many; of a tenant, or of all."""
+    async def page(self, which: Filter, before: float, most: int, skip: int) -> Listed:
+        """So many of the jobs that were accepted by then, the latest first, behind so many; of a batch, of a tenant, or
+        of all, in any state."""
         ...
 
     async def forget(self, jobs: Sequence[StoredJob]) -> None:

@@ -118,7 +118,7 @@ def open_shared(settings: Settings, home: Path, meters: LocalMeters, seal: Seal,
         lease_seconds=section.lease_seconds,
         max_upload_bytes=section.max_upload_bytes,
     )
-    batches = SharedBatches(link, envelope, gateway_id)
+    batches = SharedBatches(link, envelope, gateway_id, section.max_upload_bytes)
     copies = Copies(link, "pictures", section.max_pictures_bytes)
     files = SharedFiles(link, envelope, gateway_id, copies, section.max_upload_bytes)
     copied = partial(CopiedPictures, link=link, envelope=envelope, copies=copies)

@@ -20,13 +20,18 @@ _OVER = ", ".join(f"'{state}'" for state in sorted(OVER))
 Change = Callable[[Batch], Batch]
 
 
-def insert(connection: sqlite3.Connection, batch: Batch, most: int) -> bool:
+def add(connection: sqlite3.Connection, batch: Batch, most: int) -> bool:
     """Remember a new batch; not, and False, where its tenant has `most` already that are not over."""
     query = f"SELECT COUNT(*) FROM batches WHERE tenant = ? AND state NOT IN ({_OVER})"  # noqa: S608
     if connection.execute(query, (batch.tenant,)).fetchone()[0] >= most:
         return False
-    connection.execute(f"INSERT INTO batches ({_COLUMNS}) VALUES ({_MARKS})", _row(batch))  # noqa: S608
+    insert(connection, batch)
     return True
+
+
+def insert(connection: sqlite3.Connection, batch: Batch) -> None:
+    """Remember a batch."""
+    connection.execute(f"INSERT INTO batches ({_COLUMNS}) VALUES ({_MARKS})", _row(batch))  # noqa: S608
 
 
 def find(connection: sqlite3.Connection, batch_id: str, tenant: str | None = None) -> Batch | None:
@@ -114,6 +119,11 @@ def drop_outputs(connection: sqlite3.Connection, batch_id: str) -> list[str]:
     return [row["blob"] for row in rows.fetchall()]
 
 
+def remove(connection: sqlite3.Connection, batch_id: str) -> None:
+    """Forget a batch, but for its answers."""
+    connection.execute("DELETE FROM batches WHERE id = ?", (batch_id,))
+
+
 def remove_of(connection: sqlite3.Connection, tenant: str) -> list[Batch]:
     """Forget all batches of a tenant's."""
     return _removed(connection, all_of(connection, tenant))
@@ -132,7 +142,7 @@ def all_blobs(connection: sqlite3.Connection) -> set[str]:
 
 def _removed(connection: sqlite3.Connection, batches: Iterable[Batch]) -> list[Batch]:
     for batch in batches:
-        connection.execute("DELETE FROM batches WHERE id = ?", (batch.id,))
+        remove(connection, batch.id)
     return list(batches)
 
 

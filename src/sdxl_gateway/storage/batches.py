@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
 from sdxl_gateway.core.batch import Batch, BatchState, LineOutput
-from sdxl_gateway.core.errors import Busy, InvalidRequest, NotFound
+from sdxl_gateway.core.errors import Busy, Gone, InvalidRequest, NotFound
 from sdxl_gateway.core.events import Kept
 from sdxl_gateway.core.limits import RETRY_AFTER_SECONDS
 from sdxl_gateway.core.listeners import Listener, unheard
 from sdxl_gateway.core.text import shown
-from sdxl_gateway.storage import batch_table, file_table
+from sdxl_gateway.storage import batch_handover, batch_table, file_table
 from sdxl_gateway.storage.batch_table import Change
 from sdxl_gateway.storage.blobs import Blobs
 from sdxl_gateway.storage.database import Database
@@ -49,7 +50,7 @@ class BatchStore:
 
     async def add(self, batch: Batch, most: int) -> None:
         """Remember a new batch, of whose tenant at most so many are not over. Raises Busy, StorageFull."""
-        if not await self._database.run(partial(batch_table.insert, batch=batch, most=most)):
+        if not await self._database.run(partial(batch_table.add, batch=batch, most=most)):
             told = f"{most} of your batches are not done yet, which is as many as may be."
             raise Busy(told, retry_after_seconds=RETRY_AFTER_SECONDS, code="too_many_batches")
         self._listener(Kept("batch", "accepted"))
@@ -132,6 +133,38 @@ class BatchStore:
         for told in self._on_end:
             told(connection, ended)
         return [*batch_table.drop_outputs(connection, batch_id), *filter(None, [before.lines])]
+
+    async def lines_of(self, batch: Batch, most_bytes: int) -> bytes | None:
+        """Its requests; None where they are more than that, or gone."""
+        return None if batch.lines is None else await asyncio.to_thread(self._at_most, batch.lines, most_bytes)
+
+    async def adopt(self, batch: Batch, lines: bytes | None) -> None:
+        """Remember a batch that another gateway had, with its requests. Raises StorageFull."""
+        blob = None if lines is None else await asyncio.to_thread(self.blobs.put, lines)
+        if await self._database.run(partial(batch_handover.adopt, batch=batch, lines=blob)):
+            self._listener(Kept("batch", "taken_over"))
+        elif blob is not None:
+            await asyncio.to_thread(self.blobs.delete, blob)
+
+    async def let_go(self, batch_id: str) -> None:
+        """Forget a batch that another gateway took over, whatever became of it here."""
+        needless = await self._database.run(partial(batch_handover.let_go, batch_id=batch_id))
+        self._listener(Kept("batch", "let_go"))
+        await asyncio.to_thread(self.blobs.delete, *needless)
+
+    async def unknown_of(self, tokens: Mapping[str, int]) -> list[str]:
+        """Those of these ids that no batch here has, or only under a lower token."""
+        return await self._database.run(partial(batch_handover.unknown, tokens=tokens))
+
+    def _at_most(self, blob: str, most_bytes: int) -> bytes | None:
+        data = bytearray()
+        with suppress(Gone):
+            for piece in self.blobs.pieces(blob):
+                data += piece
+                if len(data) > most_bytes:
+                    return None
+            return bytes(data)
+        return None
 
     async def export(self, tenant: str) -> list[dict[str, Any]]:
         """All that is remembered of the tenant's batches, but for their requests and answers."""

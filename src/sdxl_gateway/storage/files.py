@@ -6,12 +6,13 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from sdxl_gateway.config import Files
-from sdxl_gateway.core.errors import BodyTooLarge, GatewayError, InvalidRequest, NotFound
+from sdxl_gateway.core.errors import BodyTooLarge, GatewayError, Gone, InvalidRequest, NotFound
 from sdxl_gateway.core.events import Kept
 from sdxl_gateway.core.files import IncomingFile
 from sdxl_gateway.core.listeners import Listener, unheard
@@ -145,6 +146,14 @@ class FileStore:
         self._listener(Kept("file", "deleted"))
         await self._dropped([file.blob])
         return file
+
+    async def within_reach(self, file_id: str, tenant: str) -> bool:
+        """The tenant has that file, and its bytes can be read here. Raises Unavailable."""
+        with suppress(NotFound, Gone):
+            file = await self.find(file_id, tenant)
+            await asyncio.to_thread(self.pieces, file)
+            return True
+        return False
 
     async def share(self) -> None:
         """Other gateways know what there is, where there are any (gateway/fleet_files.py). Raises Unavailable."""

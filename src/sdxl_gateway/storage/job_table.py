@@ -88,6 +88,12 @@ def page(connection: sqlite3.Connection, which: Filter, limit: int, before: Plac
     return list(_jobs(rows))
 
 
+def lines(connection: sqlite3.Connection, batch_id: str) -> dict[str, str]:
+    """The jobs that lines of the batch are, by custom_id; of several of one line the latest."""
+    rows = connection.execute("SELECT custom_id, id FROM jobs WHERE batch = ? ORDER BY number", (batch_id,))
+    return {row["custom_id"] or "": row["id"] for row in rows}
+
+
 def claim(
     connection: sqlite3.Connection,
     live: Sequence[Live],

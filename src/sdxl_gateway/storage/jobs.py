@@ -101,6 +101,10 @@ class JobStore:
         jobs = await self._database.run(partial(job_table.page, which=which, limit=limit, before=before))
         return [self._plain(job) for job in jobs]
 
+    async def lines(self, batch_id: str) -> dict[str, str]:
+        """The jobs that lines of the batch are, by custom_id."""
+        return await self._database.run(partial(job_table.lines, batch_id=batch_id))
+
     async def claim(self, live: Sequence[Live], most: int, tenants: Tenants = ALL) -> list[StoredJob]:
         """Jobs to be taken up now; see job_table.claim."""
         jobs = await self._database.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sdxl_gateway.storage.fleet_steps import ORDERS, SHARED_BATCHES, SHARED_JOBS
 from sdxl_gateway.storage.rollout_steps import FEEDBACK, ROLLOUTS
 
 KEYS = """
@@ -250,31 +251,6 @@ KEY_CHANGES = "ALTER TABLE keys ADD COLUMN changed REAL NOT NULL DEFAULT 0"
 BATCHES_BY_TIME = "CREATE INDEX batches_by_time ON batches (created, id)"
 """Operators read those of all tenants."""
 
-SHARED_JOBS = """
-ALTER TABLE jobs ADD COLUMN token INTEGER NOT NULL DEFAULT 1;
-ALTER TABLE jobs ADD COLUMN untold INTEGER NOT NULL DEFAULT 1;
-CREATE INDEX jobs_untold ON jobs (number) WHERE untold > 0;
-DROP INDEX jobs_by_tenant;
-CREATE INDEX jobs_by_tenant ON jobs (tenant, created, id);
-CREATE INDEX jobs_by_age ON jobs (created, id)
-"""
-"""`untold` counts the changes of a job that other gateways have not heard of yet, see storage/job_outbox.py."""
-
-ORDERS = """
-CREATE TABLE fleet (joined REAL NOT NULL) STRICT;
-CREATE TABLE orders (
-    id TEXT PRIMARY KEY,
-    kind TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    given_by TEXT NOT NULL,
-    at REAL NOT NULL,
-    value TEXT NOT NULL,
-    outcome TEXT,
-    told INTEGER NOT NULL DEFAULT 0
-) STRICT, WITHOUT ROWID
-"""
-"""What every gateway is to do, and what came of it at this one: JSON, NULL where it is still to be done."""
-
 MIGRATIONS: tuple[str, ...] = (
     KEYS,
     AUDIT_TEXTS,
@@ -295,5 +271,6 @@ MIGRATIONS: tuple[str, ...] = (
     BATCHES_BY_TIME,
     SHARED_JOBS,
     ORDERS,
+    SHARED_BATCHES,
 )
 """The database's `user_version` says how many of them it has been through."""

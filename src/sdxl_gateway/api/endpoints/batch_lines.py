@@ -55,7 +55,8 @@ class BatchLines:
             return self.refusal(Cancelled("The job was cancelled.") if job.error is None else unpack_error(job.error))
         links = Links(batch.base_url, self._addresses, math.inf)
         body = await images_of(job, self._images, links)
-        return Answer(200, body, await asyncio.to_thread(self._headers, line, job, batch))
+        whole = all("url" in entry or "b64_json" in entry for entry in body["data"])
+        return Answer(200, body, await asyncio.to_thread(self._headers, line, job, batch), whole)
 
     def _headers(self, line: BatchLine, job: StoredJob, batch: Batch) -> dict[str, str]:
         result, settled = unpack_result(job.result or ""), unpack_ask(job.ask)

@@ -1,0 +1,100 @@
+"""Takes one line of a batch to its answer: it becomes a job, which is waited for wherever it is painted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+from sdxl_gateway.core.batch import Batch
+from sdxl_gateway.core.caller import Caller
+from sdxl_gateway.core.errors import EngineFault, GatewayError, NotFound
+from sdxl_gateway.core.priority import Priority
+from sdxl_gateway.core.stored_job import JobState, StoredJob
+from sdxl_gateway.gateway.batch_lines import Answer, BatchLine
+from sdxl_gateway.gateway.batch_surroundings import Surroundings, patiently
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class LineRun:
+    """Lines of one batch; once it is `stopped` none becomes a job any more, and those that are jobs are cancelled."""
+
+    batch: Batch
+    around: Surroundings
+    caller: Caller
+    stopped: asyncio.Event
+
+    async def answer(self, line: BatchLine, job_id: str | None) -> Answer | None:
+        """Of the line's job, where it is one already; None where the batch was stopped before."""
+        form = self.around.form
+        try:
+            found = None if job_id is None else await self._from_before(line, job_id)
+            return found or await self._of_job(line, await self._submitted(line))
+        except GatewayError as error:
+            return form.refusal(error)
+        except Exception:
+            log.exception("a line of batch %s could not be painted", self.batch.id)
+            return form.refusal(EngineFault("The server had an error while processing this request."))
+
+    async def _from_before(self, line: BatchLine, job_id: str) -> Answer | None:
+        """None where nobody knows that job any more, or its pictures are out of reach: it is painted once more."""
+        try:
+            answer = await self._of_job(line, job_id)
+        except NotFound:
+            return None
+        return answer if answer is None or answer.whole else None
+
+    async def _of_job(self, line: BatchLine, job_id: str | None) -> Answer | None:
+        job = None if job_id is None else await self._painted(job_id)
+        if job is None:
+            return None
+        return await self._patiently(partial(self.around.form.answer, line, job, self.batch))
+
+    async def _submitted(self, line: BatchLine) -> str | None:
+        """The job that the line is now; None where the batch was stopped before. Raises a Refusal."""
+        asked = await self.around.form.ask(line, self.batch.endpoint, self.caller)
+        submit = partial(
+            self.around.tasks.submit,
+            replace(asked, priority=Priority.LOW),
+            self.caller,
+            batch=self.batch.id,
+            custom_id=line.custom_id,
+        )
+        return await self._patiently(partial(self._unless_stopped, submit))
+
+    async def _unless_stopped(self, submit: Callable[[], Awaitable[StoredJob]]) -> str | None:
+        return None if self.stopped.is_set() else (await submit()).id
+
+    async def _painted(self, job_id: str) -> StoredJob | None:
+        """The job, which is over; None where it was stopped with the batch. Raises NotFound."""
+        tasks = self.around.tasks
+        while True:
+            now = await self._patiently(partial(tasks.get, job_id, self.caller))
+            if now.job.state.over:
+                return None if self.stopped.is_set() and now.job.state is JobState.CANCELLED else now.job
+            if self.stopped.is_set():
+                await self._patiently(partial(tasks.cancel, job_id, self.caller))
+            else:
+                await self._over_or_stopped(job_id)
+
+    async def _over_or_stopped(self, job_id: str) -> None:
+        waits = [asyncio.create_task(self._over(job_id)), asyncio.create_task(self.stopped.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waits:
+                task.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    async def _over(self, job_id: str) -> None:
+        async for _ in self.around.tasks.events(job_id, self.caller, None):
+            pass
+
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        return await patiently(self.batch.id, work)
