@@ -131,6 +131,7 @@ def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManage
         moderations=painting.moderations,
         reviews=stores.reviews,
         feedback=watch.feedback,
+        arms=work.arms,
         rollouts=lambda: built.intake.admission.names.rollouts,
         usage=teams.usage,
         limits=teams.limits,

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sdxl_gateway.core.background import Background
+from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import Unavailable
+from sdxl_gateway.core.events import ArmEnded
 from sdxl_gateway.core.listeners import unheard
+from sdxl_gateway.core.rollout import Arm
 from sdxl_gateway.gateway import fleet_questions
+from sdxl_gateway.gateway.fleet_arms import Arms
 from sdxl_gateway.gateway.fleet_questions import PART_ITEMS, PARTS_AHEAD, Questions
+from sdxl_gateway.storage.arm_table import Counted
+from sdxl_gateway.storage.database import opened as database_in
+from sdxl_gateway.storage.feedback import FeedbackStore, Said
+from sdxl_gateway.storage.feedback_table import Scores
+from sdxl_gateway.storage.seal import Seal
 from tests.kit.redis_server import RedisServer
 from tests.kit.sharing import Sharer
 
@@ -92,3 +102,21 @@ async def test_nobody_who_only_writes_into_redis_asks_or_answers(
     (question,) = await b._mirror.asked()
     redis.cli("RPUSH", f"sdxl-gateway:answer:{question.id}", "x" * 40)
     assert await a._mirror.take(question) == []
+
+
+async def test_what_arms_did_is_added_up(two: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same pictures at both, each scored 5 by its caller."""
+    arm, stores = Arm("posters", "new"), list[FeedbackStore]()
+    with ExitStack() as stack:
+        for name in "ab":
+            stores.append(FeedbackStore(stack.enter_context(database_in(tmp_path / name)), Seal()))
+            stores[-1].on_event(ArmEnded(arm, "finished", 2, 1.5, "art", ("one",)))
+            await stores[-1].put("one", Caller("art"), Said(5, ("sharp",)))
+        here, there = (Arms(store, questions) for store, questions in zip(stores, two, strict=True))
+        async with Background(unheard).doing("questions", two[1].running):
+            figures, missing = await here.figures(0.0)
+        assert [*figures.counted.values()] == [Counted(2, 4)]
+        assert (figures.said[arm], missing) == (Scores(Counter({5: 2}), Counter({"sharp": 2})), [])
+        monkeypatch.setattr(fleet_questions, "WAIT_SECONDS", 0.05)
+        figures, missing = await there.figures(0.0)
+        assert ([*figures.counted.values()], len(missing)) == ([Counted(1, 2)], 1)

@@ -15,6 +15,7 @@ from sdxl_gateway.core.ports import Addresses, Authenticator, ImageStore
 from sdxl_gateway.core.rollout import Shares
 from sdxl_gateway.delivery.signing import Signer
 from sdxl_gateway.gateway.batches import Batches
+from sdxl_gateway.gateway.fleet_arms import Arms
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.moderations import Moderations
 from sdxl_gateway.gateway.named_pictures import NamedPictures
@@ -61,6 +62,7 @@ class Services:
     moderations: Moderations | None = None
     reviews: ReviewStore | None = None
     feedback: FeedbackStore | None = None
+    arms: Arms | None = None
     rollouts: Callable[[], Mapping[str, Shares]] = dict
     usage: Usage | None = None
     limits: Limits | None = None

@@ -10,6 +10,7 @@ from sdxl_gateway.api.endpoints.batch_lines import BatchLines
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.order import WEBHOOK_SIGNING
 from sdxl_gateway.gateway.batches import Batches, tell_of_batch
+from sdxl_gateway.gateway.fleet_arms import Arms
 from sdxl_gateway.gateway.fleet_remembered import FleetRemembered
 from sdxl_gateway.gateway.job_texts import JobTexts
 from sdxl_gateway.gateway.tasks import Tasks
@@ -34,6 +35,7 @@ class Work:
     tasks: Tasks
     batches: Batches
     webhooks: WebhookSender
+    arms: Arms
 
     @classmethod
     def open(
@@ -59,7 +61,7 @@ class Work:
         )
         if teams.orders is not None:
             teams.orders.follow(WEBHOOK_SIGNING, stores.webhooks.take_secret)
-        return cls(tasks, batches, webhooks)
+        return cls(tasks, batches, webhooks, Arms(watch.feedback, teams.questions))
 
 
 def all_remembered(settings: Settings, watch: Watch, teams: Teams, stores: Stores, work: Work) -> Remembered:

@@ -17,6 +17,7 @@ from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.days import first_of
 from sdxl_gateway.core.errors import NotFound
 from sdxl_gateway.gateway.arm_report import arm_lines
+from sdxl_gateway.gateway.fleet_arms import Arms
 from sdxl_gateway.storage.feedback import FeedbackStore
 
 MAX_BODY_BYTES = 64 * 1024
@@ -57,8 +58,9 @@ def arms_endpoint(services: Services) -> Endpoint:
     async def list_arms(request: Request) -> Response:
         days = read_days(request.query_params.get("days"))
         since = 0.0 if days is None else first_of(days, time.time())
-        figures = await _store(services).figures(since)
-        return JSONResponse(arm_table(arm_lines(figures, services.rollouts(), request.query_params.get("rollout"))))
+        figures, missing = await _arms(services).figures(since)
+        lines = arm_lines(figures, services.rollouts(), request.query_params.get("rollout"))
+        return JSONResponse(arm_table(lines, missing))
 
     return list_arms
 
@@ -67,3 +69,9 @@ def _store(services: Services) -> FeedbackStore:
     if services.feedback is None:
         raise NotFound("This server keeps no feedback.")
     return services.feedback
+
+
+def _arms(services: Services) -> Arms:
+    if services.arms is None:
+        raise NotFound("This server keeps no feedback.")
+    return services.arms

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from typing_extensions import TypedDict
 
+from sdxl_gateway.api.replies.absences import Absent, absences
 from sdxl_gateway.core.intervals import Estimate
+from sdxl_gateway.core.order import Member
 from sdxl_gateway.gateway.arm_report import ArmLine
 from sdxl_gateway.storage.feedback_table import Feedback
 
@@ -69,11 +71,12 @@ class ArmRow(TypedDict):
 
 
 class ArmTable(TypedDict):
-    """Every arm there is or was."""
+    """Every arm there is or was. What `missing` gateways know of them is not in it."""
 
     object: Literal["list"]
     data: list[ArmRow]
     has_more: Literal[False]
+    missing: list[Absent]
 
 
 def feedback_card(said: Feedback) -> FeedbackCard:
@@ -89,9 +92,10 @@ def feedback_card(said: Feedback) -> FeedbackCard:
     }
 
 
-def arm_table(lines: Iterable[ArmLine]) -> ArmTable:
+def arm_table(lines: Iterable[ArmLine], missing: Sequence[Member | None] = ()) -> ArmTable:
     """The whole of it."""
-    return {"object": "list", "data": [_row(line) for line in lines], "has_more": False}
+    rows = [_row(line) for line in lines]
+    return {"object": "list", "data": rows, "has_more": False, "missing": absences(missing)}
 
 
 def _row(line: ArmLine) -> ArmRow:

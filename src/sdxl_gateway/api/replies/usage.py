@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import Literal
 
 from typing_extensions import TypedDict
 
 from sdxl_gateway.accounts.usage_table import UsageKey, Used
-from sdxl_gateway.core.order import Member, absent
+from sdxl_gateway.api.replies.absences import Absent, absences
+from sdxl_gateway.core.order import Member
 
 
 class UsageRow(TypedDict):
@@ -25,14 +26,6 @@ class UsageRow(TypedDict):
     requests: int
     images: int
     pixel_steps: int
-
-
-class Absent(TypedDict):
-    """A gateway of several that did not answer, when it was last heard of (unix seconds); nulls for all others."""
-
-    gateway: str | None
-    host: str | None
-    seen: int | None
 
 
 class UsageList(TypedDict):
@@ -58,7 +51,7 @@ def usage_list(
         "first_id": rows[0]["id"] if rows else None,
         "last_id": rows[-1]["id"] if rows else None,
         "has_more": has_more,
-        "missing": [cast(Absent, absent(one)) for one in missing],
+        "missing": absences(missing),
     }
 
 
