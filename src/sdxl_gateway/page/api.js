@@ -1,7 +1,7 @@
 // The server's own document as a reference: each operation with what it reads and gives, and a form that sends it.
 
-import { details, fieldList, prose, typeName } from "./api_fields.js";
-import { make } from "./dom.js";
+import { details, fieldList, typeName } from "./api_fields.js";
+import { make, prose } from "./dom.js";
 import { openapi } from "./schema.js";
 import { address } from "./server.js";
 

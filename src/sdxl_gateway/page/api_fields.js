@@ -1,18 +1,12 @@
 // Takes a JSON schema, gives its fields as a list; what a field is made of is unfolded as it is asked for.
 
-import { make } from "./dom.js";
+import { make, prose } from "./dom.js";
 
 /** A <details> whose content is made when it is first opened. */
 export function details(head, content) {
   const element = make("details", {}, make("summary", {}, ...head));
   element.addEventListener("toggle", () => element.append(...content()), { once: true });
   return element;
-}
-
-/** A paragraph; what stands between backticks is code. */
-export function prose(text, className = "") {
-  const pieces = text.split("`").map((piece, place) => (place % 2 ? make("code", { textContent: piece }) : piece));
-  return make("p", { className }, ...pieces);
 }
 
 /** Its properties, each with its type, what it may be and what it is for. */

@@ -16,6 +16,12 @@ export function button(textContent, act, properties = {}) {
   return element;
 }
 
+/** A paragraph; what stands between backticks is code. */
+export function prose(text, className = "", properties = {}) {
+  const pieces = text.split("`").map((piece, place) => (place % 2 ? make("code", { textContent: piece }) : piece));
+  return make("p", { className, ...properties }, ...pieces);
+}
+
 /** A field of a form, at which is shown what is wrong with it; its control has an id. */
 export function field(name, label, control, ...more) {
   const error = make("p", { className: "error", id: `${control.id}-error`, hidden: true });

@@ -1,6 +1,6 @@
 // Takes a schema of the server's document, gives a form for it: a control for each property, and what was filled in.
 
-import { field, make } from "./dom.js";
+import { field, make, prose } from "./dom.js";
 
 const DAY = 86_400;
 
@@ -30,7 +30,7 @@ const called = (name) => (inDays(name) ? "expires in days" : name.replaceAll("_"
 
 function rowOf(id, name, { description = "" }, control, required) {
   const label = `${called(name)}${required ? " (needed)" : ""}`;
-  const hint = make("p", { className: "hint", textContent: inDays(name) ? "Empty: never." : description });
+  const hint = prose(inDays(name) ? "Empty: never." : description, "hint");
   const error = make("p", { className: "error", id: `${id}-error`, hidden: true });
   if (!control.group) return withHint(field(name, label, control.element), hint);
   const box = make("fieldset", { className: "field", "data-field": name }, make("legend", { textContent: label }));

@@ -1,6 +1,6 @@
 // Fields of a request that are a word, a number or a switch, made of the server's own document.
 
-import { make } from "./dom.js";
+import { make, prose } from "./dom.js";
 import { GENERATIONS, fields } from "./schema.js";
 import { inPath, json } from "./server.js";
 
@@ -61,7 +61,7 @@ export class More {
       make("label", { htmlFor: id, textContent: this.#names[name] ?? name.replaceAll("_", " ") }),
       control,
       ...(reads.offers ? [make("datalist", { id: `${id}-offers` }, ...reads.offers.map((text) => new Option(text)))] : []),
-      make("p", { className: "hint", id: `${id}-hint`, textContent: hint(schema) }),
+      prose(hint(schema), "hint", { id: `${id}-hint` }),
       make("p", { className: "error", id: `${id}-error`, hidden: true }));
   }
 

@@ -1,6 +1,6 @@
 // Takes a place on the page, shows operators the server; asks it politely, and only while somebody looks.
 
-import { button, make } from "./dom.js";
+import { button, make, prose } from "./dom.js";
 import { call, loaded, Refused } from "./server.js";
 
 const TICK_SECONDS = 3;
@@ -52,7 +52,7 @@ class Operate {
     this.#denied.append(
       make("h2", { textContent: "This view is for operators" }),
       make("p", { className: "why" }),
-      make("p", { className: "hint", textContent: "`sdxl-gateway keys create --tenant ops --role admin` makes such a key." }),
+      prose("`sdxl-gateway keys create --tenant ops --role admin` makes such a key.", "hint"),
       button("Use another key", () => page.askForKey("")));
     place.append(this.#tabs, this.#notice, this.#error, this.#denied, this.#body);
     addEventListener("visibilitychange", () => (document.hidden ? this.#stop() : this.look()));

@@ -1,6 +1,6 @@
 // A form for what is known about a LoRA or a checkpoint beside its weights: a field for each word a side-car may say.
 
-import { button, make } from "./dom.js";
+import { button, make, prose } from "./dom.js";
 import { fields } from "./schema.js";
 import { call } from "./server.js";
 
@@ -41,7 +41,7 @@ function rowOf(name, schema, card) {
   const element = make("div", { className: "field", "data-field": name },
     make("label", { htmlFor: id, textContent: name.replaceAll("_", " ") }),
     control,
-    make("p", { className: "hint", id: `${id}-hint`, textContent: schema.description }),
+    prose(schema.description ?? "", "hint", { id: `${id}-hint` }),
     make("p", { className: "error", id: `${id}-error`, hidden: true }));
   const value = () => (control.value.trim() === "" ? null : read(control.value));
   return { name, element, value, changed: () => control.value !== before };
