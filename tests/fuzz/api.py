@@ -45,7 +45,7 @@ def served(folder: Path) -> Iterator[str]:
         telemetry=Telemetry(log_level="error"),
     )
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(build_app(settings, _backend), log_config=None))
+        server = uvicorn.Server(uvicorn.Config(build_app(settings, _backend), log_config=None, access_log=False))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         while not server.started:
