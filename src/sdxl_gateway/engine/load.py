@@ -22,10 +22,18 @@ from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.ports import Measure
 from sdxl_gateway.engine.canvas import PartFactory
 from sdxl_gateway.engine.compile import Denoisers, Todo
-from sdxl_gateway.engine.device import bfloat16_works, choose_dtype, choose_vae_dtype, open_device, sum_in_half
+from sdxl_gateway.engine.device import (
+    be_current,
+    bfloat16_works,
+    choose_dtype,
+    choose_vae_dtype,
+    open_device,
+    sum_in_half,
+)
 from sdxl_gateway.engine.engine import DiffusionEngine
 from sdxl_gateway.engine.memory.budgets import ledger_budgets, usable_now, with_room_for
 from sdxl_gateway.engine.memory.ledger import Ledger, available_ram_bytes
+from sdxl_gateway.engine.memory.page_locked import READY, stock
 from sdxl_gateway.engine.models.adapters import AdapterCaches
 from sdxl_gateway.engine.models.by_digest import ByDigest
 from sdxl_gateway.engine.models.checkpoint import Checkpoint, Source, load_checkpoint
@@ -93,6 +101,8 @@ def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
     sum_in_half(device, config.engine.fp16_accumulation)
     keep_compiled_code(config.data_directory)
     pool, denoisers = _opened(config, device, measure)
+    if device.type == "cuda":
+        stock.keep(READY, partial(be_current, device))
     stages = stages_of(pool, config.engine.preview)
     if device.type == "cuda" and config.engine.warm_up:
         warm_up(pool, stages, denoisers.first, measure)

@@ -16,7 +16,7 @@ from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.engine.lora.cache import AdapterCache
 from sdxl_gateway.engine.lora.formats import FILE_DTYPES, Adapter, lay_out
 from sdxl_gateway.engine.lora.reading import read_factors
-from sdxl_gateway.engine.memory import host_buffer
+from sdxl_gateway.engine.memory import page_locked
 from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
 from tests.engine.lora.kit import CPU, Shelf, lora
 from tests.kit.cuda_streams import fake_streams
@@ -28,8 +28,8 @@ META = torch.device("meta")
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Page-locked memory is plain here, in pieces so small that tensors reach from one into the next."""
-    monkeypatch.setattr(host_buffer, "page_locked", lambda size: torch.empty(size, dtype=torch.uint8))
-    monkeypatch.setattr(host_buffer, "PIECE_BYTES", 256)
+    monkeypatch.setattr(page_locked, "page_locked", lambda size: torch.empty(size, dtype=torch.uint8))
+    monkeypatch.setattr(page_locked, "PIECE_BYTES", 256)
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from sdxl_gateway.engine.memory import host_buffer
-from sdxl_gateway.engine.memory.host_buffer import PIECE_BYTES, HostBuffer
+from sdxl_gateway.engine.memory import page_locked
+from sdxl_gateway.engine.memory.host_buffer import HostBuffer
+from sdxl_gateway.engine.memory.page_locked import PIECE_BYTES
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def locked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         asked.append(size_bytes)
         return torch.empty(size_bytes, dtype=torch.uint8)
 
-    monkeypatch.setattr(host_buffer, "page_locked", plain)
+    monkeypatch.setattr(page_locked, "page_locked", plain)
     return asked
 
 

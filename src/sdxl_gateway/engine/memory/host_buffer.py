@@ -15,7 +15,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-PIECE_BYTES = 16 * 2**20
+from sdxl_gateway.engine.memory import page_locked as locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,9 @@ class HostBuffer:
         if not pinned:
             return cls((torch.empty(size_bytes, dtype=torch.uint8),), max(size_bytes, 1), size_bytes)
         piece_bytes, count = _cut(size_bytes)
-        return cls(tuple(page_locked(piece_bytes) for _ in range(count)), piece_bytes, size_bytes)
+        ready = locked.stock.take(count) if piece_bytes == locked.PIECE_BYTES else []
+        more = (locked.page_locked(piece_bytes) for _ in range(count - len(ready)))
+        return cls((*ready, *more), piece_bytes, size_bytes)
 
     @staticmethod
     def cost_bytes(size_bytes: int, *, pinned: bool) -> int:
@@ -65,10 +67,5 @@ class HostBuffer:
 
 def _cut(size_bytes: int) -> tuple[int, int]:
     """The size of a piece and how many of them it takes."""
-    piece_bytes = min(PIECE_BYTES, 1 << max(size_bytes - 1, 0).bit_length())
+    piece_bytes = min(locked.PIECE_BYTES, 1 << max(size_bytes - 1, 0).bit_length())
     return piece_bytes, -(-size_bytes // piece_bytes)
-
-
-def page_locked(size_bytes: int) -> Tensor:
-    """(size_bytes,) uint8 that a CUDA device can copy from by itself; torch takes it from what was let go of before."""
-    return torch.empty(size_bytes, dtype=torch.uint8, pin_memory=True)
