@@ -47,6 +47,8 @@ class One:
     async def count(self, order: Order) -> Mapping[str, Any]:
         if self.stuck:
             raise Unavailable("stuck")
+        if order.subject == "broken":
+            raise ValueError("broken")
         self.done.append(order.subject)
         return {"nth": len(self.done)}
 
@@ -129,6 +131,8 @@ async def test_what_cannot_be_done_yet_is_done_later(two: tuple[One, One], redis
     with pytest.raises(Unavailable, match="It is noted"):
         await a.give("x")
     a.stuck = False
+    with pytest.raises(Unavailable, match="It is noted"):
+        await a.give("broken")
     clock.now += 1.0
     with pytest.raises(Unavailable):
         await a.give("y")

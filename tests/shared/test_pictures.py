@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -12,8 +12,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from sdxl_gateway.core.errors import Gone
+from sdxl_gateway.config import Delivery
+from sdxl_gateway.core.errors import Gone, Unavailable
 from sdxl_gateway.core.ports import StoredImage
+from sdxl_gateway.gateway.fleet_images import FleetImages
+from sdxl_gateway.storage.database import opened as database_in
 from sdxl_gateway.storage.picture_folder import PictureFiles, PictureFolder
 from tests.kit.api import GENERATE
 from tests.kit.redis_server import RedisServer
@@ -110,6 +113,45 @@ async def test_one_is_deleted_at_the_other_too_and_nobody_else_may_ask_for_that(
         async with served(tmp_path / "a", **redis.sections) as a:
             assert await eventually(partial(is_left_with, a, second))
             assert (await a.get(second)).status_code == 200
+
+
+class Asked:
+    """A PictureMirror that tells what it has once."""
+
+    def __init__(self, *wishes: tuple[str, str]) -> None:
+        self.wishes = list(wishes)
+
+    async def ask_to_delete(self, image_id: str, tenant: str) -> None:
+        raise AssertionError
+
+    async def to_delete(self) -> list[tuple[str, str]]:
+        told, self.wishes = self.wishes, []
+        return told
+
+
+class SilentOnce(PictureFolder):
+    """Lets nothing go the first time."""
+
+    silent = True
+
+    def delete(self, pictures: Iterable[StoredImage]) -> None:
+        going = list(pictures)
+        if going and self.silent:
+            self.silent = False
+            raise Unavailable("down")
+        super().delete(going)
+
+
+async def test_what_cannot_be_deleted_now_is_deleted_later(tmp_path: Path) -> None:
+    with database_in(tmp_path) as database:
+        asked = Asked()
+        images = FleetImages(SilentOnce(tmp_path / "images"), database, Delivery(), asked)
+        kept = [await images.put(b"a", "png", tenant="me") for _ in range(2)]
+        asked.wishes = [(kept[0].id, "me"), (kept[1].id, "you")]
+        with pytest.raises(Unavailable):
+            await images.turn()
+        await images.turn()
+        assert await images.page("me", 9) == ([kept[1]], False)
 
 
 async def is_left_with(http: httpx.AsyncClient, *urls: str) -> bool:

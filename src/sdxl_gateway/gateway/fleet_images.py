@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import suppress
 
 from sdxl_gateway.config import Delivery
-from sdxl_gateway.core.errors import Unavailable
+from sdxl_gateway.core.errors import StorageFull, Unavailable
 from sdxl_gateway.core.ports import StoredImage
 from sdxl_gateway.shared.picture_mirror import PictureMirror
 from sdxl_gateway.storage.database import Database
@@ -22,6 +23,7 @@ class FleetImages(KeptImages):
     def __init__(self, files: PictureFiles, database: Database, delivery: Delivery, mirror: PictureMirror) -> None:
         super().__init__(files, database, delivery)
         self._mirror = mirror
+        self._wishes = deque[tuple[str, str]]()
 
     async def delete_elsewhere(self, stored: StoredImage) -> None:
         """As KeptImages; its own gateway deletes it in a moment, or once it is back. Raises Unavailable."""
@@ -31,7 +33,13 @@ class FleetImages(KeptImages):
     async def sharing(self) -> None:
         """What others ask to be deleted is, again and again, until this is cancelled."""
         while True:
-            with suppress(Unavailable):
-                for image_id, tenant in await self._mirror.to_delete():
-                    await self.delete_here(image_id, tenant)
+            with suppress(Unavailable, StorageFull):
+                await self.turn()
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def turn(self) -> None:
+        """All that is asked is done; what cannot be now is in the next turn. Raises Unavailable, StorageFull."""
+        self._wishes.extend(await self._mirror.to_delete())
+        while self._wishes:
+            await self.delete_here(*self._wishes[0])
+            self._wishes.popleft()

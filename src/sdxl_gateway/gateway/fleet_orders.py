@@ -112,7 +112,7 @@ class Orders:
         self._word = None if lost else word
 
     async def _do(self, order: Order) -> None:
-        """An order that this version does not know waits for one that does."""
+        """An order that this version does not know waits for one that does; one that fails holds up no other."""
         doing = self._doing.get(order.kind)
         if doing is None:
             return
@@ -121,7 +121,12 @@ class Orders:
             outcome = await doing(order)
         except GatewayError as problem:
             log.warning("%s of %s is still to be done: %s", order.kind, order.subject, problem)
-            return
+        except Exception:
+            log.exception("%s of %s failed, and is still to be done", order.kind, order.subject)
+        else:
+            await self._settled(order, outcome)
+
+    async def _settled(self, order: Order, outcome: Mapping[str, Any]) -> None:
         await self._database.run(partial(order_table.settle, order_id=order.id, what=outcome))
 
     async def _tell_outcomes(self) -> None:
