@@ -50,6 +50,11 @@ class BatchMember(BatchKit):
         await self.one.fleet.turn()
         await self.batches.recover()
 
+    async def begin_again(self) -> None:
+        """As after its end in order: what it had in hand may be taken up."""
+        await self.tasks.recover()
+        await self.batches.recover()
+
     async def wait_a_lease(self) -> None:
         """It looks, and again a lease later."""
         await self.one.wait_a_lease()
@@ -87,7 +92,7 @@ async def batch_member(
         store = BatchStore(one.database, BlobFolder(folder / "batches"), on_end=[tell_of_batch])
         form = BatchLines(Settings(), NamedPictures({}, most_bytes=2**20), SameImages(), signer())
         limits = BatchSettings(lines_at_once=LINES_AT_ONCE)
-        await one.tasks.recover()
         batches = Batches(store, files, one.tasks, form, limits, 3600.0, mirrors[1])
-        await batches.recover()
-        yield BatchMember(batches, files, one.tasks, store, one.database, one, mirrors[1], form)
+        made = BatchMember(batches, files, one.tasks, store, one.database, one, mirrors[1], form)
+        await made.begin_again()
+        yield made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -12,7 +13,8 @@ import pytest
 
 from sdxl_gateway.core.background import Background
 from sdxl_gateway.core.batch import Batch, BatchState, NewBatch
-from sdxl_gateway.core.errors import NotFound
+from sdxl_gateway.core.caller import Caller
+from sdxl_gateway.core.errors import NotFound, Unavailable
 from sdxl_gateway.core.listeners import unheard
 from sdxl_gateway.gateway import batch_surroundings, elsewhere
 from sdxl_gateway.shared.batch_mirror import Loose
@@ -53,7 +55,7 @@ async def half_done(one: BatchMember) -> Batch:
     batch = await accepted(one)
     async with working(one):
         await one.once(batch.id, lambda batch: batch.completed >= 4)
-    await one.turn()
+    await one.begin_again()
     return await one.batches.get(batch.id, CALLER)
 
 
@@ -106,6 +108,7 @@ async def test_one_that_wakes_lets_go_of_what_was_taken_over(two: Two) -> None:
     async with working(a):
         await a.turn()
         assert not await a.here(batch.id)
+    await a.begin_again()
     async with painting(a.tasks), Background(unheard).doing("fleet", a.one.fleet.running), working(b):
         await check_whole(b, await b.over(batch.id))
 
@@ -256,3 +259,26 @@ async def test_one_that_is_erased_elsewhere_is_taken_over_by_nobody(two: Two, re
     await b.wait_a_lease()
     assert not await b.here(batch.id)
     assert batch.id not in redis.cli("KEYS", "*batch:*")
+
+
+async def test_what_was_painted_is_read_elsewhere_meanwhile(two: Two) -> None:
+    a, b = two
+    batch = await half_done(a)
+    here, there = [[json.loads(line) async for line in one.batches.answers(batch.id, CALLER)] for one in two]
+    assert len(here) == batch.completed
+    assert [line["custom_id"] for line in there] == await a.painted(batch.id)
+    bodies = {line["custom_id"]: line["response"]["body"] for line in there}
+    assert all(line["response"]["body"] == bodies[line["custom_id"]] for line in here)
+    with pytest.raises(NotFound):
+        await anext(b.batches.answers(batch.id, Caller(tenant="other")))
+    new = await accepted(a)
+    assert [line async for line in b.batches.answers(new.id, CALLER)] == []
+
+
+async def test_what_runs_elsewhere_may_be_out_of_reach(redis: RedisServer, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        opening = [batch_member(redis, tmp_path / name, max_upload_bytes=9) for name in "ab"]
+        a, b = [await stack.enter_async_context(one) for one in opening]
+        batch = await half_done(a)
+        with pytest.raises(Unavailable):
+            await anext(b.batches.answers(batch.id, CALLER))

@@ -6,27 +6,28 @@ import asyncio
 import logging
 import sqlite3
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from sdxl_gateway.config import Batches as Limits
-from sdxl_gateway.core.batch import Batch, BatchState, LineOutput, NewBatch, new_batch_id
+from sdxl_gateway.core.batch import Batch, BatchState, NewBatch, new_batch_id
 from sdxl_gateway.core.caller import Caller
-from sdxl_gateway.core.errors import BodyTooLarge, Gone, InvalidRequest, NotFound, Unavailable
+from sdxl_gateway.core.errors import BodyTooLarge, InvalidRequest, NotFound
 from sdxl_gateway.core.text import shown
+from sdxl_gateway.gateway.batch_answers import BatchAnswers
 from sdxl_gateway.gateway.batch_files import CANCELLED
 from sdxl_gateway.gateway.batch_fleet import BatchFleet
-from sdxl_gateway.gateway.batch_lines import LineFormat, whole_lines
+from sdxl_gateway.gateway.batch_lines import LineFormat
 from sdxl_gateway.gateway.batch_run import BatchRun
 from sdxl_gateway.gateway.batch_surroundings import Surroundings
 from sdxl_gateway.gateway.batches_elsewhere import OtherBatches
 from sdxl_gateway.gateway.packed import pack_caller, unpack_caller
 from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.shared.batch_mirror import BatchMirror
-from sdxl_gateway.storage.batches import BatchStore, unknown
+from sdxl_gateway.storage.batches import BatchStore
 from sdxl_gateway.storage.file_table import Purpose
 from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.pages import Cut
@@ -168,38 +169,9 @@ class Batches:
             run.stop(CANCELLED)
         return batch
 
-    async def answers(self, batch_id: str, caller: Caller) -> AsyncIterator[bytes]:
-        """What was painted so far, as lines of the output file; some may come twice where the batch ends meanwhile.
-
-        Only its own tenant reads them. Raises NotFound where there is no such batch, or where its output file was
-        deleted, and Unavailable where it runs at another gateway.
-        """
-        batch = await self._tenants(batch_id, caller)
-        if not batch.state.over:
-            good = [output for output in await self._answers_here(batch) if not output.failed]
-            with suppress(Gone):
-                async for line in _in_thread(self._store.read(good)):
-                    yield line
-                return
-            batch = await self._tenants(batch_id, caller)
-        if batch.output_file is not None:
-            file = await self._around.files.find(batch.output_file, batch.tenant)
-            pieces = await asyncio.to_thread(self._around.files.pieces, file)
-            async for line in _in_thread(whole_lines(pieces)):
-                yield line
-
-    async def _answers_here(self, batch: Batch) -> list[LineOutput]:
-        try:
-            await self._store.find(batch.id)
-        except NotFound:
-            raise Unavailable("It runs at another gateway, which hands out its pictures until it is over.") from None
-        return await self._store.answers(batch.id)
-
-    async def _tenants(self, batch_id: str, caller: Caller) -> Batch:
-        batch = await self.get(batch_id, caller)
-        if batch.tenant != caller.tenant:
-            raise unknown(batch_id)
-        return batch
+    def answers(self, batch_id: str, caller: Caller) -> AsyncIterator[bytes]:
+        """As BatchAnswers."""
+        return BatchAnswers(self._around, self.get).of(batch_id, caller)
 
     async def running(self) -> None:
         """Runs what there is and what comes, until it is cancelled; what is not over goes on after the next start."""
@@ -276,11 +248,6 @@ def tell_of_batch(connection: sqlite3.Connection, batch: Batch) -> None:
 def _may_take(tasks: Tasks) -> bool:
     """Who says nothing is gone."""
     return tasks.fleet is not None and tasks.fleet.settled
-
-
-async def _in_thread(lines: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while (line := await asyncio.to_thread(next, lines, None)) is not None:
-        yield line
 
 
 def _cancelling(batch: Batch, now: float) -> Batch:

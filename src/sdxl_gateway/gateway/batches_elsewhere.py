@@ -42,6 +42,10 @@ class OtherBatches:
                         break
         return found
 
+    async def lines_of(self, batch: Batch) -> bytes | None:
+        """Its requests, where its gateway told them. Raises Unavailable."""
+        return None if self._mirror is None else await self._mirror.lines_of(batch.id)
+
     async def check_ours(self, batch: Batch) -> None:
         """Nobody has taken over a batch of this gateway. Raises Unavailable where somebody has, who goes on with it."""
         if self._mirror is not None and not await self._mirror.owns(batch):
