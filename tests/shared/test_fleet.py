@@ -281,6 +281,16 @@ async def test_erased_jobs_are_known_nowhere(two: Two, redis: RedisServer) -> No
     assert "job" not in redis.cli("KEYS", "*")
 
 
+async def test_erased_jobs_of_one_that_is_gone_are_taken_over_by_nobody(two: Two) -> None:
+    a, b = two
+    job = await a.accept()
+    await b.wait_a_lease()
+    await b.tasks.erase_elsewhere(CALLER.tenant)
+    a.vanish()
+    await b.fleet.turn()
+    assert not await b.here(job)
+
+
 async def test_every_key_has_an_end_and_what_no_gateway_wrote_is_no_job(two: Two, redis: RedisServer) -> None:
     a, b = two
     job = await a.accept(images=[upload(noise((64, 64)))], operation=Operation.EDIT)

@@ -43,6 +43,10 @@ class OtherGateways:
         if self._mirror is not None:
             await self._mirror.forget(jobs)
 
+    async def erase(self, tenant: str) -> None:
+        """Nobody takes over what they told of a tenant's. Raises Unavailable."""
+        await self.forget([job async for job in self._listed(Filter(tenant), None)])
+
     async def get(self, job_id: str, caller: Caller) -> JobNow:
         """The job. Raises NotFound where this caller has none of that id, Unavailable."""
         return _now(await self._found(job_id, caller))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from sdxl_gateway.config import Retention
@@ -34,11 +35,14 @@ class FleetRemembered(Remembered):
         tell: Listener,
         orders: Orders,
         questions: Questions,
+        erase_elsewhere: Callable[[str], Awaitable[None]],
     ) -> None:
+        """`erase_elsewhere` keeps a tenant's jobs from being taken over by a gateway that has erased its own."""
         super().__init__(stores, lasting, retention, tell)
         self._hear = tell
         self._orders = orders
         self._questions = questions
+        self._erase_elsewhere = erase_elsewhere
         questions.follow(EXPORT, self._own)
         orders.follow(ERASE_TENANT, self._erase_as_asked)
 
@@ -57,6 +61,8 @@ class FleetRemembered(Remembered):
 
     async def erase_everywhere(self, tenant: str, actor: Caller) -> Erasure:
         """As Remembered. Raises Unavailable where this gateway cannot do it now; it is noted then, and done later."""
+        with suppress(Unavailable):
+            await self._erase_elsewhere(tenant)
         outcome = await self._orders.give(ERASE_TENANT, tenant, {"tenant": actor.tenant, "key": actor.key_id})
         together = Counter[str]()
         for gone in outcome.at.values():

@@ -204,6 +204,10 @@ class Tasks:
             self.runner.drop(job_id)
         return count
 
+    async def erase_elsewhere(self, tenant: str) -> None:
+        """What a gateway that is gone has of the tenant's is taken over by nobody. Raises Unavailable."""
+        await self._others.erase(tenant)
+
     async def _taken_up(self, job_id: str) -> None:
         """Until the job is live, or for so long as its place in the line may be the same."""
         loop = asyncio.get_running_loop()
