@@ -39,7 +39,7 @@ WINDOW_IMAGES = 8
 class Load:
     """`jobs` of `blends` LoRAs, `per_second` of them; a step takes `step_seconds`, a LoRA that is not warm `bring`."""
 
-    jobs: int = 300
+    jobs: int = 160
     blends: int = 24
     warm: int = 6
     steps: int = 5
