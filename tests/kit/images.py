@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from sdxl_gateway.api.replies.links import Links
 from sdxl_gateway.core.errors import InvalidRequest, NotFound, StorageFull
+from sdxl_gateway.core.listed import Listed
 from sdxl_gateway.core.ports import StoredImage
 from sdxl_gateway.delivery.signing import Signer
 
@@ -55,13 +56,13 @@ class MemoryImages:
             raise NotFound("No such image.")
         return self.kept[stored]
 
-    async def page(self, tenant: str, limit: int, after: str | None = None) -> tuple[list[StoredImage], bool]:
+    async def page_everywhere(self, tenant: str, limit: int, after: str | None = None) -> Listed[StoredImage]:
         newest = [one for one in reversed(self.kept) if one.tenant == tenant]
         ids = [one.id for one in newest]
         if after is not None and after not in ids:
             raise InvalidRequest("There is nothing of that id.", param="after")
         behind = newest if after is None else newest[ids.index(after) + 1 :]
-        return behind[:limit], len(behind) > limit
+        return Listed(behind[:limit], len(behind) > limit)
 
     async def delete(self, image_id: str, tenant: str) -> None:
         found = await self.find(image_id)

@@ -13,6 +13,7 @@ from sdxl_gateway.accounts.meters import LocalMeters
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.events import Event
 from sdxl_gateway.core.ports import Meters
+from sdxl_gateway.gateway.fleet_questions import Questions
 from sdxl_gateway.shared.open import Shared, open_shared
 from sdxl_gateway.storage.seal import Seal
 from tests.kit.redis_server import RedisServer
@@ -58,3 +59,14 @@ class Sharer:
             yield sharer
         finally:
             await sharer.shared.close()
+
+
+@asynccontextmanager
+async def questions_in(redis: RedisServer, folder: Path) -> AsyncIterator[Questions]:
+    """Of a gateway that has said that it is there; it answers while somebody has `running` go on."""
+    async with Sharer.opened(redis, folder) as sharer:
+        mirror, orders = sharer.shared.questions, sharer.shared.orders
+        assert mirror is not None
+        assert orders is not None
+        await orders.look()
+        yield Questions(mirror, orders.members)

@@ -16,16 +16,23 @@ from sdxl_gateway.config import Delivery
 from sdxl_gateway.core.errors import Gone, Unavailable
 from sdxl_gateway.core.ports import StoredImage
 from sdxl_gateway.gateway.fleet_images import FleetImages
+from sdxl_gateway.gateway.fleet_questions import Questions
 from sdxl_gateway.storage.database import opened as database_in
 from sdxl_gateway.storage.picture_folder import PictureFiles, PictureFolder
 from tests.kit.api import GENERATE
 from tests.kit.redis_server import RedisServer
 from tests.kit.serving import served
-from tests.kit.sharing import Sharer, eventually
+from tests.kit.sharing import Sharer, eventually, questions_in
 
 pytestmark = pytest.mark.usefixtures("logs_as_they_were")
 Two = tuple[PictureFiles, PictureFiles]
 ROOM = 100
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdxl_gateway.gateway.fleet_questions.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("sdxl_gateway.gateway.fleet_questions.POLL_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -115,6 +122,26 @@ async def test_one_is_deleted_at_the_other_too_and_nobody_else_may_ask_for_that(
             assert (await a.get(second)).status_code == 200
 
 
+async def test_the_list_is_of_all_gateways_in_their_order(
+    redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with served(tmp_path / "a", **redis.sections) as a:
+        async with served(tmp_path / "b", **redis.sections) as b:
+            ids = [id_in(await painted(http)) for http in (a, a, b, a, b)]
+            assert await listed(a) == await listed(b) == ids[::-1]
+            assert "x-sdxl-gateway-warning" not in (await a.get("/v1/images")).headers
+            unknown = await a.get("/v1/images", params={"after": "0" * 32})
+            assert (unknown.status_code, unknown.json()["error"]["param"]) == (400, "after")
+        monkeypatch.setattr("sdxl_gateway.gateway.fleet_questions.WAIT_SECONDS", 0.05)
+        alone = await a.get("/v1/images")
+        assert [one["id"] for one in alone.json()["data"]] == [ids[3], ids[1], ids[0]]
+        assert "Not all servers answer" in alone.headers["x-sdxl-gateway-warning"]
+        assert (await a.get("/v1/images", params={"after": ids[4]})).status_code == 503
+        assert len((await a.get("/v1/images", params={"after": ids[3]})).json()["data"]) == 2
+        redis.stop()
+        assert "Not all servers answer" in (await a.get("/v1/images")).headers["x-sdxl-gateway-warning"]
+
+
 class Asked:
     """A PictureMirror that tells what it has once."""
 
@@ -142,10 +169,15 @@ class SilentOnce(PictureFolder):
         super().delete(going)
 
 
-async def test_what_cannot_be_deleted_now_is_deleted_later(tmp_path: Path) -> None:
+async def test_what_cannot_be_deleted_now_is_deleted_later(redis: RedisServer, tmp_path: Path) -> None:
+    async with questions_in(redis, tmp_path / "questions") as questions:
+        await deleted_later(tmp_path, questions)
+
+
+async def deleted_later(tmp_path: Path, questions: Questions) -> None:
     with database_in(tmp_path) as database:
         asked = Asked()
-        images = FleetImages(SilentOnce(tmp_path / "images"), database, Delivery(), asked)
+        images = FleetImages(SilentOnce(tmp_path / "images"), database, Delivery(), asked, questions)
         kept = [await images.put(b"a", "png", tenant="me") for _ in range(2)]
         asked.wishes = [(kept[0].id, "me"), (kept[1].id, "you")]
         with pytest.raises(Unavailable):
@@ -155,8 +187,18 @@ async def test_what_cannot_be_deleted_now_is_deleted_later(tmp_path: Path) -> No
 
 
 async def is_left_with(http: httpx.AsyncClient, *urls: str) -> bool:
-    listed = (await http.get("/v1/images")).json()["data"]
-    return [one["id"] for one in listed] == [id_in(url) for url in urls]
+    return await listed(http) == [id_in(url) for url in urls]
+
+
+async def listed(http: httpx.AsyncClient) -> list[str]:
+    """The ids of all pictures that are told there, page by page, with each after the last of the one before."""
+    found: list[str] = []
+    more, after = True, dict[str, str]()
+    while more:
+        page = (await http.get("/v1/images", params={"limit": 2, **after})).json()
+        found += [one["id"] for one in page["data"]]
+        more, after = page["has_more"], {"after": page["last_id"]}
+    return found
 
 
 def id_in(url: str) -> str:

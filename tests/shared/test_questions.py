@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from sdxl_gateway.storage.feedback import FeedbackStore, Said
 from sdxl_gateway.storage.feedback_table import Scores
 from sdxl_gateway.storage.seal import Seal
 from tests.kit.redis_server import RedisServer
-from tests.kit.sharing import Sharer
+from tests.kit.sharing import questions_in
 
 pytestmark = pytest.mark.usefixtures("logs_as_they_were")
 Two = tuple[Questions, Questions]
@@ -43,22 +43,12 @@ async def counted(value: Mapping[str, Any]) -> AsyncIterator[Any]:
         yield {"n": number}
 
 
-@asynccontextmanager
-async def questions_in(redis: RedisServer, folder: Path) -> AsyncIterator[Questions]:
-    async with Sharer.opened(redis, folder) as sharer:
-        mirror, orders = sharer.shared.questions, sharer.shared.orders
-        assert mirror is not None
-        assert orders is not None
-        await orders.look()
-        questions = Questions(mirror, orders.members)
-        questions.follow("count", counted)
-        yield questions
-
-
 @pytest.fixture
 async def two(redis: RedisServer, tmp_path: Path) -> AsyncIterator[Two]:
     async with AsyncExitStack() as stack:
         a, b = [await stack.enter_async_context(questions_in(redis, tmp_path / name)) for name in "ab"]
+        for one in (a, b):
+            one.follow("count", counted)
         yield a, b
 
 

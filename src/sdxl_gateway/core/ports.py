@@ -12,6 +12,7 @@ from sdxl_gateway.core.ask import Upload
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.events import JobEvent, Measurement
 from sdxl_gateway.core.job import Job
+from sdxl_gateway.core.listed import Listed
 from sdxl_gateway.core.picture import Inputs, Picture
 from sdxl_gateway.core.recipe import Recipe
 
@@ -131,10 +132,10 @@ class ImageStore(Protocol):
     async def read(self, stored: StoredImage) -> bytes:
         """The picture's bytes. Raises NotFound when its time ended meanwhile."""
 
-    async def page(self, tenant: str, limit: int, after: str | None = None) -> tuple[list[StoredImage], bool]:
-        """At most `limit` of the tenant's, the newest first; and whether more follow.
+    async def page_everywhere(self, tenant: str, limit: int, after: str | None = None) -> Listed[StoredImage]:
+        """At most `limit` of the tenant's, at whichever gateway, the newest first.
 
-        Raises InvalidRequest where the tenant has none of the id `after`, behind which the page begins.
+        Raises InvalidRequest where the tenant has none of the id `after`, behind which the page begins; Unavailable.
         """
 
     async def delete(self, image_id: str, tenant: str) -> None:

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sdxl_gateway.core.errors import Unavailable
 from sdxl_gateway.core.order import Member
 from sdxl_gateway.core.rollout import Arm
 from sdxl_gateway.gateway.fleet_questions import Questions
@@ -32,18 +31,13 @@ class Arms:
 
     async def figures(self, since: float) -> tuple[ArmFigures, Sequence[Member | None]]:
         """From the day of that moment on, in unix seconds; and whose part is not in it, None for all others."""
-        found, missing = await self.store.figures(since), list[Member | None]()
+        found = await self.store.figures(since)
         if self.questions is None:
-            return found, missing
-        try:
-            async for member, part in self.questions.others(ARMS, {"since": since}):
-                if part is None:
-                    missing.append(member)
-                for item in part or ():
-                    _add(found, *item)
-        except Unavailable:
-            missing.append(None)
-        return found, missing
+            return found, []
+        heard = await self.questions.gathered(ARMS, {"since": since})
+        for item in heard.items:
+            _add(found, *item)
+        return found, heard.missing
 
     async def _own(self, value: Mapping[str, Any]) -> AsyncIterator[Any]:
         found = await self.store.figures(value["since"])

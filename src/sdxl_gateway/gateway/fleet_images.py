@@ -1,17 +1,23 @@
-"""Keeps pictures as KeptImages does, and has one deleted at the gateway that keeps it, whichever is asked."""
+"""Keeps pictures as KeptImages does, lists those of all gateways, and has one deleted at the gateway that keeps it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from sdxl_gateway.config import Delivery
 from sdxl_gateway.core.errors import StorageFull, Unavailable
+from sdxl_gateway.core.listed import Listed
 from sdxl_gateway.core.ports import StoredImage
+from sdxl_gateway.gateway.fleet_lists import Filters, FleetList
+from sdxl_gateway.gateway.fleet_questions import Questions
 from sdxl_gateway.shared.picture_mirror import PictureMirror
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.images import KeptImages
+from sdxl_gateway.storage.pages import Cut
 from sdxl_gateway.storage.picture_folder import PictureFiles
 
 LOOK_SECONDS = 1.0
@@ -20,10 +26,22 @@ LOOK_SECONDS = 1.0
 class FleetImages(KeptImages):
     """The KeptImages of a gateway that shares."""
 
-    def __init__(self, files: PictureFiles, database: Database, delivery: Delivery, mirror: PictureMirror) -> None:
+    def __init__(
+        self,
+        files: PictureFiles,
+        database: Database,
+        delivery: Delivery,
+        mirror: PictureMirror,
+        questions: Questions,
+    ) -> None:
         super().__init__(files, database, delivery)
         self._mirror = mirror
         self._wishes = deque[tuple[str, str]]()
+        self._list = FleetList(questions, "images", self._here, self._owned, _heard)
+
+    async def page_everywhere(self, tenant: str, limit: int, after: str | None = None) -> Listed[StoredImage]:
+        """As KeptImages. Raises Unavailable where a gateway that does not answer may know `after`."""
+        return await self._list.page(Cut(limit, after), tenant=tenant)
 
     async def delete_elsewhere(self, stored: StoredImage) -> None:
         """As KeptImages; its own gateway deletes it in a moment, or once it is back. Raises Unavailable."""
@@ -43,3 +61,13 @@ class FleetImages(KeptImages):
         while self._wishes:
             await self.delete_here(*self._wishes[0])
             self._wishes.popleft()
+
+    async def _here(self, cut: Cut, filters: Filters) -> tuple[list[StoredImage], bool]:
+        return await self.page_behind(filters["tenant"], cut)
+
+    async def _owned(self, image_id: str, filters: Filters) -> StoredImage | None:
+        return await self.owned(image_id, filters["tenant"])
+
+
+def _heard(value: Sequence[Any]) -> StoredImage:
+    return StoredImage(*value)

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from sdxl_gateway.core.errors import GatewayError, Unavailable
@@ -30,6 +31,14 @@ Answering = Callable[[Mapping[str, Any]], AsyncIterator[Any]]
 Members = Callable[[], Awaitable[Sequence[Member]]]
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the others answered, and who did not; None there stands for all of them."""
+
+    items: Sequence[Any]
+    missing: Sequence[Member | None]
+
+
 class Questions:
     """This gateway's part in it; `members` tells who there is. Answers are JSON values, in their order."""
 
@@ -46,16 +55,37 @@ class Questions:
     async def others(self, kind: str, value: Mapping[str, Any]) -> AsyncIterator[tuple[Member, Sequence[Any] | None]]:
         """What the other gateways answer, one after the other, part after part; None where one does not, or stops
         half-way. Raises Unavailable where nobody can be asked."""
-        for member in await self._members():
-            if member.id == self._mirror.gateway:
-                continue
-            if member.seen < self._clock() - THERE_SECONDS:
-                yield member, None
-                continue
-            question = Question(secrets.token_hex(16), member.id, kind, dict(value), self._clock())
-            await self._mirror.ask(question)
-            async for part in self._parts(question):
+        for member in await self._others():
+            async for part in self._told_by(member, kind, value):
                 yield member, part
+
+    async def gathered(self, kind: str, value: Mapping[str, Any]) -> Heard:
+        """What all the others answer, who are asked at once; nothing of one that stops half-way."""
+        try:
+            members = await self._others()
+        except Unavailable:
+            return Heard([], [None])
+        answers = await asyncio.gather(*(self._whole(member, kind, value) for member in members))
+        missing = [member for member, answer in zip(members, answers, strict=True) if answer is None]
+        return Heard([item for answer in answers for item in answer or ()], missing)
+
+    async def whoever(self, kind: str, value: Mapping[str, Any]) -> Sequence[Any]:
+        """What the first of the others answers who answers anything; nothing where none does. Raises Unavailable where
+        one that might does not answer."""
+        tasks = [asyncio.create_task(self._whole(member, kind, value)) for member in await self._others()]
+        try:
+            silent = False
+            for ended in asyncio.as_completed(tasks):
+                answer = await ended
+                if answer:
+                    return answer
+                silent = silent or answer is None
+        finally:
+            for task in tasks:
+                task.cancel()
+        if silent:
+            raise Unavailable("This may be at another gateway, which does not answer.")
+        return []
 
     async def running(self) -> None:
         """Answers whatever is asked, until it is cancelled."""
@@ -70,6 +100,32 @@ class Questions:
         finally:
             for task in tasks:
                 task.cancel()
+
+    async def _others(self) -> list[Member]:
+        return [member for member in await self._members() if member.id != self._mirror.gateway]
+
+    async def _whole(self, member: Member, kind: str, value: Mapping[str, Any]) -> list[Any] | None:
+        """All that it answers; None where that does not come to its end."""
+        found = list[Any]()
+        with suppress(Unavailable):
+            async for part in self._told_by(member, kind, value):
+                if part is None:
+                    return None
+                found.extend(part)
+            return found
+        return None
+
+    async def _told_by(
+        self, member: Member, kind: str, value: Mapping[str, Any]
+    ) -> AsyncIterator[Sequence[Any] | None]:
+        """Part after part; None where it is not there, or stops half-way. Raises Unavailable."""
+        if member.seen < self._clock() - THERE_SECONDS:
+            yield None
+            return
+        question = Question(secrets.token_hex(16), member.id, kind, dict(value), self._clock())
+        await self._mirror.ask(question)
+        async for part in self._parts(question):
+            yield part
 
     async def _parts(self, question: Question) -> AsyncIterator[Sequence[Any] | None]:
         loop = asyncio.get_running_loop()

@@ -9,8 +9,6 @@ from typing import Any
 
 from sdxl_gateway.accounts.usage import Usage, UsagePage
 from sdxl_gateway.accounts.usage_table import UsageKey, Used
-from sdxl_gateway.core.errors import Unavailable
-from sdxl_gateway.core.order import Member
 from sdxl_gateway.gateway.fleet_questions import Questions
 from sdxl_gateway.storage.database import Database
 
@@ -30,17 +28,11 @@ class FleetUsage(Usage):
     ) -> UsagePage:
         """As Usage. Each gateway's first rows hold those that are among the first of all."""
         sums = defaultdict[UsageKey, Used](Used, await self.page(limit, after, tenant, key_id))
-        missing = list[Member | None]()
-        try:
-            asked = {"limit": limit, "after": after, "tenant": tenant, "key_id": key_id}
-            async for member, part in self._questions.others(USED, asked):
-                if part is None:
-                    missing.append(member)
-                for key, used in part or ():
-                    sums[UsageKey(*key)] += Used(*used)
-        except Unavailable:
-            missing.append(None)
-        return UsagePage(sorted(sums.items(), key=lambda row: row[0], reverse=True)[:limit], missing)
+        asked = {"limit": limit, "after": after, "tenant": tenant, "key_id": key_id}
+        heard = await self._questions.gathered(USED, asked)
+        for key, used in heard.items:
+            sums[UsageKey(*key)] += Used(*used)
+        return UsagePage(sorted(sums.items(), key=lambda row: row[0], reverse=True)[:limit], heard.missing)
 
     async def _own(self, value: Mapping[str, Any]) -> AsyncIterator[Any]:
         after = None if value["after"] is None else UsageKey(*value["after"])

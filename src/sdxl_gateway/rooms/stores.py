@@ -63,7 +63,9 @@ class Stores:
 
 def _images(settings: Settings, ground: Ground, teams: Teams) -> KeptImages:
     kept = teams.shared.pictures(ground.places.pictures()), ground.database, settings.delivery
-    return KeptImages(*kept) if teams.shared.deletes is None else FleetImages(*kept, teams.shared.deletes)
+    if teams.shared.deletes is None or teams.questions is None:
+        return KeptImages(*kept)
+    return FleetImages(*kept, teams.shared.deletes, teams.questions)
 
 
 def _results(settings: Settings, ground: Ground, teams: Teams) -> ResultCache:

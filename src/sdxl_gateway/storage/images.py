@@ -13,6 +13,7 @@ from typing import Any
 
 from sdxl_gateway.config import Delivery
 from sdxl_gateway.core.errors import Gone, InvalidRequest, NotFound, Unavailable
+from sdxl_gateway.core.listed import Listed
 from sdxl_gateway.core.ports import StoredImage
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.storage import image_table
@@ -104,10 +105,23 @@ class KeptImages:
 
         Raises InvalidRequest where the tenant has none of the id `after`.
         """
-        found = await self._database.run(partial(image_table.page, tenant=tenant, cut=Cut(limit, after)))
+        return await self.page_behind(tenant, Cut(limit, after))
+
+    async def page_behind(self, tenant: str, cut: Cut) -> tuple[list[StoredImage], bool]:
+        """The same, by a cut."""
+        found = await self._database.run(partial(image_table.page, tenant=tenant, cut=cut))
         if found is None:
-            raise InvalidRequest(f"There is nothing of the id {shown(after or '')}.", param="after")
+            raise InvalidRequest(f"There is nothing of the id {shown(cut.after or '')}.", param="after")
         return found
+
+    async def page_everywhere(self, tenant: str, limit: int, after: str | None = None) -> Listed[StoredImage]:
+        """The page of all gateways' pictures, where there are others (gateway/fleet_images.py)."""
+        return Listed(*await self.page(tenant, limit, after))
+
+    async def owned(self, image_id: str, tenant: str) -> StoredImage | None:
+        """The tenant's picture of that id that this database knows of."""
+        found = await self._database.run(partial(image_table.owned, image_id=image_id, tenant=tenant))
+        return found[0] if found else None
 
     async def delete(self, image_id: str, tenant: str) -> None:
         """The picture is gone. Raises NotFound where the tenant has none of that id."""

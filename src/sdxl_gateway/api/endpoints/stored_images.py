@@ -10,6 +10,7 @@ from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.endpoints.links import links_of
 from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
+from sdxl_gateway.api.replies.absences import absence_header
 from sdxl_gateway.api.replies.stored_images import (
     DeletedImage,
     ImageCard,
@@ -24,7 +25,7 @@ from sdxl_gateway.core.errors import NotFound
 LIST_IMAGES = Description(
     "listImages",
     {200: Reply("A page of your tenant's pictures, the newest first.", ImageList)},
-    errors=(400,),
+    errors=(400, 503),
     query=PAGE_QUERY,
 )
 RETRIEVE_IMAGE = Description("retrieveImage", {200: Reply("The picture, with an address.", ImageCard)}, errors=(404,))
@@ -36,8 +37,9 @@ def list_endpoint(services: Services) -> Endpoint:
 
     async def list_images(request: Request) -> Response:
         page = Page.of(request)
-        images, more = await services.images.page(_tenant(request), page.limit, page.after)
-        return JSONResponse(image_list(images, links_of(services, request), has_more=more))
+        found = await services.images.page_everywhere(_tenant(request), page.limit, page.after)
+        listed = image_list(found.items, links_of(services, request), has_more=found.more)
+        return JSONResponse(listed, headers=absence_header(found.missing))
 
     return list_images
 

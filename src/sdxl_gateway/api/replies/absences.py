@@ -9,6 +9,8 @@ from typing_extensions import TypedDict
 
 from sdxl_gateway.core.order import Member, absent
 
+ABSENCE_HEADERS = {"x-sdxl-gateway-warning": "Present where servers that do not answer may have more of the list."}
+
 
 class Absent(TypedDict):
     """A gateway of several that did not answer, when it was last heard of (unix seconds); nulls for all others."""
@@ -21,3 +23,10 @@ class Absent(TypedDict):
 def absences(missing: Sequence[Member | None]) -> list[Absent]:
     """One for each, None standing for all others."""
     return [cast(Absent, absent(one)) for one in missing]
+
+
+def absence_header(missing: Sequence[Member | None]) -> dict[str, str]:
+    """What callers are told, who do not hear of servers' names; empty where none is missing."""
+    if not missing:
+        return {}
+    return {"x-sdxl-gateway-warning": "Not all servers answer: what they have is not in this list."}

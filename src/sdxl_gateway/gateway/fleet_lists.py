@@ -1,0 +1,98 @@
+"""Gives pages of a list that every gateway has a part of, in the order of all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import Field, astuple, replace
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.core.listed import Listed
+from sdxl_gateway.core.text import shown
+from sdxl_gateway.gateway.fleet_questions import Questions
+from sdxl_gateway.storage.pages import Cut
+
+
+class Entry(Protocol):
+    """A dataclass that a list is of, in the order of `created`, in unix seconds, and the ids; its fields are JSON."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def id(self) -> str:
+        """Unlike all others'."""
+        ...
+
+    @property
+    def created(self) -> float:
+        """By its own gateway's clock."""
+        ...
+
+
+T = TypeVar("T", bound=Entry)
+Filters = Mapping[str, Any]
+"""What a list is narrowed to, as JSON."""
+PageHere = Callable[[Cut, Filters], Awaitable[tuple[Sequence[T], bool]]]
+"""This gateway's own first ones behind the cut's place, and whether more follow."""
+FindHere = Callable[[str, Filters], Awaitable[T | None]]
+"""This gateway's own of that id."""
+
+
+class FleetList(Generic[T]):
+    """A list of all gateways, called `kind` among them; `heard` makes an entry of its fields in their order."""
+
+    def __init__(
+        self,
+        questions: Questions,
+        kind: str,
+        page_here: PageHere[T],
+        find_here: FindHere[T],
+        heard: Callable[[Sequence[Any]], T],
+    ) -> None:
+        self._questions = questions
+        self._kind, self._finding = kind, f"{kind}: find"
+        self._page_here, self._find_here = page_here, find_here
+        self._heard = heard
+        questions.follow(self._kind, self._own_page)
+        questions.follow(self._finding, self._own_entry)
+
+    async def page(self, cut: Cut, **filters: Any) -> Listed[T]:
+        """Each gateway's first ones hold those that are the first of all. Raises InvalidRequest for an unknown `after`,
+        and Unavailable where one that does not answer may know it."""
+        if cut.after is not None:
+            cut = replace(cut, after=None, behind=await self._place_of(cut.after, filters))
+        own, more = await self._page_here(cut, filters)
+        heard = await self._questions.gathered(self._kind, {"cut": astuple(cut), "filters": filters})
+        found = [*own, *map(self._heard, heard.items)]
+        found.sort(key=_place, reverse=cut.newest_first)
+        return Listed(found[: cut.limit], more or len(found) > cut.limit, heard.missing)
+
+    async def find(self, entry_id: str, **filters: Any) -> T | None:
+        """Of that id, at any gateway. Raises Unavailable where one that does not answer may have it."""
+        own = await self._find_here(entry_id, filters)
+        if own is not None:
+            return own
+        found = await self._questions.whoever(self._finding, {"id": entry_id, "filters": filters})
+        return self._heard(found[0]) if found else None
+
+    async def _place_of(self, entry_id: str, filters: Filters) -> tuple[float, str]:
+        found = await self.find(entry_id, **filters)
+        if found is None:
+            raise InvalidRequest(f"There is nothing of the id {shown(entry_id)}.", param="after")
+        return _place(found)
+
+    async def _own_page(self, value: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """One more than is asked for, which tells that more follow."""
+        cut = Cut(*value["cut"])
+        entries, _ = await self._page_here(replace(cut, limit=cut.limit + 1), value["filters"])
+        for entry in entries:
+            yield astuple(entry)
+
+    async def _own_entry(self, value: Mapping[str, Any]) -> AsyncIterator[Any]:
+        found = await self._find_here(value["id"], value["filters"])
+        if found is not None:
+            yield astuple(found)
+
+
+def _place(entry: Entry) -> tuple[float, str]:
+    return entry.created, entry.id
