@@ -256,6 +256,8 @@ async def test_one_that_is_erased_elsewhere_is_taken_over_by_nobody(two: Two, re
     batch = await half_done(a)
     a.one.vanish()
     assert await b.batches.erase(CALLER.tenant) == 0
+    assert await b.batches.get(batch.id, CALLER)
+    await b.batches.erase_elsewhere(CALLER.tenant)
     await b.wait_a_lease()
     assert not await b.here(batch.id)
     assert batch.id not in redis.cli("KEYS", "*batch:*")

@@ -219,10 +219,14 @@ class Batches:
     async def erase(self, tenant: str) -> int:
         """The tenant's batches are gone, also those that run; how many that were. Raises Unavailable where others would
         know of them still."""
-        await self._others.forget(tenant, [batch["id"] for batch in await self._store.export(tenant)])
+        await self._others.forget([batch["id"] for batch in await self._store.export(tenant)])
         count = await self._store.erase(tenant)
         await self._let_go([task for batch_id, task in self._tasks.items() if self._runs[batch_id].tenant == tenant])
         return count
+
+    async def erase_elsewhere(self, tenant: str) -> None:
+        """As Tasks.erase_elsewhere."""
+        await self._others.erase(tenant)
 
     async def forget_before(self, unix_seconds: float) -> int:
         """The batches that are over and were made before are gone; how many that were."""

@@ -51,8 +51,12 @@ class OtherBatches:
         if self._mirror is not None and not await self._mirror.owns(batch):
             raise Unavailable("Another gateway has taken the batch over.")
 
-    async def forget(self, tenant: str, batch_ids: Sequence[str]) -> None:
-        """They know nothing of the tenant's batches any more, nor of these of this gateway. Raises Unavailable."""
+    async def forget(self, batch_ids: Sequence[str]) -> None:
+        """They know nothing of these of this gateway any more. Raises Unavailable."""
         if self._mirror is not None:
-            elsewhere = [batch.id async for batch in self._mirror.listed(tenant, Cut(0))]
-            await self._mirror.forget([*elsewhere, *batch_ids])
+            await self._mirror.forget(batch_ids)
+
+    async def erase(self, tenant: str) -> None:
+        """Nobody takes over what they told of a tenant's. Raises Unavailable."""
+        if self._mirror is not None:
+            await self._mirror.forget([batch.id async for batch in self._mirror.listed(tenant, Cut(0))])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from sdxl_gateway.config import Retention
@@ -23,6 +22,9 @@ MISSING = "missing"
 """The kind of a thing that stands for all that a gateway did not tell; that all did not, where it names none."""
 SAME_EVERYWHERE = frozenset({"keys"})
 
+EraseElsewhere = Callable[[str], Awaitable[None]]
+"""What a gateway that is gone has of a tenant's is taken over by nobody. Raises Unavailable."""
+
 
 class FleetRemembered(Remembered):
     """The Remembered of a gateway that shares. What came between the asking and the erasing goes too."""
@@ -35,14 +37,13 @@ class FleetRemembered(Remembered):
         tell: Listener,
         orders: Orders,
         questions: Questions,
-        erase_elsewhere: Callable[[str], Awaitable[None]],
+        erase_elsewhere: Sequence[EraseElsewhere],
     ) -> None:
-        """`erase_elsewhere` keeps a tenant's jobs from being taken over by a gateway that has erased its own."""
         super().__init__(stores, lasting, retention, tell)
         self._hear = tell
         self._orders = orders
         self._questions = questions
-        self._erase_elsewhere = erase_elsewhere
+        self._erase_elsewhere = tuple(erase_elsewhere)
         questions.follow(EXPORT, self._own)
         orders.follow(ERASE_TENANT, self._erase_as_asked)
 
@@ -61,8 +62,6 @@ class FleetRemembered(Remembered):
 
     async def erase_everywhere(self, tenant: str, actor: Caller) -> Erasure:
         """As Remembered. Raises Unavailable where this gateway cannot do it now; it is noted then, and done later."""
-        with suppress(Unavailable):
-            await self._erase_elsewhere(tenant)
         outcome = await self._orders.give(ERASE_TENANT, tenant, {"tenant": actor.tenant, "key": actor.key_id})
         together = Counter[str]()
         for gone in outcome.at.values():
@@ -76,9 +75,13 @@ class FleetRemembered(Remembered):
                 yield thing.kind, thing.data
 
     async def _erase_as_asked(self, order: Order) -> Mapping[str, Any]:
-        """The gateway that was asked says itself who asked."""
+        """The gateway that was asked says itself who asked, and sees to those that are gone: one that hears of it days
+        later would have others forget what is new."""
+        was_asked = order.by == self._orders.gateway
+        for erase_elsewhere in self._erase_elsewhere if was_asked else ():
+            await erase_elsewhere(order.subject)
         gone = await self.erase(order.subject)
-        if order.by != self._orders.gateway:
+        if not was_asked:
             actor = Caller(tenant=order.value["tenant"], key_id=order.value["key"])
             self._hear(Acted(actor, order.subject, "tenant.erased", order.subject, about=gone))
         return gone

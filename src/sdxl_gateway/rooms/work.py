@@ -85,7 +85,8 @@ def all_remembered(settings: Settings, watch: Watch, teams: Teams, stores: Store
     about = kept, _lasting(lines, teams.keys), settings.retention, watch.listeners
     if teams.orders is None or teams.questions is None:
         return Remembered(*about)
-    return FleetRemembered(*about, teams.orders, teams.questions, work.tasks.erase_elsewhere)
+    elsewhere = work.batches.erase_elsewhere, work.tasks.erase_elsewhere
+    return FleetRemembered(*about, teams.orders, teams.questions, elsewhere)
 
 
 def _lasting(lines: AuditLines, keys: KeyStore) -> tuple[Lasting, ...]:
