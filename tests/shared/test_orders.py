@@ -221,6 +221,7 @@ async def test_over_http_a_tenant_is_erased_at_every_gateway(redis: RedisServer,
         assert answer.status_code == 200, answer.text
         told = answer.json()
         assert told["erased"]["images"] == 2
+        assert list(told["erased"])[:2] == ["batches", "jobs"]
         assert [one["erased"]["images"] for one in told["gateways"]] == [1, 1]
         for http in (a, b):
             assert "images" not in await kinds(http, tenant)

@@ -65,9 +65,11 @@ class Work:
 
 
 def all_remembered(settings: Settings, watch: Watch, teams: Teams, stores: Stores, work: Work) -> Remembered:
-    """Each store of tenants' things, and what only goes in time or by hand."""
+    """Each store of tenants' things, and what only goes in time or by hand. What makes more of them is erased first."""
     lines = AuditLines(chain_in(settings))
     kept = (
+        work.batches,
+        work.tasks,
         watch.texts,
         stores.files,
         stores.images,
@@ -78,8 +80,6 @@ def all_remembered(settings: Settings, watch: Watch, teams: Teams, stores: Store
         stores.reviews,
         watch.feedback,
         JobTexts(stores.jobs),
-        work.tasks,
-        work.batches,
         lines,
     )
     about = kept, _lasting(lines, teams.keys), settings.retention, watch.listeners
