@@ -16,6 +16,7 @@ export class Panel {
   #cards = new Map();
   #list = make("ol", { className: "reviews" });
   #none = make("p", { className: "hint", textContent: "Nothing waits to be looked at." });
+  #missing = make("p", { className: "hint", hidden: true });
   #state;
 
   constructor({ act, look, page }) {
@@ -28,7 +29,7 @@ export class Panel {
       look();
     });
     this.element = make("section", { className: "card" }, make("h2", { textContent: "Reviews" }),
-      make("div", { className: "row filters" }, field("state", "What waits", this.#state)), this.#list, this.#none, this.#pager.element);
+      make("div", { className: "row filters" }, field("state", "What waits", this.#state)), this.#missing, this.#list, this.#none, this.#pager.element);
   }
 
   async refresh(ask) {
@@ -38,6 +39,8 @@ export class Panel {
     cards.forEach(({ element }, place) => {
       if (this.#list.children[place] !== element) this.#list.insertBefore(element, this.#list.children[place] ?? null);
     });
+    this.#missing.hidden = !list.missing.length;
+    this.#missing.textContent = `Not in it are the reviews of ${list.missing.map(({ host }) => host ?? "all other gateways").join(", ")}: no answer.`;
     this.#none.hidden = cards.length > 0;
     this.#pager.told(list);
   }

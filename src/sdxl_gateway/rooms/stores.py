@@ -12,6 +12,7 @@ from sdxl_gateway.delivery.signing import KEY_FILE, Signer
 from sdxl_gateway.gateway.fleet_files import FleetFiles
 from sdxl_gateway.gateway.fleet_images import FleetImages
 from sdxl_gateway.gateway.fleet_results import FleetResults
+from sdxl_gateway.gateway.fleet_reviews import FleetReviews
 from sdxl_gateway.gateway.result_cache import ResultCache
 from sdxl_gateway.rooms.ground import Ground
 from sdxl_gateway.rooms.teams import Teams
@@ -48,14 +49,15 @@ class Stores:
         results = _results(settings, ground, teams)
         watch.metrics.follow_results(lambda: results.held_bytes)
         replies = ground.own_blobs(settings.data_directory / "replies")
+        images = _images(settings, ground, teams)
         return cls(
-            images=_images(settings, ground, teams),
+            images=images,
             signer=signer,
             addresses=ground.places.addresses(signer),
             results=results,
             files=_files(settings, ground, watch, teams),
             replies=KeptReplies(database, replies, settings.idempotency, teams.shared.replies, listener=listener),
-            reviews=ReviewStore(database, ground.blobs("reviews"), seal),
+            reviews=_reviews(ground, teams, images),
             jobs=JobStore(database, ground.places.blobs("jobs"), seal, on_end=[tell_of_end], listener=listener),
             webhooks=WebhookStore(database, ground.pepper),
         )
@@ -66,6 +68,11 @@ def _images(settings: Settings, ground: Ground, teams: Teams) -> KeptImages:
     if teams.shared.deletes is None or teams.questions is None:
         return KeptImages(*kept)
     return FleetImages(*kept, teams.shared.deletes, teams.questions)
+
+
+def _reviews(ground: Ground, teams: Teams, images: KeptImages) -> ReviewStore:
+    kept = ground.database, ground.blobs("reviews"), ground.seal
+    return ReviewStore(*kept) if teams.questions is None else FleetReviews(*kept, teams.questions, images)
 
 
 def _results(settings: Settings, ground: Ground, teams: Teams) -> ResultCache:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from sdxl_gateway.core.errors import GatewayError, InvalidRequest, NotFound, WrongState
+from sdxl_gateway.core.listed import Listed
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.storage import review_table
 from sdxl_gateway.storage.blobs import Blobs
@@ -87,7 +88,7 @@ class ReviewStore:
         """Of a tenant's picture, or of anybody's. Raises NotFound."""
         found = await self._database.run(partial(review_table.find, review_id=review_id, tenant=tenant))
         if found is None:
-            raise NotFound(f"There is no review {shown(review_id)}.", code="review_not_found")
+            raise unknown(review_id)
         return self._plain(found)
 
     async def page(
@@ -98,6 +99,12 @@ class ReviewStore:
         if found is None:
             raise InvalidRequest(f"There is nothing of the id {shown(cut.after or '')}.", param="after")
         return [self._plain(one) for one in found[0]], found[1]
+
+    async def page_everywhere(
+        self, cut: Cut, tenant: str | None = None, state: ReviewState | None = None
+    ) -> Listed[Review]:
+        """The page of all gateways' reviews, where there are others (gateway/fleet_reviews.py)."""
+        return Listed(*await self.page(cut, tenant, state))
 
     async def picture(self, review: Review) -> bytes:
         """Its bytes, as they left. Raises Gone."""
@@ -152,6 +159,11 @@ class ReviewStore:
     def _plain(self, review: Review) -> Review:
         appeal = json.loads(self._seal.plain(review.appeal)) if review.appeal else ""
         return replace(review, prompt=json.loads(self._seal.plain(review.prompt)), appeal=appeal)
+
+
+def unknown(review_id: str) -> NotFound:
+    """To whoever asks for it."""
+    return NotFound(f"There is no review {shown(review_id)}.", code="review_not_found")
 
 
 def _told(review: Review) -> dict[str, Any]:

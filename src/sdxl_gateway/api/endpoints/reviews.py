@@ -16,10 +16,19 @@ from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.json_body import parse_object, whole_body
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.openapi.admin_schemas import appeal_schema, decision_schema
-from sdxl_gateway.api.replies.reviews import ReviewCard, ReviewList, review_card, review_list
+from sdxl_gateway.api.replies.absences import absence_header
+from sdxl_gateway.api.replies.reviews import (
+    AllReviewList,
+    ReviewCard,
+    ReviewList,
+    all_review_list,
+    review_card,
+    review_list,
+)
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import NotFound
+from sdxl_gateway.core.listed import Listed
 from sdxl_gateway.storage.pages import Cut
 from sdxl_gateway.storage.review_table import Review, ReviewState
 from sdxl_gateway.storage.reviews import ReviewStore
@@ -32,33 +41,33 @@ _KINDS = ("png", "jpeg", "webp")
 
 LIST_REVIEWS = Description(
     "listReviews",
-    {200: Reply("A page of the reviews, the oldest first.", ReviewList)},
-    errors=(400,),
+    {200: Reply("A page of the reviews, the oldest first.", AllReviewList)},
+    errors=(400, 503),
     query={**_QUERY, "tenant": {"type": "string"}},
 )
-RETRIEVE_REVIEW = Description("retrieveReview", {200: Reply("The review.", ReviewCard)}, errors=(404,))
+RETRIEVE_REVIEW = Description("retrieveReview", {200: Reply("The review.", ReviewCard)}, errors=(404, 503))
 REVIEW_PICTURE = Description(
     "retrieveReviewPicture",
     {200: Reply("The picture, as it left.", content={f"image/{kind}": {} for kind in _KINDS})},
-    errors=(404, 410),
+    errors=(404, 410, 503),
 )
 DECIDE_REVIEW = Description(
     "decideReview",
     _CARD,
-    errors=(400, 404, 409, 413, 507),
+    errors=(400, 404, 409, 413, 503, 507),
     reads={"application/json": {"schema": decision_schema()}},
 )
 LIST_OWN = Description(
     "listOwnReviews",
     {200: Reply("A page of the reviews of your tenant's pictures.", ReviewList)},
-    errors=(400,),
+    errors=(400, 503),
     query=_QUERY,
 )
-RETRIEVE_OWN = Description("retrieveOwnReview", {200: Reply("The review.", ReviewCard)}, errors=(404,))
+RETRIEVE_OWN = Description("retrieveOwnReview", {200: Reply("The review.", ReviewCard)}, errors=(404, 503))
 APPEAL = Description(
     "appealReview",
     _CARD,
-    errors=(400, 404, 409, 413, 507),
+    errors=(400, 404, 409, 413, 503, 507),
     reads={"application/json": {"schema": appeal_schema()}},
 )
 
@@ -67,7 +76,8 @@ def list_endpoint(services: Services) -> Endpoint:
     """GET: of everybody's pictures, or of one tenant's."""
 
     async def list_reviews(request: Request) -> Response:
-        return await _page(services, request, request.query_params.get("tenant"))
+        found = await _page(services, request, request.query_params.get("tenant"))
+        return JSONResponse(all_review_list(found))
 
     return list_reviews
 
@@ -112,7 +122,8 @@ def list_own_endpoint(services: Services) -> Endpoint:
     """GET: of the pictures of the caller's tenant."""
 
     async def list_own(request: Request) -> Response:
-        return await _page(services, request, _caller(request).tenant)
+        found = await _page(services, request, _caller(request).tenant)
+        return JSONResponse(review_list(found), headers=absence_header(found.missing))
 
     return list_own
 
@@ -139,12 +150,11 @@ def appeal_endpoint(services: Services) -> Endpoint:
     return appeal
 
 
-async def _page(services: Services, request: Request, tenant: str | None) -> Response:
+async def _page(services: Services, request: Request, tenant: str | None) -> Listed[Review]:
     page, said = Page.of(request), request.query_params.get("state")
     state = None if said is None else ReviewState(choice(_STATE, said, "state"))
     cut = Cut(page.limit, page.after, newest_first=False)
-    reviews, more = await _store(services).page(cut, tenant, state)
-    return JSONResponse(review_list(reviews, has_more=more))
+    return await _store(services).page_everywhere(cut, tenant, state)
 
 
 async def _withdraw(services: Services, review: Review) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from typing_extensions import TypedDict
 
+from sdxl_gateway.api.replies.absences import Absent, absences
+from sdxl_gateway.core.listed import Listed
 from sdxl_gateway.storage.review_table import Review
 
 
@@ -42,6 +43,12 @@ class ReviewList(TypedDict):
     has_more: bool
 
 
+class AllReviewList(ReviewList):
+    """A page of everybody's; those of `missing` gateways are not in it."""
+
+    missing: list[Absent]
+
+
 def review_card(review: Review) -> ReviewCard:
     """As it stands now."""
     return {
@@ -62,12 +69,18 @@ def review_card(review: Review) -> ReviewCard:
     }
 
 
-def review_list(page: Sequence[Review], *, has_more: bool) -> ReviewList:
+def all_review_list(found: Listed[Review]) -> AllReviewList:
+    """One page, as operators see it."""
+    return {**review_list(found), "missing": absences(found.missing)}
+
+
+def review_list(found: Listed[Review]) -> ReviewList:
     """One page."""
+    page = found.items
     return {
         "object": "list",
         "data": [review_card(review) for review in page],
         "first_id": page[0].id if page else None,
         "last_id": page[-1].id if page else None,
-        "has_more": has_more,
+        "has_more": found.more,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sdxl_gateway.api.endpoints import moderations, reviews
 from sdxl_gateway.api.http.route import Access, Route
+from sdxl_gateway.api.replies.absences import ABSENCE_HEADERS
 from sdxl_gateway.api.rows.paths import openai_paths
 from sdxl_gateway.api.services import Services
 
@@ -46,6 +47,14 @@ def _own_review_rows(services: Services) -> tuple[Route, ...]:
         ("POST", f"{one}/appeal", reviews.appeal_endpoint, "Appeal against a rejection.", reviews.APPEAL),
     )
     return tuple(
-        Route(verb, (f"/v1/moderations/reviews{path}",), made(services), "moderations", about, told)
+        Route(
+            verb,
+            (f"/v1/moderations/reviews{path}",),
+            made(services),
+            "moderations",
+            about,
+            told,
+            headers={} if path else ABSENCE_HEADERS,
+        )
         for verb, path, made, about, told in rows
     )
