@@ -32,7 +32,8 @@ def shared() -> Iterator[dict[str, Any]]:
         server.timeout_seconds = 1.0
         given = server.sections
         redis = given["redis"].model_copy(update={"lease_seconds": LEASE_SECONDS})
-        auth = given["auth"].model_copy(update={"admin_keys": (SecretStr("root"),)})
+        admitted = {"admin_keys": (SecretStr("root"),), "allow_anonymous": False}
+        auth = given["auth"].model_copy(update=admitted)
         yield given | {"redis": redis, "auth": auth}
 
 
