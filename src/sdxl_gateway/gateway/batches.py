@@ -16,7 +16,6 @@ from sdxl_gateway.config import Batches as Limits
 from sdxl_gateway.core.batch import Batch, BatchState, NewBatch, new_batch_id
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import BodyTooLarge, InvalidRequest, NotFound
-from sdxl_gateway.core.text import shown
 from sdxl_gateway.gateway.batch_answers import BatchAnswers
 from sdxl_gateway.gateway.batch_files import CANCELLED
 from sdxl_gateway.gateway.batch_fleet import BatchFleet
@@ -30,7 +29,7 @@ from sdxl_gateway.shared.batch_mirror import BatchMirror
 from sdxl_gateway.storage.batches import BatchStore
 from sdxl_gateway.storage.file_table import Purpose
 from sdxl_gateway.storage.files import FileStore
-from sdxl_gateway.storage.pages import Cut
+from sdxl_gateway.storage.pages import Cut, unknown_after
 from sdxl_gateway.storage.webhook_table import enqueue_webhook
 
 log = logging.getLogger(__name__)
@@ -127,7 +126,7 @@ class Batches:
         try:
             batch = await self.get(batch_id, caller)
         except NotFound:
-            raise InvalidRequest(f"There is nothing of the id {shown(batch_id)}.", param="after") from None
+            raise unknown_after(batch_id) from None
         return batch.created, batch.id
 
     async def cancel(self, batch_id: str, caller: Caller) -> Batch:

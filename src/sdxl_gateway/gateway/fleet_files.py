@@ -10,16 +10,15 @@ from dataclasses import replace
 from functools import partial
 
 from sdxl_gateway.config import Files
-from sdxl_gateway.core.errors import Gone, InvalidRequest, NotFound, Unavailable
+from sdxl_gateway.core.errors import Gone, NotFound, Unavailable
 from sdxl_gateway.core.listeners import Listener, unheard
-from sdxl_gateway.core.text import shown
 from sdxl_gateway.shared.mirror import FileElsewhere, FileMirror
 from sdxl_gateway.storage import file_table
 from sdxl_gateway.storage.blobs import Blobs
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.file_table import StoredFile
 from sdxl_gateway.storage.files import FileStore, NewFile
-from sdxl_gateway.storage.pages import Cut
+from sdxl_gateway.storage.pages import Cut, unknown_after
 
 LOOK_SECONDS = 0.2
 ANY = 2**53
@@ -171,7 +170,7 @@ class FleetFiles(FileStore):
         try:
             file = await self.find(file_id, tenant)
         except NotFound:
-            raise InvalidRequest(f"There is nothing of the id {shown(file_id)}.", param="after") from None
+            raise unknown_after(file_id) from None
         return file.created, file.id
 
     async def _deleted_there(self, file: FileElsewhere) -> None:

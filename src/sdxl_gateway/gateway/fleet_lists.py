@@ -6,11 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import Field, astuple, replace
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.listed import Listed
-from sdxl_gateway.core.text import shown
 from sdxl_gateway.gateway.fleet_questions import Questions
-from sdxl_gateway.storage.pages import Cut
+from sdxl_gateway.storage.pages import Cut, unknown_after
 
 
 class Entry(Protocol):
@@ -78,7 +76,7 @@ class FleetList(Generic[T]):
     async def _place_of(self, entry_id: str, filters: Filters) -> tuple[float, str]:
         found = await self.find(entry_id, **filters)
         if found is None:
-            raise InvalidRequest(f"There is nothing of the id {shown(entry_id)}.", param="after")
+            raise unknown_after(entry_id)
         return _place(found)
 
     async def _own_page(self, value: Mapping[str, Any]) -> AsyncIterator[Any]:

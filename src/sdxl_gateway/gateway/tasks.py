@@ -11,9 +11,8 @@ from sdxl_gateway.config import Jobs
 from sdxl_gateway.core.ask import Ask
 from sdxl_gateway.core.batch import FIRST_TOKEN, Batch
 from sdxl_gateway.core.caller import Caller
-from sdxl_gateway.core.errors import Cancelled, InvalidRequest, NotFound, Unavailable
+from sdxl_gateway.core.errors import Cancelled, NotFound, Unavailable
 from sdxl_gateway.core.stored_job import Ending, JobState, Place, StoredJob, new_job_id
-from sdxl_gateway.core.text import shown
 from sdxl_gateway.core.trace import Trace, current
 from sdxl_gateway.gateway.elsewhere import OtherGateways
 from sdxl_gateway.gateway.fleet import Fleet
@@ -26,6 +25,7 @@ from sdxl_gateway.pictures.scrub import scrubbed
 from sdxl_gateway.shared.mirror import Mirror
 from sdxl_gateway.storage.job_table import Filter
 from sdxl_gateway.storage.jobs import FORGOTTEN_AT_ONCE, JobStore
+from sdxl_gateway.storage.pages import unknown_after
 
 LOOK_SECONDS = 1.0
 """Between two looks at the place of a job that is followed while it waits."""
@@ -232,7 +232,7 @@ class Tasks:
         try:
             return (await self.get(job_id, caller)).job.place
         except NotFound:
-            raise InvalidRequest(f"There is nothing of the id {shown(job_id)}.", param="after") from None
+            raise unknown_after(job_id) from None
 
 
 def _scrubbed(settled: SettledAsk) -> SettledAsk:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from sdxl_gateway.core.batch import Batch, BatchState, LineOutput
-from sdxl_gateway.core.errors import Busy, Gone, InvalidRequest, NotFound
+from sdxl_gateway.core.errors import Busy, Gone, NotFound
 from sdxl_gateway.core.events import Kept
 from sdxl_gateway.core.limits import RETRY_AFTER_SECONDS
 from sdxl_gateway.core.listeners import Listener, unheard
@@ -22,7 +22,7 @@ from sdxl_gateway.storage.batch_table import Change
 from sdxl_gateway.storage.blobs import Blobs
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.file_table import StoredFile
-from sdxl_gateway.storage.pages import Cut
+from sdxl_gateway.storage.pages import Cut, unknown_after
 
 OnEnd = Callable[[sqlite3.Connection, Batch], None]
 """What else is written with the end of a batch, in the same transaction: all of it, or nothing."""
@@ -66,7 +66,7 @@ class BatchStore:
         """A page of the tenant's, or of all, and whether more follow. Raises InvalidRequest for an unknown `after`."""
         found = await self._database.run(partial(batch_table.one_page, tenant=tenant, cut=cut))
         if found is None:
-            raise InvalidRequest(f"There is nothing of the id {shown(cut.after or '')}.", param="after")
+            raise unknown_after(cut.after)
         return found
 
     async def unfinished(self) -> list[Batch]:

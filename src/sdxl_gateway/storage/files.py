@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from sdxl_gateway.config import Files
-from sdxl_gateway.core.errors import BodyTooLarge, GatewayError, Gone, InvalidRequest, NotFound
+from sdxl_gateway.core.errors import BodyTooLarge, GatewayError, Gone, NotFound
 from sdxl_gateway.core.events import Kept
 from sdxl_gateway.core.files import IncomingFile
 from sdxl_gateway.core.listeners import Listener, unheard
@@ -21,7 +21,7 @@ from sdxl_gateway.storage import file_table
 from sdxl_gateway.storage.blobs import Blobs
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.file_table import Purpose, StoredFile
-from sdxl_gateway.storage.pages import Cut
+from sdxl_gateway.storage.pages import Cut, unknown_after
 
 ID_PREFIX = "file-"
 ID_BYTES = 16
@@ -132,7 +132,7 @@ class FileStore:
             partial(file_table.one_page, tenant=tenant, purpose=purpose, now=self._clock(), cut=cut)
         )
         if found is None:
-            raise InvalidRequest(f"There is nothing of the id {shown(cut.after or '')}.", param="after")
+            raise unknown_after(cut.after)
         return found
 
     def pieces(self, file: StoredFile) -> Iterator[bytes]:

@@ -12,13 +12,12 @@ from itertools import islice
 from typing import Any
 
 from sdxl_gateway.config import Delivery
-from sdxl_gateway.core.errors import Gone, InvalidRequest, NotFound, Unavailable
+from sdxl_gateway.core.errors import Gone, NotFound, Unavailable
 from sdxl_gateway.core.listed import Listed
 from sdxl_gateway.core.ports import StoredImage
-from sdxl_gateway.core.text import shown
 from sdxl_gateway.storage import image_table
 from sdxl_gateway.storage.database import Database, Work
-from sdxl_gateway.storage.pages import Cut
+from sdxl_gateway.storage.pages import Cut, unknown_after
 from sdxl_gateway.storage.picture_folder import EXTENSIONS, ID_BYTES, PictureFiles
 
 log = logging.getLogger(__name__)
@@ -111,7 +110,7 @@ class KeptImages:
         """The same, by a cut."""
         found = await self._database.run(partial(image_table.page, tenant=tenant, cut=cut))
         if found is None:
-            raise InvalidRequest(f"There is nothing of the id {shown(cut.after or '')}.", param="after")
+            raise unknown_after(cut.after)
         return found
 
     async def page_everywhere(self, tenant: str, limit: int, after: str | None = None) -> Listed[StoredImage]:

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.core.text import shown
+
 
 @dataclass(frozen=True, slots=True)
 class Cut:
@@ -21,6 +24,11 @@ class Cut:
     def reaches(self, place: tuple[float, str]) -> bool:
         """What is there comes behind."""
         return self.behind is None or (place < self.behind if self.newest_first else place > self.behind)
+
+
+def unknown_after(after: str | None) -> InvalidRequest:
+    """A page was asked for behind what is not there, or not this caller's."""
+    return InvalidRequest(f"There is nothing of the id {shown(after or '')}.", param="after")
 
 
 @dataclass(frozen=True, slots=True)

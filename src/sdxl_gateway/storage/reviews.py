@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from sdxl_gateway.core.errors import GatewayError, InvalidRequest, NotFound, WrongState
+from sdxl_gateway.core.errors import GatewayError, NotFound, WrongState
 from sdxl_gateway.core.listed import Listed
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.storage import review_table
 from sdxl_gateway.storage.blobs import Blobs
 from sdxl_gateway.storage.database import Database
-from sdxl_gateway.storage.pages import Cut
+from sdxl_gateway.storage.pages import Cut, unknown_after
 from sdxl_gateway.storage.review_table import UNDECIDED, Review, ReviewState
 from sdxl_gateway.storage.seal import Seal
 
@@ -97,7 +97,7 @@ class ReviewStore:
         """Of a tenant's or of all, and whether more follow. Raises InvalidRequest for an unknown `after`."""
         found = await self._database.run(partial(review_table.one_page, tenant=tenant, state=state, cut=cut))
         if found is None:
-            raise InvalidRequest(f"There is nothing of the id {shown(cut.after or '')}.", param="after")
+            raise unknown_after(cut.after)
         return [self._plain(one) for one in found[0]], found[1]
 
     async def page_everywhere(

@@ -8,12 +8,13 @@ from dataclasses import asdict
 from functools import cached_property, partial
 from typing import Any
 
-from sdxl_gateway.core.errors import InvalidRequest, NotFound
+from sdxl_gateway.core.errors import NotFound
 from sdxl_gateway.core.order import Order
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.core.webhook import Delivery
 from sdxl_gateway.storage import webhook_table
 from sdxl_gateway.storage.database import Database
+from sdxl_gateway.storage.pages import unknown_after
 from sdxl_gateway.webhooks.schedule import DAY_SECONDS
 from sdxl_gateway.webhooks.signing import secret_of
 
@@ -48,7 +49,7 @@ class WebhookStore:
         """
         behind = None if after is None else await self._database.run(_finding(tenant, after))
         if after is not None and behind is None:
-            raise InvalidRequest(f"There is nothing of the id {shown(after)}.", param="after")
+            raise unknown_after(after)
         read = partial(webhook_table.page, tenant=tenant, limit=limit + 1, after=behind)
         found = await self._database.run(read)
         return found[:limit], len(found) > limit

@@ -10,8 +10,7 @@ from starlette.requests import Request
 
 from sdxl_gateway.api.asks.field import Field, Kind
 from sdxl_gateway.api.asks.values import integer
-from sdxl_gateway.core.errors import InvalidRequest
-from sdxl_gateway.core.text import shown
+from sdxl_gateway.storage.pages import unknown_after
 
 USUAL = 20
 MOST = 1000
@@ -48,6 +47,6 @@ class Page:
         if self.after is not None:
             places = {id_of(item): place for place, item in enumerate(items)}
             if self.after not in places:
-                raise InvalidRequest(f"There is nothing of the id {shown(self.after)}.", param="after")
+                raise unknown_after(self.after)
             start = places[self.after] + 1
         return list(items[start : start + self.limit]), len(items) > start + self.limit

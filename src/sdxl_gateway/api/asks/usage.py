@@ -8,8 +8,7 @@ from starlette.requests import Request
 
 from sdxl_gateway.accounts.usage_table import UsageKey
 from sdxl_gateway.api.asks.pages import PAGE_QUERY, Page
-from sdxl_gateway.core.errors import InvalidRequest
-from sdxl_gateway.core.text import shown
+from sdxl_gateway.storage.pages import unknown_after
 
 USAGE_QUERY = {**PAGE_QUERY, "tenant": {"type": "string"}, "key_id": {"type": "string"}}
 
@@ -40,5 +39,5 @@ def _key(after: str) -> UsageKey:
     day, first, rest = after.partition("/")
     tenant, second, key_id = rest.rpartition("/")
     if not (first and second):
-        raise InvalidRequest(f"There is nothing of the id {shown(after)}.", param="after")
+        raise unknown_after(after)
     return UsageKey(day, tenant, key_id)
