@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from sdxl_gateway.shared.link import Link
+from sdxl_gateway.shared.room_script import MAKE_ROOM
 
 MOST_SECONDS = 86400.0
 """A copy is kept for as long as what it is of, and no longer than that."""
 
-KEEP = """
--- KEYS: a copy, all copies by their time as "size name", how much they are together.
+KEEP = f"""{MAKE_ROOM}
+-- KEYS: a copy, all copies by their time, how much they are together.
 -- ARGV: head, bytes, how long in ms, how much there is room for, how long the last two are kept in ms.
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local size = #ARGV[2]
 redis.call('HSET', KEYS[1], 'head', ARGV[1], 'bytes', ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
-local added = redis.call('ZADD', KEYS[2], now, size .. ' ' .. KEYS[1])
-local total = redis.call('INCRBY', KEYS[3], added * size)
-while true do
-    local oldest = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
-    if not oldest[1] or (total <= tonumber(ARGV[4]) and oldest[2] + ARGV[5] > now) then break end
-    local gone, name = string.match(oldest[1], '(%d+) (.+)')
-    redis.call('ZREM', KEYS[2], oldest[1])
-    redis.call('DEL', name)
-    total = redis.call('DECRBY', KEYS[3], gone)
-end
-redis.call('PEXPIRE', KEYS[2], ARGV[5])
-redis.call('PEXPIRE', KEYS[3], ARGV[5])
+make_room(KEYS[2], KEYS[3], KEYS[1], #ARGV[2], ARGV[4], ARGV[5])
 """
 
 

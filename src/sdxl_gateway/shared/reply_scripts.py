@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sdxl_gateway.shared.room_script import MAKE_ROOM
+
 CLAIM = """
 -- One key: a hash of mark (what was asked), token (whose claim), by (which gateway) and, in the end, answered.
 -- KEYS: it, its reply. ARGV: mark, token, gateway, lease in ms, new or renewed. Gives what it is, and the reply.
@@ -23,30 +25,16 @@ redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return {'mine'}
 """
 
-KEEP = """
--- KEYS: a key, its reply, all replies by their time as "size name", how much they are together.
+KEEP = f"""{MAKE_ROOM}
+-- KEYS: a key, its reply, all replies by their time, how much they are together.
 -- ARGV: mark, token, gateway, the reply or '', how long in ms, how much there is room for. Gives whether it counts.
 local token, answered = unpack(redis.call('HMGET', KEYS[1], 'token', 'answered'))
 if answered or (token and token ~= ARGV[2]) then return 0 end
 redis.call('HSET', KEYS[1], 'mark', ARGV[1], 'token', ARGV[2], 'by', ARGV[3], 'answered', 1)
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
-local size = #ARGV[4]
-if size == 0 then return 1 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if #ARGV[4] == 0 then return 1 end
 redis.call('SET', KEYS[2], ARGV[4], 'PX', ARGV[5])
-redis.call('ZADD', KEYS[3], now, size .. ' ' .. KEYS[2])
-local total = redis.call('INCRBY', KEYS[4], size)
-while true do
-    local oldest = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
-    if not oldest[1] or (total <= tonumber(ARGV[6]) and oldest[2] + ARGV[5] > now) then break end
-    local gone, name = string.match(oldest[1], '(%d+) (.+)')
-    redis.call('ZREM', KEYS[3], oldest[1])
-    redis.call('DEL', name)
-    total = redis.call('DECRBY', KEYS[4], gone)
-end
-redis.call('PEXPIRE', KEYS[3], ARGV[5])
-redis.call('PEXPIRE', KEYS[4], ARGV[5])
+make_room(KEYS[3], KEYS[4], KEYS[2], #ARGV[4], ARGV[6], ARGV[5])
 return 1
 """
 
