@@ -33,7 +33,7 @@ from sdxl_gateway.gateway.batches import Batches
 from sdxl_gateway.gateway.checkpoint_card import CheckpointCards, CheckpointProblem
 from sdxl_gateway.gateway.events import Accepted, Done, Item, Partial, Presented
 from sdxl_gateway.gateway.file_pictures import FilePictures
-from sdxl_gateway.gateway.fleet_arms import Arms
+from sdxl_gateway.gateway.fleet.arms import Arms
 from sdxl_gateway.gateway.library import ModelCard, ModelKind, ModelLibrary
 from sdxl_gateway.gateway.lora_card import LoraProblem, Warmth
 from sdxl_gateway.gateway.moderations import Moderations

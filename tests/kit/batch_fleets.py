@@ -13,7 +13,7 @@ from sdxl_gateway.config import Batches as BatchSettings
 from sdxl_gateway.config import Files, Settings
 from sdxl_gateway.core.errors import NotFound
 from sdxl_gateway.gateway.batches import Batches, tell_of_batch
-from sdxl_gateway.gateway.fleet_files import FleetFiles
+from sdxl_gateway.gateway.fleet.files import FleetFiles
 from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.shared.batch_mirror import BatchMirror
 from sdxl_gateway.storage.batches import BatchStore

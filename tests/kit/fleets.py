@@ -10,7 +10,7 @@ from typing import Any
 
 from sdxl_gateway.core.ask import Upload
 from sdxl_gateway.core.stored_job import JobState, StoredJob
-from sdxl_gateway.gateway.fleet import Fleet
+from sdxl_gateway.gateway.fleet.jobs import Fleet
 from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.shared.mirror import Mirror
 from sdxl_gateway.shared.open import ID_FILE, Shared

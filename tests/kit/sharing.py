@@ -13,7 +13,7 @@ from sdxl_gateway.accounts.meters import LocalMeters
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.events import Event
 from sdxl_gateway.core.ports import Meters
-from sdxl_gateway.gateway.fleet_questions import Questions
+from sdxl_gateway.gateway.fleet.questions import Questions
 from sdxl_gateway.shared.open import Shared, open_shared
 from sdxl_gateway.storage.seal import Seal
 from tests.kit.redis_server import RedisServer

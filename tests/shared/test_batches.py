@@ -26,7 +26,7 @@ Two = tuple[httpx.AsyncClient, httpx.AsyncClient]
 @pytest.fixture
 async def both(redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Two]:
     """Two gateways and the key of one tenant; "beta" is another's, and "admin" an admin's."""
-    monkeypatch.setattr("sdxl_gateway.gateway.batch_fleet.SHARE_SECONDS", 0.02)
+    monkeypatch.setattr("sdxl_gateway.gateway.fleet.batches.SHARE_SECONDS", 0.02)
     monkeypatch.setattr("sdxl_gateway.shared.link.PAUSE_SECONDS", 0.02)
     keys = {"api_keys": (SecretStr("alpha"), SecretStr("beta")), "admin_keys": (SecretStr("admin"),)}
     sections = redis.sections | {"auth": redis.sections["auth"].model_copy(update=keys)}

@@ -13,10 +13,10 @@ from sdxl_gateway.config import Retention
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import Unavailable
 from sdxl_gateway.core.events import Acted, Event
-from sdxl_gateway.gateway import fleet_orders
-from sdxl_gateway.gateway.fleet_orders import Orders
-from sdxl_gateway.gateway.fleet_questions import Questions
-from sdxl_gateway.gateway.fleet_remembered import FleetRemembered
+from sdxl_gateway.gateway.fleet import orders as fleet_orders
+from sdxl_gateway.gateway.fleet.orders import Orders
+from sdxl_gateway.gateway.fleet.questions import Questions
+from sdxl_gateway.gateway.fleet.remembered import FleetRemembered
 from sdxl_gateway.storage.database import opened as database_in
 from tests.kit.clock import Clock
 from tests.kit.redis_server import RedisServer

@@ -11,7 +11,7 @@ import pytest
 
 from sdxl_gateway.config import Files
 from sdxl_gateway.core.errors import BodyTooLarge
-from sdxl_gateway.gateway.fleet_files import FleetFiles
+from sdxl_gateway.gateway.fleet.files import FleetFiles
 from sdxl_gateway.storage.blobs import BlobFolder
 from sdxl_gateway.storage.database import opened as database_in
 from sdxl_gateway.storage.file_table import Purpose, StoredFile

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from sdxl_gateway.config import Files
 from sdxl_gateway.core.errors import NotFound, Unavailable
-from sdxl_gateway.gateway.fleet_files import FleetFiles
+from sdxl_gateway.gateway.fleet.files import FleetFiles
 from sdxl_gateway.storage.database import opened as database_in
 from sdxl_gateway.storage.file_table import Purpose
 from sdxl_gateway.storage.files import NewFile
@@ -40,8 +40,8 @@ BATCH = json.dumps({"custom_id": "1", "method": "POST", "url": GENERATE, "body":
 @pytest.fixture
 def opened(redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opened:
     """A client of the gateway of that name, which looks at others often, with these settings of [redis]."""
-    monkeypatch.setattr("sdxl_gateway.gateway.batch_fleet.SHARE_SECONDS", 0.02)
-    monkeypatch.setattr("sdxl_gateway.gateway.fleet_files.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("sdxl_gateway.gateway.fleet.batches.SHARE_SECONDS", 0.02)
+    monkeypatch.setattr("sdxl_gateway.gateway.fleet.files.LOOK_SECONDS", 0.02)
     monkeypatch.setattr("sdxl_gateway.shared.link.PAUSE_SECONDS", 0.02)
     keys = redis.sections["auth"].model_copy(update={"api_keys": (SecretStr("alpha"), SecretStr("beta"))})
 
@@ -180,7 +180,7 @@ async def test_nobody_who_only_writes_into_redis_makes_a_file_or_deletes_one(
 async def test_a_file_of_a_gateway_that_is_gone_is_read_and_not_deleted_before_it_is_back(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sdxl_gateway.gateway.fleet_files.DELETE_SECONDS", 0.05)
+    monkeypatch.setattr("sdxl_gateway.gateway.fleet.files.DELETE_SECONDS", 0.05)
     async with opened("b") as b:
         async with opened("a") as a:
             file = await sent(a)

@@ -15,7 +15,7 @@ from sdxl_gateway.core.errors import NotFound, Unavailable
 from sdxl_gateway.core.listeners import unheard
 from sdxl_gateway.core.stored_job import Ending, JobState
 from sdxl_gateway.gateway import elsewhere
-from sdxl_gateway.gateway.fleet import AGAIN_SECONDS
+from sdxl_gateway.gateway.fleet.jobs import AGAIN_SECONDS
 from sdxl_gateway.gateway.job_now import JobNow
 from sdxl_gateway.gateway.packed import unpack_error
 from sdxl_gateway.gateway.tasks import Tasks

@@ -19,8 +19,9 @@ from sdxl_gateway.core.background import Background
 from sdxl_gateway.core.errors import Unavailable
 from sdxl_gateway.core.listeners import unheard
 from sdxl_gateway.core.order import ROLLOUT, Order
-from sdxl_gateway.gateway import fleet_orders, fleet_questions
-from sdxl_gateway.gateway.fleet_orders import KEPT_SECONDS, Orders, Outcome
+from sdxl_gateway.gateway.fleet import orders as fleet_orders
+from sdxl_gateway.gateway.fleet import questions as fleet_questions
+from sdxl_gateway.gateway.fleet.orders import KEPT_SECONDS, Orders, Outcome
 from sdxl_gateway.storage.database import opened as database_in
 from sdxl_gateway.storage.rollouts import RolloutStore
 from tests.kit.api import GENERATE

@@ -15,8 +15,8 @@ import pytest
 from sdxl_gateway.config import Delivery
 from sdxl_gateway.core.errors import Gone, Unavailable
 from sdxl_gateway.core.ports import StoredImage
-from sdxl_gateway.gateway.fleet_images import FleetImages
-from sdxl_gateway.gateway.fleet_questions import Questions
+from sdxl_gateway.gateway.fleet.images import FleetImages
+from sdxl_gateway.gateway.fleet.questions import Questions
 from sdxl_gateway.storage.database import opened as database_in
 from sdxl_gateway.storage.picture_folder import PictureFiles, PictureFolder
 from tests.kit.api import GENERATE
@@ -31,8 +31,8 @@ ROOM = 100
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdxl_gateway.gateway.fleet_questions.LOOK_SECONDS", 0.02)
-    monkeypatch.setattr("sdxl_gateway.gateway.fleet_questions.POLL_SECONDS", 0.02)
+    monkeypatch.setattr("sdxl_gateway.gateway.fleet.questions.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("sdxl_gateway.gateway.fleet.questions.POLL_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ async def painted(http: httpx.AsyncClient) -> str:
 async def test_one_is_deleted_at_the_other_too_and_nobody_else_may_ask_for_that(
     redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sdxl_gateway.gateway.fleet_images.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("sdxl_gateway.gateway.fleet.images.LOOK_SECONDS", 0.02)
     async with served(tmp_path / "b", **redis.sections) as b:
         async with served(tmp_path / "a", **redis.sections) as a:
             first, second, third = [await painted(a) for _ in range(3)]
@@ -132,7 +132,7 @@ async def test_the_list_is_of_all_gateways_in_their_order(
             assert "x-sdxl-gateway-warning" not in (await a.get("/v1/images")).headers
             unknown = await a.get("/v1/images", params={"after": "0" * 32})
             assert (unknown.status_code, unknown.json()["error"]["param"]) == (400, "after")
-        monkeypatch.setattr("sdxl_gateway.gateway.fleet_questions.WAIT_SECONDS", 0.05)
+        monkeypatch.setattr("sdxl_gateway.gateway.fleet.questions.WAIT_SECONDS", 0.05)
         alone = await a.get("/v1/images")
         assert [one["id"] for one in alone.json()["data"]] == [ids[3], ids[1], ids[0]]
         assert "Not all servers answer" in alone.headers["x-sdxl-gateway-warning"]

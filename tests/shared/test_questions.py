@@ -16,9 +16,9 @@ from sdxl_gateway.core.errors import Unavailable
 from sdxl_gateway.core.events import ArmEnded
 from sdxl_gateway.core.listeners import unheard
 from sdxl_gateway.core.rollout import Arm
-from sdxl_gateway.gateway import fleet_questions
-from sdxl_gateway.gateway.fleet_arms import Arms
-from sdxl_gateway.gateway.fleet_questions import PART_ITEMS, PARTS_AHEAD, Questions
+from sdxl_gateway.gateway.fleet import questions as fleet_questions
+from sdxl_gateway.gateway.fleet.arms import Arms
+from sdxl_gateway.gateway.fleet.questions import PART_ITEMS, PARTS_AHEAD, Questions
 from sdxl_gateway.storage.arm_table import Counted
 from sdxl_gateway.storage.database import opened as database_in
 from sdxl_gateway.storage.feedback import FeedbackStore, Said

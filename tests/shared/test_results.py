@@ -14,7 +14,7 @@ import pytest
 from sdxl_gateway.core.errors import Gone, Unavailable
 from sdxl_gateway.delivery.deliver import Encoded
 from sdxl_gateway.delivery.results import Results
-from sdxl_gateway.gateway.fleet_results import FleetResults
+from sdxl_gateway.gateway.fleet.results import FleetResults
 from sdxl_gateway.shared.results import SharedResults
 from sdxl_gateway.storage.objects import Objects
 from sdxl_gateway.storage.seal import Seal

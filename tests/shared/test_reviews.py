@@ -13,9 +13,9 @@ from sdxl_gateway.config import Delivery
 from sdxl_gateway.core.background import Background
 from sdxl_gateway.core.errors import Gone, InvalidRequest, NotFound, Unavailable, WrongState
 from sdxl_gateway.core.listeners import unheard
-from sdxl_gateway.gateway import fleet_questions
-from sdxl_gateway.gateway.fleet_questions import Questions
-from sdxl_gateway.gateway.fleet_reviews import PIECE_BYTES, FleetReviews
+from sdxl_gateway.gateway.fleet import questions as fleet_questions
+from sdxl_gateway.gateway.fleet.questions import Questions
+from sdxl_gateway.gateway.fleet.reviews import PIECE_BYTES, FleetReviews
 from sdxl_gateway.storage.blobs import BlobFolder
 from sdxl_gateway.storage.database import opened as database_in
 from sdxl_gateway.storage.images import KeptImages

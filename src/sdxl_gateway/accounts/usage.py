@@ -79,7 +79,7 @@ class Usage:
     async def page_everywhere(
         self, limit: int, after: UsageKey | None = None, tenant: str | None = None, key_id: str | None = None
     ) -> UsagePage:
-        """As `page`, of all gateways together where there are several (gateway/fleet_usage.py)."""
+        """As `page`, of all gateways together where there are several (gateway/fleet/usage.py)."""
         return UsagePage(await self.page(limit, after, tenant, key_id))
 
     async def export(self, tenant: str) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from sdxl_gateway.core.ports import Addresses, Authenticator, ImageStore
 from sdxl_gateway.core.rollout import Shares
 from sdxl_gateway.delivery.signing import Signer
 from sdxl_gateway.gateway.batches import Batches
-from sdxl_gateway.gateway.fleet_arms import Arms
+from sdxl_gateway.gateway.fleet.arms import Arms
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.moderations import Moderations
 from sdxl_gateway.gateway.named_pictures import NamedPictures

@@ -18,11 +18,11 @@ from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import BodyTooLarge, InvalidRequest, NotFound
 from sdxl_gateway.gateway.batch_answers import BatchAnswers
 from sdxl_gateway.gateway.batch_files import CANCELLED
-from sdxl_gateway.gateway.batch_fleet import BatchFleet
 from sdxl_gateway.gateway.batch_lines import LineFormat
 from sdxl_gateway.gateway.batch_run import BatchRun
 from sdxl_gateway.gateway.batch_surroundings import Surroundings
 from sdxl_gateway.gateway.batches_elsewhere import OtherBatches
+from sdxl_gateway.gateway.fleet.batches import BatchFleet
 from sdxl_gateway.gateway.packed import pack_caller, unpack_caller
 from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.shared.batch_mirror import BatchMirror

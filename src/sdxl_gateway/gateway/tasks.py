@@ -15,7 +15,7 @@ from sdxl_gateway.core.errors import Cancelled, NotFound, Unavailable
 from sdxl_gateway.core.stored_job import Ending, JobState, Place, StoredJob, new_job_id
 from sdxl_gateway.core.trace import Trace, current
 from sdxl_gateway.gateway.elsewhere import OtherGateways
-from sdxl_gateway.gateway.fleet import Fleet
+from sdxl_gateway.gateway.fleet.jobs import Fleet
 from sdxl_gateway.gateway.job_now import JobNow, seen
 from sdxl_gateway.gateway.live_job import News, NewsId
 from sdxl_gateway.gateway.packed import SettledAsk, pack_ask, pack_caller, pack_error

@@ -9,10 +9,10 @@ from typing import Any, Self
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.ports import Addresses
 from sdxl_gateway.delivery.signing import KEY_FILE, Signer
-from sdxl_gateway.gateway.fleet_files import FleetFiles
-from sdxl_gateway.gateway.fleet_images import FleetImages
-from sdxl_gateway.gateway.fleet_results import FleetResults
-from sdxl_gateway.gateway.fleet_reviews import FleetReviews
+from sdxl_gateway.gateway.fleet.files import FleetFiles
+from sdxl_gateway.gateway.fleet.images import FleetImages
+from sdxl_gateway.gateway.fleet.results import FleetResults
+from sdxl_gateway.gateway.fleet.reviews import FleetReviews
 from sdxl_gateway.gateway.result_cache import ResultCache
 from sdxl_gateway.rooms.ground import Ground
 from sdxl_gateway.rooms.teams import Teams

@@ -11,9 +11,9 @@ from sdxl_gateway.accounts.meters import LocalMeters
 from sdxl_gateway.accounts.usage import Usage
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.listeners import Listener
-from sdxl_gateway.gateway.fleet_orders import Orders
-from sdxl_gateway.gateway.fleet_questions import Questions
-from sdxl_gateway.gateway.fleet_usage import FleetUsage
+from sdxl_gateway.gateway.fleet.orders import Orders
+from sdxl_gateway.gateway.fleet.questions import Questions
+from sdxl_gateway.gateway.fleet.usage import FleetUsage
 from sdxl_gateway.rooms.ground import Ground
 from sdxl_gateway.shared.open import Shared, open_shared
 

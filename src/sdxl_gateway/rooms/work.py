@@ -10,8 +10,8 @@ from sdxl_gateway.api.endpoints.batch_lines import BatchLines
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.order import WEBHOOK_SIGNING
 from sdxl_gateway.gateway.batches import Batches, tell_of_batch
-from sdxl_gateway.gateway.fleet_arms import Arms
-from sdxl_gateway.gateway.fleet_remembered import FleetRemembered
+from sdxl_gateway.gateway.fleet.arms import Arms
+from sdxl_gateway.gateway.fleet.remembered import FleetRemembered
 from sdxl_gateway.gateway.job_texts import JobTexts
 from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.rooms.ground import Ground

@@ -156,7 +156,7 @@ class FileStore:
         return False
 
     async def share(self) -> None:
-        """Other gateways know what there is, where there are any (gateway/fleet_files.py). Raises Unavailable."""
+        """Other gateways know what there is, where there are any (gateway/fleet/files.py). Raises Unavailable."""
 
     async def export(self, tenant: str) -> list[dict[str, Any]]:
         """What is remembered of the tenant's files, but for their bytes."""

@@ -114,7 +114,7 @@ class KeptImages:
         return found
 
     async def page_everywhere(self, tenant: str, limit: int, after: str | None = None) -> Listed[StoredImage]:
-        """The page of all gateways' pictures, where there are others (gateway/fleet_images.py)."""
+        """The page of all gateways' pictures, where there are others (gateway/fleet/images.py)."""
         return Listed(*await self.page(tenant, limit, after))
 
     async def owned(self, image_id: str, tenant: str) -> StoredImage | None:
@@ -140,7 +140,7 @@ class KeptImages:
         await asyncio.to_thread(self._files.delete, [stored])
 
     async def sharing(self) -> None:
-        """Other gateways know what is deleted, where there are any (gateway/fleet_images.py)."""
+        """Other gateways know what is deleted, where there are any (gateway/fleet/images.py)."""
 
     async def total_bytes(self) -> int:
         """What the kept pictures take together."""

@@ -86,7 +86,7 @@ class Remembered:
         return gone
 
     async def erase_everywhere(self, tenant: str, actor: Caller) -> Erasure:
-        """As `erase`, at all gateways where there are several (gateway/fleet_remembered.py); `actor` asked for it."""
+        """As `erase`, at all gateways where there are several (gateway/fleet/remembered.py); `actor` asked for it."""
         return Erasure(await self.erase(tenant))
 
     async def sweep(self) -> None:

@@ -103,7 +103,7 @@ class ReviewStore:
     async def page_everywhere(
         self, cut: Cut, tenant: str | None = None, state: ReviewState | None = None
     ) -> Listed[Review]:
-        """The page of all gateways' reviews, where there are others (gateway/fleet_reviews.py)."""
+        """The page of all gateways' reviews, where there are others (gateway/fleet/reviews.py)."""
         return Listed(*await self.page(cut, tenant, state))
 
     async def picture(self, review: Review) -> bytes:

@@ -17,7 +17,7 @@ from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.days import first_of
 from sdxl_gateway.core.errors import NotFound
 from sdxl_gateway.gateway.arm_report import arm_lines
-from sdxl_gateway.gateway.fleet_arms import Arms
+from sdxl_gateway.gateway.fleet.arms import Arms
 from sdxl_gateway.storage.feedback import FeedbackStore
 
 MAX_BODY_BYTES = 64 * 1024

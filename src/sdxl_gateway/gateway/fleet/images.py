@@ -12,8 +12,8 @@ from sdxl_gateway.config import Delivery
 from sdxl_gateway.core.errors import StorageFull, Unavailable
 from sdxl_gateway.core.listed import Listed
 from sdxl_gateway.core.ports import StoredImage
-from sdxl_gateway.gateway.fleet_lists import Filters, FleetList
-from sdxl_gateway.gateway.fleet_questions import Questions
+from sdxl_gateway.gateway.fleet.lists import Filters, FleetList
+from sdxl_gateway.gateway.fleet.questions import Questions
 from sdxl_gateway.shared.picture_mirror import PictureMirror
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.images import KeptImages

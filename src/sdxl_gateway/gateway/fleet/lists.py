@@ -7,7 +7,7 @@ from dataclasses import Field, astuple, replace
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from sdxl_gateway.core.listed import Listed
-from sdxl_gateway.gateway.fleet_questions import Questions
+from sdxl_gateway.gateway.fleet.questions import Questions
 from sdxl_gateway.storage.pages import Cut, unknown_after
 
 

@@ -13,8 +13,8 @@ from sdxl_gateway.core.events import Acted
 from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.core.order import ERASE_TENANT, Order, absent
 from sdxl_gateway.core.ports import TenantStore
-from sdxl_gateway.gateway.fleet_orders import Orders
-from sdxl_gateway.gateway.fleet_questions import Questions
+from sdxl_gateway.gateway.fleet.orders import Orders
+from sdxl_gateway.gateway.fleet.questions import Questions
 from sdxl_gateway.storage.remembered import Erasure, Lasting, Remembered, Thing
 
 EXPORT = "export tenant"

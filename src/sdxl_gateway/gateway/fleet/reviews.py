@@ -10,8 +10,8 @@ from typing import Any
 
 from sdxl_gateway.core.errors import Gone, NotFound, WrongState
 from sdxl_gateway.core.listed import Listed
-from sdxl_gateway.gateway.fleet_lists import Filters, FleetList
-from sdxl_gateway.gateway.fleet_questions import Questions
+from sdxl_gateway.gateway.fleet.lists import Filters, FleetList
+from sdxl_gateway.gateway.fleet.questions import Questions
 from sdxl_gateway.storage.blobs import Blobs
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.images import KeptImages

@@ -9,7 +9,7 @@ from typing import Any
 
 from sdxl_gateway.accounts.usage import Usage, UsagePage
 from sdxl_gateway.accounts.usage_table import UsageKey, Used
-from sdxl_gateway.gateway.fleet_questions import Questions
+from sdxl_gateway.gateway.fleet.questions import Questions
 from sdxl_gateway.storage.database import Database
 
 USED = "usage"

@@ -9,7 +9,7 @@ from typing import Any
 
 from sdxl_gateway.core.order import Member
 from sdxl_gateway.core.rollout import Arm
-from sdxl_gateway.gateway.fleet_questions import Questions
+from sdxl_gateway.gateway.fleet.questions import Questions
 from sdxl_gateway.storage.arm_table import ArmKey, Counted
 from sdxl_gateway.storage.feedback import ArmFigures, FeedbackStore
 from sdxl_gateway.storage.feedback_table import Scores

@@ -1,0 +1,1 @@
+"""What the gateways that share a Redis do together: each file is a part of that."""
