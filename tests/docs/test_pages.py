@@ -10,7 +10,7 @@ import pytest
 from typer.main import get_command
 
 from sdxl_gateway.cli import app
-from tools.links import pages
+from tools.links import anchors, links, pages
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "sdxl_gateway"
@@ -35,6 +35,21 @@ def test_the_arrows_are_the_law_that_is_checked() -> None:
 
     assert arrows is not None
     assert re.findall(r"\w+", arrows[1]) == [name for line in law for name in re.findall(r"\w+", line)][1:]
+
+
+def test_every_decision_stands_in_the_index_once() -> None:
+    index = links((ROOT / "docs" / "DECISIONS.md").read_text("utf-8"))
+    files = [target for target in index if "#" not in target]
+    told = {f"{file}#{anchor}" for file in files for anchor in anchors((ROOT / "docs" / file).read_text("utf-8"))}
+    titles = {f"{file}#{_title(ROOT / 'docs' / file)}" for file in files}
+
+    assert {Path("docs", file) for file in files} == {page for page in PAGES if page.parent.name == "decisions"}
+    assert sorted(target for target in index if "#" in target) == sorted(told - titles)
+
+
+def _title(page: Path) -> str:
+    """The anchor of a page's own heading."""
+    return next(iter(anchors(page.read_text("utf-8").partition("\n")[0])))
 
 
 def test_make_targets_that_are_named_are_there() -> None:

@@ -17,7 +17,7 @@ VAE_NUMBERS = 83_653_863
 FP8_LAYERS = ("attn1.to_q", "attn1.to_k", "attn1.to_v", "attn2.to_q", "ff.net.0.proj", "ff.net.2")
 """Of a UNet's transformers, those that may multiply in 8 bits: 86 % of the work of all its linear layers.
 
-The others are sensitive for what they would gain (docs/DECISIONS.md has the figures), or read texts, which are short.
+The others are sensitive for what they would gain (figures in docs/decisions/GPU.md), or read texts, which are short.
 """
 FP8_SIDE = 16
 """What both sides of a weight are to be divisible by, for a GPU to multiply it in 8 bits."""
