@@ -117,6 +117,9 @@ async def test_another_tenants_file_is_as_none(alpha: openai.AsyncOpenAI, root: 
           file("file", b"x")], "expires_after[anchor]", "invalid_value"),
         ([part("expires_after[anchor]", "created_at"), part("purpose", "batch"), file("file", b"x")],
          "expires_after[seconds]", "missing_required_parameter"),
+        ([part("expires_after", "{"), part("purpose", "batch"), file("file", b"x")], "expires_after", "invalid_json"),
+        ([part("expires_after", '{"anchor": "created_at", "seconds": 60}'), part("purpose", "batch"),
+          file("file", b"x")], "expires_after.seconds", "integer_below_min_value"),
     ],
     ids=str,
 )  # fmt: skip
@@ -127,6 +130,17 @@ async def test_a_form_that_is_wrong_names_its_field(
     error = answer.json()["error"]
     assert (answer.status_code, error["param"], error["code"]) == (400, param, code)
     assert list((tmp_path / "blobs").iterdir()) == []
+
+
+async def test_openai_for_net_says_in_json_when_a_file_is_to_go(http: httpx.AsyncClient) -> None:
+    told = part("expires_after", '{"anchor":"created_at","seconds":3600}', content_type="application/json")
+    left_open = part("expires_after", "null", content_type="application/json")
+    kept = []
+    for expiry in (told, left_open):
+        body = form(file("file", b"{}", "in.jsonl"), part("purpose", "batch"), expiry)
+        made = (await http.post("/v1/files", content=body, headers=FORM)).json()
+        kept.append(made["expires_at"] - made["created_at"])
+    assert kept == [3600, 30 * 86400]
 
 
 async def test_a_form_cut_short_keeps_nothing(http: httpx.AsyncClient, tmp_path: Path) -> None:

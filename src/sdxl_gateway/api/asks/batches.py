@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sdxl_gateway.api.asks.expiry import read_expiry
 from sdxl_gateway.api.asks.field import Field, Kind
 from sdxl_gateway.api.asks.keys import refuse_unknown
-from sdxl_gateway.api.asks.values import choice, clean, integer, missing, text, wrong_type
+from sdxl_gateway.api.asks.values import choice, clean, missing, text, wrong_type
 from sdxl_gateway.api.http.json_body import parse_object
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.batch import NewBatch
@@ -19,8 +20,6 @@ MOST_PAIRS = 16
 _FILE = Field("input_file_id", Kind.TEXT, "The file of requests.", max_chars=64)
 _ENDPOINT = Field("endpoint", Kind.CHOICE, "What all requests ask.", choices=tuple(ENDPOINTS))
 _WINDOW = Field("completion_window", Kind.CHOICE, "How long it may take.", choices=("24h",))
-_ANCHOR = Field("anchor", Kind.CHOICE, "From when on.", choices=("created_at",))
-_SECONDS = Field("seconds", Kind.INTEGER, "How long files are kept.", low=3600, high=2_592_000)
 _KEY = Field("metadata", Kind.TEXT, "A key.", max_chars=64)
 _VALUE = Field("metadata", Kind.TEXT, "A value.", max_chars=512)
 _CUSTOM_ID = Field("custom_id", Kind.TEXT, "The caller's name for a request.", max_chars=512)
@@ -40,7 +39,7 @@ def read_batch(given: Mapping[str, Any], base_url: str) -> NewBatch:
         endpoint=choice(_ENDPOINT, given["endpoint"], "endpoint"),
         base_url=base_url,
         metadata=_metadata(given.get("metadata")),
-        file_seconds=_file_seconds(given.get("output_expires_after")),
+        file_seconds=read_expiry(given.get("output_expires_after"), "output_expires_after"),
     )
 
 
@@ -52,18 +51,6 @@ def _metadata(given: Any) -> dict[str, str]:
     if len(given) > MOST_PAIRS:
         raise InvalidRequest(f"'metadata' has at most {MOST_PAIRS} pairs.", param="metadata")
     return {text(_KEY, key, "metadata"): text(_VALUE, value, f"metadata.{key[:64]}") for key, value in given.items()}
-
-
-def _file_seconds(given: Any) -> float | None:
-    if given is None:
-        return None
-    param = "output_expires_after"
-    if not isinstance(given, dict):
-        raise wrong_type(param, "an object", given)
-    choice(_ANCHOR, given.get("anchor", ""), f"{param}.anchor")
-    if "seconds" not in given:
-        raise missing(f"{param}.seconds")
-    return float(integer(_SECONDS, given["seconds"], f"{param}.seconds"))
 
 
 def read_line(number: int, line: bytes, endpoint: str) -> BatchLine:

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 
+from sdxl_gateway.api.asks.expiry import ANCHOR, SECONDS, read_expiry
 from sdxl_gateway.api.asks.field import Field, Kind
 from sdxl_gateway.api.asks.pictures import picture_kind, too_large
 from sdxl_gateway.api.asks.values import choice, integer, missing
-from sdxl_gateway.api.http.json_body import media_type
+from sdxl_gateway.api.http.json_body import media_type, parse_json
 from sdxl_gateway.api.http.multipart import PartBegin, PartEnd, PartEvent, broken, parts
 from sdxl_gateway.config import Files
 from sdxl_gateway.core.ask import Upload
@@ -22,9 +23,8 @@ from sdxl_gateway.storage.files import NewFile
 TEXT_BYTES = 1024
 NAME_CHARS = 255
 _PURPOSE = Field("purpose", Kind.CHOICE, "What the file is for.", choices=(Purpose.VISION, Purpose.BATCH))
-_ANCHOR = Field("expires_after[anchor]", Kind.CHOICE, "From when on.", choices=("created_at",))
-_SECONDS = Field("expires_after[seconds]", Kind.INTEGER, "How long it is kept.", low=3600, high=2_592_000)
-_FIELDS = {field.name: field for field in (_PURPOSE, _ANCHOR, _SECONDS)}
+_EXPIRY, _ANCHOR, _SECONDS = "expires_after", "expires_after[anchor]", "expires_after[seconds]"
+_NAMES = ("purpose", _EXPIRY, _ANCHOR, _SECONDS)
 
 
 class FileUpload:
@@ -64,7 +64,7 @@ class FileUpload:
             if self._name is not None:
                 raise InvalidRequest("There is one file in a form.", param="file", code="duplicate_parameter")
             self._name = _plain(part.file_name)
-        elif part.name not in _FIELDS:
+        elif part.name not in _NAMES:
             word = part.name[:64]
             raise InvalidRequest(f"Unknown parameter: {shown(word)}.", param=word, code="unknown_parameter")
 
@@ -89,12 +89,19 @@ class FileUpload:
 
     def _keep_seconds(self, purpose: Purpose) -> float | None:
         """As OpenAI keeps them: batches' for a month, others until they are deleted, where nothing else is said."""
-        if _SECONDS.name in self._texts:
-            choice(_ANCHOR, self._texts.get(_ANCHOR.name, "created_at"), _ANCHOR.name)
-            return float(integer(_SECONDS, self._texts[_SECONDS.name], _SECONDS.name))
-        if _ANCHOR.name in self._texts:
-            raise missing(_SECONDS.name)
-        return self._settings.batch_keep_seconds if purpose is Purpose.BATCH else None
+        said = self._said_seconds()
+        return self._settings.batch_keep_seconds if said is None and purpose is Purpose.BATCH else said
+
+    def _said_seconds(self) -> float | None:
+        """In two parts, as most of OpenAI's libraries write them, or in one of JSON, as that for .NET does."""
+        if told := self._texts.get(_EXPIRY):
+            return read_expiry(parse_json(told.encode(), param=_EXPIRY), _EXPIRY)
+        if _SECONDS in self._texts:
+            choice(ANCHOR, self._texts.get(_ANCHOR, "created_at"), _ANCHOR)
+            return float(integer(SECONDS, self._texts[_SECONDS], _SECONDS))
+        if _ANCHOR in self._texts:
+            raise missing(_SECONDS)
+        return None
 
 
 def _clean(data: bytes) -> bytes:

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from sdxl_gateway.api.asks.batches import ENDPOINTS, read_batch
+from sdxl_gateway.api.asks.expiry import EXPIRY_SCHEMA
 from sdxl_gateway.api.asks.pages import Page, page_query
 from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.endpoints.links import links_of
@@ -26,14 +27,6 @@ from sdxl_gateway.storage.pages import Cut
 
 MAX_BODY_BYTES = 64 * 1024
 MOST_PAGE = 100
-_EXPIRY = {
-    "type": "object",
-    "properties": {
-        "anchor": {"type": "string", "enum": ["created_at"]},
-        "seconds": {"type": "integer", "minimum": 3600, "maximum": 2_592_000},
-    },
-    "required": ["anchor", "seconds"],
-}
 _BODY = {
     "type": "object",
     "properties": {
@@ -41,7 +34,7 @@ _BODY = {
         "endpoint": {"type": "string", "enum": list(ENDPOINTS)},
         "completion_window": {"type": "string", "enum": ["24h"]},
         "metadata": {"type": ["object", "null"], "additionalProperties": {"type": "string", "maxLength": 512}},
-        "output_expires_after": _EXPIRY,
+        "output_expires_after": EXPIRY_SCHEMA,
     },
     "required": ["input_file_id", "endpoint", "completion_window"],
 }

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from sdxl_gateway.api.asks.expiry import EXPIRY_SCHEMA
 from sdxl_gateway.api.asks.field import Field, Kind
 from sdxl_gateway.api.asks.file_upload import FileUpload
 from sdxl_gateway.api.asks.pages import Page, page_query
@@ -33,8 +34,8 @@ from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.pages import Cut
 
 FORM_OVERHEAD_BYTES = 64 * 1024
-USUAL_PAGE = 100
 MOST_PAGE = 10_000
+"""Who asks for no number is given as many, as at OpenAI."""
 _ORDER = Field("order", Kind.CHOICE, "By the time they were made.", choices=("asc", "desc"))
 
 _FORM = {
@@ -42,6 +43,7 @@ _FORM = {
     "properties": {
         "file": file(),
         "purpose": {"type": "string", "enum": [Purpose.VISION, Purpose.BATCH]},
+        "expires_after": EXPIRY_SCHEMA,
         "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
         "expires_after[seconds]": {"type": "integer", "minimum": 3600, "maximum": 2_592_000},
     },
@@ -58,7 +60,7 @@ LIST_FILES = Description(
     {200: Reply("A page of the files.", FileList)},
     errors=(400,),
     query={
-        **page_query(USUAL_PAGE, MOST_PAGE),
+        **page_query(MOST_PAGE, MOST_PAGE),
         "order": {"type": "string", "enum": ["asc", "desc"]},
         "purpose": {"type": "string"},
     },
@@ -86,7 +88,7 @@ def list_endpoint(services: Services) -> Endpoint:
     """GET: a page of the files, of one purpose if that is asked."""
 
     async def list_files(request: Request) -> Response:
-        page = Page.of(request, USUAL_PAGE, MOST_PAGE)
+        page = Page.of(request, MOST_PAGE, MOST_PAGE)
         order = choice(_ORDER, request.query_params.get("order", "desc"), "order")
         cut = Cut(page.limit, page.after, newest_first=order == "desc")
         files, more = await _store(services).page(_tenant(request), cut, request.query_params.get("purpose"))
