@@ -122,7 +122,7 @@ async def test_a_file_that_is_wrong(alpha: openai.AsyncOpenAI, kit: BatchKit) ->
         done = await over(alpha, made.id)
     assert done.errors is not None
     (error,) = done.errors.data or []
-    assert (done.status, error.line, error.code) == ("failed", 2, "invalid_json")
+    assert (done.status, error.line, error.code) == ("failed", 2, "invalid_json_line")
 
 
 async def test_one_is_cancelled(alpha: openai.AsyncOpenAI, kit: BatchKit) -> None:
@@ -132,6 +132,16 @@ async def test_one_is_cancelled(alpha: openai.AsyncOpenAI, kit: BatchKit) -> Non
         done = await over(alpha, made.id)
     assert done.cancelled_at is not None
     assert (await alpha.batches.cancel(made.id)).status == "cancelled"
+
+
+async def test_what_ended_by_itself_is_not_cancelled(alpha: openai.AsyncOpenAI, kit: BatchKit) -> None:
+    made = [await asked(alpha, line) for line in (request("a"), b"{")]
+    async with working(kit):
+        for batch in made:
+            done = await over(alpha, batch.id)
+            with pytest.raises(openai.ConflictError, match=f"Cannot cancel a batch with status '{done.status}'"):
+                await alpha.batches.cancel(batch.id)
+            assert await alpha.batches.retrieve(batch.id) == done
 
 
 async def test_the_client_pages_through_its_own(alpha: openai.AsyncOpenAI, beta: openai.AsyncOpenAI) -> None:

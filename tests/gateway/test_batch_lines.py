@@ -51,10 +51,10 @@ def test_a_good_file_is_kept_line_by_line() -> None:
 @pytest.mark.parametrize(
     ("line", "code", "param"),
     [
-        (b"{", "invalid_json", None),
+        (b"{", "invalid_json_line", None),
         (b"[]", "invalid_type", None),
-        (b'{"a": NaN}', "invalid_json", None),
-        (b"\xff\xfe", "invalid_json", None),
+        (b'{"a": NaN}', "invalid_json_line", None),
+        (b"\xff\xfe", "invalid_json_line", None),
         (request(custom_id=...), "missing_required_parameter", "custom_id"),  # type: ignore[arg-type]
         (request(""), "missing_required_parameter", "custom_id"),
         (request(1), "invalid_type", "custom_id"),  # type: ignore[arg-type]

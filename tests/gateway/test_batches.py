@@ -190,7 +190,7 @@ async def test_a_file_that_is_wrong_fails_with_its_lines(kit: BatchKit, gateway:
     async with working(kit):
         over = await kit.over(batch.id)
     assert (over.state, over.total) == (BatchState.FAILED, 0)
-    assert [(error.line, error.code) for error in over.errors] == [(2, "invalid_json"), (3, "duplicate_custom_id")]
+    assert [(error.line, error.code) for error in over.errors] == [(2, "invalid_json_line"), (3, "duplicate_custom_id")]
     assert gateway.asks == []
 
 

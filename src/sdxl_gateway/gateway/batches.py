@@ -15,7 +15,7 @@ from typing import Any
 from sdxl_gateway.config import Batches as Limits
 from sdxl_gateway.core.batch import Batch, BatchState, NewBatch, new_batch_id
 from sdxl_gateway.core.caller import Caller
-from sdxl_gateway.core.errors import BodyTooLarge, InvalidRequest, NotFound
+from sdxl_gateway.core.errors import BodyTooLarge, InvalidRequest, NotFound, WrongState
 from sdxl_gateway.gateway.batch_answers import BatchAnswers
 from sdxl_gateway.gateway.batch_files import CANCELLED
 from sdxl_gateway.gateway.batch_lines import LineFormat
@@ -130,14 +130,14 @@ class Batches:
         return batch.created, batch.id
 
     async def cancel(self, batch_id: str, caller: Caller) -> Batch:
-        """The batch, which ends soon, with the answers it has, where its gateway is there; one that is over stays as it
-        is. Raises NotFound, Unavailable."""
+        """The batch, which ends soon, with the answers it has, where its gateway is there; one that was cancelled stays
+        as it is. Raises NotFound, Unavailable, WrongState for one that ended otherwise."""
         found = await self.get(batch_id, caller)
         try:
-            return await self._end(batch_id)
+            return _not_done(await self._end(batch_id))
         except NotFound:
             if found.state.over:
-                return found
+                return _not_done(found)
             await self._others.cancel(found)
             return _cancelling(found, self._store.clock())
 
@@ -255,3 +255,10 @@ def _may_take(tasks: Tasks) -> bool:
 
 def _cancelling(batch: Batch, now: float) -> Batch:
     return batch if batch.state is BatchState.CANCELLING else batch.come_to(BatchState.CANCELLING, now)
+
+
+def _not_done(batch: Batch) -> Batch:
+    """The batch itself, where there was something to cancel. Raises WrongState, in the words that OpenAI says it in."""
+    if batch.state.over and batch.state is not BatchState.CANCELLED:
+        raise WrongState(f"Cannot cancel a batch with status '{batch.state}'.")
+    return batch

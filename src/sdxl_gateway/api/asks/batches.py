@@ -9,7 +9,7 @@ from sdxl_gateway.api.asks.expiry import read_expiry
 from sdxl_gateway.api.asks.field import Field, Kind
 from sdxl_gateway.api.asks.keys import refuse_unknown
 from sdxl_gateway.api.asks.values import choice, clean, missing, text, wrong_type
-from sdxl_gateway.api.http.json_body import parse_object
+from sdxl_gateway.api.http.json_body import parse_json
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.batch import NewBatch
 from sdxl_gateway.core.errors import InvalidRequest
@@ -55,7 +55,7 @@ def _metadata(given: Any) -> dict[str, str]:
 
 def read_line(number: int, line: bytes, endpoint: str) -> BatchLine:
     """One request of a batch for that endpoint; its body is looked at when its turn comes. Raises InvalidRequest."""
-    given = parse_object(bytearray(line))
+    given = _object(line)
     refuse_unknown(given, _LINE)
     for name in ("custom_id", "method", "url", "body"):
         if given.get(name) in (None, ""):
@@ -70,3 +70,14 @@ def read_line(number: int, line: bytes, endpoint: str) -> BatchLine:
         raise wrong_type("body", "an object", body)
     model = body.get("model")
     return BatchLine(number, custom_id, clean(model, "body.model")[:200] if isinstance(model, str) else "", body)
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    """In the words of OpenAI's own refusal. Raises InvalidRequest."""
+    try:
+        found = parse_json(bytearray(line))
+    except InvalidRequest:
+        raise InvalidRequest("This line is not parseable as valid JSON.", code="invalid_json_line") from None
+    if not isinstance(found, dict):
+        raise InvalidRequest("This line is no JSON object.", code="invalid_type")
+    return found

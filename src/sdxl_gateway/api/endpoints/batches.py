@@ -51,7 +51,9 @@ LIST_BATCHES = Description(
     query={**page_query(most=MOST_PAGE), "tenant": OF_TENANT},
 )
 RETRIEVE_BATCH = Description("retrieveBatch", {200: Reply("The batch.", BatchObject)}, errors=(404,))
-CANCEL_BATCH = Description("cancelBatch", {200: Reply("The batch, which ends soon.", BatchObject)}, errors=(404, 507))
+CANCEL_BATCH = Description(
+    "cancelBatch", {200: Reply("The batch, which ends soon.", BatchObject)}, errors=(404, 409, 507)
+)
 BATCH_ARCHIVE = Description(
     "archiveBatch",
     {
