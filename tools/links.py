@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,12 +28,15 @@ def links(text: str) -> list[str]:
     return [str(target) for target in found if target and not _ELSEWHERE.match(str(target))]
 
 
-def anchors(text: str) -> set[str]:
+@cache
+def anchors(text: str) -> frozenset[str]:
     """One for each heading; of those that are alike the second ends in -1, the third in -2."""
     tokens = _MARKDOWN.parse(text)
     headings = [after for token, after in pairwise(tokens) if token.type == "heading_open"]
     slugs = [_slug(_said(heading)) for heading in headings]
-    return {slug + (f"-{before}" if (before := slugs[:place].count(slug)) else "") for place, slug in enumerate(slugs)}
+    return frozenset(
+        slug + (f"-{before}" if (before := slugs[:place].count(slug)) else "") for place, slug in enumerate(slugs)
+    )
 
 
 def dead(page: Path, text: str) -> Iterator[str]:

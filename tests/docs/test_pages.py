@@ -10,6 +10,7 @@ import pytest
 from typer.main import get_command
 
 from sdxl_gateway.cli import app
+from sdxl_gateway.core import ports
 from tools.links import anchors, links, pages
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,24 @@ def test_the_arrows_are_the_law_that_is_checked() -> None:
 
     assert arrows is not None
     assert re.findall(r"\w+", arrows[1]) == [name for line in law for name in re.findall(r"\w+", line)][1:]
+
+
+@pytest.mark.parametrize("room", ["api", "catalog", "engine"])
+def test_the_arrows_inside_a_room_are_the_law_too(room: str) -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    (law,) = (contract["layers"] for contract in contracts if contract["name"] == f"Inside {room}")
+    arrows = re.search(rf"^{room}: +(.*)$", ARCHITECTURE, re.MULTILINE)
+
+    assert arrows is not None
+    assert arrows[1] == " -> ".join(law)
+
+
+def test_the_seams_are_the_ports() -> None:
+    written = re.findall(r"\*\*(\w+)\*\*\s\(([`\w,\s]+)\)", ARCHITECTURE.partition("## Seams")[2])
+
+    assert {"Engine", "Backend", "Meters"} <= {name for name, _ in written}
+    for name, methods in written:
+        assert set(re.findall(r"\w+", methods)) <= set(dir(getattr(ports, name))), name
 
 
 def test_every_decision_stands_in_the_index_once() -> None:

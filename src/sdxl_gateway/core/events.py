@@ -178,7 +178,7 @@ class SettingsRead:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """So many things of that kind were old enough to go: "prompts", "inputs", "results", "jobs", "audit"."""
+    """So many things of that kind, a TenantStore's, were old enough to go."""
 
     kind: str
     count: int
