@@ -42,7 +42,8 @@ ROUTES = [re.compile(re.sub(r"\{\w+(:path)?\}", ".+", path)) for row in served_a
 
 @pytest.fixture(params=PAGES, ids=str)
 def text(request: pytest.FixtureRequest) -> str:
-    return (ROOT / request.param).read_text("utf-8")
+    page: Path = ROOT / request.param
+    return page.read_text("utf-8")
 
 
 def test_settings_are_there(text: str) -> None:
