@@ -14,6 +14,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from sdxl_gateway.config import Server
 from tests.kit.fake_server import started
 from tests.kit.killing import ASKED, GENERATE, Receiver, receiving
 from tests.kit.redis_server import MISSING, redis_server
@@ -21,6 +22,7 @@ from tests.kit.servers import until
 
 pytestmark = [pytest.mark.full, pytest.mark.skipif(MISSING is not None, reason=str(MISSING))]
 LINES = 100
+OWL = {**ASKED, "prompt": "an owl step-seconds=0.01"}
 LEASE_SECONDS = 3.0
 ADMIN = {"api-key": "root"}
 
@@ -52,7 +54,7 @@ class Client:
     def batch(self, url: str) -> str:
         """The id of one of LINES lines."""
         lines = [
-            json.dumps({"custom_id": str(i), "method": "POST", "url": GENERATE, "body": ASKED}) for i in range(LINES)
+            json.dumps({"custom_id": str(i), "method": "POST", "url": GENERATE, "body": OWL}) for i in range(LINES)
         ]
         file = httpx.post(
             f"{url}/v1/files",
@@ -92,9 +94,10 @@ class Client:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_batch_goes_from_gateway_to_gateway(shared: dict[str, Any], tmp_path: Path, how: signal.Signals) -> None:
-    """And back, for the second one goes as well."""
-    with receiving() as receiver, started(tmp_path / "b", receiver.host, **shared) as (b, second):
-        with started(tmp_path / "a", receiver.host, **shared) as (a, first):
+    """And back, for the second one goes as well. What either paints before is a part of it."""
+    impatient = {**shared, "server": Server(shutdown_grace_seconds=1.0)}
+    with receiving() as receiver, started(tmp_path / "b", receiver.host, owls=LINES // 2, **impatient) as (b, second):
+        with started(tmp_path / "a", receiver.host, owls=LINES // 4, **impatient) as (a, first):
             client = Client(a, receiver)
             until(lambda: client.known(b))
             batch = client.batch(a)
@@ -118,7 +121,7 @@ def test_one_that_only_slept_lets_go(shared: dict[str, Any], tmp_path: Path) -> 
     with (
         receiving() as receiver,
         started(tmp_path / "b", receiver.host, **shared) as (b, _),
-        started(tmp_path / "a", receiver.host, **shared) as (a, first),
+        started(tmp_path / "a", receiver.host, owls=LINES // 4, **shared) as (a, first),
     ):
         client = Client(a, receiver)
         until(lambda: client.known(b))

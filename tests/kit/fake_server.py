@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from sdxl_gateway.config import DEMO_LORAS, Egress, Engine, EngineProcess, Limit
 from sdxl_gateway.core.listeners import EngineListener
 from sdxl_gateway.webhooks import sender
 from tests.kit.loopback import loopback
-from tests.kit.servers import free_port, is_alive, until
+from tests.kit.servers import is_alive, until
 
 FAKE = (sys.executable, "-m", "tests.backends.fake_engine_process")
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -28,24 +30,28 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload([__name__])
 
 
-def backend(engine: EngineProcess, limits: Limits, listener: EngineListener) -> ProcessBackend:
+def backend(
+    engine: EngineProcess, limits: Limits, listener: EngineListener, *, flags: Sequence[str] = ()
+) -> ProcessBackend:
     """As a server has it, but for what runs in the processes."""
-    return ProcessBackend(for_each_device(engine), queue_size=limits.queue_size, listener=listener, command=FAKE)
+    devices, command = for_each_device(engine), (*FAKE, *flags)
+    return ProcessBackend(devices, queue_size=limits.queue_size, listener=listener, command=command)
 
 
 @contextmanager
 def started(
-    folder: Path, receiver: str, devices: Sequence[str] = (), **sections: Any
+    folder: Path, receiver: str, devices: Sequence[str] = (), owls: int | None = None, **sections: Any
 ) -> Iterator[tuple[str, BaseProcess]]:
     """Its address, once it is ready, and its process; killed at the end where it was not before.
 
-    It may send webhooks to `receiver`, a host:port. It has an engine process for each of several `devices`; `sections`
-    are further ones of its settings.
+    It may send webhooks to `receiver`, a host:port. It has an engine process for each of several `devices`, which ends
+    no more than so many jobs that ask for `owls`; `sections` are further ones of its settings.
     """
-    port = free_port()
-    process = PROCESSES.Process(target=_serve, args=(folder, port, receiver, tuple(devices), sections))
-    process.start()
-    url = f"http://127.0.0.1:{port}"
+    flags = () if owls is None else ("--owls", f"{owls}")
+    with _listening() as (url, listener):
+        asked = folder, listener, receiver, tuple(devices), flags, sections
+        process = PROCESSES.Process(target=_serve, args=asked)
+        process.start()
     try:
         until(lambda: _ready(url))
         yield url, process
@@ -54,12 +60,27 @@ def started(
         process.join()
 
 
+@contextmanager
+def _listening() -> Iterator[tuple[str, socket.socket]]:
+    """An address that is nobody else's from now on, and its socket, which is another process's afterwards."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", listener
+
+
 def engines(server: BaseProcess) -> list[int]:
     """Of the engine processes that this server started and that live."""
     return [pid for pid in _children(server.pid) if b"fake_engine_process" in _command(pid) and is_alive(pid)]
 
 
-def _serve(folder: Path, port: int, receiver: str, devices: tuple[str, ...], sections: dict[str, Any]) -> None:
+def _serve(
+    folder: Path,
+    listener: socket.socket,
+    receiver: str,
+    devices: tuple[str, ...],
+    flags: tuple[str, ...],
+    sections: dict[str, Any],
+) -> None:
     sender.LEASE_SECONDS = 0.5  # beyond the timeout: nobody waits a minute for what a killed server had in hand
     settings = Settings(
         data_directory=folder / "data",
@@ -69,7 +90,8 @@ def _serve(folder: Path, port: int, receiver: str, devices: tuple[str, ...], sec
         webhooks=Webhooks(timeout_seconds=2.0),
         **sections,
     )
-    uvicorn.run(build_app(settings, backend), port=port, log_level="error")
+    app = build_app(settings, partial(backend, flags=flags))
+    uvicorn.Server(uvicorn.Config(app, log_level="error")).run([listener])
 
 
 def _ready(url: str) -> bool:
