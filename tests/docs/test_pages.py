@@ -48,8 +48,8 @@ def test_the_arrows_inside_a_room_are_the_law_too(room: str) -> None:
     assert arrows[1] == " -> ".join(law)
 
 
-def test_the_seams_are_the_ports() -> None:
-    written = re.findall(r"\*\*(\w+)\*\*\s\(([`\w,\s]+)\)", ARCHITECTURE.partition("## Seams")[2])
+def test_the_ports_have_the_methods_that_are_named() -> None:
+    written = re.findall(r"\*\*(\w+)\*\*\s\(([`\w,\s]+)\)", ARCHITECTURE.partition("## Ports")[2])
 
     assert {"Engine", "Backend", "Meters"} <= {name for name, _ in written}
     for name, methods in written:
