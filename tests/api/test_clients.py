@@ -6,14 +6,13 @@ import json
 from typing import Any
 
 import httpx
-import httpx2
 import openai
 import pytest
 
 from sdxl_gateway.core.ask import Ask, LoraRef
 from sdxl_gateway.core.errors import ModerationBlocked
 from sdxl_gateway.core.picture import Size
-from tests.kit.api import FakeGateway, ServedApi, failing, served_api
+from tests.kit.api import FakeGateway, ServedApi, failing, official_client, served_api
 from tests.kit.forms import FORM, file, form, part
 from tests.kit.pictures import DATA_URL, JPEG, MASK, PNG, WEBP
 
@@ -111,12 +110,19 @@ JSON_CLIENTS: list[tuple[str, dict[str, Any], dict[str, Any], tuple[str, ...]]] 
         "numbers-as-strings",
         {"prompt": PROMPT, "n": "2", "steps": "20", "guidance_scale": "5.5", "seed": "9", "output_compression": "50"},
         {"n": 2, "steps": 20, "guidance_scale": 5.5, "seed": 9, "output_compression": 50},
-        (),
+        ("output_compression",),
     ),
     ("whole-floats", {"prompt": PROMPT, "n": 2.0, "seed": 7.0}, {"n": 2, "seed": 7}, ()),
     ("random-seed", {"prompt": PROMPT, "seed": -1}, {"seed": None}, ()),
     ("jpg", {"prompt": PROMPT, "output_format": "JPG"}, {"output_format": "jpeg"}, ()),
-    ("partials-without-stream", {"prompt": PROMPT, "partial_images": 3}, {"partial_images": 0, "stream": False}, ()),
+    (
+        "partials-without-stream",
+        {"prompt": PROMPT, "partial_images": 3},
+        {"partial_images": 0, "stream": False},
+        ("partial_images",),
+    ),
+    ("compressed-png", {"prompt": PROMPT, "output_compression": 50}, {"output_format": "png"}, ("output_compression",)),
+    ("whole-png", {"prompt": PROMPT, "output_compression": "100"}, {"output_format": "png"}, ()),
     ("empty-image", {"prompt": PROMPT, "image": "", "images": [], "mask": None}, {"images": (), "mask": None}, ()),
     ("size-said-twice", {"prompt": PROMPT, "size": "64x64", "width": 64, "height": 64}, {"size": Size(64, 64)}, ()),
     (
@@ -362,6 +368,16 @@ async def test_strict_refuses_what_it_does_not_know_but_not_what_openai_does() -
     assert taken.status_code == 200
 
 
+async def test_strict_takes_a_forms_spelling_of_openais_fields() -> None:
+    strict = served_api(server={"strict": True})
+    async with official_client(strict) as client:
+        with pytest.raises(openai.BadRequestError, match=r"Unknown parameter: 'tags\[\]'"):
+            await client.images.edit(image=PNG, prompt=PROMPT, extra_body={"tags": ["x"]})
+        svg: Any = {"model": "m", "reasoning": {"effort": "low"}}
+        raw = await client.images.with_raw_response.edit(image=PNG, prompt=PROMPT, svg=svg, complexity="low")
+    assert raw.headers["x-sdxl-gateway-ignored"] == "complexity, svg[model], svg[reasoning][effort]"
+
+
 async def test_hostile_field_names_stay_out_of_the_header(served: ServedApi) -> None:
     said = {"prompt": "a", "x\r\nset-cookie: a=b": 1, "é" * 100: 2, **{f"f{i}": 1 for i in range(100)}}
     _, answer = await asked(served, "/v1/images/generations", {}, json.dumps(said).encode())
@@ -372,10 +388,8 @@ async def test_hostile_field_names_stay_out_of_the_header(served: ServedApi) -> 
     assert len(served.seen[-1].ignored) == 102
 
 
-def client_of(gateway: FakeGateway, key: str = "x") -> openai.AsyncOpenAI:
-    transport = httpx2.ASGITransport(app=served_api(gateway).app)
-    http = httpx2.AsyncClient(transport=transport)
-    return openai.AsyncOpenAI(base_url="http://gw/v1", api_key=key, http_client=http, _strict_response_validation=True)
+def client_of(gateway: FakeGateway) -> openai.AsyncOpenAI:
+    return official_client(served_api(gateway))
 
 
 async def test_the_official_client() -> None:

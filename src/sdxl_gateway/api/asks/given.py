@@ -66,10 +66,12 @@ class Given:
     def find_unknown(self) -> None:
         """Note what will have no effect; refuse it when the server is strict."""
         known = {word: row for row in self.table.values() for word in row.spellings}
+        without_effect = {word for word, row in known.items() if row.kind is Kind.IGNORED}
         for key in self._given:
-            if key in known and known[key].kind is not Kind.IGNORED:
+            if key in known and key not in without_effect:
                 continue
-            if key not in known and self.rules.strict:
+            # A form has `svg[model]` for what JSON holds in `svg`.
+            if key.partition("[")[0] not in without_effect and self.rules.strict:
                 raise _unknown(self.named(key))
             self.ignored.append(self.named(key))
         for row in self.table.values():

@@ -24,6 +24,8 @@ from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.recipe import Background
 
 MAX_FIELDS = 300
+MOST_COMPRESSION = 100
+"""As much of the picture stays as the format can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class _AskReader(Given):
         if stream and n is not None and n > 1:
             raise InvalidRequest("Streaming is only supported with n=1.", param="n")
         self.pictures = {name: self.uploads(row) for name, row in self.table.items() if row.kind in PICTURE_KINDS}
-        partial_images, compression = self.integer("partial_images"), self.integer("output_compression")
+        partial_images, compression = self.integer("partial_images"), self._compression()
         seed = self.integer("seed")
         loras, references = self._loras(), self._references()
         return Ask(
@@ -91,7 +93,7 @@ class _AskReader(Given):
             quality=QUALITIES[self.choice("quality") or "auto"],
             response_format=self.choice("response_format"),
             output_format=self._output_format(),
-            output_compression=100 if compression is None else compression,
+            output_compression=compression,
             stream=stream,
             partial_images=partial_images or 0,
             user=self.text("safety_identifier"),
@@ -163,6 +165,13 @@ class _AskReader(Given):
                 param="output_format",
             )
         return FORMATS[self.choice("output_format") or "png"]
+
+    def _compression(self) -> int:
+        """PNG loses nothing, whatever is asked for; many clients say 100 beside it."""
+        found = self.integer("output_compression")
+        if found not in (None, MOST_COMPRESSION) and self._output_format() == "png":
+            self.ignored.append("output_compression")
+        return MOST_COMPRESSION if found is None else found
 
     def _loras(self) -> tuple[LoraRef, ...]:
         found, default = self.find("loras"), self.number("lora_scale")

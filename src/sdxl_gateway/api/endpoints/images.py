@@ -74,6 +74,8 @@ def paint_endpoint(services: Services, operation: Operation) -> Endpoint:
         context.model, context.ignored = read.ask.model or "", read.ignored
         if not prefers_job(request):
             refuse_webhook(read.ask)
+            read = _unwatched(read)
+            context.ignored = read.ignored
         return await once(services, request, read.ask, partial(painted, request, read))
 
     async def painted(request: Request, read: ReadAsk) -> Response:
@@ -81,14 +83,20 @@ def paint_endpoint(services: Services, operation: Operation) -> Endpoint:
         read = replace(read, ask=await services.pictures.brought(read.ask, context.caller))
         if prefers_job(request):
             return await accepted(services, request, read)
-        ask = read.ask if read.ask.stream else replace(read.ask, partial_images=0)
-        style = ReplyStyle.of(ask, links_of(services, request))
-        items = services.gateway.paint(ask, context.caller, keep=style.url, must_keep=style.by_address_alone)
-        if ask.stream:
+        style = ReplyStyle.of(read.ask, links_of(services, request))
+        items = services.gateway.paint(read.ask, context.caller, keep=style.url, must_keep=style.by_address_alone)
+        if read.ask.stream:
             return await _streamed(services, request, read, style, items)
         return await _whole(request, read, style, items, context)
 
     return paint
+
+
+def _unwatched(read: ReadAsk) -> ReadAsk:
+    """Nobody looks at what is not streamed while it is painted."""
+    if read.ask.stream or not read.ask.partial_images:
+        return read
+    return replace(read, ask=replace(read.ask, partial_images=0), ignored=(*read.ignored, "partial_images"))
 
 
 async def _whole(
