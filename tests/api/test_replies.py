@@ -77,7 +77,6 @@ async def test_warnings_travel_in_a_header() -> None:
     async with client(served_api(FakeGateway(warnings=("The prompt was cut\r\nafter 77 tokens — sorry.",)))) as http:
         answer = await http.post(GENERATE, json={"prompt": "a"})
     assert answer.headers["x-sdxl-gateway-warning"] == "The prompt was cut  after 77 tokens ? sorry."
-    assert int(answer.headers["openai-processing-ms"]) >= 0
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,21 @@ async def test_a_refused_request_to_paint_is_seen_by_its_code(asked: dict[str, A
     assert served.seen[0].response_bytes == len(answer.content)
 
 
+@pytest.mark.parametrize(
+    ("path", "said", "status"),
+    [
+        (GENERATE, {"prompt": "a"}, 200),
+        (GENERATE, {"prompt": "a", "stream": True}, 200),
+        (GENERATE, {}, 400),
+        ("/v1/nowhere", {}, 404),
+    ],
+)
+async def test_every_answer_says_how_long_it_took(path: str, said: dict[str, Any], status: int) -> None:
+    async with client(served_api()) as http:
+        answer = await http.post(path, json=said)
+    assert (answer.status_code, answer.headers["openai-processing-ms"].isdigit()) == (status, True)
+
+
 async def test_no_key_a_full_line_and_a_slow_body_are_seen_as_refusals() -> None:
     keyed, busy = served_api(**KEYED), served_api(failing(e.Busy("full", retry_after_seconds=1)))
     slow = served_api(server={"receive_timeout_seconds": 0.05})

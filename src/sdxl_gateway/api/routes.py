@@ -15,7 +15,7 @@ from sdxl_gateway.api.http.closing import Closing, TurnAwayUnfinished
 from sdxl_gateway.api.http.errors import RETRY_HEADERS, on_gateway_error
 from sdxl_gateway.api.http.paths import TidyPaths
 from sdxl_gateway.api.http.rate_headers import RateHeaders
-from sdxl_gateway.api.http.request_log import ID_HEADERS, RequestLogMiddleware
+from sdxl_gateway.api.http.request_log import ANSWER_HEADERS, RequestLogMiddleware
 from sdxl_gateway.api.http.route import BodyLimit, Route
 from sdxl_gateway.api.http.tracing import Tracing
 from sdxl_gateway.api.http.turns import InTurn, Turns
@@ -96,7 +96,7 @@ def http_app(
 
 def _cors(rows: Sequence[Route], origins: Sequence[str]) -> dict[str, Any]:
     """What pages of other origins may send and read."""
-    headers = (*ID_HEADERS, *RETRY_HEADERS, *(name for row in rows for name in row.headers))
+    headers = (*ANSWER_HEADERS, *RETRY_HEADERS, *(name for row in rows for name in row.headers))
     return {
         "allow_origins": list(origins),
         "allow_methods": sorted({"HEAD", *(row.verb for row in rows)}),

@@ -18,7 +18,7 @@ from sdxl_gateway.api.asks.preferences import prefers_job, refuse_webhook
 from sdxl_gateway.api.endpoints.jobs import ACCEPTED, accepted
 from sdxl_gateway.api.endpoints.links import links_of
 from sdxl_gateway.api.endpoints.once import once
-from sdxl_gateway.api.http.context import RequestContext, context_of
+from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.disconnect import close, while_connected
 from sdxl_gateway.api.http.route import EVENT_SCHEMA, Description, Endpoint, Reply
 from sdxl_gateway.api.openapi.schemas import body_schema
@@ -87,7 +87,7 @@ def paint_endpoint(services: Services, operation: Operation) -> Endpoint:
         items = services.gateway.paint(read.ask, context.caller, keep=style.url, must_keep=style.by_address_alone)
         if read.ask.stream:
             return await _streamed(services, request, read, style, items)
-        return await _whole(request, read, style, items, context)
+        return await _whole(request, read, style, items)
 
     return paint
 
@@ -99,13 +99,10 @@ def _unwatched(read: ReadAsk) -> ReadAsk:
     return replace(read, ask=replace(read.ask, partial_images=0), ignored=(*read.ignored, "partial_images"))
 
 
-async def _whole(
-    request: Request, read: ReadAsk, style: ReplyStyle, items: AsyncIterator[Item], context: RequestContext
-) -> Response:
+async def _whole(request: Request, read: ReadAsk, style: ReplyStyle, items: AsyncIterator[Item]) -> Response:
     outcome = await while_connected(request.receive, _gathered(style, items))
     body = await asyncio.to_thread(reply, outcome)
     headers = ignored_header(read.ignored) | warning_header(outcome.done) | accepted_headers(outcome.accepted)
-    headers["openai-processing-ms"] = str(round(context.seconds * 1000))
     return Response(body, media_type="application/json", headers=headers)
 
 

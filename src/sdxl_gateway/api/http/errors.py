@@ -60,7 +60,7 @@ TABLE: dict[type[e.GatewayError], Answer] = {
     e.ModerationBlocked: Answer(400, "image_generation_user_error"),
     e.AdapterRefused: Answer(400, "invalid_request_error"),
     e.Unauthenticated: Answer(401, "invalid_request_error"),
-    e.Forbidden: Answer(403, "permission_error"),
+    e.Forbidden: Answer(403, "invalid_request_error"),
     e.ModelNotFound: Answer(404, "invalid_request_error"),
     e.NotFound: Answer(404, "invalid_request_error"),
     e.MethodNotAllowed: Answer(405, "invalid_request_error"),

@@ -16,7 +16,10 @@ from sdxl_gateway.core.trace import current
 
 log = logging.getLogger(__name__)
 
-ID_HEADERS = {"x-request-id": "The request's name in the server's log."}
+ANSWER_HEADERS = {
+    "x-request-id": "The request's name in the server's log.",
+    "openai-processing-ms": "How long the server took, until its answer began.",
+}
 
 
 class RequestLogMiddleware:
@@ -27,7 +30,7 @@ class RequestLogMiddleware:
         self._on_request = on_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Adds `x-request-id`; an unexpected error is logged and, where no answer began, answered without its text."""
+        """Adds ANSWER_HEADERS; an unexpected error is logged and, where no answer began, answered without its text."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -37,7 +40,7 @@ class RequestLogMiddleware:
             nonlocal status, sent_bytes
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = context.request_id
+                MutableHeaders(scope=message).update(_headers(context))
             await send(message)
             sent_bytes += len(message.get("body", b""))
 
@@ -52,6 +55,10 @@ class RequestLogMiddleware:
             await unexpected(error)(scope, receive, signed)
         finally:
             self._on_request(_answered(scope, context, status, sent_bytes))
+
+
+def _headers(context: RequestContext) -> dict[str, str]:
+    return {"x-request-id": context.request_id, "openai-processing-ms": str(round(context.seconds * 1000))}
 
 
 def _answered(scope: Scope, context: RequestContext, status: int, sent_bytes: int) -> RequestAnswered:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sdxl_gateway.api.http.errors import Error
-from sdxl_gateway.api.http.request_log import ID_HEADERS
+from sdxl_gateway.api.http.request_log import ANSWER_HEADERS
 from sdxl_gateway.api.http.route import Access, Description, Reply, Route, Schema
 from sdxl_gateway.api.openapi.schemas import named_schemas, ref
 from sdxl_gateway.api.openapi.types import schemas_of
@@ -92,7 +92,7 @@ def _parameters(row: Route) -> list[Schema]:
 
 def _reply(reply: Reply, row: Route, schemas: Mapping[Any, Schema]) -> Schema:
     json = {} if reply.json is None else {"application/json": {"schema": schemas[reply.json]}}
-    headers = {**ID_HEADERS, **row.headers} if row.headers else {}
+    headers = {**ANSWER_HEADERS, **row.headers} if row.headers else {}
     return {
         "description": reply.about,
         **({"headers": {name: _header(about) for name, about in headers.items()}} if headers else {}),

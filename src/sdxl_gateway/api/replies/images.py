@@ -26,7 +26,6 @@ MAX_HEADER_CHARS = 2000
 B64_ONLY = ("gpt-image-", "chatgpt-image-")
 """OpenAI never answers these names with an address, and some clients prefer one they cannot reach."""
 REPLY_HEADERS = {
-    "openai-processing-ms": "How long the server took.",
     "x-sdxl-gateway-cache": "'hit': these pictures were painted for an equal request before; 'miss': for this one.",
     "x-sdxl-gateway-ignored": "Fields of the request that had no effect.",
     "x-sdxl-gateway-queue-position": "The request's place in the line as it came, 0 where an engine took it at once.",
