@@ -52,10 +52,17 @@ Working = Callable[[], Awaitable[None]]
 """Goes on until it is cancelled."""
 
 
-def serve(settings: Settings, read_again: Callable[[], Settings], *told: Listener) -> None:
+def _nothing() -> None:
+    """Where nobody wants to know."""
+
+
+def serve(
+    settings: Settings, read_again: Callable[[], Settings], *told: Listener, at_its_port: Callable[[], None] = _nothing
+) -> None:
     """Runs the server until it is told to stop; at each SIGHUP it runs on by the settings `read_again` gives.
 
-    `told` hear what happens, besides its own listeners. Raises StartProblem before it listens.
+    `told` hear what happens, besides its own listeners; `at_its_port` is called once nobody else can listen there.
+    Raises StartProblem before that.
     """
     server = settings.server
     return_large_blocks()
@@ -66,6 +73,7 @@ def serve(settings: Settings, read_again: Callable[[], Settings], *told: Listene
         refuse_anonymous(settings, _known_keys(built))
         _prune(settings)
         sockets = bound(server.host, server.port)
+        at_its_port()
         built.front.current = _application(built, partial(_serving, built, read_again))
         config, grace_seconds = http_config(server, built.front), server.shutdown_grace_seconds
         HttpServer(config, built.closing, built.painting.backend, grace_seconds).run(sockets)

@@ -74,7 +74,7 @@ def test_settings_made_directly_read_nothing(monkeypatch: pytest.MonkeyPatch) ->
 def test_an_unknown_key_is_named_with_the_nearest_known_one() -> None:
     told = _problems("[server]\nprot = 1\n")
 
-    assert told == "server.prot (settings.toml): no such setting; did you mean 'port'?."
+    assert told == "server.prot (settings.toml): no such setting; did you mean 'port'?"
 
 
 def test_an_unknown_section_in_the_environment_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

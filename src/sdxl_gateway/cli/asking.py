@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,8 +13,9 @@ import typer
 
 from sdxl_gateway.config import Checkpoint, ConfigProblem, Settings, load_settings
 
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-HUB_FILE = re.compile(r"([\w.-]+/[\w.-]+):(?!.*\.\.)([^:\\]+\.safetensors)")
+# Of the Hub neither half begins with a dot, so that ./file.safetensors is a path, be it there or not.
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+HUB_FILE = re.compile(r"(\w[\w.-]*/\w[\w.-]*):(?!.*\.\.)([^:\\]+\.safetensors)")
 
 
 def settings_for(
@@ -34,7 +36,10 @@ def settings_for(
 
 
 def with_model(settings: Settings, model: str) -> Settings:
-    """`model` as the default one. A folder, a file or a Hub id becomes a checkpoint of its own; a name stays a name."""
+    """`model` as the default one. A folder, a file or a Hub id becomes a checkpoint of its own; a name stays a name.
+
+    Raises ConfigProblem for a path where nothing lies.
+    """
     if model in settings.checkpoints or model in settings.models:
         return settings.model_copy(update={"default_model": model})
     local = Path(model).expanduser()
@@ -46,6 +51,8 @@ def with_model(settings: Settings, model: str) -> Settings:
         return _with_checkpoint(settings, model, model)
     if found := HUB_FILE.fullmatch(model):
         return _with_checkpoint(settings, _word(Path(found[2]).stem), model)
+    if model.startswith((".", "/", "~")):
+        raise ConfigProblem(f"--model: there is no file or folder {model}.")
     return settings.model_copy(update={"default_model": model})
 
 
@@ -57,6 +64,27 @@ def _word(name: str) -> str:
 def _with_checkpoint(settings: Settings, name: str, path: str) -> Settings:
     checkpoints = {**settings.checkpoints, name: Checkpoint(path=path)}
     return settings.model_copy(update={"checkpoints": checkpoints, "default_model": name})
+
+
+def stop_if_unwritable(output: Path) -> None:
+    """Ends the command, before the work rather than after it, where nothing can be written to `output`."""
+    if not os.access(output.parent, os.W_OK) or output.is_dir():
+        stop(f"{output} cannot be written: {_unwritable(output)}.", status=2)
+
+
+@contextmanager
+def writing(output: Path) -> Iterator[None]:
+    """Ends the command with a sentence where the disk does not take what is written to `output` meanwhile."""
+    try:
+        yield
+    except OSError as error:
+        stop(f"{output} cannot be written: {error.strerror or error}.")
+
+
+def _unwritable(output: Path) -> str:
+    if output.is_dir():
+        return "it is a folder"
+    return f"{output.parent} " + ("cannot be written to" if output.parent.is_dir() else "is no folder")
 
 
 @contextmanager

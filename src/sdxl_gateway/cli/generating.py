@@ -18,7 +18,7 @@ from sdxl_gateway.api.asks.given import Rules
 from sdxl_gateway.api.asks.parse import ReadAsk, read_ask
 from sdxl_gateway.api.asks.preferences import refuse_webhook
 from sdxl_gateway.app import open_gateway
-from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
+from sdxl_gateway.cli.asking import plain_problems, settings_for, stop, stop_if_unwritable, writing
 from sdxl_gateway.cli.field_flags import BadFlag, Wish, field_lines, read_words
 from sdxl_gateway.cli.pulling import pull_if_missing
 from sdxl_gateway.config import Settings
@@ -48,6 +48,7 @@ def run(words: Sequence[str], output: Path, config: Path | None, loras: Path | N
     """Writes the picture to `output`. Exits with a sentence on stderr when there is none."""
     if output.suffix.lower() not in FORMATS:
         stop(f"'{output.name}' must end in {', '.join(FORMATS)}.", status=2)
+    stop_if_unwritable(output)
     with plain_problems():
         settings = settings_for(config, loras, model)
         wish = _wish(words, settings)
@@ -57,7 +58,8 @@ def run(words: Sequence[str], output: Path, config: Path | None, loras: Path | N
             made = _made(wish, output, settings)
         except GatewayError as refused:
             stop(refused.message)
-    output.write_bytes(made.data)
+    with writing(output):
+        output.write_bytes(made.data)
     for warning in made.warnings:
         typer.secho(warning, fg=typer.colors.YELLOW, err=True)
     typer.echo(f"Wrote {output}.")

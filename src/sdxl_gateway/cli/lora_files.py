@@ -15,13 +15,14 @@ from sdxl_gateway.admission.model_names import ModelResolver
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint, open_checkpoints
 from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
+from sdxl_gateway.catalog.lora_folder.names import SUFFIX, has_suffix
 from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, entry_of, read_source_header, signature_of
 from sdxl_gateway.catalog.lora_format.alphas import count_zeros
 from sdxl_gateway.catalog.lora_format.convert import convert_file
 from sdxl_gateway.catalog.lora_format.peft_folder import CHUNK_BYTES, folder_bytes, folder_parts
 from sdxl_gateway.catalog.lora_format.plan import plan_lora
 from sdxl_gateway.catalog.lora_format.report import LoraReport, make_report
-from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
+from sdxl_gateway.cli.asking import plain_problems, settings_for, stop, stop_if_unwritable, writing
 from sdxl_gateway.config import DEMO_MODEL, Loras, Settings
 from sdxl_gateway.core.errors import AdapterRefused, CheckpointProblem, Refusal
 from sdxl_gateway.core.files import write_whole
@@ -112,8 +113,12 @@ def convert(file: Path, output: Path, config: Path | None, model: str | None) ->
         checkpoint = _default_checkpoint(settings)
     if output.exists():
         stop(f"{output} is there already.")
+    if not has_suffix(output.name):
+        stop(f"'{output.name}' must end in {SUFFIX}, or it would be no LoRA to any tool.", status=2)
+    stop_if_unwritable(output)
     try:
-        write_whole(output, convert_file(file, checkpoint.shapes, settings.loras))
+        with writing(output):
+            write_whole(output, convert_file(file, checkpoint.shapes, settings.loras))
     except AdapterRefused as refused:
         stop(f"{file.name}: {refused.message}")
     typer.echo(f"Wrote {output}.")

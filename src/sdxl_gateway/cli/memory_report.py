@@ -99,7 +99,7 @@ def bytes_of(text: str) -> int:
     """Of "8GiB", "24 GB" or "8" (GiB). Raises typer.BadParameter."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([gm]i?b)?", text.strip().lower())
     if found is None:
-        raise typer.BadParameter("should be a size such as 8GiB.")
+        raise typer.BadParameter("should be a size such as 8GiB.", param_hint="'--vram'")
     return int(float(found[1]) * UNITS[found[2] or "gib"])
 
 

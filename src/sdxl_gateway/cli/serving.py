@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import urllib.error
 import urllib.request
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import typer
 
+from sdxl_gateway.api.http.listening import bound
 from sdxl_gateway.cli.asking import plain_problems, settings_for
 from sdxl_gateway.cli.pulling import pull_if_missing
 from sdxl_gateway.config import Settings, cautions
@@ -43,10 +43,11 @@ def _serve(settings: Settings, read_again: Callable[[], Settings]) -> None:
     from sdxl_gateway.app import serve
 
     closing = threading.Event()
-    threading.Thread(target=_announce, args=(settings, closing), daemon=True).start()
+    # Not before: at a port that is taken another server would be the one that is ready.
+    announcing = threading.Thread(target=_announce, args=(settings, closing), daemon=True)
     try:
         with plain_problems():
-            serve(settings, read_again, tell_device)
+            serve(settings, read_again, tell_device, at_its_port=announcing.start)
     finally:
         closing.set()
 
@@ -59,9 +60,7 @@ def tell_device(event: Event) -> None:
 
 def _free_port(settings: Settings) -> int:
     """A port that is free now."""
-    family = socket.AF_INET6 if ":" in settings.server.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.bind((settings.server.host, 0))
+    with plain_problems(), bound(settings.server.host, 0)[0] as probe:
         return int(probe.getsockname()[1])
 
 

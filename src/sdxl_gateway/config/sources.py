@@ -104,7 +104,11 @@ def _problems(error: ValidationError, merged: dict[str, Any], layers: list[_Laye
         start = f"{'.'.join(key)} ({place})" if place else ".".join(key)
         if wrong not in said.setdefault(start, []):
             said[start].append(wrong)
-    return [f"{start}: {', or '.join(wrong)}." for start, wrong in said.items()]
+    return [_sentence(f"{start}: {', or '.join(wrong)}") for start, wrong in said.items()]
+
+
+def _sentence(words: str) -> str:
+    return words if words.endswith("?") else f"{words}."
 
 
 def _key(detail: ErrorDetails, merged: dict[str, Any]) -> tuple[str, ...]:
