@@ -37,10 +37,11 @@ SETTINGS = {
 }
 INTRODUCTION = """# Gallery
 
-One picture for each thing that can be asked for, painted by the demo model, which knows coloured shapes on plain
-grounds. `make gallery` starts a server, asks it, and writes this page. Pictures that a request starts from are
-those above, by their titles, or drawings beside the painting. The ControlNet, the IP-Adapter, the refiner and the net
-that enlarges were taught the demo's drawings and do not ship; they are in tools/demo_model/siblings.
+One picture for each feature, with the request that made it. The demo model paints them; it knows coloured shapes on
+plain backgrounds. `make gallery` starts a server, sends the requests and writes this page. Where a request starts
+from a picture, that is an earlier one, named by its title, or a drawing shown to the left of the result. The
+ControlNet, the IP-Adapter, the refiner and the upscaling net were trained on the demo's drawings and do not ship;
+they are in tools/demo_model/siblings.
 """
 DATA = "data:image/png;base64,..."
 """Where a request has the drawing that is shown beside its picture."""
@@ -85,24 +86,24 @@ GALLERY = (
     Shown("A prompt", CIRCLE),
     Shown("A LoRA", {"model": "demo+sunset", "prompt": "a large red circle", "seed": 3}),
     Shown("A blend", {"model": "demo+sunset:0.5+outline:0.7", "prompt": "a large red circle", "seed": 3}),
-    Shown("A tag in the prompt", {"prompt": "a large red circle <lora:stripes:0.9>", "seed": 3}),
-    Shown("A weight below nothing", {"model": "demo+sunset:-0.8", "prompt": "a large red circle", "seed": 3}),
-    Shown("Weighted words", {"prompt": "a (large:1.2) yellow star", "prompt_syntax": "a1111", "seed": 5}),
+    Shown("A LoRA tag in the prompt", {"prompt": "a large red circle <lora:stripes:0.9>", "seed": 3}),
+    Shown("A negative LoRA weight", {"model": "demo+sunset:-0.8", "prompt": "a large red circle", "seed": 3}),
+    Shown("Prompt weights", {"prompt": "a (large:1.2) yellow star", "prompt_syntax": "a1111", "seed": 5}),
     Shown("Another sampler", {"prompt": "a green square", "sampler": "UniPC", "steps": 12, "seed": 7}),
     Shown(
-        "Guidance away from something",
+        "A negative prompt",
         {"prompt": "a yellow star", "negative_prompt": "blue", "guidance_scale": 2.5, "seed": 9},
     ),
-    Shown("Another aspect", {"prompt": "a purple heart", "size": "384x256", "seed": 2}),
+    Shown("Another aspect ratio", {"prompt": "a purple heart", "size": "384x256", "seed": 2}),
     Shown("An edit", {**STAR, "strength": 0.9}, "edits", FROM_CIRCLE),
     Shown("A mask", STAR, "edits", FROM_CIRCLE, (32, 32, 224, 224)),
     Shown("A small mask in a large picture", STAR, "edits", FROM_CIRCLE, (40, 40, 280, 280), enlarged=4),
-    Shown("Beyond the edges", {**CIRCLE, "padding": 64, "seed": 4}, "edits", FROM_CIRCLE),
+    Shown("Outpainting", {**CIRCLE, "padding": 64, "seed": 4}, "edits", FROM_CIRCLE),
     Shown("A variation", {"strength": 0.7, "seed": 6}, "variations", FROM_CIRCLE),
-    Shown("Larger", {**CIRCLE, "size": "512x512", "upscaler": "lanczos"}),
-    Shown("Larger and painted over", {**CIRCLE, "size": "512x512", "upscaler": "lanczos", "detail": 0.1}),
+    Shown("A larger size", {**CIRCLE, "size": "512x512", "upscaler": "lanczos"}),
+    Shown("A larger size with added detail", {**CIRCLE, "size": "512x512", "upscaler": "lanczos", "detail": 0.1}),
     Shown(
-        "Edges",
+        "A ControlNet with ready edges",
         {
             "prompt": "a green star on a white background",
             "controls": [{"type": "edges", "image": DATA, "preprocess": False}],
@@ -111,11 +112,11 @@ GALLERY = (
         drawing=canny(STAR_IN_A_CORNER),
     ),
     Shown(
-        "Edges of a picture",
+        "A ControlNet with edges found in a picture",
         {"prompt": "a red circle above a purple square", "controls": [{"type": "edges", "image": DATA}], "seed": 5},
         drawing=TWO,
     ),
-    Shown("A variation by an IP-Adapter alone", {"seed": 6}, "variations", FROM_CIRCLE, beside=("A prompt",)),
+    Shown("A variation through an IP-Adapter", {"seed": 6}, "variations", FROM_CIRCLE, beside=("A prompt",)),
     Shown(
         "A reference for the colours",
         {"prompt": "a large square", "references": [{"image": DATA, "weight": 0.6}], "seed": 2},
@@ -126,10 +127,10 @@ GALLERY = (
         {"prompt": "a large heart", "references": [{"image": DATA, "weight": 0.6}], "seed": 4},
         drawing=BLUE_ON_WHITE,
     ),
-    Shown("Before a refiner", HEART),
-    Shown("Its last steps by a refiner", {**HEART, **REFINED}, beside=("Before a refiner",)),
+    Shown("Without a refiner", HEART),
+    Shown("The last steps by a refiner", {**HEART, **REFINED}, beside=("Without a refiner",)),
     Shown("A transparent background", {"prompt": "a large red heart", "background": "transparent", "seed": 8}),
-    Shown("Enlarged by a net", {**CIRCLE, "upscale": 4}),
+    Shown("Upscaled by a net", {**CIRCLE, "upscale": 4}),
 )
 
 
@@ -165,9 +166,13 @@ def _file_name(title: str) -> str:
 
 def _part(shown: Shown) -> str:
     name = _file_name(shown.title)
-    drawing = [] if shown.drawing is None else [f"{name}-drawing"]
-    links = " ".join(f"![{one}](images/gallery/{one}.png)" for one in (*drawing, *map(_file_name, shown.beside), name))
-    return f"## {shown.title}\n\n{links}\n\n{_told(shown)}\n"
+    drawing = [] if shown.drawing is None else [_link("The drawing", f"{name}-drawing")]
+    pictures = (_link(title, _file_name(title)) for title in (*shown.beside, shown.title))
+    return f"## {shown.title}\n\n{' '.join([*drawing, *pictures])}\n\n{_told(shown)}\n"
+
+
+def _link(alternative: str, name: str) -> str:
+    return f"![{alternative}](images/gallery/{name}.png)"
 
 
 def _painted(url: str, shown: Shown, made: dict[str, Image.Image]) -> Image.Image:
