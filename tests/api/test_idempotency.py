@@ -18,6 +18,7 @@ from sdxl_gateway.api.endpoints.once import REPLAYED
 from sdxl_gateway.core.ask import Ask, Operation, Upload
 from sdxl_gateway.core.errors import StorageFull
 from sdxl_gateway.storage.blobs import BlobFolder
+from sdxl_gateway.storage.idempotency import KeptReplies
 from tests.kit.api import GENERATE
 from tests.kit.pictures import PNG
 from tests.kit.serving import served
@@ -190,6 +191,49 @@ async def test_what_is_no_key_is_refused(tmp_path: Path, key: str) -> None:
         headers = [(b"idempotency-key", key.encode())]
         answer = await http.post(GENERATE, json=SMALL | {"prompt": "a"}, headers=headers)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "Idempotency-Key")
+
+
+async def killed_before_it_answers(http: httpx.AsyncClient, prompt: str) -> None:
+    """The job is accepted, and nobody hears of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(KeptReplies, "keep", _killed)
+        assert (await post_for_later(http, prompt)).status_code == 500
+
+
+async def _killed(*_: Any) -> None:
+    raise SystemError("killed")
+
+
+async def post_for_later(http: httpx.AsyncClient, prompt: str, **headers: str) -> httpx.Response:
+    return await http.post(
+        GENERATE, json=SMALL | {"prompt": prompt}, headers=KEY | {"prefer": "respond-async"} | headers
+    )
+
+
+async def ids(http: httpx.AsyncClient) -> list[str]:
+    return [job["id"] for job in (await http.get("/v1/jobs")).json()["data"]]
+
+
+async def test_a_job_whose_answer_reached_nobody_is_the_answer(tmp_path: Path) -> None:
+    async with served(tmp_path) as http:
+        await killed_before_it_answers(http, "a")
+    async with served(tmp_path) as http:
+        answers = [await post_for_later(http, "a") for _ in range(2)]
+        (job,) = await ids(http)
+        for answer in answers:
+            assert (answer.status_code, answer.json()["id"], answer.headers[REPLAYED]) == (202, job, "true")
+            assert answer.headers["location"] == f"/v1/jobs/{job}"
+        others = [await post_for_later(http, "b"), await post_for_later(http, "a", prefer=""), await post(http, "a")]
+        assert [one.json()["error"]["code"] for one in others] == ["idempotency_key_reused"] * 3
+        assert 'replies_total{outcome="replayed"} 2.0' in (await http.get("/metrics")).text
+
+
+async def test_a_job_is_its_keys_for_as_long_as_a_reply_would_be(tmp_path: Path) -> None:
+    async with served(tmp_path) as http:
+        await killed_before_it_answers(http, "a")
+    async with served(tmp_path, idempotency={"keep_seconds": 1e-3}) as http:
+        answer = await post_for_later(http, "a")
+        assert (answer.status_code, REPLAYED in answer.headers, len(await ids(http))) == (202, False, 2)
 
 
 async def test_a_replay_is_not_charged(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sdxl_gateway.core.ask import Upload
-from sdxl_gateway.core.stored_job import JobState, StoredJob
+from sdxl_gateway.core.stored_job import JobKey, JobState, StoredJob
 from sdxl_gateway.gateway.fleet.jobs import Fleet
 from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.shared.mirror import Mirror
@@ -45,9 +45,11 @@ class Member:
     def __post_init__(self) -> None:
         self.fleet = self.tasks.fleet = Fleet(self.store, self.mirror, self.tasks, self.clock)
 
-    async def accept(self, prompt: str = "a", images: Sequence[Upload] = (), **fields: Any) -> str:
+    async def accept(
+        self, prompt: str = "a", images: Sequence[Upload] = (), key: JobKey | None = None, **fields: Any
+    ) -> str:
         """The job's id."""
-        job = await self.tasks.submit(ask(prompt, images=tuple(images), **fields), CALLER)
+        job = await self.tasks.submit(ask(prompt, images=tuple(images), **fields), CALLER, key=key)
         return job.id
 
     async def state(self, job_id: str) -> JobState:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from sdxl_gateway.core.stored_job import FIRST_TOKEN
+
 ID_BYTES = 16
-FIRST_TOKEN = 1
 """That of a batch which never changed its gateway."""
 
 

@@ -13,6 +13,7 @@ ID_BYTES = 12
 TAKINGS_EACH = 1000
 """More than a job is ever taken up by one gateway."""
 
+FIRST_TOKEN = 1
 Place = tuple[float, str]
 
 
@@ -38,7 +39,8 @@ class StoredJob:
     `uploads` is the blob of the pictures that came along, while they are needed. `attempts` counts how often it was
     taken up, but for those that an orderly end of the server cut off; `number` is its place in the order of arrival.
     `trace` is the `traceparent` of the request it came with. `token` is raised by each gateway that takes the job over
-    from one that is gone: what is said of it under a lower one does not count any more.
+    from one that is gone: what is said of it under a lower one does not count any more. `idempotency_key` and
+    `fingerprint` are those of its JobKey, where it has one.
     """
 
     id: str
@@ -61,7 +63,9 @@ class StoredJob:
     webhook_url: str | None = None
     trace: str | None = None
     number: int = 0
-    token: int = 1
+    token: int = FIRST_TOKEN
+    idempotency_key: str | None = None
+    fingerprint: str | None = None
 
     @property
     def place(self) -> Place:
@@ -72,6 +76,16 @@ class StoredJob:
     def taking(self) -> int:
         """Which time it was taken up, at whichever gateway; a later time is a greater one."""
         return (self.token - 1) * TAKINGS_EACH + self.attempts
+
+
+@dataclass(frozen=True, slots=True)
+class JobKey:
+    """The Idempotency-Key that a job is asked for under, and which stands for so many `seconds`: digests of it, with
+    whose it is and to which route, and of what is asked."""
+
+    digest: str
+    fingerprint: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from sdxl_gateway.core.batch import Batch
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import NotFound, Unavailable
-from sdxl_gateway.core.stored_job import JobState, Place, StoredJob
+from sdxl_gateway.core.stored_job import FIRST_TOKEN, JobKey, JobState, Place, StoredJob, new_job_id
 from sdxl_gateway.gateway.job_now import Elsewhere, JobNow, seen, unknown_job
 from sdxl_gateway.gateway.live_job import News, NewsId
 from sdxl_gateway.gateway.packed import pack_news, unpack_news
@@ -33,6 +33,22 @@ class OtherGateways:
         """Something happened to a job of this gateway, which an engine has begun by then."""
         if self._mirror is not None:
             self._mirror.news(job, pack_news(news, started), passing=news.kind == "progress")
+
+    async def reserve(self, key: JobKey | None) -> tuple[str, int]:
+        """Under which id and token a job is accepted here that may have a key. Raises KeyInUse where another gateway
+        accepted that of the key meanwhile."""
+        job_id = new_job_id()
+        if self._mirror is not None and key is not None:
+            with suppress(Unavailable):
+                return await self._mirror.reserve(key, job_id)
+        return job_id, FIRST_TOKEN
+
+    async def under(self, key: JobKey) -> JobNow | None:
+        """The job that was asked for under that key, as far as there is anybody to ask."""
+        with suppress(Unavailable):
+            found = None if self._mirror is None else await self._mirror.under(key)
+            return None if found is None else _now(found)
+        return None
 
     async def own(self, job: StoredJob) -> bool:
         """One of them has taken over a job of this gateway."""

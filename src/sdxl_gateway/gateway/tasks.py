@@ -9,10 +9,10 @@ from typing import Any
 
 from sdxl_gateway.config import Jobs
 from sdxl_gateway.core.ask import Ask
-from sdxl_gateway.core.batch import FIRST_TOKEN, Batch
+from sdxl_gateway.core.batch import Batch
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import Cancelled, NotFound, Unavailable
-from sdxl_gateway.core.stored_job import Ending, JobState, Place, StoredJob, new_job_id
+from sdxl_gateway.core.stored_job import FIRST_TOKEN, Ending, JobKey, JobState, Place, StoredJob
 from sdxl_gateway.core.trace import Trace, current
 from sdxl_gateway.gateway.elsewhere import OtherGateways
 from sdxl_gateway.gateway.fleet.jobs import Fleet
@@ -68,16 +68,19 @@ class Tasks:
         webhook_url: str | None = None,
         batch: str | None = None,
         custom_id: str | None = None,
+        key: JobKey | None = None,
     ) -> StoredJob:
-        """Accepts the request; `webhook_url` is told of its end where it names nobody else.
+        """Accepts the request; `webhook_url` is told of its end where it names nobody else. With its `key` the job is
+        found until that stands no more, from when it is on the disk.
 
-        Raises a Refusal where it cannot be painted, Busy, StorageFull, Unavailable.
+        Raises a Refusal where it cannot be painted, Busy, KeyInUse, StorageFull, Unavailable.
         """
         settled = await self._gateway.settled(ask, caller)
         trace = current() or self._begin_trace()
         text, pictures = pack_ask(await asyncio.to_thread(_scrubbed, settled))
+        job_id, token = await self._others.reserve(key)
         job = StoredJob(
-            id=new_job_id(),
+            id=job_id,
             tenant=caller.tenant,
             caller=pack_caller(caller),
             operation=ask.operation,
@@ -90,6 +93,9 @@ class Tasks:
             custom_id=custom_id,
             webhook_url=ask.webhook_url or webhook_url,
             trace=None if trace is None else trace.header,
+            token=token,
+            idempotency_key=None if key is None else key.digest,
+            fingerprint=None if key is None else key.fingerprint,
         )
         await self._store.add(job, self._settings.waiting_per_tenant)
         if self.fleet is not None:
@@ -101,6 +107,14 @@ class Tasks:
         """The job, as it stands, here or at another gateway. Raises NotFound where this caller has none of that id."""
         job = await self._store.find(job_id)
         return await self._others.get(job_id, caller) if job is None else await self._now(seen(job, caller))
+
+    async def under(self, key: JobKey) -> JobNow | None:
+        """The job that was asked for under that key, here or at another gateway, whatever was asked for."""
+        since = self._store.clock() - key.seconds
+        if (job := await self._store.under(key.digest, since)) is not None:
+            return await self._now(job)
+        found = await self._others.under(key)
+        return None if found is None or found.job.created < since else found
 
     async def page(self, which: Filter, limit: int, after: str | None, caller: Caller) -> tuple[list[JobNow], bool]:
         """At most `limit` jobs behind the one of the id `after`, the latest first, and whether more follow.

@@ -51,6 +51,28 @@ if redis.call('HEXISTS', KEYS[1], 'cancel') == 1 then return 'cancelled' end
 return lacking and 'lacking' or 'told'
 """
 
+RESERVE = """
+-- One Idempotency-Key: a hash of id (of the job under it), told (that, signed), asked (a fingerprint), token and since.
+-- KEYS: it. ARGV: id, told, asked, for how many seconds it stands, what jobs begin with, how long it is kept in ms.
+-- Gives what is told and the token of who accepts the job now; nothing where it is known.
+local id, told, asked, since = unpack(redis.call('HMGET', KEYS[1], 'id', 'told', 'asked', 'since'))
+local now = redis.call('TIME')[1]
+local stands = id and since + ARGV[4] > tonumber(now)
+if stands and redis.call('EXISTS', ARGV[5] .. id) == 1 then return {} end
+if stands and asked == ARGV[3] then return {told, redis.call('HINCRBY', KEYS[1], 'token', 1)} end
+redis.call('HSET', KEYS[1], 'id', ARGV[1], 'told', ARGV[2], 'asked', ARGV[3], 'token', 1, 'since', now)
+redis.call('PEXPIRE', KEYS[1], ARGV[6])
+return {ARGV[2], 1}
+"""
+
+REMIND = """
+-- KEYS: an Idempotency-Key. ARGV: id, told, asked, token, since, how long it is kept in ms. Where it was forgotten.
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'id', ARGV[1], 'told', ARGV[2], 'asked', ARGV[3], 'token', ARGV[4], 'since', ARGV[5])
+redis.call('PEXPIRE', KEYS[1], ARGV[6])
+return 1
+"""
+
 CANCEL = """
 -- KEYS: a job. ARGV: its id, what cancels begin with, how long they are kept in ms.
 -- The mark stays with the job whoever has it; its gateway of now is told.

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 
 from sdxl_gateway.core.errors import Gone
-from sdxl_gateway.core.stored_job import StoredJob
+from sdxl_gateway.core.stored_job import JobKey, StoredJob
 from sdxl_gateway.shared.envelope import Envelope, Foreign
+from sdxl_gateway.shared.job_keys import SharedJobKeys
 from sdxl_gateway.shared.job_scripts import CANCEL, LOOK, TAKE, TELL
 from sdxl_gateway.shared.link import Link, SharedStateDown
 from sdxl_gateway.shared.listing import list_of
@@ -50,6 +51,7 @@ class JobMirror:
         self._id = gateway_id
         self._max_upload_bytes = max_upload_bytes
         self._news: defaultdict[str, list[_News]] = defaultdict(list)
+        self._keys = SharedJobKeys(link, envelope, _KEPT_MS)
         self._look = link.redis.register_script(LOOK)
         self._tell = link.redis.register_script(TELL)
         self._cancel = link.redis.register_script(CANCEL)
@@ -107,6 +109,16 @@ class JobMirror:
         news = [(row.decode(), self._opened(name, fields[b"news"])) for row, fields in rows]
         return Found(report, [one for one in news if one[1] is not None])
 
+    async def reserve(self, key: JobKey, job_id: str) -> tuple[str, int]:
+        """As Mirror."""
+        return await self._keys.reserve(key, job_id)
+
+    async def under(self, key: JobKey) -> Found | None:
+        """As Mirror: its record, which is signed, says so."""
+        job_id = await self._keys.job_id(key)
+        found = None if job_id is None else await self.find(job_id)
+        return found if found is not None and found.report.job.idempotency_key == key.digest else None
+
     async def owns(self, job: StoredJob) -> bool:
         """As Mirror."""
         name = self._key("job", job.id)
@@ -155,7 +167,9 @@ class JobMirror:
             for report in reports:
                 names, asked = self._telling(report)
                 await self._tell(names, asked, client=pipeline)
-            return [OUTCOMES[one] for one in await pipeline.execute()]
+            for report in reports:
+                await self._keys.remind(report.job, pipeline)
+            return [OUTCOMES[one] for one in (await pipeline.execute())[: len(reports)]]
 
     def _telling(self, report: Report) -> tuple[list[str], list[Any]]:
         job, cancels = report.job, self._key("job-cancels", self._id)
@@ -211,7 +225,8 @@ class JobMirror:
     async def _forget(self, jobs: Sequence[StoredJob]) -> None:
         async with self._link.redis.pipeline(transaction=True) as pipeline:
             for job in jobs:
-                pipeline.delete(*(self._key(kind, job.id) for kind in ("job", "job-news", "job-uploads")))
+                names = (self._key(kind, job.id) for kind in ("job", "job-news", "job-uploads"))
+                pipeline.delete(*names, *self._keys.names([job]))
                 for name in (self._key("jobs-of", self._id), *self._lists(job)):
                     pipeline.zrem(name, job.id)
             await pipeline.execute()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from sdxl_gateway.core.stored_job import StoredJob
+from sdxl_gateway.core.stored_job import JobKey, StoredJob
 from sdxl_gateway.storage.file_table import StoredFile
 from sdxl_gateway.storage.job_table import Filter
 from sdxl_gateway.storage.pages import Cut
@@ -105,6 +105,16 @@ class Mirror(Protocol):
 
     async def find(self, job_id: str, after: str | None = None) -> Found | None:
         """The job of that id, whoever's it is, with its news behind that place."""
+        ...
+
+    async def reserve(self, key: JobKey, job_id: str) -> tuple[str, int]:
+        """Under which id and token a job asked for under that key is to be accepted here: under this id, or as if it
+        were taken over, where a gateway that nobody heard of any more was about to accept it. Raises KeyInUse where it
+        was accepted meanwhile."""
+        ...
+
+    async def under(self, key: JobKey) -> Found | None:
+        """The job that was asked for under that key, of this request or another."""
         ...
 
     async def owns(self, job: StoredJob) -> bool:

@@ -71,6 +71,12 @@ def find(connection: sqlite3.Connection, job_id: str) -> StoredJob | None:
     return next(_jobs(connection.execute(f"{_SELECT} WHERE id = ?", (job_id,))), None)
 
 
+def under(connection: sqlite3.Connection, key: str, since: float) -> StoredJob | None:
+    """The latest job that was asked for under that key, unless it is older."""
+    where = "idempotency_key = ? AND created >= ? ORDER BY number DESC LIMIT 1"
+    return next(_jobs(connection.execute(f"{_SELECT} WHERE {where}", (key, since))), None)
+
+
 def ahead(connection: sqlite3.Connection, job: StoredJob) -> int:
     """How many queued jobs of its class and of higher ones came before it."""
     return int(connection.execute(_AHEAD, (job.priority, job.priority, job.number)).fetchone()[0])

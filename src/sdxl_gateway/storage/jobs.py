@@ -92,6 +92,11 @@ class JobStore:
         job = await self._database.run(partial(job_table.find, job_id=job_id))
         return None if job is None else self._plain(job)
 
+    async def under(self, key: str, since: float) -> StoredJob | None:
+        """The latest job that was asked for under the Idempotency-Key of that digest, unless it is older."""
+        job = await self._database.run(partial(job_table.under, key=key, since=since))
+        return None if job is None else self._plain(job)
+
     async def ahead(self, job: StoredJob) -> int:
         """How many queued jobs stand before it."""
         return await self._database.run(partial(job_table.ahead, job=job))

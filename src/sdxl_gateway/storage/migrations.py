@@ -251,6 +251,13 @@ KEY_CHANGES = "ALTER TABLE keys ADD COLUMN changed REAL NOT NULL DEFAULT 0"
 BATCHES_BY_TIME = "CREATE INDEX batches_by_time ON batches (created, id)"
 """Operators read those of all tenants."""
 
+JOB_KEYS = """
+ALTER TABLE jobs ADD COLUMN idempotency_key TEXT;
+ALTER TABLE jobs ADD COLUMN fingerprint TEXT;
+CREATE INDEX jobs_by_key ON jobs (idempotency_key, number) WHERE idempotency_key IS NOT NULL
+"""
+"""Digests of the key that a job was asked for under, and of what was asked."""
+
 MIGRATIONS: tuple[str, ...] = (
     KEYS,
     AUDIT_TEXTS,
@@ -272,5 +279,6 @@ MIGRATIONS: tuple[str, ...] = (
     SHARED_JOBS,
     ORDERS,
     SHARED_BATCHES,
+    JOB_KEYS,
 )
 """The database's `user_version` says how many of them it has been through."""

@@ -13,6 +13,8 @@ from starlette.requests import Request
 
 from sdxl_gateway.core.ask import Ask
 from sdxl_gateway.core.errors import InvalidRequest
+from sdxl_gateway.core.stored_job import JobKey
+from sdxl_gateway.storage.idempotency_table import Scope
 
 HEADER = "Idempotency-Key"
 _KEY = re.compile(r"[!-~]{1,255}")
@@ -37,6 +39,11 @@ def fingerprint(ask: Ask, headers: Mapping[str, str]) -> bytes:
     """
     asked = [_plain(ask), *(headers.get(name, "") for name in CHANGES_THE_REPLY)]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
+
+
+def job_key(scope: Scope, fingerprint: bytes, seconds: float) -> JobKey:
+    """What a stored job remembers of the key; nothing of the caller's own words."""
+    return JobKey(hashlib.sha256("\0".join(scope).encode()).hexdigest(), fingerprint.hex(), seconds)
 
 
 def _plain(value: Any) -> Any:

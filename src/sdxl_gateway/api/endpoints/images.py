@@ -15,7 +15,7 @@ from sdxl_gateway.api.asks.fields import wire_fields
 from sdxl_gateway.api.asks.given import Rules
 from sdxl_gateway.api.asks.parse import ReadAsk
 from sdxl_gateway.api.asks.preferences import prefers_job, refuse_webhook
-from sdxl_gateway.api.endpoints.jobs import ACCEPTED, accepted
+from sdxl_gateway.api.endpoints.jobs import ACCEPTED, accepted, accepted_before
 from sdxl_gateway.api.endpoints.links import links_of
 from sdxl_gateway.api.endpoints.once import once
 from sdxl_gateway.api.http.context import context_of
@@ -37,6 +37,7 @@ from sdxl_gateway.api.services import Services
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.core.errors import EngineFault
+from sdxl_gateway.core.stored_job import JobKey
 from sdxl_gateway.gateway.events import Accepted, Done, Item, Presented, Withheld
 
 ERRORS = (400, 404, 408, 409, 413, 415, 422, 429, 500, 503, 504, 507)
@@ -76,13 +77,14 @@ def paint_endpoint(services: Services, operation: Operation) -> Endpoint:
             refuse_webhook(read.ask)
             read = _unwatched(read)
             context.ignored = read.ignored
-        return await once(services, request, read.ask, partial(painted, request, read))
+        again = partial(accepted_before, services, request, read)
+        return await once(services, request, read.ask, partial(painted, request, read), again)
 
-    async def painted(request: Request, read: ReadAsk) -> Response:
+    async def painted(request: Request, read: ReadAsk, key: JobKey | None) -> Response:
         context = context_of(request.scope)
         read = replace(read, ask=await services.pictures.brought(read.ask, context.caller))
         if prefers_job(request):
-            return await accepted(services, request, read)
+            return await accepted(services, request, read, key)
         style = ReplyStyle.of(read.ask, links_of(services, request))
         items = services.gateway.paint(read.ask, context.caller, keep=style.url, must_keep=style.by_address_alone)
         if read.ask.stream:

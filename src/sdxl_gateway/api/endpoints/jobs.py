@@ -33,7 +33,7 @@ from sdxl_gateway.api.replies.jobs import (
 )
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.errors import NotFound
-from sdxl_gateway.core.stored_job import JobState
+from sdxl_gateway.core.stored_job import JobKey, JobState
 from sdxl_gateway.gateway.job_now import JobNow
 from sdxl_gateway.gateway.live_job import News, NewsId
 from sdxl_gateway.gateway.tasks import Tasks
@@ -74,17 +74,22 @@ def tasks_of(services: Services) -> Tasks:
     return services.tasks
 
 
-async def accepted(services: Services, request: Request, read: ReadAsk) -> Response:
-    """The answer to a request that is to be painted later: it is on the disk."""
+async def accepted(services: Services, request: Request, read: ReadAsk, key: JobKey | None) -> Response:
+    """The answer to a request that is to be painted later: it is on the disk, with its `key`."""
     refuse_stream(read.ask)
     context = context_of(request.scope)
     tasks = tasks_of(services)
-    job = await tasks.submit(read.ask, context.caller, webhook_url=context.caller.webhook_url)
+    job = await tasks.submit(read.ask, context.caller, webhook_url=context.caller.webhook_url, key=key)
+    return await accepted_before(services, request, read, await tasks.get(job.id, context.caller))
+
+
+async def accepted_before(services: Services, request: Request, read: ReadAsk, now: JobNow) -> Response:
+    """The answer to a request whose job is there already, as it stands now."""
     headers = ignored_header(read.ignored) | {
-        "location": f"/v1/jobs/{job.id}",
+        "location": f"/v1/jobs/{now.job.id}",
         "preference-applied": RESPOND_ASYNC,
     }
-    return await _answer(services, request, await tasks.get(job.id, context.caller), 202, headers)
+    return await _answer(services, request, now, 202, headers)
 
 
 def list_endpoint(services: Services) -> Endpoint:

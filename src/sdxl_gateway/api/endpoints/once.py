@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from sdxl_gateway.api.asks.idempotency import fingerprint, idempotency_key
+from sdxl_gateway.api.asks.idempotency import fingerprint, idempotency_key, job_key
 from sdxl_gateway.api.endpoints.links import links_of
 from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.errors import error_response
@@ -21,7 +21,10 @@ from sdxl_gateway.api.replies.stream import PaintingStream
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.ask import Ask
 from sdxl_gateway.core.errors import GatewayError, InvalidImage, InvalidRequest, StorageFull, Unavailable
-from sdxl_gateway.storage.idempotency import KeptReplies, KeptReply
+from sdxl_gateway.core.events import Kept
+from sdxl_gateway.core.stored_job import JobKey
+from sdxl_gateway.gateway.job_now import JobNow
+from sdxl_gateway.storage.idempotency import KeptReplies, KeptReply, reused
 from sdxl_gateway.storage.idempotency_table import Scope as KeyScope
 
 log = logging.getLogger(__name__)
@@ -33,60 +36,84 @@ LASTING = (InvalidRequest, InvalidImage)
 PASSING_CODES = frozenset({"lora_not_found"})
 """A LoRA may come."""
 
-Answer = Callable[[], Awaitable[Response]]
+Answer = Callable[[JobKey | None], Awaitable[Response]]
+Again = Callable[[JobNow], Awaitable[Response]]
 Renew = Callable[[bytes], Awaitable[bytes]]
 
 
-async def once(services: Services, request: Request, ask: Ask, answer: Answer) -> Response:
-    """What `answer` gives, or gave under this key, with addresses that are good from now on.
+async def once(services: Services, request: Request, ask: Ask, answer: Answer, again: Again) -> Response:
+    """What `answer` gives, or gave under this key, with addresses that are good from now on; what `again` says of the
+    job that was accepted under it, where nobody remembers the answer.
 
     Raises KeyInUse while it is at it, KeyReused where the key is that of something else, AnsweredElsewhere, and what
     `answer` raises.
     """
     key, replies = idempotency_key(request), services.replies
     if replies is None or key is None:
-        return await answer()
+        return await answer(None)
     context = context_of(request.scope)
     scope = KeyScope(context.caller.tenant, context.operation, key)
     renew = partial(signed_anew, images=services.images, links=links_of(services, request))
-    asked = _Once(replies, scope, await asyncio.to_thread(fingerprint, ask, request.headers), renew)
-    return await asked.replayed() or await asked.answered(answer)
+    mark = await asyncio.to_thread(fingerprint, ask, request.headers)
+    asked = _Once(services, replies, scope, mark, renew, answer, again)
+    return await asked.replayed() or await asked.answered()
 
 
 @dataclass(frozen=True, slots=True)
 class _Once:
     """One request under its key."""
 
+    services: Services
     replies: KeptReplies
     scope: KeyScope
     fingerprint: bytes
     renew: Renew
+    answer: Answer
+    again: Again
+
+    @property
+    def job_key(self) -> JobKey:
+        """For the job that this may become."""
+        return job_key(self.scope, self.fingerprint, self.services.settings.idempotency.keep_seconds)
 
     async def replayed(self) -> Response | None:
         """What was answered before."""
         kept = await self.replies.find(self.scope, self.fingerprint)
-        return None if kept is None else await self._again(kept)
+        return None if kept is None else await self._replay(kept)
 
-    async def _again(self, kept: KeptReply) -> Response:
+    async def _replay(self, kept: KeptReply) -> Response:
         return Response(await self.renew(kept.body), kept.status, kept.headers | {REPLAYED: "true"})
 
-    async def answered(self, answer: Answer) -> Response:
+    async def answered(self) -> Response:
         """What is answered now, noted before it leaves; the key is in use meanwhile, of a stream to its end."""
         elsewhere = await self.replies.claim(self.scope, self.fingerprint)
         if elsewhere is not None:
-            return await self._again(elsewhere)
+            return await self._replay(elsewhere)
         response: Response | None = None
         try:
             # Whoever had the key until now may have been answered since this request looked.
-            response = await self.replayed() or await self._noted(answer)
+            response = await self.replayed() or await self._accepted_before() or await self._noted()
         finally:
             if not isinstance(response, NotedStream):
                 self.replies.release(self.scope)
         return response
 
-    async def _noted(self, answer: Answer) -> Response:
+    async def _accepted_before(self) -> Response | None:
+        """Of a job whose gateway was killed before its answer was noted. Raises KeyReused."""
+        tasks = self.services.tasks
+        now = None if tasks is None else await tasks.under(self.job_key)
+        if now is None:
+            return None
+        if now.job.fingerprint != self.fingerprint.hex():
+            raise reused()
+        response = await self.again(now)
+        response.headers[REPLAYED] = "true"
+        self.services.tell(Kept("reply", "replayed"))
+        return response
+
+    async def _noted(self) -> Response:
         try:
-            response = await answer()
+            response = await self.answer(self.job_key)
         except GatewayError as error:
             if isinstance(error, LASTING) and error.code not in PASSING_CODES:
                 await self._note(error_response(error))

@@ -1,0 +1,60 @@
+"""Has the job of one Idempotency-Key one id, in Redis, whichever gateways are about to accept it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import partial
+from typing import Any
+
+from redis.asyncio.client import Pipeline
+
+from sdxl_gateway.core.stored_job import FIRST_TOKEN, JobKey, StoredJob
+from sdxl_gateway.shared.envelope import Envelope, Foreign
+from sdxl_gateway.shared.job_scripts import REMIND, RESERVE
+from sdxl_gateway.shared.link import Link
+from sdxl_gateway.storage.idempotency import in_use
+
+
+class SharedJobKeys:
+    """For each key a hash. It is written before the job stands in any database, so that a gateway that is killed in
+    between, or only sleeps, has accepted the very job that another accepts in its place under a higher token."""
+
+    def __init__(self, link: Link, envelope: Envelope, kept_ms: int) -> None:
+        self._link = link
+        self._envelope = envelope
+        self._kept_ms = kept_ms
+        self._reserve = link.redis.register_script(RESERVE)
+        self._remind = link.redis.register_script(REMIND)
+
+    async def reserve(self, key: JobKey, job_id: str) -> tuple[str, int]:
+        """As Mirror."""
+        name = self._name(key.digest)
+        told, jobs = self._envelope.closed(name, job_id), self._link.key("job", "")
+        asked = job_id, told, key.fingerprint, key.seconds, jobs, self._kept_ms
+        found = await self._link.ask(partial(self._reserve, [name], asked))
+        if not found:
+            raise in_use()
+        try:
+            return self._envelope.opened(name, found[0]), int(found[1])
+        except Foreign:
+            return job_id, FIRST_TOKEN
+
+    async def job_id(self, key: JobKey) -> str | None:
+        """Of the job under that key, if it was accepted."""
+        found: Any = await self._link.ask(partial(self._link.redis.hget, self._name(key.digest), "id"))
+        return None if found is None else found.decode()
+
+    async def remind(self, job: StoredJob, pipeline: Pipeline) -> None:
+        """A job with a key is told: where Redis has forgotten that it is the key's, it knows again."""
+        if job.idempotency_key is not None and job.fingerprint is not None:
+            name = self._name(job.idempotency_key)
+            told = self._envelope.closed(name, job.id)
+            asked = job.id, told, job.fingerprint, job.token, job.created, self._kept_ms
+            await self._remind([name], asked, client=pipeline)
+
+    def names(self, jobs: Collection[StoredJob]) -> list[str]:
+        """Of what is known of their keys."""
+        return [self._name(job.idempotency_key) for job in jobs if job.idempotency_key is not None]
+
+    def _name(self, digest: str) -> str:
+        return self._link.key("job-key", digest)
