@@ -17,7 +17,7 @@ from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
 from sdxl_gateway.core.recipe import NO_BLEND, Recipe, Task
 from sdxl_gateway.engine import compile as compiling
 from sdxl_gateway.engine import load
-from sdxl_gateway.engine.compile import FIRST, Denoisers, Todo
+from sdxl_gateway.engine.compile import BUCKET_ORDER, Denoisers, Todo
 from sdxl_gateway.engine.load import open_engine, plain_parts
 from sdxl_gateway.engine.unet.calls import in_buckets
 from sdxl_gateway.engine.unet.compiled import make_of
@@ -86,7 +86,7 @@ def test_any_number_of_rows_is_painted_by_compiled_code(
     calls = compiler.calls
     ours, theirs = together(fast, wanted), together(demo, wanted)
     assert compiler.calls == calls + wanted.steps * len(in_buckets(count * wanted.unet_rows))
-    assert compiler.graphs == len(FIRST)
+    assert compiler.graphs == len(BUCKET_ORDER)
     assert max(map(difference, ours, theirs)) <= 1
 
 
@@ -116,7 +116,7 @@ def test_blends_come_and_go_without_a_compilation(
         assert difference(painted, demo.paint(recipe(blend=on))) <= 1
         assert (difference(painted, before) > 2) is (on is not NO_BLEND)
     assert compiler.calls == calls + len(blends) * recipe().steps
-    assert compiler.graphs == len(FIRST)
+    assert compiler.graphs == len(BUCKET_ORDER)
     assert fast.paint(recipe()).pixels == before.pixels
 
 
@@ -148,7 +148,7 @@ def test_what_was_not_compiled_for_is_painted_without(fast: Studio, demo: Studio
     wanted = recipe(width=96, height=64)
     calls = compiler.calls
     assert fast.paint(wanted).pixels == demo.paint(wanted).pixels
-    assert (compiler.calls, compiler.graphs) == (calls, len(FIRST))
+    assert (compiler.calls, compiler.graphs) == (calls, len(BUCKET_ORDER))
 
 
 def test_a_checkpoint_that_leaves_comes_back_compiled(fast: Studio, demo: Studio, compiler: Compiler) -> None:
@@ -162,7 +162,7 @@ def test_a_checkpoint_that_leaves_comes_back_compiled(fast: Studio, demo: Studio
         fast.engine.release(wanted)
     assert fast.loaded().checkpoint.unet is not loaded.checkpoint.unet
     assert compiler.calls == calls + len(names) * recipe().steps
-    assert compiler.graphs == len(FIRST)
+    assert compiler.graphs == len(BUCKET_ORDER)
 
 
 def test_a_checkpoint_of_another_make_is_painted_without(
@@ -175,7 +175,7 @@ def test_a_checkpoint_of_another_make_is_painted_without(
     theirs: Any = made.engine._pool.loaders["checkpoint"]
     made.engine._pool.keep("checkpoint", "demo", replace(theirs, denoisers=ours.denoisers).load("demo"), 0)
     assert made.paint(wanted) == expected
-    assert (compiler.calls, compiler.graphs) == (calls, len(FIRST))
+    assert (compiler.calls, compiler.graphs) == (calls, len(BUCKET_ORDER))
     made.engine.close()
 
 
@@ -253,7 +253,7 @@ def test_torch_itself_compiles_it(demo: Studio, tmp_path: Path, monkeypatch: pyt
     counters.clear()
     made = studio(tmp_path, demo.folder, compiled_sizes=(SIZE,))
     assert not any(counters[kind].total() for kind in ("stats", "aot_autograd"))
-    assert len(list((tmp_path / "compiled" / "whole" / "inductor").glob("*.code"))) == len(FIRST)
+    assert len(list((tmp_path / "compiled" / "whole" / "inductor").glob("*.code"))) == len(BUCKET_ORDER)
     path = write_lora(tmp_path / "1.safetensors", made.folder, 1)
     on = blend((admitted(path, made.data_directory), 0.8))
     admitted(path, demo.data_directory)

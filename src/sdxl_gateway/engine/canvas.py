@@ -1,4 +1,4 @@
-"""Canvas: one image being painted, with its own latents, sampler, noise and place in the step sequence.
+"""Canvas: one image being painted, with its own latents, sampler, noise and step counter.
 
 StepPart: what an option adds to a canvas's steps. StepPart and Canvas are all that a file of parts/ has to know.
 """
@@ -25,9 +25,9 @@ from sdxl_gateway.scheduling.detail import closing_steps
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedding:
-    """`tokens` is (1, 77 for each chunk, width of both encoders), `pooled` (1, projection) of the first chunk.
+    """A text encoded: `tokens` (1, chunks * 77, width of both encoders), `pooled` (1, projection) of the first chunk.
 
-    `later` is how each chunk after the first begins; `cut` is the text that did not fit into them.
+    For warnings: `later` is how each chunk after the first begins, `cut` the text that was truncated.
     """
 
     tokens: Tensor
@@ -37,24 +37,24 @@ class Embedding:
 
     @property
     def size_bytes(self) -> int:
-        """What both tensors take."""
+        """Of both tensors."""
         return self.tokens.nbytes + self.pooled.nbytes
 
     def zeros(self) -> Embedding:
-        """Of the same shapes, and of no text."""
+        """Zeros of the same shapes, as of no text."""
         return Embedding(torch.zeros_like(self.tokens), torch.zeros_like(self.pooled))
 
     def padded(self, empty: Tensor, length: int) -> Embedding:
-        """With as many times the `empty` text's tokens (1, 77, width) after its own as give `length` tokens."""
+        """Padded to `length` tokens with those of the `empty` text, (1, 77, width), repeated."""
         missing = (length - self.tokens.shape[1]) // empty.shape[1]
         return replace(self, tokens=torch.cat([self.tokens, *[empty] * missing], dim=1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageTokens:
-    """What pictures say through an IP-Adapter: `tokens` (rows, tokens, text width), with `weights` (rows, tokens, 1).
+    """References encoded by an IP-Adapter: `tokens` (rows, tokens, text width), with `weights` (rows, tokens, 1).
 
-    There is one row for each of the canvas's UNet rows; that of the negative prompt says nothing.
+    One row for each of the canvas's UNet rows; the negative prompt's encodes no picture.
     """
 
     adapter: IPAdapter
@@ -64,12 +64,11 @@ class ImageTokens:
 
 @dataclass(slots=True)
 class UNetCall:
-    """One UNet call for all canvases of a batch; a canvas has `rows` rows, next to each other.
+    """One UNet call for all canvases of a batch; each canvas's `rows` rows are adjacent.
 
-    `sample` (rows, channels, h, w) and `timesteps` (rows,) begin as the scaled latents and what the samplers say;
-    `arguments` are the others of UNet2DConditionModel, by name. `denoiser` is what is called: the checkpoint's own, or
-    what a part for which that was not made has put in its place, around `unet`. `blend` is on that, and `text_layers`
-    are its own.
+    `sample` (rows, channels, h, w) and `timesteps` (rows,) begin as the scaled latents and the samplers' timesteps;
+    `arguments` are UNet2DConditionModel's others, by name. `denoiser` is what is called: the checkpoint's own, or a
+    wrapper around `unet` by which a part replaced it. `unet` has `blend` on, and `text_layers` are its own.
     """
 
     sample: Tensor
@@ -82,65 +81,65 @@ class UNetCall:
 
 
 class StepPart:
-    """One option's part in one canvas's steps. All methods do nothing unless a subclass has them.
+    """One option's part in one canvas's steps. Methods do nothing unless a subclass overrides them.
 
-    No method reads anything back from the device: the host runs ahead of it.
+    No method may read anything back from the device, as that would make the host wait for it.
     """
 
     @property
     def key(self) -> Hashable:
-        """None: the part is its canvas's own affair, and does not join.
+        """None: `join` is not called, and the part does not decide which canvases share a batch.
 
-        Otherwise canvases share a step only where all have a part of this class, with an equal key.
+        Otherwise canvases share a step only if all have a part of this class, with an equal key.
         """
         return None
 
     @classmethod
     def join(cls, parts: Sequence[Self], call: UNetCall) -> None:
-        """Change what the UNet is called with, once for a batch: `parts` has one of each canvas, in the rows' order.
+        """Change the UNet's call, once for a batch: `parts` has one of each canvas, in the order of their rows.
 
-        The call already holds what the parts before it on the list have put in.
+        Parts of classes earlier in the list have already changed it.
         """
 
     def combined(self, prediction: Tensor) -> Tensor:
-        """The canvas's share of what the UNet predicts, (rows, 4, h, w) float32, or fewer rows of it."""
+        """The canvas's rows of the UNet's prediction, (rows, 4, h, w) float32, changed or reduced to fewer rows."""
         return prediction
 
     def after_step(self, canvas: Canvas) -> None:
-        """The sampler has moved `canvas.latents`; `canvas.steps_done` does not count this step yet."""
+        """The sampler has advanced `canvas.latents`; `canvas.steps_done` does not count this step yet."""
 
     def handed_over(self, canvas: Canvas) -> StepPart | None:
-        """The part in the phase that begins, once its model's texts are there; None where that has none."""
+        """The part for another model's phase, once texts are encoded for that model; None if it has none there."""
         return self
 
     def of_prompt(self) -> StepPart:
-        """The part once guidance ended: for the last of the canvas's rows alone, which is the prompt's."""
+        """The part after guidance has ended: for the canvas's last row only, the prompt's."""
         return self
 
     def previewed(self, latents: Tensor) -> Tensor:
-        """The predicted clean latents (1, 4, h, w) as a preview shows them."""
+        """The predicted clean latents (1, 4, h, w), changed as a preview should show them."""
         return latents
 
 
 Pending = Callable[[], Picture]
-"""A picture under way from the device: waits for it, on any thread."""
+"""A picture being copied from the device: waits for it, on any thread."""
 
 PartFactory = Callable[["Canvas"], StepPart | None]
-"""Gives a canvas its part, or None where the option is not for it; called once its latents and noise are there."""
+"""Gives a canvas its part, or None if it does not use the option; called once its latents and noise are there."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class Canvas:
-    """Begins with what it is to be; the stages fill in the rest.
+    """Created from a recipe; the stages fill in the rest.
 
-    `positive` and `negative` are the texts' embeddings, `image_tokens` what pictures say that guide it. `timesteps`
-    belong to the sampler, `unet_timesteps` are the same numbers as float32 on the device. `latents` (1, 4, h, w), the
-    `noise` they began from, the `image_latents` of a picture to start from and `pred_original`, the clean latents
-    predicted, are float32 on the device, and so, while its parts are made, are the `pictures` it is painted from, by
-    role, as (1, channels, height, width) from 0 to 1. Where `step_failed`, a step stopped half-way: what the sampler
-    remembers of earlier steps cannot be trusted. `decoding` is there once the decode is issued, `picture` once it was
-    waited for; each closing step adds a tile to `enlarged` (height, width, 3), the picture enlarged, 8-bit, on the CPU,
-    or to the `mosaic` of `large`, a canvas on which that is painted over.
+    `positive` and `negative` are the texts' embeddings, `image_tokens` those of its references. `timesteps` are the
+    sampler's, `unet_timesteps` the same numbers as float32 on the device. Float32 on the device are: `latents`
+    (1, 4, h, w), the `noise` they began from, the `image_latents` of a picture to start from, `pred_original`, the
+    predicted clean latents, and, while the parts are made, the `pictures` to paint from, by role, (1, channels, height,
+    width) from 0 to 1. `step_failed`: a step was interrupted, so the sampler's history cannot be trusted. `decoding` is
+    set once the decode is issued, `picture` once it was waited for. Each closing step adds a tile to `enlarged`
+    (height, width, 3), the enlarged picture, 8-bit, on the CPU, or to the `mosaic` of `large`, the canvas of the detail
+    pass over that picture.
     """
 
     recipe: Recipe
@@ -171,14 +170,14 @@ class Canvas:
     mosaic: Mosaic | None = None
 
     def collect(self) -> Picture | None:
-        """The picture, once its decode is done; None where nothing decodes it. Raises what the decode came to."""
+        """Waits for the decode and gives the picture; None if none was issued. Raises the decode's errors."""
         if self.picture is None and self.decoding is not None:
             self.picture = self.decoding()
         return self.picture
 
     @property
     def batch_key(self) -> Hashable:
-        """That of the recipe's present phase, and the parts' own; a canvas that is denoised is alone."""
+        """The recipe's for the current phase, and the parts' own; a denoised canvas shares no step."""
         if self.denoised:
             return id(self)
         keys = [(type(part), part.key) for part in self.joining]
@@ -186,17 +185,17 @@ class Canvas:
 
     @property
     def joining(self) -> list[StepPart]:
-        """The parts that join a UNet call; canvases of one batch key have them alike."""
+        """The parts that join a UNet call; those of canvases of one batch key are of the same classes."""
         return [part for part in self.parts if part.key is not None]
 
     @property
     def rows(self) -> int:
-        """Of the UNet's next call: the negative prompt's, if guidance takes part in the step, and the prompt's."""
+        """In the UNet's next call: the negative prompt's, if the step is guided, and the prompt's."""
         return self.recipe.unet_rows_at(self.steps_done)
 
     @property
     def phase(self) -> Phase:
-        """The model and the blend of the next step."""
+        """The next step's phase: its model and blend."""
         return self.recipe.phase_at(self.steps_done)
 
     @property
@@ -211,12 +210,12 @@ class Canvas:
 
     @property
     def closing_steps(self) -> int:
-        """Steps that follow those of the sampler: one for each tile, and turn, in which the picture is enlarged."""
+        """Steps after the sampler's: one for each tile of an enlargement, and each tile and turn of a detail pass."""
         return closing_steps(self.recipe)
 
     @property
     def closing_done(self) -> int:
-        """Of `closing_steps`."""
+        """How many of `closing_steps` are done."""
         return self.steps_done - self.sampler_steps
 
     @property
@@ -226,5 +225,5 @@ class Canvas:
 
 
 def joined(tensors: Sequence[Tensor]) -> Tensor:
-    """All their rows, one after another; a single tensor as it is, uncopied."""
+    """Concatenated along the rows; a single tensor is not copied."""
     return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))

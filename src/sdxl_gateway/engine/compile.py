@@ -1,7 +1,7 @@
 """Takes a checkpoint and sizes to paint at, gives every checkpoint of its make the fastest way to call its UNet.
 
-Code is made before the engine is ready, for sizes that were named, or beside the step loop, which takes it up between
-two steps; by a process of its own, where there can be one. On CUDA, calls are recorded besides, compiled or not.
+Sizes named in the settings are compiled before the engine is ready, others while it paints, which uses the code from
+the next step on; in a separate process where possible. On CUDA, calls are recorded as graphs too, compiled or not.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ log = logging.getLogger(__name__)
 GUIDED_ROWS = 2
 Work = Callable[[], None]
 PAUSE_SECONDS = 2.0
-"""Between two compilations, in which steps have what is there recorded."""
-FIRST = (2, 1, 4, 8)
-"""The buckets in the order of their worth: a guided picture alone is two rows."""
+"""Between two compilations, so that steps can record calls of the code compiled last."""
+BUCKET_ORDER = (2, 1, 4, 8)
+"""The most common first: a single guided picture is two rows."""
 NO_COMPILER = (
     "engine.compiled_sizes: {name}, could not be compiled; torch needs a C++ compiler for that, or Triton on a GPU."
     " With [] nothing is compiled."
@@ -48,7 +48,7 @@ NO_COMPILER = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Todo:
-    """What is to be compiled with a checkpoint: by size, a call of one row and latents; and the numbers of rows."""
+    """What to compile with a checkpoint: `calls` of one row and `latents`, by size, and the numbers of `rows`."""
 
     checkpoint: Checkpoint
     calls: Mapping[str, Call]
@@ -57,19 +57,20 @@ class Todo:
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, parts: Sequence[PartFactory], sizes: Sequence[str], lanes: int) -> Self:
-        """`sizes` are painted ones, as "1024x1024"; `parts` join the calls; so many guided pictures share one."""
+        """For `sizes` painted at, as "1024x1024", calls that `parts` join, and up to `lanes` guided pictures in one."""
         canvases = {size: trial_canvas(checkpoint, parts, *map(int, size.split("x"))) for size in sizes}
         calls = {size: call_of(canvas).blank() for size, canvas in canvases.items()}
         decodes = checkpoint.device.type == "cuda" and not checkpoint.placement.offloads(VAE)
         latents = {size: canvas.latents.to(checkpoint.vae.dtype) for size, canvas in canvases.items() if decodes}
-        return cls(checkpoint, calls, latents, tuple(bucket for bucket in FIRST if bucket <= GUIDED_ROWS * lanes))
+        rows = tuple(bucket for bucket in BUCKET_ORDER if bucket <= GUIDED_ROWS * lanes)
+        return cls(checkpoint, calls, latents, rows)
 
 
 class Denoisers:
-    """Puts a Denoiser under each checkpoint, with code where it is of the make that code is compiled for.
+    """Gives each checkpoint a Denoiser, with compiled code if the code is for checkpoints of its make.
 
-    The code belongs to the make; recordings, which are made where there is a `tape`, to a checkpoint, as they know
-    where its weights are. Where there is neither, checkpoints stay as they are.
+    Code is shared by all checkpoints of a make; recordings, made if there is a `tape`, belong to one, as they contain
+    its weights' addresses. With neither, checkpoints stay unchanged.
     """
 
     def __init__(self, todo: Todo, tape: Tape | None = None, backend: Backend = "inductor") -> None:
@@ -79,16 +80,16 @@ class Denoisers:
         self._vae_make = make_of(todo.checkpoint.vae) if todo.latents else None
         self._codes: Codes = {}
         self._decodes: DecodeCodes = {}
-        self._over = Event()
+        self._stopped = Event()
         self._compiler = Compiler(backend)
 
     @property
     def first(self) -> Checkpoint:
-        """The checkpoint that code is compiled with."""
+        """The checkpoint that code is compiled from."""
         return self._todo.checkpoint
 
     def under(self, checkpoint: Checkpoint) -> Checkpoint:
-        """The checkpoint, its UNet called in the fastest way there is; one that is streamed to the device, as it is."""
+        """The checkpoint with its UNet and VAE called in the fastest way; an offloaded UNet is called as it is."""
         if self._vae_make is not None and make_of(checkpoint.vae) == self._vae_make:
             checkpoint = replace(checkpoint, decoder=Decoder(checkpoint.vae, self._decodes))
         fits = self._make is not None and make_of(checkpoint.unet) == self._make
@@ -98,15 +99,15 @@ class Denoisers:
         return replace(checkpoint, denoiser=Denoiser(checkpoint.unet, self._codes if fits else {}, recordings))
 
     def leave(self, checkpoint: Checkpoint) -> None:
-        """Its weights go elsewhere; the device is done with what was issued. Nothing more is compiled with them."""
+        """The checkpoint's weights are leaving the device, which is idle. Nothing more is compiled from them."""
         if isinstance(checkpoint.denoiser, Denoiser):
             checkpoint.denoiser.close()
         if checkpoint.unet is self.first.unet:
-            self._over.set()
+            self._stopped.set()
             self._compiler.close()
 
     def compile(self) -> None:
-        """All of it, now. Raises CheckpointProblem where there is no compiler."""
+        """Compile everything now. Raises CheckpointProblem if that fails, as without a compiler."""
         for name, work in self._works():
             try:
                 _timed(name, work)
@@ -114,9 +115,9 @@ class Denoisers:
                 raise CheckpointProblem(NO_COMPILER.format(name=name)) from error
 
     def compile_beside(self) -> Thread:
-        """On a thread of its own, while pictures are painted, which take up what is there.
+        """Compile on a thread of its own, while pictures are painted, which use the code as it becomes ready.
 
-        Where the first of it fails there is no compiler, and it ends; what fails later is done without.
+        If the first compilation fails, there is no compiler, and the thread ends; later failures are skipped.
         """
         thread = Thread(target=self._compile_in_turn, name="compiler", daemon=True)
         thread.start()
@@ -130,18 +131,18 @@ class Denoisers:
             except Closed:
                 return
             except Exception as error:
-                log.warning("%s, could not be compiled; it is painted with as it is", name, exc_info=error)
-            if not self._codes or self._over.wait(PAUSE_SECONDS):
+                log.warning("%s, could not be compiled; it is run uncompiled", name, exc_info=error)
+            if not self._codes or self._stopped.wait(PAUSE_SECONDS):
                 return
 
     def _works(self) -> Iterator[tuple[str, Work]]:
-        """In the order of their worth, with what they are for."""
+        """What to compile, the most useful first, each with its name for messages."""
         if not self._todo.calls:
             return
         unet, vae = traceable(self.first.unet), traceable(self.first.vae)
-        for place, (rows, (size, call)) in enumerate(product(self._todo.rows, self._todo.calls.items())):
+        for index, (rows, (size, call)) in enumerate(product(self._todo.rows, self._todo.calls.items())):
             yield f"the UNet, {rows} rows of {size}", partial(self._compile, unet, call, rows)
-            if place < len(self._todo.latents):
+            if index < len(self._todo.latents):
                 yield f"the VAE, {size}", partial(self._compile_decode, vae, self._todo.latents[size])
 
     def _compile(self, unet: Any, call: Call, rows: int) -> None:
@@ -155,4 +156,4 @@ class Denoisers:
 def _timed(name: str, work: Work) -> None:
     start = perf_counter()
     work()
-    log.info("%s: its code was there after %.0f s", name, perf_counter() - start)
+    log.info("%s: compiled code was ready after %.0f s", name, perf_counter() - start)

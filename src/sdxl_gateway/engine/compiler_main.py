@@ -1,4 +1,4 @@
-"""Takes an order on its standard input; is a compiler's process until that file is made, or its parent ends."""
+"""The compiler process: takes an Order on standard input, compiles the file it asks for; it ends with its parent."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from sdxl_gateway.engine.unet.wanted import hollow
 
 NICENESS = 15
 FIRST_TO_GO = 1000
-"""When the machine runs out of memory, before the engine is."""
+"""An oom_score_adj: when the machine runs out of memory, this process is killed before the engine."""
 _PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
     """The process's exit status."""
-    # Bytes of the engine that started this process.
+    # Safe to unpickle: the bytes come from the engine that started this process.
     order: Order = pickle.load(sys.stdin.buffer)  # noqa: S301
     _harden_process(order.parent)
-    with _alone(order.path):
+    with _locked(order.path):
         if not order.path.exists():
-            _fill(order)
+            _compile(order)
     return 0
 
 
 @torch.inference_mode()
-def _fill(order: Order) -> None:
+def _compile(order: Order) -> None:
     device = torch.device(order.device)
     torch.set_num_threads(order.threads)
     be_current(device)
@@ -50,7 +50,7 @@ def _fill(order: Order) -> None:
 
 
 def _harden_process(parent: int) -> None:
-    """Never in the way of the engine's processors and memory, and never outlives it."""
+    """Yield CPU time and memory to the engine, and never outlive it."""
     os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
@@ -62,11 +62,11 @@ def _harden_process(parent: int) -> None:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Of several engines' compilers one makes a file, the others find it made."""
+def _locked(path: Path) -> Iterator[None]:
+    """Of several engines' compilers one makes the file, while the others wait and then find it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:
-        # Where the disk knows no locks, each makes it for itself.
+        # On a file system without locks each makes it for itself.
         with suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -75,5 +75,5 @@ def _alone(path: Path) -> Iterator[None]:
 if __name__ == "__main__":
     status = main()
     sys.stderr.flush()
-    # Its workers wait for more; nothing is left to save.
+    # torch's compile workers still wait for work and would delay a normal exit; nothing is left to save.
     os._exit(status)

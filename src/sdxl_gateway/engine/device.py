@@ -1,4 +1,4 @@
-"""Takes the `[engine]` section and what the machine has, gives the device and the number formats to paint with."""
+"""Takes the `[engine]` section and the machine's devices, gives the device and the number formats to paint with."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from sdxl_gateway.telemetry.device import driver_found
 DtypeName = Literal["auto", "float32", "float16", "bfloat16"]
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 COPIES = 2
-"""In host memory a checkpoint takes room for its weights and, once a LoRA is on, for their pristine copies."""
+"""Of a checkpoint's weights in host memory: the weights and, once a LoRA is on, their pristine copies."""
 _ARCHITECTURE = re.compile(r"(sm|compute)_(\d+)(\d)")
 GPU_THREADS = 4
-"""CPU threads that serve a GPU: for reading LoRAs and for copies; more would only stand in the step thread's way."""
+"""CPU threads beside a GPU, for reading LoRAs and for copies; more would only compete with the step thread."""
 
 
 def choose_device(wanted: str, *, cuda: bool, mps: bool, problem: str | None = None) -> torch.device:
-    """The best there is for "auto"; `problem` is why torch cannot use the NVIDIA GPU that seems to be there.
+    """The best available for "auto"; `problem` is why torch cannot use an NVIDIA GPU whose driver is installed.
 
-    Raises CheckpointProblem for a device the machine has not, and rather than take a CPU beside a GPU unasked.
+    Raises CheckpointProblem for a device that is not available; "auto" never falls back to a CPU for a `problem`.
     """
     if wanted == "auto":
         wanted = "cuda" if cuda or problem else "mps" if mps else "cpu"
@@ -43,14 +43,14 @@ def choose_device(wanted: str, *, cuda: bool, mps: bool, problem: str | None = N
 def _not_usable(wanted: str, problem: str | None) -> str:
     if problem is None:
         return f"engine.device is '{wanted}', but torch finds no such device here."
-    return f"There is an NVIDIA driver, but torch cannot use a GPU: {problem} engine.device = 'cpu' paints without."
+    return f"There is an NVIDIA driver, but torch cannot use a GPU: {problem} engine.device = 'cpu' paints without one."
 
 
 def choose_dtype(wanted: DtypeName, device_type: str, *, parameters: int, free_host_bytes: int) -> torch.dtype:
-    """For the UNet and the text encoders.
+    """The dtype of the UNet and the text encoders.
 
     float16 on GPUs: bfloat16 would round away a twentieth of a LoRA's effect. float32 on CPUs, whose half-precision
-    arithmetic is mostly slower, unless `parameters` of 4 bytes do not fit.
+    arithmetic is mostly slower, unless that many `parameters` of 4 bytes do not fit.
     """
     if wanted != "auto":
         return DTYPES[wanted]
@@ -60,9 +60,9 @@ def choose_dtype(wanted: DtypeName, device_type: str, *, parameters: int, free_h
 
 
 def choose_vae_dtype(dtype: torch.dtype, device_type: str, *, force_upcast: bool, bfloat16_works: bool) -> torch.dtype:
-    """A VAE that says `force_upcast` overflows in float16: bfloat16 has the range, float32 range and precision.
+    """The VAE's dtype beside a UNet in `dtype`; on a CPU float32, as a VAE is small.
 
-    On a CPU it is float32: a VAE is small.
+    A VAE whose config says `force_upcast` overflows in float16: bfloat16 has the range, float32 range and precision.
     """
     if device_type == "cpu":
         return torch.float32
@@ -72,23 +72,23 @@ def choose_vae_dtype(dtype: torch.dtype, device_type: str, *, force_upcast: bool
 
 
 def choose_compute_dtype(dtype: torch.dtype, device_type: str, *, bfloat16_works: bool) -> torch.dtype:
-    """What to compute in with weights kept in `dtype`: float32 on a CPU that would only imitate half precision."""
+    """The dtype to compute in with weights stored in `dtype`: float32 on a CPU that only emulates half precision."""
     if device_type == "cpu" and not (dtype is torch.bfloat16 and bfloat16_works):
         return torch.float32
     return dtype
 
 
 def bfloat16_works(device: torch.device) -> bool:
-    """The device computes in bfloat16 itself."""
+    """The device computes in bfloat16 natively."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
 def open_device(wanted: str, threads: int, engines: int = 1) -> torch.device:
-    """The device, ready; `threads` of 0 chooses for it, as one of so many `engines` of this machine.
+    """Choose and initialise the device; `threads` 0 chooses a number, for one of that many `engines` on the machine.
 
-    Raises CheckpointProblem for one that torch cannot use.
+    Raises CheckpointProblem for a device that torch cannot use.
     """
     cuda = torch.cuda.is_available()
     problem = None if cuda or wanted == "cpu" or not driver_found() else _why_not_cuda()
@@ -102,26 +102,26 @@ def open_device(wanted: str, threads: int, engines: int = 1) -> torch.device:
 
 
 def sum_in_half(device: torch.device, wanted: bool) -> None:
-    """Whether CUDA's products of float16 matrices are summed in float16; convolutions and other formats are not."""
+    """Set whether CUDA accumulates float16 matrix products in float16; convolutions and other formats never are."""
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_fp16_accumulation = wanted
 
 
 def choose_threads(device_type: str, of_torch: int, allowed: int, engines: int = 1) -> int:
-    """Of the CPU: torch's own number, which knows no quota, within this engine's share of what the processes of all
-    `engines` may use; few beside a GPU."""
+    """CPU threads: torch's default, which ignores container quotas, capped to this engine's share of the `allowed`
+    processors, and to a few beside a GPU."""
     share = max(allowed // engines, 1)
     return min(of_torch, share, *([GPU_THREADS] if device_type == "cuda" else []))
 
 
 def _take_threads(number: int) -> None:
-    """Saying the number that torch has already would still change how its libraries choose theirs."""
+    """Even setting the number that torch has already would change how its libraries choose theirs."""
     if number != torch.get_num_threads():
         torch.set_num_threads(number)
 
 
 def be_current(device: torch.device) -> None:
-    """Each thread has a CUDA device of its own, which what it page-locks belongs to; the first, if nobody says so."""
+    """Set this thread's current CUDA device, which page-locked memory is registered with; by default it is cuda:0."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
 
@@ -134,7 +134,7 @@ def card_name(device: torch.device) -> str:
 def built_for(capability: tuple[int, int], architectures: Sequence[str]) -> bool:
     """Torch has code for a GPU of that compute capability.
 
-    "sm_86" is machine code for 8.6 and later of the same major number, "compute_90" is compiled for any later one.
+    "sm_86" is machine code for 8.6 and later of the same major version; "compute_90" can be compiled for any later one.
     """
     found = [match.groups() for match in map(_ARCHITECTURE.fullmatch, architectures) if match]
     return any(
@@ -160,11 +160,11 @@ def _refuse_unbuilt(device: torch.device) -> None:
 
 
 def _why_not_cuda() -> str:
-    """Torch's own reason, in its first line."""
+    """The first line of torch's own error."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            # torch leaves it untyped.
+            # Untyped in torch.
             torch.cuda.init()  # type: ignore[no-untyped-call]
         except Exception as error:
             return str(error).partition("\n")[0].rstrip(".") + "."
@@ -173,15 +173,15 @@ def _why_not_cuda() -> str:
 
 @cache
 def copy_stream(device: torch.device) -> torch.cuda.Stream | None:
-    """The one on which a CUDA device is copied to beside the step loop's; None elsewhere.
+    """The stream for copies to a CUDA device, concurrent with the step loop's; None on other devices.
 
-    One for all: torch keeps memory that was let go of for the stream it was made on.
+    One for all callers, as torch reuses freed memory only on the stream it was allocated on.
     """
     return new_stream(device) if device.type == "cuda" else None
 
 
 def sent(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
-    """The host's tensor on the device. CUDA copies what is page-locked while the host goes on, and nothing else."""
+    """The host's tensor, on the device. Goes through page-locked memory, which alone CUDA copies asynchronously."""
     if device.type != "cuda":
         return tensor.to(device, dtype)
     return tensor.to(dtype).contiguous().pin_memory().to(device, non_blocking=True)
@@ -189,7 +189,7 @@ def sent(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None)
 
 @contextmanager
 def side_stream(device: torch.device) -> Iterator[None]:
-    """On CUDA, what is copied in this context runs beside the step loop's own stream, and is done when it ends."""
+    """On CUDA, copies issued in this context run on the copy stream, and are done when the context ends."""
     stream = copy_stream(device)
     if stream is None:
         yield
@@ -200,10 +200,10 @@ def side_stream(device: torch.device) -> Iterator[None]:
 
 
 def filled_beside(target: Tensor, fill: Callable[[Tensor], None]) -> torch.cuda.Event | None:
-    """Have `fill` copy into `target`, memory of the caller's stream; gives the event that says it is there.
+    """Have `fill` copy into `target`, allocated on the caller's stream; gives an event that follows the copy.
 
-    On CUDA this runs beside that stream, after what it was asked to do so far: the memory may have been another's until
-    now. Nothing waits on the host. No event where it is there at once.
+    On CUDA the copy runs on the copy stream, after the work issued to the caller's so far, which may still use the
+    memory under another tensor. The host does not wait. None if the copy is done already.
     """
     stream = copy_stream(target.device)
     if stream is None:
@@ -212,27 +212,27 @@ def filled_beside(target: Tensor, fill: Callable[[Tensor], None]) -> torch.cuda.
     stream.wait_stream(torch.cuda.current_stream(target.device))
     with torch.cuda.stream(stream):
         fill(target)
-    # Whoever drops it before it is filled must not make its memory another's.
+    # If `target` is freed before the copy ends, the allocator must not reuse its memory until then.
     target.record_stream(stream)
     filled: torch.cuda.Event = stream.record_event()
     return filled
 
 
 def await_event(event: torch.cuda.Event | None, device: torch.device) -> None:
-    """What the caller's stream is asked for from now on runs after the event; the host does not wait."""
+    """Make the caller's stream wait for the event before later work; the host does not wait."""
     if event is not None:
         torch.cuda.current_stream(device).wait_event(event)
 
 
 def finish_steps(device: torch.device) -> None:
-    """On CUDA, wait until what was issued so far has run: memory it reads may be given away after that."""
+    """On CUDA, wait until all work issued so far has run, so that memory it reads may be freed."""
     if device.type == "cuda":
         with quiet.disturbed():
             torch.cuda.synchronize(device)
 
 
 def used_bytes(device: torch.device) -> int:
-    """What this process holds of the device's memory; 0 on a CPU."""
+    """Device memory that this process holds, including torch's cache; 0 on a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.memory_reserved(device))
     return int(torch.mps.driver_allocated_memory()) if device.type == "mps" else 0

@@ -29,10 +29,10 @@ T = TypeVar("T")
 
 
 class DiffusionEngine:
-    """Paints on one device; every method belongs to the thread that owns it, and what futures wait for to others.
+    """Paints on one device; its methods are called on one thread only, while futures may be waited for on any.
 
-    Whatever goes wrong is raised as a GatewayError, or as DeviceLost when the process has to end. What finds no memory
-    is tried once more, when all that nobody needs has left the device.
+    Every failure is raised as a GatewayError, or as DeviceLost when the process has to end. A call that runs out of
+    memory is retried once, after everything unused has been evicted from the device.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class DiffusionEngine:
 
     @property
     def lanes(self) -> int:
-        """How many pictures may share a step: as many as wanted, where they find room."""
+        """How many pictures may share a step: `engine.max_lanes`, or fewer where memory does not allow for that."""
         return self._pool.lanes
 
     @property
@@ -75,7 +75,7 @@ class DiffusionEngine:
         return self._pool.names(CHECKPOINT)
 
     def prefetch(self, recipe: Recipe) -> Future[None]:
-        """Bring models and adapters near and keep them until `release`; the future raises what went wrong."""
+        """Load the recipe's models and adapters and keep them until `release`; the future raises what went wrong."""
         return self._pool.pin(recipe)
 
     def release(self, recipe: Recipe) -> None:
@@ -100,7 +100,7 @@ class DiffusionEngine:
         return self._sideline.follow(partial(guarded, self._guarded(lambda: self._finish(canvas))))
 
     def close(self) -> None:
-        """Let go of everything, once the last picture is there; the engine cannot be used any more."""
+        """Wait for pictures being finished, then free everything; the engine cannot be used any more."""
         self._sideline.close()
         self._pool.close()
 
@@ -140,7 +140,7 @@ class DiffusionEngine:
         self._timings.tell()
 
     def _enter_phase(self, canvas: Canvas) -> None:
-        """Where another model takes over. Names may share a digest, and so a step, and yet have VAEs of their own."""
+        """Switch to the phase's checkpoint, if it is another. Two of one digest share a batch, but not always a VAE."""
         before = canvas.checkpoint
         if before.name == self._pool.sources.name_of(canvas.phase):
             return
@@ -149,7 +149,7 @@ class DiffusionEngine:
             try:
                 self._hand_over(canvas)
             except BaseException:
-                canvas.checkpoint = before  # whoever steps it again begins the hand-over anew
+                canvas.checkpoint = before  # so that a retried step begins the hand-over anew
                 raise
 
     def _hand_over(self, canvas: Canvas) -> None:
@@ -166,7 +166,7 @@ class DiffusionEngine:
     def _preview(self, canvas: Canvas) -> Pending:
         with self._sideline.beside():
             found = (stage.preview(canvas) for stage in self._previewing)
-            return _made(next((pending for pending in found if pending is not None), None))
+            return _not_none(next((pending for pending in found if pending is not None), None))
 
     def _finish(self, canvas: Canvas) -> Pending:
         if not canvas.closing_steps:
@@ -175,7 +175,7 @@ class DiffusionEngine:
         return lambda: self._collect(canvas)
 
     def _collect(self, canvas: Canvas) -> Picture:
-        """Where the sideline waits: the steps go on."""
+        """On the sideline's thread, while the loop goes on with steps."""
         canvas.collect()
         for stage in self._finishing:
             start = perf_counter()
@@ -183,10 +183,10 @@ class DiffusionEngine:
             self._measure(StageTimed(stage.name, perf_counter() - start))
         self._timings.tell()
         self.tell_memory()
-        return _made(canvas.picture)
+        return _not_none(canvas.picture)
 
     def tell_memory(self) -> None:
-        """Measures what is held now; from any thread."""
+        """Report what memory is held now; from any thread."""
         pool, ledger = self._pool, self._pool.ledger
         used, near = used_bytes(pool.device), pool.tiers(CHECKPOINT)
         versions = {tier: tuple(map(pool.sources.version_of, names)) for tier, names in near.items()}
@@ -200,7 +200,7 @@ class DiffusionEngine:
         self._timings.ended(begun, partial(StageTimed, stage.name))
 
 
-def _made(found: T | None) -> T:
+def _not_none(found: T | None) -> T:
     if found is None:
         raise EngineFault("No stage made the picture.")
     return found
@@ -211,5 +211,5 @@ def _progress(canvases: Sequence[Canvas]) -> list[tuple[int, bool]]:
 
 
 def _weights(key: BlendKey) -> tuple[tuple[str, float], ...]:
-    """One number for each adapter, that outside the blocks."""
+    """One number for each adapter; of block weights that of layers outside the blocks."""
     return tuple((digest, weight[0] if isinstance(weight, tuple) else weight) for digest, weight in key)

@@ -1,4 +1,4 @@
-"""Takes what goes wrong inside torch, gives errors of the house whose text is fit for a client."""
+"""Takes errors raised inside torch, gives this project's own errors, whose texts may be shown to a client."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ _PERHAPS_OUT_OF_MEMORY = (
     "cublas_status_not_initialized",
     "cublas_status_internal_error",
 )
-"""What CUDA's libraries say where their workspace or their handle finds no room; or for other reasons."""
+"""What cuDNN and cuBLAS report when they cannot allocate a workspace or a handle, but for other reasons too."""
 _LOST = ("cuda error", "execution_failed", "internal_error", "illegal memory access", "device-side assert")
 
 
 def guarded(call: Callable[[], T]) -> T:
-    """What `call` gives. Raises GatewayError or DeviceLost, nothing else.
+    """The result of `call`. Raises GatewayError or DeviceLost, nothing else.
 
-    The library's error is let go of before ours is raised: its traceback holds the tensors of every frame.
+    Our error is raised outside the `except` block, without the library's as its context: that one's traceback would
+    keep the tensors of every frame alive.
     """
     try:
         return call()
@@ -48,7 +49,7 @@ def guarded(call: Callable[[], T]) -> T:
 
 
 def translated(error: Exception) -> Exception:
-    """Our error for torch's; logs the ones nobody expects."""
+    """Our error for one of torch's; logs it unless it is a lack of memory."""
     if out_of_memory(error):
         return DoesNotFit(NO_ROOM)
     log.error("the engine failed", exc_info=error)
@@ -58,7 +59,7 @@ def translated(error: Exception) -> Exception:
 
 
 def with_room(call: Callable[[], T], make_room: Callable[[], None], may_repeat: Callable[[], bool] = lambda: True) -> T:
-    """What `call` gives; where it found no memory it is called once more, after `make_room`."""
+    """The result of `call`; if the device ran out of memory, `make_room` is called and `call` retried once."""
     try:
         return call()
     except Exception as error:
@@ -69,12 +70,12 @@ def with_room(call: Callable[[], T], make_room: Callable[[], None], may_repeat: 
 
 
 def device_full(error: BaseException) -> bool:
-    """It found no memory in truth, whoever said so; that a budget is full is another matter."""
+    """An allocation failed, also where a DoesNotFit wraps that; a full budget of the ledger does not count."""
     return out_of_memory(error) or (isinstance(error, DoesNotFit) and out_of_memory(error.__cause__))
 
 
 def out_of_memory(error: BaseException | None) -> bool:
-    """Torch, or Python, found no room; other libraries than torch's own allocator say so in words alone."""
+    """An allocation by torch or Python failed; other libraries than torch's allocator tell it by their text alone."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     if not isinstance(error, RuntimeError):
@@ -83,7 +84,7 @@ def out_of_memory(error: BaseException | None) -> bool:
 
 
 def device_answers() -> bool:
-    """A tiny piece of work comes back, or finds no room: then the device is not lost."""
+    """The device is not lost: a trivial kernel completes, or merely finds no memory."""
     if not torch.cuda.is_available():
         return True
     try:
@@ -101,7 +102,7 @@ def _perhaps_out_of_memory(error: Exception) -> bool:
 
 
 def _device_lost(error: Exception) -> bool:
-    """Of an error that no memory stands behind."""
+    """For an error that is not a lack of memory."""
     if isinstance(error, torch.AcceleratorError):
         return True
     return isinstance(error, RuntimeError) and _mentions(error, (*_LOST, *_PERHAPS_OUT_OF_MEMORY))
@@ -113,7 +114,7 @@ def _mentions(error: Exception, words: tuple[str, ...]) -> bool:
 
 
 def give_memory_back(*, collect: bool = True) -> None:
-    """Freed blocks of torch's allocator become free memory of the device, those of objects in circles if `collect`."""
+    """Return torch's cached blocks to the device; with `collect`, after freeing tensors held by reference cycles."""
     if collect:
         gc.collect()
     if torch.cuda.is_available():

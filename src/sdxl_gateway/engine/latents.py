@@ -1,4 +1,4 @@
-"""Takes pictures and a seed, gives latents: drawn as noise, or encoded by the VAE."""
+"""Takes pictures and a seed, gives latents: random noise, or pictures encoded by the VAE."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ SEEDS = 2**64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LatentSource:
-    """One canvas's random numbers and its VAE; `height` and `width` are in latents.
+    """One canvas's random generator and VAE; `height` and `width` are in latents.
 
-    Numbers are drawn on the CPU, in float32, from the image's own seed: a picture depends neither on the device nor on
-    its neighbours. Whoever draws does so in diffusers' order: encoded image, noise, encoded masked image, and then the
+    Numbers are drawn on the CPU, in float32, from the image's own seed, so that a picture depends neither on the device
+    nor on its batch. Callers draw in diffusers' order: encoded image, noise, encoded masked image, and then the
     sampler's own.
     """
 
@@ -38,7 +38,7 @@ class LatentSource:
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, recipe: Recipe, index: int) -> LatentSource:
-        """The source of image `index`, whose seed is the recipe's plus `index`."""
+        """For image `index` of a request, whose seed is the recipe's plus `index`."""
         generator = torch.Generator("cpu").manual_seed((recipe.seed + index) % SEEDS)
         scale = checkpoint.latent_scale
         return cls(checkpoint, generator, recipe.paint_height // scale, recipe.paint_width // scale)
@@ -49,31 +49,31 @@ class LatentSource:
         return torch.randn(1, channels, self.height, self.width, generator=self.generator, dtype=torch.float32)
 
     def noise(self) -> Tensor:
-        """The same on the device."""
+        """As `draw`, on the device."""
         return sent(self.draw(), self.checkpoint.device)
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """Scaled latents of (1, 3, h, w) pixels, float32 on the device, drawn from the distribution the VAE gives."""
-        return self.drawn(self.distribution(pixels))
+        """Scaled latents of (1, 3, h, w) pixels, float32 on the device, sampled from the VAE's distribution."""
+        return self.sample(self.distribution(pixels))
 
     def distribution(self, pixels: Tensor) -> Tensor:
-        """What the VAE gives of (1, 3, h, w) pixels: means, then standard deviations, of latents not yet scaled."""
+        """The VAE's distribution for (1, 3, h, w) pixels: means, then standard deviations, of unscaled latents."""
         vae = self.checkpoint.vae
         height, width = pixels.shape[-2:]
-        given = pixels.to(self.checkpoint.device, self.checkpoint.vae_dtype)
-        found = in_pieces_that_fit(self.checkpoint, height * width, lambda: vae.encode(given)).latent_dist
+        inputs = pixels.to(self.checkpoint.device, self.checkpoint.vae_dtype)
+        found = _tiled_where_needed(self.checkpoint, height * width, lambda: vae.encode(inputs)).latent_dist
         return torch.cat([found.mean, found.std], dim=1).float()
 
-    def drawn(self, distribution: Tensor) -> Tensor:
-        """Scaled latents, of a size with the source's own."""
+    def sample(self, distribution: Tensor) -> Tensor:
+        """Scaled latents drawn from a `distribution` of the source's own height and width."""
         mean, std = distribution.chunk(2, dim=1)
         return scaled(self.checkpoint.vae, mean + std * self.noise())
 
 
-def in_pieces_that_fit(checkpoint: Checkpoint, pixels: int, call: Callable[[], T]) -> T:
-    """What `call` of the VAE gives; in tiles for an area that is too large, or where the device has no room after all.
+def _tiled_where_needed(checkpoint: Checkpoint, pixels: int, call: Callable[[], T]) -> T:
+    """The result of `call`, which calls the VAE: with tiling for a large area, or if it runs out of memory without.
 
-    Tiles are diffusers' own, overlapping and blended: a picture in tiles differs a little from one in a single piece.
+    Tiles are diffusers' own, overlapping and blended: a tiled picture differs a little from one in a single piece.
     """
     if pixels <= checkpoint.placement.whole_pixels:
         try:
@@ -90,45 +90,45 @@ def in_pieces_that_fit(checkpoint: Checkpoint, pixels: int, call: Callable[[], T
 
 
 def decoded(checkpoint: Checkpoint, latents: Tensor) -> Tensor:
-    """What the VAE makes of them: (1, 3, height, width) float32, -1 to 1 and a little beyond."""
+    """The VAE's pixels for scaled latents: (1, 3, height, width) float32, -1 to 1 and a little beyond."""
     vae, area = checkpoint.vae, checkpoint.latent_scale**2 * latents.shape[-2] * latents.shape[-1]
-    given = unscaled(vae, latents).to(checkpoint.vae_dtype)
-    found: Tensor = in_pieces_that_fit(checkpoint, area, lambda: checkpoint.decoder(given, return_dict=False)[0])
-    return found.float()
+    inputs = unscaled(vae, latents).to(checkpoint.vae_dtype)
+    pixels: Tensor = _tiled_where_needed(checkpoint, area, lambda: checkpoint.decoder(inputs, return_dict=False)[0])
+    return pixels.float()
 
 
 def needed(picture: T | None) -> T:
-    """The picture. Raises EngineFault where there is none: admission lets no such job through."""
+    """The picture, not None. Raises EngineFault, which admission should have made impossible."""
     if picture is None:
         raise EngineFault("A picture to start from is missing.")
     return picture
 
 
 def pixels_of(picture: Picture, box: Box | None = None) -> Tensor:
-    """(1, 3, height, width) float32, -1 to 1; of all of it, or of one part."""
+    """(1, 3, height, width) float32, -1 to 1, of the picture or the part of it inside `box`."""
     return centred(zero_to_one(picture, box))
 
 
-def centred(shown: Tensor) -> Tensor:
+def centred(pixels: Tensor) -> Tensor:
     """From (1, channels, height, width), 0 to 1, to the VAE's three channels, -1 to 1."""
-    return (2.0 * shown - 1.0).expand(1, CHANNELS["RGB"], -1, -1)
+    return (2.0 * pixels - 1.0).expand(1, CHANNELS["RGB"], -1, -1)
 
 
 def repainted(mask: Tensor) -> Tensor:
-    """(1, 1, height, width), true where to repaint, of a mask as it is shown."""
+    """(1, 1, height, width), true where to repaint, of a mask (1, channels, height, width) from 0 to 1."""
     return mask[:, :1] >= 0.5
 
 
 def zero_to_one(picture: Picture, box: Box | None = None) -> Tensor:
-    """(1, channels, height, width) float32, 0 to 1; of all of it, or of one part."""
+    """(1, channels, height, width) float32, 0 to 1, of the picture or the part of it inside `box`."""
     rows = np.frombuffer(picture.pixels, np.uint8).reshape(picture.height, picture.width, CHANNELS[picture.mode])
     if box is not None:
         rows = rows[box.top : box.bottom, box.left : box.right]
     return torch.from_numpy(rows.astype(np.float32) / 255.0).permute(2, 0, 1)[None].contiguous()
 
 
-def shown_on(device: torch.device, pictures: Mapping[str, Picture]) -> dict[str, Tensor]:
-    """What `zero_to_one` gives of each, on the device: their bytes go there in one copy."""
+def pictures_on(device: torch.device, pictures: Mapping[str, Picture]) -> dict[str, Tensor]:
+    """`zero_to_one` of each picture, on the device: the bytes of all are copied there at once."""
     if not pictures:
         return {}
     flat = np.concatenate([np.frombuffer(picture.pixels, np.uint8) for picture in pictures.values()])
@@ -144,7 +144,7 @@ def _zero_to_one(rows: Tensor) -> Tensor:
 
 
 def scaled(vae: Any, latents: Tensor) -> Tensor:
-    """From the VAE's range to the UNet's."""
+    """From the VAE's scale of latents to the UNet's."""
     shift = _shift(vae, latents)
     if shift is None:
         return latents * float(vae.config.scaling_factor)
@@ -153,7 +153,7 @@ def scaled(vae: Any, latents: Tensor) -> Tensor:
 
 
 def unscaled(vae: Any, latents: Tensor) -> Tensor:
-    """From the UNet's range to the VAE's."""
+    """From the UNet's scale of latents to the VAE's."""
     shift = _shift(vae, latents)
     if shift is None:
         return latents / float(vae.config.scaling_factor)
@@ -162,6 +162,7 @@ def unscaled(vae: Any, latents: Tensor) -> Tensor:
 
 
 def _shift(vae: Any, like: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Means and standard deviations (1, channels, 1, 1) of latents, for a VAE that has them in its config."""
     mean, std = vae.config.latents_mean, vae.config.latents_std
     if mean is None or std is None:
         return None

@@ -1,4 +1,4 @@
-"""Takes an engine process's settings, gives an engine ready to paint, its first checkpoint loaded."""
+"""Takes an engine process's settings, gives an engine ready to paint, with its first checkpoint loaded."""
 
 from __future__ import annotations
 
@@ -77,16 +77,16 @@ log = logging.getLogger(__name__)
 AUTO = "auto"
 
 PARTS: tuple[PartFactory, ...] = (Guidance.begin, InpaintingChannels.begin, Repaint.begin, ImagePrompt.begin)
-"""In the order in which they draw random numbers and join a UNet call; those that need a model come after them."""
+"""In the order in which they draw random numbers and join a UNet call; parts that need a further model follow these."""
 
 
 def plain_parts(ledger: Ledger) -> tuple[PartFactory, ...]:
-    """Those that join the calls of a picture without models beside its checkpoint's."""
+    """The parts of a picture that needs no model beside its checkpoint."""
     return *PARTS, text_keys_on(ledger)
 
 
 def stages_of(pool: ModelPool, preview: Preview = "auto") -> tuple[Stage, ...]:
-    """What an image passes, from its first stage to its last; how it is looked at meanwhile is as `engine.preview`."""
+    """All stages that an image passes, in order; `preview` is the setting `engine.preview`."""
     references = [EncodeReferences(pool)] if IP_ADAPTER in pool.loaders else []
     parts = *PARTS, control_from(pool), text_keys_on(pool.ledger)
     before = Encode(pool), *references, Prepare(parts)
@@ -95,12 +95,15 @@ def stages_of(pool: ModelPool, preview: Preview = "auto") -> tuple[Stage, ...]:
 
 
 def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
-    """Raises CheckpointProblem, whose text is for the operator, and OSError for weights that cannot be read."""
+    """Load the first checkpoint and warm up, as the settings say.
+
+    Raises CheckpointProblem, whose text is for the operator, and OSError for weights that cannot be read.
+    """
     _quiet_libraries()
     device = open_device(config.engine.device, config.engine.threads, config.engines)
     sum_in_half(device, config.engine.fp16_accumulation)
     keep_compiled_code(config.data_directory)
-    pool, denoisers = _opened(config, device, measure)
+    pool, denoisers = _open(config, device, measure)
     if device.type == "cuda":
         stock.keep(READY, partial(be_current, device))
     stages = stages_of(pool, config.engine.preview)
@@ -115,10 +118,10 @@ def open_engine(config: EngineProcess, measure: Measure) -> DiffusionEngine:
 
 def open_pool(config: EngineProcess, device: torch.device, measure: Measure, clock: Clock | None = None) -> ModelPool:
     """The pool with a loader for each kind of model, the first checkpoint in it; errors as `open_engine`."""
-    return _opened(config, device, measure, clock)[0]
+    return _open(config, device, measure, clock)[0]
 
 
-def _opened(
+def _open(
     config: EngineProcess, device: torch.device, measure: Measure, clock: Clock | None = None
 ) -> tuple[ModelPool, Denoisers]:
     timings = Timings(measure, clock_of(device) if clock is None else clock)
@@ -167,20 +170,20 @@ def _opened(
 
 
 def _denoisers(config: EngineProcess, first: Checkpoint, ledger: Ledger, plan: MemoryPlan) -> Denoisers:
-    """Sizes that were named are compiled for now."""
-    named, device = config.engine.compiled_sizes, first.device
+    """Compiles before it returns, if `engine.compiled_sizes` names sizes."""
+    sizes, device = config.engine.compiled_sizes, first.device
     side = native_side(first)
     native = (f"{side}x{side}",) if device.type == "cuda" and plan.mode != "low" else ()
-    todo = Todo.of(first, plain_parts(ledger), native if named == AUTO else named, plan.lanes)
+    todo = Todo.of(first, plain_parts(ledger), native if sizes == AUTO else sizes, plan.lanes)
     records = device.type == "cuda" and config.engine.cuda_graphs
     denoisers = Denoisers(todo, Tape(CudaRecorder(device), ledger) if records else None)
-    if named != AUTO:
+    if sizes != AUTO:
         denoisers.compile()
     return denoisers
 
 
 def _controls(config: EngineProcess) -> ByDigest[ControlEntry]:
-    open_controls(config.controls)  # what cannot be served stops the start
+    open_controls(config.controls)  # a ControlNet that cannot be used is an error at start, not at the first request
     return ByDigest([partial(open_control, *one) for one in config.controls.items()], "ControlNet")
 
 
@@ -190,7 +193,7 @@ def _upscalers(config: EngineProcess) -> ByDigest[UpscalerEntry]:
 
 
 def _image_prompt_loaders(config: EngineProcess, device: torch.device, dtype: torch.dtype) -> dict[str, Loader[Any]]:
-    """Of the configured IP-Adapter; none where none is."""
+    """Loaders for the configured IP-Adapter, if there is one."""
     if not config.ip_adapter.path:
         return {}
     open_ip_adapter(config.ip_adapter)
@@ -202,7 +205,7 @@ def _image_prompt_loaders(config: EngineProcess, device: torch.device, dtype: to
 
 
 def _preview_loaders(config: EngineProcess, device: torch.device, dtype: torch.dtype) -> dict[str, Loader[Any]]:
-    """Of the configured VAE for previews; none where none is, or where another way to look is asked for."""
+    """The loader for the configured preview VAE, unless there is none or `engine.preview` names another method."""
     folder = preview_vae_folder(config.engine.preview_vae)
     if folder is None or config.engine.preview != "auto":
         return {}
@@ -227,21 +230,21 @@ def _plan(config: EngineProcess, largest: Source, device: torch.device, dtype: t
     vae_dtype = choose_vae_dtype(dtype, device.type, force_upcast=True, bfloat16_works=works)
     wanted = Wanted.of(config.memory, config.engine.max_lanes, dtype.itemsize, vae_dtype.itemsize)
     plan = plan_memory(largest.sizes(), usable_now(device), wanted)
-    _refuse_what_cannot_be(config, device, plan)
+    _refuse_contradictions(config, device, plan)
     if plan.products == "fp8":
         refuse_unable(device, dtype)
     if not plan.fits:
-        log.warning("the device has little room for this checkpoint; `sdxl-gateway check` says what would fit")
+        log.warning("the device has little memory for this checkpoint; `sdxl-gateway check` says what would fit")
     return plan
 
 
-def _refuse_what_cannot_be(config: EngineProcess, device: torch.device, plan: MemoryPlan) -> None:
+def _refuse_contradictions(config: EngineProcess, device: torch.device, plan: MemoryPlan) -> None:
     if config.engine.compiled_sizes not in (AUTO, ()) and plan.mode == "low":
         raise CheckpointProblem("engine.compiled_sizes: a UNet that memory.mode low streams cannot be compiled.")
     if plan.mode != "fast" and device.type == "mps":
-        raise CheckpointProblem(f"memory.mode is '{plan.mode}', but this device's memory is the host's: take 'fast'.")
+        raise CheckpointProblem(f"memory.mode is '{plan.mode}', but this device's memory is the host's: use 'fast'.")
     if plan.weights == "fp8" and device.type == "mps":
-        raise CheckpointProblem("memory.weights is 'fp8', which this device does not have; 'int8' is as small.")
+        raise CheckpointProblem("memory.weights is 'fp8', which MPS does not support; 'int8' is as small.")
 
 
 def _source(name: str, section: CheckpointSection) -> Source:
@@ -253,7 +256,7 @@ def _source(name: str, section: CheckpointSection) -> Source:
 
 
 def _quiet_libraries() -> None:
-    """What they have to say of their own is for developers; progress bars are for terminals."""
+    """Their own log messages are for developers, and their progress bars for terminals."""
     for library in (diffusers, transformers):
         library.logging.set_verbosity_error()
         library.logging.disable_progress_bar()

@@ -1,6 +1,7 @@
-"""Takes what was made of overlapping tiles, gives the whole, in which each tile is led over into its neighbours.
+"""Takes results for overlapping tiles, gives the whole, with each tile blended into its neighbours.
 
-At every place the shares of the tiles there sum to 1, and fall to 0 at the edges of each: a seam has no place to be.
+At every position the weights of the tiles there sum to 1, and each tile's weight falls to 0 at its edges, so that no
+seam can show.
 """
 
 from __future__ import annotations
@@ -17,57 +18,58 @@ Span = tuple[int, int]
 
 
 class Mosaic:
-    """Of `tiles` that are rows of columns; `scale` of their pixels along a side are one place of the whole."""
+    """Blends `tiles`, which lie in a grid; `scale` pixels along a side are one position of the whole."""
 
     def __init__(self, tiles: Sequence[Box], scale: int = 1) -> None:
         boxes = [scaled_down(tile, scale) for tile in tiles]
-        self._columns = _shares({(box.left, box.right) for box in boxes})
-        self._rows = _shares({(box.top, box.bottom) for box in boxes})
+        self._columns = _weights({(box.left, box.right) for box in boxes})
+        self._rows = _weights({(box.top, box.bottom) for box in boxes})
         self._size = max(box.bottom for box in boxes), max(box.right for box in boxes)
         self._scale = scale
         self._whole: Tensor | None = None
 
     def add(self, tile: Box, values: Tensor) -> Tensor:
-        """What was made of one of the tiles, (1, channels, h, w). Gives the whole so far, (1, channels, height, width)
-        float32 on the device of the first tile.
+        """Add one tile's `values`, (1, channels, h, w). Gives the whole so far, (1, channels, height, width) float32 on
+        the device of the first tile.
         """
         if self._whole is None:
-            self._whole = self._begun(values)
+            self._whole = self._empty_like(values)
         box = scaled_down(tile, self._scale)
-        shares = self._rows[box.top, box.bottom][:, None] * self._columns[box.left, box.right]
-        within(self._whole, box).add_(values * shares)
+        weights = self._rows[box.top, box.bottom][:, None] * self._columns[box.left, box.right]
+        within(self._whole, box).add_(values * weights)
         return self._whole
 
-    def _begun(self, values: Tensor) -> Tensor:
-        for shares in (self._rows, self._columns):
-            shares |= {span: sent(share, values.device) for span, share in shares.items()}
+    def _empty_like(self, values: Tensor) -> Tensor:
+        """The whole before its first tile; moves the weights to the device of `values`."""
+        for weights in (self._rows, self._columns):
+            weights |= {span: sent(weight, values.device) for span, weight in weights.items()}
         return values.new_zeros(*values.shape[:2], *self._size, dtype=torch.float32)
 
 
 def scaled_down(box: Box, scale: int) -> Box:
-    """The same where `scale` pixels along a side are one place."""
+    """The box in units of `scale` pixels."""
     return Box(box.left // scale, box.top // scale, box.right // scale, box.bottom // scale)
 
 
 def within(whole: Tensor, box: Box) -> Tensor:
-    """(..., height, width) of that part, itself and no copy."""
+    """The part of (..., height, width) inside `box`, as a view."""
     return whole[..., box.top : box.bottom, box.left : box.right]
 
 
-def _shares(spans: Iterable[Span]) -> dict[Span, Tensor]:
-    """How much each of the spans counts at its places: in proportion to how far these are from its nearer end."""
+def _weights(spans: Iterable[Span]) -> dict[Span, Tensor]:
+    """Each span's weight at its positions: in proportion to their distance from its nearer end, summing to 1."""
     length = max(high for _, high in spans)
-    depths = {span: _depths(span, length) for span in spans}
+    depths = {span: _distances_to_end(span, length) for span in spans}
     total = torch.zeros(length)
     for (low, high), depth in depths.items():
         total[low:high] += depth
     return {(low, high): depth / total[low:high] for (low, high), depth in depths.items()}
 
 
-def _depths(span: Span, length: int) -> Tensor:
-    """Half a place at an end; an end of the whole is none."""
+def _distances_to_end(span: Span, length: int) -> Tensor:
+    """From 0.5 upwards; the ends of the whole (0 and `length`) do not count, as nothing is blended there."""
     low, high = span
-    places = torch.arange(low, high) + 0.5
-    from_low = places - low if low > 0 else torch.full_like(places, length)
-    from_high = high - places if high < length else torch.full_like(places, length)
+    positions = torch.arange(low, high) + 0.5
+    from_low = positions - low if low > 0 else torch.full_like(positions, length)
+    from_high = high - positions if high < length else torch.full_like(positions, length)
     return torch.minimum(from_low, from_high)

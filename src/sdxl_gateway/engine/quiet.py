@@ -1,4 +1,4 @@
-"""Keeps what waits for the whole device, on any thread, apart from the recording of a graph, which that would end."""
+"""Keeps device-wide synchronisation, on any thread, apart from CUDA graph capture, which it would invalidate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from threading import Lock
 
 
 class Quiet:
-    """One for a process, as it has one device. A recording takes a moment; what it must not meet may take minutes."""
+    """A lock of two sides; one for a process, as it has one device.
+
+    A capture takes a moment and is waited for; synchronising work may take minutes, so that a capture is given up.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -16,7 +19,7 @@ class Quiet:
 
     @contextmanager
     def disturbed(self) -> Iterator[None]:
-        """What happens in this context may wait for the whole device; it begins once no recording goes on."""
+        """This context may synchronise the whole device; entering waits until no capture is in progress."""
         with self._lock:
             self._disturbing += 1
         try:
@@ -27,7 +30,7 @@ class Quiet:
 
     @contextmanager
     def recording(self) -> Iterator[bool]:
-        """Whether nobody disturbs, now and until this context ends."""
+        """For a capture: whether no `disturbed` context is open, which then cannot change until this one ends."""
         with self._lock:
             yield self._disturbing == 0
 

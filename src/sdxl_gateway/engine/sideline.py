@@ -1,8 +1,8 @@
-"""Takes work that ends a picture, has the device do it beside the steps, gives a future: the loop's thread never waits.
+"""Takes the work that ends a picture, runs it concurrently with steps, gives a future: the loop's thread never waits.
 
-On CUDA a thread of its own waits for the device and, where there is room for the memory of two streams, the work has
-a stream of its own. That one goes before the steps': whoever is nearly done is to be done first. On other devices all
-is done when the call returns: a second thread would only take the first one's cores.
+On CUDA a separate thread waits for the device and, where memory for two streams fits, the work runs on a stream of its
+own, of higher priority than the steps': a picture nearly finished is finished first. On other devices everything is
+done when the call returns: a second thread would only compete for the same cores.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from sdxl_gateway.engine.streams import new_stream
 T = TypeVar("T")
 
 FIRST = -1
-"""A stream's priority: lower numbers go before the steps' 0."""
+"""A stream priority; lower numbers run first, and steps have 0."""
 
 Beside = Callable[[], AbstractContextManager[None]]
 
 
 class Sideline:
-    """One for each device. In the context that `beside` gives, work is issued; `threaded` is who waits for it."""
+    """One for each device. Work is issued inside the context `beside()`; if `threaded`, a thread waits for it."""
 
     def __init__(self, beside: Beside = nullcontext, *, threaded: bool = False) -> None:
         self.beside = beside
@@ -35,23 +35,23 @@ class Sideline:
 
     @classmethod
     def of(cls, placement: Placement) -> Sideline:
-        """As there is room. A VAE whose weights come and go stays with the thread that moves them."""
+        """With its own stream if memory allows. An offloaded VAE stays on the loop's thread, which moves weights."""
         if placement.device.type != "cuda" or placement.mode != "fast":
             return cls()
         return cls(stream_beside(placement.device) if placement.decodes_beside else nullcontext, threaded=True)
 
     def follow(self, wait: Callable[[], T]) -> Future[T]:
-        """What `wait` gives, once what was issued before is done; one after the other."""
+        """The result of `wait`, which blocks until issued work is done; calls run one after another."""
         return done(wait()) if self._thread is None else self._thread.submit(wait)
 
     def close(self) -> None:
-        """Once all is done that was begun."""
+        """Waits for all calls of `follow` first."""
         if self._thread is not None:
             self._thread.shutdown()
 
 
 def stream_beside(device: torch.device) -> Beside:
-    """A stream whose work begins once all is done that the present one was given so far."""
+    """Contexts of one high-priority stream; what is issued in one runs after the current stream's work so far."""
     stream = new_stream(device, FIRST)
 
     @contextmanager

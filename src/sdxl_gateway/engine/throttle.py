@@ -1,4 +1,4 @@
-"""Keeps the host at most one step ahead of a device that works on its own, without ever letting it run dry."""
+"""Keeps the host at most one step ahead of an asynchronous device, without ever letting the device run idle."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from sdxl_gateway.engine.timing import Mark
 
 
 class Throttle:
-    """`step_issued` after each step returns once the step before is done.
+    """`step_issued`, called after each step, blocks until the step before that is done.
 
-    So a cancelled picture costs two steps at most, and there is always work in line.
+    So a cancelled picture costs two more steps at most, and the device always has work queued.
     """
 
     def __init__(self) -> None:
         self._before: Mark | None = None
 
     def step_issued(self, end: Mark) -> None:
-        """`end` stands behind the step's work; returns when the step before is done."""
+        """`end` marks the end of the step just issued; blocks until the one before it is done."""
         before, self._before = self._before, end
         if before is not None:
             before.wait()

@@ -1,7 +1,7 @@
-"""Takes what the device is given to do, tells how long the device took for it: by its own clock, and without waiting.
+"""Takes marks around work issued to the device, reports how long it took, by the device's clock and without waiting.
 
-A mark stands behind all work that the present stream was given so far. What lies between two marks is timed when the
-device has come to the second, and told then: a step's time with the next step, mostly.
+A mark is recorded behind all work issued to the current stream so far. The span between two marks is measured and
+reported once the device has passed the second: a step's time is mostly reported with the next step.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from sdxl_gateway.core.ports import Measure
 
 
 class Mark(Protocol):
-    """A place in the device's line of work."""
+    """A position in the device's queue of work."""
 
     def passed(self) -> bool:
-        """The device has come to it."""
+        """The device has reached it."""
 
     def wait(self) -> None:
-        """Until the device has come to it. Raises what became of the work before it."""
+        """Block until the device has reached it. Raises errors of the work before it."""
 
     def seconds_since(self, earlier: Any) -> float:
-        """The device's, from another mark of its kind; both are passed."""
+        """Device time from an `earlier` mark of the same kind; both must be passed."""
 
 
 Clock = Callable[[], Mark]
-"""Sets a mark behind what the present stream was given so far."""
+"""Records a mark behind the work issued to the current stream so far."""
 
 
 class HostMark:
-    """Of a device whose work is done when its call returns."""
+    """For a synchronous device, whose work is done when the call returns."""
 
     def __init__(self) -> None:
         self._at = perf_counter()
@@ -45,14 +45,14 @@ class HostMark:
         return True
 
     def wait(self) -> None:
-        """It is passed."""
+        """It is passed when it is made."""
 
     def seconds_since(self, earlier: HostMark) -> float:
         return self._at - earlier._at
 
 
 class EventMark:
-    """An event of torch's, recorded where it is made. Who waits for it sleeps."""
+    """A CUDA or MPS event, recorded when the mark is made. Waiting for it sleeps rather than spins."""
 
     def __init__(self, event: Any) -> None:
         self._event = event
@@ -69,7 +69,7 @@ class EventMark:
 
 
 def clock_of(device: torch.device) -> Clock:
-    """By the device's own kind of event."""
+    """Marks of the device's own kind of event."""
     if device.type == "cuda":
         # torch leaves its constructor untyped.
         return lambda: EventMark(torch.cuda.Event(enable_timing=True, blocking=True))  # type: ignore[no-untyped-call]
@@ -79,7 +79,7 @@ def clock_of(device: torch.device) -> Clock:
 
 
 class Timings:
-    """Spans of the device's work, each told to `measure` once it is over; from any thread."""
+    """Spans of device work, each reported to `measure` once it is over; from any thread."""
 
     def __init__(self, measure: Measure, clock: Clock = HostMark) -> None:
         self.mark = clock
@@ -87,17 +87,17 @@ class Timings:
         self._open: list[tuple[Mark, Mark, Callable[[float], Measurement]]] = []
         self._lock = Lock()
 
-    def ended(self, begun: Mark, told: Callable[[float], Measurement]) -> Mark:
-        """What the device was given since `begun` is to be told, as `told` of its seconds; gives the mark behind it."""
+    def ended(self, begun: Mark, measurement: Callable[[float], Measurement]) -> Mark:
+        """End the span that began at `begun`, to be reported as `measurement(seconds)`; gives the mark at its end."""
         end = self.mark()
         with self._lock:
-            self._open.append((begun, end, told))
+            self._open.append((begun, end, measurement))
         self.tell()
         return end
 
     @contextmanager
-    def untold(self) -> Iterator[None]:
-        """What is over when this context ends is told to nobody."""
+    def muted(self) -> Iterator[None]:
+        """Spans that are over by the end of this context are not reported."""
         measure, self._measure = self._measure, lambda _: None
         try:
             yield
@@ -106,9 +106,9 @@ class Timings:
             self._measure = measure
 
     def tell(self) -> None:
-        """What is over by now."""
+        """Report the spans that are over by now."""
         with self._lock:
             over = [span for span in self._open if span[1].passed()]
             self._open = [span for span in self._open if span not in over]
-            for begun, end, told in over:
-                self._measure(told(end.seconds_since(begun)))
+            for begun, end, measurement in over:
+                self._measure(measurement(end.seconds_since(begun)))

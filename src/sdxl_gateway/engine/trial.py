@@ -1,4 +1,4 @@
-"""Takes a checkpoint and a size, gives a picture nobody asked for, to compile and to warm up with."""
+"""Takes a checkpoint and a size, gives a dummy recipe and canvas, to compile and to warm up with."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sdxl_gateway.engine.unet.calls import Call
 
 
 def native_side(checkpoint: Checkpoint) -> int:
-    """Of the square pictures the checkpoint was taught to paint, in pixels."""
+    """The side of the square pictures the checkpoint was trained on, in pixels."""
     return int(checkpoint.unet.config.sample_size) * checkpoint.latent_scale
 
 
 @torch.inference_mode()
 def trial_canvas(checkpoint: Checkpoint, parts: Sequence[PartFactory], width: int, height: int) -> Canvas:
-    """Before its only step; `parts` join it."""
+    """A canvas before its only step; `parts` join that step's call."""
     recipe = trial_recipe(checkpoint, width, height)
     canvas = Canvas(recipe, 0, NO_INPUTS, checkpoint)
     canvas.positive = canvas.negative = encode_text(checkpoint, recipe.prompt)
@@ -34,16 +34,16 @@ def trial_canvas(checkpoint: Checkpoint, parts: Sequence[PartFactory], width: in
 
 @torch.inference_mode()
 def call_of(canvas: Canvas) -> Call:
-    """Its next step's. Raises EngineFault where a part has it called with something besides rows."""
+    """The UNet call of its next step. Raises EngineFault for one that is not made of rows alone."""
     call = denoise.unet_call([canvas])
     found = Call.of(call.sample, call.timesteps, {**call.arguments, "return_dict": False})
     if found is None:
-        raise EngineFault("The UNet is called with something besides rows.")
+        raise EngineFault("The UNet's call has arguments that are not tensors of one row each.")
     return found
 
 
 def trial_recipe(checkpoint: Checkpoint, width: int, height: int, steps: int = 1) -> Recipe:
-    """Of a picture nobody sees, without guidance."""
+    """A recipe with an empty prompt and no guidance."""
     return Recipe(
         task=Task.TEXT_TO_IMAGE,
         checkpoint=checkpoint.name,

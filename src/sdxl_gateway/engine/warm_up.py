@@ -1,4 +1,4 @@
-"""Takes a pool and its stages, paints before anybody asks: what a device does only once is done, costs are known."""
+"""Takes a pool and its stages, paints before the first request, so that one-time costs are paid and speed is known."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ GUIDANCE_SCALE = 5.0
 
 
 def warm_up(pool: ModelPool, stages: Sequence[Stage], checkpoint: Checkpoint, measure: Measure) -> None:
-    """Paints at the checkpoint's own size, without guidance and with; the times of the last picture alone are told.
+    """Paints at the checkpoint's native size, without guidance and with; only the last picture's times are measured.
 
-    The first ones load code onto the device, choose kernels and have the UNet's calls recorded.
+    The first ones load code onto the device, choose kernels and have the UNet's calls recorded as CUDA graphs.
     """
     side = native_side(checkpoint)
-    wanted = trial_recipe(checkpoint, side, side, steps=CALLS_BEFORE + 1)
-    guided = replace(wanted, guidance_scale=1.0 if wanted.embeds_guidance else GUIDANCE_SCALE)
+    plain = trial_recipe(checkpoint, side, side, steps=CALLS_BEFORE + 1)
+    guided = replace(plain, guidance_scale=1.0 if plain.embeds_guidance else GUIDANCE_SCALE)
     engine = DiffusionEngine(pool, stages, measure, Sideline())
     try:
-        with pool.timings.untold():
-            _paint(engine, wanted)
+        with pool.timings.muted():
+            _paint(engine, plain)
             _paint(engine, guided)
         _paint(engine, guided)
     except GatewayError as problem:
-        log.warning("the first picture, which nobody asked for, could not be painted: %s", problem)
+        log.warning("the engine could not warm up, so the first requests will be slower: %s", problem)
     give_memory_back()
 
 

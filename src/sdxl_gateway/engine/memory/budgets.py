@@ -1,4 +1,4 @@
-"""Takes the `[memory]` section and a device, gives what may be planned with, and the ledger's budgets, in bytes."""
+"""Takes the `[memory]` section and a device, gives the memory to plan with and the ledger's budgets, in bytes."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from sdxl_gateway.scheduling.memory_plan import PAINT_SHARE, UNLIMITED_BYTES, Me
 
 FREE_RAM_SHARE = 0.25
 PRISTINE_HOST = "pristine_host"
-"""Pristine copies in host memory: counted, never limited, as no weight could be put back without them."""
+"""Tier of pristine copies in host memory: counted but not limited, as weights cannot be restored without them."""
 PRISTINE_VRAM = "pristine_vram"
-"""Those on the device, which its tier counts too: they never leave, so that others need a share without them."""
+"""Tier of pristine copies on the device, counted in VRAM too: as they are never evicted, they have their own limit."""
 WEIGHTS_HOST = "weights_host"
-"""Weights that come to the device when they compute: counted, never limited, as they are nowhere else."""
+"""Tier of offloaded weights: counted but not limited, as this is their only copy."""
 
 
 def usable_now(device: torch.device) -> int:
-    """Bytes to plan with before anything is loaded. A device that shares the host's memory has no limit of its own."""
+    """Free device bytes, for planning before anything is loaded; unlimited where the device shares host memory."""
     return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else UNLIMITED_BYTES
 
 
 def ledger_budgets(memory: Memory, device: torch.device, plan: MemoryPlan, ram_bytes: int) -> dict[str, int | None]:
-    """Bytes by tier for what joins the first checkpoint; ask once that is on the device: "auto" is by what is left,
-    of host memory `ram_bytes`."""
+    """Bytes by tier for everything beside the first checkpoint, which must be loaded by now: "auto" divides what memory
+    is left, of the host's `ram_bytes`."""
     vram, host = memory.vram_budget_bytes, memory.host_budget_bytes
     return {
         VRAM: _free_device_bytes(device, plan, ram_bytes) if vram == "auto" else vram,
@@ -38,14 +38,14 @@ def ledger_budgets(memory: Memory, device: torch.device, plan: MemoryPlan, ram_b
 
 
 def _pristine_budget(memory: Memory, plan: MemoryPlan) -> int | None:
-    """None where the device keeps all: another checkpoint's too, and those of layers that few LoRAs change."""
+    """None (unlimited) if the device keeps every copy, also other checkpoints' and those of rarely changed layers."""
     return None if plan.pristine_on_device or memory.pristine == "device" else plan.pristine_device_bytes
 
 
 def with_room_for(size_bytes: int, budgets: Mapping[str, int | None]) -> dict[str, int | None]:
-    """The budgets, the device's raised by `size_bytes`: for what is there whatever `[memory]` says."""
-    beside = budgets[VRAM]
-    return {**budgets, VRAM: None if beside is None else beside + size_bytes}
+    """The budgets with VRAM raised by `size_bytes`, for a model that is loaded whatever `[memory]` says."""
+    budget = budgets[VRAM]
+    return {**budgets, VRAM: None if budget is None else budget + size_bytes}
 
 
 def _free_device_bytes(device: torch.device, plan: MemoryPlan, ram_bytes: int) -> int:

@@ -1,8 +1,8 @@
 """Takes a number of bytes, gives that much host memory, for a CUDA device in page-locked pieces of one size.
 
-torch rounds page-locked memory up to a power of two and keeps what was let go of for whoever asks for as much again,
-for ever. Pieces that are such a power, and all alike, waste nothing and serve everybody: no more is ever locked than
-was held at once, and once that much was, nobody waits for the driver again.
+torch rounds page-locked allocations up to a power of two and caches freed ones forever, for requests of the same size.
+Pieces of one such size waste nothing and can all be reused: the total never exceeds the most held at once, and once
+that much is locked, no allocation waits for the driver again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sdxl_gateway.engine.memory import page_locked as locked
 
 @dataclass(frozen=True, slots=True)
 class HostBuffer:
-    """`size_bytes` counted from 0 through `pieces`, which are (piece_bytes,) uint8 each; what they hold is anything."""
+    """`size_bytes` of uninitialised memory, addressed from 0 across `pieces`, each (piece_bytes,) uint8."""
 
     pieces: tuple[Tensor, ...]
     piece_bytes: int
@@ -28,7 +28,7 @@ class HostBuffer:
 
     @classmethod
     def of(cls, size_bytes: int, *, pinned: bool) -> Self:
-        """`pinned`: page-locked, so that a CUDA device can copy from it by itself; else in one piece."""
+        """If `pinned`, page-locked, so that a CUDA device can copy from it asynchronously; else in one piece."""
         if not pinned:
             return cls((torch.empty(size_bytes, dtype=torch.uint8),), max(size_bytes, 1), size_bytes)
         piece_bytes, count = _cut(size_bytes)
@@ -38,11 +38,11 @@ class HostBuffer:
 
     @staticmethod
     def cost_bytes(size_bytes: int, *, pinned: bool) -> int:
-        """What one of that size takes of the host's memory."""
+        """The host memory that a buffer of `size_bytes` takes."""
         return prod(_cut(size_bytes)) if pinned else size_bytes
 
     def between(self, start: int, end: int) -> Iterator[Tensor]:
-        """The bytes from `start` to `end` in order, cut where a piece ends."""
+        """The bytes from `start` to `end` in order, split at the ends of pieces."""
         while start < end:
             number, at = divmod(start, self.piece_bytes)
             length = min(end - start, self.piece_bytes - at)
@@ -50,15 +50,15 @@ class HostBuffer:
             start += length
 
     def fetch(self, start: int, target: Tensor) -> None:
-        """Fill `target`, (bytes,) uint8 on any device, with what lies from `start` on; it need not wait for it."""
-        # MPS would read from the host's memory when it comes to it, whatever that is by then.
+        """Copy the bytes from `start` on into `target`, (bytes,) uint8 on any device; on CUDA asynchronously."""
+        # MPS would read the host's memory later, when it may hold something else.
         non_blocking, at = target.device.type != "mps", 0
         for piece in self.between(start, start + len(target)):
             target[at : at + len(piece)].copy_(piece, non_blocking=non_blocking)
             at += len(piece)
 
     def keep(self, start: int, source: Tensor) -> None:
-        """Have `source`, (bytes,) uint8 on any device, lie from `start` on; it may be written to afterwards."""
+        """Copy `source`, (bytes,) uint8 on any device, to `start`; it may be overwritten afterwards."""
         at = 0
         for piece in self.between(start, start + len(source)):
             piece.copy_(source[at : at + len(piece)])
@@ -66,6 +66,6 @@ class HostBuffer:
 
 
 def _cut(size_bytes: int) -> tuple[int, int]:
-    """The size of a piece and how many of them it takes."""
+    """The size of a piece and how many are needed."""
     piece_bytes = min(locked.PIECE_BYTES, 1 << max(size_bytes - 1, 0).bit_length())
     return piece_bytes, -(-size_bytes // piece_bytes)

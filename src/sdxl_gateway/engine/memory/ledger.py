@@ -1,8 +1,8 @@
-"""Takes claims on memory in bytes, gives leave to hold them and names who must go: the ledger of all that is resident.
+"""Takes claims on memory in bytes, grants them and evicts others to make room: the ledger of all that is resident.
 
 Pure bookkeeping: no tensor, no clock. A tier is a pool with a budget ("vram", "host"); an entry is a key with a cost in
-a tier, and the key's first word says what kind of thing it is; a pin keeps a key from being evicted wherever it lies,
-and may be taken before the key is there.
+a tier, and the key's first word names its kind of content; a pin protects a key from eviction in every tier, and may be
+taken before the key is held.
 
 Invariants (held by tests/engine/memory/test_ledger.py): a tier never holds more than its budget; a pinned entry is
 never evicted; what a tier holds is the sum of its entries; the least recently used unpinned entries go first.
@@ -37,8 +37,8 @@ class _Entry:
 class Ledger:
     """Budgets in bytes by tier (None: without limit). Safe to use from several threads.
 
-    `on_evict` callbacks run inside the ledger's lock, after the entry has left it: they drop references and tell of it,
-    and neither wait nor call back.
+    `on_evict` callbacks run under the ledger's lock, after the entry has been removed: they drop references and report
+    it, and must neither block nor call the ledger.
     """
 
     def __init__(self, budgets_bytes: Mapping[str, int | None]) -> None:
@@ -61,7 +61,7 @@ class Ledger:
         """Hold `key` in `tier`, most recently used; gives the keys evicted for it.
 
         Raises DoesNotFit, with nothing changed, when evicting every unpinned entry would not make room. A key already
-        held there is touched and keeps its cost. So many pins of a key as `over` says do not count.
+        held there is touched and keeps its cost. `over` gives a number of pins, by key, to disregard.
         """
         if cost_bytes < 0:
             raise ValueError("a cost cannot be negative")
@@ -77,9 +77,9 @@ class Ledger:
             return victims
 
     def shrink(self, tier: str, size_bytes: int) -> tuple[Hashable, ...]:
-        """The device had no room beside what `tier` holds: evict so much, and hold no more again from now on.
+        """An allocation failed beside what `tier` holds: evict `size_bytes`, and lower the budget to keep them free.
 
-        Gives the keys evicted. What is pinned stays, and half of the first budget is left, whatever happens.
+        Gives the keys evicted. Pinned entries stay, and the budget never falls below half of the original one.
         """
         with self._lock:
             held = self._held[tier]
@@ -91,25 +91,25 @@ class Ledger:
             return evicted
 
     def touch(self, tier: str, key: Hashable) -> None:
-        """`key` was used now."""
+        """Mark `key` as most recently used."""
         with self._lock:
             if key in self._entries[tier]:
                 self._entries[tier].move_to_end(key)
 
     def drop(self, tier: str, key: Hashable) -> None:
-        """The owner gave `key` up, pinned or not; its `on_evict` is not called."""
+        """Remove `key`, which its owner has freed, pinned or not; its `on_evict` is not called."""
         with self._lock:
             entry = self._entries[tier].pop(key, None)
             if entry is not None:
                 self._count(tier, key, -entry.cost_bytes)
 
     def pin(self, key: Hashable) -> None:
-        """One more user wants `key` kept, in every tier."""
+        """Protect `key` from eviction in every tier; pins are counted."""
         with self._lock:
             self._pins[key] += 1
 
     def unpin(self, key: Hashable) -> None:
-        """One user less; a key nobody pinned stays unpinned."""
+        """Undo one `pin`; without one it does nothing."""
         with self._lock:
             if self._pins[key] <= 1:
                 del self._pins[key]
@@ -117,52 +117,52 @@ class Ledger:
                 self._pins[key] -= 1
 
     def pinned(self, key: Hashable) -> bool:
-        """Somebody wants `key` kept, whether it is held or not."""
+        """`key` has pins, whether it is held or not."""
         with self._lock:
             return key in self._pins
 
     def holds(self, tier: str, key: Hashable) -> bool:
-        """`key` is among what `tier` holds."""
+        """`key` is held in `tier`."""
         with self._lock:
             return key in self._entries[tier]
 
     def keys(self, tier: str) -> tuple[Hashable, ...]:
-        """What `tier` holds, least recently used first."""
+        """The keys held in `tier`, least recently used first."""
         with self._lock:
             return tuple(self._entries[tier])
 
     def held_bytes(self, tier: str) -> int:
-        """The sum of what `tier` holds."""
+        """The bytes held in `tier`."""
         with self._lock:
             return self._held[tier]
 
     def budget_bytes(self, tier: str) -> int | None:
-        """The most `tier` may hold; None when it has no limit."""
+        """The most that `tier` may hold; None when it has no limit."""
         return self._budgets[tier]
 
     def free_bytes(self, tier: str) -> int | None:
-        """Room without evicting anybody; None when the tier has no limit."""
+        """Room without evicting anything; None when the tier has no limit."""
         with self._lock:
             budget = self._budgets[tier]
             return None if budget is None else budget - self._held[tier]
 
     def bytes_by_tier(self) -> dict[str, int]:
-        """The sum of what each tier holds."""
+        """The bytes held in each tier."""
         with self._lock:
             return dict(self._held)
 
     def bytes_by_kind(self, tier: str) -> dict[str, int]:
-        """What `tier` holds, by the first words of keys; of each kind that is there now."""
+        """The bytes held in `tier`, by the first word of keys, without kinds that hold none."""
         with self._lock:
             return {kind: size_bytes for kind, size_bytes in self._kinds[tier].items() if size_bytes}
 
     def could_ever_fit(self, tier: str, cost_bytes: int) -> bool:
-        """An empty tier would have room."""
+        """The tier would have room if it were empty."""
         budget = self._budgets[tier]
         return budget is None or cost_bytes <= budget
 
     def _victims(self, tier: str, cost_bytes: int, over: Mapping[Hashable, int]) -> tuple[Hashable, ...]:
-        """The fewest least recently used unpinned keys whose leaving makes room."""
+        """The fewest least recently used unpinned keys whose eviction makes room. Raises DoesNotFit."""
         budget = self._budgets[tier]
         if budget is None:
             return ()
@@ -175,7 +175,7 @@ class Ledger:
     def _oldest_unpinned(
         self, tier: str, size_bytes: int, over: Mapping[Hashable, int] = NO_PINS
     ) -> tuple[Hashable, ...]:
-        """The fewest that hold so much together, or all there are."""
+        """The fewest least recently used ones that hold `size_bytes` together, or all there are."""
         found: list[Hashable] = []
         for key, entry in self._entries[tier].items():
             if size_bytes <= 0:
@@ -197,7 +197,7 @@ class Ledger:
 
 
 def available_ram_bytes() -> int:
-    """RAM that can be had now without swapping, within what a container may take."""
+    """RAM available now without swapping, within the container's limit."""
     left = memory_left_bytes()
     return _free_ram_bytes() if left is None else min(left, _free_ram_bytes())
 

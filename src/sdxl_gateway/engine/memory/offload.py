@@ -1,8 +1,8 @@
-"""Takes modules, keeps their weights in host memory, and has each part's on the device while its forward runs.
+"""Takes modules, keeps their weights in host memory, and copies each part's to the device while its forward runs.
 
-Parts are copied into two buffers in turn: while one computes, the next is copied on a stream of its own. Nothing waits
-on the host, which only tells the device what waits for what. The weights' home never moves, so that blends are written
-to it as to any other weight.
+Parts are copied into two buffers alternately: while one computes, the next is copied on a stream of its own. The host
+never waits: streams wait for each other's events. The weights in host memory keep their addresses, so that blends are
+written to them as to any other weight.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from torch import Tensor, nn
 from sdxl_gateway.engine.streams import new_stream
 
 PART_BYTES = 128 * 2**20
-"""Modules larger than this are taken apart, where they can be."""
+"""Modules larger than this are split into their children, if they have any."""
 SLAB_BYTES = 512 * 2**20
-"""Page-locked memory comes in powers of two: parts share pieces of this size."""
+"""torch rounds page-locked allocations up to a power of two: parts share slabs of this size."""
 ALIGNMENT = 256
 
 
 class HostMemory:
-    """Gives pieces of host memory, page-locked for a CUDA device, from slabs that live as long as their pieces."""
+    """Allocates host memory, page-locked for a CUDA device, from slabs that live as long as their pieces."""
 
     def __init__(self, device: torch.device) -> None:
         self._pin = device.type == "cuda"
         self._slab = torch.empty(0, dtype=torch.uint8)
 
     def piece(self, size_bytes: int) -> Tensor:
-        """(size_bytes,) uint8."""
+        """A new (size_bytes,) uint8."""
         if not self._pin:
             return torch.empty(size_bytes, dtype=torch.uint8)
         if len(self._slab) < size_bytes:
@@ -44,9 +44,10 @@ class HostMemory:
 
 @dataclass(slots=True, eq=False)
 class Part:
-    """The tensors of one module, side by side in one piece of host memory, where they are while nothing visits.
+    """The tensors of one module, side by side in one piece of host memory, their `home` between calls of the module.
 
-    `model` tells parts of one model from those of others; `following` is the part of it that was called next.
+    `model` is the model it belongs to; `following` is the part of that model that was called after it. `views` are the
+    tensors inside each buffer, by the buffer's index, with the memory they are views of.
     """
 
     tensors: list[Tensor]
@@ -57,18 +58,18 @@ class Part:
     following: Part | None = None
 
     def __post_init__(self) -> None:
-        """Moves the tensors there."""
+        """Moves the tensors to `home`."""
         self.at_home = self.inside(self.home)
         for tensor, there in zip(self.tensors, self.at_home, strict=True):
             tensor.data = there.copy_(tensor.data)
 
     @property
     def moved(self) -> bool:
-        """Somebody has brought the module into another format since."""
+        """The module's tensors have been replaced since, as by a change of dtype."""
         return self.tensors[0].data_ptr() != self.home.data_ptr()
 
     def inside(self, piece: Tensor) -> list[Tensor]:
-        """The tensors as they lie in `piece`, in their own shapes, formats and strides."""
+        """Views of `piece` with the tensors' shapes, dtypes and strides."""
         found, at = [], 0
         for tensor in self.tensors:
             flat = piece[at : at + tensor.nbytes].view(tensor.dtype)
@@ -76,15 +77,15 @@ class Part:
             at += aligned(tensor.nbytes)
         return found
 
-    def point(self, places: list[Tensor]) -> None:
-        """The module's tensors are there now."""
-        for tensor, place in zip(self.tensors, places, strict=True):
-            tensor.data = place
+    def point(self, targets: list[Tensor]) -> None:
+        """Make the module's tensors use the memory of `targets`."""
+        for tensor, target in zip(self.tensors, targets, strict=True):
+            tensor.data = target
 
 
 @dataclass(slots=True, eq=False)
 class Buffer:
-    """Room for one part on the device; `copied` and `used` are marks in the device's line of work, on CUDA."""
+    """Device memory for one part; on CUDA, `copied` and `used` are events after its last copy and its last use."""
 
     memory: Tensor
     copied: torch.cuda.Event | None = None
@@ -92,38 +93,38 @@ class Buffer:
 
 
 class WeightStream:
-    """The buffers of one device and what is in them; a `visit` belongs to the engine's thread.
+    """The two buffers of one device; used on the engine's thread only.
 
-    In which order a model's parts are called is learnt from its first call.
+    The order in which a model's parts are called is learnt from its first call, so that later ones prefetch.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self._cuda = device.type == "cuda"
         self._buffers = [self._buffer(0), self._buffer(0)]
-        self._at = 0
-        self._coming: Part | None = None
-        self._before: Part | None = None
+        self._current = 0
+        self._prefetched: Part | None = None
+        self._previous: Part | None = None
         self._copies = new_stream(device) if self._cuda else None
 
     def rewind(self) -> None:
-        """A model's call begins: what was copied ahead may have been written anew since."""
-        self._coming = self._before = None
+        """A model's call begins: a blend may have been written since the last prefetch, which is therefore dropped."""
+        self._prefetched = self._previous = None
 
     def visit(self, part: Part) -> AbstractContextManager[None]:
-        """The part's tensors are on the device; outside, they are at home."""
+        """Inside the context the part's tensors are on the device, outside at home."""
         return self._unbuffered(part) if part.moved else self._buffered(part)
 
     @contextmanager
     def _buffered(self, part: Part) -> Iterator[None]:
-        if self._coming is not part:
-            self._send(part)
-        self._at, self._coming = 1 - self._at, None
-        buffer = self._buffers[self._at]
+        if self._prefetched is not part:
+            self._copy(part)
+        self._current, self._prefetched = 1 - self._current, None
+        buffer = self._buffers[self._current]
         if buffer.copied is not None:
             torch.cuda.current_stream(self.device).wait_event(buffer.copied)
-        self._look_ahead(part)
-        part.point(part.views[self._at][1])
+        self._prefetch_after(part)
+        part.point(part.views[self._current][1])
         try:
             yield
         finally:
@@ -133,40 +134,39 @@ class WeightStream:
 
     @contextmanager
     def _unbuffered(self, part: Part) -> Iterator[None]:
-        """As it is now, in whatever format."""
+        """For a part that was moved: copies its tensors as they are now."""
         with torch.inference_mode(False):
-            here = [tensor.data for tensor in part.tensors]
-            part.point([tensor.to(self.device) for tensor in here])
+            moved = [tensor.data for tensor in part.tensors]
+            part.point([tensor.to(self.device) for tensor in moved])
         try:
             yield
         finally:
-            part.point(here)
+            part.point(moved)
 
-    def _look_ahead(self, part: Part) -> None:
-        if self._before is not None and self._before.model is part.model:
-            self._before.following = part
-        self._before = part
+    def _prefetch_after(self, part: Part) -> None:
+        if self._previous is not None and self._previous.model is part.model:
+            self._previous.following = part
+        self._previous = part
         if part.following is not None and not part.following.moved:
-            self._send(part.following)
+            self._copy(part.following)
 
-    def _send(self, part: Part) -> None:
-        """Into the buffer that nothing computes with, once what computed with it last is done."""
-        place = 1 - self._at
+    def _copy(self, part: Part) -> None:
+        """Into the buffer not in use, after the last work that used it."""
         with torch.inference_mode(False):
-            buffer = self._roomy(place, part)
+            buffer = self._large_enough(1 - self._current, part)
         with self._copying(buffer):
             buffer.memory[: len(part.home)].copy_(part.home, non_blocking=True)
-        self._coming = part
+        self._prefetched = part
 
-    def _roomy(self, place: int, part: Part) -> Buffer:
-        if len(self._buffers[place].memory) < len(part.home):
+    def _large_enough(self, index: int, part: Part) -> Buffer:
+        if len(self._buffers[index].memory) < len(part.home):
             if self._cuda:
                 torch.cuda.synchronize(self.device)
-            self._buffers[place] = self._buffer(len(part.home))
-        buffer = self._buffers[place]
-        memory, _ = part.views.get(place, (None, []))
+            self._buffers[index] = self._buffer(len(part.home))
+        buffer = self._buffers[index]
+        memory, _ = part.views.get(index, (None, []))
         if memory is not buffer.memory:
-            part.views[place] = buffer.memory, part.inside(buffer.memory)
+            part.views[index] = buffer.memory, part.inside(buffer.memory)
         return buffer
 
     def _buffer(self, size_bytes: int) -> Buffer:
@@ -188,13 +188,13 @@ def _on_stream(stream: torch.cuda.Stream, buffer: Buffer) -> Iterator[None]:
 @torch.inference_mode(False)
 @torch.no_grad()
 def keep_in_host_memory(model: nn.Module, stream: WeightStream, memory: HostMemory) -> None:
-    """The weights of the model's parts live in host memory from now on; what is in none of them on the device."""
+    """Move the weights of the model's parts to host memory, and tensors outside all parts to the device."""
     inside: set[int] = set()
     for module in _parts(model):
         tensors = [*module.parameters(), *module.buffers()]
         inside.update(map(id, tensors))
         part = Part(tensors, memory.piece(sum(aligned(tensor.nbytes) for tensor in tensors)), model)
-        # As for `upcast`: what both hooks and callers go through.
+        # An attribute of the instance, as in `upcast`: hooks and direct calls both go through it.
         setattr(module, "forward", partial(_visiting, stream, part, module.forward))  # noqa: B010
     model.register_forward_pre_hook(lambda *_: stream.rewind())
     for tensor in (*model.parameters(), *model.buffers()):
@@ -208,7 +208,7 @@ def _visiting(stream: WeightStream, part: Part, forward: Callable[..., Any], *in
 
 
 def _parts(module: nn.Module) -> Iterator[nn.Module]:
-    """The largest modules inside that are small enough; a list of modules is never called itself."""
+    """The largest modules inside of at most PART_BYTES; not a ModuleList, as that is never called itself."""
     for child in module.children():
         size_bytes = sum(tensor.nbytes for tensor in (*child.parameters(), *child.buffers()))
         whole = not isinstance(child, nn.ModuleList) and size_bytes <= PART_BYTES
@@ -220,5 +220,5 @@ def _parts(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def aligned(size_bytes: int) -> int:
-    """As much or a little more: where pieces of such sizes end, any number may begin."""
+    """Rounded up to a multiple of ALIGNMENT, so that a tensor of any dtype may follow."""
     return -(-size_bytes // ALIGNMENT) * ALIGNMENT

@@ -1,7 +1,7 @@
-"""Takes a number of pieces, keeps that many page-locked ones ready, so that no load asks the driver beside a step.
+"""Takes a number of pieces, keeps that many page-locked and ready, so that loads need not lock memory during steps.
 
-CUDA's driver launches nothing while it locks memory, milliseconds for a piece. Pieces that are taken from the stock are
-locked anew by a thread that takes a step's time after each: whatever is loaded, a step waits for one of them at most.
+CUDA's driver launches no kernels while it locks memory, milliseconds for a piece. A thread replaces pieces taken from
+the stock, pausing for about a step's time after each: whatever is loaded, a step is delayed by one of them at most.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ log = logging.getLogger(__name__)
 
 PIECE_BYTES = 16 * 2**20
 READY = 24
-"""Pieces: as much as two usual LoRAs take."""
+"""In pieces: as much as two typical LoRAs take."""
 PAUSE_SECONDS = 0.05
 
 
 def page_locked(size_bytes: int) -> Tensor:
-    """(size_bytes,) uint8 that a CUDA device can copy from by itself; torch takes it from what was let go of before."""
+    """(size_bytes,) uint8 that a CUDA device can copy from asynchronously; torch reuses freed blocks where it can."""
     return torch.empty(size_bytes, dtype=torch.uint8, pin_memory=True)
 
 
-def a_step_passes() -> None:
-    """Or some, on a small model."""
+def pause_for_a_step() -> None:
+    """About as long as a step of SDXL takes."""
     time.sleep(PAUSE_SECONDS)
 
 
 class Stock:
-    """Empty until it is told to `keep` some; from any thread."""
+    """Page-locked pieces, none until `keep` is called; from any thread."""
 
-    def __init__(self, pause: Callable[[], None] = a_step_passes) -> None:
+    def __init__(self, pause: Callable[[], None] = pause_for_a_step) -> None:
         self._pause = pause
         self._ready: list[Tensor] = []
         self._wanted = 0
@@ -43,7 +43,7 @@ class Stock:
         self._thread: Thread | None = None
 
     def keep(self, pieces: int, begin: Callable[[], None] = lambda: None) -> None:
-        """Have so many lie ready from now on; the thread that locks them calls `begin` first."""
+        """Keep that many ready from now on; the thread that locks them calls `begin` first."""
         with self._changed:
             self._wanted = pieces
         if self._thread is None:
@@ -51,7 +51,7 @@ class Stock:
             self._thread.start()
 
     def take(self, most: int) -> list[Tensor]:
-        """So many pieces of PIECE_BYTES, or all there are."""
+        """At most that many pieces of PIECE_BYTES, fewer if the stock has no more."""
         with self._changed:
             taken = self._ready[:most]
             del self._ready[:most]
@@ -67,7 +67,7 @@ class Stock:
                 self._add(page_locked(PIECE_BYTES))
                 self._pause()
         except RuntimeError as error:
-            log.warning("no more host memory can be page-locked ahead: %s", error)
+            log.warning("host memory can no longer be page-locked in advance; loading LoRAs may delay steps: %s", error)
 
     def _add(self, piece: Tensor) -> None:
         with self._changed:

@@ -1,8 +1,8 @@
-"""Takes a module, keeps the weights of its repeated blocks in one byte a number, each row with a scale of its own.
+"""Takes a module, quantises the weights of its repeated blocks to one byte a number, with one scale for each row.
 
-A layer computes with the weights its numbers and scales stand for, made anew at each call. The weights as the
-checkpoint has them stay in host memory: blends are summed on those and rounded once. Summed on the rounded ones, a LoRA
-would all but vanish, since most of its changes are smaller than half a step of the coarse format.
+A layer dequantises its weight at each call. The checkpoint's own weights stay in host memory: blends are summed on
+those and rounded once. Summed on the quantised ones, a LoRA would all but vanish, since most of its changes are smaller
+than half a step of the coarse format.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class QuantisedWeight:
-    """The scales of a layer's rows, beside its one-byte weight, and the (rows, columns) it was before, on the host."""
+    """The scales of a one-byte weight's rows, and its `original` values, (rows, columns), in host memory."""
 
     scale: Tensor
     original: Tensor
@@ -45,10 +45,10 @@ _BY_DTYPE = {one.dtype: one for one in FORMATS.values()}
 @torch.inference_mode(False)
 @torch.no_grad()
 def quantise(module: nn.Module, wanted: str, device: torch.device, home: torch.device, dtype: torch.dtype) -> None:
-    """Linear and convolution weights inside the module's lists of blocks become numbers in a format of FORMATS.
+    """Quantise linear and convolution weights inside the module's lists of blocks to `wanted`, a key of FORMATS.
 
-    What stands before and after the blocks is small, and sensitive; what multiplies in a format of its own keeps that.
-    The numbers are computed on `device`, where blends are computed too, and left at `home`; layers compute in `dtype`.
+    Layers before and after the blocks are small, and sensitive; layers quantised already (fp8_products.py) stay so.
+    Numbers are computed on `device`, as blends are, and stored on `home`; layers compute in `dtype`.
     """
     chosen = FORMATS[wanted].dtype
     for layer in _inside_blocks(module):
@@ -64,9 +64,9 @@ def keep_rounded(
     device: torch.device,
     home: torch.device,
 ) -> None:
-    """The layer's weight becomes one-byte numbers and a scale for each row, and `forward` what computes with them.
+    """Replace the layer's weight by one-byte numbers with a scale for each row, and its forward by `forward`.
 
-    Call it without gradients. The weight as it was stays in host memory, for blends to be summed on.
+    Call it without gradients. The original weight stays in host memory, for blends to be summed on.
     """
     original = layer.weight.detach()
     matrix = original.reshape(original.shape[0], -1)
@@ -74,12 +74,12 @@ def keep_rounded(
     layer.weight = nn.Parameter(rows.to(home).view(original.shape), requires_grad=False)
     layer.register_buffer(SCALE, scale.to(home).view(-1, *[1] * (original.dim() - 1)), persistent=False)
     setattr(layer, ORIGINAL, matrix)
-    # As for `upcast`: an attribute of the instance, and one function for all.
+    # An attribute of the instance, as in `upcast`, of one function for all layers, so that compiled code is shared.
     setattr(layer, "forward", MethodType(forward, layer))  # noqa: B010
 
 
 def quantised_weight(layer: nn.Module, parameter: nn.Parameter) -> QuantisedWeight | None:
-    """None for a parameter that is no one-byte weight."""
+    """What belongs to the `parameter`; None if it is not a one-byte weight of the layer."""
     if not hasattr(layer, ORIGINAL) or parameter is not layer.weight:
         return None
     return QuantisedWeight(layer.get_buffer(SCALE), getattr(layer, ORIGINAL))
@@ -90,9 +90,9 @@ def rounded(
 ) -> tuple[Tensor, Tensor]:
     """(rows, columns) float32 as numbers of a one-byte format and (rows, 1) scales, each rounded once.
 
-    A weight is off by at most half a step: 1/254 of its row's largest in int8, a sixteenth of itself in fp8. Scales of
-    fp8 are powers of two, so that a checkpoint published in it keeps its numbers. A matrix that may be `used_up` is
-    what they are computed in.
+    The error is at most half a step: 1/254 of the row's largest weight in int8, a sixteenth of the weight in fp8. fp8
+    scales are powers of two, so that a checkpoint published in fp8 keeps its numbers. With `used_up` the matrix itself
+    is overwritten as scratch memory.
     """
     largest = _BY_DTYPE[numbers].largest
     scale = torch.linalg.vector_norm(matrix, torch.inf, dim=1, keepdim=True) / largest
@@ -105,8 +105,8 @@ def rounded(
 
 
 def widened(numbers: Tensor, scale: Tensor) -> Tensor:
-    """The weights that numbers and scales stand for, in the scales' format."""
-    # An integer times a float is a float, in one pass over memory; torch multiplies no 8-bit floats.
+    """Dequantised weights, in the scales' dtype."""
+    # int8 times float promotes in one pass over memory; torch has no such product for 8-bit floats.
     return scale * (numbers.to(scale.dtype) if numbers.is_floating_point() else numbers)
 
 

@@ -109,7 +109,7 @@ def _bring_in(large: Canvas, tiles: list[Box], place: int, turn: int, made: Tens
 def _end_turn(large: Canvas, turn: int, whole: Tensor) -> None:
     """There are latents under noise, the sampler takes its step, or there is a picture."""
     if turn == 0:
-        large.image_latents = large.source.drawn(whole)
+        large.image_latents = large.source.sample(whole)
         large.noise = large.source.noise()
         large.latents = first_latents(large)
     elif turn <= large.sampler_steps:

@@ -12,7 +12,7 @@ from torch import Tensor
 from sdxl_gateway.core.recipe import Phase, Recipe, Task
 from sdxl_gateway.engine.canvas import Canvas, PartFactory
 from sdxl_gateway.engine.device import sent
-from sdxl_gateway.engine.latents import LatentSource, centred, needed, shown_on
+from sdxl_gateway.engine.latents import LatentSource, centred, needed, pictures_on
 from sdxl_gateway.engine.models.samplers import noised, step_options
 from sdxl_gateway.engine.stages.stage import Stage
 
@@ -32,7 +32,7 @@ class Prepare(Stage):
         canvas.source = LatentSource.of(checkpoint, recipe, canvas.index)
         give_sampler(canvas)
         canvas.recipe = _with_exact_phases(recipe, canvas.sampler, canvas.timesteps)
-        canvas.pictures = shown_on(checkpoint.device, canvas.inputs.painted_from)
+        canvas.pictures = pictures_on(checkpoint.device, canvas.inputs.painted_from)
         if _starts_from_a_picture(canvas):
             canvas.image_latents = canvas.source.encode(centred(needed(canvas.pictures.get("image"))))
         canvas.noise = canvas.source.noise()
