@@ -246,7 +246,7 @@ def test_a_vae_that_overflows_in_half_precision_decodes_again_in_float32_and_sta
     canvas.picture = canvas.decoding = None
     with caplog.at_level("WARNING"):
         assert fresh.engine.finish(canvas).result() == wide
-    assert "the VAE of demo overflows: it is kept in torch.float32" in caplog.text
+    assert "the VAE of demo overflows: it computes in torch.float32" in caplog.text
     assert decodes == [torch.float16, torch.float32], "a copy decoded in between, and the next picture is decoded once"
 
 

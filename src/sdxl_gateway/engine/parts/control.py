@@ -1,4 +1,4 @@
-"""Control: ControlNets read the latents beside the UNet, with a picture to follow, and add to what it makes of them."""
+"""Control: ControlNets read the latents and a picture to follow, and add residuals to the UNet's features."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from sdxl_gateway.engine.models.controls import CONTROL
 from sdxl_gateway.engine.models.pool import ModelPool
 
 GetControl = Callable[[str], Any]
-"""The ControlNet of a digest, on the device."""
+"""Gives the ControlNet of a digest, on the device."""
 Residuals = tuple[Sequence[Tensor], Tensor]
-"""What is added to the UNet's skip connections, in their order, and to its middle."""
+"""Added to the UNet's skip connections, in their order, and to its middle block."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Following:
     """One control of one canvas, in the UNet's dtype: `image` (rows, 3, height, width) from 0 to 1.
 
-    `weight` is (rows, 1, 1, 1); `mode` (rows,) counts what a union may be shown, else None.
+    `weight` is (rows, 1, 1, 1); `mode` (rows,) is the index of the map's kind for a union ControlNet, else None.
     """
 
     digest: str
@@ -35,14 +35,14 @@ class Following:
     mode: Tensor | None
 
     def of_prompt(self) -> Following:
-        """For one row."""
+        """For the prompt's row only."""
         mode = None if self.mode is None else self.mode[-1:]
         return replace(self, image=self.image[-1:], weight=self.weight[-1:], mode=mode)
 
 
 @dataclass(slots=True, eq=False)
 class Control(StepPart):
-    """The controls of a canvas; `active` are the numbers of those that take part in its next step."""
+    """The controls of a canvas; `active` are the indices of those that take part in its next step."""
 
     get: GetControl
     following: tuple[Following, ...]
@@ -50,16 +50,13 @@ class Control(StepPart):
 
     @property
     def key(self) -> tuple[int, tuple[str, ...]] | None:
-        """The rows of each canvas, of which a union has to know, and the ControlNets of the next step, in their order.
-
-        A canvas that none takes part in goes without.
-        """
+        """Each canvas's number of rows, which a union needs, and the next step's ControlNets in order; None if none."""
         rows = len(self.following[0].image)
         return (rows, tuple(self.following[i].digest for i in self.active)) if self.active else None
 
     @classmethod
     def join(cls, parts: Sequence[Self], call: UNetCall) -> None:
-        """One pass of each ControlNet for all canvases; their residuals are summed."""
+        """Call each ControlNet once for all canvases, and sum their residuals."""
         get = parts[0].get
         columns = zip(*([part.following[i] for i in part.active] for part in parts), strict=True)
         found = [_residuals(get(column[0].digest), column, call) for column in columns]
@@ -70,16 +67,16 @@ class Control(StepPart):
         call.arguments["mid_block_additional_residual"] = sum(others, start=first)
 
     def of_prompt(self) -> Control:
-        """What is followed stays."""
+        """With the same controls."""
         return replace(self, following=tuple(one.of_prompt() for one in self.following))
 
     def after_step(self, canvas: Canvas) -> None:
-        """Controls come and go between steps."""
+        """Select the next step's controls."""
         self.active = canvas.recipe.controls_at(canvas.steps_done + 1, canvas.sampler_steps)
 
 
 def control_from(pool: ModelPool) -> PartFactory:
-    """The part's factory, its ControlNets those of `pool`."""
+    """The part's factory, with ControlNets from `pool`."""
 
     def get(digest: str) -> Any:
         return pool.get(CONTROL, digest)
@@ -96,19 +93,19 @@ def control_from(pool: ModelPool) -> PartFactory:
 def _following(canvas: Canvas, index: int) -> Following:
     checkpoint, control, rows = canvas.checkpoint, canvas.recipe.controls[index], canvas.rows
     picture = needed(canvas.pictures.get(control_role(index)))
-    image = _in_colour(picture).to(checkpoint.dtype).expand(rows, -1, -1, -1)
+    image = _as_rgb(picture).to(checkpoint.dtype).expand(rows, -1, -1, -1)
     weight = torch.full((rows, 1, 1, 1), control.weight, dtype=checkpoint.dtype, device=checkpoint.device)
     mode = None if control.mode is None else torch.full((rows,), control.mode, device=checkpoint.device)
     return Following(control.digest, image, weight, mode)
 
 
-def _in_colour(picture: Tensor) -> Tensor:
-    """A ControlNet reads colours, a map of one channel as grey."""
+def _as_rgb(picture: Tensor) -> Tensor:
+    """(1, 3, height, width), as a ControlNet reads it; a map of one channel becomes grey."""
     return picture.expand(1, 3, -1, -1)
 
 
 def _residuals(model: Any, column: Sequence[Following], call: UNetCall) -> Residuals:
-    """`column` has one control of each canvas; the latents are the first channels of an inpainting UNet's input."""
+    """`column` has one control of each canvas. Of an inpainting UNet's input channels, only the latents are passed."""
     arguments: dict[str, Any] = {
         "encoder_hidden_states": call.arguments["encoder_hidden_states"],
         "added_cond_kwargs": call.arguments["added_cond_kwargs"],
@@ -123,7 +120,7 @@ def _residuals(model: Any, column: Sequence[Following], call: UNetCall) -> Resid
 
 
 def _for_union(model: Any, column: Sequence[Following], arguments: dict[str, Any]) -> dict[str, Any]:
-    """It takes several pictures, of which this is one; each canvas may show it another kind of map."""
+    """A union takes lists of pictures, here of one; the kind of map may differ between canvases."""
     modes = joined([one.mode for one in column if one.mode is not None])
     for layer in model.transformer_layes:
         layer.rows = len(column[0].image)

@@ -1,4 +1,4 @@
-"""Guidance: what the UNet is told by the texts, and how far its answers are led towards the prompt."""
+"""Guidance: the UNet's text and size inputs, and classifier-free guidance of its predictions."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from sdxl_gateway.engine.canvas import Canvas, StepPart, UNetCall, joined
 from sdxl_gateway.engine.device import sent
 
 AESTHETIC_SCORE, NEGATIVE_AESTHETIC_SCORE = 6.0, 2.5
-"""What a refiner is told of the picture and of what to keep away from, as diffusers does."""
+"""A refiner's inputs for the prompt and the negative prompt, as diffusers' defaults."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Guidance(StepPart):
-    """One row for each of the canvas's UNet rows, the negative prompt's first while there are two.
+    """One row for each of the canvas's UNet rows; of two, the negative prompt's is first.
 
-    `tokens` is (rows, 77 for each chunk, width), `pooled` (rows, projection), `time_ids` (rows, 6), or (rows, 5) for a
+    `tokens` is (rows, chunks * 77, width), `pooled` (rows, projection), `time_ids` (rows, 6), or (rows, 5) for a
     refiner; `scale_embedding` is (1, width) for a UNet that was distilled to take the guidance scale as an input, else
-    None. `rescale` (0..1) is how far the spread of the prompt's own prediction is kept.
+    None. `rescale` (0..1) is how far the standard deviation of the prompt's own prediction is restored.
     """
 
     scale: float
@@ -36,14 +36,14 @@ class Guidance(StepPart):
 
     @classmethod
     def begin(cls, canvas: Canvas) -> Self:
-        """Every canvas has one. Raises EngineFault for a recipe that is mistaken about the checkpoint's UNet."""
+        """For every canvas. Raises EngineFault if recipe and UNet disagree whether guidance is embedded."""
         recipe, checkpoint = canvas.recipe, canvas.checkpoint
         if recipe.embeds_guidance != checkpoint.embeds_guidance:
             raise EngineFault("The recipe was made for a checkpoint with another kind of guidance.")
         size = (recipe.paint_height, recipe.paint_width)
         last = ((AESTHETIC_SCORE,), (NEGATIVE_AESTHETIC_SCORE,)) if checkpoint.refines else (size, size)
-        said = [(*size, 0, 0, *rest) for rest in (last[:1] if canvas.rows == 1 else last[::-1])]
-        time_ids = sent(torch.tensor(said), checkpoint.device, checkpoint.dtype)
+        ids = [(*size, 0, 0, *rest) for rest in (last[:1] if canvas.rows == 1 else last[::-1])]
+        time_ids = sent(torch.tensor(ids), checkpoint.device, checkpoint.dtype)
         positive, negative = canvas.positive, canvas.negative
         if canvas.rows == 1:
             return cls(recipe.guidance_scale, 0.0, positive.tokens, positive.pooled, time_ids, _scale_embedding(canvas))
@@ -56,21 +56,21 @@ class Guidance(StepPart):
         )
 
     def handed_over(self, canvas: Canvas) -> Self:
-        """By what the next model reads of the texts."""
+        """Made anew, from the texts as encoded for the next model."""
         return self.begin(canvas)
 
     def of_prompt(self) -> Self:
-        """Nothing to be led away from."""
+        """Without the negative prompt's row."""
         return replace(self, tokens=self.tokens[-1:], pooled=self.pooled[-1:], time_ids=self.time_ids[-1:])
 
     @property
     def key(self) -> int:
-        """The number of tokens: texts of other lengths are no rows of one tensor."""
+        """The number of tokens: texts of different lengths cannot be rows of one tensor."""
         return self.tokens.shape[1]
 
     @classmethod
     def join(cls, parts: Sequence[Self], call: UNetCall) -> None:
-        """The texts, the size, and the scale where the UNet reads it."""
+        """Add the texts, the size, and the scale if the UNet reads it."""
         embeddings = [part.scale_embedding for part in parts if part.scale_embedding is not None]
         call.arguments["encoder_hidden_states"] = joined([part.tokens for part in parts])
         call.arguments["timestep_cond"] = joined(embeddings) if embeddings else None
@@ -80,7 +80,7 @@ class Guidance(StepPart):
         }
 
     def combined(self, prediction: Tensor) -> Tensor:
-        """Classifier-free guidance: away from the negative prompt's row, (1, 4, h, w)."""
+        """Classifier-free guidance of (rows, 4, h, w), giving (1, 4, h, w)."""
         if len(self.tokens) == 1:
             return prediction
         negative, positive = prediction.chunk(2)
@@ -89,21 +89,21 @@ class Guidance(StepPart):
 
 
 def _rescaled(guided: Tensor, positive: Tensor, share: float) -> Tensor:
-    """With `share` of the spread of what the prompt alone predicts: section 3.4 of arXiv:2305.08891."""
+    """With `share` of the standard deviation of the prompt's own prediction: section 3.4 of arXiv:2305.08891."""
     dims = list(range(1, guided.ndim))
     own = guided * (positive.std(dim=dims, keepdim=True) / guided.std(dim=dims, keepdim=True))
     return share * own + (1 - share) * guided
 
 
 def _scale_embedding(canvas: Canvas) -> Tensor | None:
-    """(1, width): the sines and cosines a distilled UNet was taught its guidance scale with."""
+    """(1, width): the sinusoidal embedding of the guidance scale, for a UNet distilled with it; else None."""
     checkpoint, width = canvas.checkpoint, canvas.checkpoint.unet.config.time_cond_proj_dim
     if width is None:
         return None
     half = width // 2
-    places = torch.exp(torch.arange(half, dtype=torch.float32) * -(log(10000.0) / (half - 1)))
+    frequencies = torch.exp(torch.arange(half, dtype=torch.float32) * -(log(10000.0) / (half - 1)))
     scale = canvas.recipe.guidance_scale - 1
-    angles = torch.tensor([scale * 1000.0], dtype=torch.float32)[:, None] * places[None]
-    found = torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
-    padded = torch.nn.functional.pad(found, (0, width - found.shape[1]))
+    angles = torch.tensor([scale * 1000.0], dtype=torch.float32)[:, None] * frequencies[None]
+    embedding = torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
+    padded = torch.nn.functional.pad(embedding, (0, width - embedding.shape[1]))
     return sent(padded, checkpoint.device, checkpoint.dtype)

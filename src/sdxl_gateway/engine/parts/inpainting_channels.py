@@ -1,4 +1,4 @@
-"""InpaintingChannels: tells an inpainting UNet, in input channels of their own, what to keep and where to repaint."""
+"""InpaintingChannels: gives an inpainting UNet, in further input channels, the mask and the picture to keep."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from sdxl_gateway.engine.latents import centred, needed, repainted
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InpaintingChannels(StepPart):
-    """`channels` (rows, 5, h, w), in the UNet's dtype: the mask, 1 where to repaint, and latents of what is kept."""
+    """`channels` (rows, 5, h, w), in the UNet's dtype: the mask, 1 where to repaint, and the kept picture's latents."""
 
     channels: Tensor
 
     @classmethod
     def begin(cls, canvas: Canvas) -> Self | None:
-        """For every canvas of a checkpoint with an inpainting UNet; what is no inpainting has everything painted."""
+        """For every canvas of a checkpoint with an inpainting UNet; other tasks than inpainting repaint everything."""
         checkpoint = canvas.checkpoint
         if not checkpoint.inpaints:
             return None
-        found = _asked(canvas) if canvas.recipe.task is Task.INPAINT else _nothing_kept(canvas)
-        return cls(found.to(checkpoint.dtype).expand(canvas.rows, -1, -1, -1))
+        channels = _from_mask(canvas) if canvas.recipe.task is Task.INPAINT else _nothing_kept(canvas)
+        return cls(channels.to(checkpoint.dtype).expand(canvas.rows, -1, -1, -1))
 
     def handed_over(self, canvas: Canvas) -> Self | None:
-        """A model without such channels is told nothing; what is kept is put back into the picture at its end."""
+        """None for a model without such channels; the kept picture is pasted back over the finished one anyway."""
         return self if canvas.checkpoint.inpaints else None
 
     def of_prompt(self) -> Self:
-        """A row like the others."""
+        """All rows are equal."""
         return replace(self, channels=self.channels[-1:])
 
     @property
@@ -46,11 +46,11 @@ class InpaintingChannels(StepPart):
 
     @classmethod
     def join(cls, parts: Sequence[Self], call: UNetCall) -> None:
-        """They follow those of the latents."""
+        """Append the channels to those of the latents."""
         call.sample = torch.cat([call.sample, joined([part.channels for part in parts])], dim=1)
 
 
-def _asked(canvas: Canvas) -> Tensor:
+def _from_mask(canvas: Canvas) -> Tensor:
     pixels, painted = centred(needed(canvas.pictures.get("image"))), repainted(needed(canvas.pictures.get("mask")))
     mask = interpolate(painted.float(), size=canvas.latents.shape[-2:])
     return torch.cat([mask, canvas.source.encode(pixels * ~painted)], dim=1)

@@ -1,4 +1,4 @@
-"""Repaint: an inpainting without an inpainting UNet; what is to be kept is put back after each step."""
+"""Repaint: inpainting without an inpainting UNet; the part to be kept is restored after each step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sdxl_gateway.engine.models.samplers import noised
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Repaint(StepPart):
-    """`mask` (1, 1, h, w) is true where to repaint; `image_latents` are of the picture, `noise` is what covers them."""
+    """`mask` (1, 1, h, w) is true where to repaint; `image_latents` are the picture's, `noise` is added to them."""
 
     mask: Tensor
     image_latents: Tensor
@@ -25,27 +25,27 @@ class Repaint(StepPart):
 
     @classmethod
     def begin(cls, canvas: Canvas) -> Self | None:
-        """For an inpainting with a UNet that is told nothing of it."""
+        """For inpainting by a checkpoint without an inpainting UNet."""
         if canvas.recipe.task is not Task.INPAINT or canvas.image_latents is None or canvas.checkpoint.inpaints:
             return None
         mask = interpolate(repainted(needed(canvas.pictures.get("mask"))).float(), size=canvas.latents.shape[-2:])
-        canvas.source.draw()  # diffusers encodes the masked image here too: later draws are to be the same
+        canvas.source.draw()  # diffusers encodes the masked image here; later random numbers must equal its own
         return cls(mask.bool(), canvas.image_latents, canvas.noise)
 
     def after_step(self, canvas: Canvas) -> None:
-        """What is kept comes back as it is, at the noise level of the step to come."""
+        """Restore the kept part at the next step's noise level."""
         canvas.latents = self._over(self._kept(canvas), canvas.latents)
 
     def handed_over(self, canvas: Canvas) -> Self:
-        """Under noise drawn anew, as diffusers' second pipeline has it."""
+        """With noise drawn anew, as diffusers' second pipeline does."""
         return replace(self, noise=canvas.source.noise())
 
     def previewed(self, latents: Tensor) -> Tensor:
-        """With what is kept, without noise."""
+        """With the kept part, without noise."""
         return self._over(self.image_latents, latents)
 
     def _kept(self, canvas: Canvas) -> Tensor:
-        """Without noise where a pipeline of diffusers would end, be it the first of two."""
+        """The picture's latents at the next noise level; without noise where one of diffusers' pipelines would end."""
         following = canvas.steps_done + 1
         if following == canvas.sampler_steps or canvas.recipe.hands_over_at(following):
             return self.image_latents

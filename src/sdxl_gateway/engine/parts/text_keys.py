@@ -1,4 +1,4 @@
-"""TextKeys: the keys and values of a canvas's texts, made once for a model and a blend rather than in every step."""
+"""TextKeys: caches the cross-attention keys and values of a canvas's texts, instead of computing them in every step."""
 
 from __future__ import annotations
 
@@ -17,53 +17,53 @@ from sdxl_gateway.engine.canvas import Canvas, PartFactory, StepPart, UNetCall, 
 from sdxl_gateway.engine.memory.ledger import VRAM, Ledger
 
 TEXT_KEYS = "text keys"
-"""What the ledger calls those of one canvas, with a number."""
+"""The first word of their keys in the ledger; a number follows."""
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Kept:
-    """`made` (rows, tokens, width) by the weights of `unet` with that blend on; None once it had to leave."""
+    """`tensor` (rows, tokens, width) computed by `unet` with `blend` on; None once it has been evicted."""
 
     unet: Any
     blend: BlendKey
-    made: Tensor | None
+    tensor: Tensor | None
     key: Hashable
 
     def fits(self, call: UNetCall) -> bool:
-        """The call is made of the same weights."""
+        """The call uses the same weights."""
         return self.unet is call.unet and self.blend == call.blend
 
 
 class Shelf:
-    """What canvases keep, on the ledger. Others' need goes before: what has to leave is made anew in the next step."""
+    """Text keys of all canvases, accounted in the ledger, which may evict them; the next step then recomputes them."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._numbers = count()
         self._kept: dict[Hashable, ref[Kept]] = {}
 
-    def keep(self, call: UNetCall, made: Tensor) -> Kept:
-        """As long as somebody holds what is given."""
-        self._forget_the_gone()
-        kept = Kept(call.unet, call.blend, made, (TEXT_KEYS, next(self._numbers)))
+    def keep(self, call: UNetCall, tensor: Tensor) -> Kept:
+        """Keep `tensor` for as long as the result is referenced, if it fits."""
+        self._drop_unreferenced()
+        kept = Kept(call.unet, call.blend, tensor, (TEXT_KEYS, next(self._numbers)))
         try:
-            self._ledger.hold(VRAM, kept.key, made.nbytes, partial(_let_go, ref(kept)))
+            self._ledger.hold(VRAM, kept.key, tensor.nbytes, partial(_evict, ref(kept)))
         except DoesNotFit:
-            kept.made = None
+            kept.tensor = None
         self._kept[kept.key] = ref(kept)
         return kept
 
-    def taken(self, kept: Kept) -> Tensor | None:
-        """What is kept, used now."""
+    def use(self, kept: Kept) -> Tensor | None:
+        """The tensor, now most recently used; None if it has been evicted."""
         self._ledger.touch(VRAM, kept.key)
-        return kept.made
+        return kept.tensor
 
     def forget(self, kept: Kept) -> None:
-        """Nobody needs it any more."""
+        """Drop what is no longer needed."""
         self._drop(kept.key)
 
-    def _forget_the_gone(self) -> None:
-        """A canvas that is cancelled tells nobody; its memory is free at once, and on the ledger from now on."""
+    def _drop_unreferenced(self) -> None:
+        """Those of cancelled canvases, which are freed without `forget`, but still accounted in the ledger."""
         for key in [key for key, kept in self._kept.items() if kept() is None]:
             self._drop(key)
 
@@ -72,13 +72,13 @@ class Shelf:
         self._kept.pop(key, None)
 
 
-def _let_go(kept: ref[Kept]) -> None:
+def _evict(kept: ref[Kept]) -> None:
     if (found := kept()) is not None:
-        found.made = None
+        found.tensor = None
 
 
 class TextKeys(StepPart):
-    """Joins after all parts that read the texts themselves; `rows` are its canvas's."""
+    """Joins after all parts that read the texts themselves; `rows` is its canvas's number of UNet rows."""
 
     def __init__(self, shelf: Shelf, rows: int) -> None:
         self._shelf = shelf
@@ -87,47 +87,47 @@ class TextKeys(StepPart):
 
     @property
     def key(self) -> tuple[()]:
-        """Every canvas has some."""
+        """Equal for all canvases, as each has the part."""
         return ()
 
     @classmethod
     def join(cls, parts: Sequence[Self], call: UNetCall) -> None:
-        """Ready-made keys and values take the texts' place, unless the UNet has layers that could not take them."""
+        """Replace the texts by their keys and values, unless the UNet has layers that cannot take them."""
         if call.text_layers.width:
             texts = call.arguments["encoder_hidden_states"].split([part._rows for part in parts])
-            found = [part._made(text, call) for part, text in zip(parts, texts, strict=True)]
-            call.arguments["encoder_hidden_states"] = joined(found)
+            keys = [part._keys_and_values(text, call) for part, text in zip(parts, texts, strict=True)]
+            call.arguments["encoder_hidden_states"] = joined(keys)
 
-    def _made(self, text: Tensor, call: UNetCall) -> Tensor:
-        found = self._shelf.taken(self._kept) if self._kept and self._kept.fits(call) else None
-        if found is None:
-            self._let_go()
-            found = call.text_layers.keys_and_values(text)
-            self._kept = self._shelf.keep(call, found)
-        return found
+    def _keys_and_values(self, text: Tensor, call: UNetCall) -> Tensor:
+        tensor = self._shelf.use(self._kept) if self._kept and self._kept.fits(call) else None
+        if tensor is None:
+            self._forget()
+            tensor = call.text_layers.keys_and_values(text)
+            self._kept = self._shelf.keep(call, tensor)
+        return tensor
 
     def after_step(self, canvas: Canvas) -> None:
-        """Nothing is kept beside the decode."""
+        """Free the memory before the decode, which needs much."""
         if canvas.steps_done + 1 >= canvas.sampler_steps:
-            self._let_go()
+            self._forget()
 
-    def _let_go(self) -> None:
+    def _forget(self) -> None:
         if self._kept is not None:
             self._shelf.forget(self._kept)
             self._kept = None
 
     def handed_over(self, canvas: Canvas) -> TextKeys:
-        """The texts were encoded anew."""
-        self._let_go()
+        """Computed anew, as the texts were encoded anew."""
+        self._forget()
         return TextKeys(self._shelf, canvas.rows)
 
     def of_prompt(self) -> TextKeys:
-        """Made anew: what is kept is of both rows."""
-        self._let_go()
+        """Computed anew, as those kept are of both rows."""
+        self._forget()
         return TextKeys(self._shelf, 1)
 
 
 def text_keys_on(ledger: Ledger) -> PartFactory:
-    """The part's factory; `ledger` has what its parts keep."""
+    """The part's factory, which accounts what its parts keep in `ledger`."""
     shelf = Shelf(ledger)
     return lambda canvas: TextKeys(shelf, canvas.rows)

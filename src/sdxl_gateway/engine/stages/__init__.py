@@ -1,1 +1,1 @@
-"""What an image passes on its way through the engine, a file a stage; engine/load.py has the list."""
+"""The stages that an image passes in the engine, one file each; engine/load.py lists them."""

@@ -1,4 +1,4 @@
-"""Takes a text's tokens, gives the chunks a text encoder reads each for itself, parted after commas as A1111 does."""
+"""Takes a text's tokens, gives chunks that a text encoder reads separately, split after commas as A1111 does."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from itertools import chain
 from typing import NamedTuple
 
 REACH = 20
-"""A comma so near to the end of a full chunk is where it is parted, so that few phrases are torn."""
+"""A full chunk is split after its last comma if that is within so many tokens of its end, to keep phrases whole."""
 
 
 class Token(NamedTuple):
-    """Its id, and how much it counts."""
+    """A token's id and weight."""
 
     id: int
     weight: float = 1.0
 
 
 Piece = tuple[Token, ...]
-"""One token, or those of a learnt word, which stay together."""
+"""One token, or all those of a textual inversion's word, which stay in one chunk."""
 Chunk = list[Token]
 
 
 def parted(parts: Sequence[Iterable[Piece]], *, length: int, comma: int, most: int) -> tuple[list[Chunk], list[Token]]:
-    """At most `most` chunks of up to `length` tokens, at least one, and the tokens that nobody reads.
+    """At least one chunk and at most `most`, of up to `length` tokens, and the tokens truncated.
 
-    Each of `parts` begins a chunk; nothing after the last of several begins none. A single chunk is cut where it is
+    Each of `parts` begins a new chunk, but an empty last one. With `most` 1 the text is truncated where the chunk is
     full, as diffusers does.
     """
     chunks = [chunk for part in parts for chunk in _chunks(part, length, comma if most > 1 else None)]
@@ -35,7 +35,7 @@ def parted(parts: Sequence[Iterable[Piece]], *, length: int, comma: int, most: i
 
 
 def _chunks(pieces: Iterable[Piece], length: int, comma: int | None) -> list[Chunk]:
-    """Without a comma nothing stays together either."""
+    """Chunks of one part; without a `comma` token, they are simply of equal length."""
     if comma is None:
         tokens = [*chain.from_iterable(pieces)]
         return [tokens[start : start + length] for start in range(0, len(tokens) or 1, length)]
@@ -56,7 +56,7 @@ def _chunks(pieces: Iterable[Piece], length: int, comma: int | None) -> list[Chu
 
 
 def _fitting(pieces: Iterable[Piece], length: int) -> Iterator[Piece]:
-    """A word of more vectors than a chunk holds is torn after all."""
+    """The pieces, those longer than a chunk split."""
     for piece in pieces:
         for start in range(0, len(piece), length):
             yield piece[start : start + length]

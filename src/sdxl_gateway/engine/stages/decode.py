@@ -1,4 +1,4 @@
-"""Takes a canvas's latents, gives a Picture under way: the finished one, or a cheap look at it."""
+"""Takes a canvas's latents, gives a pending Picture: the finished one, or a cheap preview."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BROKEN = "The picture came out as numbers that are not finite; another LoRA weig
 
 
 class Decode(Stage):
-    """The VAE's work, and looks at what it would give."""
+    """Decodes by the VAE, and makes previews of what that would give."""
 
     name = "decode"
 
@@ -43,36 +43,36 @@ class Decode(Stage):
 
     @torch.inference_mode()
     def preview(self, canvas: Canvas) -> Pending:
-        """The predicted clean picture."""
+        """Of the predicted clean picture."""
         return self._looks.begin(canvas)
 
     @torch.inference_mode()
     def close(self, canvas: Canvas) -> bool:
-        """The first time. Raises DoesNotFit."""
+        """Issue the decode, on the first call. Raises DoesNotFit."""
         if canvas.decoding is not None:
             return False
         checkpoint = canvas.checkpoint
         if checkpoint.vae in self._overflowed:
-            self._keep_wide(checkpoint)
-        told = partial(self._overflowed.add, checkpoint.vae)
-        canvas.decoding = Decoding.begin(checkpoint, canvas.latents, self._clock, told).picture
+            self._convert_wider(checkpoint)
+        on_overflow = partial(self._overflowed.add, checkpoint.vae)
+        canvas.decoding = Decoding.begin(checkpoint, canvas.latents, self._clock, on_overflow).picture
         return True
 
-    def _keep_wide(self, checkpoint: Checkpoint) -> None:
-        """In a format of more range, for each picture would only break again; nobody decodes by it meanwhile."""
-        dtype = _roomier(checkpoint.vae_dtype, checkpoint.device)
+    def _convert_wider(self, checkpoint: Checkpoint) -> None:
+        """Convert a VAE that overflowed to a dtype of wider range, for good, once no decode by it is running."""
+        dtype = _wider(checkpoint.vae_dtype, checkpoint.device)
         finish_steps(checkpoint.device)
         with torch.inference_mode(False):
             checkpoint.vae.to(dtype)
         self._overflowed.discard(checkpoint.vae)
-        log.warning("the VAE of %s overflows: it is kept in %s from now on", checkpoint.name, dtype)
+        log.warning("the VAE of %s overflows: it computes in %s from now on", checkpoint.name, dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoding:
-    """A decode under way. After its pixels two bytes come: whether the latents, and the pixels, are finite.
+    """A decode in progress. Its `data` are pixels and two more bytes: whether latents, and pixels, are finite.
 
-    `overflowed` hears that the VAE broke and did not in float32.
+    `on_overflow` is called if the VAE's output was not finite, but is in float32.
     """
 
     checkpoint: Checkpoint
@@ -81,36 +81,34 @@ class Decoding:
     width: int
     clock: Clock
     data: Readback
-    overflowed: Callable[[], None]
+    on_overflow: Callable[[], None]
 
     @classmethod
-    def begin(cls, checkpoint: Checkpoint, latents: Tensor, clock: Clock, overflowed: Callable[[], None]) -> Decoding:
-        """On the present stream; nothing is waited for."""
+    def begin(cls, checkpoint: Checkpoint, latents: Tensor, clock: Clock, on_overflow: Callable[[], None]) -> Decoding:
+        """Issue it on the current stream, without waiting."""
         pixels = decoded(checkpoint, latents)
         finite = torch.stack([torch.isfinite(latents).all(), torch.isfinite(pixels).all()])
         data = torch.cat([eight_bit(pixels).flatten(), finite.to(torch.uint8)])
         height, width = pixels.shape[-2:]
-        return cls(checkpoint, latents, height, width, clock, Readback.begin(data, clock, latents), overflowed)
+        return cls(checkpoint, latents, height, width, clock, Readback.begin(data, clock, latents), on_overflow)
 
     @torch.inference_mode()
     def picture(self) -> Picture:
-        """Waits, on any thread. Raises NotFinite for latents, or a decoded picture, that are no numbers."""
+        """Wait for it, on any thread. Raises NotFinite if the latents, or pixels even in float32, are not finite."""
         data = self.data.wait()
         latents_finite, pixels_finite = data[-2:].tolist()
         if pixels_finite and latents_finite:
             return picture_of(data[:-2], self.height, self.width)
         if not latents_finite or self.checkpoint.vae_dtype is torch.float32:
             raise NotFinite(BROKEN)
-        picture = self._in_float32().picture()
-        self.overflowed()
+        again = Decoding.begin(_in_float32(self.checkpoint), self.latents, self.clock, self.on_overflow)
+        picture = again.picture()
+        self.on_overflow()
         return picture
-
-    def _in_float32(self) -> Decoding:
-        return Decoding.begin(_in_float32(self.checkpoint), self.latents, self.clock, self.overflowed)
 
 
 def decoded_on_host(checkpoint: Checkpoint, latents: Tensor) -> Tensor:
-    """(1, 3, height, width) float32, -1 to 1 and a little beyond; waits. Raises NotFinite."""
+    """(1, 3, height, width) float32, -1 to 1 and a little beyond; waits for the device. Raises NotFinite."""
     pixels = decoded(checkpoint, latents).cpu()
     if bool(torch.isfinite(pixels).all()):
         return pixels
@@ -125,7 +123,7 @@ def _in_float32(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _widened(vae: Any, device: torch.device) -> Any:
-    """A copy: others may be decoding by the VAE itself."""
+    """A copy in float32; the VAE itself may be decoding other pictures."""
     with torch.inference_mode(False):
         tensors = {name: tensor.to(device, torch.float32, copy=True) for name, tensor in vae.state_dict().items()}
         wide = filled(empty_model(AutoencoderKL, vae.config), tensors)
@@ -133,7 +131,7 @@ def _widened(vae: Any, device: torch.device) -> Any:
     return wide.eval().requires_grad_(False)
 
 
-def _roomier(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+def _wider(dtype: torch.dtype, device: torch.device) -> torch.dtype:
     if dtype is not torch.float16:
         return torch.float32
     return choose_vae_dtype(dtype, device.type, force_upcast=True, bfloat16_works=bfloat16_works(device))

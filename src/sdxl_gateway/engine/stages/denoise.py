@@ -1,4 +1,4 @@
-"""Takes canvases of one batch key, advances each by one step: one UNet call, then each one's own sampler."""
+"""Takes canvases of one batch key, advances each by one step: one UNet call for all, then each canvas's own sampler."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sdxl_gateway.engine.stages.stage import Stage
 
 
 class Denoise(Stage):
-    """The canvases may be at different steps of sequences of different lengths, with different samplers."""
+    """Canvases of a batch may be at different steps of sequences of different lengths, with different samplers."""
 
     name = "denoise"
 
@@ -25,16 +25,16 @@ class Denoise(Stage):
 
     @torch.inference_mode()
     def step(self, canvases: Sequence[Canvas]) -> None:
-        """Raises EngineFault where a canvas's last step failed half-way; a canvas that is done counts its step."""
+        """Canvases advanced before a failure have counted their step. Raises EngineFault after an interrupted step."""
         if any(canvas.step_failed for canvas in canvases):
-            raise EngineFault("A step of this picture failed half-way.")
+            raise EngineFault("An earlier step of this picture failed midway.")
         predictions = predict(canvases, self._limits)
         for canvas, prediction in zip(canvases, predictions, strict=True):
             advance(canvas, prediction)
 
 
 def predict(canvases: Sequence[Canvas], limits: RowLimits | None = None) -> list[Tensor]:
-    """Guided predictions, (1, 4, h, w) float32 each; in smaller batches where the device has no room for one."""
+    """Guided predictions, (1, 4, h, w) float32 each; in smaller batches if one batch runs out of memory."""
     limits = limits or RowLimits()
     if len(canvases) == 1:
         return _predict(canvases)
@@ -58,7 +58,7 @@ def _predict(canvases: Sequence[Canvas]) -> list[Tensor]:
 
 
 def unet_call(canvases: Sequence[Canvas]) -> UNetCall:
-    """The next step's, for canvases of one batch key."""
+    """The call of the next step, for canvases of one batch key."""
     checkpoint = canvases[0].checkpoint
     call = UNetCall(
         joined([_scaled_latents(canvas) for canvas in canvases]).to(checkpoint.dtype),
@@ -74,7 +74,7 @@ def unet_call(canvases: Sequence[Canvas]) -> UNetCall:
 
 
 def _scaled_latents(canvas: Canvas) -> Tensor:
-    """(rows, 4, h, w), all rows alike."""
+    """(rows, 4, h, w), all rows equal."""
     latents: Tensor = canvas.sampler.scale_model_input(canvas.latents, canvas.timesteps[canvas.steps_done])
     return latents.expand(canvas.rows, -1, -1, -1)
 
@@ -86,7 +86,7 @@ def _combined(canvas: Canvas, prediction: Tensor) -> Tensor:
 
 
 def advance(canvas: Canvas, prediction: Tensor) -> None:
-    """One step of its own sampler, by the guided prediction, (1, 4, h, w) float32."""
+    """Take one step of the canvas's sampler, by the guided prediction, (1, 4, h, w) float32."""
     timestep = canvas.timesteps[canvas.steps_done]
     canvas.step_failed = True
     found = take_step(canvas.sampler, prediction, timestep, canvas.latents, canvas.step_options)

@@ -1,7 +1,8 @@
-"""Takes an enlarged picture, gives it painted over in overlapping tiles: image to image, each tile's turn a step.
+"""Takes an enlarged picture, repaints it image-to-image in overlapping tiles, each closing step one tile of one turn.
 
-MultiDiffusion (Bar-Tal et al., 2023): in each of the sampler's steps the UNet is called for tile after tile, and what
-it predicts of them is brought together before the sampler moves the whole. So is what the VAE encodes and decodes.
+MultiDiffusion (Bar-Tal et al., 2023): for each step of the sampler the UNet is called for tile after tile, and the
+predictions are blended before the sampler advances the whole. VAE encoding and decoding are tiled in the same way: turn
+0 encodes, turns 1 to the number of sampler steps denoise, the last decodes.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from sdxl_gateway.scheduling.tiles import tile_count
 
 
 class Detail(Stage):
-    """For recipes with a detail pass; by the model, the texts and the parts of the picture's last step."""
+    """For recipes with a detail pass; it uses the model, texts and parts of the picture's last step."""
 
     name = "detail"
 
@@ -40,18 +41,18 @@ class Detail(Stage):
 
     @torch.inference_mode()
     def close(self, canvas: Canvas) -> bool:
-        """The next tile of the next turn. Raises NotFinite for one that is no numbers, and as a step does."""
-        place = canvas.closing_done - tile_count(canvas.recipe)
-        if not canvas.recipe.detail or place < 0:
+        """The next tile of the turn. Raises NotFinite for values that are not finite, and the errors of a step."""
+        done = canvas.closing_done - tile_count(canvas.recipe)
+        if not canvas.recipe.detail or done < 0:
             return False
-        large = canvas.large = canvas.large or _enlarged(canvas)
+        large = canvas.large = canvas.large or _large_canvas(canvas)
         tiles = detail_tiles(canvas.recipe)
-        turn, place = divmod(place, len(tiles))
+        turn, index = divmod(done, len(tiles))
         if 0 < turn <= large.sampler_steps:
             self._put_on(canvas)
-        made = _made(large, tiles[place], turn)
-        canvas.step_failed = True  # what follows may not be done twice
-        _bring_in(large, tiles, place, turn, made)
+        values = _tile_values(large, tiles[index], turn)
+        canvas.step_failed = True  # what follows must not be repeated after a failure
+        _merge_tile(large, tiles, index, turn, values)
         canvas.step_failed = False
         if large.picture is not None:
             canvas.picture, canvas.large = large.picture, None
@@ -61,8 +62,8 @@ class Detail(Stage):
         self._pool.checkpoint_of(canvas.phase).switcher.put_on_unet(canvas.phase.blend)
 
 
-def _enlarged(canvas: Canvas) -> Canvas:
-    """A canvas of the enlarged picture, as if it had been sent to be painted over from the same seed."""
+def _large_canvas(canvas: Canvas) -> Canvas:
+    """A canvas of the enlarged picture, as for an image-to-image request with the same seed."""
     size = detail_size(canvas.recipe)
     recipe = replace(
         canvas.recipe,
@@ -84,30 +85,30 @@ def _enlarged(canvas: Canvas) -> Canvas:
     return large
 
 
-def _made(large: Canvas, tile: Box, turn: int) -> Tensor:
-    """Of one tile: what the VAE encodes, what the UNet predicts, or pixels, on the host. The canvas stays as it is."""
+def _tile_values(large: Canvas, tile: Box, turn: int) -> Tensor:
+    """The tile's encoded distribution, the UNet's prediction, or pixels on the host; the canvas is not changed."""
     if turn == 0:
         return large.source.distribution(sent(pixels_of(needed(large.inputs.image), tile), large.checkpoint.device))
-    part = _part(large, tile)
+    latents = _tile_latents(large, tile)
     if turn > large.sampler_steps:
-        return decoded_on_host(large.checkpoint, part).clamp(-1, 1)
-    alone = copy(large)
-    alone.latents = part
-    return predict([alone])[0]
+        return decoded_on_host(large.checkpoint, latents).clamp(-1, 1)
+    small = copy(large)
+    small.latents = latents
+    return predict([small])[0]
 
 
-def _bring_in(large: Canvas, tiles: list[Box], place: int, turn: int, made: Tensor) -> None:
-    """With the last tile the turn ends."""
+def _merge_tile(large: Canvas, tiles: list[Box], index: int, turn: int, values: Tensor) -> None:
+    """The last tile ends the turn."""
     if large.mosaic is None:
         large.mosaic = Mosaic(tiles, 1 if turn > large.sampler_steps else large.checkpoint.latent_scale)
-    whole = large.mosaic.add(tiles[place], made)
-    if place == len(tiles) - 1:
+    whole = large.mosaic.add(tiles[index], values)
+    if index == len(tiles) - 1:
         large.mosaic = None
         _end_turn(large, turn, whole)
 
 
 def _end_turn(large: Canvas, turn: int, whole: Tensor) -> None:
-    """There are latents under noise, the sampler takes its step, or there is a picture."""
+    """With all tiles blended: make the first latents, take a step of the sampler, or make the picture."""
     if turn == 0:
         large.image_latents = large.source.sample(whole)
         large.noise = large.source.noise()
@@ -123,5 +124,5 @@ def _picture(pixels: Tensor) -> Picture:
     return picture_of(eight_bit(pixels).flatten(), height, width)
 
 
-def _part(large: Canvas, tile: Box) -> Tensor:
+def _tile_latents(large: Canvas, tile: Box) -> Tensor:
     return within(large.latents, scaled_down(tile, large.checkpoint.latent_scale))

@@ -1,4 +1,4 @@
-"""Takes a canvas's texts, gives what the UNet reads of them: one layer's states of both encoders, one's pooled one."""
+"""Takes a canvas's texts, gives the UNet's text inputs: hidden states of both encoders, pooled state of the second."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ HeldT = TypeVar("HeldT", bound="Held")
 
 
 class Encode(Stage):
-    """The texts of a canvas, with the text encoders' weights as its phase's blend has them."""
+    """Encodes the texts of a canvas, with its phase's blend on the text encoders."""
 
     name = "encode"
 
@@ -47,7 +47,7 @@ class Encode(Stage):
         self._embeddings: EmbeddingCache[EmbeddingKey, Embedding] = EmbeddingCache()
 
     def begin(self, canvas: Canvas) -> None:
-        """Raises AdapterRefused or DoesNotFit where the blend cannot be put on."""
+        """Raises AdapterRefused or DoesNotFit if the blend cannot be put on."""
         self.hand_over(canvas)
         canvas.warnings = text_warnings("prompt", canvas.positive)
         canvas.warnings += _negative_warnings(canvas.recipe, canvas.negative)
@@ -55,15 +55,15 @@ class Encode(Stage):
     def hand_over(self, canvas: Canvas) -> None:
         """Errors as `begin`."""
         recipe = canvas.recipe
-        said = [(recipe.reading, recipe.prompt)]
-        if _reads_negative(canvas):
-            said.append((recipe.reading.of_negative, recipe.negative_prompt))
-        positive, *read = self._embeddings_of(canvas, said)
-        negative = read[0] if read else positive.zeros() if recipe.guided else positive
+        texts = [(recipe.reading, recipe.prompt)]
+        if _encodes_negative(canvas):
+            texts.append((recipe.reading.of_negative, recipe.negative_prompt))
+        positive, *others = self._embeddings_of(canvas, texts)
+        negative = others[0] if others else positive.zeros() if recipe.guided else positive
         canvas.positive, canvas.negative = self._of_one_length(canvas, positive, negative)
 
     def _of_one_length(self, canvas: Canvas, positive: Embedding, negative: Embedding) -> tuple[Embedding, Embedding]:
-        """The shorter padded with chunks of no text, each read as its own prompt is."""
+        """The shorter one padded with chunks of empty text, encoded as that prompt is."""
         lengths = [one.tokens.shape[1] for one in (positive, negative)]
         if lengths[0] == lengths[1]:
             return positive, negative
@@ -71,24 +71,24 @@ class Encode(Stage):
         empty, other = self._embeddings_of(canvas, [(reading, ""), (reading.of_negative, "")])
         return positive.padded(empty.tokens, max(lengths)), negative.padded(other.tokens, max(lengths))
 
-    def _embeddings_of(self, canvas: Canvas, said: Sequence[tuple[TextReading, str]]) -> list[Embedding]:
-        """Those not held are made together."""
+    def _embeddings_of(self, canvas: Canvas, texts: Sequence[tuple[TextReading, str]]) -> list[Embedding]:
+        """Those not cached are encoded together."""
         checkpoint, blend = canvas.checkpoint, canvas.phase.blend
 
         def make(missing: Sequence[EmbeddingKey]) -> list[Embedding]:
             switcher = self._pool.checkpoint(checkpoint.name).switcher
             switcher.put_on_text(blend)
-            texts = [
-                Text(text, {**self._taught(checkpoint, reading), **switcher.words}, reading)
+            to_encode = [
+                Text(text, {**self._inversions(checkpoint, reading), **switcher.words}, reading)
                 for *_, reading, text in missing
             ]
             with torch.inference_mode():
-                return encode_texts(checkpoint, texts)
+                return encode_texts(checkpoint, to_encode)
 
-        return self._embeddings.get_all([embedding_key(checkpoint, blend, *one) for one in said], make)
+        return self._embeddings.get_all([embedding_key(checkpoint, blend, *one) for one in texts], make)
 
-    def _taught(self, checkpoint: Checkpoint, reading: TextReading) -> TextualInversions:
-        """By files of their own; what a LoRA of the blend teaches goes before it."""
+    def _inversions(self, checkpoint: Checkpoint, reading: TextReading) -> TextualInversions:
+        """From files of their own; of the same word in a LoRA of the blend, the LoRA's is used."""
         shapes = {
             published_name(component, "embeddings.token_embedding"): tuple(encoder.get_input_embeddings().weight.shape)
             for component, encoder in zip(checkpoint.encoder_names, checkpoint.text_encoders, strict=True)
@@ -100,8 +100,8 @@ class Encode(Stage):
         }
 
 
-def _reads_negative(canvas: Canvas) -> bool:
-    """Else guidance, where there is any, leads away from zeros."""
+def _encodes_negative(canvas: Canvas) -> bool:
+    """The negative prompt is encoded; otherwise guidance, if any, uses zeros in its place."""
     recipe = canvas.recipe
     return recipe.guided and bool(recipe.negative_prompt or not canvas.checkpoint.zeros_for_no_negative)
 
@@ -113,15 +113,15 @@ def _negative_warnings(recipe: Recipe, negative: Embedding) -> tuple[str, ...]:
 
 
 class Held(Protocol):
-    """What a cache may hold."""
+    """A value of a cache bounded in bytes."""
 
     @property
     def size_bytes(self) -> int:
-        """What it takes."""
+        """Bytes that the value takes."""
 
 
 class EmbeddingCache(Generic[KeyT, HeldT]):
-    """What was encoded last, by all that decides it, in at most `max_bytes`."""
+    """A least-recently-used cache of at most `max_bytes`, keyed by everything that decides a value."""
 
     def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -129,11 +129,11 @@ class EmbeddingCache(Generic[KeyT, HeldT]):
         self._held_bytes = 0
 
     def get(self, key: KeyT, make: Callable[[], HeldT]) -> HeldT:
-        """What is held under `key`, else what `make` gives, held from now on."""
+        """The value cached under `key`, else the one that `make` gives, cached from now on."""
         return self.get_all([key], lambda _: [make()])[0]
 
     def get_all(self, keys: Sequence[KeyT], make: Callable[[Sequence[KeyT]], Sequence[HeldT]]) -> list[HeldT]:
-        """The same of several; `make` is called once, with the keys of what is missing."""
+        """As `get`, for several keys; `make` is called once at most, with all missing ones."""
         found = {key: self._held[key] for key in keys if key in self._held}
         missing = [key for key in dict.fromkeys(keys) if key not in found]
         if missing:
@@ -156,13 +156,13 @@ class EmbeddingCache(Generic[KeyT, HeldT]):
 
 
 def embedding_key(checkpoint: Checkpoint, blend: Blend, reading: TextReading, text: str) -> EmbeddingKey:
-    """What decides an embedding."""
+    """Everything that decides an embedding."""
     return checkpoint.name, blend.text_key, reading, text
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What is to be encoded; `words` stand for the vectors given, by component."""
+    """A text to encode; `words` are textual inversions' vectors, by word and component."""
 
     text: str
     words: TextualInversions
@@ -171,7 +171,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Chunks:
-    """A text as its `tokenizers` part it, one for each encoder; as many chunks, `rows`, for one as for another."""
+    """A text split into chunks by each encoder's tokenizer, padded to the same number; `rows` are theirs in a call."""
 
     tokenizers: Sequence[PromptTokenizer]
     chunks: Sequence[Sequence[Chunk]]
@@ -195,7 +195,7 @@ class _Chunks:
         return self.tokenizers[encoder].framed(self.chunks[encoder])
 
     def states(self, encoder: int, all_rows: Tensor) -> Tensor:
-        """Its rows of what the encoder says, (rows, 77, width), each token as much as it counts."""
+        """The text's rows of the encoder's states, (rows, 77, width), weighted by token."""
         return weighted(all_rows[self.rows], self.tokenizers[encoder].weights(self.chunks[encoder]))
 
 
@@ -212,9 +212,9 @@ def encode_text(
 def encode_texts(checkpoint: Checkpoint, texts: Sequence[Text]) -> list[Embedding]:
     """With the text encoders' weights as they are now.
 
-    On CUDA, where most of it is launching, all texts are rows of one call of each encoder. Kernels are chosen by the
-    number of rows, and what a text comes to is not to depend on which others are encoded already: elsewhere each is
-    read alone, and on CUDA one that is alone in a call of two rows.
+    On CUDA, where launch overhead dominates, all texts are rows of one call of each encoder. Kernels, and so rounding,
+    depend on the number of rows, but a text's embedding must not depend on which others are cached: on other devices
+    each text is encoded alone, and on CUDA a single row is doubled.
     """
     if checkpoint.device.type != "cuda":
         return [_together(checkpoint, [text])[0] for text in texts]
@@ -228,7 +228,7 @@ def _together(checkpoint: Checkpoint, texts: Sequence[Text]) -> list[Embedding]:
     outputs = _encoded(checkpoint, read)
     pooled = next((output[0] for output in outputs if output[0].ndim == 2), None)
     if pooled is None:
-        raise RuntimeError("the second text encoder gives no pooled state")
+        raise RuntimeError("neither text encoder gives a pooled state")
     return [
         Embedding(_tokens(outputs, one, text.reading), pooled[one.rows][:1], one.cut, one.later)
         for text, one in zip(texts, read, strict=True)
@@ -236,18 +236,18 @@ def _together(checkpoint: Checkpoint, texts: Sequence[Text]) -> list[Embedding]:
 
 
 def _encoded(checkpoint: Checkpoint, read: Sequence[_Chunks]) -> list[Any]:
-    """What each encoder says of all rows; their ids go to the device in one copy."""
+    """Each encoder's output for all rows; the ids are copied to the device at once."""
     encoders = range(len(checkpoint.text_encoders))
     ids = torch.stack([torch.cat([one.ids(encoder) for one in read]) for encoder in encoders])
     if checkpoint.device.type == "cuda" and ids.shape[1] == 1:
         ids = ids.repeat(1, 2, 1)
-    there, found = sent(ids, checkpoint.device), []
+    device_ids, outputs = sent(ids, checkpoint.device), []
     for number, encoder in enumerate(checkpoint.text_encoders):
-        with ExitStack() as taught:
+        with ExitStack() as inversions:
             for one in read:
-                taught.enter_context(one.tokenizers[number].with_embeddings(one.ids(number), one.rows.start))
-            found.append(encoder(there[number], output_hidden_states=True))
-    return found
+                inversions.enter_context(one.tokenizers[number].with_embeddings(one.ids(number), one.rows.start))
+            outputs.append(encoder(device_ids[number], output_hidden_states=True))
+    return outputs
 
 
 def _tokens(outputs: Sequence[Any], one: _Chunks, reading: TextReading) -> Tensor:
@@ -256,9 +256,9 @@ def _tokens(outputs: Sequence[Any], one: _Chunks, reading: TextReading) -> Tenso
 
 
 def weighted(states: Tensor, weights: Tensor) -> Tensor:
-    """(chunks, 77, width) states, each times its weight of (chunks, 77); a chunk's mean stays what it was, as at A1111.
+    """(chunks, 77, width) states times weights (chunks, 77), rescaled to keep each chunk's mean, as A1111 does.
 
-    Where all weights are 1 these are the states themselves, bit for bit.
+    If all weights are 1, the states themselves, bit for bit.
     """
     if bool((weights == 1).all()):
         return states
@@ -275,7 +275,7 @@ def _in_a_row(chunks: Tensor) -> Tensor:
 
 
 def text_warnings(field: str, embedding: Embedding) -> tuple[str, ...]:
-    """What to tell about a text that is longer than the encoders read at once; nothing of one that is not."""
+    """Warnings about a text that was split into chunks or truncated."""
     return _parted_warning(field, embedding.later) + _cut_warning(field, embedding)
 
 

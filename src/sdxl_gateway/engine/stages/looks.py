@@ -1,4 +1,4 @@
-"""Takes a running canvas, gives a look at what it will be: by a tiny VAE, a linear map of the latents, or the VAE."""
+"""Takes a running canvas, gives a preview of its picture: by a tiny VAE, a linear map of the latents, or the VAE."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from sdxl_gateway.engine.models.preview_vae import PREVIEW_VAE
 from sdxl_gateway.engine.readback import Readback, eight_bit, picture_of
 
 VAE_LATENTS = 64 * 64
-"""The VAE decodes a look from at most so many latents: a quarter of the work at SDXL's native size."""
+"""The VAE decodes a preview from at most so many latents: a quarter of the work at SDXL's native size."""
 SDXL_SCALING_FACTOR = 0.13025
-"""By which the VAEs of SDXL's latent space are known: no other that diffusers reads has it."""
+"""Identifies VAEs of SDXL's latent space: no other VAE that diffusers reads has this factor."""
 SDXL_RGB = (
     (0.3651, 0.4232, 0.4341),
     (-0.2533, -0.0042, 0.1068),
     (0.1076, 0.1111, -0.0362),
     (-0.3165, -0.2492, -0.2188),
 )
-"""Red, green and blue, -1 to 1, of one in each channel of SDXL's latents, and `SDXL_RGB_OF_ZEROS` of none.
+"""Red, green and blue, -1 to 1, for each unit of each of SDXL's latent channels; SDXL_RGB_OF_ZEROS is the bias.
 
-As ComfyUI measured them for its own looks (comfy/latent_formats.py, class SDXL).
+As ComfyUI measured them for its own previews (comfy/latent_formats.py, class SDXL).
 """
 SDXL_RGB_OF_ZEROS = (0.1084, -0.0175, -0.0011)
 
 
 class Looks:
-    """How pictures are looked at while they are painted: as the setting `engine.preview` says."""
+    """Makes previews by the method that `how`, the setting `engine.preview`, names."""
 
     def __init__(self, pool: ModelPool, how: Preview) -> None:
         self._pool = pool
         self._how = how
 
     def begin(self, canvas: Canvas) -> Pending:
-        """The predicted clean picture, at paint size or smaller, of the same proportions; nothing is waited for."""
+        """The predicted clean picture, at paint size or smaller, of the same proportions; does not wait."""
         latents = _predicted(canvas)
         for part in canvas.parts:
             latents = part.previewed(latents)
@@ -56,7 +56,7 @@ class Looks:
         return picture
 
     def _pixels(self, canvas: Canvas, latents: Tensor) -> Tensor:
-        """(1, 3, h, w), -1 to 1 and a little beyond."""
+        """(1, 3, h, w), -1 to 1 and a little beyond; h and w may be smaller than the picture's."""
         if PREVIEW_VAE in self._pool.loaders:
             return decoded_by(self._pool.get(PREVIEW_VAE, PREVIEW_VAE), latents)
         if self._how != "vae" and in_sdxl_space(canvas.checkpoint.vae):
@@ -65,19 +65,19 @@ class Looks:
 
 
 def in_sdxl_space(vae: Any) -> bool:
-    """Its latents mean what those of SDXL's own VAE mean."""
+    """The VAE has the latent space of SDXL's own."""
     config = vae.config
     return bool(config.scaling_factor == SDXL_SCALING_FACTOR and config.latents_mean is None)
 
 
 def linear_rgb(latents: Tensor) -> Tensor:
-    """(1, 3, h, w) of SDXL's latents (1, 4, h, w): a pixel for each."""
+    """(1, 3, h, w) of SDXL's latents (1, 4, h, w): one pixel for each."""
     colours, of_zeros = latents.new_tensor(SDXL_RGB), latents.new_tensor(SDXL_RGB_OF_ZEROS)
     return torch.einsum("nchw,cr->nrhw", latents, colours) + of_zeros.view(1, 3, 1, 1)
 
 
 def decoded_small(checkpoint: Checkpoint, latents: Tensor) -> Tensor:
-    """By the VAE, of `VAE_LATENTS` at most."""
+    """The VAE's pixels for latents shrunk to at most VAE_LATENTS."""
     height, width = latents.shape[-2:]
     if height * width > VAE_LATENTS:
         shrink = (VAE_LATENTS / (height * width)) ** 0.5
@@ -87,13 +87,13 @@ def decoded_small(checkpoint: Checkpoint, latents: Tensor) -> Tensor:
 
 
 def decoded_by(tiny: Any, latents: Tensor) -> Tensor:
-    """By an AutoencoderTiny."""
+    """The pixels of an AutoencoderTiny."""
     found: Tensor = tiny.decode((latents / float(tiny.config.scaling_factor)).to(tiny.dtype), return_dict=False)[0]
     return found.float()
 
 
 def _predicted(canvas: Canvas) -> Tensor:
-    """The clean latents as far as they are known; after the last step they are there."""
+    """The predicted clean latents; after the last step, the latents themselves."""
     if canvas.pred_original is None or canvas.denoised:
         return canvas.latents
     return canvas.pred_original

@@ -1,4 +1,4 @@
-"""Takes a canvas whose texts are encoded, gives it what its first step needs: sampler, latents and parts."""
+"""Takes a canvas whose texts are encoded, sets up its first step: sampler, latents and parts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sdxl_gateway.engine.stages.stage import Stage
 
 
 class Prepare(Stage):
-    """`parts` are asked in their order, which is that of their draws and of their joining a UNet call."""
+    """`parts` are made in this order, which is also that of their random draws and of joining a UNet call."""
 
     name = "prepare"
 
@@ -27,13 +27,13 @@ class Prepare(Stage):
 
     @torch.inference_mode()
     def begin(self, canvas: Canvas) -> None:
-        """Raises InvalidRequest for steps the sampler cannot take, EngineFault where a picture to start from lacks."""
+        """Raises InvalidRequest for steps a sampler cannot take, EngineFault if a picture to start from is missing."""
         recipe, checkpoint = canvas.recipe, canvas.checkpoint
         canvas.source = LatentSource.of(checkpoint, recipe, canvas.index)
         give_sampler(canvas)
         canvas.recipe = _with_exact_phases(recipe, canvas.sampler, canvas.timesteps)
         canvas.pictures = pictures_on(checkpoint.device, canvas.inputs.painted_from)
-        if _starts_from_a_picture(canvas):
+        if _needs_image_latents(canvas):
             canvas.image_latents = canvas.source.encode(centred(needed(canvas.pictures.get("image"))))
         canvas.noise = canvas.source.noise()
         canvas.latents = first_latents(canvas)
@@ -42,20 +42,20 @@ class Prepare(Stage):
 
     @torch.inference_mode()
     def hand_over(self, canvas: Canvas) -> None:
-        """A sampler of the next model's begins where the one before was to end; the latents stay as they are."""
+        """The next model's sampler continues at the noise level where the last one ended, with the same latents."""
         recipe, checkpoint = canvas.recipe, canvas.checkpoint
         canvas.source = replace(canvas.source, checkpoint=checkpoint)
         canvas.sampler = checkpoint.samplers.make(recipe.sampler, recipe.steps, recipe.schedule)
         canvas.step_options = step_options(canvas.sampler, canvas.source.generator, recipe.eta)
-        left = _steps_left(canvas.sampler, canvas.phase)
-        canvas.timesteps = torch.cat([canvas.timesteps[: canvas.steps_done], left])
+        remaining = _timesteps_from_share(canvas.sampler, canvas.phase)
+        canvas.timesteps = torch.cat([canvas.timesteps[: canvas.steps_done], remaining])
         canvas.unet_timesteps = sent(canvas.timesteps, checkpoint.device, torch.float32)
-        following = (part.handed_over(canvas) for part in canvas.parts)
-        canvas.parts = tuple(part for part in following if part is not None)
+        parts = (part.handed_over(canvas) for part in canvas.parts)
+        canvas.parts = tuple(part for part in parts if part is not None)
 
 
 def give_sampler(canvas: Canvas) -> None:
-    """A sampler of its own, with all steps that the recipe takes still to be taken; its source is there."""
+    """Set the canvas's sampler and timesteps, before its first step; its `source` must be set."""
     recipe, checkpoint = canvas.recipe, canvas.checkpoint
     canvas.sampler = checkpoint.samplers.make(recipe.sampler, recipe.steps, recipe.schedule)
     canvas.step_options = step_options(canvas.sampler, canvas.source.generator, recipe.eta)
@@ -64,7 +64,7 @@ def give_sampler(canvas: Canvas) -> None:
 
 
 def _with_exact_phases(recipe: Recipe, sampler: Any, timesteps: Tensor) -> Recipe:
-    """Phases by shares begin after the last step that is above their share; each model takes a step at least."""
+    """Phases given by a share of the steps begin at the first step past it, so that each model takes at least one."""
     exact = []
     for phase in recipe.later_phases:
         if phase.from_share is not None:
@@ -75,13 +75,13 @@ def _with_exact_phases(recipe: Recipe, sampler: Any, timesteps: Tensor) -> Recip
 
 
 def _cutoff(sampler: Any, share: float) -> int:
-    """The training step at that share of the way from noise to picture; diffusers' `denoising_end`."""
+    """The training timestep at that share of the way from noise to picture; diffusers' `denoising_end`."""
     train_steps = int(sampler.config.num_train_timesteps)
     return round(train_steps - share * train_steps)
 
 
-def _steps_left(sampler: Any, phase: Phase) -> Tensor:
-    """As diffusers' `denoising_start` counts: of second-order samplers no step is taken by half."""
+def _timesteps_from_share(sampler: Any, phase: Phase) -> Tensor:
+    """Those from the phase's share on, as diffusers' `denoising_start` counts: a second-order step is not split."""
     timesteps: Tensor = sampler.timesteps
     below = int((timesteps < _cutoff(sampler, phase.from_share or 0.0)).sum())
     below += 1 if sampler.order == 2 and below % 2 == 0 else 0
@@ -92,27 +92,27 @@ def _steps_left(sampler: Any, phase: Phase) -> Tensor:
 
 
 def _timesteps(sampler: Any, recipe: Recipe) -> Tensor:
-    """Those still to be taken; the sampler is told where it starts."""
+    """Those that the recipe takes, without the first ones that `strength` skips; the sampler begins there."""
     first = (recipe.steps - recipe.steps_taken) * sampler.order
     if hasattr(sampler, "set_begin_index"):
         sampler.set_begin_index(first)
-    left: Tensor = sampler.timesteps[first:]
-    return left
+    timesteps: Tensor = sampler.timesteps[first:]
+    return timesteps
 
 
 def _starts_from_noise(recipe: Recipe) -> bool:
     return recipe.task is Task.TEXT_TO_IMAGE or (recipe.task is Task.INPAINT and recipe.strength == 1.0)
 
 
-def _starts_from_a_picture(canvas: Canvas) -> bool:
-    """Whose latents are needed: to start from, or to be put back where no inpainting UNet knows of them."""
+def _needs_image_latents(canvas: Canvas) -> bool:
+    """To start from, or to be restored outside the mask where there is no inpainting UNet."""
     if canvas.recipe.task is Task.INPAINT and not canvas.checkpoint.inpaints:
         return True
     return not _starts_from_noise(canvas.recipe)
 
 
 def first_latents(canvas: Canvas) -> Tensor:
-    """Nothing but noise, as strong as the sampler begins with; or the picture under noise."""
+    """Pure noise at the sampler's initial level, or the picture's latents with noise added."""
     if canvas.image_latents is None or _starts_from_noise(canvas.recipe):
         return canvas.noise * float(canvas.sampler.init_noise_sigma)
     return noised(canvas.sampler, canvas.image_latents, canvas.noise, canvas.timesteps[:1])

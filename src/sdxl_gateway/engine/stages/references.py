@@ -1,4 +1,4 @@
-"""Takes a canvas's pictures to be guided by, gives the tokens that an IP-Adapter makes of them."""
+"""Takes a canvas's references, gives the tokens that an IP-Adapter makes of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sdxl_gateway.engine.stages.encode import EmbeddingCache
 from sdxl_gateway.engine.stages.stage import Stage
 
 NOTHING = ""
-"""Stands in the cache for the digest of no picture."""
+"""The cache's key for no picture, in place of a digest."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,22 +32,22 @@ class PictureTokens:
 
     @property
     def size_bytes(self) -> int:
-        """What they take."""
+        """Of the tensor."""
         return self.tokens.nbytes
 
 
 class EncodeReferences(Stage):
-    """What a picture says is kept, by adapter and picture: other weights, seeds and prompts use it again."""
+    """Tokens are cached by adapter and picture, so that other weights, seeds and prompts use them again."""
 
     name = "references"
 
     def __init__(self, pool: ModelPool) -> None:
         self._pool = pool
-        self._seen: EmbeddingCache[tuple[str, str], PictureTokens] = EmbeddingCache()
+        self._cache: EmbeddingCache[tuple[str, str], PictureTokens] = EmbeddingCache()
 
     @torch.inference_mode()
     def begin(self, canvas: Canvas) -> None:
-        """Raises DoesNotFit where adapter or encoder find no room."""
+        """Raises DoesNotFit if there is no memory for the adapter or the image encoder."""
         prompt = canvas.recipe.image_prompt
         if prompt is not None:
             canvas.image_tokens = self._image_tokens(canvas, prompt)
@@ -73,14 +73,14 @@ class EncodeReferences(Stage):
         return self._tokens(prompt, picture.digest, make)
 
     def _tokens(self, prompt: ImagePrompt, picture: str, make: Callable[[], Tensor]) -> Tensor:
-        return self._seen.get((prompt.digest, picture), lambda: PictureTokens(make())).tokens
+        return self._cache.get((prompt.digest, picture), lambda: PictureTokens(make())).tokens
 
     def _encoder(self, prompt: ImagePrompt) -> Any:
         return self._pool.get(IMAGE_ENCODER, prompt.digest)
 
 
 def _weights(prompt: ImagePrompt, pictures: list[Tensor], rows: int) -> Tensor:
-    """(rows, tokens, 1): each token has its picture's."""
+    """(rows, tokens, 1): each token has its picture's weight."""
     each = pictures[0].shape[1]
     values = [weight for weight in prompt.weights for _ in range(each)]
     like = pictures[0]
@@ -88,6 +88,6 @@ def _weights(prompt: ImagePrompt, pictures: list[Tensor], rows: int) -> Tensor:
 
 
 def _normalized(picture: Picture) -> Tensor:
-    """(1, 3, side, side) float32, as CLIP's vision models were trained."""
+    """(1, 3, side, side) float32, with the normalisation that CLIP's vision models were trained with."""
     mean, std = (torch.tensor(values)[None, :, None, None] for values in (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD))
     return ((pixels_of(picture) + 1) / 2 - mean) / std

@@ -1,4 +1,4 @@
-"""Takes batches that found no memory, tells of later ones whether they would: so none is tried in vain at each step."""
+"""Takes batches that ran out of memory, predicts which later ones would too, so that no step tries them in vain."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from collections.abc import Sequence
 from sdxl_gateway.engine.canvas import Canvas
 
 STEPS_UNTIL_TRIED = 200
-"""What took the room may be gone by then."""
+"""Then a batch is tried again, as more memory may be free."""
 
 Size = tuple[int, int]
 
 
 class RowLimits:
-    """By size of latents, how many rows of the UNet's were too many."""
+    """For each size of latents, the number of UNet rows that was too many."""
 
     def __init__(self) -> None:
         self._too_many: dict[Size, int] = {}
-        self._spared: dict[Size, int] = {}
+        self._steps_forbidden: dict[Size, int] = {}
 
     def note(self, canvases: Sequence[Canvas]) -> None:
-        """So many rows found no room now."""
+        """This batch ran out of memory now."""
         size = _size(canvases)
         self._too_many[size] = min(_rows(canvases), self._too_many.get(size, _rows(canvases)))
-        self._spared[size] = 0
+        self._steps_forbidden[size] = 0
 
     def forbid(self, canvases: Sequence[Canvas]) -> bool:
-        """So many rows found no room lately; what is forbidden often enough is tried again."""
+        """As many rows ran out of memory lately; after STEPS_UNTIL_TRIED refusals they may try again."""
         size = _size(canvases)
         if _rows(canvases) < self._too_many.get(size, _rows(canvases) + 1):
             return False
-        self._spared[size] += 1
-        return self._spared[size] < STEPS_UNTIL_TRIED
+        self._steps_forbidden[size] += 1
+        return self._steps_forbidden[size] < STEPS_UNTIL_TRIED
 
 
 def _size(canvases: Sequence[Canvas]) -> Size:

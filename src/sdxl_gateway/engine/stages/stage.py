@@ -9,36 +9,36 @@ from sdxl_gateway.engine.canvas import Canvas, Pending
 
 
 class Stage:
-    """All methods do nothing unless a subclass has them; `begin` and `finish` are then timed under `name`.
+    """Methods do nothing unless a subclass overrides them; all but `step` and `preview` are timed under `name`.
 
-    A stage computes under `torch.inference_mode`, and enters it itself, as it may load or write weights outside it.
+    A stage enters `torch.inference_mode` itself, since it may have to load or write weights outside of it.
     """
 
     name: ClassVar[str]
 
     def begin(self, canvas: Canvas) -> None:
-        """Fill in of a new canvas what the stages after this one, or its steps, need."""
+        """Set the attributes of a new canvas that later stages, or its steps, need."""
 
     def step(self, canvases: Sequence[Canvas]) -> None:
-        """Advance canvases of one batch key by one step; the model and the blend of their phase are in place."""
+        """Advance canvases of one batch key by one step; their phase's model is loaded and its blend on."""
 
     def hand_over(self, canvas: Canvas) -> None:
-        """Another model takes the next steps: `canvas.checkpoint` is that one already."""
+        """Adapt the canvas to the model of the next steps, which is `canvas.checkpoint` already."""
 
     def close(self, canvas: Canvas) -> bool:
-        """Do this stage's part in a closing step of a canvas that is denoised; whether it had any.
+        """Do this stage's part in a closing step of a denoised canvas; gives whether it had anything to do.
 
-        A canvas without closing steps is closed once, before it is finished.
+        For a canvas without closing steps it is called once, before `finish`.
         """
         return False
 
     def preview(self, canvas: Canvas) -> Pending | None:
-        """What the picture will be, under way; None from a stage that makes no previews."""
+        """A preview, still being copied to the host; None from a stage that makes none."""
 
     def finish(self, canvas: Canvas) -> None:
-        """Change the `picture` of a canvas that is decoded; others take steps on the engine's thread meanwhile."""
+        """Change the `picture` of a decoded canvas; not on the engine's thread, which goes on with steps meanwhile."""
 
 
 def having(stages: Iterable[Stage], method: str) -> tuple[Stage, ...]:
-    """The stages that have a `method` of their own."""
+    """The stages that override `method`."""
     return tuple(stage for stage in stages if getattr(type(stage), method) is not getattr(Stage, method))

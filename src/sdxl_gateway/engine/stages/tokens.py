@@ -1,8 +1,8 @@
-"""Takes a text and the words a blend teaches, gives token ids, and lets a text encoder know the ids of those words.
+"""Takes a text and textual inversions, gives token ids, and has a text encoder embed the inversions' ids.
 
-A learnt word is found in the text as it stands, in any case, and the text around it is tokenised without it. Its
-vectors get ids beyond the encoder's vocabulary, in order, as diffusers gives them to the tokens it adds: encoders that
-pool at the highest id pool alike. Tokenizers and embedding tables are never changed, so nothing can be left behind.
+An inversion's word is found in the text in any case, and the text around it is tokenised without it. Its vectors get
+ids beyond the encoder's vocabulary, in order, as diffusers numbers the tokens it adds, so that encoders which pool at
+the highest id pool alike. Tokenizers and embedding tables are never changed, so there is nothing to undo.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NO_INVERSIONS: TextualInversions = MappingProxyType({})
 
 
 def tokenizers_of(checkpoint: Checkpoint, words: TextualInversions) -> list[PromptTokenizer]:
-    """One for each text encoder, knowing those of the (lower-case) `words` that have vectors for it."""
+    """One for each text encoder, with those of the (lower-case) `words` that have vectors for it."""
     encoders = zip(checkpoint.encoder_names, checkpoint.tokenizers, checkpoint.text_encoders, strict=True)
     return [
         PromptTokenizer(tokenizer, encoder, {word: by[name] for word, by in words.items() if name in by})
@@ -40,7 +40,7 @@ def tokenizers_of(checkpoint: Checkpoint, words: TextualInversions) -> list[Prom
 
 
 class PromptTokenizer:
-    """A tokenizer with the token embedding it belongs to; `vectors` (count, width) by word."""
+    """A tokenizer and its text encoder's token embedding; `vectors` (count, width) of inversions, by word."""
 
     def __init__(self, tokenizer: Any, encoder: Any, vectors: Mapping[str, Tensor]) -> None:
         self._tokenizer = tokenizer
@@ -54,23 +54,23 @@ class PromptTokenizer:
             following += len(rows)
 
     def ids(self, text: str) -> list[int]:
-        """Of the whole text, without the marks of its beginning and end."""
+        """The whole text's, without begin and end tokens."""
         return [token.id for token in chain.from_iterable(self._pieces(Segment(text)))]
 
     def parted(self, parts: Sequence[Part], most: int) -> tuple[list[Chunk], list[Token]]:
-        """The tokens in at most `most` chunks, and what does not fit into them."""
+        """The tokens in at most `most` chunks, and those that do not fit into them."""
         pieces = [[*chain.from_iterable(map(self._pieces, part))] for part in parts]
         comma = self._tokenizer.convert_tokens_to_ids(COMMA)
         return parted(pieces, length=self._tokenizer.model_max_length - 2, comma=comma, most=most)
 
     def framed(self, chunks: Sequence[Chunk]) -> Tensor:
-        """The ids, (chunks, 77): each between the marks of beginning and end, then padding."""
+        """The ids, (chunks, 77): each chunk between the begin and the end token, then padding."""
         tokenizer = self._tokenizer
         begin, end, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
         return torch.tensor([[begin, *(token.id for token in chunk), end, *self._rest(chunk, pad)] for chunk in chunks])
 
     def weights(self, chunks: Sequence[Chunk]) -> Tensor:
-        """How much each of the ids counts, (chunks, 77), float32."""
+        """The weights of those ids, (chunks, 77), float32."""
         return torch.tensor(
             [[1.0, *(token.weight for token in chunk), 1.0, *self._rest(chunk, 1.0)] for chunk in chunks]
         )
@@ -89,7 +89,7 @@ class PromptTokenizer:
         return found + self._plain(text[rest:], weight)
 
     def text(self, tokens: Sequence[Token]) -> str:
-        """What they stand for, learnt words by their names."""
+        """The tokens decoded, with inversions by their words."""
         names = {own[0]: word for word, own in self._word_ids.items()}
         pieces: list[str] = []
         plain: list[int] = []
@@ -103,18 +103,18 @@ class PromptTokenizer:
 
     @contextmanager
     def with_embeddings(self, ids: Tensor, first_row: int = 0) -> Iterator[None]:
-        """While it lasts, the encoder's token embedding gives the learnt vectors where `ids` (chunks, 77) has
-        their ids; these are the rows of a call from `first_row` on."""
+        """Inside the context, the encoder's token embedding gives the inversions' vectors where `ids` (chunks, 77) has
+        their ids; these are a call's rows from `first_row` on."""
         chunks, columns = (ids >= self._first_id).nonzero(as_tuple=True)
         if not len(chunks):
             yield
             return
         rows = torch.cat(self._vectors)
         rows = rows[sent(ids[chunks, columns] - self._first_id, rows.device)]
-        places = (chunks + first_row, columns)
+        positions = (chunks + first_row, columns)
         hooks = (
             self._table.register_forward_pre_hook(lambda _, arguments: (arguments[0].clamp(max=self._first_id - 1),)),
-            self._table.register_forward_hook(lambda _, __, found: _put(found, places, rows)),
+            self._table.register_forward_hook(lambda _, __, found: _put(found, positions, rows)),
         )
         try:
             yield
@@ -129,6 +129,6 @@ class PromptTokenizer:
         return str(self._tokenizer.decode(ids)).strip()
 
 
-def _put(found: Tensor, places: tuple[Tensor, ...], rows: Tensor) -> Tensor:
-    indices = tuple(sent(place, found.device) for place in places)
-    return found.index_put(indices, rows.to(found.device, found.dtype))
+def _put(embedded: Tensor, positions: tuple[Tensor, ...], rows: Tensor) -> Tensor:
+    indices = tuple(sent(position, embedded.device) for position in positions)
+    return embedded.index_put(indices, rows.to(embedded.device, embedded.dtype))

@@ -1,4 +1,4 @@
-"""Takes a decoded picture, gives it enlarged by a net, tile by tile, each a step of its own."""
+"""Takes a decoded picture, gives it enlarged by an upscaling network, one tile in each closing step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sdxl_gateway.scheduling.tiles import tile_count, tiles_of, with_context
 
 
 class Upscale(Stage):
-    """For recipes that name an upscaler; others pass untouched."""
+    """For recipes that name an upscaler."""
 
     name = "upscale"
 
@@ -26,9 +26,9 @@ class Upscale(Stage):
 
     @torch.inference_mode()
     def close(self, canvas: Canvas) -> bool:
-        """The next tile; with the last one the picture is whole. Raises NotFinite for one that is no numbers."""
-        place = canvas.closing_done
-        if place >= tile_count(canvas.recipe):
+        """The next tile; the last one completes the picture. Raises NotFinite for values that are not finite."""
+        index = canvas.closing_done
+        if index >= tile_count(canvas.recipe):
             return False
         upscaler: Upscaler = self._pool.get(UPSCALER, canvas.recipe.upscaler_digest)
         painted = needed(canvas.collect())
@@ -37,11 +37,11 @@ class Upscale(Stage):
             canvas.enlarged = torch.empty(
                 size.height * upscaler.scale, size.width * upscaler.scale, 3, dtype=torch.uint8
             )
-        tile = tiles_of(size)[place]
-        seen = with_context(tile, size)
-        rows = _enlarged(upscaler, zero_to_one(painted, seen))
-        _put(canvas.enlarged, rows, tile, seen, upscaler.scale)
-        if place == tile_count(canvas.recipe) - 1:
+        tile = tiles_of(size)[index]
+        context = with_context(tile, size)
+        rows = _enlarged(upscaler, zero_to_one(painted, context))
+        _put(canvas.enlarged, rows, tile, context, upscaler.scale)
+        if index == tile_count(canvas.recipe) - 1:
             canvas.picture = _picture(canvas.enlarged)
         return True
 
@@ -52,7 +52,7 @@ def _picture(rows: Tensor) -> Picture:
 
 
 def _enlarged(upscaler: Upscaler, pixels: Tensor) -> Tensor:
-    """(height, width, 3) 8-bit, of (1, 3, h, w), 0 to 1."""
+    """(height, width, 3) 8-bit on the host, of (1, 3, h, w), 0 to 1."""
     weight = next(upscaler.net.parameters())
     found = upscaler.net(pixels.to(weight.device, weight.dtype)).float()
     if not bool(torch.isfinite(found).all()):
@@ -61,8 +61,8 @@ def _enlarged(upscaler: Upscaler, pixels: Tensor) -> Tensor:
     return rows
 
 
-def _put(whole: Tensor, rows: Tensor, tile: Box, seen: Box, scale: int) -> None:
-    """Leaves off what the net saw around the tile."""
-    top, left = (tile.top - seen.top) * scale, (tile.left - seen.left) * scale
+def _put(whole: Tensor, rows: Tensor, tile: Box, context: Box, scale: int) -> None:
+    """Copy the tile into `whole`, without the context around it."""
+    top, left = (tile.top - context.top) * scale, (tile.left - context.left) * scale
     inner = rows[top : top + tile.height * scale, left : left + tile.width * scale]
     whole[tile.top * scale : tile.bottom * scale, tile.left * scale : tile.right * scale] = inner
