@@ -26,7 +26,7 @@ from sdxl_gateway.engine.compile import Todo
 from sdxl_gateway.engine.load import plain_parts
 from sdxl_gateway.engine.memory.ledger import VRAM, Ledger
 from sdxl_gateway.engine.unet.compiled import compiled
-from sdxl_gateway.engine.unet.compiler import PLACE, Compiler
+from sdxl_gateway.engine.unet.compiler import CACHE_VARIABLE, Compiler
 from sdxl_gateway.engine.unet.wanted import Wanted, traceable
 from sdxl_gateway.engine_main import TURN_SECONDS
 
@@ -78,7 +78,7 @@ def compiler_rows(bench: Bench, folder: Path, backend: str) -> Iterator[Row]:
         "loaded": ("process", lambda: Compiler(backend).code(wanted)),
     }
     for name, (place, way) in ways.items():
-        os.environ[PLACE] = str(folder / place)
+        os.environ[CACHE_VARIABLE] = str(folder / place)
         yield from _rows(name, steps, way)
 
 

@@ -18,7 +18,7 @@ from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.core.picture import NO_INPUTS, Inputs, Picture
 from sdxl_gateway.core.recipe import Recipe, Task
 from sdxl_gateway.engine import load
-from sdxl_gateway.engine.load import _refuse_what_cannot_be, open_engine
+from sdxl_gateway.engine.load import _refuse_contradictions, open_engine
 from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST, WEIGHTS_HOST
 from sdxl_gateway.engine.memory.ledger import VRAM
 from sdxl_gateway.engine.models.checkpoint import Checkpoint as Loaded
@@ -249,7 +249,7 @@ def test_what_a_device_that_shares_the_hosts_memory_cannot_have_is_said(tmp_path
     config = process_settings(tmp_path, {"demo": Checkpoint(path="demo")}).model_copy(update={"memory": memory})
     plan = plan_memory(Sizes(0, 0, 0, 0, 0, 0), UNLIMITED_BYTES, Wanted.of(memory, 4, 2, 2))
     with pytest.raises(CheckpointProblem, match=r"memory\."):
-        _refuse_what_cannot_be(config, torch.device("mps"), plan)
+        _refuse_contradictions(config, torch.device("mps"), plan)
 
 
 @pytest.mark.parametrize("mode", ["balanced", "low"])

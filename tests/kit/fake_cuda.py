@@ -59,7 +59,7 @@ def move_to_fake_cuda(engine: DiffusionEngine) -> None:
         for name in loader.names:
             pool._models[kind, name] = _moved(pool.get(kind, name))
     for stage in engine._beginning:
-        for cache in {"_embeddings", "_seen"} & set(vars(stage)):
+        for cache in {"_embeddings", "_cache"} & set(vars(stage)):
             setattr(stage, cache, type(getattr(stage, cache))())
 
 

@@ -41,9 +41,9 @@ class Watched(WeightStream):
         super().__init__(CPU)
         self.sent: list[Part] = []
 
-    def _send(self, part: Part) -> None:
+    def _copy(self, part: Part) -> None:
         self.sent.append(part)
-        super()._send(part)
+        super()._copy(part)
 
 
 @pytest.fixture

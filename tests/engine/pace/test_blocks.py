@@ -47,7 +47,7 @@ def test_a_small_models_blocks_are_as_large_as_in_its_pictures(dtype: torch.dtyp
 
 
 def test_sdxls_blocks_have_as_many_rows_as_threads_do_in_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks_module, "_made", lambda module, _: module)
+    monkeypatch.setattr(blocks_module, "_with_dummy_weights", lambda module, _: module)
     sdxl = levels("sdxl_configs")
     for threads, most in {1: (18, 9, 4), 1000: (128, 64, 32)}.items():
         work = blocks_of(sdxl, 128, threads, torch.float32)

@@ -195,7 +195,7 @@ def test_a_tile_that_finds_no_room_is_tried_again_and_a_turn_that_ends_is_not(
     monkeypatch.setattr(gc, "collect", lambda: 0)
     wanted = recipe(steps=2, detail=0.5, **LARGE)
     whole = room.paint(wanted)
-    for name in ("_made", "_enlarged"):
+    for name in ("_tile_values", "_large_canvas"):
         with monkeypatch.context() as cramped:
             cramped.setattr(detail, name, full_at_every_other_call(getattr(detail, name)))
             assert room.paint(wanted) == whole

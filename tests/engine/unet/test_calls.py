@@ -68,11 +68,11 @@ def test_what_is_not_of_rows_alone_is_no_such_call(others: dict[str, Any]) -> No
 
 def test_rows_stay_in_their_order() -> None:
     call = _call(7)
-    parts = call.apart(in_buckets(7))
+    parts = call.split(in_buckets(7))
     assert [part.rows for part in parts] == [4, 2, 1]
     for whole, *pieces in zip(call.tensors, *(part.tensors for part in parts), strict=True):
         assert torch.equal(torch.cat(pieces), whole)
-    assert call.apart([7]) == [call]
+    assert call.split([7]) == [call]
 
 
 @pytest.mark.parametrize(

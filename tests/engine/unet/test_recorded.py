@@ -84,13 +84,13 @@ def test_a_replay_copies_in_and_out_and_allocates_nothing_else() -> None:
     made, _ = recordings(FakeRecorder())
     found = settled(made, call_of(0.0))
     assert found is not None
-    addresses = [tensor.data_ptr() for tensor in (*found.reads.tensors, found.recording.output)]
+    addresses = [tensor.data_ptr() for tensor in (*found.inputs.tensors, found.recording.output)]
     call = call_of(1.0)
     found.recording.__dict__["replay"] = lambda: None
     with torch.inference_mode(), Issued() as issued:
         found(call)
     assert issued.names == ["_foreach_copy_", "clone"]
-    assert addresses == [tensor.data_ptr() for tensor in (*found.reads.tensors, found.recording.output)]
+    assert addresses == [tensor.data_ptr() for tensor in (*found.inputs.tensors, found.recording.output)]
 
 
 def test_other_code_is_recorded_anew_once_nothing_disturbs() -> None:
@@ -111,7 +111,7 @@ def test_their_memory_is_on_the_ledger() -> None:
     ledger.hold(VRAM, "adapter", 50)
     rows = (1, 2, 1)
     found = [settled(made, call_of(0.0, rows=each, side=8 + place)) for place, each in enumerate(rows)]
-    reads = [one.reads.tensors[0].untyped_storage() for one in found if one]
+    reads = [one.inputs.tensors[0].untyped_storage() for one in found if one]
     assert [storage.data_ptr() == reads[-1].data_ptr() for storage in reads] == [False, True, True]
     assert ledger.held_bytes(VRAM) == 3050 + sum(storage.nbytes() for storage in reads[:2])
     assert ledger.holds(VRAM, "adapter")

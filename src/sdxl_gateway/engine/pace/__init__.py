@@ -1,1 +1,1 @@
-"""How fast a processor computes a UNet's shapes, and what is chosen by that."""
+"""Measures how fast this processor computes a UNet's layers, and chooses the number format by that."""

@@ -1,4 +1,4 @@
-"""Takes what was measured of this machine, gives it again at later starts; a file that cannot be used is as none."""
+"""Takes measurements of this machine, keeps them in a file for later starts; an unusable file counts as missing."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ LOCK_NAME = "measured.lock"
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Figures in a JSON file of a folder, each under all that it depends on, in words."""
+    """Figures in a JSON file in `folder`, each keyed by a text that names everything it depends on."""
 
     folder: Path
 
     def of(self, about: str, measure: Callable[[], float]) -> float:
-        """The figure found before, else the one found now, which is kept if the disk lets it.
+        """The figure kept under `about`, else the one measured now, which is kept if the file can be written.
 
-        Of several processes one measures while the others wait for what it finds: all of them go by one figure.
+        Of several processes one measures while the others wait, so that all use the same figure.
         """
-        with self._held():
+        with self._locked():
             kept = self._read()
             if about not in kept:
                 kept[about] = measure()
@@ -42,12 +42,12 @@ class Findings:
         return self.folder / FILE_NAME
 
     @contextmanager
-    def _held(self) -> Iterator[None]:
-        with ExitStack() as until:
-            # Where the disk knows no locks, each measures for itself.
+    def _locked(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            # On a file system without locks each process measures for itself.
             with suppress(OSError):
                 self.folder.mkdir(parents=True, exist_ok=True)
-                fcntl.flock(until.enter_context((self.folder / LOCK_NAME).open("w")), fcntl.LOCK_EX)
+                fcntl.flock(stack.enter_context((self.folder / LOCK_NAME).open("w")), fcntl.LOCK_EX)
             yield
 
     def _read(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Takes a UNet's config, gives the number format that this CPU had better paint in: float32, or bfloat16 if it pays."""
+"""Takes a UNet's config, gives the number format for this CPU to paint in: float32, or bfloat16 if clearly faster."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from sdxl_gateway.telemetry.device import describe_device
 log = logging.getLogger(__name__)
 
 CLEAR_GAIN = 0.8
-"""bfloat16 rounds away a twentieth of a LoRA's effect, which a few hundredths of the time would not be worth."""
+"""The largest share of float32's time worth it: bfloat16 rounds away a twentieth of a LoRA's effect."""
 LEAST_PARAMETERS = 500_000_000
-"""A smaller model is painted within seconds anyhow; it keeps its exactness, and its start is not held up."""
+"""A smaller model paints within seconds anyhow: it stays in float32, and its start is not delayed by measuring."""
 
 
 def format_for_cpu(
     parameters: int, unet: Mapping[str, Any], findings: Findings, clock: Clock = perf_counter
 ) -> torch.dtype:
-    """For a checkpoint of so many `parameters` and its UNet's config, as measured now or at an earlier start."""
+    """The dtype for a checkpoint of that many `parameters` and that UNet config, measured now or before."""
     if parameters < LEAST_PARAMETERS or not bfloat16_works(torch.device("cpu")):
         return torch.float32
     ratio = findings.of(f"bfloat16 / float32: {what_computes(unet)}", partial(_measured, unet, clock))
     chosen = torch.bfloat16 if ratio <= CLEAR_GAIN else torch.float32
-    told = "engine.dtype: blocks of the UNet take %.2f of float32's time in bfloat16 here: it paints in %s"
-    log.info(told, ratio, str(chosen).removeprefix("torch."))
+    message = "engine.dtype: blocks of the UNet take %.2f of float32's time in bfloat16 here, so %s is used"
+    log.info(message, ratio, str(chosen).removeprefix("torch."))
     return chosen
 
 
 def what_computes(unet: Mapping[str, Any]) -> str:
-    """The processor, its threads, torch, and a UNet's shapes as a digest: what a measurement depends on."""
+    """What a measurement depends on: the processor, its threads, torch's version, and a digest of the UNet's config."""
     shapes = hashlib.sha256(json.dumps(dict(unet), sort_keys=True, default=str).encode()).hexdigest()[:16]
     capability = torch.backends.cpu.get_cpu_capability()
     threads = torch.get_num_threads()

@@ -1,1 +1,1 @@
-"""How a step calls a UNet: as it is, by compiled code, or as a recording; pictures are the same."""
+"""How a step calls a UNet: eagerly, by compiled code, or as a recorded CUDA graph; pictures are the same."""

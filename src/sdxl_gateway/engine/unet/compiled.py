@@ -1,7 +1,7 @@
-"""Takes what code is wanted for, gives code compiled for just that, which serves every model of its make.
+"""Takes what is to be compiled, gives the code, which serves every model of the same make.
 
-Weights are inputs of the code and are written in place, so no blend compiles anything again. Which call the code is for
-is looked up before it is called: torch's guards, which would take longer than a small step, are left out.
+Weights are inputs of the code and are written in place, so that no blend causes a recompilation. Callers look up the
+code for a call's form and rows, so torch's guards, which would take longer than a small step, are left out.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ from sdxl_gateway.engine.unet.wanted import Code, Wanted
 
 Backend = str | Callable[..., Any]
 Codes = dict[tuple[Form, int], Code]
-"""By a call's form and rows."""
+"""By a call's form and number of rows."""
 
 
 def compiled(wanted: Wanted, backend: Backend) -> Code:
-    """Traces and compiles, which takes a minute or so; the code is called once. Raises what the compiler raises."""
+    """Traces, compiles, and calls the code once, which takes a minute or so. Raises what the compiler raises."""
     code: Code = _compiler(wanted, backend)
     wanted.done_by(code)
     return code
 
 
 def compile_ahead(wanted: Wanted, backend: Backend, path: Path) -> None:
-    """The code as a file, whole or not at all. Nothing is computed, so tensors without memory will do."""
+    """Write the code to the file at `path`, whole or not at all. Nothing is computed: tensors may be without memory."""
 
     def keep(*inputs: Any, **others: Any) -> None:
         _compiler(wanted, backend).aot_compile((inputs, others)).save_compiled_function(str(path))
 
-    with dynamo_config.patch(enable_aot_compile=True):  # before torch 2.12 it has to be said
+    with dynamo_config.patch(enable_aot_compile=True):  # needed before torch 2.12
         wanted.done_by(keep)
 
 
 def loaded(file: IOBase) -> Code:
-    """The code of such a file; nothing is traced. Raises what torch raises of one that does not fit this process."""
+    """The code from such a file, without tracing. Raises torch's errors for a file that does not fit this process."""
     code: Any = torch.compiler.load_compiled_function(file)
     code.disable_guard_check()
-    found: Code = code
-    return found
+    typed: Code = code
+    return typed
 
 
 def make_of(model: nn.Module) -> Hashable:
-    """Equal for models that one code fits: of the same layers, in the same formats and layouts."""
+    """Equal for models that can share code: of the same layers, dtypes and memory layouts."""
     config = {name: value for name, value in dict(getattr(model, "config", {})).items() if not name.startswith("_")}
     layers = tuple((name, type(module), _function(module)) for name, module in model.named_modules())
     tensors = chain(model.named_parameters(), model.named_buffers())
@@ -60,7 +60,7 @@ def make_of(model: nn.Module) -> Hashable:
 
 
 def _compiler(wanted: Wanted, backend: Backend) -> Any:
-    """Each time of a code object of its own: torch keeps what it compiled by code object, a few a piece."""
+    """Compiles a copy with a code object of its own, as torch caches only a few compilations for each code object."""
     function: Any = wanted.function
     own = FunctionType(function.__code__.replace(), function.__globals__)
     options: dict[str, str | int | bool | Callable[..., Any]] = {"guard_filter_fn": _no_guards}
@@ -72,5 +72,5 @@ def _no_guards(guards: Sequence[Any]) -> list[bool]:
 
 
 def _function(module: nn.Module) -> Hashable:
-    """A layer that computes in another format has a `forward` of its own, one function for all such layers."""
+    """The function behind a layer's forward, which may be an attribute of the instance (memory/quantised.py)."""
     return getattr(module.forward, "__func__", module.forward)

@@ -1,4 +1,4 @@
-"""Takes what code is wanted for, gives it: as it was kept, from a process that compiles it, or compiled by this one."""
+"""Takes what is to be compiled, gives the code: from the cache, from a compiler process, or compiled in this one."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from sdxl_gateway.engine.unet.kept import KeptCodes
 from sdxl_gateway.engine.unet.wanted import Code, Wanted
 
 FOLDER_NAME = "compiled"
-PLACE = "TORCHINDUCTOR_CACHE_DIR"
+CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 WHOLE_NAME = "whole"
 
 
 class Closed(Exception):
-    """Nobody wants code any more."""
+    """The compiler was closed; no code is needed any more."""
 
 
 class Compiler:
-    """Its code has been called once. A `backend` that is no name is this process's own, and nothing of it is kept."""
+    """Gives code that has been called once. Code of a `backend` that is a function, not a name, is not cached."""
 
     def __init__(self, backend: Backend = "inductor") -> None:
         self._backend = backend
@@ -37,7 +37,7 @@ class Compiler:
         found = None if self._kept is None else self._kept.code(wanted)
         if self._closed:
             raise Closed
-        # Kernels are timed in their first call, and pieces of code come onto the device.
+        # The first call benchmarks kernels and loads modules, both of which synchronise the device.
         with quiet.disturbed():
             if found is None:
                 return compiled(wanted, self._backend)
@@ -45,17 +45,17 @@ class Compiler:
         return found
 
     def close(self) -> None:
-        """What another process is at is given up."""
+        """End a compiler process that is running."""
         self._closed = True
         self._process.close()
 
 
 def keep_compiled_code(data_directory: Path) -> None:
-    """Code compiled once is found there at the next start, unless the environment names another place."""
-    os.environ.setdefault(PLACE, str((data_directory / FOLDER_NAME).resolve()))
+    """Cache compiled code in the data directory, for later starts, unless the environment names another folder."""
+    os.environ.setdefault(CACHE_VARIABLE, str((data_directory / FOLDER_NAME).resolve()))
 
 
 def code_folder() -> Path | None:
-    """Where whole code lies, beside torch's own pieces of it; nowhere if nobody said where."""
-    place = os.environ.get(PLACE)
-    return Path(place) / WHOLE_NAME if place else None
+    """The folder of whole compiled functions, beside torch's own cache of their parts; None without a cache folder."""
+    folder = os.environ.get(CACHE_VARIABLE)
+    return Path(folder) / WHOLE_NAME if folder else None

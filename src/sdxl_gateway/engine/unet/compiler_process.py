@@ -1,8 +1,8 @@
-"""Takes what code is wanted for, has a process of its own make the file of it: with a Python of its own, few rights to
-the processors, and next to none of the device's memory.
+"""Takes what is to be compiled, has a separate process write the code to a file, at low CPU priority and with next to
+no device memory.
 
-The step loop's Python is busy with a compilation on a thread of its process for a minute or two. A process leaves it
-alone, and leaves code that loads in a moment. Nothing is computed in it, so the model has no weights there.
+A compilation on a thread would hold the step loop's interpreter for a minute or two. A process does not, and leaves
+code that loads in a moment. It computes nothing, so its copy of the model has no weights.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ MODULE = "sdxl_gateway.engine.compiler_main"
 MOST_SECONDS = 1800.0
 MOST_WORKERS = 8
 DEVICE_BYTES = 2**30
-"""Free on the device, or it is not begun: a CUDA context takes half of that, whatever is done in it."""
+"""Must be free on the device for a compiler process to start: its CUDA context alone takes half of that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Of one file. `threads` and `sums_in_half` are as in the process that is to call the code."""
+    """What the process is to compile, and where to. `threads` and `sums_in_half` are those of the engine's process."""
 
     outline: bytes
     path: Path
@@ -47,7 +47,7 @@ class Order:
 
 
 class CompilerProcess:
-    """One at a time. Who closes it while it works has it end at once; it never outlives this process."""
+    """Runs one compiler process at a time; `close` kills it, and it never outlives this process."""
 
     def __init__(self, backend: Backend, command: tuple[str, ...] = (sys.executable, "-m", MODULE)) -> None:
         self._backend = backend
@@ -57,41 +57,41 @@ class CompilerProcess:
         self._closed = False
 
     def make(self, wanted: Wanted, path: Path) -> bool:
-        """Whether it did: not where the device is too full for a second process, nor where that fails."""
+        """Whether the file was made; not if the device is too full for a second process, or the process fails."""
         device = wanted.inputs[0].device
         if not _has_room(device):
-            log.info("the device has no room for a compiler's process; it is compiled in this one")
+            log.info("the device has no memory for a compiler process; the engine's own compiles")
             return False
         try:
             order = _order(wanted, path, self._backend, device)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
-            log.warning("this model is compiled in the engine's own process: %s", error)
+            log.warning("this model cannot be sent to a compiler process; the engine's own compiles: %s", error)
             return False
-        return self._filled(order)
+        return self._run(order)
 
     def close(self) -> None:
-        """Nothing is made any more."""
+        """Kill a running process, and start none any more."""
         with self._lock:
             self._closed = True
             if self._process is not None:
                 _end(self._process)
 
-    def _filled(self, order: bytes) -> bool:
-        process = self._begun()
+    def _run(self, order: bytes) -> bool:
+        process = self._start()
         if process is None:
             return False
         try:
-            _, told = process.communicate(order, timeout=MOST_SECONDS)
+            _, stderr = process.communicate(order, timeout=MOST_SECONDS)
         except subprocess.TimeoutExpired:
             _end(process)
-            _, told = process.communicate()
+            _, stderr = process.communicate()
         with self._lock:
             self._process = None
         if process.returncode and not self._closed:
-            log.warning("the compiler's process failed (%d): %s", process.returncode, _last_line(told))
+            log.warning("the compiler process failed (%d): %s", process.returncode, _last_line(stderr))
         return process.returncode == 0
 
-    def _begun(self) -> subprocess.Popen[bytes] | None:
+    def _start(self) -> subprocess.Popen[bytes] | None:
         with self._lock:
             if not self._closed:
                 self._process = subprocess.Popen(  # noqa: S603
@@ -116,15 +116,15 @@ def _has_room(device: torch.device) -> bool:
 
 
 def _workers() -> int:
-    """One processor is left to the steps."""
+    """All processors but one, which is left to the steps."""
     return max(min(processors() - 1, MOST_WORKERS), 1)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """With all it started."""
+    """Kill the process and its children."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _last_line(told: bytes) -> str:
-    return (told.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+def _last_line(stderr: bytes) -> str:
+    return (stderr.decode(errors="replace").strip().splitlines() or ["no output on stderr"])[-1]

@@ -1,4 +1,4 @@
-"""Takes work for a CUDA device, gives it as a graph of kernels that is launched at once: the Recorder of CUDA."""
+"""Takes work for a CUDA device, captures it as a CUDA graph, which is launched at once: the Recorder for CUDA."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from sdxl_gateway.engine.streams import new_stream
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CudaRecording:
-    """One graph, and the tensor it writes, which is in the memory all graphs share."""
+    """A graph, and the tensor it writes, which is in the memory pool that all graphs share."""
 
     graph: torch.cuda.CUDAGraph
     output: Tensor
 
     def replay(self) -> None:
-        """On the present stream."""
+        """On the current stream."""
         self.graph.replay()
 
 
 class CudaRecorder:
-    """Captures on a stream of its own, into one pool of memory; into another one after a capture that failed."""
+    """Captures on a stream of its own, into one memory pool; into a new pool after a capture that failed."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -37,18 +37,18 @@ class CudaRecorder:
     def record(self, work: Callable[[], Tensor]) -> CudaRecording:
         """As the protocol says."""
         if self._first is None:
-            # A pool whose last graph is gone takes no other one: one of next to nothing stays.
-            self._first = self._recorded(lambda: torch.zeros(1, device=self._device))
-        return self._recorded(work)
+            # A pool cannot be used again once its last graph is destroyed, so a tiny graph is kept.
+            self._first = self._captured(lambda: torch.zeros(1, device=self._device))
+        return self._captured(work)
 
-    def _recorded(self, work: Callable[[], Tensor]) -> CudaRecording:
-        """Other threads go on copying and decoding on streams of their own, and allocate meanwhile.
+    def _captured(self, work: Callable[[], Tensor]) -> CudaRecording:
+        """Other threads go on copying, decoding and allocating on their own streams.
 
-        In the mode "thread_local" only this thread is kept from what a capture cannot contain.
+        So the capture's mode is "thread_local", which forbids only this thread the calls that a capture cannot contain.
         """
         graph, steps = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
         self._stream.wait_stream(steps)
-        with torch.cuda.stream(self._stream), _uncollected():
+        with torch.cuda.stream(self._stream), _without_gc():
             graph.capture_begin(pool=self._pools[-1], capture_error_mode="thread_local")
             try:
                 output = work()
@@ -60,14 +60,14 @@ class CudaRecorder:
         return CudaRecording(graph, output)
 
     def _leave_pool(self, graph: torch.cuda.CUDAGraph) -> None:
-        """Torch takes it for one that is still recorded into."""
+        """After a failed capture, torch regards its pool as still being captured into."""
         with suppress(RuntimeError):
             graph.capture_end()
         self._pools.append(torch.cuda.graph_pool_handle())
         self._first = None
 
     def held_bytes(self) -> int:
-        """Of its pools, as torch's allocator counts it."""
+        """The size of its pools, by torch's allocator."""
         return sum(map(_pool_bytes, self._pools))
 
 
@@ -77,8 +77,8 @@ def _pool_bytes(pool: tuple[int, int]) -> int:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """Collected objects may be other graphs, which cannot be destroyed within a capture."""
+def _without_gc() -> Iterator[None]:
+    """Garbage may include other graphs, which cannot be destroyed during a capture."""
     was_on = gc.isenabled()
     gc.disable()
     try:

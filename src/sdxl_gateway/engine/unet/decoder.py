@@ -1,4 +1,4 @@
-"""Takes the place of a VAE's `decode`: has pictures of some sizes decoded by compiled code."""
+"""Stands in for a VAE's `decode`: decodes pictures of some sizes by compiled code."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 from sdxl_gateway.engine.unet.wanted import Code
 
 DecodeCodes = dict[tuple[torch.Size, torch.dtype], Code]
-"""By the latents' shape and format."""
+"""By the latents' shape and dtype."""
 
 
 class Decoder:
-    """Called as `decode` is. `codes` may grow while it is used; a VAE that is to work in tiles is left to that."""
+    """Called as `decode` is. `codes` may grow while it is in use; tiled decoding is never compiled."""
 
     def __init__(self, vae: Any, codes: Mapping[tuple[torch.Size, torch.dtype], Code]) -> None:
         self._vae = vae

@@ -1,4 +1,4 @@
-"""Takes the place of a UNet in a step: has each call made in the fastest way there is for it by now."""
+"""Stands in for a UNet in a step: makes each call in the fastest way available for it by now."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Way = Callable[[Call], Tensor]
 
 
 class Denoiser:
-    """Called as the UNet is. `codes` may grow while it is used; without `recordings` nothing is recorded.
+    """Called as the UNet is. `codes` may grow while it is in use; without `recordings` nothing is recorded.
 
-    Rows are taken in buckets rather than padded up to one: a padded row costs as much as any other, and a picture's
-    numbers would come out of a larger batch than its own.
+    Rows are split into buckets rather than padded up to one: a padded row costs as much as any other, and a picture's
+    rounding would be that of a larger batch.
     """
 
     def __init__(self, unet: Any, codes: Codes, recordings: Recordings | None) -> None:
@@ -35,13 +35,13 @@ class Denoiser:
         return self._unet(sample, timesteps, **others) if found is None else (found,)
 
     def close(self) -> None:
-        """The UNet's weights leave their place; the device is done with what was issued."""
+        """The UNet's weights are being moved; the device is idle."""
         if self._recordings is not None:
             self._recordings.close()
 
     def _quickly(self, call: Call) -> Tensor | None:
-        """None where there is no fast way for some of it: then all of it is made as it is, at once."""
-        parts = call.apart(in_buckets(call.rows))
+        """None if any of its buckets has no fast way: then the UNet is called once, for all rows."""
+        parts = call.split(in_buckets(call.rows))
         ways = [way for part in parts if (way := self._way(part)) is not None]
         if len(ways) < len(parts):
             return None

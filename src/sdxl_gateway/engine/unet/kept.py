@@ -1,7 +1,7 @@
-"""Takes what code is wanted for, gives it from a folder of files; what is not there yet is made there first.
+"""Takes what is to be compiled, gives the code from a cache folder, having it compiled to a file there first if needed.
 
-A file's name says all that its code depends on, so what is found needs no proof. Files of other versions stay; the
-folder may be deleted at any time.
+A file's name is a digest of all that its code depends on, so a file found needs no check. Files of other versions stay;
+the folder may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from sdxl_gateway.telemetry.device import describe_device
 log = logging.getLogger(__name__)
 
 Make = Callable[[Wanted, Path], bool]
-"""Makes the file of such code; whether it is there now."""
+"""Compiles to the file; gives whether it exists now."""
 OWN = Path(__file__).parents[1]
 LIBRARIES = ("torch", "triton", "diffusers", "transformers")
 SWITCHES = ("TORCHINDUCTOR_", "TORCHDYNAMO_", "TRITON_")
-"""The environment has much to say to a compiler; where it keeps things, and how many work for it, changes no code."""
+"""Environment variables that change compiled code, but for those ending in NO_SWITCHES."""
 NO_SWITCHES = ("_DIR", "_THREADS")
 
 
@@ -42,20 +42,20 @@ class KeptCodes:
         self._make = make
 
     def code(self, wanted: Wanted) -> Code | None:
-        """None where it could not be made, or is of no use here. It has not been called yet."""
+        """Code not yet called; None if it could not be compiled or loaded."""
         path = self._folder / f"{known_by(wanted)}.code"
         return _read(path) or (_read(path) if self._make(wanted, path) else None)
 
 
 def _read(path: Path) -> Code | None:
-    """None of a file that is not there; one of no use goes."""
+    """None if the file is missing, or cannot be loaded and is deleted."""
     try:
         with path.open("rb") as file:
             return loaded(file)
     except FileNotFoundError:
         return None
     except Exception as error:
-        log.warning("code that was kept is of no use, and is made anew: %s", error)
+        log.warning("cached compiled code cannot be loaded and is compiled anew: %s", error)
         path.unlink(missing_ok=True)
         return None
 
@@ -63,32 +63,32 @@ def _read(path: Path) -> Code | None:
 def known_by(wanted: Wanted) -> str:
     """A digest of all that its code depends on."""
     (device,) = {tensor.device for tensor in wanted.inputs}
-    told = [_told(part) for part in (wanted.function, make_of(wanted.model), *_processors(wanted), wanted.inputs)]
-    told += [_told(tuple(wanted.others.items())), _place(device), _libraries(), _switches()]
-    return sha256("\n".join([*told, _own_source()]).encode()).hexdigest()[:32]
+    values = (wanted.function, make_of(wanted.model), *_processors(wanted), wanted.inputs, tuple(wanted.others.items()))
+    texts = [*map(_stable_text, values), _hardware(device), _libraries(), _switches()]
+    return sha256("\n".join([*texts, _own_source()]).encode()).hexdigest()[:32]
 
 
-def _told(value: object) -> str:
-    """In words that are the same in every process."""
+def _stable_text(value: object) -> str:
+    """A description that is the same in every process; of a tensor without its numbers."""
     match value:
         case Tensor():
             return f"{value.dtype} {tuple(value.shape)} {value.stride()}"
         case dict():
-            return _told(tuple(value.items()))
+            return _stable_text(tuple(value.items()))
         case tuple():
-            return f"({', '.join(map(_told, value))})"
+            return f"({', '.join(map(_stable_text, value))})"
         case type() | FunctionType():
             return f"{value.__module__}.{value.__qualname__}"
     return repr(value)
 
 
 def _processors(wanted: Wanted) -> Iterator[Hashable]:
-    """Of attentions: they are no modules, and compute all the same."""
-    found = getattr(wanted.model, "attn_processors", {})
-    yield tuple((name, type(processor)) for name, processor in found.items())
+    """The attention processors' types: `make_of` misses them, as they are not modules."""
+    processors = getattr(wanted.model, "attn_processors", {})
+    yield tuple((name, type(processor)) for name, processor in processors.items())
 
 
-def _place(device: torch.device) -> str:
+def _hardware(device: torch.device) -> str:
     if device.type == "cuda":
         summed_in_half = torch.backends.cuda.matmul.allow_fp16_accumulation
         name, capability = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device)
@@ -97,8 +97,8 @@ def _place(device: torch.device) -> str:
 
 
 def _switches() -> str:
-    told = sorted(one for one in os.environ.items() if one[0].startswith(SWITCHES) and not one[0].endswith(NO_SWITCHES))
-    return repr(told)
+    names = sorted(name for name in os.environ if name.startswith(SWITCHES) and not name.endswith(NO_SWITCHES))
+    return repr([(name, os.environ[name]) for name in names])
 
 
 @cache
@@ -115,8 +115,8 @@ def _version(name: str) -> str:
 
 @cache
 def _own_source() -> str:
-    """What of ours may be part of the code."""
-    found = sha256()
+    """A digest of this engine's source, any of which may be traced into the code."""
+    digest = sha256()
     for path in sorted(OWN.rglob("*.py")):
-        found.update(path.read_bytes())
-    return found.hexdigest()
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

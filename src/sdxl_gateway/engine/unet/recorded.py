@@ -1,8 +1,8 @@
-"""Takes calls that come again and again, gives recordings of them: one launch each instead of some two thousand.
+"""Takes calls that recur, gives recordings (CUDA graphs) of them: one launch each instead of some two thousand.
 
-Blends are written into the weights in place, so a recording reads whatever blend is on. What it reads besides are
-tensors in one piece of memory, into which each call's are copied; what it writes is copied out before anything is
-played again, as all recordings share that piece and the memory they work in.
+Blends are written into the weights in place, so a recording reads whatever blend is on. Its other inputs are tensors in
+one static buffer, into which each call's are copied; its output is copied out before the next replay, as all recordings
+share that buffer and their working memory.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ from sdxl_gateway.engine.unet.wanted import Code
 log = logging.getLogger(__name__)
 
 RECORDINGS = "recordings"
-"""What the ledger calls the memory they share, with what it had grown to."""
+"""The first word of the shared memory's keys in the ledger; the size it had grown to follows."""
 CALLS_BEFORE = 2
-"""So many calls as they are come first: kernels are loaded, and work memory is taken, in the first ones."""
+"""A call is recorded after being made so many times: the first ones load kernels and allocate workspaces."""
 MOST = 32
-"""Recordings kept of one UNet; of each the device holds some megabytes besides the memory they share."""
+"""Recordings kept of one UNet; each takes some megabytes on the device besides the memory they share."""
 MOST_COUNTED = 512
+"""Kinds of calls whose number is counted; then counting starts anew."""
 
 Key = tuple[Form, int]
 
 
 class Recording(Protocol):
-    """`output` is where `replay` leaves what the work gives, each time anew."""
+    """Recorded work; `replay` overwrites `output` each time."""
 
     @property
     def output(self) -> Tensor: ...
@@ -47,61 +48,61 @@ class Recording(Protocol):
 
 
 class Recorder(Protocol):
-    """Records what a piece of work asks of the device, which is not done by that."""
+    """Captures the device operations of some work, without executing them."""
 
     def record(self, work: Callable[[], Tensor]) -> Recording:
-        """Nobody may wait for the whole device meanwhile. Raises what the work or the device raises."""
+        """Nothing may synchronise the device meanwhile. Raises errors of the work or the device."""
 
     def held_bytes(self) -> int:
         """The device memory that all its recordings share."""
 
 
 class Tape:
-    """What one device's recordings are made on; the memory they share is on the ledger, and never given back.
+    """Makes one device's recordings; the memory they share is accounted in the ledger, and never freed.
 
-    It is for calls that find room without anybody's leaving. `works` until the device fails to record one.
+    Calls whose recording would require evictions are not recorded. `works` until the device fails to record one.
     """
 
     def __init__(self, recorder: Recorder, ledger: Ledger) -> None:
         self._recorder = recorder
         self._ledger = ledger
-        self._held_bytes = self._read_bytes = 0
-        self._reads = torch.empty(0, dtype=torch.uint8)
+        self._held_bytes = self._input_bytes = 0
+        self._input_buffer = torch.empty(0, dtype=torch.uint8)
         self.works = True
 
     def record(self, call: Call, work: Callable[[Call], Tensor]) -> tuple[Call, Recording] | None:
-        """The recording, and before it the copy of the call that it reads.
+        """The static call that the recording reads, and the recording.
 
-        None where it finds no room, or where the device does not record, which is told once.
+        None if there is no memory for it, or if the device cannot record, which is logged once.
         """
         free = self._ledger.free_bytes(VRAM)
         if free is not None and call.work_bytes > free + self._held_bytes:
             return None
         try:
-            reads = self._read_by(call)
-            made = self._recorder.record(lambda: work(reads))
-            self._account(self._recorder.held_bytes() + self._read_bytes)
+            inputs = self._static_copy(call)
+            recording = self._recorder.record(lambda: work(inputs))
+            self._account(self._recorder.held_bytes() + self._input_bytes)
         except DoesNotFit:
             return None
         except Exception as error:
             if not out_of_memory(error):
                 self.works = False
-                log.warning("this device records no UNet calls; their kernels are launched one by one", exc_info=error)
+                log.warning("this device cannot record UNet calls; kernels are launched one by one", exc_info=error)
             return None
-        return reads, made
+        return inputs, recording
 
-    def _read_by(self, call: Call) -> Call:
-        """A copy where all recordings read; those made before there was a larger one keep theirs."""
-        if len(self._reads) < call.size_bytes:
+    def _static_copy(self, call: Call) -> Call:
+        """A copy in the shared input buffer, a larger one if needed; earlier recordings keep the smaller one."""
+        if len(self._input_buffer) < call.size_bytes:
             self._account(self._held_bytes + call.size_bytes)
-            self._read_bytes += call.size_bytes
-            self._reads = torch.empty(call.size_bytes, dtype=torch.uint8, device=call.tensors[0].device)
-        reads = call.laid_out_in(self._reads)
-        torch._foreach_copy_(list(reads.tensors), list(call.tensors))
-        return reads
+            self._input_bytes += call.size_bytes
+            self._input_buffer = torch.empty(call.size_bytes, dtype=torch.uint8, device=call.tensors[0].device)
+        inputs = call.laid_out_in(self._input_buffer)
+        torch._foreach_copy_(list(inputs.tensors), list(call.tensors))
+        return inputs
 
     def _account(self, held_bytes: int) -> None:
-        """Each time the memory grew is an entry of its own."""
+        """Each growth of the memory is an entry of its own in the ledger."""
         growth = held_bytes - self._held_bytes
         if growth > 0:
             key = (RECORDINGS, held_bytes)
@@ -112,21 +113,21 @@ class Tape:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recorded:
-    """A call of one form and so many rows, made by `code`, or by the UNet as it is, and recorded."""
+    """A recorded call of one form and number of rows, made by `code`, or by the UNet itself."""
 
     code: Code | None
-    reads: Call
+    inputs: Call
     recording: Recording
 
     def __call__(self, call: Call) -> Tensor:
-        """What it predicts, (rows, 4, h, w), in memory of the caller's own."""
-        torch._foreach_copy_(list(self.reads.tensors), list(call.tensors))
+        """The prediction, (rows, 4, h, w), in new memory."""
+        torch._foreach_copy_(list(self.inputs.tensors), list(call.tensors))
         self.recording.replay()
         return self.recording.output.clone()
 
 
 class Recordings:
-    """Those of one UNet, by form and rows; the ones used least recently go first."""
+    """The recordings of one UNet, by form and rows; at most MOST, of which the least recently used is dropped."""
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
@@ -135,23 +136,23 @@ class Recordings:
         self._refused: set[Key] = set()
 
     def of(self, call: Call, code: Code | None, work: Callable[[Call], Tensor]) -> Recorded | None:
-        """The recording of such a call; made now, if it came before. One of other code is made anew.
+        """The recording of such a call; recorded now if it has recurred often enough, or if `code` is new for it.
 
-        None where there is none yet, or none can be made.
+        None if there is none yet, or it cannot be recorded.
         """
         key = (call.form, call.rows)
         found = self._kept.get(key)
-        if self._is_wanted(key, found, code):
-            found = self._made(key, call, code, work) or found
+        if self._is_due(key, found, code):
+            found = self._record(key, call, code, work) or found
         if found is not None:
             self._kept.move_to_end(key)
         return found
 
     def close(self) -> None:
-        """The weights go elsewhere; once the device is done with what was issued."""
+        """Drop all, as the weights are being moved; the device must be idle."""
         self._kept = OrderedDict()
 
-    def _is_wanted(self, key: Key, found: Recorded | None, code: Code | None) -> bool:
+    def _is_due(self, key: Key, found: Recorded | None, code: Code | None) -> bool:
         if not self._tape.works or key in self._refused:
             return False
         if found is not None:
@@ -161,8 +162,8 @@ class Recordings:
         self._uses[key] += 1
         return self._uses[key] > CALLS_BEFORE
 
-    def _made(self, key: Key, call: Call, code: Code | None, work: Callable[[Call], Tensor]) -> Recorded | None:
-        """None beside work that waits for the whole device: another call will do."""
+    def _record(self, key: Key, call: Call, code: Code | None, work: Callable[[Call], Tensor]) -> Recorded | None:
+        """None while other threads may synchronise the device; a later call is then recorded instead."""
         with quiet.recording() as undisturbed:
             if not undisturbed:
                 return None

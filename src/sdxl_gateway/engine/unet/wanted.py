@@ -1,4 +1,4 @@
-"""Takes a model and what it is called with, gives what code is to be compiled for, in memory of its own or in none."""
+"""Takes a model and its arguments, gives a description of what to compile, which can be passed to another process."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from sdxl_gateway.engine.unet.calls import Call
 
 Code = Callable[..., Any]
-"""Called with a model and what that is called with."""
+"""Compiled code: called with a model, followed by the model's arguments."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Wanted:
-    """Code that does what `function` does of a model and `inputs` and `others` such as these."""
+    """Code to be compiled: what `function` does with a model and arguments of these shapes, dtypes and layouts."""
 
     function: Code
     model: nn.Module
@@ -30,38 +30,38 @@ class Wanted:
 
     @classmethod
     def of_unet(cls, unet: nn.Module, call: Call) -> Wanted:
-        """Such a call of the UNet, whatever numbers are in it."""
+        """For calls of the UNet like `call`; its numbers do not matter."""
         inputs, others = call.spread()
         return cls(_forward, unet, inputs, others)
 
     @classmethod
     def of_decode(cls, vae: nn.Module, latents: Tensor) -> Wanted:
-        """Pixels of latents of that shape and format."""
+        """For decoding latents of that shape and dtype."""
         return cls(_decode, vae, (latents,), {})
 
     def done_by(self, code: Code) -> Any:
-        """What the code gives of just these."""
+        """The result of `code` for these very arguments."""
         return code(self.model, *self.inputs, **self.others)
 
 
 @torch.inference_mode(False)
 def traceable(model: nn.Module) -> nn.Module:
-    """A model of modules of its own on the same memory: nobody changes a module, or takes its weights, amid a trace."""
+    """A copy of the modules that shares the tensors' memory, so that nothing changes or moves them during a trace."""
     shared = {id(tensor): _alias(tensor) for module in model.modules() for tensor in _tensors(module)}
     return deepcopy(model, shared)
 
 
 def outlined(wanted: Wanted) -> bytes:
-    """All of it but the numbers: some megabytes for a UNet. Raises what pickle raises of functions without a name."""
+    """Pickled without the tensors' numbers: some megabytes for a UNet. Raises pickle's errors for local functions."""
     written = io.BytesIO()
     _Outliner(written, pickle.HIGHEST_PROTOCOL).dump(wanted)
     return written.getvalue()
 
 
 def hollow(outline: bytes) -> Wanted:
-    """Of an outline, which this process or its parent made: tensors take no memory, and hold nothing."""
-    found: Wanted = _Reader(io.BytesIO(outline)).load()
-    return found
+    """From an outline made by this process or its parent (it is unpickled); its tensors have no memory."""
+    wanted: Wanted = _Reader(io.BytesIO(outline)).load()
+    return wanted
 
 
 class _Outliner(pickle.Pickler):
@@ -71,7 +71,7 @@ class _Outliner(pickle.Pickler):
         return id(value), value.shape, value.stride(), value.dtype, str(value.device), isinstance(value, nn.Parameter)
 
     def reducer_override(self, value: Any) -> Any:
-        """A layer's own `forward` is a method of a function that is none of its class's."""
+        """Methods by function and instance: a layer's own `forward` is not an attribute of its class."""
         return (_method, (value.__func__, value.__self__)) if isinstance(value, MethodType) else NotImplemented
 
 
@@ -82,21 +82,22 @@ def _method(function: Code, layer: Any) -> MethodType:
 class _Reader(pickle.Unpickler):
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
-        self._made: dict[int, Tensor] = {}
+        self._tensors: dict[int, Tensor] = {}
 
-    def persistent_load(self, told: Any) -> Tensor:
-        number, *form = told
-        if number not in self._made:
-            self._made[number] = _without_memory(*form)
-        return self._made[number]
+    def persistent_load(self, persistent_id: Any) -> Tensor:
+        """Tensors shared in the original are shared again."""
+        number, *layout = persistent_id
+        if number not in self._tensors:
+            self._tensors[number] = _without_memory(*layout)
+        return self._tensors[number]
 
 
 def _without_memory(
     shape: torch.Size, stride: tuple[int, ...], dtype: torch.dtype, device: str, is_parameter: bool
 ) -> Tensor:
-    found = torch.empty_strided(shape, stride, dtype=dtype, device=device)
-    found.untyped_storage().resize_(0)
-    return nn.Parameter(found, requires_grad=False) if is_parameter else found
+    tensor = torch.empty_strided(shape, stride, dtype=dtype, device=device)
+    tensor.untyped_storage().resize_(0)
+    return nn.Parameter(tensor, requires_grad=False) if is_parameter else tensor
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:
