@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdxl_gateway.decoding.budget import PASSES, PixelBudget
+from sdxl_gateway.decoding.budget import MOST_OVERTAKEN, PixelBudget
 
 LARGE, SMALL = 40, 1
 
@@ -62,13 +62,13 @@ async def test_small_ones_pass_a_large_one_that_waits_but_not_for_ever() -> None
     crowd = Crowd(60)
     await crowd.comes("a", LARGE)
     await crowd.comes("b", LARGE)
-    for number in range(PASSES + 3):
+    for number in range(MOST_OVERTAKEN + 3):
         await crowd.comes(f"small {number}", SMALL)
         await crowd.goes(f"small {number}")
-    assert len(crowd.entered) == 1 + PASSES
+    assert len(crowd.entered) == 1 + MOST_OVERTAKEN
 
     await crowd.goes("a")
-    assert crowd.entered[1 + PASSES :] == ["b", *(f"small {PASSES + more}" for more in range(3))]
+    assert crowd.entered[1 + MOST_OVERTAKEN :] == ["b", *(f"small {MOST_OVERTAKEN + more}" for more in range(3))]
 
 
 async def test_more_than_there_is_waits_until_it_is_alone() -> None:

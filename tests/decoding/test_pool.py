@@ -82,7 +82,7 @@ async def test_what_a_file_says_of_its_picture_comes_as_it_was_written(pool: Poo
             == written
         )
     assert await pool.written(SMALL) is None
-    with pytest.raises(InvalidImage, match="it tells too much"):
+    with pytest.raises(InvalidImage, match="its metadata is too long"):
         await pool.written(Upload("image", encode(noise((64, 48)), "png", written=Written("a" * 2**19, {}))))
     assert pool.lost == []
 

@@ -27,7 +27,7 @@ async def test_from_the_threshold_on_a_score_counts(score: float, categories: tu
 
 @pytest.mark.parametrize("score", [-0.1, 1.1, float("nan")])
 async def test_a_score_that_is_none_is_a_failure(score: float) -> None:
-    with pytest.raises(JudgeFailed, match="its score is") as failed:
+    with pytest.raises(JudgeFailed, match="is not between 0 and 1") as failed:
         await PictureJudge(FakeNet(scores(score)), at_once=1, seconds=5).judge(GREY, 0.8)
     assert failed.value.outcome == "failed"
 

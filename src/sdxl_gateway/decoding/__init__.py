@@ -1,1 +1,1 @@
-"""Uploads are decoded in processes that may be killed, so that no picture harms more than its own request."""
+"""Decodes uploads in disposable processes, so that a malicious picture harms nothing but its own request."""

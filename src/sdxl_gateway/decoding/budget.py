@@ -1,4 +1,4 @@
-"""Takes numbers of pixels, lets in as many as may be in flight at once, in their order; nobody starves."""
+"""Takes numbers of pixels, admits as many as may be in flight at once, roughly in order; none waits forever."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-PASSES = 32
-"""So many that fit into what is free may go before one that does not yet; then all wait for it."""
+MOST_OVERTAKEN = 32
+"""A request that does not fit yet may be overtaken so often by smaller ones; then all later ones wait for it."""
 
 
 @dataclass(eq=False, slots=True)
 class _Waiting:
     pixels: int
-    passed: int = 0
-    let_in: asyncio.Event = field(default_factory=asyncio.Event)
+    overtaken: int = 0
+    admitted: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class PixelBudget:
-    """At most `pixels` are in flight; whoever needs more than all of them has them alone."""
+    """At most `pixels` are in flight; a request for more is admitted alone."""
 
     def __init__(self, pixels: int) -> None:
         self._pixels = self._free = pixels
@@ -27,41 +27,41 @@ class PixelBudget:
 
     @property
     def in_flight(self) -> int:
-        """Pixels let in and not yet given back."""
+        """Pixels admitted and not yet released."""
         return self._pixels - self._free
 
     @asynccontextmanager
     async def taken(self, pixels: int) -> AsyncIterator[None]:
-        """Waits until there is room for so many; they are given back where the context is left, or left waiting."""
+        """Waits until that many are free, and releases them at the end of the context; safe to cancel at any time."""
         one = _Waiting(min(pixels, self._pixels))
         self._queue.append(one)
-        self._let_in()
+        self._admit()
         try:
-            await one.let_in.wait()
+            await one.admitted.wait()
             yield
         finally:
             self._leave(one)
 
     def _leave(self, one: _Waiting) -> None:
-        if one.let_in.is_set():
+        if one.admitted.is_set():
             self._free += one.pixels
         else:
             self._queue.remove(one)
-        self._let_in()
+        self._admit()
 
-    def _let_in(self) -> None:
-        before: list[_Waiting] = []
+    def _admit(self) -> None:
+        skipped: list[_Waiting] = []
         for one in tuple(self._queue):
             if one.pixels > self._free:
-                if one.passed >= PASSES:
+                if one.overtaken >= MOST_OVERTAKEN:
                     return
-                before.append(one)
+                skipped.append(one)
                 continue
-            self._take(one, before)
+            self._take(one, skipped)
 
-    def _take(self, one: _Waiting, before: list[_Waiting]) -> None:
+    def _take(self, one: _Waiting, skipped: list[_Waiting]) -> None:
         self._queue.remove(one)
         self._free -= one.pixels
-        one.let_in.set()
-        for passed in before:
-            passed.passed += 1
+        one.admitted.set()
+        for other in skipped:
+            other.overtaken += 1

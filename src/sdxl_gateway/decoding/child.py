@@ -1,4 +1,4 @@
-"""Takes one end of a socket pair by its number (--fd N); decodes uploads until the server hangs up or kills it."""
+"""Takes one end of a socket pair by its descriptor (--fd N), decodes uploads until the server closes it or kills it."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ from sdxl_gateway.pictures.decode import decode_mask, decode_picture, decode_wit
 from sdxl_gateway.pictures.written import Written, read_written
 
 BLOCK_BYTES = 8 * 2**20
-"""Up to two megapixels, pictures find the memory of the one before; mapped anew it costs as much as passing them."""
-MAX_TOLD_CHARS = 2**19
-"""The longest prompts there may be, several times; each character takes at most six bytes on the way."""
+"""Pictures of up to two megapixels reuse freed memory; mapping it anew costs as much as sending the picture."""
+MAX_WRITTEN_CHARS = 2**19
+"""Several of the longest prompts possible; each character takes at most six bytes in a message."""
 PLUGINS = (WebPImagePlugin,)
-"""Pillow finds the others by itself, and looks through all it has for one that is not there yet."""
+"""Imported here since `Image.preinit` omits it; at the first WebP Pillow would import all plugins it has."""
 
 
 def main() -> None:
-    """Ends with EOFError when the server has hung up."""
+    """Ends with EOFError when the server has closed the channel."""
     parser = argparse.ArgumentParser(prog="sdxl_gateway.decoding.child", description=__doc__)
     parser.add_argument("--fd", type=int, required=True, help="the channel's end, inherited from the server")
     parser.add_argument("--max-pixels", type=int, required=True, help="of a picture")
-    parser.add_argument("--seconds", type=float, required=True, help="of computing for a picture")
-    said = parser.parse_args()
-    confine(said.max_pixels)
+    parser.add_argument("--seconds", type=float, required=True, help="of CPU time for a picture")
+    arguments = parser.parse_args()
+    confine(arguments.max_pixels)
     return_large_blocks(BLOCK_BYTES, 2 * BLOCK_BYTES)
     Image.preinit()
-    with socket.socket(fileno=said.fd) as end:
-        serve(end, said.max_pixels, said.seconds)
+    with socket.socket(fileno=arguments.fd) as end:
+        serve(end, arguments.max_pixels, arguments.seconds)
 
 
 def serve(end: socket.socket, max_pixels: int, seconds: float) -> None:
-    """Answers one question after another. Raises EOFError when nobody is there to ask."""
+    """Answers one question after another. Raises EOFError when the server is gone."""
     send(end, Ready())
     while True:
         message, memory = receive(end)
@@ -71,7 +71,7 @@ def serve(end: socket.socket, max_pixels: int, seconds: float) -> None:
 
 
 def _answer(message: Message, memory: int, max_pixels: int) -> tuple[Answer, int | None]:
-    """With the descriptor of the pixels. All else that decoding took is free again when it returns."""
+    """The answer, and the descriptor of memory with its pixels; all other memory is freed on return."""
     try:
         data = contents(memory)
     finally:
@@ -85,7 +85,7 @@ def _answer(message: Message, memory: int, max_pixels: int) -> tuple[Answer, int
             case DecodeMask(field, width, height):
                 return _with_pixels([decode_mask(Upload(field, data), Size(width, height), max_pixels)])
             case ReadWritten(field):
-                return _told(read_written(Upload(field, data)), field), None
+                return _written(read_written(Upload(field, data)), field), None
             case _:
                 raise Malformed("not a question")
     except GatewayError as error:
@@ -95,21 +95,21 @@ def _answer(message: Message, memory: int, max_pixels: int) -> tuple[Answer, int
 def _picture(upload: Upload, holes: bool, max_pixels: int) -> list[Image.Image]:
     if not holes:
         return [decode_picture(upload, max_pixels)]
-    found = decode_with_holes(upload, max_pixels)
-    return [found.image] if found.mask is None else [found.image, found.mask]
+    decoded = decode_with_holes(upload, max_pixels)
+    return [decoded.image] if decoded.mask is None else [decoded.image, decoded.mask]
 
 
-def _told(found: Written | None, field: str) -> Told:
-    if found is None:
+def _written(written: Written | None, field: str) -> Told:
+    if written is None:
         return Told("", "")
-    recipe = _json(found.recipe)
-    if len(found.parameters) + len(recipe) > MAX_TOLD_CHARS:
-        raise InvalidImage(f"Invalid image file for '{field}': it tells too much.", param=field)
-    return Told(found.parameters, recipe)
+    recipe = _json(written.recipe)
+    if len(written.parameters) + len(recipe) > MAX_WRITTEN_CHARS:
+        raise InvalidImage(f"Invalid image file for '{field}': its metadata is too long.", param=field)
+    return Told(written.parameters, recipe)
 
 
 def _json(recipe: dict[str, Any] | None) -> str:
-    """Empty for none, and for one that is nested so deeply that nobody meant it."""
+    """Empty for None, and for one nested too deeply to be encoded."""
     try:
         return "" if recipe is None else json.dumps(recipe)
     except RecursionError:

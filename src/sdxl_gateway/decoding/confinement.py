@@ -1,4 +1,4 @@
-"""Takes from this process what decoding a picture does not need: memory, files, processes, and a life of its own."""
+"""Limits this process to what decoding a picture needs: little memory, few files, no children, no life of its own."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from contextlib import suppress
 from pathlib import Path
 
 BYTES_PER_PIXEL = 32
-"""Half as much again as the costliest picture takes, a WebP with holes."""
+"""1.5 times what the most expensive picture takes, a WebP with transparency."""
 BASE_BYTES = 256 * 2**20
-"""The interpreter and Pillow, an upload and its profile."""
+"""For the interpreter and Pillow, an upload and its colour profile."""
 OPEN_FILES = 16
 _SET_PARENT_DEATH_SIGNAL, _SET_NO_NEW_PRIVILEGES = 1, 38
 
 
 def confine(max_pixels: int) -> None:
-    """For good. What another system than Linux does not know is left out there."""
+    """Irrevocable. Limits that a system other than Linux lacks are skipped there."""
     for ignored in (signal.SIGINT, signal.SIGTERM):
-        # Both are sent to whole groups of processes while the server still answers; it ends this one itself.
+        # Both are sent to the whole process group while the server still answers; the server ends this process itself.
         signal.signal(ignored, signal.SIG_IGN)
     if sys.platform == "linux":
-        _be_the_first_to_go()
+        _be_expendable()
     _limit(resource.RLIMIT_AS, BASE_BYTES + BYTES_PER_PIXEL * max_pixels)
     _limit(resource.RLIMIT_FSIZE, BASE_BYTES + 4 * max_pixels)
     _limit(resource.RLIMIT_CORE, 0)
@@ -34,7 +34,7 @@ def confine(max_pixels: int) -> None:
 
 
 def allow_cpu(seconds: float) -> None:
-    """From now on the process may compute that long, rounded up to a whole second of its life; then SIGXCPU ends it."""
+    """Allow that much CPU time from now on, the total rounded up to whole seconds; then SIGXCPU ends the process."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     limit = math.ceil(used.ru_utime + used.ru_stime + seconds)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
@@ -52,8 +52,8 @@ def _least(limit: int, hard: int) -> int:
     return limit if hard == resource.RLIM_INFINITY else min(limit, hard)
 
 
-def _be_the_first_to_go() -> None:
-    """When the server dies, and when the machine has no memory left; no program started from here gains rights."""
+def _be_expendable() -> None:
+    """Die with the server, be the first killed when memory runs out, and gain no privileges by executing programs."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     library = ctypes.CDLL(None)

@@ -1,4 +1,4 @@
-"""Takes an upload's bytes or images, gives anonymous memory that another process can read, and the other way round."""
+"""Takes an upload's bytes or images, passes them to another process in anonymous memory, and reads them there."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sdxl_gateway.decoding.messages import Planes
 from sdxl_gateway.ipc.codec import Malformed
 
 STRIP_PIXELS = 2**16
-"""Written at a time: a second copy of the whole picture would take memory, and several times as long."""
+"""Written at a time: copying the whole picture first would double its memory, and take several times as long."""
 
 
 @contextmanager
 def passed(data: bytes) -> Iterator[int]:
-    """A descriptor of memory with `data`, which nobody can change."""
+    """A descriptor of sealed memory that holds `data`."""
     fd = _anonymous()
     try:
         _write(fd, data)
@@ -33,14 +33,14 @@ def passed(data: bytes) -> Iterator[int]:
 
 
 def contents(fd: int) -> bytes:
-    """All that the memory holds."""
+    """The memory's whole content."""
     with os.fdopen(os.dup(fd), "rb") as file:
         file.seek(0)
         return file.read()
 
 
 def filled(images: Sequence[Image.Image]) -> int:
-    """A descriptor, then the caller's, of memory with the pixels of "RGB" or "L" images, one behind the other."""
+    """A descriptor, owned by the caller, of memory with the pixels of "RGB" or "L" images, one after another."""
     fd = _anonymous()
     for image in images:
         rows = max(1, STRIP_PIXELS // image.width)
@@ -51,16 +51,16 @@ def filled(images: Sequence[Image.Image]) -> int:
 
 
 def images(fd: int, planes: Planes) -> list[Image.Image]:
-    """What `filled` was given; images of one channel use the memory itself. Raises Malformed for any other memory."""
+    """The images in memory from `filled`, without a copy for one channel. Raises Malformed if `planes` do not fit."""
     try:
         seal(fd)
     except OSError as problem:
-        raise Malformed("memory that somebody else writes") from problem
+        raise Malformed("memory that cannot be sealed, as another process may write to it") from problem
     counts = [planes.width * planes.height * CHANNELS[mode] for mode in planes.modes]
     if os.fstat(fd).st_size != sum(counts):
         raise Malformed("memory of another size")
     view = memoryview(mmap.mmap(fd, sum(counts), access=mmap.ACCESS_READ))
-    starts = [sum(counts[:place]) for place in range(len(counts))]
+    starts = [sum(counts[:index]) for index in range(len(counts))]
     return [
         _image(mode, planes, view[start : start + count])
         for mode, start, count in zip(planes.modes, starts, counts, strict=True)
@@ -68,12 +68,12 @@ def images(fd: int, planes: Planes) -> list[Image.Image]:
 
 
 def _image(mode: Mode, planes: Planes, pixels: memoryview) -> Image.Image:
-    # It takes whatever has a buffer, and says so of less.
+    # Accepts any buffer, though its annotation says bytes.
     return Image.frombuffer(mode, (planes.width, planes.height), cast(bytes, pixels), "raw", mode, 0, 1)
 
 
 def seal(fd: int) -> None:
-    """From now on nobody can write or shorten it: a reader of mapped memory that shrinks would be killed."""
+    """Prevent writing and resizing for good: reading mapped memory that was truncated would kill the reader."""
     if hasattr(os, "memfd_create"):
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
 

@@ -1,4 +1,4 @@
-"""What the server and a decoding process say to each other: questions about an upload, answers with its pixels."""
+"""The messages between the server and a decoding process: questions about an upload, answers with its pixels."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sdxl_gateway.ipc.codec import Malformed, from_plain, to_plain
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """How many pixels has it? Only its header is looked at."""
+    """How many pixels has it? Only its header is read."""
 
     field: str
 
 
 @dataclass(frozen=True, slots=True)
 class DecodePicture:
-    """Its colours; with `holes` also where it is transparent."""
+    """Decode its colours, and with `holes` also a mask of where it is transparent."""
 
     field: str
     holes: bool
@@ -27,7 +27,7 @@ class DecodePicture:
 
 @dataclass(frozen=True, slots=True)
 class DecodeMask:
-    """Where it is transparent, as a mask for a picture of that size."""
+    """Decode its transparency, as a mask for a picture of that size."""
 
     field: str
     width: int
@@ -36,26 +36,26 @@ class DecodeMask:
 
 @dataclass(frozen=True, slots=True)
 class ReadWritten:
-    """What does the file say of how it was made? No pixel is decoded."""
+    """Read the file's metadata about how the picture was made, without decoding it."""
 
     field: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """First word of a process: it is confined, and has loaded what it needs."""
+    """The first message of a process: it is confined, and has loaded what it needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What Measure asked for."""
+    """Answers Measure."""
 
     pixels: int
 
 
 @dataclass(frozen=True, slots=True)
 class Planes:
-    """Images of one size and those modes, one behind the other in the memory that came along."""
+    """Answers a request to decode: images of one size and those modes, one after another in the memory sent along."""
 
     width: int
     height: int
@@ -64,7 +64,7 @@ class Planes:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What ReadWritten asked for; `recipe` is JSON. Both are empty where the file says nothing."""
+    """Answers ReadWritten; `recipe` is JSON. Both are empty if the file has no such metadata."""
 
     parameters: str
     recipe: str
@@ -93,7 +93,7 @@ def encode(message: Message) -> bytes:
 
 
 def decode(text: bytes) -> Message:
-    """The message `encode` was given. Raises Malformed for anything else."""
+    """The message that `encode` was given. Raises Malformed for any other text."""
     try:
         plain = json.loads(text)
         kind, body = KINDS[plain["kind"]], plain["body"]

@@ -1,4 +1,4 @@
-"""Takes uploads, gives their pixels: decoded in a few processes, killed and replaced where a picture is too much."""
+"""Takes uploads, gives their pixels, decoded in a few processes; one whose picture costs too much is replaced."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ from sdxl_gateway.pictures.written import Written, recipe_in
 log = logging.getLogger(__name__)
 
 PROCESSES = 3
-"""Two of the largest pictures may be in flight at once; the third is there for small ones."""
-WORDS = {"late": "it takes too long to decode", "died": "it cannot be decoded"}
+"""Two of the largest pictures may be in flight at once; the third process serves small ones meanwhile."""
+REASONS = {"late": "it takes too long to decode", "died": "it cannot be decoded"}
 
 
 class Decoders:
-    """Each process is started when it is first needed, from a thread of its own; `tell` hears of those lost."""
+    """A pool of processes, each started when first needed, with a thread of its own; `tell` is told of those lost."""
 
     def __init__(self, limits: Limits, tell: Callable[[DecoderLost], None] = lambda lost: None) -> None:
         self._limits = limits
         self._tell = tell
-        # The system kills a process whose starting thread ends: these live as long as the pool.
+        # A process's parent-death signal is sent when the thread that started it ends: these live as long as the pool.
         self._threads = ThreadPoolExecutor(PROCESSES, "decoding")
         self._idle: list[DecoderProcess] = []
         self._living: set[DecoderProcess] = set()
@@ -57,19 +57,19 @@ class Decoders:
 
     @property
     def pids(self) -> list[int]:
-        """Of the processes there are now."""
+        """Those of the processes that exist now."""
         return [process.pid for process in tuple(self._living)]
 
     def close(self) -> None:
-        """No process is left; those who wait for one hear that it died. The next upload would start one again."""
+        """End all processes; callers waiting for one are told that it died. Another upload would start one again."""
         for process in tuple(self._living):
             process.kill()
         while self._idle:
             self._discard(self._idle.pop())
 
     async def measure(self, upload: Upload) -> int:
-        """The pixels there are to decode, 0 for what will be refused. Raises InvalidImage where that is too much."""
-        answer, _ = await self._asked(Measure(upload.field), upload)
+        """The number of pixels to decode, 0 for an upload that will be refused. Raises InvalidImage."""
+        answer, _ = await self._ask(Measure(upload.field), upload)
         return answer.pixels if isinstance(answer, Measured) else 0
 
     async def picture(self, upload: Upload) -> Image.Image:
@@ -77,16 +77,16 @@ class Decoders:
         return (await self._planes(DecodePicture(upload.field, holes=False), upload))[0]
 
     async def with_holes(self, upload: Upload) -> Decoded:
-        """Its colours, and its holes where it has any. Raises InvalidImage naming the field."""
+        """Its colours, and a mask of its transparency if it has any. Raises InvalidImage naming the field."""
         image, *holes = await self._planes(DecodePicture(upload.field, holes=True), upload)
         return Decoded(image, holes[0] if holes else None)
 
     async def mask(self, upload: Upload, size: Size) -> Image.Image:
-        """Its holes, L. Raises InvalidImage naming the field, also for another `size`."""
+        """A mask of its transparency, L. Raises InvalidImage naming the field, also if it is not of `size`."""
         return (await self._planes(DecodeMask(upload.field, *size), upload))[0]
 
     async def written(self, upload: Upload) -> Written | None:
-        """What its file says of how the picture was made, None for nothing. Raises InvalidImage naming the field."""
+        """The file's metadata about how the picture was made, if any. Raises InvalidImage naming the field."""
         answer, _ = await self._accepted(ReadWritten(upload.field), upload)
         if not isinstance(answer, Told) or answer == Told("", ""):
             return None
@@ -96,23 +96,23 @@ class Decoders:
         return (await self._accepted(question, upload))[1]
 
     async def _accepted(self, question: Question, upload: Upload) -> tuple[Answer, list[Image.Image]]:
-        answer, planes = await self._asked(question, upload)
+        answer, planes = await self._ask(question, upload)
         if isinstance(answer, Refused):
             raise answer.error
         return answer, planes
 
-    async def _asked(self, question: Question, upload: Upload) -> tuple[Answer, list[Image.Image]]:
+    async def _ask(self, question: Question, upload: Upload) -> tuple[Answer, list[Image.Image]]:
         hold = _Hold()
         try:
             return await finished(self._threads.submit(self._answer, hold, question, upload.data), hold.abandon)
         except Lost as lost:
             log.warning("a decoding process was lost (%s) over a picture in '%s'", lost.reason, upload.field)
             self._tell(DecoderLost(lost.reason))
-            message = f"Invalid image file for '{upload.field}': {WORDS[lost.reason]}."
+            message = f"Invalid image file for '{upload.field}': {REASONS[lost.reason]}."
             raise InvalidImage(message, param=upload.field) from lost
 
     def _answer(self, hold: _Hold, question: Question, data: bytes) -> tuple[Answer, list[Image.Image]]:
-        """On a thread. Raises Lost, Unavailable."""
+        """On a thread of the pool. Raises Lost, Unavailable."""
         process = self._ready_process()
         hold.begin(process)
         try:
@@ -128,15 +128,15 @@ class Decoders:
         return answer
 
     def _ready_process(self) -> DecoderProcess:
-        """One that was used last, whose memory is near; those that ended while nobody asked them are forgotten."""
+        """The idle one used last, whose memory is warm, or a new one; discards those that ended while idle."""
         while self._idle:
             process = self._idle.pop()
             if process.alive:
                 return process
             self._discard(process)
-        return self._started()
+        return self._start()
 
-    def _started(self) -> DecoderProcess:
+    def _start(self) -> DecoderProcess:
         try:
             process = DecoderProcess(self._limits)
         except OSError as problem:
@@ -156,7 +156,7 @@ class Decoders:
 
 
 class _Hold:
-    """A caller's hold on the process that works for it: begun and ended on a thread, abandoned on the loop."""
+    """A caller's claim to the process working for it: begun and ended on a thread, abandoned on the event loop."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -170,21 +170,21 @@ class _Hold:
                 process.kill()
 
     def abandon(self) -> None:
-        """Kills the process while it is held, and never one that works for somebody else by now."""
+        """Kill the process, but only while it works for this caller."""
         with self._lock:
             self._abandoned = True
             if self._process is not None:
                 self._process.kill()
 
     def end(self) -> bool:
-        """Whether the process is as it was."""
+        """End the claim; gives whether the process can be used again, not having been killed."""
         with self._lock:
             self._process = None
             return not self._abandoned
 
 
 def _unpacked(answer: Message, memory: int | None, max_pixels: int) -> tuple[Answer, list[Image.Image]]:
-    """Raises Lost for an answer that no sound process gives."""
+    """The answer and its images. Raises Lost for an answer that only a compromised or broken process gives."""
     try:
         match answer:
             case Measured() | Told() | Refused():

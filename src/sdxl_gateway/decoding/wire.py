@@ -1,4 +1,4 @@
-"""Takes a message and a piece of memory at one end of a socket pair, gives them at the other, one at a time."""
+"""Sends messages over a socket pair, each with an optional descriptor of shared memory, and receives them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 def send(end: socket.socket, message: Message, memory: int | None = None) -> None:
-    """`memory` is a descriptor, still the caller's afterwards. Raises OSError when the peer is gone."""
+    """`memory` is a descriptor, which the caller still owns afterwards. Raises OSError when the peer is gone."""
     text = encode(message)
     frame = _LENGTH.pack(len(text)) + text
     sent = 0 if memory is None else socket.send_fds(end, [frame], [memory])
@@ -24,16 +24,16 @@ def send(end: socket.socket, message: Message, memory: int | None = None) -> Non
 
 
 def receive(end: socket.socket, seconds: float | None = None) -> tuple[Message, int | None]:
-    """The next message and the descriptor that came along, which is the caller's now.
+    """The next message, and the descriptor sent along, which the caller then owns.
 
-    Raises TimeoutError when it is not whole after `seconds`, EOFError when the peer is gone, Malformed.
+    Raises TimeoutError when it is incomplete after `seconds`, EOFError when the peer is gone, Malformed.
     """
     deadline = None if seconds is None else time.monotonic() + seconds
     frame, fds = b"", list[int]()
     try:
         while missing := _missing(frame):
-            end.settimeout(_left(deadline))
-            frame += _part(end, missing, fds)
+            end.settimeout(_remaining(deadline))
+            frame += _receive_part(end, missing, fds)
         return decode(frame[_LENGTH.size :]), fds.pop() if fds else None
     except ConnectionError as problem:
         raise EOFError from problem
@@ -43,7 +43,7 @@ def receive(end: socket.socket, seconds: float | None = None) -> tuple[Message, 
 
 
 def _missing(frame: bytes) -> int:
-    """Bytes of the frame not yet read; more only when the length itself is."""
+    """Bytes of the frame still to be read; before its length is known, those of the length."""
     if len(frame) < _LENGTH.size:
         return _LENGTH.size - len(frame)
     (length,) = _LENGTH.unpack_from(frame)
@@ -52,17 +52,17 @@ def _missing(frame: bytes) -> int:
     return _LENGTH.size + int(length) - len(frame)
 
 
-def _left(deadline: float | None) -> float | None:
+def _remaining(deadline: float | None) -> float | None:
     if deadline is None:
         return None
-    left = deadline - time.monotonic()
-    if left <= 0:
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
         raise TimeoutError
-    return left
+    return seconds
 
 
-def _part(end: socket.socket, size: int, fds: list[int]) -> bytes:
-    """At most `size` bytes; what descriptors come with them are added to `fds`."""
+def _receive_part(end: socket.socket, size: int, fds: list[int]) -> bytes:
+    """At most `size` bytes; descriptors that come with them are added to `fds`."""
     data, more, flags, _ = socket.recv_fds(end, size, 1, _CLOEXEC)
     fds += more
     if not data:

@@ -1,1 +1,1 @@
-"""A picture's subject told from what is behind it, by a matte model in onnxruntime."""
+"""Separates a picture's subject from its background, by a matte model in onnxruntime."""

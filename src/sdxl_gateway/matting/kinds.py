@@ -1,4 +1,4 @@
-"""What the families of matte models were trained to read, and what they give; the table `matting.kind` picks from."""
+"""The input and output conventions of the families of matte models that `matting.kind` may name."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`side` are the pixels of the square it reads where the file leaves them open.
+    """`side` is the side in pixels of the square input, if the file leaves it open.
 
-    With `by_brightest` a picture is divided by its brightest value before mean and standard deviation are, else by 255.
-    `logits` come out without a sigmoid. `stretched` answers are led to reach from 0 to 1, as their authors do it.
+    With `by_brightest` a picture is divided by its brightest value before it is normalised, else by 255. `logits`: the
+    output lacks a sigmoid. `stretched`: the output is rescaled to reach from 0 to 1, as the authors do it.
     """
 
     side: int

@@ -1,4 +1,4 @@
-"""Takes a finished picture, gives its alpha: one at a time, on a thread of its own, and not for longer than it may."""
+"""Takes a finished picture, gives its alpha: one picture at a time, on a thread of its own, within a time limit."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ FAILED = "The picture was painted, but its subject could not be told from its ba
 
 
 class OnnxMatte:
-    """A core Matte of the file at `path`; `seconds` is what one picture may take once it is its turn.
+    """A core Matte from the file at `path`; `seconds` is the limit for one picture, without waiting for its turn.
 
-    `tell` hears how each turn ended.
+    `tell` is told how each run ended.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class OnnxMatte:
     ) -> None:
         """Raises OSError."""
         self._path = path
-        self._mark = _mark(path)
+        self._identity = _identity(path)
         self.digest = _digest(path)
         self._net = net
         self._seconds = seconds
@@ -46,21 +46,22 @@ class OnnxMatte:
 
     @property
     def replaced(self) -> bool:
-        """Another file lies there by now, or none."""
+        """The file has been replaced or removed since."""
         try:
-            return _mark(self._path) != self._mark
+            return _identity(self._path) != self._identity
         except OSError:
             return True
 
     async def alpha(self, picture: Picture) -> Picture:
         """Mode L, of the picture's size. Raises DeadlineExceeded, EngineFault."""
         async with self._turn:
-            with self._told():
+            with self._measured():
                 async with asyncio.timeout(self._seconds):
                     return await self._run(picture)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _measured(self) -> Iterator[None]:
+        """Tells of the run at the end of the context."""
         began = time.monotonic()
         outcome: MatteOutcome = "cancelled"
         try:
@@ -76,7 +77,7 @@ class OnnxMatte:
             self._tell(MatteEnded(outcome, time.monotonic() - began))
 
     async def _run(self, picture: Picture) -> Picture:
-        """Who goes away meanwhile stops the model, and waits for it."""
+        """Cancelling stops the model, and waits until it has stopped."""
         stop = Stop()
         try:
             return await finished(self._thread.submit(self._alpha, picture, stop), stop.now)
@@ -88,7 +89,7 @@ class OnnxMatte:
         return from_image(self._net.alpha(to_image(picture), stop))
 
 
-def _mark(path: Path) -> tuple[int, int, int]:
+def _identity(path: Path) -> tuple[int, int, int]:
     status = path.stat()
     return status.st_size, status.st_mtime_ns, status.st_ino
 

@@ -1,4 +1,4 @@
-"""Takes an image, gives its alpha as a matte model in an ONNX file sees it."""
+"""Takes an image, gives its alpha by a matte model in an ONNX file."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from sdxl_gateway.nets.session import Stop, cpu_session
 
 Values = npt.NDArray[np.float32]
 NUMBERS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-# As the authors resize; sharper filters would leave a faint rim around the subject.
-BETWEEN = Image.Resampling.BILINEAR
+# As the models' authors resize; sharper filters would leave a faint rim around the subject.
+RESAMPLING = Image.Resampling.BILINEAR
 STEADY = 1e-6
-"""Below this the difference between the largest and the smallest answer is noise, and is not stretched."""
+"""A smaller range of output values is noise, and is not stretched."""
 
 
 class Unfit(Exception):
-    """The file holds a model that is no matte model; the text is for the operator."""
+    """The file's model is not a matte model; the text is for the operator."""
 
 
 class MatteNet:
-    """Runs on the CPU, in `threads` threads, the caller's among them."""
+    """Runs on the CPU, in `threads` threads, including the caller's."""
 
     def __init__(self, path: Path, kind: Kind, threads: int) -> None:
-        """Raises Unfit, and onnxruntime's own errors for a file that is no model."""
+        """Raises Unfit, and onnxruntime's own errors for a file that it cannot open."""
         self._session = cpu_session(path, threads)
         self._kind = kind
         self._name, self._type, self._size = _input(self._session, kind)
         self._output = _output(self._session)
 
     def alpha(self, image: Image.Image, stop: Stop) -> Image.Image:
-        """An L image of the image's size. Raises ValueError for an answer that is none, and onnxruntime's errors."""
-        read = _normalised(image.convert("RGB").resize(self._size, BETWEEN), self._kind)
-        given = {self._name: read.astype(NUMBERS[self._type])}
-        (answer,) = self._session.run([self._output], given, stop.options)
-        matte = Image.fromarray(_bytes(np.asarray(answer, dtype=np.float32), self._kind))
-        return matte.resize(image.size, BETWEEN)
+        """An L image of the image's size. Raises ValueError if the output is not finite, and onnxruntime's errors."""
+        normalised = _normalised(image.convert("RGB").resize(self._size, RESAMPLING), self._kind)
+        inputs = {self._name: normalised.astype(NUMBERS[self._type])}
+        (output,) = self._session.run([self._output], inputs, stop.options)
+        matte = Image.fromarray(_bytes(np.asarray(output, dtype=np.float32), self._kind))
+        return matte.resize(image.size, RESAMPLING)
 
 
 def _input(session: Any, kind: Kind) -> tuple[str, str, tuple[int, int]]:
-    """Its one input's name and type, and the width and height it reads."""
+    """The name and type of its only input, and the width and height that it takes."""
     first, *others = session.get_inputs()
     if others or len(first.shape) != 4 or not _may_be(first.shape[1], 3) or first.type not in NUMBERS:
         raise Unfit("it does not read one picture of three channels")
@@ -53,12 +53,12 @@ def _input(session: Any, kind: Kind) -> tuple[str, str, tuple[int, int]]:
 
 
 def _may_be(side: int | str | None, wanted: int) -> bool:
-    """A file may leave a side open, under a name or without one."""
+    """The size is `wanted`, or left open by the file."""
     return not isinstance(side, int) or side == wanted
 
 
 def _output(session: Any) -> str:
-    """The first output is the finest matte; others are what the model came to it by."""
+    """The name of the first output, which is the finest matte; others are intermediate."""
     first = session.get_outputs()[0]
     if len(first.shape) < 2 or not all(_may_be(side, 1) for side in first.shape[:-2]):
         raise Unfit("its first output is not one matte")
@@ -74,11 +74,11 @@ def _normalised(image: Image.Image, kind: Kind) -> Values:
     return normal.transpose(2, 0, 1)[None]
 
 
-def _bytes(answer: Values, kind: Kind) -> npt.NDArray[np.uint8]:
+def _bytes(output: Values, kind: Kind) -> npt.NDArray[np.uint8]:
     """Shape (height, width), 0 to 255."""
-    if not np.isfinite(answer).all():
-        raise ValueError("the matte model's answer holds numbers that are none")
-    matte: Values = answer.reshape(answer.shape[-2:])
+    if not np.isfinite(output).all():
+        raise ValueError("the matte model's output is not finite")
+    matte: Values = output.reshape(output.shape[-2:])
     if kind.logits:
         matte = np.float32(0.5) * (1 + np.tanh(matte / 2))  # the logistic function, without its overflow
     lowest, highest = float(matte.min()), float(matte.max())

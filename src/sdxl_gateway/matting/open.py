@@ -1,4 +1,4 @@
-"""Takes the section of the settings, gives the matte model it names, opened and checked; imports nothing before."""
+"""Takes the `[matting]` section, gives the matte model it names; imports onnxruntime only if there is one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Tell = Callable[[MatteEnded], None]
 
 
 def open_matte(section: Matting, demo: Path, tell: Tell = lambda ended: None) -> Matte | None:
-    """None where none is configured; the path "demo" stands for the file `demo`. `tell` hears of each matte.
+    """None if none is configured; the path "demo" stands for the file `demo`. `tell` is told of each run.
 
     Raises MatteProblem.
     """
@@ -25,10 +25,10 @@ def open_matte(section: Matting, demo: Path, tell: Tell = lambda ended: None) ->
     path = demo if section.path == DEMO else Path(section.path)
     if not path.is_file():
         raise MatteProblem(f"matting.path: there is no file {path}.")
-    return _opened(path, section, tell)
+    return _open(path, section, tell)
 
 
-def _opened(path: Path, section: Matting, tell: Tell) -> Matte:
+def _open(path: Path, section: Matting, tell: Tell) -> Matte:
     try:
         from sdxl_gateway.matting.matte import OnnxMatte
         from sdxl_gateway.matting.net import MatteNet
@@ -36,5 +36,5 @@ def _opened(path: Path, section: Matting, tell: Tell) -> Matte:
         raise MatteProblem(f"matting.path: needs `pip install 'sdxl-gateway[matting]'` ({error}).") from error
     try:
         return OnnxMatte(MatteNet(path, KINDS[section.kind], section.threads), path, section.seconds, tell)
-    except Exception as error:  # onnxruntime has a class of its own for each way a file can be wrong
+    except Exception as error:  # onnxruntime has an error class for each way in which a file can be wrong
         raise MatteProblem(f"matting.path: {path} cannot be used as a matte model: {error}.") from error

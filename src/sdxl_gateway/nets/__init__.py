@@ -1,1 +1,1 @@
-"""Nets in ONNX files, run on the CPU beside whoever paints."""
+"""Runs networks in ONNX files on the CPU, without disturbing the engines."""

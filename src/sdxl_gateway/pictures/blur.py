@@ -5,11 +5,11 @@ from __future__ import annotations
 from PIL import Image
 
 CELLS = 12
-"""Of a picture's longer side: what is left of it are as many patches of colour, led over into each other."""
+"""Patches of colour along a picture's longer side, blended into each other: all that is left of it."""
 
 
 def unrecognisable(image: Image.Image) -> Image.Image:
-    """Its mean colours, patch by patch; what was in it is gone, not hidden."""
+    """The mean colour of each patch; the content is destroyed, not hidden."""
     scale = CELLS / max(image.size)
     cells = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     return image.convert("RGB").resize(cells, Image.Resampling.BOX).resize(image.size, Image.Resampling.BICUBIC)

@@ -1,6 +1,6 @@
-"""Takes a picture, gives its edges as white lines: the map OpenCV's Canny makes, which edge ControlNets were taught.
+"""Takes a picture, gives its edges as white lines: the map of OpenCV's Canny, which edge ControlNets were trained on.
 
-J. Canny, "A Computational Approach to Edge Detection", 1986; in the integers of OpenCV, without a blur of its own.
+J. Canny, "A Computational Approach to Edge Detection", 1986; in OpenCV's integer arithmetic, without its blur.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 LOW, HIGH = 100, 200
-"""Steepness above which a pixel may be an edge, and above which it is one, as published models were taught."""
+"""Gradients above LOW may be edges, those above HIGH are, as for published models' training."""
 _TAN_22 = 13573
 """The tangent of 22.5 degrees, in 1/32768."""
 _ONE = 15
@@ -21,7 +21,7 @@ Mask = NDArray[np.bool_]
 
 
 def canny(image: Image.Image) -> Image.Image:
-    """ "L" of the same size, 255 on an edge and 0 elsewhere; less than a second for a megapixel, whatever it shows."""
+    """ "L" of the same size, 255 on an edge and 0 elsewhere; less than a second for any megapixel."""
     dx, dy = _gradient(np.asarray(image.convert("RGB"), np.int32))
     steepness = np.abs(dx) + np.abs(dy)
     edge = _ridge(dx, dy, steepness) & (steepness > LOW)
@@ -30,14 +30,14 @@ def canny(image: Image.Image) -> Image.Image:
 
 
 def _gradient(rows: Plane) -> tuple[Plane, Plane]:
-    """Sobel's across and down, (height, width) each, of the colour that changes most."""
+    """Sobel gradients across and down, (height, width) each, of the channel that changes most."""
     dx, dy = _sobel(rows)
     most = np.argmax(np.abs(dx) + np.abs(dy), axis=2)[..., None]
     return np.take_along_axis(dx, most, axis=2)[..., 0], np.take_along_axis(dy, most, axis=2)[..., 0]
 
 
 def _sobel(rows: Plane) -> tuple[Plane, Plane]:
-    """(height, width, 3) each; what lies beyond the border is as the border is."""
+    """(height, width, 3) each; border pixels are repeated beyond the border."""
     padded = np.pad(rows, ((1, 1), (1, 1), (0, 0)), "edge")
     down = padded[:-2] + 2 * padded[1:-1] + padded[2:]
     across = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
@@ -45,7 +45,7 @@ def _sobel(rows: Plane) -> tuple[Plane, Plane]:
 
 
 def _ridge(dx: Plane, dy: Plane, steepness: Plane) -> Mask:
-    """Where no pixel before or behind, in the direction of the gradient, is steeper; of two alike the first counts."""
+    """Non-maximum suppression: true where no neighbour along the gradient is steeper; of equals the first is kept."""
     x, y = np.abs(dx).astype(np.int64), np.abs(dy).astype(np.int64) << _ONE
     flat, steep = y < x * _TAN_22, y > x * _TAN_22 + (x << (_ONE + 1))
     around = np.pad(steepness, 1)
@@ -54,19 +54,19 @@ def _ridge(dx: Plane, dy: Plane, steepness: Plane) -> Mask:
         height, width = steepness.shape
         return around[1 + down : 1 + down + height, 1 + across : 1 + across + width]
 
-    lying = (steepness > near(0, -1)) & (steepness >= near(0, 1))
-    standing = (steepness > near(-1, 0)) & (steepness >= near(1, 0))
+    horizontal = (steepness > near(0, -1)) & (steepness >= near(0, 1))
+    vertical = (steepness > near(-1, 0)) & (steepness >= near(1, 0))
     falling = (steepness > near(-1, -1)) & (steepness > near(1, 1))
     rising = (steepness > near(-1, 1)) & (steepness > near(1, -1))
-    slanting = np.where((dx ^ dy) < 0, rising, falling)
-    return np.where(flat, lying, np.where(steep, standing, slanting))
+    diagonal = np.where((dx ^ dy) < 0, rising, falling)
+    return np.where(flat, horizontal, np.where(steep, vertical, diagonal))
 
 
 def _connected(edge: Mask, sure: Mask) -> Mask:
-    """The pixels of `edge` that touch, over others of it, one of `sure`.
+    """Hysteresis: the pixels of `edge` in a connected component that contains one of `sure`.
 
-    Sets of pixels are merged by hooking roots and halving paths (Shiloach and Vishkin, 1982): logarithmically many
-    rounds, where following the lines would take as many as the longest has pixels.
+    Components are merged by hooking roots and halving paths (Shiloach and Vishkin, 1982): logarithmically many rounds,
+    where following the lines would take as many as the longest has pixels.
     """
     numbers = np.where(edge, np.cumsum(edge).reshape(edge.shape), 0)
     parent = np.arange(numbers.max(initial=0) + 1)
@@ -91,7 +91,7 @@ def _to_roots(parent: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 def _touching(numbers: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The numbers of every two neighbours that have one, each pair once."""
+    """The numbers of all pairs of adjacent edge pixels, each pair once."""
     padded = np.pad(numbers, ((0, 1), (1, 1)))
     height, width = numbers.shape
     pairs = [

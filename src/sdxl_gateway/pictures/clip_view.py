@@ -5,11 +5,11 @@ from __future__ import annotations
 from PIL import Image, ImageOps
 
 LONGEST = 4
-"""Of a picture longer than so many times its width only the middle is enlarged: the rest is cut off in any case."""
+"""The largest ratio of long to short side that is resized; more is cut off first, as it would be afterwards anyhow."""
 
 
 def clip_view(image: Image.Image, side: int) -> Image.Image:
-    """`side` x `side` pixels, as transformers' CLIPImageProcessor has them: the short side resized, the middle cut."""
+    """`side` x `side` pixels, as transformers' CLIPImageProcessor: the short side resized, then centre-cropped."""
     image = _not_too_long(image)
     short = min(image.size)
     width, height = (int(side * length / short) for length in image.size)

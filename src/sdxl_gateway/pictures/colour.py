@@ -1,4 +1,4 @@
-"""Takes an image with the colour profile it came with, gives it as sRGB: what the model knows and what leaves again."""
+"""Takes an image with its embedded colour profile, converts it to sRGB, in which models and outputs are."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from itertools import product
 from PIL import Image, ImageCms
 
 MAX_PROFILE_BYTES = 4 * 2**20
-"""Printers' profiles take one or two megabytes; a larger one is ignored."""
+"""Printer profiles take one or two megabytes; a larger one is ignored."""
 NEARLY = 1
-"""A profile that moves no colour further than this is sRGB under another name; such pixels stay as they are."""
+"""A profile that changes no channel by more than this is sRGB by another name; the pixels are not converted."""
 _SPACES = {"RGB ": "RGB", "CMYK": "CMYK", "GRAY": "L"}
 _MODES = {"RGBA": "RGB", "RGBX": "RGB", "P": "RGB", "PA": "RGB", "LA": "L"}
 
 
 def in_srgb(image: Image.Image) -> Image.Image:
-    """The image as "RGB", alpha left out; a profile that is broken, too large or of another kind means nothing."""
+    """The image as "RGB", without alpha; a profile that is broken, too large or for another mode is ignored."""
     profile = image.info.get("icc_profile")
     if not isinstance(profile, bytes) or len(profile) > MAX_PROFILE_BYTES:
         return _rgb(image)
@@ -30,12 +30,12 @@ def in_srgb(image: Image.Image) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """The same image where that is enough: a conversion copies."""
+    """The same image if it is RGB already, as converting copies."""
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """None when the profile is for images of another mode, or changes nothing. Raises for a broken one."""
+    """None if the profile is for another mode, or changes nothing. Raises for a broken profile."""
     opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     if _SPACES.get(opened.profile.xcolor_space) != mode:
         return None
@@ -55,6 +55,6 @@ def _srgb() -> ImageCms.ImageCmsProfile:
 
 
 def _colours() -> Image.Image:
-    """729 pixels all over the cube."""
+    """729 colours spread over the RGB cube."""
     levels = (0, 16, 48, 80, 112, 144, 176, 216, 255)
     return Image.frombytes("RGB", (27, 27), bytes(value for colour in product(levels, repeat=3) for value in colour))

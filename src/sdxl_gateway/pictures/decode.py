@@ -1,4 +1,4 @@
-"""Takes uploaded pictures, gives sRGB pixels: decoded under strict limits, turned upright, cut to the asked size."""
+"""Takes uploaded pictures, gives sRGB pixels, decoded under strict limits and turned upright."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_SCANS = 64
 """Encoders write up to a dozen; each costs a pass over all pixels, even one of 60 bytes."""
 OPAQUE = 128
-"""Alpha below this is repainted: OpenAI promises only the two ends."""
+"""Pixels of lower alpha are repainted; OpenAI's API only defines full and no transparency."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """An upload as RGB; `mask` ("L", 255 = repaint) when one was sent or the picture itself has holes."""
+    """An upload as RGB; `mask` ("L", 255 = repaint) if one was sent or the picture itself has transparent pixels."""
 
     image: Image.Image
     mask: Image.Image | None
 
     @property
     def task(self) -> Task:
-        """What an edit of this upload amounts to."""
+        """The task of an edit of this upload."""
         return Task.IMAGE_TO_IMAGE if self.mask is None else Task.INPAINT
 
 
 def measure(upload: Upload, max_pixels: int) -> int:
-    """How many pixels there are to decode, as its header says. Raises InvalidImage naming the field."""
+    """The number of pixels, by its header. Raises InvalidImage naming the field."""
     with _plain_refusals(upload.field, max_pixels):
-        image = _opened(upload, max_pixels)
+        image = _open(upload, max_pixels)
         return image.width * image.height
 
 
@@ -50,7 +50,7 @@ def decode_picture(upload: Upload, max_pixels: int) -> Image.Image:
 
 
 def decode_with_holes(upload: Upload, max_pixels: int) -> Decoded:
-    """Its colours, and its holes where it has any. Raises InvalidImage naming the field."""
+    """Its colours, and a mask of its transparent pixels if it has any. Raises InvalidImage naming the field."""
     with _plain_refusals(upload.field, max_pixels):
         upright = _upright(upload, max_pixels)
         rgb, holes = _rgb(upright), _holes(upright)
@@ -58,7 +58,7 @@ def decode_with_holes(upload: Upload, max_pixels: int) -> Decoded:
 
 
 def decode_mask(upload: Upload, size: Size, max_pixels: int) -> Image.Image:
-    """Its holes: its colours are looked at by nobody. Raises InvalidImage naming the field, also for another `size`."""
+    """The mask of its transparent pixels, ignoring colours. Raises InvalidImage naming the field, also for its size."""
     with _plain_refusals(upload.field, max_pixels):
         upright = _upright(upload, max_pixels)
         holes = _holes(upright)
@@ -71,8 +71,8 @@ def decode_mask(upload: Upload, size: Size, max_pixels: int) -> Image.Image:
     return holes
 
 
-def _opened(upload: Upload, max_pixels: int) -> Image.Image:
-    """With nothing decoded but its header."""
+def _open(upload: Upload, max_pixels: int) -> Image.Image:
+    """With only its header decoded."""
     image = Image.open(io.BytesIO(upload.data), formats=FORMATS)
     if image.width * image.height > max_pixels:
         raise _too_large(upload.field, max_pixels)
@@ -83,16 +83,16 @@ def _opened(upload: Upload, max_pixels: int) -> Image.Image:
 
 
 def _upright(upload: Upload, max_pixels: int) -> Image.Image:
-    image = _opened(upload, max_pixels)
+    image = _open(upload, max_pixels)
     image.load()
-    # In place: the other way copies every picture, and all but few are upright already.
+    # In place, as otherwise every picture is copied, though nearly all are upright already.
     ImageOps.exif_transpose(image, in_place=True)
     return image
 
 
 @contextmanager
 def _plain_refusals(field: str, max_pixels: int) -> Iterator[None]:
-    """Whatever a decoder says becomes one plain sentence: its own words carry addresses and paths."""
+    """Replaces any decoder error by one plain sentence, as its own text may contain memory addresses and paths."""
     try:
         yield
     except GatewayError:
@@ -123,7 +123,7 @@ def _holes(image: Image.Image) -> Image.Image | None:
 
 
 def cover(image: Image.Image, width: int, height: int, resample: Image.Resampling) -> Image.Image:
-    """Resized to fill `width` x `height`, what stands over cut off evenly; the same image when it fits already."""
+    """Resized to fill `width` x `height` and centre-cropped; the same image if it has that size already."""
     if image.size == (width, height):
         return image
     return ImageOps.fit(image, (width, height), method=resample)

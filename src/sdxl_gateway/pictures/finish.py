@@ -1,4 +1,4 @@
-"""Takes a picture at paint size, gives it at the asked size with the kept region of an inpaint put back bit for bit."""
+"""Takes a picture at paint size, gives it at the requested size, the kept region of an inpaint restored exactly."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ def _resized(image: Image.Image, size: Size) -> Image.Image:
 
 
 def _with_kept(painted: Image.Image, keep: KeptRegion, box: Box) -> Image.Image:
-    """The work is confined to the box: a photo is far larger than what was painted of it."""
+    """Works inside the box only: a photo may be far larger than the part that was painted."""
     edges = box.left, box.top, box.right, box.bottom
     result, mask = to_image(keep.original), to_image(keep.mask).crop(edges)
     original = result.crop(edges)
-    matched = _led_over(painted, original, mask, keep.seam) if keep.seam else painted
+    matched = _seam_corrected(painted, original, mask, keep.seam) if keep.seam else painted
     result.paste(Image.composite(matched, original, mask), edges[:2])
     return result
 
 
-def _led_over(painted: Image.Image, original: Image.Image, mask: Image.Image, seam: int) -> Image.Image:
-    """The painting, its colours shifted within `seam` pixels of what is kept by what they differ from it there.
+def _seam_corrected(painted: Image.Image, original: Image.Image, mask: Image.Image, seam: int) -> Image.Image:
+    """The painting, its colours shifted within `seam` pixels of the kept region by the painting's error in that region.
 
-    A decoder gives back no picture exactly, so what is kept, painted again, is a little off, and so is what adjoins it.
+    A VAE reproduces no picture exactly, so the kept region, as decoded, is a little off, and so is what adjoins it.
     """
     kept, reach = ImageChops.invert(mask), ImageFilter.BoxBlur(seam)
-    # 255 at the edge of what is kept, 0 from `seam` pixels on.
+    # 255 at the edge of the kept region, 0 from `seam` pixels on.
     near = kept.filter(reach).point([min(255, 2 * value) for value in range(256)])
 
     def spread(difference: Image.Image) -> Image.Image:
         difference.putalpha(kept)
-        beyond = difference.convert("RGBa").filter(reach).convert("RGBA").convert("RGB")
-        return ImageChops.multiply(beyond, Image.merge("RGB", (near, near, near)))
+        blurred = difference.convert("RGBa").filter(reach).convert("RGBA").convert("RGB")
+        return ImageChops.multiply(blurred, Image.merge("RGB", (near, near, near)))
 
     lighter, darker = ImageChops.subtract(original, painted), ImageChops.subtract(painted, original)
     return ImageChops.subtract(ImageChops.add(painted, spread(lighter)), spread(darker))

@@ -62,12 +62,12 @@ def _pairs(recipe: Recipe, seed: int, version: str) -> list[tuple[str, object]]:
     if recipe.blend.parts:
         hashes = ", ".join(f"{part.name}: {part.digest[:12]}" for part in recipe.blend.parts)
         pairs.append(("Lora hashes", f'"{hashes}"'))
-    pairs.extend((f"ControlNet {i}", _followed(control)) for i, control in enumerate(recipe.controls))
+    pairs.extend((f"ControlNet {i}", _control(control)) for i, control in enumerate(recipe.controls))
     return [*pairs, ("Version", f"sdxl-gateway {version}")]
 
 
-def _followed(control: Control) -> str:
-    """As the ControlNet extension of the web UI writes it."""
+def _control(control: Control) -> str:
+    """As the ControlNet extension of AUTOMATIC1111's web UI writes it."""
     named = f"Module: {control.preprocessor or 'none'}, Model: {control.name} [{control.digest[:8]}]"
     share = f"Guidance Start: {control.start:g}, Guidance End: {control.end:g}"
     return f'"{named}, Weight: {control.weight:g}, {share}"'

@@ -1,4 +1,4 @@
-"""Takes a decoded upload, gives it with more room at its edges, to be painted."""
+"""Takes a decoded upload, extends it at its edges by an area to be painted."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from sdxl_gateway.pictures.decode import Decoded
 
 
 def padded(decoded: Decoded, padding: Padding) -> Decoded:
-    """The room is filled with the colours at the edges, and is all for painting; what was masked stays so."""
+    """The new area is filled with the colours at the edges and masked for painting; the old mask is kept."""
     size = Size(*decoded.image.size)
     mask = Image.new("L", padding.around(size), 255)
     mask.paste(decoded.mask or Image.new("L", size, 0), (padding.left, padding.top))
-    return Decoded(_drawn_out(decoded.image, padding), mask)
+    return Decoded(_with_edges_stretched(decoded.image, padding), mask)
 
 
-def _drawn_out(image: Image.Image, padding: Padding) -> Image.Image:
-    """Nine parts: the picture, and its edges and corners stretched over the room beside it."""
-    found = Image.new("RGB", padding.around(Size(*image.size)))
+def _with_edges_stretched(image: Image.Image, padding: Padding) -> Image.Image:
+    """Nine parts: the picture, and its edges and corners stretched over the area beside them."""
+    extended = Image.new("RGB", padding.around(Size(*image.size)))
     for left, right, x, width in _spans(padding.left, image.width, padding.right):
         for top, bottom, y, height in _spans(padding.top, image.height, padding.bottom):
             if width and height:
-                found.paste(image.crop((left, top, right, bottom)).resize((width, height)), (x, y))
-    return found
+                extended.paste(image.crop((left, top, right, bottom)).resize((width, height)), (x, y))
+    return extended
 
 
 def _spans(before: int, length: int, after: int) -> tuple[tuple[int, int, int, int], ...]:
-    """Start and end in the picture, then the place and the length it is stretched to."""
+    """Start and end in the picture, then the position and length it is stretched to."""
     return (0, 1, 0, before), (0, length, before, length), (length - 1, length, before + length, after)

@@ -1,4 +1,4 @@
-"""Takes a Picture, gives Pillow's image of it, and the other way round."""
+"""Takes a Picture, gives it as a Pillow image, and the reverse."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sdxl_gateway.core.picture import Picture
 
 
 def to_image(picture: Picture) -> Image.Image:
-    """An image of the same mode, with pixels of its own."""
+    """An image of the same mode, with a copy of the pixels."""
     return Image.frombytes(picture.mode, (picture.width, picture.height), picture.pixels)
 
 

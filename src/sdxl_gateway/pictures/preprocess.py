@@ -9,9 +9,9 @@ from PIL import Image, ImageFilter, ImageOps
 from sdxl_gateway.core.recipe import Preprocessor
 
 BLUR_SHARE = 1 / 56
-"""The blur's radius as a share of the shorter side: 9 pixels of 512, as blur ControlNets were taught."""
+"""The blur's radius as a share of the shorter side: 9 pixels of 512, as blur ControlNets were trained with."""
 TILE_SHARE = 1 / 4
-"""The size that details are lost at."""
+"""The scale to which a picture is reduced, to lose its details, before it is enlarged again."""
 
 
 def preprocess(image: Image.Image, name: Preprocessor) -> Image.Image:
@@ -20,14 +20,14 @@ def preprocess(image: Image.Image, name: Preprocessor) -> Image.Image:
 
 
 def _canny(image: Image.Image) -> Image.Image:
-    # numpy takes 16 MB and 0.1 s: only of those who ask for edges.
+    # Importing numpy takes 16 MB and 0.1 s, so it is done only when edges are requested.
     from sdxl_gateway.pictures.canny import canny
 
     return canny(image)
 
 
 def _line(image: Image.Image) -> Image.Image:
-    """Of dark lines on light paper, light lines on black."""
+    """Light lines on black, from dark lines on light paper."""
     return ImageOps.invert(image.convert("L"))
 
 

@@ -1,6 +1,6 @@
-"""Takes an upload's file, gives the same picture without what its file says of who made it, where, when and with what.
+"""Takes an upload's file, gives the same picture without metadata on who made it, where, when and with what.
 
-The pixels' own bytes are copied as they are. What changes how they look stays: the colour profile, and which way is up.
+The coded pixels are copied unchanged. Metadata that changes their look is kept: the colour profile and the orientation.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ _WEBP_KEPT = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF", b"ICCP"}
 _WEBP_EXIF, _WEBP_XMP = 0x08, 0x04
 _SOI, _EOI, _SOS, _APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
 _BARE = {0x01, *range(0xD0, 0xD8)}
-"""Markers that no length follows: they stand inside of coded pixels."""
+"""Markers without a length, which may occur within coded pixels."""
 
 
 def scrubbed(upload: Upload) -> bytes:
     """The file without EXIF, XMP, IPTC, comments, texts, thumbnails and whatever follows its end.
 
-    A PNG's or JPEG's, or a WebP's; of a JPEG with several pictures, as phones write them, the first. Raises
-    InvalidImage for anything else, and for a file that is cut.
+    For PNG, JPEG and WebP; of a JPEG with several pictures, as phones write them, the first. Raises InvalidImage for
+    other formats, and for a truncated file.
     """
     try:
         with Image.open(io.BytesIO(upload.data), formats=FORMATS) as image:
-            kind, exif = image.format, _upright_only(image)
+            kind, exif = image.format, _orientation_only(image)
         parts = {"PNG": _png, "JPEG": _jpeg, "MPO": _jpeg, "WEBP": _webp}[kind or ""](upload.data, exif)
         return b"".join(parts)
-    except Exception as error:  # Pillow raises whatever it meets
+    except Exception as error:  # Pillow raises many kinds of errors
         message = f"Invalid image file for '{upload.field}': it cannot be decoded."
         raise InvalidImage(message, param=upload.field) from error
 
 
-def _upright_only(image: Image.Image) -> bytes:
-    """EXIF that says which way is up and nothing else; empty for a picture that is upright."""
-    turned = image.getexif().get(ORIENTATION, 1)
-    if turned not in range(2, 9):
+def _orientation_only(image: Image.Image) -> bytes:
+    """EXIF that holds only the orientation; empty for a picture that is upright."""
+    orientation = image.getexif().get(ORIENTATION, 1)
+    if orientation not in range(2, 9):
         return b""
     exif = Image.Exif()
-    exif[ORIENTATION] = turned
+    exif[ORIENTATION] = orientation
     return exif.tobytes()
 
 
@@ -69,7 +69,7 @@ def _png_chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def _jpeg(data: bytes, exif: bytes) -> Iterator[bytes]:
-    """Segment by segment; coded pixels go on to the next marker that is none of their own."""
+    """Segment by segment; coded pixels extend to the next marker that cannot occur within them."""
     yield data[:2]
     if exif:
         yield struct.pack(">BBH", 0xFF, _APP1, len(exif) + 2) + exif
@@ -89,7 +89,7 @@ def _jpeg(data: bytes, exif: bytes) -> Iterator[bytes]:
 
 
 def _marker(data: bytes, at: int) -> tuple[int, int]:
-    """Where the next marker is, and which; any number of 0xFF may stand before it."""
+    """The next marker's position and code; any number of fill bytes 0xFF may precede it."""
     if data[at] != 0xFF:
         raise ValueError("no marker")
     while data[at + 1] == 0xFF:
@@ -130,7 +130,7 @@ def _webp(data: bytes, exif: bytes) -> Iterator[bytes]:
 
 
 def _with_flags(chunk: bytes, exif: bytes) -> bytes:
-    """That it has no XMP, and EXIF only where that says which way is up."""
+    """The VP8X chunk, saying that there is no XMP, and EXIF only if there is `exif`."""
     flags = chunk[8] & ~(_WEBP_EXIF | _WEBP_XMP) | (_WEBP_EXIF if exif else 0)
     return chunk[:8] + bytes([flags]) + chunk[9:]
 
@@ -138,5 +138,5 @@ def _with_flags(chunk: bytes, exif: bytes) -> bytes:
 def _exactly(data: bytes, at: int, length: int) -> bytes:
     found = data[at : at + length]
     if len(found) != length:
-        raise ValueError("the file is cut")
+        raise ValueError("the file is truncated")
     return found

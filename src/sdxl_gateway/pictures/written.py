@@ -1,4 +1,4 @@
-"""Takes a recipe, gives what is written into a picture's file of it; and reads it back out of one."""
+"""Takes a recipe, gives the metadata to write into a picture's file, and reads such metadata from one."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from sdxl_gateway.core.errors import InvalidImage
 PARAMETERS = "parameters"
 """The text that image browsers and other SDXL tools look for; in JPEG and WebP the EXIF UserComment."""
 RECIPE = "sdxl-gateway"
-"""The recipe whole, as JSON; in JPEG and WebP the EXIF MakerNote, after this word and a NUL."""
+"""The whole recipe as JSON; in JPEG and WebP the EXIF MakerNote, after this word and a NUL."""
 USER_COMMENT = 0x9286
 MAKER_NOTE = 0x927C
 EXIF_IFD = 0x8769
 MAX_JPEG_EXIF_BYTES = 65533
-"""A JPEG has its EXIF in one segment. PNG and WebP have no such bound."""
+"""A JPEG's EXIF must fit into one segment. PNG and WebP have no such limit."""
 FORMATS = ("PNG", "JPEG", "WEBP")
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a file says of how its picture was made; `recipe` is None where another tool wrote it."""
+    """A file's metadata about how its picture was made; `recipe` is None if another tool wrote it."""
 
     parameters: str
     recipe: dict[str, Any] | None = None
 
 
 def png_info(written: Written | None) -> PngImagePlugin.PngInfo:
-    """As Pillow saves it in a PNG; empty for None."""
+    """For Pillow to save in a PNG; empty for None."""
     info = PngImagePlugin.PngInfo()
     if written is not None:
         info.add_itxt(PARAMETERS, written.parameters)
@@ -42,15 +42,15 @@ def png_info(written: Written | None) -> PngImagePlugin.PngInfo:
 
 
 def exif_bytes(written: Written | None) -> bytes:
-    """As Pillow saves it in a JPEG or WebP; empty for None."""
+    """For Pillow to save in a JPEG or WebP; empty for None."""
     if written is None:
         return b""
     exif = Image.Exif()
-    told = json.dumps(written.recipe, ensure_ascii=False).encode()
+    recipe = json.dumps(written.recipe, ensure_ascii=False).encode()
     exif.get_ifd(EXIF_IFD).update(
         {
             USER_COMMENT: b"UNICODE\0" + written.parameters.encode("utf-16-be"),
-            MAKER_NOTE: RECIPE.encode() + b"\0" + told,
+            MAKER_NOTE: RECIPE.encode() + b"\0" + recipe,
         }
     )
     return exif.tobytes()
@@ -62,11 +62,11 @@ def fits(written: Written, output_format: str) -> bool:
 
 
 def read_written(upload: Upload) -> Written | None:
-    """What the file of a picture says, None when it says nothing; no pixel is decoded. Raises InvalidImage."""
+    """The file's metadata, None if there is none; no pixel is decoded. Raises InvalidImage."""
     try:
         with Image.open(io.BytesIO(upload.data), formats=FORMATS) as image:
             found = _read(image)
-    except Exception as error:  # Pillow's own words carry addresses and paths
+    except Exception as error:  # of many kinds; Pillow's own texts may contain memory addresses and paths
         message = f"Invalid image file for '{upload.field}': it cannot be read."
         raise InvalidImage(message, param=upload.field) from error
     return found if found.parameters or found.recipe else None
@@ -85,8 +85,8 @@ def _from_exif(exif: Image.Exif) -> Written:
     values = exif.get_ifd(EXIF_IFD)
     note = _bytes(values.get(MAKER_NOTE))
     head = RECIPE.encode() + b"\0"
-    told = note.removeprefix(head).decode("utf-8", "replace") if note.startswith(head) else ""
-    return Written(_comment(_bytes(values.get(USER_COMMENT))), recipe_in(told))
+    recipe = note.removeprefix(head).decode("utf-8", "replace") if note.startswith(head) else ""
+    return Written(_comment(_bytes(values.get(USER_COMMENT))), recipe_in(recipe))
 
 
 def _bytes(value: object) -> bytes:
@@ -94,14 +94,14 @@ def _bytes(value: object) -> bytes:
 
 
 def _comment(value: bytes) -> str:
-    """A UserComment names its encoding in eight bytes."""
+    """The text of a UserComment, whose first eight bytes name its encoding."""
     encodings = {b"UNICODE\0": "utf-16-be", b"ASCII\0\0\0": "ascii"}
     encoding = encodings.get(value[:8])
     return "" if encoding is None else value[8:].decode(encoding, "replace")
 
 
 def recipe_in(text: str) -> dict[str, Any] | None:
-    """The recipe that JSON text is; None where it is none, or cannot be sent on as JSON."""
+    """The recipe in a JSON text; None for text that is no JSON object, or cannot be encoded as JSON again."""
     try:
         found = json.loads(text)
         json.dumps(found, ensure_ascii=False, allow_nan=False).encode()

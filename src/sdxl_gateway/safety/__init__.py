@@ -1,1 +1,1 @@
-"""Judges: texts and pictures become verdicts."""
+"""Judges texts and pictures: gives verdicts on whether they are allowed."""

@@ -1,4 +1,4 @@
-"""How a judge says that it could not judge."""
+"""The error of a judge that could not reach a verdict."""
 
 from __future__ import annotations
 

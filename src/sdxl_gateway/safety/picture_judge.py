@@ -1,4 +1,4 @@
-"""Takes a picture, tells whether a net finds it fit to be seen: a few at a time, and none for longer than it may."""
+"""Takes a picture, judges it by a network's score: a few pictures at a time, each within a time limit."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from sdxl_gateway.core.safety import Verdict
 from sdxl_gateway.safety.failure import JudgeFailed
 
 SEXUAL = "sexual"
-"""The category of what this judge finds, as OpenAI calls it."""
+"""The category of this judge's findings, by OpenAI's name."""
 
 
 class Run(Protocol):
-    """One picture's turn of a net."""
+    """One run of a network, for one picture."""
 
     def score(self, image: Image.Image) -> float:
-        """0 for a picture anybody may see, 1 for one that nobody may; any exception where there is no score."""
+        """From 0 for a harmless picture to 1; may raise any exception."""
 
     def stop(self) -> None:
-        """Ends it early, from any thread."""
+        """Ends `score` early, from any thread."""
 
 
 class PictureNet(Protocol):
-    """A net that scores pictures, several at once."""
+    """A network that scores pictures, several concurrently."""
 
     def run(self) -> Run:
         """For one picture."""
 
 
 class PictureJudge:
-    """`seconds` is what a picture may take, its waiting for one of `at_once` turns included."""
+    """Judges `at_once` pictures concurrently, each within `seconds`, which includes waiting for its turn."""
 
     def __init__(self, net: PictureNet, *, at_once: int, seconds: float) -> None:
         self._net = net
@@ -42,7 +42,7 @@ class PictureJudge:
         self._threads = ThreadPoolExecutor(at_once, "judging")
 
     async def judge(self, picture: Picture, threshold: float) -> Verdict:
-        """Raises JudgeFailed. Who goes away stops the net, and waits for nothing."""
+        """Raises JudgeFailed. Cancelling stops the network, without waiting for that."""
         score = await self._score(picture)
         return Verdict((SEXUAL,) if score >= threshold else (), {SEXUAL: score})
 
@@ -64,11 +64,11 @@ def _scored(picture: Picture, run: Run) -> float:
     except Exception as error:
         raise JudgeFailed("failed", repr(error)) from error
     if not 0.0 <= score <= 1.0:
-        raise JudgeFailed("failed", f"its score is {score}")
+        raise JudgeFailed("failed", f"its score {score} is not between 0 and 1")
     return score
 
 
 def _end(job: Future[float], run: Run) -> None:
-    """A net that hears of it ends within an operator; one that does not holds its own turn and nobody else's."""
+    """Cancel or stop it. A network stops after its current operator; until then it occupies only its own thread."""
     if not job.cancel() and not job.done():
         run.stop()

@@ -1,4 +1,4 @@
-"""Takes text as somebody may have disguised it, gives the plain small letters that a reader sees in it."""
+"""Takes text that may be disguised by unusual characters, gives the plain lower-case letters that a reader sees."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ LOOKALIKES = {
     "x": "хχ",
     "y": "уүγΥ",
 }
-"""Letters of other scripts by what they look like: the common ones of Unicode's confusables (TR39). Capitals stand here
-where they look like another letter than their small ones do."""
+"""Letters of other scripts by the Latin letter they look like: the common ones of Unicode's confusables (TR39).
+Capitals are listed if they look like another letter than their lower case."""
 _SHAPES = {shape: letter for letter, shapes in LOOKALIKES.items() for shape in shapes}
 _NAMED = re.compile(
     r"(?:LATIN (?:SMALL |CAPITAL )?LETTER (?:SMALL CAPITAL |DOTLESS |OPEN |SCRIPT |REVERSED )?"
     r"|REGIONAL INDICATOR SYMBOL LETTER |NEGATIVE (?:SQUARED|CIRCLED) LATIN CAPITAL LETTER )([A-Z])(?: WITH .+)?"
 )
 _INVISIBLE = frozenset("\u115f\u1160\u3164\uffa0\u2800")
-"""Fillers, and a blank, that count as letters or symbols."""
+"""Fillers, and a blank, which Unicode classes as letters or symbols."""
 _UNSEEN = frozenset({"Mn", "Me", "Cf", "Cc", "Co", "Cn"})
 _RUN = re.compile(r"(.)\1{3,}", re.DOTALL)
 
 
 def plain(text: str) -> str:
-    """Without case, marks, fonts, what cannot be seen, and letters of other scripts that look like Latin ones.
+    """Without case, diacritics, font variants, invisible characters and other scripts' lookalikes of Latin letters.
 
-    Of a character written more than three times in a row three are left. What it costs is linear in the text.
+    Runs of a character are shortened to three. The cost is linear in the length.
     """
     return _RUN.sub(r"\1\1\1", "".join(map(_plain, text)))
 
@@ -61,7 +61,7 @@ def _plain(char: str) -> str:
 
 
 def _shape(char: str) -> str:
-    """One character, or two where a small letter has no single one; "" for what nobody sees."""
+    """One character, or two for a capital whose lower case has two; "" for an invisible character."""
     if char in _INVISIBLE or unicodedata.category(char) in _UNSEEN:
         return ""
     small = char.casefold()

@@ -1,4 +1,4 @@
-"""Takes a verdict that lets nothing pass, gives the error that a caller is told."""
+"""Takes a verdict that blocks a request, gives the error for the caller."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Literal
 from sdxl_gateway.core.errors import GatewayError, ModerationBlocked, PictureUnjudged, Unjudged
 from sdxl_gateway.core.safety import Verdict
 
-# Clients look for these words.
+# Clients match this text.
 REJECTED = "Your request was rejected by the safety system"
 WHAT = {"input": "What you sent", "output": "What was painted"}
 
 
 def refusal(verdict: Verdict, stage: Literal["input", "output"]) -> GatewayError:
-    """Unjudged or PictureUnjudged where nobody could look, else ModerationBlocked with what was found."""
+    """Unjudged or PictureUnjudged if a judge failed, else ModerationBlocked with the categories found."""
     if verdict.unjudged:
         kind = Unjudged if stage == "input" else PictureUnjudged
         return kind(f"{WHAT[stage]} has to be judged by the safety system, which is not possible now; try again.")

@@ -1,4 +1,4 @@
-"""Takes texts, asks another server's `/moderations` about them; any that speaks OpenAI's."""
+"""Takes texts, has them judged by another server's `/moderations`, which must be compatible with OpenAI's."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sdxl_gateway.safety.failure import JudgeFailed
 OK = 200
 MAX_ANSWER_BYTES = 1024 * 1024
 FLAGGED = "flagged"
-"""The category of what is flagged without one."""
+"""The category of a flagged text for which the server names none."""
 _NAME = re.compile(r"[a-z0-9_/ -]{1,40}")
 
 
 class RemoteModeration:
-    """The operator's endpoint, wherever it is; all texts of a request go there in one."""
+    """The endpoint that the operator configured, at any address; all texts of a request are sent at once."""
 
     def __init__(self, section: Moderation, egress: Egress) -> None:
         self._section = section
@@ -33,7 +33,7 @@ class RemoteModeration:
             self._headers["authorization"] = f"Bearer {section.key.get_secret_value()}"
 
     async def judge(self, texts: Sequence[str]) -> Verdict:
-        """Raises JudgeFailed, within the timeout."""
+        """Raises JudgeFailed, within the configured timeout."""
         try:
             answer = await self._answer(texts)
         except TooSlow as problem:
@@ -57,7 +57,7 @@ class RemoteModeration:
 
 
 def _verdicts(answer: bytes, texts: int) -> Iterator[Verdict]:
-    """One a text. Raises JudgeFailed for an answer of any other shape: what cannot be read judges nothing."""
+    """One for each text. Raises JudgeFailed for an answer of any other shape."""
     try:
         results = json.loads(answer)["results"]
         verdicts = [_verdict(result) for result in results]
@@ -69,19 +69,19 @@ def _verdicts(answer: bytes, texts: int) -> Iterator[Verdict]:
 
 
 def _verdict(result: dict[str, Any]) -> Verdict:
-    """Names of categories come from outside, and reach callers: those that are none are left out."""
+    """Category names come from another server and reach callers: names of unusual form are left out."""
     flagged = result["flagged"]
     if not isinstance(flagged, bool):
         raise TypeError("no boolean")
     named = {name: yes for name, yes in result["categories"].items() if _NAME.fullmatch(name)}
-    scores = {name: _score(said) for name, said in (result.get("category_scores") or {}).items() if name in named}
+    scores = {name: _score(value) for name, value in (result.get("category_scores") or {}).items() if name in named}
     found = tuple(name for name, yes in named.items() if yes is True) or (FLAGGED,)
     return Verdict(found if flagged else (), scores)
 
 
-def _score(said: Any) -> float:
-    """It is told to callers as JSON, which has no infinity."""
-    score = float(said)
+def _score(value: Any) -> float:
+    """A finite number, as callers are sent it as JSON, which has no infinity."""
+    score = float(value)
     if not isfinite(score):
         raise ValueError("no finite number")
     return score

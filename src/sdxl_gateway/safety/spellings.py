@@ -1,4 +1,4 @@
-"""Takes words that are not to be painted, gives a pattern of all the ways they are written in plain text."""
+"""Takes denied words, gives a regular expression for all the ways to spell them in plain text (plain_text.py)."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from sdxl_gateway.safety.plain_text import plain
 
 SYMBOLS = {"a": "@", "c": "¢", "e": "€", "i": "!|", "l": "|", "s": "$"}
 DIGITS = {"a": "4", "b": "8", "e": "3", "g": "9", "i": "1", "l": "1", "o": "0", "s": "5", "t": "7", "z": "2"}
-"""What people write in place of letters."""
+"""Written in place of letters."""
 BOTH = {char: SYMBOLS.get(char, "") + DIGITS.get(char, "") for char in SYMBOLS | DIGITS}
 ANY = "*"
-"""At a word's end: whatever letters follow; at its start: whatever letters precede."""
+"""A wildcard at a word's start or end: any letters may precede or follow."""
 BETWEEN = r"[^\p{L}\p{N}\s@¢€!|$]*+"
-"""What may stand between letters written close together: dots, dashes and the like, but no symbol that is a letter."""
+"""Allowed between letters written close together: dots, dashes and the like, but no symbol used as a letter."""
 APART = r"[^\p{L}\p{N}]{1,4}+"
 WORDS_APART = r"[^\p{L}\p{N}]*+"
 UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
-"""Scripts that write words without spaces: there is no edge to look for."""
+"""Scripts that write words without spaces, where no word boundary is looked for."""
 FEWEST_APART = 3
-"""Two letters that each stand for themselves are initials."""
+"""A shorter word is not matched with its letters spaced out, as two single letters are usually initials."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """A word's ways: `first` is a class of its first letter, `before` and `after` say where it has to end."""
+    """Patterns of a phrase: `first` matches its first letter, `ways` all of it, `before` and `after` its boundaries."""
 
     before: str
     first: str
@@ -40,7 +40,7 @@ class Spelling:
 
 
 def spelling(phrase: str) -> Spelling:
-    """Each word's letters stand close together, with dots or dashes between, or each for itself.
+    """Each word's letters may be close together, possibly with dots or dashes between them, or spaced out.
 
     Raises ValueError for a phrase without letters or digits.
     """
@@ -54,33 +54,32 @@ def spelling(phrase: str) -> Spelling:
 
 
 def any_of(spellings: Iterable[Spelling]) -> str:
-    """One pattern for all, without groups; at each place in a text only words with that first letter are tried.
+    """One pattern for all, without groups; at each position only words with that first letter are tried.
 
-    It goes back only within bounds: whatever repeats freely is possessive.
+    Backtracking is bounded, as unbounded repetitions are possessive.
     """
-
-    edges = _alike(spellings, "before", "after")
+    edges = _grouped(spellings, "before", "after")
     return "|".join(f"{before}(?:{_by_first(some)}){after}" for (before, after), some in edges)
 
 
 def _by_first(spellings: Iterable[Spelling]) -> str:
-    alike = _alike(spellings, "first")
-    return "|".join(f"(?={first})(?:{'|'.join(one.ways for one in some)})" for first, some in alike)
+    groups = _grouped(spellings, "first")
+    return "|".join(f"(?={first})(?:{'|'.join(one.ways for one in some)})" for first, some in groups)
 
 
-def _alike(spellings: Iterable[Spelling], *names: str) -> Iterator[tuple[Any, Iterator[Spelling]]]:
+def _grouped(spellings: Iterable[Spelling], *names: str) -> Iterator[tuple[Any, Iterator[Spelling]]]:
     key = attrgetter(*names)
     return groupby(sorted(spellings, key=key), key=key)
 
 
 def letters_and_signs(written: str) -> tuple[int, int]:
-    """How many real letters stand in what was found, and how many signs that count as letters, those among them."""
+    """The number of letters in a match, and of all characters that may stand for letters, including those."""
     letters = sum(char.isalpha() for char in written)
     return letters, letters + sum(char.isdigit() or char in "@¢€!|$" for char in written)
 
 
 def _edges(phrase: str, words: list[str]) -> tuple[str, str]:
-    """A word ends where no other letter adjoins it."""
+    """No other letter may adjoin the phrase, except at a wildcard or in a script without spaces."""
     before = "" if phrase.startswith(ANY) or UNSPACED.match(words[0][0]) else r"(?<!\p{L})"
     after = "" if phrase.endswith(ANY) or UNSPACED.match(words[-1][-1]) else r"(?!\p{L})"
     return before, after
@@ -92,7 +91,7 @@ def _ways(word: str) -> str:
 
 
 def _written(word: str, between: str, others: Mapping[str, str]) -> str:
-    """Each letter, or what stands for it; drawn out, a letter is written three times."""
+    """Each letter, or a character in its place; a letter may also be repeated, which `plain` shortens to three."""
     runs = ((_letter(char, others), len(list(run))) for char, run in groupby(word))
     return between.join(between.join([letter] * times) + _more(letter, times) for letter, times in runs)
 

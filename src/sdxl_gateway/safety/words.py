@@ -1,4 +1,4 @@
-"""Takes the operator's words and patterns, tells whether a text holds one of them, in whatever disguise."""
+"""Takes the operator's denied words and patterns, judges whether a text contains one, also in disguised spelling."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sdxl_gateway.safety.plain_text import plain
 from sdxl_gateway.safety.spellings import Spelling, any_of, letters_and_signs, spelling
 
 DENIED = "deny_list"
-"""The category of what this judge finds."""
+"""The category of this judge's findings."""
 SECONDS = 1.0
-"""Of the processor's time, for one pattern and one text."""
+"""The most time for one pattern and one text."""
 FLAGS = regex.IGNORECASE | regex.VERSION0
 
 
 class DeniedWords:
-    """`words` are found however they are spelled; `patterns` are searched in the text as it came and as it reads."""
+    """`words` are found in any spelling; `patterns` are searched in the original text and in its plain form."""
 
     def __init__(self, words: Iterable[str], patterns: Sequence[str]) -> None:
-        """Raises ValueError for a word without letters, `regex.error` for what is no pattern."""
+        """Raises ValueError for a word without letters, `regex.error` for an invalid pattern."""
         spelt = [spelling(word) for word in words]
         self._words = _pattern([one for one in spelt if not one.of_numbers])
         self._numbers = _pattern([one for one in spelt if one.of_numbers])
@@ -35,7 +35,7 @@ class DeniedWords:
         return not (self._words or self._numbers or self._patterns)
 
     async def judge(self, texts: Sequence[str]) -> Verdict:
-        """On a thread, which leaves the others their turns. Raises JudgeFailed where a pattern takes too long."""
+        """On a thread, releasing the GIL. Raises JudgeFailed if a pattern takes too long."""
         return await asyncio.to_thread(self._judge, texts)
 
     def _judge(self, texts: Sequence[str]) -> Verdict:
@@ -46,11 +46,13 @@ class DeniedWords:
         return Verdict((DENIED,) if found else (), {DENIED: float(found)})
 
     def _holds(self, text: str) -> bool:
-        read = plain(text)
+        plain_text = plain(text)
         return (
-            any(map(_meant, _found(self._words, read)))
-            or any(_found(self._numbers, read))
-            or any(any(_found(pattern, one)) for pattern in self._patterns for one in dict.fromkeys((text, read)))
+            any(map(_is_word, _matches(self._words, plain_text)))
+            or any(_matches(self._numbers, plain_text))
+            or any(
+                any(_matches(pattern, one)) for pattern in self._patterns for one in dict.fromkeys((text, plain_text))
+            )
         )
 
 
@@ -58,14 +60,14 @@ def _pattern(spelt: Sequence[Spelling]) -> regex.Pattern[str] | None:
     return regex.compile(any_of(spelt)) if spelt else None
 
 
-def _found(pattern: regex.Pattern[str] | None, text: str) -> Iterator[str]:
-    """What of the text fits; other threads run meanwhile. Raises TimeoutError."""
+def _matches(pattern: regex.Pattern[str] | None, text: str) -> Iterator[str]:
+    """All matches in the text, overlapping ones too; releases the GIL. Raises TimeoutError."""
     if pattern is not None:
         for match in pattern.finditer(text, overlapped=True, timeout=SECONDS, concurrent=True):
             yield match[0]
 
 
-def _meant(written: str) -> bool:
-    """Numbers are no words: of what stands together a third has to be letters, of what stands apart more than half."""
-    letters, signs = letters_and_signs(written)
-    return letters * 2 > signs if any(map(str.isspace, written)) else letters * 3 >= signs
+def _is_word(match: str) -> bool:
+    """Not a number: written together a third of its signs must be real letters, spaced out more than half."""
+    letters, signs = letters_and_signs(match)
+    return letters * 2 > signs if any(map(str.isspace, match)) else letters * 3 >= signs

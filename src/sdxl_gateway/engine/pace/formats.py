@@ -34,7 +34,7 @@ def format_for_cpu(
         return torch.float32
     ratio = findings.of(f"bfloat16 / float32: {what_computes(unet)}", partial(_measured, unet, clock))
     chosen = torch.bfloat16 if ratio <= CLEAR_GAIN else torch.float32
-    message = "engine.dtype: blocks of the UNet take %.2f of float32's time in bfloat16 here, so %s is used"
+    message = "engine.dtype: on this CPU the UNet's blocks take %.2f of float32's time in bfloat16, so 'auto' means %s"
     log.info(message, ratio, str(chosen).removeprefix("torch."))
     return chosen
 
