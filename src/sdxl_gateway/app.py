@@ -67,7 +67,7 @@ def serve(
     server = settings.server
     return_large_blocks()
     with sole_server(settings.data_directory):
-        built = build_rooms(settings, backend_of(settings), told=told)
+        built = build_rooms(settings, backend_of(settings), listeners=told)
         built.ground.database.open()
         built.teams.keys.load_now()
         refuse_anonymous(settings, _known_keys(built))

@@ -84,4 +84,4 @@ async def test_an_address_that_nobody_can_read_ends_no_job(tmp_path: Path) -> No
         sent = await kit.enqueue("http://[::1/hook", "job_1")
         async with kit.sending([]):
             await kit.quiet()
-        assert (await kit.store.find("art", sent)).problem == "Not reached: it is no address."
+        assert (await kit.store.find("art", sent)).problem == "Not reached: it is not a valid address."

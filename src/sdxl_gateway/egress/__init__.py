@@ -1,1 +1,1 @@
-"""The one way out: whatever the server asks of other servers goes through here."""
+"""The one way out: all requests to other servers go through here."""

@@ -1,4 +1,4 @@
-"""Takes a host and a port, gives a connection to a public address: checked before it is dialled, and once it stands."""
+"""Takes a host and a port, gives a connection to a public address, checked before dialling and again once connected."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ Resolve = Callable[[str, int], Sequence[str]]
 """A host's addresses, in the order to try them; may raise OSError or UnicodeError."""
 
 THREADS = 8
-"""Names that are looked up at once: a name server that never answers holds up nothing else."""
+"""Concurrent name look-ups, in threads of their own: a name server that does not answer delays nothing else."""
 CONNECT_SECONDS = 5.0
-"""For each of a host's addresses."""
+"""The timeout for each of a host's addresses."""
 NOT_PUBLIC = "its host has an address that is not on the public internet"
 
 
 def system_resolve(host: str, port: int) -> list[str]:
-    """As the machine resolves names."""
+    """By the system's resolver."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class GuardedDialler(httpcore.AsyncNetworkBackend):
-    """A name is resolved once for each connection, and what it was resolved to is what is dialled.
+    """Resolves a name once for each connection, and dials only the addresses that were checked.
 
-    `private` are hosts, or `host:port`, that the operator lets stand anywhere.
+    `private` are hosts, or `host:port`, to which the operator allows connections at any address.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class GuardedDialler(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Raises EgressRefused where any of the host's addresses, or the one reached, is not public."""
+        """Raises EgressRefused if any of the host's addresses, or the peer's, is not public."""
         trusted = bool({host, f"{host}:{port}"} & self._private)
         addresses = await self._addresses(host, port)
         if not (trusted or all(map(is_public, addresses))):
@@ -74,7 +74,7 @@ class GuardedDialler(httpcore.AsyncNetworkBackend):
         return found
 
     async def _first(self, addresses: Sequence[str], port: int) -> httpcore.AsyncNetworkStream:
-        """To the first of them that answers."""
+        """A connection to the first address that accepts one."""
         for address in addresses:
             try:
                 return await self._dial.connect_tcp(address, port, timeout=CONNECT_SECONDS)
@@ -84,6 +84,6 @@ class GuardedDialler(httpcore.AsyncNetworkBackend):
 
 
 def _peer(stream: httpcore.AsyncNetworkStream) -> str:
-    """The address at the other end, as the connected socket says; no address for what is no such socket."""
+    """The peer's address, by the connected socket; empty if it has none."""
     address = stream.get_extra_info("server_addr")
     return str(address[0]) if isinstance(address, tuple) else ""

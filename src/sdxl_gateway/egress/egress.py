@@ -1,6 +1,6 @@
-"""THE WAY OUT: asks other servers, bounded in time and bytes, at public addresses unless the operator names others.
+"""Sends requests to other servers, bounded in time and bytes, at public addresses unless the operator names others.
 
-Where the running task belongs to a trace, its place goes along in `traceparent`.
+If the current task belongs to a trace, its context is sent along in `traceparent`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _OWN_HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What another server answered; names of headers are in lower case."""
+    """Another server's answer; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -48,9 +48,9 @@ class Reply:
 
 
 class Egress:
-    """The one client for other servers. Neither proxies of the environment, nor cookies, nor connections kept open.
+    """The one HTTP client. It uses no proxies from the environment, no cookies, and no persistent connections.
 
-    `private` are hosts, or `host:port`, that may stand at addresses of the operator's own network.
+    `private` are hosts, or `host:port`, that may be at addresses in the operator's own network.
     """
 
     def __init__(
@@ -68,16 +68,16 @@ class Egress:
     async def get(
         self, url: str, *, accept: str, timeout_seconds: float, max_bytes: int, hosts: Sequence[str] = ANY_HOST
     ) -> Reply:
-        """What is there, redirects followed: each to another address that is checked as the first one is.
+        """Fetch `url`, following redirects, each checked as the first address is.
 
-        `hosts` are globs of names, of which the address' and every redirect's has to fit one. No credentials go along.
+        `hosts` are globs, one of which the host of `url` and of every redirect must match. No credentials are sent.
         Raises EgressRefused, EgressFailed.
         """
         headers = {"accept": accept}
         async with _within(timeout_seconds):
             here = checked(url, hosts)
             for _ in range(MOST_REDIRECTS + 1):
-                reply = await _asked(self._guarded, "GET", here, headers, None, max_bytes)
+                reply = await _request(self._guarded, "GET", here, headers, None, max_bytes)
                 if reply.status not in REDIRECTS or "location" not in reply.headers:
                     return reply
                 here = _next(here, reply.headers["location"], hosts)
@@ -93,24 +93,24 @@ class Egress:
         max_bytes: int,
         trusted: bool = False,
     ) -> Reply:
-        """What the server answers; a redirect is an answer like others, so `headers` reach no other host.
+        """Post `content`; redirects are returned, not followed, so that `headers` reach no other host.
 
-        `trusted` is for addresses that stand in the settings, and may be anywhere. With `max_bytes` 0 nothing but the
-        answer's head is read. Raises EgressRefused, EgressFailed.
+        `trusted` is for addresses from the settings, which may be anywhere. With `max_bytes` 0 only the answer's head
+        is read. Raises EgressRefused, EgressFailed.
         """
         pool = self._trusted if trusted else self._guarded
         async with _within(timeout_seconds):
-            return await _asked(pool, "POST", checked(url), headers, content, max_bytes)
+            return await _request(pool, "POST", checked(url), headers, content, max_bytes)
 
 
 @cache
 def _system_tls() -> SSLContext:
-    """Reading all the authorities that are trusted takes 50 ms."""
+    """Cached, as reading all trusted certificate authorities takes 50 ms."""
     return httpcore.default_ssl_context()
 
 
 def _pool(tls: SSLContext, dialler: httpcore.AsyncNetworkBackend) -> httpcore.AsyncConnectionPool:
-    """No connection outlives its request, so none made for one caller serves another."""
+    """No connection outlives its request, so none is shared between callers."""
     return httpcore.AsyncConnectionPool(
         ssl_context=tls, max_connections=None, max_keepalive_connections=0, network_backend=dialler
     )
@@ -118,7 +118,7 @@ def _pool(tls: SSLContext, dialler: httpcore.AsyncNetworkBackend) -> httpcore.As
 
 @asynccontextmanager
 async def _within(seconds: float) -> AsyncIterator[None]:
-    """From the look-up of a name to the last byte. What went wrong on the wire is told without its text."""
+    """A time limit from name look-up to the last byte; network errors are replaced by ones without their text."""
     try:
         async with asyncio.timeout(seconds):
             yield
@@ -129,13 +129,13 @@ async def _within(seconds: float) -> AsyncIterator[None]:
 
 
 def checked(url: str, hosts: Sequence[str] = ANY_HOST) -> httpx.URL:
-    """Of http or https, without a user, to a host that is allowed. Raises EgressRefused."""
+    """The URL, if it is http or https, without a user, and its host is allowed. Raises EgressRefused."""
     try:
         found = httpx.URL(url)
     except httpx.InvalidURL:
-        raise EgressRefused("it is no address") from None
+        raise EgressRefused("it is not a valid address") from None
     if found.scheme not in ("http", "https") or not found.raw_host:
-        raise EgressRefused("it is no address of http or https")
+        raise EgressRefused("it is not an http or https address")
     if found.userinfo:
         raise EgressRefused("it holds a user or a password")
     host = found.raw_host.decode("ascii").lower().rstrip(".")
@@ -145,17 +145,17 @@ def checked(url: str, hosts: Sequence[str] = ANY_HOST) -> httpx.URL:
 
 
 def _next(here: httpx.URL, location: str, hosts: Sequence[str]) -> httpx.URL:
-    """Where a redirect leads, which is never from https to http. Raises EgressRefused."""
+    """A redirect's target, which must not lead from https to http. Raises EgressRefused."""
     try:
         there = checked(str(here.join(location)), hosts)
     except httpx.InvalidURL:
-        raise EgressRefused("it is redirected to no address") from None
+        raise EgressRefused("it is redirected to an invalid address") from None
     if here.scheme == "https" and there.scheme != "https":
         raise EgressRefused("it is redirected from https to http")
     return there
 
 
-async def _asked(
+async def _request(
     pool: httpcore.AsyncConnectionPool,
     method: str,
     url: httpx.URL,
@@ -168,19 +168,19 @@ async def _asked(
     sent = [(name.encode(), value.encode()) for name, value in ({**headers, **own}).items()]
     target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
     async with pool.stream(method, target, headers=sent, content=content) as response:
-        told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-        # Nobody needs what a redirect says.
+        received = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+        # A redirect's body is not needed.
         unread = not max_bytes or response.status in REDIRECTS
-        body = b"" if unread else await _body(response, told, max_bytes)
-        return Reply(response.status, told, body)
+        body = b"" if unread else await _body(response, received, max_bytes)
+        return Reply(response.status, received, body)
 
 
 async def _body(response: httpcore.Response, headers: Mapping[str, str], max_bytes: int) -> bytes:
     if headers.get("content-encoding", "identity").strip().lower() not in ("identity", ""):
         raise Encoded("its server sends it compressed")
-    found = bytearray()
+    body = bytearray()
     async for chunk in response.aiter_stream():
-        found += chunk
-        if len(found) > max_bytes:
+        body += chunk
+        if len(body) > max_bytes:
             raise TooLarge(f"it has more than {max_bytes} bytes")
-    return bytes(found)
+    return bytes(body)

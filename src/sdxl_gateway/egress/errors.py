@@ -1,23 +1,23 @@
-"""Why another server was not asked, or gave nothing; the texts hold no address that a name was resolved to."""
+"""Why another server was not asked, or gave nothing usable; the texts never contain a resolved IP address."""
 
 from __future__ import annotations
 
 
 class EgressRefused(Exception):
-    """Nothing was sent: what the address says, or leads to, is not to be reached from here."""
+    """Nothing was sent, as the address, or what it leads to, is not allowed."""
 
 
 class EgressFailed(Exception):
-    """The other server was not reached, or gave no answer that can be used."""
+    """The other server was not reached, or gave no usable answer."""
 
 
 class TooSlow(EgressFailed):
-    """The whole of it took longer than allowed."""
+    """The request took longer than allowed in all."""
 
 
 class TooLarge(EgressFailed):
-    """More bytes than allowed."""
+    """The answer has more bytes than allowed."""
 
 
 class Encoded(EgressFailed):
-    """The answer came compressed, although it was not asked to."""
+    """The answer is compressed, though the request asked for none."""

@@ -1,4 +1,4 @@
-"""Takes the settings, builds every room; the only one that knows them all."""
+"""Takes the settings, builds every room; the only package that imports all others."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ def build_rooms(
     settings: Settings,
     open_backend: BackendFactory = process_backend,
     scratch: Path | None = None,
-    told: Iterable[Listener] = (),
+    listeners: Iterable[Listener] = (),
 ) -> Rooms:
-    """What is remembered lies in the data directory, or in `scratch` if that is given; `told` hear all too."""
+    """State is kept in the data directory, or in `scratch` if given; `listeners` are told everything too."""
     configure_logs(settings.telemetry)
     bucket = open_bucket(settings.s3) if scratch is None else None
     shelves = Shelves.open(settings, bucket)
     ground = Ground.open(settings, scratch or settings.data_directory, bucket)
     metrics = open_metrics(settings, shelves.checkpoints)
     intake = Intake.open(settings, shelves, ground.database, metrics.on_event)
-    watch = Watch.open(settings, ground, metrics, intake.library, told)
+    watch = Watch.open(settings, ground, metrics, intake.library, listeners)
     backend = open_engines(settings, shelves, intake, watch, open_backend)
     teams = Teams.open(settings, ground, watch.listeners)
     stores = Stores.open(settings, ground, watch, teams)
@@ -70,7 +70,7 @@ def build_rooms(
 
 
 def under(built: Rooms, settings: Settings) -> Rooms:
-    """The rooms that follow settings built anew; what holds sockets, engines, folders or memories stays as it is."""
+    """Rooms that depend on settings, built anew; those with sockets, engines, folders or stored state are kept."""
     intake = built.intake.under(settings, built.shelves)
     teams = replace(built.teams, limits=built.teams.limits.under(settings))
     painting = built.painting.under(settings, intake, built.watch, teams, built.stores)

@@ -1,4 +1,4 @@
-"""Where what is remembered lies: the database, the blobs in folders or a bucket, and what seals them."""
+"""Where state is kept: the database, and blobs in folders or a bucket, with the encryption over both."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """All below `home`, but for what lies in a bucket."""
+    """Everything is below `home`, except what is in a bucket."""
 
     settings: Settings
     home: Path
@@ -36,13 +36,13 @@ class Ground:
         return cls(settings, home, Database(home), seal, open_places(bucket, home, settings.s3))
 
     def blobs(self, kind: str) -> Blobs:
-        """Sealed; several gateways may share them."""
+        """Encrypted; in a bucket if there is one, which several gateways may share."""
         return self.seal.over(self.places.blobs(kind))
 
     def own_blobs(self, folder: Path) -> Blobs:
-        """Sealed, on this machine's disk."""
+        """Encrypted, on this machine's disk."""
         return self.seal.over(BlobFolder(folder))
 
     def pepper(self) -> bytes:
-        """What keys are hashed with; made where none is configured."""
+        """The secret that keys are hashed with; generated if none is configured."""
         return pepper_of(self.settings.auth.pepper, self.home)

@@ -1,4 +1,4 @@
-"""What turns a request into a recipe: names looked up, uploads decoded, shares of rollouts, capabilities told."""
+"""What turns a request into a recipe: names, decoding of uploads, rollouts; and the library that lists them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sdxl_gateway.storage.rollouts import RolloutStore
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Knows every name that a request may say."""
+    """Knows every name that a request may use."""
 
     decoders: Decoders
     matte: Matte | None
@@ -31,7 +31,7 @@ class Intake:
 
     @classmethod
     def open(cls, settings: Settings, shelves: Shelves, database: Database, tell: Listener) -> Self:
-        """`tell` hears of decodes and mattes. Raises CheckpointProblem for a configured name that there is not."""
+        """`tell` is told of decoders and mattes. Raises CheckpointProblem for a configured name that does not exist."""
         checkpoints, adapters = shelves.checkpoints, shelves.adapters
         embeddings, beside = shelves.embeddings, shelves.beside
         decoders = Decoders(settings.limits, tell)
@@ -44,7 +44,7 @@ class Intake:
         return cls(decoders, matte, rollouts, admission, library)
 
     def under(self, settings: Settings, shelves: Shelves) -> Intake:
-        """By other settings; the processes that decode go on."""
+        """With other settings; decoding processes are kept."""
         names = ModelResolver(settings, shelves.checkpoints, shelves.adapters, over=self.rollouts.shares)
         return replace(
             self, admission=self.admission.under(settings, names), library=self.library.under(settings, names)

@@ -1,4 +1,4 @@
-"""What paints and judges: the engines, the gateway before them, moderation, and what leaves with a picture."""
+"""What paints and judges: the engines, the gateway in front of them, moderation, and the delivery of pictures."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ from sdxl_gateway.safety.judges import Judges
 from sdxl_gateway.safety.open import open_judges, open_picture_judge
 
 BackendFactory = Callable[[EngineProcess, Limits, EngineListener], Backend]
-"""From what an engine has to know, how long the queue may be, and where its events go."""
+"""Takes an engine's settings, the queue's limits, and the listener for engines' events."""
 
 
 def process_backend(engine: EngineProcess, limits: Limits, listener: EngineListener) -> Backend:
-    """The one a server has where nothing else is asked for: a supervised engine process for each device."""
+    """The default: a supervised engine process for each device."""
     engines, tenant_queue_size = for_each_device(engine), limits.tenant_queue_size
     return ProcessBackend(engines, queue_size=limits.queue_size, tenant_queue_size=tenant_queue_size, listener=listener)
 
 
 def backend_of(settings: Settings) -> BackendFactory:
-    """The one that these settings name; a StartProblem comes with the backend."""
+    """The factory that the settings name; a StartProblem is raised only when it is called."""
     return process_backend if settings.cluster.kind == "none" else partial(ray_backend, settings.cluster, settings.s3)
 
 
 def open_engines(
     settings: Settings, shelves: Shelves, intake: Intake, watch: Watch, factory: BackendFactory
 ) -> Backend:
-    """Not started; how long its line is, is a metric. What is painted with is there before they are asked to."""
+    """The backend, not started, with its queue's length as a metric; it fetches models before jobs that need them."""
     process = engine_process(settings, intake.admission.names)
     engines = factory(process, settings.limits, heard_by(shelves.checkpoints, watch.listeners))
     backend = bringing(engines, shelves.checkpoints, process, settings.cluster, watch.listeners)
@@ -91,7 +91,7 @@ class Painting:
         return cls(backend, egress, judges, moderations, pictures, gateway)
 
     def under(self, settings: Settings, intake: Intake, watch: Watch, teams: Teams, stores: Stores) -> Painting:
-        """By other settings; engines and what they hold stay."""
+        """With other settings; engines are kept, with all they hold."""
         judges = open_judges(settings, self.egress, self.judges.pictures, watch.metrics.on_event)
         deliverer = deliverer_of(settings, intake, watch, stores, judges)
         return replace(
@@ -104,7 +104,7 @@ class Painting:
 
 
 def deliverer_of(settings: Settings, intake: Intake, watch: Watch, stores: Stores, judges: Judges) -> Deliverer:
-    """What makes a file of a picture, once it has been looked at."""
+    """Encodes finished pictures, after they have been judged."""
     return Deliverer(
         stores.images,
         embed_recipe=settings.delivery.embed_recipe,

@@ -1,4 +1,4 @@
-"""What pictures are painted with, found by its name: checkpoints, LoRAs, embeddings, and models beside them."""
+"""The catalogues of what pictures are painted with: checkpoints, LoRAs, embeddings, and further models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Shelves:
-    """Each has been looked through once."""
+    """Each has been scanned once."""
 
     checkpoints: CheckpointCatalog
     adapters: LoraCatalog
@@ -29,7 +29,7 @@ class Shelves:
 
     @classmethod
     def open(cls, settings: Settings, bucket: Bucket | None) -> Self:
-        """Raises CheckpointProblem for what an engine could not load."""
+        """Raises CheckpointProblem for models that an engine could not load."""
         configured = with_ip_adapter(open_checkpoints(settings.checkpoints, DEMO_MODEL), settings.ip_adapter)
         checkpoints = open_checkpoint_catalog(bucket, settings, configured)
         checkpoints.scan()

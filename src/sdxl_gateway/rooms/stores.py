@@ -1,4 +1,4 @@
-"""What tenants leave here for a time: pictures, results, files, replies, reviews, jobs, webhooks."""
+"""The stores of tenants' data: pictures, results, files, replies, reviews, jobs, webhooks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sdxl_gateway.webhooks.store import WebhookStore
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """Over the ground; each is exported, erased and swept as the others."""
+    """All are exported, erased and swept in the same way (rooms/work.py)."""
 
     images: KeptImages
     signer: Signer
@@ -43,7 +43,7 @@ class Stores:
 
     @classmethod
     def open(cls, settings: Settings, ground: Ground, watch: Watch, teams: Teams) -> Self:
-        """How much the results hold is a metric."""
+        """The size of the cache of results becomes a metric."""
         database, seal, listener = ground.database, ground.seal, watch.listeners
         signer = Signer(partial(secret_of, settings.delivery.url_key, ground.home / KEY_FILE))
         results = _results(settings, ground, teams)

@@ -1,4 +1,4 @@
-"""Who asks, and how much of it they may: keys, limits, usage; what several gateways share, and are all to do."""
+"""Who may ask, and for how much: keys, limits, usage; also the state and the orders that several gateways share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sdxl_gateway.shared.open import Shared, open_shared
 
 @dataclass(frozen=True, slots=True)
 class Teams:
-    """Of this gateway, or of all that share a Redis."""
+    """For this gateway alone, or for all that share a Redis."""
 
     shared: Shared
     usage: Usage
@@ -31,7 +31,7 @@ class Teams:
 
     @classmethod
     def open(cls, settings: Settings, ground: Ground, tell: Listener) -> Self:
-        """Raises SharingProblem where what is to be shared cannot be."""
+        """Raises SharingProblem if the configured sharing is not possible."""
         database = ground.database
         shared = open_shared(settings, ground.home, LocalMeters(), ground.seal, tell)
         orders = None if shared.orders is None else Orders(database, shared.orders)

@@ -1,4 +1,4 @@
-"""Who hears what happens: metrics, logs, audit, traces, and what tells how the server stands."""
+"""The listeners: metrics, logs, audit, traces, feedback, and the server's status."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sdxl_gateway.telemetry.traces.open import open_traces
 
 
 def open_metrics(settings: Settings, checkpoints: CheckpointCatalog) -> Metrics:
-    """They are there before the other listeners: what is opened in between is counted."""
+    """Opened before the other listeners, so that what is opened in between can report to it."""
     labels = settings.telemetry
     metrics = Metrics(settings.model_names, labels.lora_label_limit, checkpoints, labels.checkpoint_label_limit)
     metrics.know_arms(arms_of(settings))
@@ -33,7 +33,7 @@ def open_metrics(settings: Settings, checkpoints: CheckpointCatalog) -> Metrics:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Who listens; what happens is told to `listeners`."""
+    """All listeners; events go to `listeners`, which passes them on."""
 
     metrics: Metrics
     audit: Audit | None
@@ -46,16 +46,16 @@ class Watch:
 
     @classmethod
     def open(
-        cls, settings: Settings, ground: Ground, metrics: Metrics, library: ModelLibrary, told: Iterable[Listener]
+        cls, settings: Settings, ground: Ground, metrics: Metrics, library: ModelLibrary, more: Iterable[Listener]
     ) -> Self:
-        """`told` hear all too."""
+        """`more` are listeners to add."""
         texts = AuditTexts(ground.database, ground.seal)
         audit, traces = audit_of(settings, texts.keep), open_traces(settings.traces)
         if audit is not None:
             metrics.audit.health = lambda: audit.health
         feedback = FeedbackStore(ground.database, ground.seal)
         pauses, status = Pauses(settings.guard.unready_seconds), ServerStatus()
-        noted = metrics.on_event, library.on_event, feedback.on_event, pauses.on_event, status.on_event
-        wanted = (one.on_event for one in (audit, traces) if one is not None)
-        listeners = Listeners(*noted, log_answer, log_engine, log_moderated, *wanted, *told)
+        always = metrics.on_event, library.on_event, feedback.on_event, pauses.on_event, status.on_event
+        optional = (one.on_event for one in (audit, traces) if one is not None)
+        listeners = Listeners(*always, log_answer, log_engine, log_moderated, *optional, *more)
         return cls(metrics, audit, texts, traces, feedback, pauses, status, listeners)

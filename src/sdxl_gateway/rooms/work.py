@@ -1,4 +1,4 @@
-"""What goes on after a request was answered: jobs, batches, webhooks; and all that is remembered of a tenant."""
+"""Background work after requests are answered: jobs, batches, webhooks; and the list of all stores of tenants' data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KEYS_STAY = "Keys are for operators to revoke: DELETE /v1/admin/keys/{id}."
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Goes on in the background, and after the next start where it stopped."""
+    """Runs in the background, and resumes after a restart."""
 
     tasks: Tasks
     batches: Batches
@@ -41,7 +41,7 @@ class Work:
     def open(
         cls, settings: Settings, ground: Ground, watch: Watch, teams: Teams, stores: Stores, painting: Painting
     ) -> Self:
-        """None of it goes on yet."""
+        """Nothing is started yet."""
         tasks = Tasks(settings.jobs, stores.jobs, painting.gateway, settings.traces.begin, teams.shared.jobs)
         form = BatchLines(settings, painting.pictures, stores.images, stores.addresses)
         lines = ground.own_blobs(ground.home / "blobs" / "batches")
@@ -65,7 +65,8 @@ class Work:
 
 
 def all_remembered(settings: Settings, watch: Watch, teams: Teams, stores: Stores, work: Work) -> Remembered:
-    """Each store of tenants' things, and what only goes in time or by hand. What makes more of them is erased first."""
+    """All stores of tenants' data, and those whose data only expires or is deleted by hand. Erasure follows this order:
+    stores that create data in others come first."""
     lines = AuditLines(chain_in(settings))
     kept = (
         work.batches,

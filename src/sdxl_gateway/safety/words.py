@@ -15,7 +15,7 @@ from sdxl_gateway.safety.spellings import Spelling, any_of, letters_and_signs, s
 DENIED = "deny_list"
 """The category of this judge's findings."""
 SECONDS = 1.0
-"""The most time for one pattern and one text."""
+"""The most CPU time for one pattern and one text."""
 FLAGS = regex.IGNORECASE | regex.VERSION0
 
 
