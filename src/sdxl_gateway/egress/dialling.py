@@ -24,8 +24,8 @@ NOT_PUBLIC = "its host has an address that is not on the public internet"
 
 def system_resolve(host: str, port: int) -> list[str]:
     """By the system's resolver."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in infos))
 
 
 class GuardedDialler(httpcore.AsyncNetworkBackend):
@@ -66,12 +66,12 @@ class GuardedDialler(httpcore.AsyncNetworkBackend):
 
     async def _addresses(self, host: str, port: int) -> Sequence[str]:
         try:
-            found = await asyncio.wrap_future(self._threads.submit(self._resolve, host, port))
+            addresses = await asyncio.wrap_future(self._threads.submit(self._resolve, host, port))
         except (OSError, UnicodeError):
-            found = ()
-        if not found:
+            addresses = ()
+        if not addresses:
             raise EgressFailed("its host is not known")
-        return found
+        return addresses
 
     async def _first(self, addresses: Sequence[str], port: int) -> httpcore.AsyncNetworkStream:
         """A connection to the first address that accepts one."""

@@ -131,17 +131,17 @@ async def _within(seconds: float) -> AsyncIterator[None]:
 def checked(url: str, hosts: Sequence[str] = ANY_HOST) -> httpx.URL:
     """The URL, if it is http or https, without a user, and its host is allowed. Raises EgressRefused."""
     try:
-        found = httpx.URL(url)
+        parsed = httpx.URL(url)
     except httpx.InvalidURL:
         raise EgressRefused("it is not a valid address") from None
-    if found.scheme not in ("http", "https") or not found.raw_host:
+    if parsed.scheme not in ("http", "https") or not parsed.raw_host:
         raise EgressRefused("it is not an http or https address")
-    if found.userinfo:
+    if parsed.userinfo:
         raise EgressRefused("it holds a user or a password")
-    host = found.raw_host.decode("ascii").lower().rstrip(".")
+    host = parsed.raw_host.decode("ascii").lower().rstrip(".")
     if not any(fnmatchcase(host, glob.lower()) for glob in hosts):
         raise EgressRefused("its host is not among those that this server fetches from")
-    return found
+    return parsed
 
 
 def _next(here: httpx.URL, location: str, hosts: Sequence[str]) -> httpx.URL:

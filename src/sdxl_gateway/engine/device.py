@@ -136,10 +136,10 @@ def built_for(capability: tuple[int, int], architectures: Sequence[str]) -> bool
 
     "sm_86" is machine code for 8.6 and later of the same major version; "compute_90" can be compiled for any later one.
     """
-    found = [match.groups() for match in map(_ARCHITECTURE.fullmatch, architectures) if match]
+    targets = [match.groups() for match in map(_ARCHITECTURE.fullmatch, architectures) if match]
     return any(
         (int(major), int(minor)) <= capability and (kind == "compute" or int(major) == capability[0])
-        for kind, major, minor in found
+        for kind, major, minor in targets
     )
 
 

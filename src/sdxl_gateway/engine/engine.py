@@ -165,8 +165,8 @@ class DiffusionEngine:
 
     def _preview(self, canvas: Canvas) -> Pending:
         with self._sideline.beside():
-            found = (stage.preview(canvas) for stage in self._previewing)
-            return _not_none(next((pending for pending in found if pending is not None), None))
+            previews = (stage.preview(canvas) for stage in self._previewing)
+            return _not_none(next((pending for pending in previews if pending is not None), None))
 
     def _finish(self, canvas: Canvas) -> Pending:
         if not canvas.closing_steps:
@@ -200,10 +200,10 @@ class DiffusionEngine:
         self._timings.ended(begun, partial(StageTimed, stage.name))
 
 
-def _not_none(found: T | None) -> T:
-    if found is None:
+def _not_none(value: T | None) -> T:
+    if value is None:
         raise EngineFault("No stage made the picture.")
-    return found
+    return value
 
 
 def _progress(canvases: Sequence[Canvas]) -> list[tuple[int, bool]]:

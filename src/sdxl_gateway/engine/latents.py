@@ -61,8 +61,8 @@ class LatentSource:
         vae = self.checkpoint.vae
         height, width = pixels.shape[-2:]
         inputs = pixels.to(self.checkpoint.device, self.checkpoint.vae_dtype)
-        found = _tiled_where_needed(self.checkpoint, height * width, lambda: vae.encode(inputs)).latent_dist
-        return torch.cat([found.mean, found.std], dim=1).float()
+        latents = _tiled_where_needed(self.checkpoint, height * width, lambda: vae.encode(inputs)).latent_dist
+        return torch.cat([latents.mean, latents.std], dim=1).float()
 
     def sample(self, distribution: Tensor) -> Tensor:
         """Scaled latents drawn from a `distribution` of the source's own height and width."""

@@ -14,8 +14,8 @@ def scan_count(data: bytes) -> int:
     if not data.startswith(b"\xff\xd8"):
         return 0
     scans, position = 0, 2
-    while (found := _MARKER.search(data, position)) is not None:
-        marker, start = data[found.start() + 1], found.end()
+    while (match := _MARKER.search(data, position)) is not None:
+        marker, start = data[match.start() + 1], match.end()
         if marker == _END:
             break
         scans += marker == _SCAN

@@ -136,7 +136,7 @@ def _with_flags(chunk: bytes, exif: bytes) -> bytes:
 
 
 def _exactly(data: bytes, at: int, length: int) -> bytes:
-    found = data[at : at + length]
-    if len(found) != length:
+    part = data[at : at + length]
+    if len(part) != length:
         raise ValueError("the file is truncated")
-    return found
+    return part

@@ -65,11 +65,11 @@ def read_written(upload: Upload) -> Written | None:
     """The file's metadata, None if there is none; no pixel is decoded. Raises InvalidImage."""
     try:
         with Image.open(io.BytesIO(upload.data), formats=FORMATS) as image:
-            found = _read(image)
+            written = _read(image)
     except Exception as error:  # of many kinds; Pillow's own texts may contain memory addresses and paths
         message = f"Invalid image file for '{upload.field}': it cannot be read."
         raise InvalidImage(message, param=upload.field) from error
-    return found if found.parameters or found.recipe else None
+    return written if written.parameters or written.recipe else None
 
 
 def _read(image: Image.Image) -> Written:
@@ -103,8 +103,8 @@ def _comment(value: bytes) -> str:
 def recipe_in(text: str) -> dict[str, Any] | None:
     """The recipe in a JSON text; None for text that is no JSON object, or cannot be encoded as JSON again."""
     try:
-        found = json.loads(text)
-        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+        recipe = json.loads(text)
+        json.dumps(recipe, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return recipe if isinstance(recipe, dict) else None

@@ -17,9 +17,9 @@ def refusal(verdict: Verdict, stage: Literal["input", "output"]) -> GatewayError
     if verdict.unjudged:
         kind = Unjudged if stage == "input" else PictureUnjudged
         return kind(f"{WHAT[stage]} has to be judged by the safety system, which is not possible now; try again.")
-    found = ", ".join(verdict.categories)
+    categories = ", ".join(verdict.categories)
     return ModerationBlocked(
-        f"{REJECTED}. {WHAT[stage]} is not allowed here: safety_violations=[{found}].",
+        f"{REJECTED}. {WHAT[stage]} is not allowed here: safety_violations=[{categories}].",
         stage=stage,
         categories=verdict.categories,
     )

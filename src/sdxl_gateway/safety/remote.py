@@ -75,8 +75,8 @@ def _verdict(result: dict[str, Any]) -> Verdict:
         raise TypeError("no boolean")
     named = {name: yes for name, yes in result["categories"].items() if _NAME.fullmatch(name)}
     scores = {name: _score(value) for name, value in (result.get("category_scores") or {}).items() if name in named}
-    found = tuple(name for name, yes in named.items() if yes is True) or (FLAGGED,)
-    return Verdict(found if flagged else (), scores)
+    categories = tuple(name for name, yes in named.items() if yes is True) or (FLAGGED,)
+    return Verdict(categories if flagged else (), scores)
 
 
 def _score(value: Any) -> float:

@@ -95,7 +95,7 @@ def test_where_no_more_can_be_locked_loads_ask_for_themselves(
     stock.keep(PIECES)
     assert stock._thread is not None
     stock._thread.join(60.0)
-    assert "no more host memory" in caplog.text
+    assert "can no longer be page-locked" in caplog.text
     driver.full = False
     HostBuffer.of(LORA_BYTES, pinned=True)
     assert driver.asked[get_ident()] == PIECES

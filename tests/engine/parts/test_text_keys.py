@@ -143,12 +143,12 @@ def test_who_needs_room_goes_before() -> None:
     ledger = Ledger({VRAM: 1000})
     shelf, numbers = Shelf(ledger), torch.zeros(400, dtype=torch.uint8)
     first, second = (shelf.keep(call(), numbers) for _ in range(2))
-    assert shelf.taken(first) is numbers
+    assert shelf.use(first) is numbers
     ledger.hold(VRAM, "adapter", 300)
-    assert shelf.taken(second) is None, "the one used least recently"
+    assert shelf.use(second) is None, "the one used least recently"
     ledger.pin("adapter")
     third = shelf.keep(call(), torch.zeros(900, dtype=torch.uint8))
-    assert shelf.taken(third) is None
+    assert shelf.use(third) is None
     assert ledger.keys(VRAM) == (first.key, "adapter") or ledger.keys(VRAM) == ("adapter", first.key)
 
 

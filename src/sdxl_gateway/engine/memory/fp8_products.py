@@ -31,8 +31,8 @@ def product(layer: nn.Linear, x: Tensor) -> Tensor:
     numbers, scale = scaled(x.reshape(-1, x.shape[-1]))
     bias = None if layer.bias is None else layer.bias.to(x.dtype)
     weight, weight_scale = layer.weight.t(), layer.get_buffer(SCALE).t()
-    found = torch._scaled_mm(numbers, weight, scale, weight_scale, bias=bias, out_dtype=x.dtype, use_fast_accum=True)
-    return found.view(*x.shape[:-1], layer.out_features)
+    output = torch._scaled_mm(numbers, weight, scale, weight_scale, bias=bias, out_dtype=x.dtype, use_fast_accum=True)
+    return output.view(*x.shape[:-1], layer.out_features)
 
 
 def scaled(rows: Tensor) -> tuple[Tensor, Tensor]:

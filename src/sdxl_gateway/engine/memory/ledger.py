@@ -176,14 +176,14 @@ class Ledger:
         self, tier: str, size_bytes: int, over: Mapping[Hashable, int] = NO_PINS
     ) -> tuple[Hashable, ...]:
         """The fewest least recently used ones that hold `size_bytes` together, or all there are."""
-        found: list[Hashable] = []
+        keys: list[Hashable] = []
         for key, entry in self._entries[tier].items():
             if size_bytes <= 0:
                 break
             if self._pins.get(key, 0) <= over.get(key, 0) and entry.cost_bytes > 0:
-                found.append(key)
+                keys.append(key)
                 size_bytes -= entry.cost_bytes
-        return tuple(found)
+        return tuple(keys)
 
     def _count(self, tier: str, key: Hashable, size_bytes: int) -> None:
         self._held[tier] += size_bytes

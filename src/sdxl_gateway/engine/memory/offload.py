@@ -38,8 +38,8 @@ class HostMemory:
             return torch.empty(size_bytes, dtype=torch.uint8)
         if len(self._slab) < size_bytes:
             self._slab = torch.empty(max(SLAB_BYTES, size_bytes), dtype=torch.uint8, pin_memory=True)
-        found, self._slab = self._slab[:size_bytes], self._slab[size_bytes:]
-        return found
+        piece, self._slab = self._slab[:size_bytes], self._slab[size_bytes:]
+        return piece
 
 
 @dataclass(slots=True, eq=False)
@@ -70,12 +70,12 @@ class Part:
 
     def inside(self, piece: Tensor) -> list[Tensor]:
         """Views of `piece` with the tensors' shapes, dtypes and strides."""
-        found, at = [], 0
+        views, at = [], 0
         for tensor in self.tensors:
             flat = piece[at : at + tensor.nbytes].view(tensor.dtype)
-            found.append(flat.as_strided(tensor.shape, tensor.stride()))
+            views.append(flat.as_strided(tensor.shape, tensor.stride()))
             at += aligned(tensor.nbytes)
-        return found
+        return views
 
     def point(self, targets: list[Tensor]) -> None:
         """Make the module's tensors use the memory of `targets`."""

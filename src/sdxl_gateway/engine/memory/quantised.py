@@ -123,8 +123,8 @@ def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
 
 def _conv(layer: nn.Conv2d, x: Tensor) -> Tensor:
     scale = layer.get_buffer(SCALE)
-    found: Tensor = layer._conv_forward(x.to(scale.dtype), widened(layer.weight, scale), _bias(layer, scale))
-    return found
+    output: Tensor = layer._conv_forward(x.to(scale.dtype), widened(layer.weight, scale), _bias(layer, scale))
+    return output
 
 
 def _bias(layer: nn.Linear | nn.Conv2d, scale: Tensor) -> Tensor | None:

@@ -59,11 +59,11 @@ class Control(StepPart):
         """Call each ControlNet once for all canvases, and sum their residuals."""
         get = parts[0].get
         columns = zip(*([part.following[i] for i in part.active] for part in parts), strict=True)
-        found = [_residuals(get(column[0].digest), column, call) for column in columns]
+        residuals = [_residuals(get(column[0].digest), column, call) for column in columns]
         call.arguments["down_block_additional_residuals"] = tuple(
-            sum(one, start=first) for first, *one in zip(*(skips for skips, _ in found), strict=True)
+            sum(one, start=first) for first, *one in zip(*(skips for skips, _ in residuals), strict=True)
         )
-        first, *others = (middle for _, middle in found)
+        first, *others = (middle for _, middle in residuals)
         call.arguments["mid_block_additional_residual"] = sum(others, start=first)
 
     def of_prompt(self) -> Control:
@@ -115,8 +115,8 @@ def _residuals(model: Any, column: Sequence[Following], call: UNetCall) -> Resid
     if isinstance(model, ControlNetUnionModel):
         arguments = _for_union(model, column, arguments)
     sample = call.sample[:, : model.config.in_channels]
-    found: Residuals = model(sample, call.timesteps, **arguments, return_dict=False)
-    return found
+    residuals: Residuals = model(sample, call.timesteps, **arguments, return_dict=False)
+    return residuals
 
 
 def _for_union(model: Any, column: Sequence[Following], arguments: dict[str, Any]) -> dict[str, Any]:

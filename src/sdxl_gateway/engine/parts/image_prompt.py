@@ -92,8 +92,8 @@ class ImageAttention:
 
 def _attention(attn: Any, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """(rows, positions, width)."""
-    found = scaled_dot_product_attention(query, _in_heads(attn, keys), _in_heads(attn, values))
-    return found.transpose(1, 2).flatten(2)
+    attended = scaled_dot_product_attention(query, _in_heads(attn, keys), _in_heads(attn, values))
+    return attended.transpose(1, 2).flatten(2)
 
 
 def _in_heads(attn: Any, tokens: Tensor) -> Tensor:

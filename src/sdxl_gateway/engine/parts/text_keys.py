@@ -72,9 +72,9 @@ class Shelf:
         self._kept.pop(key, None)
 
 
-def _evict(kept: ref[Kept]) -> None:
-    if (found := kept()) is not None:
-        found.tensor = None
+def _evict(reference: ref[Kept]) -> None:
+    if (kept := reference()) is not None:
+        kept.tensor = None
 
 
 class TextKeys(StepPart):

@@ -52,8 +52,8 @@ def predict(canvases: Sequence[Canvas], limits: RowLimits | None = None) -> list
 
 def _predict(canvases: Sequence[Canvas]) -> list[Tensor]:
     call = unet_call(canvases)
-    found = call.denoiser(call.sample, call.timesteps, **call.arguments, return_dict=False)[0]
-    rows = found.float().split([canvas.rows for canvas in canvases])
+    prediction = call.denoiser(call.sample, call.timesteps, **call.arguments, return_dict=False)[0]
+    rows = prediction.float().split([canvas.rows for canvas in canvases])
     return [_combined(canvas, own) for canvas, own in zip(canvases, rows, strict=True)]
 
 
@@ -89,9 +89,9 @@ def advance(canvas: Canvas, prediction: Tensor) -> None:
     """Take one step of the canvas's sampler, by the guided prediction, (1, 4, h, w) float32."""
     timestep = canvas.timesteps[canvas.steps_done]
     canvas.step_failed = True
-    found = take_step(canvas.sampler, prediction, timestep, canvas.latents, canvas.step_options)
-    canvas.pred_original = clean_latents(canvas.sampler, found, prediction, timestep, canvas.latents)
-    canvas.latents = found[0]
+    output = take_step(canvas.sampler, prediction, timestep, canvas.latents, canvas.step_options)
+    canvas.pred_original = clean_latents(canvas.sampler, output, prediction, timestep, canvas.latents)
+    canvas.latents = output[0]
     for part in canvas.parts:
         part.after_step(canvas)
     _count_step(canvas)

@@ -134,13 +134,13 @@ class EmbeddingCache(Generic[KeyT, HeldT]):
 
     def get_all(self, keys: Sequence[KeyT], make: Callable[[Sequence[KeyT]], Sequence[HeldT]]) -> list[HeldT]:
         """As `get`, for several keys; `make` is called once at most, with all missing ones."""
-        found = {key: self._held[key] for key in keys if key in self._held}
-        missing = [key for key in dict.fromkeys(keys) if key not in found]
+        values = {key: self._held[key] for key in keys if key in self._held}
+        missing = [key for key in dict.fromkeys(keys) if key not in values]
         if missing:
-            found.update(zip(missing, make(missing), strict=True))
-        for key, one in found.items():
+            values.update(zip(missing, make(missing), strict=True))
+        for key, one in values.items():
             self._hold(key, one)
-        return [found[key] for key in keys]
+        return [values[key] for key in keys]
 
     def _hold(self, key: KeyT, one: HeldT) -> None:
         if key not in self._held:
@@ -183,10 +183,10 @@ class _Chunks:
     def of(cls, checkpoint: Checkpoint, text: Text, first_row: int) -> _Chunks:
         tokenizers = tokenizers_of(checkpoint, text.words)
         parts = read_prompt(text.text, text.reading.syntax)
-        found = [tokenizer.parted(parts, text.reading.max_chunks) for tokenizer in tokenizers]
-        count = max(len(chunks) for chunks, _ in found)
-        filled = [[*chunks, *[[]] * (count - len(chunks))] for chunks, _ in found]
-        (_, *later), rest = found[0]
+        split = [tokenizer.parted(parts, text.reading.max_chunks) for tokenizer in tokenizers]
+        count = max(len(chunks) for chunks, _ in split)
+        filled = [[*chunks, *[[]] * (count - len(chunks))] for chunks, _ in split]
+        (_, *later), rest = split[0]
         beginnings = tuple(tokenizers[0].text(chunk[:BEGINNING_TOKENS]) for chunk in later)
         return cls(tokenizers, filled, tokenizers[0].text(rest), beginnings, slice(first_row, first_row + count))
 

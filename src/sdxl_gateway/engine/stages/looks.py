@@ -88,8 +88,8 @@ def decoded_small(checkpoint: Checkpoint, latents: Tensor) -> Tensor:
 
 def decoded_by(tiny: Any, latents: Tensor) -> Tensor:
     """The pixels of an AutoencoderTiny."""
-    found: Tensor = tiny.decode((latents / float(tiny.config.scaling_factor)).to(tiny.dtype), return_dict=False)[0]
-    return found.float()
+    pixels: Tensor = tiny.decode((latents / float(tiny.config.scaling_factor)).to(tiny.dtype), return_dict=False)[0]
+    return pixels.float()
 
 
 def _predicted(canvas: Canvas) -> Tensor:

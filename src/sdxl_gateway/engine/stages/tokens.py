@@ -80,13 +80,13 @@ class PromptTokenizer:
 
     def _pieces(self, segment: Segment) -> list[Piece]:
         text, weight = segment
-        found: list[Piece] = []
+        pieces: list[Piece] = []
         rest = 0
         for word, start, end in occurrences(self._word_ids, text):
-            found += self._plain(text[rest:start], weight)
-            found.append(tuple(Token(one, weight) for one in self._word_ids[word]))
+            pieces += self._plain(text[rest:start], weight)
+            pieces.append(tuple(Token(one, weight) for one in self._word_ids[word]))
             rest = end
-        return found + self._plain(text[rest:], weight)
+        return pieces + self._plain(text[rest:], weight)
 
     def text(self, tokens: Sequence[Token]) -> str:
         """The tokens decoded, with inversions by their words."""

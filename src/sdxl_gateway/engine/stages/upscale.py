@@ -54,10 +54,10 @@ def _picture(rows: Tensor) -> Picture:
 def _enlarged(upscaler: Upscaler, pixels: Tensor) -> Tensor:
     """(height, width, 3) 8-bit on the host, of (1, 3, h, w), 0 to 1."""
     weight = next(upscaler.net.parameters())
-    found = upscaler.net(pixels.to(weight.device, weight.dtype)).float()
-    if not bool(torch.isfinite(found).all()):
+    enlarged = upscaler.net(pixels.to(weight.device, weight.dtype)).float()
+    if not bool(torch.isfinite(enlarged).all()):
         raise NotFinite(BROKEN)
-    rows: Tensor = found.clamp(0, 1).mul(255).round().to(torch.uint8)[0].permute(1, 2, 0).cpu()
+    rows: Tensor = enlarged.clamp(0, 1).mul(255).round().to(torch.uint8)[0].permute(1, 2, 0).cpu()
     return rows
 
 

@@ -31,8 +31,8 @@ class Denoiser:
 
     def __call__(self, sample: Tensor, timesteps: Tensor, **others: Any) -> tuple[Tensor]:
         call = Call.of(sample, timesteps, others)
-        found = None if call is None else self._quickly(call)
-        return self._unet(sample, timesteps, **others) if found is None else (found,)
+        prediction = None if call is None else self._quickly(call)
+        return self._unet(sample, timesteps, **others) if prediction is None else (prediction,)
 
     def close(self) -> None:
         """The UNet's weights are being moved; the device is idle."""

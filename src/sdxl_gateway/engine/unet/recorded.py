@@ -141,22 +141,22 @@ class Recordings:
         None if there is none yet, or it cannot be recorded.
         """
         key = (call.form, call.rows)
-        found = self._kept.get(key)
-        if self._is_due(key, found, code):
-            found = self._record(key, call, code, work) or found
-        if found is not None:
+        recorded = self._kept.get(key)
+        if self._is_due(key, recorded, code):
+            recorded = self._record(key, call, code, work) or recorded
+        if recorded is not None:
             self._kept.move_to_end(key)
-        return found
+        return recorded
 
     def close(self) -> None:
         """Drop all, as the weights are being moved; the device must be idle."""
         self._kept = OrderedDict()
 
-    def _is_due(self, key: Key, found: Recorded | None, code: Code | None) -> bool:
+    def _is_due(self, key: Key, recorded: Recorded | None, code: Code | None) -> bool:
         if not self._tape.works or key in self._refused:
             return False
-        if found is not None:
-            return found.code is not code
+        if recorded is not None:
+            return recorded.code is not code
         if len(self._uses) > MOST_COUNTED:
             self._uses.clear()
         self._uses[key] += 1
