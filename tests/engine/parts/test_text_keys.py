@@ -155,7 +155,7 @@ def test_who_needs_room_goes_before() -> None:
 def test_without_room_they_are_made_in_every_step(demo: Studio, made: list[int], as_it_is: pytest.MonkeyPatch) -> None:
     plain = demo.paint(recipe())
     as_it_is.undo()
-    as_it_is.setattr(Shelf, "taken", lambda *_: None)
+    as_it_is.setattr(Shelf, "use", lambda *_: None)
     assert demo.paint(recipe()) == plain
     assert made == [2] * recipe().steps
 
