@@ -19,7 +19,7 @@ from torch import Tensor
 from sdxl_gateway.core.prompt import PLAIN_READING
 from sdxl_gateway.core.samplers import SAMPLERS
 from sdxl_gateway.engine.canvas import Canvas
-from sdxl_gateway.engine.device import sent
+from sdxl_gateway.engine.device import to_device
 from sdxl_gateway.engine.models.loaders import LoadedCheckpoint
 from sdxl_gateway.engine.stages.encode import Text, encode_text, encode_texts
 from sdxl_gateway.scheduling.detail import detail_tiles
@@ -208,7 +208,7 @@ WAITING: dict[str, Callable[[], object]] = {
     "solve": lambda: torch.linalg.solve(DeviceTensor(torch.eye(2)), DeviceTensor(torch.ones(2))),
 }
 AT_ONCE: dict[str, Callable[[], object]] = {
-    "sent": lambda: sent(torch.ones(2, 3).T, CUDA, torch.float16),
+    "to_device": lambda: to_device(torch.ones(2, 3).T, CUDA, torch.float16),
     "filled there": lambda: torch.zeros(2, device=CUDA) + torch.full((2,), 3.0, device=CUDA),
     "a number of the host": lambda: _on_device() * torch.tensor(2.0),
     "a view": lambda: _on_device()[0, 1:],

@@ -180,7 +180,7 @@ def copy_stream(device: torch.device) -> torch.cuda.Stream | None:
     return new_stream(device) if device.type == "cuda" else None
 
 
-def sent(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
     """The host's tensor, on the device. Goes through page-locked memory, which alone CUDA copies asynchronously."""
     if device.type != "cuda":
         return tensor.to(device, dtype)

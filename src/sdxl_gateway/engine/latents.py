@@ -13,7 +13,7 @@ from torch import Tensor
 from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.core.picture import CHANNELS, Box, Picture
 from sdxl_gateway.core.recipe import Recipe
-from sdxl_gateway.engine.device import sent
+from sdxl_gateway.engine.device import to_device
 from sdxl_gateway.engine.errors import give_memory_back, out_of_memory
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
 
@@ -50,7 +50,7 @@ class LatentSource:
 
     def noise(self) -> Tensor:
         """As `draw`, on the device."""
-        return sent(self.draw(), self.checkpoint.device)
+        return to_device(self.draw(), self.checkpoint.device)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Scaled latents of (1, 3, h, w) pixels, float32 on the device, sampled from the VAE's distribution."""
@@ -132,7 +132,8 @@ def pictures_on(device: torch.device, pictures: Mapping[str, Picture]) -> dict[s
     if not pictures:
         return {}
     flat = np.concatenate([np.frombuffer(picture.pixels, np.uint8) for picture in pictures.values()])
-    parts = torch.split(sent(torch.from_numpy(flat), device), [len(picture.pixels) for picture in pictures.values()])
+    pixels = to_device(torch.from_numpy(flat), device)
+    parts = torch.split(pixels, [len(picture.pixels) for picture in pictures.values()])
     return {
         role: _zero_to_one(part.view(picture.height, picture.width, CHANNELS[picture.mode]))
         for (role, picture), part in zip(pictures.items(), parts, strict=True)
@@ -166,5 +167,5 @@ def _shift(vae: Any, like: Tensor) -> tuple[Tensor, Tensor] | None:
     mean, std = vae.config.latents_mean, vae.config.latents_std
     if mean is None or std is None:
         return None
-    each = sent(torch.tensor([mean, std], dtype=like.dtype), like.device).view(2, 1, -1, 1, 1)
+    each = to_device(torch.tensor([mean, std], dtype=like.dtype), like.device).view(2, 1, -1, 1, 1)
     return each[0], each[1]

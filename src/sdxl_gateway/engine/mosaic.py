@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sdxl_gateway.core.picture import Box
-from sdxl_gateway.engine.device import sent
+from sdxl_gateway.engine.device import to_device
 
 Span = tuple[int, int]
 
@@ -42,7 +42,7 @@ class Mosaic:
     def _empty_like(self, values: Tensor) -> Tensor:
         """The whole before its first tile; moves the weights to the device of `values`."""
         for weights in (self._rows, self._columns):
-            weights |= {span: sent(weight, values.device) for span, weight in weights.items()}
+            weights |= {span: to_device(weight, values.device) for span, weight in weights.items()}
         return values.new_zeros(*values.shape[:2], *self._size, dtype=torch.float32)
 
 

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.samplers import BETA, EXPONENTIAL, KARRAS, NORMAL, TRAILING
-from sdxl_gateway.engine.device import sent
+from sdxl_gateway.engine.device import to_device
 
 _DPMPP = {"algorithm_type": "dpmsolver++", "solver_order": 2, "solver_type": "midpoint"}
 _SDE = _DPMPP | {"algorithm_type": "sde-dpmsolver++"}
@@ -111,7 +111,7 @@ class _HostAhead(TorchFunctionMode):
         if func is Tensor.to and args[0].device.type == "cpu":
             device = kwargs.get("device", args[1] if len(args) > 1 else None)
             if isinstance(device, torch.device):
-                return args[0] if args[0].ndim == 0 else sent(args[0], device, kwargs.get("dtype"))
+                return args[0] if args[0].ndim == 0 else to_device(args[0], device, kwargs.get("dtype"))
         if func is torch.ones and args == ((),):
             kwargs = {**kwargs, "device": None}
         return func(*args, **kwargs)

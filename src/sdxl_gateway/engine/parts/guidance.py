@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.engine.canvas import Canvas, StepPart, UNetCall, joined
-from sdxl_gateway.engine.device import sent
+from sdxl_gateway.engine.device import to_device
 
 AESTHETIC_SCORE, NEGATIVE_AESTHETIC_SCORE = 6.0, 2.5
 """A refiner's inputs for the prompt and the negative prompt, as diffusers' defaults."""
@@ -43,7 +43,7 @@ class Guidance(StepPart):
         size = (recipe.paint_height, recipe.paint_width)
         last = ((AESTHETIC_SCORE,), (NEGATIVE_AESTHETIC_SCORE,)) if checkpoint.refines else (size, size)
         ids = [(*size, 0, 0, *rest) for rest in (last[:1] if canvas.rows == 1 else last[::-1])]
-        time_ids = sent(torch.tensor(ids), checkpoint.device, checkpoint.dtype)
+        time_ids = to_device(torch.tensor(ids), checkpoint.device, checkpoint.dtype)
         positive, negative = canvas.positive, canvas.negative
         if canvas.rows == 1:
             return cls(recipe.guidance_scale, 0.0, positive.tokens, positive.pooled, time_ids, _scale_embedding(canvas))
@@ -106,4 +106,4 @@ def _scale_embedding(canvas: Canvas) -> Tensor | None:
     angles = torch.tensor([scale * 1000.0], dtype=torch.float32)[:, None] * frequencies[None]
     embedding = torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
     padded = torch.nn.functional.pad(embedding, (0, width - embedding.shape[1]))
-    return sent(padded, checkpoint.device, checkpoint.dtype)
+    return to_device(padded, checkpoint.device, checkpoint.dtype)

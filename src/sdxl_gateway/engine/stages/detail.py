@@ -16,7 +16,7 @@ from torch import Tensor
 from sdxl_gateway.core.picture import Box, Inputs, Picture
 from sdxl_gateway.core.recipe import Task
 from sdxl_gateway.engine.canvas import Canvas
-from sdxl_gateway.engine.device import sent
+from sdxl_gateway.engine.device import to_device
 from sdxl_gateway.engine.latents import LatentSource, needed, pixels_of
 from sdxl_gateway.engine.models.pool import ModelPool
 from sdxl_gateway.engine.mosaic import Mosaic, scaled_down, within
@@ -88,7 +88,8 @@ def _large_canvas(canvas: Canvas) -> Canvas:
 def _tile_values(large: Canvas, tile: Box, turn: int) -> Tensor:
     """The tile's encoded distribution, the UNet's prediction, or pixels on the host; the canvas is not changed."""
     if turn == 0:
-        return large.source.distribution(sent(pixels_of(needed(large.inputs.image), tile), large.checkpoint.device))
+        pixels = pixels_of(needed(large.inputs.image), tile)
+        return large.source.distribution(to_device(pixels, large.checkpoint.device))
     latents = _tile_latents(large, tile)
     if turn > large.sampler_steps:
         return decoded_on_host(large.checkpoint, latents).clamp(-1, 1)

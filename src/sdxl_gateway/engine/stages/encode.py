@@ -16,7 +16,7 @@ from sdxl_gateway.core.prompt import PLAIN_READING, TextReading
 from sdxl_gateway.core.prompt_syntax import read_prompt
 from sdxl_gateway.core.recipe import Blend, Recipe
 from sdxl_gateway.engine.canvas import Canvas, Embedding
-from sdxl_gateway.engine.device import sent
+from sdxl_gateway.engine.device import to_device
 from sdxl_gateway.engine.lora.formats import TextualInversions
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
 from sdxl_gateway.engine.models.pool import ModelPool
@@ -93,9 +93,9 @@ class Encode(Stage):
             published_name(component, "embeddings.token_embedding"): tuple(encoder.get_input_embeddings().weight.shape)
             for component, encoder in zip(checkpoint.encoder_names, checkpoint.text_encoders, strict=True)
         }
-        files = self._pool.adapters.embeddings
+        files, device = self._pool.adapters.embeddings, checkpoint.device
         return {
-            word: {name: sent(rows, checkpoint.device) for name, rows in files.vectors(word, digest, shapes).items()}
+            word: {name: to_device(rows, device) for name, rows in files.vectors(word, digest, shapes).items()}
             for word, digest in reading.embeddings
         }
 
@@ -241,7 +241,7 @@ def _encoded(checkpoint: Checkpoint, read: Sequence[_Chunks]) -> list[Any]:
     ids = torch.stack([torch.cat([one.ids(encoder) for one in read]) for encoder in encoders])
     if checkpoint.device.type == "cuda" and ids.shape[1] == 1:
         ids = ids.repeat(1, 2, 1)
-    device_ids, outputs = sent(ids, checkpoint.device), []
+    device_ids, outputs = to_device(ids, checkpoint.device), []
     for number, encoder in enumerate(checkpoint.text_encoders):
         with ExitStack() as inversions:
             for one in read:
@@ -263,7 +263,7 @@ def weighted(states: Tensor, weights: Tensor) -> Tensor:
     if bool((weights == 1).all()):
         return states
     before = states.float()
-    after = before * sent(weights, states.device).unsqueeze(-1)
+    after = before * to_device(weights, states.device).unsqueeze(-1)
     mean_before, mean_after = (one.mean(dim=(1, 2), keepdim=True) for one in (before, after))
     factor = torch.where(mean_after == 0, 1.0, mean_before / mean_after)
     return (after * factor).to(states.dtype)

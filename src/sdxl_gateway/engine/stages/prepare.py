@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sdxl_gateway.core.recipe import Phase, Recipe, Task
 from sdxl_gateway.engine.canvas import Canvas, PartFactory
-from sdxl_gateway.engine.device import sent
+from sdxl_gateway.engine.device import to_device
 from sdxl_gateway.engine.latents import LatentSource, centred, needed, pictures_on
 from sdxl_gateway.engine.models.samplers import noised, step_options
 from sdxl_gateway.engine.stages.stage import Stage
@@ -49,7 +49,7 @@ class Prepare(Stage):
         canvas.step_options = step_options(canvas.sampler, canvas.source.generator, recipe.eta)
         remaining = _timesteps_from_share(canvas.sampler, canvas.phase)
         canvas.timesteps = torch.cat([canvas.timesteps[: canvas.steps_done], remaining])
-        canvas.unet_timesteps = sent(canvas.timesteps, checkpoint.device, torch.float32)
+        canvas.unet_timesteps = to_device(canvas.timesteps, checkpoint.device, torch.float32)
         parts = (part.handed_over(canvas) for part in canvas.parts)
         canvas.parts = tuple(part for part in parts if part is not None)
 
@@ -60,7 +60,7 @@ def give_sampler(canvas: Canvas) -> None:
     canvas.sampler = checkpoint.samplers.make(recipe.sampler, recipe.steps, recipe.schedule)
     canvas.step_options = step_options(canvas.sampler, canvas.source.generator, recipe.eta)
     canvas.timesteps = _timesteps(canvas.sampler, recipe)
-    canvas.unet_timesteps = sent(canvas.timesteps, checkpoint.device, torch.float32)
+    canvas.unet_timesteps = to_device(canvas.timesteps, checkpoint.device, torch.float32)
 
 
 def _with_exact_phases(recipe: Recipe, sampler: Any, timesteps: Tensor) -> Recipe:

@@ -13,7 +13,7 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from sdxl_gateway.core.picture import Picture
 from sdxl_gateway.core.recipe import ImagePrompt
 from sdxl_gateway.engine.canvas import Canvas, ImageTokens
-from sdxl_gateway.engine.device import sent
+from sdxl_gateway.engine.device import to_device
 from sdxl_gateway.engine.latents import needed, pixels_of
 from sdxl_gateway.engine.models.image_prompts import IMAGE_ENCODER, IP_ADAPTER, IPAdapter
 from sdxl_gateway.engine.models.pool import ModelPool
@@ -68,7 +68,7 @@ class EncodeReferences(Stage):
 
         def make() -> Tensor:
             encoder = self._encoder(prompt)
-            return adapter.tokens(encoder, sent(_normalized(picture), checkpoint.device, checkpoint.dtype))
+            return adapter.tokens(encoder, to_device(_normalized(picture), checkpoint.device, checkpoint.dtype))
 
         return self._tokens(prompt, picture.digest, make)
 
@@ -84,7 +84,7 @@ def _weights(prompt: ImagePrompt, pictures: list[Tensor], rows: int) -> Tensor:
     each = pictures[0].shape[1]
     values = [weight for weight in prompt.weights for _ in range(each)]
     like = pictures[0]
-    return sent(torch.tensor(values, dtype=like.dtype), like.device)[None, :, None].expand(rows, -1, -1)
+    return to_device(torch.tensor(values, dtype=like.dtype), like.device)[None, :, None].expand(rows, -1, -1)
 
 
 def _normalized(picture: Picture) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sdxl_gateway.core.prompt_syntax import Part, Segment
 from sdxl_gateway.core.words import occurrences
-from sdxl_gateway.engine.device import sent
+from sdxl_gateway.engine.device import to_device
 from sdxl_gateway.engine.lora.formats import TextualInversions
 from sdxl_gateway.engine.models.checkpoint import Checkpoint
 from sdxl_gateway.engine.stages.chunks import Chunk, Piece, Token, parted
@@ -110,7 +110,7 @@ class PromptTokenizer:
             yield
             return
         rows = torch.cat(self._vectors)
-        rows = rows[sent(ids[chunks, columns] - self._first_id, rows.device)]
+        rows = rows[to_device(ids[chunks, columns] - self._first_id, rows.device)]
         positions = (chunks + first_row, columns)
         hooks = (
             self._table.register_forward_pre_hook(lambda _, arguments: (arguments[0].clamp(max=self._first_id - 1),)),
@@ -130,5 +130,5 @@ class PromptTokenizer:
 
 
 def _put(embedded: Tensor, positions: tuple[Tensor, ...], rows: Tensor) -> Tensor:
-    indices = tuple(sent(position, embedded.device) for position in positions)
+    indices = tuple(to_device(position, embedded.device) for position in positions)
     return embedded.index_put(indices, rows.to(embedded.device, embedded.dtype))
