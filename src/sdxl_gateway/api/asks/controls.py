@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
 from sdxl_gateway.api.asks.field import Field, Kind
 from sdxl_gateway.api.asks.pictures import read_picture
-from sdxl_gateway.api.asks.values import checked_digest, flag, missing, number, text, wrong_type
+from sdxl_gateway.api.asks.values import (
+    checked_digest,
+    flag,
+    json_text,
+    missing,
+    number,
+    text,
+    too_many_entries,
+    wrong_type,
+)
 from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import ControlRef, Place, Upload
 from sdxl_gateway.core.errors import InvalidRequest
@@ -37,11 +45,7 @@ def read_controls(
     """
     entries = _entries(given, param)
     if len(entries) > limits.max_controls:
-        raise InvalidRequest(
-            f"Invalid '{param}': at most {limits.max_controls} entries, but got {len(entries)} instead.",
-            param=param,
-            code="array_above_max_length",
-        )
+        raise too_many_entries(param, limits.max_controls, len(entries))
     beside = iter(pictures)
     found = tuple(_control(one, f"{param}[{i}]", beside, limits, ignored) for i, one in enumerate(entries))
     check_all_used(list(beside))
@@ -58,10 +62,7 @@ def check_all_used(left: Sequence[Upload]) -> None:
 def _entries(given: Any, param: str) -> list[Any]:
     """A list, a single entry, or either as JSON text; any other text is a type's name."""
     if isinstance(given, str) and given.lstrip()[:1] in ("[", "{"):
-        try:
-            given = json.loads(given)
-        except (ValueError, RecursionError):
-            raise InvalidRequest(f"Invalid '{param}': not valid JSON.", param=param, code="invalid_json") from None
+        given = json_text(given, param)
     if isinstance(given, str | dict):
         return [given]
     if not isinstance(given, list):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sdxl_gateway.api.asks import values
 from sdxl_gateway.api.asks.field import PICTURE_KINDS, Field, Kind
@@ -35,6 +35,14 @@ class Rules:
     def table(self) -> tuple[Field, ...]:
         """Every field that is known."""
         return self.fields or wire_fields(self.limits)
+
+
+class FieldValue(NamedTuple):
+    """A field of the body with its value; `param` is what the caller called it."""
+
+    row: Field
+    value: Any
+    param: str
 
 
 class Given:
@@ -89,8 +97,8 @@ class Given:
         given = [word for word in row.spellings if word in self._given]
         return next((word for word in given if self._given[word] != ""), given[0] if given else None)
 
-    def find(self, name: str) -> tuple[Field, Any, str] | None:
-        """The field's row, its value and the first spelling that is not empty; None when the field is absent."""
+    def find(self, name: str) -> FieldValue | None:
+        """The field under its first spelling that is not empty; None when the field is absent."""
         row = self.table.get(name)
         if row is None:
             return None
@@ -98,7 +106,12 @@ class Given:
         value = self._given[spelling] if spelling is not None else None
         if self.operation in row.required and (value is None or (isinstance(value, str) and not value.strip())):
             raise values.missing(spelling or row.name, given=spelling is not None)
-        return None if spelling is None else (row, value, self.named(spelling))
+        return None if spelling is None else FieldValue(row, value, self.named(spelling))
+
+    def filled(self, name: str) -> FieldValue | None:
+        """As `find`; None also when the field is empty, as forms send fields that nobody filled in."""
+        found = self.find(name)
+        return None if found is None or found.value == "" else found
 
     def text(self, name: str) -> str | None:
         """As it stands; None when the field is absent."""
@@ -107,35 +120,33 @@ class Given:
 
     def choice(self, name: str) -> str | None:
         """One of the field's choices; None when the field is absent or empty."""
-        found = self.find(name)
-        if not found or found[1] == "":
-            return None
-        return values.choice(*found)
+        found = self.filled(name)
+        return values.choice(*found) if found else None
 
     def flag(self, name: str) -> bool | None:
         """None when the field is absent or empty."""
-        found = self.find(name)
-        return None if not found or found[1] == "" else values.flag(found[1], found[2])
+        found = self.filled(name)
+        return values.flag(found.value, found.param) if found else None
 
     def switch(self, name: str) -> str | bool | None:
         """A name, or whether there is to be one at all; None when the field is absent or empty."""
-        found = self.find(name)
-        if not found or found[1] == "":
+        found = self.filled(name)
+        if found is None:
             return None
         try:
-            return values.flag(found[1], found[2])
+            return values.flag(found.value, found.param)
         except InvalidRequest:
             return values.text(*found)
 
     def integer(self, name: str) -> int | None:
         """Within the field's bounds; None when the field is absent or empty."""
-        found = self.find(name)
-        return None if not found or found[1] == "" else values.integer(*found)
+        found = self.filled(name)
+        return values.integer(*found) if found else None
 
     def number(self, name: str) -> float | None:
         """Within the field's bounds; None when the field is absent or empty."""
-        found = self.find(name)
-        return None if not found or found[1] == "" else values.number(*found)
+        found = self.filled(name)
+        return values.number(*found) if found else None
 
     def refuse_unknown(self, before: int) -> None:
         """Where the server is strict, keys of entries that came to the ignored since there were `before` of them."""
@@ -146,12 +157,12 @@ class Given:
         """The pictures of a field: parts of the form, else what stands in the body."""
         if files := self._files.get(row.name):
             return files
-        found, max_bytes = self.find(row.name), self.rules.limits.max_image_bytes
-        if not found or found[1] == "":
+        found, max_bytes = self.filled(row.name), self.rules.limits.max_image_bytes
+        if found is None:
             return ()
         if row.kind is Kind.PICTURE:
-            return (read_picture(found[1], found[2], max_bytes),)
-        return read_pictures(found[1], found[2], max_bytes)
+            return (read_picture(found.value, found.param, max_bytes),)
+        return read_pictures(found.value, found.param, max_bytes)
 
 
 def _unsupported(param: str, reason: str) -> InvalidRequest:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
 from sdxl_gateway.api.asks.fields import MAX_LORAS
-from sdxl_gateway.api.asks.values import checked_digest, clean, finite, missing, unreadable, wrong_type
+from sdxl_gateway.api.asks.values import (
+    checked_digest,
+    clean,
+    finite,
+    json_text,
+    missing,
+    too_many_entries,
+    unreadable,
+    wrong_type,
+)
 from sdxl_gateway.catalog.model_grammar import MAX_NAME_CHARS, checked_blocks, split_part
 from sdxl_gateway.core.ask import LoraRef
 from sdxl_gateway.core.errors import InvalidRequest
@@ -25,11 +33,7 @@ def read_loras(given: Any, param: str, ignored: list[str]) -> tuple[LoraRef, ...
     """The LoRAs asked for. Unknown keys of an entry go to `ignored`. Raises InvalidRequest naming the entry."""
     entries = _entries(given, param)
     if len(entries) > MAX_LORAS:
-        raise InvalidRequest(
-            f"Invalid '{param}': at most {MAX_LORAS} entries, but got {len(entries)} instead.",
-            param=param,
-            code="array_above_max_length",
-        )
+        raise too_many_entries(param, MAX_LORAS, len(entries))
     return tuple(ask for index, entry in enumerate(entries) for ask in _asks(entry, f"{param}[{index}]", ignored))
 
 
@@ -60,10 +64,7 @@ def _from_text(given: str, param: str) -> Any:
     _check_length(given, param)
     if given.lstrip()[:1] not in ("[", "{"):
         return [piece for piece in given.split("+") if piece.strip()]
-    try:
-        return json.loads(given)
-    except (ValueError, RecursionError):
-        raise InvalidRequest(f"Invalid '{param}': not valid JSON.", param=param, code="invalid_json") from None
+    return json_text(given, param)
 
 
 def _check_length(given: str, param: str) -> None:

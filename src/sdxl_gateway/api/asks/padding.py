@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from sdxl_gateway.api.asks.field import Field, Kind
-from sdxl_gateway.api.asks.values import integer, wrong_type
+from sdxl_gateway.api.asks.values import integer, json_text, wrong_type
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.limits import LONGEST_SIDE
 from sdxl_gateway.core.picture import Padding
@@ -34,7 +33,4 @@ def read_padding(given: Any, param: str) -> Padding:
 def _from_text(given: str, param: str) -> Any:
     if len(given) > MAX_TEXT_CHARS:
         raise wrong_type(param, "an integer or an object", given)
-    try:
-        return json.loads(given)
-    except (ValueError, RecursionError):
-        raise InvalidRequest(f"Invalid '{param}': not valid JSON.", param=param, code="invalid_json") from None
+    return json_text(given, param)

@@ -136,8 +136,8 @@ class _AskReader(Given):
         )
 
     def _webhook_url(self) -> str | None:
-        found = self.find("webhook_url")
-        return None if not found or found[1] == "" else read_webhook_url(found[1], found[2])
+        found = self.filled("webhook_url")
+        return read_webhook_url(found.value, found.param) if found else None
 
     def _size(self) -> Size | None:
         """`size`, else `width` and `height`; beside a size that says otherwise these two have no effect."""
@@ -154,16 +154,14 @@ class _AskReader(Given):
 
     def _background(self) -> Background | None:
         found, word = self.find("background"), self.choice("background")
-        return read_background(word, found[2], self._output_format()) if found and word else None
+        return read_background(word, found.param, self._output_format()) if found and word else None
 
     def _output_format(self) -> str:
         found = self.find("output_format")
-        if found and isinstance(found[1], str) and found[1].strip().lower() in ("gif", "svg"):
-            raise InvalidRequest(
-                f"'{found[1].strip().lower()}' pictures cannot be made here. Supported values are: 'png', 'jpeg', "
-                "'webp'.",
-                param="output_format",
-            )
+        word = found.value.strip().lower() if found and isinstance(found.value, str) else ""
+        if word in ("gif", "svg"):
+            message = f"'{word}' pictures cannot be made here. Supported values are: 'png', 'jpeg', 'webp'."
+            raise InvalidRequest(message, param="output_format")
         return FORMATS[self.choice("output_format") or "png"]
 
     def _compression(self) -> int:
@@ -174,23 +172,23 @@ class _AskReader(Given):
         return MOST_COMPRESSION if found is None else found
 
     def _loras(self) -> tuple[LoraRef, ...]:
-        found, default = self.find("loras"), self.number("lora_scale")
-        if found is None or found[1] == "":
+        found, default = self.filled("loras"), self.number("lora_scale")
+        if found is None:
             if default is not None:
                 self.ignored.append("lora_scale")
             return ()
         before = len(self.ignored)
-        loras = read_loras(found[1], found[2], self.ignored)
+        loras = read_loras(found.value, found.param, self.ignored)
         self.refuse_unknown(before)
         return with_default_weight(loras, default)
 
     def _controls(self) -> tuple[ControlRef, ...]:
-        found, beside = self.find("controls"), self.pictures.get(PICTURES, ())
-        if found is None or found[1] == "":
+        found, beside = self.filled("controls"), self.pictures.get(PICTURES, ())
+        if found is None:
             check_all_used(beside)
             return ()
         before = len(self.ignored)
-        controls = read_controls(found[1], found[2], beside, self.rules.limits, self.ignored)
+        controls = read_controls(found.value, found.param, beside, self.rules.limits, self.ignored)
         self.refuse_unknown(before)
         return controls
 
@@ -205,20 +203,20 @@ class _AskReader(Given):
         return 1 if found is None else found
 
     def _padding(self) -> Padding:
-        found = self.find("padding")
-        return NO_PADDING if not found or found[1] == "" else read_padding(found[1], found[2])
+        found = self.filled("padding")
+        return read_padding(found.value, found.param) if found else NO_PADDING
 
     def _references(self) -> tuple[Reference, ...]:
         found, before = self.find("references"), len(self.ignored)
         beside, most = iter(self.pictures.get("reference_image", ())), self.rules.limits.max_image_bytes
-        told = () if found is None else read_references(*found[1:], beside, most, self.ignored)
+        told = () if found is None else read_references(found.value, found.param, beside, most, self.ignored)
         self.refuse_unknown(before)
         return (*told, *map(Reference, beside))
 
     def _fidelity(self, references: tuple[Reference, ...]) -> str | float | None:
         """Nothing is weighed by it where one picture is edited, as many clients send it for."""
-        found = self.find("input_fidelity")
-        if found is None or found[1] == "":
+        found = self.filled("input_fidelity")
+        if found is None:
             return None
         guiding = references or self.pictures.get("image", ())[1:] or self.pictures.get("markup")
         if not (guiding or self.operation is Operation.VARY):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from sdxl_gateway.api.asks.field import Field, Kind
 from sdxl_gateway.api.asks.references import guide_of
 from sdxl_gateway.api.asks.sizes import read_size
-from sdxl_gateway.api.asks.values import checked_digest, missing, text, wrong_type
+from sdxl_gateway.api.asks.values import checked_digest, json_text, missing, text, wrong_type
 from sdxl_gateway.core.ask import Operation, Replay
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.recipe import LANCZOS, Task
@@ -127,10 +126,7 @@ def _from_text(given: str) -> Any:
     if len(given) > MAX_CHARS:
         message = f"Invalid '{RECIPE}': a recipe has at most {MAX_CHARS} characters."
         raise InvalidRequest(message, param=RECIPE, code="string_above_max_length")
-    try:
-        return json.loads(given)
-    except (ValueError, RecursionError):
-        raise InvalidRequest(f"Invalid '{RECIPE}': not valid JSON.", param=RECIPE, code="invalid_json") from None
+    return json_text(given, RECIPE)
 
 
 def _task(recipe: Mapping[str, Any], operation: Operation) -> Task:

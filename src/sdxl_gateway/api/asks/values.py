@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from typing import Any
@@ -50,6 +51,20 @@ def missing(param: str, *, given: bool = False) -> InvalidRequest:
     """The refusal of a request without a field it needs; `given` where the field is there but holds nothing."""
     what = f"'{param}' is empty" if given else f"'{param}'"
     return InvalidRequest(f"Missing required parameter: {what}.", param=param, code="missing_required_parameter")
+
+
+def too_many_entries(param: str, most: int, count: int) -> InvalidRequest:
+    """The refusal of a list with more entries than are read."""
+    message = f"Invalid '{param}': at most {most} entries, but got {count} instead."
+    return InvalidRequest(message, param=param, code="array_above_max_length")
+
+
+def json_text(given: str, param: str) -> Any:
+    """The JSON value that a field's text holds, as in a form. Raises InvalidRequest."""
+    try:
+        return json.loads(given)
+    except (ValueError, RecursionError):
+        raise InvalidRequest(f"Invalid '{param}': not valid JSON.", param=param, code="invalid_json") from None
 
 
 def text(field: Field, value: Any, param: str) -> str:
