@@ -115,8 +115,3 @@ async def test_nothing_is_called_clean_that_nobody_looked_at(
 async def test_nor_where_the_judge_failed() -> None:
     status, told = await asked({"input": [IMAGE]}, Safety(), FakeNet(broken))
     assert (status, told["error"]["code"]) == (503, "moderation_unavailable")
-
-
-async def test_a_server_without_judges_says_so() -> None:
-    async with client(served_api()) as http:
-        assert (await http.post(PATH, json={"input": "a"})).status_code == 404

@@ -15,11 +15,14 @@ from starlette.applications import Starlette
 
 from sdxl_gateway.accounts.authenticator import KnownKeys
 from sdxl_gateway.accounts.key_store import KeyStore
+from sdxl_gateway.accounts.limits import Limits
+from sdxl_gateway.accounts.meters import LocalMeters
 from sdxl_gateway.accounts.static_keys import StaticKeys
+from sdxl_gateway.accounts.usage import Usage
 from sdxl_gateway.api.http.closing import Closing
 from sdxl_gateway.api.http.route import Route
 from sdxl_gateway.api.routes import http_app, table
-from sdxl_gateway.api.services import Services
+from sdxl_gateway.api.services import Services, always
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.config import CheckpointFolder, Settings
 from sdxl_gateway.core.ask import Ask, Place, Upload
@@ -28,7 +31,7 @@ from sdxl_gateway.core.errors import AdapterRefused, BodyTooLarge, GatewayError,
 from sdxl_gateway.core.events import Event, RequestAnswered
 from sdxl_gateway.core.picture import Size
 from sdxl_gateway.core.rollout import Shares
-from sdxl_gateway.delivery.receipt import Usage
+from sdxl_gateway.delivery.receipt import Usage as Receipt
 from sdxl_gateway.gateway.batches import Batches
 from sdxl_gateway.gateway.checkpoint_card import CheckpointCards, CheckpointProblem
 from sdxl_gateway.gateway.events import Accepted, Done, Item, Partial, Presented
@@ -41,8 +44,10 @@ from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.packed import SettledAsk
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.gateway.pauses import Pauses
+from sdxl_gateway.gateway.status import ServerStatus
 from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.pictures.written import Written, read_written
+from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.feedback import FeedbackStore
 from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.remembered import Remembered
@@ -54,7 +59,7 @@ from tests.kit.pictures import PNG
 
 GENERATE = "/v1/images/generations"
 KEYED: dict[str, Any] = {"auth": {"api_keys": ["alpha", "béta"], "admin_keys": ["root"]}}
-USAGE: Usage = {
+USAGE: Receipt = {
     "input_tokens": 3,
     "input_tokens_details": {"text_tokens": 3, "image_tokens": 0},
     "output_tokens": 20,
@@ -207,6 +212,16 @@ class FakeGateway(Gateway):
         return {"engines": 1}
 
 
+class Absent:
+    """What a test does without: whatever it is asked for is not there."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotFound("The test has none.")
+
+
+ABSENT: Any = Absent()
+
+
 @dataclass
 class ServedApi:
     """The application with everything a test wants to look at."""
@@ -250,25 +265,33 @@ def served_api(
     images = MemoryImages()
     seen: list[RequestAnswered] = []
     told: list[Event] = []
+    usage = Usage(Database(settings.data_directory))
     services = Services(
         authenticator=KnownKeys(StaticKeys(settings.auth), keys),
-        keys=keys,
-        moderations=moderations,
-        reviews=reviews,
-        feedback=feedback,
-        arms=None if feedback is None else Arms(feedback),
+        keys=keys or ABSENT,
+        moderations=moderations or ABSENT,
+        reviews=reviews or ABSENT,
+        feedback=feedback or ABSENT,
+        arms=ABSENT if feedback is None else Arms(feedback),
         rollouts=lambda: rollouts,
-        files=files,
-        batches=batches,
+        files=files or ABSENT,
+        batches=batches or ABSENT,
         pictures=NamedPictures({} if files is None else {Place.FILE: FilePictures(files)}, most_bytes=2**20),
-        remembered=remembered,
+        remembered=remembered or ABSENT,
         pauses=pauses or Pauses(),
-        webhooks=webhooks,
+        webhooks=webhooks or ABSENT,
         tasks=tasks,
         gateway=painter,
         library=library,
         images=images,
         signer=signer(),
+        addresses=signer(),
+        usage=usage,
+        limits=Limits(settings, LocalMeters(), usage),
+        replies=None,
+        ailing=tuple,
+        admit=always,
+        status=ServerStatus(),
         settings=settings,
         metrics=lambda accept: (f"# for {accept}\n".encode(), "text/plain; version=0.0.4; charset=utf-8"),
         version="0.0.0",

@@ -79,7 +79,7 @@ def http_app(
             Middleware(CORSMiddleware, **_cors(rows, server.cors_origins)),
             Middleware(TurnAwayUnfinished, closing=closing or Closing()),
             Middleware(TidyPaths),
-            *([] if services.limits is None else [Middleware(RateHeaders, levels=services.limits.levels)]),
+            Middleware(RateHeaders, levels=services.limits.levels),
         ],
         exception_handlers={
             GatewayError: on_gateway_error,

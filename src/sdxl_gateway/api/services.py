@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sdxl_gateway.accounts.key_store import KeyStore
 from sdxl_gateway.accounts.limits import Limits
 from sdxl_gateway.accounts.usage import Usage
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.events import RequestAnswered
-from sdxl_gateway.core.listeners import Listener, unheard
+from sdxl_gateway.core.listeners import Listener
 from sdxl_gateway.core.ports import Addresses, Authenticator, ImageStore
 from sdxl_gateway.core.rollout import Shares
 from sdxl_gateway.delivery.signing import Signer
@@ -39,7 +39,7 @@ def always() -> None:
 class Services:
     """`metrics` takes an Accept header and gives a body and its content type.
 
-    `addresses` are told of pictures, `signer`'s where there are none; the signer tells which are good here.
+    `addresses` are told of pictures, and the `signer` tells which of this server's own are good.
     `ailing` names the background work that failed lately, and `rollouts` gives those there are, with the shares in
     force. `tell` hears of what endpoints do that others may ask about later (api/endpoints/acting.py), and `admit`
     raises where nothing that acts may be done at the moment.
@@ -50,29 +50,29 @@ class Services:
     authenticator: Authenticator
     images: ImageStore
     signer: Signer
+    addresses: Addresses
     settings: Settings
     metrics: Callable[[str], tuple[bytes, str]]
     version: str
-    addresses: Addresses | None = None
-    ailing: Callable[[], Sequence[str]] = tuple
-    keys: KeyStore | None = None
-    remembered: Remembered | None = None
-    webhooks: WebhookStore | None = None
-    pictures: NamedPictures = field(default_factory=lambda: NamedPictures({}, most_bytes=0))
-    moderations: Moderations | None = None
-    reviews: ReviewStore | None = None
-    feedback: FeedbackStore | None = None
-    arms: Arms | None = None
-    rollouts: Callable[[], Mapping[str, Shares]] = dict
-    usage: Usage | None = None
-    limits: Limits | None = None
-    files: FileStore | None = None
-    batches: Batches | None = None
-    replies: KeptReplies | None = None
-    tasks: Tasks | None = None
-    on_request: Callable[[RequestAnswered], None] = unheard
-    tell: Listener = unheard
-    admit: Callable[[], None] = always
+    ailing: Callable[[], Sequence[str]]
+    keys: KeyStore
+    remembered: Remembered
+    webhooks: WebhookStore
+    pictures: NamedPictures
+    moderations: Moderations
+    reviews: ReviewStore
+    feedback: FeedbackStore
+    arms: Arms
+    rollouts: Callable[[], Mapping[str, Shares]]
+    usage: Usage
+    limits: Limits
+    files: FileStore
+    batches: Batches
+    replies: KeptReplies | None
+    tasks: Tasks | None
+    on_request: Callable[[RequestAnswered], None]
+    tell: Listener
+    admit: Callable[[], None]
+    pauses: Pauses
+    status: ServerStatus
     ping_seconds: float = 10.0
-    pauses: Pauses = field(default_factory=Pauses)
-    status: ServerStatus = field(default_factory=ServerStatus)

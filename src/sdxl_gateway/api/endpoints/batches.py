@@ -13,19 +13,15 @@ from sdxl_gateway.api.asks.expiry import EXPIRY_SCHEMA
 from sdxl_gateway.api.asks.pages import Page, page_query
 from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.endpoints.links import links_of
-from sdxl_gateway.api.endpoints.seen import OF_TENANT, tenant_asked
-from sdxl_gateway.api.http.context import context_of
-from sdxl_gateway.api.http.json_body import parse_object, whole_body
+from sdxl_gateway.api.endpoints.seen import OF_TENANT, caller_of, image_of, tenant_asked
+from sdxl_gateway.api.http.json_body import small_object
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.replies.batches import BatchList, BatchObject, batch_list, batch_object
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.caller import Caller
-from sdxl_gateway.core.errors import NotFound
 from sdxl_gateway.gateway.archive import archived
-from sdxl_gateway.gateway.batches import Batches
 from sdxl_gateway.storage.pages import Cut
 
-MAX_BODY_BYTES = 64 * 1024
 MOST_PAGE = 100
 _BODY = {
     "type": "object",
@@ -69,9 +65,9 @@ def create_endpoint(services: Services) -> Endpoint:
     """POST: accepts a batch."""
 
     async def create_batch(request: Request) -> Response:
-        given = parse_object(await whole_body(request.stream(), MAX_BODY_BYTES))
+        given = await small_object(request)
         new = read_batch(given, links_of(services, request).base_url)
-        batch = await _batches(services).create(new, _caller(request))
+        batch = await services.batches.create(new, caller_of(request))
         acted(services, request, "batch.created", batch.id)
         return JSONResponse(batch_object(batch))
 
@@ -83,7 +79,7 @@ def list_endpoint(services: Services) -> Endpoint:
 
     async def list_batches(request: Request) -> Response:
         page, tenant = Page.of(request, most=MOST_PAGE), tenant_asked(request, "batches")
-        batches, more = await _batches(services).page(Cut(page.limit, page.after), tenant, _caller(request))
+        batches, more = await services.batches.page(Cut(page.limit, page.after), tenant, caller_of(request))
         return JSONResponse(batch_list(batches, has_more=more))
 
     return list_batches
@@ -93,7 +89,7 @@ def one_endpoint(services: Services) -> Endpoint:
     """GET: one batch."""
 
     async def one_batch(request: Request) -> Response:
-        found = await _batches(services).get(request.path_params["batch_id"], _caller(request))
+        found = await services.batches.get(request.path_params["batch_id"], caller_of(request))
         return JSONResponse(batch_object(found))
 
     return one_batch
@@ -103,7 +99,7 @@ def cancel_endpoint(services: Services) -> Endpoint:
     """POST: what was not painted will not be."""
 
     async def cancel_batch(request: Request) -> Response:
-        cancelled = await _batches(services).cancel(request.path_params["batch_id"], _caller(request))
+        cancelled = await services.batches.cancel(request.path_params["batch_id"], caller_of(request))
         acted(services, request, "batch.cancelled", cancelled.id, cancelled.tenant)
         return JSONResponse(batch_object(cancelled))
 
@@ -114,8 +110,8 @@ def archive_endpoint(services: Services) -> Endpoint:
     """GET: the pictures of a batch as a ZIP archive, sent while they are read."""
 
     async def archive(request: Request) -> Response:
-        batch_id, caller = request.path_params["batch_id"], _caller(request)
-        lines = await _begun(_batches(services).answers(batch_id, caller))
+        batch_id, caller = request.path_params["batch_id"], caller_of(request)
+        lines = await _begun(services.batches.answers(batch_id, caller))
         pieces = archived(lines, partial(_picture, services, caller))
         headers = {
             "content-disposition": f'attachment; filename="{batch_id}.zip"',
@@ -142,17 +138,4 @@ async def _begun(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 async def _picture(services: Services, caller: Caller, image_id: str) -> bytes:
     """The bytes of a kept picture of the caller's tenant. Raises NotFound."""
-    stored = await services.images.find(image_id)
-    if stored.tenant != caller.tenant:
-        raise NotFound("No such image.")
-    return await services.images.read(stored)
-
-
-def _caller(request: Request) -> Caller:
-    return context_of(request.scope).caller
-
-
-def _batches(services: Services) -> Batches:
-    if services.batches is None:
-        raise NotFound("This server keeps no batches.")
-    return services.batches
+    return await services.images.read(await image_of(services, caller, image_id))

@@ -8,8 +8,8 @@ from starlette.responses import JSONResponse, Response
 from sdxl_gateway.api.asks.checkpoint_sidecar import SIDECAR_SCHEMA, read_sidecar
 from sdxl_gateway.api.asks.lora_upload import read_upload
 from sdxl_gateway.api.endpoints.acting import acted
-from sdxl_gateway.api.http.context import context_of
-from sdxl_gateway.api.http.json_body import parse_object, whole_body
+from sdxl_gateway.api.endpoints.seen import caller_of
+from sdxl_gateway.api.http.json_body import small_object
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.openapi.schemas import file
 from sdxl_gateway.api.replies.checkpoints import CheckpointList, DeletedCheckpoint, checkpoint_list, deleted_checkpoint
@@ -17,8 +17,6 @@ from sdxl_gateway.api.services import Services
 from sdxl_gateway.catalog.lora_folder.names import one_spelling
 from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.gateway.checkpoint_card import Checkpoint
-
-MAX_CHANGE_BYTES = 64 * 1024
 
 LIST_CHECKPOINTS = Description(
     "listCheckpoints",
@@ -53,7 +51,7 @@ def list_endpoint(services: Services) -> Endpoint:
     """GET: all checkpoints."""
 
     async def list_checkpoints(request: Request) -> Response:
-        found, caller = services.library.checkpoints, context_of(request.scope).caller
+        found, caller = services.library.checkpoints, caller_of(request)
         return JSONResponse(checkpoint_list(found.cards(caller), found.problems(caller)))
 
     return list_checkpoints
@@ -66,7 +64,7 @@ def add_endpoint(services: Services) -> Endpoint:
         name, replace, data = await read_upload(request)
         if replace:
             raise InvalidRequest("A checkpoint is not replaced: delete it first.", param="replace")
-        added = await services.library.add_checkpoint(name, data, context_of(request.scope).caller)
+        added = await services.library.add_checkpoint(name, data, caller_of(request))
         acted(services, request, "checkpoint.added", name, digest=added["digest"])
         return JSONResponse(added, 201)
 
@@ -77,8 +75,8 @@ def change_endpoint(services: Services) -> Endpoint:
     """POST: what is given is what its side-car says from now on, null takes it out, and all else stays."""
 
     async def change_checkpoint(request: Request) -> Response:
-        name, body = one_spelling(request.path_params["name"]), await whole_body(request.stream(), MAX_CHANGE_BYTES)
-        changes, caller = read_sidecar(parse_object(body)), context_of(request.scope).caller
+        name, caller = one_spelling(request.path_params["name"]), caller_of(request)
+        changes = read_sidecar(await small_object(request))
         changed = await services.library.checkpoints.describe(name, changes, caller)
         acted(services, request, "checkpoint.changed", name, fields=" ".join(sorted(changes)))
         return JSONResponse(changed)
@@ -91,7 +89,7 @@ def remove_endpoint(services: Services) -> Endpoint:
 
     async def remove_checkpoint(request: Request) -> Response:
         name = one_spelling(request.path_params["name"])
-        await services.library.remove_checkpoint(name, context_of(request.scope).caller)
+        await services.library.remove_checkpoint(name, caller_of(request))
         acted(services, request, "checkpoint.removed", name)
         return JSONResponse(deleted_checkpoint(name))
 

@@ -9,18 +9,13 @@ from starlette.responses import JSONResponse, Response
 
 from sdxl_gateway.api.asks.feedback import FEEDBACK_SCHEMA, MOST_DAYS, read_days, read_feedback
 from sdxl_gateway.api.endpoints.acting import acted
-from sdxl_gateway.api.http.context import context_of
-from sdxl_gateway.api.http.json_body import parse_object, whole_body
+from sdxl_gateway.api.endpoints.seen import caller_of, image_of
+from sdxl_gateway.api.http.json_body import small_object
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.replies.feedback import ArmTable, FeedbackCard, arm_table, feedback_card
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.days import first_of
-from sdxl_gateway.core.errors import NotFound
 from sdxl_gateway.gateway.arm_report import arm_lines
-from sdxl_gateway.gateway.fleet.arms import Arms
-from sdxl_gateway.storage.feedback import FeedbackStore
-
-MAX_BODY_BYTES = 64 * 1024
 
 GIVE_FEEDBACK = Description(
     "createImageFeedback",
@@ -40,12 +35,10 @@ def give_endpoint(services: Services) -> Endpoint:
     """POST: a score for a kept picture of the caller's tenant, in the place of the one it gave before."""
 
     async def give_feedback(request: Request) -> Response:
-        said = read_feedback(parse_object(await whole_body(request.stream(), MAX_BODY_BYTES)))
-        image_id, caller = request.path_params["image_id"], context_of(request.scope).caller
-        stored = await services.images.find(image_id)
-        if stored.tenant != caller.tenant:
-            raise NotFound("No such image.")
-        kept = await _store(services).put(image_id, caller, said)
+        said = read_feedback(await small_object(request))
+        image_id, caller = request.path_params["image_id"], caller_of(request)
+        await image_of(services, caller, image_id)
+        kept = await services.feedback.put(image_id, caller, said)
         acted(services, request, "feedback.given", image_id, score=said.score)
         return JSONResponse(feedback_card(kept))
 
@@ -58,20 +51,8 @@ def arms_endpoint(services: Services) -> Endpoint:
     async def list_arms(request: Request) -> Response:
         days = read_days(request.query_params.get("days"))
         since = 0.0 if days is None else first_of(days, time.time())
-        figures, missing = await _arms(services).figures(since)
+        figures, missing = await services.arms.figures(since)
         lines = arm_lines(figures, services.rollouts(), request.query_params.get("rollout"))
         return JSONResponse(arm_table(lines, missing))
 
     return list_arms
-
-
-def _store(services: Services) -> FeedbackStore:
-    if services.feedback is None:
-        raise NotFound("This server keeps no feedback.")
-    return services.feedback
-
-
-def _arms(services: Services) -> Arms:
-    if services.arms is None:
-        raise NotFound("This server keeps no feedback.")
-    return services.arms

@@ -7,18 +7,15 @@ import time
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sdxl_gateway.accounts.key_store import GRACE_SECONDS, KeyStore
+from sdxl_gateway.accounts.key_store import GRACE_SECONDS
 from sdxl_gateway.api.asks.keys import read_change, read_grace, read_grant
 from sdxl_gateway.api.asks.pages import PAGE_QUERY, Page
 from sdxl_gateway.api.endpoints.acting import acted
-from sdxl_gateway.api.http.json_body import parse_object, whole_body
+from sdxl_gateway.api.http.json_body import small_object
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.openapi.admin_schemas import key_change_schema, new_key_schema, rotation_schema
 from sdxl_gateway.api.replies.keys import KeyCard, KeyList, NewKey, key_card, key_list, new_key
 from sdxl_gateway.api.services import Services
-from sdxl_gateway.core.errors import NotFound
-
-MAX_BODY_BYTES = 64 * 1024
 
 LIST_KEYS = Description(
     "listKeys",
@@ -54,7 +51,7 @@ def list_endpoint(services: Services) -> Endpoint:
 
     async def list_keys(request: Request) -> Response:
         tenant = request.query_params.get("tenant")
-        keys = [key for key in _store(services).list() if tenant in (None, key.grant.tenant)]
+        keys = [key for key in services.keys.list() if tenant in (None, key.grant.tenant)]
         page, more = Page.of(request).cut(keys, lambda key: key.id)
         return JSONResponse(key_list(page, has_more=more))
 
@@ -65,8 +62,8 @@ def create_endpoint(services: Services) -> Endpoint:
     """POST: a new key."""
 
     async def create_key(request: Request) -> Response:
-        grant = read_grant(parse_object(await _body(request)), time.time())
-        text, key = await _store(services).create(grant)
+        grant = read_grant(await small_object(request), time.time())
+        text, key = await services.keys.create(grant)
         acted(services, request, "key.created", key.id, grant.tenant, roles=" ".join(sorted(grant.roles)))
         return JSONResponse(new_key(text, key), 201)
 
@@ -77,7 +74,7 @@ def one_endpoint(services: Services) -> Endpoint:
     """GET: one key."""
 
     async def one_key(request: Request) -> Response:
-        return JSONResponse(key_card(_store(services).find(request.path_params["key_id"])))
+        return JSONResponse(key_card(services.keys.find(request.path_params["key_id"])))
 
     return one_key
 
@@ -86,8 +83,8 @@ def update_endpoint(services: Services) -> Endpoint:
     """POST: what is given changes, all else stays."""
 
     async def update_key(request: Request) -> Response:
-        given = parse_object(await _body(request))
-        key = await _store(services).update(request.path_params["key_id"], read_change(given, time.time()))
+        given = await small_object(request)
+        key = await services.keys.update(request.path_params["key_id"], read_change(given, time.time()))
         acted(services, request, "key.updated", key.id, key.grant.tenant, fields=" ".join(sorted(given)))
         return JSONResponse(key_card(key))
 
@@ -98,9 +95,9 @@ def rotate_endpoint(services: Services) -> Endpoint:
     """POST: a key good for the same; the body, if there is one, says how long the old one lives on."""
 
     async def rotate_key(request: Request) -> Response:
-        body, old = await _body(request), request.path_params["key_id"]
-        grace = read_grace(parse_object(body) if body else {}, GRACE_SECONDS)
-        text, key = await _store(services).rotate(old, grace)
+        old = request.path_params["key_id"]
+        grace = read_grace(await small_object(request, may_be_empty=True), GRACE_SECONDS)
+        text, key = await services.keys.rotate(old, grace)
         acted(services, request, "key.rotated", old, key.grant.tenant, successor=key.id)
         return JSONResponse(new_key(text, key), 201)
 
@@ -111,18 +108,8 @@ def revoke_endpoint(services: Services) -> Endpoint:
     """DELETE: the key opens nothing any more."""
 
     async def revoke_key(request: Request) -> Response:
-        key = await _store(services).revoke(request.path_params["key_id"])
+        key = await services.keys.revoke(request.path_params["key_id"])
         acted(services, request, "key.revoked", key.id, key.grant.tenant)
         return JSONResponse(key_card(key))
 
     return revoke_key
-
-
-def _store(services: Services) -> KeyStore:
-    if services.keys is None:
-        raise NotFound("This server keeps no keys.")
-    return services.keys
-
-
-async def _body(request: Request) -> bytearray:
-    return await whole_body(request.stream(), MAX_BODY_BYTES)

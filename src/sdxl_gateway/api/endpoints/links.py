@@ -12,4 +12,4 @@ def links_of(services: Services, request: Request) -> Links:
     """Below the configured address, else the one the request came to."""
     settings = services.settings
     base_url = settings.server.public_base_url or str(request.base_url)
-    return Links(base_url, services.addresses or services.signer, settings.delivery.url_seconds)
+    return Links(base_url, services.addresses, settings.delivery.url_seconds)

@@ -9,7 +9,7 @@ from sdxl_gateway.api.asks.lora_sidecar import SIDECAR_SCHEMA, read_sidecar
 from sdxl_gateway.api.asks.lora_upload import read_upload
 from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.endpoints.seen import library_of
-from sdxl_gateway.api.http.json_body import parse_object, whole_body
+from sdxl_gateway.api.http.json_body import small_object
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.openapi.schemas import file
 from sdxl_gateway.api.replies.loras import DeletedLora, LoraList, deleted_lora, lora_list
@@ -19,7 +19,6 @@ from sdxl_gateway.gateway.lora_card import Lora
 
 FORM_OVERHEAD_BYTES = 64 * 1024
 """What a form may be larger than the file in it."""
-MAX_CHANGE_BYTES = 64 * 1024
 
 _FIELDS = {"name": {"type": "string"}, "replace": {"type": "boolean"}}
 _FORM = {"type": "object", "properties": {**_FIELDS, "file": file()}, "required": ["name", "file"]}
@@ -65,8 +64,7 @@ def change_endpoint(services: Services) -> Endpoint:
     """POST: what is given is what its side-car says from now on, null takes it out, and all else stays."""
 
     async def change_lora(request: Request) -> Response:
-        name, body = request.path_params["name"], await whole_body(request.stream(), MAX_CHANGE_BYTES)
-        changes = read_sidecar(parse_object(body))
+        name, changes = request.path_params["name"], read_sidecar(await small_object(request))
         changed = await library_of(services, request).describe_lora(name, changes)
         acted(services, request, "lora.changed", changed["name"], fields=" ".join(sorted(changes)))
         return JSONResponse(changed)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sdxl_gateway.api.endpoints.seen import library_of
-from sdxl_gateway.api.http.context import context_of
+from sdxl_gateway.api.endpoints.seen import caller_of, library_of
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.replies.models import Model, ModelList, model_list, model_object
 from sdxl_gateway.api.services import Services
@@ -28,7 +27,7 @@ def one_endpoint(services: Services) -> Endpoint:
     """GET: one model; any name that can be asked for has one, blends too. Operators see a rollout's arms."""
 
     async def one_model(request: Request) -> Response:
-        library, admin = library_of(services, request), context_of(request.scope).caller.admin
+        library, admin = library_of(services, request), caller_of(request).admin
         card = library.operators_model if admin else library.model
         return JSONResponse(model_object(card(request.path_params["model"])))
 

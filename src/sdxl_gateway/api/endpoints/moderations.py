@@ -8,13 +8,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sdxl_gateway.api.asks.moderations import MOST_INPUTS, ModerationInput, read_moderation
-from sdxl_gateway.api.http.context import context_of
+from sdxl_gateway.api.endpoints.seen import caller_of
 from sdxl_gateway.api.http.json_body import parse_object, whole_body
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.replies.moderations import ModerationReply, moderation
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.caller import Caller
-from sdxl_gateway.core.errors import NotFound
 from sdxl_gateway.gateway.moderations import Judged
 
 
@@ -46,9 +45,8 @@ def judge_endpoint(services: Services) -> Endpoint:
     async def create_moderation(request: Request) -> Response:
         body = await whole_body(request.stream(), settings.server.max_body_bytes)
         ask = read_moderation(parse_object(body), settings.limits)
-        caller = context_of(request.scope).caller
-        if services.limits is not None:
-            await services.limits.admit(caller)
+        caller = caller_of(request)
+        await services.limits.admit(caller)
         judged = [await _judged(services, one, caller) for one in ask.inputs]
         return JSONResponse(moderation(ask.model, judged))
 
@@ -56,7 +54,5 @@ def judge_endpoint(services: Services) -> Endpoint:
 
 
 async def _judged(services: Services, one: ModerationInput, caller: Caller) -> Judged:
-    if services.moderations is None:
-        raise NotFound("This server has no judges.", code="no_judge")
     pictures = [await services.pictures.bring(upload, caller) for upload in one.pictures]
     return await services.moderations.judged(one.texts, pictures)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from typing_extensions import TypedDict
 
-from sdxl_gateway.api.http.context import context_of
+from sdxl_gateway.api.endpoints.seen import caller_of
 from sdxl_gateway.api.http.route import Description, Reply
 
 
@@ -27,7 +27,7 @@ GET_OWN_KEY = Description("getOwnKey", {200: Reply("What the key is good for.", 
 
 async def own_key(request: Request) -> Response:
     """GET: where no key is needed, what anybody may do."""
-    caller = context_of(request.scope).caller
+    caller = caller_of(request)
     told: OwnKey = {
         "object": "key",
         "tenant": caller.tenant,

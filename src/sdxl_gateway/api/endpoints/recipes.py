@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from sdxl_gateway.api.asks.body import ask_of
 from sdxl_gateway.api.asks.field import Field, Kind
 from sdxl_gateway.api.asks.given import Rules
-from sdxl_gateway.api.http.context import context_of
+from sdxl_gateway.api.endpoints.seen import caller_of
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.openapi.schemas import file, ref
 from sdxl_gateway.api.replies.recipes import WrittenRecipe, written_recipe
@@ -38,7 +38,7 @@ def read_endpoint(services: Services) -> Endpoint:
 
     async def read_recipe(request: Request) -> Response:
         read = await ask_of(request, Operation.VARY, rules, server.max_body_bytes)
-        upload = await services.pictures.bring(read.ask.images[0], context_of(request.scope).caller)
+        upload = await services.pictures.bring(read.ask.images[0], caller_of(request))
         return JSONResponse(written_recipe(await services.gateway.written(upload)))
 
     return read_recipe

@@ -12,8 +12,8 @@ from sdxl_gateway.api.asks.pages import PAGE_QUERY, Page
 from sdxl_gateway.api.asks.reviews import read_appeal, read_decision
 from sdxl_gateway.api.asks.values import choice
 from sdxl_gateway.api.endpoints.acting import acted
-from sdxl_gateway.api.http.context import context_of
-from sdxl_gateway.api.http.json_body import parse_object, whole_body
+from sdxl_gateway.api.endpoints.seen import tenant_of
+from sdxl_gateway.api.http.json_body import small_object
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.openapi.admin_schemas import appeal_schema, decision_schema
 from sdxl_gateway.api.replies.absences import absence_header
@@ -26,14 +26,11 @@ from sdxl_gateway.api.replies.reviews import (
     review_list,
 )
 from sdxl_gateway.api.services import Services
-from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import NotFound
 from sdxl_gateway.core.listed import Listed
 from sdxl_gateway.storage.pages import Cut
 from sdxl_gateway.storage.review_table import Review, ReviewState
-from sdxl_gateway.storage.reviews import ReviewStore
 
-MAX_BODY_BYTES = 64 * 1024
 _STATE = Field("state", Kind.CHOICE, "Where it stands.", choices=tuple(ReviewState))
 _QUERY = {**PAGE_QUERY, "state": {"type": "string", "enum": list(ReviewState)}}
 _CARD = {200: Reply("The review as it stands now.", ReviewCard)}
@@ -86,7 +83,7 @@ def one_endpoint(services: Services) -> Endpoint:
     """GET: any review."""
 
     async def one_review(request: Request) -> Response:
-        return JSONResponse(review_card(await _store(services).find(request.path_params["review_id"])))
+        return JSONResponse(review_card(await services.reviews.find(request.path_params["review_id"])))
 
     return one_review
 
@@ -95,8 +92,8 @@ def picture_endpoint(services: Services) -> Endpoint:
     """GET: the picture itself."""
 
     async def review_picture(request: Request) -> Response:
-        review = await _store(services).find(request.path_params["review_id"])
-        data = await _store(services).picture(review)
+        review = await services.reviews.find(request.path_params["review_id"])
+        data = await services.reviews.picture(review)
         headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
         return Response(data, media_type=f"image/{review.ext}", headers=headers)
 
@@ -107,9 +104,9 @@ def decide_endpoint(services: Services) -> Endpoint:
     """POST: approve or reject; what is rejected is not kept for its tenant any more."""
 
     async def decide_review(request: Request) -> Response:
-        decision = read_decision(parse_object(await _body(request)))
+        decision = read_decision(await small_object(request))
         review_id = request.path_params["review_id"]
-        review = await _store(services).decide(review_id, approve=decision.approve, note=decision.note)
+        review = await services.reviews.decide(review_id, approve=decision.approve, note=decision.note)
         if not decision.approve:
             await _withdraw(services, review)
         acted(services, request, f"review.{review.state}", review.id, review.tenant, job=review.job)
@@ -122,7 +119,7 @@ def list_own_endpoint(services: Services) -> Endpoint:
     """GET: of the pictures of the caller's tenant."""
 
     async def list_own(request: Request) -> Response:
-        found = await _page(services, request, _caller(request).tenant)
+        found = await _page(services, request, tenant_of(request))
         return JSONResponse(review_list(found), headers=absence_header(found.missing))
 
     return list_own
@@ -132,7 +129,7 @@ def one_own_endpoint(services: Services) -> Endpoint:
     """GET: a review of a picture of the caller's tenant."""
 
     async def one_own(request: Request) -> Response:
-        found = await _store(services).find(request.path_params["review_id"], _caller(request).tenant)
+        found = await services.reviews.find(request.path_params["review_id"], tenant_of(request))
         return JSONResponse(review_card(found))
 
     return one_own
@@ -142,8 +139,8 @@ def appeal_endpoint(services: Services) -> Endpoint:
     """POST: a rejected picture is to be looked at again, once."""
 
     async def appeal(request: Request) -> Response:
-        said, tenant = read_appeal(parse_object(await _body(request))), _caller(request).tenant
-        review = await _store(services).appeal(request.path_params["review_id"], tenant, said)
+        said, tenant = read_appeal(await small_object(request)), tenant_of(request)
+        review = await services.reviews.appeal(request.path_params["review_id"], tenant, said)
         acted(services, request, "review.appealed", review.id, job=review.job)
         return JSONResponse(review_card(review))
 
@@ -154,24 +151,10 @@ async def _page(services: Services, request: Request, tenant: str | None) -> Lis
     page, said = Page.of(request), request.query_params.get("state")
     state = None if said is None else ReviewState(choice(_STATE, said, "state"))
     cut = Cut(page.limit, page.after, newest_first=False)
-    return await _store(services).page_everywhere(cut, tenant, state)
+    return await services.reviews.page_everywhere(cut, tenant, state)
 
 
 async def _withdraw(services: Services, review: Review) -> None:
     if review.image is not None:
         with suppress(NotFound):
             await services.images.delete(review.image, review.tenant)
-
-
-def _store(services: Services) -> ReviewStore:
-    if services.reviews is None:
-        raise NotFound("This server keeps no reviews.")
-    return services.reviews
-
-
-def _caller(request: Request) -> Caller:
-    return context_of(request.scope).caller
-
-
-async def _body(request: Request) -> bytearray:
-    return await whole_body(request.stream(), MAX_BODY_BYTES)

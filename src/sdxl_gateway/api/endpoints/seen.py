@@ -1,4 +1,4 @@
-"""Takes a request, gives what whoever asks sees: the library, and whose things."""
+"""Takes a request, gives who asks, and what is there for them: the library, whose things, a kept picture."""
 
 from __future__ import annotations
 
@@ -6,20 +6,40 @@ from starlette.requests import Request
 
 from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.services import Services
-from sdxl_gateway.core.errors import Forbidden
+from sdxl_gateway.core.caller import Caller
+from sdxl_gateway.core.errors import Forbidden, NotFound
+from sdxl_gateway.core.ports import StoredImage
 from sdxl_gateway.gateway.library import ModelLibrary
 
 OF_TENANT = {"type": "string", "description": "For admins, who see those of all otherwise."}
 
 
+def caller_of(request: Request) -> Caller:
+    """Who asks."""
+    return context_of(request.scope).caller
+
+
+def tenant_of(request: Request) -> str:
+    """The tenant of who asks."""
+    return caller_of(request).tenant
+
+
 def library_of(services: Services, request: Request) -> ModelLibrary:
     """The names on offer to the request's caller."""
-    return services.library.seen_by(context_of(request.scope).caller)
+    return services.library.seen_by(caller_of(request))
 
 
 def tenant_asked(request: Request, things: str) -> str | None:
     """Whose are listed: the caller's tenant's; for an admin all, or those of the tenant asked for. Raises Forbidden."""
-    caller, tenant = context_of(request.scope).caller, request.query_params.get("tenant")
+    caller, tenant = caller_of(request), request.query_params.get("tenant")
     if not caller.admin and tenant not in (None, caller.tenant):
         raise Forbidden(f"Only an admin's key lists the {things} of others.")
     return tenant if caller.admin else caller.tenant
+
+
+async def image_of(services: Services, caller: Caller, image_id: str) -> StoredImage:
+    """A kept picture of the caller's tenant. Raises NotFound, for another tenant's too."""
+    stored = await services.images.find(image_id)
+    if stored.tenant != caller.tenant:
+        raise NotFound("No such image.")
+    return stored

@@ -16,7 +16,7 @@ from sdxl_gateway.api.asks.file_upload import FileUpload
 from sdxl_gateway.api.asks.pages import Page, page_query
 from sdxl_gateway.api.asks.values import choice
 from sdxl_gateway.api.endpoints.acting import acted
-from sdxl_gateway.api.http.context import context_of
+from sdxl_gateway.api.endpoints.seen import tenant_of
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.openapi.schemas import file
 from sdxl_gateway.api.replies.stored_files import (
@@ -28,9 +28,7 @@ from sdxl_gateway.api.replies.stored_files import (
     file_object,
 )
 from sdxl_gateway.api.services import Services
-from sdxl_gateway.core.errors import NotFound
 from sdxl_gateway.storage.file_table import Purpose, StoredFile
-from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.pages import Cut
 
 FORM_OVERHEAD_BYTES = 64 * 1024
@@ -78,7 +76,7 @@ def create_endpoint(services: Services) -> Endpoint:
 
     async def create_file(request: Request) -> Response:
         upload = FileUpload(request, settings.files, settings.limits.max_image_bytes)
-        stored = await _store(services).receive(_tenant(request), upload.chunks(), upload.described)
+        stored = await services.files.receive(tenant_of(request), upload.chunks(), upload.described)
         return JSONResponse(file_object(stored))
 
     return create_file
@@ -91,7 +89,7 @@ def list_endpoint(services: Services) -> Endpoint:
         page = Page.of(request, MOST_PAGE, MOST_PAGE)
         order = choice(_ORDER, request.query_params.get("order", "desc"), "order")
         cut = Cut(page.limit, page.after, newest_first=order == "desc")
-        files, more = await _store(services).page(_tenant(request), cut, request.query_params.get("purpose"))
+        files, more = await services.files.page(tenant_of(request), cut, request.query_params.get("purpose"))
         return JSONResponse(file_list(files, has_more=more))
 
     return list_files
@@ -111,7 +109,7 @@ def content_endpoint(services: Services) -> Endpoint:
 
     async def content(request: Request) -> Response:
         found = await _found(services, request)
-        pieces = await asyncio.to_thread(lambda: _begun(_store(services).pieces(found)))
+        pieces = await asyncio.to_thread(lambda: _begun(services.files.pieces(found)))
         return StreamingResponse(pieces, media_type="application/octet-stream", headers=_headers(found))
 
     return content
@@ -121,7 +119,7 @@ def delete_endpoint(services: Services) -> Endpoint:
     """DELETE: the file and its bytes are gone."""
 
     async def delete_file(request: Request) -> Response:
-        deleted = await _store(services).delete(request.path_params["file_id"], _tenant(request))
+        deleted = await services.files.delete(request.path_params["file_id"], tenant_of(request))
         acted(services, request, "file.deleted", request.path_params["file_id"])
         return JSONResponse(file_deleted(deleted))
 
@@ -129,7 +127,7 @@ def delete_endpoint(services: Services) -> Endpoint:
 
 
 async def _found(services: Services, request: Request) -> StoredFile:
-    return await _store(services).find(request.path_params["file_id"], _tenant(request))
+    return await services.files.find(request.path_params["file_id"], tenant_of(request))
 
 
 def _begun(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -146,13 +144,3 @@ def _headers(found: StoredFile) -> dict[str, str]:
         "x-content-type-options": "nosniff",
         "content-security-policy": "default-src 'none'; sandbox",
     }
-
-
-def _tenant(request: Request) -> str:
-    return context_of(request.scope).caller.tenant
-
-
-def _store(services: Services) -> FileStore:
-    if services.files is None:
-        raise NotFound("This server keeps no files.")
-    return services.files

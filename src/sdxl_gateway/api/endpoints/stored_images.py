@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from sdxl_gateway.api.asks.pages import PAGE_QUERY, Page
 from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.endpoints.links import links_of
-from sdxl_gateway.api.http.context import context_of
+from sdxl_gateway.api.endpoints.seen import caller_of, image_of, tenant_of
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.replies.absences import absence_header
 from sdxl_gateway.api.replies.stored_images import (
@@ -20,7 +20,6 @@ from sdxl_gateway.api.replies.stored_images import (
     image_list,
 )
 from sdxl_gateway.api.services import Services
-from sdxl_gateway.core.errors import NotFound
 
 LIST_IMAGES = Description(
     "listImages",
@@ -37,7 +36,7 @@ def list_endpoint(services: Services) -> Endpoint:
 
     async def list_images(request: Request) -> Response:
         page = Page.of(request)
-        found = await services.images.page_everywhere(_tenant(request), page.limit, page.after)
+        found = await services.images.page_everywhere(tenant_of(request), page.limit, page.after)
         listed = image_list(found.items, links_of(services, request), has_more=found.more)
         return JSONResponse(listed, headers=absence_header(found.missing))
 
@@ -48,9 +47,7 @@ def one_endpoint(services: Services) -> Endpoint:
     """GET: one picture."""
 
     async def one_image(request: Request) -> Response:
-        stored = await services.images.find(request.path_params["image_id"])
-        if stored.tenant != _tenant(request):
-            raise NotFound("No such image.")
+        stored = await image_of(services, caller_of(request), request.path_params["image_id"])
         return JSONResponse(image_card(stored, links_of(services, request)))
 
     return one_image
@@ -61,12 +58,8 @@ def delete_endpoint(services: Services) -> Endpoint:
 
     async def delete_image(request: Request) -> Response:
         image_id = request.path_params["image_id"]
-        await services.images.delete(image_id, _tenant(request))
+        await services.images.delete(image_id, tenant_of(request))
         acted(services, request, "image.deleted", image_id)
         return JSONResponse(deleted_image(image_id))
 
     return delete_image
-
-
-def _tenant(request: Request) -> str:
-    return context_of(request.scope).caller.tenant

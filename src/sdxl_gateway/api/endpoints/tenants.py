@@ -10,13 +10,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from sdxl_gateway.api.endpoints.acting import acted
-from sdxl_gateway.api.http.context import context_of
+from sdxl_gateway.api.endpoints.seen import caller_of
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.replies.tenants import Erased, erased
 from sdxl_gateway.api.services import Services
-from sdxl_gateway.core.errors import InvalidRequest, NotFound
+from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.text import shown
-from sdxl_gateway.storage.remembered import Remembered, Thing
+from sdxl_gateway.storage.remembered import Thing
 
 FORMATS = ("jsonl", "json")
 _LINES = {"application/jsonl": {"schema": {"type": "string"}}, "application/json": {"schema": {"type": "object"}}}
@@ -43,7 +43,7 @@ def export_endpoint(services: Services) -> Endpoint:
         tenant, form = request.path_params["tenant"], request.query_params.get("format", FORMATS[0])
         if form not in FORMATS:
             raise InvalidRequest(f"Invalid 'format': {shown(form)}. Known are 'jsonl' and 'json'.", param="format")
-        things = _remembered(services).export(tenant)
+        things = services.remembered.export(tenant)
         acted(services, request, "tenant.exported", tenant, tenant)
         if form == "json":
             return StreamingResponse(_object(tenant, things), media_type="application/json")
@@ -56,18 +56,12 @@ def erase_endpoint(services: Services) -> Endpoint:
     """DELETE: everything that may go is gone when this is answered with 200, and noted with 202."""
 
     async def erase_data(request: Request) -> Response:
-        tenant, remembered = request.path_params["tenant"], _remembered(services)
-        erasure = await remembered.erase_everywhere(tenant, context_of(request.scope).caller)
+        tenant, remembered = request.path_params["tenant"], services.remembered
+        erasure = await remembered.erase_everywhere(tenant, caller_of(request))
         acted(services, request, "tenant.erased", tenant, tenant, **erasure.gone)
         return JSONResponse(erased(tenant, erasure, remembered.lasting), 200 if erasure.is_whole else 202)
 
     return erase_data
-
-
-def _remembered(services: Services) -> Remembered:
-    if services.remembered is None:
-        raise NotFound("This server remembers nothing of tenants.")
-    return services.remembered
 
 
 async def _lines(things: AsyncIterator[Thing]) -> AsyncIterator[str]:

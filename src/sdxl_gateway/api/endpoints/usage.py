@@ -9,7 +9,6 @@ from sdxl_gateway.api.asks.usage import USAGE_QUERY, UsageAsk, usage_id
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.replies.usage import UsageList, usage_list
 from sdxl_gateway.api.services import Services
-from sdxl_gateway.core.errors import NotFound
 
 LIST_USAGE = Description(
     "listUsage", {200: Reply("A page of what was used.", UsageList)}, errors=(400, 507), query=USAGE_QUERY
@@ -20,8 +19,6 @@ def list_endpoint(services: Services) -> Endpoint:
     """GET: a page, the newest day first; of one tenant or one key if that is asked."""
 
     async def list_usage(request: Request) -> Response:
-        if services.usage is None:
-            raise NotFound("This server keeps no account of what is used.")
         asked = UsageAsk.of(request)
         found = await services.usage.page_everywhere(asked.limit + 1, asked.after, asked.tenant, asked.key_id)
         page = [(usage_id(key), key, used) for key, used in found.rows[: asked.limit]]

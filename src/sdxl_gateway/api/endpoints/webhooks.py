@@ -8,8 +8,8 @@ from starlette.responses import JSONResponse, Response
 from sdxl_gateway.api.asks.keys import read_grace
 from sdxl_gateway.api.asks.pages import PAGE_QUERY, Page
 from sdxl_gateway.api.endpoints.acting import acted
-from sdxl_gateway.api.http.context import context_of
-from sdxl_gateway.api.http.json_body import parse_object, whole_body
+from sdxl_gateway.api.endpoints.seen import tenant_of
+from sdxl_gateway.api.http.json_body import small_object
 from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.replies.webhooks import (
     DeliveryCard,
@@ -20,10 +20,8 @@ from sdxl_gateway.api.replies.webhooks import (
     webhook_secret,
 )
 from sdxl_gateway.api.services import Services
-from sdxl_gateway.core.errors import NotFound
-from sdxl_gateway.webhooks.store import GRACE_SECONDS, WebhookStore
+from sdxl_gateway.webhooks.store import GRACE_SECONDS
 
-MAX_BODY_BYTES = 64 * 1024
 _JSON = {"application/json": {"schema": {"type": "object"}}}
 
 LIST_DELIVERIES = Description(
@@ -53,7 +51,7 @@ def list_endpoint(services: Services) -> Endpoint:
 
     async def list_deliveries(request: Request) -> Response:
         page = Page.of(request)
-        found, more = await _store(services).page(_tenant(request), page.limit, page.after)
+        found, more = await services.webhooks.page(tenant_of(request), page.limit, page.after)
         return JSONResponse(delivery_list(found, has_more=more))
 
     return list_deliveries
@@ -63,7 +61,7 @@ def one_endpoint(services: Services) -> Endpoint:
     """GET: one of the caller's deliveries."""
 
     async def one_delivery(request: Request) -> Response:
-        found = await _store(services).find(_tenant(request), request.path_params["delivery_id"])
+        found = await services.webhooks.find(tenant_of(request), request.path_params["delivery_id"])
         return JSONResponse(delivery_card(found))
 
     return one_delivery
@@ -73,7 +71,7 @@ def replay_endpoint(services: Services) -> Endpoint:
     """POST: the delivery is sent again, also to a receiver that was gone."""
 
     async def replay_delivery(request: Request) -> Response:
-        found = await _store(services).replay(_tenant(request), request.path_params["delivery_id"])
+        found = await services.webhooks.replay(tenant_of(request), request.path_params["delivery_id"])
         acted(services, request, "webhook.replayed", found.id)
         return JSONResponse(delivery_card(found))
 
@@ -85,7 +83,7 @@ def secret_endpoint(services: Services) -> Endpoint:
 
     async def one_secret(request: Request) -> Response:
         tenant = request.path_params["tenant"]
-        secrets = await _store(services).secrets(tenant)
+        secrets = await services.webhooks.secrets(tenant)
         acted(services, request, "webhook_secret.read", tenant, tenant)
         return JSONResponse(webhook_secret(tenant, secrets))
 
@@ -96,20 +94,10 @@ def rotate_endpoint(services: Services) -> Endpoint:
     """POST: a new secret; the body, if there is one, says how long the old one signs beside it."""
 
     async def rotate_secret(request: Request) -> Response:
-        body, tenant = await whole_body(request.stream(), MAX_BODY_BYTES), request.path_params["tenant"]
-        grace = read_grace(parse_object(body) if body else {}, GRACE_SECONDS)
-        await _store(services).new_secret(tenant, grace)
+        tenant = request.path_params["tenant"]
+        grace = read_grace(await small_object(request, may_be_empty=True), GRACE_SECONDS)
+        await services.webhooks.new_secret(tenant, grace)
         acted(services, request, "webhook_secret.rotated", tenant, tenant)
-        return JSONResponse(webhook_secret(tenant, await _store(services).secrets(tenant)), 201)
+        return JSONResponse(webhook_secret(tenant, await services.webhooks.secrets(tenant)), 201)
 
     return rotate_secret
-
-
-def _tenant(request: Request) -> str:
-    return context_of(request.scope).caller.tenant
-
-
-def _store(services: Services) -> WebhookStore:
-    if services.webhooks is None:
-        raise NotFound("This server sends no webhooks.")
-    return services.webhooks

@@ -47,6 +47,15 @@ def parse_object(body: bytes | bytearray) -> dict[str, Any]:
     return value
 
 
+async def small_object(request: Request, *, may_be_empty: bool = False) -> dict[str, Any]:
+    """The JSON object of a request whose body is short, {} for an empty one where that will do.
+
+    Raises BodyTooLarge above `SMALL_BYTES`, InvalidRequest.
+    """
+    body = await whole_body(request.stream(), SMALL_BYTES)
+    return {} if may_be_empty and not body else parse_object(body)
+
+
 async def whole_body(chunks: AsyncIterator[bytes], max_bytes: int) -> bytearray:
     """All bytes of the body. Raises BodyTooLarge above `max_bytes`."""
     data = bytearray()
