@@ -4,28 +4,16 @@ from __future__ import annotations
 
 from sdxl_gateway.api.endpoints import feedback
 from sdxl_gateway.api.http.route import Access, Route
-from sdxl_gateway.api.rows.paths import openai_paths
+from sdxl_gateway.api.rows.paths import only, openai_paths
+from sdxl_gateway.api.rows.resource import Row, resource
 from sdxl_gateway.api.services import Services
+
+SAY, TABLE = "/images/{image_id}/feedback", "/v1/admin/feedback"
 
 
 def feedback_rows(services: Services) -> tuple[Route, ...]:
     """An owner's word, and an operator's table."""
-    return (
-        Route(
-            "POST",
-            openai_paths("/images/{image_id}/feedback"),
-            feedback.give_endpoint(services),
-            label="images",
-            summary="Say how good a kept picture is.",
-            description=feedback.GIVE_FEEDBACK,
-        ),
-        Route(
-            "GET",
-            ("/v1/admin/feedback",),
-            feedback.arms_endpoint(services),
-            label="admin.feedback",
-            summary="How each arm of the rollouts does, and what callers say of it.",
-            description=feedback.LIST_ARMS,
-            access=Access.ADMIN,
-        ),
-    )
+    said = Row("POST", SAY, feedback.give_endpoint, "Say how good a kept picture is.", feedback.GIVE_FEEDBACK)
+    summary = "How each arm of the rollouts does, and what callers say of it."
+    arms = Row("GET", TABLE, feedback.arms_endpoint, summary, feedback.LIST_ARMS, Access.ADMIN)
+    return *resource(services, "images", openai_paths, said), *resource(services, "admin.feedback", only, arms)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from sdxl_gateway.api.endpoints import keys, own_key, usage
 from sdxl_gateway.api.http.route import Access, Route
-from sdxl_gateway.api.rows.paths import openai_paths
+from sdxl_gateway.api.rows.paths import only, openai_paths
+from sdxl_gateway.api.rows.resource import Row, resource
 from sdxl_gateway.api.services import Services
+
+ALL, ONE = "/v1/admin/keys", "/v1/admin/keys/{key_id}"
 
 
 def key_rows(services: Services) -> tuple[Route, ...]:
@@ -18,33 +21,23 @@ def key_rows(services: Services) -> tuple[Route, ...]:
         "What the key you ask with is good for.",
         own_key.GET_OWN_KEY,
     )
-    rows = (
-        ("GET", "", keys.list_endpoint, "The keys, page by page.", keys.LIST_KEYS),
-        ("POST", "", keys.create_endpoint, "Make a key.", keys.CREATE_KEY),
-        ("GET", "/{key_id}", keys.one_endpoint, "One key.", keys.RETRIEVE_KEY),
-        ("POST", "/{key_id}", keys.update_endpoint, "Change a key.", keys.UPDATE_KEY),
-        ("POST", "/{key_id}/rotate", keys.rotate_endpoint, "Make a key in place of another.", keys.ROTATE_KEY),
-        ("DELETE", "/{key_id}", keys.revoke_endpoint, "Revoke a key.", keys.REVOKE_KEY),
+    admin, rotate = Access.ADMIN, f"{ONE}/rotate"
+    admins = resource(
+        services,
+        "admin.keys",
+        only,
+        Row("GET", ALL, keys.list_endpoint, "The keys, page by page.", keys.LIST_KEYS, admin),
+        Row("POST", ALL, keys.create_endpoint, "Make a key.", keys.CREATE_KEY, admin),
+        Row("GET", ONE, keys.one_endpoint, "One key.", keys.RETRIEVE_KEY, admin),
+        Row("POST", ONE, keys.update_endpoint, "Change a key.", keys.UPDATE_KEY, admin),
+        Row("POST", rotate, keys.rotate_endpoint, "Make a key in place of another.", keys.ROTATE_KEY, admin),
+        Row("DELETE", ONE, keys.revoke_endpoint, "Revoke a key.", keys.REVOKE_KEY, admin),
     )
-    return (
-        own,
-        *(
-            Route(verb, (f"/v1/admin/keys{path}",), made(services), "admin.keys", about, told, access=Access.ADMIN)
-            for verb, path, made, about, told in rows
-        ),
-    )
+    return own, *admins
 
 
 def usage_rows(services: Services) -> tuple[Route, ...]:
     """What keys used."""
-    return (
-        Route(
-            "GET",
-            ("/v1/admin/usage",),
-            usage.list_endpoint(services),
-            label="admin.usage",
-            summary="What keys used, day by day.",
-            description=usage.LIST_USAGE,
-            access=Access.ADMIN,
-        ),
-    )
+    summary = "What keys used, day by day."
+    row = Row("GET", "/v1/admin/usage", usage.list_endpoint, summary, usage.LIST_USAGE, Access.ADMIN)
+    return resource(services, "admin.usage", only, row)

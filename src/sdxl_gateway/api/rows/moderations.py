@@ -5,56 +5,47 @@ from __future__ import annotations
 from sdxl_gateway.api.endpoints import moderations, reviews
 from sdxl_gateway.api.http.route import Access, Route
 from sdxl_gateway.api.replies.absences import ABSENCE_HEADERS
-from sdxl_gateway.api.rows.paths import openai_paths
+from sdxl_gateway.api.rows.paths import only, openai_paths
+from sdxl_gateway.api.rows.resource import Row, resource
 from sdxl_gateway.api.services import Services
+
+ALL, ONE = "/v1/admin/reviews", "/v1/admin/reviews/{review_id}"
+OWN, OWN_ONE = "/v1/moderations/reviews", "/v1/moderations/reviews/{review_id}"
 
 
 def moderation_rows(services: Services) -> tuple[Route, ...]:
     """What is judged without being painted, and the reviews of what was painted: an operator's, then an owner's."""
+    summary = "Have texts and pictures judged as what is painted here is."
+    judged = Row("POST", "/moderations", moderations.judge_endpoint, summary, moderations.CREATE_MODERATION)
     return (
-        Route(
-            "POST",
-            openai_paths("/moderations"),
-            moderations.judge_endpoint(services),
-            label="moderations",
-            summary="Have texts and pictures judged as what is painted here is.",
-            description=moderations.CREATE_MODERATION,
-        ),
+        *resource(services, "moderations", openai_paths, judged),
         *_review_rows(services),
         *_own_review_rows(services),
     )
 
 
 def _review_rows(services: Services) -> tuple[Route, ...]:
-    one = "/{review_id}"
-    rows = (
-        ("GET", "", reviews.list_endpoint, "What people are to look at, page by page.", reviews.LIST_REVIEWS),
-        ("GET", one, reviews.one_endpoint, "One review.", reviews.RETRIEVE_REVIEW),
-        ("GET", f"{one}/picture", reviews.picture_endpoint, "A review's picture.", reviews.REVIEW_PICTURE),
-        ("POST", one, reviews.decide_endpoint, "Approve or reject a picture.", reviews.DECIDE_REVIEW),
-    )
-    return tuple(
-        Route(verb, (f"/v1/admin/reviews{path}",), made(services), "admin.reviews", about, told, access=Access.ADMIN)
-        for verb, path, made, about, told in rows
+    admin, picture = Access.ADMIN, f"{ONE}/picture"
+    return resource(
+        services,
+        "admin.reviews",
+        only,
+        Row(
+            "GET", ALL, reviews.list_endpoint, "What people are to look at, page by page.", reviews.LIST_REVIEWS, admin
+        ),
+        Row("GET", ONE, reviews.one_endpoint, "One review.", reviews.RETRIEVE_REVIEW, admin),
+        Row("GET", picture, reviews.picture_endpoint, "A review's picture.", reviews.REVIEW_PICTURE, admin),
+        Row("POST", ONE, reviews.decide_endpoint, "Approve or reject a picture.", reviews.DECIDE_REVIEW, admin),
     )
 
 
 def _own_review_rows(services: Services) -> tuple[Route, ...]:
-    one = "/{review_id}"
-    rows = (
-        ("GET", "", reviews.list_own_endpoint, "Reviews of your pictures, page by page.", reviews.LIST_OWN),
-        ("GET", one, reviews.one_own_endpoint, "One review of a picture of yours.", reviews.RETRIEVE_OWN),
-        ("POST", f"{one}/appeal", reviews.appeal_endpoint, "Appeal against a rejection.", reviews.APPEAL),
-    )
-    return tuple(
-        Route(
-            verb,
-            (f"/v1/moderations/reviews{path}",),
-            made(services),
-            "moderations",
-            about,
-            told,
-            headers={} if path else ABSENCE_HEADERS,
-        )
-        for verb, path, made, about, told in rows
+    summary = "Reviews of your pictures, page by page."
+    return resource(
+        services,
+        "moderations",
+        only,
+        Row("GET", OWN, reviews.list_own_endpoint, summary, reviews.LIST_OWN, headers=ABSENCE_HEADERS),
+        Row("GET", OWN_ONE, reviews.one_own_endpoint, "One review of a picture of yours.", reviews.RETRIEVE_OWN),
+        Row("POST", f"{OWN_ONE}/appeal", reviews.appeal_endpoint, "Appeal against a rejection.", reviews.APPEAL),
     )

@@ -14,3 +14,8 @@ def openai_paths(path: str) -> tuple[str, ...]:
 def prefixed_paths(path: str) -> tuple[str, ...]:
     """As `openai_paths`, but for the spelling without a prefix, which is that of a picture's address."""
     return tuple(prefix + path for prefix in OPENAI_PREFIXES if prefix)
+
+
+def only(path: str) -> tuple[str, ...]:
+    """Spelled in no other way: what OpenAI's API does not have."""
+    return (path,)

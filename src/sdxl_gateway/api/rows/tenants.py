@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from sdxl_gateway.api.endpoints import tenants
 from sdxl_gateway.api.http.route import Access, Route
+from sdxl_gateway.api.rows.paths import only
+from sdxl_gateway.api.rows.resource import Row, resource
 from sdxl_gateway.api.services import Services
+
+DATA = "/v1/admin/tenants/{tenant}/data"
 
 
 def tenant_rows(services: Services) -> tuple[Route, ...]:
     """One address, to look and to erase."""
-    rows = (
-        ("GET", tenants.export_endpoint, "All that is remembered of a tenant.", tenants.EXPORT_TENANT),
-        ("DELETE", tenants.erase_endpoint, "Erase what is remembered of a tenant.", tenants.ERASE_TENANT),
-    )
-    path = ("/v1/admin/tenants/{tenant}/data",)
-    return tuple(
-        Route(verb, path, made(services), "admin.tenants", about, told, access=Access.ADMIN)
-        for verb, made, about, told in rows
+    export, erase = "All that is remembered of a tenant.", "Erase what is remembered of a tenant."
+    return resource(
+        services,
+        "admin.tenants",
+        only,
+        Row("GET", DATA, tenants.export_endpoint, export, tenants.EXPORT_TENANT, Access.ADMIN),
+        Row("DELETE", DATA, tenants.erase_endpoint, erase, tenants.ERASE_TENANT, Access.ADMIN),
     )
