@@ -7,6 +7,7 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
+from sdxl_gateway.api.replies.pages import ListPage, ends
 from sdxl_gateway.core.batch import Batch, LineError
 
 
@@ -61,14 +62,10 @@ class BatchObject(TypedDict):
     metadata: dict[str, str] | None
 
 
-class BatchList(TypedDict):
+class BatchList(ListPage):
     """A page of batches, the newest first; `last_id` is what the next page's `after` says."""
 
-    object: Literal["list"]
     data: list[BatchObject]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 def batch_object(batch: Batch) -> BatchObject:
@@ -112,7 +109,5 @@ def batch_list(page: Sequence[Batch], *, has_more: bool) -> BatchList:
     return {
         "object": "list",
         "data": [batch_object(batch) for batch in page],
-        "first_id": page[0].id if page else None,
-        "last_id": page[-1].id if page else None,
-        "has_more": has_more,
+        **ends([one.id for one in page], has_more=has_more),
     }

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 from sdxl_gateway.api.http.errors import ErrorDetail, error_detail
 from sdxl_gateway.api.replies.events import LINE_END
 from sdxl_gateway.api.replies.images import ImagesResponse, as_base64
+from sdxl_gateway.api.replies.pages import ListPage, ends
 from sdxl_gateway.core.ask import Operation
 from sdxl_gateway.delivery.deliver import Partial
 from sdxl_gateway.gateway.job_now import JobNow
@@ -65,14 +66,10 @@ class JobReply(JobCard):
     warnings: list[str]
 
 
-class JobList(TypedDict):
+class JobList(ListPage):
     """A page of the jobs, the latest first; `last_id` is what the next page's `after` says."""
 
-    object: Literal["list"]
     data: list[JobCard]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 def job_card(now: JobNow) -> JobCard:
@@ -121,9 +118,7 @@ def job_list(page: Sequence[JobNow], *, has_more: bool) -> JobList:
     return {
         "object": "list",
         "data": [job_card(now) for now in page],
-        "first_id": page[0].job.id if page else None,
-        "last_id": page[-1].job.id if page else None,
-        "has_more": has_more,
+        **ends([one.job.id for one in page], has_more=has_more),
     }
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from sdxl_gateway.accounts.keys import Key
+from sdxl_gateway.api.replies.pages import ListPage, ends
 
 
 class KeyCard(TypedDict):
@@ -40,14 +41,10 @@ class NewKey(KeyCard):
     key: str
 
 
-class KeyList(TypedDict):
+class KeyList(ListPage):
     """A page of the keys, the oldest first; `last_id` is what the next page's `after` says."""
 
-    object: Literal["list"]
     data: list[KeyCard]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 def key_card(key: Key) -> KeyCard:
@@ -83,7 +80,5 @@ def key_list(page: Sequence[Key], *, has_more: bool) -> KeyList:
     return {
         "object": "list",
         "data": [key_card(key) for key in page],
-        "first_id": page[0].id if page else None,
-        "last_id": page[-1].id if page else None,
-        "has_more": has_more,
+        **ends([one.id for one in page], has_more=has_more),
     }

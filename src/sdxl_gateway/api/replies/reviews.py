@@ -7,6 +7,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from sdxl_gateway.api.replies.absences import Absent, absences
+from sdxl_gateway.api.replies.pages import ListPage, ends
 from sdxl_gateway.core.listed import Listed
 from sdxl_gateway.storage.review_table import Review
 
@@ -33,14 +34,10 @@ class ReviewCard(TypedDict):
     appealed_at: int | None
 
 
-class ReviewList(TypedDict):
+class ReviewList(ListPage):
     """A page of reviews, the oldest first; `last_id` is what the next page's `after` says."""
 
-    object: Literal["list"]
     data: list[ReviewCard]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class AllReviewList(ReviewList):
@@ -80,7 +77,5 @@ def review_list(found: Listed[Review]) -> ReviewList:
     return {
         "object": "list",
         "data": [review_card(review) for review in page],
-        "first_id": page[0].id if page else None,
-        "last_id": page[-1].id if page else None,
-        "has_more": found.more,
+        **ends([one.id for one in page], has_more=found.more),
     }

@@ -7,6 +7,7 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
+from sdxl_gateway.api.replies.pages import ListPage, ends
 from sdxl_gateway.storage.file_table import StoredFile
 
 
@@ -23,14 +24,10 @@ class FileObject(TypedDict):
     status: Literal["processed"]
 
 
-class FileList(TypedDict):
+class FileList(ListPage):
     """A page of files, the newest first unless asked otherwise; `last_id` is what the next page's `after` says."""
 
-    object: Literal["list"]
     data: list[FileObject]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class FileDeleted(TypedDict):
@@ -60,9 +57,7 @@ def file_list(page: Sequence[StoredFile], *, has_more: bool) -> FileList:
     return {
         "object": "list",
         "data": [file_object(file) for file in page],
-        "first_id": page[0].id if page else None,
-        "last_id": page[-1].id if page else None,
-        "has_more": has_more,
+        **ends([one.id for one in page], has_more=has_more),
     }
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from sdxl_gateway.api.replies.links import Links
+from sdxl_gateway.api.replies.pages import ListPage, ends
 from sdxl_gateway.core.ports import StoredImage
 
 
@@ -27,14 +28,10 @@ class ImageCard(TypedDict):
     url: str
 
 
-class ImageList(TypedDict):
+class ImageList(ListPage):
     """A page of them, the newest first; `last_id` is what the next page's `after` says."""
 
-    object: Literal["list"]
     data: list[ImageCard]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class DeletedImage(TypedDict):
@@ -63,9 +60,7 @@ def image_list(page: Sequence[StoredImage], links: Links, *, has_more: bool) -> 
     return {
         "object": "list",
         "data": [image_card(stored, links) for stored in page],
-        "first_id": page[0].id if page else None,
-        "last_id": page[-1].id if page else None,
-        "has_more": has_more,
+        **ends([one.id for one in page], has_more=has_more),
     }
 
 

@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from sdxl_gateway.accounts.usage_table import UsageKey, Used
 from sdxl_gateway.api.replies.absences import Absent, absences
+from sdxl_gateway.api.replies.pages import ListPage, ends
 from sdxl_gateway.core.order import Member
 
 
@@ -28,15 +29,11 @@ class UsageRow(TypedDict):
     pixel_steps: int
 
 
-class UsageList(TypedDict):
+class UsageList(ListPage):
     """A page, the newest day first; `last_id` is what the next page's `after` says. What was used at `missing` gateways
     is not in it."""
 
-    object: Literal["list"]
     data: list[UsageRow]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
     missing: list[Absent]
 
 
@@ -48,9 +45,7 @@ def usage_list(
     return {
         "object": "list",
         "data": rows,
-        "first_id": rows[0]["id"] if rows else None,
-        "last_id": rows[-1]["id"] if rows else None,
-        "has_more": has_more,
+        **ends([one["id"] for one in rows], has_more=has_more),
         "missing": absences(missing),
     }
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
+from sdxl_gateway.api.replies.pages import ListPage, ends
 from sdxl_gateway.core.webhook import Delivery
 
 
@@ -30,14 +31,10 @@ class DeliveryCard(TypedDict):
     last_error: str | None
 
 
-class DeliveryList(TypedDict):
+class DeliveryList(ListPage):
     """A page of deliveries, the latest first; `last_id` is what the next page's `after` says."""
 
-    object: Literal["list"]
     data: list[DeliveryCard]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class WebhookSecret(TypedDict):
@@ -71,9 +68,7 @@ def delivery_list(page: Sequence[Delivery], *, has_more: bool) -> DeliveryList:
     return {
         "object": "list",
         "data": [delivery_card(delivery) for delivery in page],
-        "first_id": page[0].id if page else None,
-        "last_id": page[-1].id if page else None,
-        "has_more": has_more,
+        **ends([one.id for one in page], has_more=has_more),
     }
 
 
