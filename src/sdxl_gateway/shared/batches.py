@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +13,7 @@ from pydantic import TypeAdapter
 from sdxl_gateway.core.batch import Batch
 from sdxl_gateway.shared.batch_mirror import BatchSight, Loose
 from sdxl_gateway.shared.batch_scripts import CANCEL, LOOK, TAKE, TELL
-from sdxl_gateway.shared.envelope import Envelope, Foreign
+from sdxl_gateway.shared.envelope import Envelope
 from sdxl_gateway.shared.link import Link, SharedStateDown
 from sdxl_gateway.shared.listing import LISTED_AT_ONCE, ids_behind, list_of
 from sdxl_gateway.shared.mirror import OUTCOMES, Outcome
@@ -62,15 +60,14 @@ class SharedBatches:
             self._too_large.add(batch_id)
             return
         name = self._lines(batch_id)
-        closed = await asyncio.to_thread(lambda: self._envelope.closed(name, base64.b64encode(lines).decode()))
+        closed = await self._envelope.closed_bytes(name, lines)
         await self._link.ask(partial(self._link.redis.set, name, closed, px=KEPT_MS))
 
     async def lines_of(self, batch_id: str) -> bytes | None:
         """As BatchMirror."""
         name = self._lines(batch_id)
         closed: Any = await self._link.ask(partial(self._link.redis.get, name))
-        value = self._opened(name, closed)
-        return None if value is None else base64.b64decode(value)
+        return self._envelope.read_bytes(name, closed)
 
     async def has_lines(self, batch_id: str) -> bool:
         """As BatchMirror."""
@@ -125,7 +122,7 @@ class SharedBatches:
         """As BatchMirror: its record, which is signed, says so."""
         name = self._name(batch.id)
         record: Any = await self._link.ask(partial(self._link.redis.hget, name, "record"))
-        value = self._opened(name, record)
+        value = self._envelope.read(name, record)
         return value is not None and int(value["token"]) > batch.token
 
     async def forget(self, batch_ids: Collection[str]) -> None:
@@ -175,16 +172,10 @@ class SharedBatches:
 
     def _batch(self, batch_id: str, _: bytes | None, token: bytes | None, record: bytes | None) -> Batch | None:
         """Whoever took it over may not have told of it yet."""
-        value = self._opened(self._name(batch_id), record)
+        value = self._envelope.read(self._name(batch_id), record)
         if value is None or token is None:
             return None
         return replace(_BATCH.validate_python(value, strict=False), token=int(token))
-
-    def _opened(self, name: str, closed: bytes | None) -> Any:
-        try:
-            return None if closed is None else self._envelope.opened(name, closed)
-        except Foreign:
-            return None
 
     def _lists(self, tenant: str) -> tuple[str, str]:
         return self._list(None), self._list(tenant)

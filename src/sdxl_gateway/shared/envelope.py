@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import hmac
 import json
 import logging
@@ -42,6 +44,22 @@ class Envelope:
         except (EngineFault, ValueError) as problem:
             log.error("redis: what stands under %s is sealed with a key that this gateway has not", name)
             raise Foreign from problem
+
+    def read(self, name: str, closed: bytes | None) -> Any:
+        """As `opened`; None where nothing stands there, or what no gateway of this fleet wrote."""
+        try:
+            return None if closed is None else self.opened(name, closed)
+        except Foreign:
+            return None
+
+    async def closed_bytes(self, name: str, data: bytes) -> bytes:
+        """As `closed`, of bytes, which may be many: on a thread."""
+        return await asyncio.to_thread(lambda: self.closed(name, base64.b64encode(data).decode()))
+
+    def read_bytes(self, name: str, closed: bytes | None) -> bytes | None:
+        """As `read`, of what `closed_bytes` was given."""
+        text = self.read(name, closed)
+        return None if text is None else base64.b64decode(text)
 
     def _mac(self, name: str, written: bytes) -> bytes:
         return hmac.digest(self._pepper, f"gateways\0{name}\0".encode() + written, "sha256")

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -16,8 +12,9 @@ from pydantic import TypeAdapter
 
 from sdxl_gateway.shared.copies import MOST_SECONDS, Copies
 from sdxl_gateway.shared.counts import NONE, Counts
-from sdxl_gateway.shared.envelope import Envelope, Foreign
-from sdxl_gateway.shared.link import Link
+from sdxl_gateway.shared.envelope import Envelope
+from sdxl_gateway.shared.link import Link, digest_of
+from sdxl_gateway.shared.listing import LISTED_AT_ONCE, ids_behind
 from sdxl_gateway.shared.mirror import FileElsewhere
 from sdxl_gateway.storage.file_table import StoredFile
 from sdxl_gateway.storage.pages import Cut
@@ -25,7 +22,6 @@ from sdxl_gateway.storage.pages import Cut
 KEPT_SECONDS = 86400.0
 """How long what was told last stays, of a file that lasts longer."""
 KEPT_MS = int(KEPT_SECONDS * 1000)
-LISTED_AT_ONCE = 200
 _FILE = TypeAdapter(FileElsewhere)
 
 
@@ -58,7 +54,7 @@ class SharedFiles:
         """As FileMirror; the copy first, for whoever finds the file reads it."""
         if data is not None:
             name = self._copy(file.id)
-            closed = await asyncio.to_thread(lambda: self._envelope.closed(name, base64.b64encode(data).decode()))
+            closed = await self._envelope.closed_bytes(name, data)
             await self._link.ask(partial(self._copies.keep, name, b"", closed, self._copied_seconds(file)))
         await self._link.ask(partial(self._tell, FileElsewhere(**asdict(file), gateway=self.gateway, address=address)))
 
@@ -74,7 +70,7 @@ class SharedFiles:
 
     async def held(self, tenant: str, mine: int, most: int | None = None) -> int:
         """As FileMirror."""
-        return await self._link.ask(partial(self._held.sum, _digest(tenant), mine, NONE if most is None else most))
+        return await self._link.ask(partial(self._held.sum, digest_of(tenant), mine, NONE if most is None else most))
 
     async def find(self, file_id: str) -> FileElsewhere | None:
         """As FileMirror."""
@@ -85,10 +81,7 @@ class SharedFiles:
         """As FileMirror."""
         name = self._copy(file.id)
         closed: Any = self._link.ask_from_thread(partial(self._link.redis.hget, name, "bytes"))
-        if closed is not None:
-            with suppress(Foreign):
-                return base64.b64decode(self._envelope.opened(name, closed))
-        return None
+        return self._envelope.read_bytes(name, closed)
 
     async def listed(self, tenant: str, cut: Cut) -> AsyncIterator[FileElsewhere]:
         """As FileMirror."""
@@ -111,8 +104,8 @@ class SharedFiles:
         name, wishes = self._deletes(self.gateway), list[tuple[str, str]]()
         found: Any = await self._link.ask(partial(self._link.redis.hgetall, name))
         for file_id, closed in found.items():
-            with suppress(Foreign):
-                tenant = self._envelope.opened(f"{name}:{file_id.decode()}", closed)
+            tenant = self._envelope.read(f"{name}:{file_id.decode()}", closed)
+            if tenant is not None:
                 wishes.append((file_id.decode(), tenant))
         return wishes
 
@@ -140,15 +133,9 @@ class SharedFiles:
             await pipeline.execute()
 
     async def _page(self, tenant: str, cut: Cut, skip: int) -> list[tuple[str, Any]]:
-        redis, listed, since = self._link.redis, self._list(tenant), None if cut.behind is None else cut.behind[0]
-        if cut.newest_first:
-            first = "+inf" if since is None else since
-            ids: Any = await redis.zrevrangebyscore(listed, first, "-inf", start=skip, num=LISTED_AT_ONCE)
-        else:
-            first = "-inf" if since is None else since
-            ids = await redis.zrangebyscore(listed, first, "+inf", start=skip, num=LISTED_AT_ONCE)
-        names = [self._name(file_id.decode()) for file_id in ids]
-        found: Any = await redis.mget(names) if names else ()
+        ids = await ids_behind(self._link.redis, self._list(tenant), cut, skip)
+        names = [self._name(file_id) for file_id in ids]
+        found: Any = await self._link.redis.mget(names) if names else ()
         return list(zip(names, found, strict=True))
 
     async def _ask_to_delete(self, name: str, file_id: str, closed: bytes) -> None:
@@ -158,10 +145,8 @@ class SharedFiles:
             await pipeline.execute()
 
     def _opened(self, name: str, closed: Any) -> FileElsewhere | None:
-        if closed is not None:
-            with suppress(Foreign):
-                return _FILE.validate_python(self._envelope.opened(name, closed), strict=False)
-        return None
+        value = self._envelope.read(name, closed)
+        return None if value is None else _FILE.validate_python(value, strict=False)
 
     def _copied_seconds(self, file: StoredFile) -> float:
         end = file.created + MOST_SECONDS
@@ -175,15 +160,10 @@ class SharedFiles:
         return self._link.key("file-deletes", gateway)
 
     def _list(self, tenant: str) -> str:
-        return self._link.key("files", _digest(tenant))
+        return self._link.key("files", digest_of(tenant))
 
     def _copy(self, file_id: str) -> str:
         return self._link.key("file-copy", file_id)
 
     def _name(self, file_id: str) -> str:
         return self._link.key("file", file_id)
-
-
-def _digest(tenant: str) -> str:
-    """A tenant's name may be anything."""
-    return hashlib.sha256(tenant.encode()).hexdigest()[:32]

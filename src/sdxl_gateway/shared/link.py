@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -118,6 +119,11 @@ class Link:
         if self._failed is not None:
             log.warning("redis answers again")
         self._failed = None
+
+
+def digest_of(*words: str) -> str:
+    """What stands in a key for words that may be anything, such as a tenant's name."""
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
 
 
 async def _tried(work: Coroutine[Any, Any, object]) -> None:

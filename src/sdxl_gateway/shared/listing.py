@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 from redis.asyncio import Redis
 
+from sdxl_gateway.shared.link import digest_of
 from sdxl_gateway.storage.pages import Cut
 
 LISTED_AT_ONCE = 200
 
 
 def list_of(tenant: str | None) -> str:
-    """What the list of a tenant's things is called, or of everybody's; a tenant's name may be anything."""
-    return "*" if tenant is None else hashlib.sha256(tenant.encode()).hexdigest()[:32]
+    """What the list of a tenant's things is called, or of everybody's."""
+    return "*" if tenant is None else digest_of(tenant)
 
 
 async def ids_behind(redis: Redis, listed: str, cut: Cut, skip: int) -> list[str]:

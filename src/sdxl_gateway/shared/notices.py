@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from sdxl_gateway.shared.envelope import Envelope, Foreign
+from sdxl_gateway.shared.envelope import Envelope
 from sdxl_gateway.shared.link import Link
 
 OVERLAP_SECONDS = 60.0
@@ -43,11 +42,8 @@ class Notices:
         found: Any = await self._link.ask(partial(self._link.redis.zrangebyscore, self._name, self._since, "+inf"))
         new, self._seen = [one for one in found if one not in self._seen], set(found)
         self._since = self._clock() - OVERLAP_SECONDS
-        values = []
-        for closed in new:
-            with suppress(Foreign):
-                values.append(self._envelope.opened(self._name, closed))
-        return values
+        values = [self._envelope.read(self._name, closed) for closed in new]
+        return [value for value in values if value is not None]
 
     async def _add(self, closed: bytes) -> None:
         now = self._clock()

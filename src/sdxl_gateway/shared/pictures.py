@@ -12,7 +12,7 @@ from typing import Any
 from sdxl_gateway.core.errors import Gone
 from sdxl_gateway.core.ports import StoredImage
 from sdxl_gateway.shared.copies import Copies
-from sdxl_gateway.shared.envelope import Envelope, Foreign
+from sdxl_gateway.shared.envelope import Envelope
 from sdxl_gateway.shared.link import Link, SharedStateDown
 from sdxl_gateway.storage.picture_folder import PictureFiles
 
@@ -80,10 +80,11 @@ class CopiedPictures:
         name = self._name(image_id)
         try:
             found: Sequence[Any] = self._link.ask_from_thread(partial(self._link.redis.hmget, name, *fields))
-            head, *more = found
-            return None if head is None else [self._envelope.opened(name, head), *more]
-        except (SharedStateDown, Foreign):
+        except SharedStateDown:
             return None
+        head, *more = found
+        told = self._envelope.read(name, head)
+        return None if told is None else [told, *more]
 
     def _name(self, image_id: str) -> str:
         return self._link.key("picture", image_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import secrets
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 from sdxl_gateway.core.errors import AnsweredElsewhere
 from sdxl_gateway.shared.envelope import Envelope, Foreign
-from sdxl_gateway.shared.link import Link, SharedStateDown
+from sdxl_gateway.shared.link import Link, SharedStateDown, digest_of
 from sdxl_gateway.shared.reply_scripts import CLAIM, KEEP, RELEASE
 from sdxl_gateway.storage.idempotency import KeptReply, in_use, reused
 from sdxl_gateway.storage.idempotency_table import Scope
@@ -93,7 +92,7 @@ class ReplyExchange:
     async def erase(self, tenant: str) -> None:
         """As Exchange; while Redis is down they go with their time."""
         try:
-            await self._link.delete_like(self._link.key("reply", _digest(tenant), "*"))
+            await self._link.delete_like(self._link.key("reply", digest_of(tenant), "*"))
         except SharedStateDown:
             log.error(
                 "redis: replies of tenant %s stay there until they are %g s old", tenant, self._bounds.keep_seconds
@@ -121,7 +120,7 @@ class ReplyExchange:
 
     def _name(self, scope: Scope, *more: str) -> str:
         """Not the caller's own words, which may be anything."""
-        return self._link.key("reply", _digest(scope.tenant), _digest(scope.route, scope.key), *more)
+        return self._link.key("reply", digest_of(scope.tenant), digest_of(scope.route, scope.key), *more)
 
     def _told(self, scope: Scope, reply: KeptReply) -> bytes:
         """Nothing where it is too large to be told."""
@@ -148,10 +147,6 @@ def _reply_in(found: Sequence[bytes]) -> bytes:
         case [b"reused"]:
             raise reused()
     raise _elsewhere()
-
-
-def _digest(*words: str) -> str:
-    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
 
 
 def _elsewhere() -> AnsweredElsewhere:

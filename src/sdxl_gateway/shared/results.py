@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -14,7 +13,7 @@ from sdxl_gateway.delivery.deliver import Encoded
 from sdxl_gateway.delivery.results import Results
 from sdxl_gateway.shared.copies import Copies
 from sdxl_gateway.shared.envelope import Envelope, Foreign
-from sdxl_gateway.shared.link import Link
+from sdxl_gateway.shared.link import Link, digest_of
 from sdxl_gateway.storage.objects import Objects
 
 TOLD_AT_ONCE = 16
@@ -89,7 +88,7 @@ class SharedResults:
 
 def _place(tenant: str, *key: str) -> str:
     """A tenant's name may be anything."""
-    return "/".join((hashlib.sha256(tenant.encode()).hexdigest()[:32], *key))
+    return "/".join((digest_of(tenant), *key))
 
 
 def _results(tenant: str, value: list[Any]) -> Results:
