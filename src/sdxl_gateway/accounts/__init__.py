@@ -1,1 +1,1 @@
-"""Who asks: keys become callers."""
+"""Who asks, and how much of it they may: keys become callers, with limits and an account of what they use."""

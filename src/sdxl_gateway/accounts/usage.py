@@ -17,8 +17,6 @@ from sdxl_gateway.core.days import day_of
 from sdxl_gateway.core.order import Member
 from sdxl_gateway.storage.database import Database
 
-"""A request need not wait for the disk; a server that is killed forgets this much of what was used."""
-
 
 @dataclass(frozen=True, slots=True)
 class UsagePage:

@@ -1,1 +1,1 @@
-"""Where jobs run: supervised engine processes of this machine, or a thread of this one."""
+"""Where jobs run: supervised engine processes of this machine, replicas of a Ray cluster, or a thread of this one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 from collections.abc import Iterable
@@ -65,6 +66,14 @@ def write_whole(path: Path, chunks: Iterable[bytes], mode: int = 0o666) -> None:
         for chunk in chunks:
             file.write(chunk)
         file.becomes(path)
+
+
+def changed_at(path: Path) -> float:
+    """When it was written last, in unix seconds; infinity where it went meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,1 +1,1 @@
-"""Hands pictures out, and tells how each was made. No torch."""
+"""Hands pictures out: judges, finishes and encodes them, and tells how each was made."""

@@ -1,1 +1,1 @@
-"""The story of a request, and of what callers may ask for."""
+"""The story of a request, of a stored job and of a batch; the library of what callers may ask for."""

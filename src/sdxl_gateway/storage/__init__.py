@@ -1,1 +1,1 @@
-"""Remembers finished pictures for as long as their address lives."""
+"""Remembers what outlives a request: pictures, files, jobs, batches, replies, reviews; SQLite and blobs."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import time
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sdxl_gateway.core.errors import Gone, StorageFull
-from sdxl_gateway.core.files import INCOMING_PREFIX, IncomingFile, sync_folder
+from sdxl_gateway.core.files import INCOMING_PREFIX, IncomingFile, changed_at, sync_folder
 
 ID_BYTES = 16
 PIECE_BYTES = 2**20
@@ -165,7 +164,7 @@ def remove_old(folder: Path, before: float, chosen: Callable[[str], bool]) -> in
     """Removes the files of these names that were written before that time, in unix seconds; how many that were."""
     if not folder.exists():
         return 0
-    old = [path for path in folder.iterdir() if chosen(path.name) and _changed(path) <= before]
+    old = [path for path in folder.iterdir() if chosen(path.name) and changed_at(path) <= before]
     for path in old:
         path.unlink(missing_ok=True)
     sync_folder(folder)
@@ -186,14 +185,6 @@ def _pieces(path: Path) -> Iterator[bytes]:
 
 def _is_ours(name: str) -> bool:
     return is_incoming(name) or is_blob_id(name)
-
-
-def _changed(path: Path) -> float:
-    """Unix seconds; of what went away meanwhile, never."""
-    try:
-        return os.stat(path).st_mtime  # noqa: PTH116
-    except FileNotFoundError:
-        return float("inf")
 
 
 @contextmanager

@@ -23,8 +23,6 @@ from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.feedback_table import Feedback, Scores
 from sdxl_gateway.storage.seal import Seal
 
-"""A request need not wait for the disk; a server that is killed forgets this much of what was counted."""
-
 
 @dataclass(frozen=True, slots=True)
 class Said:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from enum import StrEnum
 
 from sdxl_gateway.storage.pages import Cut, page
-
-_COLUMNS = "id, tenant, name, purpose, bytes, created, expires, blob"
 
 
 class Purpose(StrEnum):
@@ -34,12 +32,16 @@ class StoredFile:
     blob: str
 
 
+_NAMES = tuple(field.name for field in fields(StoredFile))
+_COLUMNS = ", ".join(_NAMES)
+_MARKS = ", ".join("?" * len(_NAMES))
+
+
 def insert(connection: sqlite3.Connection, file: StoredFile, most_bytes: int | None = None) -> bool:
     """Remember a new file; not, and False, where its tenant's would have more than `most_bytes` with it."""
     if most_bytes is not None and held_bytes(connection, file.tenant) + file.bytes > most_bytes:
         return False
-    values = (file.id, file.tenant, file.name, file.purpose, file.bytes, file.created, file.expires, file.blob)
-    connection.execute(f"INSERT INTO files ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608
+    connection.execute(f"INSERT INTO files ({_COLUMNS}) VALUES ({_MARKS})", astuple(file))  # noqa: S608
     return True
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -174,11 +174,9 @@ class KeptReplies:
         """Forget what was answered before; how many replies that were."""
         return await self._delete(await self._database.run(partial(idempotency_table.forget_before, at=unix_seconds)))
 
-    async def _delete(self, gone: Iterable[str]) -> int:
-        found = list(gone)
-        for blob in found:
-            await asyncio.to_thread(self._blobs.delete, blob)
-        return len(found)
+    async def _delete(self, gone: Sequence[str]) -> int:
+        await asyncio.to_thread(self._blobs.delete, *gone)
+        return len(gone)
 
 
 def in_use() -> KeyInUse:

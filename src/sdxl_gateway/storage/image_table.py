@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterable
+from dataclasses import astuple
 from typing import Any
 
 from sdxl_gateway.core.ports import StoredImage
@@ -21,8 +22,7 @@ def insert(connection: sqlite3.Connection, image: StoredImage, cap_bytes: int) -
 
     The tenant that takes the most loses its oldest first, but nobody the picture that just came.
     """
-    values = (image.id, image.ext, image.tenant, image.size_bytes, image.created, image.expires)
-    connection.execute(f"INSERT INTO images ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", values)  # noqa: S608
+    connection.execute(f"INSERT INTO images ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", astuple(image))  # noqa: S608
     _count(connection, image.tenant, image.size_bytes)
     return _made_room(connection, image.id, cap_bytes) if cap_bytes else []
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 from sdxl_gateway.core.errors import Gone, StorageFull
-from sdxl_gateway.core.files import INCOMING_SUFFIX, write_whole
+from sdxl_gateway.core.files import INCOMING_SUFFIX, changed_at, write_whole
 from sdxl_gateway.core.ports import StoredImage
 from sdxl_gateway.storage.directory import usable
 
@@ -81,7 +80,7 @@ class PictureFolder:
         """Each file of ours that has been there for a while. Files of other names stay."""
         for path in self._directory.iterdir():
             ours = _NAME.fullmatch(path.name) or path.name.endswith(INCOMING_SUFFIX)
-            if ours and _changed(path) < now - SETTLED_SECONDS:
+            if ours and changed_at(path) < now - SETTLED_SECONDS:
                 yield path.name, path.name
 
     def remove(self, name: str) -> None:
@@ -91,11 +90,3 @@ class PictureFolder:
     def path_of(self, stored: StoredImage) -> Path:
         """The file it lies in."""
         return self._directory / stored.file_name
-
-
-def _changed(path: Path) -> float:
-    """When it was written last, in unix seconds; never before anything where it went meanwhile."""
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return math.inf

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 
 from sdxl_gateway.storage.pages import Cut, page
-
-_COLUMNS = (
-    "id, tenant, key_id, job, created, categories, prompt, ext, blob, image, state, decided, note, appeal, appealed"
-)
 
 
 class ReviewState(StrEnum):
@@ -50,27 +46,15 @@ class Review:
     appealed: float | None = None
 
 
+_NAMES = tuple(field.name for field in fields(Review))
+_COLUMNS = ", ".join(_NAMES)
+_MARKS = ", ".join(f":{name}" for name in _NAMES)
+
+
 def insert(connection: sqlite3.Connection, review: Review, most: int) -> list[str]:
     """Remember one. Above `most` the oldest go, decided ones before others: their blobs."""
-    values = (
-        review.id,
-        review.tenant,
-        review.key_id,
-        review.job,
-        review.created,
-        json.dumps(review.categories),
-        review.prompt,
-        review.ext,
-        review.blob,
-        review.image,
-        review.state,
-        review.decided,
-        review.note,
-        review.appeal,
-        review.appealed,
-    )
-    marks = ", ".join("?" * len(values))
-    connection.execute(f"INSERT INTO reviews ({_COLUMNS}) VALUES ({marks})", values)  # noqa: S608
+    values = asdict(review) | {"categories": json.dumps(review.categories)}
+    connection.execute(f"INSERT INTO reviews ({_COLUMNS}) VALUES ({_MARKS})", values)  # noqa: S608
     over = connection.execute("SELECT count(*) FROM reviews").fetchone()[0] - most
     oldest = "SELECT id FROM reviews ORDER BY state IN ('open', 'appealed'), created LIMIT ?"
     return _removed(connection, f"id IN ({oldest})", max(0, over))

@@ -149,8 +149,7 @@ class ReviewStore:
         return gone
 
     async def _dropped(self, blobs: list[str]) -> int:
-        for blob in blobs:
-            await asyncio.to_thread(self._blobs.delete, blob)
+        await asyncio.to_thread(self._blobs.delete, *blobs)
         return len(blobs)
 
     def _sealed(self, text: str) -> str:

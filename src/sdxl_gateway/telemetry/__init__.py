@@ -1,1 +1,1 @@
-"""Listeners on the events: metrics for Prometheus, lines for the log."""
+"""Listeners on the events: metrics for Prometheus, lines for the log, the audit log, traces."""
