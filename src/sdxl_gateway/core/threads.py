@@ -1,9 +1,9 @@
-"""Takes work that runs on a thread, gives its result on the event loop, and lets nobody leave before its end."""
+"""Takes work that runs on a thread, gives what comes of it on the event loop."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -23,3 +23,9 @@ async def finished(job: Future[T], hurry: Callable[[], None] = lambda: None) -> 
             hurry()
             await asyncio.gather(done, return_exceptions=True)
         raise
+
+
+async def from_thread(items: Iterator[T]) -> AsyncIterator[T]:
+    """Each item as it comes, waited for on a thread; `items` may block, and holds no None."""
+    while (item := await asyncio.to_thread(next, items, None)) is not None:
+        yield item

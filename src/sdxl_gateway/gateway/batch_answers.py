@@ -6,18 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
 
 from sdxl_gateway.core.batch import Batch
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import Gone, NotFound, Unavailable
 from sdxl_gateway.core.stored_job import JobState
+from sdxl_gateway.core.threads import from_thread
 from sdxl_gateway.gateway.batch_files import answered
 from sdxl_gateway.gateway.batch_lines import BatchLine, split_lines, whole_lines
 from sdxl_gateway.gateway.batch_surroundings import Surroundings
 from sdxl_gateway.storage.batches import unknown
 
-T = TypeVar("T")
 Find = Callable[[str, Caller], Awaitable[Batch]]
 """From an id to the batch, at whichever gateway. Raises NotFound."""
 
@@ -45,7 +44,7 @@ class BatchAnswers:
         if batch.output_file is not None:
             file = await self.around.files.find(batch.output_file, batch.tenant)
             pieces = await asyncio.to_thread(self.around.files.pieces, file)
-            async for line in _in_thread(whole_lines(pieces)):
+            async for line in from_thread(whole_lines(pieces)):
                 yield line
 
     async def _tenants(self, batch_id: str, caller: Caller) -> Batch:
@@ -61,13 +60,13 @@ class BatchAnswers:
         except NotFound:
             return self._of_jobs(batch, caller)
         good = [output for output in await self.around.store.answers(batch.id) if not output.failed]
-        return _in_thread(self.around.store.read(good))
+        return from_thread(self.around.store.read(good))
 
     async def _of_jobs(self, batch: Batch, caller: Caller) -> AsyncIterator[bytes]:
         """Of another gateway: made once more from the jobs that lines are."""
         jobs, form = await self.around.tasks.lines(batch), self.around.form
         lines = await self._lines(batch) if jobs else iter(())
-        async for line in _in_thread(lines):
+        async for line in from_thread(lines):
             if (job_id := jobs.get(line.custom_id)) is not None:
                 job = (await self.around.tasks.get(job_id, caller)).job
                 if job.state is JobState.COMPLETED:
@@ -90,8 +89,3 @@ class BatchAnswers:
             return await asyncio.to_thread(self.around.files.pieces, file)
         except (NotFound, Gone):
             raise Unavailable("It runs at another gateway, which hands out its pictures until it is over.") from None
-
-
-async def _in_thread(things: Iterator[T]) -> AsyncIterator[T]:
-    while (one := await asyncio.to_thread(next, things, None)) is not None:
-        yield one

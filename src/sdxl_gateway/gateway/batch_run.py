@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 from sdxl_gateway.core.batch import Batch, BatchState, LineError
 from sdxl_gateway.core.errors import GatewayError, Gone, NotFound
+from sdxl_gateway.core.threads import from_thread
 from sdxl_gateway.gateway.batch_files import CANCELLED, EXPIRED, FULL, Reason, Written, answered, write_files
 from sdxl_gateway.gateway.batch_lines import BatchLine, Checked, check, split_lines
 from sdxl_gateway.gateway.batch_surroundings import Surroundings, patiently
@@ -106,7 +107,7 @@ class BatchRun:
         done = {output.line for output in await self._store.answers(self._batch.id)}
         jobs = await self._patiently(partial(self._around.tasks.lines, self._batch))
         async with asyncio.TaskGroup() as group:
-            async for line in self._lines_but(done):
+            async for line in from_thread(self._lines(done)):
                 job_id = jobs.get(line.custom_id)
                 if job_id is None and self._over_for_new_lines():
                     continue
@@ -118,11 +119,6 @@ class BatchRun:
         if self._reason is None and self._output_bytes >= self._around.settings.max_output_bytes:
             self._reason = FULL
         return self._reason is not None
-
-    async def _lines_but(self, done: set[int]) -> AsyncIterator[BatchLine]:
-        lines = self._lines(done)
-        while (line := await asyncio.to_thread(next, lines, None)) is not None:
-            yield line
 
     def _lines(self, done: frozenset[int] | set[int] = frozenset()) -> Iterator[BatchLine]:
         """The lines of its own copy, which were good when they were read first; blocks."""

@@ -8,7 +8,6 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,13 +22,14 @@ from sdxl_gateway.gateway.batch_run import BatchRun
 from sdxl_gateway.gateway.batch_surroundings import Surroundings
 from sdxl_gateway.gateway.batches_elsewhere import OtherBatches
 from sdxl_gateway.gateway.fleet.batches import BatchFleet
+from sdxl_gateway.gateway.fleet.lists import behind, merged
 from sdxl_gateway.gateway.packed import pack_caller, unpack_caller
 from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.shared.batch_mirror import BatchMirror
 from sdxl_gateway.storage.batches import BatchStore
 from sdxl_gateway.storage.file_table import Purpose
 from sdxl_gateway.storage.files import FileStore
-from sdxl_gateway.storage.pages import Cut, unknown_after
+from sdxl_gateway.storage.pages import Cut
 from sdxl_gateway.storage.webhook_table import enqueue_webhook
 
 log = logging.getLogger(__name__)
@@ -115,19 +115,10 @@ class Batches:
     async def page(self, cut: Cut, tenant: str | None, caller: Caller) -> tuple[list[Batch], bool]:
         """A page of the tenant's at all gateways, or of everybody's, and whether more follow; of this one's while
         nobody can be asked. Raises InvalidRequest for an `after` that this caller has not."""
-        if cut.after is not None:
-            cut = replace(cut, behind=await self._place_of(cut.after, caller))
+        cut = await behind(cut, partial(self.get, caller=caller))
         own, more = await self._store.page(tenant, cut)
-        found = {batch.id: batch for batch in [*await self._others.page(tenant, cut), *own]}
-        batches = sorted(found.values(), key=lambda batch: (batch.created, batch.id), reverse=cut.newest_first)
+        batches = merged(own, await self._others.page(tenant, cut), cut)
         return batches[: cut.limit], more or len(batches) > cut.limit
-
-    async def _place_of(self, batch_id: str, caller: Caller) -> tuple[float, str]:
-        try:
-            batch = await self.get(batch_id, caller)
-        except NotFound:
-            raise unknown_after(batch_id) from None
-        return batch.created, batch.id
 
     async def cancel(self, batch_id: str, caller: Caller) -> Batch:
         """The batch, which ends soon, with the answers it has, where its gateway is there; one that was cancelled stays

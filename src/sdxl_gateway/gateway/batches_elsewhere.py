@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 from sdxl_gateway.core.batch import Batch
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import Unavailable
+from sdxl_gateway.gateway.fleet.lists import first_ones
 from sdxl_gateway.shared.batch_mirror import BatchMirror
 from sdxl_gateway.storage.batches import unknown
 from sdxl_gateway.storage.pages import Cut
@@ -33,14 +33,7 @@ class OtherBatches:
 
     async def page(self, tenant: str | None, cut: Cut) -> Sequence[Batch]:
         """The first ones behind that place, and one more than are asked for; none where nobody can be asked."""
-        found: list[Batch] = []
-        with suppress(Unavailable):
-            if self._mirror is not None:
-                async for batch in self._mirror.listed(tenant, cut):
-                    found.append(batch)
-                    if len(found) > cut.limit:
-                        break
-        return found
+        return [] if self._mirror is None else await first_ones(self._mirror.listed(tenant, cut), cut.limit + 1)
 
     async def lines_of(self, batch: Batch) -> bytes | None:
         """Its requests, where its gateway told them. Raises Unavailable."""

@@ -6,19 +6,19 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 from sdxl_gateway.config import Files
 from sdxl_gateway.core.errors import Gone, NotFound, Unavailable
 from sdxl_gateway.core.listeners import Listener, unheard
+from sdxl_gateway.gateway.fleet.lists import behind, first_ones, merged
 from sdxl_gateway.shared.mirror import FileElsewhere, FileMirror
 from sdxl_gateway.storage import file_table
 from sdxl_gateway.storage.blobs import Blobs
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.file_table import StoredFile
 from sdxl_gateway.storage.files import FileStore, NewFile
-from sdxl_gateway.storage.pages import Cut, unknown_after
+from sdxl_gateway.storage.pages import Cut
 
 LOOK_SECONDS = 0.2
 ANY = 2**53
@@ -91,11 +91,9 @@ class FleetFiles(FileStore):
 
     async def page(self, tenant: str, cut: Cut, purpose: str | None = None) -> tuple[list[StoredFile], bool]:
         """As FileStore, of all gateways; of this one while nobody can be asked."""
-        if cut.after is not None:
-            cut = replace(cut, behind=await self._place_of(cut.after, tenant))
+        cut = await behind(cut, partial(self.find, tenant=tenant))
         own, more = await super().page(tenant, cut, purpose)
-        found = {file.id: file for file in [*own, *await self._others(tenant, cut, purpose)]}
-        files = sorted(found.values(), key=lambda file: (file.created, file.id), reverse=cut.newest_first)
+        files = merged(own, await self._others(tenant, cut, purpose), cut)
         return files[: cut.limit], more or len(files) > cut.limit
 
     async def delete(self, file_id: str, tenant: str) -> StoredFile:
@@ -157,21 +155,9 @@ class FleetFiles(FileStore):
 
     async def _others(self, tenant: str, cut: Cut, purpose: str | None) -> list[StoredFile]:
         """Among the first ones behind that place, and one more than are asked for."""
-        found: list[FileElsewhere] = []
-        with suppress(Unavailable):
-            async for file in self._mirror.listed(tenant, cut):
-                if purpose in (None, file.purpose):
-                    found.append(file)
-                if len(found) > cut.limit:
-                    break
+        listed = self._mirror.listed(tenant, cut)
+        found = await first_ones((file async for file in listed if purpose in (None, file.purpose)), cut.limit + 1)
         return [file for file in found if self._is_there(file)]
-
-    async def _place_of(self, file_id: str, tenant: str) -> tuple[float, str]:
-        try:
-            file = await self.find(file_id, tenant)
-        except NotFound:
-            raise unknown_after(file_id) from None
-        return file.created, file.id
 
     async def _deleted_there(self, file: FileElsewhere) -> None:
         await self._mirror.ask_to_delete(file)

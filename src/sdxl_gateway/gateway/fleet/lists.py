@@ -1,20 +1,20 @@
-"""Gives pages of a list that every gateway has a part of, in the order of all of them together."""
+"""Gives pages of lists that every gateway has a part of, in the order of all of them together."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import Field, astuple, replace
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from sdxl_gateway.core.errors import NotFound, Unavailable
 from sdxl_gateway.core.listed import Listed
 from sdxl_gateway.gateway.fleet.questions import Questions
 from sdxl_gateway.storage.pages import Cut, unknown_after
 
 
-class Entry(Protocol):
-    """A dataclass that a list is of, in the order of `created`, in unix seconds, and the ids; its fields are JSON."""
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+class Listable(Protocol):
+    """What lists hold, in the order of `created`, in unix seconds, and the ids."""
 
     @property
     def id(self) -> str:
@@ -27,7 +27,14 @@ class Entry(Protocol):
         ...
 
 
+class Entry(Listable, Protocol):
+    """A dataclass whose fields are JSON."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
 T = TypeVar("T", bound=Entry)
+L = TypeVar("L", bound=Listable)
 Filters = Mapping[str, Any]
 """What a list is narrowed to, as JSON."""
 PageHere = Callable[[Cut, Filters], Awaitable[tuple[Sequence[T], bool]]]
@@ -92,5 +99,32 @@ class FleetList(Generic[T]):
             yield astuple(found)
 
 
-def _place(entry: Entry) -> tuple[float, str]:
+async def behind(cut: Cut, find: Callable[[str], Awaitable[Listable]]) -> Cut:
+    """The cut with the place behind which it begins. Raises InvalidRequest where `find` finds no `after`."""
+    if cut.after is None:
+        return cut
+    try:
+        return replace(cut, behind=_place(await find(cut.after)))
+    except NotFound:
+        raise unknown_after(cut.after) from None
+
+
+async def first_ones(listed: AsyncIterator[L], most: int) -> list[L]:
+    """At most `most`; fewer where the others cannot be reached any more."""
+    found: list[L] = []
+    with suppress(Unavailable):
+        async for one in listed:
+            found.append(one)
+            if len(found) == most:
+                break
+    return found
+
+
+def merged(own: Iterable[L], others: Iterable[L], cut: Cut) -> list[L]:
+    """Both in the order of the cut; what is in both is taken from `own`."""
+    found = {one.id: one for one in (*others, *own)}
+    return sorted(found.values(), key=_place, reverse=cut.newest_first)
+
+
+def _place(entry: Listable) -> tuple[float, str]:
     return entry.created, entry.id
