@@ -1,4 +1,4 @@
-"""Takes a job's acceptance and who is to hear of it, tells them its life: each event, and always one last event."""
+"""Announces a job to a listener, from its acceptance to its end: each event, and always exactly one last event."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sdxl_gateway.core.listeners import Listener
 
 @asynccontextmanager
 async def announced(job: JobAccepted, listener: Listener) -> AsyncIterator[Callable[[JobEvent], None]]:
-    """Gives where to pass the job's events on; where none of them was the last, tells why none came.
+    """Announces the job, and yields the function that announces its events.
 
-    That is the error the context is left with, or, when it is left early otherwise, that the caller went away.
+    When the context is left without a last event, Failed is announced: with the error that was raised, else Cancelled.
     """
     listener(job)
     ending: GatewayError | None = Cancelled("The caller went away.")

@@ -14,12 +14,12 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 from sdxl_gateway.core.errors import NotFound
 
 MISSING = "missing.txt"
-"""The entry that names pictures which are not kept any more; there where there are some."""
+"""The entry that lists the pictures which are no longer kept, if there are any."""
 NAME_CHARS = 80
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 ReadPicture = Callable[[str], Awaitable[bytes]]
-"""From a kept picture's id to its bytes. Raises NotFound."""
+"""The bytes of the kept picture of that id. Raises NotFound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class _Entry:
 
 
 class _Sink:
-    """What was written since the last look; it cannot be sought in, as a network cannot."""
+    """A file for ZipFile to write to; `taken` gives what was written since the last call."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -39,10 +39,10 @@ class _Sink:
         return len(data)
 
     def flush(self) -> None:
-        """There is nothing to wait for."""
+        """Nothing is buffered."""
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Nothing is open."""
 
     def taken(self) -> bytes:
         pieces, self._pieces = self._pieces, []

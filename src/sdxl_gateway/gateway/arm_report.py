@@ -1,4 +1,4 @@
-"""Takes what was counted of arms and said of their pictures, gives a line each: how it does, and how sure that is."""
+"""Takes the counts of rollouts' arms and the feedback on their pictures, gives a line of statistics for each arm."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ MOST_TAGS = 10
 
 @dataclass(frozen=True, slots=True)
 class ArmLine:
-    """`share` is the one in force, None of an arm that is not configured any more; seconds are those of requests.
+    """How an arm does. `share` is the one in force, None for an arm that is no longer configured.
 
-    `refused` is the share of the requests that the arm was asked for and a client could have mended, `score` the mean.
+    Seconds are those of requests. `refused` is the share of the arm's requests that were refused, as ones their client
+    could have mended, and `score` is the mean of the `scores` that were given.
     """
 
     arm: Arm

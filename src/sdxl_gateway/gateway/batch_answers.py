@@ -18,12 +18,12 @@ from sdxl_gateway.gateway.batch_surroundings import Surroundings
 from sdxl_gateway.storage.batches import unknown
 
 Find = Callable[[str, Caller], Awaitable[Batch]]
-"""From an id to the batch, at whichever gateway. Raises NotFound."""
+"""The batch of that id, at whichever gateway. Raises NotFound."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchAnswers:
-    """Of all batches that `find` finds."""
+    """The answers of any batch that `find` finds."""
 
     around: Surroundings
     find: Find
@@ -54,7 +54,7 @@ class BatchAnswers:
         return batch
 
     async def _so_far(self, batch: Batch, caller: Caller) -> AsyncIterator[bytes]:
-        """Raises Gone, at any line, where it ended meanwhile."""
+        """Raises Gone, at any line, when the batch has ended meanwhile."""
         try:
             await self.around.store.find(batch.id)
         except NotFound:
@@ -63,7 +63,7 @@ class BatchAnswers:
         return from_thread(self.around.store.read(good))
 
     async def _of_jobs(self, batch: Batch, caller: Caller) -> AsyncIterator[bytes]:
-        """Of another gateway: made once more from the jobs that lines are."""
+        """Of another gateway's batch: made again from the jobs of its lines."""
         jobs, form = await self.around.tasks.lines(batch), self.around.form
         lines = await self._lines(batch) if jobs else iter(())
         async for line in from_thread(lines):

@@ -49,7 +49,7 @@ def _encoded(custom_id: str, response: dict[str, Any] | None, error: dict[str, A
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A blob with lines, and how many bytes these have; of no lines there is none."""
+    """A blob of lines, and its size."""
 
     blob: str
     bytes: int
@@ -75,7 +75,7 @@ def write_files(
 
 
 class _Tally:
-    """A file being written, and how much was."""
+    """A file being written, and its size so far."""
 
     def __init__(self, file: IncomingFile) -> None:
         self._file = file

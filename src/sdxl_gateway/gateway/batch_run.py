@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class BatchRun:
-    """One batch that is not over. `slots` are for the lines of its tenant that are jobs."""
+    """Runs one unfinished batch; `slots` bounds how many lines of its tenant are jobs at the same time."""
 
     def __init__(self, batch: Batch, around: Surroundings, slots: asyncio.Semaphore) -> None:
         self._batch = batch
@@ -43,12 +43,12 @@ class BatchRun:
         return self._batch.tenant
 
     def stop(self, reason: Reason) -> None:
-        """Lines that are not painted by now will not be."""
+        """Paint no further lines, for that reason."""
         self._reason = reason
         self._stopped.set()
 
     async def run(self) -> None:
-        """To its end, from wherever it stands. Raises NotFound where it was erased meanwhile."""
+        """Run it to its end, from wherever it stands. Raises NotFound when it is erased meanwhile."""
         if self._batch.state is BatchState.CANCELLING:
             self.stop(CANCELLED)
         if self._batch.lines is None and not await self._patiently(self._validated):
@@ -65,7 +65,7 @@ class BatchRun:
         self.stop(self._reason or EXPIRED)
 
     async def _validated(self) -> bool:
-        """Its file was read, and there is something to paint; else it is over."""
+        """Read its file; whether there is something to paint, else the batch is over."""
         if self._reason is CANCELLED and not self._batch.total:
             return await self._ended_early(BatchState.CANCELLED)
         with self._store.blobs.incoming() as kept:
@@ -103,7 +103,7 @@ class BatchRun:
         return False
 
     async def _paint_lines(self) -> None:
-        """Every line that has no answer yet; those that are jobs already are waited for."""
+        """Paint every line that has no answer yet; lines that are jobs already are waited for."""
         done = {output.line for output in await self._store.answers(self._batch.id)}
         jobs = await self._patiently(partial(self._around.tasks.lines, self._batch))
         async with asyncio.TaskGroup() as group:
@@ -121,7 +121,7 @@ class BatchRun:
         return self._reason is not None
 
     def _lines(self, done: frozenset[int] | set[int] = frozenset()) -> Iterator[BatchLine]:
-        """The lines of its own copy, which were good when they were read first; blocks."""
+        """The lines of the batch's own copy of its file, which was validated before; blocks."""
         form, most_bytes = self._around.form, self._around.settings.max_line_bytes
         for number, line in split_lines(self._store.blobs.pieces(self._batch.lines or ""), most_bytes):
             if line is not None and number not in done:
@@ -139,7 +139,7 @@ class BatchRun:
         self._output_bytes += len(data)
 
     async def _finished(self) -> None:
-        """Its answers are files of the tenant's, and it is over."""
+        """Write its answers into files of the tenant's, and end it."""
         if self._reason is not CANCELLED:
             finalizing = partial(Batch.come_to, state=BatchState.FINALIZING, now=self._store.clock())
             self._batch = await self._store.change(self._batch.id, finalizing)

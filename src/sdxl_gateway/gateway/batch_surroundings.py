@@ -1,4 +1,4 @@
-"""What all batches of a server are run with, and the patience they have with it."""
+"""What every batch of a server is run with, and how work is retried while the server cannot do it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ log = logging.getLogger(__name__)
 PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 NOT_NOW = (Busy, Unavailable, StorageFull)
-"""What says nothing against a line or a batch: it is tried again."""
+"""Passing problems, which are no fault of a line or a batch: it is tried again."""
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class Surroundings:
-    """`form` and `settings` are those of now, and others after they were read again."""
+    """Shared by all batches; `form` and `settings` are replaced when the settings are read again."""
 
     store: BatchStore
     files: FileStore
@@ -39,7 +39,7 @@ class Surroundings:
 
 
 async def patiently(batch_id: str, work: Callable[[], Awaitable[T]]) -> T:
-    """What `work` gives, tried again for as long as the server cannot."""
+    """What `work` gives; it is tried again, with growing pauses, while a passing problem is in the way."""
     pause_seconds = PAUSE_SECONDS
     while True:
         try:

@@ -36,14 +36,11 @@ log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 60.0
 AGAIN_SECONDS = 30.0
-"""After so long a batch is taken up again whose run failed as nothing should."""
+"""A batch whose run failed unexpectedly is run again after this time."""
 
 
 class Batches:
-    """All batches of a server; `file_seconds` is how long their files are kept where they say nothing else.
-
-    `kind`, `export`, `erase` and `forget_before` are for whoever sees to what is remembered of tenants.
-    """
+    """All batches of a server (a core TenantStore); `file_seconds` is how long their files are kept by default."""
 
     kind = BatchStore.kind
 
@@ -68,12 +65,12 @@ class Batches:
         self.fleet = None if mirror is None else BatchFleet(store, files, mirror, self, lambda: _may_take(tasks))
 
     def follow(self, form: LineFormat, settings: Limits, file_seconds: float) -> None:
-        """Lines are read and answered so from now on, and batches are as large as these say."""
+        """From now on, read and answer lines by these, within these limits."""
         self._around.form, self._around.settings = form, settings
         self._file_seconds = file_seconds
 
     async def create(self, new: NewBatch, caller: Caller) -> Batch:
-        """Accepts a batch; it is on the disk. Raises NotFound, InvalidRequest, BodyTooLarge, Busy, StorageFull."""
+        """Accept a batch; it is on the disk then. Raises NotFound, InvalidRequest, BodyTooLarge, Busy, StorageFull."""
         await self._check_file(new.input_file, caller)
         limits, now = self._around.settings, self._store.clock()
         batch = Batch(
@@ -133,11 +130,11 @@ class Batches:
             return _cancelling(found, self._store.clock())
 
     async def end(self, batch_id: str) -> None:
-        """A batch of this gateway's is cancelled, where it is not over. Raises NotFound."""
+        """Cancel a batch of this gateway, unless it is over. Raises NotFound."""
         await self._end(batch_id)
 
     async def let_go(self, batch: Batch) -> None:
-        """A batch that another gateway has is run here no more, and nothing of it stays."""
+        """Stop running a batch that another gateway took over, and delete what this one has of it."""
         await self._let_go([task for batch_id, task in self._tasks.items() if batch_id == batch.id])
         await self._store.let_go(batch.id)
         for file_id in filter(None, [batch.output_file, batch.error_file]):
@@ -149,7 +146,7 @@ class Batches:
         self._wake.set()
 
     async def recover(self) -> None:
-        """Once, before anything runs: what others took over meanwhile is let go of."""
+        """To be called once, before anything runs: lets go of the batches that others took over meanwhile."""
         if self.fleet is not None:
             await self.fleet.turn()
 
@@ -164,7 +161,7 @@ class Batches:
         return BatchAnswers(self._around, self.get).of(batch_id, caller)
 
     async def running(self) -> None:
-        """Runs what there is and what comes, until it is cancelled; what is not over goes on after the next start."""
+        """Run every batch, until this is cancelled; unfinished ones go on after the next start."""
         try:
             while True:
                 self._wake.clear()
@@ -192,13 +189,13 @@ class Batches:
             asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._wake.set)
 
     async def sweeping(self) -> None:
-        """Deletes now and then what no batch knows any more, for ever; cancel to stop."""
+        """Delete blobs that no batch refers to, from time to time, until this is cancelled."""
         while True:
             await self._store.sweep()
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def sharing(self) -> None:
-        """Has its part among other gateways, where there are any, until it is cancelled."""
+        """Keep in step with other gateways, if there are any, until this is cancelled."""
         if self.fleet is not None:
             await self.fleet.running()
 
@@ -207,8 +204,8 @@ class Batches:
         return await self._store.export(tenant)
 
     async def erase(self, tenant: str) -> int:
-        """The tenant's batches are gone, also those that run; how many that were. Raises Unavailable where others would
-        know of them still."""
+        """Delete the tenant's batches, also those that run; how many that were. Raises Unavailable while other gateways
+        would still know of them."""
         await self._others.forget([batch["id"] for batch in await self._store.export(tenant)])
         count = await self._store.erase(tenant)
         await self._let_go([task for batch_id, task in self._tasks.items() if self._runs[batch_id].tenant == tenant])
@@ -219,7 +216,7 @@ class Batches:
         await self._others.erase(tenant)
 
     async def forget_before(self, unix_seconds: float) -> int:
-        """The batches that are over and were made before are gone; how many that were."""
+        """Delete finished batches that were created before; how many that were."""
         return await self._store.forget_before(unix_seconds)
 
     async def _let_go(self, tasks: list[asyncio.Task[None]]) -> None:
@@ -232,7 +229,7 @@ class Batches:
 
 
 def tell_of_batch(connection: sqlite3.Connection, batch: Batch) -> None:
-    """What is written with a batch's end: that it is to reach the address of the key it was made with."""
+    """Enqueue the webhook of a batch that has ended, if the key it was made with names a receiver."""
     url = unpack_caller(batch.caller).webhook_url
     if url is not None:
         event, now = f"batch.{batch.state}", batch.times[batch.state]
@@ -240,7 +237,7 @@ def tell_of_batch(connection: sqlite3.Connection, batch: Batch) -> None:
 
 
 def _may_take(tasks: Tasks) -> bool:
-    """Who says nothing is gone."""
+    """Whether gateways that say nothing can be taken for gone by now."""
     return tasks.fleet is not None and tasks.fleet.settled
 
 

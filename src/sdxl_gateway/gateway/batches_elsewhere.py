@@ -1,4 +1,4 @@
-"""Answers for the batches of other gateways, as these tell of them."""
+"""The batches of other gateways, as these report them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdxl_gateway.storage.pages import Cut
 
 
 class OtherBatches:
-    """What there is to know by `mirror`; nothing where there is none."""
+    """The batches that `mirror` knows of; without a mirror there are none."""
 
     def __init__(self, mirror: BatchMirror | None = None) -> None:
         self._mirror = mirror
@@ -27,29 +27,29 @@ class OtherBatches:
         return found
 
     async def cancel(self, batch: Batch) -> None:
-        """Its gateway is asked to. Raises Unavailable."""
+        """Ask its gateway to cancel it. Raises Unavailable."""
         if self._mirror is not None:
             await self._mirror.ask_to_cancel(batch.id)
 
     async def page(self, tenant: str | None, cut: Cut) -> Sequence[Batch]:
-        """The first ones behind that place, and one more than are asked for; none where nobody can be asked."""
+        """The first ones behind that place, and one more than the limit; fewer while the mirror cannot be reached."""
         return [] if self._mirror is None else await first_ones(self._mirror.listed(tenant, cut), cut.limit + 1)
 
     async def lines_of(self, batch: Batch) -> bytes | None:
-        """Its requests, where its gateway told them. Raises Unavailable."""
+        """Its requests, if its gateway shared them. Raises Unavailable."""
         return None if self._mirror is None else await self._mirror.lines_of(batch.id)
 
     async def check_ours(self, batch: Batch) -> None:
-        """Nobody has taken over a batch of this gateway. Raises Unavailable where somebody has, who goes on with it."""
+        """Raises Unavailable when another gateway has taken over this batch of ours, and goes on with it."""
         if self._mirror is not None and not await self._mirror.owns(batch):
             raise Unavailable("Another gateway has taken the batch over.")
 
     async def forget(self, batch_ids: Sequence[str]) -> None:
-        """They know nothing of these of this gateway any more. Raises Unavailable."""
+        """Remove these batches of this gateway from the mirror. Raises Unavailable."""
         if self._mirror is not None:
             await self._mirror.forget(batch_ids)
 
     async def erase(self, tenant: str) -> None:
-        """Nobody takes over what they told of a tenant's. Raises Unavailable."""
+        """Remove the tenant's batches of other gateways, so that nobody takes them over. Raises Unavailable."""
         if self._mirror is not None:
             await self._mirror.forget([batch.id async for batch in self._mirror.listed(tenant, Cut(0))])

@@ -19,7 +19,7 @@ from sdxl_gateway.gateway.lora_card import Recommended, Warmth
 
 WARM_TIERS = ("vram", "host")
 NOT_OVER_HTTP = {"path", "config", "vae", "refiner"}
-"""What names other files is neither told nor changed."""
+"""Keys that name other files are neither shown nor changed over HTTP."""
 
 
 class Checkpoint(TypedDict):
@@ -50,7 +50,7 @@ class CheckpointProblem(TypedDict):
 
 
 class CheckpointCards:
-    """Every checkpoint as the API shows it; `on_event` hears which each engine holds and jobs need (a Listener)."""
+    """Every checkpoint as the API shows it; a Listener, for what engines hold and jobs need."""
 
     def __init__(self, checkpoints: CheckpointCatalog) -> None:
         self._checkpoints = checkpoints
@@ -58,7 +58,7 @@ class CheckpointCards:
         self._jobs: dict[str, frozenset[str]] = {}
 
     def on_event(self, event: Event) -> None:
-        """An engine that was lost holds nothing."""
+        """Note what engines hold and jobs need."""
         match event:
             case JobAccepted():
                 self._jobs[event.job_id] = frozenset(phase.checkpoint for phase in event.recipe.phases)
@@ -72,14 +72,14 @@ class CheckpointCards:
                 pass
 
     def tier(self, entry: CheckpointEntry) -> str:
-        """The nearest one in which some engine has it as it is now."""
+        """The nearest tier in which some engine has this version of it."""
         version = versioned(entry.name, entry.digest)
         held = {tier for one in self._held.values() for tier, versions in one.items() if version in versions}
         away = "disk" if self._checkpoints.is_here(entry) else "bucket"
         return next((tier for tier in WARM_TIERS if tier in held), away)
 
     def warmth(self, entry: CheckpointEntry) -> Warmth:
-        """Warm where no disk stands between it and a picture."""
+        """Warm when it need not be read from a disk or a bucket first."""
         return "warm" if self.tier(entry) in WARM_TIERS else "cold"
 
     def cards(self, caller: Caller = ANYBODY) -> list[Checkpoint]:
@@ -98,7 +98,7 @@ class CheckpointCards:
         return self._card(await self._checkpoints.add(name, content))
 
     async def describe(self, name: str, changes: Mapping[str, Any], caller: Caller = ANYBODY) -> Checkpoint:
-        """Its side-car says these values from now on, and not what is None.
+        """Change these values in its side-car; None removes one.
 
         Raises ModelNotFound, WrongState for one that is not in the folder, InvalidRequest.
         """

@@ -21,7 +21,7 @@ INSTRUCTIONS = (
 
 
 class NotEnhanced(Exception):
-    """Why there is no richer prompt; the text is for the caller."""
+    """The prompt could not be enhanced; the text, which says why, is for the caller."""
 
 
 class ChatEnhancer:
@@ -53,7 +53,7 @@ class ChatEnhancer:
         return self._checked(written) + tags
 
     async def _answer(self, words: str) -> bytes:
-        """The operator named one address, wherever it is."""
+        """The address is the operator's own setting, so that it may be a private one."""
         reply = await self._egress.post(
             self._url,
             content=json.dumps(self._body(words)).encode(),
@@ -72,7 +72,7 @@ class ChatEnhancer:
         return {"model": self._settings.model, "messages": messages}
 
     def _checked(self, written: str) -> str:
-        """What a model writes is one line of words, and puts no LoRA on."""
+        """The model's answer, if it is one line of words without LoRA tags. Raises NotEnhanced."""
         line = cleaned(written, self._max_chars + 1)
         if not line:
             raise NotEnhanced("the model wrote nothing")

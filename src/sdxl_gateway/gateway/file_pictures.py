@@ -12,7 +12,7 @@ from sdxl_gateway.storage.files import FileStore
 
 
 class FilePictures:
-    """A core PictureSource over the files that were sent before."""
+    """A core PictureSource that reads stored files."""
 
     def __init__(self, files: FileStore) -> None:
         self._files = files

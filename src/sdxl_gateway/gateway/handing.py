@@ -1,4 +1,4 @@
-"""Takes what an engine painted, hands it out through delivery's door, and counts what that door held back."""
+"""Takes what an engine painted, has it delivered, and counts the pictures that were withheld."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Handing:
     _errors: list[GatewayError] = field(default_factory=list)
 
     async def look(self, event: Previewed) -> Partial | None:
-        """None for one that may not be seen: the picture it becomes is judged for itself."""
+        """The partial image; None for one that is withheld: the finished picture is judged again."""
         try:
             return await self.deliverer.preview(event, self.output)
         except HELD_BACK:
             return None
 
     async def picture(self, event: Painted) -> Presented | Withheld:
-        """A picture, or why there is none; the others come all the same."""
+        """The picture, or why it is withheld; that does not keep the others back."""
         try:
             presented = await self.deliverer.deliver(event, self.output)
         except HELD_BACK as error:
@@ -39,7 +39,7 @@ class Handing:
         return self._counted(presented)
 
     async def again(self, picture: Encoded) -> Presented:
-        """A picture that passed the door before."""
+        """A picture that was delivered before."""
         return self._counted(await self.deliverer.again(picture, self.output))
 
     def _counted(self, presented: Presented) -> Presented:
@@ -48,7 +48,7 @@ class Handing:
         return presented
 
     def ended(self) -> tuple[str, ...]:
-        """What the caller should know of all of them. Raises the first refusal where no picture is left."""
+        """The warnings of all pictures. Raises the first refusal when every picture was withheld."""
         if self._errors and not self.presented:
             raise self._errors[0]
         held = len(self._errors)

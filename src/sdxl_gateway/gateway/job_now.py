@@ -13,7 +13,7 @@ from sdxl_gateway.gateway.live_job import LiveJob
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """How far a job is that another gateway paints, as a LiveJob tells it."""
+    """The progress of a job that another gateway paints; named as in LiveJob."""
 
     started: float | None
     step: int
@@ -32,13 +32,13 @@ class JobNow:
 
     @property
     def state(self) -> JobState:
-        """A job that is taken up waits until an engine has begun it."""
+        """Its state for clients: a job that was taken up counts as queued until an engine begins it."""
         waits = self.job.state is JobState.IN_PROGRESS and (self.live is None or self.live.started is None)
         return JobState.QUEUED if waits else self.job.state
 
 
 def seen(job: StoredJob | None, caller: Caller) -> StoredJob:
-    """The job; one of another tenant is not there. Raises NotFound."""
+    """The job, if the caller may see it. Raises NotFound."""
     if job is None or not (caller.admin or job.tenant == caller.tenant):
         raise unknown_job()
     return job

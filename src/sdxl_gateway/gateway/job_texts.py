@@ -1,4 +1,4 @@
-"""Takes jobs that are over, forgets what they were asked in words, sooner than what became of them."""
+"""Forgets the prompts of finished jobs, sooner than the jobs themselves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TEXTS = ("prompt", "negative_prompt")
 
 
 class JobTexts:
-    """The words of a store's jobs; they are exported and erased with these."""
+    """The prompts of a store's jobs (a core TenantStore); they are exported and erased with the jobs."""
 
     kind = "prompts"
 
@@ -21,20 +21,20 @@ class JobTexts:
         self._store = store
 
     async def export(self, tenant: str) -> list[dict[str, Any]]:
-        """Nothing beside what the jobs tell."""
+        """Nothing: the jobs' own export has them."""
         return []
 
     async def erase(self, tenant: str) -> int:
-        """Nothing beside the jobs."""
+        """Nothing: they go with the jobs."""
         return 0
 
     async def forget_before(self, unix_seconds: float) -> int:
-        """The words of jobs that were over by then are gone; of how many jobs that were."""
+        """Forget the prompts of jobs that were over by then; of how many jobs that were."""
         return await self._store.forget_texts_before(unix_seconds, without_texts)
 
 
 def without_texts(job: StoredJob) -> StoredJob:
-    """The same, whose prompts are empty: what was sent, what was painted, and in the pictures' recipes."""
+    """The job with empty prompts: as they were sent, as they were painted, and in the pictures' recipes."""
     settled = json.loads(job.ask)
     result = None if job.result is None else json.loads(job.result)
     for one in (settled, settled["ask"], *(picture["recipe"] for picture in (result or {}).get("pictures", ()))):

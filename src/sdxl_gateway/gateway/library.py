@@ -1,4 +1,4 @@
-"""Takes the catalogues and what engines say they hold, gives what callers may ask for and how warm it is."""
+"""Takes the catalogues and what engines report, gives the models that callers may ask for, and which are warm."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ class ModelLibrary:
         self._jobs: dict[str, frozenset[str]] = {}
 
     def under(self, settings: Settings, names: ModelResolver) -> ModelLibrary:
-        """The names on offer by other settings; what is heard of engines and jobs is known to both."""
+        """The same library under other settings; what it knows of engines and jobs is shared."""
         other = copy(self)
         other._settings, other._names = settings, names
         return other
 
     def seen_by(self, caller: Caller) -> ModelLibrary:
-        """The names on offer to one for whom only some models and LoRAs are there."""
+        """The same library as the caller sees it, who may use only some models and LoRAs."""
         if caller.sees_everything:
             return self
         other = copy(self)
@@ -84,7 +84,7 @@ class ModelLibrary:
         return other
 
     def on_event(self, event: Event) -> None:
-        """Hear which LoRAs are asked for, and what each engine holds (a Listener)."""
+        """Note which LoRAs are asked for, and what each engine holds (a Listener)."""
         self.checkpoints.on_event(event)
         match event:
             case JobAccepted():
@@ -130,7 +130,7 @@ class ModelLibrary:
         return [*checkpoints, *named, *map(self._lora_card, self._adapters.entries())]
 
     def _on_offer(self, name: str) -> bool:
-        """Who sees everything is also shown names that lead nowhere at the moment."""
+        """Callers without restrictions also see names that resolve to nothing at the moment."""
         return self._caller.sees_everything or self._leads(name) is not None
 
     def _leads(self, name: str) -> tuple[ResolvedModel, list[LoraEntry]] | None:
@@ -170,7 +170,7 @@ class ModelLibrary:
         return "warm" if self._tier(self._digests.get(name)) in WARM_TIERS else "cold"
 
     def _tier(self, digest: str | None) -> str:
-        """The nearest one in which some engine holds the adapter."""
+        """The nearest tier in which some engine holds the adapter."""
         held = {tiers.get(digest or "") for tiers in self._tiers.values()}
         return next((tier for tier in WARM_TIERS if tier in held), "disk")
 
@@ -192,7 +192,7 @@ class ModelLibrary:
         return replace(card or self._blend_card(name), capabilities=self._capabilities(name))
 
     def operators_model(self, name: str) -> ModelCard:
-        """As `model`, with the arms and shares of a rollout, however it is called."""
+        """As `model`, and for a rollout, under any alias too, with its arms and shares."""
         card = self.model(name)
         if card.capabilities is None or (arm := self._names.choose(name).arm) is None:
             return card
@@ -251,7 +251,7 @@ class ModelLibrary:
         return lora_card(entry, digest, ready, tier, on=on, last_used=last_used, in_folder=own, shared=shared)
 
     async def add_lora(self, name: str, data: AsyncIterator[bytes], replace: bool) -> None:
-        """Puts a LoRA into the folder that fits the default checkpoint; it can be painted with at once.
+        """Put a LoRA that fits the default checkpoint into the folder; it can be used at once.
 
         Raises Forbidden, InvalidRequest, BodyTooLarge or AdapterRefused; the folder is as before then.
         """
@@ -262,17 +262,17 @@ class ModelLibrary:
         self._forget(entry.name)
 
     async def remove_lora(self, name: str) -> None:
-        """Takes the LoRA out of the folder. Raises ModelNotFound."""
+        """Remove the LoRA from the folder. Raises ModelNotFound."""
         entry = self._find(name)
         await self._adapters.remove(entry.name)
         self._forget(entry.name)
 
     async def describe_lora(self, name: str, changes: Mapping[str, Any]) -> Lora:
-        """Its side-car says these values from now on, and not what is None. Raises ModelNotFound, InvalidRequest."""
+        """Change these values in its side-car; None removes one. Raises ModelNotFound, InvalidRequest."""
         return self._told(await self._adapters.change_sidecar(self._find(name).name, changes))
 
     async def add_checkpoint(self, name: str, content: AsyncIterator[bytes], caller: Caller = ANYBODY) -> Checkpoint:
-        """A single file lies in the checkpoint folder, and is a model that LoRAs are held against from now on.
+        """Put a single file into the checkpoint folder; it is a model then, and LoRAs are checked against it.
 
         Raises Forbidden, InvalidRequest, BodyTooLarge, WrongState; the folder is as before then.
         """
@@ -281,7 +281,7 @@ class ModelLibrary:
         return added
 
     async def remove_checkpoint(self, name: str, caller: Caller = ANYBODY) -> None:
-        """Takes a checkpoint out of the folder. Raises ModelNotFound, WrongState for one in use or elsewhere."""
+        """Remove a checkpoint from the folder. Raises ModelNotFound, WrongState for one in use or not in the folder."""
         self.checkpoints.check_removable(name, caller)
         if keys := leading_to(self._settings, self._names, name):
             raise WrongState(f"The settings lead to the checkpoint {shown(name)}: {', '.join(keys)}.", param="name")

@@ -1,4 +1,4 @@
-"""Takes one line of a batch to its answer: it becomes a job, which is waited for wherever it is painted."""
+"""Takes a line of a batch, gives its answer: the line becomes a job, which is awaited wherever it is painted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class LineRun:
-    """Lines of one batch; once it is `stopped` none becomes a job any more, and those that are jobs are cancelled."""
+    """Runs lines of one batch; once it is `stopped`, no line becomes a job, and lines that are jobs are cancelled."""
 
     batch: Batch
     around: Surroundings
@@ -31,7 +31,7 @@ class LineRun:
     stopped: asyncio.Event
 
     async def answer(self, line: BatchLine, job_id: str | None) -> Answer | None:
-        """Of the line's job, where it is one already; None where the batch was stopped before."""
+        """The line's answer; `job_id` is its job, if it has one already. None when the batch was stopped before."""
         form = self.around.form
         try:
             found = None if job_id is None else await self._from_before(line, job_id)
@@ -43,7 +43,7 @@ class LineRun:
             return form.refusal(EngineFault("The server had an error while processing this request."))
 
     async def _from_before(self, line: BatchLine, job_id: str) -> Answer | None:
-        """None where nobody knows that job any more, or its pictures are out of reach: it is painted once more."""
+        """None when the job is unknown or its pictures are out of reach: the line is painted again then."""
         try:
             answer = await self._of_job(line, job_id)
         except NotFound:
@@ -57,7 +57,7 @@ class LineRun:
         return await self._patiently(partial(self.around.form.answer, line, job, self.batch))
 
     async def _submitted(self, line: BatchLine) -> str | None:
-        """The job that the line is now; None where the batch was stopped before. Raises a Refusal."""
+        """The id of the line's new job; None when the batch was stopped before. Raises a Refusal."""
         asked = await self.around.form.ask(line, self.batch.endpoint, self.caller)
         submit = partial(
             self.around.tasks.submit,
@@ -72,7 +72,7 @@ class LineRun:
         return None if self.stopped.is_set() else (await submit()).id
 
     async def _painted(self, job_id: str) -> StoredJob | None:
-        """The job, which is over; None where it was stopped with the batch. Raises NotFound."""
+        """The job, which is over; None when it was cancelled with the batch. Raises NotFound."""
         tasks = self.around.tasks
         while True:
             now = await self._patiently(partial(tasks.get, job_id, self.caller))

@@ -12,12 +12,12 @@ from sdxl_gateway.core.stored_job import StoredJob
 from sdxl_gateway.gateway.events import Partial, Progressed
 
 MOST_LOOKS = 4
-"""Looks kept for whoever comes later; the news of older ones goes with them."""
+"""Partial images kept for followers who come later; the news of older ones is dropped."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class NewsId:
-    """Which time the job was taken up (StoredJob.taking), and the how manieth news of that time it is."""
+    """`taking` counts how often the job was taken up (StoredJob.taking), `number` its news since then, from 1."""
 
     taking: int
     number: int
@@ -27,7 +27,7 @@ class NewsId:
 
     @classmethod
     def of(cls, text: str | None) -> NewsId | None:
-        """None for anything else."""
+        """What `str` wrote; None for anything else."""
         taking, dash, number = (text or "").partition("-")
         known = dash and taking.isdecimal() and number.isdecimal() and len(taking + number) < 20
         return cls(int(taking), int(number)) if known else None
@@ -45,7 +45,7 @@ class News:
 
 
 class Bell:
-    """Wakes everybody who waits for it, each time it rings."""
+    """A condition for one event loop: each ring wakes everybody who waits."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -64,8 +64,8 @@ class Bell:
 
 @dataclass(slots=True)
 class LiveJob:
-    """`started` is unix seconds, None while no engine has begun it; `let_in` once it is past all that may refuse it;
-    `hear` is told its news too, and when it began."""
+    """`started` is unix seconds, None until an engine begins the job; `let_in` is true once nothing can refuse it any
+    more; `hear` is called with each of its news and `started`."""
 
     job: StoredJob
     pictures: int = 1
@@ -102,7 +102,7 @@ class LiveJob:
         self._tell("progress")
 
     def show(self, look: Partial) -> None:
-        """A look at one of its pictures."""
+        """A partial image of one of its pictures."""
         self.look = look
         looks = [news for news in self._news if news.look is not None]
         if len(looks) >= MOST_LOOKS:
@@ -110,12 +110,12 @@ class LiveJob:
         self._tell("partial_image", look)
 
     def end(self) -> None:
-        """Nothing more is told of it this time."""
+        """No more news follows, this time that it was taken up."""
         self.over = True
         self.bell.ring()
 
     async def follow(self, after: NewsId | None) -> AsyncIterator[News]:
-        """Its news from the one after `after` on, to the last; news that later ones have outdated are left out."""
+        """Its news after `after`, to the last; those that newer ones have replaced are left out."""
         number = after.number if after is not None and after.taking == self.job.taking else 0
         while True:
             for news in [one for one in self._news if one.id.number > number]:

@@ -1,4 +1,4 @@
-"""Takes texts and pictures that somebody wants judged, and nothing else, gives what the judges of paintings say."""
+"""Takes texts and pictures to be judged without painting, gives the verdicts of the judges that paintings pass."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Judged:
 
 
 class Moderations:
-    """One picture at a time: what is painted has to pass the same judge, and is not to wait for this."""
+    """Judges one picture at a time, so that paintings, which pass the same judge, do not wait for these."""
 
     def __init__(self, judges: Judges, uploads: Uploads, turn: asyncio.Semaphore | None = None) -> None:
         self._judges = judges
@@ -32,7 +32,7 @@ class Moderations:
         self._turn = turn or asyncio.Semaphore(1)
 
     def under(self, judges: Judges, uploads: Uploads) -> Moderations:
-        """By other judges; those who wait go on waiting for the same turn."""
+        """The same with other judges; both take turns with each other."""
         return Moderations(judges, uploads, self._turn)
 
     async def judged(self, texts: Sequence[str], pictures: Sequence[Upload]) -> Judged:

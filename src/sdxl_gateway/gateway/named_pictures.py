@@ -1,4 +1,4 @@
-"""Takes an Ask in which pictures are only named, gives it with the pictures themselves."""
+"""Takes an Ask whose pictures are named by file id or URL, gives it with the pictures' bytes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ UNKNOWN = {
     Place.FILE: ("This server takes no pictures by 'file_id'", "unsupported_parameter"),
     Place.WEB: ("This server fetches no pictures (its setting egress.image_urls is off)", "invalid_image_url"),
 }
-"""What is said of a place from which nobody brings pictures, and the error's code."""
+"""The message and the code of the refusal where a server reads no pictures from that place."""
 
 
 class NamedPictures:
-    """Knows who brings pictures from which place; a place that nobody knows is refused by the field's name.
+    """The sources of pictures by place; a place without a source is refused, naming the field.
 
     Those of one request have at most `most_bytes` together, as if they had come in its body.
     """
@@ -27,7 +27,7 @@ class NamedPictures:
         self._most_bytes = most_bytes
 
     async def brought(self, ask: Ask, caller: Caller) -> Ask:
-        """The Ask whole; itself where it is so already. Raises a Refusal naming the picture that cannot be had."""
+        """The Ask with all its pictures; itself when none is only named. Raises a Refusal naming the field."""
         found: dict[str, Upload] = {}
         left = self._most_bytes
         for upload in ask.uploads:
@@ -41,7 +41,7 @@ class NamedPictures:
         return ask.with_pictures(found) if found else ask
 
     async def bring(self, upload: Upload, caller: Caller) -> Upload:
-        """One picture; itself where it is here. Raises as `brought`."""
+        """One picture with its bytes; itself when it has them. Raises as `brought`."""
         if upload.elsewhere is None:
             return upload
         return upload.brought(await self._source(upload.field, upload.elsewhere).bring(upload, caller))

@@ -1,4 +1,4 @@
-"""Takes what a stored job has to remember (an Ask, a caller, an error, a result), gives it as JSON, and back."""
+"""Serialises what a stored job remembers (an Ask, a caller, an error, a result, its news) to JSON, and back."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class KeptPicture:
 
 @dataclass(frozen=True, slots=True)
 class HeldPicture:
-    """A picture of a stored job that was held back; `error` is packed."""
+    """A picture of a stored job that was withheld; `error` is packed."""
 
     index: int
     seed: int
@@ -55,9 +55,9 @@ class JobResult:
 
 @dataclass(frozen=True, slots=True)
 class SettledAsk:
-    """An Ask as it is painted whenever its turn comes: its seed is drawn, its prompt is final.
+    """An Ask that gives the same pictures whenever it is painted: its seed is drawn, and its prompt final.
 
-    `prompt` is what the caller sent, `warnings` what was to be said of how it became the final one.
+    `prompt` is what the caller sent, and `warnings` are about how it became the final one.
     """
 
     ask: Ask
@@ -84,7 +84,7 @@ def pack_ask(settled: SettledAsk) -> tuple[str, bytes]:
 
 
 def unpack_ask(text: str, uploads: bytes = b"") -> SettledAsk:
-    """What was packed; where the uploads are not needed any more, they are empty."""
+    """The Ask that was packed; without `uploads` its pictures are empty."""
 
     def whole(found: dict[str, Any]) -> Any:
         if found.keys() != {BLOB}:
@@ -96,12 +96,12 @@ def unpack_ask(text: str, uploads: bytes = b"") -> SettledAsk:
 
 
 def pack_caller(caller: Caller) -> str:
-    """All that decides what a job of theirs may use, as it was when they asked."""
+    """As JSON: everything that decides what the caller's job may use."""
     return _CALLER.dump_json(caller).decode()
 
 
 def unpack_caller(text: str) -> Caller:
-    """As it was packed; what a later version came to know of callers has its default."""
+    """The caller that was packed; fields that a later version added have their defaults."""
     return _CALLER.validate_json(text)
 
 
@@ -116,7 +116,7 @@ def unpack_result(text: str) -> JobResult:
 
 
 def pack_news(news: News, started: float | None) -> list[Any]:
-    """As JSON, with when the job was begun; a look is base64."""
+    """As JSON values, with when the job was begun; a partial image is base64."""
     look = news.look
     shown = None if look is None else [look.partial_index, base64.b64encode(look.data).decode(), look.index]
     return [news.id.taking, news.id.number, news.kind, news.step, news.steps, shown, started]
@@ -130,7 +130,7 @@ def unpack_news(packed: list[Any]) -> tuple[News, float | None]:
 
 
 def pack_error(error: GatewayError) -> str:
-    """Its class and what a client may be told."""
+    """As JSON: its class, and what a client may be told."""
     told: dict[str, Any] = {
         "class": type(error).__name__,
         "message": error.message,

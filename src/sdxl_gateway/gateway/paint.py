@@ -76,7 +76,7 @@ class Gateway:
         self._enhancer = None if off else ChatEnhancer(settings.enhancer, egress, max_chars=most)
 
     async def settled(self, ask: Ask, caller: Caller) -> SettledAsk:
-        """The Ask as it can be painted whenever its turn comes, and each time alike. Raises a Refusal."""
+        """Resolve the Ask for later: it gives the same pictures whenever it is painted. Raises a Refusal."""
         admission, watch = self._admission.seen_by(caller), self._watch(caller)
         ask = admission.with_arm(ask, caller)
         with tallied(ask.arm, caller.tenant, self._listener):
@@ -89,7 +89,7 @@ class Gateway:
     def under(
         self, settings: Settings, admission: Admission, deliverer: Deliverer, limits: Limits, judges: Judges
     ) -> Gateway:
-        """The gateway by other settings; its engines, its listener and what was painted before stay."""
+        """The gateway under other settings, with the same engines, listener and cache of results."""
         backend, listener, egress = self._backend, self._listener, self._egress
         return Gateway(settings, admission, backend, deliverer, listener, egress, limits, self._results, judges)
 
@@ -116,7 +116,7 @@ class Gateway:
     async def _painted(
         self, ask: Ask, caller: Caller, visit: Visit, job_id: str | None, *, keep: bool, must_keep: bool
     ) -> AsyncGenerator[Item, None]:
-        """The items of one who was let in."""
+        """The items of a request that the caller's limits let in."""
         arrived = time.time()
         watch = self._watch(caller)
         await watch.asked(ask)
@@ -183,8 +183,8 @@ class Gateway:
         return Watch(self._judges, policy, caller, self._listener, uploads=section.uploads)
 
     async def _resolved(self, ask: Ask, admission: Admission, watch: Watch) -> tuple[Ask, ResolvedAsk, tuple[str, ...]]:
-        """The Ask as it is painted, resolved, and what is to be said of that. Its prompt is a richer one where that is
-        asked for; where none comes, or none that can be painted, its own."""
+        """The Ask as it is painted, resolved, and warnings about it. Its prompt is enhanced if the Ask says so; where
+        that fails, or gives a prompt that cannot be painted, its own prompt is kept."""
         if not ask.enhance:
             return ask, await admission.resolve(ask), ()
         if self._enhancer is None:

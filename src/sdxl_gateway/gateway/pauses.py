@@ -1,4 +1,4 @@
-"""Takes what engines say of themselves and their machines, tells which are lost or held, and since when."""
+"""Takes what engines report, tells which are lost, and which are held because of their machine, and since when."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdxl_gateway.core.measurements import Held
 
 
 class Pauses:
-    """A Listener. An engine held for more than `unready_seconds` does not count as one that can paint."""
+    """A Listener. When every engine is held for more than `unready_seconds`, the server is not ready."""
 
     def __init__(self, unready_seconds: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._unready_seconds = unready_seconds
@@ -21,7 +21,7 @@ class Pauses:
         self._held: dict[str, tuple[str, float]] = {}
 
     def on_event(self, event: Event) -> None:
-        """Hear of engines that come, go, and are held."""
+        """Note engines that come, go, and are held."""
         match event:
             case EngineOpened(engine_id=engine_id):
                 self._engines.add(engine_id)
@@ -50,7 +50,7 @@ class Pauses:
         return tuple(sorted(self._lost))
 
     def told(self) -> list[dict[str, Any]]:
-        """What /readyz says of each engine that is held."""
+        """What /readyz reports of each engine that is held."""
         now = self._clock()
         return [
             {"engine": engine, "reason": reason, "seconds": round(now - since, 1)}

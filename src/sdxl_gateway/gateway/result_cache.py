@@ -1,4 +1,4 @@
-"""Takes pictures as they left, gives them again to whoever asks for the very same; in memory, and only for a while."""
+"""A cache, in memory, of the finished pictures of requests, given again to requests that ask for exactly the same."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SWEEP_SECONDS = 600.0
 
 
 class ResultCache:
-    """At most `max_bytes`, of which what was used least lately goes first, and nothing older than `seconds`."""
+    """Least recently used first out, above `max_bytes`; nothing older than `seconds` is given."""
 
     kind = "results"
 
@@ -25,7 +25,7 @@ class ResultCache:
         self.held_bytes = 0
 
     def limit(self, *, max_bytes: int, seconds: float) -> None:
-        """How much and how old results may be from the next one on."""
+        """Change the limits, for what comes next."""
         self._max_bytes = max_bytes
         self.seconds = seconds
 
@@ -41,7 +41,7 @@ class ResultCache:
         return found
 
     def put(self, key: str, results: Results) -> None:
-        """Keeps them, unless they alone are more than fits."""
+        """Keep them, unless they are larger than the whole cache."""
         if results.size_bytes > self._max_bytes:
             return
         self._drop([key])
@@ -51,11 +51,11 @@ class ResultCache:
             self._drop([next(iter(self._held))])
 
     def is_old(self, results: Results) -> bool:
-        """Nobody is given them any more."""
+        """They are too old to be given."""
         return results.at + self.seconds <= self.clock()
 
     async def sweeping(self) -> None:
-        """Forgets what is too old now and then, for ever; cancel to stop."""
+        """Drop what is too old, from time to time, until this is cancelled."""
         while True:
             await self.forget_before(self.clock() - self.seconds)
             await asyncio.sleep(SWEEP_SECONDS)

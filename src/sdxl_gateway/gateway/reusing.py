@@ -1,4 +1,4 @@
-"""Takes a request that was resolved, gives the key under which the very same is found in the cache of results."""
+"""Takes a resolved request, gives the key of its results in the cache: that of every request for the same pictures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sdxl_gateway.gateway.result_cache import ResultCache
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One request's in the cache: its key, None where it has none there, and what was found under it."""
+    """A request's place in the cache: its key, None when it is not cached, and the results found under it."""
 
     cache: ResultCache
     key: str | None = None
@@ -29,13 +29,13 @@ class Place:
 
     @property
     def outcome(self) -> LookupOutcome | None:
-        """What its caller is told; None where nothing was looked for."""
+        """What its caller is told; None when the cache was not asked."""
         if self.key is None:
             return None
         return "miss" if self.found is None else "hit"
 
     def fill(self, output: Output, made: Sequence[Presented], warnings: tuple[str, ...]) -> None:
-        """Keeps what was painted, if all of it left, and all judges saw it and had nothing to say of it."""
+        """Cache what was painted, if every picture was delivered, and was judged clean by all judges."""
         if self.key is None or len(made) < output.recipe.count or not all(one.clean for one in made):
             return
         pictures = tuple(Encoded(one.index, one.seed, one.data) for one in made)
@@ -43,7 +43,7 @@ class Place:
 
 
 async def place_of(ask: Ask, output: Output, cache: ResultCache, settings: Settings) -> Place:
-    """Where the request stands: under its seed, or by "prompt" under any where it names none."""
+    """The request's place: by its seed, or, with the setting "prompt", for any seed when it names none."""
     mode, any_seed = settings.results.cache, ask.seed is None
     if mode == "off" or (any_seed and mode == "seeded"):
         return Place(cache)

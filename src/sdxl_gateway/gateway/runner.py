@@ -1,4 +1,4 @@
-"""Takes the jobs that a store keeps, in their order and a few at a time, and paints each to its one end."""
+"""Takes stored jobs in their order, a few at a time, and has each painted to its end."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ log = logging.getLogger(__name__)
 PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 NOT_NOW = (Unavailable, StorageFull)
-"""What says nothing against the job, and holds for any other: it is tried again, without an attempt more."""
+"""Passing problems, which are no fault of the job: it is tried again, which counts as no attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class GivenBack:
-    """To where it stood in the line; `counted` where it was an attempt."""
+    """The job goes back to its place in the queue; `counted` if this was an attempt."""
 
     counted: bool
 
 
 def quarantined() -> Ending:
-    """The end of a job that ended an engine or a server each time it was taken up."""
+    """The end of a job that crashed an engine or a server each time it was taken up."""
     told = "The engine or the server ended each time it had this job in hand, so it is not tried again."
     return failed(EngineFault(told, code=ENGINE_CRASHED))
 
@@ -85,7 +85,7 @@ class Runner:
         self._others = others
 
     async def running(self) -> None:
-        """Paints what is there and what comes, until it is cancelled; then what is live goes back into the line."""
+        """Paint jobs until this is cancelled; those that are live then go back into the queue."""
         try:
             while True:
                 self._wake.clear()
@@ -95,12 +95,12 @@ class Runner:
             await self._let_go()
 
     def wake(self) -> None:
-        """Something may be taken up that could not be before."""
+        """Look for jobs to take up, now."""
         self._wake.set()
         self.turned.ring()
 
     def drop(self, job_id: str) -> None:
-        """Stops painting a job that is over."""
+        """Stop painting this job."""
         if (task := self._tasks.get(job_id)) is not None:
             task.cancel()
 
@@ -120,12 +120,12 @@ class Runner:
         return [Live(live.job.tenant, live.job.priority) for live in self.live.values()]
 
     def _tenants(self) -> Tenants:
-        """Of whoever was turned away by its limits once, one job at a time finds out whether they let it in again."""
+        """Of a tenant that its limits turned away before, one job at a time tries whether they let it in again."""
         unsure = {live.job.tenant for live in self.live.values() if not live.let_in} & self._careful
         return Tenants(frozenset(self._resting) | unsure, frozenset(self._careful))
 
     def _rest(self, tenant: str, seconds: float) -> None:
-        """Nothing of the tenant is taken up until then, or until a job of its own has ended."""
+        """Take up no job of the tenant for so long, or until one of its jobs has ended."""
         self._wake_up(tenant)
         self._careful.add(tenant)
         wait = min(max(seconds, PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
@@ -144,7 +144,7 @@ class Runner:
         self._tasks[job.id] = asyncio.create_task(self._work(live))
 
     async def _work(self, live: LiveJob) -> None:
-        """However this ends, the job is live no more; where it was cancelled, who did so says what becomes of it."""
+        """However this ends, the job is no longer live; whoever cancels this decides what becomes of the job."""
         try:
             with following(Trace.read(live.job.trace or "")):
                 outcome = await self._outcome(live)
@@ -157,7 +157,7 @@ class Runner:
             self.wake()
 
     async def _outcome(self, live: LiveJob) -> Ending | GivenBack:
-        """How it ended, where it did."""
+        """How it ended, or that it goes back into the queue."""
         pause_seconds = PAUSE_SECONDS
         while True:
             try:
@@ -178,7 +178,7 @@ class Runner:
             pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
 
     async def _until_it_is_written(self, live: LiveJob, outcome: Ending | GivenBack) -> None:
-        """A disk that takes nothing now may do so later, and a painted picture is not painted again for that."""
+        """Retried while the disk is full or the database is busy, so that nothing need be painted again."""
         while True:
             try:
                 if isinstance(outcome, GivenBack):
@@ -194,7 +194,7 @@ class Runner:
                 return
 
     async def _painted(self, live: LiveJob) -> JobResult:
-        """Raises whatever the gateway does, and DeadlineExceeded where its turn came too late."""
+        """Raises what the gateway does, and DeadlineExceeded when the job's turn came too late."""
         job = live.job
         uploads = await self._store.uploads_of(job)
         ask = self._in_time(job, readable(lambda: unpack_ask(job.ask, uploads)).ask)
@@ -225,7 +225,7 @@ class Runner:
         live.progress(event)
 
     def _in_time(self, job: StoredJob, ask: Ask) -> Ask:
-        """With what is left of the time it was given."""
+        """The Ask with what is left of its timeout. Raises DeadlineExceeded."""
         if ask.timeout is None:
             return ask
         left = job.created + ask.timeout - self._store.clock()
@@ -234,7 +234,7 @@ class Runner:
         return replace(ask, timeout=left)
 
     async def _let_go(self) -> None:
-        """An orderly end is no attempt."""
+        """Give every live job back; an orderly end counts as no attempt."""
         ids, tasks = list(self.live), list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -247,7 +247,7 @@ class Runner:
 
 
 class _Gathered:
-    """The items of one painting, until all of them are there."""
+    """Collects the items of one request."""
 
     def __init__(self) -> None:
         self._accepted: Accepted | None = None
@@ -256,7 +256,7 @@ class _Gathered:
         self._withheld: list[HeldPicture] = []
 
     def take(self, item: Accepted | Presented | Withheld | Done) -> None:
-        """Any item that is no news."""
+        """Any item but progress and partial images."""
         match item:
             case Accepted():
                 self._accepted = item

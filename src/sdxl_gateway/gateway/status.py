@@ -1,4 +1,4 @@
-"""Takes what is told of engines and jobs, gives how the server stands at this moment, for its operators."""
+"""Takes what happens to engines and jobs, gives the state of the server at this moment, for its operators."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sdxl_gateway.gateway.throughput import Throughput
 
 @dataclass(frozen=True, slots=True)
 class EngineNow:
-    """One engine, as it was opened and as it said last; `opened` is None while it is not there."""
+    """One engine, as it reported last; `opened` is None while it is not running."""
 
     id: str
     opened: EngineOpened | None = None
@@ -56,7 +56,7 @@ class ServerStatus:
         self._names: dict[str, str] = {}
 
     def on_event(self, event: Event) -> None:
-        """Hear what happened."""
+        """Note what happened."""
         self.throughput.on_event(event)
         match event:
             case JobAccepted():
@@ -111,5 +111,5 @@ class ServerStatus:
         return dict(Counter(one.tenant for one in self._waiting.values()))
 
     def name_of(self, digest: str) -> str | None:
-        """What a LoRA was last asked for as; None where nobody did."""
+        """The name under which a LoRA was last asked for; None if it never was."""
         return self._names.get(digest)

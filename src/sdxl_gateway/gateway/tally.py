@@ -1,4 +1,4 @@
-"""Takes the items of a request that asked for a rollout, tells the listeners how its arm did."""
+"""Takes the items of a request to a rollout, tells the listeners how its arm did."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOT_NOW = (Busy, Unavailable, StorageFull)
 
 @dataclass(slots=True)
 class Tally:
-    """One request's so far; `seconds` until its last picture was there, None while it is not."""
+    """One request's counts so far; `seconds` is the time to its last picture, None until then."""
 
     begun: float
     clock: Callable[[], float]
@@ -29,7 +29,7 @@ class Tally:
     images: list[str] = field(default_factory=list)
 
     def see(self, item: Item) -> None:
-        """What the caller is about to get."""
+        """Count an item that the caller is about to get."""
         match item:
             case Accepted():
                 self.reused = item.cache == "hit"
@@ -71,7 +71,7 @@ def tallied(
 
 
 def outcome_of(error: BaseException) -> ArmOutcome:
-    """What is no Exception is that its caller went away."""
+    """A BaseException that is no Exception means that the caller went away."""
     if isinstance(error, Refusal | Busy):
         return "refused"
     return "failed" if isinstance(error, Exception) and not isinstance(error, Cancelled) else "cancelled"

@@ -1,4 +1,4 @@
-"""Takes what is told of jobs and steps, gives how much was painted and how long jobs took lately."""
+"""Takes what happens to jobs and steps, gives how much was painted and how long jobs took lately."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdxl_gateway.core.events import Event, Failed, Finished, JobAccepted, Measu
 
 RECENT_SECONDS = 300.0
 MOST_JOBS = 1000
-"""Of so many jobs that ended last it is remembered how long they took."""
+"""How many of the last jobs' durations are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Throughput:
         self._painted: deque[tuple[float, float]] = deque(maxlen=MOST_JOBS)
 
     def on_event(self, event: Event) -> None:
-        """Hear what happened."""
+        """Note what happened."""
         match event:
             case JobAccepted():
                 self._accepted[event.job_id] = self._clock()

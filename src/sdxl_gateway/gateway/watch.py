@@ -1,4 +1,4 @@
-"""Takes the texts and uploads of one request, has them judged, and does what its caller's policy says."""
+"""Has the texts and uploads of a request judged, and does what its caller's policy says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdxl_gateway.safety.refusal import refusal
 
 
 class Watch:
-    """Of one request under one policy; `listener` hears what is done. With `uploads` pictures that were sent count."""
+    """Of one request under one policy; `listener` hears what is done. With `uploads` sent pictures are judged too."""
 
     def __init__(self, judges: Judges, policy: Policy, caller: Caller, listener: Listener, *, uploads: bool) -> None:
         self._judges = judges
@@ -27,15 +27,15 @@ class Watch:
 
     @property
     def oversight(self) -> Oversight:
-        """How what is painted of this request is to be watched over."""
+        """How the pictures of this request are to be judged."""
         return Oversight(self._policy, self._caller.tenant, self._caller.key_id, tuple(self._found))
 
     async def asked(self, ask: Ask) -> None:
-        """What the caller wrote, tags and all. Raises ModerationBlocked, Unjudged."""
+        """Judge what the caller wrote, LoRA tags included. Raises ModerationBlocked, Unjudged."""
         await self.texts(ask.prompt, ask.negative_prompt or "")
 
     async def resolved(self, resolved: ResolvedAsk) -> None:
-        """The prompt as it will be painted, and what it will be painted from. Raises ModerationBlocked, Unjudged."""
+        """Judge the final prompt and the uploads. Raises ModerationBlocked, Unjudged."""
         recipe = resolved.recipe
         await self.texts(recipe.prompt, _words_of(recipe.prompt, recipe.reading.syntax))
         if self._policy is not Policy.OFF and self._looks:
@@ -43,7 +43,7 @@ class Watch:
             self._act(together(pictures), "upload")
 
     async def texts(self, *texts: str) -> None:
-        """Each of them once. Raises ModerationBlocked, Unjudged."""
+        """Judge each text once. Raises ModerationBlocked, Unjudged."""
         new = [text for text in dict.fromkeys(texts) if text and text not in self._judged]
         if new and self._policy is not Policy.OFF and self._judges.of_texts:
             self._judged |= dict.fromkeys(new)
@@ -61,7 +61,7 @@ class Watch:
 
 
 def _words_of(prompt: str, syntax: str) -> str:
-    """Without brackets and weights, which may stand within a word. What cannot be read is refused elsewhere."""
+    """The prompt without brackets and weights, which may split a word; itself when it cannot be read."""
     try:
         return "".join(segment.text for part in read_prompt(prompt, syntax) for segment in part)
     except PromptSyntaxError:
@@ -69,7 +69,7 @@ def _words_of(prompt: str, syntax: str) -> str:
 
 
 def _sent(resolved: ResolvedAsk) -> list[Picture]:
-    """Of an inpaint all that was sent, though only a part of it may be painted from; masks show nothing."""
+    """The pictures that were sent, except masks; of an inpaint the whole picture, not only the painted part."""
     sent = {role: picture for role, picture in resolved.inputs.pictures.items() if role != "mask"}
     if resolved.kept is not None:
         sent["image"] = resolved.kept.original

@@ -1,4 +1,4 @@
-"""Takes a picture that was named by its address, gives the bytes that are there, or a refusal that names its field."""
+"""Takes a picture that was named by its URL, gives its bytes, or a refusal naming the field."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sdxl_gateway.egress.errors import EgressFailed, EgressRefused, TooLarge
 ACCEPT = "image/png, image/jpeg, image/webp"
 OK = 200
 AT_ONCE = 16
-"""Pictures that are on their way: each may hold as many bytes as an upload."""
+"""Concurrent downloads: each may hold as many bytes as an upload."""
 
 
 class WebPictures:
@@ -30,7 +30,7 @@ class WebPictures:
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def bring(self, upload: Upload, caller: Caller) -> bytes:
-        """What is at its address. Raises InvalidRequest, InvalidImage or BodyTooLarge naming its field."""
+        """The picture's bytes. Raises InvalidRequest, InvalidImage or BodyTooLarge naming its field."""
         try:
             data = await self._fetched(upload)
         except GatewayError as error:

@@ -1,1 +1,1 @@
-"""What the gateways that share a Redis do together: each file is a part of that."""
+"""What gateways that share a Redis do together, a file for each kind of thing that they share."""

@@ -1,4 +1,4 @@
-"""Adds up what is known of rollouts' arms at every gateway."""
+"""Adds up the figures of rollouts' arms from every gateway."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COUNTED, SAID = "counted", "said"
 
 @dataclass(frozen=True, slots=True)
 class Arms:
-    """What is known in `store`; of other gateways too, where there are `questions` to ask them."""
+    """The figures in `store`; with `questions`, those of other gateways too."""
 
     store: FeedbackStore
     questions: Questions | None = None
@@ -30,7 +30,7 @@ class Arms:
             self.questions.follow(ARMS, self._own)
 
     async def figures(self, since: float) -> tuple[ArmFigures, Sequence[Member | None]]:
-        """From the day of that moment on, in unix seconds; and whose part is not in it, None for all others."""
+        """From the day of `since` (unix seconds) on; and the gateways whose part is missing, None for all others."""
         found = await self.store.figures(since)
         if self.questions is None:
             return found, []

@@ -1,5 +1,5 @@
-"""Has other gateways hear of this one's batches, takes over those of one that is gone, and lets go of what others
-took."""
+"""Reports this gateway's batches to the others, takes over those of gateways that are gone, and lets go of those that
+others took over."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ log = logging.getLogger(__name__)
 
 SHARE_SECONDS = 1.0
 AGAIN_SECONDS = 3600.0
-"""A batch that is over is told again so often, before what was told ends by itself."""
+"""A finished batch is reported again after this time, before its record expires."""
 TOLD_AT_ONCE = 64
 TAKEN_AT_ONCE = 2
-"""Then others have a turn."""
+"""At most so many in each turn, so that other gateways take some too."""
 
 
 class BatchHands(Protocol):
-    """What is done here to batches that run."""
+    """What BatchFleet asks of whoever runs the batches."""
 
     async def end(self, batch_id: str) -> None:
-        """It is cancelled. Raises NotFound."""
+        """Cancel it. Raises NotFound."""
 
     async def let_go(self, batch: Batch) -> None:
-        """It is another gateway's; nothing of it stays."""
+        """Another gateway owns it now: stop it, and delete what is here of it."""
 
     def wake(self) -> None:
-        """There are new ones."""
+        """There are new ones to run."""
 
 
 class BatchFleet:
-    """This gateway's part in it. The database is the journal: what the mirror was told and is not there is forgotten,
-    what is there and was not told is told, in each turn; what the mirror gave this gateway is looked for there.
+    """Each turn brings mirror and database in line, by the database: the mirror forgets batches that are gone from it
+    and hears of those it lacks; batches that the mirror says are this gateway's are taken into it.
 
-    `may_take` says whether who says nothing is gone by now.
+    `may_take` tells whether gateways that are silent can be taken for gone by now.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class BatchFleet:
         self._may_take = may_take
 
     async def running(self) -> None:
-        """Until it is cancelled; then the others know how everything stands, and may take it over."""
+        """Turn after turn, until this is cancelled; a last report then lets the others take over."""
         try:
             while True:
                 await self.turn()
@@ -71,18 +71,18 @@ class BatchFleet:
                 await self._share()
 
     async def turn(self) -> None:
-        """One look at all batches, and all that follows from it; what cannot be done now is done in a later turn."""
+        """Report, take over and let go, once; what cannot be done now is done in a later turn."""
         with suppress(Unavailable, StorageFull):
             await self._share()
             await self._take_over()
 
     async def tell_now(self, batch: Batch) -> None:
-        """One that was accepted, where it can be told."""
+        """Report a batch that was just accepted, if the mirror can be reached."""
         with suppress(Unavailable):
             await self._tell([batch])
 
     async def _share(self) -> None:
-        """Files are told before batches: whoever hears that one is over asks for them."""
+        """Files are reported before batches: whoever hears that a batch is over asks for its files."""
         unfinished, due = await self._store.unfinished(), await self._due()
         await self._files.share()
         await self._tell(unfinished)
@@ -90,7 +90,7 @@ class BatchFleet:
             await self._tell(await self._store.named(due[at : at + TOLD_AT_ONCE]))
 
     async def _due(self) -> Sequence[str]:
-        """Those that are over and were not told so of late."""
+        """The finished batches that are to be reported, for the first time or again."""
         told, over = await self._mirror.told_over(), await self._store.over()
         await self._mirror.forget(told.keys() - set(over))
         too_old = self._store.clock() - AGAIN_SECONDS
@@ -129,14 +129,14 @@ class BatchFleet:
         return True
 
     async def _can_go_on(self, batch_id: str) -> bool:
-        """Its requests are within reach."""
+        """Whether its requests are within reach."""
         if await self._mirror.has_lines(batch_id):
             return True
         batch = await self._mirror.find(batch_id)
         return batch is not None and await self._files.within_reach(batch.input_file, batch.tenant)
 
     async def _adopt(self, batch_id: str) -> None:
-        """What is this gateway's and not in its database: taken over just now, or before it was cut off."""
+        """Take a batch into the database that the mirror says is this gateway's: just taken over, or before a crash."""
         batch = await self._mirror.find(batch_id)
         if batch is None or batch.state.over:
             return

@@ -1,4 +1,4 @@
-"""Keeps files as a FileStore does, has other gateways know of them, and answers for theirs."""
+"""A FileStore that reports its files to the other gateways, and also finds, reads and deletes theirs."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from sdxl_gateway.storage.pages import Cut
 
 LOOK_SECONDS = 0.2
 ANY = 2**53
-"""A tenant's room where it has no end."""
+"""The room of a tenant without a limit."""
 DELETE_SECONDS = 5.0
-"""A gateway that is asked to delete a file has done so by then, or does not answer."""
+"""A gateway that has not deleted a file within this time counts as one that does not answer."""
 AGAIN_SECONDS = 3600.0
-"""A file is told again so often, before what was told ends by itself."""
+"""A file is reported again after this time, before its record expires."""
 TOLD_AT_ONCE = 64
 OUT_OF_REACH = (
     "The bytes of this file are at the gateway that took it. Others hand out those of a small file, within a day, and "
@@ -35,8 +35,8 @@ OUT_OF_REACH = (
 
 
 class FleetFiles(FileStore):
-    """The FileStore of a gateway that shares. Its database is the journal: what the mirror was told and is not there is
-    forgotten, what is there and was not told is told, in each turn of `share`."""
+    """The FileStore of a gateway that shares. Each turn of `share` brings the mirror in line with the database: it
+    forgets files that are gone, and hears of those it lacks."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class FleetFiles(FileStore):
         self._held_told: dict[str, int] = {}
 
     async def add(self, tenant: str, new: NewFile, blob: str, size: int, *, capped: bool = False) -> StoredFile:
-        """As FileStore; other gateways' files take of a tenant's room too."""
+        """As FileStore; other gateways' files count against the tenant's limit too."""
         stored = await super().add(tenant, new, blob, size, capped=capped)
         with suppress(Unavailable):
             if not await self._fits(tenant, self.limits.max_tenant_bytes if capped else ANY):
@@ -62,7 +62,7 @@ class FleetFiles(FileStore):
         return stored
 
     async def held(self, tenant: str) -> int:
-        """As FileStore, at all gateways; at this one while nobody can be asked."""
+        """As FileStore, at all gateways; at this one alone while the mirror cannot be reached."""
         mine = await super().held(tenant)
         with suppress(Unavailable):
             return await self._mirror.held(tenant, mine)
@@ -79,7 +79,7 @@ class FleetFiles(FileStore):
             return found
 
     def pieces(self, file: StoredFile) -> Iterator[bytes]:
-        """As FileStore. Raises Gone also where they are out of reach."""
+        """As FileStore. Raises Gone also when another gateway alone has them."""
         if not isinstance(file, FileElsewhere):
             return super().pieces(file)
         if file.address is not None:
@@ -90,7 +90,7 @@ class FleetFiles(FileStore):
         return iter([copy])
 
     async def page(self, tenant: str, cut: Cut, purpose: str | None = None) -> tuple[list[StoredFile], bool]:
-        """As FileStore, of all gateways; of this one while nobody can be asked."""
+        """As FileStore, of all gateways; of this one alone while the mirror cannot be reached."""
         cut = await behind(cut, partial(self.find, tenant=tenant))
         own, more = await super().page(tenant, cut, purpose)
         files = merged(own, await self._others(tenant, cut, purpose), cut)
@@ -109,7 +109,7 @@ class FleetFiles(FileStore):
         return file
 
     async def erase(self, tenant: str) -> int:
-        """As FileStore. Raises Unavailable where others would know of them still."""
+        """As FileStore. Raises Unavailable while other gateways would still know of them."""
         await self._mirror.forget([file["id"] for file in await self.export(tenant)])
         gone = await super().erase(tenant)
         with suppress(Unavailable):
@@ -117,7 +117,7 @@ class FleetFiles(FileStore):
         return gone
 
     async def share(self) -> None:
-        """As FileStore; and what others ask to be deleted is."""
+        """As FileStore; also deletes what other gateways ask to be deleted."""
         for file_id, tenant in await self._mirror.to_delete():
             with suppress(NotFound):
                 await super().delete(file_id, tenant)
@@ -134,7 +134,7 @@ class FleetFiles(FileStore):
         await self._share_held(everybody=bool(due))
 
     async def _share_held(self, *, everybody: bool) -> None:
-        """What changed is told, and all of it where the mirror may have forgotten."""
+        """Report the bytes held for each tenant where they changed; for `everybody` after the mirror was lost."""
         held = await self._database.run(file_table.held_by_tenant)
         gone = dict.fromkeys(self._held_told.keys() - held.keys(), 0)
         for tenant, mine in (held | gone).items():
@@ -143,7 +143,7 @@ class FleetFiles(FileStore):
         self._held_told = held
 
     async def _fits(self, tenant: str, most: int = ANY) -> bool:
-        """What this gateway has of the tenant's is told, unless all gateways have more than that."""
+        """Report the bytes held for the tenant here, unless all gateways hold more than `most`; whether they fit."""
         return await self._mirror.held(tenant, await super().held(tenant), most) <= most
 
     async def _tell(self, file: StoredFile, *, copied: bool) -> None:
@@ -154,7 +154,7 @@ class FleetFiles(FileStore):
         await self._mirror.tell(file, address, data)
 
     async def _others(self, tenant: str, cut: Cut, purpose: str | None) -> list[StoredFile]:
-        """Among the first ones behind that place, and one more than are asked for."""
+        """Other gateways' files among the first ones behind the cut's place."""
         listed = self._mirror.listed(tenant, cut)
         found = await first_ones((file async for file in listed if purpose in (None, file.purpose)), cut.limit + 1)
         return [file for file in found if self._is_there(file)]
@@ -169,5 +169,5 @@ class FleetFiles(FileStore):
             await asyncio.sleep(LOOK_SECONDS)
 
     def _is_there(self, file: FileElsewhere) -> bool:
-        """Another gateway's, and its time is not over; of its own a gateway's database knows better."""
+        """Whether it is another gateway's and has not expired; for this gateway's own the database counts."""
         return file.gateway != self._mirror.gateway and (file.expires is None or file.expires > self._clock())

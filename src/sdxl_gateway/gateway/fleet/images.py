@@ -1,4 +1,4 @@
-"""Keeps pictures as KeptImages does, lists those of all gateways, and has one deleted at the gateway that keeps it."""
+"""KeptImages that also list other gateways' pictures, and have them deleted where they are kept."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ class FleetImages(KeptImages):
         self._list = FleetList(questions, "images", self._here, self._owned, _heard)
 
     async def page_everywhere(self, tenant: str, limit: int, after: str | None = None) -> Listed[StoredImage]:
-        """As KeptImages. Raises Unavailable where a gateway that does not answer may know `after`."""
+        """As KeptImages, of all gateways. Raises Unavailable when one that does not answer may have `after`."""
         return await self._list.page(Cut(limit, after), tenant=tenant)
 
     async def delete_elsewhere(self, stored: StoredImage) -> None:
-        """As KeptImages; its own gateway deletes it in a moment, or once it is back. Raises Unavailable."""
+        """As KeptImages; its gateway deletes the record soon, or once it is back. Raises Unavailable."""
         await self._mirror.ask_to_delete(stored.id, stored.tenant)
         await super().delete_elsewhere(stored)
 
     async def sharing(self) -> None:
-        """What others ask to be deleted is, again and again, until this is cancelled."""
+        """Delete what other gateways ask to be deleted, until this is cancelled."""
         while True:
             with suppress(Unavailable, StorageFull):
                 await self.turn()
             await asyncio.sleep(LOOK_SECONDS)
 
     async def turn(self) -> None:
-        """All that is asked is done; what cannot be now is in the next turn. Raises Unavailable, StorageFull."""
+        """Delete all that was asked for; what fails is tried in the next turn. Raises Unavailable, StorageFull."""
         self._wishes.extend(await self._mirror.to_delete())
         while self._wishes:
             await self.delete_here(*self._wishes[0])

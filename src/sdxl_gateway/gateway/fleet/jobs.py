@@ -1,4 +1,4 @@
-"""Has other gateways hear of this one's jobs, takes over those of one that is gone, and lets go of what others took."""
+"""Reports this gateway's jobs to the others, takes over those of gateways that are gone, lets go of its lost ones."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
 TELL_SECONDS = 1.0
-"""An accepted job's caller waits no longer for others to have heard of it."""
+"""The caller of an accepted job waits no longer than this for it to be reported."""
 AGAIN_SECONDS = 3600.0
-"""What is not over is told again so often, before what was told ends by itself."""
+"""Unfinished jobs are reported again after this time, before their records expire."""
 TOLD_AT_ONCE = 64
 TAKEN_AT_ONCE = 50
-"""Then others have a turn."""
+"""At most so many in each turn, so that other gateways take some too."""
 NEVER = 0.0
 
 
 class Hands(Protocol):
-    """What is done here to jobs that are taken up or wait."""
+    """What Fleet asks of whoever runs the jobs."""
 
     async def end(self, job_id: str) -> None:
-        """It is cancelled."""
+        """Cancel it."""
 
     def drop(self, job_id: str) -> None:
-        """It is not painted any more."""
+        """Stop painting it."""
 
     def wake(self) -> None:
-        """There are new ones."""
+        """There are new ones to paint."""
 
 
 @dataclass(slots=True)
 class _Contact:
-    """Since when Redis has answered without a break, and until when it knew all; in seconds of a steady clock."""
+    """Since when Redis has answered without a break, and when all jobs were last reported; monotonic seconds."""
 
     since: float | None = None
     told_all: float = NEVER
@@ -53,11 +53,11 @@ class _Contact:
 
 
 class Fleet:
-    """This gateway's part in it. The database comes first: what stands there as untold is told sooner or later,
-    whatever happens meanwhile, and what the mirror gave this gateway is looked for there. A job is let go of once it
-    stands in another gateway's.
+    """Each turn brings mirror and database in line, by the database: changes that it marks as untold are reported, and
+    jobs that the mirror says are this gateway's are taken into it. A job that was taken over is let go of once its new
+    owner has it in its own database.
 
-    Nobody takes over before the others could say for a whole lease that they are there, as after Redis was away.
+    Nobody takes over before every gateway had a whole lease's time to report, as after Redis was away.
     """
 
     def __init__(
@@ -72,12 +72,12 @@ class Fleet:
 
     @property
     def settled(self) -> bool:
-        """All others could say for a whole lease that they are there."""
+        """Whether every other gateway had a whole lease's time to report."""
         since = self._contact.since
         return since is not None and self._clock() - since >= self._mirror.lease_seconds
 
     async def running(self) -> None:
-        """Until it is cancelled; then the others know how everything stands, and may take it over."""
+        """Turn after turn, until this is cancelled; a last report then lets the others take over."""
         try:
             while True:
                 await self.turn()
@@ -88,7 +88,7 @@ class Fleet:
                 await self._mirror.leave()
 
     async def turn(self) -> None:
-        """One look at the fleet, and all that follows from it; what cannot be done now is done in a later turn."""
+        """Renew the lease, report, take over and let go, once; what cannot be done now is done in a later turn."""
         async with self._turn:
             try:
                 await self._look()
@@ -96,7 +96,7 @@ class Fleet:
                 self._contact = _Contact()
 
     async def tell_now(self) -> None:
-        """All that changed is told, where that takes no longer than a moment."""
+        """Report all changes, if that takes no longer than a moment."""
         with suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(TELL_SECONDS), self._turn:
                 await self._tell()
@@ -117,7 +117,7 @@ class Fleet:
             await self._hands.end(job_id)
 
     async def _prepare(self, sight: Sight, now: float) -> None:
-        """Where the lease had ended jobs may be others' by now, or everything may be forgotten."""
+        """Mark what is to be reported again: all jobs when the lease had ended, unfinished ones from time to time."""
         unix_seconds, contact = self._store.clock(), self._contact
         too_old = unix_seconds - self._mirror.kept_seconds
         if not sight.held or contact.told_all == NEVER:
@@ -129,7 +129,7 @@ class Fleet:
         contact.told_all = now
 
     async def _tell(self) -> None:
-        """What happened to a job is told before its end."""
+        """Report all changes; a job's events before its end."""
         while untold := await self._store.untold(TOLD_AT_ONCE):
             await self._mirror.tell_news()
             outcomes = await self._mirror.tell([self._report(one.job) for one in untold])
@@ -166,7 +166,7 @@ class Fleet:
             self._contact.adopted = True
 
     async def _adopt(self) -> None:
-        """What is this gateway's and not in its database: taken over just now, or before it was cut off."""
+        """Take jobs into the database that the mirror says are this gateway's: just taken over, or before a crash."""
         for job_id in await self._store.unknown(await self._mirror.owned()):
             found = await self._mirror.find(job_id)
             if found is not None and not found.report.job.state.over:

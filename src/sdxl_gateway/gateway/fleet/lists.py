@@ -38,13 +38,13 @@ L = TypeVar("L", bound=Listable)
 Filters = Mapping[str, Any]
 """What a list is narrowed to, as JSON."""
 PageHere = Callable[[Cut, Filters], Awaitable[tuple[Sequence[T], bool]]]
-"""This gateway's own first ones behind the cut's place, and whether more follow."""
+"""This gateway's own page behind the cut's place, and whether more follow."""
 FindHere = Callable[[str, Filters], Awaitable[T | None]]
-"""This gateway's own of that id."""
+"""This gateway's own entry of that id."""
 
 
 class FleetList(Generic[T]):
-    """A list of all gateways, called `kind` among them; `heard` makes an entry of its fields in their order."""
+    """A list of all gateways; `kind` names its questions, and `heard` makes an entry of the fields in an answer."""
 
     def __init__(
         self,
@@ -62,8 +62,10 @@ class FleetList(Generic[T]):
         questions.follow(self._finding, self._own_entry)
 
     async def page(self, cut: Cut, **filters: Any) -> Listed[T]:
-        """Each gateway's first ones hold those that are the first of all. Raises InvalidRequest for an unknown `after`,
-        and Unavailable where one that does not answer may know it."""
+        """The page of all gateways: every gateway is asked for its own, and the first entries of all are given.
+
+        Raises InvalidRequest for an unknown `after`, and Unavailable when a gateway that does not answer may have it.
+        """
         if cut.after is not None:
             cut = replace(cut, after=None, behind=await self._place_of(cut.after, filters))
         own, more = await self._page_here(cut, filters)
@@ -73,7 +75,7 @@ class FleetList(Generic[T]):
         return Listed(found[: cut.limit], more or len(found) > cut.limit, heard.missing)
 
     async def find(self, entry_id: str, **filters: Any) -> T | None:
-        """Of that id, at any gateway. Raises Unavailable where one that does not answer may have it."""
+        """The entry of that id, at any gateway. Raises Unavailable when one that does not answer may have it."""
         own = await self._find_here(entry_id, filters)
         if own is not None:
             return own
@@ -87,7 +89,7 @@ class FleetList(Generic[T]):
         return _place(found)
 
     async def _own_page(self, value: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """One more than is asked for, which tells that more follow."""
+        """One entry more than the limit, which tells that more follow."""
         cut = Cut(*value["cut"])
         entries, _ = await self._page_here(replace(cut, limit=cut.limit + 1), value["filters"])
         for entry in entries:

@@ -1,4 +1,4 @@
-"""Has what was asked of one gateway done at all of them, at those that are not there now once they are back."""
+"""Has orders that one gateway was given carried out at every gateway; at one that is away, once it is back."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 WAIT_SECONDS = 10.0
-"""Whoever asks waits no longer for gateways that are there."""
+"""Whoever gives an order waits no longer than this for the other gateways."""
 POLL_SECONDS = 0.2
 THERE_SECONDS = 15.0
-"""A gateway that said so within this time is waited for."""
+"""Gateways that reported within this time are waited for."""
 KEPT_SECONDS = 90 * 86400.0
-"""One that was away for longer does not hear of an order any more."""
+"""A gateway that was away for longer does not get the order any more."""
 
 Doing = Callable[[Order], Awaitable[Mapping[str, Any]]]
-"""Does it here, and gives what came of it, as JSON. Raises a GatewayError where it is to be tried again."""
+"""Carries out an order here; its outcome, as JSON. Raises a GatewayError when it is to be tried again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an order, by gateway; None where a gateway has still to do it."""
+    """The outcome of an order at each gateway; None where it is still to be carried out."""
 
     at: Mapping[Member, Mapping[str, Any] | None]
 
 
 class Orders:
-    """This gateway's part in it. Each has all orders in its database, and the mirror is only how they come there: who
-    was away, or found the mirror empty, misses none."""
+    """Every gateway keeps all orders in its own database; the mirror only carries them there. So a gateway that was
+    away, or a mirror that was lost, misses none."""
 
     def __init__(self, database: Database, mirror: OrderMirror, clock: Callable[[], float] = time.time) -> None:
         self._database = database
@@ -53,19 +53,19 @@ class Orders:
         self._turning = asyncio.Lock()
 
     def follow(self, kind: str, doing: Doing) -> None:
-        """Orders of this kind are done so."""
+        """Carry out orders of this kind by `doing`."""
         self._doing[kind] = doing
 
     @property
     def gateway(self) -> str:
-        """This one's id."""
+        """This gateway's id."""
         return self._mirror.gateway
 
     async def give(self, kind: str, subject: str, value: Mapping[str, Any]) -> Outcome:
-        """It is done here, and at the others as far as they are there.
+        """Carry out an order here, and at the other gateways that are there.
 
-        Raises Unavailable where it could not be done here, or nobody says what came of it elsewhere: it is noted then,
-        and done everywhere as soon as it can be.
+        Raises Unavailable when it could not be carried out here, or the others' outcomes are out of reach: the order is
+        kept then, and carried out everywhere as soon as possible.
         """
         order = Order(secrets.token_hex(16), kind, subject, self.gateway, self._clock(), dict(value))
         async with self._turning:
@@ -77,13 +77,13 @@ class Orders:
         return await self._awaited(order)
 
     async def running(self) -> None:
-        """Turn after turn, until it is cancelled."""
+        """Turn after turn, until this is cancelled."""
         while True:
             await self.turn()
             await asyncio.sleep(LOOK_SECONDS)
 
     async def turn(self) -> None:
-        """What others ask is done, and they hear what is asked and done here; what cannot be now is in a later turn."""
+        """Exchange orders, carry out what is due, and report the outcomes; what fails is tried in a later turn."""
         async with self._turning:
             with suppress(Unavailable):
                 await self._exchange()
@@ -93,7 +93,7 @@ class Orders:
                 await self._tell_outcomes()
 
     async def _exchange(self) -> None:
-        """Afterwards everybody knows what anybody knows, but what is too old, or from before a gateway was one."""
+        """Take the orders that are new here, and share those that the mirror lacks."""
         word, now = await self._mirror.look(), self._clock()
         oldest = now - KEPT_SECONDS
         joined = await self._database.run(partial(order_table.joined, now=now))
@@ -112,7 +112,7 @@ class Orders:
         self._word = None if lost else word
 
     async def _do(self, order: Order) -> None:
-        """An order that this version does not know waits for one that does; one that fails holds up no other."""
+        """An order of a kind that this version does not know stays undone; one that fails holds up no other."""
         doing = self._doing.get(order.kind)
         if doing is None:
             return

@@ -1,4 +1,4 @@
-"""Has what one gateway is asked answered by all of them, and says which did not."""
+"""Asks the other gateways, and answers them; tells which of them did not answer."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from sdxl_gateway.core.order import Member
 from sdxl_gateway.shared.question_mirror import Question, QuestionMirror
 
 LOOK_SECONDS = 0.5
-"""A gateway looks so often whether it is asked anything."""
+"""How often a gateway looks for questions."""
 POLL_SECONDS = 0.1
 WAIT_SECONDS = 10.0
-"""For the next part of a gateway's answer."""
+"""How long the next part of an answer is waited for."""
 TAKE_SECONDS = 50.0
-"""For one to be taken, by who hands it on to somebody slow."""
+"""How long a part waits to be taken, by an asker that passes it on to a slow client."""
 THERE_SECONDS = 15.0
-"""Whoever said so within this time is asked."""
+"""Gateways that reported within this time are asked."""
 PART_ITEMS = 100
 PARTS_AHEAD = 8
-"""More of an answer do not wait in Redis to be taken."""
+"""Parts of an answer that may wait in Redis."""
 
 Answering = Callable[[Mapping[str, Any]], AsyncIterator[Any]]
 Members = Callable[[], Awaitable[Sequence[Member]]]
@@ -33,14 +33,14 @@ Members = Callable[[], Awaitable[Sequence[Member]]]
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the others answered, and who did not; None there stands for all of them."""
+    """The items of the other gateways' answers, and who did not answer; None there stands for all others."""
 
     items: Sequence[Any]
     missing: Sequence[Member | None]
 
 
 class Questions:
-    """This gateway's part in it; `members` tells who there is. Answers are JSON values, in their order."""
+    """Asks and answers for this gateway; `members` lists the fleet. Answers are sequences of JSON values."""
 
     def __init__(self, mirror: QuestionMirror, members: Members, clock: Callable[[], float] = time.time) -> None:
         self._mirror = mirror
@@ -49,18 +49,18 @@ class Questions:
         self._answering: dict[str, Answering] = {}
 
     def follow(self, kind: str, answering: Answering) -> None:
-        """Questions of this kind are answered so, when another gateway asks them."""
+        """Answer questions of this kind from other gateways by `answering`."""
         self._answering[kind] = answering
 
     async def others(self, kind: str, value: Mapping[str, Any]) -> AsyncIterator[tuple[Member, Sequence[Any] | None]]:
-        """What the other gateways answer, one after the other, part after part; None where one does not, or stops
-        half-way. Raises Unavailable where nobody can be asked."""
+        """The other gateways' answers, one gateway after the other, part by part; None for one that does not answer, or
+        stops half-way. Raises Unavailable when none can be asked."""
         for member in await self._others():
             async for part in self._told_by(member, kind, value):
                 yield member, part
 
     async def gathered(self, kind: str, value: Mapping[str, Any]) -> Heard:
-        """What all the others answer, who are asked at once; nothing of one that stops half-way."""
+        """The other gateways' answers, who are asked concurrently; nothing of one that stops half-way."""
         try:
             members = await self._others()
         except Unavailable:
@@ -70,8 +70,10 @@ class Questions:
         return Heard([item for answer in answers for item in answer or ()], missing)
 
     async def whoever(self, kind: str, value: Mapping[str, Any]) -> Sequence[Any]:
-        """What the first of the others answers who answers anything; nothing where none does. Raises Unavailable where
-        one that might does not answer."""
+        """The first answer of another gateway that is not empty; an empty one when every gateway has nothing to say.
+
+        Raises Unavailable when there is none, and a gateway did not answer.
+        """
         tasks = [asyncio.create_task(self._whole(member, kind, value)) for member in await self._others()]
         try:
             silent = False
@@ -88,7 +90,7 @@ class Questions:
         return []
 
     async def running(self) -> None:
-        """Answers whatever is asked, until it is cancelled."""
+        """Answer questions, until this is cancelled."""
         tasks = set[asyncio.Task[None]]()
         try:
             while True:
@@ -105,7 +107,7 @@ class Questions:
         return [member for member in await self._members() if member.id != self._mirror.gateway]
 
     async def _whole(self, member: Member, kind: str, value: Mapping[str, Any]) -> list[Any] | None:
-        """All that it answers; None where that does not come to its end."""
+        """Its whole answer; None for one that does not come to its end."""
         found = list[Any]()
         with suppress(Unavailable):
             async for part in self._told_by(member, kind, value):
@@ -118,7 +120,7 @@ class Questions:
     async def _told_by(
         self, member: Member, kind: str, value: Mapping[str, Any]
     ) -> AsyncIterator[Sequence[Any] | None]:
-        """Part after part; None where it is not there, or stops half-way. Raises Unavailable."""
+        """Its answer part by part; None when it is not there, or stops half-way. Raises Unavailable."""
         if member.seen < self._clock() - THERE_SECONDS:
             yield None
             return
@@ -143,7 +145,7 @@ class Questions:
         yield None
 
     async def _answer(self, question: Question) -> None:
-        """Of what cannot be told, whoever asks misses the end."""
+        """When answering fails, the answer stays without its end, by which the asker knows."""
         answering = self._answering.get(question.kind)
         if answering is None or question.at < self._clock() - WAIT_SECONDS:
             return
@@ -158,7 +160,7 @@ class Questions:
             await self._tell(question, None)
 
     async def _tell(self, question: Question, part: Sequence[Any] | None) -> None:
-        """Raises Unavailable where nobody takes it."""
+        """Add a part to the answer. Raises Unavailable when nobody takes the parts."""
         waiting, end = await self._mirror.answer(question.id, part), self._clock() + TAKE_SECONDS
         while waiting > PARTS_AHEAD:
             if self._clock() > end:

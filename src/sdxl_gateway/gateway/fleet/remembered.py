@@ -1,4 +1,4 @@
-"""Knows what is remembered of tenants as Remembered does, and has a tenant erased at every gateway."""
+"""A Remembered that exports a tenant's data from every gateway, and has it erased at every gateway."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from sdxl_gateway.storage.remembered import Erasure, Lasting, Remembered, Thing
 
 EXPORT = "export tenant"
 MISSING = "missing"
-"""The kind of a thing that stands for all that a gateway did not tell; that all did not, where it names none."""
+"""The kind of the export's entries that name a gateway whose data is missing."""
 SAME_EVERYWHERE = frozenset({"keys"})
 
 EraseElsewhere = Callable[[str], Awaitable[None]]
-"""What a gateway that is gone has of a tenant's is taken over by nobody. Raises Unavailable."""
+"""Removes what gateways that are gone have of a tenant, so that nobody takes it over. Raises Unavailable."""
 
 
 class FleetRemembered(Remembered):
-    """The Remembered of a gateway that shares. What came between the asking and the erasing goes too."""
+    """The Remembered of a gateway that shares. What is stored between an order to erase and its doing goes too."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class FleetRemembered(Remembered):
         orders.follow(ERASE_TENANT, self._erase_as_asked)
 
     async def export(self, tenant: str) -> AsyncIterator[Thing]:
-        """As Remembered, of all gateways; of one that does not answer there is a thing that says so."""
+        """As Remembered, of all gateways; an entry of the kind `MISSING` names each that does not answer."""
         async for thing in super().export(tenant):
             yield thing
         try:
@@ -61,7 +61,7 @@ class FleetRemembered(Remembered):
             yield Thing(MISSING, absent(None))
 
     async def erase_everywhere(self, tenant: str, actor: Caller) -> Erasure:
-        """As Remembered. Raises Unavailable where this gateway cannot do it now; it is noted then, and done later."""
+        """As Remembered. Raises Unavailable when this gateway cannot do it now; the order is kept, and done later."""
         outcome = await self._orders.give(ERASE_TENANT, tenant, {"tenant": actor.tenant, "key": actor.key_id})
         together = Counter[str]()
         for gone in outcome.at.values():
@@ -69,14 +69,14 @@ class FleetRemembered(Remembered):
         return Erasure(dict(together), outcome.at)
 
     async def _own(self, value: Mapping[str, Any]) -> AsyncIterator[Any]:
-        """What no other gateway has."""
+        """This gateway's own data, without what is the same at every gateway."""
         async for thing in super().export(value["tenant"]):
             if thing.kind not in SAME_EVERYWHERE:
                 yield thing.kind, thing.data
 
     async def _erase_as_asked(self, order: Order) -> Mapping[str, Any]:
-        """The gateway that was asked says itself who asked, and sees to those that are gone: one that hears of it days
-        later would have others forget what is new."""
+        """Only the gateway that was asked erases what gateways that are gone have shared: one that gets the order
+        days later would remove newer data. There the endpoint itself reports who asked."""
         was_asked = order.by == self._orders.gateway
         for erase_elsewhere in self._erase_elsewhere if was_asked else ():
             await erase_elsewhere(order.subject)

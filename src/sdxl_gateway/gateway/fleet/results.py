@@ -1,4 +1,4 @@
-"""Keeps results as a ResultCache does, has other gateways know of them, and gives what these painted."""
+"""A ResultCache that shares its results with other gateways, and finds theirs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdxl_gateway.shared.result_mirror import ResultMirror
 
 
 class FleetResults(ResultCache):
-    """The ResultCache of a gateway that shares: what is not in its memory may have been painted elsewhere."""
+    """The ResultCache of a gateway that shares; what is not in its memory is looked up in the mirror."""
 
     def __init__(
         self, mirror: ResultMirror, *, max_bytes: int, seconds: float, clock: Callable[[], float] = time.time
@@ -32,17 +32,17 @@ class FleetResults(ResultCache):
         return found
 
     def put(self, key: str, results: Results) -> None:
-        """As ResultCache; the others know of it in a moment."""
+        """As ResultCache; the others find it soon."""
         super().put(key, results)
         self._mirror.tell(key, results, self.seconds)
 
     async def erase(self, tenant: str) -> int:
-        """As ResultCache, of this gateway, and what others could find. Raises Unavailable where they still could."""
+        """As ResultCache, here and in the mirror. Raises Unavailable while others could still find them."""
         await self._mirror.erase(tenant)
         return await super().erase(tenant)
 
     async def forget_before(self, unix_seconds: float) -> int:
-        """As ResultCache; what others keep that is as old is not looked at any more."""
+        """As ResultCache; shared results that are older are not used any more."""
         self._forgotten_before = max(self._forgotten_before, unix_seconds)
         await self._mirror.forget_before(unix_seconds)
         return await super().forget_before(unix_seconds)

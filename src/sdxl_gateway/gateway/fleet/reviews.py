@@ -1,4 +1,4 @@
-"""Keeps reviews as ReviewStore does, and has those of other gateways listed, read and decided where they are."""
+"""A ReviewStore that also lists, reads and decides the reviews of other gateways, at the gateway that has them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from sdxl_gateway.storage.seal import Seal
 
 PICTURE, DECIDE, APPEAL = "reviews: picture", "reviews: decide", "reviews: appeal"
 PIECE_BYTES = 48 * 1024
-"""A picture is handed over in pieces of this size."""
+"""Pictures are passed between gateways in pieces of this size."""
 
 
 class FleetReviews(ReviewStore):
-    """The ReviewStore of a gateway that shares. Each raises Unavailable where a gateway that does not answer may have
-    the review; what it was asked to decide it may have decided, which asking again tells."""
+    """The ReviewStore of a gateway that shares. Its methods raise Unavailable when a gateway that does not answer may
+    have the review; a decision that was sent to it may have been made all the same."""
 
     def __init__(self, database: Database, blobs: Blobs, seal: Seal, questions: Questions, images: KeptImages) -> None:
-        """`images` has the pictures of what is reviewed here."""
+        """`images` keeps the pictures under review here."""
         super().__init__(database, blobs, seal)
         self._questions = questions
         self._images = images
@@ -111,13 +111,13 @@ class FleetReviews(ReviewStore):
 
 
 def _pieces(data: bytes) -> list[str]:
-    """As JSON holds them."""
+    """The data in pieces of base64."""
     starts = range(0, len(data), PIECE_BYTES)
     return [base64.b64encode(data[start : start + PIECE_BYTES]).decode("ascii") for start in starts]
 
 
 async def _told(changing: Awaitable[Review]) -> tuple[str | None, Sequence[Any] | None]:
-    """Why nothing was changed, or the review as it stands now."""
+    """The reason why nothing was changed, or the fields of the review as it stands now."""
     try:
         return None, astuple(await changing)
     except WrongState as problem:
@@ -125,7 +125,7 @@ async def _told(changing: Awaitable[Review]) -> tuple[str | None, Sequence[Any] 
 
 
 def _outcome(review_id: str, answer: Sequence[Any]) -> Review:
-    """Raises NotFound where nobody has it, WrongState where nothing was changed."""
+    """The review in an answer. Raises NotFound for an empty one, WrongState when nothing was changed."""
     if not answer:
         raise unknown(review_id)
     problem, fields = answer[0]

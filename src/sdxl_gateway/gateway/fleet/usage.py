@@ -1,4 +1,4 @@
-"""Remembers what callers use as Usage does, and adds up what they used at every gateway."""
+"""A Usage that adds up what callers used at every gateway."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ USED = "usage"
 
 
 class FleetUsage(Usage):
-    """The Usage of a gateway that shares: each remembers what it let in itself."""
+    """The Usage of a gateway that shares; each counts the requests that it answered itself."""
 
     def __init__(self, database: Database, questions: Questions) -> None:
         super().__init__(database)
@@ -26,7 +26,7 @@ class FleetUsage(Usage):
     async def page_everywhere(
         self, limit: int, after: UsageKey | None = None, tenant: str | None = None, key_id: str | None = None
     ) -> UsagePage:
-        """As Usage. Each gateway's first rows hold those that are among the first of all."""
+        """As Usage, of all gateways: each is asked for its own page, and the first rows of all are given."""
         sums = defaultdict[UsageKey, Used](Used, await self.page(limit, after, tenant, key_id))
         asked = {"limit": limit, "after": after, "tenant": tenant, "key_id": key_id}
         heard = await self._questions.gathered(USED, asked)
