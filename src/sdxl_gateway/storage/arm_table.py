@@ -22,13 +22,13 @@ class ArmKey(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """So many requests, and the pictures painted for them."""
+    """Numbers of requests, and of the pictures painted for them."""
 
     requests: int = 0
     pictures: int = 0
 
     def and_(self, pictures: int) -> Counted:
-        """One request more."""
+        """With one request more."""
         return Counted(self.requests + 1, self.pictures + pictures)
 
 
@@ -47,7 +47,7 @@ _ADD = f"""INSERT INTO arm_days ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CON
 
 
 def add(connection: sqlite3.Connection, counted: Mapping[ArmKey, Counted], pictures: Iterable[ArmPicture]) -> None:
-    """To what there is."""
+    """Add these counts to those that are stored."""
     rows = [(key.day, key.arm.rollout, key.arm.target, key.outcome, key.bin, *one) for key, one in counted.items()]
     connection.executemany(_ADD, rows)
     images = [(one.image, one.tenant, one.arm.rollout, one.arm.target, one.created) for one in pictures]
@@ -55,7 +55,7 @@ def add(connection: sqlite3.Connection, counted: Mapping[ArmKey, Counted], pictu
 
 
 def since(connection: sqlite3.Connection, day: str) -> dict[ArmKey, Counted]:
-    """Of that day and those after it."""
+    """The counts of that day and later."""
     found = connection.execute(f"SELECT {_COLUMNS} FROM arm_days WHERE day >= ?", (day,))  # noqa: S608
     return {
         ArmKey(day, Arm(rollout, arm), outcome, bin_): Counted(requests, pictures)
@@ -70,11 +70,11 @@ def arm_of(connection: sqlite3.Connection, image: str) -> Arm | None:
 
 
 def forget_before(connection: sqlite3.Connection, day: str, unix_seconds: float) -> int:
-    """Days before that one and pictures from before then; how many rows."""
+    """Delete earlier days, and pictures from before that time; how many rows."""
     days = connection.execute("DELETE FROM arm_days WHERE day < ?", (day,)).rowcount
     return days + connection.execute("DELETE FROM arm_images WHERE created < ?", (unix_seconds,)).rowcount
 
 
 def erase(connection: sqlite3.Connection, tenant: str) -> int:
-    """A tenant's pictures; what was counted is nobody's. How many rows."""
+    """Delete a tenant's pictures; how many rows. The counts belong to no tenant."""
     return connection.execute("DELETE FROM arm_images WHERE tenant = ?", (tenant,)).rowcount

@@ -1,4 +1,4 @@
-"""Keeps the prompts whose hashes stand in the audit log, where they can be erased and the log stays whole."""
+"""Keeps the prompts whose hashes are in the audit log, so that they can be erased without changing the log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdxl_gateway.storage.seal import Seal
 
 
 class AuditTexts:
-    """By job, sealed where there is a key."""
+    """The prompts by job, encrypted if there is a key (a core TenantStore)."""
 
     kind = "prompts"
 
@@ -23,7 +23,7 @@ class AuditTexts:
         self._seal = seal
 
     def keep(self, texts: Sequence[Texts]) -> None:
-        """Blocks until they are on the disk. Raises StorageFull, Unavailable."""
+        """Store them; blocks until they are on the disk. Raises StorageFull, Unavailable."""
         rows = [(one.job_id, one.tenant, one.at, self._seal.sealed(_written(one))) for one in texts]
         self._database.submit(partial(_insert, rows=rows)).result()
 

@@ -1,4 +1,4 @@
-"""Batches that come from another gateway, or are another's now; each function is work for `Database.run`."""
+"""Batches that change their gateway, as rows of the database; each function is work for `Database.run`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from sdxl_gateway.storage import batch_table, webhook_table
 
 
 def adopt(connection: sqlite3.Connection, batch: Batch, lines: str | None) -> bool:
-    """Remember a batch of another gateway with the blob of its requests, none of which has an answer here. One that is
-    here already goes on from where it stands, under the new token; False for that."""
+    """Store a batch of another gateway, with the blob of its requests, as one without answers.
+
+    False for a batch that is here already: it keeps its answers, and gets the new token.
+    """
     if batch_table.find(connection, batch.id) is not None:
         connection.execute("UPDATE batches SET token = ? WHERE id = ?", (batch.token, batch.id))
         return False
@@ -21,7 +23,7 @@ def adopt(connection: sqlite3.Connection, batch: Batch, lines: str | None) -> bo
 
 
 def let_go(connection: sqlite3.Connection, batch_id: str) -> list[str]:
-    """Forget a batch that is another gateway's, and what was to be told of its end; the blobs it had."""
+    """Delete a batch that another gateway owns now, and its pending webhooks; the blobs it had."""
     batch = batch_table.find(connection, batch_id)
     lines = None if batch is None else batch.lines
     batch_table.remove(connection, batch_id)
@@ -30,6 +32,6 @@ def let_go(connection: sqlite3.Connection, batch_id: str) -> list[str]:
 
 
 def unknown(connection: sqlite3.Connection, tokens: Mapping[str, int]) -> list[str]:
-    """Those of these ids that no batch here has, or only under a lower token."""
+    """Those of these ids that are not here, or only under a lower token."""
     found = {batch_id: batch_table.find(connection, batch_id) for batch_id in tokens}
     return [batch_id for batch_id, batch in found.items() if batch is None or batch.token < tokens[batch_id]]

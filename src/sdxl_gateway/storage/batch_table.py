@@ -21,7 +21,7 @@ Change = Callable[[Batch], Batch]
 
 
 def add(connection: sqlite3.Connection, batch: Batch, most: int) -> bool:
-    """Remember a new batch; not, and False, where its tenant has `most` already that are not over."""
+    """Store a new batch; False, and nothing is stored, when its tenant has `most` unfinished ones already."""
     query = f"SELECT COUNT(*) FROM batches WHERE tenant = ? AND state NOT IN ({_OVER})"  # noqa: S608
     if connection.execute(query, (batch.tenant,)).fetchone()[0] >= most:
         return False
@@ -30,7 +30,7 @@ def add(connection: sqlite3.Connection, batch: Batch, most: int) -> bool:
 
 
 def insert(connection: sqlite3.Connection, batch: Batch) -> None:
-    """Remember a batch."""
+    """Store a batch."""
     connection.execute(f"INSERT INTO batches ({_COLUMNS}) VALUES ({_MARKS})", _row(batch))  # noqa: S608
 
 
@@ -48,18 +48,18 @@ def one_page(connection: sqlite3.Connection, tenant: str | None, cut: Cut) -> tu
 
 
 def unfinished(connection: sqlite3.Connection) -> list[Batch]:
-    """Those that are not over, the oldest first."""
+    """The unfinished ones, the oldest first."""
     return list(_batches(connection, f"WHERE state NOT IN ({_OVER}) ORDER BY created, id"))
 
 
 def over(connection: sqlite3.Connection) -> list[str]:
-    """The ids of those that are over, the oldest first."""
+    """The ids of the finished ones, the oldest first."""
     rows = connection.execute(f"SELECT id FROM batches WHERE state IN ({_OVER}) ORDER BY created, id")  # noqa: S608
     return [row["id"] for row in rows]
 
 
 def named(connection: sqlite3.Connection, ids: Sequence[str]) -> list[Batch]:
-    """Those of these ids that are there, the oldest first."""
+    """Those of these ids that exist, the oldest first."""
     marks = ", ".join("?" * len(ids))
     return list(_batches(connection, f"WHERE id IN ({marks}) ORDER BY created, id", *ids))
 
@@ -70,7 +70,7 @@ def all_of(connection: sqlite3.Connection, tenant: str) -> list[Batch]:
 
 
 def change(connection: sqlite3.Connection, batch_id: str, how: Change) -> Batch | None:
-    """The batch as `how` makes it; one that is over stays as it is, None where there is none."""
+    """Store the batch as `how` changes it; a finished one stays as it is. None when there is none."""
     batch = find(connection, batch_id)
     if batch is None or batch.state.over:
         return batch
@@ -80,7 +80,7 @@ def change(connection: sqlite3.Connection, batch_id: str, how: Change) -> Batch 
 
 
 def add_output(connection: sqlite3.Connection, output: LineOutput) -> bool:
-    """Remember the answer to a line, once; False where it has one, or where its batch is gone or over."""
+    """Store the answer to a line; False when it has one already, or when its batch is gone or finished."""
     batch = find(connection, output.batch)
     if batch is None or batch.state.over:
         return False
@@ -105,7 +105,7 @@ def _counted(batch: Batch, output: LineOutput) -> Batch:
 
 
 def outputs(connection: sqlite3.Connection, batch_id: str) -> list[LineOutput]:
-    """The answers there are, by their lines."""
+    """Its answers, in the order of their lines."""
     rows = connection.execute(
         "SELECT batch, line, custom_id, failed, blob, bytes FROM batch_outputs WHERE batch = ? ORDER BY line",
         (batch_id,),
@@ -114,28 +114,28 @@ def outputs(connection: sqlite3.Connection, batch_id: str) -> list[LineOutput]:
 
 
 def drop_outputs(connection: sqlite3.Connection, batch_id: str) -> list[str]:
-    """Forget the answers; their blobs."""
+    """Delete its answers; their blobs."""
     rows = connection.execute("DELETE FROM batch_outputs WHERE batch = ? RETURNING blob", (batch_id,))
     return [row["blob"] for row in rows.fetchall()]
 
 
 def remove(connection: sqlite3.Connection, batch_id: str) -> None:
-    """Forget a batch, but for its answers."""
+    """Delete a batch, except its answers."""
     connection.execute("DELETE FROM batches WHERE id = ?", (batch_id,))
 
 
 def remove_of(connection: sqlite3.Connection, tenant: str) -> list[Batch]:
-    """Forget all batches of a tenant's."""
+    """Delete all batches of a tenant; they are returned."""
     return _removed(connection, all_of(connection, tenant))
 
 
 def remove_older(connection: sqlite3.Connection, than: float) -> list[Batch]:
-    """Forget the batches that are over and were made before that time."""
+    """Delete finished batches that were created before that time; they are returned."""
     return _removed(connection, list(_batches(connection, f"WHERE created < ? AND state IN ({_OVER})", than)))
 
 
 def all_blobs(connection: sqlite3.Connection) -> set[str]:
-    """The blobs that batches and their answers lie in."""
+    """Every blob that a batch or an answer refers to."""
     query = "SELECT lines FROM batches WHERE lines IS NOT NULL UNION SELECT blob FROM batch_outputs"
     return {row[0] for row in connection.execute(query)}
 

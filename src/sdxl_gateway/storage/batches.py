@@ -1,4 +1,4 @@
-"""Takes batches, keeps them with the answers to their lines, each once, until they are the files of their tenant."""
+"""Keeps batches, and the answers to their lines until these are written into the tenant's files."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from sdxl_gateway.storage.file_table import StoredFile
 from sdxl_gateway.storage.pages import Cut, unknown_after
 
 OnEnd = Callable[[sqlite3.Connection, Batch], None]
-"""What else is written with the end of a batch, in the same transaction: all of it, or nothing."""
+"""Writes something else in the transaction that ends a batch."""
 
 
 class BatchStore:
-    """The batches of one database, and in one folder their requests and answers, until they are over."""
+    """Batches in the database; their requests and answers as blobs, until they are finished."""
 
     kind = "batches"
 
@@ -49,14 +49,14 @@ class BatchStore:
         self._on_end = tuple(on_end)
 
     async def add(self, batch: Batch, most: int) -> None:
-        """Remember a new batch, of whose tenant at most so many are not over. Raises Busy, StorageFull."""
+        """Store a new batch. Raises Busy when its tenant has `most` unfinished ones already, StorageFull."""
         if not await self._database.run(partial(batch_table.add, batch=batch, most=most)):
             told = f"{most} of your batches are not done yet, which is as many as may be."
             raise Busy(told, retry_after_seconds=RETRY_AFTER_SECONDS, code="too_many_batches")
         self._listener(Kept("batch", "accepted"))
 
     async def find(self, batch_id: str, tenant: str | None = None) -> Batch:
-        """The batch of that id; of that tenant, where one is named. Raises NotFound."""
+        """The batch of that id, of that tenant if one is named. Raises NotFound."""
         found = await self._database.run(partial(batch_table.find, batch_id=batch_id, tenant=tenant))
         if found is None:
             raise unknown(batch_id)
@@ -70,43 +70,43 @@ class BatchStore:
         return found
 
     async def unfinished(self) -> list[Batch]:
-        """Those that are not over, the oldest first."""
+        """The unfinished ones, the oldest first."""
         return await self._database.run(batch_table.unfinished)
 
     async def over(self) -> list[str]:
-        """The ids of those that are over, the oldest first."""
+        """The ids of the finished ones, the oldest first."""
         return await self._database.run(batch_table.over)
 
     async def named(self, ids: Sequence[str]) -> list[Batch]:
-        """Those of these ids that are there, the oldest first."""
+        """Those of these ids that exist, the oldest first."""
         return await self._database.run(partial(batch_table.named, ids=ids))
 
     async def change(self, batch_id: str, how: Change) -> Batch:
-        """The batch as `how` makes it; one that is over stays as it is. Raises NotFound, StorageFull."""
+        """Store the batch as `how` changes it; a finished one stays as it is. Raises NotFound, StorageFull."""
         changed = await self._database.run(partial(batch_table.change, batch_id=batch_id, how=how))
         if changed is None:
             raise unknown(batch_id)
         return changed
 
     async def answer(self, batch_id: str, line: int, custom_id: str, data: bytes, *, failed: bool) -> None:
-        """Keep the answer to a line, a line itself; the first one stays. Raises StorageFull."""
+        """Store the answer to a line, itself a line of JSON, unless it has one already. Raises StorageFull."""
         blob = await asyncio.to_thread(self.blobs.put, data)
         output = LineOutput(batch_id, line, custom_id, failed, blob, len(data))
         if not await self._database.run(partial(batch_table.add_output, output=output)):
             await asyncio.to_thread(self.blobs.delete, blob)
 
     async def answers(self, batch_id: str) -> list[LineOutput]:
-        """Those there are, by their lines."""
+        """Its answers, in the order of their lines."""
         return await self._database.run(partial(batch_table.outputs, batch_id=batch_id))
 
     def read(self, outputs: Iterable[LineOutput]) -> Iterator[bytes]:
-        """The answers themselves, line by line; blocks."""
+        """The contents of these answers; blocks."""
         return map(self.blobs.read, (output.blob for output in outputs))
 
     async def finish(self, batch_id: str, state: BatchState, files: Sequence[StoredFile | None], how: Change) -> None:
-        """The batch is over, as `how` makes it, without its lines; `files` are kept with that: of answers, of errors.
+        """End the batch as `how` changes it, and store its `files` (of answers, of errors) in the same transaction.
 
-        Raises NotFound where it is gone, StorageFull.
+        Its requests and answers are deleted. Raises NotFound when it is gone or finished, StorageFull.
         """
         work = partial(self._finish, batch_id=batch_id, state=state, files=files, how=how)
         needless = await self._database.run(work)
@@ -122,7 +122,7 @@ class BatchStore:
         files: Sequence[StoredFile | None],
         how: Change,
     ) -> list[str]:
-        """The blobs that nobody needs any more."""
+        """The blobs that are no longer needed."""
         before = batch_table.find(connection, batch_id)
         if before is None or before.state.over:
             raise unknown(batch_id)
@@ -135,11 +135,11 @@ class BatchStore:
         return [*batch_table.drop_outputs(connection, batch_id), *filter(None, [before.lines])]
 
     async def lines_of(self, batch: Batch, most_bytes: int) -> bytes | None:
-        """Its requests; None where they are more than that, or gone."""
+        """Its requests; None when they are larger than that, or gone."""
         return None if batch.lines is None else await asyncio.to_thread(self._at_most, batch.lines, most_bytes)
 
     async def adopt(self, batch: Batch, lines: bytes | None) -> None:
-        """Remember a batch that another gateway had, with its requests. Raises StorageFull."""
+        """Store a batch that was taken over from another gateway, with its requests. Raises StorageFull."""
         blob = None if lines is None else await asyncio.to_thread(self.blobs.put, lines)
         if await self._database.run(partial(batch_handover.adopt, batch=batch, lines=blob)):
             self._listener(Kept("batch", "taken_over"))
@@ -147,13 +147,13 @@ class BatchStore:
             await asyncio.to_thread(self.blobs.delete, blob)
 
     async def let_go(self, batch_id: str) -> None:
-        """Forget a batch that another gateway took over, whatever became of it here."""
+        """Delete a batch that another gateway took over."""
         needless = await self._database.run(partial(batch_handover.let_go, batch_id=batch_id))
         self._listener(Kept("batch", "let_go"))
         await asyncio.to_thread(self.blobs.delete, *needless)
 
     async def unknown_of(self, tokens: Mapping[str, int]) -> list[str]:
-        """Those of these ids that no batch here has, or only under a lower token."""
+        """Those of these ids that are not here, or only under a lower token."""
         return await self._database.run(partial(batch_handover.unknown, tokens=tokens))
 
     def _at_most(self, blob: str, most_bytes: int) -> bytes | None:
@@ -167,20 +167,20 @@ class BatchStore:
         return None
 
     async def export(self, tenant: str) -> list[dict[str, Any]]:
-        """All that is remembered of the tenant's batches, but for their requests and answers."""
+        """The tenant's batches, without their requests and answers."""
         batches = await self._database.run(partial(batch_table.all_of, tenant=tenant))
         return [asdict(batch) for batch in batches]
 
     async def erase(self, tenant: str) -> int:
-        """Forget the tenant's batches, also those that are not over; how many that were."""
+        """Delete the tenant's batches, unfinished ones too; how many that were."""
         return await self._forgotten(await self._database.run(partial(batch_table.remove_of, tenant=tenant)))
 
     async def forget_before(self, unix_seconds: float) -> int:
-        """Forget the batches that are over and were made before; how many that were."""
+        """Delete finished batches that were created before; how many that were."""
         return await self._forgotten(await self._database.run(partial(batch_table.remove_older, than=unix_seconds)))
 
     async def sweep(self) -> None:
-        """Delete what no batch knows any more, such as what a killed server was about to write."""
+        """Delete blobs that no batch refers to, such as what a killed server was writing."""
         known = await self._database.run(batch_table.all_blobs)
         await asyncio.to_thread(self.blobs.sweep, known)
 

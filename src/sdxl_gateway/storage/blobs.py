@@ -1,4 +1,4 @@
-"""Takes bytes of any length, gives an unguessable id, keeps them: whole and for good, or not at all."""
+"""Stores bytes of any length under an unguessable id, durably: all of them, or nothing."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from sdxl_gateway.core.files import INCOMING_PREFIX, IncomingFile, changed_at, s
 ID_BYTES = 16
 PIECE_BYTES = 2**20
 SPARED_SECONDS = 3600.0
-"""What was put here is known to its owner's table by then; what is not has no owner any more."""
+"""A blob that no table refers to after this time has no owner any more."""
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Blobs(ABC):
-    """Blobs that whoever keeps their ids has for itself alone. `spool` is a folder for those on their way; it is made.
+    """A store of blobs for one owner, who keeps their ids. `spool` is a folder for blobs being written; it is created.
 
-    Everything here blocks: call it from a thread. What is not on this machine raises Unavailable where it cannot be
+    Everything here blocks: call it from a thread. A store on another machine raises Unavailable when it cannot be
     reached.
     """
 
     spool: Path
 
     def put(self, data: bytes) -> str:
-        """The id of these bytes. Raises StorageFull, and nothing is left of them then."""
+        """Store these bytes; their id. Raises StorageFull, and leaves nothing then."""
         with self.incoming() as file:
             file.write(data)
             return self.take(file)
 
     def put_file(self, path: Path) -> str:
-        """The id of the bytes in `path`, which are copied a piece at a time. Raises StorageFull, OSError."""
+        """Store the bytes of a file, a piece at a time; their id. Raises StorageFull, OSError."""
         with path.open("rb") as source, self.incoming() as file:
             while piece := source.read(PIECE_BYTES):
                 file.write(piece)
@@ -44,9 +44,9 @@ class Blobs(ABC):
 
     @contextmanager
     def incoming(self) -> Iterator[IncomingFile]:
-        """A file to write a blob into piece by piece, then to `take`; gone at the end where it was not.
+        """A file to write a blob into piece by piece, and then to `take`; otherwise it is deleted at the end.
 
-        Raises StorageFull for what the disk says inside.
+        Raises StorageFull for an OSError inside the context.
         """
         with _refusals():
             self.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -58,20 +58,20 @@ class Blobs(ABC):
         return IncomingFile(self.spool)
 
     def written(self, file: IncomingFile) -> bytes:
-        """What was written into a file of `incoming`, which nothing more is written into, nor is it taken."""
+        """What was written into a file of `incoming`; nothing may be written to it, or taken, afterwards."""
         file.settle()
         return file.path.read_bytes()
 
     def read(self, blob_id: str) -> bytes:
-        """All of it. Raises Gone where it is not there any more."""
+        """The whole blob. Raises Gone."""
         return b"".join(self.pieces(blob_id))
 
     def address(self, blob_id: str) -> str | None:
-        """Under what other servers read it; None where it lies on this machine alone."""
+        """The address under which other servers can read it; None when it is on this machine alone."""
         return None
 
     def read_at(self, address: str) -> bytes:
-        """All of a blob that another server has, at its `address`. Raises Gone."""
+        """The whole blob at another server's `address`. Raises Gone."""
         return b"".join(self.pieces_at(address))
 
     def pieces_at(self, address: str) -> Iterator[bytes]:
@@ -80,26 +80,26 @@ class Blobs(ABC):
 
     @abstractmethod
     def take(self, file: IncomingFile) -> str:
-        """The id of what was written into a file of `incoming`."""
+        """Store what was written into a file of `incoming`; its id."""
 
     @abstractmethod
     def pieces(self, blob_id: str) -> Iterator[bytes]:
-        """All of it, a piece at a time. Raises Gone at once where it is not there any more."""
+        """The blob, a piece at a time. Raises Gone, at once."""
 
     @abstractmethod
     def delete(self, *blob_ids: str) -> None:
-        """Nothing of these is left; nor was of those that are gone already."""
+        """Delete these blobs; those that are gone already are no error."""
 
     @abstractmethod
     def sweep(self, known_ids: Set[str], *, spared_seconds: float = SPARED_SECONDS) -> int:
-        """Deletes what no id is known of, also what a killed process left half-written; how many that were.
+        """Delete blobs of unknown ids, and what killed processes left half-written; how many that were.
 
         What is younger than `spared_seconds` stays: its id may be on its way into a table.
         """
 
 
 class BlobFolder(Blobs):
-    """One folder of blobs, each a file of its id; made where there is none."""
+    """Blobs as files of one folder, named by their ids; the folder is created."""
 
     def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
         self.spool = directory
@@ -134,34 +134,34 @@ class BlobFolder(Blobs):
 
 
 def new_blob_id() -> str:
-    """One that nobody guesses."""
+    """A random id that cannot be guessed."""
     return secrets.token_hex(ID_BYTES)
 
 
 def is_blob_id(name: str) -> bool:
-    """It may be the name of a blob."""
+    """Whether it may be the id of a blob."""
     return _ID.fullmatch(name) is not None
 
 
 def checked(blob_id: str) -> str:
-    """The same. Raises ValueError for what is no blob's id."""
+    """The id itself. Raises ValueError for anything else."""
     if not is_blob_id(blob_id):
         raise ValueError("no blob's id")
     return blob_id
 
 
 def gone() -> Gone:
-    """The refusal of a blob that is not there any more."""
+    """The error for a blob that does not exist."""
     return Gone("What was kept here is gone.")
 
 
 def is_incoming(name: str) -> bool:
-    """It is the name of a file that was being written."""
+    """Whether it is the name of a file being written."""
     return name.startswith(INCOMING_PREFIX)
 
 
 def remove_old(folder: Path, before: float, chosen: Callable[[str], bool]) -> int:
-    """Removes the files of these names that were written before that time, in unix seconds; how many that were."""
+    """Delete the `chosen` files that were last written before that time (unix seconds); how many that were."""
     if not folder.exists():
         return 0
     old = [path for path in folder.iterdir() if chosen(path.name) and changed_at(path) <= before]

@@ -1,4 +1,4 @@
-"""Takes work to be done on the data directory's one SQLite database, does it in turn, on a thread of its own."""
+"""Runs work on the data directory's SQLite database, one piece after another, on a thread of its own."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ Work = Callable[[sqlite3.Connection], T]
 FILE_NAME = "gateway.sqlite3"
 MOST_TOGETHER = 64
 BUSY_SECONDS = 5.0
-"""A second process, such as one that makes a key, waits for its turn; so does the server for it."""
+"""How long a process waits for another one, such as the CLI, to release the database."""
 WAL_BYTES = 16 * 2**20
-"""What a write-ahead log is cut back to once all of it is in the database."""
+"""The size that the write-ahead log is truncated to after a checkpoint."""
 FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
 
 
@@ -36,13 +36,13 @@ class DatabaseTooNew(StartProblem):
 
 @dataclass(frozen=True, slots=True)
 class Turn(Generic[T]):
-    """A piece of work, and where what becomes of it is told."""
+    """A piece of work, and the future that gets its result."""
 
     work: Work[T]
     outcome: Future[T]
 
     def taken(self, connection: sqlite3.Connection) -> Callable[[], None]:
-        """Does it, wholly or not at all; gives what tells its outcome. Raises what ended the whole transaction."""
+        """Run it in a savepoint; a function that settles the future. Raises what ended the whole transaction."""
         connection.execute("SAVEPOINT turn")
         try:
             with _refusals():
@@ -59,9 +59,9 @@ class Turn(Generic[T]):
 
 
 class Database:
-    """One connection, one thread, work after work, each of it wholly done or not at all.
+    """One connection on one thread; each piece of work is atomic, and durable once its future is done.
 
-    What a finished piece of work wrote is on the disk; pieces that wait at the same time are brought there together.
+    Pieces that wait at the same time are committed together.
     """
 
     def __init__(self, data_directory: Path) -> None:
@@ -71,7 +71,7 @@ class Database:
         self._waiting: deque[Turn[Any]] = deque()
 
     def open(self) -> None:
-        """Makes the file where there is none, and brings its tables up to date; nothing where it is open already.
+        """Create the file if there is none, and migrate its tables; does nothing when it is open already.
 
         Raises DatabaseTooNew, StartProblem for a file that is no database, and DirectoryUnusable.
         """
@@ -87,7 +87,7 @@ class Database:
         self._thread = thread
 
     async def run(self, work: Work[T]) -> T:
-        """What `work` gives, in its turn. Raises what it raises; StorageFull where the disk cannot take it."""
+        """What `work` gives, in its turn. Raises what it raises, and StorageFull."""
         return await finished(self.submit(work))
 
     def submit(self, work: Work[T]) -> Future[T]:
@@ -100,7 +100,7 @@ class Database:
         return turn.outcome
 
     def close(self) -> None:
-        """After all work that was given; it may be opened again."""
+        """Close it after all work that was submitted; it may be opened again."""
         if self._thread is None or self._connection is None:
             return
         self._thread.submit(self._connection.close)
@@ -108,16 +108,16 @@ class Database:
         self._thread = self._connection = None
 
     def _take_turns(self) -> None:
-        """Those that wait by now share one transaction, so that the disk is waited for once for all of them."""
+        """All work that waits by now shares one transaction, and so one fsync."""
         group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER))]
         turns = [turn for turn in group if turn.outcome.set_running_or_notify_cancel()]
         for settle in self._tried(turns):
             settle()
 
     def _tried(self, turns: list[Turn[Any]]) -> list[Callable[[], None]]:
-        """As `_settled`. Where what failed for one of several undid all, as a full disk does, each is done by itself.
+        """As `_settled`. When one of several undid the whole transaction, as a full disk does, each is run by itself.
 
-        A database that another process holds is held for all of them.
+        A database that another process locks is locked for all of them.
         """
         try:
             return self._settled(turns) if turns else []
@@ -127,7 +127,7 @@ class Database:
         return [settle for turn in turns for settle in self._tried([turn])]
 
     def _settled(self, turns: list[Turn[Any]]) -> list[Callable[[], None]]:
-        """How each went, to be told once all that they wrote is on the disk. Raises what failed for all of them."""
+        """Run all in one transaction; functions to settle their futures after its commit. Raises what undid it all."""
         if self._connection is None:
             raise RuntimeError("the database is not open")
         with _refusals(), _transaction(self._connection):
@@ -146,7 +146,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    """Each step with its number in one transaction: a server killed half-way goes on from the step before."""
+    """All pending migrations in one transaction, with the new version."""
     with _transaction(connection):
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > len(MIGRATIONS):
@@ -174,7 +174,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """SQLite's own errors as what a client may be told."""
+    """SQLite's errors become GatewayErrors."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -188,7 +188,7 @@ def _refusals() -> Iterator[None]:
 
 @contextmanager
 def _plain(path: Path) -> Iterator[None]:
-    """Nobody but the server's own user reads what is remembered."""
+    """Create the file readable by the server's user alone; a file that is no database becomes a StartProblem."""
     path.parent.mkdir(parents=True, exist_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     try:

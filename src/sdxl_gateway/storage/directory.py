@@ -1,4 +1,4 @@
-"""Takes the data directory, holds it for one server; a second one is told whose it is."""
+"""Locks the data directory for one server; a second one is told who has it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DirectoryUnusable(StartProblem):
 
 @contextmanager
 def usable(directory: Path) -> Iterator[None]:
-    """What the disk says to whoever opens `directory` becomes DirectoryUnusable."""
+    """An OSError inside the context becomes DirectoryUnusable."""
     try:
         yield
     except OSError as error:

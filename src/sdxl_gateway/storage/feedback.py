@@ -26,7 +26,7 @@ from sdxl_gateway.storage.seal import Seal
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a caller says of a picture: a score of 1 to 5, tags, a comment, and for which end user."""
+    """A caller's feedback on a picture: a score from 1 to 5, tags, a comment, and the end user who gave it."""
 
     score: int
     tags: tuple[str, ...] = ()
@@ -36,14 +36,14 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class ArmFigures:
-    """All that is known of rollouts' arms."""
+    """The counts of rollouts' arms, and the feedback on their pictures."""
 
     counted: dict[ArmKey, Counted]
     said: dict[Arm, Scores]
 
 
 class FeedbackStore:
-    """What was said, in a database; a TenantStore, and a Listener that counts what arms did."""
+    """Feedback in a database: a core TenantStore, and a Listener that counts the requests of rollouts' arms."""
 
     kind = "feedback"
 
@@ -55,7 +55,7 @@ class FeedbackStore:
         self._pictures: list[ArmPicture] = []
 
     def on_event(self, event: Event) -> None:
-        """Hear how arms do (a Listener)."""
+        """Count the requests of arms (a Listener)."""
         if isinstance(event, ArmEnded):
             now, slot = self._clock(), 0 if event.seconds is None else bin_of(event.seconds)
             key = ArmKey(day_of(now), event.arm, event.outcome, slot)
@@ -63,7 +63,7 @@ class FeedbackStore:
             self._pictures += [ArmPicture(image, event.tenant, event.arm, now) for image in event.images]
 
     async def write(self) -> None:
-        """Brings the database up to date. Raises StorageFull, and nothing is lost."""
+        """Write the counts to the database. Raises StorageFull, and loses nothing."""
         counted, pictures = self._counted, self._pictures
         self._counted, self._pictures = {}, []
         if not (counted or pictures):
@@ -78,11 +78,11 @@ class FeedbackStore:
             raise
 
     async def writing(self) -> None:
-        """Writes again and again, until it is cancelled, and then once more."""
+        """Write at intervals until this is cancelled, and then once more."""
         await written_at_intervals(self.write)
 
     async def put(self, image: str, caller: Caller, said: Said) -> Feedback:
-        """In the place of what this caller said of the picture before. Raises StorageFull."""
+        """Store it in place of what this caller said of the picture before. Raises StorageFull."""
         await self.write()
         sealed = self._seal.sealed(json.dumps(said.comment)) if said.comment else ""
         whole = (image, caller.tenant, caller.key_id, said.user, said.score, said.tags, sealed, self._clock())
@@ -91,21 +91,21 @@ class FeedbackStore:
         return replace(found, comment=said.comment, arm=arm)
 
     async def figures(self, since: float = 0.0) -> ArmFigures:
-        """From the day of that moment on, in unix seconds."""
+        """From the day of `since` (unix seconds) on."""
         await self.write()
         return await self._database.run(partial(figures, since=since))
 
     async def export(self, tenant: str) -> list[dict[str, Any]]:
-        """All that the tenant's callers said."""
+        """The feedback of the tenant's callers."""
         return [self._told(one) for one in await self._database.run(partial(feedback_table.all_of, tenant=tenant))]
 
     async def erase(self, tenant: str) -> int:
-        """All of the tenant's is gone, and which arm painted its pictures; how many things that were."""
+        """Delete the tenant's feedback, and which arm painted its pictures; how many things that were."""
         await self.write()
         return await self._database.run(partial(_erased, tenant=tenant))
 
     async def forget_before(self, unix_seconds: float) -> int:
-        """What was said and counted before is gone; how many things that were."""
+        """Delete feedback and counts from before; how many things that were."""
         return await self._database.run(partial(_forgotten, unix_seconds=unix_seconds))
 
     def _told(self, one: Feedback) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What callers say of their pictures, as rows of the database; each function is work for `Database.run`."""
+"""Feedback on pictures as rows of the database; each function is work for `Database.run`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Scores:
 
 
 def put(connection: sqlite3.Connection, said: Feedback) -> Arm | None:
-    """In the place of what the same caller said before; the arm that painted the picture."""
+    """Store it in place of what the same caller said before; the arm that painted the picture."""
     arm = arm_table.arm_of(connection, said.image)
     rollout, target = (None, None) if arm is None else (arm.rollout, arm.target)
     values = (said.image, said.tenant, said.key_id, said.user, rollout, target, said.score, json.dumps(said.tags))
@@ -52,13 +52,13 @@ def put(connection: sqlite3.Connection, said: Feedback) -> Arm | None:
 
 
 def all_of(connection: sqlite3.Connection, tenant: str) -> list[Feedback]:
-    """The tenant's, the oldest first."""
+    """The tenant's feedback, the oldest first."""
     order = f"SELECT {_COLUMNS} FROM feedback WHERE tenant = ? ORDER BY created, image"  # noqa: S608
     return [_feedback(row) for row in connection.execute(order, (tenant,))]
 
 
 def by_arm(connection: sqlite3.Connection, since: float) -> dict[Arm, Scores]:
-    """What was said from then on."""
+    """The feedback since then, by arm."""
     found: dict[Arm, Scores] = {}
     asked = "SELECT rollout, arm, score, tags FROM feedback WHERE rollout IS NOT NULL AND created >= ?"
     for rollout, arm, score, tags in connection.execute(asked, (since,)):
@@ -69,12 +69,12 @@ def by_arm(connection: sqlite3.Connection, since: float) -> dict[Arm, Scores]:
 
 
 def erase(connection: sqlite3.Connection, tenant: str) -> int:
-    """All of a tenant's; how many rows."""
+    """Delete all of a tenant's; how many rows."""
     return connection.execute("DELETE FROM feedback WHERE tenant = ?", (tenant,)).rowcount
 
 
 def forget_before(connection: sqlite3.Connection, unix_seconds: float) -> int:
-    """What was said before then; how many rows."""
+    """Delete feedback from before then; how many rows."""
     return connection.execute("DELETE FROM feedback WHERE created < ?", (unix_seconds,)).rowcount
 
 

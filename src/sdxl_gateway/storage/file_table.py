@@ -38,7 +38,7 @@ _MARKS = ", ".join("?" * len(_NAMES))
 
 
 def insert(connection: sqlite3.Connection, file: StoredFile, most_bytes: int | None = None) -> bool:
-    """Remember a new file; not, and False, where its tenant's would have more than `most_bytes` with it."""
+    """Store a new file; False, and nothing is stored, when its tenant's files would have more than `most_bytes`."""
     if most_bytes is not None and held_bytes(connection, file.tenant) + file.bytes > most_bytes:
         return False
     connection.execute(f"INSERT INTO files ({_COLUMNS}) VALUES ({_MARKS})", astuple(file))  # noqa: S608
@@ -46,7 +46,7 @@ def insert(connection: sqlite3.Connection, file: StoredFile, most_bytes: int | N
 
 
 def find(connection: sqlite3.Connection, file_id: str, tenant: str, now: float) -> StoredFile | None:
-    """That tenant's file of that id, while its time is not over."""
+    """The tenant's file of that id, unless it has expired."""
     row = connection.execute(
         f"SELECT {_COLUMNS} FROM files WHERE id = ? AND tenant = ? AND (expires IS NULL OR expires > ?)",  # noqa: S608
         (file_id, tenant, now),
@@ -66,34 +66,34 @@ def one_page(
 
 
 def held_bytes(connection: sqlite3.Connection, tenant: str) -> int:
-    """What the tenant's files take together, those included whose time is over and which are not swept yet."""
+    """The bytes of the tenant's files, expired ones included that are not deleted yet."""
     row = connection.execute("SELECT coalesce(sum(bytes), 0) FROM files WHERE tenant = ?", (tenant,)).fetchone()
     return int(row[0])
 
 
 def held_by_tenant(connection: sqlite3.Connection) -> dict[str, int]:
-    """The same of every tenant that has any."""
+    """The same for every tenant that has files."""
     rows = connection.execute("SELECT tenant, sum(bytes) AS held FROM files GROUP BY tenant")
     return {row["tenant"]: row["held"] for row in rows}
 
 
 def remove(connection: sqlite3.Connection, file_id: str) -> None:
-    """Forget a file."""
+    """Delete a file."""
     connection.execute("DELETE FROM files WHERE id = ?", (file_id,))
 
 
 def remove_expired(connection: sqlite3.Connection, now: float) -> list[str]:
-    """Forget the files whose time is over; their blobs."""
+    """Delete expired files; their blobs."""
     return _removed(connection, "expires <= ?", now)
 
 
 def remove_older(connection: sqlite3.Connection, than: float) -> list[str]:
-    """Forget what was made before that time; the blobs."""
+    """Delete files that were created before that time; their blobs."""
     return _removed(connection, "created < ?", than)
 
 
 def remove_of(connection: sqlite3.Connection, tenant: str) -> list[str]:
-    """Forget all files of a tenant's; their blobs."""
+    """Delete all files of a tenant; their blobs."""
     return _removed(connection, "tenant = ?", tenant)
 
 
@@ -107,13 +107,13 @@ def all_of(connection: sqlite3.Connection, tenant: str) -> list[StoredFile]:
 
 
 def all_ids(connection: sqlite3.Connection, now: float) -> list[str]:
-    """The files whose time is not over, whosever, the oldest first."""
+    """The ids of all tenants' files that have not expired, the oldest first."""
     rows = connection.execute("SELECT id FROM files WHERE expires IS NULL OR expires > ? ORDER BY created", (now,))
     return [row["id"] for row in rows]
 
 
 def named(connection: sqlite3.Connection, ids: Sequence[str]) -> list[StoredFile]:
-    """Those of these ids that are there, the oldest first."""
+    """Those of these ids that exist, the oldest first."""
     marks = ", ".join("?" * len(ids))
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM files WHERE id IN ({marks}) ORDER BY created",  # noqa: S608
@@ -123,7 +123,7 @@ def named(connection: sqlite3.Connection, ids: Sequence[str]) -> list[StoredFile
 
 
 def all_blobs(connection: sqlite3.Connection) -> set[str]:
-    """The blobs that files lie in."""
+    """Every blob that a file refers to."""
     return {row["blob"] for row in connection.execute("SELECT blob FROM files")}
 
 

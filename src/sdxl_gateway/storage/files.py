@@ -1,4 +1,4 @@
-"""Takes files that tenants send or batches write, keeps each as a blob and a row, for its tenant alone."""
+"""Stores files that tenants upload or batches write, each as a blob and a row, for its tenant alone."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ SWEEP_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """What is said of a file that is to be kept; for `keep_seconds`, or without an end.
+    """A file to be stored, for `keep_seconds`, or without an end.
 
-    What is kept of its bytes is what `clean` leaves of them, which may refuse them by raising.
+    `clean` gives the bytes that are stored in place of those that came; it may refuse them by raising.
     """
 
     name: str
@@ -43,13 +43,13 @@ class NewFile:
 
 
 Describe = Callable[[int, bytes], NewFile]
-"""From a file's length and its first bytes, which may refuse it by raising."""
+"""The file that is stored, from its length and its first bytes; refuses it by raising."""
 
 
 class FileStore:
-    """The files of one database and one folder; a file of another tenant is as one that is not there.
+    """The files of one database and one store of blobs (a core TenantStore); other tenants' files do not exist.
 
-    `limits` may be replaced: they hold for what comes.
+    `limits` may be replaced, for the files that come then.
     """
 
     kind = "files"
@@ -69,7 +69,7 @@ class FileStore:
         self._listener = listener
 
     async def room(self, tenant: str) -> int:
-        """How many bytes the tenant's files may yet take; not below 0."""
+        """How many more bytes the tenant's files may take, at least 0."""
         return max(0, self.limits.max_tenant_bytes - await self.held(tenant))
 
     async def held(self, tenant: str) -> int:
@@ -77,9 +77,9 @@ class FileStore:
         return await self._database.run(partial(file_table.held_bytes, tenant=tenant))
 
     async def receive(self, tenant: str, chunks: AsyncIterable[bytes], describe: Describe) -> StoredFile:
-        """A new file, written to the disk as its bytes come.
+        """Store a new file, writing its bytes as they come.
 
-        Raises BodyTooLarge, StorageFull, and what `chunks` and `describe` raise; nothing is left of it then.
+        Raises BodyTooLarge, StorageFull, and what `chunks` and `describe` raise; leaves nothing then.
         """
         room = await self.room(tenant)
         with self.blobs.incoming() as file:
@@ -89,17 +89,16 @@ class FileStore:
         return await self.add(tenant, new, blob, size, capped=True)
 
     def _taken(self, file: IncomingFile, clean: Callable[[bytes], bytes] | None, size: int) -> tuple[str, int]:
-        """The blob of what `clean` leaves of the file, and its bytes; of all of it, where nothing is to be cleaned."""
+        """The blob of the file as `clean` changes it, if that is given, and its size."""
         if clean is None:
             return self.blobs.take(file), size
         data = clean(self.blobs.written(file))
         return self.blobs.put(data), len(data)
 
     async def add(self, tenant: str, new: NewFile, blob: str, size: int, *, capped: bool = False) -> StoredFile:
-        """A new file whose bytes are in this store's folder already, as `blob`.
+        """Store the row of a new file whose bytes are `blob` already.
 
-        Raises BodyTooLarge where the tenant's files are `capped` and have no room for it, StorageFull; the blob is gone
-        then.
+        With `capped` it counts against the tenant's limit. Raises BodyTooLarge, StorageFull; deletes the blob then.
         """
         stored = self.made(tenant, new, blob, size)
         most = self.limits.max_tenant_bytes if capped else None
@@ -113,7 +112,7 @@ class FileStore:
         return stored
 
     def made(self, tenant: str, new: NewFile, blob: str, size: int) -> StoredFile:
-        """The row of a file whose bytes are in this store's folder already, for whoever writes it among others."""
+        """A file whose bytes are `blob` already, for whoever writes its row in another transaction."""
         now = self._clock()
         expires = None if new.keep_seconds is None else now + new.keep_seconds
         file_id = ID_PREFIX + secrets.token_hex(ID_BYTES)
@@ -136,11 +135,11 @@ class FileStore:
         return found
 
     def pieces(self, file: StoredFile) -> Iterator[bytes]:
-        """Its bytes, a mebibyte at a time; blocks. Raises Gone at once where the file was deleted meanwhile."""
+        """Its bytes, a mebibyte at a time; blocks. Raises Gone, at once."""
         return self.blobs.pieces(file.blob)
 
     async def delete(self, file_id: str, tenant: str) -> StoredFile:
-        """The file, which is gone. Raises NotFound."""
+        """Delete the file; it is returned. Raises NotFound."""
         file = await self.find(file_id, tenant)
         await self._database.run(partial(file_table.remove, file_id=file.id))
         self._listener(Kept("file", "deleted"))
@@ -148,7 +147,7 @@ class FileStore:
         return file
 
     async def within_reach(self, file_id: str, tenant: str) -> bool:
-        """The tenant has that file, and its bytes can be read here. Raises Unavailable."""
+        """Whether the tenant has that file, and its bytes can be read here. Raises Unavailable."""
         with suppress(NotFound, Gone):
             file = await self.find(file_id, tenant)
             await asyncio.to_thread(self.pieces, file)
@@ -156,10 +155,10 @@ class FileStore:
         return False
 
     async def share(self) -> None:
-        """Other gateways know what there is, where there are any (gateway/fleet/files.py). Raises Unavailable."""
+        """Report the files to other gateways, if there are any (gateway/fleet/files.py). Raises Unavailable."""
 
     async def export(self, tenant: str) -> list[dict[str, Any]]:
-        """What is remembered of the tenant's files, but for their bytes."""
+        """The tenant's files, without their bytes."""
         files = await self._database.run(partial(file_table.all_of, tenant=tenant))
         return [
             {"id": file.id, "name": file.name, "purpose": file.purpose, "bytes": file.bytes, "created": file.created}
@@ -167,15 +166,15 @@ class FileStore:
         ]
 
     async def erase(self, tenant: str) -> int:
-        """All files of the tenant's are gone; how many that were."""
+        """Delete all files of the tenant; how many that were."""
         return await self._dropped(await self._database.run(partial(file_table.remove_of, tenant=tenant)))
 
     async def forget_before(self, unix_seconds: float) -> int:
-        """The files made before are gone, whosever; how many that were."""
+        """Delete all tenants' files that were created before; how many that were."""
         return await self._dropped(await self._database.run(partial(file_table.remove_older, than=unix_seconds)))
 
     async def sweep(self) -> int:
-        """Files whose time is over are gone, and blobs that no file lies in; how many files that were."""
+        """Delete expired files, and blobs that no file refers to; how many files that were."""
         gone = await self._dropped(await self._database.run(partial(file_table.remove_expired, now=self._clock())))
         self._listener(Kept("file", "expired", gone))
         known = await self._database.run(file_table.all_blobs)
@@ -183,18 +182,18 @@ class FileStore:
         return gone
 
     async def sweeping(self) -> None:
-        """Sweeps now and then, for ever; cancel to stop."""
+        """Sweep at intervals, until this is cancelled."""
         while True:
             await self.sweep()
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def _dropped(self, blobs: list[str]) -> int:
-        """How many there were; a row goes before its blob, so that none ever names one that is not there."""
+        """Delete these blobs, whose rows are gone already, so that no row names a missing blob; how many."""
         await asyncio.to_thread(self.blobs.delete, *blobs)
         return len(blobs)
 
     def refusal(self, room: int) -> BodyTooLarge:
-        """Of a file for which there is no more than this room."""
+        """The refusal of a file that is larger than this room."""
         if room >= self.limits.max_file_bytes:
             return BodyTooLarge(f"A file has at most {self.limits.max_file_bytes} bytes.", param="file")
         return BodyTooLarge(
@@ -207,7 +206,7 @@ class FileStore:
 async def _written(
     file: IncomingFile, chunks: AsyncIterable[bytes], most_bytes: int, refusal: BodyTooLarge
 ) -> tuple[int, bytes]:
-    """How many bytes that were, and the first of them."""
+    """Write the chunks; their size, and the first bytes."""
     size, head = 0, b""
     async for chunk in chunks:
         size += len(chunk)

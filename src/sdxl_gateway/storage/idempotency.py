@@ -1,4 +1,4 @@
-"""Takes replies under the keys of who asked, gives them to who asks the same again; one request a key at a time."""
+"""Stores replies under their Idempotency-Keys, for requests that are sent again; one request per key at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SWEEP_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class KeptReply:
-    """An answer as it was."""
+    """A reply as it was sent."""
 
     status: int
     headers: dict[str, str]
@@ -31,17 +31,17 @@ class KeptReply:
 
 
 class Exchange(Protocol):
-    """What other gateways know of keys, which is told them too."""
+    """What gateways know together of keys and their replies."""
 
     async def claim(self, scope: Scope, fingerprint: bytes) -> KeptReply | None:
-        """The key is this gateway's until it is released, unless it was answered elsewhere: then the reply.
+        """Claim the key for this gateway until it is released; the reply, if another gateway has answered it.
 
-        Raises KeyInUse, KeyReused, and AnsweredElsewhere for a reply that cannot be had here.
+        Raises KeyInUse, KeyReused, and AnsweredElsewhere when that reply is out of reach.
         """
         ...
 
     async def keep(self, scope: Scope, fingerprint: bytes, reply: KeptReply) -> bool:
-        """Tell the others; False where one of them has the key by now, whose reply counts."""
+        """Share the reply; False when another gateway has claimed the key meanwhile, whose reply counts."""
         ...
 
     def release(self, scope: Scope) -> None:
@@ -54,7 +54,7 @@ class Exchange(Protocol):
 
 
 class Alone:
-    """The exchange of a gateway that shares with nobody."""
+    """The exchange of a gateway that shares nothing."""
 
     async def claim(self, scope: Scope, fingerprint: bytes) -> KeptReply | None:
         """As Exchange."""
@@ -72,10 +72,10 @@ class Alone:
 
 
 class KeptReplies:
-    """The newest replies, as many as there is room for, each for its time; bodies are blobs.
+    """The newest replies, within a size and an age (a core TenantStore); bodies are blobs.
 
-    Which keys are in use is known to this process and to `others`, who forget it soon when it is killed: a request that
-    it was at may be made again.
+    Which keys are in use is known in memory, and to `others`, who forget it soon when this process is killed: then a
+    request that was running may be sent again.
     """
 
     kind = "idempotency"
@@ -100,7 +100,7 @@ class KeptReplies:
         self._in_use: dict[Scope, bytes] = {}
 
     async def find(self, scope: Scope, fingerprint: bytes) -> KeptReply | None:
-        """What was answered under that key. Raises KeyReused where that was to something else."""
+        """The reply under that key. Raises KeyReused when it was to another request."""
         since = self._clock() - self._keep_seconds
         row = await self._database.run(partial(idempotency_table.find, scope=scope, since=since))
         if row is None:
@@ -115,9 +115,9 @@ class KeptReplies:
         return KeptReply(row.status, row.headers, body)
 
     async def claim(self, scope: Scope, fingerprint: bytes) -> KeptReply | None:
-        """The key is in use until it is released, unless another gateway answered it: then what that said.
+        """Claim the key until it is released; the reply, if another gateway has answered it.
 
-        Raises KeyInUse, KeyReused where the key is that of another request, AnsweredElsewhere.
+        Raises KeyInUse, KeyReused when another request has the key, AnsweredElsewhere.
         """
         running = self._in_use.get(scope)
         if running is not None:
@@ -140,7 +140,7 @@ class KeptReplies:
         self._others.release(scope)
 
     async def keep(self, scope: Scope, fingerprint: bytes, reply: KeptReply) -> None:
-        """Remember a reply; the oldest make room for it. Raises StorageFull."""
+        """Store a reply; the oldest ones make room for it. Raises StorageFull."""
         if not await self._others.keep(scope, fingerprint, reply) or len(reply.body) > self._cap_bytes:
             return
         blob = await asyncio.to_thread(self._blobs.put, reply.body)
@@ -154,7 +154,7 @@ class KeptReplies:
         await self._delete(gone)
 
     async def sweeping(self) -> None:
-        """Forgets what is over now and then, and at the start what a killed process left; cancel to stop."""
+        """Delete old replies at intervals, and first what a killed process left, until this is cancelled."""
         known = await self._database.run(idempotency_table.blobs)
         await asyncio.to_thread(self._blobs.sweep, known)
         while True:
@@ -162,16 +162,16 @@ class KeptReplies:
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def export(self, tenant: str) -> list[dict[str, Any]]:
-        """What is remembered of a tenant, without the bodies."""
+        """The tenant's replies, without their bodies."""
         return await self._database.run(partial(idempotency_table.of_tenant, tenant=tenant))
 
     async def erase(self, tenant: str) -> int:
-        """Forget a tenant; how many replies of this gateway that were."""
+        """Delete the tenant's replies, at all gateways; how many of this gateway that were."""
         await self._others.erase(tenant)
         return await self._delete(await self._database.run(partial(idempotency_table.erase, tenant=tenant)))
 
     async def forget_before(self, unix_seconds: float) -> int:
-        """Forget what was answered before; how many replies that were."""
+        """Delete older replies; how many that were."""
         return await self._delete(await self._database.run(partial(idempotency_table.forget_before, at=unix_seconds)))
 
     async def _delete(self, gone: Sequence[str]) -> int:
@@ -180,11 +180,11 @@ class KeptReplies:
 
 
 def in_use() -> KeyInUse:
-    """Of a key whose first request runs."""
+    """The refusal of a key whose first request still runs."""
     return KeyInUse("A request with this Idempotency-Key is still running.", param="Idempotency-Key")
 
 
 def reused() -> KeyReused:
-    """Of a key that is another request's."""
+    """The refusal of a key that another request had."""
     told = "This Idempotency-Key was used for another request; a new request wants a key of its own."
     return KeyReused(told, param="Idempotency-Key")

@@ -42,7 +42,7 @@ def find(connection: sqlite3.Connection, scope: Scope, since: float) -> ReplyRow
 
 
 def keep(connection: sqlite3.Connection, row: ReplyRow, cap_bytes: int) -> list[str]:
-    """Remember a reply in place of an older one, and make room for it; the blobs nobody needs any more."""
+    """Store a reply in place of an older one, and make room for it; the blobs that are no longer needed."""
     gone = _removed(connection, f"{_SCOPED}", row.scope)
     values = (*row.scope, row.fingerprint, row.status, json.dumps(row.headers), row.blob, row.size_bytes, row.at)
     connection.execute(f"INSERT INTO idempotency ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608
@@ -54,17 +54,17 @@ def keep(connection: sqlite3.Connection, row: ReplyRow, cap_bytes: int) -> list[
 
 
 def forget_before(connection: sqlite3.Connection, at: float) -> list[str]:
-    """Forget what is older; the blobs of it."""
+    """Delete older replies; their blobs."""
     return _removed(connection, "at < ?", (at,))
 
 
 def erase(connection: sqlite3.Connection, tenant: str) -> list[str]:
-    """Forget a tenant; the blobs of it."""
+    """Delete a tenant's replies; their blobs."""
     return _removed(connection, "tenant = ?", (tenant,))
 
 
 def blobs(connection: sqlite3.Connection) -> set[str]:
-    """Every blob that is needed."""
+    """Every blob that a reply refers to."""
     return {row["blob"] for row in connection.execute("SELECT blob FROM idempotency")}
 
 

@@ -12,15 +12,15 @@ from sdxl_gateway.storage import pages
 from sdxl_gateway.storage.pages import Cut
 
 BATCH = 500
-"""Pictures that go in one step, so that others have their turn between."""
+"""How many pictures are deleted in one piece of work, so that other work has its turn in between."""
 
 _COLUMNS = "id, ext, tenant, size_bytes, created, expires"
 
 
 def insert(connection: sqlite3.Connection, image: StoredImage, cap_bytes: int) -> list[StoredImage]:
-    """Remember `image`; those that had to go for it, where all may take `cap_bytes` at most (0: as much as there is).
+    """Store `image`; the pictures that made room for it, above `cap_bytes` for all together (0 is no cap).
 
-    The tenant that takes the most loses its oldest first, but nobody the picture that just came.
+    The tenant with the most bytes loses its oldest ones first, but never the picture that just came.
     """
     connection.execute(f"INSERT INTO images ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", astuple(image))  # noqa: S608
     _count(connection, image.tenant, image.size_bytes)
@@ -39,12 +39,12 @@ def page(connection: sqlite3.Connection, tenant: str, cut: Cut) -> tuple[list[St
 
 
 def all_of(connection: sqlite3.Connection, tenant: str) -> list[StoredImage]:
-    """The tenant's, the oldest first."""
+    """The tenant's pictures, the oldest first."""
     return _images(connection, "WHERE tenant = ? ORDER BY created, id", tenant)
 
 
 def total_bytes(connection: sqlite3.Connection) -> int:
-    """What all take together."""
+    """The bytes of all pictures."""
     return int(connection.execute("SELECT coalesce(sum(size_bytes), 0) FROM image_bytes").fetchone()[0])
 
 
@@ -54,22 +54,22 @@ def owned(connection: sqlite3.Connection, image_id: str, tenant: str) -> list[St
 
 
 def expired(connection: sqlite3.Connection, now: float) -> list[StoredImage]:
-    """A batch of those whose time is over."""
+    """Some of those that have expired."""
     return _images(connection, "WHERE expires <= ? LIMIT ?", now, BATCH)
 
 
 def older(connection: sqlite3.Connection, than: float) -> list[StoredImage]:
-    """A batch of those that came before `than`."""
+    """Some of those that were created before `than`."""
     return _images(connection, "WHERE created < ? LIMIT ?", than, BATCH)
 
 
 def some_of(connection: sqlite3.Connection, tenant: str) -> list[StoredImage]:
-    """A batch of the tenant's."""
+    """Some of the tenant's."""
     return _images(connection, "WHERE tenant = ? LIMIT ?", tenant, BATCH)
 
 
 def forget(connection: sqlite3.Connection, images: Iterable[StoredImage]) -> None:
-    """Remember them no longer; some may be forgotten already."""
+    """Delete them; those that are gone already are no error."""
     for image in images:
         if connection.execute("DELETE FROM images WHERE id = ?", (image.id,)).rowcount:
             _count(connection, image.tenant, -image.size_bytes)

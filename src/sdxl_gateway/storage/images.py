@@ -1,4 +1,4 @@
-"""Takes encoded pictures, gives each an unguessable id, and keeps them until their time is over."""
+"""Stores encoded pictures under unguessable ids until they expire."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ SWEEP_SECONDS = 60.0
 
 
 class KeptImages:
-    """A core ImageStore: their bytes in `files`, everything else about them in the database.
+    """A core ImageStore and TenantStore: bytes in `files`, everything else in the database.
 
-    A file is there before its row, and goes before it: to delete a row takes room, which a
-    full disk has once the files are gone.
+    A file is written before its row, and deleted before it: deleting a row takes room, which a full disk has once the
+    files are gone.
     """
 
     kind = "images"
@@ -47,14 +47,14 @@ class KeptImages:
         self._clock = clock
 
     def limit(self, delivery: Delivery) -> None:
-        """How long pictures put here from now on are kept, and how much all of them may take from the next on."""
+        """Change how long new pictures are kept, and how many bytes all may take."""
         self._keep_seconds = delivery.keep_seconds
         self._cap_bytes = delivery.max_stored_bytes
 
     async def put(self, data: bytes, ext: str, *, tenant: str) -> StoredImage:
-        """Keep these bytes; when this returns they are there for good, and will be found after a power cut.
+        """Store these bytes; they are durable when this returns.
 
-        Above the cap the tenant that takes the most loses its oldest.
+        Above the cap the tenant with the most bytes loses its oldest ones.
 
         Raises StorageFull, Unavailable, ValueError for an unknown `ext`.
         """
@@ -77,14 +77,14 @@ class KeptImages:
         self._leave(gone)
 
     def _leave(self, pictures: list[StoredImage]) -> None:
-        """Their rows are gone, or never were; what cannot be deleted now is left over."""
+        """Delete the files of rows that are gone; what cannot be deleted now is deleted by a later sweep."""
         try:
             self._files.delete(pictures)
         except Unavailable as problem:
             log.warning("%d pictures are left over: %s", len(pictures), problem)
 
     async def find(self, image_id: str) -> StoredImage:
-        """The kept picture of that id. Raises NotFound."""
+        """The picture of that id. Raises NotFound."""
         stored = await self._database.run(partial(image_table.find, image_id=image_id))
         if stored is None:
             stored = await asyncio.to_thread(self._files.find, image_id)
@@ -93,14 +93,14 @@ class KeptImages:
         return stored
 
     async def read(self, stored: StoredImage) -> bytes:
-        """The picture's bytes. Raises NotFound when it went meanwhile."""
+        """The picture's bytes. Raises NotFound when it was deleted meanwhile."""
         try:
             return await asyncio.to_thread(self._files.read, stored)
         except Gone:
             raise _unknown() from None
 
     async def page(self, tenant: str, limit: int, after: str | None = None) -> tuple[list[StoredImage], bool]:
-        """At most `limit` of the tenant's, the newest first; and whether more follow.
+        """At most `limit` of the tenant's pictures, the newest first; and whether more follow.
 
         Raises InvalidRequest where the tenant has none of the id `after`.
         """
@@ -118,12 +118,12 @@ class KeptImages:
         return Listed(*await self.page(tenant, limit, after))
 
     async def owned(self, image_id: str, tenant: str) -> StoredImage | None:
-        """The tenant's picture of that id that this database knows of."""
+        """The tenant's picture of that id, if it is in this database."""
         found = await self._database.run(partial(image_table.owned, image_id=image_id, tenant=tenant))
         return found[0] if found else None
 
     async def delete(self, image_id: str, tenant: str) -> None:
-        """The picture is gone. Raises NotFound where the tenant has none of that id."""
+        """Delete the picture. Raises NotFound when the tenant has none of that id."""
         if await self.delete_here(image_id, tenant):
             return
         stored = await self.find(image_id)
@@ -132,46 +132,46 @@ class KeptImages:
         await self.delete_elsewhere(stored)
 
     async def delete_here(self, image_id: str, tenant: str) -> bool:
-        """The tenant's picture of that id is gone; False where this database knows of none."""
+        """Delete the tenant's picture of that id; False when it is not in this database."""
         return bool(await self._drop(partial(image_table.owned, image_id=image_id, tenant=tenant)))
 
     async def delete_elsewhere(self, stored: StoredImage) -> None:
-        """A picture is gone of which another server's database knows."""
+        """Delete a picture whose row is in another server's database."""
         await asyncio.to_thread(self._files.delete, [stored])
 
     async def sharing(self) -> None:
-        """Other gateways know what is deleted, where there are any (gateway/fleet/images.py)."""
+        """Delete what other gateways ask to be deleted, if there are any (gateway/fleet/images.py)."""
 
     async def total_bytes(self) -> int:
-        """What the kept pictures take together."""
+        """The bytes of all pictures."""
         return await self._database.run(image_table.total_bytes)
 
     async def export(self, tenant: str) -> list[dict[str, Any]]:
-        """What is remembered of the tenant's pictures, the oldest first; times are unix seconds."""
+        """The tenant's pictures, the oldest first, without their bytes; times are unix seconds."""
         kept = await self._database.run(partial(image_table.all_of, tenant=tenant))
         return [_told(stored) for stored in kept]
 
     async def erase(self, tenant: str) -> int:
-        """All of the tenant's go; how many that were."""
+        """Delete all of the tenant's; how many that were."""
         return await self._drop_all(partial(image_table.some_of, tenant=tenant))
 
     async def forget_before(self, unix_seconds: float) -> int:
-        """All that came before go; how many that were."""
+        """Delete all that were created before; how many that were."""
         return await self._drop_all(partial(image_table.older, than=unix_seconds))
 
     async def sweep(self) -> int:
-        """What has expired goes; how many that were."""
+        """Delete what has expired; how many that were."""
         return await self._drop_all(partial(image_table.expired, now=self._clock()))
 
     async def sweeping(self, every_seconds: float = SWEEP_SECONDS) -> None:
-        """Sweep now and then, for ever, at first what a killed process left behind; cancel to stop."""
+        """Sweep at intervals, and first what a killed process left behind, until this is cancelled."""
         await self.sweep_leftovers()
         while True:
             await self.sweep()
             await asyncio.sleep(every_seconds)
 
     async def sweep_leftovers(self) -> int:
-        """Files that no row names go; how many that were. Files of other names stay."""
+        """Delete files that no row refers to; how many that were. Files of foreign names stay."""
         return await asyncio.to_thread(self._sweep_leftovers)
 
     async def _drop_all(self, batch: Work[list[StoredImage]]) -> int:

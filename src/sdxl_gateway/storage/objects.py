@@ -1,4 +1,4 @@
-"""What is kept under names that all servers of a fleet say alike, where there is a place that all of them reach."""
+"""A store of bytes that all servers of a fleet share, under names that all of them use alike."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ class Objects(Protocol):
     """Bytes by name; a name is words between slashes. Every method blocks, and raises Unavailable."""
 
     def put(self, name: str, data: bytes) -> None:
-        """They are there, in the place of what was."""
+        """Store these bytes, in place of any that are there."""
 
     def read(self, name: str) -> bytes:
-        """All of them. Raises Gone."""
+        """The bytes of that name. Raises Gone."""
 
     def delete_below(self, folder: str) -> None:
-        """Nothing is left whose name begins with this word."""
+        """Delete everything below that first word of its name."""
 
     def forget_before(self, unix_seconds: float) -> None:
-        """What was put before is gone, whichever server put it."""
+        """Delete what was stored before then, by any server."""

@@ -1,4 +1,4 @@
-"""Takes the keys of `[encryption]`, gives the Seal under which prompts and uploads are kept, if there are any."""
+"""Takes the keys of `[encryption]`, gives the Seal by which prompts and uploads are encrypted, if there are any."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ MAKE_ONE = "make one with `openssl rand -base64 32`"
 
 
 class SealProblem(StartProblem):
-    """What was kept sealed could not be read with the keys there are; the text is for the operator."""
+    """A key is unusable, or one is missing by which data is encrypted; the text is for the operator."""
 
 
 def open_seal(keys: Sequence[SecretStr], data_directory: Path) -> Seal:
-    """The first key seals, all open. Raises SealProblem, also for a key missing by which things are sealed there."""
+    """The first key encrypts, all decrypt. Raises SealProblem, also when data is encrypted by a missing key."""
     known = [_key(key, place) for place, key in enumerate(keys, 1)]
     if not known:
         _refuse_missing(data_directory, [])
@@ -62,7 +62,7 @@ def _refuse_missing(data_directory: Path, key_ids: Sequence[str]) -> None:
 
 
 def _remembered(data_directory: Path) -> list[str]:
-    """The ids of the keys by which anything in that directory may be sealed."""
+    """The ids of the keys by which data in that directory may be encrypted."""
     path = data_directory / MARK_NAME
     if not path.exists():
         return []
@@ -73,7 +73,7 @@ def _remembered(data_directory: Path) -> list[str]:
 
 
 def _remember(data_directory: Path, key_id: str) -> None:
-    """Before anything is sealed with it."""
+    """Note the key, before anything is encrypted with it."""
     known = _remembered(data_directory)
     if key_id in known:
         return

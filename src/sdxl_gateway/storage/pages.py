@@ -13,8 +13,10 @@ from sdxl_gateway.core.text import shown
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """At most `limit` rows, those that come behind the one whose id is `after`; or, where these are known, behind its
-    time and id, `behind`."""
+    """Which page of a list is asked for: at most `limit` rows behind the one whose id is `after`.
+
+    `behind` is the time and id of that row, where they are known.
+    """
 
     limit: int
     after: str | None = None
@@ -22,12 +24,12 @@ class Cut:
     behind: tuple[float, str] | None = None
 
     def reaches(self, place: tuple[float, str]) -> bool:
-        """What is there comes behind."""
+        """Whether a row of that time and id is behind the place where the page begins."""
         return self.behind is None or (place < self.behind if self.newest_first else place > self.behind)
 
 
 def unknown_after(after: str | None) -> InvalidRequest:
-    """A page was asked for behind what is not there, or not this caller's."""
+    """The refusal of an `after` that does not exist, or is not the caller's."""
     return InvalidRequest(f"There is nothing of the id {shown(after or '')}.", param="after")
 
 
@@ -42,7 +44,7 @@ class Rows:
 def page(
     connection: sqlite3.Connection, table: str, columns: str, where: str, values: Sequence[Any], cut: Cut
 ) -> Rows | None:
-    """The page of the rows that `where` fits; None where none of these has the id it comes after."""
+    """The page of the rows that fit `where`; None when none of these has the id `after`."""
     order, beyond = ("DESC", "<") if cut.newest_first else ("ASC", ">")
     if cut.after is not None or cut.behind is not None:
         last = (

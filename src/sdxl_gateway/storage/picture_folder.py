@@ -1,4 +1,4 @@
-"""Takes encoded pictures, keeps each as a file of one folder; what each is stands in a table, which is not here."""
+"""Stores encoded pictures as files of one folder; a table elsewhere has everything else about them."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from sdxl_gateway.storage.directory import usable
 ID_BYTES = 16
 EXTENSIONS = ("png", "jpeg", "webp")
 SETTLED_SECONDS = 600.0
-"""A file that no row names may be one whose row is yet to come, but not for so long."""
+"""A file without a row may be one whose row is yet to come, but not after this time."""
 
 _NAME = re.compile(rf"([0-9a-f]{{{2 * ID_BYTES}}})(\.[0-9]{{1,12}})?\.({'|'.join(EXTENSIONS)})")
-"""The number in the middle is an earlier version's, which kept no rows."""
+"""An earlier version, which kept no rows, put a number in the middle."""
 
 
 class PictureFiles(Protocol):
-    """Where pictures' bytes lie; every method blocks, and raises Unavailable where that cannot be reached."""
+    """A store of pictures' bytes; every method blocks, and raises Unavailable when the store cannot be reached."""
 
     def write(self, stored: StoredImage, data: bytes) -> None:
-        """They are there for good when this returns, or nothing of them is. Raises StorageFull."""
+        """Store them durably, or nothing of them. Raises StorageFull."""
 
     def read(self, stored: StoredImage) -> bytes:
-        """All of them. Raises Gone."""
+        """The picture's bytes. Raises Gone."""
 
     def find(self, image_id: str) -> StoredImage | None:
-        """What is known here of a picture that no row tells of, as where another server keeps the row."""
+        """A picture without a row here, as when another server has the row; None when it is not known."""
 
     def delete(self, pictures: Iterable[StoredImage]) -> None:
-        """Nothing of these is left; nor was of those that are gone already."""
+        """Delete these; those that are gone already are no error."""
 
     def left_over(self, now: float) -> Iterator[tuple[str, str]]:
-        """Names of what goes unless a row tells of it: a picture's `file_name`, and what `remove` calls it."""
+        """What is to be deleted unless it has a row: a picture's `file_name`, and the name to `remove` it by."""
 
     def remove(self, name: str) -> None:
-        """It is gone."""
+        """Delete it."""
 
 
 class PictureFolder:
@@ -53,7 +53,7 @@ class PictureFolder:
             directory.mkdir(parents=True, exist_ok=True)
 
     def write(self, stored: StoredImage, data: bytes) -> None:
-        """As PictureFiles; a power cut takes nothing away."""
+        """As PictureFiles."""
         try:
             write_whole(self.path_of(stored), [data])
         except OSError as error:
@@ -67,17 +67,17 @@ class PictureFolder:
             raise Gone("The picture is gone.") from None
 
     def find(self, image_id: str) -> StoredImage | None:
-        """None: what has no row is left over."""
+        """None: what has no row is to be deleted."""
         return None
 
     def delete(self, pictures: Iterable[StoredImage]) -> None:
-        """As PictureFiles; one that the disk does not let go of is left over."""
+        """As PictureFiles; one that cannot be deleted now is deleted by a later sweep."""
         for stored in pictures:
             with contextlib.suppress(OSError):
                 self.path_of(stored).unlink(missing_ok=True)
 
     def left_over(self, now: float) -> Iterator[tuple[str, str]]:
-        """Each file of ours that has been there for a while. Files of other names stay."""
+        """As PictureFiles: files that are not new. Files of foreign names stay."""
         for path in self._directory.iterdir():
             ours = _NAME.fullmatch(path.name) or path.name.endswith(INCOMING_SUFFIX)
             if ours and changed_at(path) < now - SETTLED_SECONDS:
@@ -88,5 +88,5 @@ class PictureFolder:
         (self._directory / name).unlink(missing_ok=True)
 
     def path_of(self, stored: StoredImage) -> Path:
-        """The file it lies in."""
+        """The file that it is stored in."""
         return self._directory / stored.file_name

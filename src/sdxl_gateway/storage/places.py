@@ -1,4 +1,4 @@
-"""Where a server keeps blobs and pictures: in its data directory, where nothing else is said."""
+"""Where a server stores blobs and pictures: by default in its data directory."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from sdxl_gateway.storage.picture_folder import PictureFiles, PictureFolder
 
 
 class Places(Protocol):
-    """One folder of blobs for each `kind`, and one of pictures."""
+    """A store of blobs for each `kind`, and one of pictures."""
 
     def blobs(self, kind: str) -> Blobs:
-        """The same ones each time that it is asked by the same server."""
+        """The blobs of that kind; the same ones after each start of the server."""
 
     def pictures(self) -> PictureFiles:
-        """The pictures' own."""
+        """The store of pictures."""
 
     def shared(self, kind: str) -> Objects | None:
-        """What all servers of this place find there, where there are several."""
+        """What all servers of a fleet share, if there is a place that all of them reach."""
 
     def addresses(self, own: Addresses) -> Addresses:
-        """Where pictures are fetched from; `own` are the server's addresses."""
+        """The addresses at which clients fetch pictures; `own` are the server's own."""
 
 
 class DataDirectory:
-    """Places below `home`."""
+    """Folders below `home`."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
 
     def blobs(self, kind: str) -> Blobs:
-        """A folder of that name."""
+        """As Places: a folder of that name."""
         return BlobFolder(self._home / "blobs" / kind)
 
     def pictures(self) -> PictureFiles:
-        """The folder of images."""
+        """As Places: the folder `images`."""
         return PictureFolder(self._home / "images")
 
     def shared(self, kind: str) -> None:
-        """None: no other server reads this disk."""
+        """As Places: none, for no other server reads this disk."""
 
     def addresses(self, own: Addresses) -> Addresses:
-        """The server itself gives them out."""
+        """As Places: the server's own."""
         return own

@@ -1,4 +1,4 @@
-"""Takes every store that remembers something of tenants; exports it, erases it, and forgets what is old enough."""
+"""Takes every store of tenants' data; exports a tenant's, erases it, and deletes what is old enough."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Exported = Callable[[str], AsyncIterator[dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Lasting:
-    """What is told of a tenant and stays when its data is erased, for that `reason`."""
+    """Data that is exported, but stays when a tenant is erased, for that `reason`."""
 
     kind: str
     reason: str
@@ -31,7 +31,7 @@ class Lasting:
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One remembered thing, of that kind."""
+    """One entry of an export, of that kind."""
 
     kind: str
     data: dict[str, Any]
@@ -39,20 +39,20 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """How many things of each kind are gone; of several gateways together, and by each of them, None where one has
-    still to erase."""
+    """How many things of each kind were erased: at all gateways together, and at each of several; None for a gateway
+    that has still to erase its own."""
 
     gone: Mapping[str, int]
     gateways: Mapping[Member, Mapping[str, int] | None] = field(default_factory=dict)
 
     @property
     def is_whole(self) -> bool:
-        """No gateway has still to."""
+        """Whether every gateway has erased its own."""
         return None not in self.gateways.values()
 
 
 class Remembered:
-    """All that is remembered of tenants; `stores` of one kind share its days in `retention`, which may change."""
+    """All data of tenants; `stores` of one kind share its days in `retention`, which may be replaced."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Remembered:
         self._clock = clock
 
     async def export(self, tenant: str) -> AsyncIterator[Thing]:
-        """Everything, store by store."""
+        """Everything of a tenant, store by store."""
         for store in self._stores:
             for data in await store.export(tenant):
                 yield Thing(store.kind, data)
@@ -78,7 +78,7 @@ class Remembered:
                 yield Thing(other.kind, data)
 
     async def erase(self, tenant: str) -> dict[str, int]:
-        """How many things of each kind are gone. What a store raises leaves the others to another try."""
+        """Erase a tenant; how many things of each kind. When a store raises, the others are left to another try."""
         gone: dict[str, int] = {}
         lasting = {one.kind for one in self.lasting}
         for store in (store for store in self._stores if store.kind not in lasting):
@@ -86,11 +86,11 @@ class Remembered:
         return gone
 
     async def erase_everywhere(self, tenant: str, actor: Caller) -> Erasure:
-        """As `erase`, at all gateways where there are several (gateway/fleet/remembered.py); `actor` asked for it."""
+        """As `erase`, at all gateways if there are several (gateway/fleet/remembered.py); `actor` asked for it."""
         return Erasure(await self.erase(tenant))
 
     async def sweep(self) -> None:
-        """Forget what is older than its kind's days."""
+        """Delete what is older than its kind's days."""
         for store in self._stores:
             days = self.retention.days(store.kind)
             if days is None:
@@ -100,7 +100,7 @@ class Remembered:
                 self._tell(Forgotten(store.kind, count))
 
     async def sweeping(self) -> None:
-        """Sweep once an hour, for ever; cancel to stop."""
+        """Sweep once an hour, until this is cancelled."""
         while True:
             await self.sweep()
             await asyncio.sleep(SWEEP_SECONDS)

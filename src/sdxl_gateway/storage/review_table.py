@@ -1,4 +1,4 @@
-"""Pictures that a person is to look at, as rows of the database; each function is work for `Database.run`."""
+"""Reviews of pictures as rows of the database; each function is work for `Database.run`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdxl_gateway.storage.pages import Cut, page
 
 
 class ReviewState(StrEnum):
-    """Where a review stands; whose picture was rejected may appeal once, and then is looked at again."""
+    """The state of a review; the owner of a rejected picture may appeal once, and it is reviewed again."""
 
     OPEN = "open"
     APPROVED = "approved"
@@ -24,9 +24,9 @@ UNDECIDED = (ReviewState.OPEN, ReviewState.APPEALED)
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A picture that left, and what was found in it or its prompt; times are unix seconds.
+    """A picture that was handed out although something was found in it or its prompt; times are unix seconds.
 
-    `blob` holds its bytes, `image` is the id it is kept under for its tenant, if it is. Texts may be sealed.
+    `blob` has its bytes, `image` is its id in the tenant's store of pictures, if it is there. Texts may be encrypted.
     """
 
     id: str
@@ -52,7 +52,7 @@ _MARKS = ", ".join(f":{name}" for name in _NAMES)
 
 
 def insert(connection: sqlite3.Connection, review: Review, most: int) -> list[str]:
-    """Remember one. Above `most` the oldest go, decided ones before others: their blobs."""
+    """Store a review. Above `most` the oldest are deleted, decided ones first; their blobs."""
     values = asdict(review) | {"categories": json.dumps(review.categories)}
     connection.execute(f"INSERT INTO reviews ({_COLUMNS}) VALUES ({_MARKS})", values)  # noqa: S608
     over = connection.execute("SELECT count(*) FROM reviews").fetchone()[0] - most
@@ -61,7 +61,7 @@ def insert(connection: sqlite3.Connection, review: Review, most: int) -> list[st
 
 
 def find(connection: sqlite3.Connection, review_id: str, tenant: str | None) -> Review | None:
-    """The review of that id, of that tenant's if one is given."""
+    """The review of that id, of that tenant if one is given."""
     row = connection.execute(
         f"SELECT {_COLUMNS} FROM reviews WHERE id = ? AND tenant = coalesce(?, tenant)",  # noqa: S608
         (review_id, tenant),
@@ -79,7 +79,7 @@ def one_page(
 
 
 def decide(connection: sqlite3.Connection, review_id: str, state: ReviewState, note: str, now: float) -> bool:
-    """Whether it was undecided, and is decided so now."""
+    """Decide it, if it is undecided; whether it was."""
     changed = connection.execute(
         "UPDATE reviews SET state = ?, note = ?, decided = ? WHERE id = ? AND state IN ('open', 'appealed')",
         (state, note, now, review_id),
@@ -88,7 +88,7 @@ def decide(connection: sqlite3.Connection, review_id: str, state: ReviewState, n
 
 
 def appeal(connection: sqlite3.Connection, review_id: str, tenant: str, text: str, now: float) -> bool:
-    """Whether it was rejected for the first time, and is to be looked at again now."""
+    """Reopen it, if it was rejected and not appealed before; whether it was."""
     changed = connection.execute(
         "UPDATE reviews SET state = 'appealed', appeal = ?, appealed = ?"
         " WHERE id = ? AND tenant = ? AND state = 'rejected' AND appealed IS NULL",
@@ -107,17 +107,17 @@ def all_of(connection: sqlite3.Connection, tenant: str) -> list[Review]:
 
 
 def remove_of(connection: sqlite3.Connection, tenant: str) -> list[str]:
-    """Forget a tenant's; their blobs."""
+    """Delete a tenant's; their blobs."""
     return _removed(connection, "tenant = ?", tenant)
 
 
 def remove_older(connection: sqlite3.Connection, than: float) -> list[str]:
-    """Forget what was begun before that time; the blobs."""
+    """Delete reviews that were created before that time; their blobs."""
     return _removed(connection, "created < ?", than)
 
 
 def all_blobs(connection: sqlite3.Connection) -> set[str]:
-    """The blobs that pictures lie in."""
+    """Every blob that a review refers to."""
     return {row["blob"] for row in connection.execute("SELECT blob FROM reviews")}
 
 

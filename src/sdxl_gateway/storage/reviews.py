@@ -1,4 +1,4 @@
-"""Takes pictures that left although something was found, keeps each for a person to look at, and what came of it."""
+"""Stores pictures that were handed out although a judge found something, for a person to review, and the decisions."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from sdxl_gateway.storage.seal import Seal
 ID_PREFIX = "rev_"
 ID_BYTES = 12
 MOST = 10_000
-"""Reviews kept at a time: a flood of findings fills no disk."""
+"""The most reviews that are stored, so that a flood of findings does not fill the disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewReview:
-    """A picture that left; `data` are its bytes, `image` is what it is kept under for its tenant, if it is."""
+    """A picture to review; `data` are its bytes, `image` is its id in the store of pictures, if it is there."""
 
     tenant: str
     key_id: str
@@ -42,7 +42,7 @@ class NewReview:
 
 
 class ReviewStore:
-    """The reviews of one database and one folder; one of another tenant's pictures is as one that is not there."""
+    """Reviews in a database and a store of blobs (a core TenantStore); those of other tenants do not exist."""
 
     kind = "reviews"
 
@@ -62,7 +62,7 @@ class ReviewStore:
         self._clock = clock
 
     async def add(self, new: NewReview) -> str:
-        """The id under which a person will find it. Raises StorageFull; nothing is left of it then."""
+        """Store it; its id. Raises StorageFull, and leaves nothing then."""
         blob = await asyncio.to_thread(self._blobs.put, new.data)
         review = Review(
             ID_PREFIX + secrets.token_hex(ID_BYTES),
@@ -85,7 +85,7 @@ class ReviewStore:
         return review.id
 
     async def find(self, review_id: str, tenant: str | None = None) -> Review:
-        """Of a tenant's picture, or of anybody's. Raises NotFound."""
+        """The review of that id, of that tenant if one is given. Raises NotFound."""
         found = await self._database.run(partial(review_table.find, review_id=review_id, tenant=tenant))
         if found is None:
             raise unknown(review_id)
@@ -103,15 +103,15 @@ class ReviewStore:
     async def page_everywhere(
         self, cut: Cut, tenant: str | None = None, state: ReviewState | None = None
     ) -> Listed[Review]:
-        """The page of all gateways' reviews, where there are others (gateway/fleet/reviews.py)."""
+        """A page of all gateways' reviews, if there are others (gateway/fleet/reviews.py)."""
         return Listed(*await self.page(cut, tenant, state))
 
     async def picture(self, review: Review) -> bytes:
-        """Its bytes, as they left. Raises Gone."""
+        """The picture's bytes, as they were handed out. Raises Gone."""
         return await asyncio.to_thread(self._blobs.read, review.blob)
 
     async def decide(self, review_id: str, *, approve: bool, note: str = "") -> Review:
-        """It is over, unless it is appealed against. Raises NotFound, WrongState where it is over already."""
+        """Decide it. Raises NotFound, WrongState when it is decided already."""
         state = ReviewState.APPROVED if approve else ReviewState.REJECTED
         decided = await self._database.run(
             partial(review_table.decide, review_id=review_id, state=state, note=note, now=self._clock())
@@ -122,7 +122,7 @@ class ReviewStore:
         return found
 
     async def appeal(self, review_id: str, tenant: str, text: str) -> Review:
-        """It is to be looked at again. Raises NotFound, WrongState where nothing was rejected, or for a second time."""
+        """Have it reviewed again. Raises NotFound, WrongState when it was not rejected, or was appealed before."""
         appealed = await self._database.run(
             partial(review_table.appeal, review_id=review_id, tenant=tenant, text=self._sealed(text), now=self._clock())
         )
@@ -133,16 +133,16 @@ class ReviewStore:
         return found
 
     async def export(self, tenant: str) -> list[dict[str, Any]]:
-        """What is remembered of the tenant's pictures, but for their bytes."""
+        """The reviews of the tenant's pictures, without their bytes."""
         reviews = await self._database.run(partial(review_table.all_of, tenant=tenant))
         return [_told(self._plain(review)) for review in reviews]
 
     async def erase(self, tenant: str) -> int:
-        """All of the tenant's are gone; how many that were."""
+        """Delete all of the tenant's; how many that were."""
         return await self._dropped(await self._database.run(partial(review_table.remove_of, tenant=tenant)))
 
     async def forget_before(self, unix_seconds: float) -> int:
-        """What was begun before is gone, whosever, and blobs that nothing lies in; how many that were."""
+        """Delete older reviews of all tenants, and blobs that no review refers to; how many reviews that were."""
         gone = await self._dropped(await self._database.run(partial(review_table.remove_older, than=unix_seconds)))
         known = await self._database.run(review_table.all_blobs)
         await asyncio.to_thread(self._blobs.sweep, known)
@@ -161,7 +161,7 @@ class ReviewStore:
 
 
 def unknown(review_id: str) -> NotFound:
-    """To whoever asks for it."""
+    """The error for a review that does not exist."""
     return NotFound(f"There is no review {shown(review_id)}.", code="review_not_found")
 
 

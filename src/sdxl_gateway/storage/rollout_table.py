@@ -20,7 +20,7 @@ Action = Literal["promoted", "back"]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What somebody did to a rollout, `at` unix seconds; `shares` hold from then on, the configuration's where None."""
+    """A change of a rollout, `at` unix seconds; `shares` hold from then on, None for those of the configuration."""
 
     rollout: str
     action: Action
@@ -42,14 +42,14 @@ def history(connection: sqlite3.Connection, rollout: str) -> list[Change]:
 
 
 def add(connection: sqlite3.Connection, change: Change) -> Change:
-    """One change more, of which other gateways will hear."""
+    """Store a change, and an order that brings it to other gateways."""
     value = {"action": change.action, "shares": change.shares, "who": change.who}
     order_table.add(connection, [Order(secrets.token_hex(16), ROLLOUT, change.rollout, "", change.at, value)])
     return _insert(connection, change)
 
 
 def take(connection: sqlite3.Connection, order: Order) -> None:
-    """A change as it was made at another gateway; its place is by its time."""
+    """Store a change that was made at another gateway, in the order of their times."""
     change = Change(order.subject, at=order.at, **order.value)
     if change not in history(connection, change.rollout):
         _insert(connection, change)
@@ -63,7 +63,7 @@ def _insert(connection: sqlite3.Connection, change: Change) -> Change:
 
 
 def back(connection: sqlite3.Connection, rollout: str, at: float, who: str) -> Change:
-    """As it was before the last promotion that was not taken back. Raises WrongState where there is none."""
+    """Go back to before the last promotion that was not taken back. Raises WrongState when there is none."""
     standing: list[Shares | None] = [None]
     for change in history(connection, rollout):
         if change.action == "promoted":

@@ -1,5 +1,5 @@
-"""Takes what operators decide about rollouts' shares, remembers it, and tells what is in force: from memory, which is
-never older than two seconds."""
+"""Stores operators' changes of rollouts' shares, and tells which are in force, from memory that is at most two seconds
+old."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.rollout_table import Change
 
 LOOK_SECONDS = 2.0
-"""Between two looks at what other processes changed: a terminal promotes, a server follows."""
+"""How often changes by other processes, such as the CLI, are looked for."""
 
 
 class RolloutStore:
-    """The changes in one database. `load` once before it is asked, then `following` keeps it up to date."""
+    """Changes in the database. `load` has to be called first; `following` keeps it up to date."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database = database
@@ -37,34 +37,34 @@ class RolloutStore:
         return self._last.get(rollout)
 
     async def load(self) -> None:
-        """Takes over what stands in the database now."""
+        """Read the database."""
         self._last = await self._database.run(rollout_table.in_force)
 
     def load_now(self) -> None:
-        """As `load`, where there is no event loop."""
+        """As `load`, for callers without an event loop."""
         self._last = self._database.submit(rollout_table.in_force).result()
 
     async def following(self) -> None:
-        """Loads again and again, until it is cancelled."""
+        """Load at intervals, until this is cancelled."""
         while True:
             await self.load()
             await asyncio.sleep(LOOK_SECONDS)
 
     async def promote(self, rollout: str, shares: Shares, who: str) -> Change:
-        """These shares hold from now on."""
+        """Put these shares in force."""
         change = Change(rollout, "promoted", shares, self._clock(), who)
         await self._database.run(partial(rollout_table.add, change=change))
         await self.load()
         return change
 
     async def back(self, rollout: str, who: str) -> Change:
-        """It is as before the last promotion. Raises WrongState where there was none."""
+        """Go back to before the last promotion. Raises WrongState when there is none."""
         change = await self._database.run(partial(rollout_table.back, rollout=rollout, at=self._clock(), who=who))
         await self.load()
         return change
 
     async def take(self, order: Order) -> Mapping[str, Any]:
-        """What was decided at another gateway holds here too."""
+        """Put a change of another gateway in force here."""
         await self._database.run(partial(rollout_table.take, order=order))
         await self.load()
         return {}

@@ -1,4 +1,4 @@
-"""Takes keys, seals texts and blobs with AES-256-GCM, a mebibyte at a time; what is changed or cut does not open.
+"""Encrypts texts and blobs with AES-256-GCM, a mebibyte at a time; what is changed or cut does not decrypt.
 
 A sealed thing is a header (mark, the key's id, 16 random bytes) and pieces, each with its number and whether it is the
 last in its nonce, under a key made of the header for this thing alone: the STREAM construction (Hoang, Reyhanitabar,
@@ -32,14 +32,14 @@ PREFIX = "sealed:"
 
 
 class Unreadable(EngineFault):
-    """500 `unreadable`: what was kept sealed was changed, or its key is gone."""
+    """500 `unreadable`: encrypted data was changed, or its key is gone."""
 
     code = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
 class _Thing:
-    """One thing's own cipher."""
+    """The cipher of one text or blob, under a key of its own."""
 
     header: bytes
     cipher: AESGCM
@@ -63,7 +63,7 @@ def _nonce(number: int, last: bool) -> bytes:
 
 
 class AesSeal(Seal):
-    """`keys` are of 32 bytes each: the first seals, all open. A key's id is made of it and tells nothing of it."""
+    """`keys` have 32 bytes each: the first encrypts, all decrypt. A key's id is a hash of it."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._keys = {_id_of(key): key for key in keys}
@@ -75,7 +75,7 @@ class AesSeal(Seal):
         return [key_id.hex() for key_id in self._keys]
 
     def sealed(self, text: str) -> str:
-        """In base64, behind a word that no JSON begins with."""
+        """As base64 behind `PREFIX`, with which no JSON begins."""
         thing = self.new()
         whole = thing.header + thing.seal(text.encode(), 0, last=True)
         return PREFIX + base64.b64encode(whole).decode()
@@ -92,11 +92,11 @@ class AesSeal(Seal):
         return SealedBlobs(blobs, self)
 
     def new(self) -> _Thing:
-        """To seal something under the first key."""
+        """A new cipher under the first key."""
         return _Thing.under(self._first, MARK + _id_of(self._first) + secrets.token_bytes(SALT_BYTES))
 
     def thing(self, header: bytes) -> _Thing:
-        """To open what begins so. Raises Unreadable without its key."""
+        """The cipher for what begins with that header. Raises Unreadable without its key."""
         key = self._keys.get(header[len(MARK) : len(MARK) + ID_BYTES])
         if key is None or not header.startswith(MARK) or len(header) != HEADER_BYTES:
             raise Unreadable("What was kept here cannot be read without its key.")
@@ -104,7 +104,7 @@ class AesSeal(Seal):
 
 
 class SealedBlobs(Blobs):
-    """Blobs as their owner gave them, sealed where they lie; those that lay there before are read as they are."""
+    """Encrypts into another store of blobs; blobs that were stored there before are read as they are."""
 
     def __init__(self, blobs: Blobs, seal: AesSeal) -> None:
         self.spool = blobs.spool
@@ -112,7 +112,7 @@ class SealedBlobs(Blobs):
         self._seal = seal
 
     def new_file(self) -> IncomingFile:
-        """One that seals what is written into it."""
+        """A file that encrypts what is written into it."""
         return _SealedFile(self.spool, self._seal.new())
 
     def written(self, file: IncomingFile) -> bytes:
@@ -164,14 +164,14 @@ class _SealedFile(IncomingFile):
         self._rest = bytearray()
 
     def write(self, chunk: bytes) -> None:
-        """What fills a piece is sealed; the last one waits for the end."""
+        """Full pieces are encrypted; the last one waits for the end."""
         self._rest += chunk
         while len(self._rest) > PIECE_BYTES:
             self._seal(bytes(self._rest[:PIECE_BYTES]), last=False)
             del self._rest[:PIECE_BYTES]
 
     def settle(self) -> None:
-        """With its last piece; nothing is written behind it."""
+        """Also writes the last piece; nothing may be written after that."""
         self._seal(bytes(self._rest), last=True)
         super().settle()
 

@@ -1,4 +1,4 @@
-"""Gives a secret of the server's own: the configured one, else one made once in the data directory."""
+"""Gives a secret of the server: the configured one, else one that is made once and kept in the data directory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RANDOM_BYTES = 32
 
 
 def secret_of(configured: SecretStr | None, path: Path) -> bytes:
-    """The same for as long as the setting, or else the file at `path`, is. Raises DirectoryUnusable."""
+    """The setting, else the content of the file at `path`, made when there is none. Raises DirectoryUnusable."""
     if configured is not None:
         return configured.get_secret_value().encode()
     with usable(path.parent):
@@ -25,7 +25,7 @@ def secret_of(configured: SecretStr | None, path: Path) -> bytes:
 
 
 def _write_once(path: Path, secret: bytes) -> None:
-    """Whole or not at all, and the first of two that make one at the same time."""
+    """Atomically; when two processes do it at the same time the first one counts."""
     new = path.with_name(f"{path.name}.{os.getpid()}")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

@@ -30,10 +30,10 @@ def enqueue_webhook(
     data: Mapping[str, Any] | None = None,
     trace: str | None = None,
 ) -> str:
-    """Remember that `event` of `subject` is to reach `url`, in the transaction of whatever it tells of. Its id.
+    """Store a delivery of `event` about `subject` to `url`, in the transaction of what it tells of; its id.
 
-    The second time the same is said nothing happens. `data` stands beside the subject's id in what is sent: a few words
-    and numbers, no pictures. `trace` is a `traceparent`, of what it tells of.
+    Each event of a subject is stored once. `data` is sent beside the subject's id: a few words and numbers, no
+    pictures. `trace` is the `traceparent` of what it tells of.
     """
     digest = digest_of(subject, event)
     told = {"id": f"evt_{digest}", "object": "event", "type": event, "created_at": int(now)}
@@ -55,8 +55,10 @@ def claim(
     hosts: Collection[str] = (),
     tenants: Collection[str] = (),
 ) -> Delivery | None:
-    """The delivery that has been due for longest, and is nobody else's before `leased_until`; none of these `ids`, or
-    for these `hosts` or `tenants`. A sender that dies leaves it to the next one by then."""
+    """Claim the delivery that has been due for longest, except of these `ids`, `hosts` and `tenants`; None for none.
+
+    It is leased to the sender until `leased_until`, so that another one takes it when that sender dies.
+    """
     row = connection.execute(
         f"{_SELECT} WHERE due <= ? AND (leased IS NULL OR leased <= ?)"
         f" AND id NOT IN ({_marks(ids)}) AND host NOT IN ({_marks(hosts)})"
@@ -73,7 +75,7 @@ def claim(
 
 
 def settle(connection: sqlite3.Connection, delivery: Delivery) -> None:
-    """Remember how an attempt ended; a receiver that is gone is not tried again, with any delivery."""
+    """Store how an attempt ended; no delivery to a receiver that is gone is tried again."""
     if delivery.state is DeliveryState.PENDING and _is_disabled(connection, delivery.tenant, delivery.url):
         delivery = replace(delivery, state=DeliveryState.DISABLED, due=None)
     values = delivery.state, delivery.due, delivery.status, delivery.problem, delivery.id, delivery.asked
@@ -99,7 +101,7 @@ def _disable(connection: sqlite3.Connection, delivery: Delivery) -> None:
 
 
 def replay(connection: sqlite3.Connection, tenant: str, delivery_id: str, now: float) -> Delivery | None:
-    """The delivery, to be sent as if it were new; its receiver counts as one that is there again."""
+    """Have the delivery sent as if it were new; its receiver counts as reachable again. None when there is none."""
     found = find(connection, tenant, delivery_id)
     if found is None:
         return None
@@ -112,7 +114,7 @@ def replay(connection: sqlite3.Connection, tenant: str, delivery_id: str, now: f
 
 
 def withdraw(connection: sqlite3.Connection, subject: str) -> None:
-    """What was to be told of it is not, where nobody was told yet."""
+    """Delete the pending deliveries about that subject."""
     connection.execute("DELETE FROM webhook_deliveries WHERE subject = ? AND state = 'pending'", (subject,))
 
 
@@ -133,13 +135,13 @@ def page(connection: sqlite3.Connection, tenant: str, limit: int, after: Deliver
 
 
 def erase(connection: sqlite3.Connection, tenant: str) -> int:
-    """Deletes all of the tenant's; how many deliveries that were. Which number its secret has is not forgotten."""
+    """Delete all of the tenant's; how many that were. The number of its signing secret is kept."""
     connection.execute("DELETE FROM webhook_disabled WHERE tenant = ?", (tenant,))
     return connection.execute("DELETE FROM webhook_deliveries WHERE tenant = ?", (tenant,)).rowcount
 
 
 def forget(connection: sqlite3.Connection, before: float, most: int) -> int:
-    """Deletes at most so many of those that were over by that time; how many that were."""
+    """Delete at most `most` of those that were finished by that time; how many that were."""
     chosen = (
         "SELECT id FROM webhook_deliveries WHERE state != 'pending' AND max(asked, coalesce(attempted, 0)) < ? LIMIT ?"
     )
@@ -147,7 +149,7 @@ def forget(connection: sqlite3.Connection, before: float, most: int) -> int:
 
 
 def secret_numbers(connection: sqlite3.Connection, tenant: str, now: float) -> list[int]:
-    """Which secrets of the tenant's count now, the latest first."""
+    """The numbers of the tenant's secrets that are valid now, the latest first."""
     row = connection.execute(
         "SELECT number, previous_until FROM webhook_secrets WHERE tenant = ?", (tenant,)
     ).fetchone()
@@ -157,7 +159,7 @@ def secret_numbers(connection: sqlite3.Connection, tenant: str, now: float) -> l
 
 
 def take_secret(connection: sqlite3.Connection, tenant: str, number: int, previous_until: float) -> None:
-    """The tenant's secret of that number counts from now on, unless a later one does; the one before it until then."""
+    """Make the secret of that number the tenant's, unless it has a later one; the previous one is valid until then."""
     connection.execute(
         "INSERT INTO webhook_secrets (tenant, number, previous_until) VALUES (?, ?, ?)"
         " ON CONFLICT (tenant) DO UPDATE SET number = excluded.number, previous_until = excluded.previous_until"
@@ -167,7 +169,7 @@ def take_secret(connection: sqlite3.Connection, tenant: str, number: int, previo
 
 
 def next_secret(connection: sqlite3.Connection, tenant: str, now: float, previous_until: float) -> int:
-    """The number of a new secret of the tenant's; the one before counts until then. Other gateways will hear of it."""
+    """Make a new secret the tenant's, at all gateways; its number. The previous one is valid until then."""
     number = secret_numbers(connection, tenant, now)[0] + 1
     take_secret(connection, tenant, number, previous_until)
     value = {"number": number, "previous_until": previous_until}
@@ -176,7 +178,7 @@ def next_secret(connection: sqlite3.Connection, tenant: str, now: float, previou
 
 
 def _host(url: str) -> str:
-    """Whose turns it takes; what cannot be told is a host of its own, for a job's end is not to fail by it."""
+    """The host of a URL; one that cannot be parsed is a host of its own, so that no job's end fails by it."""
     try:
         return urlsplit(url).hostname or url
     except ValueError:
