@@ -1,4 +1,4 @@
-"""Takes what a request offers as keys, tells who asks: by the configuration's keys, and by the key store's."""
+"""Takes the keys that a request offers, tells who asks: by the keys of the configuration and those of the key store."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from sdxl_gateway.core.errors import StartProblem, Unauthenticated, Unavailable
 
 
 class AnonymousInPublic(StartProblem):
-    """Whoever reaches the server could use it, and nobody said that this is meant."""
+    """Other machines could use the server without a key, and the settings do not say that this is meant."""
 
 
 class KnownKeys:
-    """A core Authenticator. Where there is no key at all, everyone may come in; `store` may be none.
+    """A core Authenticator. As long as no key exists, everybody is let in, unless the server is `guarded`.
 
-    With `guarded` nobody comes in without a key, be there none yet. While `unsure` says so, others may have made a key
-    that is not known here.
+    While `unsure()` holds, other gateways may have made keys that are not known here yet.
     """
 
     def __init__(
@@ -38,12 +37,12 @@ class KnownKeys:
 
     @property
     def open_to_all(self) -> bool:
-        """Nobody needs a key."""
+        """Whether everybody is let in without a key."""
         return not self._guarded and self._static.open_to_all and (self._store is None or self._store.empty)
 
     async def authenticate(self, keys: Sequence[bytes]) -> Caller:
-        """Who asks; of several keys an admin's counts. Raises Unauthenticated where a right one is needed, Unavailable
-        where that cannot be told now."""
+        """Who asks; of several keys an admin's counts. Raises Unauthenticated, and Unavailable for a key that may be
+        another gateway's."""
         known = [caller for key in keys if (caller := self._holder(key)) is not None]
         if known:
             return next((caller for caller in known if caller.admin), known[0])

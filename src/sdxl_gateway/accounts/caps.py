@@ -1,4 +1,4 @@
-"""Takes a request and the most its caller may have of anything, refuses what is above, naming the field."""
+"""Takes a request and its caller's caps, refuses what is above them, naming the field."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ABOVE = "integer_above_max_value"
 
 
 def check_asked(ask: Ask, most: Allowance) -> None:
-    """Raises InvalidRequest for more pictures than one request, or any minute, may have."""
+    """Raises InvalidRequest for more pictures than a request, or a minute, may have."""
     for count in (most.max_n, most.images_per_minute):
         if count and ask.n > count:
             raise InvalidRequest(
@@ -22,7 +22,7 @@ def check_asked(ask: Ask, most: Allowance) -> None:
 
 
 def check_recipe(ask: Ask, recipe: Recipe, most: Allowance) -> None:
-    """Raises InvalidRequest for too many steps, or too large a picture, whether asked for or usual."""
+    """Raises InvalidRequest for too many steps, or too large a picture, whether asked for or by default."""
     if most.max_steps and recipe.steps > most.max_steps:
         param = "quality" if ask.steps is None and ask.quality is not None else "steps"
         told = f"You may have {most.max_steps} steps, and these would be {recipe.steps}."
@@ -35,12 +35,12 @@ def check_recipe(ask: Ask, recipe: Recipe, most: Allowance) -> None:
 
 
 def check_cost(cost: int, most: Allowance) -> None:
-    """Raises InvalidRequest for what no day allows."""
+    """Raises InvalidRequest for a request that costs more than a whole day's allowance."""
     if most.pixel_steps_per_day and cost > most.pixel_steps_per_day:
         told = f"This would take {cost} pixel-steps, and you may have {most.pixel_steps_per_day} a day."
         raise InvalidRequest(told, param="size", code=ABOVE)
 
 
 def _enlarged(ask: Ask, recipe: Recipe, most: Allowance) -> bool:
-    """Without being enlarged it would not be too large."""
+    """Whether it is too large only because it is upscaled."""
     return ask.upscale > 1 and recipe.width * recipe.height // ask.upscale**2 <= most.max_pixels

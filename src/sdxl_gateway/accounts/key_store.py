@@ -15,24 +15,24 @@ from sdxl_gateway.core.text import shown
 from sdxl_gateway.storage.database import Database
 
 LOOK_SECONDS = 2.0
-"""Between two looks at what other processes changed, such as one that revokes a key."""
+"""How often changes by other processes, such as the CLI, are looked for."""
 GRACE_SECONDS = 24 * 3600.0
-"""How long an old key lives beside the one it was rotated to."""
+"""How long a rotated key stays valid beside its successor."""
 
 
 Exchange = Callable[[Sequence[Key]], Awaitable[Sequence[Key]]]
-"""Tells others of these keys, and gives those of which they know what is not here yet."""
+"""Shares these keys with other gateways; the keys of which these know something newer."""
 
 
 async def alone(_: Sequence[Key]) -> Sequence[Key]:
-    """The exchange of a gateway that shares with nobody."""
+    """The exchange of a gateway that shares nothing."""
     return ()
 
 
 class KeyStore:
-    """The keys of one database, under the secret that `find_pepper` gives, and those that `exchange` brings into it.
+    """Keys in the database, hashed with the secret of `find_pepper`, and those that `exchange` brings into it.
 
-    `load` once before it is asked, then `following` keeps it up to date."""
+    `load` has to be called first; `following` keeps it up to date."""
 
     def __init__(
         self,
@@ -53,16 +53,16 @@ class KeyStore:
 
     @property
     def empty(self) -> bool:
-        """No key was ever made that has not been revoked; those that expired count: they were meant to guard."""
+        """Whether there is no key but revoked ones; expired ones count, for they were meant to guard the server."""
         return all(key.revoked is not None for key in self._keys.values())
 
     def holder(self, text: bytes) -> Key | None:
-        """The live key that this is."""
+        """The valid key of that text."""
         found = self._keys.get(digest_of(text, self._pepper))
         return found if found is not None and found.lives(self._clock()) else None
 
     async def load(self) -> None:
-        """Takes over what stands in the database now, and what others know; what is here holds at once."""
+        """Read the database, and then take in what other gateways know."""
         ours = await self._database.run(key_table.all_keys)
         self._take(ours)
         if others := await self._exchange(ours):
@@ -70,20 +70,20 @@ class KeyStore:
             self._take(await self._database.run(key_table.all_keys))
 
     def load_now(self) -> None:
-        """As `load`, where there is no event loop yet."""
+        """As `load`, from the database alone, for callers without an event loop."""
         self._take(self._database.submit(key_table.all_keys).result())
 
     def _take(self, keys: Iterable[Key]) -> None:
         self._keys = {key.digest: key for key in keys}
 
     async def following(self) -> None:
-        """Loads again and again, until it is cancelled."""
+        """Load at intervals, until this is cancelled."""
         while True:
             await self.load()
             await asyncio.sleep(LOOK_SECONDS)
 
     def list(self) -> list[Key]:
-        """Every key there was, the oldest first."""
+        """Every key, revoked and expired ones too, the oldest first."""
         return sorted(self._keys.values(), key=lambda key: (key.created, key.id))
 
     def find(self, key_id: str) -> Key:
@@ -94,22 +94,22 @@ class KeyStore:
         return found
 
     async def exported(self, tenant: str) -> AsyncIterator[dict[str, Any]]:
-        """What is remembered of each of the tenant's keys."""
+        """The tenant's keys, without their digests."""
         for key in self.list():
             if key.grant.tenant == tenant:
                 yield key.plain
 
     async def create(self, grant: KeyGrant) -> tuple[str, Key]:
-        """The key, which nobody can tell again, and what is remembered of it."""
+        """Make a key; its text, which is not stored, and the key."""
         text, key = minted(grant, self._pepper, self._clock())
         await self._database.run(partial(key_table.insert, key=key))
         await self.load()
         return text, key
 
     async def rotate(self, key_id: str, grace_seconds: float = GRACE_SECONDS) -> tuple[str, Key]:
-        """A key good for the same; the old one lives `grace_seconds` longer at most.
+        """Make a successor of the key with the same grant; the old one is valid for `grace_seconds` longer at most.
 
-        Raises NotFound, InvalidRequest for a key that is dead or was rotated already.
+        Raises NotFound, InvalidRequest for a key that is not valid any more, or was rotated before.
         """
         await self.load()
         old = self.find(key_id)
@@ -121,7 +121,7 @@ class KeyStore:
         return text, new
 
     async def update(self, key_id: str, change: Callable[[KeyGrant], KeyGrant]) -> Key:
-        """The key, which is good for what `change` makes of its grant from now on; its tenant and roles stay.
+        """Change the key's grant by `change`; its tenant and roles stay.
 
         Raises NotFound, InvalidRequest for a key that was revoked or rotated.
         """
@@ -138,7 +138,7 @@ class KeyStore:
         return found
 
     async def revoke(self, key_id: str) -> Key:
-        """The key, which opens nothing any more. Raises NotFound."""
+        """Revoke the key. Raises NotFound."""
         found = await self._database.run(partial(key_table.revoke, key_id=key_id, now=self._clock()))
         await self.load()
         if found is None:

@@ -23,7 +23,7 @@ Change = Callable[[Key], KeyGrant]
 
 
 def insert(connection: sqlite3.Connection, key: Key) -> None:
-    """Remember a new key."""
+    """Store a new key."""
     values = {
         "id": key.id,
         "digest": key.digest,
@@ -67,7 +67,7 @@ def find(connection: sqlite3.Connection, key_id: str) -> Key | None:
 
 
 def succeed(connection: sqlite3.Connection, new: Key, old: Key) -> None:
-    """Remember `new`, and when `old` ends for its sake."""
+    """Store `new`, and when `old`, its predecessor, ends."""
     insert(connection, new)
     connection.execute(
         "UPDATE keys SET expires = ?, successor = ?, changed = ? WHERE id = ?",
@@ -76,7 +76,7 @@ def succeed(connection: sqlite3.Connection, new: Key, old: Key) -> None:
 
 
 def adopt(connection: sqlite3.Connection, keys: Sequence[Key]) -> None:
-    """Remember keys as they are elsewhere, in place of those of their ids."""
+    """Store keys of other gateways, in place of those of the same ids."""
     for key in keys:
         values = {"revoked": key.revoked, "changed": key.changed, **_terms(key.grant), "id": key.id}
         set_to = ", ".join(f"{name} = :{name}" for name in values)
@@ -88,7 +88,7 @@ def adopt(connection: sqlite3.Connection, keys: Sequence[Key]) -> None:
 
 
 def change(connection: sqlite3.Connection, key_id: str, how: Change, now: float) -> Key | None:
-    """The key, good for what `how` makes of it; None where there is none of that id. Raises what `how` raises."""
+    """Store the key with the grant that `how` gives; None when there is none of that id. Raises what `how` raises."""
     found = find(connection, key_id)
     if found is None:
         return None
@@ -100,7 +100,7 @@ def change(connection: sqlite3.Connection, key_id: str, how: Change, now: float)
 
 
 def revoke(connection: sqlite3.Connection, key_id: str, now: float) -> Key | None:
-    """The key, which opens nothing from now on; None where there is none of that id."""
+    """Revoke the key; None when there is none of that id."""
     found = find(connection, key_id)
     if found is None or found.revoked is not None:
         return found

@@ -1,4 +1,4 @@
-"""A key of the key store: what is remembered of it, how a new one is made, and what is kept instead of it."""
+"""A key of the key store: its record, how a new one is made, and the digest that is stored in its place."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SHOWN = len(PREFIX) + 6
 
 @dataclass(frozen=True, slots=True)
 class KeyGrant:
-    """What a key is to be good for; `expires` is unix seconds, None for a key without an end.
+    """The rights of a key; `expires` is unix seconds, None for a key without an end.
 
-    `safety` is what a judge's finding means for it, None for what the server says.
-    `webhook_url` is told of what becomes of its jobs, where a request names no other.
+    `safety` is the policy for what judges find, None for the server's own. `webhook_url` receives the ends of its jobs,
+    unless a request names another receiver.
     """
 
     tenant: str
@@ -41,9 +41,9 @@ class KeyGrant:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key as it is remembered: never itself. Times are unix seconds; `successor` is the id it was rotated to.
+    """The record of a key, without its text. Times are unix seconds; `successor` is the id that it was rotated to.
 
-    `changed` is when anything of it was last.
+    `changed` is the time of the last change of anything in it.
     """
 
     id: str
@@ -56,7 +56,7 @@ class Key:
     changed: float = 0.0
 
     def lives(self, now: float) -> bool:
-        """It opens something."""
+        """Whether the key is valid."""
         return self.revoked is None and (self.grant.expires is None or now < self.grant.expires)
 
     @property
@@ -78,14 +78,14 @@ class Key:
 
     @property
     def caller(self) -> Caller:
-        """Who holds it."""
+        """The caller who shows it."""
         grant = self.grant
         rights = grant.roles, self.id, grant.models, grant.loras, grant.priority, grant.limits, grant.safety
         return Caller(grant.tenant, *rights, webhook_url=grant.webhook_url)
 
 
 def minted(grant: KeyGrant, pepper: bytes, now: float) -> tuple[str, Key]:
-    """A new key, to be shown once, and what is to be remembered of it."""
+    """A new key: its text, to be shown once, and its record."""
     secret = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
     text = secret + f"{zlib.crc32(secret.encode()):08x}"
     key = Key("key_" + secrets.token_hex(8), digest_of(text.encode(), pepper), text[:SHOWN], grant, now, changed=now)
@@ -93,7 +93,7 @@ def minted(grant: KeyGrant, pepper: bytes, now: float) -> tuple[str, Key]:
 
 
 def rotated(old: Key, pepper: bytes, now: float, grace_seconds: float) -> tuple[str, Key, Key]:
-    """A new key good for the same, what is remembered of it, and the old one, which lives a while beside it."""
+    """A new key with the same grant: its text, its record, and the old one's, which ends after the grace."""
     text, new = minted(old.grant, pepper, now)
     last = now + grace_seconds
     ends = last if old.grant.expires is None else min(last, old.grant.expires)
@@ -101,9 +101,9 @@ def rotated(old: Key, pepper: bytes, now: float, grace_seconds: float) -> tuple[
 
 
 def merged(one: Key, other: Key) -> Key:
-    """What two know of the same key, together: the grant as it was changed last, `one`'s where neither was later.
+    """Two gateways' records of the same key, merged: the later grant counts, `one`'s if both are of the same time.
 
-    What was revoked or rotated stays so, whatever was changed after it.
+    What was revoked or rotated stays so, whatever was changed afterwards.
     """
     last = other if other.changed > one.changed else one
     ends = [key.revoked for key in (one, other) if key.revoked is not None]
@@ -111,10 +111,10 @@ def merged(one: Key, other: Key) -> Key:
 
 
 def well_formed(text: bytes) -> bool:
-    """It is a key of this kind, from its first letters to its checksum; whether anybody has it is another question."""
+    """Whether a text has the form of a key, including its checksum; it need not exist."""
     return text.startswith(PREFIX.encode()) and text[-8:] == f"{zlib.crc32(text[:-8]):08x}".encode()
 
 
 def digest_of(text: bytes, pepper: bytes) -> bytes:
-    """What is compared and kept instead of a key: HMAC-SHA256 under the server's own secret."""
+    """What is stored and compared in place of a key: its HMAC-SHA256 under the server's secret."""
     return hmac.new(pepper, text, hashlib.sha256).digest()

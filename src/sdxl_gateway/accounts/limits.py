@@ -1,4 +1,4 @@
-"""Takes a caller and what it wants, lets it in or tells when to come back; counts what it takes."""
+"""Takes a caller and a request, lets it in or says when to come back; counts what it takes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from sdxl_gateway.scheduling.pixel_steps import pixel_steps
 
 SERVERS_FAULT = (EngineFault, Unavailable, StorageFull, DoesNotFit)
 TOLD = (Unit.REQUESTS, Unit.IMAGES, Unit.PIXEL_STEPS)
-"""What a reply's headers tell of."""
+"""The units of which reply headers tell."""
 
 
 class Limits:
-    """Each tenant's and each key's, of which both hold. `usage` remembers what was used, limited or not."""
+    """The limits of tenants and of keys, of which both hold. `usage` records what was used, limited or not."""
 
     def __init__(self, settings: Settings, meters: Meters, usage: Usage) -> None:
         self._settings = settings
@@ -34,13 +34,13 @@ class Limits:
         self._of_tenants: dict[str, Allowance] = {}
 
     def under(self, settings: Settings) -> Limits:
-        """The limits of other settings; what was taken counts on."""
+        """The limits under other settings; what was taken stays counted."""
         other = copy(self)
         other._settings, other._of_tenants = settings, {}
         return other
 
     async def levels(self, caller: Caller) -> list[Level]:
-        """How the caller stands: of each unit the meter that has least left."""
+        """The caller's levels: for each unit that of the meter with least left."""
         found = [await self._meters.level(meter) for unit in TOLD for meter in self._metered(caller, unit)]
         return list({level.meter.unit: level for level in sorted(found, key=_left, reverse=True)}.values())
 
@@ -78,7 +78,7 @@ class Limits:
         check_cost(pixel_steps(recipe), caps)
 
     async def charge(self, caller: Caller, ask: Ask, recipe: Recipe, *, painting: bool = True) -> Used:
-        """What its pictures cost, which is nothing but their number where none has to be painted.
+        """Charge for a request's pictures; for their number alone when none has to be painted.
 
         Raises Busy, QuotaSpent, and InvalidRequest for what the caller may never have.
         """
@@ -100,7 +100,7 @@ class Limits:
         await self._count(wanted)
 
     async def _count(self, wanted: list[tuple[Meter, int]]) -> None:
-        """All of it or, but for what a minute counts, nothing. Raises Busy or QuotaSpent where others were faster."""
+        """All or nothing, except that minutes stay counted. Raises Busy or QuotaSpent when others were faster."""
         taken: list[tuple[Meter, int]] = []
         try:
             for meter, amount in wanted:
@@ -132,7 +132,7 @@ class Limits:
 
 
 class Visit:
-    """One request that was let in, and what it was charged; `begun` once an engine works on it."""
+    """A request that was let in, and what it was charged; `begun` is set once an engine works on it."""
 
     def __init__(self, limits: Limits, caller: Caller) -> None:
         self._limits = limits
@@ -141,7 +141,7 @@ class Visit:
         self.begun = False
 
     async def charge(self, ask: Ask, recipe: Recipe, *, painting: bool = True) -> None:
-        """For its pictures, once. Raises Busy, QuotaSpent or InvalidRequest."""
+        """Charge for its pictures, once. Raises Busy, QuotaSpent or InvalidRequest."""
         self.charged = await self._limits.charge(self._caller, ask, recipe, painting=painting)
 
 

@@ -1,4 +1,4 @@
-"""Counts in this process's memory what is taken (core Meters): minutes by the limits library, days and jobs itself."""
+"""core Meters in memory: minutes are counted by the limits library, days and jobs here."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sdxl_gateway.core.allowance import Level, Meter, Unit
 from sdxl_gateway.core.days import day_of, seconds_left
 
 PAUSE_SECONDS = 2.0
-"""Nobody knows when a job of one's own ends: whoever has too many at once is to come back soon."""
+"""When jobs end is not known: a caller with too many at once is told to come back after this time."""
 MINUTE_SECONDS = 60
 
 
 class LocalMeters:
-    """The meters of one server. Nothing is awaited between two counts of one request, so they are taken at once.
+    """The meters of one server. Nothing is awaited between two counts of a request, so that they are taken together.
 
-    `begin` says what was taken earlier today.
+    `begin` sets what was taken earlier today.
     """
 
     def __init__(self, minutes: MinuteMeters | None = None, clock: Callable[[], float] = time.time) -> None:
@@ -34,7 +34,7 @@ class LocalMeters:
         self._day: Counter[str] = Counter()
 
     def begin(self, taken_today: Iterable[tuple[str, int]]) -> None:
-        """Pixel-steps that holders took today before this server was there."""
+        """Set the pixel-steps that holders took earlier today."""
         self._today = day_of(self._clock())
         self._day = Counter(dict(taken_today))
 
@@ -72,7 +72,7 @@ class LocalMeters:
 
     @property
     def holders_at_once(self) -> list[str]:
-        """Who has jobs running or waiting."""
+        """The holders with jobs that run or wait."""
         return list(self._jobs)
 
     def at_once(self, holder: str) -> int:

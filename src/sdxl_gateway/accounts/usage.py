@@ -1,4 +1,4 @@
-"""Takes what callers use, remembers it by day, tenant and key: at once in memory, within a second in the database."""
+"""Records what callers use by day, tenant and key: at once in memory, within a second in the database."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class UsagePage:
 
 
 class Usage:
-    """What was used, in a database. What the disk cannot take stays in memory and is tried again."""
+    """Usage in a database (a core TenantStore). What cannot be written stays in memory and is tried again."""
 
     kind = "usage"
 
@@ -37,12 +37,12 @@ class Usage:
         self._unwritten: dict[UsageKey, Used] = {}
 
     def add(self, caller: Caller, used: Used) -> None:
-        """To today's."""
+        """Add to today's usage."""
         key = UsageKey(day_of(self._clock()), caller.tenant, caller.key_id)
         self._unwritten[key] = self._unwritten.get(key, Used()) + used
 
     async def write(self) -> None:
-        """Brings the database up to date. Raises StorageFull, and nothing is lost."""
+        """Write to the database. Raises StorageFull, and loses nothing."""
         writing, self._unwritten = self._unwritten, {}
         if not writing:
             return
@@ -54,7 +54,7 @@ class Usage:
             raise
 
     async def writing(self) -> None:
-        """Writes again and again, until it is cancelled, and then once more."""
+        """Write at intervals until this is cancelled, and then once more."""
         await written_at_intervals(self.write)
 
     async def pixel_steps_today(self) -> list[tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""Takes pictures as an engine painted them, gives them as they leave; every pixel leaves by this door, previews too."""
+"""Takes pictures as an engine painted them, gives them as they are handed out; all of them pass here, previews too."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ NO_ADDRESS = (
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """A picture ready to leave: encoded bytes, what a store keeps of it if one does, and how to make it again.
+    """A picture to be handed out: its encoded bytes, its record in the store if it was kept, and its recipe.
 
-    `warnings` are what its caller should know although the picture is fine; `clean` where every judge saw it and found
-    nothing, `review` the id under which a person will look at it.
+    `warnings` are for its caller; `clean` is true when every judge saw it and found nothing, and `review` is the id of
+    its review, if a person is to look at it.
     """
 
     index: int
@@ -61,7 +61,7 @@ class Presented:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A picture's bytes as they leave, and where in its request it stands."""
+    """A finished picture's bytes, with its index in the request."""
 
     index: int
     seed: int
@@ -70,7 +70,7 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """An encoded look at the running picture of that `index`."""
+    """An encoded partial image of the picture of that `index`."""
 
     partial_index: int
     data: bytes
@@ -79,12 +79,12 @@ class Partial:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """How the pictures of one request leave; `kept` is what an inpaint must not change, `keep` stores each picture
-    for `tenant`.
+    """How the pictures of one request are handed out; `kept` is what an inpaint must not change, and `keep` stores each
+    picture for `tenant`.
 
     `output_format` is "png", "jpeg" or "webp"; `compression` (0..100) is the quality of the latter two.
-    With `must_keep` a picture that cannot be stored does not leave. `embed_recipe` is the caller's word on what is
-    written into the file, None where they said nothing. `oversight` is how the pictures are watched over.
+    With `must_keep` a picture that cannot be stored is an error. `embed_recipe` is whether the file is to hold the
+    recipe, None for the server's default. `oversight` is how the pictures are judged.
     """
 
     recipe: Recipe
@@ -104,10 +104,10 @@ class Output:
 
 
 class Deliverer:
-    """Finishes, encodes and keeps pictures; with `embed_recipe` each says inside how it was made, if nobody objects.
+    """Judges, finishes, encodes and keeps pictures; `embed_recipe` is whether files hold their recipes by default.
 
-    `matte` tells the subjects of those whose recipes ask for a transparent background; `inspection` looks at whatever
-    leaves. `listener` hears how long it took, where that is traced.
+    `matte` finds the subject of pictures with a transparent background, `inspection` has every picture judged, and
+    `listener` hears how long the stages of traced jobs took.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Deliverer:
         self._listener = listener
 
     async def preview(self, event: Previewed, output: Output) -> Partial:
-        """The look as it leaves: nothing is kept of it, nothing written inside, and its background is there.
+        """The partial image: it is not kept, holds no recipe, and its background is opaque.
 
         Raises ModerationBlocked, PictureUnjudged.
         """
@@ -135,7 +135,7 @@ class Deliverer:
         return Partial(event.partial_index, await asyncio.to_thread(_encoded, image, output), event.index)
 
     async def deliver(self, event: Painted, output: Output) -> Presented:
-        """The picture as it leaves, kept if that is asked for.
+        """The picture as it is handed out, and kept if `output` says so.
 
         Raises StorageFull when it must be kept and cannot, ModerationBlocked, PictureUnjudged, and what a matte raises.
         """
@@ -158,7 +158,7 @@ class Deliverer:
         )
 
     async def again(self, picture: Encoded, output: Output) -> Presented:
-        """A picture that is encoded already as `output` says, kept if that is asked for. Raises as `deliver`."""
+        """A picture that is encoded already, kept if `output` says so. Raises as `deliver`."""
         written = self._written(picture.seed, output)
         stored = await self._stored(picture.data, output) if output.keep else None
         warned = {
@@ -170,7 +170,7 @@ class Deliverer:
         return Presented(picture.index, picture.data, stored, picture.seed, told, warnings)
 
     async def _flagged(self, event: Painted, output: Output, passed: Passed, presented: Presented) -> str | None:
-        """What cannot be kept for a person to look at does not leave, and is not kept for its tenant either."""
+        """Open a review of a flagged picture; its id. One that cannot be reviewed is neither handed out nor kept."""
         if not passed.found:
             return None
         whose, stored = output.oversight, presented.stored
@@ -193,9 +193,9 @@ class Deliverer:
             raise
 
     async def _cut_out(self, passed: Passed, output: Output) -> Image.Image:
-        """With what is behind the subject transparent, where the recipe says so; the colours stay below it.
+        """The picture with a transparent background, if the recipe says so; the colours stay below it.
 
-        What was blurred is left whole: its outline would tell.
+        A blurred picture stays opaque: its outline would give it away.
         """
         image = passed.image
         if self._matte is None or output.recipe.matte is None or passed.blurred:
@@ -223,7 +223,7 @@ class Deliverer:
 
 
 def _finished(picture: Picture, output: Output) -> Image.Image:
-    """The door itself: what an inpaint keeps is kept in previews too."""
+    """At its final size; what an inpaint keeps is kept in previews too."""
     return finish(picture, output.size, output.kept)
 
 

@@ -1,4 +1,4 @@
-"""Takes a finished image, has it judged, and gives it as its caller's policy lets it leave, if it does."""
+"""Takes a finished image, has it judged, and gives it as its caller's policy allows, or raises."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ACTIONS: dict[Policy, Action] = {Policy.BLOCK: "blocked", Policy.BLUR: "blurred"
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """An image that may leave; `found` is what a person is to look at it for, `judged` where every judge could look."""
+    """An image that may be handed out; `found` is what a person is to review, `judged` whether every judge saw it."""
 
     image: Image.Image
     blurred: bool = False
@@ -33,14 +33,14 @@ class Passed:
 
     @property
     def clean(self) -> bool:
-        """Nothing stands against it, nor could."""
+        """Every judge saw it and found nothing."""
         return self.judged and not self.blurred and not self.found
 
 
 class Inspection:
-    """Without judges of pictures, or under a policy that is off, images pass as they are.
+    """Has images judged; without judges of pictures, or with the policy off, they pass as they are.
 
-    `tell` hears of what is found; `reviews` keep what a person is to look at.
+    `tell` hears what was found; `reviews` stores what a person is to review.
     """
 
     def __init__(self, judges: Judges, tell: Callable[[Moderated], None], reviews: ReviewStore | None = None) -> None:
@@ -49,20 +49,19 @@ class Inspection:
         self._reviews = reviews
 
     async def look(self, image: Image.Image, oversight: Oversight, job_id: str) -> Image.Image:
-        """A preview; nobody looks at those later. Raises ModerationBlocked, PictureUnjudged."""
+        """A partial image; those are never reviewed. Raises ModerationBlocked, PictureUnjudged."""
         if oversight.policy is Policy.FLAG:
             return image
         return (await self._passed(image, oversight, job_id, "preview")).image
 
     async def picture(self, image: Image.Image, oversight: Oversight, job_id: str) -> Passed:
-        """A picture, which is flagged as well for what its prompt held. Raises ModerationBlocked, PictureUnjudged."""
+        """A picture; what was found in its prompt counts too. Raises ModerationBlocked, PictureUnjudged."""
         return await self._passed(image, oversight, job_id, "picture")
 
     async def flag(self, new: NewReview) -> str | None:
-        """The id under which a person will look at a picture that leaves, None where nobody will.
+        """Open a review of a picture that is handed out; its id, None when it could not be stored.
 
-        Where it cannot be kept for them, it leaves all the same if a judge's failure opens; else raises StorageFull,
-        Unavailable.
+        Raises StorageFull and Unavailable where the settings are to fail closed.
         """
         review = await self._kept(new)
         self._tell(Moderated(new.tenant, new.key_id, new.job, "picture", "flagged", new.categories, review))

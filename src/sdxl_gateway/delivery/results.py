@@ -1,4 +1,4 @@
-"""The pictures of one request as they left, for whoever asks for the very same."""
+"""Results: the finished pictures of a request, for the cache of results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sdxl_gateway.delivery.deliver import Encoded
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """All pictures of one request of a tenant, and what its caller was told of them; `at` is unix seconds."""
+    """All pictures of a tenant's request, and warnings; `at` is when they were painted, in unix seconds."""
 
     tenant: str
     pictures: tuple[Encoded, ...]
@@ -18,5 +18,5 @@ class Results:
 
     @property
     def size_bytes(self) -> int:
-        """What the pictures take."""
+        """The bytes of all pictures."""
         return sum(len(picture.data) for picture in self.pictures)

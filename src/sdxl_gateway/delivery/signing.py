@@ -1,4 +1,4 @@
-"""Takes a kept picture, gives its address at this server, good for a while; and tells whether one is."""
+"""Signs the addresses of kept pictures at this server, and verifies them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEY_FILE = "url_key"
 
 
 class Signer:
-    """HMAC-SHA256 over a picture's name and the second its address ends; `find_key` is asked once, when needed."""
+    """HMAC-SHA256 over a picture's name and its address's expiry; `find_key` is called once, when needed."""
 
     def __init__(self, find_key: Callable[[], bytes], clock: Callable[[], float] = time.time) -> None:
         self._find_key = find_key
@@ -31,12 +31,12 @@ class Signer:
         return f"{base_url.rstrip('/')}/files/{image.file_name}?{self.query(image, seconds)}"
 
     def query(self, image: StoredImage, seconds: float) -> str:
-        """What is to follow the picture's name; good for `seconds`, or for as long as the picture is kept."""
+        """The query of an address that is valid for `seconds`, but no longer than the picture is kept."""
         expires = int(min(self._clock() + seconds, image.expires))
         return urlencode({"expires": expires, "signature": self._signature(image.file_name, str(expires))})
 
     def remaining_seconds(self, file_name: str, expires: str, signature: str) -> int:
-        """How much longer this is good. Raises NotFound for what was never signed, Gone for what is over."""
+        """How much longer the address is valid. Raises NotFound for a wrong signature, Gone for an expired address."""
         if not hmac.compare_digest(signature.encode(), self._signature(file_name, expires).encode()):
             raise NotFound("No such image.")
         remaining = int(expires) - self._clock()
