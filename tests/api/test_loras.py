@@ -1,4 +1,4 @@
-"""Tests api/endpoints/loras.py, asks/lora_upload.py and asks/lora_sidecar.py: LoRAs come, change and go."""
+"""Tests api/endpoints/loras.py, asks/model_upload.py and asks/lora_sidecar.py: LoRAs come, change and go."""
 
 from __future__ import annotations
 

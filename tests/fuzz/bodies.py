@@ -21,7 +21,7 @@ from sdxl_gateway.api.asks.fields import fields_of, wire_fields
 from sdxl_gateway.api.asks.file_upload import FileUpload
 from sdxl_gateway.api.asks.forms import collect, read_form
 from sdxl_gateway.api.asks.given import Rules
-from sdxl_gateway.api.asks.lora_upload import read_upload
+from sdxl_gateway.api.asks.model_upload import read_upload
 from sdxl_gateway.api.asks.parse import read_ask
 from sdxl_gateway.api.http.content_encoding import expanded
 from sdxl_gateway.api.http.json_body import parse_object

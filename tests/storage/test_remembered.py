@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from sdxl_gateway.config import Retention
+from sdxl_gateway.core.days import DAY_SECONDS
 from sdxl_gateway.core.events import Forgotten
-from sdxl_gateway.storage.remembered import DAY_SECONDS, Lasting, Remembered, Thing
+from sdxl_gateway.storage.remembered import Lasting, Remembered, Thing
 
 NOW = 1000 * DAY_SECONDS
 

@@ -83,7 +83,8 @@ def keys_update(
     config: ConfigOption = None,
 ) -> None:
     """Change what a key is good for; what is not named stays, and a running server knows within seconds."""
-    from sdxl_gateway.cli.keys import DAY_SECONDS, named_limits, update
+    from sdxl_gateway.cli.keys import named_limits, update
+    from sdxl_gateway.core.days import DAY_SECONDS
 
     said = {
         "name": name,

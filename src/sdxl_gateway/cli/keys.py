@@ -25,12 +25,12 @@ from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
 from sdxl_gateway.cli.audit import write_down
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.allowance import LIMIT_NAMES, Allowance
+from sdxl_gateway.core.days import DAY_SECONDS
 from sdxl_gateway.core.errors import GatewayError
 from sdxl_gateway.storage.database import Database, opened
 from sdxl_gateway.webhooks.store import WebhookStore
 
 WHOLE_LINE = 1000
-DAY_SECONDS = 24 * 3600.0
 T = TypeVar("T")
 Pepper = Callable[[], bytes]
 

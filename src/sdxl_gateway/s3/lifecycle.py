@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from sdxl_gateway.config import Settings
+from sdxl_gateway.core.days import DAY_SECONDS
 
-DAY_SECONDS = 86400.0
 SPARED_DAYS = 1
 """Longer than a server keeps a thing itself: where there is a server, it deletes first."""
 UNFINISHED_DAYS = 1

@@ -10,11 +10,11 @@ from typing import Any
 
 from sdxl_gateway.config import Retention
 from sdxl_gateway.core.caller import Caller
+from sdxl_gateway.core.days import DAY_SECONDS
 from sdxl_gateway.core.events import Forgotten
 from sdxl_gateway.core.order import Member
 from sdxl_gateway.core.ports import TenantStore
 
-DAY_SECONDS = 86400.0
 SWEEP_SECONDS = 3600.0
 
 Exported = Callable[[str], AsyncIterator[dict[str, Any]]]

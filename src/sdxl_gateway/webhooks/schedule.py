@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from sdxl_gateway.core.days import DAY_SECONDS
 from sdxl_gateway.core.webhook import Delivery, DeliveryState
 
 GONE = 410
-DAY_SECONDS = 24 * 3600.0
 LONGEST_SECONDS = 3 * DAY_SECONDS
 """After so long it is given up."""
 DELAYS_SECONDS = (5.0, 300.0, 1800.0, 2 * 3600.0, 5 * 3600.0, 10 * 3600.0, 14 * 3600.0, 20 * 3600.0, 20 * 3600.0)

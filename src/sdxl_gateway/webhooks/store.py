@@ -8,6 +8,7 @@ from dataclasses import asdict
 from functools import cached_property, partial
 from typing import Any
 
+from sdxl_gateway.core.days import DAY_SECONDS
 from sdxl_gateway.core.errors import NotFound
 from sdxl_gateway.core.order import Order
 from sdxl_gateway.core.text import shown
@@ -15,7 +16,6 @@ from sdxl_gateway.core.webhook import Delivery
 from sdxl_gateway.storage import webhook_table
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.pages import unknown_after
-from sdxl_gateway.webhooks.schedule import DAY_SECONDS
 from sdxl_gateway.webhooks.signing import secret_of
 
 GRACE_SECONDS = DAY_SECONDS

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sdxl_gateway.api.asks.checkpoint_sidecar import SIDECAR_SCHEMA, read_sidecar
-from sdxl_gateway.api.asks.lora_upload import read_upload
+from sdxl_gateway.api.asks.model_upload import read_upload
 from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.endpoints.seen import caller_of
 from sdxl_gateway.api.http.json_body import small_object

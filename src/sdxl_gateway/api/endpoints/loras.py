@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sdxl_gateway.api.asks.lora_sidecar import SIDECAR_SCHEMA, read_sidecar
-from sdxl_gateway.api.asks.lora_upload import read_upload
+from sdxl_gateway.api.asks.model_upload import read_upload
 from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.endpoints.seen import library_of
 from sdxl_gateway.api.http.json_body import small_object
@@ -16,9 +16,6 @@ from sdxl_gateway.api.replies.loras import DeletedLora, LoraList, deleted_lora, 
 from sdxl_gateway.api.services import Services
 from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.gateway.lora_card import Lora
-
-FORM_OVERHEAD_BYTES = 64 * 1024
-"""What a form may be larger than the file in it."""
 
 _FIELDS = {"name": {"type": "string"}, "replace": {"type": "boolean"}}
 _FORM = {"type": "object", "properties": {**_FIELDS, "file": file()}, "required": ["name", "file"]}

@@ -31,7 +31,6 @@ from sdxl_gateway.api.services import Services
 from sdxl_gateway.storage.file_table import Purpose, StoredFile
 from sdxl_gateway.storage.pages import Cut
 
-FORM_OVERHEAD_BYTES = 64 * 1024
 MOST_PAGE = 10_000
 """Who asks for no number is given as many, as at OpenAI."""
 _ORDER = Field("order", Kind.CHOICE, "By the time they were made.", choices=("asc", "desc"))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sdxl_gateway.api.endpoints import stored_files
-from sdxl_gateway.api.http.route import BodyLimit, Route
+from sdxl_gateway.api.http.route import Route
 from sdxl_gateway.api.rows.paths import prefixed_paths
-from sdxl_gateway.api.rows.resource import Row, resource
+from sdxl_gateway.api.rows.resource import Row, resource, upload_limit
 from sdxl_gateway.api.services import Services
 
 ALL, ONE = "/files", "/files/{file_id}"
@@ -13,9 +13,10 @@ ALL, ONE = "/files", "/files/{file_id}"
 
 def file_rows(services: Services) -> tuple[Route, ...]:
     """Files of the caller's tenant."""
-    limits, seconds = services.settings.files, services.settings.server.receive_timeout_seconds
-    upload = BodyLimit(limits.max_file_bytes + stored_files.FORM_OVERHEAD_BYTES, seconds, each_piece=True)
-    summary = "Send a file, for edits or a batch."
+    upload, summary = (
+        upload_limit(services, services.settings.files.max_file_bytes),
+        "Send a file, for edits or a batch.",
+    )
     return resource(
         services,
         "files",

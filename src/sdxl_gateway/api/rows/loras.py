@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sdxl_gateway.api.endpoints import loras
-from sdxl_gateway.api.http.route import Access, BodyLimit, Route
+from sdxl_gateway.api.http.route import Access, Route
 from sdxl_gateway.api.rows.paths import openai_paths
-from sdxl_gateway.api.rows.resource import Row, resource
+from sdxl_gateway.api.rows.resource import Row, resource, upload_limit
 from sdxl_gateway.api.services import Services
 
 ALL, ONE = "/loras", "/loras/{name:path}"
@@ -17,9 +17,7 @@ _REMOVE = "Remove a LoRA and its file; needs a key for LoRAs."
 
 def lora_rows(services: Services) -> tuple[Route, ...]:
     """What lies in the LoRA folder, and what is put there."""
-    settings, manager = services.settings, Access.LORAS
-    most_bytes = settings.loras.max_file_bytes + loras.FORM_OVERHEAD_BYTES
-    upload = BodyLimit(most_bytes, settings.server.receive_timeout_seconds, each_piece=True)
+    manager, upload = Access.LORAS, upload_limit(services, services.settings.loras.max_file_bytes)
     return resource(
         services,
         "loras",

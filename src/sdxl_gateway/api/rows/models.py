@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from sdxl_gateway.api.endpoints import checkpoints, models
-from sdxl_gateway.api.endpoints.loras import FORM_OVERHEAD_BYTES
-from sdxl_gateway.api.http.route import Access, BodyLimit, Route
+from sdxl_gateway.api.http.route import Access, Route
 from sdxl_gateway.api.rows.paths import openai_paths
-from sdxl_gateway.api.rows.resource import Row, resource
+from sdxl_gateway.api.rows.resource import Row, resource, upload_limit
 from sdxl_gateway.api.services import Services
 
 ALL, ONE = "/checkpoints", "/checkpoints/{name:path}"
@@ -35,9 +34,7 @@ def model_rows(services: Services) -> tuple[Route, ...]:
 
 
 def _checkpoint_rows(services: Services) -> tuple[Route, ...]:
-    settings, admin = services.settings, Access.ADMIN
-    most_bytes = settings.checkpoint_folder.max_file_bytes + FORM_OVERHEAD_BYTES
-    upload = BodyLimit(most_bytes, settings.server.receive_timeout_seconds, each_piece=True)
+    admin, upload = Access.ADMIN, upload_limit(services, services.settings.checkpoint_folder.max_file_bytes)
     return resource(
         services,
         "checkpoints",

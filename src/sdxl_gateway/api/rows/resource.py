@@ -10,6 +10,8 @@ from sdxl_gateway.api.services import Services
 
 Paths = Callable[[str], tuple[str, ...]]
 """From the end of an address to all its spellings, see paths.py."""
+FORM_OVERHEAD_BYTES = 64 * 1024
+"""What a form may be larger than the file in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +45,9 @@ class Row:
 def resource(services: Services, label: str, paths: Paths, *rows: Row) -> tuple[Route, ...]:
     """Every row under one label, each at the spellings that `paths` gives of its address."""
     return tuple(row.route(services, label, paths) for row in rows)
+
+
+def upload_limit(services: Services, max_file_bytes: int) -> BodyLimit:
+    """For a form, or a bare body, with a file of at most so many bytes, which may take long to come."""
+    most_bytes = max_file_bytes + FORM_OVERHEAD_BYTES
+    return BodyLimit(most_bytes, services.settings.server.receive_timeout_seconds, each_piece=True)
