@@ -16,7 +16,7 @@ from sdxl_gateway.core.batch import Batch, BatchState, NewBatch
 from sdxl_gateway.core.caller import Caller, Role
 from sdxl_gateway.core.errors import BodyTooLarge, Busy, GatewayError, InvalidRequest, NotFound, StorageFull
 from sdxl_gateway.core.priority import Priority
-from sdxl_gateway.gateway import batch_surroundings, batches, runner
+from sdxl_gateway.gateway import batch_context, batches, runner
 from sdxl_gateway.gateway.batch_files import EXPIRED
 from sdxl_gateway.gateway.events import Item
 from sdxl_gateway.gateway.job_now import JobNow
@@ -61,7 +61,7 @@ class Painter(FakeGateway):
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(batch_surroundings, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(batch_context, "PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture

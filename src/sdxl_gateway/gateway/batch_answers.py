@@ -12,9 +12,9 @@ from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import Gone, NotFound, Unavailable
 from sdxl_gateway.core.stored_job import JobState
 from sdxl_gateway.core.threads import from_thread
+from sdxl_gateway.gateway.batch_context import BatchContext
 from sdxl_gateway.gateway.batch_files import answered
 from sdxl_gateway.gateway.batch_lines import BatchLine, split_lines, whole_lines
-from sdxl_gateway.gateway.batch_surroundings import Surroundings
 from sdxl_gateway.storage.batches import unknown
 
 Find = Callable[[str, Caller], Awaitable[Batch]]
@@ -25,7 +25,7 @@ Find = Callable[[str, Caller], Awaitable[Batch]]
 class BatchAnswers:
     """The answers of any batch that `find` finds."""
 
-    around: Surroundings
+    context: BatchContext
     find: Find
 
     async def of(self, batch_id: str, caller: Caller) -> AsyncIterator[bytes]:
@@ -42,8 +42,8 @@ class BatchAnswers:
                 return
             batch = await self._tenants(batch_id, caller)
         if batch.output_file is not None:
-            file = await self.around.files.find(batch.output_file, batch.tenant)
-            pieces = await asyncio.to_thread(self.around.files.pieces, file)
+            file = await self.context.files.find(batch.output_file, batch.tenant)
+            pieces = await asyncio.to_thread(self.context.files.pieces, file)
             async for line in from_thread(whole_lines(pieces)):
                 yield line
 
@@ -56,36 +56,36 @@ class BatchAnswers:
     async def _so_far(self, batch: Batch, caller: Caller) -> AsyncIterator[bytes]:
         """Raises Gone, at any line, when the batch has ended meanwhile."""
         try:
-            await self.around.store.find(batch.id)
+            await self.context.store.find(batch.id)
         except NotFound:
             return self._of_jobs(batch, caller)
-        good = [output for output in await self.around.store.answers(batch.id) if not output.failed]
-        return from_thread(self.around.store.read(good))
+        good = [output for output in await self.context.store.answers(batch.id) if not output.failed]
+        return from_thread(self.context.store.read(good))
 
     async def _of_jobs(self, batch: Batch, caller: Caller) -> AsyncIterator[bytes]:
         """Of another gateway's batch: made again from the jobs of its lines."""
-        jobs, form = await self.around.tasks.lines(batch), self.around.form
+        jobs, form = await self.context.tasks.lines(batch), self.context.form
         lines = await self._lines(batch) if jobs else iter(())
         async for line in from_thread(lines):
             if (job_id := jobs.get(line.custom_id)) is not None:
-                job = (await self.around.tasks.get(job_id, caller)).job
+                job = (await self.context.tasks.get(job_id, caller)).job
                 if job.state is JobState.COMPLETED:
                     answer = await form.answer(line, job, batch)
                     yield await asyncio.to_thread(answered, line.custom_id, answer)
 
     async def _lines(self, batch: Batch) -> Iterator[BatchLine]:
         pieces = await self._requests(batch)
-        form, most_bytes = self.around.form, self.around.settings.max_line_bytes
+        form, most_bytes = self.context.form, self.context.settings.max_line_bytes
         found = split_lines(pieces, most_bytes)
         return (form.read(number, line, batch.endpoint) for number, line in found if line is not None)
 
     async def _requests(self, batch: Batch) -> Iterator[bytes]:
         """Raises Unavailable."""
-        told = await self.around.others.lines_of(batch)
+        told = await self.context.others.lines_of(batch)
         if told is not None:
             return iter([told])
         try:
-            file = await self.around.files.find(batch.input_file, batch.tenant)
-            return await asyncio.to_thread(self.around.files.pieces, file)
+            file = await self.context.files.find(batch.input_file, batch.tenant)
+            return await asyncio.to_thread(self.context.files.pieces, file)
         except (NotFound, Gone):
             raise Unavailable("It runs at another gateway, which hands out its pictures until it is over.") from None

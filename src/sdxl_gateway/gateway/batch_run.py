@@ -11,9 +11,9 @@ from typing import TypeVar
 from sdxl_gateway.core.batch import Batch, BatchState, LineError
 from sdxl_gateway.core.errors import GatewayError, Gone, NotFound
 from sdxl_gateway.core.threads import from_thread
+from sdxl_gateway.gateway.batch_context import BatchContext, patiently
 from sdxl_gateway.gateway.batch_files import CANCELLED, EXPIRED, FULL, Reason, Written, answered, write_files
 from sdxl_gateway.gateway.batch_lines import BatchLine, Checked, check, split_lines
-from sdxl_gateway.gateway.batch_surroundings import Surroundings, patiently
 from sdxl_gateway.gateway.line_run import LineRun
 from sdxl_gateway.gateway.packed import unpack_caller
 from sdxl_gateway.storage.file_table import Purpose, StoredFile
@@ -27,15 +27,15 @@ T = TypeVar("T")
 class BatchRun:
     """Runs one unfinished batch; `slots` bounds how many lines of its tenant are jobs at the same time."""
 
-    def __init__(self, batch: Batch, around: Surroundings, slots: asyncio.Semaphore) -> None:
+    def __init__(self, batch: Batch, context: BatchContext, slots: asyncio.Semaphore) -> None:
         self._batch = batch
-        self._around = around
-        self._store = around.store
+        self._context = context
+        self._store = context.store
         self._slots = slots
         self._reason: Reason | None = None
         self._stopped = asyncio.Event()
         self._output_bytes = batch.output_bytes
-        self._line_run = LineRun(batch, around, unpack_caller(batch.caller), self._stopped)
+        self._line_run = LineRun(batch, context, unpack_caller(batch.caller), self._stopped)
 
     @property
     def tenant(self) -> str:
@@ -84,11 +84,11 @@ class BatchRun:
 
     async def _read_input(self, keep: Callable[[bytes], object]) -> Checked:
         """Raises NotFound, Gone."""
-        file = await self._around.files.find(self._batch.input_file, self._batch.tenant)
-        return await asyncio.to_thread(lambda: self._checked(self._around.files.pieces(file), keep))
+        file = await self._context.files.find(self._batch.input_file, self._batch.tenant)
+        return await asyncio.to_thread(lambda: self._checked(self._context.files.pieces(file), keep))
 
     def _checked(self, pieces: Iterator[bytes], keep: Callable[[bytes], object]) -> Checked:
-        limits, form = self._around.settings, self._around.form
+        limits, form = self._context.settings, self._context.form
         read = partial(form.read, endpoint=self._batch.endpoint)
         return check(pieces, read, keep, most_lines=limits.max_lines, most_line_bytes=limits.max_line_bytes)
 
@@ -98,14 +98,14 @@ class BatchRun:
         return begun.come_to(BatchState.IN_PROGRESS, self._store.clock()) if new else begun
 
     async def _ended_early(self, state: BatchState, *errors: LineError) -> bool:
-        await self._around.others.check_ours(await self._store.find(self._batch.id))
+        await self._context.others.check_ours(await self._store.find(self._batch.id))
         await self._store.finish(self._batch.id, state, (), lambda batch: replace(batch, errors=errors))
         return False
 
     async def _paint_lines(self) -> None:
         """Paint every line that has no answer yet; lines that are jobs already are waited for."""
         done = {output.line for output in await self._store.answers(self._batch.id)}
-        jobs = await self._patiently(partial(self._around.tasks.lines, self._batch))
+        jobs = await self._patiently(partial(self._context.tasks.lines, self._batch))
         async with asyncio.TaskGroup() as group:
             async for line in from_thread(self._lines(done)):
                 job_id = jobs.get(line.custom_id)
@@ -116,13 +116,13 @@ class BatchRun:
                 task.add_done_callback(lambda _: self._slots.release())
 
     def _over_for_new_lines(self) -> bool:
-        if self._reason is None and self._output_bytes >= self._around.settings.max_output_bytes:
+        if self._reason is None and self._output_bytes >= self._context.settings.max_output_bytes:
             self._reason = FULL
         return self._reason is not None
 
     def _lines(self, done: frozenset[int] | set[int] = frozenset()) -> Iterator[BatchLine]:
         """The lines of the batch's own copy of its file, which was validated before; blocks."""
-        form, most_bytes = self._around.form, self._around.settings.max_line_bytes
+        form, most_bytes = self._context.form, self._context.settings.max_line_bytes
         for number, line in split_lines(self._store.blobs.pieces(self._batch.lines or ""), most_bytes):
             if line is not None and number not in done:
                 yield form.read(number, line, self._batch.endpoint)
@@ -145,11 +145,11 @@ class BatchRun:
             self._batch = await self._store.change(self._batch.id, finalizing)
         answers = await self._store.answers(self._batch.id)
         reason = self._reason or EXPIRED
-        folder = self._around.files.blobs
+        folder = self._context.files.blobs
         written = await asyncio.to_thread(write_files, folder, self._store.blobs, self._lines(), answers, reason)
         files = [self._file(one, name) for one, name in zip(written, ("output", "errors"), strict=True)]
         try:
-            await self._around.others.check_ours(await self._store.find(self._batch.id))
+            await self._context.others.check_ours(await self._store.find(self._batch.id))
             await self._store.finish(self._batch.id, self._end(len(answers)), files, _all_counted)
         except GatewayError:
             await asyncio.to_thread(folder.delete, *(one.blob for one in written if one is not None))
@@ -164,7 +164,7 @@ class BatchRun:
         if written is None:
             return None
         new = NewFile(f"{self._batch.id}_{name}.jsonl", Purpose.BATCH_OUTPUT, self._batch.file_seconds)
-        return self._around.files.made(self._batch.tenant, new, written.blob, written.bytes)
+        return self._context.files.made(self._batch.tenant, new, written.blob, written.bytes)
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         return await patiently(self._batch.id, work)

@@ -16,10 +16,10 @@ from sdxl_gateway.core.batch import Batch, BatchState, NewBatch, new_batch_id
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import BodyTooLarge, InvalidRequest, NotFound, WrongState
 from sdxl_gateway.gateway.batch_answers import BatchAnswers
+from sdxl_gateway.gateway.batch_context import BatchContext
 from sdxl_gateway.gateway.batch_files import CANCELLED
 from sdxl_gateway.gateway.batch_lines import LineFormat
 from sdxl_gateway.gateway.batch_run import BatchRun
-from sdxl_gateway.gateway.batch_surroundings import Surroundings
 from sdxl_gateway.gateway.batches_elsewhere import OtherBatches
 from sdxl_gateway.gateway.fleet.batches import BatchFleet
 from sdxl_gateway.gateway.fleet.lists import behind, merged
@@ -55,7 +55,7 @@ class Batches:
         mirror: BatchMirror | None = None,
     ) -> None:
         self._others = OtherBatches(mirror)
-        self._around = Surroundings(store, files, tasks, form, settings, self._others)
+        self._context = BatchContext(store, files, tasks, form, settings, self._others)
         self._store = store
         self._file_seconds = file_seconds
         self._runs: dict[str, BatchRun] = {}
@@ -66,13 +66,13 @@ class Batches:
 
     def follow(self, form: LineFormat, settings: Limits, file_seconds: float) -> None:
         """From now on, read and answer lines by these, within these limits."""
-        self._around.form, self._around.settings = form, settings
+        self._context.form, self._context.settings = form, settings
         self._file_seconds = file_seconds
 
     async def create(self, new: NewBatch, caller: Caller) -> Batch:
         """Accept a batch; it is on the disk then. Raises NotFound, InvalidRequest, BodyTooLarge, Busy, StorageFull."""
         await self._check_file(new.input_file, caller)
-        limits, now = self._around.settings, self._store.clock()
+        limits, now = self._context.settings, self._store.clock()
         batch = Batch(
             id=new_batch_id(),
             tenant=caller.tenant,
@@ -93,12 +93,12 @@ class Batches:
 
     async def _check_file(self, file_id: str, caller: Caller) -> None:
         try:
-            file = await self._around.files.find(file_id, caller.tenant)
+            file = await self._context.files.find(file_id, caller.tenant)
         except NotFound as missing:
             raise NotFound(missing.message, param="input_file_id") from None
         if file.purpose is not Purpose.BATCH:
             raise InvalidRequest(f"The file is for '{file.purpose}', not for 'batch'.", param="input_file_id")
-        if not await self._around.files.room(caller.tenant):
+        if not await self._context.files.room(caller.tenant):
             told = "Your files have as many bytes as they may: there is no room for the batch's outputs."
             raise BodyTooLarge(told, param="input_file_id", code="file_storage_exceeded")
 
@@ -139,7 +139,7 @@ class Batches:
         await self._store.let_go(batch.id)
         for file_id in filter(None, [batch.output_file, batch.error_file]):
             with suppress(NotFound):
-                await self._around.files.delete(file_id, batch.tenant)
+                await self._context.files.delete(file_id, batch.tenant)
 
     def wake(self) -> None:
         """There may be more to run."""
@@ -158,7 +158,7 @@ class Batches:
 
     def answers(self, batch_id: str, caller: Caller) -> AsyncIterator[bytes]:
         """As BatchAnswers."""
-        return BatchAnswers(self._around, self.get).of(batch_id, caller)
+        return BatchAnswers(self._context, self.get).of(batch_id, caller)
 
     async def running(self) -> None:
         """Run every batch, until this is cancelled; unfinished ones go on after the next start."""
@@ -173,7 +173,7 @@ class Batches:
             await self._let_go(list(self._tasks.values()))
 
     def _take_up(self, batch: Batch) -> None:
-        run = self._runs[batch.id] = BatchRun(batch, self._around, self._slots[batch.tenant])
+        run = self._runs[batch.id] = BatchRun(batch, self._context, self._slots[batch.tenant])
         self._tasks[batch.id] = task = asyncio.create_task(self._run(batch, run))
         task.add_done_callback(lambda _: self._let_fall(batch.id))
 
@@ -225,7 +225,7 @@ class Batches:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _new_slots(self) -> asyncio.Semaphore:
-        return asyncio.Semaphore(self._around.settings.lines_at_once)
+        return asyncio.Semaphore(self._context.settings.lines_at_once)
 
 
 def tell_of_batch(connection: sqlite3.Connection, batch: Batch) -> None:

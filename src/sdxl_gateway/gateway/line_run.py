@@ -14,8 +14,8 @@ from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import EngineFault, GatewayError, NotFound
 from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.stored_job import JobState, StoredJob
+from sdxl_gateway.gateway.batch_context import BatchContext, patiently
 from sdxl_gateway.gateway.batch_lines import Answer, BatchLine
-from sdxl_gateway.gateway.batch_surroundings import Surroundings, patiently
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -26,13 +26,13 @@ class LineRun:
     """Runs lines of one batch; once it is `stopped`, no line becomes a job, and lines that are jobs are cancelled."""
 
     batch: Batch
-    around: Surroundings
+    context: BatchContext
     caller: Caller
     stopped: asyncio.Event
 
     async def answer(self, line: BatchLine, job_id: str | None) -> Answer | None:
         """The line's answer; `job_id` is its job, if it has one already. None when the batch was stopped before."""
-        form = self.around.form
+        form = self.context.form
         try:
             found = None if job_id is None else await self._from_before(line, job_id)
             return found or await self._of_job(line, await self._submitted(line))
@@ -54,13 +54,13 @@ class LineRun:
         job = None if job_id is None else await self._painted(job_id)
         if job is None:
             return None
-        return await self._patiently(partial(self.around.form.answer, line, job, self.batch))
+        return await self._patiently(partial(self.context.form.answer, line, job, self.batch))
 
     async def _submitted(self, line: BatchLine) -> str | None:
         """The id of the line's new job; None when the batch was stopped before. Raises a Refusal."""
-        asked = await self.around.form.ask(line, self.batch.endpoint, self.caller)
+        asked = await self.context.form.ask(line, self.batch.endpoint, self.caller)
         submit = partial(
-            self.around.tasks.submit,
+            self.context.tasks.submit,
             replace(asked, priority=Priority.LOW),
             self.caller,
             batch=self.batch.id,
@@ -73,7 +73,7 @@ class LineRun:
 
     async def _painted(self, job_id: str) -> StoredJob | None:
         """The job, which is over; None when it was cancelled with the batch. Raises NotFound."""
-        tasks = self.around.tasks
+        tasks = self.context.tasks
         while True:
             now = await self._patiently(partial(tasks.get, job_id, self.caller))
             if now.job.state.over:
@@ -93,7 +93,7 @@ class LineRun:
             await asyncio.gather(*waits, return_exceptions=True)
 
     async def _over(self, job_id: str) -> None:
-        async for _ in self.around.tasks.events(job_id, self.caller, None):
+        async for _ in self.context.tasks.events(job_id, self.caller, None):
             pass
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:

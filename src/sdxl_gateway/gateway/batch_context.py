@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class Surroundings:
+class BatchContext:
     """Shared by all batches; `form` and `settings` are replaced when the settings are read again."""
 
     store: BatchStore
