@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sdxl_gateway.api.http.paths import tidy_path
 from tests.kit.api import KEYED, client, served_api
 
 ASK = {"prompt": "a cat"}
@@ -42,6 +43,19 @@ async def test_a_name_may_hold_slashes_of_both_kinds(name: str) -> None:
     async with client(served_api()) as http:
         answer = await http.get(f"http://gw/v1/models/{name}")
     assert answer.json()["id"] == "org/ink"
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        (b"http://gw/v1/models", "/v1/models"),
+        (b"HTTPS://gw:8000//v1/models/", "/v1/models"),
+        (b"http://gw", "/"),
+        (b"/v1/models/http://gw/x", "/v1/models/http:/gw/x"),
+    ],
+)
+def test_a_whole_address_is_read_for_its_path(target: bytes, path: str) -> None:
+    assert tidy_path(target) == path
 
 
 PATHS = [

@@ -11,6 +11,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 ENCODED_SLASH = "\udc2f"
 _ENCODED = re.compile("%2f", re.IGNORECASE)
 _SLASHES = re.compile("/{2,}")
+# A client that takes the server for a proxy writes the whole address, which RFC 9112 (3.2.2) has every server read.
+_AUTHORITY = re.compile("https?://[^/]*", re.IGNORECASE)
 
 
 class TidyPaths:
@@ -28,7 +30,10 @@ class TidyPaths:
 
 def tidy_path(raw_path: bytes) -> str:
     """The decoded path, with ENCODED_SLASH for slashes that were encoded."""
-    path = unquote(_ENCODED.sub(ENCODED_SLASH, raw_path.decode("latin-1")))
+    target = raw_path.decode("latin-1")
+    if written := _AUTHORITY.match(target):
+        target = target[written.end() :]
+    path = unquote(_ENCODED.sub(ENCODED_SLASH, target))
     return _SLASHES.sub("/", path).rstrip("/") or "/"
 
 
