@@ -121,3 +121,5 @@ def _install(formatter: logging.Formatter, handler: logging.Handler) -> None:
     logging.getLogger("uvicorn.error").filters[:] = [Seldom()]
     # It has a line for each odd byte of a form, and anybody may send forms: the refusal is logged by us.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    # It counts what changed; which models came and went is told by whoever looks at the folder.
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)

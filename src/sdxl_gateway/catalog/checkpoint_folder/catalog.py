@@ -13,6 +13,7 @@ from sdxl_gateway.catalog.checkpoint_folder.scan import Problem, Seen, scan_fold
 from sdxl_gateway.catalog.checkpoint_folder.upload import incoming, receive
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, fitted
 from sdxl_gateway.catalog.ip_adapters import IpAdapterFile
+from sdxl_gateway.catalog.lora_folder.folder_log import FolderLog
 from sdxl_gateway.catalog.lora_folder.names import place_name, shown_name
 from sdxl_gateway.catalog.lora_folder.sidecar_edit import change_sidecar
 from sdxl_gateway.catalog.lora_folder.upload import upload_path, writing
@@ -137,9 +138,15 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
 
     async def watch(self, on_change: Callable[[], Awaitable[None]]) -> None:
         """Refreshes whenever something in the folder changes, and says when checkpoints did; runs until cancelled."""
+        log = FolderLog("checkpoint folder")
+        self._tell(log)
         async for _ in changes(self._root, lambda: bool(self._problems), "checkpoint folder"):
             if await self.refresh():
                 await on_change()
+            self._tell(log)
+
+    def _tell(self, log: FolderLog) -> None:
+        log.tell({name: entry.digest for name, entry in self._entries.items()}, self._problems)
 
     def guide_by(self, adapter: IpAdapterFile) -> None:
         """All that this one fits are guided by it from now on, and no others by any; from any thread."""

@@ -12,6 +12,7 @@ from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.embedding_folder.embedding_file import CAPS, check_fits, check_fits_any
 from sdxl_gateway.catalog.lora_folder.checks import LATELY_SECONDS
 from sdxl_gateway.catalog.lora_folder.copies import keep_copy, store_path
+from sdxl_gateway.catalog.lora_folder.folder_log import FolderLog
 from sdxl_gateway.catalog.lora_folder.marks import Mark, mark_of
 from sdxl_gateway.catalog.lora_folder.names import shown_name
 from sdxl_gateway.catalog.lora_folder.scan import Problem, check_inside
@@ -78,9 +79,15 @@ class EmbeddingCatalog:
 
     async def watch(self) -> None:
         """Looks whenever something in the folder changes; runs until cancelled."""
-        self._publish(await asyncio.to_thread(self._scanned))
+        log = FolderLog("embedding folder")
+        await self._look_again(log)
         async for _ in changes(self._root, lambda: bool(self.problems), "embedding folder"):
-            self._publish(await asyncio.to_thread(self._scanned))
+            await self._look_again(log)
+
+    async def _look_again(self, log: FolderLog) -> None:
+        self._publish(await asyncio.to_thread(self._scanned))
+        usable = {shown_name(one.word): one.mark for one in self._by_word.values() if one.problem is None}
+        log.tell(usable, self.problems)
 
     def _scanned(self) -> dict[str, Embedding]:
         return {one.place: self._look(one) for one in sorted(candidates(self._root))}

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sdxl_gateway import __version__
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry
 from sdxl_gateway.catalog.lora_folder.checks import CheckedLora, Checks, checked_file
 from sdxl_gateway.catalog.lora_folder.fit import Fit
+from sdxl_gateway.catalog.lora_folder.folder_log import FolderLog
 from sdxl_gateway.catalog.lora_folder.lookup import LoraLookup, ProblemLookup, no_such
 from sdxl_gateway.catalog.lora_folder.names import place_name
 from sdxl_gateway.catalog.lora_folder.scan import (
@@ -25,7 +25,7 @@ from sdxl_gateway.catalog.lora_folder.scan import (
     signature_of,
     with_sidecar_mark,
 )
-from sdxl_gateway.catalog.lora_folder.scan_cache import load_index, save_index
+from sdxl_gateway.catalog.lora_folder.scan_cache import load_index, rules_of, save_index
 from sdxl_gateway.catalog.lora_folder.sidecar_edit import change_sidecar
 from sdxl_gateway.catalog.lora_folder.upload import name_taken, put_file, received, remove_source, upload_path
 from sdxl_gateway.catalog.lora_folder.views import Globs, Views
@@ -38,9 +38,6 @@ from sdxl_gateway.config import Loras
 from sdxl_gateway.core.caller import fits
 from sdxl_gateway.core.errors import AdapterRefused, InvalidRequest, ModelNotFound
 from sdxl_gateway.core.text import shown
-
-JUDGED_BY = {"max_file_bytes", "max_header_bytes", "max_tensors"}
-"""The settings that decide whether a file is a LoRA; verdicts are kept while these, and all else they hang on, hold."""
 
 
 class LoraCatalog:
@@ -71,11 +68,12 @@ class LoraCatalog:
         self._views = Views(LoraCatalog.entries)
         self._scanning = asyncio.Lock()
         self._checks = Checks(data_directory)
+        self._log = FolderLog("LoRA folder")
 
     def _judge_by(self, fit: Fit) -> None:
         """Forgets the verdicts of another one."""
         self._fit = fit
-        self._rules = f"{__version__} {self._limits.model_dump_json(include=JUDGED_BY)} {fit.key}"
+        self._rules = rules_of(self._limits, fit)
         self._seen: Mapping[str, Seen] | None = None
         self._saved: Mapping[str, Seen] = {}
         self._bundled_seen: Mapping[str, Seen] = {}
@@ -98,7 +96,7 @@ class LoraCatalog:
         found = self._table.find(name)
         if not found and (problem := self._unusable.whole(name)) is not None:
             raise AdapterRefused(problem.message)
-        found = found or self._bundled.find(name)
+        found = found or self._bundled.find(name) or self._table.find_trained(name)
         if len(found) == 1:
             return found[0]
         if not found and (problem := self._unusable.part(name)) is not None:
@@ -139,6 +137,7 @@ class LoraCatalog:
     async def _rescan(self) -> None:
         self._look_for_checkpoints()
         self._publish(*await asyncio.to_thread(self._scanned))
+        self._log.tell({entry.name: entry.signature for entry in self._listed}, self._problems)
 
     def _look_for_checkpoints(self) -> None:
         """A file is judged by the checkpoints there are now."""

@@ -19,7 +19,7 @@ Rows = dict[str, list[LoraEntry]]
 
 
 class LoraLookup:
-    """Frozen once made. Looked up in turn: the whole name, its last part, the name it was trained under."""
+    """Frozen once made. Looked up by the whole name, then its last part; by itself the name it was trained under."""
 
     def __init__(self, entries: Iterable[LoraEntry]) -> None:
         self._entries = sorted(entries, key=lambda entry: entry.name)
@@ -43,12 +43,14 @@ class LoraLookup:
     def find(self, name: str) -> list[LoraEntry]:
         """The entries the name may mean: one, none, or several that are equally near."""
         plain = without_suffix(unicodedata.normalize("NFC", name))
-        key = _key(plain)
-        for rows in (self._by_name, self._by_stem, self._by_output):
-            if found := rows.get(key) if key else None:
-                exact = [entry for entry in found if plain in {entry.name, entry.name.rpartition("/")[2]}]
-                return exact if len(exact) == 1 else list(found)
-        return []
+        found = self._by_name.get(_key(plain)) or self._by_stem.get(_key(plain), [])
+        exact = [entry for entry in found if plain in {entry.name, entry.name.rpartition("/")[2]}]
+        return exact if len(exact) == 1 else list(found)
+
+    def find_trained(self, name: str) -> list[LoraEntry]:
+        """Those whose trainer called them so, whatever their files are called since."""
+        key = _key(without_suffix(unicodedata.normalize("NFC", name)))
+        return list(self._by_output.get(key, ())) if key else []
 
 
 class ProblemLookup:

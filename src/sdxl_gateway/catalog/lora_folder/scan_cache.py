@@ -10,15 +10,25 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from sdxl_gateway import __version__
+from sdxl_gateway.catalog.lora_folder.fit import Fit
 from sdxl_gateway.catalog.lora_folder.scan import LoraEntry, Problem, Seen, Signature
 from sdxl_gateway.catalog.lora_folder.sidecar import NOTHING_KNOWN, Defaults
+from sdxl_gateway.config import Loras
 from sdxl_gateway.core.files import write_whole
 
 FILE_NAME = "adapters-index.json"
 FORMAT = 5
 """Raised whenever an entry means something else than before: an older index is then read as empty."""
+JUDGED_BY = {"max_file_bytes", "max_header_bytes", "max_tensors"}
+"""The settings that decide whether a file is a LoRA."""
 _ENTRY_FIELDS = tuple(field.name for field in fields(LoraEntry) if field.name not in ("path", "signature"))
 _DEFAULTS_FIELDS = tuple(field.name for field in fields(Defaults))
+
+
+def rules_of(limits: Loras, fit: Fit) -> str:
+    """All that verdicts on files hang on: they are kept while it holds."""
+    return f"{__version__} {limits.model_dump_json(include=JUDGED_BY)} {fit.key}"
 
 
 def load_index(data_directory: Path, root: Path, rules: str) -> dict[str, Seen]:
