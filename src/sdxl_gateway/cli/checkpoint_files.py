@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint
@@ -14,6 +13,7 @@ from sdxl_gateway.catalog.model_files import file_fingerprint
 from sdxl_gateway.catalog.single_file.layout import INPAINT_CHANNELS, check_sdxl
 from sdxl_gateway.catalog.single_file.read import V_PREDICTION, SingleFile, read_single_file
 from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
+from sdxl_gateway.cli.tables import show
 from sdxl_gateway.config import DEMO_MODEL
 from sdxl_gateway.core.errors import CheckpointProblem
 
@@ -30,7 +30,7 @@ def show_list(config: Path | None, model: str | None) -> None:
             table.add_row(*_row(open_checkpoint(name, section, DEMO_MODEL)))
         except CheckpointProblem as problem:
             typer.secho(f"{name}: {problem}", fg=typer.colors.YELLOW, err=True)
-    Console().print(table)
+    show(table)
 
 
 def _row(entry: CheckpointEntry) -> tuple[str, ...]:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from sdxl_gateway.admission.rollouts import configured, in_force
 from sdxl_gateway.api.replies.feedback import arm_table
 from sdxl_gateway.cli.asking import plain_problems, settings_for
+from sdxl_gateway.cli.tables import show
 from sdxl_gateway.core.days import first_of
 from sdxl_gateway.core.intervals import Estimate
 from sdxl_gateway.gateway.arm_report import ArmLine, arm_lines
 from sdxl_gateway.storage.database import opened
 from sdxl_gateway.storage.feedback import figures
 from sdxl_gateway.storage.rollouts import RolloutStore
-
-WHOLE_LINE = 1000
 
 
 def show_report(config: Path | None, rollout: str | None, days: int | None, as_json: bool) -> None:
@@ -40,7 +37,7 @@ def show_report(config: Path | None, rollout: str | None, days: int | None, as_j
         typer.echo(json.dumps(arm_table(lines)))
         return
     # A script reads whole lines; a terminal shows what it has room for.
-    Console(width=None if sys.stdout.isatty() else WHOLE_LINE).print(_table(lines))
+    show(_table(lines))
 
 
 def _table(lines: Iterable[ArmLine]) -> Table:

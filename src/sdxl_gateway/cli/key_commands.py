@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from sdxl_gateway.cli.options import ConfigOption
 from sdxl_gateway.core.caller import Role
-from sdxl_gateway.core.priority import Priority
 from sdxl_gateway.core.safety import Policy
 
 keys = typer.Typer(help="Make, list, change, rotate and revoke API keys.", no_args_is_help=True)
@@ -51,13 +50,10 @@ def keys_create(
     config: ConfigOption = None,
 ) -> None:
     """Make a key; it is printed once, and a running server knows it within seconds."""
-    from sdxl_gateway.accounts.keys import KeyGrant
-    from sdxl_gateway.cli.keys import create, limits_of
+    from sdxl_gateway.cli.keys import create
 
-    roles, globs = frozenset(role or [Role.GENERATE]), (tuple(model or "*"), tuple(lora or "*"))
-    limits, turn = limits_of(limit or ()), Priority.of(priority or Priority.NORMAL.word)
-    grant = KeyGrant(tenant, name, roles, *globs, turn, None, limits, safety, webhook_url)
-    create(config, grant, expires_days)
+    said = _said(name, model, lora, priority, limit, expires_days, safety, webhook_url)
+    create(config, {"tenant": tenant} | ({"roles": role} if role else {}) | said)
 
 
 @keys.command("list")
@@ -83,21 +79,37 @@ def keys_update(
     config: ConfigOption = None,
 ) -> None:
     """Change what a key is good for; what is not named stays, and a running server knows within seconds."""
-    from sdxl_gateway.cli.keys import named_limits, update
+    from sdxl_gateway.cli.keys import update
+
+    said = _said(name, model, lora, priority, limit, expires_days, safety, webhook_url)
+    update(config, key_id, {one.name: None for one in clear or ()} | said)
+
+
+def _said(
+    name: str | None,
+    models: list[str] | None,
+    loras: list[str] | None,
+    priority: str | None,
+    limits: list[str] | None,
+    expires_days: float | None,
+    safety: Policy | None,
+    webhook_url: str | None,
+) -> dict[str, Any]:
+    """What was said of a key, by its fields over HTTP. Ends with a sentence where a limit cannot be read."""
+    from sdxl_gateway.cli.keys import named_limits
     from sdxl_gateway.core.days import DAY_SECONDS
 
     said = {
         "name": name,
-        "models": model,
-        "loras": lora,
+        "models": models,
+        "loras": loras,
         "priority": priority,
-        "limits": named_limits(limit) if limit else None,
+        "limits": named_limits(limits) if limits else None,
         "expires_in": None if expires_days is None else expires_days * DAY_SECONDS,
         "safety": safety,
         "webhook_url": webhook_url,
     }
-    changed = {field: value for field, value in said.items() if value is not None}
-    update(config, key_id, {one.name: None for one in clear or ()} | changed)
+    return {field: value for field, value in said.items() if value is not None}
 
 
 @keys.command("rotate")

@@ -4,54 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from sdxl_gateway.accounts.key_store import KeyStore
-from sdxl_gateway.accounts.keys import Key, KeyGrant
+from sdxl_gateway.accounts.keys import Key
 from sdxl_gateway.accounts.pepper import pepper_of
-from sdxl_gateway.api.asks.keys import read_change
-from sdxl_gateway.api.asks.webhooks import read_webhook_url
+from sdxl_gateway.api.asks.keys import read_change, read_grant
 from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
 from sdxl_gateway.cli.audit import write_down
+from sdxl_gateway.cli.tables import show
 from sdxl_gateway.config import Settings
-from sdxl_gateway.core.allowance import LIMIT_NAMES, Allowance
-from sdxl_gateway.core.days import DAY_SECONDS
+from sdxl_gateway.core.allowance import LIMIT_NAMES
 from sdxl_gateway.core.errors import GatewayError
 from sdxl_gateway.storage.database import Database, opened
 from sdxl_gateway.webhooks.store import WebhookStore
 
-WHOLE_LINE = 1000
+DAY_SECONDS = 24 * 3600.0
 T = TypeVar("T")
 Pepper = Callable[[], bytes]
 
 
-def create(config: Path | None, grant: KeyGrant, expires_days: float | None) -> None:
-    """Prints the key alone on stdout, so that a script can take it."""
-    ends = None if expires_days is None else time.time() + expires_days * DAY_SECONDS
+def create(config: Path | None, given: Mapping[str, Any]) -> None:
+    """As POST /v1/admin/keys does, whose fields `given` has.
+
+    The key stands alone on stdout, so that a script can take it.
+    """
 
     async def made(store: KeyStore) -> tuple[str, Key]:
-        if grant.webhook_url is not None:
-            read_webhook_url(grant.webhook_url, "webhook-url")
-        return await store.create(replace(grant, expires=ends))
+        return await store.create(read_grant(given, time.time()))
 
     settings, (text, key) = _asked(config, made)
-    write_down(settings, "key.created", key.id, grant.tenant, roles=" ".join(sorted(grant.roles)))
+    write_down(settings, "key.created", key.id, key.grant.tenant, roles=" ".join(sorted(key.grant.roles)))
     _show(text, key)
-
-
-def limits_of(words: Iterable[str]) -> Allowance:
-    """As `named_limits`, with no limit where nothing is named."""
-    return Allowance(**named_limits(words))
 
 
 def named_limits(words: Iterable[str]) -> dict[str, int]:
@@ -94,9 +85,7 @@ def show_list(config: Path | None) -> None:
     async def all_of(store: KeyStore) -> list[Key]:
         return store.list()
 
-    # A script reads whole lines; a terminal shows what it has room for.
-    width = None if sys.stdout.isatty() else WHOLE_LINE
-    Console(width=width).print(_table(_asked(config, all_of)[1]))
+    show(_table(_asked(config, all_of)[1]))
 
 
 def webhook_secret(config: Path | None, tenant: str, grace_hours: float | None) -> None:

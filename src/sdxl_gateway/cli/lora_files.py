@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from sdxl_gateway.admission.model_names import ModelResolver
@@ -23,6 +22,7 @@ from sdxl_gateway.catalog.lora_format.peft_folder import CHUNK_BYTES, folder_byt
 from sdxl_gateway.catalog.lora_format.plan import plan_lora
 from sdxl_gateway.catalog.lora_format.report import LoraReport, make_report
 from sdxl_gateway.cli.asking import plain_problems, settings_for, stop, stop_if_unwritable, writing
+from sdxl_gateway.cli.tables import show
 from sdxl_gateway.config import DEMO_MODEL, Loras, Settings
 from sdxl_gateway.core.errors import AdapterRefused, CheckpointProblem, Refusal
 from sdxl_gateway.core.files import write_whole
@@ -34,7 +34,7 @@ def show_list(config: Path | None, loras: Path | None) -> None:
         settings = settings_for(config, loras, None)
     catalog = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, _openable(settings).values())
     catalog.scan()
-    Console().print(_table(catalog.entries()))
+    show(_table(catalog.entries()))
     for problem in catalog.problems:
         typer.secho(f"{problem.name}: {problem.message}", fg=typer.colors.YELLOW, err=True)
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from sdxl_gateway.admission.rollouts import configured, in_force
 from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
 from sdxl_gateway.cli.audit import TERMINAL, user, write_down
+from sdxl_gateway.cli.tables import show
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.errors import GatewayError
 from sdxl_gateway.core.rollout import Shares, raised
@@ -24,7 +23,6 @@ from sdxl_gateway.storage.database import opened
 from sdxl_gateway.storage.rollout_table import Change
 from sdxl_gateway.storage.rollouts import RolloutStore
 
-WHOLE_LINE = 1000
 T = TypeVar("T")
 
 
@@ -122,4 +120,4 @@ def _show(titles: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
     for line in lines:
         table.add_row(*line)
     # A script reads whole lines; a terminal shows what it has room for.
-    Console(width=None if sys.stdout.isatty() else WHOLE_LINE).print(table)
+    show(table)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from sdxl_gateway.catalog.checkpoint_folder.scan import open_at
 from sdxl_gateway.cli.asking import plain_problems, settings_for, stop
+from sdxl_gateway.cli.tables import show
 from sdxl_gateway.core.errors import CheckpointProblem, GatewayError, Gone, StartProblem
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.s3.open import open_bucket
@@ -67,7 +67,7 @@ def show_list(config: Path | None) -> None:
                 continue
             created = datetime.fromtimestamp(manifest.created, UTC).date().isoformat()
             table.add_row(name, str(len(manifest.files)), f"{manifest.size_bytes / MIB:.1f} MiB", created)
-    Console().print(table)
+    show(table)
 
 
 def remove(config: Path | None, name: str) -> None:

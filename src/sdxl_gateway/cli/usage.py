@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Column, Table
 
 from sdxl_gateway.accounts import usage_table
 from sdxl_gateway.accounts.usage_table import UsageKey, Used
 from sdxl_gateway.cli.asking import plain_problems, settings_for
+from sdxl_gateway.cli.tables import show
 from sdxl_gateway.storage.database import opened
-
-WHOLE_LINE = 1000
 
 
 def show_usage(config: Path | None, tenant: str | None, key_id: str | None, rows: int) -> None:
@@ -25,8 +22,7 @@ def show_usage(config: Path | None, tenant: str | None, key_id: str | None, rows
         with opened(settings.data_directory) as database:
             asked = partial(usage_table.page, limit=rows, tenant=tenant, key_id=key_id)
             found = database.submit(asked).result()
-    # A script reads whole lines; a terminal shows what it has room for.
-    Console(width=None if sys.stdout.isatty() else WHOLE_LINE).print(_table(found))
+    show(_table(found))
 
 
 def _table(found: Iterable[tuple[UsageKey, Used]]) -> Table:

@@ -39,12 +39,12 @@ T = TypeVar("T")
 def read_grant(given: Mapping[str, Any], now: float) -> KeyGrant:
     """What a new key is to be good for; `now` is unix seconds. Raises InvalidRequest naming the field."""
     refuse_unknown(given, _GRANT)
-    tenant = text(TENANT, given.get("tenant", ""), "tenant").strip()
+    tenant = _called(TENANT, given.get("tenant", "")).strip()
     if not tenant:
         raise missing("tenant", given="tenant" in given)
     return KeyGrant(
         tenant=tenant,
-        name=text(NAME, given.get("name", ""), "name"),
+        name=_called(NAME, given.get("name", "")),
         roles=frozenset(Role(role) for role in _listed(given, "roles", (Role.GENERATE,), _role)),
         models=_listed(given, "models", EVERYTHING, _glob),
         loras=_listed(given, "loras", EVERYTHING, _glob),
@@ -76,7 +76,7 @@ def _changed(name: str, given: Mapping[str, Any], now: float) -> Any:
     value = given[name]
     match name:
         case "name":
-            return text(NAME, value, name)
+            return _called(NAME, value)
         case "priority":
             return _priority(value)
         case "webhook_url":
@@ -86,6 +86,14 @@ def _changed(name: str, given: Mapping[str, Any], now: float) -> Any:
         case "safety":
             return _policy(value)
     return _listed(given, name, EVERYTHING, _glob)
+
+
+def _called(field: Field, value: Any) -> str:
+    """A name, which stands in lists and lines of logs. Raises InvalidRequest."""
+    found = text(field, value, field.name)
+    if not found.isprintable():
+        raise InvalidRequest(f"'{field.name}' wants one line of characters that can be shown.", param=field.name)
+    return found
 
 
 def _priority(value: Any) -> Priority:
