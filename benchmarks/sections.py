@@ -15,6 +15,7 @@ from benchmarks.compiling import compile_products, compile_texts, compile_togeth
 from benchmarks.figures import Row
 from benchmarks.finishing import measure as finish_rows
 from benchmarks.kernels import kernel_rows
+from benchmarks.loading import loading_rows
 from benchmarks.lora_rows import Scale, lora_rows
 from benchmarks.products import product_rows
 from benchmarks.rig import Rig
@@ -110,6 +111,10 @@ def _checkpoints(rig: Rig) -> Iterator[Row]:
     return checkpoint_rows(f"{rig.folder.name}, {rig.place.dtype}", rig.folder, rig.data, rig.place, rig.repeats)
 
 
+def _loading(rig: Rig) -> Iterator[Row]:
+    return loading_rows(rig.folder, rig.place, min(rig.repeats, 3))
+
+
 AHEAD: Mapping[str, Rows] = {
     "compiling-together": partial(_ahead, compile_together),
     "compiling-products": partial(_ahead, compile_products),
@@ -121,6 +126,7 @@ STAGES = (
     Stage(180, {**AHEAD, "syncs": _syncs}),
     Stage(150, {"together": together_rows}),
     Stage(100, {"start": _start}),
+    Stage(60, {"loading": _loading}),
     Stage(90, {"reading": _reading}),
     Stage(150, {"products": _products}),
     Stage(150, {"kernels": _kernels}),

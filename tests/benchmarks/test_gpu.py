@@ -50,7 +50,7 @@ def test_a_run_is_taken_up_where_it_was_left(tmp_path: Path, monkeypatch: pytest
 def test_what_was_never_measured_comes_first() -> None:
     names = [name for one in STAGES for name in one.sections]
     assert len(set(names)) == len(names)
-    first = ["settling", "pictures", *AHEAD, "syncs", "together", "start", "reading", "products", "kernels"]
+    first = ["settling", "pictures", *AHEAD, "syncs", "together", "start", "loading", "reading", "products", "kernels"]
     assert names[: len(first)] == first
 
 

@@ -101,14 +101,14 @@ def _made(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor:
 
 
 def _to(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """`Tensor.to` in its spellings with a device, a format, or both."""
+    """`Tensor.to` in its spellings with a device, a format, or both; modules name no format by None."""
     if not any(map(_is_cuda, (*args, *kwargs.values()))):
         return Tensor.to(tensor, *args, **kwargs)
-    left = [one for one in args if not _is_cuda(one)]
+    left: list[Any] = [one for one in args if isinstance(one, torch.dtype)]
     named = {key: one for key, one in kwargs.items() if not _is_cuda(one)}
     if isinstance(tensor, DeviceTensor):
         return Tensor.to(tensor, *left, **named) if left or named else tensor
-    watch_upload(tensor, non_blocking=bool(named.pop("non_blocking", False)))
+    watch_upload(tensor, non_blocking=bool(named.pop("non_blocking", True in args)))
     launched("to")
     return DeviceTensor(tensor.to(*left, **named).clone() if left or named else tensor.clone())
 
@@ -171,6 +171,13 @@ def _contiguous(tensor: Tensor, memory_format: torch.memory_format = torch.conti
     return tensor if as_it_is else tensor.clone(memory_format=memory_format)
 
 
+def _copy(tensor: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+    if not isinstance(tensor, DeviceTensor):
+        return tensor.copy_(source, non_blocking)
+    found: Tensor = DeviceTensor.__torch_dispatch__(torch.ops.aten.copy_.default, (), (tensor, source, non_blocking))
+    return found
+
+
 def _nonzero(tensor: Tensor, *, as_tuple: bool = False) -> Any:
     found = torch.ops.aten.nonzero.default(tensor)
     return found.unbind(1) if as_tuple else found
@@ -186,6 +193,7 @@ _SPECIAL: Mapping[Any, Callable[..., Any]] = {
     **{func: _read(func) for func in READING},
     **{func: _as_one(func) for func in (Tensor.__invert__, multi_head_attention_forward)},
     Tensor.contiguous: _contiguous,
+    Tensor.copy_: _copy,
     Tensor.__getitem__: _getitem,
     Tensor.__setitem__: _setitem,
     Tensor.new_tensor: _new_tensor,

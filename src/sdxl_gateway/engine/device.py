@@ -20,6 +20,7 @@ from sdxl_gateway.telemetry.device import driver_found
 
 DtypeName = Literal["auto", "float32", "float16", "bfloat16"]
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+CPU = torch.device("cpu")
 COPIES = 2
 """Of a checkpoint's weights in host memory: the weights and, once a LoRA is on, their pristine copies."""
 _ARCHITECTURE = re.compile(r"(sm|compute)_(\d+)(\d)")

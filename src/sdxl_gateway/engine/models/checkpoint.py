@@ -192,11 +192,11 @@ def load_checkpoint(source: Source, placement: Placement, dtype: torch.dtype) ->
     works = bfloat16_works(device)
     vae_dtype = choose_vae_dtype(dtype, device.type, force_upcast=force_upcast, bfloat16_works=works)
     compute_dtype = choose_compute_dtype(dtype, device.type, bfloat16_works=works)
-    encoders, tokenizers = _load_text(source, dtype)
-    unet = source.component(UNET).load(UNet2DConditionModel, dtype)
+    encoders, tokenizers = _load_text(source, placement, dtype)
+    unet = source.component(UNET).load(UNet2DConditionModel, dtype, placement.entrance(UNET))
     if unet.config.in_channels not in (PLAIN_CHANNELS, INPAINT_CHANNELS):
         raise CheckpointProblem(f"A UNet of {unet.config.in_channels} input channels is not one of SDXL's.")
-    vae = vae_part.load(AutoencoderKL, vae_dtype)
+    vae = vae_part.load(AutoencoderKL, vae_dtype, placement.entrance(VAE))
     if compute_dtype is not dtype:
         for model in (unet, *encoders):
             upcast(model, compute_dtype)
@@ -219,10 +219,11 @@ def load_checkpoint(source: Source, placement: Placement, dtype: torch.dtype) ->
     )
 
 
-def _load_text(source: Source, dtype: torch.dtype) -> tuple[list[Any], list[Any]]:
+def _load_text(source: Source, placement: Placement, dtype: torch.dtype) -> tuple[list[Any], list[Any]]:
     """Text encoders, and a tokenizer for each."""
-    encoders = [source.component(name).load(TEXT_KINDS[name], dtype) for name in source.text_encoders]
-    tokenizers = [load_tokenizer(source.configs, TOKENIZERS[name]) for name in source.text_encoders]
+    names = source.text_encoders
+    encoders = [source.component(name).load(TEXT_KINDS[name], dtype, placement.entrance(name)) for name in names]
+    tokenizers = [load_tokenizer(source.configs, TOKENIZERS[name]) for name in names]
     for tokenizer, encoder in zip(tokenizers, encoders, strict=True):
         if len(tokenizer) > encoder.get_input_embeddings().num_embeddings:
             raise CheckpointProblem(f"A tokenizer has {len(tokenizer)} tokens, more than its text encoder knows.")

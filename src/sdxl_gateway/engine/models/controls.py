@@ -44,7 +44,7 @@ class ControlLoader:
 
     def _loaded(self, entry: ControlEntry) -> Any:
         model = model_of(entry)
-        _fill(model, entry, self.dtype)
+        _fill(model, entry, self.dtype, self.device)
         if entry.union:
             model.transformer_layes = nn.ModuleList(map(PerCanvas, model.transformer_layes))
         ready = model.to(self.device, self.dtype).eval().requires_grad_(False)
@@ -84,10 +84,10 @@ def model_of(entry: ControlEntry) -> Any:
         raise CheckpointProblem(f"controls.{entry.name}: its config describes no ControlNet.") from error
 
 
-def _fill(model: nn.Module, entry: ControlEntry, dtype: torch.dtype) -> None:
+def _fill(model: nn.Module, entry: ControlEntry, dtype: torch.dtype, device: torch.device) -> None:
     tensors: dict[str, Tensor] = {}
     for file in entry.files:
-        tensors |= tensors_of(file, dtype)
+        tensors |= tensors_of(file, dtype, device)
     try:
         model.load_state_dict(tensors, strict=True, assign=True)
     except RuntimeError as error:

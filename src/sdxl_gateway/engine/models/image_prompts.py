@@ -103,7 +103,8 @@ class IpAdapterLoader(_OfTheAdapter):
         return self.files.read(name, self._loaded)
 
     def _loaded(self, file: IpAdapterFile) -> IPAdapter:
-        adapter = ip_adapter_of({key: one.to(self.device) for key, one in tensors_of(file.path, self.dtype).items()})
+        tensors = tensors_of(file.path, self.dtype, self.device)
+        adapter = ip_adapter_of({key: one.to(self.device) for key, one in tensors.items()})
         adapter.projection.to(self.device, self.dtype)
         return adapter
 

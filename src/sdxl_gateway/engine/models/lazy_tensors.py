@@ -14,14 +14,24 @@ from torch import Tensor
 
 from sdxl_gateway.catalog.model_files import headers_of
 from sdxl_gateway.catalog.safetensors_header import TensorInfo
-from sdxl_gateway.core.errors import CheckpointProblem
+from sdxl_gateway.engine.device import CPU
 from sdxl_gateway.engine.lora.formats import FILE_DTYPES
+from sdxl_gateway.engine.models.arrival import arrived, opened, read_into
 
 
-def tensors_of(path: Path, dtype: torch.dtype) -> LazyTensors:
-    """All of a file's, as they are asked for. Raises CheckpointProblem for a file that is none."""
+def tensors_of(path: Path, dtype: torch.dtype, device: torch.device = CPU) -> Mapping[str, Tensor]:
+    """All of a file's. Raises CheckpointProblem for a file that is none."""
     (header,) = headers_of([path])
-    return LazyTensors(path, header.data_start, header.tensors, dtype)
+    return tensors_at(path, header.data_start, header.tensors, dtype, device)
+
+
+def tensors_at(
+    path: Path, data_start: int, places: Mapping[str, TensorInfo], dtype: torch.dtype, device: torch.device
+) -> Mapping[str, Tensor]:
+    """Those at `places`, counted from `data_start`: on a CUDA device now, else in host memory as each is asked for."""
+    if device.type == "cuda":
+        return arrived(path, data_start, places, dtype, device)
+    return LazyTensors(path, data_start, places, dtype)
 
 
 class LazyTensors(Mapping[str, Tensor]):
@@ -53,12 +63,6 @@ class LazyTensors(Mapping[str, Tensor]):
 
     def _read(self, place: TensorInfo) -> Tensor:
         data = torch.empty(place.end - place.start, dtype=torch.uint8)
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._data_start + place.start)
-                read = file.readinto(data.numpy().data)
-        except OSError as error:
-            raise CheckpointProblem(f"'{self._path.name}' cannot be read.") from error
-        if read != len(data):
-            raise CheckpointProblem(f"'{self._path.name}' was cut short while it was read.")
+        with opened(self._path) as file:
+            read_into(data, file, self._data_start + place.start)
         return data

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from sdxl_gateway.catalog.model_files import COMPONENTS, TEXT_ENCODERS, UNET, VAE
+from sdxl_gateway.engine.device import CPU
 from sdxl_gateway.engine.memory.fp8_products import multiply_in_fp8
 from sdxl_gateway.engine.memory.offload import HostMemory, WeightStream, keep_in_host_memory
 from sdxl_gateway.engine.memory.quantised import quantise
@@ -57,9 +58,14 @@ class Placement:
         """The component's weights are in host memory while it does not compute."""
         return component in IN_HOST_MEMORY[self.mode]
 
+    def entrance(self, component: str) -> torch.device:
+        """Where its files are read to: the device, where that is their weights' place and as they are there."""
+        stays = self.formats == NATIVE and not self.offloads(component)
+        return self.device if stays else CPU
+
     def round(self, component: str, model: nn.Module, dtype: torch.dtype) -> None:
         """Bring the weights of a freshly loaded UNet or text encoder into their format; they compute in `dtype`."""
-        home = torch.device("cpu") if self.offloads(component) else self.device
+        home = CPU if self.offloads(component) else self.device
         if self.formats.products == "fp8" and component == UNET:
             multiply_in_fp8(model, self.device, home)
         if self.formats.weights != "native":

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from sdxl_gateway.catalog.model_files import TEXT_LEVEL, weight_files
+from sdxl_gateway.catalog.safetensors_header import Header, TensorInfo
 from sdxl_gateway.core.errors import CheckpointProblem
+from sdxl_gateway.engine.lora.formats import FILE_DTYPES
+
+T = TypeVar("T")
 
 
 def load_pretrained(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
@@ -59,17 +63,31 @@ def empty_model(kind: Any, config: Mapping[str, Any]) -> Any:
         raise CheckpointProblem(f"No {kind.__name__} can be made of its config: {error}") from error
 
 
+def wanted(empty: Any, headers: Sequence[Header]) -> list[dict[str, TensorInfo]] | None:
+    """Of each file's tensors those of the model, by its names; None unless the files have each once, of its shape."""
+    state, found = empty.state_dict(), []
+    for header in headers:
+        named = _named_as(empty, header.tensors).items()
+        found.append({name: place for name, place in named if name in state and _fits(place, state[name])})
+    return found if sorted(name for places in found for name in places) == sorted(state) else None
+
+
+def _fits(place: TensorInfo, tensor: Tensor) -> bool:
+    return place.shape == tensor.shape and place.dtype in FILE_DTYPES and tensor.is_floating_point()
+
+
 def filled(empty: Any, tensors: Mapping[str, Tensor]) -> Any:
     """An empty model whose parameters are the `tensors` themselves, those it asks for (see `check_tensors`)."""
     empty.load_state_dict(_named_as(empty, tensors), strict=True, assign=True)
     if isinstance(empty, PreTrainedModel):
         # The one thing a text encoder holds that no file does: the numbers of its places.
         embeddings = getattr(empty, TEXT_LEVEL, empty).embeddings
-        embeddings.position_ids = torch.arange(embeddings.position_embedding.num_embeddings)[None]
+        places = embeddings.position_embedding
+        embeddings.position_ids = torch.arange(places.num_embeddings, device=places.weight.device)[None]
     return empty
 
 
-def _named_as(model: Any, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def _named_as(model: Any, tensors: Mapping[str, T]) -> Mapping[str, T]:
     """Published text encoders have a level that newer transformers leaves out of some."""
     if hasattr(model, TEXT_LEVEL):
         return tensors

@@ -23,8 +23,9 @@ from sdxl_gateway.catalog.single_file.families import CLIP_G_PREFIX, REFINER_CLI
 from sdxl_gateway.catalog.single_file.layout import IGNORED
 from sdxl_gateway.catalog.single_file.read import SingleFile, read_single_file
 from sdxl_gateway.core.errors import CheckpointProblem
+from sdxl_gateway.engine.device import CPU
 from sdxl_gateway.engine.models.component import read_json
-from sdxl_gateway.engine.models.lazy_tensors import LazyTensors
+from sdxl_gateway.engine.models.lazy_tensors import tensors_at
 from sdxl_gateway.engine.models.pretrained import check_tensors, empty_model, filled
 
 Tensors = Mapping[str, Tensor]
@@ -51,19 +52,21 @@ class FileComponent:
         """Raises CheckpointProblem."""
         return sum(prod(tensor.shape) for tensor in self._places(read_single_file(self.path)).values())
 
-    def load(self, kind: Any, dtype: torch.dtype) -> Any:
+    def load(self, kind: Any, dtype: torch.dtype, device: torch.device = CPU) -> Any:
         """Raises CheckpointProblem, for tensors that are not those of the config before any is read."""
         file, config = read_single_file(self.path), self.config()
         places = self._places(file)
         shapes = {name: torch.empty(place.shape, device="meta") for name, place in places.items()}
         empty = empty_model(kind, config)
         check_tensors(empty, self._converted(shapes, config), f"The {self.name} in '{self.path.name}'")
-        tensors = LazyTensors(self.path, file.header.data_start, places, dtype)
+        tensors = tensors_at(self.path, file.header.data_start, places, dtype, device)
         return filled(empty, self._converted(tensors, config))
 
     def _converted(self, tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
         try:
             return to_diffusers(self.name, tensors, config)
+        except torch.OutOfMemoryError:
+            raise  # of the device; others leave it, and this is tried again
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointProblem(f"'{self.path.name}' holds no whole {self.name}.") from error
 
