@@ -235,15 +235,15 @@ def _looking(built: Rooms) -> dict[str, Working]:
 
 
 async def _remember(built: Rooms) -> None:
-    """What was known when the last server ended, and the work it left."""
+    """What was known when the last server ended, what all gateways were to do meanwhile, and the work that is left."""
     await built.teams.keys.load()
     await built.intake.rollouts.load()
     built.teams.shared.local.begin(await built.teams.usage.pixel_steps_today())
-    await built.work.tasks.recover()
-    await built.work.batches.recover()
     if built.teams.orders is not None:
         built.teams.orders.follow(ROLLOUT, built.intake.rollouts.take)
         await built.teams.orders.turn()
+    await built.work.tasks.recover()
+    await built.work.batches.recover()
 
 
 def _keeping(built: Rooms) -> dict[str, Working]:

@@ -92,7 +92,7 @@ async def batch_member(
         store = BatchStore(one.database, BlobFolder(folder / "batches"), on_end=[tell_of_batch])
         form = BatchLines(Settings(), NamedPictures({}, most_bytes=2**20), SameImages(), signer())
         limits = BatchSettings(lines_at_once=LINES_AT_ONCE)
-        batches = Batches(store, files, one.tasks, form, limits, 3600.0, mirrors[1])
+        batches = Batches(store, files, one.tasks, form, limits, 3600.0, mirrors[1], one.owing)
         made = BatchMember(batches, files, one.tasks, store, one.database, one, mirrors[1], form)
         await made.begin_again()
         yield made

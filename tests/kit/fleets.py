@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,8 @@ LEASE_SECONDS = 15.0
 
 @dataclass
 class Member:
-    """`ended` are the jobs whose end was written here, as webhooks are; the fleet goes by `clock`."""
+    """`ended` are the jobs whose end was written here, as webhooks are; the fleet goes by `clock`, and by what `owed`
+    says of tenants that a gateway has still to erase."""
 
     id: str
     tasks: Tasks
@@ -41,9 +43,14 @@ class Member:
     images: MemoryImages
     clock: Clock = field(default_factory=lambda: Clock(1000.0))
     ended: list[StoredJob] = field(default_factory=list)
+    owed: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def __post_init__(self) -> None:
-        self.fleet = self.tasks.fleet = Fleet(self.store, self.mirror, self.tasks, self.clock)
+        self.fleet = self.tasks.fleet = Fleet(self.store, self.mirror, self.tasks, self.clock, self.owing)
+
+    async def owing(self, gateway: str) -> Collection[str]:
+        """As Owing."""
+        return self.owed[gateway]
 
     async def accept(
         self, prompt: str = "a", images: Sequence[Upload] = (), key: JobKey | None = None, **fields: Any

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +19,13 @@ from pydantic import SecretStr
 from sdxl_gateway.core.background import Background
 from sdxl_gateway.core.errors import Unavailable
 from sdxl_gateway.core.listeners import unheard
-from sdxl_gateway.core.order import ROLLOUT, Order
+from sdxl_gateway.core.order import ERASE_TENANT, ROLLOUT, Order
 from sdxl_gateway.gateway.fleet import orders as fleet_orders
 from sdxl_gateway.gateway.fleet import questions as fleet_questions
 from sdxl_gateway.gateway.fleet.orders import KEPT_SECONDS, Orders, Outcome
+from sdxl_gateway.shared.jobs import JobMirror
+from sdxl_gateway.shared.mirror import Report
+from sdxl_gateway.shared.orders import KEPT_MS
 from sdxl_gateway.storage.database import opened as database_in
 from sdxl_gateway.storage.rollouts import RolloutStore
 from tests.kit.api import GENERATE
@@ -43,7 +47,8 @@ class One:
     stuck: bool = False
 
     def __post_init__(self) -> None:
-        self.orders.follow("count", self.count)
+        for kind in ("count", ERASE_TENANT):
+            self.orders.follow(kind, self.count)
 
     async def count(self, order: Order) -> Mapping[str, Any]:
         if self.stuck:
@@ -193,6 +198,36 @@ async def test_who_joins_later_or_was_away_too_long_does_nothing_old(
         assert redis.cli("EXISTS", "sdxl-gateway:orders") == "0"
 
 
+async def test_who_has_still_to_erase_a_tenant_is_known_until_it_did(
+    two: tuple[One, One], redis: RedisServer, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_orders, "WAIT_SECONDS", 0.0)
+    a, b = two
+
+    async def owing() -> list[set[str]]:
+        return [{*await asked.orders.owing(one.orders.gateway)} for asked in two for one in two]
+
+    clock.now += 1.0
+    b.stuck = True
+    await a.give("no tenant")
+    await a.orders.give(ERASE_TENANT, "art", {})
+    await b.orders.turn()
+    assert await owing() == [set(), {"art"}, set(), {"art"}]
+    clock.now += 1.0
+    async with one_in(redis, tmp_path / "c", clock) as later:
+        assert await a.orders.owing(later.orders.gateway) == set()
+    b.stuck = False
+    await b.orders.turn()
+    assert await owing() == [set()] * 4
+    b.stuck = True
+    await a.orders.give(ERASE_TENANT, "art", {})
+    redis.stop()
+    with pytest.raises(Unavailable):
+        await a.orders.owing(b.orders.gateway)
+    clock.now += KEPT_MS / 1000
+    assert await owing() == [set()] * 4
+
+
 async def painted(http: httpx.AsyncClient) -> str:
     """A kept picture of the tenant of the key `alpha`."""
     said = {"prompt": "a", "size": "64x64", "steps": 1, "seed": 7, "response_format": "url"}
@@ -232,6 +267,35 @@ async def test_over_http_a_tenant_is_erased_at_every_gateway(redis: RedisServer,
                 GENERATE, json={"prompt": "a", "size": "64x64", "steps": 1, "seed": 7}, headers={"api-key": "alpha"}
             )
         ).headers["x-sdxl-gateway-cache"] == "miss"
+
+
+async def test_over_http_who_was_away_erases_before_it_tells_of_anything(
+    redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_orders, "WAIT_SECONDS", 0.0)
+    async with served(tmp_path / "a", **redis.sections) as a:
+        said = {"prompt": "a", "size": "64x64", "steps": 1}
+        job = (await a.post(GENERATE, json=said, headers={"prefer": "respond-async"})).json()
+
+        async def over() -> bool:
+            return bool((await a.get(f"/v1/jobs/{job['id']}")).json()["finished_at"])
+
+        assert await eventually(over)
+    async with one_in(redis, tmp_path / "b", Clock(time.time() + 1.0)) as b:
+        assert None in told(await b.orders.give(ERASE_TENANT, job["tenant"], {}))
+    seen = list[Report]()
+    monkeypatch.setattr(JobMirror, "tell", _noting(JobMirror.tell, seen))
+    async with served(tmp_path / "a", **redis.sections) as a:
+        assert (await a.get("/v1/jobs")).json()["data"] == []
+    assert seen == []
+
+
+def _noting(tell: Any, seen: list[Report]) -> Any:
+    async def noting(mirror: JobMirror, reports: Sequence[Report]) -> Any:
+        seen.extend(reports)
+        return await tell(mirror, reports)
+
+    return noting
 
 
 async def test_over_http_a_new_webhook_secret_signs_at_every_gateway(redis: RedisServer, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from sdxl_gateway.api.endpoints.once import REPLAYED
 from sdxl_gateway.config import Idempotency, Redis
 from sdxl_gateway.core.background import Background
-from sdxl_gateway.core.errors import AnsweredElsewhere, KeyInUse, KeyReused
+from sdxl_gateway.core.errors import AnsweredElsewhere, KeyInUse, KeyReused, Unavailable
 from sdxl_gateway.core.listeners import unheard
 from sdxl_gateway.shared import replies as module
 from sdxl_gateway.storage.blobs import BlobFolder
@@ -241,6 +241,16 @@ async def test_a_tenant_that_is_erased_is_so_in_redis(stores: Two, redis: RedisS
     assert await a.erase("art") == 1
     assert len(redis.cli("KEYS", "*:reply:*").splitlines()) == 2
     assert await b.claim(KEY, MARK) is None
+
+
+async def test_a_tenant_is_not_erased_while_others_could_still_tell_it(stores: Two, redis: RedisServer) -> None:
+    a, _ = stores
+    await a.claim(KEY, MARK)
+    await a.keep(KEY, MARK, REPLY)
+    redis.stop()
+    with pytest.raises(Unavailable):
+        await a.erase("art")
+    assert await a.find(KEY, MARK) == REPLY
 
 
 async def test_every_key_has_an_end(stores: Two, redis: RedisServer) -> None:

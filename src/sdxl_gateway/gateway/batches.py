@@ -7,7 +7,7 @@ import logging
 import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from sdxl_gateway.gateway.fleet.lists import behind, merged
 from sdxl_gateway.gateway.packed import pack_caller, unpack_caller
 from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.shared.batch_mirror import BatchMirror
+from sdxl_gateway.shared.mirror import Owing, nobody
 from sdxl_gateway.storage.batches import BatchStore
 from sdxl_gateway.storage.file_table import Purpose
 from sdxl_gateway.storage.files import FileStore
@@ -40,7 +41,10 @@ AGAIN_SECONDS = 30.0
 
 
 class Batches:
-    """All batches of a server (a core TenantStore); `file_seconds` is how long their files are kept by default."""
+    """All batches of a server (a core TenantStore); `file_seconds` is how long their files are kept by default.
+
+    `owing` tells which tenants a gateway has still to erase.
+    """
 
     kind = BatchStore.kind
 
@@ -53,6 +57,7 @@ class Batches:
         settings: Limits,
         file_seconds: float,
         mirror: BatchMirror | None = None,
+        owing: Owing = nobody,
     ) -> None:
         self._others = OtherBatches(mirror)
         self._context = BatchContext(store, files, tasks, form, settings, self._others)
@@ -62,7 +67,8 @@ class Batches:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(self._new_slots)
         self._wake = asyncio.Event()
-        self.fleet = None if mirror is None else BatchFleet(store, files, mirror, self, lambda: _may_take(tasks))
+        may_take = partial(_may_take, tasks)
+        self.fleet = None if mirror is None else BatchFleet(store, files, mirror, self, may_take, owing)
 
     def follow(self, form: LineFormat, settings: Limits, file_seconds: float) -> None:
         """From now on, read and answer lines by these, within these limits."""
@@ -206,8 +212,10 @@ class Batches:
     async def erase(self, tenant: str) -> int:
         """Delete the tenant's batches, also those that run; how many that were. Raises Unavailable while other gateways
         would still know of them."""
-        await self._others.forget([batch["id"] for batch in await self._store.export(tenant)])
-        count = await self._store.erase(tenant)
+        async with nullcontext() if self.fleet is None else self.fleet.still:
+            await self._others.forget([batch["id"] for batch in await self._store.export(tenant)])
+            await self._others.erase(tenant, ours=True)
+            count = await self._store.erase(tenant)
         await self._let_go([task for batch_id, task in self._tasks.items() if self._runs[batch_id].tenant == tenant])
         return count
 

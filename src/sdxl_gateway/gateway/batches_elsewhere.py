@@ -49,7 +49,7 @@ class OtherBatches:
         if self._mirror is not None:
             await self._mirror.forget(batch_ids)
 
-    async def erase(self, tenant: str) -> None:
-        """Remove the tenant's batches of other gateways, so that nobody takes them over. Raises Unavailable."""
+    async def erase(self, tenant: str, *, ours: bool = False) -> None:
+        """As OtherGateways.erase."""
         if self._mirror is not None:
-            await self._mirror.forget([batch.id async for batch in self._mirror.listed(tenant, Cut(0))])
+            await self._mirror.forget([batch.id async for batch in self._mirror.listed(tenant, Cut(0), ours=ours)])

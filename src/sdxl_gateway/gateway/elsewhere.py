@@ -59,9 +59,10 @@ class OtherGateways:
         if self._mirror is not None:
             await self._mirror.forget(jobs)
 
-    async def erase(self, tenant: str) -> None:
-        """Nobody takes over what they told of a tenant's. Raises Unavailable."""
-        await self.forget([job async for job in self._listed(Filter(tenant), None)])
+    async def erase(self, tenant: str, *, ours: bool = False) -> None:
+        """Remove the tenant's jobs of other gateways, so that nobody takes them over; or `ours`, which this gateway
+        reported or was about to take over. Raises Unavailable."""
+        await self.forget([job async for job in self._listed(Filter(tenant), None, ours=ours)])
 
     async def get(self, job_id: str, caller: Caller) -> JobNow:
         """The job. Raises NotFound where this caller has none of that id, Unavailable."""
@@ -116,11 +117,11 @@ class OtherGateways:
         jobs = [job async for job in self._listed(which, None)]
         return {job.custom_id or "": job.id for job in sorted(jobs, key=lambda job: job.state.over)}
 
-    async def _listed(self, which: Filter, before: Place | None) -> AsyncIterator[StoredJob]:
+    async def _listed(self, which: Filter, before: Place | None, *, ours: bool = False) -> AsyncIterator[StoredJob]:
         skip = 0
         while self._mirror is not None:
             since = float("inf") if before is None else before[0]
-            page = await self._mirror.page(which, since, LISTED_AT_ONCE, skip)
+            page = await self._mirror.page(which, since, LISTED_AT_ONCE, skip, ours=ours)
             for job in page.jobs:
                 if (before is None or job.place < before) and which.state in (None, job.state):
                     yield job

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +23,7 @@ from sdxl_gateway.gateway.packed import SettledAsk, pack_ask, pack_caller, pack_
 from sdxl_gateway.gateway.paint import Gateway, priority_of
 from sdxl_gateway.gateway.runner import Runner, quarantined
 from sdxl_gateway.pictures.scrub import scrubbed
-from sdxl_gateway.shared.mirror import Mirror
+from sdxl_gateway.shared.mirror import Mirror, Owing, nobody
 from sdxl_gateway.storage.job_table import Filter
 from sdxl_gateway.storage.jobs import FORGOTTEN_AT_ONCE, JobStore
 from sdxl_gateway.storage.pages import unknown_after
@@ -35,7 +36,8 @@ class Tasks:
     """All stored jobs of a server; `submit` returns when the job is on the disk. `kind`, `export`, `erase` and
     `forget_before` are for whoever sees to what is remembered of tenants; `begin_trace` is for lines of batches.
 
-    By `mirror` these answer for jobs of other gateways too, and `fleet` is this one's part among them.
+    By `mirror` these answer for jobs of other gateways too, and `fleet` is this one's part among them; `owing` are
+    those that have still to erase a tenant.
     """
 
     kind = JobStore.kind
@@ -47,6 +49,7 @@ class Tasks:
         gateway: Gateway,
         begin_trace: Callable[[], Trace | None] = lambda: None,
         mirror: Mirror | None = None,
+        owing: Owing = nobody,
     ) -> None:
         self._settings = settings
         self._begin_trace = begin_trace
@@ -54,7 +57,7 @@ class Tasks:
         self._gateway = gateway
         self._others = OtherGateways(mirror)
         self.runner = Runner(store, lambda: self._gateway, settings.live, self._others)
-        self.fleet = None if mirror is None else Fleet(store, mirror, self)
+        self.fleet = None if mirror is None else Fleet(store, mirror, self, owing=owing)
 
     def paint_with(self, gateway: Gateway) -> None:
         """What is accepted or taken up from now on goes by this one."""
@@ -212,8 +215,9 @@ class Tasks:
     async def erase(self, tenant: str) -> int:
         """Deletes the tenant's jobs, also those being painted; how many that were. Raises Unavailable where others
         would know of them still."""
-        await self._forget(tenant)
-        count = await self._store.erase(tenant)
+        async with nullcontext() if self.fleet is None else self.fleet.still:
+            await self._forget(tenant)
+            count = await self._store.erase(tenant)
         for job_id in [one.job.id for one in self.runner.live.values() if one.job.tenant == tenant]:
             self.runner.drop(job_id)
         return count
@@ -241,6 +245,7 @@ class Tasks:
         while jobs := await self._store.page(Filter(tenant), FORGOTTEN_AT_ONCE, before):
             await self._others.forget(jobs)
             before = jobs[-1].place
+        await self._others.erase(tenant, ours=True)
 
     async def _place_of(self, job_id: str, caller: Caller) -> Place:
         try:

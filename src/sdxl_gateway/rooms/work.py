@@ -19,6 +19,7 @@ from sdxl_gateway.rooms.painting import Painting
 from sdxl_gateway.rooms.stores import Stores
 from sdxl_gateway.rooms.teams import Teams
 from sdxl_gateway.rooms.watch import Watch
+from sdxl_gateway.shared.mirror import nobody
 from sdxl_gateway.storage.batches import BatchStore
 from sdxl_gateway.storage.remembered import Lasting, Remembered
 from sdxl_gateway.telemetry.audit.chain import chain_in
@@ -42,7 +43,8 @@ class Work:
         cls, settings: Settings, ground: Ground, watch: Watch, teams: Teams, stores: Stores, painting: Painting
     ) -> Self:
         """Nothing is started yet."""
-        tasks = Tasks(settings.jobs, stores.jobs, painting.gateway, settings.traces.begin, teams.shared.jobs)
+        owing = nobody if teams.orders is None else teams.orders.owing
+        tasks = Tasks(settings.jobs, stores.jobs, painting.gateway, settings.traces.begin, teams.shared.jobs, owing)
         form = BatchLines(settings, painting.pictures, stores.images, stores.addresses)
         lines = ground.own_blobs(ground.home / "blobs" / "batches")
         kept = BatchStore(ground.database, lines, on_end=[tell_of_batch], listener=watch.listeners)
@@ -54,6 +56,7 @@ class Work:
             settings.batches,
             settings.files.batch_keep_seconds,
             teams.shared.batches,
+            owing,
         )
         timeout_seconds = settings.webhooks.timeout_seconds
         webhooks = WebhookSender(

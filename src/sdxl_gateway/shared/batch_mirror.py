@@ -59,8 +59,9 @@ class BatchMirror(Protocol):
         """The batch of that id, as its gateway told of it last."""
         ...
 
-    def listed(self, tenant: str | None, cut: Cut) -> AsyncIterator[Batch]:
-        """Other gateways' batches of a tenant, or of all, behind that place, in order; `limit` is not looked at."""
+    def listed(self, tenant: str | None, cut: Cut, *, ours: bool = False) -> AsyncIterator[Batch]:
+        """Other gateways' batches of a tenant, or of all, or `ours`, behind that place, in order; `limit` is not looked
+        at."""
         ...
 
     async def ask_to_cancel(self, batch_id: str) -> None:

@@ -83,12 +83,13 @@ class SharedBatches:
         (row,) = await self._link.ask(partial(self._rows, [batch_id]))
         return self._batch(batch_id, *row)
 
-    async def listed(self, tenant: str | None, cut: Cut) -> AsyncIterator[Batch]:
+    async def listed(self, tenant: str | None, cut: Cut, *, ours: bool = False) -> AsyncIterator[Batch]:
         """As BatchMirror."""
         skip, more = 0, True
         while more:
             page = await self._link.ask(partial(self._page, tenant, cut, skip))
-            for batch in (self._batch(batch_id, *row) for batch_id, row in page if row[0] != self._id.encode()):
+            chosen = [(batch_id, row) for batch_id, row in page if (row[0] == self._id.encode()) is ours]
+            for batch in (self._batch(batch_id, *row) for batch_id, row in chosen):
                 if batch is not None and cut.reaches((batch.created, batch.id)):
                     yield batch
             skip, more = skip + LISTED_AT_ONCE, len(page) == LISTED_AT_ONCE

@@ -86,16 +86,19 @@ return 1
 
 TAKE = """
 -- KEYS: a gateway's lease, its jobs by age, this one's, all gateways.
--- ARGV: the gateway, this one, how many at most, what jobs begin with, what uploads do, how long things are kept in ms.
--- A job whose uploads went from here waits for its own gateway. Gives how many were taken.
+-- ARGV: the gateway, this one, how many at most, what jobs begin with, what uploads do, how long things are kept in ms;
+-- jobs that are spared. These, and a job whose uploads went from here, wait for their own gateway. Gives how many there
+-- were.
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local ids = redis.call('ZRANGE', KEYS[2], 0, ARGV[3] - 1, 'WITHSCORES')
 if #ids == 0 then redis.call('SREM', KEYS[4], ARGV[1]) end
+local spared = {}
+for i = 7, #ARGV do spared[ARGV[i]] = true end
 for i = 1, #ids, 2 do
     local job = ARGV[4] .. ids[i]
     local over, needs = unpack(redis.call('HMGET', job, 'over', 'needs'))
     redis.call('ZREM', KEYS[2], ids[i])
-    if over == '0' and (needs == '0' or redis.call('EXISTS', ARGV[5] .. ids[i]) == 1) then
+    if over == '0' and not spared[ids[i]] and (needs == '0' or redis.call('EXISTS', ARGV[5] .. ids[i]) == 1) then
         redis.call('HINCRBY', job, 'token', 1)
         redis.call('HSET', job, 'by', ARGV[2])
         redis.call('ZADD', KEYS[3], ids[i + 1], ids[i])

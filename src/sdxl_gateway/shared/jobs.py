@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -140,21 +140,23 @@ class JobMirror:
         asked = job_id, self._key("job-cancels", ""), _KEPT_MS
         await self._link.ask(partial(self._cancel, [self._key("job", job_id)], asked))
 
-    async def take_over(self, gateway: str, most: int) -> int:
+    async def take_over(self, gateway: str, most: int, sparing: Collection[str] = ()) -> int:
         """As Mirror."""
         names = self._lease(gateway), self._key("jobs-of", gateway), self._key("jobs-of", self._id)
         asked = gateway, self._id, most, self._key("job", ""), self._key("job-uploads", ""), _KEPT_MS
-        return int(await self._link.ask(partial(self._take, [*names, self._key("gateways")], asked)))
+        spared = await self._link.ask(partial(self._first_of, gateway, most, sparing)) if sparing else ()
+        return int(await self._link.ask(partial(self._take, [*names, self._key("gateways")], [*asked, *spared])))
 
     async def owned(self) -> Mapping[str, int]:
         """As Mirror."""
         return await self._link.ask(self._owned)
 
-    async def page(self, which: Filter, before: float, most: int, skip: int) -> Listed:
+    async def page(self, which: Filter, before: float, most: int, skip: int, *, ours: bool = False) -> Listed:
         """As Mirror."""
         listed = self._list(which.tenant) if which.batch is None else self._lines(which.batch)
         found = await self._link.ask(partial(self._page, listed, before, most, skip))
-        reports = [self._report(job_id, *row) for job_id, row in found if row[0] != self._id.encode()]
+        chosen = [(job_id, row) for job_id, row in found if (row[0] == self._id.encode()) is ours]
+        reports = [self._report(job_id, *row) for job_id, row in chosen]
         return Listed([report.job for report in reports if report is not None], len(found) < most)
 
     async def forget(self, jobs: Sequence[StoredJob]) -> None:
@@ -206,6 +208,16 @@ class JobMirror:
             pipeline.hmget(self._key("job", job_id), *_FIELDS)
             pipeline.xrange(self._key("job-news", job_id), "-" if after is None else f"({after}")
             return await pipeline.execute()
+
+    async def _first_of(self, gateway: str, most: int, tenants: Collection[str]) -> list[str]:
+        """Those of its first jobs that are of these tenants."""
+        ids: Any = await self._link.redis.zrange(self._key("jobs-of", gateway), 0, most - 1)
+        async with self._link.redis.pipeline(transaction=False) as pipeline:
+            for job_id in ids:
+                pipeline.hmget(self._key("job", job_id.decode()), *_FIELDS)
+            rows = await pipeline.execute()
+        reports = [self._report(job_id.decode(), *row) for job_id, row in zip(ids, rows, strict=True)]
+        return [one.job.id for one in reports if one is not None and one.job.tenant in tenants]
 
     async def _owned(self) -> dict[str, int]:
         ids: Any = await self._link.redis.zrange(self._key("jobs-of", self._id), 0, -1)

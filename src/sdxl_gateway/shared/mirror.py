@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
@@ -11,6 +11,14 @@ from sdxl_gateway.core.stored_job import JobKey, StoredJob
 from sdxl_gateway.storage.file_table import StoredFile
 from sdxl_gateway.storage.job_table import Filter
 from sdxl_gateway.storage.pages import Cut
+
+Owing = Callable[[str], Awaitable[Collection[str]]]
+"""Of a gateway, the tenants that it has still to erase."""
+
+
+async def nobody(_: str) -> Collection[str]:
+    """As Owing, of gateways that have nothing to erase."""
+    return ()
 
 
 class Outcome(Enum):
@@ -129,17 +137,18 @@ class Mirror(Protocol):
         """Tell the gateway that has the job, or will have it."""
         ...
 
-    async def take_over(self, gateway: str, most: int) -> int:
-        """At most so many jobs of a gateway that is gone are this one's; how many that were."""
+    async def take_over(self, gateway: str, most: int, sparing: Collection[str] = ()) -> int:
+        """At most so many jobs of a gateway that is gone are this one's, but for those of some tenants, which wait for
+        it; how many were looked at."""
         ...
 
     async def owned(self) -> Mapping[str, int]:
         """The jobs that are this gateway's and not over, the oldest first, and under which token."""
         ...
 
-    async def page(self, which: Filter, before: float, most: int, skip: int) -> Listed:
+    async def page(self, which: Filter, before: float, most: int, skip: int, *, ours: bool = False) -> Listed:
         """So many of the jobs that were accepted by then, the latest first, behind so many; of a batch, of a tenant, or
-        of all, in any state."""
+        of all, in any state; of them those of other gateways, or `ours`."""
         ...
 
     async def forget(self, jobs: Sequence[StoredJob]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from sdxl_gateway.core.order import Member, Order
@@ -14,6 +14,8 @@ class OrderMirror(Protocol):
 
     gateway: str
     """This one."""
+    kept_seconds: float
+    """What came of an order is told for so long."""
 
     async def look(self) -> str | None:
         """Says that this gateway is there; gives a word that is another after each order, None where all is lost."""
@@ -37,6 +39,10 @@ class OrderMirror(Protocol):
 
     async def outcomes(self, order_id: str) -> Mapping[str, Mapping[str, Any]]:
         """What came of an order, by gateways that did it."""
+        ...
+
+    async def done(self, order_ids: Sequence[str], gateway: str) -> Collection[str]:
+        """Those of these orders that the gateway did, as far as that is still known."""
         ...
 
     async def members(self) -> Sequence[Member]:

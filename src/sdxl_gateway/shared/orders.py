@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple
 from functools import partial
@@ -21,6 +21,8 @@ KEPT_MS = 7 * 86_400_000
 
 class SharedOrders:
     """An OrderMirror: a hash of all orders and a word beside it, for each a hash of outcomes, and one of gateways."""
+
+    kept_seconds = KEPT_MS / 1000
 
     def __init__(self, link: Link, envelope: Envelope, gateway_id: str, clock: Callable[[], float] = time.time) -> None:
         self.gateway = gateway_id
@@ -61,6 +63,11 @@ class SharedOrders:
         """As OrderMirror."""
         return await self._read("order", order_id)
 
+    async def done(self, order_ids: Sequence[str], gateway: str) -> Collection[str]:
+        """As OrderMirror."""
+        told = await self._link.ask(partial(self._outcomes_of, order_ids, gateway)) if order_ids else ()
+        return {order_id for order_id, closed in zip(order_ids, told, strict=True) if closed is not None}
+
     async def members(self) -> Sequence[Member]:
         """As OrderMirror."""
         since = self._clock() - KEPT_MS / 1000
@@ -79,6 +86,12 @@ class SharedOrders:
             if renewed:
                 pipeline.set(word, secrets.token_hex(8), px=KEPT_MS)
             pipeline.get(word)
+            return await pipeline.execute()
+
+    async def _outcomes_of(self, order_ids: Sequence[str], gateway: str) -> list[Any]:
+        async with self._link.redis.pipeline(transaction=False) as pipeline:
+            for order_id in order_ids:
+                pipeline.hget(self._link.key("order", order_id), gateway)
             return await pipeline.execute()
 
     async def _read(self, *words: str) -> dict[str, Any]:

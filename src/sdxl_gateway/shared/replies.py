@@ -90,13 +90,8 @@ class ReplyExchange:
             self._link.soon(partial(self._release, [self._name(scope)], [claim.token]))
 
     async def erase(self, tenant: str) -> None:
-        """As Exchange; while Redis is down they go with their time."""
-        try:
-            await self._link.delete_like(self._link.key("reply", digest_of(tenant), "*"))
-        except SharedStateDown:
-            log.error(
-                "redis: replies of tenant %s stay there until they are %g s old", tenant, self._bounds.keep_seconds
-            )
+        """As Exchange."""
+        await self._link.delete_like(self._link.key("reply", digest_of(tenant), "*"))
 
     async def renewing(self) -> None:
         """Says again and again which keys this gateway has in hand, until it is cancelled."""

@@ -49,7 +49,7 @@ class Exchange(Protocol):
         ...
 
     async def erase(self, tenant: str) -> None:
-        """Forget a tenant's replies."""
+        """Forget a tenant's replies. Raises Unavailable."""
         ...
 
 
@@ -166,7 +166,8 @@ class KeptReplies:
         return await self._database.run(partial(idempotency_table.of_tenant, tenant=tenant))
 
     async def erase(self, tenant: str) -> int:
-        """Delete the tenant's replies, at all gateways; how many of this gateway that were."""
+        """Delete the tenant's replies, at all gateways; how many of this gateway that were. Raises Unavailable while
+        other gateways could still tell them."""
         await self._others.erase(tenant)
         return await self._delete(await self._database.run(partial(idempotency_table.erase, tenant=tenant)))
 

@@ -6,19 +6,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Protocol
 
 from sdxl_gateway.core.batch import Batch
 from sdxl_gateway.core.errors import NotFound, StorageFull, Unavailable
 from sdxl_gateway.shared.batch_mirror import BatchMirror, Loose
-from sdxl_gateway.shared.mirror import Outcome
+from sdxl_gateway.shared.mirror import Outcome, Owing, nobody
 from sdxl_gateway.storage.batches import BatchStore
 from sdxl_gateway.storage.files import FileStore
 
 log = logging.getLogger(__name__)
 
 SHARE_SECONDS = 1.0
+TELL_SECONDS = 1.0
+"""The caller of an accepted batch waits no longer for other gateways to have heard of it."""
 AGAIN_SECONDS = 3600.0
 """A finished batch is reported again after this time, before its record expires."""
 TOLD_AT_ONCE = 64
@@ -43,7 +45,8 @@ class BatchFleet:
     """Each turn brings mirror and database in line, by the database: the mirror forgets batches that are gone from it
     and hears of those it lacks; batches that the mirror says are this gateway's are taken into it.
 
-    `may_take` tells whether gateways that are silent can be taken for gone by now.
+    `may_take` tells whether gateways that are silent can be taken for gone by now; `owing` which tenants a gateway has
+    still to erase: nothing of theirs is taken over from it.
     """
 
     def __init__(
@@ -53,12 +56,20 @@ class BatchFleet:
         mirror: BatchMirror,
         hands: BatchHands,
         may_take: Callable[[], bool],
+        owing: Owing = nobody,
     ) -> None:
         self._store = store
         self._files = files
         self._mirror = mirror
         self._hands = hands
         self._may_take = may_take
+        self._owing = owing
+        self._turn = asyncio.Lock()
+
+    @property
+    def still(self) -> AbstractAsyncContextManager[None]:
+        """As Fleet.still."""
+        return self._turn
 
     async def running(self) -> None:
         """Turn after turn, until this is cancelled; a last report then lets the others take over."""
@@ -68,18 +79,21 @@ class BatchFleet:
                 await asyncio.sleep(SHARE_SECONDS)
         finally:
             with suppress(Unavailable):
-                await self._share()
+                async with self._turn:
+                    await self._share()
 
     async def turn(self) -> None:
         """Report, take over and let go, once; what cannot be done now is done in a later turn."""
         with suppress(Unavailable, StorageFull):
-            await self._share()
-            await self._take_over()
+            async with self._turn:
+                await self._share()
+                await self._take_over()
 
     async def tell_now(self, batch: Batch) -> None:
-        """Report a batch that was just accepted, if the mirror can be reached."""
-        with suppress(Unavailable):
-            await self._tell([batch])
+        """Report a batch that was just accepted, if the mirror can be reached and it is still there."""
+        with suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(TELL_SECONDS), self._turn:
+                await self._tell(await self._store.named([batch.id]))
 
     async def _share(self) -> None:
         """Files are reported before batches: whoever hears that a batch is over asks for its files."""
@@ -122,18 +136,19 @@ class BatchFleet:
                 taken += 1
 
     async def _taken(self, loose: Loose) -> bool:
-        if not await self._can_go_on(loose.id) or not await self._mirror.take(loose):
+        if not await self._can_go_on(loose) or not await self._mirror.take(loose):
             return False
         log.warning("batch %s of gateway %s, which is gone, is this one's now", loose.id, loose.gateway)
         await self._adopt(loose.id)
         return True
 
-    async def _can_go_on(self, batch_id: str) -> bool:
-        """Whether its requests are within reach."""
-        if await self._mirror.has_lines(batch_id):
-            return True
-        batch = await self._mirror.find(batch_id)
-        return batch is not None and await self._files.within_reach(batch.input_file, batch.tenant)
+    async def _can_go_on(self, loose: Loose) -> bool:
+        """Whether its requests are within reach, and its tenant is not to be erased."""
+        batch = await self._mirror.find(loose.id)
+        if batch is None or batch.tenant in await self._owing(loose.gateway):
+            return False
+        there = await self._mirror.has_lines(loose.id)
+        return there or await self._files.within_reach(batch.input_file, batch.tenant)
 
     async def _adopt(self, batch_id: str) -> None:
         """Take a batch into the database that the mirror says is this gateway's: just taken over, or before a crash."""

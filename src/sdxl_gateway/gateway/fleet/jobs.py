@@ -6,14 +6,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sdxl_gateway.core.errors import EngineFault, Gone, Unavailable
 from sdxl_gateway.core.stored_job import JobState, StoredJob
 from sdxl_gateway.gateway.runner import failed, quarantined
-from sdxl_gateway.shared.mirror import Mirror, Outcome, Report, Sight
+from sdxl_gateway.shared.mirror import Mirror, Outcome, Owing, Report, Sight, nobody
 from sdxl_gateway.storage.job_outbox import Untold
 from sdxl_gateway.storage.jobs import MOST_ATTEMPTS, JobStore
 
@@ -57,16 +57,23 @@ class Fleet:
     jobs that the mirror says are this gateway's are taken into it. A job that was taken over is let go of once its new
     owner has it in its own database.
 
-    Nobody takes over before every gateway had a whole lease's time to report, as after Redis was away.
+    Nobody takes over before every gateway had a whole lease's time to report, as after Redis was away; and of a tenant
+    that a gateway has still to erase, which `owing` tells, nothing is taken over from it.
     """
 
     def __init__(
-        self, store: JobStore, mirror: Mirror, hands: Hands, clock: Callable[[], float] = time.monotonic
+        self,
+        store: JobStore,
+        mirror: Mirror,
+        hands: Hands,
+        clock: Callable[[], float] = time.monotonic,
+        owing: Owing = nobody,
     ) -> None:
         self._store = store
         self._mirror = mirror
         self._hands = hands
         self._clock = clock
+        self._owing = owing
         self._contact = _Contact()
         self._turn = asyncio.Lock()
 
@@ -75,6 +82,12 @@ class Fleet:
         """Whether every other gateway had a whole lease's time to report."""
         since = self._contact.since
         return since is not None and self._clock() - since >= self._mirror.lease_seconds
+
+    @property
+    def still(self) -> AbstractAsyncContextManager[None]:
+        """Nothing is reported or taken over meanwhile: what is deleted then cannot come back from a turn that read it
+        before."""
+        return self._turn
 
     async def running(self) -> None:
         """Turn after turn, until this is cancelled; a last report then lets the others take over."""
@@ -158,7 +171,7 @@ class Fleet:
                     await self._mirror.tell([self._report(job)])
 
     async def _take_over(self, gateway: str) -> None:
-        count = await self._mirror.take_over(gateway, TAKEN_AT_ONCE)
+        count = await self._mirror.take_over(gateway, TAKEN_AT_ONCE, await self._owing(gateway))
         if count:
             log.warning("%d jobs of gateway %s, which is gone, are this one's now", count, gateway)
             self._contact.adopted = False

@@ -6,14 +6,14 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from sdxl_gateway.core.errors import GatewayError, Unavailable
-from sdxl_gateway.core.order import Member, Order
+from sdxl_gateway.core.order import ERASE_TENANT, Member, Order
 from sdxl_gateway.shared.order_mirror import OrderMirror
 from sdxl_gateway.storage import order_table
 from sdxl_gateway.storage.database import Database
@@ -26,6 +26,8 @@ WAIT_SECONDS = 10.0
 POLL_SECONDS = 0.2
 THERE_SECONDS = 15.0
 """Gateways that reported within this time are waited for."""
+SURE_SECONDS = 86400.0
+"""An outcome that has to be known for longer than this still is."""
 KEPT_SECONDS = 90 * 86400.0
 """A gateway that was away for longer does not get the order any more."""
 
@@ -76,6 +78,18 @@ class Orders:
             raise Unavailable("This cannot be done at the moment. It is noted, and done at all gateways later.")
         return await self._awaited(order)
 
+    async def owing(self, gateway: str) -> Collection[str]:
+        """The tenants that a gateway has still to erase, by the orders known here: all it reported of them is older.
+
+        Orders whose outcomes may have expired count as done: what a gateway reported that long ago has expired too.
+        Raises Unavailable.
+        """
+        since = self._clock() - self._mirror.kept_seconds + SURE_SECONDS
+        known = (await self._database.run(order_table.known)).values()
+        asked = {one.id: one.subject for one in known if one.kind == ERASE_TENANT and one.at >= since}
+        done = await self._mirror.done(list(asked), gateway)
+        return {tenant for order_id, tenant in asked.items() if order_id not in done}
+
     async def running(self) -> None:
         """Turn after turn, until this is cancelled."""
         while True:
@@ -104,6 +118,8 @@ class Orders:
         theirs = {order.id: order for order in await self._mirror.orders()}
         await self._mirror.forget([one.id for one in theirs.values() if not one.concerns(0.0, oldest)])
         new = [one for one in theirs.values() if one.id not in ours and one.concerns(joined, oldest)]
+        needless = [one for one in theirs.values() if not one.concerns(joined, 0.0)]
+        await self._mirror.tell_outcomes({one.id: {} for one in needless})
         await self._database.run(partial(order_table.add, orders=new))
         lost = [one for one in ours.values() if one.id not in theirs]
         if lost:
