@@ -72,6 +72,18 @@ async def test_every_answer_says_how_long_it_took(path: str, said: dict[str, Any
     assert (answer.status_code, answer.headers["openai-processing-ms"].isdigit()) == (status, True)
 
 
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [(b"mine-7", "mine-7"), (b"x" * 512, "x" * 512), (b"x" * 513, None), (b"\xc3\xa9", None), (b"a\tb", None)],
+)
+async def test_a_caller_may_name_its_request(said: bytes, known: str | None) -> None:
+    served = served_api()
+    async with client(served) as http:
+        await http.post(GENERATE, json={"prompt": "a"}, headers={b"x-client-request-id": said})
+        await http.post(GENERATE, json={"prompt": "a"})
+    assert [one.client_request_id for one in served.seen] == [known, None]
+
+
 async def test_no_key_a_full_line_and_a_slow_body_are_seen_as_refusals() -> None:
     keyed, busy = served_api(**KEYED), served_api(failing(e.Busy("full", retry_after_seconds=1)))
     slow = served_api(server={"receive_timeout_seconds": 0.05})

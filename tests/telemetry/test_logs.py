@@ -102,6 +102,13 @@ def test_an_answer_is_one_line(refused: str | None) -> None:
     }
 
 
+def test_an_answer_is_told_by_the_callers_own_name_for_it_too() -> None:
+    stream = _lines()
+    answered = RequestAnswered("images.edits", "m", 200, 1, 0, "req_1", "a", painting=True, client_request_id="mine-7")
+    log_answer(answered)
+    assert json.loads(stream.getvalue())["client_request_id"] == "mine-7"
+
+
 def test_what_an_engine_paints_on_is_told() -> None:
     stream = _lines()
     log_engine(EngineOpened("0", "cuda:0", "float16", "NVIDIA H200"))

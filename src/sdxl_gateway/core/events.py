@@ -238,7 +238,8 @@ class RequestAnswered:
 
     `painting` when it came to a route that paints; `refused` is the error code when such a request was turned away.
     `response_bytes` are those of the answer's body. `acting` where the route changes something or is for operators,
-    `code` is the error's, whatever the route, and `key_id` the key that was shown. `trace` is the request's span.
+    `code` is the error's, whatever the route, and `key_id` the key that was shown. `trace` is the request's span,
+    and `client_request_id` what the caller knows it by.
     """
 
     operation: str
@@ -256,6 +257,7 @@ class RequestAnswered:
     code: str | None = None
     key_id: str = ""
     trace: Trace | None = None
+    client_request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

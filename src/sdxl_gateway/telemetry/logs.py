@@ -63,6 +63,8 @@ def log_answer(event: Event) -> None:
         fields["refused"] = event.refused
     if event.trace is not None:
         fields["trace"] = event.trace.trace_id
+    if event.client_request_id is not None:
+        fields["client_request_id"] = event.client_request_id
     structlog.get_logger("sdxl_gateway.requests").info("answered", request_id=event.request_id, **fields)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 
 from starlette.datastructures import MutableHeaders
@@ -15,6 +16,9 @@ from sdxl_gateway.core.events import RequestAnswered
 from sdxl_gateway.core.trace import current
 
 log = logging.getLogger(__name__)
+
+_CLIENT_ID = re.compile(rb"[ -~]{1,512}")
+"""As OpenAI takes it in X-Client-Request-Id."""
 
 ANSWER_HEADERS = {
     "x-request-id": "The request's name in the server's log.",
@@ -64,6 +68,7 @@ def _headers(context: RequestContext) -> dict[str, str]:
 def _answered(scope: Scope, context: RequestContext, status: int, sent_bytes: int) -> RequestAnswered:
     headers = dict(scope["headers"])
     retry = headers.get(b"x-stainless-retry-count", b"0")
+    client_id = _CLIENT_ID.fullmatch(headers.get(b"x-client-request-id", b""))
     return RequestAnswered(
         operation=context.operation,
         model=context.model,
@@ -80,4 +85,5 @@ def _answered(scope: Scope, context: RequestContext, status: int, sent_bytes: in
         code=None if context.error is None else code_of(context.error),
         key_id=context.caller.key_id,
         trace=current(),
+        client_request_id=client_id and client_id[0].decode("ascii"),
     )
