@@ -91,6 +91,18 @@ async def test_what_was_answered_is_not_painted_again(two: Two, redis: RedisServ
     assert all(int(redis.cli("PTTL", name)) > 0 for name in redis.cli("KEYS", "*").splitlines())
 
 
+async def test_lines_that_are_on_their_way_here_are_waited_for(two: Two) -> None:
+    """Their jobs are this gateway's, and on no disk of its own yet."""
+    a, b = two
+    batch = await half_done(a)
+    jobs = await a.one.store.lines(batch.id)
+    a.one.vanish()
+    assert await b.one.mirror.take_over(a.one.id, 50) > 0
+    assert await b.tasks.lines(batch) == jobs
+    await b.one.fleet.turn()
+    assert await b.tasks.lines(batch) == jobs
+
+
 async def test_one_that_was_not_read_yet_is_read_by_another(two: Two) -> None:
     a, b = two
     batch = await accepted(a)

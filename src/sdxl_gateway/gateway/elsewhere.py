@@ -111,13 +111,15 @@ class OtherGateways:
         return []
 
     async def lines(self, batch: Batch) -> dict[str, str]:
-        """The jobs that lines of the batch are, by custom_id; of several of one line one that is over. Raises
-        Unavailable."""
+        """The jobs that lines of the batch are, by custom_id; of several of one line one that is over. Those that are
+        just being taken over are among them. Raises Unavailable."""
         which = Filter(batch.tenant, batch=batch.id)
-        jobs = [job async for job in self._listed(which, None)]
+        jobs = [job async for job in self._listed(which, None, ours=None)]
         return {job.custom_id or "": job.id for job in sorted(jobs, key=lambda job: job.state.over)}
 
-    async def _listed(self, which: Filter, before: Place | None, *, ours: bool = False) -> AsyncIterator[StoredJob]:
+    async def _listed(
+        self, which: Filter, before: Place | None, *, ours: bool | None = False
+    ) -> AsyncIterator[StoredJob]:
         skip = 0
         while self._mirror is not None:
             since = float("inf") if before is None else before[0]

@@ -151,11 +151,11 @@ class JobMirror:
         """As Mirror."""
         return await self._link.ask(self._owned)
 
-    async def page(self, which: Filter, before: float, most: int, skip: int, *, ours: bool = False) -> Listed:
+    async def page(self, which: Filter, before: float, most: int, skip: int, *, ours: bool | None = False) -> Listed:
         """As Mirror."""
         listed = self._list(which.tenant) if which.batch is None else self._lines(which.batch)
         found = await self._link.ask(partial(self._page, listed, before, most, skip))
-        chosen = [(job_id, row) for job_id, row in found if (row[0] == self._id.encode()) is ours]
+        chosen = [(job_id, row) for job_id, row in found if ours in (None, row[0] == self._id.encode())]
         reports = [self._report(job_id, *row) for job_id, row in chosen]
         return Listed([report.job for report in reports if report is not None], len(found) < most)
 

@@ -146,9 +146,9 @@ class Mirror(Protocol):
         """The jobs that are this gateway's and not over, the oldest first, and under which token."""
         ...
 
-    async def page(self, which: Filter, before: float, most: int, skip: int, *, ours: bool = False) -> Listed:
+    async def page(self, which: Filter, before: float, most: int, skip: int, *, ours: bool | None = False) -> Listed:
         """So many of the jobs that were accepted by then, the latest first, behind so many; of a batch, of a tenant, or
-        of all, in any state; of them those of other gateways, or `ours`."""
+        of all, in any state; of them those of other gateways, or `ours`, or both where that is None."""
         ...
 
     async def forget(self, jobs: Sequence[StoredJob]) -> None:
