@@ -127,5 +127,5 @@ class _Collector:
         name = options.get(b"name")
         if name is None:
             raise broken("a part has no name")
-        file_name = options.get(b"filename") or options.get(b"filename*") or b""
+        file_name = options.get(b"filename", b"")
         self._events.append(PartBegin(name.decode("utf-8", "replace"), file_name.decode("utf-8", "replace")))
