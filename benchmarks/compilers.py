@@ -27,7 +27,7 @@ from sdxl_gateway.engine.load import plain_parts
 from sdxl_gateway.engine.memory.ledger import VRAM, Ledger
 from sdxl_gateway.engine.unet.compiled import compiled
 from sdxl_gateway.engine.unet.compiler import CACHE_VARIABLE, Compiler
-from sdxl_gateway.engine.unet.wanted import Wanted, traceable
+from sdxl_gateway.engine.unet.target import CompileTarget, traceable
 from sdxl_gateway.engine_main import TURN_SECONDS
 
 ROWS = 2
@@ -69,13 +69,13 @@ class Work:
 
 def compiler_rows(bench: Bench, folder: Path, backend: str) -> Iterator[Row]:
     """Each way with a folder of its own for torch's pieces of code, but for what is loaded from the folder before."""
-    steps, wanted = Steps(bench), _wanted(bench)
+    steps, target = Steps(bench), _target(bench)
     for _ in range(ALONE_STEPS):
         steps.one()
     ways: dict[str, tuple[str, Callable[[], object]]] = {
-        "on a thread": ("thread", lambda: compiled(wanted, backend)),
-        "in a process": ("process", lambda: Compiler(backend).code(wanted)),
-        "loaded": ("process", lambda: Compiler(backend).code(wanted)),
+        "on a thread": ("thread", lambda: compiled(target, backend)),
+        "in a process": ("process", lambda: Compiler(backend).code(target)),
+        "loaded": ("process", lambda: Compiler(backend).code(target)),
     }
     for name, (place, way) in ways.items():
         os.environ[CACHE_VARIABLE] = str(folder / place)
@@ -97,9 +97,9 @@ def _rows(name: str, steps: Steps, way: Callable[[], object]) -> Iterator[Row]:
     yield Row(f"{name}: longest step alone / median alone", max(alone) / usual, None, True, "", len(alone))
 
 
-def _wanted(bench: Bench) -> Wanted:
+def _target(bench: Bench) -> CompileTarget:
     todo = Todo.of(bench.checkpoint, plain_parts(Ledger({VRAM: None})), [SIZE], ROWS // 2)
-    return Wanted.of_unet(traceable(bench.checkpoint.unet), todo.calls[SIZE].repeated(ROWS))
+    return CompileTarget.of_unet(traceable(bench.checkpoint.unet), todo.calls[SIZE].repeated(ROWS))
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ from sdxl_gateway.engine.unet.compiled import Backend
 from sdxl_gateway.engine.unet.compiler import Compiler
 from sdxl_gateway.engine.unet.cuda_graphs import CudaRecorder
 from sdxl_gateway.engine.unet.recorded import Recorder
-from sdxl_gateway.engine.unet.wanted import Wanted, traceable
+from sdxl_gateway.engine.unet.target import CompileTarget, traceable
 from tools.full_size_model import write_full_size_model
 
 ROWS = 2
@@ -78,7 +78,7 @@ def _compiled(
     name: str, made: Checkpoint, call: Call, effort: Effort, recorder: Recorder | None, backend: Backend
 ) -> Iterator[Row]:
     with torch.inference_mode():
-        code = Compiler(backend).code(Wanted.of_unet(traceable(made.unet), call))
+        code = Compiler(backend).code(CompileTarget.of_unet(traceable(made.unet), call))
     compiled = partial(code, made.unet)
     yield from timed(f"{name}, compiled", made.device, effort, partial(call.made, compiled))
     yield from recorded(f"{name}, compiled", made, effort, recorder, call, compiled)

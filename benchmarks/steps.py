@@ -37,7 +37,7 @@ from sdxl_gateway.engine.unet.cuda_graphs import CudaRecorder
 from sdxl_gateway.engine.unet.decoder import DecodeCodes, Decoder
 from sdxl_gateway.engine.unet.denoiser import Denoiser
 from sdxl_gateway.engine.unet.recorded import Recorder, Recordings, Tape
-from sdxl_gateway.engine.unet.wanted import Wanted, traceable
+from sdxl_gateway.engine.unet.target import CompileTarget, traceable
 from tools.full_size_model import write_full_size_model
 
 LANES = max(BUCKETS) // 2
@@ -105,7 +105,7 @@ def _call_rows(
         yield from recorded(f"{rows} rows, as it is", checkpoint, effort, recorder, given, unet)
         watch = Stopwatch(checkpoint.device)
         with torch.inference_mode():
-            code = Compiler(backend).code(Wanted.of_unet(traceable(unet), given))
+            code = Compiler(backend).code(CompileTarget.of_unet(traceable(unet), given))
         yield seconds_row(f"{rows} rows: compiling, seconds", None, [watch.seconds()])
         codes.calls[given.form, rows] = code
         compiled = partial(code, unet)
@@ -122,7 +122,7 @@ def _decode_rows(
     yield from timed("decode, as it is", device, effort, lambda: vae.decode(latents, return_dict=False)[0])
     watch = Stopwatch(device)
     with torch.inference_mode():
-        code = Compiler(backend).code(Wanted.of_decode(traceable(vae), latents))
+        code = Compiler(backend).code(CompileTarget.of_decode(traceable(vae), latents))
     codes.decodes[latents.shape, latents.dtype] = code
     yield seconds_row("decode: compiling, seconds", None, [watch.seconds()])
     yield from timed("decode, compiled", device, effort, lambda: code(vae, latents))

@@ -21,7 +21,7 @@ from sdxl_gateway.engine.compile import BUCKET_ORDER, Denoisers, Todo
 from sdxl_gateway.engine.load import open_engine, plain_parts
 from sdxl_gateway.engine.unet.calls import in_buckets
 from sdxl_gateway.engine.unet.compiled import make_of
-from sdxl_gateway.engine.unet.wanted import traceable
+from sdxl_gateway.engine.unet.target import traceable
 from tests.kit.compilers import Compiler
 from tests.kit.engine import Studio, difference, mask, photo, process_settings, recipe, studio
 from tests.kit.engine_loras import admitted, blend, write_lora

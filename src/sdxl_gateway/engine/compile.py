@@ -30,7 +30,7 @@ from sdxl_gateway.engine.unet.compiler import Closed, Compiler
 from sdxl_gateway.engine.unet.decoder import DecodeCodes, Decoder
 from sdxl_gateway.engine.unet.denoiser import Denoiser
 from sdxl_gateway.engine.unet.recorded import Recordings, Tape
-from sdxl_gateway.engine.unet.wanted import Wanted, traceable
+from sdxl_gateway.engine.unet.target import CompileTarget, traceable
 
 log = logging.getLogger(__name__)
 
@@ -146,10 +146,10 @@ class Denoisers:
                 yield f"the VAE, {size}", partial(self._compile_decode, vae, self._todo.latents[size])
 
     def _compile(self, unet: Any, call: Call, rows: int) -> None:
-        self._codes[call.form, rows] = self._compiler.code(Wanted.of_unet(unet, call.repeated(rows)))
+        self._codes[call.form, rows] = self._compiler.code(CompileTarget.of_unet(unet, call.repeated(rows)))
 
     def _compile_decode(self, vae: Any, latents: Tensor) -> None:
-        self._decodes[latents.shape, latents.dtype] = self._compiler.code(Wanted.of_decode(vae, latents))
+        self._decodes[latents.shape, latents.dtype] = self._compiler.code(CompileTarget.of_decode(vae, latents))
 
 
 @torch.inference_mode()

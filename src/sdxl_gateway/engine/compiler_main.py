@@ -18,7 +18,7 @@ import torch
 from sdxl_gateway.engine.device import be_current, sum_in_half
 from sdxl_gateway.engine.unet.compiled import compile_ahead
 from sdxl_gateway.engine.unet.compiler_process import Order
-from sdxl_gateway.engine.unet.wanted import hollow
+from sdxl_gateway.engine.unet.target import unpickled
 
 NICENESS = 15
 FIRST_TO_GO = 1000
@@ -43,10 +43,10 @@ def _compile(order: Order) -> None:
     torch.set_num_threads(order.threads)
     be_current(device)
     sum_in_half(device, order.sums_in_half)
-    wanted = hollow(order.outline)
+    target = unpickled(order.target)
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    compile_ahead(wanted, order.backend, order.path)
+    compile_ahead(target, order.backend, order.path)
 
 
 def _harden_process(parent: int) -> None:

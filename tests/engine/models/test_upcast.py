@@ -13,7 +13,7 @@ from torch import nn
 from sdxl_gateway.engine.models.upcast import upcast
 from sdxl_gateway.engine.unet.calls import Call
 from sdxl_gateway.engine.unet.compiled import compiled, make_of
-from sdxl_gateway.engine.unet.wanted import Wanted
+from sdxl_gateway.engine.unet.target import CompileTarget
 from tests.kit.engine import Studio, contrast, difference, recipe, studio
 from tests.kit.engine_loras import admitted, blend, write_lora
 
@@ -82,7 +82,7 @@ def test_code_compiled_for_one_module_fits_another() -> None:
         upcast(module, torch.float32)
     call = Call.of(*inputs, {})
     assert call is not None
-    code = compiled(Wanted.of_unet(modules[0], call), backend)
+    code = compiled(CompileTarget.of_unet(modules[0], call), backend)
     assert make_of(modules[0]) == make_of(modules[1]) != make_of(Scaled())
     for module in modules:
         assert torch.equal(code(module, *inputs), module(*inputs))

@@ -10,7 +10,7 @@ import torch
 from sdxl_gateway.core.picture import NO_INPUTS, Picture
 from sdxl_gateway.engine.unet.compiled import compiled
 from sdxl_gateway.engine.unet.decoder import DecodeCodes, Decoder
-from sdxl_gateway.engine.unet.wanted import Wanted, traceable
+from sdxl_gateway.engine.unet.target import CompileTarget, traceable
 from tests.kit.compilers import Compiler
 from tests.kit.engine import Studio, difference, recipe
 
@@ -32,7 +32,9 @@ def painted(one: Studio, codes: DecodeCodes, *, tiled: bool = False) -> Picture:
 def test_the_size_it_was_compiled_for_is_decoded_by_code(demo: Studio) -> None:
     compiler, vae = Compiler(), demo.loaded().checkpoint.vae
     latents = torch.zeros(1, 4, 8, 8)
-    codes: DecodeCodes = {(latents.shape, latents.dtype): compiled(Wanted.of_decode(traceable(vae), latents), compiler)}
+    codes: DecodeCodes = {
+        (latents.shape, latents.dtype): compiled(CompileTarget.of_decode(traceable(vae), latents), compiler)
+    }
     calls = compiler.calls
     picture, plain = painted(demo, codes), demo.paint(recipe())
     assert compiler.calls == calls + 1

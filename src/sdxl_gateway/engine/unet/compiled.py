@@ -18,31 +18,31 @@ from torch import nn
 from torch._dynamo import config as dynamo_config
 
 from sdxl_gateway.engine.unet.calls import Form
-from sdxl_gateway.engine.unet.wanted import Code, Wanted
+from sdxl_gateway.engine.unet.target import Code, CompileTarget
 
 Backend = str | Callable[..., Any]
 Codes = dict[tuple[Form, int], Code]
 """By a call's form and number of rows."""
 
 
-def compiled(wanted: Wanted, backend: Backend) -> Code:
+def compiled(target: CompileTarget, backend: Backend) -> Code:
     """Traces, compiles, and calls the code once, which takes a minute or so. Raises what the compiler raises."""
-    code: Code = _compiler(wanted, backend)
-    wanted.done_by(code)
+    code: Code = _compiler(target, backend)
+    target.run(code)
     return code
 
 
-def compile_ahead(wanted: Wanted, backend: Backend, path: Path) -> None:
+def compile_ahead(target: CompileTarget, backend: Backend, path: Path) -> None:
     """Write the code to the file at `path`, whole or not at all. Nothing is computed: tensors may be without memory."""
 
     def keep(*inputs: Any, **others: Any) -> None:
-        _compiler(wanted, backend).aot_compile((inputs, others)).save_compiled_function(str(path))
+        _compiler(target, backend).aot_compile((inputs, others)).save_compiled_function(str(path))
 
     with dynamo_config.patch(enable_aot_compile=True):  # needed before torch 2.12
-        wanted.done_by(keep)
+        target.run(keep)
 
 
-def loaded(file: IOBase) -> Code:
+def load_code(file: IOBase) -> Code:
     """The code from such a file, without tracing. Raises torch's errors for a file that does not fit this process."""
     code: Any = torch.compiler.load_compiled_function(file)
     code.disable_guard_check()
@@ -59,9 +59,9 @@ def make_of(model: nn.Module) -> Hashable:
     return repr(sorted(config.items())), layers, weights
 
 
-def _compiler(wanted: Wanted, backend: Backend) -> Any:
+def _compiler(target: CompileTarget, backend: Backend) -> Any:
     """Compiles a copy with a code object of its own, as torch caches only a few compilations for each code object."""
-    function: Any = wanted.function
+    function: Any = target.function
     own = FunctionType(function.__code__.replace(), function.__globals__)
     options: dict[str, str | int | bool | Callable[..., Any]] = {"guard_filter_fn": _no_guards}
     return torch.compile(own, fullgraph=True, dynamic=False, backend=backend, options=options)

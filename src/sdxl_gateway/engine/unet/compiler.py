@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 from sdxl_gateway.engine.quiet import quiet
+from sdxl_gateway.engine.unet.code_cache import CodeCache
 from sdxl_gateway.engine.unet.compiled import Backend, compiled
 from sdxl_gateway.engine.unet.compiler_process import CompilerProcess
-from sdxl_gateway.engine.unet.kept import KeptCodes
-from sdxl_gateway.engine.unet.wanted import Code, Wanted
+from sdxl_gateway.engine.unet.target import Code, CompileTarget
 
 FOLDER_NAME = "compiled"
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
@@ -27,21 +27,21 @@ class Compiler:
         self._backend = backend
         self._process = CompilerProcess(backend)
         folder = code_folder()
-        self._kept: KeptCodes | None = None
+        self._cache: CodeCache | None = None
         if folder is not None and isinstance(backend, str):
-            self._kept = KeptCodes(folder / backend, self._process.make)
+            self._cache = CodeCache(folder / backend, self._process.make)
         self._closed = False
 
-    def code(self, wanted: Wanted) -> Code:
+    def code(self, target: CompileTarget) -> Code:
         """Raises what the compiler raises, and Closed."""
-        found = None if self._kept is None else self._kept.code(wanted)
+        found = None if self._cache is None else self._cache.code(target)
         if self._closed:
             raise Closed
         # The first call benchmarks kernels and loads modules, both of which synchronise the device.
         with quiet.disturbed():
             if found is None:
-                return compiled(wanted, self._backend)
-            wanted.done_by(found)
+                return compiled(target, self._backend)
+            target.run(found)
         return found
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ import torch
 
 from sdxl_gateway.core.container import processors
 from sdxl_gateway.engine.unet.compiled import Backend
-from sdxl_gateway.engine.unet.wanted import Wanted, outlined
+from sdxl_gateway.engine.unet.target import CompileTarget, pickled
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +35,9 @@ DEVICE_BYTES = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the process is to compile, and where to. `threads` and `sums_in_half` are those of the engine's process."""
+    """What the process is to compile, and where to; `threads` and `sums_in_half` are those of the engine's process."""
 
-    outline: bytes
+    target: bytes
     path: Path
     backend: Backend
     device: str
@@ -56,14 +56,14 @@ class CompilerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
 
-    def make(self, wanted: Wanted, path: Path) -> bool:
+    def make(self, target: CompileTarget, path: Path) -> bool:
         """Whether the file was made; not if the device is too full for a second process, or the process fails."""
-        device = wanted.inputs[0].device
+        device = target.inputs[0].device
         if not _has_room(device):
             log.info("the device has no memory for a compiler process; the engine's own compiles")
             return False
         try:
-            order = _order(wanted, path, self._backend, device)
+            order = _order(target, path, self._backend, device)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             log.warning("this model cannot be sent to a compiler process; the engine's own compiles: %s", error)
             return False
@@ -105,10 +105,10 @@ class CompilerProcess:
             return self._process
 
 
-def _order(wanted: Wanted, path: Path, backend: Backend, device: torch.device) -> bytes:
+def _order(target: CompileTarget, path: Path, backend: Backend, device: torch.device) -> bytes:
     sums_in_half = device.type == "cuda" and bool(torch.backends.cuda.matmul.allow_fp16_accumulation)
-    outline, threads = outlined(wanted), torch.get_num_threads()
-    return pickle.dumps(Order(outline, path, backend, str(device), threads, sums_in_half, os.getpid()))
+    data, threads = pickled(target), torch.get_num_threads()
+    return pickle.dumps(Order(data, path, backend, str(device), threads, sums_in_half, os.getpid()))
 
 
 def _has_room(device: torch.device) -> bool:

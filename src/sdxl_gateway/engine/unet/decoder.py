@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdxl_gateway.engine.unet.wanted import Code
+from sdxl_gateway.engine.unet.target import Code
 
 DecodeCodes = dict[tuple[torch.Size, torch.dtype], Code]
 """By the latents' shape and dtype."""

@@ -12,7 +12,7 @@ from sdxl_gateway.engine.canvas import joined
 from sdxl_gateway.engine.unet.calls import Call, in_buckets
 from sdxl_gateway.engine.unet.compiled import Codes
 from sdxl_gateway.engine.unet.recorded import Recordings
-from sdxl_gateway.engine.unet.wanted import Code
+from sdxl_gateway.engine.unet.target import Code
 
 Way = Callable[[Call], Tensor]
 

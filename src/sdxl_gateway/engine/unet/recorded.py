@@ -21,7 +21,7 @@ from sdxl_gateway.engine.errors import out_of_memory
 from sdxl_gateway.engine.memory.ledger import VRAM, Ledger
 from sdxl_gateway.engine.quiet import quiet
 from sdxl_gateway.engine.unet.calls import Call, Form
-from sdxl_gateway.engine.unet.wanted import Code
+from sdxl_gateway.engine.unet.target import Code
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ Code = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Wanted:
+class CompileTarget:
     """Code to be compiled: what `function` does with a model and arguments of these shapes, dtypes and layouts."""
 
     function: Code
@@ -29,17 +29,17 @@ class Wanted:
     others: Mapping[str, Any]
 
     @classmethod
-    def of_unet(cls, unet: nn.Module, call: Call) -> Wanted:
+    def of_unet(cls, unet: nn.Module, call: Call) -> CompileTarget:
         """For calls of the UNet like `call`; its numbers do not matter."""
         inputs, others = call.spread()
         return cls(_forward, unet, inputs, others)
 
     @classmethod
-    def of_decode(cls, vae: nn.Module, latents: Tensor) -> Wanted:
+    def of_decode(cls, vae: nn.Module, latents: Tensor) -> CompileTarget:
         """For decoding latents of that shape and dtype."""
         return cls(_decode, vae, (latents,), {})
 
-    def done_by(self, code: Code) -> Any:
+    def run(self, code: Code) -> Any:
         """The result of `code` for these very arguments."""
         return code(self.model, *self.inputs, **self.others)
 
@@ -51,20 +51,20 @@ def traceable(model: nn.Module) -> nn.Module:
     return deepcopy(model, shared)
 
 
-def outlined(wanted: Wanted) -> bytes:
+def pickled(target: CompileTarget) -> bytes:
     """Pickled without the tensors' numbers: some megabytes for a UNet. Raises pickle's errors for local functions."""
     written = io.BytesIO()
-    _Outliner(written, pickle.HIGHEST_PROTOCOL).dump(wanted)
+    _Pickler(written, pickle.HIGHEST_PROTOCOL).dump(target)
     return written.getvalue()
 
 
-def hollow(outline: bytes) -> Wanted:
-    """From an outline made by this process or its parent (it is unpickled); its tensors have no memory."""
-    wanted: Wanted = _Reader(io.BytesIO(outline)).load()
-    return wanted
+def unpickled(data: bytes) -> CompileTarget:
+    """From `pickled` data, which must be of this process or its parent; its tensors have no memory."""
+    target: CompileTarget = _Unpickler(io.BytesIO(data)).load()
+    return target
 
 
-class _Outliner(pickle.Pickler):
+class _Pickler(pickle.Pickler):
     def persistent_id(self, value: Any) -> object:
         if not isinstance(value, Tensor):
             return None
@@ -79,7 +79,7 @@ def _method(function: Code, layer: Any) -> MethodType:
     return MethodType(function, layer)
 
 
-class _Reader(pickle.Unpickler):
+class _Unpickler(pickle.Unpickler):
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
         self._tensors: dict[int, Tensor] = {}

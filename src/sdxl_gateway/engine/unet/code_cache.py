@@ -19,13 +19,13 @@ from types import FunctionType
 import torch
 from torch import Tensor
 
-from sdxl_gateway.engine.unet.compiled import loaded, make_of
-from sdxl_gateway.engine.unet.wanted import Code, Wanted
+from sdxl_gateway.engine.unet.compiled import load_code, make_of
+from sdxl_gateway.engine.unet.target import Code, CompileTarget
 from sdxl_gateway.telemetry.device import describe_device
 
 log = logging.getLogger(__name__)
 
-Make = Callable[[Wanted, Path], bool]
+Make = Callable[[CompileTarget, Path], bool]
 """Compiles to the file; gives whether it exists now."""
 OWN = Path(__file__).parents[1]
 LIBRARIES = ("torch", "triton", "diffusers", "transformers")
@@ -34,24 +34,24 @@ SWITCHES = ("TORCHINDUCTOR_", "TORCHDYNAMO_", "TRITON_")
 NO_SWITCHES = ("_DIR", "_THREADS")
 
 
-class KeptCodes:
+class CodeCache:
     """Code that loads in a moment, where compiling it takes minutes."""
 
     def __init__(self, folder: Path, make: Make) -> None:
         self._folder = folder
         self._make = make
 
-    def code(self, wanted: Wanted) -> Code | None:
+    def code(self, target: CompileTarget) -> Code | None:
         """Code not yet called; None if it could not be compiled or loaded."""
-        path = self._folder / f"{known_by(wanted)}.code"
-        return _read(path) or (_read(path) if self._make(wanted, path) else None)
+        path = self._folder / f"{cache_key(target)}.code"
+        return _read(path) or (_read(path) if self._make(target, path) else None)
 
 
 def _read(path: Path) -> Code | None:
     """None if the file is missing, or cannot be loaded and is deleted."""
     try:
         with path.open("rb") as file:
-            return loaded(file)
+            return load_code(file)
     except FileNotFoundError:
         return None
     except Exception as error:
@@ -60,10 +60,10 @@ def _read(path: Path) -> Code | None:
         return None
 
 
-def known_by(wanted: Wanted) -> str:
+def cache_key(target: CompileTarget) -> str:
     """A digest of all that its code depends on."""
-    (device,) = {tensor.device for tensor in wanted.inputs}
-    values = (wanted.function, make_of(wanted.model), *_processors(wanted), wanted.inputs, tuple(wanted.others.items()))
+    (device,) = {tensor.device for tensor in target.inputs}
+    values = (target.function, make_of(target.model), *_processors(target), target.inputs, tuple(target.others.items()))
     texts = [*map(_stable_text, values), _hardware(device), _libraries(), _switches()]
     return sha256("\n".join([*texts, _own_source()]).encode()).hexdigest()[:32]
 
@@ -82,9 +82,9 @@ def _stable_text(value: object) -> str:
     return repr(value)
 
 
-def _processors(wanted: Wanted) -> Iterator[Hashable]:
+def _processors(target: CompileTarget) -> Iterator[Hashable]:
     """The attention processors' types: `make_of` misses them, as they are not modules."""
-    processors = getattr(wanted.model, "attn_processors", {})
+    processors = getattr(target.model, "attn_processors", {})
     yield tuple((name, type(processor)) for name, processor in processors.items())
 
 

@@ -19,10 +19,10 @@ from sdxl_gateway.engine.memory.quantised import quantise
 from sdxl_gateway.engine.models.text_layers import TextLayers
 from sdxl_gateway.engine.unet import compiler_process
 from sdxl_gateway.engine.unet.calls import Call
+from sdxl_gateway.engine.unet.code_cache import CodeCache, cache_key
 from sdxl_gateway.engine.unet.compiled import compile_ahead, make_of
 from sdxl_gateway.engine.unet.compiler_process import CompilerProcess
-from sdxl_gateway.engine.unet.kept import KeptCodes, known_by
-from sdxl_gateway.engine.unet.wanted import Wanted, hollow, outlined, traceable
+from sdxl_gateway.engine.unet.target import CompileTarget, pickled, traceable, unpickled
 
 CPU = torch.device("cpu")
 TEXT = 16
@@ -58,20 +58,20 @@ def a_call(rows: int = 2, text_width: int = TEXT) -> Call:
     return found
 
 
-def wanted_of(unet: nn.Module, call: Call) -> Wanted:
-    return Wanted.of_unet(traceable(unet), call)
+def target_of(unet: nn.Module, call: Call) -> CompileTarget:
+    return CompileTarget.of_unet(traceable(unet), call)
 
 
-def predicted(wanted: Wanted, code: Callable[..., Any]) -> Tensor:
-    found: Tensor = wanted.done_by(code)[0]
+def predicted(target: CompileTarget, code: Callable[..., Any]) -> Tensor:
+    found: Tensor = target.run(code)[0]
     return found
 
 
 @torch.inference_mode()
-def in_this_process(wanted: Wanted, path: Path) -> bool:
+def in_this_process(target: CompileTarget, path: Path) -> bool:
     """What a compiler's process does, with a compiler that leaves things as they are."""
     path.parent.mkdir(exist_ok=True)
-    compile_ahead(hollow(outlined(wanted)), "eager", path)
+    compile_ahead(unpickled(pickled(target)), "eager", path)
     return True
 
 
@@ -80,21 +80,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("compiled") / "whole"
 
 
-def never(wanted: Wanted, path: Path) -> bool:
+def never(target: CompileTarget, path: Path) -> bool:
     raise AssertionError("it was made before")
 
 
 @torch.inference_mode()
 def test_what_was_made_is_loaded_and_nothing_is_traced(folder: Path) -> None:
     unet = tiny_unet()
-    wanted = wanted_of(unet, a_call())
-    KeptCodes(folder, in_this_process).code(wanted)
+    target = target_of(unet, a_call())
+    CodeCache(folder, in_this_process).code(target)
     counters.clear()
-    code = KeptCodes(folder, never).code(wanted_of(tiny_unet(), a_call()))
+    code = CodeCache(folder, never).code(target_of(tiny_unet(), a_call()))
     assert code is not None
-    assert torch.equal(predicted(wanted, code), predicted(wanted, itself(unet)))
+    assert torch.equal(predicted(target, code), predicted(target, itself(unet)))
     unet.conv_out.weight.mul_(2.0)
-    assert torch.equal(predicted(wanted, code), predicted(wanted, itself(unet)))
+    assert torch.equal(predicted(target, code), predicted(target, itself(unet)))
     assert not any(counters[kind].total() for kind in KINDS)
 
 
@@ -104,66 +104,66 @@ def itself(unet: nn.Module) -> Callable[..., Any]:
 
 @torch.inference_mode()
 def test_what_is_of_no_use_is_made_anew(folder: Path) -> None:
-    wanted = wanted_of(tiny_unet(), a_call())
-    path = folder / f"{known_by(wanted)}.code"
+    target = target_of(tiny_unet(), a_call())
+    path = folder / f"{cache_key(target)}.code"
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"something else")
-    assert KeptCodes(folder, in_this_process).code(wanted) is not None
-    assert KeptCodes(folder, never).code(wanted) is not None
+    assert CodeCache(folder, in_this_process).code(target) is not None
+    assert CodeCache(folder, never).code(target) is not None
 
 
 def test_what_nobody_can_make_is_none(tmp_path: Path) -> None:
-    assert KeptCodes(tmp_path / "whole", lambda *_: False).code(wanted_of(tiny_unet(), a_call())) is None
+    assert CodeCache(tmp_path / "whole", lambda *_: False).code(target_of(tiny_unet(), a_call())) is None
 
 
-def with_texts_ready_made() -> Wanted:
+def with_texts_ready_made() -> CompileTarget:
     unet = tiny_unet()
-    return wanted_of(unet, a_call(text_width=TextLayers.of(unet).width))
+    return target_of(unet, a_call(text_width=TextLayers.of(unet).width))
 
 
-def in_one_byte() -> Wanted:
+def in_one_byte() -> CompileTarget:
     unet = tiny_unet()
     quantise(unet, "int8", CPU, CPU, torch.float32)
-    return wanted_of(unet, a_call())
+    return target_of(unet, a_call())
 
 
-OTHERS: dict[str, Callable[[], Wanted]] = {
-    "as it is": lambda: wanted_of(tiny_unet(), a_call()),
-    "more rows": lambda: wanted_of(tiny_unet(), a_call(rows=4)),
+OTHERS: dict[str, Callable[[], CompileTarget]] = {
+    "as it is": lambda: target_of(tiny_unet(), a_call()),
+    "more rows": lambda: target_of(tiny_unet(), a_call(rows=4)),
     "texts ready made": with_texts_ready_made,
     "one-byte weights": in_one_byte,
-    "half precision": lambda: wanted_of(tiny_unet().half(), a_call()),
-    "another activation": lambda: wanted_of(tiny_unet(act_fn="gelu"), a_call()),
+    "half precision": lambda: target_of(tiny_unet().half(), a_call()),
+    "another activation": lambda: target_of(tiny_unet(act_fn="gelu"), a_call()),
 }
 
 
 def test_a_name_says_all_that_code_depends_on() -> None:
-    names = {kind: known_by(made()) for kind, made in OTHERS.items()}
-    assert names == {kind: known_by(made()) for kind, made in OTHERS.items()}
+    names = {kind: cache_key(made()) for kind, made in OTHERS.items()}
+    assert names == {kind: cache_key(made()) for kind, made in OTHERS.items()}
     assert len(set(names.values())) == len(OTHERS)
 
 
 def test_a_number_of_threads_is_part_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = wanted_of(tiny_unet(), a_call())
-    before = known_by(wanted)
+    target = target_of(tiny_unet(), a_call())
+    before = cache_key(target)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
-    assert known_by(wanted) != before
+    assert cache_key(target) != before
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_an_outline_is_of_the_same_make_and_takes_no_memory(kind: str) -> None:
-    wanted = OTHERS[kind]()
-    found = hollow(outlined(wanted))
-    assert make_of(found.model) == make_of(wanted.model)
-    assert known_by(found) == known_by(wanted)
+def test_a_pickled_target_is_of_the_same_make_and_takes_no_memory(kind: str) -> None:
+    target = OTHERS[kind]()
+    found = unpickled(pickled(target))
+    assert make_of(found.model) == make_of(target.model)
+    assert cache_key(found) == cache_key(target)
     tensors = [*found.model.parameters(), *found.model.buffers(), *found.inputs]
     assert not any(tensor.untyped_storage().nbytes() for tensor in tensors)
 
 
-def test_a_tensor_in_two_places_is_one_in_the_outline() -> None:
+def test_a_tensor_in_two_places_is_one_when_pickled() -> None:
     model = nn.ModuleList([nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)])
     model[1].weight = model[0].weight
-    found = hollow(outlined(Wanted(len, model, (torch.zeros(1),), {}))).model
+    found = unpickled(pickled(CompileTarget(len, model, (torch.zeros(1),), {}))).model
     first, second = found.parameters(recurse=True), found[1].parameters()  # type: ignore[index]
     assert next(first) is next(second)
 
@@ -173,8 +173,8 @@ def process(script: str) -> CompilerProcess:
 
 
 def test_a_process_that_fails_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    wanted = wanted_of(tiny_unet(), a_call())
-    assert not process("import sys; sys.stdin.buffer.read(); sys.exit('no compiler')").make(wanted, tmp_path / "one")
+    target = target_of(tiny_unet(), a_call())
+    assert not process("import sys; sys.stdin.buffer.read(); sys.exit('no compiler')").make(target, tmp_path / "one")
     assert "no compiler" in caplog.text
 
 
@@ -184,10 +184,10 @@ def test_it_ends_with_all_it_started_when_it_is_closed(tmp_path: Path) -> None:
     os.mkfifo(told)
     script = f"import os, time; os.fork(); open({str(told)!r}, 'w').write('x'); time.sleep(600)"
     compiler, ended = process(script), Event()
-    wanted = wanted_of(tiny_unet(), a_call())
+    target = target_of(tiny_unet(), a_call())
 
     def make() -> None:
-        assert not compiler.make(wanted, tmp_path / "one")
+        assert not compiler.make(target, tmp_path / "one")
         ended.set()
 
     thread = Thread(target=make, daemon=True)
@@ -197,13 +197,13 @@ def test_it_ends_with_all_it_started_when_it_is_closed(tmp_path: Path) -> None:
     os.close(both)
     compiler.close()
     assert ended.wait(60.0)
-    assert not compiler.make(wanted, tmp_path / "one")
+    assert not compiler.make(target, tmp_path / "one")
     thread.join()
 
 
 def test_none_is_begun_on_a_device_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiler_process, "_has_room", lambda _: False)
-    assert not process("import sys; sys.stdin.buffer.read()").make(wanted_of(tiny_unet(), a_call()), tmp_path / "one")
+    assert not process("import sys; sys.stdin.buffer.read()").make(target_of(tiny_unet(), a_call()), tmp_path / "one")
 
 
 @pytest.mark.parametrize(("free_bytes", "room"), [(2**30, True), (2**30 - 1, False)])
@@ -215,9 +215,9 @@ def test_room_on_a_card(free_bytes: int, room: bool, monkeypatch: pytest.MonkeyP
 @pytest.mark.full
 @torch.inference_mode()
 def test_another_process_makes_it(folder: Path) -> None:
-    wanted = wanted_of(tiny_unet(), a_call())
+    target = target_of(tiny_unet(), a_call())
     counters.clear()
-    code = KeptCodes(folder / "other", CompilerProcess("inductor").make).code(wanted)
+    code = CodeCache(folder / "other", CompilerProcess("inductor").make).code(target)
     assert code is not None
-    assert torch.allclose(predicted(wanted, code), predicted(wanted, itself(wanted.model)), atol=1e-5)
+    assert torch.allclose(predicted(target, code), predicted(target, itself(target.model)), atol=1e-5)
     assert not any(counters[kind].total() for kind in KINDS[:3])
