@@ -148,13 +148,7 @@ def _open(
         copies=HostCopies(CHECKPOINT, ledger, device),
     )
     pool = ModelPool(
-        {
-            CHECKPOINT: checkpoints,
-            CONTROL: ControlLoader(_controls(config), device, first.dtype),
-            UPSCALER: UpscalerLoader(_upscalers(config), device, first.dtype),
-            **_image_prompt_loaders(config, device, first.dtype),
-            **_preview_loaders(config, device, first.dtype),
-        },
+        {CHECKPOINT: checkpoints, **_side_loaders(config, device, first.dtype)},
         sources,
         adapters,
         ledger,
@@ -180,6 +174,16 @@ def _denoisers(config: EngineProcess, first: Checkpoint, ledger: Ledger, plan: M
     if sizes != AUTO:
         denoisers.compile()
     return denoisers
+
+
+def _side_loaders(config: EngineProcess, device: torch.device, dtype: torch.dtype) -> dict[str, Loader[Any]]:
+    """Loaders for the kinds of models beside checkpoints."""
+    return {
+        CONTROL: ControlLoader(_controls(config), device, dtype),
+        UPSCALER: UpscalerLoader(_upscalers(config), device, dtype),
+        **_image_prompt_loaders(config, device, dtype),
+        **_preview_loaders(config, device, dtype),
+    }
 
 
 def _controls(config: EngineProcess) -> ByDigest[ControlEntry]:

@@ -40,11 +40,7 @@ class Guidance(StepPart):
         recipe, checkpoint = canvas.recipe, canvas.checkpoint
         if recipe.embeds_guidance != checkpoint.embeds_guidance:
             raise EngineFault("The recipe was made for a checkpoint with another kind of guidance.")
-        size = (recipe.paint_height, recipe.paint_width)
-        last = ((AESTHETIC_SCORE,), (NEGATIVE_AESTHETIC_SCORE,)) if checkpoint.refines else (size, size)
-        ids = [(*size, 0, 0, *rest) for rest in (last[:1] if canvas.rows == 1 else last[::-1])]
-        time_ids = to_device(torch.tensor(ids), checkpoint.device, checkpoint.dtype)
-        positive, negative = canvas.positive, canvas.negative
+        positive, negative, time_ids = canvas.positive, canvas.negative, _time_ids(canvas)
         if canvas.rows == 1:
             return cls(recipe.guidance_scale, 0.0, positive.tokens, positive.pooled, time_ids, _scale_embedding(canvas))
         return cls(
@@ -86,6 +82,14 @@ class Guidance(StepPart):
         negative, positive = prediction.chunk(2)
         guided = negative + self.scale * (positive - negative)
         return _rescaled(guided, positive, self.rescale) if self.rescale else guided
+
+
+def _time_ids(canvas: Canvas) -> Tensor:
+    """Each row's original size, crop origin and target size; for a refiner an aesthetic score in place of the last."""
+    checkpoint, size = canvas.checkpoint, (canvas.recipe.paint_height, canvas.recipe.paint_width)
+    last = ((AESTHETIC_SCORE,), (NEGATIVE_AESTHETIC_SCORE,)) if checkpoint.refines else (size, size)
+    rows = [(*size, 0, 0, *own) for own in (last[:1] if canvas.rows == 1 else last[::-1])]
+    return to_device(torch.tensor(rows), checkpoint.device, checkpoint.dtype)
 
 
 def _rescaled(guided: Tensor, positive: Tensor, share: float) -> Tensor:
