@@ -36,7 +36,7 @@ def taken_up(bench: Bench, rig: Rig, rows: int) -> Row:
     tape = None if recorder is None else Tape(recorder, Ledger({VRAM: None}))
     denoisers = Denoisers(_todo(bench, rig, rows), tape, rig.backend)
     denoisers.compile()
-    bench.paint_with(denoisers.under(bench.checkpoint))
+    bench.paint_with(denoisers.attach(bench.checkpoint))
     return seconds_row(f"compiling {rows} rows and the decode, seconds", None, [watch.seconds()])
 
 

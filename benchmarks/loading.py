@@ -19,7 +19,7 @@ from sdxl_gateway.engine.models.placement import Placement
 class _ThroughTheHost(Placement):
     """As libraries build models, which are copied to the device afterwards."""
 
-    def entrance(self, component: str) -> torch.device:
+    def load_device(self, component: str) -> torch.device:
         return CPU
 
 

@@ -201,7 +201,7 @@ def test_code_is_taken_up_between_two_steps(demo: Studio, monkeypatch: pytest.Mo
     compiler = Compiler()
     denoisers = beside(demo, compiler)
     canvas = demo.engine.begin(recipe(), 0, NO_INPUTS)
-    canvas.checkpoint = denoisers.under(canvas.checkpoint)
+    canvas.checkpoint = denoisers.attach(canvas.checkpoint)
     demo.engine.step([canvas])
     assert compiler.graphs == 0
     denoisers.compile_beside().join(timeout=120)
@@ -220,7 +220,7 @@ def test_a_compiler_that_fails_beside_the_steps_stops_nothing(demo: Studio, capl
     denoisers.compile_beside().join(timeout=120)
     assert [record.levelname for record in caplog.records if record.name == compiling.__name__] == ["WARNING"]
     canvas = demo.engine.begin(recipe(), 0, NO_INPUTS)
-    canvas.checkpoint = denoisers.under(canvas.checkpoint)
+    canvas.checkpoint = denoisers.attach(canvas.checkpoint)
     while canvas.steps_done < canvas.steps_total:
         demo.engine.step([canvas])
     assert demo.engine.finish(canvas).result() == demo.paint(recipe())
@@ -229,7 +229,7 @@ def test_a_compiler_that_fails_beside_the_steps_stops_nothing(demo: Studio, capl
 def test_nothing_more_is_compiled_with_a_checkpoint_that_leaves(demo: Studio) -> None:
     compiler = Compiler()
     denoisers = beside(demo, compiler)
-    denoisers.leave(demo.loaded().checkpoint)
+    denoisers.detach(demo.loaded().checkpoint)
     denoisers.compile_beside().join(timeout=120)
     assert compiler.graphs == 0
 

@@ -88,7 +88,7 @@ class Denoisers:
         """The checkpoint that code is compiled from."""
         return self._todo.checkpoint
 
-    def under(self, checkpoint: Checkpoint) -> Checkpoint:
+    def attach(self, checkpoint: Checkpoint) -> Checkpoint:
         """The checkpoint with its UNet and VAE called in the fastest way; an offloaded UNet is called as it is."""
         if self._vae_make is not None and make_of(checkpoint.vae) == self._vae_make:
             checkpoint = replace(checkpoint, decoder=Decoder(checkpoint.vae, self._decodes))
@@ -98,7 +98,7 @@ class Denoisers:
         recordings = None if self._tape is None else Recordings(self._tape)
         return replace(checkpoint, denoiser=Denoiser(checkpoint.unet, self._codes if fits else {}, recordings))
 
-    def leave(self, checkpoint: Checkpoint) -> None:
+    def detach(self, checkpoint: Checkpoint) -> None:
         """The checkpoint's weights are leaving the device, which is idle. Nothing more is compiled from them."""
         if isinstance(checkpoint.denoiser, Denoiser):
             checkpoint.denoiser.close()

@@ -23,7 +23,7 @@ from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.engine.lora.formats import FILE_DTYPES
 from sdxl_gateway.engine.memory import page_locked
 from sdxl_gateway.engine.models import arrival
-from sdxl_gateway.engine.models.arrival import PIECES, READERS, arrived
+from sdxl_gateway.engine.models.arrival import PIECES, READERS, read_to_device
 from sdxl_gateway.engine.models.lazy_tensors import LazyTensors
 from tests.kit.cuda_streams import fake_streams
 from tests.kit.device import DEVICE
@@ -86,7 +86,7 @@ def write_askew(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def straight(path: Path, dtype: torch.dtype, device: torch.device | None = None) -> dict[str, Tensor]:
     header = read_header(path, CHECKPOINT_CAPS)
-    return arrived(path, header.data_start, header.tensors, dtype, device or torch.device(DEVICE))
+    return read_to_device(path, header.data_start, header.tensors, dtype, device or torch.device(DEVICE))
 
 
 def lazily(path: Path, dtype: torch.dtype) -> LazyTensors:
@@ -146,14 +146,14 @@ def test_a_piece_is_filled_anew_once_what_it_held_is_on_the_device(
 ) -> None:
     """A device that copies nothing before it is waited for."""
     asked: list[tuple[Any, Tensor]] = []
-    land = arrival._Stretch.land
+    copy = arrival._Stretch.copy_to_device
 
     class Late:
         def synchronize(self) -> None:
             while asked:
-                land(*asked.pop())
+                copy(*asked.pop())
 
-    monkeypatch.setattr(arrival._Stretch, "land", lambda *given: asked.append(given))
+    monkeypatch.setattr(arrival._Stretch, "copy_to_device", lambda *given: asked.append(given))
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: Late())
     save_file({"a": numbers(3000, 1), "b": numbers(700, 2)}, path := tmp_path / "two.safetensors")
     check_same(path, torch.float32)
@@ -171,7 +171,7 @@ def test_several_are_read_at_once(tmp_path: Path, small_pieces: None, monkeypatc
     assert torch.equal(straight(path, torch.float32)["four"].cpu(), numbers(READERS * SMALL_PIECE_BYTES // 4, 3))
 
 
-@pytest.mark.parametrize(("harm", "told"), [("cut", "was cut short while it was read"), ("gone", "cannot be read")])
+@pytest.mark.parametrize(("harm", "told"), [("cut", "was truncated while it was read"), ("gone", "cannot be read")])
 def test_a_file_that_changes_after_its_header_was_read(
     tmp_path: Path, small_pieces: None, harm: str, told: str
 ) -> None:
@@ -182,7 +182,7 @@ def test_a_file_that_changes_after_its_header_was_read(
     else:
         path.unlink()
     with pytest.raises(CheckpointProblem, match=rf"'one\.safetensors' {told}"):
-        arrived(path, header.data_start, header.tensors, torch.float16, torch.device(DEVICE))
+        read_to_device(path, header.data_start, header.tensors, torch.float16, torch.device(DEVICE))
 
 
 class Crossings(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -223,7 +223,7 @@ def test_all_of_sdxl_crosses_as_it_is_stored(
         places[name] = TensorInfo(stored, shape, start, end)
     (path := tmp_path / "sdxl.safetensors").touch()
     with Crossings() as crossings:
-        found = arrived(path, 8, places, torch.float16, META)
+        found = read_to_device(path, 8, places, torch.float16, META)
     assert {name: tuple(tensor.shape) for name, tensor in found.items()} == dict(sdxl_tensors())
     assert sum(reads) == sum(size for size, *_ in crossings.seen) == end
     assert all(waits_not and alike for _, waits_not, alike in crossings.seen)

@@ -47,7 +47,7 @@ def test_a_checkpoint_returns_as_it_was_read(loaded: Checkpoint) -> None:
     for _ in range(2):
         for tensor in weights(loaded).values():
             tensor.zero_()
-        copies.leave(replace(loaded, denoiser=print))
+        copies.release(replace(loaded, denoiser=print))
         assert loaded.size_bytes() == 0, "the device is free at once"
         returned = copies.get("demo")
         assert returned is not None
@@ -58,7 +58,7 @@ def test_a_checkpoint_returns_as_it_was_read(loaded: Checkpoint) -> None:
 
 def test_a_checkpoint_that_is_not_kept_leaves_all_the_same(loaded: Checkpoint) -> None:
     copies = HostCopies(CHECKPOINT, Ledger({HOST: ROOM}), CPU)
-    copies.leave(loaded)
+    copies.release(loaded)
     assert loaded.size_bytes() == 0
     assert copies.get("demo") is None
 
@@ -68,7 +68,7 @@ def test_copies_are_kept_by_the_ledgers_word(loaded: Checkpoint) -> None:
     copies = HostCopies(CHECKPOINT, ledger, CPU)
     copies.keep(loaded)
     assert ledger.held_bytes(HOST) == loaded.size_bytes()
-    copies.leave(loaded)
+    copies.release(loaded)
     assert copies.has("demo")
     ledger.hold(HOST, "a LoRA", 1)
     assert copies.get("demo") is None
@@ -79,7 +79,7 @@ def test_without_room_nothing_is_kept(loaded: Checkpoint) -> None:
     ledger = Ledger({HOST: loaded.size_bytes() - 1})
     copies = HostCopies(CHECKPOINT, ledger, CPU)
     copies.keep(loaded)
-    copies.leave(loaded)
+    copies.release(loaded)
     assert copies.get("demo") is None
     assert ledger.held_bytes(HOST) == 0
 

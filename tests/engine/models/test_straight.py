@@ -208,7 +208,7 @@ def test_a_whole_checkpoint_is_there_without_a_wait(watched: Watched) -> None:
 
 def test_only_what_stays_there_as_it_is_goes_straight(watched: Watched) -> None:
     everything = Placement.everything_on(CUDA)
-    assert [everything.entrance(name) for name in KINDS] == [CUDA] * 4
-    assert [replace(everything, mode="balanced").entrance(name) for name in KINDS] == [CUDA, CPU, CPU, CPU]
-    assert [replace(everything, mode="low").entrance(name) for name in KINDS] == [CPU] * 4
-    assert replace(everything, formats=Formats(weights="int8")).entrance("unet") == CPU
+    assert [everything.load_device(name) for name in KINDS] == [CUDA] * 4
+    assert [replace(everything, mode="balanced").load_device(name) for name in KINDS] == [CUDA, CPU, CPU, CPU]
+    assert [replace(everything, mode="low").load_device(name) for name in KINDS] == [CPU] * 4
+    assert replace(everything, formats=Formats(weights="int8")).load_device("unet") == CPU

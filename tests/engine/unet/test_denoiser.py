@@ -129,11 +129,11 @@ def test_a_checkpoint_that_leaves_takes_its_recordings_along(demo: Studio) -> No
     recorder = FakeRecorder()
     denoisers = recorded_on(demo, recorder)
     canvas = demo.engine.begin(recipe(steps=8), 0, NO_INPUTS)
-    canvas.checkpoint = denoisers.under(canvas.checkpoint)
+    canvas.checkpoint = denoisers.attach(canvas.checkpoint)
     for _ in range(4):
         demo.engine.step([canvas])
     assert (recorder.tried, recorder.replays) == (1, 2)
-    denoisers.leave(canvas.checkpoint)
+    denoisers.detach(canvas.checkpoint)
     demo.engine.step([canvas])
     assert (recorder.tried, recorder.replays) == (2, 3)
 
@@ -141,4 +141,4 @@ def test_a_checkpoint_that_leaves_takes_its_recordings_along(demo: Studio) -> No
 def test_a_unet_that_is_streamed_to_the_device_is_called_as_it_is(demo: Studio) -> None:
     checkpoint = demo.loaded().checkpoint
     streamed = replace(checkpoint, placement=replace(checkpoint.placement, mode="low"))
-    assert recorded_on(demo, FakeRecorder()).under(streamed) is streamed
+    assert recorded_on(demo, FakeRecorder()).attach(streamed) is streamed

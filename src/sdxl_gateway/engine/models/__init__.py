@@ -1,1 +1,1 @@
-"""Models on the device: how they are loaded, and who keeps them."""
+"""Loads models, places them on the device, and keeps or evicts them."""

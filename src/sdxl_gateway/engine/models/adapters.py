@@ -1,4 +1,4 @@
-"""Takes a checkpoint's name, gives the cache of its adapters; what a recipe's blend needs is brought near and kept."""
+"""Takes a checkpoint's name, gives the cache of its adapters; loads and pins those that a recipe's blends need."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from sdxl_gateway.engine.models.sources import Sources
 
 
 class AdapterCaches:
-    """One cache for each checkpoint of `sources`, all on one ledger; a cache outlives its checkpoint's stay.
+    """One cache for each checkpoint of `sources`, all in one ledger; a cache is kept when its checkpoint is evicted.
 
-    `embeddings` are small, belong to no checkpoint and are on no ledger.
+    `embeddings` (textual inversions) are small, belong to no checkpoint and are not in the ledger.
     """
 
     def __init__(
@@ -45,24 +45,24 @@ class AdapterCaches:
         self._lock = Lock()
 
     def of(self, checkpoint: str) -> AdapterCache:
-        """That of a checkpoint as the engine calls it; made when it is first asked for, be it there or not."""
+        """The cache for a checkpoint by the engine's name, loaded or not; created on first use."""
         with self._lock:
             if checkpoint not in self._caches:
-                self._caches[checkpoint] = self._made(checkpoint)
+                self._caches[checkpoint] = self._new_cache(checkpoint)
             return self._caches[checkpoint]
 
-    def _made(self, checkpoint: str) -> AdapterCache:
+    def _new_cache(self, checkpoint: str) -> AdapterCache:
         opener = _opener(self._sources, checkpoint, self._config)
         return AdapterCache(opener, self._ledger, self._device, self._measure, name=checkpoint)
 
     def prefetch(self, recipe: Recipe) -> Future[None]:
-        """Keep the adapters of all phases until `release`, and bring them near; the future raises what went wrong."""
+        """Load the adapters of all phases and keep them until `release`; the future raises what went wrong."""
         done: Future[None] = Future()
         _end_after([self._prefetch(phase) for phase in recipe.phases], done)
         return done
 
     def release(self, recipe: Recipe) -> None:
-        """Undoes one `prefetch`."""
+        """Undo one `prefetch`."""
         for phase in recipe.phases:
             if phase.blend.digests:
                 self.of(self._sources.name_of(phase)).release(phase.blend.digests)
@@ -76,26 +76,26 @@ class AdapterCaches:
 
     def warm(self) -> dict[str, tuple[str, ...]]:
         """The digests of adapters warm in each tier, for any checkpoint."""
-        found: dict[str, dict[str, None]] = {}
-        for one in self._made_so_far():
+        warm: dict[str, dict[str, None]] = {}
+        for one in self._all():
             for tier, digests in one.warm().items():
-                found.setdefault(tier, {}).update(dict.fromkeys(digests))
-        return {tier: tuple(digests) for tier, digests in found.items()}
+                warm.setdefault(tier, {}).update(dict.fromkeys(digests))
+        return {tier: tuple(digests) for tier, digests in warm.items()}
 
     def close(self) -> None:
-        """Stop reading and let go of everything."""
-        for one in self._made_so_far():
+        """Stop reading and free everything."""
+        for one in self._all():
             one.close()
 
-    def _made_so_far(self) -> list[AdapterCache]:
+    def _all(self) -> list[AdapterCache]:
         with self._lock:
             return list(self._caches.values())
 
 
 def _end_after(parts: Sequence[Future[None]], done: Future[None]) -> None:
-    """`done` ends when all `parts` have, or as the first that ends badly."""
+    """Complete `done` when all `parts` are done, or with the error of the first that fails."""
 
-    def go_on(part: Future[None]) -> None:
+    def proceed(part: Future[None]) -> None:
         problem = CancelledError() if part.cancelled() else part.exception()
         if problem is not None:
             done.set_exception(problem)
@@ -103,13 +103,13 @@ def _end_after(parts: Sequence[Future[None]], done: Future[None]) -> None:
             _end_after(parts[1:], done)
 
     if parts:
-        parts[0].add_done_callback(go_on)
+        parts[0].add_done_callback(proceed)
     else:
         done.set_result(None)
 
 
 def _opener(sources: Sources, checkpoint: str, config: EngineProcess) -> OpenAdapter:
-    """Reads the checkpoint's shapes with the first file that is planned against them."""
+    """Reads the checkpoint's shapes only when the first file is opened."""
 
     @cache
     def opener() -> OpenAdapter:

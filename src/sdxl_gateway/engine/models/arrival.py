@@ -1,8 +1,8 @@
-"""Takes places in a safetensors file, gives the tensors there on a CUDA device, read into it straight.
+"""Takes positions of tensors in a safetensors file, reads the tensors directly to a CUDA device.
 
-Threads read into a few page-locked pieces, and each is copied to the device as it is stored while others are filled.
-Tensors take their format there: the host converts nothing, and holds the pieces alone, however large the file is.
-Nothing is mapped, so a file that is cut short meanwhile is a problem that is told, not the end of the process.
+Threads read into a few page-locked pieces, each of which is copied to the device while others are filled. Dtypes are
+converted on the device: the host converts nothing, and holds only the pieces, however large the file is. The file is
+not mapped, so truncating it meanwhile raises an error rather than killing the process.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from sdxl_gateway.engine.memory import page_locked
 from sdxl_gateway.engine.memory.host_buffer import HostBuffer
 
 READERS = 4
-"""Threads: one alone reads slower than a device is copied to, from the system's memory as from a fast disk."""
+"""Threads; a single one reads slower than copies to a device run, both from the page cache and from a fast disk."""
 PIECES = READERS + 2
-"""One that is copied, and one for the first reader that is done."""
+"""One for each reader, one being copied, and one ready for the first reader that is done."""
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[FileIO]:
-    """The file, to be read in this context. Raises CheckpointProblem where that cannot be done."""
+    """The file, open inside this context. Raises CheckpointProblem for errors of opening or reading it."""
     try:
         with FileIO(path) as file:
             yield file
@@ -43,24 +43,24 @@ def opened(path: Path) -> Iterator[FileIO]:
 
 
 def read_into(memory: Tensor, file: FileIO, at: int) -> None:
-    """Fill `memory`, (bytes,) uint8, with what lies `at` so many bytes into the file; from any thread.
+    """Fill `memory`, (bytes,) uint8, from the offset `at` of the file; from any thread.
 
-    Raises CheckpointProblem where it ends before, and OSError.
+    Raises CheckpointProblem if the file is too short, and OSError.
     """
     view = memory.numpy().data
     while view:
         count = os.preadv(file.fileno(), [view], at)
         if count == 0:
-            raise CheckpointProblem(f"'{Path(os.fsdecode(file.name)).name}' was cut short while it was read.")
+            raise CheckpointProblem(f"'{Path(os.fsdecode(file.name)).name}' was truncated while it was read.")
         view, at = view[count:], at + count
 
 
-def arrived(
+def read_to_device(
     path: Path, data_start: int, places: Mapping[str, TensorInfo], dtype: torch.dtype, device: torch.device
 ) -> dict[str, Tensor]:
-    """The tensors at `places` as they are now, but for those of whole numbers; memory of the caller's stream.
+    """The floating-point tensors at `places`, as the file is now, in memory of the caller's stream.
 
-    Raises CheckpointProblem where the file is not what its header said.
+    Raises CheckpointProblem if the file does not match its header.
     """
     places = {name: place for name, place in places.items() if place.dtype in FILE_DTYPES}
     tensors = {name: torch.empty(place.shape, dtype=dtype, device=device) for name, place in places.items()}
@@ -68,27 +68,26 @@ def arrived(
     memory = HostBuffer.of(min(size_bytes, PIECES * page_locked.PIECE_BYTES), pinned=True)
     stretches = _stretches(data_start, places, tensors, memory.piece_bytes)
     with opened(path) as file, ThreadPoolExecutor(READERS, "weights-reader") as readers:
-        _carry(file, stretches, memory.pieces, readers, torch.cuda.current_stream(device))
+        _transfer(file, stretches, memory.pieces, readers, torch.cuda.current_stream(device))
     return tensors
 
 
 @dataclass(slots=True)
 class _Stretch:
-    """The bytes of a file from `start` to `end`; `parts` are flat parts of tensors, where they go, and their formats.
-
-    The formats are those of the file.
+    """The bytes of a file from `start` to `end`; `parts` are the flat parts of tensors to copy them to, in order, each
+    with its dtype in the file.
     """
 
     start: int
     end: int
     parts: list[tuple[Tensor, torch.dtype]]
 
-    def takes(self, at: int, stored: torch.dtype, most_bytes: int) -> bool:
-        """Numbers may follow that lie `at` there in the file: torch has them begin at multiples of their size."""
+    def accepts(self, at: int, stored: torch.dtype, most_bytes: int) -> bool:
+        """Numbers at offset `at` of the file may be appended: contiguous, and aligned to their size, as torch needs."""
         return at == self.end < self.start + most_bytes and (at - self.start) % stored.itemsize == 0
 
-    def land(self, piece: Tensor) -> None:
-        """Have the device copy what was read into `piece`, and round there."""
+    def copy_to_device(self, piece: Tensor) -> None:
+        """Issue the copies of what was read into `piece`; dtypes are converted on the device."""
         at = 0
         for target, stored in self.parts:
             end = at + len(target) * stored.itemsize
@@ -102,14 +101,14 @@ class _Stretch:
 def _stretches(
     data_start: int, places: Mapping[str, TensorInfo], tensors: Mapping[str, Tensor], most_bytes: int
 ) -> Iterator[_Stretch]:
-    """All there is to read, in the file's order, each at most so many bytes."""
+    """All bytes to read, in the file's order, in stretches of at most `most_bytes`."""
     begin = data_start + min((place.start for place in places.values()), default=0)
     stretch = _Stretch(begin, begin, [])
     for name, place in sorted(places.items(), key=lambda item: item[1].start):
         stored, rest = FILE_DTYPES[place.dtype], tensors[name].view(-1)
         at, end = data_start + place.start, data_start + place.end
         while at < end:
-            if not stretch.takes(at, stored, most_bytes):
+            if not stretch.accepts(at, stored, most_bytes):
                 yield stretch
                 stretch = _Stretch(at, at, [])
             stretch.end = min(end, stretch.start + most_bytes)
@@ -119,26 +118,26 @@ def _stretches(
     yield stretch
 
 
-def _carry(
+def _transfer(
     file: FileIO,
     stretches: Iterator[_Stretch],
     pieces: Sequence[Tensor],
     readers: ThreadPoolExecutor,
     stream: torch.cuda.Stream,
 ) -> None:
-    """Pieces are filled side by side, and land in turn."""
-    coming: deque[tuple[Future[None], _Stretch, Tensor]] = deque()
+    """Pieces are filled concurrently, and copied in the file's order."""
+    pending: deque[tuple[Future[None], _Stretch, Tensor]] = deque()
     for stretch, piece in zip(stretches, cycle(pieces), strict=False):
-        if len(coming) == len(pieces):
-            _land(*coming.popleft(), stream)
+        if len(pending) == len(pieces):
+            _copy(*pending.popleft(), stream)
         into = piece[: stretch.end - stretch.start]
-        coming.append((readers.submit(read_into, into, file, stretch.start), stretch, piece))
-    while coming:
-        _land(*coming.popleft(), stream)
+        pending.append((readers.submit(read_into, into, file, stretch.start), stretch, piece))
+    while pending:
+        _copy(*pending.popleft(), stream)
 
 
-def _land(filled: Future[None], stretch: _Stretch, piece: Tensor, stream: torch.cuda.Stream) -> None:
-    """The piece may be filled anew afterwards."""
+def _copy(filled: Future[None], stretch: _Stretch, piece: Tensor, stream: torch.cuda.Stream) -> None:
+    """Waits for the read and for the copy; then the piece can be used again."""
     filled.result()
-    stretch.land(piece)
+    stretch.copy_to_device(piece)
     stream.synchronize()

@@ -1,7 +1,7 @@
-"""Takes a digest of a recipe, gives the files that have it: what the settings name, as it lies there now.
+"""Takes a digest from a recipe, gives the files with that content among those that the settings name.
 
-A file may be replaced under its name at any time. What is on the device stays what it was; what is read has to be what
-the recipe means, all of it.
+A file may be replaced under its name at any time. A model on the device does not change with it, but one that is read
+must have the recipe's digest, before and after reading.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ T = TypeVar("T")
 
 
 class Entry(Protocol):
-    """What a catalogue knows of files."""
+    """A catalogue's entry for some files."""
 
     @property
     def digest(self) -> str:
-        """Of their content."""
+        """Of the files' content."""
 
 
 EntryT = TypeVar("EntryT", bound=Entry)
@@ -29,34 +29,34 @@ EntryT = TypeVar("EntryT", bound=Entry)
 
 @dataclass(frozen=True, slots=True)
 class ByDigest(Generic[EntryT]):
-    """`openers` open the files of each section of one kind; `called` is what a caller is told of them."""
+    """`openers` open the files of each section of one kind; `called` is the kind's name in messages."""
 
     openers: Iterable[Callable[[], EntryT]]
     called: str
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """Of those that can be used now."""
-        return tuple(dict.fromkeys(entry.digest for entry in self._opened()))
+        """Those of files that can be used now."""
+        return tuple(dict.fromkeys(entry.digest for entry in self._entries()))
 
     def of(self, digest: str) -> EntryT:
-        """Raises Unavailable where no file has that digest any more."""
-        found = next((entry for entry in self._opened() if entry.digest == digest), None)
-        if found is None:
+        """The entry. Raises Unavailable if no file has that digest any more."""
+        entry = next((entry for entry in self._entries() if entry.digest == digest), None)
+        if entry is None:
             raise Unavailable(f"The {self.called} of this picture was changed meanwhile; ask again.")
-        return found
+        return entry
 
     def read(self, digest: str, read: Callable[[EntryT], T]) -> T:
-        """What `read` makes of the files. Raises Unavailable where they are not the same before and after."""
+        """The result of `read`. Raises Unavailable if the files change meanwhile."""
         try:
-            made = read(self.of(digest))
+            result = read(self.of(digest))
         except (CheckpointProblem, OSError):
             self.of(digest)
             raise
         self.of(digest)
-        return made
+        return result
 
-    def _opened(self) -> Iterator[EntryT]:
+    def _entries(self) -> Iterator[EntryT]:
         for open_it in self.openers:
             with suppress(CheckpointProblem, OSError):
                 yield open_it()

@@ -1,4 +1,4 @@
-"""Takes a diffusers folder or a single file, gives a Checkpoint: its models on the device, nothing held twice."""
+"""Takes a diffusers folder or a single file, gives a Checkpoint: its models on the device, without a second copy."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from sdxl_gateway.scheduling.weight_sizes import Sizes, sizes_of
 TEXT_KINDS = {TEXT: CLIPTextModel, TEXT_2: CLIPTextModelWithProjection}
 PLAIN_CHANNELS = 4
 INPAINT_CHANNELS = 9
-"""Latents, the mask, and the latents of what is to be kept."""
+"""Latents, the mask, and the latents of the picture to keep."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a checkpoint lies: a diffusers folder, or a single file whose configs lie in `config`.
+    """A checkpoint on disk: a diffusers folder, or a single file whose configs are in `config`.
 
-    `vae` is another VAE's folder or single file, in place of its own; `scheduler` goes before its scheduler config.
+    `vae` is the folder or single file of a VAE that replaces its own; `scheduler` overrides its scheduler config.
     """
 
     name: str
@@ -56,21 +56,21 @@ class Source:
 
     @property
     def components(self) -> tuple[str, ...]:
-        """Those of COMPONENTS that it has. Raises CheckpointProblem."""
+        """The COMPONENTS that it has. Raises CheckpointProblem."""
         return components_of(self.configs)
 
     @property
     def text_encoders(self) -> tuple[str, ...]:
-        """Those of TEXT_ENCODERS that it has. Raises CheckpointProblem."""
+        """The TEXT_ENCODERS that it has. Raises CheckpointProblem."""
         return tuple(name for name in TEXT_ENCODERS if name in self.components)
 
     @property
     def configs(self) -> Path:
-        """The folder of model_index.json and of all that describes the models."""
+        """The folder of model_index.json and of the models' configs."""
         return self.path if self.path.is_dir() else self.config
 
     def component(self, name: str) -> Component:
-        """One of COMPONENTS, or the VAE."""
+        """`name` is one of COMPONENTS, or VAE."""
         if name == VAE and self.vae is not None:
             return FolderComponent(self.vae) if self.vae.is_dir() else FileComponent(self.vae, VAE, self.configs)
         if self.path.is_dir():
@@ -78,15 +78,15 @@ class Source:
         return FileComponent(self.path, name, self.config)
 
     def scheduler_config(self) -> dict[str, Any]:
-        """What its samplers are made by. Raises CheckpointProblem."""
+        """The config of its samplers. Raises CheckpointProblem."""
         return read_json(self.configs / "scheduler" / "scheduler_config.json") | dict(self.scheduler)
 
     def parameters(self) -> int:
-        """How many numbers all components hold, from the files' headers alone. Raises CheckpointProblem."""
+        """The number of parameters of all components, from the files' headers alone. Raises CheckpointProblem."""
         return sum(self._numbers(name) for name in (*self.components, VAE))
 
     def sizes(self) -> Sizes:
-        """The same by component."""
+        """The numbers of parameters by component. Raises CheckpointProblem."""
         text = sum(map(self._numbers, self.text_encoders))
         return replace(
             sizes_of(checkpoint_shapes(self.path)), unet=self._numbers(UNET), text=text, vae=self._numbers(VAE)
@@ -97,7 +97,7 @@ class Source:
 
 
 def plain_decoder(vae: Any) -> Callable[..., Any]:
-    """The VAE's `decode`, as it is when it is called."""
+    """Calls the VAE's `decode`, looked up at each call."""
     return lambda latents, **options: vae.decode(latents, **options)
 
 
@@ -105,11 +105,11 @@ def plain_decoder(vae: Any) -> Callable[..., Any]:
 class Checkpoint:
     """The models of one checkpoint on one device.
 
-    `index` is its model_index.json; `dtype` what the UNet and the text encoders compute in, whatever their weights are
-    kept in. A refiner has the second text encoder and tokenizer alone. `denoiser` is what a step calls, as the UNet
-    itself, and `decoder` what a decode calls, as the VAE's own `decode`: they may be faster and read the same weights;
-    other weights, or another format, want others. `placement` says on which device they compute, and which components'
-    weights are in host memory while they do not. `text_layers` are those of a UNet that is on the device for good.
+    `index` is its model_index.json; `dtype` is what the UNet and the text encoders compute in, whatever their weights
+    are stored in. A refiner has only the second text encoder and tokenizer. Steps call `denoiser` in place of the UNet,
+    and decodes `decoder` in place of the VAE's `decode`: they may be faster, and read the same weights, so they must be
+    replaced with those. `placement` says where components compute, and which are offloaded. `text_layers` are those of
+    a UNet that is on the device for good.
     """
 
     name: str
@@ -127,7 +127,7 @@ class Checkpoint:
 
     @property
     def vae_dtype(self) -> torch.dtype:
-        """What the VAE computes in now; diffusers would look through all of it to say so."""
+        """The VAE's current dtype, by its first parameter; diffusers' own property searches all of them."""
         dtype: torch.dtype = next(self.vae.parameters()).dtype
         return dtype
 
@@ -137,27 +137,27 @@ class Checkpoint:
 
     @property
     def latent_scale(self) -> int:
-        """Pixels to one latent, along a side."""
+        """Pixels for each latent, along a side."""
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
     @property
     def zeros_for_no_negative(self) -> bool:
-        """Without a negative prompt, guidance leads away from zeros rather than from the empty text."""
+        """Without a negative prompt, guidance uses zeros in its place rather than the empty text's embedding."""
         return bool(self.index.get("force_zeros_for_empty_prompt", True))
 
     @property
     def inpaints(self) -> bool:
-        """The UNet itself is told what to keep."""
+        """It has an inpainting UNet."""
         return bool(self.unet.config.in_channels == INPAINT_CHANNELS)
 
     @property
     def refines(self) -> bool:
-        """The UNet was taught the last steps, and is told an aesthetic score."""
+        """It is a refiner, whose UNet takes an aesthetic score."""
         return bool(self.index.get("requires_aesthetics_score"))
 
     @property
     def encoder_names(self) -> tuple[str, ...]:
-        """Those of TEXT_ENCODERS that it has, in the order of `text_encoders`."""
+        """The TEXT_ENCODERS that it has, in the order of `text_encoders`."""
         return TEXT_ENCODERS[-len(self.text_encoders) :]
 
     @property
@@ -170,12 +170,12 @@ class Checkpoint:
         return dict(zip((UNET, *self.encoder_names), (self.unet, *self.text_encoders), strict=True))
 
     def size_bytes(self) -> int:
-        """What weights take up on the device; where none stay there, in host memory, as the ledger counts it."""
+        """Bytes of weights on the device, as the ledger counts them; if all are offloaded, those in host memory."""
         on_device = (module_bytes(module) for name, module in self._components() if not self.placement.offloads(name))
         return sum(on_device) or self.host_bytes()
 
     def host_bytes(self) -> int:
-        """What weights take up in host memory, to be copied from there."""
+        """Bytes of offloaded weights."""
         return sum(module_bytes(module) for name, module in self._components() if self.placement.offloads(name))
 
     def _components(self) -> Iterator[tuple[str, nn.Module]]:
@@ -184,7 +184,7 @@ class Checkpoint:
 
 
 def load_checkpoint(source: Source, placement: Placement, dtype: torch.dtype) -> Checkpoint:
-    """Weights from safetensors files only, on disk only. Raises CheckpointProblem for what cannot be painted with."""
+    """From local safetensors files only. Raises CheckpointProblem for a checkpoint that cannot be used."""
     device = placement.device
     index = read_json(source.configs / "model_index.json")
     vae_part = source.component(VAE)
@@ -193,10 +193,10 @@ def load_checkpoint(source: Source, placement: Placement, dtype: torch.dtype) ->
     vae_dtype = choose_vae_dtype(dtype, device.type, force_upcast=force_upcast, bfloat16_works=works)
     compute_dtype = choose_compute_dtype(dtype, device.type, bfloat16_works=works)
     encoders, tokenizers = _load_text(source, placement, dtype)
-    unet = source.component(UNET).load(UNet2DConditionModel, dtype, placement.entrance(UNET))
+    unet = source.component(UNET).load(UNet2DConditionModel, dtype, placement.load_device(UNET))
     if unet.config.in_channels not in (PLAIN_CHANNELS, INPAINT_CHANNELS):
         raise CheckpointProblem(f"A UNet of {unet.config.in_channels} input channels is not one of SDXL's.")
-    vae = vae_part.load(AutoencoderKL, vae_dtype, placement.entrance(VAE))
+    vae = vae_part.load(AutoencoderKL, vae_dtype, placement.load_device(VAE))
     if compute_dtype is not dtype:
         for model in (unet, *encoders):
             upcast(model, compute_dtype)
@@ -222,7 +222,7 @@ def load_checkpoint(source: Source, placement: Placement, dtype: torch.dtype) ->
 def _load_text(source: Source, placement: Placement, dtype: torch.dtype) -> tuple[list[Any], list[Any]]:
     """Text encoders, and a tokenizer for each."""
     names = source.text_encoders
-    encoders = [source.component(name).load(TEXT_KINDS[name], dtype, placement.entrance(name)) for name in names]
+    encoders = [source.component(name).load(TEXT_KINDS[name], dtype, placement.load_device(name)) for name in names]
     tokenizers = [load_tokenizer(source.configs, TOKENIZERS[name]) for name in names]
     for tokenizer, encoder in zip(tokenizers, encoders, strict=True):
         if len(tokenizer) > encoder.get_input_embeddings().num_embeddings:
@@ -231,7 +231,7 @@ def _load_text(source: Source, placement: Placement, dtype: torch.dtype) -> tupl
 
 
 def _settle(placement: Placement, unet: Any, vae: Any, encoders: Mapping[str, Any]) -> None:
-    """Tensor cores convolve channels-last. On a CPU it takes a fifth off a VAE's decode, and nothing off a UNet."""
+    """Place the models: channels-last on CUDA, for tensor cores; on a CPU it saves a fifth of VAE decodes only."""
     memory, device_type = HostMemory(placement.device), placement.device.type
     set_tiles(vae)
     placement.settle(UNET, unet, memory, channels_last=device_type == "cuda")

@@ -1,7 +1,7 @@
-"""Takes a checkpoint's configs, gives its tokenizers: those that lie there, or CLIP's own from the package.
+"""Takes a checkpoint's configs, gives its tokenizers: those in its folder, or CLIP's own from this package.
 
-CLIP's vocabulary is 256 bytes, the same at a word's end, one entry for each merge, and the marks of a text's beginning
-and end. https://github.com/openai/CLIP/blob/main/clip/simple_tokenizer.py
+CLIP's vocabulary is 256 bytes, the same at a word's end, one entry for each merge, and the begin and end tokens.
+https://github.com/openai/CLIP/blob/main/clip/simple_tokenizer.py
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ VOCABULARY = SDXL_CONFIGS / "bpe_simple_vocab_16e6.txt.gz"
 MERGES = 49152 - 256 - 2
 LONGEST_TEXT = 77
 PAD_TOKENS = {"tokenizer": "<|endoftext|>", "tokenizer_2": "!"}
-"""SDXL's second text encoder was taught with texts padded by id 0."""
+"""SDXL's second text encoder was trained on texts padded by id 0."""
 
 
 def load_tokenizer(configs: Path, name: str) -> Any:

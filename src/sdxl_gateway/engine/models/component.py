@@ -1,4 +1,4 @@
-"""Takes the folder of one component, gives its config, its size and the model in it."""
+"""Takes the folder of one component, gives its config, its size and its model."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from torch import Tensor
 from sdxl_gateway.catalog.model_files import headers, headers_of, weight_files
 from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.engine.device import CPU
-from sdxl_gateway.engine.models.arrival import arrived
-from sdxl_gateway.engine.models.pretrained import empty_model, filled, load_pretrained, wanted
+from sdxl_gateway.engine.models.arrival import read_to_device
+from sdxl_gateway.engine.models.pretrained import empty_model, filled, load_pretrained, matching_tensors
 
 
 class Component(Protocol):
-    """A UNet, a text encoder or a VAE on disk. Everything raises CheckpointProblem for files that cannot be used."""
+    """A UNet, a text encoder or a VAE on disk. All methods raise CheckpointProblem for unusable files."""
 
     def config(self) -> dict[str, Any]:
         """As its library writes it."""
 
     def parameters(self) -> int:
-        """How many numbers it holds, from its files' headers alone."""
+        """The number of parameters, from its files' headers alone."""
 
     def load(self, kind: Any, dtype: torch.dtype, device: torch.device = CPU) -> Any:
-        """A model of class `kind`, on the CPU; on `device` where that is a CUDA one and the files can be read there."""
+        """A model of class `kind`: on `device` if that is CUDA and files can be read to it, else on the CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +46,19 @@ class FolderComponent:
 
     def load(self, kind: Any, dtype: torch.dtype, device: torch.device = CPU) -> Any:
         """Raises CheckpointProblem."""
-        straight = self._straight(kind, dtype, device) if device.type == "cuda" else None
-        return load_pretrained(kind, self.folder, dtype) if straight is None else straight
+        model = self._load_directly(kind, dtype, device) if device.type == "cuda" else None
+        return load_pretrained(kind, self.folder, dtype) if model is None else model
 
-    def _straight(self, kind: Any, dtype: torch.dtype, device: torch.device) -> Any | None:
-        """None where tensors are not called and shaped as the model's: its library knows what they were before."""
+    def _load_directly(self, kind: Any, dtype: torch.dtype, device: torch.device) -> Any | None:
+        """None if tensors' names or shapes differ from the model's: its library may know how to convert them."""
         empty, files = empty_model(kind, self.config()), weight_files(self.folder)
-        found = [*headers_of(files)]
-        places = wanted(empty, found)
+        file_headers = [*headers_of(files)]
+        places = matching_tensors(empty, file_headers)
         if places is None:
             return None
         tensors: dict[str, Tensor] = {}
-        for path, header, own in zip(files, found, places, strict=True):
-            tensors |= arrived(path, header.data_start, own, dtype, device)
+        for path, header, own in zip(files, file_headers, places, strict=True):
+            tensors |= read_to_device(path, header.data_start, own, dtype, device)
         return filled(empty, tensors)
 
 

@@ -1,4 +1,4 @@
-"""Takes the configured ControlNets, gives the loader of their kind, by digest: two names of one file are one model."""
+"""Takes the configured ControlNets, gives their loader, by digest, so that two names of one file are one model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONTROL = "control"
 
 @dataclass(frozen=True, slots=True)
 class ControlLoader:
-    """Loads ControlNets in `dtype`, what the UNet computes in."""
+    """Loads ControlNets in `dtype`, the UNet's compute dtype."""
 
     files: ByDigest[ControlEntry]
     device: torch.device
@@ -31,18 +31,18 @@ class ControlLoader:
         return self.files.digests
 
     def wanted_by(self, recipe: Recipe) -> list[str]:
-        """Each once."""
+        """The digests of its ControlNets, each once."""
         return list(dict.fromkeys(control.digest for control in recipe.controls))
 
     def cost_bytes(self, name: str) -> int:
-        """By the headers of its files. Raises Unavailable for one that is not there any more."""
+        """By the headers of its files. Raises Unavailable if they are gone."""
         return self.files.of(name).parameters * self.dtype.itemsize
 
     def load(self, name: str) -> Any:
         """A ControlNetModel or ControlNetUnionModel. Raises Unavailable, CheckpointProblem."""
-        return self.files.read(name, self._loaded)
+        return self.files.read(name, self._load)
 
-    def _loaded(self, entry: ControlEntry) -> Any:
+    def _load(self, entry: ControlEntry) -> Any:
         model = model_of(entry)
         _fill(model, entry, self.dtype, self.device)
         if entry.union:
@@ -51,14 +51,14 @@ class ControlLoader:
         return ready.to(memory_format=torch.channels_last) if self.device.type == "cuda" else ready
 
     def unload(self, model: nn.Module) -> None:
-        """Nothing beside the model itself is on the ledger."""
+        """Nothing but the model itself is on the ledger."""
 
 
 class PerCanvas(nn.Module):
-    """A layer of a union's transformer, for several canvases at once; `rows` are those of one canvas.
+    """A layer of a union ControlNet's transformer, for several canvases at once; `rows` is one canvas's number of rows.
 
-    Its attention runs over the rows of a call, since torch takes their dimension for the sequence's, and so do the
-    weights that were taught with it: a picture's two rows read each other, and are not to read another picture's.
+    Its attention runs over the rows of a call, as torch takes that dimension for the sequence, and the weights were
+    trained so: the two rows of a picture attend to each other, but must not attend to another picture's.
     """
 
     def __init__(self, layer: nn.Module) -> None:
@@ -69,13 +69,13 @@ class PerCanvas(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(canvases * rows, maps + 1, channels), and the same back."""
         _, maps, channels = x.shape
-        apart = x.view(-1, self.rows, maps, channels).transpose(0, 1).reshape(self.rows, -1, channels)
-        found: Tensor = self.layer(apart)
-        return found.view(self.rows, -1, maps, channels).transpose(0, 1).reshape(x.shape)
+        by_row = x.view(-1, self.rows, maps, channels).transpose(0, 1).reshape(self.rows, -1, channels)
+        output: Tensor = self.layer(by_row)
+        return output.view(self.rows, -1, maps, channels).transpose(0, 1).reshape(x.shape)
 
 
 def model_of(entry: ControlEntry) -> Any:
-    """The model without values. Raises CheckpointProblem for a config that diffusers cannot build."""
+    """The model on the meta device. Raises CheckpointProblem for a config that diffusers cannot build."""
     kind = ControlNetUnionModel if entry.union else ControlNetModel
     try:
         with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""Takes a device and a number format, says why products of 8 bits cannot be had there, or proves them right."""
+"""Takes a device and a number format, refuses fp8 products that are not available there, or not correct."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdxl_gateway.telemetry.device import why_no_fp8_products
 
 
 def refuse_unable(device: torch.device, dtype: torch.dtype) -> None:
-    """Raises CheckpointProblem for a device that does not multiply so, or not with inputs of that format."""
+    """Raises CheckpointProblem for a device without fp8 products, or inputs of a format that they do not take."""
     capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
     reason = why_no_fp8_products(f"the {card_name(device)}" if capability else device.type, capability)
     if reason is None and dtype is torch.float32:
@@ -30,11 +30,11 @@ def refuse_unable(device: torch.device, dtype: torch.dtype) -> None:
 @torch.inference_mode(False)
 @torch.no_grad()
 def prove(device: torch.device, dtype: torch.dtype) -> None:
-    """Raises RuntimeError unless products are those of the numbers that both factors are rounded to."""
+    """Raises RuntimeError unless a product is that of the numbers to which both factors are rounded."""
     layer = nn.Linear(64, 32).to(device, dtype)
     keep_rounded(layer, product, E4M3.dtype, torch.float32, device, device)
     x = torch.linspace(-1, 1, 40 * 64, device=device).view(40, 64).to(dtype)
-    given, weight = widened(*scaled(x)), widened(layer.weight, layer.get_buffer(SCALE))
-    wanted = given @ weight.t() + layer.bias.float()
-    if not torch.allclose(layer(x).float(), wanted, rtol=0.02, atol=0.02):
+    inputs, weight = widened(*scaled(x)), widened(layer.weight, layer.get_buffer(SCALE))
+    expected = inputs @ weight.t() + layer.bias.float()
+    if not torch.allclose(layer(x).float(), expected, rtol=0.02, atol=0.02):
         raise RuntimeError("its products are wrong")

@@ -1,7 +1,7 @@
-"""Takes checkpoints as they were read, keeps their weights in host memory: one copy away from the device.
+"""Takes checkpoints just read, keeps a copy of their weights in host memory, from which they return to the device fast.
 
-What is kept are the files' own weights: no blend is ever put on them. On a CPU both tiers are the same memory, where a
-copy still saves the reading.
+The copies are the files' own weights, without any blend. On a CPU both tiers are the same memory, but a copy still
+saves reading the files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sdxl_gateway.engine.models.checkpoint import Checkpoint, plain_decoder
 
 
 class CopyKey(NamedTuple):
-    """What the ledger calls a copy; the model itself, which others pin, is another entry."""
+    """The ledger's key of a copy; the model on the device, which recipes pin, is another entry."""
 
     kind: str
     name: str
@@ -29,21 +29,21 @@ class CopyKey(NamedTuple):
 
 @dataclass(slots=True)
 class _Kept:
-    """A checkpoint's weights, side by side in the order of its tensors, and its modules while they are off the device.
+    """A checkpoint's weights, side by side in the order of its tensors, and its modules while it is off the device.
 
-    `like` are those tensors without numbers.
+    `like` are meta tensors of their shapes, dtypes and strides.
     """
 
     weights: HostBuffer
     like: list[Tensor]
-    resting: Checkpoint | None = None
+    modules: Checkpoint | None = None
 
 
 class HostCopies:
-    """Entries of the ledger's host tier, which leave as others need room. `get` and `keep` are for one thread.
+    """Entries of the ledger's host tier, evicted as others need room. `get` and `keep` are called on one thread.
 
-    A checkpoint that leaves the device rests here as modules without a device's memory, so that nothing has to be built
-    when it returns.
+    A checkpoint that leaves the device is kept here as modules without memory, so that none need be built when it
+    returns.
     """
 
     def __init__(self, kind: str, ledger: Ledger, device: torch.device) -> None:
@@ -53,16 +53,16 @@ class HostCopies:
         self._kept: dict[str, _Kept] = {}
 
     def has(self, name: str) -> bool:
-        """`get` would have it."""
+        """`get` would give it."""
         kept = self._kept.get(name)
-        return kept is not None and kept.resting is not None
+        return kept is not None and kept.modules is not None
 
     def get(self, name: str) -> Checkpoint | None:
-        """The checkpoint that rests here, on the device again; None where there is none."""
+        """The checkpoint, copied to the device again; None if it is not kept here."""
         kept = self._kept.get(name)
-        if kept is None or kept.resting is None:
+        if kept is None or kept.modules is None:
             return None
-        checkpoint, kept.resting = kept.resting, None
+        checkpoint, kept.modules = kept.modules, None
         self._ledger.touch(HOST, CopyKey(self._kind, name))
         start = 0
         for tensor, like in zip(_tensors(checkpoint), kept.like, strict=True):
@@ -72,9 +72,9 @@ class HostCopies:
         return checkpoint
 
     def keep(self, checkpoint: Checkpoint) -> None:
-        """Copy its weights as they are now, where the budget lets it."""
+        """Copy its weights as they are now, if the budget allows."""
         if self._device.type == "mps" or not checkpoint.placement.is_plain:
-            # Its memory is the host's, and its tensors cannot take the place of the CPU's; or host memory has them now.
+            # MPS shares the host's memory, and its tensors cannot replace CPU ones; other placements use host memory.
             return
         name, tensors = checkpoint.name, list(_tensors(checkpoint))
         key, size_bytes = CopyKey(self._kind, name), sum(tensor.nbytes for tensor in tensors)
@@ -84,27 +84,27 @@ class HostCopies:
         except DoesNotFit:
             return
         try:
-            self._kept[name] = self._copied(tensors, size_bytes)
+            self._kept[name] = self._copy(tensors, size_bytes)
         except BaseException:
             self._ledger.drop(HOST, key)
             raise
-        # Evicted again between the ledger's leave and now: nobody would take it out any more.
+        # If it was evicted between `hold` and now, its callback has run already and found nothing to remove.
         if not self._ledger.holds(HOST, key):
             self._kept.pop(name, None)
 
-    def leave(self, checkpoint: Checkpoint) -> None:
-        """The checkpoint's memory is free at once, whoever still holds its modules; they rest where it is kept."""
+    def release(self, checkpoint: Checkpoint) -> None:
+        """Free its memory, even if its modules are still referenced; keep the modules of a checkpoint copied here."""
         for tensor in _tensors(checkpoint):
             tensor.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
         kept = self._kept.get(checkpoint.name)
         if kept is not None:
-            kept.resting = replace(checkpoint, denoiser=checkpoint.unet, decoder=plain_decoder(checkpoint.vae))
+            kept.modules = replace(checkpoint, denoiser=checkpoint.unet, decoder=plain_decoder(checkpoint.vae))
 
     @property
     def _page_locked(self) -> bool:
         return self._device.type == "cuda"
 
-    def _copied(self, tensors: Sequence[Tensor], size_bytes: int) -> _Kept:
+    def _copy(self, tensors: Sequence[Tensor], size_bytes: int) -> _Kept:
         weights, start = HostBuffer.of(size_bytes, pinned=self._page_locked), 0
         for tensor in tensors:
             weights.keep(start, _bytes(tensor.data))
@@ -121,5 +121,5 @@ def _tensors(checkpoint: Checkpoint) -> Iterator[Tensor]:
 
 
 def _bytes(tensor: Tensor) -> Tensor:
-    """What lies in its memory, (bytes,) uint8: its numbers in the order of its strides, among which is no gap."""
+    """Its memory as (bytes,) uint8, in storage order; the tensor must be dense, whatever its strides."""
     return tensor.as_strided((tensor.numel(),), (1,)).view(torch.uint8)

@@ -1,4 +1,4 @@
-"""Takes an IP-Adapter's files, gives it and its image encoder on the device: two kinds of the pool's models."""
+"""Takes an IP-Adapter's files, gives it and its image encoder on the device, as two kinds of models of the pool."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ IMAGE_ENCODER = "image_encoder"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IPAdapter:
-    """`projection` makes tokens of what the image encoder says; `layers` are the weights, (width, text width) each, of
-    the keys and values that every cross-attention of a UNet makes of them, in the order of its attention processors.
+    """`projection` maps the image encoder's output to tokens; `layers` are the key and value projections of these, each
+    (width, text width), for every cross-attention of a UNet, in the order of its attention processors.
     """
 
     projection: Any
@@ -35,29 +35,29 @@ class IPAdapter:
 
     @property
     def plus(self) -> bool:
-        """It reads every patch of a picture."""
+        """It is of the "plus" kind, which reads every patch of a picture."""
         return not isinstance(self.projection, ImageProjection)
 
     def tokens(self, encoder: Any, pixels: Tensor) -> Tensor:
-        """(pictures, tokens, text width) of pixels as the encoder wants them, (pictures, 3, side, side)."""
+        """(pictures, tokens, text width) of normalised pixels, (pictures, 3, side, side)."""
         if self.plus:
-            found: Tensor = self.projection(encoder(pixels, output_hidden_states=True).hidden_states[-2])
+            tokens: Tensor = self.projection(encoder(pixels, output_hidden_states=True).hidden_states[-2])
         else:
-            found = self.projection(encoder(pixels).image_embeds)
-        return found
+            tokens = self.projection(encoder(pixels).image_embeds)
+        return tokens
 
     def tokens_of_nothing(self, encoder: Any) -> Tensor:
-        """(1, tokens, text width): what guidance leads away from, as diffusers has it: a grey picture, or zeros."""
+        """(1, tokens, text width) for the negative prompt's row, as in diffusers: of a grey picture, or of zeros."""
         config = encoder.config
         like = self.layers[0][0].new_zeros(1, config.projection_dim)
         if self.plus:
             return self.tokens(encoder, like.new_zeros(1, 3, config.image_size, config.image_size))
-        found: Tensor = self.projection(like)
-        return found
+        tokens: Tensor = self.projection(like)
+        return tokens
 
 
 def ip_adapter_of(tensors: Mapping[str, Tensor]) -> IPAdapter:
-    """The adapter of a file's tensors, where and in what format these are."""
+    """The adapter of a file's tensors, on their device and in their dtype."""
     own = {
         name.removeprefix("image_proj."): tensor for name, tensor in tensors.items() if name.startswith("image_proj.")
     }
@@ -72,7 +72,7 @@ def ip_adapter_of(tensors: Mapping[str, Tensor]) -> IPAdapter:
 
 @dataclass(frozen=True, slots=True)
 class _OfTheAdapter:
-    """What a recipe with an image prompt needs of the one adapter there is, under that one's digest."""
+    """What both loaders have in common: models of the one configured IP-Adapter, named by its digest."""
 
     files: ByDigest[IpAdapterFile]
     device: torch.device
@@ -83,19 +83,19 @@ class _OfTheAdapter:
         return self.files.digests
 
     def wanted_by(self, recipe: Recipe) -> tuple[str, ...]:
-        """That of its image prompt."""
+        """The digest of its image prompt's IP-Adapter."""
         return () if recipe.image_prompt is None else (recipe.image_prompt.digest,)
 
     def unload(self, model: Any) -> None:
-        """It holds nothing besides itself."""
+        """Nothing but the model itself is on the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
 class IpAdapterLoader(_OfTheAdapter):
-    """Loads the adapter."""
+    """Loads the IP-Adapter."""
 
     def cost_bytes(self, name: str) -> int:
-        """By the header of its file. Raises Unavailable for one that is not there any more."""
+        """By the header of its file. Raises Unavailable if it is gone."""
         return read_header(self.files.of(name).path, CHECKPOINT_CAPS).parameters * self.dtype.itemsize
 
     def load(self, name: str) -> IPAdapter:
@@ -111,7 +111,7 @@ class IpAdapterLoader(_OfTheAdapter):
 
 @dataclass(frozen=True, slots=True)
 class ImageEncoderLoader(_OfTheAdapter):
-    """Loads its image encoder."""
+    """Loads the IP-Adapter's image encoder."""
 
     def cost_bytes(self, name: str) -> int:
         """By the headers of its files."""

@@ -1,7 +1,7 @@
-"""Takes a safetensors file, gives a mapping that reads a tensor when it is asked for, in the format it is wanted in.
+"""Takes a safetensors file, gives a mapping that reads each tensor on access, in the requested dtype.
 
-A tensor is read into memory of its own and turned into its format at once, so a file of several gigabytes never lies
-in memory beside the model that is made of it, and nothing changes when the file does.
+A tensor is read into new memory and converted at once, so a file of several gigabytes is never in memory beside the
+model made from it, and the model does not change when the file does.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from sdxl_gateway.catalog.model_files import headers_of
 from sdxl_gateway.catalog.safetensors_header import TensorInfo
 from sdxl_gateway.engine.device import CPU
 from sdxl_gateway.engine.lora.formats import FILE_DTYPES
-from sdxl_gateway.engine.models.arrival import arrived, opened, read_into
+from sdxl_gateway.engine.models.arrival import opened, read_into, read_to_device
 
 
 def tensors_of(path: Path, dtype: torch.dtype, device: torch.device = CPU) -> Mapping[str, Tensor]:
-    """All of a file's. Raises CheckpointProblem for a file that is none."""
+    """All tensors of a file. Raises CheckpointProblem for a file that is not safetensors."""
     (header,) = headers_of([path])
     return tensors_at(path, header.data_start, header.tensors, dtype, device)
 
@@ -28,9 +28,9 @@ def tensors_of(path: Path, dtype: torch.dtype, device: torch.device = CPU) -> Ma
 def tensors_at(
     path: Path, data_start: int, places: Mapping[str, TensorInfo], dtype: torch.dtype, device: torch.device
 ) -> Mapping[str, Tensor]:
-    """Those at `places`, counted from `data_start`: on a CUDA device now, else in host memory as each is asked for."""
+    """The tensors at `places` from `data_start` on: on a CUDA device read now, else in host memory, read on access."""
     if device.type == "cuda":
-        return arrived(path, data_start, places, dtype, device)
+        return read_to_device(path, data_start, places, dtype, device)
     return LazyTensors(path, data_start, places, dtype)
 
 
@@ -44,7 +44,7 @@ class LazyTensors(Mapping[str, Tensor]):
         self._dtype = dtype
 
     def __getitem__(self, name: str) -> Tensor:
-        """Raises CheckpointProblem where the file is not what its header said."""
+        """Raises CheckpointProblem if the file does not match its header."""
         place = self._places[name]
         if place.start == place.end:
             return torch.empty(place.shape, dtype=self._dtype)

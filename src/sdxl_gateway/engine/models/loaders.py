@@ -1,4 +1,4 @@
-"""Takes a name, gives a model of one kind on the device: what the pool asks of a kind, and checkpoints as the first."""
+"""Takes a name, gives a model of one kind on the device: the protocol of loaders, and the loader of checkpoints."""
 
 from __future__ import annotations
 
@@ -34,46 +34,46 @@ CHECKPOINT = "checkpoint"
 
 
 class Loader(Protocol[ModelT]):
-    """One kind of model. `cost_bytes` and `load` run on the pool's loading thread, while pictures are painted."""
+    """Loads one kind of model. `cost_bytes` and `load` run on the pool's loading thread, while pictures are painted."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The models of this kind."""
+        """All models of this kind, loaded or not."""
 
     def wanted_by(self, recipe: Recipe) -> Iterable[str]:
-        """The names of those a recipe is painted with."""
+        """The names of those that a recipe needs."""
 
     def cost_bytes(self, name: str) -> int:
-        """What the model will take up on the device, before it is loaded. Raises ModelNotFound."""
+        """The device memory that the model will take, known before it is loaded. Raises ModelNotFound."""
 
     def load(self, name: str) -> ModelT:
         """The model, on the device."""
 
     def unload(self, model: ModelT) -> None:
-        """The model has left: give back what it holds on the ledger besides itself."""
+        """Free an evicted model, and drop its further entries in the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedCheckpoint:
-    """A checkpoint on the device with what puts blends on it."""
+    """A checkpoint on the device, with the switcher that puts blends on it."""
 
     checkpoint: Checkpoint
     switcher: BlendSwitcher
 
 
 class Denoisers(Protocol):
-    """Gives checkpoints what their steps call."""
+    """Gives checkpoints their denoisers (engine/compile.py)."""
 
-    def under(self, checkpoint: Checkpoint) -> Checkpoint:
-        """The checkpoint, ready to be called fast."""
+    def attach(self, checkpoint: Checkpoint) -> Checkpoint:
+        """The checkpoint with its UNet and VAE called in the fastest way."""
 
-    def leave(self, checkpoint: Checkpoint) -> None:
-        """It leaves the device."""
+    def detach(self, checkpoint: Checkpoint) -> None:
+        """The checkpoint is leaving the device."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointLoader:
-    """Loads checkpoints in `dtype`, from `copies` where they are; `denoisers` has them called fast."""
+    """Loads checkpoints in `dtype`, from `copies` in host memory if they are there, else from disk."""
 
     sources: Sources
     placement: Placement
@@ -89,11 +89,11 @@ class CheckpointLoader:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those configured; the folder's have names as recipes name them."""
+        """The configured ones; those of the folder are known only by the recipes that name them."""
         return self.sources.configured
 
     def wanted_by(self, recipe: Recipe) -> list[str]:
-        """Those of its phases."""
+        """The checkpoints of its phases."""
         return self.sources.names_of(recipe.phases)
 
     def cost_bytes(self, name: str) -> int:
@@ -107,7 +107,7 @@ class CheckpointLoader:
         return counted_bytes(sizes, self.placement.mode, self.placement.formats, number_bytes)
 
     def load(self, name: str) -> LoadedCheckpoint:
-        """From host memory, else from disk, and then a copy is kept. Raises as `cost_bytes`."""
+        """From host memory, else from disk, keeping a copy in host memory. Raises as `cost_bytes`."""
         start, kept = perf_counter(), self.copies.get(name)
         checkpoint = self._read(name) if kept is None else kept
         source, seconds = DISK if kept is None else HOST, perf_counter() - start
@@ -115,7 +115,7 @@ class CheckpointLoader:
         return self.blendable(checkpoint)
 
     def _by_files(self, name: str, work: Callable[[Source], T]) -> T:
-        """What `work` makes of the files; a folder that went or changed meanwhile is no fault of the engine's."""
+        """The result of `work`; if files were removed or replaced meanwhile, the error says so (Unavailable)."""
         try:
             return work(self.sources.of(name))
         except (CheckpointProblem, OSError):
@@ -129,7 +129,7 @@ class CheckpointLoader:
         return checkpoint
 
     def blendable(self, checkpoint: Checkpoint) -> LoadedCheckpoint:
-        """The checkpoint, loaded already, as the engine paints with it."""
+        """A loaded checkpoint with its switcher and denoiser."""
         switcher = BlendSwitcher(
             checkpoint.blendable(),
             self.adapters.of(checkpoint.name),
@@ -141,11 +141,11 @@ class CheckpointLoader:
             kernel=merge_kernel(self.placement.device, self.dtype),
         )
         self.ledger.hold(WEIGHTS_HOST, (CHECKPOINT, checkpoint.name), checkpoint.host_bytes())
-        return LoadedCheckpoint(self.denoisers.under(checkpoint), switcher)
+        return LoadedCheckpoint(self.denoisers.attach(checkpoint), switcher)
 
     def unload(self, model: LoadedCheckpoint) -> None:
-        """Gives the room of its pristine copies back, and that of its weights."""
-        self.denoisers.leave(model.checkpoint)
+        """Also frees its pristine copies and its offloaded weights."""
+        self.denoisers.detach(model.checkpoint)
         model.switcher.close()
         self.ledger.drop(WEIGHTS_HOST, (CHECKPOINT, model.checkpoint.name))
-        self.copies.leave(model.checkpoint)
+        self.copies.release(model.checkpoint)

@@ -1,4 +1,4 @@
-"""Takes a memory plan, gives each component of a checkpoint its place: the device, or host memory between uses."""
+"""Takes a memory plan, places each component of a checkpoint: on the device, or in host memory between uses."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ IN_HOST_MEMORY: dict[Mode, tuple[str, ...]] = {
 class Placement:
     """Where weights are and in which format; the same for all checkpoints of a device, which share `stream`.
 
-    Areas of more than `whole_pixels` find no room in the VAE in one piece. `decodes_beside`: there is room for the
-    memory of a decode beside that of the steps.
+    The VAE tiles areas of more than `whole_pixels`. `decodes_beside`: there is memory for a decode concurrent with
+    steps.
     """
 
     device: torch.device
@@ -41,30 +41,30 @@ class Placement:
 
     @classmethod
     def of(cls, plan: MemoryPlan, device: torch.device) -> Placement:
-        """As planned."""
+        """By a plan for the device."""
         return cls(device, plan.mode, plan.formats, plan.whole_pixels, WeightStream(device), plan.decodes_beside)
 
     @classmethod
     def everything_on(cls, device: torch.device) -> Placement:
-        """As the checkpoint has it, without a plan."""
+        """Without a plan: all weights on the device, in the checkpoint's formats."""
         return cls(device, "fast", NATIVE, UNLIMITED_BYTES, WeightStream(device))
 
     @property
     def is_plain(self) -> bool:
-        """All on the device, as the checkpoint has it."""
+        """All weights are on the device, in the checkpoint's formats."""
         return self.mode == "fast" and self.formats == NATIVE
 
     def offloads(self, component: str) -> bool:
-        """The component's weights are in host memory while it does not compute."""
+        """The component's weights are in host memory between uses."""
         return component in IN_HOST_MEMORY[self.mode]
 
-    def entrance(self, component: str) -> torch.device:
-        """Where its files are read to: the device, where that is their weights' place and as they are there."""
-        stays = self.formats == NATIVE and not self.offloads(component)
-        return self.device if stays else CPU
+    def load_device(self, component: str) -> torch.device:
+        """Where its files are read to: the device, unless its weights are to be quantised or offloaded."""
+        direct = self.formats == NATIVE and not self.offloads(component)
+        return self.device if direct else CPU
 
     def round(self, component: str, model: nn.Module, dtype: torch.dtype) -> None:
-        """Bring the weights of a freshly loaded UNet or text encoder into their format; they compute in `dtype`."""
+        """Quantise the weights of a freshly loaded UNet or text encoder, if planned; layers compute in `dtype`."""
         home = CPU if self.offloads(component) else self.device
         if self.formats.products == "fp8" and component == UNET:
             multiply_in_fp8(model, self.device, home)
@@ -72,24 +72,24 @@ class Placement:
             quantise(model, self.formats.weights, self.device, home, dtype)
 
     def settle(self, component: str, model: nn.Module, memory: HostMemory, *, channels_last: bool = False) -> None:
-        """Ready to compute on the device."""
+        """Move the model to its place, ready to compute on the device."""
         model.eval().requires_grad_(False)
         if not self.offloads(component):
             model.to(self.device)
             own_weights(model)
         if channels_last:
-            # torch types this use of `to` for tensors alone.
+            # torch's stubs have this overload of `to` for tensors only.
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.offloads(component):
             keep_in_host_memory(model, self.stream, memory)
 
 
 def set_tiles(vae: Any) -> None:
-    """Whatever the VAE was trained at: SDXL's own tile is a whole picture."""
+    """Set the tile size, whatever the VAE's config says: by SDXL's own a whole picture would be one tile."""
     scale = 2 ** (len(vae.config.block_out_channels) - 1)
     vae.tile_sample_min_size, vae.tile_latent_min_size = TILE_SIDE, TILE_SIDE // scale
 
 
 def module_bytes(model: nn.Module) -> int:
-    """What its weights take, wherever they are."""
+    """Bytes of its weights, wherever they are."""
     return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))

@@ -1,7 +1,7 @@
-"""Takes recipes, keeps the models they are painted with on the device: loaded beside the step loop, as the ledger says.
+"""Takes recipes, keeps their models on the device: loaded while pictures are painted, evicted as the ledger decides.
 
-A model is known by its kind and its name. Models are loaded one after the other on a thread of the pool's own, and
-leave when others need their room and nobody wants them kept.
+A model is identified by kind and name. Models are loaded one after another on a thread of the pool's own, and evicted
+when others need their memory and nothing pins them.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ log = logging.getLogger(__name__)
 
 Key = tuple[str, str]
 ROOM_BYTES = 512 * 2**20
-"""What a guided step, a switch or a decode in tiles takes."""
+"""About what a guided step, a switch of blends or a tiled decode takes."""
 
 
 class ModelPool:
-    """The models of one device; `loaders` has one for each kind, `lanes` pictures find room in one step.
+    """The models of one device; `loaders` has one for each kind, and up to `lanes` pictures fit into one step.
 
-    Their weights are where `placement` says, and what they are given to do is timed by `timings`.
+    `placement` says where weights are, and `timings` measures the device's work.
 
-    Every model is an entry of the ledger under (kind, name). `pin`, `begin`, `unpin` and `get` belong to the engine's
-    thread. Of each kind the model used last stays when adapters need room, though not when another model does. What
-    only waiting recipes want gives way to what is painted next, for somebody has to be first. `on_load` is called
-    whenever a model was loaded, on the loading thread; `get` waits for one at most `patience_seconds`.
+    Every model is an entry of the ledger under (kind, name). `pin`, `begin`, `unpin` and `get` are called on the
+    engine's thread only. The model of each kind used last is not evicted for adapters, but may be for another model.
+    Pins of recipes that are not painted yet give way to a recipe that is, which prevents deadlock. `on_load` is called
+    after every load, on the loading thread; `get` waits at most `patience_seconds`.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ModelPool:
         self.dtype = dtype
         self.timings = timings
         self.placement = placement
-        self.on_load: Callable[[], None] = _nobody_asks
+        self.on_load: Callable[[], None] = lambda: None
         self._patience_seconds = patience_seconds
         self._pinned: Counter[Recipe] = Counter()
         self._begun: set[Recipe] = set()
@@ -80,26 +80,26 @@ class ModelPool:
         self._leaving: SimpleQueue[tuple[str, Any]] = SimpleQueue()
         self._in_use: dict[str, Key] = {}
         self._in_use_lock = Lock()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model-loader", initializer=self._stay_modest)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model-loader", initializer=self._init_thread)
 
     def names(self, kind: str) -> tuple[str, ...]:
         """The models of a kind, loaded or not."""
         return self.loaders[kind].names
 
     def keep(self, kind: str, name: str, model: Any, size_bytes: int) -> None:
-        """Take in a model that is on the device already, as the one in use."""
+        """Add a model that is on the device already, as the one in use."""
         key = (kind, name)
         self._hold(key, size_bytes)
         self._models[key] = model
         self._use(key)
 
     def get(self, kind: str, name: str) -> Any:
-        """The model, as its loader gave it; loaded now, waiting, where no `pin` has brought it near.
+        """The model, as its loader gave it; waits for it to be loaded, unless a `pin` has had it loaded before.
 
-        Raises ModelNotFound, DoesNotFit when what is painted with leaves no room, EngineFault for one that cannot be
-        loaded, StillLoading when that takes long: it goes on.
+        Raises ModelNotFound, DoesNotFit if models in use leave no room, EngineFault if it cannot be loaded, and
+        StillLoading after `patience_seconds`, while loading continues.
         """
-        self._let_go()
+        self._unload_evicted()
         key = (kind, name)
         if self._in_use.get(kind) != key or key not in self._models:
             self._use(key)
@@ -107,41 +107,41 @@ class ModelPool:
 
     def checkpoint(self, name: str) -> LoadedCheckpoint:
         """`get` of a checkpoint, with its type."""
-        found: LoadedCheckpoint = self.get(CHECKPOINT, name)
-        return found
+        loaded: LoadedCheckpoint = self.get(CHECKPOINT, name)
+        return loaded
 
     def checkpoint_of(self, phase: Phase) -> LoadedCheckpoint:
-        """The one that takes these steps."""
+        """The phase's checkpoint."""
         return self.checkpoint(self.sources.name_of(phase))
 
     def need_not_stay(self, kind: str) -> None:
-        """The model of the kind used last may leave when adapters need room, unless a recipe has it pinned."""
+        """Allow the model of the kind used last to be evicted for adapters, unless a recipe pins it."""
         with self._in_use_lock:
             before = self._in_use.pop(kind, None)
         if before is not None:
             self.ledger.unpin(before)
 
     def pin(self, recipe: Recipe) -> Future[None]:
-        """Keep the recipe's models and adapters until `unpin`, and bring them near.
+        """Load the recipe's models and adapters, and keep them until `unpin`.
 
-        The future is done when they are, and raises what went wrong, as `get` does. A model that finds no room beside
-        what is pinned now is left to `get`, when other recipes may have been unpinned.
+        The future is done when they are loaded, and raises errors as `get` does. A model that does not fit beside what
+        is pinned now is loaded by `get` later, when other recipes may have been unpinned.
         """
         keys = self._wanted_by(recipe)
         self._pinned[recipe] += 1
         for key in keys:
             self.ledger.pin(key)
         adapters = self.adapters.prefetch(recipe)
-        far = [key for key in keys if key not in self._models]
-        return self._thread.submit(self._prefetch, far, adapters) if far else adapters
+        missing = [key for key in keys if key not in self._models]
+        return self._thread.submit(self._prefetch, missing, adapters) if missing else adapters
 
     def begin(self, recipe: Recipe) -> None:
-        """The recipe is painted from now on, until `unpin`: nobody gets room at its models' cost."""
+        """The recipe is painted from now on: until `unpin`, its models are not evicted for any other."""
         if recipe in self._pinned:
             self._begun.add(recipe)
 
     def unpin(self, recipe: Recipe) -> None:
-        """Undoes one `pin`, whatever became of its future."""
+        """Undo one `pin`, whatever its future's result."""
         self._begun.discard(recipe)
         self._pinned[recipe] -= 1
         if self._pinned[recipe] <= 0:
@@ -151,15 +151,12 @@ class ModelPool:
         self.adapters.release(recipe)
 
     def make_room(self) -> None:
-        """The device has less memory than was planned with: what nobody needs leaves, to make room to paint in.
-
-        The ledger will hold so much less from now on, on any thread.
-        """
+        """The device has less memory than planned: evict what nothing pins, and lower the budget; on any thread."""
         evicted = self.ledger.shrink(VRAM, ROOM_BYTES)
-        self._let_go()
+        self._unload_evicted()
         give_memory_back()
         kept = self.ledger.budget_bytes(VRAM)
-        log.warning("the device is full: %d entries left it, %s bytes may be held from now on", len(evicted), kept)
+        log.warning("the device is full: %d entries evicted, and the budget is now %s bytes", len(evicted), kept)
 
     def warm(self) -> dict[str, tuple[str, ...]]:
         """The digests of adapters warm in each tier."""
@@ -167,18 +164,18 @@ class ModelPool:
 
     def tiers(self, kind: str) -> dict[str, tuple[str, ...]]:
         """The models of a kind that are on the device, and those copied to host memory; from any thread."""
-        near = tuple(name for one, name in list(self._models) if one == kind)
+        on_device = tuple(name for one, name in list(self._models) if one == kind)
         copies = (key for key in self.ledger.keys(HOST) if isinstance(key, CopyKey) and key.kind == kind)
-        return {VRAM: near, HOST: tuple(key.name for key in copies)}
+        return {VRAM: on_device, HOST: tuple(key.name for key in copies)}
 
     def close(self) -> None:
-        """Let go of everything, once a model that is being loaded is there; those that wait are not loaded."""
+        """Finish a load in progress, start no other, and unload everything."""
         self._thread.shutdown(wait=True, cancel_futures=True)
         self.adapters.close()
         for key in list(self._models):
             self.ledger.drop(VRAM, key)
             self._evicted(key)
-        self._let_go()
+        self._unload_evicted()
 
     def _wanted_by(self, recipe: Recipe) -> list[Key]:
         return [(kind, name) for kind, loader in self.loaders.items() for name in loader.wanted_by(recipe)]
@@ -199,14 +196,14 @@ class ModelPool:
             self.ledger.unpin(before)
 
     def _wait_for(self, key: Key) -> None:
-        loading = self._thread.submit(guarded, partial(self._bring, key, over=self._waiting()))
+        loading = self._thread.submit(guarded, partial(self._ensure_loaded, key, over=self._waiting_pins()))
         try:
             loading.result(self._patience_seconds)
         except FutureTimeout:
             raise StillLoading(waited_seconds=self._patience_seconds or 0.0) from None
 
-    def _waiting(self) -> Counter[Hashable]:
-        """How many of each model's pins are those of recipes that nobody paints yet."""
+    def _waiting_pins(self) -> Counter[Hashable]:
+        """The number of each model's pins that belong to recipes not painted yet."""
         pins: Counter[Hashable] = Counter()
         for recipe, times in self._pinned.items():
             pins.update(dict.fromkeys(self._wanted_by(recipe), times - (recipe in self._begun)))
@@ -214,22 +211,22 @@ class ModelPool:
 
     # -- on the loading thread
 
-    def _stay_modest(self) -> None:
-        """Torch keeps a number of threads for each thread that calls it: on a CPU the step loop needs the others."""
+    def _init_thread(self) -> None:
+        """Torch has a pool of compute threads for each calling thread: on a CPU the step loop needs the cores."""
         be_current(self.device)
         if self.device.type == "cpu":
             torch.set_num_threads(1)
 
     def _prefetch(self, keys: Sequence[Key], adapters: Future[None]) -> None:
-        """The adapters first: for a file that is refused no model is loaded."""
+        """Waits for the adapters first, so that no model is loaded for a LoRA that is refused."""
         adapters.result()
         for key in keys:
-            guarded(partial(self._bring, key))
+            guarded(partial(self._ensure_loaded, key))
 
-    def _bring(self, key: Key, *, over: Counter[Hashable] | None = None) -> None:
-        """Load it unless it is there, or nobody wants it any more.
+    def _ensure_loaded(self, key: Key, *, over: Counter[Hashable] | None = None) -> None:
+        """Load the model unless it is loaded, or no longer pinned.
 
-        Without `over`, pins that give way when there is no room otherwise, one that finds no room is left alone.
+        If it does not fit otherwise, the pins in `over` are disregarded; without `over` it is then not loaded.
         """
         if key in self._models or not self.ledger.pinned(key):
             return
@@ -258,12 +255,12 @@ class ModelPool:
     # -- on any thread
 
     def _hold(self, key: Key, cost_bytes: int, over: Mapping[Hashable, int] = NO_PINS) -> None:
-        """Also at the cost of the models used last, and of those with no more pins than `over` has of them."""
+        """Hold it in the ledger, evicting also models used last, and those with no more pins than `over` counts."""
         with self._in_use_lock:
             yielding = Counter[Hashable](self._in_use.values())
         yielding.update(over)
         self.ledger.hold(VRAM, key, cost_bytes, lambda: self._evicted(key), yielding)
-        self._let_go()
+        self._unload_evicted()
 
     @contextmanager
     def _pinned_key(self, key: Key) -> Iterator[None]:
@@ -277,8 +274,8 @@ class ModelPool:
         kind, _ = key
         self._leaving.put((kind, self._models.pop(key)))
 
-    def _let_go(self) -> None:
-        """Of models that were evicted, on whatever thread."""
+    def _unload_evicted(self) -> None:
+        """Free the memory of models evicted so far, whichever thread evicted them."""
         if self._leaving.empty():
             return
         finish_steps(self.device)
@@ -288,9 +285,5 @@ class ModelPool:
                 kind, model = self._leaving.get_nowait()
                 self.loaders[kind].unload(model)
                 others = others or kind != CHECKPOINT
-        # A checkpoint's weights went with it; the collector, which stops every thread, is for what others leave behind.
+        # `unload` frees a checkpoint's weights; only other kinds need the garbage collector, which stops every thread.
         give_memory_back(collect=others)
-
-
-def _nobody_asks() -> None:
-    pass

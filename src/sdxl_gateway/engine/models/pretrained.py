@@ -1,4 +1,4 @@
-"""Takes a component's folder and a number format, gives the model in it: as a library builds it, harmless to others."""
+"""Takes a component's folder and a dtype, gives its model, built by a library without side effects on other threads."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ T = TypeVar("T")
 
 
 def load_pretrained(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
-    """A diffusers or transformers model of class `kind`, on the CPU; safetensors files only, on disk only.
+    """A diffusers or transformers model of class `kind`, on the CPU, from local safetensors files only.
 
-    May run while another thread paints. Raises CheckpointProblem, also rather than give a model some of whose weights
-    the files do not hold.
+    May run while another thread paints. Raises CheckpointProblem, also if the files lack any of the model's weights.
     """
     options = {"trust_remote_code": False} if issubclass(kind, PreTrainedModel) else {}
     try:
@@ -41,19 +40,19 @@ def load_pretrained(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
         raise CheckpointProblem(f"'{folder.name}/' cannot be loaded: {error}") from error
     if found["missing_keys"]:
         raise CheckpointProblem(f"'{folder.name}/' has no weights for '{min(found['missing_keys'])}'.")
-    # diffusers gives the format asked for; transformers goes by the one it built the model in.
+    # diffusers gives the requested dtype; transformers that of the torch default under which it built the model.
     return model if model.dtype is dtype else model.to(dtype)
 
 
 def own_weights(model: nn.Module) -> None:
-    """On the CPU, in memory of their own: libraries leave weights in the file, where any writer changes them."""
+    """Copy weights on the CPU to own memory: libraries map them from the file, which somebody may overwrite."""
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.device.type == "cpu":
             tensor.data = tensor.data.clone()
 
 
 def empty_model(kind: Any, config: Mapping[str, Any]) -> Any:
-    """A model of class `kind` without values. Raises CheckpointProblem for a config that describes none."""
+    """A model of class `kind` on the meta device. Raises CheckpointProblem for an invalid config."""
     try:
         with torch.device("meta"):
             if issubclass(kind, PreTrainedModel):
@@ -63,13 +62,13 @@ def empty_model(kind: Any, config: Mapping[str, Any]) -> Any:
         raise CheckpointProblem(f"No {kind.__name__} can be made of its config: {error}") from error
 
 
-def wanted(empty: Any, headers: Sequence[Header]) -> list[dict[str, TensorInfo]] | None:
-    """Of each file's tensors those of the model, by its names; None unless the files have each once, of its shape."""
-    state, found = empty.state_dict(), []
+def matching_tensors(empty: Any, headers: Sequence[Header]) -> list[dict[str, TensorInfo]] | None:
+    """Each file's tensors of the model, by the model's names; None unless the files have each once, in its shape."""
+    state, by_file = empty.state_dict(), []
     for header in headers:
         named = _named_as(empty, header.tensors).items()
-        found.append({name: place for name, place in named if name in state and _fits(place, state[name])})
-    return found if sorted(name for places in found for name in places) == sorted(state) else None
+        by_file.append({name: place for name, place in named if name in state and _fits(place, state[name])})
+    return by_file if sorted(name for places in by_file for name in places) == sorted(state) else None
 
 
 def _fits(place: TensorInfo, tensor: Tensor) -> bool:
@@ -77,18 +76,18 @@ def _fits(place: TensorInfo, tensor: Tensor) -> bool:
 
 
 def filled(empty: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """An empty model whose parameters are the `tensors` themselves, those it asks for (see `check_tensors`)."""
+    """The empty model with `tensors` as its parameters, uncopied; they must be complete (see `check_tensors`)."""
     empty.load_state_dict(_named_as(empty, tensors), strict=True, assign=True)
     if isinstance(empty, PreTrainedModel):
-        # The one thing a text encoder holds that no file does: the numbers of its places.
+        # The only buffer of a text encoder that is in no file.
         embeddings = getattr(empty, TEXT_LEVEL, empty).embeddings
-        places = embeddings.position_embedding
-        embeddings.position_ids = torch.arange(places.num_embeddings, device=places.weight.device)[None]
+        positions = embeddings.position_embedding
+        embeddings.position_ids = torch.arange(positions.num_embeddings, device=positions.weight.device)[None]
     return empty
 
 
 def _named_as(model: Any, tensors: Mapping[str, T]) -> Mapping[str, T]:
-    """Published text encoders have a level that newer transformers leaves out of some."""
+    """Tensors under the model's own names: newer transformers omits a level of published text encoders' names."""
     if hasattr(model, TEXT_LEVEL):
         return tensors
     return {name.removeprefix(f"{TEXT_LEVEL}."): tensor for name, tensor in tensors.items()}
@@ -109,9 +108,9 @@ def check_tensors(model: Any, tensors: Mapping[str, Tensor], told_as: str) -> No
 
 @contextmanager
 def _default_dtype_kept() -> Iterator[None]:
-    """Both libraries build a model under its own default dtype, which is every thread's: a sampler would compute in it.
+    """Both libraries set torch's default dtype while building, which is global: samplers on other threads would use it.
 
-    What they build has no values yet, so its format costs nothing.
+    It is not needed, as models are built on the meta device and converted afterwards.
     """
     set_default_dtype = torch.set_default_dtype
     torch.set_default_dtype = _ignore
@@ -126,5 +125,5 @@ def _ignore(dtype: torch.dtype) -> None:
 
 
 def _variant(folder: Path) -> str | None:
-    """The files' infix, where a folder holds no plain ones."""
+    """The infix of file names in a folder without plain ones."""
     return "fp16" if all(".fp16." in path.name for path in weight_files(folder)) else None

@@ -1,4 +1,4 @@
-"""Takes the folder of a tiny VAE, gives the model that looks at running pictures are decoded with."""
+"""Takes the folder of a tiny VAE, gives the model that decodes previews."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PREVIEW_VAE = "preview_vae"
 
 @dataclass(frozen=True, slots=True)
 class PreviewVaeLoader:
-    """One for all checkpoints, as SDXL's latents mean the same in all of them; `dtype` is what it computes in."""
+    """One model for all checkpoints, as they share SDXL's latent space; it computes in `dtype`."""
 
     folder: Path
     device: torch.device
@@ -29,7 +29,7 @@ class PreviewVaeLoader:
         return (PREVIEW_VAE,)
 
     def wanted_by(self, recipe: Recipe) -> tuple[str, ...]:
-        """Any recipe may be looked at."""
+        """For every recipe, as any may have previews."""
         return self.names
 
     def cost_bytes(self, name: str) -> int:
@@ -43,4 +43,4 @@ class PreviewVaeLoader:
         return model.eval().requires_grad_(False)
 
     def unload(self, model: Any) -> None:
-        """It holds nothing else."""
+        """Nothing but the model itself is on the ledger."""

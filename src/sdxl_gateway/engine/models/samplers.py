@@ -42,23 +42,22 @@ _KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 _BY_NOISE = {KARRAS: "use_karras_sigmas", EXPONENTIAL: "use_exponential_sigmas", BETA: "use_beta_sigmas"}
 _OWN_SPACING = (diffusers.LCMScheduler, diffusers.TCDScheduler)
-"""They take steps of the schedule they were distilled with; another spacing is a list of steps."""
-_TELL_NO_CLEAN_LATENTS = (diffusers.PNDMScheduler, diffusers.DEISMultistepScheduler, diffusers.TCDScheduler)
+"""They take steps from the schedule they were distilled with; another spacing must be given as a list of steps."""
+_WITHOUT_CLEAN_LATENTS = (diffusers.PNDMScheduler, diffusers.DEISMultistepScheduler, diffusers.TCDScheduler)
 
 
 class SamplerFactory:
-    """Samplers of one checkpoint; each canvas gets its own, as a sampler remembers what it did."""
+    """Samplers of one checkpoint; each canvas gets its own, as a sampler has state."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._config = dict(config)
         self._models: dict[tuple[str, str], Any] = {}
 
     def make(self, name: str, steps: int, schedule: str = NORMAL) -> Any:
-        """With its timesteps set, on the CPU, where reading them waits for nobody.
+        """With its timesteps set, on the CPU, where reading them does not wait for the device.
 
-        `schedule` is one of core.samplers.SCHEDULES; NORMAL leaves everything as the checkpoint's config has it.
-
-        Raises InvalidRequest for an unknown name and for more steps than the sampler can take.
+        `schedule` is one of core.samplers.SCHEDULES; NORMAL leaves it to the checkpoint's config. Raises InvalidRequest
+        for an unknown name and for more steps than the sampler can take.
         """
         sampler = copy.deepcopy(self._model(name, schedule))
         try:
@@ -75,13 +74,14 @@ class SamplerFactory:
             if name not in _KINDS:
                 raise InvalidRequest(f"There is no sampler '{name}'.", param="sampler")
             kind, options = _KINDS[name]
-            made = getattr(diffusers, kind).from_config(self._config, **options, **_schedule_options(schedule))
-            self._models[name, schedule] = made
+            scheduler = getattr(diffusers, kind)
+            options = options | _schedule_options(schedule)
+            self._models[name, schedule] = scheduler.from_config(self._config, **options)
         return self._models[name, schedule]
 
 
 def _schedule_options(schedule: str) -> dict[str, Any]:
-    """In the words of diffusers' configs, over whatever the checkpoint's own config says."""
+    """As options of diffusers' schedulers, which override the checkpoint's own config."""
     if schedule == NORMAL:
         return {}
     by_noise = {option: schedule == name for name, option in _BY_NOISE.items()}
@@ -89,21 +89,21 @@ def _schedule_options(schedule: str) -> dict[str, Any]:
 
 
 def _trailing(train_steps: int, steps: int) -> list[int]:
-    """999, 749, 499, 249 for four of a thousand."""
-    return [round(train_steps - place * train_steps / steps) - 1 for place in range(steps)]
+    """Trailing timesteps: 999, 749, 499, 249 for four steps of a thousand."""
+    return [round(train_steps - i * train_steps / steps) - 1 for i in range(steps)]
 
 
 def step_options(sampler: Any, generator: torch.Generator, eta: float) -> dict[str, Any]:
-    """What `sampler.step` wants besides the numbers; samplers that draw noise draw it from `generator`."""
-    wanted = inspect.signature(sampler.step).parameters
-    return {name: value for name, value in {"generator": generator, "eta": eta}.items() if name in wanted}
+    """The options that `sampler.step` takes; samplers that draw noise draw it from `generator`."""
+    accepted = inspect.signature(sampler.step).parameters
+    return {name: value for name, value in {"generator": generator, "eta": eta}.items() if name in accepted}
 
 
 class _HostAhead(TorchFunctionMode):
-    """While diffusers' samplers compute on a CUDA device, the host goes on.
+    """Keeps diffusers' samplers from synchronising the host with a CUDA device.
 
-    What they draw, and the vectors of coefficients they solve for, are sent without waiting. Single numbers stay on the
-    host, which computes with them at once, and kernels take them as arguments.
+    Noise that they draw, and vectors of coefficients that they solve for, are copied asynchronously. Single numbers
+    stay on the host, which computes with them at once and passes them to kernels as arguments.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -120,29 +120,29 @@ class _HostAhead(TorchFunctionMode):
 def take_step(
     sampler: Any, prediction: Tensor, timestep: Tensor, latents: Tensor, options: Mapping[str, Any]
 ) -> tuple[Any, ...]:
-    """What `sampler.step` gives, without waiting for the device."""
+    """The output of `sampler.step`, without waiting for the device."""
     with _HostAhead() if latents.is_cuda else nullcontext():
-        found: tuple[Any, ...] = sampler.step(prediction, timestep, latents, **options, return_dict=False)
-    return found
+        output: tuple[Any, ...] = sampler.step(prediction, timestep, latents, **options, return_dict=False)
+    return output
 
 
 def noised(sampler: Any, latents: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
-    """As `sampler.add_noise` mixes the two at a `timestep` (1,); how much of each it is asked on the host."""
+    """As `sampler.add_noise` at a `timestep` (1,); the two coefficients are found on the host, by noising 1 and 0."""
     signal, strength = sampler.add_noise(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), timestep).tolist()
-    found: Tensor = (latents if signal == 1.0 else latents * signal) + noise * strength
-    return found
+    mixed: Tensor = (latents if signal == 1.0 else latents * signal) + noise * strength
+    return mixed
 
 
 def clean_latents(sampler: Any, stepped: tuple[Any, ...], prediction: Tensor, timestep: Tensor, latents: Tensor) -> Any:
-    """What the latents will be without noise, by the `prediction` that `sampler.step` was given; `stepped` it gave."""
-    if isinstance(sampler, _TELL_NO_CLEAN_LATENTS):
+    """The predicted clean latents, from the `prediction` given to `sampler.step` and from `stepped`, its output."""
+    if isinstance(sampler, _WITHOUT_CLEAN_LATENTS):
         return _by_definition(sampler, prediction, timestep, latents)
-    # Multistep samplers keep the predicted clean latents instead of giving them.
+    # Multistep samplers store the predicted clean latents instead of returning them.
     return stepped[1] if len(stepped) > 1 else sampler.model_outputs[-1]
 
 
 def _by_definition(sampler: Any, prediction: Tensor, timestep: Tensor, latents: Tensor) -> Tensor:
-    """Of latents that were mixed with noise so that their variance stays."""
+    """For samplers of variance-preserving noise: solved for the clean latents."""
     kept: Tensor = sampler.alphas_cumprod[timestep.long()]
     signal, noise = kept**0.5, (1 - kept) ** 0.5
     if sampler.config.prediction_type == "v_prediction":

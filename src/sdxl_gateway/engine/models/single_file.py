@@ -1,4 +1,4 @@
-"""Takes a checkpoint that is one file, gives its components under diffusers' names, by diffusers' own conversions."""
+"""Takes a single-file checkpoint, gives its components with diffusers' tensor names, by diffusers' own conversions."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _DIFFUSERS_VAE = "decoder.mid_block."
 
 @dataclass(frozen=True, slots=True)
 class FileComponent:
-    """The component `name` of a single file; its config lies in the folder of that name in `configs`.
+    """The component `name` of a single file; its config is in the folder of that name in `configs`.
 
-    A VAE may also be all there is in its file, in the original layout or in diffusers'.
+    A VAE may also be alone in its file, in the original layout or in diffusers'.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class FileComponent:
     configs: Path
 
     def config(self) -> dict[str, Any]:
-        """What the file's own shapes say goes before the config. Raises CheckpointProblem."""
+        """The UNet's input channels are those of the file's own shapes. Raises CheckpointProblem."""
         found = read_json(self.configs / self.name / "config.json")
         return found | {"in_channels": read_single_file(self.path).in_channels} if self.name == UNET else found
 
@@ -53,7 +53,7 @@ class FileComponent:
         return sum(prod(tensor.shape) for tensor in self._places(read_single_file(self.path)).values())
 
     def load(self, kind: Any, dtype: torch.dtype, device: torch.device = CPU) -> Any:
-        """Raises CheckpointProblem, for tensors that are not those of the config before any is read."""
+        """Raises CheckpointProblem; tensors are checked against the config before any is read."""
         file, config = read_single_file(self.path), self.config()
         places = self._places(file)
         shapes = {name: torch.empty(place.shape, device="meta") for name, place in places.items()}
@@ -66,7 +66,7 @@ class FileComponent:
         try:
             return to_diffusers(self.name, tensors, config)
         except torch.OutOfMemoryError:
-            raise  # of the device; others leave it, and this is tried again
+            raise  # so that the pool evicts others and tries again
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointProblem(f"'{self.path.name}' holds no whole {self.name}.") from error
 
@@ -77,7 +77,7 @@ class FileComponent:
 
 
 def to_diffusers(name: str, tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
-    """The `tensors` of the component `name` in the original layout, under the names diffusers' model of them has."""
+    """The `tensors` of the component `name`, renamed from the original layout to diffusers' names."""
     return _CONVERSIONS[name](tensors, config)
 
 
@@ -90,7 +90,7 @@ def _text_encoder(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
 
 
 def _text_encoder_2(tensors: Tensors, config: Mapping[str, Any]) -> Tensors:
-    # The model is only asked for its width, and only where the projection is missing.
+    # The model (None) is used only for its width, if the projection is missing.
     refines = any(name.startswith(REFINER_CLIP_G_PREFIX) for name in tensors)
     prefix = REFINER_CLIP_G_PREFIX if refines else CLIP_G_PREFIX
     return dict(convert_open_clip_checkpoint(None, tensors, prefix=prefix))

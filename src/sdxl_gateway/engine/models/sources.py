@@ -1,8 +1,7 @@
-"""Takes an engine process's settings, gives where each checkpoint lies: those configured, and those of the folder.
+"""Takes an engine process's settings, finds checkpoints on disk: configured ones, and those of the checkpoint folder.
 
-What lies in the folder is looked up when a recipe names it, and is the one that was meant when it has the recipe's
-digest; so is what took the place of a configured one, and what came from elsewhere: nobody has to tell the engine what
-came and went.
+A checkpoint of the folder is looked up when a recipe names it, and used if it has the recipe's digest. So are files
+that replaced a configured one, and checkpoints fetched from a bucket: the engine needs no notice of changes on disk.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ OpenSource = Callable[[str, Checkpoint], Source]
 
 
 class Sources:
-    """Checkpoints by what the engine calls them.
+    """Checkpoints by the engine's names for them.
 
-    A configured one is called by its name, as it was when the engine began; what took its place, and one of the folder,
-    by its version.
+    A configured one has its configured name, while it is what it was at the engine's start; one that replaced it, and
+    one of the folder, is called by its version.
     """
 
     def __init__(self, config: EngineProcess, open_source: OpenSource) -> None:
@@ -35,38 +34,38 @@ class Sources:
         self._data_directory = config.data_directory
         self._open = open_source
         self._sections = config.checkpoints
-        self._digests = {name: self._at_its_place(name).digest for name in self._sections}
+        self._digests = {name: self._entry_at_path(name).digest for name in self._sections}
         self._configured = {name: open_source(name, section) for name, section in self._sections.items()}
         self._names: dict[tuple[str, str], str] = {}
 
     @property
     def configured(self) -> tuple[str, ...]:
-        """The names of those that stand in the settings."""
+        """The names of those in the settings."""
         return tuple(self._configured)
 
     def name_of(self, phase: Phase) -> str:
-        """What the engine calls the checkpoint that takes these steps; always the same for the same ones."""
-        meant = phase.checkpoint, phase.checkpoint_digest
-        if meant not in self._names:
-            self._names[meant] = phase.checkpoint if self._is_first(*meant) else versioned(*meant)
-        return self._names[meant]
+        """The engine's name for the phase's checkpoint; once decided, it never changes."""
+        key = phase.checkpoint, phase.checkpoint_digest
+        if key not in self._names:
+            self._names[key] = phase.checkpoint if self._is_original(*key) else versioned(*key)
+        return self._names[key]
 
-    def _is_first(self, name: str, digest: str) -> bool:
-        """It is a configured one as it was when the engine began, and there was no other since."""
-        return name in self._configured and (digest == self._digests[name] or self._stays(name))
+    def _is_original(self, name: str, digest: str) -> bool:
+        """It is a configured one as it was at the engine's start, or the files there have not changed since."""
+        return name in self._configured and (digest == self._digests[name] or self._unchanged(name))
 
-    def _stays(self, name: str) -> bool:
+    def _unchanged(self, name: str) -> bool:
         try:
-            return self._at_its_place(name).digest == self._digests[name]
+            return self._entry_at_path(name).digest == self._digests[name]
         except (CheckpointProblem, OSError):
             return False
 
-    def _at_its_place(self, name: str) -> CheckpointEntry:
-        """What lies where the settings say. Raises CheckpointProblem."""
+    def _entry_at_path(self, name: str) -> CheckpointEntry:
+        """What is at the configured path now. Raises CheckpointProblem."""
         return open_checkpoint(name, self._sections[name], DEMO_MODEL)
 
     def version_of(self, name: str) -> str:
-        """Of what the engine calls so."""
+        """The version (name and digest) of a checkpoint by the engine's name."""
         return versioned(name, self._digests[name]) if name in self._configured else name
 
     def names_of(self, phases: Iterable[Phase]) -> list[str]:
@@ -74,34 +73,34 @@ class Sources:
         return list(dict.fromkeys(map(self.name_of, phases)))
 
     def of(self, name: str) -> Source:
-        """Where the checkpoint lies.
+        """Where the checkpoint is on disk.
 
-        Raises ModelNotFound, and Unavailable where another one has that name by now.
+        Raises ModelNotFound, and Unavailable if another one has that name by now.
         """
         if name not in self._configured:
             return self._of_version(*name_and_digest(name))
-        if not self._stays(name):
+        if not self._unchanged(name):
             raise _changed(name)
         return self._configured[name]
 
     def _of_version(self, name: str, digest: str) -> Source:
-        entry = self._stored(name, digest) or self._lying(name)
+        entry = self._stored(name, digest) or self._entry_now(name)
         if entry.digest != digest:
             raise _changed(name)
         return self._open(versioned(name, digest), entry.section)
 
     def _stored(self, name: str, digest: str) -> CheckpointEntry | None:
-        """This very content, where it came from elsewhere."""
+        """The checkpoint with exactly that content, if it was fetched from a bucket."""
         return next((entry for entry in open_stored(self._data_directory, name) if entry.digest == digest), None)
 
-    def _lying(self, name: str) -> CheckpointEntry:
+    def _entry_now(self, name: str) -> CheckpointEntry:
         try:
-            return self._at_its_place(name) if name in self._configured else open_named(self._folder, name)
+            return self._entry_at_path(name) if name in self._configured else open_named(self._folder, name)
         except (CheckpointProblem, OSError):
             raise _changed(name) from None
 
     def first(self, in_folder: str | None) -> Source:
-        """The one an engine begins with: that of the folder, or the first configured where it cannot be used.
+        """The checkpoint to start with: `in_folder`, or the first configured one if that cannot be used.
 
         Raises CheckpointProblem.
         """
@@ -113,13 +112,13 @@ class Sources:
         return next(iter(self._configured.values()))
 
     def _named(self, name: str) -> Iterator[CheckpointEntry]:
-        """What can be used of that name: the folder's, and what came from elsewhere."""
+        """The usable checkpoints of that name: the folder's, then those fetched from a bucket."""
         with suppress(ModelNotFound, CheckpointProblem):
             yield open_named(self._folder, name)
         yield from open_stored(self._data_directory, name)
 
     def all_configured(self) -> Iterable[Source]:
-        """Those that stand in the settings."""
+        """Those in the settings."""
         return self._configured.values()
 
 

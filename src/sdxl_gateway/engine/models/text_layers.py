@@ -1,7 +1,7 @@
-"""Takes a UNet, gives the layers that make keys and values of a text, and has them take theirs ready made as well.
+"""Takes a UNet, gives the layers that project a text to keys and values, and has them accept precomputed ones as well.
 
-Keys and values follow from the text and the weights alone, and yet diffusers' UNet makes them in every step: 140
-products of SDXL's. Ready made for all layers, side by side, they are given to the UNet in the text's place.
+Keys and values depend on the text and the weights only, yet diffusers' UNet computes them in every step: 140 products
+in SDXL's. Precomputed for all layers, side by side, they are given to the UNet in place of the text.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextLayers:
-    """In the order in which their keys and values stand, `width` numbers for each token."""
+    """The layers in the order of their keys and values, which are `width` numbers in all for each token."""
 
     layers: tuple[Any, ...] = ()
     width: int = 0
 
     @classmethod
     def of(cls, unet: Any) -> Self:
-        """None where the text is as wide as what is made of it: the one could not be told from the other."""
+        """Changes the layers. None of them if texts are as wide as keys and values, as they could not be told apart."""
         layers = tuple(layer for one in cross_attentions(unet) for layer in (one.to_k, one.to_v))
         width = sum(layer.out_features for layer in layers)
         if width == unet.config.cross_attention_dim:
             return cls()
         at = 0
         for layer in layers:
-            _have_it_take(layer, at, width)
+            _accept_precomputed(layer, at, width)
             at += layer.out_features
         return cls(layers, width)
 
@@ -40,23 +40,23 @@ class TextLayers:
 
 
 NO_TEXT_LAYERS = TextLayers()
-"""Of a UNet that is given texts."""
+"""For a UNet that takes texts only."""
 
 
 def cross_attentions(unet: Any) -> tuple[Any, ...]:
-    """Those that read the text, in the order of `unet.attn_processors`."""
+    """The attentions to the text, in the order of `unet.attn_processors`."""
     return tuple(module for name, module in unet.named_modules() if name.endswith(".attn2"))
 
 
-def _have_it_take(layer: Any, at: int, width: int) -> None:
-    layer.made, layer.ready_at, layer.ready_width = layer.forward, at, width
-    # As for `upcast`: an attribute of the instance, and one function for all.
-    setattr(layer, "forward", MethodType(_taken_or_made, layer))  # noqa: B010
+def _accept_precomputed(layer: Any, at: int, width: int) -> None:
+    layer.project, layer.ready_at, layer.ready_width = layer.forward, at, width
+    # An attribute of the instance, as in `upcast`, of one function for all layers.
+    setattr(layer, "forward", MethodType(_precomputed_or_projected, layer))  # noqa: B010
 
 
-def _taken_or_made(layer: Any, text: Tensor) -> Tensor:
-    """The layer's own of what is ready made, or what it makes of a text."""
+def _precomputed_or_projected(layer: Any, text: Tensor) -> Tensor:
+    """The layer's part of precomputed keys and values, or its projection of a text."""
     if text.shape[-1] == layer.ready_width:
         return text.narrow(-1, layer.ready_at, layer.out_features)
-    made: Tensor = layer.made(text)
-    return made
+    projected: Tensor = layer.project(text)
+    return projected

@@ -1,7 +1,7 @@
-"""Takes a module whose weights are kept in half precision, makes it compute in another format, one layer at a time.
+"""Takes a module with weights in half precision, makes it compute in another dtype, converting layer by layer.
 
-On a CPU without half-precision arithmetic this is several times faster than computing in the format of storage, and
-costs the memory of one layer. Parameters stay the same objects, so that what writes to them notices nothing.
+On a CPU without half-precision arithmetic this is several times faster than computing in the dtype of storage, and
+costs the memory of one converted layer. Parameters stay the same objects, so blends are written to them as ever.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def upcast(module: nn.Module, dtype: torch.dtype) -> None:
     for part in module.modules():
         forward = _FORWARDS.get(type(part))
         if forward is not None:
-            # An attribute of the instance, as `forward` is what both hooks and callers go through; a method of one
-            # function for all modules, so that code compiled for one of them fits the others.
+            # Replaced on the instance, since hooks and direct calls both go through `forward`; a method of one function
+            # for all modules, so that code compiled for one of them fits the others.
             setattr(part, "forward", MethodType(_computing_in(dtype, forward), part))  # noqa: B010
 
 
@@ -42,8 +42,8 @@ def _linear(layer: nn.Linear, dtype: torch.dtype, x: Tensor) -> Tensor:
 
 
 def _conv(layer: nn.Conv2d, dtype: torch.dtype, x: Tensor) -> Tensor:
-    found: Tensor = layer._conv_forward(x.to(dtype), layer.weight.to(dtype), _wide(layer.bias, dtype))
-    return found
+    output: Tensor = layer._conv_forward(x.to(dtype), layer.weight.to(dtype), _wide(layer.bias, dtype))
+    return output
 
 
 def _group_norm(layer: nn.GroupNorm, dtype: torch.dtype, x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""Takes an upscaler's file, gives the net: the ESRGAN family, from safetensors alone.
+"""Takes an upscaler's file, gives the network: one of the ESRGAN family, from safetensors only.
 
-Enhanced SRGAN's RRDBNet (Wang et al., 2018), with Real-ESRGAN's folded input for the smaller scales, and its compact
-SRVGGNet (Wang et al., 2021). Names of modules are those of the published files.
+Enhanced SRGAN's RRDBNet (Wang et al., 2018), with Real-ESRGAN's pixel-unshuffled input for the smaller scales, and its
+compact SRVGGNet (Wang et al., 2021). Modules are named as in the published files.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from sdxl_gateway.engine.models.lazy_tensors import tensors_of
 
 UPSCALER = "upscaler"
 SLOPE = 0.2
-"""Of the leaky rectifiers; residuals are added at the same factor."""
+"""Of the leaky ReLUs; also the factor of the residual branches."""
 
 
 class DenseBlock(nn.Module):
-    """Five convolutions, each of which sees all before it."""
+    """Five convolutions, each of which reads the input and all outputs before it."""
 
     def __init__(self, features: int, growth: int) -> None:
         super().__init__()
-        for place in range(4):
-            setattr(self, f"conv{place + 1}", _convolution(features + place * growth, growth))
+        for i in range(4):
+            setattr(self, f"conv{i + 1}", _convolution(features + i * growth, growth))
         self.conv5 = _convolution(features + 4 * growth, features)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, features, h, w) both ways."""
         seen = [x]
-        for place in range(4):
-            seen.append(leaky_relu(getattr(self, f"conv{place + 1}")(torch.cat(seen, 1)), SLOPE))
-        found: Tensor = self.conv5(torch.cat(seen, 1)) * SLOPE + x
-        return found
+        for i in range(4):
+            seen.append(leaky_relu(getattr(self, f"conv{i + 1}")(torch.cat(seen, 1)), SLOPE))
+        output: Tensor = self.conv5(torch.cat(seen, 1)) * SLOPE + x
+        return output
 
 
 class ResidualDenseBlocks(nn.Module):
-    """Three dense blocks and a way around them."""
+    """Three dense blocks with a skip connection around them."""
 
     def __init__(self, features: int, growth: int) -> None:
         super().__init__()
@@ -51,12 +51,12 @@ class ResidualDenseBlocks(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, features, h, w) both ways."""
-        found: Tensor = self.rdb3(self.rdb2(self.rdb1(x))) * SLOPE + x
-        return found
+        output: Tensor = self.rdb3(self.rdb2(self.rdb1(x))) * SLOPE + x
+        return output
 
 
 class RRDBNet(nn.Module):
-    """ESRGAN's generator: `doublings` times twice as large along each side, after `folds` halvings into channels."""
+    """ESRGAN's generator: pixel-unshuffles its input by 2**folds, and enlarges each side by 2**doublings."""
 
     def __init__(self, features: int, growth: int, blocks: int, doublings: int = 2, folds: int = 0) -> None:
         super().__init__()
@@ -64,23 +64,23 @@ class RRDBNet(nn.Module):
         self.conv_first = _convolution(RGB * self._fold**2, features)
         self.body = nn.Sequential(*(ResidualDenseBlocks(features, growth) for _ in range(blocks)))
         self.conv_body = _convolution(features, features)
-        self._ups = [f"conv_up{place + 1}" for place in range(doublings)]
+        self._ups = [f"conv_up{i + 1}" for i in range(doublings)]
         for name in self._ups:
             setattr(self, name, _convolution(features, features))
         self.conv_hr, self.conv_last = _convolution(features, features), _convolution(features, RGB)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, 3, h, w), 0 to 1, gives the enlarged picture, a little beyond 0 and 1."""
+        """(n, 3, h, w), 0 to 1, to the enlarged picture, a little beyond 0 and 1."""
         first = self.conv_first(pixel_unshuffle(x, self._fold))
         x = first + self.conv_body(self.body(first))
         for name in self._ups:
             x = leaky_relu(getattr(self, name)(interpolate(x, scale_factor=2, mode="nearest")), SLOPE)
-        found: Tensor = self.conv_last(leaky_relu(self.conv_hr(x), SLOPE))
-        return found
+        output: Tensor = self.conv_last(leaky_relu(self.conv_hr(x), SLOPE))
+        return output
 
 
 class CompactNet(nn.Module):
-    """Real-ESRGAN's compact net: convolutions, whose answer is added to the picture enlarged without smoothing."""
+    """Real-ESRGAN's compact network: convolutions, added to the picture enlarged by nearest neighbour."""
 
     def __init__(self, features: int, blocks: int, scale: int) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class CompactNet(nn.Module):
         self._scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, 3, h, w), 0 to 1, gives (n, 3, h * scale, w * scale), a little beyond 0 and 1."""
+        """(n, 3, h, w), 0 to 1, to (n, 3, h * scale, w * scale), a little beyond 0 and 1."""
         return pixel_shuffle(self.body(x), self._scale) + interpolate(x, scale_factor=self._scale, mode="nearest")
 
 
@@ -101,7 +101,7 @@ def _convolution(before: int, after: int) -> nn.Conv2d:
 
 @dataclass(frozen=True, slots=True)
 class Upscaler:
-    """A net on the device that enlarges `scale` times along each side."""
+    """A network on the device that enlarges each side by `scale`."""
 
     net: nn.Module
     scale: int
@@ -109,7 +109,7 @@ class Upscaler:
 
 @dataclass(frozen=True, slots=True)
 class UpscalerLoader:
-    """Loads upscalers in `dtype`, for those recipes that are enlarged by one; they are known by their digests."""
+    """Loads upscalers in `dtype`, by digest, for recipes that name one."""
 
     files: ByDigest[UpscalerEntry]
     device: torch.device
@@ -120,11 +120,11 @@ class UpscalerLoader:
         return self.files.digests
 
     def wanted_by(self, recipe: Recipe) -> Iterable[str]:
-        """The one it names."""
+        """The recipe's upscaler, if any."""
         return (recipe.upscaler_digest,) if recipe.upscaler else ()
 
     def cost_bytes(self, name: str) -> int:
-        """As the file is large. Raises Unavailable for one that is not there any more."""
+        """The file's size. Raises Unavailable if it is gone."""
         return self.files.of(name).path.stat().st_size
 
     def load(self, name: str) -> Upscaler:
@@ -132,7 +132,7 @@ class UpscalerLoader:
         return self.files.read(name, lambda entry: load_upscaler(entry, self.device, self.dtype))
 
     def unload(self, model: Upscaler) -> None:
-        """It holds nothing else."""
+        """Nothing but the model itself is on the ledger."""
 
 
 def load_upscaler(entry: UpscalerEntry, device: torch.device, dtype: torch.dtype) -> Upscaler:
@@ -159,13 +159,13 @@ def _net(entry: UpscalerEntry, weights: Mapping[str, Tensor]) -> nn.Module:
 
 
 def _present_name(name: str, entry: UpscalerEntry) -> str:
-    """What a tensor of the first ESRGAN files is called today."""
+    """The current name of a tensor of the first ESRGAN files."""
     doublings = entry.scale.bit_length() - 1
-    places = {"0": "conv_first", f"1.sub.{entry.blocks}": "conv_body"}
-    places |= {str(3 * (place + 1)): f"conv_up{place + 1}" for place in range(doublings)}
-    places |= {str(3 * doublings + 2): "conv_hr", str(3 * doublings + 4): "conv_last"}
-    place, what = name.removeprefix("model.").rsplit(".", 1)
-    if place in places:
-        return f"{places[place]}.{what}"
-    block, dense, convolution = place.removeprefix("1.sub.").split(".")[:3]
-    return f"body.{block}.{dense.lower()}.{convolution}.{what}"
+    modules = {"0": "conv_first", f"1.sub.{entry.blocks}": "conv_body"}
+    modules |= {str(3 * (i + 1)): f"conv_up{i + 1}" for i in range(doublings)}
+    modules |= {str(3 * doublings + 2): "conv_hr", str(3 * doublings + 4): "conv_last"}
+    module, kind = name.removeprefix("model.").rsplit(".", 1)
+    if module in modules:
+        return f"{modules[module]}.{kind}"
+    block, dense, convolution = module.removeprefix("1.sub.").split(".")[:3]
+    return f"body.{block}.{dense.lower()}.{convolution}.{kind}"
