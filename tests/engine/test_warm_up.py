@@ -55,5 +55,5 @@ def test_where_it_cannot_be_painted_the_engine_opens_all_the_same(
     with monkeypatch.context() as patch:
         patch.setattr(denoise, "unet_call", no_room)
         warm_up(fresh.engine._pool, stages_of(fresh.engine._pool), fresh.loaded().checkpoint, lambda _: None)
-    assert [record.levelno for record in caplog.records if "nobody asked" in record.message] == [logging.WARNING]
+    assert [record.levelno for record in caplog.records if "could not warm up" in record.message] == [logging.WARNING]
     assert fresh.paint(recipe()).width == recipe().width
