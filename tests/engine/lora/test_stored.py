@@ -28,13 +28,13 @@ def digests(tmp_path: Path) -> list[str]:
 def planned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The digests that were planned, one each time."""
     found: list[str] = []
-    plan = stored._planned
+    plan = stored._plan
 
     def counting(path: Path, digest: str, shapes: dict[str, tuple[int, ...]], loras: Loras) -> AdapterFile:
         found.append(digest)
         return plan(path, digest, shapes, loras)
 
-    monkeypatch.setattr(stored, "_planned", counting)
+    monkeypatch.setattr(stored, "_plan", counting)
     return found
 
 

@@ -1,1 +1,1 @@
-"""Takes adapter files and blends, gives weights in place: exact, from pristine copies, from factors kept warm."""
+"""Takes adapter files and blends, writes weights in place: exactly, from pristine copies and cached factors."""

@@ -1,7 +1,7 @@
-"""Takes adapter digests, keeps their factors warm: on the device, else in host memory, else read from disk again.
+"""Takes adapter digests, caches their factors: on the device, else in host memory, else read from disk again.
 
-A cache that is too small changes how long a switch takes, never a weight: whatever tier an adapter is found in, the
-same numbers meet the same arithmetic on the device.
+The cache affects only the time of a switch, never a weight: whatever tier an adapter is found in, the device computes
+with the same numbers.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ OpenAdapter = Callable[[str], AdapterFile]
 class AdapterCache:
     """The adapters of one checkpoint; several checkpoints may share a ledger under different `name`s.
 
-    `open_adapter` finds and plans the file of a digest, raising AdapterRefused. Pins are counted and keep an adapter
-    in the tiers it is in; an adapter that finds no room beside pinned ones is still served, brought anew each time.
-    `measure` is called from the reading threads too.
+    `open_adapter` finds and plans the file of a digest, raising AdapterRefused. Pins are counted and keep an adapter in
+    its tiers; one that does not fit beside pinned ones is loaded anew at each use. `measure` is called from the reading
+    threads too.
     """
 
     def __init__(
@@ -55,8 +55,8 @@ class AdapterCache:
         self._device = device
         self._measure = measure
         self._name = name
-        self._near: dict[str, Adapter] = {}
-        self._far: dict[str, Factors] = {}
+        self._on_device: dict[str, Adapter] = {}
+        self._in_host: dict[str, Factors] = {}
         self._dense: dict[Hashable, Tensor] = {}
         self._flights: dict[str, Future[tuple[Adapter | Factors, str]]] = {}
         self._flights_lock = Lock()
@@ -65,47 +65,47 @@ class AdapterCache:
         )
 
     def prefetch(self, digests: Iterable[str]) -> Future[None]:
-        """Pin the adapters and bring them as near as there is room, off the caller's thread.
+        """Pin the adapters and load them into the fastest tier with room, on another thread.
 
-        The future raises AdapterRefused for a file that cannot be used, DoesNotFit for one no tier could ever hold,
-        EngineFault or DeviceLost for what else went wrong. Every call wants one `release` with the same digests,
-        whatever became of the future.
+        The future raises AdapterRefused for a file that cannot be used, DoesNotFit for one that no tier could ever
+        hold, EngineFault or DeviceLost for other failures. Every call must be followed by one `release` of the same
+        digests, whatever the future's result.
         """
         wanted = tuple(digests)
         self.pin(wanted)
-        return self._pool.submit(guarded, partial(self._bring_all, wanted))
+        return self._pool.submit(guarded, partial(self._load_all, wanted))
 
     def pin(self, digests: Iterable[str]) -> None:
-        """One more user of each; they need not be loaded."""
+        """Add a pin to each; they need not be loaded."""
         for digest in digests:
             self._ledger.pin(self._key(digest))
 
     def release(self, digests: Iterable[str]) -> None:
-        """One user less of each."""
+        """Remove one pin from each."""
         for digest in digests:
             self._ledger.unpin(self._key(digest))
 
     def use(self, digest: str) -> Adapter:
-        """The adapter, now: on the device if it is held there, else copied there for the caller alone.
+        """The adapter on the device, from the cache, or copied there for this caller only.
 
-        What the caller's stream is asked for afterwards finds it there. Waits for the disk when it is in neither tier.
+        Later work of the caller's stream waits for the copy. Blocks on the disk if the adapter is in neither tier.
         Raises AdapterRefused or DoesNotFit as `prefetch` does.
         """
-        found = self._on_device(digest) or self._bring(digest, tell=(DISK,))
-        adapter = found if isinstance(found, Adapter) else self._lent(found)
+        found = self._cached_on_device(digest) or self._load_once(digest, tell=(DISK,))
+        adapter = found if isinstance(found, Adapter) else self._copied_for_caller(found)
         await_event(adapter.arrived, self._device)
         return adapter
 
     def dense(self, key: Hashable, size_bytes: int, make: Callable[[], Tensor]) -> Tensor:
-        """What `make` gives, kept on the device as long as there is room that nobody else wants.
+        """The result of `make`, cached on the device until others need its memory.
 
-        `size_bytes` is the tensor's; it enters only where nothing must be evicted for it.
+        `size_bytes` is the tensor's; it is cached only if nothing must be evicted for it.
         """
         entry = ("dense", self._name, key)
-        found = self._dense.get(entry)
-        if found is not None:
+        cached = self._dense.get(entry)
+        if cached is not None:
             self._ledger.touch(VRAM, entry)
-            return found
+            return cached
         tensor = make()
         free_bytes = self._ledger.free_bytes(VRAM)
         if free_bytes is None or size_bytes <= free_bytes:
@@ -115,16 +115,16 @@ class AdapterCache:
 
     def warm(self) -> dict[str, tuple[str, ...]]:
         """The digests held in each tier."""
-        return {VRAM: tuple(self._near), HOST: tuple(self._far)}
+        return {VRAM: tuple(self._on_device), HOST: tuple(self._in_host)}
 
     def close(self) -> None:
-        """Stop reading and let go of everything."""
+        """Stop reading and free everything."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         for tier, digests in self.warm().items():
             for digest in digests:
                 self._ledger.drop(tier, self._key(digest))
-        self._near.clear()
-        self._far.clear()
+        self._on_device.clear()
+        self._in_host.clear()
         for entry in list(self._dense):
             self._ledger.drop(VRAM, entry)
         self._dense.clear()
@@ -141,18 +141,18 @@ class AdapterCache:
     def _key(self, digest: str) -> Hashable:
         return ("factors", self._name, digest)
 
-    def _on_device(self, digest: str) -> Adapter | None:
-        adapter = self._near.get(digest)
+    def _cached_on_device(self, digest: str) -> Adapter | None:
+        adapter = self._on_device.get(digest)
         if adapter is not None:
             self._ledger.touch(VRAM, self._key(digest))
         return adapter
 
-    def _bring_all(self, digests: tuple[str, ...]) -> None:
+    def _load_all(self, digests: tuple[str, ...]) -> None:
         for digest in digests:
-            self._bring(digest)
+            self._load_once(digest)
 
-    def _bring(self, digest: str, *, tell: tuple[str, ...] = (VRAM, HOST, DISK)) -> Adapter | Factors:
-        """Load once however many ask at the same time, and tell where it was found if that is one of `tell`."""
+    def _load_once(self, digest: str, *, tell: tuple[str, ...] = (VRAM, HOST, DISK)) -> Adapter | Factors:
+        """Concurrent calls share one load; its source is measured if that is one of `tell`."""
         start = perf_counter()
         try:
             found, source = self._join_flight(digest)
@@ -184,25 +184,25 @@ class AdapterCache:
 
     def _load(self, digest: str) -> tuple[Adapter | Factors, str]:
         """The adapter on the device if there is room, else its factors in host memory; and the tier they were in."""
-        near = self._on_device(digest)
-        if near is not None:
-            return near, VRAM
-        far = self._far.get(digest)
-        if far is not None:
+        adapter = self._cached_on_device(digest)
+        if adapter is not None:
+            return adapter, VRAM
+        cached = self._in_host.get(digest)
+        if cached is not None:
             self._ledger.touch(HOST, self._key(digest))
-            return self._promoted(far) or far, HOST
+            return self._promoted(cached) or cached, HOST
         layout = lay_out(self._open_adapter(digest))
         self._refuse_oversized(layout)
         factors = read_factors(layout, pinned=self._pinned)
         adapter = self._promoted(factors)
         if adapter is None:
             factors.refuse_misfits()
-        self._keep_far(factors)
+        self._keep_in_host(factors)
         return adapter or factors, DISK
 
     @property
     def _pinned(self) -> bool:
-        """Host memory is page-locked, so that the device copies from it by itself."""
+        """Host memory is page-locked, so that the device can copy from it asynchronously."""
         return self._device.type == "cuda"
 
     def _refuse_oversized(self, layout: Layout) -> None:
@@ -210,38 +210,38 @@ class AdapterCache:
             raise DoesNotFit(f"A LoRA of {layout.size_bytes} bytes is larger than the memory set aside for LoRAs.")
 
     def _promoted(self, factors: Factors) -> Adapter | None:
-        """On the device if there is room, by the ledger's word and in truth."""
+        """The adapter, copied to the device; None if the ledger has no room, or the allocation fails."""
         if not self._make_room(VRAM, factors.digest, factors.size_bytes):
             return None
         try:
-            adapter = self._put_there(factors)
+            adapter = self._to_device(factors)
         except BaseException as error:
             self._ledger.drop(VRAM, self._key(factors.digest))
             if device_full(error):
                 return None
             raise
-        self._near[factors.digest] = adapter
-        self._stay_if_held(VRAM, factors.digest)
+        self._on_device[factors.digest] = adapter
+        self._drop_if_evicted(VRAM, factors.digest)
         return adapter
 
-    def _put_there(self, factors: Factors) -> Adapter:
-        """Once more without what nobody needs, where the device is fuller than the ledger knows."""
-        return with_room(lambda: factors.on(self._device), lambda: self._make_true_room(factors.size_bytes))
+    def _to_device(self, factors: Factors) -> Adapter:
+        """Retried after evictions, if the device is fuller than the ledger knows."""
+        return with_room(lambda: factors.on(self._device), lambda: self._shrink(factors.size_bytes))
 
-    def _make_true_room(self, size_bytes: int) -> None:
+    def _shrink(self, size_bytes: int) -> None:
         self._ledger.shrink(VRAM, size_bytes)
         give_memory_back(collect=False)
 
-    def _keep_far(self, factors: Factors) -> None:
+    def _keep_in_host(self, factors: Factors) -> None:
         cost_bytes = HostBuffer.cost_bytes(factors.size_bytes, pinned=self._pinned)
         if self._make_room(HOST, factors.digest, cost_bytes):
-            self._far[factors.digest] = factors
-            self._stay_if_held(HOST, factors.digest)
+            self._in_host[factors.digest] = factors
+            self._drop_if_evicted(HOST, factors.digest)
 
-    def _lent(self, factors: Factors) -> Adapter:
-        """On the device, for as long as the caller keeps it."""
+    def _copied_for_caller(self, factors: Factors) -> Adapter:
+        """On the device, uncached, for as long as the caller keeps it."""
         try:
-            return self._put_there(factors)
+            return self._to_device(factors)
         except Exception as error:
             if not device_full(error):
                 raise
@@ -254,8 +254,8 @@ class AdapterCache:
             return False
         return True
 
-    def _stay_if_held(self, tier: str, digest: str) -> None:
-        """Evicted again between the ledger's leave and now: nobody would take it out any more."""
+    def _drop_if_evicted(self, tier: str, digest: str) -> None:
+        """If it was evicted between `hold` and now, its callback has run already and found nothing to remove."""
         if not self._ledger.holds(tier, self._key(digest)):
             self._forget(tier, digest)
 
@@ -264,4 +264,4 @@ class AdapterCache:
         self._measure(AdapterEvicted(digest, tier, size_bytes))
 
     def _forget(self, tier: str, digest: str) -> None:
-        (self._near if tier == VRAM else self._far).pop(digest, None)
+        (self._on_device if tier == VRAM else self._in_host).pop(digest, None)

@@ -38,7 +38,7 @@ from sdxl_gateway.core.errors import AdapterRefused
 
 
 class LowRank(Protocol):
-    """The change `scale · up · down`: up (rows, rank) and down (rank, columns), in the dtype they are kept in."""
+    """The change `scale · up · down`: up (rows, rank) and down (rank, columns), in the dtype they are stored in."""
 
     @property
     def up(self) -> Tensor: ...
@@ -49,19 +49,19 @@ class LowRank(Protocol):
 
 
 class Delta(Protocol):
-    """One adapter's change to one parameter, in a dataclass."""
+    """One adapter's change to one parameter; implementations are dataclasses."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(rows, columns) of the parameter it belongs to. Raises AdapterRefused when its tensors do not fit."""
+        """(rows, columns) of its parameter. Raises AdapterRefused if its tensors do not fit each other."""
 
     def low_rank(self) -> LowRank | None:
-        """The change as a product of two thin matrices, when it is one and does not depend on the weight."""
+        """The change as a product of two thin matrices, if it is one and does not depend on the weight; else None."""
 
     def dense(self, pristine: Tensor) -> Tensor:
-        """The change, float32 (rows, columns); `pristine` is the untouched float32 weight in the same shape."""
+        """The change, float32 (rows, columns); `pristine` is the pristine weight, float32 of the same shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Lora:
         return self.up.shape[0], self.down.shape[1] * window
 
     def low_rank(self) -> LowRank | None:
-        """Itself, unless a core tensor stands between its factors."""
+        """Itself, unless it has a core tensor."""
         return self if self.mid is None else None
 
     def dense(self, pristine: Tensor) -> Tensor:
@@ -116,18 +116,18 @@ class Loha:
         return rows, columns
 
     def low_rank(self) -> None:
-        """None: a product by elements is of no low rank."""
+        """None: an elementwise product is not of low rank."""
         return
 
     def dense(self, pristine: Tensor) -> Tensor:
-        """scale · (w1_a · w1_b) ∘ (w2_a · w2_b), by elements."""
+        """scale · (w1_a · w1_b) ⊙ (w2_a · w2_b)."""
         first = _product(self.w1_a, self.w1_b, self.t1)
         return (first * self.scale).mul_(_product(self.w2_a, self.w2_b, self.t2))
 
 
 @dataclass(frozen=True, slots=True)
 class Lokr:
-    """Either half whole (`a` None) or in factors; `b2` is (outputs, inputs[, kh, kw]) or, factorised, (r, columns)."""
+    """Each half is whole (`a` None) or factorised; `b2` is (outputs, inputs[, kh, kw]) or, factorised, (r, columns)."""
 
     a1: Tensor | None
     b1: Tensor
@@ -143,11 +143,11 @@ class Lokr:
         return outer[0] * inner[0], outer[1] * inner[1]
 
     def low_rank(self) -> None:
-        """None: a Kronecker product is of no low rank."""
+        """None: a Kronecker product is not of low rank."""
         return
 
     def dense(self, pristine: Tensor) -> Tensor:
-        """scale · (first half ⊗ second half), of Kronecker."""
+        """scale · (first half ⊗ second half), the Kronecker product."""
         first = _product(self.a1, self.b1, None) * self.scale
         return torch.kron(first, _product(self.a2, self.b2, self.t2))
 
@@ -161,11 +161,11 @@ class Full:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(rows, columns), all others flattened into the columns."""
+        """(rows, columns), with all dimensions but the first flattened into the columns."""
         return self.diff.shape[0], self.diff[0].numel()
 
     def low_rank(self) -> None:
-        """None: it is the whole change."""
+        """None: it is stored in full."""
         return
 
     def dense(self, pristine: Tensor) -> Tensor:
@@ -175,7 +175,7 @@ class Full:
 
 @dataclass(frozen=True, slots=True)
 class Dora:
-    """`inner` with a magnitude: one entry a row when `by_row`, else one an input channel."""
+    """`inner` with a magnitude, which has one entry for each row if `by_row`, else one for each input channel."""
 
     inner: Delta
     magnitude: Tensor
@@ -187,20 +187,20 @@ class Dora:
         return self.inner.shape
 
     def low_rank(self) -> None:
-        """None: how it scales a row or a channel depends on the weight there."""
+        """None: its gains depend on the weight."""
         return
 
     def dense(self, pristine: Tensor) -> Tensor:
-        """What brings the pristine weight, with the inner change on, to the magnitude."""
+        """gain · (W + ΔW) - W, where the gain normalises each row or channel to its magnitude."""
         cube = self._merged(pristine)
         return cube.mul_(self._gain(cube)).view_as(pristine).sub_(pristine)
 
     def gain(self, pristine: Tensor) -> Tensor:
-        """What the weight with the inner change on is multiplied by: float32, one for each row or input channel."""
+        """The factor of W + ΔW: float32, one for each row or input channel."""
         return self._gain(self._merged(pristine)).flatten()
 
     def _merged(self, pristine: Tensor) -> Tensor:
-        """(rows, channels that have an entry each, the rest of the columns)."""
+        """W + ΔW as (rows, channels with an entry each, the rest of the columns)."""
         channels = 1 if self.by_row else self.magnitude.numel()
         return self.inner.dense(pristine).add_(pristine).view(pristine.shape[0], channels, -1)
 
@@ -211,7 +211,7 @@ class Dora:
 
 
 def _product(a: Tensor | None, b: Tensor, core: Tensor | None) -> Tensor:
-    """`b` alone, `a · b`, or both through a core tensor, as a float32 matrix of rows times columns."""
+    """`b` alone, `a · b`, or both with a core tensor, as a float32 matrix (rows, columns)."""
     right = b.flatten(1).float()
     if a is None:
         return right

@@ -1,4 +1,4 @@
-"""Takes the digest of an embedding's private copy, gives the vectors that stand for its word in each text encoder."""
+"""Takes the digest of a textual inversion's private copy, gives its vectors for each text encoder."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Vectors = Mapping[str, Tensor]
 
 
 class EmbeddingFiles:
-    """Reads copies; those used last are kept."""
+    """Reads private copies of embedding files, with a cache of those used last."""
 
     def __init__(self, data_directory: Path) -> None:
         self._data_directory = data_directory
         self._kept: OrderedDict[tuple[object, ...], Vectors] = OrderedDict()
 
     def vectors(self, word: str, digest: str, shapes: Mapping[str, tuple[int, ...]]) -> Vectors:
-        """Of the encoders in `shapes`, of those the file has vectors for.
+        """For the encoders in `shapes` for which the file has vectors.
 
         Raises AdapterRefused for a file that is gone, broken, or made for encoders of other `shapes`.
         """

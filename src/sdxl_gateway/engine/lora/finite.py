@@ -1,8 +1,8 @@
-"""Takes floating-point numbers, says whether all are finite: by their bits, read as whole numbers.
+"""Takes floating-point numbers, tells whether all are finite, by comparing their bits as integers.
 
-An infinity or a NaN is larger than every finite number as a signed whole number where it is positive, and as one
-without a sign where it is negative. numpy finds a largest number at the speed of memory and lets other threads run
-meanwhile, which matters more: a step of a picture is thousands of short calls into Python.
+A positive infinity or NaN is larger than every finite number as a signed integer, and a negative one as an unsigned
+integer. numpy finds the maximum at memory speed and releases the GIL, which matters more, as steps make thousands of
+short calls in Python meanwhile.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _UNSIGNED = {2: np.uint16, 4: np.uint32}
 
 
 def all_finite(raw: Tensor, dtype: torch.dtype) -> bool:
-    """`raw` is (bytes,) uint8 in host memory, numbers of `dtype`, which is one that factors are kept in."""
+    """For `raw`, (bytes,) uint8 in host memory, which holds numbers of `dtype`, one that factors are kept in."""
     bits = raw.numpy()
     width, largest = dtype.itemsize, _LARGEST[dtype]
     negative = 1 << (8 * width - 1)

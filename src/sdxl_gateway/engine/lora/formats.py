@@ -1,4 +1,4 @@
-"""Takes a planned adapter file, says where each factor goes in one buffer, and gives such a buffer as an Adapter."""
+"""Takes a planned adapter file, decides where each factor goes in one buffer, and gives such a buffer as an Adapter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sdxl_gateway.engine.lora.weight_delta import weight_delta
 
 ALIGNMENT_BYTES = 16
 CELL_BYTES = 8
-"""Room for an alpha of any type."""
+"""For an alpha of any type."""
 
 FILE_DTYPES = {
     "F64": torch.float64,
@@ -35,7 +35,7 @@ ALPHA_DTYPES = FILE_DTYPES | {
     "I8": torch.int8,
     "U8": torch.uint8,
 }
-# float16 holds every value of both 8-bit kinds exactly, and every device computes with it.
+# float16 represents every value of both 8-bit formats exactly, and every device computes with it.
 KEPT_DTYPES = {torch.float64: torch.float32, torch.float8_e4m3fn: torch.float16, torch.float8_e5m2: torch.float16}
 
 BIAS_ROLES = ("bias", "diff_b")
@@ -45,7 +45,7 @@ BIAS_ROLES = ("bias", "diff_b")
 class AdapterFile:
     """A file whose header was read and whose parts were planned against the checkpoint.
 
-    `words` maps a word the file teaches to the tensor that stands for it in each text encoder, by component.
+    `words` maps each textual inversion's word to the names of its tensors, by component.
     """
 
     digest: str
@@ -57,9 +57,9 @@ class AdapterFile:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A tensor of the file, kept `offset_bytes` into the buffer.
+    """A tensor of the file, kept at `offset_bytes` in the buffer.
 
-    One that is not kept as it is (an alpha, another number format) is read `aside_offset` bytes into another buffer.
+    One that is converted (an alpha, or another number format) is first read to `aside_offset` in another buffer.
     """
 
     place: TensorInfo
@@ -76,7 +76,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where each factor lies in an adapter's buffer of `size_bytes`; decided before anything is read."""
+    """Where each factor is in an adapter's buffer of `size_bytes`; decided before the file's data is read."""
 
     file: AdapterFile
     slots: Mapping[str, Slot]
@@ -85,7 +85,7 @@ class Layout:
     aside_bytes: int
 
     def runs(self) -> Iterator[tuple[int, int, torch.dtype]]:
-        """(start, end, dtype) of stretches of the buffer without a gap and of one kind."""
+        """(start, end, dtype) of maximal stretches of the buffer of one dtype, without gaps."""
         start, end, dtype = 0, 0, torch.uint8
         for slot in self.slots.values():
             if (slot.offset_bytes, slot.kept_dtype) != (end, dtype):
@@ -100,10 +100,10 @@ TextualInversions = Mapping[str, Mapping[str, Tensor]]
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A file's factors on one device; `deltas` maps "unet.….to_q.weight" or "….bias" to the change it makes there.
+    """A file's factors on one device; `deltas` maps "unet.….to_q.weight" or "….bias" to the change of that parameter.
 
-    `words` maps a word it teaches, by component, to the vectors (count, width) that stand for it. Of a copy that is
-    still under way, `arrived` says when it is there.
+    `words` has the vectors (count, width) of its textual inversions, by word and component. While it is being copied,
+    `arrived` is the event after the copy.
     """
 
     digest: str
@@ -114,12 +114,12 @@ class Adapter:
 
     @property
     def size_bytes(self) -> int:
-        """What its buffer takes."""
+        """Of its buffer."""
         return self.buffer.nbytes
 
 
 def lay_out(file: AdapterFile) -> Layout:
-    """Raises AdapterRefused for a dtype no factor can have, and for an alpha that is more than one number."""
+    """The layout. Raises AdapterRefused for an unsupported dtype, and for an alpha that is not one number."""
     alphas = sorted({part.tensors["alpha"] for part in file.parts if "alpha" in part.tensors})
     wanted = {key for part in file.parts for key in part.tensors.values()} - set(alphas)
     wanted |= {key for vectors in file.words.values() for key in vectors.values()}
@@ -148,7 +148,7 @@ def _cell(place: TensorInfo, key: str, number: int) -> Slot:
 
 
 def not_one_number(key: str) -> AdapterRefused:
-    """What is said of an alpha that is none."""
+    """The error for an alpha that is not one finite number."""
     return AdapterRefused(f"The LoRA file's tensor '{key[:100]}' is not one finite number.")
 
 
@@ -167,7 +167,7 @@ def _aligned(size_bytes: int) -> int:
 def adapter_of(
     layout: Layout, buffer: Tensor, alpha_values: Mapping[str, float], arrived: torch.cuda.Event | None = None
 ) -> Adapter:
-    """`buffer` (size_bytes,) uint8 on any device, as `layout` says, seen as an adapter.
+    """The adapter whose factors are in `buffer`, (size_bytes,) uint8 on any device, laid out as `layout` says.
 
     Raises AdapterRefused for tensors that do not fit each other.
     """
@@ -183,7 +183,7 @@ def adapter_of(
 
 
 def _views(layout: Layout, buffer: Tensor) -> dict[str, Tensor]:
-    """Each factor in its own type and shape."""
+    """Each factor as a view of its own dtype and shape."""
     kinds = {dtype: buffer.view(dtype) for dtype in {slot.kept_dtype for slot in layout.slots.values()}}
     return {
         key: kinds[slot.kept_dtype][slot.offset_bytes // width : slot.end_bytes // width].view(slot.place.shape)
@@ -214,7 +214,7 @@ def _deltas(
 
 
 def _bias_scale(part: ModulePart, roles: Mapping[str, Tensor], alpha: float | None) -> float:
-    """PEFT's `lora_B.bias` passes through the adapter's scale like the rest of its output."""
+    """PEFT's `lora_B.bias` is multiplied by the adapter's scale like the rest of its output."""
     if part.scale is not None:
         return part.scale
     return alpha / roles["down"].shape[0] if alpha and "down" in roles else 1.0

@@ -1,6 +1,6 @@
-"""Takes DoRA changes and their layers, gives their gains in one tensor; layers that are alike are computed together.
+"""Takes DoRA changes and their layers, gives their gains in one tensor; layers of one shape are computed together.
 
-They follow from the pristine weights, whatever blend is on.
+Gains depend on the pristine weights only, not on the blend that is on.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ Decomposed = tuple[Layer, Dora]
 def gains_of(decomposed: Sequence[Decomposed]) -> Tensor:
     """One after the other in the order given, float32, on the first layer's device."""
     sizes = [delta.magnitude.numel() for _, delta in decomposed]
-    found = torch.empty(sum(sizes), dtype=torch.float32, device=decomposed[0][0].device)
-    places = torch.split(found, sizes)
+    all_gains = torch.empty(sum(sizes), dtype=torch.float32, device=decomposed[0][0].device)
+    parts = torch.split(all_gains, sizes)
     for at in _stacks(decomposed):
         alike = [decomposed[i] for i in at]
-        gains = list(_together(alike)) if len(at) > 1 else [_alone(*alike[0])]
-        torch._foreach_copy_([places[i] for i in at], gains)
-    return found
+        gains = list(_stacked_gains(alike)) if len(at) > 1 else [_gain(*alike[0])]
+        torch._foreach_copy_([parts[i] for i in at], gains)
+    return all_gains
 
 
 def _stacks(decomposed: Sequence[Decomposed]) -> Iterator[list[int]]:
-    """Positions of those of one shape and rank, so many as fit STACK_BYTES in float32; of other kinds one each."""
+    """Indices of plain LoRAs of one shape and rank, as many as fit into STACK_BYTES in float32; others one by one."""
     kinds: defaultdict[object, list[int]] = defaultdict(list)
     for i, (layer, delta) in enumerate(decomposed):
         inner = delta.inner
@@ -42,8 +42,8 @@ def _stacks(decomposed: Sequence[Decomposed]) -> Iterator[list[int]]:
         yield from (alike[start : start + length] for start in range(0, len(alike), length))
 
 
-def _together(alike: Sequence[Decomposed]) -> Tensor:
-    """(layers, rows): `Dora.gain` of each, of plain LoRAs with a magnitude for each row."""
+def _stacked_gains(alike: Sequence[Decomposed]) -> Tensor:
+    """(layers, rows): `Dora.gain` of each, for plain LoRAs with a magnitude for each row."""
     factors = [delta.inner for _, delta in alike if isinstance(delta.inner, Lora)]
     merged = torch.stack([_pristine(layer) for layer, _ in alike]).float()
     ups = torch.stack([one.up for one in factors]).float()
@@ -53,11 +53,11 @@ def _together(alike: Sequence[Decomposed]) -> Tensor:
     return torch.stack([delta.magnitude.flatten() for _, delta in alike]).float().div(norms)
 
 
-def _alone(layer: Layer, delta: Dora) -> Tensor:
+def _gain(layer: Layer, delta: Dora) -> Tensor:
     return delta.gain(_pristine(layer).float())
 
 
 def _pristine(layer: Layer) -> Tensor:
-    # Only layers of the blend have their copies yet: the others are as they were.
+    # A layer without a pristine copy has never been changed.
     matrix = layer.parameter.reshape(layer.shape) if layer.pristine is None else layer.pristine
     return matrix.to(layer.device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""Takes a merge kernel, raises unless it writes what torch computes for a small layer of every group there is."""
+"""Takes a merge kernel, verifies that for a small layer of every group it writes what torch computes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ STRENGTH_TRIED = 0.75
 
 
 def prove(kernel: Kernel, device: torch.device, dtype: torch.dtype) -> None:
-    """One merge with all groups in it, which is also what compiles them. Raises AssertionError for wrong sums."""
+    """One merge of all groups, which also compiles their kernels. Raises AssertionError for wrong results."""
     samples = list(_samples(device, dtype))
     rows, shares = [], []
     for layer, delta in samples:
         row, share = layer_row(layer), share_row(delta, device)
         if row is None or share is None:
-            raise AssertionError("a layer that a kernel is for was refused")
+            raise AssertionError("a layer that the kernel should take was refused")
         row[PRISTINE] = layer.untouched.data_ptr()
         rows.append(row)
         shares.append(share)
@@ -36,7 +36,7 @@ def prove(kernel: Kernel, device: torch.device, dtype: torch.dtype) -> None:
 
 
 def _samples(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Layer, Delta]]:
-    """A LoRA of each number format, then one of a rank, and one on a layer, that no vector load is for."""
+    """A LoRA of each number format, then one of a rank, and one of a layer, that vector loads do not fit."""
     formats = [(factors, 8, 96) for factors in DTYPES]
     for factors, rank, columns in (*formats, (torch.float16, 3, 96), (torch.float16, 8, 35)):
         layer = Layer("sample", _numbers(80, columns, dtype, device), device)
@@ -45,6 +45,6 @@ def _samples(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[Layer, 
 
 
 def _numbers(rows: int, columns: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """No random ones: nothing but a recipe's seed decides what the process draws."""
+    """Deterministic, as drawing random numbers here could change pictures' own."""
     count = torch.arange(rows * columns, device=device, dtype=torch.float32)
     return count.mul_(0.7).sin_().view(rows, columns).to(dtype)

@@ -1,7 +1,7 @@
 """Takes layers and the deltas wanted on them, writes W = round(W_pristine + Σ weight · ΔW) into the same storage.
 
-All sums run in float32 and are rounded to the storage dtype once. What is written depends on the pristine bits and the
-blend alone: deltas come in digest order, dense ones first, then all low-rank ones as one product of ranks side by side.
+All sums are in float32 and rounded to the storage dtype once. The result depends on the pristine weights and the blend
+only: deltas are added in digest order, dense ones first, then all low-rank ones as one product of concatenated factors.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from sdxl_gateway.engine.lora.layers import Layer, write_rounded
 
 FULL_PRECISION = "ieee"
 Factors = tuple[LowRank, float]
-"""A product of thin matrices and what it is multiplied by, its own scale included."""
+"""A product of thin matrices and its factor, which includes its own scale."""
 KeepDense = Callable[[tuple[str, str], int, Callable[[], Tensor]], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One adapter's part in a layer."""
+    """One adapter's change to a layer, with its weight there."""
 
     digest: str
     weight: float
@@ -33,33 +33,33 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a layer is to become: its pristine self plus these shares, in digest order."""
+    """What a layer is to become: its pristine weight plus these shares, in digest order."""
 
     layer: Layer
     shares: tuple[Share, ...]
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """Of the adapters that share in it."""
+        """The digests of the adapters with a share."""
         return tuple(share.digest for share in self.shares)
 
     def ranks(self) -> tuple[int, ...] | None:
-        """The rank of each share, or None when one of them is no product of thin matrices."""
+        """The rank of each share, or None if one of them is not a product of thin matrices."""
         factors = self.low_ranks()
         return tuple(f.down.shape[0] for f, _ in factors) if len(factors) == len(self.shares) else None
 
     def low_ranks(self) -> list[Factors]:
-        """The shares that are products of thin matrices, each with its scale in this blend."""
-        found = [(share.delta.low_rank(), share.weight) for share in self.shares]
-        return [(factors, factors.scale * weight) for factors, weight in found if factors is not None]
+        """The shares that are products of thin matrices, each with its factor in this blend."""
+        pairs = [(share.delta.low_rank(), share.weight) for share in self.shares]
+        return [(factors, factors.scale * weight) for factors, weight in pairs if factors is not None]
 
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Sums in float32, and float32 products, whatever shortcut (TF32, bfloat16, float16) is allowed for painting."""
+    """Float32 products and sums in full precision, whatever (TF32, bfloat16, float16) is allowed for painting."""
     cuda = torch.backends.cuda.matmul
     reduced, cuda.allow_fp16_reduced_precision_reduction = cuda.allow_fp16_reduced_precision_reduction, False
-    # torch's stubs know the first of the two alone.
+    # torch's stubs know only the first of the two.
     backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
     before = [backend.fp32_precision for backend in backends]
     for backend in backends:
@@ -73,14 +73,14 @@ def full_precision() -> Iterator[None]:
 
 
 class LayerWriter:
-    """Writes one layer at a time, with any deltas, through one float32 scratch buffer that is kept and reused."""
+    """Writes one layer at a time, with any deltas, through one float32 scratch buffer, which is reused."""
 
     def __init__(self, keep_dense: KeepDense) -> None:
         self._keep_dense = keep_dense
         self._scratch = torch.empty(0)
 
     def write(self, change: Change) -> None:
-        """The layer's pristine weight plus its shares, rounded once. The caller sees to a layer left half-written."""
+        """The pristine weight plus the shares, rounded once. After an error the caller restores the layer."""
         layer = change.layer
         target = self._target(layer)
         target.copy_(layer.untouched)
@@ -92,12 +92,12 @@ class LayerWriter:
             else:
                 factors.append((low_rank, share.weight))
         if factors:
-            target.addmm_(*_side_by_side(factors, layer.device))
+            target.addmm_(*_concatenated(factors, layer.device))
         if target.data_ptr() != layer.parameter.data_ptr():
             layer.write(target)
 
     def _target(self, layer: Layer) -> Tensor:
-        """The parameter itself when it can take float32 sums in place, else scratch."""
+        """The parameter itself if float32 sums can be computed in it, else scratch memory."""
         parameter = layer.parameter
         if layer.is_plain and parameter.dtype is torch.float32 and parameter.is_contiguous():
             return parameter.view(layer.shape)
@@ -113,7 +113,7 @@ class LayerWriter:
         return self._keep_dense((share.digest, layer.name), 4 * layer.parameter.numel(), make)
 
 
-def _side_by_side(factors: Sequence[tuple[LowRank, float]], device: torch.device) -> tuple[Tensor, Tensor]:
+def _concatenated(factors: Sequence[tuple[LowRank, float]], device: torch.device) -> tuple[Tensor, Tensor]:
     ups = [f.up.to(device, torch.float32) * (f.scale * weight) for f, weight in factors]
     downs = [f.down.to(device, torch.float32) for f, _ in factors]
     if len(factors) == 1:
@@ -122,10 +122,10 @@ def _side_by_side(factors: Sequence[tuple[LowRank, float]], device: torch.device
 
 
 def write_stack(changes: Sequence[Change]) -> None:
-    """Layers of one shape, storage, device, `ranks()` and `digests` in a handful of launches, however many.
+    """Write layers of one shape, storage dtype, device, `ranks()` and `digests` in a few launches, however many.
 
-    Sums run in float32; where factors and storage are one 16-bit dtype, CUDA multiplies them as they are, which is
-    exact, and rounds in the same kernel.
+    Sums are in float32; if factors and storage have one 16-bit dtype, CUDA multiplies them directly, which is exact,
+    and rounds in the same kernel.
     """
     factors = [change.low_ranks() for change in changes]
     layers = [change.layer for change in changes]
@@ -150,7 +150,7 @@ def _as_stored(layers: Sequence[Layer], matrices: Sequence[Tensor]) -> list[Tens
 
 
 def _operands(layer: Layer, factors: Sequence[Sequence[Factors]]) -> torch.dtype:
-    """What to multiply in: only CUDA is known to sum products of 16 bits in float32; one-byte weights round later."""
+    """The dtype to multiply in. Only CUDA surely sums 16-bit products in float32; one-byte weights round later."""
     stored = layer.untouched.dtype
     kept = {half.dtype for shares in factors for low_rank, _ in shares for half in (low_rank.up, low_rank.down)}
     exact = layer.device.type not in ("cpu", "mps") and layer.scale is None and kept == {stored}
@@ -160,9 +160,9 @@ def _operands(layer: Layer, factors: Sequence[Sequence[Factors]]) -> torch.dtype
 def _stacked(
     factors: Sequence[Sequence[Factors]], dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor, float]:
-    """Up (layers, rows, ranks), down (layers, ranks, columns) and the largest scale; ups bear what is left of theirs.
+    """Ups (layers, rows, ranks), downs (layers, ranks, columns) and the largest factor; ups are scaled by the rest.
 
-    Scales reach the device as arguments of launches: no copy, and nothing waits for one.
+    Factors reach the device as arguments of kernels, without a copy to wait for.
     """
     alpha = max((abs(scale) for shares in factors for _, scale in shares), default=0.0) or 1.0
     ups, downs = zip(*(_share(share, dtype, device, alpha) for share in zip(*factors, strict=True)), strict=True)

@@ -1,4 +1,4 @@
-"""Takes the layout of an adapter file, gives its factors in host memory: read once, straight to where they stay."""
+"""Takes the layout of an adapter file, reads its factors into host memory, directly to their final positions."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from sdxl_gateway.engine.lora.formats import CELL_BYTES, Adapter, Layout, adapte
 from sdxl_gateway.engine.memory.host_buffer import HostBuffer
 
 LENGTH_BYTES = 8
-PLACES_A_CALL = 1024
-"""What systems take in one call to `readv`."""
+MAX_BUFFERS = 1024
+"""The most buffers that systems accept in one call of `readv` (IOV_MAX)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """An adapter file as it lies in host memory: the bytes `layout` tells of, every number finite."""
+    """An adapter file's factors in host memory, laid out as `layout` says, every number finite."""
 
     layout: Layout
     memory: HostBuffer
@@ -38,14 +38,14 @@ class Factors:
 
     @property
     def size_bytes(self) -> int:
-        """What they take on a device."""
+        """What the factors take on a device."""
         return self.layout.size_bytes
 
     def on(self, device: torch.device) -> Adapter:
-        """As an adapter there, its memory that of the caller's stream; on a CPU it may be this very memory.
+        """The adapter on `device`, in memory of the caller's stream; on a CPU it may share this memory.
 
-        Nothing waits: on CUDA the adapter is there once the stream has come to its `arrived`. Raises AdapterRefused for
-        tensors that do not fit each other.
+        Does not wait: on CUDA the adapter is complete after its event `arrived`. Raises AdapterRefused for tensors that
+        do not fit each other.
         """
         if len(self.memory.pieces) == 1 and self.memory.pieces[0].device == device:
             return adapter_of(self.layout, self.memory.pieces[0][: self.size_bytes], self.alpha_values)
@@ -54,14 +54,14 @@ class Factors:
         return adapter_of(self.layout, buffer, self.alpha_values, arrived)
 
     def refuse_misfits(self) -> None:
-        """Raises AdapterRefused as `on` does, without a copy."""
+        """Raises AdapterRefused as `on` does, without copying."""
         adapter_of(self.layout, torch.empty(self.size_bytes, dtype=torch.uint8, device="meta"), self.alpha_values)
 
 
 def read_factors(layout: Layout, *, pinned: bool) -> Factors:
     """The factors in host memory, page-locked when `pinned`.
 
-    Raises AdapterRefused for a file that is gone, cut short or not finite.
+    Raises AdapterRefused for a file that is gone, truncated or not finite.
     """
     memory = HostBuffer.of(layout.size_bytes, pinned=pinned)
     aside = HostBuffer.of(layout.aside_bytes, pinned=False)
@@ -73,12 +73,12 @@ def read_factors(layout: Layout, *, pinned: bool) -> Factors:
     (raw,) = aside.pieces
     _convert(layout, raw, memory)
     _refuse_infinite(layout, memory)
-    return Factors(layout, memory, _numbers(layout, raw))
+    return Factors(layout, memory, _alphas(layout, raw))
 
 
 @dataclass(slots=True)
 class _Stretch:
-    """Bytes that lie side by side in the file, from `file_start` behind its header, and go side by side too."""
+    """Bytes contiguous both in the file, from `file_start` after its header, and in the buffer `into`."""
 
     file_start: int
     into: HostBuffer
@@ -91,21 +91,21 @@ class _Stretch:
 
 
 def _stretches(layout: Layout, memory: HostBuffer, aside: HostBuffer) -> list[_Stretch]:
-    """Where each byte that is wanted goes, in the file's order."""
-    found: list[_Stretch] = []
+    """Where to read each needed byte to, in the file's order."""
+    stretches: list[_Stretch] = []
     for slot in sorted((*layout.slots.values(), *layout.alphas.values()), key=lambda slot: slot.place.start):
         into, start = (memory, slot.offset_bytes) if slot.aside_offset is None else (aside, slot.aside_offset)
         end = start + slot.place.end - slot.place.start
-        last = found[-1] if found else None
+        last = stretches[-1] if stretches else None
         if last and last.into is into and (last.file_end, last.end) == (slot.place.start, start):
             last.end = end
         else:
-            found.append(_Stretch(slot.place.start, into, start, end))
-    return found
+            stretches.append(_Stretch(slot.place.start, into, start, end))
+    return stretches
 
 
 def _read(file: FileIO, stretches: Iterable[_Stretch]) -> None:
-    """In as few calls as there are gaps between them in the file."""
+    """With one seek for each gap between them in the file."""
     header = bytearray(LENGTH_BYTES)
     _fill(file, [memoryview(header)])
     data_start = LENGTH_BYTES + int.from_bytes(header, "little")
@@ -128,7 +128,7 @@ def _fill_at(file: FileIO, start: int, views: list[memoryview]) -> None:
 def _fill(file: FileIO, views: list[memoryview]) -> None:
     done = 0
     while done < len(views):
-        count = os.readv(file.fileno(), views[done : done + PLACES_A_CALL])
+        count = os.readv(file.fileno(), views[done : done + MAX_BUFFERS])
         if count == 0:
             raise AdapterRefused("The LoRA file is cut short.")
         while done < len(views) and count >= len(views[done]):
@@ -139,7 +139,7 @@ def _fill(file: FileIO, views: list[memoryview]) -> None:
 
 
 def _convert(layout: Layout, raw: Tensor, memory: HostBuffer) -> None:
-    """Numbers in formats that are not kept."""
+    """Convert the numbers of slots whose file dtype is not kept."""
     for slot in layout.slots.values():
         if slot.aside_offset is not None:
             at = slot.aside_offset
@@ -150,18 +150,17 @@ def _convert(layout: Layout, raw: Tensor, memory: HostBuffer) -> None:
                 numbers = numbers[len(kept) :]
 
 
-def _numbers(layout: Layout, raw: Tensor) -> dict[str, float]:
-    """The alphas."""
+def _alphas(layout: Layout, raw: Tensor) -> dict[str, float]:
     cells = raw[: CELL_BYTES * len(layout.alphas)]
-    found: dict[str, float] = {}
+    alphas: dict[str, float] = {}
     for dtype in {slot.file_dtype for slot in layout.alphas.values()}:
         values = cells.view(dtype)[:: CELL_BYTES // dtype.itemsize].double().tolist()
         pairs = zip(layout.alphas.items(), values, strict=True)
-        found |= {key: value for (key, slot), value in pairs if slot.file_dtype is dtype}
-    for key, value in found.items():
+        alphas |= {key: value for (key, slot), value in pairs if slot.file_dtype is dtype}
+    for key, value in alphas.items():
         if not isfinite(value):
             raise not_one_number(key)
-    return found
+    return alphas
 
 
 def _refuse_infinite(layout: Layout, memory: HostBuffer) -> None:

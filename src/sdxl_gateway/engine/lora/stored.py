@@ -1,4 +1,4 @@
-"""Takes a digest, gives the private copy of that file planned against one checkpoint, ready to be read."""
+"""Takes a digest, gives the private copy of that file, planned against one checkpoint and ready to be read."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def stored_adapters(data_directory: Path, shapes: Mapping[str, tuple[int, ...]],
     plans = _Plans()
 
     def open_adapter(digest: str) -> AdapterFile:
-        return plans.get(digest) or plans.keep(_planned(store_path(data_directory, digest), digest, shapes, loras))
+        return plans.get(digest) or plans.keep(_plan(store_path(data_directory, digest), digest, shapes, loras))
 
     return open_adapter
 
 
 class _Plans:
-    """The files planned last. A digest says what is in a file, so a plan is right for good.
+    """A cache of the files planned last; as a digest identifies the content, a plan never becomes stale.
 
-    They are kept as bytes, a tenth of the room: a plan is thousands of objects, and the collector would stop every
-    thread to look through all of them.
+    They are kept pickled, in a tenth of the memory: a plan is thousands of objects, and the garbage collector would
+    stop every thread to traverse them.
     """
 
     def __init__(self) -> None:
@@ -43,12 +43,12 @@ class _Plans:
         kept = self._kept.get(digest)
         if kept is None:
             return None
-        # Bytes of this process's own making.
-        found: AdapterFile = pickle.loads(zlib.decompress(kept))  # noqa: S301
-        return self.keep(found, kept)
+        # Safe to unpickle, as this process made the bytes.
+        file: AdapterFile = pickle.loads(zlib.decompress(kept))  # noqa: S301
+        return self.keep(file, kept)
 
     def keep(self, file: AdapterFile, packed: bytes = b"") -> AdapterFile:
-        """`file` itself, the last to be forgotten now."""
+        """`file` itself, now most recently used."""
         self._kept.pop(file.digest, None)
         self._kept[file.digest] = packed or zlib.compress(pickle.dumps(file), level=1)
         while len(self._kept) > KEPT_PLANS:
@@ -56,7 +56,7 @@ class _Plans:
         return file
 
 
-def _planned(path: Path, digest: str, shapes: Mapping[str, tuple[int, ...]], loras: Loras) -> AdapterFile:
+def _plan(path: Path, digest: str, shapes: Mapping[str, tuple[int, ...]], loras: Loras) -> AdapterFile:
     header = read_header(path, loras)
     plan = plan_lora(header, shapes)
     return AdapterFile(digest, path, header.tensors, plan.parts, _words(plan))

@@ -1,10 +1,10 @@
 """Takes a merge table on a CUDA device, writes the weights of all its layers, each number read and written once.
 
-A program writes a band of rows over a span of columns of one layer; the table's items say of which. One kernel is for
-plain LoRAs of one number format: factors of 16 bits are multiplied as they are, which is exact. The other is for all
-else, in float32. Products of float32 numbers are three TF32 products each, as exact as float32; sums are float32,
-scales are applied to sums, and the weight is rounded once. Where Triton's interpreter is on (TRITON_INTERPRET=1) the
-same code runs on a CPU.
+A program writes a band of rows over a span of columns of one layer, which the table's items assign to it. One kernel is
+for plain LoRAs of one number format: 16-bit factors are multiplied directly, which is exact. The other is for all
+others, in float32. A product of float32 numbers is three TF32 products, as exact as float32; sums are float32, scales
+are applied to sums, and the weight is rounded once. With Triton's interpreter (TRITON_INTERPRET=1) the same code runs
+on a CPU.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ TRITON_DTYPES = {torch.float16: tl.float16, torch.bfloat16: tl.bfloat16, torch.f
 
 
 def launch(merge: MergeTable, device: torch.device) -> None:
-    """Issues one copy and one kernel for each group of layers, and waits for nothing."""
+    """Issue one copy, and one kernel for each group of layers, without waiting."""
     words = merge.words.to(device, non_blocking=True)
     for group in merge.launches:
         _issue(merge, group, words)
@@ -76,7 +76,7 @@ def _issue(merge: MergeTable, group: Launch, words: Tensor) -> None:
     )
 
 
-# An integer that happens to be divisible by 16 would have a kernel compiled once more.
+# Triton would otherwise compile the kernel again for integers that are divisible by 16.
 @triton.jit(do_not_specialize=("shares_at", "items_at"))
 def _merge_products(
     words: tl.tensor,
@@ -92,7 +92,7 @@ def _merge_products(
 ) -> None:
     """W = round(P + Σ strength · scale · left · right), everything read and written 16 bytes at once."""
     layer, rows, row, start = _place(words, items_at, band, block * blocks)
-    # Told of what the compiler can see: a hint on what a call gave is lost when the call is inlined.
+    # The hint is on a load in this function, as one on a call's result is lost when the call is inlined.
     columns = tl.multiple_of(tl.load(layer + COLUMNS).to(tl.int32), 8)
     in_rows = row < rows
     old = tl.load(layer + PRISTINE).to(tl.pointer_type(stored))
@@ -121,7 +121,7 @@ def _merge_products(
                 if factors == tl.float16:
                     change = tl.dot(up, down, change)
                 elif factors == tl.bfloat16:
-                    # Exact in TF32, and the interpreter multiplies no bfloat16.
+                    # Exact in TF32; the interpreter has no bfloat16 products.
                     change = tl.dot(up.to(tl.float32), down.to(tl.float32), change, input_precision="tf32")
                 else:
                     change = tl.dot(up, down, change, input_precision="tf32x3")
@@ -155,7 +155,7 @@ def _merge_changes(
         stored_column = start + n * block + tl.arange(0, block)
         in_columns = stored_column < columns
         inside = in_rows[:, None] & in_columns[None, :]
-        # The storage may be channels-last; pristine weights and factors have the window last.
+        # The storage may be channels-last, while pristine weights and factors have the kernel window last.
         column = stored_column
         if not aligned:
             column = (stored_column % (columns // window)) * window + stored_column // (columns // window)
@@ -181,7 +181,7 @@ def _merge_changes(
 def _place(
     words: tl.tensor, items_at: tl.tensor, band: tl.constexpr, span: tl.constexpr
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor, tl.tensor]:
-    """Where this program's layer stands in the table, how many rows it has, this program's and its first column."""
+    """The address of this program's layer in the table, that layer's number of rows, this program's rows and column."""
     item = tl.load(words + items_at + tl.program_id(0))
     layer = words + (item >> 32) * LAYER_FIELDS
     place = (item & 0xFFFFFFFF).to(tl.int32)
@@ -202,7 +202,7 @@ def _half(
     in_columns: tl.tensor,
     depth: tl.constexpr,
 ) -> tl.tensor:
-    """left · right, or right alone at rank 0, for these rows and columns of the layer; float32."""
+    """left · right, or right alone for rank 0, for these rows and columns of the layer; float32."""
     dtype = tl.load(share + DTYPE)
     left = tl.load(half + LEFT)
     right = tl.load(half + RIGHT)
@@ -244,7 +244,7 @@ def _gained(
     column: tl.tensor,
     in_columns: tl.tensor,
 ) -> tl.tensor:
-    """gain · (P + change) - P, for each row or input channel, where the share has gains."""
+    """gain · (P + change) - P, by row or input channel, if the share has gains."""
     address = tl.load(share + GAINS)
     if address != 0:
         gains = address.to(tl.pointer_type(tl.float32))

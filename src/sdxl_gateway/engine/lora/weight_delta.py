@@ -1,4 +1,4 @@
-"""Takes the tensors one adapter holds for one module part, by role, gives the delta they stand for."""
+"""Takes the tensors of one adapter for one module part, by role, gives the delta that they define."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def weight_delta(
 ) -> Delta:
     """The weight delta of one module part; `tensors` by role.
 
-    `scale` when known beforehand, else it comes of `alpha` and the rank. `dora_by_row` None lets the magnitude's shape
-    tell. Raises AdapterRefused when a tensor is missing or they do not fit each other.
+    Without a `scale` it follows from `alpha` and the rank. With `dora_by_row` None the magnitude's shape decides.
+    Raises AdapterRefused if a tensor is missing, or tensors do not fit each other.
     """
     try:
         delta = _undecomposed(algorithm, tensors, _Scale(scale, alpha))
