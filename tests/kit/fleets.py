@@ -11,9 +11,9 @@ from typing import Any
 
 from sdxl_gateway.core.ask import Upload
 from sdxl_gateway.core.stored_job import JobKey, JobState, StoredJob
-from sdxl_gateway.gateway.fleet.jobs import Fleet
+from sdxl_gateway.gateway.fleet.jobs import JobFleet
 from sdxl_gateway.gateway.tasks import Tasks
-from sdxl_gateway.shared.mirror import Mirror
+from sdxl_gateway.shared.job_mirror import JobMirror
 from sdxl_gateway.shared.open import ID_FILE, Shared
 from sdxl_gateway.storage.blobs import BlobFolder
 from sdxl_gateway.storage.database import Database, opened
@@ -36,7 +36,7 @@ class Member:
     id: str
     tasks: Tasks
     store: JobStore
-    mirror: Mirror
+    mirror: JobMirror
     redis: RedisServer
     database: Database
     shared: Shared
@@ -46,7 +46,7 @@ class Member:
     owed: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def __post_init__(self) -> None:
-        self.fleet = self.tasks.fleet = Fleet(self.store, self.mirror, self.tasks, self.clock, self.owing)
+        self.fleet = self.tasks.fleet = JobFleet(self.store, self.mirror, self.tasks, self.clock, self.owing)
 
     async def owing(self, gateway: str) -> Collection[str]:
         """As Owing."""

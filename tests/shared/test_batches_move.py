@@ -16,7 +16,7 @@ from sdxl_gateway.core.batch import Batch, BatchState, NewBatch
 from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import NotFound, Unavailable
 from sdxl_gateway.core.listeners import unheard
-from sdxl_gateway.gateway import batch_context, elsewhere
+from sdxl_gateway.gateway import batch_context, jobs_elsewhere
 from sdxl_gateway.shared.batch_mirror import Loose
 from tests.kit.batch_fleets import BatchMember, CommonFolder, batch_member
 from tests.kit.batches import CALLER, GENERATIONS, request, working
@@ -32,7 +32,7 @@ CALLED = replace(CALLER, webhook_url="https://receiver.example/hook")
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sdxl_gateway.shared.link.PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(elsewhere, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(jobs_elsewhere, "LOOK_SECONDS", 0.02)
     monkeypatch.setattr(batch_context, "PAUSE_SECONDS", 0.02)
 
 

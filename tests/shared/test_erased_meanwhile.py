@@ -12,10 +12,10 @@ import pytest
 
 from sdxl_gateway.core.batch import Batch, NewBatch
 from sdxl_gateway.core.errors import Unavailable
-from sdxl_gateway.gateway import elsewhere
+from sdxl_gateway.gateway import jobs_elsewhere
 from sdxl_gateway.shared.batches import SharedBatches
-from sdxl_gateway.shared.jobs import JobMirror
-from sdxl_gateway.shared.mirror import Mirror
+from sdxl_gateway.shared.job_mirror import JobMirror
+from sdxl_gateway.shared.jobs import SharedJobs
 from tests.kit.batch_fleets import BatchMember, batch_member
 from tests.kit.batches import CALLER, GENERATIONS, request
 from tests.kit.redis_server import RedisServer
@@ -31,7 +31,7 @@ LONG_ENOUGH_SECONDS = 0.3
 async def two(redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Two]:
     """Of whom the second has waited for a lease."""
     monkeypatch.setattr("sdxl_gateway.shared.link.PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(elsewhere, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(jobs_elsewhere, "LOOK_SECONDS", 0.02)
     async with AsyncExitStack() as stack:
         a, b = [await stack.enter_async_context(batch_member(redis, tmp_path / name)) for name in "ab"]
         await a.turn()
@@ -137,7 +137,7 @@ async def test_a_job_that_is_being_told_of(two: Two, redis: RedisServer) -> None
     a, b = two
     await a.one.accept()
     await a.one.store.tell_again(0.0, 0.0)
-    await Interrupted(a, JobMirror, "tell").during(a.one.fleet.turn())
+    await Interrupted(a, SharedJobs, "tell").during(a.one.fleet.turn())
     await check_gone(redis, a, b)
 
 
@@ -146,7 +146,7 @@ async def test_a_job_that_is_being_taken_over(two: Two, redis: RedisServer, afte
     a, b = two
     await a.one.accept()
     a.one.vanish()
-    await Interrupted(b, JobMirror, "take_over", after=after).during(b.one.fleet.turn())
+    await Interrupted(b, SharedJobs, "take_over", after=after).during(b.one.fleet.turn())
     await check_gone(redis, b)
 
 
@@ -160,7 +160,7 @@ async def test_a_job_that_was_taken_over_and_is_on_no_disk_yet(two: Two, redis: 
     await check_gone(redis, b)
 
 
-def mirror_of(one: BatchMember) -> Mirror:
+def mirror_of(one: BatchMember) -> JobMirror:
     return one.one.mirror
 
 

@@ -14,7 +14,7 @@ from sdxl_gateway.core.background import Background
 from sdxl_gateway.core.errors import NotFound, Unavailable
 from sdxl_gateway.core.listeners import unheard
 from sdxl_gateway.core.stored_job import Ending, JobState
-from sdxl_gateway.gateway import elsewhere
+from sdxl_gateway.gateway import jobs_elsewhere
 from sdxl_gateway.gateway.fleet.jobs import AGAIN_SECONDS
 from sdxl_gateway.gateway.job_now import JobNow
 from sdxl_gateway.gateway.packed import unpack_error
@@ -35,7 +35,7 @@ SLOW = "step-seconds=0.5"
 @pytest.fixture
 async def two(redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Two]:
     monkeypatch.setattr("sdxl_gateway.shared.link.PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(elsewhere, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(jobs_elsewhere, "LOOK_SECONDS", 0.02)
     async with AsyncExitStack() as stack:
         a, b = [await stack.enter_async_context(member(redis, tmp_path / name)) for name in "ab"]
         await a.fleet.turn()
@@ -233,7 +233,7 @@ async def test_what_ended_each_gateway_that_had_it_is_not_tried_again(two: Two) 
 async def test_a_wish_to_cancel_goes_with_the_job(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = two
     job, other = await a.accept(), await a.accept()
-    monkeypatch.setattr(elsewhere, "CANCEL_SECONDS", 0.0)
+    monkeypatch.setattr(jobs_elsewhere, "CANCEL_SECONDS", 0.0)
     with pytest.raises(Unavailable):
         await b.tasks.cancel(job, CALLER)
     a.vanish()
@@ -245,7 +245,7 @@ async def test_a_wish_to_cancel_goes_with_the_job(two: Two, monkeypatch: pytest.
 async def test_its_own_gateway_cancels_where_it_is_there(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = two
     job = await a.accept()
-    monkeypatch.setattr(elsewhere, "CANCEL_SECONDS", 0.0)
+    monkeypatch.setattr(jobs_elsewhere, "CANCEL_SECONDS", 0.0)
     with pytest.raises(Unavailable):
         await b.tasks.cancel(job, CALLER)
     await a.fleet.turn()

@@ -13,7 +13,7 @@ import pytest
 from sdxl_gateway.api.endpoints.once import REPLAYED
 from sdxl_gateway.core.errors import Busy, KeyInUse
 from sdxl_gateway.core.stored_job import JobKey, JobState, StoredJob
-from sdxl_gateway.gateway.fleet.jobs import Fleet
+from sdxl_gateway.gateway.fleet.jobs import JobFleet
 from sdxl_gateway.gateway.job_now import JobNow
 from sdxl_gateway.storage.idempotency import KeptReplies
 from sdxl_gateway.storage.jobs import JobStore
@@ -77,7 +77,7 @@ async def test_what_one_accepted_the_other_finds_under_the_key(two: Two) -> None
 
 async def test_who_was_killed_before_it_told_of_the_job_has_accepted_the_others(two: Two) -> None:
     a, b = two
-    await killed_while_it_accepts(a, Fleet, "tell_now")
+    await killed_while_it_accepts(a, JobFleet, "tell_now")
     (untold,) = await a.store.untold(10)
     assert await b.tasks.under(KEY) is None
     assert await accept(b) == untold.job.id

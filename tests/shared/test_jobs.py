@@ -25,7 +25,7 @@ Two = tuple[Http, Http]
 @pytest.fixture
 async def gateways(redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Two]:
     """Clients of two, which look at each other often."""
-    for module in ("fleet.jobs", "elsewhere"):
+    for module in ("fleet.jobs", "jobs_elsewhere"):
         monkeypatch.setattr(f"sdxl_gateway.gateway.{module}.LOOK_SECONDS", 0.02)
     monkeypatch.setattr("sdxl_gateway.shared.link.PAUSE_SECONDS", 0.02)
     async with AsyncExitStack() as stack:

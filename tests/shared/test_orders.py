@@ -23,8 +23,8 @@ from sdxl_gateway.core.order import ERASE_TENANT, ROLLOUT, Order
 from sdxl_gateway.gateway.fleet import orders as fleet_orders
 from sdxl_gateway.gateway.fleet import questions as fleet_questions
 from sdxl_gateway.gateway.fleet.orders import KEPT_SECONDS, Orders, Outcome
-from sdxl_gateway.shared.jobs import JobMirror
-from sdxl_gateway.shared.mirror import Report
+from sdxl_gateway.shared.job_mirror import Report
+from sdxl_gateway.shared.jobs import SharedJobs
 from sdxl_gateway.shared.orders import KEPT_MS
 from sdxl_gateway.storage.database import opened as database_in
 from sdxl_gateway.storage.rollouts import RolloutStore
@@ -284,14 +284,14 @@ async def test_over_http_who_was_away_erases_before_it_tells_of_anything(
     async with one_in(redis, tmp_path / "b", Clock(time.time() + 1.0)) as b:
         assert None in told(await b.orders.give(ERASE_TENANT, job["tenant"], {}))
     seen = list[Report]()
-    monkeypatch.setattr(JobMirror, "tell", _noting(JobMirror.tell, seen))
+    monkeypatch.setattr(SharedJobs, "tell", _noting(SharedJobs.tell, seen))
     async with served(tmp_path / "a", **redis.sections) as a:
         assert (await a.get("/v1/jobs")).json()["data"] == []
     assert seen == []
 
 
 def _noting(tell: Any, seen: list[Report]) -> Any:
-    async def noting(mirror: JobMirror, reports: Sequence[Report]) -> Any:
+    async def noting(mirror: SharedJobs, reports: Sequence[Report]) -> Any:
         seen.extend(reports)
         return await tell(mirror, reports)
 

@@ -10,7 +10,6 @@ from enum import StrEnum
 from sdxl_gateway.core.stored_job import FIRST_TOKEN
 
 ID_BYTES = 16
-"""That of a batch which never changed its gateway."""
 
 
 class BatchState(StrEnum):

@@ -14,6 +14,7 @@ TAKINGS_EACH = 1000
 """More than a job is ever taken up by one gateway."""
 
 FIRST_TOKEN = 1
+"""The token of a job or batch that never changed its gateway."""
 Place = tuple[float, str]
 
 

@@ -26,7 +26,7 @@ from sdxl_gateway.gateway.fleet.lists import behind, merged
 from sdxl_gateway.gateway.packed import pack_caller, unpack_caller
 from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.shared.batch_mirror import BatchMirror
-from sdxl_gateway.shared.mirror import Owing, nobody
+from sdxl_gateway.shared.order_mirror import Owing, nobody
 from sdxl_gateway.storage.batches import BatchStore
 from sdxl_gateway.storage.file_table import Purpose
 from sdxl_gateway.storage.files import FileStore

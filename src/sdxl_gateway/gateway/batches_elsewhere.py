@@ -50,6 +50,6 @@ class OtherBatches:
             await self._mirror.forget(batch_ids)
 
     async def erase(self, tenant: str, *, ours: bool = False) -> None:
-        """As OtherGateways.erase."""
+        """As OtherJobs.erase."""
         if self._mirror is not None:
             await self._mirror.forget([batch.id async for batch in self._mirror.listed(tenant, Cut(0), ours=ours)])

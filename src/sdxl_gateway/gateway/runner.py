@@ -22,8 +22,8 @@ from sdxl_gateway.core.errors import (
 )
 from sdxl_gateway.core.stored_job import Ending, JobState, StoredJob
 from sdxl_gateway.core.trace import Trace, following
-from sdxl_gateway.gateway.elsewhere import OtherGateways
 from sdxl_gateway.gateway.events import Accepted, Done, Partial, Presented, Progressed, Withheld
+from sdxl_gateway.gateway.jobs_elsewhere import OtherJobs
 from sdxl_gateway.gateway.live_job import Bell, LiveJob
 from sdxl_gateway.gateway.packed import (
     HeldPicture,
@@ -72,7 +72,7 @@ class Runner:
     over meanwhile has its end there, and is let go of by the fleet.
     """
 
-    def __init__(self, store: JobStore, painter: Callable[[], Gateway], most: int, others: OtherGateways) -> None:
+    def __init__(self, store: JobStore, painter: Callable[[], Gateway], most: int, others: OtherJobs) -> None:
         self.live: dict[str, LiveJob] = {}
         self.turned = Bell()
         self._wake = asyncio.Event()

@@ -15,15 +15,16 @@ from sdxl_gateway.core.caller import Caller
 from sdxl_gateway.core.errors import Cancelled, NotFound, Unavailable
 from sdxl_gateway.core.stored_job import FIRST_TOKEN, Ending, JobKey, JobState, Place, StoredJob
 from sdxl_gateway.core.trace import Trace, current
-from sdxl_gateway.gateway.elsewhere import OtherGateways
-from sdxl_gateway.gateway.fleet.jobs import Fleet
+from sdxl_gateway.gateway.fleet.jobs import JobFleet
 from sdxl_gateway.gateway.job_now import JobNow, seen
+from sdxl_gateway.gateway.jobs_elsewhere import OtherJobs
 from sdxl_gateway.gateway.live_job import News, NewsId
 from sdxl_gateway.gateway.packed import SettledAsk, pack_ask, pack_caller, pack_error
 from sdxl_gateway.gateway.paint import Gateway, priority_of
 from sdxl_gateway.gateway.runner import Runner, quarantined
 from sdxl_gateway.pictures.scrub import scrubbed
-from sdxl_gateway.shared.mirror import Mirror, Owing, nobody
+from sdxl_gateway.shared.job_mirror import JobMirror
+from sdxl_gateway.shared.order_mirror import Owing, nobody
 from sdxl_gateway.storage.job_table import Filter
 from sdxl_gateway.storage.jobs import FORGOTTEN_AT_ONCE, JobStore
 from sdxl_gateway.storage.pages import unknown_after
@@ -48,16 +49,16 @@ class Tasks:
         store: JobStore,
         gateway: Gateway,
         begin_trace: Callable[[], Trace | None] = lambda: None,
-        mirror: Mirror | None = None,
+        mirror: JobMirror | None = None,
         owing: Owing = nobody,
     ) -> None:
         self._settings = settings
         self._begin_trace = begin_trace
         self._store = store
         self._gateway = gateway
-        self._others = OtherGateways(mirror)
+        self._others = OtherJobs(mirror)
         self.runner = Runner(store, lambda: self._gateway, settings.live, self._others)
-        self.fleet = None if mirror is None else Fleet(store, mirror, self, owing=owing)
+        self.fleet = None if mirror is None else JobFleet(store, mirror, self, owing=owing)
 
     def paint_with(self, gateway: Gateway) -> None:
         """What is accepted or taken up from now on goes by this one."""

@@ -19,7 +19,7 @@ from sdxl_gateway.rooms.painting import Painting
 from sdxl_gateway.rooms.stores import Stores
 from sdxl_gateway.rooms.teams import Teams
 from sdxl_gateway.rooms.watch import Watch
-from sdxl_gateway.shared.mirror import nobody
+from sdxl_gateway.shared.order_mirror import nobody
 from sdxl_gateway.storage.batches import BatchStore
 from sdxl_gateway.storage.remembered import Lasting, Remembered
 from sdxl_gateway.telemetry.audit.chain import chain_in

@@ -1,4 +1,4 @@
-"""What a gateway is asked of the batches of all, and what it is told; knows nothing of redis."""
+"""The port through which gateways tell each other of their batches; knows nothing of Redis."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sdxl_gateway.core.batch import Batch
-from sdxl_gateway.shared.mirror import Outcome
+from sdxl_gateway.shared.outcome import Outcome
 from sdxl_gateway.storage.pages import Cut
 
 
 @dataclass(frozen=True, slots=True)
 class Loose:
-    """A batch that is not over, of a `gateway` that is gone, which had it under that token."""
+    """An unfinished batch whose `gateway` is gone, which owned it under that token."""
 
     id: str
     gateway: str
@@ -22,68 +22,71 @@ class Loose:
 
 @dataclass(frozen=True, slots=True)
 class BatchSight:
-    """Of batches that are not over: those of this gateway with their tokens, and those of gateways that are gone."""
+    """The unfinished batches that this gateway owns, each with its token, and those of gateways that are gone."""
 
     owned: Mapping[str, int]
     loose: Sequence[Loose]
 
 
 class BatchMirror(Protocol):
-    """Carries how batches stand from each gateway to the others, and batches from one that is gone to another.
-    Everything raises Unavailable while it cannot be."""
+    """Shares the state of batches among gateways, and hands the batches of a gateway that is gone to another.
+
+    Tokens decide who owns a batch, as with jobs (job_mirror.py). Every method raises Unavailable while the shared state
+    cannot be reached, except `owns`.
+    """
 
     max_lines_bytes: int
-    """Requests of a batch that are larger do not lie there."""
+    """Requests of a batch that are larger are not shared."""
 
     async def tell(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
-        """How batches of this gateway stand now: what became of each; LACKING are its requests."""
+        """Report how batches of this gateway stand; the outcome of each, LACKING where its requests are not shared."""
         ...
 
     async def keep_lines(self, batch_id: str, lines: bytes | None) -> None:
-        """The requests of a batch of this gateway; None where they are too large, and so are not asked for again."""
+        """Share the requests of a batch of this gateway; None where they are too large, which ends the asking."""
         ...
 
     async def lines_of(self, batch_id: str) -> bytes | None:
-        """The requests, where they lie there."""
+        """The batch's requests, if they are shared."""
         ...
 
     async def has_lines(self, batch_id: str) -> bool:
-        """They do."""
+        """Whether the batch's requests are shared."""
         ...
 
     async def told_over(self) -> Mapping[str, float]:
-        """The batches of this gateway of which others know that they are over, and since when, in unix seconds."""
+        """This gateway's finished batches that were reported, each with when it was, in unix seconds."""
         ...
 
     async def find(self, batch_id: str) -> Batch | None:
-        """The batch of that id, as its gateway told of it last."""
+        """The batch of that id, as its gateway reported it last."""
         ...
 
     def listed(self, tenant: str | None, cut: Cut, *, ours: bool = False) -> AsyncIterator[Batch]:
-        """Other gateways' batches of a tenant, or of all, or `ours`, behind that place, in order; `limit` is not looked
-        at."""
+        """Other gateways' batches, or `ours`, of a tenant or of all, in the order of `cut`, from its place on; its
+        `limit` is ignored."""
         ...
 
     async def ask_to_cancel(self, batch_id: str) -> None:
-        """Tell the gateway that has it, or will have it."""
+        """Ask the gateway that owns the batch, now or later, to cancel it."""
         ...
 
     async def look(self) -> BatchSight:
-        """Whose those are that are not over."""
+        """The unfinished batches that are this gateway's, or nobody's."""
         ...
 
     async def take(self, loose: Loose) -> bool:
-        """It is this gateway's now; not where its gateway is there again, or another took it."""
+        """Make this gateway the owner; False where its gateway is back, or another one was faster."""
         ...
 
     async def owns(self, batch: Batch) -> bool:
-        """Nobody has taken it over; so it is taken to be while there is nothing to ask."""
+        """Whether this gateway still owns the batch; assumed while the shared state cannot be reached."""
         ...
 
     async def has_moved(self, batch: Batch) -> bool:
-        """The gateway that took it over has told of it, and so has it on its disk."""
+        """Whether the gateway that took the batch over has reported it, and so has it on its disk."""
         ...
 
     async def forget(self, batch_ids: Collection[str]) -> None:
-        """Nothing is known of these any more."""
+        """Remove everything that is shared of these batches."""
         ...

@@ -16,7 +16,7 @@ from sdxl_gateway.shared.batch_scripts import CANCEL, LOOK, TAKE, TELL
 from sdxl_gateway.shared.envelope import Envelope
 from sdxl_gateway.shared.link import Link, SharedStateDown
 from sdxl_gateway.shared.listing import LISTED_AT_ONCE, ids_behind, list_of
-from sdxl_gateway.shared.mirror import OUTCOMES, Outcome
+from sdxl_gateway.shared.outcome import OUTCOMES, Outcome
 from sdxl_gateway.storage.pages import Cut
 
 KEPT_MS = 86_400_000

@@ -13,9 +13,9 @@ from pydantic import TypeAdapter
 from sdxl_gateway.shared.copies import MOST_SECONDS, Copies
 from sdxl_gateway.shared.counts import NONE, Counts
 from sdxl_gateway.shared.envelope import Envelope
+from sdxl_gateway.shared.file_mirror import FileElsewhere
 from sdxl_gateway.shared.link import Link, digest_of
 from sdxl_gateway.shared.listing import LISTED_AT_ONCE, ids_behind
-from sdxl_gateway.shared.mirror import FileElsewhere
 from sdxl_gateway.storage.file_table import StoredFile
 from sdxl_gateway.storage.pages import Cut
 

@@ -1,4 +1,4 @@
-"""Has the job of one Idempotency-Key one id, in Redis, whichever gateways are about to accept it."""
+"""Keeps in Redis which job belongs to an Idempotency-Key, so that all gateways accept it under the same id."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sdxl_gateway.storage.idempotency import in_use
 
 
 class SharedJobKeys:
-    """For each key a hash. It is written before the job stands in any database, so that a gateway that is killed in
-    between, or only sleeps, has accepted the very job that another accepts in its place under a higher token."""
+    """For each key a hash, written before the job is in any database: when a gateway is killed or suspended in between,
+    another accepts the same job in its place, under a higher token."""
 
     def __init__(self, link: Link, envelope: Envelope, kept_ms: int) -> None:
         self._link = link
@@ -27,7 +27,7 @@ class SharedJobKeys:
         self._remind = link.redis.register_script(REMIND)
 
     async def reserve(self, key: JobKey, job_id: str) -> tuple[str, int]:
-        """As Mirror."""
+        """As JobMirror."""
         name = self._name(key.digest)
         told, jobs = self._envelope.closed(name, job_id), self._link.key("job", "")
         asked = job_id, told, key.fingerprint, key.seconds, jobs, self._kept_ms
@@ -40,12 +40,12 @@ class SharedJobKeys:
             return job_id, FIRST_TOKEN
 
     async def job_id(self, key: JobKey) -> str | None:
-        """Of the job under that key, if it was accepted."""
+        """The id of the job under that key, if it was reserved."""
         found: Any = await self._link.ask(partial(self._link.redis.hget, self._name(key.digest), "id"))
         return None if found is None else found.decode()
 
     async def remind(self, job: StoredJob, pipeline: Pipeline) -> None:
-        """A job with a key is told: where Redis has forgotten that it is the key's, it knows again."""
+        """Write the hash of the job's key anew where Redis lost it."""
         if job.idempotency_key is not None and job.fingerprint is not None:
             name = self._name(job.idempotency_key)
             told = self._envelope.closed(name, job.id)
@@ -53,7 +53,7 @@ class SharedJobKeys:
             await self._remind([name], asked, client=pipeline)
 
     def names(self, jobs: Collection[StoredJob]) -> list[str]:
-        """Of what is known of their keys."""
+        """The names of their keys' hashes."""
         return [self._name(job.idempotency_key) for job in jobs if job.idempotency_key is not None]
 
     def _name(self, digest: str) -> str:

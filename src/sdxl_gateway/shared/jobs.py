@@ -1,9 +1,7 @@
-"""Keeps in Redis how all gateways' jobs stand, what happens to them, and whose they are (as Mirror)."""
+"""Keeps in Redis how all gateways' jobs stand, what happens to them, and whose they are (as JobMirror)."""
 
 from __future__ import annotations
 
-import asyncio
-import base64
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -14,12 +12,13 @@ from pydantic import TypeAdapter
 
 from sdxl_gateway.core.errors import Gone
 from sdxl_gateway.core.stored_job import JobKey, StoredJob
-from sdxl_gateway.shared.envelope import Envelope, Foreign
+from sdxl_gateway.shared.envelope import Envelope
 from sdxl_gateway.shared.job_keys import SharedJobKeys
+from sdxl_gateway.shared.job_mirror import Found, JobPage, Report, Sight
 from sdxl_gateway.shared.job_scripts import CANCEL, LOOK, TAKE, TELL
 from sdxl_gateway.shared.link import Link, SharedStateDown
 from sdxl_gateway.shared.listing import list_of
-from sdxl_gateway.shared.mirror import OUTCOMES, Found, Listed, Outcome, Report, Sight
+from sdxl_gateway.shared.outcome import OUTCOMES, Outcome
 from sdxl_gateway.storage.job_table import Filter
 
 KEPT_SECONDS = 86400.0
@@ -37,8 +36,8 @@ class _News(NamedTuple):
     passing: bool
 
 
-class JobMirror:
-    """A Mirror: for each job a hash, its uploads and a stream of its news, for each gateway a lease and its jobs."""
+class SharedJobs:
+    """A JobMirror: for each job a hash, its uploads and a stream of its news, for each gateway a lease and its jobs."""
 
     kept_seconds = KEPT_SECONDS
 
@@ -58,69 +57,69 @@ class JobMirror:
         self._take = link.redis.register_script(TAKE)
 
     async def look(self) -> Sight:
-        """As Mirror."""
+        """As JobMirror."""
         names = self._lease(self._id), self._key("gateways"), self._key("job-cancels", self._id)
         asked = self._id, int(self.lease_seconds * 1000), self._lease(""), _KEPT_MS
         held, cancels, gone = await self._link.ask(partial(self._look, names, asked))
         return Sight(bool(held), [one.decode() for one in cancels], [one.decode() for one in gone])
 
     async def leave(self) -> None:
-        """As Mirror."""
+        """As JobMirror."""
         await self._link.ask(partial(self._link.redis.delete, self._lease(self._id)))
 
     async def tell(self, reports: Sequence[Report]) -> Sequence[Outcome]:
-        """As Mirror."""
+        """As JobMirror."""
         return await self._link.ask(partial(self._told, reports)) if reports else ()
 
     async def keep_uploads(self, job: StoredJob, data: bytes) -> None:
-        """As Mirror."""
+        """As JobMirror."""
         if len(data) <= self._max_upload_bytes:
             name = self._key("job-uploads", job.id)
-            closed = await asyncio.to_thread(lambda: self._envelope.closed(name, base64.b64encode(data).decode()))
+            closed = await self._envelope.closed_bytes(name, data)
             await self._link.ask(partial(self._link.redis.set, name, closed, px=_KEPT_MS))
 
     async def uploads_of(self, job_id: str) -> bytes:
-        """As Mirror."""
+        """As JobMirror."""
         name = self._key("job-uploads", job_id)
         closed: Any = await self._link.ask(partial(self._link.redis.get, name))
-        value = None if closed is None else self._opened(name, closed)
-        if value is None:
+        data = self._envelope.read_bytes(name, closed)
+        if data is None:
             raise Gone("The pictures that came with this job are gone.")
-        return base64.b64decode(value)
+        return data
 
     def news(self, job: StoredJob, value: Any, *, passing: bool) -> None:
-        """As Mirror."""
+        """As JobMirror."""
         before = [one for one in self._news[job.id] if not (passing and one.passing)]
         self._news[job.id] = [*before, _News(value, passing)][-MOST_NEWS:]
 
     async def tell_news(self) -> None:
-        """As Mirror."""
+        """As JobMirror."""
         news, self._news = self._news, defaultdict(list)
         if news:
             await self._link.ask(partial(self._tell_all, news))
 
     async def find(self, job_id: str, after: str | None = None) -> Found | None:
-        """As Mirror."""
+        """As JobMirror."""
         row, rows = await self._link.ask(partial(self._found, job_id, after))
         report = self._report(job_id, *row)
         if report is None:
             return None
         name = self._key("job-news", job_id)
-        news = [(row.decode(), self._opened(name, fields[b"news"])) for row, fields in rows]
+        news = [(row.decode(), self._envelope.read(name, fields[b"news"])) for row, fields in rows]
         return Found(report, [one for one in news if one[1] is not None])
 
     async def reserve(self, key: JobKey, job_id: str) -> tuple[str, int]:
-        """As Mirror."""
+        """As JobMirror."""
         return await self._keys.reserve(key, job_id)
 
     async def under(self, key: JobKey) -> Found | None:
-        """As Mirror: its record, which is signed, says so."""
+        """As JobMirror: its record, which is signed, says so."""
         job_id = await self._keys.job_id(key)
         found = None if job_id is None else await self.find(job_id)
         return found if found is not None and found.report.job.idempotency_key == key.digest else None
 
     async def owns(self, job: StoredJob) -> bool:
-        """As Mirror."""
+        """As JobMirror."""
         name = self._key("job", job.id)
         try:
             token: Any = await self._link.ask(partial(self._link.redis.hget, name, "token"))
@@ -129,38 +128,38 @@ class JobMirror:
         return token is None or int(token) <= job.token
 
     async def has_moved(self, job: StoredJob) -> bool:
-        """As Mirror: its record, which is signed, says so."""
+        """As JobMirror: its record, which is signed, says so."""
         name = self._key("job", job.id)
         record: Any = await self._link.ask(partial(self._link.redis.hget, name, "record"))
-        value = None if record is None else self._opened(name, record)
+        value = self._envelope.read(name, record)
         return value is not None and int(value[0]["token"]) > job.token
 
     async def ask_to_cancel(self, job_id: str) -> None:
-        """As Mirror."""
+        """As JobMirror."""
         asked = job_id, self._key("job-cancels", ""), _KEPT_MS
         await self._link.ask(partial(self._cancel, [self._key("job", job_id)], asked))
 
     async def take_over(self, gateway: str, most: int, sparing: Collection[str] = ()) -> int:
-        """As Mirror."""
+        """As JobMirror."""
         names = self._lease(gateway), self._key("jobs-of", gateway), self._key("jobs-of", self._id)
         asked = gateway, self._id, most, self._key("job", ""), self._key("job-uploads", ""), _KEPT_MS
         spared = await self._link.ask(partial(self._first_of, gateway, most, sparing)) if sparing else ()
         return int(await self._link.ask(partial(self._take, [*names, self._key("gateways")], [*asked, *spared])))
 
     async def owned(self) -> Mapping[str, int]:
-        """As Mirror."""
+        """As JobMirror."""
         return await self._link.ask(self._owned)
 
-    async def page(self, which: Filter, before: float, most: int, skip: int, *, ours: bool | None = False) -> Listed:
-        """As Mirror."""
+    async def page(self, which: Filter, before: float, most: int, skip: int, *, ours: bool | None = False) -> JobPage:
+        """As JobMirror."""
         listed = self._list(which.tenant) if which.batch is None else self._lines(which.batch)
         found = await self._link.ask(partial(self._page, listed, before, most, skip))
         chosen = [(job_id, row) for job_id, row in found if ours in (None, row[0] == self._id.encode())]
         reports = [self._report(job_id, *row) for job_id, row in chosen]
-        return Listed([report.job for report in reports if report is not None], len(found) < most)
+        return JobPage([report.job for report in reports if report is not None], len(found) < most)
 
     async def forget(self, jobs: Sequence[StoredJob]) -> None:
-        """As Mirror."""
+        """As JobMirror."""
         if jobs:
             await self._link.ask(partial(self._forget, jobs))
 
@@ -245,16 +244,11 @@ class JobMirror:
 
     def _report(self, job_id: str, by: bytes | None, token: bytes | None, record: bytes | None) -> Report | None:
         """Whoever took it over may not have told of it yet."""
-        if token is None or record is None or (value := self._opened(self._key("job", job_id), record)) is None:
+        value = self._envelope.read(self._key("job", job_id), record)
+        if token is None or value is None:
             return None
         job = replace(_JOB.validate_python(value[0], strict=False), token=int(token))
         return Report(job, value[1])
-
-    def _opened(self, name: str, closed: bytes) -> Any:
-        try:
-            return self._envelope.opened(name, closed)
-        except Foreign:
-            return None
 
     def _lease(self, gateway: str) -> str:
         return self._key("gateway", gateway)

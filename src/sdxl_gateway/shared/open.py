@@ -23,8 +23,9 @@ from sdxl_gateway.storage.secret_file import secret_of
 
 if TYPE_CHECKING:
     from sdxl_gateway.shared.batch_mirror import BatchMirror
+    from sdxl_gateway.shared.file_mirror import FileMirror
+    from sdxl_gateway.shared.job_mirror import JobMirror
     from sdxl_gateway.shared.link import Link
-    from sdxl_gateway.shared.mirror import FileMirror, Mirror
     from sdxl_gateway.shared.order_mirror import OrderMirror
     from sdxl_gateway.shared.picture_mirror import PictureMirror
     from sdxl_gateway.shared.question_mirror import QuestionMirror
@@ -54,7 +55,7 @@ class Shared:
     replies: ReplyExchanging
     works: Mapping[str, Callable[[], Awaitable[None]]]
     link: Link | None = None
-    jobs: Mirror | None = None
+    jobs: JobMirror | None = None
     batches: BatchMirror | None = None
     files: FileMirror | None = None
     pictures: Callable[[PictureFiles], PictureFiles] = _their_own
@@ -91,7 +92,7 @@ def open_shared(settings: Settings, home: Path, meters: LocalMeters, seal: Seal,
         from sdxl_gateway.shared.copies import Copies
         from sdxl_gateway.shared.envelope import Envelope
         from sdxl_gateway.shared.files import SharedFiles
-        from sdxl_gateway.shared.jobs import JobMirror
+        from sdxl_gateway.shared.jobs import SharedJobs
         from sdxl_gateway.shared.keys import KeyExchange
         from sdxl_gateway.shared.link import Link
         from sdxl_gateway.shared.meters import SharedMeters
@@ -111,7 +112,7 @@ def open_shared(settings: Settings, home: Path, meters: LocalMeters, seal: Seal,
     envelope, works = Envelope(pepper, seal), {"places": shared.renewing}
     replies = ReplyExchange(link, envelope, gateway_id, bounds)
     works["claims"] = replies.renewing
-    jobs = JobMirror(
+    jobs = SharedJobs(
         link,
         envelope,
         gateway_id,

@@ -1,50 +1,60 @@
-"""What a gateway is asked of orders to all, and is told; knows nothing of redis."""
+"""The port through which gateways give each other orders; knows nothing of Redis."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from sdxl_gateway.core.order import Member, Order
 
+Owing = Callable[[str], Awaitable[Collection[str]]]
+"""The tenants that a gateway, by its id, was ordered to erase and has not erased yet."""
+
+
+async def nobody(_: str) -> Collection[str]:
+    """The Owing of gateways that have nothing to erase."""
+    return ()
+
 
 class OrderMirror(Protocol):
-    """Carries orders from each gateway to the others, and what came of them. Everything raises Unavailable while it
-    cannot be."""
+    """Shares the orders that every gateway is to carry out, and their outcomes.
+
+    Every method raises Unavailable while the shared state cannot be reached.
+    """
 
     gateway: str
-    """This one."""
+    """The id of this gateway."""
     kept_seconds: float
-    """What came of an order is told for so long."""
+    """Outcomes are kept for so long."""
 
     async def look(self) -> str | None:
-        """Says that this gateway is there; gives a word that is another after each order, None where all is lost."""
+        """Report that this gateway is there; a word that changes with each order, None where everything was lost."""
         ...
 
     async def orders(self) -> Sequence[Order]:
-        """Those that were told."""
+        """All orders that are shared."""
         ...
 
     async def tell(self, orders: Sequence[Order]) -> None:
-        """These are to be done by everybody."""
+        """Share these orders with all gateways."""
         ...
 
     async def forget(self, order_ids: Sequence[str]) -> None:
-        """Nobody hears of these any more."""
+        """Stop sharing these orders."""
         ...
 
     async def tell_outcomes(self, outcomes: Mapping[str, Mapping[str, Any]]) -> None:
-        """This gateway did the orders of these ids."""
+        """Report that this gateway carried out the orders of these ids, with the outcome of each."""
         ...
 
     async def outcomes(self, order_id: str) -> Mapping[str, Mapping[str, Any]]:
-        """What came of an order, by gateways that did it."""
+        """The outcomes of an order, by the ids of the gateways that carried it out."""
         ...
 
     async def done(self, order_ids: Sequence[str], gateway: str) -> Collection[str]:
-        """Those of these orders that the gateway did, as far as that is still known."""
+        """Those of these orders that the gateway carried out, as far as their outcomes are still kept."""
         ...
 
     async def members(self) -> Sequence[Member]:
-        """The gateways that said of late that they are there, this one too."""
+        """The gateways that reported lately that they are there, this one included."""
         ...

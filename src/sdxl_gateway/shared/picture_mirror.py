@@ -1,4 +1,4 @@
-"""What a gateway is asked of pictures that others keep, and is told; knows nothing of redis."""
+"""The port through which gateways ask each other to delete pictures; knows nothing of Redis."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import Protocol
 
 
 class PictureMirror(Protocol):
-    """Carries wishes to delete a picture to whichever gateway keeps it. Everything raises Unavailable while it cannot
-    be."""
+    """Brings the request to delete a picture to whichever gateway keeps it.
+
+    Every method raises Unavailable while the shared state cannot be reached.
+    """
 
     async def ask_to_delete(self, image_id: str, tenant: str) -> None:
-        """Tell all of them."""
+        """Ask all gateways; the one that keeps the picture deletes it."""
         ...
 
     async def to_delete(self) -> Sequence[tuple[str, str]]:
-        """What anybody asked to be deleted since this was asked last, each with its tenant; at first, all there is."""
+        """The pictures to be deleted since the last call, each with its tenant; at first, all that are known."""
         ...

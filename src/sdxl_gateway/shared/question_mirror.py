@@ -1,4 +1,4 @@
-"""What a gateway is asked of questions to others, and is told; knows nothing of redis."""
+"""The port through which gateways ask each other questions; knows nothing of Redis."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What `kind` asks the gateway `to` with `value`, which is JSON; `at` unix seconds."""
+    """A question of that kind to the gateway `to`; `value` is JSON, `at` when it was asked, in unix seconds."""
 
     id: str
     to: str
@@ -19,22 +19,24 @@ class Question:
 
 
 class QuestionMirror(Protocol):
-    """Carries questions to gateways, and answers, a part at a time, back to who asked. Everything raises Unavailable
-    while it cannot be."""
+    """Brings questions to gateways, and their answers, one part at a time, back to whoever asked.
+
+    Every method raises Unavailable while the shared state cannot be reached.
+    """
 
     gateway: str
-    """This one."""
+    """The id of this gateway."""
 
     async def ask(self, question: Question) -> None:
-        """It is to be answered."""
+        """Send the question."""
         ...
 
     async def asked(self) -> Sequence[Question]:
-        """What this gateway was asked since it looked last."""
+        """The questions to this gateway since the last call."""
         ...
 
     async def answer(self, question_id: str, part: Sequence[Any] | None) -> int:
-        """One more part of this gateway's answer, None after the last; how many wait there to be taken."""
+        """Add a part to this gateway's answer, None after the last one; how many parts wait to be taken."""
         ...
 
     async def waiting(self, question_id: str) -> int:
@@ -42,5 +44,5 @@ class QuestionMirror(Protocol):
         ...
 
     async def take(self, question: Question) -> Sequence[Sequence[Any] | None]:
-        """The parts of the answer that have come and were not taken yet."""
+        """Take the parts of the answer that have arrived since the last call."""
         ...

@@ -1,4 +1,4 @@
-"""What a gateway is asked of what all painted, and is told; knows nothing of redis."""
+"""The port through which gateways share the cache of results; knows nothing of Redis."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from sdxl_gateway.delivery.results import Results
 
 
 class ResultMirror(Protocol):
-    """Carries what was painted from each gateway to the others, as long as there is room for it."""
+    """Shares finished results among gateways, as far as there is room for them."""
 
     def tell(self, key: str, results: Results, seconds: float) -> None:
-        """For so long anybody may find them; in a moment, or not at all. They may be too large."""
+        """Share them for so many seconds: soon, or not at all where they are too large or nobody can be reached."""
         ...
 
     async def find(self, key: str, tenant: str) -> Results | None:
-        """What any gateway painted under that key of the tenant's; None also where nobody can be asked."""
+        """The tenant's results under that key, whichever gateway painted them; None also where none can be reached."""
         ...
 
     async def erase(self, tenant: str) -> None:
-        """Nobody finds any of the tenant's. Raises Unavailable."""
+        """Remove all of the tenant's results. Raises Unavailable."""
         ...
 
     async def forget_before(self, unix_seconds: float) -> None:
-        """What was told before takes no room, where it does not go by itself."""
+        """Remove results that were shared before then, where they do not expire by themselves."""
         ...

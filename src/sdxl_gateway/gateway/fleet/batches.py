@@ -12,7 +12,8 @@ from typing import Protocol
 from sdxl_gateway.core.batch import Batch
 from sdxl_gateway.core.errors import NotFound, StorageFull, Unavailable
 from sdxl_gateway.shared.batch_mirror import BatchMirror, Loose
-from sdxl_gateway.shared.mirror import Outcome, Owing, nobody
+from sdxl_gateway.shared.order_mirror import Owing, nobody
+from sdxl_gateway.shared.outcome import Outcome
 from sdxl_gateway.storage.batches import BatchStore
 from sdxl_gateway.storage.files import FileStore
 
@@ -68,7 +69,7 @@ class BatchFleet:
 
     @property
     def still(self) -> AbstractAsyncContextManager[None]:
-        """As Fleet.still."""
+        """As JobFleet.still."""
         return self._turn
 
     async def running(self) -> None:

@@ -12,7 +12,7 @@ from sdxl_gateway.config import Files
 from sdxl_gateway.core.errors import Gone, NotFound, Unavailable
 from sdxl_gateway.core.listeners import Listener, unheard
 from sdxl_gateway.gateway.fleet.lists import behind, first_ones, merged
-from sdxl_gateway.shared.mirror import FileElsewhere, FileMirror
+from sdxl_gateway.shared.file_mirror import FileElsewhere, FileMirror
 from sdxl_gateway.storage import file_table
 from sdxl_gateway.storage.blobs import Blobs
 from sdxl_gateway.storage.database import Database

@@ -13,7 +13,9 @@ from typing import Protocol
 from sdxl_gateway.core.errors import EngineFault, Gone, Unavailable
 from sdxl_gateway.core.stored_job import JobState, StoredJob
 from sdxl_gateway.gateway.runner import failed, quarantined
-from sdxl_gateway.shared.mirror import Mirror, Outcome, Owing, Report, Sight, nobody
+from sdxl_gateway.shared.job_mirror import JobMirror, Report, Sight
+from sdxl_gateway.shared.order_mirror import Owing, nobody
+from sdxl_gateway.shared.outcome import Outcome
 from sdxl_gateway.storage.job_outbox import Untold
 from sdxl_gateway.storage.jobs import MOST_ATTEMPTS, JobStore
 
@@ -30,8 +32,8 @@ TAKEN_AT_ONCE = 50
 NEVER = 0.0
 
 
-class Hands(Protocol):
-    """What Fleet asks of whoever runs the jobs."""
+class JobHands(Protocol):
+    """What JobFleet asks of whoever runs the jobs."""
 
     async def end(self, job_id: str) -> None:
         """Cancel it."""
@@ -52,7 +54,7 @@ class _Contact:
     adopted: bool = False
 
 
-class Fleet:
+class JobFleet:
     """Each turn brings mirror and database in line, by the database: changes that it marks as untold are reported, and
     jobs that the mirror says are this gateway's are taken into it. A job that was taken over is let go of once its new
     owner has it in its own database.
@@ -64,8 +66,8 @@ class Fleet:
     def __init__(
         self,
         store: JobStore,
-        mirror: Mirror,
-        hands: Hands,
+        mirror: JobMirror,
+        hands: JobHands,
         clock: Callable[[], float] = time.monotonic,
         owing: Owing = nobody,
     ) -> None:

@@ -13,7 +13,7 @@ from sdxl_gateway.core.stored_job import FIRST_TOKEN, JobKey, JobState, Place, S
 from sdxl_gateway.gateway.job_now import Elsewhere, JobNow, seen, unknown_job
 from sdxl_gateway.gateway.live_job import News, NewsId
 from sdxl_gateway.gateway.packed import pack_news, unpack_news
-from sdxl_gateway.shared.mirror import Found, Mirror
+from sdxl_gateway.shared.job_mirror import Found, JobMirror
 from sdxl_gateway.storage.job_table import Filter
 
 LOOK_SECONDS = 0.5
@@ -23,10 +23,10 @@ CANCEL_SECONDS = 5.0
 LISTED_AT_ONCE = 100
 
 
-class OtherGateways:
+class OtherJobs:
     """What there is to know by `mirror`; nothing where there is none."""
 
-    def __init__(self, mirror: Mirror | None) -> None:
+    def __init__(self, mirror: JobMirror | None) -> None:
         self._mirror = mirror
 
     def hear(self, job: StoredJob, news: News, started: float | None) -> None:
