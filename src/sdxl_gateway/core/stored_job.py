@@ -81,8 +81,8 @@ class StoredJob:
 
 @dataclass(frozen=True, slots=True)
 class JobKey:
-    """The Idempotency-Key that a job is asked for under, and which stands for so many `seconds`: digests of it, with
-    whose it is and to which route, and of what is asked."""
+    """The Idempotency-Key of a job, which is valid for `seconds`: digests of the key with its tenant and route, and of
+    the request."""
 
     digest: str
     fingerprint: str

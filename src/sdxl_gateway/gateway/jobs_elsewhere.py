@@ -1,4 +1,4 @@
-"""Answers for the jobs of other gateways, as these tell of them."""
+"""The jobs of other gateways, as these report them."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from sdxl_gateway.shared.job_mirror import Found, JobMirror
 from sdxl_gateway.storage.job_table import Filter
 
 LOOK_SECONDS = 0.5
-"""Between two looks at a job of another gateway that is followed."""
+"""Pause between two queries for a job of another gateway that is followed."""
 CANCEL_SECONDS = 5.0
-"""A gateway that is asked to cancel has done so by then, or does not answer."""
+"""A gateway that has not cancelled a job within this time counts as one that does not answer."""
 LISTED_AT_ONCE = 100
 
 
 class OtherJobs:
-    """What there is to know by `mirror`; nothing where there is none."""
+    """The jobs that `mirror` knows of; without a mirror there are none."""
 
     def __init__(self, mirror: JobMirror | None) -> None:
         self._mirror = mirror
 
     def hear(self, job: StoredJob, news: News, started: float | None) -> None:
-        """Something happened to a job of this gateway, which an engine has begun by then."""
+        """Report an event of a job of this gateway, which an engine began at `started` (unix seconds)."""
         if self._mirror is not None:
             self._mirror.news(job, pack_news(news, started), passing=news.kind == "progress")
 
     async def reserve(self, key: JobKey | None) -> tuple[str, int]:
-        """Under which id and token a job is accepted here that may have a key. Raises KeyInUse where another gateway
-        accepted that of the key meanwhile."""
+        """The id and token under which to accept a job here, with or without a key. Raises KeyInUse where another
+        gateway accepted the key's job meanwhile."""
         job_id = new_job_id()
         if self._mirror is not None and key is not None:
             with suppress(Unavailable):
@@ -44,18 +44,18 @@ class OtherJobs:
         return job_id, FIRST_TOKEN
 
     async def under(self, key: JobKey) -> JobNow | None:
-        """The job that was asked for under that key, as far as there is anybody to ask."""
+        """The job that was accepted under that key; None while the mirror cannot be reached."""
         with suppress(Unavailable):
             found = None if self._mirror is None else await self._mirror.under(key)
             return None if found is None else _now(found)
         return None
 
     async def own(self, job: StoredJob) -> bool:
-        """One of them has taken over a job of this gateway."""
+        """Whether another gateway has taken over this job of ours."""
         return self._mirror is not None and not await self._mirror.owns(job)
 
     async def forget(self, jobs: Sequence[StoredJob]) -> None:
-        """They know nothing of these any more. Raises Unavailable."""
+        """Remove these jobs from the mirror. Raises Unavailable."""
         if self._mirror is not None:
             await self._mirror.forget(jobs)
 
@@ -100,7 +100,7 @@ class OtherJobs:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def page(self, which: Filter, limit: int, before: Place | None) -> list[JobNow]:
-        """At most `limit`, the latest first, of those behind that place; none where nobody can be asked."""
+        """At most `limit` jobs behind that place, the latest first; none while the mirror cannot be reached."""
         found: list[StoredJob] = []
         with suppress(Unavailable):
             async for job in self._listed(which, before):
@@ -132,7 +132,7 @@ class OtherJobs:
             skip += LISTED_AT_ONCE
 
     async def _listed_now(self, job: StoredJob) -> JobNow:
-        """How far it is stands in its news."""
+        """A job that runs, with its progress."""
         if self._mirror is None or job.state is not JobState.IN_PROGRESS:
             return JobNow(job)
         found = await self._mirror.find(job.id)

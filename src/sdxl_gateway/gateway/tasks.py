@@ -30,12 +30,12 @@ from sdxl_gateway.storage.jobs import FORGOTTEN_AT_ONCE, JobStore
 from sdxl_gateway.storage.pages import unknown_after
 
 LOOK_SECONDS = 1.0
-"""Between two looks at the place of a job that is followed while it waits."""
+"""How often the place of a queued job is looked up for its followers."""
 
 
 class Tasks:
-    """All stored jobs of a server; `submit` returns when the job is on the disk. `kind`, `export`, `erase` and
-    `forget_before` are for whoever sees to what is remembered of tenants; `begin_trace` is for lines of batches.
+    """All stored jobs of a server (a core TenantStore); `submit` returns when the job is on the disk. `begin_trace`
+    begins the traces of batches' lines.
 
     By `mirror` these answer for jobs of other gateways too, and `fleet` is this one's part among them; `owing` are
     those that have still to erase a tenant.
@@ -61,7 +61,7 @@ class Tasks:
         self.fleet = None if mirror is None else JobFleet(store, mirror, self, owing=owing)
 
     def paint_with(self, gateway: Gateway) -> None:
-        """What is accepted or taken up from now on goes by this one."""
+        """Jobs that are accepted or taken up from now on are painted by this gateway."""
         self._gateway = gateway
 
     async def submit(
@@ -74,10 +74,10 @@ class Tasks:
         custom_id: str | None = None,
         key: JobKey | None = None,
     ) -> StoredJob:
-        """Accepts the request; `webhook_url` is told of its end where it names nobody else. With its `key` the job is
-        found until that stands no more, from when it is on the disk.
+        """Accept the request. `webhook_url` is called when it ends, unless it names a webhook itself; by `key` the job
+        can be found, once it is on the disk, for as long as the key is valid.
 
-        Raises a Refusal where it cannot be painted, Busy, KeyInUse, StorageFull, Unavailable.
+        Raises a Refusal when it cannot be painted, Busy, KeyInUse, StorageFull, Unavailable.
         """
         settled = await self._gateway.settled(ask, caller)
         trace = current() or self._begin_trace()
@@ -108,12 +108,12 @@ class Tasks:
         return job
 
     async def get(self, job_id: str, caller: Caller) -> JobNow:
-        """The job, as it stands, here or at another gateway. Raises NotFound where this caller has none of that id."""
+        """The job as it stands, here or at another gateway. Raises NotFound when the caller has none of that id."""
         job = await self._store.find(job_id)
         return await self._others.get(job_id, caller) if job is None else await self._now(seen(job, caller))
 
     async def under(self, key: JobKey) -> JobNow | None:
-        """The job that was asked for under that key, here or at another gateway, whatever was asked for."""
+        """The job that was accepted under that key, here or at another gateway, whatever was asked for."""
         since = self._store.clock() - key.seconds
         if (job := await self._store.under(key.digest, since)) is not None:
             return await self._now(job)
@@ -152,7 +152,7 @@ class Tasks:
         return await self.get(job_id, caller)
 
     async def end(self, job_id: str) -> None:
-        """A job of this gateway's is cancelled, where it is not over."""
+        """Cancel a job of this gateway, unless it is over."""
         ending = Ending(JobState.CANCELLED, error=pack_error(Cancelled("The job was cancelled.")))
         live = self.runner.live.get(job_id)
         await self._store.end(job_id, ending, started=None if live is None else live.started)
@@ -160,11 +160,11 @@ class Tasks:
         self.runner.wake()
 
     def drop(self, job_id: str) -> None:
-        """A job is not painted here any more."""
+        """Stop painting this job here."""
         self.runner.drop(job_id)
 
     def wake(self) -> None:
-        """There may be more to paint."""
+        """Look for jobs to paint, now."""
         self.runner.wake()
 
     async def events(self, job_id: str, caller: Caller, after: NewsId | None) -> AsyncIterator[News | JobNow]:
@@ -197,11 +197,11 @@ class Tasks:
         return count
 
     async def running(self) -> None:
-        """Paints what was accepted, until it is cancelled."""
+        """Paint what was accepted, until this is cancelled."""
         await self.runner.running()
 
     async def sharing(self) -> None:
-        """Has its part among other gateways, where there are any, until it is cancelled."""
+        """Keep in step with other gateways, if there are any, until this is cancelled."""
         if self.fleet is not None:
             await self.fleet.running()
 
@@ -224,11 +224,11 @@ class Tasks:
         return count
 
     async def erase_elsewhere(self, tenant: str) -> None:
-        """What a gateway that is gone has of the tenant's is taken over by nobody. Raises Unavailable."""
+        """Remove the tenant's jobs of gateways that are gone, so that nobody takes them over. Raises Unavailable."""
         await self._others.erase(tenant)
 
     async def _taken_up(self, job_id: str) -> None:
-        """Until the job is live, or for so long as its place in the line may be the same."""
+        """Wait until the job is live, at most until its place is to be looked up again."""
         loop = asyncio.get_running_loop()
         end = loop.time() + LOOK_SECONDS
         while job_id not in self.runner.live and (left := end - loop.time()) > 0:
@@ -256,6 +256,6 @@ class Tasks:
 
 
 def _scrubbed(settled: SettledAsk) -> SettledAsk:
-    """With pictures whose files say nothing of who made them, and where. Raises InvalidImage."""
+    """With pictures whose metadata is removed. Raises InvalidImage."""
     clean = {upload.field: upload.brought(scrubbed(upload)) for upload in settled.ask.uploads}
     return replace(settled, ask=settled.ask.with_pictures(clean))

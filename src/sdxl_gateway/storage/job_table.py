@@ -24,7 +24,7 @@ _HEADS = "SELECT MIN(number) FROM jobs WHERE state = 'queued' AND priority = ? G
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A job that was claimed and is not over."""
+    """A job that is taken up: claimed, and not finished."""
 
     tenant: str
     priority: Priority
@@ -32,23 +32,23 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Tenants:
-    """Those of whom nothing is to be taken up now, and those of whom one job at most is."""
+    """Tenants of whom no job is to be claimed now, and those of whom at most one is."""
 
     closed: frozenset[str] = frozenset()
     careful: frozenset[str] = frozenset()
 
     def after(self, tenant: str) -> Tenants:
-        """Once a job of that tenant was taken up."""
+        """The same once a job of that tenant was claimed."""
         return replace(self, closed=self.closed | {tenant}) if tenant in self.careful else self
 
 
 ALL = Tenants()
-"""Nobody is kept waiting."""
+"""Jobs of all tenants may be claimed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which jobs a list holds; None for any."""
+    """Which jobs a list holds; None stands for all."""
 
     tenant: str | None = None
     state: JobState | None = None
@@ -56,12 +56,12 @@ class Filter:
 
 
 def insert(connection: sqlite3.Connection, job: StoredJob) -> None:
-    """Remember a new job; its number is the next one."""
+    """Store a new job; its number is the next one."""
     connection.execute(_INSERT, [getattr(job, name) for name in _GIVEN])
 
 
 def unfinished(connection: sqlite3.Connection, tenant: str) -> int:
-    """How many jobs of the tenant are not over."""
+    """How many unfinished jobs the tenant has."""
     query = f"SELECT COUNT(*) FROM jobs WHERE tenant = ? AND {_UNFINISHED}"  # noqa: S608
     return int(connection.execute(query, (tenant,)).fetchone()[0])
 
@@ -72,7 +72,7 @@ def find(connection: sqlite3.Connection, job_id: str) -> StoredJob | None:
 
 
 def under(connection: sqlite3.Connection, key: str, since: float) -> StoredJob | None:
-    """The latest job that was asked for under that key, unless it is older."""
+    """The latest job under the Idempotency-Key of that digest, created at `since` or later."""
     where = "idempotency_key = ? AND created >= ? ORDER BY number DESC LIMIT 1"
     return next(_jobs(connection.execute(f"{_SELECT} WHERE {where}", (key, since))), None)
 
@@ -95,7 +95,7 @@ def page(connection: sqlite3.Connection, which: Filter, limit: int, before: Plac
 
 
 def lines(connection: sqlite3.Connection, batch_id: str) -> dict[str, str]:
-    """The jobs that lines of the batch are, by custom_id; of several of one line the latest."""
+    """The ids of the jobs of a batch's lines, by custom_id; of several of one line the latest."""
     rows = connection.execute("SELECT custom_id, id FROM jobs WHERE batch = ? ORDER BY number", (batch_id,))
     return {row["custom_id"] or "": row["id"] for row in rows}
 
@@ -107,12 +107,11 @@ def claim(
     suspect_attempts: int,
     tenants: Tenants = ALL,
 ) -> list[StoredJob]:
-    """Jobs to be taken up now, each of which has one attempt more.
+    """Claim the jobs that are to be taken up now; each has one attempt more.
 
-    Higher classes first, then the tenant with the fewest `live`, then arrival; `tenants` are those who have to wait.
-    `most` are live of a class and those above it, so that a lower one never keeps a higher one out. One that was taken
-    up `suspect_attempts` times and never came to its end is claimed for itself alone, so that nobody else is blamed for
-    what it does.
+    Higher classes come first, then the tenant with the fewest `live` jobs, then arrival; `tenants` restricts whose. At
+    most `most` jobs of a class and those above it are live, so that a lower class never keeps a higher one out. A job
+    that was cut off in `suspect_attempts` attempts is claimed alone, so that a crash can be blamed on it.
     """
     held, claimed = list(live), list[StoredJob]()
     for priority in Priority:
@@ -146,7 +145,7 @@ def _taken_up(connection: sqlite3.Connection, job: StoredJob) -> StoredJob:
 
 
 def give_back(connection: sqlite3.Connection, job_id: str, *, counted: bool) -> None:
-    """To where it stood in the line; nothing where it is over. An attempt that does not count was none."""
+    """Put it back into its place in the queue, unless it is finished; without `counted` the attempt is taken off."""
     connection.execute(
         "UPDATE jobs SET state = 'queued', attempts = attempts - ?, untold = untold + 1"
         " WHERE id = ? AND state = 'in_progress'",
@@ -157,7 +156,7 @@ def give_back(connection: sqlite3.Connection, job_id: str, *, counted: bool) -> 
 def end(
     connection: sqlite3.Connection, job_id: str, ending: Ending, now: float, *, started: float | None = None
 ) -> StoredJob | None:
-    """The job, which is over now, still naming its uploads; None where it was over before, or is not there."""
+    """End the job; it is returned with its uploads. None when it was finished before, or does not exist."""
     job = find(connection, job_id)
     if job is None or job.state.over:
         return None
@@ -170,35 +169,35 @@ def end(
 
 
 def in_progress(connection: sqlite3.Connection) -> list[StoredJob]:
-    """Those that were claimed; after a start, whatever the last server left."""
+    """The claimed ones; after a start, what the last server left."""
     return list(_jobs(connection.execute(f"{_SELECT} WHERE state = 'in_progress' ORDER BY number")))
 
 
 def uploads(connection: sqlite3.Connection) -> set[str]:
-    """The blobs that some job still needs."""
+    """Every blob that a job refers to."""
     return {row[0] for row in connection.execute("SELECT uploads FROM jobs WHERE uploads IS NOT NULL")}
 
 
 def forget(connection: sqlite3.Connection, before: float, most: int) -> int:
-    """Deletes at most so many of the jobs that were over before that time; how many that were."""
+    """Delete at most `most` of the jobs that were finished before that time; how many that were."""
     chosen = "SELECT number FROM jobs WHERE finished IS NOT NULL AND finished < ? ORDER BY finished LIMIT ?"
     return connection.execute(f"DELETE FROM jobs WHERE number IN ({chosen})", (before, most)).rowcount  # noqa: S608
 
 
 def with_texts(connection: sqlite3.Connection, before: float, most: int) -> list[StoredJob]:
-    """At most so many of the jobs that were over before that time and still say what they were asked in words."""
+    """At most `most` of the jobs that were finished before that time and still have their prompts."""
     where = "finished IS NOT NULL AND texts_gone = 0 AND finished < ?"
     return list(_jobs(connection.execute(f"{_SELECT} WHERE {where} ORDER BY finished LIMIT ?", (before, most))))
 
 
 def forget_texts(connection: sqlite3.Connection, job: StoredJob) -> None:
-    """What it was asked, and its result, are as `job` says now, and without words."""
+    """Store the job's request and result, from which its prompts were removed."""
     values = job.ask, job.result, job.number
     connection.execute("UPDATE jobs SET ask = ?, result = ?, texts_gone = 1 WHERE number = ?", values)
 
 
 def erase(connection: sqlite3.Connection, tenant: str) -> list[str | None]:
-    """Deletes every job of the tenant; the blobs they named."""
+    """Delete every job of the tenant; the blobs of their uploads."""
     return [row[0] for row in connection.execute("DELETE FROM jobs WHERE tenant = ? RETURNING uploads", (tenant,))]
 
 

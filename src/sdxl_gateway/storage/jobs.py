@@ -1,4 +1,4 @@
-"""Takes accepted jobs, keeps them on the disk until long after their end, whatever happens meanwhile."""
+"""Stores accepted jobs durably, until long after their end."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from sdxl_gateway.storage.seal import Seal
 log = logging.getLogger(__name__)
 
 OnEnd = Callable[[sqlite3.Connection, StoredJob], None]
-"""What else is written with the end of a job, in the same transaction: all of it, or nothing."""
+"""Writes something else in the transaction that ends a job."""
 
 FORGOTTEN_AT_ONCE = 1000
 REWRITTEN_AT_ONCE = 100
 SUSPECT_ATTEMPTS = 2
-"""A job that was cut off so often is taken up alone."""
+"""A job that was cut off so often is claimed alone."""
 MOST_ATTEMPTS = 3
-"""And after so many it is not taken up any more."""
+"""After so many attempts that were cut off a job fails."""
 
 
 class JobStore:
-    """Rows in one database, and the pictures that came along as blobs, `uploads`; both hold before `add` returns.
+    """Jobs as rows of the database (a core TenantStore), their uploads as blobs; both are durable when `add` returns.
 
-    Texts and pictures are kept as `seal` says, and are given out as they came.
+    Prompts, results and uploads are stored as `seal` says, and given out as they came.
     """
 
     kind = "jobs"
@@ -63,23 +63,23 @@ class JobStore:
         self._listener = listener
 
     async def keep_uploads(self, data: bytes) -> str | None:
-        """The blob of these bytes, None where there are none. Raises StorageFull."""
+        """Store the uploads of a job; their blob, None for no bytes. Raises StorageFull."""
         return await asyncio.to_thread(self._uploads.put, data) if data else None
 
     async def uploads_of(self, job: StoredJob) -> bytes:
-        """The pictures that came along. Raises Gone."""
+        """The job's uploads. Raises Gone."""
         return b"" if job.uploads is None else await asyncio.to_thread(self._uploads.read, job.uploads)
 
     def address_of(self, job: StoredJob) -> str | None:
-        """Where other servers find the pictures that came along; None where they lie here alone."""
+        """The address where other servers can read the job's uploads; None when they are here alone."""
         return None if job.uploads is None else self._uploads.address(job.uploads)
 
     async def uploads_at(self, address: str) -> bytes:
-        """The pictures that came along with a job of another server. Raises Gone, Unavailable."""
+        """The uploads of another server's job. Raises Gone, Unavailable."""
         return await asyncio.to_thread(self._uploads.read_at, address)
 
     async def add(self, job: StoredJob, most: int) -> None:
-        """Remember a new job, of whose tenant at most so many are not over. Raises Busy, StorageFull, Unavailable."""
+        """Store a new job. Raises Busy when its tenant has `most` unfinished ones already, StorageFull, Unavailable."""
         try:
             await self._database.run(partial(_add, job=self._sealed(job), most=most))
         except BaseException:
@@ -93,36 +93,36 @@ class JobStore:
         return None if job is None else self._plain(job)
 
     async def under(self, key: str, since: float) -> StoredJob | None:
-        """The latest job that was asked for under the Idempotency-Key of that digest, unless it is older."""
+        """The latest job under the Idempotency-Key of that digest, created at `since` or later."""
         job = await self._database.run(partial(job_table.under, key=key, since=since))
         return None if job is None else self._plain(job)
 
     async def ahead(self, job: StoredJob) -> int:
-        """How many queued jobs stand before it."""
+        """How many queued jobs come before it."""
         return await self._database.run(partial(job_table.ahead, job=job))
 
     async def page(self, which: Filter, limit: int, before: Place | None = None) -> list[StoredJob]:
-        """The latest first, of those behind that place."""
+        """A page of jobs behind that place, the latest first."""
         jobs = await self._database.run(partial(job_table.page, which=which, limit=limit, before=before))
         return [self._plain(job) for job in jobs]
 
     async def lines(self, batch_id: str) -> dict[str, str]:
-        """The jobs that lines of the batch are, by custom_id."""
+        """The ids of the jobs of a batch's lines, by custom_id."""
         return await self._database.run(partial(job_table.lines, batch_id=batch_id))
 
     async def claim(self, live: Sequence[Live], most: int, tenants: Tenants = ALL) -> list[StoredJob]:
-        """Jobs to be taken up now; see job_table.claim."""
+        """Claim the jobs that are to be taken up now; see job_table.claim."""
         jobs = await self._database.run(
             partial(job_table.claim, live=live, most=most, suspect_attempts=SUSPECT_ATTEMPTS, tenants=tenants)
         )
         return [self._plain(job) for job in jobs]
 
     async def give_back(self, job_id: str, *, counted: bool) -> None:
-        """To where it stood in the line."""
+        """Put it back into its place in the queue; see job_table.give_back."""
         await self._database.run(partial(job_table.give_back, job_id=job_id, counted=counted))
 
     async def end(self, job_id: str, ending: Ending, *, started: float | None = None) -> StoredJob | None:
-        """The job as it ended, once; None where it was over before, or is not there."""
+        """End the job; None when it was finished before, or does not exist."""
         now = self.clock()
         job = await self._database.run(partial(self._end, job_id=job_id, ending=ending, now=now, started=started))
         if job is not None:
@@ -131,7 +131,7 @@ class JobStore:
         return job
 
     async def recover(self, quarantined: Ending) -> int:
-        """What the last server had taken up goes back into the line, but for what ended a server or an engine too
+        """Put back into the queue what the last server had claimed, except jobs that crashed an engine or a server too
         often. How many jobs that were."""
         jobs = await self._database.run(partial(self._recover, ending=quarantined, now=self.clock()))
         for job in jobs:
@@ -143,19 +143,19 @@ class JobStore:
         return len(jobs)
 
     async def sweep_uploads(self) -> None:
-        """Deletes what a server left that was killed between two writes."""
+        """Delete uploads that no job refers to, as a killed server leaves them."""
         known = await self._database.run(job_table.uploads)
         await asyncio.to_thread(self._uploads.sweep, known)
 
     async def forget_before(self, unix_seconds: float) -> int:
-        """Deletes the jobs that were over by then; how many that were."""
+        """Delete the jobs that were finished by then; how many that were."""
         total = 0
         while found := await self._database.run(partial(job_table.forget, before=unix_seconds, most=FORGOTTEN_AT_ONCE)):
             total += found
         return total
 
     async def forget_texts_before(self, unix_seconds: float, without: Callable[[StoredJob], StoredJob]) -> int:
-        """Jobs that were over by then are kept as `without` makes them; how many that were."""
+        """Store the jobs that were finished by then as `without` changes them; how many that were."""
         total = 0
         work = partial(self._forget_texts, before=unix_seconds, without=without)
         while found := await self._database.run(work):
@@ -163,7 +163,7 @@ class JobStore:
         return total
 
     async def export(self, tenant: str) -> list[dict[str, Any]]:
-        """All that is remembered of the tenant's jobs, but for the pictures."""
+        """The tenant's jobs, without their uploads."""
         found, before = list[dict[str, Any]](), None
         while jobs := await self.page(Filter(tenant), FORGOTTEN_AT_ONCE, before):
             found.extend(asdict(job) for job in jobs)
@@ -171,27 +171,26 @@ class JobStore:
         return found
 
     async def erase(self, tenant: str) -> int:
-        """Deletes the tenant's jobs with what came along; how many that were."""
+        """Delete the tenant's jobs and their uploads; how many that were."""
         blobs = await self._database.run(partial(job_table.erase, tenant=tenant))
         await self._drop(*blobs)
         return len(blobs)
 
     async def untold(self, most: int) -> list[Untold]:
-        """At most so many of the jobs that other gateways have not heard of as they stand now."""
+        """At most `most` jobs whose changes were not reported to other gateways."""
         found = await self._database.run(partial(job_outbox.untold, most=most))
         return [replace(one, job=self._plain(one.job)) for one in found]
 
     async def note_told(self, told: Sequence[Untold]) -> None:
-        """They heard of these, as they stood."""
+        """Mark these as reported, as they stood."""
         await self._database.run(partial(job_outbox.note_told, told=told))
 
     async def tell_again(self, over_since: float, too_old: float) -> None:
-        """They know of none that is not over, nor of those that were over since, nor are to of those that are too
-        old."""
+        """Have jobs reported again; see job_outbox.tell_again."""
         await self._database.run(partial(job_outbox.tell_again, over_since=over_since, too_old=too_old))
 
     async def adopt(self, job: StoredJob) -> None:
-        """Remember a job that another gateway accepted; it is taken up as others are. Raises StorageFull."""
+        """Store a job that was taken over from another gateway. Raises StorageFull."""
         try:
             needless = await self._database.run(partial(job_outbox.adopt, job=self._sealed(job)))
         except BaseException:
@@ -201,13 +200,12 @@ class JobStore:
         await self._drop(*needless)
 
     async def let_go(self, job_id: str) -> None:
-        """Forget a job that another gateway took over, whatever became of it here; what came along is swept later,
-        for the other may be reading it."""
+        """Delete a job that another gateway took over; its uploads are swept later, once the other has read them."""
         await self._database.run(partial(job_outbox.let_go, job_id=job_id))
         self._listener(Kept("job", "let_go"))
 
     async def unknown(self, tokens: Mapping[str, int]) -> list[str]:
-        """Those of these ids that no job here has, or only under a lower token."""
+        """Those of these ids that are not here, or only under a lower token."""
         return await self._database.run(partial(job_outbox.unknown, tokens=tokens))
 
     def _forget_texts(

@@ -281,4 +281,4 @@ MIGRATIONS: tuple[str, ...] = (
     SHARED_BATCHES,
     JOB_KEYS,
 )
-"""The database's `user_version` says how many of them it has been through."""
+"""The database's `user_version` is the number of steps that it has been through."""
