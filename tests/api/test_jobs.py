@@ -252,9 +252,3 @@ async def test_whoever_saw_the_end_is_told_to_stay_away(http: httpx.AsyncClient,
     assert (told["event"], told["id"], told["job"]["state"]) == ("job.completed", "last", JobState.COMPLETED)
     answer = await http.get(f"/v1/jobs/{job['id']}/events", headers={"last-event-id": "last"})
     assert (answer.status_code, answer.content) == (204, b"")
-
-
-async def test_a_server_without_jobs_says_so() -> None:
-    async with client(served_api()) as http:
-        answer = await http.post(GENERATE, json={"prompt": "a"}, headers=ASYNC)
-    assert (answer.status_code, answer.json()["error"]["message"]) == (404, "This server keeps no jobs.")

@@ -68,8 +68,8 @@ class Services:
     limits: Limits
     files: FileStore
     batches: Batches
-    replies: KeptReplies | None
-    tasks: Tasks | None
+    replies: KeptReplies
+    tasks: Tasks
     on_request: Callable[[RequestAnswered], None]
     tell: Listener
     admit: Callable[[], None]

@@ -1,4 +1,4 @@
-"""Takes a request, gives the key its caller named it by, and what tells it from another request under that key."""
+"""The Idempotency-Key of a request, and the fingerprint that tells it from other requests under that key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHANGES_THE_REPLY = ("prefer",)
 
 
 def idempotency_key(request: Request) -> str | None:
-    """As the header says; None where there is none. Raises InvalidRequest for what is no key."""
+    """The value of the header, if there is one. Raises InvalidRequest if it is not valid."""
     key = request.headers.get(HEADER)
     if key is None:
         return None
@@ -33,16 +33,16 @@ def idempotency_key(request: Request) -> str | None:
 
 
 def fingerprint(ask: Ask, headers: Mapping[str, str]) -> bytes:
-    """Equal for requests that ask for the same, however they are written: in JSON or as a form, in any order.
+    """Equal for requests that ask for the same, whether in JSON or as a form, and in whatever order.
 
-    Pictures count by their bytes' digests. It blocks while it reads them.
+    Pictures count by the digests of their bytes, which blocks.
     """
     asked = [_plain(ask), *(headers.get(name, "") for name in CHANGES_THE_REPLY)]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).digest()
 
 
 def job_key(scope: Scope, fingerprint: bytes, seconds: float) -> JobKey:
-    """What a stored job remembers of the key; nothing of the caller's own words."""
+    """The key as a stored job remembers it: as digests, without the caller's own words."""
     return JobKey(hashlib.sha256("\0".join(scope).encode()).hexdigest(), fingerprint.hex(), seconds)
 
 

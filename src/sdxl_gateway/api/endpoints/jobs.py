@@ -15,7 +15,7 @@ from sdxl_gateway.api.asks.preferences import RESPOND_ASYNC, refuse_stream
 from sdxl_gateway.api.asks.values import choice
 from sdxl_gateway.api.endpoints.acting import acted
 from sdxl_gateway.api.endpoints.links import links_of
-from sdxl_gateway.api.endpoints.seen import OF_TENANT, tenant_asked
+from sdxl_gateway.api.endpoints.seen import OF_TENANT, caller_of, tenant_asked
 from sdxl_gateway.api.http.context import context_of
 from sdxl_gateway.api.http.route import EVENT_SCHEMA, Description, Endpoint, Reply
 from sdxl_gateway.api.replies.events import LINE_END
@@ -32,11 +32,9 @@ from sdxl_gateway.api.replies.jobs import (
     place_event,
 )
 from sdxl_gateway.api.services import Services
-from sdxl_gateway.core.errors import NotFound
 from sdxl_gateway.core.stored_job import JobKey, JobState
 from sdxl_gateway.gateway.job_now import JobNow
 from sdxl_gateway.gateway.live_job import News, NewsId
-from sdxl_gateway.gateway.tasks import Tasks
 from sdxl_gateway.storage.job_table import Filter
 
 _STATE = Field("state", Kind.CHOICE, "Where they stand.", choices=tuple(JobState))
@@ -67,24 +65,17 @@ FOLLOW_JOB = Description(
 )
 
 
-def tasks_of(services: Services) -> Tasks:
-    """Raises NotFound where a server keeps no jobs."""
-    if services.tasks is None:
-        raise NotFound("This server keeps no jobs.")
-    return services.tasks
-
-
 async def accepted(services: Services, request: Request, read: ReadAsk, key: JobKey | None) -> Response:
-    """The answer to a request that is to be painted later: it is on the disk, with its `key`."""
+    """Store the request as a job, with its `key`; the answer is sent once the job is on the disk."""
     refuse_stream(read.ask)
     context = context_of(request.scope)
-    tasks = tasks_of(services)
+    tasks = services.tasks
     job = await tasks.submit(read.ask, context.caller, webhook_url=context.caller.webhook_url, key=key)
     return await accepted_before(services, request, read, await tasks.get(job.id, context.caller))
 
 
 async def accepted_before(services: Services, request: Request, read: ReadAsk, now: JobNow) -> Response:
-    """The answer to a request whose job is there already, as it stands now."""
+    """The answer to a request whose job was accepted before, as it stands now."""
     headers = ignored_header(read.ignored) | {
         "location": f"/v1/jobs/{now.job.id}",
         "preference-applied": RESPOND_ASYNC,
@@ -96,8 +87,8 @@ def list_endpoint(services: Services) -> Endpoint:
     """GET: a page of the tenant's jobs; for an admin of all, or of the tenant that is asked for."""
 
     async def list_jobs(request: Request) -> Response:
-        caller, page = context_of(request.scope).caller, Page.of(request)
-        found, more = await tasks_of(services).page(_asked(request), page.limit, page.after, caller)
+        caller, page = caller_of(request), Page.of(request)
+        found, more = await services.tasks.page(_asked(request), page.limit, page.after, caller)
         return JSONResponse(job_list(found, has_more=more))
 
     return list_jobs
@@ -113,7 +104,7 @@ def one_endpoint(services: Services) -> Endpoint:
     """GET: one job."""
 
     async def one_job(request: Request) -> Response:
-        now = await tasks_of(services).get(request.path_params["job_id"], context_of(request.scope).caller)
+        now = await services.tasks.get(request.path_params["job_id"], caller_of(request))
         return await _answer(services, request, now)
 
     return one_job
@@ -123,7 +114,7 @@ def cancel_endpoint(services: Services) -> Endpoint:
     """POST: the job ends here, unless it is over."""
 
     async def cancel_job(request: Request) -> Response:
-        now = await tasks_of(services).cancel(request.path_params["job_id"], context_of(request.scope).caller)
+        now = await services.tasks.cancel(request.path_params["job_id"], caller_of(request))
         acted(services, request, "job.cancelled", now.job.id, now.job.tenant)
         return await _answer(services, request, now)
 
@@ -134,7 +125,7 @@ def events_endpoint(services: Services) -> Endpoint:
     """GET: a stream of what happens to one job."""
 
     async def follow_job(request: Request) -> Response:
-        tasks, caller, job_id = tasks_of(services), context_of(request.scope).caller, request.path_params["job_id"]
+        tasks, caller, job_id = services.tasks, caller_of(request), request.path_params["job_id"]
         now, seen = await tasks.get(job_id, caller), request.headers.get("last-event-id")
         if now.job.state.over and seen == LAST_EVENT:
             return Response(status_code=204)

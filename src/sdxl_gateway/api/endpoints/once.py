@@ -1,4 +1,4 @@
-"""Takes a request that its caller gave a key, has it answered once; who asks again is told what was answered."""
+"""Answers a request with an Idempotency-Key once; the same request again gets the same answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sdxl_gateway.core.errors import GatewayError, InvalidImage, InvalidRequest,
 from sdxl_gateway.core.events import Kept
 from sdxl_gateway.core.stored_job import JobKey
 from sdxl_gateway.gateway.job_now import JobNow
-from sdxl_gateway.storage.idempotency import KeptReplies, KeptReply, reused
+from sdxl_gateway.storage.idempotency import KeptReply, reused
 from sdxl_gateway.storage.idempotency_table import Scope as KeyScope
 
 log = logging.getLogger(__name__)
@@ -32,9 +32,9 @@ log = logging.getLogger(__name__)
 REPLAYED = "idempotent-replayed"
 REPLAY_HEADERS = {REPLAYED: "true where this was answered before, to a request of the same Idempotency-Key."}
 LASTING = (InvalidRequest, InvalidImage)
-"""Refusals of what was asked, that whoever asks the same again would get again; all others may be over by then."""
+"""Refusals that the same request would get again; all others may pass."""
 PASSING_CODES = frozenset({"lora_not_found"})
-"""A LoRA may come."""
+"""Refusals of these codes may pass: a LoRA may be added."""
 
 Answer = Callable[[JobKey | None], Awaitable[Response]]
 Again = Callable[[JobNow], Awaitable[Response]]
@@ -42,29 +42,26 @@ Renew = Callable[[bytes], Awaitable[bytes]]
 
 
 async def once(services: Services, request: Request, ask: Ask, answer: Answer, again: Again) -> Response:
-    """What `answer` gives, or gave under this key, with addresses that are good from now on; what `again` says of the
-    job that was accepted under it, where nobody remembers the answer.
+    """What `answer` returns, or returned before under this key, with its links signed anew; if that reply is lost but a
+    job was accepted under the key, what `again` returns for the job.
 
-    Raises KeyInUse while it is at it, KeyReused where the key is that of something else, AnsweredElsewhere, and what
-    `answer` raises.
+    Raises KeyInUse while a request of this key is being answered, KeyReused for another request under the key,
+    AnsweredElsewhere, and what `answer` raises.
     """
-    key, replies = idempotency_key(request), services.replies
-    if replies is None or key is None:
+    key = idempotency_key(request)
+    if key is None:
         return await answer(None)
     context = context_of(request.scope)
     scope = KeyScope(context.caller.tenant, context.operation, key)
     renew = partial(signed_anew, images=services.images, links=links_of(services, request))
     mark = await asyncio.to_thread(fingerprint, ask, request.headers)
-    asked = _Once(services, replies, scope, mark, renew, answer, again)
-    return await asked.replayed() or await asked.answered()
+    keyed = _KeyedRequest(services, scope, mark, renew, answer, again)
+    return await keyed.replayed() or await keyed.answered()
 
 
 @dataclass(frozen=True, slots=True)
-class _Once:
-    """One request under its key."""
-
+class _KeyedRequest:
     services: Services
-    replies: KeptReplies
     scope: KeyScope
     fingerprint: bytes
     renew: Renew
@@ -73,35 +70,34 @@ class _Once:
 
     @property
     def job_key(self) -> JobKey:
-        """For the job that this may become."""
+        """The key as a stored job remembers it."""
         return job_key(self.scope, self.fingerprint, self.services.settings.idempotency.keep_seconds)
 
     async def replayed(self) -> Response | None:
-        """What was answered before."""
-        kept = await self.replies.find(self.scope, self.fingerprint)
+        """The reply that was given before, if any."""
+        kept = await self.services.replies.find(self.scope, self.fingerprint)
         return None if kept is None else await self._replay(kept)
 
     async def _replay(self, kept: KeptReply) -> Response:
         return Response(await self.renew(kept.body), kept.status, kept.headers | {REPLAYED: "true"})
 
     async def answered(self) -> Response:
-        """What is answered now, noted before it leaves; the key is in use meanwhile, of a stream to its end."""
-        elsewhere = await self.replies.claim(self.scope, self.fingerprint)
+        """Answer the request, and keep the reply before it is sent; until then (or a stream's end) the key is used."""
+        elsewhere = await self.services.replies.claim(self.scope, self.fingerprint)
         if elsewhere is not None:
             return await self._replay(elsewhere)
         response: Response | None = None
         try:
-            # Whoever had the key until now may have been answered since this request looked.
+            # The reply may have been kept after `replayed` looked and before the key was claimed.
             response = await self.replayed() or await self._accepted_before() or await self._noted()
         finally:
             if not isinstance(response, NotedStream):
-                self.replies.release(self.scope)
+                self.services.replies.release(self.scope)
         return response
 
     async def _accepted_before(self) -> Response | None:
-        """Of a job whose gateway was killed before its answer was noted. Raises KeyReused."""
-        tasks = self.services.tasks
-        now = None if tasks is None else await tasks.under(self.job_key)
+        """The answer for a job whose gateway was killed before its reply was kept. Raises KeyReused."""
+        now = await self.services.tasks.under(self.job_key)
         if now is None:
             return None
         if now.job.fingerprint != self.fingerprint.hex():
@@ -119,22 +115,22 @@ class _Once:
                 await self._note(error_response(error))
             raise
         if isinstance(response, PaintingStream):
-            return NotedStream(response, self._note, lambda: self.replies.release(self.scope))
+            return NotedStream(response, self._note, lambda: self.services.replies.release(self.scope))
         await self._note(response)
         return response
 
     async def _note(self, response: Response) -> None:
-        """A picture that cannot be remembered leaves all the same."""
+        """Keep the reply; it is sent even if it cannot be kept."""
         headers = {name: value for name, value in response.headers.items() if name != "content-length"}
         try:
             reply = KeptReply(response.status_code, headers, bytes(response.body))
-            await self.replies.keep(self.scope, self.fingerprint, reply)
+            await self.services.replies.keep(self.scope, self.fingerprint, reply)
         except (StorageFull, Unavailable) as problem:
             log.warning("a reply is not remembered under its key: %s", problem)
 
 
 class NotedStream(Response):
-    """A stream whose last event is noted as a reply of its own, before it leaves; a replay holds nothing else."""
+    """A stream whose last event is kept as the reply, before it is sent; a replay consists of that event alone."""
 
     def __init__(
         self, stream: PaintingStream, note: Callable[[Response], Awaitable[None]], ended: Callable[[], None]
@@ -144,7 +140,7 @@ class NotedStream(Response):
         self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends the stream; a stream that ends early, or in an error, is not noted."""
+        """Send the stream; one that ends early, or in an error, is not kept."""
 
         async def noting(message: Message) -> None:
             if self._stream.completes(body := message.get("body", b"")):
