@@ -1,4 +1,4 @@
-"""Runs the rooms: opened in order, closed in reverse, under HTTP or without."""
+"""Starts the rooms in order and stops them in reverse, with HTTP or without."""
 
 from __future__ import annotations
 
@@ -49,27 +49,27 @@ from sdxl_gateway.telemetry.audit.writer import Audit
 from sdxl_gateway.telemetry.logs import set_log_level
 
 Working = Callable[[], Awaitable[None]]
-"""Goes on until it is cancelled."""
+"""Runs until it is cancelled."""
 
 
 def _nothing() -> None:
-    """Where nobody wants to know."""
+    """The default for `at_its_port`."""
 
 
 def serve(
     settings: Settings, read_again: Callable[[], Settings], *told: Listener, at_its_port: Callable[[], None] = _nothing
 ) -> None:
-    """Runs the server until it is told to stop; at each SIGHUP it runs on by the settings `read_again` gives.
+    """Run the server until it is told to stop; at each SIGHUP it goes on with the settings that `read_again` returns.
 
-    `told` hear what happens, besides its own listeners; `at_its_port` is called once nobody else can listen there.
+    `told` listen to events, besides its own listeners; `at_its_port` is called once the port is bound.
     Raises StartProblem before that.
     """
     server = settings.server
     return_large_blocks()
     with sole_server(settings.data_directory):
         built = build_rooms(settings, backend_of(settings), listeners=told)
-        built.ground.database.open()
-        built.teams.keys.load_now()
+        built.persistence.database.open()
+        built.accounts.keys.load_now()
         refuse_anonymous(settings, _known_keys(built))
         _prune(settings)
         sockets = bound(server.host, server.port)
@@ -80,9 +80,9 @@ def serve(
 
 
 def build_app(settings: Settings, backend: BackendFactory = process_backend) -> Starlette:
-    """The ASGI application; its lifespan takes the data directory, starts and stops the engine.
+    """The ASGI application; its lifespan locks the data directory, and starts and stops the engine.
 
-    Raises StartProblem, and its lifespan too where another server has the directory.
+    Raises StartProblem; so does its lifespan when another server uses the directory.
     """
     built = build_rooms(settings, backend)
     return _application(built, partial(_running_alone, built))
@@ -90,9 +90,9 @@ def build_app(settings: Settings, backend: BackendFactory = process_backend) -> 
 
 @asynccontextmanager
 async def open_gateway(settings: Settings, backend: BackendFactory = process_backend) -> AsyncIterator[Gateway]:
-    """The gateway a server would have, without HTTP; its engine runs meanwhile. Raises StartProblem.
+    """The gateway that a server would have, without HTTP; its engine runs within the context. Raises StartProblem.
 
-    It leaves alone what a server on the same data directory may be using, and remembers nothing beyond the context.
+    It does not touch what a server on the same data directory may be using, and keeps no data after the context.
     """
     with TemporaryDirectory(prefix="sdxl-gateway-") as scratch:
         built = build_rooms(settings.model_copy(update={"redis": Redis()}), backend, Path(scratch))
@@ -103,14 +103,14 @@ async def open_gateway(settings: Settings, backend: BackendFactory = process_bac
 
 
 def _prepared(built: Rooms, settings: Settings) -> PutInForce:
-    """An application by other settings beside the one that runs. Raises CheckpointProblem where they name nothing."""
-    refuse_gaps(built.settings, settings, built.shelves.checkpoints, built.shelves.adapters)
+    """A second application with other settings. Raises CheckpointProblem for a name in them that does not exist."""
+    refuse_gaps(built.settings, settings, built.catalogs.checkpoints, built.catalogs.adapters)
     fresh = under(built, settings)
     application = _application(fresh)
 
     def put_in_force() -> None:
         set_log_level(settings.telemetry)
-        metrics, stores, work = built.watch.metrics, built.stores, built.work
+        metrics, stores, work = built.observers.metrics, built.stores, built.work
         metrics.know_models(settings.model_names)
         metrics.know_arms(arms_of(settings))
         built.remembered.retention = settings.retention
@@ -126,57 +126,57 @@ def _prepared(built: Rooms, settings: Settings) -> PutInForce:
 
 
 def _application(built: Rooms, lifespan: Callable[[], AbstractAsyncContextManager[None]] = nullcontext) -> Starlette:
-    painting, stores, watch, teams, work = built.painting, built.stores, built.watch, built.teams, built.work
+    painting, stores, observers, work = built.painting, built.stores, built.observers, built.work
     services = Services(
         gateway=painting.gateway,
         library=built.intake.library,
         authenticator=_known_keys(built),
-        keys=teams.keys,
+        keys=built.accounts.keys,
         files=stores.files,
         webhooks=work.webhooks.store,
         pictures=painting.pictures,
         batches=work.batches,
         moderations=painting.moderations,
         reviews=stores.reviews,
-        feedback=watch.feedback,
+        feedback=observers.feedback,
         arms=work.arms,
         rollouts=lambda: built.intake.admission.names.rollouts,
-        usage=teams.usage,
-        limits=teams.limits,
+        usage=built.accounts.usage,
+        limits=built.accounts.limits,
         replies=stores.replies,
         tasks=work.tasks,
         images=stores.images,
         signer=stores.signer,
         addresses=stores.addresses,
         settings=built.settings,
-        metrics=watch.metrics.exposition,
+        metrics=observers.metrics.exposition,
         version=__version__,
-        ailing=lambda: (*built.background.ailing, *teams.shared.ailing()),
-        on_request=watch.listeners,
-        tell=watch.listeners,
+        ailing=lambda: (*built.background.ailing, *built.fleet.shared.ailing()),
+        on_request=observers.listeners,
+        tell=observers.listeners,
         remembered=built.remembered,
-        pauses=watch.pauses,
-        status=watch.status,
-        admit=always if watch.audit is None else watch.audit.admit,
+        pauses=observers.pauses,
+        status=observers.status,
+        admit=always if observers.audit is None else observers.audit.admit,
     )
     return http_app(services, lambda _: lifespan(), closing=built.closing)
 
 
 def _known_keys(built: Rooms) -> KnownKeys:
-    settings, ailing = built.settings, built.teams.shared.ailing
+    settings, ailing = built.settings, built.fleet.shared.ailing
     guarded = settings.redis.url is not None and not settings.auth.allow_anonymous
-    return KnownKeys(StaticKeys(settings.auth), built.teams.keys, guarded=guarded, unsure=lambda: bool(ailing()))
+    return KnownKeys(StaticKeys(settings.auth), built.accounts.keys, guarded=guarded, unsure=lambda: bool(ailing()))
 
 
 def _prune(settings: Settings) -> None:
-    """Only by whoever has the data directory alone, before the engine runs: no copy is in use then."""
+    """Delete old copies of LoRAs, while the data directory is locked and no engine runs: none is in use then."""
     loras = settings.loras
     prune(settings.data_directory, (), max_age_seconds=loras.store_seconds, max_total_bytes=loras.store_max_bytes)
 
 
 @asynccontextmanager
 async def _running_alone(built: Rooms) -> AsyncIterator[None]:
-    """As `_running`, with the data directory held meanwhile. Raises DirectoryInUse."""
+    """As `_running`, with the data directory locked. Raises DirectoryInUse."""
     with sole_server(built.settings.data_directory):
         await asyncio.to_thread(_prune, built.settings)
         async with _running(built):
@@ -185,8 +185,8 @@ async def _running_alone(built: Rooms) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _serving(built: Rooms, read_again: Callable[[], Settings]) -> AsyncIterator[None]:
-    """As `_running`; from before the engine is there SIGHUP reads the settings again."""
-    reloading = Reloading(built.settings, read_again, partial(_prepared, built), built.watch.listeners)
+    """As `_running`; SIGHUP reads the settings again, from before the engine is started."""
+    reloading = Reloading(built.settings, read_again, partial(_prepared, built), built.observers.listeners)
     on_hangup(reloading.ask)
     async with built.background.doing("settings", reloading.following), _running(built):
         yield
@@ -194,26 +194,26 @@ async def _serving(built: Rooms, read_again: Callable[[], Settings]) -> AsyncIte
 
 @asynccontextmanager
 async def _running(built: Rooms, *, alone: bool = True) -> AsyncIterator[None]:
-    """The engine and what works in the background run until the context is left.
+    """The engine and all background work run until the context is left.
 
-    Only whoever has the data directory `alone` sweeps the copies of LoRAs in it.
+    Without `alone` another server may use the data directory, so that nothing that belongs to it is done.
     """
-    watch, backend, doing = built.watch, built.painting.backend, built.background.doing
+    observers, backend, doing = built.observers, built.painting.backend, built.background.doing
     async with AsyncExitStack() as stack:
-        await asyncio.to_thread(built.ground.database.open)
-        stack.callback(built.ground.database.close)
-        if watch.traces is not None:
-            stack.push_async_callback(asyncio.to_thread, watch.traces.close)
-        if alone and watch.audit is not None:
-            stack.enter_context(_written_down(watch.audit))
+        await asyncio.to_thread(built.persistence.database.open)
+        stack.callback(built.persistence.database.close)
+        if observers.traces is not None:
+            stack.push_async_callback(asyncio.to_thread, observers.traces.close)
+        if alone and observers.audit is not None:
+            stack.enter_context(_written_down(observers.audit))
         stack.push_async_callback(asyncio.to_thread, built.intake.decoders.close)
         await backend.start()
         stack.push_async_callback(backend.stop, built.settings.server.shutdown_grace_seconds)
         for name, work in _looking(built).items():
             await stack.enter_async_context(doing(name, work))
         if alone:
-            stack.push_async_callback(built.teams.shared.close)
-            for name, work in built.teams.shared.works.items():
+            stack.push_async_callback(built.fleet.shared.close)
+            for name, work in built.fleet.shared.works.items():
                 await stack.enter_async_context(doing(name, work))
             await _remember(built)
             for name, work in _keeping(built).items():
@@ -222,41 +222,41 @@ async def _running(built: Rooms, *, alone: bool = True) -> AsyncIterator[None]:
 
 
 def _looking(built: Rooms) -> dict[str, Working]:
-    """Goes on beside any engine: folders are looked into, pictures go in time."""
-    settings, shelves = built.settings, built.shelves
+    """Background work without the data directory: folders are watched, pictures expire."""
+    settings, catalogs = built.settings, built.catalogs
     works: dict[str, Working] = {}
     if settings.checkpoint_folder.watch or settings.s3.bucket:
-        works["checkpoint_folder"] = partial(shelves.checkpoints.watch, shelves.adapters.refresh)
+        works["checkpoint_folder"] = partial(catalogs.checkpoints.watch, catalogs.adapters.refresh)
     if settings.loras.watch or settings.s3.bucket:
-        works["lora_folder"] = shelves.adapters.watch
+        works["lora_folder"] = catalogs.adapters.watch
     if settings.embeddings.watch:
-        works["embedding_folder"] = shelves.embeddings.watch
+        works["embedding_folder"] = catalogs.embeddings.watch
     return {**works, "pictures": built.stores.images.sweeping}
 
 
 async def _remember(built: Rooms) -> None:
-    """What was known when the last server ended, what all gateways were to do meanwhile, and the work that is left."""
-    await built.teams.keys.load()
+    """Load what the last server knew, carry out orders of meanwhile, and continue its work."""
+    await built.accounts.keys.load()
     await built.intake.rollouts.load()
-    built.teams.shared.local.begin(await built.teams.usage.pixel_steps_today())
-    if built.teams.orders is not None:
-        built.teams.orders.follow(ROLLOUT, built.intake.rollouts.take)
-        await built.teams.orders.turn()
+    built.fleet.shared.local.begin(await built.accounts.usage.pixel_steps_today())
+    if built.fleet.orders is not None:
+        built.fleet.orders.follow(ROLLOUT, built.intake.rollouts.take)
+        await built.fleet.orders.turn()
     await built.work.tasks.recover()
     await built.work.batches.recover()
 
 
 def _keeping(built: Rooms) -> dict[str, Working]:
-    """Goes on where the data directory is this server's alone."""
-    stores, work, teams = built.stores, built.work, built.teams
-    fleet = {"orders": teams.orders, "questions": teams.questions}
-    copies = CopySweeper(built.ground.home, built.settings.loras, lambda: built.intake.library.digests_in_use)
+    """Background work on the data directory."""
+    stores, work = built.stores, built.work
+    fleet = {"orders": built.fleet.orders, "questions": built.fleet.questions}
+    copies = CopySweeper(built.persistence.home, built.settings.loras, lambda: built.intake.library.digests_in_use)
     return {
         **{name: one.running for name, one in fleet.items() if one is not None},
         "rollouts": built.intake.rollouts.following,
-        "keys": built.teams.keys.following,
-        "usage": built.teams.usage.writing,
-        "feedback": built.watch.feedback.writing,
+        "keys": built.accounts.keys.following,
+        "usage": built.accounts.usage.writing,
+        "feedback": built.observers.feedback.writing,
         "files": stores.files.sweeping,
         "results": stores.results.sweeping,
         "pictures_told": stores.images.sharing,
@@ -274,7 +274,7 @@ def _keeping(built: Rooms) -> dict[str, Working]:
 
 @contextmanager
 def _written_down(audit: Audit) -> Iterator[None]:
-    """What happens meanwhile is, from the server's start to its end."""
+    """Events within the context are written to the audit log, the server's start and end too."""
     audit.open()
     audit.note("server.started", __version__)
     try:

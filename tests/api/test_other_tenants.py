@@ -124,14 +124,14 @@ class House:
     async def _delivery(self) -> str:
         subject, event = f"job_{next(self._numbers)}", "image.job.completed"
         told = partial(enqueue_webhook, tenant="art", url="http://127.0.0.1:9/", event=event, subject=subject, now=1.0)
-        return await self.rooms.ground.database.run(told)
+        return await self.rooms.persistence.database.run(told)
 
     async def _review(self) -> str:
         review = NewReview("art", "key_1", "job-1", ("sexual",), "a", PNG, "png", None)
         return await self.rooms.stores.reviews.add(review)
 
     async def _key(self) -> str:
-        _, made = await self.rooms.teams.keys.create(KeyGrant("art"))
+        _, made = await self.rooms.accounts.keys.create(KeyGrant("art"))
         return made.id
 
     async def _tenant(self) -> str:
@@ -145,16 +145,16 @@ async def opened_house(folder: Path) -> AsyncIterator[House]:
         data_directory=folder / "data", loras=Loras(directory=folder), auth=Auth(wrong_keys_per_minute=0)
     )
     built = build_rooms(settings, colour_backend)
-    built.ground.database.open()
+    built.persistence.database.open()
     headers = {"anonymous": dict[str, str]()}
     for who, grant in GRANTS.items():
-        key, made = await built.teams.keys.create(grant)
+        key, made = await built.accounts.keys.create(grant)
         headers[who] = {"authorization": f"Bearer {key}"}
         if who == "revoked":
-            await built.teams.keys.revoke(made.id)
+            await built.accounts.keys.revoke(made.id)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=_application(built)), base_url="http://gw") as http:
         yield House(built, http, headers)
-    built.ground.database.close()
+    built.persistence.database.close()
 
 
 @dataclass(frozen=True)
@@ -169,10 +169,10 @@ class Probed:
 
 async def probed(house: House, row: Route, thing: str) -> Probed:
     seen: list[str] = []
-    await house.rooms.ground.database.run(lambda connection: connection.set_trace_callback(seen.append))
+    await house.rooms.persistence.database.run(lambda connection: connection.set_trace_callback(seen.append))
     answer = await house.ask(row, thing, "other tenant")
     statements = tuple(re.sub(r"\d+\.\d+", "NOW", one.replace(thing, "ID")) for one in seen)
-    await house.rooms.ground.database.run(lambda connection: connection.set_trace_callback(None))
+    await house.rooms.persistence.database.run(lambda connection: connection.set_trace_callback(None))
     return Probed(answer.status_code, tuple(answer.headers), answer.text.replace(thing, "ID"), statements)
 
 

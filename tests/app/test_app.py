@@ -116,10 +116,10 @@ def test_the_default_model_may_lie_in_the_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("cap_bytes", "left"), [(0, [0, 1, 2, 3]), (25, [2, 3]), (4 * 2**30, [0, 1, 2, 3])])
 async def test_above_the_cap_the_oldest_pictures_go(tmp_path: Path, cap_bytes: int, left: list[int]) -> None:
     built = build_rooms(settings_in(tmp_path, delivery={"max_stored_bytes": cap_bytes}))
-    built.ground.database.open()
+    built.persistence.database.open()
     for i in range(4):
         await built.stores.images.put(bytes([i] * 10), "png", tenant="me")
-    built.ground.database.close()
+    built.persistence.database.close()
     assert sorted(path.read_bytes()[0] for path in (tmp_path / "data" / "images").iterdir()) == left
 
 

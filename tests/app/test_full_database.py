@@ -54,7 +54,7 @@ async def test_whatever_is_kept(tmp_path: Path) -> None:
         batch = {"input_file_id": file, "endpoint": GENERATE, "completion_window": "24h"}
         posts["batch"] = partial(http.post, "/v1/batches", json=batch)
         accepted = (await posts["job"]()).json()["id"]
-        async with full_disk(built.ground.database):
+        async with full_disk(built.persistence.database):
             answers = {name: await refusal(post) for name, post in posts.items()}
         again = {name: await post() for name, post in posts.items()}
         await until(partial(_completed, http, accepted))

@@ -34,7 +34,7 @@ async def served(folder: Path, receiver: OtherServer) -> AsyncIterator[tuple[Roo
     built = build_rooms(settings, colour_backend)
     application = _application(built, partial(_running_alone, built))
     async with _running_alone(built):
-        key, _ = await built.teams.keys.create(KeyGrant("art", webhook_url=receiver.url("/key")))
+        key, _ = await built.accounts.keys.create(KeyGrant("art", webhook_url=receiver.url("/key")))
         transport, bearer = httpx.ASGITransport(app=application), {"authorization": f"Bearer {key}"}
         async with httpx.AsyncClient(transport=transport, base_url="http://gw", headers=bearer) as http:
             yield built, http

@@ -22,7 +22,7 @@ ASKED = {"prompt": "a fox", "steps": 1, "size": "64x64"}
 
 def counted(rooms: Rooms, name: str, outcome: str) -> float:
     labels = {"outcome": outcome}
-    return rooms.watch.metrics.registry.get_sample_value(f"sdxl_gateway_{name}_total", labels) or 0.0
+    return rooms.observers.metrics.registry.get_sample_value(f"sdxl_gateway_{name}_total", labels) or 0.0
 
 
 async def test_jobs_batches_files_and_replies(tmp_path: Path) -> None:

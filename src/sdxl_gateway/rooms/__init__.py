@@ -11,13 +11,14 @@ from sdxl_gateway.api.http.replaceable import Replaceable
 from sdxl_gateway.config import Settings
 from sdxl_gateway.core.background import Background
 from sdxl_gateway.core.listeners import Listener
-from sdxl_gateway.rooms.ground import Ground
+from sdxl_gateway.rooms.accounts import Accounts
+from sdxl_gateway.rooms.catalogs import Catalogs
+from sdxl_gateway.rooms.fleet import Fleet
 from sdxl_gateway.rooms.intake import Intake
+from sdxl_gateway.rooms.observers import Observers, open_metrics
 from sdxl_gateway.rooms.painting import BackendFactory, Painting, backend_of, open_engines, process_backend
-from sdxl_gateway.rooms.shelves import Shelves
+from sdxl_gateway.rooms.persistence import Persistence
 from sdxl_gateway.rooms.stores import Stores
-from sdxl_gateway.rooms.teams import Teams
-from sdxl_gateway.rooms.watch import Watch, open_metrics
 from sdxl_gateway.rooms.work import KEYS_STAY, Work, all_remembered
 from sdxl_gateway.s3.open import open_bucket
 from sdxl_gateway.storage.remembered import Remembered
@@ -31,11 +32,12 @@ class Rooms:
     """Every room, built and not yet running."""
 
     settings: Settings
-    shelves: Shelves
-    ground: Ground
+    catalogs: Catalogs
+    persistence: Persistence
     intake: Intake
-    watch: Watch
-    teams: Teams
+    observers: Observers
+    fleet: Fleet
+    accounts: Accounts
     stores: Stores
     painting: Painting
     work: Work
@@ -54,24 +56,36 @@ def build_rooms(
     """State is kept in the data directory, or in `scratch` if given; `listeners` are told everything too."""
     configure_logs(settings.telemetry)
     bucket = open_bucket(settings.s3) if scratch is None else None
-    shelves = Shelves.open(settings, bucket)
-    ground = Ground.open(settings, scratch or settings.data_directory, bucket)
-    metrics = open_metrics(settings, shelves.checkpoints)
-    intake = Intake.open(settings, shelves, ground.database, metrics.on_event)
-    watch = Watch.open(settings, ground, metrics, intake.library, listeners)
-    backend = open_engines(settings, shelves, intake, watch, open_backend)
-    teams = Teams.open(settings, ground, watch.listeners)
-    stores = Stores.open(settings, ground, watch, teams)
-    painting = Painting.open(settings, backend, intake, watch, teams, stores)
-    work = Work.open(settings, ground, watch, teams, stores, painting)
-    remembered = all_remembered(settings, watch, teams, stores, work)
-    background = Background(watch.listeners)
-    return Rooms(settings, shelves, ground, intake, watch, teams, stores, painting, work, remembered, background)
+    catalogs = Catalogs.open(settings, bucket)
+    persistence = Persistence.open(settings, scratch or settings.data_directory, bucket)
+    metrics = open_metrics(settings, catalogs.checkpoints)
+    intake = Intake.open(settings, catalogs, persistence.database, metrics.on_event)
+    observers = Observers.open(settings, persistence, metrics, intake.library, listeners)
+    backend = open_engines(settings, catalogs, intake, observers, open_backend)
+    fleet = Fleet.open(settings, persistence, observers.listeners)
+    accounts = Accounts.open(settings, persistence, fleet)
+    stores = Stores.open(settings, persistence, observers, fleet)
+    painting = Painting.open(settings, backend, intake, observers, accounts, stores)
+    work = Work.open(settings, persistence, observers, fleet, stores, painting)
+    return Rooms(
+        settings=settings,
+        catalogs=catalogs,
+        persistence=persistence,
+        intake=intake,
+        observers=observers,
+        fleet=fleet,
+        accounts=accounts,
+        stores=stores,
+        painting=painting,
+        work=work,
+        remembered=all_remembered(settings, observers, fleet, accounts, stores, work),
+        background=Background(observers.listeners),
+    )
 
 
 def under(built: Rooms, settings: Settings) -> Rooms:
     """Rooms that depend on settings, built anew; those with sockets, engines, folders or stored state are kept."""
-    intake = built.intake.under(settings, built.shelves)
-    teams = replace(built.teams, limits=built.teams.limits.under(settings))
-    painting = built.painting.under(settings, intake, built.watch, teams, built.stores)
-    return replace(built, settings=settings, intake=intake, teams=teams, painting=painting)
+    intake = built.intake.under(settings, built.catalogs)
+    accounts = built.accounts.under(settings)
+    painting = built.painting.under(settings, intake, built.observers, accounts, built.stores)
+    return replace(built, settings=settings, intake=intake, accounts=accounts, painting=painting)

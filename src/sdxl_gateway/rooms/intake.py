@@ -14,7 +14,7 @@ from sdxl_gateway.core.ports import Matte
 from sdxl_gateway.decoding.pool import Decoders
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.matting.open import open_matte
-from sdxl_gateway.rooms.shelves import Shelves
+from sdxl_gateway.rooms.catalogs import Catalogs
 from sdxl_gateway.storage.database import Database
 from sdxl_gateway.storage.rollouts import RolloutStore
 
@@ -30,10 +30,10 @@ class Intake:
     library: ModelLibrary
 
     @classmethod
-    def open(cls, settings: Settings, shelves: Shelves, database: Database, tell: Listener) -> Self:
+    def open(cls, settings: Settings, catalogs: Catalogs, database: Database, tell: Listener) -> Self:
         """`tell` is told of decoders and mattes. Raises CheckpointProblem for a configured name that does not exist."""
-        checkpoints, adapters = shelves.checkpoints, shelves.adapters
-        embeddings, beside = shelves.embeddings, shelves.beside
+        checkpoints, adapters = catalogs.checkpoints, catalogs.adapters
+        embeddings, beside = catalogs.embeddings, catalogs.beside
         decoders = Decoders(settings.limits, tell)
         matte = open_matte(settings.matting, DEMO_MATTE, tell)
         rollouts = RolloutStore(database)
@@ -43,9 +43,9 @@ class Intake:
         check_rollouts(admission.names, adapters)
         return cls(decoders, matte, rollouts, admission, library)
 
-    def under(self, settings: Settings, shelves: Shelves) -> Intake:
+    def under(self, settings: Settings, catalogs: Catalogs) -> Intake:
         """With other settings; decoding processes are kept."""
-        names = ModelResolver(settings, shelves.checkpoints, shelves.adapters, over=self.rollouts.shares)
+        names = ModelResolver(settings, catalogs.checkpoints, catalogs.adapters, over=self.rollouts.shares)
         return replace(
             self, admission=self.admission.under(settings, names), library=self.library.under(settings, names)
         )

@@ -21,11 +21,11 @@ from sdxl_gateway.gateway.moderations import Moderations
 from sdxl_gateway.gateway.named_pictures import NamedPictures
 from sdxl_gateway.gateway.paint import Gateway
 from sdxl_gateway.gateway.picture_sources import named_pictures
+from sdxl_gateway.rooms.accounts import Accounts
+from sdxl_gateway.rooms.catalogs import Catalogs
 from sdxl_gateway.rooms.intake import Intake
-from sdxl_gateway.rooms.shelves import Shelves
+from sdxl_gateway.rooms.observers import Observers
 from sdxl_gateway.rooms.stores import Stores
-from sdxl_gateway.rooms.teams import Teams
-from sdxl_gateway.rooms.watch import Watch
 from sdxl_gateway.s3.open import bringing, heard_by
 from sdxl_gateway.safety.judges import Judges
 from sdxl_gateway.safety.open import open_judges, open_picture_judge
@@ -46,19 +46,19 @@ def backend_of(settings: Settings) -> BackendFactory:
 
 
 def open_engines(
-    settings: Settings, shelves: Shelves, intake: Intake, watch: Watch, factory: BackendFactory
+    settings: Settings, catalogs: Catalogs, intake: Intake, observers: Observers, factory: BackendFactory
 ) -> Backend:
     """The backend, not started, with its queue's length as a metric; it fetches models before jobs that need them."""
     process = engine_process(settings, intake.admission.names)
-    engines = factory(process, settings.limits, heard_by(shelves.checkpoints, watch.listeners))
-    backend = bringing(engines, shelves.checkpoints, process, settings.cluster, watch.listeners)
-    watch.metrics.follow_line(backend, lambda: backend.ready)
+    engines = factory(process, settings.limits, heard_by(catalogs.checkpoints, observers.listeners))
+    backend = bringing(engines, catalogs.checkpoints, process, settings.cluster, observers.listeners)
+    observers.metrics.follow_line(backend, lambda: backend.ready)
     return backend
 
 
 @dataclass(frozen=True, slots=True)
 class Painting:
-    """From a recipe to a picture that may leave."""
+    """All that lies between a recipe and a picture that may be sent."""
 
     backend: Backend
     egress: Egress
@@ -69,46 +69,54 @@ class Painting:
 
     @classmethod
     def open(
-        cls, settings: Settings, backend: Backend, intake: Intake, watch: Watch, teams: Teams, stores: Stores
+        cls,
+        settings: Settings,
+        backend: Backend,
+        intake: Intake,
+        observers: Observers,
+        accounts: Accounts,
+        stores: Stores,
     ) -> Self:
         """Raises StartProblem for a judge that cannot be opened."""
         egress = Egress(settings.egress.private_hosts)
-        judges = open_judges(settings, egress, open_picture_judge(settings.safety), watch.metrics.on_event)
-        deliverer = deliverer_of(settings, intake, watch, stores, judges)
+        judges = open_judges(settings, egress, open_picture_judge(settings.safety), observers.metrics.on_event)
+        deliverer = deliverer_of(settings, intake, observers, stores, judges)
         gateway = Gateway(
             settings,
             intake.admission,
             backend,
             deliverer,
-            watch.listeners,
+            observers.listeners,
             egress,
-            teams.limits,
+            accounts.limits,
             stores.results,
             judges,
         )
         moderations = Moderations(judges, intake.admission.uploads)
-        pictures = named_pictures(settings, stores.files, egress, watch.listeners)
+        pictures = named_pictures(settings, stores.files, egress, observers.listeners)
         return cls(backend, egress, judges, moderations, pictures, gateway)
 
-    def under(self, settings: Settings, intake: Intake, watch: Watch, teams: Teams, stores: Stores) -> Painting:
+    def under(
+        self, settings: Settings, intake: Intake, observers: Observers, accounts: Accounts, stores: Stores
+    ) -> Painting:
         """With other settings; engines are kept, with all they hold."""
-        judges = open_judges(settings, self.egress, self.judges.pictures, watch.metrics.on_event)
-        deliverer = deliverer_of(settings, intake, watch, stores, judges)
+        judges = open_judges(settings, self.egress, self.judges.pictures, observers.metrics.on_event)
+        deliverer = deliverer_of(settings, intake, observers, stores, judges)
         return replace(
             self,
             judges=judges,
             moderations=self.moderations.under(judges, intake.admission.uploads),
-            pictures=named_pictures(settings, stores.files, self.egress, watch.listeners),
-            gateway=self.gateway.under(settings, intake.admission, deliverer, teams.limits, judges),
+            pictures=named_pictures(settings, stores.files, self.egress, observers.listeners),
+            gateway=self.gateway.under(settings, intake.admission, deliverer, accounts.limits, judges),
         )
 
 
-def deliverer_of(settings: Settings, intake: Intake, watch: Watch, stores: Stores, judges: Judges) -> Deliverer:
+def deliverer_of(settings: Settings, intake: Intake, observers: Observers, stores: Stores, judges: Judges) -> Deliverer:
     """Encodes finished pictures, after they have been judged."""
     return Deliverer(
         stores.images,
         embed_recipe=settings.delivery.embed_recipe,
         matte=intake.matte,
-        inspection=Inspection(judges, watch.listeners, stores.reviews),
-        listener=watch.listeners,
+        inspection=Inspection(judges, observers.listeners, stores.reviews),
+        listener=observers.listeners,
     )

@@ -14,9 +14,9 @@ from sdxl_gateway.gateway.fleet.images import FleetImages
 from sdxl_gateway.gateway.fleet.results import FleetResults
 from sdxl_gateway.gateway.fleet.reviews import FleetReviews
 from sdxl_gateway.gateway.result_cache import ResultCache
-from sdxl_gateway.rooms.ground import Ground
-from sdxl_gateway.rooms.teams import Teams
-from sdxl_gateway.rooms.watch import Watch
+from sdxl_gateway.rooms.fleet import Fleet
+from sdxl_gateway.rooms.observers import Observers
+from sdxl_gateway.rooms.persistence import Persistence
 from sdxl_gateway.storage.files import FileStore
 from sdxl_gateway.storage.idempotency import KeptReplies
 from sdxl_gateway.storage.images import KeptImages
@@ -42,48 +42,48 @@ class Stores:
     webhooks: WebhookStore
 
     @classmethod
-    def open(cls, settings: Settings, ground: Ground, watch: Watch, teams: Teams) -> Self:
+    def open(cls, settings: Settings, persistence: Persistence, observers: Observers, fleet: Fleet) -> Self:
         """The size of the cache of results becomes a metric."""
-        database, seal, listener = ground.database, ground.seal, watch.listeners
-        signer = Signer(partial(secret_of, settings.delivery.url_key, ground.home / KEY_FILE))
-        results = _results(settings, ground, teams)
-        watch.metrics.follow_results(lambda: results.held_bytes)
-        replies = ground.own_blobs(settings.data_directory / "replies")
-        images = _images(settings, ground, teams)
+        database, seal, listener = persistence.database, persistence.seal, observers.listeners
+        signer = Signer(partial(secret_of, settings.delivery.url_key, persistence.home / KEY_FILE))
+        results = _results(settings, persistence, fleet)
+        observers.metrics.follow_results(lambda: results.held_bytes)
+        replies = persistence.own_blobs(settings.data_directory / "replies")
+        images = _images(settings, persistence, fleet)
         return cls(
             images=images,
             signer=signer,
-            addresses=ground.places.addresses(signer),
+            addresses=persistence.places.addresses(signer),
             results=results,
-            files=_files(settings, ground, watch, teams),
-            replies=KeptReplies(database, replies, settings.idempotency, teams.shared.replies, listener=listener),
-            reviews=_reviews(ground, teams, images),
-            jobs=JobStore(database, ground.places.blobs("jobs"), seal, on_end=[tell_of_end], listener=listener),
-            webhooks=WebhookStore(database, ground.pepper),
+            files=_files(settings, persistence, observers, fleet),
+            replies=KeptReplies(database, replies, settings.idempotency, fleet.shared.replies, listener=listener),
+            reviews=_reviews(persistence, fleet, images),
+            jobs=JobStore(database, persistence.places.blobs("jobs"), seal, on_end=[tell_of_end], listener=listener),
+            webhooks=WebhookStore(database, persistence.pepper),
         )
 
 
-def _images(settings: Settings, ground: Ground, teams: Teams) -> KeptImages:
-    kept = teams.shared.pictures(ground.places.pictures()), ground.database, settings.delivery
-    if teams.shared.deletes is None or teams.questions is None:
+def _images(settings: Settings, persistence: Persistence, fleet: Fleet) -> KeptImages:
+    kept = fleet.shared.pictures(persistence.places.pictures()), persistence.database, settings.delivery
+    if fleet.shared.deletes is None or fleet.questions is None:
         return KeptImages(*kept)
-    return FleetImages(*kept, teams.shared.deletes, teams.questions)
+    return FleetImages(*kept, fleet.shared.deletes, fleet.questions)
 
 
-def _reviews(ground: Ground, teams: Teams, images: KeptImages) -> ReviewStore:
-    kept = ground.database, ground.blobs("reviews"), ground.seal
-    return ReviewStore(*kept) if teams.questions is None else FleetReviews(*kept, teams.questions, images)
+def _reviews(persistence: Persistence, fleet: Fleet, images: KeptImages) -> ReviewStore:
+    kept = persistence.database, persistence.blobs("reviews"), persistence.seal
+    return ReviewStore(*kept) if fleet.questions is None else FleetReviews(*kept, fleet.questions, images)
 
 
-def _results(settings: Settings, ground: Ground, teams: Teams) -> ResultCache:
+def _results(settings: Settings, persistence: Persistence, fleet: Fleet) -> ResultCache:
     limits: dict[str, Any] = {"max_bytes": settings.results.max_bytes, "seconds": settings.results.seconds}
-    if teams.shared.results is None:
+    if fleet.shared.results is None:
         return ResultCache(**limits)
-    return FleetResults(teams.shared.results(ground.places.shared("results")), **limits)
+    return FleetResults(fleet.shared.results(persistence.places.shared("results")), **limits)
 
 
-def _files(settings: Settings, ground: Ground, watch: Watch, teams: Teams) -> FileStore:
-    kept = ground.database, ground.blobs("files"), settings.files
-    if teams.shared.files is None:
-        return FileStore(*kept, listener=watch.listeners)
-    return FleetFiles(*kept, teams.shared.files, listener=watch.listeners)
+def _files(settings: Settings, persistence: Persistence, observers: Observers, fleet: Fleet) -> FileStore:
+    kept = persistence.database, persistence.blobs("files"), settings.files
+    if fleet.shared.files is None:
+        return FileStore(*kept, listener=observers.listeners)
+    return FleetFiles(*kept, fleet.shared.files, listener=observers.listeners)

@@ -14,11 +14,12 @@ from sdxl_gateway.gateway.fleet.arms import Arms
 from sdxl_gateway.gateway.fleet.remembered import FleetRemembered
 from sdxl_gateway.gateway.job_texts import JobTexts
 from sdxl_gateway.gateway.tasks import Tasks
-from sdxl_gateway.rooms.ground import Ground
+from sdxl_gateway.rooms.accounts import Accounts
+from sdxl_gateway.rooms.fleet import Fleet
+from sdxl_gateway.rooms.observers import Observers
 from sdxl_gateway.rooms.painting import Painting
+from sdxl_gateway.rooms.persistence import Persistence
 from sdxl_gateway.rooms.stores import Stores
-from sdxl_gateway.rooms.teams import Teams
-from sdxl_gateway.rooms.watch import Watch
 from sdxl_gateway.shared.order_mirror import nobody
 from sdxl_gateway.storage.batches import BatchStore
 from sdxl_gateway.storage.remembered import Lasting, Remembered
@@ -40,14 +41,20 @@ class Work:
 
     @classmethod
     def open(
-        cls, settings: Settings, ground: Ground, watch: Watch, teams: Teams, stores: Stores, painting: Painting
+        cls,
+        settings: Settings,
+        persistence: Persistence,
+        observers: Observers,
+        fleet: Fleet,
+        stores: Stores,
+        painting: Painting,
     ) -> Self:
         """Nothing is started yet."""
-        owing = nobody if teams.orders is None else teams.orders.owing
-        tasks = Tasks(settings.jobs, stores.jobs, painting.gateway, settings.traces.begin, teams.shared.jobs, owing)
+        owing = nobody if fleet.orders is None else fleet.orders.owing
+        tasks = Tasks(settings.jobs, stores.jobs, painting.gateway, settings.traces.begin, fleet.shared.jobs, owing)
         form = BatchLines(settings, painting.pictures, stores.images, stores.addresses)
-        lines = ground.own_blobs(ground.home / "blobs" / "batches")
-        kept = BatchStore(ground.database, lines, on_end=[tell_of_batch], listener=watch.listeners)
+        lines = persistence.own_blobs(persistence.home / "blobs" / "batches")
+        kept = BatchStore(persistence.database, lines, on_end=[tell_of_batch], listener=observers.listeners)
         batches = Batches(
             kept,
             stores.files,
@@ -55,42 +62,44 @@ class Work:
             form,
             settings.batches,
             settings.files.batch_keep_seconds,
-            teams.shared.batches,
+            fleet.shared.batches,
             owing,
         )
         timeout_seconds = settings.webhooks.timeout_seconds
         webhooks = WebhookSender(
-            ground.database, stores.webhooks, painting.egress, watch.listeners, timeout_seconds=timeout_seconds
+            persistence.database, stores.webhooks, painting.egress, observers.listeners, timeout_seconds=timeout_seconds
         )
-        if teams.orders is not None:
-            teams.orders.follow(WEBHOOK_SIGNING, stores.webhooks.take_secret)
-        return cls(tasks, batches, webhooks, Arms(watch.feedback, teams.questions))
+        if fleet.orders is not None:
+            fleet.orders.follow(WEBHOOK_SIGNING, stores.webhooks.take_secret)
+        return cls(tasks, batches, webhooks, Arms(observers.feedback, fleet.questions))
 
 
-def all_remembered(settings: Settings, watch: Watch, teams: Teams, stores: Stores, work: Work) -> Remembered:
+def all_remembered(
+    settings: Settings, observers: Observers, fleet: Fleet, accounts: Accounts, stores: Stores, work: Work
+) -> Remembered:
     """All stores of tenants' data, and those whose data only expires or is deleted by hand. Erasure follows this order:
     stores that create data in others come first."""
     lines = AuditLines(chain_in(settings))
     kept = (
         work.batches,
         work.tasks,
-        watch.texts,
+        observers.texts,
         stores.files,
         stores.images,
         stores.results,
         stores.replies,
-        teams.usage,
+        accounts.usage,
         stores.webhooks,
         stores.reviews,
-        watch.feedback,
+        observers.feedback,
         JobTexts(stores.jobs),
         lines,
     )
-    about = kept, _lasting(lines, teams.keys), settings.retention, watch.listeners
-    if teams.orders is None or teams.questions is None:
+    about = kept, _lasting(lines, accounts.keys), settings.retention, observers.listeners
+    if fleet.orders is None or fleet.questions is None:
         return Remembered(*about)
     elsewhere = work.batches.erase_elsewhere, work.tasks.erase_elsewhere
-    return FleetRemembered(*about, teams.orders, teams.questions, elsewhere)
+    return FleetRemembered(*about, fleet.orders, fleet.questions, elsewhere)
 
 
 def _lasting(lines: AuditLines, keys: KeyStore) -> tuple[Lasting, ...]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelves:
+class Catalogs:
     """Each has been scanned once."""
 
     checkpoints: CheckpointCatalog

@@ -13,7 +13,7 @@ from sdxl_gateway.core.listeners import Listener, Listeners
 from sdxl_gateway.gateway.library import ModelLibrary
 from sdxl_gateway.gateway.pauses import Pauses
 from sdxl_gateway.gateway.status import ServerStatus
-from sdxl_gateway.rooms.ground import Ground
+from sdxl_gateway.rooms.persistence import Persistence
 from sdxl_gateway.storage.audit_texts import AuditTexts
 from sdxl_gateway.storage.feedback import FeedbackStore
 from sdxl_gateway.telemetry.audit.writer import Audit, audit_of
@@ -32,7 +32,7 @@ def open_metrics(settings: Settings, checkpoints: CheckpointCatalog) -> Metrics:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class Observers:
     """All listeners; events go to `listeners`, which passes them on."""
 
     metrics: Metrics
@@ -46,14 +46,19 @@ class Watch:
 
     @classmethod
     def open(
-        cls, settings: Settings, ground: Ground, metrics: Metrics, library: ModelLibrary, more: Iterable[Listener]
+        cls,
+        settings: Settings,
+        persistence: Persistence,
+        metrics: Metrics,
+        library: ModelLibrary,
+        more: Iterable[Listener],
     ) -> Self:
         """`more` are listeners to add."""
-        texts = AuditTexts(ground.database, ground.seal)
+        texts = AuditTexts(persistence.database, persistence.seal)
         audit, traces = audit_of(settings, texts.keep), open_traces(settings.traces)
         if audit is not None:
             metrics.audit.health = lambda: audit.health
-        feedback = FeedbackStore(ground.database, ground.seal)
+        feedback = FeedbackStore(persistence.database, persistence.seal)
         pauses, status = Pauses(settings.guard.unready_seconds), ServerStatus()
         always = metrics.on_event, library.on_event, feedback.on_event, pauses.on_event, status.on_event
         optional = (one.on_event for one in (audit, traces) if one is not None)

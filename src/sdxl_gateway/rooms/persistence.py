@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class Persistence:
     """Everything is below `home`, except what is in a bucket."""
 
     settings: Settings
