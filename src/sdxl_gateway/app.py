@@ -42,7 +42,6 @@ from sdxl_gateway.rooms import (
     backend_of,
     build_rooms,
     process_backend,
-    under,
 )
 from sdxl_gateway.storage.directory import DirectoryInUse, sole_server
 from sdxl_gateway.telemetry.audit.writer import Audit
@@ -105,7 +104,7 @@ async def open_gateway(settings: Settings, backend: BackendFactory = process_bac
 def _prepared(built: Rooms, settings: Settings) -> PutInForce:
     """A second application with other settings. Raises CheckpointProblem for a name in them that does not exist."""
     refuse_gaps(built.settings, settings, built.catalogs.checkpoints, built.catalogs.adapters)
-    fresh = under(built, settings)
+    fresh = built.with_settings(settings)
     application = _application(fresh)
 
     def put_in_force() -> None:

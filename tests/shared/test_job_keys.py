@@ -68,9 +68,9 @@ async def test_what_one_accepted_the_other_finds_under_the_key(two: Two) -> None
     a, b = two
     job = await accept(a)
     for one in two:
-        assert job_of(await one.tasks.under(KEY)).id == job
-        assert await one.tasks.under(JobKey("another", "asked", 86400.0)) is None
-        assert await one.tasks.under(JobKey("k", "asked", 0.0)) is None
+        assert job_of(await one.tasks.by_key(KEY)).id == job
+        assert await one.tasks.by_key(JobKey("another", "asked", 86400.0)) is None
+        assert await one.tasks.by_key(JobKey("k", "asked", 0.0)) is None
     with pytest.raises(KeyInUse):
         await accept(b)
 
@@ -79,9 +79,9 @@ async def test_who_was_killed_before_it_told_of_the_job_has_accepted_the_others(
     a, b = two
     await killed_while_it_accepts(a, JobFleet, "tell_now")
     (untold,) = await a.store.untold(10)
-    assert await b.tasks.under(KEY) is None
+    assert await b.tasks.by_key(KEY) is None
     assert await accept(b) == untold.job.id
-    assert job_of(await b.tasks.under(KEY)).token == 2
+    assert job_of(await b.tasks.by_key(KEY)).token == 2
     async with painting(a.tasks):
         await a.fleet.turn()
         assert not await a.here(untold.job.id)
@@ -89,7 +89,7 @@ async def test_who_was_killed_before_it_told_of_the_job_has_accepted_the_others(
         await over(b.tasks, untold.job.id)
     await b.fleet.turn()
     assert ([one.id for one in b.ended], a.ended) == ([untold.job.id], [])
-    assert job_of(await a.tasks.under(KEY)).state is JobState.COMPLETED
+    assert job_of(await a.tasks.by_key(KEY)).state is JobState.COMPLETED
 
 
 async def test_who_was_killed_before_the_job_was_on_the_disk_leaves_only_its_id(two: Two) -> None:
@@ -98,7 +98,7 @@ async def test_who_was_killed_before_the_job_was_on_the_disk_leaves_only_its_id(
     job = await accept(b)
     await a.fleet.turn()
     assert await a.store.find(job) is None
-    assert job_of(await a.tasks.under(KEY)).id == job
+    assert job_of(await a.tasks.by_key(KEY)).id == job
 
 
 async def test_who_only_slept_and_is_first_after_all_has_the_job(two: Two) -> None:
@@ -114,10 +114,10 @@ async def test_a_refused_one_may_be_asked_for_again_and_another_instead(two: Two
     a.tasks._settings = a.tasks._settings.model_copy(update={"waiting_per_tenant": 0})
     with pytest.raises(Busy):
         await accept(a)
-    assert await b.tasks.under(KEY) is None
+    assert await b.tasks.by_key(KEY) is None
     other = JobKey(KEY.digest, "something else", KEY.seconds)
     job = await accept(b, other)
-    found = job_of(await a.tasks.under(KEY))
+    found = job_of(await a.tasks.by_key(KEY))
     assert (found.id, found.fingerprint, found.token) == (job, "something else", 1)
 
 
@@ -126,7 +126,7 @@ async def test_a_redis_that_forgot_is_told_of_keys_too(two: Two, redis: RedisSer
     job = await accept(a)
     redis.cli("FLUSHALL")
     await a.fleet.turn()
-    assert job_of(await b.tasks.under(KEY)).id == job
+    assert job_of(await b.tasks.by_key(KEY)).id == job
     assert all(int(redis.cli("PTTL", name)) > 0 for name in redis.cli("KEYS", "*job-key*").splitlines())
     await a.tasks.erase(CALLER.tenant)
     assert redis.cli("KEYS", "*job*") == ""
@@ -136,8 +136,8 @@ async def test_without_redis_each_knows_its_own(two: Two, redis: RedisServer) ->
     a, b = two
     redis.stop()
     job = await accept(a)
-    assert job_of(await a.tasks.under(KEY)).id == job
-    assert await b.tasks.under(KEY) is None
+    assert job_of(await a.tasks.by_key(KEY)).id == job
+    assert await b.tasks.by_key(KEY) is None
 
 
 async def test_nobody_who_only_writes_into_redis_names_a_job(two: Two, redis: RedisServer) -> None:
@@ -147,7 +147,7 @@ async def test_nobody_who_only_writes_into_redis_names_a_job(two: Two, redis: Re
     redis.cli("HSET", "sdxl-gateway:job-key:k", "id", "job_other", "told", "x" * 32 + f'"{victim}"')
     assert await accept(b) != victim
     redis.cli("HSET", "sdxl-gateway:job-key:k", "id", victim)
-    assert await a.tasks.under(KEY) is None
+    assert await a.tasks.by_key(KEY) is None
 
 
 async def test_over_http_a_gateway_is_killed_before_it_answers(redis: RedisServer, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ class Limits:
         self._usage = usage
         self._of_tenants: dict[str, Allowance] = {}
 
-    def under(self, settings: Settings) -> Limits:
+    def with_settings(self, settings: Settings) -> Limits:
         """The limits under other settings; what was taken stays counted."""
         other = copy(self)
         other._settings, other._of_tenants = settings, {}

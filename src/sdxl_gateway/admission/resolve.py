@@ -103,13 +103,13 @@ class Admission:
         self.refiners = Refiners(checkpoints, settings.checkpoints)
         self.names = ModelResolver(settings, checkpoints, loras, over=over)
 
-    def under(self, settings: Settings, names: ModelResolver) -> Admission:
+    def with_settings(self, settings: Settings, names: ModelResolver) -> Admission:
         """Admission by other settings; the uploads of both wait for the same turns."""
         other = copy(self)
         other._settings, other.names = settings, names
-        other.uploads = self.uploads.under(settings.limits)
-        other._texts = self._texts.under(settings)
-        other._upscaling = self._upscaling.under(settings.limits.max_upscaled_pixels)
+        other.uploads = self.uploads.with_limits(settings.limits)
+        other._texts = self._texts.with_settings(settings)
+        other._upscaling = self._upscaling.with_max_pixels(settings.limits.max_upscaled_pixels)
         other._references = References(settings, other.uploads)
         return other
 

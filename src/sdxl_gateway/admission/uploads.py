@@ -37,7 +37,7 @@ class Uploads:
         self._budget = PixelBudget(LARGEST_AT_ONCE * limits.max_input_pixels)
         self._threads = ThreadPoolExecutor(THREADS, "uploads")
 
-    def under(self, limits: Limits) -> Uploads:
+    def with_limits(self, limits: Limits) -> Uploads:
         """Uploads by other limits, decoded by the same processes and counted together."""
         other = copy(self)
         other._limits = limits

@@ -24,7 +24,7 @@ class Upscaling:
         self._entries = entries
         self._max_pixels = max_pixels
 
-    def under(self, max_pixels: int) -> Upscaling:
+    def with_max_pixels(self, max_pixels: int) -> Upscaling:
         """The same by another limit of what is handed out."""
         return Upscaling(self._entries, max_pixels)
 

@@ -43,10 +43,10 @@ class OtherJobs:
                 return await self._mirror.reserve(key, job_id)
         return job_id, FIRST_TOKEN
 
-    async def under(self, key: JobKey) -> JobNow | None:
+    async def by_key(self, key: JobKey) -> JobNow | None:
         """The job that was accepted under that key; None while the mirror cannot be reached."""
         with suppress(Unavailable):
-            found = None if self._mirror is None else await self._mirror.under(key)
+            found = None if self._mirror is None else await self._mirror.by_key(key)
             return None if found is None else _now(found)
         return None
 

@@ -67,7 +67,7 @@ class ModelLibrary:
         self._last_used: dict[str, int] = {}
         self._jobs: dict[str, frozenset[str]] = {}
 
-    def under(self, settings: Settings, names: ModelResolver) -> ModelLibrary:
+    def with_settings(self, settings: Settings, names: ModelResolver) -> ModelLibrary:
         """The same library under other settings; what it knows of engines and jobs is shared."""
         other = copy(self)
         other._settings, other._names = settings, names

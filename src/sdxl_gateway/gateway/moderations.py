@@ -31,7 +31,7 @@ class Moderations:
         self._uploads = uploads
         self._turn = turn or asyncio.Semaphore(1)
 
-    def under(self, judges: Judges, uploads: Uploads) -> Moderations:
+    def with_judges(self, judges: Judges, uploads: Uploads) -> Moderations:
         """The same with other judges; both take turns with each other."""
         return Moderations(judges, uploads, self._turn)
 

@@ -86,7 +86,7 @@ class Gateway:
             await watch.resolved(resolved)
         return SettledAsk(replace(final, seed=resolved.recipe.seed, enhance=False), ask.prompt, said)
 
-    def under(
+    def with_settings(
         self, settings: Settings, admission: Admission, deliverer: Deliverer, limits: Limits, judges: Judges
     ) -> Gateway:
         """The gateway under other settings, with the same engines, listener and cache of results."""

@@ -112,12 +112,12 @@ class Tasks:
         job = await self._store.find(job_id)
         return await self._others.get(job_id, caller) if job is None else await self._now(seen(job, caller))
 
-    async def under(self, key: JobKey) -> JobNow | None:
+    async def by_key(self, key: JobKey) -> JobNow | None:
         """The job that was accepted under that key, here or at another gateway, whatever was asked for."""
         since = self._store.clock() - key.seconds
-        if (job := await self._store.under(key.digest, since)) is not None:
+        if (job := await self._store.by_key(key.digest, since)) is not None:
             return await self._now(job)
-        found = await self._others.under(key)
+        found = await self._others.by_key(key)
         return None if found is None or found.job.created < since else found
 
     async def page(self, which: Filter, limit: int, after: str | None, caller: Caller) -> tuple[list[JobNow], bool]:

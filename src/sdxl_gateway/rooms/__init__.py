@@ -24,7 +24,7 @@ from sdxl_gateway.s3.open import open_bucket
 from sdxl_gateway.storage.remembered import Remembered
 from sdxl_gateway.telemetry.logs import configure_logs
 
-__all__ = ["KEYS_STAY", "BackendFactory", "Rooms", "backend_of", "build_rooms", "process_backend", "under"]
+__all__ = ["KEYS_STAY", "BackendFactory", "Rooms", "backend_of", "build_rooms", "process_backend"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,13 @@ class Rooms:
     background: Background
     closing: Closing = field(default_factory=Closing)
     front: Replaceable = field(default_factory=Replaceable)
+
+    def with_settings(self, settings: Settings) -> Rooms:
+        """The rooms that depend on settings, built anew; those that hold sockets, engines, folders or data stay."""
+        intake = self.intake.with_settings(settings, self.catalogs)
+        accounts = self.accounts.with_settings(settings)
+        painting = self.painting.with_settings(settings, intake, self.observers, accounts, self.stores)
+        return replace(self, settings=settings, intake=intake, accounts=accounts, painting=painting)
 
 
 def build_rooms(
@@ -81,11 +88,3 @@ def build_rooms(
         remembered=all_remembered(settings, observers, fleet, accounts, stores, work),
         background=Background(observers.listeners),
     )
-
-
-def under(built: Rooms, settings: Settings) -> Rooms:
-    """Rooms that depend on settings, built anew; those with sockets, engines, folders or stored state are kept."""
-    intake = built.intake.under(settings, built.catalogs)
-    accounts = built.accounts.under(settings)
-    painting = built.painting.under(settings, intake, built.observers, accounts, built.stores)
-    return replace(built, settings=settings, intake=intake, accounts=accounts, painting=painting)

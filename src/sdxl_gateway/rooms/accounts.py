@@ -30,6 +30,6 @@ class Accounts:
         keys = KeyStore(database, persistence.pepper, exchange=fleet.shared.keys)
         return cls(usage, Limits(settings, fleet.shared.meters, usage), keys)
 
-    def under(self, settings: Settings) -> Accounts:
+    def with_settings(self, settings: Settings) -> Accounts:
         """The same with the limits of other settings."""
-        return replace(self, limits=self.limits.under(settings))
+        return replace(self, limits=self.limits.with_settings(settings))

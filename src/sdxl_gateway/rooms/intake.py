@@ -43,9 +43,11 @@ class Intake:
         check_rollouts(admission.names, adapters)
         return cls(decoders, matte, rollouts, admission, library)
 
-    def under(self, settings: Settings, catalogs: Catalogs) -> Intake:
-        """With other settings; decoding processes are kept."""
+    def with_settings(self, settings: Settings, catalogs: Catalogs) -> Intake:
+        """The same with other settings; the decoding processes are kept."""
         names = ModelResolver(settings, catalogs.checkpoints, catalogs.adapters, over=self.rollouts.shares)
         return replace(
-            self, admission=self.admission.under(settings, names), library=self.library.under(settings, names)
+            self,
+            admission=self.admission.with_settings(settings, names),
+            library=self.library.with_settings(settings, names),
         )

@@ -96,7 +96,7 @@ class Painting:
         pictures = named_pictures(settings, stores.files, egress, observers.listeners)
         return cls(backend, egress, judges, moderations, pictures, gateway)
 
-    def under(
+    def with_settings(
         self, settings: Settings, intake: Intake, observers: Observers, accounts: Accounts, stores: Stores
     ) -> Painting:
         """With other settings; engines are kept, with all they hold."""
@@ -105,9 +105,9 @@ class Painting:
         return replace(
             self,
             judges=judges,
-            moderations=self.moderations.under(judges, intake.admission.uploads),
+            moderations=self.moderations.with_judges(judges, intake.admission.uploads),
             pictures=named_pictures(settings, stores.files, self.egress, observers.listeners),
-            gateway=self.gateway.under(settings, intake.admission, deliverer, accounts.limits, judges),
+            gateway=self.gateway.with_settings(settings, intake.admission, deliverer, accounts.limits, judges),
         )
 
 

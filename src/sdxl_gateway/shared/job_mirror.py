@@ -101,7 +101,7 @@ class JobMirror(Protocol):
         """
         ...
 
-    async def under(self, key: JobKey) -> Found | None:
+    async def by_key(self, key: JobKey) -> Found | None:
         """The job that was accepted under that key, whatever was asked for."""
         ...
 

@@ -112,7 +112,7 @@ class SharedJobs:
         """As JobMirror."""
         return await self._keys.reserve(key, job_id)
 
-    async def under(self, key: JobKey) -> Found | None:
+    async def by_key(self, key: JobKey) -> Found | None:
         """As JobMirror: its record, which is signed, says so."""
         job_id = await self._keys.job_id(key)
         found = None if job_id is None else await self.find(job_id)

@@ -71,7 +71,7 @@ def find(connection: sqlite3.Connection, job_id: str) -> StoredJob | None:
     return next(_jobs(connection.execute(f"{_SELECT} WHERE id = ?", (job_id,))), None)
 
 
-def under(connection: sqlite3.Connection, key: str, since: float) -> StoredJob | None:
+def by_key(connection: sqlite3.Connection, key: str, since: float) -> StoredJob | None:
     """The latest job under the Idempotency-Key of that digest, created at `since` or later."""
     where = "idempotency_key = ? AND created >= ? ORDER BY number DESC LIMIT 1"
     return next(_jobs(connection.execute(f"{_SELECT} WHERE {where}", (key, since))), None)

@@ -92,9 +92,9 @@ class JobStore:
         job = await self._database.run(partial(job_table.find, job_id=job_id))
         return None if job is None else self._plain(job)
 
-    async def under(self, key: str, since: float) -> StoredJob | None:
+    async def by_key(self, key: str, since: float) -> StoredJob | None:
         """The latest job under the Idempotency-Key of that digest, created at `since` or later."""
-        job = await self._database.run(partial(job_table.under, key=key, since=since))
+        job = await self._database.run(partial(job_table.by_key, key=key, since=since))
         return None if job is None else self._plain(job)
 
     async def ahead(self, job: StoredJob) -> int:

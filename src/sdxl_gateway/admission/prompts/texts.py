@@ -36,7 +36,7 @@ class TextReader:
         self._settings = settings
         self._embeddings = embeddings or EmbeddingCatalog(settings.embeddings, settings.data_directory)
 
-    def under(self, settings: Settings) -> TextReader:
+    def with_settings(self, settings: Settings) -> TextReader:
         """By other settings, with the same embeddings."""
         return TextReader(settings, self._embeddings)
 

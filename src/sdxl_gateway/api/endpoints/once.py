@@ -97,7 +97,7 @@ class _KeyedRequest:
 
     async def _accepted_before(self) -> Response | None:
         """The answer for a job whose gateway was killed before its reply was kept. Raises KeyReused."""
-        now = await self.services.tasks.under(self.job_key)
+        now = await self.services.tasks.by_key(self.job_key)
         if now is None:
             return None
         if now.job.fingerprint != self.fingerprint.hex():
