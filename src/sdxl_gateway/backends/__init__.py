@@ -1,1 +1,1 @@
-"""Where jobs run: supervised engine processes of this machine, replicas of a Ray cluster, or a thread of this one."""
+"""Backends: supervised engine processes of this machine, replicas of a Ray cluster, or a thread of this process."""

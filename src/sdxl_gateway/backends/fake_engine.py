@@ -1,6 +1,6 @@
-"""An engine that paints grey in no time and misbehaves where a prompt says so; for tests and for looking at a server.
+"""An engine that paints grey pictures instantly, and misbehaves if a prompt says so; for tests and for trying a server.
 
-With it a program that talks to the API can be tested in milliseconds, without weights and without torch:
+With it a client of the API can be tested in milliseconds, without weights and without torch:
 `LocalBackend(open_fake_engine)` is a whole backend around it.
 """
 
@@ -30,7 +30,7 @@ HANG_SECONDS = 60.0
 
 @dataclass
 class FakeCanvas:
-    """An image that is nothing but its recipe and the number of its steps; "long" in the prompt makes it warn."""
+    """An image that only counts its steps; "long" in the prompt makes it warn."""
 
     recipe: Recipe
     index: int
@@ -38,22 +38,22 @@ class FakeCanvas:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """One where the prompt has the word "long"."""
+        """One if the prompt has the word "long"."""
         return ("cut short",) if "long" in self.recipe.prompt else ()
 
     @property
     def phase(self) -> Phase:
-        """The one that takes its next step."""
+        """The phase of its next step."""
         return self.recipe.phase_at(self.steps_done)
 
     @property
     def batch_key(self) -> Hashable:
-        """What the scheduler takes it for."""
+        """The key of its next step."""
         return BatchKey.of(self.recipe, self.steps_done)
 
     @property
     def steps_total(self) -> int:
-        """As the recipe has them."""
+        """The recipe's steps."""
         return self.recipe.denoise_steps
 
 
@@ -86,17 +86,17 @@ class FakeEngine:
         return future
 
     def release(self, recipe: Recipe) -> None:
-        """One job less is pinned."""
+        """Unpin the adapters of one job."""
         self.pinned -= 1
         self._misbehave(recipe, "release")
 
     def begin(self, recipe: Recipe, index: int, inputs: Inputs) -> FakeCanvas:
-        """A canvas without a step; what an edit starts from is not looked at."""
+        """A canvas without steps; inputs are ignored."""
         self._misbehave(recipe, "begin")
         return FakeCanvas(recipe, index)
 
     def step(self, canvases: Sequence[FakeCanvas]) -> None:
-        """Counts, and takes as long as the slowest prompt says. Raises ValueError for a step that cannot be taken."""
+        """Count a step, which takes as long as the slowest prompt says. Raises ValueError for an invalid step."""
         if len({canvas.batch_key for canvas in canvases}) != 1:
             raise ValueError("canvases of several batch keys")
         if any(canvas.steps_done >= canvas.steps_total for canvas in canvases):
@@ -116,7 +116,7 @@ class FakeEngine:
             self.measure(BlendSwitched(0.0, 1))
 
     def preview(self, canvas: FakeCanvas) -> Future[Picture]:
-        """As the picture would be now."""
+        """The picture as it would be now."""
         self._misbehave(canvas.recipe, "preview")
         return done(self.picture_of(canvas))
 
@@ -128,7 +128,7 @@ class FakeEngine:
         return done(self.picture_of(canvas))
 
     def picture_of(self, canvas: FakeCanvas) -> Picture:
-        """One grey at paint size: its level is the number of steps done."""
+        """A grey picture at paint size; its level is the number of steps done."""
         width, height = canvas.recipe.paint_width, canvas.recipe.paint_height
         return Picture(width, height, "L", bytes([canvas.steps_done]) * (width * height))
 

@@ -1,6 +1,6 @@
-"""Takes a way to open an engine; has jobs painted by it on a thread of this process (a core Backend).
+"""A core Backend with an engine on a thread of this process.
 
-For tests and for debugging: queue, dispatcher and loop are the ones a server has, only the process between them is not.
+For tests and for debugging: queue, dispatcher and loop are those of a server, without the process between them.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ ENGINE_ID = "0"
 class LocalBackend(Dispatched):
     """A dispatcher with one engine on a thread; when the thread ends, every job ends with Unavailable.
 
-    `open_engine` is called on that thread, with where its measurements go; `listener` hears them as EngineEvents, on
-    the event loop. A backend is started once; a thread cannot be killed, so an engine that hangs is left behind.
+    `open_engine` is called on that thread, with a function for its measurements; `listener` hears them as EngineEvents,
+    on the event loop. A backend is started once; as a thread cannot be killed, an engine that hangs is left behind.
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class LocalBackend(Dispatched):
         self._over = asyncio.Event()
 
     async def start(self) -> None:
-        """Returns at once; `ready` turns true when the engine is open. Jobs may be submitted before."""
+        """Start without waiting; `ready` turns true when the engine is open. Jobs may be submitted before."""
         self._loop = asyncio.get_running_loop()
         self._thread = Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
-        """Ends every job with Unavailable, and the thread unless its engine hangs; safe to call when not started."""
+        """End every job with Unavailable, and the thread unless its engine hangs; safe when not started."""
         self.drain(CLOSING)
         self._commands.put(Stop())
         if self._thread is not None:

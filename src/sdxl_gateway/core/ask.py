@@ -1,4 +1,4 @@
-"""Ask: what a caller said, well-formed but with nothing looked up; made in api/asks, resolved in admission."""
+"""Ask: what a caller asked for, well-formed but with no names looked up; made in api/asks, resolved in admission."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdxl_gateway.core.rollout import Arm
 
 
 class Operation(StrEnum):
-    """The three things OpenAI's API does with pictures."""
+    """The three operations of OpenAI's image API."""
 
     GENERATE = "generate"
     EDIT = "edit"
@@ -21,7 +21,7 @@ class Operation(StrEnum):
 
 
 class Place(StrEnum):
-    """Where a picture is that was only named; spelled as the key of a reference object that names it."""
+    """Where a picture is that was given by reference; its value is the key of the reference object."""
 
     FILE = "file_id"
     WEB = "image_url"
@@ -29,7 +29,7 @@ class Place(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """A picture that was only named: the id of a file, or an address."""
+    """A picture that was given by reference: the id of a file, or an address."""
 
     place: Place
     name: str
@@ -37,7 +37,7 @@ class Elsewhere:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A picture as it came; `field` is what an error names ("image", "image[1]", "mask").
+    """An uploaded picture; `field` is the name that an error gives it ("image", "image[1]", "mask").
 
     While it is `elsewhere`, `data` is empty.
     """
@@ -47,13 +47,13 @@ class Upload:
     elsewhere: Elsewhere | None = None
 
     def brought(self, data: bytes) -> Upload:
-        """The picture itself, which is here now."""
+        """The same upload with its data, now that it was fetched."""
         return Upload(self.field, data)
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A picture to be guided by; without a weight it has what `input_fidelity` says, else the server's."""
+    """A picture that guides the painting; the default weight is that of `input_fidelity`, else the server's."""
 
     upload: Upload
     weight: float | None = None
@@ -61,12 +61,12 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class LoraRef:
-    """A LoRA as it was named; None means its own default weight, and the encoders follow `weight`.
+    """A LoRA as it was asked for; a weight of None is its own default, and for text encoders the same as `weight`.
 
-    `blocks` are factors of these for the text encoders and each of `blocks.BLOCKS`; empty where all are 1.
+    `blocks` are factors of these for the text encoders and each of `blocks.BLOCKS`; empty when all are 1.
 
-    `param` is the field an error names: "model", "prompt", or an entry of `loras` ("loras[1]"). `digest` (sha256, hex)
-    is the file it has to be, where that was said.
+    `param` is the field that an error names: "model", "prompt", or an entry of `loras` ("loras[1]"). `digest` (sha256,
+    hex) is the file that it must be, if one was given.
     """
 
     name: str
@@ -79,11 +79,11 @@ class LoraRef:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a recipe that is to be painted again was made from; None where it does not say, or the caller says else.
+    """What a recipe that is to be painted again was made from; None for what it lacks, or the caller changed.
 
     `inputs` are digests of pictures by role, `embeddings` those of files by the word they teach, `matte_digest` that of
-    a matte model; `final_prompt` is said of a prompt that has all its trigger words. `reference_weights` are of the
-    pictures that guided it, in their order, and `arm` that of the rollout it was painted for.
+    a matte model; `final_prompt` is true when the prompt already has all its trigger words. `reference_weights` are
+    those of the guiding pictures, in their order, and `arm` is that of the rollout it was painted for.
     """
 
     task: Task
@@ -101,13 +101,13 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class ControlRef:
-    """A picture to follow, and the kind of control it was named under; `start` and `end` are shares of the steps.
+    """A control picture and the kind of control it is for; `start` and `end` are shares of the steps.
 
     `mode` is what the picture shows, for a control that reads several kinds: a name or a number, as written.
-    `preprocess` names what makes a map of it; True leaves that to the control, False says that it is one, and None
-    lets the control's own preprocessor do it where there is one.
+    `preprocess` names what makes a map of it; True leaves the choice to the control, False says that it is a map
+    already, and None uses the control's own preprocessor if it has one.
 
-    `param` is the entry an error names ("controls[1]"). `digest` is the ControlNet it has to be, where that was said.
+    `param` is the entry that an error names ("controls[1]"). `digest` is the ControlNet that it must be, if given.
     """
 
     type: str
@@ -125,8 +125,8 @@ class ControlRef:
 class Ask:
     """None means "not given"; types and static ranges are checked, names and sizes are not yet looked up.
 
-    `input_fidelity` is "low", "high" or a weight; `timeout` is seconds. `webhook_url` is told when it is over, if
-    it is asked for as a job. `arm` is decided once, when it is accepted.
+    `input_fidelity` is "low", "high" or a weight; `timeout` is seconds. `webhook_url` is called when a job of it ends.
+    `arm` is chosen once, when the request is accepted.
     """
 
     operation: Operation
@@ -181,7 +181,7 @@ class Ask:
 
     @property
     def uploads(self) -> tuple[Upload, ...]:
-        """Every picture that came along."""
+        """Every picture of the request."""
         single = (one for one in (self.mask, self.markup) if one is not None)
         of_controls = (control.image for control in self.controls)
         return *self.images, *single, *of_controls, *(one.upload for one in self.references)

@@ -1,4 +1,4 @@
-"""Takes work that goes on beside the requests, keeps it going: what fails is told, and begun again ever later."""
+"""Keeps background work running: work that fails is reported, and restarted after ever longer pauses."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ log = logging.getLogger(__name__)
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 STEADY_SECONDS = 30.0
-"""Work that has run for so long since it failed is well again."""
+"""Work that has run for so long since it failed counts as healthy again."""
 WRITE_SECONDS = 1.0
-"""What is counted in memory is on the disk so soon: no request waits for that, and a killed server forgets no more."""
+"""How often counts in memory are written to the disk; a server that is killed loses no more than that."""
 
 
 class Background:
-    """Names of work, each done by a coroutine that ends when it is cancelled; `tell` hears of every failure."""
+    """Runs named coroutines, each until it is cancelled; every failure is announced by `tell`."""
 
     def __init__(self, tell: Callable[[WorkFailed], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._tell = tell
@@ -31,13 +31,13 @@ class Background:
 
     @property
     def ailing(self) -> tuple[str, ...]:
-        """The work that failed lately, by name: pictures are painted meanwhile, and something else is not done."""
+        """The names of work that failed lately; painting goes on all the same."""
         now = self._clock()
         return tuple(sorted(name for name, until in self._ailing_until.items() if now < until))
 
     @asynccontextmanager
     async def doing(self, name: str, work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-        """`work` goes on until the context is left, whatever it raises."""
+        """Run `work` until the context is left, whatever it raises."""
         task = asyncio.create_task(self._keep_going(name, work))
         try:
             yield
@@ -62,7 +62,7 @@ class Background:
 
 
 async def written_at_intervals(write: Callable[[], Awaitable[None]]) -> None:
-    """Has it written again and again, until this is cancelled, and then once more."""
+    """Call `write` at intervals until this is cancelled, and then once more."""
     try:
         while True:
             await write()

@@ -1,4 +1,4 @@
-"""Batch: a file of requests that are painted one by one when there is time, as it is remembered."""
+"""Batch: a file of requests that are painted when there is time, as it is stored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ID_BYTES = 16
 
 
 class BatchState(StrEnum):
-    """Where a batch stands; it is in one of the last four for good. Spelled as OpenAI does."""
+    """The states of a batch, as OpenAI spells them; the last four are final."""
 
     VALIDATING = "validating"
     IN_PROGRESS = "in_progress"
@@ -26,7 +26,7 @@ class BatchState(StrEnum):
 
     @property
     def over(self) -> bool:
-        """Nothing happens to it any more."""
+        """Whether the state is final."""
         return self in OVER
 
 
@@ -35,7 +35,7 @@ OVER = frozenset({BatchState.COMPLETED, BatchState.FAILED, BatchState.EXPIRED, B
 
 @dataclass(frozen=True, slots=True)
 class LineError:
-    """What is wrong with a batch's file: in one of its lines, counted from 1, or as a whole."""
+    """An error of a batch's input file: in one of its lines, counted from 1, or in the whole file."""
 
     code: str
     message: str
@@ -45,7 +45,7 @@ class LineError:
 
 @dataclass(frozen=True, slots=True)
 class NewBatch:
-    """What a caller asks for; `file_seconds` is how long the outputs are to be kept, None for the server's own time."""
+    """A batch as it is asked for; `file_seconds` is how long its outputs are kept, None for the server's default."""
 
     input_file: str
     endpoint: str
@@ -56,11 +56,11 @@ class NewBatch:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Times are unix seconds, `times` are when it came into each state. `caller` is JSON, see gateway/packed.py.
+    """Times are unix seconds, `times` are when it entered each state. `caller` is JSON, see gateway/packed.py.
 
-    `lines` is the blob of its requests, from when they were read until it is over; `file_seconds` is how long its
-    outputs are kept. Addresses of pictures begin with `base_url`. `output_bytes` is what its outputs have so far.
-    `token` is raised by each gateway that takes the batch over from one that is gone, as of a StoredJob.
+    `lines` is the blob of its requests, from when they were read until the batch ends; `file_seconds` is how long its
+    outputs are kept. Addresses of pictures begin with `base_url`. `output_bytes` is the size of its outputs so far.
+    `token` is raised by each gateway that takes the batch over, as that of a StoredJob.
     """
 
     id: str
@@ -87,13 +87,13 @@ class Batch:
     token: int = FIRST_TOKEN
 
     def come_to(self, state: BatchState, now: float) -> Batch:
-        """In another state, from now on."""
+        """The batch in another state, entered now."""
         return replace(self, state=state, times={**self.times, state: now})
 
 
 @dataclass(frozen=True, slots=True)
 class LineOutput:
-    """The answer to one line of a batch: a blob that holds one line of JSON, of `bytes` bytes."""
+    """The answer to one line of a batch: a blob of one line of JSON, `bytes` long."""
 
     batch: str
     line: int
@@ -104,5 +104,5 @@ class LineOutput:
 
 
 def new_batch_id() -> str:
-    """One that nobody can guess."""
+    """An id that nobody can guess."""
     return "batch_" + secrets.token_hex(ID_BYTES)

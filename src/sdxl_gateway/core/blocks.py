@@ -1,4 +1,4 @@
-"""Takes block weights in the forms other tools write, gives one for each of SDXL's blocks; says which a layer is in."""
+"""Block weights of LoRAs, in the forms that other tools write them; and the block of each of SDXL's layers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 
 BASE = "BASE"
-"""Stands for the text encoders."""
+"""The block weight of the text encoders."""
 BLOCKS = (*(f"IN{n:02}" for n in range(9)), "M00", *(f"OUT{n:02}" for n in range(9)))
 _ATTENTIVE = ("IN04", "IN05", "IN07", "IN08", "M00", *(f"OUT{n:02}" for n in range(6)))
-"""Those with attention, the only ones that most LoRAs change."""
+"""The blocks with attention, the only ones that most LoRAs change."""
 _FORMS = {len(names): names for names in ((BASE, *BLOCKS), (BASE, *_ATTENTIVE))}
 _LEVEL = re.compile(r"unet\.(down|up)_blocks\.([0-2])\.(?:(?:resnets|attentions)\.([0-2])|(?:down|up)samplers)\.")
 _LEVELS_BLOCKS = 3
@@ -18,7 +18,7 @@ _LEVELS_BLOCKS = 3
 def every_block(values: Sequence[float]) -> tuple[float, ...] | None:
     """The weights of BASE and all of BLOCKS, from as many or from those of BASE and the blocks with attention.
 
-    A block that goes unnamed is not changed. None for any other number of values.
+    A block without a weight gets 0: the LoRA does not change it. None for any other number of values.
     """
     names = _FORMS.get(len(values))
     if names is None:
@@ -28,7 +28,7 @@ def every_block(values: Sequence[float]) -> tuple[float, ...] | None:
 
 
 def block_of(layer: str) -> int | None:
-    """Which of BLOCKS a layer is in, by its name as diffusers writes it; None for what lies between all of them."""
+    """The one of BLOCKS that a layer is in, by its name in diffusers; None for layers outside all of them."""
     if layer.startswith("unet.conv_in."):
         return 0
     if layer.startswith("unet.mid_block."):
@@ -37,6 +37,6 @@ def block_of(layer: str) -> int | None:
     if match is None:
         return None
     down = match[1] == "down"
-    # A level's sampler stands last: in a block of its own on the way down, in the last one's on the way up.
+    # A level ends with its resampling: a block of its own on the way down, part of the last block on the way up.
     place = int(match[3]) if match[3] is not None else _LEVELS_BLOCKS - 1
     return BLOCKS.index("IN01" if down else "OUT00") + _LEVELS_BLOCKS * int(match[2]) + place

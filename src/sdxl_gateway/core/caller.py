@@ -1,4 +1,4 @@
-"""Caller: who asks, and what he may do."""
+"""Caller: who sends a request, and what they may do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EVERYTHING = ("*",)
 
 
 class Role(StrEnum):
-    """What a key is for; an admin may do what all others may."""
+    """The role of a key; an admin may do what all others may."""
 
     GENERATE = "generate"
     MANAGE_LORAS = "manage-loras"
@@ -25,11 +25,11 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks; `tenant` groups keys, and `key_id` is empty for those of the configuration and for anybody.
+    """Who sends a request; `tenant` groups keys, and `key_id` is empty for keys of the configuration and for ANYBODY.
 
-    `models` and `loras` are globs of names, of which case does not matter: what none of them fits is not there at all
-    for this caller. `limits` are the key's own, beside its tenant's; `safety` is None where the server's own policy
-    counts, and `webhook_url` is told what becomes of jobs.
+    `models` and `loras` are globs of names, regardless of case: for this caller, names that match none do not exist.
+    `limits` are the key's own, besides its tenant's; `safety` is None when the server's policy applies, and
+    `webhook_url` is called when jobs end.
     """
 
     tenant: str = "anonymous"
@@ -43,11 +43,11 @@ class Caller:
     webhook_url: str | None = None
 
     def may(self, role: Role) -> bool:
-        """This caller's key is good for it."""
+        """Whether this caller's key allows what the role allows."""
         return role in self.roles or Role.ADMIN in self.roles
 
     def sees_model(self, name: str) -> bool:
-        """A checkpoint, an alias or a house style of that name is there for this caller."""
+        """Whether this caller may see a checkpoint, an alias or a house style of that name."""
         return fits(name, self.models)
 
     def sees_lora(self, name: str) -> bool:
@@ -56,19 +56,19 @@ class Caller:
 
     @property
     def admin(self) -> bool:
-        """May do whatever can be done over HTTP."""
+        """Whether they may do everything that can be done over HTTP."""
         return Role.ADMIN in self.roles
 
     @property
     def sees_everything(self) -> bool:
-        """Nothing is kept from this caller."""
+        """Whether they may see every model and LoRA."""
         return self.models == self.loras == EVERYTHING
 
 
 ANYBODY = Caller()
-"""Who has no key where none is needed."""
+"""The caller without a key, on a server that needs none."""
 
 
 def fits(name: str, globs: Sequence[str]) -> bool:
-    """The name is one of those that some glob stands for; case does not matter."""
+    """Whether some glob matches the name, regardless of case."""
     return any(fnmatchcase(name.casefold(), glob.casefold()) for glob in globs)

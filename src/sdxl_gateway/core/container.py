@@ -1,6 +1,6 @@
-"""Takes nothing, gives what this process may use of memory and processors where a container limits them.
+"""How much memory and how many processors this process may use, in a container that limits them.
 
-Both versions of Linux's control groups are read, the process's own group and those around it: the tightest counts.
+Both versions of Linux's control groups are read, of the process's own group and its parents: the lowest limit counts.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from pathlib import Path, PurePosixPath
 GROUPS = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 NO_LIMIT_BYTES = 2**60
-"""Version 1 says so by a number nobody has."""
+"""Version 1 expresses "no limit" by a huge number."""
 
 
 def memory_left_bytes() -> int | None:
-    """What may still be taken before a limit; None without one. Cached files give way, and so do not count."""
+    """How much memory may still be allocated; None without a limit. The page cache does not count, as it gives way."""
     left = [*_left_by("", "memory.max", "memory.current", "inactive_file")]
     left += _left_by("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
     return min(left, default=None)
 
 
 def processors() -> int:
-    """How many may be kept busy, by affinity and by quota; at least one."""
+    """How many processors may be kept busy, by affinity and by quota; at least one."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(int(min([affinity, *_quotas()])), 1)
 
@@ -37,7 +37,7 @@ def _left_by(controller: str, limit: str, used: str, cached: str) -> Iterator[in
 
 
 def _quotas() -> Iterator[float]:
-    """Processors' worth of time."""
+    """The quotas of the groups, in processors."""
     for group in _groups(""):
         quota, _, period = _text(group / "cpu.max").partition(" ")
         if quota.isdecimal() and period.isdecimal():
@@ -49,7 +49,7 @@ def _quotas() -> Iterator[float]:
 
 
 def _groups(controller: str) -> Iterator[Path]:
-    """The process's group and those around it; "" is version 2. Inside a container its own is at the root."""
+    """The process's group and its parents; "" is version 2. Inside a container the own group is the root."""
     root = GROUPS / controller
     for line in _text(MEMBERSHIP).splitlines():
         _, controllers, path = line.split(":", 2)
@@ -59,7 +59,7 @@ def _groups(controller: str) -> Iterator[Path]:
 
 
 def _number(file: Path) -> int | None:
-    """None where there is none: "max", or -1, stands for no limit."""
+    """The number in the file; None for "max" or -1, which stand for no limit."""
     text = _text(file)
     return int(text) if text.isdecimal() else None
 

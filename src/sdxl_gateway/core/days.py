@@ -1,4 +1,4 @@
-"""Takes unix seconds, gives the day they lie in, and when it ends; days are UTC's, wherever the server stands."""
+"""Days of UTC, wherever the server runs, by unix seconds."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ DAY_SECONDS = 86400.0
 
 
 def day_of(unix_seconds: float) -> str:
-    """As "2027-01-31"."""
+    """The day of that moment, as "2027-01-31"."""
     return datetime.fromtimestamp(unix_seconds, UTC).date().isoformat()
 
 
 def first_of(days: int, unix_seconds: float) -> float:
-    """When the first of so many days began, the last of which that moment lies in; unix seconds."""
+    """When the first of so many days began (unix seconds), the last of which is the day of that moment."""
     return max(unix_seconds // DAY_SECONDS - (days - 1), 0.0) * DAY_SECONDS
 
 

@@ -1,13 +1,13 @@
 """Every way a request can end badly, as one tree; api/http/errors.py holds the table of HTTP statuses.
 
 GatewayError
-├── Refusal: the caller can mend it (4xx)
+├── Refusal: the caller can correct it (4xx)
 │   ├── InvalidRequest, InvalidImage, AdapterRefused, RecipeChanged
 │   ├── KeyInUse, AnsweredElsewhere, KeyReused, ModerationBlocked, WrongState
 │   ├── ModelNotFound, NotFound, Gone, MethodNotAllowed
 │   ├── Unauthenticated, Forbidden
 │   └── BodyTooLarge, BodyTooSlow, UnsupportedMedia
-├── Busy, Unavailable: come back later
+├── Busy, Unavailable: try again later
 │   └── QuotaSpent, StillLoading, Unjudged, LostWhilePainting
 ├── PictureUnjudged, DoesNotFit, StorageFull, DeadlineExceeded, Cancelled
 └── EngineFault: the server is at fault
@@ -32,7 +32,7 @@ class GatewayError(Exception):
 
 
 class Refusal(GatewayError):
-    """The caller can mend it."""
+    """An error that the caller can correct."""
 
 
 class InvalidRequest(Refusal):
@@ -48,7 +48,7 @@ class InvalidImage(Refusal):
 
 
 class ModerationBlocked(Refusal):
-    """400 `moderation_blocked`: a judge found what the caller's policy does not let pass.
+    """400 `moderation_blocked`: a judge found what the caller's policy does not allow.
 
     `stage` is "input" for what was sent, "output" for what was painted; `categories` are what was found.
     """
@@ -72,13 +72,13 @@ class ModerationBlocked(Refusal):
 
 
 class WrongState(Refusal):
-    """409 `wrong_state`: what was named is there, and not in a state in which this can be done."""
+    """409 `wrong_state`: the object exists, but its state does not allow this."""
 
     code = "wrong_state"
 
 
 class ModelNotFound(Refusal):
-    """404 `model_not_found`: no checkpoint, alias or LoRA of that name; `ambiguous` where several are meant by it."""
+    """404 `model_not_found`: no checkpoint, alias or LoRA of that name, or several that it is `ambiguous` between."""
 
     code = "model_not_found"
     param = "model"
@@ -91,7 +91,7 @@ class ModelNotFound(Refusal):
 
 
 class AdapterRefused(Refusal):
-    """400 `invalid_lora`: a LoRA file is broken, of another family, or fits nothing."""
+    """400 `invalid_lora`: a LoRA file is broken, of another model family, or fits no layer."""
 
     code = "invalid_lora"
     param = "model"
@@ -102,24 +102,24 @@ class NotFound(Refusal):
 
 
 class Gone(Refusal):
-    """410 `expired`: it was there, and its time is over."""
+    """410 `expired`: the object existed and has expired."""
 
     code = "expired"
 
 
 class MethodNotAllowed(Refusal):
-    """405: the route exists, the verb does not."""
+    """405: the route exists, but not with this method."""
 
 
 class RecipeChanged(Refusal):
-    """409 `recipe_changed`: something a recipe was painted from is gone, or is another file now."""
+    """409 `recipe_changed`: a file that the recipe was painted from is gone, or was replaced."""
 
     code = "recipe_changed"
     param = "recipe"
 
 
 class KeyInUse(Refusal):
-    """409 `idempotency_key_in_use`: the first request of this key is still running; come back for its answer."""
+    """409 `idempotency_key_in_use`: the first request of this key is still running; retry for its answer."""
 
     code = "idempotency_key_in_use"
     retry_after_seconds = 1.0
@@ -132,7 +132,7 @@ class AnsweredElsewhere(KeyInUse):
 
 
 class KeyReused(Refusal):
-    """422 `idempotency_key_reused`: another request had this key."""
+    """422 `idempotency_key_reused`: the key belongs to another request."""
 
     code = "idempotency_key_reused"
 
@@ -150,7 +150,7 @@ class Forbidden(Refusal):
 
 
 class BodyTooLarge(Refusal):
-    """413 `request_too_large`: more bytes than the server reads."""
+    """413 `request_too_large`: the body is larger than the server reads."""
 
     code = "request_too_large"
 
@@ -178,7 +178,7 @@ class Busy(GatewayError):
 
 
 class QuotaSpent(Busy):
-    """429 `insufficient_quota`: what may be taken in a day was taken; coming back within minutes cannot help."""
+    """429 `insufficient_quota`: the quota of the day is used up; retrying within minutes cannot help."""
 
     code = "insufficient_quota"
 
@@ -194,7 +194,7 @@ class Unavailable(GatewayError):
 
 
 class StillLoading(Unavailable):
-    """503 `model_loading`: the model is being brought onto the device, which goes on whoever waits for it."""
+    """503 `model_loading`: the model is being loaded onto the device, which goes on after this."""
 
     code = "model_loading"
 
@@ -206,63 +206,63 @@ class StillLoading(Unavailable):
 
 
 class Unjudged(Unavailable):
-    """503 `moderation_unavailable`: what was sent has to be judged first, and could not be."""
+    """503 `moderation_unavailable`: the request has to be judged first, and no judge could."""
 
     code = "moderation_unavailable"
 
 
 class PictureUnjudged(GatewayError):
-    """503 `moderation_unavailable`: what was painted could not be judged. A job is not painted again for that."""
+    """503 `moderation_unavailable`: a finished picture could not be judged. A job is not painted again for that."""
 
     code = "moderation_unavailable"
 
 
 class LostWhilePainting(Unavailable):
-    """503 `server_is_overloaded`: the engine ended, or was ended, with the job begun."""
+    """503 `server_is_overloaded`: the engine ended, or was ended, while it worked on the job."""
 
 
 LONGEST_PAUSE_SECONDS = 15.0
-"""What is being loaded may be there any moment: whoever asks is to come back sooner than it took so far."""
+"""The longest Retry-After for a model that is being loaded, which may be ready any moment."""
 
 ENGINE_CRASHED = "engine_crashed"
-"""The code of an EngineFault: the engine, or the whole server, ended each time it had the job in hand."""
+"""The code of an EngineFault: the engine, or the whole server, crashed each time it worked on the job."""
 
 CLOSING = "The server is closing."
-"""What Unavailable says to those whom the end of the server leaves without a picture."""
+"""The message of Unavailable to callers whose requests are cut off by the server's end."""
 
 
 class DoesNotFit(GatewayError):
-    """507 `out_of_memory`: the device cannot hold what was asked for; repeating cannot help."""
+    """507 `out_of_memory`: the device cannot hold what was asked for; retrying cannot help."""
 
     code = "out_of_memory"
 
 
 class StorageFull(GatewayError):
-    """507 `storage_full`: what was asked for cannot be written to the server's disk; repeating cannot help."""
+    """507 `storage_full`: the server's disk is full; retrying cannot help."""
 
     code = "storage_full"
 
 
 class DeadlineExceeded(GatewayError):
-    """504 `deadline_exceeded`: the answer would come, or came, too late."""
+    """504 `deadline_exceeded`: the answer came, or would come, too late."""
 
     code = "deadline_exceeded"
 
 
 class Cancelled(GatewayError):
-    """499 `cancelled`: the caller went away."""
+    """499 `cancelled`: the client disconnected, or the job was cancelled."""
 
     code = "cancelled"
 
 
 class EngineFault(GatewayError):
-    """500 `engine_error`: the server is at fault; what went wrong stands in its log."""
+    """500 `engine_error`: the server is at fault; its log has the details."""
 
     code = "engine_error"
 
 
 class NotFinite(EngineFault):
-    """500 `not_finite`: the picture came out as numbers that are none; repeating cannot help."""
+    """500 `not_finite`: the picture has values that are not finite; retrying cannot help."""
 
     code = "not_finite"
 
@@ -285,7 +285,7 @@ class StartProblem(Exception):
 
 
 class CheckpointProblem(StartProblem):
-    """A checkpoint, or another model beside it, that cannot be served; the text is for the operator."""
+    """A checkpoint or side model that cannot be served; the text is for the operator."""
 
 
 class TracesProblem(StartProblem):

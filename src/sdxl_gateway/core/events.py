@@ -1,7 +1,7 @@
-"""What happens to requests, jobs and engines, as one kind of thing: an Event, announced to every listener.
+"""Events of requests, jobs and engines, which are announced to every listener.
 
 A job's life is `JobAccepted Started? Progressed* Previewed* Painted* (Finished | Failed)`: exactly one last event,
-whatever goes wrong; between them StageEnded, where it is traced. Measurements of an engine (core/measurements.py)
+whatever goes wrong; StageEnded comes between them if it is traced. Measurements of an engine (core/measurements.py)
 belong to no job.
 """
 
@@ -37,9 +37,9 @@ from sdxl_gateway.core.trace import Trace
 class JobAccepted:
     """A request was resolved and its job is about to enter the queue; one last event follows, whatever happens.
 
-    `loras` are the names of the catalogue's LoRAs in it, `arrived` is unix seconds, `end_user` is whom the caller
-    said it paints for, and `key_id` is the key it was asked for with. `trace` is the job's own span, if it has one, and
-    `priority` its class.
+    `loras` are the names of the catalogue's LoRAs in it, `arrived` is unix seconds, `end_user` is the caller's own name
+    for its user, and `key_id` is the key of the request. `trace` is the job's own span, if it has one, and `priority`
+    its class.
     """
 
     job_id: str
@@ -55,7 +55,7 @@ class JobAccepted:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """An engine took the job's first canvas up; `waited_seconds` since arrival."""
+    """An engine began the job's first image, `waited_seconds` after its arrival."""
 
     job_id: str
     waited_seconds: float
@@ -73,7 +73,7 @@ class Progressed:
 
 @dataclass(frozen=True, slots=True)
 class Previewed:
-    """A look at image `index` part-way: the predicted clean picture, at paint size or smaller."""
+    """A preview of image `index`: the predicted clean picture, at paint size or smaller."""
 
     job_id: str
     index: int
@@ -113,7 +113,7 @@ JobEvent = Started | Progressed | Previewed | Painted | StageEnded | Finished | 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One engine of a backend measured this; its id stays the same when its process is started again."""
+    """A measurement of one engine; the engine's id stays the same when its process is restarted."""
 
     engine_id: str
     measurement: Measurement
@@ -121,7 +121,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class EngineOpened:
-    """The engine of that id can paint: on this device, in this number format; `card` is its GPU's name, if any."""
+    """An engine is ready to paint, on this device and in this number format; `card` is the name of its GPU, if any."""
 
     engine_id: str
     device: str
@@ -135,8 +135,7 @@ class EngineOpened:
 
 @dataclass(frozen=True, slots=True)
 class EngineLost:
-    """The engine of that id holds nothing any more; it says what it holds when it is there again, unless it left
-    `for_good`."""
+    """An engine was lost, with all that it held; unless it is lost `for_good`, it reports again when it returns."""
 
     engine_id: str
     for_good: bool = False
@@ -144,7 +143,7 @@ class EngineLost:
 
 @dataclass(frozen=True, slots=True)
 class JobAssigned:
-    """The engine of that id was given a job; `warmth` is how much of its model was on the device: "blend" is all."""
+    """A job was given to an engine; `warmth` is how much of its model was on the device: "blend" is all of it."""
 
     engine_id: str
     warmth: Literal["blend", "checkpoint", "cold"]
@@ -152,7 +151,7 @@ class JobAssigned:
 
 @dataclass(frozen=True, slots=True)
 class JobTakenBack:
-    """A job waits its turn again: its engine was `lost`, is `leaving`, or turned out to be `full`."""
+    """A job was put back into the queue: its engine was `lost`, is `leaving`, or turned out to be `full`."""
 
     engine_id: str
     reason: Literal["lost", "leaving", "full"]
@@ -163,14 +162,14 @@ EngineEvent = Measured | EngineOpened | EngineLost | JobAssigned | JobTakenBack 
 
 @dataclass(frozen=True, slots=True)
 class WorkFailed:
-    """Work in the background broke off, by its name ("lora_folder", ...); it is begun again."""
+    """Background work of that name ("lora_folder", ...) failed, and will be restarted."""
 
     work: str
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsRead:
-    """The settings were read again, `at` unix seconds; `in_force` unless they could not be used."""
+    """The settings were read again, `at` unix seconds; `in_force` if they are valid and now apply."""
 
     in_force: bool
     at: float
@@ -178,7 +177,7 @@ class SettingsRead:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """So many things of that kind, a TenantStore's, were old enough to go."""
+    """So many objects of a TenantStore of that kind have expired."""
 
     kind: str
     count: int
@@ -189,10 +188,10 @@ KeptKind = Literal["job", "batch", "file", "reply"]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Something that outlives its request came or went, `count` times.
+    """Stored objects were added or removed, `count` of them.
 
-    A "job" or "batch" was "accepted", or is over as its state says, or was "taken_over" from a gateway that is gone,
-    or "let_go" to one that took it over; a "file" was "stored", "deleted", or has "expired";
+    A "job" or "batch" was "accepted", or ended in the state of that name, or was "taken_over" from a gateway that is
+    gone, or "let_go" to one that took it over; a "file" was "stored", "deleted", or has "expired";
     a "reply" was "kept" under its Idempotency-Key, or "replayed".
     """
 
@@ -203,7 +202,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class DecoderLost:
-    """A process that decodes uploads took too long and was killed ("late"), or ended by itself ("died")."""
+    """A decoding process took too long and was killed ("late"), or crashed ("died")."""
 
     reason: Literal["late", "died"]
 
@@ -213,7 +212,7 @@ LookupOutcome = Literal["hit", "miss"]
 
 @dataclass(frozen=True, slots=True)
 class ResultLooked:
-    """A request's pictures were looked for among those painted before; a hit has no job."""
+    """The cache of results was looked up for a request; a hit has no job."""
 
     outcome: LookupOutcome
 
@@ -223,7 +222,7 @@ MatteOutcome = Literal["made", "late", "failed", "cancelled"]
 
 @dataclass(frozen=True, slots=True)
 class MatteEnded:
-    """A matte was made, took too long and was stopped, or its model failed; or its caller went away.
+    """A matte was made, was stopped because it took too long, or failed; or the client disconnected.
 
     `seconds` is what its turn took.
     """
@@ -234,12 +233,12 @@ class MatteEnded:
 
 @dataclass(frozen=True, slots=True)
 class RequestAnswered:
-    """One answered request, for the metrics and the log; `retry_count` as the client's SDK told it.
+    """One answered request, for the metrics and the log; `retry_count` is what the client's SDK reports.
 
-    `painting` when it came to a route that paints; `refused` is the error code when such a request was turned away.
-    `response_bytes` are those of the answer's body. `acting` where the route changes something or is for operators,
-    `code` is the error's, whatever the route, and `key_id` the key that was shown. `trace` is the request's span,
-    and `client_request_id` what the caller knows it by.
+    `painting` if the route paints; `refused` is the error code when such a request was refused. `response_bytes` is the
+    size of the body of the answer. `acting` if the route changes something or is for operators, `code` is the error's,
+    on whatever route, and `key_id` the key of the request. `trace` is the request's span, and
+    `client_request_id` is the caller's own id for it.
     """
 
     operation: str
@@ -262,10 +261,10 @@ class RequestAnswered:
 
 @dataclass(frozen=True, slots=True)
 class Acted:
-    """Somebody did what others may ask about later.
+    """Somebody did something that is to be audited.
 
-    `action` is such as "key.created", `target` the id of what it was done to and `tenant` whose that is; `about` says
-    more of it. Nothing in it is secret.
+    `action` is such as "key.created", `target` the id of the object and `tenant` its owner; `about` has details.
+    Nothing in it is secret.
     """
 
     actor: Caller

@@ -1,4 +1,4 @@
-"""Takes a path and bytes, gives the file: whole and on the disk, or not at all."""
+"""Writes files atomically and durably: whole and on the disk, or not at all."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Self
 
 INCOMING_PREFIX = ".incoming-"
 INCOMING_SUFFIX = ".partial"
-"""What a file is called between these while it is written; one that is found later was left by a killed process."""
+"""The suffix of a file while it is being written; one that is found later was left by a killed process."""
 
 
 class IncomingFile:
-    """A file being written in `folder` under a hidden name, which it loses when it `becomes` another file.
+    """A file that is written in `folder` under a hidden name, until it `becomes` the file of another path.
 
-    A context: at its end nothing is left of a file that became none. Of permissions it has what the umask leaves of
-    `mode`. Raises OSError where the disk does.
+    A context: at its end a file that became none is deleted. Its permissions are `mode` without the umask. Raises
+    OSError as the disk does.
     """
 
     def __init__(self, folder: Path, mode: int = 0o600) -> None:
@@ -27,18 +27,18 @@ class IncomingFile:
         self._file = os.fdopen(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
 
     def write(self, chunk: bytes) -> None:
-        """Appends the bytes."""
+        """Append these bytes."""
         self._file.write(chunk)
 
     def settle(self) -> None:
-        """What was written is on the disk, and can be read at `path`, when this returns."""
+        """When this returns, what was written is on the disk, and can be read at `path`."""
         self._file.flush()
         os.fsync(self._file.fileno())
 
     def becomes(self, path: Path, *, replace: bool = True) -> None:
-        """Gives the file the name `path`, on the same file system; survives a power cut.
+        """Rename the file to `path`, on the same file system and durably.
 
-        What lies there is replaced, or, where that is not wanted, FileExistsError is raised.
+        What is at `path` is replaced or, if that is not wanted, FileExistsError is raised.
         """
         self.settle()
         if replace:
@@ -61,7 +61,7 @@ class IncomingFile:
 
 
 def write_whole(path: Path, chunks: Iterable[bytes], mode: int = 0o666) -> None:
-    """Writes `path` anew, or leaves it as it was when the chunks or the disk raise; its folder must be there."""
+    """Replace the file at `path`, or leave it as it was when the chunks or the disk raise; its folder must exist."""
     with IncomingFile(path.parent, mode) as file:
         for chunk in chunks:
             file.write(chunk)
@@ -69,7 +69,7 @@ def write_whole(path: Path, chunks: Iterable[bytes], mode: int = 0o666) -> None:
 
 
 def changed_at(path: Path) -> float:
-    """When it was written last, in unix seconds; infinity where it went meanwhile."""
+    """When the file was last written (unix seconds); infinity if it no longer exists."""
     try:
         return path.stat().st_mtime
     except FileNotFoundError:
@@ -77,7 +77,7 @@ def changed_at(path: Path) -> float:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes what was renamed or removed in it survive a power cut, where folders can be synced."""
+    """Make renames and removals in the folder durable, on systems where folders can be synced."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

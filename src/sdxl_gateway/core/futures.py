@@ -1,4 +1,4 @@
-"""Takes a value, gives a future that has it already: for work that may take its time, and this once did not."""
+"""A future that already has its value, for work that is usually asynchronous."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def done(value: T) -> Future[T]:
-    """Done, with that value."""
+    """A future that is done, with that value."""
     future: Future[T] = Future()
     future.set_result(value)
     return future

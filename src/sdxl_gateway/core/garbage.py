@@ -1,18 +1,18 @@
-"""Keeps Python's garbage collector, which stops every thread while it looks at all objects, from stopping a step."""
+"""Tunes Python's garbage collector, which stops all threads while it scans objects, so that no step is delayed."""
 
 from __future__ import annotations
 
 import gc
 
 THRESHOLDS = (10_000, 2, 1_000)
-"""Objects made until the youngest are looked at, and times that happens until older ones are, and all.
+"""The collector's thresholds for its three generations.
 
-A LoRA that is loaded makes thousands that stay: the middle generation is to be small, and the oldest left alone.
+Loading a LoRA makes thousands of lasting objects: the middle generation is to be small, and the oldest left alone.
 """
 
 
 def settle() -> None:
-    """What is there now is there to stay, and is not looked at again; what it refers to is freed as ever."""
+    """Exclude all objects of now from collection; they are still freed by their reference counts."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)

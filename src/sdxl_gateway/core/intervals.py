@@ -1,4 +1,4 @@
-"""Takes counts and scores, gives what is known of the share or the mean behind them: an interval of 95 % confidence."""
+"""Confidence intervals (95 %) of shares and of means."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NORMAL_FROM = 1000
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value, and where the true one lies with 95 % confidence; without an interval where too little is known."""
+    """A value with its confidence interval of 95 %; without one when there are too few data."""
 
     value: float
     low: float | None = None
@@ -22,7 +22,7 @@ class Estimate:
 
 
 def share_of(hits: int, total: int) -> Estimate | None:
-    """A share, with Wilson's score interval (1927), which holds for few and for none too; None without any."""
+    """A share with Wilson's score interval (1927), which holds for small counts and for none; None without data."""
     if total == 0:
         return None
     share, z = hits / total, _normal()
@@ -32,7 +32,7 @@ def share_of(hits: int, total: int) -> Estimate | None:
 
 
 def mean_of(counted: Mapping[int, int]) -> Estimate | None:
-    """The mean of scores, by how often each was given, with Student's t interval; None without any."""
+    """The mean of scores, by how often each was given, with Student's t interval; None without data."""
     total = sum(counted.values())
     if total == 0:
         return None
@@ -45,7 +45,7 @@ def mean_of(counted: Mapping[int, int]) -> Estimate | None:
 
 
 def student_t(freedom: int) -> float:
-    """What |t| does not exceed with 95 % confidence."""
+    """The bound that |t| does not exceed with 95 % probability."""
     return _normal() if freedom >= NORMAL_FROM else _where(lambda t: _within(t, freedom) >= CONFIDENCE)
 
 
@@ -54,7 +54,7 @@ def _normal() -> float:
 
 
 def _within(t: float, freedom: int) -> float:
-    """The chance of |t| below that: the finite series of Abramowitz and Stegun, 26.7.3 and 26.7.4."""
+    """The probability of |t| below that: the finite series of Abramowitz and Stegun, 26.7.3 and 26.7.4."""
     angle = atan(t / sqrt(freedom))
     odd = freedom % 2
     term = total = cos(angle) if odd else 1.0
@@ -67,7 +67,7 @@ def _within(t: float, freedom: int) -> float:
 
 
 def _where(holds: Callable[[float], bool]) -> float:
-    """The least number from which on it holds, by halving."""
+    """The least number from which on the condition holds, by bisection."""
     low, high = 0.0, 1.0
     while not holds(high):
         high *= 2

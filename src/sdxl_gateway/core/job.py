@@ -1,4 +1,4 @@
-"""Job: a recipe with everything that is not about pixels: whose it is, how urgent, until when."""
+"""Job: a recipe, with its owner, priority and deadline."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sdxl_gateway.core.trace import Trace
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`partial_images` looks at each running picture are wanted.
+    """`partial_images` is the number of previews of each image.
 
-    `weight` is the tenant's: of two that both want much, one of weight 2 is given twice as much as one of weight 1.
-    `arrived` and `deadline` are unix seconds, so that they mean the same in a store and on another machine. One that
-    is `admitted` was accepted before it came here: it is never turned away because others wait. `trace` is its span.
-    `manifests` are, by sha256, those of checkpoints that an engine elsewhere has to have from the bucket first.
+    `weight` is the tenant's: of two busy tenants, one of weight 2 gets twice as much as one of weight 1. `arrived` and
+    `deadline` are unix seconds, which mean the same in a store and on another machine. A job that is `admitted` was
+    accepted before: it is never refused because the queue is full. `trace` is its span. `manifests` are the digests
+    (sha256) of the manifests of checkpoints that a remote engine must fetch from the bucket first.
     """
 
     id: str
@@ -35,9 +35,9 @@ class Job:
     manifests: tuple[str, ...] = ()
 
     def on_steady_clock(self) -> Job:
-        """The job as the thread that paints it counts: in `time.monotonic()` seconds of this process.
+        """The job with its times as `time.monotonic()` seconds of this process.
 
-        From here on a wall clock that is set moves neither the deadline nor any interval.
+        From here on, setting the wall clock changes neither the deadline nor any interval.
         """
         shift = time.monotonic() - time.time()
         return replace(self, arrived=self.arrived + shift, deadline=self.deadline + shift)

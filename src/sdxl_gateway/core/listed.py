@@ -1,4 +1,4 @@
-"""Listed: a page of a list, which may be one of several gateways together."""
+"""Listed: a page of a list, possibly merged from several gateways."""
 
 from __future__ import annotations
 

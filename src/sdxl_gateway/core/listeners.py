@@ -1,4 +1,4 @@
-"""Takes an event, tells every listener of it: metrics, log, library and whatever else wants to know."""
+"""Announces events to listeners: metrics, log, library and others."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ log = logging.getLogger(__name__)
 
 Listener = Callable[[Event], None]
 EngineListener = Callable[[EngineEvent], None]
-"""Hears what a backend has to say of its engines; every Listener is one."""
+"""A listener to a backend's events of its engines; every Listener is one."""
 
 
 def unheard(_: Event) -> None:
-    """The listener of what nobody counts."""
+    """The listener that ignores events."""
 
 
 class Listeners:
-    """One list, told in its order. A listener that raises harms neither who announces nor the others."""
+    """A list of listeners, called in order. One that raises affects neither the announcer nor the others."""
 
     def __init__(self, *listeners: Listener) -> None:
         self._listeners = listeners
         self._broken: set[Listener] = set()
 
     def __call__(self, event: Event) -> None:
-        """Announce `event`; never raises. What a listener raises is logged the first time it does so."""
+        """Announce `event`; never raises. The first exception of each listener is logged."""
         for listener in self._listeners:
             try:
                 listener(event)

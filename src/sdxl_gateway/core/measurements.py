@@ -1,4 +1,4 @@
-"""What an engine measures: one kind of Event, which belongs to no job."""
+"""The measurements of an engine: Events that belong to no job."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 class StepTaken:
     """One batch of `lanes` canvases advanced one step; `work` is UNet rows times paint megapixels.
 
-    These `seconds` and those below are the device's own, told once it is done: others may have happened meanwhile.
+    These `seconds` and those below are measured on the device, and reported when it is done, maybe after later events.
     """
 
     seconds: float
@@ -36,7 +36,7 @@ class StageTimed:
 
 @dataclass(frozen=True, slots=True)
 class ModelLoaded:
-    """A model was brought onto the device: `source` is where it was found, "host" or "disk"; `kind` as "checkpoint"."""
+    """A model was loaded onto the device, from the `source` "host" or "disk"; `kind` is such as "checkpoint"."""
 
     kind: str
     source: str
@@ -65,11 +65,11 @@ class AdapterEvicted:
 
 @dataclass(frozen=True, slots=True)
 class MemoryHeld:
-    """What the ledger holds now: bytes by tier and kind, and the digests warm in each tier.
+    """What the memory ledger holds: bytes by tier and kind, and the digests of LoRAs in each tier.
 
-    `checkpoints` are the versions of those in each tier: what lies under a name may be another one by now.
-    `device_by_kind` is what the device's tier holds of each kind, in bytes: of a kind of model ("checkpoint", ...),
-    "pristine" copies, "factors" of LoRAs, ...; `device_budget_bytes` is the most it may, None where nothing says so.
+    `checkpoints` are versions by tier, as a name may by now stand for another version. `device_by_kind` is the bytes on
+    the device by kind: of models ("checkpoint", ...), "pristine" copies, "factors" of LoRAs, ...; `device_budget_bytes`
+    is the most it may hold, None without a limit.
     """
 
     bytes_by_tier: dict[str, int] = field(default_factory=dict)
@@ -86,9 +86,9 @@ HeldReason = Literal["temperature", "memory"]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The machine is too hot or too full, and no step is taken until it is said with no `reason` that it goes on.
+    """Painting is paused, as the GPU is too hot or its memory too full; without a `reason` it continues.
 
-    `memory_ratio` is the share of the GPU's memory that anybody uses; both are 0 where the driver tells nothing.
+    `memory_ratio` is the share of the GPU's memory that is used by all processes; both are 0 if unknown.
     """
 
     reason: HeldReason | None

@@ -1,4 +1,4 @@
-"""Order: what is to be done once at every gateway of a fleet, also at one that hears of it later."""
+"""Order: something to be done once at every gateway of a fleet, also at one that was away."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ ERASE_TENANT = "erase tenant"
 WEBHOOK_SIGNING = "webhook secret"
 ROLLOUT = "rollout"
 STANDING = frozenset({WEBHOOK_SIGNING, ROLLOUT})
-"""What was said last of these kinds of orders holds for good, also for a gateway that joins later."""
+"""Kinds of orders of which the latest one applies permanently, also to gateways that join later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """To do what `kind` says to `subject`; `by` is the gateway that was asked, `at` unix seconds, `value` JSON."""
+    """Do what `kind` says to `subject`; `by` is the gateway that gave the order, `at` unix seconds, `value` JSON."""
 
     id: str
     kind: str
@@ -24,13 +24,13 @@ class Order:
     value: dict[str, Any] = field(default_factory=dict)
 
     def concerns(self, joined: float, oldest: float) -> bool:
-        """A gateway that joined then and forgets what is older than `oldest` is to do it."""
+        """Whether a gateway that joined then, and keeps no data older than `oldest`, has to follow it."""
         return self.kind in STANDING or self.at >= max(joined, oldest)
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A gateway of the fleet, as it said last that it is there, in unix seconds."""
+    """A gateway of the fleet, and when it last reported (unix seconds)."""
 
     id: str
     host: str
@@ -38,7 +38,7 @@ class Member:
 
 
 def absent(member: Member | None) -> dict[str, Any]:
-    """How a reply names a gateway that it lacks; nulls for all but the one that was asked."""
+    """How a reply names a gateway whose part is missing; None stands for all gateways but the one that was asked."""
     if member is None:
         return {"gateway": None, "host": None, "seen": None}
     return {"gateway": member.id, "host": member.host, "seen": int(member.seen)}

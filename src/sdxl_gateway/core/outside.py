@@ -1,4 +1,4 @@
-"""What happens between this server and others, as listeners hear of it."""
+"""Events between this server and others."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from sdxl_gateway.core.trace import Trace
 
 @dataclass(frozen=True, slots=True)
 class PictureFetched:
-    """A picture given by its address came, may not be fetched from there, or did not come."""
+    """A picture given by its address was fetched, or its address is not allowed, or fetching it failed."""
 
     outcome: Literal["fetched", "refused", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointFetched:
-    """A checkpoint was to come from the bucket that servers share, and did; or was not what was put there; or failed,
-    and may come the next time. `manifest` is the sha256 of what says which files it has; `why` it was refused."""
+    """A checkpoint was fetched from the shared bucket; or was refused, as its files are not those that were stored; or
+    fetching it failed, and may succeed next time. `manifest` is the digest of its manifest; `why` it was refused."""
 
     outcome: Literal["fetched", "refused", "failed"]
     seconds: float
@@ -28,7 +28,7 @@ class CheckpointFetched:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointsStored:
-    """Where that engine is there lie now, of the bucket's checkpoints, those of these manifests."""
+    """An engine's machine now has the checkpoints of these manifests, of those in the bucket."""
 
     engine_id: str
     manifests: tuple[str, ...]
@@ -36,8 +36,8 @@ class CheckpointsStored:
 
 @dataclass(frozen=True, slots=True)
 class WebhookTried:
-    """One attempt to reach a receiver of webhooks, and what came of its delivery: "delivered", "retried" later,
-    "failed" for good, or "disabled" as the receiver is gone. `trace` is the attempt's span."""
+    """One attempt to deliver a webhook, and its outcome: "delivered", "retried" later, "failed" for good, or "disabled"
+    as the receiver is gone. `trace` is the attempt's span."""
 
     outcome: str
     seconds: float

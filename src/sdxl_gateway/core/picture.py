@@ -1,4 +1,4 @@
-"""Picture: finished pixels on their way out, and the pictures a caller sent in."""
+"""Picture: decoded pixels, of finished pictures and of uploads."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ CHANNELS: dict[Mode, int] = {"RGB": 3, "L": 1}
 
 
 class Size(NamedTuple):
-    """Pixels."""
+    """A size in pixels."""
 
     width: int
     height: int
 
     @classmethod
     def of(cls, text: str) -> Size:
-        """What "1024x1536" says. Raises ValueError for anything that is no such text."""
+        """The size that a text such as "1024x1536" says. Raises ValueError."""
         width, height = text.split("x")
         return cls(int(width), int(height))
 
@@ -42,7 +42,7 @@ class Picture:
 
     @property
     def digest(self) -> str:
-        """sha256, hex, of its size, mode and pixels."""
+        """The sha256 (hex) of its size, mode and pixels."""
         return sha256(f"{self.width}x{self.height} {self.mode} ".encode() + self.pixels).hexdigest()
 
 
@@ -56,7 +56,7 @@ class Padding:
     bottom: int = 0
 
     def around(self, size: Size) -> Size:
-        """The size of a picture of `size` with it."""
+        """The size of a picture of `size` with this padding."""
         return Size(self.left + size.width + self.right, self.top + size.height + self.bottom)
 
 
@@ -65,7 +65,7 @@ NO_PADDING = Padding()
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A part of a picture in pixels; `right` and `bottom` are the first ones outside."""
+    """A part of a picture, in pixels; `right` and `bottom` are exclusive."""
 
     left: int
     top: int
@@ -74,7 +74,7 @@ class Box:
 
     @classmethod
     def of(cls, edges: tuple[int, int, int, int]) -> Box:
-        """As Pillow writes it."""
+        """The box of a tuple as Pillow has it."""
         return cls(*edges)
 
     @property
@@ -92,9 +92,9 @@ class Box:
 class KeptRegion:
     """What an inpaint must not change: the upload as RGB and its mask as L, both at output size.
 
-    Mask 0 keeps the upload, 255 takes the painting. The upload stands as it is where its size is handed out, else
-    resized (Lanczos) and cut evenly where its aspect differs. Within `seam` pixels of what is kept the painting's
-    colours are led over into it. `box` is the part of the picture that was painted, None for all of it.
+    Mask 0 keeps the upload, 255 takes the painting. The upload is kept as it is if its size is the output's, else it is
+    resized (Lanczos), and cropped evenly if its aspect differs. Within `seam` pixels of what is kept, the painting's
+    colours are blended into it. `box` is the part of the picture that was painted, None for all of it.
     """
 
     original: Picture
@@ -104,7 +104,7 @@ class KeptRegion:
 
 
 REFERENCES = "reference:"
-"""How the roles of pictures to be guided by begin."""
+"""The prefix of the roles of reference pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +115,12 @@ class Inputs:
 
     @property
     def digests(self) -> tuple[tuple[str, str], ...]:
-        """Each role with its picture's digest, by the roles' names."""
+        """Each role with its picture's digest, sorted by role."""
         return tuple((role, self.pictures[role].digest) for role in sorted(self.pictures))
 
     @property
     def image(self) -> Picture | None:
-        """What an edit starts from: role "image"."""
+        """The picture that an edit starts from: role "image"."""
         return self.pictures.get("image")
 
     @property
@@ -130,11 +130,11 @@ class Inputs:
 
     @property
     def painted_from(self) -> Mapping[str, Picture]:
-        """All but the references, which the image encoder sees instead."""
+        """All pictures but the references, which only the image encoder sees."""
         return {role: picture for role, picture in self.pictures.items() if not role.startswith(REFERENCES)}
 
     def reference(self, index: int) -> Picture | None:
-        """Role "reference:index": a picture to be guided by, as the image encoder sees it."""
+        """Role "reference:index": a reference picture, as the image encoder sees it."""
         return self.pictures.get(reference_role(index))
 
 

@@ -1,4 +1,4 @@
-"""Priority: whose turn comes first, whoever asked when."""
+"""Priority: the classes of jobs; a higher class is painted first."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Priority(IntEnum):
 
     @classmethod
     def of(cls, word: str) -> Priority:
-        """The class of that word, as "low". Raises KeyError."""
+        """The class of that word, such as "low". Raises KeyError."""
         return cls[word.upper()]
 
     @property
     def word(self) -> str:
-        """As requests, keys and replies spell it."""
+        """The class's word in requests, keys and replies."""
         return self.name.lower()
 
 

@@ -1,4 +1,4 @@
-"""Says how a recipe's texts are read on their way to the UNet."""
+"""How a recipe's prompts are encoded."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass, replace
 from sdxl_gateway.core.prompt_syntax import PLAIN
 
 CLIP_SKIP = 2
-"""SDXL was trained on the last layer but one of both text encoders."""
+"""SDXL was trained with the last layer but one of both text encoders."""
 
 CHUNK_TOKENS = 75
-"""What CLIP reads at once, between the marks of beginning and end."""
+"""The tokens of one chunk of CLIP, between its begin and end tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextReading:
-    """Beside the text and the text encoders' weights, all that decides what the UNet is told.
+    """All that decides the encoded prompt, besides the text and the text encoders' weights.
 
-    `max_chunks` of 75 tokens each are read, parted after commas; with one, a longer text is cut as diffusers cuts it.
-    `syntax` is one of prompt_syntax.SYNTAXES. `embeddings` are the lower-case words that files teach, each with the
-    digest of its file, in their order. `clip_skip` is the layer whose states are taken, counted from the end: 1 is the
-    last one, as A1111 counts.
+    At most `max_chunks` of 75 tokens each are read, split after commas; with one, a longer text is truncated as in
+    diffusers. `syntax` is one of prompt_syntax.SYNTAXES. `embeddings` are the lower-case words of textual inversions,
+    each with the digest of its file, in their order. `clip_skip` is the layer whose states are used, counted from the
+    end as in A1111: 1 is the last one.
     """
 
     clip_skip: int = CLIP_SKIP
@@ -30,7 +30,7 @@ class TextReading:
 
     @property
     def of_negative(self) -> TextReading:
-        """How the negative prompt is read: at the usual layer always, as diffusers does."""
+        """How the negative prompt is read: always with the default layer, as in diffusers."""
         return replace(self, clip_skip=CLIP_SKIP)
 
 

@@ -1,7 +1,6 @@
-"""Takes a prompt as it was written, gives its words with their weights, in parts that are encoded apart.
+"""Parses the weights of a prompt's words, and the parts that are encoded separately.
 
-What A1111 means by `(red)`, `(red:1.3)`, `[less]`, `\\(` and `BREAK` is the standard: the grammar is its own, not the
-code.
+The grammar is that of A1111, with `(red)`, `(red:1.3)`, `[less]`, `\\(` and `BREAK`; the code is not.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ PLAIN, A1111 = "plain", "a1111"
 SYNTAXES = (PLAIN, A1111)
 
 MORE = 1.1
-"""What a bracket without a number multiplies by, or divides by where it is a square one."""
+"""The factor of a bracket without a number; square brackets divide by it."""
 MOST_WEIGHT = 10.0
 
 _TOKEN = re.compile(
@@ -31,24 +30,24 @@ _SPECIAL = re.compile(r"[()\[\]\\]")
 
 
 class PromptSyntaxError(ValueError):
-    """What A1111 would do and this server does not; the text is for the caller."""
+    """Syntax of A1111 that this server does not support; the text is for the caller."""
 
 
 class Segment(NamedTuple):
-    """Text whose tokens have one weight."""
+    """Text whose tokens all have the same weight."""
 
     text: str
     weight: float = 1.0
 
 
 Part = tuple[Segment, ...]
-"""What stands between two BREAKs."""
+"""The text between two BREAKs."""
 
 
 def read_prompt(text: str, syntax: str) -> tuple[Part, ...]:
-    """At least one part, neighbours in it of different weights. Takes time linear in the text.
+    """At least one part, whose adjacent segments differ in weight. Takes linear time.
 
-    Raises PromptSyntaxError in A1111's syntax alone.
+    Raises PromptSyntaxError, in A1111's syntax only.
     """
     if syntax == PLAIN:
         return ((Segment(text),),)
@@ -61,13 +60,13 @@ def read_prompt(text: str, syntax: str) -> tuple[Part, ...]:
 
 
 def escaped(text: str) -> str:
-    """Text in A1111's syntax that means these characters, at the weight of whatever stands around it."""
+    """Text in A1111's syntax that stands for these characters, at the weight of its surroundings."""
     return _SPECIAL.sub(r"\\\g<0>", text)
 
 
 @dataclass(slots=True)
 class _Open:
-    """A bracket and what it multiplies by up to its end; one that is never closed reaches to the end of the prompt."""
+    """An open bracket and its factor; one that is never closed extends to the end of the prompt."""
 
     kind: str
     factor: float
@@ -87,7 +86,7 @@ _Found = str | _Open | _Close | _Break
 
 @dataclass(slots=True)
 class _Scan:
-    """What was found so far, the brackets still open of each kind, and how often `|` was found in square ones."""
+    """The state of the parser: what was read, the open brackets of each kind, and how many `|` were in square ones."""
 
     found: list[_Found] = field(default_factory=list)
     opened: dict[str, list[_Open]] = field(default_factory=lambda: {"(": [], "[": []})
@@ -128,7 +127,7 @@ class _Scan:
         self._close("[", bracket)
 
     def _close(self, kind: str, text: str, factor: float | None = None) -> None:
-        """`text` is what stands there, which is nothing but text where no bracket is open."""
+        """Close a bracket; `text` is its source, which is plain text if no bracket is open."""
         if not self.opened[kind]:
             self.found.append(text)
             return
@@ -163,7 +162,7 @@ def _parts(found: list[_Found]) -> tuple[Part, ...]:
 
 
 def _weighted(found: list[_Found]) -> Iterator[tuple[str | _Break, float]]:
-    """Text and BREAKs with the product of the brackets around them; round and square ones need not nest."""
+    """Text and BREAKs with the product of the factors around them; round and square brackets need not nest."""
     products = {"(": 1.0, "[": 1.0}
     outer: dict[str, list[float]] = {"(": [], "[": []}
     for item in found:

@@ -1,4 +1,4 @@
-"""Takes seconds, gives the bin they fall into, and quantiles of what was binned, within one per cent (DDSketch)."""
+"""Quantiles of durations within one per cent, by bins that grow exponentially (DDSketch, Masson et al. 2019)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from math import ceil, log
 
 ACCURACY = 0.01
 LEAST_SECONDS = 0.001
-"""All that took less is one bin."""
+"""Everything below is one bin."""
 _GROWTH = (1 + ACCURACY) / (1 - ACCURACY)
 
 
 def bin_of(seconds: float) -> int:
-    """Bins grow with their seconds, so that one value is within `ACCURACY` of all in it (Masson et al. 2019)."""
+    """The bin of a duration; all values in a bin are within `ACCURACY` of its middle."""
     return 0 if seconds <= LEAST_SECONDS else ceil(log(seconds / LEAST_SECONDS) / log(_GROWTH))
 
 
 def quantile(bins: Mapping[int, int], share: float) -> float | None:
-    """Seconds that a `share` (0..1) of the counted did not exceed, the nearest rank; None where nothing is counted."""
+    """The duration that a `share` (0..1) of the values does not exceed, by nearest rank; None without values."""
     rank, seen = ceil(share * sum(bins.values())), 0
     for number in sorted(bins):
         seen += bins[number]

@@ -12,22 +12,22 @@ from sdxl_gateway.core.rollout import Arm
 from sdxl_gateway.core.samplers import NORMAL, SAMPLERS
 
 Preprocessor = Literal["canny", "line", "gray", "blur", "tile"]
-"""What makes the map that a ControlNet follows; pictures/preprocess.py has them."""
+"""The preprocessors that make a ControlNet's map (pictures/preprocess.py)."""
 
 LANCZOS = "lanczos"
-"""What enlarges a picture where no net does."""
+"""The upscaler that is not a net."""
 
 BlendKey = tuple[tuple[str, float | tuple[float, ...]], ...]
-"""Digests, each with its weight, or with its weight outside the blocks and then those of `blocks.BLOCKS`."""
+"""Digests, each with its weight, or with its weight outside the blocks followed by those of `blocks.BLOCKS`."""
 
 Background = Literal["opaque", "transparent"]
 
 ROUNDING = 1e-9
-"""0.29 of 100 steps are 29 of them."""
+"""Added before rounding down, so that 0.29 of 100 steps is 29."""
 
 
 class Task(StrEnum):
-    """What is painted from what."""
+    """The kinds of tasks, by what a picture is painted from."""
 
     TEXT_TO_IMAGE = "text_to_image"
     IMAGE_TO_IMAGE = "image_to_image"
@@ -38,7 +38,7 @@ class Task(StrEnum):
 class BlendPart:
     """One adapter at one strength; `digest` (sha256, hex) alone identifies its file.
 
-    `blocks` are factors of `weight` for each of `blocks.BLOCKS`; empty where all are 1.
+    `blocks` are factors of `weight` for each of `blocks.BLOCKS`; empty when all are 1.
     """
 
     digest: str
@@ -81,7 +81,7 @@ class Blend:
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """The files it is made of."""
+        """The digests of its files."""
         return tuple(p.digest for p in self.parts)
 
 
@@ -96,9 +96,10 @@ NO_BLEND = Blend()
 
 @dataclass(frozen=True, slots=True)
 class ImagePrompt:
-    """Pictures guide a painting through one IP-Adapter; `weights` are in the order of their roles, "reference:0", ...
+    """Reference pictures that guide a painting through one IP-Adapter.
 
-    `adapter` is its name; `digest` is of its file and of its image encoder.
+    `weights` are in the order of their roles, "reference:0", ... `adapter` is its name; `digest` is that of its file
+    and its image encoder.
     """
 
     adapter: str
@@ -108,10 +109,10 @@ class ImagePrompt:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of the steps and the model that takes them: in force once `from_step` steps are done.
+    """A range of steps and the model that takes them: it begins once `from_step` steps are done.
 
-    Where `from_share` (0..1) is given it takes over at that share of the way from noise to picture, as counted in
-    training steps; `from_step` is then a guess until the sampler says which step that is.
+    With `from_share` (0..1) it begins at that share of the way from noise to picture, measured in training steps;
+    `from_step` is then an estimate until the sampler determines the step.
     """
 
     checkpoint: str
@@ -123,11 +124,11 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """One ControlNet and how far it is followed; its picture is the input of role `control_role(i)`.
+    """One ControlNet and its weight; its picture is the input of role `control_role(i)`.
 
-    It takes part in the steps that lie within `start` and `end`, shares of all of them, whoever takes the last ones.
-    `mode` is what the picture shows, by number, for a union of controls. `preprocessor` made the picture; None where it
-    came so.
+    It takes part in the steps between `start` and `end`, shares of all steps, also of those that a refiner takes.
+    `mode` is the number of the kind of picture, for a union of controls. `preprocessor` made the picture; None if it
+    was uploaded as a map.
     """
 
     name: str
@@ -139,7 +140,7 @@ class Control:
     preprocessor: Preprocessor | None = None
 
     def takes_part(self, step: int, steps: int) -> bool:
-        """In step number `step` (from 0) of `steps`, by diffusers' own arithmetic."""
+        """Whether it takes part in step number `step` (from 0) of `steps`, by diffusers' own arithmetic."""
         return not (step / steps < self.start or (step + 1) / steps > self.end)
 
 
@@ -206,18 +207,18 @@ class Recipe:
 
     @property
     def digests(self) -> frozenset[str]:
-        """The files it is painted from beside its checkpoints: LoRAs and embeddings."""
+        """The files it is painted from besides its checkpoints: LoRAs and embeddings."""
         taught = (digest for _, digest in self.reading.embeddings)
         return frozenset(taught).union(*(phase.blend.digests for phase in self.phases))
 
     @property
     def background(self) -> Background:
-        """What is behind the subject, in OpenAI's words."""
+        """The background, in OpenAI's terms."""
         return "opaque" if self.matte is None else "transparent"
 
     @property
     def guided(self) -> bool:
-        """Guidance is on, by rows of its own or as an input of the UNet."""
+        """Whether there is guidance, by rows of its own or as an input of the UNet."""
         return self.guidance_scale > 1.0
 
     @property
@@ -227,16 +228,16 @@ class Recipe:
 
     @property
     def guided_steps(self) -> int:
-        """Of `denoise_steps`, the first ones, in which both prompts are compared where `unet_rows` is two."""
+        """How many of `denoise_steps`, counted from the first, compare both prompts if `unet_rows` is two."""
         return int(self.guidance_end * self.denoise_steps + ROUNDING)
 
     @property
     def guidance_ends(self) -> bool:
-        """Guidance by two rows does not take part in the last step."""
+        """Whether guidance by two rows ends before the last step."""
         return self.unet_rows_at(self.denoise_steps) < self.unet_rows
 
     def unet_rows_at(self, step: int) -> int:
-        """Rows of the UNet call for step `step` (from 0); of whatever follows the last step as many as that had."""
+        """Rows of the UNet call for step `step` (from 0); what follows the last step has as many as that."""
         return self.unet_rows if min(step, self.denoise_steps - 1) < self.guided_steps else 1
 
     @property
@@ -249,17 +250,17 @@ class Recipe:
         return [phase for phase in self.phases if phase.from_step <= steps_done][-1]
 
     def hands_over_at(self, steps_done: int) -> bool:
-        """A model takes over once so many are done, as the second of two pipelines does."""
+        """Whether another model takes over once so many steps are done, as the second of two pipelines does."""
         return any(phase.from_share is not None and phase.from_step == steps_done for phase in self.later_phases)
 
     @property
     def denoise_steps(self) -> int:
-        """UNet calls for each picture; samplers of second order make two a step."""
+        """UNet calls for each picture; second-order samplers make two per step."""
         return SAMPLERS[self.sampler].unet_calls(self.steps, self.steps_taken)
 
     @property
     def steps_taken(self) -> int:
-        """Of `steps`, those truly taken: image-to-image and inpainting start `strength` of the way."""
+        """The steps that are taken, of `steps`: image-to-image and inpainting skip the first ones, by `strength`."""
         if self.task is Task.TEXT_TO_IMAGE:
             return self.steps
         return self._taken_of(self.strength)
@@ -273,7 +274,7 @@ class Recipe:
         return max(min(int(self.steps * strength), self.steps), 1)
 
     def controls_at(self, step: int, steps: int | None = None) -> tuple[int, ...]:
-        """The numbers of the controls that take part in step `step`; `steps` is how many there are, if known better."""
+        """The indices of the controls that take part in step `step`, of `steps` if those are known exactly."""
         total = self.denoise_steps if steps is None else steps
         if self.phase_at(step).from_step:
             return ()

@@ -1,4 +1,4 @@
-"""Takes the shares of a rollout's arms and who asks, gives the arm: the same one for as long as the shares stand."""
+"""Assigns callers to the arms of a rollout: each to the same arm for as long as the shares do not change."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from math import fsum, log
 from typing import Literal
 
 Shares = Mapping[str, float]
-"""Of each arm by its target; what they are shares of is their sum."""
+"""The share of each arm by its target, relative to their sum."""
 _BITS = 53
 _STEPS = float(1 << _BITS)
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """What is painted when the model name `rollout` is asked for: the model name `target`."""
+    """One arm of a rollout: requests for the model name `rollout` are painted with the model name `target`."""
 
     rollout: str
     target: str
@@ -42,22 +42,22 @@ class ArmEnded:
 
 
 def leading(shares: Shares) -> str:
-    """The target of the largest share, the first of equals."""
+    """The target with the largest share, the first of equals."""
     return max(shares, key=lambda target: shares[target])
 
 
 def arm_of(rollout: str, shares: Shares, who: str) -> str:
-    """The target for `who`, by weighted rendezvous hashing (Resch 2015): each has it with the chance of its share.
+    """The target for `who`, by weighted rendezvous hashing (Resch 2015): each has the probability of its share.
 
-    When shares change, whoever moves comes to a target whose share grew more than that of the one left. So nobody
-    leaves a target that is raised at the others' expense, and a new one takes from all alike.
+    When shares change, a caller only moves to a target whose share grew more than that of its old one. So nobody leaves
+    a target that is raised at the others' expense, and a new target takes from all others alike.
     """
     drawn = {target: -log(_drawn(rollout, target, who)) / share for target, share in shares.items() if share > 0}
     return min(drawn, key=lambda target: drawn[target])
 
 
 def raised(shares: Shares, target: str, share: float) -> dict[str, float]:
-    """With `share` of 100 for the target; the others have the rest, as they have it among themselves, else alike."""
+    """The shares with `share` of 100 for the target; the others split the rest in their proportions, else evenly."""
     others = {name: one for name, one in shares.items() if name != target}
     total = fsum(others.values())
     parts = {name: one / total if total else 1 / len(others) for name, one in others.items()}
@@ -65,6 +65,6 @@ def raised(shares: Shares, target: str, share: float) -> dict[str, float]:
 
 
 def _drawn(*words: str) -> float:
-    """Evenly between 0 and 1, and neither of them; the rollout's name is the salt."""
+    """A number between 0 and 1, both exclusive, evenly distributed; the rollout's name is the salt."""
     digest = sha256("\0".join(words).encode("utf-8", "surrogatepass")).digest()
     return ((int.from_bytes(digest[:8], "big") >> (64 - _BITS)) + 0.5) / _STEPS

@@ -1,4 +1,4 @@
-"""What judges find in texts and pictures, and what is done about it."""
+"""Findings of judges in texts and pictures, and policies for them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Literal
 Stage = Literal["prompt", "upload", "preview", "picture"]
 Action = Literal["blocked", "blurred", "flagged"]
 UNJUDGED = "unjudged"
-"""The category of what a judge that failed could not be asked about."""
+"""The category for texts and pictures that a judge failed to judge."""
 
 
 class Policy(StrEnum):
-    """What a finding means for a caller: refused, handed out unrecognisable, looked at by a person later, or nothing.
+    """What a finding leads to: refusal, a blurred picture, a later review by a person, or nothing.
 
-    A text cannot be blurred: under BLUR it is refused. Under OFF nothing is judged.
+    A text cannot be blurred: with BLUR it is refused. With OFF nothing is judged.
     """
 
     BLOCK = "block"
@@ -27,9 +27,9 @@ class Policy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found, as names of categories; `scores` (0 to 1) are of all that was looked for.
+    """The categories that were found; `scores` (0 to 1) are of all categories.
 
-    `whole` where every judge could look: one that failed may have found nothing for that alone.
+    `whole` if no judge failed; a judge that failed has found nothing.
     """
 
     categories: tuple[str, ...] = ()
@@ -43,17 +43,17 @@ class Verdict:
 
     @property
     def unjudged(self) -> bool:
-        """Nothing was found; somebody could not look."""
+        """Nothing was found, but a judge failed."""
         return self.categories == (UNJUDGED,)
 
 
 CLEAN = Verdict()
 UNSEEN = Verdict(whole=False)
-"""What passes although nobody could look."""
+"""The verdict when no judge could look, and that is allowed."""
 
 
 def together(verdicts: Iterable[Verdict]) -> Verdict:
-    """All that was found in several; of each score the highest."""
+    """The union of several verdicts, with the highest of each score."""
     categories: dict[str, None] = {}
     scores: dict[str, float] = {}
     whole = True
@@ -66,7 +66,7 @@ def together(verdicts: Iterable[Verdict]) -> Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Oversight:
-    """How the pictures of one request are watched over, and for whom; `found` is what its texts and uploads held."""
+    """How the pictures of one request are judged, and for whom; `found` is the verdict on its texts and uploads."""
 
     policy: Policy
     tenant: str = ""
@@ -83,9 +83,9 @@ JudgeOutcome = Literal["clean", "found", "late", "failed", "cancelled"]
 
 @dataclass(frozen=True, slots=True)
 class JudgeEnded:
-    """A judge was asked: it found something or nothing, took too long, or failed; or its caller went away.
+    """A judge was asked: it found something or nothing, took too long, or failed; or the client disconnected.
 
-    `seconds` include its waiting for a turn.
+    `seconds` includes waiting for its turn.
     """
 
     judge: JudgeName
@@ -97,7 +97,7 @@ class JudgeEnded:
 class Moderated:
     """Something was found, and this was done about it.
 
-    `job_id` is empty before there is a job; `review` is the id under which a person will look at it.
+    `job_id` is empty before there is a job; `review` is the id of the review, if there is one.
     """
 
     tenant: str

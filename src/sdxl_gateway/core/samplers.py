@@ -1,4 +1,4 @@
-"""Takes the names of samplers and schedules as people write them, gives those they are served under."""
+"""The samplers and schedules that are served, by the names that people write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from difflib import get_close_matches
 NORMAL, KARRAS, EXPONENTIAL, BETA = "normal", "karras", "exponential", "beta"
 TRAILING, LEADING = "trailing", "leading"
 NEAR = 3
-"""So many names are offered in place of one that is not served."""
+"""How many similar names are suggested for an unknown one."""
 _NEAR_ENOUGH = 0.4
 
 SCHEDULES: Mapping[str, tuple[str, ...]] = {
@@ -21,8 +21,8 @@ SCHEDULES: Mapping[str, tuple[str, ...]] = {
     TRAILING: ("sgm_uniform", "simple"),
     LEADING: ("ddim_uniform",),
 }
-"""Where the steps lie, with other spellings: as the checkpoint's own config says; by noise levels spaced in one of
-three ways; counted in training steps from the noisy end, as few-step models are trained (999, 749, 499, 249), or from
+"""The schedules of steps, with their other spellings: as in the checkpoint's config; by noise levels, spaced in one of
+three ways; by training steps counted from the noisy end, as few-step models are trained (999, 749, 499, 249), or from
 the clean end (751, 501, 251, 1)."""
 
 _SPACED = (NORMAL, TRAILING, LEADING)
@@ -46,7 +46,7 @@ class Sampler:
     takes_eta: bool = False
 
     def unet_calls(self, steps: int, taken: int) -> int:
-        """Of the last `taken` of a run of `steps`."""
+        """The UNet calls of the last `taken` steps of a run of `steps`."""
         repeated = 1 if self.repeats and steps > 1 else 0
         return taken * self.order - (self.order - 1) + repeated
 
@@ -74,19 +74,19 @@ SAMPLERS: Mapping[str, Sampler] = {
     "lcm": Sampler("LCM", (NORMAL, TRAILING)),
     "tcd": Sampler("TCD", (NORMAL, TRAILING), takes_eta=True),
 }
-"""What is served, by name; behind each is a class of diffusers."""
+"""The samplers by name; each is a class of diffusers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """A sampler, one of SAMPLERS, and the schedule its name was joined with, if it was."""
+    """The name of one of SAMPLERS, and the schedule that was given with it, if any."""
 
     sampler: str
     schedule: str | None = None
 
 
 def _plain(text: str) -> str:
-    """Letters and digits alone: "DPM++ 2M Karras", "k_dpmpp_2m-karras" and "Dpmpp2mKarras" are one spelling."""
+    """The name's letters and digits only: "DPM++ 2M Karras", "k_dpmpp_2m-karras" and "Dpmpp2mKarras" are the same."""
     named = re.sub(r"^(sample|k)[\s_-]+", "", text.strip().lower().replace("++", "pp"))
     return re.sub(r"[^a-z0-9]", "", named).replace("scheduler", "")
 
@@ -100,9 +100,9 @@ _SCHEDULES = _by_spelling(SCHEDULES)
 
 
 def read_sampler(text: str) -> Sampling | None:
-    """What is meant by "DPM++ 2M", "dpmpp_2m_karras", "EulerDiscreteScheduler"; None for what is not served.
+    """The sampler of a name such as "DPM++ 2M", "dpmpp_2m_karras", "EulerDiscreteScheduler"; None if unknown.
 
-    Case, spaces and punctuation do not matter. A schedule may follow the sampler.
+    Case, spaces and punctuation are ignored. A schedule may follow the sampler.
     """
     plain = _plain(text)
     if plain in _SAMPLERS:
@@ -120,6 +120,6 @@ def read_schedule(text: str) -> str | None:
 
 
 def near_samplers(text: str) -> list[str]:
-    """Those served whose names look most like it, the nearest first; as many as look like it at all."""
+    """The most similar names of samplers, the most similar first; none if there are no similar ones."""
     found = get_close_matches(_plain(text), _SAMPLERS, len(_SAMPLERS), _NEAR_ENOUGH)
     return list(dict.fromkeys(_SAMPLERS[spelling] for spelling in found))[:NEAR]

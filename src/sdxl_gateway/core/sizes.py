@@ -1,4 +1,4 @@
-"""Takes a size that is not painted, gives the nearest one that is."""
+"""The size nearest to another one that can be painted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sdxl_gateway.core.picture import Size
 
 
 def nearest_size(size: Size, max_pixels: int) -> Size:
-    """Sides and shape within the limits, and at most `max_pixels` (4096 or more), which may cost the aspect."""
+    """A size within the limits of sides and aspect, of at most `max_pixels` (4096 or more); its aspect may differ."""
     short, long = sorted(min(max(side, SHORTEST_SIDE), LONGEST_SIDE) for side in size)
     scale = min(1.0, sqrt(max_pixels / (short * long)))
     short = max(_in_units(short * scale), SHORTEST_SIDE)

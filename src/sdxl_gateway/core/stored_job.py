@@ -1,4 +1,4 @@
-"""StoredJob: a request that was accepted to be painted later, as it is remembered until long after its end."""
+"""StoredJob: a request that was accepted to be painted later, as it is stored until long after its end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdxl_gateway.core.priority import Priority
 
 ID_BYTES = 12
 TAKINGS_EACH = 1000
-"""More than a job is ever taken up by one gateway."""
+"""More than the times that one gateway ever takes a job up."""
 
 FIRST_TOKEN = 1
 """The token of a job or batch that never changed its gateway."""
@@ -19,7 +19,7 @@ Place = tuple[float, str]
 
 
 class JobState(StrEnum):
-    """Where a stored job stands; it is in one of the last three for good."""
+    """The states of a stored job; the last three are final."""
 
     QUEUED = "queued"
     IN_PROGRESS = "in_progress"
@@ -29,7 +29,7 @@ class JobState(StrEnum):
 
     @property
     def over(self) -> bool:
-        """Nothing happens to it any more."""
+        """Whether the state is final."""
         return self not in (JobState.QUEUED, JobState.IN_PROGRESS)
 
 
@@ -37,11 +37,10 @@ class JobState(StrEnum):
 class StoredJob:
     """Times are unix seconds. `caller`, `ask`, `error` and `result` are JSON, see gateway/packed.py.
 
-    `uploads` is the blob of the pictures that came along, while they are needed. `attempts` counts how often it was
-    taken up, but for those that an orderly end of the server cut off; `number` is its place in the order of arrival.
-    `trace` is the `traceparent` of the request it came with. `token` is raised by each gateway that takes the job over
-    from one that is gone: what is said of it under a lower one does not count any more. `idempotency_key` and
-    `fingerprint` are those of its JobKey, where it has one.
+    `uploads` is the blob of its pictures, while they are needed. `attempts` counts how often it was taken up, without
+    those that an orderly end of the server cut off; `number` is its place in the order of arrival. `trace` is the
+    `traceparent` of its request. `token` is raised by each gateway that takes the job over from one that is gone;
+    reports under a lower token are ignored. `idempotency_key` and `fingerprint` are those of its JobKey, if any.
     """
 
     id: str
@@ -70,12 +69,12 @@ class StoredJob:
 
     @property
     def place(self) -> Place:
-        """Where it stands in lists, which go from the greatest down."""
+        """Its place in lists, which are sorted from the greatest down."""
         return self.created, self.id
 
     @property
     def taking(self) -> int:
-        """Which time it was taken up, at whichever gateway; a later time is a greater one."""
+        """A number for the current attempt, at whichever gateway; later attempts have greater ones."""
         return (self.token - 1) * TAKINGS_EACH + self.attempts
 
 
@@ -91,7 +90,7 @@ class JobKey:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a stored job ends: in a last state, with a result or an error as JSON."""
+    """The end of a stored job: a final state, with a result or an error as JSON."""
 
     state: JobState
     result: str | None = None
@@ -99,5 +98,5 @@ class Ending:
 
 
 def new_job_id() -> str:
-    """One that nobody can guess."""
+    """An id that nobody can guess."""
     return "job_" + secrets.token_hex(ID_BYTES)

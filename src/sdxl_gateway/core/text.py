@@ -1,4 +1,4 @@
-"""Takes text from outside, gives it fit to be shown."""
+"""Text from outside, made safe to show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def shown(text: str) -> str:
 
 
 def cleaned(text: str, limit: int) -> str:
-    """One printable line of at most `limit` characters."""
+    """The text as one printable line of at most `limit` characters."""
     if not text:
         return ""
     line = " ".join(text[: 4 * limit].split())

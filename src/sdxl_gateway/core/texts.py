@@ -1,4 +1,4 @@
-"""What a job was asked to paint, in words, and the hash of it that the audit log holds."""
+"""The prompts of a job, and the hash of them that the audit log holds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """The log holds `digest` alone, so that the texts can go and the log stays whole; `at` is unix seconds."""
+    """The log holds only `digest`, so that texts can be deleted and the log stays intact; `at` is unix seconds."""
 
     job_id: str
     tenant: str
@@ -19,5 +19,5 @@ class Texts:
 
     @property
     def digest(self) -> str:
-        """sha256 over salt and texts; without the salt nobody can guess what they were."""
+        """The sha256 of salt and texts; without the salt nobody can check guesses of the texts."""
         return hashlib.sha256("\0".join((self.salt, self.prompt, self.negative_prompt)).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Takes work that runs on a thread, gives what comes of it on the event loop."""
+"""Awaits work that runs on a thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 async def finished(job: Future[T], hurry: Callable[[], None] = lambda: None) -> T:
-    """What `job` gives or raises. Who is cancelled meanwhile stays until it has ended, after `hurry` asked it to.
+    """The result of `job`. When this is cancelled it calls `hurry`, and still waits until the job has ended.
 
     So whatever the job holds, such as memory that is counted, is free when the caller goes on.
     """
@@ -26,6 +26,6 @@ async def finished(job: Future[T], hurry: Callable[[], None] = lambda: None) -> 
 
 
 async def from_thread(items: Iterator[T]) -> AsyncIterator[T]:
-    """Each item as it comes, waited for on a thread; `items` may block, and holds no None."""
+    """The items of an iterable that may block, each fetched on a thread; none of them is None."""
     while (item := await asyncio.to_thread(next, items, None)) is not None:
         yield item

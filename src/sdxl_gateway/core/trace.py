@@ -1,4 +1,4 @@
-"""Trace: a place in a trace, as W3C's `traceparent` header names it; the current one goes along with a task.
+"""Trace: a position in a distributed trace, as in W3C's `traceparent` header; the current one is kept by task.
 
 https://www.w3.org/TR/trace-context/
 """
@@ -14,14 +14,15 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 MOST_STATE_CHARS = 512
-"""Of a `tracestate` header; a longer one is not passed on."""
+"""The longest `tracestate` header that is passed on."""
 _PARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A span's place: 32 hex digits of its trace, 16 of its own, and of the span it belongs to, empty where it is the
-    first. Nothing is recorded of one that is not `sampled`; `state` is what other systems have to say of the trace.
+    """A span: the ids of its trace (32 hex digits), of itself (16) and of its parent, empty for the first span.
+
+    A span that is not `sampled` is not recorded; `state` is the `tracestate` of other systems.
     """
 
     trace_id: str
@@ -32,7 +33,7 @@ class Trace:
 
     @classmethod
     def read(cls, parent: str, state: str = "") -> Trace | None:
-        """What the two headers say; None where the first is none."""
+        """The position that the two headers give; None without a valid `traceparent`."""
         found = _PARENT.fullmatch(parent.strip())
         if found is None or found[1] == "ff" or (found[1] == "00" and found[5]) or not _told(found[2], found[3]):
             return None
@@ -42,16 +43,16 @@ class Trace:
 
     @property
     def header(self) -> str:
-        """As `traceparent` says it."""
+        """The `traceparent` header."""
         return f"00-{self.trace_id}-{self.span_id}-{self.sampled:02x}"
 
     @property
     def headers(self) -> dict[str, str]:
-        """What goes along with a request to another server."""
+        """The headers for a request to another server."""
         return {"traceparent": self.header, **({"tracestate": self.state} if self.state else {})}
 
     def child(self) -> Trace:
-        """A new span inside of this one."""
+        """A new span inside this one."""
         return replace(self, span_id=secrets.token_hex(8), parent_id=self.span_id)
 
 
@@ -61,25 +62,25 @@ def _told(trace_id: str, span_id: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Begins traces, of which the share `ratio` (0 to 1) is sampled."""
+    """Begins traces, and samples the share `ratio` (0 to 1) of them."""
 
     ratio: float
 
     def begin(self) -> Trace:
-        """The first span of a new trace; which are sampled is read off the trace's own id, so others agree."""
+        """The first span of a new trace; it is sampled by the trace's id, so that other systems agree."""
         trace_id = secrets.token_hex(16)
         return Trace(trace_id, secrets.token_hex(8), sampled=int(trace_id[16:], 16) < self.ratio * 2**64)
 
     def under(self, parent: Trace | None) -> Trace:
-        """A span inside of `parent`, which says whether it is sampled; of a new trace where there is none."""
+        """A span inside `parent`, sampled as that is; the first span of a new trace without a parent."""
         return self.begin() if parent is None else parent.child()
 
 
 @dataclass(frozen=True, slots=True)
 class StageEnded:
-    """A stage of a job whose trace is sampled: from `began` to `ended`, unix seconds; of its image `index`, if of one.
+    """A stage of a job whose trace is sampled, from `began` to `ended` (unix seconds); of its image `index`, if of one.
 
-    `mates` are the traces of other jobs whose steps were taken together with its own.
+    `mates` are the traces of other jobs whose steps were batched with its own.
     """
 
     job_id: str
@@ -94,13 +95,13 @@ _CURRENT: ContextVar[Trace | None] = ContextVar("trace", default=None)
 
 
 def current() -> Trace | None:
-    """Where in a trace the running task is; None where nothing is traced."""
+    """The position of the current task in its trace; None when it is not traced."""
     return _CURRENT.get()
 
 
 @contextmanager
 def following(trace: Trace | None) -> Iterator[None]:
-    """What is inside belongs to `trace`."""
+    """The context belongs to `trace`."""
     token = _CURRENT.set(trace)
     try:
         yield
@@ -110,7 +111,7 @@ def following(trace: Trace | None) -> Iterator[None]:
 
 @contextmanager
 def staged(tell: Callable[[StageEnded], None], job_id: str, stage: str, index: int | None = None) -> Iterator[None]:
-    """Tells how long what is inside took, where the running task's trace is sampled."""
+    """Report how long the context took, if the current task's trace is sampled."""
     trace = current()
     if trace is None or not trace.sampled:
         yield

@@ -1,4 +1,4 @@
-"""Delivery: an event that is to reach a receiver of webhooks, as it is remembered until long after it has."""
+"""Delivery: an event for a receiver of webhooks, as it is stored until long after it was delivered."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ID_HEX = 32
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery stands: to be tried (again), or over."""
+    """The states of a delivery: to be tried (again), or finished."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -20,11 +20,11 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event for one receiver; times are unix seconds. `id` is the same however often it is sent.
+    """One event for one receiver; times are unix seconds. All attempts have the same `id`.
 
-    `subject` is what the event is about, such as a job's id, and `host` the receiver's. `asked` is when somebody wanted
-    it sent: at first or again. `status` and `problem` are of the latest attempt; `due` is when the next one is.
-    `trace` is the `traceparent` of what it tells of.
+    `subject` is the id of the object of the event, such as a job, and `host` is the receiver's. `asked` is when its
+    delivery was requested, first or again. `status` and `problem` are of the latest attempt; `due` is when the next one
+    is. `trace` is the `traceparent` of the object.
     """
 
     id: str
@@ -46,5 +46,5 @@ class Delivery:
 
 
 def digest_of(subject: str, event: str) -> str:
-    """What the ids of a delivery and of its event end with: the same for the same event of the same thing."""
+    """The end of the ids of a delivery and of its event, the same for the same event of the same object."""
     return hashlib.sha256(f"{event}\0{subject}".encode()).hexdigest()[:ID_HEX]

@@ -1,4 +1,4 @@
-"""Takes words that files teach and a text, gives where they stand in it."""
+"""Finds the words of files, such as embeddings, in a text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 
 def occurrences(words: Iterable[str], text: str) -> Iterator[tuple[str, int, int]]:
-    """Word, start and end in `text`, the longest that fits; a letter at a word's end is not followed by another."""
+    """Each occurrence in `text` as word, start and end, the longest that matches; words match as whole words only."""
     longest_first = sorted(words, key=len, reverse=True)
     if not longest_first:
         return
@@ -17,7 +17,7 @@ def occurrences(words: Iterable[str], text: str) -> Iterator[tuple[str, int, int
 
 
 def is_in(word: str, text: str) -> bool:
-    """The lower-case `word` stands in the text, by the same rule; few words do, and most are told without a pattern."""
+    """Whether the lower-case `word` occurs in the text, by the same rule; most are ruled out without a pattern."""
     return word in text.lower() and re.search(_bounded(word), text, re.IGNORECASE) is not None
 
 

@@ -1,1 +1,1 @@
-"""What runs between two processes: messages as JSON, pixels as passed memory. Nothing is pickled."""
+"""Messages between processes: JSON text, and pixels as passed memory. Nothing is pickled."""

@@ -1,7 +1,7 @@
-"""Takes messages at one end of a socket pair and gives them at the other; pixels travel as passed anonymous memory.
+"""A channel of messages over a socket pair; pixels are passed as anonymous memory.
 
-A frame is a fixed head (length of the text, size of the memory), the text of the message, and one file descriptor
-when it has blobs. The memory never has a name, so nothing is left behind when either process is killed.
+A frame is a fixed head (length of the text, size of the memory), the message's text, and one file descriptor if it has
+blobs. The memory never has a name, so that nothing is left behind when either process is killed.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 class FrameTooLarge(ValueError):
-    """A message over the bounds above; it was not sent."""
+    """A message that exceeds the limits above; it was not sent."""
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """Two connected ends; each is given to an AsyncEnd or a ThreadEnd."""
+    """Two connected sockets, each for an AsyncEnd or a ThreadEnd."""
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
 
 
 def pack(message: Message) -> tuple[bytes, int | None]:
-    """The bytes of a frame and the descriptor to pass with its first byte; the caller closes the descriptor."""
+    """The bytes of a frame, and the descriptor to pass with its first byte, which the caller closes."""
     text, blobs = encode(message)
     sizes = json.dumps([len(blob) for blob in blobs]).encode() if blobs else b""
     total = sum(map(len, blobs))
@@ -88,21 +88,21 @@ def _read_all(fd: int, size: int, offset: int) -> bytes:
 
 
 class Frames:
-    """Turns what a socket gives, however it is cut, into messages; owns descriptors until they are read."""
+    """Decodes messages from received bytes, however these are split; owns descriptors until they are read."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._fds: deque[int] = deque()
 
     def feed(self, data: bytes, fds: list[int]) -> Iterator[Message]:
-        """The messages complete by now. Raises Malformed when the peer does not speak this language."""
+        """The messages that are complete now. Raises Malformed for bytes that are no frames."""
         self._fds.extend(fds)
         self._buffer += data
         while (message := self._next()) is not None:
             yield message
 
     def close(self) -> None:
-        """Closes the descriptors nobody read."""
+        """Close the descriptors that were not read."""
         while self._fds:
             os.close(self._fds.popleft())
 
@@ -156,7 +156,7 @@ def _send(sock: socket.socket, data: memoryview, fd: int | None) -> int:
 
 
 class ThreadEnd:
-    """The blocking end: any thread may send, one thread receives."""
+    """A blocking end: any thread may send, one thread receives."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(True)
@@ -166,7 +166,7 @@ class ThreadEnd:
         self._ready: deque[Message] = deque()
 
     def send(self, message: Message) -> None:
-        """Returns once the frame is on its way. Raises OSError when the peer is gone."""
+        """Send the frame. Raises OSError if the peer is gone."""
         data, fd = pack(message)
         try:
             with self._sending:
@@ -180,7 +180,7 @@ class ThreadEnd:
             view, fd = view[_send(self._sock, view, fd) :], None
 
     def receive(self) -> Message | None:
-        """The next message; None once the peer has closed. Raises Malformed."""
+        """The next message; None once the peer has closed its end. Raises Malformed."""
         while not self._ready:
             try:
                 data, fds = _receive(self._sock)
@@ -192,7 +192,7 @@ class ThreadEnd:
         return self._ready.popleft()
 
     def close(self) -> None:
-        """Wakes a `receive` that waits."""
+        """Close the end; a waiting `receive` returns."""
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
         self._frames.close()
@@ -200,7 +200,7 @@ class ThreadEnd:
 
 
 class AsyncEnd:
-    """The end on an event loop; never blocks it. `on_closed` is called once, after the last message."""
+    """A non-blocking end on an event loop. `on_closed` is called once, after the last message."""
 
     def __init__(
         self, sock: socket.socket, on_message: Callable[[Message], None], on_closed: Callable[[], None]
@@ -216,7 +216,7 @@ class AsyncEnd:
         self._loop.add_reader(sock, self._readable)
 
     def send(self, message: Message) -> None:
-        """Queues the frame; one for a peer that is gone is dropped, `on_closed` tells of that. Raises FrameTooLarge."""
+        """Queue the frame; frames for a peer that is gone are dropped (see `on_closed`). Raises FrameTooLarge."""
         if self._closed:
             return
         data, fd = pack(message)
@@ -225,7 +225,7 @@ class AsyncEnd:
             self._writable()
 
     def close(self) -> None:
-        """Drops what is unsent, unread or unfinished; safe to repeat."""
+        """Close the end, and drop what is unsent, unread or incomplete; may be called repeatedly."""
         if self._closed:
             return
         self._closed = True

@@ -1,4 +1,4 @@
-"""Takes dataclasses apart into JSON values and byte blobs, and puts them together again, refusing any surprise."""
+"""Converts dataclasses to JSON values and blobs, and back with strict checks."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ERROR_FIELDS = ("class", "message", "param", "code", "retry_after_seconds")
 
 
 class Malformed(ValueError):
-    """What arrived is not what the types promise."""
+    """The received values do not fit the types."""
 
 
 def to_plain(value: Any, blobs: list[bytes]) -> Any:
-    """JSON values for `value`; every `bytes` met goes to `blobs` and leaves its place in that list."""
+    """JSON values for `value`; `bytes` are appended to `blobs` and replaced by their index there."""
     if isinstance(value, bytes):
         blobs.append(value)
         return len(blobs) - 1
@@ -37,7 +37,7 @@ def to_plain(value: Any, blobs: list[bytes]) -> Any:
 
 
 def from_plain(hint: Any, plain: Any, blobs: Sequence[bytes]) -> Any:
-    """The value of type `hint` that `plain` describes. Raises Malformed where it does not describe one."""
+    """The value of type `hint` that `plain` describes. Raises Malformed."""
     if hint in _SCALARS:
         return _scalar(hint, plain)
     if hint is bytes:

@@ -1,4 +1,4 @@
-"""What the HTTP process and an engine process say to each other, as JSON and blobs (never pickle)."""
+"""The messages between the HTTP process and engine processes, as JSON and blobs (never pickle)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sdxl_gateway.ipc.codec import Malformed, from_plain, to_plain
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """First word to an engine process: the settings it needs, as plain JSON values."""
+    """The first message to an engine process: its settings, as JSON values."""
 
     settings: dict[str, Any]
 
@@ -29,19 +29,19 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """End that job early."""
+    """Cancel this job."""
 
     job_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End now; jobs still held are told Failed(Unavailable)."""
+    """End now; remaining jobs end with Failed(Unavailable)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The engine is loaded and takes jobs; `checkpoints` are the names it serves, `card` its GPU's name, if any."""
+    """The engine is loaded and takes jobs; `checkpoints` are the names it serves, `card` is its GPU's name, if any."""
 
     device: str
     dtype: str
@@ -51,14 +51,14 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class LoadFailed:
-    """The engine could not be loaded; the process ends after saying so."""
+    """The engine could not be loaded; the process ends after this."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The process lives; `loop_age_seconds` since its loop last moved on, 0 while it has nothing to do."""
+    """The process is alive; `loop_age_seconds` since its loop last made progress, 0 while it is idle."""
 
     loop_age_seconds: float
     running: int
@@ -67,8 +67,8 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class OthersHold:
-    """What an engine that several gateways have in common does for the others: for each priority class, images and
-    predicted seconds of that class and the higher ones. None of either, where nobody else has given it any."""
+    """What an engine that several gateways share has to do for other gateways: for each priority class, the images and
+    predicted seconds of that class and higher ones; empty if there are no jobs of others."""
 
     images: tuple[int, ...] = ()
     seconds: tuple[float, ...] = ()
@@ -79,33 +79,33 @@ NOBODY = OthersHold()
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """That job was not taken: others were faster, or the engine is not there; it is to wait its turn again."""
+    """The job was not accepted, as others were faster or the engine is not there; it returns to the queue."""
 
     job_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """The engine paints what it has begun and then ends for good; the rest is for others."""
+    """The engine finishes the jobs it has begun and then ends for good; others have to paint the rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The engine's process ended with all it was given, and is being started anew; `failed_starts` in a row so far."""
+    """The engine's process ended with all its jobs, and is being restarted, after `failed_starts` in a row."""
 
     failed_starts: int
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Of the bucket's checkpoints, those of these manifests lie where the engine is."""
+    """The engine's machine has the checkpoints of these manifests, of those in the bucket."""
 
     manifests: tuple[str, ...]
 
 
 Command = Submit | Cancel | Stop
 FromAfar = OthersHold | Refused | Leaving | Ended | Stored | CheckpointFetched
-"""What only an engine says that is not this machine's own."""
+"""Messages that only engines on other machines send."""
 Report = Ready | LoadFailed | Heartbeat | FromAfar | events.JobEvent | events.Measurement
 Message = Hello | Command | Report
 
@@ -145,14 +145,14 @@ KINDS: dict[str, type[Message]] = {
 
 
 def encode(message: Message) -> tuple[bytes, tuple[bytes, ...]]:
-    """The message as JSON text, and the blobs (pixels) it refers to by place."""
+    """The message as JSON text, and the blobs (pixels) that it refers to by index."""
     blobs: list[bytes] = []
     plain = {"kind": type(message).__name__, "body": to_plain(message, blobs)}
     return json.dumps(plain, separators=(",", ":")).encode(), tuple(blobs)
 
 
 def decode(text: bytes, blobs: Sequence[bytes] = ()) -> Message:
-    """The message `encode` was given. Raises Malformed for anything else."""
+    """The message that was encoded. Raises Malformed."""
     try:
         plain = json.loads(text)
     except (ValueError, RecursionError) as problem:

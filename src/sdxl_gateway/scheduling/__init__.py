@@ -1,1 +1,1 @@
-"""Pure rules that both processes need: what may share a step, what it costs, and whose share it is."""
+"""Pure scheduling rules that both processes use: which images can be batched, what they cost, and fair shares."""

@@ -1,4 +1,4 @@
-"""Takes a recipe and how far an image has come, gives the key that images sharing a step have in common."""
+"""The batch key: images of equal key can be batched in one step."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from sdxl_gateway.core.recipe import BlendKey, Recipe
 
 
 class BatchKey(NamedTuple):
-    """Images of equal key may share a step: one model, one blend, one size, guidance or none, the same ControlNets, as
-    many references. Those whose guidance ended before have a row less in it.
+    """Images of equal key share model, blend, size, guidance, ControlNets and number of references. After guidance has
+    ended an image has one row less.
 
-    Whatever else of a recipe decides who may share a UNet call becomes one more word here. `image_prompt` is an
-    adapter's digest and a number of pictures.
+    Anything else in a recipe that must be equal within a UNet call is to be added here. `image_prompt` is the adapter's
+    digest and the number of pictures.
     """
 
     checkpoint: str
@@ -25,7 +25,7 @@ class BatchKey(NamedTuple):
 
     @classmethod
     def of(cls, recipe: Recipe, steps_done: int) -> BatchKey:
-        """The key of an image's next step, with the model of the phase that is in force then."""
+        """The key of an image's next step, with the model of its phase."""
         phase = recipe.phase_at(steps_done)
         return cls(
             phase.checkpoint_digest or phase.checkpoint,
@@ -39,11 +39,11 @@ class BatchKey(NamedTuple):
 
     @property
     def weights(self) -> tuple[object, ...]:
-        """What has to be in place in the UNet."""
+        """The part of the key that decides the UNet's weights."""
         return self[:2]
 
 
 def _image_prompt(recipe: Recipe) -> tuple[str, int] | None:
-    """The adapter and the number of its pictures, whatever their weights are."""
+    """The adapter and the number of its pictures; their weights may differ."""
     prompt = recipe.image_prompt
     return None if prompt is None else (prompt.digest, len(prompt.weights))

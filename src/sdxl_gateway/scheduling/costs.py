@@ -1,4 +1,4 @@
-"""Takes an engine's measurements; gives what a step, a stage and a switch will probably cost, in seconds."""
+"""Predicts the seconds of steps, stages and switches from an engine's measurements."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPREAD_TO_TRUST = 0.02  # squared relative spread of work below which a slope wo
 
 
 CONTROL_WORK = 0.45
-"""A ControlNet's row beside the UNet's: the share of SDXL's multiplications that its half of the UNet makes."""
+"""The work of a ControlNet's row relative to the UNet's, by the multiplications of its half of the UNet."""
 
 
 def step_work(recipe: Recipe, step: int = 0) -> float:
@@ -23,7 +23,7 @@ def step_work(recipe: Recipe, step: int = 0) -> float:
 
 
 def mean_work(recipe: Recipe, steps_done: int = 0) -> float:
-    """`step_work`, the mean of the steps that are left of one image."""
+    """The mean `step_work` of an image's remaining steps."""
     left = max(recipe.denoise_steps - steps_done, 1)
     last = recipe.unet_rows_at(recipe.denoise_steps)
     guided = max(recipe.guided_steps - steps_done, 0)
@@ -43,14 +43,14 @@ class Average:
     count: int = 0
 
     def add(self, new: float) -> None:
-        """One more measurement; the newest counts for `WEIGHT_OF_NEW`, or more while there are few."""
+        """Add a measurement; it counts for `WEIGHT_OF_NEW`, or more while there are few."""
         self.count += 1
         self.value += (new - self.value) * max(WEIGHT_OF_NEW, 1 / self.count)
 
 
 @dataclass(slots=True)
 class StepCost:
-    """A line through (work, seconds): what any step costs, and what each unit of work adds."""
+    """A line fitted to (work, seconds): a fixed cost per step, and a cost per unit of work."""
 
     work: Average = field(default_factory=Average)
     seconds: Average = field(default_factory=Average)
@@ -58,14 +58,14 @@ class StepCost:
     product: Average = field(default_factory=Average)
 
     def add(self, work: float, seconds: float) -> None:
-        """One step of that much work took so long."""
+        """Add a step of that much work, and how long it took."""
         self.work.add(work)
         self.seconds.add(seconds)
         self.work_squared.add(work * work)
         self.product.add(work * seconds)
 
     def of(self, steps: int, work: float) -> float:
-        """Seconds of so many steps of that much work altogether; 0 when nothing was measured."""
+        """The seconds of so many steps, of that much work altogether; 0 without measurements."""
         if not self.work.value:
             return 0.0
         variance = self.work_squared.value - self.work.value**2
@@ -77,7 +77,7 @@ class StepCost:
 
 
 class Costs:
-    """What this engine was measured to cost; everything is 0 until measured."""
+    """The costs of one engine; 0 until they are measured."""
 
     def __init__(self) -> None:
         self._step = StepCost()
@@ -87,7 +87,7 @@ class Costs:
         self._stages = {name: Average() for name in (*BEGINNING, "decode", "upscale")}
 
     def observe(self, measurement: Measurement) -> None:
-        """Learn from it, if it says what something took."""
+        """Learn from a measurement of a duration."""
         match measurement:
             case StepTaken(seconds=seconds, work=work):
                 self._step.add(work, seconds)
@@ -104,38 +104,38 @@ class Costs:
 
     @property
     def known(self) -> bool:
-        """A step was measured."""
+        """Whether a step was measured."""
         return self._step.seconds.count > 0
 
     @property
     def switch_seconds(self) -> float:
-        """Of putting another blend on."""
+        """The seconds of a switch to another blend."""
         return self._switch.value
 
     def warming_seconds(self, *, checkpoint_warm: bool, adapters_missing: int) -> float:
-        """Of bringing a checkpoint, unless it is warm, and so many adapters to the device, and of the switch."""
+        """The seconds of loading a checkpoint, unless it is warm, and so many adapters, and of the switch."""
         bringing = adapters_missing * self._adapter.value + (0.0 if checkpoint_warm else self._checkpoint.value)
         return bringing + self.switch_seconds if adapters_missing or not checkpoint_warm else 0.0
 
     @property
     def decode_seconds(self) -> float:
-        """Of one image, after its last step."""
+        """The seconds of an image's decode."""
         return self._stages["decode"].value
 
     @property
     def tile_seconds(self) -> float:
-        """Of enlarging one tile of a finished image."""
+        """The seconds of upscaling one tile of a finished image."""
         return self._stages["upscale"].value
 
     @property
     def begin_seconds(self) -> float:
-        """Of one image, before its first step."""
+        """The seconds of an image's stages before its first step."""
         return sum(self._stages[name].value for name in BEGINNING)
 
     def step_seconds(self, work: float) -> float:
-        """Of one step of a batch of that much work altogether."""
+        """The seconds of one step of a batch of that much work altogether."""
         return self._step.of(1, work)
 
     def steps_seconds(self, steps: int, work: float) -> float:
-        """Of so many, of that much work altogether."""
+        """The seconds of so many steps, of that much work altogether."""
         return self._step.of(steps, work)

@@ -1,4 +1,4 @@
-"""Takes a recipe, gives what it asks of a device in amounts that add up: what many ask together is one sum."""
+"""The amounts that a recipe asks of a device, which can be summed over recipes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sdxl_gateway.scheduling.tiles import tile_count
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """`steps` are the UNet's calls, and `work` is what all of them compute: rows times megapixels.
+    """`steps` is the number of UNet calls, `work` their rows times megapixels.
 
-    `tiles` are those that a net enlarges.
+    `tiles` is the number of tiles that a net upscales.
     """
 
     jobs: int = 0
@@ -25,7 +25,7 @@ class Demand:
 
     @classmethod
     def of(cls, recipe: Recipe, lanes: int = 1) -> Demand:
-        """One job's, whose images share steps, so many in each."""
+        """The demand of one job, whose images share steps, so many in each."""
         count, closing = recipe.count, detail_steps(recipe)
         steps = recipe.denoise_steps * -(-count // lanes) + count * closing
         calls = recipe.denoise_steps

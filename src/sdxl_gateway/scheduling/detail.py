@@ -1,6 +1,6 @@
-"""Takes a recipe with a detail pass, gives the tiles in which the enlarged picture is painted over, and its steps.
+"""The tiles of a detail pass, in which the upscaled picture is painted over, and their steps.
 
-Tiles are of the size the recipe paints at: a step of one costs what any step of the picture costs, in time and memory.
+Tiles have the size the recipe paints at: a step of a tile costs as much as a step of the picture, in time and memory.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from sdxl_gateway.scheduling.tiles import tile_count
 OVERLAP = 8
 """Neighbouring tiles share at least this part of their side."""
 ENCODED_AND_DECODED = 2
-"""A tile is encoded before the UNet's calls for it, and decoded after them."""
+"""Each tile is encoded before its UNet calls, and decoded after them."""
 
 
 def detail_size(recipe: Recipe) -> Size:
-    """The size of the whole that is painted over: that of the picture, its sides in units."""
+    """The size that is painted over: the picture's, with its sides rounded to units."""
     width, height = (ceil(side / SIDE_UNIT) * SIDE_UNIT for side in (recipe.width, recipe.height))
     return Size(width, height)
 
 
 def detail_tiles(recipe: Recipe) -> list[Box]:
-    """Row by row; all of one size, covering the whole and overlapping."""
+    """The tiles row by row; all of one size, overlapping, and covering everything."""
     size = detail_size(recipe)
     width, height = min(recipe.paint_width, size.width), min(recipe.paint_height, size.height)
     lefts, tops = _starts(size.width, width), _starts(size.height, height)
@@ -33,7 +33,7 @@ def detail_tiles(recipe: Recipe) -> list[Box]:
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """Evenly spaced, in units, the first at 0 and the last as far along as there is room."""
+    """The starts of tiles along one side: evenly spaced, in units, from 0 to the last one that fits."""
     if side == length:
         return [0]
     shared = side // OVERLAP
@@ -42,12 +42,12 @@ def _starts(length: int, side: int) -> list[int]:
 
 
 def detail_steps(recipe: Recipe) -> int:
-    """Of one picture: for each tile an encoding, the UNet's calls, and a decoding; 0 without a detail pass."""
+    """The steps of one picture's detail pass: each tile's encode, UNet calls and decode; 0 without a detail pass."""
     if not recipe.detail:
         return 0
     return len(detail_tiles(recipe)) * (recipe.detail_calls + ENCODED_AND_DECODED)
 
 
 def closing_steps(recipe: Recipe) -> int:
-    """Steps of a picture that follow those of its sampler: tiles that are enlarged, then those of the detail pass."""
+    """The steps of a picture after those of its sampler: upscaled tiles, then those of the detail pass."""
     return tile_count(recipe) + detail_steps(recipe)

@@ -1,8 +1,8 @@
-"""Takes how each engine stands towards a job, gives the one to paint it: a warm one, until it is too busy for that.
+"""Chooses the engine for a job: a warm one, unless it is too busy.
 
-An engine is warm where nothing of the job's model has to be brought to its device first. It keeps a job until another
-engine, what that would have to bring included, would probably begin it sooner: so a blend that many ask for spreads to
-further engines when waiting for the warm one costs more than warming another, and not before.
+An engine is warm if the job's model is on its device already. It gets the job unless another engine would probably
+begin it sooner, loading included: so a blend that many ask for spreads to further engines only when waiting for the
+warm one costs more than warming another.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ Warmth = Literal["blend", "checkpoint", "cold"]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One engine as one job finds it; `images` are those it still has to paint before the job's.
+    """One engine as a job finds it; `images` are those it has to paint before the job's.
 
-    `wait_seconds` pass until it is free for the job, `warming_seconds` more, at most, until the blend is on, and then
-    `paint_seconds`, which only tell equals apart: whoever seems slow would else never be given what shows it is not.
-    `fetching_seconds` pass where the checkpoint is yet to come from a bucket.
+    It is free for the job after `wait_seconds`, has the blend at most `warming_seconds` later, and then needs
+    `paint_seconds`, which only decide between equals: an engine that seems slow would otherwise never get a job that
+    shows it is not. `fetching_seconds` is the time to fetch the checkpoint from a bucket, if it must be.
     """
 
     wait_seconds: float = 0.0
@@ -33,8 +33,8 @@ class Standing:
 
     @property
     def begins_seconds(self) -> float:
-        """From now until it would begin the job; bringing is counted whole, though it happens beside others' steps:
-        what is brought displaces what others will want again."""
+        """From now until it would begin the job. Loading is counted in full, although it overlaps with steps of other
+        jobs: what is loaded displaces what others will need again."""
         return self.wait_seconds + self.warming_seconds + self.fetching_seconds
 
     @property
@@ -44,9 +44,9 @@ class Standing:
 
 
 def choose(standings: Sequence[Standing]) -> int:
-    """The index of the one that the job should go to, of at least one; where that has no room yet, wait for it.
+    """The index of the engine that the job should go to, or should wait for if it has no room yet.
 
-    Equals, as all are while nothing was measured, are told apart by what they have warm, their images and their speed.
+    Between equals, as all are before measurements, warmth decides, then the number of images, then speed.
     """
     return min(range(len(standings)), key=lambda index: _order(standings[index]))
 

@@ -1,4 +1,4 @@
-"""Takes when jobs end, gives how long one place in the line takes to come free, by what was measured."""
+"""Measures how fast the queue drains: the seconds per job."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sdxl_gateway.scheduling.costs import Average
 
 
 class Drain:
-    """Seconds between the ends of two jobs while others wait; before that was seen, what a job took to paint."""
+    """The seconds between the ends of two jobs while others wait; until that is measured, a job's painting time."""
 
     def __init__(self) -> None:
         self._between = Average()
@@ -14,7 +14,7 @@ class Drain:
         self._last: float | None = None
 
     def ended(self, now: float, paint_seconds: float | None, *, others_wait: bool) -> None:
-        """A job ended; `now` is any steady clock. An end that follows a pause says nothing."""
+        """Note the end of a job; `now` is of any monotonic clock. An end after a pause is ignored."""
         if paint_seconds is not None:
             self._painting.add(paint_seconds)
         if self._last is not None:
@@ -23,5 +23,5 @@ class Drain:
 
     @property
     def seconds_a_job(self) -> float:
-        """As measured lately; 0 before any job ended."""
+        """The recent seconds per job; 0 before any job ended."""
         return self._between.value if self._between.count else self._painting.value

@@ -1,4 +1,4 @@
-"""Takes who was served how much; gives each tenant's place, least served first, so that none can crowd out another."""
+"""Fair shares: the tenant that was served least comes first, so that none can crowd out another."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class _Share:
-    """Work given, on top of the level the tenant joined at, and the number of its last charge among all."""
+    """The work given to a tenant, on top of the level it joined at, and the number of its last charge."""
 
     served: float
     turn: int = 0
 
 
 class FairShares:
-    """Work given to each tenant; one that comes back joins at the level of those present, owed nothing.
+    """The work given to each tenant; one that returns joins at the level of those present, with no claim to the past.
 
-    The level is what the least served of those present was given. Whoever was given more and leaves is remembered until
-    the level is there, so that asking anew after each answer makes nobody new. Of tenants equally served the one whose
-    turn is longest ago is next, for else such a tenant would wait for those that always ask each time.
-    After Goyal, Vin and Cheng's start-time fair queueing.
+    The level is the work of the least served tenant present. A tenant that leaves with more is remembered until the
+    level has reached that, so that leaving and returning after each answer gains nothing. Of equally served tenants the
+    one with the longest ago turn is next; otherwise it would wait for those that always ask.
+    After the start-time fair queueing of Goyal, Vin and Cheng.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class FairShares:
         self._turn = 0
 
     def present(self, tenants: Iterable[str]) -> None:
-        """These tenants, and no others, want something now."""
+        """Note that these tenants, and no others, have work now."""
         wanting = set(tenants)
         known = (share.served for tenant, share in self._shares.items() if tenant in wanting)
         self._level = max(self._level, min(known, default=self._level))
@@ -39,17 +39,17 @@ class FairShares:
             share.served = max(share.served, self._level)
 
     def charge(self, tenant: str, work: float, weight: float = 1.0) -> None:
-        """The tenant is given that much work, which counts less the more it weighs."""
+        """Count so much work for the tenant, divided by its weight."""
         self._turn += 1
         share = self._of(tenant)
         share.served, share.turn = share.served + work / weight, self._turn
 
     def refund(self, tenant: str, work: float, weight: float = 1.0) -> None:
-        """What was charged was not given after all."""
+        """Undo a charge of work that was not done."""
         self._of(tenant).served -= work / weight
 
     def served(self, tenant: str) -> float:
-        """Work given so far, on top of the level the tenant joined at."""
+        """The work given so far, on top of the level the tenant joined at."""
         return self._shares[tenant].served if tenant in self._shares else 0.0
 
     def turn(self, tenant: str) -> int:

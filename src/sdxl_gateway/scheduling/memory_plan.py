@@ -1,7 +1,7 @@
-"""Takes a checkpoint's sizes and a device's bytes, gives what lies where, what is left for LoRAs, and whether it fits.
+"""Plans a device's memory for a checkpoint: what is kept where, what is left for LoRAs, and whether it fits.
 
-Pure arithmetic: no tensor, no device. What painting takes was counted on the published model's shapes without values
-(tests/engine/memory/test_peaks.py holds the figures to that).
+Pure arithmetic, without tensors or devices. The memory of painting was counted with the published model's shapes
+(tests/engine/memory/test_peaks.py checks the figures).
 """
 
 from __future__ import annotations
@@ -14,40 +14,40 @@ from sdxl_gateway.config import Memory
 from sdxl_gateway.scheduling.weight_sizes import Formats, Mode, ProductFormat, Sizes, WeightFormat, resident_bytes
 
 MODES: tuple[Mode, ...] = ("fast", "balanced", "low")
-"""From the quickest to the one that takes the least."""
+"""From the fastest to the one that needs the least memory."""
 
 MIB = 2**20
 USABLE_SHARE = 0.975
 CONTEXT_BYTES = 450 * MIB
-"""Of the device's memory the driver keeps some, and each process takes some for its code."""
+"""Device memory that the driver and the process's code occupy."""
 PAINT_SHARE = 0.4
-"""Of what weights leave free, at least this is left to paint in."""
+"""At least this share of what weights leave free is kept for painting."""
 STEP_BYTES = 80
 DECODE_BYTES = 769
-"""For each byte a number takes and each painted pixel: a UNet row's step; the VAE's decode."""
+"""Per painted pixel and byte of a number: a step of a UNet row, and the VAE's decode."""
 TEXT_NUMBERS = 77 * 166_400
-"""Keys and values of a row's text, which stay from step to step."""
+"""Keys and values of a row's text, which are kept between steps."""
 SWITCH_BYTES = 320 * MIB
-"""Scratch of a blend's arithmetic."""
+"""Scratch memory of a switch of blends."""
 WORKSPACE_BYTES = 256 * MIB
-"""What convolutions take beside their tensors, and what fragments."""
+"""Workspaces of convolutions, and fragmentation."""
 STAGING_BYTES = 256 * MIB
-"""Two buffers through which weights come from host memory."""
+"""Two buffers through which weights are streamed from host memory."""
 TILE_SIDE = 512
 LORA_BYTES = 162 * MIB
-"""The factors of a usual LoRA: rank 32 on all attention and feed-forward layers, two bytes a number."""
+"""The factors of a typical LoRA: rank 32 on all attention and feed-forward layers, two bytes a number."""
 WARM_LORAS = 10
-"""Pristine copies stay on the device as far as so many LoRAs stay warm beside them."""
+"""Pristine copies are kept on the device only as far as so many LoRAs stay warm besides them."""
 PRISTINE_SHARE = 0.5
-"""Of the ledger, pristine copies take no more than this unless all of them find room."""
+"""The largest share of the ledger for pristine copies, unless all of them fit."""
 GUIDED_ROWS = 2
 UNLIMITED_BYTES = 2**60
-"""A device that shares the host's memory, where no plan is needed."""
+"""For a device that shares the host's memory, which needs no plan."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the operator asked for; `pixels` is the area to paint, `lanes` the most pictures that may share a step."""
+    """The operator's wishes; `pixels` is the area to paint, `lanes` the most pictures in a batch."""
 
     mode: Mode | Literal["auto"] = "auto"
     weights: WeightFormat = "native"
@@ -81,10 +81,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Bytes by purpose. `fits`: a picture of the area wanted, with a LoRA on, finds room.
+    """Bytes by purpose. `fits` if there is room for a picture of the wanted area with a LoRA.
 
-    `weights_bytes` lie on the device for good, `host_bytes` in host memory, pristine copies among them but for
-    `pristine_device_bytes` of their `pristine_bytes`. `decodes_beside`: a picture is decoded while others take their
+    `weights_bytes` are on the device permanently, `host_bytes` in host memory, which includes pristine copies except
+    `pristine_device_bytes` of their `pristine_bytes`. With `decodes_beside` a picture is decoded while others take
     steps, each with memory of its own. `paint_bytes` is what steps, switches and decodes need, `room_bytes` what they
     have; `ledger_bytes` is for LoRAs, pristine copies and other models. Areas above `whole_pixels` are decoded in
     tiles.
@@ -114,24 +114,24 @@ class MemoryPlan:
 
     @property
     def pristine_on_device(self) -> bool:
-        """All copies are."""
+        """Whether all copies are on the device."""
         return self.pristine_device_bytes == self.pristine_bytes
 
     @property
     def warm_loras(self) -> int:
-        """How many usual LoRAs stay on the device."""
+        """How many typical LoRAs stay on the device."""
         return max(self.ledger_bytes - self.pristine_device_bytes, 0) // LORA_BYTES
 
 
 def usable_bytes(total_bytes: int) -> int:
-    """Of a whole card that nobody else uses."""
+    """The usable bytes of a whole card that nobody else uses."""
     return max(int(total_bytes * USABLE_SHARE) - CONTEXT_BYTES, 0)
 
 
 def plan_memory(sizes: Sizes, usable: int, wanted: Wanted) -> MemoryPlan:
-    """The quickest mode that fits, or the one asked for; the lowest where none does.
+    """The fastest mode that fits, or the one asked for; the lowest if none fits.
 
-    No mode changes a picture, but for a decode in tiles, which is chosen before weights are streamed.
+    No mode changes a picture, except decoding in tiles, which is chosen before weights are streamed.
     """
     modes = MODES if wanted.mode == "auto" else (wanted.mode,)
     plans = [_plan(sizes, usable, wanted, mode) for mode in modes]
@@ -139,7 +139,7 @@ def plan_memory(sizes: Sizes, usable: int, wanted: Wanted) -> MemoryPlan:
 
 
 def left_for_ledger(free: int, paint_bytes: int) -> int:
-    """Of what is free beside the weights."""
+    """The ledger's part of what weights leave free."""
     return max(free - max(paint_bytes, int(free * PAINT_SHARE)), 0)
 
 
@@ -190,12 +190,12 @@ def _paints(wanted: Wanted, mode: Mode) -> Iterator[int]:
 
 
 def step_bytes(wanted: Wanted, lanes: int) -> int:
-    """The UNet's peak for so many guided pictures, with their texts' keys and values side by side."""
+    """The UNet's peak for so many guided pictures, including their texts' keys and values."""
     return (STEP_BYTES * wanted.pixels + TEXT_NUMBERS) * wanted.number_bytes * GUIDED_ROWS * lanes
 
 
 def beside_bytes(wanted: Wanted, lanes: int) -> int:
-    """Of a step of so many guided pictures and a decode at once."""
+    """The peak of a step of so many guided pictures and a simultaneous decode."""
     decode = decode_bytes(wanted.pixels, wanted.vae_number_bytes)
     return step_bytes(wanted, lanes) + decode + 2 * WORKSPACE_BYTES
 
@@ -206,13 +206,13 @@ def _first_that_fits(paints: Iterator[int], free: int) -> int:
 
 
 def _lanes(wanted: Wanted, room: int) -> int:
-    """At least one: a step that finds no room for more is taken in halves."""
+    """At least one: a batch without room is split in halves."""
     fitting = max(room - WORKSPACE_BYTES, 0) // step_bytes(wanted, 1)
     return max(min(wanted.lanes, fitting), 1)
 
 
 def _pristine(sizes: Sizes, wanted: Wanted, mode: Mode, ledger: int) -> tuple[int, int]:
-    """Their bytes, and how many of these on the device; what coarse weights were rounded from only if so asked for."""
+    """The bytes of pristine copies, and how many of them on the device; copies of coarse weights only if asked for."""
     if wanted.weights != "native":
         originals = (sizes.unet_blocks + sizes.text_blocks) * wanted.number_bytes
         return originals, originals if wanted.pristine == "device" and mode != "low" else 0
@@ -223,6 +223,6 @@ def _pristine(sizes: Sizes, wanted: Wanted, mode: Mode, ledger: int) -> tuple[in
 
 
 def _near(copies: int, ledger: int) -> int:
-    """A copy is read at every switch, a LoRA at some: copies go first, as long as enough LoRAs stay warm."""
+    """Copies are read at every switch, LoRAs at some: copies have priority, as long as enough LoRAs stay warm."""
     beside_loras = max(ledger - WARM_LORAS * LORA_BYTES, 0)
     return copies if copies <= beside_loras else min(beside_loras, int(ledger * PRISTINE_SHARE))

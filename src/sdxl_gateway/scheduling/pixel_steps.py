@@ -1,4 +1,4 @@
-"""Takes a recipe, gives what it costs whoever asked for it: the pixels painted, once for each step."""
+"""Pixel steps: what a recipe is charged for, the painted pixels of all its steps."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from sdxl_gateway.scheduling.detail import detail_steps
 
 
 def pixel_steps(recipe: Recipe) -> int:
-    """All its pictures', by UNet calls: a sampler of second order makes two a step, and a detail pass some a tile."""
+    """Those of all its pictures, by UNet calls: second-order samplers make two a step, a detail pass some per tile."""
     calls = recipe.denoise_steps + detail_steps(recipe)
     return recipe.count * recipe.paint_width * recipe.paint_height * calls

@@ -1,4 +1,4 @@
-"""Takes a picture's size, gives the tiles in which it is enlarged: small enough that others wait for one at most."""
+"""The tiles in which a picture is upscaled, small enough that other jobs wait only for one."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from sdxl_gateway.core.picture import Box, Size
 from sdxl_gateway.core.recipe import Recipe
 
 TILE = 256
-"""Pixels along a side of what is enlarged at once, before it is."""
+"""The side of a tile in pixels, before upscaling."""
 CONTEXT = 24
-"""Pixels around a tile that the net sees as well, so that tiles meet without a seam."""
+"""Pixels around a tile that the net sees too, so that there are no seams."""
 
 
 def tiles_of(size: Size) -> list[Box]:
-    """Row by row; of about equal sides, at most `TILE`, covering all without overlap."""
+    """The tiles row by row: of about equal sides, at most `TILE`, covering everything without overlap."""
     columns, rows = _cuts(size.width), _cuts(size.height)
     return [Box(left, top, right, bottom) for top, bottom in pairwise(rows) for left, right in pairwise(columns)]
 
 
 def _cuts(length: int) -> list[int]:
     count = ceil(length / TILE)
-    # Nets that fold pixels into channels need sides they can halve.
+    # Nets that fold pixels into channels need even sides.
     return [length * place // count // SIDE_UNIT * SIDE_UNIT for place in range(count)] + [length]
 
 
 def with_context(tile: Box, size: Size) -> Box:
-    """The tile and what the net sees around it."""
+    """The tile with the context that the net sees."""
     return Box(
         max(tile.left - CONTEXT, 0),
         max(tile.top - CONTEXT, 0),
@@ -38,5 +38,5 @@ def with_context(tile: Box, size: Size) -> Box:
 
 
 def tile_count(recipe: Recipe) -> int:
-    """How many tiles one of its pictures is enlarged in; 0 where no net enlarges it."""
+    """How many tiles of one of its pictures are upscaled; 0 if no net upscales it."""
     return len(tiles_of(Size(recipe.paint_width, recipe.paint_height))) if recipe.upscaler else 0

@@ -1,4 +1,4 @@
-"""Takes the shapes of a checkpoint's weights, gives how many numbers they hold and what these take in which format."""
+"""The sizes of a checkpoint's weights: how many numbers they hold, and their bytes in each format."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ ProductFormat = Literal["native", "fp8"]
 Shape = tuple[int, ...]
 
 VAE_NUMBERS = 83_653_863
-"""Of every SDXL's VAE."""
+"""The numbers in the VAE, the same for every SDXL checkpoint."""
 FP8_LAYERS = ("attn1.to_q", "attn1.to_k", "attn1.to_v", "attn2.to_q", "ff.net.0.proj", "ff.net.2")
-"""Of a UNet's transformers, those that may multiply in 8 bits: 86 % of the work of all its linear layers.
+"""The layers of a UNet's transformers that may multiply in 8 bits: 86 % of the work of all linear layers.
 
-The others are sensitive for what they would gain (figures in docs/decisions/GPU.md), or read texts, which are short.
+The others are too sensitive for their gain (figures in docs/decisions/GPU.md), or read texts, which are short.
 """
 FP8_SIDE = 16
-"""What both sides of a weight are to be divisible by, for a GPU to multiply it in 8 bits."""
+"""The divisor that both sides of a weight must have for a GPU to multiply it in 8 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Formats:
-    """Of weights in general, and of layers that multiply in a format of their own."""
+    """The formats of weights in general, and of layers that multiply in a format of their own."""
 
     weights: WeightFormat = "native"
     products: ProductFormat = "native"
@@ -38,8 +38,8 @@ NATIVE = Formats()
 class Sizes:
     """How many numbers a checkpoint's components hold.
 
-    `unet_blocks` and `text_blocks` are those of them a coarser format takes, `unet_products` those of layers that may
-    multiply in fp8, `blendable` those a usual LoRA changes.
+    `unet_blocks` and `text_blocks` are those that a coarser format applies to, `unet_products` those of layers that may
+    multiply in fp8, `blendable` those that a typical LoRA changes.
     """
 
     unet: int
@@ -52,12 +52,12 @@ class Sizes:
 
 
 def multiplies_in_fp8(name: str, shape: Shape) -> bool:
-    """A UNet's layer of that name, with a weight of that shape, may."""
+    """Whether a UNet's layer of that name and shape may multiply in fp8."""
     return name.endswith(FP8_LAYERS) and len(shape) == 2 and not any(side % FP8_SIDE for side in shape)
 
 
 def sizes_of(shapes: Mapping[str, Shape]) -> Sizes:
-    """From the shape of each module's weight in the UNet and the text encoders, by component-prefixed names."""
+    """The sizes, from the shape of each module's weight in the UNet and text encoders, by component-prefixed names."""
 
     def numbers(belongs: Callable[[str], bool]) -> int:
         return sum(prod(shape) for name, shape in shapes.items() if belongs(name))
@@ -81,7 +81,7 @@ def sizes_of(shapes: Mapping[str, Shape]) -> Sizes:
 
 
 def resident_bytes(sizes: Sizes, mode: Mode, formats: Formats, number_bytes: int, vae_number_bytes: int) -> int:
-    """Of the weights, what is on the device for good."""
+    """The bytes of weights that are on the device permanently."""
     coarse = formats.weights != "native"
     unet = _stored(sizes.unet, sizes.unet_blocks if coarse else _products(sizes, formats), number_bytes)
     text = _stored(sizes.text, sizes.text_blocks if coarse else 0, number_bytes)
@@ -89,9 +89,9 @@ def resident_bytes(sizes: Sizes, mode: Mode, formats: Formats, number_bytes: int
 
 
 def counted_bytes(sizes: Sizes, mode: Mode, formats: Formats, number_bytes: int) -> int:
-    """What the ledger counts for a checkpoint: as much as it holds on the device.
+    """The bytes that the ledger counts for a checkpoint: those on the device.
 
-    Where that is nothing it is what it holds in host memory: so one leaves for the next there too.
+    If there are none, those in host memory, so that checkpoints make room for each other there too.
     """
     return resident_bytes(sizes, "fast" if mode == "low" else mode, formats, number_bytes, number_bytes)
 

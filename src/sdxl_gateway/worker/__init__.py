@@ -1,1 +1,1 @@
-"""The loop: one thread that owns a device and decides, between any two steps, what to do next."""
+"""The worker loop: one thread that owns a device, and decides before each step what to do next."""

@@ -1,4 +1,4 @@
-"""Takes a Job; gives its state in the loop: which images wait, which are at work and move, which previews are due."""
+"""The state of a job in the loop: which images wait, which take steps, and which previews are due."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from sdxl_gateway.worker.scheduler import Candidate
 
 @dataclass(slots=True)
 class ActiveJob(Generic[CanvasT]):
-    """One job the loop took at `taken` of its clock.
+    """One job that the loop took at `taken` by its clock.
 
-    `canvases` are the images begun and not yet painted, `stepped` those that want no more steps, painted or not.
+    `canvases` are the images that are begun and not yet painted, `stepped` those without further steps, painted or not.
     """
 
     job: Job
@@ -39,31 +39,31 @@ class ActiveJob(Generic[CanvasT]):
 
     @property
     def all_painted(self) -> bool:
-        """No image of the job is left to paint."""
+        """Whether all images are painted."""
         return self.painted_count == self.job.recipe.count
 
     @property
     def wants_steps(self) -> bool:
-        """An image has steps to take, and its models and adapters are near."""
+        """Whether an image has steps to take, and its models and adapters are loaded."""
         return self.adapters_ready and len(self.stepped) < self.job.recipe.count
 
     @property
     def wants_something(self) -> bool:
-        """Steps, or first its models and adapters: all but its last pictures, which are on their way."""
+        """Whether the job still needs steps, or its models and adapters first; pictures being decoded do not count."""
         return not self.adapters_ready or self.wants_steps
 
     def waits_until(self, load_wait_seconds: float) -> float:
-        """When, by the loop's clock, it is to wait no longer for what it wants."""
+        """When its wait for models and adapters times out, by the loop's clock."""
         return self.job.deadline if self.adapters_ready else min(self.job.deadline, self.taken + load_wait_seconds)
 
     def painted(self, index: int) -> None:
-        """Image `index` is done: its canvas is let go of, what it warned of is kept."""
+        """Image `index` is painted: its canvas is dropped, its warnings are kept."""
         canvas = self.canvases.pop(index)
         self.warnings |= dict.fromkeys(canvas.warnings)
         self.painted_count += 1
 
     def candidates(self) -> Iterator[Candidate]:
-        """One for each image that still wants steps."""
+        """A candidate for each image that needs steps."""
         return (self._candidate(index) for index in range(self.job.recipe.count) if index not in self.stepped)
 
     def _candidate(self, index: int) -> Candidate:
@@ -86,20 +86,20 @@ class ActiveJob(Generic[CanvasT]):
         )
 
     def partial_due(self, canvas: Canvas) -> int | None:
-        """The number of the preview that belongs after the step just taken; they are spread evenly."""
+        """The number of the preview that is due after this step; previews are spread evenly."""
         asked, total = self.job.partial_images, canvas.steps_total
         due = sorted({round(total * (i + 1) / (asked + 1)) for i in range(asked)} - {0, total})
         return due.index(canvas.steps_done) if canvas.steps_done in due else None
 
 
 def _steps_planned(recipe: Recipe) -> int:
-    """That cost about what one of the UNet's costs."""
+    """The number of steps, counted in those that cost about as much as one of the UNet's."""
     return recipe.denoise_steps + detail_steps(recipe)
 
 
 @dataclass(slots=True)
 class Lane(Generic[CanvasT]):
-    """One canvas about to take a step."""
+    """One canvas in the next batch."""
 
     active: ActiveJob[CanvasT]
     index: int
@@ -112,12 +112,12 @@ class Lane(Generic[CanvasT]):
 
     @property
     def moved(self) -> bool:
-        """The step was taken."""
+        """Note that the step was taken."""
         return self.canvas.steps_done > self.steps_before
 
 
 def stepped_together(lanes: Sequence[Lane[CanvasT]]) -> None:
-    """Each one's course notes whose steps these were besides; images of one job are no company."""
+    """Note in the course of each job which other jobs shared its step."""
     traces = [trace for lane in lanes if (trace := lane.active.job.trace) is not None and trace.sampled]
     for lane in lanes if traces else ():
         lane.active.course.stepped_with(lane.index, traces)
@@ -125,7 +125,7 @@ def stepped_together(lanes: Sequence[Lane[CanvasT]]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Coming(Generic[CanvasT]):
-    """A picture under way from the device, and what is to be done with it; it may be a job's that is over by then."""
+    """A picture that is being decoded, and what is to be done with it; its job may have ended by then."""
 
     active: ActiveJob[CanvasT]
     picture: Future[Picture]

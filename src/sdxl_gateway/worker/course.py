@@ -1,4 +1,4 @@
-"""Takes what a loop does with one job, tells its stages as they end, where its trace is sampled."""
+"""Reports the stages of a job for its trace, if that is sampled."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sdxl_gateway.core.trace import StageEnded, Trace
 
 @dataclass(slots=True)
 class Course:
-    """The job's "load", then "encode", "steps" and "decode" of each image, each from where the one before ended.
+    """The job's "load", then "encode", "steps" and "decode" of each image, each beginning where the one before ended.
 
-    `clock` counts as the loop does. These are the host's times: a device that is told to do something does it later,
-    but no more than a step or two, and a decode ends when its picture is there.
+    `clock` is the loop's. These are times of the host: the device works up to a step or two later, and a decode ends
+    when its picture is there.
     """
 
     job: Job
@@ -29,16 +29,16 @@ class Course:
 
     @property
     def traced(self) -> bool:
-        """Somebody wants to know."""
+        """Whether the trace is sampled."""
         return self.job.trace is not None and self.job.trace.sampled
 
     def begins(self, index: int | None = None) -> None:
-        """The first stage of the job, or of that image."""
+        """Begin the first stage of the job, or of that image."""
         if self.traced:
             self._since[index] = self.clock()
 
     def ended(self, stage: str, index: int | None = None) -> None:
-        """The stage, and the next one begins."""
+        """End the stage, and begin the next one."""
         if not self.traced:
             return
         to_unix, now = time.time() - time.monotonic(), self.clock()
@@ -48,7 +48,7 @@ class Course:
         self.tell(StageEnded(self.job.id, stage, began + to_unix, now + to_unix, index, mates))
 
     def stepped_with(self, index: int, others: Iterable[Trace]) -> None:
-        """A step of that image was one of theirs too."""
+        """Note that a step of that image was shared with these jobs."""
         if self.traced:
             mates = self._mates.setdefault(index, {})
             mates.update((other.span_id, other) for other in others if other != self.job.trace)

@@ -1,4 +1,4 @@
-"""Takes what an engine raised, gives what a client may know of it."""
+"""Errors of an engine, as clients see them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 
 def as_told(problem: Exception) -> GatewayError:
-    """Library text stays in the log."""
+    """The error to report; messages of libraries go to the log only."""
     if isinstance(problem, GatewayError):
         return problem
     log.error("the engine failed", exc_info=problem)

@@ -1,4 +1,4 @@
-"""Takes readings of the machine, tells when it is too hot or too full to take steps, and when it is well again."""
+"""Pauses painting while the GPU is too hot or its memory too full."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The GPU now: its temperature, and the share of its memory that anybody uses."""
+    """The GPU's temperature, and the share of its memory that is in use by all processes."""
 
     celsius: float
     memory_ratio: float
@@ -25,10 +25,10 @@ Read = Callable[[], Reading | None]
 
 
 class MachineGuard:
-    """Reads on a thread of its own; whoever steps looks at `holds`, which costs nothing.
+    """Reads the GPU's state on a thread of its own; before each step the loop checks `holds`, which costs nothing.
 
-    `read` gives None where the driver tells nothing: then nothing is held, as nobody could say until when.
-    `tell` hears of each change, after `holds` has it.
+    `read` returns None if the driver tells nothing: then painting is not paused. `tell` hears of each change, after
+    `holds` has changed.
     """
 
     def __init__(self, limits: Limits, read: Read, tell: Callable[[Held], None]) -> None:
@@ -39,7 +39,7 @@ class MachineGuard:
 
     @property
     def holds(self) -> bool:
-        """No step is to be taken now."""
+        """Whether painting is paused."""
         return self._reason is not None
 
     def look(self) -> None:
@@ -65,7 +65,7 @@ class MachineGuard:
         return "temperature" if hot else "memory" if full else None
 
     def _above(self, value: float, limit: float, under: float, reason: HeldReason) -> bool:
-        """What holds already goes on to hold until it is as far under the limit."""
+        """The limits that are exceeded; one that was exceeded stays so until the value is a margin below it."""
         return limit > 0 and value > (limit - under if self._reason == reason else limit)
 
 

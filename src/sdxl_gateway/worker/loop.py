@@ -1,7 +1,7 @@
-"""Takes commands and an engine; gives events: plans, begins, steps, shows and finishes until told to stop.
+"""The loop: takes commands, and paints jobs step by step with an engine until it is stopped.
 
-While a picture is on its way from the device, others take their steps; its job ends between two of them.
-Whatever an engine does, each job taken ends in exactly one last event, and the loop outlives any job's fault.
+While a picture is decoded other images take their steps; its job ends between two of them. Whatever the engine does,
+each job ends in exactly one last event, and no job's fault ends the loop.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ Tell = Callable[[JobEvent], None]
 
 @dataclass(frozen=True, slots=True)
 class WakeUp:
-    """Nothing to do but look again: adapters have come near, or a picture is there."""
+    """Only wakes the loop: adapters are loaded, or a picture is decoded."""
 
 
 Commands = SimpleQueue[Command | WakeUp]
 
 
 class Loop(Generic[CanvasT]):
-    """Owns the engine's thread. `costs` is fed by the same measurements the engine gives to the outside.
+    """Owns the engine's thread. `costs` learns from the same measurements that the engine reports.
 
-    A job whose models and adapters are not near after `load_wait_seconds` ends with StillLoading. While the machine is
-    `held` no step is taken; a WakeUp says that it may be so no longer.
+    A job whose models and adapters are not loaded after `load_wait_seconds` ends with StillLoading. While `held`
+    returns true no step is taken; a WakeUp is sent when that may have changed.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Loop(Generic[CanvasT]):
         self._moved_on: float | None = None
 
     def run(self) -> None:
-        """Returns after Stop. Raises DeviceLost; jobs already begun were told, the others were not."""
+        """Run until Stop. Raises DeviceLost; jobs that were begun have ended then, the others have not."""
         while self.advance():
             pass
 
@@ -93,12 +93,12 @@ class Loop(Generic[CanvasT]):
         return True
 
     def age_seconds(self) -> float:
-        """Since the loop last moved on, read from any thread; 0 while it waits for work, and no picture is to come."""
+        """Seconds since the loop last made progress, 0 while it is idle; may be read from any thread."""
         moved_on = self._moved_on
         return 0.0 if moved_on is None else self._clock() - moved_on
 
     def counts(self) -> tuple[int, int]:
-        """Jobs begun and jobs waiting, read from any thread."""
+        """The jobs that are begun and those that wait; may be read from any thread."""
         active = list(self._active.values())
         running = sum(h.started for h in active)
         return running, len(active) - running
@@ -106,7 +106,7 @@ class Loop(Generic[CanvasT]):
     # -- commands
 
     def _take_commands(self) -> bool:
-        """All that has come; waits for one when there is nothing else to do. False after Stop."""
+        """Take all commands that have arrived; wait for one when there is nothing else to do. False after Stop."""
         wait = not self._anything_to_do()
         while True:
             try:
@@ -123,7 +123,7 @@ class Loop(Generic[CanvasT]):
         return not self._held() and any(h.wants_steps for h in self._active.values())
 
     def _patience(self) -> float | None:
-        """Until one of the jobs that cannot go on now is to wait no longer."""
+        """The time until the first job that cannot continue now times out."""
         still = [h.waits_until(self._load_wait_seconds) for h in self._active.values() if h.wants_something]
         return min(max(min(still) - self._clock(), 0.0), 3600.0) if still else None
 
@@ -190,7 +190,7 @@ class Loop(Generic[CanvasT]):
             active.course.ended("encode", candidate.index)
 
     def _step(self, candidates: list[Candidate]) -> None:
-        """A canvas knows more than its recipe: those whose own keys differ take their steps one batch after another."""
+        """Step the planned canvases; those whose own batch keys differ are stepped one batch after another."""
         lanes = [Lane(self._active[candidate.job_id], candidate.index) for candidate in candidates]
         batches: dict[Hashable, list[Lane[CanvasT]]] = {}
         for lane in lanes:
@@ -201,7 +201,7 @@ class Loop(Generic[CanvasT]):
             self._after_step(lane)
 
     def _step_batch(self, lanes: list[Lane[CanvasT]]) -> None:
-        """A fault of several together is nobody's yet: whoever it left behind is stepped alone."""
+        """Step a batch; after a fault, the canvases that did not advance are stepped one by one to find whose it is."""
         if len(lanes) > 1:
             with self._fault_scope():
                 self._engine.step([lane.canvas for lane in lanes])
@@ -245,7 +245,7 @@ class Loop(Generic[CanvasT]):
             self._arrived(coming)
 
     def _arrived(self, coming: Coming[CanvasT]) -> None:
-        """Of a job that is over by now only the device's loss matters."""
+        """Handle a decoded picture; for a job that has ended only the device's loss matters."""
         with self._fault_scope(coming.active):
             picture = coming.picture.result()
             if coming.active.job.id in self._active:
@@ -265,7 +265,7 @@ class Loop(Generic[CanvasT]):
 
     @contextmanager
     def _fault_scope(self, *actives: ActiveJob[CanvasT]) -> Iterator[None]:
-        """One piece of work: a fault inside ends these jobs and nothing else, unless the device itself is gone."""
+        """A context: a fault inside ends these jobs only, unless the device is lost."""
         self._moved_on = self._clock()
         try:
             yield
@@ -282,7 +282,7 @@ class Loop(Generic[CanvasT]):
                 self._end(active, error)
 
     def _end(self, active: ActiveJob[CanvasT], error: GatewayError | None = None) -> None:
-        """The only place where a job leaves the loop."""
+        """End the job; no job leaves the loop in any other way."""
         del self._active[active.job.id]
         job_id = active.job.id
         if active.prefetch is not None:

@@ -1,8 +1,8 @@
-"""Takes who waits, who is at work and what things cost; gives the Plan of the next step. No clock, thread or tensor.
+"""Plans the next step from the candidates and their costs, without clocks, threads or tensors.
 
-Priority class first, then the tenant served least, then arrival. Whoever leads takes along up to `max_lanes` images
-of its batch key. An image begun is not put aside for one of its own class; a higher class waits one step at most.
-The blend that is on is preferred for a bounded time, so no blend starves.
+Priority class comes first, then the least served tenant, then arrival. The first image is batched with up to
+`max_lanes` images of its batch key. An image that is begun is not preempted by one of its own class; a higher class
+waits at most one step. The current blend is preferred for a bounded time, so that no blend starves.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SWITCHES_WORTH_WAITING = 8  # a blend is kept for the next leader for that many 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One image that wants steps. `work` is a step's UNet rows times megapixels, the mean of those left."""
+    """One image that needs steps. `work` is the mean of its remaining steps, in UNet rows times megapixels."""
 
     job_id: str
     index: int
@@ -40,7 +40,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class BatchHold:
-    """The key that is on, and since when others have been made to wait for it."""
+    """The current batch key, and since when images of other keys have had to wait for it."""
 
     key: BatchKey
     since: float
@@ -48,7 +48,7 @@ class BatchHold:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do between two steps: jobs to drop as late, then the turns to step together (begin those not begun)."""
+    """What to do next: jobs to drop as they are late, then the images to step in one batch, begun first if need be."""
 
     drop: tuple[str, ...] = ()
     advance: tuple[Candidate, ...] = ()
@@ -57,7 +57,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Scheduler:
-    """The rules and what they weigh; keeps nothing between two plans."""
+    """The rules of planning, and their parameters; no state is kept between two plans."""
 
     costs: Costs
     shares: FairShares
@@ -65,7 +65,7 @@ class Scheduler:
     hold_seconds: float = HOLD_SECONDS
 
     def plan(self, candidates: Sequence[Candidate], hold: BatchHold | None, now: float) -> Plan:
-        """What to drop and who takes the next step, given the `hold` of the plan before; `now` in seconds."""
+        """The next plan, given the `hold` of the one before; `now` is in seconds."""
         self.shares.present(candidate.tenant for candidate in candidates)
         drop = self._late(candidates, now)
         able = sorted((t for t in candidates if t.adapters_ready and t.job_id not in drop), key=self._order)
@@ -85,14 +85,14 @@ class Scheduler:
         )
 
     def _late(self, candidates: Sequence[Candidate], now: float) -> dict[str, None]:
-        """Jobs past their deadline, and, while there is other work, those that can no longer make it."""
+        """Jobs past their deadline and, while there is other work, those that can no longer meet it."""
         late = {t.job_id: None for t in candidates if t.deadline <= now}
         if any(t.job_id not in late for t in candidates if t.begun):
             late |= {t.job_id: None for t in candidates if not t.begun and now + self._alone(t) > t.deadline}
         return late
 
     def _alone(self, candidate: Candidate) -> float:
-        """Seconds from beginning this image to its picture, if nothing shared its steps."""
+        """The seconds this image needs to its picture, if it is not batched with others."""
         steps = candidate.steps_left * self.costs.step_seconds(candidate.work)
         return self.costs.begin_seconds + steps + self.costs.decode_seconds
 
@@ -109,7 +109,7 @@ class Scheduler:
         return min(self.hold_seconds, SWITCHES_WORTH_WAITING * self.costs.switch_seconds)
 
     def _next_hold(self, leader: Candidate, able: list[Candidate], hold: BatchHold | None, now: float) -> BatchHold:
-        """Starts anew with another key, with a leader whose turn it was anyway, and while nobody else waits."""
+        """The next hold: a new one for another key, for a leader whose turn it was anyway, or if nobody else waits."""
         others_wait = any(t.key != leader.key for t in able)
         first_in_order = not leader.begun and leader is able[0]
         if hold is None or hold.key != leader.key or first_in_order or not others_wait:
@@ -127,7 +127,7 @@ class Scheduler:
         return tuple(lanes)
 
     def _affordable(self, lanes: list[Candidate], newcomer: Candidate, able: list[Candidate], now: float) -> bool:
-        """Taking the newcomer along makes nobody late, aboard or passed by, who would not have been late anyway."""
+        """Whether batching this image makes no other image late, in the batch or not, that would not be late anyway."""
         fast = self.costs.step_seconds(sum(t.work for t in lanes))
         slow = self.costs.step_seconds(sum(t.work for t in lanes) + newcomer.work)
         apart = self.costs.begin_seconds + self.costs.decode_seconds

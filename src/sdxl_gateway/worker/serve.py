@@ -1,4 +1,4 @@
-"""Takes one end of a channel and a way to open an engine; runs the loop between them until stopped or orphaned."""
+"""Runs the loop for the peer of a channel, until it is stopped or its parent is gone."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class LoadedEngine(Generic[CanvasT]):
-    """An engine that can paint, how it introduces itself, and how long a job waits for its models.
+    """An engine that can paint, the Ready that announces it, and how long jobs wait for their models.
 
-    Where `read` tells how its machine is, no step is taken above the limits of `guard`.
+    With `read`, which returns the GPU's state, painting is paused above the limits of `guard`.
     """
 
     engine: Engine[CanvasT]
@@ -55,7 +55,7 @@ EngineFactory = Callable[[dict[str, Any], Measure], LoadedEngine[Any]]
 
 
 def serve(fd: int, open_engine: EngineFactory) -> int:
-    """Hello, load, Ready, paint; gives the exit status. `open_engine` gets the settings of the Hello."""
+    """Hello, load, Ready, paint; returns the exit status. `open_engine` gets the settings of the Hello."""
     parent = os.getppid()
     _harden_process(parent)
     os.set_inheritable(fd, False)
@@ -74,7 +74,7 @@ def serve(fd: int, open_engine: EngineFactory) -> int:
 
 
 def _harden_process(parent: int) -> None:
-    """Ctrl-C and SIGHUP are the parent's to judge; no core files of prompts and pictures; never outlive the parent."""
+    """Ignore Ctrl-C and SIGHUP, which the parent handles; write no core files with prompts; end with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -93,7 +93,7 @@ def _receive_hello(end: ThreadEnd) -> Hello | None:
 
 
 def _tell(end: ThreadEnd, message: Message) -> None:
-    """A peer that is gone is noticed by the reader, which ends the process."""
+    """Send a message; that the peer is gone is noticed by the reader, which ends the process."""
     with suppress(OSError):
         end.send(message)
 
@@ -136,7 +136,7 @@ def _run(end: ThreadEnd, opened: LoadedEngine[Canvas], costs: Costs) -> int:
 
 
 def _guard(end: ThreadEnd, opened: LoadedEngine[Canvas], commands: Commands) -> MachineGuard | None:
-    """Who waits is woken by each change."""
+    """The guard, which wakes the loop at each change."""
 
     def changed(held: Held) -> None:
         commands.put(WakeUp())
@@ -148,7 +148,7 @@ def _guard(end: ThreadEnd, opened: LoadedEngine[Canvas], commands: Commands) -> 
 
 
 def _read(end: ThreadEnd, commands: Commands) -> None:
-    """Until Stop; a parent that is gone or talks nonsense ends the process wherever the loop may be."""
+    """Read commands until Stop; if the parent is gone or sends nonsense, the process ends, whatever the loop does."""
     while True:
         try:
             message = end.receive()
@@ -163,7 +163,7 @@ def _read(end: ThreadEnd, commands: Commands) -> None:
 
 
 def by_own_clock(command: Command) -> Command:
-    """As the loop takes it: a job's unix times become seconds of this process's steady clock."""
+    """The command with a job's unix times converted to this process's monotonic clock."""
     return Submit(command.job.on_steady_clock()) if isinstance(command, Submit) else command
 
 

@@ -1,4 +1,4 @@
-"""Takes jobs; has them painted by supervised engine processes and gives their events (a core Backend)."""
+"""A core Backend of supervised engine processes."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ FAILED_STARTS_BEFORE_CLOSING = 3
 class ProcessBackend(Dispatched):
     """A dispatcher with one supervised process for each of `engines`, whose ids are "0", "1", ... in that order.
 
-    The engines have `max_lanes` in common, that of the first; `command` gets `--fd N` appended; `listener` hears what
-    the engines measure and when one is lost.
+    All engines have the `max_lanes` of the first; `--fd N` is appended to `command`; `listener` hears the engines'
+    measurements and losses.
     """
 
     def __init__(
@@ -66,23 +66,23 @@ class ProcessBackend(Dispatched):
         return supervisor
 
     async def start(self) -> None:
-        """Returns at once; `ready` turns true when an engine is loaded. Jobs may be submitted before."""
+        """Start without waiting; `ready` turns true when an engine is loaded. Jobs may be submitted before."""
         for supervisor in self._supervisors:
             await supervisor.start()
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
-        """Ends every job with Unavailable and every process; safe to call when not started."""
+        """End every job with Unavailable, and every process; safe when not started."""
         self.drain(CLOSING)
         await asyncio.gather(*(supervisor.stop(grace_seconds) for supervisor in self._supervisors))
 
     @property
     def engines(self) -> list[Ready]:
-        """How each engine that can paint now introduced itself."""
+        """The Ready of each engine that can paint now."""
         return [slot.ready for slot in self._dispatcher.slots if slot.ready is not None]
 
     @property
     def pids(self) -> list[int]:
-        """Of the engine processes alive now."""
+        """The process ids of the engines that are alive."""
         return [supervisor.pid for supervisor in self._supervisors if supervisor.pid is not None]
 
     def _on_lost(self, slot: EngineSlot, failed_starts: int) -> None:

@@ -1,4 +1,4 @@
-"""Takes what an engine process is told, gives it once for each device that is to paint."""
+"""The settings of an engine process, once for each device that is to paint."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sdxl_gateway.telemetry.device import devices_of
 
 
 def for_each_device(process: EngineProcess) -> list[EngineProcess]:
-    """One engine each, in the order of the devices. Raises StartProblem where they cannot be told."""
+    """One engine for each device, in their order. Raises StartProblem if the devices cannot be listed."""
     devices = devices_of(process.engine)
     return [_on(device, process, len(devices)) for device in devices]
 

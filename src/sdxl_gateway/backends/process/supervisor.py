@@ -1,4 +1,4 @@
-"""Takes a command line; keeps an engine process alive: starts it, listens, kills it when it stalls, starts it again."""
+"""Keeps an engine process alive: starts it, reads its reports, kills it when it stalls, and restarts it."""
 
 from __future__ import annotations
 
@@ -35,16 +35,17 @@ ENVIRONMENT = {
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     "PYTORCH_ALLOC_CONF": "expandable_segments:True",
 }
-"""Unless the operator says otherwise: threads spin briefly, then sleep, as long spinning stalls a busy machine; GPUs
-are numbered as the driver's tools do; memory freed by pictures of one size can be had by those of another."""
+"""Defaults of engines' environment: threads spin only briefly, as long spinning stalls a busy machine; GPUs are
+numbered as in the driver's tools; memory freed by pictures of one size can be reused by those of another."""
 FORMER_NAMES = {"PYTORCH_ALLOC_CONF": "PYTORCH_CUDA_ALLOC_CONF"}
 TERMINATE_SECONDS = 2.0
 
 
 class Supervisor:
-    """One engine process after another.
+    """Runs one engine process after another.
 
-    `on_report` gets each report; `on_lost`, at the end of each process, how many in a row never were ready.
+    `on_report` gets each report; `on_lost` is called at the end of each process, with the number of failed starts in a
+    row.
     """
 
     def __init__(
@@ -77,15 +78,15 @@ class Supervisor:
 
     @property
     def pid(self) -> int | None:
-        """Of the process alive now."""
+        """The id of the process, if it is alive."""
         return None if self._process is None else self._process.pid
 
     async def start(self) -> None:
-        """Returns at once; `on_report` gets Ready when the engine is loaded."""
+        """Start without waiting; `on_report` gets Ready when the engine is loaded."""
         self._keeper = asyncio.create_task(self._keep(), name="engine-supervisor")
 
     async def stop(self, grace_seconds: float) -> None:
-        """Asks, waits, insists; no process is left when it returns."""
+        """Ask the process to end, and kill it after a while; none is left when this returns."""
         self._stopping = True
         self.send(Stop())
         if self._process is not None:
@@ -96,7 +97,7 @@ class Supervisor:
             await asyncio.wait({self._keeper})
 
     def send(self, command: Command) -> None:
-        """To the process alive now; without one it is dropped, since `on_lost` sees to what it was given."""
+        """Send to the process; without one the message is dropped, as `on_lost` takes care of its jobs."""
         if self._end is not None:
             self._end.send(command)
 
@@ -116,7 +117,7 @@ class Supervisor:
         return min(doubled, self._backoff_max_seconds)
 
     async def _live(self) -> None:
-        """One process from start to end."""
+        """Run one process from its start to its end."""
         closed = asyncio.Event()
         process = await self._spawn(closed)
         stalled = asyncio.create_task(self._stall())
@@ -162,7 +163,7 @@ class Supervisor:
                 self._on_report(message)
 
     async def _stall(self) -> None:
-        """Returns when the process has been silent, or its loop stuck, for too long by this event loop's own time."""
+        """Return when the process has been silent, or its loop stuck, for too long by this event loop's own time."""
         interval = self._stall_seconds / CHECKS_PER_STALL
         while max(self._quiet_seconds, self._loop_age_seconds) < self._limit_seconds():
             await asyncio.sleep(interval)
@@ -173,7 +174,7 @@ class Supervisor:
         return self._load_seconds if self._ready_since is None else self._stall_seconds
 
     async def _reap(self, process: asyncio.subprocess.Process, closed: asyncio.Event, patience_seconds: float) -> None:
-        """Makes sure it is dead, reads what it still said, and says how it ended."""
+        """Make sure that it is dead, read its last reports, and return how it ended."""
         await _within(patience_seconds, process.wait())
         with contextlib.suppress(ProcessLookupError):
             process.kill()
@@ -194,7 +195,7 @@ class Supervisor:
 
 
 def engine_environment(given: Mapping[str, str]) -> dict[str, str]:
-    """The operator's, and of ENVIRONMENT what they have not set themselves, under its former name either."""
+    """The operator's environment, with ENVIRONMENT for what is not set there, under an old name either."""
     own = {name: value for name, value in ENVIRONMENT.items() if FORMER_NAMES.get(name, name) not in given}
     return {**own, **given}
 
