@@ -1,1 +1,1 @@
-"""Speaks HTTP: turns bytes into an Ask, and what happens to it back into JSON or a stream."""
+"""The HTTP API: turns requests into Asks, and their outcomes into JSON or streams."""

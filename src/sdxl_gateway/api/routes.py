@@ -1,4 +1,4 @@
-"""THE TABLE of all routes, and the HTTP application made of it."""
+"""The table of all routes, and the HTTP application made of it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from sdxl_gateway.core.errors import GatewayError, Unauthenticated
 
 
 def table(services: Services) -> tuple[Route, ...]:
-    """One row a route."""
+    """All routes, one row each."""
     return (
         *painting_rows(services),
         *stored_image_rows(services),
@@ -66,7 +66,7 @@ def http_app(
     rows: Sequence[Route] | None = None,
     closing: Closing | None = None,
 ) -> Starlette:
-    """The whole application; `rows` replace the table's, `closing` is begun by whoever ends the server."""
+    """The whole application; `rows` replace the table, `closing` is begun when the server ends."""
     rows = table(services) if rows is None else rows
     server, traces = services.settings.server, services.settings.traces
     limit = BodyLimit(server.max_body_bytes, server.receive_timeout_seconds)
@@ -95,7 +95,7 @@ def http_app(
 
 
 def _cors(rows: Sequence[Route], origins: Sequence[str]) -> dict[str, Any]:
-    """What pages of other origins may send and read."""
+    """What pages of other origins may send and read (CORS)."""
     headers = (*ANSWER_HEADERS, *RETRY_HEADERS, *(name for row in rows for name in row.headers))
     return {
         "allow_origins": list(origins),

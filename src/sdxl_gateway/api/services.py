@@ -1,4 +1,4 @@
-"""What the endpoints are given: the gateway, the library, and the few things around them."""
+"""Everything that endpoints use: the gateway, the library, and stores."""
 
 from __future__ import annotations
 
@@ -32,17 +32,16 @@ from sdxl_gateway.webhooks.store import WebhookStore
 
 
 def always() -> None:
-    """Lets everything be done, at any time."""
+    """An `admit` that allows everything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`metrics` takes an Accept header and gives a body and its content type.
+    """`metrics` takes an Accept header and returns a body and its content type.
 
-    `addresses` are told of pictures, and the `signer` tells which of this server's own are good.
-    `ailing` names the background work that failed lately, and `rollouts` gives those there are, with the shares in
-    force. `tell` hears of what endpoints do that others may ask about later (api/endpoints/acting.py), and `admit`
-    raises where nothing that acts may be done at the moment.
+    `addresses` makes the addresses of pictures, and `signer` verifies those of this server. `ailing` returns the names
+    of background work that failed lately, and `rollouts` the rollouts with their current shares. `tell` announces what
+    is to be audited (api/endpoints/acting.py), and `admit` raises when nothing that is to be audited can be done now.
     """
 
     gateway: Gateway

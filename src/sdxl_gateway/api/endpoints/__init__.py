@@ -1,1 +1,1 @@
-"""One file a resource."""
+"""The endpoints, one file per resource."""

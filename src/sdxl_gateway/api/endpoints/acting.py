@@ -1,4 +1,4 @@
-"""Takes what an endpoint did for a request, tells the listeners who did it."""
+"""Announces actions of endpoints that are to be audited."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdxl_gateway.core.events import Acted
 def acted(
     services: Services, request: Request, action: str, target: str, tenant: str | None = None, **about: str | int
 ) -> None:
-    """The caller did `action`, such as "key.created", to `target`, which is `tenant`'s, else their own."""
+    """Announce that the caller did `action`, such as "key.created", to `target` of `tenant`, by default their own."""
     context = context_of(request.scope)
     whose = context.caller.tenant if tenant is None else tenant
     services.tell(Acted(context.caller, whose, action, target, context.request_id, about))

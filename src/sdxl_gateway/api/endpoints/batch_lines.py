@@ -1,4 +1,4 @@
-"""Takes lines of a batch and the jobs they became, gives Asks and answers as the endpoints that paint would."""
+"""Reads and answers lines of batches as the endpoints that paint do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sdxl_gateway.gateway.packed import unpack_ask, unpack_error, unpack_result
 
 
 class BatchLines:
-    """A gateway LineFormat by the settings that hold now."""
+    """A gateway LineFormat with the current settings."""
 
     def __init__(self, settings: Settings, pictures: NamedPictures, images: ImageStore, addresses: Addresses) -> None:
         self._rules = Rules(settings.limits, settings.server.strict)
@@ -39,7 +39,7 @@ class BatchLines:
         return read_line(number, line, endpoint)
 
     async def ask(self, line: BatchLine, endpoint: str, caller: Caller) -> Ask:
-        """What the line asks for, with the pictures it names. Raises a Refusal."""
+        """The Ask of a line, with the pictures it refers to. Raises a Refusal."""
         read = await asyncio.to_thread(self._read_ask, line, endpoint)
         if read.ask.stream:
             raise InvalidRequest("A request of a batch is not streamed.", param="stream")
@@ -49,8 +49,8 @@ class BatchLines:
         return read_ask(ENDPOINTS[endpoint], line.body, self._rules)
 
     async def answer(self, line: BatchLine, job: StoredJob, batch: Batch) -> Answer:
-        """The pictures of a completed job, with addresses that are good for as long as these are kept; the error of
-        another."""
+        """The pictures of a completed job, with addresses that are valid until these expire; the error of another
+        job."""
         if job.result is None:
             return self.refusal(Cancelled("The job was cancelled.") if job.error is None else unpack_error(job.error))
         links = Links(batch.base_url, self._addresses, math.inf)
@@ -64,5 +64,5 @@ class BatchLines:
         return ignored_header(self._read_ask(line, batch.endpoint).ignored) | warned | arm_header(result.accepted)
 
     def refusal(self, error: GatewayError) -> Answer:
-        """The status and the body that the error would have been answered with."""
+        """The status and body of the error, as the endpoint would have answered it."""
         return Answer(answer_for(error).status, error_body(error))

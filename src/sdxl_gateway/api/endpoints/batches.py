@@ -1,4 +1,4 @@
-"""Accepts batches of requests, lists them, tells how each stands, cancels them and hands their pictures out."""
+"""Accepts, lists, shows and cancels batches of requests, and delivers their pictures."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ BATCH_ARCHIVE = Description(
 
 
 def create_endpoint(services: Services) -> Endpoint:
-    """POST: accepts a batch."""
+    """POST: accept a batch."""
 
     async def create_batch(request: Request) -> Response:
         given = await small_object(request)
@@ -75,7 +75,7 @@ def create_endpoint(services: Services) -> Endpoint:
 
 
 def list_endpoint(services: Services) -> Endpoint:
-    """GET: a page of the tenant's batches; for an admin of all, or of the tenant that is asked for."""
+    """GET: a page of the tenant's batches; for an admin of all tenants, or of the one asked for."""
 
     async def list_batches(request: Request) -> Response:
         page, tenant = Page.of(request, most=MOST_PAGE), tenant_asked(request, "batches")
@@ -96,7 +96,7 @@ def one_endpoint(services: Services) -> Endpoint:
 
 
 def cancel_endpoint(services: Services) -> Endpoint:
-    """POST: what was not painted will not be."""
+    """POST: cancel the batch; lines that are not painted yet will not be."""
 
     async def cancel_batch(request: Request) -> Response:
         cancelled = await services.batches.cancel(request.path_params["batch_id"], caller_of(request))
@@ -107,7 +107,7 @@ def cancel_endpoint(services: Services) -> Endpoint:
 
 
 def archive_endpoint(services: Services) -> Endpoint:
-    """GET: the pictures of a batch as a ZIP archive, sent while they are read."""
+    """GET: the pictures of a batch as a ZIP archive, streamed."""
 
     async def archive(request: Request) -> Response:
         batch_id, caller = request.path_params["batch_id"], caller_of(request)

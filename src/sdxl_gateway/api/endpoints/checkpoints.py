@@ -1,4 +1,4 @@
-"""Lists the checkpoints and what in their folder cannot be used; adds, describes and removes them."""
+"""Lists checkpoints and the unusable files in their folder; adds, describes and removes checkpoints."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def list_endpoint(services: Services) -> Endpoint:
 
 
 def add_endpoint(services: Services) -> Endpoint:
-    """POST of a form (`name`, then `file`) or of the bare file with `?name=`; never held whole."""
+    """POST of a form (`name`, then `file`) or of the bare file with `?name=`; streamed to the disk."""
 
     async def add_checkpoint(request: Request) -> Response:
         name, replace, data = await read_upload(request)
@@ -72,7 +72,7 @@ def add_endpoint(services: Services) -> Endpoint:
 
 
 def change_endpoint(services: Services) -> Endpoint:
-    """POST: what is given is what its side-car says from now on, null takes it out, and all else stays."""
+    """POST: change the given keys of its side-car; null removes a key."""
 
     async def change_checkpoint(request: Request) -> Response:
         name, caller = one_spelling(request.path_params["name"]), caller_of(request)
@@ -85,7 +85,7 @@ def change_endpoint(services: Services) -> Endpoint:
 
 
 def remove_endpoint(services: Services) -> Endpoint:
-    """DELETE: the checkpoint's files go, and its side-car."""
+    """DELETE: delete the checkpoint's files and its side-car."""
 
     async def remove_checkpoint(request: Request) -> Response:
         name = one_spelling(request.path_params["name"])

@@ -1,4 +1,4 @@
-"""Takes what callers say of their pictures, and shows operators how rollouts' arms do."""
+"""Accepts callers' feedback on pictures, and shows operators the results of rollouts' arms."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LIST_ARMS = Description(
 
 
 def give_endpoint(services: Services) -> Endpoint:
-    """POST: a score for a kept picture of the caller's tenant, in the place of the one it gave before."""
+    """POST: a score for a kept picture of the caller's tenant, which replaces its earlier one."""
 
     async def give_feedback(request: Request) -> Response:
         said = read_feedback(await small_object(request))
@@ -46,7 +46,7 @@ def give_endpoint(services: Services) -> Endpoint:
 
 
 def arms_endpoint(services: Services) -> Endpoint:
-    """GET: the table of arms, of one rollout or of all, of the last days or of all there are."""
+    """GET: the table of arms, of one rollout or all, for the last days or all time."""
 
     async def list_arms(request: Request) -> Response:
         days = read_days(request.query_params.get("days"))

@@ -1,4 +1,4 @@
-"""Takes the signed address of a kept picture, gives its bytes with headers that make them nothing but a picture."""
+"""Serves kept pictures by their signed addresses, with headers that let browsers take them for nothing else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RETRIEVE_FILE = Description(
 
 
 def file_endpoint(services: Services) -> Endpoint:
-    """GET: the picture; the signature in its address is what opens it."""
+    """GET: the picture; the signature in its address authorizes the request."""
 
     async def file(request: Request) -> Response:
         name, asked = request.path_params["name"], request.query_params
@@ -31,7 +31,7 @@ def file_endpoint(services: Services) -> Endpoint:
 
 
 async def _kept(images: ImageStore, name: str) -> tuple[StoredImage, bytes]:
-    """Its address was signed, so it was there; now it may have been deleted."""
+    """The picture; its address was signed, so that it existed, but it may have been deleted."""
     try:
         stored = await images.find(name.partition(".")[0])
         return stored, await images.read(stored)

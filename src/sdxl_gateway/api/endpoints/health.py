@@ -1,4 +1,4 @@
-"""Says whether the process runs, and whether it can paint."""
+"""Reports whether the process is alive, and whether it can paint."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ async def healthz(_: Request) -> Response:
 
 def readyz_endpoint(services: Services) -> Endpoint:
     """GET: 200 when an engine can paint, else 503; "degraded" names background work that failed lately and, as
-    "engine:0", engines that were lost and are not there again.
+    "engine:0", engines that were lost and have not returned.
 
-    "held" are engines that take no steps because their machine is too hot or too full; where all are for long, 503.
+    "held" are engines that are paused because their machine is too hot or too full; 503 if all are for long.
     """
 
     async def readyz(_: Request) -> Response:

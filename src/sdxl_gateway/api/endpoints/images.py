@@ -1,4 +1,4 @@
-"""The three endpoints that paint: read the Ask, let the gateway paint it, answer whole or as a stream."""
+"""The three endpoints that paint: they read the Ask, have the gateway paint it, and answer whole or as a stream."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _NAMES = {
 
 
 def description(limits: Limits, operation: Operation) -> Description:
-    """What one operation reads and gives, under the operator's limits."""
+    """The description of one operation, under the operator's limits."""
     events = event_names(operation)
     stream = {"text/event-stream": {"schema": EVENT_SCHEMA, "x-events": events}} if events else {}
     return Description(
@@ -64,7 +64,7 @@ def description(limits: Limits, operation: Operation) -> Description:
 
 
 def paint_endpoint(services: Services, operation: Operation) -> Endpoint:
-    """POST: paints as one operation does."""
+    """POST: paint, as one operation."""
     server = services.settings.server
     limits = services.settings.limits
     rules = Rules(limits, server.strict, wire_fields(limits))
@@ -95,7 +95,7 @@ def paint_endpoint(services: Services, operation: Operation) -> Endpoint:
 
 
 def _unwatched(read: ReadAsk) -> ReadAsk:
-    """Nobody looks at what is not streamed while it is painted."""
+    """The same without partial images, which only streams have."""
     if read.ask.stream or not read.ask.partial_images:
         return read
     return replace(read, ask=replace(read.ask, partial_images=0), ignored=(*read.ignored, "partial_images"))
@@ -111,7 +111,7 @@ async def _whole(request: Request, read: ReadAsk, style: ReplyStyle, items: Asyn
 async def _streamed(
     services: Services, request: Request, read: ReadAsk, style: ReplyStyle, items: AsyncIterator[Item]
 ) -> Response:
-    """Refusals come as plain HTTP errors; from the first item on, everything comes in the stream."""
+    """Refusals are plain HTTP errors; from the first item on, everything is in the stream."""
     first = await while_connected(request.receive, _first(items))
     return PaintingStream(
         read.ask.operation,
@@ -136,7 +136,7 @@ async def _first(items: AsyncIterator[Item]) -> Accepted:
 
 
 async def _gathered(style: ReplyStyle, items: AsyncIterator[Item]) -> Outcome:
-    """All items of one request. The iterator is closed however this ends."""
+    """All items of one request; the iterator is closed in any case."""
     begun: Accepted | None = None
     done: Done | None = None
     presented: list[Presented] = []

@@ -1,4 +1,4 @@
-"""Accepts pictures to be painted later as jobs; lists these, tells how each stands, follows and cancels them."""
+"""Accepts requests as jobs; lists, shows, follows and cancels jobs."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def accepted_before(services: Services, request: Request, read: ReadAsk, n
 
 
 def list_endpoint(services: Services) -> Endpoint:
-    """GET: a page of the tenant's jobs; for an admin of all, or of the tenant that is asked for."""
+    """GET: a page of the tenant's jobs; for an admin of all tenants, or of the one asked for."""
 
     async def list_jobs(request: Request) -> Response:
         caller, page = caller_of(request), Page.of(request)
@@ -111,7 +111,7 @@ def one_endpoint(services: Services) -> Endpoint:
 
 
 def cancel_endpoint(services: Services) -> Endpoint:
-    """POST: the job ends here, unless it is over."""
+    """POST: cancel the job, unless it has ended."""
 
     async def cancel_job(request: Request) -> Response:
         now = await services.tasks.cancel(request.path_params["job_id"], caller_of(request))
@@ -122,7 +122,7 @@ def cancel_endpoint(services: Services) -> Endpoint:
 
 
 def events_endpoint(services: Services) -> Endpoint:
-    """GET: a stream of what happens to one job."""
+    """GET: a stream of the events of one job."""
 
     async def follow_job(request: Request) -> Response:
         tasks, caller, job_id = services.tasks, caller_of(request), request.path_params["job_id"]

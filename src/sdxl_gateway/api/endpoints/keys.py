@@ -1,4 +1,4 @@
-"""Makes keys, lists, changes, rotates and revokes them: for operators."""
+"""Creates, lists, changes, rotates and revokes keys, for operators."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ REVOKE_KEY = Description("revokeKey", {200: Reply("The key, which opens nothing 
 
 
 def list_endpoint(services: Services) -> Endpoint:
-    """GET: a page of the keys, of one tenant if that is asked."""
+    """GET: a page of the keys, of one tenant if one is given."""
 
     async def list_keys(request: Request) -> Response:
         tenant = request.query_params.get("tenant")
@@ -80,7 +80,7 @@ def one_endpoint(services: Services) -> Endpoint:
 
 
 def update_endpoint(services: Services) -> Endpoint:
-    """POST: what is given changes, all else stays."""
+    """POST: change what is given."""
 
     async def update_key(request: Request) -> Response:
         given = await small_object(request)
@@ -92,7 +92,7 @@ def update_endpoint(services: Services) -> Endpoint:
 
 
 def rotate_endpoint(services: Services) -> Endpoint:
-    """POST: a key good for the same; the body, if there is one, says how long the old one lives on."""
+    """POST: a new key with the same grant; the body, if any, says for how long the old one remains valid."""
 
     async def rotate_key(request: Request) -> Response:
         old = request.path_params["key_id"]
@@ -105,7 +105,7 @@ def rotate_endpoint(services: Services) -> Endpoint:
 
 
 def revoke_endpoint(services: Services) -> Endpoint:
-    """DELETE: the key opens nothing any more."""
+    """DELETE: revoke the key."""
 
     async def revoke_key(request: Request) -> Response:
         key = await services.keys.revoke(request.path_params["key_id"])

@@ -1,4 +1,4 @@
-"""Takes a request, gives what tells the addresses of kept pictures to whoever sent it."""
+"""The Links of a request, which make the addresses of kept pictures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sdxl_gateway.api.services import Services
 
 
 def links_of(services: Services, request: Request) -> Links:
-    """Below the configured address, else the one the request came to."""
+    """Addresses below the configured one, else the one that the request was sent to."""
     settings = services.settings
     base_url = settings.server.public_base_url or str(request.base_url)
     return Links(base_url, services.addresses, settings.delivery.url_seconds)

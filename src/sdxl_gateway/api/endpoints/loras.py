@@ -1,4 +1,4 @@
-"""Lists the LoRAs, shows one with its load report, adds a file, changes what is known about one, and removes one."""
+"""Lists LoRAs, shows one with its load report; adds, describes and removes LoRAs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def one_endpoint(services: Services) -> Endpoint:
 
 
 def change_endpoint(services: Services) -> Endpoint:
-    """POST: what is given is what its side-car says from now on, null takes it out, and all else stays."""
+    """POST: change the given keys of its side-car; null removes a key."""
 
     async def change_lora(request: Request) -> Response:
         name, changes = request.path_params["name"], read_sidecar(await small_object(request))
@@ -70,7 +70,7 @@ def change_endpoint(services: Services) -> Endpoint:
 
 
 def remove_endpoint(services: Services) -> Endpoint:
-    """DELETE: the LoRA's file goes."""
+    """DELETE: delete the LoRA's file."""
 
     async def remove_lora(request: Request) -> Response:
         name = request.path_params["name"]
@@ -82,7 +82,7 @@ def remove_endpoint(services: Services) -> Endpoint:
 
 
 def add_endpoint(services: Services) -> Endpoint:
-    """POST of a form (`name`, `replace`, then `file`) or of the bare file with `?name=`; never held whole."""
+    """POST of a form (`name`, `replace`, then `file`) or of the bare file with `?name=`; streamed to the disk."""
 
     async def add_lora(request: Request) -> Response:
         name, replace, data = await read_upload(request)

@@ -1,4 +1,4 @@
-"""Takes the metrics callable, gives the endpoint a scraper reads."""
+"""The endpoint that scrapers read metrics from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def metrics_endpoint(services: Services) -> Endpoint:
 
     async def metrics(request: Request) -> Response:
         body, content_type = services.metrics(request.headers.get("accept", ""))
-        # Set as a header: as a media type the framework would add a second charset.
+        # Set as a header, as the framework would add a second charset to a media type.
         return Response(body, headers={"content-type": content_type})
 
     return metrics

@@ -1,4 +1,4 @@
-"""Lists the models a request may name, and shows one."""
+"""Lists the models that a request may name, and shows one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def list_endpoint(services: Services) -> Endpoint:
 
 
 def one_endpoint(services: Services) -> Endpoint:
-    """GET: one model; any name that can be asked for has one, blends too. Operators see a rollout's arms."""
+    """GET: one model, by any name that a request may use, also of a blend. Operators see a rollout's arms."""
 
     async def one_model(request: Request) -> Response:
         library, admin = library_of(services, request), caller_of(request).admin

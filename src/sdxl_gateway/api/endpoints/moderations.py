@@ -1,4 +1,4 @@
-"""Judges texts and pictures, in OpenAI's words, as what is painted here is judged."""
+"""Judges texts and pictures with the judges of painting, in the shape of OpenAI's API."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CREATE_MODERATION = Description(
 
 
 def judge_endpoint(services: Services) -> Endpoint:
-    """POST: whatever the caller's own policy says."""
+    """POST: judge, regardless of the caller's policy."""
     settings = services.settings
 
     async def create_moderation(request: Request) -> Response:

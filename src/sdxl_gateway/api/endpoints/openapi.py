@@ -1,4 +1,4 @@
-"""Gives the OpenAPI document, which the application makes once of all its routes."""
+"""Serves the OpenAPI document, which the application makes once of all its routes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells callers what the key they ask with is good for."""
+"""Shows callers what their key is valid for."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GET_OWN_KEY = Description("getOwnKey", {200: Reply("What the key is good for.", 
 
 
 async def own_key(request: Request) -> Response:
-    """GET: where no key is needed, what anybody may do."""
+    """GET: the caller's key; without one, what anybody may do."""
     caller = caller_of(request)
     told: OwnKey = {
         "object": "key",

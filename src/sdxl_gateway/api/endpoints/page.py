@@ -1,4 +1,4 @@
-"""Serves the page for browsers: a few files of the package, held in memory, in which no foreign script can run."""
+"""Serves the page for browsers: a few files of the package, from memory, in which no foreign script can run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEADERS = {
     "content-security-policy": _POLICY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
-    # Asked for again each time, and answered without a body: a newer server never meets an older page.
+    # Revalidated each time, with an answer without a body: a newer server never meets an older page.
     "cache-control": "no-cache",
 }
 _UNCHANGED = Reply("It is as `if-none-match` says.")
@@ -46,7 +46,7 @@ DOCS = Description("docs", {307: Reply("To the page's view of this document.", c
 
 @dataclass(frozen=True, slots=True)
 class PageFile:
-    """A file as it is served; `etag` is quoted, as it stands in headers."""
+    """A file as it is served; `etag` is quoted, as in headers."""
 
     data: bytes
     media_type: str
@@ -55,7 +55,7 @@ class PageFile:
 
 @cache
 def files() -> dict[str, PageFile]:
-    """All of them by name, read once."""
+    """All files by name, read once."""
     return {path.name: _read(path) for path in sorted(FOLDER.iterdir()) if path.suffix in _TYPES}
 
 
@@ -79,7 +79,7 @@ async def page_file(request: Request) -> Response:
 
 
 async def docs(request: Request) -> Response:
-    """GET: where the page shows the API; relative, so that a prefix before it stays."""
+    """GET: a redirect to the page's view of the API; relative, so that a prefix before it is kept."""
     return PlainTextResponse("./#api", 307, headers=HEADERS | {"location": "./#api"})
 
 

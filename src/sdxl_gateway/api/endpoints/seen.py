@@ -1,4 +1,4 @@
-"""Takes a request, gives who asks, and what is there for them: the library, whose things, a kept picture."""
+"""The caller of a request, and what they may see: the library, lists, a kept picture."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ OF_TENANT = {"type": "string", "description": "For admins, who see those of all 
 
 
 def caller_of(request: Request) -> Caller:
-    """Who asks."""
+    """The caller of the request."""
     return context_of(request.scope).caller
 
 
 def tenant_of(request: Request) -> str:
-    """The tenant of who asks."""
+    """The caller's tenant."""
     return caller_of(request).tenant
 
 
 def library_of(services: Services, request: Request) -> ModelLibrary:
-    """The names on offer to the request's caller."""
+    """The model library as the caller sees it."""
     return services.library.seen_by(caller_of(request))
 
 
 def tenant_asked(request: Request, things: str) -> str | None:
-    """Whose are listed: the caller's tenant's; for an admin all, or those of the tenant asked for. Raises Forbidden."""
+    """The tenant whose things are listed: the caller's; for admins all (None), or one asked for. Raises Forbidden."""
     caller, tenant = caller_of(request), request.query_params.get("tenant")
     if not caller.admin and tenant not in (None, caller.tenant):
         raise Forbidden(f"Only an admin's key lists the {things} of others.")

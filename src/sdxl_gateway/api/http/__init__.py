@@ -1,1 +1,1 @@
-"""What any HTTP server needs: keys, body limits, timeouts, forms, errors."""
+"""What any HTTP server needs: authentication, body limits, timeouts, forms, errors."""

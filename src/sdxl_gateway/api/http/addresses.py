@@ -1,4 +1,4 @@
-"""Takes the address of a client, gives what one client is counted by: an IPv6 one has a whole network to itself."""
+"""The part of a client's address that it is counted by: an IPv6 client has a whole network to itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _NETWORK_BYTES = 8
 
 
 def counted_as(address: str) -> str:
-    """An IPv4 address itself, the first half of an IPv6 one; whatever is neither stays as it is."""
+    """An IPv4 address, or the first half of an IPv6 address; anything else is returned as it is."""
     try:
         found = ip_address(address)
     except ValueError:

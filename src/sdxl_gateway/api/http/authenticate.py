@@ -1,4 +1,4 @@
-"""Takes the credentials of a request, lets in who an Authenticator knows and who may do what the route does."""
+"""Authenticates requests, and checks that the key's role allows the route."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdxl_gateway.core.ports import Authenticator
 
 
 class Authenticate:
-    """Stands before an application that needs a key, of that role if one is given; notes the caller in the context."""
+    """Middleware of an application that needs a key, of that role if one is given; notes the caller in the context."""
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator, role: Role | None = None) -> None:
         self._app = app
@@ -20,7 +20,7 @@ class Authenticate:
         self._role = role
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises Unauthenticated, or Forbidden for a key that is not for this."""
+        """Raises Unauthenticated, or Forbidden for a key of another role."""
         caller = await self._authenticator.authenticate(offered_keys(scope))
         context = context_of(scope)
         context.caller, context.known = caller, True

@@ -1,4 +1,4 @@
-"""Takes a body's bytes as they come, counts them, and gives them a time to come in."""
+"""Limits the size of bodies, and the time in which they must arrive."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdxl_gateway.core.errors import BodyTooLarge, BodyTooSlow, InvalidRequest
 
 
 class LimitBody:
-    """Stands before an application and limits the bodies it reads."""
+    """Middleware that limits the bodies that an application reads."""
 
     def __init__(self, app: ASGIApp, limit: BodyLimit) -> None:
         self._app = app
@@ -24,7 +24,7 @@ class LimitBody:
 
 
 class LimitedReceive:
-    """`receive` with a byte cap and a deadline: for the whole body, or for each piece of it."""
+    """`receive` with a limit of bytes, and a timeout for the whole body or for each piece of it."""
 
     def __init__(self, receive: Receive, limit: BodyLimit) -> None:
         self._receive = receive

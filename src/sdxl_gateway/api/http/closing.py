@@ -1,4 +1,4 @@
-"""Takes the word that the server ends, gives 503 to those whose request has not wholly arrived yet."""
+"""Answers requests that have not arrived completely with 503 when the server ends."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sdxl_gateway.core.errors import CLOSING, Unavailable
 
 LAST_WORDS_SECONDS = 2.0
-"""After a closing server's grace: for what is then said to those who still wait."""
+"""The time after a closing server's grace in which those who still wait are answered."""
 
 
 class Closing:
-    """Whether a server is ending; `begin` it once, in the event loop."""
+    """Whether the server is ending; `begin` is called once, in the event loop."""
 
     def __init__(self) -> None:
         self._begun = False
         self._waits: set[asyncio.Timeout] = set()
 
     def begin(self) -> None:
-        """Whoever waits for a request's body stops waiting, and nobody begins to."""
+        """End all waits for request bodies, now and from now on."""
         self._begun = True
         for wait in self._waits:
             wait.reschedule(asyncio.get_running_loop().time())
 
     async def unless_begun(self, receive: Receive) -> Message:
-        """The next message. Raises Unavailable when the server ends before it is there."""
+        """The next message. Raises Unavailable when the server ends before it arrives."""
         if self._begun:
             raise Unavailable(CLOSING)
         try:
@@ -41,14 +41,14 @@ class Closing:
 
 
 class TurnAwayUnfinished:
-    """Stands before an application; requests whose body is not whole end with Unavailable once `closing` has begun."""
+    """Middleware: requests whose body is incomplete end with Unavailable once `closing` has begun."""
 
     def __init__(self, app: ASGIApp, closing: Closing) -> None:
         self._app = app
         self._closing = closing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Once the body is whole, what comes next is only whether the client has left: that is waited for as ever."""
+        """After the complete body the only message is the client's disconnect, which is waited for as usual."""
         whole = scope["type"] != "http"
 
         async def received() -> Message:

@@ -1,4 +1,4 @@
-"""Takes a compressed body as it comes, gives it expanded, never more at once than a piece, nor in all than a limit."""
+"""Expands compressed bodies, in pieces of bounded size and up to a limit in total."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _GZIP_BITS = 16 + zlib.MAX_WBITS
 
 
 def expanded(chunks: AsyncIterator[bytes], encoding: str, max_bytes: int) -> AsyncIterator[bytes]:
-    """The body whose content-encoding header that is. Raises UnsupportedMedia for another than gzip and deflate.
+    """The body, expanded by its content-encoding header. Raises UnsupportedMedia for any but gzip and deflate.
 
-    The iterator raises BodyTooLarge above `max_bytes`, and InvalidRequest for what is not so compressed, or cut short.
+    The iterator raises BodyTooLarge above `max_bytes`, and InvalidRequest for data that is invalid or cut short.
     """
     match encoding.strip().lower():
         case "" | "identity":
@@ -42,7 +42,7 @@ class _Inflate:
         self._inflating = zlib.decompressobj(_GZIP_BITS) if encoding == "gzip" else None
 
     def pieces(self, chunk: bytes) -> Iterator[bytes]:
-        """What the chunk expands to. Raises InvalidRequest."""
+        """The chunk, expanded. Raises InvalidRequest."""
         left = chunk
         try:
             while left and not (self._inflating and self._inflating.eof):
@@ -60,7 +60,7 @@ class _Inflate:
             raise self._broken()
 
     def _begun(self, data: bytes) -> zlib._Decompress:
-        """Deflate comes with zlib's head, as it should, or bare, as some send it."""
+        """Deflate has a zlib header, as it should, or none, as some clients send it."""
         if self._inflating is None:
             self._inflating = zlib.decompressobj(zlib.MAX_WBITS if data[0] & 15 == 8 else -zlib.MAX_WBITS)
         return self._inflating

@@ -1,4 +1,4 @@
-"""Takes an ASGI scope, gives its RequestContext: what this server notes about one request while it answers it."""
+"""The RequestContext of an ASGI scope: what the server notes about a request while it answers it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ NO_ROUTE = "other"
 
 @dataclass(slots=True)
 class RequestContext:
-    """`started` is `time.monotonic()` seconds; `error` is what was answered instead of what was asked for.
+    """`started` is `time.monotonic()` seconds; `error` is the error that was answered, if any.
 
-    `known` once it is sure who the caller is. `route` is None until the request was matched, and stays so when nothing
+    `known` once the caller is authenticated. `route` is None until the request is matched, and remains so if no route
     matches.
     """
 
@@ -35,33 +35,33 @@ class RequestContext:
 
     @property
     def seconds(self) -> float:
-        """Since the request began."""
+        """Seconds since the request began."""
         return time.monotonic() - self.started
 
     @property
     def operation(self) -> str:
-        """A label out of a small fixed set, whatever was asked."""
+        """The request's label, one of a small fixed set."""
         return NO_ROUTE if self.route is None else self.route.label
 
     @property
     def acts(self) -> bool:
-        """It came to a route that changes something, or that only operators may use."""
+        """Whether the route changes something, or is only for operators."""
         return self.route is not None and self.route.acts
 
     @property
     def paints(self) -> bool:
-        """It came to one of the routes that paint."""
+        """Whether the route is one that paints."""
         return self.route is not None and self.route.paints
 
 
 def begin_context(scope: Scope) -> RequestContext:
-    """A new context, kept in the scope."""
+    """Store a new context in the scope."""
     context = RequestContext()
     scope[KEY] = context
     return context
 
 
 def context_of(scope: Scope) -> RequestContext:
-    """The scope's context; begun here where no middleware did."""
+    """The scope's context; a new one if no middleware made one."""
     found = scope.get(KEY)
     return found if isinstance(found, RequestContext) else begin_context(scope)

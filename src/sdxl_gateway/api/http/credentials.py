@@ -1,4 +1,4 @@
-"""Takes an ASGI scope, gives the keys its headers offer."""
+"""Reads the keys in a request's headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes work done for a client, gives its result, or ends it at once when that client goes away."""
+"""Runs work for a client, and cancels it when the client disconnects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """The work's result. Raises ClientDisconnect, with the work cancelled and finished, when the client left first."""
+    """The work's result. Raises ClientDisconnect, with the work cancelled and ended, if the client disconnects."""
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_gone(receive))
     try:

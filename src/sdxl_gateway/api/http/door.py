@@ -1,4 +1,4 @@
-"""Takes connections by their address, tells which a server still has room for, and says so in the log now and then."""
+"""Limits the number of connections, in total and by client address, and logs refusals now and then."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-# Refused ones that are told why; beyond them a flood is hung up on without a word.
+# The most refused connections that are told why; in a flood, further ones are closed without an answer.
 MAX_LINGERING = 32
 LOG_SECONDS = 1.0
 
 
 class Door:
-    """Counts the connections of one server; 0 is no limit."""
+    """Counts the connections of one server; 0 means no limit."""
 
     def __init__(
         self, max_connections: int = 0, max_per_address: int = 0, clock: Callable[[], float] = time.monotonic
@@ -29,7 +29,7 @@ class Door:
         self._logged = float("-inf")
 
     def enter(self, address: str) -> bool:
-        """Whether there is room; who was let in has to `leave`."""
+        """Whether there is room for a connection; if so, `leave` has to be called at its end."""
         if self._is_full(self._inside.total(), self._max) or self._is_full(
             self._inside[address], self._max_per_address
         ):
@@ -39,20 +39,20 @@ class Door:
         return True
 
     def leave(self, address: str) -> None:
-        """Once for each that was let in."""
+        """Note the end of a connection that was let in."""
         self._inside[address] -= 1
         if self._inside[address] <= 0:
             del self._inside[address]
 
     def begin_lingering(self) -> bool:
-        """Whether there is time to tell one that was refused why; who is told has to `end_lingering`."""
+        """Whether a refused connection can be told why; if so, `end_lingering` has to be called afterwards."""
         if self._lingering >= MAX_LINGERING:
             return False
         self._lingering += 1
         return True
 
     def end_lingering(self) -> None:
-        """Once for each that was told."""
+        """Note the end of a refused connection."""
         self._lingering -= 1
 
     @staticmethod

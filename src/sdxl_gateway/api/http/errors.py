@@ -1,4 +1,4 @@
-"""Takes a GatewayError, gives its HTTP answer; the one place where classes meet status codes."""
+"""Maps GatewayErrors to HTTP answers; the only place that knows status codes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Error(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`retry` False tells clients that repeating cannot help; None leaves the choice to their own rule."""
+    """`retry` False tells clients not to retry; None leaves that to their own rules."""
 
     status: int
     type: str
@@ -90,12 +90,12 @@ TABLE: dict[type[e.GatewayError], Answer] = {
     e.GatewayError: Answer(500, "server_error"),
 }
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
-# The rest of the body may still be on its way: the connection cannot carry another request.
+# The rest of the body may still arrive, so that the connection cannot be used for another request.
 CLOSING = (408, 413)
 
 
 def answer_for(error: e.GatewayError) -> Answer:
-    """The row of the nearest class."""
+    """The row of the error's class, or of its nearest base class."""
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)
 
 
@@ -105,7 +105,7 @@ def error_body(error: e.GatewayError) -> Error:
 
 
 def error_detail(error: e.GatewayError) -> ErrorDetail:
-    """What stands in it."""
+    """The details of the error body."""
     detail: ErrorDetail = {
         "message": _printable(error.message),
         "type": answer_for(error).type,
@@ -118,7 +118,7 @@ def error_detail(error: e.GatewayError) -> ErrorDetail:
 
 
 def error_headers(error: e.GatewayError) -> dict[str, str]:
-    """What tells a client whether and when to come back."""
+    """The headers that tell a client whether and when to retry."""
     answer = answer_for(error)
     headers: dict[str, str] = {}
     if error.retry_after_seconds is not None:
@@ -133,35 +133,35 @@ def error_headers(error: e.GatewayError) -> dict[str, str]:
 
 
 def retry_headers(seconds: float) -> dict[str, str]:
-    """`retry-after` in whole seconds and in milliseconds; clients give up entirely above 120 s, so that is the most."""
+    """`retry-after` in whole seconds and in milliseconds, at most 120 s, above which clients give up."""
     wait = min(max(seconds, 0.001), RETRY_AFTER_SECONDS) if math.isfinite(seconds) else RETRY_AFTER_SECONDS
     return {"retry-after": str(math.ceil(wait)), "retry-after-ms": str(math.ceil(wait * 1000))}
 
 
 def error_response(error: e.GatewayError, headers: dict[str, str] | None = None) -> JSONResponse:
-    """The answer, with `headers` beside those of its class."""
+    """The answer, with `headers` in addition to those of its class."""
     status = answer_for(error).status
     return JSONResponse(error_body(error), status, headers=error_headers(error) | (headers or {}))
 
 
 def refusing(scope: Scope, error: e.GatewayError, headers: dict[str, str] | None = None) -> JSONResponse:
-    """The answer to this request, noted in its context."""
+    """The error answer to this request; the error is noted in its context."""
     context_of(scope).error = error
     return error_response(error, headers)
 
 
 def refusal_code(error: e.GatewayError | None) -> str | None:
-    """Why a request was turned away, out of the fixed set of this server's codes; None for whatever else went wrong."""
+    """The code of a refusal, one of the fixed set of this server's codes; None for other errors."""
     return code_of(error) if isinstance(error, e.Refusal | e.Busy) else None
 
 
 def code_of(error: e.GatewayError) -> str:
-    """What went wrong, out of the fixed set of this server's codes."""
+    """The code of an error, one of the fixed set of this server's codes."""
     return error.code or re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
 
 
 def _printable(text: str) -> str:
-    """Lone surrogates cannot be encoded; they are shown escaped."""
+    """The text with lone surrogates, which cannot be encoded, escaped."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -173,7 +173,7 @@ async def on_gateway_error(request: Request, error: Exception) -> Response:
 
 
 def unexpected(error: Exception) -> JSONResponse:
-    """The last resort: nothing of what went wrong leaves the server, but that its disk takes nothing more."""
+    """The handler of unexpected exceptions: clients are told nothing about them, except that the disk is full."""
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return error_response(e.StorageFull("The server's disk is full or cannot be written to."))
     return error_response(e.EngineFault("The server had an error while processing your request.", code="server_error"))

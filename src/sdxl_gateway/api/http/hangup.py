@@ -1,4 +1,4 @@
-"""Takes SIGHUP, tells a plea to read the settings again from the end of the terminal the server was started in."""
+"""Handles SIGHUP, which means to read the settings again, or that the server's terminal was closed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 
 def on_hangup(reload: Callable[[], None]) -> None:
-    """From now until the event loop is closed SIGHUP calls `reload`.
+    """Call `reload` at each SIGHUP from now on, until the event loop is closed.
 
-    A terminal that goes away sends the same signal; what was started by hand in one still ends with it, by SIGTERM.
+    A terminal that is closed sends the same signal; a server that was started in it then ends, as by SIGTERM.
     """
     in_terminal = _has_terminal()
 
@@ -26,5 +26,5 @@ def on_hangup(reload: Callable[[], None]) -> None:
 
 
 def _has_terminal() -> bool:
-    """A descriptor whose terminal is gone is none any more."""
+    """Whether the descriptor is a terminal that still exists."""
     return sys.__stdin__ is not None and os.isatty(sys.__stdin__.fileno())

@@ -1,4 +1,4 @@
-"""Takes the bytes of a body, gives the JSON value they hold; a hostile body is refused, nothing more."""
+"""Parses JSON bodies; hostile ones are refused and do no harm."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SMALL_BYTES = 64 * 1024
 
 
 def parse_json(body: bytes | bytearray, *, param: str | None = None) -> Any:
-    """The value; a large bytearray is used up. Raises InvalidRequest for what is not JSON: NaN, Infinity and foreign
-    encodings included, and for more values than any request needs.
+    """The value; a large bytearray is consumed. Raises InvalidRequest for invalid JSON, which includes NaN, Infinity
+    and other encodings, and for more values than any request needs.
     """
     try:
         if len(body) > SMALL_BYTES:
@@ -38,7 +38,7 @@ def parse_json(body: bytes | bytearray, *, param: str | None = None) -> Any:
 
 
 def parse_object(body: bytes | bytearray) -> dict[str, Any]:
-    """The JSON object a request's body holds; a large bytearray is used up. Raises InvalidRequest."""
+    """The JSON object of a body; a large bytearray is consumed. Raises InvalidRequest."""
     if not body or body.isspace():
         raise InvalidRequest("The request has no body; a JSON object is expected.", code="invalid_json")
     value = parse_json(body)
@@ -48,7 +48,7 @@ def parse_object(body: bytes | bytearray) -> dict[str, Any]:
 
 
 async def small_object(request: Request, *, may_be_empty: bool = False) -> dict[str, Any]:
-    """The JSON object of a request whose body is short, {} for an empty one where that will do.
+    """The JSON object of a short body; {} for an empty one if that is allowed.
 
     Raises BodyTooLarge above `SMALL_BYTES`, InvalidRequest.
     """
@@ -72,7 +72,7 @@ def media_type(request: Request) -> str:
 
 
 def unknown_media(request: Request) -> str:
-    """The content type as an error message may show it."""
+    """The content type, as an error message may show it."""
     return shown(media_type(request))
 
 

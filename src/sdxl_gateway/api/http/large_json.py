@@ -1,7 +1,7 @@
-"""Takes the bytes of a large JSON body, gives its value, in memory bounded by the body's length.
+"""Parses large JSON bodies in memory that is bounded by the body's length.
 
-`json` decodes the whole body at once, in which one emoji makes four bytes of each, and makes an object of every `[]`.
-Here long plain texts, which is what pictures are, are cut out first, and the rest is small or refused.
+`json` decodes the whole body at once, in which one emoji makes every character take four bytes, and makes an object of
+every `[]`. Here long plain texts, such as pictures, are cut out first, and the rest is small or refused.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ LONG_BYTES = 4096
 MAX_REST_BYTES = 2 * 2**20
 MAX_VALUES = 10_000
 MAX_QUOTES = 100_000
-# One call into C holds up every other thread for as long as it takes.
+# A single call into C blocks every other thread for as long as it takes.
 _PIECE_BYTES = 2**20
 _CONTROLS = bytes(range(32))
 
 
 class TooMuch(ValueError):
-    """The body holds more of something than any request needs; the text is for the client."""
+    """The body has more of something than any request needs; the text is for the client."""
 
 
 def parse_large(body: bytearray, parse: Callable[[str], Any]) -> Any:
-    """The value, `parse` being json's on the text that is left. Uses `body` up. Raises TooMuch, or what json raises."""
+    """The value; `parse` is json's, for the rest of the text. Consumes `body`. Raises TooMuch, or what json raises."""
     if body.count(b'"') > MAX_QUOTES:
         raise TooMuch(f"it holds more than {MAX_QUOTES} quotation marks")
     return _Cutter(body).value(parse)
@@ -51,7 +51,7 @@ class _Cutter:
         return self._restored(parse(self._rest.decode("utf-8-sig")))
 
     def _between(self, start: int, end: int) -> None:
-        """What is not text: brackets, commas, numbers, space."""
+        """The parts that are not text: brackets, commas, numbers, space."""
         self._values += sum(self._body.count(mark, start, end) for mark in b"[{,")
         if self._values > MAX_VALUES:
             raise TooMuch(f"it holds more than {MAX_VALUES} values")
@@ -86,7 +86,7 @@ class _Cutter:
 
 
 def _texts(body: bytearray) -> Iterator[tuple[int, int]]:
-    """Where each text begins and ends, its quotation marks included; one without an end is left to json."""
+    """The start and end of each text, with its quotation marks; one without an end is left to json."""
     start = body.find(b'"')
     while start >= 0 and (end := _closing(body, start + 1)) >= 0:
         yield start, end
@@ -94,7 +94,7 @@ def _texts(body: bytearray) -> Iterator[tuple[int, int]]:
 
 
 def _closing(body: bytearray, start: int) -> int:
-    """After the quotation mark that ends the text which begins at `start`; -1 when none does."""
+    """The index behind the closing quotation mark of the text that begins at `start`; -1 without one."""
     done = start
     while (quote := body.find(b'"', done)) >= 0:
         if _backslashes(body, done, quote) % 2 == 0:
@@ -104,7 +104,7 @@ def _closing(body: bytearray, start: int) -> int:
 
 
 def _backslashes(body: bytearray, start: int, end: int) -> int:
-    """How many stand right before `end`, back to `start`."""
+    """The number of backslashes right before `end`, back to `start`."""
     count = 0
     while window := body[max(start, end - count - _PIECE_BYTES) : end - count]:
         kept = len(window.rstrip(b"\\"))
@@ -115,9 +115,9 @@ def _backslashes(body: bytearray, start: int, end: int) -> int:
 
 
 def plain_text(body: bytearray, start: int, end: int) -> str | None:
-    """The text between two quotation marks, a byte each character; None where it needs more, or is not valid.
+    """The text between two quotation marks, with one byte per character; None if it needs more, or is invalid.
 
-    Undoes escapes in place, so `body` is of no use afterwards.
+    Escapes are decoded in place, so that `body` cannot be used afterwards.
     """
     escaped = body.find(b"\\", start, end) >= 0
     if escaped and body.count(b"\\u", start, end) != body.count(b"\\u00", start, end):
@@ -138,7 +138,7 @@ def _pieces(body: bytearray, start: int, end: int) -> Iterator[bytearray]:
 
 
 def _unescape(body: bytearray, start: int, end: int) -> int:
-    """Writes the text over its escaped form, which is never shorter; gives its new end. Raises what json raises."""
+    """Overwrite the escaped text, which is never shorter, by the decoded one; its new end. Raises what json raises."""
     read = write = start
     while read < end:
         piece = body[read : min(read + _PIECE_BYTES, end)]
@@ -151,7 +151,7 @@ def _unescape(body: bytearray, start: int, end: int) -> int:
 
 
 def _whole_escapes(piece: bytearray) -> int:
-    """How many of its bytes can be read without the bytes that follow it."""
+    """How many of its bytes can be decoded without what follows."""
     last = piece.rfind(b"\\", len(piece) - 5)
     run = _backslashes(piece, 0, last + 1) if last >= 0 else 0
     return last if run % 2 else len(piece)

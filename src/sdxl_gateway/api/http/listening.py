@@ -1,4 +1,4 @@
-"""Takes a host and a port, gives sockets to listen on that outlive a lack of file descriptors."""
+"""Listening sockets that survive a lack of file descriptors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sdxl_gateway.core.errors import StartProblem
 log = logging.getLogger(__name__)
 
 Address = tuple[int, Any]
-"""A family, and an address as the family has it."""
+"""An address family, and an address of that family."""
 
 AUTO_CONNECTIONS = 4096
 _SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -25,14 +25,14 @@ _PAUSE_SECONDS = 0.5
 
 
 class Listener(socket.socket):
-    """A listening socket. When a connection cannot be had, asyncio asks on for each one in the backlog, logs each, and
-    sets a timer for each to begin anew: here, nobody is there for half a second after the first.
+    """A listening socket. When a connection cannot be accepted, asyncio would retry, log and set a timer for each one
+    in the backlog; this socket reports no connections for half a second after the first failure.
     """
 
     _closed_until = 0.0
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """As of any socket. Raises BlockingIOError soon after it had to raise that descriptors are scarce."""
+        """As usual, but raises BlockingIOError for a while after it failed for lack of descriptors."""
         if time.monotonic() < self._closed_until:
             raise BlockingIOError
         try:
@@ -86,12 +86,12 @@ def _bound(family: int, address: Any) -> Listener:
 
 
 def connections_for(descriptors: int) -> int:
-    """How many connections a process may hold of which the system allows that many descriptors."""
+    """How many connections a process may have, if the system allows it that many descriptors."""
     return min(descriptors * 3 // 4, AUTO_CONNECTIONS)
 
 
 def on_loop_problem(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """asyncio's handler of what nobody waits for; a lack of descriptors is a line, as it comes every second."""
+    """A handler of asyncio's unhandled errors; a lack of descriptors is logged in one line each second."""
     error = context.get("exception")
     if isinstance(error, OSError) and error.errno in _SCARCE and "socket" in context:
         log.warning("out of file descriptors: new connections wait")

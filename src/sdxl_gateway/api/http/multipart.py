@@ -1,4 +1,4 @@
-"""Takes a multipart body chunk by chunk, gives its parts as they come; a body cut short is an error."""
+"""Parses multipart bodies as they arrive; a body that is cut short is an error."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ MAX_HEADER_BYTES = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class PartBegin:
-    """A part's headers were read; `file_name` is what it came with, never part of a path.
+    """A part's headers were read; `file_name` is as sent, and never to be used as a path.
 
-    Browsers send a file field left open as a part with an empty file name, which is none.
+    Browsers send an empty file field as a part with an empty file name, which is no file.
     """
 
     name: str
@@ -30,20 +30,20 @@ class PartBegin:
 
     @property
     def is_file(self) -> bool:
-        """It came with a file name."""
+        """Whether it has a file name."""
         return bool(self.file_name)
 
 
 @dataclass(frozen=True, slots=True)
 class PartEnd:
-    """The part is whole."""
+    """The part is complete."""
 
 
 PartEvent = PartBegin | bytes | PartEnd
 
 
 def boundary_of(content_type: str) -> bytes:
-    """The boundary a content type names. Raises InvalidRequest."""
+    """The boundary in a content type. Raises InvalidRequest."""
     _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary")
     if not boundary:
@@ -52,7 +52,7 @@ def boundary_of(content_type: str) -> bytes:
 
 
 def broken(reason: str) -> InvalidRequest:
-    """The refusal of a multipart body, with what is wrong with it."""
+    """The refusal of a multipart body, and why."""
     return InvalidRequest(f"The multipart body could not be read: {reason}.", code="invalid_multipart")
 
 
@@ -72,7 +72,7 @@ async def parts(content_type: str, chunks: AsyncIterator[bytes]) -> AsyncIterato
 
 
 class _Collector:
-    """Turns the parser's callbacks into events."""
+    """Collects the parser's callbacks as events."""
 
     def __init__(self) -> None:
         self._events: list[PartEvent] = []

@@ -1,4 +1,4 @@
-"""Takes a request's path as it came, gives the one its route is found by: slashes tidied, encoded ones kept apart."""
+"""Normalizes request paths for routing: repeated slashes are merged, encoded ones are kept distinct."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-# Stands for an encoded slash, which is part of a name, until the route is found; no decoded path holds it.
+# Stands for an encoded slash, which is part of a name, until the route is found; it occurs in no decoded path.
 ENCODED_SLASH = "\udc2f"
 _ENCODED = re.compile("%2f", re.IGNORECASE)
 _SLASHES = re.compile("/{2,}")
@@ -16,13 +16,13 @@ _AUTHORITY = re.compile("https?://[^/]*", re.IGNORECASE)
 
 
 class TidyPaths:
-    """Stands before the router: `//v1/models/` is `/v1/models`, and `/v1%2fmodels` is nothing."""
+    """Middleware of the router: `//v1/models/` is `/v1/models`, while `/v1%2fmodels` matches no route."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The application is given the tidy path."""
+        """Call the application with the tidy path."""
         if scope["type"] == "http":
             scope["path"] = tidy_path(scope.get("raw_path") or scope["path"].encode())
         await self._app(scope, receive, send)
@@ -38,5 +38,5 @@ def tidy_path(raw_path: bytes) -> str:
 
 
 def with_slashes(text: str) -> str:
-    """A name out of a tidy path, its encoded slashes decoded."""
+    """A name from a tidy path, with its encoded slashes decoded."""
     return text.replace(ENCODED_SLASH, "/")

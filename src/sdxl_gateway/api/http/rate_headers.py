@@ -1,4 +1,4 @@
-"""Tells a caller who may take only so much how much is left, in every answer to a request to paint, as OpenAI does."""
+"""Adds OpenAI's rate limit headers to answers of routes that paint, for callers with limits."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ RATE_HEADERS = {
 
 
 class RateHeaders:
-    """Adds the headers to answers of routes that paint, refusals too, once it is known who asks."""
+    """Adds the headers to answers of routes that paint, and to refusals, once the caller is known."""
 
     def __init__(self, app: ASGIApp, levels: Levels) -> None:
         self._app = app
         self._levels = levels
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes everything on."""
+        """Pass everything on."""
 
         async def telling(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -48,7 +48,7 @@ class RateHeaders:
 
 
 def rate_headers(levels: Iterable[Level]) -> dict[str, str]:
-    """Three for each level."""
+    """Three headers for each level."""
     headers: dict[str, str] = {}
     for level in levels:
         unit = level.meter.unit
@@ -59,7 +59,7 @@ def rate_headers(levels: Iterable[Level]) -> dict[str, str]:
 
 
 def duration(seconds: float) -> str:
-    """As Go writes them: "0s", "120ms", "8.64s", "6m0s", "7h3m12s"."""
+    """A duration as Go writes it: "0s", "120ms", "8.64s", "6m0s", "7h3m12s"."""
     milliseconds = math.ceil(seconds * 1000)
     if milliseconds < 1000:
         return f"{milliseconds}ms" if milliseconds else "0s"

@@ -1,7 +1,7 @@
-"""Takes the seconds a client may leave a request unfinished, gives the server's HTTP protocol that hangs up after them.
+"""Closes connections whose request stays incomplete for too long.
 
-A body has its time while a route waits for it (body_limit.py); nothing else bounds a request's head, or what a client
-still sends after it was answered.
+A body has a timeout while a route waits for it (body_limit.py); nothing else limits the time of a request's head, or of
+what a client still sends after it was answered.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sdxl_gateway.api.http.strict_protocol import StrictProtocol
 
 
 def protocol_with_timeout(seconds: float, door: Door | None = None) -> type[StrictProtocol]:
-    """The protocol of one server, which has one door."""
+    """The HTTP protocol of one server, with its Door."""
     return type("Punctual", (_TimedProtocol,), {"seconds": seconds, "door": door or Door()})
 
 
@@ -34,7 +34,7 @@ class _TimedProtocol(StrictProtocol):
         super().connection_lost(exc)
 
     def _watch(self) -> None:
-        """The time runs from the first byte after an answer, or from the start, until a request is handed on."""
+        """The timeout runs from the start, or the first byte after an answer, until the request is handed on."""
         if self.cycle is not None and not self.cycle.response_complete:
             self._rest()
         elif self._hanging_up is None:

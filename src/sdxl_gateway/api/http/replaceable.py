@@ -1,4 +1,4 @@
-"""Takes one ASGI application after another, gives each request to the one there is when it begins."""
+"""An ASGI application that can be replaced; requests end in the application they began in."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class Replaceable:
-    """Set `current`, at first and to replace it; requests that have begun end in the application they began in."""
+    """Set `current` before the first request, and to replace the application."""
 
     current: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The lifespan is the first application's, from the start of the server to its end."""
+        """The lifespan is that of the first application, from the start of the server to its end."""
         await self.current(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Names every request, tells how it went, and answers what nothing else answered."""
+"""Gives every request an id, announces its outcome, and answers unexpected errors."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ ANSWER_HEADERS = {
 
 
 class RequestLogMiddleware:
-    """The outermost of all: `on_request` hears of each request once, when its answer has ended."""
+    """The outermost middleware: `on_request` hears of each request once, when its answer has ended."""
 
     def __init__(self, app: ASGIApp, on_request: Callable[[RequestAnswered], None]) -> None:
         self._app = app
         self._on_request = on_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Adds ANSWER_HEADERS; an unexpected error is logged and, where no answer began, answered without its text."""
+        """Add ANSWER_HEADERS; an unexpected error is logged and, if no answer has begun, answered without its text."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

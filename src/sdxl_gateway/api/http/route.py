@@ -1,4 +1,4 @@
-"""The type of a row of the route table: one verb of one address, and all that the server knows of it."""
+"""Route: a row of the route table, with one method of one address and all that the server knows about it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVENT_SCHEMA: Schema = {
     "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
     "required": ["event", "data"],
 }
-"""Each event of a stream, as OpenAPI 3.1 is read: it has no word for the stream as a whole."""
+"""The schema of each event of a stream; OpenAPI 3.1 cannot describe the stream as a whole."""
 
 _CONVERTOR = re.compile(r":[a-z]+(?=})")
 
@@ -37,7 +37,7 @@ class Access(Enum):
 
     @property
     def role(self) -> Role | None:
-        """What a key must be for; None where none is needed."""
+        """The role that a key must have; None if no key is needed."""
         return _ROLES.get(self)
 
 
@@ -51,7 +51,7 @@ _ROLES = {
 
 @dataclass(frozen=True, slots=True)
 class BodyLimit:
-    """How much a request may send, and how long the whole of it, or (`each_piece`) each piece of it, may take."""
+    """The size limit of a body, and the timeout of the whole body or (`each_piece`) of each piece of it."""
 
     max_bytes: int
     seconds: float
@@ -60,7 +60,7 @@ class BodyLimit:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer as the OpenAPI document describes it: of JSON by its type, of anything else by its media types."""
+    """One answer in the OpenAPI document: JSON by its type, anything else by its media types."""
 
     about: str
     json: Any = None
@@ -69,11 +69,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What the OpenAPI document holds of a route beyond its row.
+    """What the OpenAPI document says about a route beyond its row.
 
-    `name` is the operation's id, `replies` and `errors` go by status, `reads` is the body by media type, which may be
-    left out where `needs_body` is False, and `query` holds a schema for each parameter. Refusals of a missing key or
-    admin key are added by the row's access.
+    `name` is the operation's id, `replies` and `errors` are by status, `reads` is the body by media type, which is
+    optional unless `needs_body`, and `query` has a schema for each parameter. Refusals for lack of a key, or of an
+    admin's key, follow from the row's access.
     """
 
     name: str
@@ -86,10 +86,10 @@ class Description:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row: `paths` are spellings of one address, of which the first is documented.
+    """One row: `paths` are the spellings of one address, of which the first is documented.
 
-    `label` is the request's name in metrics and logs, a `paints` route is one whose refusals are counted as such,
-    `body` replaces the server's own limit, and `headers` are the answer's own, each with its meaning.
+    `label` is the request's name in metrics and logs, refusals of a `paints` route are counted as such, `body` replaces
+    the server's default limit, and `headers` are the answer's own, each with its meaning.
     """
 
     verb: str
@@ -105,10 +105,10 @@ class Route:
 
     @property
     def acts(self) -> bool:
-        """It changes something, or shows operators what is not their own."""
+        """Whether it changes something, or shows operators data of others."""
         return self.verb != "GET" or self.access is Access.ADMIN
 
     @property
     def documented_path(self) -> str:
-        """The address as people read it: `/v1/models/{model}`."""
+        """The documented address, such as `/v1/models/{model}`."""
         return _CONVERTOR.sub("", self.paths[0])

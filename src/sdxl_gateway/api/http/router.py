@@ -1,4 +1,4 @@
-"""Takes the rows of the route table, gives the framework's routes, each behind the key and the limits of its row."""
+"""Makes the framework's routes from the route table, each behind authentication and the limits of its row."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Admit = Callable[[], None]
 def routes(
     rows: Sequence[Route], authenticator: Authenticator, limit: BodyLimit, admit: Admit
 ) -> list[routing.BaseRoute]:
-    """One route a path, for all its verbs; `limit` is for the rows that name none, `admit` for those that act."""
+    """One route per path, for all its methods; `limit` is for rows without one, `admit` for those that act."""
     by_path: dict[str, list[Route]] = {}
     for row in rows:
         for path in row.paths:
@@ -32,7 +32,7 @@ def routes(
 
 
 class Resource:
-    """The rows of one path as an ASGI application; a wrong verb is answered with all the right ones."""
+    """The rows of one path as an ASGI application; a wrong method is answered with a list of the right ones."""
 
     def __init__(self, rows: Sequence[Route], authenticator: Authenticator, limit: BodyLimit, admit: Admit) -> None:
         self._rows = {row.verb: row for row in rows}
@@ -44,7 +44,7 @@ class Resource:
         self._wrong_verb = self._refuse_verb if is_open else Authenticate(self._refuse_verb, authenticator)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers by the row of the request's verb, which is noted first, so that a refusal has its label too."""
+        """Call the row of the request's method, which is noted first, so that refusals have its label too."""
         verb = scope["method"]
         scope["path_params"] = {name: with_slashes(value) for name, value in scope["path_params"].items()}
         context_of(scope).route = self._rows.get(verb, self._first)
@@ -57,7 +57,7 @@ class Resource:
 
 
 def _guarded(row: Route, authenticator: Authenticator, limit: BodyLimit, admit: Admit) -> ASGIApp:
-    """The row's endpoint behind what its row demands: a key first, then leave to act, then a body within its limit."""
+    """The row's endpoint behind its middleware: first the key, then `admit`, then the limit of the body."""
     app: ASGIApp = LimitBody(routing.request_response(row.endpoint), row.body or limit)
     if row.acts:
         app = Admitted(app, admit)
@@ -67,20 +67,20 @@ def _guarded(row: Route, authenticator: Authenticator, limit: BodyLimit, admit: 
 
 
 class Admitted:
-    """Stands before an application that acts: `admit` raises where that may not be at the moment."""
+    """Middleware of an application that acts: `admit` raises if that is not possible now."""
 
     def __init__(self, app: ASGIApp, admit: Admit) -> None:
         self._app = app
         self._admit = admit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises what `admit` does."""
+        """Raises what `admit` raises."""
         self._admit()
         await self._app(scope, receive, send)
 
 
 class UnknownPath:
-    """Answers every address that is not in the table; like every route that is not marked open it needs a key."""
+    """Answers every address that is not in the table; it needs a key, as every route that is not open."""
 
     def __init__(self, rows: Sequence[Route], authenticator: Authenticator) -> None:
         self._painting = [row for row in rows if row.paints]
@@ -88,7 +88,7 @@ class UnknownPath:
         self._known = Authenticate(self._refuse, authenticator)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises NotFound, which names what is offered; a websocket is closed."""
+        """Raises NotFound, which lists what is offered; a websocket is closed."""
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
             return
@@ -96,7 +96,7 @@ class UnknownPath:
         await self._known(scope, receive, send)
 
     def _meant(self, path: str) -> Route | None:
-        """A wrong base URL before a painting route's own path: still a request to paint that was turned away."""
+        """The painting route whose path follows a wrong base URL: still a request to paint that was refused."""
         return next((row for row in self._painting if path.endswith(row.paths)), None)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,7 +106,7 @@ class UnknownPath:
 
 
 def _offers(rows: Sequence[Route]) -> str:
-    """The addresses a client can start from: no parameters in them, and good for any key that paints."""
+    """The addresses that a client can start from: without parameters, and open to any key that paints."""
     found = dict.fromkeys(row.documented_path for row in rows if row.access is Access.KEY)
     return f" This server offers {', '.join(path for path in found if '{' not in path)}; see /openapi.json."
 

@@ -1,4 +1,4 @@
-"""Takes an ASGI application and how long it may take to end, serves it on sockets until it is told to stop."""
+"""Serves an ASGI application on sockets until it is told to stop."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def _door(server: Server) -> Door:
 
 
 class HttpServer(uvicorn.Server):
-    """At the end of the grace, or at a second signal, tells whoever still waits; uvicorn alone would hang up.
+    """At the end of the grace period, or at a second signal, those who still wait are answered; uvicorn would hang up.
 
-    `closing` answers requests that have not wholly arrived, `backend` the jobs.
+    `closing` answers requests that have not arrived completely, `backend` ends the jobs.
     """
 
     def __init__(self, config: uvicorn.Config, closing: Closing, backend: Backend, grace_seconds: float) -> None:
@@ -61,12 +61,12 @@ class HttpServer(uvicorn.Server):
         self._hurry = asyncio.Event()
 
     async def serve(self, sockets: list[socket] | None = None) -> None:
-        """On these sockets, until a signal."""
+        """Serve on these sockets, until a signal."""
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal asks for the end, the second for it now; it runs between any two lines of the server."""
+        """The first signal begins the end, the second hurries it. May run between any two lines of the server."""
         if self.should_exit:
             self._loop.call_soon_threadsafe(self._hurry.set)
         else:
@@ -74,19 +74,19 @@ class HttpServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
-        """At its end the signal that stopped the server ends the process too, at once."""
+        """After the context, the signal that stopped the server ends the process, at once."""
         with super().capture_signals():
             yield
             flush_logs()
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
-        """Begins to listen, outliving a lack of file descriptors."""
+        """Begin to listen, in a way that survives a lack of file descriptors."""
         asyncio.get_running_loop().set_exception_handler(on_loop_problem)
         await super().startup(sockets)
         self._log_started_message(sockets or ())
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        """Lets running requests end within their grace."""
+        """Let running requests end within the grace period."""
         ending = asyncio.create_task(self._end_waiting())
         try:
             await super().shutdown(sockets)
@@ -94,7 +94,7 @@ class HttpServer(uvicorn.Server):
             ending.cancel()
 
     async def _end_waiting(self) -> None:
-        """Lives until the server has ended, so that a second signal hurries the engine too."""
+        """Runs until the server has ended, so that a second signal hurries the engine too."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._grace_seconds):
                 await self._hurry.wait()

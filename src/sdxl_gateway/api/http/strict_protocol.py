@@ -1,4 +1,4 @@
-"""Takes a connection's bytes, gives only requests about whose end every server on the way agrees; refuses others."""
+"""Refuses ambiguous HTTP requests, about whose end servers on the way might disagree (request smuggling)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MIN_MEAN_CHUNK_BYTES = 64
 # What is read, and worked on, in one turn of the loop.
 MAX_READ_BYTES = 64 * 1024
 LINGER_SECONDS = 2.0
-# Any number of these may come before an answer.
+# Any number of these may precede an answer.
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 FIRST_PROBE_SECONDS = 0.05
 LAST_PROBE_SECONDS = 5.0
@@ -32,7 +32,7 @@ _HOST = re.compile(rb"([A-Za-z0-9._~%-]+|\[[A-Za-z0-9:.%_~-]+\])?(:[0-9]{0,5})?"
 
 
 def head_problem(request: h11.Request) -> str | None:
-    """Why a request's head is refused; None where it is sound. The parser has seen to its grammar already."""
+    """Why a request's head is refused; None if it is not. Its grammar was checked by the parser."""
     headers = dict(request.headers)
     if request.http_version not in (b"1.0", b"1.1"):
         return "This server speaks HTTP/1.1."
@@ -51,14 +51,14 @@ def _size(request: h11.Request) -> int:
 
 
 class StrictConnection(h11.Connection):
-    """An h11 connection that refuses more; `problem` tells the client what."""
+    """An h11 connection that is stricter; `problem` is the reason of a refusal, for the client."""
 
     problem = "This is no valid HTTP/1.1."
     _chunks = 0
     _body_bytes = 0
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """As in h11. Raises RemoteProtocolError for unsound heads, and for bodies in crumbs."""
+        """As in h11. Raises RemoteProtocolError for refused heads, and for bodies in tiny chunks."""
         event = super().next_event()
         if isinstance(event, h11.Request):
             self._chunks = self._body_bytes = 0
@@ -81,7 +81,7 @@ class StrictConnection(h11.Connection):
 
 
 class StrictProtocol(H11Protocol):
-    """uvicorn's protocol on a StrictConnection; what it refuses is told so in OpenAI's shape, and hung up on."""
+    """uvicorn's protocol on a StrictConnection; refusals are answered in OpenAI's shape, and the connection closed."""
 
     conn: StrictConnection
     door = Door()
@@ -91,7 +91,7 @@ class StrictProtocol(H11Protocol):
     _probing: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """As in asyncio; less is read at once."""
+        """As in asyncio, with smaller reads."""
         super().connection_made(cast(asyncio.Transport, transport))
         limit = self.config.h11_max_incomplete_event_size or MAX_HEAD_BYTES
         self.conn = StrictConnection(h11.SERVER, limit)
@@ -120,7 +120,7 @@ class StrictProtocol(H11Protocol):
 
     # uvicorn says that its own gives None; asyncio keeps the connection open for True.
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """Who says no more may still wait for an answer: the connection stays open, and is tried now and then."""
+        """A client that sends no more may still wait for an answer: the connection stays open, and is probed."""
         if self._leaving or not self._is_awaited():
             return None
         self.cycle.keep_alive = False
@@ -128,31 +128,31 @@ class StrictProtocol(H11Protocol):
         return True
 
     def _is_awaited(self) -> bool:
-        """A whole request was read and nothing said of it."""
+        """Whether a complete request was read and its answer has not begun."""
         cycle = self.cycle
         return cycle is not None and not (cycle.more_body or cycle.response_started or cycle.response_complete)
 
     def _probe(self, seconds: float) -> None:
-        """A client that is gone, and not only silent, resets the connection: the next of these words finds out."""
+        """Probe the client: one that is gone, not only silent, resets the connection, as the next probe notices."""
         if self._is_awaited() and not self.transport.is_closing():
             if self.scope["http_version"] == "1.1":
                 self.transport.write(CONTINUE)
             self._probing = self.loop.call_later(seconds, self._probe, min(2 * seconds, LAST_PROBE_SECONDS))
 
     def data_received(self, data: bytes) -> None:
-        """As in asyncio; nothing more is read of who was refused."""
+        """As in asyncio; after a refusal nothing more is read."""
         if not self._leaving:
             super().data_received(data)
 
     def send_400_response(self, msg: str) -> None:
-        """What uvicorn calls for whatever is no request."""
+        """Called by uvicorn for whatever is no valid request."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self.refuse(InvalidRequest(self.conn.problem, code="invalid_http"))
         else:
             self.transport.close()
 
     def refuse(self, error: GatewayError) -> None:
-        """Says so and hangs up; what still comes is read a while, or the system would take the words back."""
+        """Answer and close; what still arrives is read for a while, as otherwise the system discards the answer."""
         self._leaving = True
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
@@ -165,7 +165,7 @@ class StrictProtocol(H11Protocol):
 
 
 def _as_http(error: GatewayError) -> bytes:
-    """A whole answer, for where no request was handed on."""
+    """A complete answer, for when no request was handed on."""
     response = error_response(error, {"connection": "close"})
     head = b"".join(b"%b: %b\r\n" % header for header in response.raw_headers)
     return b"HTTP/1.1 %d \r\n%b\r\n%b" % (response.status_code, head, bytes(response.body))

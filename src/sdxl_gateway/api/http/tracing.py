@@ -1,4 +1,4 @@
-"""Takes a request's `traceparent`, or begins a trace; what is done to answer the request belongs to it."""
+"""Continues the trace of a request's `traceparent`, or begins a new one."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from sdxl_gateway.core.trace import Sampling, Trace, following
 
 
 class Tracing:
-    """The outermost of all. Whether a caller's trace is sampled is the caller's word; `sampling` decides of others."""
+    """The outermost middleware. A caller's trace is sampled if the caller says so; `sampling` decides for others."""
 
     def __init__(self, app: ASGIApp, sampling: Sampling) -> None:
         self._app = app
         self._sampling = sampling
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As the application; a header that is not well-formed counts as none."""
+        """Call the application; an invalid header counts as none."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,7 +1,7 @@
-"""Takes requests as they come, lets few begin in each round of the event loop, so that none of its rounds is long.
+"""Lets only a few requests begin in each round of the event loop, so that no round takes long.
 
-A thousand that come at once would otherwise take each of their steps together, and whoever asks for anything else,
-such as a scraper, would wait for all of them at each of its own.
+A thousand simultaneous requests would otherwise take each of their steps in the same round, and any other request, such
+as a scraper's, would wait for all of them at each of its own steps.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from collections import deque
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 EACH_ROUND = 4
-"""Reading, judging and queueing one takes about a millisecond."""
+"""Requests that begin in one round; reading, judging and queueing one takes about a millisecond."""
 
 
 class Turns:
-    """First come, first served. Used within one event loop."""
+    """Turns in order of arrival, within one event loop."""
 
     def __init__(self, each_round: int = EACH_ROUND) -> None:
         self._each_round = self._left = each_round
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def next(self) -> None:
-        """Returns when it is one's turn: at once while few come."""
+        """Wait for a turn, which comes at once while there are few requests."""
         if self._left:
             self._take()
             return
@@ -46,14 +46,14 @@ class Turns:
 
 
 class InTurn:
-    """Stands before an application. Only what is sent to it waits: who just reads is answered meanwhile."""
+    """Middleware. Only POST requests wait for their turn; others are answered meanwhile."""
 
     def __init__(self, app: ASGIApp, turns: Turns) -> None:
         self._app = app
         self._turns = turns
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes everything on."""
+        """Pass everything on."""
         if scope.get("method") == "POST":
             await self._turns.next()
         await self._app(scope, receive, send)

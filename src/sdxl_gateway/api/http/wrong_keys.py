@@ -1,4 +1,4 @@
-"""Takes refusals of wrong keys, gives their answers: 401, and 429 for an address that offers one after another."""
+"""Answers wrong keys: 401, or 429 for an address that tries many."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _MINUTE_SECONDS = 60.0
 
 
 class WrongKeys:
-    """So many a minute are answered as what they are; 0 is no limit. A right key is never asked about here."""
+    """So many wrong keys a minute get 401; 0 means no limit. Right keys are not affected."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = per_minute
         self._clock = clock
-        # When an address will be as if it had offered none; the longest quiet first.
+        # When an address will be as if it had sent none; the earliest first.
         self._clean_at: OrderedDict[str, float] = OrderedDict()
 
     async def on_unauthenticated(self, request: Request, error: Exception) -> Response:
-        """Starlette's handler for Unauthenticated; who offers no key at all is told so each time."""
+        """Starlette's handler for Unauthenticated; a request without any key always gets 401."""
         address = request.client.host if request.client else ""
         if self._per_minute and offered_keys(request.scope) and (wait := self.wait_seconds(address)):
             error = Busy("Too many wrong API keys came from your address.", retry_after_seconds=wait)
         return await on_gateway_error(request, error)
 
     def wait_seconds(self, address: str) -> float:
-        """Notes one more wrong key; 0.0, or how long none should come from there."""
+        """Count one more wrong key; 0.0, or how long the address should send none."""
         now, address = self._clock(), counted_as(address)
         each = _MINUTE_SECONDS / self._per_minute
         clean_at = max(self._clean_at.pop(address, now), now) + each
