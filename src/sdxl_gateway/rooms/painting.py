@@ -26,7 +26,7 @@ from sdxl_gateway.rooms.catalogs import Catalogs
 from sdxl_gateway.rooms.intake import Intake
 from sdxl_gateway.rooms.observers import Observers
 from sdxl_gateway.rooms.stores import Stores
-from sdxl_gateway.s3.open import bringing, heard_by
+from sdxl_gateway.s3.open import fetching, heard_by
 from sdxl_gateway.safety.judges import Judges
 from sdxl_gateway.safety.open import open_judges, open_picture_judge
 
@@ -51,7 +51,7 @@ def open_engines(
     """The backend, not started, with its queue's length as a metric; it fetches models before jobs that need them."""
     process = engine_process(settings, intake.admission.names)
     engines = factory(process, settings.limits, heard_by(catalogs.checkpoints, observers.listeners))
-    backend = bringing(engines, catalogs.checkpoints, process, settings.cluster, observers.listeners)
+    backend = fetching(engines, catalogs.checkpoints, process, settings.cluster, observers.listeners)
     observers.metrics.follow_line(backend, lambda: backend.ready)
     return backend
 

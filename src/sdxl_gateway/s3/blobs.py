@@ -1,4 +1,4 @@
-"""Takes bytes of any length, gives an unguessable id, keeps them as an object of a bucket."""
+"""Blobs as objects of a bucket, under ids that nobody can guess."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from sdxl_gateway.storage.blobs import (
 )
 
 LOOK_SECONDS = 3600.0
-"""Between two looks at all objects of a folder, which cost as many requests as it has thousands."""
+"""The interval between two listings of a folder, which take a request per thousand objects."""
 
 
 class BucketBlobs(Blobs):
-    """Objects below `folder`, which no other server has; what comes lies in `spool` until it is whole."""
+    """Objects below `folder`, which no other server uses; uploads are spooled in `spool` until they are complete."""
 
     def __init__(self, bucket: Bucket, folder: str, spool: Path, clock: Callable[[], float] = time.time) -> None:
         self.spool = spool
@@ -35,7 +35,7 @@ class BucketBlobs(Blobs):
         self._owed: set[str] = set()
 
     def take(self, file: IncomingFile) -> str:
-        """As Blobs; the object is in the bucket then."""
+        """As Blobs; when this returns the object is in the bucket."""
         blob_id = new_blob_id()
         file.settle()
         self._bucket.put(self._key(blob_id), file.path)
@@ -54,7 +54,7 @@ class BucketBlobs(Blobs):
         return self._bucket.pieces(self._key(blob_id))
 
     def delete(self, *blob_ids: str) -> None:
-        """As Blobs, but what a silent store keeps goes with the next delete, or a sweep: nobody knows its id then."""
+        """As Blobs; what the store fails to delete goes with the next delete or sweep, as its id is known to nobody."""
         keys = {*map(self._key, blob_ids)} | self._owed
         try:
             self._bucket.delete(*keys)
@@ -64,7 +64,7 @@ class BucketBlobs(Blobs):
             self._owed -= keys
 
     def sweep(self, known_ids: Set[str], *, spared_seconds: float = SPARED_SECONDS) -> int:
-        """As Blobs, but objects are looked at once an hour."""
+        """As Blobs, but objects are listed once an hour."""
         now = self._clock()
         count = remove_old(self.spool, now - spared_seconds, is_incoming)
         if now < self._next_look:

@@ -1,4 +1,4 @@
-"""Takes keys and bytes, keeps them in an S3 bucket; the only file that knows obstore."""
+"""An S3 bucket; the only file that knows obstore."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from sdxl_gateway.core.errors import Gone, StartProblem, Unavailable
 log = logging.getLogger(__name__)
 
 PART_BYTES = 8 * 2**20
-"""A larger object goes and comes in parts of so many, each a request with a time and retries of its own."""
+"""Larger objects are sent and fetched in parts of this size, each a request with its own timeout and retries."""
 PARTS_AT_ONCE = 4
 CONNECT_SECONDS = 3.0
 MOST_RETRIES = 3
 MOST_DELETED = 1000
 PAUSE_SECONDS = 5.0
-"""After a failure nobody asks the store for so long: threads that wait for it are missing elsewhere."""
+"""After a failure the store is not asked for so long, as threads that wait for it are missing elsewhere."""
 LONGEST_SIGNED_SECONDS = 7 * 86400.0
-"""What S3 signs at most."""
+"""The longest validity that S3 signs."""
 _REFUSED = re.compile(r"status code: [34]")
-"""Another region's bucket, nobody's, or one for other credentials; the library has no errors of their own for these."""
+"""The bucket is in another region, does not exist, or needs other credentials; the library has no errors for these."""
 DOWN = "The object store does not answer; try again."
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An object as a listing tells of it; `changed` is unix seconds."""
+    """An object in a listing; `changed` is unix seconds."""
 
     key: str
     size_bytes: int
@@ -47,10 +47,10 @@ class Entry:
 
 
 class Bucket:
-    """The objects below one prefix of one bucket. Everything here blocks, `sign` but for new credentials.
+    """The objects below one prefix of a bucket. All methods block; `sign` only when it needs new credentials.
 
-    Each method raises Unavailable where the store refuses or does not answer in time, its retries included, and all but
-    `sign`, which asks nobody, for PAUSE_SECONDS after that.
+    Each method raises Unavailable if the store refuses or does not answer in time, retries included, and, except
+    `sign`, which sends no request, for PAUSE_SECONDS after that.
     """
 
     def __init__(self, section: S3, clock: Callable[[], float] = time.monotonic) -> None:
@@ -60,7 +60,7 @@ class Bucket:
         self._paused_until = 0.0
 
     def check(self) -> None:
-        """Raises StartProblem where the store refuses what the settings say; one that does not answer is warned of."""
+        """Raises StartProblem if the store refuses the settings; if it does not answer, a warning is logged."""
         try:
             next(iter(obstore.list(self._store, chunk_size=1)), None)
         except (BaseError, OSError) as problem:
@@ -69,7 +69,7 @@ class Bucket:
             log.warning("the object store does not answer yet: %s", _short(problem))
 
     def put(self, key: str, data: bytes | Path, attributes: Mapping[str, str] | None = None) -> None:
-        """The object, whole or not at all; `attributes` are its headers and metadata."""
+        """Store the object, whole or not at all; `attributes` are its headers and metadata."""
         with self._asked(), _nothing_is_gone():
             obstore.put(
                 self._store,
@@ -81,11 +81,11 @@ class Bucket:
             )
 
     def read(self, key: str) -> bytes:
-        """All of it. Raises Gone."""
+        """The object's bytes. Raises Gone."""
         return b"".join(self.pieces(key))
 
     def pieces(self, key: str) -> Iterator[bytes]:
-        """All of it, PART_BYTES at a time, the first of them asked for at once. Raises Gone."""
+        """The object's bytes, PART_BYTES at a time; the first part is requested at once. Raises Gone."""
         with self._asked():
             found = obstore.get(self._store, key)
             size = int(found.meta["size"])
@@ -94,13 +94,13 @@ class Bucket:
         return self.ranges(key, 0, size)
 
     def ranges(self, key: str, start: int, size_bytes: int) -> Iterator[bytes]:
-        """From byte `start` on to the end of an object of so many, PART_BYTES at a time. Raises Gone."""
+        """The bytes of an object of that size from `start` on, PART_BYTES at a time. Raises Gone."""
         for at in range(start, size_bytes, PART_BYTES):
             with self._asked():
                 yield bytes(obstore.get_range(self._store, key, start=at, end=min(at + PART_BYTES, size_bytes)))
 
     def parts(self, key: str, places: Sequence[range]) -> list[bytes]:
-        """These bytes of the object, asked for together. Raises Gone, and Unavailable where it has not so many."""
+        """These ranges of the object, requested together. Raises Gone, and Unavailable if it is shorter."""
         with self._asked():
             starts, ends = [place.start for place in places], [place.stop for place in places]
             return [bytes(part) for part in obstore.get_ranges(self._store, key, starts=starts, ends=ends)]
@@ -112,13 +112,13 @@ class Bucket:
             return {str(name): str(value) for name, value in found.attributes.items()}
 
     def delete(self, *keys: str) -> None:
-        """Nothing of these is left; nor was of those that are gone already."""
+        """Delete these objects; those that do not exist are ignored."""
         for at in range(0, len(keys), MOST_DELETED):
             with self._asked():
                 obstore.delete(self._store, list(keys[at : at + MOST_DELETED]))
 
     def entries(self, folder: str) -> Iterator[Entry]:
-        """All objects below that folder, which is whole parts of a key."""
+        """All objects below that folder, which consists of whole parts of a key."""
         with self._asked():
             for some in obstore.list(self._store, prefix=folder, chunk_size=MOST_DELETED):
                 for one in some:
@@ -126,7 +126,7 @@ class Bucket:
                     yield Entry(str(one["path"]), int(one["size"]), changed, str(one["e_tag"]))
 
     def sign(self, key: str, seconds: float) -> str:
-        """An address that whoever has it may read the object from, for a week at most."""
+        """A presigned address of the object, valid for a week at most."""
         lasting = timedelta(seconds=max(1, int(min(seconds, LONGEST_SIGNED_SECONDS))))
         try:
             return str(obstore.sign(self._signing, "GET", key, lasting))
@@ -172,5 +172,5 @@ def _nothing_is_gone() -> Iterator[None]:
 
 
 def _short(problem: Exception) -> str:
-    """What it says before the store's own XML: the lines behind that show how the library is made."""
+    """The message up to the store's XML; the lines behind it only show internals of the library."""
     return str(problem).partition("\n")[0].partition(": <?xml")[0]

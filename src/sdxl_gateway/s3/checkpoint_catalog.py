@@ -1,4 +1,4 @@
-"""Checkpoints that several servers share through a bucket, beside a server's own: known everywhere within seconds."""
+"""Checkpoints that several servers share through a bucket, besides a server's own; all know them within seconds."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ POLL_SECONDS = 2.0
 
 
 class SharedCheckpointCatalog(CheckpointCatalog):
-    """As CheckpointCatalog; behind the folder's come those of the bucket, of whose files only shells may be here.
+    """As CheckpointCatalog; the folder's checkpoints, then those of the bucket, of which there may only be shells here.
 
-    A name that this server has itself is its own.
+    The server's own checkpoints take precedence over shared ones of the same name.
     """
 
     def __init__(
@@ -42,26 +42,26 @@ class SharedCheckpointCatalog(CheckpointCatalog):
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """The folder's, and those of what could not be taken over."""
+        """The folder's problems, and those of checkpoints that could not be synchronized."""
         taken = (Problem(name, told, PLACE.format(name)) for name, told in self.mirror.problems.items())
         return (*super().problems, *taken)
 
     def manifest_of(self, name: str, digest: str) -> str | None:
-        """The sha256 of the manifest by which that very checkpoint can be fetched; None for one that is here anyway."""
+        """The sha256 of the manifest by which that checkpoint can be fetched; None for one of this server."""
         return self._shared.get((name, digest))
 
     def manifest_named(self, name: str) -> str | None:
-        """As `manifest_of`, of the one that has the name now; None too where none has."""
+        """As `manifest_of`, by the checkpoint's name; None also if there is none."""
         entry = self.get(name)
         return None if entry is None else self.manifest_of(name, entry.digest)
 
     def manifests(self, phases: Iterable[Phase]) -> tuple[str, ...]:
-        """Of the checkpoints that take these steps, those that have to be fetched where they are not yet."""
+        """The manifests of the checkpoints that take these steps, if they are shared ones."""
         found = (self.manifest_of(phase.checkpoint, phase.checkpoint_digest) for phase in phases)
         return tuple(dict.fromkeys(digest for digest in found if digest is not None))
 
     def hear(self, event: Event) -> None:
-        """What engines that fetch for themselves tell of that."""
+        """Note which checkpoints engines have that fetch them themselves."""
         match event:
             case CheckpointsStored(engine_id=engine_id, manifests=manifests):
                 self._afar[engine_id] = frozenset(manifests)
@@ -71,18 +71,18 @@ class SharedCheckpointCatalog(CheckpointCatalog):
                 pass
 
     def is_here(self, entry: CheckpointEntry) -> bool:
-        """As CheckpointCatalog, or on that of an engine that fetches for itself."""
+        """As CheckpointCatalog, or whether an engine that fetches for itself has it."""
         digest = self.manifest_of(entry.name, entry.digest)
         return digest is None or self.store.has(digest) or any(digest in stored for stored in self._afar.values())
 
     def scan(self) -> None:
-        """As CheckpointCatalog; where the bucket is silent, those that it had before are known."""
+        """As CheckpointCatalog; while the bucket does not answer, its earlier checkpoints are known."""
         with suppress(Unavailable):
             self.mirror.follow()
         super().scan()
 
     async def watch(self, on_change: Callable[[], Awaitable[None]]) -> None:
-        """The folder, where that is watched, and the bucket."""
+        """Watch the folder, if that is configured, and the bucket."""
         async with asyncio.TaskGroup() as group:
             if self._watches_folder:
                 group.create_task(super().watch(on_change))
@@ -95,7 +95,7 @@ class SharedCheckpointCatalog(CheckpointCatalog):
                 await on_change()
 
     async def look(self) -> bool:
-        """Takes over what changed in the bucket; whether there are other checkpoints now."""
+        """Synchronize with the bucket; whether the checkpoints have changed."""
         try:
             return await asyncio.to_thread(self.mirror.follow) and await self.refresh()
         except Unavailable:

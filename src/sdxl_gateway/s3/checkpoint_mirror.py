@@ -1,4 +1,4 @@
-"""Takes the names of the shared checkpoints, keeps a shell of each, by which it is known before all of it is here."""
+"""Keeps a shell of each shared checkpoint, by which it is known before it is fetched."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ PLACE = "s3:{}"
 
 
 class CheckpointMirror(Mirror):
-    """Shells of the shared checkpoints, each below a folder called by the sha256 of its manifest.
+    """Shells of the shared checkpoints, each in a folder named by the sha256 of its manifest.
 
-    One that is larger than `max_bytes` is a problem.
+    A checkpoint larger than `max_bytes` is a problem.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class CheckpointMirror(Mirror):
 
     @property
     def digests(self) -> dict[str, str]:
-        """The manifest that each name leads to, of those with a shell."""
+        """The digest of the manifest of each name, of those with a shell."""
         return dict(self._record)
 
     def seen(self, before: Mapping[str, Seen]) -> dict[str, Seen]:
-        """What the catalogue reads of the shells, by their places; what did not change since is taken over."""
+        """The catalogue's entries of the shells, by their paths; unchanged ones are reused."""
         known = {place.removeprefix(PLACE.format("")): seen for place, seen in before.items()}
         return {
             PLACE.format(place): seen
@@ -54,18 +54,18 @@ class CheckpointMirror(Mirror):
         }
 
     def manifest(self, digest: str) -> Manifest:
-        """Of a shell that is here. Raises CheckpointProblem."""
+        """The manifest of a shell that is here. Raises CheckpointProblem."""
         try:
             return Manifest.read((self._shell(digest) / MANIFEST).read_bytes())
         except OSError as problem:
             raise CheckpointProblem(BROKEN) from problem
 
     def digest_at(self, path: Path) -> str:
-        """Of the manifest by which the checkpoint at `path`, a shell's, can be fetched."""
+        """The digest of the manifest of the shell at `path`."""
         return path.resolve().relative_to(self._folder.resolve()).parts[0]
 
     def refuse(self, digest: str, why: str) -> None:
-        """What came by it is not what it says: from the next look on that is a problem, until the server ends."""
+        """Note that its files do not match the manifest: a problem from the next look on, until the server ends."""
         self._refused[digest] = why
         for name, known in self.digests.items():
             if known == digest:
@@ -96,7 +96,7 @@ class CheckpointMirror(Mirror):
         self.note(name, digest)
 
     def _make(self, digest: str, manifest: Manifest) -> None:
-        """Whole, or not at all."""
+        """Make the shell, whole or not at all."""
         coming = self._folder / f"{INCOMING_PREFIX}{digest}"
         for old in (coming, self._shell(digest)):
             shutil.rmtree(old, ignore_errors=True)

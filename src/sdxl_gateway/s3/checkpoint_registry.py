@@ -1,4 +1,4 @@
-"""Takes checkpoints, keeps their files and manifests in a bucket; a name leads to a manifest, and that to the files."""
+"""Keeps checkpoints in a bucket: a name refers to a manifest, and that to the files."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class CheckpointRegistry(Registry):
     """As Registry; equal files of several checkpoints are one object."""
 
     unnamed_seconds = 86400.0
-    """The first file of a large checkpoint may be there for hours before its name is."""
+    """The first file of a large checkpoint may exist for hours before its name does."""
 
     def __init__(self, bucket: Bucket) -> None:
         super().__init__(bucket, CHECKPOINTS)
 
     def push(self, manifest: Manifest, files: Mapping[str, Path]) -> str:
-        """The files are what the name means from now on; the manifest's sha256. What is there already does not go."""
+        """Upload the files that the bucket lacks, and have the name refer to all; the manifest's sha256."""
         sources = {part.sha256: files[place] for place, part in manifest.files.items()}
         self._put_missing(sources)
         digest = self.publish(manifest.name, manifest.written())
@@ -38,14 +38,14 @@ class CheckpointRegistry(Registry):
                 self.bucket.put(self.file_key(digest), path)
 
     def manifest(self, digest: str) -> Manifest:
-        """The one of that sha256. Raises Gone, and CheckpointProblem for another one, or none."""
+        """The manifest of that sha256. Raises Gone, and CheckpointProblem if it is another one, or invalid."""
         data = self.bucket.read(self.file_key(digest))
         if sha256_of(data) != digest:
             raise CheckpointProblem(LIES)
         return Manifest.read(data)
 
     def needed(self, named: frozenset[str]) -> frozenset[str]:
-        """The manifests, and the files they lead to; all there are while one of them cannot be read."""
+        """The manifests and the files they refer to; all files while a manifest cannot be read."""
         try:
             manifests = [self.manifest(digest) for digest in named]
         except (CheckpointProblem, Gone):

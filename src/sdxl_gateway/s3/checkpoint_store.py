@@ -1,4 +1,4 @@
-"""Takes manifests, gives whole checkpoints on this machine's disk, in no more bytes than were said."""
+"""Fetched checkpoints on this machine's disk, in a bounded number of bytes."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ TURN = "turn"
 
 
 class CheckpointStore:
-    """Checkpoints by the sha256 of their manifests, in at most `max_bytes`: then those held longest ago go.
+    """Checkpoints by the sha256 of their manifests, in at most `max_bytes`; the least recently held are removed first.
 
-    Several processes of a machine may have one directory: what one of them fetches is there for all, one fetches at a
-    time, and what is held by any stays. Held is what has a shared lock, which ends with its process.
+    Several processes of a machine may share the directory: what one fetches is there for all, one fetches at a time,
+    and what any of them holds is kept. A checkpoint is held by a shared lock, which ends with its process.
     """
 
     def __init__(self, registry: Registry, data_directory: Path, max_bytes: int) -> None:
@@ -44,21 +44,21 @@ class CheckpointStore:
         self._closed = threading.Event()
 
     def close(self) -> None:
-        """What is being fetched stops, and goes on where it was when it is asked for again."""
+        """Stop fetching; an interrupted fetch resumes when it is asked for again."""
         self._closed.set()
 
     def has(self, digest: str) -> bool:
-        """It is here, for now."""
+        """Whether it is here now."""
         return (self._folder / digest).exists()
 
     def whole(self) -> tuple[str, ...]:
-        """All that are here, for now."""
+        """All that are here now."""
         with suppress(FileNotFoundError):
             return tuple(sorted(folder.name for folder in self._folder.iterdir() if is_whole(folder)))
         return ()
 
     def hold(self, digest: str) -> bool:
-        """It is here, and stays until `let_go`; False where it is not."""
+        """Hold it, so that it stays until `let_go`; False if it is not here."""
         if not self.has(digest):
             return False
         descriptor = self._opened(digest)
@@ -71,11 +71,11 @@ class CheckpointStore:
         return True
 
     def let_go(self, digest: str) -> None:
-        """Once for each time that it was held."""
+        """Release it, once for each time that it was held."""
         os.close(self._held[digest].pop())
 
     def fetch(self, digest: str, manifest: Manifest) -> None:
-        """Brings it here, each file verified while it is written; nothing to do for what is here.
+        """Fetch it, verifying each file while it is written, unless it is here.
 
         Raises Unavailable, CheckpointProblem for a file that is not what the manifest says, Gone, OSError.
         """
@@ -91,7 +91,7 @@ class CheckpointStore:
             sync_folder(self._folder)
 
     def keep_only(self, digests: Collection[str]) -> None:
-        """All others go, but for those that are held."""
+        """Remove all others, except those that are held."""
         with self._turn():
             for folder, _ in self._oldest():
                 if folder.name.removesuffix(INCOMING_SUFFIX) not in digests:
@@ -99,7 +99,7 @@ class CheckpointStore:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Nobody else brings or removes anything meanwhile, whichever process they are in. Raises Unavailable."""
+        """A context in which no other process fetches or removes anything. Raises Unavailable."""
         self._folder.mkdir(parents=True, exist_ok=True)
         descriptor = self._opened(TURN)
         try:
@@ -111,7 +111,7 @@ class CheckpointStore:
             os.close(descriptor)
 
     def _opened(self, lock: str) -> int:
-        """Of a file that is never removed: whoever had opened it before would hold a lock nobody else sees."""
+        """A descriptor of a lock file, which is never removed: a lock on a removed file would be seen by nobody."""
         self._locks.mkdir(parents=True, exist_ok=True)
         return os.open(self._locks / lock, os.O_RDWR | os.O_CREAT, 0o600)
 
@@ -138,14 +138,14 @@ class CheckpointStore:
             raise Unavailable(NO_ROOM, retry_after_seconds=NO_ROOM_SECONDS)
 
     def _oldest(self) -> list[tuple[Path, int]]:
-        """Folders and their bytes, first the one held longest ago; what came in part too."""
+        """Folders and their bytes, the least recently held first; incomplete ones too."""
         for left in self._folder.glob(f"{INCOMING_PREFIX}*"):
             shutil.rmtree(left, ignore_errors=True)
         folders = sorted(self._folder.iterdir(), key=lambda one: one.stat().st_mtime)
         return [(folder, _bytes(folder)) for folder in folders]
 
     def _remove(self, folder: Path) -> bool:
-        """At once for whoever looks; False for what is held."""
+        """Remove it atomically; False if it is held."""
         aside = self._folder / f"{INCOMING_PREFIX}{folder.name}"
         descriptor = self._opened(folder.name)
         try:

@@ -65,21 +65,21 @@ def open_checkpoint_catalog(
     return SharedCheckpointCatalog(CheckpointRegistry(bucket), settings, configured)
 
 
-def bringing(
+def fetching(
     backend: Backend, checkpoints: CheckpointCatalog, process: EngineProcess, cluster: Cluster, listener: Listener
 ) -> Backend:
     """The same; where checkpoints are shared its jobs wait until theirs are where they are painted."""
     if type(checkpoints) is CheckpointCatalog:
         return backend
-    from sdxl_gateway.s3.bringing import BringingBackend, NamingBackend
     from sdxl_gateway.s3.checkpoint_catalog import SharedCheckpointCatalog
     from sdxl_gateway.s3.fetches import Fetches
+    from sdxl_gateway.s3.fetching_backends import FetchingBackend, ManifestBackend
 
     assert isinstance(checkpoints, SharedCheckpointCatalog)
     if cluster.kind != "none":
-        return NamingBackend(backend, checkpoints)
+        return ManifestBackend(backend, checkpoints)
     fetches = Fetches(checkpoints.store, checkpoints.mirror, process.engine.load_wait_seconds, listener)
-    return BringingBackend(backend, checkpoints, fetches, process.first_in_folder)
+    return FetchingBackend(backend, checkpoints, fetches, process.first_in_folder)
 
 
 def heard_by(checkpoints: CheckpointCatalog, listener: Listener) -> EngineListener:

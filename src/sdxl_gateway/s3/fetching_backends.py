@@ -1,4 +1,4 @@
-"""Takes a backend, gives one for whose jobs checkpoints are fetched from the bucket first (a core Backend)."""
+"""Backends (core) that have the checkpoints of their jobs fetched from the bucket first."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from sdxl_gateway.s3.forwarding import Forwarding
 log = getLogger(__name__)
 
 
-class Following(AsyncIterator[JobEvent]):
-    """One job's events (a core JobEvents); what is held for it is let go of with the last one."""
+class HeldJobEvents(AsyncIterator[JobEvent]):
+    """The events of one job (a core JobEvents), whose checkpoints are held until the last one."""
 
     def __init__(self, events: JobEvents, held: ExitStack) -> None:
         self.position = events.position
@@ -43,8 +43,9 @@ class Following(AsyncIterator[JobEvent]):
         self._events.detach()
 
 
-class BringingBackend(Forwarding):
-    """`backend`, begun once the checkpoint called `first` is here, whose jobs wait for theirs."""
+class FetchingBackend(Forwarding):
+    """Fetches checkpoints to this machine: `backend` is started once the one called `first` is here, and jobs wait for
+    theirs."""
 
     def __init__(self, backend: Backend, catalog: SharedCheckpointCatalog, fetches: Fetches, first: str | None) -> None:
         super().__init__(backend)
@@ -54,14 +55,14 @@ class BringingBackend(Forwarding):
         self._starting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Returns at once; `ready` turns true when an engine can paint. Jobs may be submitted before."""
+        """Start without waiting; `ready` turns true when an engine can paint. Jobs may be submitted before."""
         if self._first is None or self._catalog.manifest_named(self._first) is None:
             await self._backend.start()
         else:
             self._starting = asyncio.create_task(self._start(self._first))
 
     async def _start(self, first: str) -> None:
-        """However long that takes; by then it may be one of this server's own."""
+        """Fetch the first checkpoint, however long that takes, unless this server has one of that name by then."""
         try:
             while (digest := self._catalog.manifest_named(first)) and not await self._fetches.keep(digest):
                 pass
@@ -71,24 +72,24 @@ class BringingBackend(Forwarding):
             self._backend.drain("The engine cannot be started; see the server's log.")
 
     async def stop(self, grace_seconds: float) -> None:
-        """As Backend; nothing is fetched any more."""
+        """As Backend; fetches end."""
         self._fetches.close()
         if self._starting is not None:
             self._starting.cancel()
         await self._backend.stop(grace_seconds)
 
     async def submit(self, job: Job) -> JobEvents:
-        """As Backend, once its checkpoints are here. Raises StillLoading, Unavailable, StorageFull too."""
+        """As Backend, once the job's checkpoints are here. May also raise StillLoading, Unavailable, StorageFull."""
         held = await self._fetches.hold(self._catalog.manifests(job.recipe.phases))
         try:
-            return Following(await self._backend.submit(job), held)
+            return HeldJobEvents(await self._backend.submit(job), held)
         except BaseException:
             held.close()
             raise
 
 
-class NamingBackend(Forwarding):
-    """`backend`, whose engines have the checkpoints of their jobs fetched where they are: each is told of its."""
+class ManifestBackend(Forwarding):
+    """Has engines on other machines fetch the checkpoints of their jobs: each job names its manifests."""
 
     def __init__(self, backend: Backend, catalog: SharedCheckpointCatalog) -> None:
         super().__init__(backend)
