@@ -37,6 +37,11 @@ def test_what_cannot_be_used_is_told_once_and_from_the_first_look_on(caplog: pyt
     assert caplog.messages == ["LoRA folder: half.safetensors: The file is cut short."] * 2
 
 
+def test_a_side_car_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    FolderLog("LoRA folder").tell({}, [Problem("a/ink", "ink.toml: unknown key 'wieght'.", "a/ink.toml")])
+    assert caplog.messages == ["LoRA folder: a/ink.toml: unknown key 'wieght'."]
+
+
 def test_a_library_that_is_copied_in_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     log = FolderLog("LoRA folder")
     log.tell({}, ())

@@ -38,7 +38,7 @@ class FolderLog:
         found = {(one.file, one.message): None for one in unusable}
         for file, message in found:
             if (file, message) not in self._unusable:
-                log.warning("%s: %s: %s", self._called, file, message)
+                log.warning("%s: %s: %s", self._called, file, message.removeprefix(f"{file.rpartition('/')[2]}: "))
         self._offered, self._unusable = dict(offered), frozenset(found)
 
     def _names(self, what: str, names: list[str]) -> None:
