@@ -144,7 +144,7 @@ def test_broken_weights(folder: Path) -> None:
 @pytest.mark.parametrize("path", ["nowhere/at-all", "../up", "a b"])
 def test_a_path_that_leads_nowhere(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CheckpointProblem, match="sdxl-gateway pull"):
+    with pytest.raises(CheckpointProblem, match="neither a folder nor a file"):
         resolve_folder(path, DEMO_MODEL)
 
 

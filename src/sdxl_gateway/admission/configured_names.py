@@ -18,12 +18,21 @@ def problems(
     """Key and reason: of the default model, of house styles' parts, of the aliases' and the rollouts' targets."""
     names = ModelResolver(settings, checkpoints, adapters)
     yield from rollout_problems(names, adapters)
+    lost = {f"models.{name}": reason for name, reason in _without_checkpoint(settings, names, adapters)}
+    yield from ((f"{key}.checkpoint", reason) for key, reason in lost.items())
     for key, name in _named(settings).items():
-        if (reason := _lacking(names, adapters, name)) is not None:
+        if key not in lost and (reason := _lacking(names, adapters, name)) is not None:
             yield key, reason
     for name, style in settings.models.items():
         if style.background == "transparent" and settings.matting.path is None:
             yield f"models.{name}.background", "A transparent background needs a matte model: set matting.path."
+
+
+def _without_checkpoint(settings: Settings, names: ModelResolver, adapters: LoraCatalog) -> Iterator[tuple[str, str]]:
+    """House styles whose `checkpoint` is no model's name, and why."""
+    for name, style in settings.models.items():
+        if style.checkpoint and (reason := _lacking(names, adapters, style.checkpoint)) is not None:
+            yield name, reason
 
 
 def rollout_problems(names: ModelResolver, adapters: LoraCatalog) -> Iterator[tuple[str, str]]:

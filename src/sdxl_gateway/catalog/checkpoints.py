@@ -91,7 +91,10 @@ def open_checkpoint(name: str, section: Checkpoint, demo: Path) -> CheckpointEnt
     Raises CheckpointProblem for what is not there or not of the SDXL family, a folder that brings Python code, and a
     file that is cut short, a pickle, or without a VAE where `section` names none.
     """
-    path = resolve_model(section.path, demo)
+    try:
+        path = resolve_model(section.path, demo)
+    except CheckpointProblem as problem:
+        raise CheckpointProblem(f"checkpoints.{name}.path: {problem}") from None
     _check_vae_file(section, demo)
     return _open_folder(name, section, path) if path.is_dir() else _open_file(name, section, path, demo)
 

@@ -23,6 +23,9 @@ MODEL_INDEX = "model_index.json"
 TEXT_LEVEL = "text_model"
 """A level in the names of a text encoder's modules: published files have it, newer transformers leave it out."""
 
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(:.+)?")
+"""What could be a repository's name on the Hub, or that of one of its files."""
+
 DEMO = "demo"
 
 CHECKPOINT_CAPS = HeaderCaps(max_header_bytes=64 * 2**20, max_tensors=100_000)
@@ -49,6 +52,8 @@ def resolve_model(path: str, demo: Path) -> Path:
         return local.absolute()
     fetched = fetched_file(*path.split(":", 1)) if ":" in path else _fetched_snapshot(path)
     if fetched is None:
+        if not HUB_NAME.fullmatch(path):
+            raise CheckpointProblem(f"'{path}' is neither a folder nor a file.")
         raise CheckpointProblem(
             f"'{path}' is neither a folder nor a file nor a fetched Hub model; `sdxl-gateway pull {path}` fetches one."
         )

@@ -16,7 +16,10 @@ def preview_vae_folder(path: str | None) -> Path | None:
     """A folder, or a fetched Hub model, that holds a tiny VAE. Raises CheckpointProblem for anything else."""
     if path is None:
         return None
-    folder = resolve_folder(path, DEMO_MODEL)
+    try:
+        folder = resolve_folder(path, DEMO_MODEL)
+    except CheckpointProblem as problem:
+        raise CheckpointProblem(f"engine.preview_vae: {problem}") from None
     try:
         kind = json.loads((folder / "config.json").read_text("utf-8")).get("_class_name")
     except (OSError, ValueError, AttributeError, RecursionError) as error:

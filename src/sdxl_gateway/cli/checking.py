@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import typer
 
+from sdxl_gateway.accounts.authenticator import KnownKeys, refuse_anonymous
+from sdxl_gateway.accounts.key_store import KeyStore
+from sdxl_gateway.accounts.pepper import pepper_of
+from sdxl_gateway.accounts.static_keys import StaticKeys
 from sdxl_gateway.admission.configured_names import problems
 from sdxl_gateway.catalog.checkpoint_folder.catalog import CheckpointCatalog
 from sdxl_gateway.catalog.checkpoints import CheckpointEntry, open_checkpoint, with_ip_adapter
@@ -22,6 +28,10 @@ from sdxl_gateway.cli.memory_report import MemoryReport, bytes_of, report_memory
 from sdxl_gateway.config import DEMO_MATTE, DEMO_MODEL, ConfigProblem, Engine, Settings
 from sdxl_gateway.core.errors import CheckpointProblem, MatteProblem, StartProblem
 from sdxl_gateway.matting.open import open_matte
+from sdxl_gateway.rooms import build_rooms
+from sdxl_gateway.storage.database import FILE_NAME as DATABASE
+from sdxl_gateway.storage.database import opened
+from sdxl_gateway.storage.directory import refuse_unusable
 from sdxl_gateway.telemetry.device import describe_device, devices_of, fp8_problem, least_memory_bytes
 
 
@@ -134,7 +144,29 @@ def inspect(settings: Settings, vram_bytes: int | None = None) -> Found:
     if checkpoints:
         _look_at_ip_adapter(settings, found, checkpoints)
         found.problems.extend(f"{key}: {reason}" for key, reason in problems(settings, checkpoints, adapters))
+    if not found.problems:
+        found.problems.extend(_why_no_start(settings))
     return found
+
+
+def _why_no_start(settings: Settings) -> Iterator[str]:
+    """What `serve` would stop at besides: the rooms are built as it builds them, and left again."""
+    try:
+        refuse_unusable(settings.data_directory)
+        with TemporaryDirectory(prefix="sdxl-gateway-") as scratch:
+            build_rooms(settings, scratch=Path(scratch))
+            _refuse_without_key(settings, Path(scratch))
+    except StartProblem as problem:
+        yield str(problem)
+
+
+def _refuse_without_key(settings: Settings, scratch: Path) -> None:
+    """Raises AnonymousInPublic; a data directory that holds no keys yet is not begun."""
+    home = settings.data_directory if (settings.data_directory / DATABASE).exists() else scratch
+    with opened(home) as database:
+        store = KeyStore(database, partial(pepper_of, settings.auth.pepper, home))
+        store.load_now()
+        refuse_anonymous(settings, KnownKeys(StaticKeys(settings.auth), store, guarded=settings.redis.url is not None))
 
 
 def _devices(engine: Engine) -> tuple[tuple[str, ...], list[str]]:

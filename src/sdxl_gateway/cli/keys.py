@@ -26,7 +26,6 @@ from sdxl_gateway.core.errors import GatewayError
 from sdxl_gateway.storage.database import Database, opened
 from sdxl_gateway.webhooks.store import WebhookStore
 
-DAY_SECONDS = 24 * 3600.0
 T = TypeVar("T")
 Pepper = Callable[[], bytes]
 

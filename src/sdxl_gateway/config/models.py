@@ -10,9 +10,11 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from sdxl_gateway.config.prompting import PromptSyntax
 from sdxl_gateway.config.section import Section
-from sdxl_gateway.core.limits import CLIP_SKIP, GUIDANCE_SCALE, LORA_WEIGHT, STEPS
+from sdxl_gateway.core.limits import CLIP_SKIP, GUIDANCE_SCALE, LONGEST_SIDE, LORA_WEIGHT, STEPS
+from sdxl_gateway.core.picture import Size as Pixels
 from sdxl_gateway.core.recipe import Background
 from sdxl_gateway.core.samplers import SAMPLERS, SCHEDULES, read_sampler, read_schedule
+from sdxl_gateway.core.sizes import nearest_size
 
 
 def _served(sampler: str) -> str:
@@ -28,8 +30,15 @@ def _schedule(text: str) -> str:
     return schedule
 
 
+def _paintable(size: str) -> str:
+    """What a request may ask for, whatever `limits.max_pixels` says."""
+    if size != "auto" and (near := nearest_size(Pixels.of(size), LONGEST_SIDE**2)) != Pixels.of(size):
+        raise ValueError(f"should be a size that is painted, such as '{near}'")
+    return size
+
+
 Name = Annotated[str, StringConstraints(pattern=r"^[^+\s]+$", max_length=200)]
-Size = Annotated[str, StringConstraints(pattern=r"^(auto|\d{2,4}x\d{2,4})$")]
+Size = Annotated[str, StringConstraints(pattern=r"^(auto|\d{2,4}x\d{2,4})$"), AfterValidator(_paintable)]
 SamplerName = Annotated[str, AfterValidator(_served)]
 Schedule = Annotated[str, AfterValidator(_schedule)]
 Steps = Annotated[int, Field(ge=1, le=STEPS)]

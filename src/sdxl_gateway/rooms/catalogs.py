@@ -12,6 +12,7 @@ from sdxl_gateway.catalog.lora_folder.catalog import LoraCatalog
 from sdxl_gateway.catalog.preview_vae import preview_vae_folder
 from sdxl_gateway.catalog.side_models import SideModels
 from sdxl_gateway.config import DEMO_MODEL, Settings
+from sdxl_gateway.core.errors import StartProblem
 from sdxl_gateway.s3.open import open_checkpoint_catalog, open_loras
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class Catalogs:
 
     @classmethod
     def open(cls, settings: Settings, bucket: Bucket | None) -> Self:
-        """Raises CheckpointProblem for models that an engine could not load."""
+        """Raises CheckpointProblem for models that an engine could not load; StartProblem where a folder is a file."""
+        _refuse_files(settings)
         configured = with_ip_adapter(open_checkpoints(settings.checkpoints, DEMO_MODEL), settings.ip_adapter)
         checkpoints = open_checkpoint_catalog(bucket, settings, configured)
         checkpoints.scan()
@@ -39,3 +41,15 @@ class Catalogs:
         embeddings.scan()
         preview_vae_folder(settings.engine.preview_vae)
         return cls(checkpoints, adapters, embeddings, SideModels.open(settings, checkpoints.guide_by, checkpoints.take))
+
+
+def _refuse_files(settings: Settings) -> None:
+    """A folder that is not there yet is waited for; where a file lies none will come."""
+    directories = {
+        "checkpoint_folder": settings.checkpoint_folder.directory,
+        "loras": settings.loras.directory,
+        "embeddings": settings.embeddings.directory,
+    }
+    for section, directory in directories.items():
+        if directory.is_file():
+            raise StartProblem(f"{section}.directory: {directory} is a file, not a folder.")

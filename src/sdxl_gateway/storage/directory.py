@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -34,6 +35,16 @@ def usable(directory: Path) -> Iterator[None]:
         reason = "a file of that name is in the way" if isinstance(error, FILE_IN_THE_WAY) else error.strerror
         place = f"data_directory: {directory.absolute()} cannot be used: {reason}."
         raise DirectoryUnusable(f"{place} Free that place, or choose another data_directory.") from error
+
+
+def refuse_unusable(directory: Path) -> None:
+    """Raises DirectoryUnusable where `directory` could not be made or written to; makes and writes nothing."""
+    nearest = next(place for place in (directory, *directory.absolute().parents) if place.exists())
+    with usable(directory):
+        if not nearest.is_dir():
+            raise NotADirectoryError
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 @contextmanager
