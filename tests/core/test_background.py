@@ -10,6 +10,7 @@ import pytest
 
 from sdxl_gateway.core import background
 from sdxl_gateway.core.background import Background
+from sdxl_gateway.core.errors import StorageFull
 from sdxl_gateway.core.events import WorkFailed
 
 NAME = "lora_folder"
@@ -37,6 +38,22 @@ async def test_background_work_that_breaks_is_logged_and_takes_nothing_with_it(
             assert doing.ailing == (NAME,)
     assert "no more watches" in caplog.text
     assert told == [WorkFailed(NAME)]
+
+
+async def test_a_full_disk_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    broke = asyncio.Event()
+
+    async def breaking() -> None:
+        broke.set()
+        raise StorageFull("The disk is full.")
+
+    async with Background(unheard).doing("usage", breaking):
+        await broke.wait()
+        await asyncio.sleep(0)
+    assert [record.getMessage() for record in caplog.records] == [
+        "usage failed and begins again in 1 s; pictures are still painted: The disk is full."
+    ]
+    assert caplog.records[0].exc_info is None
 
 
 async def test_background_work_ends_with_the_world() -> None:

@@ -51,14 +51,22 @@ class Background:
             began = self._clock()
             try:
                 return await work()
-            except Exception:
+            except Exception as error:
                 if self._clock() - began > STEADY_SECONDS:
                     pause_seconds = FIRST_PAUSE_SECONDS
-                log.exception("%s failed and begins again in %g s; pictures are still painted", name, pause_seconds)
+                _log(name, pause_seconds, error)
             self._ailing_until[name] = self._clock() + pause_seconds + STEADY_SECONDS
             self._tell(WorkFailed(name))
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+
+
+def _log(name: str, pause_seconds: float, error: Exception) -> None:
+    """A full disk, or a server that does not answer, is told by its sentence; whatever else, by where it came up."""
+    known = isinstance(error, GatewayError)
+    reason = f": {error}" if known else ""
+    message = "%s failed and begins again in %g s; pictures are still painted%s"
+    log.error(message, name, pause_seconds, reason, exc_info=None if known else error)
 
 
 async def written_at_intervals(write: Callable[[], Awaitable[None]]) -> None:
