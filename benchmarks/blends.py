@@ -22,7 +22,7 @@ from sdxl_gateway.engine.lora.formats import Adapter, AdapterFile
 from sdxl_gateway.engine.lora.table import Kernel, MergeTable
 from sdxl_gateway.engine.memory.budgets import PRISTINE_HOST, PRISTINE_VRAM
 from sdxl_gateway.engine.memory.ledger import HOST, VRAM, Ledger
-from sdxl_gateway.engine.timing import Timings, clock_of
+from sdxl_gateway.engine.timing import Clock, Timings, clock_of
 from tools.full_size_model import UNET
 
 FACTOR = 8
@@ -126,18 +126,19 @@ def _numbers(shares: table.Words, half: int) -> table.Words:
 
 @dataclass
 class Blender:
-    """A UNet and what puts blends on it; `told` is what it measured."""
+    """A UNet and what puts blends on it; `told` is what it measured, by the device's clock or another."""
 
     unet: nn.Module
     device: torch.device
     stacked: bool | None = None
     kernel: Kernel | None = None
+    clock: Clock | None = None
     told: list[Measurement] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         ledger = Ledger({VRAM: None, HOST: None, PRISTINE_VRAM: None, PRISTINE_HOST: None})
         self.adapters = GivenAdapters(ledger, self.device)
-        timings = Timings(self.told.append, clock_of(self.device))
+        timings = Timings(self.told.append, self.clock or clock_of(self.device))
         self.switcher = BlendSwitcher(
             {"unet": self.unet},
             self.adapters,

@@ -16,16 +16,19 @@ import torch
 from diffusers.models import modeling_utils
 from torch import Tensor
 
+from benchmarks.blends import TINY, Blender, Factors, random_unet
 from sdxl_gateway.core.prompt import PLAIN_READING
 from sdxl_gateway.core.samplers import SAMPLERS
 from sdxl_gateway.engine.canvas import Canvas
 from sdxl_gateway.engine.device import to_device
+from sdxl_gateway.engine.lora.table import Kernel, MergeTable
 from sdxl_gateway.engine.models.loaders import LoadedCheckpoint
 from sdxl_gateway.engine.stages.encode import Text, encode_text, encode_texts
+from sdxl_gateway.engine.timing import HostMark
 from sdxl_gateway.scheduling.detail import detail_tiles
-from tests.kit.device_tensors import CUDA, DeviceTensor, Watched, watching
+from tests.kit.device_tensors import CUDA, HOST, DeviceTensor, Watched, watching
 from tests.kit.engine import difference
-from tests.kit.fake_cuda import FakeCuda, move_to_fake_cuda
+from tests.kit.fake_cuda import FakeCuda, move_to_cuda, move_to_fake_cuda
 from tests.kit.tasks import House, house
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -141,6 +144,26 @@ def test_the_pictures_of_a_recipe_are_sent_in_one_copy(small: House, task: str, 
         small.begin(asked)
     pixels = asked.recipe.paint_width * asked.recipe.paint_height
     assert [shape for shape in watched.uploads if prod(shape) >= pixels] == [(pixels * bytes_each,)]
+
+
+def _sends_its_table(merge: MergeTable, device: torch.device) -> None:
+    """A kernel, all but what it computes."""
+    merge.words.to(device, non_blocking=True)
+
+
+@pytest.mark.parametrize("kernel", [None, _sends_its_table], ids=["in stacks", "by a kernel"])
+def test_a_switch_waits_for_nothing(kernel: Kernel | None) -> None:
+    """The next step is launched while weights are written; a stream to wait for would not be there."""
+    unet = random_unet(TINY, HOST, torch.float16)
+    move_to_cuda(unet)
+    blender = Blender(unet, CUDA, kernel=kernel, clock=HostMark)
+    first, second = (blender.give(digest, Factors(CUDA).lora(8)) for digest in ("first", "second"))
+    blender.put_on([first])
+    for blend in ([second], [first, second], []):
+        with watching() as watched:
+            blender.put_on(blend)
+        assert watched.waits == []
+        assert watched.launches
 
 
 def test_both_texts_are_rows_of_one_call_and_read_as_alone(on_cuda: House) -> None:

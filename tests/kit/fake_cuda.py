@@ -63,22 +63,9 @@ def move_to_fake_cuda(engine: DiffusionEngine) -> None:
             setattr(stage, cache, type(getattr(stage, cache))())
 
 
-def _moved(model: Any) -> Any:
-    if isinstance(model, LoadedCheckpoint):
-        checkpoint = model.checkpoint
-        for part in (*checkpoint.blendable().values(), checkpoint.vae):
-            _move(part)
-        placement = replace(checkpoint.placement, device=CUDA)
-        return LoadedCheckpoint(replace(checkpoint, placement=placement), model.switcher)
-    if isinstance(model, IPAdapter):
-        _move(model.projection)
-        return IPAdapter(model.projection, tuple((DeviceTensor(keys), DeviceTensor(v)) for keys, v in model.layers))
-    _move(model)
-    return model
-
-
 @torch.inference_mode()
-def _move(module: nn.Module) -> None:
+def move_to_cuda(module: nn.Module) -> None:
+    """Its parameters and buffers are DeviceTensors of the same values."""
     for part in module.modules():
         for name, parameter in part._parameters.items():
             if parameter is not None:
@@ -86,6 +73,20 @@ def _move(module: nn.Module) -> None:
         for name, buffer in part._buffers.items():
             if buffer is not None:
                 part._buffers[name] = DeviceTensor(buffer)
+
+
+def _moved(model: Any) -> Any:
+    if isinstance(model, LoadedCheckpoint):
+        checkpoint = model.checkpoint
+        for part in (*checkpoint.blendable().values(), checkpoint.vae):
+            move_to_cuda(part)
+        placement = replace(checkpoint.placement, device=CUDA)
+        return LoadedCheckpoint(replace(checkpoint, placement=placement), model.switcher)
+    if isinstance(model, IPAdapter):
+        move_to_cuda(model.projection)
+        return IPAdapter(model.projection, tuple((DeviceTensor(keys), DeviceTensor(v)) for keys, v in model.layers))
+    move_to_cuda(model)
+    return model
 
 
 def _is_cuda(device: Any) -> bool:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from collections.abc import Callable
+from types import FrameType
+
 import pytest
 import torch
 from torch import nn
@@ -119,3 +124,43 @@ def test_convolutions_go_along(fused: Blender, kernel: CountingKernel) -> None:
     found = counted(fused, [digest])
     assert (found.launches, found.waits) == (1, 0)
     assert sorted(launch.group for launch in kernel.tables[0].launches) == [0, UNALIGNED]
+
+
+def test_a_warm_switch_makes_no_table_and_asks_each_layer_but_one_thing(fused: Blender, kernel: CountingKernel) -> None:
+    """Where its pristine copy lies: that may be elsewhere each time, and the rest is known."""
+    first, second = (fused.give(f"warm {i}", FACTORS.lora(64)) for i in range(2))
+    for digest in (first, second, first):
+        fused.put_on([digest])
+    kernel.tables.clear()
+    calls = entered(lambda: fused.put_on([second]))
+    assert calls.pop("untouched") == len(fused.layers())
+    assert calls.total() < 200
+    fused.put_on([first])
+    fused.put_on([second])
+    assert kernel.tables[0] is kernel.tables[2]
+
+
+def test_taking_a_blend_off_asks_each_layer_little(fused: Blender) -> None:
+    """A view of each would take longer than all else."""
+    fused.put_on([fused.give("to be taken off", FACTORS.lora(64))])
+    launches = Launches()
+    with launches:
+        calls = entered(fused.put_on)
+    assert (launches.launches, launches.waits) == (1, 0)
+    assert calls.pop("untouched") == calls.pop("as_stored") == len(fused.layers())
+
+
+def entered(work: Callable[[], object]) -> Counter[str]:
+    """How often which of Python's functions were called."""
+    found: Counter[str] = Counter()
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            found[frame.f_code.co_name] += 1
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return found

@@ -69,7 +69,7 @@ def test_loras_stay_warm_beside_pristine_copies(
     plan, ledger = planned(gib, monkeypatch)
     store = PristineStore(ledger, "auto", "sdxl")
     for layer in layers:
-        store.keep(layer)
+        store.keep([layer])
     copies = [ledger.held_bytes(tier) for tier in (PRISTINE_VRAM, PRISTINE_HOST)]
     assert sum(copies) == sum(layer.parameter.nbytes for layer in layers)
     assert warm_after(ledger, 300) >= warm

@@ -125,15 +125,13 @@ class BlendSwitcher:
         writer = self._writers[components]
         group, plan = writer.group, writer.plan(mix, adapters)
         bare, written = group.chosen(plan.bare), group.chosen(plan.written)
-        for layer in written:
-            self._pristine.keep(layer)
+        self._pristine.keep(written)
         self._on[components] = None
         group.half_written(plan.written)
         try:
-            _let_copies_end((*bare, *written))
+            _let_copies_end(group.chosen(group.away & (plan.bare | plan.written)))
             restore(bare)
             writer.write(plan)
-            _wait(written)
         except BaseException as error:
             restore(group.chosen(group.touched(group.on)))
             group.on = {}
@@ -178,14 +176,7 @@ def _taught(adapters: Iterable[Adapter]) -> TextualInversions:
     return words
 
 
-def _let_copies_end(layers: Iterable[Layer]) -> None:
+def _let_copies_end(away: Iterable[Layer]) -> None:
     """The host may write to weights in its own memory once no step still copies them from there."""
-    for device in {layer.device for layer in layers if layer.parameter.device != layer.device}:
+    for device in {layer.device for layer in away}:
         finish_steps(device)
-
-
-def _wait(layers: Iterable[Layer]) -> None:
-    """Until the device has written, so that its errors are this switch's errors and its time this switch's time."""
-    for device in {layer.device for layer in layers}:
-        if device.type == "cuda":
-            torch.cuda.current_stream(device).synchronize()

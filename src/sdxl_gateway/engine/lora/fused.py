@@ -13,12 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sdxl_gateway.core.recipe import BlendKey
 from sdxl_gateway.engine.lora.delta import Dora
 from sdxl_gateway.engine.lora.formats import Adapter
 from sdxl_gateway.engine.lora.gains import gains_of
 from sdxl_gateway.engine.lora.group import Flags, LayerGroup, Positions, Strengths
 from sdxl_gateway.engine.lora.kernel_proof import prove
 from sdxl_gateway.engine.lora.merge import KeepDense
+from sdxl_gateway.engine.lora.recent import Recent
 from sdxl_gateway.engine.lora.table import (
     GAINS,
     LAYER_FIELDS,
@@ -26,6 +28,7 @@ from sdxl_gateway.engine.lora.table import (
     SHARE_FIELDS,
     STORED_DTYPES,
     Kernel,
+    MergeTable,
     Part,
     Words,
     layer_row,
@@ -39,6 +42,12 @@ OLDEST_CAPABILITY = (8, 0)
 NO_GAINS = -1
 KEPT_REACHES = 64
 """Of so many adapters the rows are kept, some 120 kB each: filling them in takes longer than a switch."""
+KEPT_TABLES = 8
+"""For warm blends that take turns. Of a LoRA on all linear layers it is 0.8 MB of page-locked host memory, and 0.1 more
+for each further one."""
+
+TableKey = tuple[BlendKey, tuple[tuple[int, int], ...], bytes, bytes]
+"""The mix, where its adapters lie, the layers that are written, and where their pristine copies lie."""
 
 
 @cache
@@ -85,6 +94,20 @@ def _reach(adapter: Adapter, group: LayerGroup) -> Reach:
     return Reach(at, filled, np.array([row is not None for row in rows], dtype=np.bool_), gains, int(starts[-1]))
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One adapter as it lies on the device now: its factors from `address` on, and DoRA's gains."""
+
+    address: int
+    reach: Reach
+    gains: Tensor | None
+
+    @property
+    def places(self) -> tuple[int, int]:
+        """Where both begin; 0 stands for no gains."""
+        return self.address, 0 if self.gains is None else self.gains.data_ptr()
+
+
 class KernelWriter:
     """Writes layers of one group by a kernel; `keep` keeps DoRA's gains, which a blend does not change."""
 
@@ -92,7 +115,8 @@ class KernelWriter:
         self._group = group
         self._kernel = kernel
         self._keep = keep
-        self._reaches: dict[tuple[str, int], Reach] = {}
+        self._reaches: Recent[tuple[str, int], Reach] = Recent(KEPT_REACHES)
+        self._tables: Recent[TableKey, MergeTable] = Recent(KEPT_TABLES)
         rows = [layer_row(layer) for layer in group.layers]
         kinds = {(layer.parameter.dtype, layer.device) for layer, row in zip(group.layers, rows, strict=True) if row}
         # One launch has one storage format; a model has one.
@@ -109,33 +133,36 @@ class KernelWriter:
             found[unable] &= strengths[unable] == 0
         return found
 
-    def write(self, chosen: Flags, wanted: Strengths, adapters: Mapping[str, Adapter]) -> None:
-        """Those layers, each with its pristine copy taken and changed by at least one adapter."""
+    def write(self, chosen: Flags, mix: BlendKey, wanted: Strengths, adapters: Mapping[str, Adapter]) -> None:
+        """Those layers, each with its pristine copy taken and changed by at least one adapter; `wanted` is the mix.
+
+        A table serves again where every number in it would be the same: whatever of it may change is in its key.
+        """
         if self._kind is None or not chosen.any():
             return
         dtype, device = self._kind
-        rows = self._rows[chosen]
         # Asked for anew each time: where pristine copies lie is the store's affair.
-        rows[:, PRISTINE] = [layer.untouched.data_ptr() for layer in self._group.chosen(chosen)]
-        positions = np.cumsum(chosen) - 1
-        gains = [self._gains(adapters[digest]) for digest in wanted]
-        parts = [
-            _part(self._reach(adapters[digest]), chosen & (wanted[digest] != 0), wanted[digest], positions, found)
-            for digest, found in zip(wanted, gains, strict=True)
-        ]
-        self._kernel(merge_table(rows, parts, dtype, pin=device.type == "cuda"), device)
+        pristine = np.array([layer.untouched.data_ptr() for layer in self._group.chosen(chosen)], dtype=np.int64)
+        given = {digest: self._given(adapter) for digest, adapter in adapters.items()}
+
+        def make() -> MergeTable:
+            rows = self._rows[chosen]
+            rows[:, PRISTINE] = pristine
+            return merge_table(rows, _parts(chosen, wanted, given), dtype, pin=device.type == "cuda")
+
+        key = (mix, tuple(one.places for one in given.values()), chosen.tobytes(), pristine.tobytes())
+        self._kernel(self._tables.of(key, make), device)
+
+    def _given(self, adapter: Adapter) -> Given:
+        reach = self._reach(adapter)
+        return Given(adapter.buffer.data_ptr(), reach, self._gains(adapter, reach))
 
     def _reach(self, adapter: Adapter) -> Reach:
         """Digest and address say all: a file's content is its digest, its layout follows from that."""
         key = (adapter.digest, adapter.buffer.data_ptr())
-        reach = self._reaches.pop(key, None) or _reach(adapter, self._group)
-        self._reaches[key] = reach
-        if len(self._reaches) > KEPT_REACHES:
-            del self._reaches[next(iter(self._reaches))]
-        return reach
+        return self._reaches.of(key, lambda: _reach(adapter, self._group))
 
-    def _gains(self, adapter: Adapter) -> Tensor | None:
-        reach = self._reach(adapter)
+    def _gains(self, adapter: Adapter, reach: Reach) -> Tensor | None:
         if not reach.gain_count:
             return None
         key = adapter.digest, f"gains {self._group.layers[0].component}"
@@ -147,9 +174,13 @@ class KernelWriter:
         return gains_of([(layer, delta) for layer, delta in pairs if isinstance(delta, Dora)])
 
 
-def _part(
-    reach: Reach, chosen: Flags, strengths: NDArray[np.float64], positions: Positions, gains: Tensor | None
-) -> Part:
+def _parts(chosen: Flags, wanted: Strengths, given: Mapping[str, Given]) -> list[Part]:
+    positions = np.cumsum(chosen) - 1
+    return [_part(given[digest], chosen & (found != 0), found, positions) for digest, found in wanted.items()]
+
+
+def _part(given: Given, chosen: Flags, strengths: NDArray[np.float64], positions: Positions) -> Part:
+    reach, gains = given.reach, given.gains
     here = chosen[reach.at]
     at, rows = reach.at[here], reach.rows[here]
     if gains is not None:

@@ -19,6 +19,7 @@ from sdxl_gateway.engine.memory.quantised import quantised_weight, rounded
 
 PristineHome = Literal["auto", "device", "host"]
 DEVICE_TIERS = (PRISTINE_VRAM, VRAM)
+MATRIX = 2
 STACK_BYTES = 256 * 2**20
 """Of float32: what layers of one shape are computed in together."""
 
@@ -57,6 +58,12 @@ class Layer:
         return self.pristine
 
     @property
+    def as_stored(self) -> Tensor:
+        """`untouched` in the parameter's own shape."""
+        # Of linears, nearly all there is, that is a matrix too; a view costs more than all else that is done to them.
+        return self.untouched if self.parameter.dim() == MATRIX else self.untouched.view(self.parameter.shape)
+
+    @property
     def original_bytes(self) -> int:
         """Of the weights as the checkpoint has them."""
         return (self.parameter if self.pristine is None else self.pristine).nbytes
@@ -76,13 +83,12 @@ class Layer:
 
 def restore(layers: Sequence[Layer]) -> None:
     """Put the pristine bits back: those the storage had before, and so rounded anew where they are rounded."""
-    whole = [layer for layer in layers if layer.scale is None]
+    whole = [(layer, layer.parameter.is_contiguous()) for layer in layers if layer.scale is None]
     # One pair of other strides would have all copied one by one: channels-last convolutions go apart.
     for contiguous in (True, False):
-        alike = [layer for layer in whole if layer.parameter.is_contiguous() is contiguous]
+        alike = [layer for layer, is_so in whole if is_so is contiguous]
         if alike:
-            pristine = [layer.untouched.view(layer.parameter.shape) for layer in alike]
-            torch._foreach_copy_([layer.parameter for layer in alike], pristine)
+            torch._foreach_copy_([layer.parameter for layer in alike], [layer.as_stored for layer in alike])
     for stack in _stacks([layer for layer in layers if layer.scale is not None]):
         matrices = torch.empty((len(stack), *stack[0].shape), dtype=torch.float32, device=stack[0].device)
         torch._foreach_copy_(list(matrices.unbind(0)), [layer.untouched for layer in stack], non_blocking=True)
@@ -144,24 +150,16 @@ class PristineStore:
         self._home = home
         self._name = name
         self._device_full = False
-        self._placed: set[str] = set()
+        self._placed: set[Layer] = set()
         self._host: HostMemory | None = None
 
-    def keep(self, layer: Layer) -> None:
-        """Copy the layer's bits, or what it was rounded from, to where they stay, once.
+    def keep(self, layers: Iterable[Layer]) -> None:
+        """Copy each layer's bits, or what it was rounded from, to where they stay, once.
 
         Raises DoesNotFit when `home` is "device" and there is no room.
         """
-        if layer.name in self._placed:
-            return
-        self._ledger.pin(self._key(layer))
-        try:
-            self._place(layer)
-        except BaseException:
-            if layer.scale is None:
-                self.forget(layer)
-            raise
-        self._placed.add(layer.name)
+        for layer in [layer for layer in layers if layer not in self._placed]:
+            self._keep(layer)
 
     def count(self, layers: Iterable[Layer]) -> None:
         """Those that have their copy in host memory from the start."""
@@ -171,11 +169,21 @@ class PristineStore:
 
     def forget(self, layer: Layer) -> None:
         """Give up the layer's copy, whose weights can then not be put back."""
-        self._placed.discard(layer.name)
+        self._placed.discard(layer)
         key = self._key(layer)
         self._ledger.unpin(key)
         self._drop(key, (*DEVICE_TIERS, PRISTINE_HOST))
         layer.pristine = None
+
+    def _keep(self, layer: Layer) -> None:
+        self._ledger.pin(self._key(layer))
+        try:
+            self._place(layer)
+        except BaseException:
+            if layer.scale is None:
+                self.forget(layer)
+            raise
+        self._placed.add(layer)
 
     def _place(self, layer: Layer) -> None:
         if self._home != "host" and layer.parameter.device == layer.device and not self._device_full:

@@ -206,8 +206,10 @@ def _items(layers: Words, groups: Words) -> tuple[Words, Words]:
     rows = np.array([tiling.rows for tiling in TILINGS])[groups]
     spans = np.array([tiling.columns * tiling.blocks for tiling in TILINGS])[groups]
     counts = -(-layers[:, ROWS] // rows) * -(-layers[:, COLUMNS] // spans)
-    places = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return (np.repeat(np.arange(len(layers)), counts) << 32) | places, counts
+    first = np.cumsum(counts) - counts
+    items = np.repeat((np.arange(len(layers)) << 32) - first, counts)
+    items += np.arange(len(items))
+    return items, counts
 
 
 def _launches(groups: Words, counts: Words) -> Iterator[Launch]:

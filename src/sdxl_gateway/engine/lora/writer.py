@@ -25,6 +25,7 @@ class Rewrite:
     Of those, `by_kernel` are written by one.
     """
 
+    mix: BlendKey
     wanted: Strengths
     adapters: Mapping[str, Adapter]
     bare: Flags
@@ -47,12 +48,12 @@ class GroupWriter:
         stale, changed = self.group.stale(wanted), self.group.touched(wanted)
         by_kernel = self._kernel.takes(wanted, adapters) if self._kernel else np.zeros_like(stale)
         written = self._whole_stacks(stale & changed, changed & ~by_kernel)
-        return Rewrite(wanted, adapters, stale & ~changed, written, by_kernel & written)
+        return Rewrite(mix, wanted, adapters, stale & ~changed, written, by_kernel & written)
 
     def write(self, rewrite: Rewrite) -> None:
         """The caller sees to layers left half-written."""
         if self._kernel:
-            self._kernel.write(rewrite.by_kernel, rewrite.wanted, rewrite.adapters)
+            self._kernel.write(rewrite.by_kernel, rewrite.mix, rewrite.wanted, rewrite.adapters)
         stacks: defaultdict[object, list[Change]] = defaultdict(list)
         for at in np.flatnonzero(rewrite.written & ~rewrite.by_kernel).tolist():
             change = self._change(at, rewrite)
