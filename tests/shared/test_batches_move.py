@@ -18,9 +18,10 @@ from sdxl_gateway.core.errors import NotFound, Unavailable
 from sdxl_gateway.core.listeners import unheard
 from sdxl_gateway.gateway import batch_context, jobs_elsewhere
 from sdxl_gateway.shared.batch_mirror import Loose
-from tests.kit.batch_fleets import BatchMember, CommonFolder, batch_member
+from tests.kit.batch_fleets import LINES_AT_ONCE, BatchMember, CommonFolder, batch_member
 from tests.kit.batches import CALLER, GENERATIONS, request, working
 from tests.kit.redis_server import RedisServer
+from tests.kit.sharing import eventually
 from tests.kit.stored_jobs import over, painting
 
 pytestmark = pytest.mark.usefixtures("logs_as_they_were")
@@ -94,10 +95,17 @@ async def test_what_was_answered_is_not_painted_again(two: Two, redis: RedisServ
 async def test_lines_that_are_on_their_way_here_are_waited_for(two: Two) -> None:
     """Their jobs are this gateway's, and on no disk of its own yet."""
     a, b = two
-    batch = await half_done(a)
+    batch = await accepted(a)
+
+    async def waiting() -> bool:
+        return len(await a.one.store.lines(batch.id)) == LINES_AT_ONCE
+
+    async with Background(unheard).doing("batches", a.batches.running):
+        assert await eventually(waiting)
+    await a.turn()
     jobs = await a.one.store.lines(batch.id)
     a.one.vanish()
-    assert await b.one.mirror.take_over(a.one.id, 50) > 0
+    assert await b.one.mirror.take_over(a.one.id, 50) == LINES_AT_ONCE
     assert await b.tasks.lines(batch) == jobs
     await b.one.fleet.turn()
     assert await b.tasks.lines(batch) == jobs

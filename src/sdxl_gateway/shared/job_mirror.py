@@ -119,7 +119,7 @@ class JobMirror(Protocol):
 
     async def take_over(self, gateway: str, most: int, sparing: Collection[str] = ()) -> int:
         """Make this gateway the owner of jobs of a gateway that is gone, except those of the tenants `sparing`, which
-        wait for it; how many jobs were looked at, at most `most`."""
+        wait for it; how many jobs that were, at most `most`."""
         ...
 
     async def owned(self) -> Mapping[str, int]:

@@ -18,9 +18,9 @@ return {held, redis.call('SMEMBERS', KEYS[3]), gone}
 """
 
 TELL = """
--- One job: a hash of token, by (which gateway), record, over, needs (uploads that lie here) and, maybe, cancel.
+-- One job: a hash of token, by (which gateway), record, over, needs (uploads that lie here), tenant and, maybe, cancel.
 -- KEYS: it, its uploads, the gateway's jobs by age, its cancels; lists by age: of all, the tenant's, maybe a batch's.
--- ARGV: id, gateway, token, record, over, needs, created, how long it is kept in ms.
+-- ARGV: id, gateway, token, record, over, needs, created, how long it is kept in ms, tenant (a digest).
 local token, by = unpack(redis.call('HMGET', KEYS[1], 'token', 'by'))
 local mine = tonumber(ARGV[3])
 if token and (tonumber(token) > mine or (tonumber(token) == mine and by ~= ARGV[2])) then
@@ -28,7 +28,8 @@ if token and (tonumber(token) > mine or (tonumber(token) == mine and by ~= ARGV[
     redis.call('SREM', KEYS[4], ARGV[1])
     return 'taken'
 end
-redis.call('HSET', KEYS[1], 'token', mine, 'by', ARGV[2], 'record', ARGV[4], 'over', ARGV[5], 'needs', ARGV[6])
+redis.call('HSET', KEYS[1], 'token', mine, 'by', ARGV[2], 'record', ARGV[4], 'over', ARGV[5], 'needs', ARGV[6],
+    'tenant', ARGV[9])
 redis.call('PEXPIRE', KEYS[1], ARGV[8])
 local now = redis.call('TIME')[1]
 for i = 5, #KEYS do
@@ -87,23 +88,24 @@ return 1
 TAKE = """
 -- KEYS: a gateway's lease, its jobs by age, this one's, all gateways.
 -- ARGV: the gateway, this one, how many at most, what jobs begin with, what uploads do, how long things are kept in ms;
--- jobs that are spared. These, and a job whose uploads went from here, wait for their own gateway. Gives how many there
--- were.
+-- tenants that are spared. Their jobs, and one whose uploads went from here, wait for their own gateway. Gives how many
+-- were taken.
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local ids = redis.call('ZRANGE', KEYS[2], 0, ARGV[3] - 1, 'WITHSCORES')
 if #ids == 0 then redis.call('SREM', KEYS[4], ARGV[1]) end
-local spared = {}
+local spared, taken = {}, 0
 for i = 7, #ARGV do spared[ARGV[i]] = true end
 for i = 1, #ids, 2 do
     local job = ARGV[4] .. ids[i]
-    local over, needs = unpack(redis.call('HMGET', job, 'over', 'needs'))
+    local over, needs, tenant = unpack(redis.call('HMGET', job, 'over', 'needs', 'tenant'))
     redis.call('ZREM', KEYS[2], ids[i])
-    if over == '0' and not spared[ids[i]] and (needs == '0' or redis.call('EXISTS', ARGV[5] .. ids[i]) == 1) then
+    if over == '0' and not spared[tenant] and (needs == '0' or redis.call('EXISTS', ARGV[5] .. ids[i]) == 1) then
+        taken = taken + 1
         redis.call('HINCRBY', job, 'token', 1)
         redis.call('HSET', job, 'by', ARGV[2])
         redis.call('ZADD', KEYS[3], ids[i + 1], ids[i])
         redis.call('PEXPIRE', KEYS[3], ARGV[6])
     end
 end
-return #ids / 2
+return taken
 """

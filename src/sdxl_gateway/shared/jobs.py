@@ -143,7 +143,7 @@ class SharedJobs:
         """As JobMirror."""
         names = self._lease(gateway), self._key("jobs-of", gateway), self._key("jobs-of", self._id)
         asked = gateway, self._id, most, self._key("job", ""), self._key("job-uploads", ""), _KEPT_MS
-        spared = await self._link.ask(partial(self._first_of, gateway, most, sparing)) if sparing else ()
+        spared = map(list_of, sparing)
         return int(await self._link.ask(partial(self._take, [*names, self._key("gateways")], [*asked, *spared])))
 
     async def owned(self) -> Mapping[str, int]:
@@ -178,7 +178,8 @@ class SharedJobs:
         names = [name, self._key("job-uploads", job.id), mine, cancels, *self._lists(job)]
         record = self._envelope.closed(name, [_JOB.dump_python(job, mode="json"), report.uploads_at])
         needs = job.uploads is not None and report.uploads_at is None
-        return names, [job.id, self._id, job.token, record, int(job.state.over), int(needs), job.created, _KEPT_MS]
+        stands = int(job.state.over), int(needs), job.created
+        return names, [job.id, self._id, job.token, record, *stands, _KEPT_MS, list_of(job.tenant)]
 
     def _lists(self, job: StoredJob) -> list[str]:
         lines = [] if job.batch is None else [self._lines(job.batch)]
@@ -207,16 +208,6 @@ class SharedJobs:
             pipeline.hmget(self._key("job", job_id), *_FIELDS)
             pipeline.xrange(self._key("job-news", job_id), "-" if after is None else f"({after}")
             return await pipeline.execute()
-
-    async def _first_of(self, gateway: str, most: int, tenants: Collection[str]) -> list[str]:
-        """Those of its first jobs that are of these tenants."""
-        ids: Any = await self._link.redis.zrange(self._key("jobs-of", gateway), 0, most - 1)
-        async with self._link.redis.pipeline(transaction=False) as pipeline:
-            for job_id in ids:
-                pipeline.hmget(self._key("job", job_id.decode()), *_FIELDS)
-            rows = await pipeline.execute()
-        reports = [self._report(job_id.decode(), *row) for job_id, row in zip(ids, rows, strict=True)]
-        return [one.job.id for one in reports if one is not None and one.job.tenant in tenants]
 
     async def _owned(self) -> dict[str, int]:
         ids: Any = await self._link.redis.zrange(self._key("jobs-of", self._id), 0, -1)
