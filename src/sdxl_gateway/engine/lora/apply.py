@@ -1,8 +1,8 @@
-"""Takes a blend, makes the weights of the UNet and the text encoders be that blend: exactly, in place, from pristine.
+"""Takes a blend, puts it on the weights of the UNet and the text encoders: exactly, in place, from pristine copies.
 
 The same blend gives bit-identical weights whatever was on before, and taking it off gives the checkpoint's own bits.
-Parameters keep identity, storage and address, so a compiled or graph-captured module never notices. Runs on the thread
-that owns the device.
+Parameters keep identity, storage and address, so compiled code and captured graphs stay valid. Runs on the thread that
+owns the device.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from sdxl_gateway.engine.timing import Timings
 
 
 class BlendSwitcher:
-    """The components of one checkpoint, keyed "unet", "text_encoder", "text_encoder_2", with what is on them.
+    """The components of one checkpoint, keyed "unet", "text_encoder", "text_encoder_2", and the blend on each.
 
-    Made once the components are on their device, in their dtype and memory format, and hold the checkpoint's weights:
-    parameters that move to another storage later are no longer reached.
-    `device` computes blends, where it is not where the weights are kept.
-    `stacked` writes layers of one shape together, which pays where a launch costs more than its arithmetic; None means
-    everywhere but on the CPU. `stack_bytes` bounds the float32 scratch of one such write. A `kernel` goes before.
+    To be made once the components are on their device, in their dtype and memory format, and hold the checkpoint's
+    weights: parameters that move to another storage later are no longer written to. `device` computes blends, if that
+    is not the weights' own. `stacked` writes layers of one shape together, which pays where a launch costs more than
+    its arithmetic; None means everywhere but on the CPU. `stack_bytes` bounds the float32 scratch of one such write.
+    A `kernel` is preferred for the layers that it can write.
     """
 
     def __init__(
@@ -79,27 +79,27 @@ class BlendSwitcher:
 
     @property
     def words(self) -> TextualInversions:
-        """What the adapters on the text encoders now teach: lower-case word to component to vectors, float32."""
+        """Textual inversions of the adapters on the text encoders: float32 vectors by lower-case word and component."""
         return self._words
 
     def put_on(self, blend: Blend) -> None:
-        """Text encoders and UNet; errors as `put_on_unet`."""
+        """On text encoders and UNet; errors as `put_on_unet`."""
         self.put_on_text(blend)
         self.put_on_unet(blend)
 
     def put_on_text(self, blend: Blend) -> None:
-        """The text encoders, with the blend's text encoder weights; errors as `put_on_unet`."""
+        """On the text encoders, with the blend's text encoder weights; errors as `put_on_unet`."""
         self._put_on(TEXT_ENCODERS, blend.text_key)
 
     def put_on_unet(self, blend: Blend) -> None:
-        """The UNet. Raises AdapterRefused or DoesNotFit with nothing touched.
+        """On the UNet. Raises AdapterRefused or DoesNotFit with nothing changed.
 
-        An error while writing leaves the components as the checkpoint has them, with no blend on.
+        An error while writing leaves the components with the checkpoint's own weights, without a blend.
         """
         self._put_on((UNET,), blend.unet_key)
 
     def close(self) -> None:
-        """Give the memory of the pristine copies back; the weights stay as they are and no blend can follow."""
+        """Free the pristine copies; the weights stay as they are, and no blend can be put on any more."""
         for layer in self._layers.values():
             self._pristine.forget(layer)
 
@@ -120,8 +120,8 @@ class BlendSwitcher:
 
     def _switch(self, components: tuple[str, ...], mix: BlendKey) -> int:
         """The number of layers rewritten."""
-        adapters = {digest: self._near(digest) for digest, _ in mix}
-        words = _taught(adapters.values()) if components == TEXT_ENCODERS else self._words
+        adapters = {digest: self._adapter(digest) for digest, _ in mix}
+        words = _inversions(adapters.values()) if components == TEXT_ENCODERS else self._words
         writer = self._writers[components]
         group, plan = writer.group, writer.plan(mix, adapters)
         bare, written = group.chosen(plan.bare), group.chosen(plan.written)
@@ -129,7 +129,7 @@ class BlendSwitcher:
         self._on[components] = None
         group.half_written(plan.written)
         try:
-            _let_copies_end(group.chosen(group.away & (plan.bare | plan.written)))
+            _finish_copies(group.chosen(group.in_host & (plan.bare | plan.written)))
             restore(bare)
             writer.write(plan)
         except BaseException as error:
@@ -145,7 +145,7 @@ class BlendSwitcher:
         self._words = words
         return len(bare) + len(written)
 
-    def _near(self, digest: str) -> Adapter:
+    def _adapter(self, digest: str) -> Adapter:
         adapter = self._cache.use(digest)
         self._refuse_misfit(adapter)
         return adapter
@@ -162,8 +162,8 @@ class BlendSwitcher:
         self._fitting.add(adapter.digest)
 
 
-def _taught(adapters: Iterable[Adapter]) -> TextualInversions:
-    """Copies, so that no adapter's memory is kept for the sake of its words."""
+def _inversions(adapters: Iterable[Adapter]) -> TextualInversions:
+    """The adapters' textual inversions, copied, so that they keep no adapter's memory alive."""
     words: dict[str, dict[str, Tensor]] = {}
     for adapter in adapters:
         for word, vectors in adapter.words.items():
@@ -176,7 +176,7 @@ def _taught(adapters: Iterable[Adapter]) -> TextualInversions:
     return words
 
 
-def _let_copies_end(away: Iterable[Layer]) -> None:
-    """The host may write to weights in its own memory once no step still copies them from there."""
-    for device in {layer.device for layer in away}:
+def _finish_copies(layers: Iterable[Layer]) -> None:
+    """Wait until no step is copying these weights from host memory, before the host writes to them."""
+    for device in {layer.device for layer in layers}:
         finish_steps(device)

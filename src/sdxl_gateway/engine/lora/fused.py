@@ -1,4 +1,4 @@
-"""Takes a blend's strengths in a group of layers, writes all that one kernel can: each weight read and written once."""
+"""Takes strengths in a group of layers, writes those a merge kernel can: each weight read and written once."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ log = logging.getLogger(__name__)
 OLDEST_CAPABILITY = (8, 0)
 NO_GAINS = -1
 KEPT_REACHES = 64
-"""Of so many adapters the rows are kept, some 120 kB each: filling them in takes longer than a switch."""
+"""Adapters whose table rows are cached, some 120 kB each: building them takes longer than a switch."""
 KEPT_TABLES = 8
-"""For warm blends that take turns. Of a LoRA on all linear layers it is 0.8 MB of page-locked host memory, and 0.1 more
-for each further one."""
+"""For blends that alternate. A table takes 0.8 MB of page-locked host memory for a LoRA of all linear layers, and 0.1
+more for each further one."""
 
 TableKey = tuple[BlendKey, tuple[tuple[int, int], ...], bytes, bytes]
-"""The mix, where its adapters lie, the layers that are written, and where their pristine copies lie."""
+"""The mix, its adapters' addresses, the layers to write, and the addresses of their pristine copies."""
 
 
 @cache
@@ -63,17 +63,17 @@ def merge_kernel(device: torch.device, dtype: torch.dtype) -> Kernel | None:
 
         prove(launch, device, dtype)
     except Exception as error:
-        # Whatever a compiler, a driver or a kernel that is wrong may say: blends have another way onto the weights.
-        log.warning("LoRA blends are put on without Triton, which takes some ten times as long: %s", error)
+        # A compiler, a driver or a wrong result may raise anything; blends are then written without the kernel.
+        log.warning("LoRA blends are switched without Triton, which takes some ten times as long: %s", error)
         return None
     return launch
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """An adapter's shares, a row each, in layers `at`; `writable` says which of the rows are there.
+    """An adapter's shares in layers `at`, one table row each; rows that are not `writable` are blank.
 
-    `gains` are places of DoRA's gains in a tensor that all of them lie in. It keeps no tensor of the adapter alive.
+    `gains` are offsets of DoRA's gains in one tensor of `gain_count` numbers. It keeps no tensor of the adapter alive.
     """
 
     at: Positions
@@ -95,21 +95,21 @@ def _reach(adapter: Adapter, group: LayerGroup) -> Reach:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """One adapter as it lies on the device now: its factors from `address` on, and DoRA's gains."""
+class Placed:
+    """One adapter's position on the device now: its factors from `address` on, and DoRA's gains."""
 
     address: int
     reach: Reach
     gains: Tensor | None
 
     @property
-    def places(self) -> tuple[int, int]:
-        """Where both begin; 0 stands for no gains."""
+    def addresses(self) -> tuple[int, int]:
+        """Of factors and gains; 0 for no gains."""
         return self.address, 0 if self.gains is None else self.gains.data_ptr()
 
 
 class KernelWriter:
-    """Writes layers of one group by a kernel; `keep` keeps DoRA's gains, which a blend does not change."""
+    """Writes layers of one group by a kernel; `keep` caches DoRA's gains, which do not depend on the blend."""
 
     def __init__(self, group: LayerGroup, kernel: Kernel, keep: KeepDense) -> None:
         self._group = group
@@ -119,46 +119,46 @@ class KernelWriter:
         self._tables: Recent[TableKey, MergeTable] = Recent(KEPT_TABLES)
         rows = [layer_row(layer) for layer in group.layers]
         kinds = {(layer.parameter.dtype, layer.device) for layer, row in zip(group.layers, rows, strict=True) if row}
-        # One launch has one storage format; a model has one.
+        # A launch has one storage dtype, and so does a model.
         self._kind = next(iter(kinds)) if len(kinds) == 1 else None
         self._fits = np.array([row is not None and self._kind is not None for row in rows], dtype=np.bool_)
         self._rows = np.array([row or [0] * LAYER_FIELDS for row in rows], dtype=np.int64)
 
     def takes(self, wanted: Strengths, adapters: Mapping[str, Adapter]) -> Flags:
-        """The layers that it can write with all that the blend has for them."""
-        found = self._fits.copy()
+        """The layers that it can write, with all shares of the blend in them."""
+        takes = self._fits.copy()
         for digest, strengths in wanted.items():
             reach = self._reach(adapters[digest])
             unable = reach.at[~reach.writable]
-            found[unable] &= strengths[unable] == 0
-        return found
+            takes[unable] &= strengths[unable] == 0
+        return takes
 
     def write(self, chosen: Flags, mix: BlendKey, wanted: Strengths, adapters: Mapping[str, Adapter]) -> None:
-        """Those layers, each with its pristine copy taken and changed by at least one adapter; `wanted` is the mix.
+        """Write the chosen layers, each of which has a pristine copy and at least one share; `wanted` is the mix.
 
-        A table serves again where every number in it would be the same: whatever of it may change is in its key.
+        Tables are cached, under all that their numbers depend on.
         """
         if self._kind is None or not chosen.any():
             return
         dtype, device = self._kind
-        # Asked for anew each time: where pristine copies lie is the store's affair.
+        # Looked up each time, as the store may move pristine copies.
         pristine = np.array([layer.untouched.data_ptr() for layer in self._group.chosen(chosen)], dtype=np.int64)
-        given = {digest: self._given(adapter) for digest, adapter in adapters.items()}
+        placed = {digest: self._placed(adapter) for digest, adapter in adapters.items()}
 
         def make() -> MergeTable:
             rows = self._rows[chosen]
             rows[:, PRISTINE] = pristine
-            return merge_table(rows, _parts(chosen, wanted, given), dtype, pin=device.type == "cuda")
+            return merge_table(rows, _parts(chosen, wanted, placed), dtype, pin=device.type == "cuda")
 
-        key = (mix, tuple(one.places for one in given.values()), chosen.tobytes(), pristine.tobytes())
+        key = (mix, tuple(one.addresses for one in placed.values()), chosen.tobytes(), pristine.tobytes())
         self._kernel(self._tables.of(key, make), device)
 
-    def _given(self, adapter: Adapter) -> Given:
+    def _placed(self, adapter: Adapter) -> Placed:
         reach = self._reach(adapter)
-        return Given(adapter.buffer.data_ptr(), reach, self._gains(adapter, reach))
+        return Placed(adapter.buffer.data_ptr(), reach, self._gains(adapter, reach))
 
     def _reach(self, adapter: Adapter) -> Reach:
-        """Digest and address say all: a file's content is its digest, its layout follows from that."""
+        """Cached by digest, which decides content and layout, and by the buffer's address."""
         key = (adapter.digest, adapter.buffer.data_ptr())
         return self._reaches.of(key, lambda: _reach(adapter, self._group))
 
@@ -166,24 +166,24 @@ class KernelWriter:
         if not reach.gain_count:
             return None
         key = adapter.digest, f"gains {self._group.layers[0].component}"
-        return self._keep(key, 4 * reach.gain_count, lambda: self._computed_gains(adapter, reach))
+        return self._keep(key, 4 * reach.gain_count, lambda: self._compute_gains(adapter, reach))
 
-    def _computed_gains(self, adapter: Adapter, reach: Reach) -> Tensor:
+    def _compute_gains(self, adapter: Adapter, reach: Reach) -> Tensor:
         layers = [self._group.layers[at] for at in reach.at[reach.gains != NO_GAINS]]
         pairs = [(layer, adapter.deltas[layer.name]) for layer in layers]
         return gains_of([(layer, delta) for layer, delta in pairs if isinstance(delta, Dora)])
 
 
-def _parts(chosen: Flags, wanted: Strengths, given: Mapping[str, Given]) -> list[Part]:
+def _parts(chosen: Flags, wanted: Strengths, placed: Mapping[str, Placed]) -> list[Part]:
     positions = np.cumsum(chosen) - 1
-    return [_part(given[digest], chosen & (found != 0), found, positions) for digest, found in wanted.items()]
+    return [_part(placed[digest], chosen & (own != 0), own, positions) for digest, own in wanted.items()]
 
 
-def _part(given: Given, chosen: Flags, strengths: NDArray[np.float64], positions: Positions) -> Part:
-    reach, gains = given.reach, given.gains
+def _part(placed: Placed, chosen: Flags, strengths: NDArray[np.float64], positions: Positions) -> Part:
+    reach, gains = placed.reach, placed.gains
     here = chosen[reach.at]
     at, rows = reach.at[here], reach.rows[here]
     if gains is not None:
-        places = reach.gains[here]
-        rows[:, GAINS] = np.where(places == NO_GAINS, 0, gains.data_ptr() + gains.itemsize * places)
+        offsets = reach.gains[here]
+        rows[:, GAINS] = np.where(offsets == NO_GAINS, 0, gains.data_ptr() + gains.itemsize * offsets)
     return Part(positions[at], rows, strengths[at])

@@ -1,4 +1,4 @@
-"""Takes the parameters of a model's components, gives layers: each knows its storage and its pristine bits."""
+"""Takes the parameters of a model's components, gives layers, each with its storage and its pristine copy."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ PristineHome = Literal["auto", "device", "host"]
 DEVICE_TIERS = (PRISTINE_VRAM, VRAM)
 MATRIX = 2
 STACK_BYTES = 256 * 2**20
-"""Of float32: what layers of one shape are computed in together."""
+"""The most float32 scratch in which layers of one shape are computed together."""
 
 
 @dataclass(slots=True, eq=False)
 class Layer:
-    """One parameter that blends may change, seen as a matrix of rows times columns.
+    """One parameter that blends may change, seen as a matrix (rows, columns).
 
-    Its storage, and so its address, is the same for ever: values are only ever copied into it. Blends are computed on
-    `device`, which differs from the storage's own where weights live in host memory. A parameter of one-byte numbers
-    has a `scale` for each row, and its pristine copy is of the weights before they were rounded to those.
+    Its storage, and so its address, never changes: values are only copied into it. Blends are computed on `device`,
+    which is another than the storage's for weights in host memory. A quantised parameter has a `scale` for each row,
+    and its pristine copy is of the weights before quantisation.
     """
 
     name: str
@@ -41,12 +41,12 @@ class Layer:
 
     @property
     def component(self) -> str:
-        """The model it belongs to, as "unet"."""
+        """The component it belongs to, as "unet"."""
         return self.name.partition(".")[0]
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(rows, columns), all dimensions but the first in the columns."""
+        """(rows, columns), with all dimensions but the first flattened into the columns."""
         rows = self.parameter.shape[0]
         return rows, self.parameter.numel() // rows
 
@@ -54,22 +54,22 @@ class Layer:
     def untouched(self) -> Tensor:
         """The pristine matrix, contiguous, in the checkpoint's dtype, on the device or in host memory."""
         if self.pristine is None:
-            raise RuntimeError(f"{self.name} was to be changed before its pristine copy was taken")
+            raise RuntimeError(f"{self.name} has no pristine copy yet")
         return self.pristine
 
     @property
     def as_stored(self) -> Tensor:
         """`untouched` in the parameter's own shape."""
-        # Of linears, nearly all there is, that is a matrix too; a view costs more than all else that is done to them.
+        # A linear layer's is a matrix too, as most are; a view would cost more than everything else done to it.
         return self.untouched if self.parameter.dim() == MATRIX else self.untouched.view(self.parameter.shape)
 
     @property
     def original_bytes(self) -> int:
-        """Of the weights as the checkpoint has them."""
+        """The size of the checkpoint's own weights."""
         return (self.parameter if self.pristine is None else self.pristine).nbytes
 
     def write(self, matrix: Tensor) -> None:
-        """Copy (rows, columns) in, rounding once to the storage dtype; any memory format, any device."""
+        """Copy (rows, columns) into the storage, rounding once to its dtype; of any memory format and device."""
         if self.scale is not None:
             matrix, scale = rounded(matrix, self.parameter.dtype, self.scale.dtype)
             self.scale.copy_(scale.view(self.scale.shape))
@@ -77,16 +77,16 @@ class Layer:
 
     @property
     def is_plain(self) -> bool:
-        """The parameter holds the weights themselves, on the device that computes blends."""
+        """The parameter is not quantised, and is on the device that computes blends."""
         return self.scale is None and self.parameter.device == self.device
 
 
 def restore(layers: Sequence[Layer]) -> None:
-    """Put the pristine bits back: those the storage had before, and so rounded anew where they are rounded."""
-    whole = [(layer, layer.parameter.is_contiguous()) for layer in layers if layer.scale is None]
-    # One pair of other strides would have all copied one by one: channels-last convolutions go apart.
+    """Put the pristine weights back, bit for bit; quantised layers are quantised anew."""
+    plain = [(layer, layer.parameter.is_contiguous()) for layer in layers if layer.scale is None]
+    # One pair of different strides makes _foreach_copy_ copy one by one: channels-last layers are copied separately.
     for contiguous in (True, False):
-        alike = [layer for layer, is_so in whole if is_so is contiguous]
+        alike = [layer for layer, is_contiguous in plain if is_contiguous is contiguous]
         if alike:
             torch._foreach_copy_([layer.parameter for layer in alike], [layer.as_stored for layer in alike])
     for stack in _stacks([layer for layer in layers if layer.scale is not None]):
@@ -96,7 +96,7 @@ def restore(layers: Sequence[Layer]) -> None:
 
 
 def write_rounded(layers: Sequence[Layer], matrices: Tensor) -> None:
-    """As `Layer.write` each, (layers, rows, columns) float32, which are used up, in layers of one shape and format."""
+    """`Layer.write` for layers of one shape and format, of (layers, rows, columns) float32, which are overwritten."""
     scales = [layer.scale for layer in layers if layer.scale is not None]
     numbers, scale = rounded(matrices.flatten(0, 1), layers[0].parameter.dtype, scales[0].dtype, used_up=True)
     _spread(numbers, [layer.parameter for layer in layers])
@@ -104,23 +104,23 @@ def write_rounded(layers: Sequence[Layer], matrices: Tensor) -> None:
 
 
 def _spread(values: Tensor, targets: list[Tensor]) -> None:
-    """One after another into tensors of one shape."""
+    """Copy consecutive parts of `values` into targets of one shape."""
     torch._foreach_copy_(targets, list(values.view(len(targets), *targets[0].shape).unbind(0)))
 
 
 def _stacks(layers: Iterable[Layer]) -> Iterator[list[Layer]]:
-    """Those of one shape and format, at most `STACK_BYTES` of float32 together."""
+    """Groups of one shape and format, of at most STACK_BYTES in float32 each."""
     alike: dict[tuple[object, ...], list[Layer]] = {}
     for layer in layers:
         key = (layer.parameter.dtype, layer.parameter.shape, layer.parameter.device, layer.device)
         alike.setdefault(key, []).append(layer)
-    for found in alike.values():
-        length = max(1, STACK_BYTES // (4 * found[0].parameter.numel()))
-        yield from (found[at : at + length] for at in range(0, len(found), length))
+    for group in alike.values():
+        length = max(1, STACK_BYTES // (4 * group[0].parameter.numel()))
+        yield from (group[at : at + length] for at in range(0, len(group), length))
 
 
 def layers_of(components: Mapping[str, nn.Module], device: torch.device | None = None) -> dict[str, Layer]:
-    """Every weight by its component-prefixed name, as checkpoint files spell it; `device` computes, else their own."""
+    """Every weight by component-prefixed name, as in checkpoint files; blends are computed on `device`, or its own."""
     return {
         layer.name: layer for component, module in components.items() for layer in _layers(component, module, device)
     }
@@ -129,7 +129,7 @@ def layers_of(components: Mapping[str, nn.Module], device: torch.device | None =
 def _layers(component: str, module: nn.Module, device: torch.device | None) -> Iterator[Layer]:
     for at, owner in module.named_modules():
         for path, parameter in owner.named_parameters(at, recurse=False):
-            # torch.compile's wrapper adds a level of its own.
+            # torch.compile's wrapper adds a level to names.
             name = published_name(component, path.replace("_orig_mod.", ""))
             quantised = quantised_weight(owner, parameter)
             computed_on = device or parameter.device
@@ -140,9 +140,9 @@ def _layers(component: str, module: nn.Module, device: torch.device | None) -> I
 
 
 class PristineStore:
-    """Keeps pristine copies where `home` and the ledger say: on the device, else in (page-locked) host memory.
+    """Keeps pristine copies where `home` and the ledger allow: on the device, else in (page-locked) host memory.
 
-    On the device they count in two tiers: as all that is there, and as copies, of which there may be only so many.
+    Those on the device count in two tiers: in VRAM, and in PRISTINE_VRAM, which limits such copies.
     """
 
     def __init__(self, ledger: Ledger, home: PristineHome, name: str) -> None:
@@ -154,7 +154,7 @@ class PristineStore:
         self._host: HostMemory | None = None
 
     def keep(self, layers: Iterable[Layer]) -> None:
-        """Copy each layer's bits, or what it was rounded from, to where they stay, once.
+        """Make each layer's pristine copy, unless there is one; a quantised layer's copy may only move to the device.
 
         Raises DoesNotFit when `home` is "device" and there is no room.
         """
@@ -162,13 +162,13 @@ class PristineStore:
             self._keep(layer)
 
     def count(self, layers: Iterable[Layer]) -> None:
-        """Those that have their copy in host memory from the start."""
+        """Account for layers that have a copy in host memory from the start."""
         for layer in layers:
             if layer.pristine is not None:
                 self._ledger.hold(PRISTINE_HOST, self._key(layer), layer.pristine.nbytes)
 
     def forget(self, layer: Layer) -> None:
-        """Give up the layer's copy, whose weights can then not be put back."""
+        """Drop the layer's copy; its weights can then not be restored."""
         self._placed.discard(layer)
         key = self._key(layer)
         self._ledger.unpin(key)
@@ -206,7 +206,7 @@ class PristineStore:
         if layer.pristine is None:
             layer.pristine = layer.parameter.reshape(layer.shape).clone(memory_format=torch.contiguous_format)
         else:
-            # The module has the same tensor, and the host's memory is free once neither needs it.
+            # The module refers to the same tensor, so replacing its data frees the host memory.
             layer.pristine.data = layer.pristine.data.to(layer.device)
             self._ledger.drop(PRISTINE_HOST, key)
 

@@ -1,4 +1,4 @@
-"""Takes keys, keeps what was made for the last few of them."""
+"""A small least-recently-used cache."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """At most `most` values; the one asked for least recently goes first."""
+    """At most `most` values, of which the least recently used is dropped."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._kept: OrderedDict[K, V] = OrderedDict()
 
     def of(self, key: K, make: Callable[[], V]) -> V:
-        """The key's value, made now where it is not kept."""
+        """The value cached under the key, else the one that `make` gives, cached from now on."""
         if key not in self._kept:
             self._kept[key] = make()
         self._kept.move_to_end(key)

@@ -1,9 +1,9 @@
-"""Takes layers and adapters' deltas, gives the table of addresses, sizes and scales that merge kernels work through.
+"""Takes layers and adapters' deltas, gives the table of addresses, sizes and scales that merge kernels execute.
 
-Its rows are of LAYER_FIELDS or SHARE_FIELDS numbers of 64 bits. A share is one adapter's part in a layer,
-strength · (gain · (P + change) - P), or strength · change where it has no gains (DoRA's). The change is the scale times
-one half, or times two by elements (LoHa) or of Kronecker (LoKr). A half is left · right or, at rank 0, right alone; the
-layer's row r and column c are its row r / divisor % modulus and its column c / divisor % width.
+Its rows have LAYER_FIELDS or SHARE_FIELDS 64-bit numbers. A share is one adapter's change to a layer, strength ·
+(gain · (P + change) - P), or strength · change without gains (DoRA's). The change is the scale times one half, or times
+the elementwise (LoHa) or Kronecker (LoKr) product of two. A half is left · right or, for rank 0, right alone; the
+layer's row r and column c are a half's row r / divisor % modulus and column c / divisor % width.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HALF_COUNT, DTYPE, GAINS, GAIN_COLUMNS, SCALE, STRENGTH, HALVES = range(7)
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 STORED_DTYPES = DTYPES[:2]
 GENERAL = UNALIGNED, ALIGNED = len(DTYPES), len(DTYPES) + 1
-"""The groups of layers beside those of plain LoRAs, which are known by the index of their factors' dtype."""
+"""Groups of layers with other changes than plain LoRAs; those with plain ones are numbered by their factors' dtype."""
 ALIGNED_BYTES = 16
 ALIGNED_NUMBERS = 8
 LARGEST_LAYER = 2**31
@@ -56,12 +56,12 @@ TILINGS = [
     Tiling(columns=64, blocks=8),
     Tiling(columns=64, blocks=8),
 ]
-"""By group. Of eight tried on an H200, the first, for float16, was the fastest at each rank."""
+"""By group. Of eight tilings tried on an H200, the first, for float16, was the fastest at each rank."""
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Items `first_item` to `first_item + items`, of layers that one kernel is made for."""
+    """A kernel's launch: items `first_item` to `first_item + items`, of layers of one `group`."""
 
     group: int
     first_item: int
@@ -80,12 +80,12 @@ class MergeTable:
 
 
 Kernel = Callable[[MergeTable, torch.device], None]
-"""Writes the weights a table tells of, on that device."""
+"""Writes the weights of a table's layers, on that device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One adapter's shares (rows of `share_row`) in layers `at`, each once, with its strength in each."""
+    """One adapter's shares (rows of `share_row`) in distinct layers `at`, with its strength in each."""
 
     at: Words
     shares: Words
@@ -114,7 +114,7 @@ class _Half:
 
 
 def layer_row(layer: Layer) -> list[int] | None:
-    """None for a layer that no kernel writes: in another number format or layout, or not on the device.
+    """None for a layer that no kernel can write: of another dtype or layout, quantised, or not on the device.
 
     The address of its pristine weights and its shares are filled in later.
     """
@@ -129,7 +129,7 @@ def layer_row(layer: Layer) -> list[int] | None:
 
 
 def share_row(delta: Delta, device: torch.device) -> list[int] | None:
-    """None for a change that no kernel computes: one with a core tensor, or not all in one format, on `device`.
+    """None for a change that no kernel computes: with a core tensor, or with tensors not of one dtype, on `device`.
 
     The address of its gains and its strength are filled in for each blend.
     """
@@ -144,7 +144,7 @@ def share_row(delta: Delta, device: torch.device) -> list[int] | None:
 
 
 def _halves(delta: Delta) -> tuple[float, tuple[_Half, ...]]:
-    """The scale, and no half for what has a core tensor."""
+    """The scale and the halves; no halves for a change with a core tensor."""
     match delta:
         case Lora(mid=None):
             return delta.scale, (_Half(delta.up, delta.down),)
@@ -163,14 +163,14 @@ def _half(left: Tensor | None, right: Tensor, row_divisor: int = 1, column_divis
 
 
 def _gain_columns(delta: Dora) -> int:
-    """How many columns have a gain in common; 0 for gains by row."""
+    """The number of columns that share a gain; 0 for gains by row."""
     return 0 if delta.by_row else delta.shape[1] // delta.magnitude.numel()
 
 
 def merge_table(layers: Words, parts: Sequence[Part], dtype: torch.dtype, *, pin: bool) -> MergeTable:
-    """The table for `layers` (rows of `layer_row`, pristine addresses filled in), each with at least one share.
+    """The table for `layers` (rows of `layer_row` with pristine addresses filled in), each with at least one share.
 
-    `at` of each part are positions in `layers`. Shares of a layer keep the order of the parts.
+    `at` of each part are indices of `layers`. Shares of a layer keep the order of the parts.
     """
     at = np.concatenate([part.at for part in parts])
     order = np.argsort(at, kind="stable")
@@ -180,8 +180,8 @@ def merge_table(layers: Words, parts: Sequence[Part], dtype: torch.dtype, *, pin
     layers = layers.copy()
     layers[:, SHARES], layers[:, FIRST_SHARE] = counts, np.cumsum(counts) - counts
     groups = _groups(layers, shares)
-    together = np.argsort(groups, kind="stable")
-    layers, groups = layers[together], groups[together]
+    by_group = np.argsort(groups, kind="stable")
+    layers, groups = layers[by_group], groups[by_group]
     items, counts = _items(layers, groups)
     words = torch.empty(layers.size + shares.size + items.size, dtype=torch.int64, pin_memory=pin)
     np.concatenate([layers.ravel(), shares.ravel(), items], out=words.numpy())
@@ -189,20 +189,20 @@ def merge_table(layers: Words, parts: Sequence[Part], dtype: torch.dtype, *, pin
 
 
 def _groups(layers: Words, shares: Words) -> Words:
-    """Of each layer the group it is written with."""
-    own = (layers[:, [PRISTINE, WEIGHT]] % ALIGNED_BYTES == 0).all(axis=1)
-    own &= (layers[:, WINDOW] == 1) & (layers[:, COLUMNS] % ALIGNED_NUMBERS == 0)
+    """The group of each layer."""
+    aligned = (layers[:, [PRISTINE, WEIGHT]] % ALIGNED_BYTES == 0).all(axis=1)
+    aligned &= (layers[:, WINDOW] == 1) & (layers[:, COLUMNS] % ALIGNED_NUMBERS == 0)
     half = shares[:, HALVES:]
     plain = (shares[:, HALF_COUNT] == 1) & (shares[:, GAINS] == 0) & (half[:, RANK] > 0)
     plain &= (half[:, [LEFT, RIGHT]] % ALIGNED_BYTES == 0).all(axis=1) & (half[:, RANK] % ALIGNED_NUMBERS == 0)
     first = layers[:, FIRST_SHARE]
     lowest, highest = (ufunc.reduceat(shares[:, DTYPE], first) for ufunc in (np.minimum, np.maximum))
     all_plain = np.logical_and.reduceat(plain, first) & (lowest == highest)
-    return np.where(own & all_plain, lowest, np.where(own, ALIGNED, UNALIGNED))
+    return np.where(aligned & all_plain, lowest, np.where(aligned, ALIGNED, UNALIGNED))
 
 
 def _items(layers: Words, groups: Words) -> tuple[Words, Words]:
-    """Which layer each program works on (upper half) and where in it (lower half); and the number of each layer's."""
+    """For each program its layer (upper 32 bits) and tile there (lower 32 bits); and the number of items by layer."""
     rows = np.array([tiling.rows for tiling in TILINGS])[groups]
     spans = np.array([tiling.columns * tiling.blocks for tiling in TILINGS])[groups]
     counts = -(-layers[:, ROWS] // rows) * -(-layers[:, COLUMNS] // spans)

@@ -1,4 +1,4 @@
-"""Takes a blend and a group of layers, writes the layers whose blend changes: by a kernel, in stacks, or one by one."""
+"""Takes a blend and a group of layers, writes the layers that it changes: by a kernel, in stacks, or one by one."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ NO_STACK = -1
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """What a switch does to a group: `bare` layers become the checkpoint's own, `written` ones what is wanted.
+    """What a switch does to a group: `bare` layers get their pristine weights back, `written` ones the wanted blend.
 
-    Of those, `by_kernel` are written by one.
+    Of the latter, `by_kernel` are written by the kernel.
     """
 
     mix: BlendKey
@@ -34,7 +34,7 @@ class Rewrite:
 
 
 class GroupWriter:
-    """`stacks` numbers those layers of the group that are written together; `kernel` writes all that it can."""
+    """`stacks` numbers the groups of layers that are written together; `kernel` writes all layers that it can."""
 
     def __init__(self, group: LayerGroup, single: LayerWriter, stacks: Positions, kernel: KernelWriter | None) -> None:
         self.group = group
@@ -43,7 +43,7 @@ class GroupWriter:
         self._kernel = kernel
 
     def plan(self, mix: BlendKey, adapters: Mapping[str, Adapter]) -> Rewrite:
-        """What putting the mix on takes. Changes nothing."""
+        """What to write to put the mix on; changes nothing."""
         wanted = {digest: self.group.strengths(weight, self.group.reached(adapters[digest])) for digest, weight in mix}
         stale, changed = self.group.stale(wanted), self.group.touched(wanted)
         by_kernel = self._kernel.takes(wanted, adapters) if self._kernel else np.zeros_like(stale)
@@ -51,7 +51,7 @@ class GroupWriter:
         return Rewrite(mix, wanted, adapters, stale & ~changed, written, by_kernel & written)
 
     def write(self, rewrite: Rewrite) -> None:
-        """The caller sees to layers left half-written."""
+        """Execute the plan. After an error the caller restores half-written layers."""
         if self._kernel:
             self._kernel.write(rewrite.by_kernel, rewrite.mix, rewrite.wanted, rewrite.adapters)
         stacks: defaultdict[object, list[Change]] = defaultdict(list)
@@ -66,7 +66,7 @@ class GroupWriter:
             write_stack(stack)
 
     def _whole_stacks(self, written: Flags, stackable: Flags) -> Flags:
-        """A stack is written whole, so that its arithmetic, and so every bit, follows from the blend alone."""
+        """Extended to whole stacks, so that the arithmetic, and so every bit, depends on the blend only."""
         begun = np.unique(self._stacks[written & stackable])
         return written | (stackable & np.isin(self._stacks, begun[begun != NO_STACK]))
 
@@ -78,18 +78,18 @@ class GroupWriter:
 
 
 def stacks_of(layers: Iterable[Layer], stack_bytes: int) -> Positions:
-    """The number of the fixed stack each layer belongs to: of one shape and dtype, at most `stack_bytes` of float32."""
+    """The number of each layer's stack; a stack has one shape and dtype, and at most `stack_bytes` in float32."""
     count: defaultdict[tuple[object, ...], int] = defaultdict(int)
     numbers: dict[tuple[object, ...], int] = {}
-    found = []
+    stacks = []
     for layer in layers:
         kind = (layer.component, layer.parameter.dtype, layer.parameter.device, *layer.parameter.shape)
         length = max(1, stack_bytes // (4 * layer.parameter.numel()))
-        found.append(numbers.setdefault((*kind, count[kind] // length), len(numbers)))
+        stacks.append(numbers.setdefault((*kind, count[kind] // length), len(numbers)))
         count[kind] += 1
-    return np.array(found, dtype=np.int64)
+    return np.array(stacks, dtype=np.int64)
 
 
 def no_stacks(layers: Sequence[Layer]) -> Positions:
-    """Each layer for itself."""
+    """No layer is in a stack."""
     return np.full(len(layers), NO_STACK, dtype=np.int64)
