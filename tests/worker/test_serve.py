@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 
+from sdxl_gateway.core.errors import CheckpointProblem
 from sdxl_gateway.ipc.channel import ThreadEnd, pair
 from sdxl_gateway.ipc.messages import Cancel, Hello, LoadFailed, Submit
-from sdxl_gateway.worker.serve import EXIT_NOT_LOADED, EXIT_ORPHANED, by_own_clock
+from sdxl_gateway.worker.serve import EXIT_NOT_LOADED, EXIT_ORPHANED, LoadedEngine, _load, by_own_clock
 from tests.kit.jobs import job
 
 SILENT_IMPORT = "import sys, sdxl_gateway.engine_main; sys.exit('torch' in sys.modules)"
@@ -38,6 +40,18 @@ def test_settings_of_another_version_are_refused_by_name() -> None:
     assert "unheard_of" in said.message
     assert process.wait(30) == EXIT_NOT_LOADED
     end.close()
+
+
+def test_what_an_operator_has_to_change_is_a_sentence_and_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    def refused(*_: object) -> LoadedEngine[Any]:
+        raise CheckpointProblem("engine.device is 'cuda:9', but torch finds no such device here.")
+
+    ours, theirs = pair()
+    with ours, theirs:
+        assert _load(ThreadEnd(theirs), Hello({}), lambda _: None, refused) is None
+        said = ThreadEnd(ours).receive()
+    assert said == LoadFailed("engine.device is 'cuda:9', but torch finds no such device here.")
+    assert caplog.records == []
 
 
 def test_an_orphan_ends_and_ctrl_c_is_not_its_business() -> None:

@@ -55,7 +55,7 @@ export class Panel {
   #sum({ ready, version, uptime_seconds: up, degraded, throughput }) {
     const told = [
       ready ? "✓ ready" : "✗ cannot paint now", `version ${version}`, `up for ${lasting(up)}`,
-      `${number(throughput.pictures)} pictures since`,
+      `${number(throughput.pictures)} ${throughput.pictures === 1 ? "picture" : "pictures"} since`,
     ];
     this.#summary.textContent = told.join(" · ");
     this.#degraded.hidden = !degraded.length;

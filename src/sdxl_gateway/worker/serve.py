@@ -18,6 +18,7 @@ from threading import Event, Thread
 from typing import Any, Generic
 
 from sdxl_gateway.config import Guard
+from sdxl_gateway.core.errors import StartProblem
 from sdxl_gateway.core.events import Held, Measurement
 from sdxl_gateway.core.ports import Canvas, CanvasT, DeviceLost, Engine, Measure
 from sdxl_gateway.ipc.channel import ThreadEnd
@@ -101,6 +102,10 @@ def _tell(end: ThreadEnd, message: Message) -> None:
 def _load(end: ThreadEnd, hello: Hello, measure: Measure, open_engine: EngineFactory) -> LoadedEngine[Any] | None:
     try:
         return open_engine(hello.settings, measure)
+    except StartProblem as problem:
+        # A sentence for operators, which whoever started this process logs.
+        _tell(end, LoadFailed(str(problem)))
+        return None
     except Exception as problem:
         log.exception("the engine could not be loaded")
         _tell(end, LoadFailed(f"{type(problem).__name__}: {problem}"))
