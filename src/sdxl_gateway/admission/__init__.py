@@ -1,1 +1,1 @@
-"""Says yes or no: an Ask becomes a Recipe with everything decided, or a refusal naming the field."""
+"""Resolves an Ask to a Recipe with everything decided, or refuses it and names the field."""

@@ -1,4 +1,4 @@
-"""Takes what a caller and a house style say of the background, gives the matte model it takes, or refuses."""
+"""Decides about transparent backgrounds, and which matte model they need."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REPLACED = (
 
 
 def matte_digest(ask: Ask, style: HouseStyle, matte: Matte | None) -> str | None:
-    """The digest of the matte model the picture takes, None for an opaque one. Raises InvalidRequest."""
+    """The digest of the matte model that the picture needs, None for an opaque one. Raises InvalidRequest."""
     if _background(ask, style) == "opaque":
         return None
     if matte is None:
@@ -29,12 +29,12 @@ def matte_digest(ask: Ask, style: HouseStyle, matte: Matte | None) -> str | None
 
 
 def matte_warnings(recipe: Recipe, matte: Matte | None) -> tuple[str, ...]:
-    """A word where the operator has another matte model by now than the one the picture takes."""
+    """A warning if the operator has replaced the matte model that the picture was painted with."""
     return (REPLACED,) if recipe.matte is not None and matte is not None and matte.replaced else ()
 
 
 def _background(ask: Ask, style: HouseStyle) -> Background:
-    """ "auto" is what the style says, where the format can hold it, and else opaque."""
+    """The background; "auto" is the style's, if the format supports it, and else opaque."""
     if ask.background is not None:
         return ask.background
     return "opaque" if ask.output_format == "jpeg" else style.background or "opaque"

@@ -1,4 +1,4 @@
-"""Takes the LoRAs a request names and their files, gives the blend, and what these LoRAs recommend."""
+"""The blend of a request's LoRAs, and the recommendations of these."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from sdxl_gateway.core.recipe import Blend, BlendPart
 from sdxl_gateway.core.text import shown
 
 WEIGHT_DECIMALS = 6
-"""Finer weights are one weight: 0.1 + 0.2 is 0.3."""
+"""Weights are rounded to so many decimals: 0.1 + 0.2 is 0.3."""
 
 
 def check_count(parts: Sequence[LoraRef], limit: int) -> None:
-    """Raises InvalidRequest when more LoRAs were asked for than go into one picture."""
+    """Raises InvalidRequest for more LoRAs than one picture may have."""
     if len(parts) > limit:
         raise InvalidRequest(f"At most {limit} LoRAs go into one picture; {len(parts)} were asked for.", param="loras")
 
@@ -35,7 +35,7 @@ def blend_of(parts: Sequence[LoraRef], adapters: Sequence[CheckedLora]) -> Blend
 
 
 def _part(asked: LoraRef, adapter: CheckedLora) -> BlendPart:
-    """The caller's weights, else the LoRA's own; the encoders follow the UNet unless somebody said otherwise."""
+    """A LoRA with the caller's weights, else its own; by default the text encoders have the UNet's weight."""
     recommended = adapter.entry.defaults
     weight = _first(asked.weight, recommended.weight, 1.0)
     own = recommended.text_encoder_weight if asked.weight is None else None
@@ -54,7 +54,7 @@ def _first(said: float | None, own: float | None, otherwise: float) -> float:
 
 
 def _sum(same: Sequence[tuple[LoraRef, BlendPart]]) -> BlendPart:
-    """One part for all that name one file; weights are added exactly, so that the order does not show."""
+    """One part for all LoRAs of the same file; weights are added exactly, so that their order has no effect."""
     if len(same) > 1 and any(part.blocks for _, part in same):
         name = shown(same[0][1].name)
         raise InvalidRequest(f"The LoRA {name} has block weights and is asked for twice.", param=same[-1][0].param)
@@ -70,14 +70,14 @@ def _sum(same: Sequence[tuple[LoraRef, BlendPart]]) -> BlendPart:
 
 
 def recommendations(blend: Blend, adapters: Sequence[CheckedLora]) -> list[Defaults]:
-    """What the LoRAs in effect ask for, the strongest LoRA's word first, however the blend was written."""
+    """The recommendations of the LoRAs in effect, the strongest LoRA's first, in whatever order they were given."""
     parts = sorted(blend.parts, key=lambda part: (-abs(part.weight), part.name))
     entries = {(adapter.digest, adapter.entry.name): adapter.entry for adapter in adapters}
     return [entries[part.digest, part.name].defaults for part in parts]
 
 
 def with_triggers(prompt: str, style: HouseStyle, recommended: Sequence[Defaults], syntax: str = PLAIN) -> str:
-    """The prompt, led by the trigger words that the operator wants added and that it lacks; words in any syntax."""
+    """The prompt, preceded by the trigger words that are to be added and that it lacks; these may have any syntax."""
     words = [word for one in recommended if one.add_trigger_words for word in one.trigger_words]
     if style.add_trigger_words and style.trigger_words:
         words.append(style.trigger_words)

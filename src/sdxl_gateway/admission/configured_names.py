@@ -1,4 +1,4 @@
-"""Takes settings and what there is, gives the keys that name a model, a LoRA or a matte which is not there."""
+"""Checks that the names in the settings exist: models, LoRAs and mattes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sdxl_gateway.core.text import shown
 def problems(
     settings: Settings, checkpoints: Mapping[str, CheckpointEntry], adapters: LoraCatalog
 ) -> Iterator[tuple[str, str]]:
-    """Key and reason: of the default model, of house styles' parts, of the aliases' and the rollouts' targets."""
+    """Key and reason of each missing name: the default model, house styles' parts, targets of aliases and rollouts."""
     names = ModelResolver(settings, checkpoints, adapters)
     yield from rollout_problems(names, adapters)
     lost = {f"models.{name}": reason for name, reason in _without_checkpoint(settings, names, adapters)}
@@ -36,7 +36,7 @@ def _without_checkpoint(settings: Settings, names: ModelResolver, adapters: Lora
 
 
 def rollout_problems(names: ModelResolver, adapters: LoraCatalog) -> Iterator[tuple[str, str]]:
-    """Key and reason, of targets that are not there, or are rollouts themselves."""
+    """Key and reason of each target that does not exist, or is a rollout itself."""
     for rollout, shares in names.rollouts.items():
         for target in shares:
             if (reason := _lacking(names, adapters, target) or _shared_out(names, target)) is not None:
@@ -63,7 +63,7 @@ def _named(settings: Settings) -> dict[str, str]:
 
 
 def leading_to(settings: Settings, names: ModelResolver, checkpoint: str) -> list[str]:
-    """The keys of the settings whose model names are painted with that checkpoint, by any arm of a rollout."""
+    """The keys of the settings whose model names use that checkpoint, in any arm of a rollout."""
     arms = [(f"models.{rollout}.rollout", target) for rollout, shares in names.rollouts.items() for target in shares]
     return sorted({key for key, name in (*_named(settings).items(), *arms) if _leads(names, name, checkpoint)})
 
@@ -85,7 +85,7 @@ def check_rollouts(names: ModelResolver, adapters: LoraCatalog) -> None:
 def refuse_gaps(
     running: Settings, read: Settings, checkpoints: Mapping[str, CheckpointEntry], adapters: LoraCatalog
 ) -> None:
-    """Raises CheckpointProblem for names that mean nothing, but not for those that mean nothing already."""
+    """Raises CheckpointProblem for names that do not exist, except those that are missing already."""
     known = set(problems(running, checkpoints, adapters))
     new = [found for found in problems(read, checkpoints, adapters) if found not in known]
     if new:
@@ -93,7 +93,7 @@ def refuse_gaps(
 
 
 def check_default(names: ModelResolver) -> None:
-    """Raises CheckpointProblem where the default model is none, or paints from pictures alone."""
+    """Raises CheckpointProblem if the default model is no model, or only paints from pictures."""
     try:
         default = names.choose(None).checkpoint
     except GatewayError as error:

@@ -1,4 +1,4 @@
-"""Takes the controls of an Ask, gives those of its recipe with the maps they follow, or refuses naming the entry."""
+"""Resolves the controls of an Ask, and makes the maps they follow."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from sdxl_gateway.pictures.pixels import from_image
 from sdxl_gateway.pictures.preprocess import PREPROCESSORS, preprocess
 
 ASPECTS_ALIKE = 0.01
-"""Aspects that differ by less are one: sides are whole pixels, and painted ones multiples of 8."""
+"""Aspects that differ by less count as equal, as sides are whole pixels, and painted ones multiples of 8."""
 
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """What a control follows, at paint size, and what its caller should know of it."""
+    """The map of a control, at paint size, and warnings about it."""
 
     picture: Picture
     warnings: tuple[str, ...] = ()
@@ -34,20 +34,20 @@ class Map:
 
 @dataclass(frozen=True, slots=True)
 class Maps:
-    """Those of all controls of a request, by role."""
+    """The maps of a request's controls, by role."""
 
     pictures: Mapping[str, Picture] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
 class ControlResolver:
-    """Looks types up among the configured ControlNets; case does not matter."""
+    """Finds types among the configured ControlNets, regardless of case."""
 
     def __init__(self, entries: Mapping[str, ControlEntry]) -> None:
         self._entries = entries
 
     def resolve(self, refs: Sequence[ControlRef], checkpoint: CheckpointEntry) -> tuple[Control, ...]:
-        """Raises InvalidRequest naming the entry, RecipeChanged for one that is not what an earlier picture had."""
+        """Raises InvalidRequest naming the entry, RecipeChanged for another ControlNet than the earlier picture's."""
         return tuple(self._control(ref, checkpoint) for ref in refs)
 
     def _control(self, ref: ControlRef, checkpoint: CheckpointEntry) -> Control:
@@ -83,7 +83,7 @@ class ControlResolver:
 
 
 def _mode(ref: ControlRef, entry: ControlEntry) -> int | None:
-    """What a union is shown. Raises InvalidRequest where that is not said, or cannot be."""
+    """The kind of map for a union. Raises InvalidRequest if it is missing or unknown."""
     if not entry.union:
         if ref.mode is not None:
             message = f"Invalid '{ref.param}.mode': the control '{entry.name}' reads one kind of map and has no modes."
@@ -99,7 +99,7 @@ def _mode(ref: ControlRef, entry: ControlEntry) -> int | None:
 
 
 def _preprocessor(ref: ControlRef, entry: ControlEntry) -> Preprocessor | None:
-    """What makes the map; None where the picture is one. Raises InvalidRequest where nothing can be meant."""
+    """What makes the map; None if the picture is one. Raises InvalidRequest if there is no suitable preprocessor."""
     if ref.preprocess is True and entry.preprocessor is None:
         known = ", ".join(f"'{name}'" for name in PREPROCESSORS)
         raise InvalidRequest(
@@ -113,7 +113,7 @@ def _preprocessor(ref: ControlRef, entry: ControlEntry) -> Preprocessor | None:
 
 
 async def maps_of(refs: Sequence[ControlRef], controls: Sequence[Control], uploads: Uploads, frame: Framed) -> Maps:
-    """One picture after another, so that one alone is held at its full size. Raises InvalidImage naming the entry."""
+    """The maps, made one after another, as full-size pictures are large. Raises InvalidImage naming the entry."""
     found = [
         await uploads.off_the_loop(_map, await uploads.picture(ref.image), frame, control.preprocessor, ref.param)
         for ref, control in zip(refs, controls, strict=True)
@@ -123,14 +123,14 @@ async def maps_of(refs: Sequence[ControlRef], controls: Sequence[Control], uploa
 
 
 def _map(image: Image.Image, frame: Framed, made_by: Preprocessor | None, param: str) -> Map:
-    """Cut as a picture to start from is, before anything is made of it."""
+    """The map; the picture is cropped as a picture to start from is, before it is preprocessed."""
     fitted = _framed_alike(image, frame)
     made = fitted if made_by is None else preprocess(fitted, made_by)
     return Map(from_image(made), _cut_warning(Size(*image.size), Size(frame.sizes.width, frame.sizes.height), param))
 
 
 def _framed_alike(image: Image.Image, frame: Framed) -> Image.Image:
-    """At paint size; where a mask is painted with its surroundings alone, the same part of the picture."""
+    """The picture at paint size; if only a mask's surroundings are painted, the same part of it."""
     if frame.kept is None or (box := frame.kept.box) is None:
         return cover(image, *frame.sizes.painted, Image.Resampling.LANCZOS)
     whole = cover(image, frame.sizes.width, frame.sizes.height, Image.Resampling.LANCZOS)

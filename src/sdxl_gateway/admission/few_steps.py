@@ -1,4 +1,4 @@
-"""Takes a request and what a few-step model was distilled for, gives a warning for each way it was asked otherwise."""
+"""Warnings for requests whose settings contradict what a few-step model was distilled for."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sdxl_gateway.core.recipe import Recipe
 from sdxl_gateway.core.samplers import read_sampler
 
 MOST_GUIDANCE = 2.0
-"""A model distilled to need no guidance still takes this much."""
+"""The guidance that a model distilled for none still tolerates."""
 STEPS_SHARE = 2
-"""So many times the steps it was distilled for do no harm."""
+"""How many times the steps it was distilled for do no harm."""
 
 
 def few_steps_warnings(ask: Ask, usual: Usual, recipe: Recipe) -> tuple[str, ...]:
-    """Nothing for models that are none, and for whatever the caller left open."""
+    """The warnings; none for other models, or for what the caller left open."""
     made_for = usual.few_steps
     if made_for is None:
         return ()
@@ -28,7 +28,7 @@ def few_steps_warnings(ask: Ask, usual: Usual, recipe: Recipe) -> tuple[str, ...
 
 
 def _contradictions(ask: Ask, made_for: Recommendation, recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """What it was made for, and what was asked for instead."""
+    """What it was distilled for, and what was asked for instead."""
     steps, guidance_scale = made_for.steps or 1, made_for.guidance_scale
     if ask.steps is not None and not steps <= ask.steps <= STEPS_SHARE * steps:
         yield f"{steps} steps", f"{ask.steps}"

@@ -1,4 +1,4 @@
-"""Takes the settings, has the engine begin with the checkpoint of the default model."""
+"""The settings of engines, with the default model's checkpoint first."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sdxl_gateway.config import EngineProcess, Settings
 
 
 def engine_process(settings: Settings, names: ModelResolver) -> EngineProcess:
-    """The engine loads the first checkpoint at its start: the default model's goes there."""
+    """The default model's checkpoint comes first, as the engine loads the first one at its start."""
     first, process = names.choose(None).checkpoint.name, settings.engine_process()
     if first not in settings.checkpoints:
         return process.model_copy(update={"first_in_folder": first})

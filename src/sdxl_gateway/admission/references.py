@@ -1,4 +1,4 @@
-"""Takes the pictures a request is to be guided by, gives the recipe's image prompt, or a word for those not used."""
+"""The image prompt of a request's reference pictures, and warnings for those that are not used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FULL_WEIGHT = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """What guides a painting beside its prompt: `pictures` in their roles, as the image encoder sees them."""
+    """The image prompt, and its `pictures` by role, as the image encoder sees them."""
 
     image_prompt: ImagePrompt | None = None
     pictures: Mapping[str, Picture] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class References:
         return rest, (warning,) if fields else ()
 
     async def guide(self, ask: Ask, adapter: IpAdapterFile | None) -> Guide:
-        """The pictures decoded. Raises InvalidRequest for too many, InvalidImage naming one that cannot be read."""
+        """Decode the pictures. Raises InvalidRequest for too many, InvalidImage naming one that cannot be read."""
         asked = list(_asked(ask, self._section)) if adapter is not None else []
         if len(asked) > REFERENCES:
             raise _too_many(asked)
@@ -60,13 +60,13 @@ class References:
         return Guide(ImagePrompt(adapter.name, adapter.digest, tuple(weight for _, weight in weighed)), pictures)
 
     async def _seen(self, upload: Upload, side: int) -> Picture:
-        """One after the other: until it is this small a picture may be a hundred megabytes."""
+        """The pictures as the encoder sees them, decoded one after another, as each may take a hundred megabytes."""
         image = await self._uploads.picture(upload)
         return from_image(await self._uploads.off_the_loop(clip_view, image, side))
 
 
 def _only_guiding(ask: Ask) -> Iterator[Reference]:
-    """Those that can do nothing else, with the weights they were given."""
+    """The pictures that can only guide, with the weights they were given."""
     yield from map(Reference, ask.images[1:])
     if ask.markup is not None:
         yield Reference(ask.markup)
@@ -85,7 +85,7 @@ def _asked(ask: Ask, section: IpAdapter) -> Iterator[Reference]:
 
 
 def _fidelity(ask: Ask, section: IpAdapter) -> float | None:
-    """OpenAI's words as weights; "low" is what it does unasked."""
+    """`input_fidelity` as a weight; "low" is OpenAI's default."""
     match ask.input_fidelity:
         case "low":
             return section.weight

@@ -1,4 +1,4 @@
-"""Takes a request and its checkpoint, gives the phase in which a refiner takes the last steps, or refuses it."""
+"""The phase in which a refiner takes the last steps of a request."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Refiners:
     sees: Callable[[str], bool] = bool
 
     def only(self, sees: Callable[[str], bool]) -> Refiners:
-        """For one who may name some of them; a checkpoint's own is its operator's word."""
+        """The refiners that a caller may name; a checkpoint's own refiner is always allowed."""
         return replace(self, sees=sees)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What `refiner` may say."""
+        """The names that `refiner` may have."""
         return tuple(name for name, entry in self.checkpoints.items() if entry.refines and self.sees(name))
 
     def phases(self, ask: Ask, recipe: Recipe) -> tuple[Phase, ...]:
@@ -75,7 +75,7 @@ class Refiners:
 
 
 def refiner_warnings(ask: Ask, recipe: Recipe) -> tuple[str, ...]:
-    """What was said of a refiner and changes nothing."""
+    """Warnings for settings of a refiner that have no effect."""
     if ask.refiner_at is not None and ask.refiner in (None, False):
         return ("The refiner_at changes nothing without a refiner.",)
     if ask.refiner and not recipe.later_phases:

@@ -1,4 +1,4 @@
-"""Takes a recipe to be painted again and what it resolved to, refuses where the picture would be another."""
+"""Refuses to paint a recipe again if the picture would be another one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sdxl_gateway.core.text import shown
 
 
 def check_lora(asked: LoraRef, digest: str) -> None:
-    """Raises RecipeChanged when the LoRA of that name is another file than the one asked for."""
+    """Raises RecipeChanged if the LoRA of that name is another file than the one asked for."""
     if asked.digest not in (None, digest):
         message = f"The LoRA {shown(asked.name)} is another file now: its digest is {digest}."
         raise RecipeChanged(message, param=f"{asked.param}.digest")
@@ -25,7 +25,7 @@ def check_lora(asked: LoraRef, digest: str) -> None:
 
 @contextmanager
 def checkpoint_gone(ask: Ask) -> Iterator[None]:
-    """A recipe's checkpoint that is not there any more has changed; nobody mistyped a name."""
+    """The error for a recipe's checkpoint that no longer exists: it has changed, as nobody mistyped its name."""
     try:
         yield
     except ModelNotFound as error:
@@ -69,7 +69,7 @@ def check_replay(replay: Replay | None, recipe: Recipe) -> None:
 def arm_again(
     replay: Replay | None, recipe: Recipe, names: ModelResolver, loras: LoraCatalog
 ) -> tuple[Recipe, tuple[str, ...]]:
-    """The recipe with the arm it was painted for, and a word where that arm paints something else by now."""
+    """The recipe with the arm it was painted for, and a warning if that arm has changed."""
     if replay is None or replay.arm is None:
         return recipe, ()
     if _paints(replay.arm, recipe, names, loras):
@@ -79,7 +79,7 @@ def arm_again(
 
 
 def _paints(arm: Arm, recipe: Recipe, names: ModelResolver, loras: LoraCatalog) -> bool:
-    """The caller may have put more LoRAs on."""
+    """Whether the arm still has the recipe's model; the caller may have added LoRAs."""
     if arm.target not in names.rollouts.get(arm.rollout, ()):
         return False
     try:

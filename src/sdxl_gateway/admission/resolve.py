@@ -1,4 +1,4 @@
-"""Takes an Ask, gives a Recipe with everything decided and the pixels it starts from, or refuses naming the field."""
+"""Resolves an Ask to a Recipe with everything decided, and decodes the pictures it starts from."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ AUTO = "auto"
 class ResolvedAsk:
     """`inputs` are at paint size; `kept` only for an inpaint; `loras` are the names of those put on.
 
-    `warnings` say what the picture will not show as it was asked.
+    `warnings` are about what cannot be painted as it was asked.
     """
 
     recipe: Recipe
@@ -62,7 +62,7 @@ class ResolvedAsk:
 
 @dataclass(frozen=True, slots=True)
 class _LookedUp:
-    """An Ask whose names are looked up and whose uploads are decoded."""
+    """An Ask with its names looked up and its uploads decoded."""
 
     ask: Ask
     model: ResolvedModel
@@ -78,7 +78,7 @@ class _LookedUp:
 
 
 class Admission:
-    """Resolves against the catalogues; touches no engine."""
+    """Resolves Asks by the catalogues; engines are not involved."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Admission:
         self.names = ModelResolver(settings, checkpoints, loras, over=over)
 
     def with_settings(self, settings: Settings, names: ModelResolver) -> Admission:
-        """Admission by other settings; the uploads of both wait for the same turns."""
+        """The same with other settings; the uploads of both share their limits."""
         other = copy(self)
         other._settings, other.names = settings, names
         other.uploads = self.uploads.with_limits(settings.limits)
@@ -114,7 +114,7 @@ class Admission:
         return other
 
     def seen_by(self, caller: Caller) -> Admission:
-        """Admission of one for whom only some models and LoRAs are there."""
+        """Admission as the caller sees it, who may use only some models and LoRAs."""
         if caller.sees_everything:
             return self
         other = copy(self)
@@ -124,7 +124,7 @@ class Admission:
         return other
 
     def with_arm(self, ask: Ask, caller: Caller) -> Ask:
-        """The Ask with its arm decided where it asks for a rollout; what was decided before stays."""
+        """The Ask with its arm chosen, if it asks for a rollout and none was chosen before."""
         if ask.arm is not None or not self.names.rollouts:
             return ask
         try:
@@ -133,7 +133,7 @@ class Admission:
             return ask  # whoever resolves it says why
 
     async def resolve(self, ask: Ask) -> ResolvedAsk:
-        """Raises a Refusal; nothing was submitted then."""
+        """Raises a Refusal."""
         await asyncio.to_thread(self._beside.refresh)
         prompt, tagged = self._without_tags(ask)
         with checkpoint_gone(ask):
@@ -257,7 +257,7 @@ class Admission:
         )
 
     def _steps(self, ask: Ask, usual: Usual) -> int:
-        """As asked; else what is usual, scaled by the quality where the model was not distilled for its steps."""
+        """The steps asked for, or the default, scaled by quality unless the model was distilled for its steps."""
         most = self._settings.limits.max_steps
         if ask.steps is not None:
             return min(ask.steps, most)
@@ -269,7 +269,7 @@ class Admission:
 
 
 def _shrunk(looked_up: _LookedUp, sizes: Sizes) -> tuple[str, ...]:
-    """A word for an upload that is handed out smaller than it came, without having been asked to be."""
+    """A warning for an upload that is returned smaller than it came, without having been asked for."""
     if looked_up.ask.size is not None or looked_up.decoded is None:
         return ()
     times = looked_up.ask.upscale

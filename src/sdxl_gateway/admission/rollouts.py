@@ -1,4 +1,4 @@
-"""Takes who asks for a rollout, or what was decided for them before, gives the arm that is painted."""
+"""Chooses the arms of rollouts for callers."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from sdxl_gateway.core.caller import ANYBODY, Caller
 from sdxl_gateway.core.rollout import Arm, Shares, arm_of, leading
 
 Pick = Callable[[str, Shares], str]
-"""From a rollout's name and the shares of its arms to a target."""
+"""Chooses a target, by a rollout's name and the shares of its arms."""
 
 
 Over = Callable[[str], Shares | None]
-"""From a rollout's name to the shares that hold over the configuration's, where any do."""
+"""The shares that override the configuration's, by a rollout's name, if any do."""
 
 
 def nothing_over(_: str) -> None:
-    """The configuration's shares hold."""
+    """Overrides nothing."""
 
 
 def configured(settings: Settings) -> dict[str, Shares]:
-    """The rollouts there are, with the configuration's shares."""
+    """All rollouts, with the configuration's shares."""
     return {name: style.shares for name, style in settings.models.items() if style.rollout}
 
 
 def in_force(rollouts: Mapping[str, Shares], over: Over) -> dict[str, Shares]:
-    """With the shares that hold: what was set for targets that are not configured any more holds for nobody."""
+    """The rollouts with their current shares; shares of targets that are no longer configured are ignored."""
     return {name: _held(shares, over(name)) for name, shares in rollouts.items()}
 
 
@@ -38,28 +38,28 @@ def _held(own: Shares, said: Shares | None) -> Shares:
 
 
 def leads(_: str, shares: Shares) -> str:
-    """The largest arm, where nobody in particular asks."""
+    """The largest arm, for when there is no caller."""
     return leading(shares)
 
 
 def sticky(ask: Ask, caller: Caller) -> Pick:
-    """The same arm each time for one end user, or for one key where the request names none."""
+    """The same arm each time for an end user or, if the request names none, for a key."""
     who = _who(ask, caller)
     return lambda rollout, shares: arm_of(rollout, shares, who)
 
 
 def decided(arm: Arm) -> Pick:
-    """That arm, whatever the shares are by now."""
+    """That arm, regardless of the shares."""
     return lambda rollout, shares: arm.target if rollout == arm.rollout else leading(shares)
 
 
 def arms_of(settings: Settings) -> tuple[Arm, ...]:
-    """All that are configured."""
+    """All configured arms."""
     return tuple(Arm(name, target) for name, style in settings.models.items() for target in style.shares)
 
 
 def _who(ask: Ask, caller: Caller) -> str:
-    """End users of two tenants are two, whatever they are called. Nobody known is another one each time."""
+    """Whom an arm is chosen for: end users are distinct by tenant; unknown callers are random each time."""
     if ask.user:
         return f"user\0{caller.tenant}\0{ask.user}"
     if caller.tenant == ANYBODY.tenant and not caller.key_id:

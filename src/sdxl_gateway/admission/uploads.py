@@ -1,4 +1,4 @@
-"""Takes uploads, gives their pixels: decoded in processes of their own, so many pixels at a time."""
+"""Decodes uploads in processes of their own, with a limit of pixels at a time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class Uploads:
-    """Decoded within a `turn`: until it has its painting's size an upload may be hundreds of megabytes."""
+    """Uploads are decoded within a `turn`, as they may take hundreds of megabytes until they are resized."""
 
     def __init__(self, limits: Limits, decoders: Decoders) -> None:
         self._limits = limits
@@ -38,7 +38,7 @@ class Uploads:
         self._threads = ThreadPoolExecutor(THREADS, "uploads")
 
     def with_limits(self, limits: Limits) -> Uploads:
-        """Uploads by other limits, decoded by the same processes and counted together."""
+        """The same with other limits; both use the same processes, and are counted together."""
         other = copy(self)
         other._limits = limits
         return other
@@ -55,7 +55,7 @@ class Uploads:
             yield
 
     async def edited(self, ask: Ask) -> Decoded | None:
-        """What an edit or a variation starts from. Raises InvalidImage naming the field."""
+        """The picture that an edit or a variation starts from. Raises InvalidImage naming the field."""
         if not ask.images:
             return None
         decoded = await self._decoded(ask.images[0], ask.mask, holes=ask.operation is not Operation.VARY)
@@ -65,7 +65,7 @@ class Uploads:
         return await self.off_the_loop(padded, decoded, ask.padding)
 
     async def _decoded(self, image: Upload, mask: Upload | None, *, holes: bool) -> Decoded:
-        """A variation is a new picture all over, and beside a mask the picture's own holes mean nothing."""
+        """A variation repaints everything, and with a mask the picture's own transparency is ignored."""
         if mask is None and holes:
             return await self._decoders.with_holes(image)
         picture = await self.picture(image)
@@ -78,13 +78,13 @@ class Uploads:
             raise InvalidRequest(message, param="padding")
 
     async def picture(self, upload: Upload) -> Image.Image:
-        """Any other picture of a request, RGB. Raises InvalidImage naming the field."""
+        """Any other picture of a request, in RGB. Raises InvalidImage naming the field."""
         return await self._decoders.picture(upload)
 
     async def written(self, upload: Upload) -> Written | None:
-        """What its file says of how the picture was made. Raises InvalidImage naming the field."""
+        """What its file says about how the picture was made. Raises InvalidImage naming the field."""
         return await self._decoders.written(upload)
 
     async def off_the_loop(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
-        """What `work` gives, from a thread that does nothing but work on decoded uploads."""
+        """The result of `work`, from a thread for work on decoded uploads."""
         return await finished(self._threads.submit(partial(work, *args, **named)))

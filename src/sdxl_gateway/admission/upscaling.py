@@ -1,4 +1,4 @@
-"""Takes how large a picture is asked for and how large it is painted, gives the net that enlarges it."""
+"""Chooses the net that upscales a picture, by the size it is asked for and the size it is painted in."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from sdxl_gateway.core.recipe import LANCZOS, Task
 from sdxl_gateway.core.text import shown
 
 WORTH_A_NET = 1.25
-"""How many times larger along a side a picture has to leave than it is painted."""
+"""The least ratio of a returned side to a painted one for which a net is used."""
 
 
 class Upscaling:
-    """The configured upscalers, of which the first counts where a request names none."""
+    """The configured upscalers, of which the first is the default."""
 
     def __init__(self, entries: Mapping[str, UpscalerEntry], max_pixels: int) -> None:
         self._entries = entries
         self._max_pixels = max_pixels
 
     def with_max_pixels(self, max_pixels: int) -> Upscaling:
-        """The same by another limit of what is handed out."""
+        """The same with another limit of the returned size."""
         return Upscaling(self._entries, max_pixels)
 
     def sizes(self, ask: Ask, sizes: Sizes, task: Task) -> Sizes:
-        """As large as `upscale` asks for. Raises InvalidRequest naming the field."""
+        """The sizes with those that `upscale` asks for. Raises InvalidRequest naming the field."""
         if ask.upscale == 1:
             return sizes
         if not self._entries:
@@ -45,7 +45,7 @@ class Upscaling:
         return Sizes(width, height, sizes.paint_width, sizes.paint_height)
 
     def chosen(self, ask: Ask, frame: Framed) -> UpscalerEntry | None:
-        """None where a picture leaves about as it is painted, or is only resized. Raises InvalidRequest."""
+        """The net; None if a picture is returned about as it is painted, or only resized. Raises InvalidRequest."""
         named = self._named(ask.upscaler)
         box = frame.kept.box if frame.kept is not None and frame.kept.box is not None else None
         target = box or Box(0, 0, frame.sizes.width, frame.sizes.height)

@@ -1,1 +1,1 @@
-"""Tells receivers what became of jobs: signed, tried again for three days, and remembered."""
+"""Webhooks about the ends of jobs and batches: signed, retried for three days, and stored."""

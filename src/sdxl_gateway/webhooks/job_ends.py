@@ -1,4 +1,4 @@
-"""Takes a job that has ended, leaves word for its receiver in the same transaction."""
+"""Queues the webhook of a job in the transaction that ends the job."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sdxl_gateway.storage.webhook_table import enqueue_webhook
 
 
 def tell_of_end(connection: sqlite3.Connection, job: StoredJob) -> None:
-    """The event of a job that is over, where it has a receiver: `image.job.completed`, `.failed` or `.cancelled`."""
+    """Queue the event of a job that ended, if it has a receiver: `image.job.completed`, `.failed` or `.cancelled`."""
     if job.webhook_url is None:
         return
     about = {"object": "job", "state": job.state.value, "batch_id": job.batch, "custom_id": job.custom_id}

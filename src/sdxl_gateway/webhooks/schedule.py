@@ -1,4 +1,4 @@
-"""Takes how an attempt ended, tells what becomes of its delivery: over, or when to try again."""
+"""Decides after an attempt whether its delivery is finished, or when to retry."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from sdxl_gateway.core.webhook import Delivery, DeliveryState
 
 GONE = 410
 LONGEST_SECONDS = 3 * DAY_SECONDS
-"""After so long it is given up."""
+"""Deliveries fail after this time."""
 DELAYS_SECONDS = (5.0, 300.0, 1800.0, 2 * 3600.0, 5 * 3600.0, 10 * 3600.0, 14 * 3600.0, 20 * 3600.0, 20 * 3600.0)
-"""Before the second attempt, the third, ...: those of the Standard Webhooks specification, within three days."""
+"""The delays before the second attempt, the third, ...: those of the Standard Webhooks specification."""
 JITTER = 0.2
-"""Each delay is shorter by up to this share, so that not all come back at once."""
+"""Each delay is shortened by up to this share, so that retries are spread."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a receiver said: a status, or why there is none; and the seconds it asks to be left alone, if it does."""
+    """A receiver's answer: a status, or why there is none; and its Retry-After in seconds, if any."""
 
     status: int | None = None
     problem: str | None = None
@@ -32,7 +32,7 @@ class Answer:
 
 
 def settled(delivery: Delivery, answer: Answer, now: float, share: Callable[[], float]) -> Delivery:
-    """The delivery after an attempt that has been counted; `share` gives a number from 0 to 1."""
+    """The delivery after an attempt, which is counted already; `share` returns a number from 0 to 1."""
     told = replace(delivery, status=answer.status, problem=answer.problem, due=None)
     if answer.taken:
         return replace(told, state=DeliveryState.DELIVERED)

@@ -1,4 +1,4 @@
-"""Sends what is due to receivers of webhooks, and remembers what came of it; what a dead server left goes on."""
+"""Sends webhooks that are due, also those that a killed server left, and stores the outcomes."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from sdxl_gateway.webhooks.turns import Turns
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
-"""Between two looks at what is due."""
+"""The interval of looking for deliveries that are due."""
 LEASE_SECONDS = 60.0
-"""Beyond the timeout of an attempt: then a delivery whose sender died is taken up by another."""
+"""Besides an attempt's timeout; then a delivery whose sender died is claimed by another."""
 PARTING_SECONDS = 2.0
-"""Attempts under way may end so long after the sender was told to: what they reached is not sent again."""
+"""How long running attempts may still end at shutdown, so that what was delivered is not sent again."""
 
 
 class WebhookSender:
-    """`timeout_seconds` are for one attempt; `share` gives numbers from 0 to 1, for jitter."""
+    """`timeout_seconds` is for one attempt; `share` returns numbers from 0 to 1, for jitter."""
 
     def __init__(
         self,
@@ -58,11 +58,11 @@ class WebhookSender:
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
-        """Something may be due that was not."""
+        """Look for deliveries that are due, now."""
         self._woken.set()
 
     async def sending(self) -> None:
-        """Until it is cancelled."""
+        """Send what is due, until this is cancelled."""
         under_way: set[asyncio.Task[None]] = set()
         try:
             while True:
@@ -84,7 +84,7 @@ class WebhookSender:
             pass
 
     def _claimed(self, connection: sqlite3.Connection, turns: Turns) -> list[Delivery]:
-        """All that may be sent now, in one transaction."""
+        """Claim all deliveries that may be sent now, in one transaction."""
         found: list[Delivery] = []
         now = self.store.clock()
         until = now + self._timeout_seconds + LEASE_SECONDS
@@ -139,6 +139,6 @@ async def _parted(under_way: set[asyncio.Task[None]]) -> None:
 
 
 def _retry_after(reply: Reply) -> float:
-    """Seconds alone; a date is not read."""
+    """Retry-After in seconds; a date is ignored."""
     told = reply.headers.get("retry-after", "").strip()
     return float(told) if told.isascii() and told.isdigit() and len(told) < 10 else 0.0

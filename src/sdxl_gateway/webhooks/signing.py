@@ -1,4 +1,4 @@
-"""Takes a delivery and a tenant's secrets, gives the headers that prove whose it is (Standard Webhooks)."""
+"""Signs deliveries with a tenant's secrets (Standard Webhooks)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PREFIX = "whsec_"
 
 
 def secret_of(pepper: bytes, tenant: str, number: int) -> str:
-    """The secret of that number, as receivers are given it: derived, so that it is kept nowhere."""
+    """The secret of that number, as receivers get it; it is derived, and so stored nowhere."""
     told = f"webhook secret {number} of {tenant}".encode()
     return PREFIX + base64.b64encode(hmac.new(pepper, told, hashlib.sha256).digest()).decode()
 
 
 def signed_headers(delivery: Delivery, secrets: Iterable[str], now: float) -> dict[str, str]:
-    """One signature for each secret that counts, at the time of this attempt in unix seconds."""
+    """The headers, with one signature for each valid secret, at the time of this attempt (unix seconds)."""
     at = datetime.fromtimestamp(int(now), UTC)
     return {
         "content-type": "application/json",

@@ -1,4 +1,4 @@
-"""Takes what a tenant wants to know of its webhooks, or to have sent again; keeps the numbers of secrets."""
+"""Stores deliveries of webhooks, for tenants to list and replay, and the numbers of their secrets."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from sdxl_gateway.storage.pages import unknown_after
 from sdxl_gateway.webhooks.signing import secret_of
 
 GRACE_SECONDS = DAY_SECONDS
-"""How long the secret before a new one signs beside it."""
+"""How long the previous secret still signs after a rotation."""
 KEPT_SECONDS = DAY_SECONDS
-"""At the least: for so long the same event of the same thing is known, and is not sent a second time."""
+"""The least time that deliveries are kept, in which the same event of the same object is not sent twice."""
 FORGOTTEN_AT_ONCE = 1000
 EXPORTED_AT_ONCE = 1000
 
 
 class WebhookStore:
-    """Deliveries in one database, and secrets derived from what `find_pepper` gives."""
+    """Deliveries in one database, and secrets that are derived from the pepper of `find_pepper`."""
 
     kind = "webhooks"
 
@@ -55,32 +55,32 @@ class WebhookStore:
         return found[:limit], len(found) > limit
 
     async def find(self, tenant: str, delivery_id: str) -> Delivery:
-        """Raises NotFound where the tenant has none of that id."""
+        """One delivery. Raises NotFound if the tenant has none of that id."""
         return _there(await self._database.run(_finding(tenant, delivery_id)), delivery_id)
 
     async def replay(self, tenant: str, delivery_id: str) -> Delivery:
-        """The delivery, which is sent again under the same id, as often as a new one would be. Raises NotFound."""
+        """Send the delivery again under the same id, with the retries of a new one. Raises NotFound."""
         work = partial(webhook_table.replay, tenant=tenant, delivery_id=delivery_id, now=self.clock())
         return _there(await self._database.run(work), delivery_id)
 
     async def secrets(self, tenant: str) -> list[str]:
-        """Those that sign what the tenant's receivers are sent, the latest first."""
+        """The secrets that currently sign the tenant's webhooks, the latest first."""
         numbers = await self._database.run(partial(webhook_table.secret_numbers, tenant=tenant, now=self.clock()))
         return [secret_of(self._pepper, tenant, number) for number in numbers]
 
     async def new_secret(self, tenant: str, grace_seconds: float = GRACE_SECONDS) -> str:
-        """Signs from now on; the one before it signs too, for so long."""
+        """A new secret, which signs from now on; the previous one signs too, for so long."""
         now = self.clock()
         work = partial(webhook_table.next_secret, tenant=tenant, now=now, previous_until=now + grace_seconds)
         return secret_of(self._pepper, tenant, await self._database.run(work))
 
     async def take_secret(self, order: Order) -> Mapping[str, Any]:
-        """What `new_secret` did at one gateway holds at this one too."""
+        """Apply a `new_secret` of another gateway to this one."""
         await self._database.run(partial(webhook_table.take_secret, tenant=order.subject, **order.value))
         return {}
 
     async def export(self, tenant: str) -> list[dict[str, Any]]:
-        """All that is remembered of the tenant's webhooks; no secrets."""
+        """The tenant's deliveries, without secrets."""
         found = list[Delivery]()
         more = True
         while more:
@@ -89,12 +89,12 @@ class WebhookStore:
         return [asdict(delivery) for delivery in found]
 
     async def erase(self, tenant: str) -> int:
-        """Deletes the tenant's deliveries; how many that were. The number of its secret stays, or old ones would count
-        again."""
+        """Delete the tenant's deliveries; how many that were. The number of its secret is kept, as old secrets would
+        otherwise become valid again."""
         return await self._database.run(partial(webhook_table.erase, tenant=tenant))
 
     async def forget_before(self, unix_seconds: float) -> int:
-        """Deletes deliveries that were over by then, and a day ago; how many that were."""
+        """Delete deliveries that had ended by then, and a day ago; how many that were."""
         total, before = 0, min(unix_seconds, self.clock() - KEPT_SECONDS)
         work = partial(webhook_table.forget, before=before, most=FORGOTTEN_AT_ONCE)
         while found := await self._database.run(work):

@@ -1,4 +1,4 @@
-"""Counts what is being sent, so that receivers who do not answer leave room for those who do."""
+"""Limits concurrent deliveries, so that receivers that do not answer leave room for others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ AT_ONCE_PER_HOST = 4
 
 
 class Turns:
-    """Deliveries under way, by host and by tenant."""
+    """The running deliveries, by host and by tenant."""
 
     def __init__(self) -> None:
         self.ids: set[str] = set()
@@ -21,7 +21,7 @@ class Turns:
         self._tenants: Counter[str] = Counter()
 
     def copy(self) -> Turns:
-        """As they stand now."""
+        """A copy of the current state."""
         other = Turns()
         other.ids = self.ids.copy()
         other._hosts, other._tenants = self._hosts.copy(), self._tenants.copy()
@@ -29,27 +29,27 @@ class Turns:
 
     @property
     def free(self) -> bool:
-        """One more may be sent."""
+        """Whether one more may be sent."""
         return len(self.ids) < AT_ONCE
 
     @property
     def full_hosts(self) -> Collection[str]:
-        """Those who get no more for now."""
+        """Hosts that get no more for now."""
         return [host for host, count in self._hosts.items() if count >= AT_ONCE_PER_HOST]
 
     @property
     def full_tenants(self) -> Collection[str]:
-        """Whose deliveries wait for now."""
+        """Tenants whose deliveries have to wait for now."""
         return [tenant for tenant, count in self._tenants.items() if count >= AT_ONCE_PER_TENANT]
 
     def begin(self, delivery: Delivery) -> None:
-        """It is under way."""
+        """Note that it is being sent."""
         self.ids.add(delivery.id)
         self._hosts[delivery.host] += 1
         self._tenants[delivery.tenant] += 1
 
     def end(self, delivery: Delivery) -> None:
-        """It is not any more."""
+        """Note that it is no longer being sent."""
         self.ids.discard(delivery.id)
         self._hosts -= Counter([delivery.host])
         self._tenants -= Counter([delivery.tenant])
