@@ -71,6 +71,15 @@ def test_settings_made_directly_read_nothing(monkeypatch: pytest.MonkeyPatch) ->
     assert Settings().server.port == Server().port
 
 
+def test_a_setting_outside_of_its_section_is_told_where_it_belongs() -> None:
+    assert _problems("port = 9000\n") == "port (settings.toml): no such setting; did you mean 'server.port'?"
+
+
+def test_what_should_be_a_table_is_told_so() -> None:
+    told = _problems('[models.style]\nloras = ["ink"]\n')
+    assert told == "models.style.loras (settings.toml): should be a table of settings."
+
+
 def test_an_unknown_key_is_named_with_the_nearest_known_one() -> None:
     told = _problems("[server]\nprot = 1\n")
 

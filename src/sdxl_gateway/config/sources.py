@@ -140,12 +140,20 @@ def _holds(values: object, key: tuple[str, ...]) -> bool:
 
 def _wrong(detail: ErrorDetails, key: tuple[str, ...]) -> str:
     if detail["type"] == "extra_forbidden":
-        near = get_close_matches(key[-1], _known_beside(key), n=1, cutoff=0.5)
+        near = _in_sections(key) or get_close_matches(key[-1], _known_beside(key), n=1, cutoff=0.5)
         return "no such setting" + (f"; did you mean '{near[0]}'?" if near else "")
+    if detail["type"] == "model_type":
+        return "should be a table of settings"
     if detail["type"] == "missing":
         return "is required"
     text = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
     return text[:1].lower() + text[1:]
+
+
+def _in_sections(key: tuple[str, ...]) -> list[str]:
+    """For a setting that was written above all sections: where it belongs."""
+    sections = Settings.model_fields.items() if len(key) == 1 else ()
+    return [f"{name}.{key[0]}" for name, field in sections if key[0] in getattr(field.annotation, "model_fields", ())]
 
 
 def _known_beside(key: tuple[str, ...]) -> list[str]:
