@@ -1,4 +1,4 @@
-"""Takes a scrape, gives how the audit log fares at that moment."""
+"""The audit log's health as metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdxl_gateway.telemetry.instruments import NAMESPACE
 
 
 class AuditCollector(Collector):
-    """`health` is asked at each scrape; a server without an audit log has one that is well and empty."""
+    """Asks `health` at each scrape; without an audit log it is healthy and empty."""
 
     def __init__(self) -> None:
         self.health: Callable[[], AuditHealth] = AuditHealth

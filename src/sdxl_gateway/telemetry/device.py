@@ -1,4 +1,4 @@
-"""Takes nothing, gives facts about the device in words and numbers, without torch."""
+"""Facts about the devices of this machine, without torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdxl_gateway.core.errors import StartProblem
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One NVIDIA GPU as its driver tells it; `utilization_ratio` lies between 0 and 1."""
+    """One NVIDIA GPU, as its driver reports it; `utilization_ratio` is between 0 and 1."""
 
     index: int
     name: str
@@ -27,18 +27,18 @@ class Gpu:
 
 
 FP8_CAPABILITY = (8, 9)
-"""The first whose tensor cores multiply 8-bit floats."""
+"""The first compute capability whose tensor cores multiply 8-bit floats."""
 DRIVERS = (Path("/proc/driver/nvidia/version"), Path("/usr/lib/wsl/lib/libcuda.so.1"))
-"""There where an NVIDIA driver is, on Linux and on Windows' subsystem for it, whether or not it can be used."""
+"""Files that exist where an NVIDIA driver is, on Linux and WSL, whether or not it can be used."""
 
 
 def driver_found() -> bool:
-    """This machine has an NVIDIA driver."""
+    """Whether this machine has an NVIDIA driver."""
     return any(path.exists() for path in DRIVERS)
 
 
 def read_gpus() -> tuple[Gpu, ...]:
-    """All NVIDIA GPUs; none where there is no driver or the `nvidia` extra is not installed."""
+    """All NVIDIA GPUs; none without a driver or without the `nvidia` extra."""
     try:
         import pynvml
     except ImportError:
@@ -88,9 +88,9 @@ def why_no_fp8_products(device: str, capability: tuple[int, int] | None) -> str 
 
 
 def devices_of(engine: Engine) -> tuple[str, ...]:
-    """What the engines are to paint on, each one: `engine.devices`, or else `engine.device` alone.
+    """The device of each engine: `engine.devices`, or else `engine.device` alone.
 
-    "auto" is every GPU that engine processes see. Raises StartProblem where nobody can tell which those are.
+    "auto" is every GPU that engine processes see. Raises StartProblem if those cannot be listed.
     """
     if engine.devices != "auto":
         return engine.devices or (engine.device,)
@@ -116,12 +116,12 @@ def describe_device(wanted: str) -> str:
 
 
 def least_memory_bytes(devices: Sequence[str]) -> int | None:
-    """Of those that have memory of their own, the one with the least: what fits there fits all."""
+    """The least memory of the devices that have their own: what fits there fits all."""
     return min((size for size in map(memory_bytes, devices) if size is not None), default=None)
 
 
 def memory_bytes(wanted: str) -> int | None:
-    """All memory of the GPU an engine would take for `engine.device`; None where it has none of its own, or unknown."""
+    """The memory of the GPU that an engine would use for `engine.device`; None if unknown, or shared with the host."""
     if wanted in ("cpu", "mps"):
         return None
     gpu = gpu_of(wanted, read_gpus())
@@ -129,16 +129,16 @@ def memory_bytes(wanted: str) -> int | None:
 
 
 def gpu_of(wanted: str, gpus: Sequence[Gpu]) -> Gpu | None:
-    """The one that "cuda:N" stands for in an engine process; None where the driver tells of none."""
+    """The GPU that "cuda:N" stands for in an engine process; None if the driver does not report it."""
     seen = visible(gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
     index = int(wanted.partition(":")[2] or 0)
     return seen[index] if index < len(seen) else None
 
 
 def visible(gpus: Sequence[Gpu], chosen: str | None) -> list[Gpu]:
-    """Those that CUDA_VISIBLE_DEVICES chooses, in its order: by number or by the beginning of a UUID.
+    """The GPUs that CUDA_VISIBLE_DEVICES selects, in its order: by number or by the beginning of a UUID.
 
-    As with CUDA, what comes after the first that is none is not seen.
+    As in CUDA, everything after the first invalid one is ignored.
     """
     if chosen is None:
         return list(gpus)

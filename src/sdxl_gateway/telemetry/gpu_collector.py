@@ -1,4 +1,4 @@
-"""Takes a scrape, gives what the NVIDIA driver says of each GPU at that moment; nothing where there is no driver."""
+"""Metrics of each NVIDIA GPU, from its driver; none without a driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes a registry, gives every metric of the server declared in it: one place for names, units and buckets."""
+"""Declares every metric of the server: the only place for names, units and buckets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NAMESPACE = "sdxl_gateway"
 ARM = ("rollout", "arm")
 
 REQUEST_SECONDS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600)
-"""Ends where the OpenAI SDKs give up."""
+"""The buckets; the last is the timeout of the OpenAI SDKs."""
 WAIT_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)
 STEP_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 SWITCH_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -21,7 +21,7 @@ RESPONSE_BYTES = tuple(float(2**power) for power in range(10, 27, 2))
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """The metrics by what they measure."""
+    """All metrics."""
 
     requests: Counter
     request_duration: Histogram
@@ -83,7 +83,7 @@ class Instruments:
 
     @classmethod
     def in_registry(cls, registry: CollectorRegistry) -> Instruments:
-        """All of them, declared there; a registry takes them once."""
+        """Declare all metrics in a registry, which is possible once."""
         _leave_out_created()
         make = _Maker(registry)
         return cls(

@@ -1,4 +1,4 @@
-"""Takes log lines from any thread, writes them from one of its own; whoever logs never waits for who reads."""
+"""Writes log lines on a thread of its own, so that logging never waits for the reader."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LogWriter(logging.Handler):
         threading.Thread(target=self._write_all, name="log-writer", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Takes the record's line, or drops it; returns at once."""
+        """Queue the record's line, or drop it; returns at once."""
         line = self._line(record)
         with self._changed:
             if self._closed:
@@ -52,12 +52,12 @@ class LogWriter(logging.Handler):
             self._changed.notify_all()
 
     def flush(self) -> None:
-        """Returns when everything taken so far is written, or after FLUSH_SECONDS."""
+        """Return when everything queued so far is written, or after FLUSH_SECONDS."""
         with self._changed:
             self._changed.wait_for(lambda: not self._waiting_bytes and not self._untold_lines, FLUSH_SECONDS)
 
     def close(self) -> None:
-        """What waits is still written, if somebody reads; nothing more is taken."""
+        """Write what is queued, if somebody reads it; nothing more is accepted."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -76,7 +76,7 @@ class LogWriter(logging.Handler):
         self._waiting_bytes += len(line)
 
     def _lost(self) -> None:
-        """A line more that is dropped, and nobody left to be told."""
+        """Count one more dropped line, which nobody can be told of."""
         self.dropped_lines += 1
         self._told_dropped_lines += 1
 
@@ -92,7 +92,7 @@ class LogWriter(logging.Handler):
                 self._changed.notify_all()
 
     def _next(self) -> bytes | None:
-        """Waits for a line; None when there will be none. Its bytes count as waiting until it is written."""
+        """Wait for a line; None when there will be no more. Its bytes count as waiting until it is written."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed or self._untold_lines)
             if not self._waiting and self._untold_lines:
@@ -123,13 +123,13 @@ class LogWriter(logging.Handler):
 
 
 def flush_logs() -> None:
-    """For a process that ends without Python's own goodbyes."""
+    """Flush all logs, for processes that end without Python's shutdown."""
     for handler in logging.getLogger().handlers:
         handler.flush()
 
 
 class DroppedLines(Collector):
-    """Tells at each scrape what this process's log has dropped."""
+    """A metric of the lines that this process's log has dropped."""
 
     def describe(self) -> Iterator[Metric]:
         yield from self.collect()

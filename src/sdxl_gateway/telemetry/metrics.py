@@ -1,4 +1,4 @@
-"""Takes events of requests, jobs and engines, gives Prometheus metrics; no label can be filled by a caller."""
+"""Prometheus metrics of requests, jobs and engines; no label value can be chosen by a caller."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Course:
 
 @dataclass(slots=True)
 class _Names:
-    """The label values allowed so far; what comes after `limit` of them is "other"."""
+    """The label values so far; beyond `limit` of them all others are "other"."""
 
     limit: int
     seen: set[str] = field(default_factory=set)
@@ -82,7 +82,7 @@ class Metrics:
         self.registry.register(self.audit)
 
     def know_models(self, models: Iterable[str]) -> None:
-        """These are the configured names from now on."""
+        """Set the configured names."""
         self._models = frozenset(models)
 
     def know_arms(self, arms: Iterable[Arm]) -> None:
@@ -106,7 +106,7 @@ class Metrics:
         return encode(self.registry), content_type
 
     def on_event(self, event: events.Event) -> None:
-        """Count what happened (a Listener)."""
+        """Count the event (a Listener)."""
         match event:
             case events.RequestAnswered():
                 self._answered(event)
@@ -260,7 +260,7 @@ class Metrics:
         self._now.device_memory_used.labels(engine_id).set(held.device_used_bytes)
 
     def _engine_lost(self, engine_id: str) -> None:
-        """It holds nothing until it says so again."""
+        """The engine holds nothing until it reports again."""
         if engine_id in self._devices:
             self._now.engine_ready.labels(engine_id, self._devices[engine_id]).set(0)
         held = {"engine": engine_id}

@@ -1,4 +1,4 @@
-"""Takes warnings that any client can cause, lets one of a kind through in a second with the number of the others."""
+"""Rate-limits warnings that any client can cause: one of a kind per second, with the number of those suppressed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SECONDS = 1.0
 
 
 class Seldom(logging.Filter):
-    """For a logger whose warnings are a few fixed texts; lines of other levels all pass."""
+    """A filter for loggers with a few fixed warnings; other levels always pass."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class Seldom(logging.Filter):
         self._left_out: Counter[str] = Counter()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the line is written; those left out are told of in the next one of their kind."""
+        """Whether the line is written; the next one of its kind has the number of those suppressed."""
         if record.levelno != logging.WARNING:
             return True
         now, text = self._clock(), record.msg

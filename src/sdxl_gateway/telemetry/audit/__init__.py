@@ -1,1 +1,1 @@
-"""Writes down who did what: lines in a hash chain, which nobody changes, cuts or removes unnoticed."""
+"""The audit log: lines in a hash chain, which cannot be changed, cut or removed unnoticed."""

@@ -1,4 +1,4 @@
-"""Takes records, appends them to the audit folder's chain: files by day and size, and a head that notices a cut.
+"""The audit folder's chain: files by day and size, and a head by which a truncation is noticed.
 
 Several processes may append to one folder, each batch under the folder's lock.
 """
@@ -26,14 +26,14 @@ _TAIL_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where the chain ends, and where what is left of it begins: after `start`, which retention may have moved on."""
+    """The end of the chain, and its beginning: after `start`, which retention may have moved."""
 
     last: Link = START
     start: Link = START
 
 
 class Chain:
-    """The chain in one folder, made where there is none. Everything here blocks: call it from a thread."""
+    """The chain in one folder, which is created if necessary. All methods block: call them from a thread."""
 
     def __init__(self, directory: Path, max_file_bytes: int = 64 * 2**20) -> None:
         self.directory = directory
@@ -41,11 +41,11 @@ class Chain:
         self._seen: tuple[Path, int, Link] | None = None
 
     def files(self) -> list[Path]:
-        """In the order of the chain: a file is called by the number of its first line, and its day."""
+        """The files in the order of the chain; their names are the number of the first line, and the day."""
         return sorted(self.directory.glob(PATTERN))
 
     def head(self) -> Head:
-        """As it was written last; the start of all where there is none."""
+        """The head as it was last written; the start of the chain if there is none."""
         try:
             told = json.loads((self.directory / HEAD_NAME).read_text("utf-8"))
             return Head(Link(**told["last"]), Link(**told["start"]))
@@ -53,7 +53,7 @@ class Chain:
             return Head()
 
     def append(self, records: Sequence[Record], *, sync: bool) -> None:
-        """All of them, or none where the disk says OSError; with `sync` they are on the disk at the end."""
+        """Append all lines, or none if the disk raises OSError; with `sync` they are on the disk when this returns."""
         with self._held():
             last = self._last()
             path = self._file_for(last, records[0].at)
@@ -66,7 +66,7 @@ class Chain:
             self._seen = (path, size, last)
 
     def sync(self) -> None:
-        """What was appended is on the disk."""
+        """Bring what was appended to the disk."""
         with self._held():
             for path in self.files()[-1:]:
                 with path.open("rb") as file:
@@ -74,9 +74,9 @@ class Chain:
             self._write_head(self.head(), sync=True)
 
     def forget_before(self, unix_seconds: float) -> int:
-        """Removes the files whose every line is older, but the last; how many lines those were. The chain stays whole.
+        """Delete the files whose lines are all older, except the last file; how many lines that were.
 
-        What is left follows a line that is gone, whose number and hash the head remembers.
+        The chain stays intact: the head has the number and hash of the deleted line that the rest follows.
         """
         with self._held():
             start = self.head().start
@@ -88,7 +88,7 @@ class Chain:
             return begin.seq - start.seq
 
     def snapshot(self) -> tuple[Head, list[tuple[Path, int]]]:
-        """The head, and the files with their sizes in bytes, between two batches."""
+        """The head, and the files with their sizes in bytes, consistent between two batches."""
         with self._held():
             return self.head(), [(path, path.stat().st_size) for path in self.files()]
 
@@ -103,7 +103,7 @@ class Chain:
             os.close(descriptor)
 
     def _last(self) -> Link:
-        """Where the next line follows on. A log that was cut shorter than the head says keeps its gap, to be found."""
+        """The Link that the next line follows. A log shorter than its head says keeps its gap, for `verify`."""
         files = self.files()
         if files and self._seen is not None and self._seen[:2] == (files[-1], files[-1].stat().st_size):
             return self._seen[2]
@@ -127,12 +127,12 @@ class Chain:
 
 
 def chain_in(settings: Settings) -> Chain:
-    """The one of a data directory."""
+    """The chain of a data directory."""
     return Chain(settings.data_directory / "audit", settings.audit.max_file_bytes)
 
 
 def _append(path: Path, data: bytes, sync: bool) -> int:
-    """The file's size then; as it was before where the disk does not take all of it."""
+    """Append to the file, or leave it as it was if the disk does not take everything; its new size."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     before = os.fstat(descriptor).st_size
     try:
@@ -150,7 +150,7 @@ def _append(path: Path, data: bytes, sync: bool) -> int:
 
 
 def _whole_tail(path: Path) -> Link | None:
-    """The last line's place; what a killed process left behind it without an end is cut off, as it never was a line."""
+    """The last line's Link; an incomplete line that a killed process left behind it is cut off."""
     size, tail = path.stat().st_size, _tail(path)
     torn = len(tail) - (tail.rfind(b"\n") + 1)
     if torn:
@@ -159,7 +159,7 @@ def _whole_tail(path: Path) -> Link | None:
 
 
 def _last_line(path: Path) -> Link | None:
-    """None where there is none, or what stands there is broken, which `verify` tells."""
+    """The Link of the last line; None if there is none, or it is broken, which `verify` reports."""
     lines = _tail(path).splitlines()
     try:
         return read(lines[-1]).link if lines else None
@@ -168,7 +168,7 @@ def _last_line(path: Path) -> Link | None:
 
 
 def _tail(path: Path) -> bytes:
-    """More than the longest line."""
+    """The end of the file, longer than any line."""
     with path.open("rb") as file:
         file.seek(max(path.stat().st_size - _TAIL_BYTES, 0))
         return file.read()

@@ -1,4 +1,4 @@
-"""Takes an audit folder, gives its lines by tenant and time, as JSON lines or CSV."""
+"""Exports an audit log's lines by tenant and time, as JSON lines or CSV."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ COLUMNS = ("seq", *FIELDS, "more", "hash")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Whose lines, and from when (inclusive) to when (exclusive), in unix seconds; None stands for all."""
+    """The tenant, and the time from (inclusive) and to (exclusive), in unix seconds; None stands for all."""
 
     tenant: str | None = None
     since: float | None = None
     until: float | None = None
 
     def has(self, said: Mapping[str, Any]) -> bool:
-        """A line that says this is wanted: also what a tenant did to another's."""
+        """Whether a line is wanted, which includes what the tenant did to another's things."""
         at = said["at"]
         return (
             (self.tenant is None or self.tenant in (said["tenant"], said["actor_tenant"]))
@@ -35,7 +35,7 @@ class Wanted:
 
 
 def lines_of(chain: Chain, wanted: Wanted = Wanted()) -> Iterator[dict[str, Any]]:
-    """What each says, with its number and its hash; broken ones are left to `verify`."""
+    """The lines with their numbers and hashes; broken ones are left to `verify`."""
     for _, raw in numbered(chain.snapshot()[1]):
         try:
             line = read(raw)
@@ -65,5 +65,5 @@ def _row(values: Any) -> str:
 
 
 def _harmless(value: Any) -> Any:
-    """Spreadsheets take some beginnings for a formula, and names come from callers."""
+    """The text, made safe for spreadsheets, which take some beginnings for a formula; names come from callers."""
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t") else value

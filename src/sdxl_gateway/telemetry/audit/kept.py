@@ -1,4 +1,4 @@
-"""The audit log as one of the things that are remembered of tenants: exported, forgotten in time, and never erased."""
+"""The audit log as a store of tenants' data, which is exported, expires, and is never erased."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REASON = (
 
 
 class AuditLines:
-    """A TenantStore, of which nothing is exported or erased: that is `exported`'s, a Lasting."""
+    """A TenantStore of which nothing is exported or erased; `exported` is for a Lasting."""
 
     kind = "audit"
 
@@ -41,5 +41,5 @@ class AuditLines:
         return 0
 
     async def forget_before(self, unix_seconds: float) -> int:
-        """How many lines went, with whole files."""
+        """Delete whole files of older lines; how many lines that were."""
         return await asyncio.to_thread(self._chain.forget_before, unix_seconds)

@@ -1,4 +1,4 @@
-"""Takes what is to be written down, gives its line in the chain; takes a line, gives what it says if it is whole."""
+"""Writes and reads the lines of the audit log's chain."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _SEALED = re.compile(rb'(\{.*),"hash":"([0-9a-f]{64})"\}\n?', re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A place in the chain: the line's number and its hash."""
+    """A position in the chain: a line's number and hash."""
 
     seq: int
     digest: str
 
 
 START = Link(0, "0" * 64)
-"""What the first line of all follows."""
+"""The Link that the very first line follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Record:
 
     @property
     def plain(self) -> dict[str, Any]:
-        """As it is written, times in UTC."""
+        """The record as JSON values, with times in UTC."""
         named = {name: getattr(self, name) for name in FIELDS if name != "at"}
         return {"at": utc(self.at), **named, "more": dict(self.more or {})}
 
@@ -54,12 +54,12 @@ FIELDS = ("at", "event", "tenant", "actor_tenant", "actor_key", "target", "outco
 
 
 class BrokenLine(Exception):
-    """A line that is not as it was written; the text says why."""
+    """A line that is not as it was written, and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A whole line: where it stands, the hash of the line before it, and what it says."""
+    """An intact line: its position, the hash of the line before it, and its record."""
 
     link: Link
     before: str
@@ -67,7 +67,7 @@ class Line:
 
 
 def written(record: Record, after: Link) -> tuple[bytes, Link]:
-    """The line that follows `after`, and its own place; its hash is sha256 over all of the line before that hash."""
+    """The line that follows `after`, and its position; its hash is the sha256 of the line up to that hash."""
     plain = {"seq": after.seq + 1, **record.plain, "prev": after.digest}
     body = json.dumps(plain, separators=(",", ":"), ensure_ascii=True).encode()[:-1]
     digest = hashlib.sha256(body).hexdigest()
@@ -75,7 +75,7 @@ def written(record: Record, after: Link) -> tuple[bytes, Link]:
 
 
 def read(line: bytes) -> Line:
-    """Raises BrokenLine for one that is cut, changed or nothing of the kind."""
+    """The line. Raises BrokenLine if it is truncated, changed or no line of the log."""
     found = _SEALED.fullmatch(line)
     if found is None:
         raise BrokenLine("it is cut, or no line of an audit log")

@@ -1,4 +1,4 @@
-"""Takes what happens, gives what is to be written down of it: who did what to whose, when, and how it ended."""
+"""Turns events into records of the audit log: who did what to whose things, when, and with which outcome."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Written = tuple[Record, Texts | None]
 
 
 class Records:
-    """Remembers running jobs, and how often those whom nobody knows were turned away since that was written down."""
+    """Keeps running jobs, and the number of unknown callers refused since the last record of them."""
 
     def __init__(self, *, prompts: bool = False, clock: Callable[[], float] = time.time) -> None:
         self._prompts = prompts
@@ -33,7 +33,7 @@ class Records:
         self._unknown = 0
 
     def of(self, event: events.Event) -> Written | None:
-        """What is to be written down of it; None where nothing is."""
+        """The record of an event; None if there is none."""
         match event:
             case events.JobAccepted():
                 self._jobs[event.job_id] = event
@@ -110,7 +110,7 @@ class Records:
         return self.unknown(event)
 
     def unknown(self, event: events.RequestAnswered | None = None) -> Record | None:
-        """Those turned away since the last line about them; None where nobody was."""
+        """The record of unknown callers refused since the last one; None if there were none."""
         if not self._unknown:
             return None
         times, self._unknown, self._unknown_at = self._unknown, 0, self._clock()

@@ -1,4 +1,4 @@
-"""Takes an audit folder, tells whether its chain is whole, or names the first line that is not as it was written."""
+"""Verifies an audit log's chain, and finds the first line that is not as it was written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdxl_gateway.telemetry.audit.line import BrokenLine, Line, Link, read
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The first place that is wrong: a line of a file, from 1, and why."""
+    """The first error: a line of a file, counted from 1, and why."""
 
     file: str
     line: int
@@ -24,7 +24,7 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How many whole lines there are up to the last one, and what is wrong behind it, if anything is."""
+    """How many intact lines there are, up to the last one, and the error behind it, if any."""
 
     lines: int
     last: Link
@@ -36,9 +36,9 @@ class _Wrong(Exception):
 
 
 def verify(chain: Chain, known: str | None = None) -> Verdict:
-    """Every line from the first to the head; `known` is the hash of an earlier one that has to be among them.
+    """Verify every line from the first to the head; `known` is the hash of an earlier line that must be among them.
 
-    Whoever can write the folder can also write it anew from the first line on: only a hash kept elsewhere tells.
+    Whoever can write to the folder can rewrite the whole chain, which only a hash that is kept elsewhere reveals.
     """
     head, files = chain.snapshot()
     lines, last, place, seen = 0, head.start, ("head.json", 0), known is None or known == head.start.digest

@@ -1,4 +1,4 @@
-"""Takes events from the loop, has them written on a thread of its own; a disk that takes none is never silent."""
+"""Writes the audit log on a thread of its own; failures of the disk are reported, and never silent."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KeepTexts = Callable[[Sequence[Texts]], None]
 
 @dataclass(frozen=True, slots=True)
 class AuditHealth:
-    """`failing` while the disk takes no lines; `waiting` of them are held in memory, `lost` will never be written."""
+    """`failing` while the disk takes no lines; `waiting` lines are in memory, `lost` ones will never be written."""
 
     failing: bool = False
     waiting: int = 0
@@ -38,10 +38,10 @@ class AuditHealth:
 
 
 class Audit:
-    """A Listener. `keep_texts` keeps prompts outside the chain, where they can be erased; it may block.
+    """A Listener. `keep_texts` stores prompts outside the chain, where they can be erased; it may block.
 
-    `section.sync` decides when lines are on the disk, and `section.when_full` what becomes of requests while it takes
-    none: `admit` is asked before each.
+    `section.sync` decides when lines are brought to the disk, and `section.when_full` whether `admit`, which is called
+    before each request, refuses requests while the disk takes none.
     """
 
     def __init__(
@@ -70,24 +70,24 @@ class Audit:
         return AuditHealth(self._failing, len(self._waiting), self._lost)
 
     def admit(self) -> None:
-        """Raises StorageFull where nothing may be done that cannot be written down."""
+        """Raises StorageFull if what cannot be recorded must not be done."""
         if self._failing and self._section.when_full == "refuse":
             raise StorageFull("The server cannot write down what is done, and is set to do nothing then.")
 
     def on_event(self, event: events.Event) -> None:
-        """Has it written down if it is to be; returns at once."""
+        """Queue the event's record, if it has one; returns at once."""
         found = self._records.of(event)
         if found is not None and not self._closed:
             self._put(found)
 
     def open(self) -> None:
-        """From now on events are written down."""
+        """Begin to record events."""
         self._closed = False
         self._thread = threading.Thread(target=self._write_all, name="audit", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """What waits is still written, if the disk takes it."""
+        """Write what is queued, if the disk takes it, and end."""
         if (rest := self._records.unknown()) is not None:
             self._put((rest, None))
         with self._changed:
@@ -97,7 +97,7 @@ class Audit:
             self._thread.join(CLOSE_SECONDS)
 
     def note(self, event: str, target: str = "") -> None:
-        """Of the server itself: it started, it ended."""
+        """Record an event of the server itself: its start, its end."""
         self._put((Record(self._clock(), event, target=target), None))
 
     def _put(self, found: Written) -> None:
@@ -173,5 +173,5 @@ class Audit:
 
 
 def audit_of(settings: Settings, keep_texts: KeepTexts) -> Audit | None:
-    """The one of a data directory; None where nobody wants one."""
+    """The audit log of a data directory; None if it is off."""
     return Audit(chain_in(settings), settings.audit, keep_texts) if settings.audit.enabled else None

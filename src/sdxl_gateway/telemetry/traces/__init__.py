@@ -1,1 +1,1 @@
-"""Traces: what happened to each request, as spans for OpenTelemetry."""
+"""Traces: the spans of each request, for OpenTelemetry."""

@@ -1,4 +1,4 @@
-"""Takes what is told of one job, gives its spans: admission, paint with queue and load, each image's stages."""
+"""Makes the spans of a job from its events: admission, paint with queue and load, each image's stages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdxl_gateway.telemetry.traces.span import Span
 
 @dataclass(slots=True)
 class JobTold:
-    """One traced job, `accepted` at a time of unix seconds."""
+    """One traced job, `accepted` at that time (unix seconds)."""
 
     job: JobAccepted
     accepted: float
@@ -20,14 +20,14 @@ class JobTold:
     stages: list[StageEnded] = field(default_factory=list)
 
     def hear(self, event: Started | StageEnded) -> None:
-        """Something of it that is not its last event."""
+        """Note an event of the job, except its last one."""
         if isinstance(event, StageEnded):
             self.stages.append(event)
         else:
             self.started = self.job.arrived + event.waited_seconds
 
     def spans(self, last: Finished | Failed, now: float) -> Iterator[Span]:
-        """All of them, once; the job's own trace is that of its painting."""
+        """All spans, once; the job's own trace is that of its painting."""
         place = self.job.trace
         if place is None:
             return

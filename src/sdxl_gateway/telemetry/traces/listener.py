@@ -1,4 +1,4 @@
-"""Takes the events of requests and jobs, gives the spans of those whose traces are sampled."""
+"""Makes spans from the events of requests and jobs whose traces are sampled."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sdxl_gateway.telemetry.traces.span import Span, Spans
 
 
 class TraceListener:
-    """A Listener. Requests and attempts at webhooks are told of when they end, a job with its last event, all at once.
+    """A Listener. Requests and webhook attempts are reported when they end, a job as a whole with its last event.
 
-    `clock` gives unix seconds.
+    `clock` returns unix seconds.
     """
 
     def __init__(self, spans: Spans, clock: Callable[[], float] = time.time) -> None:
@@ -25,7 +25,7 @@ class TraceListener:
         self._jobs: dict[str, JobTold] = {}
 
     def on_event(self, event: Event) -> None:
-        """Hear what happened."""
+        """Note the event."""
         match event:
             case RequestAnswered(trace=Trace(sampled=True) as trace):
                 self._export(_request(event, trace, self._clock()))
@@ -45,7 +45,7 @@ class TraceListener:
 
 
 def _request(event: RequestAnswered, trace: Trace, now: float) -> Span:
-    """What is known of it but prompts and keys; names as OpenTelemetry's conventions have them, where there are any."""
+    """The attributes of a request, without prompts and keys; named by OpenTelemetry's conventions, if there are any."""
     about: dict[str, str | int | float] = {
         "http.response.status_code": event.status,
         "http.response.body.size": event.response_bytes,

@@ -1,4 +1,4 @@
-"""Takes the section of the settings, gives who listens; OpenTelemetry is imported where spans have a place to go."""
+"""Opens the listener for traces; OpenTelemetry is only imported if spans are exported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sdxl_gateway.telemetry.traces.listener import TraceListener
 
 
 def open_traces(section: Traces) -> TraceListener | None:
-    """None where nothing is traced. Raises TracesProblem."""
+    """The listener; None without tracing. Raises TracesProblem."""
     if section.endpoint is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Takes spans, gives them to OpenTelemetry's SDK; the only file that knows it."""
+"""Exports spans by OpenTelemetry's SDK; the only file that knows it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sdxl_gateway.telemetry.traces.span import Span
 
 
 class OtelSpans:
-    """Some Spans. `processor` takes them on; one thread at a time hands them in."""
+    """A Spans that hands them to `processor`; only one thread calls it at a time."""
 
     def __init__(self, processor: SpanProcessor, service_name: str) -> None:
         self._ids = _GivenIds()
@@ -41,7 +41,7 @@ class OtelSpans:
         self._tracer = self._provider.get_tracer("sdxl_gateway", __version__)
 
     def __call__(self, span: Span) -> None:
-        """The span is over; returns at once."""
+        """Export a finished span; returns at once."""
         self._ids.next = span.trace
         told = self._tracer.start_span(
             span.name,
@@ -56,12 +56,12 @@ class OtelSpans:
         told.end(_nanoseconds(span.ended))
 
     def close(self) -> None:
-        """What is not sent yet is, or is given up after the exporter's own time."""
+        """Send what is not sent yet, or give up after the exporter's timeout."""
         self._provider.shutdown()
 
 
 class _GivenIds(IdGenerator):
-    """The ids of the span that is told next: they were given out when it began."""
+    """An id generator that returns the ids of the next span, which were assigned when it began."""
 
     next = Trace("0", "0")
 
@@ -73,7 +73,7 @@ class _GivenIds(IdGenerator):
 
 
 def _parent(trace: Trace) -> Context:
-    """An empty one for a trace's first span."""
+    """The parent's context; empty for a trace's first span."""
     if not trace.parent_id:
         return Context()
     parent: Any = NonRecordingSpan(_context(trace, trace.parent_id))

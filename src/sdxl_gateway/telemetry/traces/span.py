@@ -1,4 +1,4 @@
-"""Span: a stretch of time in a trace, and what it was about."""
+"""Span: an operation in a trace, with its time and attributes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sdxl_gateway.core.trace import Trace
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From `began` to `ended`, unix seconds, at its place `trace`; `links` are spans of other traces.
+    """An operation from `began` to `ended` (unix seconds), at the position `trace`; `links` are spans of other traces.
 
-    `kind` is "server" for what a caller asked of this server, "client" for what it asked of another one. `error` says
-    what went wrong, empty where nothing did.
+    `kind` is "server" for requests to this server, "client" for its requests to others. `error` is empty if it
+    succeeded.
     """
 
     name: str
@@ -28,10 +28,10 @@ class Span:
 
 
 class Spans(Protocol):
-    """Where spans go."""
+    """A destination of spans."""
 
     def __call__(self, span: Span) -> None:
-        """The span is over; returns at once."""
+        """Export a finished span; returns at once."""
 
     def close(self) -> None:
-        """What has not gone yet goes, or is given up."""
+        """Send what is not sent yet, or give up."""
