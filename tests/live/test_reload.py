@@ -115,7 +115,7 @@ def test_a_running_picture_ends_by_the_settings_it_began_with(one: Configured) -
         ("[limits\n", "config.toml: not valid TOML"),
         ('default_model = "nope"\n', "default_model: "),
         ('[models.late]\nloras = [{ name = "no-such-lora" }]\n', "models.late: The LoRA 'no-such-lora'"),
-        ('[models.late]\ncheckpoint = "nowhere"\n', "models.late: "),
+        ('[models.late]\ncheckpoint = "nowhere"\n', "models.late.checkpoint: "),
         (None, "config.toml: cannot be read"),
     ],
 )
