@@ -1,1 +1,1 @@
-"""What several gateways know together, in Redis; the only room that knows it."""
+"""State that several gateways share in Redis; no other room knows Redis."""

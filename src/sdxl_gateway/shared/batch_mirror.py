@@ -1,4 +1,4 @@
-"""The port through which gateways tell each other of their batches; knows nothing of Redis."""
+"""The port through which gateways report their batches to each other; knows nothing of Redis."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class BatchMirror(Protocol):
     """
 
     max_lines_bytes: int
-    """Requests of a batch that are larger are not shared."""
+    """The requests of a batch are not shared if they are larger."""
 
     async def tell(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
         """Report how batches of this gateway stand; the outcome of each, LACKING where its requests are not shared."""
         ...
 
     async def keep_lines(self, batch_id: str, lines: bytes | None) -> None:
-        """Share the requests of a batch of this gateway; None where they are too large, which ends the asking."""
+        """Share the requests of a batch of this gateway, or report with None that they are too large to be shared."""
         ...
 
     async def lines_of(self, batch_id: str) -> bytes | None:

@@ -1,12 +1,12 @@
-"""What is done at once in Redis to batches and the gateways that have them, in Lua (see shared/batches.py)."""
+"""Lua scripts that change batches and their owners in Redis atomically (see shared/batches.py)."""
 
 from __future__ import annotations
 
 TELL = """
--- One batch: a hash of token, by (which gateway), record, over and, maybe, cancel.
--- KEYS: it, its requests, all that are not over, all by age, its tenant's, the gateway's that are over, its jobs.
--- ARGV: id, gateway, token, record, over, whether its requests are to lie here, created, how long it is kept in ms,
--- now, what jobs begin with, how long these are kept once it is over in ms.
+-- Stores one batch: a hash of token, by (gateway), record, over (finished) and, if asked for, cancel.
+-- KEYS: the batch, its requests, unfinished batches, all by age, its tenant's, the gateway's finished ones, its jobs.
+-- ARGV: id, gateway, token, record, over, whether its requests have to be shared, created, retention in ms,
+-- now, prefix of job keys, retention of its jobs after it is finished in ms.
 local token, by, over = unpack(redis.call('HMGET', KEYS[1], 'token', 'by', 'over'))
 local mine = tonumber(ARGV[3])
 if token and (tonumber(token) > mine or (tonumber(token) == mine and by ~= ARGV[2])) then return 'taken' end
@@ -29,13 +29,13 @@ return redis.call('HEXISTS', KEYS[1], 'cancel') == 1 and 'cancelled' or 'told'
 """
 
 CANCEL = """
--- KEYS: a batch. The mark stays with it, whoever has it.
+-- KEYS: a batch. The mark stays with the batch if it is taken over.
 if redis.call('HGET', KEYS[1], 'over') == '0' then redis.call('HSET', KEYS[1], 'cancel', '1') end
 """
 
 LOOK = """
--- KEYS: all batches that are not over. ARGV: this gateway, what batches begin with, what leases do.
--- Gives of each that is this gateway's, or whose gateway's lease ended: its id, the gateway, its token.
+-- KEYS: all unfinished batches. ARGV: this gateway, prefix of batch keys, prefix of lease keys.
+-- Returns id, gateway and token of each batch that is this gateway's, or whose gateway's lease ended.
 local found = {}
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
     local by, token = unpack(redis.call('HMGET', ARGV[2] .. id, 'by', 'token'))
@@ -49,8 +49,8 @@ return found
 """
 
 TAKE = """
--- KEYS: a batch, the lease of the gateway that has it. ARGV: that gateway, its token, this one.
--- Gives whether it is this one's now.
+-- KEYS: a batch, the lease of the gateway that owns it. ARGV: that gateway, its token, this gateway.
+-- Returns whether this gateway owns it now.
 local by, token, over = unpack(redis.call('HMGET', KEYS[1], 'by', 'token', 'over'))
 if by ~= ARGV[1] or token ~= ARGV[2] or over ~= '0' or redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'by', ARGV[3])

@@ -1,4 +1,4 @@
-"""Keeps in Redis how all gateways' batches stand, whose they are, and what it takes to go on (as BatchMirror)."""
+"""Stores the state, owners and requests of all gateways' batches in Redis (as BatchMirror)."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from sdxl_gateway.shared.outcome import OUTCOMES, Outcome
 from sdxl_gateway.storage.pages import Cut
 
 KEPT_MS = 86_400_000
-"""How long what was told last stays."""
+"""A batch is kept for so long after it was last reported."""
 JOBS_KEPT_MS = 3_600_000
-"""And of the jobs of a batch that is over."""
+"""The jobs of a finished batch are kept for so long."""
 _BATCH = TypeAdapter(Batch)
 _FIELDS = "by", "token", "record"
 
 
 class SharedBatches:
-    """A BatchMirror: for each batch a hash and its requests, for each tenant its ids by age, and for each gateway which
-    of its batches are over."""
+    """A BatchMirror: for each batch a hash and its requests, for each tenant its batch ids by age, and for each gateway
+    the ids of its finished batches."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class SharedBatches:
         return token is None or int(token) <= batch.token
 
     async def has_moved(self, batch: Batch) -> bool:
-        """As BatchMirror: its record, which is signed, says so."""
+        """As BatchMirror; the signed record is what counts, not the token beside it."""
         name = self._name(batch.id)
         record: Any = await self._link.ask(partial(self._link.redis.hget, name, "record"))
         value = self._envelope.read(name, record)
@@ -172,7 +172,7 @@ class SharedBatches:
             await pipeline.execute()
 
     def _batch(self, batch_id: str, _: bytes | None, token: bytes | None, record: bytes | None) -> Batch | None:
-        """Whoever took it over may not have told of it yet."""
+        """The batch with its current token, which a takeover may have raised since the record was written."""
         value = self._envelope.read(self._name(batch_id), record)
         if value is None or token is None:
             return None

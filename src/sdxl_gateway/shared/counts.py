@@ -1,12 +1,12 @@
-"""Has each gateway tell one number of its own for whoever is counted, and gives the sum of all of them."""
+"""Sums a count over all gateways, where each reports its own."""
 
 from __future__ import annotations
 
 from sdxl_gateway.shared.link import Link
 
 SUM = """
--- One holder's counts: a hash of gateway -> "count end". ARGV: the gateway, its count, the most of all, lease in ms.
--- Gives the sum of all; the count is written where the sum is not above the most, so that a most of -1 only asks.
+-- One holder's counts: a hash of gateway -> "count end". ARGV: the gateway, its count, the limit, lease in ms.
+-- Returns the sum; the count is only stored if the sum is within the limit, so that a limit of -1 only reads.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local sum = tonumber(ARGV[2])
@@ -22,13 +22,13 @@ end
 return sum
 """
 ANY = 2**53
-"""The most where a count is only told."""
+"""The limit with which a count is always stored."""
 NONE = -1
-"""The most where others' counts are only asked for."""
+"""The limit with which no count is stored, and the sum only read."""
 
 
 class Counts:
-    """Those of one `kind`; what a gateway told stays for `kept_seconds`."""
+    """The counts of one `kind`; each gateway's expires after `kept_seconds`."""
 
     def __init__(self, link: Link, kind: str, gateway_id: str, kept_seconds: float) -> None:
         self._link = link
@@ -38,7 +38,7 @@ class Counts:
         self._sum = link.redis.register_script(SUM)
 
     async def sum(self, holder: str, mine: int, most: int) -> int:
-        """A question of Link: all gateways' together, of which this one's is `mine`; that is told too, unless they are
-        more than `most` then."""
+        """The sum of all gateways' counts, of which this one's is `mine` (to be called by Link.ask); `mine` is stored
+        too, unless the sum is above `most`."""
         asked = self._id, mine, most, self._kept_ms
         return int(await self._sum([self._link.key(self._kind, holder)], asked))

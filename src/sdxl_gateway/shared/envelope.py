@@ -1,4 +1,4 @@
-"""Takes JSON values that go to Redis, seals and signs them; gives back those that a gateway of this fleet wrote."""
+"""Seals and signs JSON values for Redis, and opens those that a gateway of this fleet wrote."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ MAC_BYTES = 32
 
 
 class Foreign(Exception):
-    """No gateway wrote it under this name, or it is sealed with a key that is not here."""
+    """No gateway wrote the value under this name, or it is sealed with a key that this gateway does not have."""
 
 
 class Envelope:
-    """Under the pepper that all gateways have, sealed as `seal` says; what it holds is good under its name alone."""
+    """Signs with the pepper that all gateways share, and encrypts with `seal`; a value is valid under its name only."""
 
     def __init__(self, pepper: bytes, seal: Seal) -> None:
         self._pepper = pepper
         self._seal = seal
 
     def closed(self, name: str, value: Any) -> bytes:
-        """As it is to stand in Redis."""
+        """The value, sealed and signed for Redis."""
         written = self._seal.sealed(json.dumps(value)).encode()
         return self._mac(name, written) + written
 
     def opened(self, name: str, closed: bytes) -> Any:
-        """What `closed` was given. Raises Foreign."""
+        """The value that was given to `closed`. Raises Foreign."""
         mac, written = closed[:MAC_BYTES], closed[MAC_BYTES:]
         if not hmac.compare_digest(mac, self._mac(name, written)):
             log.error("redis: what stands under %s is of another auth.pepper, and is left alone", name)
@@ -46,18 +46,18 @@ class Envelope:
             raise Foreign from problem
 
     def read(self, name: str, closed: bytes | None) -> Any:
-        """As `opened`; None where nothing stands there, or what no gateway of this fleet wrote."""
+        """As `opened`; None if there is no value, or no gateway of this fleet wrote it."""
         try:
             return None if closed is None else self.opened(name, closed)
         except Foreign:
             return None
 
     async def closed_bytes(self, name: str, data: bytes) -> bytes:
-        """As `closed`, of bytes, which may be many: on a thread."""
+        """As `closed`, for bytes; runs on a thread, as they may be large."""
         return await asyncio.to_thread(lambda: self.closed(name, base64.b64encode(data).decode()))
 
     def read_bytes(self, name: str, closed: bytes | None) -> bytes | None:
-        """As `read`, of what `closed_bytes` was given."""
+        """As `read`, for what `closed_bytes` returned."""
         text = self.read(name, closed)
         return None if text is None else base64.b64decode(text)
 

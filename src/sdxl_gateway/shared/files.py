@@ -1,4 +1,4 @@
-"""Keeps in Redis which files all gateways have, copies of small ones, and which are to be deleted (as FileMirror)."""
+"""Stores records of all gateways' files in Redis, copies of small ones, and requests to delete (as FileMirror)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from sdxl_gateway.storage.file_table import StoredFile
 from sdxl_gateway.storage.pages import Cut
 
 KEPT_SECONDS = 86400.0
-"""How long what was told last stays, of a file that lasts longer."""
+"""The record of a file is kept for so long after the last report, unless the file expires earlier."""
 KEPT_MS = int(KEPT_SECONDS * 1000)
 _FILE = TypeAdapter(FileElsewhere)
 
 
 class SharedFiles:
-    """A FileMirror: for each file a value and maybe a copy, for each tenant its ids by age and how much each gateway
-    has of it, and for each gateway hashes of when it told of which, and of what is to be deleted."""
+    """A FileMirror: for each file a record and maybe a copy; for each tenant its file ids by age, and its bytes at each
+    gateway; for each gateway a hash of when it reported which file, and one of the files it is to delete."""
 
     def __init__(
         self,
@@ -47,11 +47,11 @@ class SharedFiles:
         self._held = Counts(link, "files-held", gateway_id, KEPT_SECONDS)
 
     def copies(self, file: StoredFile) -> bool:
-        """As FileMirror."""
+        """As FileMirror: whether a copy is kept."""
         return file.bytes <= self._max_copy_bytes and self._copies.takes(file.bytes, self._copied_seconds(file))
 
     async def tell(self, file: StoredFile, address: str | None, data: bytes | None) -> None:
-        """As FileMirror; the copy first, for whoever finds the file reads it."""
+        """As FileMirror; the copy is stored first, because whoever finds the record may read it."""
         if data is not None:
             name = self._copy(file.id)
             closed = await self._envelope.closed_bytes(name, data)
@@ -94,7 +94,7 @@ class SharedFiles:
             skip, more = skip + LISTED_AT_ONCE, len(closed) == LISTED_AT_ONCE
 
     async def ask_to_delete(self, file: FileElsewhere) -> None:
-        """As FileMirror; nobody else may, so it is signed."""
+        """As FileMirror; the request is signed, so that only gateways can make it."""
         name = self._deletes(file.gateway)
         closed = self._envelope.closed(f"{name}:{file.id}", file.tenant)
         await self._link.ask(partial(self._ask_to_delete, name, file.id, closed))

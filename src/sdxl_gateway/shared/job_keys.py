@@ -1,4 +1,4 @@
-"""Keeps in Redis which job belongs to an Idempotency-Key, so that all gateways accept it under the same id."""
+"""Stores in Redis which job belongs to an Idempotency-Key, so that all gateways accept it under the same id."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sdxl_gateway.storage.idempotency import in_use
 
 
 class SharedJobKeys:
-    """For each key a hash, written before the job is in any database: when a gateway is killed or suspended in between,
-    another accepts the same job in its place, under a higher token."""
+    """For each key a hash, written before the job is stored in a database: if a gateway is killed or suspended in
+    between, another accepts the job in its place, under a higher token."""
 
     def __init__(self, link: Link, envelope: Envelope, kept_ms: int) -> None:
         self._link = link
@@ -45,7 +45,7 @@ class SharedJobKeys:
         return None if found is None else found.decode()
 
     async def remind(self, job: StoredJob, pipeline: Pipeline) -> None:
-        """Write the hash of the job's key anew where Redis lost it."""
+        """Restore the hash of the job's key if Redis lost it."""
         if job.idempotency_key is not None and job.fingerprint is not None:
             name = self._name(job.idempotency_key)
             told = self._envelope.closed(name, job.id)
@@ -53,7 +53,7 @@ class SharedJobKeys:
             await self._remind([name], asked, client=pipeline)
 
     def names(self, jobs: Collection[StoredJob]) -> list[str]:
-        """The names of their keys' hashes."""
+        """The names of the hashes of these jobs' keys."""
         return [self._name(job.idempotency_key) for job in jobs if job.idempotency_key is not None]
 
     def _name(self, digest: str) -> str:

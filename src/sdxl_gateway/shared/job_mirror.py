@@ -1,4 +1,4 @@
-"""The port through which gateways tell each other of their jobs; knows nothing of Redis."""
+"""The port through which gateways report their jobs to each other; knows nothing of Redis."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""What is done at once in Redis to jobs and the gateways that have them, in Lua (see shared/jobs.py)."""
+"""Lua scripts that change jobs and their owners in Redis atomically (see shared/jobs.py)."""
 
 from __future__ import annotations
 
 LOOK = """
--- KEYS: this gateway's lease, all gateways, which of its jobs are to be cancelled.
--- ARGV: the gateway, lease in ms, what leases begin with, how long things are kept in ms.
--- Gives whether its lease held, what is to be cancelled, and whose lease ended.
+-- KEYS: this gateway's lease, all gateways, the ids of its jobs to be cancelled.
+-- ARGV: the gateway, lease in ms, prefix of lease keys, retention in ms.
+-- Returns whether its lease was valid, the ids to cancel, and the gateways whose leases ended.
 local held = redis.call('EXISTS', KEYS[1])
 redis.call('SET', KEYS[1], '1', 'PX', ARGV[2])
 redis.call('SADD', KEYS[2], ARGV[1])
@@ -18,9 +18,9 @@ return {held, redis.call('SMEMBERS', KEYS[3]), gone}
 """
 
 TELL = """
--- One job: a hash of token, by (which gateway), record, over, needs (uploads that lie here), tenant and, maybe, cancel.
+-- Stores one job: a hash of token, by (gateway), record, over, needs (shared uploads), tenant and, maybe, cancel.
 -- KEYS: it, its uploads, the gateway's jobs by age, its cancels; lists by age: of all, the tenant's, maybe a batch's.
--- ARGV: id, gateway, token, record, over, needs, created, how long it is kept in ms, tenant (a digest).
+-- ARGV: id, gateway, token, record, over, needs, created, retention in ms, tenant (a digest).
 local token, by = unpack(redis.call('HMGET', KEYS[1], 'token', 'by'))
 local mine = tonumber(ARGV[3])
 if token and (tonumber(token) > mine or (tonumber(token) == mine and by ~= ARGV[2])) then
@@ -53,9 +53,9 @@ return lacking and 'lacking' or 'told'
 """
 
 RESERVE = """
--- One Idempotency-Key: a hash of id (of the job under it), told (that, signed), asked (a fingerprint), token and since.
--- KEYS: it. ARGV: id, told, asked, for how many seconds it stands, what jobs begin with, how long it is kept in ms.
--- Gives what is told and the token of who accepts the job now; nothing where it is known.
+-- One Idempotency-Key: a hash of id (of its job), told (the id, signed), asked (a fingerprint), token and since.
+-- KEYS: it. ARGV: id, told, asked, seconds that a key is valid, prefix of job keys, retention in ms.
+-- Returns the signed id and the token under which the caller may accept the job; nothing if the job is known.
 local id, told, asked, since = unpack(redis.call('HMGET', KEYS[1], 'id', 'told', 'asked', 'since'))
 local now = redis.call('TIME')[1]
 local stands = id and since + ARGV[4] > tonumber(now)
@@ -67,7 +67,7 @@ return {ARGV[2], 1}
 """
 
 REMIND = """
--- KEYS: an Idempotency-Key. ARGV: id, told, asked, token, since, how long it is kept in ms. Where it was forgotten.
+-- Restores a lost Idempotency-Key. KEYS: it. ARGV: id, told, asked, token, since, retention in ms.
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'id', ARGV[1], 'told', ARGV[2], 'asked', ARGV[3], 'token', ARGV[4], 'since', ARGV[5])
 redis.call('PEXPIRE', KEYS[1], ARGV[6])
@@ -75,8 +75,8 @@ return 1
 """
 
 CANCEL = """
--- KEYS: a job. ARGV: its id, what cancels begin with, how long they are kept in ms.
--- The mark stays with the job whoever has it; its gateway of now is told.
+-- KEYS: a job. ARGV: its id, prefix of cancel keys, their retention in ms.
+-- The mark stays with the job if it is taken over; the gateway that owns it now is notified.
 local by, over = unpack(redis.call('HMGET', KEYS[1], 'by', 'over'))
 if not by or over == '1' then return 0 end
 redis.call('HSET', KEYS[1], 'cancel', '1')
@@ -86,10 +86,10 @@ return 1
 """
 
 TAKE = """
--- KEYS: a gateway's lease, its jobs by age, this one's, all gateways.
--- ARGV: the gateway, this one, how many at most, what jobs begin with, what uploads do, how long things are kept in ms;
--- tenants that are spared. Their jobs, and one whose uploads went from here, wait for their own gateway. Gives how many
--- were taken.
+-- KEYS: a gateway's lease, its jobs by age, this gateway's jobs by age, all gateways.
+-- ARGV: the gateway, this one, how many at most, prefixes of job and of upload keys, retention in ms, spared tenants...
+-- Jobs of spared tenants, and those whose uploads are needed but not shared, wait for their own gateway. Returns how
+-- many were taken.
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local ids = redis.call('ZRANGE', KEYS[2], 0, ARGV[3] - 1, 'WITHSCORES')
 if #ids == 0 then redis.call('SREM', KEYS[4], ARGV[1]) end

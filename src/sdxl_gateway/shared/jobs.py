@@ -1,4 +1,4 @@
-"""Keeps in Redis how all gateways' jobs stand, what happens to them, and whose they are (as JobMirror)."""
+"""Stores the state, events and owners of all gateways' jobs in Redis (as JobMirror)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from sdxl_gateway.shared.outcome import OUTCOMES, Outcome
 from sdxl_gateway.storage.job_table import Filter
 
 KEPT_SECONDS = 86400.0
-"""How long what was told last stays."""
+"""A job is kept for so long after it was last reported."""
 NEWS_KEPT_SECONDS = 3600
 MOST_NEWS = 32
-"""Kept of one job for whoever comes later."""
+"""How many events of a job are kept for later readers."""
 _KEPT_MS = int(KEPT_SECONDS * 1000)
 _FIELDS = "by", "token", "record"
 _JOB = TypeAdapter(StoredJob)
@@ -37,7 +37,7 @@ class _News(NamedTuple):
 
 
 class SharedJobs:
-    """A JobMirror: for each job a hash, its uploads and a stream of its news, for each gateway a lease and its jobs."""
+    """A JobMirror: for each job a hash, its uploads and a stream of events; for each gateway a lease and its jobs."""
 
     kept_seconds = KEPT_SECONDS
 
@@ -113,7 +113,7 @@ class SharedJobs:
         return await self._keys.reserve(key, job_id)
 
     async def by_key(self, key: JobKey) -> Found | None:
-        """As JobMirror: its record, which is signed, says so."""
+        """As JobMirror; the job's signed record is what counts, not the hash of the key."""
         job_id = await self._keys.job_id(key)
         found = None if job_id is None else await self.find(job_id)
         return found if found is not None and found.report.job.idempotency_key == key.digest else None
@@ -128,7 +128,7 @@ class SharedJobs:
         return token is None or int(token) <= job.token
 
     async def has_moved(self, job: StoredJob) -> bool:
-        """As JobMirror: its record, which is signed, says so."""
+        """As JobMirror; the signed record is what counts, not the token beside it."""
         name = self._key("job", job.id)
         record: Any = await self._link.ask(partial(self._link.redis.hget, name, "record"))
         value = self._envelope.read(name, record)
@@ -186,11 +186,11 @@ class SharedJobs:
         return [self._list(None), self._list(job.tenant), *lines]
 
     def _list(self, tenant: str | None) -> str:
-        """Of all jobs, or of a tenant's."""
+        """The list of a tenant's jobs, or of all."""
         return self._key("jobs", list_of(tenant))
 
     def _lines(self, batch_id: str) -> str:
-        """The jobs of a batch."""
+        """The list of a batch's jobs."""
         return self._key("batch-jobs", batch_id)
 
     async def _tell_all(self, news: Mapping[str, Sequence[_News]]) -> None:
@@ -203,7 +203,7 @@ class SharedJobs:
             await pipeline.execute()
 
     async def _found(self, job_id: str, after: str | None) -> Any:
-        """The news after the record: an end is told after all that led to it."""
+        """The record, then the events: in this order, as the end of a job is reported after the events before it."""
         async with self._link.redis.pipeline(transaction=False) as pipeline:
             pipeline.hmget(self._key("job", job_id), *_FIELDS)
             pipeline.xrange(self._key("job-news", job_id), "-" if after is None else f"({after}")
@@ -234,7 +234,7 @@ class SharedJobs:
             await pipeline.execute()
 
     def _report(self, job_id: str, by: bytes | None, token: bytes | None, record: bytes | None) -> Report | None:
-        """Whoever took it over may not have told of it yet."""
+        """The report with its current token, which a takeover may have raised since the record was written."""
         value = self._envelope.read(self._key("job", job_id), record)
         if token is None or value is None:
             return None

@@ -1,4 +1,4 @@
-"""Takes the keys this gateway knows, tells the others of them, and gives what they know of theirs."""
+"""Exchanges API keys among gateways: reports those that this one knows, and returns what others know of theirs."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from sdxl_gateway.shared.link import Link, SharedStateDown
 log = logging.getLogger(__name__)
 
 KEPT_SECONDS = 7 * 86400
-"""Where nobody changes a key for so long, all tell all of them again."""
+"""Keys that nobody changed for so long leave Redis, and are then reported by all gateways again."""
 MAC_LETTERS = 64
 _GRANT = TypeAdapter(KeyGrant)
 
 
 class KeyExchange:
-    """One hash of all keys by their ids, and a word beside it that is another one after each change.
+    """One hash of all keys by id, and beside it a random word that is replaced at each change.
 
-    Every gateway has all keys in its own database, and the hash is only how they come there: it may be lost, and holds
-    nothing that opens anything. What stands in it is signed with the pepper, without which nobody makes a key.
+    Every gateway has all keys in its own database, and the hash only distributes them: it may be lost, and contains no
+    secret. Its values are signed with the pepper, without which nobody can make a key.
     """
 
     def __init__(self, link: Link, pepper: bytes) -> None:
@@ -38,7 +38,7 @@ class KeyExchange:
         self._told: list[Key] = []
 
     async def __call__(self, ours: Sequence[Key]) -> Sequence[Key]:
-        """Those of which others know more than `ours` say; none while Redis is down."""
+        """The keys of which others know more than `ours`; none while Redis is down."""
         try:
             return await self._exchanged(ours)
         except SharedStateDown:
@@ -52,7 +52,7 @@ class KeyExchange:
         known = {key.id: key for key in ours}
         new = [key for key in known.values() if key.id not in theirs or merged(theirs[key.id], key) != theirs[key.id]]
         await self._tell(new, theirs)
-        # Whoever wrote between the reading and the writing is read the next time.
+        # What another gateway writes between this one's reading and writing is read the next time.
         self._word, self._told = None if new else word, list(ours)
         together = [merged(known.get(key.id, key), key) for key in theirs.values()]
         return [key for key in together if key != known.get(key.id)]
@@ -95,13 +95,13 @@ class KeyExchange:
 
 
 def packed(key: Key) -> bytes:
-    """As JSON, digest and all."""
+    """The key as JSON, with its digest."""
     head = [key.id, key.digest.hex(), key.prefix, key.created, key.revoked, key.successor, key.changed]
     return json.dumps([head, _GRANT.dump_python(key.grant, mode="json")]).encode()
 
 
 def unpacked(written: bytes) -> Key:
-    """The key that `packed` was given."""
+    """The key that was given to `packed`."""
     (key_id, digest, prefix, created, revoked, successor, changed), grant = json.loads(written)
     ends = revoked, successor, changed
     return Key(key_id, bytes.fromhex(digest), prefix, _GRANT.validate_python(grant, strict=False), created, *ends)

@@ -1,4 +1,4 @@
-"""The one Redis that several gateways share: asked with a deadline, and left alone for a while after a failure."""
+"""The connection to the Redis that gateways share; calls have a deadline, and pause for a while after a failure."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ T = TypeVar("T")
 MOST_CONNECTIONS = 32
 SCANNED_AT_ONCE = 1000
 PAUSE_SECONDS = 1.0
-"""After a failure nobody asks for so long, so that requests do not wait for their deadlines one by one."""
+"""After a failure calls fail at once for so long, so that requests do not wait for one timeout after another."""
 WORK = "redis"
-"""What it is called where failures are counted, and in "degraded" of readiness."""
+"""The name under which failures are counted, and which readiness lists in "degraded"."""
 
 
 class SharedStateDown(Unavailable):
-    """Redis does not answer, not in time, or has no room."""
+    """Redis does not answer in time or at all, or is out of memory."""
 
 
 class Link:
-    """Whoever asks says what is done without an answer. `tell` hears when the answers stop."""
+    """Callers decide what to do without an answer; `tell` is given a WorkFailed when Redis stops answering."""
 
     def __init__(
         self,
@@ -55,16 +55,16 @@ class Link:
         self.redis = Redis(connection_pool=_pool(url, timeout_seconds))
 
     def key(self, *parts: str) -> str:
-        """The name of what is kept under these words."""
+        """The Redis key of these words."""
         return ":".join((self._prefix, *parts))
 
     @property
     def ailing(self) -> tuple[str, ...]:
-        """As of Background: its name, where the last question got no answer."""
+        """As of Background: the name "redis" if the last call failed."""
         return () if self._failed is None else (WORK,)
 
     async def ask(self, question: Callable[[], Awaitable[T]]) -> T:
-        """What Redis says. Raises SharedStateDown, at once while it is left alone."""
+        """The result of a call of Redis. Raises SharedStateDown, at once during the pause after a failure."""
         self._loop = asyncio.get_running_loop()
         if self._failed is not None and time.monotonic() < self._failed + PAUSE_SECONDS:
             raise SharedStateDown("The gateways' shared state cannot be reached.")
@@ -78,24 +78,24 @@ class Link:
         return answer
 
     def ask_from_thread(self, question: Callable[[], Awaitable[T]]) -> T:
-        """As `ask`, for who is on another thread than the loop that asked before. Raises SharedStateDown."""
+        """As `ask`, for callers on another thread than the loop's, after a first `ask`. Raises SharedStateDown."""
         if self._loop is None:
             raise SharedStateDown("The gateways' shared state was not asked yet.")
         return asyncio.run_coroutine_threadsafe(self.ask(question), self._loop).result()
 
     def soon(self, question: Callable[[], Awaitable[T]]) -> None:
-        """Asks beside whoever goes on meanwhile, and forgets what does not come about."""
+        """Ask in the background; an answer that does not come is ignored."""
         self.beside(self.ask(question))
 
     def beside(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[None]:
-        """As `soon`, what may ask several times."""
+        """As `soon`, for work that may ask several times."""
         task = asyncio.create_task(_tried(work))
         self._soon.add(task)
         task.add_done_callback(self._soon.discard)
         return task
 
     async def delete_like(self, pattern: str) -> None:
-        """Nothing is left whose name is like that, however many questions it takes. Raises SharedStateDown."""
+        """Delete all keys that match the pattern, in as many calls as it takes. Raises SharedStateDown."""
         cursor, more = 0, True
         while more:
             cursor, names = await self.ask(partial(self.redis.scan, cursor, pattern, SCANNED_AT_ONCE))
@@ -104,7 +104,7 @@ class Link:
             more = cursor != 0
 
     async def close(self) -> None:
-        """After all that was to be asked soon."""
+        """Close the connections after all background work is done."""
         await asyncio.gather(*self._soon)
         await self.redis.aclose()
         await self.redis.connection_pool.disconnect()
@@ -122,7 +122,7 @@ class Link:
 
 
 def digest_of(*words: str) -> str:
-    """What stands in a key for words that may be anything, such as a tenant's name."""
+    """A digest of words that may contain anything, such as a tenant's name, for use in a key."""
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:32]
 
 
@@ -133,7 +133,7 @@ async def _tried(work: Coroutine[Any, Any, object]) -> None:
 
 @asynccontextmanager
 async def _leaving() -> AsyncIterator[None]:
-    """Who is cancelled inside leaves: redis-py may go on as if nothing had been said."""
+    """Raises CancelledError if the task was cancelled inside, which redis-py may swallow."""
     task = asyncio.current_task()
     before = 0 if task is None else task.cancelling()
     yield
@@ -142,7 +142,7 @@ async def _leaving() -> AsyncIterator[None]:
 
 
 def _pool(url: str, timeout_seconds: float) -> BlockingConnectionPool:
-    """Who finds its connection closed, as after a restart, tries once more with a new one."""
+    """A pool that retries once with a new connection if the old one was closed, as after a restart of Redis."""
     return BlockingConnectionPool.from_url(
         url,
         max_connections=MOST_CONNECTIONS,

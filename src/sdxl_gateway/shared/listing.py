@@ -1,4 +1,4 @@
-"""Reads a sorted set of ids by age, some at a time, as pages of lists are asked for."""
+"""Reads a sorted set of ids by age, one page at a time."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ LISTED_AT_ONCE = 200
 
 
 def list_of(tenant: str | None) -> str:
-    """What the list of a tenant's things is called, or of everybody's."""
+    """The name of the list of a tenant's things, or of everybody's."""
     return "*" if tenant is None else digest_of(tenant)
 
 
 async def ids_behind(redis: Redis, listed: str, cut: Cut, skip: int) -> list[str]:
-    """At most LISTED_AT_ONCE in the order of the cut, those of its own second included, without the first `skip`."""
+    """At most LISTED_AT_ONCE ids in the order of the cut, without the first `skip`; may start before the cut's place,
+    in the same second."""
     since = None if cut.behind is None else cut.behind[0]
     found: Any
     if cut.newest_first:

@@ -1,4 +1,4 @@
-"""Counts what is taken at all gateways together (core Meters), and by this one's own count while Redis is down."""
+"""Counts usage at all gateways together (core Meters), and at this one alone while Redis is down."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sdxl_gateway.shared.counts import ANY, NONE, Counts
 from sdxl_gateway.shared.link import Link, SharedStateDown
 
 LEASE_SECONDS = 15.0
-"""The places of a gateway that has said nothing for so long are free again."""
+"""The places held by a gateway that has not reported for so long are free again."""
 RENEW_SECONDS = 5.0
 DAY_KEPT_SECONDS = 2 * 86400
 
 DAY = """
--- One holder's day. ARGV: how much more, the most, how long it is kept in s. Gives whether it fitted.
+-- One holder's day. ARGV: amount, limit, retention in s. Returns whether the amount fitted.
 if (tonumber(redis.call('GET', KEYS[1])) or 0) + ARGV[1] > tonumber(ARGV[2]) then return 0 end
 redis.call('INCRBY', KEYS[1], ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
@@ -31,8 +31,7 @@ return 1
 
 
 class SharedMeters:
-    """Whatever is taken is counted here as well: less than one's own count is believed of nobody, be it a Redis that
-    lost what it held."""
+    """All usage is also counted locally, and the higher count applies: Redis may have lost what it held."""
 
     def __init__(self, link: Link, local: LocalMeters, gateway_id: str, clock: Callable[[], float] = time.time) -> None:
         self._link = link
@@ -46,7 +45,7 @@ class SharedMeters:
         self._telling = asyncio.Lock()
 
     async def level(self, meter: Meter) -> Level:
-        """How it stands."""
+        """The meter's current level."""
         mine = await self._local.level(meter)
         try:
             all_of_us = await self._link.ask(partial(self._level, meter))
@@ -55,7 +54,7 @@ class SharedMeters:
         return min(all_of_us, mine, key=lambda level: level.remaining)
 
     async def wait_seconds(self, meter: Meter, amount: int) -> float:
-        """Until so much more may be taken."""
+        """The seconds until this amount may be taken."""
         mine = await self._local.wait_seconds(meter, amount)
         if mine > 0:
             return mine
@@ -65,7 +64,7 @@ class SharedMeters:
             return mine
 
     async def take(self, meter: Meter, amount: int) -> bool:
-        """Count so much; False where others took it meanwhile."""
+        """Take this amount; False if others took it meanwhile."""
         if not await self._local.take(meter, amount):
             return False
         fitted = False
@@ -79,7 +78,7 @@ class SharedMeters:
         return fitted
 
     async def give_back(self, meter: Meter, amount: int) -> None:
-        """So much was not used. Nobody waits for that, and it cannot be cut off."""
+        """Return an unused amount. Redis is told in the background, where it cannot be cancelled."""
         await self._local.give_back(meter, amount)
         if meter.unit is Unit.JOBS:
             self._link.soon(partial(self._publish, meter.holder))
@@ -87,7 +86,7 @@ class SharedMeters:
             self._link.soon(partial(self._link.redis.decrby, self._day_key(meter), amount))
 
     async def renewing(self) -> None:
-        """Tells again and again how many places this gateway holds, until it is cancelled."""
+        """Report regularly how many places this gateway holds, until cancelled."""
         while True:
             self._link.soon(self._link.redis.ping)
             for holder in self._local.holders_at_once:
@@ -118,7 +117,7 @@ class SharedMeters:
         await self._held(holder, ANY)
 
     async def _held(self, holder: str, most: int) -> int:
-        """The places of all gateways. One question at a time: an older count must not come after a newer one."""
+        """The places held at all gateways. One call at a time: an older count must not overwrite a newer one."""
         async with self._telling:
             return await self._places.sum(holder, self._local.at_once(holder), most)
 

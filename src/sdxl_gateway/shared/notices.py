@@ -1,4 +1,4 @@
-"""Keeps in Redis what all gateways are told of one kind, by time; each reads on from where it was."""
+"""Keeps notices of one kind to all gateways in Redis, by time; each gateway reads on from where it was."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sdxl_gateway.shared.envelope import Envelope
 from sdxl_gateway.shared.link import Link
 
 OVERLAP_SECONDS = 60.0
-"""What is told may stand there so much later than its time says."""
+"""How much later than its own time a notice may arrive, and is still read."""
 
 
 class Notices:
-    """Each JSON value stays for `kept_seconds`, and is given to this gateway once, and again after its next start."""
+    """Each notice, a JSON value, is kept for `kept_seconds`; this gateway reads it once, and again after a restart."""
 
     def __init__(
         self,
@@ -34,11 +34,11 @@ class Notices:
         self._seen: set[bytes] = set()
 
     async def tell(self, value: Any) -> None:
-        """To all, this one too. Raises Unavailable."""
+        """Send a notice to all gateways, this one too. Raises Unavailable."""
         await self._link.ask(partial(self._add, self._envelope.closed(self._name, value)))
 
     async def told(self) -> Sequence[Any]:
-        """What anybody told since this was asked last; at first, all there is. Raises Unavailable."""
+        """The notices since the last call; at first, all that are kept. Raises Unavailable."""
         found: Any = await self._link.ask(partial(self._link.redis.zrangebyscore, self._name, self._since, "+inf"))
         new, self._seen = [one for one in found if one not in self._seen], set(found)
         self._since = self._clock() - OVERLAP_SECONDS

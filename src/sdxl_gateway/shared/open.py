@@ -1,4 +1,4 @@
-"""Takes the settings, gives what this gateway shares with others, if it shares anything; knows redis only by then."""
+"""Opens what this gateway shares with others, if it shares anything; imports redis only then."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def _their_own(files: PictureFiles) -> PictureFiles:
 
 
 class SharingProblem(StartProblem):
-    """What several gateways would share cannot be; the text is for the operator."""
+    """Sharing cannot be set up; the text is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What this gateway knows together with others: alone, it is what it would be anyway, and `link`, `jobs`,
+    """What this gateway shares with others. If it shares nothing, `meters` are its own, and `link`, `jobs`,
     `batches`, `files`, `results`, `orders`, `questions` and `deletes` (of pictures) are None.
 
-    `local` are what of the `meters` is this gateway's own; `works` go on in the background, by name; what `pictures` is
-    given, others find too; `results` lie in what that is given, if there is such a thing.
+    `local` is this gateway's own part of the `meters`; `works` are background tasks by name; `pictures` wraps a store
+    so that other gateways find its pictures too; `results` takes the bucket for the results, if there is one.
     """
 
     local: LocalMeters
@@ -65,22 +65,22 @@ class Shared:
     questions: QuestionMirror | None = None
 
     def ailing(self) -> Sequence[str]:
-        """As of Background: what is not done at the moment."""
+        """As of Background: what does not work at the moment."""
         return () if self.link is None else self.link.ailing
 
     async def close(self) -> None:
-        """Once nothing of it is asked any more."""
+        """Close the connection, when nothing uses it any more."""
         if self.link is not None:
             await self.link.close()
 
 
 SCHEMES = ("redis://", "rediss://", "unix://")
 ID_FILE = "gateway-id"
-"""Tells this gateway from others, also after its next start."""
+"""The file of this gateway's id, which stays the same after a restart."""
 
 
 def open_shared(settings: Settings, home: Path, meters: LocalMeters, seal: Seal, tell: Listener) -> Shared:
-    """Raises SharingProblem for a missing extra, no address of a Redis, and secrets of this gateway's own."""
+    """Raises SharingProblem if the extra is missing, the URL is not of Redis, or secrets to be shared are unset."""
     section = settings.redis
     if section.url is None:
         return Shared(meters, meters, alone, Alone(), {})
@@ -148,7 +148,7 @@ def open_shared(settings: Settings, home: Path, meters: LocalMeters, seal: Seal,
 
 
 def _pepper(settings: Settings) -> bytes:
-    """The secret that all gateways have; one's own would do for nobody else, as the one that signs addresses."""
+    """The shared pepper. Like the key that signs addresses, it must not be this gateway's own generated one."""
     secrets = {"auth.pepper": settings.auth.pepper, "delivery.url_key": settings.delivery.url_key}
     missing = [name for name, secret in secrets.items() if secret is None]
     if missing or settings.auth.pepper is None:

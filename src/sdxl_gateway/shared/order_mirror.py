@@ -1,4 +1,4 @@
-"""The port through which gateways give each other orders; knows nothing of Redis."""
+"""The port through which gateways share orders; knows nothing of Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps in Redis what every gateway is to do, which of them did it, and which there are (as OrderMirror)."""
+"""Stores in Redis the orders to all gateways, their outcomes, and which gateways there are (as OrderMirror)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sdxl_gateway.shared.envelope import Envelope, Foreign
 from sdxl_gateway.shared.link import Link
 
 KEPT_MS = 7 * 86_400_000
-"""All that is told stays for so long after it was told last; every gateway has its orders in its database."""
+"""All of this is kept for so long after its last report; every gateway also has its orders in its database."""
 
 
 class SharedOrders:
-    """An OrderMirror: a hash of all orders and a word beside it, for each a hash of outcomes, and one of gateways."""
+    """An OrderMirror: a hash of orders with a random word beside it, a hash of outcomes each, a hash of gateways."""
 
     kept_seconds = KEPT_MS / 1000
 
@@ -95,7 +95,7 @@ class SharedOrders:
             return await pipeline.execute()
 
     async def _read(self, *words: str) -> dict[str, Any]:
-        """By their fields, what gateways of this fleet wrote."""
+        """The values that gateways of this fleet wrote, by their fields."""
         name, values = self._link.key(*words), dict[str, Any]()
         found: Any = await self._link.ask(partial(self._link.redis.hgetall, name))
         for field, closed in found.items():

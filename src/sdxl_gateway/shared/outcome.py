@@ -25,4 +25,4 @@ OUTCOMES = {
     b"lacking": Outcome.LACKING,
     b"taken": Outcome.TAKEN,
 }
-"""By the words that the scripts in Redis answer with."""
+"""By the words that the Lua scripts return."""

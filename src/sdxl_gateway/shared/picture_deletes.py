@@ -1,4 +1,4 @@
-"""Has wishes to delete a picture reach the gateway that keeps it (as PictureMirror)."""
+"""Brings requests to delete a picture to the gateway that keeps it (as PictureMirror)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sdxl_gateway.shared.notices import Notices
 
 
 class PictureDeletes:
-    """A PictureMirror: all gateways are told."""
+    """A PictureMirror that notifies all gateways."""
 
     def __init__(self, notices: Notices) -> None:
         self._notices = notices

@@ -1,4 +1,4 @@
-"""Keeps pictures where they are kept anyway, and copies of the latest in Redis, by which any gateway hands them out."""
+"""Keeps copies of the latest pictures in Redis, from which any gateway can serve them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from sdxl_gateway.storage.picture_folder import PictureFiles
 
 
 class CopiedPictures:
-    """PictureFiles that are `files`; a copy tells whose it is, until when, and is signed. Without Redis there are none.
+    """PictureFiles that adds copies in Redis to `files`; a copy's signed head has its owner and expiry.
 
-    Every method blocks, on a thread beside the loop that asks Redis.
+    Without Redis there are no copies. All methods block: call them from a thread other than the loop's.
     """
 
     def __init__(self, files: PictureFiles, link: Link, envelope: Envelope, copies: Copies) -> None:
@@ -30,7 +30,7 @@ class CopiedPictures:
         self._copies = copies
 
     def write(self, stored: StoredImage, data: bytes) -> None:
-        """As PictureFiles; then there is a copy, where Redis takes it."""
+        """As PictureFiles, and keep a copy if Redis takes it."""
         self._files.write(stored, data)
         seconds = stored.expires - stored.created
         if not self._copies.takes(len(data), seconds):
@@ -59,7 +59,7 @@ class CopiedPictures:
         return None if copy is None else StoredImage(*copy[0][:-1])
 
     def delete(self, pictures: Iterable[StoredImage]) -> None:
-        """As PictureFiles; copies go with their time where Redis is down."""
+        """As PictureFiles; while Redis is down, copies stay until they expire."""
         going = list(pictures)
         self._files.delete(going)
         if going:
@@ -76,7 +76,7 @@ class CopiedPictures:
         self._files.remove(name)
 
     def _copy(self, image_id: str, *fields: str) -> Sequence[Any] | None:
-        """Its head, and what else is asked for."""
+        """The copy's opened head, and the other fields asked for; None if there is none."""
         name = self._name(image_id)
         try:
             found: Sequence[Any] = self._link.ask_from_thread(partial(self._link.redis.hmget, name, *fields))

@@ -1,4 +1,4 @@
-"""Keeps in Redis what gateways ask each other, and their answers until these are taken (as QuestionMirror)."""
+"""Keeps questions between gateways in Redis, and their answers until these are taken (as QuestionMirror)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdxl_gateway.shared.notices import Notices
 from sdxl_gateway.shared.question_mirror import Question
 
 KEPT_SECONDS = 60.0
-"""A question nobody answered is forgotten then, and a part of an answer nobody took."""
+"""Questions nobody answered, and parts of answers nobody took, are dropped after so long."""
 
 
 class SharedQuestions:

@@ -1,4 +1,4 @@
-"""Has a request under an Idempotency-Key painted at one gateway; the others wait for its reply, and give it again."""
+"""Shares Idempotency-Keys: one gateway paints the request, the others wait for its reply and repeat it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from sdxl_gateway.storage.idempotency_table import Scope
 log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 15.0
-"""The keys of a gateway that has said nothing for so long may be painted under anew."""
+"""The keys claimed by a gateway that has not reported for so long may be claimed by others."""
 RENEW_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How long a reply is kept, how large it may be, and how much room there is for all."""
+    """How long replies are kept, how large one may be, and how large all may be together."""
 
     keep_seconds: float
     max_bytes: int
@@ -36,17 +36,17 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """Which request has a key, under a token that no other claim has."""
+    """A claim of a key: the fingerprint of its request, and a token that no other claim has."""
 
     mark: bytes
     token: str
 
 
 class ReplyExchange:
-    """As Exchange (storage/idempotency.py); while Redis is down each gateway knows its own keys alone.
+    """As Exchange (storage/idempotency.py); while Redis is down each gateway only knows its own keys.
 
-    A claim is a lease under a token. What is kept is compared with it: the late reply of a gateway whose lease another
-    one took over meanwhile is told nobody.
+    A claim is a lease under a token. A reply is only stored under the current token: if another gateway has taken the
+    key over meanwhile, the late reply is not shared.
     """
 
     def __init__(self, link: Link, envelope: Envelope, gateway_id: str, bounds: Bounds) -> None:
@@ -94,7 +94,7 @@ class ReplyExchange:
         await self._link.delete_like(self._link.key("reply", digest_of(tenant), "*"))
 
     async def renewing(self) -> None:
-        """Says again and again which keys this gateway has in hand, until it is cancelled."""
+        """Renew the leases of this gateway's claims regularly, until cancelled."""
         while True:
             for scope, claim in list(self._claims.items()):
                 if self._claims.get(scope) is claim:
@@ -114,17 +114,17 @@ class ReplyExchange:
         return await self._keep(names, [claim.mark, claim.token, self._id, told, *bounds])
 
     def _name(self, scope: Scope, *more: str) -> str:
-        """Not the caller's own words, which may be anything."""
+        """A key of digests, as the caller's own words may contain anything."""
         return self._link.key("reply", digest_of(scope.tenant), digest_of(scope.route, scope.key), *more)
 
     def _told(self, scope: Scope, reply: KeptReply) -> bytes:
-        """Nothing where it is too large to be told."""
+        """The sealed reply; empty if it is too large to be shared."""
         if len(reply.body) > self._bounds.max_bytes:
             return b""
         return self._envelope.closed(self._name(scope), [reply.status, reply.headers, reply.body.decode()])
 
     def _opened(self, scope: Scope, told: bytes) -> KeptReply:
-        """Raises AnsweredElsewhere for what cannot be read here."""
+        """Raises AnsweredElsewhere if the reply cannot be read here."""
         try:
             status, headers, body = self._envelope.opened(self._name(scope), told)
         except Foreign:
@@ -133,7 +133,7 @@ class ReplyExchange:
 
 
 def _reply_in(found: Sequence[bytes]) -> bytes:
-    """Raises KeyInUse, KeyReused, AnsweredElsewhere where a claim found none."""
+    """The sealed reply. Raises KeyInUse, KeyReused or AnsweredElsewhere if there is none."""
     match found:
         case [b"answered", signed]:
             return signed

@@ -1,14 +1,14 @@
-"""What is done at once in Redis to keys of requests and their replies, in Lua (see shared/replies.py)."""
+"""Lua scripts that change Idempotency-Keys and their replies in Redis atomically (see shared/replies.py)."""
 
 from __future__ import annotations
 
 from sdxl_gateway.shared.room_script import MAKE_ROOM
 
 CLAIM = """
--- One key: a hash of mark (what was asked), token (whose claim), by (which gateway) and, in the end, answered.
--- KEYS: it, its reply. ARGV: mark, token, gateway, lease in ms, new or renewed. Gives what it is, and the reply.
--- A new claim takes the place of one of the same gateway, which has one at a time and is done with the older; and of an
--- answer that was this gateway's alone, and is lost. A renewed one stands again in a Redis that forgot it.
+-- One key: a hash of mark (the request's fingerprint), token (of the claim), by (gateway) and, in the end, answered.
+-- KEYS: it, its reply. ARGV: mark, token, gateway, lease in ms, new or renewed. Returns the outcome, and the reply.
+-- A new claim replaces an older one of the same gateway, which has only one at a time; and an answer that only this
+-- gateway had, and lost. A renewed claim is restored in a Redis that lost it.
 local mark, token, by, answered = unpack(redis.call('HMGET', KEYS[1], 'mark', 'token', 'by', 'answered'))
 local mine = by == ARGV[3] and ARGV[5] == 'new'
 if token == ARGV[2] and answered then return {'mine'} end
@@ -26,8 +26,8 @@ return {'mine'}
 """
 
 KEEP = f"""{MAKE_ROOM}
--- KEYS: a key, its reply, all replies by their time, how much they are together.
--- ARGV: mark, token, gateway, the reply or '', how long in ms, how much there is room for. Gives whether it counts.
+-- KEYS: a key, its reply, all replies by their time, their total size.
+-- ARGV: mark, token, gateway, the reply or '', retention in ms, limit of the total size. Returns whether it counts.
 local token, answered = unpack(redis.call('HMGET', KEYS[1], 'token', 'answered'))
 if answered or (token and token ~= ARGV[2]) then return 0 end
 redis.call('HSET', KEYS[1], 'mark', ARGV[1], 'token', ARGV[2], 'by', ARGV[3], 'answered', 1)
@@ -39,7 +39,7 @@ return 1
 """
 
 RELEASE = """
--- KEYS: a key. ARGV: token. What was answered stays.
+-- KEYS: a key. ARGV: token. An answered key stays.
 local token, answered = unpack(redis.call('HMGET', KEYS[1], 'token', 'answered'))
 if token == ARGV[1] and not answered then redis.call('DEL', KEYS[1]) end
 """

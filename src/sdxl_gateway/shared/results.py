@@ -1,4 +1,4 @@
-"""Keeps in Redis, or in a bucket that Redis tells of, what gateways painted, for the same request at another one."""
+"""Shares painted results for repeated requests at other gateways, in Redis or in a bucket with references in Redis."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sdxl_gateway.shared.link import Link, digest_of
 from sdxl_gateway.storage.objects import Objects
 
 TOLD_AT_ONCE = 16
-"""While so many are on their way no more are told: each holds its pictures meanwhile."""
+"""While so many are being shared no more are accepted, because each holds its pictures in memory meanwhile."""
 
 
 class SharedResults:
-    """A ResultMirror: for each request a value that ends by itself. It holds the pictures, or where there are `objects`
-    says that they lie there, under the same name."""
+    """A ResultMirror: for each request a value that expires. It holds the pictures or, if there are `objects`, says
+    that they are stored there under the same name."""
 
     def __init__(
         self, link: Link, envelope: Envelope, copies: Copies, max_bytes: int, objects: Objects | None = None
@@ -42,7 +42,7 @@ class SharedResults:
             telling.add_done_callback(self._telling.discard)
 
     async def find(self, key: str, tenant: str) -> Results | None:
-        """As ResultMirror. Neither Redis nor a bucket is waited for longer than Redis may be."""
+        """As ResultMirror. Waits for Redis, and then for the bucket, no longer than Redis' timeout each."""
         place = _place(tenant, key)
         with suppress(Unavailable, TimeoutError, Gone, Foreign):
             closed: Any = await self._link.ask(partial(self._link.redis.hget, self._name(place), "bytes"))
@@ -54,7 +54,7 @@ class SharedResults:
         return None
 
     async def erase(self, tenant: str) -> None:
-        """As ResultMirror, what is being told too."""
+        """As ResultMirror, including results that are just being shared."""
         await asyncio.gather(*self._telling)
         await self._link.delete_like(self._name(_place(tenant, "*")))
         if self._objects is not None:
@@ -87,7 +87,7 @@ class SharedResults:
 
 
 def _place(tenant: str, *key: str) -> str:
-    """A tenant's name may be anything."""
+    """A name made of a digest of the tenant's name, which may contain anything."""
     return "/".join((digest_of(tenant), *key))
 
 

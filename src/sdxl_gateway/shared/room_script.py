@@ -1,10 +1,10 @@
-"""How what lies in Redis of one kind stays within a bound, in Lua; stands before the scripts that add to it."""
+"""A Lua function that keeps one kind of data in Redis within a limit; put before the scripts that add to it."""
 
 from __future__ import annotations
 
 MAKE_ROOM = """
--- Notes the value `name`, of `size` bytes, as the latest in `by_age` ("size name" by time), which are `bytes` together.
--- The oldest go, until the others fit into `room` and none has been there for `kept_ms`.
+-- Records the value `name`, of `size` bytes, as the latest in `by_age` ("size name" by time), whose sum is `bytes`.
+-- Removes the oldest, until the others fit into `room` and none is older than `kept_ms`.
 local function make_room(by_age, bytes, name, size, room, kept_ms)
     local time = redis.call('TIME')
     local now = time[1] * 1000 + math.floor(time[2] / 1000)
