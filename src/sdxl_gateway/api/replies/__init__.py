@@ -1,1 +1,1 @@
-"""What the gateway gave becomes JSON, or events of a stream."""
+"""Turns the gateway's results into JSON replies and stream events."""

@@ -1,4 +1,4 @@
-"""Takes gateways that did not answer, gives what replies that are of all gateways say of them."""
+"""How replies that cover all gateways report those that did not answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ABSENCE_HEADERS = {"x-sdxl-gateway-warning": "Present where servers that do not 
 
 
 class Absent(TypedDict):
-    """A gateway of several that did not answer, when it was last heard of (unix seconds); nulls for all others."""
+    """A gateway that did not answer, and when it was last `seen` (unix seconds); all null if none but this answered."""
 
     gateway: str | None
     host: str | None
@@ -21,12 +21,12 @@ class Absent(TypedDict):
 
 
 def absences(missing: Sequence[Member | None]) -> list[Absent]:
-    """One for each, None standing for all others."""
+    """An entry for each member; None stands for all other gateways."""
     return [cast(Absent, absent(one)) for one in missing]
 
 
 def absence_header(missing: Sequence[Member | None]) -> dict[str, str]:
-    """What callers are told, who do not hear of servers' names; empty where none is missing."""
+    """The warning for callers, who are not told the servers' names; empty if none is missing."""
     if not missing:
         return {}
     return {"x-sdxl-gateway-warning": "Not all servers answer: what they have is not in this list."}

@@ -1,4 +1,4 @@
-"""Takes batches, gives OpenAI's replies about them."""
+"""Batches, as OpenAI's replies describe them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdxl_gateway.core.batch import Batch, LineError
 
 
 class BatchError(TypedDict):
-    """What is wrong with the input file; `line` counts from 1, null where it is the whole file."""
+    """An error in the input file; `line` counts from 1, and is null for an error of the whole file."""
 
     code: str
     line: int | None
@@ -21,14 +21,14 @@ class BatchError(TypedDict):
 
 
 class BatchErrors(TypedDict):
-    """All that is wrong, or the first hundred."""
+    """The errors in the input file, at most the first hundred."""
 
     object: Literal["list"]
     data: list[BatchError]
 
 
 class RequestCounts(TypedDict):
-    """`failed` are those that the error file holds."""
+    """How many requests the batch has; the `failed` ones are in the error file."""
 
     total: int
     completed: int
@@ -36,7 +36,7 @@ class RequestCounts(TypedDict):
 
 
 class BatchObject(TypedDict):
-    """A batch as OpenAI tells of it, and whose it is; times are unix seconds, null for states it was never in."""
+    """OpenAI's batch object, with its `tenant`; times are unix seconds, null for states that it was never in."""
 
     id: str
     object: Literal["batch"]
@@ -63,13 +63,13 @@ class BatchObject(TypedDict):
 
 
 class BatchList(ListPage):
-    """A page of batches, the newest first; `last_id` is what the next page's `after` says."""
+    """A page of batches, newest first; pass `last_id` as `after` for the next page."""
 
     data: list[BatchObject]
 
 
 def batch_object(batch: Batch) -> BatchObject:
-    """As OpenAI's clients read it."""
+    """The batch as a JSON object."""
     return {
         "id": batch.id,
         "object": "batch",
@@ -105,7 +105,7 @@ def _error(error: LineError) -> BatchError:
 
 
 def batch_list(page: Sequence[Batch], *, has_more: bool) -> BatchList:
-    """One page."""
+    """A page of batches as a JSON object."""
     return {
         "object": "list",
         "data": [batch_object(batch) for batch in page],

@@ -1,4 +1,4 @@
-"""Takes the library's checkpoints, gives the replies around them."""
+"""The replies that list checkpoints and confirm their deletion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sdxl_gateway.gateway.checkpoint_card import Checkpoint, CheckpointProblem
 
 
 class CheckpointList(TypedDict):
-    """All checkpoints, and what lies in their folder and cannot be used; lists are always whole here."""
+    """All checkpoints, and under `problems` what is in their folder but cannot be used; never paged."""
 
     object: Literal["list"]
     data: list[Checkpoint]
@@ -19,7 +19,7 @@ class CheckpointList(TypedDict):
 
 
 class DeletedCheckpoint(TypedDict):
-    """Says that a checkpoint is gone."""
+    """Confirms that a checkpoint was deleted."""
 
     id: str
     object: Literal["checkpoint"]
@@ -27,10 +27,10 @@ class DeletedCheckpoint(TypedDict):
 
 
 def checkpoint_list(checkpoints: list[Checkpoint], problems: list[CheckpointProblem]) -> CheckpointList:
-    """The list, with the problems beside it."""
+    """The list of checkpoints and problems as a JSON object."""
     return {"object": "list", "data": checkpoints, "problems": problems, "has_more": False}
 
 
 def deleted_checkpoint(name: str) -> DeletedCheckpoint:
-    """The reply to a removal."""
+    """The reply to a deletion."""
     return {"id": name, "object": "checkpoint", "deleted": True}

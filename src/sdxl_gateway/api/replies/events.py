@@ -1,4 +1,4 @@
-"""Takes what the gateway gave for one Ask, gives the encoded events of a stream, named and shaped as OpenAI's."""
+"""Encodes the gateway's results for one Ask as stream events with OpenAI's names and fields."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ LINE_END = "\n"
 
 
 def event_names(operation: Operation) -> list[str]:
-    """The events a stream of this operation may hold; none for an operation that does not stream."""
+    """The names of the events in a stream of this operation; empty for an operation that does not stream."""
     if operation not in STREAM_NAMES:
         return []
     return [f"{STREAM_NAMES[operation]}.partial_image", f"{STREAM_NAMES[operation]}.completed", "error"]
 
 
 def completed_head(operation: Operation) -> bytes:
-    """How the frame of the last event begins."""
+    """The first line of the `completed` event's frame."""
     return f"event: {STREAM_NAMES[operation]}.completed{LINE_END}".encode()
 
 
 def position_comment(accepted: Accepted) -> bytes:
-    """The stream's first frame: the request's place in the line as it came, in a comment, which clients skip."""
+    """The stream's first frame: the request's queue position on arrival, as a comment, which clients skip."""
     return f": queue position {accepted.position}{LINE_END}{LINE_END}".encode()
 
 
 def step_comment(progressed: Progressed) -> bytes:
-    """A step was taken; in a comment too, for OpenAI has no event for it."""
+    """The number of the step just finished; also a comment, as OpenAI has no event for it."""
     return f": step {progressed.step} of {progressed.steps}{LINE_END}{LINE_END}".encode()
 
 
 def partial_event(operation: Operation, partial: Partial, accepted: Accepted) -> bytes:
-    """A look at the running picture; it is opaque, whatever the picture will be."""
+    """A partial image; always opaque, even if the final picture will be transparent."""
     return _event(
         f"{STREAM_NAMES[operation]}.partial_image",
         {
@@ -55,7 +55,7 @@ def partial_event(operation: Operation, partial: Partial, accepted: Accepted) ->
 
 
 def completed_event(operation: Operation, outcome: Outcome) -> bytes:
-    """The stream's last event; it always carries the picture itself, as OpenAI's does."""
+    """The stream's last event; it always contains the picture itself, as OpenAI's does."""
     if not outcome.presented:
         raise EngineFault("No picture came out.")
     one = outcome.presented[0]
@@ -79,11 +79,11 @@ def completed_event(operation: Operation, outcome: Outcome) -> bytes:
 
 
 def error_event(error: GatewayError) -> bytes:
-    """An error inside a stream: nested, so that both SDKs raise it."""
+    """An error inside a stream, under the key `error`, so that both of OpenAI's SDKs raise it."""
     return _event("error", error_body(error))
 
 
 def _event(name: str, payload: Mapping[str, Any]) -> bytes:
-    """One frame. JSON holds no line ends, so it need not be searched for them, which takes longer than encoding it."""
+    """One frame. JSON has no line ends, so it is not searched for them, which would take longer than encoding it."""
     data = json.dumps({"type": name, **payload}, allow_nan=False)
     return f"event: {name}{LINE_END}data: {data}{LINE_END}{LINE_END}".encode()

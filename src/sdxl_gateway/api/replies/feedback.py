@@ -1,4 +1,4 @@
-"""Takes what was said of a picture, and the table of rollouts' arms, gives the replies."""
+"""The replies with feedback on a picture, and with the results of rollouts' arms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sdxl_gateway.storage.feedback_table import Feedback
 
 
 class FeedbackCard(TypedDict):
-    """What the caller says of a picture from now on."""
+    """The caller's current feedback on a picture."""
 
     object: Literal["image.feedback"]
     image: str
@@ -27,7 +27,7 @@ class FeedbackCard(TypedDict):
 
 
 class Interval(TypedDict):
-    """A value, and where the true one lies with 95 % confidence; null where too little is known."""
+    """An estimate and its 95 % confidence interval; null if there is too little data."""
 
     value: float | None
     low: float | None
@@ -35,7 +35,7 @@ class Interval(TypedDict):
 
 
 class ArmRequests(TypedDict):
-    """So many ended so; `reused` got what was painted before."""
+    """The number of requests by outcome; `reused` ones got pictures painted for an earlier request."""
 
     finished: int
     reused: int
@@ -45,16 +45,16 @@ class ArmRequests(TypedDict):
 
 
 class ArmSeconds(TypedDict):
-    """From when requests that finished came, or their jobs were taken up, to their last picture; within 1 %."""
+    """Seconds from a finished request's arrival, or its job's start, to its last picture; accurate to 1 %."""
 
     median: float | None
     p95: float | None
 
 
 class ArmRow(TypedDict):
-    """How one arm of a rollout does; `share` is the one in force, null of an arm that is not configured any more.
+    """The results of one arm of a rollout; `share` is the current one, null for an arm that is no longer configured.
 
-    `refused_share` has Wilson's interval, the mean `score` Student's t over `scores` of them.
+    `refused_share` has a Wilson interval; `score` is the mean of `scores` scores, with a Student's t interval.
     """
 
     object: Literal["rollout.arm"]
@@ -71,7 +71,7 @@ class ArmRow(TypedDict):
 
 
 class ArmTable(TypedDict):
-    """Every arm there is or was. What `missing` gateways know of them is not in it."""
+    """Every present and past arm. What the `missing` gateways counted is not included."""
 
     object: Literal["list"]
     data: list[ArmRow]
@@ -80,7 +80,7 @@ class ArmTable(TypedDict):
 
 
 def feedback_card(said: Feedback) -> FeedbackCard:
-    """As it is kept."""
+    """The stored feedback as a JSON object."""
     return {
         "object": "image.feedback",
         "image": said.image,
@@ -93,7 +93,7 @@ def feedback_card(said: Feedback) -> FeedbackCard:
 
 
 def arm_table(lines: Iterable[ArmLine], missing: Sequence[Member | None] = ()) -> ArmTable:
-    """The whole of it."""
+    """The table of all arms as a JSON object."""
     rows = [_row(line) for line in lines]
     return {"object": "list", "data": rows, "has_more": False, "missing": absences(missing)}
 

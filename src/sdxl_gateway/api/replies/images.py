@@ -1,4 +1,4 @@
-"""Takes what the gateway gave for one Ask, gives OpenAI's JSON, and the headers that go with it."""
+"""Turns the gateway's results for one Ask into OpenAI's JSON and response headers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sdxl_gateway.gateway.events import Accepted, Done, Presented, Withheld
 MAX_NAMED = 30
 MAX_HEADER_CHARS = 2000
 B64_ONLY = ("gpt-image-", "chatgpt-image-")
-"""OpenAI never answers these names with an address, and some clients prefer one they cannot reach."""
+"""OpenAI never returns a `url` for these models, and some clients would prefer a `url` even if they cannot reach it."""
 REPLY_HEADERS = {
     "x-sdxl-gateway-cache": "'hit': these pictures were painted for an equal request before; 'miss': for this one.",
     "x-sdxl-gateway-ignored": "Fields of the request that had no effect.",
@@ -35,7 +35,7 @@ REPLY_HEADERS = {
 
 
 class _Handed(TypedDict, total=False):
-    """A picture as data, by address, or both."""
+    """A picture as base64 data, as a URL, or both."""
 
     b64_json: str
     url: str
@@ -44,8 +44,7 @@ class _Handed(TypedDict, total=False):
 class ImageEntry(_Handed):
     """One picture; `recipe` holds everything that decides its pixels.
 
-    `id` is what a picture with an address is kept under. `revised_prompt` is what was painted, where that is not what
-    was sent.
+    `id` is that of the stored picture. `revised_prompt` is the prompt that was painted, if it is not the one sent.
     """
 
     id: NotRequired[str]
@@ -56,7 +55,7 @@ class ImageEntry(_Handed):
 
 
 class Echo(TypedDict):
-    """What the request resolved to, as OpenAI repeats it."""
+    """The values that the request resolved to, echoed as OpenAI does."""
 
     background: Background
     output_format: Annotated[str, Field(json_schema_extra={"enum": ["png", "jpeg", "webp"]})]
@@ -65,13 +64,13 @@ class Echo(TypedDict):
 
 
 class EndUser(TypedDict, total=False):
-    """Whose picture it is, as the caller named them."""
+    """The end user that the caller named."""
 
     safety_identifier: str
 
 
 class WithheldEntry(TypedDict):
-    """A picture that was painted from `seed` and held back, its place among those asked for, and why."""
+    """A picture that was painted from `seed` but withheld, its `index` among those requested, and the reason."""
 
     index: int
     seed: int
@@ -79,13 +78,13 @@ class WithheldEntry(TypedDict):
 
 
 class Withholding(TypedDict, total=False):
-    """The pictures that were held back, where there are any; `data` has the others."""
+    """The withheld pictures, if any; the others are in `data`."""
 
     withheld: list[WithheldEntry]
 
 
 class ImagesResponse(Echo, EndUser, Withholding):
-    """A whole reply; `created` is unix seconds."""
+    """A complete reply; `created` is unix seconds."""
 
     created: int
     data: list[ImageEntry]
@@ -94,9 +93,9 @@ class ImagesResponse(Echo, EndUser, Withholding):
 
 @dataclass(frozen=True, slots=True)
 class ReplyStyle:
-    """How pictures are handed out: as data, by address (one of `links`), or both; `end_user` is repeated.
+    """How pictures are returned: as base64 data, as a URL (one of `links`), or both; `end_user` is echoed.
 
-    `prompt` is what was sent.
+    `prompt` is the one that was sent.
     """
 
     b64: bool
@@ -108,9 +107,9 @@ class ReplyStyle:
 
     @classmethod
     def of(cls, ask: Ask, links: Links, prompt: str | None = None) -> ReplyStyle:
-        """One way where one was asked for, else both; but data alone in streams and under OpenAI's own names.
+        """The requested form, else both; but only data in streams and for OpenAI's own model names.
 
-        `prompt` is what was sent, where that is not the Ask's own.
+        `prompt` is the one that was sent, if it differs from the Ask's.
         """
         b64_only = ask.stream or (ask.model or "").lower().startswith(B64_ONLY)
         return cls(
@@ -124,17 +123,17 @@ class ReplyStyle:
 
     @property
     def by_address_alone(self) -> bool:
-        """The reply holds the picture in no other way; a stream always carries it."""
+        """Whether the reply has only the picture's URL, and not its data, which a stream always has."""
         return self.url and not self.b64 and not self.stream
 
     def address(self, one: Presented) -> str | None:
-        """Where the picture can be fetched."""
+        """The URL of the stored picture; None if the picture is not stored, or no URL is wanted."""
         return self.links.to(one.stored) if self.url and one.stored is not None else None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Everything a finished request gave."""
+    """All results of a finished request."""
 
     style: ReplyStyle
     accepted: Accepted
@@ -144,12 +143,12 @@ class Outcome:
 
 
 def reply(outcome: Outcome) -> bytes:
-    """The body of a reply without streaming. Raises EngineFault rather than answer with no picture."""
+    """The body of a reply that is not streamed. Raises EngineFault if there is no picture at all."""
     return json.dumps(images_response(outcome, int(time.time())), allow_nan=False).encode()
 
 
 def images_response(outcome: Outcome, created: int) -> ImagesResponse:
-    """The same, not yet encoded; `created` is unix seconds."""
+    """The reply before it is encoded; `created` is unix seconds."""
     if not outcome.presented:
         raise EngineFault("No picture came out.")
     return {
@@ -171,7 +170,7 @@ def _withholding(outcome: Outcome) -> Withholding:
 
 
 def image_entry(one: Presented, style: ReplyStyle) -> ImageEntry:
-    """One picture; `url` and `b64_json` as the style says, the fields not given left out."""
+    """One picture, with `url` and `b64_json` as the style says; fields without a value are left out."""
     handed: _Handed = {}
     if style.b64:
         handed["b64_json"] = as_base64(one.data)
@@ -181,14 +180,14 @@ def image_entry(one: Presented, style: ReplyStyle) -> ImageEntry:
 
 
 class Named(TypedDict, total=False):
-    """What a picture is kept under, and under which id a person will look at it, where something was found."""
+    """A stored picture's id, and the id of its review, if it was flagged for one."""
 
     id: str
     review: str
 
 
 def named(one: Presented) -> Named:
-    """Empty when the picture is not kept, and nobody will look at it."""
+    """The picture's ids; empty if it is neither stored nor under review."""
     told: Named = {}
     if one.stored is not None:
         told["id"] = one.stored.id
@@ -198,24 +197,24 @@ def named(one: Presented) -> Named:
 
 
 class Revised(TypedDict, total=False):
-    """What was painted, where that is not what was sent."""
+    """The prompt that was painted, if it differs from the one sent."""
 
     revised_prompt: str
 
 
 def revised(one: Presented, style: ReplyStyle) -> Revised:
-    """Empty when the prompt was painted as it came: no tag cut out, no style around it, nothing added."""
+    """Empty if the prompt was painted as sent: no LoRA tag removed, no style applied, nothing added."""
     painted = one.recipe.get("prompt", style.prompt)
     return {} if painted == style.prompt else {"revised_prompt": painted}
 
 
 def as_base64(data: bytes) -> str:
-    """Picture bytes as JSON holds them."""
+    """Picture bytes in base64, for JSON."""
     return base64.b64encode(data).decode("ascii")
 
 
 def echo(accepted: Accepted) -> Echo:
-    """What every reply and event repeats of the request."""
+    """The resolved values that every reply and event echoes."""
     return {
         "background": accepted.background,
         "output_format": accepted.output_format,
@@ -225,12 +224,12 @@ def echo(accepted: Accepted) -> Echo:
 
 
 def end_user(style: ReplyStyle) -> EndUser:
-    """Empty when the caller named nobody."""
+    """The end user; empty if the caller named none."""
     return {} if style.end_user is None else {"safety_identifier": style.end_user}
 
 
 def ignored_header(ignored: Sequence[str]) -> dict[str, str]:
-    """Names of what had no effect; anything unusual in a caller's names is percent-encoded, and none is shown as ''."""
+    """The names of fields without effect; unusual characters are percent-encoded, and an empty name is shown as ''."""
     if not ignored:
         return {}
     named = [quote(name[:64].encode("utf-8", "replace"), safe="[]._-") or "''" for name in ignored[:MAX_NAMED]]
@@ -238,20 +237,20 @@ def ignored_header(ignored: Sequence[str]) -> dict[str, str]:
 
 
 def accepted_headers(accepted: Accepted) -> dict[str, str]:
-    """Its place in the line as it came, its arm of a rollout, and whether it was painted before, if anybody looked."""
+    """The queue position on arrival, the arm of a rollout, and whether the cache had the pictures, if it was asked."""
     cache = {} if accepted.cache is None else {"x-sdxl-gateway-cache": str(accepted.cache)}
     return {"x-sdxl-gateway-queue-position": str(accepted.position), **cache, **arm_header(accepted)}
 
 
 def arm_header(accepted: Accepted) -> dict[str, str]:
-    """Empty unless a rollout was asked for."""
+    """The rollout and its chosen arm; empty unless a rollout was requested."""
     if accepted.arm is None:
         return {}
     return {"x-sdxl-gateway-rollout": f"{quote(accepted.arm.rollout)}; arm={quote(accepted.arm.target)}"}
 
 
 def warning_header(done: Done) -> dict[str, str]:
-    """What the gateway warns of, as printable ASCII."""
+    """The gateway's warnings, in printable ASCII."""
     if not done.warnings:
         return {}
     words = " | ".join(done.warnings).encode("ascii", "replace").decode("ascii")
@@ -260,5 +259,5 @@ def warning_header(done: Done) -> dict[str, str]:
 
 
 def _header_value(text: str) -> str:
-    """Not too long, and without spaces at its ends, with which the server could not send it."""
+    """The text, shortened if too long, and stripped of outer spaces, with which the server could not send it."""
     return text[:MAX_HEADER_CHARS].strip()

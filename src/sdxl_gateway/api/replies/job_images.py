@@ -1,4 +1,4 @@
-"""Takes a completed job, gives what would have been answered at once, its pictures' addresses signed anew."""
+"""A completed job's reply: as a synchronous request's would have been, with newly signed URLs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdxl_gateway.gateway.packed import JobResult, KeptPicture, unpack_ask, unpa
 
 
 async def images_of(job: StoredJob, images: ImageStore, links: Links) -> ImagesResponse:
-    """A picture that is not kept any more comes without its data, and nothing is at its address.
+    """The reply of a completed job; a picture that is no longer stored has no data, and its URL leads nowhere.
 
     Raises ValueError for a job that is not completed.
     """

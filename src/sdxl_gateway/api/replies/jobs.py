@@ -1,4 +1,4 @@
-"""Takes a stored job as it stands, gives the JSON its owner sees, and the events its followers hear."""
+"""Stored jobs as JSON for their owners, and as events for clients that follow them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from sdxl_gateway.gateway.live_job import News
 from sdxl_gateway.gateway.packed import unpack_ask, unpack_error, unpack_result
 
 LAST_EVENT = "last"
-"""The id of a job's last event: whoever has it needs no other."""
+"""The id of a job's last event; a client that returns with it has received everything."""
 State = Literal["queued", "in_progress", "completed", "failed", "cancelled"]
 
 
 class Preview(TypedDict):
-    """The latest look at a picture being painted, the one at `index` of the result's."""
+    """The latest partial image, of the picture that will be at `index` in the result."""
 
     index: int
     partial_image_index: int
@@ -32,9 +32,9 @@ class Preview(TypedDict):
 
 
 class JobCard(TypedDict):
-    """A job; times are unix seconds. `position` jobs stand before it while it waits, as far as that was looked up.
+    """A job; times are unix seconds. `position` is how many jobs are ahead of it while it waits, null if not looked up.
 
-    `step` of `steps` are over all its pictures, while it is painted. `attempts` is how often it was taken up.
+    While it is painted, `step` and `steps` count over all its pictures. `attempts` is how often it was started.
     """
 
     id: str
@@ -58,8 +58,8 @@ class JobCard(TypedDict):
 
 
 class JobReply(JobCard):
-    """A job with the look at it, where partial images were asked for, and with what came out, as it would have been
-    answered at once; `warnings` are what the pictures do not show as it was asked."""
+    """A job with its latest partial image, if such were requested, and its result, the same object that a synchronous
+    request returns; `warnings` say where the pictures differ from what was asked."""
 
     preview: Preview | None
     result: ImagesResponse | None
@@ -67,13 +67,13 @@ class JobReply(JobCard):
 
 
 class JobList(ListPage):
-    """A page of the jobs, the latest first; `last_id` is what the next page's `after` says."""
+    """A page of jobs, newest first; pass `last_id` as `after` for the next page."""
 
     data: list[JobCard]
 
 
 def job_card(now: JobNow) -> JobCard:
-    """As lists show it."""
+    """The job as lists show it."""
     job, live = now.job, now.live
     started = job.started if live is None else live.started
     return {
@@ -99,7 +99,7 @@ def job_card(now: JobNow) -> JobCard:
 
 
 def job_reply(now: JobNow, result: ImagesResponse | None) -> JobReply:
-    """All there is to say; `result` is a completed job's, from job_images.py."""
+    """The job in full; `result` is a completed job's, from job_images.py."""
     done = () if now.job.result is None else unpack_result(now.job.result).done.warnings
     return {
         **job_card(now),
@@ -114,7 +114,7 @@ def _preview(look: Partial) -> Preview:
 
 
 def job_list(page: Sequence[JobNow], *, has_more: bool) -> JobList:
-    """One page."""
+    """A page of jobs as a JSON object."""
     return {
         "object": "list",
         "data": [job_card(now) for now in page],
@@ -123,7 +123,7 @@ def job_list(page: Sequence[JobNow], *, has_more: bool) -> JobList:
 
 
 def news_event(job_id: str, news: News) -> bytes:
-    """Something that happened while the job was painted; its id is what a follower comes back with."""
+    """A progress event of a running job; its id is what a reconnecting client sends as `Last-Event-ID`."""
     told: dict[str, Any] = {"job_id": job_id, "step": news.step, "steps": news.steps}
     if news.look is not None:
         told |= _preview(news.look)
@@ -131,12 +131,12 @@ def news_event(job_id: str, news: News) -> bytes:
 
 
 def place_event(now: JobNow) -> bytes:
-    """The job's place in the line. It has no id: whoever comes back is told the place of then."""
+    """The job's queue position. It has no id: a reconnecting client gets the position of that moment."""
     return _event("job.queued", {"job_id": now.job.id, "position": now.ahead}, None)
 
 
 def last_event(told: JobReply) -> bytes:
-    """How it ended, with all there is to say."""
+    """How the job ended, with the job in full."""
     return _event(f"job.{told['state']}", {"job_id": told["id"], "job": told}, LAST_EVENT)
 
 

@@ -1,4 +1,4 @@
-"""Takes keys of the store, gives the replies that operators see."""
+"""API keys of the store, as operators see them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sdxl_gateway.api.replies.pages import ListPage, ends
 
 
 class KeyCard(TypedDict):
-    """A key, which is never shown again; times are unix seconds, `successor` the id of the key it was rotated to.
+    """An API key, without its secret; times are unix seconds, `successor` is the id of the key that it was rotated to.
 
-    `limits` are those it has beside its tenant's.
+    `limits` are the key's own, which apply in addition to its tenant's.
     """
 
     id: str
@@ -36,19 +36,19 @@ class KeyCard(TypedDict):
 
 
 class NewKey(KeyCard):
-    """A key as it was made; `key` is told this once."""
+    """A newly created key; `key` is the secret itself, shown only this once."""
 
     key: str
 
 
 class KeyList(ListPage):
-    """A page of the keys, the oldest first; `last_id` is what the next page's `after` says."""
+    """A page of keys, oldest first; pass `last_id` as `after` for the next page."""
 
     data: list[KeyCard]
 
 
 def key_card(key: Key) -> KeyCard:
-    """As operators see it."""
+    """The key as a JSON object."""
     grant = key.grant
     return {
         "id": key.id,
@@ -71,12 +71,12 @@ def key_card(key: Key) -> KeyCard:
 
 
 def new_key(text: str, key: Key) -> NewKey:
-    """With the key itself."""
+    """The key as a JSON object, with the secret `text`."""
     return {**key_card(key), "key": text}
 
 
 def key_list(page: Sequence[Key], *, has_more: bool) -> KeyList:
-    """One page."""
+    """A page of keys as a JSON object."""
     return {
         "object": "list",
         "data": [key_card(key) for key in page],

@@ -1,4 +1,4 @@
-"""Takes a kept picture, gives the address at which anybody who has it sees the picture for a while."""
+"""Signed URLs of stored pictures, which work for a while without a key."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from sdxl_gateway.core.ports import Addresses, StoredImage
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Addresses, those of this server below `base_url`, each good for `seconds` from when it is told."""
+    """Signs URLs, this server's own under `base_url`; each is valid for `seconds` after it is signed."""
 
     base_url: str
     addresses: Addresses
     seconds: float
 
     def to(self, image: StoredImage) -> str:
-        """The picture's address, signed anew."""
+        """A newly signed URL of the picture."""
         return self.addresses.address(image, self.base_url, self.seconds)

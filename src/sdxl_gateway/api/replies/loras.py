@@ -1,4 +1,4 @@
-"""Takes the library's LoRAs, gives the replies around them."""
+"""The replies that list LoRAs and confirm their deletion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sdxl_gateway.gateway.lora_card import Lora, LoraProblem
 
 
 class LoraList(TypedDict):
-    """All LoRAs, and the files in their folder that cannot be used; lists are always whole here."""
+    """All LoRAs, and under `problems` the files in their folder that cannot be used; never paged."""
 
     object: Literal["list"]
     data: list[Lora]
@@ -19,7 +19,7 @@ class LoraList(TypedDict):
 
 
 class DeletedLora(TypedDict):
-    """Says that a LoRA is gone."""
+    """Confirms that a LoRA was deleted."""
 
     id: str
     object: Literal["lora"]
@@ -27,10 +27,10 @@ class DeletedLora(TypedDict):
 
 
 def lora_list(loras: list[Lora], problems: list[LoraProblem]) -> LoraList:
-    """The list, with the problems beside it."""
+    """The list of LoRAs and problems as a JSON object."""
     return {"object": "list", "data": loras, "problems": problems, "has_more": False}
 
 
 def deleted_lora(name: str) -> DeletedLora:
-    """The reply to a removal."""
+    """The reply to a deletion."""
     return {"id": name, "object": "lora", "deleted": True}

@@ -1,4 +1,4 @@
-"""Takes the library's model cards, gives OpenAI's model objects."""
+"""The library's model cards as OpenAI's model objects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdxl_gateway.gateway.lora_card import Warmth
 
 
 class Model(TypedDict):
-    """One name a request may use as its model; `created` is unix seconds; a list leaves the capabilities out."""
+    """A name that requests may give as `model`; `created` is unix seconds; lists omit the capabilities."""
 
     id: str
     object: Literal["model"]
@@ -26,7 +26,7 @@ class Model(TypedDict):
 
 
 class ModelList(TypedDict):
-    """All models; lists are always whole here."""
+    """All models; never paged."""
 
     object: Literal["list"]
     data: list[Model]
@@ -39,7 +39,7 @@ def model_list(cards: Iterable[ModelCard]) -> ModelList:
 
 
 def model_object(card: ModelCard) -> Model:
-    """One card in OpenAI's words."""
+    """A model card as OpenAI's model object."""
     told: Model = {
         "id": card.id,
         "object": "model",

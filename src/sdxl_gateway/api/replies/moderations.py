@@ -1,4 +1,4 @@
-"""Takes what the judges found, gives OpenAI's moderation object."""
+"""The judges' findings as OpenAI's moderation object."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ OPENAI = (
     "violence",
     "violence/graphic",
 )
-"""Clients want all of them; what no judge looks for is false, at 0, and applied to nothing."""
+"""Clients expect every category; one that no judge looks for is false, with score 0 and no input types."""
 OURS = "sdxl-gateway"
 
 
 class ModerationResult(TypedDict):
-    """Of one input; `category_applied_input_types` says what each category was looked for in: "text", "image"."""
+    """One input's result; `category_applied_input_types` is where each category was looked for: "text", "image"."""
 
     flagged: bool
     categories: dict[str, bool]
@@ -38,7 +38,7 @@ class ModerationResult(TypedDict):
 
 
 class ModerationReply(TypedDict):
-    """The results in the inputs' order."""
+    """The results, in the order of the inputs."""
 
     id: str
     model: str
@@ -46,7 +46,7 @@ class ModerationReply(TypedDict):
 
 
 def moderation(model: str | None, judged: Sequence[Judged]) -> ModerationReply:
-    """With the model's name as it was asked for."""
+    """The moderation object; it echoes the requested model name."""
     return {"id": "modr-" + secrets.token_hex(12), "model": model or OURS, "results": [_result(one) for one in judged]}
 
 
@@ -65,6 +65,6 @@ def _result(judged: Judged) -> ModerationResult:
 
 
 def _names(judged: Judged) -> dict[str, None]:
-    """OpenAI's, and what these judges know besides."""
+    """OpenAI's categories, and the others that these judges know."""
     more = (*judged.texts.scores, *judged.texts.categories, *judged.pictures.scores)
     return dict.fromkeys((*OPENAI, *more))

@@ -1,4 +1,4 @@
-"""What the replies that are pages of a list have in common."""
+"""What all pages of lists have in common."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 
 class Ends(TypedDict):
-    """Where a page begins and ends; `last_id` is what the next page's `after` says."""
+    """A page's first and last id; pass `last_id` as `after` for the next page."""
 
     first_id: str | None
     last_id: str | None
@@ -23,5 +23,5 @@ class ListPage(Ends):
 
 
 def ends(ids: Sequence[str], *, has_more: bool) -> Ends:
-    """Those of a page of items of these ids."""
+    """The first and last of a page's `ids`, and whether more follow."""
     return {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None, "has_more": has_more}

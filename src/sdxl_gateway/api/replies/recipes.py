@@ -1,4 +1,4 @@
-"""Takes what a picture's file says, gives the JSON of it."""
+"""The recipe that is written in a picture's file, as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sdxl_gateway.pictures.written import Written
 
 
 class WrittenRecipe(TypedDict):
-    """`recipe` can be sent back as it is, null where another tool made it; `parameters` is the text for tools."""
+    """`recipe` can be sent in a request as it is, null if another tool wrote it; `parameters` is the text for tools."""
 
     object: Literal["image.recipe"]
     recipe: dict[str, Any] | None
@@ -18,5 +18,5 @@ class WrittenRecipe(TypedDict):
 
 
 def written_recipe(written: Written) -> WrittenRecipe:
-    """Both, as the file holds them."""
+    """Both, as they are in the file."""
     return {"object": "image.recipe", "recipe": written.recipe, "parameters": written.parameters}

@@ -1,4 +1,4 @@
-"""Takes reviews of pictures, gives the replies that operators and owners see."""
+"""Reviews of pictures, as operators and owners see them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sdxl_gateway.storage.review_table import Review
 
 
 class ReviewCard(TypedDict):
-    """A picture that left, and what was found in it or its prompt; times are unix seconds.
+    """A picture that was delivered, and what was found in it or its prompt; times are unix seconds.
 
-    `state` is "open", "approved", "rejected" or "appealed"; `image` is the kept picture's id, if it was kept.
+    `state` is "open", "approved", "rejected" or "appealed"; `image` is the stored picture's id, if it was stored.
     """
 
     id: str
@@ -35,19 +35,19 @@ class ReviewCard(TypedDict):
 
 
 class ReviewList(ListPage):
-    """A page of reviews, the oldest first; `last_id` is what the next page's `after` says."""
+    """A page of reviews, oldest first; pass `last_id` as `after` for the next page."""
 
     data: list[ReviewCard]
 
 
 class AllReviewList(ReviewList):
-    """A page of everybody's; those of `missing` gateways are not in it."""
+    """A page of all tenants' reviews; those of `missing` gateways are not included."""
 
     missing: list[Absent]
 
 
 def review_card(review: Review) -> ReviewCard:
-    """As it stands now."""
+    """The review as a JSON object."""
     return {
         "id": review.id,
         "object": "review",
@@ -67,12 +67,12 @@ def review_card(review: Review) -> ReviewCard:
 
 
 def all_review_list(found: Listed[Review]) -> AllReviewList:
-    """One page, as operators see it."""
+    """A page of all tenants' reviews, for operators."""
     return {**review_list(found), "missing": absences(found.missing)}
 
 
 def review_list(found: Listed[Review]) -> ReviewList:
-    """One page."""
+    """A page of reviews as a JSON object."""
     page = found.items
     return {
         "object": "list",

@@ -1,4 +1,4 @@
-"""Takes the settings in force, gives them as operators read them."""
+"""The settings in force, as operators see them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sdxl_gateway.config.shown import shown_settings
 
 
 class SettingCard(TypedDict):
-    """One setting: `key` as config.toml has it, "server.port"; the `value` of a `secret` one is masked where it is set.
+    """One setting: `key` is its path in config.toml, as "server.port"; the `value` of a `secret` is masked if set.
 
-    `is_default` where nobody set another. A change of it `applies` on "reload" (SIGHUP), or after a "restart".
+    `is_default` says that it was not changed. A change of it `applies` on "reload" (SIGHUP), or after a "restart".
     """
 
     key: str
@@ -31,7 +31,7 @@ class SettingList(TypedDict):
 
 
 def setting_list(settings: Settings) -> SettingList:
-    """As JSON."""
+    """The list as a JSON object."""
     return {
         "object": "list",
         "data": [

@@ -1,4 +1,4 @@
-"""Takes the body of a reply that was kept, gives it with the addresses of its pictures signed anew."""
+"""Signs the URLs in a stored reply anew."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DATA = b"data: "
 
 
 async def signed_anew(body: bytes, images: ImageStore, links: Links) -> bytes:
-    """JSON, or a stream's last event; the address of a picture that is not kept any more stays as it was."""
+    """The body, JSON or a stream's last event, with new URLs; that of a picture no longer stored stays as it was."""
     if ADDRESS not in body:
         return body
     head, data, end = _parts(body)
@@ -28,7 +28,7 @@ async def signed_anew(body: bytes, images: ImageStore, links: Links) -> bytes:
 
 
 def _parts(body: bytes) -> tuple[bytes, bytes, bytes]:
-    """What stands before the JSON, the JSON, and what follows it."""
+    """The bytes before the JSON, the JSON, and the bytes behind it."""
     if not body.startswith(EVENT):
         return b"", body, b""
     name, mark, rest = body.partition(DATA)

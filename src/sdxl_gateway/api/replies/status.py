@@ -1,4 +1,4 @@
-"""Takes how a server stands, gives it as operators read it."""
+"""A server's status, as operators see it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdxl_gateway.gateway.throughput import RECENT_SECONDS
 
 
 class BlendPart(TypedDict):
-    """A LoRA of the blend that is on; `name` is null where it was never asked for by name."""
+    """A LoRA of the engine's current blend; `name` is null if it was never requested by name."""
 
     name: str | None
     digest: str
@@ -22,11 +22,11 @@ class BlendPart(TypedDict):
 
 
 class DeviceMemory(TypedDict):
-    """What an engine's ledger holds on its device, in bytes: `by_kind`, models under their own kind ("checkpoint",
-    "control", ...), beside them "pristine" copies of weights, "factors" of LoRAs and what was computed of them
+    """What an engine's ledger counts on its device, in bytes: `by_kind`, models under their own kind ("checkpoint",
+    "control", ...), besides "pristine" copies of weights, "factors" of LoRAs and the weights computed from them
     ("dense"), "recordings" and "text keys".
 
-    `budget_bytes` is the most it may hold and `free_bytes` what is left of that; null where nothing limits it.
+    `budget_bytes` is the most it may hold and `free_bytes` what is left of that; null if there is no limit.
     """
 
     by_kind: dict[str, int]
@@ -36,10 +36,10 @@ class DeviceMemory(TypedDict):
 
 
 class EngineStatus(TypedDict):
-    """One engine: `ready`, `held` as its machine is too hot or too full, or `lost` and being started again.
+    """One engine: `ready`, `held` because its machine is too hot or too full, or `lost` and being restarted.
 
-    `warm` are digests of LoRAs by tier, `memory` is what its ledger holds, in bytes by tier, and `device_memory` the
-    part of it that is on the device, by what it is; `device_used_bytes` is what its process has of a GPU.
+    `warm` are digests of LoRAs by tier, `memory` is what its ledger counts, in bytes by tier, and `device_memory` the
+    part of it on the device, by kind; `device_used_bytes` is the GPU memory of the whole process.
     """
 
     id: str
@@ -57,7 +57,7 @@ class EngineStatus(TypedDict):
 
 
 class QueueStatus(TypedDict):
-    """Jobs that wait and that are painted; `predicted_wait_seconds` is what one that comes last now would wait."""
+    """Waiting and running jobs; `predicted_wait_seconds` is the expected wait of a job that is queued last now."""
 
     waiting: int
     running: int
@@ -67,10 +67,10 @@ class QueueStatus(TypedDict):
 
 
 class Throughput(TypedDict):
-    """`pictures` and `steps` since the server's start, a step once for each picture in it.
+    """`pictures` and `steps` since the server's start; a step counts once for each picture in its batch.
 
-    `p50_seconds` and `p95_seconds` are within what time half and 95 % of the `recent_jobs` were painted, those of the
-    last `recent_seconds`, their wait included; null where there are none.
+    `p50_seconds` and `p95_seconds` are percentiles of the time, waiting included, of the `recent_jobs` that finished in
+    the last `recent_seconds`; null if there are none.
     """
 
     pictures: int
@@ -82,9 +82,9 @@ class Throughput(TypedDict):
 
 
 class Status(TypedDict):
-    """How a server stands; `degraded` is background work that failed lately.
+    """A server's status; `degraded` names background work that failed lately.
 
-    `lora_names` are what the LoRAs that are warm were last asked for as, by digest.
+    `lora_names` are the names by which the warm LoRAs were last requested, by digest.
     """
 
     object: Literal["status"]
@@ -99,7 +99,7 @@ class Status(TypedDict):
 
 
 def told(status: ServerStatus, gateway: Gateway, version: str, *, ready: bool, degraded: Sequence[str]) -> Status:
-    """As JSON."""
+    """The status as a JSON object."""
     line = gateway.line
     return {
         "object": "status",

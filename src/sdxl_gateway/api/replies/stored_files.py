@@ -1,4 +1,4 @@
-"""Takes stored files, gives OpenAI's replies about them."""
+"""Stored files, as OpenAI's replies describe them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdxl_gateway.storage.file_table import StoredFile
 
 
 class FileObject(TypedDict):
-    """A file; times are unix seconds, `expires_at` null for one that is kept until it is deleted."""
+    """A file; times are unix seconds, `expires_at` is null for a file that is kept until it is deleted."""
 
     id: str
     object: Literal["file"]
@@ -25,13 +25,13 @@ class FileObject(TypedDict):
 
 
 class FileList(ListPage):
-    """A page of files, the newest first unless asked otherwise; `last_id` is what the next page's `after` says."""
+    """A page of files, newest first unless asked otherwise; pass `last_id` as `after` for the next page."""
 
     data: list[FileObject]
 
 
 class FileDeleted(TypedDict):
-    """A file that is gone."""
+    """Confirms that a file was deleted."""
 
     id: str
     object: Literal["file"]
@@ -39,7 +39,7 @@ class FileDeleted(TypedDict):
 
 
 def file_object(file: StoredFile) -> FileObject:
-    """As OpenAI's clients read it."""
+    """The file as a JSON object."""
     return {
         "id": file.id,
         "object": "file",
@@ -53,7 +53,7 @@ def file_object(file: StoredFile) -> FileObject:
 
 
 def file_list(page: Sequence[StoredFile], *, has_more: bool) -> FileList:
-    """One page."""
+    """A page of files as a JSON object."""
     return {
         "object": "list",
         "data": [file_object(file) for file in page],
@@ -62,5 +62,5 @@ def file_list(page: Sequence[StoredFile], *, has_more: bool) -> FileList:
 
 
 def file_deleted(file: StoredFile) -> FileDeleted:
-    """The last that is said of it."""
+    """The reply to a deletion."""
     return {"id": file.id, "object": "file", "deleted": True}

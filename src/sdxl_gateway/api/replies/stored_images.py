@@ -1,4 +1,4 @@
-"""Takes kept pictures, gives the replies that list them and tell their addresses."""
+"""The replies that list stored pictures with their URLs, and confirm their deletion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdxl_gateway.core.ports import StoredImage
 
 
 class ImageCard(TypedDict):
-    """A kept picture; `url` was signed for this reply, `expires_at` is when the picture itself goes.
+    """A stored picture; `url` was signed for this reply, `expires_at` is when the picture itself is deleted.
 
     Times are unix seconds.
     """
@@ -29,13 +29,13 @@ class ImageCard(TypedDict):
 
 
 class ImageList(ListPage):
-    """A page of them, the newest first; `last_id` is what the next page's `after` says."""
+    """A page of pictures, newest first; pass `last_id` as `after` for the next page."""
 
     data: list[ImageCard]
 
 
 class DeletedImage(TypedDict):
-    """What was deleted."""
+    """Confirms that a picture was deleted."""
 
     id: str
     object: Literal["image"]
@@ -43,7 +43,7 @@ class DeletedImage(TypedDict):
 
 
 def image_card(stored: StoredImage, links: Links) -> ImageCard:
-    """With an address of its own."""
+    """The picture as a JSON object, with a newly signed URL."""
     return {
         "id": stored.id,
         "object": "image",
@@ -56,7 +56,7 @@ def image_card(stored: StoredImage, links: Links) -> ImageCard:
 
 
 def image_list(page: Sequence[StoredImage], links: Links, *, has_more: bool) -> ImageList:
-    """One page."""
+    """A page of pictures as a JSON object."""
     return {
         "object": "list",
         "data": [image_card(stored, links) for stored in page],
@@ -65,5 +65,5 @@ def image_list(page: Sequence[StoredImage], links: Links, *, has_more: bool) -> 
 
 
 def deleted_image(image_id: str) -> DeletedImage:
-    """As OpenAI confirms that something is gone."""
+    """The reply to a deletion, as OpenAI's."""
     return {"id": image_id, "object": "image", "deleted": True}

@@ -1,4 +1,4 @@
-"""Takes the gateway's items, gives OpenAI's events as they come; closing the connection closes the iterator."""
+"""Streams the gateway's items as OpenAI's events; closing the connection closes the iterator."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class PaintingStream(EventSourceResponse):
-    """A stream of one picture's life. Headers leave at once, comments keep proxies awake while it is painted."""
+    """The event stream of one picture. Headers are sent at once; comments keep proxies from closing the connection."""
 
     def __init__(
         self,
@@ -50,27 +50,27 @@ class PaintingStream(EventSourceResponse):
             ping=ping_seconds,
             sep=LINE_END,
             ping_message_factory=lambda: ServerSentEvent(comment="ping", sep=LINE_END),
-            # A closing server lets pictures that are nearly done come out.
+            # A server that shuts down still finishes pictures that are nearly done.
             shutdown_grace_period=grace_seconds + LAST_WORDS_SECONDS,
         )
 
     def completes(self, frame: bytes) -> bool:
-        """It is the stream's last, and the picture is in it."""
+        """Whether this is the stream's last frame, with the finished picture."""
         return frame.startswith(self._last)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends the events; however this ends, the items are closed."""
+        """Send the events; the items are closed however this ends."""
         try:
             await super().__call__(scope, receive, send)
         finally:
-            # Also when the connection broke before the first event was asked for.
+            # Also if the connection broke before the first event was requested.
             await close(self._items)
 
 
 async def event_frames(
     operation: Operation, style: ReplyStyle, accepted: Accepted, items: AsyncIterator[Item]
 ) -> AsyncIterator[bytes]:
-    """Frames: the place in the line, steps and partial images, then `completed` or one `error`."""
+    """Frames: the queue position, steps and partial images, then `completed` or one `error`."""
     presented: list[Presented] = []
     yield position_comment(accepted)
     try:

@@ -1,4 +1,4 @@
-"""Takes what was erased of a tenant's data, gives the reply, which says what stays and why."""
+"""The reply to the erasure of a tenant's data, which says what is kept and why."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from sdxl_gateway.storage.remembered import Erasure, Lasting
 
 
 class Stays(TypedDict):
-    """A kind of thing that is not erased."""
+    """A kind of data that is not erased, and why."""
 
     kind: str
     reason: str
 
 
 class ErasedAt(TypedDict):
-    """A gateway of several: how many things of each kind are gone there, null where it has still to erase them.
+    """One of the gateways: how many items of each kind it erased, null if it has still to do so.
 
-    `host` is the machine's name, `seen` when it was last heard of, in unix seconds.
+    `host` is the machine's name, `seen` is when the gateway was last heard of, in unix seconds.
     """
 
     id: str
@@ -31,7 +31,7 @@ class ErasedAt(TypedDict):
 
 
 class Erased(TypedDict):
-    """How many things of each kind are gone, at all gateways that were there; and what stays."""
+    """How many items of each kind were erased, on all gateways that were reachable; and what is kept."""
 
     object: Literal["tenant.erased"]
     tenant: str
@@ -41,7 +41,7 @@ class Erased(TypedDict):
 
 
 def erased(tenant: str, erasure: Erasure, lasting: Sequence[Lasting]) -> Erased:
-    """As operators see it."""
+    """The erasure as a JSON object."""
     return {
         "object": "tenant.erased",
         "tenant": tenant,

@@ -1,4 +1,4 @@
-"""Takes rows of what was used, gives the reply that operators see."""
+"""Rows of usage, as operators see them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdxl_gateway.core.order import Member
 
 
 class UsageRow(TypedDict):
-    """What one key used in one day (UTC, "2027-01-31"); `key_id` is null for callers without a key of the store.
+    """One key's usage on one day (UTC, "2027-01-31"); `key_id` is null for callers without a key of the store.
 
     A pixel-step is one pixel painted in one step.
     """
@@ -30,8 +30,8 @@ class UsageRow(TypedDict):
 
 
 class UsageList(ListPage):
-    """A page, the newest day first; `last_id` is what the next page's `after` says. What was used at `missing` gateways
-    is not in it."""
+    """A page, newest day first; pass `last_id` as `after` for the next page. Usage on `missing` gateways is not
+    included."""
 
     data: list[UsageRow]
     missing: list[Absent]
@@ -40,7 +40,7 @@ class UsageList(ListPage):
 def usage_list(
     found: Sequence[tuple[str, UsageKey, Used]], missing: Sequence[Member | None], *, has_more: bool
 ) -> UsageList:
-    """One page of rows, each with its id."""
+    """A page of rows, each with its id, as a JSON object."""
     rows = [_row(*one) for one in found]
     return {
         "object": "list",

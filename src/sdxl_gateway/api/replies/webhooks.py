@@ -1,4 +1,4 @@
-"""Takes deliveries of webhooks, gives the replies that their tenant sees."""
+"""Deliveries of webhooks, as their tenant sees them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sdxl_gateway.core.webhook import Delivery
 
 
 class DeliveryCard(TypedDict):
-    """An event for one receiver; times are unix seconds, `subject` is the id of what it is about.
+    """An event for one receiver; times are unix seconds, `subject` is the id of the object it is about.
 
-    `id` is the `webhook-id` of every attempt; `last_status` and `last_error` are what came of the latest one.
+    `id` is the `webhook-id` of every attempt; `last_status` and `last_error` are the outcome of the latest one.
     """
 
     id: str
@@ -32,13 +32,13 @@ class DeliveryCard(TypedDict):
 
 
 class DeliveryList(ListPage):
-    """A page of deliveries, the latest first; `last_id` is what the next page's `after` says."""
+    """A page of deliveries, newest first; pass `last_id` as `after` for the next page."""
 
     data: list[DeliveryCard]
 
 
 class WebhookSecret(TypedDict):
-    """What a tenant's receivers verify with; `secrets` are all that sign now, the latest first."""
+    """The secrets by which a tenant's receivers verify webhooks; all `secrets` currently sign, newest first."""
 
     object: Literal["webhook.secret"]
     tenant: str
@@ -46,7 +46,7 @@ class WebhookSecret(TypedDict):
 
 
 def delivery_card(delivery: Delivery) -> DeliveryCard:
-    """As its tenant sees it."""
+    """The delivery as a JSON object."""
     return {
         "id": delivery.id,
         "object": "webhook.delivery",
@@ -64,7 +64,7 @@ def delivery_card(delivery: Delivery) -> DeliveryCard:
 
 
 def delivery_list(page: Sequence[Delivery], *, has_more: bool) -> DeliveryList:
-    """One page."""
+    """A page of deliveries as a JSON object."""
     return {
         "object": "list",
         "data": [delivery_card(delivery) for delivery in page],
@@ -73,5 +73,5 @@ def delivery_list(page: Sequence[Delivery], *, has_more: bool) -> DeliveryList:
 
 
 def webhook_secret(tenant: str, secrets: Sequence[str]) -> WebhookSecret:
-    """As operators hand them on."""
+    """The secrets as a JSON object."""
     return {"object": "webhook.secret", "tenant": tenant, "secrets": [*secrets]}
