@@ -1,1 +1,1 @@
-"""What lies in the checkpoint folder, by name: found, read and watched."""
+"""The checkpoint folder: finding, reading and watching the checkpoints in it."""

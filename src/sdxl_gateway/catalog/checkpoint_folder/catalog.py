@@ -1,4 +1,4 @@
-"""Takes the configured checkpoints and the folder of others, gives all that can be named, as they are now."""
+"""The catalogue of checkpoints: those that are configured, and those of the checkpoint folder as it is now."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ ELSEWHERE = "The checkpoint {} {}, and can only be changed there."
 
 
 class CheckpointCatalog(Mapping[str, CheckpointEntry]):
-    """Checkpoints by name: those configured, whose names stay, then those of the folder, by name.
+    """Checkpoints by name: the configured ones, which never leave, then those of the folder, sorted by name.
 
-    A server's one IP-Adapter, which those configured have, goes with all that it fits.
-    A mapping that changes between two looks, whole each time; names are looked up and never joined to a path.
+    The server's one IP-Adapter, which configured checkpoints bring, is used with every checkpoint that it fits.
+    The mapping is replaced as a whole at each change; names are looked up and never joined to a path.
     """
 
     def __init__(self, configured: Mapping[str, CheckpointEntry], settings: CheckpointFolder) -> None:
@@ -56,35 +56,35 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Everything in the folder that is no model, and why; side-cars with unusable keys too."""
+        """Everything in the folder that cannot be used, and why; includes side-cars with unusable keys."""
         return self._problems
 
     def is_configured(self, name: str) -> bool:
-        """It stands in the settings, and not in the folder alone."""
+        """Whether the settings configure a checkpoint of that name."""
         return name in self._configured
 
     def in_folder(self, entry: CheckpointEntry) -> bool:
-        """It lies in the folder, where it can be described and removed."""
+        """Whether the checkpoint is one of the folder, where it can be described and removed."""
         return not self.is_configured(entry.name) and Path(entry.section.path).is_relative_to(self._root)
 
     def is_here(self, entry: CheckpointEntry) -> bool:
-        """All of its files are on this server's disk."""
+        """Whether all of its files are on this server's disk."""
         return entry.name in self._entries
 
     def scan(self) -> None:
-        """Looks at the folder; what did not change is not read again."""
+        """Read the folder again, except for what did not change."""
         self._publish(self._look())
 
     async def refresh(self) -> bool:
-        """As `scan`, off the event loop; whether there are other checkpoints now."""
+        """As `scan`, off the event loop; whether the checkpoints have changed."""
         before = self._entries
         self._publish(await asyncio.to_thread(self._look))
         return self._entries != before
 
     async def add(self, name: str, content: AsyncIterable[bytes]) -> CheckpointEntry:
-        """A single file of that name lies in the folder from now on, and is a model.
+        """Add a checkpoint that is a single file to the folder, under that name.
 
-        Raises InvalidRequest, BodyTooLarge, WrongState; the folder is as before then.
+        Raises InvalidRequest, BodyTooLarge or WrongState, and leaves the folder as it was.
         """
         target, name = upload_path(self._root, name), place_name(name)
         self._check_free(name)
@@ -108,9 +108,9 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
             raise _taken_name()
 
     async def change_sidecar(self, name: str, changes: Mapping[str, Any]) -> CheckpointEntry:
-        """Its side-car says these values from now on, and not what is None.
+        """Set these values in the checkpoint's side-car, and remove those that are None.
 
-        Raises InvalidRequest for a side-car that cannot be changed, and as `own`.
+        Raises InvalidRequest if the side-car cannot be changed, and as `own`.
         """
         async with self._changing:
             entry = self.own(name)
@@ -119,15 +119,15 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
         return self.own(name)
 
     async def remove(self, name: str) -> None:
-        """Takes its files and its side-car out of the folder. Raises InvalidRequest for one that lies outside of it,
-        behind a link, and as `own`."""
+        """Remove the checkpoint's files and its side-car from the folder. Raises InvalidRequest if links lead outside
+        of the folder, and as `own`."""
         async with self._changing:
             entry = self.own(name)
             await asyncio.to_thread(remove_checkpoint, self._root, Path(entry.section.path))
             await self.refresh()
 
     def own(self, name: str) -> CheckpointEntry:
-        """The one of that name, of the folder. Raises ModelNotFound, and WrongState for one that is elsewhere."""
+        """The folder's checkpoint of that name. Raises ModelNotFound, or WrongState if it is from elsewhere."""
         entry = self.get(name)
         if entry is None:
             raise ModelNotFound(f"There is no checkpoint {shown(name)}.", param="name")
@@ -137,7 +137,7 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
         return entry
 
     async def watch(self, on_change: Callable[[], Awaitable[None]]) -> None:
-        """Refreshes whenever something in the folder changes, and says when checkpoints did; runs until cancelled."""
+        """Refresh at every change in the folder, and report when checkpoints have changed; runs until cancelled."""
         log = FolderLog("checkpoint folder")
         self._tell(log)
         async for _ in changes(self._root, lambda: bool(self._problems), "checkpoint folder"):
@@ -149,13 +149,13 @@ class CheckpointCatalog(Mapping[str, CheckpointEntry]):
         log.tell({name: entry.digest for name, entry in self._entries.items()}, self._problems)
 
     def guide_by(self, adapter: IpAdapterFile) -> None:
-        """All that this one fits are guided by it from now on, and no others by any; from any thread."""
+        """Use this IP-Adapter with every checkpoint that it fits, in place of the previous one; from any thread."""
         self._ip_adapter = adapter
         self._configured = {name: fitted(entry, adapter) for name, entry in self._configured.items()}
         self._publish(self._seen)
 
     def take(self, entry: CheckpointEntry) -> None:
-        """Another one lies where the settings say that the one of its name does; from any thread."""
+        """Replace the configured checkpoint of the entry's name; from any thread."""
         self._configured = {**self._configured, entry.name: fitted(entry, self._ip_adapter)}
         self._publish(self._seen)
 

@@ -1,4 +1,4 @@
-"""Takes a checkpoint of the folder out of it: gone at once, however long its files take."""
+"""Removes a checkpoint from the folder: out of sight at once, however long deleting its files takes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sdxl_gateway.catalog.lora_folder.upload import check_within, writing
 from sdxl_gateway.core.files import sync_folder
 
 REMOVED = ".removed-"
-"""What a folder is called from then on until all of it is gone; a look at the checkpoint folder passes over it."""
+"""The prefix of a folder that is being deleted, which scans of the checkpoint folder skip."""
 
 
 @writing()
 def remove_checkpoint(root: Path, checkpoint: Path) -> None:
-    """Removes the file or folder below `root` and its side-car; of a link the link alone.
+    """Remove the file or folder below `root`, and its side-car; if it is a link, only the link.
 
-    Raises InvalidRequest where links lead out of `root`, OSError, and as `writing`.
+    Raises InvalidRequest if links lead out of `root`, OSError, and as `writing`.
     """
     check_within(root, checkpoint.parent)
     if checkpoint.is_dir() and not checkpoint.is_symlink():
@@ -27,5 +27,5 @@ def remove_checkpoint(root: Path, checkpoint: Path) -> None:
         checkpoint.unlink(missing_ok=True)
     sidecar_path(checkpoint).unlink(missing_ok=True)
     sync_folder(checkpoint.parent)
-    for left in checkpoint.parent.glob(f"{REMOVED}*"):  # of a server that was killed meanwhile, too
+    for left in checkpoint.parent.glob(f"{REMOVED}*"):  # also those of a server that was killed meanwhile
         shutil.rmtree(left)

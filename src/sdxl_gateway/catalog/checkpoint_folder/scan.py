@@ -1,4 +1,4 @@
-"""Takes the checkpoint folder, gives an entry for every usable checkpoint in it and a problem for every other thing."""
+"""Scans the checkpoint folder: an entry for every usable checkpoint in it, and a problem for everything else."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ NOT_OF_PIXELS = {
     *("path", "native_pixels", "description", "refiner"),
     *("steps", "guidance_scale", "guidance_end", "sampler", "schedule", "clip_skip", "prompt_syntax"),
 }
-"""Keys of a section that are decided in the recipe, or in no picture: the models are the same whatever they say."""
+"""Keys of a section that do not change the models, because recipes decide them, or they do not affect pictures."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why something in the folder is no model, or a side-car not wholly used; `name` as the model would be named.
+    """Why something in the folder cannot be used, or only part of a side-car; `name` is the model's, if it were one.
 
-    `file` is its place below the folder; `code` is "invalid_checkpoint", "invalid_sidecar" or "duplicate_name".
+    `file` is its path below the folder; `code` is "invalid_checkpoint", "invalid_sidecar" or "duplicate_name".
     """
 
     name: str
@@ -45,7 +45,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one look at a place gave; kept so that what did not change is not read again."""
+    """The result of scanning one path; kept so that what did not change is not read again."""
 
     signature: tuple[Mark, ...]
     entry: CheckpointEntry | None
@@ -53,12 +53,12 @@ class Seen:
 
 
 def scan_folder(root: Path, before: Mapping[str, Seen]) -> dict[str, Seen]:
-    """Everything in `root` and below, by its place there; what did not change since `before` is taken over."""
+    """The results of everything below `root`, by path; those in `before` are reused for what did not change."""
     return {found.place: _look(found, before.get(found.place)) for found in sorted(candidates(root))}
 
 
 def open_named(root: Path, name: str) -> CheckpointEntry:
-    """The checkpoint of that name as it lies in `root` now. Raises ModelNotFound, CheckpointProblem."""
+    """The checkpoint of that name as it is in `root` now. Raises ModelNotFound, CheckpointProblem."""
     for found in sorted(candidates(root)):
         if found.is_checkpoint and found.name == name:
             return _opened(found)[0]
@@ -66,7 +66,7 @@ def open_named(root: Path, name: str) -> CheckpointEntry:
 
 
 def open_at(path: Path) -> CheckpointEntry:
-    """The checkpoint at `path`, called as it would be in a folder that it lay in. Raises CheckpointProblem."""
+    """The checkpoint at `path`, named as if its parent were a checkpoint folder. Raises CheckpointProblem."""
     return _opened(Candidate(path.name, path, path.is_dir()))[0]
 
 
@@ -95,7 +95,7 @@ def _read(found: Candidate, signature: tuple[Mark, ...]) -> Seen:
 
 
 def _opened(found: Candidate) -> tuple[CheckpointEntry, tuple[str, ...]]:
-    """The entry, and what is wrong with its side-car. Raises CheckpointProblem."""
+    """The entry, and the problems of its side-car. Raises CheckpointProblem."""
     section, told = read_section(found.path)
     entry = open_checkpoint(found.name, section, DEMO_MODEL)
     if found.is_folder:
@@ -104,7 +104,7 @@ def _opened(found: Candidate) -> tuple[CheckpointEntry, tuple[str, ...]]:
 
 
 def _check_whole(folder: Path, section: Checkpoint) -> None:
-    """What a checkpoint of the folder lacks is told before anybody asks for it. Raises CheckpointProblem."""
+    """Raises CheckpointProblem if parts of a checkpoint's folder are missing, before anybody asks for it."""
     tokenizers = [TOKENIZERS[part] for part in components_of(folder) if part in TOKENIZERS]
     missing = [part for part in (*tokenizers, "scheduler") if not (folder / part).is_dir()]
     if missing:
@@ -115,7 +115,7 @@ def _check_whole(folder: Path, section: Checkpoint) -> None:
 
 
 def _digest(entry: CheckpointEntry) -> str:
-    """Of the files, and of all that the side-car says of the models in them, such as another VAE."""
+    """A digest of the files, and of side-car keys that change their models, such as another VAE."""
     told = entry.section.model_dump_json(exclude=NOT_OF_PIXELS, exclude_defaults=True)
     return entry.digest if told == "{}" else hashlib.sha256(f"{entry.digest} {told}".encode()).hexdigest()
 
@@ -133,7 +133,7 @@ def _files(found: Candidate) -> Iterator[Path]:
 
 
 def _may_be_unfinished(seen: Seen) -> bool:
-    """Broken, but changed so lately that it may be a copy in progress whose marks do not tell."""
+    """Whether it is unusable, but so new that it may be a copy in progress, whose marks may not show a change."""
     newest_ns = max((mtime_ns for _, mtime_ns, _ in seen.signature), default=0)
     return seen.entry is None and abs(time.time_ns() - newest_ns) < UNFINISHED_SECONDS * 10**9
 
@@ -143,7 +143,7 @@ def _problem(found: Candidate, message: str) -> Problem:
 
 
 def _without_paths(message: str, found: Candidate) -> str:
-    """Problems are told to callers, who are not to know where the folder lies."""
+    """The message without the folder's path, which callers are not to know."""
     for path in (found.path, found.path.resolve()):
         message = message.replace(str(path), found.place)
     return message

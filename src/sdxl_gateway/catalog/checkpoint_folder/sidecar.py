@@ -1,4 +1,4 @@
-"""Takes a checkpoint's place and the `NAME.toml` beside it, gives what a `[checkpoints.NAME]` section would say."""
+"""Reads a checkpoint's side-car, `NAME.toml` beside it, as if it were a `[checkpoints.NAME]` section."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ MAX_REASON_CHARS = 300
 
 
 def sidecar_path(checkpoint: Path) -> Path:
-    """Where the side-car of a checkpoint's file or folder lies."""
+    """The path of the side-car of a checkpoint's file or folder."""
     return checkpoint.with_name(without_suffix(checkpoint.name) + SUFFIX)
 
 
 def read_section(checkpoint: Path) -> tuple[Checkpoint, tuple[str, ...]]:
-    """The section, and what is wrong with the side-car, naming file and key; such a key counts as unsaid."""
+    """The section, and the side-car's problems, naming file and key; unusable keys are ignored."""
     plain = Checkpoint(path=str(checkpoint))
     path = sidecar_path(checkpoint)
     if not path.exists():
@@ -39,7 +39,7 @@ def read_section(checkpoint: Path) -> tuple[Checkpoint, tuple[str, ...]]:
 
 
 def _validated(plain: Checkpoint, table: dict[str, Any]) -> tuple[Checkpoint, dict[str, str]]:
-    """Each key is judged by the section's own rules."""
+    """The section, where each key is validated by the section's own rules, and the reasons of refused keys."""
     said = {key: value for key, value in table.items() if key != "path"}
     wrong = {"path": "is the checkpoint itself, and not for a side-car to say"} if "path" in table else {}
     try:

@@ -1,4 +1,4 @@
-"""Takes the data directory, gives the checkpoints in it that came from elsewhere, each in a folder of its own."""
+"""The checkpoints in the data directory that were fetched from a bucket, each in a folder of its own."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from sdxl_gateway.core.errors import CheckpointProblem, ModelNotFound
 
 FOLDER = "shared-checkpoints"
 _WHOLE = re.compile(r"[0-9a-f]{64}")
-"""What a folder is called that holds all of its checkpoint."""
+"""The name of a folder whose checkpoint is complete."""
 
 
 def stored_folder(data_directory: Path) -> Path:
-    """Where they lie: each below a folder called by a sha256, as it would lie in the checkpoint folder."""
+    """The folder of these checkpoints: each in a sub-folder named by a sha256, laid out as a checkpoint folder."""
     return data_directory / FOLDER
 
 
 def is_whole(folder: Path) -> bool:
-    """All of its checkpoint is there."""
+    """Whether all of the folder's checkpoint is there."""
     return _WHOLE.fullmatch(folder.name) is not None
 
 
 def open_stored(data_directory: Path, name: str) -> Iterator[CheckpointEntry]:
-    """Those of that name that are whole and can be opened; several where it was replaced lately."""
+    """The complete checkpoints of that name that can be opened; several if it was replaced lately."""
     with suppress(OSError):
         for folder in filter(is_whole, sorted(stored_folder(data_directory).iterdir())):
             with suppress(CheckpointProblem, ModelNotFound, OSError):

@@ -1,6 +1,6 @@
-"""Takes the bytes of a new checkpoint, a single .safetensors file; lays it into the folder, or nothing at all.
+"""Receives a new checkpoint, a single .safetensors file, and puts it into the folder, whole or not at all.
 
-Its header is judged as soon as it is there: what is no SDXL, or larger than is taken, ends before the rest has come.
+Its header is checked as soon as it has arrived: what is not SDXL, or is too large, is refused before the rest is sent.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from sdxl_gateway.core.errors import BodyTooLarge, CheckpointProblem, InvalidReq
 from sdxl_gateway.core.files import INCOMING_PREFIX, IncomingFile
 
 LEFT_SECONDS = 86400
-"""What is older and still incoming was left by a server that was killed."""
+"""Incoming files older than this were left by a server that was killed."""
 
 
 @asynccontextmanager
 async def incoming(root: Path, target: Path) -> AsyncIterator[IncomingFile]:
-    """A file beside `target` below `root` for what comes; gone at the end unless it was put in place.
+    """A file for incoming data beside `target`, below `root`; removed at the end unless it was put in place.
 
-    Raises InvalidRequest for a place outside of `root`.
+    Raises InvalidRequest for a path outside of `root`.
     """
     with ExitStack() as stack:
         file = stack.enter_context(await asyncio.to_thread(_begun, root, target))
         try:
             yield file
         finally:
-            await asyncio.to_thread(stack.close)  # gigabytes are let go of
+            await asyncio.to_thread(stack.close)  # deleting gigabytes takes time
 
 
 def _begun(root: Path, target: Path) -> IncomingFile:
@@ -50,7 +50,7 @@ def _begun(root: Path, target: Path) -> IncomingFile:
 
 
 async def receive(file: IncomingFile, target: Path, content: AsyncIterable[bytes], max_bytes: int) -> None:
-    """The whole checkpoint, in `file`; the side-car that waits beside `target` counts.
+    """Write the whole checkpoint to `file`; a side-car that is already beside `target` is taken into account.
 
     Raises InvalidRequest, BodyTooLarge, and whatever `content` raises.
     """
@@ -73,7 +73,7 @@ async def receive(file: IncomingFile, target: Path, content: AsyncIterable[bytes
 
 
 class _Judge:
-    """Takes the beginning of a file, its header and perhaps more, gives how many bytes all of it has."""
+    """Checks the header at the beginning of a file, and returns the size in bytes of the whole file."""
 
     def __init__(self, path: Path, target: Path, max_bytes: int) -> None:
         self._path = path
@@ -81,7 +81,7 @@ class _Judge:
         self._max_bytes = max_bytes
 
     def __call__(self, head: bytes) -> int:
-        """What is still to come are holes meanwhile, so that the catalogue reads it as any other file."""
+        """The rest of the file is a hole meanwhile, so that the catalogue can open it like any other file."""
         whole = _whole_bytes(head)
         if whole > self._max_bytes:
             raise too_large(self._max_bytes)
@@ -90,7 +90,7 @@ class _Judge:
         return whole
 
     def _look(self) -> None:
-        """By its name too: for the while it has one that a checkpoint may have."""
+        """Open it under a temporary name with a checkpoint's suffix, because the name is checked too."""
         shell = self._path.with_suffix(SUFFIX)
         section = read_section(self._target)[0].model_copy(update={"path": str(shell)})
         os.link(self._path, shell)
@@ -104,12 +104,12 @@ class _Judge:
 
 
 def too_large(max_bytes: int) -> BodyTooLarge:
-    """The refusal of more than may come."""
+    """The refusal of a file that is too large."""
     return BodyTooLarge(f"A checkpoint file has at most {max_bytes} bytes.", param="file")
 
 
 def _header_end(head: bytes | bytearray) -> int:
-    """Where the header ends that the first bytes announce; one that is too long is judged at once."""
+    """The end of the header that the first bytes announce; if that is too long, it is checked at once, and refused."""
     if len(head) < LENGTH_BYTES:
         return LENGTH_BYTES
     length = int.from_bytes(head[:LENGTH_BYTES], "little")
@@ -117,7 +117,7 @@ def _header_end(head: bytes | bytearray) -> int:
 
 
 def _whole_bytes(head: bytes) -> int:
-    """How long the file is by its header's own account; whether that can be believed is for the catalogue to say."""
+    """The file's size by its own header; whether that is consistent is checked when the catalogue opens it."""
     end = _header_end(head)
     try:
         entries = json.loads(head[LENGTH_BYTES:end])

@@ -1,17 +1,17 @@
-"""Takes the name and digest of a checkpoint, gives what tells this very content from what else had the name, and back.
+"""Makes names of checkpoints unique by their digests.
 
-A file may be replaced under its name while pictures are painted with what was there before: to an engine those are two.
+A file may be replaced under its name while pictures are painted with the previous one: to an engine these are two.
 """
 
 from __future__ import annotations
 
 
 def versioned(name: str, digest: str) -> str:
-    """The name of this very content."""
+    """The name of exactly this content."""
     return f"{name}@{digest}"
 
 
 def name_and_digest(version: str) -> tuple[str, str]:
-    """What `versioned` was given."""
+    """The arguments that were given to `versioned`."""
     name, _, digest = version.rpartition("@")
     return name, digest

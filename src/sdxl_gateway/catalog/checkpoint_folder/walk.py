@@ -1,4 +1,4 @@
-"""Takes the checkpoint folder, gives what lies in it and may be a checkpoint, or looks like one; names alone decide."""
+"""Finds what may be a checkpoint in the checkpoint folder, or looks like one, by names only."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sdxl_gateway.catalog.lora_folder.names import OTHER_WEIGHTS, has_suffix, pl
 
 INDEX = "model_index.json"
 MAX_DEPTH = 8
-"""How many folders deep a checkpoint may lie."""
+"""How many folders deep a checkpoint may be."""
 
 
 class Candidate(NamedTuple):
-    """A file, or a diffusers folder, at `place` below the checkpoint folder, spelled with "/"."""
+    """A file, or a diffusers folder; `place` is its path below the checkpoint folder, with "/"."""
 
     place: str
     path: Path
@@ -23,17 +23,17 @@ class Candidate(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What it is called as a model."""
+        """Its name as a model."""
         return place_name(self.place if self.is_checkpoint else self.place.rpartition(".")[0])
 
     @property
     def is_checkpoint(self) -> bool:
-        """Its name says so; otherwise it holds weights of a kind that is never opened."""
+        """Whether it may be a checkpoint by its name; if not, it has weights in a format that is never opened."""
         return self.is_folder or has_suffix(self.place)
 
 
 def candidates(root: Path) -> Iterator[Candidate]:
-    """Links are followed, as people keep such files elsewhere; each folder is entered once even when links go round."""
+    """Follows links, as people keep such files elsewhere; each folder is entered once, even if links form a cycle."""
     entered: set[tuple[int, int]] = set()
     waiting = [(root, "", 0)]
     while waiting:
@@ -64,5 +64,5 @@ def _listed(folder: Path, entered: set[tuple[int, int]]) -> list[os.DirEntry[str
 
 
 def _is_diffusers(inside: list[os.DirEntry[str]]) -> bool:
-    """Also where the index is still to come, as while a folder is being copied."""
+    """Also true before the index is there, as while a folder is being copied."""
     return any(item.name == INDEX or (item.name == "unet" and item.is_dir()) for item in inside)

@@ -1,1 +1,1 @@
-"""The folder of embeddings, files that teach words: what lies in it, and what a file means."""
+"""The folder of textual inversion embeddings, whose files teach new words to the text encoders."""

@@ -1,4 +1,4 @@
-"""Takes the folder of embeddings, gives the words that can be used in prompts: find, check and copy them."""
+"""The catalogue of embeddings: finds the words that can be used in prompts, and checks and copies their files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOT_OPENED = "Files that end in {} are never opened, as they may run code; save 
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """A word and the file that teaches it; where `problem` is said, it cannot be used."""
+    """A word and the file that teaches it; if it has a `problem`, it cannot be used."""
 
     word: str
     place: str
@@ -40,9 +40,9 @@ class Embedding:
 
 
 class EmbeddingCatalog:
-    """The embeddings in one folder, by word: a file's name without its extension, whatever folder it lies in.
+    """The embeddings in one folder, by word: the file's name without extension and folders.
 
-    It holds nothing before its first `scan`. Upper and lower case are one.
+    Empty before the first `scan`. Words are not case-sensitive.
     """
 
     def __init__(self, settings: Embeddings, data_directory: Path, checkpoints: Iterable[CheckpointEntry] = ()) -> None:
@@ -56,7 +56,7 @@ class EmbeddingCatalog:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Everything in the folder that teaches nothing, and why."""
+        """Every file in the folder that cannot be used, and why."""
         return tuple(
             Problem(shown_name(one.word), one.problem, shown_name(one.place), "invalid_embedding")
             for one in self._seen.values()
@@ -64,21 +64,21 @@ class EmbeddingCatalog:
         )
 
     def words(self, checkpoint: CheckpointEntry) -> list[str]:
-        """Those a prompt to this checkpoint may use."""
+        """The words that a prompt to this checkpoint may use."""
         return sorted(one.word for one in self._by_word.values() if why_not(one, checkpoint) is None)
 
     def named_in(self, texts: Iterable[str]) -> list[Embedding]:
-        """Those whose word stands in one of the texts, usable or not, by word."""
+        """The embeddings whose words occur in the texts, usable or not, sorted by word."""
         read = [*texts]
         found = (one for word, one in self._by_word.items() if any(is_in(word, text) for text in read))
         return sorted(found, key=lambda one: one.word.lower())
 
     def scan(self) -> None:
-        """Looks at the folder; files that did not change are not read again."""
+        """Read the folder again, except for files that did not change."""
         self._publish(self._scanned())
 
     async def watch(self) -> None:
-        """Looks whenever something in the folder changes; runs until cancelled."""
+        """Scan at every change in the folder; runs until cancelled."""
         log = FolderLog("embedding folder")
         await self._look_again(log)
         async for _ in changes(self._root, lambda: bool(self.problems), "embedding folder"):
@@ -93,7 +93,7 @@ class EmbeddingCatalog:
         return {one.place: self._look(one) for one in sorted(candidates(self._root))}
 
     def _publish(self, seen: Mapping[str, Embedding]) -> None:
-        """The first of several files of one word teaches it; one that can be used goes before one that cannot."""
+        """If several files have the same word, the first one counts, and usable ones before others."""
         by_word: dict[str, Embedding] = {}
         for one in sorted(seen.values(), key=lambda one: (one.problem is not None, one.place)):
             by_word.setdefault(one.word.lower(), one)
@@ -130,7 +130,7 @@ class EmbeddingCatalog:
         return header
 
     async def check_in(self, embedding: Embedding) -> str:
-        """The sha256 of the file's copy in the store of copies. Raises AdapterRefused."""
+        """The sha256 of the file's copy in the store of copies, which is made if necessary. Raises AdapterRefused."""
         digest = await asyncio.to_thread(self._checked_in, embedding)
         self._given[digest] = time.monotonic()
         return digest
@@ -149,14 +149,14 @@ class EmbeddingCatalog:
 
     @property
     def lately_checked_in(self) -> frozenset[str]:
-        """The digests of those checked in lately, which may be about to be painted with."""
+        """The digests of those checked in lately, which jobs may be about to use."""
         now = time.monotonic()
         self._given = {digest: at for digest, at in self._given.items() if now - at < LATELY_SECONDS}
         return frozenset(self._given)
 
 
 def why_not(embedding: Embedding, checkpoint: CheckpointEntry) -> str | None:
-    """Why it cannot be used with the checkpoint; None where it can."""
+    """Why the embedding cannot be used with the checkpoint; None if it can."""
     if embedding.header is None:
         return embedding.problem
     try:

@@ -1,4 +1,4 @@
-"""Takes the header of an embedding's file, gives the tensor that stands for its word in each text encoder."""
+"""Reads the header of an embedding's file: the tensor that replaces the word in each text encoder."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.core.prompt import CHUNK_TOKENS
 
 CAPS = FileCaps(max_header_bytes=2**20, max_tensors=64, max_file_bytes=16 * 2**20)
-"""Far above the largest that can be read: 75 vectors for each text encoder."""
+"""Far above the largest usable file: 75 vectors for each text encoder."""
 
 SPELLINGS = {"clip_l": "clip_l", "clip_g": "clip_g", "text_encoders_0": "clip_l", "text_encoders_1": "clip_g"}
-"""As kohya, A1111 and OneTrainer name the tensors, and as diffusers' training scripts do."""
+"""The tensors' names in files by kohya, A1111 and OneTrainer, and by diffusers' training scripts."""
 ONE_ENCODER_ALONE = ("emb_params", "string_to_param")
 
 
 def tensors_by_encoder(header: Header) -> dict[str, str]:
-    """Tensor by "clip_l" and "clip_g", one of them at least. Raises AdapterRefused for any other tensor."""
+    """The names of the tensors for "clip_l", "clip_g" or both. Raises AdapterRefused for any other tensor."""
     found: dict[str, str] = {}
     for name in header.tensors:
         encoder = SPELLINGS.get(name)
@@ -39,9 +39,9 @@ def _unread(name: str) -> str:
 
 
 def check_embedding(word: str, header: Header, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
-    """Tensor by text encoder's component, of the encoders that a checkpoint of these `shapes` has: a refiner has one.
+    """The tensors by the text encoder's component, for those encoders that the checkpoint has: a refiner has one.
 
-    Raises AdapterRefused where it does not fit them.
+    `shapes` are the checkpoint's. Raises AdapterRefused if the tensors do not fit.
     """
     every = tensors_by_encoder(header)
     tensors = {encoder: name for encoder, name in every.items() if word_shape(encoder, shapes)}
@@ -56,13 +56,13 @@ def check_embedding(word: str, header: Header, shapes: Mapping[str, tuple[int, .
 
 
 def check_fits(word: str, header: Header, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Raises AdapterRefused where it teaches a checkpoint of these `shapes` nothing."""
+    """Raises AdapterRefused if the file has no tensors for a checkpoint of these `shapes`, or they do not fit."""
     if not check_embedding(word, header, shapes):
         raise AdapterRefused("The embedding teaches no text encoder of this model.")
 
 
 def check_fits_any(word: str, header: Header, models: Iterable[Mapping[str, tuple[int, ...]]]) -> None:
-    """Raises AdapterRefused, for the first model's reason, where it fits none of them."""
+    """Raises AdapterRefused if it fits none of the models, with the reason of the first."""
     problem: AdapterRefused | None = None
     for shapes in models:
         try:

@@ -1,1 +1,1 @@
-"""What lies in the LoRA folder: listed, watched, named, uploaded, and copied before it is used."""
+"""The LoRA folder: listing, watching and naming the files in it, uploads, and the copies that are used to paint."""

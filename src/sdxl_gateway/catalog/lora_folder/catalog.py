@@ -1,4 +1,4 @@
-"""Takes the LoRA folder's settings, gives the LoRAs that can be named: find, check in, add and remove them."""
+"""The catalogue of LoRAs: finds, checks, adds and removes those of the LoRA folder."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ from sdxl_gateway.core.text import shown
 class LoraCatalog:
     """The LoRAs in one folder, by name. Names are looked up in a table and never joined to a path.
 
-    `bundled` is a folder that came with the package: nothing is put there or removed, and each LoRA in it gives way to
-    whatever the first folder has under its name. A file that fits none of `checkpoints` is a problem and no LoRA; they
-    may change between two looks at the folder.
+    `bundled` is a folder that came with the package: it is never changed, and each LoRA in it is hidden by whatever the
+    first folder has under its name. A file that fits none of `checkpoints` is a problem and not a LoRA; the checkpoints
+    may change between two scans.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class LoraCatalog:
         self._log = FolderLog("LoRA folder")
 
     def _judge_by(self, fit: Fit) -> None:
-        """Forgets the verdicts of another one."""
+        """Use this Fit from now on; results that came from another one are dropped."""
         self._fit = fit
         self._rules = rules_of(self._limits, fit)
         self._seen: Mapping[str, Seen] | None = None
@@ -84,14 +84,14 @@ class LoraCatalog:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Everything in the folder that is no model, and why; side-cars with unknown keys too."""
+        """Everything in the folder that cannot be used, and why; includes side-cars with unknown keys."""
         return self._problems
 
     def find(self, name: str) -> LoraEntry:
-        """The LoRA of that name: its path below the folder, or its last part alone where only one has it.
+        """The LoRA of that name: its path below the folder, or only the last part of it if that is unique.
 
-        Upper and lower case are one, unless two files differ by nothing else. Raises ModelNotFound, or
-        AdapterRefused for a file that is there and broken.
+        Names are not case-sensitive, unless two files only differ in case. Raises ModelNotFound, or AdapterRefused for
+        a file that exists but cannot be used.
         """
         found = self._table.find(name)
         if not found and (problem := self._unusable.whole(name)) is not None:
@@ -104,13 +104,13 @@ class LoraCatalog:
         raise no_such(name, found, self._listed)
 
     def explain(self, model: str) -> None:
-        """Raises AdapterRefused where the name of a model holds that of a file which cannot be part of one."""
+        """Raises AdapterRefused if the name of a model contains the name of an unusable file."""
         if (problem := self._unusable.within(model)) is not None:
             raise AdapterRefused(f"The LoRA {shown(problem.name)} cannot be used: {problem.message}")
 
     def only(self, globs: Globs) -> LoraCatalog:
-        """What is there now for one who sees some names: no other is found, listed, or said to be broken; asking again
-        costs nothing until the folder is looked at again.
+        """The catalogue as it is now, limited to names that match these globs: no others are found, listed or reported
+        as problems. It is cached until the next scan.
         """
         return self._views.of(globs, self._only)
 
@@ -125,7 +125,7 @@ class LoraCatalog:
         return other
 
     def scan(self) -> None:
-        """Looks at the folder; files that did not change are not read again, not even after a restart."""
+        """Read the folder again; files that did not change are not read again, not even after a restart."""
         self._look_for_checkpoints()
         self._publish(*self._scanned())
 
@@ -140,19 +140,19 @@ class LoraCatalog:
         self._log.tell({entry.name: entry.signature for entry in self._listed}, self._problems)
 
     def _look_for_checkpoints(self) -> None:
-        """A file is judged by the checkpoints there are now."""
+        """Get the current checkpoints, by which files are checked."""
         fit = Fit(self._checkpoints)
         if fit.key != self._fit.key:
             self._judge_by(fit)
 
     async def watch(self) -> None:
-        """Refreshes whenever something in the folder changes; runs until cancelled."""
+        """Refresh at every change in the folder; runs until cancelled."""
         await self.refresh()
         async for _ in changes(self._root, lambda: bool(self.problems)):
             await self.refresh()
 
     def _scanned(self) -> tuple[Mapping[str, Seen], Mapping[str, Seen]]:
-        """What lies in the folder, and what came with the package."""
+        """The results of scanning the folder, and the bundled one."""
         seen = scan_folder(self._root, self._known(), self._limits, self._fit)
         if seen != self._saved:
             save_index(self._data_directory, self._root, self._rules, seen)
@@ -161,7 +161,7 @@ class LoraCatalog:
         return seen, {} if bundled is None else scan_folder(bundled, self._bundled_seen, self._limits, self._fit)
 
     def _known(self) -> Mapping[str, Seen]:
-        """What the last look at the folder saw, be it before a restart."""
+        """The results of the last scan of the folder, even if that was before a restart."""
         if self._seen is None:
             self._seen = self._saved = load_index(self._data_directory, self._root, self._rules)
         return self._seen
@@ -182,37 +182,37 @@ class LoraCatalog:
         self._listed = sorted([*self._table.entries(), *self._bundled.entries()], key=lambda entry: entry.name)
 
     def _is_free(self, bundled: LoraEntry) -> bool:
-        """Nothing in the first folder is meant by the bundled LoRA's name, not even a broken file."""
+        """Whether nothing in the first folder has the bundled LoRA's name, not even an unusable file."""
         return not self._table.find(bundled.name) and self._unusable.whole(bundled.name) is None
 
     def _root_of(self, entry: LoraEntry) -> Path:
-        """The one of the two folders that the LoRA lies in."""
+        """The folder that the LoRA is in."""
         bundled = self._bundled_root
         return bundled if bundled is not None and entry.path.is_relative_to(bundled) else self._root
 
     def is_own(self, entry: LoraEntry) -> bool:
-        """Of the first folder: it did not come with the package."""
+        """Whether the LoRA is one of the first folder, and did not come with the package."""
         return self._root_of(entry) == self._root
 
     def is_shared(self, entry: LoraEntry) -> bool:
-        """Other servers have it too, and would not hear of another side-car."""
+        """Whether other servers have the LoRA too, which would not notice a change of its side-car."""
         return False
 
     async def check_in(self, name: str, checkpoint: CheckpointEntry) -> CheckedLora:
         """The LoRA of that name, checked against the checkpoint and copied into the store.
 
-        Asking again is cheap until the file changes. Raises ModelNotFound or AdapterRefused.
+        The result is cached until the file changes. Raises ModelNotFound or AdapterRefused.
         """
         entry = await asyncio.to_thread(self._current, self.find(name))
         return await self._checks.of(entry, checkpoint, self._check)
 
     @property
     def lately_checked_in(self) -> frozenset[str]:
-        """The digests of LoRAs that were checked in lately, and may be about to be painted with."""
+        """The digests of LoRAs that were checked in lately, which jobs may be about to use."""
         return self._checks.lately_given
 
     def _current(self, entry: LoraEntry) -> LoraEntry:
-        """The entry as the file is now, which may be newer than the last look at the folder."""
+        """The entry of the file as it is now, which may have changed since the last scan."""
         try:
             signature = signature_of(entry.path)
         except AdapterRefused as error:
@@ -232,9 +232,9 @@ class LoraCatalog:
         checkpoint: CheckpointEntry | None = None,
         replace: bool = False,
     ) -> LoraEntry:
-        """Puts a new file into the folder, whole and checked, or not at all.
+        """Add a new file to the folder, complete and checked, or not at all.
 
-        Raises InvalidRequest for a name that cannot be or is taken, BodyTooLarge, and AdapterRefused.
+        Raises InvalidRequest for a name that is invalid or taken, BodyTooLarge, and AdapterRefused.
         """
         target = upload_path(self._root, name)
         taken = place_name(self._place(target))
@@ -258,7 +258,7 @@ class LoraCatalog:
         return header, plan_lora(header, checkpoint.shapes) if checkpoint is not None else None
 
     def _put(self, copy: Path, target: Path, header: Header, plan: LoraPlan | None, *, replace: bool) -> LoraEntry:
-        """Puts the file into the folder, and its entry where the next look at the folder will take it over unread."""
+        """Put the file into the folder, and its entry where the next scan will reuse it without reading the file."""
         mark = put_file(self._root, copy, target, replace=replace)
         signature = with_sidecar_mark([mark], target)
         place = self._place(target)
@@ -267,7 +267,7 @@ class LoraCatalog:
         return entry
 
     def _found(self, target: Path) -> LoraEntry:
-        """What the folder has there now. Raises AdapterRefused, and removes the file, if it cannot be a LoRA."""
+        """The entry of the file in the folder. Raises AdapterRefused, and removes the file, if it cannot be used."""
         seen = self._known().get(self._place(target))
         if seen is None or seen.entry is None:
             target.unlink(missing_ok=True)
@@ -279,12 +279,12 @@ class LoraCatalog:
         return path.relative_to(self._root).as_posix()
 
     async def remove(self, name: str) -> None:
-        """Takes the file and its side-car out of the folder; jobs that use it keep their copy. Raises as `_own`."""
+        """Remove the file and its side-car from the folder; jobs that use it keep their copy. Raises as `_own`."""
         await asyncio.to_thread(remove_source, self._own(name).path)
         await self.refresh()
 
     async def change_sidecar(self, name: str, changes: Mapping[str, Any]) -> LoraEntry:
-        """Its side-car says these values from now on, and not what is None. Raises ModelNotFound, InvalidRequest."""
+        """Set these values in the side-car, and remove those that are None. Raises ModelNotFound, InvalidRequest."""
         entry = self._own(name)
         async with self._scanning:
             await asyncio.to_thread(change_sidecar, self._root, entry.path, changes)
@@ -292,7 +292,7 @@ class LoraCatalog:
         return self.find(entry.name)
 
     def _own(self, name: str) -> LoraEntry:
-        """Of the first folder. Raises ModelNotFound, and InvalidRequest for a LoRA that came with the package."""
+        """The first folder's LoRA of that name. Raises ModelNotFound, or InvalidRequest if it came with the package."""
         entry = self.find(name)
         if not self.is_own(entry):
             raise InvalidRequest(f"The LoRA {shown(entry.name)} came with the server and stays as it is.", param="name")

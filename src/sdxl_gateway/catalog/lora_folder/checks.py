@@ -1,4 +1,4 @@
-"""Takes what checking a LoRA against a checkpoint found, gives it again to whoever asks, while the file is the same."""
+"""Caches the results of checking LoRAs against checkpoints, until the files change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LATELY_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class CheckedLora:
-    """A LoRA that fits the checkpoint and whose copy lies in the store under `digest`."""
+    """A LoRA that fits the checkpoint, and whose copy is in the store under `digest`."""
 
     digest: str
     entry: LoraEntry
@@ -35,7 +35,7 @@ class CheckedLora:
 def checked_file(
     entry: LoraEntry, root: Path, checkpoint: CheckpointEntry, data_directory: Path, caps: FileCaps
 ) -> CheckedLora:
-    """Checks the file below `root` against the checkpoint and copies it into the store. Raises AdapterRefused."""
+    """Check the file below `root` against the checkpoint and copy it into the store. Raises AdapterRefused."""
     check_inside(root, entry.path)
     header = read_source_header(entry.path, caps)
     plan = plan_lora(header, checkpoint.shapes)
@@ -53,7 +53,7 @@ Key = tuple[str, Signature, str]
 
 
 class Checks:
-    """The latest checks, refusals too; each is made once, however many ask for it at a time."""
+    """The latest results, refusals too; a check that several ask for at a time is made once."""
 
     def __init__(self, data_directory: Path) -> None:
         self._data_directory = data_directory
@@ -66,7 +66,7 @@ class Checks:
         checkpoint: CheckpointEntry,
         check: Callable[[LoraEntry, CheckpointEntry], CheckedLora],
     ) -> CheckedLora:
-        """What is known of the entry on the checkpoint; `check` finds it out, in a thread, where nothing is.
+        """The result for the entry and the checkpoint; if there is none, `check` is called in a thread.
 
         Raises what `check` raises.
         """
@@ -76,20 +76,20 @@ class Checks:
             known = asyncio.create_task(asyncio.to_thread(check, entry, checkpoint))
             self._remember(key, known)
         self._checks.move_to_end(key)
-        # One caller that goes away must not take the check from the others who wait for it.
+        # A caller who is cancelled must not cancel the check for the others who wait for it.
         checked = await asyncio.shield(known)
         self._given[checked.digest] = time.monotonic()
         return checked
 
     @property
     def lately_given(self) -> frozenset[str]:
-        """The digests of what was asked for in the last minutes: a job that needs them may be about to be accepted."""
+        """The digests returned in the last minutes, which jobs may be about to use."""
         now = time.monotonic()
         self._given = {digest: at for digest, at in self._given.items() if now - at < LATELY_SECONDS}
         return frozenset(self._given)
 
     def add(self, checked: CheckedLora, checkpoint: CheckpointEntry) -> None:
-        """Remembers what was found out elsewhere."""
+        """Add the result of a check that was made elsewhere."""
         known: asyncio.Future[CheckedLora] = asyncio.get_running_loop().create_future()
         known.set_result(checked)
         self._remember(_key(checked.entry, checkpoint), known)
@@ -101,7 +101,7 @@ class Checks:
             self._checks.popitem(last=False)
 
     def _is_stale(self, check: asyncio.Future[CheckedLora]) -> bool:
-        """A finished check holds while its copy is in the store; refusals hold until the file changes."""
+        """A finished check is valid while its copy is in the store; a refusal is valid until the file changes."""
         if not check.done():
             return False
         if check.cancelled():
@@ -117,6 +117,6 @@ def _key(entry: LoraEntry, checkpoint: CheckpointEntry) -> Key:
 
 
 def _look_at_error(check: asyncio.Future[CheckedLora]) -> None:
-    """Marks the outcome as seen, so that a check everybody left is not reported as lost."""
+    """Retrieve the exception, so that asyncio does not report it as lost if nobody waits any more."""
     if not check.cancelled():
         check.exception()

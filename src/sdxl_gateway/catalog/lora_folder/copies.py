@@ -1,7 +1,7 @@
-"""Takes a LoRA file, gives its sha256: a private copy lies under that name, which nothing changes any more.
+"""The store of LoRA files: private copies under their sha256, which never change.
 
-Files in the LoRA folder belong to the operator and may be cut short or overwritten at any time; pictures are painted
-from the copies alone.
+Files in the LoRA folder belong to the operator and may be truncated or overwritten at any time; only the copies are
+used to paint.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
 def store_path(data_directory: Path, digest: str) -> Path:
-    """Where the copy with this sha256 lies. Raises AdapterRefused for anything that is not one."""
+    """The path of the copy with this sha256. Raises AdapterRefused if it is not a sha256."""
     if not _DIGEST.match(digest):
         raise AdapterRefused("This is not the digest of a LoRA.")
     return data_directory / FOLDER_NAME / f"{digest}{SUFFIX}"
 
 
 class IncomingCopy(IncomingFile):
-    """A copy being written into the store, hashed as it comes; `size_bytes` is what came so far."""
+    """A copy that is being written into the store, and hashed on the way; `size_bytes` is what was written so far."""
 
     def __init__(self, data_directory: Path) -> None:
         folder = data_directory / FOLDER_NAME
@@ -47,7 +47,7 @@ class IncomingCopy(IncomingFile):
         self.size_bytes = 0
 
     def write(self, chunk: bytes) -> None:
-        """Appends the bytes, and counts them in."""
+        """Append the bytes, and update the digest."""
         super().write(chunk)
         self._sha256.update(chunk)
         self.size_bytes += len(chunk)
@@ -58,16 +58,16 @@ class IncomingCopy(IncomingFile):
         return self._sha256.hexdigest()
 
     def keep(self) -> str:
-        """Puts what was written into the store, and gives its sha256."""
+        """Put what was written into the store; its sha256."""
         digest = self.digest
         self.becomes(store_path(self._data_directory, digest))
         return digest
 
 
 def keep_copy(source: Path, data_directory: Path, limits: FileCaps = DEFAULT_LIMITS) -> str:
-    """Copies a file, or a PEFT folder as one file, into the store; gives the copy's sha256.
+    """Copy a file, or a PEFT folder as one file, into the store; the copy's sha256.
 
-    Raises AdapterRefused when it is larger than a LoRA file may be, or changes while it is read.
+    Raises AdapterRefused if it is larger than a LoRA file may be, or changes while it is read.
     """
     if source.is_dir():
         parts = folder_parts(source)
@@ -78,7 +78,7 @@ def keep_copy(source: Path, data_directory: Path, limits: FileCaps = DEFAULT_LIM
 
 
 def keep_bytes(chunks: Iterable[bytes], data_directory: Path, limits: FileCaps = DEFAULT_LIMITS) -> str:
-    """Puts bytes into the store, all or nothing; gives their sha256. Raises AdapterRefused when they are too many."""
+    """Put bytes into the store, whole or not at all; their sha256. Raises AdapterRefused if they are too many."""
     with IncomingCopy(data_directory) as copy:
         for chunk in chunks:
             copy.write(chunk)
@@ -98,7 +98,7 @@ def _steady_bytes(source: Path) -> Iterator[bytes]:
 
 
 def _steady_folder(parts: Sequence[FolderPart], chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The chunks, refused at their end when one of the folder's files is not what it was at their beginning."""
+    """The chunks; raises AdapterRefused after the last one if one of the files has changed since the first."""
     files = [file for part in parts for file in part.files]
     try:
         before = [settled_mark(file.stat) for file in files]
@@ -118,8 +118,8 @@ def prune(
     max_total_bytes: int,
     now: float | None = None,
 ) -> list[str]:
-    """Removes copies whose digest is not in `keep`: those older than `max_age_seconds`, then the oldest until the rest
-    fits `max_total_bytes`. Gives the removed digests; what an interrupted copy left behind goes too."""
+    """Remove copies whose digest is not in `keep`: those older than `max_age_seconds`, then the oldest until the rest
+    fits `max_total_bytes`; also the remains of interrupted copies. The removed digests."""
     removed = surplus(data_directory, keep, max_age_seconds=max_age_seconds, max_total_bytes=max_total_bytes, now=now)
     for path in removed:
         path.unlink(missing_ok=True)
@@ -151,7 +151,7 @@ def surplus(
 
 
 def remove_abandoned(data_directory: Path, now: float | None = None) -> None:
-    """Removes what interrupted copies left behind long ago."""
+    """Remove the remains of copies that were interrupted long ago."""
     now = time.time() if now is None else now
     for path in (data_directory / FOLDER_NAME).glob(f"{INCOMING_PREFIX}*"):
         with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Takes the checkpoints that are there, gives why a file fits none of them; decided from the header alone."""
+"""Decides whether a file fits any of the checkpoints, from its header alone."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sdxl_gateway.core.errors import AdapterRefused
 
 
 class Fit:
-    """Tells the LoRAs of any checkpoint here from files that nothing can be done with.
+    """Distinguishes LoRAs that fit a checkpoint here from files that fit none.
 
-    Refiners count for nothing: LoRAs are made for what paints alone. `key` is equal while verdicts hold. Without
-    checkpoints nothing is known, and every file passes.
+    Refiners are ignored, because LoRAs are made for base models. Results are valid while `key` stays the same. Without
+    checkpoints every file passes.
     """
 
     def __init__(self, checkpoints: Iterable[CheckpointEntry]) -> None:
@@ -26,9 +26,9 @@ class Fit:
         self.key = hashlib.sha256(repr([sorted(shapes.items()) for shapes in self._shapes]).encode()).hexdigest()
 
     def check(self, header: Header) -> LoraPlan | None:
-        """The plan for the first checkpoint that can take the file, None where there is no checkpoint.
+        """The plan for the first checkpoint that the file fits; None if there are no checkpoints.
 
-        Raises AdapterRefused, with the first one's reason, where none can.
+        Raises AdapterRefused, with the reason of the first checkpoint, if it fits none.
         """
         refusals: list[AdapterRefused] = []
         for shapes in self._shapes:

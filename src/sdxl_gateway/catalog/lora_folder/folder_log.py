@@ -1,4 +1,4 @@
-"""Takes what a watched folder offers and what it cannot, gives log lines of what is not as it was at the last look."""
+"""Logs what has changed in a watched folder since the last scan."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Protocol
 log = logging.getLogger(__name__)
 
 MAX_NAMES = 20
-"""So many stand in one line; a library that is copied in has thousands."""
+"""The most names in one line; a library that is copied in has thousands."""
 
 
 class Unusable(Protocol):
-    """A file of the folder that is no model, or a side-car that is not wholly used."""
+    """A file of the folder that cannot be used, or a side-car that can only be used in part."""
 
     @property
     def file(self) -> str: ...
@@ -22,7 +22,7 @@ class Unusable(Protocol):
 
 
 class FolderLog:
-    """Of the folder that is `called` so. What is there at the first look is no news, but what cannot be used is."""
+    """`called` is the folder's name in the log. Files of the first scan are not logged as new, but problems are."""
 
     def __init__(self, called: str) -> None:
         self._called = called
@@ -30,7 +30,7 @@ class FolderLog:
         self._unusable: frozenset[tuple[str, str]] = frozenset()
 
     def tell(self, offered: Mapping[str, object], unusable: Iterable[Unusable]) -> None:
-        """`offered` has by each name what is other once its files are."""
+        """`offered` maps each name to a value that changes with its files."""
         before = offered if self._offered is None else self._offered
         self._names("new", [name for name in offered if name not in before])
         self._names("replaced", [name for name in offered if before.get(name, offered[name]) != offered[name]])

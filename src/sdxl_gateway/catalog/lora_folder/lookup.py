@@ -1,4 +1,4 @@
-"""Takes LoRA entries, gives lookup by any name people use for them."""
+"""Looks up LoRAs by any of the names that people use for them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sdxl_gateway.core.errors import ModelNotFound
 from sdxl_gateway.core.text import shown
 
 MAX_NAMES_COMPARED = 1000
-"""Finding the nearest name compares each letter by letter: not for whole libraries."""
+"""The nearest name is only searched for in lists up to this length, as each is compared letter by letter."""
 DIFFUSERS_NAME = "pytorch_lora_weights"
 UNUSABLE = "invalid_lora"
 Rows = dict[str, list[LoraEntry]]
 
 
 class LoraLookup:
-    """Frozen once made. Looked up by the whole name, then its last part; by itself the name it was trained under."""
+    """Immutable. `find` looks for the whole name, then its last part; `find_trained` for the name in the metadata."""
 
     def __init__(self, entries: Iterable[LoraEntry]) -> None:
         self._entries = sorted(entries, key=lambda entry: entry.name)
@@ -28,33 +28,33 @@ class LoraLookup:
         self._by_output = _rows((entry.metadata.get("ss_output_name", ""), entry) for entry in self._entries)
 
     def entries(self) -> list[LoraEntry]:
-        """All of them, by name."""
+        """All entries, by name."""
         return list(self._entries)
 
     def only(self, sees: Callable[[str], bool]) -> LoraLookup:
-        """Of those whose names are seen."""
+        """A lookup of only those whose names pass."""
         return LoraLookup(entry for entry in self._entries if sees(entry.name))
 
     def find_exact(self, name: str) -> LoraEntry | None:
-        """The entry with this whole name, whatever its case."""
+        """The entry with this whole name, not case-sensitive."""
         found = self._by_name.get(_key(name))
         return found[0] if found else None
 
     def find(self, name: str) -> list[LoraEntry]:
-        """The entries the name may mean: one, none, or several that are equally near."""
+        """The entries that the name may mean: one, none, or several that match equally well."""
         plain = without_suffix(unicodedata.normalize("NFC", name))
         found = self._by_name.get(_key(plain)) or self._by_stem.get(_key(plain), [])
         exact = [entry for entry in found if plain in {entry.name, entry.name.rpartition("/")[2]}]
         return exact if len(exact) == 1 else list(found)
 
     def find_trained(self, name: str) -> list[LoraEntry]:
-        """Those whose trainer called them so, whatever their files are called since."""
+        """The entries whose trainer gave them this name, whatever their files are called now."""
         key = _key(without_suffix(unicodedata.normalize("NFC", name)))
         return list(self._by_output.get(key, ())) if key else []
 
 
 class ProblemLookup:
-    """Why a file cannot be used, by what its LoRA would be called: to who asks for one it is there, and no model."""
+    """Why files cannot be used, by the names of their LoRAs: callers who ask for one are told, instead of a 404."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self._whole: dict[str, Problem] = {}
@@ -80,18 +80,18 @@ class ProblemLookup:
         return self._whole.get(_key(name))
 
     def part(self, name: str) -> Problem | None:
-        """The file whose last part this is, or whose name goes on with what reads as a weight."""
+        """The file whose last part of the name this is, or whose name continues with what looks like a weight."""
         return self._parts.get(_key(without_suffix(name)))
 
     def within(self, model: str) -> Problem | None:
-        """The file whose name, which holds a "+", stands in the name of a model."""
+        """The file whose name contains a "+", and is part of this name of a model."""
         asked = f"+{_key(model)}+"
         found = self._unspeakable.items()
         return next((problem for name, problem in found if f"+{name}+" in asked or f"+{name}:" in asked), None)
 
 
 def no_such(name: str, found: Sequence[LoraEntry], listed: Sequence[LoraEntry]) -> ModelNotFound:
-    """The refusal of a name that means several of those `found`, or none of all `listed`."""
+    """The error for a name that is ambiguous among `found`, or matches none of `listed`."""
     if found:
         choices = " or ".join(f"'{entry.name}'" for entry in found[:3])
         return ModelNotFound(f"The LoRA {shown(name)} could be {choices}.", ambiguous=True)
@@ -100,7 +100,7 @@ def no_such(name: str, found: Sequence[LoraEntry], listed: Sequence[LoraEntry]) 
 
 
 def _last_parts(name: str) -> list[str]:
-    """What a LoRA is called without its folders; one under diffusers' file name is called like its folder."""
+    """A LoRA's name without its folders; for a file with diffusers' default name also that of its folder."""
     folder, _, last = name.rpartition("/")
     return [last, folder.rpartition("/")[2]] if folder and last == DIFFUSERS_NAME else [last]
 

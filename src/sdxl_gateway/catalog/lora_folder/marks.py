@@ -1,4 +1,4 @@
-"""Takes what the system tells of a file, gives its mark: equal while nothing changed."""
+"""Marks of files, from their status: equal while nothing has changed."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Mark = tuple[int, int, int]
 
 
 def mark_of(status: os.stat_result) -> Mark:
-    """The mark of a file or folder at the moment its status was asked for."""
+    """The mark of a file or folder with this status."""
     size_bytes = 0 if stat.S_ISDIR(status.st_mode) else status.st_size
     return size_bytes, status.st_mtime_ns, status.st_ino
 
 
 def settled_mark(look: Callable[[], os.stat_result]) -> Mark:
-    """The file's mark once a later change is sure to show: file systems tell times in ticks of some milliseconds.
+    """The file's mark, once a later change is certain to change it: timestamps have ticks of some milliseconds.
 
-    Raises AdapterRefused when the file changes while that is waited for.
+    Raises AdapterRefused if the file changes in the meantime.
     """
     status = look()
     age_seconds = time.time() - status.st_mtime

@@ -1,8 +1,8 @@
-"""Takes the name of a LoRA, tells whether one can be called so: its file's place in the folder, without the extension.
+"""The names of LoRAs, which are paths of their files below the folder, without the extension.
 
-A name that can be asked for holds no '+' and does not end like a weight, which mean something in a model name. New
-files must moreover have names that every file system and every link to the folder can bear. GET and DELETE look names
-up among those that are there, so for them a name that cannot be is one that does not exist.
+A name must not contain a '+' or end like a weight, because both have a meaning in a model name. The names of new
+files must also be valid on every file system and in every link to the folder. GET and DELETE look names up among
+existing ones, so that an invalid name is one that does not exist.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from sdxl_gateway.core.errors import InvalidRequest
 
 SUFFIX = ".safetensors"
 OTHER_WEIGHTS = (".pt", ".pth", ".bin", ".ckpt")
-"""What else weights are saved as: pickles, which may run code when they are opened."""
+"""Other extensions of weights: pickles, which may run code when they are opened."""
 MAX_NAME_CHARS = 200
 MAX_DEPTH = 16
-"""How many folders deep a LoRA may lie."""
+"""How many folders deep a LoRA may be."""
 MAX_PART_BYTES = 128
-"""With the extension this fits the file systems that allow the fewest bytes in a file's name (eCryptfs: 143)."""
+"""With the extension this fits file systems with the shortest file names (eCryptfs: 143 bytes)."""
 _ENDS_LIKE_WEIGHT = re.compile(r":\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*\Z")
 _FORBIDDEN = frozenset('\\:*?"<>|')
 _DEVICE_NAMES = frozenset({"con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))})
 
 
 def has_suffix(name: str) -> bool:
-    """The file is a LoRA by its name, in capitals too."""
+    """Whether the file is a LoRA by its name, in any case."""
     return name[-len(SUFFIX) :].lower() == SUFFIX
 
 
@@ -36,17 +36,17 @@ def without_suffix(name: str) -> str:
 
 
 def without_weight(name: str) -> str:
-    """The name without an ending that reads as a weight."""
+    """The name without an ending that looks like a weight."""
     return _ENDS_LIKE_WEIGHT.sub("", name)
 
 
 def place_name(place: str) -> str:
-    """The name of what lies at `place` below the folder: no extension, one Unicode spelling."""
+    """The name of the file or folder at `place` below the folder: no extension, normalized Unicode."""
     return one_spelling(without_suffix(place))
 
 
 def one_spelling(name: str) -> str:
-    """Of a letter with an accent there are two, and which of them a client or a file system takes is its own affair."""
+    """The name in Unicode's NFC: clients and file systems differ in how they spell letters with accents."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -61,7 +61,7 @@ def check_name(name: str) -> None:
 
 
 def check_new_name(name: str) -> None:
-    """As `check_name`, for a file to be made: plain file names separated by "/"; the extension may be left out.
+    """As `check_name`, for a new file: plain file names separated by "/"; the extension may be left out.
 
     Raises InvalidRequest naming "name".
     """
@@ -87,6 +87,6 @@ def _refused(message: str) -> InvalidRequest:
 
 
 def shown_name(name: str) -> str:
-    """A name fit for a log or an answer."""
+    """The name, escaped for a log or an answer."""
     escaped = name.encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in escaped)[:MAX_NAME_CHARS]

@@ -1,4 +1,4 @@
-"""Takes the LoRA folder, gives an entry for every usable file in it and a problem for every other; headers only."""
+"""Scans the LoRA folder: an entry for every usable file, and a problem for every other; reads headers only."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ UNFINISHED_SECONDS = 10
 NEVER_OPENED = "Files that end in {} are never opened, as they may run code; save the LoRA as .safetensors."
 
 Signature = tuple[Mark, ...]
-"""The marks of each file an entry is made of, its side-car last: equal while nothing changed."""
+"""The marks of all files of an entry, its side-car's last: equal while nothing has changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoraEntry:
-    """A usable file, or PEFT folder. `path` is never told to callers; `created` is seconds since the epoch.
+    """A usable file, or PEFT folder. `path` is never shown to callers; `created` is unix seconds.
 
-    `dialect` and `ranks` are as the first checkpoint takes it; unknown where there was none to plan it for.
+    `dialect` and `ranks` are from its plan for the first checkpoint that it fits; unknown if there are no checkpoints.
     """
 
     name: str
@@ -51,9 +51,9 @@ class LoraEntry:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why something in the folder is no model, or a side-car not wholly used; `name` as a LoRA would be named.
+    """Why something in the folder cannot be used, or only part of a side-car; `name` is the LoRA's, if it were one.
 
-    `file` is its place below the LoRA folder; `code` is "invalid_lora", "invalid_sidecar" or "duplicate_name".
+    `file` is its path below the LoRA folder; `code` is "invalid_lora", "invalid_sidecar" or "duplicate_name".
     """
 
     name: str
@@ -64,7 +64,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one look at a path gave; kept so that an unchanged file is not read again."""
+    """The result of scanning one path; kept so that an unchanged file is not read again."""
 
     signature: Signature
     entry: LoraEntry | None
@@ -72,7 +72,7 @@ class Seen:
 
 
 def scan_folder(root: Path, before: Mapping[str, Seen], limits: Loras, fit: Fit) -> dict[str, Seen]:
-    """Everything in `root` and below, by its place there; what did not change since `before` is taken over."""
+    """The results of everything below `root`, by path; those in `before` are reused for what did not change."""
     return {found.place: _look(root, found, before.get(found.place), limits, fit) for found in sorted(candidates(root))}
 
 
@@ -95,14 +95,14 @@ def _problem(found: Candidate, message: str) -> Problem:
 
 
 def _signature(found: Candidate) -> Signature:
-    """As `signature_of`, asking for no side-car that is not there."""
+    """As `signature_of`, without a system call for a side-car that is not there."""
     if found.is_folder or found.has_sidecar:
         return signature_of(found.path)
     return (mark_of(found.path.stat()),)
 
 
 def _may_be_unfinished(seen: Seen) -> bool:
-    """Broken, but changed so lately that it may be a copy in progress whose marks do not tell."""
+    """Whether it is unusable, but so new that it may be a copy in progress, whose marks may not show a change."""
     newest_ns = max((mtime_ns for _, mtime_ns, _ in seen.signature), default=0)
     return seen.entry is None and abs(time.time_ns() - newest_ns) < UNFINISHED_SECONDS * 10**9
 
@@ -121,7 +121,7 @@ def _read(root: Path, found: Candidate, signature: Signature, limits: Loras, fit
 def read_entry(
     path: Path, name: str, signature: Signature, limits: Loras, fit: Fit
 ) -> tuple[LoraEntry, tuple[Problem, ...]]:
-    """The entry of a file or folder, with its side-car's problems. Raises AdapterRefused for one that fits nothing."""
+    """The entry of a file or folder, and its side-car's problems. Raises AdapterRefused if it fits no checkpoint."""
     header = read_source_header(path, limits)
     return entry_of(header, path, name, signature, limits, fit.check(header))
 
@@ -129,13 +129,13 @@ def read_entry(
 def entry_of(
     header: Header, path: Path, name: str, signature: Signature, limits: Loras, plan: LoraPlan | None = None
 ) -> tuple[LoraEntry, tuple[Problem, ...]]:
-    """As `read_entry`, where the header was read and planned before."""
+    """As `read_entry`, for a header that was already read and planned."""
     size_bytes = header.data_start + header.data_bytes
     if size_bytes > limits.max_file_bytes:
         raise AdapterRefused(f"The file has {size_bytes} bytes; at most {limits.max_file_bytes} are served.")
     defaults = told_defaults(header.metadata, name)
     problems: tuple[str, ...] = ()
-    # One mark alone is that of a file without a side-car.
+    # A single mark means that there is no side-car.
     if len(signature) > 1 and (sidecar := sidecar_path(path)).is_file():
         defaults, problems = with_sidecar(defaults, sidecar)
     entry = LoraEntry(
@@ -155,7 +155,7 @@ def entry_of(
 
 
 def read_source_header(path: Path, caps: HeaderCaps) -> Header:
-    """The header of a file, or of the one file a PEFT folder amounts to. Raises AdapterRefused."""
+    """The header of a file, or of the single file that a PEFT folder is read as. Raises AdapterRefused."""
     try:
         return read_header(path, caps)
     except AdapterRefused:
@@ -168,7 +168,7 @@ def read_source_header(path: Path, caps: HeaderCaps) -> Header:
 
 
 def signature_of(path: Path) -> Signature:
-    """Raises AdapterRefused when the file is gone."""
+    """The marks of a file or folder, and of its side-car. Raises AdapterRefused if it does not exist."""
     try:
         sources = [file for part in folder_parts(path) for file in part.files] if path.is_dir() else [path]
         marks = [mark_of(file.stat()) for file in sources or [path]]
@@ -178,7 +178,7 @@ def signature_of(path: Path) -> Signature:
 
 
 def with_sidecar_mark(marks: Sequence[Mark], path: Path) -> Signature:
-    """The signature of what lies at `path` and has these marks, with its side-car as it is now."""
+    """The signature of the file or folder at `path` that has these marks, with its side-car as it is now."""
     try:
         return (*marks, mark_of(sidecar_path(path).stat()))
     except OSError:
@@ -186,7 +186,7 @@ def with_sidecar_mark(marks: Sequence[Mark], path: Path) -> Signature:
 
 
 def check_inside(root: Path, path: Path) -> None:
-    """Raises AdapterRefused when links lead out of the folder."""
+    """Raises AdapterRefused if links lead out of the folder."""
     real_root = os.path.realpath(root)
     paths = [file for part in folder_parts(path) for file in part.files] or [path]
     for each in paths:

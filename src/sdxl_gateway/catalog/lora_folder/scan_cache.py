@@ -1,4 +1,4 @@
-"""Takes what a scan saw, gives it again after a restart, so that a large folder's headers are read but once."""
+"""Stores the results of scans, so that a restart does not read all headers of a large folder again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sdxl_gateway.core.files import write_whole
 
 FILE_NAME = "adapters-index.json"
 FORMAT = 5
-"""Raised whenever an entry means something else than before: an older index is then read as empty."""
+"""Raised whenever the meaning of an entry changes: an index in an older format is ignored."""
 JUDGED_BY = {"max_file_bytes", "max_header_bytes", "max_tensors"}
 """The settings that decide whether a file is a LoRA."""
 _ENTRY_FIELDS = tuple(field.name for field in fields(LoraEntry) if field.name not in ("path", "signature"))
@@ -27,12 +27,12 @@ _DEFAULTS_FIELDS = tuple(field.name for field in fields(Defaults))
 
 
 def rules_of(limits: Loras, fit: Fit) -> str:
-    """All that verdicts on files hang on: they are kept while it holds."""
+    """A text of everything that the results depend on: they are valid while it stays the same."""
     return f"{__version__} {limits.model_dump_json(include=JUDGED_BY)} {fit.key}"
 
 
 def load_index(data_directory: Path, root: Path, rules: str) -> dict[str, Seen]:
-    """What the last scan of `root` saw, if it judged by the same rules; empty when there is no such index."""
+    """The results of the last scan of `root`, if its rules were the same; empty if there is no such index."""
     try:
         index = json.loads((data_directory / FILE_NAME).read_text("utf-8"))
         if (index["format"], index["root"], index["rules"]) != (FORMAT, os.path.realpath(root), rules):
@@ -43,7 +43,7 @@ def load_index(data_directory: Path, root: Path, rules: str) -> dict[str, Seen]:
 
 
 def save_index(data_directory: Path, root: Path, rules: str, seen: Mapping[str, Seen]) -> None:
-    """Writes the index whole or not at all; what went wrong is no harm, since the files can be read again."""
+    """Write the index, whole or not at all; failures are ignored, since the files can be read again."""
     rows = [_row(place, found) for place, found in seen.items() if found.signature]
     text = json.dumps({"format": FORMAT, "root": os.path.realpath(root), "rules": rules, "rows": rows})
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Takes what is known about a LoRA beside its weights, `NAME.toml` and the file's own metadata, gives its defaults."""
+"""Reads a LoRA's defaults from its side-car, `NAME.toml`, and its file's own metadata."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ MAX_WORD_CHARS = 200
 MAX_WORDS = 20
 GUESSED_WORDS = 5
 NEARLY_ALWAYS_PERCENT = 90
-"""A tag is taken for a trigger word when it is nearly as frequent as the most frequent one."""
+"""A tag is used as a trigger word if it is nearly as frequent as the most frequent one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a LoRA asks for when the caller does not say; None and empty where nothing is known."""
+    """Values that apply if the caller does not set them; None or empty if unknown."""
 
     weight: float | None = None
     text_encoder_weight: float | None = None
@@ -44,19 +44,19 @@ class Defaults:
     eta: float | None = None
     clip_skip: int | None = None
     said: tuple[str, ...] = ()
-    """The fields of which the side-car has the word, by name."""
+    """The names of the fields that the side-car sets."""
 
 
 NOTHING_KNOWN = Defaults()
 
 
 def sidecar_path(lora: Path) -> Path:
-    """Where the side-car of a file, or of a PEFT folder, lies."""
+    """The path of the side-car of a file, or of a PEFT folder."""
     return lora.with_name(without_suffix(lora.name) + SUFFIX)
 
 
 def with_sidecar(defaults: Defaults, path: Path) -> tuple[Defaults, tuple[str, ...]]:
-    """`defaults` overridden by the side-car at `path`, and what is wrong with it, each naming the file and the key."""
+    """`defaults` overridden by the side-car at `path`, and its problems, each naming the file and the key."""
     try:
         table = read_table(path)
     except ValueError as problem:
@@ -65,12 +65,12 @@ def with_sidecar(defaults: Defaults, path: Path) -> tuple[Defaults, tuple[str, .
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """What a side-car says. Raises ValueError with what is wrong with the file, not naming it."""
+    """The side-car's keys and values. Raises ValueError with what is wrong with the file, without its name."""
     return _parsed(_read(path))
 
 
 def read_text(path: Path) -> str:
-    """As `read_table`, as it is written."""
+    """The side-car's text, if it can be read. Raises as `read_table`."""
     raw = _read(path)
     _parsed(raw)
     return raw.decode("utf-8")
@@ -168,7 +168,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
 
 
 def told_defaults(metadata: Mapping[str, str], name: str = "") -> Defaults:
-    """What the file and its name say of it. Anybody can write anything there: short, one line, never an instruction."""
+    """Defaults from the file's metadata and name: untrusted texts, so they are cut short, and to one line."""
     known = distilled(few_steps(name, metadata))
     if not metadata:
         return known
@@ -181,7 +181,7 @@ def told_defaults(metadata: Mapping[str, str], name: str = "") -> Defaults:
 
 
 def distilled(found: FewSteps | None) -> Defaults:
-    """The defaults of a model that was distilled to take few steps; none of one that was not."""
+    """The defaults of a model that was distilled for few steps; none if it was not."""
     if found is None:
         return NOTHING_KNOWN
     return Defaults(
@@ -214,6 +214,6 @@ def _frequent_tags(text: str) -> tuple[str, ...]:
         for tag, count in tags.items() if isinstance(tags, dict) else ():
             counts[tag] = counts.get(tag, 0) + (count if type(count) is int else 0)
     top = max(counts.values(), default=0)
-    # In whole numbers: a file may tell of more tags than a float can count.
+    # In integers: a file may claim more tags than a float can count.
     often = sorted((-count, tag) for tag, count in counts.items() if top and 100 * count >= NEARLY_ALWAYS_PERCENT * top)
     return tuple(word for _, tag in often[:GUESSED_WORDS] if (word := cleaned(tag, MAX_WORD_CHARS)))

@@ -1,4 +1,4 @@
-"""Takes what is to change in a side-car, writes it anew; comments, and keys nobody named, stay as they were."""
+"""Changes values in a side-car; comments, and keys that are not named, stay as they are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdxl_gateway.core.errors import InvalidRequest
 from sdxl_gateway.core.files import sync_folder, write_whole
 
 MOST_LINES = 200
-"""Of one value: each is parsed again with every line that comes to it."""
+"""The most lines of one value, which is parsed again with each of them."""
 BY_HAND = "The side-car {}, and can only be changed on the server's disk."
 
 
@@ -25,10 +25,10 @@ class _Statement(NamedTuple):
 
 @writing()
 def change_sidecar(root: Path, weights: Path, changes: Mapping[str, Any]) -> None:
-    """The side-car of a file or folder of weights below `root` says these values from now on, and what is None no
-    more; one that says nothing is removed.
+    """Set these values in the side-car of a file or folder of weights below `root`, and remove those that are None;
+    a side-car that becomes empty is deleted.
 
-    Raises InvalidRequest for one that cannot be read, or is written so that it cannot be changed, and as `writing`.
+    Raises InvalidRequest if it cannot be read, or is formatted so that it cannot be changed, and as `writing`.
     """
     check_within(root, weights.parent)
     path = sidecar_path(weights)
@@ -48,7 +48,7 @@ def _written(path: Path) -> str:
 
 
 def edited(text: str, changes: Mapping[str, Any]) -> str:
-    """The text of a side-car with these values, texts, numbers, flags or lists of texts; None takes a key out.
+    """The text of a side-car with these values: texts, numbers, flags or lists of texts; None removes a key.
 
     Raises InvalidRequest.
     """
@@ -63,7 +63,7 @@ def edited(text: str, changes: Mapping[str, Any]) -> str:
 
 
 def _taken_apart(text: str) -> tuple[list[_Statement], str]:
-    """What stands before the first table, and the rest."""
+    """The statements before the first table, and the rest of the text."""
     statements = []
     rest = text
     for one in _statements(text):
@@ -75,7 +75,7 @@ def _taken_apart(text: str) -> tuple[list[_Statement], str]:
 
 
 def _statements(text: str) -> Iterator[_Statement]:
-    """A line each, or as many as its value has; only a whole one can be read. Comments have no key."""
+    """Each statement, of one line or several, until what was read is valid TOML. Comments have an empty key."""
     held, lines = "", 0
     for line in text.removesuffix("\n").split("\n") if text else ():
         held, lines = f"{held}{line}\n", lines + 1

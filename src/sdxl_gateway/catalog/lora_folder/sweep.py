@@ -1,4 +1,4 @@
-"""Takes the store of copies while the server runs, gives room back: what is too old or too much and not in use."""
+"""Removes copies from the store while the server runs: those that are too old or too many, and not in use."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sdxl_gateway.core.files import INCOMING_PREFIX
 log = logging.getLogger(__name__)
 
 FRESH_SECONDS = 600.0
-"""A copy so young may be on its way into a job; it stays, even above the cap."""
+"""A copy newer than this may be about to be used by a job; it stays, even above the limit."""
 
 
 class CopySweeper:
-    """`in_use` gives the digests that running and waiting jobs need, and those about to become jobs.
+    """`in_use` returns the digests that running and waiting jobs need, and those about to become jobs.
 
-    It is asked on the event loop, where jobs are accepted, at the moment a copy goes: none can come in between.
+    It is called on the event loop, where jobs are accepted, right when copies are renamed: no job can come in between.
     """
 
     def __init__(self, data_directory: Path, limits: Loras, in_use: Callable[[], Collection[str]]) -> None:
@@ -29,13 +29,13 @@ class CopySweeper:
         self._in_use = in_use
 
     async def sweeping(self, every_seconds: float = 60.0) -> None:
-        """Sweep now and then, for ever; cancel to stop."""
+        """Sweep regularly, until cancelled."""
         while True:
             await self.sweep()
             await asyncio.sleep(every_seconds)
 
     async def sweep(self) -> list[str]:
-        """Remove what is too old, then the oldest until the rest fits; gives the removed digests."""
+        """Remove what is too old, then the oldest until the rest fits; the removed digests."""
         found = await asyncio.to_thread(self._surplus, frozenset(self._in_use()))
         aside = self._set_aside(found)
         await asyncio.to_thread(_remove, aside.values())
@@ -54,7 +54,7 @@ class CopySweeper:
         )
 
     def _set_aside(self, paths: Iterable[Path]) -> dict[str, Path]:
-        """Renamed, which takes no time as removing does; from here on the store has no such copy."""
+        """Rename the files, which is fast, unlike removing them; from here on the store does not have these copies."""
         used = self._in_use()
         aside = {path.stem: path.with_name(f"{INCOMING_PREFIX}{path.stem}") for path in paths if path.stem not in used}
         for path in paths:

@@ -1,4 +1,4 @@
-"""Takes the bytes of a new LoRA and its name, gives the file in the folder; and takes one out of it again."""
+"""Puts new LoRA files into the folder, and removes files from it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Raises WrongState where a folder of models is not the server's to write to."""
+    """Raises WrongState if the server has no permission to write to the folder."""
     try:
         yield
     except OSError as error:
@@ -33,7 +33,7 @@ def writing() -> Iterator[None]:
 
 
 def upload_path(root: Path, name: str) -> Path:
-    """Where a new LoRA of that name goes. Raises InvalidRequest for a name that cannot be."""
+    """The path of a new LoRA of that name. Raises InvalidRequest for an invalid name."""
     check_new_name(name)
     folder, _, last = without_suffix(name).rpartition("/")
     return root.joinpath(*folder.split("/"), last + SUFFIX)
@@ -43,7 +43,7 @@ def upload_path(root: Path, name: str) -> Path:
 async def received(
     data_directory: Path, content: bytes | AsyncIterable[bytes], max_bytes: int
 ) -> AsyncIterator[IncomingCopy]:
-    """The whole content as a copy that is not in the store yet, and is gone at the end unless it was put there.
+    """The whole content as a copy that is not in the store yet, and is removed at the end unless it was put there.
 
     Raises BodyTooLarge above `max_bytes`, and whatever `content` raises.
     """
@@ -66,10 +66,9 @@ async def _chunks(content: bytes | AsyncIterable[bytes]) -> AsyncIterator[bytes]
 
 @writing()
 def put_file(root: Path, source: Path, target: Path, *, replace: bool) -> Mark:
-    """Copies `source` to `target` in the folder `root`, whole or not at all; gives the mark of the file as written.
+    """Copy `source` to `target` in the folder `root`, whole or not at all; the mark of the new file.
 
-    Raises InvalidRequest for a target outside the folder, or one that is taken and not to be replaced; and as
-    `writing`.
+    Raises InvalidRequest for a target outside the folder, or one that exists without `replace`; and as `writing`.
     """
     make_place(root, target)
     with IncomingFile(target.parent) as file:
@@ -85,14 +84,14 @@ def put_file(root: Path, source: Path, target: Path, *, replace: bool) -> Mark:
 
 
 def check_within(root: Path, folder: Path) -> None:
-    """Raises InvalidRequest for a folder to which links lead out of `root`."""
+    """Raises InvalidRequest if links lead from `root` to a folder outside of it."""
     real_root, real_folder = os.path.realpath(root), os.path.realpath(folder)
     if real_folder != real_root and not real_folder.startswith(real_root + os.sep):
         raise InvalidRequest("That name leads out of the folder.", param="name")
 
 
 def make_place(root: Path, target: Path) -> None:
-    """Makes the folder that `target` is to lie in, below `root`. Raises InvalidRequest where it cannot be."""
+    """Create the folder of `target`, below `root`. Raises InvalidRequest if that is impossible."""
     check_within(root, target.parent)
     root.mkdir(parents=True, exist_ok=True)
     try:
@@ -102,13 +101,13 @@ def make_place(root: Path, target: Path) -> None:
 
 
 def name_taken() -> InvalidRequest:
-    """The refusal of a name that a LoRA has already."""
+    """The refusal of a name that another LoRA has."""
     return InvalidRequest("A LoRA of that name exists already.", param="name")
 
 
 @writing()
 def remove_source(path: Path) -> None:
-    """Removes a file, or what makes a folder a PEFT adapter, and the side-car beside it. Raises as `writing`."""
+    """Remove a file, or the files that make a folder a PEFT adapter, and its side-car. Raises as `writing`."""
     files = [file for part in folder_parts(path) for file in part.files] if path.is_dir() else [path]
     for file in [*files, sidecar_path(path)]:
         file.unlink(missing_ok=True)

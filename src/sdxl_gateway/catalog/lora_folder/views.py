@@ -1,4 +1,4 @@
-"""Takes globs of names, gives what was made for them before, or makes it; as much is kept as a bound allows."""
+"""A cache of what was made for sets of globs, with a bounded total size."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable, Sized
 from typing import Generic, TypeVar
 
 MOST_ENTRIES = 100_000
-"""Of all views together: some hundred bytes each, and a key that sees little costs little."""
+"""The most entries of all views together, some hundred bytes each; views with few entries cost little."""
 
 Globs = tuple[str, ...]
 T = TypeVar("T")
 
 
 class Views(Generic[T]):
-    """What the holders of some globs see; those asked for longest ago make room."""
+    """What callers with certain globs may see; the least recently used views are dropped first."""
 
     def __init__(self, entries_of: Callable[[T], Sized], most_entries: int = MOST_ENTRIES) -> None:
         self._entries_of = entries_of
@@ -21,7 +21,7 @@ class Views(Generic[T]):
         self._views: dict[Globs, T] = {}
 
     def of(self, globs: Globs, make: Callable[[Globs], T]) -> T:
-        """The view of these globs."""
+        """The view of these globs, made if it is not in the cache."""
         made = self._views.pop(globs, None)
         view = make(globs) if made is None else made
         self._views[globs] = view

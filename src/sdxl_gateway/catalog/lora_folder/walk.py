@@ -1,4 +1,4 @@
-"""Takes the LoRA folder, gives what lies in it and may be a LoRA, or looks like one; only names are looked at."""
+"""Finds what may be a LoRA in the LoRA folder, or looks like one, by names only."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sdxl_gateway.catalog.lora_format.peft_config import CONFIG_NAME
 
 
 class Candidate(NamedTuple):
-    """A file, or a PEFT folder, at `place` below the LoRA folder, spelled with "/".
+    """A file, or a PEFT folder; `place` is its path below the LoRA folder, with "/".
 
-    `linked` says that a link leads to it, from the LoRA folder on; `has_sidecar` is only told of files.
+    `linked` says whether the path below the LoRA folder includes a link; `has_sidecar` is only set for files.
     """
 
     place: str
@@ -26,12 +26,12 @@ class Candidate(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What it is called as a LoRA."""
+        """Its name as a LoRA."""
         return place_name(self.place if self.is_lora else self.place.rpartition(".")[0])
 
     @property
     def is_lora(self) -> bool:
-        """Its name says so; otherwise it holds weights of a kind that is never opened."""
+        """Whether it may be a LoRA by its name; if not, it has weights in a format that is never opened."""
         return self.is_folder or has_suffix(self.place)
 
 
@@ -43,7 +43,7 @@ class _Folder(NamedTuple):
 
 
 def candidates(root: Path) -> Iterator[Candidate]:
-    """Each folder is entered once even when links make a circle."""
+    """Each folder is entered once, even if links form a cycle."""
     entered: set[tuple[int, int]] = set()
     waiting = [_Folder(os.fspath(root), "", 0, False)]
     while waiting:

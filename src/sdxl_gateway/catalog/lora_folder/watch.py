@@ -1,4 +1,4 @@
-"""Takes a folder, gives a tick whenever something in it changed."""
+"""Watches a folder, and yields whenever something in it has changed."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ log = logging.getLogger(__name__)
 DEBOUNCE_MS = 200
 TICK_MS = 1000
 RETRY_TICKS = 5
-"""After a change, how many seconds a broken file is looked at again: it may be a copy in progress."""
+"""How many seconds after a change files with problems are read again: they may be copies in progress."""
 ROUTINE_TICKS = 60
-"""How often to look without being told: some network drives tell nothing."""
+"""How often to look even if no change was reported, since some network drives report none."""
 MISSING_SECONDS = 2.0
 FIRST_PAUSE_SECONDS = 0.5
-"""Watching that broke off is tried again so soon, then ever later, up to UNWATCHED_SECONDS."""
+"""The pause before watching again after an error; it doubles each time, up to UNWATCHED_SECONDS."""
 UNWATCHED_SECONDS = 15.0
-"""How often to look where nothing can be watched, as when the system's limit of watches is reached."""
+"""The longest pause if the folder cannot be watched, for example because the system's limit of watches is reached."""
 
 
 async def changes(folder: Path, has_problems: Callable[[], bool], called: str = "LoRA folder") -> AsyncIterator[None]:
-    """Ticks until cancelled; a folder that is not there yet is waited for, one that cannot be watched is looked at.
+    """Yields until cancelled, also for a folder that does not exist yet, or can only be polled.
 
-    `called` is what the log calls it.
+    `called` is the folder's name in the log.
     """
     pause_seconds = min(FIRST_PAUSE_SECONDS, UNWATCHED_SECONDS)
     while True:
@@ -39,7 +39,7 @@ async def changes(folder: Path, has_problems: Callable[[], bool], called: str = 
                 async for _ in _ticks(folder, has_problems):
                     yield
             except Exception as error:
-                # Any at all: watchfiles wraps some of its errors into groups, such as that of a name it cannot decode.
+                # Any error: watchfiles raises some of its errors in groups, such as for a name that it cannot decode.
                 if time.monotonic() - began > UNWATCHED_SECONDS:
                     pause_seconds = FIRST_PAUSE_SECONDS
                 log.warning("the %s is not watched, and looked at in %g s: %r", called, pause_seconds, error)

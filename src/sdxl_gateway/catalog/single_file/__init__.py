@@ -1,1 +1,1 @@
-"""Checkpoints that are one safetensors file in the original layout, as model sites share them; headers only."""
+"""Checkpoints that are one safetensors file in the original layout, as model sites share them; reads headers only."""

@@ -1,4 +1,4 @@
-"""Takes the names of a file's tensors, gives the family of models it belongs to."""
+"""Recognizes the family of a model by the names of its tensors."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ PREFIXES: Mapping[Family, Mapping[str, str]] = {
     Family.SDXL: {UNET: UNET_PREFIX, TEXT: CLIP_L_PREFIX, TEXT_2: CLIP_G_PREFIX, VAE: VAE_PREFIX},
     Family.REFINER: {UNET: UNET_PREFIX, TEXT_2: REFINER_CLIP_G_PREFIX, VAE: VAE_PREFIX},
 }
-"""Of the tensors of each component, by the families of whole checkpoints that are served."""
+"""The prefixes of each component's tensors, for the families of whole checkpoints that can be served."""
 
 _UNET = rf"(?:{re.escape(UNET_PREFIX)})?"
-# In this order: a sign counts only where those above it are missing.
+# The order matters: a pattern only decides if none before it matches.
 _SIGNS = tuple(
     (family, re.compile(pattern))
     for family, pattern in (
@@ -65,7 +65,7 @@ _SIGNS = tuple(
 
 
 def family_of(names: Iterable[str]) -> Family:
-    """By the first sign that any of the names carries."""
+    """The family of the first pattern that matches any of the names."""
     known = tuple(names)
     for family, sign in _SIGNS:
         if any(sign.match(name) for name in known):

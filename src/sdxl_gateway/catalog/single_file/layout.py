@@ -1,4 +1,4 @@
-"""Takes a single file's header, says whether it is all of SDXL, or of its refiner: each tensor, of the right shape."""
+"""Checks whether a single file is a complete SDXL model or refiner: every tensor is there, in the right shape."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ from sdxl_gateway.core.errors import CheckpointProblem
 Shape = tuple[int, ...]
 INPAINT_CHANNELS = 9
 IN_CHANNELS = (4, INPAINT_CHANNELS)
-"""The latents; with them the mask, and the latents of what is to be kept."""
+"""The latents; for inpainting also the mask, and the latents of the masked picture."""
 LATENT_CHANNELS = 4
 IGNORED = (
     "conditioner.embedders.0.transformer.text_model.embeddings.position_ids",
     f"{CLIP_G_PREFIX}logit_scale",
     f"{REFINER_CLIP_G_PREFIX}logit_scale",
 )
-"""Written by some tools; nothing that is computed needs them."""
+"""Written by some tools, and not used in any computation."""
 ADVICE = "A model of another make needs `config`, a folder with its configs."
 _VAE_FIRST_LAYER = "decoder.conv_in.weight"
 CONFIGS = {Family.SDXL: SDXL_CONFIGS, Family.REFINER: REFINER_CONFIGS}
-"""The package's own, of each family of whole checkpoints."""
+"""The package's own configs of each family of whole checkpoints."""
 _CALLED = {Family.SDXL: "SDXL", Family.REFINER: "the SDXL refiner"}
 
 
 @cache
 def sdxl_tensors(family: Family = Family.SDXL) -> Mapping[str, Shape]:
-    """Every tensor of the family's single-file layout with its shape, from the package's own list."""
+    """The shape of every tensor in the family's single-file layout, from a list that is part of the package."""
     with gzip.open(CONFIGS[family] / "tensors.json.gz", "rt", encoding="utf-8") as file:
         return MappingProxyType({name: tuple(shape) for name, shape in json.load(file).items()})
 
 
 def model_tensors(file: SingleFile) -> Iterator[str]:
-    """The names of the tensors that a picture is computed with."""
+    """The names of the tensors that are used to compute pictures."""
     prefixes = tuple(file.prefixes.values())
     return (name for name in file.header.tensors if name.startswith(prefixes) and name not in IGNORED)
 
 
 def check_sdxl(file: SingleFile, *, own_config: bool) -> None:
-    """Raises CheckpointProblem unless the file can be painted with.
+    """Raises CheckpointProblem if the file cannot be used.
 
-    With `own_config` its sizes are those of a folder of configs, and are checked against those when it is loaded.
+    With `own_config` its shapes are those of a folder of configs, and are checked against that when it is loaded.
     """
     if file.family not in PREFIXES:
         raise CheckpointProblem(f"'{file.path.name}' is not an SDXL checkpoint: this is {file.family}.")
@@ -104,5 +104,5 @@ def _expected(file: SingleFile) -> dict[str, Shape]:
 
 
 def _flat(name: str, shape: Shape) -> Shape:
-    """A VAE's attention is kept as 1x1 convolutions by some tools, as matrices by others."""
+    """The shape without 1x1 kernels: some tools store a VAE's attention as convolutions, others as matrices."""
     return shape[:2] if name.startswith(VAE_PREFIX) and shape[2:] == (1, 1) else shape

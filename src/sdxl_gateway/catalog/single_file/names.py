@@ -1,7 +1,7 @@
-"""Takes a single file's header, gives the shapes of its modules by diffusers' names, as a checkpoint's folder would.
+"""Maps the module names of a single file to those of diffusers, which a checkpoint in a folder has.
 
-A UNet's blocks are one flat list in the original layout. Where the first downsampler stands tells how many of them make
-a block of diffusers'. https://github.com/Stability-AI/generative-models
+In the original layout a UNet's blocks are one flat list. The position of the first downsampler tells how many of them
+make one block of diffusers. https://github.com/Stability-AI/generative-models
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def file_shapes(file: SingleFile) -> dict[str, Shape]:
 
 
 def _component(file: SingleFile, name: str) -> dict[str, Shape]:
-    """The shapes of its tensors, without the prefix; none of a component that such files do not have."""
+    """The shapes of the component's tensors, without its prefix; empty if the file's family has no such component."""
     if name not in file.prefixes:
         return {}
     prefix, tensors = file.prefixes[name], file.header.tensors
@@ -60,7 +60,7 @@ def unet_modules(names: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def _layers_to_a_block(modules: Iterable[str]) -> int:
-    """Resnets and the downsampler after them; one block without a downsampler has all layers there are."""
+    """The resnets of a block and its downsampler; all layers if there is only one block, without a downsampler."""
     layers = [module.split(".") for module in modules if module.startswith("input_blocks.")]
     downsamplers = [int(words[1]) for words in layers if words[2:] == ["0", "op"] and words[1].isdecimal()]
     return max(1, min(downsamplers, default=len(layers) + 1))
@@ -100,7 +100,7 @@ def _resnet(prefix: str, rest: list[str]) -> str | None:
 
 
 def _clip_g(name: str, shape: Shape) -> Iterator[tuple[str, Shape]]:
-    """OpenCLIP keeps query, key and value in one, and its projection the other way round."""
+    """Splits OpenCLIP's joint query, key and value, and transposes its projection."""
     if name in _CLIP_G_TOP:
         yield _CLIP_G_TOP[name], shape
     elif name == "text_projection":

@@ -1,4 +1,4 @@
-"""Takes the path of one file, gives what its header tells: family, number format, VAE, prediction."""
+"""Reads the header of a single file: family, number format, VAE, prediction type."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class SingleFile:
 
     @property
     def prefixes(self) -> Mapping[str, str]:
-        """What its tensors' names begin with, by component."""
+        """The prefixes of its tensors' names, by component."""
         return PREFIXES.get(self.family, PREFIXES[Family.SDXL])
 
     @property
     def refines(self) -> bool:
-        """It was taught the last steps alone."""
+        """Whether it is a refiner, which is trained for the last steps only."""
         return self.family is Family.REFINER
 
     @property
     def dtype(self) -> str:
-        """The format most of its bytes are in, as safetensors writes it: "F16"."""
+        """The format of most of its bytes, as safetensors writes it: "F16"."""
         sizes = Counter[str]()
         for tensor in self.header.tensors.values():
             sizes[tensor.dtype] += tensor.end - tensor.start
@@ -48,18 +48,18 @@ class SingleFile:
 
     @property
     def has_vae(self) -> bool:
-        """It brings a VAE along."""
+        """Whether it includes a VAE."""
         return any(name.startswith(VAE_PREFIX) for name in self.header.tensors)
 
     @property
     def in_channels(self) -> int:
-        """What its UNet reads: 4, or 9 where it was taught to inpaint; 0 without a UNet."""
+        """The input channels of its UNet: 4, or 9 for inpainting; 0 without a UNet."""
         first = self.header.tensors.get(FIRST_LAYER)
         return first.shape[1] if first is not None and len(first.shape) == 4 else 0
 
     @property
     def prediction(self) -> str | None:
-        """What its UNet was taught to tell, "epsilon" or "v_prediction"; None where the file is silent."""
+        """The prediction type of its UNet, "epsilon" or "v_prediction"; None if the file does not say."""
         if "v_pred" in self.header.tensors:
             return V_PREDICTION
         told = (self.header.metadata.get(key, "") for key in _PREDICTION_KEYS)
@@ -67,17 +67,17 @@ class SingleFile:
 
     @property
     def zero_snr(self) -> bool:
-        """It was taught to begin at pure noise, which counts with v-prediction only: nothing else can."""
+        """Whether it was trained with zero terminal SNR, to start from pure noise; only works with v-prediction."""
         return "ztsnr" in self.header.tensors
 
     @property
     def parameters(self) -> int:
-        """How many numbers it holds."""
+        """The number of its parameters."""
         return self.header.parameters
 
 
 def read_single_file(path: Path) -> SingleFile:
-    """Raises CheckpointProblem for a pickle, which is never opened, and for a file whose header cannot be trusted."""
+    """Raises CheckpointProblem for a pickle, which is never opened, and for a file with an invalid header."""
     if path.suffix.lower() in PICKLES:
         raise CheckpointProblem(
             f"'{path.name}' is a pickle, which runs code when it is opened, so it never is. Take the {SUFFIX} file"
