@@ -69,6 +69,17 @@ def test_it_opens_light_and_paints_a_blend(browser: Any, live: Server) -> None:
         assert tab.trouble == []
 
 
+def test_on_a_phone_a_picture_comes_into_view(browser: Any, live: Server) -> None:
+    with opened(browser, live.url, viewport={"width": 390, "height": 844}) as tab:
+        tab.page.locator("#lora option[value=outline]").wait_for(state="attached")
+        tab.paint("a red circle")
+        tab.painted()
+        box = tab.page.locator("#pictures img").first.bounding_box()
+        assert box is not None
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= 844
+
+
 @pytest.mark.full
 def test_a_wrong_key_is_said_and_asked_for_again(browser: Any, keyed: Server) -> None:
     with opened(browser, keyed.url) as tab:

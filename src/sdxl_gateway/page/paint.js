@@ -7,6 +7,8 @@ import { framesOf } from "./stream.js";
 
 const LOOKS = 3;
 const asIs = (body) => body;
+/** The pictures are below the form, as page.css has it. */
+const NARROW = matchMedia("(max-width: 52rem)");
 
 /**
  * Gives a summary, and the first refusal. Image i is painted from seed + i, as the server does for `n`.
@@ -25,6 +27,7 @@ export async function paintAll(
   const extras = streams ? { stream: true, partial_images: LOOKS } : { response_format: "b64_json" };
   const tiles = Array.from({ length: n }, () => new Tile(asked.prompt, does));
   list.prepend(...tiles.map((tile) => tile.element));
+  if (NARROW.matches) tiles[0].element.scrollIntoView({ block: "nearest" });
   const one = (tile, index) => {
     const body = bodyOf({ ...seeded(asked, index), ...extras });
     return painted(() => call(path, { body, signal }), tile, (picture, told) => keep({ picture, body, told }));
