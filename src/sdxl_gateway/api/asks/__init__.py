@@ -1,1 +1,1 @@
-"""A request's bytes become an Ask: the field table, and every spelling clients use."""
+"""Parses requests into Asks: the table of fields, and every spelling of them that clients use."""

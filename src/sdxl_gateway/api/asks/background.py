@@ -1,4 +1,4 @@
-"""Takes what a caller says is to be behind the subject, gives it checked against the output format."""
+"""Reads `background`, and checks it against the output format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NO_JPEG = "JPEG holds no transparency. With a transparent background 'output_for
 
 
 def read_background(word: str, param: str, output_format: str) -> Background | None:
-    """None for "auto". Raises InvalidRequest, naming `param`, for what the format cannot hold (as OpenAI does)."""
+    """The background, None for "auto". Raises InvalidRequest naming `param` if the format has no transparency."""
     background = BACKGROUNDS[word]
     if background == "transparent" and output_format == "jpeg":
         raise InvalidRequest(NO_JPEG, param=param)

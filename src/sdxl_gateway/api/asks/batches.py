@@ -1,4 +1,4 @@
-"""Takes the JSON that asks for a batch, and each line of its file, gives what they say."""
+"""Reads the JSON that creates a batch, and the lines of its input file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LINE = frozenset({"custom_id", "method", "url", "body"})
 
 
 def read_batch(given: Mapping[str, Any], base_url: str) -> NewBatch:
-    """The batch asked for; addresses in it begin with `base_url`. Raises InvalidRequest naming the field."""
+    """The requested batch; the URLs of its pictures begin with `base_url`. Raises InvalidRequest naming the field."""
     refuse_unknown(given, _BATCH)
     for name in ("input_file_id", "endpoint", "completion_window"):
         if given.get(name) in (None, ""):
@@ -54,7 +54,7 @@ def _metadata(given: Any) -> dict[str, str]:
 
 
 def read_line(number: int, line: bytes, endpoint: str) -> BatchLine:
-    """One request of a batch for that endpoint; its body is looked at when its turn comes. Raises InvalidRequest."""
+    """One request of a batch for `endpoint`; its body is only parsed when it is run. Raises InvalidRequest."""
     given = _object(line)
     refuse_unknown(given, _LINE)
     for name in ("custom_id", "method", "url", "body"):
@@ -73,7 +73,7 @@ def read_line(number: int, line: bytes, endpoint: str) -> BatchLine:
 
 
 def _object(line: bytes) -> dict[str, Any]:
-    """In the words of OpenAI's own refusal. Raises InvalidRequest."""
+    """The line's JSON object. Raises InvalidRequest with OpenAI's own message."""
     try:
         found = parse_json(bytearray(line))
     except InvalidRequest:

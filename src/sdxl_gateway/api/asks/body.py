@@ -1,4 +1,4 @@
-"""Takes a request to paint in any of its content types, gives the Ask; the byte-heavy part runs in a thread."""
+"""Reads the body of a request to paint, of any supported content type, as an Ask; large bodies in a thread."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ JSON_TYPES = ("application/json", "text/plain", "")
 
 
 async def ask_of(request: Request, operation: Operation, rules: Rules, max_body_bytes: int) -> ReadAsk:
-    """Read the body, which may be compressed, and take it apart; `max_body_bytes` is for what it expands to.
+    """Read and parse the body, which may be compressed; `max_body_bytes` limits its decompressed size.
 
-    Raises GatewayErrors for whatever cannot be an Ask.
+    Raises a GatewayError for a body that is no valid Ask.
     """
     model = request.path_params.get("deployment")
     encoding = request.headers.get("content-encoding", "")
@@ -49,7 +49,7 @@ def _from_form(found: list[Part], operation: Operation, rules: Rules, model: str
 
 
 def _max_part_bytes(rules: Rules) -> int:
-    """Base64 text is a third longer than the picture it encodes."""
+    """The most bytes of one part: base64 text is a third longer than the picture it encodes."""
     return rules.limits.max_image_bytes * 3 // 2 + 1024
 
 

@@ -1,4 +1,4 @@
-"""Takes the JSON of who changes what is known about a checkpoint, gives what its side-car says then."""
+"""Reads the JSON that changes a checkpoint's side-car."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sdxl_gateway.core.samplers import SAMPLERS, SCHEDULES
 
 MOST_PIXELS = 8192 * 8192
 BY_HAND = ("vae", "refiner", "config")
-"""Words that name other models or files: what a side-car loads is for whoever has the server's disk to say."""
+"""Keys that name other models or files to load: only whoever has access to the server's disk may set them."""
 
 _DESCRIPTION = Field("description", Kind.TEXT, "What it paints, in a line.", max_chars=MAX_TEXT_CHARS)
 _ZERO_SNR = Field("zero_snr", Kind.FLAG, "Whether its noise schedule ends in pure noise (zero terminal SNR).")
@@ -53,7 +53,7 @@ SIDECAR_SCHEMA = sidecar_schema(_SAYS)
 
 
 def read_sidecar(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is to change, by the side-car's keys. Raises InvalidRequest naming the field."""
+    """The changes, by the side-car's keys. Raises InvalidRequest naming the field."""
     for name in BY_HAND:
         if name in given:
             message = f"'{name}' names other files: write it into the side-car by hand, on the server's disk."

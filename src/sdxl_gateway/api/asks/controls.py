@@ -1,4 +1,4 @@
-"""Takes `controls` and the pictures that came beside it, gives ControlRefs; types are read here, looked up later."""
+"""Reads `controls` and the pictures that came with it as ControlRefs; their types are looked up later."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _PREPROCESSORS = get_args(Preprocessor)
 def read_controls(
     given: Any, param: str, pictures: Sequence[Upload], limits: Limits, ignored: list[str]
 ) -> tuple[ControlRef, ...]:
-    """The controls asked for; entries without a picture take one of `pictures`, in their order.
+    """The requested controls; entries without a picture take one of `pictures`, in order.
 
     Unknown keys of an entry go to `ignored`. Raises InvalidRequest, InvalidImage or BodyTooLarge naming the entry.
     """
@@ -53,14 +53,14 @@ def read_controls(
 
 
 def check_all_used(left: Sequence[Upload]) -> None:
-    """Raises InvalidRequest naming a picture that no entry takes."""
+    """Raises InvalidRequest naming a picture that no entry uses."""
     if left:
         message = f"Invalid '{left[0].field}': no entry of 'controls' is without a picture, to take this one."
         raise InvalidRequest(message, param=left[0].field)
 
 
 def _entries(given: Any, param: str) -> list[Any]:
-    """A list, a single entry, or either as JSON text; any other text is a type's name."""
+    """The entries, given as a list, as a single entry, or as JSON text of either; any other text is a type's name."""
     if isinstance(given, str) and given.lstrip()[:1] in ("[", "{"):
         given = json_text(given, param)
     if isinstance(given, str | dict):
@@ -95,7 +95,7 @@ def _control(entry: Any, param: str, beside: Iterator[Upload], limits: Limits, i
 
 
 def _type(said: dict[str, Any], param: str) -> str:
-    """Both keys mean the same, and may not say two things."""
+    """The type, from either of two synonymous keys, which must not contradict each other."""
     given = {f"{param}.{key}": said[key] for key in TYPE_KEYS if key in said}
     if not given:
         raise missing(f"{param}.type")
@@ -126,7 +126,7 @@ def _mode(said: dict[str, Any], param: str) -> str | None:
 
 
 def _preprocess(given: Any, param: str) -> bool | str | None:
-    """A name, or whether to preprocess at all."""
+    """A preprocessor's name, or whether to preprocess at all."""
     word = given.strip().lower() if isinstance(given, str) else given
     if word is None or word in _PREPROCESSORS:
         return word

@@ -1,4 +1,4 @@
-"""Takes what a request says of when files are to go, gives how long they are kept."""
+"""Reads how long a request wants files to be kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXPIRY_SCHEMA = {
 
 
 def read_expiry(given: Any, param: str) -> float | None:
-    """In seconds; None where nothing is said. Raises InvalidRequest naming what is wrong in `param`."""
+    """The time in seconds; None if none is given. Raises InvalidRequest naming what is wrong in `param`."""
     if given is None:
         return None
     if not isinstance(given, dict):

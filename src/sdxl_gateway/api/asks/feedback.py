@@ -1,4 +1,4 @@
-"""Takes the JSON of who says how a picture is, or the address of an operator's table, gives what they say or ask."""
+"""Reads the JSON of feedback on a picture, and the query of the operators' table of feedback."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FEEDBACK_SCHEMA: dict[str, Any] = {
 
 
 def read_feedback(given: Mapping[str, Any]) -> Said:
-    """Raises InvalidRequest naming the field."""
+    """The feedback. Raises InvalidRequest naming the field."""
     refuse_unknown(given, frozenset(FEEDBACK_SCHEMA["properties"]))
     if given.get("score") is None:
         raise missing("score")
@@ -49,12 +49,12 @@ def read_feedback(given: Mapping[str, Any]) -> Said:
 
 
 def read_days(said: str | None) -> int | None:
-    """None for all there are. Raises InvalidRequest."""
+    """The number of days, None for all. Raises InvalidRequest."""
     return None if said is None else integer(_DAYS, said, "days")
 
 
 def _tags(given: Any) -> tuple[str, ...]:
-    """Each once, in lower case."""
+    """The tags in lower case, without duplicates."""
     if given is None:
         return ()
     if not isinstance(given, list):

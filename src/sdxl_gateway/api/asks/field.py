@@ -1,4 +1,4 @@
-"""Field: a row of the table of what a request to paint may carry."""
+"""Field: a row of the table of fields that a request to paint may have."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EDIT = frozenset({Operation.EDIT})
 
 
 class Kind(StrEnum):
-    """How a field's value is read."""
+    """How a field's value is parsed."""
 
     TEXT = "text"
     INTEGER = "integer"
@@ -40,7 +40,7 @@ PICTURE_KINDS = frozenset({Kind.PICTURE, Kind.PICTURES})
 class Field:
     """One field: bounds are inclusive, `max_chars` counts characters; an IGNORED field is accepted without effect.
 
-    A LEVEL is one of the choices or a number.
+    The value of a LEVEL is one of the choices or a number.
     """
 
     name: str
@@ -57,5 +57,5 @@ class Field:
 
     @property
     def spellings(self) -> tuple[str, ...]:
-        """Its name first, then the others clients use."""
+        """The field's name, then its aliases."""
         return (self.name, *self.aliases)

@@ -1,4 +1,4 @@
-"""Every field a request to paint may carry, in one table; the parser and the OpenAPI document both read it."""
+"""The table of all fields of a request to paint, used by the parser and by the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FORMATS = {"png": "png", "jpeg": "jpeg", "jpg": "jpeg", "webp": "webp"}
 
 
 def wire_fields(limits: Limits) -> tuple[Field, ...]:
-    """The whole table under the operator's limits."""
+    """The whole table, with the operator's limits."""
     return (*_openai_fields(limits), *_extensions(limits), *_without_effect())
 
 
@@ -212,7 +212,7 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
 
 
 def _without_effect() -> tuple[Field, ...]:
-    """OpenAI's own fields that this model has no use for; clients send them unasked."""
+    """OpenAI's fields that have no effect here; clients send them by default."""
     return (
         Field("moderation", Kind.IGNORED, "Accepted, without effect.", PROMPTED),
         Field("complexity", Kind.IGNORED, "Accepted, without effect.", PROMPTED),

@@ -1,4 +1,4 @@
-"""Takes the form that brings a file, gives its bytes as they come, and what was said of it before or after them."""
+"""Reads the form that uploads a file: its bytes as a stream, and the fields before and after them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAMES = ("purpose", _EXPIRY, _ANCHOR, _SECONDS)
 
 
 class FileUpload:
-    """One form. What `described` says is whole when the last of `chunks` was taken."""
+    """One form. Call `described` only after all of `chunks` has been read."""
 
     def __init__(self, request: Request, files: Files, max_image_bytes: int) -> None:
         self._request = request
@@ -38,7 +38,7 @@ class FileUpload:
         self._name: str | None = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The file's bytes; runs to the end of the form. Raises InvalidRequest naming a field, UnsupportedMedia."""
+        """The file's bytes; reads to the end of the form. Raises InvalidRequest naming a field, UnsupportedMedia."""
         if media_type(self._request) != "multipart/form-data":
             raise UnsupportedMedia("Send the file as multipart/form-data.")
         begun, text = PartBegin(""), b""
@@ -69,7 +69,7 @@ class FileUpload:
             raise InvalidRequest(f"Unknown parameter: {shown(word)}.", param=word, code="unknown_parameter")
 
     def described(self, size: int, head: bytes) -> NewFile:
-        """What the form says of a file of that length. Raises InvalidRequest naming a field, InvalidImage."""
+        """The file as the form describes it; `size` is in bytes. Raises InvalidRequest naming a field, InvalidImage."""
         if self._name is None:
             raise missing("file")
         if not self._texts.get("purpose"):
@@ -88,12 +88,12 @@ class FileUpload:
             raise InvalidImage("Invalid image file 'file'. Supported formats are PNG, JPEG and WebP.", param="file")
 
     def _keep_seconds(self, purpose: Purpose) -> float | None:
-        """As OpenAI keeps them: batches' for a month, others until they are deleted, where nothing else is said."""
+        """By default as OpenAI keeps files: those of batches for a month, others until they are deleted."""
         said = self._said_seconds()
         return self._settings.batch_keep_seconds if said is None and purpose is Purpose.BATCH else said
 
     def _said_seconds(self) -> float | None:
-        """In two parts, as most of OpenAI's libraries write them, or in one of JSON, as that for .NET does."""
+        """The requested time, in two fields, as most of OpenAI's SDKs send it, or in one of JSON, as that for .NET."""
         if told := self._texts.get(_EXPIRY):
             return read_expiry(parse_json(told.encode(), param=_EXPIRY), _EXPIRY)
         if _SECONDS in self._texts:
@@ -105,11 +105,11 @@ class FileUpload:
 
 
 def _clean(data: bytes) -> bytes:
-    """A picture is kept without what its file says of who made it, and where."""
+    """The picture's bytes without metadata on who made it, and where."""
     return scrubbed(Upload("file", data))
 
 
 def _plain(name: str) -> str:
-    """What is shown of a file's name: its last part, as far as it can be printed."""
+    """The file's name as it is shown: the last part of the path, without unprintable characters."""
     last = name.replace("\\", "/").rpartition("/")[2]
     return "".join(char for char in last if char.isprintable())[:NAME_CHARS] or "upload"

@@ -1,4 +1,4 @@
-"""Takes the parts of a form, gives the fields and pictures in them, by the habits of the clients that send forms."""
+"""Reads fields and pictures from the parts of a form, in the ways in which common clients write them."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from sdxl_gateway.api.http.multipart import MAX_PARTS, PartBegin, PartEnd, PartE
 from sdxl_gateway.core.ask import Upload
 from sdxl_gateway.core.errors import BodyTooLarge, InvalidRequest
 
-# What clients put after a field's name: nothing, or the index of one picture, or of one among several.
+# The suffix of a field's name: none, or the index of the one picture, or of one of several.
 _INDEX = {Kind.PICTURE: r"(\[0?\])?", Kind.PICTURES: r"(\[\d{0,3}\])?"}
 _ENTRY_KEYS = {"loras": NAME_KEYS, "controls": TYPE_KEYS}
-"""Fields of several entries, and the keys that each entry has one of."""
+"""Fields that are lists of entries, and the keys of which each entry has one."""
 _ENTRY = re.compile(r"(loras?|controls)\[(\d{0,3})\](?:\[([A-Za-z_]{1,40})\])?")
 _MAY_BE_NULL = ("prompt", "negative_prompt")
-# A file under a name that is no picture can only be a long text; more of it than this is never needed.
+# A file part of a field that is not a picture can only be a long text; no more of it than this is needed.
 MAX_FILE_TEXT_BYTES = 2**20
 MAX_TEXTS_BYTES = 4 * 2**20
-# Unquoting makes an object of every escape.
+# Text is unquoted piece by piece, as unquoting creates an object for each escape.
 _PIECE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One whole part of a form."""
+    """One complete part of a form."""
 
     name: str
     data: bytes
@@ -42,14 +42,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Texts by name, in the order they came, and by picture field the parts that may be its pictures."""
+    """Texts by name, in the order sent, and for each picture field the parts that may be its pictures."""
 
     texts: dict[str, Any] = field(default_factory=dict)
     pictures: Mapping[str, tuple[Part, ...]] = field(default_factory=dict)
 
 
 async def collect(events: AsyncIterator[PartEvent], max_part_bytes: int) -> list[Part]:
-    """The parts of a form, whole. Raises BodyTooLarge naming a part above `max_part_bytes`."""
+    """The complete parts of a form. Raises BodyTooLarge naming a part above `max_part_bytes`."""
     found: list[Part] = []
     begun, data = PartBegin(""), bytearray()
     async for event in events:
@@ -65,7 +65,7 @@ async def collect(events: AsyncIterator[PartEvent], max_part_bytes: int) -> list
 
 
 def parse_urlencoded(body: bytes | bytearray) -> list[Part]:
-    """The fields of an urlencoded body as parts. Raises InvalidRequest when there are too many."""
+    """The fields of a urlencoded body as parts. Raises InvalidRequest if there are too many."""
     if body.count(b"&") >= MAX_PARTS:
         raise InvalidRequest("The form could not be read.", code="invalid_form")
     pairs = (pair.partition(b"=") for pair in body.split(b"&") if pair)
@@ -85,9 +85,9 @@ def _unquoted(text: bytes | bytearray) -> bytes:
 
 
 def read_form(parts: list[Part], fields: Iterable[Field]) -> Form:
-    """The form by the rows of `fields`. Raises InvalidRequest naming the field.
+    """The form, read by the rows of `fields`. Raises InvalidRequest naming the field.
 
-    Empty texts are absent, of repeated fields the last one that is not empty counts, and `n=0` is absent too.
+    Empty texts and `n=0` count as absent; of repeated fields the last one that is not empty counts.
     """
     named = {row.name: _spelling_of(row) for row in fields if row.kind in PICTURE_KINDS}
     pictures = {
@@ -118,7 +118,7 @@ def _spelling_of(row: Field) -> re.Pattern[str]:
 
 
 def read_files(form: Form, fields: Iterable[Field], max_bytes: int) -> dict[str, tuple[Upload, ...]]:
-    """The pictures of a form by field; texts beside real files are ignored, texts alone are data URLs or base64.
+    """The pictures of a form by field: its files if it has any, else its texts, which are data URLs or base64.
 
     Raises InvalidImage, InvalidRequest or BodyTooLarge naming the field.
     """
@@ -136,7 +136,7 @@ def _uploads(row: Field, parts: tuple[Part, ...], max_bytes: int) -> tuple[Uploa
 
 
 def _given(parts: tuple[Part, ...]) -> list[Part]:
-    """Without what only stands there empty."""
+    """The parts that are not empty."""
     files = [part for part in parts if part.is_file or picture_kind(part.data)]
     return files or [part for part in parts if part.data.strip() not in (b"", b"null")]
 
@@ -144,13 +144,13 @@ def _given(parts: tuple[Part, ...]) -> list[Part]:
 def _upload(part: Part, param: str, max_bytes: int) -> Upload:
     if part.is_file or picture_kind(part.data):
         return upload(part.data, param, max_bytes)
-    # A large text can only be base64; in any other encoding one letter may make four bytes of each.
+    # A large text can only be base64, for which latin-1 is enough; one wider letter makes a str take 4 bytes for each.
     text = _text(part, param) if len(part.data) < MAX_TEXTS_BYTES else part.data.decode("latin-1")
     return read_text(text, param, max_bytes)
 
 
 def _value(part: Part) -> str:
-    """A text field's text; "" when it is as good as absent."""
+    """A text field's text; "" if it counts as absent."""
     if part.is_file:
         return part.data[:MAX_FILE_TEXT_BYTES].decode("utf-8", "replace")
     text = _text(part, part.name[:100])
@@ -165,7 +165,7 @@ def _text(part: Part, param: str) -> str:
 
 
 def _entries(parts: list[Part], field: str) -> list[Any]:
-    """`loras[0][name]` by index, `loras[][name]` and `loras[][weight]` by order, `loras[]` and repeats as words."""
+    """Entries from `loras[0][name]` by index, `loras[][name]` and `loras[][weight]` by order, `loras[]` and repeats."""
     words: list[Any] = _repeats(parts, field)
     columns: dict[str, list[str]] = {}
     numbered: dict[int, dict[str, str]] = {}
@@ -183,14 +183,14 @@ def _entries(parts: list[Part], field: str) -> list[Any]:
 
 
 def _repeats(parts: list[Part], field: str) -> list[str]:
-    """The texts of a field that came more than once under its plain name."""
+    """The texts of a field that was sent more than once under its plain name."""
     plain = [part for part in parts if part.name in (field, "lora") and part.data.strip() not in (b"", b"null")]
     same = [part for part in plain if part.name == field or field == "loras"]
     return [_text(part, field) for part in same] if len(same) > 1 else []
 
 
 def _rows(columns: dict[str, list[str]], field: str) -> list[dict[str, str]]:
-    """One entry for each name; in a form with fewer weights than names it is unclear whose they are."""
+    """One entry for each name; with fewer weights than names it would be unclear to which they belong."""
     if not columns:
         return []
     count = next((len(columns[key]) for key in _ENTRY_KEYS[field] if key in columns), 0)

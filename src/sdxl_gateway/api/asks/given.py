@@ -1,4 +1,4 @@
-"""Takes a body's fields and the table to read them by, gives each by its name; refuses or notes what is no field."""
+"""Reads a body's fields by the table of fields; unknown ones are refused, or noted as ignored."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Files = Mapping[str, tuple[Upload, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The operator's part in reading a request; `strict` refuses fields the table does not know.
+    """The operator's rules for reading a request; with `strict`, fields that are not in the table are refused.
 
-    `fields` is the table to read by; left empty it is the whole one under `limits`.
+    `fields` is the table to use; if empty, the whole table with `limits`.
     """
 
     limits: Limits
@@ -33,12 +33,12 @@ class Rules:
 
     @property
     def table(self) -> tuple[Field, ...]:
-        """Every field that is known."""
+        """All known fields."""
         return self.fields or wire_fields(self.limits)
 
 
 class FieldValue(NamedTuple):
-    """A field of the body with its value; `param` is what the caller called it."""
+    """A field of the body with its value; `param` is the spelling that the caller used."""
 
     row: Field
     value: Any
@@ -46,7 +46,7 @@ class FieldValue(NamedTuple):
 
 
 class Given:
-    """One body, read against the table of its operation; `ignored` are the names in it that have no effect."""
+    """One body, read by its operation's table; `ignored` are the names of fields in it that have no effect."""
 
     def __init__(self, operation: Operation, given: dict[str, Any], rules: Rules, files: Files) -> None:
         self.operation = operation
@@ -60,11 +60,11 @@ class Given:
         self.pictures: dict[str, tuple[Upload, ...]] = {}
 
     def named(self, word: str) -> str:
-        """A field as the caller wrote it: those that a recipe brought stand inside it."""
+        """The name of a field for error messages: fields that a recipe brought have the recipe's name before theirs."""
         return f"recipe.{word}" if word in self.recipe.fields else word
 
     def refuse_foreign_pictures(self) -> None:
-        """A picture that only another operation reads would leave no trace in what is painted."""
+        """Raises InvalidRequest for a picture that only other operations use, as it would have no effect here."""
         for row in self._foreign:
             given = [word for word in row.spellings if self._given.pop(word, None)]
             if given or self._files.get(row.name):
@@ -72,13 +72,13 @@ class Given:
                 raise _unsupported(word, f"{_WHAT[self.operation]} reads no '{word}': send it to /v1/images/edits.")
 
     def find_unknown(self) -> None:
-        """Note what will have no effect; refuse it when the server is strict."""
+        """Note the fields that have no effect; raises InvalidRequest for unknown ones if the server is strict."""
         known = {word: row for row in self.table.values() for word in row.spellings}
         without_effect = {word for word, row in known.items() if row.kind is Kind.IGNORED}
         for key in self._given:
             if key in known and key not in without_effect:
                 continue
-            # A form has `svg[model]` for what JSON holds in `svg`.
+            # Forms write a key of the object `svg` as `svg[model]`.
             if key.partition("[")[0] not in without_effect and self.rules.strict:
                 raise _unknown(self.named(key))
             self.ignored.append(self.named(key))
@@ -86,19 +86,19 @@ class Given:
             self.ignored.extend(self._outspoken(row))
 
     def _outspoken(self, row: Field) -> list[str]:
-        """The spellings of a field that say something else than the one that counts, where pixels depend on it."""
+        """The spellings of a field whose values contradict the one that counts, if pixels depend on the field."""
         used = self._spelling(row)
         if used is None or not (row.extension or row.kind in PICTURE_KINDS):
             return []
         return [word for word in row.spellings if self._given.get(word, "") not in ("", self._given[used])]
 
     def _spelling(self, row: Field) -> str | None:
-        """The first spelling that is not empty, else one that is; None when the field is absent."""
+        """The first spelling whose value is not empty, else one whose value is; None if the field is absent."""
         given = [word for word in row.spellings if word in self._given]
         return next((word for word in given if self._given[word] != ""), given[0] if given else None)
 
     def find(self, name: str) -> FieldValue | None:
-        """The field under its first spelling that is not empty; None when the field is absent."""
+        """The field under its first spelling that is not empty; None if the field is absent."""
         row = self.table.get(name)
         if row is None:
             return None
@@ -109,27 +109,27 @@ class Given:
         return None if spelling is None else FieldValue(row, value, self.named(spelling))
 
     def filled(self, name: str) -> FieldValue | None:
-        """As `find`; None also when the field is empty, as forms send fields that nobody filled in."""
+        """As `find`, but None also if the field is empty, as forms send fields that were not filled in."""
         found = self.find(name)
         return None if found is None or found.value == "" else found
 
     def text(self, name: str) -> str | None:
-        """As it stands; None when the field is absent."""
+        """The text as it was sent; None if the field is absent."""
         found = self.find(name)
         return values.text(*found) if found else None
 
     def choice(self, name: str) -> str | None:
-        """One of the field's choices; None when the field is absent or empty."""
+        """One of the field's choices; None if the field is absent or empty."""
         found = self.filled(name)
         return values.choice(*found) if found else None
 
     def flag(self, name: str) -> bool | None:
-        """None when the field is absent or empty."""
+        """A boolean; None if the field is absent or empty."""
         found = self.filled(name)
         return values.flag(found.value, found.param) if found else None
 
     def switch(self, name: str) -> str | bool | None:
-        """A name, or whether there is to be one at all; None when the field is absent or empty."""
+        """A name, or a boolean, whether to use one at all; None if the field is absent or empty."""
         found = self.filled(name)
         if found is None:
             return None
@@ -149,12 +149,12 @@ class Given:
         return values.number(*found) if found else None
 
     def refuse_unknown(self, before: int) -> None:
-        """Where the server is strict, keys of entries that came to the ignored since there were `before` of them."""
+        """If the server is strict, raises InvalidRequest for keys added to `ignored` since it had `before` of them."""
         if self.rules.strict and len(self.ignored) > before:
             raise _unknown(self.ignored[before])
 
     def uploads(self, row: Field) -> tuple[Upload, ...]:
-        """The pictures of a field: parts of the form, else what stands in the body."""
+        """The pictures of a field: from parts of the form, else from the body."""
         if files := self._files.get(row.name):
             return files
         found, max_bytes = self.filled(row.name), self.rules.limits.max_image_bytes

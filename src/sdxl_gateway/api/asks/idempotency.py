@@ -19,7 +19,7 @@ from sdxl_gateway.storage.idempotency_table import Scope
 HEADER = "Idempotency-Key"
 _KEY = re.compile(r"[!-~]{1,255}")
 CHANGES_THE_REPLY = ("prefer",)
-"""Headers that ask for another reply to the same body."""
+"""Headers that change the reply to the same body."""
 
 
 def idempotency_key(request: Request) -> str | None:

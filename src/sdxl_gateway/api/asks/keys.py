@@ -1,4 +1,4 @@
-"""Takes the JSON of an operator who makes, changes or rotates a key, gives what the key is to be good for."""
+"""Reads the JSON by which an operator creates, changes or rotates a key."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 def read_grant(given: Mapping[str, Any], now: float) -> KeyGrant:
-    """What a new key is to be good for; `now` is unix seconds. Raises InvalidRequest naming the field."""
+    """What a new key is to permit; `now` is unix seconds. Raises InvalidRequest naming the field."""
     refuse_unknown(given, _GRANT)
     tenant = _called(TENANT, given.get("tenant", "")).strip()
     if not tenant:
@@ -57,9 +57,9 @@ def read_grant(given: Mapping[str, Any], now: float) -> KeyGrant:
 
 
 def read_change(given: Mapping[str, Any], now: float) -> Callable[[KeyGrant], KeyGrant]:
-    """What becomes of a key's grant: what is not given stays, null is as if it had never been said.
+    """The change to a key's grant: absent fields stay as they are, null means as if never given.
 
-    Of `limits` those named change. Raises InvalidRequest naming the field.
+    Only the named `limits` change. Raises InvalidRequest naming the field.
     """
     refuse_unknown(given, _CHANGED)
     new = {_SAID_OTHERWISE.get(name, name): _changed(name, given, now) for name in given if name != "limits"}
@@ -89,7 +89,7 @@ def _changed(name: str, given: Mapping[str, Any], now: float) -> Any:
 
 
 def _called(field: Field, value: Any) -> str:
-    """A name, which stands in lists and lines of logs. Raises InvalidRequest."""
+    """A key's name, which is shown in lists and logs. Raises InvalidRequest."""
     found = text(field, value, field.name)
     if not found.isprintable():
         raise InvalidRequest(f"'{field.name}' wants one line of characters that can be shown.", param=field.name)
@@ -113,7 +113,7 @@ def _policy(value: Any) -> Policy | None:
 
 
 def read_limits(given: Any) -> Allowance:
-    """The most that a key may take. Raises InvalidRequest naming the limit."""
+    """The limits of a key. Raises InvalidRequest naming the limit."""
     return Allowance(**_named_limits(given))
 
 
@@ -127,13 +127,13 @@ def _named_limits(given: Any) -> dict[str, int]:
 
 
 def read_grace(given: Mapping[str, Any], otherwise: float) -> float:
-    """How many seconds a rotated key lives on. Raises InvalidRequest."""
+    """For how many seconds a rotated key stays valid. Raises InvalidRequest."""
     refuse_unknown(given, frozenset({"grace_seconds"}))
     return number(GRACE_SECONDS, given.get("grace_seconds", otherwise), "grace_seconds")
 
 
 def refuse_unknown(given: Mapping[str, Any], known: frozenset[str], within: str = "") -> None:
-    """What an operator writes is never ignored. Raises InvalidRequest."""
+    """Raises InvalidRequest for an unknown field: what an operator writes is never ignored."""
     for name in given:
         if name not in known:
             param = f"{within}.{name}" if within else name

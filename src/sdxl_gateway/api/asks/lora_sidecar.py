@@ -1,4 +1,4 @@
-"""Takes the JSON of who changes what is known about a LoRA, gives what its side-car says then."""
+"""Reads the JSON that changes a LoRA's side-car."""
 
 from __future__ import annotations
 
@@ -69,5 +69,5 @@ SIDECAR_SCHEMA = sidecar_schema(_SAYS)
 
 
 def read_sidecar(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is to change, by the side-car's keys. Raises InvalidRequest naming the field."""
+    """The changes, by the side-car's keys. Raises InvalidRequest naming the field."""
     return read_words(_SAYS, given)

@@ -1,4 +1,4 @@
-"""Takes `loras` in any of the spellings people use, gives LoraRefs; names are only read here, never looked up."""
+"""Reads `loras`, in any of its common spellings, as LoraRefs; the names are looked up later."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_TEXT_CHARS = 128 * 1024
 
 
 def read_loras(given: Any, param: str, ignored: list[str]) -> tuple[LoraRef, ...]:
-    """The LoRAs asked for. Unknown keys of an entry go to `ignored`. Raises InvalidRequest naming the entry."""
+    """The requested LoRAs. Unknown keys of an entry go to `ignored`. Raises InvalidRequest naming the entry."""
     entries = _entries(given, param)
     if len(entries) > MAX_LORAS:
         raise too_many_entries(param, MAX_LORAS, len(entries))
@@ -38,7 +38,7 @@ def read_loras(given: Any, param: str, ignored: list[str]) -> tuple[LoraRef, ...
 
 
 def with_default_weight(loras: tuple[LoraRef, ...], weight: float | None) -> tuple[LoraRef, ...]:
-    """The same LoRAs, those without a weight given `weight`."""
+    """The same LoRAs, with `weight` for those that have none."""
     if weight is None:
         return loras
     return tuple(replace(lora, weight=weight) if lora.weight is None else lora for lora in loras)
@@ -60,7 +60,7 @@ def _from_mapping(given: dict[str, Any]) -> list[Any]:
 
 
 def _from_text(given: str, param: str) -> Any:
-    """JSON when it looks like JSON, else names joined by `+`."""
+    """The entries: JSON if the text looks like JSON, else names joined by `+`."""
     _check_length(given, param)
     if given.lstrip()[:1] not in ("[", "{"):
         return [piece for piece in given.split("+") if piece.strip()]
@@ -68,7 +68,7 @@ def _from_text(given: str, param: str) -> Any:
 
 
 def _check_length(given: str, param: str) -> None:
-    """Sixteen names of the greatest length are far shorter; each piece of a text costs more than it is long."""
+    """Refuse overlong text before it is split, which is expensive; sixteen names of full length are far shorter."""
     if len(given) > MAX_TEXT_CHARS:
         message = f"Invalid '{param}': a text has at most {MAX_TEXT_CHARS} characters here."
         raise InvalidRequest(message, param=param, code="string_above_max_length")
@@ -108,7 +108,7 @@ def _from_object(entry: dict[str, Any], param: str, ignored: list[str]) -> LoraR
 
 
 def _blocks(given: dict[str, Any], param: str) -> tuple[float, ...]:
-    """12 or 20 numbers, as a list or as text with commas between; empty when none are given."""
+    """12 or 20 block weights, as a list or as text with commas; empty if none are given."""
     key = next((key for key in BLOCK_KEYS if given.get(key, "") != ""), None)
     if key is None:
         return ()
@@ -133,7 +133,7 @@ def _name(given: str, param: str) -> str:
 
 
 def _weight(given: dict[str, Any], keys: tuple[str, ...], param: str) -> float | None:
-    """The one weight an entry gives; in other words it may say the same again, and nothing else."""
+    """The weight of an entry; if it is given under several keys, they must agree."""
     said = {f"{param}.{key}": _checked(given[key], f"{param}.{key}") for key in keys if given.get(key, "") != ""}
     if len(set(said.values())) > 1:
         first, *_, last = said

@@ -1,4 +1,4 @@
-"""Takes the request that brings a LoRA or a checkpoint, gives its name, whether it replaces one, and its bytes."""
+"""Reads the request that uploads a LoRA or a checkpoint: its name, whether it replaces one, and its bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIELDS = frozenset({"name", "replace"})
 
 
 async def read_upload(request: Request) -> tuple[str, bool, AsyncIterator[bytes]]:
-    """Name, whether it may replace one of that name, and the file's bytes, unread.
+    """The name, whether it may replace an existing file, and the file's bytes as a stream.
 
     Raises UnsupportedMedia, or InvalidRequest naming `name`, `replace` or `file`; reading the bytes may raise more.
     """
@@ -36,7 +36,7 @@ async def read_upload(request: Request) -> tuple[str, bool, AsyncIterator[bytes]
 
 
 async def _fields_before_file(events: AsyncIterator[PartEvent]) -> dict[str, str]:
-    """The form's texts up to where its file begins."""
+    """The form's text fields before its file."""
     fields: dict[str, str] = {}
     name, text = "", b""
     async for event in events:
@@ -55,7 +55,7 @@ async def _fields_before_file(events: AsyncIterator[PartEvent]) -> dict[str, str
 
 
 async def _file_bytes(events: AsyncIterator[PartEvent]) -> AsyncIterator[bytes]:
-    """The file's bytes. Runs to the end of the form, so that a body cut short is never taken for a whole file."""
+    """The file's bytes. Reads to the end of the form, so that a truncated body is never taken for a whole file."""
     async for event in events:
         if isinstance(event, PartBegin):
             raise InvalidRequest("A form's fields come before its file, of which there is one.", param=event.name[:64])

@@ -1,4 +1,4 @@
-"""Takes the JSON of somebody who wants texts or pictures judged, gives them as the judges read them."""
+"""Reads the JSON of a request to moderate texts or pictures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MODEL = Field("model", Kind.TEXT, "Answered as it was sent; the server has one 
 
 @dataclass(frozen=True, slots=True)
 class ModerationInput:
-    """What is judged together, with one result."""
+    """Texts and pictures that are judged together, with one result."""
 
     texts: tuple[str, ...] = ()
     pictures: tuple[Upload, ...] = ()
@@ -31,14 +31,14 @@ class ModerationInput:
 
 @dataclass(frozen=True, slots=True)
 class ModerationAsk:
-    """A string is one input, each string of several is one, and all parts are one."""
+    """The inputs: a string is one, of a list of strings each is one, and all parts of a list of parts are one."""
 
     model: str | None
     inputs: tuple[ModerationInput, ...]
 
 
 def read_moderation(given: Mapping[str, Any], limits: Limits) -> ModerationAsk:
-    """Raises InvalidRequest, InvalidImage or BodyTooLarge naming the place."""
+    """The request. Raises InvalidRequest, InvalidImage or BodyTooLarge naming the place."""
     refuse_unknown(given, frozenset({"input", "model"}))
     model = given.get("model")
     asked = given.get("input")

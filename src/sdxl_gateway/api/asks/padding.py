@@ -1,4 +1,4 @@
-"""Takes `padding` as people write it, gives pixels beyond each edge."""
+"""Reads `padding`, in pixels beyond each edge."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIDE = Field("padding", Kind.INTEGER, "", low=0, high=LONGEST_SIDE)
 
 
 def read_padding(given: Any, param: str) -> Padding:
-    """A number for all edges or an object with one for each, or the text of either. Raises InvalidRequest."""
+    """The padding: a number for all edges, an object with one for each, or text of either. Raises InvalidRequest."""
     if isinstance(given, str) and given.lstrip().startswith("{"):
         given = _from_text(given, param)
     if not isinstance(given, dict):

@@ -1,4 +1,4 @@
-"""Takes `limit` and `after` of a list's address, gives the page of it that they ask for."""
+"""Pages of lists, by the query parameters `limit` and `after`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def page_query(usual: int = USUAL, most: int = MOST) -> dict[str, dict[str, Any]]:
-    """The parameters of a list's address, as the OpenAPI document has them."""
+    """The query parameters of a list, for the OpenAPI document."""
     limit = {"type": "integer", "minimum": 1, "maximum": most, "default": usual}
     return {"limit": limit, "after": {"type": "string"}}
 
@@ -29,14 +29,14 @@ PAGE_QUERY = page_query()
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """At most `limit`, those that come behind the one whose id is `after`."""
+    """At most `limit` items, those behind the one with the id `after`."""
 
     limit: int = USUAL
     after: str | None = None
 
     @classmethod
     def of(cls, request: Request, usual: int = USUAL, most: int = MOST) -> Page:
-        """As the address says; `usual` many where it says nothing. Raises InvalidRequest."""
+        """The page that the query asks for; `usual` is the default limit. Raises InvalidRequest."""
         asked = request.query_params
         limit = Field("limit", Kind.INTEGER, "How many at most.", low=1, high=most)
         return cls(integer(limit, asked.get("limit", usual), "limit"), asked.get("after"))

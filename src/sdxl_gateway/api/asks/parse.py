@@ -1,4 +1,4 @@
-"""Takes a body's fields, gives the Ask: types and static ranges are checked here, names are looked up later."""
+"""Parses a body's fields into an Ask: types and static ranges are checked here, names are looked up later."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from sdxl_gateway.core.recipe import Background
 
 MAX_FIELDS = 300
 MOST_COMPRESSION = 100
-"""As much of the picture stays as the format can hold."""
+"""The best quality that the format has."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadAsk:
-    """What a body asks for; `ignored` are the names in it that have no effect.
+    """A parsed body; `ignored` are the names of fields in it that have no effect.
 
-    `pictures` are the uploads of every picture field, by its name; empty where none came.
+    `pictures` are the uploads by picture field; empty for a field without any.
     """
 
     ask: Ask
@@ -43,9 +43,9 @@ class ReadAsk:
 def read_ask(
     operation: Operation, body: Mapping[str, Any], rules: Rules, *, files: Files | None = None, model: str | None = None
 ) -> ReadAsk:
-    """The Ask in a body; `model` is the name the address gave, for bodies that name none.
+    """The Ask of a body; `model` is the name in the URL, for bodies that name none.
 
-    `body` holds JSON values or a form's texts; both are read by the same rules. `files` came as parts of the form and
+    `body` has JSON values or a form's texts; both are read by the same rules. `files` are file parts of the form, and
     win over a picture in `body`. Raises InvalidRequest, InvalidImage or BodyTooLarge with the field's name as written.
     """
     given = _merged(body)
@@ -57,7 +57,7 @@ def read_ask(
 
 
 def _merged(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Nulls dropped, a literal `extra_body` folded in; what stands outside it wins."""
+    """The body without nulls, and with the fields of a literal `extra_body` added; those outside it win."""
     given = {key: value for key, value in body.items() if value is not None}
     extra = given.pop("extra_body", {})
     if not isinstance(extra, dict):
@@ -71,10 +71,10 @@ def _merged(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _AskReader(Given):
-    """Whoever asks for a field decides what it means."""
+    """Reads each field of the Ask from the body."""
 
     def ask(self, model: str | None) -> Ask:
-        """All fields, read in an order that decides which of several mistakes is named."""
+        """All fields; the order in which they are read decides which of several errors is reported."""
         prompt = self.text("prompt") or ""
         background = self._background()
         n, stream = self.integer("n"), bool(self.flag("stream"))
@@ -140,7 +140,7 @@ class _AskReader(Given):
         return read_webhook_url(found.value, found.param) if found else None
 
     def _size(self) -> Size | None:
-        """`size`, else `width` and `height`; beside a size that says otherwise these two have no effect."""
+        """`size`, else `width` and `height`, which are ignored if they contradict `size`."""
         given, width, height = self.text("size"), self.integer("width"), self.integer("height")
         if given and (size := read_size(given, self.rules.limits.max_pixels)) is not None:
             sides = {"width": (width, size.width), "height": (height, size.height)}
@@ -165,7 +165,7 @@ class _AskReader(Given):
         return FORMATS[self.choice("output_format") or "png"]
 
     def _compression(self) -> int:
-        """PNG loses nothing, whatever is asked for; many clients say 100 beside it."""
+        """The compression, without effect on PNG, which is lossless; many clients send 100 with it."""
         found = self.integer("output_compression")
         if found not in (None, MOST_COMPRESSION) and self._output_format() == "png":
             self.ignored.append("output_compression")
@@ -214,7 +214,7 @@ class _AskReader(Given):
         return (*told, *map(Reference, beside))
 
     def _fidelity(self, references: tuple[Reference, ...]) -> str | float | None:
-        """Nothing is weighed by it where one picture is edited, as many clients send it for."""
+        """`input_fidelity`; many clients send it with a single picture to edit, where it has no effect."""
         found = self.filled("input_fidelity")
         if found is None:
             return None

@@ -1,4 +1,4 @@
-"""The fields that say what becomes of the picture an edit starts from."""
+"""The fields that decide how an edit uses its input picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes pictures in every shape clients send (file, data URL, base64, address, reference object), gives Uploads."""
+"""Reads pictures in every form clients send (file, data URL, base64, URL, reference object) as Uploads."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sdxl_gateway.core.ask import Elsewhere, Place, Upload
 from sdxl_gateway.core.errors import BodyTooLarge, InvalidImage, InvalidRequest
 from sdxl_gateway.core.text import shown
 
-# Real heads have 30 characters; a longer one is no data URL.
+# Real heads have about 30 characters; text with a longer one is no data URL.
 MAX_DATA_URL_HEAD = 1024
 MAX_URL_CHARS = 8192
 _ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SPACE = b" \t\n\r\v\f"
-# One call into C holds up every other thread for as long as it takes.
+# A call into C blocks all other threads while it runs, so long text is decoded in pieces.
 _PIECE_CHARS = 2**20
 _PICTURE_KEYS = ("image_url", "url", "b64_json")
 _OBJECT_KEYS = (*_PICTURE_KEYS, Place.FILE, "type", "detail")
@@ -47,7 +47,7 @@ def upload(data: bytes, param: str, max_bytes: int) -> Upload:
 
 
 def too_large(param: str, max_bytes: int) -> BodyTooLarge:
-    """The refusal of a picture file above the limit."""
+    """The error for a picture file above the limit."""
     return BodyTooLarge(
         f"Invalid file '{param}': an image has at most {max_bytes} bytes.", param=param, code="image_file_too_large"
     )
@@ -65,13 +65,13 @@ def read_pictures(given: Any, param: str, max_bytes: int) -> tuple[Upload, ...]:
 
 
 def too_many(param: str, most: int) -> InvalidRequest:
-    """The refusal of more pictures than a field holds."""
+    """The error for more pictures than a field may have."""
     images = "image" if most == 1 else "images"
     return InvalidRequest(f"Invalid '{param}': at most {most} {images}.", param=param, code="array_above_max_length")
 
 
 def read_picture(given: Any, param: str, max_bytes: int) -> Upload:
-    """A text as `read_text` takes it, or an object that holds one or names a file. Raises naming the place."""
+    """A picture from text for `read_text`, or from an object with text or a file's id. Raises naming the place."""
     if isinstance(given, str):
         return read_text(given, param, max_bytes)
     if not isinstance(given, dict):
@@ -100,7 +100,7 @@ def _check_keys(reference: dict[str, Any], param: str) -> None:
 
 
 def _file(reference: dict[str, Any], param: str) -> Upload:
-    """A picture that is to be read from a file which was sent before."""
+    """A picture to be read from a file that was uploaded before."""
     if also := next((key for key in _PICTURE_KEYS if key in reference), None):
         raise InvalidRequest(f"An image reference has either a 'file_id' or '{also}', not both.", param=param)
     file_id = text(_FILE_ID, reference[Place.FILE], param)
@@ -108,14 +108,14 @@ def _file(reference: dict[str, Any], param: str) -> Upload:
 
 
 def read_text(given: str, param: str, max_bytes: int) -> Upload:
-    """A data URL, base64, or the address of a picture. Raises as `read_picture` does."""
+    """A picture from a data URL, base64, or a URL. Raises as `read_picture` does."""
     if _ADDRESS.match(given[:40]):
         return _at_address(given.strip(), param)
     return upload(_decoded(given, param, max_bytes), param, max_bytes)
 
 
 def _at_address(url: str, param: str) -> Upload:
-    """A picture that is to be fetched."""
+    """A picture to be fetched from its URL."""
     if not url.lower().startswith(("http://", "https://")) or len(url) > MAX_URL_CHARS:
         message = f"Invalid '{param}': an address of an image is http or https, of at most {MAX_URL_CHARS} characters."
         raise InvalidRequest(message, param=param, code="invalid_image_url")
@@ -136,14 +136,14 @@ def _decoded(given: str, param: str, max_bytes: int) -> bytes:
 
 
 def _payload_start(given: str) -> int:
-    """Where the base64 of a data URL begins; 0 in what is none."""
+    """The index at which the base64 of a data URL begins; 0 for any other text."""
     head, comma, _ = given[:MAX_DATA_URL_HEAD].partition(",")
     head = head.lower()
     return len(head) + 1 if comma and head.startswith("data:") and head.endswith(";base64") else 0
 
 
 def _from_base64(given: str, start: int) -> bytes:
-    """The bytes, with space anywhere and padding or none. Raises ValueError or binascii.Error."""
+    """The bytes of base64, which may contain spaces and lack padding. Raises ValueError or binascii.Error."""
     found, left = [], b""
     for at in range(start, len(given), _PIECE_CHARS):
         left += given[at : at + _PIECE_CHARS].encode("ascii").translate(None, _SPACE)

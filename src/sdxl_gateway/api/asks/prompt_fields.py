@@ -1,4 +1,4 @@
-"""The fields, beside the prompt itself, that say what is read and how."""
+"""The fields, besides the prompt itself, that decide which text is encoded, and how."""
 
 from __future__ import annotations
 

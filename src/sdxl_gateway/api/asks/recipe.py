@@ -1,4 +1,4 @@
-"""Takes the recipe of an earlier reply, gives the fields that say the same, and what it was painted from."""
+"""Reads the recipe of an earlier reply: as fields of a request, and as a Replay with the digests of its inputs."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ _FOLLOWS_FROM_THE_REST = (
 
 @dataclass(frozen=True, slots=True)
 class FoldedIn:
-    """What a recipe adds to a request: `fields` by their names, and what it was painted from."""
+    """What a recipe adds to a request: `fields` by name, and the digests of what it was painted from."""
 
     fields: dict[str, Any] = field(default_factory=dict)
     replay: Replay | None = None
 
 
 def recipe_in(given: Mapping[str, Any], table: Iterable[Field], operation: Operation, max_pixels: int) -> FoldedIn:
-    """An object, or its JSON as a form holds it; whatever the request says itself is left out. A size of which nobody
-    can ask is an upload's own, and left to be found there again.
+    """The recipe, from an object, or its JSON in a form, without fields that the request gives itself. A size that
+    cannot be requested is that of an upload, and left out, to be determined from the upload again.
 
     Raises InvalidRequest naming what is wrong in it.
     """
@@ -130,7 +130,7 @@ def _from_text(given: str) -> Any:
 
 
 def _task(recipe: Mapping[str, Any], operation: Operation) -> Task:
-    """The recipe's task, which the operation can take. A generation is the one that has no picture to start from."""
+    """The recipe's task. Raises InvalidRequest if `operation` cannot do it; generations are text-to-image only."""
     said = recipe.get("task")
     if said is None:
         raise missing(f"{RECIPE}.task")

@@ -1,4 +1,4 @@
-"""Takes `references` as JSON or a form has them, gives the pictures to be guided by, each with the weight it names."""
+"""Reads `references`, from JSON or a form: pictures that guide the painting, with their weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WEIGHT = Field("weight", Kind.NUMBER, "How strongly the picture guides.", low=0,
 def read_references(
     given: Any, param: str, beside: Iterator[Upload], max_bytes: int, ignored: list[str]
 ) -> tuple[Reference, ...]:
-    """The pictures, one or up to 16; none in an empty text. Entries without a picture take those `beside`, in order.
+    """Up to 16 pictures; none for an empty text. Entries without a picture take those `beside`, in order.
 
     Unknown keys of an entry go to `ignored`. Raises InvalidRequest, InvalidImage or BodyTooLarge naming the entry.
     """
@@ -36,7 +36,7 @@ def read_references(
 
 
 def _from_text(given: str, param: str) -> Any:
-    """JSON when it looks like JSON, as in a form; else a picture's own text."""
+    """The text's JSON if it looks like JSON, as in a form; else a picture as text."""
     if given.lstrip()[:1] not in ("[", "{"):
         return given
     return parse_json(given.encode("utf-8", "surrogatepass"), param=param)
@@ -66,7 +66,7 @@ def _picture(said: dict[str, Any], key: str | None, param: str, beside: Iterator
 
 
 def guide_of(recipe: Mapping[str, Any], param: str) -> tuple[str | None, tuple[float, ...]]:
-    """What a recipe's `ip_adapter` says: its digest, and the weights of the pictures it was given."""
+    """A recipe's `ip_adapter`: its digest, and the weights of its reference pictures."""
     said = recipe.get("ip_adapter") or {}
     if not isinstance(said, dict):
         raise wrong_type(param, "an object", said)

@@ -1,4 +1,4 @@
-"""Takes the JSON of who decides a review, or appeals against a decision, gives what they say."""
+"""Reads the JSON that decides a review, or appeals against a decision."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXT = Field("text", Kind.TEXT, "Why the decision is wrong.", max_chars=MOST_CHA
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What an operator decides, and why."""
+    """An operator's decision, and why."""
 
     approve: bool
     note: str = ""

@@ -1,4 +1,4 @@
-"""The fields that say how noise becomes a picture: steps, guidance, sampler, refiner."""
+"""The fields of sampling: steps, guidance, sampler, refiner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be said in a side-car over HTTP, a word each: its place in the document, and how its value is read."""
+"""The keys of side-cars that can be changed over HTTP: their schema, and how their values are read."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from sdxl_gateway.core.text import cleaned
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A key of a side-car; `read` raises InvalidRequest for what it cannot say."""
+    """A key of a side-car; `read` raises InvalidRequest for an invalid value."""
 
     schema: dict[str, Any]
     read: Callable[[Any], Any]
 
 
 def sidecar_schema(words: Mapping[str, Word]) -> dict[str, Any]:
-    """Of what is posted to change a side-car that knows these words."""
+    """The schema of the JSON that changes a side-car with these keys."""
     properties = {name: word.schema for name, word in words.items()}
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
 
 def read_words(words: Mapping[str, Word], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is to change, by the side-car's keys. Raises InvalidRequest naming the field."""
+    """The changes, by the side-car's keys; None removes one. Raises InvalidRequest naming the field."""
     refuse_unknown(given, frozenset(words))
     return {name: None if value is None else words[name].read(value) for name, value in given.items()}
 
 
 def read_line(field: Field, value: Any, param: str) -> str:
-    """One printable line, as a side-car's texts are read. Raises InvalidRequest."""
+    """One printable line, cleaned as texts in side-car files are. Raises InvalidRequest."""
     found = cleaned(text(field, value, param), field.max_chars)
     if not found:
         raise missing(param, given=True)

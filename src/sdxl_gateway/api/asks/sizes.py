@@ -1,4 +1,4 @@
-"""Takes a size as written, gives it as numbers, or None for "auto"; refuses sides and shapes that no model paints."""
+"""Parses sizes, and refuses sides and aspect ratios that no model paints."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read_size(text: str, max_pixels: int) -> Size | None:
 
 
 def checked_size(size: Size, max_pixels: int) -> Size:
-    """`size` itself. Raises InvalidRequest naming `size`, with one that would do; its area is checked later."""
+    """`size` itself. Raises InvalidRequest naming `size`, and proposes a valid one; the area is checked later."""
     if wrong := _wrong(size):
         raise _refused(str(size), f"{wrong}. '{nearest_size(size, max_pixels)}' would do.")
     return size
@@ -43,7 +43,7 @@ def _misspelled(sides: list[str]) -> str:
 
 
 def _wrong(size: Size) -> str:
-    """What no model paints about it; "" for nothing."""
+    """What is invalid in the size; "" for nothing."""
     named = list(zip(_SIDES, size, strict=True))
     wrong = [f"the {name} is above {LONGEST_SIDE}" for name, side in named if side > LONGEST_SIDE]
     wrong += [f"the {name} is below {SHORTEST_SIDE}" for name, side in named if side < SHORTEST_SIDE]

@@ -1,4 +1,4 @@
-"""The fields that say when a picture is wanted, and who is to be told."""
+"""The fields that decide when a request is served, and who is notified."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sdxl_gateway.core.priority import PRIORITY_WORDS
 
 
 def turn_fields(limits: Limits) -> tuple[Field, ...]:
-    """None of them changes a picture."""
+    """Rows of the table in fields.py; none of them changes a picture."""
     return (
         Field(
             "priority",

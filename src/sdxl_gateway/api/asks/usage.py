@@ -1,4 +1,4 @@
-"""Takes the address of the list of what was used, gives whose and which page of it is asked for."""
+"""Reads the query of the usage list: the page, and whose usage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ USAGE_QUERY = {**PAGE_QUERY, "tenant": {"type": "string"}, "key_id": {"type": "s
 
 @dataclass(frozen=True, slots=True)
 class UsageAsk:
-    """At most `limit` rows behind `after`, of one tenant or one key if that is said."""
+    """At most `limit` rows behind `after`, of one tenant or one key if given."""
 
     limit: int
     after: UsageKey | None
@@ -24,14 +24,14 @@ class UsageAsk:
 
     @classmethod
     def of(cls, request: Request) -> UsageAsk:
-        """As the address says. Raises InvalidRequest."""
+        """Read the query. Raises InvalidRequest."""
         page, asked = Page.of(request), request.query_params
         after = None if page.after is None else _key(page.after)
         return cls(page.limit, after, asked.get("tenant"), asked.get("key_id"))
 
 
 def usage_id(key: UsageKey) -> str:
-    """What `after` says; neither a day nor a key's id holds a slash."""
+    """A row's id, as used in `after`; neither days nor keys' ids contain a slash."""
     return f"{key.day}/{key.tenant}/{key.key_id}"
 
 

@@ -1,4 +1,4 @@
-"""Takes one value as it came (JSON, or a form's text), gives it typed and within its field's bounds, or refuses it."""
+"""Parses single values, from JSON or a form's text, and checks them against their field's bounds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TYPE_NAMES = {
 
 
 def wrong_type(param: str, expected: str, value: Any) -> InvalidRequest:
-    """The refusal of a value of another type, named as JSON names it."""
+    """The error for a value of the wrong type, which is named as in JSON."""
     got = _TYPE_NAMES.get(type(value), "another type")
     return InvalidRequest(
         f"Invalid type for '{param}': expected {expected}, but got {got} instead.", param=param, code="invalid_type"
@@ -35,7 +35,7 @@ def wrong_type(param: str, expected: str, value: Any) -> InvalidRequest:
 
 
 def unreadable(param: str, expected: str, value: Any) -> InvalidRequest:
-    """The refusal of a value that came in a type that may be right; it is shown itself."""
+    """The error for a value of a valid type that cannot be parsed; it shows the value."""
     if isinstance(value, str):
         got = shown(value)
     elif isinstance(value, bool) or not isinstance(value, int | float):
@@ -48,19 +48,19 @@ def unreadable(param: str, expected: str, value: Any) -> InvalidRequest:
 
 
 def missing(param: str, *, given: bool = False) -> InvalidRequest:
-    """The refusal of a request without a field it needs; `given` where the field is there but holds nothing."""
+    """The error for a missing required field; `given` if the field is there but empty."""
     what = f"'{param}' is empty" if given else f"'{param}'"
     return InvalidRequest(f"Missing required parameter: {what}.", param=param, code="missing_required_parameter")
 
 
 def too_many_entries(param: str, most: int, count: int) -> InvalidRequest:
-    """The refusal of a list with more entries than are read."""
+    """The error for a list with too many entries."""
     message = f"Invalid '{param}': at most {most} entries, but got {count} instead."
     return InvalidRequest(message, param=param, code="array_above_max_length")
 
 
 def json_text(given: str, param: str) -> Any:
-    """The JSON value that a field's text holds, as in a form. Raises InvalidRequest."""
+    """The JSON value in a field's text, as in a form. Raises InvalidRequest."""
     try:
         return json.loads(given)
     except (ValueError, RecursionError):
@@ -82,7 +82,7 @@ def text(field: Field, value: Any, param: str) -> str:
 
 
 def clean(value: str, param: str) -> str:
-    """The string itself. Raises InvalidRequest when it holds a NUL or a lone surrogate."""
+    """The string itself. Raises InvalidRequest if it contains a NUL or a lone surrogate."""
     if "\0" in value or any(0xD800 <= ord(char) <= 0xDFFF for char in value):
         raise InvalidRequest(f"Invalid '{param}': the text holds a NUL or a lone surrogate.", param=param)
     return value
@@ -146,7 +146,7 @@ def level(field: Field, value: Any, param: str) -> str | float:
 
 
 def finite(value: Any) -> float | None:
-    """A number that came as a number or as text; None for anything but a finite number."""
+    """A number, given as a number or as text; None for anything but a finite number."""
     if isinstance(value, str):
         value = float(value) if _NUMBER.fullmatch(value.strip()) else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -167,7 +167,7 @@ def _whole(value: Any) -> int | None:
 
 
 def _check_range(field: Field, value: float, param: str, kind: str) -> None:
-    # Written so that whatever does not compare fails.
+    # Written so that a NaN fails, too.
     if field.low is not None and not field.low <= value:
         raise _outside(param, kind, "below_min", f"a value >= {field.low:.17g}", value)
     if field.high is not None and not value <= field.high:

@@ -1,4 +1,4 @@
-"""Takes what a caller gives as the address of a receiver of webhooks, gives it when it can be one."""
+"""Reads and checks the URL of a webhook's receiver."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WEBHOOK_URL = Field(
 
 
 def read_webhook_url(value: Any, param: str) -> str:
-    """An http(s) address without a user. Where it leads is looked at when something is sent. Raises InvalidRequest."""
+    """An http(s) URL without a user. What it resolves to is only checked on delivery. Raises InvalidRequest."""
     url = text(WEBHOOK_URL, value, param).strip()
     try:
         checked(url)
