@@ -1,1 +1,1 @@
-"""What there is to paint with: checkpoints, LoRAs and their names, read without torch."""
+"""The models that can be used: checkpoints, LoRAs, embeddings and others, and their names; without torch."""

@@ -1,4 +1,4 @@
-"""Takes the configured checkpoints, gives their places, fingerprints and module shapes, read without torch."""
+"""Opens the configured checkpoints: their paths, fingerprints and module shapes, without torch."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ SDXL_SAMPLE_SIZE = 128
 LARGEST_SAMPLE_SIZE = 2**16
 VAE_FACTOR = 8
 NATIVE_BUDGET = 1.55
-"""How far above its training area SDXL still paints well: 1.6 of 1.05 megapixels."""
+"""The largest area, as a multiple of the training area, that SDXL still paints well: 1.6 of 1.05 megapixels."""
 
 NOTHING_SAID = Checkpoint(path="")
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointEntry:
-    """A diffusers folder of the SDXL family, or a single file: `path` is the one or the other.
+    """A checkpoint of the SDXL family; `path` is a diffusers folder or a single file.
 
     `shapes` maps component-prefixed module names ("unet.conv_in", "text_encoder.text_model.…") to the shape of
     their weight; `native_area` is the training area in pixels, `native_pixels` the largest area painted directly;
-    `embeds_guidance` says that the UNet was distilled to read the guidance scale as an input, `refines` that it was
-    taught the last steps alone: it paints from pictures, or takes over from another checkpoint. `section` is what
-    the operator says of it; `ip_adapter` is what pictures guide it with.
+    `embeds_guidance` says that the UNet was distilled to read the guidance scale as an input, `refines` that it is a
+    refiner, trained for the last steps only: it starts from pictures, or takes over from another checkpoint. `section`
+    is the checkpoint's section of the settings; `ip_adapter` is the IP-Adapter that is used with it.
     """
 
     name: str
@@ -51,12 +51,12 @@ class CheckpointEntry:
 
     @property
     def places(self) -> tuple[Path, ...]:
-        """The files it is made of, and other files of its folder."""
+        """The file or, for a folder, everything in it."""
         return tuple(sorted(self.path.rglob("*"))) if self.path.is_dir() else (self.path,)
 
 
 def open_checkpoints(checkpoints: Mapping[str, Checkpoint], demo: Path) -> dict[str, CheckpointEntry]:
-    """All of them, by name. Raises CheckpointProblem for the first that cannot be served."""
+    """All checkpoints, by name. Raises CheckpointProblem for the first that cannot be used."""
     opened = {name: open_checkpoint(name, section, demo) for name, section in checkpoints.items()}
     for name, section in checkpoints.items():
         refiner = opened.get(section.refiner or name)
@@ -66,9 +66,9 @@ def open_checkpoints(checkpoints: Mapping[str, Checkpoint], demo: Path) -> dict[
 
 
 def with_ip_adapter(checkpoints: Mapping[str, CheckpointEntry], section: IpAdapter) -> dict[str, CheckpointEntry]:
-    """The same, those that the configured IP-Adapter fits with it.
+    """The checkpoints; those that the configured IP-Adapter fits have it.
 
-    Raises CheckpointProblem for an adapter that fits none, or cannot be served.
+    Raises CheckpointProblem for an adapter that fits none, or cannot be used.
     """
     if not section.path:
         return dict(checkpoints)
@@ -80,16 +80,16 @@ def with_ip_adapter(checkpoints: Mapping[str, CheckpointEntry], section: IpAdapt
 
 
 def fitted(entry: CheckpointEntry, adapter: IpAdapterFile | None) -> CheckpointEntry:
-    """The same, with the adapter if there is one and it fits; itself where it has that already."""
+    """The entry with the adapter if it fits, or else with none; the same object if nothing changes."""
     fitting = adapter if adapter is not None and not adapter.misfit(entry.shapes) else None
     return entry if entry.ip_adapter is fitting else replace(entry, ip_adapter=fitting)
 
 
 def open_checkpoint(name: str, section: Checkpoint, demo: Path) -> CheckpointEntry:
-    """The checkpoint of one `[checkpoints.*]` section; `demo` is where the demo model lies.
+    """The checkpoint of one `[checkpoints.*]` section; `demo` is the demo model's folder.
 
-    Raises CheckpointProblem for what is not there or not of the SDXL family, a folder that brings Python code, and a
-    file that is cut short, a pickle, or without a VAE where `section` names none.
+    Raises CheckpointProblem for what does not exist or is not of the SDXL family, for a folder that includes Python
+    code, and for a file that is truncated, a pickle, or without a VAE if `section` names none.
     """
     try:
         path = resolve_model(section.path, demo)
@@ -100,14 +100,14 @@ def open_checkpoint(name: str, section: Checkpoint, demo: Path) -> CheckpointEnt
 
 
 def checkpoint_shapes(path: Path) -> Mapping[str, tuple[int, ...]]:
-    """The modules of a checkpoint's folder or single file. Raises CheckpointProblem."""
+    """The module shapes of a checkpoint's folder or single file. Raises CheckpointProblem."""
     return module_shapes(path) if path.is_dir() else file_shapes(read_single_file(path))
 
 
 def config_folder(section: Checkpoint, path: Path, demo: Path) -> Path:
-    """Where a single file's configs lie: the folder its section names, or SDXL's own, or its refiner's.
+    """The folder of a single file's configs: the one its section names, or the package's own for SDXL or its refiner.
 
-    A checkpoint's folder at `path` is that itself. Raises CheckpointProblem.
+    For a checkpoint's folder it is `path` itself. Raises CheckpointProblem.
     """
     if path.is_dir():
         return path
@@ -116,9 +116,10 @@ def config_folder(section: Checkpoint, path: Path, demo: Path) -> Path:
 
 
 def scheduler_changes(section: Checkpoint, path: Path) -> dict[str, Any]:
-    """What goes before a checkpoint's scheduler config, as keys of it: the section's word, then the file's own.
+    """Keys that override a checkpoint's scheduler config: from its section, or else from the metadata of its file.
 
-    Zero terminal SNR begins at the last timestep: https://arxiv.org/abs/2305.08891. Raises CheckpointProblem.
+    With zero terminal SNR sampling starts at the last timestep: https://arxiv.org/abs/2305.08891. Raises
+    CheckpointProblem.
     """
     file = None if path.is_dir() else read_single_file(path)
     prediction = section.prediction_type or (file and file.prediction)
@@ -170,7 +171,7 @@ def _entry(
     *,
     refines: bool = False,
 ) -> CheckpointEntry:
-    """`unet` is its config."""
+    """The entry; `unet` is the UNet's config."""
     area = _training_area(unet, name)
     budget = section.native_pixels or int(area * NATIVE_BUDGET)
     created = int((path / "model_index.json" if path.is_dir() else path).stat().st_mtime)

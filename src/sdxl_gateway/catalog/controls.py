@@ -1,4 +1,4 @@
-"""Takes the configured ControlNets, gives what their configs and headers tell of them, without torch."""
+"""Opens the configured ControlNets by their configs and headers, without torch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MODES = (
     ("tile",),
     ("repaint", "inpaint"),
 )
-"""What the union models in use were taught to read, by number; the last two only those of eight kinds."""
+"""The modes of the common union models, by number; only models with eight have the last two."""
 SDXL_CONFIG: Mapping[str, Any] = {
     "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
     "block_out_channels": [320, 640, 1280],
@@ -41,7 +41,7 @@ SDXL_CONFIG: Mapping[str, Any] = {
     "num_class_embeds": None,
     "conditioning_embedding_out_channels": [16, 32, 96, 256],
 }
-"""The config of a single file that lies there without one: a whole ControlNet of SDXL, as diffusers makes it."""
+"""The config of a single file that has none beside it: a full SDXL ControlNet, as diffusers makes it."""
 CONFIG = "config.json"
 MAX_CONFIG_BYTES = 2**20
 _SKIP = re.compile(r"down_blocks\.(\d+)\.(resnets|downsamplers)\.(\d+)\.(conv2|conv)")
@@ -53,13 +53,14 @@ _OTHERS = {
     "input_hint_block.0.weight": "a ControlNet in the layout of its first authors",
     "body.0.resnets.0.block1.weight": "a T2I-Adapter",
 }
-"""Tensors by which models are known that are taken for a ControlNet in diffusers' layout."""
+"""Tensors that identify models which are mistaken for a ControlNet in diffusers' layout."""
 
 
 class Widths(NamedTuple):
-    """What a ControlNet has to share with a UNet: channels of each skip connection, and of what both are told.
+    """The sizes that a ControlNet has to share with a UNet; `skips` are the channels of each skip connection.
 
-    `context` is the width of the texts' tokens, None for a model that reads none; `added` of sizes and pooled text.
+    `context` is the width of text tokens, None for a model without cross-attention; `added` that of the additional
+    embeddings of sizes and pooled text.
     """
 
     skips: tuple[int, ...]
@@ -67,15 +68,15 @@ class Widths(NamedTuple):
     added: int
 
     def fit(self, unet: Widths) -> bool:
-        """A ControlNet of these widths works beside a UNet of those."""
+        """Whether a ControlNet of these sizes works with a UNet of those."""
         return self.skips == unet.skips and self.added == unet.added and self.context in (None, unet.context)
 
 
 @dataclass(frozen=True, slots=True)
 class ControlEntry:
-    """One `[controls.*]` section. `config` is diffusers', `files` its weights; `modes` is empty for all but a union.
+    """The ControlNet of one `[controls.*]` section; `config` is diffusers', `files` are its weights.
 
-    `mode` is the one a union is taken for where a request names none.
+    `modes` is empty unless it is a union; `mode` is the one that a union uses if a request names none.
     """
 
     name: str
@@ -90,35 +91,35 @@ class ControlEntry:
 
     @property
     def places(self) -> tuple[Path, ...]:
-        """Where its weights lie, and where its config may."""
+        """Its weights, and the places where its config may be."""
         first = self.files[0]
         return *self.files, first.parent / CONFIG, first.with_suffix(".json")
 
     @property
     def union(self) -> bool:
-        """It reads several kinds of maps."""
+        """Whether it is a union model, which reads several kinds of maps."""
         return bool(self.modes)
 
     def fits(self, unet: Shapes) -> bool:
-        """`unet` are a checkpoint's module shapes, with the component before each name."""
+        """Whether it fits a checkpoint with these component-prefixed module shapes."""
         return self.widths.fit(unet_widths(unet))
 
     def mode_called(self, word: str) -> int | None:
-        """The number of the mode that is meant by a name or a number; None for one it does not have."""
+        """The number of the mode with this name or number; None if there is none."""
         if word.isdecimal() and int(word) < len(self.modes):
             return int(word)
         return next((number for number, names in enumerate(self.modes) if word.strip().lower() in names), None)
 
 
 def open_controls(sections: Mapping[str, Control]) -> dict[str, ControlEntry]:
-    """All of them, by name. Raises CheckpointProblem for the first that cannot be served."""
+    """All ControlNets, by name. Raises CheckpointProblem for the first that cannot be used."""
     return {name: open_control(name, section) for name, section in sections.items()}
 
 
 def open_control(name: str, section: Control) -> ControlEntry:
-    """The ControlNet of one `[controls.*]` section: a diffusers folder, or a single safetensors file of its layout.
+    """The ControlNet of one `[controls.*]` section: a diffusers folder, or a single safetensors file in its layout.
 
-    Raises CheckpointProblem, naming the section, for what is no ControlNet of the SDXL family.
+    Raises CheckpointProblem, naming the section, for what is not a ControlNet of the SDXL family.
     """
     try:
         return _opened(name, section)
@@ -147,7 +148,7 @@ def _opened(name: str, section: Control) -> ControlEntry:
 
 
 def _found(path: str) -> tuple[tuple[Path, ...], Path | None]:
-    """The weights, and the config beside them; a single file may have one of its own name, or none."""
+    """The weights and the config; a single file may have a config of its own name, or none."""
     file = Path(path).expanduser()
     if file.is_file():
         own = file.resolve().with_suffix(".json")
@@ -183,7 +184,7 @@ def _config(path: Path | None, modes: int) -> dict[str, Any]:
 
 
 def _check_config(config: Mapping[str, Any], tensors: Shapes, modes: int) -> None:
-    """The config speaks of these weights, and asks for nothing that is not done here."""
+    """Raises CheckpointProblem if the config does not match the weights, or needs what is not supported."""
     widths = _control_widths(tensors)
     told = {
         "block_out_channels": _per_block(widths.skips, tensors),
@@ -206,14 +207,14 @@ def _per_block(skips: Sequence[int], tensors: Shapes) -> list[int]:
 
 
 def _control_widths(tensors: Shapes) -> Widths:
-    """By its outputs to the UNet."""
+    """The sizes of a ControlNet, by its outputs to the UNet."""
     shapes = {key.removesuffix(".weight"): shape for key, shape in tensors.items() if key.endswith(".weight")}
     skips = {int(found[1]): shape[0] for key, shape in shapes.items() if (found := _RESIDUAL.fullmatch(key))}
     return Widths(tuple(skips[i] for i in sorted(skips)), _context(shapes), shapes["add_embedding.linear_1"][1])
 
 
 def unet_widths(shapes: Shapes) -> Widths:
-    """Of a checkpoint, by its modules' shapes."""
+    """The sizes of a checkpoint's UNet, by its modules' shapes."""
     unet = {key.removeprefix("unet."): shape for key, shape in shapes.items() if key.startswith("unet.")}
     down = _skips_by_place(unet)
     added = unet.get("add_embedding.linear_1", (0, 0))[1]
@@ -221,7 +222,7 @@ def unet_widths(shapes: Shapes) -> Widths:
 
 
 def _skips_by_place(modules: Shapes) -> dict[tuple[int, bool, int], int]:
-    """Channels of each skip connection on the way down, by block, then resnets before the downsampler, then number."""
+    """Channels of the skip connections on the way down, by block, whether they are a downsampler's, and number."""
     found = ((_SKIP.fullmatch(key), shape) for key, shape in modules.items())
     return {(int(at[1]), at[2] == "downsamplers", int(at[3])): shape[0] for at, shape in found if at}
 
@@ -231,7 +232,7 @@ def _context(modules: Shapes) -> int | None:
 
 
 def _with_mode(entry: ControlEntry, word: str, *, demanded: bool) -> ControlEntry:
-    """A union is taken for the mode that the section names, or that its own name is one of."""
+    """A union uses the mode that its section names, or else the one that its own name is, if any."""
     mode = entry.mode_called(word)
     if demanded and mode is None:
         known = ", ".join(names[0] for names in entry.modes) or "none"

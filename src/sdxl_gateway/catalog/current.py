@@ -1,4 +1,4 @@
-"""Takes what sections of the settings name, gives it by name as it lies there now, whatever was replaced since."""
+"""Keeps what sections of the settings name up to date with its files, which may be replaced at any time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Marks = tuple[tuple[int, int, int] | None, ...]
 """(size, mtime in ns, inode) of each file, None of one that is not there."""
 
 TICK_SECONDS = 0.1
-"""File systems tell times in ticks: what changed so lately may change again and look the same."""
+"""Timestamps have ticks: a file that changed less than this ago may change again with the same mark."""
 
 
 class Current(Mapping[str, EntryT], Generic[EntryT]):
-    """`openers` open each section's files, of which `files` says where they lie; all are opened at once.
+    """Entries by name. `openers` open the sections' files, all at once here; `files` lists the files of an entry.
 
-    What cannot be served any more is still here as it was: an engine may have it, and refuses it otherwise. `on_change`
-    is told of each new entry. Raises what an opener raises.
+    If a changed entry cannot be opened any more, the previous one stays: an engine may have it loaded, and otherwise
+    refuses it. `on_change` is called with each new entry. Raises what an opener raises.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Current(Mapping[str, EntryT], Generic[EntryT]):
         return len(self._entries)
 
     def refresh(self) -> None:
-        """Opens again what has other files by now; from any thread."""
+        """Open entries again whose files have changed; from any thread."""
         with self._lock:
             for name, before in self._entries.items():
                 marks = _marks(self._files(before))

@@ -1,4 +1,4 @@
-"""Takes the `[ip_adapter]` section, gives what its files say: plain or plus, and whom they fit; headers only."""
+"""Opens the IP-Adapter of the `[ip_adapter]` section: plain or plus, and which UNets it fits; reads headers only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 
 FAMILIES = {768: "Stable Diffusion 1.5", 1024: "Stable Diffusion 2", 4096: "Flux or SD3"}
-"""By the width of the text that the cross-attention reads; SDXL's is 2048."""
+"""Families by the text width of their cross-attention; SDXL's is 2048."""
 PLAIN_TOKENS = 4
 PLUS_LAYERS = 4
 HEAD = 64
@@ -28,10 +28,10 @@ _BLOCKS = ("down", "up", "mid")
 
 @dataclass(frozen=True, slots=True)
 class IpAdapterFile:
-    """An IP-Adapter and its image encoder, which sees squares of `side` pixels.
+    """An IP-Adapter and its image encoder, whose input are squares of `side` pixels.
 
-    `plus` reads what the encoder says of every patch, plain ones what it says of the whole; a picture becomes `tokens`
-    tokens. `layers` are the shapes (width, text width) of each cross-attention's keys, in diffusers' order.
+    With `plus` it reads the encoder's output for every patch, else that for the whole picture; a picture becomes
+    `tokens` tokens. `layers` are the shapes (width, text width) of each cross-attention's keys, in diffusers' order.
     """
 
     name: str
@@ -45,11 +45,11 @@ class IpAdapterFile:
 
     @property
     def places(self) -> tuple[Path, ...]:
-        """Where its weights lie, and those of its image encoder."""
+        """Its weights, and the files of its image encoder."""
         return self.path, *sorted(self.image_encoder.glob("*"))
 
     def misfit(self, shapes: Shapes) -> str:
-        """Why it cannot guide the UNet of these module shapes; "" where it can."""
+        """Why it does not fit the UNet with these module shapes; "" if it does."""
         wanted = _cross_attentions(shapes)
         if self.layers == wanted:
             return ""
@@ -63,7 +63,7 @@ class IpAdapterFile:
 
 
 def open_ip_adapter(section: IpAdapter) -> IpAdapterFile:
-    """The adapter of the section. Raises CheckpointProblem that names the key for anything else than plain or plus."""
+    """The adapter of the section. Raises CheckpointProblem, naming the key, if it is neither plain nor plus."""
     path, encoder = Path(section.path).expanduser(), Path(section.image_encoder).expanduser()
     shapes = _shapes_of(path)
     _refuse_other_kinds(path.name, shapes)
@@ -102,7 +102,7 @@ def _refuse_other_kinds(name: str, shapes: Shapes) -> None:
 
 
 def _other_kind(shapes: Shapes) -> str:
-    """What it is where it is not one of the two; "" where it may be."""
+    """The kind of a file that is neither plain nor plus; "" if it may be one of them."""
     if any(".to_k_lora." in name for name in shapes) or "image_proj.perceiver_resampler.proj_in.weight" in shapes:
         return "an IP-Adapter FaceID, which reads faces"
     if "image_proj.proj.3.weight" in shapes:
@@ -117,7 +117,7 @@ def _other_kind(shapes: Shapes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Projection:
-    """`numbers` are read of a picture, or of a patch; they become `tokens` of `width`."""
+    """The projection of `numbers` features of a picture, or of a patch, to `tokens` tokens of that `width`."""
 
     numbers: int
     tokens: int
@@ -125,7 +125,7 @@ class _Projection:
 
 
 def _read(name: str, shapes: Shapes, *, plus: bool) -> _Projection:
-    """Every tensor of the projection has the shape that follows from a few of them."""
+    """The projection, whose tensors must all have the shapes that follow from a few of them."""
     own = {key.removeprefix("image_proj."): shape for key, shape in shapes.items() if key.startswith("image_proj.")}
     try:
         read, wanted = _plus(own) if plus else _plain(own)
@@ -184,7 +184,7 @@ def _norm(name: str, width: int) -> dict[str, Shape]:
 
 
 def _layers(name: str, shapes: Shapes, width: int) -> tuple[Shape, ...]:
-    """Of the numbers 1, 3, 5, ...: the trainers count a block's self-attention too."""
+    """The shapes of layers 1, 3, 5, ...: in these files the even numbers stand for self-attentions."""
     own = {key.removeprefix("ip_adapter."): shape for key, shape in shapes.items() if key.startswith("ip_adapter.")}
     found = []
     for number in range(1, len(own), 2):
@@ -198,7 +198,7 @@ def _layers(name: str, shapes: Shapes, width: int) -> tuple[Shape, ...]:
 
 
 def _cross_attentions(shapes: Shapes) -> tuple[Shape, ...]:
-    """In the order in which diffusers counts them: down, up, and the middle last."""
+    """In diffusers' order of attention processors: down, up, and the middle last."""
     found = ((match, shape) for name, shape in shapes.items() if (match := _CROSS_ATTENTION.fullmatch(name)))
     return tuple(shape for _, shape in sorted(found, key=lambda one: _place(one[0])))
 
@@ -209,14 +209,14 @@ def _place(match: re.Match[str]) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What an image encoder gives: `numbers` of a square of `side` pixels, or of each of its patches."""
+    """An image encoder's output: `numbers` features of a square of `side` pixels, or of each of its patches."""
 
     numbers: int
     side: int
 
 
 def _told_by(folder: Path, *, plus: bool) -> _Told:
-    """By its config and its weights, which must agree. Raises CheckpointProblem."""
+    """The encoder's output, from its config and its weights, which must agree. Raises CheckpointProblem."""
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
         hidden, projected, side, patch = (

@@ -1,4 +1,4 @@
-"""Takes a model's folder, gives its safetensors files, the shapes of its modules and its fingerprint, without torch."""
+"""Reads a model's folder: its safetensors files, the shapes of its modules and its fingerprint, without torch."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ UNET, TEXT, TEXT_2, VAE = "unet", "text_encoder", "text_encoder_2", "vae"
 TEXT_ENCODERS = (TEXT, TEXT_2)
 TOKENIZERS = {TEXT: "tokenizer", TEXT_2: "tokenizer_2"}
 COMPONENTS = (UNET, *TEXT_ENCODERS)
-"""The parts of a checkpoint that a LoRA may change, as their folders are called."""
+"""The components of a checkpoint that a LoRA may change, named as their folders."""
 
 MODEL_INDEX = "model_index.json"
 
 TEXT_LEVEL = "text_model"
-"""A level in the names of a text encoder's modules: published files have it, newer transformers leave it out."""
+"""A level in the module names of text encoders, which published files have, and newer transformers leave out."""
 
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(:.+)?")
-"""What could be a repository's name on the Hub, or that of one of its files."""
+"""What may be the name of a repository on the Hub, or of one of its files."""
 
 DEMO = "demo"
 
@@ -38,7 +38,7 @@ _VARIANT = re.compile(r"\.(fp16|bf16|non_ema)[.-]")
 
 
 def resolve_model(path: str, demo: Path) -> Path:
-    """The folder or single file of "demo", of a local path, or of what was fetched from the Hub earlier.
+    """The folder or single file that is meant by "demo", a local path, or the name of a model fetched from the Hub.
 
     On the Hub "org/name" is a folder and "org/name:file.safetensors" one of its files. Raises CheckpointProblem.
     """
@@ -48,7 +48,7 @@ def resolve_model(path: str, demo: Path) -> Path:
     if local.is_dir():
         return local.resolve()
     if local.is_file():
-        # Not resolved: a file fetched from the Hub is a link to a name that does not tell what it is.
+        # Not resolved: a file fetched from the Hub is a link to a blob whose name says nothing.
         return local.absolute()
     fetched = fetched_file(*path.split(":", 1)) if ":" in path else _fetched_snapshot(path)
     if fetched is None:
@@ -61,7 +61,7 @@ def resolve_model(path: str, demo: Path) -> Path:
 
 
 def resolve_folder(path: str, demo: Path) -> Path:
-    """As `resolve_model`, where a folder is needed. Raises CheckpointProblem."""
+    """As `resolve_model`, but it must be a folder. Raises CheckpointProblem."""
     found = resolve_model(path, demo)
     if not found.is_dir():
         raise CheckpointProblem(f"'{path}' is not a folder.")
@@ -69,7 +69,7 @@ def resolve_folder(path: str, demo: Path) -> Path:
 
 
 def fetched_file(hub_id: str, name: str) -> Path | None:
-    """One file of a Hub repository, where it was fetched earlier."""
+    """One file of a Hub repository, if it was fetched earlier."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -113,14 +113,14 @@ def _shapes(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def published_name(component: str, module: str) -> str:
-    """The component-prefixed name that published files give a module, or a parameter, whoever saved or holds it."""
+    """The component-prefixed name of a module or parameter in published files, however the library names it."""
     if component != UNET and module.startswith(("encoder.", "embeddings.", "final_layer_norm")):
         return f"{component}.{TEXT_LEVEL}.{module}"
     return f"{component}.{module}"
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of one component: the plain set where both plain and variant (fp16) ones lie there."""
+    """The safetensors files of one component: the plain ones if there are also variants (fp16)."""
     found = sorted(folder.glob("*.safetensors"))
     plain = [path for path in found if not _VARIANT.search(path.name)]
     return plain or found
@@ -150,7 +150,7 @@ def fingerprint(folder: Path) -> str:
 
 
 def files_fingerprint(files: Iterable[Path], folder: Path) -> str:
-    """The same over some of the files of a folder."""
+    """As `fingerprint`, of some files of a folder."""
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(path.relative_to(folder).as_posix().encode())
@@ -159,14 +159,14 @@ def files_fingerprint(files: Iterable[Path], folder: Path) -> str:
 
 
 def file_fingerprint(path: Path) -> str:
-    """The same for a single file, whatever it is called."""
+    """As `fingerprint`, of a single file, independent of its name."""
     digest = hashlib.sha256()
     _update_with_samples(digest, path)
     return digest.hexdigest()
 
 
 def sampled(size_bytes: int) -> list[range]:
-    """The bytes of a file of that size which its fingerprint is taken from, in order."""
+    """The ranges of a file of that size that its fingerprint is computed from, in order."""
     if size_bytes <= _SAMPLES * _SAMPLE_BYTES:
         return [range(size_bytes)]
     starts = ((size_bytes - _SAMPLE_BYTES) * i // (_SAMPLES - 1) for i in range(_SAMPLES))

@@ -1,9 +1,9 @@
-"""Takes a model name as written, gives its pieces: a base and the LoRAs put on it.
+"""Splits a model name into its parts: a base and the LoRAs applied to it.
 
     model name = base { "+" part } | part { "+" part }
     part       = lora [ ":" weight ]          weight: -4 .. 4
 
-Names are only taken apart here; what they stand for is looked up in tables, never joined to a path.
+Names are only split here; their parts are looked up in tables, and never joined to a path.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def split_part(text: str, *, param: str) -> LoraRef:
 
 
 def checked_weight(weight: float, *, param: str) -> float:
-    """`weight` itself if it lies within the limit. Raises InvalidRequest naming `param`."""
+    """`weight` itself if it is within the limits. Raises InvalidRequest naming `param`."""
     if not -LORA_WEIGHT <= weight <= LORA_WEIGHT:
         raise InvalidRequest(
             f"A LoRA weight lies between -{LORA_WEIGHT:g} and {LORA_WEIGHT:g}; {weight:g} does not.", param=param
@@ -65,7 +65,7 @@ def checked_blocks(values: Sequence[float], *, param: str) -> tuple[float, ...]:
 
 
 def not_found(name: str, known: Iterable[str], *, kind: str = "model") -> ModelNotFound:
-    """The error for an unknown name, with the nearest known one (of the first thousand: each costs a comparison)."""
+    """The error for an unknown name, with the nearest known one (among the first thousand: each is compared)."""
     near = get_close_matches(name, list(islice(known, MAX_NAMES_COMPARED)), n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     return ModelNotFound(f"The {kind} {shown(name)} does not exist.{hint}")

@@ -1,4 +1,4 @@
-"""Takes the configured VAE for previews, gives its folder, or nothing where none is configured."""
+"""Opens the configured VAE for previews, if there is one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CLASS = "AutoencoderTiny"
 
 
 def preview_vae_folder(path: str | None) -> Path | None:
-    """A folder, or a fetched Hub model, that holds a tiny VAE. Raises CheckpointProblem for anything else."""
+    """The folder, or fetched Hub model, of a tiny VAE. Raises CheckpointProblem for anything else."""
     if path is None:
         return None
     try:
@@ -31,5 +31,5 @@ def preview_vae_folder(path: str | None) -> Path | None:
 
 
 def parameters(folder: Path) -> int:
-    """How many numbers it holds. Raises CheckpointProblem for files that cannot be used."""
+    """The number of its parameters. Raises CheckpointProblem for files that cannot be used."""
     return sum(header.parameters for header in headers(folder))

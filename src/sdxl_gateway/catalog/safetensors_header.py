@@ -1,4 +1,4 @@
-"""Takes a safetensors file, gives its header: every tensor's type, shape and place, checked before any is used."""
+"""Reads the header of a safetensors file: every tensor's type, shape and position, validated before any use."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ INTEGER_DTYPES = frozenset({"I64", "I32", "I16", "I8", "U8"})
 MAX_NAME_CHARS = 512
 MAX_RANK = 8
 MAX_NUMBER = 2**40
-"""No side of a tensor and no place in a file is beyond this."""
+"""The limit of each side of a tensor and of each offset in a file."""
 LENGTH_BYTES = 8
 METADATA_KEY = "__metadata__"
 TENSOR_KEYS = frozenset({"dtype", "shape", "data_offsets"})
 
 
 class TensorInfo(NamedTuple):
-    """One tensor; `start` and `end` count bytes from the end of the header."""
+    """One tensor; `start` and `end` are offsets in bytes from the end of the header."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -41,7 +41,7 @@ class TensorInfo(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says it holds; its data begins `data_start` bytes into the file."""
+    """The contents of a file by its header; its data begins `data_start` bytes into the file."""
 
     tensors: Mapping[str, TensorInfo]
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -49,24 +49,24 @@ class Header:
 
     @property
     def data_bytes(self) -> int:
-        """How many bytes follow the header."""
+        """The number of bytes after the header."""
         return max((tensor.end for tensor in self.tensors.values()), default=0)
 
     @property
     def parameters(self) -> int:
-        """How many numbers its tensors have."""
+        """The number of elements of all tensors."""
         return sum(prod(tensor.shape) for tensor in self.tensors.values())
 
 
 def read_header(path: Path, caps: HeaderCaps) -> Header:
-    """The header of the regular file `path`. Raises AdapterRefused for anything a careful writer would not write."""
-    # Two reads and no more: a buffer would cost a large folder's scan more than it saves.
+    """The header of the regular file `path`. Raises AdapterRefused for anything that deviates from the format."""
+    # Only two reads, so that a buffer would cost a large folder's scan more than it saves.
     with open_regular_file(path, buffering=0) as file:
         return parse_header(file, caps)
 
 
 def open_regular_file(path: Path, extra_flags: int = 0, *, buffering: int = -1) -> BinaryIO:
-    """`path` for reading, only if it is a regular file; never waits. Raises AdapterRefused."""
+    """`path` opened for reading, if it is a regular file; never blocks. Raises AdapterRefused."""
     try:
         # O_NONBLOCK: opening a pipe that nobody writes to must not hang the scan.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | extra_flags)
@@ -150,7 +150,7 @@ def _metadata(entry: Any) -> dict[str, str]:
 
 
 def _is_text(value: str) -> bool:
-    # JSON can spell half of a surrogate pair, which no encoder would write out again.
+    # JSON can contain half of a surrogate pair, which cannot be encoded again.
     return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
@@ -187,7 +187,7 @@ def _bad(name: str, what: str) -> AdapterRefused:
 
 
 def _check_cover(tensors: Any, data_bytes: int) -> None:
-    """The tensors lie end to end and fill the file: no gaps, no overlaps, nothing hidden behind them."""
+    """The tensors must be contiguous and fill the file: no gaps, no overlaps, nothing hidden behind them."""
     places = sorted((tensor.start, tensor.end) for tensor in tensors)
     if not places:
         raise AdapterRefused("The file holds no tensors.")

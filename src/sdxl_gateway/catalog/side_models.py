@@ -1,4 +1,4 @@
-"""Takes the settings, gives the models they name as they lie there now: checkpoints, and what stands beside them."""
+"""The models that the settings name, as their files are now: checkpoints, ControlNets, upscalers, an IP-Adapter."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from sdxl_gateway.config import DEMO_MODEL, Settings
 
 @dataclass(frozen=True, slots=True)
 class SideModels:
-    """By the names of their sections; `ip_adapter` has one entry at most.
+    """Models by the names of their sections; `ip_adapter` has at most one entry.
 
-    Of `checkpoints` it only says when another one lies there: what can be asked for is in the catalogue of checkpoints.
+    `checkpoints` is only used to notice replaced files: those that can be asked for are in the CheckpointCatalog.
     """
 
     checkpoints: Current[CheckpointEntry]
@@ -34,9 +34,9 @@ class SideModels:
         on_adapter: Callable[[IpAdapterFile], None] = lambda _: None,
         on_checkpoint: Callable[[CheckpointEntry], None] = lambda _: None,
     ) -> Self:
-        """All of them. Raises CheckpointProblem for the first that cannot be served.
+        """Open all of them. Raises CheckpointProblem for the first that cannot be used.
 
-        `on_adapter` and `on_checkpoint` are told, on the thread of `refresh`, when another one lies there.
+        `on_adapter` and `on_checkpoint` are called with a replaced one, on the thread of `refresh`.
         """
         checkpoints = {
             name: partial(open_checkpoint, name, section, DEMO_MODEL) for name, section in settings.checkpoints.items()
@@ -53,6 +53,6 @@ class SideModels:
         )
 
     def refresh(self) -> None:
-        """Opens again what has other files by now; from any thread."""
+        """Open models again whose files have changed; from any thread."""
         for looked_at in (self.checkpoints, self.controls, self.upscalers, self.ip_adapter):
             looked_at.refresh()

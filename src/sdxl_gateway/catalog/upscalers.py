@@ -1,4 +1,4 @@
-"""Takes the configured upscalers, gives what each is, told by its file's header alone."""
+"""Opens the configured upscalers, which are recognized by their files' headers."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from sdxl_gateway.core.errors import AdapterRefused, CheckpointProblem
 
 Shapes = Mapping[str, tuple[int, ...]]
 WRAPPERS = ("params_ema.", "params.")
-"""What trainers put before each name."""
+"""Prefixes that trainers put before each name."""
 RGB = 3
 _UNSHUFFLED = {RGB: 4, RGB * 4: 2, RGB * 16: 1}
-"""Real-ESRGAN's smaller scales fold the picture's pixels into more channels first, and enlarge by four then."""
+"""Real-ESRGAN for smaller scales first folds pixels into more channels, and then enlarges by four."""
 _OLD_LAST = re.compile(r"model\.(\d+)\.weight")
 
 
 class Architecture(StrEnum):
-    """The nets of the ESRGAN family; `RRDB_OLD` is RRDB under its first names."""
+    """The nets of the ESRGAN family; `RRDB_OLD` is RRDB with the tensor names of its first release."""
 
     RRDB = "rrdb"
     RRDB_OLD = "rrdb_old"
@@ -34,7 +34,7 @@ class Architecture(StrEnum):
 class UpscalerEntry:
     """A net that enlarges `scale` times along each side; `features` and `blocks` are its width and depth.
 
-    `detail` is how far its pictures are painted over where a request does not say.
+    `detail` is the strength of repainting the enlarged picture if a request does not set it.
     """
 
     name: str
@@ -48,12 +48,12 @@ class UpscalerEntry:
 
 
 def open_upscalers(upscalers: Mapping[str, Upscaler]) -> dict[str, UpscalerEntry]:
-    """All of them, by name. Raises CheckpointProblem for the first that cannot be served."""
+    """All upscalers, by name. Raises CheckpointProblem for the first that cannot be used."""
     return {name: open_upscaler(name, section) for name, section in upscalers.items()}
 
 
 def open_upscaler(name: str, section: Upscaler) -> UpscalerEntry:
-    """The upscaler of one `[upscalers.*]` section. Raises CheckpointProblem for a file that is none."""
+    """The upscaler of one `[upscalers.*]` section. Raises CheckpointProblem if the file is not one."""
     try:
         header = read_header(section.path, HeaderCaps())
     except AdapterRefused as error:
@@ -72,7 +72,7 @@ def _digest(path: Path) -> str:
 
 
 def unwrapped(name: str) -> str:
-    """A tensor's name without what a trainer put before it."""
+    """A tensor's name without a trainer's prefix."""
     return next((name.removeprefix(one) for one in WRAPPERS if name.startswith(one)), name)
 
 

@@ -1,1 +1,1 @@
-"""What a LoRA file means: its dialect, the layers it changes, what it tells of itself; pure, headers only."""
+"""The format of LoRA files: dialects, the layers they change, their metadata; pure functions that read headers only."""

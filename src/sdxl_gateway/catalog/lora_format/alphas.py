@@ -1,7 +1,7 @@
-"""Takes what a LoRA file says of alpha where no factor of it does: in its metadata, or as a zero; gives scales.
+"""The scales of LoRA layers whose alpha is not in a tensor of its own but in the metadata, or is 0.
 
-A layer's factors are scaled by alpha over rank. An alpha of 0 counts as none, and the scale is 1: the trainers that
-write it (kohya's sd-scripts, LyCORIS) take a 0 for the rank, when they train as when they load.
+A layer's factors are scaled by alpha over rank. An alpha of 0 counts as none, which makes the scale 1: the trainers
+that write it (kohya's sd-scripts, LyCORIS) replace it by the rank, in training as in loading.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ MAX_TEXT_CHARS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class ToldAlpha:
-    """The alpha that the metadata give under `key`; convolutions wider than 1x1 may have one of their own."""
+    """The alpha in the metadata, under `key`; convolutions larger than 1x1 may have another."""
 
     key: str
     alpha: float
     convolution_alpha: float | None = None
 
     def scale(self, weight: tuple[int, ...], rank: int) -> float:
-        """What the product of the factors of a layer of this shape is multiplied by."""
+        """The factor of a layer's change, for a layer whose weight has this shape."""
         own = self.convolution_alpha if prod(weight[2:]) > 1 else None
         alpha = self.alpha if own is None else own
         return alpha / rank if alpha else 1.0
 
     @property
     def words(self) -> str:
-        """For the report."""
+        """The alphas as text, for the report."""
         own = "" if self.convolution_alpha is None else f", {CONVOLUTION_KEY} {self.convolution_alpha:g}"
         return f"{self.key} {self.alpha:g}{own}"
 
 
 def told_alpha(metadata: Mapping[str, str]) -> ToldAlpha | None:
-    """What the trainer wrote there; None where it is no number from 0 on."""
+    """The alpha in the metadata; None if there is none, or it is not a number from 0 on."""
     for key in TOLD_IN:
         if (alpha := _number(metadata.get(key))) is not None:
             return ToldAlpha(key, alpha, _number(_arguments(metadata).get(CONVOLUTION_KEY)))
@@ -61,7 +61,7 @@ def _arguments(metadata: Mapping[str, str]) -> Mapping[str, Any]:
 
 
 def _number(told: Any) -> float | None:
-    """Trainers write numbers as texts, and "None" for none."""
+    """Trainers write numbers as text, and "None" if there is none."""
     if isinstance(told, bool) or not isinstance(told, (int, float, str)) or len(str(told)) > 40:
         return None
     try:
@@ -72,7 +72,7 @@ def _number(told: Any) -> float | None:
 
 
 def count_zeros(path: Path, header: Header, keys: Iterable[str]) -> int:
-    """How many of these scalars of the safetensors file are 0, in whatever type. Raises AdapterRefused, OSError."""
+    """How many of these scalar tensors of the safetensors file are 0, of any type. Raises AdapterRefused, OSError."""
     with open_regular_file(path) as file:
         zeros = 0
         for info in sorted((header.tensors[key] for key in keys), key=lambda info: info.start):

@@ -1,4 +1,4 @@
-"""Takes a LoRA's names and shapes, gives the family of models it was made for, when that is not SDXL."""
+"""Recognizes the family of models a LoRA was made for, by names, shapes and metadata."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _CROSS_ATTENTION = re.compile(
 
 
 def foreign_family(keys: Mapping[str, object]) -> str | None:
-    """The family whose layer names these are, when they cannot be an SDXL model's."""
+    """The family with such layer names, if an SDXL model cannot have them."""
     for name, pattern in FOREIGN_NAMES:
         if any(pattern.search(key) for key in keys):
             return name
@@ -49,7 +49,7 @@ def foreign_family(keys: Mapping[str, object]) -> str | None:
 
 
 def cross_attention_width(header: Header) -> int | None:
-    """How wide the text features are that the file's cross-attention layers read; None if it changes none."""
+    """The width of the text features that the file's cross-attention layers read; None if it changes none."""
     for key, tensor in header.tensors.items():
         if len(tensor.shape) >= 2 and _CROSS_ATTENTION.search(key):
             return tensor.shape[1]
@@ -57,7 +57,7 @@ def cross_attention_width(header: Header) -> int | None:
 
 
 def told_family(metadata: Mapping[str, str]) -> str | None:
-    """What the file says of itself; a hint only, since anybody can write anything there."""
+    """The family by the file's metadata; only a hint, since they may say anything."""
     for key in ("modelspec.architecture", "ss_base_model_version"):
         text = metadata.get(key, "")[:200]
         for name, pattern in _METADATA_FAMILIES if text else ():
@@ -67,7 +67,7 @@ def told_family(metadata: Mapping[str, str]) -> str | None:
 
 
 def family_by_width(header: Header, own_width: int | None) -> str | None:
-    """The family with the file's cross-attention width, when that differs from the checkpoint's own."""
+    """The family of the file's cross-attention width, if that differs from the checkpoint's."""
     width = cross_attention_width(header)
     if width is None or width == own_width:
         return None
@@ -75,6 +75,6 @@ def family_by_width(header: Header, own_width: int | None) -> str | None:
 
 
 def base_family(header: Header) -> str | None:
-    """The file's family by its shapes, else by what it says of itself."""
+    """The file's family by its shapes, or else by its metadata."""
     width = cross_attention_width(header)
     return CROSS_ATTENTION_FAMILIES.get(width or 0) or told_family(header.metadata)

@@ -1,8 +1,8 @@
-"""Takes a LoRA file of any dialect, gives it in diffusers' spelling where that says exactly the same.
+"""Converts a LoRA file of any dialect to diffusers' format, if that can represent it exactly.
 
 Tensors are renamed and their bytes kept; alphas go into `lora_adapter_metadata`. What would need arithmetic (LoHa,
-LoKr, full differences, core tensors) is refused, because a rounded copy is another LoRA; so are bundled embeddings,
-which would be lost.
+LoKr, full differences, core tensors) is refused, because rounding would make it a different LoRA; so are bundled
+embeddings, which would be lost.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NUMPY_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """A tensor of the source under its new name and shape."""
+    """A tensor of the source with its new name and shape."""
 
     name: str
     shape: tuple[int, ...]
@@ -39,7 +39,7 @@ class _Piece:
 
 
 def convert_file(source: Path, shapes: Mapping[str, tuple[int, ...]], caps: HeaderCaps) -> Iterator[bytes]:
-    """The bytes of the converted file. Raises AdapterRefused, before the first byte, when it would not be exact."""
+    """The bytes of the converted file. Raises AdapterRefused, before the first byte, if it would not be exact."""
     with open_regular_file(source, NO_FOLLOW) as file:
         header = parse_header(file, caps)
         plan = plan_lora(header, shapes)
@@ -97,7 +97,7 @@ def _configs(plan: LoraPlan, header: Header, file: BinaryIO) -> dict[str, Any]:
     by_component: dict[str, list[tuple[str, int, float, bool]]] = {}
     for part in plan.parts:
         component, _, name = part.module.partition(".")
-        # PEFT compares the ends of names, and newer transformers have no such level.
+        # PEFT compares the ends of names, and newer transformers do not have this level.
         name = name.removeprefix(f"{TEXT_LEVEL}.")
         rank = part.rank or 1
         row = (name, rank, _alpha(part, rank, header, file), "dora_scale" in part.tensors)
@@ -134,7 +134,7 @@ def _alpha(part: ModulePart, rank: int, header: Header, file: BinaryIO) -> float
 
 
 def read_scalar(raw: bytes, dtype: str) -> float:
-    """One number as safetensors stores it. Raises AdapterRefused for 8-bit types and for what is not finite."""
+    """One number in safetensors' encoding. Raises AdapterRefused for 8-bit types and non-finite values."""
     if dtype == "BF16":
         value = float(np.frombuffer(b"\0\0" + raw, "<f4")[0])
     elif dtype in _NUMPY_DTYPES:

@@ -1,4 +1,4 @@
-"""Takes a model's name and metadata, gives the settings it was distilled for, when it is a known few-step model."""
+"""The settings of known few-step models, which are recognized by name and metadata."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sdxl_gateway.core.samplers import TRAILING
 
 MAX_CHARS = 300
 MOST_STEPS = 16
-"""What recommends no more steps than these was distilled for them."""
+"""A model whose name has more steps than this was not distilled for them."""
 _TOLD_IN = ("ss_output_name", "modelspec.title")
 _STEPS = r"\d+[-_ ]?steps?"
 _STEP_COUNT = re.compile(r"(?<!\d)(\d{1,2})[-_ ]?steps?", re.IGNORECASE)
@@ -19,7 +19,7 @@ _KEEPS_GUIDANCE = re.compile(r"(?<![a-z])(normal)?cfg", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class FewSteps:
-    """What a few-step model is painted with; a `guidance_scale` of None leaves guidance as it is."""
+    """The settings of a few-step model; a `guidance_scale` of None means that guidance is not changed."""
 
     steps: int
     guidance_scale: float | None
@@ -31,7 +31,7 @@ class FewSteps:
 _LIGHTNING = FewSteps(4, 1.0, "euler")
 _HYPER = FewSteps(8, 1.0, "ddim")
 _TURBO = FewSteps(4, 1.0, "euler_a")
-# Words that are subjects too ("lightning", "hyper-realistic") count only beside the model's or the steps' name.
+# Words that also describe pictures ("lightning", "hyper-realistic") only count next to a model's name or "steps".
 _FAMILIES: tuple[tuple[str, FewSteps], ...] = (
     (
         rf"sdxl[-_ ]?lightning|lightning[-_ ]?(sdxl|{_STEPS})|{_STEPS}[-_ ]?lightning"
@@ -47,17 +47,17 @@ _FAMILIES: tuple[tuple[str, FewSteps], ...] = (
     (r"sd[-_ ]?xl[-_ ]?turbo", _TURBO),
 )
 _CHECKPOINTS = (*_FAMILIES, (r"lightning", _LIGHTNING), (r"hyper(?![a-z])", _HYPER), (r"turbo", _TURBO))
-"""As their makers' model cards say; the number of steps is read from the name where it is told."""
+"""From the model cards of their authors; the number of steps is taken from the name if that contains it."""
 
 
 def few_steps(name: str, metadata: Mapping[str, str]) -> FewSteps | None:
-    """`name` is a LoRA's, with its folders. None where neither it nor the metadata tells of a known family."""
+    """`name` is a LoRA's, with its folders. None if neither it nor the metadata indicates a known family."""
     told = (name, *(metadata.get(key, "") for key in _TOLD_IN))
     return next((found for text in told if (found := _known(text[:MAX_CHARS], _FAMILIES)) is not None), None)
 
 
 def few_steps_checkpoint(name: str) -> FewSteps | None:
-    """The same of a checkpoint, whose name tells more: it is not called for what it paints."""
+    """As `few_steps`, for a checkpoint: these are not named after subjects, so single words are enough."""
     return _known(name[:MAX_CHARS], _CHECKPOINTS)
 
 

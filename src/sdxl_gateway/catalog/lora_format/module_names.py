@@ -1,4 +1,4 @@
-"""Takes a checkpoint's module names, gives the module that a LoRA file means by each of the spellings in use.
+"""Finds the module of a checkpoint that a name in a LoRA file means, in each of the spellings in use.
 
     unet.down_blocks.1.attentions.0.proj_in              diffusers, PEFT, newer OneTrainer
     lora_unet_down_blocks_1_attentions_0_proj_in         kohya and others trained on diffusers' UNet
@@ -6,7 +6,7 @@
     diffusion_model.input_blocks.4.1.proj_in             the same with dots
     lora_te2_text_model_encoder_layers_0_mlp_fc1         text encoders likewise
 
-Underscored names cannot be split safely; the real names are underscored instead, and looked up.
+Names with underscores cannot be split unambiguously; instead the real names are converted to them, and looked up.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from sdxl_gateway.catalog.model_files import TEXT, TEXT_2, TEXT_LEVEL, UNET
 
 CLIP_ENCODERS = {"clip_l": TEXT, "clip_g": TEXT_2}
-"""The text encoders by the names bundled embeddings call them."""
+"""The text encoders by their names in bundled embeddings."""
 
 DOTTED_PREFIXES = (
     ("base_model.model.", ""),
@@ -65,7 +65,7 @@ TOP_LAYERS = {
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A module and the way its name was spelled: "diffusers", "kohya" or "sgm"."""
+    """A module and the spelling of its name: "diffusers", "kohya" or "sgm"."""
 
     module: str
     spelling: str
@@ -82,7 +82,7 @@ class ModuleNames:
         self._sgm_underscored = {_underscored(f"{UNET}.{sgm}"): name for sgm, name in self._sgm.items()}
 
     def find(self, raw: str, component: str | None = None) -> Found | None:
-        """The module that `raw` means; `component` is where names without a prefix belong."""
+        """The module that `raw` means; `component` is that of names without a prefix."""
         prefix, rest = _split(raw, UNDERSCORED_PREFIXES)
         if prefix:
             return self._find_underscored(f"{prefix}.{rest}")
@@ -116,7 +116,7 @@ def _split(raw: str, prefixes: Sequence[tuple[str, str]]) -> tuple[str, str]:
 
 
 def _text_model_added(component: str, rest: str, separator: str) -> tuple[str, ...]:
-    # A file may leave out the level that every checkpoint here is listed with.
+    # A file may leave out a level that the names of all checkpoints here have.
     plain = f"{component}.{rest}"
     return (plain,) if component == UNET else (plain, f"{component}.{TEXT_LEVEL}{separator}{rest}")
 
@@ -127,7 +127,7 @@ def _underscored(name: str) -> str:
 
 
 def sgm_names(modules: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Pairs of (diffusers name, original name) for UNet modules, from the block layout the names themselves show."""
+    """Pairs of (diffusers name, original name) for UNet modules, from the block layout that the names imply."""
     blocks = _block_starts(modules)
     for name in modules:
         if sgm := TOP_LAYERS.get(name) or _block_layer(name.split("."), blocks):
@@ -136,7 +136,7 @@ def sgm_names(modules: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Where a block's first layer stands in the original's flat list, and how many resnets it has."""
+    """The position of a block's first layer in the original's flat list, and its numbers of resnets and attentions."""
 
     start: int
     resnets: int

@@ -1,7 +1,7 @@
-"""Takes the PEFT configs a file carries in its metadata, gives the scale of each layer and the component it belongs to.
+"""Reads the PEFT configs in a file's metadata: the scale of each layer, and the component it belongs to.
 
-Two places are read: `adapter_config` (our own copies of PEFT folders: component to config, "" when the folder does not
-say), and `lora_adapter_metadata` (diffusers: "unet.lora_alpha" and the like).
+There are two places: `adapter_config` (the copies of PEFT folders made here: component to config, "" if the folder
+does not say), and `lora_adapter_metadata` (diffusers: "unet.lora_alpha" and the like).
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.]+\Z")
 
 @dataclass(frozen=True, slots=True)
 class PeftConfig:
-    """What decides scales: alpha over rank, or over its root; in `patterns` (module suffix, alpha) the first wins."""
+    """Scales are alpha over rank, or over its root; of `patterns` (module suffix, alpha) the first match applies."""
 
     alpha: float
     root_of_rank: bool = False
     patterns: tuple[tuple[str, float], ...] = ()
 
     def scale(self, module: str, rank: int) -> float:
-        """What the product of the module's factors, of this rank, is multiplied by."""
+        """The factor of the module's change, for factors of this rank."""
         alpha = next((a for suffix, a in self.patterns if _ends_with(module, suffix)), self.alpha)
         return alpha / (sqrt(rank) if self.root_of_rank else rank)
 
 
 @dataclass(frozen=True, slots=True)
 class PeftScales:
-    """The configs by component; the one under "" holds for every component without its own."""
+    """The configs by component; the one under "" applies to every component without its own."""
 
     configs: Mapping[str, PeftConfig] = field(default_factory=dict)
     component: str | None = None
 
     def scale(self, module: str, rank: int) -> float | None:
-        """The scale of `module`'s factors; None when no config says."""
+        """The scale of `module`'s factors; None if there is no config for it."""
         component, _, inner = module.partition(".")
         config = self.configs.get(component) or self.configs.get("")
         return config.scale(inner, rank) if config else None
@@ -66,7 +66,7 @@ def _ends_with(module: str, suffix: str) -> bool:
 
 
 def read_scales(metadata: Mapping[str, str]) -> PeftScales:
-    """Raises AdapterRefused for a config that says something not supported."""
+    """The scales of a file with these metadata. Raises AdapterRefused for a config that is not supported."""
     if text := metadata.get(FOLDER_CONFIG_KEY):
         raw = _json_object(text)
         return PeftScales({name: peft_config(config) for name, config in raw.items()}, _component(raw.get("")))
@@ -90,7 +90,7 @@ def _json_object(text: str) -> dict[str, Any]:
 
 
 def peft_config(raw: Any) -> PeftConfig:
-    """Raises AdapterRefused for other tuners than LoRA, LoHa and LoKr, and for what would change the arithmetic."""
+    """Raises AdapterRefused for tuners other than LoRA, LoHa and LoKr, and for options that change the arithmetic."""
     if not isinstance(raw, dict):
         raise AdapterRefused("The LoRA's PEFT config is not a JSON object.")
     kind = raw.get("peft_type", "LORA")
@@ -116,7 +116,7 @@ def _patterns(raw: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
 
 
 def _suffix(pattern: str) -> str:
-    """PEFT takes patterns as regular expressions; a file may not bring one, so only spelled-out names are read."""
+    """The plain name in a pattern: PEFT allows regular expressions, which are not accepted from files."""
     plain = pattern.removesuffix("$").replace("\\.", ".")
     if not _PLAIN_NAME.match(plain.removeprefix("^")):
         raise AdapterRefused("The PEFT config's alpha_pattern holds something other than plain module names.")

@@ -1,4 +1,4 @@
-"""Takes a folder written by PEFT, gives it as one safetensors file: config in the metadata, components as prefixes."""
+"""Reads a PEFT folder as one safetensors file: its config as metadata, components as prefixes of names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PEFT_ROOT = "base_model.model."
 
 @dataclass(frozen=True, slots=True)
 class FolderPart:
-    """One adapter of the folder; `component` is "" when the folder itself holds it."""
+    """One adapter of the folder; `component` is "" if the folder itself holds it."""
 
     component: str
     folder: Path
@@ -50,7 +50,7 @@ def folder_parts(folder: Path) -> tuple[FolderPart, ...]:
 
 
 def read_folder_header(parts: Sequence[FolderPart], caps: HeaderCaps) -> Header:
-    """The header of the one file the folder amounts to. Raises AdapterRefused."""
+    """The header of the single file that the folder is read as. Raises AdapterRefused."""
     tensors: dict[str, TensorInfo] = {}
     configs: dict[str, Any] = {}
     offset = 0
@@ -74,7 +74,7 @@ def folder_bytes(parts: Sequence[FolderPart], caps: HeaderCaps) -> Iterator[byte
 
 
 def header_bytes(header: Header) -> bytes:
-    """The beginning of a safetensors file with this header; the tensors' data follow in order of their offsets."""
+    """The beginning of a safetensors file with this header; the tensors' data follow in the order of their offsets."""
     entries: dict[str, Any] = {METADATA_KEY: dict(header.metadata)} if header.metadata else {}
     for name, info in sorted(header.tensors.items(), key=lambda item: (item[1].start, item[1].end)):
         entries[name] = {"dtype": info.dtype, "shape": list(info.shape), "data_offsets": [info.start, info.end]}

@@ -1,7 +1,7 @@
-"""Takes a LoRA file's header and a checkpoint's shapes, gives the plan of what changes which layer, or refuses why not.
+"""Plans how a LoRA file changes each layer of a checkpoint, or refuses it, from its header and the shapes.
 
-Everything is decided here, before a weight is read: names are resolved against the real modules, every tensor's shape
-is checked, and a file that fits only in part is refused, because a half-loaded LoRA looks like a bad LoRA.
+Everything is decided here, before a weight is read: names are resolved to the checkpoint's modules, every tensor's
+shape is checked, and a file that only fits in part is refused, because a half-loaded LoRA looks like a bad LoRA.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _HARMLESS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ModulePart:
-    """What the file does to one module.
+    """The change of one module.
 
     `module` is component-prefixed ("unet.….to_q"); `tensors` maps roles to tensor names in the file: lora has "down",
     "up", "mid"; loha "w1_a" … "t2"; lokr "w1" … "t2"; full "diff"; any may have "alpha", "dora_scale" and "diff_b", and
-    lora "bias". `scale` is set when a config or the metadata give it; otherwise it is alpha over rank, or 1 where there
-    is no alpha, or one of 0.
+    lora "bias". `scale` is set if a config or the metadata give it; otherwise it is alpha over rank, or 1 if there is
+    no alpha, or it is 0.
     """
 
     module: str
@@ -52,10 +52,10 @@ class ModulePart:
 
 @dataclass(frozen=True, slots=True)
 class LoraPlan:
-    """Everything a file changes in one checkpoint. `unmatched` are known extras that change nothing.
+    """Everything a file changes in one checkpoint. `unmatched` are known extra tensors that change nothing.
 
-    `tokens` maps a bundled embedding's trigger token to its tensors ("clip_l", "clip_g"): vectors that stand for it.
-    `told_alpha` is there when the scales come of the metadata alone.
+    `tokens` maps a bundled embedding's trigger token to its tensors ("clip_l", "clip_g"), whose vectors replace it.
+    `told_alpha` is set if the scales come from the metadata alone.
     """
 
     dialect: str
@@ -67,18 +67,18 @@ class LoraPlan:
 
     @property
     def alpha_keys(self) -> tuple[str, ...]:
-        """The tensors that hold an alpha."""
+        """The names of the tensors that hold an alpha."""
         return tuple(part.tensors["alpha"] for part in self.parts if "alpha" in part.tensors)
 
     @property
     def ranks(self) -> tuple[int, ...]:
-        """All there are, in order."""
+        """All distinct ranks, in ascending order."""
         return tuple(sorted({part.rank for part in self.parts if part.rank is not None}))
 
 
 @dataclass(slots=True)
 class _Layer:
-    """The tensors of one module while they are gathered."""
+    """The tensors of one module while they are collected."""
 
     raw: str
     tensors: dict[str, str] = field(default_factory=dict)
@@ -96,15 +96,15 @@ class _Gathered:
 
 
 def plan_lora(header: Header, shapes: Mapping[str, tuple[int, ...]]) -> LoraPlan:
-    """The plan of `header` against `shapes` (module name to weight shape).
+    """The plan of `header` for `shapes` (module name to weight shape).
 
-    Raises AdapterRefused naming the family or dialect that is not spoken, the layers that have no place, or the layer
-    whose shapes do not fit.
+    Raises AdapterRefused naming a family or dialect that is not supported, layers that the checkpoint does not have, or
+    a layer whose shapes do not fit.
     """
     try:
         return _plan(header, shapes)
     except AdapterRefused:
-        # Looked for only now, since it takes as long as the plan of a file that fits.
+        # Only checked now, since it takes as long as planning a file that fits.
         _refuse_foreign(header, shapes)
         raise
 
@@ -124,14 +124,14 @@ def _plan(header: Header, shapes: Mapping[str, tuple[int, ...]]) -> LoraPlan:
 
 
 def _told_alpha(header: Header, gathered: _Gathered, scales: PeftScales) -> ToldAlpha | None:
-    """The metadata's word counts only where neither a tensor nor a PEFT config gives any alpha."""
+    """The alpha in the metadata, if neither a tensor nor a PEFT config has one."""
     said = scales.configs or any("alpha" in layer.tensors for layer in gathered.layers.values())
     return None if said else told_alpha(header.metadata)
 
 
 @lru_cache(maxsize=8)
 def _names(modules: tuple[str, ...]) -> ModuleNames:
-    """Made once for a checkpoint: a folder's files are planned one after another."""
+    """Cached for a checkpoint, because a folder's files are planned one after another."""
     return ModuleNames(modules)
 
 
@@ -207,7 +207,7 @@ def _part(
 
 def _check_dtypes(module: str, infos: Mapping[str, TensorInfo]) -> None:
     for role, info in infos.items():
-        # Some trainers leave alpha as the whole number it was in their settings.
+        # Some trainers store alpha as an integer, as it was in their settings.
         if info.dtype not in (FLOAT_DTYPES | INTEGER_DTYPES if role == "alpha" else FLOAT_DTYPES):
             raise AdapterRefused(f"The LoRA's '{role}' for the layer '{module}' holds {info.dtype}, not real numbers.")
 

@@ -1,4 +1,4 @@
-"""Takes a LoRA's plan and header, gives the report a caller may see: what matched, how large, what for."""
+"""The report of a LoRA for callers: what matched, how large it is, what it was made for."""
 
 from __future__ import annotations
 
@@ -34,12 +34,11 @@ SUMMARY_KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class LoraReport:
-    """What loading a LoRA means for one checkpoint.
+    """The effect of a LoRA on one checkpoint.
 
     `algorithms` and `parts` count modules ("lora": 722; "unet": 722); `unmatched` lists at most 20 of the
-    `unmatched_count` tensors that change nothing; `embeddings` are bundled trigger tokens, applied where a prompt
-    holds them and the text encoder weight is not 0. `notes` say in sentences what was
-    decided where the file leaves doubt.
+    `unmatched_count` tensors that change nothing; `embeddings` are bundled trigger tokens, which apply if a prompt
+    contains them and the text encoder weight is not 0. `notes` tell in sentences how ambiguities were resolved.
     """
 
     dialect: str
@@ -61,7 +60,7 @@ class LoraReport:
 def make_report(plan: LoraPlan, header: Header, *, trigger_words: tuple[str, ...], zero_alphas: int = 0) -> LoraReport:
     """The report of a file with this header.
 
-    `trigger_words` are those that its side-car or its metadata name; `zero_alphas` counts its alphas that are 0.
+    `trigger_words` are from its side-car or its metadata; `zero_alphas` is the number of alphas that are 0.
     """
     components = Counter(part.module.partition(".")[0] for part in plan.parts)
     return LoraReport(
@@ -95,7 +94,7 @@ def _algorithm(name: str, roles: Mapping[str, str]) -> str:
 
 
 def main_dtype(header: Header) -> str:
-    """The type that holds most of the bytes."""
+    """The type of most of the bytes."""
     sizes: dict[str, int] = {}
     for tensor in header.tensors.values():
         sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.end - tensor.start
@@ -103,6 +102,6 @@ def main_dtype(header: Header) -> str:
 
 
 def metadata_summary(metadata: Mapping[str, str]) -> dict[str, str]:
-    """The few entries worth showing, each on one short line."""
+    """The few entries worth showing, each shortened to one line."""
     shown = {key: cleaned(metadata[key], MAX_VALUE_CHARS) for key in SUMMARY_KEYS if key in metadata}
     return {key: value for key, value in shown.items() if value}

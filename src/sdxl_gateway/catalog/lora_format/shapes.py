@@ -1,4 +1,4 @@
-"""Takes the shapes a LoRA holds for one layer, checks that they fit; refuses naming the layer and both shapes."""
+"""Checks whether the shapes of a LoRA fit a layer; refusals name the layer and both shapes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _UNBIASED = (".to_q", ".to_k", ".to_v", ".text_projection", ".token_embedding", 
 
 
 def check_roles(module: str, algorithm: str, roles: set[str]) -> None:
-    """Raises AdapterRefused when a tensor is missing, or is there that the algorithm has no use for."""
+    """Raises AdapterRefused if a tensor is missing, or is there that the algorithm does not use."""
     needed = roles - OPTIONAL_ROLES[algorithm]
     if needed in REQUIRED_ROLES[algorithm]:
         return
@@ -42,7 +42,7 @@ def check_roles(module: str, algorithm: str, roles: set[str]) -> None:
 
 
 def check_shapes(module: str, algorithm: str, tensors: Shapes, weight: Shape) -> None:
-    """Raises AdapterRefused unless the tensors by role make a change of exactly the shape `weight`."""
+    """Raises AdapterRefused unless the tensors, by role, make a change of exactly the shape `weight`."""
     _check_small(module, tensors)
     _check_bias(module, tensors, weight)
     made = _MADE[algorithm](tensors) if tensors.keys() - {"diff_b", "alpha"} else weight
@@ -88,7 +88,7 @@ def _check_magnitude(module: str, magnitude: Shape | None, weight: Shape) -> Non
 
 
 def check_token(token: str, encoder: str, vectors: Shape, shapes: Shapes) -> None:
-    """Raises AdapterRefused unless `vectors` (count, width) can stand for a word of the encoder (clip_l, clip_g)."""
+    """Raises AdapterRefused unless `vectors` (count, width) can replace a word of the encoder (clip_l, clip_g)."""
     if not token.strip():
         raise AdapterRefused("The LoRA brings an embedding without a name.")
     width = word_shape(encoder, shapes)
@@ -99,7 +99,7 @@ def check_token(token: str, encoder: str, vectors: Shape, shapes: Shapes) -> Non
 
 
 def word_shape(encoder: str, shapes: Shapes) -> Shape:
-    """(width,) of a word of the encoder (clip_l, clip_g); empty where a model of these `shapes` lacks the encoder."""
+    """(width,) of a word of the encoder (clip_l, clip_g); empty if a model of these `shapes` lacks the encoder."""
     return shapes.get(published_name(CLIP_ENCODERS[encoder], "embeddings.token_embedding"), ())[1:]
 
 
@@ -146,7 +146,7 @@ _MADE: Mapping[str, Callable[[Shapes], Shape | None]] = {"lora": _lora, "loha": 
 
 
 def _same(made: Shape, weight: Shape) -> bool:
-    """Equal but for sides of 1, or with the kernel window folded into the inputs."""
+    """Whether they are equal except for sides of 1, or for a kernel window that is folded into the inputs."""
     if made[:1] != weight[:1]:
         return False
     plain_made, plain_weight = _plain(made[1:]), _plain(weight[1:])
@@ -158,7 +158,7 @@ def _plain(shape: Shape) -> Shape:
 
 
 def rank_of(algorithm: str, tensors: Shapes) -> int | None:
-    """The inner dimension of a layer's factors; None where nothing is factored."""
+    """The inner dimension of a layer's factors; None if it is not factored."""
     role = {"lora": "down", "loha": "w1_b"}.get(algorithm)
     if algorithm == "lokr":
         role = next((r for r in ("w2_b", "w1_b") if r in tensors), None)

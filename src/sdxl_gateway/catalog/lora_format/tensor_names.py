@@ -1,4 +1,4 @@
-"""Takes a tensor's name, gives the layer it belongs to, the role it plays there and the algorithm that says so."""
+"""Parses a tensor's name: the layer it belongs to, its role there, and the algorithm that this implies."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ OLD_DIFFUSERS = "diffusers (old)"
 LYCORIS = "LyCORIS"
 
 KEPT_NAMES = 2**14
-"""Files of one trainer name their tensors alike."""
+"""The number of parsed names that are cached; files of one trainer share most of their names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spelled:
-    """`raw` is the layer as the file spells it; algorithm None for roles any algorithm may have."""
+    """`raw` is the layer's name in the file; `algorithm` is None for roles that any algorithm may have."""
 
     raw: str
     role: str
@@ -62,7 +62,7 @@ FOREIGN_ALGORITHMS: tuple[tuple[str, re.Pattern[str]], ...] = (
 
 @lru_cache(maxsize=KEPT_NAMES)
 def spelled(key: str) -> Spelled | None:
-    """What the tensor `key` is to which layer; None for a name of no known form."""
+    """The layer and role of the tensor `key`; None if its name has no known form."""
     for suffix, role, algorithm, style in _SUFFIXES:
         if key.endswith(suffix):
             return Spelled(key.removesuffix(suffix), role, algorithm, style)
@@ -83,5 +83,5 @@ def _projection(key: str, letter: str) -> str:
 
 
 def foreign_algorithm(key: str) -> str | None:
-    """The name of an algorithm that is known but not spoken here, when `key` belongs to one."""
+    """The algorithm of `key`, if it is a known one that is not supported."""
     return next((name for name, pattern in FOREIGN_ALGORITHMS if pattern.search(key)), None)
