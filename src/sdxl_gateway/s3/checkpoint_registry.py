@@ -28,7 +28,7 @@ class CheckpointRegistry(Registry):
         sources = {part.sha256: files[place] for place, part in manifest.files.items()}
         self._put_missing(sources)
         digest = self.publish(manifest.name, manifest.written())
-        self._put_missing(sources)  # a sweep may have taken what no name led to yet
+        self._put_missing(sources)  # a sweep may have removed files that no name referred to yet
         return digest
 
     def _put_missing(self, sources: Mapping[str, Path]) -> None:

@@ -63,7 +63,7 @@ class CheckpointStore:
             return False
         descriptor = self._opened(digest)
         fcntl.flock(descriptor, fcntl.LOCK_SH)
-        if not self.has(digest):  # it went before the lock was had
+        if not self.has(digest):  # it was removed before the lock was taken
             os.close(descriptor)
             return False
         self._held[digest].append(descriptor)
@@ -160,7 +160,7 @@ class CheckpointStore:
 
 
 def _locked(descriptor: int) -> bool:
-    """Nobody else has that lock, until the descriptor is closed."""
+    """Whether the lock could be taken, which nobody else then has until the descriptor is closed."""
     with suppress(BlockingIOError):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True

@@ -1,4 +1,4 @@
-"""Takes manifests, has their checkpoints here: each is fetched from the bucket once, one at a time."""
+"""Fetches checkpoints from the bucket by their manifests: each once, one at a time."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _FAILED: Literal["fetched", "refused", "failed"] = "failed"
 
 
 class Manifests(Protocol):
-    """What is to be fetched, by the sha256 of its manifest. All of it may block."""
+    """The manifests of checkpoints that can be fetched, by their sha256. All methods may block."""
 
     @property
     def digests(self) -> Mapping[str, str]:
-        """The manifest that each name leads to by now. Raises Unavailable."""
+        """The current manifest of each name. Raises Unavailable."""
 
     def manifest(self, digest: str) -> Manifest:
-        """Raises CheckpointProblem for what is not to be had, Gone, Unavailable."""
+        """The manifest of that sha256. Raises CheckpointProblem if it is invalid or was refused, Gone, Unavailable."""
 
     def refuse(self, digest: str, why: str) -> None:
-        """What came by it is not what it says."""
+        """Note that the files did not match the manifest."""
 
 
 class Fetches:
-    """Who waits for a checkpoint longer than `patience_seconds` gets StillLoading; the fetch goes on for the next."""
+    """A caller who waits longer than `patience_seconds` gets StillLoading; the fetch continues for later ones."""
 
     def __init__(
         self, store: CheckpointStore, manifests: Manifests, patience_seconds: float, listener: Listener
@@ -48,11 +48,11 @@ class Fetches:
         self._turn = asyncio.Lock()
 
     def close(self) -> None:
-        """Nothing is fetched any more."""
+        """Stop fetching."""
         self.store.close()
 
     async def hold(self, digests: Iterable[str]) -> ExitStack:
-        """The checkpoints of these manifests are here, and stay until the stack is closed.
+        """Fetch the checkpoints of these manifests, and keep them until the stack is closed.
 
         Raises StillLoading, Unavailable, StorageFull.
         """
@@ -63,7 +63,7 @@ class Fetches:
             return held.pop_all()
 
     async def keep(self, digest: str) -> bool:
-        """It is here for good. False where that is not so yet, or not to be had; it may be asked for again later."""
+        """Fetch it, and keep it for good. False if that failed or takes too long; call again then."""
         try:
             await self._near(digest)
         except (Unavailable, StorageFull):
@@ -86,7 +86,7 @@ class Fetches:
     def _begin(self, digest: str) -> asyncio.Task[None]:
         fetch = self._under_way[digest] = asyncio.create_task(self._fetch(digest))
         fetch.add_done_callback(lambda _: self._under_way.pop(digest))
-        fetch.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be left to hear of it
+        fetch.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be waiting for it
         return fetch
 
     async def _fetch(self, digest: str) -> None:
@@ -105,6 +105,6 @@ class Fetches:
                 self._listener(CheckpointFetched(ended, time.monotonic() - began, digest, why))
 
     def _bring(self, digest: str) -> None:
-        """In a thread; what was withdrawn meanwhile makes room."""
+        """Fetch it, in a thread; checkpoints that were withdrawn are removed first to make room."""
         self.store.keep_only(self._manifests.digests.values())
         self.store.fetch(digest, self._manifests.manifest(digest))

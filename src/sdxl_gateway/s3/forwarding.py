@@ -1,4 +1,4 @@
-"""Takes a backend, is one: whoever lies before it changes what it has to."""
+"""A backend that forwards everything to another: the base of those that change a part of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sdxl_gateway.core.ports import Backend, JobEvents
 
 
 class Forwarding:
-    """As `backend` in everything (a core Backend)."""
+    """Forwards every call to `backend` (a core Backend)."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend

@@ -1,4 +1,4 @@
-"""Takes the settings, gives the lifecycle rules by which the store itself deletes what nobody is left to delete."""
+"""The lifecycle rules by which the object store itself deletes what no server is left to delete."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from sdxl_gateway.config import Settings
 from sdxl_gateway.core.days import DAY_SECONDS
 
 SPARED_DAYS = 1
-"""Longer than a server keeps a thing itself: where there is a server, it deletes first."""
+"""How much longer than a server keeps a thing: while there is a server, it deletes first."""
 UNFINISHED_DAYS = 1
 
 
 def lifecycle(settings: Settings) -> dict[str, Any]:
-    """As Amazon's PutBucketLifecycleConfiguration takes them; where a kind of things has no end, neither has its rule.
+    """The rules for Amazon's PutBucketLifecycleConfiguration; what is kept without limit has no rule.
 
     Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketLifecycleConfiguration.html
     """
@@ -27,7 +27,7 @@ def lifecycle(settings: Settings) -> dict[str, Any]:
 
 
 def _days(settings: Settings) -> dict[str, float | None]:
-    """How long what lies in each folder may be needed."""
+    """How long the objects in each folder may be needed; None without limit."""
     keep, retention = settings.delivery.keep_seconds / DAY_SECONDS, settings.retention
     return {
         "images": min(keep, retention.results_days or keep),
@@ -38,7 +38,7 @@ def _days(settings: Settings) -> dict[str, float | None]:
 
 
 def _unfinished(below: str) -> dict[str, Any]:
-    """Parts of what was never whole, and earlier versions: deleted is to be gone."""
+    """A rule for parts of incomplete uploads and for noncurrent versions: deleted data must be gone."""
     return _rule(
         "unfinished",
         below,

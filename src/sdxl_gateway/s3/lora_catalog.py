@@ -1,4 +1,4 @@
-"""A LoRA folder that several servers share through a bucket: put in at one, it is at all of them within seconds."""
+"""A LoRA folder that several servers share through a bucket: a change at one is at all of them within seconds."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ POLL_SECONDS = 2.0
 
 
 class SharedLoraCatalog(LoraCatalog):
-    """As LoraCatalog; what is added or removed here is so everywhere, or the request is refused with Unavailable."""
+    """As LoraCatalog; LoRAs are added and removed at all servers, or the request is refused with Unavailable."""
 
     def __init__(self, bucket: Bucket, settings: Settings, checkpoints: Iterable[CheckpointEntry]) -> None:
         super().__init__(settings.loras, settings.data_directory, settings.demo_loras, checkpoints)
@@ -35,7 +35,7 @@ class SharedLoraCatalog(LoraCatalog):
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """The folder's, and those of what could not be taken over."""
+        """The folder's problems, and those of shared LoRAs that could not be fetched."""
         found = self._mirror.problems.items()
         return (*super().problems, *(Problem(name, told, f"s3:{name}") for name, told in found if self._sees(name)))
 
@@ -53,14 +53,14 @@ class SharedLoraCatalog(LoraCatalog):
         checkpoint: CheckpointEntry | None = None,
         replace: bool = False,
     ) -> LoraEntry:
-        """As LoraCatalog; nothing is left of it where the bucket does not take it."""
+        """As LoraCatalog; the file is removed again if the bucket does not take it."""
         with self._mirror.changing(place_name(name)):
             entry = await super().add(name, content, checkpoint=checkpoint, replace=replace)
             try:
                 await asyncio.to_thread(self._share, entry.name, entry.path)
             except Unavailable:
                 await super().remove(entry.name)
-                self._mirror.look_again()  # for what was replaced
+                self._mirror.look_again()  # to restore what was replaced
                 raise
         return entry
 
@@ -68,7 +68,7 @@ class SharedLoraCatalog(LoraCatalog):
         self._mirror.note(name, self._mirror.registry.publish(name, path))
 
     async def remove(self, name: str) -> None:
-        """As LoraCatalog; first from the bucket. A file that was never shared goes from here alone."""
+        """As LoraCatalog; first from the bucket. A file that was never shared is only removed here."""
         entry = self.find(name)
         with self._mirror.changing(entry.name):
             if self._mirror.is_shared(entry.name):
@@ -77,17 +77,17 @@ class SharedLoraCatalog(LoraCatalog):
             await asyncio.to_thread(self._mirror.note, entry.name, None)
 
     def is_shared(self, entry: LoraEntry) -> bool:
-        """As LoraCatalog; it came from the bucket, or went there."""
+        """As LoraCatalog: whether it came from the bucket, or was added to it."""
         return self._mirror.is_shared(entry.name)
 
     async def change_sidecar(self, name: str, changes: Mapping[str, Any]) -> LoraEntry:
-        """As LoraCatalog; refused for a LoRA that others have too: side-cars do not travel."""
+        """As LoraCatalog; refused for a LoRA that other servers have too, because side-cars are not shared."""
         if self.is_shared(self.find(name)):
             raise InvalidRequest("This LoRA is shared with other servers, which would not hear of it.", param="name")
         return await super().change_sidecar(name, changes)
 
     async def watch(self) -> None:
-        """The folder, and the bucket."""
+        """Watch the folder and the bucket."""
         async with asyncio.TaskGroup() as group:
             group.create_task(super().watch())
             group.create_task(self._following())
@@ -98,7 +98,7 @@ class SharedLoraCatalog(LoraCatalog):
             await asyncio.sleep(POLL_SECONDS)
 
     async def look(self) -> None:
-        """Takes over what changed in the bucket, if anything did; a silent one is looked at the next time."""
+        """Fetch what changed in the bucket, if anything did; if it does not answer, the next call tries again."""
         try:
             if await asyncio.to_thread(self._mirror.follow):
                 await self.refresh()

@@ -1,4 +1,4 @@
-"""Takes the names of the shared LoRAs, brings the LoRA folder in line: each is there as a file of its name."""
+"""Synchronizes the LoRA folder with the shared LoRAs: each is a file of its name there."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class LoraMirror(Mirror):
         self.note(name, None)
 
     def _fetch(self, name: str, digest: str) -> None:
-        """Whole, and verified by its sha256 before it comes into the folder. Raises AdapterRefused, InvalidRequest."""
+        """Fetch the file, verified by its sha256 before it enters the folder. Raises AdapterRefused, InvalidRequest."""
         target = self._path(name)
         if not self.is_shared(name) and target.exists():
             raise AdapterRefused(TAKEN)
@@ -48,7 +48,7 @@ class LoraMirror(Mirror):
         self.note(name, digest)
 
     def _copy(self, digest: str) -> None:
-        """The file into the store of copies, under its sha256."""
+        """Fetch the file into the store of copies, under its sha256."""
         with IncomingCopy(self._data_directory) as copy:
             for piece in self.registry.bucket.pieces(self.registry.file_key(digest)):
                 copy.write(piece)

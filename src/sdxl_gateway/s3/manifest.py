@@ -1,4 +1,4 @@
-"""Takes a checkpoint on the disk, or what a bucket says of one, gives its manifest: each file, its size and sha256."""
+"""The manifest of a checkpoint: each file with its size and sha256, from the disk or as stored in a bucket."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIDECAR = ".toml"
 TEXTS = (".json", ".txt")
 MAX_FILES = 500
 MAX_TEXT_BYTES = 16 * 2**20
-"""CLIP's vocabulary has one; what is no weights is fetched before anybody asks for the checkpoint."""
+"""CLIP's vocabulary is a text; files other than weights are fetched before anybody asks for the checkpoint."""
 BROKEN = "What the bucket says of it cannot be read."
 
 
@@ -31,14 +31,14 @@ class Part(Section):
 
     @classmethod
     def of(cls, path: Path) -> Self:
-        """Reads the file."""
+        """Read the file."""
         return cls(sha256=sha256_of(path), size_bytes=path.stat().st_size)
 
 
 class Manifest(Section):
-    """A checkpoint as its files, by their places below a checkpoint folder, where it is called `name`.
+    """A checkpoint's files, by their paths below a checkpoint folder, where its name is `name`.
 
-    `created` is unix seconds. A file, or what lies below a folder; with either there may be a side-car.
+    `created` is unix seconds. It consists of one file, or of those below one folder, and possibly a side-car.
     """
 
     name: str
@@ -47,16 +47,16 @@ class Manifest(Section):
 
     @property
     def size_bytes(self) -> int:
-        """Of all files together."""
+        """The size of all files together."""
         return sum(part.size_bytes for part in self.files.values())
 
     def written(self) -> bytes:
-        """As it lies in the bucket."""
+        """The manifest as it is stored in the bucket."""
         return self.model_dump_json().encode()
 
     @classmethod
     def read(cls, data: bytes) -> Self:
-        """Raises CheckpointProblem for what none was written as, or leads out of a checkpoint's own place."""
+        """Raises CheckpointProblem if it is invalid, or has a path outside of the checkpoint's own file or folder."""
         try:
             return cls.model_validate_json(data)
         except (ValidationError, InvalidRequest) as problem:
@@ -75,7 +75,7 @@ class Manifest(Section):
 
 
 def files_of(checkpoint: Path, name: str) -> dict[str, Path]:
-    """By their places, where the checkpoint is called `name`: what a checkpoint is told by, and its side-car."""
+    """The files by their paths below a checkpoint folder, if the checkpoint's name is `name`; with the side-car."""
     found = {f"{name}{SUFFIX}": checkpoint} if checkpoint.is_file() else dict(_inside(checkpoint, name))
     if (sidecar := sidecar_path(checkpoint)).exists():
         found[name + SIDECAR] = sidecar
@@ -90,7 +90,7 @@ def _inside(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
 
 
 def manifest_of(entry: CheckpointEntry) -> Manifest:
-    """Reads all its files. Raises InvalidRequest for a name that no folder could bear everywhere."""
+    """Reads all its files. Raises InvalidRequest for a name that is not valid on every file system."""
     check_new_name(entry.name)
     files = {place: Part.of(path) for place, path in files_of(entry.path, entry.name).items()}
     return Manifest(name=entry.name, created=entry.created, files=files)

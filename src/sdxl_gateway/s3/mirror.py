@@ -1,4 +1,4 @@
-"""Takes the names in a bucket, brings a server's own folder in line: what is new comes, what was withdrawn goes."""
+"""Synchronizes a server's own folder with the names in a bucket: fetches new files, and removes withdrawn ones."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from sdxl_gateway.s3.registry import Registry
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 60.0
-"""Between two looks at all names although nobody said that anything changed."""
+"""How often all names are listed, even if no change was announced."""
 SWEEP_SECONDS = 3600.0
 LIES = "The file in the bucket is not the one that was put there: its sha256 is another."
 MISSING = "The file is missing from the bucket."
 
 
 class Mirror(ABC):
-    """What a registry names, in one folder; which that is is remembered, and what else lies there is never touched.
+    """The files of a registry, in one folder; they are recorded, and other files in the folder are never touched.
 
-    `problems` are what could not be taken over, by name, and why. All of it blocks; one thread at a time looks, and so
+    `problems` tells why files could not be used, by name. All methods block; only one thread may call `follow`, so that
     each file is fetched once.
     """
 
@@ -45,20 +45,20 @@ class Mirror(ABC):
 
     @abstractmethod
     def _has(self, name: str, digest: str) -> bool:
-        """It is in the folder by that name."""
+        """Whether it is in the folder under that name."""
 
     @abstractmethod
     def _fetch(self, name: str, digest: str) -> None:
-        """It comes into the folder, verified, and is noted. Raises a Refusal, CheckpointProblem, Unavailable."""
+        """Fetch it into the folder, verified, and record that. Raises a Refusal, CheckpointProblem, Unavailable."""
 
     @abstractmethod
     def _drop(self, name: str) -> None:
-        """What came into the folder by that name goes, and that is noted."""
+        """Remove what was fetched under that name, and record that."""
 
     def follow(self) -> bool:
-        """Takes over what changed, if anything did; whether the folder, or a problem, is another now.
+        """Synchronize if anything changed; whether the folder or the problems have changed.
 
-        Raises Unavailable, and the next time it looks at all.
+        Raises Unavailable; the next call then lists all names.
         """
         stamp, now = self.registry.stamp(), self._clock()
         if stamp == self._stamp and now < self._next_look:
@@ -70,7 +70,7 @@ class Mirror(ABC):
         return changed
 
     def look_again(self) -> None:
-        """The next time, whether anybody said that something changed or not."""
+        """Have the next call of `follow` list all names, even if no change is announced."""
         self._next_look = 0.0
 
     def _sweep(self, now: float) -> None:
@@ -94,13 +94,13 @@ class Mirror(ABC):
         return bool(gone) or len(new) > len(problems) or problems != told
 
     def _lacks(self, name: str, digest: str, before: Mapping[str, str], busy: set[str]) -> bool:
-        """Whoever is changing it, or did since the names were told, has seen to it."""
+        """Whether it has to be fetched; not if its name is being changed, or was since the names were listed."""
         changed = name in busy | self._busy or self._record.get(name) != before.get(name)
         return not changed and not (self._record.get(name) == digest and self._has(name, digest))
 
     @contextmanager
     def changing(self, name: str) -> Iterator[None]:
-        """Nothing is done about that name meanwhile."""
+        """A context in which `follow` leaves that name alone."""
         self._busy.add(name)
         try:
             yield
@@ -108,7 +108,7 @@ class Mirror(ABC):
             self._busy.discard(name)
 
     def note(self, name: str, digest: str | None) -> None:
-        """The folder has that file by this name now, or none any more."""
+        """Record that the folder has that file under this name, or none any more."""
         with self._recording:
             others = {key: kept for key, kept in self._record.items() if key != name}
             self._record = others if digest is None else others | {name: digest}
@@ -116,7 +116,7 @@ class Mirror(ABC):
             write_whole(self._record_file, [json.dumps(self._record).encode()], 0o600)
 
     def is_shared(self, name: str) -> bool:
-        """It came from the bucket, or went there."""
+        """Whether it came from the bucket, or was added to it."""
         return name in self._record
 
     def _read_record(self) -> dict[str, str]:

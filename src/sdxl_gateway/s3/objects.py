@@ -1,4 +1,4 @@
-"""Keeps bytes as objects of a bucket under names that all its servers say alike (as Objects)."""
+"""Keeps bytes as objects of a bucket under names that all its servers derive alike (as Objects)."""
 
 from __future__ import annotations
 

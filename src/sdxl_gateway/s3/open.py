@@ -1,4 +1,4 @@
-"""Takes the settings of the bucket, gives what keeps things: there, or in the data directory."""
+"""Opens what stores data: in the configured bucket, or in the data directory."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def open_bucket(section: S3) -> Bucket | None:
-    """None where none is configured.
+    """The bucket; None if none is configured.
 
-    Raises StartProblem for one that cannot be used; one that does not answer yet is no problem.
+    Raises StartProblem if it cannot be used; if it does not answer yet, that is only logged.
     """
     if not section.bucket:
         return None
@@ -36,7 +36,7 @@ def open_bucket(section: S3) -> Bucket | None:
 
 
 def open_places(bucket: Bucket | None, home: Path, section: S3) -> Places:
-    """In the bucket, else below `home`."""
+    """The places in the bucket, or else below `home`."""
     if bucket is None:
         return DataDirectory(home)
     from sdxl_gateway.s3.places import BucketPlaces
@@ -45,7 +45,7 @@ def open_places(bucket: Bucket | None, home: Path, section: S3) -> Places:
 
 
 def open_loras(bucket: Bucket | None, settings: Settings, checkpoints: Iterable[CheckpointEntry]) -> LoraCatalog:
-    """The LoRA folder, shared where there is a bucket."""
+    """The LoRA folder, shared if there is a bucket."""
     if bucket is None:
         return LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, checkpoints)
     from sdxl_gateway.s3.lora_catalog import SharedLoraCatalog
@@ -56,7 +56,7 @@ def open_loras(bucket: Bucket | None, settings: Settings, checkpoints: Iterable[
 def open_checkpoint_catalog(
     bucket: Bucket | None, settings: Settings, configured: Mapping[str, CheckpointEntry]
 ) -> CheckpointCatalog:
-    """Those configured, those of the folder, and those shared where there is a bucket."""
+    """The checkpoints of the settings and the folder, and shared ones if there is a bucket."""
     if bucket is None:
         return CheckpointCatalog(configured, settings.checkpoint_folder)
     from sdxl_gateway.s3.checkpoint_catalog import SharedCheckpointCatalog
@@ -68,7 +68,7 @@ def open_checkpoint_catalog(
 def fetching(
     backend: Backend, checkpoints: CheckpointCatalog, process: EngineProcess, cluster: Cluster, listener: Listener
 ) -> Backend:
-    """The same; where checkpoints are shared its jobs wait until theirs are where they are painted."""
+    """The backend; if checkpoints are shared, its jobs wait until theirs are on the machine that paints them."""
     if type(checkpoints) is CheckpointCatalog:
         return backend
     from sdxl_gateway.s3.checkpoint_catalog import SharedCheckpointCatalog
@@ -83,7 +83,7 @@ def fetching(
 
 
 def heard_by(checkpoints: CheckpointCatalog, listener: Listener) -> EngineListener:
-    """The same; where checkpoints are shared these hear of it too."""
+    """The listener; if checkpoints are shared, these receive the events too."""
     if type(checkpoints) is CheckpointCatalog:
         return listener
     from sdxl_gateway.s3.checkpoint_catalog import SharedCheckpointCatalog

@@ -1,4 +1,4 @@
-"""Takes encoded pictures, keeps each as an object that tells by itself whose it is and when its time is over."""
+"""Stores encoded pictures as objects whose keys and attributes contain their expiry and owner."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _KEY = re.compile(rf"{FOLDER}/({_ID.pattern})/([0-9]{{1,12}})\.({'|'.join(EXTENS
 
 
 class BucketPictures:
-    """PictureFiles as objects `images/<id>/<second it ends>.<ext>`, which any server of the bucket finds.
+    """PictureFiles as objects `images/<id>/<unix second of expiry>.<ext>`, which any server of the bucket finds.
 
-    None is left over before its time, for its row may be another server's.
+    No picture is left over before it expires, because its row may be in another server's database.
     """
 
     def __init__(self, bucket: Bucket) -> None:
@@ -48,7 +48,7 @@ class BucketPictures:
         self._bucket.delete(*map(key_of, pictures))
 
     def left_over(self, now: float) -> Iterator[tuple[str, str]]:
-        """As PictureFiles: what has expired, whichever server's it was."""
+        """As PictureFiles: those that have expired, whichever server stored them."""
         for entry in self._bucket.entries(FOLDER):
             found = _KEY.fullmatch(entry.key)
             if found and int(found[2]) <= now:
@@ -64,5 +64,5 @@ class BucketPictures:
 
 
 def key_of(stored: StoredImage) -> str:
-    """Where the picture lies."""
+    """The key of the picture's object."""
     return f"{FOLDER}/{stored.id}/{math.ceil(stored.expires)}.{stored.ext}"

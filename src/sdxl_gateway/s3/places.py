@@ -1,4 +1,4 @@
-"""Where a server keeps blobs and pictures that has a bucket."""
+"""The places where a server with a bucket stores blobs and pictures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NODE_CHARS = 16
 
 
 class BucketPlaces:
-    """Blobs below `<kind>/<node>/`, for their ids stand in this server's database alone; pictures are everybody's."""
+    """Blobs are in `<kind>/<node>/`, as only this server's database has their ids; pictures belong to all servers."""
 
     def __init__(self, bucket: Bucket, home: Path, *, presign: bool) -> None:
         self._bucket = bucket
@@ -42,5 +42,5 @@ class BucketPlaces:
         return BucketObjects(self._bucket, kind)
 
     def addresses(self, own: Addresses) -> Addresses:
-        """The bucket gives them out, where its addresses may be signed."""
+        """The bucket's own presigned addresses, if `presign` is set."""
         return SignedByBucket(self._bucket) if self._presign else own

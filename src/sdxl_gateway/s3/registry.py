@@ -1,4 +1,4 @@
-"""Takes files and their names, keeps both in a bucket; what lies there can be told without reading any of it."""
+"""Stores files and their names in a bucket, so that a listing suffices to know them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ LORAS = "loras"
 class Registry:
     """Files as `<folder>/files/<sha256>`; a name is an empty object `<folder>/names/<name>/<sha256>`.
 
-    Of two of these the latest counts. An object is rewritten at every change, so that one small read tells whether
-    there was any. Everything blocks, and raises Unavailable.
+    If a name has two of these, the latest counts. One object is rewritten at every change, so that a small read tells
+    whether there was any. All methods block, and raise Unavailable.
     """
 
     unnamed_seconds = 3600.0
-    """A file that no name leads to may be one whose name is yet to come, but not for so long."""
+    """A file without a name is kept for so long, because its name may not have been written yet."""
 
     def __init__(self, bucket: Bucket, folder: str) -> None:
         self.bucket = bucket
@@ -33,11 +33,11 @@ class Registry:
         self._name_key = re.compile(rf"{self._names}/([^/]+)/({DIGEST.pattern})")
 
     def file_key(self, digest: str) -> str:
-        """Where the file of that sha256 lies."""
+        """The key of the file with that sha256."""
         return f"{self._files}/{digest}"
 
     def stamp(self) -> bytes:
-        """Another one after each change."""
+        """A value that differs after each change."""
         try:
             return self.bucket.read(self._changed)
         except Gone:
@@ -53,7 +53,7 @@ class Registry:
         return {name: digest_in(entry) for name, entry in found.items()}
 
     def publish(self, name: str, content: Path | bytes) -> str:
-        """The file is what the name means from now on; its sha256."""
+        """Upload the file, and make the name refer to it; its sha256."""
         digest = sha256_of(content)
         self.bucket.put(self.file_key(digest), content)
         before = [entry.key for entry in self.bucket.entries(self._folder(name))]
@@ -63,12 +63,12 @@ class Registry:
         return digest
 
     def withdraw(self, name: str) -> None:
-        """The name means nothing any more; its file goes with a later sweep, unless another name leads to it."""
+        """Remove the name; a later sweep removes its file, unless another name refers to it."""
         self.bucket.delete(*(entry.key for entry in self.bucket.entries(self._folder(name))))
         self._change()
 
     def sweep(self, now: float) -> int:
-        """Deletes the files that no name leads to, nor is about to; how many that were."""
+        """Delete the files that no name refers to, except recent ones; how many that were."""
         needed = self.needed(frozenset(self.names().values()))
         lost = [
             entry.key
@@ -79,23 +79,23 @@ class Registry:
         return len(lost)
 
     def files(self) -> Iterable[Entry]:
-        """All there are, whether a name leads to them or not."""
+        """All files, whether a name refers to them or not."""
         return self.bucket.entries(self._files)
 
     def needed(self, named: frozenset[str]) -> frozenset[str]:
-        """The digests of all files that are to stay where names lead to these."""
+        """The digests of all files that have to be kept, if names refer to these."""
         return named
 
     def _change(self) -> None:
         self.bucket.put(self._changed, secrets.token_hex(16).encode())
 
     def _folder(self, name: str) -> str:
-        """One part of a key, of characters that no store and no library spells otherwise."""
+        """The folder of a name, escaped to characters that no store and no library encodes differently."""
         return f"{self._names}/{quote(name, safe='').replace('%', '=')}"
 
 
 def sha256_of(content: Path | bytes) -> str:
-    """In hex; of a file where a path is given."""
+    """The sha256 in hex, of the bytes or of the file at the path."""
     if isinstance(content, bytes):
         return hashlib.sha256(content).hexdigest()
     with content.open("rb") as file:
@@ -103,10 +103,10 @@ def sha256_of(content: Path | bytes) -> str:
 
 
 def digest_in(entry: Entry) -> str:
-    """The last part of its key."""
+    """The sha256 in the object's key."""
     return entry.key.rpartition("/")[2]
 
 
 def _age(entry: Entry) -> tuple[float, str]:
-    """The same one is the latest for whoever asks."""
+    """An order in which every server finds the same latest entry."""
     return entry.changed, entry.key

@@ -1,4 +1,4 @@
-"""Takes the bytes of a large file as they come, gives the file once its sha256 is the one that was promised."""
+"""Writes a large file from incoming bytes, which may be interrupted, and verifies its sha256."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdxl_gateway.s3.mirror import LIES
 
 
 class Resumed:
-    """What came of the file `path` so far: beside it until it is whole, and there again after a break, or a restart."""
+    """The part of the file `path` that has arrived, stored beside it; it survives interruptions and restarts."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -21,13 +21,13 @@ class Resumed:
 
     @property
     def size_bytes(self) -> int:
-        """How much of it is here."""
+        """How many bytes have arrived."""
         return self._coming.stat().st_size if self._coming.exists() else 0
 
     def take(self, pieces: Iterable[bytes], digest: str) -> None:
-        """What follows, to the end; the file is whole then, and on the disk.
+        """Append the rest of the bytes, and put the complete file in place, on the disk.
 
-        Raises CheckpointProblem where it is not that of the `digest`, and nothing is left of it.
+        Raises CheckpointProblem if its sha256 is not the `digest`; nothing is left of it then.
         """
         with self._coming.open("a+b") as file:
             file.seek(0)

@@ -1,7 +1,7 @@
-"""Takes the manifest of a checkpoint in a bucket, gives its shell: the same files, with holes for what is yet to come.
+"""Makes the shell of a checkpoint in a bucket: the same files, with holes in place of the weights.
 
-In a shell there is all that the catalogue reads of a checkpoint: texts whole, and of weights the header and the samples
-that the fingerprint is taken from. So it is judged and known as if it lay here, for a few megabytes.
+A shell contains everything that the catalogue reads of a checkpoint: whole texts, and of weights the header and the
+samples for the fingerprint. So the checkpoint is checked and known as if it were local, for a few megabytes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ReadParts = Callable[[list[range]], list[bytes]]
 
 
 def make_shell(registry: CheckpointRegistry, manifest: Manifest, folder: Path) -> None:
-    """Below `folder`, as in a checkpoint folder. Raises CheckpointProblem, Gone, Unavailable, OSError."""
+    """Make it below `folder`, as in a checkpoint folder. Raises CheckpointProblem, Gone, Unavailable, OSError."""
     for place, part in manifest.files.items():
         path = folder / place
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def _text(registry: CheckpointRegistry, part: Part) -> bytes:
 
 
 def write_holes(path: Path, size_bytes: int, read: ReadParts) -> None:
-    """A safetensors file of that size with its header and its samples; nothing else of it is there."""
+    """Write a safetensors file of that size with only its header and samples; the rest is a hole."""
     samples = sampled(size_bytes)
     parts = dict(zip(samples, read(samples), strict=True))
     length = int.from_bytes(parts[samples[0]][:LENGTH_BYTES], "little")

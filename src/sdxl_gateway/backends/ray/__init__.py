@@ -1,4 +1,4 @@
-"""Jobs run by replicas of a Ray Serve application, shared by gateways; ray is known by deployment.py and cluster.py."""
+"""Runs jobs on replicas of a Ray Serve application, for many gateways; ray is known by deployment.py and cluster.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def app(args: Mapping[str, str]) -> Any:
-    """The replicas, for `serve run sdxl_gateway.backends.ray:app [config=FILE]`; gateways find them in the cluster.
+    """The application for `serve run sdxl_gateway.backends.ray:app [config=FILE]`; gateways find its replicas there.
 
     Raises StartProblem, ConfigProblem.
     """

@@ -1,4 +1,4 @@
-"""Takes jobs; has them painted by the replicas of a cluster and gives their events (a core Backend)."""
+"""Dispatches jobs to the replicas of a cluster (a core Backend)."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 FORGOTTEN_SECONDS = 300.0
-"""A replica that was lost and is not replaced for so long was one too many."""
+"""A lost replica that is not replaced within this time is taken to have been scaled down."""
 
 
 class RayBackend(Dispatched):
-    """A dispatcher whose engines are the replicas there are, each from when it is seen until it is gone.
+    """A dispatcher whose engines are the replicas, each from when it is found until it is gone.
 
-    Other gateways may have the same ones: each tells all of them what it does for the others, so that a gateway gives
-    it no more than it has room for. An engine's id is the lowest number that is free; the replica that comes for a
-    lost one takes its id. Copies of LoRAs are those in `data_directory`; `choose` picks the replica for a job.
+    Other gateways may use the same replicas: each replica tells every gateway what it holds for the others, so that no
+    gateway gives it more than it has room for. An engine's id is the lowest free number; a replica that replaces a lost
+    one takes over its id. Copies of LoRAs are in `data_directory`; `choose` picks the replica for a job.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class RayBackend(Dispatched):
         self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Returns at once; `ready` turns true when a replica's engine is loaded. Jobs may be submitted before."""
+        """Start without waiting; `ready` turns true when a replica's engine is loaded. Jobs may be submitted before."""
         self._looking = asyncio.create_task(self._look_again_and_again(), name="replicas")
 
     async def stop(self, grace_seconds: float = 5.0) -> None:
-        """Ends every job with Unavailable; replicas give up what is theirs. Safe to call when not started."""
+        """End every job with Unavailable; replicas drop this gateway's jobs. Safe to call when not started."""
         self.drain(CLOSING)
         tasks = [task for task in (self._looking, *self._visits.values()) if task is not None]
         for task in tasks:
@@ -90,7 +90,7 @@ class RayBackend(Dispatched):
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _told(self) -> dict[str, EngineHandle]:
-        """None while the cluster does not answer, of which the log hears once."""
+        """The replicas; none while the cluster does not answer, which is logged once."""
         try:
             replicas = await self._replicas.now()
         except Exception as problem:
@@ -102,7 +102,7 @@ class RayBackend(Dispatched):
         return replicas
 
     async def _visit(self, name: str, handle: EngineHandle) -> None:
-        """From when it answers until it is gone."""
+        """Follow the replica from when it answers until it is gone."""
         engine = RemoteEngine(handle, self._data_directory, lambda: self.wait_seconds)
         try:
             said = await engine.open()
@@ -120,7 +120,7 @@ class RayBackend(Dispatched):
             del self._visits[name]
 
     def _slot(self, engine: RemoteEngine) -> EngineSlot:
-        """Of the id of one that was lost, if there is any, else of the lowest that is free."""
+        """A slot with the id of a lost replica, if there is one, or else the lowest free id."""
         slots = self._dispatcher.slots
         taken = {slot.engine_id for slot in slots}
         engine_id = min(self._orphans, default=None) or next(i for i in map(str, count()) if i not in taken)

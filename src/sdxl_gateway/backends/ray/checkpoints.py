@@ -1,4 +1,4 @@
-"""What a replica's engine may be given to paint with that is not on its node: checkpoints from elsewhere."""
+"""Provides a replica's engine with checkpoints that are not on its node."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ NO_BUCKET = "The engine cannot fetch the checkpoint: it knows of no bucket."
 
 
 class Checkpoints(Protocol):
-    """Those that a replica's node has from elsewhere."""
+    """The fetched checkpoints of a replica's node."""
 
     @property
     def stored(self) -> tuple[str, ...]:
-        """The manifests of those that lie here now."""
+        """The manifests of those that are on the node now."""
 
     async def first(self) -> None:
-        """Returns once the one is here that the engine is to begin with, wherever it comes from."""
+        """Wait until the engine's first checkpoint is there, from wherever it comes."""
 
     async def hold(self, manifests: Iterable[str]) -> ExitStack:
-        """These are here, and stay until the stack is closed. Raises StillLoading, Unavailable, StorageFull."""
+        """Fetch these, and keep them until the stack is closed. Raises StillLoading, Unavailable, StorageFull."""
 
     def close(self) -> None:
-        """Nothing is fetched any more."""
+        """Stop fetching."""
 
 
 class NoneFetched:
-    """Of a replica that was given no bucket."""
+    """The Checkpoints of a replica without a bucket."""
 
     stored: tuple[str, ...] = ()
 
@@ -50,7 +50,7 @@ class NoneFetched:
 
 
 def open_checkpoints(section: S3, config: EngineProcess, tell: Listener) -> Checkpoints:
-    """`tell` hears how each fetch ended. Where the node can ask no bucket, those it has itself are painted with."""
+    """`tell` is given a CheckpointFetched after each fetch. Without a bucket only the node's own can be used."""
     if not section.bucket:
         return NoneFetched()
     try:

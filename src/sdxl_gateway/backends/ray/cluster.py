@@ -1,4 +1,4 @@
-"""Connects to a Ray cluster, has the replicas started there where nobody has, and finds them."""
+"""Connects to a Ray cluster, starts the application if nobody has, and finds the replicas."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ class ActorHandle:
         self._actor = ray.get_actor(name, NAMESPACE)
 
     async def open(self, gateway: str) -> bytes:
-        """As of EngineHandle."""
+        """As EngineHandle."""
         said: bytes = await _asked(self._actor.open.remote(gateway))
         return said
 
     async def tell(self, gateway: str, commands: bytes) -> None:
-        """As of EngineHandle."""
+        """As EngineHandle."""
         await _asked(self._actor.tell.remote(gateway, commands))
 
     async def poll(self, gateway: str, wait_seconds: float) -> bytes:
-        """As of EngineHandle."""
+        """As EngineHandle."""
         said: bytes | None = await _asked(self._actor.poll.remote(gateway, wait_seconds))
         if said is None:
             raise EngineGone("The replica knows of no visit.")
         return said
 
     async def lacks(self, digests: Collection[str]) -> Sequence[str]:
-        """As of EngineHandle."""
+        """As EngineHandle."""
         lacked: Sequence[str] = await _asked(self._actor.lacks.remote(list(digests)))
         return lacked
 
     async def put(self, gateway: str, digest: str, chunk: bytes, last: bool) -> None:
-        """As of EngineHandle."""
+        """As EngineHandle."""
         await _asked(self._actor.put.remote(gateway, digest, chunk, last))
 
     async def close(self, gateway: str) -> None:
-        """As of EngineHandle."""
+        """As EngineHandle."""
         await _asked(self._actor.close.remote(gateway))
 
 
@@ -66,27 +66,27 @@ async def _asked(answer: Any) -> Any:
 
 
 class RayReplicas:
-    """This process as a driver of the cluster (Replicas)."""
+    """The replicas of the cluster that this process is a driver of (Replicas)."""
 
     def __init__(self) -> None:
         self._handles: dict[str, EngineHandle] = {}
 
     async def now(self) -> dict[str, EngineHandle]:
-        """As of Replicas."""
+        """As Replicas."""
         self._handles = await asyncio.to_thread(_handles, self._handles)
         return self._handles
 
     async def close(self) -> None:
-        """As of Replicas."""
+        """As Replicas."""
         await asyncio.to_thread(ray.shutdown)
 
 
 def connected(
     cluster: Cluster, engine: EngineProcess, bucket: S3, command: Sequence[str] = ENGINE_COMMAND[1:]
 ) -> RayReplicas:
-    """This process joins, or begins, a cluster; its replicas are started unless there are some. Raises ClusterProblem.
+    """Join a cluster, or start one; its application is started unless there are replicas. Raises ClusterProblem.
 
-    It does not wait for them. Their engines' processes run Python with `command`.
+    Does not wait for the replicas. Their engines' processes run Python with the arguments `command`.
     """
     own = {} if cluster.address else {"object_store_memory": cluster.object_store_bytes, "include_dashboard": False}
     try:
@@ -102,7 +102,7 @@ def connected(
 
 
 def _handles(known: Mapping[str, EngineHandle]) -> dict[str, EngineHandle]:
-    """Of all there are; one that ends meanwhile is not among them."""
+    """Handles of all replicas, except those that end meanwhile."""
     found = {}
     for name in _engines():
         with suppress(ValueError):

@@ -1,4 +1,4 @@
-"""Takes files piece by piece from gateways, keeps them for an engine in a store of the replica's, by their sha256."""
+"""Receives files from gateways in pieces, and stores them on the replica by their sha256, for its engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Arrivals:
-    """Files in `directory` that are whole, and those that come. Nothing of one that never became whole is left."""
+    """The complete files in `directory`, and those that are arriving; incomplete ones are removed."""
 
     def __init__(self, directory: Path, max_bytes: int) -> None:
         self._directory = directory
@@ -23,18 +23,18 @@ class Arrivals:
         self._coming: dict[tuple[str, str], IncomingCopy] = {}
 
     def lacks(self, digests: Collection[str]) -> list[str]:
-        """Those that are not there; the others are used by now. What is no digest is for the engine to refuse."""
+        """Those that are missing; the others are marked as used now. Invalid digests are for the engine to refuse."""
         return [digest for digest in digests if not self._has(digest)]
 
     def _has(self, digest: str) -> bool:
-        """As one in use: it is not the oldest of those that may be removed one day."""
+        """Whether it is there; updates its time of use, so that it is not among the first to be removed."""
         with suppress(FileNotFoundError, AdapterRefused):
             os.utime(store_path(self._directory, digest))
             return True
         return False
 
     def add(self, sender: str, digest: str, chunk: bytes, last: bool) -> None:
-        """One that is too large, or not what its digest says, is dropped: the engine misses it in its own words."""
+        """Append a chunk. A file that is too large, or not of that digest, is dropped: the engine misses it."""
         if (sender, digest) not in self._coming:
             self._coming[sender, digest] = IncomingCopy(self._directory)
         copy = self._coming[sender, digest]
@@ -47,7 +47,7 @@ class Arrivals:
             self._drop(sender, digest)
 
     def forget(self, sender: str) -> None:
-        """What was to come from there does not come any more."""
+        """Drop the incomplete files of that sender."""
         for one, digest in list(self._coming):
             if one == sender:
                 self._drop(sender, digest)

@@ -1,4 +1,4 @@
-"""A replica as Ray Serve runs it, and the actor beside it that gateways talk to."""
+"""A replica as Ray Serve runs it, and the actor beside it that gateways call."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ STOP_SECONDS = 5.0
 HEALTH_SECONDS = 2.0
 METRICS_SECONDS = 2.0
 PASSED_ON = ("CUDA_VISIBLE_DEVICES",)
-"""What Ray tells a replica of its devices; the actor beside it asks Ray for none of its own."""
+"""Variables with the devices that Ray assigns to a replica; the actor, which requests none itself, gets them too."""
 
 
 class EngineActor:
-    """An EngineHost's methods, as an actor has them; see there, and EngineHandle."""
+    """The methods of an EngineHost, as an actor; see there, and EngineHandle."""
 
     def __init__(
         self, engine: str, bucket: str, command: Sequence[str], folder: str, environment: dict[str, str]
     ) -> None:
         os.environ.update(environment)
         if Path(folder).is_dir():
-            os.chdir(folder)  # where relative paths of the settings begin
+            os.chdir(folder)  # the base of relative paths in the settings
         config = EngineProcess.model_validate(json.loads(engine))
         self._prune(config)
         shared = S3.model_validate(json.loads(bucket))
@@ -80,16 +80,16 @@ class EngineActor:
         return self._host.wait_seconds
 
     async def end(self) -> None:
-        """After what was begun."""
+        """Stop, after the jobs that have begun are over."""
         await self._host.drain()
         await self._host.stop(STOP_SECONDS)
 
 
 class Replica:
-    """What Serve starts, watches, counts and sends home. Painting is asked of the actor, for Serve's handles lead to
-    any replica, and a gateway has to choose."""
+    """The object that Serve starts, monitors, counts and stops. Gateways call the actor instead, because Serve's
+    handles lead to any replica, and a gateway has to choose one."""
 
-    # Serve awaits a deployment's constructor; Python's own are never coroutines.
+    # Serve awaits a deployment's constructor, although Python's are never coroutines.
     async def __init__(  # type: ignore[misc]
         self, engine: str, bucket: str, command: Sequence[str], folder: str
     ) -> None:
@@ -107,11 +107,11 @@ class Replica:
         await self._actor.start.remote()
 
     async def check_health(self) -> None:
-        """Raises where the actor is gone: Serve then puts another replica in the place of this one."""
+        """Raises if the actor is gone: Serve then replaces this replica."""
         await self._actor.wait_seconds.remote()
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
-        """What the policy looks at."""
+        """The metric that the scaling policy uses."""
         return {WAIT_SECONDS: await self._actor.wait_seconds.remote()}
 
     async def __del__(self) -> None:
@@ -121,7 +121,7 @@ class Replica:
 def application(
     engine: EngineProcess, cluster: Cluster, bucket: S3, command: Sequence[str] = ENGINE_COMMAND[1:]
 ) -> Any:
-    """What Serve runs: replicas with an engine each, without a route. Their processes run Python with `command`."""
+    """The Serve application: replicas with an engine each, without a route. Engines run Python with `command`."""
     gpus = _gpus(engine, cluster)
     deployed = serve.deployment(Replica, name="engine").options(
         **_replicas(cluster),
@@ -135,7 +135,7 @@ def application(
 
 
 def _own(engine: EngineProcess, cluster: Cluster, gpus: float) -> EngineProcess:
-    """With a folder of its node's, and without a GPU with the threads that its processors are."""
+    """The settings with the node's own directory and, without a GPU, as many threads as the replica has processors."""
     threads = engine.engine.threads or (0 if gpus else max(round(cluster.cpus), 1))
     section = engine.engine.model_copy(update={"threads": threads})
     return engine.model_copy(update={"data_directory": cluster.directory.absolute(), "engine": section})
@@ -148,7 +148,7 @@ def _gpus(engine: EngineProcess, cluster: Cluster) -> float:
 
 
 def _listen_privately() -> None:
-    """A replica's port for Serve's own handles, which Serve would open at all addresses, is at the node's alone."""
+    """Bind the port for Serve's own handles to the node's address only; Serve would bind it to all addresses."""
     from ray.serve._private import replica
 
     opened, address = replica.add_port_to_grpc_server, ray.util.get_node_ip_address()

@@ -1,4 +1,4 @@
-"""Takes messages, gives bytes, and back: Ray carries bytes as they are, and pickles everything else."""
+"""Encodes messages as bytes, and back: Ray carries bytes as they are, and pickles everything else."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _LENGTH = struct.Struct(">Q")
 
 
 def pack(message: Message) -> bytes:
-    """Its text as JSON and the pixels it refers to: how many parts, their lengths, the parts. Several may be joined.
+    """The message's JSON text and the pixels it refers to: number of parts, their lengths, the parts. Can be joined.
 
-    Raises FrameTooLarge, at the bounds there are between processes of one machine.
+    Raises FrameTooLarge above the same limits as between processes of one machine.
     """
     text, blobs = encode(message)
     total = sum(map(len, blobs))
@@ -27,7 +27,7 @@ def pack(message: Message) -> bytes:
 
 
 def unpack(joined: object) -> Iterator[Message]:
-    """The messages `pack` was given. Raises Malformed for anything else."""
+    """The messages that were given to `pack`. Raises Malformed for anything else."""
     if type(joined) is not bytes:
         raise Malformed("not bytes")
     left = memoryview(joined)
@@ -38,7 +38,7 @@ def unpack(joined: object) -> Iterator[Message]:
 
 
 def _parts(left: memoryview) -> tuple[list[memoryview], memoryview]:
-    """Of the first message, and what follows it."""
+    """The parts of the first message, and the bytes after it."""
     try:
         (count,) = _COUNT.unpack_from(left)
         end = _COUNT.size + count * _LENGTH.size

@@ -1,4 +1,4 @@
-"""Takes the bucket that gateways share; has checkpoints of it on this node, where a replica's engine finds them."""
+"""Fetches checkpoints from the bucket that gateways share to this node, for a replica's engine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class InBucket:
-    """Manifests as the bucket has them; what came by one and was another stays refused (s3's Manifests)."""
+    """The bucket's manifests; one whose files did not match it stays refused (s3's Manifests)."""
 
     def __init__(self, registry: CheckpointRegistry) -> None:
         self._registry = registry
@@ -44,7 +44,7 @@ class InBucket:
 
 
 class FromBucket:
-    """Checkpoints of the bucket, in the node's directory; `tell` hears how each fetch ended."""
+    """The Checkpoints of a bucket, in the node's directory; `tell` is given a CheckpointFetched after each fetch."""
 
     def __init__(self, section: S3, config: EngineProcess, tell: Listener) -> None:
         registry = CheckpointRegistry(Bucket(section))
@@ -59,7 +59,7 @@ class FromBucket:
         return self._fetches.store.whole()
 
     async def first(self) -> None:
-        """As Checkpoints: of those in the settings, the folder, the bucket."""
+        """As Checkpoints: from the settings, the folder or the bucket, in this order."""
         name = self._config.first_in_folder
         while name is not None and not self._is_own(name) and not await self._has(name):
             pass
@@ -79,7 +79,7 @@ class FromBucket:
         return False
 
     async def _has(self, name: str) -> bool:
-        """True too where the bucket has none of that name."""
+        """Whether it was fetched; also true if the bucket has no checkpoint of that name."""
         try:
             digest = (await asyncio.to_thread(lambda: self._manifests.digests)).get(name)
         except Unavailable:

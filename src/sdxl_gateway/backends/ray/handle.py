@@ -1,4 +1,4 @@
-"""What a gateway asks of a replica's engine, wherever that is."""
+"""The port through which a gateway calls a replica's engine, wherever that is."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from typing import Protocol
 
 
 class EngineGone(Exception):
-    """The replica does not answer any more, or knows this gateway no more: what it was given is lost."""
+    """The replica does not answer any more, or has ended this gateway's visit: the jobs given to it are lost."""
 
 
 class EngineHandle(Protocol):
-    """One replica. All of it raises EngineGone; `gateway` is a gateway's name for one visit, never used again."""
+    """One replica. Every method raises EngineGone; `gateway` is a name for one visit, which is never used again."""
 
     async def open(self, gateway: str) -> bytes:
-        """Begin a visit; gives what the engine has said of itself so far, as frames.py packs it."""
+        """Begin a visit; the engine's state so far as messages, packed by frames.py."""
 
     async def tell(self, gateway: str, commands: bytes) -> None:
-        """Commands, packed, in their order. Returns once they are there."""
+        """Send packed commands, in order. Returns once they have arrived."""
 
     async def poll(self, gateway: str, wait_seconds: float) -> bytes:
-        """Reports, packed, since the last time, as soon as there are any; none after a few seconds of silence.
+        """Packed reports since the last call, as soon as there are any; empty after a few seconds without one.
 
-        `wait_seconds` is what this gateway predicts for one that comes now: what the cluster scales by.
+        `wait_seconds` is this gateway's prediction for a job that is submitted now, by which the cluster scales.
         """
 
     async def lacks(self, digests: Collection[str]) -> Sequence[str]:
         """Those of these files that are not in the replica's store."""
 
     async def put(self, gateway: str, digest: str, chunk: bytes, last: bool) -> None:
-        """The next bytes of a file that it lacks; it is in the store after the last."""
+        """Send the next bytes of a missing file; after the last it is in the store."""
 
     async def close(self, gateway: str) -> None:
-        """End the visit; what it was given ends with it."""
+        """End the visit, and the jobs that were given in it."""
 
 
 class Replicas(Protocol):
-    """Those of a cluster."""
+    """The replicas of a cluster."""
 
     async def now(self) -> dict[str, EngineHandle]:
-        """Those there are now, each by a name of its own."""
+        """The current replicas, each by a unique name."""
 
     async def close(self) -> None:
-        """This gateway leaves; so do the replicas, where it alone had them started."""
+        """Disconnect this gateway; replicas end too if they are in a cluster that it started itself."""

@@ -1,4 +1,4 @@
-"""Takes jobs of several gateways; has them painted by one supervised engine process: all that a replica does."""
+"""Runs jobs of several gateways on one supervised engine process: everything a replica does."""
 
 from __future__ import annotations
 
@@ -42,25 +42,25 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 5.0
 LEASE_SECONDS = 15.0
-"""A gateway that has not asked for so long is gone, and with it whoever waited for its pictures."""
+"""A gateway that has not polled for so long is gone, and so are the callers who waited for its pictures."""
 WINDOWS = 2
-"""As many windows of a gateway may be held: each counts what others hold, and may be a moment late in that."""
+"""A gateway may hold two windows of jobs: it counts what others hold, and may see that with a delay."""
 NO_BUCKET = S3()
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Whose job one is, and what that gateway calls it."""
+    """The gateway a job is from, and the job's id there."""
 
     gateway: str
     job_id: str
 
 
 class EngineHost:
-    """One engine, shared by gateways. A job whose checkpoint lies in the bucket `shared` waits here until it came.
+    """One engine, shared by gateways. A job whose checkpoint is in the bucket `shared` waits here until it is fetched.
 
-    To the engine each job has a name that is used once: what it says of one that was given up, or given anew after its
-    gateway was away, reaches nobody.
+    The engine is given a new id for each job, which is used once: its reports about a job that was cancelled, or
+    submitted again after its gateway was away, are then ignored.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class EngineHost:
         self._leaving = False
 
     async def start(self) -> None:
-        """Returns at once; visitors are told when the engine is loaded."""
+        """Start without waiting; visitors are told when the engine is loaded."""
         self._note_stored()
         self._starting = asyncio.create_task(self._start())
 
@@ -100,28 +100,28 @@ class EngineHost:
             log.exception("the engine could not be started")
 
     async def stop(self, grace_seconds: float) -> None:
-        """No process is left when it returns."""
+        """Stop; no process is left when this returns."""
         self._checkpoints.close()
         if self._starting is not None:
             self._starting.cancel()
         await self._engine.stop(grace_seconds)
 
     async def drain(self) -> None:
-        """Visitors give it nothing more, and take back what is not begun; returns once all that is begun is over."""
+        """Tell visitors to submit nothing more, and to take back what has not begun; returns when all jobs are over."""
         self._leaving = True
         self._say_all(Leaving())
         self._note_idle()
         await self._idle.wait()
 
     async def watching(self) -> None:
-        """Visits end of gateways that are gone; what other replicas of the node fetched is noticed."""
+        """Regularly end visits of gateways that are gone, and notice what other replicas of the node fetched."""
         while True:
             await asyncio.sleep(LEASE_SECONDS / 3)
             self.sweep(self._clock())
             self._note_stored()
 
     def sweep(self, now: float) -> None:
-        """End the visits of those who by `now`, in steady seconds, have not asked for too long."""
+        """End the visits of gateways that have not polled for too long at `now`, in seconds of a steady clock."""
         for gateway, visit in list(self._visits.items()):
             if now - visit.seen_at > LEASE_SECONDS:
                 log.warning("a gateway has not asked for %.0f s: what it wanted is given up", LEASE_SECONDS)
@@ -129,13 +129,13 @@ class EngineHost:
 
     @property
     def wait_seconds(self) -> float:
-        """The longest that some gateway predicts for a job that comes now."""
+        """The longest wait that any gateway predicts for a job that is submitted now."""
         return max((visit.wait_seconds for visit in self._visits.values()), default=0.0)
 
     # -- the gateways' side
 
     def open(self, gateway: str) -> bytes:
-        """As of EngineHandle."""
+        """As EngineHandle."""
         visit = self._visits[gateway] = Visit(self._clock())
         stored = Stored(tuple(sorted(self._slot.stored))) if self._slot.stored else None
         for message in (stored, self._slot.ready, self._memory, Leaving() if self._leaving else None):
@@ -145,7 +145,7 @@ class EngineHost:
         return visit.taken()
 
     def tell(self, gateway: str, commands: bytes) -> None:
-        """As of EngineHandle; of one that has no visit nothing is taken."""
+        """As EngineHandle; commands of a gateway without a visit are ignored."""
         for message in unpack(commands):
             if isinstance(message, Submit) and gateway in self._visits:
                 self._submit(gateway, message.job)
@@ -154,7 +154,7 @@ class EngineHost:
         self._say_others()
 
     async def poll(self, gateway: str, wait_seconds: float) -> bytes | None:
-        """As of EngineHandle; None where it has no visit."""
+        """As EngineHandle; None if it has no visit."""
         visit = self._visits.get(gateway)
         if visit is None:
             return None
@@ -162,15 +162,15 @@ class EngineHost:
         return await visit.news(POLL_SECONDS)
 
     async def lacks(self, digests: Collection[str]) -> Sequence[str]:
-        """As of EngineHandle."""
+        """As EngineHandle."""
         return await asyncio.to_thread(self._arrivals.lacks, digests)
 
     async def put(self, gateway: str, digest: str, chunk: bytes, last: bool) -> None:
-        """As of EngineHandle."""
+        """As EngineHandle."""
         await asyncio.to_thread(self._arrivals.add, gateway, digest, chunk, last)
 
     def close(self, gateway: str) -> None:
-        """As of EngineHandle."""
+        """As EngineHandle."""
         self._visits.pop(gateway, None)
         self._arrivals.forget(gateway)
         for name in [name for name, given in self._given.items() if given.gateway == gateway]:
@@ -193,7 +193,7 @@ class EngineHost:
             self._slot.send(Submit(renamed))
 
     async def _submit_later(self, job: Job) -> None:
-        """Once its checkpoints are here."""
+        """Submit the job once its checkpoints are here."""
         try:
             self._held[job.id] = await self._checkpoints.hold(job.manifests)
         except GatewayError as error:
@@ -212,7 +212,7 @@ class EngineHost:
     # -- the engine's side
 
     def _on_report(self, report: Report) -> None:
-        """One report of the engine, to whom it may concern."""
+        """Handle a report of the engine, and pass it on to the gateways it concerns."""
         if isinstance(report, JobEvent):
             self._pass_on(report)
             return
@@ -227,7 +227,7 @@ class EngineHost:
             self._say_all(report)
 
     def _on_lost(self, failed_starts: int) -> None:
-        """The engine's process ended; another is started."""
+        """The engine's process has ended; another is being started."""
         self._slot.is_lost(self._clock())
         for name in list(self._given):
             self._forget(name)
@@ -260,7 +260,7 @@ class EngineHost:
         self._note_stored()
 
     def _note_stored(self) -> None:
-        """Who is told of another comes again to those that wait for it."""
+        """Tell visitors if the stored checkpoints have changed, so that they dispatch jobs that wait for one."""
         stored = frozenset(self._checkpoints.stored)
         if stored != self._slot.stored:
             self._slot.stored = stored

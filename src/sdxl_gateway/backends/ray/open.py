@@ -1,4 +1,4 @@
-"""Takes the settings, gives the backend of a cluster's replicas; knows ray only by then."""
+"""Opens the backend of a cluster's replicas; imports ray only then."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sdxl_gateway.core.listeners import EngineListener
 AUTH_MODE = "RAY_AUTH_MODE"
 REACH_SECONDS = 10.0
 OF_ONES_OWN = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}
-"""Where the first is 0, as by default on those, Ray's processes listen on the loopback address alone. Engines are not
-nicer than what else runs: a step's Python would wait for its turn while the GPU idles."""
+"""With the first at 0, the default on Windows and macOS, Ray only listens on the loopback address. The second keeps
+engines at normal priority: otherwise a step's Python would wait for the processor while the GPU idles."""
 
 
 def ray_backend(
     cluster: Cluster, bucket: S3, engine: EngineProcess, limits: Limits, listener: EngineListener
 ) -> RayBackend:
-    """Connects. Raises ClusterProblem for a missing extra, no token, no cluster, and several devices for a replica."""
+    """Connect. Raises ClusterProblem for a missing extra, no token, no cluster, or several devices for a replica."""
     if engine.engine.devices:
         raise ClusterProblem("engine.devices: is for the engines of one machine; a replica has one (cluster.replicas).")
     with_token()
@@ -44,7 +44,7 @@ def ray_backend(
 
 
 def _reach(address: str) -> None:
-    """Ray itself tries for minutes. Raises ClusterProblem."""
+    """Check quickly that the address answers, as Ray itself tries for minutes. Raises ClusterProblem."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
@@ -53,7 +53,7 @@ def _reach(address: str) -> None:
 
 
 def with_token() -> None:
-    """From here on Ray lets nobody in without the token: whoever is let in runs code. Raises ClusterProblem."""
+    """Make Ray require its token from now on, since whoever connects can run code. Raises ClusterProblem."""
     if os.environ.setdefault(AUTH_MODE, "token").lower() != "token":
         told = f"{AUTH_MODE}={os.environ[AUTH_MODE]}: a cluster without token authentication runs anybody's code; "
         raise ClusterProblem(told + "unset it, or make it token.")

@@ -1,4 +1,4 @@
-"""What stops a start where a cluster is concerned."""
+"""The error for clusters that cannot be used."""
 
 from __future__ import annotations
 

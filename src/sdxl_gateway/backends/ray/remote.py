@@ -1,4 +1,4 @@
-"""Takes a replica's handle; has its engine serve a dispatcher as one of this machine would."""
+"""Lets a dispatcher use a replica's engine like one of this machine."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 8 * 2**20
 OPEN_SECONDS = 120.0
-"""It may be there and not yet have begun."""
+"""The replica's actor may exist before it has started."""
 ANSWER_SECONDS = 15.0
-"""A replica answers a poll within five; one that takes so long is lost."""
+"""A replica answers a poll within five seconds; one that takes longer than this is lost."""
 
 
 class RemoteEngine:
-    """One replica's engine, for one visit. All of it raises EngineGone once the replica is gone.
+    """One replica's engine, for one visit. Every method raises EngineGone once the replica is gone.
 
-    The files of LoRAs and embeddings that a job needs are brought there first, from the copies in `data_directory`.
-    `wait_seconds` is what this gateway predicts for a job that comes now.
+    Files of LoRAs and embeddings that a job needs are uploaded first, from the copies in `data_directory`.
+    `wait_seconds` is this gateway's prediction for a job that is submitted now.
     """
 
     def __init__(self, handle: EngineHandle, data_directory: Path, wait_seconds: Callable[[], float]) -> None:
@@ -40,17 +40,17 @@ class RemoteEngine:
         self._unsent: asyncio.Queue[tuple[bytes, frozenset[str]]] = asyncio.Queue()
 
     def send(self, command: Command) -> None:
-        """In the order of the calls. Raises FrameTooLarge."""
+        """Queue a command; they are sent in the order of the calls. Raises FrameTooLarge."""
         needs = command.job.recipe.digests if isinstance(command, Submit) else frozenset()
         self._unsent.put_nowait((pack(command), needs))
 
     async def open(self) -> bytes:
-        """Begins the visit; gives what the engine has said of itself so far."""
+        """Begin the visit; the engine's state so far, as packed messages."""
         async with _in_time(OPEN_SECONDS):
             return await self._handle.open(self._gateway)
 
     async def follow(self, said: bytes, on_report: Callable[[Report], None]) -> None:
-        """Until the replica is gone; `on_report` gets what was `said` and what is said meanwhile, and nothing after."""
+        """Send and receive until the replica is gone; `on_report` gets the messages in `said` and all later ones."""
         sending = asyncio.create_task(self._sending())
         listening = asyncio.create_task(self._listening(said, on_report))
         try:
@@ -63,7 +63,7 @@ class RemoteEngine:
             listening.cancel()
 
     async def leave(self) -> None:
-        """The replica gives up what it was given and is not followed any more."""
+        """End the visit; the replica drops the jobs it was given."""
         with suppress(EngineGone):
             async with _in_time():
                 await self._handle.close(self._gateway)
@@ -84,7 +84,7 @@ class RemoteEngine:
             await self._handle.tell(self._gateway, b"".join(command for command, _ in waiting))
 
     async def _bring(self, digests: frozenset[str]) -> None:
-        """A copy that is gone here too is for the engine to miss, in its usual words."""
+        """Upload the missing files; one that is gone here too is left for the engine to report."""
         for digest in await self._handle.lacks(sorted(digests)) if digests else ():
             with suppress(FileNotFoundError, AdapterRefused):
                 await self._bring_one(digest)
@@ -100,7 +100,7 @@ class RemoteEngine:
 
 @asynccontextmanager
 async def _in_time(seconds: float = ANSWER_SECONDS) -> AsyncIterator[None]:
-    """What takes too long is not to be expected any more."""
+    """Raises EngineGone after so many seconds."""
     try:
         async with asyncio.timeout(seconds):
             yield

@@ -1,4 +1,4 @@
-"""Takes what a job that comes now would wait, gives how many replicas there should be (a policy of Ray Serve's)."""
+"""Decides how many replicas there should be, from the predicted wait (a policy of Ray Serve)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from math import ceil
 from typing import Any, Protocol
 
 WAIT_SECONDS = "wait_seconds"
-"""What replicas call the longest wait that a gateway predicts."""
+"""The name of the replicas' metric: the longest wait that a gateway predicts."""
 
 
 class Standing(Protocol):
-    """What of Serve's context is looked at."""
+    """The part of Serve's context that is used."""
 
     target_num_replicas: int
     aggregated_metrics: Mapping[str, Mapping[Any, float]] | None
@@ -20,16 +20,16 @@ class Standing(Protocol):
 
 
 class ByPredictedWait:
-    """As many replicas as get done with all there is within `target_seconds`.
+    """As many replicas as can finish all waiting work within `target_seconds`.
 
-    Work is what is waited for times those who do it. Serve's own delays keep the number from following every wave.
+    The work is the predicted wait times the number of replicas. Serve's own delays keep the number from oscillating.
     """
 
     def __init__(self, target_seconds: float) -> None:
         self._target_seconds = target_seconds
 
     def __call__(self, now: Standing) -> tuple[int, dict[str, Any]]:
-        """The number, within its bounds, and no state to keep."""
+        """The number, within its bounds, and an empty state."""
         waits = (now.aggregated_metrics or {}).get(WAIT_SECONDS, {}).values()
         wanted = ceil(max(waits, default=0.0) * now.target_num_replicas / self._target_seconds)
         return max(now.capacity_adjusted_min_replicas, min(now.capacity_adjusted_max_replicas, wanted)), {}

@@ -1,4 +1,4 @@
-"""Takes what an engine is told, gives the one that a replica owns: a supervised process of its node."""
+"""Opens the engine of a replica: a supervised process on its node."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from sdxl_gateway.ipc.messages import Command, Report
 
 
 class Owned(Protocol):
-    """An engine that is started again as often as it ends."""
+    """An engine that is restarted whenever it ends."""
 
     async def start(self) -> None:
-        """Returns at once; Ready is reported when it is loaded."""
+        """Start without waiting; Ready is reported when it is loaded."""
 
     async def stop(self, grace_seconds: float) -> None:
-        """Nothing of it is left when this returns."""
+        """Stop; no process is left when this returns."""
 
     def send(self, command: Command) -> None:
-        """Dropped while there is none."""
+        """Send a command; it is dropped while there is no engine."""
 
 
 Supervise = Callable[[EngineProcess, Callable[[Report], None], Callable[[int], None]], Owned]
-"""From its settings, where reports go, and who hears at each of its ends how many starts failed in a row."""
+"""Arguments: the settings, a callback for reports, and one for each end, with the number of failed starts in a row."""
 
 
 def process(command: Sequence[str] = ENGINE_COMMAND) -> Supervise:
-    """An engine process; `command` gets `--fd N` appended."""
+    """Supervises an engine process; `command` gets `--fd N` appended."""
     return partial(_supervised, command)
 
 

@@ -1,4 +1,4 @@
-"""One gateway's visit to a replica: what it is still to be told, and whether it is still there."""
+"""One gateway's visit to a replica: the messages it has not received yet, and when it polled last."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdxl_gateway.ipc.messages import NOBODY, Message, OthersHold
 
 @dataclass(slots=True)
 class Visit:
-    """`seen_at` is when it last asked, in steady seconds; `wait_seconds` what it then predicted for a newcomer."""
+    """`seen_at` is when it polled last, by a steady clock; `wait_seconds` its prediction for a job submitted then."""
 
     seen_at: float
     wait_seconds: float = 0.0
@@ -20,24 +20,24 @@ class Visit:
     _others: OthersHold = NOBODY
 
     def say(self, message: Message) -> None:
-        """It is told with the next answer."""
+        """Queue a message for the next answer."""
         self._unsaid.append(pack(message))
         self._news.set()
 
     def say_others(self, others: OthersHold) -> None:
-        """Likewise, where it is not what was said last."""
+        """As `say`, if it differs from what was said last."""
         if others != self._others:
             self._others = others
             self.say(others)
 
     def taken(self) -> bytes:
-        """What was unsaid."""
+        """Take the queued messages."""
         said, self._unsaid = self._unsaid, []
         self._news.clear()
         return b"".join(said)
 
     async def news(self, seconds: float) -> bytes:
-        """As soon as there is any, none after so long."""
+        """Take the queued messages as soon as there are any; empty after so many seconds."""
         try:
             async with asyncio.timeout(seconds):
                 await self._news.wait()

@@ -10,7 +10,7 @@ from sdxl_gateway.core.samplers import TRAILING
 
 MAX_CHARS = 300
 MOST_STEPS = 16
-"""A model whose name has more steps than this was not distilled for them."""
+"""The largest number of steps that is taken to be one a model was distilled for."""
 _TOLD_IN = ("ss_output_name", "modelspec.title")
 _STEPS = r"\d+[-_ ]?steps?"
 _STEP_COUNT = re.compile(r"(?<!\d)(\d{1,2})[-_ ]?steps?", re.IGNORECASE)
