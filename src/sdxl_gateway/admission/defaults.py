@@ -1,4 +1,4 @@
-"""Takes what a caller left open, gives what the house style, the LoRAs and the checkpoint usually take."""
+"""Defaults for what a request leaves open, from the house style, the LoRAs and the checkpoint."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SAMPLER = Sampling("euler")
 EDIT_STRENGTH = 0.8
 VARIATION_STRENGTH = 0.6
 GUIDED_VARIATION_STRENGTH = 1.0
-"""Where an IP-Adapter tells the model what to paint, nothing of the old layout need stand."""
+"""If an IP-Adapter tells the model what to paint, nothing of the old layout need be kept."""
 T = TypeVar("T")
 
 
 class Recommendation(Protocol):
-    """What a house style, a LoRA and a checkpoint's section have in common; None where they do not say."""
+    """The defaults that house styles, LoRAs and checkpoints' sections all may have; None if not set."""
 
     @property
     def steps(self) -> int | None: ...
@@ -42,9 +42,9 @@ class Recommendation(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """The style's word goes before the LoRAs' (the strongest first), and theirs before the checkpoint's.
+    """Defaults in order of precedence: the style's, the LoRAs' (the strongest first), then the checkpoint's.
 
-    `known` is what the checkpoint's name tells, after all that its section says.
+    `known` are those inferred from the checkpoint's name, which come last, after its section's.
     """
 
     style: HouseStyle
@@ -54,7 +54,7 @@ class Usual:
 
     @property
     def told(self) -> tuple[Recommendation, ...]:
-        """Whoever recommends something, whose word counts most first."""
+        """All sources of defaults, in order of precedence."""
         return (self.style, *self.recommended, self.section, self.known)
 
     @property
@@ -64,53 +64,53 @@ class Usual:
 
     @property
     def few_steps(self) -> Recommendation | None:
-        """The LoRA, else the checkpoint, that was distilled to take few steps, where one was."""
+        """The LoRA, else the checkpoint, that was distilled to few steps, if any."""
         return next((one for one in self.told[1:] if one.steps is not None and one.steps <= MOST_STEPS), None)
 
     @property
     def guidance_scale(self) -> float:
-        """Classifier-free guidance; 1 and below is none."""
+        """The scale of classifier-free guidance; 1 and below is no guidance."""
         return _first(GUIDANCE_SCALE, *(one.guidance_scale for one in self.told))
 
     @property
     def guidance_end(self) -> float:
-        """The share of the steps that guidance takes part in; the style's word, and the checkpoint's."""
+        """The share of the steps with guidance, from the style, else the checkpoint."""
         return _first(1.0, self.style.guidance_end, self.section.guidance_end)
 
     @property
     def sampler(self) -> Sampling:
-        """A LoRA's side-car may name one that is not served: nobody's request shall fail for it."""
+        """The sampler; one in a LoRA's side-car that is not supported is skipped, so that no request fails for it."""
         return _first(SAMPLER, *(read_sampler(one.sampler or "") for one in self.told))
 
     def schedule(self, *, own_sampler: bool) -> str:
-        """Where the steps lie; with the usual sampler (`own_sampler`) also as that one's name says."""
+        """The noise schedule; with the default sampler (`own_sampler`) also one that is part of the sampler's name."""
         return _first(NORMAL, *(one.schedule or (_joined(one) if own_sampler else None) for one in self.told))
 
     @property
     def eta(self) -> float:
-        """The share of fresh noise in a step."""
+        """The share of fresh noise in a step (DDIM's eta)."""
         return _first(0.0, *(one.eta for one in self.recommended), self.known.eta)
 
     @property
     def clip_skip(self) -> int:
-        """The layer of the text encoders that is read, counted from the end."""
+        """The layer of the text encoders that is used, counted from the end."""
         return _first(
             CLIP_SKIP, self.style.clip_skip, *(one.clip_skip for one in self.recommended), self.section.clip_skip
         )
 
     @property
     def prompt_syntax(self) -> str | None:
-        """How prompts to this model are read; None where nobody says."""
+        """The syntax of prompts for this model; None if not set."""
         return self.style.prompt_syntax or self.section.prompt_syntax
 
     @property
     def negative_prompt(self) -> str:
-        """What the style keeps away from."""
+        """The style's negative prompt, or ""."""
         return self.style.negative_prompt or ""
 
 
 def known_of(name: str, section: Checkpoint) -> Defaults:
-    """What a checkpoint's name and that of its folder tell of it."""
+    """The defaults inferred from a checkpoint's name and its file's or folder's."""
     return distilled(few_steps_checkpoint(f"{name} {PurePath(section.path).name}"))
 
 
@@ -120,7 +120,7 @@ def _joined(told: Recommendation) -> str | None:
 
 
 def strength(ask: Ask, task: Task, *, guided: bool = False) -> float:
-    """How far the picture may leave what it starts from, 0 to 1; `guided` where pictures tell what to paint."""
+    """How far the picture may depart from the one it starts from, 0 to 1; `guided` if reference pictures guide it."""
     if task is Task.TEXT_TO_IMAGE:
         return 1.0
     variation = GUIDED_VARIATION_STRENGTH if guided else VARIATION_STRENGTH
@@ -129,11 +129,11 @@ def strength(ask: Ask, task: Task, *, guided: bool = False) -> float:
 
 
 def first_said(*said: T | None) -> T | None:
-    """What was said first, None where nothing was."""
+    """The first value that is set, None if none is."""
     return next((value for value in said if value is not None), None)
 
 
 def _first(otherwise: T, *said: T | None) -> T:
-    """What was said first, else the last resort."""
+    """The first value that is set, else `otherwise`."""
     found = first_said(*said)
     return otherwise if found is None else found

@@ -1,4 +1,4 @@
-"""Takes a decoded upload, gives what is painted from it: the whole, or for a small mask its surroundings alone."""
+"""Decides what is painted of a decoded upload: the whole, or for a small mask only its surroundings."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sdxl_gateway.pictures.decode import Decoded, cover
 from sdxl_gateway.pictures.pixels import from_image
 
 LEAST_PADDING = 128
-"""Pixels around a mask, of what a model has to see to match it, where nobody says how many."""
+"""The default for the pixels around a mask that the model has to see to match them."""
 SEAM_SHARE = 128
-"""The seam's width where nobody says: this part of the shorter side."""
+"""The default for the seam's width: the shorter side divided by this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """What the caller says of it: pixels around the mask, and how wide its seam is; None leaves both to the server."""
+    """The caller's choice of pixels around the mask, and of its seam's width; None leaves it to the server."""
 
     padding: int | None = None
     seam: int | None = None
@@ -28,7 +28,7 @@ class Framing:
 
 @dataclass(frozen=True, slots=True)
 class Framed:
-    """`sizes` as they are painted, with the pixels; `padding` is None where the whole picture is painted."""
+    """The pictures to paint from, and their `sizes`; `padding` is None if the whole picture is painted."""
 
     sizes: Sizes
     inputs: Inputs = NO_INPUTS
@@ -37,8 +37,8 @@ class Framed:
 
 
 def framed(decoded: Decoded | None, sizes: Sizes, checkpoint: CheckpointEntry, asked: Framing) -> Framed:
-    """The pictures at paint size. A mask's surroundings are painted alone where that was asked for, or where the whole
-    picture would be painted smaller than it is handed out.
+    """The pictures at paint size. Only a mask's surroundings are painted if that was requested, or if the whole picture
+    would be painted smaller than it is returned.
     """
     if decoded is None:
         return Framed(sizes)
@@ -80,7 +80,7 @@ def surroundings(hole: Box, padding: int, size: tuple[int, int]) -> Box:
 def crop_box(around: Box, size: Size, painted: Size) -> Box:
     """`around`, enlarged within a picture of `size` to the aspect of `painted` as far as there is room.
 
-    As diffusers' VaeImageProcessor.get_crop_region does it.
+    Equals diffusers' VaeImageProcessor.get_crop_region.
     """
     aspect = painted.width / painted.height
     if around.width / around.height > aspect:
@@ -91,7 +91,7 @@ def crop_box(around: Box, size: Size, painted: Size) -> Box:
 
 
 def _stretched(low: int, high: int, wanted: float, most: int) -> tuple[int, int]:
-    """Grown to both sides to the `wanted` length, then moved into 0..most, and cut where it is longer than that."""
+    """The range, extended on both sides to the `wanted` length, shifted into 0..most, and cut if longer than that."""
     missing = int(wanted - (high - low))
     low, high = low - missing // 2, high + missing - missing // 2
     shift = max(high - most, 0)

@@ -1,4 +1,4 @@
-"""Takes a model name with its LoRAs, gives the checkpoint, the parts of the blend and the defaults they bring."""
+"""Resolves a model name, which may have LoRAs, to a checkpoint, the parts of the blend and their defaults."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class _Meaning:
 
 
 class ModelResolver:
-    """Looks names up: house styles, rollouts, checkpoints, aliases, LoRAs, and blends of these; case does not matter.
+    """Resolves names: house styles, rollouts, checkpoints, aliases, LoRAs, and blends of these; case does not matter.
 
-    `checkpoints` may change between two calls. What leads a name must be seen; what it stands for need not be.
+    `checkpoints` may change between two calls. `sees` must allow the first part of a name, not what that resolves to.
     """
 
     def __init__(
@@ -67,9 +67,9 @@ class ModelResolver:
         self._patterns = sorted(settings.aliases.items(), key=lambda alias: _particular(alias[0]), reverse=True)
 
     def choose(self, name: str | None) -> ResolvedModel:
-        """Raises ModelNotFound, or InvalidRequest for a name that cannot be read.
+        """The model of that name, None for the default one. Raises InvalidRequest for a malformed name, ModelNotFound.
 
-        Raises AdapterRefused where a file has the name, or a part of it, and can be no part of a model.
+        Raises AdapterRefused if the name, or a part of it, is that of a file which cannot be used.
         """
         asked = (name or "").strip() or self._settings.default_model
         self._check_seen(asked)
@@ -83,31 +83,31 @@ class ModelResolver:
         return ResolvedModel(checkpoint, meaning.parts, meaning.style, meaning.arm)
 
     def _check_seen(self, asked: str) -> None:
-        """LoRAs alone are led by the default model."""
+        """Raises ModelNotFound if the caller may not see the first part; for LoRAs alone that is the default model."""
         lead = asked if self._base(asked, hops=0) is not None else asked.split("+")[0].strip()
         leads = lead if self._base(lead, hops=0) is not None else self._settings.default_model
         if not self._sees(leads):
             raise not_found(lead, self.names())
 
     def only(self, sees: Callable[[str], bool], adapters: LoraCatalog) -> ModelResolver:
-        """For one who sees some names, and these LoRAs."""
+        """The resolver for a caller who may see only some names, and these LoRAs."""
         return ModelResolver(self._settings, self._checkpoints, adapters, sees, self._over).by(self._pick)
 
     @property
     def rollouts(self) -> dict[str, Shares]:
-        """All there are, with the shares in force."""
+        """All rollouts, with the shares in force."""
         return in_force(self._rollouts, self._over)
 
     def by(self, pick: Pick) -> ModelResolver:
-        """With arms of rollouts as `pick` says; without it they are the largest ones."""
+        """The resolver with rollouts' arms chosen by `pick`, instead of the largest ones."""
         other = copy(self)
         other._pick = pick
         return other
 
     def _default_checkpoint(self) -> CheckpointEntry:
-        """What LoRAs alone are put on: the default model's checkpoint, the first of all where it has none.
+        """The checkpoint for LoRAs alone: that of the default model, else the first of all.
 
-        Of a rollout it is the largest arm's: whoever does not ask for its blend takes no part in it.
+        Of a rollout it is the largest arm's, as whoever does not ask for its blend takes no part in it.
         """
         default = self.by(leads)._meaning(self._settings.default_model, hops=0)
         found = default.checkpoint or next(iter(self._checkpoints.values()), None)
@@ -116,7 +116,7 @@ class ModelResolver:
         return found
 
     def _meaning(self, name: str, hops: int) -> _Meaning:
-        """What one word stands for, else what the first part of a blend does, with the LoRAs after it on top."""
+        """What a single name means, else the meaning of a blend's first part, with the LoRAs after it added."""
         if hops > MAX_HOPS:
             raise ModelNotFound(f"The model {shown(name)} leads back to itself.")
         if (base := self._base(name, hops)) is not None:
@@ -159,13 +159,13 @@ class ModelResolver:
         return self._meaning(self._settings.default_model if target == DEFAULT else target, hops + 1)
 
     def _matched(self, name: str) -> str | None:
-        """Where the most particular pattern leads; what comes after a name, a part or a weight, no pattern swallows."""
+        """The target of the most specific alias pattern; none for blends, names with a weight, and LoRAs."""
         if "+" in name or split_part(name, param="model").weight is not None or self._is_lora(name):
             return None
         return next((to for glob, to in self._patterns if fnmatchcase(name.lower(), glob.lower())), None)
 
     def _is_lora(self, name: str) -> bool:
-        """There is such a file, usable or not, or several are meant by it."""
+        """Whether there is such a file, usable or not, or the name is ambiguous between several."""
         try:
             self._adapters.find(name)
         except ModelNotFound as unknown:
@@ -179,14 +179,14 @@ class ModelResolver:
             try:
                 self._adapters.find(lora.name)
             except AdapterRefused:
-                continue  # it is there but broken: whoever admits it says why
+                continue  # it is there but broken: the one who admits it says why
             except ModelNotFound as unknown:
                 led = place > 0 or meaning.checkpoint is not None or meaning.style is not NO_STYLE
                 led = led or meaning.arm is not None
                 raise self._unknown(lora, unknown, led=led) from unknown
 
     def _unknown(self, lora: LoraRef, unknown: ModelNotFound, *, led: bool) -> ModelNotFound:
-        """A name that leads and has no weight may have been meant as any model; all others can only be LoRAs."""
+        """The error: a first name without a weight may have been meant as any model; others can only be LoRAs."""
         if not (led or unknown.ambiguous) and lora.weight is None:
             return not_found(lora.name, self.names())
         if self._base(lora.name, hops=0) is None:
@@ -194,18 +194,18 @@ class ModelResolver:
         return ModelNotFound(f"{unknown.message} A model of that name stands first in a blend, without a weight.")
 
     def names(self) -> list[str]:
-        """Everything that can be asked for by one word, aliases left out."""
+        """All single names that can be requested, without aliases."""
         adapters = [entry.name for entry in self._adapters.entries()]
         return [*filter(self._sees, (*self._checkpoints, *self._settings.models)), *adapters]
 
 
 def _particular(glob: str) -> tuple[int, int]:
-    """More for what fits fewer names: patterns with more letters of their own, then the longer ones."""
+    """A sort key, higher for more specific patterns: those with more literal characters, then the longer ones."""
     return len(glob) - glob.count("*") - glob.count("?"), len(glob)
 
 
 def _whatever_case(name: str, named: Mapping[str, T]) -> T | None:
-    """The one spelled so, else one that differs by upper and lower case alone."""
+    """The value under exactly this name, else under one that differs only in case."""
     if name in named:
         return named[name]
     return next((found for known, found in named.items() if known.lower() == name.lower()), None)

@@ -1,4 +1,4 @@
-"""Takes the sampler and the schedule that were asked for and those that are usual, gives the two to paint with."""
+"""Chooses the sampler and the schedule from those requested and the defaults."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Chosen(NamedTuple):
 
 
 def chosen_sampling(ask: Ask, usual: Usual) -> Chosen:
-    """Raises InvalidRequest for names that are not served, and for a schedule that the sampler does not have.
+    """Raises InvalidRequest for unsupported names, and for a schedule that the sampler does not have.
 
-    What is usual never fails a request: its schedule gives way where the sampler asked for does not have it.
+    Defaults never fail a request: a default schedule that the requested sampler does not have is dropped.
     """
     asked = None if ask.sampler is None else _asked_sampler(ask.sampler)
     sampler = usual.sampler.sampler if asked is None else asked.sampler
@@ -34,14 +34,14 @@ def chosen_sampling(ask: Ask, usual: Usual) -> Chosen:
 
 
 def chosen_eta(ask: Ask, usual: Usual, sampler: str) -> float:
-    """0 for samplers that take none."""
+    """The eta; 0 for samplers that take none."""
     if not SAMPLERS[sampler].takes_eta:
         return 0.0
     return usual.eta if ask.eta is None else ask.eta
 
 
 def without_effect(ask: Ask, recipe: Recipe) -> tuple[str, ...]:
-    """A warning for each field of this file that changes nothing in this picture."""
+    """A warning for each of eta, guidance_rescale and guidance_end that has no effect on this picture."""
     warnings = []
     if ask.eta and not SAMPLERS[recipe.sampler].takes_eta:
         warnings.append(f"The eta changes nothing: the sampler {recipe.sampler} takes none.")
@@ -64,7 +64,7 @@ def _asked_sampler(text: str) -> Sampling:
 
 
 def _asked_schedule(ask: Ask, asked: Sampling | None, sampler: str) -> str | None:
-    """As its field says, or the sampler's name where that joins one; `normal` says nothing against a joined one."""
+    """The requested schedule, from its field or the sampler's name; `normal` in the field does not contradict that."""
     own = None if ask.schedule is None else _read_schedule(ask.schedule)
     joined = None if asked is None else asked.schedule
     if joined is None:

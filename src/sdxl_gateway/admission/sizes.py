@@ -1,4 +1,4 @@
-"""Takes what was asked and what a checkpoint is trained for, gives the size to paint and the size to hand out."""
+"""Chooses the size to paint and the size to return, from the requested size and the checkpoint's training size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdxl_gateway.core.sizes import nearest_size
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Pixels: `width` x `height` leave the house, `paint_width` x `paint_height` (multiples of 8) are painted."""
+    """Pixels: `width` x `height` are returned, `paint_width` x `paint_height` (multiples of 8) are painted."""
 
     width: int
     height: int
@@ -23,16 +23,16 @@ class Sizes:
 
     @property
     def painted(self) -> Size:
-        """What the model paints."""
+        """The size that the model paints."""
         return Size(self.paint_width, self.paint_height)
 
     def painted_at(self, size: Size) -> Sizes:
-        """The same to hand out, painted at another size."""
+        """The same size to return, painted at another size."""
         return Sizes(self.width, self.height, *size)
 
 
 def check_area(size: Size, max_pixels: int) -> Size:
-    """`size` itself. Raises InvalidRequest above `max_pixels`; its sides were checked when it was read."""
+    """`size` itself. Raises InvalidRequest above `max_pixels`; its sides were checked when it was parsed."""
     area = size.width * size.height
     if area > max_pixels:
         raise InvalidRequest(
@@ -44,7 +44,7 @@ def check_area(size: Size, max_pixels: int) -> Size:
 
 
 def own_size(size: Size, max_pixels: int, *, field: str) -> Size:
-    """The size of an upload, or the largest of its aspect that `max_pixels` allows.
+    """The size of an upload, or the largest of its aspect ratio that `max_pixels` allows.
 
     Raises InvalidImage naming `field` for a shape that no model paints.
     """
@@ -61,13 +61,13 @@ def own_size(size: Size, max_pixels: int, *, field: str) -> Size:
 
 
 def native_size(checkpoint: CheckpointEntry, max_pixels: int) -> Size:
-    """The square a checkpoint was trained on, or the largest that `max_pixels` allows."""
+    """The square that a checkpoint was trained on, or the largest that `max_pixels` allows."""
     side = int(sqrt(min(checkpoint.native_area, max_pixels))) // SIDE_UNIT * SIDE_UNIT
     return Size(side, side)
 
 
 def paint_size(size: Size, checkpoint: CheckpointEntry) -> Sizes:
-    """Painted as asked up to the checkpoint's pixel budget, above it at its training area in the asked aspect.
+    """Painted as requested up to the checkpoint's pixel budget, above it at its training area in the requested aspect.
 
     Tiny pictures are painted larger, so that no side falls below 64.
     """
@@ -79,7 +79,7 @@ def paint_size(size: Size, checkpoint: CheckpointEntry) -> Sizes:
 
 
 def fill_size(size: Size, checkpoint: CheckpointEntry) -> Size:
-    """The size of that aspect at which a checkpoint paints best, whether `size` is larger or smaller."""
+    """The size of the same aspect ratio at which a checkpoint paints best, larger or smaller than `size`."""
     width, height = size
     long = min(max(width, height), ASPECT * min(width, height))
     width, height = min(width, long), min(height, long)

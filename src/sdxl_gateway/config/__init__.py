@@ -1,4 +1,4 @@
-"""What the operator decides: flags, environment and config.toml become frozen sections."""
+"""The settings: flags, environment and config.toml become frozen sections."""
 
 from sdxl_gateway.config.auditing import Audit, Encryption, Retention
 from sdxl_gateway.config.batching import Batches, Files

@@ -1,4 +1,4 @@
-"""The settings of what is remembered: the audit log, how long everything stays, and what is kept sealed."""
+"""The settings of the audit log, of retention, and of encryption."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Days = Annotated[float, Field(gt=0, le=36_600)]
 
 
 class Audit(Section):
-    """What is written down of what callers do, and what happens where it cannot be."""
+    """What is recorded of callers' actions, and what happens if it cannot be."""
 
     enabled: bool = True
     prompts: bool = False
@@ -22,13 +22,13 @@ class Audit(Section):
 
 
 class Encryption(Section):
-    """Under which prompts and uploads are kept: the first seals, all open; none keeps them as they are."""
+    """The secrets of prompts and uploads: the first encrypts, all decrypt; without any they are stored in the clear."""
 
     secrets: Keys = ()
 
 
 class Retention(Section):
-    """After how many days what is remembered goes, by its kind; None leaves it to whoever asked to delete it."""
+    """After how many days stored data is deleted, by kind; None keeps it until its owner deletes it."""
 
     prompts_days: Days | None = 30.0
     inputs_days: Days | None = 30.0
@@ -39,7 +39,7 @@ class Retention(Section):
     audit_days: Days | None = 365.0
 
     def days(self, kind: str) -> float | None:
-        """Of a store's kind; what has no setting of its own stays."""
+        """The days of a store's kind; None, which keeps the data, for a kind without a setting."""
         found: float | None = getattr(self, f"{_ALSO.get(kind, kind)}_days", None)
         return found
 
@@ -52,4 +52,4 @@ _ALSO = {
     "webhooks": "jobs",
     "reviews": "prompts",
 }
-"""Kinds of things that go with another kind."""
+"""Kinds that are kept as long as another kind."""

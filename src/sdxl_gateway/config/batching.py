@@ -1,4 +1,4 @@
-"""Settings of files that tenants send, and of batches of requests in them."""
+"""Settings of tenants' files, and of batches of the requests in them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Files(Section):
 
 
 class Batches(Section):
-    """How large batches may be, how many of their lines are jobs at a time, and how long they may take."""
+    """How large batches may be, how many of their requests are jobs at a time, and how long they may take."""
 
     max_lines: Count = 50_000
     max_line_bytes: Bytes = 80 * 2**20

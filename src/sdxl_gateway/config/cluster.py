@@ -1,4 +1,4 @@
-"""The section of engines that run in a cluster instead of beside the server."""
+"""The section of engines that run in a cluster instead of on the server's machine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sdxl_gateway.config.section import Bytes, Seconds, Section
 
 
 class Cluster(Section):
-    """Which cluster, if any, how many replicas with an engine each, and what one takes there.
+    """Which cluster, if any, how many replicas with an engine each, and the resources of one.
 
-    Without an `address` the server has a cluster of its own, which only this machine reaches. Above `replicas` there
-    are as many, up to `max_replicas`, as keep the predicted wait below `wait_seconds`.
+    Without an `address` the server has a cluster of its own, which only this machine can reach. More replicas than
+    `replicas`, up to `max_replicas`, are started as needed to keep the predicted wait below `wait_seconds`.
     """
 
     kind: Literal["none", "ray"] = "none"

@@ -1,4 +1,4 @@
-"""The sections of ControlNets."""
+"""The section of a ControlNet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sdxl_gateway.core.recipe import Preprocessor
 
 
 class Control(Section):
-    """A ControlNet for the SDXL family, and what makes its maps of pictures."""
+    """A ControlNet for the SDXL family, and the preprocessor that makes its maps from pictures."""
 
     path: str
     preprocessor: Preprocessor | None = None

@@ -1,4 +1,4 @@
-"""The section about other servers: which of them this one asks for something."""
+"""The section on outgoing requests: which other servers this one may contact."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sdxl_gateway.config.section import Seconds, Section, Words
 
 
 def _names(hosts: tuple[str, ...]) -> tuple[str, ...]:
-    """As they are compared: in lower case. Raises ValueError for whole addresses."""
+    """Host names in lower case, as they are compared. Raises ValueError for whole URLs."""
     if wrong := [host for host in hosts if "/" in host or " " in host]:
         raise ValueError(f"should hold names of hosts, and {wrong[0]!r} is none")
     return tuple(host.lower() for host in hosts)
@@ -20,9 +20,9 @@ Hosts = Annotated[Words, AfterValidator(_names)]
 
 
 class Egress(Section):
-    """Pictures given by their address, and hosts that may stand in a network that is not public.
+    """Which hosts pictures may be fetched from, and which hosts may be in a private network.
 
-    `image_hosts` are globs; `private_hosts` are names or addresses, each with a port or without.
+    `image_hosts` are globs; `private_hosts` are names or IP addresses, each with a port or without.
     """
 
     image_urls: bool = False

@@ -1,4 +1,4 @@
-"""The sections of engine processes: the device, and what stays on it."""
+"""The sections of engine processes: their devices, and what is kept in memory."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SizesOrAuto = Annotated[
 
 
 def _each_once(devices: tuple[str, ...]) -> tuple[str, ...]:
-    """But for CPUs, which are shared out."""
+    """Raises ValueError for a device that is listed twice, except CPUs, which engines share."""
     own = ["cuda:0" if device == "cuda" else device for device in devices if device != "cpu"]
     if len(set(own)) < len(own):
         raise ValueError("two engines would have one device")
@@ -57,7 +57,7 @@ DevicesOrAuto = Annotated[
 
 
 class Engine(Section):
-    """The device, or several with an engine each, the number format, and how an engine process is watched."""
+    """The device, or several with an engine each, the number format, and how an engine process is supervised."""
 
     device: Device = "auto"
     devices: DevicesOrAuto = ()
@@ -83,7 +83,7 @@ class Engine(Section):
 
 
 class Memory(Section):
-    """What stays on the device and in host memory, in which format, in bytes."""
+    """What is kept on the device and in host memory, in which format, and in how many bytes."""
 
     mode: Literal["auto", "fast", "balanced", "low"] = "auto"
     weights: Literal["native", "fp8", "int8"] = "native"

@@ -1,4 +1,4 @@
-"""The settings of what an engine watches its machine for."""
+"""The settings of an engine's guard against an overheated or overfull machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sdxl_gateway.config.section import Seconds, Section
 
 
 class Guard(Section):
-    """Above a limit no step is taken, until it is under that limit by as much as `resume_*`; 0 watches for nothing."""
+    """Above a limit no step is taken until the value is below it by `resume_*`; 0 turns a limit off."""
 
     max_celsius: Annotated[float, Field(ge=0, le=150)] = 90.0
     resume_celsius: Annotated[float, Field(gt=0, le=100)] = 5.0

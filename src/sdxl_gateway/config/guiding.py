@@ -1,4 +1,4 @@
-"""The sections of pictures that guide a painting, and of those that cannot."""
+"""The sections of pictures that guide a painting, and of edits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdxl_gateway.core.limits import REFERENCE_WEIGHT
 
 
 class IpAdapter(Section):
-    """What lets pictures guide a painting: an adapter's file and the folder of the image encoder it was made for."""
+    """The IP-Adapter, by which pictures guide a painting: its file, and the folder of its image encoder."""
 
     path: str = ""
     image_encoder: str = ""
@@ -19,6 +19,6 @@ class IpAdapter(Section):
 
 
 class Edits(Section):
-    """What becomes of pictures that nothing can be painted from."""
+    """What happens to pictures that nothing can be painted from."""
 
     unused_images: Literal["warn", "refuse"] = "warn"

@@ -1,4 +1,4 @@
-"""The section of replies that are remembered for who asks again under the same Idempotency-Key."""
+"""The section of replies that are stored for requests repeated with the same Idempotency-Key."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sdxl_gateway.config.section import Bytes, Seconds, Section
 
 
 class Idempotency(Section):
-    """For how long, and how much."""
+    """How long replies are stored, and how much."""
 
     keep_seconds: Seconds = 86400.0
     max_stored_bytes: Bytes = 2**30

@@ -1,4 +1,4 @@
-"""The section of jobs that are accepted now and painted later."""
+"""The section of asynchronous jobs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sdxl_gateway.config.section import Section
 
 
 class Jobs(Section):
-    """How many of them are in memory at a time, and how many may wait."""
+    """How many jobs are in memory at a time, and how many may wait."""
 
     live: Annotated[int, Field(ge=1, le=256)] = 16
     waiting_per_tenant: Annotated[int, Field(ge=1)] = 10_000

@@ -1,4 +1,4 @@
-"""THE TABLE of what a running server takes over from settings read again, and what has to wait for a restart."""
+"""THE TABLE of the settings that a running server applies when it reloads them, and of those that need a restart."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ LIVE = (
     "results",
     "telemetry.log_level",
 )
-"""Keys and whole sections that hold for every request after they were read; `*` is a name the operator gave."""
+"""Keys and whole sections that apply to every request after a reload; `*` is a name that the operator chose."""
 
 RESTART = (
     "batches.lines_at_once",
@@ -135,14 +135,14 @@ RESTART = (
     "telemetry.checkpoint_label_limit",
     "traces",
 )
-"""What sockets, processes and folders were opened with. Which checkpoints there are belongs here too."""
+"""Settings by which sockets, processes and folders were opened, and which checkpoints there are."""
 
 Path = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ReadAgain:
-    """`settings` are to be in force now, `changed` their keys that are new, `waiting` the keys that need a restart."""
+    """`settings` are to be in force now, `changed` are their changed keys, `waiting` the keys that need a restart."""
 
     settings: Settings
     changed: tuple[str, ...]
@@ -150,12 +150,12 @@ class ReadAgain:
 
 
 def follows_reload(path: Path) -> bool:
-    """A running server takes the setting of that path over when it reads its settings again."""
+    """Whether a reload applies a change of the setting at that path."""
     return any(_listed(path[:length], LIVE) for length in range(1, len(path) + 1))
 
 
 def read_again(running: Settings, read: Settings) -> ReadAgain:
-    """What of `read` a server may take over that runs by `running`."""
+    """The settings of a server running with `running` after it reloads and finds `read`."""
     settings = Settings(**_taken(dict(running), dict(read), ()))
     return ReadAgain(settings, _differing(running, settings), _differing(settings, read))
 
@@ -165,7 +165,7 @@ def _taken(running: Mapping[str, Any], read: Mapping[str, Any], at: Path) -> dic
 
 
 def _value(running: Any, read: Any, path: Path) -> Any:
-    """Where the table has no word for the whole of it, each part is decided for itself."""
+    """The value after a reload; a section that the tables do not list as a whole is decided key by key."""
     if _listed(path, LIVE):
         return read
     return running if _listed(path, RESTART) else _taken(dict(running), dict(read), path)
@@ -186,7 +186,7 @@ def _differing(one: Settings, other: Settings) -> tuple[str, ...]:
 
 
 def leaves(node: object, at: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Each setting by its path, sections unfolded."""
+    """Each setting with its path, sections flattened."""
     if isinstance(node, BaseModel | Mapping):
         for key, value in dict(node).items():
             yield from leaves(value, (*at, key))

@@ -1,4 +1,4 @@
-"""The settings of the model that tells a picture's subject from its background."""
+"""The settings of the model that separates a picture's subject from its background."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEMO_MATTE = Path(__file__).parent.parent / "demo_matte" / "matte.onnx"
 
 
 class Matting(Section):
-    """`path` is an ONNX file, or "demo" for `DEMO_MATTE`; without one backgrounds stay where they are."""
+    """`path` is an ONNX file, or "demo" for `DEMO_MATTE`; without one backgrounds cannot be removed."""
 
     path: str | None = None
     kind: Literal["u2net", "isnet", "birefnet"] = "u2net"

@@ -1,4 +1,4 @@
-"""The sections of what model names stand for: checkpoints, the folder of others, and house styles."""
+"""The sections of models: checkpoints, the folder of further ones, and house styles."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _schedule(text: str) -> str:
 
 
 def _paintable(size: str) -> str:
-    """What a request may ask for, whatever `limits.max_pixels` says."""
+    """Raises ValueError for a size that no request could ask for, whatever `limits.max_pixels` is."""
     if size != "auto" and (near := nearest_size(Pixels.of(size), LONGEST_SIDE**2)) != Pixels.of(size):
         raise ValueError(f"should be a size that is painted, such as '{near}'")
     return size
@@ -49,7 +49,7 @@ Weight = Annotated[float, Field(ge=-LORA_WEIGHT, le=LORA_WEIGHT)]
 
 
 class Checkpoint(Section):
-    """A diffusers folder, a single file or a fetched Hub model, with the defaults of its pictures."""
+    """A diffusers folder, a single file or a fetched Hub model, with its defaults."""
 
     path: str
     config: str | None = None
@@ -69,7 +69,7 @@ class Checkpoint(Section):
 
 
 class CheckpointFolder(Section):
-    """The folder in which a checkpoint is a model name as soon as it lies there."""
+    """The folder whose checkpoints become models as soon as they are put there."""
 
     directory: Path = Path("checkpoints")
     watch: bool = True
@@ -77,7 +77,7 @@ class CheckpointFolder(Section):
 
 
 class LoraWeight(Section):
-    """A LoRA of a house style; without a weight it has the LoRA's own."""
+    """A LoRA of a house style; without a weight it has the LoRA's own default."""
 
     name: str
     weight: Weight | None = None
@@ -85,7 +85,7 @@ class LoraWeight(Section):
 
 
 class RolloutArm(Section):
-    """A model name, and the share of callers that are painted by it."""
+    """A model name, and the share of callers who get it."""
 
     target: Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
     share: Annotated[float, Field(ge=0, le=100)]
@@ -101,7 +101,7 @@ def _whole(arms: tuple[RolloutArm, ...]) -> tuple[RolloutArm, ...]:
 
 
 class HouseStyle(Section):
-    """A model name made of a checkpoint, LoRAs and defaults; or a rollout, which shares callers out among others."""
+    """A model name for a checkpoint with LoRAs and defaults; or a rollout, which distributes callers among models."""
 
     checkpoint: str | None = None
     loras: tuple[LoraWeight, ...] = ()
@@ -128,5 +128,5 @@ class HouseStyle(Section):
 
     @property
     def shares(self) -> dict[str, float]:
-        """Of a rollout's arms, by target."""
+        """The shares of a rollout's arms, by target."""
         return {arm.target: arm.share for arm in self.rollout}

@@ -1,4 +1,4 @@
-"""The settings about prompts: how they are read, and what they may name."""
+"""The settings of prompts: their syntax, styles, embeddings, and enhancement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PromptSyntax = Literal["plain", "a1111"]
 
 
 class Prompts(Section):
-    """How prompts are read where nobody says otherwise."""
+    """How prompts are read by default."""
 
     prompt_syntax: PromptSyntax = "plain"
     long_prompts: bool = True
@@ -31,13 +31,13 @@ def _with_one_place(template: str) -> str:
 
 
 class Style(Section):
-    """What is written around a prompt, by a name that requests give as `style`."""
+    """A template for prompts, by a name that requests give as `style`."""
 
     prompt: Annotated[str, AfterValidator(_with_one_place)] = PLACE
     negative_prompt: str = ""
 
     def around(self, prompt: str) -> str:
-        """The prompt in its place."""
+        """The template with the prompt inserted."""
         return self.prompt.replace(PLACE, prompt)
 
 
@@ -50,19 +50,19 @@ OPENAI_STYLES: Mapping[str, Style] = MappingProxyType(
 
 
 def with_openai_styles(styles: dict[str, Style]) -> dict[str, Style]:
-    """SDKs send these two, whatever else an operator has configured."""
+    """The configured styles and OpenAI's two, which SDKs send."""
     return {**OPENAI_STYLES, **styles}
 
 
 class Embeddings(Section):
-    """The folder of textual inversions, files that teach words."""
+    """The folder of textual inversions, files that teach the model new words."""
 
     directory: Path = Path("embeddings")
     watch: bool = True
 
 
 class Enhancer(Section):
-    """A chat model that makes prompts richer for requests that ask for it; off without an address."""
+    """A chat model that enriches prompts for requests that ask for it; off without a URL."""
 
     base_url: BaseUrl | None = None
     model: str = ""

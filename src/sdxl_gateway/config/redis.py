@@ -1,4 +1,4 @@
-"""The section of what several gateways share, in one Redis."""
+"""The section of the Redis that several gateways share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes the wish to read the settings again, puts them in force whole, or leaves all as it is and says why."""
+"""Reloads the settings: either all changes are put in force, or none, and the reason is reported."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ PutInForce = Callable[[], None]
 
 
 class Reloading:
-    """`read` gives the settings as they are written now; raises ConfigProblem.
+    """`read` returns the settings as they are written now; raises ConfigProblem.
 
-    `prepare` builds what works by them and gives what puts it in force, which cannot fail; raises StartProblem. Both
-    are called in a thread, and what `prepare` gave in the event loop. `tell` hears what came of it.
+    `prepare` builds what depends on them, and returns a function that puts it in force, which cannot fail; raises
+    StartProblem. Both are called in a thread, that function in the event loop. `tell` gets the outcome.
     """
 
     def __init__(
@@ -39,18 +39,18 @@ class Reloading:
         self._asked = asyncio.Event()
 
     def ask(self) -> None:
-        """Have the settings read again; asked for more than once meanwhile, they are read once more."""
+        """Request a reload; several requests during a running one cause a single further one."""
         self._asked.set()
 
     async def following(self) -> None:
-        """Read them each time somebody asks, for ever; cancel to stop."""
+        """Reload on each request, forever; cancel to stop."""
         while True:
             await self._asked.wait()
             self._asked.clear()
             self._tell(SettingsRead(await self._reload(), time.time()))
 
     async def _reload(self) -> bool:
-        """Whether what was read is in force."""
+        """Reload once; whether what was read is in force."""
         try:
             found = read_again(self._running, await asyncio.to_thread(self._read))
             put_in_force = await asyncio.to_thread(self._prepare, found.settings)

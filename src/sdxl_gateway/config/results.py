@@ -10,7 +10,7 @@ CacheMode = Literal["seeded", "prompt", "off"]
 
 
 class Results(Section):
-    """Which requests are given what was painted for the very same one before."""
+    """Which requests get what was painted for an identical earlier one."""
 
     cache: CacheMode = "seeded"
     seconds: Seconds = 3600.0

@@ -1,4 +1,4 @@
-"""The settings of the bucket in which pictures and files are kept instead of on this server's disk."""
+"""The settings of the bucket in which pictures and files are stored instead of on this server's disk."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Address = BaseUrl | Literal[""]
 
 
 class S3(Section):
-    """Which bucket, and how it is asked; without a `bucket` all is kept in the data directory.
+    """The bucket, and how it is accessed; without a `bucket` everything is stored in the data directory.
 
-    Credentials are those of the environment: AWS_ACCESS_KEY_ID and its kin, or the role of the container or instance.
+    Credentials are the environment's: AWS_ACCESS_KEY_ID and the like, or the role of the container or instance.
     """
 
     bucket: str = ""

@@ -12,7 +12,7 @@ from sdxl_gateway.core.safety import Policy
 
 
 def _one_or_many(value: object) -> object:
-    """An environment variable holds one pattern: a comma means something in it."""
+    """An environment variable has a single pattern, not split at commas, as these have a meaning in patterns."""
     return (value,) if isinstance(value, str) else value
 
 
@@ -39,7 +39,7 @@ def _all_with_letters(words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Safety(Section):
-    """What judges look for, how they are to be obeyed, and what one that fails means."""
+    """What judges look for, what follows from their findings, and what happens if one fails."""
 
     policy: Policy = Policy.BLOCK
     failing: Literal["closed", "open"] = "closed"
@@ -54,7 +54,7 @@ class Safety(Section):
 
 
 class Moderation(Section):
-    """Another server that judges texts, one that speaks OpenAI's `/moderations`; off without an address."""
+    """Another server that judges texts by OpenAI's `/moderations`; off without a URL."""
 
     base_url: BaseUrl | None = None
     model: str = "omni-moderation-latest"

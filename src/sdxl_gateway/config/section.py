@@ -1,4 +1,4 @@
-"""What all sections of the settings are: frozen, and closed to other keys; with the types that several of them use."""
+"""The base class of the settings' sections, and types that several of them use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, S
 
 
 def split_at_commas(value: object) -> object:
-    """An environment variable holds a list as `a,b`."""
+    """Split a string at commas, as environment variables write lists."""
     if isinstance(value, str):
         return tuple(word.strip() for word in value.split(",") if word.strip())
     return value
@@ -23,7 +23,7 @@ BaseUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$")
 
 
 class Section(BaseModel):
-    """A frozen group of settings that knows no other keys."""
+    """A frozen group of settings that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 

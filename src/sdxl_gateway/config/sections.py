@@ -64,7 +64,7 @@ AliasName = Annotated[str, AfterValidator(_of_one_part)]
 
 
 class Server(Section):
-    """Where the server listens, and how much and how long it reads."""
+    """Where the server listens, and how large requests may be and how long they may take to arrive."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
@@ -81,7 +81,7 @@ class Server(Section):
 
 
 class Auth(Section):
-    """Who may come in; keys are never printed."""
+    """Who may use the server; keys are never printed."""
 
     api_keys: Keys = ()
     admin_keys: Keys = ()
@@ -92,7 +92,7 @@ class Auth(Section):
 
 
 class Loras(FileCaps):
-    """The LoRA folder, what is read of it, and the copies that are painted from."""
+    """The LoRA folder, the limits of its files, and the copies that are used for painting."""
 
     directory: Path = Path("loras")
     watch: bool = True
@@ -131,7 +131,7 @@ class Quality(Section):
 
 
 class Delivery(Section):
-    """How long pictures are kept, how long their addresses lead to them, and what is written inside them."""
+    """How long pictures are stored, how long their URLs are valid, and what is written into their files."""
 
     url_seconds: Seconds = 3600.0
     url_key: Key | None = None
@@ -141,10 +141,10 @@ class Delivery(Section):
 
 
 class EngineProcess(Section):
-    """What crosses to an engine process at its start.
+    """The settings that are sent to an engine process at its start.
 
-    `first_in_folder` is the checkpoint of the folder to begin with, where it is not the first of `checkpoints`.
-    `engines`, this one included, share the machine's processors and its memory.
+    `first_in_folder` is the folder's checkpoint to load first, if that is not the first of `checkpoints`.
+    `engines`, this one included, share the machine's CPU cores and memory.
     """
 
     data_directory: Path
@@ -163,9 +163,9 @@ class EngineProcess(Section):
 
 
 class Settings(BaseSettings):
-    """Everything the operator can decide; see config.toml for each key's reason.
+    """All settings; see config.toml for each key's reason.
 
-    Made by `load_settings`; made directly, it reads neither the environment nor a file.
+    Use `load_settings`; created directly, it reads neither the environment nor a file.
     """
 
     model_config = SettingsConfigDict(
@@ -225,25 +225,25 @@ class Settings(BaseSettings):
 
     @property
     def reachable(self) -> bool:
-        """Other machines reach the server."""
+        """Whether other machines can reach the server."""
         return self.server.host not in {"127.0.0.1", "::1", "localhost"}
 
     @property
     def demo_loras(self) -> Path | None:
-        """The folder of the LoRAs made for the demo model; None where it is not served, for they fit nothing else."""
+        """The folder of the demo model's LoRAs; None if that model is not served, as they fit no other."""
         return DEMO_LORAS if any(checkpoint.path == "demo" for checkpoint in self.checkpoints.values()) else None
 
     @property
     def model_names(self) -> tuple[str, ...]:
-        """Checkpoints, house styles and rollouts: the names that metrics may tell apart."""
+        """Checkpoints, house styles and rollouts: the names that metrics may have as labels."""
         return (*self.checkpoints, *self.models)
 
     def tenant(self, name: str) -> Tenant:
-        """What that tenant is due."""
+        """The settings of that tenant."""
         return self.tenants.get(name, Tenant()).over(self.tenant_defaults)
 
     def engine_process(self) -> EngineProcess:
-        """The part an engine process needs; no secrets in it."""
+        """The part that an engine process needs, without secrets."""
         return EngineProcess(
             data_directory=self.data_directory,
             engine=self.engine,
@@ -267,5 +267,5 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """No source but the values given; `load_settings` reads the others."""
+        """Only the values given; `load_settings` reads the other sources."""
         return (init_settings,)

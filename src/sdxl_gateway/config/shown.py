@@ -1,4 +1,4 @@
-"""Takes settings, gives each as operators may read it: without secrets, and with when a change of it holds."""
+"""The settings as operators may see them: without secrets, and with when a change of each applies."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from sdxl_gateway.config.live import Path, follows_reload, leaves
 from sdxl_gateway.config.sections import Settings
 
 MASK = "**********"
-"""As pydantic writes a secret."""
+"""The text by which pydantic masks a secret."""
 _ADDRESS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<who>[^/?#]*@)?(?P<where>[^?#]*)(?P<what>.*)", re.I | re.S)
 
 
 @dataclass(frozen=True, slots=True)
 class ShownSetting:
-    """`value` is as JSON has it, that of a `secret` one masked where it is set; `is_default` where nobody set another.
+    """`value` is a JSON value, masked for a `secret` that is set; `is_default` says that it was not changed.
 
-    A change of it holds once the settings are read again where it is `live`, else after a restart.
+    If `live`, a change applies on a reload, else after a restart.
     """
 
     key: str
@@ -34,7 +34,7 @@ class ShownSetting:
 
 
 def shown_settings(settings: Settings) -> Iterator[ShownSetting]:
-    """All of them, in the order of their sections; of those under a name the operator gives, the ones there are."""
+    """All settings, in the order of their sections, including those under names that the operator chose."""
     usual = dict(leaves(Settings()))
     for path, value in leaves(settings):
         field = _field(path)
@@ -49,7 +49,7 @@ def shown_settings(settings: Settings) -> Iterator[ShownSetting]:
 
 
 def _field(path: Path) -> FieldInfo | None:
-    """Where the setting is declared; None where an operator's name stands for a value, not for a section."""
+    """The setting's declaration; None if the path ends in a name that the operator chose for a plain value."""
     section: Any = Settings
     for name in path[:-1]:
         section = section.model_fields[name].annotation if _is_section(section) else get_args(section)[1]
@@ -67,7 +67,7 @@ def _types(annotation: Any) -> Iterator[Any]:
 
 
 def _masked(value: Any) -> Any:
-    """Without what addresses carry for those who may use them."""
+    """The value without the credentials in URLs."""
     if isinstance(value, list):
         return [_masked(one) for one in value]
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Takes flags, environment and config.toml, in that order of precedence; gives Settings, or refuses naming the key."""
+"""Loads the settings from flags, environment and config.toml, in that order of precedence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT_FILE = Path("config.toml")
 
 
 class ConfigProblem(Exception):
-    """The settings cannot be used; each of `problems` names a key and where it was set."""
+    """The settings are invalid; each of `problems` names a key and where it was set."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
@@ -29,7 +29,7 @@ class ConfigProblem(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """Settings from one place; `name` is how a message calls that place."""
+    """Settings from one source; `name` is its name in messages."""
 
     name: str
     values: dict[str, Any]
@@ -51,7 +51,7 @@ def load_settings(config_file: Path | None = None, overrides: Mapping[str, Any] 
 
 
 def cautions(settings: Settings) -> tuple[str, ...]:
-    """What is allowed but should be known: one sentence each."""
+    """Warnings on settings that are valid but risky, one sentence each."""
     return tuple(_cautions(settings))
 
 
@@ -151,13 +151,13 @@ def _wrong(detail: ErrorDetails, key: tuple[str, ...]) -> str:
 
 
 def _in_sections(key: tuple[str, ...]) -> list[str]:
-    """For a setting that was written above all sections: where it belongs."""
+    """For a setting that was written outside of any section: the sections that have it."""
     sections = Settings.model_fields.items() if len(key) == 1 else ()
     return [f"{name}.{key[0]}" for name, field in sections if key[0] in getattr(field.annotation, "model_fields", ())]
 
 
 def _known_beside(key: tuple[str, ...]) -> list[str]:
-    """The setting names that could have been meant at this place."""
+    """The valid setting names at this place."""
     section: type[BaseModel] = Settings
     for part in key[:-1]:
         field = section.model_fields.get(part)

@@ -20,7 +20,7 @@ class Telemetry(Section):
 
 
 class Traces(Section):
-    """Where the spans of requests go, in OpenTelemetry's protocol over HTTP; nowhere without `endpoint`."""
+    """Where the spans of requests are sent, by OTLP over HTTP; nowhere without `endpoint`."""
 
     endpoint: BaseUrl | None = None
     sampling_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
@@ -28,9 +28,9 @@ class Traces(Section):
 
     @property
     def sampling(self) -> Sampling | None:
-        """Which of the traces begun here are recorded; None where nothing is traced."""
+        """Which of the traces that begin here are recorded; None if nothing is traced."""
         return None if self.endpoint is None else Sampling(self.sampling_ratio)
 
     def begin(self) -> Trace | None:
-        """A new trace's first span; None where nothing is traced."""
+        """A new trace's first span; None if nothing is traced."""
         return None if self.sampling is None else self.sampling.begin()

@@ -1,4 +1,4 @@
-"""The sections of tenants: whoever shares the server, by the name their keys bear."""
+"""The sections of tenants, the parties that share the server, by the names in their keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Most = Annotated[int, Field(ge=0, le=10**18)]
 
 
 class Tenant(Section):
-    """What a tenant is due, and the most it may take; 0 is no limit."""
+    """A tenant's share of the server, and its limits; 0 is no limit."""
 
     weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
     requests_per_minute: Most = 0
@@ -26,9 +26,9 @@ class Tenant(Section):
 
     @property
     def allowance(self) -> Allowance:
-        """The most it may take."""
+        """The tenant's limits."""
         return Allowance(**self.model_dump(exclude={"weight"}))
 
     def over(self, usual: Tenant) -> Tenant:
-        """As it says, and as is usual where it says nothing."""
+        """The tenant's settings, with those that are not set taken from `usual`."""
         return usual.model_copy(update=self.model_dump(exclude_unset=True))

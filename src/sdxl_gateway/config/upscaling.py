@@ -1,4 +1,4 @@
-"""The sections of nets that enlarge pictures."""
+"""The section of an upscaling model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdxl_gateway.config.section import Section
 
 
 class Upscaler(Section):
-    """A net of the ESRGAN family that enlarges pictures, a safetensors file, and the detail pass that follows it."""
+    """An upscaling model of the ESRGAN family, a safetensors file, and the detail pass that follows it."""
 
     path: Path
     detail: Annotated[float, Field(ge=0, le=1)] = 0.0

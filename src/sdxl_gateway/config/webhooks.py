@@ -1,4 +1,4 @@
-"""The section about webhooks: what receivers are told of jobs."""
+"""The section of webhooks, by which receivers are notified of jobs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from sdxl_gateway.config.section import Seconds, Section
 
 
 class Webhooks(Section):
-    """How long a receiver may take."""
+    """How long a receiver may take to answer."""
 
     timeout_seconds: Seconds = 15.0

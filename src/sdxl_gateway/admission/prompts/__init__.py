@@ -1,1 +1,1 @@
-"""What a prompt says besides its words."""
+"""Reads prompts: syntax, styles, LoRA tags, embeddings."""

@@ -1,4 +1,4 @@
-"""Takes the layer of the text encoders that is asked for, gives one that the checkpoint's encoders have."""
+"""Chooses the layer of the text encoders, within what the checkpoint's encoders have."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LAYER = re.compile(r"(text_encoder(?:_2)?)\.text_model\.encoder\.layers\.(\d+)\
 
 
 def clip_skip(asked: int | None, usual: int, checkpoint: CheckpointEntry) -> int:
-    """As asked, else what is usual. Raises InvalidRequest for more layers than there are; a default is cut instead."""
+    """The requested layer, else the default, clamped. Raises InvalidRequest for more layers than there are."""
     if asked is None and usual <= CLIP_SKIP:
         return usual
     most = text_layers(checkpoint.shapes)
@@ -26,7 +26,7 @@ def clip_skip(asked: int | None, usual: int, checkpoint: CheckpointEntry) -> int
 
 
 def text_layers(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """How many layers the smaller of a checkpoint's text encoders has."""
+    """The number of layers of the smaller of a checkpoint's text encoders."""
     last: dict[str, int] = {}
     for name in shapes:
         if (found := _LAYER.match(name)) is not None:

@@ -1,4 +1,4 @@
-"""Takes both prompts, gives the embeddings whose words stand in them, and a warning for each that cannot be used."""
+"""Finds the embeddings whose words are in the prompts, with a warning for each that cannot be used."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sdxl_gateway.core.prompt_syntax import read_prompt
 from sdxl_gateway.core.text import shown
 
 TaughtWords = tuple[tuple[str, str], ...]
-"""Lower-case words, each with the sha256 of its file's copy, in their order."""
+"""Lower-case words, each with the sha256 of its file's copy, in order."""
 
 
 async def embeddings_in(
     prompts: Iterable[str], syntax: str, embeddings: EmbeddingCatalog, checkpoint: CheckpointEntry
 ) -> tuple[TaughtWords, tuple[str, ...]]:
-    """A word is also a word: what it would have meant is warned of rather than refused."""
+    """The embeddings in the prompts; unusable ones only cause warnings, as their words may have been meant as words."""
     texts = [segment.text for prompt in prompts for part in read_prompt(prompt, syntax) for segment in part]
     taught: list[tuple[str, str]] = []
     warnings: list[str] = []

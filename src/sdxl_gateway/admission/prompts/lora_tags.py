@@ -1,4 +1,4 @@
-"""Takes a prompt, gives it without A1111's LoRA tags, and the LoRAs these name."""
+"""Separates A1111's LoRA tags from prompts."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _BLOCKS = "lbw"
 
 
 def cut_prompt_tags(prompt: str) -> tuple[str, tuple[LoraRef, ...]]:
-    """A1111's `<lora:name:weight>` tags, cut out of the prompt.
+    """The prompt without A1111's `<lora:name:weight>` tags, and the LoRAs in these.
 
-    One number is the weight of everything; two are the text encoders' and the UNet's; `te=` and `unet=` name them,
-    and beside `unet=` alone the text encoders' is 1. `lbw=` gives block weights. Raises InvalidRequest naming
-    `prompt`, also for whatever else a tag holds.
+    One number is the weight of everything; two are the text encoders' and the UNet's; `te=` and `unet=` name them, and
+    with `unet=` alone the text encoders' is 1. `lbw=` gives block weights. Raises InvalidRequest naming `prompt`, also
+    for anything else in a tag.
     """
     parts = tuple(_tag_part(match) for match in _TAG.finditer(prompt))
     if not parts:
@@ -28,12 +28,12 @@ def cut_prompt_tags(prompt: str) -> tuple[str, tuple[LoraRef, ...]]:
 
 
 def parted_from_tags(prompt: str) -> tuple[str, str]:
-    """The prompt's words, and its tags as they were written, whatever they mean."""
+    """The prompt without its tags, and the tags as they were written, valid or not."""
     return _TAG.sub("", prompt).strip(), "".join(f" {match[0]}" for match in _TAG.finditer(prompt))
 
 
 def refuse_tags(text: str, *, param: str) -> None:
-    """Raises InvalidRequest naming `param`, whose tags put nothing on, when `text` holds one."""
+    """Raises InvalidRequest naming `param` if `text` has a tag; tags there would have no effect."""
     if (found := _TAG.search(text)) is not None:
         raise InvalidRequest(
             f"The LoRA tag {shown(found[0])} has no effect in '{param}'; in 'prompt' a negative weight turns a LoRA "
@@ -53,7 +53,7 @@ def _tag_part(match: re.Match[str]) -> LoraRef:
 
 
 def _said(match: re.Match[str]) -> dict[str, str]:
-    """What a tag says of "te", "unet" and "lbw"."""
+    """A tag's values of "te", "unet" and "lbw"."""
     fields = [field.strip() for field in match[2].split(":") if field.strip()]
     plain = [field for field in fields if "=" not in field]
     if len(plain) > len(_WEIGHTS):

@@ -1,4 +1,4 @@
-"""Takes the style a request names, gives the template that is written around its prompt."""
+"""Finds the style that a request names, a template for its prompt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NO_STYLE = Style()
 
 
 def style_of(name: str | None, styles: Mapping[str, Style]) -> Style:
-    """In any case; for no name a style that changes nothing. Raises InvalidRequest that names those there are."""
+    """The style, by name in any case; without one, a style that changes nothing. Raises InvalidRequest listing all."""
     if name is None:
         return NO_STYLE
     by_name = {known.lower(): style for known, style in styles.items()}

@@ -1,4 +1,4 @@
-"""Takes a prompt and the syntax it is to be read in, refuses what cannot be read so, naming the field."""
+"""Checks that a prompt can be parsed in its syntax."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sdxl_gateway.core.prompt_syntax import PromptSyntaxError, read_prompt
 
 
 def check_prompt(text: str, syntax: str, *, param: str) -> None:
-    """Raises InvalidRequest naming `param`."""
+    """Raises InvalidRequest naming `param` if the text cannot be parsed in that syntax."""
     try:
         read_prompt(text, syntax)
     except PromptSyntaxError as problem:

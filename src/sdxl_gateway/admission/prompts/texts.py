@@ -1,4 +1,4 @@
-"""Takes an Ask's prompt, its tags cut out, gives both texts as they are painted, and how they are to be read."""
+"""Both prompts of an Ask as they are painted, and how they are to be read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sdxl_gateway.core.prompt_syntax import PLAIN
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """Both prompts of a recipe; `warnings` say what in them has no effect."""
+    """Both prompts of a recipe; `warnings` name what in them has no effect."""
 
     prompt: str
     negative_prompt: str
@@ -30,18 +30,18 @@ class Texts:
 
 
 class TextReader:
-    """Reads prompts as the settings say where neither the request nor its model does."""
+    """Reads prompts as the request says, else its model, else the settings."""
 
     def __init__(self, settings: Settings, embeddings: EmbeddingCatalog | None = None) -> None:
         self._settings = settings
         self._embeddings = embeddings or EmbeddingCatalog(settings.embeddings, settings.data_directory)
 
     def with_settings(self, settings: Settings) -> TextReader:
-        """By other settings, with the same embeddings."""
+        """A reader with other settings, and the same embeddings."""
         return TextReader(settings, self._embeddings)
 
     async def read(self, ask: Ask, prompt: str, usual: Usual, checkpoint: CheckpointEntry) -> Texts:
-        """Raises InvalidRequest for a text that cannot be read in the syntax in force, naming where it came from."""
+        """Both texts; `prompt` is without tags. Raises InvalidRequest naming the source of text it cannot parse."""
         reading = self._reading(ask, usual, checkpoint)
         style = style_of(ask.style, self._settings.styles)
         check_prompt(prompt, reading.syntax, param="prompt")

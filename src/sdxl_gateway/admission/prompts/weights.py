@@ -1,4 +1,4 @@
-"""Takes a prompt, says whether it holds weights as other tools write them, which are words here."""
+"""Warns of weights in a prompt which, in the syntax in force, are plain words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _WEIGHTED = re.compile(rf"\([^()]*:{_NUMBER}\)|\[[^\[\]]*:{_NUMBER}\]")
 
 
 def weight_warning(text: str, field: str) -> tuple[str, ...]:
-    """A word about `(red:1.3)` and `[red:blue:0.5]` in that field; none where there are none."""
+    """A warning about `(red:1.3)` or `[red:blue:0.5]` in that field; empty if there are none."""
     if not _WEIGHTED.search(text):
         return ()
     return (f"Weights in the {field}, such as (word:1.3), have no effect: they are read as words.",)
