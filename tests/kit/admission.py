@@ -1,4 +1,4 @@
-"""A gate over the demo checkpoint and a folder of small LoRAs, made on the spot."""
+"""The admission gate for the demo checkpoint and a folder of small LoRAs, made by the test."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def demo() -> CheckpointEntry:
 
 
 def lora_file(salt: str) -> bytes:
-    """A file that fits the demo checkpoint; another `salt` gives another digest."""
+    """A LoRA file that fits the demo checkpoint; each `salt` gives another digest."""
     module = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
     return file_bytes(lora_tensors({module: demo().shapes[module]}), {"salt": salt})
 

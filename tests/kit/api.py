@@ -1,4 +1,4 @@
-"""A gateway that paints nothing but answers everything, and the application around it."""
+"""A fake gateway, which answers without painting, and the application around it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def card(name: str, kind: ModelKind = "checkpoint", ready: Warmth = "warm") -> M
 
 
 class FakeCheckpoints(CheckpointCards):
-    """One checkpoint, and a file that is none."""
+    """One checkpoint, and one file that is not a checkpoint."""
 
     def cards(self, caller: Caller = ANYBODY) -> list[Any]:
         return [{"id": "demo", "object": "checkpoint", "ready": "warm"}]
@@ -89,7 +89,7 @@ class FakeCheckpoints(CheckpointCards):
 
 
 class FakeLibrary(ModelLibrary):
-    """Two models, and the LoRA files that were put in."""
+    """Two models, and the LoRA files that were added."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -155,7 +155,7 @@ class FakeLibrary(ModelLibrary):
 
 @dataclass
 class FakeGateway(Gateway):
-    """Remembers each Ask; `hold` makes it wait after Accepted, `error` makes it raise (`late`: after Accepted)."""
+    """Records each Ask; `hold` makes it wait after Accepted, `error` makes it raise (`late`: after Accepted)."""
 
     error: Exception | None = None
     late: bool = False
@@ -213,7 +213,7 @@ class FakeGateway(Gateway):
 
 
 class Absent:
-    """What a test does without: whatever it is asked for is not there."""
+    """Stands for what a test does not need: every attribute of it raises NotFound."""
 
     def __getattr__(self, name: str) -> Any:
         raise NotFound("The test has none.")
@@ -224,7 +224,7 @@ ABSENT: Any = Absent()
 
 @dataclass
 class ServedApi:
-    """The application with everything a test wants to look at."""
+    """The application, and the parts of it that tests inspect."""
 
     gateway: FakeGateway
     library: FakeLibrary
@@ -256,8 +256,8 @@ def served_api(
 ) -> ServedApi:
     """The real application around a fake gateway; `sections` are settings, such as `server={"strict": True}`.
 
-    `more` are routes beside the table's, `keys` a store of keys beside those of the settings, `files` are what pictures
-    may be named by, and `tasks` keep the jobs.
+    `more` are routes in addition to the table's, `keys` a store of keys in addition to those of the settings, `files`
+    the store of files that requests may refer to, and `tasks` store the jobs.
     """
     painter, library = gateway or FakeGateway(), FakeLibrary()
     settings = Settings.model_validate(sections)
@@ -309,7 +309,7 @@ def failing(error: GatewayError, *, late: bool = False) -> FakeGateway:
 
 
 def official_client(served: ServedApi, key: str = "x") -> openai.AsyncOpenAI:
-    """OpenAI's own client of that application."""
+    """OpenAI's own client for that application."""
     http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=served.app))
     return openai.AsyncOpenAI(
         base_url="http://gw/v1", api_key=key, http_client=http, max_retries=0, _strict_response_validation=True
@@ -317,5 +317,5 @@ def official_client(served: ServedApi, key: str = "x") -> openai.AsyncOpenAI:
 
 
 def client(served: ServedApi, headers: dict[str, str] | None = None) -> httpx.AsyncClient:
-    """A client of that application, with `headers` in each of its requests."""
+    """A client for that application, with `headers` in each of its requests."""
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=served.app), base_url="http://gw", headers=headers)

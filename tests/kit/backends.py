@@ -1,4 +1,4 @@
-"""Listeners to a backend's engines that can be waited for."""
+"""Listeners to a backend's engines on which tests can wait."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sdxl_gateway.core.events import EngineEvent, EngineOpened, Measured, StepTa
 
 @dataclass
 class Heard:
-    """Waits for that many events that count."""
+    """Waits for a number of events that count."""
 
     wanted: int
     taken: int = 0
@@ -31,14 +31,14 @@ class Heard:
 
 
 class StepsTaken(Heard):
-    """Steps, of whatever engine."""
+    """Counts steps of any engine."""
 
     def counts(self, event: EngineEvent) -> bool:
         return isinstance(event, Measured) and isinstance(event.measurement, StepTaken)
 
 
 class EnginesOpened(Heard):
-    """Engines that can paint, counted each time that one of them is there."""
+    """Counts each time that an engine becomes ready."""
 
     def counts(self, event: EngineEvent) -> bool:
         return isinstance(event, EngineOpened)
@@ -46,7 +46,7 @@ class EnginesOpened(Heard):
 
 @dataclass
 class FakeLine:
-    """A line as it is said to be."""
+    """A queue's state, as the test sets it."""
 
     waiting: int = 0
     running: int = 0

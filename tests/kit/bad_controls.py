@@ -25,7 +25,7 @@ def bad_controls() -> Iterator[Refused]:
 
 
 def _entries() -> Iterator[Refused]:
-    """What may be wrong in the second of two entries."""
+    """Errors in the second of two entries."""
     missing, kind = "missing_required_parameter", "invalid_type"
     below, above = "decimal_below_min_value", "decimal_above_max_value"
     changes: list[tuple[str, Any, str]] = [

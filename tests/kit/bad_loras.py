@@ -1,4 +1,4 @@
-"""A catalogue of files that are no LoRA for the demo model: each with the answer to a request that names it."""
+"""A catalogue of files that are not LoRAs for the demo model, each with the answer to a request that names it."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ RANK = 4
 
 @dataclass(frozen=True)
 class BadLora:
-    """What lies under `name`, and the answer to who asks for it; `lay` puts it below the LoRA folder.
+    """A bad file `name`, and the answer to a request for it; `lay` writes it below the LoRA folder.
 
-    `listed` tells files whose header is that of a LoRA for this checkpoint, and whose numbers are none.
+    `listed` marks files whose header is valid for this checkpoint, but whose values are not.
     """
 
     name: str
@@ -52,12 +52,12 @@ class BadLora:
 
     @property
     def family(self) -> str:
-        """What is wrong with it, in one word; `numbers` are seen by the engine alone, which reads them."""
+        """The kind of error, in one word; those in `numbers` are only noticed by the engine, which reads the values."""
         return self.name.partition("-")[0]
 
 
 def catalogue() -> list[BadLora]:
-    """All of them, names unique and fit for a model name."""
+    """All of them, with unique names that are valid in a model name."""
     found = [*_headers(), *_containers(), *_places(), *_folders(), *_misfits(), *_families(), *_kinds(), *_numbers()]
     return [bad for bad in found if "pipe" not in bad.name or hasattr(os, "mkfifo")]
 
@@ -92,7 +92,7 @@ def _link(name: str, target: str) -> BadLora:
 
 
 def _absent(name: str, lay: Callable[[Path], object]) -> BadLora:
-    """What is not taken for a LoRA at all."""
+    """A file that is not recognized as a LoRA at all."""
     return BadLora(name, lay, status=404, code="model_not_found")
 
 
@@ -143,7 +143,7 @@ def peft_name(module: str) -> str:
 
 
 def lora(module: str, name: Callable[[str], str] = kohya_name, **changed: Tensor) -> dict[str, Tensor]:
-    """Random factors that fit; `changed` by role."""
+    """Random factors that fit; `changed` replaces them by role."""
     rows, *columns = SHAPES[module]
     suffixes = ("lora_A.weight", "lora_B.weight") if name is peft_name else ("lora_down.weight", "lora_up.weight")
     down, up = torch.rand(RANK, *columns) - 0.5, torch.rand(rows, RANK, *[1 for _ in columns[1:]]) - 0.5
@@ -238,7 +238,7 @@ def _kinds() -> Iterator[BadLora]:
 
 
 def _numbers() -> Iterator[BadLora]:
-    """Only the engine reads these: refused before a weight is written."""
+    """Files with bad values, which only the engine reads: refused before a weight is changed."""
     rows, columns = SHAPES[Q]
     nan, infinite = float("nan"), float("inf")
 

@@ -1,6 +1,6 @@
-"""A catalogue of requests that must be refused: kind by kind, with the status, field and code of the refusal.
+"""A catalogue of requests that must be refused, by kind, with the status, field and code of the refusal.
 
-Whoever holds a running server with the default limits may send these to it; nothing here needs a key.
+They can be sent to any running server with the default limits; none needs a key.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ JSON = {"content-type": "application/json"}
 
 @dataclass(frozen=True)
 class BadRequest:
-    """One request and its refusal; `param` and `code` None are expected as null."""
+    """One request and its refusal; for None as `param` or `code` null is expected."""
 
     name: str
     method: str
@@ -60,7 +60,7 @@ def _field(
 
 
 def catalogue() -> list[BadRequest]:
-    """All of them, names unique."""
+    """All of them, with unique names."""
     return [
         *_bodies(),
         *_prompts(),
@@ -320,7 +320,7 @@ def _references() -> Iterator[BadRequest]:
 
 
 def _foreign_pictures() -> Iterator[BadRequest]:
-    """Pictures sent to an operation that would paint as if they had not come."""
+    """Pictures sent to an operation that would otherwise ignore them."""
     code = "unsupported_parameter"
     for field in ("image", "images", "mask"):
         for value in (DATA_URL, [DATA_URL], [{"image_url": DATA_URL}], "https://x/a.png"):

@@ -1,4 +1,4 @@
-"""Takes connections, gives each to one of several servers: all to the same one until it is told to turn."""
+"""A balancer that forwards connections to one of several servers: always the same one until `turn`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CHUNK_BYTES = 64 * 2**10
 
 
 class Balancer:
-    """At `url`; servers are by their ports on this machine. A turn ends the connections there are."""
+    """Listens at `url`; servers are given by their ports on this machine."""
 
     def __init__(self, ports: Sequence[int]) -> None:
         self._turns = cycle(ports)
@@ -23,14 +23,14 @@ class Balancer:
         Thread(target=self._accept, daemon=True).start()
 
     def turn(self) -> None:
-        """The next server's."""
+        """Switch to the next server, and close existing connections."""
         self._port = next(self._turns)
         ended, self._open = self._open, []
         for one in ended:
             _end(one)
 
     def close(self) -> None:
-        """Takes no more."""
+        """Stop listening."""
         _end(self._listener)
         self.turn()
 
@@ -60,7 +60,7 @@ def _end(one: socket.socket) -> None:
 
 @contextmanager
 def balanced(ports: Sequence[int]) -> Iterator[Balancer]:
-    """Before those servers."""
+    """A balancer before these servers."""
     one = Balancer(ports)
     try:
         yield one

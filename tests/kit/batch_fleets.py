@@ -1,4 +1,4 @@
-"""Gateways that share their batches, over those of tests/kit/fleets.py; each looks at the others by hand."""
+"""Gateways that share their batches, on top of tests/kit/fleets.py; each looks at the others when told to."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LINES_AT_ONCE = 4
 
 
 class CommonFolder(BlobFolder):
-    """Blobs that others read where they lie, as in a bucket."""
+    """Blobs that other gateways can read at their path, as in a bucket."""
 
     def address(self, blob_id: str) -> str | None:
         return str(self.path_of(blob_id))
@@ -39,41 +39,41 @@ class CommonFolder(BlobFolder):
 
 @dataclass(frozen=True)
 class BatchMember(BatchKit):
-    """The batches of `one`."""
+    """The batches of the gateway `one`."""
 
     one: Member
     mirror: BatchMirror
     form: BatchLines
 
     async def turn(self) -> None:
-        """It looks at jobs, and at batches."""
+        """Let it look at jobs, then at batches."""
         await self.one.fleet.turn()
         await self.batches.recover()
 
     async def begin_again(self) -> None:
-        """As after its end in order: what it had in hand may be taken up."""
+        """Recover as after an orderly restart: it may resume its own work."""
         await self.tasks.recover()
         await self.batches.recover()
 
     async def wait_a_lease(self) -> None:
-        """It looks, and again a lease later."""
+        """Let it look, and again after the time of a lease."""
         await self.one.wait_a_lease()
         await self.batches.recover()
 
     async def here(self, batch_id: str) -> bool:
-        """It stands in the database."""
+        """Whether the batch is in this gateway's database."""
         with suppress(NotFound):
             await self.store.find(batch_id)
             return True
         return False
 
     async def painted(self, batch_id: str) -> list[str]:
-        """The lines of the batch that were painted here, by custom_id."""
+        """The custom_ids of the batch's lines that were painted here, sorted."""
         jobs = await self.one.store.page(Filter(batch=batch_id), 1000)
         return sorted(job.custom_id or "" for job in jobs if job.result is not None)
 
     async def webhooks(self) -> list[tuple[str, str]]:
-        """Of what, and which event."""
+        """Subject and event of the webhooks recorded here."""
         query = "SELECT subject, event FROM webhook_deliveries"
         rows = await self.database.run(lambda connection: connection.execute(query).fetchall())
         return [tuple(row) for row in rows]
@@ -83,7 +83,7 @@ class BatchMember(BatchKit):
 async def batch_member(
     redis: RedisServer, folder: Path, blobs: type[BlobFolder] = BlobFolder, **settings: Any
 ) -> AsyncIterator[BatchMember]:
-    """In `folder`, as it was left there; files lie in `blobs`, `settings` are those of [redis]."""
+    """A gateway on the state in `folder`; files are stored in `blobs`, `settings` are those of [redis]."""
     async with member(redis, folder, **settings) as one:
         mirrors = one.shared.files, one.shared.batches
         assert mirrors[0] is not None

@@ -1,4 +1,4 @@
-"""Batches over any gateway, in one folder: opened as a server does at its start, and run while a context lasts."""
+"""Batches over any gateway, in one folder: opened as at a server's start, and run while a context is open."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from tests.kit.pictures import PNG
 CALLER = Caller(tenant="me")
 GENERATIONS = "/v1/images/generations"
 LOOKS = 15_000
-"""Two thousandths of a second apart."""
+"""How often to look, every 2 ms."""
 
 
 class SameImages(MemoryImages):
-    """Has every picture, and it is always the same."""
+    """A store that has every picture, always the same one."""
 
     async def find(self, image_id: str) -> StoredImage:
         return stored(int(image_id, 16))
@@ -49,7 +49,7 @@ class SameImages(MemoryImages):
 
 @dataclass(frozen=True)
 class BatchKit:
-    """The batches of one folder with what is around them."""
+    """The batches of one folder, and the stores they use."""
 
     batches: Batches
     files: FileStore
@@ -58,7 +58,7 @@ class BatchKit:
     database: Database
 
     async def send(self, *lines: bytes, caller: Caller = CALLER) -> str:
-        """The id of a file of these lines."""
+        """Store a file of these lines; its id."""
 
         async def chunks() -> AsyncIterator[bytes]:
             for line in lines:
@@ -68,16 +68,16 @@ class BatchKit:
         return (await self.files.receive(caller.tenant, chunks(), lambda size, head: new)).id
 
     async def accepted(self, *lines: bytes, endpoint: str = GENERATIONS, **said: Any) -> Batch:
-        """A batch of these lines."""
+        """A new batch of these lines."""
         new = NewBatch(await self.send(*lines), endpoint, "http://gw", said.pop("metadata", {}), **said)
         return await self.batches.create(new, CALLER)
 
     async def over(self, batch_id: str) -> Batch:
-        """The batch once it is over."""
+        """Wait for the batch to end."""
         return await self.once(batch_id, lambda batch: batch.state.over)
 
     async def once(self, batch_id: str, holds: Callable[[Batch], bool]) -> Batch:
-        """The batch once that holds. Raises TimeoutError."""
+        """Wait until this holds for the batch. Raises TimeoutError."""
         for _ in range(LOOKS):
             if holds(batch := await self.batches.get(batch_id, CALLER)):
                 return batch
@@ -85,7 +85,7 @@ class BatchKit:
         raise TimeoutError(batch)
 
     async def lines_of(self, file_id: str | None) -> list[dict[str, Any]]:
-        """What a file of answers says; nothing where there is none."""
+        """The lines of a file of answers; none if there is no file."""
         if file_id is None:
             return []
         data = b"".join(self.files.pieces(await self.files.find(file_id, CALLER.tenant)))
@@ -96,7 +96,7 @@ class BatchKit:
 async def batch_kit(
     folder: Path, gateway: Gateway, images: ImageStore | None = None, **settings: Any
 ) -> AsyncIterator[BatchKit]:
-    """Nothing is painted before `working`; `settings` are of the section of batches."""
+    """Nothing is painted before `working`; `settings` are the section of batches."""
     with opened(folder) as database:
         tasks = Tasks(Jobs(), JobStore(database, BlobFolder(folder / "uploads")), gateway)
         files = FileStore(database, BlobFolder(folder / "files"), Files())
@@ -109,7 +109,7 @@ async def batch_kit(
 
 @asynccontextmanager
 async def working(kit: BatchKit) -> AsyncIterator[None]:
-    """Batches go on until the context is left, as an orderly server's do."""
+    """Run the batches until the context is left, and stop them as an orderly server does."""
     running = [asyncio.create_task(work()) for work in (kit.tasks.running, kit.batches.running)]
     try:
         yield
@@ -120,6 +120,6 @@ async def working(kit: BatchKit) -> AsyncIterator[None]:
 
 
 def request(custom_id: str, endpoint: str = GENERATIONS, **body: Any) -> bytes:
-    """A line of a batch's file."""
+    """A line of a batch's input file."""
     said = {"prompt": f"picture {custom_id}", "response_format": "b64_json", **body}
     return json.dumps({"custom_id": custom_id, "method": "POST", "url": endpoint, "body": said}).encode()

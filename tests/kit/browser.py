@@ -1,4 +1,4 @@
-"""Debian's chromium, driven by Playwright: a tab of a server's page, and what went wrong in it."""
+"""Debian's chromium, driven by Playwright: tabs of a server's page, and the errors in them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 @dataclass
 class Tab:
-    """A page that was opened; `trouble` holds what its console complained of, `asked` the addresses it asked for."""
+    """An open page; `trouble` has the errors of its console, `asked` the addresses it requested."""
 
     page: Any
     trouble: list[str] = field(default_factory=list)
@@ -28,7 +28,7 @@ class Tab:
         self.page.click("#paint")
 
     def painted(self, pictures: int = 1) -> None:
-        """Waits until so many pictures are there, whole."""
+        """Wait until so many pictures are completely there."""
         self.page.locator("#pictures a[download]").nth(pictures - 1).wait_for()
 
     def _note(self, answer: Any) -> None:
@@ -38,7 +38,7 @@ class Tab:
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """The browser; skips the test where it, or what drives it, is not installed."""
+    """The browser; skips the test if it or its driver is not installed."""
     found = shutil.which("chromium")
     if found is None:
         pytest.skip("chromium is not installed")
@@ -51,7 +51,7 @@ def chromium() -> Iterator[Any]:
 
 @contextmanager
 def opened(browser: Any, url: str, **options: Any) -> Iterator[Tab]:
-    """A tab of its own, with its own storage."""
+    """A tab with its own storage."""
     context = browser.new_context(**options)
     context.set_default_timeout(120_000)
     tab = Tab(context.new_page())

@@ -1,4 +1,4 @@
-"""An S3 server on loopback (moto's), whose buckets are in memory; it fails where it is told to."""
+"""An S3 server on loopback (moto's), whose buckets are in memory, and which fails when told to."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ NUMBERS = count(1)
 
 class _Silent(WSGIRequestHandler):
     def log(self, type: str, message: str, *args: Any) -> None:
-        """Nobody reads it."""
+        """Log nothing."""
 
 
 @dataclass
 class ObjectStore:
-    """`asked` are the requests that came, as "GET /bucket/key"; each of the next `failures` is answered with a 503, and
-    while it is `down` every one.
+    """`asked` are the requests so far, as "GET /bucket/key"; the next `failures` requests are answered with a 503, and
+    all of them while it is `down`.
     """
 
     answer: Wsgi
@@ -44,37 +44,37 @@ class ObjectStore:
         return self.answer(environ, start)
 
     def begin(self) -> None:
-        """It is up, and was asked nothing yet; the buckets stay."""
+        """Reset failures and recorded requests; the buckets stay."""
         self.down, self.failures = False, 0
         self.asked.clear()
 
     def bucket(self, prefix: str = "", **settings: Any) -> S3:
-        """The settings of a new bucket of its own."""
+        """Create a bucket; the settings for it."""
         made = f"bucket-{next(NUMBERS)}"
         self.create(made)
         patient = {"retry_seconds": 0.0, "timeout_seconds": 120.0}
         return S3(bucket=made, prefix=prefix, endpoint=self.endpoint, **(patient | settings))
 
     def create(self, bucket: str) -> None:
-        """An empty bucket of that name."""
+        """Create an empty bucket of that name."""
         self.client().create_bucket(Bucket=bucket)
 
     def client(self) -> Any:
-        """Amazon's own client of it."""
+        """Amazon's own client for it."""
         import boto3
 
         secrets = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
         return boto3.client("s3", endpoint_url=self.endpoint, region_name="us-east-1", **secrets)
 
     def keys(self, section: S3) -> list[str]:
-        """Everything in the bucket."""
+        """The keys of all objects in the bucket."""
         listed = self.client().list_objects_v2(Bucket=section.bucket)
         return [one["Key"] for one in listed.get("Contents", ())]
 
 
 @contextmanager
 def object_store() -> Iterator[ObjectStore]:
-    """Serves until the context is left."""
+    """A server that runs until the context is left."""
     store = ObjectStore(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, store, threaded=True, request_handler=_Silent)
     store.endpoint = f"http://127.0.0.1:{server.server_port}"

@@ -1,4 +1,4 @@
-"""A clock that stands until it is moved."""
+"""A clock that only moves when told to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes ICC profiles by hand: of a display by its colorants and its curve, of a printer by the colours of its inks."""
+"""Makes ICC profiles: of a display from its colorants and curve, of a printer from the colours of its inks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SRGB: tuple[XYZ, XYZ, XYZ] = (
     (0.14307, 0.06061, 0.71410),
 )
 SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
-"""Of IEC 61966-2.1: exponent, scale, offset, slope and end of the straight part."""
+"""The curve of IEC 61966-2.1: exponent, scale, offset, slope and end of the linear part."""
 ADOBE_CURVE = (563 / 256,)
 
 
@@ -33,7 +33,7 @@ def _fixed(values: Sequence[float]) -> bytes:
 
 
 def _curve(parameters: Sequence[float]) -> bytes:
-    """A parametric curve: a power alone, or one with a straight part near black."""
+    """A parametric curve: a power function, or one with a linear part near black."""
     return b"para\0\0\0\0" + struct.pack(">HH", 0 if len(parameters) == 1 else 3, 0) + _fixed(parameters)
 
 
@@ -48,7 +48,7 @@ def _assembled(kind: bytes, space: bytes, connection: bytes, tags: dict[bytes, b
 
 
 def display_profile(colorants: tuple[XYZ, XYZ, XYZ], curve: Sequence[float]) -> bytes:
-    """An RGB profile: what full red, green and blue look like under D50, and the curve of all three."""
+    """An RGB profile: full red, green and blue under D50, and one curve for all three."""
     tags = {b"wtpt": b"XYZ \0\0\0\0" + _fixed(D50)}
     for letter, colorant in zip(b"rgb", colorants, strict=True):
         tags[bytes([letter]) + b"XYZ"] = b"XYZ \0\0\0\0" + _fixed(colorant)
@@ -62,7 +62,7 @@ def grey_profile(curve: Sequence[float]) -> bytes:
 
 
 def printer_profile(lightness: Callable[[tuple[int, ...]], int]) -> bytes:
-    """A CMYK profile of neutral inks: `lightness` (0..100) of each corner, inks being 0 or 1, linear between them."""
+    """A CMYK profile of neutral inks: `lightness` (0..100) at each corner, inks being 0 or 1, and linear between."""
     ramp = bytes(range(256))
     corners = b"".join(bytes([round(lightness(inks) * 2.55), 128, 128]) for inks in product((0, 1), repeat=4))
     identity = _fixed((1, 0, 0, 0, 1, 0, 0, 0, 1))

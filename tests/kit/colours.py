@@ -1,4 +1,4 @@
-"""A backend for whole servers, whose engine paints one colour at once."""
+"""A backend for whole servers, whose engine paints one colour immediately."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A compiler for torch.compile that leaves what it is given as it is."""
+"""A backend for torch.compile that returns graphs unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 @dataclass
 class Compiler:
-    """Counts what it compiled, and how often that was called."""
+    """Counts the graphs it compiled, and how often they were called."""
 
     graphs: int = 0
     calls: int = 0

@@ -1,4 +1,4 @@
-"""Takes the demo checkpoint, gives ControlNets for it: made of its UNet, and random where they would begin at zero."""
+"""Makes ControlNets for the demo checkpoint from its UNet, with random values where diffusers starts with zeros."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 from sdxl_gateway.config import DEMO_MODEL
 
 UNION_WIDTH = 32
-"""The channels of the demo's first block, in which a union's transformer works."""
+"""The channels of the demo's first block, which is the width of a union's transformer."""
 
 
 @cache
@@ -22,7 +22,7 @@ def _unet() -> Any:
 
 
 def _speaking(model: Any, seed: int) -> Any:
-    """With something to say: diffusers begins with layers of zeros."""
+    """Randomizes the layers that diffusers initializes with zeros, so that the model has an effect."""
     generator = torch.Generator().manual_seed(seed)
     silent = [model.controlnet_mid_block, *model.controlnet_down_blocks, model.controlnet_cond_embedding.conv_out]
     for layer in silent:

@@ -1,4 +1,4 @@
-"""Takes a recipe with controls, gives the picture that diffusers' own ControlNet pipelines paint from it."""
+"""Paints a recipe with controls by diffusers' own ControlNet pipelines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PIPELINES = {
 
 
 class ControlReference:
-    """`models` are diffusers' ControlNets by digest; a recipe asks for unions alone or for none."""
+    """`models` are diffusers' ControlNets by digest; a recipe may use either only unions or none."""
 
     def __init__(self, plain: Reference, models: Mapping[str, Any]) -> None:
         self._plain = plain
@@ -39,7 +39,7 @@ class ControlReference:
         return Picture(found.width, found.height, "RGB", found.tobytes())
 
     def pipeline(self, recipe: Recipe) -> Any:
-        """With the recipe's ControlNets and sampler, and all else from the plain one."""
+        """A pipeline with the recipe's ControlNets and sampler, and everything else from the plain one."""
         base, controls = self._plain.base, recipe.controls
         kind, options = SAMPLERS[recipe.sampler]
         components = {
@@ -55,7 +55,7 @@ class ControlReference:
 
 
 def control_arguments(recipe: Recipe, inputs: Inputs) -> dict[str, Any]:
-    """What a pipeline is told of the controls, and the pictures it starts from."""
+    """The pipeline's arguments for the controls, and for the input pictures."""
     controls = recipe.controls
     return {
         "controlnet_conditioning_scale": _one_or_all([float(control.weight) for control in controls]),

@@ -1,4 +1,4 @@
-"""Takes the place of CUDA's streams where there are none: what is asked of them is noted in order, and done at once."""
+"""Replaces CUDA's streams on machines without: calls are logged in order, and executed at once."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class FakeStream:
 
 
 def fake_streams(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The log of the streams "steps", which is current, and "copies"; tensors of the CPU count as the device's."""
+    """The log of the streams "steps", which is current, and "copies"; CPU tensors count as on the device."""
     log: list[str] = []
     steps, copies = FakeStream(log, "steps"), FakeStream(log, "copies")
 

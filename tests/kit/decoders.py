@@ -1,4 +1,4 @@
-"""The decoding processes that all tests of a session share, and the same work done without them."""
+"""The decoding processes that all tests of a session share, and the same work done in this process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def decoders(limits: Limits | None = None) -> Decoders:
 
 
 def decode(image: Upload, mask: Upload | None, limits: Limits) -> Decoded:
-    """What an edit of `image` starts from, decoded in this process."""
+    """The decoded inputs of an edit of `image`, decoded in this process."""
     if mask is None:
         return decode_with_holes(image, limits.max_input_pixels)
     picture = decode_picture(image, limits.max_input_pixels)

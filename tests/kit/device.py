@@ -10,6 +10,6 @@ DEVICE = os.environ.get("TEST_DEVICE", "cpu")
 
 
 def paint_exactly() -> None:
-    """Float32 in float32, and the same kernels each time: pictures of one device are compared to the last bit."""
+    """Disable TF32 and non-deterministic kernels, because pictures of one device are compared bit by bit."""
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True

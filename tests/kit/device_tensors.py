@@ -1,8 +1,8 @@
-"""Takes tensors of the host, gives ones that say they are on a CUDA device, and writes down what is asked of them.
+"""Tensors that pretend to be on a CUDA device, and record what would be asked of it.
 
-They compute on the CPU. What waits on CUDA: a copy from the device; one to it that is not asked to be non-blocking, or
-whose source is not page-locked; whatever has to know a value, or how many there are of a kind, before it goes on.
-Mixing devices is an error, as there, except for the single numbers of the host that a kernel takes as arguments.
+They are computed on the CPU. These wait for CUDA: a copy from the device; a copy to it that is not non-blocking, or
+from memory that is not page-locked; and whatever needs a value, or a count of values, before it goes on.
+Mixing devices is an error, as in torch, except for the host's single numbers that a kernel takes as arguments.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ WAITING = {
     "unique_consecutive",
     "unique_dim",
 }
-"""Operators of ATen that read a value back before they return."""
+"""ATen operators that read a value back before they return."""
 LAUNCH_NOTHING = {"detach", "empty", "empty_like", "empty_strided", "lift_fresh", "new_empty", "new_empty_strided"}
 WHOLE = {"scaled_dot_product_attention"}
-"""Made of others, which are not the same on each device."""
+"""Composite operators, whose parts differ between devices."""
 PLACED = {"index", "index_put", "index_put_", "_index_put_impl_"}
 LIBRARIES = ("sdxl_gateway", "diffusers", "transformers")
 
 
 @dataclass(slots=True)
 class Watched:
-    """What was asked of the device: `waits` says for what the host waited and where, `launches` are its kernels,
+    """What was asked of the device: `waits` are reason and place of each wait of the host, `launches` its kernels,
     `uploads` the shapes that were copied to it."""
 
     waits: list[str] = field(default_factory=list)
@@ -50,12 +50,12 @@ class Watched:
 
 
 _watched: list[Watched] = []
-"""Those listening."""
+"""All recordings in progress."""
 
 
 @contextmanager
 def watching() -> Iterator[Watched]:
-    """What is asked of the device in this context."""
+    """Record what is asked of the device in this context."""
     watched = Watched()
     _watched.append(watched)
     try:
@@ -65,7 +65,7 @@ def watching() -> Iterator[Watched]:
 
 
 class DeviceTensor(Tensor):
-    """Says it is on the device; its numbers are those of `host`."""
+    """Pretends to be on the device; its values are those of `host`."""
 
     host: Tensor
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
@@ -110,7 +110,7 @@ def _computed(func: Any, args: Sequence[Any], kwargs: dict[str, Any], *, to_host
 
 
 def on_host(arguments: Any) -> Any:
-    """With the host's tensors in place of the device's."""
+    """The arguments, with host tensors in place of device tensors."""
     return tree_map_only(DeviceTensor, lambda one: one.host, arguments)
 
 
@@ -144,7 +144,7 @@ def _watch(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, to_host
 
 
 def _non_blocking(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """A copy's word, by name or in its place."""
+    """Whether a copy is non-blocking, by a named or a positional argument."""
     return bool(kwargs.get("non_blocking", args[2] if len(args) > 2 else False))
 
 
@@ -160,19 +160,19 @@ def refuse(name: str, strangers: Sequence[Tensor]) -> None:
 
 
 def launched(name: str) -> None:
-    """One kernel more."""
+    """Record the launch of a kernel."""
     for watched in _watched:
         watched.launches.append(name)
 
 
 def wait(reason: str) -> None:
-    """The host waits."""
+    """Record that the host waits."""
     for watched in _watched:
         watched.waits.append(f"{reason} at {_place()}")
 
 
 def watch_places(name: str, indices: Sequence[Tensor | None]) -> None:
-    """What picks by a mask has to count what it picks; places that the host knows are copied there, blocking."""
+    """Indexing by a mask has to count its elements; indices on the host are copied to the device, blocking."""
     for one in indices:
         if one is not None and one.dtype in (torch.bool, torch.uint8):
             wait(f"{name} by a mask")
@@ -181,7 +181,7 @@ def watch_places(name: str, indices: Sequence[Tensor | None]) -> None:
 
 
 def watch_upload(source: Tensor, *, non_blocking: bool) -> None:
-    """Torch makes a contiguous copy of what is not contiguous, and that one is not page-locked."""
+    """Torch first makes a contiguous copy of a tensor that is not contiguous, which is not page-locked."""
     for watched in _watched:
         watched.uploads.append(tuple(source.shape))
     if not non_blocking:
@@ -191,7 +191,7 @@ def watch_upload(source: Tensor, *, non_blocking: bool) -> None:
 
 
 def is_pinned(tensor: Tensor) -> bool:
-    """`pinned` has made it so."""
+    """Whether it was made by `pinned`."""
     return bool(getattr(tensor.untyped_storage(), "pinned", False))
 
 

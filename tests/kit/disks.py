@@ -1,4 +1,4 @@
-"""A database whose disk is full for a while."""
+"""A database whose disk is full for some time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdxl_gateway.storage.database import Database
 
 @asynccontextmanager
 async def full_disk(database: Database) -> AsyncIterator[None]:
-    """Hardly a page more fits until the context is left."""
+    """Hardly one more page fits until the context is left."""
     pages = await database.run(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
     await database.run(partial(_limit, pages=pages))
     try:

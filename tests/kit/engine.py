@@ -1,4 +1,4 @@
-"""Takes a few words, gives recipes, pictures and an engine that paints them on the device under test."""
+"""Recipes, pictures, and an engine that paints them on the device under test."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Studio:
         return self.engine.finish(canvas).result()
 
     def step(self, canvases: Sequence[Canvas], steps: int = 99) -> None:
-        """So often, those of one key together, as long as any has steps to take."""
+        """Take steps, together for canvases of the same batch key, while any has some left, at most `steps` times."""
         for _ in range(steps):
             going = [canvas for canvas in canvases if canvas.steps_done < canvas.steps_total]
             for key in dict.fromkeys(canvas.batch_key for canvas in going):
                 self.engine.step([canvas for canvas in going if canvas.batch_key == key])
 
     def loaded(self) -> LoadedCheckpoint:
-        """The demo checkpoint as the engine has it now."""
+        """The demo checkpoint as it is loaded in the engine now."""
         return self.engine._pool.checkpoint("demo")
 
     def finish(self, canvases: Sequence[Canvas]) -> list[Picture]:
@@ -88,7 +88,7 @@ def studio_of(
     upscalers: Mapping[str, Upscaler] | None = None,
     **engine: Any,
 ) -> Studio:
-    """With the checkpoint of a section of its own, under the name of the demo."""
+    """A Studio whose demo checkpoint is replaced by the one of this section."""
     told: list[Measurement] = []
     config = process_settings(data_directory, {"demo": section}, controls, **engine)
     if ip_adapter is not None:
@@ -107,12 +107,12 @@ def pixels(picture: Picture) -> NDArray[np.uint8]:
 
 
 def difference(a: Picture, b: Picture) -> int:
-    """The largest distance of any two channels, of 255."""
+    """The largest difference of any channel, of 255."""
     return int(np.abs(pixels(a).astype(int) - pixels(b).astype(int)).max())
 
 
 def psnr(a: Picture, b: Picture) -> float:
-    """Peak signal to noise, in decibels; equal pictures are infinitely near."""
+    """Peak signal-to-noise ratio, in decibels; infinite for equal pictures."""
     error = float(((pixels(a).astype(float) - pixels(b)) ** 2).mean())
     return 10 * math.log10(255**2 / error) if error else math.inf
 
@@ -122,14 +122,14 @@ def contrast(picture: Picture) -> int:
 
 
 def photo(width: int = SIDE, height: int = SIDE) -> Picture:
-    """Soft colours with an edge."""
+    """A smooth picture with one edge."""
     y, x = np.mgrid[0:height, 0:width]
     rows = np.stack([255 * x / width, 255 * y / height, 180.0 * (x > width / 2)], axis=-1).astype(np.uint8)
     return Picture(width, height, "RGB", rows.tobytes())
 
 
 def mask(width: int = SIDE, height: int = SIDE) -> Picture:
-    """Repaint a rectangle right of the middle; its edge is soft."""
+    """A mask to repaint a rectangle right of the middle; it has a soft edge."""
     rows = np.zeros((height, width), np.uint8)
     rows[height // 4 : height * 3 // 4, width // 2 : width * 7 // 8] = 255
     rows[height // 4, :] = 100

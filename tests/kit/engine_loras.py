@@ -1,4 +1,4 @@
-"""Takes a seed, gives LoRA files that change every attention layer of the UNet and of the text encoders."""
+"""Makes LoRA files from a seed that change every attention layer of the UNet and of the text encoders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 
 def write_lora(path: Path, folder: Path, seed: int, *, size: float = 0.3, text: bool = True) -> Path:
-    """In the layout diffusers' own training scripts write; strong enough to change a picture plainly."""
+    """In the layout of diffusers' own training scripts; strong enough to change a picture visibly."""
     generator = torch.Generator().manual_seed(seed)
     layers = UNET_LAYERS + (TEXT_LAYERS if text else ())
     tensors = dict(_factors(folder, layers, generator, size))
@@ -44,5 +44,5 @@ def admitted(path: Path, data_directory: Path) -> str:
 
 
 def blend(*parts: tuple[str, float]) -> Blend:
-    """(digest, weight) each, for UNet and text encoders alike."""
+    """A Blend of (digest, weight) pairs, each for UNet and text encoders alike."""
     return Blend.of([BlendPart(digest, weight, weight) for digest, weight in parts])

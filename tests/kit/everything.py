@@ -1,4 +1,4 @@
-"""Takes a folder, gives an engine with models of every kind, and diffusers with the same files."""
+"""An engine with models of every kind in a folder, and diffusers with the same files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LORAS = {"ink": 0.8, "clay": -0.5}
 
 @dataclass(frozen=True)
 class Everything:
-    """`controls` are by name, of weight 0.9; `words` are what the embedding's file teaches; `blend` has two LoRAs."""
+    """`controls` are by name, of weight 0.9; `words` are taught by the embedding's file; `blend` has two LoRAs."""
 
     config: EngineProcess
     studio: Studio
@@ -71,7 +71,7 @@ def everything(folder: Path, spelt: Spelt) -> Everything:
 
 
 def opened(config: EngineProcess, **memory: Any) -> Studio:
-    """An engine; `memory` is its section's."""
+    """An engine; `memory` are settings of its section."""
     told: list[Any] = []
     engine = open_engine(config.model_copy(update={"memory": Memory(**memory)}), told.append)
     studio = Studio(engine, DEMO_MODEL, config.data_directory, told)
@@ -80,7 +80,7 @@ def opened(config: EngineProcess, **memory: Any) -> Studio:
 
 
 def _checkpoints(folder: Path) -> dict[str, tuple[Checkpoint, Callable[[], Reference]]]:
-    """Each as it is configured, and as diffusers opens it."""
+    """The section of each, and a function that opens it with diffusers."""
     nine, fine = inpainting_demo(folder / "nine"), write_demo_refiner(folder / "fine")
     file, configs = write_single_file(folder / "file.safetensors"), _configs(folder / "configs")
     velocity = Checkpoint(path=str(file), config=str(configs), prediction_type="v_prediction", zero_snr=True)
@@ -95,14 +95,14 @@ def _checkpoints(folder: Path) -> dict[str, tuple[Checkpoint, Callable[[], Refer
 
 
 def _configs(folder: Path) -> Path:
-    """Those of the demo with SDXL's own scheduler, which predicts noise."""
+    """The demo's configs with SDXL's own scheduler, which predicts noise."""
     shutil.copytree(DEMO_MODEL, folder, ignore=shutil.ignore_patterns("*.safetensors"))
     shutil.copytree(SDXL_CONFIGS / "scheduler", folder / "scheduler", dirs_exist_ok=True)
     return folder
 
 
 def _controls(folder: Path) -> tuple[dict[str, Section], dict[str, Any]]:
-    """Their sections, and diffusers' models of the same weights."""
+    """Their sections, and diffusers' models with the same weights."""
     folders = {
         "canny": control_folder(folder / "canny", 1),
         "depth": control_folder(folder / "depth", 2),
@@ -117,7 +117,7 @@ def _control(name: str, one: Section) -> Control:
 
 
 def _files(folder: Path) -> dict[str, str]:
-    """The digests of LoRAs and of an embedding, once they are admitted."""
+    """The digests of LoRAs and of an embedding, after they were admitted."""
     write_embedding(folder / f"{WORD}.safetensors", 1)
     for seed, name in enumerate(LORAS):
         write_lora(folder / f"{name}.safetensors", DEMO_MODEL, seed)
@@ -125,7 +125,7 @@ def _files(folder: Path) -> dict[str, str]:
 
 
 def _has_no_room_for_a_picture(studio: Studio, name: str) -> None:
-    """Its VAE works in tiles of half a picture's sides."""
+    """Make its VAE work in tiles of half a picture's sides."""
     pool = studio.engine._pool
     loaded = pool.checkpoint(name)
     placement = replace(loaded.checkpoint.placement, whole_pixels=1)

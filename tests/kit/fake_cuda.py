@@ -1,7 +1,7 @@
-"""Takes calls of torch as Python code makes them, gives what a build with CUDA would, on DeviceTensors.
+"""Makes torch's Python functions behave as in a build with CUDA, on DeviceTensors.
 
-Most calls reach a DeviceTensor by themselves; here are those that ask for a CUDA device, or for page-locked memory, and
-those of which a build without CUDA gives up before it asks the tensor.
+Most calls reach a DeviceTensor by themselves; this handles those that ask for a CUDA device, or for page-locked
+memory, and those that a build without CUDA refuses before they reach the tensor.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from tests.kit.device_tensors import (
 )
 
 OF_DATA = {torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor}
-"""They copy what Python holds, and wait for that."""
+"""Functions that copy Python's data, and wait for the copy."""
 READING = (Tensor.item, Tensor.tolist, Tensor.__float__, Tensor.__int__, Tensor.__bool__, Tensor.__index__)
 
 
 class FakeCuda(TorchFunctionMode):
-    """While it is on, what is asked to be on a CUDA device is a DeviceTensor, and host memory can be page-locked."""
+    """While active, tensors on a CUDA device are DeviceTensors, and host memory can be page-locked."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -53,7 +53,7 @@ class FakeCuda(TorchFunctionMode):
 
 
 def move_to_fake_cuda(engine: DiffusionEngine) -> None:
-    """All its models, loaded now, are on the device; nothing is remembered of what it did before."""
+    """Load all its models, and move them to the device; its caches are emptied."""
     pool = engine._pool
     for kind, loader in pool.loaders.items():
         for name in loader.names:
@@ -65,7 +65,7 @@ def move_to_fake_cuda(engine: DiffusionEngine) -> None:
 
 @torch.inference_mode()
 def move_to_cuda(module: nn.Module) -> None:
-    """Its parameters and buffers are DeviceTensors of the same values."""
+    """Replace its parameters and buffers with DeviceTensors of the same values."""
     for part in module.modules():
         for name, parameter in part._parameters.items():
             if parameter is not None:
@@ -102,7 +102,7 @@ def _made(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor:
 
 
 def _to(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """`Tensor.to` in its spellings with a device, a format, or both; modules name no format by None."""
+    """`Tensor.to` with a device, a dtype, or both, in all spellings; modules pass None for no dtype."""
     if not any(map(_is_cuda, (*args, *kwargs.values()))):
         return Tensor.to(tensor, *args, **kwargs)
     left: list[Any] = [one for one in args if isinstance(one, torch.dtype)]
@@ -136,14 +136,14 @@ def _setitem(tensor: Tensor, index: Any, value: Any) -> None:
 
 
 def _watch_bracket(index: Any) -> None:
-    """Lists are tensors of the host; a tensor that is one number of the host is read there."""
+    """Record what indexing waits for: lists are host tensors, and a single number on the host is just read."""
     given = index if isinstance(index, tuple) else (index,)
     places = [torch.tensor(one) if isinstance(one, list) else one for one in given]
     watch_places("index", [one for one in places if isinstance(one, Tensor) and (one.ndim or one.is_cuda)])
 
 
 def _read(func: Callable[..., Any]) -> Callable[..., Any]:
-    """`func` needs the tensor's numbers on the host."""
+    """`func`, which reads the tensor's values back to the host."""
 
     def read(tensor: Tensor, *args: Any) -> Any:
         if isinstance(tensor, DeviceTensor):
@@ -154,7 +154,7 @@ def _read(func: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _as_one(func: Callable[..., Any]) -> Callable[..., Any]:
-    """Counted as one launch, though it is several."""
+    """`func`, counted as one launch, although it makes several."""
 
     def computed(*args: Any, **kwargs: Any) -> Any:
         if not tree_any(lambda one: isinstance(one, DeviceTensor), (args, kwargs)):

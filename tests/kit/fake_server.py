@@ -1,4 +1,4 @@
-"""Takes a folder, gives a whole server there, in a process of its own, whose engine process paints grey in no time."""
+"""A whole server in a process of its own, whose engine process paints grey immediately."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from tests.kit.servers import is_alive, until
 
 FAKE = (sys.executable, "-m", "tests.backends.fake_engine_process")
 PROCESSES = multiprocessing.get_context("forkserver")
-"""Modules are imported once for all servers."""
+"""A context in which modules are imported once for all servers."""
 PROCESSES.set_forkserver_preload([__name__])
 
 
 def backend(
     engine: EngineProcess, limits: Limits, listener: EngineListener, *, flags: Sequence[str] = ()
 ) -> ProcessBackend:
-    """As a server has it, but for what runs in the processes."""
+    """The backend of a server, except for what its processes run."""
     devices, command = for_each_device(engine), (*FAKE, *flags)
     return ProcessBackend(devices, queue_size=limits.queue_size, listener=listener, command=command)
 
@@ -42,10 +42,10 @@ def backend(
 def started(
     folder: Path, receiver: str, devices: Sequence[str] = (), owls: int | None = None, **sections: Any
 ) -> Iterator[tuple[str, BaseProcess]]:
-    """Its address, once it is ready, and its process; killed at the end where it was not before.
+    """Its address, once it is ready, and its process; killed at the end if it still runs.
 
-    It may send webhooks to `receiver`, a host:port. It has an engine process for each of several `devices`, which ends
-    no more than so many jobs that ask for `owls`; `sections` are further ones of its settings.
+    It may send webhooks to `receiver`, a host:port. With several `devices` it has an engine process for each; an engine
+    process completes at most `owls` jobs that ask for owls. `sections` are further sections of its settings.
     """
     flags = () if owls is None else ("--owls", f"{owls}")
     with _listening() as (url, listener):
@@ -62,14 +62,14 @@ def started(
 
 @contextmanager
 def _listening() -> Iterator[tuple[str, socket.socket]]:
-    """An address that is nobody else's from now on, and its socket, which is another process's afterwards."""
+    """A free address, and its listening socket, which is then handed to another process."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{listener.getsockname()[1]}", listener
 
 
 def engines(server: BaseProcess) -> list[int]:
-    """Of the engine processes that this server started and that live."""
+    """The ids of the running engine processes that this server started."""
     return [pid for pid in _children(server.pid) if b"fake_engine_process" in _command(pid) and is_alive(pid)]
 
 
@@ -81,7 +81,7 @@ def _serve(
     flags: tuple[str, ...],
     sections: dict[str, Any],
 ) -> None:
-    sender.LEASE_SECONDS = 0.5  # beyond the timeout: nobody waits a minute for what a killed server had in hand
+    sender.LEASE_SECONDS = 0.5  # on top of the timeout: no test waits a minute for a killed server's work
     settings = Settings(
         data_directory=folder / "data",
         loras=Loras(directory=DEMO_LORAS, watch=False),
