@@ -1,4 +1,4 @@
-"""Takes an engine with everything, gives a recipe and its pictures for each thing that can be asked for."""
+"""A recipe and its pictures for each thing that an engine with everything can be asked for."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def given(task: Task, controls: int = 0) -> Inputs:
 
 
 def shown(seed: int) -> Picture:
-    """A map: lines on black, each seed its own."""
+    """A control map: white lines on black, different for each seed."""
     rows = np.zeros((SIDE, SIDE, 3), np.uint8)
     drawn = np.random.default_rng(seed).integers(4, SIDE - 4, 3)
     rows[drawn, :] = 255
@@ -70,7 +70,7 @@ def plain(_: Everything, task: Task = Task.TEXT_TO_IMAGE, **changes: Any) -> Ask
 
 
 def small_mask(_: Everything) -> Asked:
-    """A quarter of a large picture, cut out around its mask."""
+    """A quarter of a large picture, painted in a crop around its mask."""
     full, hole = 3 * SIDE, (80, 72, 112, 104)
     image, repainted = Image.frombytes("RGB", (full, full), photo(full, full).pixels), Image.new("L", (full, full), 0)
     repainted.paste(255, hole)
@@ -85,7 +85,7 @@ def words(house: Everything, prompt: str, **reading: Any) -> Asked:
 
 
 def refined(_: Everything, task: Task = Task.TEXT_TO_IMAGE, share: float = 0.6, **changes: Any) -> Asked:
-    """Where the guess is wrong, the engine finds the step."""
+    """A recipe with a refiner; `from_step` is a guess, which the engine replaces by the step of `share`."""
     phase = Phase("fine", "fine", NO_BLEND, from_step=1, from_share=share)
     return asked(task, **({"steps": 5, "later_phases": (phase,)} | changes)), given(task)
 
@@ -106,7 +106,7 @@ def enlarged(house: Everything) -> Asked:
 
 
 def seen(number: int) -> Picture:
-    """A picture as an image encoder sees it."""
+    """A picture of the size that the image encoder takes."""
     first = photo(SEEN_SIDE, SEEN_SIDE)
     return Picture(SEEN_SIDE, SEEN_SIDE, "RGB", bytes((value + 90 * number) % 256 for value in first.pixels))
 
@@ -146,4 +146,4 @@ FEATURES: Mapping[str, Feature] = {
     "enlarging by a net": enlarged,
     "tiled decoding": partial(plain, checkpoint=TILED),
 }
-"""By the rows of docs/PARITY.md; a sampler stands for its last schedule."""
+"""Named like the rows of docs/PARITY.md; a sampler is tested with its last schedule."""

@@ -1,4 +1,4 @@
-"""Gateways that share their stored jobs, each with a database and an engine of its own, whose fleet turns by hand."""
+"""Gateways that share their stored jobs, each with a database and an engine of its own; tests call `turn`."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ LEASE_SECONDS = 15.0
 
 @dataclass
 class Member:
-    """`ended` are the jobs whose end was written here, as webhooks are; the fleet goes by `clock`, and by what `owed`
-    says of tenants that a gateway has still to erase."""
+    """`ended` are the jobs whose end was recorded here, as webhooks are; the fleet uses `clock`, and `owed` for the
+    tenants that a gateway has still to erase."""
 
     id: str
     tasks: Tasks
@@ -55,24 +55,24 @@ class Member:
     async def accept(
         self, prompt: str = "a", images: Sequence[Upload] = (), key: JobKey | None = None, **fields: Any
     ) -> str:
-        """The job's id."""
+        """Accept a job; its id."""
         job = await self.tasks.submit(ask(prompt, images=tuple(images), **fields), CALLER, key=key)
         return job.id
 
     async def state(self, job_id: str) -> JobState:
-        """As this one answers for it."""
+        """The state that this gateway reports."""
         return (await self.tasks.get(job_id, CALLER)).state
 
     async def here(self, job_id: str) -> bool:
-        """It stands in the database."""
+        """Whether the job is in this gateway's database."""
         return await self.store.find(job_id) is not None
 
     def vanish(self) -> None:
-        """The others take it for gone."""
+        """Delete its lease, so that the others take it for gone."""
         self.redis.cli("DEL", f"sdxl-gateway:gateway:{self.id}")
 
     async def wait_a_lease(self) -> None:
-        """It looks at the fleet, and again a lease later."""
+        """Let it look at the fleet, and again after the time of a lease."""
         await self.fleet.turn()
         self.clock.now += LEASE_SECONDS
         await self.fleet.turn()
@@ -80,7 +80,7 @@ class Member:
 
 @asynccontextmanager
 async def member(redis: RedisServer, folder: Path, **settings: Any) -> AsyncIterator[Member]:
-    """In `folder`, as it was left there; nothing is painted but while its tasks run. `settings` are of [redis]."""
+    """A gateway on the state in `folder`; it paints only while its tasks run. `settings` are those of [redis]."""
     async with AsyncExitStack() as stack:
         sections = redis.sections
         section = sections["redis"].model_copy(update={"lease_seconds": LEASE_SECONDS, **settings})

@@ -1,4 +1,4 @@
-"""Raw multipart bodies, written out by hand so that nothing tidies them up."""
+"""Raw multipart bodies, written by hand so that no library corrects them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gateway with a real gate over the demo model's folder, and an engine that paints one colour at once."""
+"""A gateway with a real admission gate for the demo model, and an engine that paints one colour immediately."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ CALLER = Caller(tenant="me")
 
 
 class ColourEngine(FakeEngine):
-    """As the fake it is, but its pictures have the real engine's mode."""
+    """The fake engine, with pictures in the real engine's mode."""
 
     def picture_of(self, canvas: FakeCanvas) -> Picture:
         width, height = canvas.recipe.paint_width, canvas.recipe.paint_height
@@ -72,7 +72,7 @@ class GatewayKit:
     tasks: Tasks
 
     async def paint(self, prompt: str = "a cat", **fields: Any) -> list[Item]:
-        """Everything one request gives; the job takes 3 steps and its pictures are kept unless it says otherwise."""
+        """All items of one request; the job takes 3 steps and its pictures are kept unless `fields` say otherwise."""
         keeping = {"keep": fields.pop("keep", True), "must_keep": fields.pop("must_keep", False)}
         caller = fields.pop("caller", CALLER)
         painted = self.gateway.paint(ask(prompt, **fields), caller, **keeping)
@@ -103,10 +103,10 @@ async def gateway_kit(
     open_engine: Callable[[Measure], LoadedEngine[FakeCanvas]] = opened,
     **sections: Any,
 ) -> AsyncIterator[GatewayKit]:
-    """`listeners` are told of everything beside metrics and library; `sections` are further ones of the settings.
+    """`listeners` receive all events, besides metrics and library; `sections` are further sections of the settings.
 
-    `net` looks at pictures, `reviews` keep those that a person is to look at. The kit's `tasks` paint only while their
-    `running` does.
+    `net` judges pictures, and `reviews` store those that a person has to review. The kit's `tasks` only paint while
+    their `running` does.
     """
     settings = Settings(
         data_directory=folder,
@@ -145,7 +145,7 @@ def decoded(data: bytes) -> Image.Image:
 
 
 def noise(size: tuple[int, int], hole: tuple[int, int, int, int] | None = None) -> Image.Image:
-    """A picture like no other; transparent inside `hole`."""
+    """A random picture; transparent inside `hole`."""
     image = Image.effect_noise(size, 90).convert("RGBA")
     if hole is not None:
         image.paste((0, 0, 0, 0), hole)

@@ -1,4 +1,4 @@
-"""Safetensors headers that lie, each with words of its refusal."""
+"""Malicious safetensors headers, each with words of its refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts by which a stranger would run a script in somebody's browser, each for another place where text is read."""
+"""Texts that try to run a script in a browser, each aimed at another context in which text is interpreted."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ HOSTILE = (
     "__proto__",
     "\u202egnp.\u2066exe<b>\u0000\ufffe",
 )
-"""Were one of them run, it would set "hurt"."""
+"""If one of them ran, it would set "hurt"."""
 
 FILE_NAMES = tuple(text for text in HOSTILE if text == text.strip() and not {*"/\0+:,"} & set(text))
-"""Those that a LoRA's file may have as its name."""
+"""Those that are valid as the name of a LoRA's file."""
 
 TRACES = """() => {
   const all = (selector) => [...document.querySelectorAll(selector)];
@@ -39,5 +39,5 @@ TRACES = """() => {
     addresses: addresses.filter((one) => /^(javascript|data:text|vbscript):/i.test(one)),
   };
 }"""
-"""Gives what a page would hold had one of them worked."""
+"""Returns what a page would contain if one of them had worked."""
 UNTOUCHED: dict[str, Any] = {"hurt": None, "handlers": [], "elements": 0, "pictures": [], "addresses": []}

@@ -1,4 +1,4 @@
-"""Kept pictures without a disk: an ImageStore in memory, and a signer whose secret every test knows."""
+"""Stored pictures without a disk: an ImageStore in memory, and a signer with a known secret."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def signer(now: float = NOW) -> Signer:
 
 
 def links(base_url: str = "http://gw") -> Links:
-    """Addresses good for an hour from NOW."""
+    """Addresses that are valid for an hour from NOW."""
     return Links(base_url, signer(), 3600.0)
 
 
 def stored(number: int, ext: str = "png", tenant: str = "me") -> StoredImage:
-    """What a store would know of its picture of that number."""
+    """The record that a store would have of its picture of that number."""
     return StoredImage(f"{number:032x}", ext, tenant, 1, NOW + number, NOW + KEEP_SECONDS)
 
 
 @dataclass
 class MemoryImages:
-    """A core ImageStore in memory, in order of arrival; a `full` one takes nothing."""
+    """A core ImageStore in memory, in order of arrival; with `full` it accepts nothing."""
 
     full: bool = False
     kept: dict[StoredImage, bytes] = field(default_factory=dict)

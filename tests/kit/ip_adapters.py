@@ -1,4 +1,4 @@
-"""Takes a folder, writes a small random IP-Adapter for the demo's UNet there, plain or plus, and its image encoder."""
+"""Writes a small random IP-Adapter for the demo's UNet, plain or plus, and its image encoder."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ENCODER = CLIPVisionConfig(
 
 
 def section(folder: Path, *, plus: bool = False, weight: float = 0.6) -> IpAdapter:
-    """Both files, made there, as the configuration names them."""
+    """The settings of an adapter and its encoder, which are written to the folder."""
     folder.mkdir(exist_ok=True)
     path, encoder = folder / "adapter.safetensors", folder / "image_encoder"
     save_file(adapter_tensors(plus=plus), path)
@@ -51,7 +51,7 @@ def write_encoder(folder: Path) -> None:
 
 
 def adapter_tensors(*, plus: bool = False) -> Tensors:
-    """By the names trainers save; strong enough to change a picture plainly."""
+    """Named as trainers do; strong enough to change a picture visibly."""
     generator = torch.Generator().manual_seed(12)
     shapes = {**(plus_shapes() if plus else plain_shapes()), **layer_shapes()}
     return {name: _random(name, shape, generator) for name, shape in shapes.items()}
@@ -103,7 +103,7 @@ def _norm(name: str, width: int) -> Iterator[tuple[str, Shape]]:
 
 
 def layer_shapes() -> Shapes:
-    """Of the demo's cross-attentions, in the order of its UNet's processors."""
+    """The shapes for the demo's cross-attentions, in the order of its UNet's processors."""
     blocks = ("unet.down_blocks", "unet.up_blocks", "unet.mid_block")
     widths = [
         shape[0]
@@ -119,11 +119,11 @@ def layer_shapes() -> Shapes:
 
 
 def image_prompt(room: Studio, *weights: float) -> ImagePrompt:
-    """For as many pictures, which `referenced` brings, through the adapter that the room has."""
+    """An image prompt of as many pictures as weights, in the roles of `referenced`, for the engine's adapter."""
     (digest,) = room.engine._pool.loaders[IP_ADAPTER].names
     return ImagePrompt("adapter", digest, weights)
 
 
 def referenced(*pictures: Picture, **others: Picture) -> Inputs:
-    """The pictures of an image prompt in their roles, beside `image` and `mask`."""
+    """The pictures of an image prompt in their roles, and others such as `image` and `mask`."""
     return Inputs(others | {reference_role(index): picture for index, picture in enumerate(pictures)})

@@ -1,4 +1,4 @@
-"""Recipes and jobs to give an engine."""
+"""Recipes and jobs for an engine."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ def job(
 
 
 def sized_job(side: int, prompt: str = "", *, steps: int = 1, blend: str = "") -> Job:
-    """A square of so many pixels a side."""
+    """A job for a square picture with `side` pixels a side."""
     made = job(prompt, steps=steps, blend=blend)
     return replace(made, recipe=replace(made.recipe, width=side, height=side, paint_width=side, paint_height=side))

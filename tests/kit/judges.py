@@ -1,4 +1,4 @@
-"""Judges that need no net: a picture's score is what a test says, and some never end, fail or talk nonsense."""
+"""Judges without a net: scores are set by the test, and some never end, fail, or return nonsense."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Scored = Callable[[Image.Image], float]
 
 @dataclass
 class FakeRun:
-    """One turn of a FakeNet."""
+    """One run of a FakeNet."""
 
     net: FakeNet
 
@@ -35,7 +35,7 @@ class FakeRun:
 
 @dataclass
 class FakeNet:
-    """A PictureNet; `seen` are the images it was shown, `stopped` is set when somebody lost patience."""
+    """A PictureNet; `seen` are the images it was given, `stopped` is set when a run is stopped."""
 
     scored: Scored = lambda image: 0.0
     seen: list[Image.Image] = field(default_factory=list)
@@ -47,13 +47,13 @@ class FakeNet:
 
 
 def scores(*values: float) -> Scored:
-    """One after the other, the last one for ever."""
+    """One score after the other; the last one repeats."""
     left = list(values)
     return lambda image: left.pop(0) if len(left) > 1 else left[0]
 
 
 def endless() -> FakeNet:
-    """Runs until it is stopped, and raises then as a net of onnxruntime does."""
+    """Runs until it is stopped, and then raises as a net of onnxruntime does."""
     net = FakeNet()
 
     def wait(image: Image.Image) -> float:
@@ -74,6 +74,6 @@ def judges(
     tell: Callable[[JudgeEnded], None] = lambda ended: None,
     moderation: Moderation | None = None,
 ) -> Judges:
-    """By a section of the settings, with this net in the place of the one it names."""
+    """Judges for a section of the settings, with this net in place of the one it names."""
     pictures = None if net is None else PictureJudge(net, at_once=section.at_once, seconds=section.seconds)
     return open_judges(Settings(safety=section, moderation=moderation or Moderation()), Egress(), pictures, tell)

@@ -1,4 +1,4 @@
-"""What is asked of servers that are killed meanwhile, and who is told of it."""
+"""Requests to servers that are killed in between, and a receiver of their webhooks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ASYNC = {"prefer": "respond-async"}
 
 
 class Receiver(ThreadingHTTPServer):
-    """Takes every webhook, and notes under which ids it was told of a job."""
+    """Accepts every webhook, and records the ids under which it was told of a job."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Noting)
@@ -39,7 +39,7 @@ class _Noting(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nobody reads it."""
+        """Log nothing."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Kustomize's rules as far as deploy/ uses them: resources, components, patches of named lists, generated settings."""
+"""The part of Kustomize that deploy/ uses: resources, components, patches of named lists, generated settings."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Object = dict[str, Any]
 
 
 def objects_in(path: Path) -> list[Object]:
-    """Those of one file."""
+    """The objects in one file."""
     return [one for one in yaml.safe_load_all(path.read_text("utf-8")) if one]
 
 
 def kustomized(folder: Path) -> list[Object]:
-    """What `kubectl kustomize` prints for the folder, in another order."""
+    """The objects that `kubectl kustomize` prints for the folder, in another order."""
     said = objects_in(folder / "kustomization.yaml")[0]
     found = [one for place in said.get("resources", ()) for one in _resource(folder / place)]
     found += [_settings(folder, one) for one in said.get("configMapGenerator", ())]
@@ -51,7 +51,7 @@ def _with_component(folder: Path, objects: list[Object]) -> list[Object]:
 
 
 def merged(one: Any, change: Any) -> Any:
-    """Objects key by key, lists of named objects by their names; anything else is replaced."""
+    """Objects are merged by key, lists of named objects by name; anything else is replaced."""
     if isinstance(one, dict) and isinstance(change, dict):
         return {**one, **{key: merged(one.get(key), value) for key, value in change.items()}}
     if _named(one) and _named(change):
@@ -72,7 +72,7 @@ def _tagged(one: Any, tags: dict[str, str]) -> Any:
 
 
 def in_order(objects: Iterable[Object]) -> list[Object]:
-    """The same, for comparing: objects by kind and name, and named lists by their names."""
+    """Sorted for comparison: objects by kind and name, and named lists by name."""
     return sorted((_ordered(one) for one in objects), key=lambda one: (one["kind"], one["metadata"]["name"]))
 
 

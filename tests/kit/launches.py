@@ -1,4 +1,4 @@
-"""Takes calls on meta tensors, gives what a device would be asked for: launches, bytes moved, waits of the host."""
+"""Counts what calls on meta tensors would ask of a device: launches, bytes moved, waits of the host."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ READS_BACK = frozenset({"_local_scalar_dense", "nonzero", "is_nonzero", "equal",
 COPIES = frozenset({"_to_copy", "copy_", "_foreach_copy_"})
 
 
-# torch leaves its constructor untyped.
+# torch's constructor is untyped.
 class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Meta stands for the device, the CPU for the host. Each operation is one launch, one on a list of tensors too.
+    """Meta tensors are on the device, CPU tensors on the host. Each operation is one launch, also on a list of tensors.
 
-    `waits` counts blocking copies between the two, and values read back; `uploads` all those copies; `bytes` what
-    launches read and write on the device.
+    `waits` counts blocking copies between the two, and values read back; `uploads` counts all of these copies; `bytes` is
+    what launches read and write on the device.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @property
     def launches(self) -> int:
-        """All of them."""
+        """The total."""
         return sum(self.by_name.values())
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -61,7 +61,7 @@ class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _traffic(name: str, args: Any, kwargs: Any, found: Any) -> tuple[list[Tensor], list[Tensor]]:
-    """What an operation reads and what it writes; one in place does both to the same tensor."""
+    """The tensors that an operation reads and those it writes; an in-place operation does both to one."""
     if name in ("copy_", "_foreach_copy_"):
         return _tensors(args[1]), _tensors(args[0])
     read = _tensors((args, {key: value for key, value in kwargs.items() if key != "out"}))

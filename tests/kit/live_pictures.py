@@ -1,4 +1,4 @@
-"""Takes what a reply holds, gives pixels; compares them."""
+"""Decodes the pictures in replies, and compares them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Pixels = npt.NDArray[np.int16]
 
 
 def pixels(data: bytes | str) -> Pixels:
-    """Height x width x 3 of an encoded picture, or of its base64 text."""
+    """The pixels (height, width, 3) of an encoded picture, or of its base64 text."""
     raw = base64.b64decode(data) if isinstance(data, str) else data
     with Image.open(io.BytesIO(raw)) as image:
         return np.asarray(image.convert("RGB"), dtype=np.int16)
@@ -37,7 +37,7 @@ def png(image: Image.Image) -> bytes:
 
 
 def b64(reply: Any, index: int = 0) -> str:
-    """The picture of an SDK reply."""
+    """The base64 picture of an SDK reply."""
     text = reply.data[index].b64_json
     if not isinstance(text, str):
         raise TypeError("the reply holds no base64")

@@ -1,4 +1,4 @@
-"""Safetensors files written byte by byte, good and bad, without any library."""
+"""Safetensors files written byte by byte, valid and invalid, without any library."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KOHYA_PREFIX = {"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder
 
 
 def make_header(shapes: Mapping[str, Shape], metadata: Mapping[str, str] | None = None, dtype: str = "F16") -> Header:
-    """A header whose tensors lie end to end."""
+    """A header whose tensors are contiguous."""
     tensors, offset = {}, 0
     for name, shape in shapes.items():
         end = offset + prod(shape) * DTYPE_BYTES[dtype]
@@ -26,13 +26,13 @@ def make_header(shapes: Mapping[str, Shape], metadata: Mapping[str, str] | None 
 
 
 def file_bytes(shapes: Mapping[str, Shape], metadata: Mapping[str, str] | None = None, dtype: str = "F16") -> bytes:
-    """A whole file; every byte of data tells its place."""
+    """A whole file; every byte of data depends on its position."""
     header = make_header(shapes, metadata, dtype)
     return header_bytes(header) + bytes(i % 60 for i in range(header.data_bytes))
 
 
 def raw_file(header: Any, data: bytes = b"", *, length: int | None = None) -> bytes:
-    """A file with any header at all: bytes as they are, anything else as JSON."""
+    """A file with any header: bytes are used as they are, anything else as JSON."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return (len(text) if length is None else length).to_bytes(8, "little") + text + data
 

@@ -1,4 +1,4 @@
-"""Tiny matte models as ONNX files: the alpha is the picture's first channel, or what a test wants instead."""
+"""Tiny matte models as ONNX files: by default the alpha is the picture's first channel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def model(
     spoil: str = "",
     inputs: int = 1,
 ) -> Path:
-    """Reads (1, `channels`, `side`, `side`), gives the first `answers` channels; `spoil` is one more operator."""
+    """Takes (1, `channels`, `side`, `side`), returns the first `answers` channels; `spoil` is an extra operator."""
     number = TensorProto.FLOAT16 if half else TensorProto.FLOAT
     given = [_value(f"in{i}", number, (1, channels, side, side)) for i in range(inputs)]
     picked = numpy_helper.from_array(np.arange(answers, dtype=np.int64), "picked")
@@ -35,7 +35,7 @@ def model(
 
 
 def endless(path: Path, *, side: int = 1200, products: int = 400) -> Path:
-    """Multiplies matrices for minutes, and can be stopped between two."""
+    """Multiplies matrices for minutes, and can be stopped between two of them."""
     names = [f"m{i}" for i in range(products + 1)]
     picked = numpy_helper.from_array(np.zeros(1, np.int64), "picked")
     nodes = [helper.make_node("Gather", ["in0", "picked"], [names[0]], axis=1)]

@@ -1,4 +1,4 @@
-"""A matte that needs no model."""
+"""A matte without a model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sdxl_gateway.core.picture import Picture
 
 @dataclass
 class PartMatte:
-    """A core Matte to which a picture's left part is the subject: `share` of it, all unless said otherwise."""
+    """A core Matte whose subject is a picture's left part: `share` of its width, by default all."""
 
     digest: str = "d" * 64
     share: float = 1.0

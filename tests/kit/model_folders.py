@@ -1,4 +1,4 @@
-"""Takes the demo checkpoint, gives folders like it that differ in one respect."""
+"""Copies of the demo checkpoint that differ from it in one respect."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def change_weights(path: Path, change: Callable[[dict[str, Tensor]], None]) -> N
 
 
 def inpainting_demo(folder: Path) -> Path:
-    """Its UNet takes the mask and the kept image as five more channels."""
+    """Its UNet has five more input channels, for the mask and the masked image."""
     copy_of_demo(folder)
 
     def upcast(tensors: dict[str, Tensor]) -> None:
@@ -59,7 +59,7 @@ def inpainting_demo(folder: Path) -> Path:
 
 
 def full_vocabulary_demo(folder: Path) -> Path:
-    """Its text encoders know all of CLIP's tokens, as SDXL's do, and are told as little of them; no tokenizers."""
+    """Its text encoders have CLIP's whole vocabulary, with the special tokens' ids set as in SDXL's; no tokenizers."""
     copy_of_demo(folder)
     for seed, name in enumerate(("text_encoder", "text_encoder_2")):
         change_json(folder / name / "config.json", vocab_size=49408, bos_token_id=0, eos_token_id=2, pad_token_id=1)
@@ -89,7 +89,7 @@ def distilled_demo(folder: Path) -> Path:
 
 
 def shallow_demo(folder: Path, seed: int = 8) -> Path:
-    """Its UNet has two levels of one layer, of random weights: a quarter of the calls to trace."""
+    """Its UNet has two levels of one layer, with random weights: a quarter of the calls to trace."""
     copy_of_demo(folder)
     config = json.loads((folder / "unet" / "config.json").read_text("utf-8"))
     torch.manual_seed(seed)

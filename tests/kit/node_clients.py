@@ -1,4 +1,4 @@
-"""OpenAI's and Vercel's JavaScript clients, as npm gives them."""
+"""OpenAI's and Vercel's JavaScript clients, installed by npm."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ UNREACHED = ("EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "ETIMEDOUT"
 
 
 def node_clients(cache: pytest.Cache) -> Path:
-    """A folder with the clients beside their scripts, installed anew when the lock file says something else; skips the
-    test where that cannot be.
+    """A folder with the clients and their scripts, installed again when the lock file has changed; skips the test if
+    that is impossible.
     """
     for command in ("node", "npm"):
         if shutil.which(command) is None:

@@ -1,4 +1,4 @@
-"""Takes a recipe with whatever it says at once, gives the picture that diffusers' own pipelines paint from it."""
+"""Paints any recipe by diffusers' own pipelines, for comparison."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.kit.upscaler_files import Weights, computed
 
 NET_SCALE = 4
 Spelt = Mapping[str, Sequence[Chunk]]
-"""Prompts that diffusers does not read as they are written, with their chunks."""
+"""Prompts that diffusers cannot parse, each with its chunks."""
 
 
 @dataclass
 class Oracle:
-    """Pipelines by what they have to have loaded; files are known by the digests that recipes name them by.
+    """Caches pipelines by what is loaded into them; files are found by the digests in recipes.
 
     `checkpoints` open a pipeline by name, `controls` are diffusers' own models.
     """
@@ -41,14 +41,14 @@ class Oracle:
     _painted: dict[Any, Picture] = field(default_factory=dict)
 
     def paint(self, recipe: Recipe, inputs: Inputs = NO_INPUTS) -> Picture:
-        """Each once."""
+        """The picture; each is painted only once."""
         key = (recipe, inputs.digests)
         if key not in self._painted:
             self._painted[key] = self._paint(recipe, inputs)
         return self._painted[key]
 
     def _paint(self, recipe: Recipe, inputs: Inputs) -> Picture:
-        """One pipeline, or two where a refiner follows; enlarged by a net as its paper says."""
+        """By one pipeline, or two with a refiner; enlarged by an upscaler's net as in its paper."""
         if recipe.upscaler:
             return _enlarged(self.paint(replace(recipe, upscaler=""), inputs), self.nets[recipe.upscaler])
         own = self._reference(recipe)
@@ -86,7 +86,7 @@ class Oracle:
         return told_as(positive, told(reference.base, self.spelt[recipe.negative_prompt]))
 
     def _reference(self, recipe: Recipe) -> Reference:
-        """With everything loaded that the recipe names; opened once."""
+        """The pipeline with everything loaded that the recipe names; opened once."""
         adapter = None if recipe.image_prompt is None else recipe.image_prompt.adapter
         key = (recipe.checkpoint, recipe.blend.unet_key, recipe.reading.embeddings, adapter)
         if key not in self._opened:
@@ -108,14 +108,14 @@ class Oracle:
 
 
 def _numbers(recipe: Recipe) -> dict[str, Any]:
-    """Some pipelines know no rescaling."""
+    """Without `guidance_rescale` unless it is used, because some pipelines do not have it."""
     rescaled = {"guidance_rescale": recipe.guidance_rescale} if recipe.guidance_rescale else {}
     generator = torch.Generator("cpu").manual_seed(recipe.seed)
     return {"guidance_scale": recipe.guidance_scale, "eta": recipe.eta, "generator": generator, **rescaled}
 
 
 def _kept_by_the_refiner(own: Reference, recipe: Recipe) -> bool:
-    """A pipeline puts back what latents of a picture hold; after nine channels those are of the painting."""
+    """Whether the refiner restores the picture's latents outside of the mask; after nine channels they are painted."""
     return recipe.task is Task.INPAINT and own.base.unet.config.in_channels == 4
 
 

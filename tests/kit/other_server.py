@@ -1,4 +1,4 @@
-"""Another server, on loopback: answers by path whatever it is told to, and remembers what it was sent."""
+"""A server on loopback that answers by path as it is told, and records what it was sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Answering = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass
 class OtherServer:
-    """`answers` are by path; any other path is answered as ANY_PATH says, else a 404."""
+    """`answers` are by path; other paths get the answer of ANY_PATH, or else a 404."""
 
     answers: Mapping[str, Answering]
     port: int = 0
@@ -26,12 +26,12 @@ class OtherServer:
 
     @property
     def host(self) -> str:
-        """As `egress.private_hosts` names it."""
+        """The host as it is written in `egress.private_hosts`."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def said(self) -> list[Any]:
-        """The bodies, where they are JSON."""
+        """The bodies of all requests, parsed as JSON."""
         return [json.loads(body) for body in self.bodies]
 
     def url(self, path: str) -> str:
@@ -60,7 +60,7 @@ class OtherServer:
 async def other_server(
     answers: Mapping[str, Answering], port: int = 0, tls: SSLContext | None = None
 ) -> AsyncIterator[OtherServer]:
-    """Listens on a free port, or on `port`."""
+    """A server that listens on a free port, or on `port`."""
     made = OtherServer(answers)
     async with await asyncio.start_server(made.serve, "127.0.0.1", port, ssl=tls) as server:
         made.port = server.sockets[0].getsockname()[1]
@@ -68,12 +68,12 @@ async def other_server(
 
 
 def same_everywhere(answering: Answering) -> AbstractAsyncContextManager[OtherServer]:
-    """A server with one answer for whatever it is asked."""
+    """A server with one answer to every request."""
     return other_server({ANY_PATH: answering})
 
 
 def saying(body: bytes, status: str = "200 OK", *headers: str) -> Answering:
-    """All of it at once."""
+    """An answer that is sent at once."""
     lines = (f"HTTP/1.1 {status}", f"content-length: {len(body)}", *headers, "", "")
 
     async def answer(writer: asyncio.StreamWriter) -> None:
@@ -87,7 +87,7 @@ def redirecting(location: str, status: str = "302 Found") -> Answering:
 
 
 async def endless(writer: asyncio.StreamWriter) -> None:
-    """Bytes without end, as fast as they are taken."""
+    """Bytes without end, as fast as they are read."""
     writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")
     while True:
         writer.write(b" " * 65536)
@@ -95,7 +95,7 @@ async def endless(writer: asyncio.StreamWriter) -> None:
 
 
 async def dripping(writer: asyncio.StreamWriter) -> None:
-    """A byte now and then: no single read is slow."""
+    """A byte now and then, so that no single read is slow."""
     writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")
     while True:
         writer.write(b" ")
@@ -104,12 +104,12 @@ async def dripping(writer: asyncio.StreamWriter) -> None:
 
 
 async def silent(_: asyncio.StreamWriter) -> None:
-    """Nothing for so long that nobody waits for it."""
+    """Nothing, for longer than anybody waits."""
     await asyncio.sleep(5)
 
 
 async def cut_short(writer: asyncio.StreamWriter) -> None:
-    """The beginning of what it promises."""
+    """Less than the promised length."""
     writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n{")
 
 

@@ -1,4 +1,4 @@
-"""Takes a browser, gives the page without a server: its files, and answers of a test's own to all that it calls."""
+"""The page without a server: a browser gets its files, and a test's answers to all its requests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SAID = {
 
 @dataclass
 class Alone:
-    """What stands in for the server; with `refusal`, a status and a text, all that it can refuse is refused with it."""
+    """Stands in for the server; with `refusal`, a status and a text, it refuses every request that can be refused."""
 
     answers: SchemaAnswers
     refusal: tuple[int, str] | None = None
@@ -65,7 +65,7 @@ def _error(status: int, text: str) -> dict[str, Any]:
 
 @contextmanager
 def alone(browser: Any, stand_in: Alone, view: str, **options: Any) -> Iterator[Tab]:
-    """The page, opened at this view; nothing that it asks for leaves the browser."""
+    """The page, opened at this view; no request leaves the browser."""
     with opened(browser, "about:blank", **options) as tab:
         tab.page.context.route("**/*", stand_in.handle)
         tab.page.goto(f"{ORIGIN}/#{view}")
@@ -74,7 +74,7 @@ def alone(browser: Any, stand_in: Alone, view: str, **options: Any) -> Iterator[
 
 
 def unfold(tab: Tab) -> None:
-    """Opens all that can be unfolded in the view that is shown, and what that shows in turn."""
+    """Open everything that can be unfolded in the current view, and what appears in it."""
     for _ in range(3):
         tab.page.evaluate(
             f"for (const one of [...document.querySelectorAll('{SHOWN} details')].slice(0, 40)) one.open = true"
@@ -83,7 +83,7 @@ def unfold(tab: Tab) -> None:
 
 
 def parts(tab: Tab) -> Iterator[str]:
-    """Each part of the view that a tab in it shows, unfolded; the whole where it has none."""
+    """Each tab's part of the current view, unfolded; the whole view if it has no tabs."""
     unfold(tab)
     tabs = tab.page.locator(f"{SHOWN} .tabs button").all()
     for one in tabs:
@@ -97,7 +97,7 @@ def parts(tab: Tab) -> Iterator[str]:
 
 
 def choose(tab: Tab) -> None:
-    """Chooses the last of each list in the view that is shown."""
+    """Choose the last option of each list in the current view."""
     tab.page.evaluate(f"""() => {{
       for (const one of document.querySelectorAll("{SHOWN} select")) {{
         one.selectedIndex = one.length - 1;
@@ -108,7 +108,7 @@ def choose(tab: Tab) -> None:
 
 
 def press(tab: Tab) -> None:
-    """Presses every button of the view that is shown once, whatever comes of it."""
+    """Press every button of the current view once, ignoring the results."""
     for button in tab.page.locator(BUTTONS).element_handles()[:MOST]:
         button.evaluate("(one) => one.isConnected && one.click()")
     tab.page.wait_for_load_state("networkidle")

@@ -1,4 +1,4 @@
-"""Takes a call on meta tensors, gives the most bytes that were alive at once during it: no memory, no arithmetic."""
+"""Measures the peak of allocated bytes in a call on meta tensors, without memory or arithmetic."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-# torch leaves its constructor untyped.
+# torch's constructor is untyped.
 class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts each storage that an operation makes, from then until nothing refers to it."""
+    """Counts each storage that an operation allocates, until nothing refers to it."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -52,13 +52,13 @@ def _storage(tensor: Tensor) -> int:
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
-    """As a fused kernel has it: without a matrix of scores."""
+    """Like a fused kernel: without a matrix of scores."""
     return torch.empty_like(query)
 
 
 @torch.no_grad()
 def peak_bytes(call: Callable[[], object]) -> int:
-    """What `call` took beside what was there before."""
+    """The peak of `call` above what was allocated before."""
     allocations = Allocations()
     with patch.object(functional, "scaled_dot_product_attention", _attention), allocations:
         call()

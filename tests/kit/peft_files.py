@@ -1,4 +1,4 @@
-"""LoRAs for a model of two modules, and the settings of a folder that holds them."""
+"""LoRAs for a model of two modules, and the settings of a folder with them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def names(catalog: LoraCatalog) -> list[str]:
 
 
 def peft_adapter(folder: Path, module: str, config: dict[str, object]) -> None:
-    """What PEFT saves of `module`, which is one of `MODULES`."""
+    """The adapter that PEFT saves for `module`, which is one of `MODULES`."""
     tensors = lora_tensors(
         {module: MODULES[module]},
         lambda name: f"base_model.model.{name.partition('.')[2]}",

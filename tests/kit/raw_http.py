@@ -1,4 +1,4 @@
-"""A server for raw sockets, around an application that says ok."""
+"""A server for tests with raw sockets, around an application that answers ok."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @dataclass
 class House:
-    """Answers at once, under `/slow` when `go` is set, under `/read` when it has read the body.
+    """Answers at once; under `/slow` when `go` is set, and under `/read` when it has read the body.
 
-    Under `/wait` it never does, and ends when the client leaves.
+    Under `/wait` it never answers, and ends when the client disconnects.
     """
 
     port: int = 0
@@ -57,7 +57,7 @@ class House:
             continue
 
     async def _read(self, receive: Receive) -> bool:
-        """Whether the body came whole."""
+        """Read the body; whether it was complete."""
         more = True
         while more:
             message = await receive()

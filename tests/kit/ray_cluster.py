@@ -1,4 +1,4 @@
-"""A small Ray cluster of one node, reachable from this machine alone."""
+"""A small Ray cluster of one node, only reachable from this machine."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ OBJECT_STORE_BYTES = 200 * 2**20
 
 
 def needs_ray() -> None:
-    """Skips the test where ray is not installed."""
+    """Skip the test if ray is not installed."""
     if find_spec("ray") is None:
         pytest.skip("ray is not installed: pip install 'sdxl-gateway[cluster]'")
 
 
 @contextmanager
 def ray_cluster(cpus: int = 4) -> Iterator[str]:
-    """Its address. Whoever is started meanwhile has its token in the environment; nobody else gets in."""
+    """The cluster's address. Its token is in the environment meanwhile; without it nobody can connect."""
     port, own = free_port(), {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     own |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}
     own["PYTHONPATH"] = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
@@ -80,7 +80,7 @@ def _end(node: subprocess.Popen[bytes]) -> None:
 
 
 def _processes() -> dict[int, bytes]:
-    """The command lines of this cluster's processes: they alone have its token."""
+    """The command lines of this cluster's processes, which are those with its token."""
     own = f"RAY_AUTH_TOKEN={os.environ['RAY_AUTH_TOKEN']}".encode()
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
@@ -91,12 +91,12 @@ def _processes() -> dict[int, bytes]:
 
 
 def engine_actors() -> list[int]:
-    """The processes that gateways talk to, each of which owns an engine process."""
+    """The process ids of the actors that gateways call, each of which owns an engine process."""
     return [pid for pid, command in _processes().items() if command.startswith(b"ray::EngineActor")]
 
 
 def open_ports() -> list[str]:
-    """What of the cluster listens beyond this machine."""
+    """Lines about the cluster's ports that can be reached from other machines."""
     pids = {f"pid={pid}," for pid in _processes()}
     lines = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout.splitlines()
     return [

@@ -1,4 +1,4 @@
-"""Takes what matters to a test, gives a recipe; whatever else a recipe needs is decided here alone."""
+"""Recipes for tests, with defaults for everything that a test does not set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sdxl_gateway.core.recipe import NO_BLEND, Recipe, Task
 
 
 def recipe(**changes: Any) -> Recipe:
-    """Three guided steps on the demo checkpoint, 64x64; `width` and `height` are painted as they are handed out."""
+    """Three guided steps on the demo checkpoint, 64x64; painted at `width` and `height` unless set otherwise."""
     values: dict[str, Any] = {
         "task": Task.TEXT_TO_IMAGE,
         "checkpoint": "demo",

@@ -1,4 +1,4 @@
-"""A Recorder without a device: what it recorded is computed at each replay, as a graph's kernels would be."""
+"""A Recorder without a device: each replay computes the work again, as a graph's kernels would."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(eq=False)
 class Replayed:
-    """A recording whose output holds until any of its recorder's is replayed."""
+    """A recording whose output is valid until another of the same recorder is replayed."""
 
     recorder: FakeRecorder
     work: Callable[[], Tensor]
@@ -26,7 +26,7 @@ class Replayed:
 
 @dataclass(eq=False)
 class FakeRecorder:
-    """`growth_bytes` is what each recording takes; `fault` is raised by the next one."""
+    """`growth_bytes` is the size of each recording; `fault` is raised by the next one."""
 
     growth_bytes: int = 0
     fault: Exception | None = None
@@ -35,7 +35,7 @@ class FakeRecorder:
     tried: int = 0
 
     def record(self, work: Callable[[], Tensor]) -> Replayed:
-        """A capture computes nothing: the output holds no numbers yet."""
+        """As a capture, it computes nothing: the output has no values yet."""
         self.tried += 1
         if self.fault is not None:
             raise self.fault
