@@ -31,8 +31,8 @@ COPIES = frozenset({"_to_copy", "copy_", "_foreach_copy_"})
 class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Meta tensors are on the device, CPU tensors on the host. Each operation is one launch, also on a list of tensors.
 
-    `waits` counts blocking copies between the two, and values read back; `uploads` counts all of these copies; `bytes` is
-    what launches read and write on the device.
+    `waits` counts blocking copies between the two, and values read back; `uploads` counts all of these copies; `bytes`
+    is what launches read and write on the device.
     """
 
     def __init__(self) -> None:
