@@ -1,4 +1,4 @@
-"""A real redis-server of a test's own: on a socket in its folder, started, ended and filled as the test wants."""
+"""A redis-server for a test: on a socket in its folder, started, stopped and filled as the test wants."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ MISSING = (
     if importlib.util.find_spec("redis") is None
     else None
 )
-"""Why there can be none here; None where there can."""
+"""Why it cannot run here; None if it can."""
 
 
 @dataclass
 class RedisServer:
-    """One server, by the address `url`; its socket lies in `folder`. Gateways wait `timeout_seconds` for it: long, for
-    nothing but slowness is told by time."""
+    """One server, at the address `url`; its socket is in `folder`. Gateways wait `timeout_seconds` for it: long, so
+    that a slow machine does not look like a failure."""
 
     folder: Path
     options: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class RedisServer:
 
     @property
     def sections(self) -> dict[str, Any]:
-        """Of the settings of a gateway that shares by it."""
+        """The settings of a gateway that shares through it."""
         return {
             "redis": Redis(url=SecretStr(self.url), timeout_seconds=self.timeout_seconds),
             "auth": Auth(pepper=SecretStr("p" * 32), allow_anonymous=True),
@@ -56,7 +56,7 @@ class RedisServer:
         }
 
     def start(self) -> None:
-        """With nothing in it, unless `options` say that it keeps things."""
+        """Start it, empty unless `options` make it keep its data."""
         where = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", ""]
         self._process = subprocess.Popen(
             ["redis-server", *where, *self.options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -67,7 +67,7 @@ class RedisServer:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """At once, as by a power cut."""
+        """Kill it, as by a power cut."""
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
             self._process.kill()
@@ -75,7 +75,7 @@ class RedisServer:
             self._process = None
 
     def freeze(self) -> None:
-        """It stays there and answers nothing."""
+        """Suspend it, so that it exists but answers nothing."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
@@ -84,7 +84,7 @@ class RedisServer:
         self._process.send_signal(signal.SIGCONT)
 
     def fill(self) -> None:
-        """From now on nothing more fits."""
+        """From now on it has no room for more data."""
         self.cli("CONFIG", "SET", "maxmemory-policy", "noeviction")
         self.cli("CONFIG", "SET", "maxmemory", "1")
 
@@ -93,14 +93,14 @@ class RedisServer:
         self.cli("CONFIG", "SET", "maxmemory", "0")
 
     def cli(self, *words: str) -> str:
-        """What it answers to a command, as text."""
+        """The answer to a command, as text."""
         told = subprocess.run(["redis-cli", "-s", str(self.socket), *words], capture_output=True, text=True, timeout=20)
         return told.stdout.strip()
 
 
 @contextmanager
 def redis_server(folder: Path, *options: str) -> Iterator[RedisServer]:
-    """Runs until the context is left."""
+    """A server that runs until the context is left."""
     server = RedisServer(folder, options)
     server.start()
     try:

@@ -1,4 +1,4 @@
-"""Takes a recipe, gives the picture that diffusers' own pipelines paint from it."""
+"""Paints a recipe by diffusers' own pipelines, for comparison."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "leading": {"timestep_spacing": "leading"},
 }
 Texts = Mapping[str, Any]
-"""What a pipeline is told to paint, by its arguments' names."""
+"""What replaces a prompt, as a pipeline's arguments."""
 PIPELINES = {
     Task.TEXT_TO_IMAGE: "StableDiffusionXLPipeline",
     Task.IMAGE_TO_IMAGE: "StableDiffusionXLImg2ImgPipeline",
@@ -71,7 +71,7 @@ class Reference:
 
     @classmethod
     def of(cls, pipeline: Any) -> Reference:
-        """Of a pipeline loaded already."""
+        """A Reference of a loaded pipeline."""
         made = cls.__new__(cls)
         made._take(pipeline)
         return made
@@ -81,12 +81,12 @@ class Reference:
         self._scheduler_config = pipeline.scheduler.config
 
     def load_ip_adapter(self, section: IpAdapter) -> None:
-        """References of a recipe guide its pictures from now on; diffusers has one weight for all of them."""
+        """Load an IP-Adapter, which recipes' references use from now on; diffusers has one weight for all of them."""
         folder, name = str(Path(section.path).parent), Path(section.path).name
         self.base.load_ip_adapter(folder, subfolder="", weight_name=name, image_encoder_folder="image_encoder")
 
     def load_word(self, word: str, vectors: Mapping[str, torch.Tensor]) -> None:
-        """As SDXL's embeddings are loaded, each side into its encoder."""
+        """Load an embedding of SDXL, each part into its text encoder."""
         for name, tokenizer, encoder in (
             ("clip_l", self.base.tokenizer, self.base.text_encoder),
             ("clip_g", self.base.tokenizer_2, self.base.text_encoder_2),
@@ -100,7 +100,7 @@ class Reference:
         return self._paint(recipe, inputs, index, **texts_of(recipe))
 
     def paint_told(self, recipe: Recipe, positive: Told, negative: Told) -> Picture:
-        """The same, told this in place of the recipe's prompts."""
+        """As `paint`, with these embeddings in place of the recipe's prompts."""
         return self._paint(recipe, NO_INPUTS, 0, **told_as(positive, negative))
 
     def _paint(self, recipe: Recipe, inputs: Inputs, index: int, **texts: Any) -> Picture:
@@ -127,13 +127,13 @@ class Reference:
         return {"ip_adapter_image": [[image_of(inputs.reference(index)) for index in range(len(weights))]]}
 
     def refined(self, recipe: Recipe, refiner: Reference, inputs: Inputs = NO_INPUTS, share: float = 0.8) -> Picture:
-        """Two pipelines: this one to `share` of the way, the refiner's from there, one generator for both."""
+        """By two pipelines: this one up to `share` of the way, then the refiner's, with one generator for both."""
         return self._refined(recipe, refiner, inputs, share, (texts_of(recipe), texts_of(recipe)))
 
     def refined_told(
         self, recipe: Recipe, refiner: Reference, own: tuple[Told, Told], its: tuple[Told, Told], share: float = 0.8
     ) -> Picture:
-        """The same, each of the two told this in place of the recipe's prompts, the positive one first."""
+        """As `refined`, with embeddings in place of each pipeline's prompts, the positive ones first."""
         return self._refined(recipe, refiner, NO_INPUTS, share, (told_as(*own), told_as(*its)))
 
     def _refined(
@@ -178,7 +178,7 @@ def told_as(positive: Told, negative: Told) -> Texts:
 
 
 def steps_of(recipe: Recipe) -> dict[str, Any]:
-    """Samplers with a schedule of their own are told another one step by step."""
+    """The steps; samplers that ignore the configured spacing are given their timesteps explicitly."""
     if recipe.sampler in ("lcm", "tcd") and recipe.schedule == "trailing":
         spacing = diffusers.DDIMScheduler(timestep_spacing="trailing")
         spacing.set_timesteps(recipe.steps)
@@ -187,11 +187,11 @@ def steps_of(recipe: Recipe) -> dict[str, Any]:
 
 
 ROWED = ("prompt_embeds", "add_text_embeds", "add_time_ids", "mask", "masked_image_latents", "image")
-"""What pipelines hold a row of for each of the UNet's, as far as a callback may change it."""
+"""What pipelines hold with a row for each of the UNet's, as far as a callback may change it."""
 
 
 def until_guidance_ends(pipeline: Any, recipe: Recipe) -> dict[str, Any]:
-    """A callback that does what diffusers' SDXLCFGCutoffCallback does, for whatever the pipeline has rows of."""
+    """A callback like diffusers' SDXLCFGCutoffCallback, for everything that the pipeline has rows of."""
     names = [name for name in pipeline._callback_tensor_inputs if name in ROWED]
 
     def at_step_end(pipeline: Any, step: int, _: Any, held: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

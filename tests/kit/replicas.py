@@ -1,4 +1,4 @@
-"""Replicas of no cluster: their hosts live in this process, and their engines on threads of it."""
+"""Replicas without a cluster: their hosts are in this process, and their engines on its threads."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Opening = Callable[[Measure], LoadedEngine[FakeCanvas]]
 
 
 class ThreadEngine:
-    """An engine on a thread, as one in a supervised process would be; `told` is what it was, in order."""
+    """An engine on a thread, in place of one in a supervised process; `told` are its commands, in order."""
 
     def __init__(self, opening: Opening, on_report: Callable[[Report], None], on_lost: Callable[[int], None]) -> None:
         self._opening = opening
@@ -61,7 +61,7 @@ class ThreadEngine:
         self._commands.put(by_own_clock(command))
 
     async def end(self) -> None:
-        """It ends with all it was given, and begins anew."""
+        """End it with all its jobs, and start it again."""
         self._commands.put(Stop())
         self._commands = SimpleQueue()
         self._on_lost(0)
@@ -70,7 +70,7 @@ class ThreadEngine:
 
 @dataclass
 class Replica:
-    """A host and its engine. `killed`, it answers nobody any more."""
+    """A host and its engine. Once `killed`, it answers nothing."""
 
     host: EngineHost
     engine: ThreadEngine
@@ -114,9 +114,9 @@ class Replica:
 
 @dataclass
 class FakeCluster:
-    """Replicas by name, whose copies of LoRAs lie in folders of that name (Replicas).
+    """Replicas by name, whose copies of LoRAs are in folders of that name (Replicas).
 
-    They fetch checkpoints from the bucket `shared`; who waits for one longer than `patience_seconds` is told so.
+    They fetch checkpoints from the bucket `shared`; a job that waits for one longer than `patience_seconds` fails.
     """
 
     folder: Path
@@ -129,10 +129,10 @@ class FakeCluster:
         return {name: one for name, one in self.all.items() if not one.killed.is_set()}
 
     async def close(self) -> None:
-        """The replicas stay."""
+        """Does nothing; the replicas go on."""
 
     async def add(self, name: str, *, node: str | None = None, first: str | None = None) -> Replica:
-        """On a `node` of its own, unless it is told; its engine begins with the checkpoint `first`."""
+        """Add a replica, on a node of its own unless `node` is given; its engine starts with the checkpoint `first`."""
         engines: list[ThreadEngine] = []
 
         def supervise(
@@ -160,7 +160,7 @@ class FakeCluster:
 async def cluster_of(
     folder: Path, *names: str, opening: Opening = open_fake_engine, **settings: Any
 ) -> AsyncIterator[FakeCluster]:
-    """With these replicas."""
+    """A cluster with these replicas."""
     cluster = FakeCluster(folder, opening, **settings)
     for name in names:
         await cluster.add(name)
@@ -175,7 +175,7 @@ async def cluster_of(
 async def gateway_of(
     cluster: FakeCluster, listener: EngineListener = ignore, *, queue_size: int = 64
 ) -> AsyncIterator[RayBackend]:
-    """One of the gateways of that cluster, started."""
+    """A gateway of that cluster, started."""
     backend = RayBackend(cluster, cluster.folder / "gateway", queue_size=queue_size, listener=listener)
     await backend.start()
     try:

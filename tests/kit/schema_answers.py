@@ -1,4 +1,4 @@
-"""Takes the server's own document, gives an answer to each address by its schema, filled with texts of a test's."""
+"""Answers for each operation of the server's OpenAPI document, by its schemas, with a test's own texts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 from tests.kit.pictures import PNG
 
 Text = Callable[[str], str]
-"""Takes a property's name, gives a text for it."""
+"""Returns a text for a property of that name."""
 DEEPEST = 12
 
 
 @dataclass
 class SchemaAnswers:
-    """All properties are there, lists have `items` items; `said` are values of properties that are no free text."""
+    """All properties are set, lists have `items` items; `said` are values of properties that are not free text."""
 
     document: dict[str, Any]
     text: Text
@@ -26,7 +26,7 @@ class SchemaAnswers:
     items: int = 2
 
     def answer(self, verb: str, path: str) -> Any:
-        """As JSON; None where the document knows no such address."""
+        """The answer as JSON; None if the document has no such operation."""
         replies = next(self._operations(verb.lower(), path), {}).get("responses", {})
         status = min((status for status in replies if status.startswith("2")), default=None)
         content = replies[status].get("content", {}) if status else {}
@@ -34,7 +34,7 @@ class SchemaAnswers:
         return None if schema is None else self._value(schema, "", 0, 0)
 
     def _operations(self, verb: str, path: str) -> Iterator[dict[str, Any]]:
-        """Those whose address it is, the longest and those without a name in them first."""
+        """The operations that match, those with the longest path and without parameters first."""
         for spelt in sorted(self.document["paths"], key=lambda one: ("{" in one, -len(one))):
             pattern = re.sub(r"\\{\w+\\}", ".+", re.escape(spelt))
             if re.fullmatch(pattern, path) and verb in self.document["paths"][spelt]:
@@ -74,7 +74,7 @@ class SchemaAnswers:
 
 
 def frames(kind: str, text: Text, steps: int = 2) -> str:
-    """A stream of a picture, with its steps as comments; `kind` is "image_generation" or "image_edit"."""
+    """A stream of events for a picture, with steps as comments; `kind` is "image_generation" or "image_edit"."""
     picture = {"b64_json": base64.b64encode(PNG).decode(), "output_format": "png"}
     about = {name: text(name) for name in ("size", "quality", "background")}
     looks = [f": step {step} of {steps}\n\n" + _event(f"{kind}.partial_image", picture) for step in range(1, steps)]

@@ -1,4 +1,4 @@
-"""SDXL's UNet at its real size without values, and files that say they hold a model of such a size."""
+"""SDXL's UNet at its real size without values, and files with only the headers of models of such a size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIDE = 1024
 
 
 def sdxl_unet() -> Any:
-    """On the meta device."""
+    """The UNet on the meta device."""
     with torch.device("meta"):
         return UNet2DConditionModel(
             sample_size=SIDE // 8,
@@ -32,7 +32,7 @@ def sdxl_unet() -> Any:
 
 
 def hollow_file(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Path:
-    """A safetensors file of these tensors whose bytes are a hole: as large as it says, and without blocks on disk."""
+    """A safetensors file of these tensors whose data is a hole: of full size, but without blocks on the disk."""
     header: dict[str, Any] = {}
     end = 0
     for name, shape in shapes.items():

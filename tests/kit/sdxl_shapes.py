@@ -35,7 +35,7 @@ REFINER_UNET: dict[str, Any] = {
     "projection_class_embeddings_input_dim": 2560,
     "use_linear_projection": True,
 }
-"""As stabilityai/stable-diffusion-xl-refiner-1.0 has it."""
+"""The config of stabilityai/stable-diffusion-xl-refiner-1.0."""
 REFINER_TEXT: dict[str, Any] = {
     "hidden_size": 1280,
     "intermediate_size": 5120,

@@ -1,4 +1,4 @@
-"""Every time series that a scrape of the server can give, by name, with its labels."""
+"""All time series in the server's metrics, by name, with their labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdxl_gateway.telemetry.metrics import Metrics
 
 
 def series() -> dict[str, set[str]]:
-    """Every name that can be asked for, with its labels, as the code declares them."""
+    """The name of every series, with its labels, as the code declares them."""
     made = Instruments.in_registry(CollectorRegistry())
     flat = [getattr(made, field.name) for field in fields(Instruments)]
     found = dict(

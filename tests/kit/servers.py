@@ -1,4 +1,4 @@
-"""Takes settings, gives a server started by the command line on a free loopback port, in a folder of its own."""
+"""Servers that are started by the command line on a free loopback port, each in a folder of its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.kit.loopback import loopback
 
 PATIENCE_SECONDS = 120.0
 TROUBLE = re.compile(r"Traceback|\[(?:error|critical)\s*\].*", re.IGNORECASE)
-"""Lines no log should hold while nothing but requests happens."""
+"""Lines that a log should not have as long as only requests happen."""
 T = TypeVar("T")
 
 
@@ -45,22 +45,22 @@ class Server:
         return (self.folder / "log").read_text("utf-8", "replace")
 
     def engine_pid(self) -> int:
-        """Of the engine process alive now, as the log tells it and the system confirms."""
+        """The id of the one engine process that is alive now."""
         living = self.engine_pids()
         if len(living) != 1:
             raise LookupError(f"engine processes alive: {living}")
         return living[0]
 
     def engine_pids(self) -> list[int]:
-        """Of all engine processes alive now, those started first before the others."""
+        """The ids of all engine processes that are alive now, in the order in which they were started."""
         return [pid for pid in map(int, re.findall(r"engine process (\d+) started", self.log)) if is_alive(pid)]
 
     def decoder_pids(self) -> list[int]:
-        """Of the decoding processes alive now, likewise."""
+        """The ids of the decoding processes that are alive now, likewise."""
         return [pid for pid in map(int, re.findall(r"decoding process (\d+) started", self.log)) if is_alive(pid)]
 
     def metric(self, series: str) -> float:
-        """The value of one series, written as it is exposed; 0 while it is not there."""
+        """The value of one series, given as in the exposition format; 0 if it does not exist."""
         text = loopback.get(f"{self.url}/metrics").text
         found = re.search(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0.0
@@ -70,7 +70,7 @@ class Server:
 
 
 def is_alive(pid: int) -> bool:
-    """Also false for a process that ended and was not yet waited for."""
+    """Whether the process runs; false for a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -78,7 +78,7 @@ def is_alive(pid: int) -> bool:
 
 
 def until(what: Callable[[], T], *, seconds: float = PATIENCE_SECONDS, every: float = 0.02) -> T:
-    """The first true value; asked again until then. Raises TimeoutError."""
+    """Call repeatedly until the value is true; that value. Raises TimeoutError."""
     end = time.monotonic() + seconds
     while not (value := what()):
         if time.monotonic() > end:
@@ -104,7 +104,7 @@ def server(folder: Path, output: int | None = None, **settings: str) -> Iterator
 
 @contextmanager
 def started(folder: Path, output: int, settings: dict[str, str], *flags: str) -> Iterator[Server]:
-    """As `server`, which need not be ready yet; again, where one in this folder has ended."""
+    """As `server`, but it need not be ready yet; may be called again for the same folder after it has ended."""
     shutil.copytree(DEMO_LORAS, folder / "loras", dirs_exist_ok=True)
     port = free_port()
     process = subprocess.Popen(
@@ -121,17 +121,17 @@ def started(folder: Path, output: int, settings: dict[str, str], *flags: str) ->
 
 
 def environment(settings: dict[str, str]) -> dict[str, str]:
-    """What a server is given: this process's, without settings that would reach the server from outside."""
+    """A server's environment: this process's, without settings of a server from outside."""
     kept = {key: value for key, value in os.environ.items() if not key.upper().startswith("SDXL_GATEWAY__")}
     asked = {f"SDXL_GATEWAY__{key.upper()}": value for key, value in settings.items()}
     fixed = {"SDXL_GATEWAY__ENGINE__DEVICE": DEVICE, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     fixed["SDXL_GATEWAY__ENGINE__COMPILED_SIZES"] = ""
-    fixed["SDXL_GATEWAY__RESULTS__CACHE"] = "off"  # what is painted twice is compared
+    fixed["SDXL_GATEWAY__RESULTS__CACHE"] = "off"  # because tests compare what is painted twice
     return {**kept, **fixed, **asked}
 
 
 def readiness(one: Server) -> int:
-    """The status of /readyz, 0 while nobody listens. Raises RuntimeError when the server has ended."""
+    """The status of /readyz, 0 while nothing listens. Raises RuntimeError if the server has ended."""
     if one.process.poll() is not None:
         raise RuntimeError(f"the server ended with status {one.process.returncode}:\n{one.log}")
     try:

@@ -1,4 +1,4 @@
-"""The whole product under HTTP with an engine that paints grey in no time, and a client for it."""
+"""The whole product with an engine that paints grey immediately, and an HTTP client for it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sdxl_gateway.rooms import BackendFactory
 
 
 def local(_: EngineProcess, limits: Limits, listener: EngineListener) -> LocalBackend:
-    """A backend of the fake engine on a thread."""
+    """A backend with the fake engine on a thread."""
     return LocalBackend(open_fake_engine, queue_size=limits.queue_size, listener=listener)
 
 
 @asynccontextmanager
 async def served_by(backend: BackendFactory, folder: Path, **sections: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """As `served`, painted by another backend."""
+    """As `served`, with another backend."""
     settings = Settings(data_directory=folder / "data", loras=Loras(directory=folder / "loras"), **sections)
     app = build_app(settings, backend)
     transport = httpx.ASGITransport(app=app)

@@ -1,4 +1,4 @@
-"""What one gateway shares with others, without the gateway around it."""
+"""What a gateway shares with others, without the rest of the gateway."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from sdxl_gateway.storage.seal import Seal
 from tests.kit.redis_server import RedisServer
 
 PEPPER = b"p" * 32
-"""That of every gateway that shares by the kit's redis-server."""
+"""The pepper of every gateway that shares through the kit's redis-server."""
 LOOKS = 2000
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]]) -> bool:
-    """Whether it does within a time that is long for any machine."""
+    """Whether it becomes true within a time that suffices on any machine."""
     for _ in range(LOOKS):
         if await holds():
             return True
@@ -34,7 +34,7 @@ async def eventually(holds: Callable[[], Awaitable[bool]]) -> bool:
 
 @dataclass
 class Sharer:
-    """`told` is what it announced."""
+    """`told` are the events it reported."""
 
     shared: Shared
     local: LocalMeters
@@ -49,7 +49,7 @@ class Sharer:
     async def opened(
         cls, redis: RedisServer, folder: Path, seal: Seal | None = None, /, **sections: Any
     ) -> AsyncIterator[Sharer]:
-        """In `folder`, until the context is left; `sections` stand for those that the server gives."""
+        """What is shared, with its state in `folder`, until the context is left; `sections` override the settings."""
         await asyncio.to_thread(folder.mkdir, exist_ok=True)
         settings = Settings(data_directory=folder, **redis.sections | sections)
         told: list[Event] = []
@@ -63,7 +63,7 @@ class Sharer:
 
 @asynccontextmanager
 async def questions_in(redis: RedisServer, folder: Path) -> AsyncIterator[Questions]:
-    """Of a gateway that has said that it is there; it answers while somebody has `running` go on."""
+    """The questions of a gateway that has reported its presence; it only answers while its `running` runs."""
     async with Sharer.opened(redis, folder) as sharer:
         mirror, orders = sharer.shared.questions, sharer.shared.orders
         assert mirror is not None

@@ -1,4 +1,4 @@
-"""Files of SDXL's full size and of other families, made of headers alone: their data are holes that take no room."""
+"""Files of SDXL's full size and of other families, with headers only: their data is a hole, which takes no space."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def write_holes(
     metadata: Mapping[str, str] | None = None,
     dtypes: Mapping[str, str] | None = None,
 ) -> Path:
-    """A file of those tensors; `dtypes` are those of single ones."""
+    """A file of these tensors; `dtypes` are those of single ones."""
     entries: dict[str, object] = {"__metadata__": {"format": "pt", **(metadata or {})}}
     end = 0
     for name, shape in shapes.items():

@@ -1,4 +1,4 @@
-"""Takes a diffusers folder, gives checkpoints of it as single files, in the original layout and in every form."""
+"""Writes a diffusers folder as single files, in the original layout and its variants."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write_single_file(
     more: Mapping[str, Tensor] | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Path:
-    """All weights in `dtype`, with position ids and a temperature beside them, as files in the wild have."""
+    """All weights in `dtype`, with position ids and a temperature, as published files have."""
     tensors = {name: tensor.to(dtype) for name, tensor in original_layout(load_components(folder, COMPONENTS)).items()}
     if not vae:
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(VAE_PREFIX)}
@@ -36,7 +36,7 @@ def write_single_file(
 
 
 def _beside(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Position ids and temperature; a refiner's one text encoder is the one with a temperature."""
+    """Position ids and temperature; for a refiner only the temperature of its one text encoder."""
     temperature = torch.tensor(4.6)
     if any(name.startswith(REFINER_CLIP_G_PREFIX) for name in tensors):
         return {f"{REFINER_CLIP_G_PREFIX}logit_scale": temperature}
@@ -47,7 +47,7 @@ def _beside(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write_vae(path: Path, folder: Path = DEMO_MODEL, *, original: bool = True, prefix: str = "") -> Path:
-    """The VAE alone."""
+    """Write only the VAE."""
     tensors = load_components(folder, ("vae",))["vae"]
     named = dict(original_vae(tensors)) if original else tensors
     save_file({prefix + name: tensor.contiguous() for name, tensor in named.items()}, path)
@@ -67,7 +67,7 @@ def reference(path: Path, configs: Path = DEMO_MODEL, **scheduler: Any) -> Refer
 
 
 def refiner_reference(path: Path, configs: Path) -> Reference:
-    """The same of a refiner's file."""
+    """As `reference`, for a refiner's file."""
     return Reference.of(_read(diffusers.StableDiffusionXLImg2ImgPipeline, path, configs))
 
 

@@ -1,8 +1,8 @@
-"""Takes the chunks of a prompt, spelt out by hand with their weights, gives what A1111's formula makes of them.
+"""Computes what A1111's formula makes of a prompt, given as chunks with explicit weights.
 
-Each chunk is read alone by each encoder. Its states are multiplied by their tokens' weights, and all of them then by
-one number that gives them the mean they had. The pooled state is the first chunk's. Written from the formula, with
-diffusers' pipeline for the encoders.
+Each encoder reads each chunk separately. Its states are multiplied by their tokens' weights, and then all of them by
+the number that restores their mean. The pooled state is the first chunk's. Written from the formula, with diffusers'
+pipeline for the encoders.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 Chunk = Sequence[tuple[str, float]]
-"""Texts, each with its weight, in their order."""
+"""Texts in their order, each with its weight."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Takes a block of code, gives what it cost of a processor."""
+"""Measures the processor time of a block of code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Spent:
 
 @contextmanager
 def spending() -> Iterator[Spent]:
-    """Of this process; a collection of what earlier tests left, which takes a second, does not fall into it."""
+    """The time of this process; garbage of earlier tests, whose collection takes a second, is not collected in it."""
     spent = Spent()
     gc.disable()
     began = time.process_time()

@@ -1,4 +1,4 @@
-"""Stored jobs over any gateway: accepted, painted while a context lasts, waited for."""
+"""Stored jobs over any gateway: accepted, painted while a context is open, waited for."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from sdxl_gateway.storage.jobs import JobStore
 from tests.kit.gateway import CALLER
 
 LOOKS = 5000
-"""Two thousandths of a second apart."""
+"""How often to look, every 2 ms."""
 
 
 @asynccontextmanager
 async def kept_tasks(folder: Path, gateway: Gateway, **settings: Any) -> AsyncIterator[Tasks]:
-    """Opened as a server does at its start; nothing is painted before `painting`."""
+    """Jobs opened as at a server's start; nothing is painted before `painting`."""
     with opened(folder) as database:
         tasks = Tasks(Jobs(**settings), JobStore(database, BlobFolder(folder / "uploads")), gateway)
         await tasks.recover()
@@ -34,7 +34,7 @@ async def kept_tasks(folder: Path, gateway: Gateway, **settings: Any) -> AsyncIt
 
 @asynccontextmanager
 async def painting(tasks: Tasks) -> AsyncIterator[None]:
-    """What was accepted is painted until the context is left, as an orderly server is."""
+    """Paint accepted jobs until the context is left, and stop as an orderly server does."""
     running = asyncio.create_task(tasks.running())
     try:
         yield
@@ -44,12 +44,12 @@ async def painting(tasks: Tasks) -> AsyncIterator[None]:
 
 
 async def over(tasks: Tasks, job_id: str) -> JobNow:
-    """The job once it is over."""
+    """Wait for the job to end."""
     return await in_state(tasks, job_id, JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
 
 
 async def in_state(tasks: Tasks, job_id: str, *states: JobState) -> JobNow:
-    """The job once it is in one of these."""
+    """Wait until the job is in one of these states."""
     for _ in range(LOOKS):
         if (now := await tasks.get(job_id, CALLER)).state in states:
             return now
@@ -58,7 +58,7 @@ async def in_state(tasks: Tasks, job_id: str, *states: JobState) -> JobNow:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    """Until that holds. Raises TimeoutError."""
+    """Wait until the condition is true. Raises TimeoutError."""
     for _ in range(LOOKS):
         if condition():
             return
@@ -67,6 +67,6 @@ async def eventually(condition: Callable[[], bool]) -> None:
 
 
 async def all_states(tasks: Tasks) -> dict[str, JobState]:
-    """Of every job, by id."""
+    """The state of every job, by id."""
     found, _ = await tasks.page(Filter(), 1000, None, CALLER)
     return {now.job.id: now.state for now in found}

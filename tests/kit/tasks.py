@@ -1,4 +1,4 @@
-"""Takes a folder, gives an engine with a small model of each kind, and a recipe for each thing it may be asked for."""
+"""An engine with a small model of each kind, and a recipe for each thing it can be asked for."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class House:
-    """An engine and what it can be asked for, by name."""
+    """An engine, and what it can be asked for, by name."""
 
     engine: DiffusionEngine
     tasks: dict[str, Asked]

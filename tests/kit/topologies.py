@@ -1,4 +1,4 @@
-"""A server as TEST_TOPOLOGY asks for: `one` process, several `engines`, or gateways before a `ray` cluster."""
+"""A server as TEST_TOPOLOGY says: `one` process, several `engines`, or gateways before a `ray` cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _balancers: list[Balancer] = []
 
 
 def served(folder: Path) -> AbstractContextManager[Server]:
-    """What answers at one address, ready, with its settings in `folder` if there are any."""
+    """A ready server at one address; `folder` may contain its settings."""
     if TOPOLOGY == "ray":
         return _before_ray(folder)
     if TOPOLOGY == "engines":
@@ -26,7 +26,7 @@ def served(folder: Path) -> AbstractContextManager[Server]:
 
 
 def turn() -> None:
-    """Another gateway answers, where there are several."""
+    """Let another gateway answer, if there are several."""
     for one in _balancers:
         one.turn()
 
@@ -48,7 +48,7 @@ def _before_ray(folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def gateways(folder: Path, count: int, replicas: int, **settings: str) -> Iterator[list[Server]]:
-    """So many before a cluster of their own with so many replicas, all of it ready. They share a log in `folder`."""
+    """`count` gateways before a cluster with `replicas`, all ready. They share a log in `folder`."""
     with gateway_starter(folder, replicas, **settings) as start:
         all_of_them = [start(number) for number in range(count)]
         until(lambda: all(ready_engines(one) == replicas for one in all_of_them), seconds=300, every=0.5)
@@ -57,7 +57,7 @@ def gateways(folder: Path, count: int, replicas: int, **settings: str) -> Iterat
 
 @contextmanager
 def gateway_starter(folder: Path, replicas: int, **settings: str) -> Iterator[Callable[[int], Server]]:
-    """What starts the gateway of that number before the cluster, ready; again where it has ended."""
+    """A function that starts the gateway of a number before the cluster, also again after it has ended."""
     needs_ray()
     common = {"cluster__replicas": str(replicas), "cluster__directory": str(folder / "replicas"), **settings}
     with ExitStack() as stack:
@@ -75,7 +75,7 @@ def gateway_starter(folder: Path, replicas: int, **settings: str) -> Iterator[Ca
 
 
 def _beside(folder: Path, number: int) -> Path:
-    """A folder for one more gateway, with the same settings."""
+    """A folder for another gateway, with the same settings."""
     own = folder / f"gateway-{number}"
     own.mkdir(exist_ok=True)
     if (folder / "config.toml").exists():
@@ -84,5 +84,5 @@ def _beside(folder: Path, number: int) -> Path:
 
 
 def ready_engines(one: Server) -> int:
-    """How many can paint now."""
+    """The number of engines that can paint now."""
     return int(sum(one.metric(f'sdxl_gateway_engine_ready{{device="cpu",engine="{engine}"}}') for engine in range(4)))

@@ -1,4 +1,4 @@
-"""Small upscalers with random weights, under the names of the published files, and what they compute, written out."""
+"""Small upscalers with random weights, named as in published files, and their computation written out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _add(weights: Weights, name: str, before: int, after: int) -> None:
 
 
 def rrdb(scale: int = 4) -> Weights:
-    """Real-ESRGAN's names."""
+    """A net with Real-ESRGAN's names."""
     torch.manual_seed(scale)
     weights: Weights = {}
     _add(weights, "conv_first", 3 * FOLDS[scale] ** 2, FEATURES)
@@ -33,7 +33,7 @@ def rrdb(scale: int = 4) -> Weights:
 
 
 def rrdb_old(scale: int = 4) -> Weights:
-    """The names of the first ESRGAN files."""
+    """A net with the names of the first ESRGAN files."""
     torch.manual_seed(scale)
     doublings = scale.bit_length() - 1
     weights: Weights = {}
@@ -55,7 +55,7 @@ def _add_dense(weights: Weights, name: str) -> None:
 
 
 def compact(scale: int = 4) -> Weights:
-    """Real-ESRGAN's compact net."""
+    """A net of Real-ESRGAN's compact kind."""
     torch.manual_seed(scale)
     weights: Weights = {}
     for place, (before, after) in enumerate([(3, FEATURES), *[(FEATURES, FEATURES)] * BLOCKS]):
@@ -71,7 +71,7 @@ def written(weights: Weights, path: Path, before: str = "") -> Path:
 
 
 def computed(weights: Weights, scale: int, picture: Tensor) -> Tensor:
-    """(1, 3, h, w), 0 to 1, enlarged as the papers say."""
+    """(1, 3, h, w), 0 to 1, enlarged as in the papers."""
 
     def conv(name: str, x: Tensor) -> Tensor:
         return conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], padding=1)

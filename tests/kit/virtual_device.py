@@ -1,6 +1,6 @@
-"""A device in virtual time: it takes as long as it is told to, works beside the host, and counts who waits for it.
+"""A device in virtual time: work takes as long as specified, runs beside the host, and waits for it are recorded.
 
-Nothing here depends on how fast this machine is; what is computed is computed by the CPU, in no time.
+Nothing depends on the speed of this machine; the CPU computes the results, in no virtual time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ STEPS, SIDE = "steps", "side"
 
 @dataclass(frozen=True)
 class Work:
-    """What the device was given: `issued` when the host had launched it, on the device from `begins` to `ends`."""
+    """Work of the device: `issued` when the host had launched it, and running from `begins` to `ends`."""
 
     what: str
     issued: float
@@ -27,9 +27,9 @@ class Work:
 
 
 class VirtualDevice:
-    """`now` is the host's time. Work given to a stream begins when the host has launched it and the stream is free.
+    """`now` is the host's time. Work in a stream begins when the host has launched it and the stream is free.
 
-    `waits` are the names of the threads that waited, `given` is all work so far; whoever waits hears what `fails`.
+    `waits` are the names of the threads that waited, `given` is all work so far; `fails` is raised to those who wait.
     """
 
     def __init__(self) -> None:
@@ -45,14 +45,14 @@ class VirtualDevice:
         return self.now
 
     def does(self, what: str, launch: float, seconds: float) -> None:
-        """The host spends `launch` on it, the device `seconds`."""
+        """Work for which the host needs `launch`, and the device `seconds`."""
         self._advance(self.now + launch)
         begins = max(self._free[self._stream], self.now)
         self._free[self._stream] = begins + seconds
         self.given.append(Work(what, self.now, begins, begins + seconds))
 
     def charging(self, what: str, call: Callable[..., Any], launch: float, seconds: float) -> Callable[..., Any]:
-        """`call`, which takes so long from now on."""
+        """`call`, which from now on takes this long."""
 
         def charged(*given: Any, **named: Any) -> Any:
             self.does(what, launch, seconds)
@@ -65,7 +65,7 @@ class VirtualDevice:
 
     @contextmanager
     def beside(self) -> Iterator[None]:
-        """A stream of its own, as torch's are: only the thread that issues work uses it."""
+        """A current stream of its own in this context; as in torch, only for the thread that issues work."""
         self._free[SIDE] = max(self._free[SIDE], self._free[STEPS])
         self._stream = SIDE
         try:
@@ -74,7 +74,7 @@ class VirtualDevice:
             self._stream = STEPS
 
     def wait(self, until: float) -> None:
-        """The thread that issues makes time pass; others wait for it to do so."""
+        """The issuing thread lets time pass; other threads wait until it has."""
         self.waits.append(current_thread().name)
         if current_thread().name.startswith("finishing"):
             with self._moved:
@@ -85,7 +85,7 @@ class VirtualDevice:
             raise self.fails
 
     def idle(self) -> None:
-        """The host has nothing to do until all is done."""
+        """The host waits until all work is done."""
         self._advance(max(self._free.values()))
 
     def _advance(self, until: float) -> None:
@@ -110,7 +110,7 @@ class VirtualMark:
 
 
 class VirtualCommands(SimpleQueue[Any]):
-    """A loop's commands; whoever waits for one lets the device's time pass."""
+    """A loop's commands; waiting for one lets the device's time pass."""
 
     def __init__(self, device: VirtualDevice) -> None:
         self._device = device

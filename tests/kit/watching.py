@@ -1,4 +1,4 @@
-"""Takes what looks at a folder until it is cancelled, and what shall come of it; waits for that."""
+"""Runs the watcher of a folder, and waits for its effects."""
 
 from __future__ import annotations
 

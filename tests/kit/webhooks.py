@@ -1,4 +1,4 @@
-"""A sender of webhooks by a clock that tests turn, and receivers that note what they got."""
+"""A sender of webhooks by a clock that tests move, and receivers that record what they got."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COMPLETED = "image.job.completed"
 
 @dataclass
 class WebhookKit:
-    """`now` is the clock; `heard` are the outcomes of attempts."""
+    """`now` is the clock's time; `heard` are the outcomes of attempts."""
 
     database: Database
     now: float = START
@@ -69,11 +69,11 @@ class WebhookKit:
             await asyncio.wait([task])
 
     async def quiet(self) -> None:
-        """Until nothing is due or under way."""
+        """Wait until nothing is due or in progress."""
         await until(lambda: self.database.run(partial(_busy, now=self.now)), to_be=False)
 
     async def later(self, seconds: float) -> None:
-        """The clock is turned on, and what is due by then is done."""
+        """Move the clock, and wait until what is due is done."""
         self.now += seconds
         await self.quiet()
 
@@ -91,14 +91,14 @@ async def webhook_kit(folder: Path) -> AsyncIterator[WebhookKit]:
 
 
 async def until(asked: Callable[[], Awaitable[bool]], *, to_be: bool = True) -> None:
-    """Asked again and again. Raises TimeoutError."""
+    """Call repeatedly until the answer is `to_be`. Raises TimeoutError."""
     async with asyncio.timeout(20):
         while await asked() is not to_be:  # noqa: ASYNC110 - it is asked of a database, or of another server
             await asyncio.sleep(0.005)
 
 
 def ids(server: OtherServer) -> list[str]:
-    """The `webhook-id` of each thing a receiver got."""
+    """The `webhook-id` of each request that a receiver got."""
     return [headers(head)["webhook-id"] for head in server.heads]
 
 

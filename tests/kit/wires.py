@@ -1,4 +1,4 @@
-"""Drives an application over ASGI's three arguments, message by message, as a server would."""
+"""Drives an application by ASGI messages, as a server would."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Wire:
             return await self._outbox.get()
 
     async def rest(self) -> list[Message]:
-        """Everything sent until the application returned."""
+        """All messages until the application returned."""
         async with asyncio.timeout(20):
             await self.task
         return [self._outbox.get_nowait() for _ in range(self._outbox.qsize())]
