@@ -1,4 +1,4 @@
-"""Takes words from a terminal, gives calls; each command loads what it needs only when it runs."""
+"""The command line; each command imports what it needs only when it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes the flags every command shares, gives Settings with the asked model in place, or ends with a plain sentence."""
+"""Loads the settings by the flags that all commands share; problems end the command with a plain sentence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 
 from sdxl_gateway.config import Checkpoint, ConfigProblem, Settings, load_settings
 
-# Of the Hub neither half begins with a dot, so that ./file.safetensors is a path, be it there or not.
+# Neither half of a Hub id begins with a dot, so that ./file.safetensors is always a path, existing or not.
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 HUB_FILE = re.compile(r"(\w[\w.-]*/\w[\w.-]*):(?!.*\.\.)([^:\\]+\.safetensors)")
 
@@ -21,7 +21,7 @@ HUB_FILE = re.compile(r"(\w[\w.-]*/\w[\w.-]*):(?!.*\.\.)([^:\\]+\.safetensors)")
 def settings_for(
     config: Path | None, loras: Path | None, model: str | None, said: Mapping[str, Mapping[str, object]] | None = None
 ) -> Settings:
-    """What the flags, the environment and the file say together; None stands for "not given".
+    """The settings from flags, environment and file; None stands for a flag that is not given.
 
     `said` is by section and key.
     """
@@ -36,9 +36,9 @@ def settings_for(
 
 
 def with_model(settings: Settings, model: str) -> Settings:
-    """`model` as the default one. A folder, a file or a Hub id becomes a checkpoint of its own; a name stays a name.
+    """The settings with `model` as default. A folder, a file or a Hub id is added as a checkpoint; a name stays a name.
 
-    Raises ConfigProblem for a path where nothing lies.
+    Raises ConfigProblem for a path that does not exist.
     """
     if model in settings.checkpoints or model in settings.models:
         return settings.model_copy(update={"default_model": model})
@@ -57,7 +57,7 @@ def with_model(settings: Settings, model: str) -> Settings:
 
 
 def _word(name: str) -> str:
-    """The name of a folder or file as a model name: those hold neither blanks nor plus signs."""
+    """The name of a folder or file as a model name, which has neither whitespace nor plus signs."""
     return re.sub(r"[+\s]+", "-", name)
 
 
@@ -67,14 +67,14 @@ def _with_checkpoint(settings: Settings, name: str, path: str) -> Settings:
 
 
 def stop_if_unwritable(output: Path) -> None:
-    """Ends the command, before the work rather than after it, where nothing can be written to `output`."""
+    """Ends the command if `output` cannot be written, before the work rather than after it."""
     if not os.access(output.parent, os.W_OK) or output.is_dir():
         stop(f"{output} cannot be written: {_unwritable(output)}.", status=2)
 
 
 @contextmanager
 def writing(output: Path) -> Iterator[None]:
-    """Ends the command with a sentence where the disk does not take what is written to `output` meanwhile."""
+    """Ends the command with a sentence if writing to `output` in the block fails."""
     try:
         yield
     except OSError as error:
@@ -89,7 +89,7 @@ def _unwritable(output: Path) -> str:
 
 @contextmanager
 def plain_problems() -> Iterator[None]:
-    """What cannot be used of settings, checkpoints and folders ends the command with its sentences and status 2."""
+    """Problems of settings, checkpoints and folders end the command with their sentences and status 2."""
     from sdxl_gateway.core.errors import StartProblem
 
     try:

@@ -1,4 +1,4 @@
-"""Verifies the audit log's chain, exports its lines, and adds those of what is done from a terminal."""
+"""Verifies the audit log's chain, exports its lines, and records actions from a terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sdxl_gateway.telemetry.audit.records import Records
 from sdxl_gateway.telemetry.audit.verify import verify
 
 TERMINAL = "terminal"
-"""The tenant of whoever acts from the server's own command line."""
+"""The tenant of users of the server's own command line."""
 
 
 def check(config: Path | None, known: str | None) -> None:
@@ -39,7 +39,7 @@ def export(config: Path | None, wanted: Wanted, form: str) -> None:
 
 
 def unix_seconds(day: str | None) -> float | None:
-    """Of "2026-11-26" or "2026-11-26T12:00:00", in UTC where no zone is given. Ends the command for anything else."""
+    """The time of "2026-11-26" or "2026-11-26T12:00:00", in UTC unless a zone is given; else the command ends."""
     if day is None:
         return None
     try:
@@ -50,7 +50,7 @@ def unix_seconds(day: str | None) -> float | None:
 
 
 def write_down(settings: Settings, action: str, target: str, tenant: str, **about: str | int) -> None:
-    """What was done from this terminal, by the user that runs it, stands in the log beside what the server does."""
+    """Record an action from this terminal, by the user that runs it, in the server's audit log."""
     if not settings.audit.enabled:
         return
     actor = Caller(TERMINAL, frozenset({Role.ADMIN}))
@@ -69,7 +69,7 @@ def _told() -> Iterator[None]:
 
 
 def user() -> str:
-    """Who runs this, as the machine knows them."""
+    """The operating system's name of the user that runs the command."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

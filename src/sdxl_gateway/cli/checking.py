@@ -1,4 +1,4 @@
-"""Takes Settings, gives what a server would serve and everything that is wrong, as text or JSON."""
+"""Reports what a server with these settings would serve, and everything that is wrong, as text or JSON."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class CheckpointLine:
 
 @dataclass(frozen=True, slots=True)
 class ControlLine:
-    """A ControlNet; `fits` are the checkpoints it can be asked with."""
+    """A ControlNet; `fits` are the checkpoints that it can be used with."""
 
     name: str
     files: list[str]
@@ -67,7 +67,7 @@ class LoraLine:
 
 @dataclass(frozen=True, slots=True)
 class IpAdapterLine:
-    """The IP-Adapter that pictures would guide with; it is plain or `plus`."""
+    """The IP-Adapter that would be used; it is plain or `plus`."""
 
     name: str
     file: str
@@ -86,9 +86,9 @@ class MatteLine:
 
 @dataclass(slots=True)
 class Found:
-    """The answer of `check`; `problems` are sentences that each name what to change.
+    """The result of `check`; `problems` are sentences that each name what to change.
 
-    `memory` is for the smallest device, None where all share the host's memory.
+    `memory` is for the smallest device, None if all use the host's memory.
     """
 
     devices: list[str] = field(default_factory=list)
@@ -150,7 +150,7 @@ def inspect(settings: Settings, vram_bytes: int | None = None) -> Found:
 
 
 def _why_no_start(settings: Settings) -> Iterator[str]:
-    """What `serve` would stop at besides: the rooms are built as it builds them, and left again."""
+    """Further problems that would stop `serve`: the server's parts are built as it builds them, and closed again."""
     try:
         refuse_unusable(settings.data_directory)
         with TemporaryDirectory(prefix="sdxl-gateway-") as scratch:
@@ -161,7 +161,7 @@ def _why_no_start(settings: Settings) -> Iterator[str]:
 
 
 def _refuse_without_key(settings: Settings, scratch: Path) -> None:
-    """Raises AnonymousInPublic; a data directory that holds no keys yet is not begun."""
+    """Raises AnonymousInPublic; does not create a data directory that has no keys yet."""
     home = settings.data_directory if (settings.data_directory / DATABASE).exists() else scratch
     with opened(home) as database:
         store = KeyStore(database, partial(pepper_of, settings.auth.pepper, home))
@@ -170,7 +170,7 @@ def _refuse_without_key(settings: Settings, scratch: Path) -> None:
 
 
 def _devices(engine: Engine) -> tuple[tuple[str, ...], list[str]]:
-    """Each engine's, and what is wrong with them."""
+    """Each engine's device, and what is wrong with them."""
     try:
         return devices_of(engine), []
     except StartProblem as problem:
@@ -209,7 +209,7 @@ def _look_at_controls(settings: Settings, found: Found, checkpoints: Collection[
 
 
 def _look_at_ip_adapter(settings: Settings, found: Found, checkpoints: Mapping[str, CheckpointEntry]) -> None:
-    """It must fit one of the checkpoints."""
+    """The IP-Adapter, which must fit one of the checkpoints."""
     try:
         entries = with_ip_adapter(checkpoints, settings.ip_adapter)
     except CheckpointProblem as problem:

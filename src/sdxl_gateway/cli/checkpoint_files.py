@@ -1,4 +1,4 @@
-"""Takes checkpoints, gives what their headers tell: a list of those configured, or a report on one file."""
+"""Lists the configured checkpoints, or reports on one file, by the headers of their files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shows how the arms of rollouts do, from the data directory's database, whether or not a server runs on it."""
+"""Shows the results of rollouts' arms, from the data directory's database, whether or not a server uses it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sdxl_gateway.storage.rollouts import RolloutStore
 
 
 def show_report(config: Path | None, rollout: str | None, days: int | None, as_json: bool) -> None:
-    """One line an arm; what a server counted in the last second may not be in it."""
+    """Prints one line per arm; what a server counted in the last second may be missing."""
     since = 0.0 if days is None else first_of(days, time.time())
     with plain_problems():
         settings = settings_for(config, None, None)
@@ -36,7 +36,7 @@ def show_report(config: Path | None, rollout: str | None, days: int | None, as_j
     if as_json:
         typer.echo(json.dumps(arm_table(lines)))
         return
-    # A script reads whole lines; a terminal shows what it has room for.
+    # Scripts get whole lines; a terminal shows what fits.
     show(_table(lines))
 
 
@@ -60,7 +60,7 @@ def _seconds(found: float | None) -> str:
 
 
 def _estimate(found: Estimate | None, times: int) -> str:
-    """With a sign of per cent where it is a share."""
+    """The estimate with its interval; with a percent sign if it is a share."""
     if found is None:
         return "-"
     sign = " %" if times == 100 else ""

@@ -1,4 +1,4 @@
-"""Takes the words that follow `generate`, gives a prompt and fields of the API: each row of the table is a flag."""
+"""Parses the arguments of `generate` into a prompt and fields of the API: each row of the field table is a flag."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from sdxl_gateway.config import Limits
 from sdxl_gateway.core.ask import Operation, Upload
 
 NOT_FLAGS = ("prompt", "model", "n", "stream", "partial_images", "response_format", "output_format")
-"""What the command's own words decide: it writes one picture, to the file it is told."""
+"""Fields that the command itself decides: it writes one picture, to a given file."""
 FOLDER = "loras"
-"""Means the folder of LoRAs to a terminal; the field of that name is `--lora` there."""
+"""As a flag, `--loras` is the folder of LoRAs; the field of that name is `--lora`."""
 
 
 class BadFlag(ValueError):
-    """Words that cannot be read; the text is a sentence."""
+    """Arguments that cannot be parsed; the text is a sentence."""
 
 
 @dataclass(slots=True)
 class Wish:
-    """What the picture should be: `fields` by name, as a form holds them, and `pictures` of those that are files."""
+    """The requested picture: `fields` by name, as in a form, and `pictures` of the fields that are files."""
 
     prompt: str = ""
     fields: dict[str, Any] = field(default_factory=dict)
     pictures: dict[str, tuple[Upload, ...]] = field(default_factory=dict)
 
     def take(self, row: Field, value: str) -> None:
-        """Of a field that is named again: one more picture, one more LoRA, else the last counts. Raises BadFlag."""
+        """Set a field; a repeated one adds a picture or a LoRA, for others the last counts. Raises BadFlag."""
         if row.kind in PICTURE_KINDS:
             self.pictures[row.name] = (*self.pictures.get(row.name, ()), Upload(row.name, _read(value)))
         elif row.kind is Kind.LORAS:
@@ -43,7 +43,7 @@ class Wish:
 
 
 def read_words(words: Sequence[str], limits: Limits) -> Wish:
-    """`--steps 30`, `--steps=30`, `--embed-recipe`; what is no flag is the prompt. Raises BadFlag."""
+    """Parses `--steps 30`, `--steps=30`, `--embed-recipe`; everything else is the prompt. Raises BadFlag."""
     rows = {word.replace("_", "-"): row for row in _rows(limits) for word in _words(row)}
     waiting, wish, prompts = deque(words), Wish(), list[str]()
     while waiting:
@@ -61,7 +61,7 @@ def read_words(words: Sequence[str], limits: Limits) -> Wish:
 
 
 def field_lines(limits: Limits) -> Iterator[str]:
-    """Every flag, and what it means."""
+    """A line for each flag, with its meaning."""
     for row in _rows(limits):
         names = ", ".join(f"--{word.replace('_', '-')}" for word in _words(row))
         yield f"{names}{_taken(row)}\n    {row.about}"
@@ -78,7 +78,7 @@ def _words(row: Field) -> list[str]:
 
 
 def _taken(row: Field) -> str:
-    """What follows the flag."""
+    """The placeholder of the flag's value, for help."""
     if row.kind is Kind.FLAG:
         return ""
     if row.kind in PICTURE_KINDS:

@@ -1,4 +1,4 @@
-"""Takes a prompt and wishes, gives one picture file, painted by the same gateway a server would run."""
+"""Paints one picture to a file, by the same gateway that a server runs."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _GIVE_UP_SECONDS = 1800.0
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """An encoded picture, and what whoever asked for it should know."""
+    """An encoded picture, and warnings for its user."""
 
     data: bytes
     warnings: tuple[str, ...] = ()
 
 
 def run(words: Sequence[str], output: Path, config: Path | None, loras: Path | None, model: str | None) -> None:
-    """Writes the picture to `output`. Exits with a sentence on stderr when there is none."""
+    """Writes the picture to `output`. Exits with a sentence on stderr if there is none."""
     if output.suffix.lower() not in FORMATS:
         stop(f"'{output.name}' must end in {', '.join(FORMATS)}.", status=2)
     stop_if_unwritable(output)
@@ -66,7 +66,7 @@ def run(words: Sequence[str], output: Path, config: Path | None, loras: Path | N
 
 
 def _for_one_picture(settings: Settings) -> Settings:
-    """Without what a server does for the pictures after its first."""
+    """The settings without what only pays off for a server's later pictures."""
     sizes = () if settings.engine.compiled_sizes == "auto" else settings.engine.compiled_sizes
     device = devices_of(settings.engine)[0]
     alone = {"device": device, "devices": (), "compiled_sizes": sizes, "warm_up": False}
@@ -75,7 +75,7 @@ def _for_one_picture(settings: Settings) -> Settings:
 
 
 def show_fields(config: Path | None) -> None:
-    """Every field that is a flag."""
+    """Prints all fields that are flags."""
     for line in field_lines(settings_for(config, None, None).limits):
         typer.echo(line)
 
@@ -95,7 +95,7 @@ def _made(wish: Wish, output: Path, settings: Settings) -> Made:
 
 
 def ask_for(wish: Wish, output: Path, settings: Settings) -> ReadAsk:
-    """What a request to the server would be read as. Raises InvalidRequest, InvalidImage."""
+    """The request, parsed as a server would. Raises InvalidRequest, InvalidImage."""
     body: dict[str, Any] = {
         "model": settings.default_model,
         "prompt": wish.prompt,
@@ -111,7 +111,7 @@ def ask_for(wish: Wish, output: Path, settings: Settings) -> ReadAsk:
 async def _paint(settings: Settings, ask: Ask, console: Console) -> Made:
     ask = await NamedPictures({}, most_bytes=0).brought(ask, Caller())
     async with open_gateway(settings) as gateway:
-        # Building the gateway sets the log up; one picture needs no line for each event.
+        # Building the gateway configures logging; one picture needs no line for each event.
         logging.getLogger().setLevel(logging.ERROR)
         with console.status("Loading the model"):
             await _until_ready(gateway)
@@ -121,7 +121,7 @@ async def _paint(settings: Settings, ask: Ask, console: Console) -> Made:
 
 
 def _bar(console: Console) -> Progress:
-    """Steps done and all steps; nothing where nobody looks on."""
+    """A progress bar of steps; hidden if the output is no terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console, disable=not console.is_terminal)
 

@@ -1,4 +1,4 @@
-"""Takes words from a terminal about keys, gives calls; what a command needs is loaded when it runs."""
+"""The commands about keys; each imports what it needs only when it runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ReceiverOption = Annotated[str | None, typer.Option(help="Told what becomes of i
 
 
 class Clearable(StrEnum):
-    """What a key may be without, by its field over HTTP."""
+    """What can be removed from a key; the names are the fields of the HTTP API."""
 
     limits = "limits"
     expires_in = "expiry"
@@ -95,7 +95,7 @@ def _said(
     safety: Policy | None,
     webhook_url: str | None,
 ) -> dict[str, Any]:
-    """What was said of a key, by its fields over HTTP. Ends with a sentence where a limit cannot be read."""
+    """The given fields of a key, as in the HTTP API. Ends with a sentence if a limit cannot be parsed."""
     from sdxl_gateway.cli.keys import named_limits
     from sdxl_gateway.core.days import DAY_SECONDS
 

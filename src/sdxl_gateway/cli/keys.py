@@ -1,4 +1,4 @@
-"""Makes, lists, changes and ends keys in the data directory's database, whether or not a server runs on it."""
+"""Creates, lists, changes and revokes keys in the data directory's database, whether or not a server uses it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ Pepper = Callable[[], bytes]
 
 
 def create(config: Path | None, given: Mapping[str, Any]) -> None:
-    """As POST /v1/admin/keys does, whose fields `given` has.
+    """Creates a key as POST /v1/admin/keys does; `given` has its fields.
 
-    The key stands alone on stdout, so that a script can take it.
+    Only the key is printed to stdout, so that a script can read it.
     """
 
     async def made(store: KeyStore) -> tuple[str, Key]:
@@ -45,7 +45,7 @@ def create(config: Path | None, given: Mapping[str, Any]) -> None:
 
 
 def named_limits(words: Iterable[str]) -> dict[str, int]:
-    """From words as "requests_per_minute=60". Ends with a sentence where one cannot be read."""
+    """The limits in words such as "requests_per_minute=60". Ends with a sentence if one cannot be parsed."""
     said = dict(word.partition("=")[::2] for word in words)
     for name, most in said.items():
         if name not in LIMIT_NAMES or not re.fullmatch("[0-9]{1,18}", most):
@@ -54,7 +54,7 @@ def named_limits(words: Iterable[str]) -> dict[str, int]:
 
 
 def update(config: Path | None, key_id: str, given: Mapping[str, Any]) -> None:
-    """As POST /v1/admin/keys/{id} does, whose fields `given` has."""
+    """Changes a key as POST /v1/admin/keys/{id} does; `given` has its fields."""
 
     async def changed(store: KeyStore) -> Key:
         return await store.update(key_id, read_change(given, time.time()))
@@ -65,21 +65,21 @@ def update(config: Path | None, key_id: str, given: Mapping[str, Any]) -> None:
 
 
 def rotate(config: Path | None, key_id: str, grace_hours: float) -> None:
-    """Prints the new key; the old one lives on for `grace_hours` at most."""
+    """Prints the new key; the old one stays valid for at most `grace_hours`."""
     settings, (text, key) = _asked(config, lambda store: store.rotate(key_id, grace_hours * 3600))
     write_down(settings, "key.rotated", key_id, key.grant.tenant, successor=key.id)
     _show(text, key)
 
 
 def revoke(config: Path | None, key_id: str) -> None:
-    """A running server turns the key away within seconds."""
+    """Revokes the key; a running server refuses it within seconds."""
     settings, key = _asked(config, lambda store: store.revoke(key_id))
     write_down(settings, "key.revoked", key.id, key.grant.tenant)
     typer.echo(f"{key.id} opens nothing any more.")
 
 
 def show_list(config: Path | None) -> None:
-    """One line a key."""
+    """Prints one line per key."""
 
     async def all_of(store: KeyStore) -> list[Key]:
         return store.list()
@@ -88,7 +88,7 @@ def show_list(config: Path | None) -> None:
 
 
 def webhook_secret(config: Path | None, tenant: str, grace_hours: float | None) -> None:
-    """Prints the secret alone; with `grace_hours` it is a new one, and the one before counts so much longer."""
+    """Prints only the secret; with `grace_hours` it is a new one, and the previous one stays valid for so long."""
 
     async def told(database: Database, pepper: Pepper) -> str:
         store = WebhookStore(database, pepper)
@@ -102,7 +102,7 @@ def webhook_secret(config: Path | None, tenant: str, grace_hours: float | None) 
 
 
 def _asked(config: Path | None, question: Callable[[KeyStore], Awaitable[T]]) -> tuple[Settings, T]:
-    """The settings, and what their store answers. Ends with a sentence where it cannot."""
+    """The settings, and the store's answer. Ends with a sentence if it fails."""
 
     async def told(database: Database, pepper: Pepper) -> T:
         store = KeyStore(database, pepper)
@@ -113,7 +113,7 @@ def _asked(config: Path | None, question: Callable[[KeyStore], Awaitable[T]]) ->
 
 
 def _told(config: Path | None, question: Callable[[Database, Pepper], Coroutine[Any, Any, T]]) -> tuple[Settings, T]:
-    """The settings, and what their database answers. Ends with a sentence where it cannot."""
+    """The settings, and the database's answer. Ends with a sentence if it fails."""
     with plain_problems():
         settings = settings_for(config, None, None)
         pepper = partial(pepper_of, settings.auth.pepper, settings.data_directory)

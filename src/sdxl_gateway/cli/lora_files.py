@@ -1,4 +1,4 @@
-"""Takes LoRA files, gives what their headers tell: a list, a report, or the same LoRA under diffusers' names."""
+"""Lists LoRA files, reports on one by its header, or converts it to diffusers' names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sdxl_gateway.core.files import write_whole
 
 
 def show_list(config: Path | None, loras: Path | None) -> None:
-    """Prints a table of the LoRAs in the folder, and what else lies there on stderr."""
+    """Prints a table of the LoRAs in the folder, and on stderr which other files are there."""
     with plain_problems():
         settings = settings_for(config, loras, None)
     catalog = LoraCatalog(settings.loras, settings.data_directory, settings.demo_loras, _openable(settings).values())
@@ -40,7 +40,7 @@ def show_list(config: Path | None, loras: Path | None) -> None:
 
 
 def _openable(settings: Settings) -> CheckpointCatalog:
-    """The checkpoints that can be opened; the list is worth having without the others."""
+    """The checkpoints that can be opened; others are skipped, as the list is useful without them."""
     opened = {}
     for name, section in settings.checkpoints.items():
         with suppress(CheckpointProblem):
@@ -82,7 +82,7 @@ def report_on(file: Path, checkpoint: CheckpointEntry, limits: Loras) -> LoraRep
     header = read_source_header(file, limits)
     entry, _ = entry_of(header, file, file.stem, signature_of(file), limits)
     plan = plan_lora(header, checkpoint.shapes)
-    # A PEFT folder's alphas stand in its config, which allows no 0.
+    # A PEFT folder's alphas are in its config, which allows no 0.
     zeros = 0 if file.is_dir() else count_zeros(file, header, plan.alpha_keys)
     return make_report(plan, header, trigger_words=entry.defaults.trigger_words, zero_alphas=zeros)
 
@@ -107,7 +107,7 @@ def _report_lines(file: Path, report: LoraReport, checkpoint: str) -> Iterable[s
 
 
 def convert(file: Path, output: Path, config: Path | None, model: str | None) -> None:
-    """Writes the LoRA anew under diffusers' names, whole or not at all; never over another file."""
+    """Writes the LoRA under diffusers' names, completely or not at all; never overwrites a file."""
     with plain_problems():
         settings = settings_for(config, None, model)
         checkpoint = _default_checkpoint(settings)
@@ -125,7 +125,7 @@ def convert(file: Path, output: Path, config: Path | None, model: str | None) ->
 
 
 def content_digest(path: Path, limits: Loras) -> str:
-    """The sha256 the store knows the file, or PEFT folder, by."""
+    """The sha256 by which the store identifies the file, or PEFT folder."""
     digest = hashlib.sha256()
     if path.is_dir():
         for chunk in folder_bytes(folder_parts(path), limits):

@@ -1,4 +1,4 @@
-"""Gives config.toml, the manual of the settings: the package holds it, and in a checkout the top of the tree."""
+"""Prints config.toml, the manual of the settings, from the package, or from the top of a checkout."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ def run() -> None:
 
 
 def manual(places: tuple[Path, ...]) -> bytes:
-    """The first of the files that is there."""
+    """The first of the files that exists."""
     return next(path for path in places if path.is_file()).read_bytes()

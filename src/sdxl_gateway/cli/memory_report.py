@@ -1,4 +1,4 @@
-"""Takes settings, checkpoints and a device's memory, gives what would lie where, as lines, and what does not fit."""
+"""Reports how a device's memory would be used, and what does not fit."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UNITS = {"gib": 2**30, "gb": 10**9, "mib": 2**20, "mb": 10**6}
 
 @dataclass(frozen=True, slots=True)
 class MemoryReport:
-    """The plan for the largest checkpoint on a device of `total_bytes` that nobody else uses."""
+    """The plan for the largest checkpoint on a device of `total_bytes` that no other process uses."""
 
     checkpoint: str
     total_bytes: int
@@ -40,7 +40,7 @@ class MemoryReport:
 
     @property
     def problems(self) -> list[str]:
-        """A sentence where nothing can be painted, with what would fit."""
+        """A sentence if nothing can be painted, with what would fit."""
         if self.plan.fits:
             return []
         fitting = f"; '{self.smaller.mode}' would" if self.smaller.fits else ", nor in any other mode"
@@ -54,7 +54,7 @@ class MemoryReport:
         return found | {"warm_loras": self.plan.warm_loras}
 
     def lines(self) -> Iterator[str]:
-        """What is chosen, and why: each item with its bytes."""
+        """The choices and their reasons: each item with its bytes."""
         plan = self.plan
         formats = f"{plan.weights} weights" + ("" if plan.products == "native" else f", {plan.products} products")
         yield f"memory       {plan.mode}, {formats}, for {self.checkpoint} on {_gib(self.total_bytes)}"
@@ -86,7 +86,7 @@ class MemoryReport:
 
 
 def report_memory(settings: Settings, checkpoints: Iterable[CheckpointEntry], total_bytes: int) -> MemoryReport:
-    """For the largest of at least one checkpoint."""
+    """The report for the largest of the checkpoints; there must be at least one."""
     number_bytes = 4 if settings.engine.dtype == "float32" else 2
     wanted = Wanted.of(settings.memory, settings.engine.max_lanes, number_bytes, number_bytes)
     largest = max(checkpoints, key=lambda entry: sizes_of(entry.shapes).unet)
@@ -96,7 +96,7 @@ def report_memory(settings: Settings, checkpoints: Iterable[CheckpointEntry], to
 
 
 def bytes_of(text: str) -> int:
-    """Of "8GiB", "24 GB" or "8" (GiB). Raises typer.BadParameter."""
+    """Parses "8GiB", "24 GB" or "8" (GiB). Raises typer.BadParameter."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([gm]i?b)?", text.strip().lower())
     if found is None:
         raise typer.BadParameter("should be a size such as 8GiB.", param_hint="'--vram'")

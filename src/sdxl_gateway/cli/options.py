@@ -1,4 +1,4 @@
-"""Options that several families of commands have."""
+"""Options that several groups of commands share."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Takes a Hub id, gives the fetched diffusers folder, or one file of it; weights come as safetensors only.
+"""Downloads a diffusers folder, or one file, from the Hugging Face Hub; weights as safetensors only.
 
-For an engine that paints in float16 the UNet and the text encoders come in it, where the Hub has them so: half as much
-to fetch, to keep and to read. The VAE, which paints in another format, comes as exact as there is.
+For an engine that paints in float16, the UNet and the text encoders are downloaded in float16 if the Hub has them, at
+half the size. The VAE, which runs in another format, is downloaded in the highest precision available.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ HALF, WEIGHTS = ".fp16", ".safetensors"
 
 
 def run(hub_id: str, half: bool | None = None) -> None:
-    """Fetches the checkpoint into the Hub's cache, in float16 if so asked or by the settings.
+    """Downloads the checkpoint into the Hub's cache, in float16 if requested, or by the settings.
 
-    Exits with a sentence on stderr when it cannot.
+    Exits with a sentence on stderr if it fails.
     """
     if not (HUB_ID.fullmatch(hub_id) or HUB_FILE.fullmatch(hub_id)):
         stop(f"'{hub_id}' is not a Hub id; those look like org/name, or org/name:file.safetensors.", status=2)
@@ -40,7 +40,7 @@ def run(hub_id: str, half: bool | None = None) -> None:
 
 
 def pull_if_missing(settings: Settings, model: str) -> None:
-    """Fetch `model` first where it is a Hub id that was not fetched yet."""
+    """Download `model` if it is a Hub id that was not downloaded yet."""
     from sdxl_gateway.catalog.model_files import resolve_model
     from sdxl_gateway.core.errors import CheckpointProblem
 
@@ -54,14 +54,14 @@ def pull_if_missing(settings: Settings, model: str) -> None:
 
 
 def paints_in_half(engine: Engine) -> bool:
-    """As far as can be told without asking the device."""
+    """Whether the engine paints in float16, as far as the settings alone tell, without opening the device."""
     if engine.dtype != "auto" or engine.device == "cpu":
         return engine.dtype == "float16"
     return driver_found() or sys.platform == "darwin"
 
 
 def pull(hub_id: str, *, half: bool) -> Path:
-    """Fetch or complete the folder or file, with a progress bar; ends the command plainly where it cannot."""
+    """Download or complete the folder or file, with a progress bar; ends the command with a sentence if it fails."""
     from huggingface_hub import HfApi, constants, snapshot_download
 
     typer.echo(f"Fetching {hub_id} from the Hugging Face Hub.")
@@ -76,7 +76,7 @@ def pull(hub_id: str, *, half: bool) -> Path:
 
 
 def in_half(files: Sequence[str]) -> list[str]:
-    """Of a repository's files those to fetch: of a component with weights in float16 these, and no others."""
+    """The files of a repository to download: of a component with float16 weights only those."""
     asked = [name for name in files if _any(name, PATTERNS) and not _any(name, ALTERNATIVES)]
     for component in COMPONENTS:
         own = [name for name in files if name.startswith(f"{component}/") and HALF in name]

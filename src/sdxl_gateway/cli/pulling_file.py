@@ -1,7 +1,7 @@
-"""Takes a Hub id and the name of one of its files, gives that file in the Hub's cache, resumed and checked.
+"""Downloads one file from the Hub into its cache, with resumption and a check of its digest.
 
-The library itself begins anew with each run. Its cache is filled here, under the name it looks for, so that gigabytes
-that have come are kept; it then finds the file there and has nothing left to fetch.
+The Hub's library restarts downloads from the beginning. Here its cache is filled, under the name it looks for, so that
+an interrupted download is continued; the library then finds the complete file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PARTIAL = ".partial"
 
 
 def pull_file(hub_id: str, name: str) -> Path:
-    """Ends the command where what came is not what the Hub says it has. Raises what the Hub's library raises."""
+    """The file's path. Ends the command if its digest is not the Hub's. Raises what the Hub's library raises."""
     if constants.HF_HUB_OFFLINE:
         return _fetched_before(hub_id, name)
     url = hf_hub_url(hub_id, name)
@@ -42,7 +42,7 @@ def _fetched_before(hub_id: str, name: str) -> Path:
 
 
 def _fill(blob: Path, url: str, size_bytes: int | None) -> None:
-    """`blob` is called by the sha256 of what belongs into it."""
+    """Download the file to `blob`, whose name is the sha256 of its content."""
     partial = blob.with_name(blob.name + PARTIAL)
     partial.parent.mkdir(parents=True, exist_ok=True)
     partial.touch()
@@ -51,7 +51,7 @@ def _fill(blob: Path, url: str, size_bytes: int | None) -> None:
         typer.echo(f"{come_bytes / 2**20:.1f} MiB have come before; going on from there.")
     with partial.open("r+b") as file:
         file.seek(come_bytes)
-        # By the Hub's own address: a redirect to another host takes no token along.
+        # From the Hub's own URL: a redirect to another host must not get the token.
         http_get(url, file, resume_size=come_bytes, headers=_headers(), expected_size=size_bytes)
     _check_digest(partial, blob.name)
     partial.rename(blob)

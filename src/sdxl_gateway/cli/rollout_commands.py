@@ -1,5 +1,4 @@
-"""Takes words from a terminal about rollouts and what callers say of them, gives calls; what a command needs is loaded
-when it runs."""
+"""The commands about rollouts and feedback; each imports what it needs only when it runs."""
 
 from __future__ import annotations
 

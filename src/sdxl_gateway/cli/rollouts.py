@@ -1,4 +1,4 @@
-"""Shows, changes and takes back rollouts' shares in the data directory's database, whether or not a server runs."""
+"""Shows, changes and reverts rollouts' shares in the data directory's database, whether or not a server runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def show_list(config: Path | None) -> None:
-    """One line an arm."""
+    """Prints one line per arm."""
 
     async def told(settings: Settings, store: RolloutStore) -> list[tuple[str, ...]]:
         lines: list[tuple[str, ...]] = []
@@ -42,7 +42,7 @@ def show_list(config: Path | None) -> None:
 
 
 def promote(config: Path | None, name: str, target: str, share: float) -> None:
-    """The arm has that share of 100; the others have the rest, as they had it among themselves."""
+    """Gives the arm that share of 100; the others keep their proportions in the rest."""
 
     async def done(settings: Settings, store: RolloutStore) -> Change:
         shares = _known(settings, store, name)
@@ -56,7 +56,7 @@ def promote(config: Path | None, name: str, target: str, share: float) -> None:
 
 
 def back(config: Path | None, name: str) -> None:
-    """As before the last promotion."""
+    """Restores the shares before the last promotion."""
 
     async def done(settings: Settings, store: RolloutStore) -> Change:
         _known(settings, store, name)
@@ -68,7 +68,7 @@ def back(config: Path | None, name: str) -> None:
 
 
 def show_history(config: Path | None, name: str) -> None:
-    """One line a change, the first one first; a rollout that is not configured any more has one too."""
+    """Prints one line per change, oldest first; also of a rollout that is no longer configured."""
 
     async def told(_: Settings, store: RolloutStore) -> list[Change]:
         return await store.history(name)
@@ -86,7 +86,7 @@ def _known(settings: Settings, store: RolloutStore, name: str) -> Shares:
 
 
 def _asked(config: Path | None, question: Callable[[Settings, RolloutStore], Awaitable[T]]) -> tuple[Settings, T]:
-    """The settings, and what their store answers. Ends with a sentence where it cannot."""
+    """The settings, and the store's answer. Ends with a sentence if it fails."""
     with plain_problems():
         settings = settings_for(config, None, None)
         with opened(settings.data_directory) as database:
@@ -119,5 +119,5 @@ def _show(titles: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
     table = Table(*(Column(title, no_wrap=True) for title in titles), box=None)
     for line in lines:
         table.add_row(*line)
-    # A script reads whole lines; a terminal shows what it has room for.
+    # Scripts get whole lines; a terminal shows what fits.
     show(table)

@@ -1,4 +1,4 @@
-"""Takes flags, starts the server, and says when and where it is ready."""
+"""Starts the server, and prints when and where it is ready."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _POLL_SECONDS = 0.2
 
 
 def run(config: Path | None, said: Mapping[str, Mapping[str, object]], loras: Path | None, model: str | None) -> None:
-    """Serves until interrupted. Exits with a sentence on stderr when it cannot start."""
-    # Once there is a file it is this one: read again while an editor replaces it, its absence is a problem.
+    """Serves until interrupted. Exits with a sentence on stderr if it cannot start."""
+    # The file is fixed now: if an editor is replacing it during a reload, its absence is a problem, not the defaults.
     file = config or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
 
     def read() -> Settings:
@@ -43,7 +43,7 @@ def _serve(settings: Settings, read_again: Callable[[], Settings]) -> None:
     from sdxl_gateway.app import serve
 
     closing = threading.Event()
-    # Not before: at a port that is taken another server would be the one that is ready.
+    # Started once the port is bound: at a port in use, it is another server that would be found ready.
     announcing = threading.Thread(target=_announce, args=(settings, closing), daemon=True)
     try:
         with plain_problems():
@@ -53,7 +53,7 @@ def _serve(settings: Settings, read_again: Callable[[], Settings]) -> None:
 
 
 def tell_device(event: Event) -> None:
-    """Prints what an engine paints on, once it has opened it (a Listener)."""
+    """Prints an engine's device once it is opened (a Listener)."""
     if isinstance(event, EngineOpened):
         typer.echo(f"Painting on {event}.")
 
@@ -65,7 +65,7 @@ def _free_port(settings: Settings) -> int:
 
 
 def _listening_at(port: int, settings: Settings) -> Settings:
-    """With this port in place of 0, which asks for any."""
+    """The settings with this port instead of 0, which stands for any."""
     if settings.server.port != 0:
         return settings
     return settings.model_copy(update={"server": settings.server.model_copy(update={"port": port})})
@@ -88,13 +88,13 @@ def _is_ready(url: str) -> bool:
 
 
 def local_url(settings: Settings) -> str:
-    """Where this machine reaches the server."""
+    """The URL at which this machine reaches the server."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.server.host, settings.server.host)  # noqa: S104
     return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.server.port}"
 
 
 def ready_words(url: str, settings: Settings) -> str:
-    """What is printed once a picture can be asked for: where, which folders are used, and how."""
+    """What is printed when the server is ready: its URL, its folders, and how to ask for a picture."""
     loras, data = settings.loras.directory.absolute(), settings.data_directory.absolute()
     return (
         f"\nReady at {url}/v1, with LoRAs in {loras} and data in {data} - try:\n\n"

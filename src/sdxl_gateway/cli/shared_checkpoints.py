@@ -1,4 +1,4 @@
-"""Takes checkpoints on this machine, puts them into the bucket that servers share; lists and removes those in it."""
+"""Uploads checkpoints to the bucket that servers share; lists and removes those in it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MIB = 2**20
 
 @contextmanager
 def _registry(config: Path | None) -> Iterator[CheckpointRegistry]:
-    """That of the configured bucket; what it or a checkpoint refuses ends the command."""
+    """The registry in the configured bucket; errors of the bucket or of a checkpoint end the command."""
     with plain_problems():
         bucket = open_bucket(settings_for(config, None, None).s3)
         if bucket is None:
@@ -41,7 +41,7 @@ def _registry(config: Path | None) -> Iterator[CheckpointRegistry]:
 
 
 def push(config: Path | None, path: Path, name: str | None) -> None:
-    """Has the file or folder be what the name means at all servers; nothing is sent of what none could serve."""
+    """Publishes the file or folder under the name to all servers; what no server could serve is not uploaded."""
     from sdxl_gateway.s3.manifest import files_of, manifest_of
 
     with _registry(config) as registry:
@@ -56,7 +56,7 @@ def push(config: Path | None, path: Path, name: str | None) -> None:
 
 
 def show_list(config: Path | None) -> None:
-    """Prints a table of those in the bucket, and on stderr what is wrong with any."""
+    """Prints a table of the bucket's checkpoints, and on stderr what is wrong with any."""
     table = Table("name", "files", "size", "created")
     with _registry(config) as registry:
         for name, digest in sorted(registry.names().items()):
@@ -71,7 +71,7 @@ def show_list(config: Path | None) -> None:
 
 
 def remove(config: Path | None, name: str) -> None:
-    """Has the name mean nothing any more; its files leave the bucket a day later."""
+    """Removes the name from all servers; its files are deleted from the bucket a day later."""
     with _registry(config) as registry:
         if name not in registry.names():
             stop(f"There is no checkpoint {shown(name)} in the bucket.")

@@ -1,4 +1,4 @@
-"""Takes a table, prints it as it is: whole lines for a script, what there is room for on a terminal."""
+"""Prints tables: whole lines for a script, what fits on a terminal."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ WHOLE_LINE = 1000
 
 
 def show(table: Table) -> None:
-    """Brackets and colons in names are characters like any other."""
+    """Print the table; brackets and colons in names are not interpreted as markup."""
     width = None if sys.stdout.isatty() else WHOLE_LINE
     Console(width=width, markup=False, emoji=False).print(table)

@@ -1,4 +1,4 @@
-"""Shows what keys used, day by day, from the data directory's database, whether or not a server runs on it."""
+"""Shows keys' usage by day, from the data directory's database, whether or not a server uses it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sdxl_gateway.storage.database import opened
 
 
 def show_usage(config: Path | None, tenant: str | None, key_id: str | None, rows: int) -> None:
-    """One line a day and key, the newest day first; what was used in the last second may not be in it."""
+    """Prints one line per day and key, newest day first; usage in the last second may be missing."""
     with plain_problems():
         settings = settings_for(config, None, None)
         with opened(settings.data_directory) as database:

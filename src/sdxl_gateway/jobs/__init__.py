@@ -1,1 +1,1 @@
-"""Whose turn: the bounded, fair queue and the engines it feeds."""
+"""The bounded, fair queue of jobs, and their dispatch to engines."""

@@ -1,4 +1,4 @@
-"""Takes jobs in at one side and engines' reports at the other; sees to it that each job gets exactly one last event.
+"""Dispatches jobs to engines, and passes on engines' reports; every job gets exactly one last event.
 
 A job is in the queue, or assigned to an engine, or over. The dispatcher never waits: it runs on the event loop, between
 awaits.
@@ -51,21 +51,21 @@ from sdxl_gateway.scheduling.drain import Drain
 
 ENGINES_A_JOB_MAY_LOSE = 2
 ENGINES_A_BEGUN_JOB_MAY_LOSE = 1
-"""It may be what kills them: further engines are spared."""
+"""The job may be what crashes them, so it is not given to further engines."""
 WINDOW_LANES = 2
 
 
 def ignore(_: EngineEvent) -> None:
-    """For those who do not ask what engines measure."""
+    """A listener that discards all events."""
 
 
 class Dispatcher:
-    """Holds the queue, what each engine was assigned, and where each job's events go.
+    """Owns the queue, each engine's assigned jobs, and the followers of each job's events.
 
-    An engine is assigned jobs up to a window of twice `max_lanes` images: enough to fill every lane and to bring the
-    next blends near meanwhile, and little enough that the order of the queue, not of arrival at an engine, decides.
-    `listener` hears what engines measure, what they are given, and when one is there or lost; `choose` picks the one
-    to be given a job.
+    An engine is assigned jobs up to a window of twice `max_lanes` images: enough to fill every lane and to load the
+    next blends meanwhile, and few enough that the order of the queue, not of arrival at an engine, decides.
+    `listener` gets engines' measurements, assignments, and when one is ready or lost; `choose` picks the engine for a
+    job.
     """
 
     def __init__(
@@ -93,21 +93,21 @@ class Dispatcher:
 
     @property
     def ready(self) -> bool:
-        """Some engine can paint now."""
+        """Whether some engine can paint now."""
         return any(slot.ready is not None for slot in self.slots)
 
     @property
     def waiting(self) -> int:
-        """Jobs no engine has begun."""
+        """The number of jobs that no engine has begun."""
         return len(self._pending) - self.running
 
     @property
     def running(self) -> int:
-        """Jobs an engine has begun."""
+        """The number of jobs that an engine has begun."""
         return sum(assigned.started for slot in self.slots for assigned in slot.assigned.values())
 
     def submit(self, job: Job) -> Subscription:
-        """Raises Busy where the queue is full or the answer would come too late, Unavailable where none will come."""
+        """Queue the job. Raises Busy if the queue is full or the job would end too late, Unavailable while drained."""
         if self._closed_reason is not None:
             raise Unavailable(self._closed_reason, retry_after_seconds=retry_after(self.estimate.restart_seconds()))
         self._refuse_if_too_late(job)
@@ -120,7 +120,7 @@ class Dispatcher:
         return subscription
 
     def _put(self, job: Job) -> None:
-        """Whoever is turned away is told when a place, or one of the tenant's own, should be free."""
+        """Queue the job. Raises Busy with the seconds until a place, or one of the tenant's, is expected to be free."""
         try:
             self._queue.put(job)
         except TenantQueueFull:
@@ -133,11 +133,11 @@ class Dispatcher:
             raise Busy("The line is full; try again later.", retry_after_seconds=wait) from None
 
     def cancel(self, job_id: str) -> None:
-        """A job that is over, or was never here, is left alone."""
+        """Cancel a job; does nothing if it is over or unknown."""
         self._end_early(job_id, Cancelled("The request was cancelled."))
 
     def drain(self, reason: str) -> None:
-        """No engine is to be expected: whoever is here is told so, and whoever comes, until one is ready after all."""
+        """Fail all jobs, and refuse new ones, as no engine is expected; ends when an engine is ready after all."""
         self._closed_reason = reason
         wait = retry_after(self.estimate.restart_seconds())
         for job_id in self._pending:
@@ -161,16 +161,16 @@ class Dispatcher:
     # -- admission
 
     def end_seconds(self, job: Job) -> float:
-        """Until this job would be painted, by what is measured; 0 when nothing is.
+        """Estimated seconds until this job would be done; 0 before anything was measured.
 
-        All engines work on those ahead of it in the queue; then it goes to the one that begins it first.
+        All engines share the jobs ahead of it in the queue; then it goes to the one that begins it first.
         """
         placing, ahead = self._placing(), self._queue.ahead_of(job, self.estimate.seconds)
         return ahead / max(placing.engines, 1) + placing.end_seconds(job)
 
     @property
     def backlog_seconds(self) -> float:
-        """Until an engine is free for a job behind all that wait and run, by what is measured."""
+        """Estimated seconds until an engine is free for a job behind all that wait and run."""
         assigned = (g for slot in self.slots for g in slot.assigned.values())
         ahead = self.estimate.seconds(self._queue.demand)
         ahead += sum(g.share_left * self.estimate.job_seconds(g.job) for g in assigned)
@@ -178,13 +178,13 @@ class Dispatcher:
         return ahead / max(sum(slot.ready is not None for slot in self.slots), 1) + self._pause_seconds()
 
     def _pause_seconds(self) -> float:
-        """Until one of the engines takes steps again; 0 while one does, or none is there."""
+        """Seconds until one of the held engines resumes; 0 if one is not held, or none is there."""
         held = [slot.held_at for slot in self.slots if slot.ready is not None]
         since = [self._clock() - at for at in held if at is not None]
         return min(map(self.estimate.pause_seconds, since)) if since and len(since) == len(held) else 0.0
 
     def _refuse_if_too_late(self, job: Job) -> None:
-        """An estimate may be wrong, so somebody must always be let in to correct it: an idle engine takes any job."""
+        """Raises Busy for a job that would end too late; never if none is pending, to correct wrong estimates."""
         if not self._pending or job.admitted:
             return
         late_by = job.arrived + self.end_seconds(job) - job.deadline
@@ -194,7 +194,7 @@ class Dispatcher:
     # -- the engines' side
 
     def dispatch(self) -> None:
-        """Jobs from the queue to engines that have room."""
+        """Assign jobs from the queue to engines that have room."""
         while (placed := self._next_place()) is not None:
             self._assign(*placed)
 
@@ -215,7 +215,7 @@ class Dispatcher:
             self._listener(JobAssigned(slot.engine_id, warmth))
 
     def on_report(self, slot: EngineSlot, report: Report) -> None:
-        """One report of an engine. Events of jobs that are over, or not this engine's, are not passed on."""
+        """Handle a report of an engine. Events of jobs that are over, or not this engine's, are dropped."""
         if isinstance(report, MemoryHeld):
             slot.note_memory(report)
         if isinstance(report, Held) and (seconds := slot.note_held(report, self._clock())):
@@ -253,7 +253,7 @@ class Dispatcher:
         self.dispatch()
 
     def engine_ready(self, slot: EngineSlot, ready: Ready) -> None:
-        """The slot's engine can paint from now on; whoever was turned away before is let in again."""
+        """The slot's engine can paint from now on; new jobs are accepted again."""
         slot.ready = ready
         if slot.lost_at is not None:
             self.estimate.restarts.add(time.monotonic() - slot.lost_at)
@@ -262,7 +262,7 @@ class Dispatcher:
         self.dispatch()
 
     def _leaves(self, slot: EngineSlot) -> None:
-        """It is given nothing more; what it has not begun goes back to where it stood."""
+        """The engine gets no more jobs; those it has not begun return to their places in the queue."""
         slot.ready = None
         for given in reversed(list(slot.assigned.values())):
             if not given.started:
@@ -277,7 +277,7 @@ class Dispatcher:
             self._listener(JobTakenBack(slot.engine_id, reason))
 
     def engine_lost(self, slot: EngineSlot, *, for_good: bool = False) -> None:
-        """Its jobs go back to where they stood; those begun fail where no other engine can paint them now."""
+        """Its jobs return to their places in the queue; begun ones fail if no other engine can paint them now."""
         slot.is_lost(time.monotonic())
         assigned, slot.assigned = list(slot.assigned.values()), {}
         for lost in reversed(assigned):

@@ -1,4 +1,4 @@
-"""Takes what one engine was given and said; gives its load and how it stands towards a job."""
+"""An engine as the dispatcher sees it: its assigned jobs, its load, and what it has on the device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sdxl_gateway.scheduling.detail import closing_steps
 
 @dataclass(slots=True)
 class Assignment:
-    """A job an engine holds, and what of it is still to do."""
+    """A job that is assigned to an engine, and its progress."""
 
     job: Job
     started: bool = False
@@ -25,7 +25,7 @@ class Assignment:
     steps_done: dict[int, int] = field(default_factory=dict)
 
     def follow(self, event: JobEvent) -> None:
-        """Notes how far it is by now."""
+        """Update the progress."""
         match event:
             case Started():
                 self.started = True
@@ -38,12 +38,12 @@ class Assignment:
 
     @property
     def images_left(self) -> int:
-        """Images of the job that are not painted yet."""
+        """The number of the job's images that are not painted yet."""
         return self.job.recipe.count - self.painted
 
     @property
     def share_left(self) -> float:
-        """Between 1 (nothing done) and 0."""
+        """The share of the job's steps still to do, between 1 (nothing done) and 0."""
         recipe = self.job.recipe
         steps = recipe.denoise_steps + closing_steps(recipe)
         return 1.0 - sum(self.steps_done.values()) / (steps * recipe.count)
@@ -53,10 +53,10 @@ class Assignment:
 class EngineSlot:
     """One engine as the dispatcher sees it, under an id of its own. `ready` is None while it cannot paint.
 
-    `held_at` is when its machine was last too hot or too full for steps, None while it is not. `adapters` and
-    `checkpoints`, by version, are on its device; `costs` are what its device was measured to cost, not another's.
-    `others` is what it does for other gateways. Checkpoints of the manifests `stored` came there from the bucket; what
-    waits for another to come takes none of its room.
+    `held_at` is since when its machine is too hot or too full for steps, None if it is not. `adapters` and
+    `checkpoints`, by version, are on its device; `costs` were measured on its device only. `others` is its work for
+    other gateways. `stored` are the manifests of checkpoints fetched there from the bucket; jobs that wait for another
+    one to be fetched take none of its room.
     """
 
     engine_id: str
@@ -72,49 +72,49 @@ class EngineSlot:
     stored: frozenset[str] = frozenset()
 
     def images(self, priority: Priority) -> int:
-        """Images still to paint, of that class or a higher one, that need not wait for a checkpoint to be fetched."""
+        """The number of images still to paint of that class or higher, without jobs that wait for a checkpoint."""
         counted = (g for g in self.assigned.values() if g.job.priority <= priority and not self.lacks(g.job))
         own = sum(given.images_left for given in counted)
         return own + (self.others.images[priority] if self.others.images else 0)
 
     def seconds_before(self, priority: Priority, estimate: Estimate) -> float:
-        """What it holds already and paints before a job of that class."""
+        """Seconds of assigned work that it does before a job of that class."""
         before = (given for given in self.assigned.values() if given.job.priority <= priority)
         own = sum(given.share_left * estimate.job_seconds(given.job, self.costs) for given in before)
         return own + (self.others.seconds[priority] if self.others.seconds else 0.0)
 
     def note_memory(self, held: MemoryHeld) -> None:
-        """What is on the device from now on."""
+        """Update what is on the device."""
         self.adapters = frozenset(held.warm.get("vram", ()))
         self.checkpoints = frozenset(held.checkpoints.get("vram", ()))
 
     def note_held(self, held: Held, now: float) -> float:
-        """Whether it takes steps from now on; the seconds it took none, where it does again."""
+        """Update whether the engine is held; how many seconds it was, if it resumes now, else 0."""
         since = self.held_at
         self.held_at = None if held.reason is None else now if since is None else since
         return 0.0 if since is None or held.reason is not None else now - since
 
     def is_lost(self, at: float) -> None:
-        """Its process ended: nothing is on the device."""
+        """The engine's process ended, so nothing is on the device; `at` is steady time."""
         self.ready, self.lost_at, self.held_at, self.others = None, at, None, NOBODY
         self.adapters = self.checkpoints = frozenset()
 
     def adapters_missing(self, job: Job) -> int:
-        """Of the job's, those neither on the device nor on their way there for another job."""
+        """The number of the job's adapters neither on the device nor being loaded for another job."""
         coming = (g.job.recipe.blend.digests for g in self.assigned.values())
         return len(set(job.recipe.blend.digests).difference(self.adapters, *coming))
 
     def lacks(self, job: Job) -> bool:
-        """A checkpoint of the job's has yet to be fetched to where the engine is."""
+        """Whether a checkpoint of the job has yet to be fetched from the bucket."""
         return not self.stored.issuperset(job.manifests)
 
     def is_fetching(self, job: Job) -> bool:
-        """What it lacks is on its way for another job."""
+        """Whether what it lacks is already being fetched for another job."""
         coming = (given.job.manifests for given in self.assigned.values())
         return self.stored.union(*coming).issuperset(job.manifests)
 
     def has_checkpoint(self, job: Job) -> bool:
-        """It is on the device, or on its way there for another job; an engine that tells of none has what it takes."""
+        """Whether the job's checkpoint is on the device or being loaded for another job; true if none were reported."""
         coming = (_checkpoint(given.job) for given in self.assigned.values())
         return not self.checkpoints or _checkpoint(job) in self.checkpoints.union(coming)
 

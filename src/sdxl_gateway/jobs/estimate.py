@@ -1,4 +1,4 @@
-"""Takes measured costs and what is held; gives how long a job takes and how long a caller should stay away."""
+"""Estimates from measured costs how long jobs take, and when a refused caller should retry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FETCH_GUESS_SECONDS = 30.0
 
 
 class Estimate:
-    """Seconds, from what this machine was seen to need; `costs` are those of all its engines."""
+    """Estimates in seconds, from measurements on this machine; `costs` are averages over all its engines."""
 
     def __init__(self, max_lanes: int) -> None:
         self.costs = Costs()
@@ -26,29 +26,29 @@ class Estimate:
         self._max_lanes = max_lanes
 
     def job_seconds(self, job: Job, costs: Costs | None = None) -> float:
-        """Alone on one device, its images sharing steps; 0 when nothing was measured yet."""
+        """The time of a job alone on one device, with its images batched; 0 if nothing was measured yet."""
         return self.seconds(Demand.of(job.recipe, self._max_lanes), costs)
 
     def seconds(self, demand: Demand, costs: Costs | None = None) -> float:
-        """One after another on one device: that of these `costs`, or any while it has not painted yet."""
+        """The time of a demand on one device, with its own `costs`, or those of all engines until it has painted."""
         costs = costs if costs is not None and costs.known else self.costs
         apart = demand.images * (costs.begin_seconds + costs.decode_seconds) + demand.tiles * costs.tile_seconds
         return costs.steps_seconds(demand.steps, demand.work) + apart + demand.jobs * costs.switch_seconds
 
     def restart_seconds(self) -> float:
-        """From losing an engine to having it again."""
+        """The time from losing an engine until it is ready again."""
         return self.restarts.value if self.restarts.count else RESTART_GUESS_SECONDS
 
     def pause_seconds(self, held_seconds: float) -> float:
-        """How much longer an engine that is held will be, by how long others were."""
+        """How much longer an engine will be held that was for `held_seconds`, by the average of earlier times."""
         usual = self.pauses.value if self.pauses.count else PAUSE_GUESS_SECONDS
         return max(usual - held_seconds, RETRY_MIN_SECONDS)
 
     def fetch_seconds(self) -> float:
-        """From asking for a checkpoint that lies in the bucket alone to having it."""
+        """The time to fetch a checkpoint from the bucket."""
         return self.fetches.value if self.fetches.count else FETCH_GUESS_SECONDS
 
 
 def retry_after(seconds: float) -> float:
-    """A whole number of seconds that clients accept."""
+    """The seconds as a whole number, within the bounds that clients accept for Retry-After."""
     return float(math.ceil(min(max(seconds, RETRY_MIN_SECONDS), RETRY_AFTER_SECONDS)))

@@ -1,4 +1,4 @@
-"""Takes one tenant's waiting jobs of one class, keeps them in their order and knows what they ask for altogether."""
+"""One tenant's waiting jobs of one priority class, in order, and their total demand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sdxl_gateway.scheduling.demand import Demand
 
 
 class Line:
-    """Jobs by id; any of them may leave, and none of this takes longer the more there are."""
+    """Jobs by id; any of them can be removed, and all operations take constant time."""
 
     def __init__(self, lanes: int) -> None:
         self._lanes = lanes
@@ -21,31 +21,31 @@ class Line:
         return len(self._jobs)
 
     def __iter__(self) -> Iterator[Job]:
-        """In their order."""
+        """The jobs in order."""
         return iter(self._jobs.values())
 
     @property
     def first(self) -> Job:
-        """Whose turn is next; there is one."""
+        """The next job; the line must not be empty."""
         return next(iter(self._jobs.values()))
 
     @property
     def first_demand(self) -> Demand:
-        """What it asks for."""
+        """The demand of the next job."""
         return self._of(self.first)
 
     def append(self, job: Job) -> None:
-        """To the end."""
+        """Add a job to the end."""
         self._jobs[job.id] = job
         self.demand += self._of(job)
 
     def append_left(self, job: Job) -> None:
-        """To the front."""
+        """Add a job to the front."""
         self.append(job)
         self._jobs.move_to_end(job.id, last=False)
 
     def remove(self, job: Job) -> None:
-        """Wherever it stands."""
+        """Remove a job at any position."""
         del self._jobs[job.id]
         self.demand -= self._of(job)
 

@@ -1,4 +1,4 @@
-"""Takes jobs and their events, gives each follower its own; the one place where a job's last event is told."""
+"""Passes jobs' events to their followers; the only place where a job's last event is sent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PendingJob:
 
 
 class PendingJobs:
-    """All jobs that are not over. `on_deadline` gets the id of one whose time is up and which is still here."""
+    """All jobs that are not over. `on_deadline` gets the id of a job that is not over at its deadline."""
 
     def __init__(self, on_deadline: Callable[[str], None]) -> None:
         self._on_deadline = on_deadline
@@ -37,34 +37,34 @@ class PendingJobs:
         return job_id in self._jobs
 
     def __iter__(self) -> Iterator[str]:
-        """The ids of now, so that jobs may end meanwhile."""
+        """A snapshot of the ids, so that jobs may end during the iteration."""
         return iter(list(self._jobs))
 
     def add(self, job: Job, tell: Callable[[JobEvent], None]) -> None:
-        """From now on `tell` gets the job's events."""
+        """Add a job, whose events `tell` gets from now on."""
         self._jobs[job.id] = PendingJob(job, tell, self._alarm(job))
 
     def _alarm(self, job: Job) -> asyncio.TimerHandle | None:
-        """Set once by the wall clock and kept by the event loop's steady one."""
+        """A timer for the deadline, computed once from the wall clock, and run by the event loop's steady clock."""
         if job.deadline == float("inf"):
             return None
         in_seconds = max(job.deadline - time.time(), 0.0)
         return asyncio.get_running_loop().call_later(in_seconds, self._on_deadline, job.id)
 
     def lose_engine(self, job_id: str) -> int:
-        """How many engines the job has now lost."""
+        """Count a lost engine; how many the job has lost now."""
         entry = self._jobs[job_id]
         entry.engines_lost += 1
         return entry.engines_lost
 
     def tell(self, event: JobEvent) -> None:
-        """Pass on an event that is not the last, once. A job that is over, or was never here, has no follower."""
+        """Pass on an event that is not the last, once; nothing happens if the job is over or unknown."""
         entry = self._jobs.get(event.job_id)
         if entry is not None and entry.told.is_news(event):
             entry.tell(event)
 
     def end(self, last: Finished | Failed) -> None:
-        """Tell the last event; a job that is over hears of no second one."""
+        """Send the last event; nothing happens if the job is already over."""
         entry = self._jobs.pop(last.job_id, None)
         if entry is None:
             return

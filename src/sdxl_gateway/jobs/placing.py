@@ -1,4 +1,4 @@
-"""Takes engines and what is measured of them, gives jobs the engine that would begin them first."""
+"""Places jobs on the engines that would begin them first, by measured costs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sdxl_gateway.jobs.estimate import Estimate
 from sdxl_gateway.scheduling.dispatch import Standing, Warmth
 
 Choose = Callable[[Sequence[Standing]], int]
-"""The index of the engine to be given a job; scheduling.dispatch has the rule."""
+"""Returns the index of the engine for a job; the rule is in scheduling.dispatch."""
 
 
 class Place(NamedTuple):
-    """A job goes to that engine, which has so much of its model on the device."""
+    """A job and its engine; `warmth` is how much of its model is on the device already."""
 
     job: Job
     slot: EngineSlot
@@ -25,7 +25,7 @@ class Place(NamedTuple):
 
 
 class Placing:
-    """One look at all engines that can paint, at the steady time `now`; each may hold images up to a window.
+    """A snapshot of all engines that can paint, at the steady time `now`; each may hold images up to a window.
 
     Only images of a job's class or a higher one fill the window, so a higher class is never kept out by a lower one.
     """
@@ -42,13 +42,13 @@ class Placing:
 
     @property
     def engines(self) -> int:
-        """How many can paint."""
+        """How many engines can paint."""
         return len(self._slots)
 
     def end_seconds(self, job: Job) -> float:
-        """Until the one it would go to is done with the job, after all it has; as if alone while there is none.
+        """Seconds until its engine would be done with the job and all before it; for the job alone if there is none.
 
-        Fetching is not counted: whoever is the first to ask for a checkpoint would else be turned away, time and again.
+        Fetching is not counted: otherwise the first request for a checkpoint would be refused, time and again.
         """
         if not self._slots:
             return self._estimate.job_seconds(job)
@@ -57,13 +57,13 @@ class Placing:
         return chosen.begins_seconds - chosen.fetching_seconds + chosen.paint_seconds
 
     def has_room(self, priority: Priority) -> bool:
-        """Some engine may be given a job of that class."""
+        """Whether some engine may be assigned a job of that class."""
         return any(self._may_hold(slot, priority) for slot in self._slots)
 
     def place(self, job: Job) -> Place | None:
-        """None for a job that is better off waiting for an engine that is full now.
+        """The job's place; None for a job that is better off waiting for an engine that is full now.
 
-        What it asks for then counts as what that engine has to do before those behind it.
+        Its demand then counts as work that this engine has to do before the jobs behind it.
         """
         standings = [self.standing(slot, job) for slot in self._slots]
         chosen = self._choose(standings)
@@ -74,7 +74,7 @@ class Placing:
         return None
 
     def standing(self, slot: EngineSlot, job: Job) -> Standing:
-        """How an engine stands towards a job."""
+        """When and how an engine could paint a job."""
         held = 0.0 if slot.held_at is None else self._estimate.pause_seconds(self._now - slot.held_at)
         wait = slot.seconds_before(job.priority, self._estimate) + held + self._passed_by[slot.engine_id]
         missing, has_checkpoint = slot.adapters_missing(job), slot.has_checkpoint(job)

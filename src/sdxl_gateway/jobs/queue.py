@@ -1,4 +1,4 @@
-"""Takes jobs that cannot start yet; gives them back in a fair order. Bounded, and pure: no clock, no task."""
+"""The bounded queue of waiting jobs, in a fair order. It has neither a clock nor a task."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from sdxl_gateway.scheduling.demand import Demand
 from sdxl_gateway.scheduling.fair_share import FairShares
 
 LOOK_AHEAD = 8
-"""Jobs that are looked at for one that is not better off waiting."""
+"""How many jobs are tried until one is found that is not better off waiting."""
 Placed = TypeVar("Placed")
 
 
 class QueueFull(Exception):
-    """As many jobs wait as may wait."""
+    """No more jobs may wait."""
 
 
 class TenantQueueFull(QueueFull):
-    """As many jobs of this tenant wait as may wait."""
+    """No more jobs of this tenant may wait."""
 
 
 class FairQueue:
     """Priority class first, then the tenant served least for its weight, then the one not served longest, then arrival.
 
-    `capacity` counts waiting jobs, `tenant_capacity` those of one tenant; those admitted before count for neither.
-    `lanes` are the images that share a step. Nothing here takes longer the more jobs wait, only the more tenants do.
+    `capacity` limits waiting jobs, `tenant_capacity` those of one tenant; those admitted before count for neither.
+    `lanes` is the number of images in a batch. The cost of operations grows with the tenants, not with the jobs.
     """
 
     def __init__(self, capacity: int, tenant_capacity: int | None = None, lanes: int = 1) -> None:
@@ -51,7 +51,7 @@ class FairQueue:
         return job_id in self._waiting
 
     def put(self, job: Job) -> None:
-        """To the end of its tenant's jobs. Raises QueueFull, or TenantQueueFull where only its tenant has too many."""
+        """Add to the end of its tenant's jobs. Raises QueueFull, or TenantQueueFull if only its tenant has too many."""
         if not job.admitted:
             self._refuse_if_full(job.tenant)
         self._enter(job).append(job)
@@ -63,7 +63,7 @@ class FairQueue:
             raise TenantQueueFull
 
     def put_back(self, job: Job) -> None:
-        """To the front, whatever the capacity: it had a place before and keeps it; its tenant is not charged twice."""
+        """Add to the front, even beyond the capacity, as it had a place before; its tenant is not charged twice."""
         self._shares.refund(job.tenant, Demand.of(job.recipe).work, job.weight)
         self._enter(job).append_left(job)
 
@@ -73,19 +73,19 @@ class FairQueue:
         return self._lines[job.priority].setdefault(job.tenant, Line(self._lanes))
 
     def take(self, may_go: Callable[[Priority], bool]) -> Job | None:
-        """The next job among the classes that may go."""
+        """The next job of the classes for which `may_go` is true."""
         return self.take_first(may_go, _itself)
 
     def take_first(self, may_go: Callable[[Priority], bool], place: Callable[[Job], Placed | None]) -> Placed | None:
-        """What `place` gives for the next job among the classes that may go; where that is nothing, for one behind it.
+        """What `place` returns for the next job of the classes that may go, or, if that is None, for a job behind it.
 
-        It is asked of the first `LOOK_AHEAD` in the order of their turns; those passed by keep their places.
+        It is called for the first `LOOK_AHEAD` jobs in order; those passed by keep their places.
         """
         open_to = (lines for priority, lines in self._lines.items() if lines and may_go(priority))
         return next((placed for lines in open_to if (placed := self._take_from(lines, place)) is not None), None)
 
     def remove(self, job_id: str) -> Job | None:
-        """Out of the queue, wherever it stands; None when it does not."""
+        """Remove the job at any position; None if it is not in the queue."""
         job = self._waiting.pop(job_id, None)
         if job is None:
             return None
@@ -100,17 +100,17 @@ class FairQueue:
 
     @property
     def demand(self) -> Demand:
-        """What all who wait ask for together."""
+        """The total demand of all waiting jobs."""
         return sum((line.demand for lines in self._lines.values() for line in lines.values()), Demand())
 
     def others_than(self, tenant: str) -> int:
-        """How many other tenants have something waiting."""
+        """How many other tenants have jobs waiting."""
         return len(set(self._tenants()) - {tenant})
 
     def ahead_of(self, job: Job, cost: Callable[[Demand], float]) -> float:
-        """What is served before `job` were it to enter now: higher classes, its tenant's own, others' fair shares.
+        """The cost of what would be served before `job`: higher classes, its tenant's jobs, and others' fair shares.
 
-        `cost` is proportional to a demand: that of a sum is the sum of those of its parts.
+        `cost` is additive: the cost of a sum of demands is the sum of their costs.
         """
         classes = ((priority, lines.values()) for priority, lines in self._lines.items())
         higher = sum(cost(line.demand) for priority, lines in classes if priority < job.priority for line in lines)
@@ -131,7 +131,7 @@ class FairQueue:
         return None
 
     def _in_turn(self, lines: dict[str, Line]) -> Iterator[Job]:
-        """As they would be taken one after another, were nobody passed by."""
+        """The jobs in the order in which they would be taken if none was passed by."""
         shares, jobs = self._shares, {tenant: iter(line) for tenant, line in lines.items()}
         turns = [
             (shares.served(name), float(shares.turn(name)), line.first.arrived, name) for name, line in lines.items()
@@ -145,7 +145,7 @@ class FairQueue:
                 heappush(turns, (served + Demand.of(job.recipe).work / job.weight, inf, job.arrived, tenant))
 
     def _tenants(self) -> Iterator[str]:
-        """Those that have something waiting, once for each class it waits in."""
+        """The tenants with waiting jobs, once for each class."""
         return (tenant for lines in self._lines.values() for tenant in lines)
 
 

@@ -1,4 +1,4 @@
-"""Takes a job's events from the dispatcher, gives them to whoever follows the job; cancels it when nobody does."""
+"""A follower's stream of a job's events; the job is cancelled when nobody follows it any more."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from sdxl_gateway.core.events import Failed, Finished, JobEvent
 
 
 class Subscription(AsyncIterator[JobEvent]):
-    """One job's events to the last one (a core JobEvents). Closing it, or letting go of it, before that cancels the
-    job, unless it was detached.
+    """One job's events to the last one (a core JobEvents). Closing or dropping it before that cancels the job, unless
+    it was detached.
 
-    Waiting for the next event may itself be cancelled and tried again: no event is lost by it.
+    Waiting for the next event may be cancelled and repeated; no event is lost by that.
     """
 
     def __init__(self, abandon: Callable[[], None]) -> None:
@@ -26,7 +26,7 @@ class Subscription(AsyncIterator[JobEvent]):
 
     @property
     def put(self) -> Callable[[JobEvent], None]:
-        """Where the events go in; does not keep the follower alive."""
+        """The function that adds events; holding it does not keep the subscription alive."""
         return self._events.put_nowait
 
     def __aiter__(self) -> Subscription:
@@ -40,7 +40,7 @@ class Subscription(AsyncIterator[JobEvent]):
         return event
 
     def detach(self) -> None:
-        """From now on neither closing nor letting go cancels the job; following it goes on as before."""
+        """From now on neither closing nor dropping the subscription cancels the job; events come as before."""
         self._detached = True
 
     async def aclose(self) -> None:
@@ -51,7 +51,7 @@ class Subscription(AsyncIterator[JobEvent]):
                 self._abandon()
 
     def __del__(self) -> None:
-        """Any thread may collect garbage, so the dispatcher is told through its loop; a closed loop has none left."""
+        """Any thread may collect garbage, so the job is cancelled through the event loop, unless that is closed."""
         if not self._over and not self._detached:
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._abandon)

@@ -1,4 +1,4 @@
-"""Takes a job's events, gives those that are news: a second engine paints what the first one told of again."""
+"""Drops events that a job's follower had before, which a second engine repeats after the first was lost."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from sdxl_gateway.core.events import JobEvent, Painted, Previewed, Progressed, S
 
 @dataclass(slots=True)
 class Told:
-    """What a job's follower has heard. A picture is the same whoever paints it, so its first telling counts."""
+    """The events that a job's follower has had. Pictures are the same on every engine, so the first event counts."""
 
     _steps: dict[int, int] = field(default_factory=dict)
     _others: set[object] = field(default_factory=set)
 
     def is_news(self, event: JobEvent) -> bool:
-        """It was not told before; from now on it was."""
+        """Whether the event was not sent before; it counts as sent from now on."""
         match event:
             case Progressed(index=index, step=step):
                 before, self._steps[index] = self._steps.get(index, 0), max(step, self._steps.get(index, 0))
