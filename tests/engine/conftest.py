@@ -42,7 +42,7 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]:
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Studio]:
-    """An engine of the test's own, to do harm to."""
+    """An engine of the test's own, which it may break."""
     made = studio(tmp_path)
     yield made
     made.engine.close()

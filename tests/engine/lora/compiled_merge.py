@@ -1,6 +1,6 @@
-"""Takes nothing, prints how the merge kernel of plain LoRAs loads and stores, compiled for a card that is not there.
+"""Prints how the merge kernel of plain LoRAs loads and stores, compiled for a GPU that need not be present.
 
-Run apart (`python -m tests.engine.lora.compiled_merge`): where Triton interprets it does not compile.
+Run in a process of its own (`python -m tests.engine.lora.compiled_merge`): Triton's interpreter does not compile.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PATTERNS = {
 
 
 def ptx() -> str:
-    """Of the kernel for float16 factors and weights, as it is launched."""
+    """The PTX of the kernel for float16 factors and weights, as it is launched."""
     kernel, tiling = triton_merge._merge_products, table.TILINGS[table.DTYPES.index(torch.float16)]
     values = (tl.float16, tl.float16, tiling.rows, tiling.columns, tiling.blocks, tiling.depth)
     constants = dict(zip(kernel.arg_names[len(NUMBERS) :], values, strict=True))

@@ -23,7 +23,7 @@ def shelf(tmp_path: Path) -> Shelf:
 
 @pytest.fixture
 def make_bench(shelf: Shelf) -> Iterator[MakeBench]:
-    """Benches over one shelf, their reader threads ended with the test."""
+    """Makes benches over one shelf, whose reader threads end with the test."""
     made: list[Bench] = []
 
     def make(**options: Any) -> Bench:

@@ -1,4 +1,4 @@
-"""Takes a seed, gives a small UNet and text encoders, adapter files for them, and a switcher to put blends on."""
+"""A small UNet and text encoders, adapter files for them, and a switcher to apply blends."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Attention(nn.Module):
 
 
 class TinyUNet(nn.Module):
-    """The kinds of layers SDXL's UNet has, under names like its own."""
+    """The kinds of layers of SDXL's UNet, with names like its own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class TinyEncoder(nn.Module):
 
 
 class TinyTextModel(nn.Module):
-    """A text encoder as newer transformers lay it out, without the "text_model" level."""
+    """A text encoder in the layout of newer transformers, without the "text_model" level."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ def tiny_components(dtype: torch.dtype = torch.float32, seed: int = 0) -> dict[s
 
 
 def part(module: str, algorithm: str, tensors: Mapping[str, Tensor], scale: float | None = None) -> ModulePart:
-    """`tensors` by role; each lies in the file under "<module>.<role>"."""
+    """`tensors` by role; in the file each is named "<module>.<role>"."""
     return ModulePart(module, algorithm, {role: f"{module}.{role}" for role in tensors}, scale)
 
 
@@ -100,13 +100,13 @@ def lora(rows: int, columns: int, rank: int = 4, alpha: float = 2.0, size: float
 
 @dataclass
 class Shelf:
-    """Adapter files by digest, as the private store would hold them."""
+    """Adapter files by digest, as in the private store."""
 
     folder: Path
     files: dict[str, AdapterFile] = field(default_factory=dict)
 
     def add(self, digest: str, modules: Iterable[tuple[str, str, Tensors]], scale: float | None = None) -> str:
-        """(module, algorithm, tensors by role) each."""
+        """Add a file; `modules` are (module, algorithm, tensors by role)."""
         listed = list(modules)
         tensors = {f"{module}.{role}": t.contiguous() for module, _, roles in listed for role, t in roles.items()}
         parts = [part(module, algorithm, roles, scale) for module, algorithm, roles in listed]
@@ -127,7 +127,7 @@ class Shelf:
 
 @dataclass
 class Bench:
-    """Components with everything needed to put blends on them."""
+    """Components, and everything needed to apply blends to them."""
 
     components: dict[str, nn.Module]
     shelf: Shelf
@@ -173,7 +173,7 @@ def bench(
 
 
 def blend(*weights: tuple[str, float] | tuple[str, float, float]) -> Blend:
-    """(digest, weight[, text encoder weight]) each."""
+    """A Blend of (digest, weight[, text encoder weight]) each."""
     return Blend.of([BlendPart(w[0], w[1], w[2] if len(w) == 3 else w[1]) for w in weights])
 
 
@@ -196,7 +196,7 @@ def same_bits(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
 
 
 def assert_one_rounding(actual: Tensor, expected: Tensor) -> None:
-    """Within half a unit in the last place of the storage dtype, plus what float32 arithmetic may lose before it."""
+    """Within half a unit in the last place of the storage dtype, plus the error of float32 arithmetic before it."""
     finfo = torch.finfo(actual.dtype)
     exponent = torch.floor(torch.log2(expected.abs().clamp_min(finfo.smallest_normal)))
     unit = finfo.eps * torch.exp2(exponent)

@@ -1,7 +1,7 @@
-"""Takes a layer, gives what the libraries that trained a file make of it: LyCORIS and PEFT, by their forward pass.
+"""Computes a layer's change by the libraries that trained the file, LyCORIS and PEFT, from their forward pass.
 
-The effective weight is read off the outputs for unit inputs, in float64. (LyCORIS's `merge_to` is no oracle: in 4.1.3
-it applies alpha / rank twice for LoHa and LoKr.)
+The effective weight is derived from the outputs for unit inputs, in float64. (LyCORIS's `merge_to` cannot be used: in
+4.1.3 it applies alpha / rank twice for LoHa and LoKr.)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RANK, ALPHA = 3, 2.0
 
 @dataclass(frozen=True)
 class Trained:
-    """One layer's file content by role, and the weight (and bias) it amounts to at full strength, float64."""
+    """One layer's file content by role, and the weight (and bias) it results in at full strength, float64."""
 
     algorithm: str
     tensors: dict[str, Tensor]
@@ -62,7 +62,7 @@ def effective_weight(forward: Callable[[Tensor], Tensor], shape: torch.Size) -> 
 
 
 def lycoris(kind: type[Any], algorithm: str, **options: Any) -> Train:
-    """Random factors for `kind`, named and shaped as LyCORIS saves them, alpha unlike the rank."""
+    """Random factors for `kind`, named and shaped as LyCORIS saves them, with an alpha that differs from the rank."""
 
     def train(weight: Tensor) -> Trained:
         layer = layer_of(weight.float())
@@ -75,7 +75,7 @@ def lycoris(kind: type[Any], algorithm: str, **options: Any) -> Train:
                 value.data.copy_(torch.randn_like(value) * 0.3)
         tensors = {_role(key): value.detach().clone() for key, value in module.custom_state_dict().items()}
         if "w1" in tensors and "w2" in tensors:
-            tensors["alpha"] = torch.tensor(ALPHA)  # which must not count
+            tensors["alpha"] = torch.tensor(ALPHA)  # which must be ignored
         layer.weight.data = weight.double()
         module.double().apply_to()
         return Trained(algorithm, tensors, effective_weight(layer, weight.shape))

@@ -1,4 +1,4 @@
-"""Takes LoRA files as trainers write them, puts them on a model's own modules by way of the private store."""
+"""Applies LoRA files, as trainers write them, to a model's own modules, through the private store."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def demo_components() -> dict[str, nn.Module]:
 
 
 def small_components() -> dict[str, nn.Module]:
-    """Random modules of the same libraries, so of the same names and classes, of some hundred kilobytes."""
+    """Random modules of the same libraries, with the same names and classes, of some hundred kilobytes."""
     return _at_rest(
         {
             "unet": UNet2DConditionModel(**SMALL_UNET),
@@ -80,7 +80,7 @@ def _at_rest(components: dict[str, nn.Module]) -> dict[str, nn.Module]:
 
 @dataclass(frozen=True)
 class Press:
-    """A model's modules and all it takes to put files on them."""
+    """A model's modules, and everything needed to apply files to them."""
 
     components: Mapping[str, nn.Module]
     data_directory: Path
@@ -91,7 +91,7 @@ class Press:
     base: dict[str, Tensor]
 
     def weight(self, name: str) -> Tensor:
-        """The live parameter, with or without the "text_model." that files carry."""
+        """The live parameter, with or without the "text_model." in the names of files."""
         return self.parameters[name if name in self.parameters else name.replace(".text_model.", ".", 1)]
 
     def base_weight(self, module: str) -> Tensor:
@@ -104,12 +104,12 @@ class Press:
         return self.base[name if name in self.base else name.replace(".text_model.", ".", 1)]
 
     def changes(self, source: Path) -> Mapping[str, Delta]:
-        """What the file or folder changes, by parameter, as the engine reads it from its copy in the store."""
+        """The changes of the file or folder, by parameter, as the engine reads them from the copy in the store."""
         return self.cache.use(keep_copy(source, self.data_directory)).deltas
 
     @contextmanager
     def printed(self, source: Path, strength: float) -> Iterator[None]:
-        """The file or folder on the model at that weight; afterwards every bit is the model's own again."""
+        """The file or folder is applied at that weight in the context; then every bit is the model's own again."""
         digest = keep_copy(source, self.data_directory)
         self.switcher.put_on(blend((digest, strength)))
         yield
@@ -122,7 +122,7 @@ class Press:
 
 
 def shapes_of(components: Mapping[str, nn.Module]) -> dict[str, tuple[int, ...]]:
-    """What `module_shapes` would read from their checkpoint's headers."""
+    """The shapes that `module_shapes` would read from their checkpoint's headers."""
     parameters = {name: tuple(layer.parameter.shape) for name, layer in layers_of(components).items()}
     return {name.removesuffix(".weight"): shape for name, shape in parameters.items() if name.endswith(".weight")}
 

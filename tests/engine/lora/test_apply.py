@@ -1,4 +1,4 @@
-"""Blends in place: exact sums, pristine bits back, addresses kept, nothing left behind by an error."""
+"""Blends applied in place: exact sums, original bits restored, addresses kept, nothing left behind by an error."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ EVERYTHING = (("aa", 0.5), ("bb", -0.7), ("cc", 1.0), ("dd", 1.25))
 
 
 def delta(shelf: Shelf, bench: Bench, digest: str, name: str) -> Tensor:
-    """What the adapter alone changes, in float64, from its own delta."""
+    """The change of this adapter alone, in float64."""
     adapter = bench.cache.use(digest)
     pristine = tiny_components()
     weight = bench.weight(name) if digest == "" else _parameter(pristine, name)
@@ -162,9 +162,9 @@ def test_unet_and_text_encoders_switch_apart_with_their_own_weights(mixed: Shelf
 def test_identity_address_and_strides_never_change(
     mixed: Shelf, make_bench: MakeBench, memory_format: torch.memory_format, stacked: bool
 ) -> None:
-    """What a compiled or graph-captured module relies on."""
+    """Compiled and graph-captured modules rely on this."""
     components = tiny_components()
-    # torch's stubs know four-dimensional formats of tensors alone.
+    # torch's stubs only allow four-dimensional tensors with formats.
     components["unet"].to(memory_format=memory_format)  # type: ignore[call-overload]
     bench = make_bench(components=components, stacked=stacked)
 
@@ -283,7 +283,7 @@ def test_a_misfit_is_refused_before_anything_is_touched(
 def test_shortcuts_allowed_for_painting_do_not_reach_the_sums(
     mixed: Shelf, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # torch leaves it out of its stubs.
+    # torch's stubs lack it.
     matmul, seen = torch.backends.mkldnn.matmul, set()  # type: ignore[attr-defined]
     write = LayerWriter.write
 

@@ -1,4 +1,4 @@
-"""Files whose headers are sound and whose numbers are none: the engine refuses them while it reads."""
+"""Files with valid headers but NaN or infinite values: the engine refuses them while reading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Block weights: each layer is what the whole adapter at that layer's own weight makes of it, bit for bit."""
+"""Block weights: each layer equals the whole adapter applied at that layer's weight, bit for bit."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ LAYERS = (
     "conv_out",
 )
 FACTORS = tuple((place - 6) / 8 for place in range(len(BLOCKS)))
-"""Of all signs, and 0 among them."""
+"""Of both signs, and 0."""
 WEIGHT = 0.75
 
 
 def unet() -> nn.Module:
-    """Nothing but linear layers, under names of SDXL's."""
+    """Only linear layers, with names of SDXL's."""
     torch.manual_seed(5)
     root = nn.Module()
     for name in LAYERS:

@@ -1,4 +1,4 @@
-"""Tiers: what is warm where, what goes first, and that room decides about time only, never about a weight."""
+"""Cache tiers: what is kept where, what is evicted first, and that memory only affects time, never a weight."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Q, TE = "unet.attentions.0.to_q", "text_encoder.text_model.encoder.layers.0"
 
 @pytest.fixture
 def three(shelf: Shelf) -> int:
-    """Adapters aa, bb, cc of one size, in bytes."""
+    """Three adapters aa, bb, cc of equal size; that size in bytes."""
     for digest in ("aa", "bb", "cc"):
         dora = lora(32, 32) | {"dora_scale": torch.rand(32, 1) + 0.5}
         shelf.add(digest, [(Q, "lora", lora(32, 32)), (TE, "lora", dora)])
@@ -74,7 +74,7 @@ def test_the_least_recently_used_goes_first_and_pinned_ones_stay(three: int, mak
 
 
 def test_room_decides_about_time_only(three: int, make_bench: MakeBench) -> None:
-    """One byte of VRAM, of host memory; room for one adapter; room for all: the same bits after the same switches."""
+    """One byte of VRAM or of host memory, room for one adapter, room for all: the same switches give the same bits."""
     budgets = [(1, 2**30), (2**30, 1), (three, three), (three, 2**30), (2**30, 2**30)]
     plan = [(("aa", 0.5),), (("aa", 0.5), ("bb", 1.0)), (("bb", -1.0), ("cc", 0.3)), (("aa", 0.5),), ()]
     for stacked in (False, True):
@@ -195,7 +195,7 @@ def test_pristine_copies_asked_for_on_a_full_device_do_not_fit(three: int, make_
 def test_a_copy_to_the_device_that_fails_is_not_on_the_books(
     three: int, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, fault: Exception, kept: tuple[str, ...]
 ) -> None:
-    """When others hold the device's memory, the host's factors serve."""
+    """If the device's memory is in use by others, the factors in host memory are used."""
 
     def failing(factors: Factors, device: torch.device) -> Adapter:
         raise fault

@@ -1,4 +1,4 @@
-"""The whole way on a real folder: kohya's names, the private store, diffusers' and transformers' own modules."""
+"""End to end on a real folder: kohya's names, the private store, diffusers' and transformers' own modules."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Every dialect as its trainer spells it, on every kind of layer: from the file to the exact change, never a no-op.
+"""Every dialect as its trainer writes it, on every kind of layer: the file has exactly its effect, never none.
 
-From changes to weights, at every weight and in every dtype, is test_golden.py's.
+test_golden.py tests the step from changes to weights, at every weight and in every dtype.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def say_nothing(module: str, trained: Trained) -> dict[str, str]:
 
 
 def peft_metadata(module: str, trained: Trained) -> dict[str, str]:
-    """As diffusers writes it beside PEFT's names."""
+    """The metadata that diffusers writes with PEFT's names."""
     component = module.partition(".")[0]
     rank_stabilised = trained.scale != ALPHA / RANK
     config = {"r": RANK, "lora_alpha": ALPHA, "use_rslora": rank_stabilised}
@@ -68,7 +68,7 @@ def sgm(module: str) -> str:
 
 
 def old_processor(module: str) -> str:
-    """diffusers before PEFT keeps attention weights in their processor, under names without an index."""
+    """The names of diffusers before PEFT, where an attention's processor holds the weights, without an index."""
     head, _, projection = module.removesuffix(".0").rpartition(".")
     if module.startswith("unet."):
         return f"{head}.processor.{projection}_lora"
@@ -77,7 +77,7 @@ def old_processor(module: str) -> str:
 
 @dataclass(frozen=True)
 class Spelling:
-    """How a trainer writes `module`'s tensors by algorithm and role, and what it says of them elsewhere."""
+    """How a trainer names `module`'s tensors by algorithm and role, and what it writes into metadata."""
 
     name: Callable[[str], str]
     suffixes: Suffixes
@@ -112,7 +112,7 @@ OWN_ALPHA: Train = lycoris(LoConModule, "lora", alpha=RANK)
 
 
 def without_alpha(weight: Tensor) -> Trained:
-    """Files that keep no alpha mean a scale of 1."""
+    """A file without alpha, for which the scale is 1."""
     trained = OWN_ALPHA(weight)
     return replace(trained, tensors={role: t for role, t in trained.tensors.items() if role != "alpha"})
 
@@ -151,7 +151,7 @@ class Case:
 def has_place(spelling: str, trained: str, module: str) -> bool:
     if module == CONVOLUTION:
         return spelling not in ("old diffusers", "old diffusers, linear layers")
-    # On text encoders SGM's names are kohya's, and only convolutions have a core tensor.
+    # For text encoders SGM's names are kohya's, and only convolutions have a core tensor.
     return (trained in LINEAR or trained in ("lora", "norm and bias")) and not ("SGM" in spelling and module != UNET)
 
 
@@ -171,7 +171,7 @@ def press(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Press]:
 
 
 def assert_changes(press: Press, source: Path, expected: Mapping[str, Tensor]) -> None:
-    """The file changes these parameters alone, at any weight to these values at weight 1 (float64)."""
+    """The file changes exactly these parameters, at weight 1 to these values (float64), and in proportion at others."""
     found = press.changes(source)
     assert found.keys() == expected.keys()
     for name, wanted in expected.items():
@@ -205,7 +205,7 @@ def test_the_press_knows_the_shapes_that_the_checkpoints_headers_tell(press: Pre
 
 
 def test_the_table_is_whole() -> None:
-    """Every dialect and every algorithm the trainers write has a row, on each kind of layer it can have."""
+    """Every dialect and algorithm that trainers write has a row for each kind of layer it can have."""
     seen = {(case.spelling, case.module) for case in CASES}
     for spelling in ("kohya", "kohya with dots", "LyCORIS prefix", "diffusers", "OneTrainer"):
         assert {(spelling, module) for module in PLACES} <= seen
@@ -250,7 +250,7 @@ def test_each_type_a_file_may_hold(press: Press, tmp_path: Path, dtype: torch.dt
 def test_a_file_for_a_part_of_the_model_leaves_the_rest(
     press: Press, tmp_path: Path, components: tuple[str, ...]
 ) -> None:
-    """Files trained on the UNet or on one encoder alone are common."""
+    """Files trained only on the UNet, or only on one text encoder, are common."""
     modules = [module for module in PLACES if module.startswith(tuple(f"{name}." for name in components))]
     tensors: dict[str, Tensor] = {}
     for module in modules:

@@ -1,4 +1,4 @@
-"""Words that files of their own teach: read as diffusers reads a loaded textual inversion."""
+"""Words taught by embedding files: read as diffusers reads a loaded textual inversion."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def reading(made: Studio, files: Mapping[str, Path], **changes: Any) -> TextRead
 
 
 def theirs(folder: Path, files: Mapping[str, Path]) -> Reference:
-    """A fresh pipeline with the words loaded as SDXL's embeddings are, each side into its encoder."""
+    """A fresh pipeline with the words loaded like SDXL's embeddings, each part into its text encoder."""
     reference = Reference(folder)
     for word, path in files.items():
         state = load_file(path)
@@ -55,7 +55,7 @@ def theirs(folder: Path, files: Mapping[str, Path]) -> Reference:
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_pictures_are_those_diffusers_paints(demo: Studio, files: Mapping[str, Path], prompt: str) -> None:
     wanted = recipe(prompt, negative_prompt="green sks", reading=reading(demo, files))
-    # diffusers finds a word only as it is spelt.
+    # diffusers only finds a word in its exact spelling.
     spelt = recipe(prompt.replace("<CAT>", "<cat>"), negative_prompt="green sks")
     assert difference(demo.paint(wanted), theirs(demo.folder, files).paint(spelt)) <= 1
     assert difference(demo.paint(wanted), demo.paint(spelt)) > 1

@@ -1,4 +1,4 @@
-"""Hundreds of loads, uses and evictions: memory stays flat, the books stay right, the base never changes by a bit."""
+"""Hundreds of loads, uses and evictions: memory does not grow, the ledger stays right, the base never changes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(not STATM.exists(), reason="resident memory is r
 
 @pytest.fixture
 def small(shelf: Shelf, make_bench: MakeBench) -> Bench:
-    """Fifty files, room for eight on the device and twelve in host memory."""
+    """Fifty files, with room for eight on the device and twelve in host memory."""
     for number in range(FILES):
         shelf.add(f"{number:02}", [(name, "lora", lora(rows, columns, rank=64)) for name, rows, columns in LAYERS])
     size_bytes = lay_out(shelf.open("00")).size_bytes
@@ -37,7 +37,7 @@ def small(shelf: Shelf, make_bench: MakeBench) -> Bench:
 
 
 def resident_bytes() -> int:
-    """What this process uses: memory that earlier tests gave back and the C library still holds is let go of first."""
+    """This process's resident memory, after freed memory that the C library still holds was returned to the system."""
     gc.collect()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
@@ -45,7 +45,7 @@ def resident_bytes() -> int:
 
 
 class Jobs:
-    """One job after another: the next one's adapters are fetched while this one's blend is put on."""
+    """One job after another: the next one's adapters are fetched while this one's blend is applied."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
@@ -53,7 +53,7 @@ class Jobs:
         self._parts = self._next()
 
     def run_one(self) -> list[Adapter]:
-        """The adapters it used."""
+        """Run a job; the adapters it used."""
         bench, parts = self._bench, self._parts
         self._parts = self._next()
         bench.switcher.put_on(blend(*((digest, self._dice.uniform(-1, 1)) for digest in parts)))
@@ -91,7 +91,7 @@ def test_memory_and_weights_are_the_same_after_hundreds_of_adapters(small: Bench
 
 
 def test_a_leak_would_be_seen(small: Bench) -> None:
-    """The measure above, shown to work on a cache that lets nothing go."""
+    """The measurement above detects a cache that never frees anything."""
     jobs, hoard = Jobs(small), dict[int, Adapter]()
     for _ in range(LOOK_EVERY):
         jobs.run_one()

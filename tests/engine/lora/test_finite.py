@@ -1,4 +1,4 @@
-"""Numbers are finite by their bits exactly where torch says so, in each format factors are kept in."""
+"""The check of bits for finite numbers agrees with torch, in each format that factors are kept in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EDGES = (0, 1, 0x7F7FFFFF, 0x7F800000, 0x7F800001, 0x7FC00000, 0x7FFFFFFF)
 
 
 def raw(bits: list[int], width: int) -> Tensor:
-    """The low `width` bytes of each, as bytes."""
+    """The low `width` bytes of each number, as bytes."""
     signed = [(one + (1 << (8 * width - 1))) % (1 << 8 * width) - (1 << (8 * width - 1)) for one in bits]
     return torch.tensor(signed, dtype=INTEGERS[width]).view(torch.uint8)
 

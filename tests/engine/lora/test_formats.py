@@ -1,4 +1,4 @@
-"""Reading files: every number finite, exact widening, factors in one buffer, nothing malformed let through."""
+"""Reading files: every number finite, exact widening, factors in one buffer, malformed files refused."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_alpha_may_not_be_a_truth_value(shelf: Shelf) -> None:
 
 
 def test_the_private_store_is_opened_by_digest_and_planned(tmp_path: Path) -> None:
-    """kohya's spelling of a real module name, found among the checkpoint's shapes."""
+    """With kohya's spelling of a real module name, which is found among the checkpoint's shapes."""
     digest = "ab" * 32
     raw = lora(32, 32)
     keys = {"up": "lora_up.weight", "down": "lora_down.weight", "alpha": "alpha"}

@@ -1,4 +1,4 @@
-"""Every dialect, on every kind of layer, at several weights and storage dtypes, against the library that trains it."""
+"""Every dialect, on every kind of layer, at several weights and storage dtypes, compared to its trainer's library."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TABLE = [
 
 
 def add(shelf: Shelf, module: str, trained: Trained) -> None:
-    """A file with the one layer, keys spelled so that a PEFT magnitude is known as one."""
+    """Add a file with this one layer, with keys by which a PEFT magnitude is recognized."""
     keys = {role: f"{module}.{trained.magnitude_key if role == 'dora_scale' else role}" for role in trained.tensors}
     tensors = {keys[role]: tensor.contiguous() for role, tensor in trained.tensors.items()}
     shelf.add_file("one", tensors, [ModulePart(module, trained.algorithm, keys, trained.scale)])

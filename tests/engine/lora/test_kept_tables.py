@@ -1,4 +1,4 @@
-"""A table that was made for a blend serves it again, and never what lies elsewhere or was written over."""
+"""A merge table is reused for the same blend, and never for data that moved or was overwritten."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DORA = (("dd", 0.7),)
 
 @pytest.fixture
 def alike(shelf: Shelf) -> Shelf:
-    """Two files of one layout that differ in scale too, then a DoRA."""
+    """Two files of one layout with different scales, and a DoRA."""
     for digest, alpha in ("aa", 2.0), ("bb", 3.0):
         shelf.add(digest, [(module, "lora", _half(alpha)) for module in (Q, TEXT)])
     shelf.add("dd", [(K, "lora", lora(32, 64) | {"dora_scale": torch.rand(32, 1) + 0.5})])
@@ -43,7 +43,7 @@ def _half(alpha: float) -> dict[str, Tensor]:
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The bytes of every table that is made."""
+    """The sizes in bytes of all tables that are made."""
     found: list[int] = []
 
     def counting(*given: object, **named: object) -> object:
@@ -63,7 +63,7 @@ def bench(alike: Shelf, make_bench: MakeBench) -> Bench:
 
 @pytest.fixture
 def alone(alike: Shelf, make_bench: MakeBench) -> Callable[..., Mapping[str, Tensor]]:
-    """The bits of a blend that nothing came before."""
+    """The bits of a blend in a fresh engine."""
 
     def bits(*parts: tuple[str, float]) -> Mapping[str, Tensor]:
         fresh: Bench = make_bench(dtype=torch.float16, kernel=triton_merge.launch)
@@ -77,7 +77,7 @@ Alone = Callable[..., Mapping[str, Tensor]]
 
 
 def test_blends_that_take_turns_make_no_table_twice(bench: Bench, alone: Alone, made: list[int]) -> None:
-    """Of equal weights, other weights, both together, a DoRA, and none between."""
+    """With equal weights, other weights, both together, a DoRA, and no blend in between."""
     blends = (A, B, (("aa", 0.5),), (*A, *B), DORA)
     expected = [alone(*parts) for parts in blends]
     for turn in range(2):
@@ -90,7 +90,7 @@ def test_blends_that_take_turns_make_no_table_twice(bench: Bench, alone: Alone, 
 
 
 def test_they_are_known_by_the_layers_that_are_written(bench: Bench, alone: Alone, made: list[int]) -> None:
-    """What stays on is not written, so the same blend takes another table after another blend."""
+    """Layers that stay changed are not written, so the same blend needs another table after another blend."""
     expected = alone(*A, *DORA)
     for before in NO_BLEND, blend(*A), blend(*DORA), blend(*A):
         bench.switcher.put_on(before)
@@ -99,7 +99,7 @@ def test_they_are_known_by_the_layers_that_are_written(bench: Bench, alone: Alon
 
 
 def test_an_adapter_that_lies_where_another_lay(bench: Bench, alone: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both in the same memory, which is filled for whoever is used."""
+    """Both in the same memory, which is filled for the one in use."""
     files = {digest: read_factors(lay_out(bench.shelf.open(digest)), pinned=False) for digest in ("aa", "bb")}
     place = torch.empty(files["aa"].size_bytes, dtype=torch.uint8)
 
@@ -117,7 +117,7 @@ def test_an_adapter_that_lies_where_another_lay(bench: Bench, alone: Alone, monk
 
 
 def test_an_adapter_that_left_and_came_back(alike: Shelf, make_bench: MakeBench, alone: Alone, made: list[int]) -> None:
-    """It is evicted and read anew, and what it left behind is written over by others."""
+    """It is evicted and read again, and its former memory is overwritten by others."""
     size_bytes = make_bench().cache.use("aa").size_bytes
     bench = make_bench(dtype=torch.float16, kernel=triton_merge.launch, vram_bytes=20 * size_bytes, host_bytes=0)
     expected, gone = (alone(*A), alone(*B)), []

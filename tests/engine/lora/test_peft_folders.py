@@ -48,7 +48,7 @@ def press(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Press]:
 
 
 def train(model: nn.Module, folder: Path, **options: Any) -> dict[str, Tensor]:
-    """A folder saved by PEFT, and the weights PEFT itself makes of it, float64, by parameter name."""
+    """A folder saved by PEFT, and the weights that PEFT computes from it, in float64, by parameter name."""
     config = LoraConfig(**{"r": 4, "lora_alpha": 6, "init_lora_weights": False} | options)
     trained = get_peft_model(copy.deepcopy(model), config)
     for name, value in trained.named_parameters():

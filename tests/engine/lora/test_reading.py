@@ -1,4 +1,4 @@
-"""Files are read once, byte by byte to where they stay, whatever they hold and however much a call gives."""
+"""Files are read once, every byte directly to its final place, whatever they contain and however much a call reads."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ META = torch.device("meta")
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Page-locked memory is plain here, in pieces so small that tensors reach from one into the next."""
+    """Plain memory in place of page-locked memory, in pieces so small that tensors span several of them."""
     monkeypatch.setattr(page_locked, "page_locked", lambda size: torch.empty(size, dtype=torch.uint8))
     monkeypatch.setattr(page_locked, "PIECE_BYTES", 256)
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many bytes each call to the system read."""
+    """The number of bytes that each system call read."""
     found: list[int] = []
     readv = os.readv
 
@@ -47,7 +47,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 class Copies(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """(bytes, from, to, non_blocking, formats alike) of each copy between tensors."""
+    """(bytes, from, to, non_blocking, same dtype) of each copy between tensors."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -72,7 +72,7 @@ def everything(adapter: Adapter) -> dict[str, Tensor]:
 
 
 def all_types() -> Iterator[tuple[str, str, dict[str, Tensor]]]:
-    """One layer of each format a file may have, alphas among the factors, and sizes that leave gaps."""
+    """One layer of each format a file may have, with alphas among the factors, and sizes that leave gaps."""
     for number, dtype in enumerate(FILE_DTYPES.values()):
         factors = lora(31 + number, 33, rank=3)
         yield f"unet.layer{number}", "lora", {role: tensor.to(dtype) for role, tensor in factors.items()}
@@ -134,7 +134,7 @@ def test_a_tensor_in_several_pieces_that_is_not_finite_is_named(shelf: Shelf, sm
 
 
 def test_a_copy_to_the_device_is_one_of_each_piece(shelf: Shelf, small_pieces: None) -> None:
-    """None of them of another format, and none that waits."""
+    """None of them converts, and none waits."""
     shelf.add("aa", [(f"unet.layer{number}", "lora", lora(32, 32)) for number in range(4)])
     factors = read_factors(lay_out(shelf.open("aa")), pinned=True)
     with Copies() as copies:
@@ -144,7 +144,7 @@ def test_a_copy_to_the_device_is_one_of_each_piece(shelf: Shelf, small_pieces: N
 
 @pytest.mark.parametrize("vram_bytes", [1, 2**20])
 def test_an_adapter_is_copied_when_it_is_not_there(shelf: Shelf, vram_bytes: int) -> None:
-    """From host memory, whole, at each use where the device has no room to keep it."""
+    """From host memory, as a whole; at each use if the device has no room to keep it."""
     shelf.add("aa", [(f"unet.layer{number}", "lora", lora(32, 32)) for number in range(4)])
     cache = AdapterCache(shelf.open, Ledger({VRAM: vram_bytes, HOST: 2**20}), META, lambda _: None)
     seen = []

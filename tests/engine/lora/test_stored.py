@@ -1,4 +1,4 @@
-"""Plans are made once for a digest; whatever is remembered, a file that went is refused."""
+"""A file is planned once for each digest; a file that was removed is refused all the same."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def digests(tmp_path: Path) -> list[str]:
 
 @pytest.fixture
 def planned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The digests that were planned, one each time."""
+    """The digest at each time that a file was planned."""
     found: list[str] = []
     plan = stored._plan
 

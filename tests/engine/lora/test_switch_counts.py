@@ -18,7 +18,7 @@ from tools.full_size_model import UNET
 
 META = torch.device("meta")
 FLOOR_BYTES = 4 * 2_207_744_000
-"""Reading the pristine weights of the 722 linears and writing the blend's, two bytes each."""
+"""The bytes of reading the original weights of the 722 linear layers and writing the blend's, two bytes each."""
 FACTORS = Factors(META)
 
 
@@ -29,7 +29,7 @@ def unet() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def stacks(unet: nn.Module) -> Blender:
-    """Where no kernel of ours runs; a blend was on, so that pristine copies are there."""
+    """A switcher without kernels of ours, after a first blend, so that copies of the original weights exist."""
     made = Blender(unet, META, stacked=True)
     made.put_on([made.give("first", FACTORS.lora(4), made.layers(convolutions=True))])
     return made
@@ -51,7 +51,7 @@ def test_the_model(stacks: Blender) -> None:
 
 @pytest.mark.parametrize(("loras", "launches", "floors"), [(1, 185, 3.3), (3, 407, 3.6)])
 def test_stacks(stacks: Blender, loras: int, launches: int, floors: float) -> None:
-    """Pristine weights copied together, multiplied in place, copied out: three times the floor, and no wait."""
+    """Original weights copied together, multiplied in place, copied out: three times the floor, and no wait."""
     digests = [stacks.give(f"stacks {loras} {i}", FACTORS.lora(64)) for i in range(loras)]
     found = counted(stacks, digests)
     assert (found.launches, found.waits) == (launches, 0)
@@ -59,7 +59,7 @@ def test_stacks(stacks: Blender, loras: int, launches: int, floors: float) -> No
 
 
 class CountingKernel:
-    """Takes a table to the device as the real one does, and launches nothing: meta tensors have no addresses."""
+    """Sends its table to the device like the real one, but launches nothing, since meta tensors have no addresses."""
 
     def __init__(self) -> None:
         self.tables: list[MergeTable] = []
@@ -76,7 +76,7 @@ def kernel() -> CountingKernel:
 
 @pytest.fixture(scope="module")
 def fused(unet: nn.Module, kernel: CountingKernel) -> Blender:
-    """Where our kernels run; a blend was on, so that pristine copies are there."""
+    """A switcher with kernels of ours, after a first blend, so that copies of the original weights exist."""
     made = Blender(unet, META, kernel=kernel)
     made.put_on([made.give("first", FACTORS.lora(4), made.layers(convolutions=True))])
     return made
@@ -94,7 +94,7 @@ KINDS: dict[str, tuple[Make, int, float]] = {
 
 @pytest.mark.parametrize("name", KINDS)
 def test_kernels(fused: Blender, kernel: CountingKernel, name: str) -> None:
-    """One copy of the table and no wait; one launch; besides the floor only what the factors take."""
+    """One copy of the table without a wait, one launch, and no bytes beyond the floor except for the factors."""
     make, count, floors = KINDS[name]
     digests = [fused.give(f"{name} {i}", make) for i in range(count)]
     fused.put_on(digests)
@@ -102,14 +102,14 @@ def test_kernels(fused: Blender, kernel: CountingKernel, name: str) -> None:
     found = counted(fused, digests)
     (merge,) = kernel.tables
     assert (found.launches, found.uploads, found.waits) == (1, 1, 0)
-    # Without values a gain's address may be 0, which stands for none: one layer is then taken for a plain one.
+    # Without values a gain's address may be 0, which means none: one layer is then treated as a plain one.
     assert len(merge.launches) == (2 if name == "DoRA" else 1)
     assert table_bytes(merge) < floors * FLOOR_BYTES
     assert merge.words.nbytes < 1.1e6
 
 
 def test_a_dora_is_read_into_gains_in_stacks(fused: Blender) -> None:
-    """Once for each adapter: 7,222 launches when each layer's norm was taken for itself."""
+    """Once for each adapter; computing each layer's norm separately took 7,222 launches."""
     fused.put_on()
     found = counted(fused, [fused.give("a new DoRA", FACTORS.dora(16))])
     assert found.launches < 525
@@ -118,7 +118,7 @@ def test_a_dora_is_read_into_gains_in_stacks(fused: Blender) -> None:
 
 
 def test_convolutions_go_along(fused: Blender, kernel: CountingKernel) -> None:
-    """Channels-last in storage, contiguous in the file: a launch of their own."""
+    """They are channels-last in memory and contiguous in the file, and take a launch of their own."""
     digest = fused.give("with convolutions", FACTORS.lora(16), fused.layers(convolutions=True))
     kernel.tables.clear()
     found = counted(fused, [digest])
@@ -127,7 +127,7 @@ def test_convolutions_go_along(fused: Blender, kernel: CountingKernel) -> None:
 
 
 def test_a_warm_switch_makes_no_table_and_asks_each_layer_but_one_thing(fused: Blender, kernel: CountingKernel) -> None:
-    """Where its pristine copy lies: that may be elsewhere each time, and the rest is known."""
+    """The one thing is the address of its original copy, which may differ each time; everything else is cached."""
     first, second = (fused.give(f"warm {i}", FACTORS.lora(64)) for i in range(2))
     for digest in (first, second, first):
         fused.put_on([digest])
@@ -141,7 +141,7 @@ def test_a_warm_switch_makes_no_table_and_asks_each_layer_but_one_thing(fused: B
 
 
 def test_taking_a_blend_off_asks_each_layer_little(fused: Blender) -> None:
-    """A view of each would take longer than all else."""
+    """Making a view of each layer would take longer than everything else."""
     fused.put_on([fused.give("to be taken off", FACTORS.lora(64))])
     launches = Launches()
     with launches:
@@ -151,7 +151,7 @@ def test_taking_a_blend_off_asks_each_layer_little(fused: Blender) -> None:
 
 
 def entered(work: Callable[[], object]) -> Counter[str]:
-    """How often which of Python's functions were called."""
+    """How often each Python function was called."""
     found: Counter[str] = Counter()
 
     def count(frame: FrameType, event: str, _: object) -> None:

@@ -1,4 +1,4 @@
-"""The merge kernels in Triton's interpreter: one rounding, whatever the dialect, and what every writer promises."""
+"""The merge kernels in Triton's interpreter: one rounding in any dialect, and what all kinds of merging guarantee."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ BLENDS = ((("aa", 0.5), ("bb", -0.7)), (("bb", 1.0),), (("aa", 0.3), ("cc", 0.8)
 
 
 class Counted:
-    """The kernels, and the tables they were given."""
+    """The kernels, recording the tables they are given."""
 
     def __init__(self) -> None:
         self.tables: list[MergeTable] = []
@@ -59,7 +59,7 @@ class Counted:
 
     @property
     def groups(self) -> list[int]:
-        """Of all launches."""
+        """The groups of all launches."""
         return [launch.group for merge in self.tables for launch in merge.launches]
 
 
@@ -69,7 +69,7 @@ def half(tensors: Tensors) -> Tensors:
 
 @pytest.fixture
 def overlapping(shelf: Shelf) -> Shelf:
-    """Adapters of several dialects and number formats that meet on some layers."""
+    """Adapters of several dialects and number formats that change some layers in common."""
     shelf.add("aa", [(Q, "lora", half(lora(32, 32, 8))), (CONVOLUTION, "lora", half(lora(64, 288, 8)))])
     shelf.add("bb", [(Q, "lora", half(lora(32, 32, 16, 1.0))), (K, "lora", half(lora(32, 64, 8)))])
     hada = {"w1_a": torch.randn(32, 3), "w1_b": torch.randn(3, 32) * 0.1}
@@ -80,14 +80,14 @@ def overlapping(shelf: Shelf) -> Shelf:
 
 
 def _channels_last(components: dict[str, torch.nn.Module]) -> dict[str, torch.nn.Module]:
-    # torch's stubs know four-dimensional formats of tensors alone.
+    # torch's stubs only allow four-dimensional tensors with formats.
     components["unet"].to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return components
 
 
 @pytest.mark.parametrize("layer", [f"linear {name}" for name in LINEAR] + [f"conv {name}" for name in CONV])
 def test_every_dialect_is_rounded_once(shelf: Shelf, make_bench: MakeBench, layer: str) -> None:
-    """Against what the trainers' own code makes of the file, in float64; by the kernels unless there is a core."""
+    """Compared to the trainers' own code in float64; by the kernels, unless there is a core tensor."""
     kind, _, name = layer.partition(" ")
     module, train = (OUT, LINEAR[name]) if kind == "linear" else (CONVOLUTION, CONV[name])
     kernel = Counted()
@@ -104,7 +104,7 @@ def test_every_dialect_is_rounded_once(shelf: Shelf, make_bench: MakeBench, laye
 
 
 def test_plain_loras_of_16_bits_differ_from_one_rounding_hardly_anywhere(shelf: Shelf, make_bench: MakeBench) -> None:
-    """Three of them, by the kernel that multiplies float16 as it is: the same error as float64 rounded once."""
+    """Three of them, by the kernel that multiplies in float16: the same error as rounding float64 once."""
     kernel = Counted()
     bench = make_bench(dtype=torch.float16, kernel=kernel)
     expected = bench.weight(f"{Q}.weight").double()
@@ -123,7 +123,7 @@ def test_plain_loras_of_16_bits_differ_from_one_rounding_hardly_anywhere(shelf: 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_order_and_history_never_matter(overlapping: Shelf, make_bench: MakeBench, dtype: torch.dtype) -> None:
-    """Nor whether pristine copies are on the device or in host memory; every change is taken back to the bit."""
+    """Neither do copies on the device or in host memory differ; every change is undone to the bit."""
     fresh = make_bench(dtype=dtype, kernel=triton_merge.launch, pristine="host")
     before = fresh.bits()
     parts = BLENDS[2]
@@ -176,7 +176,7 @@ def test_only_what_no_kernel_computes_is_written_otherwise(
 
 
 def test_gains_are_computed_once(overlapping: Shelf, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DoRA's norms follow from the pristine weights alone."""
+    """DoRA's norms only depend on the original weights."""
     counted = [0]
 
     def counting(decomposed: Sequence[Decomposed]) -> Tensor:
@@ -229,7 +229,7 @@ def test_a_kernel_is_proved_before_it_is_used() -> None:
 
 
 def test_compiled_it_loads_and_stores_16_bytes_at_once(tmp_path: Path) -> None:
-    """A hint that the compiler overlooks costs a factor of its own, and no sum shows it."""
+    """If the compiler ignores an alignment hint that costs time, which no comparison of results shows."""
     environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path), "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-m", "tests.engine.lora.compiled_merge"]
     found = json.loads(subprocess.check_output(command, cwd=Path(__file__).parents[3], env=environment))

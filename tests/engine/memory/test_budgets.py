@@ -1,4 +1,4 @@
-"""What cards of each size keep warm, by the ledger's own arithmetic on the published model's layers, without values."""
+"""What GPUs of each size keep warm, by the ledger's own arithmetic for the published model, without values."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def components() -> dict[str, nn.Module]:
 
 @pytest.fixture
 def layers(components: dict[str, nn.Module]) -> list[Layer]:
-    """Those a usual LoRA changes, in files that have all of them."""
+    """The layers that a usual LoRA changes."""
     found = layers_of(components).values()
     return [layer for layer in found if layer.parameter.dim() == 2 and "embedding" not in layer.name]
 
 
 def planned(gib: int, monkeypatch: pytest.MonkeyPatch) -> tuple[MemoryPlan, Ledger]:
-    """Of a card that has so much memory; the ledger as it is once the checkpoint is loaded."""
+    """The plan for a GPU with this much memory, and the ledger after the checkpoint was loaded."""
     usable = usable_bytes(gib * GIB)
     plan = plan_memory(SIZES, usable, Wanted())
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (usable - plan.weights_bytes, gib * GIB))
@@ -52,7 +52,7 @@ def planned(gib: int, monkeypatch: pytest.MonkeyPatch) -> tuple[MemoryPlan, Ledg
 
 
 def warm_after(ledger: Ledger, loras: int) -> int:
-    """Of LoRAs asked for in turn, how many are still on the device."""
+    """How many of these LoRAs are still on the device after each was used once."""
     for number in range(loras):
         ledger.hold(VRAM, ("factors", number), LORA_BYTES)
     return sum(isinstance(key, tuple) and key[0] == "factors" for key in ledger.keys(VRAM))

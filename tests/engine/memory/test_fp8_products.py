@@ -1,4 +1,4 @@
-"""Products of 8-bit floats: how far they are off, that blends arrive in them, and what they ask of a device."""
+"""Products in 8-bit floats: their error, that blends reach them, and what they ask of a device."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tools.full_size_model import UNET
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 ERROR = 0.045
-"""Of a product's own size: each factor's numbers are off by up to a sixteenth, 2.7 % in the mean."""
+"""Relative to a product's size: each factor's numbers are off by up to a sixteenth, by 2.7 % on average."""
 SHAPES = [(640, 640), (1280, 1280), (5120, 640), (640, 2560)]
 
 
 class Attention(nn.Module):
-    """One layer by the name of one that multiplies in 8 bits, and one that does not."""
+    """One layer with the name of one that multiplies in 8 bits, and one without."""
 
     def __init__(self, outputs: int, inputs: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ def linear(made: Attention, name: str = "to_q") -> nn.Linear:
 
 
 def inputs(columns: int, rows: int = 100) -> Tensor:
-    """As activations are: of all sizes by row, some numbers far out, and a row of zeros."""
+    """Like activations: rows of different sizes, some outliers, and a row of zeros."""
     found = torch.randn(2, rows, columns, generator=torch.Generator().manual_seed(1))
     found *= torch.logspace(-3, 3, rows)[:, None]
     found[..., 7] *= 50
@@ -51,7 +51,7 @@ def inputs(columns: int, rows: int = 100) -> Tensor:
 
 
 def off(found: Tensor, exact: Tensor) -> Tensor:
-    """Of each row's own size, how far."""
+    """The error of each row, relative to its size."""
     far: Tensor = (found - exact).norm(dim=-1) / exact.norm(dim=-1).clamp(min=1e-30)
     return far
 
@@ -100,7 +100,7 @@ def test_a_blend_is_rounded_once_in_place_and_taken_off_to_the_bit() -> None:
 
 @pytest.fixture(scope="module")
 def calls() -> tuple[nn.Module, Launches, Launches]:
-    """SDXL's real UNet without values, and what a guided picture's call of it asks for in 16 bits, and then in 8."""
+    """SDXL's real UNet without values, and what a call for a guided picture asks for in 16 bits and in 8."""
     made = random_unet(UNET, META, torch.float16)
     plain = _called(made)
     multiply_in_fp8(made, META, META)
@@ -116,7 +116,7 @@ def test_which_layers_of_the_published_model(calls: tuple[nn.Module, Launches, L
 
 
 def test_what_a_call_asks_of_a_device(calls: tuple[nn.Module, Launches, Launches]) -> None:
-    """Of every layer one product, and for its inputs a norm, a scale in two, a division and a cast: no wait."""
+    """For each layer one product, and for its inputs a norm, a scale in two steps, a division and a cast: no wait."""
     _, plain, found = calls
     assert found.by_name["_scaled_mm"] == 420
     assert found.launches - plain.launches == 420 * 5
@@ -139,7 +139,7 @@ def _half(*shape: int) -> Tensor:
 def test_a_switch_rounds_layers_of_one_shape_together(
     calls: tuple[nn.Module, Launches, Launches], loras: int, launches: int
 ) -> None:
-    """5,677 launches for the first when each layer was rounded for itself, 5,880 to take it off again."""
+    """Rounding each layer separately took 5,677 launches for the first, and 5,880 to remove it."""
     blender = Blender(calls[0], META, stacked=True)
     digests = [blender.give(f"LoRA {number}", Factors(META).lora(16)) for number in range(loras)]
     blender.put_on(digests)

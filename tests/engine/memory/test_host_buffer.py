@@ -1,4 +1,4 @@
-"""Host memory in pieces: bytes are found where they were put, none is wasted, and each goes to the device once."""
+"""Host memory in pieces: data is found where it was put, none is wasted, and each piece goes to the device once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdxl_gateway.engine.memory.page_locked import PIECE_BYTES
 
 @pytest.fixture
 def locked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes in which page-locked memory is asked for, in bytes; it is made of plain memory here."""
+    """The sizes in bytes of all requests for page-locked memory, which is plain memory here."""
     asked: list[int] = []
 
     def plain(size_bytes: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The ledger: never above budget, pinned entries stay, bytes add up, the least recently used go first."""
+"""The ledger: never above its budget, pinned entries stay, sums are right, the least recently used go first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TIERS = st.sampled_from(sorted(BUDGETS))
 
 
 class LedgerAgainstAModel(RuleBasedStateMachine):
-    """Drives a ledger beside a plain list of entries, oldest first."""
+    """Compares a ledger to a plain list of entries, oldest first."""
 
     def __init__(self) -> None:
         super().__init__()

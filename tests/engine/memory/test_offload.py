@@ -1,4 +1,4 @@
-"""Weights that live in host memory: the same numbers come out, whatever is written to them, asked next, or fails."""
+"""Weights in host memory: the results are the same, whatever is written, called next, or fails."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Tower(nn.Module):
 
 
 class Watched(WeightStream):
-    """Remembers which parts were copied to the device."""
+    """Records which parts were copied to the device."""
 
     def __init__(self) -> None:
         super().__init__(CPU)
@@ -53,7 +53,7 @@ def x() -> Tensor:
 
 @pytest.fixture
 def towers() -> tuple[Tower, Tower, Watched]:
-    """One as it is, one the same in host memory."""
+    """A tower, the same one with its weights in host memory, and its stream."""
     torch.manual_seed(0)
     plain, kept, stream = Tower(), Tower(), Watched()
     kept.load_state_dict(plain.state_dict())

@@ -1,4 +1,4 @@
-"""Page-locked pieces that lie ready: a load asks the driver for none of them, and a step waits for one at most."""
+"""Page-locked pieces made in advance: a load asks the driver for none, and a step waits for one at most."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PIECES = 12
 
 
 class Driver:
-    """Counts what each thread asks it for; a step passes whenever it is told so."""
+    """Counts the requests of each thread; a step passes whenever it is told to."""
 
     def __init__(self) -> None:
         self.asked: Counter[int] = Counter()

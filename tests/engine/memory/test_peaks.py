@@ -1,4 +1,4 @@
-"""The plan's figures for painting against the published model's shapes, traced without values."""
+"""The plan's estimates for painting, compared to traces with the published model's shapes, without values."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_decodes(vae: AutoencoderKL, height: int, width: int, dtype: torch.dtype
     ("height", "width"), [(1024, 1024), (2048, 2048), pytest.param(4096, 4096, marks=pytest.mark.full)]
 )
 def test_decodes_in_tiles(vae: AutoencoderKL, height: int, width: int) -> None:
-    """A tile's peak and the picture itself, once in rows of tiles and once whole."""
+    """The peak of a tile plus the picture, once in rows of tiles and once whole."""
     vae.to(torch.bfloat16)
     set_tiles(vae)
     vae.enable_tiling()

@@ -1,4 +1,4 @@
-"""One-byte weights: how far they may be off, that blends are rounded once, and that nothing is lost on the way back."""
+"""One-byte weights: their largest error, that blends are rounded once, and that the original weights come back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HALF_STEP = {"int8": 1 / 254, "fp8": 1 / 16}
 
 
 def _weights(rows: int = 64, columns: int = 256, seed: int = 0) -> Tensor:
-    """As those of SDXL: small, with a few rows of other sizes, one of them empty."""
+    """Like SDXL's: small, with a few rows of other sizes, one of them all zero."""
     found = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed)) * 0.03
     found[1] *= 100
     found[2] *= 1e-3
@@ -23,7 +23,7 @@ def _weights(rows: int = 64, columns: int = 256, seed: int = 0) -> Tensor:
 
 
 def _bound(matrix: Tensor, wanted: str) -> Tensor:
-    """Half a step: of the row's largest in int8; of the number itself in fp8, or of the smallest there are."""
+    """Half a step: for int8 relative to the row's largest; for fp8 to the number itself, or its smallest step."""
     largest = matrix.abs().amax(dim=1, keepdim=True)
     if wanted == "int8":
         return (largest * HALF_STEP[wanted]).expand_as(matrix)
@@ -63,7 +63,7 @@ def test_a_weight_is_off_by_half_a_step_at_most(wanted: str, scales: torch.dtype
     numbers, scale = rounded(matrix, FORMATS[wanted].dtype, scales)
     assert (numbers.dtype, numbers.element_size(), scale.dtype) == (FORMATS[wanted].dtype, 1, scales)
     off = (widened(numbers, scale).float() - matrix).abs()
-    # Scales and products are rounded to their own format beside that, and scales of tiny rows to its smallest steps.
+    # Scales and products are also rounded to their own format, and scales of tiny rows to its smallest steps.
     limits = torch.finfo(scales)
     narrow = (
         limits.eps * matrix.abs().amax(dim=1, keepdim=True)
@@ -120,7 +120,7 @@ def test_a_blend_is_rounded_once_from_the_checkpoints_own_weights(wanted: str) -
 
 @pytest.mark.parametrize("wanted", FORMATS)
 def test_a_change_smaller_than_a_step_is_not_rounded_away(wanted: str) -> None:
-    """How much of a small LoRA arrives: nearly all of it, and next to nothing from weights rounded before."""
+    """Nearly all of a small LoRA's change remains, but next to nothing if weights were rounded before."""
     module = nn.ModuleDict({"blocks": nn.ModuleList([nn.Linear(1024, 512, bias=False)])})
     generator = torch.Generator().manual_seed(4)
     original = torch.randn(512, 1024, generator=generator) * 0.03
