@@ -1,4 +1,4 @@
-"""Weights that are read straight to a device: the same numbers, few bytes of the host's, nothing converted there."""
+"""Weights read directly to a device: the same values, little memory on the host, and no conversion there."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ON_GPU = DEVICE.startswith("cuda")
 
 @pytest.fixture
 def locked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of the pieces that were page-locked: plain memory where there is no CUDA, as its streams are."""
+    """The sizes of the page-locked pieces: plain memory where there is no CUDA, with fake streams."""
     asked: list[int] = []
     truly = page_locked.page_locked
 
@@ -56,13 +56,13 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch, locked: list[int]) -> None:
 
 
 def numbers(count: int, seed: int) -> Tensor:
-    """Those that formats treat differently among them: too large or too small for some, and halves to be rounded."""
+    """Numbers, some of which formats treat differently: too large or small for some, and ties in rounding."""
     odd = torch.tensor([0.0, -0.0, 1e5, -1e5, 65519.0, 65520.0, 3e-8, 6e-8, 1e-40, 1.00390625, 1 + 3 * 2**-11])
     return torch.cat([odd, torch.randn(count, generator=torch.Generator().manual_seed(seed))])[:count]
 
 
 def all_formats() -> dict[str, Tensor]:
-    """Of each format a file may have: larger than several small pieces, tiny, a single number, and none."""
+    """Tensors of each format a file may have: larger than several small pieces, tiny, of one number, and empty."""
     shapes = {"wide": (37, 41), "line": (5,), "one": (), "none": (0, 3)}
     return {
         f"{name} {stored}": numbers(prod(shape), len(name)).reshape(shape).to(dtype)
@@ -72,7 +72,7 @@ def all_formats() -> dict[str, Tensor]:
 
 
 def write_askew(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """In their own order, as no careful library would: numbers begin anywhere."""
+    """Unsorted, so that numbers begin at unaligned offsets, as careful libraries avoid."""
     header, data = {}, b""
     called = {dtype: name for name, dtype in FILE_DTYPES.items()}
     for name, tensor in tensors.items():
@@ -144,7 +144,7 @@ def test_the_host_holds_a_few_pieces_however_large_the_file(
 def test_a_piece_is_filled_anew_once_what_it_held_is_on_the_device(
     tmp_path: Path, small_pieces: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A device that copies nothing before it is waited for."""
+    """With a device that copies nothing until it is waited for."""
     asked: list[tuple[Any, Tensor]] = []
     copy = arrival._Stretch.copy_to_device
 
@@ -186,9 +186,9 @@ def test_a_file_that_changes_after_its_header_was_read(
 
 
 class Crossings(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Of each copy from the host to a device: bytes, whether the host was not to wait, whether it kept the format.
+    """For each copy from host to device: its bytes, whether it was non-blocking, whether it kept the dtype.
 
-    `converted` are the bytes that the host brought into another format itself.
+    `converted` are the bytes that the host itself converted to another dtype.
     """
 
     def __init__(self) -> None:
@@ -213,7 +213,7 @@ class Crossings(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def test_all_of_sdxl_crosses_as_it_is_stored(
     tmp_path: Path, locked: list[int], monkeypatch: pytest.MonkeyPatch, stored: str, bytes_each: int
 ) -> None:
-    """Counted at its real size, on a device without memory, from a file that nobody reads."""
+    """Counted at its real size, on a device without memory, from a file that is not read."""
     reads: list[int] = []
     fake_streams(monkeypatch)
     monkeypatch.setattr(arrival, "read_into", lambda memory, file, at: reads.append(len(memory)))

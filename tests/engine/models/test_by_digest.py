@@ -1,4 +1,4 @@
-"""An engine reads the files a recipe means, whole, or none."""
+"""An engine reads exactly the files that a recipe means, complete, or none."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 @dataclass(frozen=True)
 class Text:
-    """The digest of a text is itself."""
+    """A text that is its own digest."""
 
     digest: str
 

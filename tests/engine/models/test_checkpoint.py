@@ -1,4 +1,4 @@
-"""Checkpoints of other makes, several at once, and folders that cannot be painted with."""
+"""Checkpoints by other tools, several at once, and folders that cannot be used."""
 
 from __future__ import annotations
 

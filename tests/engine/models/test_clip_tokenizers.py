@@ -1,4 +1,4 @@
-"""CLIP's own tokenizers, made of the vocabulary that ships with the package."""
+"""CLIP's own tokenizers, made from the vocabulary in the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ControlNets in the pool: on the ledger like every model, pinned by recipes, gone when others need their room."""
+"""ControlNets in the pool: on the ledger like every model, pinned by recipes, evicted when others need their room."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who cannot multiply in 8 bits is told why, before anything is loaded."""
+"""A device that cannot multiply in 8 bits is refused with the reason, before anything is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A checkpoint comes back from host memory with the very weights of its files, whatever was on it meanwhile."""
+"""A checkpoint comes back from host memory with exactly its files' weights, whatever was applied to it before."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def weights(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
 
 
 def test_a_checkpoint_returns_as_it_was_read(loaded: Checkpoint) -> None:
-    """Whatever was written into its weights meanwhile, in their formats, with no memory shared with the copy."""
+    """Whatever was written to its weights before, in their formats, and sharing no memory with the copy."""
     before = {name: tensor.clone() for name, tensor in weights(loaded).items()}
     strides = {name: tensor.stride() for name, tensor in weights(loaded).items()}
     copies = HostCopies(CHECKPOINT, Ledger({HOST: ROOM}), CPU)

@@ -1,4 +1,4 @@
-"""Models come and go beside the step loop: nobody waits for another's model, and the same pictures come out."""
+"""Models are loaded beside the step loop: no job waits for another's model, and the pictures stay the same."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _numbers = count()
 
 @dataclass
 class GatedLoader:
-    """Checkpoints that are loaded once the gate is open, or fail then."""
+    """Checkpoints whose loads finish, or fail, once the gate is open."""
 
     inner: Loader[LoadedCheckpoint]
     gate: Event = field(default_factory=Event)
@@ -84,7 +84,7 @@ class GatedLoader:
 
 
 class Works:
-    """A loop over an engine whose checkpoints, but for the first, are loaded through a gate."""
+    """A loop and an engine whose checkpoints, except for the first, are loaded through a gate."""
 
     def __init__(
         self,
@@ -119,12 +119,12 @@ class Works:
             assert self.loop.advance()
 
     def finish(self, job_id: str) -> Picture:
-        """Run until that job is painted."""
+        """Run until that job is painted; its picture."""
         assert isinstance(self.end(job_id), Finished), self.ends()[job_id]
         return self.picture(job_id)
 
     def end(self, job_id: str) -> JobEvent:
-        """Run until that job is over."""
+        """Run until that job has ended; its last event."""
         self.run_until(lambda: job_id in self.ends())
         return self.ends()[job_id]
 
@@ -132,7 +132,7 @@ class Works:
         return next(event.picture for event in self.events if isinstance(event, Painted) and event.job_id == job_id)
 
     def error(self, job_id: str) -> Exception:
-        """Run until that job has failed."""
+        """Run until that job has failed; its error."""
         end = self.end(job_id)
         assert isinstance(end, Failed)
         return end.error
@@ -144,7 +144,7 @@ class Works:
         return sum(isinstance(event, Progressed) and event.job_id == job_id for event in self.events)
 
     def held(self) -> list[str]:
-        """The checkpoints the ledger says are there."""
+        """The checkpoints that are on the ledger."""
         return [key[1] for key in self.pool.ledger.keys(VRAM) if isinstance(key, tuple) and key[0] == CHECKPOINT]
 
 
@@ -318,7 +318,7 @@ def test_closing_waits_for_the_load_at_work_and_starts_no_other(works: Works) ->
 
 
 def test_what_is_painted_next_has_room_before_what_only_waits(tight: Works, demo: Studio) -> None:
-    """Recipes that wait keep their models near while nobody else has need of the room."""
+    """Waiting recipes keep their models loaded as long as nobody else needs the room."""
     tight.loader.gate.set()
     names = ("demo", "other", "demo", "third", "other")
     jobs = [tight.submit(recipe(checkpoint=name, seed=seed)) for seed, name in enumerate(names)]
@@ -374,7 +374,7 @@ def test_memory_is_told_when_a_model_is_there(works: Works) -> None:
 
 
 def test_a_load_takes_longer_than_one_waits_and_goes_on(tmp_path: Path, demo: Studio) -> None:
-    """Where there is room the loop stops waiting, else the pool does; both times the next who asks has the model."""
+    """If there is room the loop stops waiting, or else the pool does; both times a later job has the model."""
     for memory in (Memory(vram_budget_bytes=2**30), TIGHT):
         made = Works(tmp_path, memory, load_wait_seconds=0.2)
         early = made.submit(recipe(checkpoint="other"))
@@ -409,7 +409,7 @@ def test_a_checkpoint_of_the_folder_is_painted_with_as_it_was_meant(tmp_path: Pa
 
 @dataclass
 class ScaleLoader:
-    """A kind of model of its own: one number that is wanted by recipes whose prompt has its name."""
+    """Another kind of model: a number, needed by recipes whose prompt contains its name."""
 
     names: tuple[str, ...] = ("half", "double")
     unloaded: list[nn.Module] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""A model as its library builds it, while other threads go on as if nothing happened."""
+"""Loading a model by its library does not affect other threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A refiner as one file: the weights and the pictures that diffusers' own `from_single_file` gives."""
+"""A refiner as one file: the weights and pictures are those of diffusers' own `from_single_file`."""
 
 from __future__ import annotations
 

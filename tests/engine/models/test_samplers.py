@@ -1,4 +1,4 @@
-"""Schedules: which training steps a sampler goes through on a checkpoint of SDXL's own config, as diffusers' do."""
+"""Schedules: the timesteps of each sampler, with SDXL's own scheduler config, are those of diffusers."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_schedules_are_those_that_diffusers_has(name: str) -> None:
     options = set(inspect.signature(type(made).__init__).parameters)
     by_noise = [one for one in ("karras", "exponential", "beta") if f"use_{one}_sigmas" in options]
     spaced = ["trailing", "leading"] if "timestep_spacing" in options else []
-    if name in ("lcm", "tcd"):  # the option is there, and they do not read it
+    if name in ("lcm", "tcd"):  # they accept the option, but ignore it
         spaced = ["trailing"]
     assert list(SAMPLERS[name].schedules) == ["normal", *by_noise, *spaced]
 

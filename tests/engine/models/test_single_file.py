@@ -1,4 +1,4 @@
-"""A checkpoint as one file: the weights and the pictures that diffusers' own `from_single_file` gives."""
+"""A checkpoint as one file: the weights and pictures are those of diffusers' own `from_single_file`."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ ZERO_SNR_CONFIG = {
 
 @pytest.fixture
 def epsilon_configs(tmp_path: Path) -> Path:
-    """Configs whose scheduler is SDXL's own, so that only the file can tell of anything else."""
+    """Configs with SDXL's own scheduler, so that any other prediction type must come from the file."""
     folder = tmp_path / "configs"
     shutil.copytree(DEMO_MODEL, folder, ignore=shutil.ignore_patterns("*.safetensors"))
     shutil.copytree(SDXL_CONFIGS / "scheduler", folder / "scheduler", dirs_exist_ok=True)

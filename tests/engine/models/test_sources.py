@@ -1,4 +1,4 @@
-"""An engine finds what recipes name: configured checkpoints by name, the folder's by name and content."""
+"""An engine finds the checkpoints in recipes: configured ones by name, the folder's by name and content."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_an_engine_begins_with_the_folders_or_the_first_configured(tmp_path: Pat
 
 @pytest.fixture
 def named(tmp_path: Path) -> Path:
-    """A configured checkpoint's folder, outside the watched one."""
+    """A configured checkpoint's folder, outside of the watched one."""
     (tmp_path / "watched").mkdir()
     return copy_of_demo(tmp_path / "mine")
 

@@ -1,4 +1,4 @@
-"""Components on a CUDA device that was never there: the models their libraries give, without a wait of the host."""
+"""Components loaded onto a fake CUDA device: the same models as by their libraries, without a wait of the host."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def watched() -> Iterator[Watched]:
 
 @pytest.fixture
 def libraries_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They load nothing."""
+    """The libraries cannot load anything."""
     for kind in KINDS.values():
         monkeypatch.setattr(kind, "from_pretrained", None)
 
@@ -67,7 +67,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def check_same(found: nn.Module, expected: nn.Module) -> None:
-    """In number, format and layout, all on the device."""
+    """The same values, dtypes and layouts, all on the device."""
     ours, theirs = (dict([*model.named_parameters(), *model.named_buffers()]) for model in (found, expected))
     assert ours.keys() == theirs.keys()
     for name, tensor in ours.items():
@@ -97,7 +97,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", ["text_encoder_2", "vae"])
 def test_a_single_files_component(name: str, file: Path, watched: Watched) -> None:
-    """Its tensors are taken apart there, where that is what a conversion does."""
+    """Its tensors are split on the device, if that is all a conversion does."""
     part = Source("one", file, config=DEMO_MODEL).component(name)
     check_component(part, name, part.load(KINDS[name], torch.float16), torch.float16, watched)
 
@@ -112,7 +112,7 @@ def test_a_device_that_is_full_is_not_taken_for_a_broken_file(file: Path, monkey
 
 
 def fp16(folder: Path) -> None:
-    """The half alone."""
+    """Only the fp16 variant."""
     (folder / VAE_FILE).rename(folder / VAE_FILE.with_suffix(".fp16.safetensors"))
 
 
@@ -129,7 +129,7 @@ def shards(folder: Path) -> None:
 
 
 def mixed(folder: Path) -> None:
-    """Every other tensor in full."""
+    """Every other tensor in float32."""
 
     def upcast(tensors: dict[str, Tensor]) -> None:
         tensors |= {name: tensors[name].float() for name in sorted(tensors)[::2]}
@@ -145,7 +145,7 @@ def test_files_of_all_kinds(change: Callable[[Path], None], folder: Path, watche
 
 
 def test_a_text_encoder_as_it_was_published(folder: Path, watched: Watched) -> None:
-    """With a level in its names that is left out today, and with the numbers of its places."""
+    """With a level in its names that is omitted today, and with position ids."""
     expected = load_pretrained(CLIPTextModel, folder / "text_encoder", torch.float16)
     tensors = load_file(folder / TEXT_FILE)
     published = {f"text_model.{name.removeprefix('text_model.')}": tensor for name, tensor in tensors.items()}
@@ -164,7 +164,7 @@ def old(name: str) -> str:
 
 
 def test_names_that_its_library_alone_knows(folder: Path, watched: Watched) -> None:
-    """It reads them into host memory, as before."""
+    """The library reads them into host memory, as before."""
     expected = load_pretrained(AutoencoderKL, folder / "vae", torch.float16)
     before = {old(name): tensor for name, tensor in load_file(folder / VAE_FILE).items()}
     assert before.keys() != expected.state_dict().keys()
@@ -196,7 +196,7 @@ def test_what_is_wrong_is_told_by_the_library_before_anything_is_read(
 
 @pytest.mark.usefixtures("libraries_out")
 def test_a_whole_checkpoint_is_there_without_a_wait(watched: Watched) -> None:
-    """Convolutions as tensor cores want them: laid out there."""
+    """Convolutions get the layout that tensor cores need on the device."""
     found = load_checkpoint(Source("demo", DEMO_MODEL), Placement.everything_on(CUDA), torch.float16)
     assert watched.waits == []
     tensors = [tensor for part in (found.unet, found.vae, *found.text_encoders) for tensor in part.parameters()]

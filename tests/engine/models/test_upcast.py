@@ -57,7 +57,7 @@ def test_a_checkpoint_kept_in_half_precision_paints_nearly_the_same(tmp_path: Pa
 
 
 class Scaled(nn.Module):
-    """A UNet as far as the calls go, with a layer kept in half precision."""
+    """Stands for a UNet in calls, with a layer in half precision."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A stretch of a UNet's work: its own blocks at its own widths, no larger than a moment allows, timed in turn."""
+"""Measuring parts of a UNet: its own blocks at their own widths, limited in size and timed one after the other."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_sdxls_blocks_have_as_many_rows_as_threads_do_in_a_moment(monkeypatch: p
 
 @dataclass
 class Ticking:
-    """A clock that each pass moves on by what it is said to cost."""
+    """A clock that each pass advances by its cost."""
 
     now: float = 0.0
     passes: list[str] = field(default_factory=list)
@@ -69,7 +69,7 @@ class Ticking:
         return self.now
 
     def passing(self, name: str, *costs: float) -> list[Work]:
-        """A work; the last of its costs comes again and again."""
+        """A work with these costs; the last one repeats."""
         left = list(costs)
 
         def work() -> None:

@@ -1,4 +1,4 @@
-"""What was measured once is given again; a file that cannot be read or written stops no start."""
+"""Measurements are stored and reused; a file that cannot be read or written does not prevent a start."""
 
 from __future__ import annotations
 

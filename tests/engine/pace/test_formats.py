@@ -1,4 +1,4 @@
-"""A CPU paints in bfloat16 where that was measured to gain clearly, and in float32 as ever elsewhere."""
+"""A CPU uses bfloat16 if a measurement shows a clear gain, and float32 otherwise."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNET = {"block_out_channels": [320, 640, 1280]}
 
 @dataclass
 class Stopwatch:
-    """A processor on which a pass takes a second in float32, and `half` of one in bfloat16."""
+    """A processor on which a pass takes a second in float32, and `half` seconds in bfloat16."""
 
     half: float
     now: float = 0.0
@@ -85,7 +85,7 @@ def test_a_small_model_and_a_processor_without_it_are_not_measured(
 
 
 def test_what_was_measured_is_what_an_engine_paints_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A blend leaves nothing behind, and a picture is near the exact one. A format that was named is not measured."""
+    """A blend is removed without a trace, and pictures are near the exact ones. A configured format is not measured."""
     exact = studio(tmp_path, device="cpu", dtype="float32")
     monkeypatch.setattr(formats, "LEAST_PARAMETERS", 0)
     monkeypatch.setattr(formats, "bfloat16_works", lambda _: True)

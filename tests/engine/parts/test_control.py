@@ -1,4 +1,4 @@
-"""ControlNets: the pictures that diffusers' own ControlNet pipelines paint, alone and together with everything else."""
+"""ControlNets: the pictures of diffusers' own ControlNet pipelines, alone and with everything else."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ WEIGHTS = (0.9, 0.6)
 
 @dataclass(frozen=True)
 class Shelf:
-    """ControlNets lying in folders: their sections, their digests, and diffusers' models of the same weights."""
+    """ControlNets in folders: their sections, their digests, and diffusers' models with the same weights."""
 
     sections: dict[str, Section]
     digests: dict[str, str]
@@ -90,7 +90,7 @@ def lora(room: Studio, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 
 
 def shown(seed: int, width: int = 64, height: int = 64) -> Picture:
-    """A map: lines on black, each seed its own."""
+    """A control map: white lines on black, different for each seed."""
     rows = np.zeros((height, width, 3), np.uint8)
     drawn = np.random.default_rng(seed).integers(4, min(width, height) - 4, 3)
     rows[drawn, :] = 255
@@ -171,7 +171,7 @@ def test_weight_zero_is_no_control(room: Studio, shelf: Shelf) -> None:
 def test_with_a_blend_on(
     room: Studio, shelf: Shelf, lora: tuple[Path, str], task: Task, names: tuple[str, ...]
 ) -> None:
-    """The blend changes the UNet and no ControlNet."""
+    """The blend changes the UNet, but no ControlNet."""
     path, digest = lora
     plain = Reference(DEMO_MODEL)
     plain.base.load_lora_weights(path)
@@ -192,7 +192,7 @@ def test_an_inpainting_unet(shelf: Shelf, tmp_path: Path) -> None:
 
 
 def four(shelf: Shelf, names: tuple[str, ...]) -> list[tuple[Recipe, Inputs]]:
-    """Of all tasks, with weights, maps and lengths of their own; a union is shown another kind of map by each."""
+    """One of each task, with different weights, maps and lengths; for a union each uses another kind of map."""
     kinds = [Task.TEXT_TO_IMAGE, Task.IMAGE_TO_IMAGE, Task.INPAINT, Task.TEXT_TO_IMAGE]
     weights, samplers = (1.0, 0.5, 0.8, 1.4), ("euler", "ddim", "euler", "dpmpp_2m")
     found = []
@@ -277,7 +277,7 @@ def test_other_controls_or_another_order_share_no_step(room: Studio, shelf: Shel
 
 
 def test_a_later_phase_is_not_controlled(room: Studio, shelf: Shelf) -> None:
-    """Start and end are shares of all steps, as they are for diffusers' pipeline that is to stop half-way."""
+    """Start and end are fractions of all steps, as in diffusers' pipeline with `denoising_end`."""
     later = Phase("demo", "another", NO_BLEND, from_step=2)
     one = wanted(Task.TEXT_TO_IMAGE, shelf.control("canny", end=0.5), steps=6, later_phases=(later,))
     assert [one.controls_at(step) for step in range(6)] == [(0,), (0,), (), (), (), ()]

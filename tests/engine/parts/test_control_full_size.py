@@ -1,4 +1,4 @@
-"""ControlNets of SDXL's real sizes, without values: they fit the UNet, and cost what the scheduler reckons."""
+"""ControlNets of SDXL's real sizes, without values: they fit the UNet, and cost what the scheduler assumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys and values of texts: made once for a picture and a blend, the same to the bit, gone when others need room."""
+"""Keys and values of texts: computed once for a picture and a blend, bit for bit the same, evicted for others."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_guided_step_of_the_published_model_makes_140_products_less(unet: nn.M
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The rows of each text whose keys and values were made."""
+    """The rows of each text for which keys and values were computed."""
     rows: list[int] = []
     plain = TextLayers.keys_and_values
 
@@ -83,7 +83,7 @@ def blends(demo: Studio, tmp_path_factory: pytest.TempPathFactory) -> tuple[Blen
 
 @pytest.fixture
 def as_it_is(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """The UNet reads texts, as diffusers' pipelines have it do."""
+    """The UNet computes keys and values at each step, as in diffusers' pipelines."""
     with monkeypatch.context() as patch:
         patch.setattr(TextKeys, "join", classmethod(lambda *_: None))
         yield patch
@@ -113,7 +113,7 @@ def test_a_blend_that_changes_half_way_has_them_made_anew(
 
 
 def test_in_a_batch_each_canvas_brings_its_own(demo: Studio, made: list[int]) -> None:
-    """One is cancelled and one is longer."""
+    """One is cancelled, and one takes more steps."""
     wanted = [recipe(prompt="a blue square"), recipe(steps=5), recipe(prompt="green", seed=3, sampler="lcm")]
     alone = [demo.paint(one) for one in wanted]
     made.clear()

@@ -1,4 +1,4 @@
-"""Where a long text is parted, on ids alone."""
+"""Where a long text is split into chunks, tested on token ids."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def lengths(pieces: list[Piece], most: int = 99) -> list[int]:
         (80, (60, 70), [71, 9]),
         (80, (55,), [56, 24]),
         (80, (54,), [75, 5]),
-        # A comma that comes when a chunk is full begins the next one, as at A1111.
+        # A comma that follows a full chunk begins the next one, as in A1111.
         (80, (70, 75), [75, 5]),
         (160, (70, 140), [71, 70, 19]),
     ],

@@ -1,4 +1,4 @@
-"""An enlarged picture is painted over in tiles: no seam, no larger step, and nobody else's picture is another."""
+"""An enlarged picture is repainted in tiles: without seams or larger steps, and without changing others' pictures."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def diffusers() -> Reference:
 
 
 def by_hand(diffusers: Reference, wanted: Recipe, enlarged: Picture) -> Picture:
-    """Sent to be painted over, from the same seed."""
+    """The enlarged picture repainted by diffusers, from the same seed."""
     over = replace(wanted, task=Task.IMAGE_TO_IMAGE, strength=wanted.detail)
     return diffusers.paint(over, Inputs({"image": enlarged}))
 
@@ -80,7 +80,7 @@ def test_of_an_edit_and_with_a_blend(room: Studio, diffusers: Reference, tmp_pat
 
 
 def test_after_a_net_at_the_asked_size(room: Studio, diffusers: Reference) -> None:
-    """The net enlarges four times, the picture leaves twice as large, and that is what is painted over."""
+    """The net enlarges four times, but the result is twice as large, and repainted at that size."""
     (digest,) = room.engine._pool.loaders[UPSCALER].names
     wanted = recipe(steps=4, upscaler="sharp", upscaler_digest=digest, detail=0.5)
     enlarged = room.paint(replace(wanted, detail=0.0))
@@ -108,7 +108,7 @@ def edges(wanted: Recipe) -> tuple[set[int], set[int]]:
 
 
 def jump(picture: Picture, wanted: Recipe) -> float:
-    """How much larger than anywhere else, on average, the step from pixel to pixel is at the edges of tiles."""
+    """The average difference between neighbouring pixels at the edges of tiles, relative to that of all."""
     rows = pixels(picture).astype(int)
     steps = [np.abs(np.diff(rows, axis=axis)).mean(axis=(1 - axis, 2)) for axis in (1, 0)]
     found = [at[[edge - 1 for edge in where]] for at, where in zip(steps, edges(wanted), strict=True)]
@@ -116,7 +116,7 @@ def jump(picture: Picture, wanted: Recipe) -> float:
 
 
 def test_there_is_no_seam(room: Studio) -> None:
-    """Against the same tiles painted each for itself, and laid beside each other."""
+    """Compared to the same tiles painted separately, and put side by side."""
     wanted = recipe(steps=10, seed=3, detail=0.4, width=256, height=256, paint_width=128, paint_height=128)
     plain = room.paint(replace(wanted, detail=0.0))
     whole = pixels(from_image(finish(plain, Size(256, 256))))
@@ -190,8 +190,8 @@ def test_numbers_that_are_none(room: Studio) -> None:
 def test_a_tile_that_finds_no_room_is_tried_again_and_a_turn_that_ends_is_not(
     room: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the sampler has moved, or a tile that is in the whole, would be there twice."""
-    # Each lack of room collects all garbage of this process, in which whole suites of tests run.
+    """Otherwise the sampler's state would advance twice, or a tile be added twice."""
+    # Each lack of memory runs the garbage collector, which is slow in a process that runs whole test suites.
     monkeypatch.setattr(gc, "collect", lambda: 0)
     wanted = recipe(steps=2, detail=0.5, **LARGE)
     whole = room.paint(wanted)

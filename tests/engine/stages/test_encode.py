@@ -1,4 +1,4 @@
-"""Long prompts: read in chunks as compel and A1111 read them, positive and negative padded alike."""
+"""Long prompts: split into chunks like compel and A1111, with positive and negative ones padded alike."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def spelt(*texts: str) -> list[Chunk]:
 
 @pytest.fixture(scope="module")
 def zeroed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """Guidance leads away from zeros, rather than from the empty text, where no negative prompt is given."""
+    """A checkpoint where an absent negative prompt is encoded as zeros rather than as the empty text."""
     folder = copy_of_demo(tmp_path_factory.mktemp("zeroed") / "demo")
     change_json(folder / "model_index.json", force_zeros_for_empty_prompt=True)
     made = studio(tmp_path_factory.mktemp("data"), folder)
@@ -183,5 +183,5 @@ def test_plain_text_has_no_weights(demo: Studio) -> None:
 
 
 def test_all_weights_of_nothing_paint_a_picture(demo: Studio) -> None:
-    """The states of the marks of beginning and end remain, and whatever their mean is, it is finite."""
+    """The states of the start and end tokens remain, and are finite whatever their mean."""
     assert demo.paint(recipe("(red:0)", reading=WEIGHED)).pixels

@@ -1,4 +1,4 @@
-"""A look at a running picture is as cheap as the setting says: a linear map only where it is known to be right."""
+"""Previews of a running picture are as cheap as configured: a linear map is only used for SDXL's latents."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 
 def look(room: Studio, *, in_sdxls_space: bool) -> tuple[Picture, int]:
-    """After the first of two steps, and how often the VAE decoded for it."""
+    """The preview after the first of two steps, and how often the VAE decoded for it."""
     vae, decodes = room.loaded().checkpoint.vae, []
     if in_sdxls_space:
         vae.register_to_config(scaling_factor=SDXL_SCALING_FACTOR)
@@ -54,7 +54,7 @@ def test_how_it_is_made(tmp_path: Path, preview: Preview, in_sdxls_space: bool, 
 
 
 def test_the_demos_latents_are_not_sdxls(demo: Studio) -> None:
-    """No linear map of them shows the right colours: the best one is 37 of 255 off."""
+    """No linear map gives their colours: the best one is 37 of 255 off."""
     assert not in_sdxl_space(demo.loaded().checkpoint.vae)
 
 

@@ -1,4 +1,4 @@
-"""Looks at a running picture by a tiny VAE: what it decodes of the predicted latents, and nothing else changes."""
+"""Previews by a tiny VAE, which decodes the predicted latents; nothing else changes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Halves a side as often as the demo's VAE does."""
+    """A VAE that halves sides as often as the demo's."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("tiny")
     AutoencoderTiny(

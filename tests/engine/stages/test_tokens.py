@@ -1,4 +1,4 @@
-"""Words that a LoRA file teaches: read as diffusers reads a loaded textual inversion, and in that blend only."""
+"""Words taught by a LoRA file: read as diffusers reads a loaded textual inversion, and only in that blend."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ENCODERS = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
 
 
 def vectors(seed: int, **counts: int) -> dict[str, Tensor]:
-    """`counts` vectors for each encoder, far from those of any word."""
+    """`counts` vectors for each encoder, far from those of any real word."""
     generator = torch.Generator().manual_seed(seed)
     return {name: torch.randn(count, WIDTHS[name], generator=generator) * 0.5 for name, count in counts.items()}
 
@@ -94,7 +94,7 @@ def test_pictures_are_those_diffusers_paints(demo: Studio, lora: Bundle, tmp_pat
 
 @pytest.mark.parametrize("eos_token_id", [2, 746])
 def test_the_pooled_state_is_that_of_diffusers(tmp_path: Path, demo: Studio, lora: Bundle, eos_token_id: int) -> None:
-    """Published checkpoints say their end mark is 2, and then the highest id is where they pool."""
+    """Published checkpoints give 2 as their end token's id, and then the state of the highest id is pooled."""
     folder = copy_of_demo(tmp_path / "demo")
     for component in ENCODERS.values():
         change_json(folder / component / "config.json", eos_token_id=eos_token_id)
@@ -133,7 +133,7 @@ def test_a_word_means_nothing_outside_its_blend(demo: Studio, lora: Bundle, tmp_
 
 
 def made_anew(demo: Studio, wanted: Recipe) -> bytes:
-    """The picture's pixels, with no text remembered."""
+    """The picture's pixels, without cached embeddings."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(EmbeddingCache, "get", lambda _, __, make: make())
         return demo.paint(wanted).pixels

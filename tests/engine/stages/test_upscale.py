@@ -1,4 +1,4 @@
-"""A net enlarges the finished picture tile by tile; the others' pictures, and steps, go on between."""
+"""A net enlarges the finished picture tile by tile, between other pictures' steps."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def enlarged(room: Studio, **changes: Any) -> Recipe:
 
 @pytest.mark.usefixtures("small_tiles")
 def test_tiles_together_are_the_whole(room: Studio, tmp_path: Path) -> None:
-    """The net sees five pixels beyond each of its own, and every tile is given more."""
+    """The net's output depends on five pixels beyond each of its own, and every tile is given more."""
     plain = room.paint(recipe(steps=2, width=96, height=64))
     large = room.paint(enlarged(room, steps=2, width=96, height=64))
     entry = open_upscaler("one", Upscaler(path=tmp_path / "sharp.safetensors"))
