@@ -1,4 +1,4 @@
-"""LoRA blends: pictures as diffusers paints them with the same files, and no trace of a blend once it is off."""
+"""LoRA blends: pictures as diffusers paints them with the same files, and no trace of a blend after its removal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked for at once paints what diffusers' own pipelines paint, told all of it."""
+"""Combinations of features paint the same picture as diffusers' own pipelines with all of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [
 
 
 def together(*features: Feature) -> Feature:
-    """One recipe that says what each of them says beyond a plain one, and all their pictures."""
+    """A recipe with everything that these features change in a plain one, and all their pictures."""
 
     def made(house: Everything) -> Asked:
         common, _ = plain(house)
@@ -95,7 +95,7 @@ def test_where_weights_are_changes_none(stocked: Everything, mode: str) -> None:
 
 
 def test_in_a_mixed_batch_with_a_neighbour_that_leaves(stocked: Everything) -> None:
-    """Each goes its way through two models; those that do not share a step take turns."""
+    """Each picture passes through two models; those that cannot share a step take turns."""
     asked = [COMBINATIONS[name](stocked) for name in COMBINATIONS]
     canvases = [stocked.studio.engine.begin(one, 0, inputs) for one, inputs in asked]
     stocked.studio.step(canvases, steps=2)

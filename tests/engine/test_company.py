@@ -1,4 +1,4 @@
-"""Features paint what diffusers paints with a LoRA blend on, in a mixed batch, and after a neighbour that left."""
+"""Features paint as in diffusers with a LoRA blend, in a mixed batch, and after other pictures have left."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ pytestmark = [
 ]
 
 FROM_PICTURES = ("nine", "fine")
-"""Checkpoints that diffusers paints nothing but pictures' successors with."""
+"""Checkpoints that only paint from pictures in diffusers."""
 BLENDED = [name for name in FEATURES if name != WHOLE]
-"""LoRAs are made for the base's UNet, and no refiner wears one."""
+"""LoRAs are for the base's UNet, and are not applied to a refiner."""
 
 
 def blended(stocked: Everything, one: Recipe) -> Recipe:
@@ -28,7 +28,7 @@ def blended(stocked: Everything, one: Recipe) -> Recipe:
 
 
 def mixed(one: Recipe, inputs: Inputs) -> list[Asked]:
-    """Four that share its steps: other seeds, samplers, lengths and scales, and one from nothing where that can be."""
+    """Four that share its steps: with other seeds, samplers, lengths and scales, one without pictures if possible."""
     scale = one.guidance_scale + (2.0 if one.guided else 0.0)
     task = one.task if one.checkpoint in FROM_PICTURES else Task.TEXT_TO_IMAGE
     return [
@@ -61,7 +61,7 @@ def test_in_a_mixed_batch_of_four(stocked: Everything, name: str) -> None:
 
 @pytest.mark.parametrize("name", FEATURES)
 def test_after_neighbours_that_left(stocked: Everything, name: str) -> None:
-    """One shared its step, another's had a blend on."""
+    """One shared its step, another had a blend."""
     one, inputs = FEATURES[name](stocked)
     begun = [one, replace(one, seed=11), *([blended(stocked, replace(one, seed=12))] if name in BLENDED else [])]
     canvases = [stocked.studio.engine.begin(recipe, 0, inputs) for recipe in begun]

@@ -1,4 +1,4 @@
-"""A compiled UNet: the same pictures, whatever blend is on, and never a compilation while requests are served."""
+"""A compiled UNet: the same pictures, whatever blend is applied, and no compilation while requests are served."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 SIZE = "64x64"
 TWO: dict[str, tuple[str, ...]] = {"quick": (SIZE,), "slow": ()}
 ROOM_BYTES = 6 * 2**20
-"""For adapters, and not for another checkpoint."""
+"""Enough for adapters, but not for another checkpoint."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def shallow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def demo(shallow: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """What is painted without compiled code."""
+    """An engine without compiled code, for comparison."""
     made = studio(tmp_path_factory.mktemp("plain"), shallow)
     yield made
     made.engine.close()
@@ -56,7 +56,7 @@ def demo(shallow: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
 
 @pytest.fixture(scope="module")
 def fast(compiler: Compiler, shallow: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """An engine that compiles for one size, with a compiler that counts and room for one checkpoint of two."""
+    """An engine that compiles for one size, with a compiler that counts, and room for one of two checkpoints."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(load, "Denoisers", partial(Denoisers, backend=compiler))
         data = tmp_path_factory.mktemp("fast")
@@ -190,7 +190,7 @@ def test_without_a_compiler_the_engine_does_not_open(tmp_path: Path, monkeypatch
 
 
 def beside(demo: Studio, compiler: Any) -> Denoisers:
-    """What an engine has that compiles beside its steps."""
+    """The Denoisers of an engine that compiles beside its steps."""
     checkpoint = demo.loaded().checkpoint
     parts = plain_parts(demo.engine._pool.ledger)
     return Denoisers(Todo.of(checkpoint, parts, (SIZE,), lanes=1), None, compiler)

@@ -1,4 +1,4 @@
-"""Which device and which number formats, and what is copied there beside the steps."""
+"""The choice of device and number formats, and copies to the device beside the steps."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_dtype_of_the_arithmetic(dtype: torch.dtype, device: str, bfloat16_works
 
 
 def test_copies_run_beside_the_steps_and_nobody_waits_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After what the memory's last owner still does with it; and it is not given away before they are done."""
+    """They wait for the memory's previous user, and the memory is not reused before they are done."""
     log = fake_streams(monkeypatch)
     target = torch.zeros(4)
     event = filled_beside(target, lambda there: log.append(f"copying {there.nbytes} bytes"))
@@ -190,7 +190,7 @@ def test_cards_torch_has_code_for(capability: tuple[int, int], architectures: li
 
 
 def a_card(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> list[torch.device]:
-    """One card of that age; gives the devices made current."""
+    """One GPU of that compute capability; the devices that are made current."""
     current: list[torch.device] = []
     for name, value in {
         "is_available": True,

@@ -1,4 +1,4 @@
-"""The engine as its port describes it: canvases, batch keys, previews, embeddings, warnings, measurements."""
+"""The engine as its port specifies: canvases, batch keys, previews, embeddings, warnings, measurements."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TEXT_ONLY = Blend.of([BlendPart("f" * 64, 0.0, 1.0)])
 
 
 def key(demo: Studio, wanted: Recipe) -> object:
-    """The batch key, without looking at the blend's files."""
+    """The batch key, without reading the blend's files."""
     canvas = demo.engine.begin(replace(wanted, blend=recipe().blend), 0, NO_INPUTS)
     return replace_recipe(canvas, wanted).batch_key
 

@@ -1,4 +1,4 @@
-"""What goes wrong inside torch becomes errors fit for clients, and lets go of the memory it held."""
+"""Exceptions inside torch become errors for clients, and release the memory they held."""
 
 from __future__ import annotations
 

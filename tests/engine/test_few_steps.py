@@ -1,4 +1,4 @@
-"""A few-step LoRA from its file's name to the timesteps the UNet is told, on a checkpoint that says otherwise."""
+"""A few-step LoRA, from its file's name to the UNet's timesteps, on a checkpoint with another schedule."""
 
 from __future__ import annotations
 

@@ -19,12 +19,12 @@ pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore:__array__ imp
 
 GIB = 2**30
 UNET_LINEARS = 722
-"""Attention, feed-forward and projection layers inside the UNet's transformers."""
+"""Attention, feed-forward and projection layers in the UNet's transformers."""
 
 
 @contextmanager
 def little_memory() -> Iterator[None]:
-    """At most 12 GiB of this process's own meanwhile; pages of mapped files are the system's, which takes them back."""
+    """Fails above 12 GiB of this process's memory; mapped files do not count, as the system can drop their pages."""
     most, over = 0, threading.Event()
 
     def look() -> None:

@@ -1,4 +1,4 @@
-"""The garbage collector stops no step for long: what was there when the engine opened is not looked at again."""
+"""The garbage collector does not delay steps: objects from before the engine opened are not scanned again."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _as_it_was() -> Iterator[None]:
 
 @contextmanager
 def looked_at() -> Iterator[list[int]]:
-    """How many objects each collection looks at."""
+    """How many objects each collection scans."""
     found: list[int] = []
 
     def begins(phase: str, about: dict[str, Any]) -> None:
@@ -45,7 +45,7 @@ def looked_at() -> Iterator[list[int]]:
 
 
 def load_beside_steps(folder: Path) -> None:
-    """As many LoRAs as a busy server has warm, each with as many layers as a full-size one."""
+    """Load as many LoRAs as a busy server keeps warm, each with as many layers as a full-size one."""
     shelf = Shelf(folder)
     for number in range(LORAS):
         shelf.add(str(number), [(f"unet.{layer}.to_q", "lora", lora(4, 4, rank=1)) for layer in range(LAYERS)])

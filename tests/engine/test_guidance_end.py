@@ -1,4 +1,4 @@
-"""Guidance takes part in the first steps alone: the others are one row of the UNet's, in any company."""
+"""Guidance in the first steps only: later steps are one row of the UNet's batch, whatever else is in it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_an_end_at_the_first_step_is_no_guidance(demo: Studio) -> None:
 
 
 def test_side_by_side_each_ends_for_itself(demo: Studio) -> None:
-    """Those that begin later, too; one leaves."""
+    """Also for those that begin later; one leaves."""
     wanted = [ending(0.2), ending(0.6, seed=11, sampler="heun"), ending(1.0, seed=12), ending(0.4, seed=13)]
     alone = [demo.paint(one) for one in wanted]
     canvases = [demo.engine.begin(one, 0, NO_INPUTS) for one in wanted[:3]]
@@ -108,7 +108,7 @@ def test_a_detail_pass_is_as_the_last_step(demo: Studio, reference: Reference) -
     ],
 )
 def test_it_goes_on_as_a_picture_without_guidance(stocked: Everything, feature: Feature) -> None:
-    """Euler remembers nothing: whatever takes part, the steps are those of one that never was guided."""
+    """Euler has no state: with any feature, the later steps equal those of a picture without guidance."""
     given, inputs = feature(stocked)
     wanted = replace(given, guidance_end=0.6)
     engine, step = stocked.studio.engine, stocked.studio.step
@@ -124,7 +124,7 @@ def test_it_goes_on_as_a_picture_without_guidance(stocked: Everything, feature: 
 
 
 def test_beside_a_guided_picture_with_a_union(stocked: Everything) -> None:
-    """A union's rows read each other, so that only canvases of as many share a pass."""
+    """A union's rows depend on each other, so that only canvases with equally many rows share a call."""
     given, inputs = controlled(stocked, ("union",))
     wanted = [replace(given, guidance_end=0.5), replace(given, seed=11)]
     alone = [stocked.studio.paint(one, inputs) for one in wanted]

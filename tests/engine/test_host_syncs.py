@@ -1,7 +1,7 @@
 """The host runs ahead of the device: what a begin, a step and a finish would wait for on CUDA, counted on the CPU.
 
-Samplers are counted with something small in the UNet's place, which has a test of its own. benchmarks/syncs.py asks a
-real device.
+Samplers are counted with something small in place of the UNet, which has a test of its own. benchmarks/syncs.py
+counts on a real device.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
 TASKS = ("text", "image", "inpaint", "inpainting UNet", "control", "references", "refined")
 BY_EACH_SAMPLER = ("text", "image", "inpaint", "inpainting UNet", "refined")
-"""A control and a reference know nothing of samplers, and take their time."""
+"""Controls and references do not depend on samplers, and take long."""
 DRAWING = {"ddim": {"eta": 0.7}, "tcd": {"eta": 0.3}}
-"""Samplers that draw noise where they are asked to."""
+"""Samplers that draw noise if these options are set."""
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def _fake_cuda() -> Iterator[None]:
 
 @pytest.fixture
 def small(on_cuda: House) -> Iterator[House]:
-    """The same, its UNets' place taken."""
+    """As `on_cuda`, with something small in place of its UNets."""
     models = on_cuda.engine._pool._models
     before = dict(models)
     for key, model in before.items():
@@ -79,7 +79,7 @@ def _some_of(sample: Tensor, timesteps: Tensor, **_: Any) -> tuple[Tensor]:
 
 
 def steps(made: House, canvas: Canvas) -> list[Watched]:
-    """What each asked of the device."""
+    """What each step asked of the device."""
     found = []
     while canvas.steps_done < canvas.steps_total:
         with watching() as watched:
@@ -129,7 +129,7 @@ def test_pictures_of_one_step_wait_for_nothing_together(small: House) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_beginning_waits_for_nothing(small: House, task: str) -> None:
-    """With texts and pictures that nobody has encoded before."""
+    """With texts and pictures that are not in any cache."""
     asked = small.tasks[task].by("euler", prompt=f"for {task}", negative_prompt=f"not {task}")
     with watching() as watched:
         small.begin(asked)
@@ -147,13 +147,13 @@ def test_the_pictures_of_a_recipe_are_sent_in_one_copy(small: House, task: str, 
 
 
 def _sends_its_table(merge: MergeTable, device: torch.device) -> None:
-    """A kernel, all but what it computes."""
+    """A kernel without its computation."""
     merge.words.to(device, non_blocking=True)
 
 
 @pytest.mark.parametrize("kernel", [None, _sends_its_table], ids=["in stacks", "by a kernel"])
 def test_a_switch_waits_for_nothing(kernel: Kernel | None) -> None:
-    """The next step is launched while weights are written; a stream to wait for would not be there."""
+    """The next step is launched while weights are written; there is no stream here that could be waited for."""
     unet = random_unet(TINY, HOST, torch.float16)
     move_to_cuda(unet)
     blender = Blender(unet, CUDA, kernel=kernel, clock=HostMark)
@@ -199,7 +199,7 @@ def test_learnt_words_of_several_texts_do_not_wait(on_cuda: House) -> None:
 def test_nobody_looks_through_a_model_for_its_device_or_format(
     on_cpu: House, task: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """diffusers' `.device` and `.dtype` do, 1700 modules of a UNet, each time."""
+    """diffusers' `.device` and `.dtype` search 1700 modules of a UNet each time."""
 
     def looked(*_: object) -> None:
         raise AssertionError("looked through a model")

@@ -1,4 +1,4 @@
-"""IP-Adapter: pictures equal those diffusers paints with the same files, and no others are any different for it."""
+"""IP-Adapter: pictures equal those of diffusers with the same files, and other pictures are not affected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""IP-Adapters of the published sizes, on the meta device: a shape error need not wait for a GPU."""
+"""IP-Adapters of the published sizes, on the meta device, so that shape errors are found without a GPU."""
 
 from __future__ import annotations
 

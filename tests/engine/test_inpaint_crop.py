@@ -1,4 +1,4 @@
-"""A mask painted with its surroundings alone equals diffusers' `padding_mask_crop`."""
+"""Painting a crop around the mask equals diffusers' `padding_mask_crop`."""
 
 from __future__ import annotations
 

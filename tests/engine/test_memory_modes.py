@@ -1,4 +1,4 @@
-"""Where weights are changes no picture; one-byte weights change it a little; a decode that does not fit is tiled."""
+"""Memory modes do not change pictures, one-byte weights change them a little, and large decodes are tiled."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 REPAINT = Inputs({"image": photo(), "mask": mask()})
 ROUNDING = 0 if DEVICE == "cpu" else 1
-"""On a GPU blends on the device are written by a kernel that rounds sums of another order."""
+"""On a GPU blends are written by a kernel that adds in another order."""
 IN_16_BITS = "float32" if DEVICE == "cpu" else "float16"
-"""What a GPU's products of 8 bits are added up to; a CPU imitates them in any format."""
+"""The dtype of a GPU's results of 8-bit products; a CPU emulates them in any."""
 LEVELS = {"int8": 20, "fp8": 80}
-"""How far a channel of the demo's pictures may be off, of 255; of its weights it has far fewer than SDXL."""
+"""The largest error of a channel of the demo's pictures, of 255; it has far fewer weights than SDXL."""
 
 Fast = Callable[..., list[Picture]]
 
@@ -72,7 +72,7 @@ def painted(made: Studio, wanted: list[tuple[Recipe, Inputs]]) -> list[Picture]:
 
 @pytest.fixture(scope="module")
 def fast(tmp_path_factory: pytest.TempPathFactory) -> Fast:
-    """What the wishes are where all weights are on the device; each is painted once."""
+    """The pictures with all weights on the device; each is painted once."""
 
     @cache
     def paint(**memory: Any) -> list[Picture]:
@@ -110,7 +110,7 @@ def _stepped(made: Studio, wanted: list[Recipe]) -> list[Picture]:
 
 
 def test_the_ledger_says_where_weights_are(tmp_path: Path) -> None:
-    """What has none on the device counts there as much, so that it leaves for the next."""
+    """A model without weights on the device still counts there, so that it is evicted for the next."""
     held = {mode: _held(studio(tmp_path, mode=mode)) for mode in ("fast", "balanced", "low")}
     loaded = studio(tmp_path, mode="fast").loaded().checkpoint
     whole = loaded.size_bytes()
@@ -126,7 +126,7 @@ def _held(made: Studio) -> tuple[int, int]:
 @pytest.mark.parametrize("mode", ["fast", "balanced", "low"])
 @pytest.mark.parametrize("weights", ["int8", "fp8"])
 def test_one_byte_weights(tmp_path: Path, weights: str, mode: str, fast: Fast) -> None:
-    """The pictures are near, the same in each mode, and the same again once a blend has been on."""
+    """The pictures are near, the same in each mode, and the same again after a blend was applied and removed."""
     wanted = wishes(tmp_path)
     made = studio(tmp_path, mode=mode, weights=weights)
     bits = _bits(made.loaded())
@@ -158,7 +158,7 @@ def test_one_byte_weights_take_less_of_the_device_and_keep_the_checkpoints_own_o
 
 @pytest.mark.parametrize("mode", ["fast", "low"])
 def test_products_of_8_bits(tmp_path: Path, mode: str, fast: Fast, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pictures are near, with a LoRA or without, and the same again once it has been on."""
+    """The pictures are near, with and without a LoRA, and the same again after it was removed."""
     monkeypatch.setattr(load, "refuse_unable", lambda *_: None)
     wanted = wishes(tmp_path)
     made = studio(tmp_path, mode=mode, products="fp8", dtype=IN_16_BITS)
@@ -172,7 +172,7 @@ def test_products_of_8_bits(tmp_path: Path, mode: str, fast: Fast, monkeypatch: 
 
 
 def _fits(made: Studio, pixels: int) -> Loaded:
-    """The checkpoint, as on a device whose VAE has room for so many pixels at once."""
+    """The checkpoint, as on a device whose VAE has room for this many pixels at once."""
     loaded = made.loaded()
     checkpoint = replace(loaded.checkpoint, placement=replace(loaded.checkpoint.placement, whole_pixels=pixels))
     made.engine._pool._models["checkpoint", "demo"] = LoadedCheckpoint(checkpoint, loaded.switcher)

@@ -1,4 +1,4 @@
-"""Tiles brought together: what agrees stays as it is, what does not is led over."""
+"""Tiles put together: where they agree nothing changes, and where they differ they are blended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures equal those of diffusers' pipelines, of the same folder, within one step of 255 for every channel."""
+"""Pictures equal those of diffusers' pipelines with the same folder, within one step of 255 for every channel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture that another model takes over half-way, and work that is counted as it is estimated."""
+"""A picture that another model takes over half-way, and work that matches its estimate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A recording meets nobody who waits for the whole device, and whoever does waits for it to end."""
+"""A recording never overlaps with a thread that waits for the whole device, which waits for its end."""
 
 from __future__ import annotations
 

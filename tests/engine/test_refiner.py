@@ -54,7 +54,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 def refined(share: float = 0.8, **changes: Any) -> Recipe:
-    """Where the guess is wrong, the engine finds the step."""
+    """A recipe with a refiner; `from_step` is a guess, which the engine replaces by the step of `share`."""
     phase = Phase("fine", "fine", NO_BLEND, from_step=1, from_share=share)
     return replace(recipe(steps=5, negative_prompt="green"), later_phases=(phase,), **changes)
 
@@ -132,7 +132,7 @@ def test_it_reads_the_same_texts_in_the_same_way(house: House) -> None:
 
 
 def handed_over(house: House, wanted: Recipe) -> Tensor:
-    """What the refiner is told, (1, tokens, width)."""
+    """The embeddings that the refiner is given, (1, tokens, width)."""
     canvas = house.studio.engine.begin(wanted, 0, NO_INPUTS)
     while canvas.checkpoint.name != "fine":
         house.studio.engine.step([canvas])
@@ -157,7 +157,7 @@ def test_words_of_files_reach_it_and_those_of_loras_do_not(house: House, tmp_pat
 
 
 def test_a_mixed_batch_of_four_and_a_neighbour_that_leaves(house: House) -> None:
-    """One is let go of amid its steps, one has no refiner, two are handed over at steps of their own."""
+    """One is dropped amid its steps, one has no refiner, and two are handed over at different steps."""
     wanted = [refined(0.6, seed=1), refined(0.4, seed=2, sampler="euler_a"), recipe(steps=5, seed=3), refined(seed=4)]
     canvases = [house.studio.engine.begin(one, 0, NO_INPUTS) for one in wanted]
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""The real refiner's sizes, traced without weights: a shape that does not fit shows before there is a GPU."""
+"""The real refiner's sizes, traced without weights, so that shape errors are found without a GPU."""
 
 from __future__ import annotations
 

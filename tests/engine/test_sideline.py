@@ -1,4 +1,4 @@
-"""Pictures are decoded beside the steps, and what the engine tells of time is the device's own: in virtual time."""
+"""Pictures are decoded beside the steps, and the engine measures the device's own time: in virtual time."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ from tests.kit.virtual_device import VirtualCommands, VirtualDevice, Work
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 STEP, DECODE, SWITCH = 0.6, 1.0, 0.15
-"""Seconds of a small card."""
+"""Seconds on a small GPU."""
 LAUNCH = 0.045
-"""The host's, of a step."""
+"""Seconds of the host, for a step."""
 WITHIN = LAUNCH + 1e-9
 
 _numbers = count()
 
 
 class House:
-    """The loop and the engine on a device in virtual time; `own_stream` as where there is room for one."""
+    """The loop and the engine on a device in virtual time; `own_stream` as if there were memory for one."""
 
     def __init__(self, data_directory: Path, *, own_stream: bool = True) -> None:
         self.device = VirtualDevice()
@@ -125,7 +125,7 @@ def test_the_next_step_is_there_before_the_decode_ends(tmp_path: Path, demo: Stu
 
 
 def test_who_waits_for_the_device(tmp_path: Path) -> None:
-    """For each picture and each look a thread of their own, once; the loop's for the step before, as ever."""
+    """A separate thread, once for each picture and preview; the loop's thread only for the step before."""
     house = House(tmp_path)
     house.run(house.submit(recipe(steps=4), partial_images=1), house.submit(recipe(steps=6, seed=9)))
     waits = Counter(name.split("_")[0] for name in house.device.waits)

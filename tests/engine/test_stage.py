@@ -1,4 +1,4 @@
-"""A stage as one file and one line: stages made up here take part, are timed under their names, and nothing else."""
+"""A stage is one file and one line: made-up stages take part and are timed by name, without other changes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Opened = Callable[..., AbstractContextManager[Studio]]
 
 
 class Double(Stage):
-    """Twice as wide and as high."""
+    """Doubles width and height."""
 
     name = "upscale"
 
@@ -33,7 +33,7 @@ class Double(Stage):
 
 
 class Warn(Stage):
-    """Only begins."""
+    """Only has a beginning."""
 
     name = "warn"
 
@@ -43,7 +43,7 @@ class Warn(Stage):
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Opened:
-    """An engine with more stages at the end of the list, or with fewer."""
+    """Opens engines with more stages at the end of the list, or with fewer."""
 
     @contextmanager
     def open_with(*more: Stage, leave_out: str = "") -> Iterator[Studio]:

@@ -1,4 +1,4 @@
-"""An option as one file and one line: parts made up here take part in steps, with nothing else changed."""
+"""A step part is one file and one line: made-up parts take part in steps, without other changes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Opened = Callable[..., AbstractContextManager[Studio]]
 
 @dataclass(frozen=True, eq=False)
 class Residual(StepPart):
-    """Adds a picture's brightness, (rows, 1, 1, 1), in the middle of the UNet, where a ControlNet adds what it found.
+    """Adds a picture's brightness, (rows, 1, 1, 1), in the middle of the UNet, where ControlNets add their residuals.
 
     The UNet takes such a residual only together with those of its `blocks` on the way down.
     """
@@ -63,7 +63,7 @@ class Residual(StepPart):
 
 
 class Loud(StepPart):
-    """Follows each step of every canvas, on its own account."""
+    """Follows each step of every canvas, for each canvas separately."""
 
     def __init__(self, canvas: Canvas) -> None:
         self.seen: list[int] = []
@@ -83,7 +83,7 @@ class Loud(StepPart):
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Opened:
-    """An engine with one more part on the list."""
+    """Opens engines with one more part on the list."""
 
     @contextmanager
     def open_with(part: PartFactory, **engine: Any) -> Iterator[Studio]:
@@ -154,7 +154,7 @@ def test_it_goes_with_todays_parts(controlled: Studio) -> None:
 
 
 def test_canvases_of_other_keys_never_share_a_step(controlled: Studio) -> None:
-    """Their recipes look alike to the scheduler; it plans them together, and the loop steps them apart."""
+    """Their recipes look alike to the scheduler, which plans them together; the loop steps them separately."""
     told: list[JobEvent] = []
     commands: Commands = SimpleQueue()
     loop = Loop(controlled.engine, commands, told.append, costs=Costs())

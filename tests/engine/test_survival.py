@@ -1,4 +1,4 @@
-"""A device that is fuller than was planned with: what nobody needs leaves, and the picture is painted all the same."""
+"""A device with less free memory than planned: unused models are evicted, and the picture is painted all the same."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 @pytest.fixture
 def warm(tmp_path: Path) -> Iterator[Studio]:
-    """An engine with three LoRAs on the device that nobody needs."""
+    """An engine with three unused LoRAs on the device."""
     made = studio(tmp_path)
     digests = [admitted(write_lora(tmp_path / f"{n}.safetensors", made.folder, n), tmp_path) for n in range(3)]
     asked = recipe(blend=blend(*[(digest, 0.1) for digest in digests]))
@@ -34,7 +34,7 @@ def warm(tmp_path: Path) -> Iterator[Studio]:
 
 
 class FullUntilRoomIsMade:
-    """In place of a function: no memory as long as the ledger still holds what nobody needs."""
+    """Replaces a function by one that is out of memory as long as the ledger still holds something unused."""
 
     def __init__(self, studio: Studio, inner: Callable[..., Any]) -> None:
         self.ledger = ledger_of(studio)

@@ -1,4 +1,4 @@
-"""Before anybody asks a picture is painted without guidance and one with, and costs are told as they will be."""
+"""At the start a picture is painted with guidance and one without, and costs are reported as they will be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A UNet's call is taken apart into rows and put together again as it was."""
+"""A UNet's call is split into rows and put together again unchanged."""
 
 from __future__ import annotations
 

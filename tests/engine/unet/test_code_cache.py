@@ -1,4 +1,4 @@
-"""Code made by a process of its own: the same numbers, and nothing traced or compiled by the process that calls it."""
+"""Code compiled by another process: the same values, and nothing traced or compiled by the process that uses it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from sdxl_gateway.engine.unet.target import CompileTarget, pickled, traceable, u
 CPU = torch.device("cpu")
 TEXT = 16
 KINDS = ("stats", "frames", "aot_autograd", "inductor")
-"""What torch counts of tracing and compiling."""
+"""torch's counters of tracing and compiling."""
 
 
 def tiny_unet(**changes: Any) -> UNet2DConditionModel:
-    """Of SDXL's kind of blocks, conditions and processors, and next to no weights."""
+    """With SDXL's kinds of blocks, conditions and processors, and hardly any weights."""
     torch.manual_seed(1)
     settings = {
         "sample_size": 8,
@@ -69,7 +69,7 @@ def predicted(target: CompileTarget, code: Callable[..., Any]) -> Tensor:
 
 @torch.inference_mode()
 def in_this_process(target: CompileTarget, path: Path) -> bool:
-    """What a compiler's process does, with a compiler that leaves things as they are."""
+    """The work of a compiler's process, with a compiler that changes nothing."""
     path.parent.mkdir(exist_ok=True)
     compile_ahead(unpickled(pickled(target)), "eager", path)
     return True
@@ -179,7 +179,7 @@ def test_a_process_that_fails_is_told_of(tmp_path: Path, caplog: pytest.LogCaptu
 
 
 def test_it_ends_with_all_it_started_when_it_is_closed(tmp_path: Path) -> None:
-    """The process and one of its own wait for ever, and tell when they do."""
+    """The process and its child wait for ever, and report when they start."""
     told = tmp_path / "told"
     os.mkfifo(told)
     script = f"import os, time; os.fork(); open({str(told)!r}, 'w').write('x'); time.sleep(600)"
@@ -192,7 +192,7 @@ def test_it_ends_with_all_it_started_when_it_is_closed(tmp_path: Path) -> None:
 
     thread = Thread(target=make, daemon=True)
     thread.start()
-    both = os.open(told, os.O_RDWR)  # one end of its own stays open: nobody comes to an end between the two
+    both = os.open(told, os.O_RDWR)  # one end of its own stays open, so that there is no end of file between the two
     assert os.read(both, 1) + os.read(both, 1) == b"xx"
     os.close(both)
     compiler.close()

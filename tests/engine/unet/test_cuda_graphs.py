@@ -20,7 +20,7 @@ SIDE = 64
 
 
 class Small(nn.Module):
-    """A UNet as far as the calls go."""
+    """Stands for a UNet in calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ def test_work_that_fails_leaves_the_device_as_it_was(unet: Small) -> None:
 
 @torch.inference_mode()
 def test_when_all_recordings_are_gone_others_are_made(unet: Small) -> None:
-    """As when a checkpoint leaves and another one comes."""
+    """As when a checkpoint is evicted and another is loaded."""
     recorder = CudaRecorder(torch.device("cuda", 0))
     for _ in range(3):
         call = call_of(2)

@@ -1,4 +1,4 @@
-"""Pictures of a size that there is code for are decoded by it, all others by the VAE as it is."""
+"""Pictures of a size with compiled code are decoded by it, all others by the plain VAE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Steps on the demo model whose calls are recorded, by a recorder that computes at each replay."""
+"""Steps of the demo model whose calls are recorded, by a recorder that computes at each replay."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 SIZE = "64x64"
 BUCKETS = (1, 2, 4)
-"""Of two guided pictures together."""
+"""For two guided pictures together."""
 WIDTHS = (64, 96)
-"""Code is compiled for the first alone."""
+"""Code is only compiled for the first."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def compiler() -> Compiler:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """What is painted without compiled code and recordings."""
+    """An engine without compiled code and recordings, for comparison."""
     made = studio(tmp_path_factory.mktemp("plain"), shallow_demo(tmp_path_factory.mktemp("model") / "shallow"))
     yield made
     made.engine.close()
@@ -79,7 +79,7 @@ def admitted_by(studios: Sequence[Studio], folder: Path) -> list[str]:
 
 
 def wishes(one: str, two: str) -> list[Recipe]:
-    """Guided and not, alone and together, with blends that come and go."""
+    """With and without guidance, alone and together, with blends that come and go."""
     blends = (NO_BLEND, blend((one, 0.5), (two, -0.4)))
     return [
         recipe(width=width, guidance_scale=scale, count=count, blend=on)
@@ -120,7 +120,7 @@ def test_switches_leave_every_weight_where_it_was(fast: Studio, tmp_path: Path, 
 
 
 def recorded_on(demo: Studio, recorder: FakeRecorder) -> Denoisers:
-    """What an engine has that compiles nothing and records."""
+    """The Denoisers of an engine that records and does not compile."""
     todo = Todo.of(demo.loaded().checkpoint, load.PARTS, (), lanes=1)
     return Denoisers(todo, Tape(recorder, Ledger({VRAM: None})))
 

@@ -1,4 +1,4 @@
-"""Recordings read and write memory of their own, follow the code there is, and take no more room than there is."""
+"""Recordings use memory of their own, follow the current code, and take no more room than there is."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def call_of(value: float, rows: int = 2, side: int = 8) -> Call:
 
 
 def doubled(call: Call) -> Tensor:
-    """A UNet's work as far as its tensors go."""
+    """Stands for a UNet's work."""
     return call.made(lambda sample, timesteps, **_: (sample + timesteps[:, None, None, None],))
 
 
@@ -41,7 +41,7 @@ def recordings(recorder: FakeRecorder, vram: int | None = ROOMY) -> tuple[Record
 
 
 def settled(made: Recordings, call: Call, code: Callable[..., Any] | None = None) -> Recorded | None:
-    """After as many calls as go before."""
+    """The recording, after the calls that precede one."""
     for _ in range(CALLS_BEFORE):
         assert made.of(call, code, doubled) is None
     return made.of(call, code, doubled)
@@ -67,7 +67,7 @@ def test_what_is_given_outlives_the_next_replay() -> None:
     assert [len(tensor) for tensor in given] == [2, 4, 2]
 
 
-# torch leaves its constructor untyped.
+# torch's constructor is untyped.
 class Issued(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Names of the operations issued."""
 
