@@ -58,7 +58,7 @@ def root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Options that stand before any command."""
+    """Options before any command."""
 
 
 @app.command()
@@ -95,7 +95,7 @@ def check(
         str | None, typer.Option(metavar="SIZE", help="Plan for a device of such memory, as 8GiB, not the one here.")
     ] = None,
 ) -> None:
-    """Tell what `serve` would serve, what lies where in memory, and what is wrong; exit 1 if anything is."""
+    """Show what `serve` would serve, how memory would be used, and what is wrong; exit 1 if anything is."""
     from sdxl_gateway.cli.checking import run
 
     run(config, loras, model, as_json, vram)
@@ -103,7 +103,7 @@ def check(
 
 @app.command("config")
 def print_manual() -> None:
-    """Print every setting at its default, with the reason for it: a config.toml to start from."""
+    """Print all settings with their defaults and reasons: a config.toml to start from."""
     from sdxl_gateway.cli.manual import run
 
     run()
@@ -119,7 +119,7 @@ def pull(
         ),
     ] = None,
 ) -> None:
-    """Fetch a diffusers folder or one file from the Hugging Face Hub: weights as safetensors, and their configs."""
+    """Download a diffusers folder or one file from the Hugging Face Hub: weights as safetensors, and their configs."""
     from sdxl_gateway.cli.pulling import run
 
     run(hub_id, half)
@@ -153,7 +153,7 @@ def generate(
 
 @loras.command("list")
 def loras_list(config: ConfigOption = None, loras: LorasOption = None) -> None:
-    """List the LoRA files found, with what their headers tell."""
+    """List the LoRA files, with information from their headers."""
     from sdxl_gateway.cli.lora_files import show_list
 
     show_list(config, loras)
@@ -161,7 +161,7 @@ def loras_list(config: ConfigOption = None, loras: LorasOption = None) -> None:
 
 @loras.command("inspect")
 def loras_inspect(file: FileArgument, config: ConfigOption = None, model: ModelOption = None) -> None:
-    """Tell how a LoRA file would be read and what it would change."""
+    """Show how a LoRA file would be read and what it would change."""
     from sdxl_gateway.cli.lora_files import show_one
 
     show_one(file, config, model)
@@ -174,7 +174,7 @@ def loras_convert(
     config: ConfigOption = None,
     model: ModelOption = None,
 ) -> None:
-    """Write a LoRA file anew under diffusers' own names."""
+    """Convert a LoRA file to diffusers' own names."""
     from sdxl_gateway.cli.lora_files import convert
 
     convert(file, output, config, model)
@@ -182,7 +182,7 @@ def loras_convert(
 
 @checkpoints.command("list")
 def checkpoints_list(config: ConfigOption = None, model: ModelOption = None) -> None:
-    """List the configured checkpoints, with what their files tell."""
+    """List the configured checkpoints, with information from their files."""
     from sdxl_gateway.cli.checkpoint_files import show_list
 
     show_list(config, model)
@@ -190,7 +190,7 @@ def checkpoints_list(config: ConfigOption = None, model: ModelOption = None) -> 
 
 @checkpoints.command("inspect")
 def checkpoints_inspect(file: FileArgument) -> None:
-    """Tell what a single file holds, and whether it can be served."""
+    """Show what a single file contains, and whether it can be served."""
     from sdxl_gateway.cli.checkpoint_files import show_one
 
     show_one(file)
@@ -203,7 +203,7 @@ def audit_verify(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Tell whether every line is as it was written; exit 1 naming the first that is not."""
+    """Verify that every line is as it was written; exit 1 naming the first that is not."""
     from sdxl_gateway.cli.audit import check
 
     check(config, known)

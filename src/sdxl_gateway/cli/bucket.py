@@ -17,7 +17,7 @@ s3.add_typer(checkpoints, name="checkpoints")
 
 @s3.command("lifecycle")
 def lifecycle(config: ConfigOption = None) -> None:
-    """Print the rules by which the store deletes what no server is left to delete, as AWS's tools take them."""
+    """Print lifecycle rules, in AWS's format, by which the store deletes what no server is left to delete."""
     from sdxl_gateway.cli.asking import plain_problems, settings_for
     from sdxl_gateway.s3.lifecycle import lifecycle as rules
 
@@ -32,7 +32,7 @@ def push(
     name: Annotated[str | None, typer.Option(help="The model's name; else the file's or folder's.")] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Put a checkpoint into the bucket, with the NAME.toml beside it; every server knows it within seconds."""
+    """Upload a checkpoint to the bucket, with the NAME.toml beside it; all servers serve it within seconds."""
     from sdxl_gateway.cli.shared_checkpoints import push
 
     push(config, path, name)
@@ -50,7 +50,7 @@ def show_list(config: ConfigOption = None) -> None:
 def remove(
     name: Annotated[str, typer.Argument(metavar="NAME", help="As it is listed.")], config: ConfigOption = None
 ) -> None:
-    """Take a checkpoint out of the bucket: at every server it is no model any more within seconds."""
+    """Remove a checkpoint from the bucket; all servers stop serving it within seconds."""
     from sdxl_gateway.cli.shared_checkpoints import remove
 
     remove(config, name)

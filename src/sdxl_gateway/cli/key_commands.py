@@ -49,7 +49,7 @@ def keys_create(
     webhook_url: ReceiverOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Make a key; it is printed once, and a running server knows it within seconds."""
+    """Create a key; it is printed only once, and a running server accepts it within seconds."""
     from sdxl_gateway.cli.keys import create
 
     said = _said(name, model, lora, priority, limit, expires_days, safety, webhook_url)
@@ -58,7 +58,7 @@ def keys_create(
 
 @keys.command("list")
 def keys_list(config: ConfigOption = None) -> None:
-    """List the keys: whose they are, what they are for, and whether they live."""
+    """List the keys: their tenants, what they permit, and whether they are valid."""
     from sdxl_gateway.cli.keys import show_list
 
     show_list(config)
@@ -78,7 +78,7 @@ def keys_update(
     clear: Annotated[list[Clearable] | None, typer.Option(help="Takes that away; may be repeated.")] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Change what a key is good for; what is not named stays, and a running server knows within seconds."""
+    """Change what a key permits; what is not named stays, and a running server follows within seconds."""
     from sdxl_gateway.cli.keys import update
 
     said = _said(name, model, lora, priority, limit, expires_days, safety, webhook_url)
@@ -118,7 +118,7 @@ def keys_rotate(
     grace_hours: Annotated[float, typer.Option(min=0.0, help="How long the old key lives on.")] = 24.0,
     config: ConfigOption = None,
 ) -> None:
-    """Make a key good for the same as another, which ends a while later."""
+    """Replace a key by a new one with the same permissions; the old one expires a while later."""
     from sdxl_gateway.cli.keys import rotate
 
     rotate(config, key_id, grace_hours)
@@ -126,7 +126,7 @@ def keys_rotate(
 
 @keys.command("revoke")
 def keys_revoke(key_id: KeyArgument, config: ConfigOption = None) -> None:
-    """End a key; a running server turns it away within seconds."""
+    """Revoke a key; a running server refuses it within seconds."""
     from sdxl_gateway.cli.keys import revoke
 
     revoke(config, key_id)
@@ -139,7 +139,7 @@ def keys_usage(
     rows: Annotated[int, typer.Option(min=1, help="So many lines at most.")] = 100,
     config: ConfigOption = None,
 ) -> None:
-    """Show what keys used: requests, images and pixel-steps, day by day."""
+    """Show keys' usage by day: requests, images and pixel-steps."""
     from sdxl_gateway.cli.usage import show_usage
 
     show_usage(config, tenant, key, rows)
@@ -154,7 +154,7 @@ def keys_webhook_secret(
     grace_hours: Annotated[float, typer.Option(min=0.0, help="How long the old one does.")] = 24.0,
     config: ConfigOption = None,
 ) -> None:
-    """Print the secret that signs what a tenant's receivers of webhooks are sent."""
+    """Print the secret that signs a tenant's webhooks."""
     from sdxl_gateway.cli.keys import webhook_secret
 
     webhook_secret(config, tenant, grace_hours if new else None)

@@ -29,7 +29,7 @@ def rollout_promote(
     share: Annotated[float, typer.Option(min=0.0, max=100.0, help="Of 100; the others have the rest.")] = 100.0,
     config: ConfigOption = None,
 ) -> None:
-    """Give an arm a share of the callers, all of them where none is said; a running server follows within seconds."""
+    """Give an arm a share of the callers, by default all of them; a running server follows within seconds."""
     from sdxl_gateway.cli.rollouts import promote
 
     promote(config, name, target, share)
@@ -37,7 +37,7 @@ def rollout_promote(
 
 @rollout.command("back")
 def rollout_back(name: NameArgument, config: ConfigOption = None) -> None:
-    """Take the last promotion back; again and again, until the shares are config.toml's."""
+    """Undo the last promotion; repeatedly, until the shares are those of config.toml."""
     from sdxl_gateway.cli.rollouts import back
 
     back(config, name)
@@ -45,7 +45,7 @@ def rollout_back(name: NameArgument, config: ConfigOption = None) -> None:
 
 @rollout.command("history")
 def rollout_history(name: NameArgument, config: ConfigOption = None) -> None:
-    """List what was done to a rollout, by whom and when."""
+    """List the changes of a rollout, by whom and when."""
     from sdxl_gateway.cli.rollouts import show_history
 
     show_history(config, name)
@@ -58,7 +58,7 @@ def feedback_report(
     as_json: Annotated[bool, typer.Option("--json", help="Print what GET /v1/admin/feedback answers.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show how each arm does: requests, refusals, pictures, seconds, and the mean score with its interval."""
+    """Show each arm's results: requests, refusals, pictures, seconds, and the mean score with its interval."""
     from sdxl_gateway.cli.feedback import show_report
 
     show_report(config, rollout, days, as_json)
