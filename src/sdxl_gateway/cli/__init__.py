@@ -31,7 +31,7 @@ audit = typer.Typer(help="Verify the log of who did what, or export it.", no_arg
 app.add_typer(audit, name="audit")
 app.add_typer(s3, name="s3")
 
-LorasOption = Annotated[Path | None, typer.Option("--loras", metavar="DIR", help="Where the LoRA files lie.")]
+LorasOption = Annotated[Path | None, typer.Option("--loras", metavar="DIR", help="The folder of LoRA files.")]
 ModelOption = Annotated[
     str | None,
     typer.Option(
@@ -92,7 +92,10 @@ def check(
     model: ModelOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     vram: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Plan for a device of such memory, as 8GiB, not the one here.")
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="Plan for a device with this much memory, such as 8GiB, instead of the one here."
+        ),
     ] = None,
 ) -> None:
     """Show what `serve` would serve, how memory would be used, and what is wrong; exit 1 if anything is."""
@@ -115,7 +118,7 @@ def pull(
     half: Annotated[
         bool | None,
         typer.Option(
-            "--half/--full", help="Weights in float16 where the Hub has them; by default as the engine paints."
+            "--half/--full", help="Fetch float16 weights if the Hub has them; by default what the engine paints in."
         ),
     ] = None,
 ) -> None:
@@ -199,7 +202,8 @@ def checkpoints_inspect(file: FileArgument) -> None:
 @audit.command("verify")
 def audit_verify(
     known: Annotated[
-        str | None, typer.Option("--hash", help="Of an earlier line, noted elsewhere, that has to be among them.")
+        str | None,
+        typer.Option("--hash", help="The hash of an earlier line, noted elsewhere, that must be in the log."),
     ] = None,
     config: ConfigOption = None,
 ) -> None:
@@ -211,7 +215,7 @@ def audit_verify(
 
 @audit.command("export")
 def audit_export(
-    tenant: Annotated[str | None, typer.Option(help="What was done to or by this tenant alone.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only what was done to or by this tenant.")] = None,
     since: Annotated[str | None, typer.Option(metavar="DAY", help="From that day or time on, in UTC.")] = None,
     until: Annotated[str | None, typer.Option(metavar="DAY", help="Before that day or time, in UTC.")] = None,
     form: Annotated[Literal["jsonl", "csv"], typer.Option("--format", help="JSON lines, or CSV.")] = "jsonl",

@@ -10,7 +10,7 @@ import typer
 
 from sdxl_gateway.cli.options import ConfigOption
 
-s3 = typer.Typer(help="See to the bucket that servers share.", no_args_is_help=True)
+s3 = typer.Typer(help="Set up the bucket that servers share.", no_args_is_help=True)
 checkpoints = typer.Typer(help="Put checkpoints into the bucket, list them, or remove one.", no_args_is_help=True)
 s3.add_typer(checkpoints, name="checkpoints")
 
@@ -48,7 +48,7 @@ def show_list(config: ConfigOption = None) -> None:
 
 @checkpoints.command("remove")
 def remove(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="As it is listed.")], config: ConfigOption = None
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name, as listed.")], config: ConfigOption = None
 ) -> None:
     """Remove a checkpoint from the bucket; all servers stop serving it within seconds."""
     from sdxl_gateway.cli.shared_checkpoints import remove

@@ -13,17 +13,18 @@ from sdxl_gateway.core.safety import Policy
 
 keys = typer.Typer(help="Make, list, change, rotate and revoke API keys.", no_args_is_help=True)
 
-KeyArgument = Annotated[str, typer.Argument(metavar="KEY-ID", help="As `keys list` shows it.")]
+KeyArgument = Annotated[str, typer.Argument(metavar="KEY-ID", help="The key's id, as `keys list` shows it.")]
 PriorityOption = Annotated[
-    Literal["high", "normal", "low"] | None, typer.Option(help="Whose turn comes first; normal where never said.")
+    Literal["high", "normal", "low"] | None, typer.Option(help="The priority class; normal by default.")
 ]
 LimitOption = Annotated[
-    list[str] | None, typer.Option(metavar="NAME=NUMBER", help="As requests_per_minute=60; may be repeated.")
+    list[str] | None,
+    typer.Option(metavar="NAME=NUMBER", help="A limit, such as requests_per_minute=60; may be repeated."),
 ]
 SafetyOption = Annotated[
-    Policy | None, typer.Option(help="What a judge's finding means for it; as the settings say where never said.")
+    Policy | None, typer.Option(help="What to do when a judge flags something; by default as in the settings.")
 ]
-ReceiverOption = Annotated[str | None, typer.Option(help="Told what becomes of its jobs.")]
+ReceiverOption = Annotated[str | None, typer.Option(help="The address to call when its jobs end.")]
 
 
 class Clearable(StrEnum):
@@ -37,14 +38,16 @@ class Clearable(StrEnum):
 
 @keys.command("create")
 def keys_create(
-    tenant: Annotated[str, typer.Option(help="Whose it is; keys of one tenant share limits and turns.")],
-    name: Annotated[str, typer.Option(help="What it is called.")] = "",
-    role: Annotated[list[Role] | None, typer.Option(help="What it is for; may be repeated.")] = None,
+    tenant: Annotated[
+        str, typer.Option(help="The tenant; keys of one tenant share its limits and its share of the device.")
+    ],
+    name: Annotated[str, typer.Option(help="A name for the key.")] = "",
+    role: Annotated[list[Role] | None, typer.Option(help="A role; may be repeated.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="A model it may use; * stands for anything.")] = None,
     lora: Annotated[list[str] | None, typer.Option(help="A LoRA it may use; * stands for anything.")] = None,
     priority: PriorityOption = None,
     limit: LimitOption = None,
-    expires_days: Annotated[float | None, typer.Option(min=0.0, help="After so many days it opens nothing.")] = None,
+    expires_days: Annotated[float | None, typer.Option(min=0.0, help="Days until it expires.")] = None,
     safety: SafetyOption = None,
     webhook_url: ReceiverOption = None,
     config: ConfigOption = None,
@@ -67,15 +70,15 @@ def keys_list(config: ConfigOption = None) -> None:
 @keys.command("update")
 def keys_update(
     key_id: KeyArgument,
-    name: Annotated[str | None, typer.Option(help="What it is called.")] = None,
+    name: Annotated[str | None, typer.Option(help="A name for the key.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="A model it may use, in place of those before.")] = None,
     lora: Annotated[list[str] | None, typer.Option(help="A LoRA it may use, in place of those before.")] = None,
     priority: PriorityOption = None,
     limit: LimitOption = None,
-    expires_days: Annotated[float | None, typer.Option(min=0.0, help="So many days from now it ends.")] = None,
+    expires_days: Annotated[float | None, typer.Option(min=0.0, help="Days from now until it expires.")] = None,
     safety: SafetyOption = None,
     webhook_url: ReceiverOption = None,
-    clear: Annotated[list[Clearable] | None, typer.Option(help="Takes that away; may be repeated.")] = None,
+    clear: Annotated[list[Clearable] | None, typer.Option(help="A value to remove; may be repeated.")] = None,
     config: ConfigOption = None,
 ) -> None:
     """Change what a key permits; what is not named stays, and a running server follows within seconds."""
@@ -115,7 +118,7 @@ def _said(
 @keys.command("rotate")
 def keys_rotate(
     key_id: KeyArgument,
-    grace_hours: Annotated[float, typer.Option(min=0.0, help="How long the old key lives on.")] = 24.0,
+    grace_hours: Annotated[float, typer.Option(min=0.0, help="How long the old key stays valid.")] = 24.0,
     config: ConfigOption = None,
 ) -> None:
     """Replace a key by a new one with the same permissions; the old one expires a while later."""
@@ -134,9 +137,9 @@ def keys_revoke(key_id: KeyArgument, config: ConfigOption = None) -> None:
 
 @keys.command("usage")
 def keys_usage(
-    tenant: Annotated[str | None, typer.Option(help="Of this tenant alone.")] = None,
-    key: Annotated[str | None, typer.Option(metavar="KEY-ID", help="Of this key alone.")] = None,
-    rows: Annotated[int, typer.Option(min=1, help="So many lines at most.")] = 100,
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant.")] = None,
+    key: Annotated[str | None, typer.Option(metavar="KEY-ID", help="Only this key.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="The most lines to show.")] = 100,
     config: ConfigOption = None,
 ) -> None:
     """Show keys' usage by day: requests, images and pixel-steps."""
@@ -147,11 +150,9 @@ def keys_usage(
 
 @keys.command("webhook-secret")
 def keys_webhook_secret(
-    tenant: Annotated[str, typer.Argument(help="Whose receivers verify with it.")],
-    new: Annotated[
-        bool, typer.Option("--new", help="Make a new one; the old one signs beside it for a while.")
-    ] = False,
-    grace_hours: Annotated[float, typer.Option(min=0.0, help="How long the old one does.")] = 24.0,
+    tenant: Annotated[str, typer.Argument(help="The tenant whose receivers verify with it.")],
+    new: Annotated[bool, typer.Option("--new", help="Make a new one; the old one also signs for a while.")] = False,
+    grace_hours: Annotated[float, typer.Option(min=0.0, help="How long the old one also signs.")] = 24.0,
     config: ConfigOption = None,
 ) -> None:
     """Print the secret that signs a tenant's webhooks."""

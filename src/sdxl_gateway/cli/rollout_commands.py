@@ -9,7 +9,7 @@ import typer
 from sdxl_gateway.cli.options import ConfigOption
 
 rollout = typer.Typer(help="Show, promote and roll back the arms of rollouts.", no_args_is_help=True)
-feedback = typer.Typer(help="Look at what callers say of pictures.", no_args_is_help=True)
+feedback = typer.Typer(help="Look at callers' feedback on pictures.", no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The rollout, as in config.toml.")]
 
@@ -26,7 +26,9 @@ def rollout_list(config: ConfigOption = None) -> None:
 def rollout_promote(
     name: NameArgument,
     target: Annotated[str, typer.Argument(metavar="TARGET", help="The arm, by its model name.")],
-    share: Annotated[float, typer.Option(min=0.0, max=100.0, help="Of 100; the others have the rest.")] = 100.0,
+    share: Annotated[
+        float, typer.Option(min=0.0, max=100.0, help="Percent of callers; the other arms share the rest.")
+    ] = 100.0,
     config: ConfigOption = None,
 ) -> None:
     """Give an arm a share of the callers, by default all of them; a running server follows within seconds."""
@@ -53,8 +55,8 @@ def rollout_history(name: NameArgument, config: ConfigOption = None) -> None:
 
 @feedback.command("report")
 def feedback_report(
-    rollout: Annotated[str | None, typer.Option(help="Of this rollout alone.")] = None,
-    days: Annotated[int | None, typer.Option(min=1, help="Of so many days, today's included.")] = None,
+    rollout: Annotated[str | None, typer.Option(help="Only this rollout.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="The number of days, today included.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what GET /v1/admin/feedback answers.")] = False,
     config: ConfigOption = None,
 ) -> None:

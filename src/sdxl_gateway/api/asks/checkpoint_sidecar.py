@@ -38,7 +38,7 @@ _WHOLE = (
 )
 _CHOICES = (
     Field("sampler", Kind.CHOICE, "The sampler it was made for.", choices=tuple(SAMPLERS)),
-    Field("schedule", Kind.CHOICE, "Where its steps lie.", choices=tuple(SCHEDULES)),
+    Field("schedule", Kind.CHOICE, "The schedule of its steps.", choices=tuple(SCHEDULES)),
     Field("prompt_syntax", Kind.CHOICE, "How prompts to it are read.", choices=("plain", "a1111")),
     Field("prediction_type", Kind.CHOICE, "What its UNet predicts.", choices=("epsilon", "v_prediction")),
 )

@@ -17,8 +17,8 @@ MOST_DAYS = 36_600
 _SCORE = Field("score", Kind.INTEGER, "From 1, the worst, to 5.", low=1, high=BEST)
 _TAG = Field("tags", Kind.TEXT, "A word for what is good or bad in it.", max_chars=64)
 _COMMENT = Field("comment", Kind.TEXT, "Whatever else there is to say.", max_chars=4000)
-_USER = Field("user", Kind.TEXT, "Which end user says so.", max_chars=512)
-_DAYS = Field("days", Kind.INTEGER, "Of so many days, today's included.", low=1, high=MOST_DAYS)
+_USER = Field("user", Kind.TEXT, "The end user who gives the feedback.", max_chars=512)
+_DAYS = Field("days", Kind.INTEGER, "The number of days, today included.", low=1, high=MOST_DAYS)
 
 FEEDBACK_SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -58,12 +58,13 @@ def _openai_fields(limits: Limits) -> tuple[Field, ...]:
         ),
         Field("model", Kind.TEXT, "A checkpoint, an alias, a LoRA, or a blend such as `sdxl+watercolor:0.8`."),
         Field("image", Kind.PICTURES, "The picture to start from.", FROM_IMAGE, ("images",), required=FROM_IMAGE),
-        Field("mask", Kind.PICTURE, "Repaint where its alpha is 0; of the first image's size.", EDIT),
+        Field("mask", Kind.PICTURE, "Repaint where its alpha is 0; must have the first image's size.", EDIT),
         Field("markup", Kind.PICTURE, "A picture to be guided by, as one of `references`.", EDIT),
         Field(
             "input_fidelity",
             Kind.LEVEL,
-            "The weight of references that name none: `low` is the server's default, `high` is 1; see also `strength`.",
+            "The weight of references without one of their own: `low` is the server's default, `high` is 1; see "
+            "also `strength`.",
             choices=("low", "high"),
             low=0,
             high=REFERENCE_WEIGHT,
@@ -89,7 +90,8 @@ def _openai_fields(limits: Limits) -> tuple[Field, ...]:
         Field(
             "response_format",
             Kind.CHOICE,
-            "Where each picture is given; both ways when absent, unless the model name is one of OpenAI's.",
+            "Whether each picture comes as data or as an address; both when absent, unless the model name is one "
+            "of OpenAI's.",
             choices=("url", "b64_json"),
         ),
         Field("output_format", Kind.CHOICE, "The encoding of the pictures.", choices=tuple(FORMATS)),
@@ -97,11 +99,18 @@ def _openai_fields(limits: Limits) -> tuple[Field, ...]:
         Field(
             "style",
             Kind.TEXT,
-            "What is written around the prompt: `vivid`, `natural`, or a style of the server's.",
+            "Text to add around the prompt: `vivid`, `natural`, or a style of this server.",
             PROMPTED,
         ),
         Field("stream", Kind.FLAG, "Answer as server-sent events; needs n=1.", PROMPTED),
-        Field("partial_images", Kind.INTEGER, "Looks at the running picture, when streaming.", PROMPTED, low=0, high=3),
+        Field(
+            "partial_images",
+            Kind.INTEGER,
+            "How many partial images to stream while the picture is painted.",
+            PROMPTED,
+            low=0,
+            high=3,
+        ),
         Field("safety_identifier", Kind.TEXT, "Your end user's id; the reply repeats it.", aliases=("user",)),
     )
 
@@ -122,7 +131,7 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
         Field(
             "lora_scale",
             Kind.NUMBER,
-            "The weight of the entries of `loras` that name none.",
+            "The weight of entries of `loras` without one of their own.",
             low=-LORA_WEIGHT,
             high=LORA_WEIGHT,
             extension=True,
@@ -145,7 +154,7 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
         Field(
             "upscale",
             Kind.INTEGER,
-            "How many times larger along a side, 2 or 4, a picture leaves than `size` says, enlarged by a net.",
+            "Enlarge the picture by a net to 2 or 4 times `size` along each side.",
             low=1,
             high=4,
             extension=True,
@@ -153,15 +162,15 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
         Field(
             "upscaler",
             Kind.TEXT,
-            "The net that enlarges what is asked for larger than it is painted, or `lanczos` for none.",
+            "The net to enlarge with, or `lanczos` for plain resampling.",
             max_chars=200,
             extension=True,
         ),
         Field(
             "detail",
             Kind.NUMBER,
-            "How far a picture that leaves larger than it is painted is painted over, tile by tile, as `strength` is "
-            "for a picture to start from: 0.2 to 0.4 adds detail, 0 leaves it as it was enlarged.",
+            "How far to repaint an enlarged picture, tile by tile, on the scale of `strength`: 0.2 to 0.4 adds "
+            "detail, 0 leaves it as enlarged.",
             low=0,
             high=1,
             extension=True,
@@ -169,26 +178,26 @@ def _extensions(limits: Limits) -> tuple[Field, ...]:
         Field(
             "recipe",
             Kind.RECIPE,
-            "A `recipe` of an earlier reply, to be painted again; fields beside it go before what it says.",
+            "A `recipe` of an earlier reply, to paint it again; other fields of the request override the recipe's.",
             extension=True,
         ),
         Field(
             "embed_recipe",
             Kind.FLAG,
-            "Write prompt and settings into the file, as other tools read them; when absent, as the server is set.",
+            "Write prompt and settings into the file, in the form other tools read; the server's setting when absent.",
             extension=True,
         ),
         Field(
             "references",
             Kind.REFERENCES,
-            f"Up to {REFERENCES} pictures to be guided by, each with a `weight`; so are an edit's further images.",
+            f"Up to {REFERENCES} pictures to be guided by, each with a `weight`; an edit's further images too.",
             extension=True,
         ),
         Field(
             "reference_image",
             Kind.PICTURES,
-            "Pictures for the entries of `references` that have none, in their order; others guide without a weight of "
-            "their own. Parts `reference_image[]` of a form.",
+            "Pictures for the entries of `references` that have none, in their order; further ones are "
+            "references of the default weight. `reference_image[]` in a form.",
             aliases=("reference_images",),
             extension=True,
         ),

@@ -20,13 +20,15 @@ from sdxl_gateway.core.text import shown
 MOST_GLOBS = 256
 MOST_SECONDS = 100 * 366 * 24 * 3600.0
 NAME = Field("name", Kind.TEXT, "What the key is called.", max_chars=100)
-TENANT = Field("tenant", Kind.TEXT, "Whose it is; keys of one tenant share limits and turns.", max_chars=64)
-ROLES = Field("roles", Kind.CHOICE, "What it is for; painting where nothing is said.", choices=tuple(Role))
-GLOBS = Field("models", Kind.TEXT, "Names, in which * stands for anything; all where nothing is said.", max_chars=200)
-PRIORITY = Field("priority", Kind.CHOICE, "Whose turn comes first.", choices=PRIORITY_WORDS)
-SAFETY = Field("safety", Kind.CHOICE, "What a judge's finding means for it.", choices=tuple(Policy))
+TENANT = Field(
+    "tenant", Kind.TEXT, "The tenant; keys of one tenant share its limits and its share of the device.", max_chars=64
+)
+ROLES = Field("roles", Kind.CHOICE, "Its roles; painting when absent.", choices=tuple(Role))
+GLOBS = Field("models", Kind.TEXT, "Names, with * as a wildcard; all when absent.", max_chars=200)
+PRIORITY = Field("priority", Kind.CHOICE, "The priority class.", choices=PRIORITY_WORDS)
+SAFETY = Field("safety", Kind.CHOICE, "What to do when a judge flags something.", choices=tuple(Policy))
 EXPIRES_IN = Field("expires_in", Kind.NUMBER, "Seconds from now.", low=1.0, high=MOST_SECONDS)
-GRACE_SECONDS = Field("grace_seconds", Kind.NUMBER, "How long the old key lives on.", low=0.0, high=MOST_SECONDS)
+GRACE_SECONDS = Field("grace_seconds", Kind.NUMBER, "How long the old key stays valid.", low=0.0, high=MOST_SECONDS)
 _RIGHTS = {"roles", "models", "loras", "priority", "expires_in", "limits", "safety"}
 _GRANT = frozenset({"name", "tenant", "webhook_url", *_RIGHTS})
 _CHANGED = _GRANT - {"tenant", "roles"}

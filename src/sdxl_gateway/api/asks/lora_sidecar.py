@@ -24,16 +24,16 @@ from sdxl_gateway.core.limits import CLIP_SKIP, GUIDANCE_SCALE, LORA_WEIGHT, STE
 from sdxl_gateway.core.samplers import SAMPLERS, SCHEDULES
 
 _DESCRIPTION = Field("description", Kind.TEXT, "What it does, in a line.", max_chars=MAX_TEXT_CHARS)
-_WORD = Field("trigger_words", Kind.TEXT, "Words that call it up.", max_chars=MAX_WORD_CHARS)
-_ADD = Field("add_trigger_words", Kind.FLAG, "Whether its trigger words lead prompts that lack them.")
+_WORD = Field("trigger_words", Kind.TEXT, "Its trigger words.", max_chars=MAX_WORD_CHARS)
+_ADD = Field("add_trigger_words", Kind.FLAG, "Whether to put its trigger words before prompts that lack them.")
 _SAMPLER = Field("sampler", Kind.CHOICE, "The sampler it was made for.", choices=tuple(SAMPLERS))
-_SCHEDULE = Field("schedule", Kind.CHOICE, "Where its steps lie.", choices=tuple(SCHEDULES))
+_SCHEDULE = Field("schedule", Kind.CHOICE, "The schedule of its steps.", choices=tuple(SCHEDULES))
 _WHOLE = (
     Field("steps", Kind.INTEGER, "Denoising steps it was made for.", low=1, high=STEPS),
     Field("clip_skip", Kind.INTEGER, "The text encoders' layer it was made for, from the end.", low=1, high=CLIP_SKIP),
 )
 _NUMBERS = (
-    Field("weight", Kind.NUMBER, "Its weight where nobody says one.", low=-LORA_WEIGHT, high=LORA_WEIGHT),
+    Field("weight", Kind.NUMBER, "Its weight when a request gives none.", low=-LORA_WEIGHT, high=LORA_WEIGHT),
     Field("text_encoder_weight", Kind.NUMBER, "Its weight in the text encoders.", low=-LORA_WEIGHT, high=LORA_WEIGHT),
     Field("guidance_scale", Kind.NUMBER, "The guidance it was made for.", low=0, high=GUIDANCE_SCALE),
     Field("eta", Kind.NUMBER, "The share of fresh noise in each step.", low=0, high=1),

@@ -12,7 +12,7 @@ def picture_fields() -> tuple[Field, ...]:
         Field(
             "strength",
             Kind.NUMBER,
-            "How far an edit may leave its picture.",
+            "How far an edit may depart from its picture.",
             FROM_IMAGE,
             ("denoising_strength",),
             low=0,
@@ -30,8 +30,8 @@ def picture_fields() -> tuple[Field, ...]:
         Field(
             "inpaint_padding",
             Kind.INTEGER,
-            "Paint a mask with that many pixels around it alone, at the model's own size; larger pictures are painted "
-            "so unasked.",
+            "Paint only the mask with so many pixels around it, at the model's own size; done for large pictures "
+            "by default.",
             EDIT,
             ("padding_mask_crop",),
             low=0,
@@ -41,7 +41,8 @@ def picture_fields() -> tuple[Field, ...]:
         Field(
             "seam",
             Kind.INTEGER,
-            "Pixels inside a mask over which the painting's colours are led over into what is kept; 0 for a hard edge.",
+            "The width in pixels, inside the mask, over which painted colours are blended into what is kept; 0 "
+            "for a hard edge.",
             EDIT,
             ("mask_blur",),
             low=0,

@@ -14,7 +14,7 @@ def prompt_fields(limits: Limits) -> tuple[Field, ...]:
         Field(
             "negative_prompt",
             Kind.TEXT,
-            "What to keep away from; needs guidance above 1.",
+            "What the picture should not show; needs guidance above 1.",
             max_chars=limits.max_prompt_chars,
             extension=True,
         ),
@@ -29,13 +29,14 @@ def prompt_fields(limits: Limits) -> tuple[Field, ...]:
         Field(
             "long_prompts",
             Kind.FLAG,
-            "Read prompts above 75 tokens in parts; else they are cut. When absent, as the server is set.",
+            "Read prompts of more than 75 tokens in parts; if false, cut them. The server's setting when absent.",
             extension=True,
         ),
         Field(
             "clip_skip",
             Kind.INTEGER,
-            "The text encoders' layer that is read, from the end: 1 is the last; 2, the usual one, the last but one.",
+            "Which layer of the text encoders to use, counted from the end: 1 is the last, 2 (SDXL's usual) the "
+            "last but one.",
             low=1,
             high=CLIP_SKIP,
             extension=True,

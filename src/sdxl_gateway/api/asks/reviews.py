@@ -11,8 +11,8 @@ from sdxl_gateway.api.asks.keys import refuse_unknown
 from sdxl_gateway.api.asks.values import choice, missing, text
 
 MOST_CHARS = 4000
-DECISION = Field("decision", Kind.CHOICE, "What is decided.", choices=("approve", "reject"))
-NOTE = Field("note", Kind.TEXT, "Why; its owner reads it.", max_chars=MOST_CHARS)
+DECISION = Field("decision", Kind.CHOICE, "The decision.", choices=("approve", "reject"))
+NOTE = Field("note", Kind.TEXT, "The reason, shown to the picture's owner.", max_chars=MOST_CHARS)
 TEXT = Field("text", Kind.TEXT, "Why the decision is wrong.", max_chars=MOST_CHARS)
 
 

@@ -67,7 +67,8 @@ def sampling_fields(limits: Limits) -> tuple[Field, ...]:
         Field(
             "guidance_rescale",
             Kind.NUMBER,
-            "How far guidance keeps the contrast of the prompt's own prediction; for models that predict velocity.",
+            "How far to rescale the guided prediction to the contrast of the unguided one; for models that "
+            "predict velocity.",
             low=0,
             high=1,
             extension=True,
@@ -75,8 +76,8 @@ def sampling_fields(limits: Limits) -> tuple[Field, ...]:
         Field(
             "guidance_end",
             Kind.NUMBER,
-            "The share of the steps that guidance takes part in, the first ones; those after it paint by the prompt "
-            "alone, at half the work. When absent as the model is set, else 1.",
+            "The share of the steps, from the first, that use guidance; later ones use the prompt alone, at half "
+            "the work. The model's own value when absent, else 1.",
             aliases=("cfg_end",),
             low=0,
             high=1,
@@ -85,13 +86,13 @@ def sampling_fields(limits: Limits) -> tuple[Field, ...]:
         Field(
             "refiner",
             Kind.SWITCH,
-            "Who takes the last steps: a refiner's name, or true for the model's own.",
+            "The refiner for the last steps: its name, or true for the model's own.",
             extension=True,
         ),
         Field(
             "refiner_at",
             Kind.NUMBER,
-            "How far along from noise to picture the refiner takes over; 0.8 when absent.",
+            "The share of the way from noise to picture after which the refiner takes over; 0.8 when absent.",
             low=0,
             high=1,
             extension=True,

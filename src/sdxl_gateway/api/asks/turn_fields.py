@@ -14,14 +14,15 @@ def turn_fields(limits: Limits) -> tuple[Field, ...]:
         Field(
             "priority",
             Kind.CHOICE,
-            "Whose turn comes first; a key's own class is lowered by it, never raised.",
+            "The priority class of this request; it can lower the key's own class, never raise it.",
             choices=PRIORITY_WORDS,
             extension=True,
         ),
         Field(
             "timeout",
             Kind.NUMBER,
-            "Seconds after which the picture is worth nothing: a request that cannot be done by then is told at once.",
+            "Seconds after which the picture is of no use: a request that cannot be finished by then is refused "
+            "at once.",
             low=0.1,
             high=limits.deadline_seconds,
             extension=True,

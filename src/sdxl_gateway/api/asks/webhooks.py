@@ -13,7 +13,7 @@ from sdxl_gateway.egress.errors import EgressRefused
 WEBHOOK_URL = Field(
     "webhook_url",
     Kind.TEXT,
-    "Told when the job is over; for requests with `Prefer: respond-async` alone.",
+    "The address to call when the job ends; only for requests with `Prefer: respond-async`.",
     max_chars=2048,
     extension=True,
 )

@@ -36,7 +36,7 @@ _BODY = {
 }
 CREATE_BATCH = Description(
     "createBatch",
-    {200: Reply("The batch, which is accepted.", BatchObject)},
+    {200: Reply("The accepted batch.", BatchObject)},
     errors=(400, 404, 413, 429, 507),
     reads={"application/json": {"schema": _BODY}},
 )
@@ -48,13 +48,13 @@ LIST_BATCHES = Description(
 )
 RETRIEVE_BATCH = Description("retrieveBatch", {200: Reply("The batch.", BatchObject)}, errors=(404,))
 CANCEL_BATCH = Description(
-    "cancelBatch", {200: Reply("The batch, which ends soon.", BatchObject)}, errors=(404, 409, 507)
+    "cancelBatch", {200: Reply("The batch, being cancelled.", BatchObject)}, errors=(404, 409, 507)
 )
 BATCH_ARCHIVE = Description(
     "archiveBatch",
     {
         200: Reply(
-            "The pictures painted so far; `missing.txt` names those not kept any more.", content={"application/zip": {}}
+            "The pictures painted so far; `missing.txt` lists those already deleted.", content={"application/zip": {}}
         )
     },
     errors=(404,),

@@ -20,7 +20,7 @@ from sdxl_gateway.gateway.checkpoint_card import Checkpoint
 
 LIST_CHECKPOINTS = Description(
     "listCheckpoints",
-    {200: Reply("The checkpoints, and what lies in their folder and cannot be used.", CheckpointList)},
+    {200: Reply("The checkpoints and the unusable files in their folder.", CheckpointList)},
 )
 _NAME = {"name": {"type": "string", "description": "What the checkpoint is called as a model."}}
 CREATE_CHECKPOINT = Description(

@@ -19,13 +19,13 @@ from sdxl_gateway.gateway.arm_report import arm_lines
 
 GIVE_FEEDBACK = Description(
     "createImageFeedback",
-    {200: Reply("What you say of the picture from now on.", FeedbackCard)},
+    {200: Reply("Your current feedback on the picture.", FeedbackCard)},
     errors=(400, 404, 413, 507),
     reads={"application/json": {"schema": FEEDBACK_SCHEMA}},
 )
 LIST_ARMS = Description(
     "listFeedback",
-    {200: Reply("How each arm of the rollouts does.", ArmTable)},
+    {200: Reply("Results of each arm of the rollouts.", ArmTable)},
     errors=(400, 507),
     query={"rollout": {"type": "string"}, "days": {"type": "integer", "minimum": 1, "maximum": MOST_DAYS}},
 )

@@ -38,7 +38,7 @@ from sdxl_gateway.gateway.live_job import News, NewsId
 from sdxl_gateway.storage.job_table import Filter
 
 _STATE = Field("state", Kind.CHOICE, "Where they stand.", choices=tuple(JobState))
-ACCEPTED = Reply("The job, where the request said `Prefer: respond-async`.", JobReply)
+ACCEPTED = Reply("The job, if the request had `Prefer: respond-async`.", JobReply)
 LIST_JOBS = Description(
     "listJobs",
     {200: Reply("A page of the jobs.", JobList)},
@@ -50,16 +50,16 @@ LIST_JOBS = Description(
     },
 )
 RETRIEVE_JOB = Description("retrieveJob", {200: Reply("The job.", JobReply)}, errors=(404,))
-CANCEL_JOB = Description("cancelJob", {200: Reply("The job, which is over.", JobReply)}, errors=(404,))
+CANCEL_JOB = Description("cancelJob", {200: Reply("The job, which has ended.", JobReply)}, errors=(404,))
 _NAMES = ("queued", "in_progress", "progress", "partial_image", "completed", "failed", "cancelled")
 FOLLOW_JOB = Description(
     "followJob",
     {
         200: Reply(
-            "What happens to the job, to its end; `Last-Event-ID` goes on from there.",
+            "The job's events until it ends; `Last-Event-ID` resumes after that event.",
             content={"text/event-stream": {"schema": EVENT_SCHEMA, "x-events": [f"job.{name}" for name in _NAMES]}},
         ),
-        204: Reply("Nothing more will happen: the last event was seen."),
+        204: Reply("The job ended and its last event was already received."),
     },
     errors=(404,),
 )

@@ -25,7 +25,7 @@ LIST_KEYS = Description(
 )
 CREATE_KEY = Description(
     "createKey",
-    {201: Reply("The key, told this once.", NewKey)},
+    {201: Reply("The key, shown only this once.", NewKey)},
     errors=(400, 413),
     reads={"application/json": {"schema": new_key_schema()}},
 )
@@ -38,12 +38,12 @@ UPDATE_KEY = Description(
 )
 ROTATE_KEY = Description(
     "rotateKey",
-    {201: Reply("The new key, told this once.", NewKey)},
+    {201: Reply("The new key, shown only this once.", NewKey)},
     errors=(400, 404, 413),
     reads={"application/json": {"schema": rotation_schema()}},
     needs_body=False,
 )
-REVOKE_KEY = Description("revokeKey", {200: Reply("The key, which opens nothing any more.", KeyCard)}, errors=(404,))
+REVOKE_KEY = Description("revokeKey", {200: Reply("The revoked key.", KeyCard)}, errors=(404,))
 
 
 def list_endpoint(services: Services) -> Endpoint:

@@ -32,7 +32,7 @@ _BODY = {
 }
 CREATE_MODERATION = Description(
     "createModeration",
-    {200: Reply("What was found.", ModerationReply)},
+    {200: Reply("The findings.", ModerationReply)},
     errors=(400, 404, 408, 413, 429, 503),
     reads={"application/json": {"schema": _BODY}},
 )

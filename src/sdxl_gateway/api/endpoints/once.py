@@ -30,7 +30,7 @@ from sdxl_gateway.storage.idempotency_table import Scope as KeyScope
 log = logging.getLogger(__name__)
 
 REPLAYED = "idempotent-replayed"
-REPLAY_HEADERS = {REPLAYED: "true where this was answered before, to a request of the same Idempotency-Key."}
+REPLAY_HEADERS = {REPLAYED: "true if this is the stored answer to an earlier request with the same Idempotency-Key."}
 LASTING = (InvalidRequest, InvalidImage)
 """Refusals that the same request would get again; all others may pass."""
 PASSING_CODES = frozenset({"lora_not_found"})

@@ -22,7 +22,7 @@ class OwnKey(TypedDict):
     loras: list[str]
 
 
-GET_OWN_KEY = Description("getOwnKey", {200: Reply("What the key is good for.", OwnKey)})
+GET_OWN_KEY = Description("getOwnKey", {200: Reply("What the key permits.", OwnKey)})
 
 
 async def own_key(request: Request) -> Response:

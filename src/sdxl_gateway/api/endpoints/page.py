@@ -28,7 +28,7 @@ HEADERS = {
     # Revalidated each time, with an answer without a body: a newer server never meets an older page.
     "cache-control": "no-cache",
 }
-_UNCHANGED = Reply("It is as `if-none-match` says.")
+_UNCHANGED = Reply("Not modified since the version named in `if-none-match`.")
 
 
 def _text(*types: str) -> dict[str, dict[str, dict[str, str]]]:

@@ -33,7 +33,7 @@ from sdxl_gateway.storage.review_table import Review, ReviewState
 
 _STATE = Field("state", Kind.CHOICE, "Where it stands.", choices=tuple(ReviewState))
 _QUERY = {**PAGE_QUERY, "state": {"type": "string", "enum": list(ReviewState)}}
-_CARD = {200: Reply("The review as it stands now.", ReviewCard)}
+_CARD = {200: Reply("The review after the decision.", ReviewCard)}
 _KINDS = ("png", "jpeg", "webp")
 
 LIST_REVIEWS = Description(
@@ -45,7 +45,7 @@ LIST_REVIEWS = Description(
 RETRIEVE_REVIEW = Description("retrieveReview", {200: Reply("The review.", ReviewCard)}, errors=(404, 503))
 REVIEW_PICTURE = Description(
     "retrieveReviewPicture",
-    {200: Reply("The picture, as it left.", content={f"image/{kind}": {} for kind in _KINDS})},
+    {200: Reply("The picture as it was delivered.", content={f"image/{kind}": {} for kind in _KINDS})},
     errors=(404, 410, 503),
 )
 DECIDE_REVIEW = Description(

@@ -11,7 +11,7 @@ from sdxl_gateway.core.errors import Forbidden, NotFound
 from sdxl_gateway.core.ports import StoredImage
 from sdxl_gateway.gateway.library import ModelLibrary
 
-OF_TENANT = {"type": "string", "description": "For admins, who see those of all otherwise."}
+OF_TENANT = {"type": "string", "description": "Only this tenant's; for admins, who see all by default."}
 
 
 def caller_of(request: Request) -> Caller:

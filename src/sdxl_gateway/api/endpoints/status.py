@@ -9,7 +9,7 @@ from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.replies.status import Status, told
 from sdxl_gateway.api.services import Services
 
-GET_STATUS = Description("getStatus", {200: Reply("How it stands at this moment.", Status)})
+GET_STATUS = Description("getStatus", {200: Reply("The current status.", Status)})
 
 
 def status_endpoint(services: Services) -> Endpoint:

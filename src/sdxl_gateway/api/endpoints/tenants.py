@@ -23,15 +23,15 @@ _LINES = {"application/jsonl": {"schema": {"type": "string"}}, "application/json
 
 EXPORT_TENANT = Description(
     "exportTenantData",
-    {200: Reply("All that is remembered, one thing a line.", content=_LINES)},
+    {200: Reply("All data, one item a line.", content=_LINES)},
     errors=(400,),
     query={"format": {"type": "string", "enum": list(FORMATS), "default": FORMATS[0]}},
 )
 ERASE_TENANT = Description(
     "eraseTenantData",
     {
-        200: Reply("What is gone, and what stays.", Erased),
-        202: Reply("The same, and some gateways have still to erase what they have.", Erased),
+        200: Reply("What was erased, and what is kept.", Erased),
+        202: Reply("The same, while some gateways have still to erase theirs.", Erased),
     },
 )
 

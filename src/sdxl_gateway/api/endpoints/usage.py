@@ -10,9 +10,7 @@ from sdxl_gateway.api.http.route import Description, Endpoint, Reply
 from sdxl_gateway.api.replies.usage import UsageList, usage_list
 from sdxl_gateway.api.services import Services
 
-LIST_USAGE = Description(
-    "listUsage", {200: Reply("A page of what was used.", UsageList)}, errors=(400, 507), query=USAGE_QUERY
-)
+LIST_USAGE = Description("listUsage", {200: Reply("A page of usage.", UsageList)}, errors=(400, 507), query=USAGE_QUERY)
 
 
 def list_endpoint(services: Services) -> Endpoint:

@@ -26,20 +26,20 @@ _JSON = {"application/json": {"schema": {"type": "object"}}}
 
 LIST_DELIVERIES = Description(
     "listWebhookDeliveries",
-    {200: Reply("A page of what receivers were sent, the latest first.", DeliveryList)},
+    {200: Reply("A page of deliveries, the latest first.", DeliveryList)},
     errors=(400, 404),
     query=PAGE_QUERY,
 )
 RETRIEVE_DELIVERY = Description("retrieveWebhookDelivery", {200: Reply("The delivery.", DeliveryCard)}, errors=(404,))
 REPLAY_DELIVERY = Description(
-    "replayWebhookDelivery", {200: Reply("The delivery, which is sent again.", DeliveryCard)}, errors=(404, 507)
+    "replayWebhookDelivery", {200: Reply("The delivery, queued again.", DeliveryCard)}, errors=(404, 507)
 )
 RETRIEVE_SECRET = Description(
     "retrieveWebhookSecret", {200: Reply("The secrets that sign now.", WebhookSecret)}, errors=(404,)
 )
 ROTATE_SECRET = Description(
     "rotateWebhookSecret",
-    {201: Reply("The new secret, and the one that signs beside it for a while.", WebhookSecret)},
+    {201: Reply("The new secret and the old one, which also signs for a while.", WebhookSecret)},
     errors=(400, 404, 413, 507),
     reads=_JSON,
     needs_body=False,

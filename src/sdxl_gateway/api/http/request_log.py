@@ -22,7 +22,7 @@ _CLIENT_ID = re.compile(rb"[ -~]{1,512}")
 
 ANSWER_HEADERS = {
     "x-request-id": "The request's name in the server's log.",
-    "openai-processing-ms": "How long the server took, until its answer began.",
+    "openai-processing-ms": "Milliseconds until the answer began.",
 }
 
 

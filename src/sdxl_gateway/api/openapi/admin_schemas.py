@@ -21,7 +21,7 @@ def key_change_schema() -> Schema:
 
 
 def rotation_schema() -> Schema:
-    """How long the old key lives on."""
+    """How long the old key stays valid."""
     return _exact({keys.GRACE_SECONDS.name: _told(keys.GRACE_SECONDS)})
 
 
@@ -45,7 +45,7 @@ def _changeable() -> Schema:
         "expires_in": _or_null(_told(keys.EXPIRES_IN)),
         "limits": _or_null(limits | {"description": keys.LIMIT.about}),
         "safety": _or_null(_told(keys.SAFETY)),
-        "webhook_url": _or_null(value_schema(WEBHOOK_URL) | {"description": "Told what becomes of its jobs."}),
+        "webhook_url": _or_null(value_schema(WEBHOOK_URL) | {"description": "The address to call when its jobs end."}),
     }
 
 

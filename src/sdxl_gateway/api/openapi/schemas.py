@@ -126,11 +126,14 @@ def _control_entry() -> Schema:
             "type": {"type": "string", "description": "A type among the model's capabilities."},
             "image": ref("ImageReference") | {"description": "The picture to follow, unless `control_image` has it."},
             "weight": {"type": "number", "minimum": 0, "maximum": CONTROL_WEIGHT},
-            "start": share | {"description": "The share of the steps before which it takes no part."},
-            "end": share | {"description": "The share of the steps after which it takes no part."},
+            "start": share | {"description": "The share of the steps before which it is off."},
+            "end": share | {"description": "The share of the steps after which it is off."},
             "mode": {"type": ["string", "integer"], "description": "What the picture shows; for unions."},
             "preprocess": {"anyOf": [{"type": "boolean"}, {"type": "string", "enum": list(get_args(Preprocessor))}]},
-            "digest": {"type": "string", "description": "Refused with 409 where the ControlNet is another file."},
+            "digest": {
+                "type": "string",
+                "description": "Its file's digest; a 409 if the ControlNet's file is another.",
+            },
         },
         "required": ["type"],
     }

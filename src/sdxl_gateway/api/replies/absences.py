@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from sdxl_gateway.core.order import Member, absent
 
-ABSENCE_HEADERS = {"x-sdxl-gateway-warning": "Present where servers that do not answer may have more of the list."}
+ABSENCE_HEADERS = {"x-sdxl-gateway-warning": "Present if servers that do not answer may have more entries."}
 
 
 class Absent(TypedDict):

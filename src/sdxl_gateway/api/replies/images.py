@@ -26,11 +26,11 @@ MAX_HEADER_CHARS = 2000
 B64_ONLY = ("gpt-image-", "chatgpt-image-")
 """OpenAI never returns a `url` for these models, and some clients would prefer a `url` even if they cannot reach it."""
 REPLY_HEADERS = {
-    "x-sdxl-gateway-cache": "'hit': these pictures were painted for an equal request before; 'miss': for this one.",
+    "x-sdxl-gateway-cache": "'hit' if the pictures were painted for an earlier, equal request; 'miss' if for this one.",
     "x-sdxl-gateway-ignored": "Fields of the request that had no effect.",
-    "x-sdxl-gateway-queue-position": "The request's place in the line as it came, 0 where an engine took it at once.",
-    "x-sdxl-gateway-rollout": "The rollout that was asked for, and its arm that painted: NAME; arm=TARGET.",
-    "x-sdxl-gateway-warning": "What the picture does not show as it was asked.",
+    "x-sdxl-gateway-queue-position": "The request's place in the queue on arrival; 0 if an engine took it at once.",
+    "x-sdxl-gateway-rollout": "The requested rollout and the arm that painted: NAME; arm=TARGET.",
+    "x-sdxl-gateway-warning": "Where the picture differs from what was requested.",
 }
 
 

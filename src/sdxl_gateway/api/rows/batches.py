@@ -17,7 +17,7 @@ def batch_rows(services: Services) -> tuple[Route, ...]:
         services,
         "batches",
         openai_paths,
-        Row("POST", ALL, batches.create_endpoint, "Have a file of requests painted.", batches.CREATE_BATCH),
+        Row("POST", ALL, batches.create_endpoint, "Start a batch: paint a file of requests.", batches.CREATE_BATCH),
         Row("GET", ALL, batches.list_endpoint, "Your batches, page by page.", batches.LIST_BATCHES),
         Row("GET", ONE, batches.one_endpoint, "One batch.", batches.RETRIEVE_BATCH),
         Row("POST", f"{ONE}/cancel", batches.cancel_endpoint, "Cancel a batch.", batches.CANCEL_BATCH),

@@ -14,6 +14,6 @@ SAY, TABLE = "/images/{image_id}/feedback", "/v1/admin/feedback"
 def feedback_rows(services: Services) -> tuple[Route, ...]:
     """An owner's word, and an operator's table."""
     said = Row("POST", SAY, feedback.give_endpoint, "Say how good a kept picture is.", feedback.GIVE_FEEDBACK)
-    summary = "How each arm of the rollouts does, and what callers say of it."
+    summary = "Results of each arm of the rollouts, with callers' feedback."
     arms = Row("GET", TABLE, feedback.arms_endpoint, summary, feedback.LIST_ARMS, Access.ADMIN)
     return *resource(services, "images", openai_paths, said), *resource(services, "admin.feedback", only, arms)

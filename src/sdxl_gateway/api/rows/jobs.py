@@ -17,8 +17,8 @@ def job_rows(services: Services) -> tuple[Route, ...]:
         services,
         "jobs",
         only,
-        Row("GET", ALL, jobs.list_endpoint, "The jobs that were accepted to be painted later.", jobs.LIST_JOBS),
-        Row("GET", ONE, jobs.one_endpoint, "One job, with what came out.", jobs.RETRIEVE_JOB),
+        Row("GET", ALL, jobs.list_endpoint, "Jobs accepted for later, page by page.", jobs.LIST_JOBS),
+        Row("GET", ONE, jobs.one_endpoint, "One job with its result.", jobs.RETRIEVE_JOB),
         Row("POST", f"{ONE}/cancel", jobs.cancel_endpoint, "Cancel a job.", jobs.CANCEL_JOB),
         Row("GET", f"{ONE}/events", jobs.events_endpoint, "Follow a job as server-sent events.", jobs.FOLLOW_JOB),
     )

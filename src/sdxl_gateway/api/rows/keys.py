@@ -18,7 +18,7 @@ def key_rows(services: Services) -> tuple[Route, ...]:
         openai_paths("/key"),
         own_key.own_key,
         "key",
-        "What the key you ask with is good for.",
+        "What the key in use permits.",
         own_key.GET_OWN_KEY,
     )
     admin, rotate = Access.ADMIN, f"{ONE}/rotate"
@@ -30,7 +30,7 @@ def key_rows(services: Services) -> tuple[Route, ...]:
         Row("POST", ALL, keys.create_endpoint, "Make a key.", keys.CREATE_KEY, admin),
         Row("GET", ONE, keys.one_endpoint, "One key.", keys.RETRIEVE_KEY, admin),
         Row("POST", ONE, keys.update_endpoint, "Change a key.", keys.UPDATE_KEY, admin),
-        Row("POST", rotate, keys.rotate_endpoint, "Make a key in place of another.", keys.ROTATE_KEY, admin),
+        Row("POST", rotate, keys.rotate_endpoint, "Rotate a key: make one that replaces it.", keys.ROTATE_KEY, admin),
         Row("DELETE", ONE, keys.revoke_endpoint, "Revoke a key.", keys.REVOKE_KEY, admin),
     )
     return own, *admins
@@ -38,6 +38,6 @@ def key_rows(services: Services) -> tuple[Route, ...]:
 
 def usage_rows(services: Services) -> tuple[Route, ...]:
     """What keys used."""
-    summary = "What keys used, day by day."
+    summary = "Usage of keys by day."
     row = Row("GET", "/v1/admin/usage", usage.list_endpoint, summary, usage.LIST_USAGE, Access.ADMIN)
     return resource(services, "admin.usage", only, row)

@@ -11,7 +11,7 @@ from sdxl_gateway.api.services import Services
 ALL, ONE = "/loras", "/loras/{name:path}"
 _LIST = "The LoRAs in the LoRA folder, and the files there that cannot be used."
 _ADD = "Add a LoRA, a safetensors file; needs a key for LoRAs. A form's fields come before its file."
-_CHANGE = "Change what a LoRA's side-car says; null takes a word back, what is not given stays. Needs a key for LoRAs."
+_CHANGE = "Change a LoRA's side-car; null removes a value, absent fields stay. Needs a key for LoRAs."
 _REMOVE = "Remove a LoRA and its file; needs a key for LoRAs."
 
 

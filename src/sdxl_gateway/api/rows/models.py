@@ -9,14 +9,13 @@ from sdxl_gateway.api.rows.resource import Row, resource, upload_limit
 from sdxl_gateway.api.services import Services
 
 ALL, ONE = "/checkpoints", "/checkpoints/{name:path}"
-_LIST = "The checkpoints, and what in their folder cannot be used."
+_LIST = "The checkpoints, and the files in their folder that cannot be used."
 _ADD = (
     "Add a checkpoint to the folder, a single safetensors file; needs an admin's key. A form's name comes before its"
     " file."
 )
 _CHANGE = (
-    "Change what the side-car of a checkpoint of the folder says; null takes a word back, what is not given stays."
-    " Needs an admin's key."
+    "Change the side-car of a checkpoint in the folder; null removes a value, absent fields stay. Needs an admin's key."
 )
 _REMOVE = "Remove a checkpoint of the folder and its side-car, unless it is in use; needs an admin's key."
 

@@ -15,7 +15,7 @@ OWN, OWN_ONE = "/v1/moderations/reviews", "/v1/moderations/reviews/{review_id}"
 
 def moderation_rows(services: Services) -> tuple[Route, ...]:
     """What is judged without being painted, and the reviews of what was painted: an operator's, then an owner's."""
-    summary = "Have texts and pictures judged as what is painted here is."
+    summary = "Moderate texts and pictures by this server's judges."
     judged = Row("POST", "/moderations", moderations.judge_endpoint, summary, moderations.CREATE_MODERATION)
     return (
         *resource(services, "moderations", openai_paths, judged),
@@ -31,7 +31,7 @@ def _review_rows(services: Services) -> tuple[Route, ...]:
         "admin.reviews",
         only,
         Row(
-            "GET", ALL, reviews.list_endpoint, "What people are to look at, page by page.", reviews.LIST_REVIEWS, admin
+            "GET", ALL, reviews.list_endpoint, "Pictures waiting for review, page by page.", reviews.LIST_REVIEWS, admin
         ),
         Row("GET", ONE, reviews.one_endpoint, "One review.", reviews.RETRIEVE_REVIEW, admin),
         Row("GET", picture, reviews.picture_endpoint, "A review's picture.", reviews.REVIEW_PICTURE, admin),

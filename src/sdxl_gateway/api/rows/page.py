@@ -35,7 +35,7 @@ def page_rows(services: Services) -> tuple[Route, ...]:
             ("/docs",),
             page.docs,
             label="page",
-            summary="This document, to be read and tried in a browser.",
+            summary="This document in a browser, to read and try.",
             description=page.DOCS,
             access=Access.OPEN,
         ),

@@ -13,7 +13,7 @@ DATA = "/v1/admin/tenants/{tenant}/data"
 
 def tenant_rows(services: Services) -> tuple[Route, ...]:
     """One address, to look and to erase."""
-    export, erase = "All that is remembered of a tenant.", "Erase what is remembered of a tenant."
+    export, erase = "Export all data of a tenant.", "Erase the data of a tenant."
     return resource(
         services,
         "admin.tenants",

@@ -19,15 +19,22 @@ def webhook_rows(services: Services) -> tuple[Route, ...]:
         services,
         "webhooks",
         only,
-        Row("GET", ALL, webhooks.list_endpoint, "What receivers were sent.", webhooks.LIST_DELIVERIES),
+        Row("GET", ALL, webhooks.list_endpoint, "Webhook deliveries, page by page.", webhooks.LIST_DELIVERIES),
         Row("GET", ONE, webhooks.one_endpoint, "One delivery.", webhooks.RETRIEVE_DELIVERY),
-        Row("POST", f"{ONE}/replay", webhooks.replay_endpoint, "Send it again.", webhooks.REPLAY_DELIVERY),
+        Row("POST", f"{ONE}/replay", webhooks.replay_endpoint, "Send a delivery again.", webhooks.REPLAY_DELIVERY),
     )
     admins = resource(
         services,
         "admin.webhooks",
         only,
-        Row("GET", SIGNING, webhooks.secret_endpoint, "What receivers verify with.", webhooks.RETRIEVE_SECRET, admin),
+        Row(
+            "GET",
+            SIGNING,
+            webhooks.secret_endpoint,
+            "The secrets that receivers verify with.",
+            webhooks.RETRIEVE_SECRET,
+            admin,
+        ),
         Row("POST", rotate, webhooks.rotate_endpoint, "Make a new secret.", webhooks.ROTATE_SECRET, admin),
     )
     return *own, *admins
