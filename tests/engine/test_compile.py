@@ -125,6 +125,7 @@ def test_pictures_with_references_take_the_unet_as_it_is(
 ) -> None:
     compiler = Compiler()
     monkeypatch.setattr(load, "Denoisers", partial(Denoisers, backend=compiler))
+    monkeypatch.setattr(compiling, "BUCKET_ORDER", (2,))
     files = section(tmp_path / "ip", plus=True)
     quick, slow = (
         studio(tmp_path / name, shallow, ip_adapter=files, compiled_sizes=sizes, max_lanes=1)
@@ -179,13 +180,15 @@ def test_a_checkpoint_of_another_make_is_painted_without(
     made.engine.close()
 
 
-def test_without_a_compiler_the_engine_does_not_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_the_engine_does_not_open(
+    shallow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_compiler(*_: object) -> None:
         raise RuntimeError("No working C++ compiler found in /secret/place")
 
     monkeypatch.setattr(load, "Denoisers", partial(Denoisers, backend=no_compiler))
     with pytest.raises(CheckpointProblem, match="2 rows of 64x64, could not be compiled") as caught:
-        studio(tmp_path, compiled_sizes=(SIZE,))
+        studio(tmp_path, shallow, compiled_sizes=(SIZE,))
     assert "secret" not in str(caught.value)
 
 

@@ -19,6 +19,7 @@ from sdxl_gateway.config import Control as Section
 from sdxl_gateway.core.errors import EngineFault
 from sdxl_gateway.core.picture import Inputs, Picture
 from sdxl_gateway.core.recipe import NO_BLEND, Control, Phase, Recipe, Task, control_role
+from sdxl_gateway.engine import compile as compiling
 from sdxl_gateway.engine import load
 from sdxl_gateway.engine.compile import Denoisers
 from sdxl_gateway.engine.models.controls import CONTROL
@@ -309,6 +310,7 @@ def test_a_compiled_unet_is_left_as_it_is(
         return module.forward
 
     monkeypatch.setattr(load, "Denoisers", partial(Denoisers, backend=compiler))
+    monkeypatch.setattr(compiling, "BUCKET_ORDER", (2,))
     fast = studio(tmp_path, controls=shelf.sections, compiled_sizes=("64x64",), max_lanes=1)
     compiled = len(graphs)
     one, inputs = wanted(Task.TEXT_TO_IMAGE, shelf.control("canny", end=0.5)), given(Task.TEXT_TO_IMAGE, 1)
