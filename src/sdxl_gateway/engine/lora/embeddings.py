@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from sdxl_gateway.core.errors import AdapterRefused
 from sdxl_gateway.core.text import shown
 from sdxl_gateway.engine.lora.formats import AdapterFile, lay_out
 from sdxl_gateway.engine.lora.reading import read_factors
+from sdxl_gateway.engine.lora.recent import Recent
 
 KEPT = 64
 Vectors = Mapping[str, Tensor]
@@ -27,7 +27,7 @@ class EmbeddingFiles:
 
     def __init__(self, data_directory: Path) -> None:
         self._data_directory = data_directory
-        self._kept: OrderedDict[tuple[object, ...], Vectors] = OrderedDict()
+        self._kept: Recent[tuple[object, ...], Vectors] = Recent(KEPT)
 
     def vectors(self, word: str, digest: str, shapes: Mapping[str, tuple[int, ...]]) -> Vectors:
         """For the encoders in `shapes` for which the file has vectors.
@@ -36,14 +36,10 @@ class EmbeddingFiles:
         """
         key = (word, digest, *sorted(shapes.items()))
         try:
-            found = self._kept.pop(key) if key in self._kept else self._read(word, digest, shapes)
+            return self._kept.of(key, lambda: self._read(word, digest, shapes))
         except AdapterRefused as refused:
             message = f"The embedding {shown(word)} cannot be used: {refused.message}"
             raise AdapterRefused(message, param="prompt") from refused
-        self._kept[key] = found
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
-        return found
 
     def _read(self, word: str, digest: str, shapes: Mapping[str, tuple[int, ...]]) -> Vectors:
         path = store_path(self._data_directory, digest)
